@@ -1,0 +1,79 @@
+"""What a run returns, whichever engine ran it, and the accuracy that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+TRACES = ("u", "v", "spikes")
+"""What an engine can record at every step of every layer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Traces:
+    """State of one layer at each of its own T steps, after the update (C, H, W order).
+
+    Attributes:
+        u, v: int32 [N, T, n]; None where not recorded.
+        spikes: bool [N, T, n]; None where not recorded.
+    """
+
+    u: NDArray[np.int32] | None = None
+    v: NDArray[np.int32] | None = None
+    spikes: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Activity:
+    """Result of presenting N samples.
+
+    Attributes:
+        scores: int64 [N, n_out]; v after step T (potential readout) or spike counts · 2**24 + v (count readout: counts first,
+            then v); a dead output neuron scores the smallest int64.
+        spike_counts: for each layer by name, int64 [n], spikes of each neuron over all samples and steps.
+        sample_spikes: int64 [N], spikes of all layers for each sample.
+        traces: by layer name, if recorded.
+    """
+
+    scores: NDArray[np.int64]
+    spike_counts: Mapping[str, NDArray[np.int64]]
+    sample_spikes: NDArray[np.int64]
+    traces: Mapping[str, Traces] = field(default_factory=dict)
+
+    @property
+    def predictions(self) -> NDArray[np.int64]:
+        """Int64 [N]: the class of the highest score; ties go to the lowest index."""
+        return np.argmax(self.scores, axis=1)
+
+    @property
+    def spikes(self) -> int:
+        """Spikes of all neurons (input population included) over all samples."""
+        return int(self.sample_spikes.sum())
+
+    def correct(self, labels: NDArray[np.integer]) -> int:
+        """Return how many samples are classified as in ``labels`` (int [N])."""
+        return int(np.count_nonzero(self.predictions == labels))
+
+
+DEAD_SCORE = int(np.iinfo(np.int64).min)
+"""Score of a dead output neuron."""
+
+
+def scores_from(
+    potential: NDArray[np.integer], counts: NDArray[np.integer], readout: str, dead: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Combine the output layer's final potentials and spike counts into scores.
+
+    Args:
+        potential: v after the output's T-th step, [N, n_out].
+        counts: spikes of each output neuron, [N, n_out].
+        readout: ``potential`` or ``count``.
+        dead: bool [n_out], neurons that are dead at the readout.
+    """
+    scores = potential.astype(np.int64)
+    if readout == "count":
+        scores = counts.astype(np.int64) * (1 << 24) + scores
+    return np.where(dead, DEAD_SCORE, scores)

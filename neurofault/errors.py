@@ -1,0 +1,62 @@
+"""Every exception that neurofault raises on purpose, as one tree.
+
+A :class:`NeurofaultError` is the user's to mend: its text says where, what, what is allowed and the nearest match. The command
+line prints it without a traceback and exits with code 2. Anything else that escapes is a bug of ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class NeurofaultError(Exception):
+    """Root of the tree: a mistake that the caller can mend."""
+
+
+class SpecError(NeurofaultError):
+    """One or more mistakes in a YAML document; all of them are listed.
+
+    Args:
+        mistakes: one line each, ``file:line:column: what is wrong (what is allowed; nearest match)``.
+    """
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(self.mistakes))
+
+
+class DataError(NeurofaultError):
+    """A data set is missing, truncated or not what its format says."""
+
+
+class ConversionError(NeurofaultError):
+    """A network holds something that cannot become spiking neurons and synapses."""
+
+
+class CapacityError(NeurofaultError):
+    """A network does not fit: the text names the core or layer, the resource, used and available, and what to change."""
+
+
+class FaultError(NeurofaultError):
+    """A fault asks for something that does not exist or is out of range."""
+
+
+class UnsupportedError(NeurofaultError):
+    """An engine or profile cannot run this deployment; the text names the layer and the engines that can."""
+
+
+class UsageError(NeurofaultError):
+    """An argument is out of range or two arguments contradict each other."""
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the closest allowed name, or an empty string.
+
+    >>> nearest("loihi3", ["loihi1", "loihi2"])
+    " (did you mean 'loihi2'?)"
+    >>> nearest("zebra", ["loihi1"])
+    ''
+    """
+    match = difflib.get_close_matches(name, sorted(allowed, reverse=True), n=1, cutoff=0.5)
+    return f" (did you mean {match[0]!r}?)" if match else ""
