@@ -13,10 +13,10 @@ downloaded once into the cache (:func:`neurofault.cache.cache_dir`) and checked 
 is smaller than 50,000) stops and tunes; ``test`` only reports. ``digits``, which has no published split, is cut into 500 test, 200
 validation and 1,097 training images.
 
-**Order.** Each split is in one fixed order, keyed by the data set's name only, in which the first N images hold every class in its share
-(to within a few images), and are among the first M > N. So the first N are a fair sample of the split. (The published
-order is not fair: the first 5,000 of MNIST's test images are easier than the last 5,000, see the data set's own page.)
-``indices`` leads back to the published order.
+**Order.** Each split is in one fixed order, keyed by the data set's name only, in which the first N images hold every class in its
+share (to within a few images) and are among the first M > N. So the first N are a fair sample of the split. (The published order is
+not fair: the first 5,000 of MNIST's test images are easier than the last 5,000, see the data set's own page.) ``indices`` leads
+back to the published order.
 """
 
 from __future__ import annotations
@@ -299,7 +299,8 @@ def _download(name: str, published: Published, data_dir: str | Path | None) -> P
                 )
                 break
             except (OSError, ValueError) as error:
-                failures.append(f"{mirror}{file} ({type(error).__name__})")
+                reason = type(error).__name__ if isinstance(error, OSError) else "what came has another MD5"
+                failures.append(f"{mirror}{file} ({reason})")
         else:
             root = _root(data_dir)
             looked = f"in {root / name}" if root else "in no folder (neither --data-dir nor NEUROFAULT_DATA is given)"

@@ -159,9 +159,7 @@ def _cifar_batch(where: str, payload: bytes, shape: Shape, classes: int) -> tupl
     """Split a batch into images [n, *shape] and labels [n]."""
     size = 1 + math.prod(shape)
     if not payload or len(payload) % size:
-        raise DataError(
-            f"{where}: {len(payload)} bytes, expected a positive multiple of {size} (1 label and {size - 1} pixels an image)"
-        )
+        raise DataError(f"{where}: {len(payload)} bytes, expected a multiple of {size} (1 label, {size - 1} pixels an image)")
     records = np.frombuffer(payload, np.uint8).reshape(-1, size)
     labels = records[:, 0].astype(np.int64)
     _check_labels(where, labels, classes)

@@ -1,0 +1,233 @@
+"""Intervals for what a study reports.
+
+The draw (one random placement of the faults) is the statistical unit: :func:`t_interval` or :func:`bootstrap_interval` over draws,
+:func:`paired_difference` between two treatments of the same draws. :func:`wilson` is only for the samples inside one draw: pooled
+over draws it ignores what differs between them, and its intervals are far too narrow.
+
+No interval is clipped. A t interval of an accuracy may reach above 1 or below 0; that says that there are too few draws for the
+normal approximation, and is left to be seen. Wilson and bootstrap intervals of a proportion stay inside [0, 1] by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from neurofault.errors import UsageError
+from neurofault.streams import generator
+
+Values = Sequence[float] | NDArray[np.floating] | NDArray[np.integer]
+Statistic = Callable[..., NDArray[np.float64]]
+
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and its confidence interval.
+
+    Attributes:
+        mean: the estimate (for a bootstrap of another statistic, that statistic of the data).
+        low, high: ends of the interval; both None where it is undefined (one draw says nothing about the spread).
+        n: number of units behind it: draws, or samples for Wilson.
+        method: ``t``, ``wilson``, ``percentile``, ``bca``, ``paired-t``.
+        confidence: nominal coverage, in (0, 1).
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+    method: str
+    confidence: float = 0.95
+
+    @property
+    def half_width(self) -> float | None:
+        """Half of high − low; None where the interval is undefined."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+
+def t_interval(values: Values, confidence: float = 0.95) -> Interval:
+    """Student's t interval of the mean over draws: mean ± t(n − 1) · s/√n, s with n − 1.
+
+    One value gives low = high = None; identical values give an interval of exactly zero width.
+
+    Args:
+        values: [n], one finite number a draw, n at least 1.
+        confidence: nominal coverage, in (0, 1).
+
+    Raises:
+        UsageError: no values, a value that is not finite, or a confidence outside (0, 1).
+
+    >>> t_interval([0.5, 0.5, 0.5])
+    Interval(mean=0.5, low=0.5, high=0.5, n=3, method='t', confidence=0.95)
+    """
+    draws = _draws("values", values)
+    _check_confidence(confidence)
+    n = len(draws)
+    if n == 1:
+        return Interval(float(draws[0]), None, None, 1, "t", confidence)
+    if draws.min() == draws.max():
+        return Interval(float(draws[0]), float(draws[0]), float(draws[0]), n, "t", confidence)
+    mean = float(draws.mean())
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * draws.std(ddof=1) / np.sqrt(n))
+    return Interval(mean, mean - half, mean + half, n, "t", confidence)
+
+
+def paired_difference(a: Values, b: Values, confidence: float = 0.95) -> Interval:
+    """T interval of the mean of a − b, where a[i] and b[i] come from the same draw.
+
+    Args:
+        a: [n], one finite number a draw.
+        b: [n], the same draws under the other treatment.
+        confidence: nominal coverage, in (0, 1).
+
+    Raises:
+        UsageError: unequal lengths, and as :func:`t_interval`.
+
+    >>> paired_difference([0.75, 0.5], [0.5, 0.25]).mean
+    0.25
+    """
+    left, right = _draws("a", a), _draws("b", b)
+    _check_equal_lengths(left, right)
+    return replace(t_interval(left - right, confidence), method="paired-t")
+
+
+def wilson(correct: int, n: int, confidence: float = 0.95) -> Interval:
+    """Wilson's score interval of a proportion (Wilson 1927, without continuity correction); for the samples of one draw.
+
+    Args:
+        correct: successes, 0 to n.
+        n: samples, at least 1.
+        confidence: nominal coverage, in (0, 1).
+
+    Raises:
+        UsageError: a count outside its range, or a confidence outside (0, 1).
+
+    >>> wilson(0, 10).low, round(wilson(0, 10).high, 4)
+    (0.0, 0.2775)
+    """
+    if n < 1:
+        raise UsageError(f"n: {n} samples, expected at least 1")
+    if not 0 <= correct <= n:
+        raise UsageError(f"correct: {correct} of {n} samples, expected 0 to {n}")
+    _check_confidence(confidence)
+    ends = stats.binomtest(correct, n).proportion_ci(confidence, method="wilson")
+    return Interval(correct / n, float(ends.low), float(ends.high), n, "wilson", confidence)
+
+
+def _mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the last axis."""
+    return np.asarray(values.mean(axis=-1), np.float64)
+
+
+def bootstrap_interval(
+    *samples: Values,
+    statistic: Statistic = _mean,
+    method: Literal["bca", "percentile"] = "bca",
+    confidence: float = 0.95,
+    resamples: int = 9999,
+    seed: int = 0,
+) -> Interval:
+    """Bootstrap interval over draws (Efron & Tibshirani 1993, chapters 13 and 14).
+
+    Whole draws are resampled: several samples stay paired. One draw gives low = high = None; a statistic that is the same in every
+    resample gives zero width. The same arguments give the same interval.
+
+    Args:
+        samples: one or more arrays [n], one finite number a draw.
+        statistic: from arrays [..., n] (as many as samples) to [...], over the last axis; the default is the mean. For example
+            ``lambda gained, lost: gained.mean(-1) / lost.mean(-1)``.
+        method: ``bca`` (bias-corrected and accelerated) or ``percentile``.
+        confidence: nominal coverage, in (0, 1).
+        resamples: number of resamples, at least 100.
+        seed: of the resampling, a stream of its own.
+
+    Raises:
+        UsageError: no samples, unequal lengths, a value that is not finite, or an argument out of range; the statistic is not
+            finite for some resample.
+
+    >>> interval = bootstrap_interval([0.7, 0.8, 0.9, 0.6], seed=1)
+    >>> 0.6 <= interval.low < interval.mean < interval.high <= 0.9
+    True
+    """
+    if not samples:
+        raise UsageError("samples: none given, expected at least one array of draws")
+    data = [_draws(f"samples[{position}]", sample) for position, sample in enumerate(samples)]
+    for other in data[1:]:
+        _check_equal_lengths(data[0], other)
+    _check_confidence(confidence)
+    if method not in ("bca", "percentile"):
+        raise UsageError(f"method: {method!r}, expected 'bca' or 'percentile'")
+    if resamples < 100:
+        raise UsageError(f"resamples: {resamples}, expected at least 100")
+    n = len(data[0])
+    estimate = float(_finite(statistic(*data)))
+    if n == 1:
+        return Interval(estimate, None, None, 1, method, confidence)
+    random = generator(seed, "bootstrap")
+    replicates = np.empty(resamples)
+    rows = max(1, _BLOCK // n)
+    for start in range(0, resamples, rows):
+        picks = random.integers(0, n, (min(rows, resamples - start), n))
+        replicates[start : start + rows] = _finite(statistic(*(sample[picks] for sample in data)))
+    if replicates.min() == replicates.max():
+        return Interval(estimate, estimate, estimate, n, method, confidence)
+    tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
+    if method == "bca":
+        tails = _bca_tails(tails, estimate, replicates, data, statistic)
+    low, high = np.quantile(replicates, tails)
+    return Interval(estimate, float(low), float(high), n, method, confidence)
+
+
+def _bca_tails(
+    tails: NDArray[np.float64],
+    estimate: float,
+    replicates: NDArray[np.float64],
+    data: list[NDArray[np.float64]],
+    statistic: Statistic,
+) -> NDArray[np.float64]:
+    """Return the percentiles that correct for bias (share of replicates under the estimate) and skew (from the jackknife)."""
+    n = len(data[0])
+    below = (np.count_nonzero(replicates < estimate) + np.count_nonzero(replicates <= estimate)) / (2 * len(replicates))
+    bias = stats.norm.ppf(np.clip(below, 0.5 / len(replicates), 1 - 0.5 / len(replicates)))
+    without = np.array([_finite(statistic(*(np.delete(sample, draw) for sample in data))) for draw in range(n)])
+    influence = without.mean() - without
+    spread = float((influence**2).sum())
+    skew = float((influence**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
+    shifted = bias + stats.norm.ppf(tails)
+    return np.asarray(stats.norm.cdf(bias + shifted / (1 - skew * shifted)), np.float64)
+
+
+def _draws(name: str, values: Values) -> NDArray[np.float64]:
+    """Return the values as float64 [n], n at least 1, all finite."""
+    array = np.asarray(values, np.float64)
+    if array.ndim != 1 or not array.size:
+        raise UsageError(f"{name}: shape {array.shape}, expected one number a draw and at least one draw")
+    wrong = np.flatnonzero(~np.isfinite(array))
+    if wrong.size:
+        raise UsageError(f"{name}: draw {wrong[0]} is {array[wrong[0]]}, expected a finite number")
+    return array
+
+
+def _finite(value: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the statistic, refusing what no interval can be made of."""
+    array = np.asarray(value, np.float64)
+    if not np.isfinite(array).all():
+        raise UsageError("statistic: not finite for some resample of the draws (a denominator near zero?)")
+    return array
+
+
+def _check_equal_lengths(a: NDArray[np.float64], b: NDArray[np.float64]) -> None:
+    if len(a) != len(b):
+        raise UsageError(f"{len(a)} draws against {len(b)}, expected as many: paired values come from the same draws")
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise UsageError(f"confidence: {confidence}, expected a number between 0 and 1, both excluded")
