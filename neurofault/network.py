@@ -158,16 +158,41 @@ class Encoding:
     start: int
     full_rate: float
 
+    @staticmethod
+    def for_pixels(full_rate: float, start: float, timesteps: int) -> Encoding:
+        """Return the table whose spike counts in ``timesteps`` come nearest to ``full_rate · timesteps · pixel / 255``.
+
+        A reset-to-zero neuron under a constant bias fires at one of the rates 1, ½, ⅓ …, so the table is a search, not a line.
+
+        Args:
+            full_rate: spikes a step for a pixel of 255, in (0, 1].
+            start: ``v`` at a sample's first step as a fraction of the threshold, [0, 1].
+            timesteps: T, at least 1.
+        """
+        threshold, mantissas = 63, np.arange(4096, dtype=np.int32)  # 13-bit signed mantissa; 4033 fires at every step
+        begin = int(start * (threshold << 6))
+        counts = _constant_drive_counts(mantissas, threshold, begin, timesteps)
+        target = np.arange(256) / 255 * full_rate * timesteps
+        chosen = np.abs(counts[None, :] - target[:, None]).argmin(axis=1)
+        return Encoding(mantissas[chosen], threshold, begin, full_rate)
+
     def rates(self, timesteps: int) -> NDArray[np.float64]:
         """Return [256]: the exact spike rate (spikes / ``timesteps``) of an input neuron for each pixel value."""
-        v = np.full(256, self.start, np.int64)
-        count = np.zeros(256, np.int64)
-        for _ in range(timesteps):
-            v = np.clip(v + self.table, -(2**23) + 1, 2**23 - 1)
-            fired = v > self.threshold << 6
-            count += fired
-            v[fired] = 0
-        return count / timesteps
+        return _constant_drive_counts(self.table, self.threshold, self.start, timesteps) / timesteps
+
+
+def _constant_drive_counts(
+    bias: NDArray[np.int32], threshold: int, start: int, timesteps: int
+) -> NDArray[np.int64]:
+    """Return the spikes in ``timesteps`` of a leak-free neuron for each constant bias."""
+    v = np.full(bias.shape, start, np.int64)
+    count = np.zeros(bias.shape, np.int64)
+    for _ in range(timesteps):
+        v = np.minimum(v + bias, 2**23 - 1)
+        fired = v > threshold << 6
+        count += fired
+        v[fired] = 0
+    return count
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,1 @@
+"""From other frameworks to :class:`neurofault.network.SpikingNetwork`."""

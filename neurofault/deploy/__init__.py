@@ -1,0 +1,48 @@
+"""From a spiking network to a placed, quantised deployment on a chip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.placement import place
+from neurofault.deploy.profile import HardwareProfile, load_profile
+from neurofault.deploy.quantise import quantise
+from neurofault.network import SpikingNetwork
+
+__all__ = ["deploy"]
+
+
+def deploy(
+    network: SpikingNetwork,
+    profile: HardwareProfile | str | Path = "loihi2",
+    *,
+    weight_bits: int = 8,
+    strategy: str = "pack",
+    neurons_per_core: int | None = None,
+    spare_cores: int = 0,
+    chips: int | None = None,
+    seed: int = 0,
+) -> Deployment:
+    """Quantise a network to a chip's integers and place it on the chip's cores.
+
+    Args:
+        network: the spiking network.
+        profile: a profile, the name of a bundled one, or a YAML file.
+        weight_bits: stored bits a weight, as the profile allows.
+        strategy: where blocks of neurons go: ``pack``, ``spread`` or ``random``.
+        neurons_per_core: neurons of a layer in one core, at least 1; None: as many as the core's limits allow.
+        spare_cores: healthy cores kept free for repair, at least 0.
+        chips: number of chips; None: the fewest that fit.
+        seed: of the ``random`` strategy.
+
+    Raises:
+        UsageError: unknown profile, width or strategy.
+        CapacityError: the network does not fit.
+    """
+    chip = profile if isinstance(profile, HardwareProfile) else load_profile(profile)
+    layers = quantise(network, chip, weight_bits=weight_bits)
+    placement = place(
+        layers, chip, strategy=strategy, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips, seed=seed
+    )
+    return Deployment(network.name, chip, layers, placement, network.timesteps, network.encoding, network.readout)

@@ -1,0 +1,261 @@
+"""The networks of the founding paper in torch, how they are trained, and where the trained weights are kept.
+
+MLPs follow the paper's base (55k/5k/10k split, ReLU, inputs x/255, plain SGD 0.1, batch 100, 30 epochs). The convolutional
+network is trained with :class:`RateCurve` in the place of ReLU, because five reset-to-zero populations in a row bend a ReLU too
+much; a plain ReLU network of the same shape (``cifar10-cnn-relu``) stands beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neurofault.cache import cache_dir
+from neurofault.datasets import DataSet, load
+from neurofault.errors import UsageError, nearest
+from neurofault.network import NO_MEMORY, Encoding
+
+Progress = Callable[[int, int, str], None]
+"""Called as ``progress(done, total, text)``."""
+
+
+class RateCurve(nn.Module):
+    """Firing-rate curve of a reset-to-zero neuron, in ReLU's place.
+
+    A neuron whose mean drive is z thresholds a step fires at about ``q = z / (1 + overshoot · z)`` spikes a step, at most 1: what the drive
+    exceeds the threshold by is lost at each reset. With ``s = scale`` spikes a unit of activation::
+
+        z = s · relu(x)        q = min(1, z / (1 + overshoot · z))        y = q / s
+
+    so y ≈ relu(x) for a small drive. In training, q is rounded to whole spikes in ``timesteps`` after Gaussian noise of standard
+    deviation ``noise · sqrt(q + 0.01)``, with a straight-through gradient (Bengio et al. 2013, arXiv:1308.3432).
+
+    Args:
+        scale: spikes a step for a unit of activation, > 0.
+        overshoot: loss a reset, ≥ 0; ½ for a constant drive, more for a bursty one.
+        timesteps: T of the rounding in training.
+        noise: of the spike counts in training, ≥ 0.
+        du: current decay of the neurons that the curve stands for, in 1/4096, 0 to 4095 (4095: no memory). A current that remembers a few
+            steps smooths the drive, which brings the loss a reset down to about ½ and makes it even.
+    """
+
+    def __init__(self, scale: float, overshoot: float, timesteps: int = 64, noise: float = 0.0, du: int = NO_MEMORY) -> None:
+        super().__init__()
+        self.scale, self.overshoot, self.timesteps, self.noise, self.du = scale, overshoot, timesteps, noise, du
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return y of the same shape as ``x``."""
+        drive = functional.relu(x) * self.scale
+        rate = (drive / (1 + self.overshoot * drive)).clamp(max=1.0)
+        if self.training and self.noise:
+            noisy = functional.relu(rate + self.noise * torch.sqrt(rate + 0.01) * torch.randn_like(rate))
+            rate = rate + (torch.round(noisy * self.timesteps) / self.timesteps - rate).detach()
+        return rate / self.scale
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that determines the trained weights of a zoo network.
+
+    Attributes:
+        name: zoo name.
+        dataset: name for :func:`neurofault.datasets.load`.
+        hidden: widths of the fully connected hidden layers.
+        channels: output channels of the two convolutions; empty for an MLP.
+        overshoots: of the rate curve of each hidden layer; empty for plain ReLU.
+        scale: spikes a unit of activation (rate curve only).
+        full_rate: spike rate of a full-scale pixel assumed in training (rate curve only).
+        noise: of the rate curve in training.
+        du: current decay of the hidden neurons (rate curve only).
+        epochs, batch, learning_rate: of the optimiser.
+        optimiser: ``sgd`` (plain) or ``adamw`` (one-cycle schedule, weight decay 0.01).
+        timesteps: T for which the network is meant.
+        neurons_per_core: block size at which losing one core is a partial loss; the default placement of ``inject``.
+        seed: of initial weights, order of samples and augmentation.
+    """
+
+    name: str
+    dataset: str
+    hidden: tuple[int, ...]
+    channels: tuple[int, ...] = ()
+    overshoots: tuple[float, ...] = ()
+    scale: float = 0.25
+    full_rate: float = 0.5
+    noise: float = 0.05
+    du: int = NO_MEMORY
+    epochs: int = 30
+    batch: int = 100
+    learning_rate: float = 0.1
+    optimiser: str = "sgd"
+    timesteps: int = 32
+    neurons_per_core: int = 8
+    seed: int = 2026
+
+    @property
+    def digest(self) -> str:
+        """Short hash of the recipe; the cache's key."""
+        return hashlib.blake2b(json.dumps(asdict(self), sort_keys=True).encode(), digest_size=6).hexdigest()
+
+
+_CIFAR = Recipe(
+    "cifar10-cnn", "cifar10", (128,), (32, 48), (0.7, 0.6, 0.5), du=1364, epochs=14, batch=128, learning_rate=4e-3,
+    optimiser="adamw", timesteps=64, neurons_per_core=256,
+)  # fmt: skip
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("digits-mlp", "digits", (100,), epochs=60, batch=20),
+        Recipe("mnist-mlp", "mnist", (100,)),
+        Recipe("mnist-mlp-400", "mnist", (400,), neurons_per_core=16),
+        Recipe("mnist-mlp2", "mnist", (100, 100), neurons_per_core=10),
+        Recipe("fashion-mlp-400", "fashion-mnist", (400,), neurons_per_core=16),
+        _CIFAR,
+        Recipe(
+            "cifar10-cnn-relu", "cifar10", (128,), (32, 48), epochs=14, batch=128, learning_rate=4e-3, optimiser="adamw",
+            timesteps=64, neurons_per_core=256,
+        ),
+    )
+}  # fmt: skip
+
+
+def recipe(name: str) -> Recipe:
+    """Return the recipe called ``name``.
+
+    Raises:
+        UsageError: unknown name.
+    """
+    if name not in RECIPES:
+        raise UsageError(f"no network {name!r} in the zoo{nearest(name, RECIPES)}; there are: {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def build(spec: Recipe, in_shape: tuple[int, int, int], classes: int) -> nn.Sequential:
+    """Return the untrained torch module of a recipe.
+
+    Args:
+        spec: the recipe.
+        in_shape: (channels, height, width) of a sample; the module takes float [N, channels, height, width] in [0, 1].
+        classes: number of outputs.
+    """
+
+    def activation(index: int) -> nn.Module:
+        if not spec.overshoots:
+            return nn.ReLU()
+        return RateCurve(spec.scale, spec.overshoots[index], spec.timesteps, spec.noise, spec.du)
+
+    if not spec.channels:
+        widths = (int(np.prod(in_shape)), *spec.hidden)
+        body: list[nn.Module] = [nn.Flatten()]
+        for index, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+            body += [nn.Linear(fan_in, fan_out), activation(index)]
+        return nn.Sequential(*body, nn.Linear(widths[-1], classes))
+    first, second = spec.channels
+    side = in_shape[1] // 4
+    return nn.Sequential(
+        nn.Conv2d(in_shape[0], first, 5, stride=2, padding=2), nn.BatchNorm2d(first), activation(0),
+        nn.Conv2d(first, second, 3, padding=1), nn.BatchNorm2d(second), activation(1),
+        nn.AvgPool2d(2), nn.Flatten(), nn.Dropout(0.25),
+        nn.Linear(second * side * side, spec.hidden[0]), nn.BatchNorm1d(spec.hidden[0]), activation(2),
+        nn.Linear(spec.hidden[0], classes),
+    )  # fmt: skip
+
+
+def trained(name: str, *, data_dir: Path | None = None, progress: Progress | None = None) -> tuple[nn.Module, DataSet]:
+    """Return a trained zoo network (in eval mode) and its data set, training it if it is not in the cache.
+
+    The same recipe, data and torch version give the same weights. The cache file appears whole or not at all.
+
+    Args:
+        name: zoo name, see :data:`RECIPES`.
+        data_dir: folder of published data files, see :func:`neurofault.datasets.load`.
+        progress: called after every epoch.
+
+    Raises:
+        UsageError: unknown name.
+        DataError: the data set is missing or damaged.
+    """
+    spec = recipe(name)
+    data = load(spec.dataset, data_dir=data_dir)
+    model = build(spec, data.shape, len(data.classes))
+    path = cache_dir() / "zoo" / f"{name}-{spec.digest}-{data.digest[:12]}.pt"
+    if path.exists():
+        model.load_state_dict(torch.load(path, weights_only=True))
+    else:
+        _train(model, spec, data, progress)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        torch.save(model.state_dict(), part)
+        part.replace(path)
+    return model.eval(), data
+
+
+def _train(model: nn.Module, spec: Recipe, data: DataSet, progress: Progress | None) -> None:
+    """Fit ``model`` in place on the training split."""
+    generator = torch.Generator().manual_seed(spec.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(spec.seed)
+        for module in model.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                module.reset_parameters()
+        images = torch.from_numpy(np.array(data.train.images))
+        labels = torch.from_numpy(data.train.labels)
+        seen = torch.from_numpy(pixel_rates(spec).astype(np.float32)) if spec.overshoots else torch.arange(256) / 255
+        batches = len(images) // spec.batch
+        augment = bool(spec.channels)
+        if spec.optimiser == "sgd":
+            optimiser: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), spec.learning_rate)
+            schedule = None
+        else:
+            optimiser = torch.optim.AdamW(model.parameters(), spec.learning_rate, weight_decay=1e-2)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, spec.learning_rate, total_steps=spec.epochs * batches)
+        model.train()
+        for epoch in range(spec.epochs):
+            order = torch.randperm(len(images), generator=generator)
+            for chosen in order[: batches * spec.batch].split(spec.batch):
+                batch = seen[images[chosen].int()]
+                if augment:
+                    batch = _augment(batch, generator)
+                loss = functional.cross_entropy(model(batch), labels[chosen])
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                if schedule is not None:
+                    schedule.step()
+            if progress is not None:
+                progress(epoch + 1, spec.epochs, f"loss {loss.item():.3f}")
+
+
+def _augment(batch: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirror and shift a batch of images by up to three pixels."""
+    flip, down, right = (int(torch.randint(0, high, (), generator=generator)) for high in (2, 7, 7))
+    if flip:
+        batch = batch.flip(3)
+    height, width = batch.shape[2:]
+    return functional.pad(batch, (3, 3, 3, 3))[:, :, down : down + height, right : right + width]
+
+
+def pixel_rates(spec: Recipe) -> NDArray[np.float64]:
+    """Return [256]: the relative input that a pixel really gives at the recipe's ``full_rate`` and T, 1 for full scale."""
+    return Encoding.for_pixels(spec.full_rate, 0.5, spec.timesteps).rates(spec.timesteps) / spec.full_rate
+
+
+def torch_accuracy(model: nn.Module, images: NDArray[np.uint8], labels: NDArray[np.int64], *, batch: int = 500) -> float:
+    """Return the fraction of ``images`` (uint8 [N, C, H, W], shown as x/255) that a torch model classifies as in ``labels``."""
+    correct = 0
+    with torch.no_grad():
+        for start in range(0, len(images), batch):
+            shown = torch.from_numpy(np.array(images[start : start + batch])).float() / 255
+            answer = model(shown).argmax(1).numpy()
+            correct += int(np.count_nonzero(answer == labels[start : start + batch]))
+    return correct / len(images)
