@@ -6,6 +6,7 @@ read and how good that evidence is. A value of ``null`` means that the number is
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -21,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from neurofault.errors import UsageError, nearest
+from neurofault.specfile import load_spec
 
 Evidence = Literal["measured", "calibrated", "simulated", "documented", "assumed"]
 """How a number is known, best first: measured on silicon, a model calibrated to silicon, a circuit simulation, stated by a
@@ -76,6 +78,7 @@ class Quantity(BaseModel, Generic[V, U]):
                 )
             if not info.data.get("note"):
                 raise PydanticCustomError("no_reason", "a null value needs a source or a note that says why it is not known")
+        _check_sources(source, info)
         return source
 
     @property
@@ -93,6 +96,20 @@ class Quantity(BaseModel, Generic[V, U]):
         if self.value is None:
             raise UsageError(f"the profile leaves this number unknown: {self.note or ', '.join(self.source_keys)}")
         return self.value
+
+
+def _check_sources(source: str | tuple[str, ...] | None, info: ValidationInfo) -> None:
+    """Refuse a key that the document's ``sources`` do not hold (checked where there is a document, see :func:`load_profile`)."""
+    sources = info.context["document"].get("sources") if info.context else None
+    if not isinstance(sources, dict):
+        return
+    for key in (source,) if isinstance(source, str) else source or ():
+        if key not in sources:
+            raise PydanticCustomError(
+                "unknown_source",
+                "{key} is not a key of sources{near}; keys: {keys}",
+                {"key": repr(key), "near": nearest(key, sources), "keys": ", ".join(sources)},
+            )
 
 
 def _must_be_known(quantity: Quantity[V, U]) -> Quantity[V, U]:
@@ -151,7 +168,7 @@ class Chip(BaseModel):
 
     Attributes:
         cores: neuron cores on the die.
-        usable_cores: cores that a user gets; the first ones by id.
+        usable_cores: cores that a user gets: those with the lowest ids.
         tile_columns, tile_rows: the mesh of routers.
         cores_per_tile: cores that share a router; core id = tile · cores_per_tile + place, tiles counted row by row.
         max_chips: chips that can be joined; null: not checked.
@@ -349,6 +366,12 @@ class Learning(BaseModel):
     scale_exponent_max: _Integer
     in_axons_per_connection: _Axons
 
+    @field_validator("source")
+    @classmethod
+    def _sourced(cls, source: str | tuple[str, ...], info: ValidationInfo) -> str | tuple[str, ...]:
+        _check_sources(source, info)
+        return source
+
 
 class HardwareProfile(BaseModel):
     """A chip: limits, integer widths, costs, learning engine, parts known bad.
@@ -381,6 +404,37 @@ class HardwareProfile(BaseModel):
     facts: dict[str, Quantity[float, str]] = {}
     dead_cores: tuple[_Natural | str, ...] = ()
 
+    @field_validator("default_energy")
+    @classmethod
+    def _is_a_table(cls, name: str, info: ValidationInfo) -> str:
+        tables = info.data.get("energy_tables")
+        if tables is not None and name not in tables:
+            raise PydanticCustomError(
+                "unknown_table",
+                "{name} is not one of energy_tables{near}; tables: {tables}",
+                {"name": repr(name), "near": nearest(name, tables), "tables": ", ".join(tables)},
+            )
+        return name
+
+    @field_validator("dead_cores")
+    @classmethod
+    def _on_the_chips(cls, entries: tuple[int | str, ...], info: ValidationInfo) -> tuple[int | str, ...]:
+        chip: Chip | None = info.data.get("chip")
+        for entry in entries:
+            if not _CORES.fullmatch(str(entry)) or not _core_range(entry):
+                raise PydanticCustomError(
+                    "bad_cores", "{entry} is not a core; write an id such as 5 or a range such as 12-15", {"entry": repr(entry)}
+                )
+            if chip is not None and chip.max_chips.value is not None:
+                cores = chip.cores.known * chip.max_chips.value
+                if _core_range(entry)[-1] >= cores:
+                    raise PydanticCustomError(
+                        "no_such_core",
+                        "core {entry} does not exist; ids go from 0 to {last}",
+                        {"entry": str(entry), "last": cores - 1},
+                    )
+        return entries
+
     @property
     def energy(self) -> EnergyCosts:
         """Energy costs of the default table."""
@@ -395,6 +449,9 @@ class HardwareProfile(BaseModel):
     def dead_core_ids(self) -> tuple[int, ...]:
         """Ids in :attr:`dead_cores`, sorted, without duplicates."""
         return tuple(sorted({core for entry in self.dead_cores for core in _core_range(entry)}))
+
+
+_CORES = re.compile(r"[0-9]{1,9}(-[0-9]{1,9})?")
 
 
 def _core_range(entry: int | str) -> range:
@@ -425,8 +482,6 @@ def load_profile(name_or_path: str | Path) -> HardwareProfile:
         UsageError: there is neither such a file nor such a bundled profile; the text names the nearest one and lists all.
         SpecError: mistakes in the file, all of them, at ``file:line:column``.
     """
-    from neurofault.specfile import load_spec
-
     path = Path(name_or_path)
     if path.is_file():
         return load_spec(path, HardwareProfile)
