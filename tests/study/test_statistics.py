@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import stats
+
+from neurofault.errors import UsageError
+from neurofault.study.statistics import Interval, bootstrap_interval, paired_difference, t_interval, wilson
+
+T_975 = {2: 12.7062047, 3: 4.30265273, 5: 2.77644511, 20: 2.09302405}
+"""Quantiles of Student's t at 0.975 for n − 1 degrees of freedom, by n (printed tables)."""
+
+numbers = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30)
+
+
+def covered(interval: Interval, truth: float) -> bool:
+    assert interval.low is not None
+    assert interval.high is not None
+    return interval.low <= truth <= interval.high
+
+
+def ends(interval: Interval) -> tuple[float, float]:
+    assert interval.low is not None
+    assert interval.high is not None
+    return interval.low, interval.high
+
+
+# ── t over draws ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("n", T_975)
+def test_t_interval_is_the_textbook_formula(n: int) -> None:
+    values = np.random.default_rng(n).normal(0.8, 0.05, n)
+    mean = sum(values) / n
+    half = T_975[n] * math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1)) / math.sqrt(n)
+    interval = t_interval(values)
+    assert (interval.n, interval.method, interval.confidence) == (n, "t", 0.95)
+    np.testing.assert_allclose(
+        [interval.mean, *ends(interval), interval.half_width], [mean, mean - half, mean + half, half], rtol=1e-7
+    )
+
+
+def test_one_draw_has_a_mean_and_no_interval() -> None:
+    assert t_interval([0.5]) == Interval(0.5, None, None, 1, "t")
+    assert t_interval([0.5]).half_width is None
+    assert bootstrap_interval([0.5]) == Interval(0.5, None, None, 1, "bca")
+    assert paired_difference([0.5], [0.25]) == Interval(0.25, None, None, 1, "paired-t")
+
+
+@given(value=st.floats(-10, 10), n=st.integers(2, 40))
+def test_identical_draws_have_exactly_zero_width(value: float, n: int) -> None:
+    assert t_interval([value] * n) == Interval(value, value, value, n, "t")
+
+
+def test_t_interval_is_not_clipped() -> None:
+    low, high = ends(t_interval([0.9, 1.0]))
+    assert high > 1
+    assert low < 0.4
+
+
+@given(values=numbers)
+def test_more_confidence_is_wider(values: list[float]) -> None:
+    narrow, wide = ends(t_interval(values, 0.8)), ends(t_interval(values, 0.99))
+    assert wide[0] <= narrow[0] <= narrow[1] <= wide[1]
+
+
+# ── Wilson in one draw ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(n=st.integers(1, 10_000), share=st.floats(0, 1))
+def test_wilson_ends_solve_the_score_equation(n: int, share: float) -> None:
+    correct = round(share * n)
+    z = 1.959963984540054
+    interval = wilson(correct, n)
+    assert (interval.mean, interval.n, interval.method) == (correct / n, n, "wilson")
+    for end in ends(interval):
+        assert 0 <= end <= 1
+        assert (correct / n - end) ** 2 == pytest.approx(z * z * end * (1 - end) / n, rel=1e-6, abs=1e-12)
+
+
+# ── bootstrap over draws ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("method", ["bca", "percentile"])
+def test_bootstrap_agrees_with_scipy(method: str) -> None:
+    values = np.random.default_rng(1).exponential(1.0, 15)
+    reference = stats.bootstrap((values,), np.mean, n_resamples=40_000, method=method, random_state=1).confidence_interval
+    interval = bootstrap_interval(values, method=method, resamples=40_000)  # type: ignore[arg-type]
+    assert interval.method == method
+    np.testing.assert_allclose(ends(interval), [reference.low, reference.high], atol=0.05)
+
+
+def test_bca_moves_with_the_skew() -> None:
+    values = np.random.default_rng(1).exponential(1.0, 15)
+    bca, percentile = ends(bootstrap_interval(values)), ends(bootstrap_interval(values, method="percentile"))
+    assert bca[0] > percentile[0]
+    assert bca[1] > percentile[1] + 0.05
+
+
+def test_bootstrap_is_seeded() -> None:
+    values = [0.7, 0.8, 0.9, 0.6, 0.75]
+    assert bootstrap_interval(values, seed=3) == bootstrap_interval(values, seed=3)
+    random = np.random.default_rng(2).normal(size=30)
+    assert bootstrap_interval(random, seed=3) != bootstrap_interval(random, seed=4)
+
+
+def test_bootstrap_in_blocks_covers_every_resample() -> None:
+    values = np.random.default_rng(3).normal(size=3000)
+    half = t_interval(values).half_width
+    assert half is not None
+    low, high = ends(bootstrap_interval(values, resamples=2000))
+    assert (high - low) / 2 == pytest.approx(half, rel=0.1)
+
+
+def test_bootstrap_keeps_draws_paired() -> None:
+    healthy = np.random.default_rng(4).normal(0.3, 0.1, 20)
+
+    def ratio(gained: NDArray[np.float64], lost: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(gained.mean(-1) / lost.mean(-1))
+
+    interval = bootstrap_interval(healthy / 2, healthy, statistic=ratio)
+    assert (interval.mean, interval.n) == (pytest.approx(0.5), 20)
+    np.testing.assert_allclose(ends(interval), [0.5, 0.5], rtol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["bca", "percentile"])
+def test_bootstrap_of_identical_draws_has_zero_width(method: str) -> None:
+    assert bootstrap_interval([0.25] * 7, method=method) == Interval(0.25, 0.25, 0.25, 7, method)  # type: ignore[arg-type]
+
+
+# ── paired ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(pairs=st.lists(st.tuples(st.integers(-1000, 1000), st.integers(-1000, 1000)), min_size=2, max_size=30))
+def test_paired_difference_is_the_interval_of_the_differences(pairs: list[tuple[int, int]]) -> None:
+    a, b = zip(*pairs, strict=True)
+    interval, expected = paired_difference(a, b), t_interval([left - right for left, right in pairs])
+    assert (interval.mean, *ends(interval), interval.n) == (expected.mean, *ends(expected), expected.n)
+    assert interval.method == "paired-t"
+
+
+def test_pairing_sees_what_the_spread_over_draws_hides() -> None:
+    random = np.random.default_rng(6)
+    damaged = random.uniform(0.3, 0.9, 20)
+    healed = damaged + random.normal(0.02, 0.005, 20)
+    assert ends(t_interval(healed))[0] < ends(t_interval(damaged))[1]
+    assert ends(paired_difference(healed, damaged))[0] > 0
+
+
+# ── coverage: the draw is the unit ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_t_over_draws_covers_what_it_claims_and_pooled_wilson_does_not() -> None:
+    random = np.random.default_rng(2026)
+    samples, draws, studies, truth, spread = 1000, 20, 1500, 0.8, 0.05
+    accuracy = random.normal(truth, spread, (studies, draws)).clip(0, 1)
+    correct = random.binomial(samples, accuracy)
+    by_draw = np.mean([covered(t_interval(row / samples), truth) for row in correct])
+    pooled = np.mean([covered(wilson(int(row.sum()), samples * draws), truth) for row in correct])
+    assert 0.935 < by_draw < 0.965
+    assert pooled < 0.5
+
+
+def test_wilson_covers_inside_one_draw() -> None:
+    correct = np.random.default_rng(7).binomial(200, 0.9, 1500)
+    assert 0.93 < np.mean([covered(wilson(int(count), 200), 0.9) for count in correct]) < 0.97
+
+
+@pytest.mark.parametrize(("method", "least"), [("bca", 0.9), ("percentile", 0.88)])
+def test_bootstrap_covers_nearly_what_it_claims(method: str, least: float) -> None:
+    random = np.random.default_rng(8)
+    hits = [
+        covered(bootstrap_interval(random.normal(0.8, 0.05, 20), method=method, resamples=500), 0.8)  # type: ignore[arg-type]
+        for _ in range(500)
+    ]
+    assert least < np.mean(hits) < 0.98
+
+
+# ── bad input ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: t_interval([]), "values: shape (0,), expected one number a draw and at least one draw"),
+        (lambda: t_interval(np.zeros((2, 3))), "values: shape (2, 3), expected one number a draw and at least one draw"),
+        (lambda: t_interval([0.5, math.nan]), "values: draw 1 is nan, expected a finite number"),
+        (lambda: t_interval([0.5, 0.6], 95), "confidence: 95, expected a number between 0 and 1, both excluded"),
+        (
+            lambda: paired_difference([1, 2, 3], [1, 2]),
+            "3 draws against 2, expected as many: paired values come from the same draws",
+        ),
+        (lambda: paired_difference([1], [math.inf]), "b: draw 0 is inf, expected a finite number"),
+        (lambda: wilson(0, 0), "n: 0 samples, expected at least 1"),
+        (lambda: wilson(11, 10), "correct: 11 of 10 samples, expected 0 to 10"),
+        (lambda: wilson(-1, 10), "correct: -1 of 10 samples, expected 0 to 10"),
+        (lambda: wilson(1, 10, 1.0), "confidence: 1.0, expected a number between 0 and 1, both excluded"),
+        (lambda: bootstrap_interval(), "samples: none given, expected at least one array of draws"),
+        (
+            lambda: bootstrap_interval([1, 2], [1], statistic=lambda a, b: a),
+            "2 draws against 1, expected as many: paired values come from the same draws",
+        ),
+        (lambda: bootstrap_interval([1, 2], method="basic"), "method: 'basic', expected 'bca' or 'percentile'"),  # type: ignore[arg-type]
+        (lambda: bootstrap_interval([1, 2], resamples=9), "resamples: 9, expected at least 100"),
+        (
+            lambda: bootstrap_interval([0, 0, 1], statistic=lambda a: np.log(a.mean(-1) + 0 * a.sum(-1))),
+            "statistic: not finite for some resample of the draws (a denominator near zero?)",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_bad_input(call: object, expected: str) -> None:
+    assert callable(call)
+    with pytest.raises(UsageError) as caught:
+        call()
+    assert str(caught.value) == expected
