@@ -12,7 +12,7 @@ def data_dir() -> Path:
     named = os.environ.get("NEUROFAULT_DATA")
     folder = Path(named) if named else Path(__file__).resolve().parents[1].parent / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip(f"no image data: NEUROFAULT_DATA is not set and {folder} does not exist")
+        pytest.skip(f"no image data: {folder} does not exist (set NEUROFAULT_DATA)")
     return folder
 
 
