@@ -1,0 +1,304 @@
+"""Energy and time of an inference, from the spikes of a run, the placement and a published table of costs.
+
+Counted, a mean over the samples; silent neurons and dead cores take part in nothing::
+
+    synaptic operations   for each spike, the synapses from its source to live neurons (weights of zero included)
+    neuron updates        live neurons × T; active: updates with synaptic input, at most one for each spike that arrives; the input
+                          population is driven by a bias and counts as active throughout
+    messages              for each spike, the cores that hold a live target of it (Loihi sends to each core on its own)
+    hops                  steps between tiles of all messages, XY routing; from chip to chip counted apart, not costed
+
+    E = Σ synaptic operations·e + Σ updates·e + Σ spikes·e + Σ messages·(e_out + e_in + e_tile + hops·e_hop)
+    t_step = max over cores (Σ the core's events·t) + longest route·t_hop + barrier(tiles)
+    time = T · t_step, latency = (T + L) · t_step with L layers after the input; E_static = P_static · chips · time
+
+Sources: event costs as in the profile's table (Davies et al. 2018, IEEE Micro 38(1), table 2; SANA-FE ``arch/loihi.yaml``); the
+form of the sum as in SANA-FE. ``t_step`` is that of a mean step: the busiest core of the mean, not the mean of the busiest. The
+barrier is interpolated over log2 of the tiles in use between the published ends (our choice; SANA-FE's calibrated
+values, 0.6 µs at 1 tile, 1.0 at 2, 1.4 at 4 and 1.8 at 29, grow like that).
+A cost that the table leaves unknown is not counted and named in ``Estimate.missing``; without the cost of a synaptic operation
+or of a neuron update there is no estimate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.activity import Activity
+from neurofault.deploy.connectivity import arrivals, fan_out
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.profile import EVIDENCE_ORDER, CostTable, EnergyCosts, Evidence, Joule, Second, TimeCosts
+from neurofault.deploy.routing import mesh
+from neurofault.errors import UsageError, nearest
+
+_EVENTS = (
+    "synaptic_operation",
+    "neuron_update_active",
+    "neuron_update_inactive",
+    "neuron_spike",
+    "axon_out_message",
+    "axon_in_message",
+    "spike_in_tile",
+)
+"""Events that take place in a core (the last one at its router), named as in the profile's cost tables."""
+
+_ESSENTIAL = ("synaptic_operation", "neuron_update_active")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A sum of costs.
+
+    Attributes:
+        value: in joules or seconds; None: not known.
+        evidence: the weakest among the numbers that went in; ``unknown`` where ``value`` is None.
+        missing: names of the costs that the table does not know and that are therefore not in ``value``.
+    """
+
+    value: float | None
+    evidence: Evidence | Literal["unknown"]
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one inference (one sample) takes, a mean over the samples of a run.
+
+    Attributes:
+        table: name of the cost table.
+        synaptic_operations, neuron_updates, active_updates, spikes, messages, hops: events; ``hops`` without steps between chips.
+        inter_chip_hops: steps from chip to chip; counted, their energy and time are not published.
+        energy: of all events, in joules; without static power.
+        static_energy: static power · chips · ``time``, in joules; value None where the table does not know the power.
+        step: one time step, in seconds.
+        time: T steps, in seconds: a sample each ``time`` where samples follow one another.
+        latency: T + L steps, in seconds: from a sample's first step to its answer.
+    """
+
+    table: str
+    synaptic_operations: float
+    neuron_updates: float
+    active_updates: float
+    spikes: float
+    messages: float
+    hops: float
+    inter_chip_hops: float
+    energy: Estimate
+    static_energy: Estimate
+    step: Estimate
+    time: Estimate
+    latency: Estimate
+
+    @property
+    def static_note(self) -> str:
+        """What ``energy`` says about static power, for display."""
+        if self.static_energy.value is None:
+            return "static power unknown, not included"
+        return f"static power not included; it adds {self.static_energy.value:.3g} J"
+
+
+@dataclass(frozen=True, eq=False)
+class Traffic:
+    """Messages from core to core, each pair once, none without messages.
+
+    Attributes:
+        sources, destinations: int64 [k], core ids.
+        messages: int64 [k].
+    """
+
+    sources: NDArray[np.int64]
+    destinations: NDArray[np.int64]
+    messages: NDArray[np.int64]
+
+
+def alive(deployment: Deployment, layer: int) -> NDArray[np.bool_]:
+    """Return bool [n]: neurons of a layer that are neither silent nor on a dead core."""
+    on_dead_core = np.isin(deployment.placement.core_of[layer], deployment.damage.dead_cores)
+    return ~(deployment.damage.silent(layer, deployment.layers[layer].size) | on_dead_core)
+
+
+def traffic(deployment: Deployment, activity: Activity) -> Traffic:
+    """Count the messages of a run: one for each spike and each core that holds a live target of it.
+
+    Args:
+        deployment: the chip.
+        activity: a run on it; counts are over all its samples.
+    """
+    sources, destinations, messages = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for index, layer in enumerate(deployment.layers[1:], start=1):
+        assert layer.synapses is not None
+        spikes = _spikes(deployment, activity, index - 1)
+        cores, seats = np.unique(deployment.placement.core_of[index - 1], return_inverse=True)
+        core_of, live = deployment.placement.core_of[index], alive(deployment, index)
+        for core in np.unique(core_of[live]):
+            reached = fan_out(layer.synapses, live & (core_of == core)) > 0
+            sent = np.zeros(len(cores), np.int64)
+            np.add.at(sent, seats, spikes * reached)
+            senders = np.flatnonzero(sent)
+            sources.append(cores[senders].astype(np.int64))
+            destinations.append(np.full(len(senders), core, np.int64))
+            messages.append(sent[senders])
+    cores_in_all = deployment.placement.chips * deployment.placement.cores_per_chip
+    pairs, where = np.unique(np.concatenate(sources) * cores_in_all + np.concatenate(destinations), return_inverse=True)
+    total = np.zeros(len(pairs), np.int64)
+    np.add.at(total, where, np.concatenate(messages))
+    return Traffic(pairs // cores_in_all, pairs % cores_in_all, total)
+
+
+def cost(deployment: Deployment, activity: Activity, samples: int, *, table: str | None = None) -> Cost:
+    """Estimate what one inference takes in energy and time; the formula and its sources are in this module's text.
+
+    Args:
+        deployment: the chip, with its damage.
+        activity: a run on it.
+        samples: how many samples the run presented, at least 1.
+        table: name of one of the profile's ``energy_tables``; None: its default.
+
+    Raises:
+        UsageError: ``samples`` below 1, or no such table.
+    """
+    if samples < 1:
+        raise UsageError(f"samples must be at least 1, is {samples}")
+    name = table or deployment.profile.default_energy
+    tables = deployment.profile.energy_tables
+    if name not in tables:
+        raise UsageError(
+            f"profile {deployment.profile.name!r} has no energy table {name!r}{nearest(name, tables)}: {', '.join(tables)}"
+        )
+    costs = tables[name]
+    flows = traffic(deployment, activity)
+    cores, events = _core_events(deployment, activity, flows, samples)
+    hops = mesh(deployment).hops(flows.sources, flows.destinations)
+    way = {
+        "hop_east_west": float((flows.messages * hops.east_west).sum()) / samples,
+        "hop_north_south": float((flows.messages * hops.north_south).sum()) / samples,
+    }
+    totals = {event: float(counts.sum()) for event, counts in events.items()}
+    energy = _sum(costs.energy, totals | way)
+    step = _step(deployment, costs.time, cores, events, np.stack([hops.east_west, hops.north_south]))
+    time = _scaled(step, deployment.timesteps)
+    return Cost(
+        table=name,
+        synaptic_operations=totals["synaptic_operation"],
+        neuron_updates=totals["neuron_update_active"] + totals["neuron_update_inactive"],
+        active_updates=totals["neuron_update_active"],
+        spikes=totals["neuron_spike"],
+        messages=totals["axon_out_message"],
+        hops=sum(way.values()),
+        inter_chip_hops=float((flows.messages * hops.inter_chip).sum()) / samples,
+        energy=energy,
+        static_energy=_static(costs, time, deployment.placement.chips),
+        step=step,
+        time=time,
+        latency=_scaled(step, deployment.timesteps + len(deployment.layers) - 1),
+    )
+
+
+def _spikes(deployment: Deployment, activity: Activity, layer: int) -> NDArray[np.int64]:
+    """Spikes of each neuron of a layer over all samples, none from the dead."""
+    counts = activity.spike_counts[deployment.layers[layer].name]
+    return np.where(alive(deployment, layer), counts, 0).astype(np.int64)
+
+
+def _core_events(
+    deployment: Deployment, activity: Activity, flows: Traffic, samples: int
+) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
+    """Count each event of one inference on each core in use."""
+    cores = deployment.placement.used_cores
+    counts = {event: np.zeros(len(cores), np.int64) for event in _EVENTS}
+    steps = samples * deployment.timesteps
+    for index, layer in enumerate(deployment.layers):
+        seats, live = np.searchsorted(cores, deployment.placement.core_of[index]), alive(deployment, index)
+        active = np.where(live, steps, 0)
+        if layer.synapses is not None:
+            arrived = np.where(live, arrivals(layer.synapses, _spikes(deployment, activity, index - 1)), 0)
+            np.add.at(counts["synaptic_operation"], seats, arrived)
+            active = np.minimum(active, arrived)
+        np.add.at(counts["neuron_update_active"], seats, active)
+        np.add.at(counts["neuron_update_inactive"], seats, np.where(live, steps - active, 0))
+        np.add.at(counts["neuron_spike"], seats, _spikes(deployment, activity, index))
+    np.add.at(counts["axon_out_message"], np.searchsorted(cores, flows.sources), flows.messages)
+    for event in ("axon_in_message", "spike_in_tile"):
+        np.add.at(counts[event], np.searchsorted(cores, flows.destinations), flows.messages)
+    return cores, {event: count / samples for event, count in counts.items()}
+
+
+def _sum(costs: EnergyCosts | TimeCosts, counts: dict[str, float]) -> Estimate:
+    """Add up events times their cost; events that did not happen need no cost."""
+    happened: dict[str, tuple[Joule | Second, float]] = {
+        event: (getattr(costs, event), count) for event, count in counts.items() if count
+    }
+    missing = tuple(event for event, (each, _) in happened.items() if each.value is None)
+    if set(missing) & set(_ESSENTIAL):
+        return Estimate(None, "unknown", missing)
+    known = [(each.value, count) for each, count in happened.values() if each.value is not None]
+    evidence = _weakest([each.evidence for each, _ in happened.values() if each.value is not None])
+    return Estimate(sum(value * count for value, count in known), evidence, missing)
+
+
+def _step(
+    deployment: Deployment,
+    costs: TimeCosts,
+    cores: NDArray[np.int64],
+    events: dict[str, NDArray[np.float64]],
+    hops: NDArray[np.int64],
+) -> Estimate:
+    """Time of a mean step: the busiest core, the longest route, the barrier."""
+    busy = np.zeros(len(cores))
+    for event, count in events.items():
+        busy += count * (getattr(costs, event).value or 0.0)
+    per_hop = np.array([costs.hop_east_west.value or 0.0, costs.hop_north_south.value or 0.0])
+    route = hops[:, int(np.argmax(per_hop @ hops))] if hops.size else np.zeros(2, np.int64)
+    busiest = int(np.argmax(busy))
+    counts = {event: float(count[busiest]) / deployment.timesteps for event, count in events.items()}
+    work = _sum(costs, counts | {"hop_east_west": float(route[0]), "hop_north_south": float(route[1])})
+    barrier = _barrier(deployment, costs, cores[np.any(np.stack(list(events.values())) > 0, axis=0)])
+    return _added(work, barrier)
+
+
+def _barrier(deployment: Deployment, costs: TimeCosts, cores: NDArray[np.int64]) -> Estimate:
+    """Time of the barrier that ends a step, from the tiles in use of the fullest chip."""
+    ends = (costs.barrier_min, costs.barrier_max)
+    missing = tuple(name for name, end in zip(("barrier_min", "barrier_max"), ends, strict=True) if end.value is None)
+    if ends[0].value is None or ends[1].value is None:
+        return Estimate(0.0, EVIDENCE_ORDER[0], missing)
+    geometry = mesh(deployment)
+    x, y = geometry.tiles(cores)
+    chip_of_tile = np.unique(np.stack([x, y]), axis=1)[0] // geometry.columns
+    tiles = int(np.bincount(chip_of_tile, minlength=1).max())
+    all_tiles = geometry.columns * geometry.rows
+    share = math.log2(tiles) / math.log2(all_tiles) if tiles > 1 else 0.0
+    value = ends[0].value + (ends[1].value - ends[0].value) * share
+    return Estimate(value, _weakest([end.evidence for end in ends]))
+
+
+def _static(costs: CostTable, time: Estimate, chips: int) -> Estimate:
+    """Energy of the static power over an inference."""
+    power = costs.energy.static_power
+    if power.value is None:
+        return Estimate(None, "unknown", ("static_power",))
+    if time.value is None or time.evidence == "unknown":
+        return time
+    return Estimate(power.value * chips * time.value, _weakest([power.evidence, time.evidence]), time.missing)
+
+
+def _added(first: Estimate, second: Estimate) -> Estimate:
+    missing = first.missing + second.missing
+    if first.value is None or second.value is None or first.evidence == "unknown" or second.evidence == "unknown":
+        return Estimate(None, "unknown", missing)
+    return Estimate(first.value + second.value, _weakest([first.evidence, second.evidence]), missing)
+
+
+def _scaled(each: Estimate, count: int) -> Estimate:
+    return Estimate(None if each.value is None else each.value * count, each.evidence, each.missing)
+
+
+def _weakest(evidence: Sequence[Evidence]) -> Evidence:
+    """Return the weakest evidence; the strongest there is where nothing went in."""
+    return max(evidence, key=EVIDENCE_ORDER.index, default=EVIDENCE_ORDER[0])
