@@ -11,7 +11,6 @@ import hashlib
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 _ROUNDS = 8
 _MASK64 = (1 << 64) - 1
@@ -101,5 +100,9 @@ def binomial_count(key: int, population: int, rate: float) -> int:
         population: number of sites, at least 0.
         rate: probability for each site, in [0, 1].
     """
+    if not population or not rate:
+        return 0
+    from scipy import stats  # half a second to load, and only rates need it
+
     uniform = (stream_key(key, "binomial") + 0.5) / 2.0**64
-    return int(stats.binom.ppf(uniform, population, rate)) if population and rate else 0
+    return int(stats.binom.ppf(uniform, population, rate))

@@ -60,17 +60,34 @@ def candidates(model: nn.Module) -> list[Candidate]:
     return [first, *(each for each in grid if each != first)]
 
 
+def as_taken(model: nn.Module, images: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return images [N, C, H, W] in the shape that a model takes: as they are, or flattened to [N, C·H·W].
+
+    Raises:
+        ConversionError: the model takes neither.
+    """
+    for shaped in (images, images.reshape(len(images), -1)):
+        if _takes(model, shaped[:2]):
+            return shaped
+    raise ConversionError(
+        f"the network takes neither samples of shape {images.shape[1:]} nor {int(np.prod(images.shape[1:]))} values; "
+        "does it belong to another data set?"
+    )
+
+
 def _read(model: nn.Module, calibration: NDArray[np.generic]) -> tuple[list[Stage], NDArray[np.generic]]:
     """Return the stages, and the calibration images in the shape that the model takes (as given, or flattened)."""
     if len(calibration) == 0:
         raise ConversionError("calibration needs at least one image")
-    flat = calibration.reshape(len(calibration), -1)
-    try:
-        return stages_of(model, calibration.shape[1:]), calibration
-    except ConversionError:
-        if calibration.ndim == 2 or not _takes(model, flat[:2]):
-            raise
-    return stages_of(model, flat.shape[1:]), flat
+    shapes = [calibration] if calibration.ndim == 2 else [calibration, calibration.reshape(len(calibration), -1)]
+    first: ConversionError | None = None
+    for images in shapes:
+        try:
+            return stages_of(model, images.shape[1:]), images
+        except ConversionError as error:
+            first = first or error
+    assert first is not None
+    raise first
 
 
 def _takes(model: nn.Module, images: NDArray[np.generic]) -> bool:

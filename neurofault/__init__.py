@@ -1,0 +1,49 @@
+"""Neuromorphic hardware fault injection: break a simulated chip, see what it costs, rescue it.
+
+    torch ─ from_torch → SpikingNetwork ─ deploy → Deployment ─ inject → Deployment ─ run → Result
+
+``deploy`` here is the function; its package is reached as ``from neurofault.deploy.profile import …``. Names that need torch or
+numba load when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from neurofault import errors, faults
+from neurofault.deploy import deploy
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.profile import HardwareProfile, load_profile
+from neurofault.faults import inject
+from neurofault.network import Inputs, SpikingNetwork
+
+if TYPE_CHECKING:
+    from neurofault.convert.torch_model import from_torch
+    from neurofault.engines import run
+
+__all__ = [
+    "Deployment",
+    "HardwareProfile",
+    "Inputs",
+    "SpikingNetwork",
+    "deploy",
+    "errors",
+    "faults",
+    "from_torch",
+    "inject",
+    "load_profile",
+    "run",
+]
+
+_ON_USE = {"from_torch": "neurofault.convert.torch_model", "run": "neurofault.engines"}
+
+
+def __getattr__(name: str) -> object:
+    if name in _ON_USE:
+        return getattr(import_module(_ON_USE[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,38 @@
+"""The command line: one small file a verb. Mistakes of the user end in one clear text on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from neurofault.cli import inject, map_, profiles, train
+from neurofault.errors import NeurofaultError
+
+app = typer.Typer(
+    name="neurofault",
+    help="Break a simulated neuromorphic chip, see what it costs, and rescue it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("inject")(inject.inject)
+app.command("map")(map_.map_)
+app.command("train")(train.train)
+app.command("profiles")(profiles.profiles)
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code: 0, or 2 for a mistake that the user can mend."""
+    try:
+        app()
+    except NeurofaultError as error:
+        print(f"neurofault: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("neurofault: stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        sys.stderr.close()
+        sys.exit(0)

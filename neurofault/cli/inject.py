@@ -1,0 +1,165 @@
+"""`neurofault inject`: break a chip and see what it costs."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from neurofault.cli import options
+from neurofault.cli.output import percent, scientific, write_json
+from neurofault.cli.progress import StderrProgress
+from neurofault.errors import UsageError
+
+
+def inject(
+    profile: options.Profile = "loihi2",
+    network: options.Network = "digits-mlp",
+    weights: options.Weights = None,
+    data: options.Data = None,
+    data_dir: options.DataDir = None,
+    samples: options.Samples = None,
+    timesteps: options.Timesteps = None,
+    kill_cores: Annotated[int | None, typer.Option(help="Cores to kill (short for --fault core_dead --count N).")] = None,
+    fault: Annotated[str | None, typer.Option(help="Kind of fault: core_dead, neuron_dead or synapse_dead.")] = None,
+    count: Annotated[int | None, typer.Option(help="How many sites fail.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Probability that a site fails, 0 to 1.")] = None,
+    where: Annotated[str, typer.Option(help="random, or clustered (neighbours on the mesh).")] = "random",
+    layer: Annotated[str, typer.Option(help="hidden (all hidden layers), input, hidden1 …, output, any.")] = "hidden",
+    draws: Annotated[int, typer.Option(help="Independent draws of the faults.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of the faults.")] = 1,
+    engine: Annotated[str, typer.Option(help="Which simulator runs the chip.")] = "exact",
+    weight_bits: options.WeightBits = 8,
+    place: options.Place = "pack",
+    neurons_per_core: options.NeuronsPerCore = None,
+    spare_cores: options.SpareCores = 0,
+    chips: options.Chips = None,
+    place_seed: options.PlaceSeed = 0,
+    json_file: options.Json = None,
+) -> None:
+    """Put a trained network on a simulated chip, break part of it, and report what that costs.
+
+    Without options: real 8×8 digits on a Loihi 2, killing hidden cores until the effect shows.
+    """
+    from neurofault.faults import fault_from_mapping
+    from neurofault.study.inject_report import injection, to_json
+    from neurofault.study.prepare import Setup, prepare
+
+    mapping = _fault_mapping(kill_cores, fault, count, rate, where, layer)
+    faults = None if mapping is None else [fault_from_mapping(mapping)]
+    setup = Setup(
+        network, profile, weights, data, data_dir, samples, timesteps, weight_bits, place, neurons_per_core, spare_cores, chips,
+        place_seed,
+    )  # fmt: skip
+    with StderrProgress() as progress:
+        prepared = prepare(setup, progress)
+        result = injection(prepared, faults, layer=layer, draws=draws, seed=seed, engine=engine, progress=progress)
+    answer = to_json(result)
+    if json_file is not None:
+        write_json(answer, json_file)
+    if json_file != "-":
+        _print(result, answer)
+
+
+def _fault_mapping(
+    kill_cores: int | None, fault: str | None, count: int | None, rate: float | None, where: str, layer: str
+) -> dict[str, Any] | None:
+    """Return the fault as a mapping in the one grammar, or None where no number was asked for."""
+    if kill_cores is not None:
+        if fault is not None or count is not None or rate is not None:
+            raise UsageError("--kill-cores N is short for --fault core_dead --count N; give one of the two")
+        fault, count = "core_dead", kill_cores
+    if fault is None:
+        if count is not None or rate is not None:
+            raise UsageError("--count and --rate go with --fault KIND")
+        return None
+    given = {"count": count, "rate": rate}
+    return {"kind": fault, "where": where, "layer": layer} | {key: value for key, value in given.items() if value is not None}
+
+
+def _print(result: Any, answer: dict[str, Any]) -> None:
+    from neurofault.deploy.grid import grid_renderable
+
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    prepared, lesions = result.prepared, result.lesion
+    interval = lesions.accuracy
+    kinds = ", ".join(_describe(each) for each in lesions.faults)
+    console.print(
+        f"[bold]{answer['network']}[/] on [bold]{prepared.profile.title}[/] ({answer['cores_used']} cores on {answer['chips']} chip(s)), "
+        f"{answer['samples']} test images of {answer['data']}, {answer['timesteps']} time steps, engine {answer['engine']}"
+    )
+    console.print(f"simulated with Lava's integer arithmetic; broken: [bold]{kinds}[/], {answer['n_draws']} draws\n")
+    table = Table(box=None, pad_edge=False)
+    for title, justify in (("", "left"), ("accuracy", "right"), ("95 % interval", "left"), ("what it is", "left")):
+        table.add_column(title, justify=justify, no_wrap=title != "what it is")
+    table.add_row("ANN", percent(answer["ann_accuracy"]), "", "the torch network")
+    table.add_row("spiking", percent(answer["spiking_accuracy"]), "", "reset-to-zero neurons, weights not yet rounded")
+    table.add_row("healthy chip", percent(answer["healthy_accuracy"]), "", f"{answer['weight_bits']}-bit weights, placed")
+    for lesser in result.tried:
+        _damaged_row(table, lesser)
+    _damaged_row(table, lesions, style="bold")
+    table.add_row("chance", percent(answer["chance_accuracy"]), "", "always the most frequent class")
+    console.print(table)
+    gap = answer["ann_accuracy"] - answer["healthy_accuracy"]
+    lost = answer["healthy_accuracy"] - interval.mean
+    console.print(f"\nconversion gap {100 * gap:+.2f} points; the damage costs {100 * lost:.2f} points")
+
+    console.print("\n[bold]what was hit[/]")
+    hits = Table(box=None, pad_edge=False)
+    for title in ("draw", "accuracy", "fault", "cores", "neurons", "synapses"):
+        hits.add_column(title, justify="right" if title in ("draw", "accuracy", "neurons", "synapses") else "left")
+    for draw in answer["draws"]:
+        for each in draw["faults"]:
+            cores = " ".join(map(str, each["cores"][:16])) + (" …" if len(each["cores"]) > 16 else "")
+            hits.add_row(str(draw["draw"]), percent(draw["accuracy"]), each["kind"], cores, str(each["neurons"]), str(each["synapses"]))
+    console.print(hits)
+
+    cost = lesions.healthy.cost
+    console.print(
+        f"\n[bold]per inference[/] (healthy): {scientific(cost.energy.value, 'J')} ({cost.energy.evidence}; table {cost.table}; "
+        f"{cost.static_note}), {scientific(cost.time.value, 's')} ({cost.time.evidence}), "
+        f"{answer['spikes_healthy'] / answer['samples']:.0f} spikes; damaged: {scientific(answer['energy_joule_per_inference_damaged'], 'J')}"
+    )
+    console.print(f"\n[bold]chip after draw {lesions.draws[0].draw}[/]")
+    console.print(grid_renderable(lesions.draws[0].deployment))
+    console.print(f"\nto repeat: {_command(result)}", soft_wrap=True)
+
+
+def _damaged_row(table: Table, lesions: Any, style: str = "") -> None:
+    interval = lesions.accuracy
+    bounds = "no interval from one draw" if interval.low is None else f"{percent(interval.low)} … {percent(interval.high)}"
+    what = ", ".join(_describe(each) for each in lesions.faults)
+    table.add_row("damaged", percent(interval.mean), bounds, what, style=style)
+
+
+def _describe(fault: Any) -> str:
+    from neurofault.faults import fault_to_mapping
+
+    spec = dict(fault_to_mapping(fault))
+    kind = spec.pop("kind")
+    return f"{kind} ({', '.join(f'{key} {value}' for key, value in spec.items() if value is not None)})"
+
+
+def _command(result: Any) -> str:
+    """Return the command line that repeats this run, with every default written out."""
+    from neurofault.faults import fault_to_mapping
+
+    setup = result.prepared.setup
+    spec = fault_to_mapping(result.lesion.faults[0])
+    words: list[str] = ["neurofault", "inject", "--profile", setup.profile, "--network", setup.network]
+    named: dict[str, object] = {
+        "weights": setup.weights, "data": result.prepared.data.name, "data-dir": setup.data_dir, "samples": len(result.prepared.test),
+        "timesteps": result.prepared.deployment.timesteps, "weight-bits": setup.weight_bits, "place": setup.place,
+        "neurons-per-core": setup.neurons_per_core, "spare-cores": setup.spare_cores or None, "chips": setup.chips,
+        "place-seed": setup.place_seed or None, "fault": spec["kind"], "count": spec.get("count"), "rate": spec.get("rate"),
+        "where": spec.get("where"), "layer": spec.get("layer"), "draws": len(result.lesion.draws), "seed": result.seed,
+        "engine": result.engine,
+    }  # fmt: skip
+    for key, value in named.items():
+        if value is not None:
+            words += [f"--{key}", str(value)]
+    return shlex.join(words)

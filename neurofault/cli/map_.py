@@ -1,0 +1,36 @@
+"""`neurofault map`: draw the chip with a network on it, and how full it is."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+
+from neurofault.cli import options
+from neurofault.cli.progress import StderrProgress
+
+
+def map_(
+    profile: options.Profile = "loihi2",
+    network: options.Network = "digits-mlp",
+    weights: options.Weights = None,
+    data: options.Data = None,
+    data_dir: options.DataDir = None,
+    timesteps: options.Timesteps = None,
+    weight_bits: options.WeightBits = 8,
+    place: options.Place = "pack",
+    neurons_per_core: options.NeuronsPerCore = None,
+    spare_cores: options.SpareCores = 0,
+    chips: options.Chips = None,
+    place_seed: options.PlaceSeed = 0,
+) -> None:
+    """Draw the grid of cores with a network on it, and the utilisation of each resource."""
+    from neurofault.deploy.grid import grid_renderable
+    from neurofault.study.prepare import Setup, prepare
+
+    setup = Setup(
+        network, profile, weights, data, data_dir, None, timesteps, weight_bits, place, neurons_per_core, spare_cores, chips, place_seed
+    )
+    with StderrProgress() as progress:
+        prepared = prepare(setup, progress)
+    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(grid_renderable(prepared.deployment))

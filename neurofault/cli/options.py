@@ -1,0 +1,26 @@
+"""Options that several verbs share, each with its help text once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Profile = Annotated[str, typer.Option(help="Hardware profile: a YAML file, or a bundled name (see `neurofault profiles`).")]
+Network = Annotated[str, typer.Option(help="Network of the zoo, or your own as package.module:factory.")]
+Weights = Annotated[Path | None, typer.Option(help="State dict of your own network; read as data, never executed.")]
+Data = Annotated[str | None, typer.Option(help="Data set: digits, mnist, fashion-mnist, cifar10. Default: the network's own.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="Folder with the published data files, e.g. DIR/mnist/train-images-idx3-ubyte.gz. [env: NEUROFAULT_DATA]"),
+]
+Samples = Annotated[int | None, typer.Option(help="Test images to use. Default: all.")]
+Timesteps = Annotated[int | None, typer.Option(help="Steps that each image is shown. Default: the network's own.")]
+WeightBits = Annotated[int, typer.Option(help="Stored bits a weight.")]
+Place = Annotated[str, typer.Option(help="Where blocks of neurons go: pack, spread or random.")]
+NeuronsPerCore = Annotated[int | None, typer.Option(help="Neurons of a layer in one core. Default: the zoo network's own grain.")]
+SpareCores = Annotated[int, typer.Option(help="Healthy cores kept free for repair.")]
+Chips = Annotated[int | None, typer.Option(help="Chips to use. Default: the fewest that fit.")]
+PlaceSeed = Annotated[int, typer.Option(help="Seed of random placement.")]
+Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is stdout (nothing else is printed).")]

@@ -1,0 +1,150 @@
+"""`neurofault inject` as a value: the whole experiment from a setup to one JSON-ready mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from neurofault.deploy.damage import Hit
+from neurofault.errors import FaultError, UsageError
+from neurofault.faults import CoreDead, Fault
+from neurofault.study.lesion import Lesion, Measured, Progress, lesion, measure
+from neurofault.study.prepare import Prepared
+
+
+@dataclass(frozen=True, eq=False)
+class Injection:
+    """Everything that `neurofault inject` reports.
+
+    Attributes:
+        prepared: the healthy chip and where it came from.
+        engine: which engine ran it.
+        seed: of the faults.
+        ann_accuracy: of the torch network on the same images.
+        spiking_accuracy: on the chip's arithmetic with 15-bit weights: the conversion without the rounding.
+        tried: lesions with fewer faults that did not yet show (only where no number was asked for).
+        lesion: the one that is reported.
+    """
+
+    prepared: Prepared
+    engine: str
+    seed: int
+    ann_accuracy: float
+    spiking_accuracy: float
+    tried: tuple[Lesion, ...]
+    lesion: Lesion
+
+    @property
+    def chance(self) -> float:
+        """Accuracy of the best constant answer on these images."""
+        labels = self.prepared.test.labels
+        return max(int((labels == label).sum()) for label in set(labels.tolist())) / len(labels)
+
+
+def injection(
+    prepared: Prepared, faults: Sequence[Fault] | None, *, layer: str, draws: int, seed: int, engine: str, progress: Progress
+) -> Injection:
+    """Run a lesion experiment on a prepared chip.
+
+    Args:
+        prepared: from :func:`neurofault.study.prepare.prepare`.
+        faults: one plan; None: kill 1, 2, 3 … cores of ``layer`` until the damaged mean is below the healthy accuracy by more than three
+            half-widths of its interval.
+        layer: where cores are killed if ``faults`` is None.
+        draws: number of draws, at least 1; at least 2 if ``faults`` is None.
+        seed: of the faults.
+        engine: name of the engine.
+        progress: called as work goes on.
+    """
+    if draws < 1:
+        raise UsageError(f"draws must be at least 1, is {draws}")
+    if faults is None and draws < 2:
+        raise UsageError("one draw has no interval, so nothing says when an effect shows; give --draws 2 or more, or --kill-cores")
+    chip, test = prepared.deployment, prepared.test
+    inputs = chip.encode(test.images)
+
+    def attempt(plan: Sequence[Fault], healthy: Measured | None) -> Lesion:
+        return lesion(chip, test, plan, draws=draws, seed=seed, engine=engine, healthy=healthy, progress=progress)
+
+    tried: list[Lesion] = []
+    if faults is not None:
+        shown = attempt(faults, None)
+    else:
+        healthy = measure(chip, inputs, test, engine=engine)
+        count = 1
+        shown = attempt([CoreDead(count=count, layer=layer)], healthy)
+        while not shown.shows():
+            tried.append(shown)
+            count += 1
+            try:
+                shown = attempt([CoreDead(count=count, layer=layer)], healthy)
+            except FaultError:  # every core of the layer is dead already: report that
+                shown = tried.pop()
+                break
+    spiking = measure(prepared.unrounded(), inputs, test, engine="exact")
+    return Injection(prepared, engine, seed, prepared.ann_accuracy(), spiking.accuracy, tuple(tried), shown)
+
+
+def hit_to_json(hit: Hit) -> dict[str, Any]:
+    """Return a hit as JSON: kind, core ids, neurons and synapses (total and by layer)."""
+    return {
+        "kind": hit.kind,
+        "cores": list(hit.cores),
+        "neurons": sum(hit.neurons.values()),
+        "synapses": sum(hit.synapses.values()),
+        "neurons_by_layer": dict(hit.neurons),
+        "synapses_by_layer": dict(hit.synapses),
+        "sites": list(hit.sites),
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def to_json(result: Injection) -> dict[str, Any]:
+    """Return the result as JSON-ready types; no paths, times or machine facts, so that equal runs give equal bytes."""
+    prepared, lesions = result.prepared, result.lesion
+    chip = prepared.deployment
+    cost = lesions.healthy.cost
+    interval = lesions.accuracy
+    return {
+        "profile": prepared.profile.name,
+        "network": prepared.setup.network,
+        "data": prepared.data.name,
+        "samples": len(prepared.test),
+        "timesteps": chip.timesteps,
+        "seed": result.seed,
+        "engine": result.engine,
+        "weight_bits": prepared.setup.weight_bits,
+        "chips": chip.placement.chips,
+        "cores_used": len(chip.placement.used_cores),
+        "cores_by_layer": {layer.name: len(chip.placement.cores_of_layer(index)) for index, layer in enumerate(chip.layers)},
+        "ann_accuracy": result.ann_accuracy,
+        "spiking_accuracy": result.spiking_accuracy,
+        "healthy_accuracy": lesions.healthy.accuracy,
+        "chance_accuracy": result.chance,
+        "damaged_accuracy": {"mean": interval.mean, "low": interval.low, "high": interval.high},
+        "n_draws": len(lesions.draws),
+        "draws": [
+            {
+                "draw": draw.draw,
+                "accuracy": draw.measured.accuracy,
+                "spikes": draw.measured.spikes,
+                "energy_joule_per_inference": draw.measured.cost.energy.value,
+                "faults": [hit_to_json(hit) for hit in draw.hits],
+            }
+            for draw in lesions.draws
+        ],
+        "spikes_healthy": lesions.healthy.spikes,
+        "energy_joule_per_inference": cost.energy.value,
+        "energy_joule_per_inference_damaged": _mean([draw.measured.cost.energy.value for draw in lesions.draws]),
+        "energy_evidence": cost.energy.evidence,
+        "energy_table": cost.table,
+        "energy_not_included": list(cost.energy.missing),
+        "static_energy_joule_per_inference": cost.static_energy.value,
+        "time_second_per_inference": cost.time.value,
+        "time_evidence": cost.time.evidence,
+    }

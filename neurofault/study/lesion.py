@@ -1,0 +1,125 @@
+"""A lesion experiment: a healthy chip, the same chip broken in K draws, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from neurofault.activity import Activity
+from neurofault.datasets import Split
+from neurofault.deploy.cost import Cost, cost
+from neurofault.deploy.damage import Hit
+from neurofault.deploy.deployment import Deployment
+from neurofault.engines import run
+from neurofault.faults import Fault, inject
+from neurofault.network import Inputs
+from neurofault.study.statistics import Interval, t_interval
+
+Progress = Callable[[str, int, int, str], None]
+"""Called as ``progress(stage, done, total, text)``."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One chip on the test images.
+
+    Attributes:
+        accuracy: fraction classified as labelled.
+        spikes: of all neurons over all samples.
+        cost: energy and time per inference.
+        correct: number of samples classified as labelled.
+    """
+
+    accuracy: float
+    spikes: int
+    cost: Cost
+    correct: int
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """One draw of the faults.
+
+    Attributes:
+        draw: its number, from 0.
+        measured: the broken chip.
+        hits: what each fault hit.
+        deployment: the broken chip itself.
+    """
+
+    draw: int
+    measured: Measured
+    hits: tuple[Hit, ...]
+    deployment: Deployment
+
+
+@dataclass(frozen=True, eq=False)
+class Lesion:
+    """A healthy chip and its broken draws.
+
+    Attributes:
+        faults: what was broken.
+        healthy: the healthy chip on the same images.
+        draws: in order.
+    """
+
+    faults: tuple[Fault, ...]
+    healthy: Measured
+    draws: tuple[Draw, ...]
+
+    @property
+    def accuracy(self) -> Interval:
+        """Mean and 95 % t interval of the damaged accuracy over draws."""
+        return t_interval([draw.measured.accuracy for draw in self.draws])
+
+    def shows(self) -> bool:
+        """Whether the damaged mean lies below the healthy accuracy by more than three half-widths of its interval."""
+        interval = self.accuracy
+        width = interval.half_width
+        return width is not None and interval.mean < self.healthy.accuracy - 3 * width
+
+
+def measure(deployment: Deployment, inputs: Inputs, test: Split, *, engine: str) -> Measured:
+    """Run a chip on encoded test images and cost it."""
+    result = run(deployment, inputs, test.labels, engine=engine)
+    activity: Activity = result.activity
+    assert result.accuracy is not None
+    assert result.correct is not None
+    return Measured(result.accuracy, activity.spikes, cost(deployment, activity, len(test.labels)), result.correct)
+
+
+def lesion(
+    deployment: Deployment,
+    test: Split,
+    faults: Sequence[Fault],
+    *,
+    draws: int,
+    seed: int,
+    engine: str = "exact",
+    healthy: Measured | None = None,
+    progress: Progress | None = None,
+) -> Lesion:
+    """Break a healthy chip in ``draws`` independent draws of the same faults and run each.
+
+    Args:
+        deployment: the healthy chip.
+        test: images and labels.
+        faults: one plan; several faults act together, in order.
+        draws: number of draws, at least 1.
+        seed: key of the random sites.
+        engine: name of the engine.
+        healthy: the healthy measurement, if there is one already.
+        progress: called after each draw.
+
+    Raises:
+        FaultError: the faults do not fit the deployment.
+    """
+    inputs = deployment.encode(test.images)
+    broken = [inject(deployment, faults, seed=seed, draw=draw) for draw in range(draws)]
+    whole = healthy or measure(deployment, inputs, test, engine=engine)
+    done: list[Draw] = []
+    for draw, chip in enumerate(broken):
+        done.append(Draw(draw, measure(chip, inputs, test, engine=engine), chip.damage.hits, chip))
+        if progress is not None:
+            progress("breaking", draw + 1, draws, f"accuracy {done[-1].measured.accuracy:.2%}")
+    return Lesion(tuple(faults), whole, tuple(done))
