@@ -1,0 +1,348 @@
+"""Compiled kernels of the exact engine: one layer, all T steps of a batch of samples, in wrapping int32.
+
+Spike trains travel as event lists: for each sample ``s``, ``sources[s, starts[s, t] : starts[s, t + 1]]`` are the neurons that
+fire in step ``t``, in rising order, so that work is proportional to spikes. Everything that Lava holds in int32 is held in int32
+here and wraps where Lava's wraps; sums of weights are held in a type that :mod:`neurofault.engines.packing` has proved wide enough.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+STATE_LIMIT = 1 << 23
+"""u wraps beyond this, v is clipped to one less (Lava 0.10 ``AbstractPyLifModelFixed``: uv_bitwidth = 24)."""
+
+
+class Rows(NamedTuple):
+    """Dense synapses: one row of target weights for each source neuron.
+
+    Attributes:
+        weights: int16 or int32 [n_in, n_padded]; columns beyond n_out are zero. No rows: the layer has none.
+        run: how many rows the type of ``weights`` can surely add up without overflow, at least 8.
+    """
+
+    weights: NDArray[Any]
+    run: int
+
+
+class Taps(NamedTuple):
+    """A convolution: the block of kernel words that each source neuron adds to its targets, both channels last.
+
+    Attributes:
+        kernel: int16 or int32, the words reordered so that neighbouring targets meet neighbouring words.
+        table: int32 [n_in, 5]: first target, first word, rows, blocks in a row, words in a block. No rows: not a convolution.
+        pitch: int64 [4], from one row to the next in targets and in words, from one block to the next in targets and in words.
+    """
+
+    kernel: NDArray[Any]
+    table: NDArray[np.int32]
+    pitch: NDArray[np.int64]
+
+
+class Lists(NamedTuple):
+    """Single synapses in lists by source neuron, one set of lists for each delay.
+
+    Attributes:
+        delays: int64 [K], extra steps of each set, rising. Empty: there are none.
+        starts: int64 [K, n_in + 1], window of each source's synapses.
+        targets: int32 [synapses].
+        weights: int32 [synapses].
+    """
+
+    delays: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    targets: NDArray[np.int32]
+    weights: NDArray[np.int32]
+
+
+class Neurons(NamedTuple):
+    """Parameters of one population, padded with neurons that cannot fire; silent neurons have no bias and cannot fire either.
+
+    Attributes:
+        size: number of neurons without padding.
+        keep_u, keep_v: float64 [n_padded], the share of u and v that survives a step, a multiple of 1/4096.
+        remembers, leaks: whether any neuron keeps some u; whether any loses some v.
+        threshold: int32 [n_padded], in the unit of v.
+        start: int32 [n_padded], v before the first step.
+        silent: int64 [k], neurons that are held at u = v = 0.
+        left, right: the sum of weights is shifted right (floor), then left, into u; left at most 30.
+    """
+
+    size: int
+    keep_u: NDArray[np.float64]
+    keep_v: NDArray[np.float64]
+    remembers: bool
+    leaks: bool
+    threshold: NDArray[np.int32]
+    start: NDArray[np.int32]
+    silent: NDArray[np.int64]
+    left: int
+    right: int
+
+
+_jit = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+
+@_jit
+def _add_rows(rows: Rows, sources: NDArray[np.int32], lane: NDArray[Any], total: NDArray[Any]) -> None:
+    """Add the rows of ``sources`` to ``total`` by way of ``lane``, a zeroed buffer of the weights' own narrow type."""
+    weights, size = rows.weights, total.shape[0]
+    position = 0
+    while position < sources.shape[0]:
+        stop = min(position + rows.run, sources.shape[0])
+        while position + 8 <= stop:
+            a, b = weights[sources[position]], weights[sources[position + 1]]
+            c, d = weights[sources[position + 2]], weights[sources[position + 3]]
+            e, f = weights[sources[position + 4]], weights[sources[position + 5]]
+            g, h = weights[sources[position + 6]], weights[sources[position + 7]]
+            for j in range(size):
+                lane[j] += a[j] + b[j] + c[j] + d[j] + e[j] + f[j] + g[j] + h[j]
+            position += 8
+        while position < stop:
+            row = weights[sources[position]]
+            for j in range(size):
+                lane[j] += row[j]
+            position += 1
+        for j in range(size):
+            total[j] += lane[j]
+            lane[j] = 0
+
+
+@_jit
+def _add_taps(taps: Taps, sources: NDArray[np.int32], total: NDArray[Any]) -> None:
+    """Add the kernel blocks of ``sources`` to ``total``."""
+    for position in range(sources.shape[0]):
+        entry = taps.table[sources[position]]
+        length = entry[4]
+        for row in range(entry[2]):
+            target = entry[0] + row * taps.pitch[0]
+            word = entry[1] + row * taps.pitch[1]
+            for _ in range(entry[3]):
+                reached, words = total[target : target + length], taps.kernel[word : word + length]
+                for j in range(length):
+                    reached[j] += words[j]
+                target += taps.pitch[2]
+                word += taps.pitch[3]
+
+
+@_jit
+def _add_lists(lists: Lists, which: int, sources: NDArray[np.int32], total: NDArray[Any]) -> None:
+    """Add the single synapses of ``sources`` in set ``which`` to ``total``."""
+    for position in range(sources.shape[0]):
+        source = sources[position]
+        for synapse in range(lists.starts[which, source], lists.starts[which, source + 1]):
+            total[lists.targets[synapse]] += lists.weights[synapse]
+
+
+@_jit
+def _shift(total: NDArray[Any], left: int, right: int, drive: NDArray[np.int32]) -> None:
+    """Add the shifted sums of weights to ``drive`` and set them to zero."""
+    factor = np.int32(1 << left)
+    if right:
+        for j in range(total.shape[0]):
+            total[j] = total[j] >> right
+    for j in range(total.shape[0]):
+        drive[j] += np.int32(total[j]) * factor
+        total[j] = 0
+
+
+@_jit
+def _step(
+    neurons: Neurons,
+    bias: NDArray[np.int32],
+    drive: NDArray[np.int32],
+    u: NDArray[np.int32],
+    v: NDArray[np.int32],
+    fired: NDArray[np.uint8],
+) -> None:
+    """Advance every neuron by one step (Lava 0.10 ``PyLifModelBitAcc``); ``drive`` is read and set to zero."""
+    threshold, limit, turn = neurons.threshold, np.int32(STATE_LIMIT), np.int32(2 * STATE_LIMIT)
+    if neurons.remembers:
+        for j in range(drive.shape[0]):
+            drive[j] += np.int32(u[j] * neurons.keep_u[j])
+    if neurons.leaks:
+        for j in range(drive.shape[0]):
+            v[j] = np.int32(v[j] * neurons.keep_v[j])
+    for j in range(drive.shape[0]):
+        current = drive[j]
+        drive[j] = 0
+        if current > limit:
+            current = np.int32(current - turn)
+        elif current <= -limit:
+            current = np.int32(current + turn)
+        u[j] = current
+        moved = np.int32(v[j] + current + bias[j])
+        moved = min(max(moved, np.int32(1 - limit)), np.int32(limit - 1))
+        spike = moved > threshold[j]
+        v[j] = np.int32(0) if spike else moved
+        fired[j] = spike
+
+
+@_jit
+def _collect(fired: NDArray[np.uint8], size: int, sources: NDArray[np.int32], end: int) -> int:
+    """Append the indices of the neurons that fired to ``sources`` at ``end``; return the new end."""
+    words = fired.view(np.uint64)
+    for word in range((size + 7) // 8):
+        if words[word]:
+            for j in range(8 * word, min(8 * word + 8, size)):
+                sources[end] = j
+                end += fired[j]
+    return end
+
+
+@_jit
+def present(
+    steps: int,
+    rows: Rows,
+    taps: Taps,
+    lists: Lists,
+    neurons: Neurons,
+    bias: NDArray[np.int32],
+    starts_in: NDArray[np.int64],
+    sources_in: NDArray[np.int32],
+    wide: NDArray[Any],
+    starts_out: NDArray[np.int64],
+    sources_out: NDArray[np.int32],
+    last_v: NDArray[np.int32],
+    u_trace: NDArray[np.int32],
+    v_trace: NDArray[np.int32],
+) -> None:
+    """Run one layer for every sample of a batch, T steps each, from u = 0 and v = start.
+
+    Args:
+        steps: T.
+        rows: dense synapses, or none.
+        taps: a convolution, or none.
+        lists: single synapses, or none.
+        neurons: the population.
+        bias: [1 or S, n_padded], added to v each step.
+        starts_in: windows of the source layer's events, [S, T + 1]; no samples for a layer without synapses.
+        sources_in: the source layer's events, [S, …].
+        wide: empty array of the type that holds a sum of weights.
+        starts_out: filled, [S, T + 1].
+        sources_out: filled, [S, at least n · T + 1].
+        last_v: filled, [S, n], v after step T.
+        u_trace: u after each step, filled where it has samples, [S or 0, T, n].
+        v_trace: likewise v.
+    """
+    size, padded = neurons.size, neurons.threshold.shape[0]
+    total, lane = np.zeros(padded, wide.dtype), np.zeros(padded, rows.weights.dtype)
+    drive, u, v = np.zeros(padded, np.int32), np.zeros(padded, np.int32), np.zeros(padded, np.int32)
+    fired = np.zeros(padded, np.uint8)
+    for sample in range(starts_out.shape[0]):
+        u[:] = 0
+        v[:] = neurons.start
+        own_bias = bias[sample if bias.shape[0] > 1 else 0]
+        end = 0
+        starts_out[sample, 0] = 0
+        for step in range(steps):
+            if starts_in.shape[0]:
+                window = sources_in[sample, starts_in[sample, step] : starts_in[sample, step + 1]]
+                if rows.weights.shape[0]:
+                    _add_rows(rows, window, lane, total)
+                if taps.table.shape[0]:
+                    _add_taps(taps, window, total)
+                for which in range(lists.delays.shape[0]):
+                    sent = step - lists.delays[which]
+                    if sent >= 0:
+                        window = sources_in[sample, starts_in[sample, sent] : starts_in[sample, sent + 1]]
+                        _add_lists(lists, which, window, total)
+                    if which + 1 < lists.delays.shape[0]:
+                        _shift(total, neurons.left, neurons.right, drive)
+                _shift(total, neurons.left, neurons.right, drive)
+                for position in range(neurons.silent.shape[0]):
+                    drive[neurons.silent[position]] = 0
+            _step(neurons, own_bias, drive, u, v, fired)
+            end = _collect(fired, size, sources_out[sample], end)
+            starts_out[sample, step + 1] = end
+            if u_trace.shape[0]:
+                u_trace[sample, step] = u[:size]
+            if v_trace.shape[0]:
+                v_trace[sample, step] = v[:size]
+        last_v[sample] = v[:size]
+
+
+@_jit
+def unfold(
+    bias: NDArray[np.int32],
+    order: NDArray[np.int64],
+    kind: NDArray[np.int64],
+    lookup: NDArray[np.int32],
+    train_starts: NDArray[np.int64],
+    train_steps: NDArray[np.int64],
+    starts_out: NDArray[np.int64],
+    sources_out: NDArray[np.int32],
+) -> None:
+    """Write the events of an input population whose spike trains are known for each kind of neuron and bias.
+
+    Args:
+        bias: [S, n], mantissas in public order.
+        order: [n], public index of each internal one.
+        kind: [n], row of ``lookup`` for each internal neuron; −1: silent.
+        lookup: [kinds, 65536], train of each mantissa modulo 2**16.
+        train_starts: [trains + 1], window of each train in ``train_steps``.
+        train_steps: the steps in which each train fires.
+        starts_out: filled, as in :func:`present`.
+        sources_out: filled, as in :func:`present`.
+    """
+    steps = starts_out.shape[1] - 1
+    for sample in range(bias.shape[0]):
+        ends = np.zeros(steps + 1, np.int64)
+        for j in range(order.shape[0]):
+            if kind[j] >= 0:
+                train = lookup[kind[j], bias[sample, order[j]] & 0xFFFF]
+                for position in range(train_starts[train], train_starts[train + 1]):
+                    ends[train_steps[position] + 1] += 1
+        starts_out[sample, 0] = 0
+        for step in range(steps):
+            ends[step + 1] += ends[step]
+            starts_out[sample, step + 1] = ends[step + 1]
+        for j in range(order.shape[0]):
+            if kind[j] >= 0:
+                train = lookup[kind[j], bias[sample, order[j]] & 0xFFFF]
+                for position in range(train_starts[train], train_starts[train + 1]):
+                    step = train_steps[position]
+                    sources_out[sample, ends[step]] = j
+                    ends[step] += 1
+
+
+@_jit
+def gather(
+    events: NDArray[np.bool_],
+    order: NDArray[np.int64],
+    alive: NDArray[np.bool_],
+    starts: NDArray[np.int64],
+    sources: NDArray[np.int32],
+) -> None:
+    """Turn spikes [S, T, n] (public order) into event lists (internal order) of the neurons that are alive (bool [n], internal)."""
+    for sample in range(events.shape[0]):
+        end = 0
+        starts[sample, 0] = 0
+        for step in range(events.shape[1]):
+            for j in range(order.shape[0]):
+                sources[sample, end] = j
+                end += alive[j] and events[sample, step, order[j]]
+            starts[sample, step + 1] = end
+
+
+@_jit
+def spread(starts: NDArray[np.int64], sources: NDArray[np.int32], order: NDArray[np.int64], spikes: NDArray[np.bool_]) -> None:
+    """Turn event lists (internal order) into spikes, false before, [S, T, n] (public order)."""
+    for sample in range(starts.shape[0]):
+        for step in range(starts.shape[1] - 1):
+            for position in range(starts[sample, step], starts[sample, step + 1]):
+                spikes[sample, step, order[sources[sample, position]]] = True
+
+
+@_jit
+def tally(starts: NDArray[np.int64], sources: NDArray[np.int32], order: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+    """Add the spikes of each neuron to ``counts`` [1 or S, n] (public order)."""
+    last = starts.shape[1] - 1
+    for sample in range(starts.shape[0]):
+        own = counts[sample if counts.shape[0] > 1 else 0]
+        for position in range(starts[sample, last]):
+            own[order[sources[sample, position]]] += 1
