@@ -8,134 +8,62 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from neurofault.deploy.cost_table import CostTable, EnergyCosts, TimeCosts
+from neurofault.deploy.quantity import (
+    EVIDENCE_ORDER,
+    RECORD,
+    Axons,
+    Bits,
+    Cores,
+    Evidence,
+    Flag,
+    IndexBits,
+    Integer,
+    Joule,
+    Keys,
+    Natural,
+    NaturalNumber,
+    Positive,
+    Quantity,
+    Second,
+    Steps,
+    Tiles,
+    Watt,
+    WeightBits,
+    check_sources,
+)
 from neurofault.errors import UsageError, nearest
 from neurofault.specfile import load_spec
 
-Evidence = Literal["measured", "calibrated", "simulated", "documented", "assumed"]
-"""How a number is known, best first: measured on silicon, a model calibrated to silicon, a circuit simulation, stated by a
-document or a program, assumed by us."""
-
-EVIDENCE_ORDER: tuple[Evidence, ...] = ("measured", "calibrated", "simulated", "documented", "assumed")
-"""Evidence from the strongest to the weakest; a result carries the weakest evidence among its inputs."""
-
-_RECORD = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-V = TypeVar("V")
-U = TypeVar("U", bound=str)
-
-
-class Quantity(BaseModel, Generic[V, U]):
-    """One number of a profile and how it is known.
-
-    Attributes:
-        value: the number (or list of allowed numbers, or flag) in ``unit``; None: unknown, not checked.
-        unit: the one unit that the field takes.
-        source: key, or keys, into the profile's ``sources``; only a null value may go without, and then says why in ``note``.
-        evidence: see :data:`Evidence`.
-        note: what a reader must know before trusting the number.
-    """
-
-    model_config = _RECORD
-
-    value: V | None
-    unit: U
-    evidence: Evidence
-    note: str | None = None
-    source: str | tuple[str, ...] | None = Field(default=None, validate_default=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _not_bare(cls, data: Any) -> Any:
-        if isinstance(data, bool | int | float | str | list) or data is None:
-            raise PydanticCustomError(
-                "bare_number",
-                "{data} has no source (write {{value: {data}, unit: …, source: …, evidence: …}})",
-                {"data": "null" if data is None else str(data).lower() if isinstance(data, bool) else str(data)},
-            )
-        return data
-
-    @field_validator("source")
-    @classmethod
-    def _sourced(cls, source: str | tuple[str, ...] | None, info: ValidationInfo) -> str | tuple[str, ...] | None:
-        if not source and "value" in info.data:
-            value = info.data["value"]
-            if value is not None:
-                raise PydanticCustomError(
-                    "no_source", "the value {value} has no source (add source: KEY, a key of sources)", {"value": str(value)}
-                )
-            if not info.data.get("note"):
-                raise PydanticCustomError("no_reason", "a null value needs a source or a note that says why it is not known")
-        _check_sources(source, info)
-        return source
-
-    @property
-    def source_keys(self) -> tuple[str, ...]:
-        """The source's keys as a tuple, empty if there is none."""
-        return (self.source,) if isinstance(self.source, str) else self.source or ()
-
-    @property
-    def known(self) -> V:
-        """The value.
-
-        Raises:
-            UsageError: if it is not known.
-        """
-        if self.value is None:
-            raise UsageError(f"the profile leaves this number unknown: {self.note or ', '.join(self.source_keys)}")
-        return self.value
-
-
-def _check_sources(source: str | tuple[str, ...] | None, info: ValidationInfo) -> None:
-    """Refuse a key that the document's ``sources`` do not hold (checked where there is a document, see :func:`load_profile`)."""
-    sources = info.context["document"].get("sources") if info.context else None
-    if not isinstance(sources, dict):
-        return
-    for key in (source,) if isinstance(source, str) else source or ():
-        if key not in sources:
-            raise PydanticCustomError(
-                "unknown_source",
-                "{key} is not a key of sources{near}; keys: {keys}",
-                {"key": repr(key), "near": nearest(key, sources), "keys": ", ".join(sources)},
-            )
-
-
-def _must_be_known(quantity: Quantity[V, U]) -> Quantity[V, U]:
-    if quantity.value is None:
-        raise PydanticCustomError("unknown_value", "must be known: nothing can be placed without it")
-    return quantity
-
-
-_Natural = Annotated[int, Field(ge=0)]
-_Positive = Annotated[int, Field(ge=1)]
-_Cost = Annotated[float, Field(ge=0.0)]
-_Cores = Annotated[Quantity[_Positive, Literal["cores"]], AfterValidator(_must_be_known)]
-_Tiles = Annotated[Quantity[_Positive, Literal["tiles"]], AfterValidator(_must_be_known)]
-_Bits = Quantity[_Natural, Literal["bits"]]
-_Axons = Quantity[_Positive, Literal["axons"]]
-_Steps = Quantity[_Natural, Literal["steps"]]
-_Integer = Quantity[int, Literal["1"]]
-_NaturalNumber = Quantity[_Natural, Literal["1"]]
-_Flag = Quantity[bool, Literal["flag"]]
-_WeightBits = Annotated[Quantity[tuple[Annotated[int, Field(ge=1, le=8)], ...], Literal["bits"]], AfterValidator(_must_be_known)]
-Joule = Quantity[_Cost, Literal["J"]]
-"""An energy in joules."""
-Watt = Quantity[_Cost, Literal["W"]]
-"""A power in watts."""
-Second = Quantity[_Cost, Literal["s"]]
-"""A time in seconds."""
+__all__ = [
+    "EVIDENCE_ORDER",
+    "CostTable",
+    "EnergyCosts",
+    "Evidence",
+    "HardwareProfile",
+    "Joule",
+    "Quantity",
+    "Second",
+    "TimeCosts",
+    "Watt",
+    "bundled_profiles",
+    "load_profile",
+]
+    "EVIDENCE_ORDER",
+    "Evidence",
+    "HardwareProfile",
+    "Joule",
+    "Quantity",
+    "Second",
+    "Watt",
+    "bundled_profiles",
+    "load_profile",
+]
 
 
 class Source(BaseModel):
@@ -148,7 +76,7 @@ class Source(BaseModel):
         note: what was read, and how.
     """
 
-    model_config = _RECORD
+    model_config = RECORD
 
     title: str
     url: str | None = None
@@ -174,14 +102,14 @@ class Chip(BaseModel):
         max_chips: chips that can be joined; null: not checked.
     """
 
-    model_config = _RECORD
+    model_config = RECORD
 
-    cores: _Cores
-    usable_cores: _Cores
-    tile_columns: _Tiles
-    tile_rows: _Tiles
-    cores_per_tile: _Cores
-    max_chips: Quantity[_Positive, Literal["chips"]]
+    cores: Cores
+    usable_cores: Cores
+    tile_columns: Tiles
+    tile_rows: Tiles
+    cores_per_tile: Cores
+    max_chips: Quantity[Positive, Literal["chips"]]
 
     @model_validator(mode="after")
     def _consistent(self) -> Chip:
@@ -209,12 +137,12 @@ class Core(BaseModel):
         in_axons, out_axons: entries of the input and output axon tables.
     """
 
-    model_config = _RECORD
+    model_config = RECORD
 
-    neurons: Quantity[_Positive, Literal["neurons"]]
-    synapse_bits: Quantity[_Positive, Literal["bits"]]
-    in_axons: _Axons
-    out_axons: _Axons
+    neurons: Quantity[Positive, Literal["neurons"]]
+    synapse_bits: Quantity[Positive, Literal["bits"]]
+    in_axons: Axons
+    out_axons: Axons
 
 
 class Synapse(BaseModel):
@@ -231,19 +159,19 @@ class Synapse(BaseModel):
         shared_kernels: whether the positions of a convolution in one core read the same stored kernel.
     """
 
-    model_config = _RECORD
+    model_config = RECORD
 
-    weight_bits: _WeightBits
-    weight_exponent_min: _Integer
-    weight_exponent_max: _Integer
-    delay_max: _Steps
-    delay_bits: _Bits
-    tag_bits: _Bits
-    index_bits: Quantity[tuple[_Natural, ...], Literal["bits"]]
-    block_synapses: Quantity[_Positive, Literal["synapses"]]
-    block_header_bits: _Bits
-    word_bits: Quantity[_Positive, Literal["bits"]]
-    shared_kernels: _Flag
+    weight_bits: WeightBits
+    weight_exponent_min: Integer
+    weight_exponent_max: Integer
+    delay_max: Steps
+    delay_bits: Bits
+    tag_bits: Bits
+    index_bits: IndexBits
+    block_synapses: Quantity[Positive, Literal["synapses"]]
+    block_header_bits: Bits
+    word_bits: Quantity[Positive, Literal["bits"]]
+    shared_kernels: Flag
 
 
 class Neuron(BaseModel):
@@ -255,80 +183,13 @@ class Neuron(BaseModel):
         decay_max: largest ``du``, ``dv``, in 1/4096.
     """
 
-    model_config = _RECORD
+    model_config = RECORD
 
-    threshold_max: _NaturalNumber
-    bias_mantissa_min: _Integer
-    bias_mantissa_max: _Integer
-    bias_exponent_max: _NaturalNumber
-    decay_max: _NaturalNumber
-
-
-class EnergyCosts(BaseModel):
-    """Energy of each event.
-
-    Attributes:
-        synaptic_operation: one spike at one synapse.
-        neuron_update_active, neuron_update_inactive: a neuron's step, with and without synaptic input.
-        neuron_spike: extra for a neuron's step that ends in a spike.
-        spike_in_tile: a spike message inside its tile.
-        hop_east_west, hop_north_south: a message's way to the next tile.
-        axon_out_message, axon_in_message: a message leaving and entering a core.
-        synaptic_write: one learning update of one synapse.
-        static_power: of a whole chip, all the time.
-    """
-
-    model_config = _RECORD
-
-    synaptic_operation: Joule
-    neuron_update_active: Joule
-    neuron_update_inactive: Joule
-    neuron_spike: Joule
-    spike_in_tile: Joule
-    hop_east_west: Joule
-    hop_north_south: Joule
-    axon_out_message: Joule
-    axon_in_message: Joule
-    synaptic_write: Joule
-    static_power: Watt
-
-
-class TimeCosts(BaseModel):
-    """Time of each event; the events are those of :class:`EnergyCosts`.
-
-    Attributes:
-        barrier_min, barrier_max: synchronisation at the end of a step, with one tile and with all tiles of a chip.
-    """
-
-    model_config = _RECORD
-
-    synaptic_operation: Second
-    neuron_update_active: Second
-    neuron_update_inactive: Second
-    neuron_spike: Second
-    spike_in_tile: Second
-    hop_east_west: Second
-    hop_north_south: Second
-    axon_out_message: Second
-    axon_in_message: Second
-    synaptic_write: Second
-    barrier_min: Second
-    barrier_max: Second
-
-
-class CostTable(BaseModel):
-    """One published set of costs.
-
-    Attributes:
-        title: what the table is, for display.
-        energy, time: costs of each event.
-    """
-
-    model_config = _RECORD
-
-    title: str
-    energy: EnergyCosts
-    time: TimeCosts
+    threshold_max: NaturalNumber
+    bias_mantissa_min: Integer
+    bias_mantissa_max: Integer
+    bias_exponent_max: NaturalNumber
+    decay_max: NaturalNumber
 
 
 class Learning(BaseModel):
@@ -348,28 +209,28 @@ class Learning(BaseModel):
         in_axons_per_connection: input axon entries that a learning connection takes.
     """
 
-    model_config = _RECORD
+    model_config = RECORD
 
     available: bool
     third_factor: Literal["none", "reward", "graded"]
-    source: str | tuple[str, ...]
-    traces_bits: _Bits
-    pre_traces: _NaturalNumber
-    post_traces: _NaturalNumber
-    tag_bits: _Bits
-    reward_bits: _Bits
-    products_max: _NaturalNumber
-    epoch_max: _Steps
-    scale_mantissa_min: _Integer
-    scale_mantissa_max: _Integer
-    scale_exponent_min: _Integer
-    scale_exponent_max: _Integer
-    in_axons_per_connection: _Axons
+    source: Keys
+    traces_bits: Bits
+    pre_traces: NaturalNumber
+    post_traces: NaturalNumber
+    tag_bits: Bits
+    reward_bits: Bits
+    products_max: NaturalNumber
+    epoch_max: Steps
+    scale_mantissa_min: Integer
+    scale_mantissa_max: Integer
+    scale_exponent_min: Integer
+    scale_exponent_max: Integer
+    in_axons_per_connection: Axons
 
     @field_validator("source")
     @classmethod
-    def _sourced(cls, source: str | tuple[str, ...], info: ValidationInfo) -> str | tuple[str, ...]:
-        _check_sources(source, info)
+    def _sourced(cls, source: Keys, info: ValidationInfo) -> Keys:
+        check_sources(source, info)
         return source
 
 
@@ -388,7 +249,7 @@ class HardwareProfile(BaseModel):
         dead_cores: known bad cores, ids and ranges such as ``12-15``; never used.
     """
 
-    model_config = _RECORD
+    model_config = RECORD
 
     name: str
     title: str
@@ -402,7 +263,7 @@ class HardwareProfile(BaseModel):
     energy_tables: dict[str, CostTable] = Field(min_length=1)
     default_energy: str
     facts: dict[str, Quantity[float, str]] = {}
-    dead_cores: tuple[_Natural | str, ...] = ()
+    dead_cores: tuple[Natural | str, ...] = ()
 
     @field_validator("default_energy")
     @classmethod

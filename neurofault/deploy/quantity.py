@@ -1,0 +1,132 @@
+"""`Quantity`: a number of a hardware profile, its unit, its source and how good the evidence is."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from neurofault.errors import UsageError, nearest
+
+Evidence = Literal["measured", "calibrated", "simulated", "documented", "assumed"]
+"""How a number is known, best first: measured on silicon, a model calibrated to silicon, a circuit simulation, stated by a
+document or a program, assumed by us."""
+
+EVIDENCE_ORDER: tuple[Evidence, ...] = ("measured", "calibrated", "simulated", "documented", "assumed")
+"""Evidence from the strongest to the weakest; a result carries the weakest evidence among its inputs."""
+
+RECORD = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+V = TypeVar("V")
+U = TypeVar("U", bound=str)
+
+
+Keys = str | Annotated[tuple[str, ...], Field(strict=False)]
+"""A key, or keys, into a profile's ``sources``."""
+
+
+class Quantity(BaseModel, Generic[V, U]):
+    """One number of a profile and how it is known.
+
+    Attributes:
+        value: the number (or list of allowed numbers, or flag) in ``unit``; None: unknown, not checked.
+        unit: the one unit that the field takes.
+        source: key, or keys, into the profile's ``sources``; only a null value may go without, and then says why in ``note``.
+        evidence: see :data:`Evidence`.
+        note: what a reader must know before trusting the number.
+    """
+
+    model_config = RECORD
+
+    value: V | None
+    unit: U
+    evidence: Evidence
+    note: str | None = None
+    source: Keys | None = Field(default=None, validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_bare(cls, data: Any) -> Any:
+        if not isinstance(data, dict | Quantity):
+            raise PydanticCustomError(
+                "no_source",
+                "{data} has no source (write {{value: {data}, unit: …, source: …, evidence: …}})",
+                {"data": json.dumps(data)},
+            )
+        return data
+
+    @field_validator("source")
+    @classmethod
+    def _sourced(cls, source: Keys | None, info: ValidationInfo) -> Keys | None:
+        if not source and "value" in info.data:
+            value = info.data["value"]
+            if value is not None:
+                raise PydanticCustomError(
+                    "no_source", "the value {value} has no source (add source: KEY, a key of sources)", {"value": json.dumps(value)}
+                )
+            if not info.data.get("note"):
+                raise PydanticCustomError("no_reason", "a null value needs a source or a note that says why it is not known")
+        check_sources(source, info)
+        return source
+
+    @property
+    def source_keys(self) -> tuple[str, ...]:
+        """The source's keys as a tuple, empty if there is none."""
+        return (self.source,) if isinstance(self.source, str) else self.source or ()
+
+    @property
+    def known(self) -> V:
+        """The value.
+
+        Raises:
+            UsageError: if it is not known.
+        """
+        if self.value is None:
+            raise UsageError(f"the profile leaves this number unknown: {self.note or ', '.join(self.source_keys)}")
+        return self.value
+
+
+def check_sources(source: Keys | None, info: ValidationInfo) -> None:
+    """Refuse a key that the document's ``sources`` do not hold (checked where there is a document, see :func:`load_profile`)."""
+    sources = info.context["document"].get("sources") if info.context else None
+    if not isinstance(sources, dict):
+        return
+    for key in (source,) if isinstance(source, str) else source or ():
+        if key not in sources:
+            raise PydanticCustomError(
+                "unknown_source",
+                "{key} is not a key of sources{near}; keys: {keys}",
+                {"key": repr(key), "near": nearest(key, sources), "keys": ", ".join(sources)},
+            )
+
+
+def must_be_known(quantity: Quantity[V, U]) -> Quantity[V, U]:
+    if quantity.value is None:
+        raise PydanticCustomError("unknown_value", "must be known: nothing can be placed without it")
+    return quantity
+
+
+Natural = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Cost = Annotated[float, Field(ge=0.0)]
+Cores = Annotated[Quantity[Positive, Literal["cores"]], AfterValidator(must_be_known)]
+Tiles = Annotated[Quantity[Positive, Literal["tiles"]], AfterValidator(must_be_known)]
+Bits = Quantity[Natural, Literal["bits"]]
+Axons = Quantity[Positive, Literal["axons"]]
+Steps = Quantity[Natural, Literal["steps"]]
+Integer = Quantity[int, Literal["1"]]
+NaturalNumber = Quantity[Natural, Literal["1"]]
+Flag = Quantity[bool, Literal["flag"]]
+WeightBits = Annotated[
+    Quantity[Annotated[tuple[Annotated[int, Field(ge=1, le=8)], ...], Field(strict=False, min_length=1)], Literal["bits"]],
+    AfterValidator(must_be_known),
+]
+IndexBits = Quantity[Annotated[tuple[Natural, ...], Field(strict=False, min_length=1)], Literal["bits"]]
+Joule = Quantity[Cost, Literal["J"]]
+"""An energy in joules."""
+Watt = Quantity[Cost, Literal["W"]]
+"""A power in watts."""
+Second = Quantity[Cost, Literal["s"]]
+"""A time in seconds."""
