@@ -54,16 +54,6 @@ __all__ = [
     "bundled_profiles",
     "load_profile",
 ]
-    "EVIDENCE_ORDER",
-    "Evidence",
-    "HardwareProfile",
-    "Joule",
-    "Quantity",
-    "Second",
-    "Watt",
-    "bundled_profiles",
-    "load_profile",
-]
 
 
 class Source(BaseModel):

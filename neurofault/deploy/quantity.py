@@ -50,11 +50,8 @@ class Quantity(BaseModel, Generic[V, U]):
     @classmethod
     def _not_bare(cls, data: Any) -> Any:
         if not isinstance(data, dict | Quantity):
-            raise PydanticCustomError(
-                "no_source",
-                "{data} has no source (write {{value: {data}, unit: …, source: …, evidence: …}})",
-                {"data": json.dumps(data)},
-            )
+            text = "{data} has no source (write {{value: {data}, unit: …, source: …, evidence: …}})"
+            raise PydanticCustomError("no_source", text, {"data": json.dumps(data)})
         return data
 
     @field_validator("source")
@@ -103,6 +100,7 @@ def check_sources(source: Keys | None, info: ValidationInfo) -> None:
 
 
 def must_be_known(quantity: Quantity[V, U]) -> Quantity[V, U]:
+    """Refuse a quantity whose value is null."""
     if quantity.value is None:
         raise PydanticCustomError("unknown_value", "must be known: nothing can be placed without it")
     return quantity
