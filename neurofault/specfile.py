@@ -169,15 +169,15 @@ class _Composer:
         node = Node({}, mark)
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             key_mark = _mark(event.start_mark)
-            if isinstance(event, yaml.ScalarEvent):
-                key = event.value
-                self._open(event.anchor, event.tag, key_mark)
-                if event.anchor is not None:
-                    self._anchors[event.anchor] = Node(key, key_mark)
-            else:
-                self._node(event, depth + 1)
+            if not isinstance(event, yaml.ScalarEvent):
                 self.mistakes.append((key_mark, "a key must be plain text"))
-                key = ""
+                self._node(event, depth + 1)
+                self._node(self._next(), depth + 1)
+                continue
+            key = self._text(event.value, key_mark)
+            self._open(event.anchor, event.tag, key_mark)
+            if event.anchor is not None:
+                self._anchors[event.anchor] = Node(key, key_mark)
             child = self._node(self._next(), depth + 1)
             if key in node.keys:
                 first = node.keys[key]
@@ -189,13 +189,15 @@ class _Composer:
         return node
 
     def _scalar(self, event: yaml.ScalarEvent, mark: Mark) -> Any:
-        text = event.value
-        if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
-            self.mistakes.append((mark, "half of a surrogate pair is not text"))
-            return ""
+        text = self._text(event.value, mark)
         if not event.implicit[0]:  # quoted, literal or folded
             return text
         return self._plain(text, mark)
+
+    def _text(self, text: str, mark: Mark) -> str:
+        if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
+            self.mistakes.append((mark, "half of a surrogate pair is not text"))
+        return text
 
     def _plain(self, text: str, mark: Mark) -> Any:
         """Resolve a plain scalar by the core schema of YAML 1.2.2, section 10.3."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from neurofault.deploy.cost_table import CostTable, EnergyCosts, TimeCosts
@@ -224,6 +224,30 @@ class Learning(BaseModel):
         return source
 
 
+_CORES = re.compile(r"[0-9]{1,9}(-[0-9]{1,9})?")
+
+
+def _core_range(entry: int | str) -> range:
+    """Return the ids of ``5``, ``"5"`` or ``"12-15"`` (both ends included)."""
+    first, _, last = str(entry).partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def _is_core(entry: int | str, info: ValidationInfo) -> int | str:
+    if not _CORES.fullmatch(str(entry)) or not _core_range(entry):
+        text = "{entry} is not a core; write an id such as 5 or a range such as 12-15"
+        raise PydanticCustomError("not_a_core", text, {"entry": repr(entry)})
+    chip: Chip | None = info.data.get("chip")
+    chips = chip.max_chips.value if chip else None
+    if chip and chips and _core_range(entry)[-1] >= (cores := chip.cores.known * chips):
+        text = "core {entry} does not exist; ids go from 0 to {last}"
+        raise PydanticCustomError("no_such_core", text, {"entry": str(entry), "last": cores - 1})
+    return entry
+
+
+_CoreEntry = Annotated[Natural | str, AfterValidator(_is_core)]
+
+
 class HardwareProfile(BaseModel):
     """A chip: limits, integer widths, costs, learning engine, parts known bad.
 
@@ -253,38 +277,19 @@ class HardwareProfile(BaseModel):
     energy_tables: dict[str, CostTable] = Field(min_length=1)
     default_energy: str
     facts: dict[str, Quantity[float, str]] = {}
-    dead_cores: tuple[Natural | str, ...] = ()
+    dead_cores: tuple[_CoreEntry, ...] = ()
 
     @field_validator("default_energy")
     @classmethod
     def _is_a_table(cls, name: str, info: ValidationInfo) -> str:
-        tables = info.data.get("energy_tables")
-        if tables is not None and name not in tables:
+        tables = info.data.get("energy_tables") or (info.context or {}).get("document", {}).get("energy_tables")
+        if isinstance(tables, dict) and name not in tables:
             raise PydanticCustomError(
                 "unknown_table",
                 "{name} is not one of energy_tables{near}; tables: {tables}",
                 {"name": repr(name), "near": nearest(name, tables), "tables": ", ".join(tables)},
             )
         return name
-
-    @field_validator("dead_cores")
-    @classmethod
-    def _on_the_chips(cls, entries: tuple[int | str, ...], info: ValidationInfo) -> tuple[int | str, ...]:
-        chip: Chip | None = info.data.get("chip")
-        for entry in entries:
-            if not _CORES.fullmatch(str(entry)) or not _core_range(entry):
-                raise PydanticCustomError(
-                    "bad_cores", "{entry} is not a core; write an id such as 5 or a range such as 12-15", {"entry": repr(entry)}
-                )
-            if chip is not None and chip.max_chips.value is not None:
-                cores = chip.cores.known * chip.max_chips.value
-                if _core_range(entry)[-1] >= cores:
-                    raise PydanticCustomError(
-                        "no_such_core",
-                        "core {entry} does not exist; ids go from 0 to {last}",
-                        {"entry": str(entry), "last": cores - 1},
-                    )
-        return entries
 
     @property
     def energy(self) -> EnergyCosts:
@@ -300,15 +305,6 @@ class HardwareProfile(BaseModel):
     def dead_core_ids(self) -> tuple[int, ...]:
         """Ids in :attr:`dead_cores`, sorted, without duplicates."""
         return tuple(sorted({core for entry in self.dead_cores for core in _core_range(entry)}))
-
-
-_CORES = re.compile(r"[0-9]{1,9}(-[0-9]{1,9})?")
-
-
-def _core_range(entry: int | str) -> range:
-    """Return the ids of ``5``, ``"5"`` or ``"12-15"`` (both ends included)."""
-    first, _, last = str(entry).partition("-")
-    return range(int(first), int(last or first) + 1)
 
 
 def _profile_folder() -> Path:

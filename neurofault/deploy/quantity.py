@@ -50,7 +50,7 @@ class Quantity(BaseModel, Generic[V, U]):
     @classmethod
     def _not_bare(cls, data: Any) -> Any:
         if not isinstance(data, dict | Quantity):
-            text = "{data} has no source (write {{value: {data}, unit: …, source: …, evidence: …}})"
+            text = "{data} has no source (write {value: {data}, unit: …, source: …, evidence: …})"
             raise PydanticCustomError("no_source", text, {"data": json.dumps(data)})
         return data
 
