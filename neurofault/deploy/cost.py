@@ -1,6 +1,7 @@
 """Energy and time of an inference, from the spikes of a run, the placement and a published table of costs.
 
-Counted, a mean over the samples; silent neurons and dead cores take part in nothing::
+Counted, a mean over the samples; neurons that are silent for good and dead cores take part in nothing (faults in time show in the
+spikes alone, a message lost on its way counts as if it arrived)::
 
     synaptic operations   for each spike, the synapses from its source to live neurons (weights of zero included)
     neuron updates        live neurons × T; active: updates with synaptic input, at most one for each spike that arrives; the input
@@ -32,8 +33,9 @@ from numpy.typing import NDArray
 
 from neurofault.activity import Activity
 from neurofault.deploy.connectivity import arrivals, fan_out
+from neurofault.deploy.cost_table import CostTable, EnergyCosts, TimeCosts
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.profile import EVIDENCE_ORDER, CostTable, EnergyCosts, Evidence, Joule, Second, TimeCosts
+from neurofault.deploy.quantity import EVIDENCE_ORDER, Evidence, Joule, Second
 from neurofault.deploy.routing import mesh
 from neurofault.errors import UsageError, nearest
 
@@ -118,7 +120,7 @@ class Traffic:
 
 
 def alive(deployment: Deployment, layer: int) -> NDArray[np.bool_]:
-    """Return bool [n]: neurons of a layer that are neither silent nor on a dead core."""
+    """Return bool [n]: neurons of a layer that are neither silent for good nor on a dead core."""
     on_dead_core = np.isin(deployment.placement.core_of[layer], deployment.damage.dead_cores)
     return ~(deployment.damage.silent(layer, deployment.layers[layer].size) | on_dead_core)
 

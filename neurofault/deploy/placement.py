@@ -33,7 +33,7 @@ def place(
     layers: Sequence[ChipLayer],
     profile: HardwareProfile,
     *,
-    strategy: Strategy = "pack",
+    strategy: str = "pack",
     neurons_per_core: int | None = None,
     spare_cores: int = 0,
     chips: int | None = None,
@@ -82,7 +82,7 @@ def place(
             order = free[: sum(cuts)]
         case "spread":
             order = _spread(free, mesh_of(profile, chips))[: sum(cuts)]
-        case "random":
+        case _:
             order = free[permutation_prefix(stream_key(seed, "placement"), len(free), sum(cuts))]
     first = np.concatenate([[0], np.cumsum(cuts)])
     return Placement(

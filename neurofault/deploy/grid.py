@@ -1,0 +1,176 @@
+"""The grid of cores as text: what sits where, what is broken, and how full the cores are.
+
+Each cell is a core, each group of cells a tile, in the chip's own rows and columns. The letter carries the meaning; colours
+(Okabe & Ito's, told apart by colour-blind readers) only repeat it.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from neurofault.deploy.cost import alive
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.resources import RESOURCES, Resource, usage
+from neurofault.deploy.routing import mesh
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+DRAWN_CHIPS = 8
+"""Up to so many chips are drawn core by core; of more, neighbours with the same counts share one line."""
+
+_LABELS: dict[Resource, str] = {
+    "neurons": "neurons",
+    "synapse_bits": "synapse bits",
+    "in_axons": "in-axons",
+    "out_axons": "out-axons",
+}
+_HIDDEN = string.digits[1:] + string.ascii_uppercase
+_INPUT_COLOUR, _OUTPUT_COLOUR = "#56B4E9", "#D55E00"
+_HIDDEN_COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#F0E442", "#0072B2")
+
+
+class _Mark(NamedTuple):
+    """How a core is shown: its character and its rich style."""
+
+    symbol: str
+    style: str
+
+
+_DEAD, _SHARED, _SPARE = _Mark("✗", "bold reverse"), _Mark("&", "bold"), _Mark("+", "bold")
+_BAD, _RESERVED, _FREE = _Mark("#", "dim"), _Mark("-", "dim"), _Mark("·", "dim")
+
+_Line = list[tuple[str, str]]
+"""Pieces of one line of text with their rich styles."""
+
+
+def draw_grid(deployment: Deployment) -> str:
+    """Draw the chips, the legend and the utilisation of each resource as plain text.
+
+    Args:
+        deployment: a placed network, damaged or not.
+
+    Returns:
+        Lines joined by newlines, without colour codes; the last one without a newline.
+    """
+    return "\n".join("".join(text for text, _ in line).rstrip() for line in _lines(deployment))
+
+
+def grid_renderable(deployment: Deployment) -> Text:
+    """Return the drawing of :func:`draw_grid` for rich, with colours."""
+    from rich.text import Text
+
+    drawing = Text("\n").join(Text.assemble(*line) for line in _lines(deployment))
+    drawing.rstrip()
+    return drawing
+
+
+def _lines(deployment: Deployment) -> Iterator[_Line]:
+    marks = _marks(deployment)
+    placement = deployment.placement
+    chips = [marks[first : first + placement.cores_per_chip] for first in range(0, len(marks), placement.cores_per_chip)]
+    if placement.chips <= DRAWN_CHIPS:
+        for chip, own in enumerate(chips):
+            yield [(f"chip {chip}", "bold")]
+            yield from _chip_rows(deployment, own)
+    else:
+        for counts, alike in groupby(enumerate(chips), key=lambda numbered: _counts(numbered[1])):
+            numbers = [chip for chip, _ in alike]
+            yield [(f"chip{'s' * (len(numbers) > 1)} {_ranges(numbers)}".ljust(20), "bold"), *counts]
+    yield []
+    yield from _legend(deployment, marks)
+    yield []
+    yield from _utilisation(deployment)
+
+
+def _marks(deployment: Deployment) -> list[_Mark]:
+    """Return how each core is shown, by core id."""
+    placement, chip = deployment.placement, deployment.profile.chip
+    local = np.arange(placement.chips * placement.cores_per_chip) % placement.cores_per_chip
+    marks = [_FREE if core < chip.usable_cores.known else _RESERVED for core in local.tolist()]
+    for core in placement.bad_cores:
+        marks[core] = _BAD
+    for core in placement.spare_cores:
+        marks[core] = _SPARE
+    taken: set[int] = set()
+    for index, mark in enumerate(_layer_marks(len(deployment.layers))):
+        for core in placement.cores_of_layer(index).tolist():
+            marks[core] = _SHARED if core in taken else mark
+            taken.add(core)
+    for core in deployment.damage.dead_cores:
+        marks[core] = _DEAD
+    return marks
+
+
+def _layer_marks(layers: int) -> list[_Mark]:
+    """``i`` for the input, ``o`` for the output, 1 to 9 and A to Z for hidden layers (from 1 again after 35)."""
+    hidden = [
+        _Mark(_HIDDEN[index % len(_HIDDEN)], _HIDDEN_COLOURS[index % len(_HIDDEN_COLOURS)]) for index in range(max(0, layers - 2))
+    ]
+    return [_Mark("i", _INPUT_COLOUR), *hidden, _Mark("o", _OUTPUT_COLOUR)][:layers]
+
+
+def _chip_rows(deployment: Deployment, marks: Sequence[_Mark]) -> Iterator[_Line]:
+    """Draw one chip: a line for each row of tiles."""
+    geometry = mesh(deployment)
+    for row in range(geometry.rows):
+        line: _Line = []
+        for column in range(geometry.columns):
+            first = (row * geometry.columns + column) * geometry.cores_per_tile
+            cells = marks[first : first + geometry.cores_per_tile]
+            line += [("  ", ""), *((mark.symbol, mark.style) for mark in cells)]
+            line.append((" " * (geometry.cores_per_tile - len(cells)), ""))
+        yield line
+
+
+def _counts(marks: Sequence[_Mark]) -> _Line:
+    """Count the marks of one chip in the order in which they first occur."""
+    return [(f"{mark.symbol} × {marks.count(mark):<5} ", mark.style) for mark in dict.fromkeys(marks)]
+
+
+def _legend(deployment: Deployment, marks: Sequence[_Mark]) -> Iterator[_Line]:
+    width = max(len(layer.name) for layer in deployment.layers)
+    for index, (layer, mark) in enumerate(zip(deployment.layers, _layer_marks(len(deployment.layers)), strict=True)):
+        cores = deployment.placement.cores_of_layer(index)
+        text = f" {layer.name:<{width}}  {layer.size} neurons on {_number(len(cores), 'core')}"
+        if lost := layer.size - int(np.count_nonzero(alive(deployment, index))):
+            text += f", {lost} dead"
+        yield [(mark.symbol, mark.style), (text, "")]
+    meanings = (
+        (_SHARED, "with neurons of several layers"),
+        (_DEAD, "dead"),
+        (_SPARE, "spare"),
+        (_BAD, "known bad, never used"),
+        (_RESERVED, "not for users"),
+        (_FREE, "free"),
+    )
+    for mark, meaning in meanings:
+        shown = [core for core, drawn in enumerate(marks) if drawn == mark]
+        if shown:
+            listed = "" if mark in (_FREE, _RESERVED) else f": {_ranges(shown)}"
+            yield [(mark.symbol, mark.style), (f" {_number(len(shown), 'core')} {meaning}{listed}", "")]
+
+
+def _utilisation(deployment: Deployment) -> Iterator[_Line]:
+    counted = usage(deployment)
+    yield [(f"{'of a core in use':<16}{'largest':>12}{'mean':>12}{'limit':>16}{'largest/limit':>15}", "bold")]
+    for name in RESOURCES:
+        used, limit = counted.used[name], counted.limits[name]
+        known = f"{limit:>16,}{used.max() / limit:>15.1%}" if limit is not None else f"{'not checked':>16}"
+        yield [(f"{_LABELS[name]:<16}{used.max():>12,}{used.mean():>12,.1f}{known}", "")]
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def _ranges(cores: Sequence[int], most: int = 12) -> str:
+    """Write sorted ids as ``3, 7-9``; after ``most`` ranges comes an ellipsis."""
+    runs = [[core for _, core in run] for _, run in groupby(enumerate(cores), key=lambda pair: pair[1] - pair[0])]
+    texts = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return ", ".join(texts[:most]) + (", …" if len(texts) > most else "")
