@@ -19,6 +19,7 @@ from neurofault.activity import Activity, Traces, scores_from
 from neurofault.deploy.deployment import ChipLayer, Deployment
 from neurofault.engines import kernels
 from neurofault.engines.packing import PackedLayer, bias_of, empty_synapses, pack, pack_neurons
+from neurofault.engines.stepwise import StepwiseEngine
 from neurofault.network import Inputs
 
 _EVENT_BYTES = 16 << 20
@@ -50,8 +51,14 @@ class ExactEngine:
     def run(self, deployment: Deployment, inputs: Inputs, *, record: Collection[str] = ()) -> Activity:
         """Present every sample for T steps (see :class:`neurofault.engines.base.Engine`).
 
-        Memory: the result, plus buffers of a few megabytes a thread; samples are streamed in batches.
+        Memory: the result, plus buffers of a few megabytes a thread; samples are streamed in batches. Damage with time windows, lost
+        messages or altered parameters is handed to :class:`neurofault.engines.stepwise.StepwiseEngine`.
+
+        Raises:
+            StalledError: a hung core stops the chip.
         """
+        if not deployment.damage.plain:
+            return StepwiseEngine().run(deployment, inputs, record=record)
         layers = pack(deployment)
         trains = None if inputs.bias is None else _constant_trains(deployment, layers[0], inputs.bias)
         sheet = _Sheet.blank(deployment, len(inputs), record)
@@ -84,7 +91,7 @@ class _Events:
     @classmethod
     def room(cls, samples: int, steps: int, size: int) -> _Events:
         """Return room for the most events that a population of ``size`` neurons can have."""
-        return cls(np.empty((samples, steps + 1), np.int64), np.empty((samples, size * steps + 1), np.int32))
+        return cls(np.empty((samples, steps + 1), np.int64), np.empty((samples, size * steps + 8), np.int32))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,195 @@
+"""The stepwise engine: every edit that a damage can hold, with its time window, one step after the other over a batch of samples.
+
+Slower than the exact engine and equal to it bit for bit; it runs a chip whose damage is more than permanent dead neurons and
+replaced weights. The order of events in a step is defined in :mod:`neurofault.deploy.damage`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.activity import Activity, Traces, scores_from
+from neurofault.deploy.damage import Force, InputNoise, SetField, Silence, Upset
+from neurofault.deploy.deployment import ChipLayer, Deployment
+from neurofault.engines.currents import Currents
+from neurofault.errors import StalledError
+from neurofault.network import Inputs
+
+_LIMIT = 1 << 23
+_BATCH_STATES = 1 << 22
+
+
+@dataclass(frozen=True)
+class StepwiseEngine:
+    """Runs a deployment in this process with NumPy, a step at a time.
+
+    Attributes:
+        name: the engine's.
+    """
+
+    name: str = "stepwise"
+
+    def supports(self, deployment: Deployment) -> str | None:
+        """Return None if this engine can run the deployment, else the reason, naming the layer."""
+        for layer in deployment.layers:
+            if not -31 <= layer.weight_exponent <= 24:
+                return f"layer {layer.name!r}: weight exponent {layer.weight_exponent} is outside −31…24"
+        return None
+
+    def run(self, deployment: Deployment, inputs: Inputs, *, record: Collection[str] = ()) -> Activity:
+        """Present every sample for T steps (see :class:`neurofault.engines.base.Engine`).
+
+        Raises:
+            StalledError: a hung core stops the chip.
+        """
+        hung = deployment.damage.stalled(inputs.first_sample + len(inputs), deployment.timesteps, len(deployment.layers))
+        if hung:
+            raise StalledError(f"the chip stalls: core {', '.join(map(str, hung))} hangs and the mesh waits for it")
+        largest = max(layer.size for layer in deployment.layers)
+        batch = max(1, _BATCH_STATES // (largest * deployment.timesteps))
+        parts = [_run_batch(deployment, inputs[start : start + batch], record) for start in range(0, len(inputs), batch)]
+        names = [layer.name for layer in deployment.layers]
+        traces = {name: _joined([part.traces[name] for part in parts]) for name in (names if record else [])}
+        return Activity(
+            np.concatenate([part.scores for part in parts]),
+            {name: np.sum([part.spike_counts[name] for part in parts], axis=0, dtype=np.int64) for name in names},
+            np.concatenate([part.sample_spikes for part in parts]),
+            traces,
+        )
+
+
+def _joined(parts: list[Traces]) -> Traces:
+    """Put the traces of batches one after the other."""
+    first = parts[0]
+    return Traces(
+        None if first.u is None else np.concatenate([part.u for part in parts if part.u is not None]),
+        None if first.v is None else np.concatenate([part.v for part in parts if part.v is not None]),
+        None if first.spikes is None else np.concatenate([part.spikes for part in parts if part.spikes is not None]),
+    )
+
+
+def _run_batch(deployment: Deployment, inputs: Inputs, record: Collection[str]) -> Activity:
+    samples, last = len(inputs), len(deployment.layers) - 1
+    sample_spikes = np.zeros(samples, np.int64)
+    counts: dict[str, NDArray[np.int64]] = {}
+    traces: dict[str, Traces] = {}
+    arriving = np.empty((samples, 0, 0), bool)
+    v = np.empty((samples, 0), np.int64)
+    for index, layer in enumerate(deployment.layers):
+        arriving, v, traces[layer.name] = _run_layer(deployment, index, arriving, inputs, record)
+        counts[layer.name] = arriving.sum(axis=(0, 1), dtype=np.int64)
+        sample_spikes += arriving.sum(axis=(1, 2), dtype=np.int64)
+    dead = _silence(deployment, last, inputs)[:, -1]
+    scores = scores_from(v, arriving.sum(axis=1, dtype=np.int64), deployment.readout, dead)
+    return Activity(scores, counts, sample_spikes, traces if record else {})
+
+
+def _silence(deployment: Deployment, index: int, inputs: Inputs) -> NDArray[np.bool_]:
+    """Return bool [N, T, n]: which neurons are dead when."""
+    steps, size = deployment.timesteps, deployment.layers[index].size
+    silent = np.zeros((len(inputs), steps, size), bool)
+    for edit in deployment.damage.edits:
+        if isinstance(edit, Silence) and edit.layer == index:
+            active = edit.when.grid(index, inputs.first_sample, len(inputs), steps)
+            silent[:, :, edit.neurons] |= active[:, :, None]
+    return silent
+
+
+def _run_layer(
+    deployment: Deployment, index: int, arriving: NDArray[np.bool_], inputs: Inputs, record: Collection[str]
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], Traces]:
+    """Return the spikes [N, T, n] that leave a layer, v after the last step [N, n], and its traces."""
+    layer, steps, samples = deployment.layers[index], deployment.timesteps, len(inputs)
+    silent = _silence(deployment, index, inputs)
+    given = index == 0 and inputs.events is not None
+    spikes = np.zeros((samples, steps, layer.size), bool)
+    u_trace, v_trace = (np.zeros(spikes.shape, np.int32) if name in record else None for name in ("u", "v"))
+    u, v = np.zeros((samples, layer.size), np.int64), np.full((samples, layer.size), layer.v_init, np.int64)
+    if given:
+        assert inputs.events is not None
+        spikes[:] = inputs.events & ~silent
+        v[:] = 0
+    else:
+        fields = _Fields(deployment, index, inputs)
+        upsets = [edit for edit in deployment.damage.edits if isinstance(edit, Upset) and edit.layer == index]
+        currents = Currents(deployment, index, arriving, inputs.first_sample) if index else None
+        for t in range(steps):
+            for upset in upsets:
+                _upset(u if upset.state == "u" else v, upset, upset.when.grid(index, inputs.first_sample, samples, steps)[:, t])
+            drive = currents.at(t) if currents is not None else np.zeros((samples, layer.size), np.int64)
+            spikes[:, t] = _lif(u, v, drive, fields, t)
+            for state in (u, v):
+                state[silent[:, t]] = 0
+            spikes[:, t] &= ~silent[:, t]
+            for array, state in ((u_trace, u), (v_trace, v)):
+                if array is not None:
+                    array[:, t] = state
+    for edit in deployment.damage.edits:
+        if isinstance(edit, Force) and edit.layer == index:
+            active = edit.when.grid(index, inputs.first_sample, samples, steps)[:, :, None] & ~silent[:, :, edit.neurons]
+            spikes[:, :, edit.neurons] = np.where(active, edit.spikes(steps)[:, None], spikes[:, :, edit.neurons])
+    return spikes, v, Traces(u_trace, v_trace, spikes if "spikes" in record else None)
+
+
+class _Fields:
+    """The parameters of a layer in each step: [n] where they are the same for all samples, else [N, n]."""
+
+    def __init__(self, deployment: Deployment, index: int, inputs: Inputs) -> None:
+        self.layer = deployment.layers[index]
+        steps, samples = deployment.timesteps, len(inputs)
+        edits = [edit for edit in deployment.damage.edits if isinstance(edit, SetField) and edit.layer == index]
+        self.edits = [(edit, edit.when.grid(index, inputs.first_sample, samples, steps)) for edit in edits]
+        self.bias: NDArray[np.int64] = self.layer.bias_mantissa.astype(np.int64)
+        self.noise: list[tuple[InputNoise, NDArray[np.int64]]] = []
+        if index == 0 and inputs.bias is not None:
+            self.bias = inputs.bias.astype(np.int64)
+            noisy = [edit for edit in deployment.damage.edits if isinstance(edit, InputNoise)]
+            self.noise = [(edit, edit.mantissas(inputs.first_sample, samples, steps)) for edit in noisy]
+
+    def at(self, field: str, t: int) -> NDArray[np.int64]:
+        """Return a parameter in step t."""
+        value = self.bias if field == "bias_mantissa" else getattr(self.layer, field).astype(np.int64)
+        if field == "bias_mantissa" and self.noise:
+            value = value.copy()
+            for noise, mantissas in self.noise:
+                value[:, noise.neurons] += mantissas[:, t]
+        for edit, grid in self.edits:
+            if edit.field == field and grid[:, t].any():
+                value = np.array(np.broadcast_to(value, (len(grid), self.layer.size)))
+                value[np.ix_(grid[:, t], edit.neurons)] = edit.values
+        return value
+
+
+def _wrap32(value: NDArray[np.int64]) -> NDArray[np.int64]:
+    return value.astype(np.int32).astype(np.int64)
+
+
+def _decayed(state: NDArray[np.int64], loss: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.asarray(np.sign(state) * ((np.abs(state) * (4096 - loss)) >> 12))
+
+
+def _bias(mantissa: NDArray[np.int64], layer: ChipLayer) -> NDArray[np.int64]:
+    stored, exponent = mantissa.astype(np.int16).astype(np.int64), layer.bias_exponent
+    return _wrap32(stored << exponent) if exponent >= 0 else stored >> -exponent
+
+
+def _lif(u: NDArray[np.int64], v: NDArray[np.int64], drive: NDArray[np.int64], fields: _Fields, t: int) -> NDArray[np.bool_]:
+    """Advance u and v in place by one step (Lava 0.10 ``PyLifModelBitAcc``); return who fires."""
+    current = _wrap32(_decayed(u, fields.at("du", t) + 1) + _wrap32(drive << 6))
+    u[:] = np.where(current > _LIMIT, current - 2 * _LIMIT, np.where(current <= -_LIMIT, current + 2 * _LIMIT, current))
+    moved = _wrap32(_decayed(v, fields.at("dv", t)) + u + _bias(fields.at("bias_mantissa", t), fields.layer))
+    v[:] = np.clip(moved, 1 - _LIMIT, _LIMIT - 1)
+    fired = v > fields.at("vth", t) << 6
+    v[fired] = 0
+    return np.asarray(fired)
+
+
+def _upset(state: NDArray[np.int64], upset: Upset, active: NDArray[np.bool_]) -> None:
+    """Flip bits of some neurons in the active samples, in 24-bit two's complement."""
+    rows = np.ix_(active, upset.neurons)
+    word = (state[rows] ^ upset.masks) & (2 * _LIMIT - 1)
+    state[rows] = np.where(word >= _LIMIT, word - 2 * _LIMIT, word)
