@@ -173,8 +173,10 @@ class _Walk:
                 self._activation(name, operation)
             case "relu" | "relu_":
                 self._activation(name, nn.ReLU())
-            case nn.Flatten() | nn.Dropout() | nn.Dropout2d() | nn.Identity() | "dropout" | "contiguous":
+            case nn.Dropout() | nn.Dropout2d() | nn.Identity() | "dropout" | "contiguous":
                 pass
+            case nn.Flatten():
+                self._flatten()
             case "flatten" | "view" | "reshape":
                 self._reshape(name, str(operation), arguments)
             case _:
@@ -196,13 +198,17 @@ class _Walk:
         """Accept what flattens a sample; ``x.view(n, -1)`` cannot be told from other shapes, so the layer behind it checks."""
         if kind != "flatten" and (len(arguments) != 2 or arguments[1] != -1):
             raise ConversionError(f"layer {name!r}: {kind}{arguments} is not a flattening; use Flatten")
+        self._flatten()
+
+    def _flatten(self) -> None:
+        self.shape = (int(torch.Size(self.shape).numel()),)
 
     def _linear(self, name: str, module: nn.Linear) -> None:
         weight, bias = _parameters(module, module.out_features)
-        size = int(torch.Size(self.shape).numel())
-        if module.in_features != size:
+        if self.shape != (module.in_features,):
             raise ConversionError(
-                f"layer {name!r}: Linear takes {module.in_features} values, but a sample has {size} there (shape {self.shape})"
+                f"layer {name!r}: Linear takes {module.in_features} values, but a sample has shape {self.shape} there"
+                + ("; put Flatten before it" if len(self.shape) > 1 else "")
             )
         if self.pool is not None:
             pool, self.pool = self.pool, None
