@@ -81,8 +81,7 @@ def mistakes_of(error: ValidationError, model: type[BaseModel], data: Mapping[st
         where = _name(path)
         at_key = False
         if kind in _KINDS:
-            deeper = any(len(other) > len(path) and other[: len(path)] == path for other, _ in details)
-            if deeper:  # another branch of a union recognised the value and says more
+            if any(_says_more(path, other, also["type"]) for other, also in details):
                 continue
             text = f"{where}: expected {_either(expected[path])}, found {describe(_value(data, path))}"
         elif kind == "extra_forbidden":
@@ -117,6 +116,11 @@ def mistakes_of(error: ValidationError, model: type[BaseModel], data: Mapping[st
             text = f"{where}: {item['msg']}"
         found[path, text.removeprefix(": ")] = at_key
     return found
+
+
+def _says_more(path: Path_, other: Path_, kind: str) -> bool:
+    """Whether another branch of a union took the value at ``path`` and found something wrong with it or inside it."""
+    return other[: len(path)] == path and (len(other) > len(path) or kind not in _KINDS)
 
 
 def _either(words: Sequence[str]) -> str:

@@ -1,0 +1,47 @@
+# make demo   break a simulated Loihi 2 and see what it costs
+# make test   style, types, tests, and the built wheel
+# Each makes .venv first, from python3, pip and make alone; PYTHON=… chooses another interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+LAVA := lava-nc==0.10.0
+LAVA_NEEDS := asteval networkx scipy scikit-learn
+
+.PHONY: demo test lint clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.run
+	$(BIN)/neurofault inject
+
+test: lint
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An interpreter without ensurepip (Debian's, without python3-venv) gets its pip from the one outside.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) || ($(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install pip)
+
+# torch comes first and pinned: an open range would let pip start with gigabytes of GPU libraries of the newest release.
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	$(PIP) install "torch==2.13.0" || $(PIP) install "torch>=2.4,<2.14"
+	$(PIP) install --editable .
+	touch $@
+
+# Lava 0.10 declares Python < 3.11, but runs on newer ones with newer libraries.
+$(VENV)/.dev: $(VENV)/.run
+	$(PIP) install --editable ".[dev]"
+	if $(BIN)/python -c "import sys; sys.exit(sys.version_info >= (3, 11))"; \
+	then $(PIP) install --editable ".[dev,lava]"; \
+	else $(PIP) install $(LAVA_NEEDS) && $(PIP) install --no-deps --ignore-requires-python $(LAVA); \
+	fi
+	touch $@
