@@ -1,0 +1,114 @@
+"""Small placed networks and profiles with chosen limits, and the plain expansion that the counts are compared with."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from hypothesis import strategies as st
+
+from neurofault.activity import Activity
+from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
+from neurofault.deploy.profile import HardwareProfile, load_profile
+from neurofault.network import Conv, Dense
+
+
+bundled = cache(load_profile)
+
+
+def profile_with(base="loihi1", **changes) -> HardwareProfile:
+    """A bundled profile with other values, e.g. ``core__neurons=16`` or ``dead_cores=(3,)``."""
+
+    def changed(record, path, value):
+        head, *rest = path
+        if hasattr(record, "source_keys"):
+            return record.model_copy(update={"value": value} if head == "value" else {head: value})
+        if isinstance(record, dict):
+            return {**record, head: changed(record[head], rest, value)}
+        part = getattr(record, head)
+        new = value if not rest and not hasattr(part, "source_keys") else changed(part, rest or ["value"], value)
+        return record.model_copy(update={head: new})
+
+    profile = bundled(base)
+    for name, value in changes.items():
+        profile = changed(profile, name.split("__"), value)
+    return profile
+
+
+def small_chip(columns, rows, cores_per_tile, **changes) -> HardwareProfile:
+    """Loihi's profile on a mesh of another size, without limits but for the given ones."""
+    cores = columns * rows * cores_per_tile
+    unlimited = {f"core__{name}": None for name in ("neurons", "synapse_bits", "in_axons", "out_axons")}
+    geometry = {"tile_columns": columns, "tile_rows": rows, "cores_per_tile": cores_per_tile, "cores": cores, "usable_cores": cores}
+    return profile_with(**unlimited | {f"chip__{name}": value for name, value in geometry.items()} | changes)
+
+
+def layer(name, shape, synapses=None, *, bits=8) -> ChipLayer:
+    size = int(np.prod(shape))
+    zeros = np.zeros(size, np.int32)
+    return ChipLayer(name, tuple(shape), synapses, 0, bits, "mixed", zeros, zeros, zeros, zeros, 0, 0)
+
+
+def dense(n_out, n_in, delay=None) -> Dense:
+    return Dense(np.zeros((n_out, n_in), np.int32), delay)
+
+
+def mlp(*sizes, bits=8) -> list[ChipLayer]:
+    """A dense chain called input, hidden1, …, output."""
+    names = ["input", *(f"hidden{index}" for index in range(1, len(sizes) - 1)), "output"]
+    chain = [layer("input", (sizes[0],))]
+    for name, before, size in zip(names[1:], sizes, sizes[1:], strict=False):
+        chain.append(layer(name, (size,), dense(size, before), bits=bits))
+    return chain
+
+
+def deployment(layers, profile, core_of=None, *, timesteps=4, chips=1, placement=None, damage=None) -> Deployment:
+    """Layers on given cores."""
+    if placement is None:
+        placement = Placement(chips, profile.chip.cores.known, tuple(np.asarray(cores, np.int32) for cores in core_of))
+    placed = Deployment("small", profile, tuple(layers), placement, timesteps, None, "potential")
+    return placed if damage is None else placed.with_damage(damage)
+
+
+def activity(layers, counts) -> Activity:
+    """A run with the given spikes of each neuron of each layer."""
+    spikes = {part.name: np.asarray(values, np.int64) for part, values in zip(layers, counts, strict=True)}
+    return Activity(np.zeros((1, layers[-1].size), np.int64), spikes, np.zeros(1, np.int64))
+
+
+def expand(synapses) -> list[tuple[int, int, tuple[int, ...]]]:
+    """Every synapse as (source, target, index of its weight), by plain loops."""
+    if isinstance(synapses, Dense):
+        return [(source, target, (target, source)) for target in range(synapses.n_out) for source in range(synapses.n_in)]
+    channels, height, width = synapses.in_shape
+    out_channels, out_height, out_width = synapses.out_shape
+    _, per_group, k_height, k_width = synapses.weight.shape
+    found = []
+    for co in range(out_channels):
+        for oy in range(out_height):
+            for ox in range(out_width):
+                for k in range(per_group):
+                    for ky in range(k_height):
+                        for kx in range(k_width):
+                            y = oy * synapses.stride[0] - synapses.padding[0] + ky * synapses.dilation[0]
+                            x = ox * synapses.stride[1] - synapses.padding[1] + kx * synapses.dilation[1]
+                            ci = co // (out_channels // synapses.groups) * per_group + k
+                            if 0 <= y < height and 0 <= x < width:
+                                source = (ci * height + y) * width + x
+                                found.append((source, (co * out_height + oy) * out_width + ox, (co, k, ky, kx)))
+    assert channels == per_group * synapses.groups
+    return found
+
+
+@st.composite
+def convolutions(draw) -> Conv:
+    """Small convolutions of any geometry."""
+    groups = draw(st.integers(1, 2))
+    c_in, c_out = groups * draw(st.integers(1, 2)), groups * draw(st.integers(1, 2))
+    axes = []
+    for _ in range(2):
+        kernel, stride, padding, dilation = (draw(st.integers(low, 3)) for low in (1, 1, 0, 1))
+        least = max(1, dilation * (kernel - 1) + 1 - 2 * padding)
+        axes.append((kernel, stride, padding, dilation, draw(st.integers(least, least + 4))))
+    kernel, stride, padding, dilation, size = zip(*axes, strict=True)
+    return Conv(np.zeros((c_out, c_in // groups, *kernel), np.int32), (c_in, *size), stride, padding, dilation, groups)

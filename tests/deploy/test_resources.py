@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from placed_networks import convolutions, dense, deployment, expand, layer, mlp, profile_with, small_chip
+
+from neurofault.deploy.resources import RESOURCES, demand, row_bits, stored_words, usage
+from neurofault.errors import UsageError
+from neurofault.network import Conv
+
+
+def everything(n):
+    return np.ones(n, bool)
+
+
+@pytest.mark.parametrize(
+    ("n_in", "n_out", "bits", "learns", "expected"),
+    [
+        (784, 128, 8, False, 903_168),  # 2 blocks of 64·8 + 10 = 522 → 576 bits, 784 rows
+        (784, 128, 8, True, 1_304_576),  # 4 tag bits: 2 · 832 · 784
+        (784, 512, 4, False, 2_007_040),  # 8 blocks of 64·4 + 10 = 266 → 320 bits
+        (784, 10, 8, False, 784 * 128),  # 90 → 128 bits
+        (512, 65, 8, False, 512 * (576 + 64)),  # the second block holds one synapse: 18 → 64 bits
+    ],
+)
+def test_dense_synapse_memory_follows_the_published_formula(n_in, n_out, bits, learns, expected):
+    target = layer("output", (n_out,), dense(n_out, n_in), bits=bits)
+    assert demand(target, everything(n_out), profile_with(), learns).synapse_bits == expected
+
+
+def test_delays_take_their_bits_only_where_a_layer_has_them():
+    delayed = layer("output", (16,), dense(16, 3, np.zeros((16, 3), np.int64)))
+    assert demand(delayed, everything(16), profile_with()).synapse_bits == 3 * 256  # 16·(8 + 6) + 10 = 234
+    assert demand(layer("output", (16,), dense(16, 3)), everything(16), profile_with()).synapse_bits == 3 * 192  # 138
+
+
+def test_a_profile_that_does_not_know_blocks_and_headers_counts_plain_bits():
+    unknown = profile_with(synapse__block_synapses=None, synapse__block_header_bits=None, synapse__word_bits=None)
+    assert row_bits(np.array([0, 1, 200]), 8, unknown).tolist() == [0, 8, 1600]
+
+
+def test_kernels_are_stored_once_a_core_where_they_are_shared():
+    target = layer("hidden1", (4, 6, 6), Conv(np.zeros((4, 2, 3, 3), np.int32), (2, 8, 8)))
+    two_channels = np.arange(144) // 36 < 2
+    shared = demand(target, two_channels, profile_with(synapse__shared_kernels=True))
+    assert shared.synapse_bits == 2 * 192  # a row of 18 words: 144 + 10 = 154 → 192 bits, for each channel
+    assert shared.in_axons == 128
+    part_of_two = (np.arange(144) >= 30) & (np.arange(144) < 40)
+    assert demand(target, part_of_two, profile_with()).synapse_bits == 2 * 192
+
+
+def test_an_expanded_convolution_stores_a_sparse_row_for_each_source():
+    target = layer("hidden1", (1, 1, 3), Conv(np.zeros((1, 1, 1, 2), np.int32), (1, 1, 4)))
+    expanded = demand(target, everything(3), profile_with(synapse__shared_kernels=False))
+    # sources reach 1, 2, 2, 1 targets; 3 targets take an index of 6 bits: 14 + 10 and 28 + 10 fill one word each
+    assert (expanded.synapse_bits, expanded.in_axons, expanded.fan_out.tolist()) == (4 * 64, 4, [1, 2, 2, 1])
+
+
+def test_usage_of_a_small_network_by_hand():
+    placed = deployment(mlp(3, 4, 2), profile_with(), [[0, 0, 1], [2, 2, 5, 5], [6, 6]])
+    counted = usage(placed)
+    assert counted.cores.tolist() == [0, 1, 2, 5, 6]
+    assert counted.used["neurons"].tolist() == [2, 1, 2, 2, 2]
+    assert counted.used["in_axons"].tolist() == [0, 0, 3, 3, 4]
+    assert counted.used["out_axons"].tolist() == [4, 2, 2, 2, 0]  # each input neuron reaches cores 2 and 5
+    assert counted.used["synapse_bits"].tolist() == [0, 0, 3 * 64, 3 * 64, 4 * 64]
+    assert counted.of(5) == {"neurons": (2, 1024), "synapse_bits": (192, 1_048_576), "in_axons": (3, 4096), "out_axons": (2, 4096)}
+    assert counted.of(99) == {name: (0, counted.limits[name]) for name in RESOURCES}
+
+
+def test_unknown_limits_are_none():
+    assert usage(deployment(mlp(2, 2), small_chip(2, 2, 1), [[0, 0], [1, 1]])).limits == dict.fromkeys(RESOURCES)
+
+
+def test_learning_layers_store_tags_and_take_more_in_axons():
+    placed = deployment(mlp(3, 16), profile_with(), [[0, 0, 0], [1] * 16])
+    assert usage(placed).of(1)["in_axons"] == (3, 4096)
+    learning = usage(placed, learning=[1])
+    assert learning.of(1)["in_axons"] == (6, 4096)
+    assert learning.of(1)["synapse_bits"] == (3 * 256, 1_048_576)  # 16·(8 + 4) + 10 = 202
+
+
+@pytest.mark.parametrize("index", [0, 2, -1])
+def test_learning_in_a_layer_without_synapses_is_refused(index):
+    placed = deployment(mlp(3, 4), profile_with(), [[0, 0, 0], [1] * 4])
+    with pytest.raises(UsageError) as caught:
+        usage(placed, learning=[index])
+    assert str(caught.value) == f"learning: layer {index} has no synapses; layers with synapses are 1 to 1"
+
+
+def _plain_row(counts, bits):
+    total = 0
+    for count in counts:
+        while count > 0:
+            total += -(-(min(count, 64) * bits + 10) // 64) * 64
+            count -= 64
+    return total
+
+
+@settings(max_examples=60, deadline=None)
+@given(conv=convolutions(), shared=st.booleans(), cores=st.integers(1, 6), seed=st.integers(0, 2**32 - 1))
+def test_usage_and_stored_words_equal_a_plain_expansion(conv, shared, cores, seed):
+    """Neurons scattered over the cores without any order, several layers to a core."""
+    rng = np.random.default_rng(seed)
+    layers = [layer("input", conv.in_shape), layer("hidden1", conv.out_shape, conv), layer("output", (3,), dense(3, conv.n_out))]
+    core_of = [rng.integers(0, cores, part.size) for part in layers]
+    placed = deployment(layers, small_chip(3, 2, 1, synapse__shared_kernels=shared), core_of)
+    bits, sources, cores_reached = defaultdict(int), defaultdict(set), defaultdict(set)
+    for index in (1, 2):
+        rows, words = defaultdict(int), defaultdict(set)
+        for source, target, word in expand(layers[index].synapses):
+            core = int(core_of[index][target])
+            rows[core, source] += 1
+            words[core].add((source, target) if index == 2 or not shared else word)
+            sources[core].add((index, source))
+            cores_reached[index, source].add(core)
+        for core in set(core_of[index].tolist()):
+            held = core_of[index] == core
+            if index == 1 and shared:
+                channels = len(set((np.flatnonzero(held) // (conv.n_out // len(conv.weight))).tolist()))
+                kernel = conv.weight[0].size
+                bits[core] += channels * _plain_row([kernel], 8)
+                words[core] = range(channels * kernel)
+            else:
+                width = 8 + (6 if index == 1 and held.sum() > 1 else 0)
+                bits[core] += _plain_row([count for (where, _), count in rows.items() if where == core], width)
+        stored = {int(core): len(words[int(core)]) for core in placed.placement.cores_of_layer(index)}
+        assert dict(zip(stored, stored_words(placed, index).tolist(), strict=True)) == stored
+    out = defaultdict(int)
+    for (index, source), reached in cores_reached.items():
+        out[int(core_of[index - 1][source])] += len(reached)
+    counted = usage(placed)
+    for core in range(cores):
+        expected = {
+            "neurons": sum(int((where == core).sum()) for where in core_of),
+            "synapse_bits": bits[core],
+            "in_axons": len(sources[core]),
+            "out_axons": out[core],
+        }
+        assert {name: used for name, (used, _) in counted.of(core).items()} == expected
+
+
+def test_an_input_population_stores_nothing():
+    placed = deployment(mlp(3, 4), profile_with(), [[0, 0, 1], [2] * 4])
+    assert stored_words(placed, 0).tolist() == [0, 0]
+    assert stored_words(placed, 1).tolist() == [12]
