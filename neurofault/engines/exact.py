@@ -51,8 +51,8 @@ class ExactEngine:
     def run(self, deployment: Deployment, inputs: Inputs, *, record: Collection[str] = ()) -> Activity:
         """Present every sample for T steps (see :class:`neurofault.engines.base.Engine`).
 
-        Memory: the result, plus buffers of a few megabytes a thread; samples are streamed in batches. Damage with time windows, lost
-        messages or altered parameters is handed to :class:`neurofault.engines.stepwise.StepwiseEngine`.
+        Memory: the result, plus buffers of a few megabytes a thread; samples are streamed in batches. Damage with time windows,
+        lost messages or altered parameters is handed to :class:`neurofault.engines.stepwise.StepwiseEngine`.
 
         Raises:
             StalledError: a hung core stops the chip.

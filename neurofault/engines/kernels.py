@@ -63,7 +63,6 @@ class Neurons(NamedTuple):
     """Parameters of one population, padded with neurons that cannot fire; silent neurons have no bias and cannot fire either.
 
     Attributes:
-        size: number of neurons without padding.
         keep_u, keep_v: float64 [n_padded], the share of u and v that survives a step, a multiple of 1/4096.
         remembers, leaks: whether any neuron keeps some u; whether any loses some v.
         threshold: int32 [n_padded], in the unit of v.
@@ -72,7 +71,6 @@ class Neurons(NamedTuple):
         left, right: the sum of weights is shifted right (floor), then left, into u; left at most 30.
     """
 
-    size: int
     keep_u: NDArray[np.float64]
     keep_v: NDArray[np.float64]
     remembers: bool
@@ -83,6 +81,13 @@ class Neurons(NamedTuple):
     left: int
     right: int
 
+
+_LIMIT, _TURN, _ZERO = np.int32(STATE_LIMIT), np.int32(2 * STATE_LIMIT), np.int32(0)
+_LOWEST, _HIGHEST = np.int32(1 - STATE_LIMIT), np.int32(STATE_LIMIT - 1)
+
+_PACK_BYTES = np.uint64(0x0102040810204080)
+_BITS = np.array([[bit for bit in range(8) if mask >> bit & 1] + [0] * (8 - mask.bit_count()) for mask in range(256)], np.int32)
+_COUNT = np.array([mask.bit_count() for mask in range(256)], np.int64)
 
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 
@@ -142,12 +147,24 @@ def _add_lists(lists: Lists, which: int, sources: NDArray[np.int32], total: NDAr
 def _shift(total: NDArray[Any], left: int, right: int, drive: NDArray[np.int32]) -> None:
     """Add the shifted sums of weights to ``drive`` and set them to zero."""
     factor = np.int32(1 << left)
-    if right:
-        for j in range(total.shape[0]):
-            total[j] = total[j] >> right
     for j in range(total.shape[0]):
-        drive[j] += np.int32(total[j]) * factor
+        drive[j] += np.int32(total[j] >> right) * factor
         total[j] = 0
+
+
+@_jit
+def _wrapped(current: np.int32) -> np.int32:
+    """Wrap u once: to −2**23 + 1 … 2**23, unless it is farther away than that."""
+    wrapped = np.int32(current - _TURN) if current > _LIMIT else current
+    return np.int32(current + _TURN) if current <= -_LIMIT else wrapped
+
+
+@_jit
+def _moved(v: np.int32, u: np.int32, bias: np.int32) -> np.int32:
+    """Add u and the bias to v, which saturates."""
+    moved = np.int32(v + u + bias)
+    moved = _LOWEST if moved < _LOWEST else moved
+    return _HIGHEST if moved > _HIGHEST else moved
 
 
 @_jit
@@ -160,7 +177,7 @@ def _step(
     fired: NDArray[np.uint8],
 ) -> None:
     """Advance every neuron by one step (Lava 0.10 ``PyLifModelBitAcc``); ``drive`` is read and set to zero."""
-    threshold, limit, turn = neurons.threshold, np.int32(STATE_LIMIT), np.int32(2 * STATE_LIMIT)
+    threshold = neurons.threshold
     if neurons.remembers:
         for j in range(drive.shape[0]):
             drive[j] += np.int32(u[j] * neurons.keep_u[j])
@@ -168,30 +185,47 @@ def _step(
         for j in range(drive.shape[0]):
             v[j] = np.int32(v[j] * neurons.keep_v[j])
     for j in range(drive.shape[0]):
-        current = drive[j]
+        u[j] = _wrapped(drive[j])
         drive[j] = 0
-        if current > limit:
-            current = np.int32(current - turn)
-        elif current <= -limit:
-            current = np.int32(current + turn)
-        u[j] = current
-        moved = np.int32(v[j] + current + bias[j])
-        moved = min(max(moved, np.int32(1 - limit)), np.int32(limit - 1))
+        moved = _moved(v[j], u[j], bias[j])
         spike = moved > threshold[j]
-        v[j] = np.int32(0) if spike else moved
+        v[j] = _ZERO if spike else moved
         fired[j] = spike
 
 
 @_jit
-def _collect(fired: NDArray[np.uint8], size: int, sources: NDArray[np.int32], end: int) -> int:
-    """Append the indices of the neurons that fired to ``sources`` at ``end``; return the new end."""
+def _step_plain(
+    neurons: Neurons, bias: NDArray[np.int32], total: NDArray[Any], v: NDArray[np.int32], fired: NDArray[np.uint8]
+) -> None:
+    """:func:`_step` and :func:`_shift` (to the left) in one pass, for neurons without memory of u or leak of v."""
+    threshold, factor = neurons.threshold, np.int32(1 << neurons.left)
+    for j in range(total.shape[0]):
+        moved = _moved(v[j], _wrapped(np.int32(np.int32(total[j]) * factor)), bias[j])
+        total[j] = 0
+        spike = moved > threshold[j]
+        v[j] = _ZERO if spike else moved
+        fired[j] = spike
+
+
+@_jit
+def _collect(fired: NDArray[np.uint8], sources: NDArray[np.int32], end: int) -> int:
+    """Append the indices of the neurons that fired to ``sources`` at ``end``; return the new end. Writes up to 7 places beyond it."""
     words = fired.view(np.uint64)
-    for word in range((size + 7) // 8):
+    for word in range(words.shape[0]):
         if words[word]:
-            for j in range(8 * word, min(8 * word + 8, size)):
-                sources[end] = j
-                end += fired[j]
+            mask = (words[word] * _PACK_BYTES) >> np.uint64(56)  # one bit from each of eight bytes, the first lowest
+            bits = _BITS[mask]
+            for j in range(8):
+                sources[end + j] = 8 * word + bits[j]
+            end += _COUNT[mask]
     return end
+
+
+@_jit
+def _copy(state: NDArray[np.int32], out: NDArray[np.int32]) -> None:
+    """Copy as many values as ``out`` holds."""
+    for j in range(out.shape[0]):  # a slice assignment takes numba ten times as long to compile
+        out[j] = state[j]
 
 
 @_jit
@@ -224,20 +258,21 @@ def present(
         sources_in: the source layer's events, [S, …].
         wide: empty array of the type that holds a sum of weights.
         starts_out: filled, [S, T + 1].
-        sources_out: filled, [S, at least n · T + 1].
+        sources_out: filled, [S, at least n · T + 8].
         last_v: filled, [S, n], v after step T.
         u_trace: u after each step, filled where it has samples, [S or 0, T, n].
         v_trace: likewise v.
     """
-    size, padded = neurons.size, neurons.threshold.shape[0]
+    padded = neurons.threshold.shape[0]
     total, lane = np.zeros(padded, wide.dtype), np.zeros(padded, rows.weights.dtype)
     drive, u, v = np.zeros(padded, np.int32), np.zeros(padded, np.int32), np.zeros(padded, np.int32)
     fired = np.zeros(padded, np.uint8)
+    plain = not (neurons.remembers or neurons.leaks or neurons.right or lists.delays.shape[0] > 1 or u_trace.shape[0])
     for sample in range(starts_out.shape[0]):
-        u[:] = 0
-        v[:] = neurons.start
+        for j in range(padded):
+            u[j], v[j] = 0, neurons.start[j]
         own_bias = bias[sample if bias.shape[0] > 1 else 0]
-        end = 0
+        end = np.int64(0)
         starts_out[sample, 0] = 0
         for step in range(steps):
             if starts_in.shape[0]:
@@ -253,17 +288,20 @@ def present(
                         _add_lists(lists, which, window, total)
                     if which + 1 < lists.delays.shape[0]:
                         _shift(total, neurons.left, neurons.right, drive)
+            for position in range(neurons.silent.shape[0]):
+                total[neurons.silent[position]] = drive[neurons.silent[position]] = 0
+            if plain:
+                _step_plain(neurons, own_bias, total, v, fired)
+            else:
                 _shift(total, neurons.left, neurons.right, drive)
-                for position in range(neurons.silent.shape[0]):
-                    drive[neurons.silent[position]] = 0
-            _step(neurons, own_bias, drive, u, v, fired)
-            end = _collect(fired, size, sources_out[sample], end)
+                _step(neurons, own_bias, drive, u, v, fired)
+            end = _collect(fired, sources_out[sample], end)
             starts_out[sample, step + 1] = end
             if u_trace.shape[0]:
-                u_trace[sample, step] = u[:size]
+                _copy(u, u_trace[sample, step])
             if v_trace.shape[0]:
-                v_trace[sample, step] = v[:size]
-        last_v[sample] = v[:size]
+                _copy(v, v_trace[sample, step])
+        _copy(v, last_v[sample])
 
 
 @_jit

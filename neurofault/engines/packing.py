@@ -82,7 +82,6 @@ def pack_neurons(
     keep_u = padded_with(0, (4095 - chip.du.astype(np.float64)) / 4096)
     keep_v = padded_with(1, (4096 - chip.dv.astype(np.float64)) / 4096)
     neurons = Neurons(
-        order.size,
         keep_u,
         keep_v,
         bool(np.any(keep_u)),

@@ -1,0 +1,177 @@
+"""The snnTorch engine: a deployment whose neurons are snnTorch's, where float32 can be proved exact.
+
+``Leaky(beta=1, reset_mechanism="zero", reset_delay=False)`` is Lava's LIF with du = 4095 and dv = 0. Whole numbers in float32 are exact
+up to 2**24 in size, whatever the order of summation. :meth:`SnnTorchEngine.supports` proves from the weights, for every input, that
+nothing exceeds it: while Σ|w|·2**(6 + e) + |bias| of a neuron is below 2**23, its current cannot wrap, and its potential, clamped
+to ±(2**23 − 1) after each step as the chip does, stays below 2**24 in between. Thresholds are at least 0 and at least v_init, because
+snnTorch resets a neuron that begins a step above its threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from neurofault.activity import TRACES, Activity, Traces, scores_from
+from neurofault.deploy.damage import LearningDefect, SetSynapses, Silence
+from neurofault.deploy.deployment import ChipLayer, Deployment
+from neurofault.engines.kernels import STATE_LIMIT
+from neurofault.engines.packing import bias_of
+from neurofault.engines.twin import Population, Twin
+from neurofault.engines.wiring import corrections, dense_weights, edits_of
+from neurofault.errors import UnsupportedError
+from neurofault.network import NO_MEMORY, Conv, Dense, Inputs
+
+_BATCH_STATES = 1 << 20
+_LARGEST_BIAS_EXPONENT = 7  # a 16-bit mantissa then stays below 2**23
+
+
+@dataclass(frozen=True)
+class SnnTorchEngine:
+    """Runs a deployment in snnTorch, in float32, batched over samples.
+
+    Attributes:
+        name: the engine's.
+    """
+
+    name: str = "snntorch"
+
+    def supports(self, deployment: Deployment) -> str | None:
+        """Return None if spikes are sure to be exact for every input, else the reason, naming the layer."""
+        for edit in deployment.damage.edits:
+            if isinstance(edit, LearningDefect) or (isinstance(edit, Silence | SetSynapses) and edit.when.always):
+                continue
+            place = f"layer {deployment.layers[edit.layer].name!r}" if hasattr(edit, "layer") else "the chip"
+            return f"{place}: snnTorch has no {type(edit).__name__} edit beyond permanent Silence and SetSynapses"
+        for index, layer in enumerate(deployment.layers):
+            reason = _unlike_leaky(layer) or _out_of_range(deployment, index)
+            if reason is not None:
+                return f"layer {layer.name!r}: {reason}"
+        return None
+
+    def run(self, deployment: Deployment, inputs: Inputs, *, record: Collection[str] = ()) -> Activity:
+        """Present every sample for T steps (see :class:`neurofault.engines.base.Engine`).
+
+        Memory: the result, plus about 4 MB a layer for each value that is kept a neuron and sample.
+        """
+        module = twin(deployment)
+        names = [layer.name for layer in deployment.layers]
+        largest = max(layer.size * _window(layer) for layer in deployment.layers)
+        batch = max(1, _BATCH_STATES // largest)
+        with torch.inference_mode():
+            parts = [_run_batch(module, inputs[at : at + batch], record) for at in range(0, len(inputs), batch)]
+        dead = deployment.damage.silent(len(names) - 1, deployment.layers[-1].size)
+        potential, counts = (np.concatenate([getattr(part, name) for part in parts]) for name in ("potential", "counts"))
+        traces = {
+            name: Traces(**{kind: np.concatenate([part.traces[index][kind] for part in parts]) for kind in record})
+            for index, name in enumerate(names if record else [])
+        }
+        return Activity(
+            scores_from(potential, counts, deployment.readout, dead),
+            {name: np.sum([part.spike_counts[index] for part in parts], axis=0) for index, name in enumerate(names)},
+            np.concatenate([part.sample_spikes for part in parts]),
+            traces,
+        )
+
+
+def twin(deployment: Deployment) -> Twin:
+    """Return the differentiable twin of a (damaged) deployment; its forward pass is what the ``snntorch`` engine runs.
+
+    Raises:
+        UnsupportedError: the arithmetic would not be the chip's; the text names the layer.
+    """
+    reason = SnnTorchEngine().supports(deployment)
+    if reason is not None:
+        raise UnsupportedError(f"engine 'snntorch' cannot run {reason}")
+    return Twin(deployment)
+
+
+def _unlike_leaky(layer: ChipLayer) -> str | None:
+    """Return what in a layer's neurons or synapses snnTorch's ``Leaky`` does not have."""
+    if np.any(layer.du != NO_MEMORY) or np.any(layer.dv != 0):
+        return "snnTorch's Leaky needs du = 4095 and dv = 0 (its decays do not round)"
+    if isinstance(layer.synapses, Dense) and layer.synapses.delay is not None and np.any(layer.synapses.delay):
+        return "snnTorch has no synaptic delays"
+    if int(layer.vth.min()) < 0 or layer.v_init > int(layer.vth.min()) << 6:
+        return "snnTorch's reset needs thresholds of at least 0 and an initial potential below them"
+    return None
+
+
+def _out_of_range(deployment: Deployment, index: int) -> str | None:
+    """Return why a layer might leave the whole numbers that float32 holds, for some input; None if no input can do it."""
+    layer = deployment.layers[index]
+    if abs(layer.v_init) >= STATE_LIMIT:
+        return f"initial potential {layer.v_init} is outside ±(2**23 − 1)"
+    if index == 0:
+        if layer.bias_exponent > _LARGEST_BIAS_EXPONENT:
+            return f"bias exponent {layer.bias_exponent} is above {_LARGEST_BIAS_EXPONENT}: a bias may reach 2**23"
+        return None
+    match layer.synapses:
+        case Dense() as dense:
+            weight = np.abs(dense_weights(dense, edits_of(deployment, index)).astype(np.int64))
+            drive = weight.sum(axis=1)
+        case Conv() as conv:
+            delta = corrections(conv, edits_of(deployment, index))
+            drive = np.repeat(np.abs(conv.weight.astype(np.int64)).sum(axis=(1, 2, 3)), conv.n_out // conv.out_shape[0])
+            drive = drive + np.bincount(delta.targets, np.abs(delta.values), conv.n_out).astype(np.int64)
+        case None:
+            drive = np.zeros(layer.size, np.int64)
+    current = np.ceil(drive * 2.0**layer.weight_exponent) * 64
+    bias = np.abs(bias_of(layer.bias_mantissa, layer.bias_exponent).astype(np.float64))
+    worst = int((current + bias)[~deployment.damage.silent(index, layer.size)].max(initial=0))
+    most = int(drive.max(initial=0))
+    if worst >= STATE_LIMIT or most > 2 * STATE_LIMIT:
+        return f"Σ|w|·2**(6 + {layer.weight_exponent}) + |bias| may reach {worst}, not below 2**23: float32 may round, u may wrap"
+    return None
+
+
+def _window(layer: ChipLayer) -> int:
+    """Return how many values a neuron of this layer costs a sample: itself, or its convolution's receptive field."""
+    if isinstance(layer.synapses, Conv):
+        channels, _, height, width = layer.synapses.weight.shape
+        return max(1, layer.synapses.in_shape[0] * height * width // channels)
+    return 1
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Results of one batch of samples."""
+
+    potential: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    spike_counts: list[NDArray[np.int64]]
+    sample_spikes: NDArray[np.int64]
+    traces: list[dict[str, NDArray[np.generic]]]
+
+
+def _run_batch(module: Twin, inputs: Inputs, record: Collection[str]) -> _Part:
+    sizes = [cast(Population, population).size for population in module.populations]
+    totals = [torch.zeros(len(inputs), size) for size in sizes]
+    kept: list[dict[str, NDArray[np.generic]]] = [
+        {
+            name: np.zeros((len(inputs), module.timesteps, size), bool if name == "spikes" else np.int32)
+            for name in TRACES
+            if name in record
+        }
+        for size in sizes
+    ]
+    potential = torch.zeros(len(inputs), sizes[-1])
+    for step, states in enumerate(module.steps(inputs)):
+        for state, total, traces in zip(states, totals, kept, strict=True):
+            total += state.spikes
+            for name, trace in traces.items():
+                trace[:, step] = getattr(state, name).numpy()
+        potential = states[-1].v
+    counts = [total.numpy().astype(np.int64) for total in totals]
+    return _Part(
+        potential.numpy().astype(np.int64),
+        counts[-1],
+        [count.sum(axis=0) for count in counts],
+        np.sum([count.sum(axis=1) for count in counts], axis=0),
+        kept,
+    )
