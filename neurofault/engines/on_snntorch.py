@@ -1,10 +1,10 @@
 """The snnTorch engine: a deployment whose neurons are snnTorch's, where float32 can be proved exact.
 
-``Leaky(beta=1, reset_mechanism="zero", reset_delay=False)`` is Lava's LIF with du = 4095 and dv = 0. Whole numbers in float32 are exact
-up to 2**24 in size, whatever the order of summation. :meth:`SnnTorchEngine.supports` proves from the weights, for every input, that
-nothing exceeds it: while Σ|w|·2**(6 + e) + |bias| of a neuron is below 2**23, its current cannot wrap, and its potential, clamped
-to ±(2**23 − 1) after each step as the chip does, stays below 2**24 in between. Thresholds are at least 0 and at least v_init, because
-snnTorch resets a neuron that begins a step above its threshold.
+``Leaky(beta=1, reset_mechanism="zero", reset_delay=False)`` is Lava's LIF with du = 4095 and dv = 0. Whole numbers in float32 are
+exact up to 2**24 in size, whatever the order of summation. :meth:`SnnTorchEngine.supports` proves from the weights, for every
+input, that nothing exceeds it: while Σ|w|·2**(6 + e) + |bias| of a neuron is below 2**23, its current cannot wrap, and its
+potential, clamped to ±(2**23 − 1) after each step as the chip does, stays below 2**24 in between. Thresholds are at least 0 and at
+least v_init, because snnTorch resets a neuron that begins a step above its threshold.
 """
 
 from __future__ import annotations
@@ -131,9 +131,9 @@ def _out_of_range(deployment: Deployment, index: int) -> str | None:
 
 
 def _window(layer: ChipLayer) -> int:
-    """Return how many values a neuron of this layer costs a sample: itself, or its convolution's receptive field."""
+    """Return how many values a neuron of this layer costs a sample: itself, or its share of the unfolded input."""
     if isinstance(layer.synapses, Conv):
-        channels, _, height, width = layer.synapses.weight.shape
+        channels, _, height, width = map(int, layer.synapses.weight.shape)
         return max(1, layer.synapses.in_shape[0] * height * width // channels)
     return 1
 

@@ -226,7 +226,8 @@ class _ConvSynapses(nn.Module):
         if not self.values.numel():
             return total
         delta = self.values - torch.where(self.stuck, self._own(), self.start)
-        return total + torch.sparse.mm(torch.sparse_coo_tensor(self.places, delta, (conv.n_out, conv.n_in)), spikes.T).T
+        single = torch.sparse_coo_tensor(self.places, delta, (conv.n_out, conv.n_in), check_invariants=False)
+        return total + cast(Tensor, torch.sparse.mm(single, spikes.T)).T
 
 
 def _unwritable(deployment: Deployment, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
