@@ -153,18 +153,25 @@ def _shift(total: NDArray[Any], left: int, right: int, drive: NDArray[np.int32])
 
 
 @_jit
-def _wrapped(current: np.int32) -> np.int32:
-    """Wrap u once: to −2**23 + 1 … 2**23, unless it is farther away than that."""
-    wrapped = np.int32(current - _TURN) if current > _LIMIT else current
-    return np.int32(current + _TURN) if current <= -_LIMIT else wrapped
+def _wrapped(current: Any) -> Any:
+    """Wrap u (int32) once: to −2**23 + 1 … 2**23, unless it is farther away than that."""
+    wrapped = current
+    if current > _LIMIT:
+        wrapped = np.int32(current - _TURN)
+    if current <= -_LIMIT:
+        wrapped = np.int32(current + _TURN)
+    return wrapped
 
 
 @_jit
-def _moved(v: np.int32, u: np.int32, bias: np.int32) -> np.int32:
-    """Add u and the bias to v, which saturates."""
+def _moved(v: Any, u: Any, bias: Any) -> Any:
+    """Add u and the bias to v (all int32), which saturates."""
     moved = np.int32(v + u + bias)
-    moved = _LOWEST if moved < _LOWEST else moved
-    return _HIGHEST if moved > _HIGHEST else moved
+    if moved < _LOWEST:
+        moved = _LOWEST
+    if moved > _HIGHEST:
+        moved = _HIGHEST
+    return moved
 
 
 @_jit
@@ -209,7 +216,7 @@ def _step_plain(
 
 @_jit
 def _collect(fired: NDArray[np.uint8], sources: NDArray[np.int32], end: int) -> int:
-    """Append the indices of the neurons that fired to ``sources`` at ``end``; return the new end. Writes up to 7 places beyond it."""
+    """Append the neurons that fired to ``sources`` at ``end``; return the new end. Up to 7 places beyond it are overwritten."""
     words = fired.view(np.uint64)
     for word in range(words.shape[0]):
         if words[word]:
