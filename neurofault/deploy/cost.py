@@ -175,20 +175,21 @@ def cost(deployment: Deployment, activity: Activity, samples: int, *, table: str
         )
     costs = tables[name]
     flows = traffic(deployment, activity)
-    cores, events = _core_events(deployment, activity, flows, samples)
+    cores, events = _core_events(deployment, activity, flows, samples * deployment.timesteps)
     hops = mesh(deployment).hops(flows.sources, flows.destinations)
     way = {
         "hop_east_west": float((flows.messages * hops.east_west).sum()) / samples,
         "hop_north_south": float((flows.messages * hops.north_south).sum()) / samples,
     }
-    totals = {event: float(counts.sum()) for event, counts in events.items()}
+    totals = {event: int(counts.sum()) / samples for event, counts in events.items()}
     energy = _sum(costs.energy, totals | way)
-    step = _step(deployment, costs.time, cores, events, np.stack([hops.east_west, hops.north_south]))
+    mean_events = {event: counts / (samples * deployment.timesteps) for event, counts in events.items()}
+    step = _step(deployment, costs.time, cores, mean_events, np.stack([hops.east_west, hops.north_south]))
     time = _scaled(step, deployment.timesteps)
     return Cost(
         table=name,
         synaptic_operations=totals["synaptic_operation"],
-        neuron_updates=totals["neuron_update_active"] + totals["neuron_update_inactive"],
+        neuron_updates=int(events["neuron_update_active"].sum() + events["neuron_update_inactive"].sum()) / samples,
         active_updates=totals["neuron_update_active"],
         spikes=totals["neuron_spike"],
         messages=totals["axon_out_message"],
@@ -209,12 +210,11 @@ def _spikes(deployment: Deployment, activity: Activity, layer: int) -> NDArray[n
 
 
 def _core_events(
-    deployment: Deployment, activity: Activity, flows: Traffic, samples: int
-) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float64]]]:
-    """Count each event of one inference on each core in use."""
+    deployment: Deployment, activity: Activity, flows: Traffic, steps: int
+) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
+    """Count each event of a run of so many steps on each core in use."""
     cores = deployment.placement.used_cores
     counts = {event: np.zeros(len(cores), np.int64) for event in _EVENTS}
-    steps = samples * deployment.timesteps
     for index, layer in enumerate(deployment.layers):
         seats, live = np.searchsorted(cores, deployment.placement.core_of[index]), alive(deployment, index)
         active = np.where(live, steps, 0)
@@ -228,7 +228,7 @@ def _core_events(
     np.add.at(counts["axon_out_message"], np.searchsorted(cores, flows.sources), flows.messages)
     for event in ("axon_in_message", "spike_in_tile"):
         np.add.at(counts[event], np.searchsorted(cores, flows.destinations), flows.messages)
-    return cores, {event: count / samples for event, count in counts.items()}
+    return cores, counts
 
 
 def _sum(costs: EnergyCosts | TimeCosts, counts: dict[str, float]) -> Estimate:
@@ -251,14 +251,14 @@ def _step(
     events: dict[str, NDArray[np.float64]],
     hops: NDArray[np.int64],
 ) -> Estimate:
-    """Time of a mean step: the busiest core, the longest route, the barrier."""
+    """Time of a mean step, from the events of one: the busiest core, the longest route, the barrier."""
     busy = np.zeros(len(cores))
     for event, count in events.items():
         busy += count * (getattr(costs, event).value or 0.0)
     per_hop = np.array([costs.hop_east_west.value or 0.0, costs.hop_north_south.value or 0.0])
     route = hops[:, int(np.argmax(per_hop @ hops))] if hops.size else np.zeros(2, np.int64)
     busiest = int(np.argmax(busy))
-    counts = {event: float(count[busiest]) / deployment.timesteps for event, count in events.items()}
+    counts = {event: float(count[busiest]) for event, count in events.items()}
     work = _sum(costs, counts | {"hop_east_west": float(route[0]), "hop_north_south": float(route[1])})
     barrier = _barrier(deployment, costs, cores[np.any(np.stack(list(events.values())) > 0, axis=0)])
     return _added(work, barrier)

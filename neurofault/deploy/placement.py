@@ -6,6 +6,7 @@ how many out-axons a neuron needs depends on the cut of the layer after it, neve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Literal, get_args
 
@@ -24,9 +25,9 @@ Strategy = Literal["pack", "spread", "random"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 """``pack``: consecutive healthy cores from core 0; ``spread``: evenly over the mesh, consecutive slices far apart; ``random``."""
 
-_MESH_STEP = (0.7548776662466927, 0.5698402909980532)
-"""Steps of the two-dimensional Kronecker sequence of the plastic number (Roberts 2018, "The unreasonable effectiveness of
-quasirandom sequences"): every prefix covers the unit square evenly, and consecutive points lie far apart."""
+_MESH_STEP = ((math.sqrt(5) - 1) / 2, math.sqrt(2) - 1)
+"""Steps along columns and rows of a two-dimensional Kronecker sequence (Niederreiter 1992, "Random Number Generation and
+Quasi-Monte Carlo Methods"): each prefix covers columns and rows evenly, and consecutive points lie far apart."""
 
 
 def place(

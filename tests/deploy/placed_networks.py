@@ -12,7 +12,6 @@ from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.network import Conv, Dense
 
-
 bundled = cache(load_profile)
 
 
