@@ -181,9 +181,7 @@ class Encoding:
         return _constant_drive_counts(self.table, self.threshold, self.start, timesteps) / timesteps
 
 
-def _constant_drive_counts(
-    bias: NDArray[np.int32], threshold: int, start: int, timesteps: int
-) -> NDArray[np.int64]:
+def _constant_drive_counts(bias: NDArray[np.int32], threshold: int, start: int, timesteps: int) -> NDArray[np.int64]:
     """Return the spikes in ``timesteps`` of a leak-free neuron for each constant bias."""
     v = np.full(bias.shape, start, np.int64)
     count = np.zeros(bias.shape, np.int64)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,31 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     return cache
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kept_cache() -> Iterator[None]:
+    """Keep trained zoo networks between test runs, in a folder that git ignores."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "NEUROFAULT_CACHE" not in os.environ:
+            patch.setenv("NEUROFAULT_CACHE", str(Path(__file__).parents[1] / ".neurofault" / "cache"))
+        yield
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Return ``cli(*arguments) -> (exit code, stdout, stderr)``, the command line run in this process."""
+    from neurofault.cli.app import main
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["neurofault", *arguments])
+        capsys.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call

@@ -115,7 +115,9 @@ def _print(result: Any, answer: dict[str, Any]) -> None:
     for draw in answer["draws"]:
         for each in draw["faults"]:
             cores = " ".join(map(str, each["cores"][:16])) + (" …" if len(each["cores"]) > 16 else "")
-            hits.add_row(str(draw["draw"]), percent(draw["accuracy"]), each["kind"], cores, str(each["neurons"]), str(each["synapses"]))
+            hits.add_row(
+                str(draw["draw"]), percent(draw["accuracy"]), each["kind"], cores, str(each["neurons"]), str(each["synapses"])
+            )
     console.print(hits)
 
     cost = lesions.healthy.cost

@@ -29,7 +29,19 @@ def map_(
     from neurofault.study.prepare import Setup, prepare
 
     setup = Setup(
-        network, profile, weights, data, data_dir, None, timesteps, weight_bits, place, neurons_per_core, spare_cores, chips, place_seed
+        network,
+        profile,
+        weights,
+        data,
+        data_dir,
+        None,
+        timesteps,
+        weight_bits,
+        place,
+        neurons_per_core,
+        spare_cores,
+        chips,
+        place_seed,
     )
     with StderrProgress() as progress:
         prepared = prepare(setup, progress)

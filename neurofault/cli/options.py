@@ -23,4 +23,6 @@ NeuronsPerCore = Annotated[int | None, typer.Option(help="Neurons of a layer in 
 SpareCores = Annotated[int, typer.Option(help="Healthy cores kept free for repair.")]
 Chips = Annotated[int | None, typer.Option(help="Chips to use. Default: the fewest that fit.")]
 PlaceSeed = Annotated[int, typer.Option(help="Seed of random placement.")]
-Json = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is stdout (nothing else is printed).")]
+Json = Annotated[
+    str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is stdout (nothing else is printed).")
+]

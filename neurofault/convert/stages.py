@@ -233,7 +233,9 @@ class _Walk:
     def _convolution(self, name: str, module: nn.Conv2d) -> None:
         weight, bias = _parameters(module, module.out_channels)
         if module.padding_mode != "zeros" or isinstance(module.padding, str):
-            raise ConversionError(f"layer {name!r}: Conv2d with padding {module.padding!r} ({module.padding_mode}); use zeros and numbers")
+            raise ConversionError(
+                f"layer {name!r}: Conv2d with padding {module.padding!r} ({module.padding_mode}); use zeros and numbers"
+            )
         if len(self.shape) != 3 or self.shape[0] != module.in_channels:
             raise ConversionError(
                 f"layer {name!r}: Conv2d takes {module.in_channels} channels, but a sample has shape {self.shape} there"
@@ -246,7 +248,9 @@ class _Walk:
         self.shape = self._out_shape(self.pending)
         if self.pool is not None:
             pool, self.pool = self.pool, None
-            ragged = any((pool.in_shape[1 + a] - pool.kernel[a]) % pool.stride[a] or pool.kernel[a] != pool.stride[a] for a in (0, 1))
+            ragged = any(
+                (pool.in_shape[1 + a] - pool.kernel[a]) % pool.stride[a] or pool.kernel[a] != pool.stride[a] for a in (0, 1)
+            )
             if dilation != (1, 1) or (padding != (0, 0) and ragged):
                 raise ConversionError(
                     f"layer {name!r}: a dilated or padded Conv2d behind AvgPool2d {pool.name!r} is taken only without dilation and where "

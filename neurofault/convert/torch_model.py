@@ -54,9 +54,7 @@ def candidates(model: nn.Module) -> list[Candidate]:
     if any(isinstance(module, RateCurve) for module in model.modules()):
         return [Candidate(start=start, full_rate=0.5) for start in (0.5, 0.3, 0.4, 0.6, 0.7)]
     first = Candidate()
-    grid = [
-        Candidate(peak, start, full) for full in (1.0, 0.5) for peak in (0.3, 0.5, 0.8, 1.2, 1.8) for start in _START
-    ]
+    grid = [Candidate(peak, start, full) for full in (1.0, 0.5) for peak in (0.3, 0.5, 0.8, 1.2, 1.8) for start in _START]
     return [first, *(each for each in grid if each != first)]
 
 

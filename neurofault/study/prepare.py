@@ -115,7 +115,9 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
     if in_zoo:
         spec = recipe(setup.network)
         if setup.weights is not None:
-            raise UsageError(f"--weights goes with a network of your own (package.module:factory), not with {setup.network!r} of the zoo")
+            raise UsageError(
+                f"--weights goes with a network of your own (package.module:factory), not with {setup.network!r} of the zoo"
+            )
         timesteps = setup.timesteps or spec.timesteps
         grain = setup.neurons_per_core if setup.neurons_per_core is not None else spec.neurons_per_core
         data = load(setup.data or spec.dataset, data_dir=setup.data_dir)

@@ -1,0 +1,259 @@
+"""`neurofault inject`, end to end through the command line."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+KEYS = {
+    "profile", "network", "data", "samples", "timesteps", "seed", "engine", "cores_used", "ann_accuracy", "spiking_accuracy",
+    "healthy_accuracy", "chance_accuracy", "damaged_accuracy", "n_draws", "draws", "spikes_healthy", "energy_joule_per_inference",
+    "energy_evidence", "time_second_per_inference", "time_evidence",
+}  # fmt: skip
+
+
+def answer(cli, *arguments: str) -> dict:
+    code, out, err = cli("inject", *arguments, "--json", "-")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_default_kills_hidden_cores_until_the_effect_shows(cli, tmp_path):
+    code, out, err = cli("inject", "--json", str(tmp_path / "a.json"))
+    assert code == 0, err
+    result = json.loads((tmp_path / "a.json").read_text())
+    assert result.keys() >= KEYS
+    damaged = result["damaged_accuracy"]
+    half_width = (damaged["high"] - damaged["low"]) / 2
+    assert damaged["mean"] < result["healthy_accuracy"] - 3 * half_width
+    assert result["ann_accuracy"] > 0.95
+    assert result["healthy_accuracy"] > result["ann_accuracy"] - 0.02
+    assert all(16 not in range(0) and set(hit["cores"]) <= set(range(8, 21)) for draw in result["draws"] for hit in draw["faults"])
+    for text in (
+        "ANN",
+        "spiking",
+        "healthy chip",
+        "damaged",
+        "chance",
+        "conversion gap",
+        "what was hit",
+        "per inference",
+        "✗",
+        "to repeat:",
+    ):
+        assert text in out
+
+
+def test_printed_command_repeats_the_run(cli):
+    code, out, err = cli("inject", "--kill-cores", "2", "--draws", "3", "--samples", "100")
+    assert code == 0, err
+    command = out.split("to repeat: neurofault ")[1].split()
+    first = answer(cli, "--kill-cores", "2", "--draws", "3", "--samples", "100")
+    again = answer(cli, *command[1:])
+    assert again == first
+
+
+def test_two_runs_with_empty_caches_give_the_same_bytes(cli, tmp_path, monkeypatch):
+    texts = []
+    for folder in ("one", "two"):
+        monkeypatch.setenv("NEUROFAULT_CACHE", str(tmp_path / folder))
+        code, out, err = cli("inject", "--kill-cores", "3", "--draws", "4", "--json", "-")
+        assert code == 0, err
+        texts.append(out)
+    assert texts[0] == texts[1]
+
+
+def test_no_cores_killed_is_exactly_healthy(cli):
+    result = answer(cli, "--kill-cores", "0", "--draws", "2")
+    for draw in result["draws"]:
+        assert draw["accuracy"] == result["healthy_accuracy"]
+        assert draw["spikes"] == result["spikes_healthy"]
+
+
+def test_all_cores_killed_is_a_constant_answer_without_spikes(cli):
+    result = answer(cli, "--kill-cores", "23", "--layer", "any", "--draws", "1")
+    assert result["cores_used"] == 23
+    assert result["draws"][0]["spikes"] == 0
+    assert result["draws"][0]["energy_joule_per_inference"] == 0
+    assert result["draws"][0]["accuracy"] == pytest.approx(0.1, abs=0.01)
+    assert result["damaged_accuracy"]["low"] is None
+
+
+@pytest.mark.parametrize("where", ["random", "clustered"])
+def test_fewer_dead_cores_are_among_more(cli, where):
+    few, many = (answer(cli, "--kill-cores", count, "--where", where, "--draws", "5", "--samples", "50") for count in "24")
+    for small, large in zip(few["draws"], many["draws"], strict=True):
+        assert set(small["faults"][0]["cores"]) < set(large["faults"][0]["cores"])
+
+
+@pytest.mark.parametrize("fault", ["neuron_dead", "synapse_dead"])
+def test_rates_of_neurons_and_synapses(cli, fault):
+    gentle, harsh = (answer(cli, "--fault", fault, "--rate", rate, "--draws", "4") for rate in ("0.01", "0.6"))
+    assert harsh["damaged_accuracy"]["mean"] < gentle["damaged_accuracy"]["mean"] - 0.05
+    unit = fault.removesuffix("_dead") + "s"
+    lost = [draw["faults"][0][unit] for draw in harsh["draws"]]
+    population = {"neurons": 100, "synapses": 64 * 100}[unit]
+    assert all(0.4 * population < number < 0.8 * population for number in lost)
+
+
+def test_a_users_own_module_with_its_weights(cli, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "def factory():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 30), nn.BatchNorm1d(30), nn.ReLU(), nn.Dropout(0.2), nn.Linear(30, 10))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 30), nn.BatchNorm1d(30), nn.ReLU(), nn.Dropout(0.2), nn.Linear(30, 10))
+    from neurofault.datasets import load
+
+    train = load("digits").train
+    images, labels = torch.tensor(train.images).float() / 255, torch.tensor(train.labels)
+    optimiser = torch.optim.Adam(module.parameters(), 0.02)
+    for _ in range(60):
+        loss = nn.functional.cross_entropy(module(images), labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    torch.save(module.state_dict(), tmp_path / "model.pt")
+    arguments = ("--network", "mine:factory", "--data", "digits", "--neurons-per-core", "5", "--kill-cores", "3", "--draws", "3")
+    trained = answer(cli, *arguments, "--weights", "model.pt")
+    untrained = answer(cli, *arguments)
+    assert trained["ann_accuracy"] > 0.9
+    assert trained["healthy_accuracy"] > 0.88
+    assert untrained["ann_accuracy"] < 0.4
+    assert trained["damaged_accuracy"]["mean"] < trained["healthy_accuracy"]
+
+
+class _Executes:
+    """A pickle that writes a file when it is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.write_text, (self.path, "executed")
+
+
+def test_a_pickle_that_executes_code_is_refused(cli, tmp_path, monkeypatch):
+    (tmp_path / "plain.py").write_text(
+        "from torch import nn\nclass Net(nn.Sequential):\n    def __init__(self):\n        super().__init__(nn.Flatten(), nn.Linear(64, 10))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    trap = tmp_path / "trap"
+    torch.save({"1.weight": _Executes(trap)}, tmp_path / "evil.pt")
+    pickle.loads(pickle.dumps(_Executes(trap)))  # the trap does work
+    assert trap.read_text() == "executed"
+    trap.unlink()
+    code, out, err = cli("inject", "--network", "plain:Net", "--weights", "evil.pt", "--kill-cores", "0")
+    assert (code, out) == (2, "")
+    assert err == (
+        "neurofault: evil.pt: refused: it holds more than tensors and could execute code when loaded; "
+        "save the weights alone: torch.save(model.state_dict(), path)\n"
+    )
+    assert not trap.exists()
+
+
+UNSPIKING = (
+    "from torch import nn\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.Tanh(), nn.Linear(20, 10))\n"
+)
+
+REFUSALS = {
+    "unknown profile": (
+        ["--profile", "loihi3.yaml"],
+        "no profile 'loihi3.yaml' (did you mean 'loihi2'?): neither a file nor a bundled profile (loihi1, loihi2)",
+    ),
+    "unknown network": (
+        ["--network", "mnist-mpl"],
+        "no network 'mnist-mpl' in the zoo (did you mean 'mnist-mlp'?); there are: digits-mlp, mnist-mlp, mnist-mlp-400, mnist-mlp2, "
+        "fashion-mlp-400, cifar10-cnn, cifar10-cnn-relu",
+    ),
+    "no samples": (["--samples", "0"], "samples: 0 asked for, digits/test holds 500 images (allowed: 1 to 500)"),
+    "no timesteps": (["--timesteps", "0"], "timesteps must be at least 1, is 0"),
+    "no draws": (["--draws", "0", "--kill-cores", "1"], "draws must be at least 1, is 0"),
+    "one draw": (
+        ["--draws", "1"],
+        "one draw has no interval, so nothing says when an effect shows; give --draws 2 or more, or --kill-cores",
+    ),
+    "negative rate": (["--fault", "core_dead", "--rate", "-0.1"], "core_dead: rate must lie in [0, 1], is -0.1"),
+    "two numbers": (["--kill-cores", "1", "--count", "1"], "--kill-cores N is short for --fault core_dead --count N; give one of the two"),
+    "rate without kind": (["--rate", "0.1"], "--count and --rate go with --fault KIND"),
+    "too many cores": (
+        ["--kill-cores", "99"],
+        "core_dead: 99 used cores asked for, but layer 'hidden' has only 13; layer='any' takes all layers",
+    ),
+    "does not fit": (
+        ["--neurons-per-core", "1", "--chips", "1"],
+        "profile 'loihi2': 174 cores needed (174 for neurons), 120 usable on 1 chip; use more chips or more neurons_per_core",
+    ),
+    "weights of the zoo": (
+        ["--weights", "x.pt"],
+        "--weights goes with a network of your own (package.module:factory), not with 'digits-mlp' of the zoo",
+    ),
+    "other data": (
+        ["--network", "mine2:net", "--data", "nothing"],
+        "no data set 'nothing'",
+    ),
+    "cannot spike": (["--network", "mine2:net"], "layer '2': Tanh cannot become spiking; use ReLU"),
+    "missing weights": (["--network", "mine2:net", "--weights", "no.pt"], "no.pt: no such weights file"),
+    "missing module": (["--network", "nowhere:net"], "network 'nowhere:net': No module named 'nowhere'; run where Python finds nowhere, or set PYTHONPATH"),
+    "unknown engine": (["--engine", "exakt"], "no engine 'exakt'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_bad_input_gets_one_message_and_exit_code_2(cli, tmp_path, monkeypatch, case):
+    (tmp_path / "mine2.py").write_text(UNSPIKING)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    arguments, message = REFUSALS[case]
+    code, out, err = cli("inject", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"neurofault: {message}")
+    assert err.count("\n") == 1
+
+
+def test_missing_and_truncated_data(cli, tmp_path, data_dir, offline):
+    code, _, err = cli("inject", "--network", "mnist-mlp", "--data-dir", str(tmp_path / "no"))
+    assert code == 2
+    assert f"data folder {tmp_path / 'no'} (--data-dir) does not exist" in err
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    for file in (data_dir / "mnist").iterdir():
+        (folder / file.name).write_bytes(file.read_bytes()[:5000])
+    code, _, err = cli("inject", "--network", "mnist-mlp", "--data-dir", str(tmp_path))
+    assert code == 2
+    assert "Traceback" not in err
+    assert "-ubyte.gz" in err
+
+
+def test_a_profile_with_several_mistakes(cli, tmp_path):
+    profile = tmp_path / "p.yaml"
+    text = (Path(__file__).parents[2] / "hardware_profiles/loihi2.yaml").read_text()
+    assert text.startswith("name:") or "\nname:" in text
+    profile.write_text(text.replace("\ntitle:", "\ntitel:", 1))
+    code, out, err = cli("inject", "--profile", str(profile))
+    assert (code, out) == (2, "")
+    lines = err.splitlines()
+    assert any("unknown key 'titel' (did you mean 'title'?)" in line and f"{profile}:" in line for line in lines)
+    assert any("missing key 'title'" in line for line in lines)
+
+
+def test_mnist_on_loihi2_keeps_the_accuracy(cli, data_dir):
+    result = answer(
+        cli, "--profile", "loihi2.yaml", "--network", "mnist-mlp", "--data", "mnist", "--data-dir", str(data_dir),
+        "--neurons-per-core", "8", "--kill-cores", "4", "--draws", "2", "--seed", "1",
+    )  # fmt: skip
+    assert result["samples"] == 10_000
+    assert result["cores_by_layer"] == {"input": 98, "hidden1": 13, "output": 2}
+    assert result["ann_accuracy"] >= 0.975
+    assert abs(result["healthy_accuracy"] - result["ann_accuracy"]) <= 0.005
+    assert result["damaged_accuracy"]["mean"] < 0.95
+    assert result["chance_accuracy"] == 0.1135
