@@ -46,6 +46,10 @@ class UnsupportedError(NeurofaultError):
     """An engine or profile cannot run this deployment; the text names the layer and the engines that can."""
 
 
+class EngineError(NeurofaultError):
+    """Another program that an engine runs failed or hung; the text ends with its last words."""
+
+
 class StalledError(NeurofaultError):
     """A hung core stops the chip: there is no result; a trial records status ``stalled`` and no accuracy."""
 

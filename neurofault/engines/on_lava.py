@@ -1,0 +1,149 @@
+"""The Lava engine: a deployment as a graph of Lava 0.10 processes, really run by Lava's own ``fixed_pt`` models.
+
+Lava's runtime is a set of forked processes that wait for each other: where one of them dies, the others may wait for ever, and a
+fork of a process with threads may hang. So each run is an operating-system process of its own, watched from here, and ended with
+all that it started when it makes no progress.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from neurofault.activity import TRACES, Activity, Traces, scores_from
+from neurofault.deploy.deployment import Deployment
+from neurofault.engines.lava_plan import JOB, PROGRESS, Job, plan, unfit
+from neurofault.engines.lava_shim import require_lava
+from neurofault.errors import EngineError
+from neurofault.network import Inputs
+
+_KINDS = {"u": np.int32, "v": np.int32, "spikes": np.bool_}
+_RECORD_BYTES = 256 << 20
+_POLL = 0.05
+_LAST_WORDS = 2000
+_CHILD = "import sys; sys.path[:] = {path!r}\nfrom neurofault.engines.lava_graph import main\nmain({folder!r})"
+
+
+@dataclass(frozen=True)
+class LavaEngine:
+    """Runs a deployment in Lava, a sample after the other (some hundred steps a second).
+
+    Attributes:
+        patience: seconds without progress after which Lava is taken to hang.
+        name: the engine's.
+    """
+
+    patience: float = 300.0
+    name: str = "lava"
+
+    def __post_init__(self) -> None:
+        require_lava()
+
+    def supports(self, deployment: Deployment) -> str | None:
+        """Return None if this engine can run the deployment, else the reason, naming the layer."""
+        return unfit(deployment)
+
+    def run(self, deployment: Deployment, inputs: Inputs, *, record: Collection[str] = ()) -> Activity:
+        """Present every sample for T steps (see :class:`neurofault.engines.base.Engine`).
+
+        Raises:
+            EngineError: Lava failed or made no progress for ``patience`` seconds; the text ends with its last words.
+        """
+        job = plan(deployment, inputs)
+        a_sample = job.timesteps * sum(layer.size * (1 + 4 * len(record)) for layer in deployment.layers)
+        chunk = max(1, _RECORD_BYTES // a_sample)
+        windows = [slice(start, start + chunk) for start in range(0, len(inputs), chunk)]
+        parts = [self._run_part(deployment, job.part(window), record) for window in windows]
+        names = [layer.name for layer in deployment.layers]
+        return Activity(
+            np.concatenate([part.scores for part in parts]),
+            {name: np.sum([part.spike_counts[name] for part in parts], axis=0) for name in names},
+            np.concatenate([part.sample_spikes for part in parts]),
+            {name: _joined([part.traces[name] for part in parts]) for name in (names if record else ())},
+        )
+
+    def _run_part(self, deployment: Deployment, job: Job, record: Collection[str]) -> Activity:
+        with tempfile.TemporaryDirectory(prefix="neurofault-lava-") as name:
+            folder = Path(name)
+            for index, population in enumerate(job.populations):
+                for state in {"spikes", *record, *(("v",) if population is job.populations[-1] else ())}:
+                    kind, shape = _KINDS[state], (job.samples, job.timesteps, population.start.size)
+                    sheet = np.lib.format.open_memmap(folder / f"{index}-{state}.npy", "w+", kind, shape)  # type: ignore[no-untyped-call]
+                    if index == 0 and state == "spikes" and job.events is not None:
+                        sheet[:] = job.events
+            (folder / JOB).write_bytes(pickle.dumps(job))
+            self._watch(folder)
+            return _collect(deployment, folder, record)
+
+    def _watch(self, folder: Path) -> None:
+        """Run the job in ``folder``; end it, and all that it started, if it hangs."""
+        code = _CHILD.format(path=sys.path, folder=str(folder))
+        log, progress = folder / "log", folder / PROGRESS
+        with log.open("wb") as out:
+            child = subprocess.Popen(
+                [sys.executable, "-c", code], stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        seen, since = "0", time.monotonic()
+        try:
+            while child.poll() is None:
+                now = progress.read_text() if progress.exists() else "0"
+                if now != seen:
+                    seen, since = now, time.monotonic()
+                if time.monotonic() - since > self.patience:
+                    raise EngineError(_report(f"no progress for {self.patience:g} seconds after {seen} samples", log))
+                time.sleep(_POLL)
+        finally:
+            _end(child)
+        if child.returncode:
+            raise EngineError(_report(f"Lava ended with exit code {child.returncode}", log))
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a child and what it started: Lava's processes are in its group."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    elif child.poll() is None:
+        child.kill()
+    child.wait()
+
+
+def _report(what: str, log: Path) -> str:
+    words = log.read_text(errors="replace")[-_LAST_WORDS:].strip() or "(none)"
+    return f"engine 'lava': {what}; last words:\n{words}"
+
+
+def _collect(deployment: Deployment, folder: Path, record: Collection[str]) -> Activity:
+    """Read what the processes recorded."""
+    last = len(deployment.layers) - 1
+    trains = [np.load(folder / f"{index}-spikes.npy", mmap_mode="r") for index in range(last + 1)]
+    potential = np.load(folder / f"{last}-v.npy", mmap_mode="r")[:, -1]
+    dead = deployment.damage.silent(last, deployment.layers[last].size)
+    traces = {
+        layer.name: Traces(**{state: np.load(folder / f"{index}-{state}.npy") for state in record})
+        for index, layer in enumerate(deployment.layers)
+        if record
+    }
+    return Activity(
+        scores_from(potential, trains[-1].sum(axis=1, dtype=np.int64), deployment.readout, dead),
+        {layer.name: train.sum(axis=(0, 1), dtype=np.int64) for layer, train in zip(deployment.layers, trains, strict=True)},
+        np.sum([train.sum(axis=(1, 2), dtype=np.int64) for train in trains], axis=0),
+        traces,
+    )
+
+
+def _joined(parts: list[Traces]) -> Traces:
+    """Put the traces of consecutive samples one after the other."""
+    kept = [state for state in TRACES if getattr(parts[0], state) is not None]
+    return Traces(**{state: np.concatenate([getattr(part, state) for part in parts]) for state in kept})
