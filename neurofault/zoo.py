@@ -209,7 +209,7 @@ def _train(model: nn.Module, spec: Recipe, data: DataSet, progress: Progress | N
             if isinstance(module, nn.Linear | nn.Conv2d):
                 module.reset_parameters()
         images = torch.from_numpy(np.array(data.train.images))
-        labels = torch.from_numpy(data.train.labels)
+        labels = torch.from_numpy(np.array(data.train.labels))
         seen = torch.from_numpy(pixel_rates(spec).astype(np.float32)) if spec.overshoots else torch.arange(256) / 255
         batches = len(images) // spec.batch
         augment = bool(spec.channels)

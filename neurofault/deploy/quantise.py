@@ -144,7 +144,7 @@ def _scaled(layer: Layer, synapses: Synapses, profile: HardwareProfile, grid: Gr
     unit = 1 / largest if largest else 1.0  # σ / 2**e
     threshold_max = profile.neuron.threshold_max.known if profile.neuron.threshold_max.value is not None else 131071
     theta = None if layer.threshold is None else np.asarray(layer.threshold, np.float64)
-    exponent = _exponent(layer, theta, unit, peak, threshold_max, profile, grid)
+    exponent = _exponent(layer, theta, unit, peak, profile, grid, threshold_max)
     sigma = unit * 2.0**exponent
     integers = np.clip(np.rint(weight * unit / grid.step) * grid.step, grid.low, grid.high).astype(np.int32)
     fires = theta is not None
@@ -164,20 +164,30 @@ def _scaled(layer: Layer, synapses: Synapses, profile: HardwareProfile, grid: Gr
 
 
 def _exponent(
-    layer: Layer, theta: NDArray[np.float64] | None, unit: float, peak: float | None,
-    threshold_max: int, profile: HardwareProfile, grid: Grid,
-) -> int:  # fmt: skip
-    """Return the weight exponent: large enough for a fine threshold, small enough for threshold and potential to fit."""
-    highest = profile.synapse.weight_exponent_max.known
+    layer: Layer,
+    theta: NDArray[np.float64] | None,
+    unit: float,
+    peak: float | None,
+    profile: HardwareProfile,
+    grid: Grid,
+    threshold_max: int,
+) -> int:
+    """Return the weight exponent: large enough for a fine threshold, small enough for threshold, bias and potential to fit."""
+    neuron = profile.neuron
+    largest_bias = min(-neuron.bias_mantissa_min.known, neuron.bias_mantissa_max.known) << neuron.bias_exponent_max.known
+    limit = _log2_floor(largest_bias, float(np.max(np.abs(layer.bias))) * unit * 64)
     if theta is not None:
-        exponent = max(0, math.ceil(math.log2(_MIN_THRESHOLD / max(float(np.min(theta)) * unit, 1e-300))))
-        limit = math.floor(math.log2(threshold_max / max(float(np.max(theta)) * unit, 1e-300)))
-        exponent = min(exponent, limit)
+        fine = math.ceil(math.log2(_MIN_THRESHOLD / max(float(np.min(theta)) * unit, 1e-300)))
+        exponent = min(max(0, fine), _log2_floor(threshold_max, float(np.max(theta)) * unit), limit)
     else:
         # One threshold unit is 64 of v: keep the largest potential met in calibration under half of the range.
-        room = _HEADROOM * POTENTIAL_LIMIT / (max(peak, 1e-300) * unit * 64) if peak else 1.0
-        exponent = min(0, math.floor(math.log2(room)))
-    return int(np.clip(exponent, grid.exponent_min, highest))
+        exponent = min(0, _log2_floor(_HEADROOM * POTENTIAL_LIMIT, (peak or 0.0) * unit * 64), limit)
+    return int(np.clip(exponent, grid.exponent_min, profile.synapse.weight_exponent_max.known))
+
+
+def _log2_floor(room: float, need: float) -> int:
+    """Return the largest e with ``need · 2**e ≤ room``."""
+    return math.floor(math.log2(room / max(need, 1e-300)))
 
 
 def _bias(layer: Layer, bias: NDArray[np.float64], profile: HardwareProfile) -> tuple[NDArray[np.int32], int]:
