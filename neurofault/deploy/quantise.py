@@ -5,8 +5,8 @@ threshold unit is 64 of ``v``, so with weight w, threshold θ and bias b::
 
     weight = round(w·σ / 2**e)      vth = round(θ·σ)      mantissa · 2**x = round(b·σ·64)
 
-σ is set by the largest weight, and the exponent e so that threshold and bias have enough integers to be exact in and the potential of
-a layer that is never reset stays below saturation.
+σ is set by the largest weight, and the exponent e so that threshold and bias have enough integers to be exact in and the
+potential of a layer that is never reset stays below saturation.
 """
 
 from __future__ import annotations
@@ -144,15 +144,17 @@ def _scaled(layer: Layer, synapses: Synapses, profile: HardwareProfile, grid: Gr
     unit = 1 / largest if largest else 1.0  # σ / 2**e
     threshold_max = profile.neuron.threshold_max.known if profile.neuron.threshold_max.value is not None else 131071
     theta = None if layer.threshold is None else np.asarray(layer.threshold, np.float64)
-    exponent = _exponent(layer, theta, unit, peak, profile, grid, threshold_max)
+    wanted = _exponent(layer, theta, unit, peak, profile, threshold_max)
+    exponent = int(np.clip(wanted, grid.exponent_min, profile.synapse.weight_exponent_max.known))
+    unit *= 2.0 ** min(0, wanted - exponent)  # no smaller exponent: the weights take a part of their range
     sigma = unit * 2.0**exponent
     integers = np.clip(np.rint(weight * unit / grid.step) * grid.step, grid.low, grid.high).astype(np.int32)
     fires = theta is not None
     vth = np.rint(theta * sigma) if theta is not None else np.asarray(threshold_max)
     if fires and (vth.min() < 1 or vth.max() > threshold_max):
         raise CapacityError(
-            f"layer {layer.name!r}: threshold becomes {int(vth.min())}…{int(vth.max())} beside its weights, outside 1…{threshold_max}; "
-            "rescale the layer's weights, or convert with another peak rate"
+            f"layer {layer.name!r}: threshold becomes {int(vth.min())}…{int(vth.max())} beside its weights, "
+            f"outside 1…{threshold_max}; rescale the layer's weights, or convert with another peak rate"
         )
     mantissa, bias_exponent = _bias(layer, np.broadcast_to(np.asarray(layer.bias, np.float64), layer.size) * sigma * 64, profile)
     start = float(np.mean(vth)) * 64 * layer.start if fires else 0.0
@@ -169,7 +171,6 @@ def _exponent(
     unit: float,
     peak: float | None,
     profile: HardwareProfile,
-    grid: Grid,
     threshold_max: int,
 ) -> int:
     """Return the weight exponent: large enough for a fine threshold, small enough for threshold, bias and potential to fit."""
@@ -182,7 +183,7 @@ def _exponent(
     else:
         # One threshold unit is 64 of v: keep the largest potential met in calibration under half of the range.
         exponent = min(0, _log2_floor(_HEADROOM * POTENTIAL_LIMIT, (peak or 0.0) * unit * 64), limit)
-    return int(np.clip(exponent, grid.exponent_min, profile.synapse.weight_exponent_max.known))
+    return exponent
 
 
 def _log2_floor(room: float, need: float) -> int:
