@@ -195,7 +195,7 @@ def test_what_cannot_spike_is_refused_by_name(model, message):
 
 
 def test_data_dependent_branches_are_refused():
-    with pytest.raises(ConversionError, match="the module's forward cannot be traced .*write it without branches"):
+    with pytest.raises(ConversionError, match=r"the module's forward cannot be traced .*write it without branches"):
         from_torch(Branching(), IMAGES)
 
 
@@ -211,5 +211,7 @@ def test_hidden_computation_is_noticed():
     from_torch(Hidden(), IMAGES)  # the same values in another order of memory are fine
     bias = Hidden()
     bias.inner.forward = lambda x: nn.functional.linear(x, bias.inner.weight) + 1  # type: ignore[method-assign]
-    with pytest.raises(ConversionError, match="differs from the module by .*its forward does something that its layers do not show"):
+    with pytest.raises(
+        ConversionError, match=r"differs from the module by .*its forward does something that its layers do not show"
+    ):
         from_torch(bias, IMAGES)
