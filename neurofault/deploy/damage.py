@@ -21,7 +21,7 @@ edit of synapses goes by the clock of the target layer)::
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from neurofault.deploy.when import ALWAYS, Clock, When
+from neurofault.errors import UsageError
 from neurofault.streams import counter_hash
 
 FORCE_UNIT = 65536
@@ -264,7 +265,23 @@ class LearningDefect:
     when: When = ALWAYS
 
 
-Edit = Silence | Force | SetField | Upset | SetSynapses | SetDelays | Drop | InputNoise | Stall | LearningDefect
+@dataclass(frozen=True, eq=False)
+class Detour:
+    """Messages that arrive by a longer way. They arrive in the same step; only energy and time are charged.
+
+    Attributes:
+        sources, destinations: int64 [k], core ids of each flow.
+        extra_hops: int64 [k], tiles more than by the direct way.
+        when: active steps.
+    """
+
+    sources: NDArray[np.int64]
+    destinations: NDArray[np.int64]
+    extra_hops: NDArray[np.int64]
+    when: When = ALWAYS
+
+
+Edit = Silence | Force | SetField | Upset | SetSynapses | SetDelays | Drop | InputNoise | Stall | LearningDefect | Detour
 
 
 @dataclass(frozen=True)
@@ -278,6 +295,8 @@ class Hit:
         synapses: layer name → number of stored synapses lost or altered (by target layer).
         sites: for faults of single sites, texts of the first few; all of them are in the edits.
         notes: what else must be known, e.g. links and routers hit, extra hops of a detour, when it acts.
+        dead_cores: ids of the cores that it kills.
+        n_edits: number of its edits; set by :meth:`Damage.plus`.
     """
 
     kind: str
@@ -286,6 +305,8 @@ class Hit:
     synapses: Mapping[str, int]
     sites: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    dead_cores: tuple[int, ...] = ()
+    n_edits: int = 0
 
 
 @dataclass(frozen=True)
@@ -304,13 +325,43 @@ class Damage:
 
     def plus(self, edits: Sequence[Edit], hit: Hit, dead_cores: Sequence[int] = ()) -> Damage:
         """Return this damage followed by one more fault."""
-        return Damage(self.edits + tuple(edits), (*self.hits, hit), tuple(sorted({*self.dead_cores, *map(int, dead_cores)})))
+        killed = tuple(sorted(map(int, dead_cores)))
+        hit = replace(hit, dead_cores=killed, n_edits=len(edits))
+        return Damage(self.edits + tuple(edits), (*self.hits, hit), tuple(sorted({*self.dead_cores, *killed})))
+
+    def without(self, index: int) -> Damage:
+        """Return this damage with one fault undone.
+
+        Args:
+            index: of the fault in :attr:`hits`; −1 is the last one, which can always be undone.
+
+        Raises:
+            UsageError: there is no such fault, or a later one was worked out on synapses that it had changed.
+        """
+        if not -len(self.hits) <= index < len(self.hits):
+            raise UsageError(f"no fault {index}: there are {len(self.hits)}")
+        index %= len(self.hits)
+        first = sum(hit.n_edits for hit in self.hits[:index])
+        gone, later = self.edits[first : first + self.hits[index].n_edits], self.edits[first + self.hits[index].n_edits :]
+        for edit in (edit for edit in gone if isinstance(edit, SetSynapses)):
+            pairs = set(zip(edit.sources.tolist(), edit.targets.tolist(), strict=True))
+            for other in later:
+                if isinstance(other, SetSynapses) and other.layer == edit.layer:
+                    common = pairs & set(zip(other.sources.tolist(), other.targets.tolist(), strict=True))
+                    if common:
+                        raise UsageError(
+                            f"fault {index} ({self.hits[index].kind}) and a later one hit the same synapse "
+                            f"{' → '.join(map(str, min(common)))}; undo the later one first"
+                        )
+        hits = self.hits[:index] + self.hits[index + 1 :]
+        dead = tuple(sorted({core for hit in hits for core in hit.dead_cores}))
+        return Damage(self.edits[:first] + later, hits, dead)
 
     @property
     def plain(self) -> bool:
         """Whether inference is changed by nothing but permanent `Silence` and `SetSynapses`, which every engine takes."""
         return all(
-            isinstance(edit, LearningDefect) or (isinstance(edit, Silence | SetSynapses) and edit.when.always)
+            isinstance(edit, LearningDefect | Detour) or (isinstance(edit, Silence | SetSynapses) and edit.when.always)
             for edit in self.edits
         )
 

@@ -1,19 +1,82 @@
 """What may break (models), exactly what breaks (plan), and a chip on which it has broken (inject)."""
 
+from neurofault.faults.base import Fault
+from neurofault.faults.communication import AxonLost, AxonMisrouted, LinkDead, LinkLossy, RouterDead
+from neurofault.faults.cores import CoreDead, CoreHung, LearningFrozen, RoundingStuck, ThirdFactorDead, TraceStuck
 from neurofault.faults.inject import inject
-from neurofault.faults.models import KINDS, CoreDead, Fault, NeuronDead, SynapseDead, fault_from_mapping, fault_to_mapping
+from neurofault.faults.models import FAMILIES, KINDS, KindInfo, Parameter, describe, fault_from_mapping, fault_to_mapping
+from neurofault.faults.neurons import (
+    NeuronBias,
+    NeuronDead,
+    NeuronLeak,
+    NeuronSaturated,
+    NeuronStuck,
+    NeuronThreshold,
+    SensorDead,
+    SensorNoisy,
+    StateUpset,
+)
 from neurofault.faults.plan import FaultPlan, PlannedFault, plan
+from neurofault.faults.synapses import (
+    MemoryWordDead,
+    SynapseBitFlip,
+    SynapseBitStuck,
+    SynapseDead,
+    SynapseDelay,
+    SynapsePerturbed,
+    SynapseSaturated,
+    SynapseStuck,
+    WordHeader,
+)
+from neurofault.faults.timing import Timing, ageing, death, intermittent, once, periodic, transient
 
 __all__ = [
+    "FAMILIES",
     "KINDS",
+    "AxonLost",
+    "AxonMisrouted",
     "CoreDead",
+    "CoreHung",
     "Fault",
     "FaultPlan",
+    "KindInfo",
+    "LearningFrozen",
+    "LinkDead",
+    "LinkLossy",
+    "MemoryWordDead",
+    "NeuronBias",
     "NeuronDead",
+    "NeuronLeak",
+    "NeuronSaturated",
+    "NeuronStuck",
+    "NeuronThreshold",
+    "Parameter",
     "PlannedFault",
+    "RoundingStuck",
+    "RouterDead",
+    "SensorDead",
+    "SensorNoisy",
+    "StateUpset",
+    "SynapseBitFlip",
+    "SynapseBitStuck",
     "SynapseDead",
+    "SynapseDelay",
+    "SynapsePerturbed",
+    "SynapseSaturated",
+    "SynapseStuck",
+    "ThirdFactorDead",
+    "Timing",
+    "TraceStuck",
+    "WordHeader",
+    "ageing",
+    "death",
+    "describe",
     "fault_from_mapping",
     "fault_to_mapping",
     "inject",
+    "intermittent",
+    "once",
+    "periodic",
     "plan",
+    "transient",
 ]

@@ -1,187 +1,53 @@
-"""Fault models: what may break, how many, where. Nothing here knows a network; :mod:`neurofault.faults.plan` resolves a model.
-
-A model says how many in exactly one way: ``count``, ``rate`` or an explicit list. Every kind has one name and one grammar in Python
-(``CoreDead(count=3)``), in YAML and on the command line (``{kind: core_dead, count: 3}``).
-"""
+"""Every kind of fault, and the one grammar that names them in YAML and on the command line."""
 
 from __future__ import annotations
 
-import math
-from abc import ABC
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, final
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
 
 from neurofault.errors import FaultError, nearest
+from neurofault.faults.base import Fault
+from neurofault.faults.communication import AxonLost, AxonMisrouted, LinkDead, LinkLossy, RouterDead
+from neurofault.faults.cores import CoreDead, CoreHung, LearningFrozen, RoundingStuck, ThirdFactorDead, TraceStuck
+from neurofault.faults.neurons import (
+    NeuronBias,
+    NeuronDead,
+    NeuronLeak,
+    NeuronSaturated,
+    NeuronStuck,
+    NeuronThreshold,
+    SensorDead,
+    SensorNoisy,
+    StateUpset,
+)
+from neurofault.faults.synapses import (
+    MemoryWordDead,
+    SynapseBitFlip,
+    SynapseBitStuck,
+    SynapseDead,
+    SynapseDelay,
+    SynapsePerturbed,
+    SynapseSaturated,
+    SynapseStuck,
+    WordHeader,
+)
+from neurofault.faults.timing import PERMANENT
 
-WHERE = ("random", "clustered")
-"""How sites are chosen: uniformly, or growing outwards over the mesh from a random core."""
+FAMILIES: Mapping[str, tuple[type[Fault], ...]] = {
+    "core": (CoreDead, CoreHung),
+    "neuron": (NeuronDead, NeuronSaturated, NeuronStuck, NeuronThreshold, NeuronLeak, NeuronBias, StateUpset),
+    "synapse": (
+        SynapseDead, SynapseStuck, SynapsePerturbed, SynapseSaturated, SynapseBitFlip, SynapseBitStuck, SynapseDelay,
+        MemoryWordDead, WordHeader,
+    ),
+    "communication": (AxonLost, AxonMisrouted, RouterDead, LinkDead, LinkLossy),
+    "learning": (LearningFrozen, TraceStuck, ThirdFactorDead, RoundingStuck),
+    "input": (SensorDead, SensorNoisy),
+}  # fmt: skip
+"""The kinds by what they break."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Fault(ABC):
-    """What every kind shares (abstract: use one of the kinds).
-
-    Attributes:
-        count: how many sites, at least 0.
-        rate: probability of each site, 0 to 1; the number is the binomial quantile of one keyed number for a draw.
-        where: ``random`` or ``clustered`` (neighbours on the mesh, growing outwards from a random core).
-        layer: ``hidden`` (all hidden layers), ``input``, ``hidden1`` …, ``output``, ``any``, or a layer's own name.
-
-    Raises:
-        FaultError: all that is out of range, in one text.
-    """
-
-    kind: ClassVar[str]
-    listed: ClassVar[str]
-
-    count: int | None = None
-    rate: float | None = None
-    where: str = "random"
-    layer: str = "hidden"
-
-    def __post_init__(self) -> None:
-        mistakes = self.mistakes()
-        if mistakes:
-            raise FaultError("\n".join(f"{self.kind}: {mistake}" for mistake in mistakes))
-
-    @property
-    def sites(self) -> tuple[Any, ...] | None:
-        """The explicit list, if one was given."""
-        listed: tuple[Any, ...] | None = getattr(self, self.listed)
-        return listed
-
-    def mistakes(self) -> list[str]:
-        """Return what is wrong with this model, without the kind in front."""
-        found = []
-        given = [name for name in ("count", "rate", self.listed) if getattr(self, name) is not None]
-        if len(given) != 1:
-            said = f"not {' and '.join(given)}" if given else "none is given"
-            found.append(f"say how many in one way: count, rate or {self.listed}; {said}")
-        if self.count is not None:
-            if isinstance(self.count, bool) or not isinstance(self.count, int):
-                found.append(f"count must be a whole number, is {self.count!r}")
-            elif self.count < 0:
-                found.append(f"count must be at least 0, is {self.count}")
-        if self.rate is not None:
-            if isinstance(self.rate, bool) or not isinstance(self.rate, (int, float)):
-                found.append(f"rate must be a number, is {self.rate!r}")
-            elif not 0.0 <= self.rate <= 1.0 or math.isnan(self.rate):
-                found.append(f"rate must lie in [0, 1], is {self.rate}")
-        if self.where not in WHERE:
-            found.append(f"where must be {' or '.join(WHERE)}, is {self.where!r}{nearest(str(self.where), WHERE)}")
-        if not isinstance(self.layer, str):
-            found.append(f"layer must be a name, is {self.layer!r}")
-        return found
-
-
-def _numbers(values: object) -> tuple[int, ...] | object:
-    """Turn a list of ids (``[3, "5-7"]``, ranges included) into a sorted tuple; anything else is returned as it is."""
-    if values is None or isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        return values
-    ids: set[int] = set()
-    for value in values:
-        if isinstance(value, str):
-            low, _, high = value.partition("-")
-            if not (low.strip().isdigit() and (high.strip().isdigit() or not high)):
-                return values
-            ids.update(range(int(low), int(high or low) + 1))
-        elif hasattr(value, "__index__") and not isinstance(value, bool):
-            ids.add(int(value))
-        else:
-            return values
-    return tuple(sorted(ids))
-
-
-def _check_ids(name: str, values: object) -> list[str]:
-    """Return the mistakes of a list of ids that went through :func:`_numbers`."""
-    if values is None or (isinstance(values, tuple) and all(type(value) is int for value in values)):
-        return [f"{name} must be at least 0, not {value}" for value in (values or ())[:1] if value < 0]
-    return [f'{name} must be a list of whole numbers or ranges such as "4-7", is {values!r}']
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class CoreDead(Fault):
-    """A neuromorphic core is dead: its neurons never spike, the synapses stored in it are gone, messages to it are lost.
-
-    Attributes:
-        cores: ids of the cores, instead of a count or a rate (``layer`` and ``where`` then say nothing).
-    """
-
-    kind: ClassVar[str] = "core_dead"
-    listed: ClassVar[str] = "cores"
-
-    cores: Sequence[int | str] | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "cores", _numbers(self.cores))
-        super().__post_init__()
-
-    def mistakes(self) -> list[str]:
-        """See :meth:`Fault.mistakes`."""
-        return super().mistakes() + _check_ids("cores", self.cores)
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class NeuronDead(Fault):
-    """A neuron (compartment) is dead: u = v = 0 and it never spikes; as an output it scores lowest.
-
-    Attributes:
-        neurons: indices in the one layer that ``layer`` names (C, H, W order), instead of a count or a rate.
-    """
-
-    kind: ClassVar[str] = "neuron_dead"
-    listed: ClassVar[str] = "neurons"
-
-    neurons: Sequence[int | str] | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "neurons", _numbers(self.neurons))
-        super().__post_init__()
-
-    def mistakes(self) -> list[str]:
-        """See :meth:`Fault.mistakes`."""
-        return super().mistakes() + _check_ids("neurons", self.neurons)
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class SynapseDead(Fault):
-    """A stored synapse is dead: the chip reads weight 0. One kernel word that a core shares is one stored synapse.
-
-    Attributes:
-        synapses: (source, target) neuron indices of synapses into the one layer that ``layer`` names, instead of a count or a rate.
-    """
-
-    kind: ClassVar[str] = "synapse_dead"
-    listed: ClassVar[str] = "synapses"
-
-    synapses: Sequence[Sequence[int]] | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.synapses, Iterable) and not isinstance(self.synapses, (str, bytes, Mapping)):
-            rows = [tuple(row) if isinstance(row, Iterable) and not isinstance(row, str) else row for row in self.synapses]
-            object.__setattr__(self, "synapses", tuple(rows))
-        super().__post_init__()
-
-    def mistakes(self) -> list[str]:
-        """See :meth:`Fault.mistakes`."""
-        found = super().mistakes()
-        pairs = self.synapses
-        if pairs is not None:
-            good = isinstance(pairs, tuple) and all(
-                isinstance(pair, tuple) and len(pair) == 2 and all(hasattr(index, "__index__") for index in pair) for pair in pairs
-            )
-            if not good:
-                found.append(f"synapses must be a list of [source, target], is {pairs!r}")
-            elif len(set(pairs)) < len(pairs):
-                found.append("synapses names the same [source, target] twice")
-        return found
-
-
-KINDS: Mapping[str, type[Fault]] = {model.kind: model for model in (CoreDead, NeuronDead, SynapseDead)}
+KINDS: Mapping[str, type[Fault]] = {model.kind: model for models in FAMILIES.values() for model in models}
 """Every kind of fault by its name in YAML and on the command line."""
 
 
@@ -216,6 +82,92 @@ def fault_from_mapping(spec: Mapping[str, Any]) -> Fault:
 
 
 def fault_to_mapping(fault: Fault) -> dict[str, Any]:
-    """Return the mapping that :func:`fault_from_mapping` turns back into ``fault`` (fields at their default left out)."""
-    given = {field.name: getattr(fault, field.name) for field in fields(fault) if getattr(fault, field.name) != field.default}
-    return {"kind": fault.kind, **given}
+    """Return the plain mapping that :func:`fault_from_mapping` turns back into ``fault``; defaults are left out."""
+    spec: dict[str, Any] = {"kind": fault.kind}
+    for field in fields(fault):
+        value = getattr(fault, field.name)
+        if field.name == "when":
+            if value != PERMANENT:
+                spec["when"] = {name: part for name, part in vars(value).items() if part is not None}
+        elif value != field.default:
+            spec[field.name] = _plain(value)
+    return spec
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_plain(part) for part in value]
+    return {key: _plain(part) for key, part in value.items()} if isinstance(value, Mapping) else value
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One field of a kind, for display.
+
+    Attributes:
+        name, text, unit: what it is.
+        default: None if it must be given or means "not given".
+        allowed: range or names, empty if any value of its type is.
+    """
+
+    name: str
+    text: str
+    unit: str
+    default: Any
+    allowed: str
+
+
+@dataclass(frozen=True)
+class KindInfo:
+    """What ``neurofault faults describe`` shows.
+
+    Attributes:
+        kind, family, summary, equation, mechanism, neighbours: texts.
+        sources: where it is described.
+        site: what one site is.
+        whens: kinds of time windows that it takes.
+        parameters: its fields.
+        example: a mapping that works.
+    """
+
+    kind: str
+    family: str
+    summary: str
+    equation: str
+    mechanism: str
+    neighbours: str
+    sources: tuple[str, ...]
+    site: str
+    whens: tuple[str, ...]
+    parameters: tuple[Parameter, ...]
+    example: Mapping[str, Any]
+
+
+def describe(kind: str) -> KindInfo:
+    """Return everything that is to be said about a kind.
+
+    Raises:
+        FaultError: there is no such kind; the text names the nearest.
+    """
+    if kind not in KINDS:
+        raise FaultError(f"unknown kind {kind!r}{nearest(kind, KINDS)}; kinds: {', '.join(KINDS)}")
+    model = KINDS[kind]
+    family = next(name for name, models in FAMILIES.items() if model in models)
+    example: dict[str, Any] = {"kind": kind, "rate": 0.001} if model.site == "stored bits" else {"kind": kind, "count": 2}
+    if kind in ("neuron_threshold", "neuron_leak", "neuron_bias"):
+        example["bit"] = 3
+    if model.whens == ("once",):
+        example["when"] = {"kind": "once", "at": 4}
+    parameters = []
+    for field in fields(model):
+        limits = field.metadata
+        low, high = limits.get("low"), limits.get("high")
+        named = ", ".join(limits.get("choices", ()))
+        span = "" if low is None and high is None else f"{low} to {high}" if high is not None else f"from {low}"
+        default = None if field.default is MISSING else str(field.default) if field.name == "when" else field.default
+        parameters.append(Parameter(field.name, limits["text"], limits.get("unit", ""), default, named or span))
+    summary = " ".join((model.__doc__ or "").split("\n\n")[0].split())
+    return KindInfo(
+        kind, family, summary, model.equation, model.mechanism, model.neighbours, model.sources, model.site, model.whens,
+        tuple(parameters), example,
+    )  # fmt: skip

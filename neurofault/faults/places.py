@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.connectivity import fan_in
+from neurofault.deploy.connectivity import fan_in, fan_out
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.routing import mesh
 from neurofault.errors import FaultError, nearest
+from neurofault.faults.region import Region
 from neurofault.network import Conv, Dense
 from neurofault.streams import binomial_count, permutation_prefix
 
@@ -63,12 +64,14 @@ class Block:
         core: id of the core.
         neurons: int64, the layer's neurons on this core, sorted.
         size: number of sites.
+        first: number of the first of them in the core, where only some of its memory is meant.
     """
 
     layer: int
     core: int
     neurons: NDArray[np.int64]
     size: int
+    first: int = 0
 
 
 def neurons_by_core(deployment: Deployment, layer: int) -> dict[int, NDArray[np.int64]]:
@@ -116,6 +119,91 @@ def synapse_blocks(deployment: Deployment, layers: Sequence[int]) -> list[Block]
                 raise AssertionError(f"layer {block.layer} has no synapses")
         blocks.append(Block(block.layer, block.core, block.neurons, size))
     return blocks
+
+
+def row_length(deployment: Deployment, block: Block) -> int:
+    """Return how many stored synapses stand in one row: an axon's on this core (dense), a channel's kernel, or all of the block."""
+    synapses = deployment.layers[block.layer].synapses
+    if isinstance(synapses, Dense):
+        return len(block.neurons)
+    assert isinstance(synapses, Conv)
+    return _kernel_words(synapses) if shares_kernels(deployment) else block.size
+
+
+def groups_of(deployment: Deployment, block: Block, size: int) -> Block:
+    """Return the block whose sites are runs of up to ``size`` consecutive synapses of one row (memory words, headers)."""
+    row = row_length(deployment, block)
+    return replace(block, size=block.size // row * -(-row // size))
+
+
+def group_range(deployment: Deployment, block: Block, size: int, group: int) -> tuple[int, int]:
+    """Return the stored synapses (first, end) of a run; ``block`` is the whole one of :func:`synapse_blocks`."""
+    length = row_length(deployment, block)
+    row, run = divmod(group, -(-length // size))
+    return row * length + run * size, row * length + min((run + 1) * size, length)
+
+
+def word_synapses(deployment: Deployment, layer: int) -> int:
+    """Return how many stored weights of a layer a memory word holds (64-bit words where the profile leaves it open)."""
+    return max(1, (deployment.profile.synapse.word_bits.value or 64) // deployment.layers[layer].weight_bits)
+
+
+def in_words(deployment: Deployment, blocks: Sequence[Block], place: Region | None) -> list[Block]:
+    """Return the parts of synapse blocks that lie in some memory words of some cores."""
+    if place is None:
+        return list(blocks)
+    parts = []
+    for block in blocks:
+        size = word_synapses(deployment, block.layer)
+        words = groups_of(deployment, block, size).size
+        for low, high in place.get(block.core, ()):
+            if low < words:
+                first, _ = group_range(deployment, block, size, low)
+                _, end = group_range(deployment, block, size, min(high, words) - 1)
+                parts.append(replace(block, first=first, size=end - first))
+    return parts
+
+
+def axon_blocks(deployment: Deployment, layers: Sequence[int]) -> list[Block]:
+    """Return the axon table entries (source neuron → core) into some layers; sites are places in :func:`axon_sources`."""
+    return [
+        replace(block, size=len(axon_sources(deployment, block)))
+        for block in neuron_blocks(deployment, [layer for layer in layers if layer > 0])
+    ]
+
+
+def axon_sources(deployment: Deployment, block: Block) -> NDArray[np.int64]:
+    """Return the neurons that send to a core's neurons of a layer, sorted."""
+    synapses = deployment.layers[block.layer].synapses
+    assert synapses is not None
+    targets = np.zeros(synapses.n_out, bool)
+    targets[block.neurons] = True
+    return np.flatnonzero(fan_out(synapses, targets)).astype(np.int64)
+
+
+def weights_at(deployment: Deployment, layer: int, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return int64 [k]: healthy stored weights of synapses that exist."""
+    synapses = deployment.layers[layer].synapses
+    if isinstance(synapses, Dense):
+        return np.asarray(synapses.weight[targets, sources], np.int64)
+    assert isinstance(synapses, Conv)
+    _, word = kernel_word(synapses, sources, targets)
+    return np.asarray(synapses.weight.reshape(-1)[word], np.int64)
+
+
+def kernel_word(conv: Conv, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return whether each (source, target) pair has a synapse, and its word in the flattened kernel (0 if not)."""
+    inside = (sources >= 0) & (sources < conv.n_in) & (targets >= 0) & (targets < conv.n_out)
+    channel, row, column = np.unravel_index(np.where(inside, sources, 0), conv.in_shape)
+    channel_out, y, x = np.unravel_index(np.where(inside, targets, 0), conv.out_shape)
+    inside &= channel // conv.weight.shape[1] == channel_out // (conv.weight.shape[0] // conv.groups)
+    found = []
+    for axis, (position, out) in enumerate(((row, y), (column, x))):
+        tap, rest = np.divmod(position - out * conv.stride[axis] + conv.padding[axis], conv.dilation[axis])
+        inside &= (rest == 0) & (tap >= 0) & (tap < conv.weight.shape[2 + axis])
+        found.append(tap)
+    index = (channel_out, channel % conv.weight.shape[1], *found)
+    return inside, np.ravel_multi_index(tuple(np.where(inside, part, 0) for part in index), conv.weight.shape).astype(np.int64)
 
 
 def shares_kernels(deployment: Deployment) -> bool:
@@ -226,30 +314,6 @@ def clustered(deployment: Deployment, blocks: Sequence[Block], key: int) -> list
     distance = mesh(deployment).hops(cores[ranks[:1]], cores).total
     order = {int(core): (int(d), int(p)) for core, d, p in zip(cores, distance, place, strict=True)}
     return sorted(blocks, key=lambda block: (order[block.core], block.layer))
-
-
-def pick(
-    blocks: Sequence[Block], key: int, count: int, where: str, deployment: Deployment
-) -> list[tuple[Block, NDArray[np.int64]]]:
-    """Choose ``count`` sites; those of a smaller count are among them.
-
-    Returns:
-        the blocks that are hit, each with the sorted numbers of its sites.
-    """
-    if count == 0:
-        return []
-    if where == "clustered":
-        blocks = clustered(deployment, blocks, key)
-        sites = np.arange(count, dtype=np.int64)
-    else:
-        sites = np.sort(permutation_prefix(key, sum(block.size for block in blocks), count))
-    ends = np.cumsum([block.size for block in blocks])
-    hit = np.searchsorted(ends, sites, "right")
-    which, starts = np.unique(hit, return_index=True)
-    return [
-        (blocks[index], part - (int(ends[index]) - blocks[index].size))
-        for index, part in zip(map(int, which), np.split(sites, starts[1:]), strict=True)
-    ]
 
 
 def how_many(count: int | None, rate: float | None, population: int, key: int) -> int:

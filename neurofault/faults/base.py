@@ -1,0 +1,210 @@
+"""What every kind of fault shares: how many, where, when; validated with every mistake at once.
+
+A model says how many in exactly one way: ``count``, ``rate`` or an explicit list. Its fields carry their own documentation, from
+which :func:`neurofault.faults.describe` and the checks are made.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from neurofault.errors import FaultError, nearest
+from neurofault.faults.timing import PERMANENT, WHENS, Timing, timing_from
+
+if TYPE_CHECKING:
+    from neurofault.faults.context import Context, Outcome
+
+WHERE = ("random", "clustered", "least_important", "most_important")
+"""How sites are chosen: uniformly; growing outwards over the mesh from a random core; in the order of what depends on them."""
+
+
+def param(
+    default: Any, text: str, *, unit: str = "", low: float | None = None, high: float | None = None, choices: Sequence[str] = (),
+) -> Any:  # fmt: skip
+    """Return a dataclass field that documents and checks itself.
+
+    Args:
+        default: value if none is given.
+        text: what it is, for ``faults describe``.
+        unit: of the number.
+        low: smallest allowed number.
+        high: largest allowed number.
+        choices: allowed names.
+    """
+    return field(default=default, metadata={"text": text, "unit": unit, "low": low, "high": high, "choices": tuple(choices)})
+
+
+def listed(text: str, width: int = 1) -> Any:
+    """Return the dataclass field of an explicit list: ids and ranges (width 1), tuples of ``width`` numbers, or names (width 0)."""
+    return field(default=None, metadata={"text": text, "width": width})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault(ABC):
+    """What every kind shares (abstract: use one of the kinds).
+
+    Attributes:
+        count: how many sites, at least 0.
+        rate: probability of each site, 0 to 1; the number is the binomial quantile of one keyed number for a draw.
+        where: ``random``; ``clustered`` (neighbours on the mesh, growing outwards from a random core); ``least_important`` or
+            ``most_important`` first.
+        layer: ``hidden`` (all hidden layers), ``input``, ``hidden1`` …, ``output``, ``any``, or a layer's own name.
+        at: physical place that the sites must lie in: ``"core:0-7"``, ``"chip:0"``, ``"tile:3"``, ``"word:0-63"``; a list is a
+            union, ``{all_of: […]}`` an intersection. With it, ``layer`` defaults to ``any``.
+        when: :class:`neurofault.faults.timing.Timing` or its mapping.
+
+    Raises:
+        FaultError: all that is out of range, in one text.
+    """
+
+    kind: ClassVar[str]
+    site: ClassVar[str]
+    """What one site is, for messages: ``used cores``, ``neurons`` …"""
+    list_field: ClassVar[str]
+    """Name of the field that holds an explicit list."""
+    equation: ClassVar[str]
+    mechanism: ClassVar[str]
+    sources: ClassVar[tuple[str, ...]]
+    neighbours: ClassVar[str] = "–"
+    """How other tools name it."""
+    whens: ClassVar[tuple[str, ...]] = tuple(WHENS)
+    stored: ClassVar[bool] = False
+    """Whether a stored bit breaks, which keeps an upset until it is rewritten."""
+
+    count: int | None = param(None, "how many sites", low=0)
+    rate: float | None = param(None, "probability of each site", low=0, high=1)
+    where: str = param("random", "how sites are chosen", choices=WHERE)
+    layer: str | None = param(None, "hidden (default), input, hidden1 …, output, any, or a layer's own name")
+    at: str | Sequence[str] | Mapping[str, Any] | None = param(
+        None, 'physical place, e.g. "core:0-7", "chip:0", "tile:3", "word:0-63"'
+    )
+    when: Timing = field(default=PERMANENT, metadata={"text": f"when it acts: {', '.join(WHENS)}"})
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, self.list_field, _tidy(getattr(self, self.list_field), self._list_width()))
+        found = []
+        try:
+            object.__setattr__(self, "when", timing_from(self.when))
+        except FaultError as error:
+            found = str(error).split("\n")
+        if isinstance(self.at, list):
+            object.__setattr__(self, "at", tuple(self.at))
+        found += self.mistakes()
+        if found:
+            raise FaultError("\n".join(f"{self.kind}: {mistake}" for mistake in found))
+
+    @abstractmethod
+    def resolve(self, context: Context) -> Outcome:
+        """Turn the model into edits on a deployment.
+
+        Raises:
+            FaultError: what it asks for does not exist there.
+        """
+
+    @property
+    def sites(self) -> tuple[Any, ...] | None:
+        """The explicit list, if one was given."""
+        given: tuple[Any, ...] | None = getattr(self, self.list_field)
+        return given
+
+    @property
+    def layers(self) -> str:
+        """The layer's name, or what stands for it: ``hidden``, or ``any`` where ``at`` names a place."""
+        return self.layer if self.layer is not None else "hidden" if self.at is None else "any"
+
+    def _list_width(self) -> int:
+        return int(type(self).__dataclass_fields__[self.list_field].metadata["width"])
+
+    def mistakes(self) -> list[str]:
+        """Return what is wrong with this model, without the kind in front."""
+        found = []
+        given = [name for name in ("count", "rate", self.list_field) if getattr(self, name) is not None]
+        if len(given) != 1:
+            said = f"not {' and '.join(given)}" if given else "none is given"
+            found.append(f"say how many in one way: count, rate or {self.list_field}; {said}")
+        found += _check_list(self.list_field, getattr(self, self.list_field), self._list_width())
+        for one in fields(self):
+            if one.name not in ("at", "when", self.list_field):
+                found += _check(one.name, getattr(self, one.name), str(one.type), one.metadata)
+        if isinstance(self.when, Timing) and self.when.kind not in self.whens:
+            found.append(f"when: {self.when.kind} is not possible here; {', '.join(self.whens)}")
+        return found
+
+
+def _check(name: str, value: object, kind: str, limits: Mapping[str, Any]) -> list[str]:
+    """Return the mistakes of one field."""
+    if value is None and "None" in kind:
+        return []
+    if limits["choices"]:
+        good = isinstance(value, str) and value in limits["choices"]
+        return (
+            []
+            if good
+            else [f"{name} must be {' or '.join(limits['choices'])}, is {value!r}{nearest(str(value), limits['choices'])}"]
+        )
+    if kind.startswith("bool"):
+        return [] if isinstance(value, bool) else [f"{name} must be true or false, is {value!r}"]
+    if kind.startswith(("int", "float")):
+        if isinstance(value, bool) or not isinstance(value, int if kind.startswith("int") else int | float):
+            return [f"{name} must be a {'whole ' if kind.startswith('int') else ''}number, is {value!r}"]
+        low, high = limits["low"], limits["high"]
+        if math.isnan(value) or (low is not None and value < low) or (high is not None and value > high):
+            allowed = f"lie in [{low}, {high}]" if low is not None and high is not None else f"be at least {low}"
+            return [f"{name} must {allowed}, is {value}"]
+        return []
+    return [] if isinstance(value, str) or "Sequence" in kind else [f"{name} must be a name, is {value!r}"]
+
+
+def _tidy(values: object, width: int) -> object:
+    """Turn a list of ids (``[3, "5-7"]``) into a sorted tuple, other lists into tuples; anything else is returned as it is."""
+    if values is None or isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        return values
+    if width != 1:
+        return tuple(tuple(row) if isinstance(row, Iterable) and not isinstance(row, str) else row for row in values)
+    values = list(values)
+    ids: set[int] = set()
+    for value in values:
+        if isinstance(value, str):
+            low, _, high = value.partition("-")
+            if not (low.strip().isdigit() and (high.strip().isdigit() or not high)):
+                return values
+            ids.update(range(int(low), int(high or low) + 1))
+        elif _whole(value):
+            ids.add(int(value))
+        else:
+            return values
+    return tuple(sorted(ids))
+
+
+def _whole(value: object) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool)
+
+
+def _check_list(name: str, values: object, width: int) -> list[str]:
+    """Return the mistakes of an explicit list that went through :func:`_tidy`."""
+    if values is None:
+        return []
+    match width:
+        case 0:
+            good = isinstance(values, tuple) and all(isinstance(value, str) for value in values)
+            shape = "a list of names"
+        case 1:
+            good = isinstance(values, tuple)
+            shape = 'a list of whole numbers or ranges such as "4-7"'
+        case _:
+            good = isinstance(values, tuple) and all(
+                isinstance(row, tuple) and len(row) == width and all(_whole(index) for index in row) for row in values
+            )
+            shape = f"a list of lists of {width} whole numbers"
+    if not good:
+        return [f"{name} must be {shape}, is {values!r}"]
+    assert isinstance(values, tuple)
+    if width == 1 and any(value < 0 for value in values):
+        return [f"{name} must be at least 0, not {values[0]}"]
+    if width != 1 and len(set(values)) < len(values):
+        return [f"{name} names the same one twice"]
+    return []

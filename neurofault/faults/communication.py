@@ -1,0 +1,358 @@
+"""Faults of communication: axon table entries, routers, links of the mesh."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, cast, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy.damage import Detour, Drop, SetSynapses
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.routing import Direction, Link, Mesh, mesh
+from neurofault.deploy.stored import to_field
+from neurofault.deploy.when import When
+from neurofault.errors import FaultError
+from neurofault.faults.base import Fault, listed, param
+from neurofault.faults.context import Context, Outcome, listed_array
+from neurofault.faults.places import Block, axon_blocks, axon_sources, neuron_blocks, weights_at
+from neurofault.network import Conv
+from neurofault.streams import counter_hash, stream_key
+
+_MOVES = {"E": (1, 0), "W": (-1, 0), "N": (0, -1), "S": (0, 1)}
+_BACK = {"E": "W", "W": "E", "N": "S", "S": "N"}
+_AXONS = "nengo-loihi Axon tables; Davies et al. 2018, IEEE Micro 38(1)"
+_MESH = "Davies et al. 2018, IEEE Micro 38(1) (dimension-order routing); SpiNNMachine down_links, repair_machine"
+
+
+def _axons(context: Context, fault: Fault) -> Iterator[tuple[When, list[tuple[Block, NDArray[np.int64]]]]]:
+    """Choose axon entries: for each destination block the source neurons."""
+    if fault.sites is None:
+        for when, picked in context.choose(fault, axon_blocks(context.deployment, context.layers(fault))):
+            yield when, [(block, axon_sources(context.deployment, block)[sites]) for block, sites in picked]
+        return
+    layer = context.one_layer(fault, 1)
+    blocks = {block.core: block for block in neuron_blocks(context.deployment, [layer])}
+    rows = listed_array(fault.sites, 2)
+    known = {core: axon_sources(context.deployment, block) for core, block in blocks.items()}
+    for source, core in rows:
+        if source not in known.get(int(core), ()):
+            raise FaultError(f"no axon from neuron {source} to layer {fault.layers!r} on core {core}")
+    for when, order in context.in_time(fault, np.arange(len(rows))):
+        part = rows[order]
+        yield when, [(blocks[int(core)], np.sort(part[part[:, 1] == core, 0])) for core in np.unique(part[:, 1])]
+
+
+def _note_axons(context: Context, out: Outcome, block: Block, sources: NDArray[np.int64]) -> None:
+    before = context.deployment.layers[block.layer - 1].name
+    homes = context.deployment.placement.core_of[block.layer - 1][sources]
+    out.cores.update([block.core, *map(int, np.unique(homes))])
+    out.count(out.neurons, before, len(sources))
+    out.name(f"core {home}: {before}[{source}] → core {block.core}" for home, source in zip(homes, sources, strict=True))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class AxonLost(Fault):
+    """An axon table entry is lost: one neuron's spikes no longer reach one core."""
+
+    kind: ClassVar[str] = "axon_lost"
+    site: ClassVar[str] = "axon entries"
+    list_field: ClassVar[str] = "axons"
+    equation: ClassVar[str] = "s_j = 0 for all neurons of the destination core"
+    mechanism: ClassVar[str] = "upset or defect in the valid bit or the core address of an axon table entry"
+    sources: ClassVar[tuple[str, ...]] = (_AXONS,)
+
+    axons: Sequence[Sequence[int]] | None = listed("[source neuron, destination core] into the one layer that layer names", 2)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        out = Outcome()
+        for when, picked in _axons(context, self):
+            for block, sources in picked:
+                out.edits.append(Drop(block.layer, block.core, sources, block.neurons, when=when))
+                _note_axons(context, out, block, sources)
+        return out
+
+
+def _row(context: Context, block: Block, source: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the targets on a core that a source reaches, and the weights."""
+    synapses = context.deployment.layers[block.layer].synapses
+    targets, sources = block.neurons, np.full(len(block.neurons), source)
+    if isinstance(synapses, Conv):
+        from neurofault.faults.places import kernel_word
+
+        targets = targets[kernel_word(synapses, sources, targets)[0]]
+    return targets, weights_at(context.deployment, block.layer, np.full(len(targets), source), targets)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class AxonMisrouted(Fault):
+    """An axon entry holds another axon's index: the core reads another source's synapses when this neuron fires."""
+
+    kind: ClassVar[str] = "axon_misrouted"
+    site: ClassVar[str] = "axon entries"
+    list_field: ClassVar[str] = "axons"
+    equation: ClassVar[str] = "w_ij ← w_ij' for all neurons i of the destination core, j' another source of that core"
+    mechanism: ClassVar[str] = "upset in the axon index of an axon table entry"
+    sources: ClassVar[tuple[str, ...]] = (_AXONS,)
+
+    axons: Sequence[Sequence[int]] | None = listed("[source neuron, destination core] into the one layer that layer names", 2)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        out, key = Outcome(), context.key(self, "other")
+        for when, picked in _axons(context, self):
+            for block, sources in picked:
+                others = axon_sources(context.deployment, block)
+                if len(others) < 2:
+                    raise FaultError(f"core {block.core} has one axon into layer {self.layers!r}: there is no other to take it for")
+                layer = context.deployment.layers[block.layer]
+                columns: list[NDArray[np.int64]] = [np.empty((3, 0), np.int64)]
+                for source in map(int, sources):
+                    place = int(np.searchsorted(others, source))
+                    step = 1 + int(counter_hash(key, block.core, source)) % (len(others) - 1)
+                    weights = dict.fromkeys(map(int, _row(context, block, source)[0]), 0)
+                    row = _row(context, block, int(others[(place + step) % len(others)]))
+                    weights.update(zip(map(int, row[0]), map(int, row[1]), strict=True))
+                    columns.append(np.array([(source, target, weight) for target, weight in weights.items()], np.int64).T)
+                from_, to, values = np.concatenate(columns, axis=1)
+                held = to_field(values, layer.weight_bits, layer.sign_mode).astype(np.int32)
+                out.edits.append(SetSynapses(block.layer, from_, to, values.astype(np.int32), when, np.zeros_like(held), held))
+                _note_axons(context, out, block, sources)
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class _Flow:
+    """Messages from one core to the neurons of a layer on another."""
+
+    layer: int
+    source: int
+    block: Block
+
+
+def _flows(deployment: Deployment, layers: Sequence[int]) -> list[_Flow]:
+    """Return every flow into some layers that leaves its core."""
+    flows = []
+    for block in neuron_blocks(deployment, [layer for layer in layers if layer > 0]):
+        cores = np.unique(deployment.placement.core_of[block.layer - 1][axon_sources(deployment, block)])
+        flows += [_Flow(block.layer, int(core), block) for core in cores if core != block.core]
+    return flows
+
+
+def _core_at(deployment: Deployment, grid: Mesh, x: int, y: int) -> int:
+    """Return a core of a tile (the chip's last where the tile has none)."""
+    chip, column = divmod(x, grid.columns)
+    local = min((y * grid.columns + column) * grid.cores_per_tile, grid.cores_per_chip - 1)
+    return chip * grid.cores_per_chip + local
+
+
+def _around(grid: Mesh, flow: _Flow, closed: set[Link]) -> int | None:
+    """Return the length of the shortest way that avoids closed links; None if there is none."""
+    (x0, x1), (y0, y1) = (axis.tolist() for axis in grid.tiles(np.array([flow.source, flow.block.core])))
+    reached, queue = {(x0, y0)}, deque([((x0, y0), 0)])
+    while queue:
+        (x, y), length = queue.popleft()
+        if (x, y) == (x1, y1):
+            return length
+        for direction, (dx, dy) in _MOVES.items():
+            there = (x + dx, y + dy)
+            inside = 0 <= there[0] < grid.columns * grid.chips and 0 <= there[1] < grid.rows
+            if inside and there not in reached and Link(x, y, cast(Direction, direction)) not in closed:
+                reached.add(there)
+                queue.append((there, length + 1))
+    return None
+
+
+def _cut(context: Context, out: Outcome, when: When, lost: list[_Flow], probability: float = 1.0, key: int = 0) -> None:
+    """Lose the messages of some flows."""
+    deployment = context.deployment
+    together: dict[tuple[int, int], list[_Flow]] = {}
+    for flow in lost:
+        together.setdefault((flow.layer, flow.block.core), []).append(flow)
+    for (layer, core), flows in sorted(together.items()):
+        home = deployment.placement.core_of[layer - 1]
+        sources = np.flatnonzero(np.isin(home, [flow.source for flow in flows])).astype(np.int64)
+        out.edits.append(Drop(layer, core, sources, flows[0].block.neurons, probability, key, when))
+        out.cores.update([core, *(flow.source for flow in flows)])
+        out.count(out.neurons, deployment.layers[layer].name, len(flows[0].block.neurons))
+
+
+def _close(
+    context: Context, out: Outcome, when: When, closed: set[Link], hit: Callable[[_Flow, tuple[Link, ...]], bool], reroute: bool,
+) -> None:  # fmt: skip
+    """Lose the flows that a fault hits, or send them round it."""
+    grid, deployment = mesh(context.deployment), context.deployment
+    lost, detours = [], []
+    for flow in _flows(deployment, range(1, len(deployment.layers))):
+        path = grid.path(flow.source, flow.block.core)
+        if hit(flow, path):
+            length = _around(grid, flow, closed) if reroute else None
+            if length is None:
+                lost.append(flow)
+            else:
+                detours.append((flow.source, flow.block.core, length - len(path)))
+    _cut(context, out, when, lost)
+    if detours:
+        sources, destinations, extra = np.array(sorted(set(detours)), np.int64).T
+        out.edits.append(Detour(sources, destinations, extra, when))
+        out.notes.append(f"{len(extra)} flows go round it, {int(extra.sum())} extra hops")
+    if lost:
+        out.notes.append(f"{len({(flow.source, flow.block.core) for flow in lost})} flows between cores are lost")
+
+
+def _used_links(context: Context, layers: Sequence[int]) -> list[Link]:
+    grid = mesh(context.deployment)
+    used = {link for flow in _flows(context.deployment, layers) for link in grid.path(flow.source, flow.block.core)}
+    return sorted(used)
+
+
+def _places(context: Context, fault: Fault, links: Sequence[Link]) -> Iterator[tuple[When, list[Link]]]:
+    """Choose among links (or tiles, as links without a direction)."""
+    grid = mesh(context.deployment)
+    blocks = [
+        Block(0, _core_at(context.deployment, grid, link.x, link.y), np.empty(0, np.int64), 1, index)
+        for index, link in enumerate(links)
+    ]
+    for when, picked in context.choose(fault, blocks):
+        yield when, [links[int(site)] for _, sites in picked for site in sites]
+
+
+def _listed_links(context: Context, fault: Fault) -> Iterator[tuple[When, list[Link]]]:
+    names = {f"{link.x},{link.y}:{link.direction}": link for link in mesh(context.deployment).links()}
+    sites = fault.sites or ()
+    for name in sites:
+        if name.replace(" ", "") not in names:
+            raise FaultError(f'no link {name!r}; write "x,y:E" (or W, N, S) for the way out of tile x,y of the mesh')
+    for when, order in context.in_time(fault, np.arange(len(sites))):
+        yield when, [names[sites[at].replace(" ", "")] for at in order]
+
+
+def _links(context: Context, fault: Fault) -> Iterator[tuple[When, list[Link]]]:
+    if fault.sites is not None:
+        return _listed_links(context, fault)
+    return _places(context, fault, _used_links(context, context.layers(fault)))
+
+
+def _both(link: Link) -> Link:
+    dx, dy = _MOVES[link.direction]
+    return Link(link.x + dx, link.y + dy, cast(Direction, _BACK[link.direction]))
+
+
+def _text(link: Link) -> str:
+    return f"link {link.x},{link.y}:{link.direction}"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LinkDead(Fault):
+    """A link between two tiles is dead, both ways or one way; messages on it are lost or go round it."""
+
+    kind: ClassVar[str] = "link_dead"
+    site: ClassVar[str] = "used links"
+    list_field: ClassVar[str] = "links"
+    equation: ClassVar[str] = "s_j = 0 at the destination core of every flow whose XY route crosses the link"
+    mechanism: ClassVar[str] = "open or short in the wires of a link, dead link driver"
+    sources: ClassVar[tuple[str, ...]] = (_MESH,)
+    neighbours: ClassVar[str] = "SpiNNMachine down_links"
+
+    links: Sequence[str] | None = listed('"x,y:E": the way out of tile x,y; E, W, N or S', 0)
+    direction: str = param("both", "whether the opposite link is dead too", choices=("both", "one"))
+    reroute: bool = param(False, "whether messages go round it; extra hops are charged")
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        out = Outcome()
+        for when, links in _links(context, self):
+            closed = {*links, *(map(_both, links) if self.direction == "both" else ())}
+            out.name(map(_text, links))
+            _close(context, out, when, closed, lambda _, path, closed=closed: not closed.isdisjoint(path), self.reroute)  # type: ignore[misc]
+        return out
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LinkLossy(Fault):
+    """A link loses messages at random."""
+
+    kind: ClassVar[str] = "link_lossy"
+    site: ClassVar[str] = "used links"
+    list_field: ClassVar[str] = "links"
+    equation: ClassVar[str] = "each message that crosses the link is lost with probability p"
+    mechanism: ClassVar[str] = "marginal timing or noise on a link, buffer overflow"
+    sources: ClassVar[tuple[str, ...]] = (_MESH, "Navaridas et al. 2013, Parallel Computing 39 (dropped packets)")
+
+    links: Sequence[str] | None = listed('"x,y:E": the way out of tile x,y; E, W, N or S', 0)
+    probability: float = param(0.1, "of each message to be lost", low=0, high=1)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        out, grid = Outcome(), mesh(context.deployment)
+        flows = _flows(context.deployment, range(1, len(context.deployment.layers)))
+        for when, links in _links(context, self):
+            out.name(map(_text, links))
+            for link in links if self.probability > 0 else []:
+                lost = [flow for flow in flows if link in grid.path(flow.source, flow.block.core)]
+                _cut(context, out, when, lost, self.probability, stream_key(context.seed, self.kind, _text(link), context.draw))
+        return out
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class RouterDead(Fault):
+    """The router of a tile is dead: its cores are cut off, and messages through it are lost or go round it."""
+
+    kind: ClassVar[str] = "router_dead"
+    site: ClassVar[str] = "routers of used tiles"
+    list_field: ClassVar[str] = "routers"
+    equation: ClassVar[str] = "s_j = 0 at the destination core of every flow that starts, ends or passes at the tile"
+    mechanism: ClassVar[str] = "defect in the tile's router"
+    sources: ClassVar[tuple[str, ...]] = (_MESH, "IBM US10454759 (TrueNorth router bypass)")
+    neighbours: ClassVar[str] = "SpiNNMachine down_chips"
+
+    routers: Sequence[str] | None = listed('"x,y" of the tile', 0)
+    reroute: bool = param(False, "whether messages that only pass go round it; extra hops are charged")
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        deployment, grid, out = context.deployment, mesh(context.deployment), Outcome()
+        for when, tiles in self._tiles(context, grid):
+            dead = {(tile.x, tile.y) for tile in tiles}
+            closed = {link for link in grid.links() if (link.x, link.y) in dead or (_both(link).x, _both(link).y) in dead}
+
+            def hit(flow: _Flow, path: tuple[Link, ...], dead: set[tuple[int, int]] = dead) -> bool:
+                x, y = grid.tiles(np.array([flow.source, flow.block.core]))
+                ends = {(int(x[0]), int(y[0])), (int(x[1]), int(y[1]))}
+                return bool(dead & (ends | {(link.x, link.y) for link in path}))
+
+            out.name(f"router {tile.x},{tile.y}" for tile in tiles)
+            used = deployment.placement.used_cores
+            x, y = grid.tiles(used)
+            out.cores.update(int(core) for core, a, b in zip(used, x, y, strict=True) if (int(a), int(b)) in dead)
+            _close(context, out, when, closed, hit, self.reroute)
+        return out
+
+    def _tiles(self, context: Context, grid: Mesh) -> Iterator[tuple[When, list[Link]]]:
+        """Choose tiles, as links that point nowhere."""
+        if self.sites is None:
+            cores = np.unique(
+                np.concatenate([context.deployment.placement.cores_of_layer(layer) for layer in context.layers(self)])
+            )
+            x, y = grid.tiles(cores)
+            tiles = sorted({Link(int(a), int(b), "E") for a, b in zip(x, y, strict=True)})
+            yield from _places(context, self, tiles)
+            return
+        found = []
+        for name in self.sites:
+            column, _, row = name.partition(",")
+            good = column.strip().isdigit() and row.strip().isdigit()
+            if not good or not (int(column) < grid.columns * grid.chips and int(row) < grid.rows):
+                raise FaultError(f'no router {name!r}; write "x,y", x 0 to {grid.columns * grid.chips - 1}, y 0 to {grid.rows - 1}')
+            found.append(Link(int(column), int(row), "E"))
+        for when, order in context.in_time(self, np.arange(len(found))):
+            yield when, [found[at] for at in order]

@@ -1,0 +1,161 @@
+"""Resolving a fault: choosing its sites on a deployment, and collecting what it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy.damage import Edit, Hit
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.when import When
+from neurofault.errors import FaultError
+from neurofault.faults.base import Fault
+from neurofault.faults.importance import block_scores
+from neurofault.faults.places import Block, clustered, how_many, layers_named
+from neurofault.faults.region import Region, region
+from neurofault.streams import permutation_prefix, stream_key
+
+_SHOWN = 8
+"""Sites that a `Hit` names one by one."""
+
+Picked = list[tuple[Block, NDArray[np.int64]]]
+"""The blocks that are hit, each with the sorted numbers of its sites."""
+
+
+@dataclass(eq=False)
+class Outcome:
+    """What a fault changes, while it is being worked out."""
+
+    edits: list[Edit] = field(default_factory=list)
+    cores: set[int] = field(default_factory=set)
+    dead_cores: set[int] = field(default_factory=set)
+    neurons: dict[str, int] = field(default_factory=dict)
+    synapses: dict[str, int] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def count(self, what: dict[str, int], layer: str, number: int) -> None:
+        """Add to :attr:`neurons` or :attr:`synapses`."""
+        if number:
+            what[layer] = what.get(layer, 0) + int(number)
+
+    def name(self, texts: Iterable[str]) -> None:
+        """Add sites to the few that are named."""
+        for text in texts:
+            if len(self.texts) >= _SHOWN:
+                return
+            self.texts.append(text)
+
+    def hit(self, fault: Fault) -> Hit:
+        """Return the echo."""
+        notes = [*self.notes, *([] if fault.when.kind == "permanent" else [f"acts: {fault.when}"])]
+        return Hit(fault.kind, tuple(sorted(self.cores)), self.neurons, self.synapses, tuple(self.texts), tuple(notes))
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """Where and with which random streams a fault is resolved.
+
+    Attributes:
+        deployment: the chip.
+        seed, draw: keys of the streams.
+        importance: layer name → [n] score of each neuron, for ``where: least_important``; None: by weights (see ``importance.py``).
+    """
+
+    deployment: Deployment
+    seed: int
+    draw: int
+    importance: Mapping[str, NDArray[np.floating]] | None = None
+
+    def layers(self, fault: Fault) -> tuple[int, ...]:
+        """Return the indices of the layers that a fault is about."""
+        return layers_named(self.deployment, fault.layers)
+
+    def one_layer(self, fault: Fault, lowest: int = 0) -> int:
+        """Return the one layer that an explicit list is about."""
+        layers = self.layers(fault)
+        if len(layers) != 1:
+            raise FaultError(f"{fault.list_field} are listed, so layer must name one layer, not {fault.layers!r}")
+        if layers[0] < lowest:
+            raise FaultError(f"layer {fault.layers!r} has no synapses")
+        return layers[0]
+
+    def region(self, fault: Fault) -> Region | None:
+        """Return the place that sites must lie in."""
+        return None if fault.at is None else region(self.deployment, fault.at)
+
+    def key(self, fault: Fault, what: str = "sites") -> int:
+        """Return the key of one of a fault's streams: seed, kind, place, draw; never count or rate."""
+        names = ",".join(self.deployment.layers[layer].name for layer in self.layers(fault))
+        place = f"{fault.where}:{names}:{fault.at}" if fault.at is not None else f"{fault.where}:{names}"
+        return stream_key(self.seed, fault.kind, place, self.draw) if what == "sites" else stream_key(
+            self.seed, fault.kind, place, self.draw, what
+        )  # fmt: skip
+
+    def choose(self, fault: Fault, blocks: Sequence[Block], *, per: int = 1) -> Iterator[tuple[When, Picked]]:
+        """Choose the sites of a fault that lists none; several groups where they fail one after the other.
+
+        Args:
+            fault: the model.
+            blocks: all sites.
+            per: sites that one stored synapse stands for (its bits), for orders by importance.
+
+        Raises:
+            FaultError: there are no sites, or not as many as asked for.
+        """
+        place = self.region(fault)
+        if place is not None:
+            blocks = [block for block in blocks if block.core in place]
+        population = sum(block.size for block in blocks)
+        if not population:
+            where = "" if fault.at is None else f" at {fault.at!r}"
+            raise FaultError(f"layer {fault.layers!r} has no {fault.site}{where}")
+        key = self.key(fault)
+        count = how_many(fault.count, fault.rate, population, key)
+        if count > population:
+            widen = "" if fault.layers == "any" else "; layer='any' takes all layers"
+            raise FaultError(f"{count} {fault.site} asked for, but layer {fault.layers!r} has only {population}{widen}")
+        if fault.where == "clustered":
+            blocks, order = clustered(self.deployment, blocks, key), np.arange(count, dtype=np.int64)
+        elif fault.where == "random":
+            order = permutation_prefix(key, population, count)
+        else:
+            scores = np.concatenate([block_scores(self.deployment, block, fault.site, per, self.importance) for block in blocks])
+            scores = scores if fault.where == "least_important" else -scores
+            order = np.argsort(scores, kind="stable")[:count].astype(np.int64)
+        for when, sites in self.in_time(fault, order):
+            yield when, _by_block(blocks, np.sort(sites))
+
+    def in_time(self, fault: Fault, sites: NDArray[np.int64]) -> Iterator[tuple[When, NDArray[np.int64]]]:
+        """Yield the sites that share their active steps, in the order in which they fail."""
+        never = fault.when.never(self.deployment.timesteps)
+        if never is not None:
+            raise FaultError(never)
+        if fault.when.kind == "ageing":
+            for first, end, when in fault.when.onsets(len(sites)):
+                yield when, sites[first:end]
+        elif len(sites):
+            yield fault.when.window(stored=fault.stored), sites
+
+
+def _by_block(blocks: Sequence[Block], sites: NDArray[np.int64]) -> Picked:
+    """Sort site numbers of the whole index space into blocks."""
+    ends = np.cumsum([block.size for block in blocks])
+    which, starts = np.unique(np.searchsorted(ends, sites, "right"), return_index=True)
+    return [
+        (blocks[index], part - (int(ends[index]) - blocks[index].size) + blocks[index].first)
+        for index, part in zip(map(int, which), np.split(sites, starts[1:]), strict=True)
+    ]
+
+
+def listed_array(rows: Sequence[Any], width: int) -> NDArray[np.int64]:
+    """Return an explicit list as int64 [k] or [k, width]."""
+    array = np.array(rows, np.int64)
+    return array if width == 1 else array.reshape(-1, width)
+
+
+__all__ = ["Context", "Outcome", "Picked", "listed_array", "replace"]

@@ -1,0 +1,196 @@
+"""Faults of whole cores and of their learning engines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy.damage import LearningDefect, Part, Silence, Stall
+from neurofault.deploy.when import When
+from neurofault.errors import FaultError
+from neurofault.faults.base import Fault, listed, param
+from neurofault.faults.context import Context, Outcome, listed_array
+from neurofault.faults.places import core_blocks, stored_synapses
+
+TRACES = ("x1", "x2", "y1", "y2", "y3")
+"""Names of the traces of the learning engine."""
+
+
+def _chosen(context: Context, fault: Fault) -> list[tuple[When, list[int]]]:
+    """Choose cores, in groups that share their active steps."""
+    placement = context.deployment.placement
+    if fault.sites is not None:
+        end = placement.chips * placement.cores_per_chip
+        beyond = [core for core in fault.sites if core >= end]
+        if beyond:
+            raise FaultError(f"no core {', '.join(map(str, beyond))}; cores: 0 to {end - 1}")
+        groups = context.in_time(fault, listed_array(fault.sites, 1))
+        return [(when, sorted(map(int, cores))) for when, cores in groups]
+    blocks = core_blocks(context.deployment, context.layers(fault))
+    return [(when, sorted(block.core for block, _ in picked)) for when, picked in context.choose(fault, blocks)]
+
+
+def _neurons_on(context: Context, cores: Sequence[int], layer: int) -> NDArray[np.int64]:
+    return np.flatnonzero(np.isin(context.deployment.placement.core_of[layer], cores)).astype(np.int64)
+
+
+def _silence(context: Context, out: Outcome, when: When, cores: Sequence[int]) -> None:
+    for index, layer in enumerate(context.deployment.layers):
+        lost = _neurons_on(context, cores, index)
+        if lost.size:
+            out.edits.append(Silence(index, lost, when))
+            out.count(out.neurons, layer.name, len(lost))
+            out.count(out.synapses, layer.name, stored_synapses(context.deployment, index, lost))
+    out.cores.update(cores)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class CoreDead(Fault):
+    """A neuromorphic core is dead: its neurons never spike, the synapses stored in it are gone, messages to it are lost."""
+
+    kind: ClassVar[str] = "core_dead"
+    site: ClassVar[str] = "used cores"
+    list_field: ClassVar[str] = "cores"
+    equation: ClassVar[str] = "u = v = 0, s = 0 for every neuron on the core; its incoming weights are gone with it"
+    mechanism: ClassVar[str] = "manufacturing defect, wear-out, power or clock domain lost; vendors map around such cores"
+    sources: ClassVar[tuple[str, ...]] = (
+        "SpiNNaker blacklists, Brown et al. 2015",
+        "IBM US9992057 (TrueNorth core availability bits)",
+        "lava issue #578 (bad cores are remapped)",
+    )
+    neighbours: ClassVar[str] = "SpiNNMachine down_cores"
+
+    cores: Sequence[int | str] | None = listed("ids of the cores; layer and where then say nothing")
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        out = Outcome()
+        for when, cores in _chosen(context, self):
+            _silence(context, out, when, cores)
+            if self.when.kind in ("permanent", "death", "ageing"):
+                out.dead_cores.update(cores)
+        return out
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class CoreHung(Fault):
+    """A core hangs. With ``stall`` the whole chip waits for it at the next barrier; with ``silent`` it is like a dead core."""
+
+    kind: ClassVar[str] = "core_hung"
+    site: ClassVar[str] = "used cores"
+    list_field: ClassVar[str] = "cores"
+    equation: ClassVar[str] = "stall: no result after the first active step; silent: as core_dead"
+    mechanism: ClassVar[str] = "control logic upset; Loihi's time step is a blocking barrier over all cores"
+    sources: ClassVar[tuple[str, ...]] = ("Davies et al. 2018, IEEE Micro 38(1) (barrier synchronisation)",)
+
+    cores: Sequence[int | str] | None = listed("ids of the cores")
+    on_core_death: str = param("stall", "what the mesh does", choices=("stall", "silent"))
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        out = Outcome()
+        for when, cores in _chosen(context, self):
+            if self.on_core_death == "silent":
+                _silence(context, out, when, cores)
+            else:
+                out.edits.append(Stall(tuple(cores), when))
+                out.cores.update(cores)
+                out.notes.append("the chip stalls")
+        return out
+
+
+def _learning(context: Context, fault: Fault, part: Part, trace: str = "", value: int = 0) -> Outcome:
+    out = Outcome()
+    for when, cores in _chosen(context, fault):
+        for index, layer in enumerate(context.deployment.layers[1:], 1):
+            neurons = _neurons_on(context, cores, index)
+            if neurons.size:
+                out.edits.append(LearningDefect(index, part, neurons, trace, value, when))
+                out.count(out.synapses, layer.name, stored_synapses(context.deployment, index, neurons))
+        out.cores.update(cores)
+    return out
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LearningFrozen(Fault):
+    """A core's learning engine is dead: inference goes on, its synapses are never updated again."""
+
+    kind: ClassVar[str] = "learning_frozen"
+    site: ClassVar[str] = "used cores"
+    list_field: ClassVar[str] = "cores"
+    equation: ClassVar[str] = "Δw = Δd = Δt = 0 for every synapse stored on the core"
+    mechanism: ClassVar[str] = "defect in the core's learning engine only"
+    sources: ClassVar[tuple[str, ...]] = ("Davies et al. 2018, IEEE Micro 38(1) (a learning engine in each core)",)
+
+    cores: Sequence[int | str] | None = listed("ids of the cores")
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        return _learning(context, self, "frozen")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class TraceStuck(Fault):
+    """A trace of a core's learning engine always reads one value."""
+
+    kind: ClassVar[str] = "trace_stuck"
+    site: ClassVar[str] = "used cores"
+    list_field: ClassVar[str] = "cores"
+    equation: ClassVar[str] = "trace = value for every synapse stored on the core"
+    mechanism: ClassVar[str] = "stuck trace memory or trace update logic"
+    sources: ClassVar[tuple[str, ...]] = ("Davies et al. 2018, IEEE Micro 38(1) (7-bit traces x1, x2, y1, y2, y3)",)
+
+    cores: Sequence[int | str] | None = listed("ids of the cores")
+    trace: str = param("x1", "which trace", choices=TRACES)
+    value: int = param(0, "what it reads", low=0, high=127)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        return _learning(context, self, "stuck_trace", self.trace, self.value)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class ThirdFactorDead(Fault):
+    """The third factor (reward, error) no longer reaches a core."""
+
+    kind: ClassVar[str] = "third_factor_dead"
+    site: ClassVar[str] = "used cores"
+    list_field: ClassVar[str] = "cores"
+    equation: ClassVar[str] = "y1 = y2 = y3 = 0 where they carry the third factor"
+    mechanism: ClassVar[str] = "reward axon or modulatory path lost"
+    sources: ClassVar[tuple[str, ...]] = ("Intel Loihi 2 technology brief 2021 (third factors)",)
+
+    cores: Sequence[int | str] | None = listed("ids of the cores")
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        return _learning(context, self, "third_factor")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class RoundingStuck(Fault):
+    """The random number of stochastic rounding is stuck: always up (0), never up (127), or between."""
+
+    kind: ClassVar[str] = "rounding_stuck"
+    site: ClassVar[str] = "used cores"
+    list_field: ClassVar[str] = "cores"
+    equation: ClassVar[str] = "⌊R/128⌋ + [value < R mod 128] in place of a random number"
+    mechanism: ClassVar[str] = "stuck shift register of the pseudo-random generator"
+    sources: ClassVar[tuple[str, ...]] = ("Lava 0.10 learning (stochastic rounding with 7-bit random numbers)",)
+
+    cores: Sequence[int | str] | None = listed("ids of the cores")
+    value: int = param(0, "the number that is always drawn", low=0, high=127)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        return _learning(context, self, "rounding", "", self.value)

@@ -1,0 +1,343 @@
+"""Faults of single neurons: their output, the stored parameters, the state; and of the sensors that drive input neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, cast, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy.damage import FORCE_UNIT, Edit, Field, Force, InputNoise, SetField, Silence, Upset
+from neurofault.deploy.when import When
+from neurofault.errors import FaultError
+from neurofault.faults.base import Fault, listed, param
+from neurofault.faults.context import Context, Outcome, listed_array
+from neurofault.faults.places import neuron_blocks
+
+_SPIKEFI = "Spyrou et al. 2024, SpikeFI, arXiv 2412.06795"
+_NEURONS = "indices in the one layer that layer names (C, H, W order)"
+
+
+def _chosen(context: Context, fault: Fault, layers: Sequence[int] | None = None) -> list[tuple[When, dict[int, NDArray[np.int64]]]]:
+    """Choose neurons: layer → sorted indices, in groups that share their active steps."""
+    deployment = context.deployment
+    if fault.sites is not None:
+        index = context.one_layer(fault) if layers is None else layers[0]
+        neurons, size = listed_array(fault.sites, 1), deployment.layers[index].size
+        if np.any(neurons >= size):
+            raise FaultError(f"no neuron {int(neurons.max())} in layer {deployment.layers[index].name!r}; neurons: 0 to {size - 1}")
+        return [(when, {index: np.sort(part)}) for when, part in context.in_time(fault, neurons)]
+    chosen = []
+    for when, picked in context.choose(fault, neuron_blocks(deployment, context.layers(fault) if layers is None else layers)):
+        found: dict[int, list[NDArray[np.int64]]] = {}
+        for block, sites in picked:
+            found.setdefault(block.layer, []).append(block.neurons[sites])
+        chosen.append((when, {layer: np.sort(np.concatenate(parts)) for layer, parts in sorted(found.items())}))
+    return chosen
+
+
+def _note(context: Context, out: Outcome, layer: int, neurons: NDArray[np.int64]) -> None:
+    """Add neurons to the echo."""
+    home, name = context.deployment.placement.core_of[layer][neurons], context.deployment.layers[layer].name
+    out.count(out.neurons, name, len(neurons))
+    out.cores.update(map(int, home))
+    out.name(f"core {core}: {name}[{neuron}]" for core, neuron in zip(home, neurons, strict=True))
+
+
+def _each(
+    context: Context, fault: Fault, layers: Sequence[int] | None = None
+) -> tuple[Outcome, list[tuple[When, int, NDArray[np.int64]]]]:
+    """Choose neurons and echo them; return them layer by layer."""
+    out, groups = Outcome(), []
+    for when, chosen in _chosen(context, fault, layers):
+        for layer, neurons in chosen.items():
+            _note(context, out, layer, neurons)
+            groups.append((when, layer, neurons))
+    return out, groups
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class NeuronDead(Fault):
+    """A neuron (compartment) is dead: it takes nothing in and never spikes; as an output it scores lowest."""
+
+    kind: ClassVar[str] = "neuron_dead"
+    site: ClassVar[str] = "neurons"
+    list_field: ClassVar[str] = "neurons"
+    equation: ClassVar[str] = "u = v = 0, s = 0"
+    mechanism: ClassVar[str] = "defect in the neuron's update or state; threshold beyond reach"
+    sources: ClassVar[tuple[str, ...]] = (_SPIKEFI,)
+    neighbours: ClassVar[str] = "SpikeFI DeadNeuron"
+
+    neurons: Sequence[int | str] | None = listed(_NEURONS)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        out, groups = _each(context, self)
+        out.edits += [Silence(layer, neurons, when) for when, layer, neurons in groups]
+        return out
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class NeuronSaturated(Fault):
+    """A neuron sends a spike in every step, whatever its state."""
+
+    kind: ClassVar[str] = "neuron_saturated"
+    site: ClassVar[str] = "neurons"
+    list_field: ClassVar[str] = "neurons"
+    equation: ClassVar[str] = "s = 1; u and v as if nothing were wrong"
+    mechanism: ClassVar[str] = "output stuck at 1; threshold register below zero"
+    sources: ClassVar[tuple[str, ...]] = (_SPIKEFI,)
+    neighbours: ClassVar[str] = "SpikeFI SaturatedNeuron"
+
+    neurons: Sequence[int | str] | None = listed(_NEURONS)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        out, groups = _each(context, self)
+        out.edits += [Force(layer, neurons, FORCE_UNIT, when) for when, layer, neurons in groups]
+        return out
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class NeuronStuck(Fault):
+    """A neuron fires at a fixed rate, evenly spaced, whatever its state."""
+
+    kind: ClassVar[str] = "neuron_stuck"
+    site: ClassVar[str] = "neurons"
+    list_field: ClassVar[str] = "neurons"
+    equation: ClassVar[str] = "s[t] = ⌊(t + 1)·r⌋ − ⌊t·r⌋, r in 1/65536"
+    mechanism: ClassVar[str] = "output logic that cycles by itself"
+    sources: ClassVar[tuple[str, ...]] = (_SPIKEFI,)
+    neighbours: ClassVar[str] = "SpikeFI StuckNeuron"
+
+    neurons: Sequence[int | str] | None = listed(_NEURONS)
+    spike_rate: float = param(0.5, "spikes a step", unit="1/step", low=0, high=1)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        out, groups = _each(context, self)
+        rate = round(self.spike_rate * FORCE_UNIT)
+        out.edits += [Force(layer, neurons, rate, when) for when, layer, neurons in groups]
+        return out
+
+
+def _altered(context: Context, fault: NeuronThreshold | NeuronLeak | NeuronBias, name: Field) -> Outcome:
+    """Change a stored parameter by factor, offset or bit flip; the result stays in the field's range."""
+    limits = context.deployment.profile.neuron
+    match name:
+        case "vth":
+            low, high = 0, limits.threshold_max.value or (1 << 17) - 1
+        case "bias_mantissa":
+            low = limits.bias_mantissa_min.value if limits.bias_mantissa_min.value is not None else -(1 << 12)
+            high = limits.bias_mantissa_max.value if limits.bias_mantissa_max.value is not None else (1 << 12) - 1
+        case _:
+            low, high = 0, limits.decay_max.value or 4095
+    bits = (high - low).bit_length()
+    if fault.bit is not None and fault.bit >= bits:
+        raise FaultError(f"bit must lie in [0, {bits - 1}]: the stored field has {bits} bits, is {fault.bit}")
+    if name == "bias_mantissa" and 0 in context.layers(fault) and context.deployment.encoding is not None:
+        raise FaultError("the bias of input neurons comes with each sample; use sensor_dead or sensor_noisy for them")
+    out, groups = _each(context, fault)
+    for when, layer, neurons in groups:
+        stored = np.clip(getattr(context.deployment.layers[layer], name)[neurons].astype(np.int64), low, high)
+        if fault.bit is not None:
+            word = (stored & ((1 << bits) - 1)) ^ (1 << fault.bit)
+            values = np.where(word > high, word - (1 << bits), word) if low < 0 else word
+        else:
+            values = np.rint(stored * fault.factor).astype(np.int64) + fault.offset
+        out.edits.append(SetField(layer, name, neurons, np.clip(values, low, high).astype(np.int32), when))
+    return out
+
+
+def _one_change(fault: NeuronThreshold | NeuronLeak | NeuronBias) -> list[str]:
+    given = [name for name, default in (("factor", 1.0), ("offset", 0), ("bit", None)) if getattr(fault, name) != default]
+    if not given:
+        return ["give factor, offset or bit"]
+    return ["give bit, or factor and offset, not both"] if "bit" in given and len(given) > 1 else []
+
+
+_FACTOR = "the stored value is multiplied by it and rounded"
+_OFFSET = "added to the stored value"
+_BIT = "this bit of the stored field flips; 0 is the lowest"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class NeuronThreshold(Fault):
+    """A neuron's stored threshold is another one."""
+
+    kind: ClassVar[str] = "neuron_threshold"
+    site: ClassVar[str] = "neurons"
+    list_field: ClassVar[str] = "neurons"
+    equation: ClassVar[str] = "vth ← clip(round(vth·factor) + offset, 0, max), or vth ^ 2**bit"
+    mechanism: ClassVar[str] = "upset or stuck bit in the parameter memory; variation in analog neurons"
+    sources: ClassVar[tuple[str, ...]] = (_SPIKEFI, "loihi field width: profile neuron.threshold_max")
+    neighbours: ClassVar[str] = "SpikeFI ParametricNeuron(threshold), SpikingJET threshold"
+    stored: ClassVar[bool] = True
+
+    neurons: Sequence[int | str] | None = listed(_NEURONS)
+    factor: float = param(1.0, _FACTOR, low=0)
+    offset: int = param(0, _OFFSET, unit="vth")
+    bit: int | None = param(None, _BIT, low=0, high=31)
+
+    def mistakes(self) -> list[str]:
+        """See :meth:`Fault.mistakes`."""
+        return super().mistakes() + _one_change(self)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        return _altered(context, self, "vth")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class NeuronLeak(Fault):
+    """A neuron's stored decay of current or voltage is another one."""
+
+    kind: ClassVar[str] = "neuron_leak"
+    site: ClassVar[str] = "neurons"
+    list_field: ClassVar[str] = "neurons"
+    equation: ClassVar[str] = "d ← clip(round(d·factor) + offset, 0, max), or d ^ 2**bit; d is du or dv"
+    mechanism: ClassVar[str] = "upset or stuck bit in the parameter memory"
+    sources: ClassVar[tuple[str, ...]] = (_SPIKEFI, "loihi field width: profile neuron.decay_max")
+    neighbours: ClassVar[str] = "SpikeFI IntegrationFault, SpikingJET beta"
+    stored: ClassVar[bool] = True
+
+    neurons: Sequence[int | str] | None = listed(_NEURONS)
+    decay: str = param("dv", "which decay", choices=("du", "dv"))
+    factor: float = param(1.0, _FACTOR, low=0)
+    offset: int = param(0, _OFFSET, unit="1/4096")
+    bit: int | None = param(None, _BIT, low=0, high=31)
+
+    def mistakes(self) -> list[str]:
+        """See :meth:`Fault.mistakes`."""
+        return super().mistakes() + _one_change(self)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        return _altered(context, self, cast(Field, self.decay))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class NeuronBias(Fault):
+    """A neuron's stored bias mantissa is another one."""
+
+    kind: ClassVar[str] = "neuron_bias"
+    site: ClassVar[str] = "neurons"
+    list_field: ClassVar[str] = "neurons"
+    equation: ClassVar[str] = "m ← clip(round(m·factor) + offset, min, max), or m ^ 2**bit (two's complement)"
+    mechanism: ClassVar[str] = "upset or stuck bit in the parameter memory"
+    sources: ClassVar[tuple[str, ...]] = ("loihi field width: profile neuron.bias_mantissa_min, bias_mantissa_max",)
+    stored: ClassVar[bool] = True
+
+    neurons: Sequence[int | str] | None = listed(_NEURONS)
+    factor: float = param(1.0, _FACTOR, low=0)
+    offset: int = param(0, _OFFSET, unit="bias mantissa")
+    bit: int | None = param(None, _BIT, low=0, high=31)
+
+    def mistakes(self) -> list[str]:
+        """See :meth:`Fault.mistakes`."""
+        return super().mistakes() + _one_change(self)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        return _altered(context, self, "bias_mantissa")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class StateUpset(Fault):
+    """A bit of a neuron's current or voltage flips once, at the beginning of a step, and washes out."""
+
+    kind: ClassVar[str] = "state_upset"
+    site: ClassVar[str] = "neurons"
+    list_field: ClassVar[str] = "neurons"
+    equation: ClassVar[str] = "u or v ^= 2**bit before the step's update (24-bit two's complement)"
+    mechanism: ClassVar[str] = "single event upset in the state memory"
+    sources: ClassVar[tuple[str, ...]] = ("Lava 0.10 LIF fixed_pt: 24-bit u and v",)
+    neighbours: ClassVar[str] = "SpikingJET potential flip"
+    whens: ClassVar[tuple[str, ...]] = ("once",)
+
+    neurons: Sequence[int | str] | None = listed(_NEURONS)
+    state: str = param("v", "which state", choices=("u", "v"))
+    bit: int = param(22, "which bit flips; 23 is the sign", low=0, high=23)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        out, groups = _each(context, self)
+        assert self.when.at is not None
+        for _, layer, neurons in groups:
+            masks = np.full(len(neurons), 1 << self.bit, np.int32)
+            out.edits.append(Upset(layer, cast(Literal["u", "v"], self.state), neurons, masks, self.when.at, self.when.clock))
+        return out
+
+
+def _sensors(context: Context, fault: Fault) -> tuple[Outcome, list[tuple[When, int, NDArray[np.int64]]]]:
+    if context.deployment.encoding is None:
+        raise FaultError("sensors need pixels, and this network takes events; use neuron_dead with layer='input'")
+    if fault.layer != "input":
+        raise FaultError(f"sensors drive layer 'input', not {fault.layer!r}")
+    return _each(context, fault, [0])
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SensorDead(Fault):
+    """A sensor line always reads one pixel value; its input neuron is sound."""
+
+    kind: ClassVar[str] = "sensor_dead"
+    site: ClassVar[str] = "sensors"
+    list_field: ClassVar[str] = "pixels"
+    equation: ClassVar[str] = "bias mantissa = table[value]"
+    mechanism: ClassVar[str] = "dead or hot pixel, broken line from the sensor"
+    sources: ClassVar[tuple[str, ...]] = ("Hendrycks & Dietterich 2019, arXiv 1903.12261 (corruptions of images)",)
+
+    pixels: Sequence[int | str] | None = listed("indices of the input neurons (C, H, W order)")
+    layer: str | None = param("input", "always input")
+    value: int = param(0, "what it reads", unit="8-bit pixel", low=0, high=255)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        out, groups = _sensors(context, self)
+        encoding = context.deployment.encoding
+        assert encoding is not None
+        edits: list[Edit] = [
+            SetField(layer, "bias_mantissa", neurons, np.full(len(neurons), encoding.table[self.value], np.int32), when)
+            for when, layer, neurons in groups
+        ]
+        out.edits += edits
+        return out
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SensorNoisy(Fault):
+    """A sensor line adds normal noise to the current of its input neuron."""
+
+    kind: ClassVar[str] = "sensor_noisy"
+    site: ClassVar[str] = "sensors"
+    list_field: ClassVar[str] = "pixels"
+    equation: ClassVar[str] = "bias mantissa += round(σ·table[255]·g), g ~ N(0, 1) from (sample, step, neuron)"
+    mechanism: ClassVar[str] = "noise of the sensor or its line"
+    sources: ClassVar[tuple[str, ...]] = ("Hendrycks & Dietterich 2019, arXiv 1903.12261 (Gaussian noise)",)
+
+    pixels: Sequence[int | str] | None = listed("indices of the input neurons (C, H, W order)")
+    layer: str | None = param("input", "always input")
+    sigma: float = param(0.1, "standard deviation, as a fraction of the current of a pixel of 255", low=0)
+    each: str = param("sample", "a new number for each", choices=("sample", "step"))
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        out, groups = _sensors(context, self)
+        encoding = context.deployment.encoding
+        assert encoding is not None
+        sigma, key = self.sigma * float(encoding.table[255]), context.key(self, "noise")
+        each = cast(Literal["sample", "step"], self.each)
+        out.edits += [InputNoise(neurons, sigma, key, each, when) for when, _, neurons in groups]
+        return out

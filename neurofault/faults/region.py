@@ -1,0 +1,96 @@
+"""Physical places as texts: chips, tiles, cores, ranges of memory words; unions and intersections of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.routing import mesh
+from neurofault.errors import FaultError, nearest
+
+_ALL_WORDS = ((0, 1 << 62),)
+_UNITS = ("chip", "tile", "core", "word")
+
+Region = dict[int, tuple[tuple[int, int], ...]]
+"""Core id → disjoint, sorted ranges of memory words [first, end) in that core."""
+
+
+def region(deployment: Deployment, at: str | Sequence[str] | Mapping[str, Any]) -> Region:
+    """Return the cores, and the memory words in each, that a place means.
+
+    Args:
+        deployment: the chip.
+        at: ``"core:0-7"``, ``"core:3,5-6"``, ``"chip:0"``, ``"tile:3"`` (tiles counted like cores: chip by chip, row by row),
+            ``"word:0-63"`` (memory words of every core); a list or ``{any_of: […]}``: everything that one of them means;
+            ``{all_of: […]}``: what all of them mean.
+
+    Raises:
+        FaultError: not such a text, or no such chip, tile or core.
+    """
+    match at:
+        case str():
+            return _one(deployment, at)
+        case {"all_of": parts, **rest} if not rest and _is_list(parts):
+            found = [region(deployment, part) for part in parts]
+            return {
+                core: words for core in set.intersection(*map(set, found)) if (words := _common([part[core] for part in found]))
+            }
+        case {"any_of": parts, **rest} if not rest and _is_list(parts):
+            return region(deployment, parts)
+        case list() | tuple() if at:
+            either: dict[int, list[tuple[int, int]]] = {}
+            for part in at:
+                for core, words in region(deployment, part).items():
+                    either.setdefault(core, []).extend(words)
+            return {core: _merged(words) for core, words in either.items()}
+    raise FaultError(f'at must be a place such as "core:0-7", a list of places, or {{all_of: […]}}, is {at!r}')
+
+
+def _is_list(parts: object) -> bool:
+    return isinstance(parts, list | tuple) and bool(parts)
+
+
+def _one(deployment: Deployment, text: str) -> Region:
+    unit, _, numbers = text.partition(":")
+    if unit not in _UNITS or not re.fullmatch(r"\s*\d+(-\d+)?(\s*,\s*\d+(-\d+)?)*\s*", numbers):
+        raise FaultError(
+            f"at: {text!r} is not a place{nearest(unit, _UNITS)}; write {', '.join(_UNITS)}, a colon, and ids such as 0-3,7"
+        )
+    ranges = []
+    for part in numbers.split(","):
+        low, _, high = part.strip().partition("-")
+        ranges.append((int(low), int(high or low) + 1))
+    ranges.sort()
+    placement, grid = deployment.placement, mesh(deployment)
+    cores = np.arange(placement.chips * placement.cores_per_chip)
+    if unit == "word":
+        return dict.fromkeys(map(int, cores), _merged(ranges))
+    chip, local = np.divmod(cores, placement.cores_per_chip)
+    tiles_per_chip = grid.columns * grid.rows
+    owner = {"chip": chip, "tile": chip * tiles_per_chip + local // grid.cores_per_tile, "core": cores}[unit]
+    last = ranges[-1][1] - 1
+    if last > int(owner.max()):
+        raise FaultError(f"at: there is no {unit} {last}; {unit}s: 0 to {int(owner.max())}")
+    inside = np.any([(owner >= low) & (owner < high) for low, high in ranges], axis=0)
+    return dict.fromkeys(map(int, cores[inside]), _ALL_WORDS)
+
+
+def _merged(ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    merged: list[tuple[int, int]] = []
+    for low, high in sorted(ranges):
+        if merged and low <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    return tuple(merged)
+
+
+def _common(parts: Sequence[Sequence[tuple[int, int]]]) -> tuple[tuple[int, int], ...]:
+    common = tuple(parts[0])
+    for part in parts[1:]:
+        common = tuple((max(a, c), min(b, d)) for a, b in common for c, d in part if max(a, c) < min(b, d))
+    return common

@@ -1,0 +1,333 @@
+"""Faults of stored synapses: their weight, single bits, whole memory words, delays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from neurofault.deploy.damage import SetDelays
+from neurofault.deploy.deployment import ChipLayer
+from neurofault.deploy.memory import Cells
+from neurofault.deploy.stored import field_shift, from_field, to_field
+from neurofault.errors import FaultError
+from neurofault.faults.base import Fault, listed, param
+from neurofault.faults.context import Context, Outcome
+from neurofault.faults.memory_sites import StoredSites, note_stored, rewrite, stored_runs, stored_sites
+from neurofault.faults.places import word_synapses
+from neurofault.network import Dense
+from neurofault.streams import counter_hash
+
+_PAIRS = "[source, target] neuron indices of synapses into the one layer that layer names"
+_SPIKEFI = "Spyrou et al. 2024, SpikeFI, arXiv 2412.06795"
+_SEU = "JEDEC JESD89B; loihi.md 4.2: the flip is in the stored field, before the shift"
+
+
+def _fields(layer: ChipLayer, weights: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Return the stored fields nearest to some weights, within the field's range."""
+    step = 1 << field_shift(layer.weight_bits, layer.sign_mode)
+    edge = 1 << (layer.weight_bits - 1 if layer.sign_mode == "mixed" else layer.weight_bits)
+    low, high = {"mixed": (-edge, edge - 1), "excitatory": (0, edge - 1), "inhibitory": (1 - edge, 0)}[layer.sign_mode]
+    return to_field(np.clip(np.rint(weights / step), low, high).astype(np.int64) * step, layer.weight_bits, layer.sign_mode)
+
+
+def _fixed(field: NDArray[np.int64]) -> Cells:
+    """Return fields that no write can change."""
+    return Cells(field, np.zeros(len(field), np.int64), field)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SynapseDead(Fault):
+    """A stored synapse is dead: the chip reads weight 0. One kernel word that a core shares is one stored synapse."""
+
+    kind: ClassVar[str] = "synapse_dead"
+    site: ClassVar[str] = "stored synapses"
+    list_field: ClassVar[str] = "synapses"
+    equation: ClassVar[str] = "w = 0, whatever is written"
+    mechanism: ClassVar[str] = "memory cell that reads 0 in all bits"
+    sources: ClassVar[tuple[str, ...]] = (_SPIKEFI,)
+    neighbours: ClassVar[str] = "SpikeFI DeadSynapse"
+    stored: ClassVar[bool] = True
+
+    synapses: Sequence[Sequence[int]] | None = listed(_PAIRS, 2)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        return rewrite(context, self, stored_sites(context, self), lambda _, cells: _fixed(cells.field * 0))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SynapseStuck(Fault):
+    """A stored synapse always reads one weight."""
+
+    kind: ClassVar[str] = "synapse_stuck"
+    site: ClassVar[str] = "stored synapses"
+    list_field: ClassVar[str] = "synapses"
+    equation: ClassVar[str] = "w = value, rounded to the stored field, whatever is written"
+    mechanism: ClassVar[str] = "memory cell whose bits are all stuck"
+    sources: ClassVar[tuple[str, ...]] = (_SPIKEFI,)
+    neighbours: ClassVar[str] = "SpikeFI StuckSynapse, SCI-FI stuck-at"
+    stored: ClassVar[bool] = True
+
+    synapses: Sequence[Sequence[int]] | None = listed(_PAIRS, 2)
+    value: int = param(0, "the weight that it reads", unit="weight as Lava reads it", low=-256, high=255)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+
+        def change(group: StoredSites, cells: Cells) -> Cells:
+            return _fixed(_fields(context.deployment.layers[group.layer], np.full(len(cells.field), float(self.value))))
+
+        return rewrite(context, self, stored_sites(context, self), change)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SynapseSaturated(Fault):
+    """A stored synapse reads an extreme weight, whatever is written."""
+
+    kind: ClassVar[str] = "synapse_saturated"
+    site: ClassVar[str] = "stored synapses"
+    list_field: ClassVar[str] = "synapses"
+    equation: ClassVar[str] = "w = largest or smallest weight of the stored field"
+    mechanism: ClassVar[str] = "memory cell whose bits are all stuck"
+    sources: ClassVar[tuple[str, ...]] = (_SPIKEFI,)
+    neighbours: ClassVar[str] = "SpikeFI SaturatedSynapse (there: the quartiles ± 3 inter-quartile ranges)"
+    stored: ClassVar[bool] = True
+
+    synapses: Sequence[Sequence[int]] | None = listed(_PAIRS, 2)
+    to: str = param(
+        "sign", "which extreme: highest, lowest, or that of the weight's own sign", choices=("sign", "highest", "lowest")
+    )
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+
+        def change(group: StoredSites, cells: Cells) -> Cells:
+            layer = context.deployment.layers[group.layer]
+            weights = from_field(cells.field, layer.weight_bits, layer.sign_mode)
+            up = {"highest": np.ones(len(weights), bool), "lowest": np.zeros(len(weights), bool), "sign": weights >= 0}[self.to]
+            return _fixed(_fields(layer, np.where(up, 1e9, -1e9)))
+
+        return rewrite(context, self, stored_sites(context, self), change)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SynapsePerturbed(Fault):
+    """A stored weight has drifted by normal noise; a write mends it."""
+
+    kind: ClassVar[str] = "synapse_perturbed"
+    site: ClassVar[str] = "stored synapses"
+    list_field: ClassVar[str] = "synapses"
+    equation: ClassVar[str] = "w ← w·(1 + σ·g) (relative) or w + σ·g (absolute), rounded to the stored field; g ~ N(0, 1)"
+    mechanism: ClassVar[str] = "drift and variability of analog or resistive synapses"
+    sources: ClassVar[tuple[str, ...]] = (_SPIKEFI,)
+    neighbours: ClassVar[str] = "SpikeFI PerturbedSynapse"
+    stored: ClassVar[bool] = True
+
+    synapses: Sequence[Sequence[int]] | None = listed(_PAIRS, 2)
+    sigma: float = param(0.1, "standard deviation: a fraction of the weight, or in weight units", low=0)
+    relative: bool = param(True, "whether sigma is a fraction of the weight")
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        key = context.key(self, "noise")
+
+        def change(group: StoredSites, cells: Cells) -> Cells:
+            layer = context.deployment.layers[group.layer]
+            bits = counter_hash(key, group.layer, group.core, group.site)
+            g = special.ndtri(((bits >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53)[group.which]
+            weights = from_field(cells.field, layer.weight_bits, layer.sign_mode).astype(np.float64)
+            return replace(
+                cells, field=_fields(layer, weights * (1 + self.sigma * g) if self.relative else weights + self.sigma * g)
+            )
+
+        return rewrite(context, self, stored_sites(context, self), change)
+
+
+def _bits_of(context: Context, text: str) -> dict[int, tuple[int, ...]]:
+    """Return for each layer the bits of its stored weights that a text means."""
+    found = {}
+    for index, layer in enumerate(context.deployment.layers[1:], 1):
+        if layer.weight_bits > 8:
+            raise FaultError(
+                f"layer {layer.name!r} is a {layer.weight_bits}-bit reference that no chip stores: it has no stored bits"
+            )
+        names = {"any": range(layer.weight_bits), "msb": (layer.weight_bits - 1,), "lsb": (0,)}
+        bits = names[text] if text in names else tuple(int(part) for part in text.split(","))
+        if max(bits) >= layer.weight_bits:
+            raise FaultError(
+                f"bits must lie in [0, {layer.weight_bits - 1}]: layer {layer.name!r} stores {layer.weight_bits} bits a weight"
+            )
+        found[index] = tuple(bits)
+    return found
+
+
+def _check_bits(bits: object) -> list[str]:
+    good = isinstance(bits, str) and (bits in ("any", "msb", "lsb") or all(part.strip().isdigit() for part in bits.split(",")))
+    return [] if good else [f'bits must be any, msb, lsb or numbers such as "0,3", is {bits!r}']
+
+
+_BITS = 'which bits are sites: any, msb (the sign of a mixed field), lsb, or numbers such as "0,3"'
+_TRIPLES = "[source, target, bit] of bits in the one layer that layer names; 0 is the lowest bit"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SynapseBitFlip(Fault):
+    """A bit of a stored weight flips; the next write mends it. ``rate`` is for each bit."""
+
+    kind: ClassVar[str] = "synapse_bit_flip"
+    site: ClassVar[str] = "stored bits"
+    list_field: ClassVar[str] = "synapse_bits"
+    equation: ClassVar[str] = "field ^= 2**bit; w is read from the field"
+    mechanism: ClassVar[str] = "single event upset in the synapse memory"
+    sources: ClassVar[tuple[str, ...]] = (_SEU, "Nijsink et al. 2026, arXiv 2605.00030 (neutron beam on synaptic memory)")
+    neighbours: ClassVar[str] = "SpikeFI BitflippedSynapse, SpikingJET, SCI-FI bit flip"
+    stored: ClassVar[bool] = True
+
+    synapse_bits: Sequence[Sequence[int]] | None = listed(_TRIPLES, 3)
+    bits: str = param("any", _BITS)
+
+    def mistakes(self) -> list[str]:
+        """See :meth:`Fault.mistakes`."""
+        return super().mistakes() + _check_bits(self.bits)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+
+        def change(group: StoredSites, cells: Cells) -> Cells:
+            return replace(cells, field=cells.field ^ (1 << group.part[group.which]))
+
+        return rewrite(context, self, stored_sites(context, self, _bits_of(context, self.bits).__getitem__), change)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SynapseBitStuck(Fault):
+    """A bit of a stored weight is stuck at 0 or 1, in inference and for every later write. ``rate`` is for each bit."""
+
+    kind: ClassVar[str] = "synapse_bit_stuck"
+    site: ClassVar[str] = "stored bits"
+    list_field: ClassVar[str] = "synapse_bits"
+    equation: ClassVar[str] = "field bit = level, also after a write"
+    mechanism: ClassVar[str] = "defective memory cell"
+    sources: ClassVar[tuple[str, ...]] = (_SEU,)
+    neighbours: ClassVar[str] = "SCI-FI stuck-at"
+    stored: ClassVar[bool] = True
+
+    synapse_bits: Sequence[Sequence[int]] | None = listed(_TRIPLES, 3)
+    bits: str = param("any", _BITS)
+    level: int = param(0, "what the bit reads", low=0, high=1)
+
+    def mistakes(self) -> list[str]:
+        """See :meth:`Fault.mistakes`."""
+        return super().mistakes() + _check_bits(self.bits)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+
+        def change(group: StoredSites, cells: Cells) -> Cells:
+            mask = 1 << group.part[group.which]
+            force = cells.force | mask if self.level else cells.force & ~mask
+            return Cells(cells.field, cells.keep & ~mask, force)
+
+        return rewrite(context, self, stored_sites(context, self, _bits_of(context, self.bits).__getitem__), change)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class MemoryWordDead(Fault):
+    """A whole memory word is dead: all weights stored in it read 0, whatever is written."""
+
+    kind: ClassVar[str] = "memory_word_dead"
+    site: ClassVar[str] = "memory words"
+    list_field: ClassVar[str] = "words"
+    equation: ClassVar[str] = "w = 0 for word_bits / weight_bits consecutive stored weights of a row"
+    mechanism: ClassVar[str] = "word line or column defect; uncorrectable word that the controller drops"
+    sources: ClassVar[tuple[str, ...]] = ("nengo-loihi SynapseConfig (64-bit words)", "profile synapse.word_bits")
+    stored: ClassVar[bool] = True
+
+    words: Sequence[Sequence[int]] | None = listed("[core, word] of the one layer that layer names", 2)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        runs = stored_runs(context, self, lambda layer: word_synapses(context.deployment, layer))
+        return rewrite(context, self, runs, lambda _, cells: _fixed(cells.field * 0))
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class WordHeader(Fault):
+    """The header of a block of synapses (up to 64 of one axon) is corrupt: they are lost, or reach the neighbour's target."""
+
+    kind: ClassVar[str] = "word_header"
+    site: ClassVar[str] = "headers"
+    list_field: ClassVar[str] = "headers"
+    equation: ClassVar[str] = (
+        "lost: w = 0 for the block; shifted: synapse i of the block reads the weight of synapse i − 1 (cyclic)"
+    )
+    mechanism: ClassVar[str] = "upset in the 10-bit header (index mode, count) of a block of synapses"
+    sources: ClassVar[tuple[str, ...]] = ("nengo-loihi SynapseConfig.bits_per_axon", "profile synapse.block_synapses")
+    stored: ClassVar[bool] = True
+
+    headers: Sequence[Sequence[int]] | None = listed("[core, block] of the one layer that layer names", 2)
+    effect: str = param("lost", "what the corrupt header does", choices=("lost", "shifted"))
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        size = context.deployment.profile.synapse.block_synapses.value or 64
+
+        def change(group: StoredSites, cells: Cells) -> Cells:
+            if self.effect == "lost":
+                return replace(cells, field=cells.field * 0)
+            held = np.zeros(len(group.site), np.int64)
+            held[group.which] = cells.field
+            _, start, length = np.unique(np.stack([group.core, group.part]), axis=1, return_index=True, return_counts=True)
+            before = np.arange(len(held)) - 1
+            before[start] += length
+            return replace(cells, field=held[before][group.which])
+
+        return rewrite(context, self, stored_runs(context, self, lambda _: size), change)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SynapseDelay(Fault):
+    """The delay field of a stored synapse is another one: its spikes arrive later or earlier."""
+
+    kind: ClassVar[str] = "synapse_delay"
+    site: ClassVar[str] = "stored synapses"
+    list_field: ClassVar[str] = "synapses"
+    equation: ClassVar[str] = "d ← d ^ 2**bit, at most the profile's longest delay; a spike arrives d steps later"
+    mechanism: ClassVar[str] = "upset in the delay field of a synapse"
+    sources: ClassVar[tuple[str, ...]] = ("profile synapse.delay_bits, delay_max",)
+    stored: ClassVar[bool] = True
+
+    synapses: Sequence[Sequence[int]] | None = listed(_PAIRS, 2)
+    bit: int = param(0, "this bit of the delay field flips; 0 is the lowest", low=0, high=5)
+
+    def resolve(self, context: Context) -> Outcome:
+        """See :meth:`Fault.resolve`."""
+        limits = context.deployment.profile.synapse
+        bits, longest = limits.delay_bits.value, limits.delay_max.value or 0
+        if not bits or not longest:
+            raise FaultError("the profile's synapses have no delay field")
+        if self.bit >= bits:
+            raise FaultError(f"bit must lie in [0, {bits - 1}]: the delay field has {bits} bits, is {self.bit}")
+        out = Outcome()
+        for group in stored_sites(context, self):
+            synapses = context.deployment.layers[group.layer].synapses
+            delay = synapses.delay if isinstance(synapses, Dense) else None
+            now = np.zeros(len(group.sources), np.int64) if delay is None else delay[group.targets, group.sources].astype(np.int64)
+            new = np.minimum(now ^ (1 << self.bit), longest)
+            out.edits.append(SetDelays(group.layer, group.sources, group.targets, new, group.when))
+            note_stored(context, out, group)
+        return out

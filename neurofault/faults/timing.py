@@ -1,0 +1,191 @@
+"""When a fault acts: ``when=transient(3, 8)`` in Python is ``when: {kind: transient, start: 3, stop: 8}`` in YAML."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from neurofault.deploy.when import ALWAYS, Clock, When
+from neurofault.errors import FaultError, nearest
+
+WHENS: Mapping[str, tuple[str, ...]] = {
+    "permanent": (),
+    "transient": ("start", "stop"),
+    "intermittent": ("on", "off", "start"),
+    "periodic": ("period", "start"),
+    "once": ("at",),
+    "death": ("at",),
+    "ageing": ("start", "stop", "shape"),
+}
+"""Kinds of time windows and the parameters of each."""
+
+_NEEDED = {"start": ("transient", "ageing"), "stop": ("transient", "ageing"), "on": ("intermittent",), "off": ("intermittent",)}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """In which steps a fault acts.
+
+    Attributes:
+        kind: ``permanent``;
+            ``transient``: from ``start`` up to, not including, ``stop``;
+            ``intermittent``: ``on`` steps broken, ``off`` steps sound, and again, from ``start``;
+            ``periodic``: one step in each ``period``, from ``start``;
+            ``once``: an upset at step ``at`` (a stored bit keeps it until it is rewritten);
+            ``death``: broken from step ``at`` on;
+            ``ageing``: the sites fail one after the other between ``start`` and ``stop``: of k sites, n have failed when
+            the fraction ((t − start)/(stop − start))**shape reaches n/k.
+        start, stop, on, off, period, at: steps.
+        shape: of ageing, > 0: 1 is a constant rate, above 1 wear-out (Weibull's shape).
+        clock: ``presentation``: steps of a sample, 0 … T − 1, anew for each; ``chip``: steps since the chip started, from 1.
+    """
+
+    kind: str = "permanent"
+    start: int | None = None
+    stop: int | None = None
+    on: int | None = None
+    off: int | None = None
+    period: int | None = None
+    at: int | None = None
+    shape: float | None = None
+    clock: Clock = "presentation"
+
+    def __post_init__(self) -> None:
+        mistakes = self.mistakes()
+        if mistakes:
+            raise FaultError("\n".join(f"when: {mistake}" for mistake in mistakes))
+
+    def mistakes(self) -> list[str]:
+        """Return what is wrong with it."""
+        if self.kind not in WHENS:
+            return [f"unknown kind {self.kind!r}{nearest(str(self.kind), WHENS)}; kinds: {', '.join(WHENS)}"]
+        found = []
+        if self.clock not in ("presentation", "chip"):
+            found.append(f"clock must be presentation or chip, is {self.clock!r}")
+        for name, value in asdict(self).items():
+            if name in ("kind", "clock"):
+                continue
+            if value is None:
+                if name in WHENS[self.kind] and (self.kind in _NEEDED.get(name, ()) or name in ("period", "at")):
+                    found.append(f"{self.kind} needs {name}")
+            elif name not in WHENS[self.kind]:
+                found.append(f"{self.kind} takes no {name}; it takes {', '.join((*WHENS[self.kind], 'clock'))}")
+            elif name == "shape":
+                if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+                    found.append(f"shape must be above 0, is {value!r}")
+            elif isinstance(value, bool) or not isinstance(value, int):
+                found.append(f"{name} must be a whole number of steps, is {value!r}")
+            elif value < (1 if name in ("on", "off", "period") else 0):
+                found.append(f"{name} must be at least {1 if name in ('on', 'off', 'period') else 0}, is {value}")
+        if not found and self.stop is not None and self.stop <= (self.start or 0):
+            found.append(f"stop {self.stop} must come after start {self.start}")
+        return found
+
+    def window(self, *, stored: bool) -> When:
+        """Return the active steps (of ageing: those of the first site).
+
+        Args:
+            stored: what breaks is a stored bit, which keeps an upset; else the fault is gone after the step of ``once``.
+        """
+        start, clock = self.start or 0, self.clock
+        match self.kind:
+            case "permanent":
+                return ALWAYS
+            case "transient":
+                return When(start, self.stop, clock=clock)
+            case "intermittent":
+                assert self.on is not None
+                assert self.off is not None
+                return When(start, None, self.on + self.off, self.on, clock)
+            case "periodic":
+                return When(start, None, self.period, 1, clock)
+            case "once" if not stored:
+                assert self.at is not None
+                return When(self.at, self.at + 1, clock=clock)
+            case _:
+                return When(self.at if self.at is not None else start, clock=clock)
+
+    def onsets(self, count: int) -> list[tuple[int, int, When]]:
+        """Return for ageing ``(first site, last site + 1, active steps)``: who of ``count`` sites fails when."""
+        assert self.start is not None
+        assert self.stop is not None
+        span, shape = self.stop - self.start, self.shape or 1.0
+        steps = [self.start + min(span, math.ceil(span * ((site + 1) / count) ** (1 / shape) - 1e-9)) for site in range(count)]
+        groups = [site for site in range(count) if site == 0 or steps[site] != steps[site - 1]]
+        return [(a, b, When(steps[a], clock=self.clock)) for a, b in zip(groups, [*groups[1:], count], strict=True)]
+
+    def never(self, timesteps: int) -> str | None:
+        """Return why it can never act on the presentation clock, or None."""
+        first = next((value for value in (self.at, self.start) if value is not None), 0)
+        if self.clock == "presentation" and first >= timesteps:
+            return f"when: a sample lasts {timesteps} steps (0 to {timesteps - 1}), so step {first} of the presentation never comes"
+        return None
+
+    def __str__(self) -> str:
+        given = [f"{name} {value}" for name, value in asdict(self).items() if value is not None and name not in ("kind", "clock")]
+        steps = f" ({', '.join(given)} of the {self.clock})" if given else ""
+        return f"{self.kind}{steps}"
+
+
+PERMANENT = Timing()
+"""All the time."""
+
+
+def transient(start: int, stop: int, *, clock: Clock = "presentation") -> Timing:
+    """Broken from step ``start`` up to, not including, ``stop``."""
+    return Timing("transient", start=start, stop=stop, clock=clock)
+
+
+def intermittent(on: int, off: int, *, start: int = 0, clock: Clock = "presentation") -> Timing:
+    """Broken for ``on`` steps, sound for ``off`` steps, and again, from ``start``."""
+    return Timing("intermittent", start=start, on=on, off=off, clock=clock)
+
+
+def periodic(period: int, *, start: int = 0, clock: Clock = "presentation") -> Timing:
+    """Broken for one step in each ``period``, from ``start``."""
+    return Timing("periodic", start=start, period=period, clock=clock)
+
+
+def once(at: int, *, clock: Clock = "presentation") -> Timing:
+    """Return an upset at step ``at``: one step, or in stored bits until they are rewritten."""
+    return Timing("once", at=at, clock=clock)
+
+
+def death(at: int, *, clock: Clock = "chip") -> Timing:
+    """Broken for good from step ``at`` on (of the chip, unless said)."""
+    return Timing("death", at=at, clock=clock)
+
+
+def ageing(start: int, stop: int, *, shape: float = 1.0, clock: Clock = "chip") -> Timing:
+    """Sites fail one after the other between ``start`` and ``stop``."""
+    return Timing("ageing", start=start, stop=stop, shape=shape, clock=clock)
+
+
+def timing_from(value: object) -> Timing:
+    """Return the timing that a mapping, or the name of a kind without parameters, stands for.
+
+    Raises:
+        FaultError: unknown kind or key, or contradictory times; all at once.
+    """
+    if isinstance(value, Timing):
+        return value
+    if isinstance(value, str):
+        return Timing(value)
+    if not isinstance(value, Mapping):
+        raise FaultError(f"when: must be a mapping such as {{kind: transient, start: 3, stop: 8}}, is {value!r}")
+    allowed = list(Timing.__dataclass_fields__)
+    unknown = [
+        f"when: unknown key {key!r}{nearest(str(key), allowed)}; allowed: {', '.join(allowed)}"
+        for key in value
+        if key not in allowed
+    ]
+    known: dict[str, Any] = {str(key): item for key, item in value.items() if key in allowed}
+    try:
+        timing = Timing(**known)
+    except FaultError as error:
+        raise FaultError("\n".join([*unknown, str(error)])) from None
+    if unknown:
+        raise FaultError("\n".join(unknown))
+    return timing
