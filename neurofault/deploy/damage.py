@@ -26,7 +26,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from neurofault.deploy.when import ALWAYS, Clock, When
 from neurofault.errors import UsageError
@@ -222,6 +221,8 @@ class InputNoise:
 
     def mantissas(self, first_sample: int, samples: int, timesteps: int) -> NDArray[np.int64]:
         """Return int64 [N, T, k]: what is added in each step of each sample (0 where inactive)."""
+        from scipy import special  # slow to load, and only this fault needs it
+
         sample = (first_sample + np.arange(samples, dtype=np.int64))[:, None, None]
         step = np.arange(timesteps, dtype=np.int64)[:, None] if self.each == "step" else np.zeros((1, 1), np.int64)
         bits = counter_hash(self.key, sample, step, self.neurons)
