@@ -95,16 +95,16 @@ def unfit(deployment: Deployment) -> str | None:
         kinds = sorted({type(edit).__name__ for edit in deployment.damage.edits})
         return f"damage that acts in time or on more than neurons and weights ({', '.join(kinds)})"
     for index, layer in enumerate(deployment.layers):
-        wires = _wires(deployment, index)
-        if wires is None:
+        if layer.synapses is None:
             continue
-        weights = wires.weights.data if isinstance(wires.weights, sparse.csr_matrix) else wires.weights
-        odd = weights != truncate_weights(weights, wires.bits, wires.sign_mode)
+        weights = np.concatenate([layer.synapses.weight.ravel(), edits_of(deployment, index).values])
+        odd = weights != truncate_weights(weights, layer.weight_bits, layer.sign_mode)
         if odd.any():
-            field = f"{wires.bits} bits, {wires.sign_mode}"
+            field = f"{layer.weight_bits} bits, {layer.sign_mode}"
             return f"layer {layer.name!r}: weight {weights[odd][0]} is not one that Lava's stored field ({field}) can hold"
-        if wires.delays is not None and int(wires.delays.max(initial=0)) > LARGEST_DELAY:
-            return f"layer {layer.name!r}: delay {wires.delays.max()} is above Lava's {LARGEST_DELAY}"
+        delay = 0 if isinstance(layer.synapses, Conv) or layer.synapses.delay is None else int(layer.synapses.delay.max(initial=0))
+        if delay > LARGEST_DELAY:
+            return f"layer {layer.name!r}: delay {delay} is above Lava's {LARGEST_DELAY}"
     return None
 
 

@@ -1,0 +1,236 @@
+"""Deployments that together visit every corner of the arithmetic, many cases packed as neurons of one graph."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+from chips import chip, conv, dense, population, random_weights
+
+from neurofault.deploy.damage import SetSynapses, Silence
+from neurofault.deploy.deployment import Deployment
+from neurofault.network import Conv, Dense, Inputs
+
+Case = tuple[Deployment, Inputs]
+
+DECAYS = (0, 1, 37, 2048, 4094, 4095)
+THRESHOLDS = (-1, 0, 1, 60, 5000, 131071, 131072)
+
+
+def _drive(rng: np.random.Generator, samples: int, size: int) -> Inputs:
+    """Biases of all sizes: quiet, useful, beyond 13 bits, beyond 16 bits."""
+    scale = rng.choice([10, 1000, 4095, 32767, 70000], (samples, size))
+    return Inputs(bias=(scale * rng.uniform(-0.2, 1, (samples, size))).astype(np.int32))
+
+
+def _grid(rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """One neuron for each du × dv × vth."""
+    du, dv, vth = np.array(list(itertools.product(DECAYS, DECAYS, THRESHOLDS))).T
+    return {"du": du, "dv": dv, "vth": vth, "bias": rng.integers(-40000, 40000, du.size)}
+
+
+def neuron_grid() -> Case:
+    """Every du × dv × vth, at bias exponents from a floor shift to an overflow of 32 bits."""
+    rng = np.random.default_rng(1)
+    grid = _grid(rng)
+    size = grid["du"].size
+    layers = [population("input", (size,), **{**grid, "du": 4095}, v_init=777)]
+    for index, exponent in enumerate((-15, -5, -1, 0, 3, 9, 15, 17)):
+        weights = random_weights(rng, (size, size)) * (rng.random((size, size)) < 0.05)
+        grid["bias"] = rng.integers(-40000, 40000, size)
+        layers.append(
+            population(
+                f"e{exponent}", (size,), Dense(weights), **grid, exponent=-2, bias_exponent=exponent, v_init=(-1) ** index * 500
+            )
+        )
+    return chip(layers, 20), _drive(rng, 2, size)
+
+
+def weight_exponents() -> Case:
+    """Every exponent from −8 to 16, side by side in the effects: floor of negative sums, u that wraps once and more, 32-bit overflow."""
+    rng = np.random.default_rng(2)
+    layers = [population("input", (160,), vth=200)]
+    for exponent in (-8, -3, -1, 0, 2, 5, 8, 10, 12, 14, 16):
+        du = rng.choice([4095, 4095, 2000, 0], 160)
+        synapses = dense(rng, 160, layers[-1].size)
+        bias = rng.integers(100, 4000, 160)
+        layers.append(
+            population(f"e{exponent}", (160,), synapses, exponent=exponent, du=du, dv=rng.choice([0, 300], 160), vth=500, bias=bias)
+        )
+    return chip(layers, 24), _drive(rng, 2, 160)
+
+
+def edge_of_u() -> Case:
+    """Sums that hit u = ±2**23 exactly, one beyond, and three times as much: only one wrap, and +2**23 is kept."""
+    reach = np.array([128, -128, 130, -130, 254, -256, 2, -2])
+    weights = np.repeat(reach[:, None], 3, axis=1).astype(np.int32)
+    layers = [
+        population("input", (3,)),
+        population("edge", (8,), Dense(weights), exponent=10, vth=[131072, 0] * 4, bias=1),
+        population(
+            "leaky", (8,), Dense(np.diag(reach).astype(np.int32)), exponent=12, du=[0, 0, 1, 1, 9, 9, 4000, 4000], bias=3000
+        ),
+    ]
+    events = np.zeros((1, 12, 3), bool)
+    events[0, :, 0], events[0, ::2, 1], events[0, ::3, 2] = True, True, True
+    return chip(layers, 12), Inputs(events=events)
+
+
+def saturation() -> Case:
+    """v driven to both limits, where it stays (v saturates, u wraps)."""
+    rng = np.random.default_rng(4)
+    bias = rng.choice([-32768, 32767, 20000, -20000], 24)
+    layers = [population("input", (24,), vth=100, v_init=5)]
+    layers += [
+        population(
+            "limit", (24,), dense(rng, 24, 24), exponent=8, bias=bias, bias_exponent=7, dv=rng.choice([0, 1, 4095], 24), vth=131072
+        )
+    ]
+    layers += [population("over", (24,), dense(rng, 24, 24), exponent=9, bias=bias, bias_exponent=8, vth=131071)]
+    return chip(layers, 30), _drive(rng, 2, 24)
+
+
+def _stored(sign_mode: str, seed: int) -> Case:
+    rng = np.random.default_rng(seed)
+    layers = [population("input", (40,), vth=100)]
+    for bits in range(1, 9):
+        synapses = Dense(random_weights(rng, (40, 40), bits, sign_mode))  # type: ignore[arg-type]
+        bias = rng.integers(500, 3000, 40) if sign_mode == "excitatory" else rng.integers(3000, 9000, 40)
+        exponent = -2 if sign_mode == "excitatory" else -4
+        stored = {"bits": bits, "sign_mode": sign_mode}
+        layers.append(population(f"bits{bits}", (40,), synapses, exponent=exponent, bias=bias, vth=400, **stored))  # type: ignore[arg-type]
+    return chip(layers, 16), _drive(rng, 1, 40)
+
+
+def stored_mixed() -> Case:
+    """Mixed weights of 1 to 8 stored bits."""
+    return _stored("mixed", 5)
+
+
+def stored_excitatory() -> Case:
+    """Excitatory weights of 1 to 8 stored bits."""
+    return _stored("excitatory", 6)
+
+
+def stored_inhibitory() -> Case:
+    """Inhibitory weights of 1 to 8 stored bits."""
+    return _stored("inhibitory", 7)
+
+
+def delays() -> Case:
+    """Delays up to beyond the presentation; samples follow each other while spikes are on their way; the floor is taken for each delay."""
+    rng = np.random.default_rng(8)
+    layers = [population("input", (20,), vth=150)]
+    for index, (longest, exponent) in enumerate(((1, 0), (5, -3), (12, -1), (63, 2))):
+        synapses = dense(rng, 20, 20, delays=longest)
+        layers.append(
+            population(f"d{longest}", (20,), synapses, exponent=exponent, du=rng.choice([4095, 500], 20), bias=300 * index, vth=300)
+        )
+    edits = [Silence(1, np.array([0, 7])), SetSynapses(2, np.arange(20), np.arange(20)[::-1].copy(), np.full(20, 254, np.int32))]
+    return chip(layers, 9, edits), _drive(rng, 4, 20)
+
+
+def _images(edits: bool) -> Case:
+    rng = np.random.default_rng(9)
+    layers = [population("input", (4, 9, 8), vth=rng.choice([100, 150], 288))]
+    geometries: tuple[tuple[int, tuple[int, int], dict[str, object]], ...] = (
+        (6, (3, 3), {"padding": (1, 1)}),
+        (6, (2, 3), {"stride": (1, 2), "padding": (1, 0), "groups": 3}),
+        (8, (3, 2), {"padding": (2, 1), "dilation": (2, 1), "groups": 2}),
+        (4, (3, 3), {"stride": (2, 2), "padding": (2, 2), "dilation": (2, 3)}),
+        (4, (2, 2), {"stride": (3, 2), "padding": (1, 2), "dilation": (2, 1), "groups": 4}),
+    )
+    for index, (c_out, kernel, geometry) in enumerate(geometries):
+        synapses = conv(rng, layers[-1].shape, c_out, kernel, **geometry)  # type: ignore[arg-type]
+        layers.append(
+            population(
+                f"conv{index}",
+                synapses.out_shape,
+                synapses,
+                exponent=(-1, 0, -2, 1, 3)[index],
+                bias=rng.integers(0, 4000, synapses.n_out),
+            )
+        )
+    layers.append(population("output", (5,), dense(rng, 5, layers[-1].size), vth=131072, fires=False))
+    damage = []
+    if edits:
+        for index, layer in enumerate(layers):
+            damage.append(Silence(index, np.unique(rng.integers(0, layer.size, 1 + layer.size // 10))))
+            if index:
+                pairs = rng.choice(layer.size * layers[index - 1].size, 30, replace=False)
+                targets, sources = np.divmod(pairs, layers[index - 1].size)
+                near = _joined_sources(layer.synapses, targets[:20])
+                sources[:20] = near
+                keys = np.unique(targets * layers[index - 1].size + sources)
+                targets, sources = np.divmod(keys, layers[index - 1].size)
+                damage.append(SetSynapses(index, sources, targets, random_weights(rng, targets.shape)))
+    return chip(layers, 12, damage, readout="potential"), _drive(rng, 2, 288)
+
+
+def _joined_sources(synapses: object, targets: np.ndarray) -> np.ndarray:
+    """For each target a source that the kernel really joins to it (through its middle tap)."""
+    if not isinstance(synapses, Conv):
+        return np.zeros(targets.size, np.int64)
+    channel, y, x = np.unravel_index(targets, synapses.out_shape)
+    group = channel // (synapses.out_shape[0] // synapses.groups)
+    y = np.clip(y * synapses.stride[0] - synapses.padding[0] + synapses.dilation[0], 0, synapses.in_shape[1] - 1)
+    x = np.clip(x * synapses.stride[1] - synapses.padding[1] + synapses.dilation[1], 0, synapses.in_shape[2] - 1)
+    return np.ravel_multi_index((group * synapses.weight.shape[1], y, x), synapses.in_shape)
+
+
+def convolutions() -> Case:
+    """Strides, padding, dilation, groups, alone and together."""
+    return _images(edits=False)
+
+
+def damaged_convolutions() -> Case:
+    """The same, with dead neurons in every layer and single synapses changed, inside the kernel and outside of it."""
+    return _images(edits=True)
+
+
+def damaged() -> Case:
+    """Dead input, hidden and output neurons and changed synapses; a later edit overrules an earlier one."""
+    rng = np.random.default_rng(10)
+    layers = [
+        population("input", (30,), vth=100, v_init=3000),
+        population("hidden", (20,), dense(rng, 20, 30), exponent=-1, du=1000, dv=100, bias=200, v_init=100),
+        population("output", (6,), dense(rng, 6, 20), bias=-20, v_init=-50),
+    ]
+    edits = [
+        SetSynapses(1, np.arange(20), np.arange(20), np.full(20, 254, np.int32)),
+        Silence(0, np.array([0, 3, 29])),
+        SetSynapses(1, np.arange(10), np.arange(10), np.full(10, -256, np.int32)),
+        Silence(1, np.arange(0, 20, 4)),
+        SetSynapses(2, np.full(6, 1), np.arange(6), np.zeros(6, np.int32)),
+        Silence(2, np.array([2])),
+        Silence(1, np.array([1, 4])),
+    ]
+    return chip(layers, 25, edits), _drive(rng, 3, 30)
+
+
+def given_events() -> Case:
+    """Given events in place of an input population's own spikes, some of them of dead neurons."""
+    rng = np.random.default_rng(11)
+    layers = [population("input", (25,)), population("hidden", (15,), dense(rng, 15, 25), du=3000)]
+    layers.append(population("output", (4,), dense(rng, 4, 15, delays=3), vth=131072, fires=False))
+    return chip(layers, 10, [Silence(0, np.array([1, 2]))], readout="potential"), Inputs(events=rng.random((5, 10, 25)) < 0.3)
+
+
+CASES: dict[str, Callable[[], Case]] = {
+    make.__name__: make
+    for make in (
+        neuron_grid,
+        weight_exponents,
+        edge_of_u,
+        saturation,
+        stored_mixed,
+        stored_excitatory,
+        stored_inhibitory,
+        delays,
+        convolutions,
+        damaged_convolutions,
+        damaged,
+        given_events,
+    )
+}
