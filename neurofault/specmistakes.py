@@ -108,6 +108,10 @@ def mistakes_of(error: ValidationError, model: type[BaseModel], data: Mapping[st
         elif kind in _BOUNDS:
             key, words = _BOUNDS[kind]
             text = f"{where}: must be {words} {context[key]}, is {_value(data, path)}"
+        elif kind in ("too_short", "string_too_short"):
+            text = f"{where}: needs at least {context['min_length']}, has {len(_value(data, path))}"
+        elif kind in ("too_long", "string_too_long"):
+            text = f"{where}: may have at most {context['max_length']}, has {len(_value(data, path))}"
         elif kind == "finite_number":
             text = f"{where}: must be finite, is {_value(data, path)}"
         elif kind in ("value_error", "assertion_error"):

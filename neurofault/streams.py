@@ -53,6 +53,14 @@ def counter_hash(key: int, *counters: NDArray[np.integer] | int) -> NDArray[np.u
     return np.asarray(state, dtype=np.uint64)
 
 
+def standard_normal(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Turn random bits, 64 a number, into standard normal numbers, elementwise (the quantile of a uniform number of 52 bits)."""
+    from scipy import special  # slow to load, and only noise needs it
+
+    uniform = ((bits >> np.uint64(12)).astype(np.float64) + 0.5) / 2.0**52  # never 0 nor 1
+    return np.asarray(special.ndtri(uniform), np.float64)
+
+
 def permutation_prefix(key: int, population: int, count: int) -> NDArray[np.int64]:
     """Return the first ``count`` elements of the keyed permutation of ``range(population)``.
 

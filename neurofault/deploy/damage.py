@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.when import ALWAYS, Clock, When
 from neurofault.errors import UsageError
-from neurofault.streams import counter_hash
+from neurofault.streams import counter_hash, standard_normal
 
 FORCE_UNIT = 65536
 """A forced rate is stored in 1/65536 spikes a step."""
@@ -221,13 +221,10 @@ class InputNoise:
 
     def mantissas(self, first_sample: int, samples: int, timesteps: int) -> NDArray[np.int64]:
         """Return int64 [N, T, k]: what is added in each step of each sample (0 where inactive)."""
-        from scipy import special  # slow to load, and only this fault needs it
-
         sample = (first_sample + np.arange(samples, dtype=np.int64))[:, None, None]
         step = np.arange(timesteps, dtype=np.int64)[:, None] if self.each == "step" else np.zeros((1, 1), np.int64)
         bits = counter_hash(self.key, sample, step, self.neurons)
-        uniform = ((bits >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
-        noise = np.rint(self.sigma * special.ndtri(uniform)).astype(np.int64)
+        noise = np.rint(self.sigma * standard_normal(bits)).astype(np.int64)
         active = self.when.grid(0, first_sample, samples, timesteps)[:, :, None]
         return np.asarray(noise * active, np.int64)
 

@@ -8,7 +8,6 @@ from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from neurofault.deploy.damage import SetDelays
 from neurofault.deploy.deployment import ChipLayer
@@ -20,7 +19,7 @@ from neurofault.faults.context import Context, Outcome
 from neurofault.faults.memory_sites import StoredSites, note_stored, rewrite, stored_runs, stored_sites
 from neurofault.faults.places import word_synapses
 from neurofault.network import Dense
-from neurofault.streams import counter_hash
+from neurofault.streams import counter_hash, standard_normal
 
 _PAIRS = "[source, target] neuron indices of synapses into the one layer that layer names"
 _SPIKEFI = "Spyrou et al. 2024, SpikeFI, arXiv 2412.06795"
@@ -143,7 +142,7 @@ class SynapsePerturbed(Fault):
         def change(group: StoredSites, cells: Cells) -> Cells:
             layer = context.deployment.layers[group.layer]
             bits = counter_hash(key, group.layer, group.core, group.site)
-            g = special.ndtri(((bits >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53)[group.which]
+            g = standard_normal(bits)[group.which]
             weights = from_field(cells.field, layer.weight_bits, layer.sign_mode).astype(np.float64)
             return replace(
                 cells, field=_fields(layer, weights * (1 + self.sigma * g) if self.relative else weights + self.sigma * g)

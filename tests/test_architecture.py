@@ -1,0 +1,125 @@
+"""The shape of the package: imports point one way, optional backends load only on use, public names are pinned."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import neurofault
+
+PACKAGE = Path(neurofault.__file__).parent
+
+LAYERS = (
+    ("errors", "specmistakes", "specfile", "streams", "cache"),
+    ("network", "activity", "image_files", "datasets", "zoo"),
+    ("convert",),
+    ("deploy",),
+    ("faults", "engines"),
+    ("rescue",),
+    ("study",),
+    ("cli",),
+)
+"""Modules and folders from the bottom to the top; each imports only from its own layer or one below."""
+
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+APART = (("faults", "engines"),)
+"""Neighbours in a layer that never import each other."""
+
+
+def imported(file: Path) -> Iterator[str]:
+    """Yield the part that each import in a file names, functions' included; ``""`` is the package itself."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        match node:
+            case ast.ImportFrom(module="neurofault"):
+                yield from (alias.name if alias.name in RANK else "" for alias in node.names)
+            case ast.ImportFrom(module=str(module)) if module.startswith("neurofault."):
+                yield module.split(".")[1]
+            case ast.Import(names=names):
+                parts = [name.name.split(".") for name in names]
+                yield from ("".join(rest[:1]) for first, *rest in parts if first == "neurofault")
+
+
+def part_of(file: Path) -> str:
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+MODULES = sorted(file for file in PACKAGE.rglob("*.py") if file != PACKAGE / "__init__.py")
+
+
+def test_every_part_has_its_place():
+    assert {part_of(file) for file in MODULES} <= set(RANK)
+
+
+def test_imports_point_one_way():
+    wrong = [
+        f"{file.relative_to(PACKAGE)} imports {part or 'the package itself'}"
+        for file in MODULES
+        for part in imported(file)
+        if RANK.get(part, len(LAYERS) - 1) > RANK[part_of(file)]
+        or any(part != part_of(file) and {part, part_of(file)} == set(pair) for pair in APART)
+    ]
+    assert wrong == []
+
+
+def test_no_relative_imports():
+    relative = [
+        file.name
+        for file in MODULES
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert relative == []
+
+
+HEAVY = ("torch", "numba", "lava", "brian2", "snntorch", "nir", "dask", "sklearn", "scipy", "matplotlib", "pooch", "rich", "typer")
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_importing_the_package_loads_no_optional_or_heavy_library():
+    assert loaded_by("import neurofault") == set()
+
+
+def test_a_name_that_needs_a_heavy_library_loads_it_on_use():
+    assert "torch" in loaded_by("import neurofault; neurofault.from_torch")
+
+
+def test_a_profile_is_read_without_heavy_libraries():
+    assert loaded_by("import neurofault; neurofault.load_profile('loihi2')") == set()
+
+
+PUBLIC = [
+    "Deployment",
+    "HardwareProfile",
+    "Inputs",
+    "SpikingNetwork",
+    "deploy",
+    "errors",
+    "faults",
+    "from_torch",
+    "inject",
+    "load_profile",
+    "run",
+]
+
+
+def test_public_names_are_pinned():
+    assert neurofault.__all__ == PUBLIC
+    assert dir(neurofault) == PUBLIC
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_is_there(name):
+    assert getattr(neurofault, name) is not None
+
+
+def test_a_name_that_is_not_public_is_refused():
+    with pytest.raises(AttributeError, match=r"^module 'neurofault' has no attribute 'nonsense'$"):
+        _ = neurofault.nonsense
