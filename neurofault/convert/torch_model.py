@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -39,11 +41,22 @@ def from_torch(
     Raises:
         ConversionError: a layer cannot become spiking, or the samples do not fit the model.
     """
+    chosen = candidate or candidates(model)[0]
+    return next(proposals(model, calibration, [chosen], timesteps=timesteps, name=name))
+
+
+def proposals(
+    model: nn.Module, calibration: NDArray[np.generic], tried: Sequence[Candidate], *, timesteps: int, name: str
+) -> Iterator[SpikingNetwork]:
+    """Yield the network of each candidate; the module is read and run on the calibration images once.
+
+    Arguments and errors as for :func:`from_torch`.
+    """
     stages, images = _read(model, calibration)
     outputs = activations(stages, images)
     _check_equal(model, stages, images, outputs[-1])
-    chosen = candidate or candidates(model)[0]
-    return balance(stages, outputs, chosen, name=name, timesteps=timesteps)
+    for candidate in tried:
+        yield balance(stages, outputs, candidate, name=name, timesteps=timesteps)
 
 
 def candidates(model: nn.Module) -> list[Candidate]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from neurofault.convert.balance import Candidate
-from neurofault.convert.torch_model import candidates, from_torch
+from neurofault.convert.torch_model import candidates, proposals
 from neurofault.datasets import DataSet, Split
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
@@ -74,22 +74,22 @@ def choose(
         progress: called as ``progress(done, total, text)`` after each candidate.
     """
     images = data.train.images[:CALIBRATION_IMAGES]
-    proposals = candidates(model)
-    networks = [from_torch(model, images, timesteps=timesteps, name=name, candidate=each) for each in proposals]
+    tried = candidates(model)
+    networks = list(proposals(model, images, tried, timesteps=timesteps, name=name))
     size = sum(layer.size for layer in networks[0].layers)
     final = max(_SCREEN, min(len(data.validation.labels), _FINAL_WORK // (size * timesteps)))
     screened = min(_SCREEN, len(data.validation.labels))
     trials: list[Trial] = []
-    total = len(proposals) + (_FINALISTS if final > screened else 0)
+    total = len(tried) + (_FINALISTS if final > screened else 0)
 
     def measure(index: int, samples: int) -> Trial:
         accuracy = _accuracy(place(networks[index]), data.validation, samples)
-        trials.append(Trial(proposals[index], accuracy, samples))
+        trials.append(Trial(tried[index], accuracy, samples))
         if progress is not None:
             progress(len(trials), total, f"best {max(trial.accuracy for trial in trials if trial.samples == samples):.2%}")
         return trials[-1]
 
-    ranking = sorted(range(len(proposals)), key=lambda index: -measure(index, screened).accuracy)
+    ranking = sorted(range(len(tried)), key=lambda index: -measure(index, screened).accuracy)
     if final > screened:
         ranking = sorted(sorted(ranking[:_FINALISTS]), key=lambda index: -measure(index, final).accuracy)
     return Calibration(networks[ranking[0]], tuple(trials))

@@ -33,7 +33,7 @@ def test_default_kills_hidden_cores_until_the_effect_shows(cli, tmp_path):
     assert damaged["mean"] < result["healthy_accuracy"] - 3 * half_width
     assert result["ann_accuracy"] > 0.95
     assert result["healthy_accuracy"] > result["ann_accuracy"] - 0.02
-    assert all(16 not in range(0) and set(hit["cores"]) <= set(range(8, 21)) for draw in result["draws"] for hit in draw["faults"])
+    assert all(set(hit["cores"]) <= set(range(8, 21)) for draw in result["draws"] for hit in draw["faults"])
     for text in (
         "ANN",
         "spiking",
@@ -191,7 +191,7 @@ REFUSALS = {
     ),
     "does not fit": (
         ["--neurons-per-core", "1", "--chips", "1"],
-        "profile 'loihi2': 174 cores needed (174 for neurons), 120 usable on 1 chip; use more chips or more neurons_per_core",
+        "the network does not fit: it takes 174 cores (input 64, hidden1 100, output 10, spare 0), but 1 × 'loihi2' ",
     ),
     "weights of the zoo": (
         ["--weights", "x.pt"],
@@ -199,7 +199,7 @@ REFUSALS = {
     ),
     "other data": (
         ["--network", "mine2:net", "--data", "nothing"],
-        "no data set 'nothing'",
+        "unknown data set 'nothing'; known: digits, mnist, fashion-mnist, cifar10",
     ),
     "cannot spike": (["--network", "mine2:net"], "layer '2': Tanh cannot become spiking; use ReLU"),
     "missing weights": (["--network", "mine2:net", "--weights", "no.pt"], "no.pt: no such weights file"),
