@@ -1,63 +1,31 @@
-"""The Brian2 engine: the chip as a Brian2 network whose float64 state carries its integers exactly.
-
-One network holds all layers. A clock step is a step of the chip; a connection delivers within the step in which its source fires,
-and its target reads what arrived in the next, which is Lava's latency of one; a synaptic delay of d steps comes on top. B copies
-of the chip stand side by side as neurons of the same groups, and presentations follow one another in time.
-
-Why float64 is exact: every number is whole, or has few bits. Sums of weights stay below 2**53 in any order. The decays multiply
-|x| ≤ 2**31 by a multiple of 2**-12 and round towards zero. Weight exponents multiply by a power of two. The wraps subtract
-multiples of 2**32 or 2**24 from sums whose bits span fewer than 53 places. Where Lava's int32 wraps, so does the code here; u wraps
-once beyond 2**23, v is clipped (Lava 0.10 ``PyLifModelBitAcc``).
-"""
+"""The Brian2 engine; the network that it runs, and why float64 carries the chip's integers, is in :mod:`.brian2_chip`."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass
 
-import brian2
-import numpy as np
-from numpy.typing import NDArray
-
-from neurofault.activity import TRACES, Activity, Traces, scores_from
-from neurofault.deploy.damage import Force, Silence
+from neurofault.activity import Activity
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.brian2_edits import NeuronEdits, Show, SynapseEdits, Wires
+from neurofault.engines.availability import require
 from neurofault.errors import StalledError
 from neurofault.network import Inputs
-
-_STEP = 1 * brian2.ms
-_MOST_SYNAPSES = 2_000_000
-_MOST_NEURONS = 200_000
-
-_MODEL = """
-u : 1
-v : 1
-keep_u : 1
-keep_v : 1
-bias : 1
-theta : 1
-alive : 1
-forced : 1
-leaves : boolean
-"""
-
-_INT32 = "({0} - 4294967296.0*floor(({0} + 2147483648.0)/4294967296.0))"
 
 
 @dataclass(frozen=True)
 class Brian2Engine:
     """Runs a deployment in Brian2.
 
+    Brian2's code generation target is ``numpy``: ``cython`` needs a compiler and 100 s for a first network, and then is no faster.
+
     Attributes:
-        target: Brian2's code generation target: ``numpy``, or ``cython``, which needs a C++ compiler.
         name: the engine's.
     """
 
-    target: str = "numpy"
     name: str = "brian2"
+
+    def __post_init__(self) -> None:
+        require(self.name)
 
     def supports(self, deployment: Deployment) -> str | None:
         """Return None if this engine can run the deployment, else the reason, naming the layer."""
@@ -74,249 +42,10 @@ class Brian2Engine:
         Raises:
             StalledError: a hung core stops the chip.
         """
-        steps, depth = deployment.timesteps, len(deployment.layers)
-        hung = deployment.damage.stalled(inputs.first_sample + len(inputs), steps, depth)
+        last = inputs.first_sample + len(inputs)
+        hung = deployment.damage.stalled(last, deployment.timesteps, len(deployment.layers))
         if hung:
             raise StalledError(f"the chip stalls: core {', '.join(map(str, hung))} hangs and the mesh waits for it")
-        edits = [SynapseEdits(deployment, index) for index in range(1, depth)]
-        synapses = sum(len(wires.weights) for edit in edits for wires in edit.wires)
-        neurons = sum(layer.size for layer in deployment.layers)
-        copies = max(1, min(len(inputs), _MOST_SYNAPSES // max(1, synapses), _MOST_NEURONS // neurons))
-        with _codegen(self.target):
-            chip = _Chip(deployment, inputs, copies, edits, record)
-            network = brian2.Network(chip.objects())
-            network.run((chip.presentations * steps + depth - 1) * _STEP)
-        return chip.sheet.activity(deployment, inputs)
+        from neurofault.engines.brian2_chip import simulate
 
-
-@contextmanager
-def _codegen(target: str) -> Iterator[None]:
-    """Set Brian2's code generation target, and leave the user's preference as it was."""
-    before = brian2.prefs.codegen.target
-    brian2.prefs.codegen.target = target
-    try:
-        yield
-    finally:
-        brian2.prefs.codegen.target = before
-
-
-@dataclass(frozen=True, eq=False)
-class _Sheet:
-    """Where the results of all samples are written.
-
-    Attributes:
-        potential: float64 [N, n_out].
-        counts: for each layer int64 [N, n].
-        traces: for each layer, the arrays of its :class:`Traces` by name.
-    """
-
-    potential: NDArray[np.float64]
-    counts: list[NDArray[np.int64]]
-    traces: list[dict[str, NDArray[Any]]]
-
-    @classmethod
-    def blank(cls, deployment: Deployment, samples: int, record: Collection[str]) -> _Sheet:
-        """Return a sheet with room for every sample and for the traces of ``record``."""
-        sizes = [layer.size for layer in deployment.layers]
-        kinds = {name: bool if name == "spikes" else np.int32 for name in TRACES if name in record}
-        return cls(
-            np.zeros((samples, sizes[-1])),
-            [np.zeros((samples, size), np.int64) for size in sizes],
-            [{name: np.zeros((samples, deployment.timesteps, size), kind) for name, kind in kinds.items()} for size in sizes],
-        )
-
-    def activity(self, deployment: Deployment, inputs: Inputs) -> Activity:
-        """Return the result of the run."""
-        names, last = [layer.name for layer in deployment.layers], len(deployment.layers) - 1
-        dead = np.zeros(self.potential.shape, bool)
-        for edit in deployment.damage.edits:
-            if isinstance(edit, Silence) and edit.layer == last:
-                active = edit.when.grid(last, inputs.first_sample, len(inputs), deployment.timesteps)[:, -1]
-                dead[np.ix_(active, edit.neurons)] = True
-        return Activity(
-            scores_from(self.potential.astype(np.int64), self.counts[-1], deployment.readout, dead),
-            {name: count.sum(axis=0) for name, count in zip(names, self.counts, strict=True)},
-            np.sum([count.sum(axis=1) for count in self.counts], axis=0),
-            {name: Traces(**trace) for name, trace in zip(names, self.traces, strict=True) if trace},
-        )
-
-
-@dataclass(eq=False)
-class _Chip:
-    """A Brian2 network of B copies of a chip, and what is read from it and written into it between the steps.
-
-    Attributes:
-        deployment: the chip.
-        inputs: all samples.
-        copies: B.
-        edits: of the synapses into each layer from 1 on.
-        record: which traces to keep.
-    """
-
-    deployment: Deployment
-    inputs: Inputs
-    copies: int
-    edits: list[SynapseEdits]
-    record: Collection[str]
-    now: int = field(default=0, init=False)
-
-    def __post_init__(self) -> None:
-        self.clock = brian2.Clock(_STEP)
-        self.presentations = -(-len(self.inputs) // self.copies)
-        self.sheet = _Sheet.blank(self.deployment, len(self.inputs), self.record)
-        self.neurons = [NeuronEdits(self.deployment, index) for index in range(len(self.deployment.layers))]
-        self.groups = [self._population(index) for index in range(len(self.deployment.layers))]
-        self.synapses: list[tuple[int, Wires, Any]] = []
-        for index, edits in enumerate(self.edits, 1):
-            self.synapses += [(index, wires, self._connect(index, wires)) for wires in edits.wires]
-
-    def objects(self) -> list[Any]:
-        """Return everything that Brian2 has to run."""
-        before = brian2.NetworkOperation(self._before, clock=self.clock, when="start")
-        between = brian2.NetworkOperation(self._between, clock=self.clock, when="before_synapses")
-        after = brian2.NetworkOperation(self._after, clock=self.clock, when="end")
-        return [*self.groups, *(synapses for *_, synapses in self.synapses), before, between, after]
-
-    def _population(self, index: int) -> Any:
-        layer = self.deployment.layers[index]
-        if index == 0 and self.inputs.events is not None:
-            return self._given()
-        wires = self.edits[index - 1].wires if index else []
-        arrived = {_sum_of(layer.weight_exponent, one.delay) for one in wires}
-        shifted = [f"({name}*{2.0**layer.weight_exponent!r})" for name in sorted(arrived)]
-        drive = " + ".join(f"floor{term}" for term in shifted) or "0.0"
-        code = f"""
-        drive = 64.0*({drive})
-        current = sign(u)*floor(abs(u)*keep_u) + {_INT32.format("drive")}
-        current = {_INT32.format("current")}
-        u = alive*(current - 16777216.0*int(current > 8388608.0) + 16777216.0*int(current <= -8388608.0))
-        moved = sign(v)*floor(abs(v)*keep_v) + u + bias
-        moved = clip({_INT32.format("moved")}, -8388607.0, 8388607.0)
-        fired = int(moved > theta)
-        v = alive*moved*(1 - fired)
-        leaves = alive*(int(forced > 0) + int(forced < 0)*fired) > 0
-        """ + "".join(f"{name} = 0\n        " for name in sorted(arrived))
-        group = brian2.NeuronGroup(
-            layer.size * self.copies,
-            _MODEL + "".join(f"{name} : 1\n" for name in sorted(arrived)),
-            threshold="leaves",
-            reset="",
-            clock=self.clock,
-            namespace={},
-        )
-        group.run_regularly(code, clock=self.clock, when="groups")
-        return group
-
-    def _given(self) -> Any:
-        """Return the input population as a source of given events, its own damage applied."""
-        assert self.inputs.events is not None
-        steps, size, samples = self.deployment.timesteps, self.deployment.layers[0].size, len(self.inputs)
-        events = self.inputs.events.copy()
-        silent = np.zeros(events.shape, bool)
-        for edit in self.deployment.damage.edits:
-            if isinstance(edit, Silence | Force) and edit.layer == 0:
-                active = edit.when.grid(0, self.inputs.first_sample, samples, steps)[:, :, None]
-                if isinstance(edit, Silence):
-                    silent[:, :, edit.neurons] |= active
-                else:
-                    events[:, :, edit.neurons] = np.where(active, edit.spikes(steps)[:, None], events[:, :, edit.neurons])
-        sample, step, neuron = np.nonzero(events & ~silent)
-        show, copy = np.divmod(sample, self.copies)
-        order = np.argsort(show * steps + step, kind="stable")
-        times = (show * steps + step)[order] * _STEP
-        return brian2.SpikeGeneratorGroup(size * self.copies, (copy * size + neuron)[order], times, clock=self.clock)
-
-    def _connect(self, index: int, wires: Wires) -> Any:
-        layers, copies = self.deployment.layers, np.arange(self.copies)[:, None]
-        name = _sum_of(layers[index].weight_exponent, wires.delay)
-        steps = self.deployment.timesteps
-        # a spike that a delay would carry into the next presentation is lost: the target's next step must be at least the delay
-        inside = f"*int((t_in_timesteps + {(1 - index) % steps}) % {steps} >= {wires.delay})" if wires.delay else ""
-        synapses = brian2.Synapses(
-            self.groups[index - 1],
-            self.groups[index],
-            "w : 1",
-            on_pre=f"{name}_post += w{inside}",
-            delay=wires.delay * _STEP,
-            clock=self.clock,
-            namespace={},
-        )
-        synapses.connect(
-            i=(copies * layers[index - 1].size + wires.sources).ravel(), j=(copies * layers[index].size + wires.targets).ravel()
-        )
-        synapses.w = np.tile(wires.weights, self.copies)
-        return synapses
-
-    def _in_step(self, index: int, ahead: int = 0) -> tuple[int, int] | None:
-        """Return the presentation and step that a layer is in, ``ahead`` steps from now; None outside of all presentations."""
-        own = self.now + ahead - index
-        steps = self.deployment.timesteps
-        return divmod(own, steps) if 0 <= own < self.presentations * steps else None
-
-    def _show(self, presentation: int) -> Show:
-        first = presentation * self.copies
-        own = self.inputs[first : min(first + self.copies, len(self.inputs))]
-        return Show(own.first_sample, self.copies, self.deployment.timesteps, own)
-
-    def _before(self) -> None:
-        """At the start of a step: begin samples, and change what the damage changes in neurons."""
-        for index, (group, edits) in enumerate(zip(self.groups, self.neurons, strict=True)):
-            at = self._in_step(index)
-            if at is None or isinstance(group, brian2.SpikeGeneratorGroup):
-                continue
-            presentation, step = at
-            if step == 0:
-                edits.begin(self._show(presentation))
-                _array(group, "u")[:] = 0
-                _array(group, "v")[:] = self.deployment.layers[index].v_init
-            if step == 0 or edits.varies:
-                for name, values in edits.parameters(step).items():
-                    _array(group, name)[:] = values.ravel()
-            edits.upset(step, _array(group, "u"), _array(group, "v"))
-
-    def _between(self) -> None:
-        """Before spikes are delivered: set the weights that vary, as they were when those spikes arrived at their target's core."""
-        for index, wires, synapses in self.synapses:
-            at = self._in_step(index, ahead=1)
-            if at is None or not wires.varying.size:
-                continue
-            presentation, step = at
-            edits = self.edits[index - 1]
-            if edits.presentation != presentation:
-                edits.begin(self._show(presentation), presentation)
-            if step >= wires.delay:
-                weights = _array(synapses, "w").reshape(self.copies, -1)
-                weights[:, -wires.varying.size :] = edits.varying(wires, step - wires.delay)
-
-    def _after(self) -> None:
-        """At the end of a step: write down what every layer did."""
-        for index, group in enumerate(self.groups):
-            at = self._in_step(index)
-            if at is None:
-                continue
-            presentation, step = at
-            samples = slice(presentation * self.copies, min((presentation + 1) * self.copies, len(self.inputs)))
-            shown, size = samples.stop - samples.start, self.deployment.layers[index].size
-            fired = np.zeros(self.copies * size, bool)
-            fired[group.spikes] = True
-            self.sheet.counts[index][samples] += fired.reshape(-1, size)[:shown]
-            for name, trace in self.sheet.traces[index].items():
-                if name == "spikes":
-                    trace[samples, step] = fired.reshape(-1, size)[:shown]
-                elif not isinstance(group, brian2.SpikeGeneratorGroup):
-                    trace[samples, step] = _array(group, name).reshape(-1, size)[:shown]
-            last = index == len(self.groups) - 1 and step == self.deployment.timesteps - 1
-            if last and not isinstance(group, brian2.SpikeGeneratorGroup):
-                self.sheet.potential[samples] = _array(group, "v").reshape(-1, size)[:shown]
-        self.now += 1
-
-
-def _array(group: Any, name: str) -> NDArray[np.float64]:
-    """Return the memory of a variable of a Brian2 group."""
-    values: NDArray[np.float64] = group.variables[name].get_value()
-    return values
-
-
-def _sum_of(exponent: int, delay: int) -> str:
-    """Return the variable that sums the weights of a delay: with an exponent below 0 each sum is rounded on its own."""
-    return "arrived" if exponent >= 0 else f"arrived_{delay}"
+        return simulate(deployment, inputs, record)

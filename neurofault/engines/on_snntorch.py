@@ -11,23 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from neurofault.activity import TRACES, Activity, Traces, scores_from
+from neurofault.activity import Activity
 from neurofault.deploy.damage import LearningDefect, SetSynapses, Silence
 from neurofault.deploy.deployment import ChipLayer, Deployment
+from neurofault.engines.availability import require
 from neurofault.engines.kernels import STATE_LIMIT
 from neurofault.engines.packing import bias_of
-from neurofault.engines.twin import Population, Twin
 from neurofault.engines.wiring import corrections, dense_weights, edits_of
 from neurofault.errors import UnsupportedError
 from neurofault.network import NO_MEMORY, Conv, Dense, Inputs
 
-_BATCH_STATES = 1 << 20
+if TYPE_CHECKING:
+    from neurofault.engines.twin import Twin
+
 _LARGEST_BIAS_EXPONENT = 7  # a 16-bit mantissa then stays below 2**23
 
 
@@ -40,6 +40,9 @@ class SnnTorchEngine:
     """
 
     name: str = "snntorch"
+
+    def __post_init__(self) -> None:
+        require(self.name)
 
     def supports(self, deployment: Deployment) -> str | None:
         """Return None if spikes are sure to be exact for every input, else the reason, naming the layer."""
@@ -57,37 +60,24 @@ class SnnTorchEngine:
     def run(self, deployment: Deployment, inputs: Inputs, *, record: Collection[str] = ()) -> Activity:
         """Present every sample for T steps (see :class:`neurofault.engines.base.Engine`).
 
-        Memory: the result, plus about 4 MB a layer for each value that is kept a neuron and sample.
+        Memory: the result, plus a few values of 4 MB a layer.
         """
-        module = twin(deployment)
-        names = [layer.name for layer in deployment.layers]
-        largest = max(layer.size * _window(layer) for layer in deployment.layers)
-        batch = max(1, _BATCH_STATES // largest)
-        with torch.inference_mode():
-            parts = [_run_batch(module, inputs[at : at + batch], record) for at in range(0, len(inputs), batch)]
-        dead = deployment.damage.silent(len(names) - 1, deployment.layers[-1].size)
-        potential, counts = (np.concatenate([getattr(part, name) for part in parts]) for name in ("potential", "counts"))
-        traces = {
-            name: Traces(**{kind: np.concatenate([part.traces[index][kind] for part in parts]) for kind in record})
-            for index, name in enumerate(names if record else [])
-        }
-        return Activity(
-            scores_from(potential, counts, deployment.readout, dead),
-            {name: np.sum([part.spike_counts[index] for part in parts], axis=0) for index, name in enumerate(names)},
-            np.concatenate([part.sample_spikes for part in parts]),
-            traces,
-        )
+        from neurofault.engines.twin import present
+
+        return present(deployment, inputs, record)
 
 
 def twin(deployment: Deployment) -> Twin:
-    """Return the differentiable twin of a (damaged) deployment; its forward pass is what the ``snntorch`` engine runs.
+    """Return the differentiable twin of a (damaged) deployment, whose forward pass is what the engine runs.
 
     Raises:
-        UnsupportedError: the arithmetic would not be the chip's; the text names the layer.
+        UnsupportedError: snnTorch is not installed, or the arithmetic would not be the chip's; the text names the layer.
     """
     reason = SnnTorchEngine().supports(deployment)
     if reason is not None:
         raise UnsupportedError(f"engine 'snntorch' cannot run {reason}")
+    from neurofault.engines.twin import Twin
+
     return Twin(deployment)
 
 
@@ -128,50 +118,3 @@ def _out_of_range(deployment: Deployment, index: int) -> str | None:
     if worst >= STATE_LIMIT or most > 2 * STATE_LIMIT:
         return f"Σ|w|·2**(6 + {layer.weight_exponent}) + |bias| may reach {worst}, not below 2**23: float32 may round, u may wrap"
     return None
-
-
-def _window(layer: ChipLayer) -> int:
-    """Return how many values a neuron of this layer costs a sample: itself, or its share of the unfolded input."""
-    if isinstance(layer.synapses, Conv):
-        channels, _, height, width = map(int, layer.synapses.weight.shape)
-        return max(1, layer.synapses.in_shape[0] * height * width // channels)
-    return 1
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Results of one batch of samples."""
-
-    potential: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    spike_counts: list[NDArray[np.int64]]
-    sample_spikes: NDArray[np.int64]
-    traces: list[dict[str, NDArray[np.generic]]]
-
-
-def _run_batch(module: Twin, inputs: Inputs, record: Collection[str]) -> _Part:
-    sizes = [cast(Population, population).size for population in module.populations]
-    totals = [torch.zeros(len(inputs), size) for size in sizes]
-    kept: list[dict[str, NDArray[np.generic]]] = [
-        {
-            name: np.zeros((len(inputs), module.timesteps, size), bool if name == "spikes" else np.int32)
-            for name in TRACES
-            if name in record
-        }
-        for size in sizes
-    ]
-    potential = torch.zeros(len(inputs), sizes[-1])
-    for step, states in enumerate(module.steps(inputs)):
-        for state, total, traces in zip(states, totals, kept, strict=True):
-            total += state.spikes
-            for name, trace in traces.items():
-                trace[:, step] = getattr(state, name).numpy()
-        potential = states[-1].v
-    counts = [total.numpy().astype(np.int64) for total in totals]
-    return _Part(
-        potential.numpy().astype(np.int64),
-        counts[-1],
-        [count.sum(axis=0) for count in counts],
-        np.sum([count.sum(axis=1) for count in counts], axis=0),
-        kept,
-    )

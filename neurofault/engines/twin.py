@@ -6,7 +6,8 @@ negative weight exponents.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -17,13 +18,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neurofault.deploy.deployment import Deployment
+from neurofault.activity import Activity
+from neurofault.deploy.deployment import ChipLayer, Deployment
 from neurofault.engines.kernels import STATE_LIMIT
 from neurofault.engines.packing import bias_of
+from neurofault.engines.sheet import Sheet
 from neurofault.engines.wiring import conv_weights, dense_weights, edits_of
 from neurofault.network import Conv, Dense, Inputs
 
 _SURROGATE_SLOPE = 5.0
+_BATCH_VALUES = 1 << 20
 
 
 class Response(NamedTuple):
@@ -89,6 +93,27 @@ class Twin(nn.Module):
         for states in self.steps(inputs):
             totals = [state.spikes + (totals[index] if totals else 0) for index, state in enumerate(states)]
         return Response(states[-1].v, totals[-1], tuple(total / self.timesteps for total in totals))
+
+
+def present(deployment: Deployment, inputs: Inputs, record: Collection[str]) -> Activity:
+    """Present every sample for T steps to the twin of a deployment, in batches of about a million values."""
+    module, sheet = Twin(deployment), Sheet.blank(deployment, len(inputs), record)
+    batch = max(1, _BATCH_VALUES // max(_values(layer) for layer in deployment.layers))
+    with torch.inference_mode():
+        for start in range(0, len(inputs), batch):
+            samples = slice(start, min(start + batch, len(inputs)))
+            for step, states in enumerate(module.steps(inputs[samples])):
+                for index, state in enumerate(states):
+                    sheet.note(index, step, samples, (state.spikes > 0).numpy(), state.u.numpy(), state.v.numpy())
+    return sheet.activity(inputs.first_sample)
+
+
+def _values(layer: ChipLayer) -> int:
+    """Return how many values a layer needs a sample: one a neuron, and the unfolded input of a convolution."""
+    if not isinstance(layer.synapses, Conv):
+        return layer.size
+    conv = layer.synapses
+    return max(layer.size, conv.in_shape[0] * math.prod((*conv.weight.shape[2:], *conv.out_shape[1:])))
 
 
 class _Spike(torch.autograd.Function):

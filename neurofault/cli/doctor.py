@@ -1,0 +1,53 @@
+"""`neurofault doctor`: what is installed, and how to get the rest."""
+
+from __future__ import annotations
+
+import platform
+from typing import Annotated, Any
+
+import typer
+
+from neurofault.cli.output import write_json
+
+
+def doctor(
+    run: Annotated[bool, typer.Option("--run", help="Also run 3 steps on each engine and compare its spikes with exact.")] = False,
+    json_: Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON to a file, or to stdout (-).")] = None,
+) -> None:
+    """Show Python, the packages and the engines that are there, and the command to get the rest."""
+    from neurofault.engines.availability import BASE, FORMATS, OF_ENGINE
+
+    packages: list[dict[str, Any]] = [
+        {"package": package.distribution, "version": package.version, "for": package.purpose, "install": package.install}
+        for package in (*BASE, *OF_ENGINE.values(), *FORMATS)
+    ]
+    engines: list[dict[str, Any]] = [
+        {"engine": name, "there": package.version is not None, "self_test": _self_test(name, package.version) if run else None}
+        for name, package in OF_ENGINE.items()
+    ]
+    if json_ is not None:
+        write_json({"python": platform.python_version(), "packages": packages, "engines": engines}, json_)
+        if json_ == "-":
+            return
+    print(f"{'python':12s} {platform.python_version()}")
+    for package in packages:
+        print(f"{package['package']:12s} {package['version'] or 'missing':12s} {package['for']}")
+    for engine in engines if run else []:
+        print(f"engine {engine['engine']:12s} {engine['self_test']}")
+    missing = [package["install"] for package in packages if package["version"] is None]
+    if missing:
+        print("\nto get the rest:")
+        print("\n".join(f"  {command}" for command in missing))
+
+
+def _self_test(engine: str, version: str | None) -> str:
+    """Return how 3 steps on an engine went."""
+    if version is None:
+        return "not installed"
+    from neurofault.engines.self_test import spikes_equal_exact
+    from neurofault.errors import NeurofaultError
+
+    try:
+        return "same spikes as exact" if spikes_equal_exact(engine) else "OTHER SPIKES than exact"
+    except (NeurofaultError, ImportError) as error:
+        return f"failed: {error}"
