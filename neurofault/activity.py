@@ -46,7 +46,8 @@ class Activity:
     @property
     def predictions(self) -> NDArray[np.int64]:
         """Int64 [N]: the class of the highest score; ties go to the lowest index."""
-        return np.argmax(self.scores, axis=1)
+        predictions: NDArray[np.int64] = np.argmax(self.scores, axis=1)
+        return predictions
 
     @property
     def spikes(self) -> int:

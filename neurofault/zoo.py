@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -157,7 +158,7 @@ def build(spec: Recipe, in_shape: tuple[int, int, int], classes: int) -> nn.Sequ
     if not spec.channels:
         widths = (int(np.prod(in_shape)), *spec.hidden)
         body: list[nn.Module] = [nn.Flatten()]
-        for index, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        for index, (fan_in, fan_out) in enumerate(pairwise(widths)):
             body += [nn.Linear(fan_in, fan_out), activation(index)]
         return nn.Sequential(*body, nn.Linear(widths[-1], classes))
     first, second = spec.channels
@@ -222,7 +223,7 @@ def _train(model: nn.Module, spec: Recipe, data: DataSet, progress: Progress | N
         model.train()
         for epoch in range(spec.epochs):
             order = torch.randperm(len(images), generator=generator)
-            for chosen in order[: batches * spec.batch].split(spec.batch):
+            for chosen in torch.split(order[: batches * spec.batch], spec.batch):
                 batch = seen[images[chosen].int()]
                 if augment:
                     batch = _augment(batch, generator)

@@ -94,8 +94,8 @@ def _print(result: Any, answer: dict[str, Any]) -> None:
     )
     console.print(f"simulated with Lava's integer arithmetic; broken: [bold]{kinds}[/], {answer['n_draws']} draws\n")
     table = Table(box=None, pad_edge=False)
-    for title, justify in (("", "left"), ("accuracy", "right"), ("95 % interval", "left"), ("what it is", "left")):
-        table.add_column(title, justify=justify, no_wrap=title != "what it is")
+    for title in ("", "accuracy", "95 % interval", "what it is"):
+        table.add_column(title, justify="right" if title == "accuracy" else "left", no_wrap=title != "what it is")
     table.add_row("ANN", percent(answer["ann_accuracy"]), "", "the torch network")
     table.add_row("spiking", percent(answer["spiking_accuracy"]), "", "reset-to-zero neurons, weights not yet rounded")
     table.add_row("healthy chip", percent(answer["healthy_accuracy"]), "", f"{answer['weight_bits']}-bit weights, placed")
@@ -111,7 +111,7 @@ def _print(result: Any, answer: dict[str, Any]) -> None:
     console.print("\n[bold]what was hit[/]")
     hits = Table(box=None, pad_edge=False)
     for title in ("draw", "accuracy", "fault", "cores", "neurons", "synapses"):
-        hits.add_column(title, justify="right" if title in ("draw", "accuracy", "neurons", "synapses") else "left")
+        hits.add_column(title, justify="left" if title in ("fault", "cores") else "right")
     for draw in answer["draws"]:
         for each in draw["faults"]:
             cores = " ".join(map(str, each["cores"][:16])) + (" …" if len(each["cores"]) > 16 else "")

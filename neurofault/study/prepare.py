@@ -119,7 +119,7 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
                 f"--weights goes with a network of your own (package.module:factory), not with {setup.network!r} of the zoo"
             )
         timesteps = setup.timesteps or spec.timesteps
-        grain = setup.neurons_per_core if setup.neurons_per_core is not None else spec.neurons_per_core
+        grain: int | None = setup.neurons_per_core if setup.neurons_per_core is not None else spec.neurons_per_core
         data = load(setup.data or spec.dataset, data_dir=setup.data_dir)
     else:
         timesteps = setup.timesteps or _USER_TIMESTEPS
