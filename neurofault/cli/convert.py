@@ -1,0 +1,71 @@
+"""`neurofault convert`: write a network, or what a chip makes of it, as a NIR file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neurofault.cli import options
+from neurofault.cli.progress import StderrProgress
+from neurofault.errors import UsageError
+
+
+def convert(
+    source: Annotated[
+        str, typer.Argument(metavar="IN", help="Network of the zoo, your own as package.module:factory, or a NIR file.")
+    ],
+    target: Annotated[Path, typer.Argument(metavar="OUT.nir", help="NIR file to write.")],
+    weights: options.Weights = None,
+    data: options.Data = None,
+    data_dir: options.DataDir = None,
+    timesteps: options.Timesteps = None,
+    dt: Annotated[
+        float | None, typer.Option(help="Time step: of a NIR file that does not say it, and of the file that is written.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Write the integers that this chip would hold, instead of real numbers.")
+    ] = None,
+    fault: Annotated[str | None, typer.Option(help="Break the chip first: kind of fault, e.g. core_dead (with --profile).")] = None,
+    count: Annotated[int | None, typer.Option(help="How many sites fail.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Probability that a site fails, 0 to 1.")] = None,
+    layer: Annotated[str, typer.Option(help="hidden (all hidden layers), input, hidden1 …, output, any.")] = "hidden",
+    seed: Annotated[int, typer.Option(help="Seed of the fault.")] = 1,
+    neurons_per_core: options.NeuronsPerCore = None,
+) -> None:
+    """Convert a network to the Neuromorphic Intermediate Representation, which snnTorch, norse, sinabs and others read."""
+    from neurofault.convert.networks import is_nir_file, load_network
+    from neurofault.convert.nir_export import SNNTORCH_DT, to_nir
+    from neurofault.deploy import deploy
+    from neurofault.faults import fault_from_mapping, inject
+    from neurofault.study.prepare import Setup, prepare
+
+    if target.suffix != ".nir":
+        raise UsageError(f"{target}: the file to write must end in .nir")
+    if fault is None and (count is not None or rate is not None):
+        raise UsageError("--count and --rate go with --fault KIND")
+    if fault is not None and profile is None:
+        raise UsageError("--fault breaks a chip: say which with --profile")
+    if timesteps is not None and timesteps < 1:
+        raise UsageError(f"timesteps must be at least 1, is {timesteps}")
+    network = None
+    if is_nir_file(source):
+        network = load_network(source, sample_shape=(), timesteps=timesteps, dt=dt)
+    if network is None:
+        setup = Setup(source, profile or "loihi2", weights, data, data_dir, None, timesteps)
+        with StderrProgress() as progress:
+            network = prepare(setup, progress).network
+    written = dt if dt is not None else SNNTORCH_DT
+    if profile is None:
+        to_nir(network, target, dt=written)
+        what = f"{network.name}, real numbers"
+    else:
+        chip = deploy(network, profile, neurons_per_core=neurons_per_core)
+        if fault is not None:
+            given = {"count": count, "rate": rate}
+            mapping = {"kind": fault, "layer": layer} | {key: value for key, value in given.items() if value is not None}
+            chip = inject(chip, [fault_from_mapping(mapping)], seed=seed)
+        to_nir(chip, target, dt=written)
+        what = f"{network.name}, integers of {profile}{'' if fault is None else f', broken by {fault}'}"
+    print(f"{target}: {what}, {network.timesteps} time steps, dt {written:g}")

@@ -1,0 +1,323 @@
+"""From a chain of linear layers and spiking neurons, whatever framework it came from, to a :class:`SpikingNetwork`.
+
+A neuron here is the chip's own (reset to zero, strict threshold), with ``drive`` the output of the linear layer before it::
+
+    u ← u·(1 − (du + 1)/4096) + drive      v ← v·(1 − dv/4096) + u + bias      s = [v > threshold], v ← 0 where s
+
+In one step of such a chain a spike passes through all layers, as in snnTorch and in NIR; on the chip each layer runs one step later
+(layer l handles sample k in the steps kT + l + 1 …), which gives every neuron the same input in its own t-th step.
+
+A constant added to the drive of a neuron whose current has a memory (du < 4095) builds up over the memory's length; the chip adds its bias to
+``v``, where it acts at once. The bias is then set to what the current settles at, drive · 4096/(du + 1): exact from about 4096/(du + 1)
+steps on.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from neurofault.convert.balance import _synapses
+from neurofault.convert.stages import Stage, stages_of
+from neurofault.errors import ConversionError
+from neurofault.network import NO_MEMORY, Conv, Encoding, Layer, Readout, SpikingNetwork, Synapses
+
+Value = float | NDArray[Any]
+
+_SILENT = (nn.Flatten, nn.Dropout, nn.Dropout2d, nn.Identity)
+_MANTISSA_MAX = 4095
+
+
+@dataclass(frozen=True, eq=False)
+class Neuron:
+    """Spiking neurons; every field is a scalar, or an array that fits the population (see :func:`spread`).
+
+    Attributes:
+        threshold: in units of the drive, > 0; None for neurons that never fire and are read by their potential.
+        du, dv: decays in 1/4096, 0 to 4095.
+        bias: added to ``v`` each step, in units of the drive.
+    """
+
+    threshold: Value | None
+    du: Value = NO_MEMORY
+    dv: Value = 0
+    bias: Value = 0.0
+
+
+@dataclass(frozen=True)
+class SumPool:
+    """A sum pooling without padding; ``kernel`` and ``stride`` are (vertical, horizontal)."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+
+
+Operation = nn.Module | Neuron | SumPool
+Chain = Sequence[tuple[str, Operation]]
+
+
+@dataclass(frozen=True)
+class PixelCoding:
+    """How pixels reach a network that takes spikes: input neurons under a bias current, as :meth:`Encoding.for_pixels` makes it.
+
+    Attributes:
+        full_rate: spikes a step that stand for a pixel of 255, (0, 1]; the first layer's weights are divided by it.
+        start: ``v`` of the input neurons at a sample's first step as a fraction of their threshold, [0, 1].
+    """
+
+    full_rate: float = 0.5
+    start: float = 0.5
+
+
+def membrane_decay(keep: Value) -> Value:
+    """Return ``dv`` for a membrane that keeps the fraction ``keep`` of itself each step (0 becomes 1/4096, the chip's least)."""
+    lost: NDArray[Any] = np.rint(4096 * (1 - np.clip(np.asarray(keep, np.float64), 0, 1)))
+    return np.minimum(lost, 4095).astype(np.int64)
+
+
+def current_decay(name: str, keep: Value) -> Value:
+    """Return ``du`` for a current that keeps the fraction ``keep`` of itself each step.
+
+    Raises:
+        ConversionError: it would never decay (``keep`` above 1 − 1/8192).
+    """
+    du = np.rint(4096 * (1 - np.clip(np.asarray(keep, np.float64), 0, 1))) - 1
+    if np.any(du < 0):
+        raise ConversionError(f"layer {name!r}: its synaptic current never decays; the chip's slowest decay is 1/4096 a step")
+    return du.astype(np.int64)
+
+
+def spread(name: str, field: str, value: Value, shape: tuple[int, ...]) -> Value:
+    """Return a neuron parameter as a float, or as an array [n] in C, H, W order.
+
+    Args:
+        name: of the layer, for the message.
+        field: of the parameter, for the message.
+        value: one number, one a neuron (of the population's shape or flat), or one a channel, (C,) or (C, 1, 1).
+        shape: of the population.
+
+    Raises:
+        ConversionError: any other shape.
+    """
+    array = np.asarray(value)
+    size = int(np.prod(shape))
+    if array.size == 1 or (array.size and np.all(array == array.flat[0]) and array.size == size):
+        only: float = array.reshape(-1)[0].item()
+        return only
+    if array.size == size:
+        return array.reshape(-1)
+    if len(shape) == 3 and array.size == shape[0]:
+        return np.repeat(array.reshape(-1), shape[1] * shape[2])
+    raise ConversionError(f"layer {name!r}: {field} has the shape {array.shape}, but the population has the shape {shape}")
+
+
+def network_of(
+    name: str, chain: Chain, in_shape: tuple[int, ...], *, timesteps: int, coding: PixelCoding | None, readout: Readout | None
+) -> SpikingNetwork:
+    """Build the spiking network of a chain.
+
+    Args:
+        name: for display.
+        chain: (name, operation) in order: torch's Linear, Conv2d, BatchNorm, AvgPool2d, Flatten, Dropout, Identity; :class:`SumPool`;
+            :class:`Neuron`. Pooling is composed into its neighbour. Neurons at the very front are the input population, driven by
+            the pixel itself (1.0 for 255); a linear layer at the very end is read by the sum of its output over the steps.
+        in_shape: of a sample, (n,) or (channels, height, width).
+        timesteps: T, at least 1.
+        coding: how pixels become spikes; None: the network takes events.
+        readout: ``count``, or ``potential`` (the last neurons then never fire); None: ``count`` if the last neurons fire.
+
+    Raises:
+        ConversionError: something in the chain has no counterpart on the chip; the text names the layer.
+    """
+    kept = _drop_silent_ends(list(chain))
+    _check_order(kept)
+    drive: tuple[str, Neuron] | None = None
+    if kept and isinstance(kept[0][1], Neuron):
+        if coding is None:
+            raise ConversionError(f"layer {kept[0][0]!r}: neurons at the input take a current from each pixel, not events")
+        drive, kept = (kept[0][0], kept[0][1]), kept[1:]
+    last_name, last = kept[-1] if kept else ("?", None)
+    linear = kept[:-1] if isinstance(last, Neuron) else kept
+    if not any(isinstance(operation, nn.Linear | nn.Conv2d) for _, operation in linear):
+        raise ConversionError(f"network {name!r} has no Linear or Conv2d layer")
+    neurons = [(each, operation) for each, operation in kept if isinstance(operation, Neuron)]
+    if not isinstance(last, Neuron):
+        neurons.append((last_name, Neuron(None)))
+    elif readout == "potential":
+        neurons[-1] = (last_name, replace(last, threshold=None))
+    modules = OrderedDict((each.replace(".", "/") or "?", module) for each, module in _torch_modules(linear))
+    stages = stages_of(nn.Sequential(modules), in_shape)
+    encoding = None if coding is None else Encoding.for_pixels(coding.full_rate, coding.start, timesteps)
+    unit = 1.0 if coding is None else 1 / coding.full_rate
+    first = Layer("input", stages[0].in_shape, None, 1.0 if encoding is None else float(encoding.threshold))
+    if drive is not None:
+        first, encoding = _driven(*drive, stages[0].in_shape)
+        unit = 1.0
+    elif coding is not None:
+        first = replace(first, start=coding.start)
+    layers = [first]
+    for index, (stage, (each, neuron)) in enumerate(zip(stages, neurons, strict=True)):
+        title = "output" if index == len(stages) - 1 else f"hidden{index + 1}"
+        layers.append(_layer(title, each, stage, neuron, unit))
+        unit = 1.0
+    fires = layers[-1].threshold is not None
+    if readout == "count" and not fires:
+        raise ConversionError(f"layer {last_name!r} never fires, so its spikes cannot be counted; use readout 'potential'")
+    peak = None if fires else _peak(layers[-1], timesteps)
+    return SpikingNetwork(name, tuple(layers), timesteps, encoding, "count" if fires else "potential", peak)
+
+
+def _drop_silent_ends(chain: list[tuple[str, Operation]]) -> list[tuple[str, Operation]]:
+    while chain and isinstance(chain[-1][1], _SILENT):
+        chain = chain[:-1]
+    while len(chain) > 1 and isinstance(chain[0][1], _SILENT) and isinstance(chain[1][1], Neuron | nn.Flatten):
+        chain = chain[1:]
+    return chain
+
+
+def _check_order(chain: Chain) -> None:
+    """Refuse neurons that follow neurons, and neurons that never fire before the end."""
+    before: str | None = None
+    for index, (name, operation) in enumerate(chain):
+        if isinstance(operation, Neuron):
+            if before is not None:
+                raise ConversionError(
+                    f"layer {name!r}: neurons directly behind the neurons {before!r}; put a Linear or Conv2d between them"
+                )
+            if operation.threshold is None and index != len(chain) - 1:
+                raise ConversionError(f"layer {name!r}: neurons that never fire are taken only as the last layer")
+            before = name
+        elif not isinstance(operation, _SILENT):
+            before = None
+
+
+def _torch_modules(chain: Chain) -> Iterator[tuple[str, nn.Module]]:
+    """Yield torch modules only: a ReLU stands where neurons are; sum poolings become averages times their window."""
+    gain, channels, linear = 1.0, None, False
+    operations = list(chain)
+    for index, (name, operation) in enumerate(operations):
+        match operation:
+            case Neuron():
+                linear = False
+                yield name, nn.ReLU()
+            case SumPool() | nn.AvgPool2d() if not linear and _then_neurons(operations[index + 1 :]):
+                yield name, _depthwise(name, operation, channels)
+                linear = True
+            case SumPool(kernel=kernel, stride=stride):
+                gain *= kernel[0] * kernel[1]
+                if linear:
+                    raise ConversionError(f"layer {name!r}: SumPool2d directly behind a linear layer; put neurons between them")
+                yield name, nn.AvgPool2d(kernel, stride)
+            case nn.Linear() | nn.Conv2d():
+                yield name, _scaled(operation, gain)
+                gain, linear = 1.0, True
+                channels = operation.out_channels if isinstance(operation, nn.Conv2d) else channels
+            case _:
+                yield name, operation
+
+
+def _then_neurons(rest: Chain) -> bool:
+    """Whether the next thing that computes is a population of neurons (or nothing)."""
+    following = [operation for _, operation in rest if not isinstance(operation, _SILENT)]
+    return not following or isinstance(following[0], Neuron)
+
+
+def _depthwise(name: str, pool: SumPool | nn.AvgPool2d, channels: int | None) -> nn.Conv2d:
+    """Return a pooling between two populations as the convolution that it is."""
+    if channels is None:
+        raise ConversionError(f"layer {name!r}: pooling between neurons needs a Conv2d somewhere before it")
+    kernel, stride = (pool.kernel, pool.stride) if isinstance(pool, SumPool) else (pair(pool.kernel_size), pair(pool.stride))
+    convolution = nn.Conv2d(channels, channels, kernel, stride, groups=channels, bias=False).double()
+    nn.init.constant_(convolution.weight, 1.0 if isinstance(pool, SumPool) else 1 / (kernel[0] * kernel[1]))
+    return convolution
+
+
+def _scaled(module: nn.Linear | nn.Conv2d, gain: float) -> nn.Module:
+    if gain == 1.0:
+        return module
+    if isinstance(module, nn.Linear):
+        return linear(module.weight.detach().numpy() * gain, None if module.bias is None else module.bias.detach().numpy())
+    twin = nn.Conv2d(
+        module.in_channels, module.out_channels, module.kernel_size, module.stride, module.padding, module.dilation,  # type: ignore[arg-type]
+        module.groups, module.bias is not None, module.padding_mode,
+    ).double()  # fmt: skip
+    with torch.no_grad():
+        twin.weight.copy_(module.weight.double() * gain)
+        if module.bias is not None and twin.bias is not None:
+            twin.bias.copy_(module.bias)
+    return twin
+
+
+def linear(weight: NDArray[Any], bias: NDArray[Any] | None) -> nn.Linear:
+    """Return torch's Linear in float64 with a given weight [n_out, n_in] and bias [n_out]."""
+    module = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None).double()
+    with torch.no_grad():
+        module.weight.copy_(torch.from_numpy(np.array(weight, np.float64)))
+        if bias is not None:
+            module.bias.copy_(torch.from_numpy(np.array(bias, np.float64)))
+    return module
+
+
+def pair(value: object) -> tuple[int, int]:
+    """Return (vertical, horizontal) of a number, a tuple or an array of one or two."""
+    flat = np.asarray(value).reshape(-1)
+    return int(flat[0]), int(flat[-1])
+
+
+def _driven(name: str, neuron: Neuron, shape: tuple[int, ...]) -> tuple[Layer, Encoding]:
+    """Return the input population of neurons that take the pixel itself as their current, and its pixel table.
+
+    The table is a line: pixel/255 times the largest mantissa for which the threshold is a whole number.
+    """
+    parts = {field: spread(name, field, value, shape) for field, value in _fields(neuron).items()}
+    threshold, bias = parts["threshold"], parts["bias"]
+    if not isinstance(threshold, float | int) or np.any(np.asarray(bias) != 0):
+        raise ConversionError(f"layer {name!r}: neurons at the input need one threshold for all and no leak voltage")
+    vth = int(np.clip(np.floor(threshold * _MANTISSA_MAX / 64), 1, 131071))
+    full = min(round(vth * 64 / threshold), _MANTISSA_MAX)
+    if full < 255:
+        raise ConversionError(
+            f"layer {name!r}: a pixel of 255 is {1 / threshold:.3g} of the threshold, below what the input's bias current can express"
+        )
+    table = np.rint(np.arange(256) / 255 * full).astype(np.int32)
+    layer = Layer("input", shape, None, float(vth), du=parts["du"], dv=parts["dv"])  # type: ignore[arg-type]
+    return layer, Encoding(table, vth, 0, 1.0)
+
+
+def _fields(neuron: Neuron) -> dict[str, Value]:
+    assert neuron.threshold is not None
+    return {"threshold": neuron.threshold, "du": neuron.du, "dv": neuron.dv, "bias": neuron.bias}
+
+
+def _layer(title: str, name: str, stage: Stage, neuron: Neuron, unit: float) -> Layer:
+    """Return the population of a stage; ``unit``: the value that one spike of the layer before stands for."""
+    synapses: Synapses = _synapses(stage, unit)
+    shape: tuple[int, ...] = (synapses.n_out,)
+    bias = stage.bias.numpy()
+    if isinstance(synapses, Conv):
+        shape = synapses.out_shape
+        bias = np.repeat(bias, shape[1] * shape[2])
+    threshold = None if neuron.threshold is None else spread(name, "threshold", neuron.threshold, shape)
+    if threshold is not None and not (np.all(np.asarray(threshold) > 0) and np.all(np.isfinite(threshold))):
+        raise ConversionError(f"layer {name!r}: thresholds must be finite and above 0")
+    du, dv = spread(name, "du", neuron.du, shape), spread(name, "dv", neuron.dv, shape)
+    total = bias * (4096 / (np.asarray(du) + 1)) + np.asarray(spread(name, "bias", neuron.bias, shape))
+    return Layer(title, shape, synapses, threshold, total, du, dv)  # type: ignore[arg-type]
+
+
+def _peak(layer: Layer, timesteps: int) -> float:
+    """Return a bound on |v| of an output layer that never fires: half of all excitatory or all inhibitory sources firing at each step."""
+    assert layer.synapses is not None
+    weight = np.asarray(layer.synapses.weight, np.float64)
+    rows = weight.reshape(len(weight), -1)
+    drive = np.maximum(np.maximum(rows, 0).sum(axis=1).max(), np.maximum(-rows, 0).sum(axis=1).max()) + np.abs(layer.bias).max()
+    steps = min(float(timesteps), float(4096 / max(int(np.min(layer.dv)), 1)))
+    memory = float(4096 / (np.min(layer.du) + 1))
+    return float(drive) * steps * min(memory, float(timesteps)) / 2

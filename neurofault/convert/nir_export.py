@@ -1,0 +1,331 @@
+"""`to_nir`: a spiking network, or a deployment with whatever is broken in it, as a NIR graph.
+
+Each population becomes one neuron node: LIF (``du`` 4095) or CubaLIF; LI or CubaLI for outputs that never fire. With the equations of
+:mod:`neurofault.convert.nir_graph`: τ_mem = dt·4096/dv, τ_syn = dt·4096/(du + 1), R = τ_mem/dt, w_in = τ_syn/dt, so the gain is 1 and
+weights keep their values. A membrane without leak (dv 0) gets τ = 2**40·dt, which float32 cannot tell from none; it is no IF, because
+importers read IF in different ways (snnTorch 1.0: as β = 0.9). ``dt`` defaults to 1e-4, which snnTorch's importer takes for granted.
+
+The input population is a LIF node too: the graph's input is its bias current (the pixel table is in the metadata). A network that
+takes events has no such node: its graph's input is spikes.
+
+A deployment is written in units of ``v``: weight·2**(6 + e), vth·64, mantissa·2**x. These are whole numbers, so reading back gives the
+same integers. Other readers compute with them in real numbers: they leave out the rounding of decays (towards 0) and of negative weight
+exponents, the wrap of ``u`` and the saturation of ``v``; with dv = 0, du = 4095 and e ≥ 0 there is nothing to leave out.
+They also begin at v = 0: NIR has no initial state, ``v_init`` is in the metadata only.
+
+What is broken is written so that any reader computes it: dead neurons get weights and bias 0 (they stay at v = v_init, below threshold);
+where they share a kernel with living ones, an infinite threshold; damaged synapses have the weight that the chip reads, and a convolution with damaged
+synapses becomes a matrix. Dead outputs must lose every comparison: they get the lowest weights and bias that the chip's fields hold.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from neurofault.convert.nir_file import import_nir
+from neurofault.convert.nir_metadata import KEY, NEVER, V_UNIT, VERSION, encoding_to_json
+from neurofault.deploy.damage import Detour, Drop, LearningDefect, SetField, SetSynapses, Silence, Stall
+from neurofault.deploy.deployment import ChipLayer, Deployment
+from neurofault.deploy.quantise import weight_range
+from neurofault.errors import UnsupportedError, UsageError
+from neurofault.network import Conv, Dense, Layer, SpikingNetwork, StoredFormat, Synapses
+
+SNNTORCH_DT = 1e-4
+"""The step that snnTorch's importer and exporter take for granted (``snntorch/import_nir.py``)."""
+
+_NO_LEAK = 2.0**40
+_MATRIX_LIMIT = 1 << 25
+
+
+@dataclass(frozen=True, eq=False)
+class _Population:
+    """A layer in units in which its drive is Σ weight·s; arrays [n]; threshold None: never fires, inf: this neuron never fires."""
+
+    name: str
+    shape: tuple[int, ...]
+    synapses: Synapses | None
+    threshold: NDArray[np.float64] | None
+    bias: NDArray[np.float64]
+    du: NDArray[np.float64]
+    dv: NDArray[np.float64]
+    start: float
+    stored: StoredFormat | None
+
+
+def to_nir(network: SpikingNetwork | Deployment, path: str | Path | None = None, *, dt: float = SNNTORCH_DT) -> Any:
+    """Return a network or a (damaged) deployment as a ``nir.NIRGraph``, and write it if a path is given.
+
+    Reading the file back with :func:`neurofault.convert.nir_graph.from_nir` and deploying on the same profile gives the same spikes of every
+    neuron for the same inputs, and the same answers.
+
+    Args:
+        network: what to write.
+        path: NIR file (HDF5), replaced as a whole; None: nothing is written.
+        dt: the step in the unit of the time constants that are written, > 0; kept in ``metadata["dt"]``.
+
+    Raises:
+        UnsupportedError: NIR is not installed, or it cannot hold something: delays, faults that come and go, stuck outputs.
+        UsageError: dt is not above 0, or the file cannot be written.
+    """
+    nir = import_nir()
+    if not (np.isfinite(dt) and dt > 0):
+        raise UsageError(f"dt must be above 0, is {dt}")
+    if isinstance(network, Deployment):
+        populations = _broken(network)
+        peak = None
+    else:
+        populations = [_real(layer) if layer.stored is None else _carried(layer) for layer in network.layers]
+        if network.encoding is not None and network.layers[0].stored is None:
+            encoding = network.encoding
+            populations[0] = replace(populations[0], threshold=np.full(network.layers[0].size, float(encoding.threshold * V_UNIT)))
+        peak = network.peak_potential
+    takes_current = network.encoding is not None
+    nodes, edges, entries = _graph(nir, populations, takes_current, dt)
+    said = {
+        "version": VERSION, "name": network.name, "timesteps": network.timesteps, "readout": network.readout,
+        "encoding": encoding_to_json(network.encoding), "peak_potential": peak, "layers": entries,
+    }  # fmt: skip
+    graph = nir.NIRGraph(nodes, edges, metadata={"dt": float(dt), "timesteps": network.timesteps, KEY: json.dumps(said)})
+    if path is not None:
+        _write(nir, graph, Path(path))
+    return graph
+
+
+def _write(nir: Any, graph: Any, path: Path) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        nir.write(part, graph)
+        part.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _graph(
+    nir: Any, populations: Sequence[_Population], takes_current: bool, dt: float
+) -> tuple[dict[str, Any], list[tuple[str, str]], list[dict[str, Any]]]:
+    nodes: dict[str, Any] = {"input": nir.Input(input_type={"input": np.array(populations[0].shape)})}
+    edges: list[tuple[str, str]] = []
+    entries: list[dict[str, Any]] = []
+    at, shape = "input", populations[0].shape
+
+    def add(name: str, node: Any) -> None:
+        nonlocal at
+        nodes[name] = node
+        edges.append((at, name))
+        at = name
+
+    for each in populations:
+        synapses = neuron = None
+        leak = each.bias
+        if each.synapses is not None:
+            synapses = f"{each.name}_synapses"
+            if isinstance(each.synapses, Conv) and len(shape) == 1:
+                raise UnsupportedError(
+                    f"layer {each.name!r}: NIR has no node that folds a flat population into the channels of a Conv2d"
+                )
+            if isinstance(each.synapses, Dense) and len(shape) > 1:
+                add(f"{each.name}_flatten", nir.Flatten(input_type={"input": np.array(shape)}, start_dim=0, end_dim=-1))
+            node, leak = _synapse_node(nir, each, each.synapses)
+            add(synapses, node)
+        if each.synapses is not None or takes_current:
+            neuron = f"{each.name}_neurons"
+            add(neuron, _neuron_node(nir, each, leak, dt))
+        shape = each.shape
+        entries.append({
+            "name": each.name, "shape": list(each.shape), "synapses": synapses, "neuron": neuron, "start": each.start,
+            "stored": None if each.stored is None else asdict(each.stored),
+        })  # fmt: skip
+    add("output", nir.Output(output_type={"output": np.array(shape)}))
+    return nodes, edges, entries
+
+
+def _synapse_node(nir: Any, each: _Population, synapses: Synapses) -> tuple[Any, NDArray[np.float64]]:
+    """Return the node of a layer's synapses and the bias that it cannot hold."""
+    weight = np.asarray(synapses.weight, np.float64)
+    forgets = bool(np.all(each.du == 4095))
+    match synapses:
+        case Dense():
+            if forgets and np.any(each.bias):
+                return nir.Affine(weight=weight, bias=each.bias), np.zeros_like(each.bias)
+            return nir.Linear(weight=weight), each.bias
+        case Conv():
+            rows = each.bias.reshape(synapses.out_shape[0], -1)
+            even = forgets and bool(np.all(rows == rows[:, :1]))
+            node = nir.Conv2d(
+                input_shape=synapses.in_shape[1:], weight=weight, stride=synapses.stride, padding=synapses.padding, dilation=synapses.dilation,
+                groups=synapses.groups, bias=rows[:, 0].copy() if even else np.zeros(len(rows)),
+            )  # fmt: skip
+            return node, np.zeros_like(each.bias) if even else each.bias
+
+
+def _neuron_node(nir: Any, each: _Population, leak: NDArray[np.float64], dt: float) -> Any:
+    """Return the node of a population; ``leak`` is added to v at each step, as a leak voltage."""
+    lost = np.where(each.dv > 0, each.dv / 4096, 1 / _NO_LEAK)
+    fields = {"r": 1 / lost, "v_leak": leak / lost}
+    if each.threshold is not None:
+        fields |= {"v_threshold": each.threshold, "v_reset": np.zeros(len(lost))}
+    if np.all(each.du == 4095):
+        kind = "LI" if each.threshold is None else "LIF"
+        fields["tau"] = dt / lost
+    else:
+        kind = "CubaLI" if each.threshold is None else "CubaLIF"
+        fields |= {"tau_mem": dt / lost, "tau_syn": dt * 4096 / (each.du + 1), "w_in": 4096 / (each.du + 1)}
+    return getattr(nir, kind)(**{field: np.ascontiguousarray(value).reshape(each.shape) for field, value in fields.items()})
+
+
+def _full(value: Any, size: int) -> NDArray[np.float64]:
+    return np.array(np.broadcast_to(np.asarray(value, np.float64), (size,)))
+
+
+def _no_delays(name: str, synapses: Synapses | None) -> None:
+    if isinstance(synapses, Dense) and synapses.delay is not None and np.any(synapses.delay):
+        raise UnsupportedError(f"layer {name!r}: NIR holds no delays of single synapses")
+
+
+def _flat_shape(layer: Layer) -> tuple[int, ...]:
+    """Return a population's shape: what a matrix drives is flat in NIR."""
+    return (layer.size,) if isinstance(layer.synapses, Dense) else layer.shape
+
+
+def _real(layer: Layer) -> _Population:
+    _no_delays(layer.name, layer.synapses)
+    n = layer.size
+    threshold = None if layer.threshold is None else _full(layer.threshold, n)
+    return _Population(
+        layer.name,
+        _flat_shape(layer),
+        layer.synapses,
+        threshold,
+        _full(layer.bias, n),
+        _full(layer.du, n),
+        _full(layer.dv, n),
+        layer.start,
+        None,
+    )
+
+
+def _carried(layer: Layer) -> _Population:
+    """Return a layer that carries integers, in units of ``v``."""
+    _no_delays(layer.name, layer.synapses)
+    assert layer.stored is not None
+    n = layer.size
+    threshold = None if layer.threshold is None else _full(layer.threshold, n) * V_UNIT
+    bias = np.floor(_full(layer.bias, n) * 2.0**layer.stored.bias_exponent)
+    synapses = None if layer.synapses is None else _scaled(layer.synapses, layer.stored.weight_exponent)
+    stored = replace(layer.stored, bias_exponent=max(layer.stored.bias_exponent, 0))
+    return _Population(
+        layer.name, _flat_shape(layer), synapses, threshold, bias, _full(layer.du, n), _full(layer.dv, n), layer.start, stored
+    )
+
+
+def _scaled(synapses: Synapses, exponent: int) -> Synapses:
+    return replace(synapses, weight=np.asarray(synapses.weight, np.float64) * 2.0 ** (6 + exponent))
+
+
+def _broken(deployment: Deployment) -> list[_Population]:
+    """Return a deployment's layers with everything that is broken written into their numbers."""
+    populations: list[_Population] = []
+    lost_inputs = np.zeros(deployment.layers[0].size, bool)  # dead inputs of a network without input neurons
+    for index, chip in enumerate(deployment.layers):
+        dead = np.zeros(chip.size, bool)
+        fields: dict[str, NDArray[np.int32]] = {}
+        for edit in deployment.damage.edits:
+            if isinstance(edit, LearningDefect | Detour) or (not isinstance(edit, Stall) and edit.layer != index):
+                continue
+            match edit:
+                case Silence(neurons=neurons) if edit.when.always:
+                    dead[neurons] = True
+                case SetField(field=field, neurons=neurons, values=values) if edit.when.always and (index, field) != (
+                    0,
+                    "bias_mantissa",
+                ):
+                    fields[field] = np.array(fields.get(field, getattr(chip, field)))
+                    fields[field][neurons] = values
+                case SetSynapses() if edit.when.always:
+                    pass
+                case Drop(probability=1.0) if edit.when.always:
+                    pass
+                case _:
+                    at_times = "" if edit.when.always else " that acts only at times"
+                    raise UnsupportedError(f"layer {chip.name!r}: NIR holds no fault of the kind {type(edit).__name__}{at_times}")
+        chip = replace(chip, **fields)  # type: ignore[arg-type]
+        if index == 0 and deployment.encoding is None:
+            lost_inputs = dead
+        synapses = _damaged_synapses(deployment, index, bool(populations) and len(populations[-1].shape) == 1, lost_inputs)
+        shape = (chip.size,) if isinstance(synapses, Dense) else chip.shape
+        last = index == len(deployment.layers) - 1
+        populations.append(_with_dead(chip, synapses, shape, dead, last, deployment.profile.neuron.bias_mantissa_min.known))
+    return populations
+
+
+def _damaged_synapses(deployment: Deployment, index: int, flat: bool, lost_inputs: NDArray[np.bool_]) -> Synapses | None:
+    """Return a layer's synapses as the chip reads them; a matrix where a kernel cannot hold them or the source population is flat."""
+    chip = deployment.layers[index]
+    synapses = chip.synapses
+    if synapses is None:
+        return None
+    _no_delays(chip.name, synapses)
+    edits = [edit for edit in deployment.damage.edits if isinstance(edit, SetSynapses | Drop) and edit.layer == index]
+    lost = index == 1 and bool(lost_inputs.any())
+    if isinstance(synapses, Conv) and (edits or flat or lost):
+        synapses = Dense(_matrix(chip.name, synapses))
+    if not edits and not lost:
+        return synapses
+    weight = np.array(synapses.weight)
+    for edit in edits:
+        if isinstance(edit, SetSynapses):
+            weight[edit.targets, edit.sources] = edit.values
+    for edit in edits:
+        if isinstance(edit, Drop):
+            weight[np.ix_(edit.targets, edit.sources)] = 0
+    if lost:
+        weight[:, lost_inputs] = 0
+    return replace(synapses, weight=weight)
+
+
+def _matrix(name: str, conv: Conv) -> NDArray[np.int32]:
+    """Return the matrix [n_out, n_in] that a convolution is."""
+    if conv.n_in * conv.n_out > _MATRIX_LIMIT:
+        raise UnsupportedError(
+            f"layer {name!r}: NIR holds a damaged convolution only as a matrix, here {conv.n_out} × {conv.n_in} numbers "
+            f"(more than {_MATRIX_LIMIT})"
+        )
+    weight = torch.from_numpy(np.array(conv.weight, np.float64))
+    images = torch.eye(conv.n_in, dtype=torch.float64).reshape(-1, *conv.in_shape)
+    out = functional.conv2d(images, weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
+    return np.asarray(out.flatten(1).T.contiguous().numpy(), np.int32)
+
+
+def _with_dead(
+    chip: ChipLayer, synapses: Synapses | None, shape: tuple[int, ...], dead: NDArray[np.bool_], last: bool, lowest_bias: int
+) -> _Population:
+    mantissa = np.array(chip.bias_mantissa, np.int64)
+    threshold = np.asarray(chip.vth, np.float64) * V_UNIT
+    exponent = chip.bias_exponent
+    bias = np.floor(mantissa * 2.0**exponent)
+    if dead.any() and last:
+        bias[dead] = lowest_bias * 2.0 ** max(exponent, 0)
+    elif dead.any():
+        bias[dead] = 0
+    if dead.any() and isinstance(synapses, Dense):
+        weight = np.array(synapses.weight)
+        weight[dead] = weight_range(min(chip.weight_bits, 8), chip.sign_mode)[0] if last else 0
+        synapses = replace(synapses, weight=weight)
+        threshold[dead & (chip.v_init > chip.vth << 6)] = np.inf
+    elif dead.any():
+        threshold[dead] = np.inf
+    threshold[chip.vth >= NEVER] = np.inf
+    stored = StoredFormat(chip.weight_exponent, chip.weight_bits, chip.sign_mode, max(exponent, 0))
+    return _Population(
+        chip.name, shape, None if synapses is None else _scaled(synapses, chip.weight_exponent), threshold if chip.fires else None, bias,
+        np.asarray(chip.du, np.float64), np.asarray(chip.dv, np.float64), float(chip.v_init), stored,
+    )  # fmt: skip

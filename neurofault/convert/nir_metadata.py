@@ -1,0 +1,138 @@
+"""What NIR itself cannot hold of a spiking network, as one JSON text in the graph's metadata, and the way back.
+
+NIR has no names of populations, no initial state, no number of steps, no readout, no integers. ``metadata["neurofault"]`` of a graph that we
+wrote holds these; other readers may ignore it, and a graph that lost it is read like anybody else's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.convert.chain import pair
+from neurofault.convert.nir_file import Graph
+from neurofault.errors import DataError
+from neurofault.network import Conv, Dense, Encoding, Layer, SpikingNetwork, StoredFormat, Synapses
+
+KEY = "neurofault"
+VERSION = 1
+NEVER = 131072
+"""A Lava ``vth`` that ``v`` cannot exceed (v saturates at 2**23 − 1 = 131072·64 − 1): neurons that are dead but share a kernel."""
+
+V_UNIT = 64
+"""One threshold or weight unit in units of ``v``."""
+
+
+def encoding_to_json(encoding: Encoding | None) -> dict[str, Any] | None:
+    """Return a pixel table as JSON."""
+    if encoding is None:
+        return None
+    return {
+        "table": encoding.table.tolist(), "threshold": encoding.threshold, "start": encoding.start, "full_rate": encoding.full_rate,
+    }  # fmt: skip
+
+
+def network_from_metadata(
+    graph: Graph, chain: Sequence[tuple[str, Any]], neuron_of: Callable[[str, Any], Any], name: str | None
+) -> SpikingNetwork | None:
+    """Return the network that a graph was written from, None for a graph of somebody else.
+
+    Args:
+        graph: the graph.
+        chain: its nodes in order.
+        neuron_of: reads a neuron node in units of its drive.
+        name: for display; None: as written.
+
+    Raises:
+        DataError: the metadata and the nodes do not belong together.
+    """
+    if KEY not in graph.metadata:
+        return None
+    text = graph.metadata[KEY]
+    nodes = dict(chain)
+    try:
+        said = json.loads(text.decode("utf8") if isinstance(text, bytes) else str(text))
+        if said["version"] != VERSION:
+            raise DataError(
+                f"{graph.where}: written by a newer neurofault (metadata version {said['version']}, this one reads {VERSION})"
+            )
+        encoding = said["encoding"]
+        if encoding is not None:
+            encoding = Encoding(
+                np.asarray(encoding["table"], np.int32),
+                int(encoding["threshold"]),
+                int(encoding["start"]),
+                float(encoding["full_rate"]),
+            )
+        layers: list[Layer] = []
+        for entry in said["layers"]:
+            layers.append(_layer(graph.where, entry, nodes, neuron_of, layers[-1] if layers else None))
+        return SpikingNetwork(
+            name or said["name"], tuple(layers), int(said["timesteps"]), encoding, said["readout"], said["peak_potential"]
+        )
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise DataError(
+            f"{graph.where}: metadata {KEY!r} and the nodes do not belong together ({type(error).__name__}: {error}); "
+            f"take the metadata {KEY!r} out to read the graph like any other"
+        ) from error
+
+
+def _layer(
+    where: str, entry: Mapping[str, Any], nodes: Mapping[str, Any], neuron_of: Callable[[str, Any], Any], before: Layer | None
+) -> Layer:
+    shape = tuple(int(size) for size in entry["shape"])
+    stored = None if entry["stored"] is None else StoredFormat(**entry["stored"])
+    name, start = str(entry["name"]), float(entry["start"])
+    synapses: Synapses | None = None
+    bias = np.zeros(int(np.prod(shape)))
+    if before is not None:
+        node = nodes[entry["synapses"]]
+        synapses = _synapses(where, entry["synapses"], node, before, 1.0 if stored is None else 2.0 ** (6 + stored.weight_exponent))
+        flat = np.asarray(getattr(node, "bias", 0.0), np.float64).reshape(-1)
+        bias = bias + (np.repeat(flat, bias.size // flat.size) if flat.size > 1 else flat)
+    if entry["neuron"] is None:  # a population whose spikes are the input
+        return Layer(name, shape, synapses, 1.0, start=start, stored=stored)
+    neuron = neuron_of(entry["neuron"], nodes[entry["neuron"]])
+    total = bias + np.asarray(neuron.bias).reshape(-1)
+    threshold = None if neuron.threshold is None else _even(neuron.threshold)
+    if stored is not None:
+        if threshold is not None:
+            scaled = np.where(np.isinf(threshold), NEVER, np.asarray(threshold, np.float64) / V_UNIT)
+            threshold = _even(_whole(where, entry["neuron"], "threshold", scaled))
+        mantissa = _whole(where, name, "bias", total / 2.0**stored.bias_exponent)
+        return Layer(name, shape, synapses, threshold, _even(mantissa), _even(neuron.du), _even(neuron.dv), start, stored)
+    if before is None and threshold is not None:
+        threshold = np.asarray(threshold, np.float64) / V_UNIT
+        threshold = float(threshold) if threshold.ndim == 0 else threshold
+    return Layer(name, shape, synapses, threshold, total, _even(neuron.du), _even(neuron.dv), start)
+
+
+def _synapses(where: str, name: str, node: Any, before: Layer, unit: float) -> Synapses:
+    weight: NDArray[Any] = np.asarray(node.weight, np.float64)
+    if unit != 1.0:
+        weight = _whole(where, name, "weight", weight / unit).astype(np.int32)
+    if weight.ndim == 2:
+        return Dense(weight)
+    channels, height, width = before.shape
+    groups = int(np.asarray(node.groups))
+    return Conv(weight, (channels, height, width), pair(node.stride), pair(node.padding), pair(node.dilation), groups)
+
+
+def _whole(where: str, name: str, field: str, value: NDArray[np.float64]) -> NDArray[np.int64]:
+    whole = np.rint(value)
+    if np.any(np.abs(value - whole) > 1e-3):
+        raise DataError(
+            f"{where}: node {name!r}: {field} is not the integer that metadata {KEY!r} promise; was the file edited? "
+            f"Take the metadata {KEY!r} out to read real numbers"
+        )
+    return np.asarray(whole, np.int64)
+
+
+def _even(value: Any) -> Any:
+    """Return one number where all are equal, else a flat array."""
+    flat = np.asarray(value).reshape(-1)
+    return flat[0].item() if np.all(flat == flat[0]) else flat
