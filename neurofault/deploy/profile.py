@@ -188,7 +188,7 @@ class Learning(BaseModel):
     Attributes:
         available: whether the chip learns at all.
         third_factor: ``none``; ``reward``: a signal shared by a core; ``graded``: a value for each neuron.
-        source: key, or keys, of what says so.
+        source: keys of what says so.
         traces_bits: bits of a (non-negative) spike trace.
         pre_traces, post_traces: number of traces of a source and of a target neuron.
         tag_bits: bits of the synaptic tag variable, sign included.

@@ -5,7 +5,17 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from neurofault.errors import UsageError, nearest
@@ -23,8 +33,13 @@ V = TypeVar("V")
 U = TypeVar("U", bound=str)
 
 
-Keys = str | Annotated[tuple[str, ...], Field(strict=False)]
-"""A key, or keys, into a profile's ``sources``."""
+Keys = Annotated[
+    tuple[str, ...],
+    Field(strict=False),
+    BeforeValidator(lambda keys: (keys,) if isinstance(keys, str) else keys),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+"""A key, or a list of keys, into a profile's ``sources``; read as a tuple."""
 
 
 class Quantity(BaseModel, Generic[V, U]):
@@ -33,7 +48,7 @@ class Quantity(BaseModel, Generic[V, U]):
     Attributes:
         value: the number (or list of allowed numbers, or flag) in ``unit``; None: unknown, not checked.
         unit: the one unit that the field takes.
-        source: key, or keys, into the profile's ``sources``; only a null value may go without, and then says why in ``note``.
+        source: keys into the profile's ``sources``; only a null value may go without, and then says why in ``note``.
         evidence: see :data:`Evidence`.
         note: what a reader must know before trusting the number.
     """
@@ -44,7 +59,7 @@ class Quantity(BaseModel, Generic[V, U]):
     unit: U
     evidence: Evidence
     note: str | None = None
-    source: Keys | None = Field(default=None, validate_default=True)
+    source: Keys = Field(default=(), validate_default=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -56,7 +71,7 @@ class Quantity(BaseModel, Generic[V, U]):
 
     @field_validator("source")
     @classmethod
-    def _sourced(cls, source: Keys | None, info: ValidationInfo) -> Keys | None:
+    def _sourced(cls, source: Keys, info: ValidationInfo) -> Keys:
         if not source and "value" in info.data:
             value = info.data["value"]
             if value is not None:
@@ -69,11 +84,6 @@ class Quantity(BaseModel, Generic[V, U]):
         return source
 
     @property
-    def source_keys(self) -> tuple[str, ...]:
-        """The source's keys as a tuple, empty if there is none."""
-        return (self.source,) if isinstance(self.source, str) else self.source or ()
-
-    @property
     def known(self) -> V:
         """The value.
 
@@ -81,16 +91,16 @@ class Quantity(BaseModel, Generic[V, U]):
             UsageError: if it is not known.
         """
         if self.value is None:
-            raise UsageError(f"the profile leaves this number unknown: {self.note or ', '.join(self.source_keys)}")
+            raise UsageError(f"the profile leaves this number unknown: {self.note or ', '.join(self.source)}")
         return self.value
 
 
-def check_sources(source: Keys | None, info: ValidationInfo) -> None:
+def check_sources(source: tuple[str, ...], info: ValidationInfo) -> None:
     """Refuse a key that the document's ``sources`` do not hold (checked where there is a document, see :func:`load_profile`)."""
-    sources = info.context["document"].get("sources") if info.context else None
+    sources = (info.context or {}).get("document", {}).get("sources")
     if not isinstance(sources, dict):
         return
-    for key in (source,) if isinstance(source, str) else source or ():
+    for key in source:
         if key not in sources:
             raise PydanticCustomError(
                 "unknown_source",

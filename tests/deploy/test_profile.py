@@ -65,13 +65,13 @@ def test_a_bundled_profile_is_found_by_its_name_with_and_without_suffix(name):
 @pytest.mark.parametrize("name", ["loihi1", "loihi2"])
 def test_every_number_names_its_source_and_every_source_is_used(name):
     profile = load_profile(name)
-    used = set(profile.learning.source if isinstance(profile.learning.source, tuple) else [profile.learning.source])
+    used = set(profile.learning.source)
     numbers = quantities(profile)
     assert len(numbers) > 70
     for number in numbers:
-        assert set(number.source_keys) <= set(profile.sources)
-        assert number.source_keys if number.value is not None else number.source_keys or number.note
-        used |= set(number.source_keys)
+        assert set(number.source) <= set(profile.sources)
+        assert number.source if number.value is not None else number.source or number.note
+        used |= set(number.source)
     assert used == set(profile.sources)
 
 
