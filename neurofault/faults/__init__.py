@@ -3,7 +3,10 @@
 from neurofault.faults.base import Fault
 from neurofault.faults.communication import AxonLost, AxonMisrouted, LinkDead, LinkLossy, RouterDead
 from neurofault.faults.cores import CoreDead, CoreHung, LearningFrozen, RoundingStuck, ThirdFactorDead, TraceStuck
+from neurofault.faults.defects import load_defects, save_defects
+from neurofault.faults.environment import ENVIRONMENTS, Environment, expected_upsets, upset_probability
 from neurofault.faults.inject import inject
+from neurofault.faults.masking import Masked, prune
 from neurofault.faults.models import FAMILIES, KINDS, KindInfo, Parameter, describe, fault_from_mapping, fault_to_mapping
 from neurofault.faults.neurons import (
     NeuronBias,
@@ -17,6 +20,8 @@ from neurofault.faults.neurons import (
     StateUpset,
 )
 from neurofault.faults.plan import FaultPlan, PlannedFault, plan
+from neurofault.faults.plan_file import load_plan, plan_hash, save_plan
+from neurofault.faults.sampling import enough, sample_size, share_interval
 from neurofault.faults.synapses import (
     MemoryWordDead,
     SynapseBitFlip,
@@ -31,18 +36,21 @@ from neurofault.faults.synapses import (
 from neurofault.faults.timing import Timing, ageing, death, intermittent, once, periodic, transient
 
 __all__ = [
+    "ENVIRONMENTS",
     "FAMILIES",
     "KINDS",
     "AxonLost",
     "AxonMisrouted",
     "CoreDead",
     "CoreHung",
+    "Environment",
     "Fault",
     "FaultPlan",
     "KindInfo",
     "LearningFrozen",
     "LinkDead",
     "LinkLossy",
+    "Masked",
     "MemoryWordDead",
     "NeuronBias",
     "NeuronDead",
@@ -71,12 +79,23 @@ __all__ = [
     "ageing",
     "death",
     "describe",
+    "enough",
+    "expected_upsets",
     "fault_from_mapping",
     "fault_to_mapping",
     "inject",
     "intermittent",
+    "load_defects",
+    "load_plan",
     "once",
     "periodic",
     "plan",
+    "plan_hash",
+    "prune",
+    "sample_size",
+    "save_defects",
+    "save_plan",
+    "share_interval",
     "transient",
+    "upset_probability",
 ]

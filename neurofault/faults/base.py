@@ -116,6 +116,11 @@ class Fault(ABC):
         """The layer's name, or what stands for it: ``hidden``, or ``any`` where ``at`` names a place."""
         return self.layer if self.layer is not None else "hidden" if self.at is None else "any"
 
+    @property
+    def stored_words(self) -> bool:
+        """Whether its sites lie in words of the synapse memory."""
+        return self.site in ("stored synapses", "stored bits")
+
     def _list_width(self) -> int:
         return int(type(self).__dataclass_fields__[self.list_field].metadata["width"])
 

@@ -16,7 +16,7 @@ from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
 from neurofault.faults.importance import block_scores
 from neurofault.faults.places import Block, clustered, how_many, layers_named
-from neurofault.faults.region import Region, region
+from neurofault.faults.region import ALL_WORDS, Region, region
 from neurofault.streams import permutation_prefix, stream_key
 
 _SHOWN = 8
@@ -109,6 +109,8 @@ class Context:
         """
         place = self.region(fault)
         if place is not None:
+            if not fault.stored_words and any(words != ALL_WORDS for words in place.values()):
+                raise FaultError(f"{fault.site} do not lie in memory words; name chips, tiles or cores")
             blocks = [block for block in blocks if block.core in place]
         population = sum(block.size for block in blocks)
         if not population:

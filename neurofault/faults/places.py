@@ -182,13 +182,13 @@ def axon_sources(deployment: Deployment, block: Block) -> NDArray[np.int64]:
 
 
 def weights_at(deployment: Deployment, layer: int, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return int64 [k]: healthy stored weights of synapses that exist."""
+    """Return int64 [k]: healthy stored weights, 0 where there is no synapse."""
     synapses = deployment.layers[layer].synapses
     if isinstance(synapses, Dense):
         return np.asarray(synapses.weight[targets, sources], np.int64)
     assert isinstance(synapses, Conv)
-    _, word = kernel_word(synapses, sources, targets)
-    return np.asarray(synapses.weight.reshape(-1)[word], np.int64)
+    joined, word = kernel_word(synapses, sources, targets)
+    return np.where(joined, synapses.weight.reshape(-1)[word].astype(np.int64), 0)
 
 
 def kernel_word(conv: Conv, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:

@@ -12,7 +12,8 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.routing import mesh
 from neurofault.errors import FaultError, nearest
 
-_ALL_WORDS = ((0, 1 << 62),)
+ALL_WORDS = ((0, 1 << 62),)
+"""The words of a core that is meant as a whole."""
 _UNITS = ("chip", "tile", "core", "word")
 
 Region = dict[int, tuple[tuple[int, int], ...]]
@@ -76,7 +77,7 @@ def _one(deployment: Deployment, text: str) -> Region:
     if last > int(owner.max()):
         raise FaultError(f"at: there is no {unit} {last}; {unit}s: 0 to {int(owner.max())}")
     inside = np.any([(owner >= low) & (owner < high) for low, high in ranges], axis=0)
-    return dict.fromkeys(map(int, cores[inside]), _ALL_WORDS)
+    return dict.fromkeys(map(int, cores[inside]), ALL_WORDS)
 
 
 def _merged(ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
-from neurofault.deploy.profile import Chip, HardwareProfile, Quantity, Synapse
+from neurofault.deploy.profile import Chip, HardwareProfile, Neuron, Quantity, Synapse
 from neurofault.network import Conv, Dense, Encoding
 
 
@@ -13,7 +13,7 @@ def quantity(value, unit="1"):
     return Quantity.model_construct(value=value, unit=unit, evidence="assumed", source="test", note=None)
 
 
-def small_profile(*, shared_kernels=False, columns=4, rows=3, cores_per_tile=2):
+def small_profile(*, shared_kernels=False, columns=4, rows=3, cores_per_tile=2, word_bits=16, block=3):
     """A chip of columns × rows tiles; only what the fault library asks for."""
     cores = columns * rows * cores_per_tile
     chip = Chip.model_construct(
@@ -24,8 +24,20 @@ def small_profile(*, shared_kernels=False, columns=4, rows=3, cores_per_tile=2):
         cores_per_tile=quantity(cores_per_tile, "cores"),
         max_chips=quantity(None, "chips"),
     )
-    synapse = Synapse.model_construct(shared_kernels=quantity(shared_kernels, "flag"))
-    return HardwareProfile.model_construct(name="small", chip=chip, synapse=synapse)
+    synapse = Synapse.model_construct(
+        shared_kernels=quantity(shared_kernels, "flag"),
+        delay_bits=quantity(3, "bits"),
+        delay_max=quantity(5, "steps"),
+        block_synapses=quantity(block, "synapses"),
+        word_bits=quantity(word_bits, "bits"),
+    )
+    neuron = Neuron.model_construct(
+        threshold_max=quantity(2**17 - 1),
+        bias_mantissa_min=quantity(-(2**12)),
+        bias_mantissa_max=quantity(2**12 - 1),
+        decay_max=quantity(4095),
+    )
+    return HardwareProfile.model_construct(name="small", chip=chip, synapse=synapse, neuron=neuron)
 
 
 def chip_layer(name, shape, synapses=None, *, vth=100, fires=True):

@@ -1,0 +1,93 @@
+"""Defect maps: what is known to be broken on a piece of hardware, as a YAML file of explicit sites; unions and intersections.
+
+A map is a list of faults that name their sites::
+
+    defects:
+      - {kind: core_dead, cores: [5, "12-15"]}
+      - {kind: link_dead, links: ["1,0:E"]}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from neurofault.errors import FaultError
+from neurofault.faults.base import Fault
+from neurofault.faults.models import fault_from_mapping, fault_to_mapping
+from neurofault.specfile import parse_yaml
+
+
+def load_defects(path: str | Path) -> tuple[Fault, ...]:
+    """Read a defect map.
+
+    Raises:
+        FaultError: no such file, no list ``defects``, or entries that are wrong or do not name their sites; all at once.
+        SpecError: not YAML.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise FaultError(f"{path}: no such file")
+    data, _ = parse_yaml(file.read_bytes(), str(path))
+    entries = data.get("defects")
+    if set(data) != {"defects"} or not isinstance(entries, list):
+        raise FaultError(f"{path}: a defect map holds one list, defects")
+    faults, mistakes = [], []
+    for number, entry in enumerate(entries, 1):
+        try:
+            if not isinstance(entry, dict):
+                raise FaultError("must be a mapping such as {kind: core_dead, cores: [5]}")
+            faults.append(_explicit(fault_from_mapping(entry)))
+        except FaultError as error:
+            mistakes += [f"{path}: defect {number}: {line}" for line in str(error).split("\n")]
+    if mistakes:
+        raise FaultError("\n".join(mistakes))
+    return tuple(faults)
+
+
+def save_defects(faults: Sequence[Fault], path: str | Path) -> None:
+    """Write a defect map.
+
+    Raises:
+        FaultError: a fault does not name its sites.
+    """
+    entries = [fault_to_mapping(_explicit(fault)) for fault in faults]
+    Path(path).write_text(yaml.safe_dump({"defects": entries}, sort_keys=False, allow_unicode=True, default_flow_style=None))
+
+
+def union(*maps: Sequence[Fault]) -> tuple[Fault, ...]:
+    """Return what is broken in at least one of some defect maps."""
+    return _combined(maps, lambda parts: [site for part in parts for site in part])
+
+
+def intersection(*maps: Sequence[Fault]) -> tuple[Fault, ...]:
+    """Return what is broken in all of some defect maps."""
+    return _combined(maps, lambda parts: [site for site in parts[0] if all(site in part for part in parts[1:])])
+
+
+def _explicit(fault: Fault) -> Fault:
+    if fault.sites is None:
+        raise FaultError(f"{fault.kind}: a defect map names its sites: give {fault.list_field}, not count or rate")
+    return fault
+
+
+def _combined(maps: Sequence[Sequence[Fault]], join: Callable[[list[list[Any]]], list[Any]]) -> tuple[Fault, ...]:
+    """Combine the lists of faults that are alike but for their sites."""
+    alike: dict[tuple[Any, ...], Fault] = {}
+    for fault in (fault for one in maps for fault in one):
+        alike.setdefault(_likeness(_explicit(fault)), fault)
+    combined = []
+    for likeness, fault in alike.items():
+        parts = [[site for other in one if _likeness(other) == likeness for site in other.sites or ()] for one in maps]
+        sites = list(dict.fromkeys(join(parts)))
+        if sites:
+            combined.append(replace(fault, **{fault.list_field: sites}))  # type: ignore[arg-type]
+    return tuple(combined)
+
+
+def _likeness(fault: Fault) -> tuple[Any, ...]:
+    return (fault.kind, *(getattr(fault, field.name) for field in fields(fault) if field.name != fault.list_field))

@@ -1,0 +1,118 @@
+"""A plan as one file: everything that it changes, and how it was asked for. Also its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy import damage as edits
+from neurofault.deploy.damage import Edit, Hit
+from neurofault.deploy.when import When
+from neurofault.errors import FaultError
+from neurofault.faults.models import fault_from_mapping, fault_to_mapping
+from neurofault.faults.plan import FaultPlan, PlannedFault
+
+_FORMAT = 1
+_EDITS: Mapping[str, type[Edit]] = {
+    kind.__name__: kind
+    for kind in (
+        edits.Silence, edits.Force, edits.SetField, edits.Upset, edits.SetSynapses, edits.SetDelays, edits.Drop, edits.InputNoise,
+        edits.Stall, edits.LearningDefect, edits.Detour,
+    )
+}  # fmt: skip
+
+
+def _flat(plan: FaultPlan) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
+    """Return a plan as JSON data and the arrays that it refers to by name."""
+    arrays: dict[str, NDArray[np.generic]] = {}
+
+    def edit_data(edit: Edit) -> dict[str, Any]:
+        data: dict[str, Any] = {"edit": type(edit).__name__}
+        for field in fields(edit):
+            value = getattr(edit, field.name)
+            if isinstance(value, np.ndarray):
+                arrays[name := f"array_{len(arrays)}"] = value
+                value = {"array": name}
+            elif isinstance(value, When):
+                value = {"when": asdict(value)}
+            data[field.name] = value
+        return data
+
+    data = {
+        "format": _FORMAT,
+        "seed": plan.seed,
+        "draw": plan.draw,
+        "faults": [
+            {
+                "fault": fault_to_mapping(planned.fault),
+                "edits": [edit_data(edit) for edit in planned.edits],
+                "hit": asdict(planned.hit),
+                "dead_cores": planned.dead_cores,
+            }
+            for planned in plan.faults
+        ],
+    }
+    return data, arrays
+
+
+def plan_hash(plan: FaultPlan) -> str:
+    """Return 32 hexadecimal digits that change with anything that the plan changes on the chip (not with texts or seeds)."""
+    data, arrays = _flat(plan)
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(json.dumps([fault["edits"] for fault in data["faults"]], sort_keys=True).encode())
+    for array in arrays.values():
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def save_plan(plan: FaultPlan, path: str | Path) -> None:
+    """Write a plan to a NumPy ``.npz`` file (no pickle)."""
+    data, arrays = _flat(plan)
+    text = np.frombuffer(json.dumps(data).encode(), np.uint8)
+    with Path(path).open("wb") as file:
+        np.savez_compressed(file, plan=text, **arrays)  # type: ignore[arg-type]
+
+
+def load_plan(path: str | Path) -> FaultPlan:
+    """Read a plan that :func:`save_plan` wrote.
+
+    Raises:
+        FaultError: the file is missing, damaged, or not a plan.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            data = json.loads(bytes(stored["plan"]).decode())
+            arrays = {name: stored[name] for name in stored.files if name != "plan"}
+        if data["format"] != _FORMAT:
+            raise FaultError(f"{path}: format {data['format']} of a plan is not known; this version reads {_FORMAT}")
+        faults = tuple(_planned(item, arrays) for item in data["faults"])
+        return FaultPlan(faults, int(data["seed"]), int(data["draw"]))
+    except FileNotFoundError:
+        raise FaultError(f"{path}: no such file") from None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise FaultError(f"{path}: not a fault plan, or a damaged one ({type(error).__name__}: {error})") from None
+
+
+def _planned(item: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]]) -> PlannedFault:
+    def value(stored: Any) -> Any:
+        if isinstance(stored, dict) and set(stored) == {"array"}:
+            return arrays[stored["array"]]
+        if isinstance(stored, dict) and set(stored) == {"when"}:
+            return When(**stored["when"])
+        return tuple(stored) if isinstance(stored, list) else stored
+
+    made = []
+    for data in item["edits"]:
+        given = {name: value(stored) for name, stored in data.items() if name != "edit"}
+        made.append(_EDITS[data["edit"]](**given))
+    hit: dict[str, Any] = {name: tuple(stored) if isinstance(stored, list) else stored for name, stored in item["hit"].items()}
+    return PlannedFault(fault_from_mapping(item["fault"]), tuple(made), Hit(**hit), tuple(item["dead_cores"]))

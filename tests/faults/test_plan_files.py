@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from fault_chips import mlp
+from test_every_kind import CHIPS, EXTRA, WHENS
+
+from neurofault import faults
+from neurofault.errors import FaultError
+
+
+def everything():
+    """One fault of each kind, at varied times."""
+    times = list(WHENS)
+    specs = []
+    for number, (kind, model) in enumerate(faults.KINDS.items()):
+        when = times[number % len(times)] if model.whens != ("once",) else "once"
+        specs.append({"kind": kind, "count": 2, "when": WHENS[when], **EXTRA.get(kind, {})})
+    return specs
+
+
+def test_a_plan_survives_its_file(tmp_path):
+    plan = faults.plan(CHIPS["dense"], everything(), seed=3, draw=1)
+    faults.save_plan(plan, tmp_path / "plan.npz")
+    read = faults.load_plan(tmp_path / "plan.npz")
+    assert (read.seed, read.draw) == (3, 1)
+    assert [planned.fault for planned in read.faults] == [planned.fault for planned in plan.faults]
+    assert read.hits == plan.hits
+    assert [planned.dead_cores for planned in read.faults] == [planned.dead_cores for planned in plan.faults]
+    for one, other in zip(plan.faults, read.faults, strict=True):
+        for edit, again in zip(one.edits, other.edits, strict=True):
+            assert type(edit) is type(again)
+            for field in fields(edit):
+                a, b = getattr(edit, field.name), getattr(again, field.name)
+                if isinstance(a, np.ndarray):
+                    np.testing.assert_array_equal(a, b)
+                    assert a.dtype == b.dtype
+                else:
+                    assert a == b
+    assert faults.plan_hash(read) == faults.plan_hash(plan)
+
+
+def test_a_hash_tells_plans_apart():
+    chip = mlp(8, 24, 4)
+    made = [
+        faults.plan(chip, fault, seed=seed, draw=draw)
+        for fault in (faults.NeuronDead(count=3), faults.NeuronDead(count=4), faults.NeuronDead(count=3, when=faults.once(2)))
+        for seed in (0, 1)
+        for draw in (0, 1)
+    ]
+    assert len({faults.plan_hash(plan) for plan in made}) == len(made)
+    again = faults.plan(chip, faults.NeuronDead(count=3))
+    assert faults.plan_hash(again) == faults.plan_hash(made[0])
+    assert faults.plan_hash(replace(again, seed=99)) == faults.plan_hash(made[0])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file"),
+        (b"", "not a fault plan, or a damaged one"),
+        (b"PK\x03\x04rest", "not a fault plan, or a damaged one"),
+    ],
+)
+def test_a_damaged_plan_is_refused(tmp_path, content, message):
+    path = tmp_path / "plan.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(FaultError, match=message):
+        faults.load_plan(path)
+
+
+def test_a_truncated_plan_and_a_pickle_are_refused(tmp_path):
+    path = tmp_path / "plan.npz"
+    faults.save_plan(faults.plan(CHIPS["dense"], everything()), path)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(FaultError, match="damaged"):
+        faults.load_plan(path)
+    np.savez(path, plan=np.array([{"a": 1}], object))
+    with pytest.raises(FaultError, match="damaged"):
+        faults.load_plan(path)
+
+
+def test_a_defect_map_survives_its_file(tmp_path):
+    known = (
+        faults.CoreDead(cores=[5, "12-15"]),
+        faults.LinkDead(links=["1,0:E"], direction="one"),
+        faults.SynapseBitStuck(synapse_bits=[(1, 2, 7)], level=1, layer="hidden1"),
+        faults.NeuronDead(neurons=[3], layer="hidden1", when=faults.transient(2, 5)),
+    )
+    faults.save_defects(known, tmp_path / "chip.yaml")
+    assert faults.load_defects(tmp_path / "chip.yaml") == known
+
+
+def test_a_defect_map_written_by_hand(tmp_path):
+    path = tmp_path / "chip.yaml"
+    path.write_text('defects:\n  - {kind: core_dead, cores: [1, "2-3"]}\n  - {kind: axon_lost, axons: [[0, 3]], layer: hidden1}\n')
+    chip = mlp(8, 12, 4)
+    hurt = faults.inject(chip, faults.load_defects(path))
+    assert hurt.damage.dead_cores == (1, 2, 3)
+
+
+def test_all_mistakes_of_a_defect_map_come_at_once(tmp_path):
+    path = tmp_path / "chip.yaml"
+    path.write_text("defects:\n  - {kind: core_ded}\n  - {kind: core_dead, count: 2}\n  - 5\n")
+    with pytest.raises(FaultError) as error:
+        faults.load_defects(path)
+    assert str(error.value) == (
+        f"{path}: defect 1: unknown kind 'core_ded' (did you mean 'core_dead'?); kinds: {', '.join(faults.KINDS)}\n"
+        f"{path}: defect 2: core_dead: a defect map names its sites: give cores, not count or rate\n"
+        f"{path}: defect 3: must be a mapping such as {{kind: core_dead, cores: [5]}}"
+    )
+    path.write_text("cores: [1]\n")
+    with pytest.raises(FaultError) as error:
+        faults.load_defects(path)
+    assert str(error.value) == f"{path}: a defect map holds one list, defects"
+    with pytest.raises(FaultError) as error:
+        faults.load_defects(tmp_path / "none.yaml")
+    assert str(error.value) == f"{tmp_path / 'none.yaml'}: no such file"
+    with pytest.raises(FaultError, match="core_dead: a defect map names its sites"):
+        faults.save_defects([faults.CoreDead(count=1)], path)
+
+
+def test_defect_maps_unite_and_intersect():
+    first = (faults.CoreDead(cores=[1, 2]), faults.LinkDead(links=["0,0:E"]))
+    second = (faults.CoreDead(cores=[2, 3]), faults.LinkDead(links=["0,0:E"], direction="one"))
+    assert faults.defects.union(first, second) == (
+        faults.CoreDead(cores=[1, 2, 3]),
+        faults.LinkDead(links=["0,0:E"]),
+        faults.LinkDead(links=["0,0:E"], direction="one"),
+    )
+    assert faults.defects.intersection(first, second) == (faults.CoreDead(cores=[2]),)
