@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from neurofault.cli import options
 from neurofault.cli.output import write_json
 
 
 def doctor(
     run: Annotated[bool, typer.Option("--run", help="Also run 3 steps on each engine and compare its spikes with exact.")] = False,
-    json_: Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write JSON to a file, or to stdout (-).")] = None,
+    json_: options.Json = None,
 ) -> None:
     """Show Python, the packages and the engines that are there, and the command to get the rest."""
     from neurofault.engines.availability import BASE, FORMATS, OF_ENGINE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ class Brian2Engine:
     def run(self, deployment: Deployment, inputs: Inputs, *, record: Collection[str] = ()) -> Activity:
         """Present every sample for T steps (see :class:`neurofault.engines.base.Engine`).
 
-        Memory: the result, plus about 50 bytes a synapse of one copy of the chip, or of a few million synapses in several copies.
+        Memory: the result, plus about 120 bytes a synapse of one copy of the chip, or of 2 million synapses in several copies.
 
         Raises:
             StalledError: a hung core stops the chip.
@@ -46,6 +47,8 @@ class Brian2Engine:
         hung = deployment.damage.stalled(last, deployment.timesteps, len(deployment.layers))
         if hung:
             raise StalledError(f"the chip stalls: core {', '.join(map(str, hung))} hangs and the mesh waits for it")
+        hook = sys.excepthook
         from neurofault.engines.brian2_chip import simulate
 
+        sys.excepthook = hook  # importing Brian2 sets its own, which would call any error one of Brian2
         return simulate(deployment, inputs, record)

@@ -2,9 +2,9 @@
 
 ``Leaky(beta=1, reset_mechanism="zero", reset_delay=False)`` is Lava's LIF with du = 4095 and dv = 0. Whole numbers in float32 are
 exact up to 2**24 in size, whatever the order of summation. :meth:`SnnTorchEngine.supports` proves from the weights, for every
-input, that nothing exceeds it: while Σ|w|·2**(6 + e) + |bias| of a neuron is below 2**23, its current cannot wrap, and its
-potential, clamped to ±(2**23 − 1) after each step as the chip does, stays below 2**24 in between. Thresholds are at least 0 and at
-least v_init, because snnTorch resets a neuron that begins a step above its threshold.
+input, that nothing exceeds it: all weights of one sign into a neuron, times 2**(6 + e), with its bias, stay below 2**23; then its
+current cannot wrap, and its potential, clamped to ±(2**23 − 1) after each step as the chip does, stays below 2**24 in between.
+Thresholds are at least 0 and at least v_init, because snnTorch resets a neuron that begins a step above its threshold.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurofault.activity import Activity
 from neurofault.deploy.damage import LearningDefect, SetSynapses, Silence
@@ -101,20 +102,30 @@ def _out_of_range(deployment: Deployment, index: int) -> str | None:
         if layer.bias_exponent > _LARGEST_BIAS_EXPONENT:
             return f"bias exponent {layer.bias_exponent} is above {_LARGEST_BIAS_EXPONENT}: a bias may reach 2**23"
         return None
+    bias = bias_of(layer.bias_mantissa, layer.bias_exponent).astype(np.float64)
+    alive = ~deployment.damage.silent(index, layer.size)
+    worst = 0
+    for sign in (1, -1):
+        drive = _most(deployment, index, sign)
+        if int(drive.max(initial=0)) > 2 * STATE_LIMIT:
+            return f"weights of one sign sum to {int(drive.max())}, above 2**24: float32 may round"
+        current = np.ceil(drive * 2.0**layer.weight_exponent) * 64
+        worst = max(worst, int(np.maximum(current, current + sign * bias)[alive].max(initial=0)))
+    if worst >= STATE_LIMIT:
+        return f"current and bias of one step may reach {worst}, not below 2**23: u may wrap, float32 may round"
+    return None
+
+
+def _most(deployment: Deployment, index: int, sign: int) -> NDArray[np.int64]:
+    """Return int64 [n]: what all the weights of one sign into each neuron sum to, at least 0."""
+    layer, edits = deployment.layers[index], edits_of(deployment, index)
     match layer.synapses:
         case Dense() as dense:
-            weight = np.abs(dense_weights(dense, edits_of(deployment, index)).astype(np.int64))
-            drive = weight.sum(axis=1)
+            return np.asarray(np.maximum(sign * dense_weights(dense, edits).astype(np.int64), 0).sum(axis=1))
         case Conv() as conv:
-            delta = corrections(conv, edits_of(deployment, index))
-            drive = np.repeat(np.abs(conv.weight.astype(np.int64)).sum(axis=(1, 2, 3)), conv.n_out // conv.out_shape[0])
-            drive = drive + np.bincount(delta.targets, np.abs(delta.values), conv.n_out).astype(np.int64)
+            delta = corrections(conv, edits)
+            kernel = np.maximum(sign * conv.weight.astype(np.int64), 0).sum(axis=(1, 2, 3))
+            single = np.bincount(delta.targets, np.maximum(sign * delta.values, 0), conv.n_out).astype(np.int64)
+            return np.asarray(np.repeat(kernel, conv.n_out // kernel.size) + single)
         case None:
-            drive = np.zeros(layer.size, np.int64)
-    current = np.ceil(drive * 2.0**layer.weight_exponent) * 64
-    bias = np.abs(bias_of(layer.bias_mantissa, layer.bias_exponent).astype(np.float64))
-    worst = int((current + bias)[~deployment.damage.silent(index, layer.size)].max(initial=0))
-    most = int(drive.max(initial=0))
-    if worst >= STATE_LIMIT or most > 2 * STATE_LIMIT:
-        return f"Σ|w|·2**(6 + {layer.weight_exponent}) + |bias| may reach {worst}, not below 2**23: float32 may round, u may wrap"
-    return None
+            return np.zeros(layer.size, np.int64)
