@@ -1,9 +1,10 @@
 """A deployment as a graph of Lava processes, and the program that runs it in an operating-system process of its own.
 
 Neurons are Lava's ``LIF``, synapses its ``Dense``, ``Sparse`` and ``DelayDense``, in their ``fixed_pt`` models: the arithmetic is
-Lava's. Two of the models are extended without touching what they compute: :class:`SampledLif` starts each sample (u = 0, v = v_init
-and the sample's bias) and writes down what happens, :class:`ClearedDelayDense` forgets what is on its way when a sample ends.
-Samples run one after the other; layer l (input = 0) handles sample k in Lava's steps kT + l + 1 … (k + 1)T + l.
+Lava's. Two of the models are extended around Lava's own step, which they call: :class:`SampledLif` starts each sample (u = 0,
+v = v_init and the sample's bias), applies faults and writes down what happens, :class:`SampledDelayDense` forgets what is on its way
+when a sample ends and applies faults. Samples run one after the other; layer l (input = 0) handles sample k in Lava's steps
+kT + l + 1 … (k + 1)T + l.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from neurofault.engines.lava_plan import JOB, PROGRESS, Job, Population, Wires
+from neurofault.deploy.damage import Drop, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset
+from neurofault.engines.lava_plan import JOB, PROGRESS, Job, Population, Wires, let_out
 from neurofault.engines.lava_shim import require_lava
 
 require_lava()
@@ -42,80 +44,122 @@ _SIGN_MODES = {"mixed": SignMode.MIXED, "excitatory": SignMode.EXCITATORY, "inhi
 @requires(CPU)
 @tag("fixed_pt")
 class SampledLif(PyLifModelBitAcc):  # type: ignore[misc]
-    """Lava's ``LIF`` that starts each sample afresh and records itself; the step itself is Lava's ``run_spk``.
+    """Lava's ``LIF`` that starts each sample afresh, suffers faults and records itself; the step itself is Lava's ``run_spk``.
 
-    Process parameters: ``first`` (Lava's step in which sample 0 starts), ``period`` (T), ``start`` (v of each neuron at a sample's
-    start), ``bias`` (int16 [1 or N, n]), ``samples`` (N), ``record`` (state → .npy file [N, T, n]).
+    Process parameters: ``population``, ``first`` (Lava's step in which sample 0 starts), ``samples`` and ``period`` (N, T),
+    ``record`` (state → .npy file [N, T, n]).
     """
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
+        self.population: Population = proc_params["population"]
         self.record: dict[str, NDArray[Any]] | None = None
+        self.now: tuple[int, int] | None = None
 
     def run_spk(self) -> None:
-        """Start a sample if it is time, do Lava's step, record."""
+        """Do Lava's step: before it, start a sample if it is time and change what faults change; after it, record."""
         if self.record is None:
             self.record = {name: np.load(path, mmap_mode="r+") for name, path in self.proc_params["record"].items()}
-        sample, own_step = divmod(self.time_step - self.proc_params["first"], self.proc_params["period"])
-        running = 0 <= sample < self.proc_params["samples"]
-        if running and own_step == 0:
-            bias = self.proc_params["bias"]
-            self.u[:] = 0
-            self.v[:] = self.proc_params["start"]
-            self.bias_mant[:] = bias[sample if len(bias) > 1 else 0]
+        sample, step = divmod(self.time_step - self.proc_params["first"], self.proc_params["period"])
+        self.now = (sample, step) if 0 <= sample < self.proc_params["samples"] else None
+        if self.now is not None:
+            if step == 0:
+                self.u[:], self.v[:] = 0, self.population.start
+            self.change(sample, step)
         super().run_spk()
-        if running:
+        if self.now is not None:
             state = {"u": self.u, "v": self.v, "spikes": self.s_out_buff}
             for name, sheet in self.record.items():
-                sheet[sample, own_step] = state[name]
+                sheet[sample, step] = state[name]
+
+    def change(self, sample: int, step: int) -> None:
+        """Set the bias of this step, and the state and parameters that faults alter in it."""
+        own = self.population
+        fields = {"du": own.du, "dv": own.dv, "vth": own.vth, "bias_mantissa": own.bias[sample if len(own.bias) > 1 else 0]}
+        for fault in own.faults:
+            match fault.edit:
+                case Upset(state=state, neurons=hit, masks=masks) if fault.grid[sample, step]:
+                    word = (getattr(self, state)[hit] ^ masks) & 0xFFFFFF
+                    getattr(self, state)[hit] = np.where(word > 0x7FFFFF, word - 0x1000000, word)
+                case InputNoise(neurons=hit):
+                    fields["bias_mantissa"] = fields["bias_mantissa"].copy()
+                    fields["bias_mantissa"][hit] += fault.grid[sample, step]
+        for fault in own.faults:
+            if isinstance(fault.edit, SetField) and fault.grid[sample, step]:
+                fields[fault.edit.field] = fields[fault.edit.field].copy()
+                fields[fault.edit.field][fault.edit.neurons] = fault.edit.values
+        self.du, self.dv, self.vth = fields["du"], fields["dv"], fields["vth"]
+        self.isthrscaled = False
+        self.bias_mant[:] = fields["bias_mantissa"].astype(np.int16)
+
+    def reset_voltage(self, spike_vector: NDArray[np.bool_]) -> None:
+        """Reset who fired; then what is silent has no state and no spike, and what is forced leaves (``spike_vector`` is sent)."""
+        super().reset_voltage(spike_vector)
+        if self.now is not None:
+            for fault in self.population.faults:
+                if isinstance(fault.edit, Silence) and fault.grid[self.now]:
+                    self.u[fault.edit.neurons] = self.v[fault.edit.neurons] = 0
+            let_out(self.population.faults, *self.now, spike_vector)
 
 
 @implements(proc=DelayDense, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class ClearedDelayDense(PyDelayDenseModelBitAcc):  # type: ignore[misc]
-    """Lava's ``DelayDense`` that forgets delayed spikes when its source starts a sample; the step itself is Lava's ``run_spk``.
+class SampledDelayDense(PyDelayDenseModelBitAcc):  # type: ignore[misc]
+    """Lava's ``DelayDense`` that forgets what is on its way when a sample ends and suffers faults; the step is Lava's ``run_spk``.
 
-    Process parameters: ``first`` (Lava's step in which the source starts sample 0), ``period`` (T).
+    Process parameters: ``wires``, ``first`` (Lava's step in which the source starts sample 0), ``samples`` and ``period`` (N, T).
     """
 
     def run_spk(self) -> None:
-        """Keep only what arrives in this very step, the last one of the target's sample, if it is time; do Lava's step."""
-        if (self.time_step - self.proc_params["first"]) % self.proc_params["period"] == 0:
+        """Do Lava's step, before it keep of older spikes only what arrives right now, if a sample starts, and apply faults."""
+        wires: Wires = self.proc_params["wires"]
+        sample, step = divmod(self.time_step - self.proc_params["first"], self.proc_params["period"])
+        if step == 0:
             self.a_buff[:, 1:] = 0
+        if wires.faults and 0 <= sample < self.proc_params["samples"]:
+            self.weights, self.delays = wires.weights.copy(), wires.delays.copy()  # type: ignore[union-attr]
+            for fault in wires.faults:
+                match fault.edit:
+                    case SetSynapses(sources=sources, targets=targets, values=values) if fault.grid[sample, step]:
+                        self.weights[targets, sources] = values
+                    case SetDelays(sources=sources, targets=targets, delays=delays) if fault.grid[sample, step]:
+                        self.delays[targets, sources] = delays
+            for fault in wires.faults:
+                if isinstance(fault.edit, Drop):
+                    self.weights[np.ix_(fault.edit.targets, fault.edit.sources[fault.grid[sample, step]])] = 0
         super().run_spk()
 
 
-MODELS = {LIF: SampledLif, DelayDense: ClearedDelayDense}
+MODELS = {LIF: SampledLif, DelayDense: SampledDelayDense}
 """Which model runs in place of Lava's own (``exception_proc_model_map`` of a run configuration)."""
 
 
-def connection(wires: Wires, first: int, period: int) -> AbstractProcess:
+def connection(wires: Wires, first: int, samples: int, period: int) -> AbstractProcess:
     """Return the Lava process of a layer's synapses; its source starts sample 0 in Lava's step ``first``."""
     stored = {"weight_exp": wires.exponent, "num_weight_bits": wires.bits, "sign_mode": _SIGN_MODES[wires.sign_mode]}
     if isinstance(wires.weights, sparse.csr_matrix):
         return Sparse(weights=wires.weights, **stored)
     if wires.delays is None:
         return Dense(weights=wires.weights, **stored)
-    return DelayDense(weights=wires.weights, delays=wires.delays, first=first, period=period, **stored)
+    timing = {"first": first, "samples": samples, "period": period}
+    return DelayDense(weights=wires.weights, delays=wires.delays, max_delay=wires.max_delay, wires=wires, **timing, **stored)
 
 
 def neurons(population: Population, first: int, samples: int, period: int, record: dict[str, str]) -> AbstractProcess:
     """Return the Lava process of a population that starts sample 0 in Lava's step ``first``."""
     return LIF(
         shape=population.start.shape,
-        u=0,
         v=population.start,
         du=population.du,
         dv=population.dv,
         vth=population.vth,
-        bias_mant=population.bias[0],
+        bias_mant=population.bias[0].astype(np.int16),
         bias_exp=population.bias_exponent,
+        population=population,
         first=first,
-        period=period,
-        start=population.start,
-        bias=population.bias,
         samples=samples,
+        period=period,
         record=record,
     )
 
@@ -135,7 +179,7 @@ def build(job: Job, folder: Path) -> AbstractProcess:
         record = {state: str(path) for state, path in files.items() if path.exists()}
         process = neurons(population, index + 1, job.samples, job.timesteps, record)
         if population.wires is not None and last is not None:
-            synapses = connection(population.wires, index, job.timesteps)
+            synapses = connection(population.wires, index, job.samples, job.timesteps)
             last.s_out.connect(synapses.s_in)
             synapses.a_out.connect(process.a_in)
         last = process

@@ -22,10 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from neurofault.activity import TRACES, Activity, Traces, scores_from
+from neurofault.deploy.damage import Silence
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.lava_plan import JOB, PROGRESS, Job, plan, unfit
 from neurofault.engines.lava_shim import require_lava
-from neurofault.errors import EngineError
+from neurofault.errors import EngineError, StalledError
 from neurofault.network import Inputs
 
 _KINDS = {"u": np.int32, "v": np.int32, "spikes": np.bool_}
@@ -44,7 +45,7 @@ class LavaEngine:
         name: the engine's.
     """
 
-    patience: float = 300.0
+    patience: float = 120.0
     name: str = "lava"
 
     def __post_init__(self) -> None:
@@ -58,13 +59,16 @@ class LavaEngine:
         """Present every sample for T steps (see :class:`neurofault.engines.base.Engine`).
 
         Raises:
+            StalledError: a hung core stops the chip.
             EngineError: Lava failed or made no progress for ``patience`` seconds; the text ends with its last words.
         """
-        job = plan(deployment, inputs)
-        a_sample = job.timesteps * sum(layer.size * (1 + 4 * len(record)) for layer in deployment.layers)
+        hung = deployment.damage.stalled(inputs.first_sample + len(inputs), deployment.timesteps, len(deployment.layers))
+        if hung:
+            raise StalledError(f"the chip stalls: core {', '.join(map(str, hung))} hangs and the mesh waits for it")
+        a_sample = deployment.timesteps * sum(layer.size * (1 + 4 * len(record)) for layer in deployment.layers)
         chunk = max(1, _RECORD_BYTES // a_sample)
         windows = [slice(start, start + chunk) for start in range(0, len(inputs), chunk)]
-        parts = [self._run_part(deployment, job.part(window), record) for window in windows]
+        parts = [self._run_part(deployment, plan(deployment, inputs[window]), record) for window in windows]
         names = [layer.name for layer in deployment.layers]
         return Activity(
             np.concatenate([part.scores for part in parts]),
@@ -84,7 +88,7 @@ class LavaEngine:
                         sheet[:] = job.events
             (folder / JOB).write_bytes(pickle.dumps(job))
             self._watch(folder)
-            return _collect(deployment, folder, record)
+            return _collect(deployment, job, folder, record)
 
     def _watch(self, folder: Path) -> None:
         """Run the job in ``folder``; end it, and all that it started, if it hangs."""
@@ -124,12 +128,15 @@ def _report(what: str, log: Path) -> str:
     return f"engine 'lava': {what}; last words:\n{words}"
 
 
-def _collect(deployment: Deployment, folder: Path, record: Collection[str]) -> Activity:
+def _collect(deployment: Deployment, job: Job, folder: Path, record: Collection[str]) -> Activity:
     """Read what the processes recorded."""
     last = len(deployment.layers) - 1
     trains = [np.load(folder / f"{index}-spikes.npy", mmap_mode="r") for index in range(last + 1)]
     potential = np.load(folder / f"{last}-v.npy", mmap_mode="r")[:, -1]
-    dead = deployment.damage.silent(last, deployment.layers[last].size)
+    dead = np.zeros(potential.shape, bool)
+    for fault in job.populations[-1].faults:
+        if isinstance(fault.edit, Silence):
+            dead[np.ix_(fault.grid[:, -1] != 0, fault.edit.neurons)] = True
     traces = {
         layer.name: Traces(**{state: np.load(folder / f"{index}-{state}.npy") for state in record})
         for index, layer in enumerate(deployment.layers)

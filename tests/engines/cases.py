@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from chips import chip, conv, dense, population, random_weights
 
-from neurofault.deploy.damage import SetSynapses, Silence
-from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.damage import Drop, Edit, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset
+from neurofault.deploy.deployment import ChipLayer, Deployment
+from neurofault.deploy.when import ALWAYS, When
 from neurofault.network import Conv, Dense, Inputs
 
 Case = tuple[Deployment, Inputs]
@@ -217,6 +219,67 @@ def given_events() -> Case:
     return chip(layers, 10, [Silence(0, np.array([1, 2]))], readout="potential"), Inputs(events=rng.random((5, 10, 25)) < 0.3)
 
 
+WHENS = (
+    ALWAYS,
+    When(start=3),
+    When(start=1, stop=5),
+    When(start=1, period=3, on=2),
+    When(start=30, stop=39, clock="chip"),
+    When(start=5, period=7, on=3, clock="chip"),
+)
+"""Windows on both clocks; samples start at the data set's third, T = 8."""
+
+
+def _in_time(rng: np.random.Generator, layers: list[ChipLayer], *, delayed: bool) -> Deployment:
+    """Every kind of edit in every window, on neurons and synapses of its own."""
+    edits: list[Edit] = []
+    for index, layer in enumerate(layers):
+        ids = rng.permutation(layer.size)[: len(WHENS) * 9].reshape(len(WHENS), 9)
+        for number, (when, hit) in enumerate(zip(WHENS, ids, strict=True)):
+            edits.append(Silence(index, np.sort(hit[:2]), when))
+            edits.append(Force(index, np.sort(hit[1:3]), (65536, 0, 20000)[number % 3], when))
+            for place, (field, value) in enumerate((("vth", 5), ("du", 100), ("dv", 900), ("bias_mantissa", 3000))):
+                edits.append(SetField(index, field, hit[3 + place : 4 + place], np.array([value], np.int32), when))  # type: ignore[arg-type]
+            at, clock = (when.start, when.clock) if when.clock == "chip" else (number + 1, when.clock)
+            edits.append(Upset(index, "v", np.sort(hit[7:9]), np.array([1 << 13, 1 << 23 | 5], np.int32), at, clock))
+            edits.append(Upset(index, "u", np.sort(hit[6:8]), np.array([1 << 12, 1 << 23], np.int32), at, clock))
+            if index:
+                pairs = rng.choice(layer.size * layers[index - 1].size, 20, replace=False)
+                targets, sources = np.divmod(pairs, layers[index - 1].size)
+                edits.append(SetSynapses(index, sources, targets, random_weights(rng, (20,)), when))
+                if delayed:
+                    edits.append(SetDelays(index, sources[10:], targets[10:], rng.integers(0, 6, 10), when))
+                some = np.sort(rng.choice(layers[index - 1].size, 6, replace=False))
+                edits.append(Drop(index, 2 * index, some, np.arange(layer.size // 2), (1.0, 0.5)[number % 2], 77 + number, when))
+    for number, when in enumerate(WHENS):
+        some = np.sort(rng.choice(layers[0].size, 4, replace=False))
+        edits.append(InputNoise(some, 900.0, 5 + number, ("sample", "step")[number % 2], when))  # type: ignore[arg-type]
+    return chip(layers, 8, edits)
+
+
+def faults_in_time() -> Case:
+    """Every kind of edit, permanent, late, for a while, periodic, on both clocks; dense layers, with delays and without."""
+    rng = np.random.default_rng(12)
+    layers = [
+        population("input", (80,), vth=120, v_init=900),
+        population("hidden", (70,), dense(rng, 70, 80, delays=3), exponent=-1, du=1500, dv=60, bias=150),
+        population("output", (60,), dense(rng, 60, 70), exponent=-2, du=3000, vth=300, bias=90),
+    ]
+    return _in_time(rng, layers, delayed=True), replace(_drive(rng, 4, 80), first_sample=3)
+
+
+def faults_in_time_of_convolutions() -> Case:
+    """The same on a convolution, with given events; no changed delays, which a kernel does not have."""
+    rng = np.random.default_rng(13)
+    synapses = conv(rng, (2, 6, 6), 4, (3, 3), padding=(1, 1), stride=(1, 2))
+    layers = [
+        population("input", (2, 6, 6)),
+        population("hidden", synapses.out_shape, synapses, exponent=-1, bias=400),
+        population("output", (60,), dense(rng, 60, synapses.n_out), exponent=-1, vth=131072, fires=False),
+    ]
+    return _in_time(rng, layers, delayed=False), Inputs(events=rng.random((4, 8, 72)) < 0.2, first_sample=3)
+
+
 CASES: dict[str, Callable[[], Case]] = {
     make.__name__: make
     for make in (
@@ -232,5 +295,7 @@ CASES: dict[str, Callable[[], Case]] = {
         damaged_convolutions,
         damaged,
         given_events,
+        faults_in_time,
+        faults_in_time_of_convolutions,
     )
 }

@@ -14,12 +14,13 @@ from cases import CASES
 from chips import chip, dense, population
 
 from neurofault.activity import TRACES
-from neurofault.deploy.damage import Force, SetSynapses
+from neurofault.deploy.damage import Damage, Drop, SetSynapses, Stall
+from neurofault.deploy.when import When
 from neurofault.engines import get_engine, run
 from neurofault.engines.exact import ExactEngine
 from neurofault.engines.lava_shim import INSTALL, require_lava
 from neurofault.engines.on_lava import LavaEngine
-from neurofault.errors import EngineError, UnsupportedError
+from neurofault.errors import EngineError, StalledError, UnsupportedError
 from neurofault.network import Dense, Inputs
 
 needs_lava = pytest.mark.skipif(
@@ -135,8 +136,20 @@ def test_lava_refuses_what_it_cannot_hold_before_it_runs() -> None:
         "engine 'lava' cannot run layer 'output': weight 3 is not one that Lava's stored field (8 bits, mixed) can hold; "
         "engines that can: exact"
     )
-    assert LavaEngine().supports(chip(layers, 3, [Force(0, np.array([0]), 65536)])) == (
-        "damage that acts in time or on more than neurons and weights (Force)"
-    )
     late = [layers[0], population("output", (1,), Dense(synapses.weight, np.full((1, 2), 64)))]
     assert LavaEngine().supports(chip(late, 3)) == "layer 'output': delay 64 is above Lava's 63"
+    wide = [population("input", (2100,)), population("output", (2000,), Dense(np.zeros((2000, 2100), np.int32)))]
+    assert LavaEngine().supports(chip(wide, 3)) is None
+    assert LavaEngine().supports(chip(wide, 3, [Drop(1, 1, np.array([0]), np.arange(9))])) == (
+        "layer 'output': synapses that change in time are rewritten in each step, and 2100 × 2000 are too many for that"
+    )
+
+
+@needs_lava
+def test_a_hung_core_stops_lava_too() -> None:
+    deployment, inputs = CASES["damaged"]()
+    hung = deployment.with_damage(Damage((Stall((2,), When(start=4)),)))
+    for engine in ("exact", "lava"):
+        with pytest.raises(StalledError) as error:
+            run(hung, inputs, engine=engine)
+        assert str(error.value) == "the chip stalls: core 2 hangs and the mesh waits for it"
