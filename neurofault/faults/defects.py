@@ -14,12 +14,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
 from neurofault.faults.models import fault_from_mapping, fault_to_mapping
-from neurofault.specfile import parse_yaml
 
 
 def load_defects(path: str | Path) -> tuple[Fault, ...]:
@@ -29,6 +26,8 @@ def load_defects(path: str | Path) -> tuple[Fault, ...]:
         FaultError: no such file, no list ``defects``, or entries that are wrong or do not name their sites; all at once.
         SpecError: not YAML.
     """
+    from neurofault.specfile import parse_yaml
+
     file = Path(path)
     if not file.is_file():
         raise FaultError(f"{path}: no such file")
@@ -55,6 +54,8 @@ def save_defects(faults: Sequence[Fault], path: str | Path) -> None:
     Raises:
         FaultError: a fault does not name its sites.
     """
+    import yaml
+
     entries = [fault_to_mapping(_explicit(fault)) for fault in faults]
     Path(path).write_text(yaml.safe_dump({"defects": entries}, sort_keys=False, allow_unicode=True, default_flow_style=None))
 

@@ -7,8 +7,7 @@ confidence", DATE'09, equation 4. Interval: Wilson 1927, JASA 22, with the finit
 from __future__ import annotations
 
 import math
-
-from scipy import special
+from statistics import NormalDist
 
 from neurofault.errors import FaultError
 
@@ -16,7 +15,7 @@ from neurofault.errors import FaultError
 def _z(confidence: float) -> float:
     if not 0 < confidence < 1:
         raise FaultError(f"confidence must lie between 0 and 1, is {confidence}")
-    return float(special.ndtri(0.5 + confidence / 2))
+    return NormalDist().inv_cdf(0.5 + confidence / 2)
 
 
 def sample_size(population: int, margin: float, confidence: float = 0.95, share: float = 0.5) -> int:
