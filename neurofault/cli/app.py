@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from neurofault.cli import inject, map_, profiles, train
+from neurofault.cli import convert, doctor, faults, inject, map_, profiles, train
 from neurofault.errors import NeurofaultError
 
 app = typer.Typer(
@@ -21,6 +21,9 @@ app.command("inject")(inject.inject)
 app.command("map")(map_.map_)
 app.command("train")(train.train)
 app.command("profiles")(profiles.profiles)
+app.command("convert")(convert.convert)
+app.command("doctor")(doctor.doctor)
+app.add_typer(faults.app, name="faults")
 
 
 def main() -> None:

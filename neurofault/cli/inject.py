@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,6 +18,11 @@ from neurofault.cli.output import percent, scientific, write_json
 from neurofault.cli.progress import StderrProgress
 from neurofault.errors import UsageError
 
+if TYPE_CHECKING:
+    from neurofault.faults import Fault
+    from neurofault.study.inject_report import Injection
+    from neurofault.study.lesion import Lesion
+
 
 def inject(
     profile: options.Profile = "loihi2",
@@ -24,12 +32,20 @@ def inject(
     data_dir: options.DataDir = None,
     samples: options.Samples = None,
     timesteps: options.Timesteps = None,
+    dt: options.Dt = None,
     kill_cores: Annotated[int | None, typer.Option(help="Cores to kill (short for --fault core_dead --count N).")] = None,
-    fault: Annotated[str | None, typer.Option(help="Kind of fault: core_dead, neuron_dead or synapse_dead.")] = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="Kind of fault (see `neurofault faults list`), or a whole '{kind: …, count: …}'; may be repeated."),
+    ] = None,
     count: Annotated[int | None, typer.Option(help="How many sites fail.")] = None,
     rate: Annotated[float | None, typer.Option(help="Probability that a site fails, 0 to 1.")] = None,
-    where: Annotated[str, typer.Option(help="random, or clustered (neighbours on the mesh).")] = "random",
-    layer: Annotated[str, typer.Option(help="hidden (all hidden layers), input, hidden1 …, output, any.")] = "hidden",
+    defects: Annotated[Path | None, typer.Option(help="Defect map (YAML) to apply before the other faults.")] = None,
+    where: Annotated[
+        str | None, typer.Option(help="random (default), clustered (neighbours on the mesh), least_important, most_important.")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="hidden (all hidden layers; default), input, hidden1 …, output, any.")] = None,
+    at: Annotated[str | None, typer.Option(help="Physical place of the sites, e.g. core:0-7, chip:0, tile:3, word:0-63.")] = None,
     draws: Annotated[int, typer.Option(help="Independent draws of the faults.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed of the faults.")] = 1,
     engine: Annotated[str, typer.Option(help="Which simulator runs the chip.")] = "exact",
@@ -45,19 +61,17 @@ def inject(
 
     Without options: real 8×8 digits on a Loihi 2, killing hidden cores until the effect shows.
     """
-    from neurofault.faults import fault_from_mapping
     from neurofault.study.inject_report import injection, to_json
     from neurofault.study.prepare import Setup, prepare
 
-    mapping = _fault_mapping(kill_cores, fault, count, rate, where, layer)
-    faults = None if mapping is None else [fault_from_mapping(mapping)]
+    faults = read_faults(kill_cores, fault or [], count, rate, {"where": where, "layer": layer, "at": at}, defects)
     setup = Setup(
-        network, profile, weights, data, data_dir, samples, timesteps, weight_bits, place, neurons_per_core, spare_cores, chips,
-        place_seed,
+        network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spare_cores,
+        chips, place_seed,
     )  # fmt: skip
     with StderrProgress() as progress:
         prepared = prepare(setup, progress)
-        result = injection(prepared, faults, layer=layer, draws=draws, seed=seed, engine=engine, progress=progress)
+        result = injection(prepared, faults, layer=layer or "hidden", draws=draws, seed=seed, engine=engine, progress=progress)
     answer = to_json(result)
     if json_file is not None:
         write_json(answer, json_file)
@@ -65,23 +79,37 @@ def inject(
         _print(result, answer)
 
 
-def _fault_mapping(
-    kill_cores: int | None, fault: str | None, count: int | None, rate: float | None, where: str, layer: str
-) -> dict[str, Any] | None:
-    """Return the fault as a mapping in the one grammar, or None where no number was asked for."""
+def read_faults(
+    kill_cores: int | None,
+    given: Sequence[str],
+    count: int | None,
+    rate: float | None,
+    places: Mapping[str, str | None],
+    defects: Path | None,
+) -> list[Fault] | None:
+    """Return the faults of the command line in the one grammar, or None where no number was asked for."""
+    from neurofault.faults import fault_from_mapping, load_defects
+    from neurofault.specfile import parse_yaml
+
+    number = {key: value for key, value in {"count": count, "rate": rate}.items() if value is not None}
+    chosen = {key: value for key, value in places.items() if value is not None}
+    whole = [text for text in given if text.lstrip().startswith("{")]
+    mappings: list[Mapping[str, Any]] = [parse_yaml(text, "--fault")[0] for text in whole]
+    kinds = [text for text in given if text not in whole]
     if kill_cores is not None:
-        if fault is not None or count is not None or rate is not None:
+        if kinds or number:
             raise UsageError("--kill-cores N is short for --fault core_dead --count N; give one of the two")
-        fault, count = "core_dead", kill_cores
-    if fault is None:
-        if count is not None or rate is not None:
-            raise UsageError("--count and --rate go with --fault KIND")
+        kinds, number = ["core_dead"], {"count": kill_cores}
+    if number and not kinds:
+        raise UsageError("--count and --rate go with --fault KIND")
+    mappings += [{"kind": kind} | number | chosen for kind in kinds]
+    if not mappings and defects is None:
         return None
-    given = {"count": count, "rate": rate}
-    return {"kind": fault, "where": where, "layer": layer} | {key: value for key, value in given.items() if value is not None}
+    known = load_defects(defects) if defects is not None else ()
+    return [*known, *(fault_from_mapping(mapping) for mapping in mappings)]
 
 
-def _print(result: Any, answer: dict[str, Any]) -> None:
+def _print(result: Injection, answer: dict[str, Any]) -> None:
     from neurofault.deploy.grid import grid_renderable
 
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
@@ -96,7 +124,8 @@ def _print(result: Any, answer: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False)
     for title in ("", "accuracy", "95 % interval", "what it is"):
         table.add_column(title, justify="right" if title == "accuracy" else "left", no_wrap=title != "what it is")
-    table.add_row("ANN", percent(answer["ann_accuracy"]), "", "the torch network")
+    if answer["ann_accuracy"] is not None:
+        table.add_row("ANN", percent(answer["ann_accuracy"]), "", "the torch network")
     table.add_row("spiking", percent(answer["spiking_accuracy"]), "", "reset-to-zero neurons, weights not yet rounded")
     table.add_row("healthy chip", percent(answer["healthy_accuracy"]), "", f"{answer['weight_bits']}-bit weights, placed")
     for lesser in result.tried:
@@ -104,20 +133,21 @@ def _print(result: Any, answer: dict[str, Any]) -> None:
     _damaged_row(table, lesions, style="bold")
     table.add_row("chance", percent(answer["chance_accuracy"]), "", "always the most frequent class")
     console.print(table)
-    gap = answer["ann_accuracy"] - answer["healthy_accuracy"]
-    lost = answer["healthy_accuracy"] - interval.mean
-    console.print(f"\nconversion gap {100 * gap:+.2f} points; the damage costs {100 * lost:.2f} points")
+    reference = answer["spiking_accuracy"] if answer["ann_accuracy"] is None else answer["ann_accuracy"]
+    lost = "no accuracy is left: every draw stalled"
+    if interval is not None:
+        lost = f"the damage costs {100 * (answer['healthy_accuracy'] - interval.mean):.2f} points"
+    console.print(f"\nconversion gap {100 * (reference - answer['healthy_accuracy']):+.2f} points; {lost}")
 
     console.print("\n[bold]what was hit[/]")
     hits = Table(box=None, pad_edge=False)
     for title in ("draw", "accuracy", "fault", "cores", "neurons", "synapses"):
         hits.add_column(title, justify="left" if title in ("fault", "cores") else "right")
     for draw in answer["draws"]:
+        accuracy = draw["status"] if draw["accuracy"] is None else percent(draw["accuracy"])
         for each in draw["faults"]:
             cores = " ".join(map(str, each["cores"][:16])) + (" …" if len(each["cores"]) > 16 else "")
-            hits.add_row(
-                str(draw["draw"]), percent(draw["accuracy"]), each["kind"], cores, str(each["neurons"]), str(each["synapses"])
-            )
+            hits.add_row(str(draw["draw"]), accuracy, each["kind"], cores, str(each["neurons"]), str(each["synapses"]))
     console.print(hits)
 
     cost = lesions.healthy.cost
@@ -131,14 +161,20 @@ def _print(result: Any, answer: dict[str, Any]) -> None:
     console.print(f"\nto repeat: {_command(result)}", soft_wrap=True)
 
 
-def _damaged_row(table: Table, lesions: Any, style: str = "") -> None:
+def _damaged_row(table: Table, lesions: Lesion, style: str = "") -> None:
     interval = lesions.accuracy
-    bounds = "no interval from one draw" if interval.low is None else f"{percent(interval.low)} … {percent(interval.high)}"
     what = ", ".join(_describe(each) for each in lesions.faults)
-    table.add_row("damaged", percent(interval.mean), bounds, what, style=style)
+    if interval is None:
+        table.add_row("damaged", "stalled", "", what, style=style)
+        return
+    bounds = "no interval from one draw"
+    if interval.low is not None and interval.high is not None:
+        bounds = f"{percent(interval.low)} … {percent(interval.high)}"
+    stalled = sum(draw.status == "stalled" for draw in lesions.draws)
+    table.add_row("damaged", percent(interval.mean), bounds, what + (f"; {stalled} draws stalled" if stalled else ""), style=style)
 
 
-def _describe(fault: Any) -> str:
+def _describe(fault: Fault) -> str:
     from neurofault.faults import fault_to_mapping
 
     spec = dict(fault_to_mapping(fault))
@@ -146,21 +182,21 @@ def _describe(fault: Any) -> str:
     return f"{kind} ({', '.join(f'{key} {value}' for key, value in spec.items() if value is not None)})"
 
 
-def _command(result: Any) -> str:
+def _command(result: Injection) -> str:
     """Return the command line that repeats this run, with every default written out."""
     from neurofault.faults import fault_to_mapping
 
     setup = result.prepared.setup
-    spec = fault_to_mapping(result.lesion.faults[0])
     words: list[str] = ["neurofault", "inject", "--profile", setup.profile, "--network", setup.network]
     named: dict[str, object] = {
         "weights": setup.weights, "data": result.prepared.data.name, "data-dir": setup.data_dir, "samples": len(result.prepared.test),
-        "timesteps": result.prepared.deployment.timesteps, "weight-bits": setup.weight_bits, "place": setup.place,
+        "timesteps": result.prepared.deployment.timesteps, "dt": setup.dt, "weight-bits": setup.weight_bits, "place": setup.place,
         "neurons-per-core": setup.neurons_per_core, "spare-cores": setup.spare_cores or None, "chips": setup.chips,
-        "place-seed": setup.place_seed or None, "fault": spec["kind"], "count": spec.get("count"), "rate": spec.get("rate"),
-        "where": spec.get("where"), "layer": spec.get("layer"), "draws": len(result.lesion.draws), "seed": result.seed,
-        "engine": result.engine,
+        "place-seed": setup.place_seed or None,
     }  # fmt: skip
+    for each in result.lesion.faults:
+        words += ["--fault", json.dumps(fault_to_mapping(each))]
+    named |= {"draws": len(result.lesion.draws), "seed": result.seed, "engine": result.engine}
     for key, value in named.items():
         if value is not None:
             words += [f"--{key}", str(value)]

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 Profile = Annotated[str, typer.Option(help="Hardware profile: a YAML file, or a bundled name (see `neurofault profiles`).")]
-Network = Annotated[str, typer.Option(help="Network of the zoo, or your own as package.module:factory.")]
+Network = Annotated[
+    str, typer.Option(help="Network of the zoo, your own as package.module:factory (torch or snnTorch), or a NIR file.")
+]
 Weights = Annotated[Path | None, typer.Option(help="State dict of your own network; read as data, never executed.")]
 Data = Annotated[str | None, typer.Option(help="Data set: digits, mnist, fashion-mnist, cifar10. Default: the network's own.")]
 DataDir = Annotated[
@@ -17,6 +19,7 @@ DataDir = Annotated[
 ]
 Samples = Annotated[int | None, typer.Option(help="Test images to use. Default: all.")]
 Timesteps = Annotated[int | None, typer.Option(help="Steps that each image is shown. Default: the network's own.")]
+Dt = Annotated[float | None, typer.Option(help="Time step of a NIR file that does not say it.")]
 WeightBits = Annotated[int, typer.Option(help="Stored bits a weight.")]
 Place = Annotated[str, typer.Option(help="Where blocks of neurons go: pack, spread or random.")]
 NeuronsPerCore = Annotated[int | None, typer.Option(help="Neurons of a layer in one core. Default: the zoo network's own grain.")]

@@ -35,6 +35,7 @@ class StderrProgress:
             self._bars.stop()
 
     def __call__(self, stage: str, done: int, total: int, text: str) -> None:
+        """Show that ``done`` of ``total`` parts of a stage are done."""
         if self._live:
             if stage not in self._tasks:
                 self._tasks[stage] = self._bars.add_task(stage, total=total, text=text)

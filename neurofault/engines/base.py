@@ -13,7 +13,10 @@ from neurofault.network import Inputs
 class Engine(Protocol):
     """Something that runs a deployment. Final classes, no base class with hooks."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name on the command line and in results."""
+        ...
 
     def supports(self, deployment: Deployment) -> str | None:
         """Return None if this engine can run the deployment, else the reason, naming the layer."""

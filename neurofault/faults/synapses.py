@@ -23,7 +23,7 @@ from neurofault.streams import counter_hash, standard_normal
 
 _PAIRS = "[source, target] neuron indices of synapses into the one layer that layer names"
 _SPIKEFI = "Spyrou et al. 2024, SpikeFI, arXiv 2412.06795"
-_SEU = "JEDEC JESD89B; loihi.md 4.2: the flip is in the stored field, before the shift"
+_SEU = "JEDEC JESD89B; the flip is in the stored field, before the shift"
 
 
 def _fields(layer: ChipLayer, weights: NDArray[np.floating]) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from neurofault.deploy.damage import Hit
 from neurofault.errors import FaultError, UsageError
-from neurofault.faults import CoreDead, Fault
+from neurofault.faults import CoreDead, Fault, fault_to_mapping
 from neurofault.study.lesion import Lesion, Measured, Progress, lesion, measure
 from neurofault.study.prepare import Prepared
 
@@ -21,7 +21,7 @@ class Injection:
         prepared: the healthy chip and where it came from.
         engine: which engine ran it.
         seed: of the faults.
-        ann_accuracy: of the torch network on the same images.
+        ann_accuracy: of the torch network on the same images; None for a network that was spiking already.
         spiking_accuracy: on the chip's arithmetic with 15-bit weights: the conversion without the rounding.
         tried: lesions with fewer faults that did not yet show (only where no number was asked for).
         lesion: the one that is reported.
@@ -30,7 +30,7 @@ class Injection:
     prepared: Prepared
     engine: str
     seed: int
-    ann_accuracy: float
+    ann_accuracy: float | None
     spiking_accuracy: float
     tried: tuple[Lesion, ...]
     lesion: Lesion
@@ -126,21 +126,29 @@ def to_json(result: Injection) -> dict[str, Any]:
         "spiking_accuracy": result.spiking_accuracy,
         "healthy_accuracy": lesions.healthy.accuracy,
         "chance_accuracy": result.chance,
-        "damaged_accuracy": {"mean": interval.mean, "low": interval.low, "high": interval.high},
+        "damaged_accuracy": {
+            "mean": None if interval is None else interval.mean,
+            "low": None if interval is None else interval.low,
+            "high": None if interval is None else interval.high,
+        },
+        "faults": [fault_to_mapping(fault) for fault in lesions.faults],
         "n_draws": len(lesions.draws),
         "draws": [
             {
                 "draw": draw.draw,
-                "accuracy": draw.measured.accuracy,
-                "spikes": draw.measured.spikes,
-                "energy_joule_per_inference": draw.measured.cost.energy.value,
+                "status": draw.status,
+                "accuracy": None if draw.measured is None else draw.measured.accuracy,
+                "spikes": None if draw.measured is None else draw.measured.spikes,
+                "energy_joule_per_inference": None if draw.measured is None else draw.measured.cost.energy.value,
                 "faults": [hit_to_json(hit) for hit in draw.hits],
             }
             for draw in lesions.draws
         ],
         "spikes_healthy": lesions.healthy.spikes,
         "energy_joule_per_inference": cost.energy.value,
-        "energy_joule_per_inference_damaged": _mean([draw.measured.cost.energy.value for draw in lesions.draws]),
+        "energy_joule_per_inference_damaged": _mean(
+            [draw.measured.cost.energy.value for draw in lesions.draws if draw.measured is not None]
+        ),
         "energy_evidence": cost.energy.evidence,
         "energy_table": cost.table,
         "energy_not_included": list(cost.energy.missing),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from neurofault.activity import Activity
 from neurofault.datasets import Split
@@ -11,6 +12,7 @@ from neurofault.deploy.cost import Cost, cost
 from neurofault.deploy.damage import Hit
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
+from neurofault.errors import StalledError
 from neurofault.faults import Fault, inject
 from neurofault.network import Inputs
 from neurofault.study.statistics import Interval, t_interval
@@ -42,13 +44,15 @@ class Draw:
 
     Attributes:
         draw: its number, from 0.
-        measured: the broken chip.
+        measured: the broken chip; None if it stalled.
+        status: ``ok``, or ``stalled`` where a hung core stops the chip.
         hits: what each fault hit.
         deployment: the broken chip itself.
     """
 
     draw: int
-    measured: Measured
+    measured: Measured | None
+    status: Literal["ok", "stalled"]
     hits: tuple[Hit, ...]
     deployment: Deployment
 
@@ -68,15 +72,16 @@ class Lesion:
     draws: tuple[Draw, ...]
 
     @property
-    def accuracy(self) -> Interval:
-        """Mean and 95 % t interval of the damaged accuracy over draws."""
-        return t_interval([draw.measured.accuracy for draw in self.draws])
+    def accuracy(self) -> Interval | None:
+        """Mean and 95 % t interval of the damaged accuracy over the draws that ran; None if every one stalled."""
+        values = [draw.measured.accuracy for draw in self.draws if draw.measured is not None]
+        return t_interval(values) if values else None
 
     def shows(self) -> bool:
         """Whether the damaged mean lies below the healthy accuracy by more than three half-widths of its interval."""
         interval = self.accuracy
-        width = interval.half_width
-        return width is not None and interval.mean < self.healthy.accuracy - 3 * width
+        width = None if interval is None else interval.half_width
+        return interval is not None and width is not None and interval.mean < self.healthy.accuracy - 3 * width
 
 
 def measure(deployment: Deployment, inputs: Inputs, test: Split, *, engine: str) -> Measured:
@@ -119,7 +124,13 @@ def lesion(
     whole = healthy or measure(deployment, inputs, test, engine=engine)
     done: list[Draw] = []
     for draw, chip in enumerate(broken):
-        done.append(Draw(draw, measure(chip, inputs, test, engine=engine), chip.damage.hits, chip))
+        try:
+            measured = measure(chip, inputs, test, engine=engine)
+        except StalledError:
+            done.append(Draw(draw, None, "stalled", chip.damage.hits, chip))
+        else:
+            done.append(Draw(draw, measured, "ok", chip.damage.hits, chip))
         if progress is not None:
-            progress("breaking", draw + 1, draws, f"accuracy {done[-1].measured.accuracy:.2%}")
+            last = done[-1].measured
+            progress("breaking", draw + 1, draws, "stalled" if last is None else f"accuracy {last.accuracy:.2%}")
     return Lesion(tuple(faults), whole, tuple(done))

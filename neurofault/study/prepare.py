@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from neurofault.convert.loading import user_module
+from neurofault.convert.networks import is_nir_file, load_network
 from neurofault.convert.torch_model import as_taken
 from neurofault.datasets import DataSet, Split, load
 from neurofault.deploy import deploy
@@ -19,7 +20,7 @@ from neurofault.deploy.quantise import quantise
 from neurofault.errors import UsageError
 from neurofault.network import SpikingNetwork
 from neurofault.study.calibrate import Calibration, choose
-from neurofault.zoo import RECIPES, recipe, torch_accuracy, trained
+from neurofault.zoo import recipe, torch_accuracy, trained
 
 Progress = Callable[[str, int, int, str], None]
 """Called as ``progress(stage, done, total, text)``."""
@@ -33,13 +34,14 @@ class Setup:
     """What to run, by name.
 
     Attributes:
-        network: zoo name, or ``package.module:factory``.
+        network: zoo name, ``package.module:factory`` of a torch or snnTorch module, or a NIR file (``*.nir``).
         profile: bundled name or YAML file.
         weights: state dict of a user's module.
         data: data set; None: the zoo network's own (digits for a user's module).
         data_dir: folder of published data files.
         samples: how many test images; None: all.
-        timesteps: T; None: the zoo network's own (32 for a user's module).
+        timesteps: T; None: the network's own (32 for a user's module).
+        dt: time step of a NIR file that does not say it.
         weight_bits: stored bits a weight.
         place: ``pack``, ``spread`` or ``random``.
         neurons_per_core: None: the zoo network's own grain (as many as fit for a user's module).
@@ -55,6 +57,7 @@ class Setup:
     data_dir: Path | None = None
     samples: int | None = None
     timesteps: int | None = None
+    dt: float | None = None
     weight_bits: int = 8
     place: str = "pack"
     neurons_per_core: int | None = None
@@ -70,28 +73,27 @@ class Prepared:
     Attributes:
         setup: as asked for.
         profile: the chip's profile.
-        model: the torch network.
+        model: the torch network; None for a network that is spiking already.
         data: its data set.
         test: the test images that results are reported on.
-        calibration: the chosen conversion.
+        network: the spiking network before rounding.
+        calibration: the conversions that it was chosen from; None for a network that is spiking already.
         deployment: the healthy chip.
     """
 
     setup: Setup
     profile: HardwareProfile
-    model: nn.Module
+    model: nn.Module | None
     data: DataSet
     test: Split
-    calibration: Calibration
+    network: SpikingNetwork
+    calibration: Calibration | None
     deployment: Deployment
 
-    @property
-    def network(self) -> SpikingNetwork:
-        """The spiking network before rounding."""
-        return self.calibration.network
-
-    def ann_accuracy(self) -> float:
-        """Return the torch network's accuracy on the test images."""
+    def ann_accuracy(self) -> float | None:
+        """Return the torch network's accuracy on the test images; None for a network that is spiking already."""
+        if self.model is None:
+            return None
         images = as_taken(self.model, self.test.images)
         return torch_accuracy(self.model, np.asarray(images, np.uint8), self.test.labels)
 
@@ -111,26 +113,17 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
     if setup.timesteps is not None and setup.timesteps < 1:
         raise UsageError(f"timesteps must be at least 1, is {setup.timesteps}")
     profile = load_profile(setup.profile)
-    in_zoo = ":" not in setup.network
-    if in_zoo:
-        spec = recipe(setup.network)
-        if setup.weights is not None:
-            raise UsageError(
-                f"--weights goes with a network of your own (package.module:factory), not with {setup.network!r} of the zoo"
-            )
-        timesteps = setup.timesteps or spec.timesteps
-        grain: int | None = setup.neurons_per_core if setup.neurons_per_core is not None else spec.neurons_per_core
-        data = load(setup.data or spec.dataset, data_dir=setup.data_dir)
-    else:
-        timesteps = setup.timesteps or _USER_TIMESTEPS
-        grain = setup.neurons_per_core
-        data = load(setup.data or RECIPES[DEFAULT_NETWORK].dataset, data_dir=setup.data_dir)
+    spec = recipe(setup.network) if ":" not in setup.network and not is_nir_file(setup.network) else None
+    if setup.weights is not None and ":" not in setup.network:
+        raise UsageError(
+            f"--weights goes with a network of your own (package.module:factory), not with {setup.network!r}"
+            + (" of the zoo" if spec is not None else "")
+        )
+    data = load(setup.data or (spec or recipe(DEFAULT_NETWORK)).dataset, data_dir=setup.data_dir)
     test = data.test if setup.samples is None else data.test.first(setup.samples)
-    if in_zoo:
-        model, _ = trained(setup.network, data_dir=setup.data_dir, progress=lambda *at: progress("training", *at))
-    else:
-        model = user_module(setup.network, setup.weights)
-    as_taken(model, data.test.images[:2])
+    grain = setup.neurons_per_core
+    if grain is None and spec is not None:
+        grain = spec.neurons_per_core
 
     def place(network: SpikingNetwork) -> Deployment:
         return deploy(
@@ -138,7 +131,19 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
             spare_cores=setup.spare_cores, chips=setup.chips, seed=setup.place_seed,
         )  # fmt: skip
 
+    if spec is None:
+        spiking = load_network(
+            setup.network, sample_shape=data.shape, timesteps=setup.timesteps, weights=setup.weights, dt=setup.dt
+        )
+        if spiking is not None:
+            return Prepared(setup, profile, None, data, test, spiking, None, place(spiking))
+        model = user_module(setup.network, setup.weights)
+        timesteps = setup.timesteps or _USER_TIMESTEPS
+    else:
+        model, _ = trained(setup.network, data_dir=setup.data_dir, progress=lambda *at: progress("training", *at))
+        timesteps = setup.timesteps or spec.timesteps
+    as_taken(model, data.test.images[:2])
     calibration = choose(
         model, data, place, timesteps=timesteps, name=setup.network, progress=lambda *at: progress("calibrating", *at)
     )
-    return Prepared(setup, profile, model, data, test, calibration, place(calibration.network))
+    return Prepared(setup, profile, model, data, test, calibration.network, calibration, place(calibration.network))
