@@ -188,12 +188,16 @@ class Drop:
     def lost(self, first_sample: int, samples: int, timesteps: int) -> NDArray[np.bool_]:
         """Return bool [N, T, k]: which messages are lost."""
         active = self.when.grid(self.layer, first_sample, samples, timesteps)[:, :, None]
-        if self.probability >= 1.0:
-            return np.broadcast_to(active, (samples, timesteps, len(self.sources)))
         sample = (first_sample + np.arange(samples, dtype=np.int64))[:, None, None]
         step = np.arange(timesteps, dtype=np.int64)[:, None]
-        bits = counter_hash(self.key, sample, step, self.sources, self.core)
-        return np.asarray(active & (bits < np.uint64(int(self.probability * 2.0**64))))
+        return np.asarray(active & self.chance(sample, step, self.sources))
+
+    def chance(self, sample: NDArray[np.int64], step: NDArray[np.int64], source: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return bool, broadcast: whether chance takes these messages while the fault is active."""
+        if self.probability >= 1.0:
+            return np.ones(np.broadcast_shapes(sample.shape, step.shape, source.shape), bool)
+        bits = counter_hash(self.key, sample, step, source, self.core)
+        return np.asarray(bits < np.uint64(int(self.probability * 2.0**64)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -40,11 +42,27 @@ class Currents:
             values = edit.values if isinstance(edit, SetSynapses) else edit.delays
             where = np.searchsorted(keys, own[among])
             self.edits.append((edit, where, values[among], edit.when.grid(index, first_sample, samples, steps)))
-        drops = [edit for edit in deployment.damage.edits if isinstance(edit, Drop) and edit.layer == index]
-        self.lost = [(drop, drop.lost(first_sample, samples, steps)) for drop in drops]
-        self.reached = {drop.core: drop.targets for drop in drops}
         new = {int(d) for e in edits if isinstance(e, SetDelays) for d in e.delays}
         self.delays = sorted({*self.matrices, *new, *map(int, self.healthy_delays)})
+        self.sums = {delay: _product(matrix, arriving.reshape(-1, n_in)) for delay, matrix in self.matrices.items()}
+        self.lost: dict[int, tuple[NDArray[np.int64], NDArray[np.bool_]]] = {}
+        self._lose([edit for edit in deployment.damage.edits if isinstance(edit, Drop) and edit.layer == index], first_sample)
+
+    def _lose(self, drops: Sequence[Drop], first_sample: int) -> None:
+        """Take lost messages out of the sums, core by core; remember them for the synapses that are walked one by one."""
+        n_in = self.arriving.shape[2]
+        for core in sorted({drop.core for drop in drops}):
+            lost = np.zeros(self.arriving.shape, bool)
+            for drop in drops:
+                if drop.core == core:
+                    lost[:, :, drop.sources] |= _lost(drop, self.arriving, first_sample)
+                    targets = drop.targets
+            flat = lost.reshape(-1, n_in)
+            rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
+            for delay, matrix in self.matrices.items():
+                self.sums[delay][np.ix_(rows, targets)] -= _product(matrix[targets][:, columns], flat[np.ix_(rows, columns)])
+            if len(self.sources):
+                self.lost[core] = targets, lost
 
     def _build(self, deployment: Deployment, index: int) -> None:
         """Fill the matrices, and the healthy values of the synapses that are walked one by one (0 in the matrices)."""
@@ -57,16 +75,16 @@ class Currents:
             np.concatenate([fixed.values[kept], np.zeros(len(self.sources), np.int64)]),
         )
         self.healthy_delays = np.zeros(len(self.sources), np.int64)
-        self.matrices: dict[int, NDArray[np.float64] | sparse.csr_matrix] = {}
+        self.matrices: dict[int, NDArray[np.floating] | sparse.csr_matrix] = {}
         match synapses:
             case Dense(weight=weight, delay=delay):
                 self.healthy = weight[self.targets, self.sources].astype(np.int64)
-                weights = dense_weights(synapses, matrix).astype(np.float64)
+                weights = _exact(dense_weights(synapses, matrix))
                 if delay is None:
                     self.matrices[0] = weights
                 else:
                     self.healthy_delays = delay[self.targets, self.sources].astype(np.int64)
-                    self.matrices = {int(d): np.where(delay == d, weights, 0.0) for d in np.unique(delay)}
+                    self.matrices = {int(d): np.where(delay == d, weights, weights.dtype.type(0)) for d in np.unique(delay)}
             case Conv():
                 self.healthy = conv_weights(synapses, self.sources, self.targets)
                 self.matrices[0] = sparse_weights(synapses, matrix)
@@ -83,31 +101,51 @@ class Currents:
 
     def _sums(self, sent: int, delay: int) -> NDArray[np.int64]:
         """Sum the weights of one delay over the spikes of one step."""
-        spikes = self.arriving[:, sent]
-        left = {core: spikes.copy() for core in self.reached}
-        for drop, lost in self.lost:
-            left[drop.core][:, drop.sources] &= ~lost[:, sent]
-        total = np.zeros((len(spikes), self.size), np.int64)
-        if delay in self.matrices:
-            matrix = self.matrices[delay]
-            total[:] = _product(matrix, spikes)
-            for core, targets in self.reached.items():
-                total[:, targets] = _product(matrix[targets], left[core])
-        if len(self.sources):
-            weights, delays = (np.tile(part, (len(spikes), 1)) for part in (self.healthy, self.healthy_delays))
-            for edit, where, values, grid in self.edits:
-                field = weights if isinstance(edit, SetSynapses) else delays
-                field[np.ix_(grid[:, sent], where)] = values
-            here = spikes[:, self.sources]
-            for core, targets in self.reached.items():
-                among = np.isin(self.targets, targets)
-                here[:, among] = left[core][:, self.sources[among]]
-            np.add.at(total.T, self.targets, (weights * (here & (delays == delay))).T)
+        samples, steps, n_in = self.arriving.shape
+        total = np.zeros((samples, self.size), np.int64)
+        if delay in self.sums:
+            total += self.sums[delay].reshape(samples, steps, self.size)[:, sent]
+        if not len(self.sources):
+            return total
+        active = np.stack([grid[:, sent] for *_, grid in self.edits], axis=1)
+        for pattern, rows in _alike(active):
+            weights, delays = self.healthy.copy(), self.healthy_delays.copy()
+            for (edit, where, values, _), acts in zip(self.edits, pattern, strict=True):
+                if acts:
+                    (weights if isinstance(edit, SetSynapses) else delays)[where] = values
+            weights[delays != delay] = 0
+            matrix = sparse.csr_matrix((weights, (self.targets, self.sources)), shape=(self.size, n_in))
+            total[rows] += _product(matrix, self.arriving[rows, sent])
+            for targets, lost in self.lost.values():
+                total[np.ix_(rows, targets)] -= _product(matrix[targets], lost[rows, sent])
         return total
 
 
-def _product(matrix: NDArray[np.float64] | sparse.csr_matrix, spikes: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return int64 [N, n_out]; sums stay far below 2**53, so float64 is exact."""
+def _alike(active: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
+    """Yield each row that occurs, and where."""
+    patterns, which = np.unique(active, axis=0, return_inverse=True)
+    for number, pattern in enumerate(patterns):
+        yield pattern, np.flatnonzero(which.reshape(-1) == number)
+
+
+def _lost(drop: Drop, arriving: NDArray[np.bool_], first_sample: int) -> NDArray[np.bool_]:
+    """Return bool [N, T, k]: which spikes a drop takes; chance is asked for spikes that are there only."""
+    samples, steps, _ = arriving.shape
+    active = drop.when.grid(drop.layer, first_sample, samples, steps)[:, :, None]
+    lost = arriving[:, :, drop.sources] & active
+    sample, step, source = np.nonzero(lost)
+    lost[sample, step, source] = drop.chance(sample + first_sample, step, drop.sources[source])
+    return np.asarray(lost)
+
+
+def _product(matrix: NDArray[np.floating] | sparse.csr_matrix, spikes: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return int64 [N, n_out]; a dense matrix is of a type that is exact for its sums."""
     if isinstance(matrix, np.ndarray):
-        return np.asarray(spikes.astype(np.float64) @ matrix.T, np.int64)
+        return np.asarray(spikes.astype(matrix.dtype) @ matrix.T, np.int64)
     return np.asarray((matrix.astype(np.int64) @ spikes.T.astype(np.int64)).T, np.int64)
+
+
+def _exact(weights: NDArray[np.int32]) -> NDArray[np.floating]:
+    """Return weights in the narrowest floating type that is exact for every sum of them."""
+    largest = int(np.abs(weights.astype(np.int64)).sum(axis=1).max(initial=0))
+    return weights.astype(np.float32 if largest < 1 << 24 else np.float64)

@@ -58,7 +58,7 @@ class ExactEngine:
             StalledError: a hung core stops the chip.
         """
         if not deployment.damage.plain:
-            return StepwiseEngine().run(deployment, inputs, record=record)
+            return StepwiseEngine(plain=self).run(deployment, inputs, record=record)
         layers = pack(deployment)
         trains = None if inputs.bias is None else _constant_trains(deployment, layers[0], inputs.bias)
         sheet = _Sheet.blank(deployment, len(inputs), record)

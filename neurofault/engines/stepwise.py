@@ -7,14 +7,15 @@ replaced weights. The order of events in a step is defined in :mod:`neurofault.d
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import Activity, Traces, scores_from
-from neurofault.deploy.damage import Force, InputNoise, SetField, Silence, Upset
+from neurofault.deploy.damage import Damage, Force, InputNoise, SetField, SetSynapses, Silence, Upset
 from neurofault.deploy.deployment import ChipLayer, Deployment
+from neurofault.engines.base import Engine
 from neurofault.engines.currents import Currents
 from neurofault.errors import StalledError
 from neurofault.network import Inputs
@@ -28,9 +29,11 @@ class StepwiseEngine:
     """Runs a deployment in this process with NumPy, a step at a time.
 
     Attributes:
+        plain: an engine to which runs of layers are handed whose damage is :attr:`Damage.plain`; None: all layers are run here.
         name: the engine's.
     """
 
+    plain: Engine | None = None
     name: str = "stepwise"
 
     def supports(self, deployment: Deployment) -> str | None:
@@ -51,7 +54,9 @@ class StepwiseEngine:
             raise StalledError(f"the chip stalls: core {', '.join(map(str, hung))} hangs and the mesh waits for it")
         largest = max(layer.size for layer in deployment.layers)
         batch = max(1, _BATCH_STATES // (largest * deployment.timesteps))
-        parts = [_run_batch(deployment, inputs[start : start + batch], record) for start in range(0, len(inputs), batch)]
+        parts = [
+            _run_batch(self.plain, deployment, inputs[start : start + batch], record) for start in range(0, len(inputs), batch)
+        ]
         names = [layer.name for layer in deployment.layers]
         traces = {name: _joined([part.traces[name] for part in parts]) for name in (names if record else [])}
         return Activity(
@@ -72,20 +77,59 @@ def _joined(parts: list[Traces]) -> Traces:
     )
 
 
-def _run_batch(deployment: Deployment, inputs: Inputs, record: Collection[str]) -> Activity:
+def _run_batch(plain: Engine | None, deployment: Deployment, inputs: Inputs, record: Collection[str]) -> Activity:
     samples, last = len(inputs), len(deployment.layers) - 1
     sample_spikes = np.zeros(samples, np.int64)
     counts: dict[str, NDArray[np.int64]] = {}
     traces: dict[str, Traces] = {}
     arriving = np.empty((samples, 0, 0), bool)
-    v = np.empty((samples, 0), np.int64)
-    for index, layer in enumerate(deployment.layers):
+    scores = np.empty((samples, 0), np.int64)
+    index = 0
+    while index <= last:
+        end = index if plain is None else _plain_until(deployment, index)
+        if plain is not None and end > index:
+            activity = _handed_over(plain, deployment, slice(index, end), arriving, inputs, record)
+            for layer in deployment.layers[index:end]:
+                trace = activity.traces[layer.name]
+                assert trace.spikes is not None
+                arriving = trace.spikes
+                counts[layer.name] = activity.spike_counts[layer.name]
+                sample_spikes += arriving.sum(axis=(1, 2), dtype=np.int64)
+                traces[layer.name] = trace if "spikes" in record else replace(trace, spikes=None)
+            scores, index = activity.scores, end
+            continue
+        layer = deployment.layers[index]
         arriving, v, traces[layer.name] = _run_layer(deployment, index, arriving, inputs, record)
         counts[layer.name] = arriving.sum(axis=(0, 1), dtype=np.int64)
         sample_spikes += arriving.sum(axis=(1, 2), dtype=np.int64)
-    dead = _silence(deployment, last, inputs)[:, -1]
-    scores = scores_from(v, arriving.sum(axis=1, dtype=np.int64), deployment.readout, dead)
+        if index == last:
+            dead = _silence(deployment, last, inputs)[:, -1]
+            scores = scores_from(v, arriving.sum(axis=1, dtype=np.int64), deployment.readout, dead)
+        index += 1
     return Activity(scores, counts, sample_spikes, traces if record else {})
+
+
+def _plain_until(deployment: Deployment, index: int) -> int:
+    """Return the first layer from ``index`` on whose own damage is not plain; the number of layers if there is none."""
+    special = {getattr(edit, "layer", -1) for edit in deployment.damage.edits if not Damage((edit,)).plain}
+    return min((layer for layer in special if layer >= index), default=len(deployment.layers))
+
+
+def _handed_over(
+    plain: Engine, deployment: Deployment, part: slice, arriving: NDArray[np.bool_], inputs: Inputs, record: Collection[str]
+) -> Activity:
+    """Run some layers in another engine; the spikes of the layer before them become its input events."""
+    before = max(0, part.start - 1)
+    layers = list(deployment.layers[before : part.stop])
+    if part.start:
+        layers[0], inputs = replace(layers[0], synapses=None), Inputs(events=arriving, first_sample=inputs.first_sample)
+    own = [
+        replace(edit, layer=edit.layer - before)
+        for edit in deployment.damage.edits
+        if isinstance(edit, Silence | SetSynapses) and part.start <= edit.layer < part.stop
+    ]
+    piece = replace(deployment, layers=tuple(layers), damage=Damage(tuple(own)))
+    return plain.run(piece, inputs, record={*record, "spikes"})
 
 
 def _silence(deployment: Deployment, index: int, inputs: Inputs) -> NDArray[np.bool_]:

@@ -138,9 +138,11 @@ def check(chip, inputs, engine):
 
 @settings(max_examples=150, deadline=None)
 @given(chips(), st.integers(0, 2))
-def test_stepwise_equals_plain_integers_for_any_damage(made, first):
+def test_engines_equal_plain_integers_for_any_damage(made, first):
     chip, rng = made
-    check(chip, Inputs(bias=rng.integers(0, 8000, (2, chip.layers[0].size)).astype(np.int32), first_sample=first), StepwiseEngine())
+    inputs = Inputs(bias=rng.integers(0, 8000, (2, chip.layers[0].size)).astype(np.int32), first_sample=first)
+    check(chip, inputs, StepwiseEngine())
+    check(chip, inputs, ExactEngine())
 
 
 @settings(max_examples=25, deadline=None)
