@@ -1,0 +1,9 @@
+"""Sphinx configuration: ``sphinx-build docs docs/_build`` with the ``docs`` extra installed."""
+
+project = "neurofault"
+author = "The neurofault developers"
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+myst_enable_extensions = ["dollarmath", "deflist"]
+html_theme = "furo"
+exclude_patterns = ["_build"]
+autodoc_typehints = "description"
