@@ -78,8 +78,9 @@ class PixelCoding:
 
 def membrane_decay(keep: Value) -> Value:
     """Return ``dv`` for a membrane that keeps the fraction ``keep`` of itself each step (0 becomes 1/4096, the chip's least)."""
-    lost: NDArray[Any] = np.rint(4096 * (1 - np.clip(np.asarray(keep, np.float64), 0, 1)))
-    return np.minimum(lost, 4095).astype(np.int64)
+    lost = np.rint(4096 * (1 - np.clip(np.asarray(keep, np.float64), 0, 1)))
+    dv: NDArray[np.int64] = np.minimum(lost, 4095).astype(np.int64)
+    return dv
 
 
 def current_decay(name: str, keep: Value) -> Value:

@@ -142,6 +142,7 @@ def _graph(
         shape = each.shape
         entries.append({
             "name": each.name, "shape": list(each.shape), "synapses": synapses, "neuron": neuron, "start": each.start,
+            "groups": each.synapses.groups if isinstance(each.synapses, Conv) else 1,
             "stored": None if each.stored is None else asdict(each.stored),
         })  # fmt: skip
     add("output", nir.Output(output_type={"output": np.array(shape)}))
@@ -161,10 +162,22 @@ def _synapse_node(nir: Any, each: _Population, synapses: Synapses) -> tuple[Any,
             rows = each.bias.reshape(synapses.out_shape[0], -1)
             even = forgets and bool(np.all(rows == rows[:, :1]))
             node = nir.Conv2d(
-                input_shape=synapses.in_shape[1:], weight=weight, stride=synapses.stride, padding=synapses.padding, dilation=synapses.dilation,
-                groups=synapses.groups, bias=rows[:, 0].copy() if even else np.zeros(len(rows)),
+                input_shape=synapses.in_shape[1:], weight=_one_group(weight, synapses.groups), stride=synapses.stride,
+                padding=synapses.padding, dilation=synapses.dilation, groups=1,
+                bias=rows[:, 0].copy() if even else np.zeros(len(rows)),
             )  # fmt: skip
             return node, np.zeros_like(each.bias) if even else each.bias
+
+
+def _one_group(weight: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
+    """Return the kernel of the same convolution in one group: nir 1.0 checks grouped ones against the wrong number of channels."""
+    if groups == 1:
+        return weight
+    outputs, inputs, *window = weight.shape
+    whole = np.zeros((groups, outputs // groups, groups, inputs, *window))
+    for group, part in enumerate(weight.reshape(groups, outputs // groups, inputs, *window)):
+        whole[group, :, group] = part
+    return whole.reshape(outputs, groups * inputs, *window)
 
 
 def _neuron_node(nir: Any, each: _Population, leak: NDArray[np.float64], dt: float) -> Any:

@@ -149,7 +149,7 @@ def _read_hdf5(path: Path) -> dict[str, Any]:
             data: dict[str, Any] = hdf2dict(file["node"])
             return data
     except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise DataError(f"{path}: not a readable HDF5 file, or cut short ({' '.join(str(error).split())})") from error
+        raise DataError(f"{path}: not a readable NIR file: not HDF5, or cut short") from error
 
 
 def _check_kinds(where: str, kinds: Mapping[str, str]) -> None:

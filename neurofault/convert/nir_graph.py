@@ -124,8 +124,10 @@ def _in_shape(graph: Graph, chain: Sequence[tuple[str, Any]]) -> tuple[int, ...]
             return (int(node.weight.shape[-1]),)
         if kind == "Conv2d" and node.input_shape is not None:
             return (int(node.weight.shape[1]) * int(node.groups), *(int(size) for size in node.input_shape))
+        if kind in ("Conv2d", "AvgPool2d", "SumPool2d"):
+            break
         known = None if node.input_type is None else node.input_type.get("input")
-        if known is not None and np.asarray(known).size:
+        if known is not None and np.asarray(known).size and (kind == "Input" or np.prod(known) > 1):
             shape = tuple(int(size) for size in np.asarray(known).reshape(-1))
             match len(shape):
                 case 1 | 3:

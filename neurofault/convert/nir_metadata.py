@@ -91,7 +91,8 @@ def _layer(
     bias = np.zeros(int(np.prod(shape)))
     if before is not None:
         node = nodes[entry["synapses"]]
-        synapses = _synapses(where, entry["synapses"], node, before, 1.0 if stored is None else 2.0 ** (6 + stored.weight_exponent))
+        unit = 1.0 if stored is None else 2.0 ** (6 + stored.weight_exponent)
+        synapses = _synapses(where, entry["synapses"], node, before, unit, int(entry["groups"]))
         flat = np.asarray(getattr(node, "bias", 0.0), np.float64).reshape(-1)
         bias = bias + (np.repeat(flat, bias.size // flat.size) if flat.size > 1 else flat)
     if entry["neuron"] is None:  # a population whose spikes are the input
@@ -111,14 +112,17 @@ def _layer(
     return Layer(name, shape, synapses, threshold, total, _even(neuron.du), _even(neuron.dv), start)
 
 
-def _synapses(where: str, name: str, node: Any, before: Layer, unit: float) -> Synapses:
+def _synapses(where: str, name: str, node: Any, before: Layer, unit: float, groups: int) -> Synapses:
     weight: NDArray[Any] = np.asarray(node.weight, np.float64)
     if unit != 1.0:
         weight = _whole(where, name, "weight", weight / unit).astype(np.int32)
     if weight.ndim == 2:
         return Dense(weight)
     channels, height, width = before.shape
-    groups = int(np.asarray(node.groups))
+    if groups > 1:  # written as one group
+        outputs, _, *window = weight.shape
+        blocks = weight.reshape(groups, outputs // groups, groups, channels // groups, *window)
+        weight = np.concatenate([blocks[group, :, group] for group in range(groups)])
     return Conv(weight, (channels, height, width), pair(node.stride), pair(node.padding), pair(node.dilation), groups)
 
 

@@ -134,11 +134,12 @@ def _calls(model: nn.Module, shape: tuple[int, ...], timesteps: int) -> list[tup
         ConversionError: it takes no such sample, or something happens between the layers.
     """
     problem: Exception | None = None
+    dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
     for sample in ((1, *shape), (timesteps, 1, *shape)):
         seen: list[tuple[str, nn.Module, Tensor, Tensor]] = []
         try:
             with _listening(model, seen), torch.no_grad():
-                model(torch.rand(sample, generator=torch.Generator().manual_seed(0)))
+                model(torch.rand(sample, generator=torch.Generator().manual_seed(0), dtype=dtype))
         except Exception as error:  # the user's own forward may raise anything; the other shape is tried, then it is reported
             problem = problem or error
             continue

@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+import neurofault as nf
+from neurofault.convert.nir_export import to_nir
+from neurofault.convert.nir_graph import from_nir
+from neurofault.errors import ConversionError, DataError, UnsupportedError, UsageError
+from neurofault.network import Conv, Dense, Encoding, Layer, SpikingNetwork, StoredFormat
+
+nir = pytest.importorskip("nir")
+
+TRACES = ["spikes"]
+
+
+def network(rng, *, convolutional, readout="count", events=False, start=0.0, du=4095, dv=0, timesteps=12):
+    """A random network that spikes; (1, 6, 6) pixels, two convolutions or a matrix, 3 outputs."""
+    encoding = None if events else Encoding.for_pixels(0.5, start, timesteps)
+
+    def layer(name, shape, synapses):
+        weight = rng.normal(0.25, 1.0, synapses.weight.shape)
+        threshold = 2.0 if name != "output" or readout == "count" else None
+        bias = rng.normal(0, 0.1, int(np.prod(shape)))
+        return Layer(name, shape, replace(synapses, weight=weight), threshold, bias, du, dv, start)
+
+    layers = [Layer("input", (1, 6, 6), None, 1.0 if events else float(encoding.threshold), start=start)]
+    if convolutional:
+        layers.append(layer("hidden1", (2, 6, 6), Conv(np.ones((2, 1, 3, 3)), (1, 6, 6), padding=(1, 1))))
+        layers.append(layer("hidden2", (4, 3, 3), Conv(np.ones((4, 1, 2, 2)), (2, 6, 6), stride=(2, 2), groups=2)))
+    else:
+        layers.append(layer("hidden1", (20,), Dense(np.ones((20, 36)))))
+    layers.append(layer("output", (3,), Dense(np.ones((3, layers[-1].size)))))
+    peak = 200.0 if readout == "potential" else None
+    return SpikingNetwork("random", tuple(layers), timesteps, encoding, readout, peak)
+
+
+def inputs(rng, chip, samples=6):
+    if chip.encoding is None:
+        return nf.Inputs(events=rng.random((samples, chip.timesteps, 36)) < 0.4)
+    return chip.encode(rng.integers(0, 256, (samples, 1, 6, 6)).astype(np.uint8))
+
+
+def assert_same_spikes(one, two, samples):
+    first, second = (nf.run(chip, samples, record=TRACES).activity for chip in (one, two))
+    for name, traces in first.traces.items():
+        assert np.array_equal(traces.spikes, second.traces[name].spikes), name
+    assert np.array_equal(first.predictions, second.predictions)
+    return first
+
+
+KINDS = [
+    {"kind": "neuron_dead", "rate": 0.2, "layer": "any"},
+    {"kind": "core_dead", "count": 2, "layer": "any"},
+    {"kind": "synapse_dead", "rate": 0.2, "layer": "any"},
+    {"kind": "synapse_bit_flip", "rate": 0.02, "layer": "any"},
+    {"kind": "synapse_stuck", "rate": 0.1, "layer": "any"},
+    {"kind": "neuron_threshold", "rate": 0.3, "layer": "hidden", "factor": 1.5},
+    {"kind": "neuron_leak", "rate": 0.3, "layer": "hidden", "offset": 200},
+]
+
+
+@settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(
+    seed=st.integers(0, 2**32 - 1), convolutional=st.booleans(), readout=st.sampled_from(["count", "potential"]), events=st.booleans(),
+    start=st.sampled_from([0.0, 0.5]), du=st.sampled_from([4095, 1500]), dv=st.sampled_from([0, 300]), faults=st.lists(st.sampled_from(KINDS), max_size=2),
+)  # fmt: skip
+def test_a_deployment_comes_back_with_the_same_spikes_and_answers(
+    tmp_path_factory, seed, convolutional, readout, events, start, du, dv, faults
+):
+    rng = np.random.default_rng(seed)
+    healthy = nf.deploy(
+        network(rng, convolutional=convolutional, readout=readout, events=events, start=start, du=du, dv=dv), neurons_per_core=6
+    )
+    chip = nf.inject(healthy, [nf.faults.fault_from_mapping(fault) for fault in faults], seed=seed % 1000) if faults else healthy
+    path = tmp_path_factory.mktemp("nir") / "chip.nir"
+    to_nir(chip, path)
+    again = from_nir(path)
+    assert again.timesteps == chip.timesteps
+    if events and chip.damage.silent(0, 36).any():  # dead inputs are left out of the weights: the events themselves still come
+        first, second = (
+            nf.run(each, inputs(np.random.default_rng(1), chip), record=TRACES).activity for each in (chip, nf.deploy(again))
+        )
+        assert np.array_equal(first.traces["output"].spikes, second.traces["output"].spikes)
+        assert np.array_equal(first.predictions, second.predictions)
+    else:
+        assert_same_spikes(chip, nf.deploy(again), inputs(rng, chip))
+
+
+def test_a_healthy_deployment_comes_back_with_the_same_integers():
+    chip = nf.deploy(network(np.random.default_rng(3), convolutional=True, du=1500, dv=300, start=0.5))
+    again = nf.deploy(from_nir(to_nir(chip)))
+    for one, two in zip(chip.layers, again.layers, strict=True):
+        assert (one.name, one.shape, one.weight_exponent, one.weight_bits, one.sign_mode, one.bias_exponent, one.v_init, one.fires) == (
+            two.name, two.shape, two.weight_exponent, two.weight_bits, two.sign_mode, two.bias_exponent, two.v_init, two.fires,
+        )  # fmt: skip
+        for field in ("du", "dv", "vth", "bias_mantissa"):
+            assert np.array_equal(getattr(one, field), getattr(two, field)), field
+        if one.synapses is not None:
+            assert np.array_equal(one.synapses.weight, two.synapses.weight)
+
+
+@pytest.mark.parametrize("convolutional", [True, False])
+def test_a_network_of_real_numbers_comes_back_as_it_was(tmp_path, convolutional):
+    net = network(np.random.default_rng(4), convolutional=convolutional, readout="potential", du=1500, dv=300, start=0.4)
+    to_nir(net, tmp_path / "net.nir", dt=1e-3)
+    again = from_nir(tmp_path / "net.nir")
+    assert (again.name, again.timesteps, again.readout, again.peak_potential) == (
+        net.name,
+        net.timesteps,
+        net.readout,
+        net.peak_potential,
+    )
+    assert np.array_equal(again.encoding.table, net.encoding.table)
+    assert (again.encoding.threshold, again.encoding.start) == (net.encoding.threshold, net.encoding.start)
+    for one, two in zip(net.layers, again.layers, strict=True):
+        assert (one.name, one.shape, one.du, one.dv, one.threshold, one.start) == (
+            two.name,
+            two.shape,
+            two.du,
+            two.dv,
+            two.threshold,
+            two.start,
+        )
+        assert np.allclose(np.broadcast_to(one.bias, one.size), two.bias, rtol=1e-14, atol=0)
+        if one.synapses is not None:
+            assert np.array_equal(one.synapses.weight, two.synapses.weight)
+    assert from_nir(tmp_path / "net.nir", timesteps=9, name="other").timesteps == 9
+
+
+# --- any other reader ---------------------------------------------------------------------------------------------------------------
+
+
+def interpret(graph, frames):
+    """Output of a chain of NIR nodes for frames [T, N, …], by the equations of NIR's own docstrings (Euler), knowing nothing of neurofault."""
+    dt = graph.metadata["dt"]
+    order, at = [], "input"
+    after = dict(graph.edges)
+    while at in after:
+        at = after[at]
+        order.append(at)
+    state = {name: [0.0, 0.0] for name in order}
+    outputs = []
+    for frame in frames:
+        x = torch.from_numpy(frame.astype(np.float64))
+        for name in order:
+            node = graph.nodes[name]
+            match type(node).__name__:
+                case "Flatten":
+                    x = x.flatten(1)
+                case "Linear" | "Affine":
+                    x = x @ torch.from_numpy(node.weight).T + torch.from_numpy(np.asarray(getattr(node, "bias", 0.0)))
+                case "Conv2d":
+                    x = torch.nn.functional.conv2d(
+                        x,
+                        torch.from_numpy(node.weight),
+                        torch.from_numpy(node.bias),
+                        node.stride,
+                        node.padding,
+                        node.dilation,
+                        node.groups,
+                    )
+                case "LIF" | "LI":
+                    _u, v = state[name]
+                    v = v + dt / torch.from_numpy(node.tau) * (torch.from_numpy(node.v_leak) - v + torch.from_numpy(node.r) * x)
+                    x = v if type(node).__name__ == "LI" else (v > torch.from_numpy(node.v_threshold)).double()
+                    state[name][1] = v if type(node).__name__ == "LI" else torch.where(x > 0, 0.0, v)
+        outputs.append(x.numpy())
+    return np.stack(outputs, axis=1)
+
+
+@pytest.mark.parametrize("convolutional", [True, False])
+@pytest.mark.parametrize("fault", [None, *KINDS[:5]], ids=lambda fault: "healthy" if fault is None else fault["kind"])
+def test_a_reader_that_knows_only_nirs_equations_computes_the_broken_chips_spikes(convolutional, fault):
+    rng = np.random.default_rng(8)
+    chip = nf.deploy(network(rng, convolutional=convolutional), neurons_per_core=6)
+    if fault is not None:
+        chip = nf.inject(chip, nf.faults.fault_from_mapping(fault), seed=2)
+    samples = inputs(rng, chip)
+    expected = nf.run(chip, samples, record=TRACES).activity.traces["output"].spikes
+    currents = np.broadcast_to(samples.bias.reshape(1, -1, 1, 6, 6), (chip.timesteps, len(samples), 1, 6, 6))
+    assert np.array_equal(interpret(to_nir(chip), currents) > 0, expected)
+    assert expected.any() or fault is not None
+
+
+def test_snntorchs_own_importer_computes_the_same_counts():
+    pytest.importorskip("nirtorch")
+    import_from_nir = pytest.importorskip("snntorch.import_nir").import_from_nir
+    from snntorch import utils
+
+    rng = np.random.default_rng(9)
+    net = network(rng, convolutional=False, events=True)
+    chip = nf.deploy(replace(net, layers=(replace(net.layers[0], shape=(36,)), *net.layers[1:])))
+    chip = nf.inject(chip, nf.faults.fault_from_mapping({"kind": "synapse_dead", "rate": 0.2, "layer": "any"}), seed=2)
+    samples = inputs(rng, chip)
+    expected = nf.run(chip, samples, record=TRACES).activity.traces["output"].spikes
+    model = import_from_nir(to_nir(chip))
+    utils.reset(model)
+    state, counts = None, 0
+    with torch.no_grad():
+        for step in range(chip.timesteps):
+            frame = torch.from_numpy(np.array(samples.events[:, step])).float()
+            spikes, state = model(frame) if state is None else model(frame, state)
+            counts = counts + spikes.numpy()
+    assert np.array_equal(counts, expected.sum(axis=1))
+
+
+def test_a_dead_output_never_wins():
+    rng = np.random.default_rng(10)
+    chip = nf.deploy(network(rng, convolutional=False, readout="potential"))
+    samples = inputs(rng, chip, 40)
+    favourite = int(np.bincount(nf.run(chip, samples).activity.predictions).argmax())
+    hurt = nf.inject(chip, nf.faults.fault_from_mapping({"kind": "neuron_dead", "layer": "output", "neurons": [favourite]}), seed=1)
+    again = nf.deploy(from_nir(to_nir(hurt)))
+    predictions = nf.run(again, samples).activity.predictions
+    assert favourite not in predictions
+    assert np.array_equal(predictions, nf.run(hurt, samples).activity.predictions)
+
+
+# --- what NIR cannot hold, and edited files -------------------------------------------------------------------------------------------
+
+
+def test_what_nir_cannot_hold_is_refused_by_the_name_of_its_layer(tmp_path):
+    rng = np.random.default_rng(11)
+    chip = nf.deploy(network(rng, convolutional=False))
+    for fault, message in (
+        ({"kind": "neuron_stuck", "count": 1, "layer": "hidden"}, "layer 'hidden1': NIR holds no fault of the kind Force"),
+        (
+            {"kind": "neuron_dead", "count": 1, "layer": "hidden", "when": {"kind": "transient", "start": 3, "stop": 5}},
+            "layer 'hidden1': NIR holds no fault of the kind Silence that acts only at times",
+        ),
+    ):
+        with pytest.raises(UnsupportedError) as error:
+            to_nir(nf.inject(chip, nf.faults.fault_from_mapping(fault), seed=1))
+        assert str(error.value) == message
+    delayed = Layer("output", (2,), Dense(np.ones((2, 3)), np.ones((2, 3), np.int64)), 1.0)
+    with pytest.raises(UnsupportedError) as error:
+        to_nir(SpikingNetwork("delays", (Layer("input", (3,), None, 1.0), delayed), 4, None, "count"))
+    assert str(error.value) == "layer 'output': NIR holds no delays of single synapses"
+    with pytest.raises(UsageError) as usage:
+        to_nir(chip, dt=0.0)
+    assert str(usage.value) == "dt must be above 0, is 0.0"
+    with pytest.raises(UsageError) as usage:
+        to_nir(chip, tmp_path / "missing" / "x.nir")
+    assert str(usage.value).startswith(f"{tmp_path / 'missing' / 'x.nir'}: cannot be written")
+
+
+def test_metadata_that_do_not_belong_to_the_nodes_are_refused():
+    layers = (
+        Layer("input", (2,), None, 1),
+        Layer("output", (2,), Dense(np.array([[2, 4], [-6, 8]])), 20, stored=StoredFormat(), start=3.0),
+    )
+    graph = to_nir(SpikingNetwork("integers", layers, 4, None, "count"))
+    again = from_nir(graph)
+    assert np.array_equal(again.layers[1].synapses.weight, layers[1].synapses.weight)
+    assert (again.layers[1].threshold, again.layers[1].start) == (20, 3.0)
+    graph.nodes["output_synapses"].weight = graph.nodes["output_synapses"].weight * 1.01
+    with pytest.raises(DataError) as error:
+        from_nir(graph)
+    assert str(error.value) == (
+        "graph: node 'output_synapses': weight is not the integer that metadata 'neurofault' promise; was the file edited? "
+        "Take the metadata 'neurofault' out to read real numbers"
+    )
+    said = json.loads(graph.metadata["neurofault"])
+    graph.metadata["neurofault"] = json.dumps(said | {"version": 2})
+    with pytest.raises(DataError) as error:
+        from_nir(graph)
+    assert str(error.value) == "graph: written by a newer neurofault (metadata version 2, this one reads 1)"
+    del graph.metadata["neurofault"]
+    assert from_nir(graph, coding=None).layers[1].threshold == 20 * 64
+    del graph.metadata["dt"]
+    with pytest.raises(ConversionError, match="no time step"):
+        from_nir(graph)
