@@ -193,7 +193,13 @@ def trained(name: str, *, data_dir: Path | None = None, progress: Progress | Non
     if path.exists():
         model.load_state_dict(torch.load(path, weights_only=True))
     else:
-        _train(model, spec, data, progress)
+        threads = torch.get_num_threads()
+        if not spec.channels:
+            torch.set_num_threads(1)  # an MLP's batches are too small to share; waiting for each other would cost more
+        try:
+            _train(model, spec, data, progress)
+        finally:
+            torch.set_num_threads(threads)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")
         torch.save(model.state_dict(), part)
