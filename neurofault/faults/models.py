@@ -10,6 +10,7 @@ from neurofault.errors import FaultError, nearest
 from neurofault.faults.base import Fault
 from neurofault.faults.communication import AxonLost, AxonMisrouted, LinkDead, LinkLossy, RouterDead
 from neurofault.faults.cores import CoreDead, CoreHung, LearningFrozen, RoundingStuck, ThirdFactorDead, TraceStuck
+from neurofault.faults.environment import upset_probability
 from neurofault.faults.neurons import (
     NeuronBias,
     NeuronDead,
@@ -55,7 +56,8 @@ def fault_from_mapping(spec: Mapping[str, Any]) -> Fault:
     """Return the model that a mapping such as ``{kind: core_dead, count: 3}`` names.
 
     Args:
-        spec: ``kind`` and the fields of that kind.
+        spec: ``kind`` and the fields of that kind; for stored bits ``rate`` may be an exposure,
+            ``{environment: low_earth_orbit, days: 30}``.
 
     Raises:
         FaultError: unknown kind or keys (with the nearest match) and everything out of range, all at once, a line each.
@@ -72,6 +74,12 @@ def fault_from_mapping(spec: Mapping[str, Any]) -> Fault:
         if key != "kind" and key not in allowed
     ]
     values = {str(key): value for key, value in spec.items() if key in allowed}
+    if isinstance(values.get("rate"), Mapping):
+        try:
+            values["rate"] = _exposure(model, values["rate"])
+        except FaultError as error:
+            unknown.append(f"{kind}: rate: {error}")
+            values["rate"] = 0.0
     try:
         fault = model(**values)
     except FaultError as error:
@@ -79,6 +87,23 @@ def fault_from_mapping(spec: Mapping[str, Any]) -> Fault:
     if unknown:
         raise FaultError("\n".join(unknown))
     return fault
+
+
+_UNITS = {"seconds": 1.0, "hours": 3600.0, "days": 86400.0, "years": 365.25 * 86400.0}
+
+
+def _exposure(model: type[Fault], spec: Mapping[str, Any]) -> float:
+    """Return the rate of ``{environment: low_earth_orbit, days: 30}``."""
+    units = [unit for unit in _UNITS if unit in spec]
+    wrong = [str(key) for key in spec if key != "environment" and key not in _UNITS]
+    if model.site != "stored bits":
+        raise FaultError("an environment gives the rate of upsets of stored bits only (synapse_bit_flip)")
+    if wrong or len(units) != 1 or "environment" not in spec:
+        raise FaultError(f"give environment and one of {', '.join(_UNITS)}, such as {{environment: low_earth_orbit, days: 30}}")
+    time = spec[units[0]]
+    if isinstance(time, bool) or not isinstance(time, int | float):
+        raise FaultError(f"{units[0]} must be a number, is {time!r}")
+    return upset_probability(str(spec["environment"]), float(time) * _UNITS[units[0]])
 
 
 def fault_to_mapping(fault: Fault) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def check(chip, inputs, engine):
     np.testing.assert_array_equal(activity.scores, np.where(dead, DEAD_SCORE, scores))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(chips(), st.integers(0, 2))
 def test_engines_equal_plain_integers_for_any_damage(made, first):
     chip, rng = made

@@ -103,3 +103,31 @@ def test_sequential_sampling_stops_when_the_margin_is_met_and_keeps_it():
     assert misses <= 20
     assert not faults.enough(0, 20, population, 0.5)
     assert faults.enough(0, 20, 20, 0.5)
+
+
+def test_an_exposure_is_a_rate():
+    fault = faults.fault_from_mapping({"kind": "synapse_bit_flip", "rate": {"environment": "low_earth_orbit", "days": 30}})
+    assert fault == faults.SynapseBitFlip(rate=faults.upset_probability("low_earth_orbit", 30 * 86400))
+
+
+@pytest.mark.parametrize(
+    ("kind", "rate", "message"),
+    [
+        (
+            "core_dead",
+            {"environment": "sea_level", "days": 1},
+            "an environment gives the rate of upsets of stored bits only (synapse_bit_flip)",
+        ),
+        (
+            "synapse_bit_flip",
+            {"environment": "sea_level", "dayz": 1},
+            "give environment and one of seconds, hours, days, years, such as {environment: low_earth_orbit, days: 30}",
+        ),
+        ("synapse_bit_flip", {"environment": "sea_level", "days": "x"}, "days must be a number, is 'x'"),
+        ("synapse_bit_flip", {"environment": "sea_level", "days": -2}, "time must be at least 0 seconds, is -172800.0"),
+    ],
+)
+def test_a_wrong_exposure_is_refused(kind, rate, message):
+    with pytest.raises(FaultError) as error:
+        faults.fault_from_mapping({"kind": kind, "rate": rate})
+    assert str(error.value) == f"{kind}: rate: {message}"

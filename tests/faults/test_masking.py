@@ -26,7 +26,7 @@ def quiet(chip):
 QUIET = {name: quiet(chip) for name, chip in CHIPS.items()}
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(
     st.sampled_from(sorted(QUIET)),
     st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from(sorted(WHENS))), min_size=1, max_size=3),

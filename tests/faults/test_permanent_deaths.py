@@ -110,7 +110,7 @@ def test_synapses_lost_with_a_core_are_those_stored_on_it(shared):
     assert faults.plan(chip, faults.CoreDead(cores=[core])).hits[0].synapses == {"conv1": 18 if shared else synapses}
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(st.integers(0, 50), st.integers(0, 5), st.sampled_from(["random", "clustered"]))
 def test_fewer_faults_are_among_more(seed, draw, where):
     chip = mlp(20, 40, 12, 8, neurons_per_core=4)
@@ -182,7 +182,7 @@ def test_random_choice_is_uniform_over_cores():
 def test_clusters_grow_over_the_mesh_from_any_core():
     chip = mlp(4, 96, 4, neurons_per_core=4, profile=small_profile(columns=5, rows=6, cores_per_tile=1))
     seeds = set()
-    for draw in range(60):
+    for draw in range(15):
         order: list[int] = []
         for count in range(1, 25):
             (new,) = set(faults.plan(chip, faults.CoreDead(count=count, where="clustered"), draw=draw).faults[0].dead_cores) - set(
@@ -192,7 +192,7 @@ def test_clusters_grow_over_the_mesh_from_any_core():
         steps = [abs(core % 5 - order[0] % 5) + abs(core // 5 - order[0] // 5) for core in order]
         assert steps == sorted(steps)
         seeds.add(order[0])
-    assert len(seeds) > 15
+    assert len(seeds) > 6
 
 
 def test_a_cluster_of_neurons_fills_a_core_before_the_next():
