@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from neurofault.deploy.damage import Detour
 from neurofault.deploy.deployment import Deployment
+from neurofault.errors import FaultError
 from neurofault.faults.plan import FaultPlan, Faults, plan
 
 
@@ -16,10 +18,31 @@ def inject(deployment: Deployment, faults: Faults | FaultPlan, *, seed: int = 0,
         draw: which draw of this seed.
 
     Raises:
-        FaultError: see :func:`plan`.
+        FaultError: see :func:`plan`; or the plan names what this deployment does not have.
     """
-    resolved = faults if isinstance(faults, FaultPlan) else plan(deployment, faults, seed=seed, draw=draw)
+    if isinstance(faults, FaultPlan):
+        _check(deployment, faults)
+        resolved = faults
+    else:
+        resolved = plan(deployment, faults, seed=seed, draw=draw)
     damage = deployment.damage
     for planned in resolved.faults:
         damage = damage.plus(planned.edits, planned.hit, planned.dead_cores)
     return deployment.with_damage(damage)
+
+
+def _check(deployment: Deployment, resolved: FaultPlan) -> None:
+    """Refuse a plan that was made on a chip of another shape."""
+    sizes = [layer.size for layer in deployment.layers]
+    for planned in resolved.faults:
+        for edit in planned.edits:
+            layer = getattr(edit, "layer", 0)
+            for name, index in (("neurons", layer), ("targets", layer), ("sources", layer - 1)):
+                if isinstance(edit, Detour) or not hasattr(edit, name):
+                    continue
+                ids = getattr(edit, name)
+                if layer >= len(sizes) or (ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < sizes[index]):
+                    have = f"layer {index} has {sizes[index]} neurons" if layer < len(sizes) else f"there are {len(sizes)} layers"
+                    raise FaultError(
+                        f"{planned.fault.kind}: the plan was made on another chip: it hits layer {layer}, but here {have}"
+                    )

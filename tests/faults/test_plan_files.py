@@ -132,3 +132,16 @@ def test_defect_maps_unite_and_intersect():
         faults.LinkDead(links=["0,0:E"], direction="one"),
     )
     assert faults.defects.intersection(first, second) == (faults.CoreDead(cores=[2]),)
+
+
+def test_a_plan_of_another_chip_is_refused():
+    plan = faults.plan(mlp(8, 24, 4), faults.NeuronDead(neurons=[20], layer="hidden1"))
+    with pytest.raises(FaultError) as error:
+        faults.inject(mlp(8, 12, 4), plan)
+    assert str(error.value) == "neuron_dead: the plan was made on another chip: it hits layer 1, but here layer 1 has 12 neurons"
+    deep = faults.plan(mlp(8, 4, 4, 4), faults.SynapseDead(count=1, layer="output"))
+    with pytest.raises(FaultError) as error:
+        faults.inject(mlp(8, 4, 4), deep)
+    assert str(error.value) == "synapse_dead: the plan was made on another chip: it hits layer 3, but here there are 3 layers"
+    everywhere = faults.plan(CHIPS["dense"], everything())
+    assert len(faults.inject(CHIPS["dense"], everywhere).damage.hits) == len(faults.KINDS)
