@@ -36,8 +36,8 @@ def convert(
 ) -> None:
     """Convert a network to the Neuromorphic Intermediate Representation, which snnTorch, norse, sinabs and others read."""
     from neurofault.convert.networks import is_nir_file, load_network
-    from neurofault.convert.nir_export import SNNTORCH_DT, to_nir
     from neurofault.deploy import deploy
+    from neurofault.deploy.nir_export import SNNTORCH_DT, to_nir
     from neurofault.faults import fault_from_mapping, inject
     from neurofault.study.prepare import Setup, prepare
 

@@ -75,7 +75,7 @@ def balance(
     layers = [Layer("input", stages[0].in_shape, None, float(encoding.threshold), start=candidate.start)]
     unit = 1 / candidate.full_rate  # activation that one spike a step stands for
     for index, (stage, output) in enumerate(zip(stages, outputs, strict=True)):
-        synapses = _synapses(stage, unit)
+        synapses = scaled_synapses(stage, unit)
         bias = stage.bias.numpy()
         shape: tuple[int, ...] = (synapses.n_out,)
         if isinstance(synapses, Conv):
@@ -96,7 +96,7 @@ def balance(
     return SpikingNetwork(name, tuple(layers), timesteps, encoding, "potential", peak_potential)
 
 
-def _synapses(stage: Stage, unit: float) -> Synapses:
+def scaled_synapses(stage: Stage, unit: float) -> Synapses:
     """Return a stage's synapses with weights scaled to spikes of the layer below."""
     weight = (stage.weight * unit).numpy()
     if not stage.is_convolution:

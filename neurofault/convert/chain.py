@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from neurofault.convert.balance import _synapses
+from neurofault.convert.balance import scaled_synapses
 from neurofault.convert.stages import Stage, stages_of
 from neurofault.errors import ConversionError
 from neurofault.network import NO_MEMORY, Conv, Encoding, Layer, Readout, SpikingNetwork, Synapses
@@ -299,7 +299,7 @@ def _fields(neuron: Neuron) -> dict[str, Value]:
 
 def _layer(title: str, name: str, stage: Stage, neuron: Neuron, unit: float) -> Layer:
     """Return the population of a stage; ``unit``: the value that one spike of the layer before stands for."""
-    synapses: Synapses = _synapses(stage, unit)
+    synapses: Synapses = scaled_synapses(stage, unit)
     shape: tuple[int, ...] = (synapses.n_out,)
     bias = stage.bias.numpy()
     if isinstance(synapses, Conv):

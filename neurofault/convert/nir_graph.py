@@ -11,7 +11,7 @@ continuous time and leaves the step open. Here, with step ``dt`` and forward Eul
 which is what snnTorch's own exporter and importer mean (``snntorch/export_nir.py``, ``import_nir.py``: β = 1 − dt/τ, R = τ/dt,
 dt = 1e-4) and what norse computes (``norse/torch/functional/lif_box.py``). The gain (dt/τ)·R is divided out of the threshold, so the
 weights keep their values; the leak voltage becomes a bias. ``dt`` is not part of NIR; it is read from ``metadata["dt"]`` of the graph,
-where :func:`neurofault.convert.nir_export.to_nir` writes it, or has to be given. Values that other writers use: snnTorch 1e-4 (fixed);
+where :func:`neurofault.deploy.nir_export.to_nir` writes it, or has to be given. Values that other writers use: snnTorch 1e-4 (fixed);
 sinabs 1 (its time constants count steps); norse 1.1 multiplies its time constants by its own dt (1e-3), so 1e-6 gives back its dynamics.
 
 NIR does not say how neurons reset beyond ``v_reset``: snnTorch and sinabs write networks that subtract the threshold with
@@ -62,7 +62,7 @@ def from_nir(
 ) -> SpikingNetwork:
     """Convert a NIR graph.
 
-    A graph that :func:`neurofault.convert.nir_export.to_nir` wrote comes back as the network that it was, integers and pixel table included
+    A graph that :func:`neurofault.deploy.nir_export.to_nir` wrote comes back as the network that it was, integers and pixel table included
     (``in_shape``, ``coding``, ``readout`` are not used then).
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +103,7 @@ class Deployment:
     timesteps: int
     encoding: Encoding | None
     readout: Readout
-    damage: Damage = Damage()
+    damage: Damage = field(default_factory=Damage)
 
     def layer_index(self, name: str) -> int:
         """Return the index of the layer called ``name``.

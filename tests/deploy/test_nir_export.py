@@ -10,8 +10,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 import neurofault as nf
-from neurofault.convert.nir_export import to_nir
 from neurofault.convert.nir_graph import from_nir
+from neurofault.deploy.nir_export import to_nir
 from neurofault.errors import ConversionError, DataError, UnsupportedError, UsageError
 from neurofault.network import Conv, Dense, Encoding, Layer, SpikingNetwork, StoredFormat
 
