@@ -12,7 +12,7 @@ once beyond 2**23, v is clipped (Lava 0.10 ``PyLifModelBitAcc``).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,10 +72,19 @@ def _decayed(state: Values, keep: Values) -> Values:
     return np.asarray(np.trunc(state * keep))
 
 
-# Brian2 would render floor as a cast to int32, and divisions by constants as products with rounded literals.
+def _function(code: Callable[..., Values], arguments: int) -> Any:
+    """Return a function for Brian2's NumPy code, called as it is: Brian2's own wrapper writes every array out as text."""
+    function = brian2.Function(code, arg_units=[1] * arguments, return_unit=1, arg_types=["any"] * arguments, return_type="float")
+    function.implementations.add_implementation("numpy", code=code)
+    return function
+
+
+# Brian2 itself would render floor as a cast to int32, and divisions by constants as products with rounded literals.
 _FUNCTIONS = {
-    name: brian2.Function(function, arg_units=[1] * n, return_unit=1, arg_types=["any"] * n, return_type="float")
-    for name, function, n in (("shifted", _shifted, 2), ("int32", _int32, 1), ("turned", _turned, 1), ("decayed", _decayed, 2))
+    "shifted": _function(_shifted, 2),
+    "int32": _function(_int32, 1),
+    "turned": _function(_turned, 1),
+    "decayed": _function(_decayed, 2),
 }
 
 

@@ -59,7 +59,7 @@ class NeuronEdits:
     def __post_init__(self) -> None:
         kinds = Silence | Force | SetField | Upset | InputNoise
         self._edits = [e for e in self.deployment.damage.edits if isinstance(e, kinds) and e.layer == self.index]
-        self.varies = any(isinstance(e, InputNoise) or not e.when.always for e in self._edits)
+        self.varies = any(isinstance(e, InputNoise | Force) or not e.when.always for e in self._edits)
 
     def begin(self, show: Show) -> None:
         """Make ready for a presentation."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cases import CASES
 from chips import chip, conv, dense, population
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from neurofault.activity import TRACES, Activity
@@ -56,6 +56,26 @@ def test_sums_beyond_32_bits_wrap_where_lava_wraps(weight: int) -> None:
     assert exact.traces["h"].u[0, 0, 0] == (weight << 26) % 2**32 - 2**32 + 2**24 * (1 if weight % 64 in (32, 34) else 0)
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        Force(1, np.array([0, 2]), 30000),
+        SetField(1, "vth", np.array([0, 2]), np.array([3, 9], np.int32)),
+        InputNoise(np.arange(3), 500.0, 4, "step"),
+        Drop(1, 1, np.arange(3), np.arange(4), 0.5, 9),
+        SetDelays(1, np.arange(3), np.arange(3), np.array([1, 2, 4])),
+    ],
+    ids=lambda edit: type(edit).__name__,
+)
+def test_one_permanent_edit_alone_equals_exact(edit: Edit) -> None:
+    rng = np.random.default_rng(6)
+    layers = [population("input", (5,), vth=90), population("o", (4,), dense(rng, 4, 5), vth=40, bias=300)]
+    inputs = Inputs(bias=rng.integers(1000, 8000, (3, 5)).astype(np.int32))
+    hurt = assert_equal_to_exact(chip(layers, 9, [edit]), inputs)
+    healthy = run(chip(layers, 9), inputs, record=TRACES).activity
+    assert not np.array_equal(hurt.traces["o"].v, healthy.traces["o"].v)
+
+
 def windows() -> st.SearchStrategy[When]:
     start, some = st.integers(0, 2 * STEPS), st.integers(1, 4)
     clock = st.sampled_from(["presentation", "chip"])
@@ -71,16 +91,16 @@ def windows() -> st.SearchStrategy[When]:
 def edits(draw: st.DrawFn, layers: list, rng: np.random.Generator) -> Edit:
     when, index = draw(windows()), draw(st.integers(1, 2))
     size, n_in = layers[index].size, layers[index - 1].size
-    some = np.sort(rng.choice(size, 2, replace=False))
+    some, before = (np.sort(rng.choice(number, 2, replace=False)) for number in (size, n_in))
     targets, sources = np.divmod(np.sort(rng.choice(size * n_in, 6, replace=False)), n_in)
     match draw(st.sampled_from(["silence", "force", "field", "upset", "weights", "delays", "drop", "noise"])):
         case "silence":
             return Silence(index, some, when)
         case "force":
-            return Force(index - 1, some, int(rng.choice([0, 30000, 65536])), when)
+            return Force(index - 1, before, int(rng.choice([0, 30000, 65536])), when)
         case "field":
             field = draw(st.sampled_from(["vth", "du", "dv", "bias_mantissa"]))
-            return SetField(index - 1, field, some, rng.integers(0, 4096, 2).astype(np.int32), when)
+            return SetField(index - 1, field, before, rng.integers(0, 4096, 2).astype(np.int32), when)
         case "upset":
             state, clock = draw(st.sampled_from(["u", "v"])), draw(st.sampled_from(["presentation", "chip"]))
             return Upset(index, state, some, (1 << rng.integers(0, 24, 2)).astype(np.int32), draw(st.integers(0, 9)), clock)
@@ -96,7 +116,7 @@ def edits(draw: st.DrawFn, layers: list, rng: np.random.Generator) -> Edit:
             return InputNoise(np.arange(3), 300.0, draw(st.integers(0, 9)), draw(st.sampled_from(["sample", "step"])), when)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # a run takes half a second
 @given(st.data(), st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(1, 3))
 def test_any_damage_in_any_number_of_copies_equals_exact(data: st.DataObject, seed: int, samples: int, copies: int) -> None:
     rng = np.random.default_rng(seed)
