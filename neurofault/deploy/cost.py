@@ -7,7 +7,8 @@ spikes alone, a message lost on its way counts as if it arrived)::
     neuron updates        live neurons × T; active: updates with synaptic input, at most one for each spike that arrives; the input
                           population is driven by a bias and counts as active throughout
     messages              for each spike, the cores that hold a live target of it (Loihi sends to each core on its own)
-    hops                  steps between tiles of all messages, XY routing; from chip to chip counted apart, not costed
+    hops                  steps between tiles of all messages, XY routing; from chip to chip counted apart, not costed; what a detour
+                          round a dead link or router adds is charged as north-south hops, the dearer ones, while it lasts
 
     E = Σ synaptic operations·e + Σ updates·e + Σ spikes·e + Σ messages·(e_out + e_in + e_tile + hops·e_hop)
     t_step = max over cores (Σ the core's events·t) + longest route·t_hop + barrier(tiles)
@@ -34,6 +35,7 @@ from numpy.typing import NDArray
 from neurofault.activity import Activity
 from neurofault.deploy.connectivity import arrivals, fan_out
 from neurofault.deploy.cost_table import CostTable, EnergyCosts, TimeCosts
+from neurofault.deploy.damage import Detour
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.quantity import EVIDENCE_ORDER, Evidence, Joule, Second
 from neurofault.deploy.routing import mesh
@@ -177,14 +179,17 @@ def cost(deployment: Deployment, activity: Activity, samples: int, *, table: str
     flows = traffic(deployment, activity)
     cores, events = _core_events(deployment, activity, flows, samples * deployment.timesteps)
     hops = mesh(deployment).hops(flows.sources, flows.destinations)
+    detours = _detours(deployment, flows, samples)
     way = {
         "hop_east_west": float((flows.messages * hops.east_west).sum()) / samples,
-        "hop_north_south": float((flows.messages * hops.north_south).sum()) / samples,
+        "hop_north_south": float((flows.messages * (hops.north_south + detours)).sum()) / samples,
     }
     totals = {event: int(counts.sum()) / samples for event, counts in events.items()}
     energy = _sum(costs.energy, totals | way)
     mean_events = {event: counts / (samples * deployment.timesteps) for event, counts in events.items()}
-    step = _step(deployment, costs.time, cores, mean_events, np.stack([hops.east_west, hops.north_south]))
+    step = _step(
+        deployment, costs.time, cores, mean_events, np.stack([hops.east_west, hops.north_south + np.ceil(detours).astype(np.int64)])
+    )
     time = _scaled(step, deployment.timesteps)
     return Cost(
         table=name,
@@ -201,6 +206,19 @@ def cost(deployment: Deployment, activity: Activity, samples: int, *, table: str
         time=time,
         latency=_scaled(step, deployment.timesteps + len(deployment.layers) - 1),
     )
+
+
+def _detours(deployment: Deployment, flows: Traffic, samples: int) -> NDArray[np.float64]:
+    """Return float64 [k]: the hops that detours add to each flow, a mean over the steps of the run."""
+    size = deployment.placement.chips * deployment.placement.cores_per_chip
+    pairs = flows.sources * size + flows.destinations
+    extra = np.zeros(len(pairs))
+    for edit in deployment.damage.edits:
+        if isinstance(edit, Detour):
+            share = float(edit.when.grid(0, 0, samples, deployment.timesteps).mean())
+            longer = dict(zip((edit.sources * size + edit.destinations).tolist(), edit.extra_hops.tolist(), strict=True))
+            extra += share * np.array([longer.get(pair, 0) for pair in pairs.tolist()], np.float64)
+    return extra
 
 
 def _spikes(deployment: Deployment, activity: Activity, layer: int) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shlex
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_default_kills_hidden_cores_until_the_effect_shows(cli, tmp_path):
 def test_printed_command_repeats_the_run(cli):
     code, out, err = cli("inject", "--kill-cores", "2", "--draws", "3", "--samples", "100")
     assert code == 0, err
-    command = out.split("to repeat: neurofault ")[1].split()
+    command = shlex.split(out.split("to repeat: neurofault ")[1])
     first = answer(cli, "--kill-cores", "2", "--draws", "3", "--samples", "100")
     again = answer(cli, *command[1:])
     assert again == first

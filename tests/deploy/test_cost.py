@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from placed_networks import activity, convolutions, dense, deployment, expand, layer, mlp, profile_with, small_chip
 
 from neurofault.deploy.cost import cost, traffic
-from neurofault.deploy.damage import Damage, Silence
+from neurofault.deploy.damage import Damage, Detour, Silence
+from neurofault.deploy.when import ALWAYS, When
 from neurofault.errors import UsageError
 
 ENERGY = {
@@ -220,3 +221,18 @@ def test_arguments_out_of_range_are_refused(samples, table, text):
     with pytest.raises(UsageError) as caught:
         cost(deployment(LAYERS, profile_with("loihi1"), CORES), activity(LAYERS, SPIKES), samples, table=table)
     assert str(caught.value) == text
+
+
+def test_a_detour_is_charged_for_as_long_as_it_lasts():
+    healthy = deployment(LAYERS, priced(), CORES, timesteps=4)
+    ran = activity(LAYERS, SPIKES)
+    one = np.array([0]), np.array([6])
+    flows = traffic(healthy, ran)
+    messages = int(flows.messages[(flows.sources == 0) & (flows.destinations == 6)][0])
+    before = cost(healthy, ran, samples=2)
+    for when, share in ((ALWAYS, 1.0), (When(start=1, stop=2), 0.25)):
+        detour = Detour(one[0], one[1], np.array([3]), when)
+        after = cost(healthy.with_damage(Damage((detour,))), ran, samples=2)
+        assert after.hops == pytest.approx(before.hops + share * 3 * messages / 2)
+        assert after.energy.value == pytest.approx(before.energy.value + share * 3 * messages / 2 * ENERGY["hop_north_south"])
+        assert after.time.value > before.time.value
