@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from neurofault.activity import Activity
 from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
 from neurofault.deploy.profile import HardwareProfile, load_profile
+from neurofault.deploy.quantity import Quantity
 from neurofault.network import Conv, Dense
 
 bundled = cache(load_profile)
@@ -20,12 +21,12 @@ def profile_with(base="loihi1", **changes) -> HardwareProfile:
 
     def changed(record, path, value):
         head, *rest = path
-        if hasattr(record, "source_keys"):
+        if isinstance(record, Quantity):
             return record.model_copy(update={"value": value} if head == "value" else {head: value})
         if isinstance(record, dict):
             return {**record, head: changed(record[head], rest, value)}
         part = getattr(record, head)
-        new = value if not rest and not hasattr(part, "source_keys") else changed(part, rest or ["value"], value)
+        new = value if not rest and not isinstance(part, Quantity) else changed(part, rest or ["value"], value)
         return record.model_copy(update={head: new})
 
     profile = bundled(base)
