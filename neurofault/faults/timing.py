@@ -114,7 +114,8 @@ class Timing:
         span, shape = self.stop - self.start, self.shape or 1.0
         steps = [self.start + min(span, math.ceil(span * ((site + 1) / count) ** (1 / shape) - 1e-9)) for site in range(count)]
         groups = [site for site in range(count) if site == 0 or steps[site] != steps[site - 1]]
-        return [(a, b, When(steps[a], clock=self.clock)) for a, b in zip(groups, [*groups[1:], count], strict=True)]
+        ends = [*groups[1:], count] if groups else []
+        return [(a, b, When(steps[a], clock=self.clock)) for a, b in zip(groups, ends, strict=True)]
 
     def never(self, timesteps: int) -> str | None:
         """Return why it can never act on the presentation clock, or None."""

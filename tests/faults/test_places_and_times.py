@@ -261,3 +261,7 @@ def test_several_at_once_are_one_plan():
     assert [hit.kind for hit in hurt.damage.hits] == ["core_dead", "neuron_dead"]
     assert isinstance(hurt.damage.edits[-1], Silence)
     assert hurt.damage.hits[1].notes == ("acts: once (at 1 of the presentation)",)
+
+
+def test_ageing_of_no_sites_at_all_breaks_nothing():
+    assert faults.ageing(0, 8).onsets(0) == []
