@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import Activity
-from neurofault.deploy.damage import LearningDefect, SetSynapses, Silence
+from neurofault.deploy.damage import Detour, LearningDefect, SetSynapses, Silence
 from neurofault.deploy.deployment import ChipLayer, Deployment
 from neurofault.engines.availability import require
 from neurofault.engines.kernels import STATE_LIMIT
@@ -48,10 +48,11 @@ class SnnTorchEngine:
     def supports(self, deployment: Deployment) -> str | None:
         """Return None if spikes are sure to be exact for every input, else the reason, naming the layer."""
         for edit in deployment.damage.edits:
-            if isinstance(edit, LearningDefect) or (isinstance(edit, Silence | SetSynapses) and edit.when.always):
+            if isinstance(edit, LearningDefect | Detour) or (isinstance(edit, Silence | SetSynapses) and edit.when.always):
                 continue
             place = f"layer {deployment.layers[edit.layer].name!r}" if hasattr(edit, "layer") else "the chip"
-            return f"{place}: snnTorch has no {type(edit).__name__} edit beyond permanent Silence and SetSynapses"
+            what = type(edit).__name__ + ("" if edit.when.always else " in a time window")
+            return f"{place}: snnTorch takes permanent Silence and SetSynapses, not {what}"
         for index, layer in enumerate(deployment.layers):
             reason = _unlike_leaky(layer) or _out_of_range(deployment, index)
             if reason is not None:

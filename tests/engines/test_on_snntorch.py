@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurofault.activity import TRACES, Activity
-from neurofault.deploy.damage import Force, SetSynapses, Silence
+from neurofault.deploy.damage import Detour, Force, LearningDefect, SetSynapses, Silence
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.when import When
 from neurofault.engines import get_engine, run
 from neurofault.errors import UnsupportedError
 from neurofault.network import Dense, Inputs
@@ -138,9 +139,10 @@ def test_what_snntorch_cannot_express_is_refused_by_name() -> None:
     assert refusal(vth=-1) == high
     assert refusal(vth=1, v_init=65) == high
     assert refusal(vth=131072, v_init=2**23) == "layer 'o': initial potential 8388608 is outside ±(2**23 − 1)"
-    assert refusal(Force(1, np.array([0]), 65536)) == (
-        "layer 'o': snnTorch has no Force edit beyond permanent Silence and SetSynapses"
-    )
+    takes = "layer 'o': snnTorch takes permanent Silence and SetSynapses, not"
+    assert refusal(Force(1, np.array([0]), 65536)) == f"{takes} Force"
+    assert refusal(Silence(1, np.array([0]), When(start=1))) == f"{takes} Silence in a time window"
+    assert refusal(Detour(*(np.array([0]),) * 3), LearningDefect(1, "frozen", np.array([0]))) is None
     loud = chip([population("input", (3,), bias_exponent=8), population("o", (2,), dense(rng, 2, 3))], 3)
     assert reason(loud) == "layer 'input': bias exponent 8 is above 7: a bias may reach 2**23"
     with pytest.raises(UnsupportedError) as error:
