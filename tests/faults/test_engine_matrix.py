@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +33,12 @@ LEAST = {"lava": 204, "brian2": 204, "snntorch": 47}
 
 def test_the_committed_matrix_is_what_the_engines_say() -> None:
     assert table(HERE) == read(HERE), f"run: python tests/faults/{FILE.with_suffix('.py').name}"
+
+
+def test_the_docs_include_the_matrix() -> None:
+    page = Path(__file__).parents[2] / "docs" / "engines.md"
+    (included,) = [line.split(": ")[1] for line in page.read_text().splitlines() if line.startswith(":file: ")]
+    assert (page.parent / included).resolve() == FILE.resolve()
 
 
 def test_the_matrix_has_every_kind_at_every_time_that_it_takes() -> None:
