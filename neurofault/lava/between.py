@@ -1,0 +1,141 @@
+"""Faults in a running Lava graph: those that ``Var.set`` can really cause between two runs, and why not the others.
+
+Measured with lava-nc 0.10.0: ``Dense.weights``, ``DelayDense.weights``, ``Conv.weight`` and ``LIF.bias_mant`` take effect at the next step; ``vth`` is read once, at the first step;
+setting ``du`` or ``dv`` crashes the model; ``Sparse.weights`` becomes a matrix of floats and crashes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy.damage import Detour, Edit, LearningDefect, SetField, SetSynapses
+from neurofault.deploy.deployment import ChipLayer, Deployment
+from neurofault.deploy.when import When
+from neurofault.engines.lava_shim import require_lava
+from neurofault.engines.wiring import Edits, conv_weights, edits_of, sparse_weights
+from neurofault.errors import UnsupportedError
+from neurofault.lava.chain import kind_of, title
+from neurofault.lava.reading import Graph
+from neurofault.network import Conv
+
+require_lava()
+
+from lava.magma.core.process.process import AbstractProcess  # noqa: E402
+
+_REMEDY = "inject before the first run, and pass handle.run_config(…) to it"
+_NONE = Edits(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
+
+Undo = list[Callable[[], object]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Change:
+    """New values in a Var: at flat places of the Var ``name`` of ``process``."""
+
+    process: AbstractProcess
+    name: str
+    places: NDArray[np.int64]
+    values: NDArray[np.int64]
+
+    def make(self) -> Callable[[], object]:
+        """Set the values; return what sets them back."""
+        variable = getattr(self.process, self.name)
+        before = variable.get()
+        after = before.copy()
+        after.reshape(-1)[self.places] = self.values
+        variable.set(after)
+        return lambda: variable.set(before)
+
+
+def set_vars(graph: Graph, deployment: Deployment, steps_run: int) -> tuple[Deployment, Undo]:
+    """Cause a deployment's damage in the running graph that it was imported from.
+
+    Args:
+        graph: the import.
+        deployment: with damage.
+        steps_run: Lava's steps so far, at least 1.
+
+    Returns:
+        the deployment whose damage begins now, and what sets the Vars back.
+
+    Raises:
+        UnsupportedError: an edit that no Var can cause; nothing has been changed then.
+    """
+    kinds = [hit.kind for hit in deployment.damage.hits for _ in range(hit.n_edits)]
+    begun = [_from_now(graph, edit, kind, steps_run) for edit, kind in zip(deployment.damage.edits, kinds, strict=True)]
+    changes = [change for index in range(len(graph.populations)) for change in _changes(graph, deployment, index)]
+    undo = [change.make() for change in changes]
+    return deployment.with_damage(replace(deployment.damage, edits=tuple(begun))), undo
+
+
+def _from_now(graph: Graph, edit: Edit, kind: str, steps_run: int) -> Edit:
+    """Return an edit that begins with the next of Lava's steps.
+
+    Raises:
+        UnsupportedError: no Var can cause it.
+    """
+    match edit:
+        case LearningDefect() | Detour():
+            return edit
+        case SetSynapses(layer=layer) if edit.when.always:
+            process = graph.connections[layer - 1]
+            if kind_of(process) != "sparse":  # the next step's spikes are the source's step steps_run + 1 - layer
+                return replace(edit, when=When(max(0, steps_run + 1 - layer)))
+            why = f"{title(process)}: setting its weights crashes Lava's model"
+        case SetField(layer=layer, field="bias_mantissa") if edit.when.always:
+            if steps_run >= layer:
+                return replace(edit, when=When(steps_run - layer))
+            why = f"{title(graph.populations[layer])} gets its first input after {layer} steps, and {steps_run} are done"
+        case SetField(layer=layer, field=name):
+            crash = "Lava reads vth once, at its first step" if name == "vth" else f"setting {name} crashes Lava's model"
+            why = f"{title(graph.populations[layer])}: {crash if edit.when.always else 'nothing can change with time'}"
+        case SetSynapses(layer=layer):
+            why = f"{title(graph.connections[layer - 1])}: nothing can change with time"
+        case _:
+            why = "no Var of Lava's can cause it"
+    raise UnsupportedError(f"{kind}: in a running graph, {why}; {_REMEDY}")
+
+
+def _changes(graph: Graph, deployment: Deployment, index: int) -> list[_Change]:
+    """Return what is to be set for a layer."""
+    changes = []
+    order = graph.orders[index]
+    for edit in deployment.damage.edits:
+        if isinstance(edit, SetField) and edit.layer == index:
+            changes.append(_Change(graph.populations[index], "bias_mant", order[edit.neurons], edit.values.astype(np.int64)))
+    synapses = deployment.layers[index].synapses
+    edits = edits_of(deployment, index) if index else _NONE
+    if edits.values.size:
+        process, before = graph.connections[index - 1], graph.orders[index - 1]
+        if isinstance(synapses, Conv):
+            changes.append(_kernel_change(process, deployment.layers[index], synapses, edits))
+        else:
+            changes.append(_Change(process, "weights", order[edits.targets] * before.size + before[edits.sources], edits.values))
+    return changes
+
+
+def _kernel_change(process: AbstractProcess, layer: ChipLayer, conv: Conv, edits: Edits) -> _Change:
+    """Return the change of the kernel that causes edits of single synapses.
+
+    Raises:
+        UnsupportedError: they hit some of the synapses that read a kernel weight, and not the others.
+    """
+    numbers = np.arange(1, conv.weight.size + 1).reshape(conv.weight.shape)
+    words = conv_weights(replace(conv, weight=numbers), edits.sources, edits.targets)
+    kernel = conv.weight.astype(np.int32)
+    joined = words > 0
+    kernel.reshape(-1)[words[joined] - 1] = edits.values[joined]
+    whole = replace(conv, weight=kernel)
+    if (sparse_weights(whole, _NONE) != sparse_weights(conv, edits)).nnz:
+        raise UnsupportedError(
+            f"in a running graph, {title(process)} has one Var for its kernel, and these faults hit single synapses of it; {_REMEDY}"
+        )
+    changed = np.unique(words[joined] - 1)
+    values = kernel.reshape(-1)[changed].astype(np.int64)
+    values = values << layer.weight_exponent if layer.weight_exponent >= 0 else values >> -layer.weight_exponent
+    places = np.arange(kernel.size).reshape(np.asarray(process.weight.init).shape)[:, ::-1, ::-1, :].transpose(0, 3, 2, 1)
+    return _Change(process, "weight", places.reshape(-1)[changed], values)
