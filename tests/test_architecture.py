@@ -18,7 +18,7 @@ LAYERS = (
     ("convert",),
     ("deploy",),
     ("faults", "engines"),
-    ("rescue",),
+    ("rescue", "lava"),
     ("study",),
     ("cli",),
 )

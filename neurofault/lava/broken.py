@@ -80,7 +80,7 @@ class Windows:
     def lost(self, number: int, now: tuple[int, int]) -> NDArray[np.bool_]:
         """Return bool [k]: which of a :class:`Drop`'s messages are lost."""
         self._look_up(*now)
-        return self.tables[number][now[1]]
+        return np.asarray(self.tables[number][now[1]])
 
     def spike(self, number: int, now: tuple[int, int]) -> bool:
         """Return what a :class:`Force` makes its neurons send."""

@@ -108,7 +108,8 @@ def _in(process: AbstractProcess) -> InPort | None:
 
 
 def _talks(process: AbstractProcess) -> bool:
-    return any(port.out_connections for port in process.out_ports)
+    """Return whether a process could send anything, unlike monitors and sinks."""
+    return any(True for _ in process.out_ports)
 
 
 def _joined(process: AbstractProcess) -> list[AbstractProcess]:
@@ -134,7 +135,9 @@ def _next(process: AbstractProcess, members: list[AbstractProcess], part: bool) 
         if strange:
             raise ConversionError(f"{title(process)} also drives {title(strange[0])}, which is not among the processes")
     if len(after) > 1:
-        raise ConversionError(f"{title(process)} drives {' and '.join(title(port.process) for port in after)}; only a chain can be imported")
+        raise ConversionError(
+            f"{title(process)} drives {' and '.join(title(port.process) for port in after)}; only a chain can be imported"
+        )
     if not after:
         return None
     _, between = after[0].get_incoming_virtual_ports()

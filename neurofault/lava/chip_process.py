@@ -142,11 +142,10 @@ class PyChipSynapses(PyLoihiProcessModel):  # type: ignore[misc]
         self.traffic.take(self.time_step, self.s_in.recv())
 
 
-@implements(proc=ChipNeurons, protocol=LoihiProtocol)
-@requires(CPU)
-@tag("fixed_pt")
 class PyChipNeurons(BrokenLif):
     """Runs :class:`ChipNeurons`: Lava's own step, with samples that restart and faults."""
+
+    implements_process = ChipNeurons  # Lava's decorator refuses classes derived from other models
 
 
 @implements(proc=DeploymentProcess, protocol=LoihiProtocol)

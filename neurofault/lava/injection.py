@@ -91,7 +91,9 @@ class Handle:
             UnsupportedError: the graph was compiled with its broken models, which Lava cannot change any more.
         """
         if self.broken and self.models and any(process.runtime is not None for process in self.models):
-            raise UnsupportedError("the graph has been compiled with broken models, and Lava keeps them; build it anew, or run it through record()")
+            raise UnsupportedError(
+                "the graph has been compiled with broken models, and Lava keeps them; build it anew, or run it through record()"
+            )
         while self._undo:
             self._undo.pop()()
         self.broken = False
@@ -119,7 +121,8 @@ def inject(
             process stands for all that it is joined to.
         faults: models (or their mappings), or a plan. ``when`` counts from each layer's first input: layer l's step t is Lava's step t + l + 1.
         timesteps: T of :attr:`Handle.deployment`; a presentation in the graph itself never ends.
-        seed, draw: key of the random streams.
+        seed: key of the random streams, with
+        draw: which draw of this seed.
         profile: the chip, with
         placement: arguments of :func:`neurofault.deploy`, e.g. ``neurons_per_core=8``.
         steps_run: steps that a running graph has done so far.

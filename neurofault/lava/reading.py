@@ -86,7 +86,11 @@ def read_graph(
     """Import a Lava graph with its inputs and the order of its neurons.
 
     Args:
-        processes, timesteps, conv, starts, name: see :func:`from_lava`.
+        processes: see :func:`from_lava`, as for
+        timesteps: steps of a presentation,
+        conv: how a ``Conv`` is read,
+        starts: when layers begin, and
+        name: of the network.
         part: whether the chain may be a part of a larger graph, whose other joins are left out.
 
     Raises:
@@ -136,7 +140,10 @@ def names_of(chain: Chain) -> list[str]:
     last = len(chain.populations) - 1
     roles = ["input", *(f"hidden{depth}" for depth in range(1, last)), "output"][: last + 1]
     given = [process.name for process in chain.populations]
-    named = [name if name != f"Process_{process.id}" else role for name, process, role in zip(given, chain.populations, roles, strict=True)]
+    named = [
+        name if name != f"Process_{process.id}" else role
+        for name, process, role in zip(given, chain.populations, roles, strict=True)
+    ]
     return named if len(set(named)) == len(named) else roles
 
 

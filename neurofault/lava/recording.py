@@ -107,7 +107,9 @@ def _run(chain: Chain, steps: int, config: RunConfig, states: tuple[str, ...]) -
     found: dict[str, dict[str, Any]] = {name: {} for name in names}
     for (depth, state), monitor in monitors.items():
         ((data,),) = (each.values() for each in monitor.get_data().values())
-        sheet = np.asarray(data).reshape(total, math.prod(chain.populations[depth].s_out.shape))[depth : depth + steps, orders[depth]]
+        sheet = np.asarray(data).reshape(total, math.prod(chain.populations[depth].s_out.shape))[
+            depth : depth + steps, orders[depth]
+        ]
         found[names[depth]][state] = (sheet != 0 if state == "spikes" else sheet.astype(np.int32))[None]
     chain.populations[0].stop()
     return {name: Traces(**arrays) for name, arrays in found.items()}

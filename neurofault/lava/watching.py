@@ -39,11 +39,21 @@ def watched(function: Callable[..., Result], *arguments: Any, timeout: float = 6
         EngineError: it failed otherwise, or it took too long; the text ends with its last words.
         UsageError: ``timeout`` is out of range, or the function cannot be imported by name.
     """
-    if not timeout > 0:
-        raise UsageError(f"timeout must be above 0, is {timeout}")
-    label = getattr(function, "__qualname__", repr(function))
+    return _call(function, arguments, timeout, _importable(function))
+
+
+def _importable(function: Callable[..., Any]) -> str:
+    """Return a function's name, if a new process can import it."""
+    label: str = getattr(function, "__qualname__", repr(function))
     if getattr(function, "__module__", "") == "__main__" or "<" in label:
         raise UsageError(f"{label} cannot be imported by a new process; define it at the top of a module of its own")
+    return label
+
+
+def _call(function: Callable[..., Result], arguments: tuple[Any, ...], timeout: float, label: str) -> Result:
+    """See :func:`watched`; ``label`` is what messages call the function."""
+    if not timeout > 0:
+        raise UsageError(f"timeout must be above 0, is {timeout}")
     with tempfile.TemporaryDirectory(prefix="neurofault-lava-") as name:
         folder = Path(name)
         (folder / "job").write_bytes(pickle.dumps((function, arguments)))
@@ -111,8 +121,10 @@ def run_watched(
         build: importable by name; makes the graph and returns its processes, see :func:`neurofault.lava.from_lava`.
         steps: T of each layer.
         timeout: seconds after which the process is ended.
-        faults: see :func:`neurofault.lava.inject`, which gets
-        seed, draw, options: as they are.
+        faults: see :func:`neurofault.lava.inject`, which gets also
+        seed: key of the random streams,
+        draw: which draw, and
+        options: such as ``profile`` or ``neurons_per_core``.
         states: which of ``u``, ``v``, ``spikes``.
 
     Returns:
@@ -122,20 +134,29 @@ def run_watched(
         EngineError: Lava failed or was not ready in time.
         NeurofaultError: what :func:`neurofault.lava.inject` and :func:`neurofault.lava.record` raise.
     """
-    return watched(_build_and_run, build, steps, faults, seed, draw, tuple(states), options, timeout=timeout)
+    return _call(_build_and_run, (build, steps, faults, seed, draw, tuple(states), options), timeout, _importable(build))
 
 
 def _build_and_run(
-    build: Callable[[], Any], steps: int, faults: Faults | None, seed: int, draw: int, states: tuple[str, ...], options: dict[str, Any]
+    build: Callable[[], Any],
+    steps: int,
+    faults: Faults | None,
+    seed: int,
+    draw: int,
+    states: tuple[str, ...],
+    options: dict[str, Any],
 ) -> dict[str, Traces]:
-    from neurofault.lava.injection import inject
-    from neurofault.lava.recording import record
-
     processes = build()
     processes = list(processes) if isinstance(processes, Iterable) else processes
+
+    from neurofault.lava.recording import record
+
     if faults is None:
         return record(processes, steps, states=states)
+
     from lava.magma.core.run_configs import Loihi2SimCfg
+
+    from neurofault.lava.injection import inject
 
     handle = inject(processes, faults, timesteps=steps, seed=seed, draw=draw, **options)
     return record(processes, steps, handle.run_config(Loihi2SimCfg(select_tag="fixed_pt")), states=states)

@@ -38,7 +38,8 @@ def stored_synapses(
 
     Args:
         process: ``Dense``, ``DelayDense``, ``Sparse`` or ``Conv``.
-        order_in, order_out: where each neuron is in Lava's arrays, flattened.
+        order_in: where each source neuron is in Lava's array, flattened.
+        order_out: where each target neuron is.
         bias_exponent: of the target layer.
         conv: see :func:`neurofault.lava.from_lava`.
 

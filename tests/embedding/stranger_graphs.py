@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from neurofault.engines.lava_shim import require_lava
 
@@ -13,12 +14,17 @@ require_lava()
 from lava.magma.core.run_conditions import RunSteps  # noqa: E402
 from lava.magma.core.run_configs import Loihi2SimCfg  # noqa: E402
 from lava.proc.conv.process import Conv  # noqa: E402
-from lava.proc.dense.process import Dense  # noqa: E402
+from lava.proc.dense.process import DelayDense, Dense  # noqa: E402
+from lava.proc.io.source import RingBuffer as Source  # noqa: E402
 from lava.proc.lif.process import LIF  # noqa: E402
+from lava.proc.monitor.process import Monitor  # noqa: E402
+from lava.proc.sparse.process import Sparse  # noqa: E402
+from lava.utils.weightutils import SignMode  # noqa: E402
 
 import neurofault.lava as nl  # noqa: E402
+from neurofault.errors import NeurofaultError  # noqa: E402
 
-STEPS = 40
+STEPS = 24
 
 
 def fixed_pt() -> Any:
@@ -51,3 +57,121 @@ def break_run_restore(faults: Any, seed: int) -> tuple[Any, ...]:
     handle.restore()
     last = nl.record(processes, STEPS, handle.run_config(fixed_pt()))
     return first, middle, last
+
+
+BETWEEN = [
+    {"kind": "synapse_dead", "count": 150, "layer": "image"},
+    {"kind": "neuron_bias", "neurons": [3, 17, 40], "layer": "image", "factor": 3.0},
+    {"kind": "synapse_stuck", "count": 6, "layer": "out", "value": 200},
+]
+
+
+def break_between_runs() -> tuple[dict[str, np.ndarray], list[np.ndarray]]:
+    """One Lava run in three parts: healthy, broken through Vars, restored: spikes [3 · STEPS, n] in Lava's order, and Vars."""
+    processes = stranger()
+    source, dense, image, conv, out = processes
+    monitors = {}
+    for neurons in (source, image, out):
+        monitors[neurons.name] = Monitor()
+        monitors[neurons.name].probe(neurons.s_out, 3 * STEPS)
+    out.run(condition=RunSteps(num_steps=STEPS), run_cfg=fixed_pt())
+    before = [dense.weights.get(), conv.weight.get(), image.bias_mant.get()]
+    handle = nl.inject(processes, BETWEEN, timesteps=3 * STEPS, seed=4, steps_run=STEPS)
+    out.run(condition=RunSteps(num_steps=STEPS))
+    during = [dense.weights.get(), conv.weight.get(), image.bias_mant.get()]
+    handle.restore()
+    after = [dense.weights.get(), conv.weight.get(), image.bias_mant.get()]
+    out.run(condition=RunSteps(num_steps=STEPS))
+    spikes = {}
+    for name, monitor in monitors.items():
+        ((data,),) = (each.values() for each in monitor.get_data().values())
+        spikes[name] = data.reshape(3 * STEPS, -1) != 0
+    out.stop()
+    same = [np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+    other = [not np.array_equal(a, b) for a, b in zip(before, during, strict=True)]
+    return spikes, [np.array(same), np.array(other), np.array([edit.when.start for edit in handle.deployment.damage.edits])]
+
+
+def with_sparse() -> list[Any]:
+    """Recorded spikes – Dense of graded messages – LIF – Sparse – LIF, without names of its own."""
+    rng = np.random.default_rng(6)
+    source = Source(data=(rng.random((10, 7)) < 0.4).astype(int))
+    dense = Dense(weights=rng.integers(0, 90, (8, 10)), num_message_bits=8)
+    hidden = LIF(shape=(8,), du=3000, dv=0, vth=150)
+    sparse = Sparse(
+        weights=scipy.sparse.random(9, 8, 0.5, "csr", rng=1, data_rvs=lambda k: rng.integers(1, 200, k)), sign_mode=SignMode.MIXED
+    )
+    out = LIF(shape=(9,), du=4095, dv=30, vth=300)
+    source.s_out.connect(dense.s_in)
+    dense.a_out.connect(hidden.a_in)
+    hidden.s_out.connect(sparse.s_in)
+    sparse.a_out.connect(out.a_in)
+    return [out, sparse, hidden, dense, source]
+
+
+def refused_between_runs() -> list[str]:
+    """What a running graph says to faults that it cannot take on; then one more process is run to show that it still goes."""
+    processes = [*stranger()]
+    processes[1].name, processes[3].name = "dense", "conv"
+    out = processes[-1]
+    out.run(condition=RunSteps(num_steps=3), run_cfg=fixed_pt())
+    sparse = with_sparse()
+    sparse[1].name = "wires"
+    sparse[0].run(condition=RunSteps(num_steps=3), run_cfg=fixed_pt())
+    single = {"kind": "synapse_stuck", "synapses": [[0, 0]], "layer": "out", "value": 254}
+    asked: list[tuple[list[Any], dict[str, Any], dict[str, Any]]] = [
+        (processes, {"kind": "neuron_dead", "count": 1}, {}),
+        (processes, {"kind": "neuron_dead", "count": 1, "layer": "image"}, {"steps_run": 3}),
+        (processes, {"kind": "neuron_threshold", "count": 1, "layer": "image", "factor": 2.0}, {"steps_run": 3}),
+        (processes, {"kind": "neuron_leak", "count": 1, "layer": "image", "factor": 2.0}, {"steps_run": 3}),
+        (sparse, {"kind": "synapse_dead", "count": 1, "layer": "output"}, {"steps_run": 3}),
+        (processes, {"kind": "synapse_dead", "count": 1, "layer": "image", "when": {"kind": "death", "at": 4}}, {"steps_run": 3}),
+        (processes, single, {"steps_run": 3, "neurons_per_core": 5}),
+    ]
+    messages = []
+    for members, fault, more in asked:
+        try:
+            nl.inject(members, fault, timesteps=9, **more)
+            messages.append("taken")
+        except NeurofaultError as error:
+            messages.append(str(error))
+    try:
+        nl.record(processes, 5)
+    except NeurofaultError as error:
+        messages.append(str(error))
+    for last in (out, sparse[0]):
+        last.run(condition=RunSteps(num_steps=1))
+        last.stop()
+    return messages
+
+
+def imaged() -> list[Any]:
+    """Recorded spikes of an image – Conv (groups, dilation, padding) – LIF – DelayDense – LIF – Conv of one sign, flat neurons – LIF."""
+    rng = np.random.default_rng(8)
+    source = Source(data=(rng.random((5, 4, 4, 9)) < 0.4).astype(int))
+    conv = Conv(
+        weight=8 * rng.integers(-60, 70, (6, 2, 3, 2)),
+        input_shape=(5, 4, 4),
+        padding=(1, 2),
+        dilation=(2, 1),
+        groups=2,
+        num_weight_bits=3,
+    )
+    maps = LIF(shape=conv.output_shape, du=3500, dv=20, vth=2000)
+    size = int(np.prod(conv.output_shape))
+    delayed = DelayDense(
+        weights=rng.integers(-90, 0, (12, size)) * (rng.random((12, size)) < 0.04),
+        delays=rng.integers(0, 4, (12, size)),
+        num_weight_bits=5,
+        weight_exp=-1,
+    )
+    flat = LIF(shape=(12,), du=4095, dv=0, vth=500, bias_mant=4000, v=-300)
+    odd = Conv(weight=rng.integers(0, 256, (3, 2, 1, 2)), input_shape=(3, 2, 2), num_message_bits=4)
+    out = LIF(shape=odd.output_shape, du=2000, dv=0, vth=700)
+    source.s_out.connect(conv.s_in)
+    conv.a_out.connect(maps.a_in)
+    maps.s_out.flatten().connect(delayed.s_in)
+    delayed.a_out.connect(flat.a_in)
+    flat.s_out.reshape((3, 2, 2)).connect(odd.s_in)
+    odd.a_out.connect(out.a_in)
+    return [source, conv, maps, delayed, flat, odd, out]
