@@ -110,7 +110,7 @@ def with_sparse() -> list[Any]:
 
 
 def refused_between_runs() -> list[str]:
-    """What a running graph says to faults that it cannot take on; then one more process is run to show that it still goes."""
+    """What running graphs say to faults that they cannot take on; then each does one more step, to show that it still goes."""
     processes = [*stranger()]
     processes[1].name, processes[3].name = "dense", "conv"
     out = processes[-1]
@@ -139,7 +139,14 @@ def refused_between_runs() -> list[str]:
         nl.record(processes, 5)
     except NeurofaultError as error:
         messages.append(str(error))
-    for last in (out, sparse[0]):
+    broken = with_sparse()
+    handle = nl.inject(broken, {"kind": "neuron_dead", "count": 1}, timesteps=9)
+    broken[0].run(condition=RunSteps(num_steps=3), run_cfg=handle.run_config(fixed_pt()))
+    try:
+        handle.restore()
+    except NeurofaultError as error:
+        messages.append(str(error))
+    for last in (out, sparse[0], broken[0]):
         last.run(condition=RunSteps(num_steps=1))
         last.stop()
     return messages

@@ -84,6 +84,7 @@ def test_a_running_graph_refuses_what_lava_cannot_take_on_by_name():
         "synapse_dead: in a running graph, Dense 'dense': nothing can change with time" + remedy,
         "in a running graph, Conv 'conv' has one Var for its kernel, and these faults hit single synapses of it" + remedy,
         "the graph is running; record() runs one from its beginning",
+        "the graph has been compiled with broken models, and Lava keeps them; build it anew, or run it through record()",
     ]
 
 

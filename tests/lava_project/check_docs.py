@@ -36,7 +36,7 @@ def printed(folder: Path, script: str) -> str:
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
         child = subprocess.Popen([sys.executable, script], cwd=folder, stdout=out, stderr=err, start_new_session=True)
     try:
-        code = child.wait(100)
+        code = child.wait(180)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
