@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, cast, final
 
 import numpy as np
@@ -239,6 +239,20 @@ def _links(context: Context, fault: Fault) -> Iterator[tuple[When, list[Link]]]:
     return _places(context, fault, _used_links(context, context.layers(fault)))
 
 
+def _in_force(groups: list[tuple[When, list[Link]]], reroute: bool) -> Iterator[tuple[When, list[Link]]]:
+    """Yield what is closed together and when: a way round must avoid what failed earlier, and is sought anew when more fails.
+
+    Only ageing makes more than one group; each begins later than the one before and lasts for good.
+    """
+    if not reroute:
+        yield from groups
+        return
+    closed: list[Link] = []
+    for index, (when, links) in enumerate(groups):
+        closed = closed + links
+        yield (when if index + 1 == len(groups) else replace(when, stop=groups[index + 1][0].start)), closed
+
+
 def _both(link: Link) -> Link:
     dx, dy = _MOVES[link.direction]
     return Link(link.x + dx, link.y + dy, cast(Direction, _BACK[link.direction]))
@@ -263,14 +277,15 @@ class LinkDead(Fault):
 
     links: Sequence[str] | None = listed('"x,y:E": the way out of tile x,y; E, W, N or S', 0)
     direction: str = param("both", "whether the opposite link is dead too", choices=("both", "one"))
-    reroute: bool = param(False, "whether messages go round it; extra hops are charged")
+    reroute: bool = param(False, "whether messages go round it, avoiding what this fault closes; extra hops are charged")
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
-        out = Outcome()
-        for when, links in _links(context, self):
-            closed = {*links, *(map(_both, links) if self.direction == "both" else ())}
+        out, groups = Outcome(), list(_links(context, self))
+        for _, links in groups:
             out.name(map(_text, links))
+        for when, links in _in_force(groups, self.reroute):
+            closed = {*links, *(map(_both, links) if self.direction == "both" else ())}
             _close(context, out, when, closed, lambda _, path, closed=closed: not closed.isdisjoint(path), self.reroute)  # type: ignore[misc]
         return out
 
@@ -316,12 +331,17 @@ class RouterDead(Fault):
     neighbours: ClassVar[str] = "SpiNNMachine down_chips"
 
     routers: Sequence[str] | None = listed('"x,y" of the tile', 0)
-    reroute: bool = param(False, "whether messages that only pass go round it; extra hops are charged")
+    reroute: bool = param(
+        False, "whether messages that only pass go round it, avoiding what this fault closes; extra hops are charged"
+    )
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
         deployment, grid, out = context.deployment, mesh(context.deployment), Outcome()
-        for when, tiles in self._tiles(context, grid):
+        groups = list(self._tiles(context, grid))
+        for _, tiles in groups:
+            out.name(f"router {tile.x},{tile.y}" for tile in tiles)
+        for when, tiles in _in_force(groups, self.reroute):
             dead = {(tile.x, tile.y) for tile in tiles}
             closed = {link for link in grid.links() if (link.x, link.y) in dead or (_both(link).x, _both(link).y) in dead}
 
@@ -330,7 +350,6 @@ class RouterDead(Fault):
                 ends = {(int(x[0]), int(y[0])), (int(x[1]), int(y[1]))}
                 return bool(dead & (ends | {(link.x, link.y) for link in path}))
 
-            out.name(f"router {tile.x},{tile.y}" for tile in tiles)
             used = deployment.placement.used_cores
             x, y = grid.tiles(used)
             out.cores.update(int(core) for core, a, b in zip(used, x, y, strict=True) if (int(a), int(b)) in dead)

@@ -450,6 +450,27 @@ def test_traffic_goes_round_a_dead_link_and_the_way_is_charged():
     np.testing.assert_array_equal(ExactEngine().run(hurt, row.encode(np.full((2, 8), 200, np.uint8))).scores, healthy.scores)
 
 
+def test_links_that_fail_one_after_the_other_are_avoided_together():
+    row = mlp(8, 8, 4, neurons_per_core=2, profile=small_profile(columns=4, rows=2, cores_per_tile=2))
+    ageing = {"kind": "ageing", "start": 4, "stop": 12, "clock": "presentation"}
+    links = ["1,0:E", "1,1:E"]  # the two ways between the halves of the mesh
+    hurt = faults.inject(row, faults.LinkDead(links=links, reroute=True, when=ageing))
+    halves = {(s, d) for _, s, d in crossing(row, {(1, 0, "E"), (2, 0, "W"), (1, 1, "E"), (2, 1, "W")})}
+    lost = {
+        (s, edit.core)
+        for edit in hurt.damage.edits
+        if isinstance(edit, Drop)
+        for s in row.placement.core_of[edit.layer - 1][edit.sources]
+    }
+    detours = [edit for edit in hurt.damage.edits if isinstance(edit, Detour)]
+    assert halves
+    assert lost == halves
+    assert {(edit.when.start, edit.when.stop) for edit in detours} == {(8, 12)}
+    assert {edit.when.start for edit in hurt.damage.edits if isinstance(edit, Drop)} == {12}
+    at_once = faults.inject(row, faults.LinkDead(links=links, reroute=True))
+    assert not any(isinstance(edit, Detour) for edit in at_once.damage.edits)
+
+
 def test_a_dead_router_cuts_off_its_cores_even_with_reroute():
     grid = mesh(BIG)
     x, y = grid.tiles(np.arange(32))
