@@ -1,0 +1,230 @@
+"""The incremental engine equals the exact one, fault by fault, sample by sample, on random chips that wrap, leak and saturate."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from chips import chip, conv, dense, population, random_weights
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neurofault.activity import DEAD_SCORE, Activity
+from neurofault.deploy.damage import Damage, Edit, Force, SetField, SetSynapses, Silence
+from neurofault.deploy.deployment import ChipLayer, Deployment
+from neurofault.deploy.when import When
+from neurofault.engines import get_engine
+from neurofault.engines.exact import ExactEngine
+from neurofault.engines.fault_rows import accepts, edit_rows, refusal, synapse_rows
+from neurofault.engines.incremental import IncrementalEngine, effects, golden
+from neurofault.errors import UnsupportedError, UsageError
+from neurofault.network import Inputs
+
+
+def _neurons(rng: np.random.Generator, size: int) -> dict[str, object]:
+    calm = rng.random() < 0.5
+    return {
+        "exponent": 0 if calm else int(rng.choice([-8, -3, -1, 1, 2, 6, 12])),
+        "du": 4095 if calm else rng.choice([0, 1, 500, 4094, 4095], size),
+        "dv": 0 if calm else rng.choice([0, 3, 700, 4095], size),
+        "vth": rng.choice([50, 300, 600], size) if calm else rng.choice([-2, 0, 50, 500, 2000, 131071], size),
+        "bias": rng.integers(-900, 2000, size) if calm else rng.integers(-3000, 40000, size),
+        "bias_exponent": 0 if calm else int(rng.integers(-6, 18)),
+        "v_init": int(rng.integers(-100, 2000)),
+    }
+
+
+def _chip(seed: int, *, convolutional: bool) -> tuple[Deployment, Inputs, np.random.Generator]:
+    rng = np.random.default_rng(seed)
+    layers: list[ChipLayer]
+    if convolutional:
+        groups = int(rng.choice([1, 2]))
+        image = (2, int(rng.integers(3, 7)), int(rng.integers(3, 6)))
+        geometry = {key: (int(rng.integers(1, 3)), int(rng.integers(1, 3))) for key in ("stride", "dilation")}
+        first = conv(
+            rng, image, 2 * int(rng.integers(1, 3)), (2, int(rng.integers(1, 3))), groups=groups, padding=(1, 1), **geometry
+        )
+        second = conv(rng, first.out_shape, 3, (2, 2), padding=(1, 1))
+        layers = [population("input", image), population("conv1", first.out_shape, first, **_neurons(rng, first.n_out))]
+        layers.append(population("conv2", second.out_shape, second, **_neurons(rng, second.n_out)))
+    else:
+        layers = [population("input", (14,)), population("hidden1", (20,), dense(rng, 20, 14), **_neurons(rng, 20))]
+    layers.append(population("hidden", (9,), dense(rng, 9, layers[-1].size), **_neurons(rng, 9)))
+    last = {"vth": 131072} if rng.random() < 0.7 else {}
+    layers.append(population("output", (3,), dense(rng, 3, 9), **{**_neurons(rng, 3), **last}))
+    steps, samples = int(rng.choice([1, 5, 12, 33, 64])), 4
+    deployment = chip(layers, steps, readout="count" if rng.random() < 0.4 else "potential")
+    if rng.random() < 0.5:
+        return deployment, Inputs(bias=rng.integers(-500, 4000, (samples, layers[0].size)).astype(np.int32)), rng
+    return deployment, Inputs(events=rng.random((samples, steps, layers[0].size)) < 0.15), rng
+
+
+def _synapses(rng: np.random.Generator, layers: tuple[ChipLayer, ...], index: int, count: int) -> SetSynapses:
+    total = layers[index].size * layers[index - 1].size
+    targets, sources = np.divmod(rng.choice(total, min(count, total), replace=False), layers[index - 1].size)
+    return SetSynapses(index, sources, targets, random_weights(rng, targets.shape))
+
+
+def _fault(rng: np.random.Generator, deployment: Deployment) -> tuple[Edit, ...]:
+    """One synapse, some synapses, dead and stuck neurons, or all at once, in one layer or several."""
+    layers = deployment.layers
+    last = len(layers) - 1
+    found: list[Edit] = []
+    for _ in range(int(rng.integers(1, 4))):
+        index = int(rng.integers(0, last + 1))
+        neurons = np.unique(rng.integers(0, layers[index].size, int(rng.integers(1, 4))))
+        match int(rng.integers(0, 5)):
+            case 0 if index:
+                found.append(_synapses(rng, layers, index, 1))
+            case 1 if index:
+                found.append(_synapses(rng, layers, index, 6))
+            case 2 if index < last:
+                found.append(Force(index, neurons, int(rng.choice([0, 9000, 65536]))))
+            case _:
+                found.append(Silence(index, neurons))
+    return tuple(found)
+
+
+def _assert_equal(first: Activity, second: Activity) -> None:
+    np.testing.assert_array_equal(first.scores, second.scores)
+    np.testing.assert_array_equal(first.sample_spikes, second.sample_spikes)
+    assert first.spike_counts.keys() == second.spike_counts.keys()
+    for name, counts in first.spike_counts.items():
+        np.testing.assert_array_equal(counts, second.spike_counts[name])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.booleans(), st.sampled_from([0, 1 << 30]))
+def test_whole_faults_equal_the_exact_engine(seed: int, convolutional: bool, keep_bytes: int) -> None:
+    deployment, inputs, rng = _chip(seed, convolutional=convolutional)
+    whole = golden(deployment, inputs, threads=1, keep_bytes=keep_bytes)
+    faults = [_fault(rng, deployment) for _ in range(12)]
+    healthy = ExactEngine(1).run(deployment, inputs)
+    np.testing.assert_array_equal(whole.scores, healthy.scores)
+    found = effects(whole, edit_rows(deployment, faults), np.arange(4) % 3, threads=2, changes=True)
+    engine = IncrementalEngine(1, keep_bytes)
+    activities = engine._activities(whole, [deployment.with_damage(Damage(edits)) for edits in faults])
+    for row, (edits, activity) in enumerate(zip(faults, activities, strict=True)):
+        expected = ExactEngine(1).run(deployment.with_damage(Damage(edits)), inputs)
+        _assert_equal(activity, expected)
+        differs = np.flatnonzero(expected.predictions != healthy.predictions)
+        assert found.changed[row] == differs.size
+        assert found.correct[row] == expected.correct(np.arange(4) % 3) - healthy.correct(np.arange(4) % 3)
+        own = found.changes.faults == row
+        assert found.changes.samples[own].tolist() == differs.tolist()
+        assert found.changes.predictions[own].tolist() == expected.predictions[differs].tolist()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32), st.booleans())
+def test_single_synapses_equal_the_exact_engine(seed: int, convolutional: bool) -> None:
+    deployment, inputs, rng = _chip(seed, convolutional=convolutional)
+    healthy = ExactEngine(1).run(deployment, inputs)
+    whole = golden(deployment, inputs, threads=1)
+    for index in range(1, len(deployment.layers)):
+        edit = _synapses(rng, deployment.layers, index, 25)
+        batch = synapse_rows(deployment, index, edit.sources, edit.targets, edit.values)
+        found = effects(whole, batch, threads=1, changes=True)
+        for row in range(len(batch)):
+            one = SetSynapses(index, edit.sources[[row]], edit.targets[[row]], edit.values[[row]])
+            expected = ExactEngine(1).run(deployment.with_damage(Damage((one,))), inputs).predictions
+            own = found.changes.faults == row
+            predictions = healthy.predictions.copy()
+            predictions[found.changes.samples[own]] = found.changes.predictions[own]
+            np.testing.assert_array_equal(predictions, expected)
+
+
+def _small() -> tuple[Deployment, Inputs]:
+    rng = np.random.default_rng(3)
+    layers = [population("input", (30,)), population("hidden", (20,), dense(rng, 20, 30), vth=300)]
+    layers.append(population("output", (3,), dense(rng, 3, 20), vth=131072))
+    return chip(layers, 16, readout="potential"), Inputs(events=rng.random((6, 16, 30)) < 0.2)
+
+
+def test_faults_on_top_of_a_damaged_chip() -> None:
+    deployment, inputs = _small()
+    rng = np.random.default_rng(4)
+    hurt = deployment.with_damage(
+        Damage((_synapses(rng, deployment.layers, 1, 40), Silence(1, np.array([2, 5])), Silence(2, np.array([1]))))
+    )
+    whole = golden(hurt, inputs)
+    faults = [(_synapses(rng, hurt.layers, 1, 30),), (_synapses(rng, hurt.layers, 2, 5), Silence(0, np.arange(7)))]
+    activities = IncrementalEngine()._activities(whole, [hurt.with_damage(Damage(hurt.damage.edits + edits)) for edits in faults])
+    for edits, activity in zip(faults, activities, strict=True):
+        _assert_equal(activity, ExactEngine().run(hurt.with_damage(Damage(hurt.damage.edits + edits)), inputs))
+        assert (activity.scores[:, 1] == DEAD_SCORE).all()
+
+
+def test_results_do_not_depend_on_threads_or_on_what_is_kept() -> None:
+    deployment, inputs = _small()
+    targets, sources = np.divmod(np.arange(600), 30)
+    batch = synapse_rows(deployment, 1, sources, targets, np.full(600, -200))
+    first = effects(golden(deployment, inputs, threads=1), batch, np.zeros(6, int), threads=1, changes=True)
+    assert first.changed.sum() > 0
+    for threads, keep_bytes in ((3, 1 << 30), (2, 0)):
+        other = effects(
+            golden(deployment, inputs, threads=threads, keep_bytes=keep_bytes),
+            batch,
+            np.zeros(6, int),
+            threads=threads,
+            changes=True,
+        )
+        np.testing.assert_array_equal(first.changed, other.changed)
+        np.testing.assert_array_equal(first.correct, other.correct)
+        for column in ("faults", "samples", "predictions"):
+            np.testing.assert_array_equal(getattr(first.changes, column), getattr(other.changes, column))
+
+
+def test_engine_keeps_the_healthy_run_and_hands_over_what_it_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment, inputs = _small()
+    engine = get_engine("incremental")
+    small = deployment.with_damage(Damage((Silence(1, np.array([3])),)))
+    field = deployment.with_damage(Damage((SetField(1, "vth", np.array([3]), np.array([1], np.int32)),)))
+    timed = deployment.with_damage(Damage((Silence(1, np.array([3]), When(2, 5)),)))
+    all_inputs = deployment.with_damage(Damage((Silence(0, np.arange(30)),)))
+    expected = [ExactEngine().run(each, inputs) for each in (small, field, timed, all_inputs)]
+    calls = []
+    exact = ExactEngine.run
+    monkeypatch.setattr(ExactEngine, "run", lambda self, *args, **named: calls.append(1) or exact(self, *args, **named))
+    for each, right, through in zip(
+        (small, field, timed, all_inputs, small), [*expected, expected[0]], (0, 1, 1, 1, 0), strict=True
+    ):
+        calls.clear()
+        _assert_equal(engine.run(each, inputs), right)
+        assert len(calls) == through
+    kept = engine._kept
+    _assert_equal(engine.run(small, Inputs(events=inputs.events.copy())), expected[0])
+    assert engine._kept is kept
+    for activity, right in zip(engine.run_many([small, field, timed], inputs), expected, strict=False):
+        _assert_equal(activity, right)
+    assert engine.run(small, inputs, record=("v",)).traces["hidden"].v is not None
+
+
+def test_what_cannot_be_followed_is_refused() -> None:
+    rng = np.random.default_rng(5)
+    deployment, inputs = _small()
+    delayed = chip([population("input", (4,)), population("output", (2,), dense(rng, 2, 4, delays=3))], 4)
+    assert refusal(delayed) == "layer 'output': synapses with delays"
+    with pytest.raises(UnsupportedError) as error:
+        golden(delayed, Inputs(events=np.zeros((1, 4, 4), bool)))
+    assert str(error.value) == "engine 'incremental' cannot run layer 'output': synapses with delays"
+    assert refusal(chip(deployment.layers, 65)) == "65 steps: a spike train is one word of 64 bits"
+    assert not accepts(deployment, [Force(2, np.array([0]), 0)])
+    with pytest.raises(UsageError) as usage:
+        synapse_rows(deployment, 1, np.array([30]), np.array([0]), np.array([0]))
+    assert str(usage.value) == "layer 'hidden': a synapse fault names source 30…30, allowed are 0…29"
+    with pytest.raises(UsageError) as usage:
+        effects(golden(deployment, inputs), edit_rows(deployment.with_damage(Damage()), [()]))
+    assert str(usage.value) == "the faults were resolved on another deployment than the healthy run's"
+
+
+def test_sums_beyond_sixteen_bits_are_refused_and_run_by_the_exact_engine() -> None:
+    from neurofault.network import Dense
+
+    layers = [population("input", (400,)), population("hidden", (2,), Dense(np.full((2, 400), 254, np.int32)), vth=1)]
+    layers.append(population("output", (2,), Dense(np.array([[2, 2], [4, -4]], np.int32)), vth=131072))
+    deployment, inputs = chip(layers, 3, readout="potential"), Inputs(events=np.ones((2, 3, 400), bool))
+    with pytest.raises(UnsupportedError) as error:
+        golden(deployment, inputs)
+    assert str(error.value) == "engine 'incremental' cannot run sums of weights beyond 16 bits"
+    hurt = deployment.with_damage(Damage((Silence(1, np.array([0])),)))
+    _assert_equal(IncrementalEngine().run(hurt, inputs), ExactEngine().run(hurt, inputs))
