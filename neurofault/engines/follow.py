@@ -21,13 +21,13 @@ from neurofault.engines.ripple import (
     add_row,
     best,
     board,
-    headroom,
     ripple,
     run_block,
 )  # fmt: skip
 from neurofault.engines.trains import Bench, Events, Net, compiled, popcount, run_sample
 
 _DEAD = DEAD_SCORE
+_LIMIT = 1 << 23
 
 
 class Tally(NamedTuple):
@@ -37,7 +37,8 @@ class Tally(NamedTuple):
         changed: int64 [F], samples whose prediction changed.
         correct: int64 [F], change in the number of samples classified as labelled.
         rows, samples: int32, predictions: int16, the changed predictions; no room: they are not kept.
-        spikes: int64 [F, neurons], sample_spikes: int64 [F, N], scores: int64 [F, N, n_out], differences and scores; empty: not kept.
+        spikes: int64 [F, neurons], sample_spikes: int64 [F, N], scores: int64 [F, N, n_out]: differences, and scores; empty: not
+            kept.
     """
 
     changed: NDArray[np.int64]
@@ -48,6 +49,26 @@ class Tally(NamedTuple):
     spikes: NDArray[np.int64]
     sample_spikes: NDArray[np.int64]
     scores: NDArray[np.int64]
+
+
+@compiled
+def headroom(net: Net, sums: NDArray[np.int16]) -> int:
+    """Return how far final sums may move, in weights, with no output wrapping, saturating or firing; −1: they are not sums."""
+    last = net.size.shape[0] - 1
+    if not net.linear:
+        return -1
+    room = np.int64(_LIMIT)
+    lanes, first = net.lanes[last], net.sums[last]
+    for j in range(net.size[last]):
+        neuron = net.base[last] + j
+        bias = np.int64(net.bias[neuron])
+        top = min(np.int64(net.threshold[neuron]), _LIMIT - 1)
+        v = np.int64(net.start[neuron])
+        for step in range(net.steps):
+            u = np.int64(sums[first + step * lanes + j]) << net.left[last]
+            v += u + bias
+            room = min(room, _LIMIT - 1 - abs(u), top - v, _LIMIT - 1 + v, _LIMIT * 64 - abs(u + bias) - abs(v))
+    return int(room >> net.left[last] if room >= 0 else np.int64(-1))
 
 
 @compiled

@@ -2,8 +2,8 @@
 
 A fault is a few *units*: a neuron whose incoming weights differ (then its sums of the healthy run, plus what differs, are run
 again) or whose train is fixed (dead or stuck). Neurons whose trains come out different disturb the sums of the next layer, by their
-own rows or kernel windows in the steps that differ, and only places that are disturbed run again. Final potentials that are sums of what
-arrives take the difference at once, if nothing can wrap, saturate or fire on the way; else they are run again like the rest.
+own rows or kernel windows in the steps that differ, and only places that are disturbed run again. Final potentials that are sums of
+what arrives take the difference at once, if nothing can wrap, saturate or fire on the way; else they are run again like the rest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from neurofault.engines.trains import Bench, Net, compiled, lowest, popcount, si
 
 BLOCK = 16
 """Neurons that are run side by side where single ones are hit."""
-_LIMIT = 1 << 23
 COUNT_UNIT = 1 << 24
 _DEAD = DEAD_SCORE
 _ONE = np.uint64(1)
@@ -91,26 +90,6 @@ class Healthy(NamedTuple):
     scores: NDArray[np.int64]
     prediction: int
     room: int
-
-
-@compiled
-def headroom(net: Net, sums: NDArray[np.int16]) -> int:
-    """Return how far final sums may move, in weights, with no output wrapping, saturating or firing; −1: they are not sums."""
-    last = net.size.shape[0] - 1
-    if not net.linear:
-        return -1
-    room = np.int64(_LIMIT)
-    lanes, first = net.lanes[last], net.sums[last]
-    for j in range(net.size[last]):
-        neuron = net.base[last] + j
-        bias = np.int64(net.bias[neuron])
-        top = min(np.int64(net.threshold[neuron]), _LIMIT - 1)
-        v = np.int64(net.start[neuron])
-        for step in range(net.steps):
-            u = np.int64(sums[first + step * lanes + j]) << net.left[last]
-            v += u + bias
-            room = min(room, _LIMIT - 1 - abs(u), top - v, _LIMIT - 1 + v, _LIMIT * 64 - abs(u + bias) - abs(v))
-    return int(room >> net.left[last] if room >= 0 else np.int64(-1))
 
 
 @compiled
@@ -236,9 +215,10 @@ def _changed(neuron: int, train: Any, healthy: Healthy, work: Work, end: int) ->
 
 @compiled
 def run_block(net: Net, layer: int, bench: Bench, work: Work) -> None:
+    """Run the block of single neurons."""
     simulate(
-        bench, work.drive, net.steps, np.int64(BLOCK), work.keep_u, work.keep_v, work.threshold, work.start, work.bias, net.remembers[layer],
-        net.leaks[layer], net.left[layer], net.right[layer],
+        bench, work.drive, net.steps, np.int64(BLOCK), work.keep_u, work.keep_v, work.threshold, work.start, work.bias,
+        net.remembers[layer], net.leaks[layer], net.left[layer], net.right[layer],
     )  # fmt: skip
 
 
@@ -383,8 +363,8 @@ def ripple(
 ) -> int:
     """Follow a fault from ``layer`` to the output; return the end of the stack of changed neurons; ``work.scores`` is filled in.
 
-    ``layer`` is the first to look at, ``begin`` to ``end`` are the neurons of the layer before that changed, in the stack, ``unit`` to
-    ``stop`` the fault's units in this layer and later.
+    ``layer`` is the first to look at, ``begin`` to ``end`` are the neurons of the layer before that changed, in the stack, ``unit``
+    to ``stop`` the fault's units in this layer and later.
     """
     last = net.size.shape[0] - 1
     while True:

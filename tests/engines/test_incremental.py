@@ -15,7 +15,8 @@ from neurofault.deploy.when import When
 from neurofault.engines import get_engine
 from neurofault.engines.exact import ExactEngine
 from neurofault.engines.fault_rows import accepts, edit_rows, refusal, synapse_rows
-from neurofault.engines.incremental import IncrementalEngine, effects, golden
+from neurofault.engines.golden import effects, golden
+from neurofault.engines.incremental import IncrementalEngine
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.network import Inputs
 

@@ -1,0 +1,92 @@
+"""The incremental engine against our full engine at its best, by kind of fault and layer; equality is asserted first.
+
+python experiments/bench/incremental.py --data-dir ../shared/data --json incremental.json
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from common import arguments, finish, median_time, require, wide
+
+from neurofault.deploy.damage import Damage, SetSynapses, Silence
+from neurofault.engines.exact import ExactEngine
+from neurofault.engines.fault_rows import FaultBatch, neuron_rows, synapse_rows
+from neurofault.engines.golden import Golden, effects, golden
+
+_CHECKED = 3
+
+
+def main() -> None:
+    """Measure and print."""
+    options = arguments(__doc__ or "")
+    prepared, inputs = wide(options.data_dir, 1000 if options.quick else None)
+    chip, n, rng = prepared.deployment, len(inputs), np.random.default_rng(1)
+    rows: list[tuple[str, str]] = []
+    answer: dict[str, object] = {"network": "784-512-10", "images": n, "steps": chip.timesteps, "quick": options.quick}
+    counts = (100, 1000) if options.quick else (100, 10_000, 1_000_000)
+    for threads in (1, 2):
+        full = ExactEngine(threads)
+        full.run(chip, inputs[:64])
+        full_seconds, healthy = median_time(lambda full=full: full.run(chip, inputs), options.repeats)
+        golden_seconds, whole = median_time(lambda threads=threads: golden(chip, inputs, threads=threads), options.repeats)
+        require(np.array_equal(whole.scores, healthy.scores), "healthy scores")
+        rows += [
+            (f"{threads} threads: full run", f"{full_seconds:.3f} s"),
+            (f"{threads} threads: healthy run kept", f"{golden_seconds:.3f} s"),
+        ]
+        tag = "" if threads == 2 else "_1_thread"
+        answer |= {f"full_seconds{tag}": full_seconds, f"golden_seconds{tag}": golden_seconds}
+        groups: list[tuple[str, FaultBatch]] = []
+        for count in counts:
+            sources, targets = rng.integers(0, 784, count), rng.integers(0, 512, count)
+            groups.append((f"synapse_{count}", synapse_rows(chip, 1, sources, targets, np.zeros(count, int), whole.flat)))
+        groups.append(("output_synapse", synapse_rows(chip, 2, *np.divmod(np.arange(5120), 10), np.zeros(5120, int), whole.flat)))
+        groups.append(("neuron", neuron_rows(chip, [[(1, np.array([i]))] for i in range(512)], whole.flat)))
+        groups.append(("core", neuron_rows(chip, [[(1, np.arange(i, i + 8))] for i in range(0, 505)], whole.flat)))
+        groups.append(("input_neuron", neuron_rows(chip, [[(0, np.array([i]))] for i in range(300, 420)], whole.flat)))
+        for name, batch in groups:
+            check(whole, batch, full)
+            seconds, _ = median_time(
+                lambda whole=whole, batch=batch, threads=threads: effects(whole, batch, threads=threads), options.repeats
+            )
+            rate = len(batch) * n / seconds
+            ratio = rate * full_seconds / n
+            rows.append((f"{threads} threads: {name}, {len(batch):,} faults", f"{rate:.3g} fault-images/s, {ratio:,.0f} × full"))
+            answer |= {f"{name}_rate{tag}": rate, f"{name}{tag}": ratio}
+        answer |= {
+            f"synapse_rate{tag}": answer[f"synapse_{counts[-1]}_rate{tag}"],
+            f"synapse{tag}": answer[f"synapse_{counts[-1]}{tag}"],
+        }
+    finish("incremental engine, exact on every image", rows, answer, options.json)
+
+
+def check(whole: Golden, batch: FaultBatch, full: ExactEngine) -> None:
+    """Compare a few faults of a batch with the full engine, every image."""
+    found = effects(whole, batch, changes=True) if len(batch) <= 10_000 else effects(whole, batch)
+    chip, net, rows = whole.deployment, whole.flat.net, batch.rows
+    offset = rows.single_layers
+    for row in np.linspace(0, len(batch) - 1, _CHECKED).astype(int):
+        at = np.flatnonzero(rows.single_row == row)
+        if at.size:
+            numbered = int(np.searchsorted(rows.first, at[0], "right")) - 1
+            layer = int(np.searchsorted(offset, numbered, "right"))
+            source, target = numbered - offset[layer - 1], rows.single_target[at[0]] - net.base[layer]
+            edit: SetSynapses | Silence = SetSynapses(layer, np.array([source]), np.array([target]), np.zeros(1, np.int32))
+        else:
+            other = int(np.searchsorted(rows.others, row))
+            if other >= len(rows.others) or rows.others[other] != row:
+                continue  # a weight that is zero already: no fault
+            units = slice(rows.units[other], rows.units[other + 1])
+            layer = int(rows.layer[units][0])
+            edit = Silence(layer, np.sort(rows.neuron[units] - net.base[layer]))
+        predictions = full.run(chip.with_damage(Damage((edit,))), whole.inputs).predictions
+        require(int(found.changed[row]) == int(np.count_nonzero(predictions != whole.predictions)), f"fault {row}")
+        if found.changes is not None:
+            expected = whole.predictions.copy()
+            own = found.changes.faults == row
+            expected[found.changes.samples[own]] = found.changes.predictions[own]
+            require(np.array_equal(expected, predictions), f"predictions of fault {row}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,251 @@
+"""The atlas: what every single site of a chip does to every test image, as a table a site and a table of changed predictions.
+
+A site is one stored synapse, one bit of it, a neuron or a core. All sites are followed in one pass of the incremental engine over
+the images; only predictions that change are kept, so memory does not grow with sites × images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.stored import from_field, to_field
+from neurofault.engines.fault_rows import FaultBatch, FlatNetwork, neuron_rows, synapse_rows
+from neurofault.engines.golden import Changes, Golden, effects, golden
+from neurofault.errors import UsageError, nearest
+from neurofault.network import Dense, Inputs
+
+Kind = Literal["synapse_dead", "synapse_bit_flip", "neuron_dead", "core_dead"]
+KINDS: tuple[Kind, ...] = ("synapse_dead", "synapse_bit_flip", "neuron_dead", "core_dead")
+
+COLUMNS = ("layer", "source", "target", "bit", "core", "changed", "correct")
+"""Columns of the table of sites; −1 where a column does not apply to the kind."""
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """Every site of one kind.
+
+    Attributes:
+        kind: of the fault.
+        layers: names of the chip's layers.
+        samples: N, number of images.
+        healthy_correct: images that the healthy chip classifies as labelled.
+        sites: by name of :data:`COLUMNS`, int64 [F]: where the site is; ``changed``: images whose prediction it
+            changes; ``correct``: change in the number of images classified as labelled.
+        changes: every changed prediction; None if they were not asked for.
+        whole: the healthy run.
+    """
+
+    kind: Kind
+    layers: tuple[str, ...]
+    samples: int
+    healthy_correct: int
+    sites: dict[str, NDArray[np.int64]]
+    changes: Changes | None
+    whole: Golden
+
+    def __len__(self) -> int:
+        return len(self.sites["layer"])
+
+    @property
+    def accuracy_change(self) -> NDArray[np.float64]:
+        """Float64 [F]: accuracy with the fault less the healthy accuracy."""
+        return np.asarray(self.sites["correct"] / self.samples)
+
+    def most_critical(self, count: int) -> NDArray[np.int64]:
+        """Return the numbers of the sites that cost most: by images lost, then by predictions changed, then in order."""
+        return np.asarray(np.lexsort((np.arange(len(self)), -self.sites["changed"], self.sites["correct"]))[:count], np.int64)
+
+
+def atlas(
+    deployment: Deployment,
+    inputs: Inputs,
+    labels: NDArray[np.integer],
+    kind: Kind,
+    *,
+    layer: str = "any",
+    changes: bool = True,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Atlas:
+    """Follow every site of a kind over every image.
+
+    Args:
+        deployment: the healthy chip.
+        inputs: N encoded images.
+        labels: int [N].
+        kind: one of :data:`KINDS`.
+        layer: name of the target layer whose sites are meant, or ``any``.
+        changes: whether to keep which predictions change.
+        threads: worker threads; None: one for each usable core.
+        progress: called as ``progress(images done, N)``.
+
+    Raises:
+        UsageError: no such kind or layer, or a layer without such sites.
+        UnsupportedError: the incremental engine cannot run the deployment.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"no atlas of {kind!r}; kinds: {', '.join(KINDS)}{nearest(kind, KINDS)}")
+    whole = golden(deployment, inputs, threads=threads)
+    batch, sites = _sites(deployment, kind, layer, whole.flat)
+    found = effects(whole, batch, labels, threads=threads, changes=changes, progress=progress)
+    sites |= {"changed": found.changed, "correct": found.correct}
+    healthy = int(np.count_nonzero(whole.predictions == labels))
+    return Atlas(kind, tuple(each.name for each in deployment.layers), len(inputs), healthy, sites, found.changes, whole)
+
+
+def _sites(deployment: Deployment, kind: Kind, layer: str, flat: FlatNetwork) -> tuple[FaultBatch, dict[str, NDArray[np.int64]]]:
+    """List all sites of a kind."""
+    lowest = 1 if kind.startswith("synapse") else 0
+    chosen = range(lowest, len(deployment.layers)) if layer == "any" else [deployment.layer_index(layer)]
+    if min(chosen) < lowest:
+        raise UsageError(f"layer {layer!r} has no synapses")
+    if kind.startswith("synapse"):
+        parts = [part for index in chosen for part in _stored(deployment, index, kind)]
+        layers, sources, targets, bits, values = (np.concatenate(column) for column in zip(*parts, strict=True))
+        batches = [(index, _of_layer(deployment, index, layers, sources, targets, values, flat)) for index in chosen]
+        core = np.concatenate([deployment.placement.core_of[index][targets[layers == index]] for index in chosen])
+        return _joined(deployment, [batch for _, batch in batches]), _table(layers, sources, targets, bits, core)
+    if kind == "neuron_dead":
+        places = [(index, neuron) for index in chosen for neuron in range(deployment.layers[index].size)]
+        layers, targets = (np.array(column, np.int64) for column in zip(*places, strict=True))
+        core = np.array([deployment.placement.core_of[index][neuron] for index, neuron in places], np.int64)
+        none = np.full(len(places), -1)
+        groups = [[(index, np.array([neuron]))] for index, neuron in places]
+        return neuron_rows(deployment, groups, flat), _table(layers, none, targets, none, core)
+    cores = np.unique(np.concatenate([deployment.placement.core_of[index] for index in chosen]))
+    held = [
+        [(index, np.flatnonzero(own == core)) for index, own in enumerate(deployment.placement.core_of) if (own == core).any()]
+        for core in cores
+    ]
+    none = np.full(len(cores), -1)
+    first = np.array([group[0][0] for group in held], np.int64)
+    return neuron_rows(deployment, held, flat), _table(first, none, none, none, cores)
+
+
+def _of_layer(
+    deployment: Deployment,
+    index: int,
+    layers: NDArray[np.int64],
+    sources: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    values: NDArray[np.int64],
+    flat: FlatNetwork,
+) -> FaultBatch:
+    own = layers == index
+    return synapse_rows(deployment, index, sources[own], targets[own], values[own], flat)
+
+
+def _table(*columns: NDArray[np.integer]) -> dict[str, NDArray[np.int64]]:
+    return {name: np.asarray(column, np.int64) for name, column in zip(COLUMNS, columns, strict=False)}
+
+
+def _stored(deployment: Deployment, index: int, kind: Kind) -> Iterator[tuple[NDArray[np.int64], ...]]:
+    """Yield layer, source, target, bit and new weight of every stored synapse, or of every bit of it, of a dense layer."""
+    chip = deployment.layers[index]
+    if not isinstance(chip.synapses, Dense):
+        raise UsageError(f"layer {chip.name!r} is a convolution: an atlas of synapses takes dense layers; name one with --layer")
+    sources, targets = (part.ravel() for part in np.indices((chip.synapses.n_in, chip.synapses.n_out)))
+    where = np.full(len(sources), index)
+    if kind == "synapse_dead":
+        yield where, sources, targets, np.full(len(sources), -1), np.zeros(len(sources), np.int64)
+        return
+    if chip.weight_bits > 8:
+        raise UsageError(f"layer {chip.name!r} is a {chip.weight_bits}-bit reference that no chip stores: it has no stored bits")
+    field = to_field(chip.synapses.weight[targets, sources], chip.weight_bits, chip.sign_mode)
+    for bit in range(chip.weight_bits):
+        values = from_field(field ^ (1 << bit), chip.weight_bits, chip.sign_mode).astype(np.int64)
+        yield where, sources, targets, np.full(len(sources), bit), values
+
+
+def _joined(deployment: Deployment, batches: list[FaultBatch]) -> FaultBatch:
+    """Put batches of single synapses of different layers, in the order of layers, one behind the other."""
+    if len(batches) == 1:
+        return batches[0]
+    count, first, row = 0, np.zeros_like(batches[0].rows.first), []
+    for batch in batches:
+        row.append(batch.rows.single_row + count)
+        first = first + batch.rows.first
+        count += len(batch)
+    joined = batches[0].rows._replace(
+        faults=count,
+        first=first,
+        single_row=np.concatenate(row),
+        single_target=np.concatenate([batch.rows.single_target for batch in batches]),
+        single_delta=np.concatenate([batch.rows.single_delta for batch in batches]),
+    )
+    return FaultBatch(deployment, joined)
+
+
+def write_parquet(found: Atlas, folder: Path) -> tuple[Path, ...]:
+    """Write ``sites.parquet`` (one row a site) and, if changes were kept, ``changes.parquet`` (one row a changed prediction).
+
+    A site's prediction of an image that ``changes`` does not name is the healthy one, in ``healthy.parquet``.
+
+    Raises:
+        UsageError: pyarrow is not installed, or the folder cannot be written.
+    """
+    try:
+        import pyarrow as pa  # type: ignore[import-untyped]
+        from pyarrow import parquet
+    except ImportError as error:
+        raise UsageError("an atlas is written with pyarrow, which is not installed: pip install pyarrow") from error
+    names = np.array(found.layers)
+    tables = {
+        "sites": {
+            "site": np.arange(len(found)),
+            **found.sites,
+            "layer": names[found.sites["layer"]],
+            "accuracy_change": found.accuracy_change,
+        },
+        "healthy": {"image": np.arange(found.samples), "prediction": found.whole.predictions},
+    }
+    if found.changes is not None:
+        tables["changes"] = {
+            "site": found.changes.faults, "image": found.changes.samples, "prediction": found.changes.predictions
+        }  # fmt: skip
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for name, columns in tables.items():
+            path = folder / f"{name}.parquet"
+            part = path.with_name(path.name + ".part")
+            parquet.write_table(pa.table(columns), part, compression="zstd")
+            part.replace(path)
+            paths.append(path)
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}") from error
+    return tuple(paths)
+
+
+def picture(found: Atlas, path: Path) -> None:
+    """Draw how many predictions each site changes: sites by layer, the critical ones first, on logarithmic axes.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UsageError("pictures are drawn with matplotlib, which is not installed: pip install matplotlib") from error
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    for index in np.unique(found.sites["layer"]):
+        own = np.sort(found.sites["changed"][found.sites["layer"] == index])[::-1]
+        axes.plot(np.arange(1, len(own) + 1), own, label=f"{found.layers[index]} ({len(own):,} sites)")
+    axes.set(
+        xscale="log",
+        yscale="symlog",
+        xlabel="rank of the site",
+        ylabel=f"predictions changed, of {found.samples:,}",
+        title=found.kind,
+    )
+    axes.legend()
+    figure.savefig(path, dpi=150)
