@@ -28,7 +28,6 @@ def _lazy(module: str, name: str) -> Callable[[], Engine]:
 
 ENGINES: Mapping[str, Callable[[], Engine]] = {
     "exact": _lazy("neurofault.engines.exact", "ExactEngine"),
-    "incremental": _lazy("neurofault.engines.incremental", "IncrementalEngine"),
     "lava": _lazy("neurofault.engines.on_lava", "LavaEngine"),
     "brian2": _lazy("neurofault.engines.on_brian2", "Brian2Engine"),
     "snntorch": _lazy("neurofault.engines.on_snntorch", "SnnTorchEngine"),

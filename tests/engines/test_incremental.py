@@ -12,7 +12,6 @@ from neurofault.activity import DEAD_SCORE, Activity
 from neurofault.deploy.damage import Damage, Edit, Force, SetField, SetSynapses, Silence
 from neurofault.deploy.deployment import ChipLayer, Deployment
 from neurofault.deploy.when import When
-from neurofault.engines import get_engine
 from neurofault.engines.exact import ExactEngine
 from neurofault.engines.fault_rows import accepts, edit_rows, refusal, synapse_rows
 from neurofault.engines.golden import effects, golden
@@ -177,7 +176,7 @@ def test_results_do_not_depend_on_threads_or_on_what_is_kept() -> None:
 
 def test_engine_keeps_the_healthy_run_and_hands_over_what_it_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
     deployment, inputs = _small()
-    engine = get_engine("incremental")
+    engine = IncrementalEngine()
     small = deployment.with_damage(Damage((Silence(1, np.array([3])),)))
     field = deployment.with_damage(Damage((SetField(1, "vth", np.array([3]), np.array([1], np.int32)),)))
     timed = deployment.with_damage(Damage((Silence(1, np.array([3]), When(2, 5)),)))
