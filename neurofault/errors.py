@@ -50,6 +50,18 @@ class EngineError(NeurofaultError):
     """Another program that an engine runs failed or hung; the text ends with its last words."""
 
 
+class LearningRuleError(NeurofaultError):
+    """A learning rule cannot be read, or a chip cannot express it; all mistakes are listed.
+
+    Args:
+        mistakes: one line each: which target, which product, which factor, and what is allowed.
+    """
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(self.mistakes))
+
+
 class StalledError(NeurofaultError):
     """A hung core stops the chip: there is no result; a trial records status ``stalled`` and no accuracy."""
 

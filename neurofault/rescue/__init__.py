@@ -1,0 +1,1 @@
+"""Rescue: a damaged chip heals itself within its own limits."""

@@ -1,0 +1,39 @@
+"""The compiled twin of :func:`neurofault.streams.counter_hash`, one counter at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+jit = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+_GOLDEN, _OFFSET = np.uint64(0x9E3779B97F4A7C15), np.uint64(0x632BE59BD9B4E019)
+_MUL1, _MUL2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_S27, _S30, _S31 = np.uint64(27), np.uint64(30), np.uint64(31)
+
+
+@jit
+def _mix(value: Any) -> Any:
+    value = (value ^ (value >> _S30)) * _MUL1
+    value = (value ^ (value >> _S27)) * _MUL2
+    return value ^ (value >> _S31)
+
+
+@jit
+def word(counter: Any) -> Any:
+    """What a counter contributes, for counters that are used again and again."""
+    return _mix(np.uint64(counter) + _OFFSET)
+
+
+@jit
+def absorb_word(state: Any, contribution: Any) -> Any:
+    """The state after a counter whose :func:`word` is given; the state after the last one is the hash."""
+    return _mix(state + _GOLDEN + contribution)
+
+
+@jit
+def absorb(state: Any, counter: Any) -> Any:
+    """The state after a counter; the first state is the key."""
+    return absorb_word(state, word(counter))

@@ -1,0 +1,206 @@
+"""Mode ``hardware_strict``: against a plain Python reference, and what no rule may ever do to a damaged chip."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from chips import random_weights
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from learning_cases import DELTA, POSTS, TRACES
+from reference_learning import Reference
+
+import neurofault as nf
+from neurofault import faults
+from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
+from neurofault.deploy.memory import stored_weights, write_gate
+from neurofault.errors import UsageError
+from neurofault.network import Dense
+from neurofault.rescue.learning_setup import lava_engine, strict_engine, write_back
+from neurofault.rescue.rule import learning_rule
+
+N_IN, N_OUT, T = 7, 6, 6
+PROFILE = nf.load_profile("loihi2")
+RULES = {
+    "stdp": dict(dw="2^1*y0*x1 - 2^2*x0*y1", t_epoch=2, **TRACES, **POSTS),
+    "delta": dict(dw="2^1*u0*x1*y1 - 2^1*u0*x1*y2", t_epoch=3, x1_impulse=40.5, x1_tau=float("inf"), third_factor=True),
+    "plain": dict(dw="2^0*u0*x1*y1 - 2^1*x0*y3*x2 + 2^-3*u0*y2", t_epoch=2, **TRACES, **POSTS),
+    "tags": dict(dw="2^-1*u1*t*x1 + 2^1*x0*(w+3)*y1", dt="2^-1*x0*y1 - 2^-1*u1*t", dd="x0*y1*sgn(w) - 2^-2*u1*d", **TRACES, **POSTS),
+}
+
+
+def layer(name, size, synapses=None, bits=8, sign_mode="mixed"):
+    fields = [np.zeros(size, np.int32) for _ in range(4)]
+    return ChipLayer(name, (size,), synapses, 0, bits, sign_mode, *fields, 0, 0)
+
+
+def chip(seed=0, bits=8, sign_mode="mixed") -> Deployment:
+    """7 sources on core 0, 6 targets on cores 1 to 3."""
+    weight = random_weights(np.random.default_rng(seed), (N_OUT, N_IN), bits, sign_mode)
+    layers = (layer("input", N_IN), layer("hidden1", N_OUT, Dense(weight), bits, sign_mode))
+    cores = np.zeros(N_IN, np.int32), (1 + np.arange(N_OUT) // 2).astype(np.int32)
+    return Deployment("test", PROFILE, layers, Placement(1, 128, cores), T, None, "count")
+
+
+def activity(seed, samples=4):
+    rng = np.random.default_rng(seed)
+    third = {name: rng.integers(-40, 200, (samples, T, N_OUT)) for name in ("y1", "y2", "y3")}
+    return rng.random((samples, T, N_IN)) < 0.4, rng.random((samples, T, N_OUT)) < 0.3, third
+
+
+def learn(deployment, rule, seed=0, samples=4, record=(), **limits):
+    pre, post, third = activity(seed, samples)
+    engine = strict_engine(deployment, 1, rule, seed=seed, **limits)
+    return engine, engine.learn(engine.start, pre, post, third if rule.third_factor else None, record=record)
+
+
+FAULTS = {
+    "none": [],
+    "core": [faults.CoreDead(cores=[2])],
+    "synapses": [faults.SynapseDead(count=9, layer="hidden1"), faults.SynapseBitStuck(rate=0.1, level=1, layer="hidden1")],
+    "stuck": [faults.SynapseBitStuck(rate=0.2, level=0, layer="hidden1"), faults.SynapseBitFlip(rate=0.1, layer="hidden1")],
+    "frozen": [faults.LearningFrozen(cores=[1])],
+    "x_trace": [faults.TraceStuck(cores=[1], trace="x1", value=90), faults.TraceStuck(cores=[2], trace="x2", value=3)],
+    "y_trace": [faults.TraceStuck(cores=[3], trace="y1", value=60)],
+    "third": [faults.ThirdFactorDead(cores=[1, 3])],
+    "rounding": [faults.RoundingStuck(cores=[1], value=0), faults.RoundingStuck(cores=[2], value=127)],
+    "now_and_then": [faults.LearningFrozen(cores=[1], when={"kind": "intermittent", "on": 2, "off": 1})],
+}
+
+
+def same_as_reference(deployment, rule, seed=0):
+    pre, post, third = activity(seed)
+    reference = Reference(deployment, 1, rule, seed)
+    _, result = learn(deployment, rule, seed, record=("weight", "tag", "delay", "x1", "x2", "y1", "y2", "y3"))
+    for k, t in np.ndindex(pre.shape[:2]):
+        reference.step(pre[k, t], post[k, t], {name: values[k, t] for name, values in third.items()})
+        np.testing.assert_array_equal(result.records["weight"][k, t], reference.w)
+        for name, values in reference.trace.items():
+            np.testing.assert_array_equal(result.records[name][k, t], values, name)
+        for name, values in (("tag", reference.t), ("delay", reference.d)):
+            if result.records[name].size:
+                np.testing.assert_array_equal(result.records[name][k, t], values, name)
+    return result
+
+
+@pytest.mark.parametrize("damage", FAULTS)
+@pytest.mark.parametrize("name", RULES)
+def test_every_step_equals_the_plain_reference(name, damage):
+    deployment = faults.inject(chip(), FAULTS[damage], seed=3) if FAULTS[damage] else chip()
+    result = same_as_reference(deployment, learning_rule(**RULES[name]), seed=5)
+    assert np.any(result.state.weight != stored_weights(deployment, 1))
+
+
+@pytest.mark.parametrize(("bits", "sign_mode"), [(8, "excitatory"), (8, "inhibitory"), (5, "mixed"), (4, "inhibitory"), (1, "mixed")])
+def test_every_stored_width_equals_the_plain_reference(bits, sign_mode):
+    base = chip(2, bits, sign_mode)
+    damaged = faults.inject(base, faults.SynapseBitStuck(rate=0.15, level=1, layer="hidden1"), seed=1)
+    for deployment in (base, damaged):
+        same_as_reference(deployment, learning_rule(**RULES["stdp"]), seed=1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from(sorted(RULES)), st.lists(st.sampled_from(sorted(FAULTS)), min_size=1, max_size=3))
+def test_nothing_dead_comes_back_and_stuck_bits_survive(seed, name, damages):
+    dead = faults.SynapseDead(count=5, layer="hidden1")
+    damaged = faults.inject(chip(seed), [dead, *(fault for damage in damages for fault in FAULTS[damage])], seed=seed)
+    engine, result = learn(damaged, learning_rule(**RULES[name]), seed)
+    healed = write_back(damaged, 1, engine, result.state)
+    np.testing.assert_array_equal(stored_weights(healed, 1), result.state.weight)  # the gate had nothing left to change
+    before, after, gate = stored_weights(damaged, 1), stored_weights(healed, 1), write_gate(damaged, 1)
+    gone = (gate.keep == 0) & (gate.force == 0) & gate.alive[:, None]
+    assert gone.sum() >= 1 or not gate.alive.all()
+    assert not after[gone].any()
+    np.testing.assert_array_equal(after[~gate.alive], before[~gate.alive])
+    field = after[gate.alive].astype(np.int64) >> 1
+    changed = after[gate.alive] != before[gate.alive]
+    assert not ((field & gate.force[gate.alive]) != gate.force[gate.alive])[changed].any()
+    assert not (field & ~(gate.keep | gate.force)[gate.alive] & 0xFF)[changed].any()
+
+
+def test_defects_of_the_learning_engine_take_effect():
+    rule = learning_rule(**RULES["delta"])
+    healthy = learn(chip(), rule)[1].state.weight
+    for damage, cores in (("frozen", [1]), ("third", [1, 3]), ("x_trace", [1]), ("y_trace", [3]), ("rounding", [1, 2])):
+        damaged = faults.inject(chip(), FAULTS[damage])
+        weight = learn(damaged, rule)[1].state.weight
+        rows = np.isin(chip().placement.core_of[1], cores)
+        assert np.any(weight[rows] != healthy[rows]), damage
+        np.testing.assert_array_equal(weight[~rows], healthy[~rows])
+        if damage in ("frozen", "third"):
+            np.testing.assert_array_equal(weight[rows], stored_weights(chip(), 1)[rows])
+
+
+def test_steps_smaller_than_the_stored_width_are_kept_on_average():
+    rule = learning_rule(dw="u0*x1", x1_impulse=1)  # 1, where the stored width is 2
+    deployment = chip()
+    zero = replace(deployment.layers[1], synapses=Dense(np.zeros((N_OUT, N_IN), np.int32)))
+    engine = strict_engine(replace(deployment, layers=(deployment.layers[0], zero)), 1, rule)
+    end = engine.learn(engine.start, np.ones((100, N_IN), bool)).state
+    assert abs(end.weight.mean() - 100) < 6
+    assert np.unique(end.weight).size > 3  # each synapse draws a number of its own
+    assert not (end.weight % 2).any()
+
+
+def test_writes_are_counted_and_limited():
+    rule = learning_rule(**RULES["delta"])
+    _, free = learn(chip(), rule, samples=6, record=("weight",))
+    steps = np.concatenate([stored_weights(chip(), 1)[None], free.records["weight"].reshape(-1, N_OUT, N_IN)])
+    np.testing.assert_array_equal(free.state.writes, (np.diff(steps, axis=0) != 0).sum(axis=0))
+    total = int(free.state.writes.sum())
+    assert free.state.writes.max() > 2
+    assert learn(chip(), rule, samples=6, write_limit=2)[1].state.writes.max() == 2
+    for budget in (0, 1, total // 2, total):
+        assert learn(chip(), rule, samples=6, write_budget=budget)[1].state.writes.sum() == budget
+    assert not np.any(learn(chip(), rule, write_budget=0)[1].state.weight != stored_weights(chip(), 1))
+
+
+def test_samples_can_begin_with_cleared_traces():
+    rule = learning_rule(**RULES["delta"])
+    pre, post, third = activity(1)
+    engine = strict_engine(chip(), 1, rule)
+    together = engine.learn(engine.start, pre, post, third, clear=True).state
+    state = engine.start
+    for k in range(len(pre)):
+        state = engine.learn(state.cleared(), pre[k], post[k], {name: values[k] for name, values in third.items()}).state
+    np.testing.assert_array_equal(together.weight, state.weight)
+    assert np.any(together.weight != engine.learn(engine.start, pre, post, third).state.weight)
+    assert engine.start.step == 0
+    np.testing.assert_array_equal(engine.start.weight, stored_weights(chip(), 1))  # a state is never changed
+
+
+def test_learned_delays_reach_the_chip():
+    engine, result = learn(chip(), learning_rule(**RULES["tags"]))
+    healed = write_back(chip(), 1, engine, result.state)
+    np.testing.assert_array_equal(healed.layers[1].synapses.delay, result.state.delay)
+    assert result.state.delay.any()
+
+
+def test_modes_are_never_mixed():
+    rule = learning_rule(dw=DELTA, third_factor=True, **TRACES)
+    strict, lava = strict_engine(chip(), 1, rule), lava_engine(rule, np.zeros((N_OUT, N_IN), int))
+    for call, text in (
+        (
+            lambda: strict.learn(lava.start, np.zeros((1, N_IN), bool)),
+            "the state is of mode 'lava_compat', the engine of 'hardware_strict'; the two are never mixed",
+        ),
+        (
+            lambda: write_back(chip(), 1, lava, lava.start),
+            "only what was learned in mode 'hardware_strict' can be written to a chip",
+        ),
+        (lambda: strict_engine(chip(), 0, rule), "no synapses lead to layer 0; layers with synapses: 1 to 1"),
+        (lambda: strict_engine(chip(), 1, rule, write_limit=-1), "write_limit is -1; allowed: 0 or more"),
+        (
+            lambda: strict.learn(strict.start, np.zeros((1, N_IN), bool), third={"y4": np.zeros((1, N_OUT), int)}),
+            "no third factor 'y4'; third factors: y1, y2, y3 (did you mean 'y3'?)",
+        ),
+        (
+            lambda: strict.learn(strict.start, np.zeros((1, N_IN), bool), third={"y1": np.zeros((1, N_OUT))}),
+            "y1 must be of an integer type, not float64",
+        ),
+    ):
+        with pytest.raises(UsageError) as error:
+            call()
+        assert str(error.value) == text
