@@ -294,4 +294,6 @@ class DefectSchedule:
                 case _:
                     pass
         groups, group = np.unique(np.concatenate([[[-1, -1]], source.reshape(-1, 2)]), axis=0, return_inverse=True)
-        return records.Defects(plastic, rounding, post, group.ravel()[1:].reshape(count, n_out).astype(np.int64), groups.astype(np.int64))
+        return records.Defects(
+            plastic, rounding, post, group.ravel()[1:].reshape(count, n_out).astype(np.int64), groups.astype(np.int64)
+        )

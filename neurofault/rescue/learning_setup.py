@@ -204,7 +204,9 @@ def _dynamics(rule: LearningRule, top: int, *, held: bool) -> records.Dynamics:
     if held:
         keep[2:] = 1.0
     whole = np.floor(impulses)
-    return records.Dynamics(keep, whole.astype(np.int64), np.round((impulses - whole) * 256).astype(np.int64), top, rule.third_factor)
+    return records.Dynamics(
+        keep, whole.astype(np.int64), np.round((impulses - whole) * 256).astype(np.int64), top, rule.third_factor
+    )
 
 
 def _program(rule: LearningRule) -> records.Program:

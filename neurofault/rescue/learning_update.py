@@ -34,7 +34,7 @@ def _of_source(
     stuck: NDArray[np.int64],
     out: NDArray[np.int32],
 ) -> None:
-    """mantissa · Π factors of the source, traces read at step ``at`` (−1: at its last spike; then 0 for sources without one)."""
+    """Mantissa · Π factors of the source, traces read at step ``at`` (−1: at its last spike; then 0 for sources without one)."""
     mantissa = np.int32(head[2])
     for i in range(out.shape[0]):
         out[i] = mantissa if at >= 0 or tx[i] > 0 else np.int32(0)
@@ -62,7 +62,12 @@ def _of_source(
 
 @jit
 def _of_target(
-    head: NDArray[np.int64], factors: NDArray[np.int64], h: NDArray[np.int32], ty: NDArray[np.int32], at: int, out: NDArray[np.int32]
+    head: NDArray[np.int64],
+    factors: NDArray[np.int64],
+    h: NDArray[np.int32],
+    ty: NDArray[np.int32],
+    at: int,
+    out: NDArray[np.int32],
 ) -> None:
     """Π factors of the target, traces read at step ``at`` (−1: at its last spike; then 0 for targets without one)."""
     for j in range(out.shape[0]):
@@ -236,7 +241,16 @@ def _classes(
 
 
 @jit
-def _evaluate(program: Program, defects: Defects, memory: Memory, epoch: int, hx: NDArray[np.int32], hy: NDArray[np.int32], whole: bool, work: Work) -> bool:
+def _evaluate(
+    program: Program,
+    defects: Defects,
+    memory: Memory,
+    epoch: int,
+    hx: NDArray[np.int32],
+    hy: NDArray[np.int32],
+    whole: bool,
+    work: Work,
+) -> bool:
     """Fill the factors of sources and targets; return whether an active product has an x0 gate."""
     last, n_in, n_out = program.epoch, work.live.shape[0], memory.ty.shape[0]
     gates = False

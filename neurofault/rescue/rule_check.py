@@ -44,7 +44,9 @@ def check_rule(rule: LearningRule, profile: HardwareProfile) -> None:
         for name in (*PRE, *POST):
             impulse = getattr(rule, name).impulse
             if impulse >= 1 << bits:
-                mistakes.append(f"learning rule: {name}_impulse is {impulse:g}; traces of {chip} have {bits} bits, 0 to {(1 << bits) - 1}")
+                mistakes.append(
+                    f"learning rule: {name}_impulse is {impulse:g}; traces of {chip} have {bits} bits, 0 to {(1 << bits) - 1}"
+                )
     if mistakes:
         raise LearningRuleError(mistakes)
 
@@ -77,8 +79,8 @@ def scale_mistakes(
 def _factors(rule: LearningRule, profile: HardwareProfile) -> list[str]:
     """Return a line for each factor that the chip does not have."""
     engine, chip, lines = profile.learning, profile.name, []
-    traces = {name: (PRE, engine.pre_traces.value, "source") for name in PRE}
-    traces |= {name: (POST, engine.post_traces.value, "target") for name in POST}
+    traces = dict.fromkeys(PRE, (PRE, engine.pre_traces.value, "source"))
+    traces |= dict.fromkeys(POST, (POST, engine.post_traces.value, "target"))
     memory = {"d": ("delay", profile.synapse.delay_bits.value), "t": ("tag", engine.tag_bits.value)}
     for target in TARGETS:
         if rule.products(target) and target[1] in memory and memory[target[1]][1] == 0:
@@ -89,7 +91,9 @@ def _factors(rule: LearningRule, profile: HardwareProfile) -> list[str]:
                 if name in traces:
                     kind, most, whose = traces[name]
                     if most is not None and kind.index(name) >= most:
-                        lines.append(f"{place} does not exist; a {whose} neuron of {chip} has {most} traces ({', '.join(kind[:most]) or 'none'})")
+                        lines.append(
+                            f"{place} does not exist; a {whose} neuron of {chip} has {most} traces ({', '.join(kind[:most]) or 'none'})"
+                        )
                     elif rule.third_factor and name in POST and engine.third_factor != "graded":
                         has = "a reward that all neurons of a core share" if engine.third_factor == "reward" else "none"
                         lines.append(f"{place} would be a third factor, a value for each target neuron; {chip} has {has}")

@@ -78,7 +78,9 @@ CASES = {
     "gates_as_factors": Case({"dw": "2^3*x0*y0*x1 - 4*2^2*u0*x0*(y0+1)*y3", "t_epoch": 2, **TRACES, **POSTS}),
     "tags": Case({"dt": "2^-1*x0*y1 - 2^-2*u0*t", "dw": "2^-2*u0*t*y1", "t_epoch": 2, **TRACES, **POSTS}),
     "tags_at_the_edge": Case({"dt": "-7*2^3*x0*y1", "dw": "2^-2*u0*(t+3)*sgn(t)", **TRACES, **POSTS}),
-    "delays": Case({"dd": "x0*y1 - 2^-1*u0*d", "dw": "2^-2*x0*d*sgn(d-30)", "dt": "u0*d*x1 - 2^-1*u0*w", "t_epoch": 3, **TRACES, **POSTS}),
+    "delays": Case(
+        {"dd": "x0*y1 - 2^-1*u0*d", "dw": "2^-2*x0*d*sgn(d-30)", "dt": "u0*d*x1 - 2^-1*u0*w", "t_epoch": 3, **TRACES, **POSTS}
+    ),
     "excitatory": Case({"dw": "2^1*y0*x1 - 2^2*x0*y1", **TRACES, **POSTS}, sign_mode="excitatory"),
     "inhibitory": Case({"dw": "2^1*y0*x1 - 2^2*x0*y1", "t_epoch": 2, **TRACES, **POSTS}, sign_mode="inhibitory"),
     "few_bits": Case({"dw": "2^-1*y0*x1 - x0*y1", **TRACES, **POSTS}, weight_bits=6),

@@ -108,7 +108,10 @@ def test_arrays_that_do_not_fit_are_refused():
         (lambda: engine.learn(engine.start, pre, pre), "post has the shape (5, 4), but must have (5, 3)"),
         (lambda: engine.learn(engine.start, pre.astype(int)), "pre must be bool, not int64"),
         (lambda: engine.learn(engine.start, pre, third={}), "the rule has no third factor, so its targets cannot write y1, y2, y3"),
-        (lambda: engine.learn(engine.start, pre, record=("x3",)), f"no record 'x3'; records: {', '.join(RECORDS)} (did you mean 'x2'?)"),
+        (
+            lambda: engine.learn(engine.start, pre, record=("x3",)),
+            f"no record 'x3'; records: {', '.join(RECORDS)} (did you mean 'x2'?)",
+        ),
         (lambda: engine.learn(engine.start, pre, clear=True), "clear needs samples: pre of the shape [N, T, n_in]"),
         (
             lambda: lava_engine(engine.rule, np.zeros((3, 4), int), tag=np.zeros((4, 3))),

@@ -25,9 +25,11 @@ N_IN, N_OUT, T = 7, 6, 6
 PROFILE = nf.load_profile("loihi2")
 RULES = {
     "stdp": dict(dw="2^1*y0*x1 - 2^2*x0*y1", t_epoch=2, **TRACES, **POSTS),
-    "delta": dict(dw="2^1*u0*x1*y1 - 2^1*u0*x1*y2", t_epoch=3, x1_impulse=40.5, x1_tau=float("inf"), third_factor=True),
+    "delta": dict(dw="2^-5*u0*x1*y1 - 2^-5*u0*x1*y2", t_epoch=3, x1_impulse=40.5, x1_tau=float("inf"), third_factor=True),
     "plain": dict(dw="2^0*u0*x1*y1 - 2^1*x0*y3*x2 + 2^-3*u0*y2", t_epoch=2, **TRACES, **POSTS),
-    "tags": dict(dw="2^-1*u1*t*x1 + 2^1*x0*(w+3)*y1", dt="2^-1*x0*y1 - 2^-1*u1*t", dd="x0*y1*sgn(w) - 2^-2*u1*d", **TRACES, **POSTS),
+    "tags": dict(
+        dw="2^-1*u1*t*x1 + 2^1*x0*(w+3)*y1", dt="2^-1*x0*y1 - 2^-1*u1*t", dd="x0*y1*sgn(w) - 2^-2*u1*d", **TRACES, **POSTS
+    ),
 }
 
 
@@ -93,7 +95,9 @@ def test_every_step_equals_the_plain_reference(name, damage):
     assert np.any(result.state.weight != stored_weights(deployment, 1))
 
 
-@pytest.mark.parametrize(("bits", "sign_mode"), [(8, "excitatory"), (8, "inhibitory"), (5, "mixed"), (4, "inhibitory"), (1, "mixed")])
+@pytest.mark.parametrize(
+    ("bits", "sign_mode"), [(8, "excitatory"), (8, "inhibitory"), (5, "mixed"), (4, "inhibitory"), (1, "mixed")]
+)
 def test_every_stored_width_equals_the_plain_reference(bits, sign_mode):
     base = chip(2, bits, sign_mode)
     damaged = faults.inject(base, faults.SynapseBitStuck(rate=0.15, level=1, layer="hidden1"), seed=1)

@@ -52,11 +52,15 @@ def test_texts_are_read_as_lava_reads_them(text):
 
 FACTORS = st.one_of(
     st.sampled_from(["x1", "x2", "y1", "y2", "y3", "w", "d", "t", "2^-2", "2^1", "3", "5"]),
-    st.builds("({}{}{})".format, st.sampled_from(["x1", "y3", "w", "t", "x0"]), st.sampled_from("+-"), st.sampled_from(["7", "2^3"])),
+    st.builds(
+        "({}{}{})".format, st.sampled_from(["x1", "y3", "w", "t", "x0"]), st.sampled_from("+-"), st.sampled_from(["7", "2^3"])
+    ),
     st.builds("({}{}{})".format, st.integers(0, 99), st.sampled_from("+-"), st.sampled_from(["x2", "y1", "d", "y0"])),
     st.builds("sgn({}{})".format, st.sampled_from("wdt"), st.sampled_from(["", "+4", "-2^2"])),
 )
-PRODUCTS = st.builds(lambda gate, factors: "*".join([gate, *factors]), st.sampled_from(["x0", "y0", "u3"]), st.lists(FACTORS, max_size=4))
+PRODUCTS = st.builds(
+    lambda gate, factors: "*".join([gate, *factors]), st.sampled_from(["x0", "y0", "u3"]), st.lists(FACTORS, max_size=4)
+)
 SERIES = st.builds(
     lambda first, rest: first + "".join(rest),
     st.builds("{}{}".format, st.sampled_from(["", "-"]), PRODUCTS),
@@ -90,7 +94,7 @@ REFUSED = {
     "x0*u1*x1": "x0 is its gate already; write u1 first, x0 is then a factor",
     "x0*(w+3": "brackets do not match",
     "x0**w": "a factor is missing",
-    "x0*x1/2": "unknown factor 'x1/2'; factors: x0, y0, x1, x2, y1, y2, y3, w, d, t, u0 … u9, numbers (did you mean 'x1'?)",
+    "x0*x1/2": "unknown factor 'x1/2'; factors: x0, y0, x1, x2, y1, y2, y3, w, d, t, u0 … u9, numbers (did you mean 'x2'?)",
 }
 
 
@@ -130,9 +134,7 @@ def changed(profile: HardwareProfile, **values) -> HardwareProfile:
 
 
 def test_a_chip_says_what_it_cannot_express():
-    rule = learning_rule(
-        dw="2^-2*u0*x1*y1 - 9*u0*x2*y3 + 2^-7*x0*t", dt="x0*y1", t_epoch=70, x1_impulse=200, third_factor=True
-    )
+    rule = learning_rule(dw="2^-2*u0*x1*y1 - 9*u0*x2*y3 + 2^-7*x0*t", dt="x0*y1", t_epoch=70, x1_impulse=200, third_factor=True)
     small = changed(load_profile("loihi1"), products_max=2, pre_traces=1, post_traces=1, tag_bits=0, scale_exponent_min=-6)
     with pytest.raises(LearningRuleError) as error:
         check_rule(rule, small)
