@@ -52,26 +52,26 @@ class LearningState:
     @property
     def weight(self) -> NDArray[np.int32]:
         """Weights as the chip reads them, int32 [n_out, n_in]."""
-        return self.memory.weight.T
+        return np.asarray(self.memory.weight.T)
 
     @property
     def delay(self) -> NDArray[np.int32]:
         """Delays (Lava: ``tag_2``), int32 [n_out, n_in]; no rows where the rule has none."""
-        return self.memory.delay.T
+        return np.asarray(self.memory.delay.T)
 
     @property
     def tag(self) -> NDArray[np.int32]:
         """Tags (Lava: ``tag_1``), int32 [n_out, n_in]; no rows where the rule has none."""
-        return self.memory.tag.T
+        return np.asarray(self.memory.tag.T)
 
     @property
     def writes(self) -> NDArray[np.int32]:
         """How often each synapse's memory was written, int32 [n_out, n_in] (``hardware_strict``; no rows otherwise)."""
-        return self.memory.writes.T
+        return np.asarray(self.memory.writes.T)
 
     def trace(self, name: str) -> NDArray[np.int32]:
         """Return a trace by name, int32 [n_in] or [n_out]."""
-        return (self.memory.x if name[0] == "x" else self.memory.y)[int(name[1]) - 1]
+        return np.asarray((self.memory.x if name[0] == "x" else self.memory.y)[int(name[1]) - 1])
 
     def cleared(self) -> LearningState:
         """Return this state with all traces 0 and no spike in the present epoch, as at the beginning of a sample."""

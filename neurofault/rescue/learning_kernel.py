@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.rescue.counter import absorb, jit, word
+from neurofault.rescue.learning_factors import any_set
 from neurofault.rescue.learning_records import Cells, Defects, Dynamics, Memory, Noise, Program, Record, Work
-from neurofault.rescue.learning_update import any_set, learn
+from neurofault.rescue.learning_update import learn
 
 
 @jit
@@ -173,12 +174,9 @@ def run(
 ) -> None:
     """Run S steps; ``memory`` and ``record`` are written to.
 
-    Args:
-        program, dynamics, cells, defects, noise, memory, record: see there.
-        step0: steps that were run before.
-        clear: traces are cleared before each ``clear``-th step of this call; 0: never.
-        pre, post: bool [S, n_in], [S, n_out].
-        third: int32 [S, 3, n_out], or no rows without a third factor.
+    The first seven arguments are described in :mod:`neurofault.rescue.learning_records`. ``step0``: steps that were run before.
+    ``clear``: traces are cleared before each ``clear``-th step of this call; 0: never. ``pre``, ``post``: bool [S, n_in], [S, n_out].
+    ``third``: int32 [S, 3, n_out], or no rows without a third factor.
     """
     epoch, n_in, n_out = program.epoch, pre.shape[1], post.shape[1]
     hx, hy = np.zeros((epoch + 1, 2, n_in), np.int32), np.zeros((epoch + 1, 3, n_out), np.int32)

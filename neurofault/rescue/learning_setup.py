@@ -42,7 +42,8 @@ def lava_engine(
     Args:
         rule: two or three factors.
         weight: int [n_out, n_in]; cut to the stored width as Lava does at its first step, not clipped.
-        delay, tag: int [n_out, n_in], Lava's ``tag_2`` and ``tag_1``; None: 0.
+        delay: int [n_out, n_in], Lava's ``tag_2``; None: 0.
+        tag: likewise, ``tag_1``.
         sign_mode: Lava's default is ``mixed``.
         weight_bits: Lava's ``num_weight_bits``, 1 to 8.
         seed: Lava's ``rng_seed``.
@@ -178,7 +179,7 @@ def _memory(
 ) -> records.Memory:
     n_out, n_in = weight.shape
     read = {factor.variable for target in TARGETS for product in rule.products(target) for factor in product.factors}
-    arrays = []
+    arrays: list[NDArray[np.int32]] = []
     for name, values, own in (("delay", delay, bool(rule.dd) or "d" in read), ("tag", tag, bool(rule.dt) or "t" in read)):
         if values is not None and np.shape(values) != weight.shape:
             raise UsageError(f"{name} has the shape {np.shape(values)}, but there are {weight.shape} weights")
@@ -190,7 +191,8 @@ def _memory(
         np.zeros(n_in, np.int32),
         np.zeros(n_out, np.int32),
         np.ascontiguousarray(weight.T.astype(np.int32)),
-        *arrays,
+        arrays[0],
+        arrays[1],
         np.zeros((n_in, n_out) if counted else (0, 0), np.int32),
         np.zeros(1, np.int64),
     )
@@ -211,7 +213,8 @@ def _dynamics(rule: LearningRule, top: int, *, held: bool) -> records.Dynamics:
 
 def _program(rule: LearningRule) -> records.Program:
     """Turn a rule into numbers; its scales lie in Lava's ranges."""
-    heads, factors = [], []
+    heads: list[list[int]] = []
+    factors: list[list[int]] = []
     plain = True
     for variable, target in enumerate(TARGETS):
         for product in rule.products(target):

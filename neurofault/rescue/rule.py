@@ -129,12 +129,8 @@ def learning_rule(
 ) -> LearningRule:
     """Read a rule; names as in Lava's ``Loihi2FLearningRule`` and, with ``third_factor``, ``Loihi3FLearningRule``.
 
-    Args:
-        dw, dd, dt: the texts; at least one.
-        x1_impulse, x1_tau, x2_impulse, x2_tau: see :class:`Trace`.
-        y1_impulse, y1_tau, y2_impulse, y2_tau, y3_impulse, y3_tau: likewise; left at 0 with ``third_factor``.
-        t_epoch: steps of a learning epoch.
-        third_factor: the target neurons write y1, y2, y3 themselves.
+    ``dw``, ``dd``, ``dt``: the texts, at least one. ``…_impulse``, ``…_tau``: see :class:`Trace`; those of y1, y2, y3 stay 0 with
+    ``third_factor``, where the target neurons write y1, y2, y3 themselves. ``t_epoch``: steps of a learning epoch.
 
     Raises:
         LearningRuleError: what cannot be read, all of it.
@@ -219,7 +215,7 @@ def _constant(text: str) -> int:
         raise _Unreadable(f"{text!r} is not a number; write an integer or 2^e")
     if number[1] < 0:
         raise _Unreadable(f"constant {text} is not whole; constants are integers")
-    return number[0] * 2 ** number[1]
+    return number[0] << number[1]
 
 
 def _product(text: str, decimations: dict[str, int]) -> Product:

@@ -58,7 +58,8 @@ def scale_mistakes(
 
     Args:
         rule: the rule.
-        mantissa, exponent: lowest and highest.
+        mantissa: lowest and highest.
+        exponent: likewise.
         chip: whose limits they are.
     """
     lines = []
@@ -79,8 +80,11 @@ def scale_mistakes(
 def _factors(rule: LearningRule, profile: HardwareProfile) -> list[str]:
     """Return a line for each factor that the chip does not have."""
     engine, chip, lines = profile.learning, profile.name, []
-    traces = dict.fromkeys(PRE, (PRE, engine.pre_traces.value, "source"))
-    traces |= dict.fromkeys(POST, (POST, engine.post_traces.value, "target"))
+    kinds: tuple[tuple[tuple[str, ...], int | None, str], ...] = (
+        (PRE, engine.pre_traces.value, "source"),
+        (POST, engine.post_traces.value, "target"),
+    )
+    traces = {name: kind for kind in kinds for name in kind[0]}
     memory = {"d": ("delay", profile.synapse.delay_bits.value), "t": ("tag", engine.tag_bits.value)}
     for target in TARGETS:
         if rule.products(target) and target[1] in memory and memory[target[1]][1] == 0:

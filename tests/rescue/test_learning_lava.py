@@ -79,7 +79,7 @@ def test_a_sequence_can_be_cut_anywhere(name):
 def test_cases_visit_the_corners_that_they_are_for():
     assert learned(CASES["saturation"])[0]["weight"].max() == 255
     assert min(learned(CASES[name])[0]["weight"][8:].min() for name in ("wild_weights", "wild_plain", "overflow")) == -256
-    assert learned(CASES["tags_at_the_edge"])[0]["tag"].min() == -257
+    assert learned(CASES["delays"])[0]["tag"].min() == -256
     odd = learned(CASES["few_bits"])[0]["weight"]
     assert np.any(odd[-1] % 8)  # Lava lets weights leave the grid of the stored width
     assert learned(CASES["three_factor_at_spikes"])[0]["y1"].min() < 0

@@ -16,7 +16,8 @@ from neurofault.rescue.rule_check import check_rule
 
 needs_lava = pytest.mark.skipif(importlib.util.find_spec("lava") is None, reason="lava-nc is not installed")
 
-TEXTS = sorted({text for case in CASES.values() for target, text in case.rule.items() if target in ("dw", "dd", "dt")}) + [
+TEXTS = [
+    *sorted({text for case in CASES.values() for target, text in case.rule.items() if target in ("dw", "dd", "dt")}),
     " - 2 ^ -3 * x0 * ( y1 + 2^2 ) * (3 - w) + 12*u3*x1*(x0-1) ",
     "2*3*2^2*x0*x1*2^-5 - 16*y0",
     "(-3)*2^-2*x0*(w)*sgn(d-2*2^3) + (2^3)*y0",
@@ -75,8 +76,9 @@ def test_any_sum_of_products_is_read_as_lava_reads_it(text):
     try:
         expected = lavas(text)
     except ValueError as error:  # a scale out of range, which here the profile decides about
-        assert "antissa" in str(error) or "xponent" in str(error)
-        return
+        if "antissa" in str(error) or "xponent" in str(error):
+            return
+        raise
     rule = learning_rule(dw=text)
     assert (rule.dw, rule.decimation) == expected
 
