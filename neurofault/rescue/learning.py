@@ -113,7 +113,7 @@ class Chance:
         """
         if self.keys is not None:
             zeros = np.zeros((steps, 3), np.int64)
-            return records.Noise(zeros[:, :2].astype(np.float64), zeros, zeros[:, 0], self.keys, True)
+            return records.Noise(zeros[:, :2].astype(np.float64), zeros, zeros[:, 0].copy(), self.keys, True)
         fractions = [_stream(self.seed + k, 2 * step).random(2 * steps + 1)[2::2] for k in (0, 2)]
         integers = [_stream(self.seed + k, step).integers(0, 128, 2 * steps + 1) for k in (1, 3)]
         impulse = np.stack([integers[0][2::2], integers[1][2::2], integers[1][1::2]], axis=1)
@@ -231,7 +231,7 @@ class LearningEngine:
             raise UsageError(f"{name} has the shape {np.shape(array)}, but must have {shape}")
         if kind is np.bool_ and array.dtype != np.bool_:
             raise UsageError(f"{name} must be bool, not {array.dtype}")
-        return np.ascontiguousarray(array, kind).reshape(-1, shape[-1])
+        return np.require(array, kind, ["C", "W"]).reshape(-1, shape[-1])
 
     def _third(self, third: Mapping[str, NDArray[np.integer]] | None, shape: tuple[int, ...], steps: int) -> NDArray[np.int32]:
         """Stack what the targets write, int32 [S, 3, n_out]; no rows without a third factor."""
@@ -273,7 +273,7 @@ class DefectSchedule:
         ends = np.arange(step // epoch + 1, (step + steps) // epoch + 1, dtype=np.int64) * epoch - 1
         ends = ends[:1] if lasting and ends.size else ends
         count = max(1, ends.size)
-        plastic = np.broadcast_to(self.alive, (count, n_out)).astype(np.uint8)
+        plastic = np.broadcast_to(self.alive, (count, n_out)).astype(np.uint8, order="C")
         rounding, post = np.full((count, n_out), -1, np.int64), np.full((count, 3, n_out), -1, np.int64)
         source = np.full((count, n_out, 2), -1, np.int64)
         for edit in self.edits:

@@ -110,7 +110,7 @@ def test_arrays_that_do_not_fit_are_refused():
         (lambda: engine.learn(engine.start, pre, third={}), "the rule has no third factor, so its targets cannot write y1, y2, y3"),
         (
             lambda: engine.learn(engine.start, pre, record=("x3",)),
-            f"no record 'x3'; records: {', '.join(RECORDS)} (did you mean 'x2'?)",
+            f"no record 'x3'; records: {', '.join(RECORDS)} (did you mean 'y3'?)",
         ),
         (lambda: engine.learn(engine.start, pre, clear=True), "clear needs samples: pre of the shape [N, T, n_in]"),
         (
