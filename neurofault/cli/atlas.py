@@ -1,0 +1,95 @@
+"""`neurofault atlas`: what every single site does to every test image."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from neurofault.cli import options
+from neurofault.cli.output import percent, write_json
+from neurofault.cli.progress import StderrProgress
+from neurofault.errors import UsageError
+
+
+def atlas(
+    fault: Annotated[
+        str, typer.Option(help="Kind of site: synapse_dead, synapse_bit_flip, neuron_dead or core_dead.")
+    ] = "neuron_dead",
+    layer: Annotated[str, typer.Option(help="Target layer whose sites are meant: its name, or any.")] = "any",
+    out: Annotated[Path | None, typer.Option(help="Folder for the Parquet tables and the picture.")] = None,
+    top: Annotated[int, typer.Option(help="How many of the most critical sites to list.")] = 10,
+    profile: options.Profile = "loihi2",
+    network: options.Network = "digits-mlp",
+    weights: options.Weights = None,
+    data: options.Data = None,
+    data_dir: options.DataDir = None,
+    samples: options.Samples = None,
+    timesteps: options.Timesteps = None,
+    weight_bits: options.WeightBits = 8,
+    place: options.Place = "pack",
+    neurons_per_core: options.NeuronsPerCore = None,
+    spare_cores: options.SpareCores = 0,
+    chips: options.Chips = None,
+    place_seed: options.PlaceSeed = 0,
+    json_file: options.Json = None,
+) -> None:
+    """Work out the effect of every single site on every test image, and name the most critical sites."""
+    from neurofault.study.atlas import COLUMNS, KINDS, picture, write_parquet
+    from neurofault.study.atlas import atlas as follow
+    from neurofault.study.prepare import Setup, prepare
+
+    if top < 0:
+        raise UsageError(f"--top must be at least 0, is {top}")
+    kind = next((each for each in KINDS if each == fault), None)
+    if kind is None:
+        raise UsageError(f"--fault {fault}: an atlas takes {', '.join(KINDS)}")
+    setup = Setup(
+        network=network, profile=profile, weights=weights, data=data, data_dir=data_dir, samples=samples, timesteps=timesteps,
+        weight_bits=weight_bits, place=place, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips,
+        place_seed=place_seed,
+    )  # fmt: skip
+    with StderrProgress() as progress:
+        prepared = prepare(setup, progress)
+        found = follow(
+            prepared.deployment, prepared.deployment.encode(prepared.test.images), prepared.test.labels, kind, layer=layer,
+            changes=out is not None, progress=lambda done, total: progress("atlas", done, total, ""),
+        )  # fmt: skip
+    written: list[str] = []
+    if out is not None:
+        written += map(str, write_parquet(found, out))
+        picture(found, out / "atlas.png")
+        written.append(str(out / "atlas.png"))
+    critical: list[dict[str, Any]] = [
+        {name: int(found.sites[name][row]) for name in COLUMNS}
+        | {"layer": found.layers[int(found.sites["layer"][row])], "accuracy_change": float(found.accuracy_change[row])}
+        for row in found.most_critical(top)
+    ]
+    answer = {
+        "network": network, "data": prepared.data.name, "fault": kind, "sites": len(found), "samples": found.samples,
+        "timesteps": prepared.deployment.timesteps, "healthy_accuracy": found.healthy_correct / found.samples,
+        "sites_without_effect": int((found.sites["changed"] == 0).sum()), "changed_predictions": int(found.sites["changed"].sum()),
+        "most_critical": critical, "files": written,
+    }  # fmt: skip
+    if json_file is not None:
+        write_json(answer, json_file)
+    if json_file == "-":
+        return
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console.print(
+        f"[bold]{kind}[/]: {len(found):,} sites × {found.samples:,} images; healthy {percent(found.healthy_correct / found.samples)}; "
+        f"{answer['sites_without_effect']:,} sites change no prediction"
+    )
+    table = Table(box=None, pad_edge=False, title="most critical sites", title_justify="left")
+    for name in (*COLUMNS[:5], "changed", "accuracy change"):
+        table.add_column(name, justify="right")
+    for site in critical:
+        where = ("-" if site[name] == -1 else str(site[name]) for name in COLUMNS[:5])
+        table.add_row(*where, str(site["changed"]), f"{100 * site['accuracy_change']:+.2f} points")
+    console.print(table)
+    for path in written:
+        console.print(f"wrote {path}")
