@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from neurofault.cli import convert, doctor, faults, inject, map_, profiles, train
+from neurofault.cli import atlas, convert, doctor, faults, inject, map_, profiles, train
 from neurofault.errors import NeurofaultError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("inject")(inject.inject)
+app.command("atlas")(atlas.atlas)
 app.command("map")(map_.map_)
 app.command("train")(train.train)
 app.command("profiles")(profiles.profiles)
