@@ -11,7 +11,7 @@ from neurofault.errors import NeurofaultError
 
 app = typer.Typer(
     name="neurofault",
-    help="Break a simulated neuromorphic chip, see what it costs, and rescue it.",
+    help="Break a simulated neuromorphic chip and see what it costs.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -102,6 +102,11 @@ def read_faults(
         kinds, number = ["core_dead"], {"count": kill_cores}
     if number and not kinds:
         raise UsageError("--count and --rate go with --fault KIND")
+    lost = [f"--{name}" for name in ("where", "at") if name in chosen]
+    if lost and not kinds:
+        raise UsageError(
+            f"{' and '.join(lost)} goes with --fault KIND or --kill-cores N; write it inside a whole --fault '{{kind: …}}'"
+        )
     mappings += [{"kind": kind} | number | chosen for kind in kinds]
     if not mappings and defects is None:
         return None
@@ -150,6 +155,9 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
             hits.add_row(str(draw["draw"]), accuracy, each["kind"], cores, str(each["neurons"]), str(each["synapses"]))
     console.print(hits)
 
+    for note in _notes(result):
+        console.print(f"note: {note}")
+
     cost = lesions.healthy.cost
     console.print(
         f"\n[bold]per inference[/] (healthy): {scientific(cost.energy.value, 'J')} ({cost.energy.evidence}; table {cost.table}; "
@@ -159,6 +167,25 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
     console.print(f"\n[bold]chip after draw {lesions.draws[0].draw}[/]")
     console.print(grid_renderable(lesions.draws[0].deployment))
     console.print(f"\nto repeat: {_command(result)}", soft_wrap=True)
+
+
+def _notes(result: Injection) -> list[str]:
+    """Return what a reader of these figures should know."""
+    from neurofault.faults import FAMILIES
+
+    chip, setup, notes = result.prepared.deployment, result.prepared.setup, []
+    crowded = [
+        layer.name for index, layer in enumerate(chip.layers[1:-1], start=1) if len(chip.placement.cores_of_layer(index)) == 1
+    ]
+    if crowded:
+        notes.append(f"all of {', '.join(crowded)} sits on one core, so losing that core loses it; --neurons-per-core spreads it")
+    if ":" in setup.network and setup.weights is None:
+        notes.append("no --weights: the network has the weights that its factory made")
+    if all(type(fault) in FAMILIES["learning"] for fault in result.lesion.faults):
+        notes.append("faults of the learning engine act only while a chip learns; inference is untouched")
+    if result.ann_accuracy is None:
+        notes.append("the network was spiking already: the conversion gap is that of rounding alone")
+    return notes
 
 
 def _damaged_row(table: Table, lesions: Lesion, style: str = "") -> None:

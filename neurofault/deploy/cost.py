@@ -104,7 +104,7 @@ class Cost:
         """What ``energy`` says about static power, for display."""
         if self.static_energy.value is None:
             return "static power unknown, not included"
-        return f"static power not included; it adds {self.static_energy.value:.3g} J"
+        return f"static power not included; it adds {self.static_energy.value * 1e6:.3g} µJ"
 
 
 @dataclass(frozen=True, eq=False)

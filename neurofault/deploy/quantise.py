@@ -140,7 +140,8 @@ def _input_layer(layer: Layer, network: SpikingNetwork) -> ChipLayer:
 
 def _scaled(layer: Layer, synapses: Synapses, profile: HardwareProfile, grid: Grid, peak: float | None) -> ChipLayer:
     weight = np.asarray(synapses.weight, np.float64)
-    largest = max(float(weight.max(initial=0)) / grid.high, float(-weight.min(initial=0)) / -grid.low)
+    positive = float(weight.max(initial=0)) / grid.high if grid.high else 0.0  # one mixed bit holds no positive weight
+    largest = max(positive, float(-weight.min(initial=0)) / -grid.low)
     unit = 1 / largest if largest else 1.0  # σ / 2**e
     threshold_max = profile.neuron.threshold_max.known if profile.neuron.threshold_max.value is not None else 131071
     theta = None if layer.threshold is None else np.asarray(layer.threshold, np.float64)

@@ -64,12 +64,14 @@ class Context:
         deployment: the chip.
         seed, draw: keys of the streams.
         importance: layer name → [n] score of each neuron, for ``where: least_important``; None: by weights (see ``importance.py``).
+        earlier: how many faults of the same kind come before in the plan; they have streams of their own.
     """
 
     deployment: Deployment
     seed: int
     draw: int
     importance: Mapping[str, NDArray[np.floating]] | None = None
+    earlier: int = 0
 
     def layers(self, fault: Fault) -> tuple[int, ...]:
         """Return the indices of the layers that a fault is about."""
@@ -92,6 +94,7 @@ class Context:
         """Return the key of one of a fault's streams: seed, kind, place, draw; never count or rate."""
         names = ",".join(self.deployment.layers[layer].name for layer in self.layers(fault))
         place = f"{fault.where}:{names}:{fault.at}" if fault.at is not None else f"{fault.where}:{names}"
+        place += f":{self.earlier}" if self.earlier else ""
         return stream_key(self.seed, fault.kind, place, self.draw) if what == "sites" else stream_key(
             self.seed, fault.kind, place, self.draw, what
         )  # fmt: skip

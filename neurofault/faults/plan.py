@@ -117,7 +117,8 @@ def plan(
             mistakes.append(str(item))
             continue
         try:
-            outcome = item.resolve(Context(deployment.with_damage(damage), seed, draw, importance))
+            earlier = sum(one.fault.kind == item.kind for one in planned)
+            outcome = item.resolve(Context(deployment.with_damage(damage), seed, draw, importance, earlier))
         except FaultError as error:
             mistakes += [f"{item.kind}: {line}" for line in str(error).split("\n")]
             continue

@@ -185,6 +185,10 @@ REFUSALS = {
     ),
     "negative rate": (["--fault", "core_dead", "--rate", "-0.1"], "core_dead: rate must lie in [0, 1], is -0.1"),
     "two numbers": (["--kill-cores", "1", "--count", "1"], "--kill-cores N is short for --fault core_dead --count N; give one of the two"),
+    "place without kind": (
+        ["--at", "core:0-7"],
+        "--at goes with --fault KIND or --kill-cores N; write it inside a whole --fault '{kind: …}'",
+    ),
     "rate without kind": (["--rate", "0.1"], "--count and --rate go with --fault KIND"),
     "too many cores": (
         ["--kill-cores", "99"],

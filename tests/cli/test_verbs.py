@@ -116,3 +116,32 @@ def test_the_readme_names_every_verb(cli):
     assert len(verbs) >= 7
     text = (ROOT / "README.md").read_text()
     assert [verb for verb in verbs if f"neurofault {verb}" not in text] == []
+
+
+def test_a_second_fault_of_the_same_kind_is_another_draw(cli):
+    code, out, err = cli(
+        "inject", "--fault", "{kind: core_dead, count: 1}", "--fault", "{kind: core_dead, count: 1}",
+        "--draws", "8", "--samples", "10", "--json", "-",
+    )  # fmt: skip
+    assert code == 0, err
+    pairs = [tuple(hit["cores"][0] for hit in draw["faults"]) for draw in json.loads(out)["draws"]]
+    assert any(first != second for first, second in pairs)
+
+
+def test_notes_say_what_a_figure_hides(cli):
+    code, out, err = cli(
+        "inject", "--neurons-per-core", "100", "--fault", "learning_frozen", "--count", "1", "--draws", "2", "--samples", "10"
+    )
+    assert code == 0, err
+    assert "note: all of hidden1 sits on one core, so losing that core loses it; --neurons-per-core spreads it" in " ".join(
+        out.split()
+    )
+    assert "note: faults of the learning engine act only while a chip learns; inference is untouched" in " ".join(out.split())
+    _, out, _ = cli("inject", "--kill-cores", "1", "--draws", "2", "--samples", "10")
+    assert "note:" not in out
+
+
+def test_one_bit_weights_run(cli):
+    code, out, err = cli("inject", "--weight-bits", "1", "--kill-cores", "1", "--draws", "2", "--samples", "10", "--json", "-")
+    assert code == 0, err
+    assert json.loads(out)["healthy_accuracy"] <= 1

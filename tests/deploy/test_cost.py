@@ -192,7 +192,7 @@ def test_without_the_main_costs_there_is_no_estimate(name):
 
 def test_static_power_is_stated_either_way():
     known = cost(deployment(LAYERS, priced(energy=ENERGY | {"static_power": 1e-3}), CORES), activity(LAYERS, SPIKES), 2)
-    assert known.static_note == f"static power not included; it adds {known.time.value * 1e-3:.3g} J"
+    assert known.static_note == f"static power not included; it adds {known.time.value * 1e3:.3g} µJ"
     unknown = cost(deployment(LAYERS, priced(energy=ENERGY | {"static_power": None}), CORES), activity(LAYERS, SPIKES), 2)
     assert unknown.static_note == "static power unknown, not included"
     assert unknown.energy == known.energy
