@@ -246,7 +246,7 @@ def _scaled(module: nn.Linear | nn.Conv2d, gain: float) -> nn.Module:
     if isinstance(module, nn.Linear):
         return linear(module.weight.detach().numpy() * gain, None if module.bias is None else module.bias.detach().numpy())
     twin = nn.Conv2d(
-        module.in_channels, module.out_channels, module.kernel_size, module.stride, module.padding, module.dilation,  # type: ignore[arg-type]
+        module.in_channels, module.out_channels, module.kernel_size, module.stride, module.padding, module.dilation,  # type: ignore[arg-type]  # torch types them as tuples of any length
         module.groups, module.bias is not None, module.padding_mode,
     ).double()  # fmt: skip
     with torch.no_grad():
@@ -288,7 +288,7 @@ def _driven(name: str, neuron: Neuron, shape: tuple[int, ...]) -> tuple[Layer, E
             f"layer {name!r}: a pixel of 255 is {1 / threshold:.3g} of the threshold, below what the input's bias current can express"
         )
     table = np.rint(np.arange(256) / 255 * full).astype(np.int32)
-    layer = Layer("input", shape, None, float(vth), du=parts["du"], dv=parts["dv"])  # type: ignore[arg-type]
+    layer = Layer("input", shape, None, float(vth), du=parts["du"], dv=parts["dv"])  # type: ignore[arg-type]  # a dict of mixed fields
     return layer, Encoding(table, vth, 0, 1.0)
 
 
@@ -310,7 +310,7 @@ def _layer(title: str, name: str, stage: Stage, neuron: Neuron, unit: float) -> 
         raise ConversionError(f"layer {name!r}: thresholds must be finite and above 0")
     du, dv = spread(name, "du", neuron.du, shape), spread(name, "dv", neuron.dv, shape)
     total = bias * (4096 / (np.asarray(du) + 1)) + np.asarray(spread(name, "bias", neuron.bias, shape))
-    return Layer(title, shape, synapses, threshold, total, du, dv)  # type: ignore[arg-type]
+    return Layer(title, shape, synapses, threshold, total, du, dv)  # type: ignore[arg-type]  # scalar or array, as Layer takes them
 
 
 def _peak(layer: Layer, timesteps: int) -> float:

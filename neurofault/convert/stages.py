@@ -334,4 +334,4 @@ def _box(pool: _Pool, channels: int) -> Tensor:
 def _pair(value: object) -> tuple[int, int]:
     if isinstance(value, tuple):
         return int(value[0]), int(value[-1])
-    return int(value), int(value)  # type: ignore[call-overload]
+    return int(value), int(value)  # type: ignore[call-overload]  # torch: an int where it is no tuple

@@ -270,7 +270,7 @@ def _broken(deployment: Deployment) -> list[_Population]:
                 case _:
                     at_times = "" if edit.when.always else " that acts only at times"
                     raise UnsupportedError(f"layer {chip.name!r}: NIR holds no fault of the kind {type(edit).__name__}{at_times}")
-        chip = replace(chip, **fields)  # type: ignore[arg-type]
+        chip = replace(chip, **fields)  # type: ignore[arg-type]  # names of int32 [n] fields
         if index == 0 and deployment.encoding is None:
             lost_inputs = dead
         synapses = _damaged_synapses(deployment, index, bool(populations) and len(populations[-1].shape) == 1, lost_inputs)

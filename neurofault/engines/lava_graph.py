@@ -43,7 +43,7 @@ _SIGN_MODES = {"mixed": SignMode.MIXED, "excitatory": SignMode.EXCITATORY, "inhi
 @implements(proc=LIF, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class SampledLif(PyLifModelBitAcc):  # type: ignore[misc]
+class SampledLif(PyLifModelBitAcc):  # type: ignore[misc]  # Lava ships no types
     """Lava's ``LIF`` that starts each sample afresh, suffers faults and records itself; the step itself is Lava's ``run_spk``.
 
     Process parameters: ``population``, ``first`` (Lava's step in which sample 0 starts), ``samples`` and ``period`` (N, T),
@@ -105,7 +105,7 @@ class SampledLif(PyLifModelBitAcc):  # type: ignore[misc]
 @implements(proc=DelayDense, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class SampledDelayDense(PyDelayDenseModelBitAcc):  # type: ignore[misc]
+class SampledDelayDense(PyDelayDenseModelBitAcc):  # type: ignore[misc]  # Lava ships no types
     """Lava's ``DelayDense`` that forgets what is on its way when a sample ends and suffers faults; the step is Lava's ``run_spk``.
 
     Process parameters: ``wires``, ``first`` (Lava's step in which the source starts sample 0), ``samples`` and ``period`` (N, T).

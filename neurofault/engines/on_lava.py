@@ -83,7 +83,7 @@ class LavaEngine:
             for index, population in enumerate(job.populations):
                 for state in {"spikes", *record, *(("v",) if population is job.populations[-1] else ())}:
                     kind, shape = _KINDS[state], (job.samples, job.timesteps, population.start.size)
-                    sheet = np.lib.format.open_memmap(folder / f"{index}-{state}.npy", "w+", kind, shape)  # type: ignore[no-untyped-call]
+                    sheet = np.lib.format.open_memmap(folder / f"{index}-{state}.npy", "w+", kind, shape)  # type: ignore[no-untyped-call]  # untyped in NumPy
                     if index == 0 and state == "spikes" and job.events is not None:
                         sheet[:] = job.events
             (folder / JOB).write_bytes(pickle.dumps(job))

@@ -133,7 +133,7 @@ class _Spike(torch.autograd.Function):
 
 def _spikes(excess: Tensor, scale: float) -> Tensor:
     """Return 1 where ``excess`` is above 0."""
-    return cast(Tensor, _Spike.apply(excess, scale))  # type: ignore[no-untyped-call]
+    return cast(Tensor, _Spike.apply(excess, scale))  # type: ignore[no-untyped-call]  # untyped in torch
 
 
 class Population(nn.Module):

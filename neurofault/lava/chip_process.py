@@ -28,7 +28,7 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol  # noqa:
 from lava.proc.lif.process import LIF  # noqa: E402
 
 
-class DeploymentProcess(AbstractProcess):  # type: ignore[misc]
+class DeploymentProcess(AbstractProcess):  # type: ignore[misc]  # Lava ships no types
     """A chip with everything that is broken on it; make it with :func:`process`.
 
     Runs with ``Loihi2SimCfg(select_tag="fixed_pt")``. A sample's spike leaves layer l (input: 0) l steps after the step that it
@@ -78,7 +78,7 @@ def process(
     return DeploymentProcess(deployment=deployment, timesteps=timesteps or deployment.timesteps, first_step=first_step, name=name)
 
 
-class ChipInput(AbstractProcess):  # type: ignore[misc]
+class ChipInput(AbstractProcess):  # type: ignore[misc]  # Lava ships no types
     """The input population of a :class:`DeploymentProcess`: lets the spikes through that leave it, in the same step."""
 
     def __init__(self, *, own: BrokenNeurons) -> None:
