@@ -129,8 +129,8 @@ def stored_weights(deployment: Deployment, layer: int) -> NDArray[np.int32]:
     return weights
 
 
-def write(deployment: Deployment, layer: int, weights: NDArray[np.integer]) -> Deployment:
-    """Write a whole dense layer through its gate and return the deployment that results.
+def write(deployment: Deployment, layer: int, weights: NDArray[np.integer], written: NDArray[np.bool_] | None = None) -> Deployment:
+    """Write a dense layer through its gate and return the deployment that results.
 
     Upsets (flipped bits) of written synapses are gone; stuck bits and dead targets keep what they had.
 
@@ -138,9 +138,11 @@ def write(deployment: Deployment, layer: int, weights: NDArray[np.integer]) -> D
         deployment: the chip.
         layer: index of a dense layer.
         weights: int [n_out, n_in], asked for.
+        written: bool [n_out, n_in], which synapses are written; None: all.
     """
     gate, present = write_gate(deployment, layer), stored_weights(deployment, layer)
-    held = gate.admit(weights, present)
+    chosen = gate.alive[:, None] & (np.ones(present.shape, bool) if written is None else written)
+    held = np.where(chosen, gate.admit(weights, present), present)
     chip = deployment.layers[layer]
     assert isinstance(chip.synapses, Dense)
     edits: list[Edit] = []
@@ -148,10 +150,10 @@ def write(deployment: Deployment, layer: int, weights: NDArray[np.integer]) -> D
         if not isinstance(edit, SetSynapses) or edit.layer != layer or not edit.when.always:
             edits.append(edit)
             continue
-        lasting = ~gate.alive[edit.targets] if edit.keep is None else np.ones(len(edit.targets), bool)
+        lasting = ~chosen[edit.targets, edit.sources] if edit.keep is None else np.ones(len(edit.targets), bool)
         sources, targets = edit.sources[lasting], edit.targets[lasting]
         masks = (None, None) if edit.keep is None or edit.force is None else (edit.keep[lasting], edit.force[lasting])
         edits.append(replace(edit, sources=sources, targets=targets, values=held[targets, sources], keep=masks[0], force=masks[1]))
-    synapses = replace(chip.synapses, weight=np.where(gate.alive[:, None], held, chip.synapses.weight).astype(np.int32))
+    synapses = replace(chip.synapses, weight=np.where(chosen, held, chip.synapses.weight).astype(np.int32))
     layers = (*deployment.layers[:layer], replace(chip, synapses=synapses), *deployment.layers[layer + 1 :])
     return replace(deployment, layers=layers, damage=replace(deployment.damage, edits=tuple(edits)))

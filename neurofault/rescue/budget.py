@@ -1,0 +1,87 @@
+"""What a repair may use, and what it has used."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+
+from neurofault.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of a repair; None: no limit. A limit is never exceeded, not by one write.
+
+    Attributes:
+        cycles: passes over the adapt set, at least 0; fractions are allowed.
+        samples: samples shown, at least 0.
+        writes: changes of stored weights in all, at least 0.
+        writes_per_synapse: changes that one stored weight stands, at least 0.
+        energy: joules (of the profile's default table; static power not included), at least 0.
+        time: seconds on the chip, at least 0.
+        labels: share of the adapt set whose labels are known, 0 to 1; the rest is shown without labels.
+    """
+
+    cycles: float | None = 1.0
+    samples: int | None = None
+    writes: int | None = None
+    writes_per_synapse: int | None = None
+    energy: float | None = None
+    time: float | None = None
+    labels: float = 1.0
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if value is None and one.name != "labels":
+                continue
+            whole = one.name in ("samples", "writes", "writes_per_synapse")
+            if isinstance(value, bool) or not isinstance(value, int if whole else int | float) or not math.isfinite(value):
+                raise UsageError(f"budget: {one.name} must be a {'whole ' if whole else ''}number, is {value!r}")
+            if value < 0 or (one.name == "labels" and value > 1):
+                raise UsageError(f"budget: {one.name} is {value}; allowed: {'0 to 1' if one.name == 'labels' else '0 or more'}")
+        if self.cycles is None and self.samples is None:
+            raise UsageError("budget: give cycles or samples; without either a repair would never end")
+
+    def samples_allowed(self, cycle: int) -> int:
+        """Return how many samples may be shown in all, where a cycle has ``cycle`` samples."""
+        allowed = [] if self.samples is None else [self.samples]
+        return min([*allowed, *([] if self.cycles is None else [round(self.cycles * cycle)])])
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a repair has used. Sums with ``+``.
+
+    Attributes:
+        samples: samples shown while the chip learned or waited.
+        updates: synapses that the learning engine visited at the end of an epoch (each costs the table's ``synaptic_write``).
+        writes: stored weights that changed, and words that were written into a spare core.
+        axon_updates: entries of axon tables that were rewritten.
+        spikes: of all neurons while samples were shown.
+        synaptic_operations: likewise, those of error and feedback synapses included.
+        host_bytes: between host and chip: labels, weights read and written, configuration of spare cores. The samples themselves
+            are the sensor's and not counted.
+        energy: cost table → joules, without static power.
+        time: cost table → seconds on the chip.
+    """
+
+    samples: int = 0
+    updates: int = 0
+    writes: int = 0
+    axon_updates: int = 0
+    spikes: int = 0
+    synaptic_operations: int = 0
+    host_bytes: int = 0
+    energy: Mapping[str, float] = field(default_factory=dict)
+    time: Mapping[str, float] = field(default_factory=dict)
+
+    def __add__(self, other: Spent) -> Spent:
+        def joined(name: str) -> int | dict[str, float]:
+            mine, its = getattr(self, name), getattr(other, name)
+            if isinstance(mine, int):
+                return int(mine + its)
+            return {table: mine.get(table, 0.0) + its.get(table, 0.0) for table in {**mine, **its}}
+
+        return Spent(**{one.name: joined(one.name) for one in fields(self)})  # type: ignore[arg-type]

@@ -1,0 +1,99 @@
+"""What a lesson costs in energy and time, from the profile's published tables.
+
+A training sample costs what an inference costs (:func:`neurofault.deploy.cost.cost`; its time is the latency, T + L steps, because the
+error of a sample must be there before the next one starts, plus two steps for it to reach error neurons and third factors), and ::
+
+    E += updates · synaptic_write + events of supporting neurons (operations, updates of a step, messages; their hops are not counted)
+    t += busiest core's updates · synaptic_write
+
+where an update is one synapse visited by the learning engine at the end of an epoch: every synapse of a source that fired, whether or
+not its weight changes (Davies et al. 2018 give the cost of an update, not of a write).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from neurofault.activity import Activity
+from neurofault.deploy.cost import alive, cost
+from neurofault.deploy.cost_table import EnergyCosts, TimeCosts
+from neurofault.deploy.deployment import Deployment
+from neurofault.rescue.budget import Spent
+
+ERROR_STEPS = 2
+"""From the output to the error neurons, and from these to the third factors."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What happened in a lesson beyond the inference of its samples.
+
+    Attributes:
+        visits: layer index → synapses to live targets that the learning engine visited, summed over samples.
+        writes: stored weights that changed.
+        operations: synaptic operations of error and feedback synapses.
+        messages: spikes that these synapses carried, core by core.
+        neurons: supporting neurons, updated in every step.
+        host_bytes: between host and chip.
+    """
+
+    visits: Mapping[int, int] = field(default_factory=dict)
+    writes: int = 0
+    operations: int = 0
+    messages: int = 0
+    neurons: int = 0
+    host_bytes: int = 0
+
+
+def charge(deployment: Deployment, activity: Activity, samples: int, learned: Learned | None = None) -> Spent:
+    """Return what showing samples, and learning from them, has used.
+
+    Args:
+        deployment: the (damaged) chip.
+        activity: spikes of the samples shown.
+        samples: their number, at least 1.
+        learned: None: the chip only served.
+    """
+    done = learned or Learned()
+    updates = sum(done.visits.values())
+    per_core = np.zeros(deployment.placement.chips * deployment.placement.cores_per_chip)
+    for layer, count in done.visits.items():
+        live = alive(deployment, layer)
+        np.add.at(per_core, deployment.placement.core_of[layer], live * (count / max(1, int(live.sum()))))
+    steps = deployment.timesteps + len(deployment.layers) - 1 + ERROR_STEPS
+    energy, time, operations = {}, {}, 0.0
+    for table, costs in deployment.profile.energy_tables.items():
+        served = cost(deployment, activity, samples, table=table)
+        operations = served.synaptic_operations * samples
+        extra = _support_energy(costs.energy, done, steps * samples) + updates * (costs.energy.synaptic_write.value or 0.0)
+        if served.energy.value is not None:
+            energy[table] = served.energy.value * samples + extra
+        if served.step.value is not None:
+            shown = served.step.value * steps if learned is not None else served.time.value or 0.0
+            time[table] = shown * samples + float(per_core.max()) * _write_time(costs.time)
+    return Spent(
+        samples=samples,
+        updates=updates,
+        writes=done.writes,
+        spikes=activity.spikes,
+        synaptic_operations=round(operations) + done.operations,
+        host_bytes=done.host_bytes,
+        energy=energy,
+        time=time,
+    )
+
+
+def _support_energy(costs: EnergyCosts, done: Learned, steps: int) -> float:
+    def of(name: str) -> float:
+        return getattr(costs, name).value or 0.0
+
+    message = of("axon_out_message") + of("axon_in_message") + of("spike_in_tile") + of("neuron_spike")
+    updates = done.neurons * steps * of("neuron_update_inactive")
+    return done.operations * of("synaptic_operation") + done.messages * message + updates
+
+
+def _write_time(costs: TimeCosts) -> float:
+    return costs.synaptic_write.value or 0.0

@@ -1,0 +1,285 @@
+"""Compiled learning from errors, sample after sample: forward through the last layers, error, third factors, learning.
+
+Layers before the first one that learns never change, so their spikes are worked out beforehand; :class:`Stage` is a layer from there
+on. The forward pass is that of :mod:`neurofault.engines.kernels` (the same integers, without delays), the learning that of
+:mod:`neurofault.rescue.learning_kernel`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.engines.kernels import _moved, _wrapped
+from neurofault.rescue.counter import jit
+from neurofault.rescue.learning_kernel import run as run_learning
+from neurofault.rescue.learning_records import Cells, Defects, Dynamics, Memory, Noise, Program, Record
+
+ZERO_MARGIN = 64
+"""Error of a rival whose score equals that of the right class; at most :data:`MOST` (a 7-bit trace)."""
+
+MOST = 127
+"""Largest error."""
+
+
+class Stage(NamedTuple):
+    """One layer from the first plastic one on.
+
+    Attributes:
+        plastic: whether its synapses learn.
+        program, dynamics, cells, defects, noise, memory, record: see :mod:`neurofault.rescue.learning_records`; the weights of a layer
+            that does not learn are in ``memory`` too.
+        keep_u, keep_v: float64 [n], share of u and v that survives a step.
+        threshold, start, bias: int32 [n], in the unit of v; silent neurons cannot fire.
+        alive: bool [n].
+        left, right: the sum of weights is shifted right (floor), then left, into u.
+        feedback: int32 [n_out, n], from each error neuron; no rows for the output layer.
+        shift: what arrives through feedback is divided by 2**shift, towards zero.
+        new_in, new_out: bool [n_in], [n], replacement neurons before and in the layer.
+        old_shift: halvings of the third factor for old synapses; −1: old synapses do not learn.
+    """
+
+    plastic: bool
+    program: Program
+    dynamics: Dynamics
+    cells: Cells
+    defects: Defects
+    noise: Noise
+    memory: Memory
+    record: Record
+    keep_u: NDArray[np.float64]
+    keep_v: NDArray[np.float64]
+    threshold: NDArray[np.int32]
+    start: NDArray[np.int32]
+    bias: NDArray[np.int32]
+    alive: NDArray[np.bool_]
+    left: int
+    right: int
+    feedback: NDArray[np.int32]
+    shift: int
+    new_in: NDArray[np.bool_]
+    new_out: NDArray[np.bool_]
+    old_shift: int
+
+
+class Tally(NamedTuple):
+    """What happened while samples were shown, for each stage.
+
+    Attributes:
+        spikes: int64 [stages, widest], of each neuron.
+        active: int64 [stages, 2], sources that fired, summed over samples: old ones, new ones.
+        errors: int64 [1], error neurons that were not 0, summed over samples.
+    """
+
+    spikes: NDArray[np.int64]
+    active: NDArray[np.int64]
+    errors: NDArray[np.int64]
+
+
+@jit
+def forward(
+    stage: Stage, fired_in: NDArray[np.bool_], fired_out: NDArray[np.bool_], u: NDArray[np.int32], v: NDArray[np.int32]
+) -> None:
+    """Run one layer for one sample; ``fired_in``: bool [T, n_in]; ``fired_out``: filled, bool [T, n]; ``u``, ``v``: filled, int32 [n]."""
+    n, weight, factor = v.shape[0], stage.memory.weight, np.int32(1 << stage.left)
+    total = np.zeros(n, np.int32)
+    for j in range(n):
+        u[j], v[j] = 0, stage.start[j]
+    for t in range(fired_in.shape[0]):
+        for i in range(fired_in.shape[1]):
+            if fired_in[t, i]:
+                row = weight[i]
+                for j in range(n):
+                    total[j] += row[j]
+        for j in range(n):
+            drive = np.int32(np.int32(total[j] >> stage.right) * factor + np.int32(u[j] * stage.keep_u[j]))
+            total[j] = 0
+            u[j] = _wrapped(drive)
+            moved = _moved(np.int32(v[j] * stage.keep_v[j]), u[j], stage.bias[j])
+            spike = stage.alive[j] and moved > stage.threshold[j]
+            if not stage.alive[j]:
+                u[j] = moved = np.int32(0)
+            fired_out[t, j] = spike
+            v[j] = np.int32(0) if spike else moved
+
+
+@jit
+def margin_errors(scores: NDArray[np.int64], alive: NDArray[np.bool_], label: int, margin: int, error: NDArray[np.int32]) -> int:
+    """Fill ``error`` (int32 [n_out]) and return how many are not 0.
+
+    A rival within ``margin`` of the right class sends −min(127, ⌊64·(score − score of the right class + margin)/margin⌋); the right
+    class sends the sum of them, at most 127. Dead output neurons take no part; without a label, or with a dead right class, there is
+    no error (the multi-class hinge of Crammer & Singer 2001, JMLR 2, but with an error that grows with the violation).
+    """
+    for c in range(error.shape[0]):
+        error[c] = 0
+    if label < 0 or not alive[label]:
+        return 0
+    total, count = np.int64(0), 0
+    for c in range(error.shape[0]):
+        if c != label and alive[c]:
+            excess = scores[c] - scores[label] + margin
+            if excess > 0:
+                size = min(excess * ZERO_MARGIN // margin, np.int64(MOST))
+                if size > 0:
+                    error[c] = -size
+                    total += size
+                    count += 1
+    if total > 0:
+        error[label] = min(total, np.int64(MOST))
+        count += 1
+    return count
+
+
+@jit
+def _third_factors(stage: Stage, error: NDArray[np.int32], fired: NDArray[np.bool_], y: NDArray[np.int32]) -> bool:
+    """Fill y1 (increase) and y2 (decrease), int32 [3, n]; return whether any is not 0.
+
+    The output layer takes its error as it is; a hidden neuron that fired takes Σ feedback · error / 2**shift, one that did not takes 0
+    (the derivative of its rate is taken as 1 where it fires, else 0).
+    """
+    some = False
+    direct = stage.feedback.shape[0] == 0
+    for j in range(y.shape[1]):
+        y[0, j] = y[1, j] = y[2, j] = 0
+        if not stage.alive[j]:
+            continue
+        value = np.int64(0)
+        if direct:
+            value = np.int64(error[j])
+        else:
+            active = False
+            for t in range(fired.shape[0]):
+                active |= fired[t, j]
+            if active:
+                for c in range(error.shape[0]):
+                    value += np.int64(stage.feedback[c, j]) * error[c]
+                value = value >> stage.shift if value >= 0 else -(-value >> stage.shift)
+        if value:
+            some = True
+            y[0 if value > 0 else 1, j] = min(abs(value), np.int64(MOST))
+    return some
+
+
+@jit
+def _learn(stage: Stage, sample: int, fired: NDArray[np.bool_], y: NDArray[np.int32]) -> None:
+    """Apply the rule at the end of a sample; the third factors are written in its last step."""
+    steps, n = fired.shape[0], y.shape[1]
+    third = np.zeros((steps, 3, n), np.int32)
+    post = np.zeros((steps, n), np.bool_)
+    for k in range(3):
+        for j in range(n):
+            third[steps - 1, k, j] = y[k, j]
+    run_learning(
+        stage.program, stage.dynamics, stage.cells, stage.defects, stage.noise, stage.memory, stage.record, sample * steps, steps,
+        fired, post, third,
+    )  # fmt: skip
+
+
+@jit
+def _of_group(fired: NDArray[np.bool_], chosen: NDArray[np.bool_], value: bool) -> NDArray[np.bool_]:
+    """The spikes of the sources whose ``chosen`` has a value."""
+    out = np.zeros(fired.shape, np.bool_)
+    for i in range(fired.shape[1]):
+        if chosen[i] == value:
+            for t in range(fired.shape[0]):
+                out[t, i] = fired[t, i]
+    return out
+
+
+@jit
+def respond(
+    stages: Any,
+    first: int,
+    arriving: NDArray[np.bool_],
+    fired: Any,
+    scores: NDArray[np.int64],
+    label: int,
+    margin: int,
+    tally: Tally,
+) -> None:
+    """Learn from one sample that has been run.
+
+    Args:
+        stages: tuple of :class:`Stage`, from the first plastic layer to the output layer.
+        first: number of the sample in the rescue, from 0.
+        arriving: bool [T, n], spikes that reach the first stage.
+        fired: list of bool [T, n], spikes of each stage.
+        scores: int64 [n_out].
+        label: its class; −1: not known.
+        margin: see :func:`margin_errors`.
+        tally: counted on.
+    """
+    last = len(stages) - 1
+    error = np.zeros(scores.shape[0], np.int32)
+    tally.errors[0] += margin_errors(scores, stages[last].alive, label, margin, error)
+    for s in range(len(stages)):
+        stage = stages[s]
+        before = arriving if s == 0 else fired[s - 1]
+        for i in range(before.shape[1]):
+            for t in range(before.shape[0]):
+                if before[t, i]:
+                    tally.active[s, 1 if stage.new_in[i] else 0] += 1
+                    break
+        for j in range(fired[s].shape[1]):
+            for t in range(fired[s].shape[0]):
+                tally.spikes[s, j] += fired[s][t, j]
+    for s in range(len(stages)):
+        stage = stages[s]
+        if not stage.plastic:
+            continue
+        before = arriving if s == 0 else fired[s - 1]
+        y = np.zeros((3, stage.alive.shape[0]), np.int32)
+        if not _third_factors(stage, error, fired[s], y):
+            continue
+        if not stage.old_shift:
+            _learn(stage, first, before, y)
+            continue
+        _learn(stage, first, _of_group(before, stage.new_in, True), y)
+        for k in range(2):
+            for j in range(y.shape[1]):
+                if not stage.new_out[j]:
+                    y[k, j] = 0 if stage.old_shift < 0 else y[k, j] >> stage.old_shift
+        _learn(stage, first, _of_group(before, stage.new_in, False), y)
+
+
+@jit
+def teach(
+    stages: Any,
+    first: int,
+    arriving: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    counted: bool,
+    margin: int,
+    fired: Any,
+    states: Any,
+    tally: Tally,
+) -> None:
+    """Show samples one after the other, each to the chip that the earlier ones left.
+
+    Args:
+        stages: tuple of :class:`Stage`, see :func:`respond`.
+        first: number of the first sample in the rescue, from 0.
+        arriving: bool [N, T, n], spikes that reach the first stage.
+        labels: int64 [N]; −1: not known.
+        counted: whether spike counts are read, not potentials.
+        margin: see :func:`margin_errors`.
+        fired: list of bool [T, n], room for the spikes of each stage.
+        states: list of int32 [2, n], room for u and v of each stage.
+        tally: counted on.
+    """
+    last = len(stages) - 1
+    scores = np.zeros(stages[last].alive.shape[0], np.int64)
+    for k in range(arriving.shape[0]):
+        for s in range(len(stages)):
+            forward(stages[s], arriving[k] if s == 0 else fired[s - 1], fired[s], states[s][0], states[s][1])
+        for c in range(scores.shape[0]):
+            if counted:
+                scores[c] = 0
+                for t in range(arriving.shape[1]):
+                    scores[c] += fired[last][t, c]
+            else:
+                scores[c] = states[last][1, c]
+        respond(stages, first + k, arriving[k], fired, scores, labels[k], margin, tally)

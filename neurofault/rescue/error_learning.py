@@ -1,0 +1,290 @@
+"""Learning from errors on chip: `delta` trains the readout, `dfa` the hidden layers too.
+
+At a sample's last step each error neuron compares its class's score with that of the right class
+(:func:`neurofault.rescue.error_kernel.margin_errors`) and writes what it finds into the third factors of the output neurons; with `dfa`
+it also goes through fixed feedback synapses to the hidden neurons that fired (direct feedback alignment, Nøkland 2016,
+arXiv:1609.01596). The rule is the three-factor product series of a Loihi 2 ::
+
+    dw = 2^e·u·x1·y1 − 2^e·u·x1·y2        x1: spikes of the source in the sample; y1, y2: error above and below zero
+
+at the end of each sample (mode ``hardware_strict``: stochastic rounding to the stored width, unsigned 7-bit traces, stuck bits).
+Arithmetic: Δw = ⌊x1·y/8⌋·2^e before rounding (Lava 0.10, see :mod:`neurofault.rescue.learning_update`).
+
+Why these choices (``experiments/bench/learners.py`` prints the comparison): an error only within a margin leaves a network that is
+right alone, which keeps sham training harmless; feedback that is a copy of the healthy readout points where back-propagation would,
+while random feedback would first have to turn weights that were trained off chip; small steps, rounded at random, average over samples.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.activity import Activity
+from neurofault.deploy.cost import alive
+from neurofault.deploy.damage import Damage
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.profile import HardwareProfile
+from neurofault.engines import get_engine
+from neurofault.errors import UnsupportedError, UsageError
+from neurofault.network import Dense, Inputs
+from neurofault.rescue import error_kernel
+from neurofault.rescue.charge import Learned, charge
+from neurofault.rescue.error_stages import Stages, build, learned_deployment, show, show_through_engine
+from neurofault.rescue.lesson import Lesson, Plasticity, Taught
+from neurofault.rescue.prefix import arriving_spikes
+from neurofault.rescue.provision import Provision, Support, provision
+from neurofault.rescue.rule import LearningRule, learning_rule
+from neurofault.rescue.rule_check import check_rule
+from neurofault.streams import generator
+
+Feedback = Literal["readout_copy", "random"]
+
+_CHUNK = 1 << 26
+"""Largest array of spikes that is kept at a time, in bytes."""
+
+
+@final
+@dataclass(frozen=True)
+class ErrorLearning:
+    """Three-factor error learning; made by :func:`delta` and :func:`dfa`.
+
+    Attributes:
+        hidden: whether hidden dense layers learn too.
+        margin: scores closer than this to that of the right class are errors, in the unit of v (potential readout) or in spikes (count
+            readout), at least 1.
+        readout_exponent, hidden_exponent: e of the rule, −7 to 8.
+        readout_impulse, hidden_impulse: what a spike adds to x1 in the readout and in hidden layers, 1 to 127.
+        feedback: where feedback synapses come from.
+        feedback_shift: what hidden neurons receive through feedback is divided by 2**feedback_shift, 0 to 31.
+        feedback_weights: layer index → int32 [n_out, n], copied at deployment, then frozen.
+    """
+
+    hidden: bool
+    margin: int
+    readout_exponent: int = -6
+    hidden_exponent: int = -7
+    readout_impulse: int = 2
+    hidden_impulse: int = 1
+    feedback: Feedback = "readout_copy"
+    feedback_shift: int = 10
+    feedback_weights: tuple[tuple[int, NDArray[np.int32]], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """``dfa`` or ``delta``."""
+        return "dfa" if self.hidden else "delta"
+
+    @property
+    def on_chip(self) -> bool:
+        """True."""
+        return True
+
+    def trainable(self, deployment: Deployment) -> tuple[int, ...]:
+        """Return the layers that it can train: the readout; with ``hidden`` every dense layer from which only dense layers follow."""
+        last = len(deployment.layers) - 1
+        first = last
+        while first > 1 and isinstance(deployment.layers[first - 1].synapses, Dense):
+            first -= 1
+        return tuple(range(first, last + 1)) if self.hidden else (last,)
+
+    def rule(self, deployment: Deployment, layer: int) -> LearningRule:
+        """Return the rule of a layer; a sample that is longer than an epoch can be takes several, with a gate on the last."""
+        readout = layer == len(deployment.layers) - 1
+        exponent = self.readout_exponent if readout else self.hidden_exponent
+        impulse = self.readout_impulse if readout else self.hidden_impulse
+        epoch, gate = epoch_of(deployment.timesteps, deployment.profile)
+        return learning_rule(
+            dw=f"2^{exponent}*u{gate}*x1*y1 - 2^{exponent}*u{gate}*x1*y2",
+            x1_impulse=impulse,
+            x1_tau=float("inf"),
+            t_epoch=epoch,
+            third_factor=True,
+        )
+
+    def provide(self, deployment: Deployment, plasticity: Plasticity) -> Provision:
+        """See :meth:`neurofault.rescue.lesson.Learner.provide`."""
+        plastic = plasticity.chosen(self.trainable(deployment))
+        for layer in plastic:
+            check_rule(self.rule(deployment, layer), deployment.profile)
+        outputs = deployment.layers[-1].size
+        hidden = {layer: outputs for layer in plastic if layer < len(deployment.layers) - 1}
+        return provision(deployment, plastic, (Support("error", outputs, 3),), hidden)
+
+    def teach(self, deployment: Deployment, lesson: Lesson, memory: Any = None) -> Taught:
+        """See :meth:`neurofault.rescue.lesson.Learner.teach`; ``memory``: how often each synapse was written."""
+        _check_labels(deployment, lesson)
+        plastic = lesson.plasticity.chosen(self.trainable(deployment))
+        if not plastic:
+            raise UsageError(f"{self.name} can train {_names(deployment, self.trainable(deployment))}, none of which is plastic")
+        stages = build(self, deployment, plastic, lesson, memory)
+        tally = error_kernel.Tally(
+            np.zeros((len(stages.stages), max(stage.alive.size for stage in stages.stages)), np.int64),
+            np.zeros((len(stages.stages), 2), np.int64),
+            np.zeros(1, np.int64),
+        )
+        counts = {layer.name: np.zeros(layer.size, np.int64) for layer in deployment.layers}
+        size = max(1, _CHUNK // max(1, deployment.timesteps * deployment.layers[stages.first - 1].size))
+        for start in range(0, len(lesson.labels), size):
+            part = lesson.part(slice(start, min(start + size, len(lesson.labels))))
+            if stages.steady:
+                arriving, before = arriving_spikes(deployment, part.inputs, stages.first)
+                for name, total in before.items():
+                    counts[name] += total
+                show(stages, part, arriving, self.margin, tally)
+            else:
+                for name, total in show_through_engine(deployment, plastic, stages, part, self.margin, tally).items():
+                    counts[name] += total
+        for at, layer in enumerate(range(stages.first, len(deployment.layers))):
+            counts[deployment.layers[layer].name] += tally.spikes[at, : deployment.layers[layer].size]
+        sample_spikes = sum(int(total.sum()) for total in counts.values())
+        activity = Activity(np.zeros((1, deployment.layers[-1].size), np.int64), counts, np.array([sample_spikes], np.int64))
+        learned = self._learned(deployment, lesson, plastic, stages, tally)
+        return Taught(
+            learned_deployment(deployment, plastic, stages),
+            charge(deployment, activity, len(lesson.labels), learned),
+            stages.writes(),
+        )
+
+    def _learned(
+        self, deployment: Deployment, lesson: Lesson, plastic: tuple[int, ...], stages: Stages, tally: error_kernel.Tally
+    ) -> Learned:
+        """Count what learning took."""
+        visits = {}
+        for layer in plastic:
+            old, new = tally.active[layer - stages.first].tolist()
+            live, stage = alive(deployment, layer), stages.stages[layer - stages.first]
+            visits[layer] = new * int(live.sum()) + old * int((live & stage.new_out if stage.old_shift < 0 else live).sum())
+        errors, outputs = int(tally.errors[0]), deployment.layers[-1].size
+        hidden = sum(int(alive(deployment, layer).sum()) for layer in plastic if layer < len(deployment.layers) - 1)
+        known = int(np.count_nonzero(lesson.labels >= 0))
+        return Learned(
+            visits,
+            stages.written(),
+            operations=3 * outputs * known + errors * (1 + hidden),
+            messages=(outputs + 2) * known + errors,
+            neurons=outputs,
+            host_bytes=known,
+        )
+
+
+def delta(
+    deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer], *, margin: int | None = None, **options: Any
+) -> ErrorLearning:
+    """Return `delta`: the readout learns from the errors of its own neurons (Widrow & Hoff 1960, with a margin).
+
+    Args:
+        deployment: the chip; its healthy state says what a usual distance between scores is.
+        inputs: encoded samples for that.
+        labels: int [N].
+        margin: None: the power of two nearest to 0.4 of the median distance between the right class and its best rival.
+        options: other attributes of :class:`ErrorLearning`.
+    """
+    chosen = usual_margin(deployment, inputs, labels) if margin is None else margin
+    return ErrorLearning(False, **{"margin": chosen, **options})
+
+
+def dfa(
+    deployment: Deployment,
+    inputs: Inputs,
+    labels: NDArray[np.integer],
+    *,
+    margin: int | None = None,
+    feedback: Feedback = "readout_copy",
+    seed: int = 0,
+    **options: Any,
+) -> ErrorLearning:
+    """Return `dfa`: readout and hidden layers learn, through feedback synapses that are fixed at deployment.
+
+    Args:
+        deployment: the chip; feedback is copied from its healthy weights: of the last hidden layer those of the readout, of an
+            earlier one the product of all that follow, scaled to the stored width.
+        inputs: as in :func:`delta`, with
+        labels: and
+        margin: likewise.
+        feedback: ``readout_copy``, or ``random`` (±1 of the same mean size).
+        seed: of random feedback.
+        options: other attributes of :class:`ErrorLearning`.
+    """
+    chosen = usual_margin(deployment, inputs, labels) if margin is None else margin
+    weights = tuple(feedback_weights(deployment, feedback, seed).items())
+    return ErrorLearning(True, **{"margin": chosen, "feedback": feedback, "feedback_weights": weights, **options})
+
+
+def feedback_weights(deployment: Deployment, feedback: Feedback, seed: int) -> dict[int, NDArray[np.int32]]:
+    """Return for each hidden layer that can learn what each error neuron sends it, int32 [n_out, n]."""
+    found: dict[int, NDArray[np.int32]] = {}
+    product: NDArray[np.float64] | None = None
+    for layer in range(len(deployment.layers) - 1, 1, -1):
+        synapses = deployment.layers[layer].synapses
+        if not isinstance(synapses, Dense) or not isinstance(deployment.layers[layer - 1].synapses, Dense):
+            break
+        weight = np.asarray(synapses.weight, np.float64)
+        product = weight if product is None else product @ weight
+        scaled = (
+            product
+            if layer == len(deployment.layers) - 1
+            else product * (np.abs(weight).mean() / max(np.abs(product).mean(), 1e-9))
+        )
+        if feedback == "random":
+            signs = generator(seed, "feedback", deployment.layers[layer - 1].name).integers(0, 2, scaled.shape) * 2 - 1
+            scaled = signs * np.abs(scaled).mean()
+        found[layer - 1] = np.clip(np.rint(scaled / 2) * 2, -256, 254).astype(np.int32)
+    return found
+
+
+def usual_margin(deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer], samples: int = 512) -> int:
+    """Return the power of two nearest to 0.4 of the median distance between the right class's score and its best rival's.
+
+    It is a parameter of the error neurons, set when the chip is deployed, so it is read off the healthy chip.
+
+    Args:
+        deployment: the chip; its damage is left out.
+        inputs: encoded samples.
+        labels: int [N], their classes; −1: not known.
+        samples: how many of them are looked at.
+    """
+    healthy = deployment.with_damage(Damage())
+    activity = get_engine("exact").run(healthy, inputs[: min(samples, len(inputs))])
+    scores = activity.scores if deployment.readout == "potential" else activity.scores >> 24
+    known = np.flatnonzero(np.asarray(labels[: len(scores)]) >= 0)
+    if not known.size:
+        raise UsageError("no labels: an error needs at least one")
+    right = scores[known, labels[known]]
+    others = scores[known].copy()
+    others[np.arange(known.size), labels[known]] = np.iinfo(np.int64).min
+    gap = float(np.median(np.abs(right - others.max(axis=1))))
+    return 1 << max(0, round(math.log2(max(0.4 * gap, 1.0))))
+
+
+def epoch_of(steps: int, profile: HardwareProfile) -> tuple[int, int]:
+    """Return (steps of an epoch, k of its gate u_k) such that 2**k epochs are a sample.
+
+    Raises:
+        UnsupportedError: the sample cannot be cut like that.
+    """
+    longest = profile.learning.epoch_max.value
+    for gate in range(10):
+        if steps % (1 << gate) == 0 and (longest is None or steps >> gate <= longest):
+            return steps >> gate, gate
+    raise UnsupportedError(
+        f"{steps} steps a sample cannot be cut into 1, 2, 4 … equal epochs of at most {longest} steps; choose other timesteps"
+    )
+
+
+def _check_labels(deployment: Deployment, lesson: Lesson) -> None:
+    if lesson.labels.shape != (len(lesson.inputs),):
+        raise UsageError(f"labels have the shape {lesson.labels.shape}, but there are {len(lesson.inputs)} samples")
+    outputs = deployment.layers[-1].size
+    if lesson.labels.size and not -1 <= int(lesson.labels.min()) <= int(lesson.labels.max()) < outputs:
+        raise UsageError(
+            f"labels lie in {lesson.labels.min()} … {lesson.labels.max()}; allowed: 0 to {outputs - 1}, −1 for unknown"
+        )
+
+
+def _names(deployment: Deployment, layers: tuple[int, ...]) -> str:
+    return ", ".join(deployment.layers[layer].name for layer in layers)

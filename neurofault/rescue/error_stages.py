@@ -1,0 +1,177 @@
+"""From a chip's last layers to what the compiled error learning reads, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba.typed import List
+from numpy.typing import NDArray
+
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.memory import stored_weights, write
+from neurofault.engines import get_engine
+from neurofault.engines.kernels import STATE_LIMIT
+from neurofault.engines.packing import bias_of
+from neurofault.errors import UnsupportedError
+from neurofault.network import Dense
+from neurofault.rescue import error_kernel
+from neurofault.rescue.error_kernel import Stage, Tally
+from neurofault.rescue.learning import DefectSchedule
+from neurofault.rescue.learning_records import Memory, Record
+from neurofault.rescue.learning_setup import strict_engine
+from neurofault.rescue.lesson import Lesson
+
+if TYPE_CHECKING:
+    from neurofault.rescue.error_learning import ErrorLearning
+
+Writes = Mapping[int, NDArray[np.int32]]
+"""Layer index → how often each synapse was written, int32 [n_in, n_out]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stages:
+    """The layers from the first plastic one on.
+
+    Attributes:
+        first: index of the first of them.
+        stages: as the kernel reads them; their memory changes as the chip learns.
+        defects: of each stage's learning engine.
+        before: how often each synapse had been written.
+        steps: T.
+        counted: whether spike counts are read, not potentials.
+        steady: whether nothing that is broken changes with time, so that the compiled forward pass can be used.
+    """
+
+    first: int
+    stages: tuple[Stage, ...]
+    defects: tuple[DefectSchedule, ...]
+    before: Writes
+    steps: int
+    counted: bool
+    steady: bool
+
+    def writes(self) -> Writes:
+        """Return how often each synapse has been written by now."""
+        return {layer: self.stages[layer - self.first].memory.writes for layer in self.before}
+
+    def written(self) -> int:
+        """Return how many writes there were in this lesson."""
+        return sum(int((now - self.before[layer]).sum()) for layer, now in self.writes().items())
+
+
+def build(
+    learner: ErrorLearning, deployment: Deployment, plastic: tuple[int, ...], lesson: Lesson, memory: Writes | None
+) -> Stages:
+    """Return the stages of a lesson.
+
+    Raises:
+        UnsupportedError: a layer from the first plastic one on is not dense or has delays.
+    """
+    left = np.array([1 << 62 if lesson.writes is None else lesson.writes], np.int64)
+    first, stages, schedules, before = plastic[0], [], [], {}
+    for layer in range(first, len(deployment.layers)):
+        stage, schedule = _stage(learner, deployment, layer, layer in plastic, lesson, left)
+        if layer in plastic:
+            if memory is not None and layer in memory:
+                stage.memory.writes[:] = memory[layer]
+            before[layer] = stage.memory.writes.copy()
+        stages.append(stage)
+        schedules.append(schedule)
+    steady = deployment.damage.plain and all(edit.when.always for schedule in schedules for edit in schedule.edits)
+    return Stages(first, tuple(stages), tuple(schedules), before, deployment.timesteps, deployment.readout == "count", steady)
+
+
+def _stage(
+    learner: ErrorLearning, deployment: Deployment, layer: int, plastic: bool, lesson: Lesson, left: NDArray[np.int64]
+) -> tuple[Stage, DefectSchedule]:
+    chip = deployment.layers[layer]
+    if not isinstance(chip.synapses, Dense) or chip.synapses.delay is not None:
+        raise UnsupportedError(
+            f"layer {chip.name!r}: {learner.name} trains dense layers without delays, and dense ones must follow"
+        )
+    engine = strict_engine(
+        deployment, layer, learner.rule(deployment, layer), seed=lesson.seed, write_limit=lesson.writes_per_synapse
+    )
+    steps = deployment.timesteps
+    n_in, n = chip.synapses.n_in, chip.synapses.n_out
+    alive = ~deployment.damage.silent(layer, n)
+    copied = dict(learner.feedback_weights)
+    new = lesson.plasticity.new
+    shift = lesson.plasticity.old_shift if any(mask.any() for mask in new.values()) else 0
+    threshold = np.clip(chip.vth.astype(np.int64) << 6, -2 * STATE_LIMIT, 2 * STATE_LIMIT)
+    stage = Stage(
+        plastic,
+        engine.program,
+        engine.dynamics,
+        engine.cells,
+        engine.defects.rows(0, steps, engine.rule.t_epoch),
+        engine.chance.numbers(0, steps, engine.rule.t_epoch),
+        _own(engine.start.memory)._replace(left=left),
+        Record(np.empty((0, 2, n_in), np.int32), np.empty((0, 3, n), np.int32), *(np.empty((0, 0, 0), np.int16) for _ in range(3))),
+        (4095 - chip.du.astype(np.float64)) / 4096,
+        (4096 - chip.dv.astype(np.float64)) / 4096,
+        np.where(alive, threshold, 2 * STATE_LIMIT).astype(np.int32),
+        np.where(alive, np.int32(chip.v_init), np.int32(0)).astype(np.int32),
+        np.where(alive, bias_of(chip.bias_mantissa, chip.bias_exponent), 0).astype(np.int32),
+        alive,
+        max(chip.weight_exponent, 0) + 6,
+        max(-chip.weight_exponent, 0),
+        np.ascontiguousarray(copied[layer]) if layer in copied and plastic else np.empty((0, n), np.int32),
+        learner.feedback_shift,
+        new.get(layer - 1, np.zeros(n_in, bool)),
+        new.get(layer, np.zeros(n, bool)),
+        -1 if shift is None else shift,
+    )
+    return stage, engine.defects
+
+
+def show(stages: Stages, lesson: Lesson, arriving: NDArray[np.bool_], margin: int, tally: Tally) -> None:
+    """Show samples to a chip whose damage is the same at all times; see :func:`neurofault.rescue.error_kernel.teach`."""
+    sizes = [stage.alive.size for stage in stages.stages]
+    fired = List([np.zeros((stages.steps, size), np.bool_) for size in sizes])
+    states = List([np.zeros((2, size), np.int32) for size in sizes])
+    error_kernel.teach(stages.stages, lesson.first, arriving, lesson.labels, stages.counted, margin, fired, states, tally)
+
+
+def show_through_engine(
+    deployment: Deployment, plastic: tuple[int, ...], stages: Stages, lesson: Lesson, margin: int, tally: Tally
+) -> dict[str, NDArray[np.int64]]:
+    """Show samples to a chip whose damage comes and goes: each is run by the exact engine, which takes every kind of damage.
+
+    Returns:
+        Spike counts of the layers before the first stage.
+    """
+    counts = {layer.name: np.zeros(layer.size, np.int64) for layer in deployment.layers[: stages.first]}
+    for k, label in enumerate(lesson.labels):
+        now = learned_deployment(deployment, plastic, stages)
+        activity = get_engine("exact").run(now, lesson.inputs[k : k + 1], record=("spikes",))
+        spikes = [np.ascontiguousarray(activity.traces[layer.name].spikes[0]) for layer in now.layers]  # type: ignore[index]
+        for name, total in counts.items():
+            total += activity.spike_counts[name]
+        step = (lesson.first + k) * stages.steps
+        present = tuple(
+            stage._replace(defects=schedule.rows(step, stages.steps, stage.program.epoch))
+            for stage, schedule in zip(stages.stages, stages.defects, strict=True)
+        )
+        scores = activity.scores[0] >> 24 if stages.counted else activity.scores[0]
+        error_kernel.respond(
+            present, lesson.first + k, spikes[stages.first - 1], List(spikes[stages.first :]), scores, label, margin, tally
+        )
+    return counts
+
+
+def _own(memory: Memory) -> Memory:
+    """Return a copy that may be written to."""
+    return Memory(*(array.copy() for array in memory))
+
+
+def learned_deployment(deployment: Deployment, plastic: tuple[int, ...], stages: Stages) -> Deployment:
+    """Return the chip with what its plastic layers have learned; synapses that were not written keep every bit."""
+    for layer in plastic:
+        memory = stages.stages[layer - stages.first].memory
+        weights = memory.weight.T
+        deployment = write(deployment, layer, weights, weights != stored_weights(deployment, layer))
+    return deployment

@@ -1,0 +1,125 @@
+"""What passes between a strategy and a learner: samples to learn from, what may change, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy.deployment import Deployment
+from neurofault.network import Inputs
+from neurofault.rescue.budget import Spent
+from neurofault.rescue.provision import Provision
+
+UNKNOWN = -1
+"""Label of a sample whose label is not available."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plasticity:
+    """Which synapses may change, and which learn more slowly.
+
+    A synapse is *new* if its source or its target neuron is new. New synapses learn at full rate, old ones at ``2**-old_shift`` of
+    it, or not at all.
+
+    Attributes:
+        layers: indices of the layers whose synapses may change; None: all that the learner can train.
+        new: layer index → bool [n], replacement neurons; empty: there are none, and every synapse learns at full rate.
+        old_shift: how many halvings slower old synapses learn where there are new neurons; None: old synapses keep every bit.
+    """
+
+    layers: tuple[int, ...] | None = None
+    new: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
+    old_shift: int | None = 0
+
+    def chosen(self, trainable: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the layers that change: those that the learner can train, as far as they are allowed to."""
+        return tuple(layer for layer in trainable if self.layers is None or layer in self.layers)
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """Samples shown to a chip that learns, one after the other.
+
+    Attributes:
+        inputs: encoded samples, in the order shown.
+        labels: int64 [N]; −1: not available.
+        first: samples that this rescue has shown before; it counts in random streams and schedules.
+        cycle: samples of a cycle.
+        seed: of random numbers; common to all strategies, so that comparisons are paired.
+        writes: changes of stored weights that are still allowed; None: no limit.
+        writes_per_synapse: changes that one stored weight stands in all; None: no limit.
+        plasticity: which synapses may change.
+        fresh: the chip was damaged or re-placed since the last lesson: what an optimiser remembers of dead neurons must be forgotten.
+    """
+
+    inputs: Inputs
+    labels: NDArray[np.int64]
+    first: int = 0
+    cycle: int = 1
+    seed: int = 0
+    writes: int | None = None
+    writes_per_synapse: int | None = None
+    plasticity: Plasticity = Plasticity()
+    fresh: bool = False
+
+    def part(self, window: slice) -> Lesson:
+        """Return the lesson that shows a window of the samples (step 1)."""
+        start = range(len(self.labels))[window].start if len(self.labels) else 0
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return Lesson(**values | {"inputs": self.inputs[window], "labels": self.labels[window], "first": self.first + start})
+
+
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """What a lesson gave.
+
+    Attributes:
+        deployment: the chip with what it has learned.
+        spent: by this lesson.
+        memory: what the learner needs for its next lesson (how often each synapse was written, say); its own business.
+    """
+
+    deployment: Deployment
+    spent: Spent
+    memory: Any = None
+
+
+class Learner(Protocol):
+    """Something that changes a chip's stored values while samples are shown. Final classes, no base class with hooks."""
+
+    @property
+    def name(self) -> str:
+        """Name on the command line and in results."""
+        ...
+
+    @property
+    def on_chip(self) -> bool:
+        """Whether the chip itself computes the changes."""
+        ...
+
+    def provide(self, deployment: Deployment, plasticity: Plasticity) -> Provision:
+        """Return what the chip needs for this learner: learning layers, error neurons, feedback synapses, and where they sit.
+
+        Raises:
+            UnsupportedError: the chip cannot learn like this.
+            CapacityError: a core lacks memory for it; the text says which and how much.
+        """
+        ...
+
+    def teach(self, deployment: Deployment, lesson: Lesson, memory: Any = None) -> Taught:
+        """Show the samples and let the chip learn.
+
+        Args:
+            deployment: the (damaged) chip.
+            lesson: at least one sample.
+            memory: what the last lesson of this rescue returned; None: this is the first.
+
+        Raises:
+            UnsupportedError: the chip cannot learn like this.
+            UsageError: labels that do not fit.
+        """
+        ...

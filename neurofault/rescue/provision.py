@@ -1,0 +1,131 @@
+"""What learning takes from a chip beside the network itself: tags and in-axons of plastic synapses, error neurons, feedback synapses.
+
+Plastic synapses store a tag and take the profile's in-axon entries of a learning connection
+(:func:`neurofault.deploy.resources.usage`, ``learning``). Feedback synapses are stored where their target neurons sit, a row for each
+error neuron. Supporting neurons go to healthy, free cores that are not spare, nearest to the output layer. A dead core stores nothing
+and is not checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.resources import Resource, limits, row_bits, usage
+from neurofault.deploy.routing import mesh
+from neurofault.errors import CapacityError
+
+LEARNED: tuple[Resource, ...] = ("synapse_bits", "in_axons")
+"""Resources of a core that learning takes more of."""
+
+
+@dataclass(frozen=True)
+class Support:
+    """Neurons that serve learning only.
+
+    Attributes:
+        name: what they are, e.g. ``error``.
+        neurons: how many.
+        fan_in: synapses of each.
+        cores: ids of the cores that they sit on, sorted.
+    """
+
+    name: str
+    neurons: int
+    fan_in: int
+    cores: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Provision:
+    """What a learner needs, placed.
+
+    Attributes:
+        plastic: indices of the layers whose synapses learn on chip.
+        support: populations that serve learning only.
+        feedback: layer index → feedback synapses into each of its neurons (one from each error neuron).
+        synapse_bits: memory that learning takes beyond the network's own: tags, feedback and supporting synapses.
+        in_axons: likewise, entries of input axon tables.
+    """
+
+    plastic: tuple[int, ...] = ()
+    support: tuple[Support, ...] = ()
+    feedback: Mapping[int, int] = field(default_factory=dict)
+    synapse_bits: int = 0
+    in_axons: int = 0
+
+    @property
+    def neurons(self) -> int:
+        """Supporting neurons in all."""
+        return sum(each.neurons for each in self.support)
+
+
+def provision(
+    deployment: Deployment, plastic: Collection[int], support: Collection[Support] = (), feedback: Mapping[int, int] | None = None
+) -> Provision:
+    """Check that a chip has room for learning, and place what serves it.
+
+    Args:
+        deployment: the (damaged) chip.
+        plastic: layers whose synapses learn.
+        support: populations to place; their ``cores`` are ignored.
+        feedback: layer index → rows of feedback synapses into its neurons.
+
+    Raises:
+        CapacityError: a core, or the chip, has no room; the text says which core, what is used, available and missing.
+    """
+    plastic, feedback = tuple(sorted(plastic)), dict(feedback or {})
+    plain, learning = usage(deployment), usage(deployment, learning=plastic)
+    limit, profile, dead = limits(deployment.profile), deployment.profile, set(deployment.damage.dead_cores)
+    more = dict.fromkeys(LEARNED, 0)
+    for at, core in enumerate(learning.cores.tolist()):
+        if core in dead:
+            continue
+        need = {name: int(learning.used[name][at]) for name in LEARNED}
+        for layer, rows in feedback.items():
+            held = int(np.count_nonzero(deployment.placement.core_of[layer] == core))
+            if held:
+                need["synapse_bits"] += rows * int(row_bits(np.asarray(held), deployment.layers[layer].weight_bits, profile))
+                need["in_axons"] += rows
+        for name, used in need.items():
+            more[name] += used - int(plain.used[name][at])
+            available = limit[name]
+            if available is not None and used > available:
+                layers = ", ".join(deployment.layers[layer].name for layer in plastic)
+                raise CapacityError(
+                    f"core {core} cannot learn (plastic: {layers}): with tags and feedback it takes {used:,} {name}, it has "
+                    f"{available:,}; {used - available:,} are missing; lower neurons_per_core or make fewer layers plastic"
+                )
+    placed: list[Support] = []
+    taken: set[int] = set()
+    for each in support:
+        cores = _room(deployment, each, taken)
+        taken.update(cores)
+        placed.append(Support(each.name, each.neurons, each.fan_in, cores))
+        more["synapse_bits"] += each.fan_in * int(row_bits(np.asarray(each.neurons), 8, profile))
+        more["in_axons"] += each.fan_in * len(cores)
+    return Provision(plastic, tuple(placed), feedback, more["synapse_bits"], more["in_axons"])
+
+
+def _room(deployment: Deployment, each: Support, taken: Collection[int]) -> tuple[int, ...]:
+    """Return the free cores nearest to the output layer that a population takes."""
+    placement, profile = deployment.placement, deployment.profile
+    usable = profile.chip.usable_cores.known
+    cores = np.arange(placement.chips * placement.cores_per_chip)
+    cores = cores[cores % placement.cores_per_chip < usable]
+    closed = {*placement.used_cores.tolist(), *placement.spare_cores, *placement.bad_cores, *deployment.damage.dead_cores, *taken}
+    free = np.array([core for core in cores.tolist() if core not in closed], np.int64)
+    room = limits(profile)["neurons"] or each.neurons
+    needed = -(-each.neurons // room)
+    if len(free) < needed:
+        raise CapacityError(
+            f"no core is free for {each.neurons} {each.name} neurons of the learner: it takes {needed}, free are {len(free)} "
+            f"(spare, bad and dead cores not counted); lower spare_cores, raise neurons_per_core, or use more chips"
+        )
+    outputs = placement.cores_of_layer(len(deployment.layers) - 1)
+    hops = mesh(deployment).hops(free, np.full(len(free), outputs[0]))
+    distance = hops.east_west + hops.north_south + hops.inter_chip
+    return tuple(sorted(free[np.argsort(distance, kind="stable")[:needed]].tolist()))
