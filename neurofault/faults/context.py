@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.deploy.broken import Broken
 from neurofault.deploy.damage import Edit, Hit
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.when import When
@@ -37,6 +38,7 @@ class Outcome:
     synapses: dict[str, int] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
 
     def count(self, what: dict[str, int], layer: str, number: int) -> None:
         """Add to :attr:`neurons` or :attr:`synapses`."""
@@ -53,7 +55,10 @@ class Outcome:
     def hit(self, fault: Fault) -> Hit:
         """Return the echo."""
         notes = [*self.notes, *([] if fault.when.kind == "permanent" else [f"acts: {fault.when}"])]
-        return Hit(fault.kind, tuple(sorted(self.cores)), self.neurons, self.synapses, tuple(self.texts), tuple(notes))
+        return Hit(
+            fault.kind, tuple(sorted(self.cores)), self.neurons, self.synapses, tuple(self.texts), tuple(notes),
+            broken=tuple(self.broken),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
