@@ -31,9 +31,7 @@ _EDITS: Mapping[str, type[Edit]] = {
     )
 }  # fmt: skip
 
-_BROKEN: Mapping[str, type[Broken]] = {
-    kind.__name__: kind for kind in (places.BrokenCells, places.BrokenCore, places.BrokenMesh)
-}
+_BROKEN: Mapping[str, type[Broken]] = {kind.__name__: kind for kind in (places.BrokenCells, places.BrokenCore, places.BrokenMesh)}
 
 
 def _flat(plan: FaultPlan) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
