@@ -147,7 +147,7 @@ def strike_cells(deployment: Deployment, out: Outcome, broken: BrokenCells, earl
         deployment: the chip, with neurons on the core.
         out: takes the edits, and counts of stored synapses.
         broken: the cells.
-        earlier: edits that come before, of these synapses and others.
+        earlier: edits that come before, of these synapses and others; of other faults only permanent ones count, as at injection.
     """
     words = np.array(broken.words, np.int64)
     if broken.bits is None:
@@ -155,6 +155,7 @@ def strike_cells(deployment: Deployment, out: Outcome, broken: BrokenCells, earl
         words, bits = np.repeat(words, width), np.tile(np.arange(width), len(words))
     else:
         bits = np.array(broken.bits, np.int64)
+    lasting = [edit for edit in earlier if isinstance(edit, SetSynapses) and edit.when.always]
     base = 0
     for block in synapse_blocks(deployment, range(1, len(deployment.layers))):
         if block.core != broken.core:
@@ -168,7 +169,7 @@ def strike_cells(deployment: Deployment, out: Outcome, broken: BrokenCells, earl
         sites, where = np.unique((row * row_size + place)[hit], return_inverse=True)
         mask = np.zeros(len(sites), np.int64)
         np.bitwise_or.at(mask, where, 1 << bit[hit])
-        edit, stored = _stuck(deployment, block, sites, mask, broken, earlier)
+        edit, stored = _stuck(deployment, block, sites, mask, broken, [*lasting, *out.edits])
         if stored:
             out.edits.append(edit)
             out.count(out.synapses, chip.name, stored)
@@ -182,7 +183,7 @@ def _stuck(
     which, sources, targets = synapses_at(deployment, block, sites)
     order = np.lexsort((sources, targets))
     sources, targets, stuck = sources[order], targets[order], mask[which[order]]
-    before = [edit for edit in earlier if isinstance(edit, SetSynapses) and edit.layer == block.layer and edit.when.always]
+    before = [edit for edit in earlier if isinstance(edit, SetSynapses) and edit.layer == block.layer]
     cells = cells_at(chip, before, weights_at(deployment, block.layer, sources, targets), sources, targets)
     keep, force = cells.keep & ~stuck, (cells.force & ~stuck) | (stuck if broken.level else 0)
     values = from_field((cells.field & keep) | force, chip.weight_bits, chip.sign_mode)

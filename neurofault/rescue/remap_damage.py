@@ -79,7 +79,7 @@ def _struck_anew(
     left = _left(deployment, own, hit.kind, moved)
     for place in hit.broken:
         if isinstance(place, BrokenCells) and place.core in taken:
-            strike_cells(deployment, out, place, [*earlier, *left, *out.edits])
+            strike_cells(deployment, out, place, [*earlier, *left])
         elif isinstance(place, BrokenCore) and place.core in taken:
             strike_core(deployment, out, place)
     changed = bool(out.edits) or len(left) != len(own) or any(a is not b for a, b in zip(left, own, strict=True))

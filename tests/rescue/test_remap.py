@@ -309,6 +309,10 @@ def test_a_source_that_moves_gets_new_axon_entries_and_sensors_stay_with_it():
     after = remap(dead(hurt, int(chip.placement.core_of[1][0]))).deployment  # of neurons 0 and 7 the first moves
     (drop,) = after.damage.edits
     assert drop.sources.tolist() == [7]
+    hurt = nf.inject(chip, [faults.AxonMisrouted(axons=[(0, target), (7, target)], layer="hidden2")])
+    after = remap(dead(hurt, int(chip.placement.core_of[1][0]))).deployment
+    (edit,) = after.damage.edits
+    assert set(edit.sources.tolist()) == {7}
 
     trained = prepare(Setup("digits-mlp", "loihi1", neurons_per_core=8, spare_cores=3), lambda *_: None)
     chip, images = trained.deployment, trained.test.images[:20]
@@ -427,6 +431,22 @@ def test_a_dead_word_of_a_spare_core_breaks_a_shared_kernel_that_moves_there():
     assert after.damage.hits[0].synapses == {"hidden1": 4}  # 12 kernel words: the second memory word holds 4
 
 
+def test_layers_that_shared_a_core_move_together_and_fill_its_words_one_after_the_other():
+    chip = mlp(7, 6, 4, spare_cores=1, neurons_per_core=6)
+    together = np.where(np.arange(4) < 2, chip.placement.core_of[1][0], chip.placement.core_of[2]).astype(np.int32)
+    chip = replace(chip, placement=replace(chip.placement, core_of=(*chip.placement.core_of[:2], together)))
+    (spare,), core = chip.placement.spare_cores, int(together[0])
+    cells = [(word, bit) for word in range(0, 16, 3) for bit in (1, 6, 9, 15, 40)]
+    hurt = nf.inject(chip, faults.SynapseBitStuck(synapse_bits=[(spare, *cell) for cell in cells], layer="spare", level=1))
+    repaired = remap(dead(hurt, core))
+    assert [(move.layer, move.destination) for move in repaired.moves] == [("hidden1", spare), ("output", spare)]
+    first = stuck_by_hand(chip, 1, range(6), cells, 1)
+    both = stuck_by_hand(first, 2, [0, 1], [(word - 7, bit) for word, bit in cells if word >= 7], 1)  # 7 words, one a source
+    assert same(both, repaired.deployment)
+    assert not same(first, both)
+    assert same(chip, remap(dead(chip, core)).deployment)
+
+
 def _kernel_word(chip, source, target):
     conv = chip.layers[1].synapses
     _, _, k_h, k_w = conv.weight.shape
@@ -449,6 +469,59 @@ def test_two_faults_of_one_cell_act_in_order_and_are_undone_last_first():
     first = after.with_damage(after.damage.without(1))
     assert (stored_weights(first, 1)[:3] == -2).all()
     assert same(chip, first.with_damage(first.damage.without(0)))
+
+
+WHENS = [
+    {"kind": "permanent"},
+    {"kind": "transient", "start": 1, "stop": 4},
+    {"kind": "intermittent", "on": 2, "off": 1},
+    {"kind": "death", "at": 9, "clock": "chip"},
+    {"kind": "ageing", "start": 2, "stop": 22, "clock": "chip"},
+]
+
+
+@pytest.mark.parametrize("when", WHENS, ids=lambda when: when["kind"])
+def test_cells_that_break_before_the_move_are_cells_that_break_after_it(when):
+    chip = mlp(7, 8, 4, spare_cores=1)
+    (spare,), core = chip.placement.spare_cores, int(chip.placement.core_of[1][0])
+    rng = np.random.default_rng(3)
+    cells = [(int(word), int(bit)) for word, bit in zip(rng.integers(0, 7, 60), rng.integers(0, 24, 60), strict=True)]
+    cells = list(dict.fromkeys(cells))
+    one = faults.SynapseBitStuck(synapse_bits=[(spare, *cell) for cell in cells], layer="spare", level=1, when=when)
+    stored = [(word, bit // 8, bit % 8) for word, bit in cells]  # one axon a word, neurons 0 to 2 in its lowest bits
+    other = faults.SynapseBitStuck(synapse_bits=stored, layer="hidden1", level=1, when=when)
+    before = remap(dead(nf.inject(chip, one), core)).deployment
+    after = nf.inject(remap(dead(chip, core)).deployment, other)
+    assert same(before, after)
+    assert not same(chip, after)
+
+
+@pytest.mark.parametrize("word_bits", [64, 20])
+@pytest.mark.parametrize("net", ["dense", "shared", "conv"])
+def test_words_that_die_before_the_move_are_words_that_die_after_it(net, word_bits):
+    if net == "dense":
+        chip = mlp(7, 11, 4, spare_cores=1, neurons_per_core=11)
+    else:
+        chip = cnn(shared=net == "shared", spare_cores=1, neurons_per_core=15)
+    chip = replace(chip, profile=profile(shared=net == "shared", word_bits=word_bits))
+    (spare,), core = chip.placement.spare_cores, int(chip.placement.core_of[1][0])
+    words = [(spare, word) for word in (0, 1, 3)]
+    before = remap(dead(nf.inject(chip, faults.MemoryWordDead(words=words, layer="spare")), core)).deployment
+    after = nf.inject(remap(dead(chip, core)).deployment, faults.MemoryWordDead(words=words, layer="hidden1"))
+    (one,), (other,) = before.damage.edits, after.damage.edits
+    for name in ("sources", "targets", "values", "keep", "force"):
+        np.testing.assert_array_equal(getattr(one, name)[one.values == 0], getattr(other, name)[other.values == 0])
+    assert before.damage.hits[0].synapses == after.damage.hits[-1].synapses
+    assert same(before, after)
+    assert not same(chip, after)
+
+
+def test_a_plan_of_a_larger_chip_is_refused():
+    large = mlp(7, 8, 4, spare_cores=1, chip=profile(columns=8))
+    small = mlp(7, 8, 4, spare_cores=1)
+    for fault in (faults.CoreDead(cores=[40]), faults.TraceStuck(cores=[40])):
+        with pytest.raises(FaultError, match="made on another chip: it hits core 40, but here cores are 0 to 23"):
+            nf.inject(small, faults.plan(large, fault))
 
 
 def test_whatever_moves_there_meets_the_same_cells_and_a_second_move_leaves_them():
