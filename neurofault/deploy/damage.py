@@ -27,6 +27,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.deploy.broken import Broken
 from neurofault.deploy.when import ALWAYS, Clock, When
 from neurofault.errors import UsageError
 from neurofault.streams import counter_hash, standard_normal
@@ -299,6 +300,7 @@ class Hit:
         notes: what else must be known, e.g. links and routers hit, extra hops of a detour, when it acts.
         dead_cores: ids of the cores that it kills.
         n_edits: number of its edits; set by :meth:`Damage.plus`.
+        broken: physical places for which edits alone do not say what a repair meets there.
     """
 
     kind: str
@@ -309,6 +311,7 @@ class Hit:
     notes: tuple[str, ...] = ()
     dead_cores: tuple[int, ...] = ()
     n_edits: int = 0
+    broken: tuple[Broken, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ class Fault(ABC):
         rate: probability of each site, 0 to 1; the number is the binomial quantile of one keyed number for a draw.
         where: ``random``; ``clustered`` (neighbours on the mesh, growing outwards from a random core); ``least_important`` or
             ``most_important`` first.
-        layer: ``hidden`` (all hidden layers), ``input``, ``hidden1`` …, ``output``, ``any``, or a layer's own name.
+        layer: ``hidden`` (all hidden layers), ``input``, ``hidden1`` …, ``output``, ``any``, or a layer's own name; ``spare``: the
+            spare cores (kinds of cores and learning, ``memory_word_dead``, ``synapse_bit_stuck``).
         at: physical place that the sites must lie in: ``"core:0-7"``, ``"chip:0"``, ``"tile:3"``, ``"word:0-63"``; a list is a
             union, ``{all_of: […]}`` an intersection. With it, ``layer`` defaults to ``any``.
         when: :class:`neurofault.faults.timing.Timing` or its mapping.
@@ -78,7 +79,7 @@ class Fault(ABC):
     count: int | None = param(None, "how many sites", low=0)
     rate: float | None = param(None, "probability of each site", low=0, high=1)
     where: str = param("random", "how sites are chosen", choices=WHERE)
-    layer: str | None = param(None, "hidden (default), input, hidden1 …, output, any, or a layer's own name")
+    layer: str | None = param(None, "hidden (default), input, hidden1 …, output, any, spare, or a layer's own name")
     at: str | Sequence[str] | Mapping[str, Any] | None = param(
         None, 'physical place, e.g. "core:0-7", "chip:0", "tile:3", "word:0-63"'
     )

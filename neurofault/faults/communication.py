@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, cast, final
+from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import Detour, Drop, SetSynapses
+from neurofault.deploy.broken import BrokenMesh
+from neurofault.deploy.damage import Drop, SetSynapses
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.routing import Direction, Link, Mesh, mesh
+from neurofault.deploy.routing import Link, Mesh, mesh
 from neurofault.deploy.stored import to_field
 from neurofault.deploy.when import When
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault, listed, param
 from neurofault.faults.context import Context, Outcome, listed_array
+from neurofault.faults.flows import Flow, flows_into, link_text, opposite, strike
 from neurofault.faults.places import Block, axon_blocks, axon_sources, neuron_blocks, weights_at
 from neurofault.network import Conv
 from neurofault.streams import counter_hash, stream_key
 
-_MOVES = {"E": (1, 0), "W": (-1, 0), "N": (0, -1), "S": (0, 1)}
-_BACK = {"E": "W", "W": "E", "N": "S", "S": "N"}
 _AXONS = "nengo-loihi Axon tables; Davies et al. 2018, IEEE Micro 38(1)"
 _MESH = "Davies et al. 2018, IEEE Micro 38(1) (dimension-order routing); SpiNNMachine down_links, repair_machine"
 
@@ -127,88 +126,9 @@ class AxonMisrouted(Fault):
         return out
 
 
-@dataclass(frozen=True, eq=False)
-class _Flow:
-    """Messages from one core to the neurons of a layer on another."""
-
-    layer: int
-    source: int
-    block: Block
-
-
-def _flows(deployment: Deployment, layers: Sequence[int]) -> list[_Flow]:
-    """Return every flow into some layers that leaves its core."""
-    flows = []
-    for block in neuron_blocks(deployment, [layer for layer in layers if layer > 0]):
-        cores = np.unique(deployment.placement.core_of[block.layer - 1][axon_sources(deployment, block)])
-        flows += [_Flow(block.layer, int(core), block) for core in cores if core != block.core]
-    return flows
-
-
-def _core_at(deployment: Deployment, grid: Mesh, x: int, y: int) -> int:
-    """Return a core of a tile (the chip's last where the tile has none)."""
-    chip, column = divmod(x, grid.columns)
-    local = min((y * grid.columns + column) * grid.cores_per_tile, grid.cores_per_chip - 1)
-    return chip * grid.cores_per_chip + local
-
-
-def _around(grid: Mesh, flow: _Flow, closed: set[Link]) -> int | None:
-    """Return the length of the shortest way that avoids closed links; None if there is none."""
-    (x0, x1), (y0, y1) = (axis.tolist() for axis in grid.tiles(np.array([flow.source, flow.block.core])))
-    reached, queue = {(x0, y0)}, deque([((x0, y0), 0)])
-    while queue:
-        (x, y), length = queue.popleft()
-        if (x, y) == (x1, y1):
-            return length
-        for direction, (dx, dy) in _MOVES.items():
-            there = (x + dx, y + dy)
-            inside = 0 <= there[0] < grid.columns * grid.chips and 0 <= there[1] < grid.rows
-            if inside and there not in reached and Link(x, y, cast(Direction, direction)) not in closed:
-                reached.add(there)
-                queue.append((there, length + 1))
-    return None
-
-
-def _cut(context: Context, out: Outcome, when: When, lost: list[_Flow], probability: float = 1.0, key: int = 0) -> None:
-    """Lose the messages of some flows."""
-    deployment = context.deployment
-    together: dict[tuple[int, int], list[_Flow]] = {}
-    for flow in lost:
-        together.setdefault((flow.layer, flow.block.core), []).append(flow)
-    for (layer, core), flows in sorted(together.items()):
-        home = deployment.placement.core_of[layer - 1]
-        sources = np.flatnonzero(np.isin(home, [flow.source for flow in flows])).astype(np.int64)
-        out.edits.append(Drop(layer, core, sources, flows[0].block.neurons, probability, key, when))
-        out.cores.update([core, *(flow.source for flow in flows)])
-        out.count(out.neurons, deployment.layers[layer].name, len(flows[0].block.neurons))
-
-
-def _close(
-    context: Context, out: Outcome, when: When, closed: set[Link], hit: Callable[[_Flow, tuple[Link, ...]], bool], reroute: bool,
-) -> None:  # fmt: skip
-    """Lose the flows that a fault hits, or send them round it."""
-    grid, deployment = mesh(context.deployment), context.deployment
-    lost, detours = [], []
-    for flow in _flows(deployment, range(1, len(deployment.layers))):
-        path = grid.path(flow.source, flow.block.core)
-        if hit(flow, path):
-            length = _around(grid, flow, closed) if reroute else None
-            if length is None:
-                lost.append(flow)
-            else:
-                detours.append((flow.source, flow.block.core, length - len(path)))
-    _cut(context, out, when, lost)
-    if detours:
-        sources, destinations, extra = np.array(sorted(set(detours)), np.int64).T
-        out.edits.append(Detour(sources, destinations, extra, when))
-        out.notes.append(f"{len(extra)} flows go round it, {int(extra.sum())} extra hops")
-    if lost:
-        out.notes.append(f"{len({(flow.source, flow.block.core) for flow in lost})} flows between cores are lost")
-
-
 def _used_links(context: Context, layers: Sequence[int]) -> list[Link]:
     grid = mesh(context.deployment)
-    used = {link for flow in _flows(context.deployment, layers) for link in grid.path(flow.source, flow.block.core)}
+    used = {link for flow in flows_into(context.deployment, layers) for link in grid.path(flow.source, flow.block.core)}
     return sorted(used)
 
 
@@ -253,13 +173,20 @@ def _in_force(groups: list[tuple[When, list[Link]]], reroute: bool) -> Iterator[
         yield (when if index + 1 == len(groups) else replace(when, stop=groups[index + 1][0].start)), closed
 
 
-def _both(link: Link) -> Link:
-    dx, dy = _MOVES[link.direction]
-    return Link(link.x + dx, link.y + dy, cast(Direction, _BACK[link.direction]))
-
-
 def _text(link: Link) -> str:
-    return f"link {link.x},{link.y}:{link.direction}"
+    return f"link {link_text(link)}"
+
+
+def _strike(context: Context, out: Outcome, broken: BrokenMesh, flows: Sequence[Flow] | None = None) -> None:
+    strike(context.deployment, out, broken, flows)
+    out.broken.append(broken)
+
+
+def _core_at(deployment: Deployment, grid: Mesh, x: int, y: int) -> int:
+    """Return a core of a tile (the chip's last where the tile has none)."""
+    chip, column = divmod(x, grid.columns)
+    local = min((y * grid.columns + column) * grid.cores_per_tile, grid.cores_per_chip - 1)
+    return chip * grid.cores_per_chip + local
 
 
 @final
@@ -285,8 +212,8 @@ class LinkDead(Fault):
         for _, links in groups:
             out.name(map(_text, links))
         for when, links in _in_force(groups, self.reroute):
-            closed = {*links, *(map(_both, links) if self.direction == "both" else ())}
-            _close(context, out, when, closed, lambda _, path, closed=closed: not closed.isdisjoint(path), self.reroute)  # type: ignore[misc]
+            closed = {*links, *(map(opposite, links) if self.direction == "both" else ())}
+            _strike(context, out, BrokenMesh(tuple(map(link_text, sorted(closed))), reroute=self.reroute, when=when))
         return out
 
 
@@ -307,13 +234,13 @@ class LinkLossy(Fault):
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
-        out, grid = Outcome(), mesh(context.deployment)
-        flows = _flows(context.deployment, range(1, len(context.deployment.layers)))
+        out = Outcome()
+        flows = flows_into(context.deployment, range(1, len(context.deployment.layers)))
         for when, links in _links(context, self):
             out.name(map(_text, links))
             for link in links if self.probability > 0 else []:
-                lost = [flow for flow in flows if link in grid.path(flow.source, flow.block.core)]
-                _cut(context, out, when, lost, self.probability, stream_key(context.seed, self.kind, _text(link), context.draw))
+                key = stream_key(context.seed, self.kind, _text(link), context.draw)
+                _strike(context, out, BrokenMesh((link_text(link),), probability=self.probability, key=key, when=when), flows)
         return out
 
 
@@ -343,17 +270,11 @@ class RouterDead(Fault):
             out.name(f"router {tile.x},{tile.y}" for tile in tiles)
         for when, tiles in _in_force(groups, self.reroute):
             dead = {(tile.x, tile.y) for tile in tiles}
-            closed = {link for link in grid.links() if (link.x, link.y) in dead or (_both(link).x, _both(link).y) in dead}
-
-            def hit(flow: _Flow, path: tuple[Link, ...], dead: set[tuple[int, int]] = dead) -> bool:
-                x, y = grid.tiles(np.array([flow.source, flow.block.core]))
-                ends = {(int(x[0]), int(y[0])), (int(x[1]), int(y[1]))}
-                return bool(dead & (ends | {(link.x, link.y) for link in path}))
-
             used = deployment.placement.used_cores
             x, y = grid.tiles(used)
             out.cores.update(int(core) for core, a, b in zip(used, x, y, strict=True) if (int(a), int(b)) in dead)
-            _close(context, out, when, closed, hit, self.reroute)
+            routers = tuple(f"{x},{y}" for x, y in sorted(dead))
+            _strike(context, out, BrokenMesh(routers=routers, reroute=self.reroute, when=when))
         return out
 
     def _tiles(self, context: Context, grid: Mesh) -> Iterator[tuple[When, list[Link]]]:

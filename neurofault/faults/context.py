@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.deploy.broken import Broken
 from neurofault.deploy.damage import Edit, Hit
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.when import When
@@ -19,6 +20,8 @@ from neurofault.faults.places import Block, clustered, how_many, layers_named
 from neurofault.faults.region import ALL_WORDS, Region, region
 from neurofault.streams import permutation_prefix, stream_key
 
+SPARE = "spare"
+"""Stands, as a layer, for the cores that the placement keeps free."""
 _SHOWN = 8
 """Sites that a `Hit` names one by one."""
 
@@ -37,6 +40,7 @@ class Outcome:
     synapses: dict[str, int] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
 
     def count(self, what: dict[str, int], layer: str, number: int) -> None:
         """Add to :attr:`neurons` or :attr:`synapses`."""
@@ -53,7 +57,10 @@ class Outcome:
     def hit(self, fault: Fault) -> Hit:
         """Return the echo."""
         notes = [*self.notes, *([] if fault.when.kind == "permanent" else [f"acts: {fault.when}"])]
-        return Hit(fault.kind, tuple(sorted(self.cores)), self.neurons, self.synapses, tuple(self.texts), tuple(notes))
+        return Hit(
+            fault.kind, tuple(sorted(self.cores)), self.neurons, self.synapses, tuple(self.texts), tuple(notes),
+            broken=tuple(self.broken),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +80,21 @@ class Context:
     importance: Mapping[str, NDArray[np.floating]] | None = None
     earlier: int = 0
 
+    def on_spares(self, fault: Fault) -> bool:
+        """Whether a fault is about the spare cores: ``layer: spare``, unless a layer is called so."""
+        return fault.layer == SPARE and all(layer.name != SPARE for layer in self.deployment.layers)
+
     def layers(self, fault: Fault) -> tuple[int, ...]:
-        """Return the indices of the layers that a fault is about."""
+        """Return the indices of the layers that a fault is about.
+
+        Raises:
+            FaultError: there are none of that name, or the fault is of a kind that cannot break a spare core.
+        """
+        if self.on_spares(fault):
+            raise FaultError(
+                f"layer 'spare': spare cores hold no {fault.site}; kinds of cores and learning, memory_word_dead and "
+                "synapse_bit_stuck can break them"
+            )
         return layers_named(self.deployment, fault.layers)
 
     def one_layer(self, fault: Fault, lowest: int = 0) -> int:
@@ -92,7 +112,7 @@ class Context:
 
     def key(self, fault: Fault, what: str = "sites") -> int:
         """Return the key of one of a fault's streams: seed, kind, place, draw; never count or rate."""
-        names = ",".join(self.deployment.layers[layer].name for layer in self.layers(fault))
+        names = SPARE if self.on_spares(fault) else ",".join(self.deployment.layers[layer].name for layer in self.layers(fault))
         place = f"{fault.where}:{names}:{fault.at}" if fault.at is not None else f"{fault.where}:{names}"
         place += f":{self.earlier}" if self.earlier else ""
         return stream_key(self.seed, fault.kind, place, self.draw) if what == "sites" else stream_key(
@@ -118,7 +138,9 @@ class Context:
         population = sum(block.size for block in blocks)
         if not population:
             where = "" if fault.at is None else f" at {fault.at!r}"
-            raise FaultError(f"layer {fault.layers!r} has no {fault.site}{where}")
+            spares = self.deployment.placement.spare_cores
+            hint = "; layer='spare' breaks spare cores" if place and set(place) <= set(spares) and fault.layer is None else ""
+            raise FaultError(f"layer {fault.layers!r} has no {fault.site}{where}{hint}")
         key = self.key(fault)
         count = how_many(fault.count, fault.rate, population, key)
         if count > population:

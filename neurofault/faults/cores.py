@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.deploy.broken import BrokenCore
 from neurofault.deploy.damage import LearningDefect, Part, Silence, Stall
 from neurofault.deploy.when import When
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault, listed, param
 from neurofault.faults.context import Context, Outcome, listed_array
 from neurofault.faults.places import core_blocks, stored_synapses
+from neurofault.faults.spare import LATER, spare_blocks
 
 TRACES = ("x1", "x2", "y1", "y2", "y3")
 """Names of the traces of the learning engine."""
@@ -30,12 +32,20 @@ def _chosen(context: Context, fault: Fault) -> list[tuple[When, list[int]]]:
             raise FaultError(f"no core {', '.join(map(str, beyond))}; cores: 0 to {end - 1}")
         groups = context.in_time(fault, listed_array(fault.sites, 1))
         return [(when, sorted(map(int, cores))) for when, cores in groups]
-    blocks = core_blocks(context.deployment, context.layers(fault))
+    blocks = spare_blocks(context) if context.on_spares(fault) else core_blocks(context.deployment, context.layers(fault))
     return [(when, sorted(block.core for block, _ in picked)) for when, picked in context.choose(fault, blocks)]
 
 
 def _neurons_on(context: Context, cores: Sequence[int], layer: int) -> NDArray[np.int64]:
     return np.flatnonzero(np.isin(context.deployment.placement.core_of[layer], cores)).astype(np.int64)
+
+
+def _empty(context: Context, out: Outcome, cores: Sequence[int], broken: Callable[[int], BrokenCore]) -> None:
+    """Keep what is wrong with cores that hold nothing, for a repair that moves neurons there."""
+    empty = sorted(set(cores) - set(context.deployment.placement.used_cores.tolist()))
+    out.broken += map(broken, empty)
+    if empty and LATER not in out.notes:
+        out.notes.append(LATER if len(empty) == len(cores) else f"of cores {', '.join(map(str, empty))}: {LATER}")
 
 
 def _silence(context: Context, out: Outcome, when: When, cores: Sequence[int]) -> None:
@@ -46,6 +56,7 @@ def _silence(context: Context, out: Outcome, when: When, cores: Sequence[int]) -
             out.count(out.neurons, layer.name, len(lost))
             out.count(out.synapses, layer.name, stored_synapses(context.deployment, index, lost))
     out.cores.update(cores)
+    _empty(context, out, cores, lambda core: BrokenCore(core, "silent", when=when))
 
 
 @final
@@ -114,6 +125,7 @@ def _learning(context: Context, fault: Fault, part: Part, trace: str = "", value
                 out.edits.append(LearningDefect(index, part, neurons, trace, value, when))
                 out.count(out.synapses, layer.name, stored_synapses(context.deployment, index, neurons))
         out.cores.update(cores)
+        _empty(context, out, cores, lambda core, when=when: BrokenCore(core, part, trace, value, when))  # type: ignore[misc]
     return out
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from neurofault.deploy.broken import BrokenMesh
 from neurofault.deploy.damage import Detour
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError
@@ -34,7 +35,13 @@ def inject(deployment: Deployment, faults: Faults | FaultPlan, *, seed: int = 0,
 def _check(deployment: Deployment, resolved: FaultPlan) -> None:
     """Refuse a plan that was made on a chip of another shape."""
     sizes = [layer.size for layer in deployment.layers]
+    cores = deployment.placement.chips * deployment.placement.cores_per_chip
     for planned in resolved.faults:
+        kept = [broken.core for broken in planned.hit.broken if not isinstance(broken, BrokenMesh)]
+        if beyond := [core for core in (*planned.dead_cores, *kept) if core >= cores]:
+            raise FaultError(
+                f"{planned.fault.kind}: the plan was made on another chip: it hits core {beyond[0]}, but here cores are 0 to {cores - 1}"
+            )
         for edit in planned.edits:
             layer = getattr(edit, "layer", 0)
             for name, index in (("neurons", layer), ("targets", layer), ("sources", layer - 1)):

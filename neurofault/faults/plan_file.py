@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.deploy import broken as places
 from neurofault.deploy import damage as edits
+from neurofault.deploy.broken import Broken
 from neurofault.deploy.damage import Edit, Hit
 from neurofault.deploy.when import When
 from neurofault.errors import FaultError
@@ -28,6 +30,8 @@ _EDITS: Mapping[str, type[Edit]] = {
         edits.Stall, edits.LearningDefect, edits.Detour,
     )
 }  # fmt: skip
+
+_BROKEN: Mapping[str, type[Broken]] = {kind.__name__: kind for kind in (places.BrokenCells, places.BrokenCore, places.BrokenMesh)}
 
 
 def _flat(plan: FaultPlan) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
@@ -46,6 +50,10 @@ def _flat(plan: FaultPlan) -> tuple[dict[str, Any], dict[str, NDArray[np.generic
             data[field.name] = value
         return data
 
+    def broken_data(broken: Broken) -> dict[str, Any]:
+        parts = {field.name: getattr(broken, field.name) for field in fields(broken)}
+        return {"broken": type(broken).__name__, **parts, "when": {"when": asdict(broken.when)}}
+
     data = {
         "format": _FORMAT,
         "seed": plan.seed,
@@ -54,7 +62,7 @@ def _flat(plan: FaultPlan) -> tuple[dict[str, Any], dict[str, NDArray[np.generic
             {
                 "fault": fault_to_mapping(planned.fault),
                 "edits": [edit_data(edit) for edit in planned.edits],
-                "hit": asdict(planned.hit),
+                "hit": asdict(planned.hit) | {"broken": [broken_data(broken) for broken in planned.hit.broken]},
                 "dead_cores": planned.dead_cores,
             }
             for planned in plan.faults
@@ -67,7 +75,8 @@ def plan_hash(plan: FaultPlan) -> str:
     """Return 32 hexadecimal digits that change with anything that the plan changes on the chip (not with texts or seeds)."""
     data, arrays = _flat(plan)
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps([fault["edits"] for fault in data["faults"]], sort_keys=True).encode())
+    changes = [[*fault["edits"], *fault["hit"]["broken"]] for fault in data["faults"]]
+    digest.update(json.dumps(changes, sort_keys=True).encode())
     for array in arrays.values():
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
@@ -110,9 +119,10 @@ def _planned(item: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]])
             return When(**stored["when"])
         return tuple(stored) if isinstance(stored, list) else stored
 
-    made = []
-    for data in item["edits"]:
-        given = {name: value(stored) for name, stored in data.items() if name != "edit"}
-        made.append(_EDITS[data["edit"]](**given))
+    def rebuilt(kinds: Mapping[str, type[Any]], tag: str, data: Mapping[str, Any]) -> Any:
+        return kinds[data[tag]](**{name: value(stored) for name, stored in data.items() if name != tag})
+
+    made = tuple(rebuilt(_EDITS, "edit", data) for data in item["edits"])
     hit: dict[str, Any] = {name: tuple(stored) if isinstance(stored, list) else stored for name, stored in item["hit"].items()}
-    return PlannedFault(fault_from_mapping(item["fault"]), tuple(made), Hit(**hit), tuple(item["dead_cores"]))
+    hit["broken"] = tuple(rebuilt(_BROKEN, "broken", data) for data in hit.get("broken", ()))
+    return PlannedFault(fault_from_mapping(item["fault"]), made, Hit(**hit), tuple(item["dead_cores"]))

@@ -18,6 +18,7 @@ from neurofault.faults.base import Fault, listed, param
 from neurofault.faults.context import Context, Outcome
 from neurofault.faults.memory_sites import StoredSites, note_stored, rewrite, stored_runs, stored_sites
 from neurofault.faults.places import word_synapses
+from neurofault.faults.spare import break_cells
 from neurofault.network import Dense
 from neurofault.streams import counter_hash, standard_normal
 
@@ -176,6 +177,7 @@ def _check_bits(bits: object) -> list[str]:
 
 _BITS = 'which bits are sites: any, msb (the sign of a mixed field), lsb, or numbers such as "0,3"'
 _TRIPLES = "[source, target, bit] of bits in the one layer that layer names; 0 is the lowest bit"
+_STUCK_TRIPLES = f"{_TRIPLES}; with layer spare [core, word, bit of the word]"
 
 
 @final
@@ -222,7 +224,7 @@ class SynapseBitStuck(Fault):
     neighbours: ClassVar[str] = "SCI-FI stuck-at"
     stored: ClassVar[bool] = True
 
-    synapse_bits: Sequence[Sequence[int]] | None = listed(_TRIPLES, 3)
+    synapse_bits: Sequence[Sequence[int]] | None = listed(_STUCK_TRIPLES, 3)
     bits: str = param("any", _BITS)
     level: int = param(0, "what the bit reads", low=0, high=1)
 
@@ -232,6 +234,10 @@ class SynapseBitStuck(Fault):
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
+        if context.on_spares(self):
+            if self.bits != "any":
+                raise FaultError(f"bits of a spare core belong to no weight yet: bits must be any, is {self.bits!r}")
+            return break_cells(context, self, self.level, bits=True)
 
         def change(group: StoredSites, cells: Cells) -> Cells:
             mask = 1 << group.part[group.which]
@@ -254,10 +260,14 @@ class MemoryWordDead(Fault):
     sources: ClassVar[tuple[str, ...]] = ("nengo-loihi SynapseConfig (64-bit words)", "profile synapse.word_bits")
     stored: ClassVar[bool] = True
 
-    words: Sequence[Sequence[int]] | None = listed("[core, word] of the one layer that layer names", 2)
+    words: Sequence[Sequence[int]] | None = listed(
+        "[core, word] of the one layer that layer names; with layer spare of spare cores", 2
+    )
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
+        if context.on_spares(self):
+            return break_cells(context, self, 0, bits=False)
         runs = stored_runs(context, self, lambda layer: word_synapses(context.deployment, layer))
         return rewrite(context, self, runs, lambda _, cells: _fixed(cells.field * 0))
 

@@ -1,0 +1,191 @@
+"""Faults of spare cores: nothing sits there, so they are kept as physical places until a repair moves neurons there.
+
+``layer: spare`` means the cores that the placement keeps free. What can break there: the core, its learning engine, bits and words of its
+synapse memory. An upset cannot: the first write to the word mends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy.broken import BrokenCells, BrokenCore
+from neurofault.deploy.damage import Edit, LearningDefect, SetSynapses, Silence
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.memory import cells_at
+from neurofault.deploy.stored import from_field
+from neurofault.errors import FaultError
+from neurofault.faults.base import Fault
+from neurofault.faults.context import Context, Outcome, listed_array
+from neurofault.faults.places import (
+    Block,
+    groups_of,
+    row_length,
+    stored_synapses,
+    synapse_blocks,
+    synapses_at,
+    weights_at,
+    word_synapses,
+)
+
+LATER = "nothing sits there yet: it shows once a repair moves neurons there"
+"""Note of a hit on a core that holds nothing."""
+
+_NONE = np.empty(0, np.int64)
+
+
+def spare_blocks(context: Context) -> list[Block]:
+    """Return one block of one site for each spare core.
+
+    Raises:
+        FaultError: there is none.
+    """
+    spares = context.deployment.placement.spare_cores
+    if not spares:
+        raise FaultError("layer 'spare': the placement keeps no spare cores; deploy with spare_cores")
+    return [Block(0, core, _NONE, 1) for core in spares]
+
+
+def word_width(deployment: Deployment) -> int:
+    """Return the bits of a memory word (64 where the profile leaves it open)."""
+    return deployment.profile.synapse.word_bits.value or 64
+
+
+def break_cells(context: Context, fault: Fault, level: int, *, bits: bool) -> Outcome:
+    """Choose bits or whole words in the synapse memory of spare cores that are stuck.
+
+    Args:
+        context: where.
+        fault: the model; its list holds (core, word, bit) or (core, word).
+        level: what the bits read, 0 or 1.
+        bits: whether single bits are sites; else whole words.
+
+    Raises:
+        FaultError: no spare cores, no such core, word or bit, or the size of a core's memory is not known.
+    """
+    blocks, width, out = spare_blocks(context), word_width(context.deployment), Outcome()
+    memory = context.deployment.profile.core.synapse_bits.value
+    words = None if memory is None else memory // width
+    if fault.sites is not None:
+        rows = listed_array(fault.sites, 3 if bits else 2)
+        _check(rows, [block.core for block in blocks], words, width)
+        for when, order in context.in_time(fault, np.arange(len(rows))):
+            chosen = rows[np.sort(order)]
+            for core in np.unique(chosen[:, 0]).tolist():
+                own = chosen[chosen[:, 0] == core]
+                _note(out, BrokenCells(core, _ints(own[:, 1]), _ints(own[:, 2]) if bits else None, level, when))
+        return out
+    if words is None:
+        raise FaultError(
+            f"layer 'spare': the profile does not say how much memory a core has (core.synapse_bits); list {fault.list_field}"
+        )
+    if fault.where not in ("random", "clustered"):
+        raise FaultError("nothing is stored in a spare core: where must be random or clustered")
+    per, place, parts = width if bits else 1, context.region(fault), []
+    for block in blocks:
+        for low, high in ((0, words),) if place is None else place.get(block.core, ()):
+            if low < words:
+                parts.append(Block(0, block.core, _NONE, (min(high, words) - low) * per, low * per))
+    for when, picked in context.choose(fault, parts):
+        together: dict[int, list[NDArray[np.int64]]] = {}
+        for block, sites in picked:
+            together.setdefault(block.core, []).append(sites)
+        for core, found in sorted(together.items()):
+            word, bit = np.divmod(np.sort(np.concatenate(found)), per)
+            _note(out, BrokenCells(core, _ints(word), _ints(bit) if bits else None, level, when))
+    return out
+
+
+def _ints(values: NDArray[np.int64]) -> tuple[int, ...]:
+    return tuple(values.tolist())
+
+
+def _check(rows: NDArray[np.int64], spares: Sequence[int], words: int | None, width: int) -> None:
+    """Refuse listed words and bits that do not exist."""
+    for core, word, *bit in rows.tolist():
+        if core not in spares:
+            raise FaultError(f"core {core} is not a spare core; spare: {', '.join(map(str, spares))}")
+        if word < 0 or (words is not None and word >= words):
+            raise FaultError(f"no memory word {word} in core {core}; words: 0 to {'…' if words is None else words - 1}")
+        if bit and not 0 <= bit[0] < width:
+            raise FaultError(f"bit must lie in [0, {width - 1}]: a memory word has {width} bits, is {bit[0]}")
+
+
+def _note(out: Outcome, broken: BrokenCells) -> None:
+    """Add stuck cells to the echo."""
+    out.broken.append(broken)
+    out.cores.add(broken.core)
+    bits = [""] * len(broken.words) if broken.bits is None else [f" bit {bit}" for bit in broken.bits]
+    out.name(f"core {broken.core}: word {word}{bit}" for word, bit in zip(broken.words, bits, strict=True))
+    if LATER not in out.notes:
+        out.notes.append(LATER)
+
+
+def strike_core(deployment: Deployment, out: Outcome, broken: BrokenCore) -> None:
+    """Add to ``out`` what a broken core does to the neurons that sit on it now."""
+    for layer, core_of in enumerate(deployment.placement.core_of):
+        neurons, name = np.flatnonzero(core_of == broken.core).astype(np.int64), deployment.layers[layer].name
+        if not neurons.size:
+            continue
+        if broken.part == "silent":
+            out.edits.append(Silence(layer, neurons, broken.when))
+            out.count(out.neurons, name, len(neurons))
+        elif layer:
+            out.edits.append(LearningDefect(layer, broken.part, neurons, broken.trace, broken.value, broken.when))
+        out.count(out.synapses, name, stored_synapses(deployment, layer, neurons))
+
+
+def strike_cells(deployment: Deployment, out: Outcome, broken: BrokenCells, earlier: Sequence[Edit]) -> None:
+    """Add to ``out`` what stuck cells do to the synapses that are stored in their core now.
+
+    Each layer's synapses fill the core's words from where those of the layer before it in the network end, row by row; a row begins
+    with a word of its own (the numbers that ``at: word:`` and ``memory_word_dead`` use).
+
+    Args:
+        deployment: the chip, with neurons on the core.
+        out: takes the edits, and counts of stored synapses.
+        broken: the cells.
+        earlier: edits that come before, of these synapses and others; of other faults only permanent ones count, as at injection.
+    """
+    words = np.array(broken.words, np.int64)
+    if broken.bits is None:
+        width = word_width(deployment)
+        words, bits = np.repeat(words, width), np.tile(np.arange(width), len(words))
+    else:
+        bits = np.array(broken.bits, np.int64)
+    lasting = [edit for edit in earlier if isinstance(edit, SetSynapses) and edit.when.always]
+    base = 0
+    for block in synapse_blocks(deployment, range(1, len(deployment.layers))):
+        if block.core != broken.core:
+            continue
+        size, row_size, chip = word_synapses(deployment, block.layer), row_length(deployment, block), deployment.layers[block.layer]
+        row, run = np.divmod(words - base, -(-row_size // size))
+        slot, bit = np.divmod(bits, chip.weight_bits)
+        place = run * size + slot
+        base += groups_of(deployment, block, size).size
+        hit = (row >= 0) & (words < base) & (slot < size) & (place < row_size)
+        sites, where = np.unique((row * row_size + place)[hit], return_inverse=True)
+        mask = np.zeros(len(sites), np.int64)
+        np.bitwise_or.at(mask, where, 1 << bit[hit])
+        edit, stored = _stuck(deployment, block, sites, mask, broken, [*lasting, *out.edits])
+        if stored:
+            out.edits.append(edit)
+            out.count(out.synapses, chip.name, stored)
+
+
+def _stuck(
+    deployment: Deployment, block: Block, sites: NDArray[np.int64], mask: NDArray[np.int64], broken: BrokenCells, earlier: Sequence[Edit]
+) -> tuple[SetSynapses, int]:  # fmt: skip
+    """Return the edit of the synapses that read some stored ones, whose bits of ``mask`` are stuck, and how many stored ones are read."""
+    chip = deployment.layers[block.layer]
+    which, sources, targets = synapses_at(deployment, block, sites)
+    order = np.lexsort((sources, targets))
+    sources, targets, stuck = sources[order], targets[order], mask[which[order]]
+    before = [edit for edit in earlier if isinstance(edit, SetSynapses) and edit.layer == block.layer]
+    cells = cells_at(chip, before, weights_at(deployment, block.layer, sources, targets), sources, targets)
+    keep, force = cells.keep & ~stuck, (cells.force & ~stuck) | (stuck if broken.level else 0)
+    values = from_field((cells.field & keep) | force, chip.weight_bits, chip.sign_mode)
+    masks = keep.astype(np.int32), force.astype(np.int32)
+    return SetSynapses(block.layer, sources, targets, values, broken.when, *masks), len(np.unique(which))

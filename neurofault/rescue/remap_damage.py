@@ -1,0 +1,127 @@
+"""Damage after neurons have moved: what stays behind on their old core, what they meet on the new one, what the mesh does now.
+
+Damage is physical, edits are logical. Left behind: everything about a moved neuron's compartment, parameters, synapse memory, axon
+entries and learning engine. It stays with the neuron only if it never was the core's: a sensor line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy.broken import BrokenCells, BrokenCore, BrokenMesh
+from neurofault.deploy.damage import (
+    Damage,
+    Detour,
+    Drop,
+    Edit,
+    Hit,
+    InputNoise,
+    SetDelays,
+    SetField,
+    SetSynapses,
+    Stall,
+)
+from neurofault.deploy.deployment import Deployment
+from neurofault.faults.context import Outcome
+from neurofault.faults.flows import Flow, flows_into, strike
+from neurofault.faults.spare import LATER, strike_cells, strike_core
+
+ANEW = "worked out anew after a remap"
+"""Note of a hit whose edits a remap has changed; the rest of the echo is as it was when the fault struck."""
+
+
+def damage_after(deployment: Deployment, moved: Sequence[NDArray[np.bool_]], taken: Collection[int]) -> Damage:
+    """Return the damage of a chip on which neurons have moved.
+
+    Args:
+        deployment: the chip with its new placement and its old damage.
+        moved: for each layer bool [n], neurons that moved.
+        taken: ids of the cores that they moved to, which held nothing before.
+    """
+    damage, edits, hits, first = deployment.damage, list[Edit](), list[Hit](), 0
+    flows = flows_into(deployment, range(1, len(deployment.layers))) if _has_mesh(damage) else []
+    for hit in damage.hits:
+        own = damage.edits[first : first + hit.n_edits]
+        first += hit.n_edits
+        left, hit = _struck_anew(deployment, own, hit, moved, taken, edits, flows)
+        edits += left
+        hits.append(replace(hit, n_edits=len(left)))
+    edits += _left(deployment, damage.edits[first:], "", moved)
+    return Damage(tuple(edits), tuple(hits), damage.dead_cores)
+
+
+def _has_mesh(damage: Damage) -> bool:
+    return any(isinstance(broken, BrokenMesh) for hit in damage.hits for broken in hit.broken)
+
+
+def _struck_anew(
+    deployment: Deployment,
+    own: Sequence[Edit],
+    hit: Hit,
+    moved: Sequence[NDArray[np.bool_]],
+    taken: Collection[int],
+    earlier: Sequence[Edit],
+    flows: Sequence[Flow],
+) -> tuple[list[Edit], Hit]:
+    """Return the edits of one fault after the move, and its echo."""
+    mesh = [broken for broken in hit.broken if isinstance(broken, BrokenMesh)]
+    out = Outcome()
+    if mesh:
+        for broken in mesh:
+            strike(deployment, out, broken, flows)
+        notes = [*out.notes, *(note for note in hit.notes if note.startswith("acts: "))]
+        cores = tuple(sorted({*hit.cores, *out.cores}))
+        return out.edits, replace(hit, cores=cores, neurons=out.neurons, notes=(*notes, ANEW))
+    left = _left(deployment, own, hit.kind, moved)
+    for place in hit.broken:
+        if isinstance(place, BrokenCells) and place.core in taken:
+            strike_cells(deployment, out, place, [*earlier, *left])
+        elif isinstance(place, BrokenCore) and place.core in taken:
+            strike_core(deployment, out, place)
+    changed = bool(out.edits) or len(left) != len(own) or any(a is not b for a, b in zip(left, own, strict=True))
+    if not changed:
+        return left, hit
+    still = any(getattr(place, "core", -1) not in {*taken, *map(int, deployment.placement.used_cores)} for place in hit.broken)
+    notes = [note for note in hit.notes if note != ANEW and (still or not note.endswith(LATER))]
+    counts = replace(hit, neurons=_sum(hit.neurons, out.neurons), synapses=_sum(hit.synapses, out.synapses))
+    return [*left, *out.edits], replace(counts, notes=(*notes, ANEW))
+
+
+def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in (*one, *(name for name in other if name not in one))}
+
+
+def _left(deployment: Deployment, edits: Sequence[Edit], kind: str, moved: Sequence[NDArray[np.bool_]]) -> list[Edit]:
+    """Return the edits without the moved neurons; those that concern nobody else are gone."""
+    found = (_without(deployment, edit, kind, moved) for edit in edits)
+    return [edit for edit in found if edit is not None]
+
+
+def _without(deployment: Deployment, edit: Edit, kind: str, moved: Sequence[NDArray[np.bool_]]) -> Edit | None:
+    match edit:
+        case Stall() | Detour() | InputNoise():
+            return edit
+        case SetField(layer=0, field="bias_mantissa") if deployment.encoding is not None:
+            return edit  # what a sensor reads; no core can alter the bias of a neuron that pixels drive
+        case SetSynapses():
+            stay = ~moved[edit.layer][edit.targets]
+            if kind == "axon_misrouted":  # the entry is in the source's core
+                stay &= ~moved[edit.layer - 1][edit.sources]
+            names: tuple[str, ...] = ("sources", "targets", "values", "keep", "force")
+        case SetDelays():
+            stay, names = ~moved[edit.layer][edit.targets], ("sources", "targets", "delays")
+        case Drop():
+            sources, targets = edit.sources[~moved[edit.layer - 1][edit.sources]], edit.targets[~moved[edit.layer][edit.targets]]
+            if len(sources) == len(edit.sources) and len(targets) == len(edit.targets):
+                return edit
+            return replace(edit, sources=sources, targets=targets) if sources.size and targets.size else None
+        case _:
+            stay, names = ~moved[edit.layer][edit.neurons], ("neurons", "values", "masks")
+    if stay.all():
+        return edit
+    arrays = {name: value[stay] for name in names if (value := getattr(edit, name, None)) is not None}
+    return replace(edit, **arrays) if stay.any() else None
