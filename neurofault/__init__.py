@@ -1,8 +1,9 @@
 """Neuromorphic hardware fault injection: break a simulated chip, see what it costs, rescue it.
 
-    torch ─ from_torch → SpikingNetwork ─ deploy → Deployment ─ inject → Deployment ─ run → Result
+    torch ─ from_torch → SpikingNetwork ─ deploy → Deployment ─ inject → Deployment ─ rescue → Rescued
+                                                                └─────── run → Result ───────┘
 
-``deploy`` here is the function; its package is reached as ``from neurofault.deploy.profile import …``. Names that need torch or
+``deploy`` and ``rescue`` here are functions; their packages are reached as ``from neurofault.deploy.profile import …``. Names that need torch or
 numba load when first used.
 """
 
@@ -17,15 +18,18 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.faults import inject
 from neurofault.network import Inputs, SpikingNetwork
+from neurofault.rescue import Budget, Plan, rescue
 
 if TYPE_CHECKING:
     from neurofault.convert.torch_model import from_torch
     from neurofault.engines import run
 
 __all__ = [
+    "Budget",
     "Deployment",
     "HardwareProfile",
     "Inputs",
+    "Plan",
     "SpikingNetwork",
     "deploy",
     "errors",
@@ -33,10 +37,14 @@ __all__ = [
     "from_torch",
     "inject",
     "load_profile",
+    "rescue",
     "run",
 ]
 
-_ON_USE = {"from_torch": "neurofault.convert.torch_model", "run": "neurofault.engines"}
+_ON_USE = {
+    "from_torch": "neurofault.convert.torch_model",
+    "run": "neurofault.engines",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -96,9 +96,11 @@ def test_a_profile_is_read_without_heavy_libraries():
 
 
 PUBLIC = [
+    "Budget",
     "Deployment",
     "HardwareProfile",
     "Inputs",
+    "Plan",
     "SpikingNetwork",
     "deploy",
     "errors",
@@ -106,6 +108,7 @@ PUBLIC = [
     "from_torch",
     "inject",
     "load_profile",
+    "rescue",
     "run",
 ]
 

@@ -1,1 +1,100 @@
-"""Rescue: a damaged chip heals itself within its own limits."""
+"""Healing a damaged chip within its own limits: learners, strategies, budgets, and what it cost.
+
+``rescue`` is light to import; what needs numba loads when it is called, or from the modules by name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy.deployment import Deployment
+from neurofault.errors import UsageError
+from neurofault.network import Inputs
+from neurofault.rescue.budget import Budget
+from neurofault.rescue.how import Plan
+
+if TYPE_CHECKING:
+    from neurofault.rescue.lesson import Learner
+    from neurofault.rescue.outcome import Rescued
+    from neurofault.rescue.strategies import Act
+    from neurofault.rescue.workbench import Examples
+
+__all__ = ["Budget", "Plan", "rescue"]
+
+
+def rescue(
+    deployment: Deployment,
+    x: NDArray[np.generic] | Inputs,
+    y: NDArray[np.integer],
+    *,
+    strategy: str | Act = "batch",
+    learner: str | Learner | None = None,
+    budget: Budget | None = None,
+    plan: Plan | None = None,
+    plastic: tuple[str, ...] | None = None,
+    test: tuple[NDArray[np.generic] | Inputs, NDArray[np.integer]] | None = None,
+    validation: tuple[NDArray[np.generic] | Inputs, NDArray[np.integer]] | None = None,
+    seed: int = 0,
+    fine: bool = True,
+) -> Rescued:
+    """Heal a damaged chip.
+
+    Args:
+        deployment: the chip with all its damage; strategies that let damage happen in steps cut it into equal parts.
+        x: samples to adapt to, [N, …] as :meth:`Deployment.encode` takes them, or encoded ones; one pass over them is a cycle.
+        y: their labels, int [N].
+        strategy: one of :data:`STRATEGIES`, or a function of a :class:`Workbench`.
+        learner: one of :data:`LEARNERS`, or a learner; None: ``delta`` where the strategy learns.
+        budget: None: one cycle.
+        plan: how the strategy goes about it; None: one step, no delay.
+        plastic: names of the layers that may change; None: all that the learner can train.
+        test: images and labels for the accuracies in :attr:`Rescued.points`; None: none are measured.
+        validation: images and labels for ``plan.tolerance``.
+        seed: of the order of damage and samples, rounding, fresh weights.
+        fine: look at the chip inside the first cycle after a strike too.
+
+    Raises:
+        UsageError: unknown names, labels that do not fit, a budget of nothing for a strategy that learns, no spare cores.
+        UnsupportedError: the chip cannot learn like this.
+        CapacityError: a core has no room for learning.
+        LearningRuleError: the chip cannot express the learner's rule.
+    """
+    from neurofault.rescue.learners import learner_named
+    from neurofault.rescue.strategies import strategy_named
+    from neurofault.rescue.workbench import Examples, Workbench
+
+    inputs = x if isinstance(x, Inputs) else deployment.encode(x)
+    labels = np.asarray(y, np.int64)
+    limits, how = budget or Budget(), plan or Plan()
+    act = strategy_named(strategy).act if isinstance(strategy, str) else strategy
+    learns = not isinstance(strategy, str) or strategy_named(strategy).learns
+    adapt = Examples(inputs, labels)
+    if labels.shape != (len(inputs),):
+        raise UsageError(f"labels have the shape {labels.shape}, but there are {len(inputs)} samples to adapt to")
+    outputs = deployment.layers[-1].size
+    if labels.size and not -1 <= int(labels.min()) <= int(labels.max()) < outputs:
+        raise UsageError(f"labels lie in {labels.min()} … {labels.max()}; allowed: 0 to {outputs - 1}, −1 for unknown")
+    if learns and isinstance(strategy, str) and limits.samples_allowed(len(labels)) == 0:
+        raise UsageError(f"a budget of no samples leaves strategy {strategy!r} nothing to learn from; allowed: more than 0 cycles")
+    chosen = None if isinstance(learner, str) else learner
+    if learns and chosen is None:
+        chosen = learner_named(learner if isinstance(learner, str) else "delta", deployment, inputs, labels)
+    indices = None if plastic is None else tuple(sorted(deployment.layer_index(name) for name in plastic))
+    bench = Workbench(
+        deployment, adapt, chosen, limits, how, plastic=indices, test=_examples(deployment, test),
+        validation=_examples(deployment, validation), seed=seed, fine=fine,
+    )  # fmt: skip
+    act(bench)
+    return bench.result()
+
+
+def _examples(deployment: Deployment, given: tuple[Any, NDArray[np.integer]] | None) -> Examples | None:
+    from neurofault.rescue.workbench import Examples
+
+    if given is None:
+        return None
+    images, labels = given
+    return Examples(images if isinstance(images, Inputs) else deployment.encode(images), np.asarray(labels, np.int64))

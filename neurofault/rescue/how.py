@@ -1,0 +1,37 @@
+"""How a strategy goes about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from neurofault.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a strategy goes about it; each strategy reads what concerns it.
+
+    Attributes:
+        steps: equal damage steps of an iterative repair, at least 1.
+        watchdog: samples that pass between a strike and its detection, at least 0; the chip serves broken meanwhile.
+        old_shift: embryonic: how many halvings slower old synapses learn; None: they keep every bit.
+        outgoing: embryonic: whether the outgoing synapses of new neurons start at ``zero`` or ``random``.
+        tolerance: stop a step's learning once the validation accuracy is within this much (0 to 1) of the healthy one; None: learn on.
+    """
+
+    steps: int = 1
+    watchdog: int = 0
+    old_shift: int | None = None
+    outgoing: str = "zero"
+    tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("watchdog", 0)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} must be at least {least}, is {getattr(self, name)}")
+        if self.old_shift is not None and not 0 <= self.old_shift <= 7:
+            raise UsageError(f"old_shift is {self.old_shift}; allowed: 0 to 7, or none to keep old synapses")
+        if self.outgoing not in ("zero", "random"):
+            raise UsageError(f"outgoing must be zero or random, is {self.outgoing!r}")
+        if self.tolerance is not None and not 0 <= self.tolerance <= 1:
+            raise UsageError(f"tolerance is {self.tolerance}; allowed: 0 to 1")

@@ -1,0 +1,150 @@
+"""Damage that comes in steps: what is broken, cut into equal parts that strike one after the other.
+
+The parts together are the whole damage, so iterative and batch repair end on the same mask. Sites are dealt out in the order of a
+keyed permutation (the founding paper's stochastic sequence): dead cores core by core, other neurons and synapses one by one; an edit
+that has no single sites (a lossy link, noise) strikes as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy.damage import Damage, Edit, Force, Hit, LearningDefect, SetField, SetSynapses, Silence, Upset
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.memory import stored_weights
+from neurofault.deploy.stored import from_field, to_field
+from neurofault.errors import UsageError
+from neurofault.network import Dense
+from neurofault.streams import permutation_prefix, stream_key
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What strikes in one step: for each fault its edits, its echo, the cores that it kills.
+
+    Attributes:
+        faults: (edits, hit, dead cores) of each fault that has something left for this step.
+    """
+
+    faults: tuple[tuple[tuple[Edit, ...], Hit, tuple[int, ...]], ...]
+
+
+def increments(deployment: Deployment, steps: int, *, seed: int = 0) -> tuple[Part, ...]:
+    """Cut the damage of a deployment into parts.
+
+    Args:
+        deployment: the damaged chip.
+        steps: number of parts, at least 1; one that has more steps than sites leaves some empty.
+        seed: of the order.
+
+    Raises:
+        UsageError: fewer than one step, or damage that no fault stands behind.
+    """
+    if steps < 1:
+        raise UsageError(f"steps must be at least 1, is {steps}")
+    damage = deployment.damage
+    if sum(hit.n_edits for hit in damage.hits) != len(damage.edits):
+        raise UsageError("this damage was not made by faults (Damage.plus), so it cannot be cut into steps")
+    parts: list[list[tuple[tuple[Edit, ...], Hit, tuple[int, ...]]]] = [[] for _ in range(steps)]
+    first = 0
+    for number, hit in enumerate(damage.hits):
+        own = damage.edits[first : first + hit.n_edits]
+        first += hit.n_edits
+        for step, found in enumerate(_cut(deployment, own, hit, steps, seed, number)):
+            if found[0] or found[2]:
+                parts[step].append(found)
+    return tuple(Part(tuple(part)) for part in parts)
+
+
+def _cut(
+    deployment: Deployment, own: Sequence[Edit], hit: Hit, steps: int, seed: int, number: int
+) -> list[tuple[tuple[Edit, ...], Hit, tuple[int, ...]]]:
+    """Deal one fault out."""
+    turn_of_core = dict(zip(_shuffled(hit.dead_cores, seed, number), _turns(len(hit.dead_cores), steps), strict=True))
+    dealt: list[list[Edit]] = [[] for _ in range(steps)]
+    for position, edit in enumerate(own):
+        sites = _sites(edit)
+        if sites is None:
+            dealt[0].append(edit)
+            continue
+        if turn_of_core and isinstance(edit, Silence):
+            cores = deployment.placement.core_of[edit.layer][edit.neurons].tolist()
+            turns = np.array([turn_of_core.get(core, 0) for core in cores], np.int64)
+        else:
+            turns = np.empty(sites, np.int64)
+            turns[permutation_prefix(stream_key(seed, "increments", number, position), sites, sites)] = _turns(sites, steps)
+        for step in range(steps):
+            if (turns == step).any():
+                dealt[step].append(_only(edit, turns == step))
+    cores_of = [tuple(sorted(core for core, turn in turn_of_core.items() if turn == step)) for step in range(steps)]
+    return [(tuple(dealt[step]), replace(hit, cores=cores_of[step] or hit.cores), cores_of[step]) for step in range(steps)]
+
+
+def _shuffled(cores: Sequence[int], seed: int, number: int) -> list[int]:
+    if not cores:
+        return []
+    return [cores[at] for at in permutation_prefix(stream_key(seed, "increments", number, "cores"), len(cores), len(cores))]
+
+
+def _turns(sites: int, steps: int) -> NDArray[np.int64]:
+    """Return the step in which each of so many sites strikes: equal parts, the earlier ones larger where they cannot be equal."""
+    return np.sort(np.arange(sites) % steps)
+
+
+def _sites(edit: Edit) -> int | None:
+    """Return how many sites an edit has; None if it is one thing."""
+    match edit:
+        case Silence() | Force() | SetField() | Upset() | LearningDefect():
+            return len(edit.neurons)
+        case SetSynapses():
+            return len(edit.targets)
+        case _:
+            return None
+
+
+def _only(edit: Edit, chosen: NDArray[np.bool_]) -> Edit:
+    """Return an edit with some of its sites."""
+    arrays = {
+        name: value[chosen] for name, value in vars(edit).items() if isinstance(value, np.ndarray) and value.shape == chosen.shape
+    }
+    only: Edit = replace(edit, **arrays)  # type: ignore[arg-type]  # each field keeps its type
+    return only
+
+
+def strike(deployment: Deployment, part: Part, original: Deployment) -> Deployment:
+    """Let a part of the damage happen to a chip that may have learned since.
+
+    Broken synapses act on the bits that are stored now: stuck bits force themselves on them, upsets flip the bits that they flipped on
+    the original chip.
+
+    Args:
+        deployment: the chip as it is.
+        part: one of :func:`increments`.
+        original: the healthy chip on which the damage was worked out.
+    """
+    damage = deployment.damage
+    for edits, hit, dead_cores in part.faults:
+        now = [
+            _on_present(deployment.with_damage(damage), edit, original) if isinstance(edit, SetSynapses) else edit for edit in edits
+        ]
+        damage = damage.plus(now, hit, dead_cores)
+    return deployment.with_damage(damage)
+
+
+def _on_present(deployment: Deployment, edit: SetSynapses, original: Deployment) -> Edit:
+    """Return a synapse edit as it acts on what is stored now; convolutions never learn, so theirs stays."""
+    chip = deployment.layers[edit.layer]
+    if not isinstance(chip.synapses, Dense) or not edit.when.always:
+        return edit
+    bits, mode = chip.weight_bits, chip.sign_mode
+    place = (edit.targets, edit.sources)
+    present = to_field(stored_weights(deployment, edit.layer)[place], bits, mode)
+    if edit.keep is not None and edit.force is not None:
+        return replace(edit, values=from_field((present & edit.keep) | edit.force, bits, mode))
+    before = to_field(stored_weights(original.with_damage(Damage()), edit.layer)[place], bits, mode)
+    flipped = before ^ to_field(edit.values, bits, mode)
+    return replace(edit, values=from_field(present ^ flipped, bits, mode))

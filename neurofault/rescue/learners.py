@@ -1,0 +1,41 @@
+"""Learners by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy.deployment import Deployment
+from neurofault.errors import UsageError, nearest
+from neurofault.network import Inputs
+from neurofault.rescue.error_learning import delta, dfa
+from neurofault.rescue.lesson import Learner
+
+Maker = Callable[..., Learner]
+
+LEARNERS: Mapping[str, Maker] = {"delta": delta, "dfa": dfa}
+"""Name → function of (deployment, inputs, labels, options): what a learner is given when the chip is deployed."""
+
+
+def learner_named(name: str, deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer], **options: Any) -> Learner:
+    """Make a learner for a chip.
+
+    Args:
+        name: one of :data:`LEARNERS`.
+        deployment: the chip; its healthy state is what counts.
+        inputs: encoded samples that are at hand at deployment, with
+        labels: int [N].
+        options: of the learner.
+
+    Raises:
+        UsageError: there is no such learner or option.
+    """
+    if name not in LEARNERS:
+        raise UsageError(f"no learner {name!r}; learners: {', '.join(LEARNERS)}{nearest(name, LEARNERS)}")
+    try:
+        return LEARNERS[name](deployment, inputs, labels, **options)
+    except TypeError as error:
+        raise UsageError(f"learner {name!r}: {error}") from None

@@ -1,0 +1,106 @@
+"""What came of a rescue, with the accountings of the founding paper side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from neurofault.deploy.deployment import Deployment
+from neurofault.rescue.budget import Spent
+from neurofault.rescue.provision import Provision
+
+
+@dataclass(frozen=True)
+class Point:
+    """One moment of a repair.
+
+    Attributes:
+        samples: shown since the first strike (or since the beginning, where nothing struck).
+        strikes: damage steps that have happened.
+        accuracy: on the test examples; None without any.
+        spent: in all so far.
+        what: what had just happened: ``healthy``, ``strike``, ``learn``, ``wait``, ``remap``, ``embryos``, ``renew``.
+    """
+
+    samples: int
+    strikes: int
+    accuracy: float | None
+    spent: Spent
+    what: str
+
+
+@dataclass(frozen=True, eq=False)
+class Rescued:
+    """A repaired chip and its history.
+
+    Attributes:
+        deployment: the chip in the end.
+        points: what was seen on the way, in order; the first is the healthy chip.
+        spent: in all.
+        cycle: samples of a cycle.
+        samples_learned: samples shown while the chip learned.
+        samples_since_strike: of these, those after the last strike.
+        steps: damage steps.
+        provision: what learning takes from the chip; None: nothing learned.
+        notes: what else must be known.
+    """
+
+    deployment: Deployment
+    points: tuple[Point, ...]
+    spent: Spent
+    cycle: int
+    samples_learned: int
+    samples_since_strike: int
+    steps: int
+    provision: Provision | None
+    notes: tuple[str, ...]
+
+    @property
+    def cycles_total(self) -> float:
+        """Cycles of learning in all."""
+        return self.samples_learned / self.cycle
+
+    @property
+    def cycles_after_last_damage(self) -> float:
+        """Cycles of learning after the last strike (in all, where nothing struck)."""
+        return self.samples_since_strike / self.cycle
+
+    @property
+    def cycles_per_step(self) -> float:
+        """Cycles of learning for each damage step."""
+        return self.cycles_total / max(1, self.steps)
+
+    @property
+    def final(self) -> float | None:
+        """Accuracy in the end."""
+        return self.points[-1].accuracy
+
+    @property
+    def worst(self) -> float | None:
+        """Lowest accuracy from the first strike on."""
+        known = [point.accuracy for point in self._served() if point.accuracy is not None]
+        return min(known) if known else None
+
+    def mean_served(self, horizon: int) -> float | None:
+        """Return the mean accuracy of an answer from the first strike to ``horizon`` samples later (availability).
+
+        Between two looks the accuracy is taken to change linearly, at a strike and at a remap it jumps, after the last look it stays.
+
+        Args:
+            horizon: in samples; at least what the rescue has shown, else that is taken.
+        """
+        served = self._served()
+        if not served or any(point.accuracy is None for point in served):
+            return None
+        accuracies = [point.accuracy or 0.0 for point in served]
+        area, last = 0.0, served[-1].samples
+        for before, after, low, high in zip(served, served[1:], accuracies, accuracies[1:], strict=False):
+            area += (after.samples - before.samples) * (low + high) / 2
+        end = max(horizon, last - served[0].samples)
+        area += (served[0].samples + end - last) * accuracies[-1]
+        return area / end if end else accuracies[-1]
+
+    def _served(self) -> Sequence[Point]:
+        """Return the points from the first strike on; all of them where nothing struck."""
+        struck = [at for at, point in enumerate(self.points) if point.what == "strike"]
+        return self.points[struck[0] :] if struck else self.points

@@ -1,0 +1,125 @@
+"""In which order damage and repair follow each other. A strategy is a function of a workbench; users write their own.
+
+The names are those of the founding paper, "Efficient rescue of damaged neural networks" (NeurIPS 2019 workshop Real Neurons & Hidden
+Units): D_i kills, r_S repairs while everything in S stays dead; ``batch`` is r ∘ D_S, ``iterative`` (r ∘ D)^m.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from neurofault.errors import UsageError, nearest
+from neurofault.rescue.workbench import Workbench
+
+Act = Callable[[Workbench], None]
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One way of healing.
+
+    Attributes:
+        act: what it does.
+        learns: whether it needs a learner.
+        spares: whether it needs spare cores.
+        control: whether it is there to compare with, not to heal.
+        text: what it is.
+    """
+
+    act: Act
+    learns: bool
+    spares: bool
+    control: bool
+    text: str
+
+
+def none(bench: Workbench) -> None:
+    """No repair: all damage at once, and that is that."""
+    bench.strike()
+
+
+def batch(bench: Workbench) -> None:
+    """All damage at once, then the functioning sub-network learns."""
+    bench.strike()
+    bench.wait(bench.plan.watchdog)
+    bench.learn()
+
+
+def iterative(bench: Workbench) -> None:
+    """Damage in equal steps; after each, the same share of the cycles."""
+    if bench.budget.cycles is None:
+        raise UsageError("iterative repair shares its cycles among the steps: give the budget cycles")
+    for _ in bench.parts:
+        bench.strike(1)
+        bench.wait(bench.plan.watchdog)
+        bench.learn(bench.budget.cycles / len(bench.parts))
+
+
+def remap(bench: Workbench) -> None:
+    """All damage at once, then orphans move to spare cores."""
+    bench.strike()
+    bench.wait(bench.plan.watchdog)
+    bench.remap()
+
+
+def remap_and_learn(bench: Workbench) -> None:
+    """Damage in steps; orphans move to spare cores as they are noticed, and what is left is learned."""
+    if bench.budget.cycles is None:
+        raise UsageError("remap+learn shares its cycles among the steps: give the budget cycles")
+    for _ in bench.parts:
+        bench.strike(1)
+        bench.wait(bench.plan.watchdog)
+        bench.remap()
+        bench.learn(bench.budget.cycles / len(bench.parts))
+
+
+def embryonic(bench: Workbench) -> None:
+    """Fresh neurons on spare cores replace the dead ones and learn, alone or faster than the old ones."""
+    bench.strike()
+    bench.wait(bench.plan.watchdog)
+    bench.embryos()
+    bench.learn()
+
+
+def sham(bench: Workbench) -> None:
+    """Control: no damage, the same learning."""
+    bench.learn()
+
+
+def fresh_subnetwork(bench: Workbench) -> None:
+    """Control: all damage at once, then what is left starts from fresh weights."""
+    bench.strike()
+    bench.renew()
+    bench.learn()
+
+
+def fresh_network(bench: Workbench) -> None:
+    """Control: no damage, and the whole network starts from fresh weights."""
+    bench.renew()
+    bench.learn()
+
+
+STRATEGIES: Mapping[str, Strategy] = {
+    "none": Strategy(none, False, False, False, "no repair"),
+    "batch": Strategy(batch, True, False, False, "all damage, then learning"),
+    "iterative": Strategy(iterative, True, False, False, "damage in steps, learning between"),
+    "remap": Strategy(remap, False, True, False, "orphans move to spare cores"),
+    "remap+learn": Strategy(remap_and_learn, True, True, False, "orphans move, then learning"),
+    "embryonic": Strategy(embryonic, True, True, False, "fresh neurons on spare cores learn"),
+    "sham": Strategy(sham, True, False, True, "no damage, the same learning"),
+    "fresh-subnetwork": Strategy(fresh_subnetwork, True, False, True, "all damage, fresh weights, learning"),
+    "fresh-network": Strategy(fresh_network, True, False, True, "no damage, fresh weights, learning"),
+}
+"""By name; controls last."""
+
+
+def strategy_named(name: str) -> Strategy:
+    """Return a strategy.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if name not in STRATEGIES:
+        raise UsageError(f"no strategy {name!r}; strategies: {', '.join(STRATEGIES)}{nearest(name, STRATEGIES)}")
+    return STRATEGIES[name]
