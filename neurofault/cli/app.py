@@ -6,18 +6,19 @@ import sys
 
 import typer
 
-from neurofault.cli import atlas, convert, doctor, faults, inject, map_, profiles, train
+from neurofault.cli import atlas, convert, doctor, faults, inject, map_, profiles, rescue, train
 from neurofault.errors import NeurofaultError
 
 app = typer.Typer(
     name="neurofault",
-    help="Break a simulated neuromorphic chip and see what it costs.",
+    help="Break a simulated neuromorphic chip, see what it costs, and heal it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 app.command("inject")(inject.inject)
+app.command("rescue")(rescue.rescue)
 app.command("atlas")(atlas.atlas)
 app.command("map")(map_.map_)
 app.command("train")(train.train)

@@ -1,0 +1,220 @@
+"""`neurofault rescue`: break a chip, heal it in several ways, and say which way is worth what."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from neurofault.cli import options
+from neurofault.cli.inject import read_faults
+from neurofault.cli.output import percent, scientific, write_json
+from neurofault.cli.progress import StderrProgress
+from neurofault.errors import UsageError
+
+
+def rescue(
+    profile: options.Profile = "loihi2",
+    network: options.Network = "digits-mlp",
+    weights: options.Weights = None,
+    data: options.Data = None,
+    data_dir: options.DataDir = None,
+    samples: options.Samples = None,
+    timesteps: options.Timesteps = None,
+    dt: options.Dt = None,
+    kill_cores: Annotated[int | None, typer.Option(help="Cores to kill. Default, without --fault: 4.")] = None,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="Kind of fault, or a whole '{kind: …, count: …}'; may be repeated.")
+    ] = None,
+    count: Annotated[int | None, typer.Option(help="How many sites fail.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Probability that a site fails, 0 to 1.")] = None,
+    where: Annotated[str | None, typer.Option(help="random (default), clustered, least_important, most_important.")] = None,
+    layer: Annotated[str | None, typer.Option(help="hidden (all hidden layers; default), hidden1 …, output, any.")] = None,
+    strategy: Annotated[
+        str, typer.Option(help="none, remap, batch, iterative, remap+learn, embryonic; several with commas.")
+    ] = "none,batch,iterative",
+    learner: Annotated[str, typer.Option(help="delta, dfa, emstdp, homeostasis, host; several with commas.")] = "delta,dfa",
+    control: Annotated[
+        str, typer.Option(help="Controls: sham, fresh-subnetwork, fresh-network; several with commas, or none.")
+    ] = "sham",
+    cycles: Annotated[float, typer.Option(help="Passes over the adapt set, in all.")] = 1.0,
+    steps: Annotated[int, typer.Option(help="Equal damage steps of iterative and remap+learn.")] = 2,
+    adapt: Annotated[int, typer.Option(help="Training images to adapt to; one pass over them is a cycle.")] = 10_000,
+    max_writes: Annotated[int | None, typer.Option(help="Weight writes allowed in all.")] = None,
+    max_writes_per_synapse: Annotated[int | None, typer.Option(help="Writes that one weight stands.")] = None,
+    max_energy: Annotated[float | None, typer.Option(help="Joules allowed (default energy table).")] = None,
+    max_time: Annotated[float | None, typer.Option(help="Seconds on the chip allowed.")] = None,
+    labels: Annotated[float, typer.Option(help="Share of the adapt set whose labels are known, 0 to 1.")] = 1.0,
+    plastic: Annotated[
+        str | None, typer.Option(help="Layers that may change, with commas. Default: all the learner can train.")
+    ] = None,
+    watchdog: Annotated[int, typer.Option(help="Samples served broken before a strike is noticed.")] = 0,
+    old_shift: Annotated[
+        int | None, typer.Option(help="embryonic: halvings by which old synapses learn more slowly. Default: they do not change.")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="Stop a step once validation accuracy is within this of healthy, e.g. 0.005.")
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Independent draws of the faults.")] = 8,
+    seed: Annotated[int, typer.Option(help="Seed of faults, orders and rounding.")] = 1,
+    coarse: Annotated[bool, typer.Option("--coarse", help="Look at the chip at the end of cycles only (faster).")] = False,
+    picture: Annotated[Path | None, typer.Option(help="Draw accuracy over the damage time line (png, svg or pdf).")] = None,
+    weight_bits: options.WeightBits = 8,
+    place: options.Place = "pack",
+    neurons_per_core: options.NeuronsPerCore = None,
+    spare_cores: Annotated[
+        int | None,
+        typer.Option(help="Healthy cores kept free for repair. Default: as many as are killed where a strategy needs them."),
+    ] = None,
+    chips: options.Chips = None,
+    place_seed: options.PlaceSeed = 0,
+    json_file: options.Json = None,
+) -> None:
+    """Break a chip, heal it in several ways on the same draws and samples, and report what came back and at what cost."""
+    from neurofault.rescue.budget import Budget
+    from neurofault.rescue.how import Plan
+    from neurofault.rescue.strategies import strategy_named
+    from neurofault.rescue.workbench import Examples
+    from neurofault.study.prepare import Setup, prepare
+    from neurofault.study.rescue_study import rescue_study, to_json, treatments
+
+    if kill_cores is None and not fault:
+        kill_cores = 4
+    faults = read_faults(kill_cores, fault or [], count, rate, {"where": where, "layer": layer, "at": None}, None)
+    assert faults is not None
+    budget = Budget(
+        cycles=cycles, writes=max_writes, writes_per_synapse=max_writes_per_synapse, energy=max_energy, time=max_time, labels=labels
+    )
+    names = [*_names(strategy), *(name for name in _names(control) if name != "none")]
+    how = Plan(
+        steps=steps if {"iterative", "remap+learn"} & set(names) else 1, watchdog=watchdog, old_shift=old_shift, tolerance=tolerance
+    )
+    rows = treatments(names, _names(learner), budget, how)
+    if adapt < 1:
+        raise UsageError(f"--adapt must be at least 1, is {adapt}")
+    if any(row.learner for row in rows) and budget.samples_allowed(adapt) == 0:
+        raise UsageError(f"--cycles {cycles:g} of {adapt} samples leaves nothing to learn from; allowed: more than 0")
+    spares = spare_cores
+    if spares is None:
+        spares = (kill_cores or 0) if any(strategy_named(row.strategy).spares for row in rows) else 0
+    setup = Setup(
+        network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spares, chips,
+        place_seed,
+    )  # fmt: skip
+    with StderrProgress() as progress:
+        prepared = prepare(setup, progress)
+        chip, train, validation = prepared.deployment, prepared.data.train, prepared.data.validation
+        study = rescue_study(
+            chip,
+            faults,
+            Examples(chip.encode(train.images[:adapt]), train.labels[:adapt].astype("int64")),
+            Examples(chip.encode(prepared.test.images), prepared.test.labels),
+            rows,
+            draws=draws,
+            seed=seed,
+            plastic=None if plastic is None else tuple(_names(plastic)),
+            validation=None if tolerance is None else Examples(chip.encode(validation.images), validation.labels),
+            fine=not coarse,
+            progress=progress,
+        )
+    from neurofault.faults import fault_to_mapping
+
+    answer = {
+        "profile": prepared.profile.name,
+        "network": setup.network,
+        "data": prepared.data.name,
+        "timesteps": chip.timesteps,
+        "faults": [fault_to_mapping(each) for each in faults],
+        "energy_table": prepared.profile.default_energy,
+        **to_json(study),
+    }
+    if json_file is not None:
+        write_json(answer, json_file)
+    if picture is not None:
+        from neurofault.study.rescue_picture import draw_time_line
+
+        draw_time_line(study, picture)
+    if json_file != "-":
+        _print(answer, prepared.profile.title)
+
+
+def _kin(a: str, b: str) -> bool:
+    """Whether two rows differ in the strategy or in the learner alone; the JSON has all pairs."""
+    (strategy_a, _, learner_a), (strategy_b, _, learner_b) = a.partition(" · "), b.partition(" · ")
+    return strategy_a == strategy_b or learner_a == learner_b or not learner_a or not learner_b
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _print(answer: dict[str, Any], title: str) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
+    kinds = ", ".join(
+        f"{each['kind']} ({', '.join(f'{k} {v}' for k, v in each.items() if k != 'kind')})" for each in answer["faults"]
+    )
+    draws = answer["rows"][0]["n_draws"] if answer["rows"] else 0
+    console.print(
+        f"[bold]{answer['network']}[/] on [bold]{title}[/], {answer['samples']:,} test images; broken: [bold]{kinds}[/], {draws} draws; "
+        f"a cycle: {answer['cycle_samples']:,} samples"
+    )
+    console.print(
+        f"simulated with Lava's integer arithmetic; learning in mode hardware_strict; healthy {percent(answer['healthy_accuracy'])}\n"
+    )
+    table = Table(box=None, pad_edge=False)
+    titles = (
+        "strategy",
+        "learner",
+        "damaged",
+        "final",
+        "95 % interval",
+        "recovered",
+        "worst",
+        "served",
+        "cycles",
+        "after last",
+        "writes",
+        "energy",
+        "time",
+    )
+    for name in titles:
+        table.add_column(name, justify="left" if name in ("strategy", "learner", "95 % interval") else "right", no_wrap=True)
+    for row in answer["rows"]:
+        final, share = row["final"], row["recovered_fraction"]
+        table.add_row(
+            row["strategy"] + (" (control)" if row["control"] else ""),
+            row["learner"] or "–",
+            percent(row["damaged"]["mean"]),
+            percent(final["mean"]),
+            "one draw" if final["low"] is None else f"{percent(final['low'])} … {percent(final['high'])}",
+            "–" if share is None else f"{100 * share['mean']:.0f} %",
+            percent(row["worst"]["mean"]),
+            percent(row["mean_served"]["mean"]),
+            f"{row['cycles_total']:.2f}",
+            f"{row['cycles_after_last_damage']:.2f}",
+            f"{row['writes']:,.0f}",
+            scientific(row["energy_joule"], "J"),
+            scientific(row["time_second"], "s"),
+        )
+    console.print(table)
+    shown = [each for each in answer["paired"] if each["low"] is not None and _kin(each["a"], each["b"])]
+    if shown:
+        console.print("\n[bold]paired over draws[/] (a − b, points of final accuracy)")
+        pairs = Table(box=None, pad_edge=False)
+        for name in ("a", "b", "difference", "95 % interval"):
+            pairs.add_column(name, justify="right" if name == "difference" else "left")
+        for each in shown:
+            pairs.add_row(
+                each["a"], each["b"], f"{100 * each['difference']:+.2f}", f"{100 * each['low']:+.2f} … {100 * each['high']:+.2f}"
+            )
+        console.print(pairs)
+    console.print(
+        f"\nenergy and time of learning by table {answer['energy_table']}, static power not included; "
+        f"served: mean accuracy from the first strike to the end of the budget"
+    )
+    for note in sorted({note for row in answer["rows"] for note in row["notes"]}):
+        console.print(f"note: {note}")

@@ -1,0 +1,373 @@
+"""Ways of healing compared on the same draws of damage, the same samples in the same order, and the same budget."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from neurofault.deploy.deployment import Deployment
+from neurofault.errors import UsageError
+from neurofault.faults import Fault, inject
+from neurofault.rescue import rescue
+from neurofault.rescue.budget import Budget
+from neurofault.rescue.how import Plan
+from neurofault.rescue.learners import learner_named
+from neurofault.rescue.lesson import Learner
+from neurofault.rescue.outcome import Point, Rescued
+from neurofault.rescue.strategies import strategy_named
+from neurofault.rescue.workbench import Examples
+from neurofault.study.statistics import Interval, bootstrap_interval, paired_difference, t_interval
+
+Progress = Callable[[str, int, int, str], None]
+"""Called as ``progress(stage, done, total, text)``."""
+
+LAST_STEP = "batch (last-step budget)"
+"""Batch repair with as many cycles as an iterative one has after its last strike."""
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """One row: a strategy, a learner, a budget.
+
+    Attributes:
+        label: for display, unique in a study.
+        strategy: one of ``STRATEGIES``.
+        learner: one of ``LEARNERS``; None: nothing learns.
+        budget, plan: see :func:`neurofault.rescue.rescue`.
+        options: of the learner.
+    """
+
+    label: str
+    strategy: str
+    learner: str | None
+    budget: Budget
+    plan: Plan
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Healed:
+    """One draw of one treatment.
+
+    Attributes:
+        draw: its number.
+        healthy: accuracy before any damage.
+        damaged: accuracy with all damage and no repair, on what the chip held when it was deployed.
+        rescued: what came of it.
+        mean_served: see :meth:`Rescued.mean_served`, over the budget's cycles.
+    """
+
+    draw: int
+    healthy: float
+    damaged: float
+    rescued: Rescued
+    mean_served: float
+
+    @property
+    def final(self) -> float:
+        """Accuracy in the end."""
+        assert self.rescued.final is not None
+        return self.rescued.final
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One treatment over all draws."""
+
+    treatment: Treatment
+    draws: tuple[Healed, ...]
+
+    def interval(self, value: Callable[[Healed], float | None]) -> Interval:
+        """Return mean and 95 % t interval over draws."""
+        return t_interval([_known(value(draw)) for draw in self.draws])
+
+    @property
+    def recovered(self) -> Interval | None:
+        """Mean(final − damaged) / mean(healthy − damaged) with a bootstrap interval over draws.
+
+        None where the loss is under two standard errors, or a control that was not damaged.
+        """
+        gained = np.array([draw.final - draw.damaged for draw in self.draws])
+        lost = np.array([draw.healthy - draw.damaged for draw in self.draws])
+        if strategy_named(self.treatment.strategy).control and not any(draw.rescued.steps for draw in self.draws):
+            return None
+        error = lost.std(ddof=1) / np.sqrt(len(lost)) if len(lost) > 1 else 0.0
+        if lost.mean() <= 2 * error or lost.mean() <= 0:
+            return None
+        try:
+            return bootstrap_interval(
+                gained, lost, statistic=lambda a, b: a.mean(-1) / b.mean(-1), method="percentile", resamples=2000
+            )
+        except UsageError:  # a resample without any loss
+            return None
+
+
+@dataclass(frozen=True, eq=False)
+class RescueStudy:
+    """Everything that `neurofault rescue` reports.
+
+    Attributes:
+        healthy: accuracy of the healthy chip.
+        rows: in the order asked for; the batch rows that iterative ones are compared with stand beside them.
+        samples: test images.
+        cycle: samples of a cycle.
+        seed: of everything random.
+        learners: name → learner, as deployed.
+    """
+
+    healthy: float
+    rows: tuple[Row, ...]
+    samples: int
+    cycle: int
+    seed: int
+    learners: Mapping[str, Learner]
+
+    def paired(self) -> list[tuple[Row, Row, Interval]]:
+        """Return the paired difference of final accuracies, a − b, of every two rows that saw the damage."""
+        seen = [row for row in self.rows if not (strategy_named(row.treatment.strategy).control)]
+        return [
+            (a, b, paired_difference([draw.final for draw in a.draws], [draw.final for draw in b.draws]))
+            for a, b in combinations(seen, 2)
+        ]
+
+
+def treatments(
+    strategies: Sequence[str],
+    learners: Sequence[str],
+    budget: Budget,
+    plan: Plan,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[Treatment]:
+    """Return the rows that are meant: strategies that learn once for each learner, the others once.
+
+    Beside ``iterative`` stand ``batch`` at the same total budget and at the budget of the last step.
+
+    Args:
+        strategies: names, controls among them.
+        learners: names.
+        budget: of every row.
+        plan: its ``steps`` is for the strategies that repair between damage steps.
+        options: of each learner by name.
+
+    Raises:
+        UsageError: an unknown name, a name twice, steps without a strategy that takes them.
+    """
+    for names, what in ((strategies, "strategy"), (learners, "learner")):
+        for name in names:
+            if list(names).count(name) > 1:
+                raise UsageError(f"{what} {name!r} is given twice")
+    stepping = {"iterative", "remap+learn"}
+    if plan.steps > 1 and not stepping & set(strategies):
+        raise UsageError(f"steps go with strategy {' or '.join(sorted(stepping))}, not with {', '.join(strategies)}")
+    rows: list[Treatment] = []
+
+    def add(label: str, name: str, learner: str | None, its: Budget, how: Plan) -> None:
+        if (label, learner) not in [(row.label, row.learner) for row in rows]:
+            rows.append(Treatment(label, name, learner, its, how, (options or {}).get(learner or "", {})))
+
+    for name in strategies:
+        strategy = strategy_named(name)
+        how = plan if name in stepping else replace(plan, steps=1)
+        for learner in learners if strategy.learns else [None]:
+            if name == "iterative" and plan.steps > 1:
+                add("batch", "batch", learner, budget, replace(plan, steps=1))
+                if budget.cycles is not None:
+                    last = replace(budget, cycles=budget.cycles / plan.steps)
+                    add(LAST_STEP, "batch", learner, last, replace(plan, steps=1))
+            add(name, name, learner, budget, how)
+    return rows
+
+
+def rescue_study(
+    chip: Deployment,
+    faults: Sequence[Fault],
+    adapt: Examples,
+    test: Examples,
+    rows: Sequence[Treatment],
+    *,
+    draws: int,
+    seed: int,
+    plastic: tuple[str, ...] | None = None,
+    validation: Examples | None = None,
+    fine: bool = True,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> RescueStudy:
+    """Break a chip in ``draws`` draws and heal each draw in every way.
+
+    Args:
+        chip: the healthy chip.
+        faults: one plan; several act together.
+        adapt: samples that the chip learns from; one pass is a cycle.
+        test: samples that are reported on.
+        rows: from :func:`treatments`.
+        draws: independent draws, at least 1.
+        seed: of damage, orders and rounding; the same for every row.
+        plastic: layers that may change; None: all that the learner can train.
+        validation: for ``plan.tolerance``.
+        fine: look at the chip inside the first cycle too.
+        workers: draws that run side by side; None: as many as there are cores. Results do not depend on it.
+        progress: called after each row of each draw.
+
+    Raises:
+        NeurofaultError: as :func:`neurofault.rescue.rescue`; what can be refused is refused before anything long runs.
+    """
+    if draws < 1:
+        raise UsageError(f"draws must be at least 1, is {draws}")
+    hurt = [inject(chip, faults, seed=seed, draw=draw) for draw in range(draws)]
+    named = {
+        (row.learner, tuple(sorted(row.options.items()))): learner_named(
+            row.learner, chip, adapt.inputs, adapt.labels, **row.options
+        )
+        for row in rows
+        if row.learner is not None
+    }
+    healthy = test.accuracy(chip)
+    done = [0]
+
+    def heal(draw: int) -> list[Healed]:
+        broken = hurt[draw]
+        damaged = test.accuracy(broken)
+        found = []
+        for row in rows:
+            learner = None if row.learner is None else named[row.learner, tuple(sorted(row.options.items()))]
+            rescued = rescue(
+                broken, adapt.inputs, adapt.labels, strategy=row.strategy, learner=learner, budget=row.budget, plan=row.plan,
+                plastic=plastic, test=(test.inputs, test.labels), seed=seed + 1000 * draw, fine=fine,
+                validation=None if validation is None else (validation.inputs, validation.labels),
+            )  # fmt: skip
+            horizon = max((each.budget.samples_allowed(len(adapt.labels)) for each in rows if each.learner), default=0)
+            served = rescued.mean_served(horizon)
+            assert served is not None
+            found.append(Healed(draw, healthy, damaged, rescued, served))
+            done[0] += 1
+            if progress is not None:
+                progress("healing", done[0], draws * len(rows), f"{row.label} {row.learner or ''} {rescued.final:.2%}")
+        return found
+
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        tasks = list(pool.map(heal, range(draws)))
+    return RescueStudy(
+        healthy,
+        tuple(Row(row, tuple(task[at] for task in tasks)) for at, row in enumerate(rows)),
+        len(test.labels),
+        len(adapt.labels),
+        seed,
+        {str(name): learner for (name, _), learner in named.items()},
+    )
+
+
+def _known(value: float | None) -> float:
+    assert value is not None
+    return value
+
+
+def _interval(found: Interval | None) -> dict[str, float | None] | None:
+    return None if found is None else {"mean": found.mean, "low": found.low, "high": found.high}
+
+
+def to_json(study: RescueStudy) -> dict[str, Any]:
+    """Return a study as JSON-ready types; equal runs give equal bytes."""
+    return {
+        "samples": study.samples,
+        "cycle_samples": study.cycle,
+        "seed": study.seed,
+        "healthy_accuracy": study.healthy,
+        "rows": [row_to_json(row) for row in study.rows],
+        "paired": [
+            {
+                "a": name_of(a),
+                "b": name_of(b),
+                "difference": found.mean,
+                "low": found.low,
+                "high": found.high,
+                "draws": found.n,
+            }
+            for a, b, found in study.paired()
+        ],
+    }
+
+
+def name_of(row: Row) -> str:
+    """Return how a row is called in a comparison."""
+    return row.treatment.label if row.treatment.learner is None else f"{row.treatment.label} · {row.treatment.learner}"
+
+
+def row_to_json(row: Row) -> dict[str, Any]:
+    """Return a row; accuracies as ``{mean, low, high}``, what was used as a mean over draws."""
+
+    def mean(value: Callable[[Rescued], float]) -> float:
+        return float(np.mean([value(draw.rescued) for draw in row.draws]))
+
+    first_draw = row.draws[0].rescued
+    table = first_draw.deployment.profile.default_energy
+    tables = first_draw.deployment.profile.energy_tables
+    control = strategy_named(row.treatment.strategy).control
+    provision = first_draw.provision
+    return {
+        "strategy": row.treatment.label,
+        "learner": row.treatment.learner,
+        "control": control,
+        "healthy": _interval(row.interval(lambda draw: draw.healthy)),
+        "damaged": _interval(row.interval(lambda draw: draw.damaged)),
+        "final": _interval(row.interval(lambda draw: draw.final)),
+        "worst": _interval(row.interval(lambda draw: draw.rescued.worst)),
+        "mean_served": _interval(row.interval(lambda draw: draw.mean_served)),
+        "recovered_fraction": _interval(row.recovered),
+        "steps": row.treatment.plan.steps,
+        "cycles_per_step": mean(lambda done: done.cycles_per_step),
+        "cycles_total": mean(lambda done: done.cycles_total),
+        "cycles_after_last_damage": mean(lambda done: done.cycles_after_last_damage),
+        "samples_learned": mean(lambda done: done.samples_learned),
+        "writes": mean(lambda done: done.spent.writes),
+        "updates": mean(lambda done: done.spent.updates),
+        "axon_updates": mean(lambda done: done.spent.axon_updates),
+        "synaptic_operations": mean(lambda done: done.spent.synaptic_operations),
+        "spikes": mean(lambda done: done.spent.spikes),
+        "host_bytes": mean(lambda done: done.spent.host_bytes),
+        "energy_joule": mean(lambda done: done.spent.energy.get(table, 0.0)),
+        "time_second": mean(lambda done: done.spent.time.get(table, 0.0)),
+        "energy_joule_by_table": {name: mean(lambda done, name=name: done.spent.energy.get(name, 0.0)) for name in tables},  # type: ignore[misc]
+        "time_second_by_table": {name: mean(lambda done, name=name: done.spent.time.get(name, 0.0)) for name in tables},  # type: ignore[misc]
+        "learning_memory": None
+        if provision is None
+        else {
+            "synapse_bits": provision.synapse_bits,
+            "in_axons": provision.in_axons,
+            "neurons": provision.neurons,
+            "cores": sorted({core for each in provision.support for core in each.cores}),
+        },
+        "notes": sorted({note for draw in row.draws for note in draw.rescued.notes}),
+        "n_draws": len(row.draws),
+        "draws": [
+            {
+                "draw": draw.draw,
+                "accuracy": draw.final,
+                "damaged": draw.damaged,
+                "worst": draw.rescued.worst,
+                "mean_served": draw.mean_served,
+                "spikes": draw.rescued.spent.spikes,
+                "writes": draw.rescued.spent.writes,
+                "energy_joule": draw.rescued.spent.energy.get(table),
+                "faults": [{"kind": hit.kind, "cores": list(hit.cores)} for hit in draw.rescued.deployment.damage.hits],
+                "time_line": [_point(point) for point in draw.rescued.points],
+            }
+            for draw in row.draws
+        ],
+    }
+
+
+def _point(point: Point) -> dict[str, Any]:
+    return {
+        "samples": point.samples,
+        "strikes": point.strikes,
+        "what": point.what,
+        "accuracy": point.accuracy,
+        "writes": point.spent.writes,
+    }
