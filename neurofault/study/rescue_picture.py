@@ -33,12 +33,14 @@ def draw_time_line(study: RescueStudy, path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError:
         raise UnsupportedError("a picture needs matplotlib: pip install neurofault[atlas]") from None
-    figure = Figure(figsize=(9, 5), layout="constrained")
+    figure = Figure(figsize=(11, 5), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     damaged = [row for row in study.rows if any(draw.rescued.steps for draw in row.draws)]
-    for at, row in enumerate(damaged):
-        x, mean, low, high = _curve(row, study.cycle)
+    curves = [_curve(row, study.cycle) for row in damaged]
+    end = max((float(x[-1]) for x, *_ in curves), default=0.0)
+    for at, (row, curve) in enumerate(zip(damaged, curves, strict=True)):
+        x, mean, low, high = (np.append(each, end if each is curve[0] else each[-1]) for each in curve)  # what is reached is kept
         colour, dash = _COLOURS[at % len(_COLOURS)], _DASHES[at // len(_COLOURS) % len(_DASHES)]
         axes.plot(x, 100 * mean, dash, color=colour, label=name_of(row))
         axes.fill_between(x, 100 * low, 100 * high, color=colour, alpha=0.15, linewidth=0)
@@ -47,7 +49,7 @@ def draw_time_line(study: RescueStudy, path: Path) -> None:
     axes.set_xlabel(f"cycles since the first strike (a cycle: {study.cycle:,} samples)")
     axes.set_ylabel("accuracy on test images (%)")
     axes.set_title(f"Accuracy while the chip is broken and healed: mean and 95 % interval over {len(study.rows[0].draws)} draws")
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
     try:
         canvas.figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     except (ValueError, OSError) as error:
