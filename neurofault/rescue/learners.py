@@ -20,6 +20,16 @@ LEARNERS: Mapping[str, Maker] = {"delta": delta, "dfa": dfa}
 """Name → function of (deployment, inputs, labels, options): what a learner is given when the chip is deployed."""
 
 
+def check_learner(name: str) -> None:
+    """Refuse a name that is no learner's.
+
+    Raises:
+        UsageError: naming the nearest.
+    """
+    if name not in LEARNERS:
+        raise UsageError(f"no learner {name!r}; learners: {', '.join(LEARNERS)}{nearest(name, LEARNERS)}")
+
+
 def learner_named(name: str, deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer], **options: Any) -> Learner:
     """Make a learner for a chip.
 
@@ -33,8 +43,7 @@ def learner_named(name: str, deployment: Deployment, inputs: Inputs, labels: NDA
     Raises:
         UsageError: there is no such learner or option.
     """
-    if name not in LEARNERS:
-        raise UsageError(f"no learner {name!r}; learners: {', '.join(LEARNERS)}{nearest(name, LEARNERS)}")
+    check_learner(name)
     try:
         return LEARNERS[name](deployment, inputs, labels, **options)
     except TypeError as error:

@@ -17,7 +17,7 @@ from neurofault.faults import Fault, inject
 from neurofault.rescue import rescue
 from neurofault.rescue.budget import Budget
 from neurofault.rescue.how import Plan
-from neurofault.rescue.learners import learner_named
+from neurofault.rescue.learners import check_learner, learner_named
 from neurofault.rescue.lesson import Learner
 from neurofault.rescue.outcome import Point, Rescued
 from neurofault.rescue.strategies import strategy_named
@@ -162,6 +162,8 @@ def treatments(
         for name in names:
             if list(names).count(name) > 1:
                 raise UsageError(f"{what} {name!r} is given twice")
+    for name in learners:
+        check_learner(name)
     stepping = {"iterative", "remap+learn"}
     if plan.steps > 1 and not stepping & set(strategies):
         raise UsageError(f"steps go with strategy {' or '.join(sorted(stepping))}, not with {', '.join(strategies)}")

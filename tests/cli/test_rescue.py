@@ -1,0 +1,119 @@
+"""`neurofault rescue`, end to end through the command line, on digits."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+SMALL = ("--adapt", "400", "--samples", "200", "--draws", "2", "--kill-cores", "4", "--coarse")
+ACCURACIES = ("healthy", "damaged", "final", "worst", "mean_served")
+KEYS = {
+    "strategy", "learner", *ACCURACIES, "recovered_fraction", "cycles_total", "cycles_after_last_damage", "writes", "energy_joule",
+    "time_second", "draws", "n_draws",
+}  # fmt: skip
+
+
+def answer(cli, *arguments: str) -> dict:
+    code, out, err = cli("rescue", *arguments, "--json", "-")
+    assert code == 0, err
+    return json.loads(out)
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict:
+    return {}
+
+
+def test_rows_pairs_and_both_accountings(cli, kept):
+    found = answer(cli, *SMALL, "--strategy", "none,batch,iterative,remap", "--learner", "delta,dfa", "--draws", "3")
+    kept["found"] = found
+    rows = {(row["strategy"], row["learner"]): row for row in found["rows"]}
+    assert {name for name, _ in rows} == {"none", "remap", "batch", "batch (last-step budget)", "iterative", "sham"}
+    for row in found["rows"]:
+        assert row.keys() >= KEYS
+        for name in ACCURACIES:
+            assert row[name].keys() == {"mean", "low", "high"}
+        assert row["n_draws"] == len(row["draws"]) == 3
+    for learner in ("delta", "dfa"):
+        batch, last, iterative = (rows[name, learner] for name in ("batch", "batch (last-step budget)", "iterative"))
+        assert batch["cycles_total"] == batch["cycles_after_last_damage"] == iterative["cycles_total"] == 1
+        assert last["cycles_total"] == last["cycles_after_last_damage"] == iterative["cycles_after_last_damage"] == 0.5
+        assert batch["final"]["mean"] > batch["damaged"]["mean"]
+        assert rows["sham", learner]["recovered_fraction"] is None
+    assert rows["remap", None]["final"]["mean"] == found["healthy_accuracy"]
+    assert rows["remap", None]["axon_updates"] > 0
+    assert rows["none", None]["recovered_fraction"]["mean"] == 0
+    both = [pair for pair in found["paired"] if {pair["a"], pair["b"]} == {"batch · dfa", "iterative · dfa"}]
+    assert len(both) == 1
+    assert both[0]["draws"] == 3
+    expected = rows["batch", "dfa"]["final"]["mean"] - rows["iterative", "dfa"]["final"]["mean"]
+    assert np.isclose(both[0]["difference"], expected if both[0]["a"] == "batch · dfa" else -expected)
+
+
+def test_iterative_ends_on_the_cores_that_batch_ends_on(cli, kept):
+    rows = {(row["strategy"], row["learner"]): row for row in kept["found"]["rows"]}
+    for draw in range(3):
+        dead = [
+            sorted(core for hit in rows[name, "dfa"]["draws"][draw]["faults"] for core in hit["cores"])
+            for name in ("batch", "batch (last-step budget)", "iterative")
+        ]
+        assert dead[0] == dead[1] == dead[2]
+        assert len(dead[0]) == 4
+        strikes = [point["what"] for point in rows["iterative", "dfa"]["draws"][draw]["time_line"]].count("strike")
+        assert strikes == 2
+
+
+def test_the_same_run_gives_the_same_bytes(cli):
+    texts = [cli("rescue", *SMALL, "--strategy", "batch", "--learner", "dfa", "--json", "-")[1] for _ in range(2)]
+    assert texts[0] == texts[1]
+    assert texts[0] != cli("rescue", *SMALL, "--strategy", "batch", "--learner", "dfa", "--seed", "2", "--json", "-")[1]
+
+
+def test_table_and_picture(cli, tmp_path):
+    path = tmp_path / "line.svg"
+    code, out, err = cli("rescue", *SMALL, "--strategy", "batch", "--learner", "delta", "--control", "none", "--picture", str(path))
+    assert code == 0, err
+    for text in ("strategy", "recovered", "after last", "batch", "delta", "hardware_strict"):
+        assert text in out
+    assert "cycles since the first strike" in path.read_text(encoding="utf-8")
+
+
+def test_write_limits_hold(cli):
+    found = answer(cli, *SMALL, "--strategy", "batch", "--learner", "dfa", "--control", "none", "--max-writes", "100")
+    assert all(draw["writes"] <= 100 for draw in found["rows"][0]["draws"])
+    assert any("budget ended" in note for note in found["rows"][0]["notes"]) or found["rows"][0]["writes"] == 100
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--cycles", "0"), "--cycles 0 of 10000 samples leaves nothing to learn from; allowed: more than 0"),
+        (("--cycles", "-1"), "budget: cycles is -1.0; allowed: 0 or more"),
+        (("--strategy", "batsh"), "no strategy 'batsh'; strategies: none, batch, iterative"),
+        (("--strategy", "batch,batch"), "strategy 'batch' is given twice"),
+        (("--learner", "delt"), "no learner 'delt'; learners: delta, dfa"),
+        (("--steps", "0"), "steps must be at least 1, is 0"),
+        (("--labels", "2"), "budget: labels is 2.0; allowed: 0 to 1"),
+        (("--adapt", "0"), "--adapt must be at least 1, is 0"),
+        (("--tolerance", "2"), "tolerance is 2.0; allowed: 0 to 1"),
+        (("--old-shift", "9", "--strategy", "embryonic"), "old_shift is 9; allowed: 0 to 7"),
+        (("--draws", "0", "--adapt", "100"), "draws must be at least 1, is 0"),
+        (("--plastic", "hiden1", "--adapt", "100"), "no layer 'hiden1'; layers: input, hidden1, output"),
+        (("--plastic", "input", "--adapt", "100", "--learner", "dfa"), "dfa can train hidden1, output, none of which is plastic"),
+        (("--spare-cores", "0", "--strategy", "remap", "--adapt", "100"), "no spare cores:"),
+        (
+            ("--profile", "loihi1", "--learner", "delta", "--adapt", "100"),
+            "would be a third factor, a value for each target neuron",
+        ),
+        (("--spare-cores", "97", "--adapt", "100"), "no core is free for 10 error neurons of the learner"),
+    ],
+)
+def test_bad_input_is_one_clear_text(cli, arguments, text):
+    draws = () if "--draws" in arguments else ("--draws", "1")
+    code, out, err = cli("rescue", "--samples", "50", *draws, *arguments)
+    assert code == 2
+    assert text in err
+    assert "Traceback" not in err
+    assert out == ""
