@@ -375,6 +375,24 @@ def gather(
 
 
 @_jit
+def gather_words(events: NDArray[np.uint8], starts: NDArray[np.int64], sources: NDArray[np.int32]) -> None:
+    """:func:`gather` eight neurons at a time, of spikes that are in internal order already, all alive, n a multiple of 8."""
+    for sample in range(events.shape[0]):
+        end = np.int64(0)
+        starts[sample, 0] = 0
+        own = sources[sample]
+        for step in range(events.shape[1]):
+            words = events[sample, step].view(np.uint64)
+            for word in range(words.shape[0]):  # without a branch, which half-empty words would make unpredictable
+                mask = (words[word] * _PACK_BYTES) >> np.uint64(56)
+                bits, first = _BITS[mask], np.int32(8 * word)
+                for j in range(8):
+                    own[end + j] = first + bits[j]
+                end += _COUNT[mask]
+            starts[sample, step + 1] = end
+
+
+@_jit
 def spread(starts: NDArray[np.int64], sources: NDArray[np.int32], order: NDArray[np.int64], spikes: NDArray[np.bool_]) -> None:
     """Turn event lists (internal order) into spikes, false before, [S, T, n] (public order)."""
     for sample in range(starts.shape[0]):
