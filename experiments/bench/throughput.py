@@ -289,7 +289,7 @@ def main() -> None:
         rows.append(
             (f"ours, {threads} threads", f"{n * steps / own[threads]:,.0f} steps/s, {100 * fraction:.0f} % of peak additions")
         )
-    counted = 16 if options.quick else 400
+    counted = 16 if options.quick else 600
     for seconds, ran, counts in lava(chip, events[:counted], 0.0 if options.quick else 5.0):
         same(counts, "Lava")
         measure_own()

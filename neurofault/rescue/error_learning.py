@@ -35,7 +35,7 @@ from neurofault.network import Dense, Inputs
 from neurofault.rescue import error_kernel
 from neurofault.rescue.charge import Learned, charge
 from neurofault.rescue.error_stages import Stages, build, learned_deployment, show, show_through_engine
-from neurofault.rescue.lesson import Lesson, Plasticity, Taught
+from neurofault.rescue.lesson import Lesson, Plasticity, Taught, check_labels
 from neurofault.rescue.prefix import arriving_spikes
 from neurofault.rescue.provision import Provision, Support, provision
 from neurofault.rescue.rule import LearningRule, learning_rule
@@ -117,7 +117,7 @@ class ErrorLearning:
 
     def teach(self, deployment: Deployment, lesson: Lesson, memory: Any = None) -> Taught:
         """See :meth:`neurofault.rescue.lesson.Learner.teach`; ``memory``: how often each synapse was written."""
-        _check_labels(deployment, lesson)
+        check_labels(deployment, lesson)
         plastic = lesson.plasticity.chosen(self.trainable(deployment))
         if not plastic:
             raise UsageError(f"{self.name} can train {_names(deployment, self.trainable(deployment))}, none of which is plastic")
@@ -274,16 +274,6 @@ def epoch_of(steps: int, profile: HardwareProfile) -> tuple[int, int]:
     raise UnsupportedError(
         f"{steps} steps a sample cannot be cut into 1, 2, 4 … equal epochs of at most {longest} steps; choose other timesteps"
     )
-
-
-def _check_labels(deployment: Deployment, lesson: Lesson) -> None:
-    if lesson.labels.shape != (len(lesson.inputs),):
-        raise UsageError(f"labels have the shape {lesson.labels.shape}, but there are {len(lesson.inputs)} samples")
-    outputs = deployment.layers[-1].size
-    if lesson.labels.size and not -1 <= int(lesson.labels.min()) <= int(lesson.labels.max()) < outputs:
-        raise UsageError(
-            f"labels lie in {lesson.labels.min()} … {lesson.labels.max()}; allowed: 0 to {outputs - 1}, −1 for unknown"
-        )
 
 
 def _names(deployment: Deployment, layers: tuple[int, ...]) -> str:

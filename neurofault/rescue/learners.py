@@ -12,11 +12,12 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError, nearest
 from neurofault.network import Inputs
 from neurofault.rescue.error_learning import delta, dfa
+from neurofault.rescue.host import host
 from neurofault.rescue.lesson import Learner
 
 Maker = Callable[..., Learner]
 
-LEARNERS: Mapping[str, Maker] = {"delta": delta, "dfa": dfa}
+LEARNERS: Mapping[str, Maker] = {"delta": delta, "dfa": dfa, "host": host}
 """Name → function of (deployment, inputs, labels, options): what a learner is given when the chip is deployed."""
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
+from neurofault.errors import UsageError
 from neurofault.network import Inputs
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.provision import Provision
@@ -123,3 +124,18 @@ class Learner(Protocol):
             UsageError: labels that do not fit.
         """
         ...
+
+
+def check_labels(deployment: Deployment, lesson: Lesson) -> None:
+    """Refuse labels that do not fit.
+
+    Raises:
+        UsageError: not one label a sample, or a class that the chip has not.
+    """
+    if lesson.labels.shape != (len(lesson.inputs),):
+        raise UsageError(f"labels have the shape {lesson.labels.shape}, but there are {len(lesson.inputs)} samples")
+    outputs = deployment.layers[-1].size
+    if lesson.labels.size and not UNKNOWN <= int(lesson.labels.min()) <= int(lesson.labels.max()) < outputs:
+        raise UsageError(
+            f"labels lie in {lesson.labels.min()} … {lesson.labels.max()}; allowed: 0 to {outputs - 1}, −1 for unknown"
+        )

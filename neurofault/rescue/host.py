@@ -1,0 +1,298 @@
+"""Off-chip repair, `host`: a computer retrains a copy of the damaged chip and writes the result back.
+
+The copy is the snnTorch twin of :func:`neurofault.engines.on_snntorch.twin`: the chip's own integers, with a surrogate gradient
+(fast sigmoid, Zenke & Ganguli 2018, Neural Computation 30(6)) through its spikes, and the damage in it. Cross entropy of the scores;
+weights are float shadows that the forward pass sees rounded to the stored grid (BinaryConnect, Courbariaux et al. 2015,
+arXiv:1511.00363). After each step every synapse that is dead, stuck or not plastic is put back, whatever an optimiser's momentum says,
+and what an optimiser remembers is forgotten whenever the chip was damaged or re-placed.
+
+Charged: weights read and written, labels (the host has the samples already). The host's own computing is not the chip's and not charged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.memory import WriteGate, stored_weights, write, write_gate
+from neurofault.deploy.stored import field_shift
+from neurofault.engines.on_snntorch import twin
+from neurofault.errors import UnsupportedError, UsageError
+from neurofault.network import Dense, Inputs
+from neurofault.rescue.budget import Spent
+from neurofault.rescue.error_learning import usual_margin
+from neurofault.rescue.lesson import Lesson, Plasticity, Taught, check_labels
+from neurofault.rescue.prefix import arriving_spikes
+from neurofault.rescue.provision import Provision
+
+if TYPE_CHECKING:
+    from torch import Tensor, optim
+
+Optimiser = Literal["sgd", "momentum", "adam"]
+OPTIMISERS: tuple[Optimiser, ...] = ("sgd", "momentum", "adam")
+
+
+@dataclass(frozen=True, eq=False)
+class HostMemory:
+    """What the host keeps between lessons.
+
+    Attributes:
+        shadow: layer index → float32 [n_out, n_in], weights before rounding.
+        optimiser: state of the optimiser; None: forgotten.
+        writes: layer index → int32 [n_out, n_in], how often each synapse was written.
+    """
+
+    shadow: Mapping[int, NDArray[np.float32]]
+    optimiser: dict[str, Any] | None
+    writes: Mapping[int, NDArray[np.int32]]
+
+
+@final
+@dataclass(frozen=True)
+class HostLearning:
+    """Surrogate-gradient training off chip; made by :func:`host`.
+
+    Attributes:
+        temperature: scores are divided by it before the softmax, > 0, in the unit of v (spikes for a count readout).
+        optimiser: ``sgd``, ``momentum`` (0.9) or ``adam``.
+        rate: learning rate; for ``adam`` in weight units a step.
+        batch: samples of a step, at least 1.
+    """
+
+    temperature: float
+    optimiser: Optimiser = "adam"
+    rate: float = 0.5
+    batch: int = 100
+
+    def __post_init__(self) -> None:
+        if self.optimiser not in OPTIMISERS:
+            raise UsageError(f"host: optimiser must be {', '.join(OPTIMISERS)}, is {self.optimiser!r}")
+        for name in ("temperature", "rate", "batch"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"host: {name} must be above 0, is {getattr(self, name)}")
+
+    @property
+    def name(self) -> str:
+        """``host``."""
+        return "host"
+
+    @property
+    def on_chip(self) -> bool:
+        """False."""
+        return False
+
+    def trainable(self, deployment: Deployment) -> tuple[int, ...]:
+        """Return the dense layers: the write gate takes no convolution."""
+        return tuple(index for index, layer in enumerate(deployment.layers) if isinstance(layer.synapses, Dense))
+
+    def provide(self, deployment: Deployment, plasticity: Plasticity) -> Provision:
+        """Return nothing: the chip itself does not learn.
+
+        Raises:
+            UnsupportedError: the twin would not be the chip; the text names the layer.
+        """
+        twin(deployment)
+        return Provision()
+
+    def teach(self, deployment: Deployment, lesson: Lesson, memory: HostMemory | None = None) -> Taught:
+        """See :meth:`neurofault.rescue.lesson.Learner.teach`."""
+        check_labels(deployment, lesson)
+        plastic = lesson.plasticity.chosen(self.trainable(deployment))
+        if not plastic:
+            names = ", ".join(deployment.layers[layer].name for layer in self.trainable(deployment))
+            raise UsageError(f"host can train {names}, none of which is plastic")
+        if not deployment.damage.plain:
+            raise UnsupportedError("host: the damage comes and goes in time, which the host's copy of the chip cannot follow")
+        gates = {layer: write_gate(deployment, layer) for layer in plastic}
+        stored = {layer: stored_weights(deployment, layer) for layer in plastic}
+        speed = {layer: _speed(deployment, layer, gates[layer], lesson.plasticity) for layer in plastic}
+        shadow = {layer: _shadow(stored[layer], _step(deployment, layer), memory, layer) for layer in plastic}
+        known = np.flatnonzero(lesson.labels >= 0)
+        state = None if memory is None or lesson.fresh else memory.optimiser
+        if known.size:
+            shadow, state = self._train(deployment, lesson, known, shadow, speed, state)
+        counts = {
+            layer: np.zeros(stored[layer].shape, np.int32)
+            if memory is None or layer not in memory.writes
+            else memory.writes[layer].copy()
+            for layer in plastic
+        }
+        taught, written = _write_back(deployment, lesson, gates, stored, shadow, speed, counts)
+        read = sum(weight.size for weight in stored.values()) if memory is None or lesson.fresh else 0
+        width = {layer: deployment.layers[layer].weight_bits for layer in plastic}
+        moved = read * max(width.values()) // 8 + written * 8 + len(known)
+        energy = {t: written * (c.energy.synaptic_write.value or 0.0) for t, c in deployment.profile.energy_tables.items()}
+        time = {t: written * (c.time.synaptic_write.value or 0.0) for t, c in deployment.profile.energy_tables.items()}
+        spent = Spent(samples=len(lesson.labels), writes=written, host_bytes=moved, energy=energy, time=time)
+        return Taught(taught, spent, HostMemory(shadow, state, counts))
+
+    def _train(
+        self,
+        deployment: Deployment,
+        lesson: Lesson,
+        known: NDArray[np.int64],
+        shadow: dict[int, NDArray[np.float32]],
+        speed: dict[int, NDArray[np.float32]],
+        state: dict[str, Any] | None,
+    ) -> tuple[dict[int, NDArray[np.float32]], dict[str, Any]]:
+        """Return the shadows and the optimiser's state after one pass over the labelled samples."""
+        import torch
+        from torch.nn import functional
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # batches are too small to share, and sums must not depend on the number of threads
+        try:
+            module = twin(deployment)
+            weights = {layer: module.populations[layer].synapses.weight for layer in shadow}
+            floats = {layer: torch.from_numpy(values.copy()) for layer, values in shadow.items()}
+            rates = {layer: torch.from_numpy(values) for layer, values in speed.items()}
+            steps = {layer: float(_step(deployment, layer)) for layer in shadow}
+            ranges = {layer: _range(deployment, layer) for layer in shadow}
+            for parameter in module.parameters():
+                parameter.requires_grad_(False)
+            for weight in weights.values():
+                weight.requires_grad_(True)
+            optimiser = self._optimiser(list(floats.values()))
+            if state is not None:
+                optimiser.load_state_dict(state)
+            for start in range(0, known.size, self.batch):
+                chosen = known[start : start + self.batch]
+                arriving = _events(deployment, lesson.inputs, chosen)
+                with torch.no_grad():
+                    for layer, weight in weights.items():
+                        rounded = torch.round(floats[layer] / steps[layer]) * steps[layer]
+                        weight.copy_(rounded.clamp(*ranges[layer]))  # type: ignore[operator]
+                        weight.grad = None
+                response = module(arriving)
+                scores = response.potential if deployment.readout == "potential" else response.counts
+                scores = scores.masked_fill(module.populations[-1].alive == 0, -1e9)
+                loss = functional.cross_entropy(scores / self.temperature, torch.from_numpy(lesson.labels[chosen]))
+                loss.backward()  # type: ignore[no-untyped-call]
+                before = {layer: values.clone() for layer, values in floats.items()}
+                for layer, weight in weights.items():
+                    floats[layer].grad = weight.grad
+                optimiser.step()
+                with torch.no_grad():
+                    for layer, values in floats.items():
+                        moved = before[layer] + rates[layer] * (values - before[layer])
+                        values.copy_(moved.clamp(*ranges[layer]))
+            return {layer: values.numpy() for layer, values in floats.items()}, optimiser.state_dict()
+        finally:
+            torch.set_num_threads(threads)
+
+    def _optimiser(self, weights: list[Tensor]) -> optim.Optimizer:
+        from torch import optim
+
+        match self.optimiser:
+            case "adam":
+                return optim.Adam(weights, self.rate)
+            case "momentum":
+                return optim.SGD(weights, self.rate, momentum=0.9)
+            case _:
+                return optim.SGD(weights, self.rate)
+
+
+def host(deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer], **options: Any) -> HostLearning:
+    """Return `host`, its temperature taken from the healthy chip.
+
+    Args:
+        deployment: the chip.
+        inputs: encoded samples, from which the usual distance between scores is read.
+        labels: int [N].
+        options: attributes of :class:`HostLearning`.
+    """
+    return HostLearning(**{"temperature": float(usual_margin(deployment, inputs, labels)), **options})
+
+
+def _events(deployment: Deployment, inputs: Inputs, chosen: NDArray[np.int64]) -> Inputs:
+    """Return chosen samples as the input population's spikes."""
+    part = Inputs(None if inputs.bias is None else inputs.bias[chosen], None if inputs.events is None else inputs.events[chosen])
+    return Inputs(events=arriving_spikes(deployment, part, 1)[0])
+
+
+def _step(deployment: Deployment, layer: int) -> int:
+    """Return the distance between two stored weights as they are read."""
+    chip = deployment.layers[layer]
+    return 1 << field_shift(chip.weight_bits, chip.sign_mode)
+
+
+def _range(deployment: Deployment, layer: int) -> tuple[float, float]:
+    """Return the lowest and the highest stored weight."""
+    chip = deployment.layers[layer]
+    step, bits = _step(deployment, layer), chip.weight_bits
+    match chip.sign_mode:
+        case "mixed":
+            return -float(step << (bits - 1)), float(step * ((1 << (bits - 1)) - 1))
+        case "excitatory":
+            return 0.0, float(step * ((1 << bits) - 1))
+        case _:
+            return -float(step * ((1 << bits) - 1)), 0.0
+
+
+def _speed(deployment: Deployment, layer: int, gate: WriteGate, plasticity: Plasticity) -> NDArray[np.float32]:
+    """Return float32 [n_out, n_in]: how fast each synapse learns; 0: it is dead, wholly stuck or not plastic."""
+    speed = np.where((gate.keep != 0) & gate.alive[:, None], np.float32(1), np.float32(0))
+    if any(mask.any() for mask in plasticity.new.values()):
+        shape = speed.shape
+        new = plasticity.new.get(layer, np.zeros(shape[0], bool))[:, None] | plasticity.new.get(layer - 1, np.zeros(shape[1], bool))
+        old = np.float32(0) if plasticity.old_shift is None else np.float32(2.0**-plasticity.old_shift)
+        speed = np.where(new, speed, speed * old)
+    return speed.astype(np.float32)
+
+
+def _shadow(stored: NDArray[np.int32], step: int, memory: HostMemory | None, layer: int) -> NDArray[np.float32]:
+    """Return the shadow weights; where the chip holds something else than they round to, the chip is right."""
+    present = stored.astype(np.float32)
+    if memory is None or layer not in memory.shadow:
+        return present
+    kept = memory.shadow[layer]
+    return np.where(np.abs(kept - present) <= step / 2, kept, present)
+
+
+def _write_back(
+    deployment: Deployment,
+    lesson: Lesson,
+    gates: dict[int, WriteGate],
+    stored: dict[int, NDArray[np.int32]],
+    shadow: dict[int, NDArray[np.float32]],
+    speed: dict[int, NDArray[np.float32]],
+    counts: dict[int, NDArray[np.int32]],
+) -> tuple[Deployment, int]:
+    """Write what has changed, largest changes first where writes are limited; ``counts`` is updated."""
+    asked, gain = {}, {}
+    for layer, gate in gates.items():
+        step = _step(deployment, layer)
+        wanted = np.rint(shadow[layer] / step).astype(np.int64) * step
+        asked[layer] = wanted
+        changes = (gate.admit(wanted, stored[layer]) != stored[layer]) & (speed[layer] > 0)
+        if lesson.writes_per_synapse is not None:
+            changes &= counts[layer] < lesson.writes_per_synapse
+        gain[layer] = np.where(changes, np.abs(wanted - stored[layer]), 0)
+    least = _least(np.concatenate([each.ravel() for each in gain.values()]), lesson.writes)
+    left = None if lesson.writes is None else lesson.writes
+    total = 0
+    for layer in gates:
+        chosen = gain[layer] >= max(least, 1)
+        if left is not None:
+            places = np.flatnonzero(chosen)
+            order = np.argsort(-gain[layer].ravel()[places], kind="stable")[: max(0, left - total)]
+            chosen = np.zeros(chosen.size, bool)
+            chosen[places[order]] = True
+            chosen = chosen.reshape(gain[layer].shape)
+        deployment = write(deployment, layer, asked[layer], chosen)
+        counts[layer] += chosen
+        total += int(chosen.sum())
+    return deployment, total
+
+
+def _least(gain: NDArray[np.int64], allowed: int | None) -> int:
+    """Return the smallest change that is still written where only so many are allowed."""
+    changes = np.sort(gain[gain > 0])[::-1]
+    if allowed is None or len(changes) <= allowed:
+        return 1
+    return int(changes[allowed - 1]) if allowed else int(changes[0]) + 1
