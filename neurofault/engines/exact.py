@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from neurofault.activity import Activity, Traces, scores_from
 from neurofault.deploy.deployment import ChipLayer, Deployment
 from neurofault.engines import kernels
-from neurofault.engines.packing import PackedLayer, bias_of, empty_synapses, pack, pack_neurons
+from neurofault.engines.packing import PackedLayer, bias_of, empty_synapses, in_bytes, pack, pack_neurons
 from neurofault.engines.stepwise import StepwiseEngine
 from neurofault.network import Inputs
 
@@ -59,7 +59,7 @@ class ExactEngine:
         """
         if not deployment.damage.plain:
             return StepwiseEngine(plain=self).run(deployment, inputs, record=record)
-        layers = pack(deployment)
+        layers = tuple(in_bytes(layer) for layer in pack(deployment))
         trains = None if inputs.bias is None else _constant_trains(deployment, layers[0], inputs.bias)
         sheet = _Sheet.blank(deployment, len(inputs), record)
         largest = max(layer.order.size for layer in layers)

@@ -21,12 +21,14 @@ class Rows(NamedTuple):
     """Dense synapses: one row of target weights for each source neuron.
 
     Attributes:
-        weights: int16 or int32 [n_in, n_padded]; columns beyond n_out are zero. No rows: the layer has none.
-        run: how many rows the type of ``weights`` can surely add up without overflow, at least 8.
+        weights: int8, int16 or int32 [n_in, n_padded]; columns beyond n_out are zero. No rows: the layer has none.
+        run: how many rows the type of ``lane`` can surely add up without overflow, at least 8.
+        lane: empty array of the type in which rows are added up, int16 or int32.
     """
 
     weights: NDArray[Any]
     run: int
+    lane: NDArray[Any]
 
 
 class Taps(NamedTuple):
@@ -94,7 +96,7 @@ _jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 @_jit
 def _add_rows(rows: Rows, sources: NDArray[np.int32], lane: NDArray[Any], total: NDArray[Any]) -> None:
-    """Add the rows of ``sources`` to ``total`` by way of ``lane``, a zeroed buffer of the weights' own narrow type."""
+    """Add the rows of ``sources`` to ``total`` by way of ``lane``, a zeroed buffer of the narrow type."""
     weights, size = rows.weights, total.shape[0]
     position = 0
     while position < sources.shape[0]:
@@ -271,7 +273,7 @@ def present(
         v_trace: likewise v.
     """
     padded = neurons.threshold.shape[0]
-    total, lane = np.zeros(padded, wide.dtype), np.zeros(padded, rows.weights.dtype)
+    total, lane = np.zeros(padded, wide.dtype), np.zeros(padded, rows.lane.dtype)
     drive, u, v = np.zeros(padded, np.int32), np.zeros(padded, np.int32), np.zeros(padded, np.int32)
     fired = np.zeros(padded, np.uint8)
     plain = not (neurons.remembers or neurons.leaks or neurons.right or lists.delays.shape[0] > 1 or u_trace.shape[0])

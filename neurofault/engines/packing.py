@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from neurofault.engines.wiring import Edits, corrections, dense_weights, edits_o
 from neurofault.network import Conv, Dense
 
 _LANES = 64
+_LARGEST_LEFT = 30
 _INT16, _INT32 = int(np.iinfo(np.int16).max), int(np.iinfo(np.int32).max)
 
 
@@ -61,7 +62,7 @@ def bias_of(mantissa: NDArray[np.integer], exponent: int) -> NDArray[np.int32]:
 def empty_synapses() -> tuple[Rows, Taps, Lists]:
     """Return synapses of each kind that are not there."""
     return (
-        Rows(np.empty((0, 0), np.int16), 8),
+        Rows(np.empty((0, 0), np.int16), 8, np.empty(0, np.int16)),
         Taps(np.empty(0, np.int16), np.empty((0, 5), np.int32), np.zeros(4, np.int64)),
         Lists(np.empty(0, np.int64), np.empty((0, 0), np.int64), np.empty(0, np.int32), np.empty(0, np.int32)),
     )
@@ -153,7 +154,31 @@ def _pack_rows(weights: NDArray[np.int32], padded: int) -> Rows:
     narrow, most = (np.int16, _INT16) if 8 * largest <= _INT16 else (np.int32, _INT32)
     packed = np.zeros((weights.shape[1], padded), narrow)
     packed[:, : weights.shape[0]] = weights.T
-    return Rows(packed, most // largest)
+    return Rows(packed, most // largest, np.empty(0, narrow))
+
+
+def in_bytes(layer: PackedLayer) -> PackedLayer:
+    """Return a layer whose dense weights are stored as bytes where that is exact, so that half as much memory is read.
+
+    Weights that are all multiples of 2**s and then fit a byte (as 8-bit fields of mixed sign do, which are even) are stored divided
+    by it; the sum is shifted s places less to the right or more to the left.
+    """
+    weights, neurons = layer.rows.weights, layer.neurons
+    if weights.dtype != np.int16 or not weights.size or layer.taps.table.size or layer.lists.delays.size:
+        return layer
+    common = int(np.bitwise_or.reduce(weights, axis=None))
+    shift = min((common & -common).bit_length() - 1, 7) if common else 0
+    small = weights >> shift
+    right = max(neurons.right - shift, 0)
+    left = neurons.left + shift - (neurons.right - right)
+    if int(small.min()) < -128 or int(small.max()) > 127 or left > _LARGEST_LEFT:
+        return layer
+    largest = max(1, int(np.abs(small.astype(np.int64)).max()))
+    return replace(
+        layer,
+        rows=Rows(small.astype(np.int8), _INT16 // largest, layer.rows.lane),
+        neurons=neurons._replace(left=left, right=right),
+    )
 
 
 def _pack_delays(weights: NDArray[np.int32], delays: NDArray[np.integer]) -> Lists:

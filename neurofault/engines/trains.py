@@ -231,7 +231,7 @@ def _add_up(net: Net, layer: int, bench: Bench, events: Events, sums: NDArray[np
     if net.kind[layer] == 1:
         n_in = net.size[layer - 1]
         first = net.row_base[layer]
-        rows = Rows(net.rows[first : first + n_in * lanes].reshape((n_in, lanes)), net.run[layer])
+        rows = Rows(net.rows[first : first + n_in * lanes].reshape((n_in, lanes)), net.run[layer], net.rows[:0])
         least, most = np.int32(0), np.int32(0)
         for step in range(steps):
             row = bench.drive[step][:lanes]

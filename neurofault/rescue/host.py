@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, cast, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +148,7 @@ class HostLearning:
         torch.set_num_threads(1)  # batches are too small to share, and sums must not depend on the number of threads
         try:
             module = twin(deployment)
-            weights = {layer: module.populations[layer].synapses.weight for layer in shadow}
+            weights: dict[int, Tensor] = {layer: cast(Any, module.populations[layer]).synapses.weight for layer in shadow}
             floats = {layer: torch.from_numpy(values.copy()) for layer, values in shadow.items()}
             rates = {layer: torch.from_numpy(values) for layer, values in speed.items()}
             steps = {layer: float(_step(deployment, layer)) for layer in shadow}
@@ -166,7 +166,7 @@ class HostLearning:
                 with torch.no_grad():
                     for layer, weight in weights.items():
                         rounded = torch.round(floats[layer] / steps[layer]) * steps[layer]
-                        weight.copy_(rounded.clamp(*ranges[layer]))  # type: ignore[operator]
+                        weight.copy_(rounded.clamp(*ranges[layer]))
                         weight.grad = None
                 response = module(arriving)
                 scores = response.potential if deployment.readout == "potential" else response.counts

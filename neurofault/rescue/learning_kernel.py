@@ -132,12 +132,28 @@ def _outside(values: NDArray[np.int32], low: int, high: int) -> bool:
 
 
 @jit
-def _room(program: Program, defects: Defects, n_in: int, n_out: int) -> Work:
+def _narrowed(values: NDArray[np.int32], out: NDArray[np.int16]) -> None:
+    """Copy weights that lie in their range; nothing where there is no room."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = np.int16(values[i, j])
+
+
+@jit
+def _widened(values: NDArray[np.int16], out: NDArray[np.int32]) -> None:
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            out[i, j] = values[i, j]
+
+
+@jit
+def _room(program: Program, defects: Defects, n_in: int, n_out: int, strict: bool) -> Work:
     products, groups, steps = program.head.shape[0], defects.pre.shape[0], program.epoch + 1
     slots = 2
     while slots < 2 * n_in:
         slots *= 2
     plain = n_in if program.plain and groups == 1 else 0
+    narrow = plain if not strict and program.used[0] else 0
     words = np.empty(n_out, np.uint64)
     for j in range(n_out):
         words[j] = word(j)
@@ -154,6 +170,8 @@ def _room(program: Program, defects: Defects, n_in: int, n_out: int) -> Work:
         np.arange(n_out),
         np.zeros(n_out, np.int64),
         words,
+        np.empty((narrow, n_out), np.int16),
+        np.empty((narrow, 3, n_out), np.int16),
     )
 
 
@@ -180,12 +198,14 @@ def run(
     """
     epoch, n_in, n_out = program.epoch, pre.shape[1], post.shape[1]
     hx, hy = np.zeros((epoch + 1, 2, n_in), np.int32), np.zeros((epoch + 1, 3, n_out), np.int32)
-    work = _room(program, defects, n_in, n_out)
+    work = _room(program, defects, n_in, n_out, noise.strict)
     whole = (
         _outside(memory.weight, cells.low[0], cells.high[0])
         or _outside(memory.delay, cells.low[1], cells.high[1])
         or _outside(memory.tag, cells.low[2], cells.high[2])
     )
+    if not whole:
+        _narrowed(memory.weight, work.narrow)
     epochs = 0
     for s in range(pre.shape[0]):
         step = step0 + s + 1
@@ -218,6 +238,8 @@ def run(
             if not dynamics.third:
                 _copy_rows(hy[epoch], memory.y)
             learn(program, cells, defects, noise, memory, row, epochs, step // epoch, hx, hy, whole, work)
+            if whole:
+                _narrowed(memory.weight, work.narrow)
             whole = False
             epochs += 1
             _fill(memory.tx, 0)
@@ -227,8 +249,12 @@ def run(
         if record.y.shape[0]:
             _copy_rows(memory.y, record.y[s])
         if record.weight.shape[0]:
+            if not whole:
+                _widened(work.narrow, memory.weight)
             _keep_rows(memory.weight, record.weight[s])
         if record.delay.shape[0]:
             _keep_rows(memory.delay, record.delay[s])
         if record.tag.shape[0]:
             _keep_rows(memory.tag, record.tag[s])
+    if not whole:
+        _widened(work.narrow, memory.weight)

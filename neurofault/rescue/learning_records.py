@@ -166,6 +166,8 @@ class Work(NamedTuple):
         total: int32 [3, n_out], accumulators of one source.
         columns, spiked: int64 [n_out], all targets, those that spiked.
         words: uint64 [n_out], see :func:`neurofault.rescue.counter.word`.
+        narrow: int16 [n_in, n_out], the weights while they learn in ``lava_compat`` by plain products; no rows otherwise.
+        narrow_tables: int16 [n_in, 3, n_out], the weights' part of ``tables``.
     """
 
     a: NDArray[np.int32]
@@ -180,3 +182,5 @@ class Work(NamedTuple):
     columns: NDArray[np.int64]
     spiked: NDArray[np.int64]
     words: NDArray[np.uint64]
+    narrow: NDArray[np.int16]
+    narrow_tables: NDArray[np.int16]

@@ -52,6 +52,24 @@ def _add_clamped(live: NDArray[np.uint8], first: NDArray[np.int64], tables: NDAr
 
 
 @jit
+def _narrow_table(table: NDArray[np.int32], out: NDArray[np.int16]) -> None:
+    """Copy a table of weights; a sum beyond 16 bits is beyond the range of weights all the more."""
+    for k in range(3):
+        for j in range(table.shape[1]):
+            out[k, j] = np.int16(min(max(table[k, j], np.int32(-1024)), np.int32(1024)))
+
+
+@jit
+def _add_narrow(live: NDArray[np.uint8], first: NDArray[np.int64], tables: NDArray[np.int16], values: NDArray[np.int16]) -> None:
+    """:func:`_add_clamped` in 16 bits, twice as many weights at a time; both lie within ±1024."""
+    for i in range(live.shape[0]):
+        if live[i]:
+            table, row = tables[first[i]], values[i]
+            for j in range(row.shape[0]):
+                row[j] = min(max(np.int16(row[j] + table[0, j]), table[1, j]), table[2, j])
+
+
+@jit
 def _accumulate(values: NDArray[np.int32], table: NDArray[np.int32], total: NDArray[np.int32]) -> None:
     """Add to the accumulators of one source what its class adds."""
     for j in range(total.shape[0]):
@@ -237,9 +255,14 @@ def _learn_plain(
         for variable in range(3):
             if program.used[variable] and not noise.strict:
                 _round_all(work.tables[variable, i], noise.rounding[index], cells.low[variable], cells.high[variable])
+        if work.narrow.shape[0]:
+            _narrow_table(work.tables[0, i], work.narrow_tables[i])
     for variable in range(3):
         if program.used[variable]:
             values = memory.weight if variable == 0 else memory.delay if variable == 1 else memory.tag
+            if variable == 0 and work.narrow.shape[0] and not whole:
+                _add_narrow(work.live, work.first, work.narrow_tables, work.narrow)
+                continue
             if not noise.strict:
                 _add_clamped(work.live, work.first, work.tables[variable], values)
                 continue
