@@ -110,7 +110,7 @@ def evaluate(
                 if gate != 1 or work.times[t]:
                     out = work.a[p, g, t if gate == 1 else 0]
                     _of_source(program.head[p], program.factors, hx, memory.tx, -1 if gate == 0 else t, defects.pre[g], out)
+                    mark = np.uint8(1 if gate == 1 else 2)
                     for i in range(n_in):
-                        if out[i] != 0:
-                            work.live[i] |= 1 if gate == 1 else 2
+                        work.live[i] |= mark if out[i] != 0 else np.uint8(0)
     return gates

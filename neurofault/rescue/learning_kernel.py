@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.rescue.counter import absorb, jit, word
+from neurofault.rescue.lanes import LANES
 from neurofault.rescue.learning_factors import any_set
 from neurofault.rescue.learning_records import Cells, Defects, Dynamics, Memory, Noise, Program, Record, Work
 from neurofault.rescue.learning_update import learn
@@ -135,14 +136,14 @@ def _outside(values: NDArray[np.int32], low: int, high: int) -> bool:
 def _narrowed(values: NDArray[np.int32], out: NDArray[np.int16]) -> None:
     """Copy weights that lie in their range; nothing where there is no room."""
     for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
+        for j in range(values.shape[1]):
             out[i, j] = np.int16(values[i, j])
 
 
 @jit
 def _widened(values: NDArray[np.int16], out: NDArray[np.int32]) -> None:
     for i in range(values.shape[0]):
-        for j in range(values.shape[1]):
+        for j in range(out.shape[1]):
             out[i, j] = values[i, j]
 
 
@@ -154,6 +155,7 @@ def _room(program: Program, defects: Defects, n_in: int, n_out: int, strict: boo
         slots *= 2
     plain = n_in if program.plain and groups == 1 else 0
     narrow = plain if not strict and program.used[0] else 0
+    width = (n_out + LANES - 1) // LANES * LANES
     words = np.empty(n_out, np.uint64)
     for j in range(n_out):
         words[j] = word(j)
@@ -163,15 +165,15 @@ def _room(program: Program, defects: Defects, n_in: int, n_out: int, strict: boo
         np.zeros(products, np.bool_),
         np.zeros(n_in, np.uint8),
         np.zeros(steps, np.bool_),
-        np.empty(slots if plain else 0, np.int64),
+        np.full(slots if plain else 0, -1, np.int64),
         np.empty(n_in, np.int64),
         np.empty((3, plain, 3, n_out), np.int32),
         np.zeros((3, n_out), np.int32),
         np.arange(n_out),
         np.zeros(n_out, np.int64),
         words,
-        np.empty((narrow, n_out), np.int16),
-        np.empty((narrow, 3, n_out), np.int16),
+        np.zeros((narrow, width), np.int16),
+        np.zeros((narrow, 3, width), np.int16),
     )
 
 

@@ -166,8 +166,8 @@ class Work(NamedTuple):
         total: int32 [3, n_out], accumulators of one source.
         columns, spiked: int64 [n_out], all targets, those that spiked.
         words: uint64 [n_out], see :func:`neurofault.rescue.counter.word`.
-        narrow: int16 [n_in, n_out], the weights while they learn in ``lava_compat`` by plain products; no rows otherwise.
-        narrow_tables: int16 [n_in, 3, n_out], the weights' part of ``tables``.
+        narrow: int16 [n_in, n_out filled up to whole vectors], the weights while they learn in ``lava_compat`` by plain products; no rows otherwise.
+        narrow_tables: int16 [n_in, 3, as wide], the weights' part of ``tables``.
     """
 
     a: NDArray[np.int32]

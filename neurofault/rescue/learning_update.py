@@ -12,14 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.rescue.counter import absorb, absorb_word, jit
+from neurofault.rescue.lanes import LANES, add_clamped_lanes
 from neurofault.rescue.learning_factors import evaluate
 from neurofault.rescue.learning_records import FRACTION, HIGHEST, LOWEST, Cells, Defects, Memory, Noise, Program, Work
 
 
 @jit
-def _compose(a: Any, b: NDArray[np.int32], right: int, left: int, table: NDArray[np.int32]) -> None:
-    """Put one saturating addition after others: clamp(clamp(R + C, l, h) + c, L, H) is again clamp(R + C + c, l', h')."""
+def _compose(a: Any, b: NDArray[np.int32], right: int, left: int, table: NDArray[np.int32], alone: bool) -> None:
+    """Put one saturating addition after others: clamp(clamp(R + C, l, h) + c, L, H) is again clamp(R + C + c, l', h').
+
+    ``alone``: there are none before it.
+    """
     lowest, highest, right32, left32 = np.int32(LOWEST), np.int32(HIGHEST), np.int32(right), np.int32(left)
+    if alone:
+        for j in range(b.shape[0]):
+            c = np.int32(np.int32(np.int32(a * b[j]) >> right32) << left32)
+            table[0, j], table[1, j], table[2, j] = min(max(c, lowest), highest), lowest, highest
+        return
     for j in range(b.shape[0]):
         c = np.int32(np.int32(np.int32(a * b[j]) >> right32) << left32)
         c = min(max(c, lowest), highest)
@@ -52,21 +61,25 @@ def _add_clamped(live: NDArray[np.uint8], first: NDArray[np.int64], tables: NDAr
 
 
 @jit
-def _narrow_table(table: NDArray[np.int32], out: NDArray[np.int16]) -> None:
-    """Copy a table of weights; a sum beyond 16 bits is beyond the range of weights all the more."""
-    for k in range(3):
-        for j in range(table.shape[1]):
-            out[k, j] = np.int16(min(max(table[k, j], np.int32(-1024)), np.int32(1024)))
+def _round_narrow(table: NDArray[np.int32], drawn: int, least: int, most: int, out: NDArray[np.int16]) -> None:
+    """:func:`_round_all` into 16 bits; a sum beyond ±1024 is beyond the range of weights all the more."""
+    offset, shift, least32, most32 = np.int32(127 - drawn), np.int32(FRACTION), np.int32(least), np.int32(most)
+    far = np.int32(1024)
+    for j in range(table.shape[1]):
+        out[0, j] = np.int16(min(max(np.int32(np.int32(table[0, j] + offset) >> shift), -far), far))
+        out[1, j] = np.int16(min(max(np.int32(np.int32(table[1, j] + offset) >> shift), least32), most32))
+        out[2, j] = np.int16(min(max(np.int32(np.int32(table[2, j] + offset) >> shift), least32), most32))
 
 
 @jit
 def _add_narrow(live: NDArray[np.uint8], first: NDArray[np.int64], tables: NDArray[np.int16], values: NDArray[np.int16]) -> None:
-    """:func:`_add_clamped` in 16 bits, twice as many weights at a time; both lie within ±1024."""
+    """:func:`_add_clamped` in 16 bits; the width of both is a multiple of :data:`LANES`."""
+    width = values.shape[1]
     for i in range(live.shape[0]):
         if live[i]:
-            table, row = tables[first[i]], values[i]
-            for j in range(row.shape[0]):
-                row[j] = min(max(np.int16(row[j] + table[0, j]), table[1, j]), table[2, j])
+            row, table = i * width, first[i] * 3 * width
+            for j in range(0, width, LANES):
+                add_clamped_lanes(values, row + j, tables, table + j, width)
 
 
 @jit
@@ -160,6 +173,43 @@ def _values(memory: Memory, variable: int, i: int) -> NDArray[np.int32]:
 
 
 @jit
+def _by_value(
+    live: NDArray[np.uint8],
+    active: NDArray[np.bool_],
+    a: NDArray[np.int32],
+    slots: NDArray[np.int64],
+    first: NDArray[np.int64],
+) -> bool:
+    """:func:`_classes` by looking values up, where all active products are multiples of one small value; return whether they are."""
+    pilot = -1
+    for p in range(active.shape[0]):
+        if active[p]:
+            if pilot < 0:
+                pilot = p
+                continue
+            same, opposite = True, True
+            for i in range(live.shape[0]):
+                same &= a[p, 0, 0, i] == a[pilot, 0, 0, i]
+                opposite &= a[p, 0, 0, i] == -a[pilot, 0, 0, i]
+            if not (same or opposite):
+                return False
+    half = slots.shape[0] // 2
+    if pilot < 0:
+        return False
+    value = a[pilot, 0, 0]
+    for i in range(live.shape[0]):
+        if value[i] < -half or value[i] >= half:
+            return False
+    for i in range(live.shape[0]):
+        if live[i]:  # what is left in a slot counts if it is of this call
+            other = slots[value[i] + half]
+            if not (0 <= other < i and live[other] and first[other] == other and value[other] == value[i]):
+                slots[value[i] + half] = other = i
+            first[i] = other
+    return True
+
+
+@jit
 def _classes(
     live: NDArray[np.uint8],
     active: NDArray[np.bool_],
@@ -170,6 +220,8 @@ def _classes(
     first: NDArray[np.int64],
 ) -> None:
     """Find for each live source the first that adds the same to each target. ``a``: [P, G, 1, n_in]; ``slots``: a hash table."""
+    if not gates and _by_value(live, active, a, slots, first):
+        return
     mask = slots.shape[0] - 1
     for slot in range(slots.shape[0]):
         slots[slot] = -1
@@ -243,20 +295,25 @@ def _learn_plain(
         if not work.live[i] or work.first[i] != i:
             continue
         for variable in range(3):
-            if program.used[variable]:
-                table = work.tables[variable, i]
+            if not program.used[variable]:
+                continue
+            table, alone = work.tables[variable, i], True
+            for p in range(program.head.shape[0]):
+                head = program.head[p]
+                a = work.a[p, 0, 0, i] if work.active[p] and head[0] == variable else np.int32(0)
+                if a != 0 or (whole and head[0] == variable):
+                    _compose(a, work.b[p, memory.tx[i] if head[1] == 0 else last], head[3], head[4], table, alone)
+                    alone = False
+            if alone:
                 for j in range(n_out):
                     table[0, j], table[1, j], table[2, j] = 0, -(1 << 30), 1 << 30
-        for p in range(program.head.shape[0]):
-            a = work.a[p, 0, 0, i] if work.active[p] else np.int32(0)
-            if a != 0 or whole:
-                head = program.head[p]
-                _compose(a, work.b[p, memory.tx[i] if head[1] == 0 else last], head[3], head[4], work.tables[head[0], i])
-        for variable in range(3):
-            if program.used[variable] and not noise.strict:
-                _round_all(work.tables[variable, i], noise.rounding[index], cells.low[variable], cells.high[variable])
-        if work.narrow.shape[0]:
-            _narrow_table(work.tables[0, i], work.narrow_tables[i])
+            if noise.strict:
+                continue
+            drawn, low, high = noise.rounding[index], cells.low[variable], cells.high[variable]
+            if variable == 0 and work.narrow.shape[0] and not whole:
+                _round_narrow(table, drawn, low, high, work.narrow_tables[i])
+            else:
+                _round_all(table, drawn, low, high)
     for variable in range(3):
         if program.used[variable]:
             values = memory.weight if variable == 0 else memory.delay if variable == 1 else memory.tag
