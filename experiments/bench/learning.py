@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--json", default=None)
     parser.add_argument("--quick", action="store_true", help="4 samples, once")
     options = parser.parse_args()
-    samples, rounds = (4, 1) if options.quick else (16, 3)
+    samples, rounds = (4, 1) if options.quick else (64, 3)
     steps, first = samples * STEPS_A_SAMPLE, 2
     arrays = given(first + steps)
     lava, ours = [], []

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
-jit = numba.njit(cache=True, nogil=True, error_model="numpy")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+
+
+def jit(function: _Function) -> _Function:
+    """Compile without reference counts: such a function makes no arrays, and handing dozens of them on costs nothing."""
+    kernel: _Function = numba.njit(**_OPTIONS)(function)
+    return kernel
+
 
 _GOLDEN, _OFFSET = np.uint64(0x9E3779B97F4A7C15), np.uint64(0x632BE59BD9B4E019)
 _MUL1, _MUL2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -37,3 +47,8 @@ def absorb_word(state: Any, contribution: Any) -> Any:
 def absorb(state: Any, counter: Any) -> Any:
     """The state after a counter; the first state is the key."""
     return absorb_word(state, word(counter))
+
+
+def words(counters: int) -> NDArray[np.uint64]:
+    """Return :func:`word` of 0, 1, 2 …, uint64 [counters]."""
+    return np.array([word(counter) for counter in range(counters)], np.uint64)

@@ -15,13 +15,42 @@ from numpy.typing import NDArray
 from neurofault.engines.kernels import _moved, _wrapped
 from neurofault.rescue.counter import jit
 from neurofault.rescue.learning_kernel import run as run_learning
-from neurofault.rescue.learning_records import Cells, Defects, Dynamics, Memory, Noise, Program, Record
+from neurofault.rescue.learning_records import Cells, Defects, Dynamics, Memory, Noise, Program, Record, Work
 
 ZERO_MARGIN = 64
 """Error of a rival whose score equals that of the right class; at most :data:`MOST` (a 7-bit trace)."""
 
 MOST = 127
 """Largest error."""
+
+
+class Room(NamedTuple):
+    """Room of one layer to work in.
+
+    Attributes:
+        work: of its learning engine.
+        fired: bool [T, n], its spikes in this sample.
+        u, v: int32 [n].
+        total: int32 [n], sums of weights, 0 between steps.
+        y: int32 [3, n], third factors.
+        third: int32 [T, 3, n], third factors in each step, 0 but in the last.
+        post: bool [T, n], no spikes: the rules have no trace of their targets.
+        group: bool [T, n_in], spikes of some sources.
+        scores: int64 [n].
+        error: int32 [n].
+    """
+
+    work: Work
+    fired: NDArray[np.bool_]
+    u: NDArray[np.int32]
+    v: NDArray[np.int32]
+    total: NDArray[np.int32]
+    y: NDArray[np.int32]
+    third: NDArray[np.int32]
+    post: NDArray[np.bool_]
+    group: NDArray[np.bool_]
+    scores: NDArray[np.int64]
+    error: NDArray[np.int32]
 
 
 class Stage(NamedTuple):
@@ -39,6 +68,7 @@ class Stage(NamedTuple):
         shift: what arrives through feedback is divided by 2**shift, towards zero.
         new_in, new_out: bool [n_in], [n], replacement neurons before and in the layer.
         old_shift: halvings of the third factor for old synapses; −1: old synapses do not learn.
+        room: to work in.
     """
 
     plastic: bool
@@ -62,6 +92,7 @@ class Stage(NamedTuple):
     new_in: NDArray[np.bool_]
     new_out: NDArray[np.bool_]
     old_shift: int
+    room: Room
 
 
 class Tally(NamedTuple):
@@ -79,12 +110,11 @@ class Tally(NamedTuple):
 
 
 @jit
-def forward(
-    stage: Stage, fired_in: NDArray[np.bool_], fired_out: NDArray[np.bool_], u: NDArray[np.int32], v: NDArray[np.int32]
-) -> None:
-    """Run one layer for one sample; ``fired_in``: bool [T, n_in]; ``fired_out``: filled, bool [T, n]; ``u``, ``v``: filled, int32 [n]."""
-    n, weight, factor = v.shape[0], stage.memory.weight, np.int32(1 << stage.left)
-    total = np.zeros(n, np.int32)
+def forward(stage: Stage, fired_in: NDArray[np.bool_]) -> None:
+    """Run one layer for one sample, into its room; ``fired_in``: bool [T, n_in]."""
+    weight, factor = stage.memory.weight, np.int32(1 << stage.left)
+    total, u, v, fired = stage.room.total, stage.room.u, stage.room.v, stage.room.fired
+    n = v.shape[0]
     for j in range(n):
         u[j], v[j] = 0, stage.start[j]
     for t in range(fired_in.shape[0]):
@@ -101,7 +131,7 @@ def forward(
             spike = stage.alive[j] and moved > stage.threshold[j]
             if not stage.alive[j]:
                 u[j] = moved = np.int32(0)
-            fired_out[t, j] = spike
+            fired[t, j] = spike
             v[j] = np.int32(0) if spike else moved
 
 
@@ -134,13 +164,13 @@ def margin_errors(scores: NDArray[np.int64], alive: NDArray[np.bool_], label: in
 
 
 @jit
-def _third_factors(stage: Stage, error: NDArray[np.int32], fired: NDArray[np.bool_], y: NDArray[np.int32]) -> bool:
-    """Fill y1 (increase) and y2 (decrease), int32 [3, n]; return whether any is not 0.
+def _third_factors(stage: Stage, error: NDArray[np.int32]) -> bool:
+    """Fill y1 (increase) and y2 (decrease) in the room; return whether any is not 0.
 
     The output layer takes its error as it is; a hidden neuron that fired takes Σ feedback · error / 2**shift, one that did not takes 0
     (the derivative of its rate is taken as 1 where it fires, else 0).
     """
-    some = False
+    fired, y, some = stage.room.fired, stage.room.y, False
     direct = stage.feedback.shape[0] == 0
     for j in range(y.shape[1]):
         y[0, j] = y[1, j] = y[2, j] = 0
@@ -164,98 +194,79 @@ def _third_factors(stage: Stage, error: NDArray[np.int32], fired: NDArray[np.boo
 
 
 @jit
-def _learn(stage: Stage, sample: int, fired: NDArray[np.bool_], y: NDArray[np.int32]) -> None:
+def _learn(stage: Stage, sample: int, fired: NDArray[np.bool_]) -> None:
     """Apply the rule at the end of a sample; the third factors are written in its last step."""
-    steps, n = fired.shape[0], y.shape[1]
-    third = np.zeros((steps, 3, n), np.int32)
-    post = np.zeros((steps, n), np.bool_)
+    steps, y, third = fired.shape[0], stage.room.y, stage.room.third
     for k in range(3):
-        for j in range(n):
+        for j in range(y.shape[1]):
             third[steps - 1, k, j] = y[k, j]
     run_learning(
-        stage.program, stage.dynamics, stage.cells, stage.defects, stage.noise, stage.memory, stage.record, sample * steps, steps,
-        fired, post, third,
+        stage.program, stage.dynamics, stage.cells, stage.defects, stage.noise, stage.memory, stage.record, stage.room.work,
+        sample * steps, steps, fired, stage.room.post, third,
     )  # fmt: skip
 
 
 @jit
-def _of_group(fired: NDArray[np.bool_], chosen: NDArray[np.bool_], value: bool) -> NDArray[np.bool_]:
-    """The spikes of the sources whose ``chosen`` has a value."""
-    out = np.zeros(fired.shape, np.bool_)
-    for i in range(fired.shape[1]):
-        if chosen[i] == value:
-            for t in range(fired.shape[0]):
-                out[t, i] = fired[t, i]
-    return out
+def _of_group(fired: NDArray[np.bool_], chosen: NDArray[np.bool_], value: bool, out: NDArray[np.bool_]) -> None:
+    """Fill ``out`` with the spikes of the sources whose ``chosen`` has a value."""
+    for t in range(fired.shape[0]):
+        for i in range(fired.shape[1]):
+            out[t, i] = fired[t, i] and chosen[i] == value
 
 
 @jit
-def respond(
-    stages: Any,
-    first: int,
-    arriving: NDArray[np.bool_],
-    fired: Any,
-    scores: NDArray[np.int64],
-    label: int,
-    margin: int,
-    tally: Tally,
-) -> None:
-    """Learn from one sample that has been run.
+def _count(stage: Stage, before: NDArray[np.bool_], spikes: NDArray[np.int64], active: NDArray[np.int64]) -> None:
+    """Count the layer's spikes, and the sources that fired."""
+    fired = stage.room.fired
+    for i in range(before.shape[1]):
+        for t in range(before.shape[0]):
+            if before[t, i]:
+                active[1 if stage.new_in[i] else 0] += 1
+                break
+    for t in range(fired.shape[0]):
+        for j in range(fired.shape[1]):
+            spikes[j] += fired[t, j]
+
+
+@jit
+def respond(stages: Any, first: int, arriving: NDArray[np.bool_], label: int, margin: int, tally: Tally) -> None:
+    """Learn from one sample that has been run: its spikes and scores are in the stages' rooms.
 
     Args:
         stages: tuple of :class:`Stage`, from the first plastic layer to the output layer.
         first: number of the sample in the rescue, from 0.
         arriving: bool [T, n], spikes that reach the first stage.
-        fired: list of bool [T, n], spikes of each stage.
-        scores: int64 [n_out].
         label: its class; −1: not known.
         margin: see :func:`margin_errors`.
         tally: counted on.
     """
-    last = len(stages) - 1
-    error = np.zeros(scores.shape[0], np.int32)
-    tally.errors[0] += margin_errors(scores, stages[last].alive, label, margin, error)
+    output = stages[len(stages) - 1]
+    error = output.room.error
+    tally.errors[0] += margin_errors(output.room.scores, output.alive, label, margin, error)
+    for s in range(len(stages)):
+        _count(stages[s], arriving if s == 0 else stages[s - 1].room.fired, tally.spikes[s], tally.active[s])
     for s in range(len(stages)):
         stage = stages[s]
-        before = arriving if s == 0 else fired[s - 1]
-        for i in range(before.shape[1]):
-            for t in range(before.shape[0]):
-                if before[t, i]:
-                    tally.active[s, 1 if stage.new_in[i] else 0] += 1
-                    break
-        for j in range(fired[s].shape[1]):
-            for t in range(fired[s].shape[0]):
-                tally.spikes[s, j] += fired[s][t, j]
-    for s in range(len(stages)):
-        stage = stages[s]
-        if not stage.plastic:
+        if not stage.plastic or not _third_factors(stage, error):
             continue
-        before = arriving if s == 0 else fired[s - 1]
-        y = np.zeros((3, stage.alive.shape[0]), np.int32)
-        if not _third_factors(stage, error, fired[s], y):
-            continue
+        before = arriving if s == 0 else stages[s - 1].room.fired
         if not stage.old_shift:
-            _learn(stage, first, before, y)
+            _learn(stage, first, before)
             continue
-        _learn(stage, first, _of_group(before, stage.new_in, True), y)
+        group, y = stage.room.group, stage.room.y
+        _of_group(before, stage.new_in, True, group)
+        _learn(stage, first, group)
         for k in range(2):
             for j in range(y.shape[1]):
                 if not stage.new_out[j]:
                     y[k, j] = 0 if stage.old_shift < 0 else y[k, j] >> stage.old_shift
-        _learn(stage, first, _of_group(before, stage.new_in, False), y)
+        _of_group(before, stage.new_in, False, group)
+        _learn(stage, first, group)
 
 
 @jit
 def teach(
-    stages: Any,
-    first: int,
-    arriving: NDArray[np.bool_],
-    labels: NDArray[np.int64],
-    counted: bool,
-    margin: int,
-    fired: Any,
-    states: Any,
-    tally: Tally,
+    stages: Any, first: int, arriving: NDArray[np.bool_], labels: NDArray[np.int64], counted: bool, margin: int, tally: Tally
 ) -> None:
     """Show samples one after the other, each to the chip that the earlier ones left.
 
@@ -266,20 +277,17 @@ def teach(
         labels: int64 [N]; −1: not known.
         counted: whether spike counts are read, not potentials.
         margin: see :func:`margin_errors`.
-        fired: list of bool [T, n], room for the spikes of each stage.
-        states: list of int32 [2, n], room for u and v of each stage.
         tally: counted on.
     """
-    last = len(stages) - 1
-    scores = np.zeros(stages[last].alive.shape[0], np.int64)
+    output = stages[len(stages) - 1].room
     for k in range(arriving.shape[0]):
         for s in range(len(stages)):
-            forward(stages[s], arriving[k] if s == 0 else fired[s - 1], fired[s], states[s][0], states[s][1])
-        for c in range(scores.shape[0]):
+            forward(stages[s], arriving[k] if s == 0 else stages[s - 1].room.fired)
+        for c in range(output.scores.shape[0]):
             if counted:
-                scores[c] = 0
+                output.scores[c] = 0
                 for t in range(arriving.shape[1]):
-                    scores[c] += fired[last][t, c]
+                    output.scores[c] += output.fired[t, c]
             else:
-                scores[c] = states[last][1, c]
-        respond(stages, first + k, arriving[k], fired, scores, labels[k], margin, tally)
+                output.scores[c] = output.v[c]
+        respond(stages, first + k, arriving[k], labels[k], margin, tally)

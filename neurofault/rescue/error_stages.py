@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba.typed import List
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
@@ -18,9 +17,9 @@ from neurofault.engines.packing import bias_of
 from neurofault.errors import UnsupportedError
 from neurofault.network import Dense
 from neurofault.rescue import error_kernel
-from neurofault.rescue.error_kernel import Stage, Tally
+from neurofault.rescue.error_kernel import Room, Stage, Tally
 from neurofault.rescue.learning import DefectSchedule
-from neurofault.rescue.learning_records import Memory, Record
+from neurofault.rescue.learning_records import Memory, Record, room
 from neurofault.rescue.learning_setup import strict_engine
 from neurofault.rescue.lesson import Lesson
 
@@ -96,6 +95,7 @@ def _stage(
         deployment, layer, learner.rule(deployment, layer), seed=lesson.seed, write_limit=lesson.writes_per_synapse
     )
     steps = deployment.timesteps
+    defects = engine.defects.rows(0, steps, engine.rule.t_epoch)
     n_in, n = chip.synapses.n_in, chip.synapses.n_out
     alive = ~deployment.damage.silent(layer, n)
     copied = dict(learner.feedback_weights)
@@ -107,7 +107,7 @@ def _stage(
         engine.program,
         engine.dynamics,
         engine.cells,
-        engine.defects.rows(0, steps, engine.rule.t_epoch),
+        defects,
         engine.chance.numbers(0, steps, engine.rule.t_epoch),
         _own(engine.start.memory)._replace(left=left),
         Record(np.empty((0, 2, n_in), np.int32), np.empty((0, 3, n), np.int32), *(np.empty((0, 0, 0), np.int16) for _ in range(3))),
@@ -124,16 +124,26 @@ def _stage(
         new.get(layer - 1, np.zeros(n_in, bool)),
         new.get(layer, np.zeros(n, bool)),
         -1 if shift is None else shift,
+        Room(
+            room(engine.program, defects, n_in, n, strict=True),
+            np.zeros((steps, n), np.bool_),
+            np.zeros(n, np.int32),
+            np.zeros(n, np.int32),
+            np.zeros(n, np.int32),
+            np.zeros((3, n), np.int32),
+            np.zeros((steps, 3, n), np.int32),
+            np.zeros((steps, n), np.bool_),
+            np.zeros((steps, n_in), np.bool_),
+            np.zeros(n, np.int64),
+            np.zeros(n, np.int32),
+        ),
     )
     return stage, engine.defects
 
 
 def show(stages: Stages, lesson: Lesson, arriving: NDArray[np.bool_], margin: int, tally: Tally) -> None:
     """Show samples to a chip whose damage is the same at all times; see :func:`neurofault.rescue.error_kernel.teach`."""
-    sizes = [stage.alive.size for stage in stages.stages]
-    fired = List([np.zeros((stages.steps, size), np.bool_) for size in sizes])
-    states = List([np.zeros((2, size), np.int32) for size in sizes])
-    error_kernel.teach(stages.stages, lesson.first, arriving, lesson.labels, stages.counted, margin, fired, states, tally)
+    error_kernel.teach(stages.stages, lesson.first, arriving, lesson.labels, stages.counted, margin, tally)
 
 
 def show_through_engine(
@@ -156,10 +166,10 @@ def show_through_engine(
             stage._replace(defects=schedule.rows(step, stages.steps, stage.program.epoch))
             for stage, schedule in zip(stages.stages, stages.defects, strict=True)
         )
-        scores = activity.scores[0] >> 24 if stages.counted else activity.scores[0]
-        error_kernel.respond(
-            present, lesson.first + k, spikes[stages.first - 1], List(spikes[stages.first :]), scores, label, margin, tally
-        )
+        for stage, fired in zip(present, spikes[stages.first :], strict=True):
+            stage.room.fired[:] = fired
+        present[-1].room.scores[:] = activity.scores[0] >> 24 if stages.counted else activity.scores[0]
+        error_kernel.respond(present, lesson.first + k, spikes[stages.first - 1], label, margin, tally)
     return counts
 
 

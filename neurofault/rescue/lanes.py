@@ -16,8 +16,7 @@ LANES = 32
 """Weights of one vector."""
 
 
-@intrinsic  # type: ignore[untyped-decorator]  # numba ships no types
-def add_clamped_lanes(typing_context: Any, values: Any, at: Any, tables: Any, first: Any, pitch: Any) -> Any:
+def _add_clamped_lanes(typing_context: Any, values: Any, at: Any, tables: Any, first: Any, pitch: Any) -> Any:
     """``values[at + k] ← min(max(values[at + k] + t[first + k], t[first + pitch + k]), t[first + 2·pitch + k])``, k = 0 … 31.
 
     ``values``, ``tables``: int16 arrays, C order; ``at``, ``first``, ``pitch``: places counted over the flat arrays, not checked.
@@ -42,3 +41,7 @@ def add_clamped_lanes(typing_context: Any, values: Any, at: Any, tables: Any, fi
         return context.get_dummy_value()
 
     return signature, generate
+
+
+add_clamped_lanes: Any = intrinsic(_add_clamped_lanes)
+"""Called from compiled functions as ``add_clamped_lanes(values, at, tables, first, pitch)``."""

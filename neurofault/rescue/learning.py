@@ -15,8 +15,11 @@ regular ones: Lava's graded-spike configurations 1 to 3 are not part of this.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Literal, final
 
@@ -26,6 +29,7 @@ from numpy.typing import NDArray
 from neurofault.errors import UsageError, nearest
 from neurofault.rescue import learning_kernel
 from neurofault.rescue import learning_records as records
+from neurofault.rescue.learning_parts import Part
 from neurofault.rescue.rule import POST, LearningRule
 
 Mode = Literal["lava_compat", "hardware_strict"]
@@ -161,6 +165,7 @@ class LearningEngine:
         *,
         record: Collection[str] = (),
         clear: bool = False,
+        threads: int | None = None,
     ) -> Learned:
         """Run the connection's learning for some steps.
 
@@ -172,6 +177,8 @@ class LearningEngine:
                 that are missing are 0.
             record: which of :data:`RECORDS` to keep for each step.
             clear: clear the traces before each sample ([N, T, n_in] only).
+            threads: how many share the sources (``lava_compat``, whose random numbers do not depend on them); None: one for each core
+                of the machine where that pays. Results do not depend on it.
 
         Raises:
             UsageError: a state of the other mode, arrays that do not fit, a third factor that the rule has not, or an unknown record.
@@ -202,20 +209,28 @@ class LearningEngine:
             *(np.empty((kept[name], *getattr(memory, name).shape), np.int16) for name in ("weight", "delay", "tag")),
         )
         if steps:
-            learning_kernel.run(
-                self.program,
-                self.dynamics,
-                self.cells,
-                self.defects.rows(state.step, steps, self.rule.t_epoch),
-                self.chance.numbers(state.step, steps, self.rule.t_epoch),
-                memory,
-                rec,
-                state.step,
-                shape[1] if clear else 0,
-                before,
-                after,
-                written,
-            )
+            defects = self.defects.rows(state.step, steps, self.rule.t_epoch)
+            noise = self.chance.numbers(state.step, steps, self.rule.t_epoch)
+            clearing = shape[1] if clear else 0
+
+            def run(part: Part) -> None:
+                work = records.room(self.program, defects, part.pre.shape[1], n_out, strict=self.mode == "hardware_strict")
+                learning_kernel.run(
+                    self.program, self.dynamics, self.cells, defects, noise, part.memory, part.record, work, state.step, clearing,
+                    part.pre, after, written,
+                )  # fmt: skip
+
+            whole = Part(memory, rec, before)
+            cuts = 1 if self.mode == "hardware_strict" else _parts(threads, n_in, steps * n_in * n_out)
+            if cuts == 1:
+                run(whole)
+            else:
+                edges = [n_in * cut // cuts for cut in range(cuts + 1)]
+                sources = [slice(*edge) for edge in pairwise(edges)]
+                parts = [whole.of(part) for part in sources]
+                with ThreadPoolExecutor(cuts) as pool:
+                    list(pool.map(run, parts))
+                whole.fill(sources, parts)
         recorded = {}
         for name in record:
             if name in ("weight", "delay", "tag"):
@@ -247,6 +262,17 @@ class LearningEngine:
                 raise UsageError(f"{name} must be of an integer type, not {np.asarray(values).dtype}")
             written[:, POST.index(name)] = self._flat(name, values, shape, np.int32)
         return written
+
+
+_LEAST_SOURCES, _LEAST_WORK = 128, 1 << 22
+"""A thread takes at least so many sources, and so many updates in all."""
+
+
+def _parts(threads: int | None, n_in: int, updates: int) -> int:
+    """Return how many threads share the sources of a call."""
+    if threads is not None:
+        return max(1, min(threads, n_in))
+    return max(1, min(os.cpu_count() or 1, n_in // _LEAST_SOURCES, updates // _LEAST_WORK))
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.rescue.counter import absorb, jit, word
-from neurofault.rescue.lanes import LANES
+from neurofault.rescue.counter import absorb, jit
 from neurofault.rescue.learning_factors import any_set
 from neurofault.rescue.learning_records import Cells, Defects, Dynamics, Memory, Noise, Program, Record, Work
 from neurofault.rescue.learning_update import learn
@@ -66,6 +65,10 @@ def _spikes(
     last: NDArray[np.int32],
 ) -> None:
     """A neuron that fires again in an epoch gets the impulse of its earlier spike at once; the last spike's comes at its end."""
+    if now == 1:  # nobody has fired yet
+        for i in range(fired.shape[0]):
+            last[i] = np.int32(fired[i])
+        return
     for i in range(fired.shape[0]):
         if fired[i]:
             if last[i] > 0:
@@ -116,6 +119,12 @@ def _history(
                     part = keep * before[i]
                     floor = np.floor(part)
                     after[i] = np.int32(floor) + np.int32(shared < part - floor)
+            if not noise.strict:
+                impulse, top = np.int32(whole + (1 if shared_impulse < fraction else 0)), np.int32(dynamics.top)
+                for i in range(n):  # without a branch, which random spikes would make unpredictable
+                    raised = min(max(np.int32(after[i] + impulse), np.int32(0)), top)
+                    after[i] = raised if last[i] == t else after[i]
+                continue
             for i in range(n):
                 if last[i] == t:
                     up = _rounds_up(noise, key + 1, start + t, i * kinds + k, fraction, shared_impulse)
@@ -148,36 +157,6 @@ def _widened(values: NDArray[np.int16], out: NDArray[np.int32]) -> None:
 
 
 @jit
-def _room(program: Program, defects: Defects, n_in: int, n_out: int, strict: bool) -> Work:
-    products, groups, steps = program.head.shape[0], defects.pre.shape[0], program.epoch + 1
-    slots = 2
-    while slots < 2 * n_in:
-        slots *= 2
-    plain = n_in if program.plain and groups == 1 else 0
-    narrow = plain if not strict and program.used[0] else 0
-    width = (n_out + LANES - 1) // LANES * LANES
-    words = np.empty(n_out, np.uint64)
-    for j in range(n_out):
-        words[j] = word(j)
-    return Work(
-        np.zeros((products, groups, 1 if program.plain else steps, n_in), np.int32),
-        np.zeros((products, steps, n_out), np.int32),
-        np.zeros(products, np.bool_),
-        np.zeros(n_in, np.uint8),
-        np.zeros(steps, np.bool_),
-        np.full(slots if plain else 0, -1, np.int64),
-        np.empty(n_in, np.int64),
-        np.empty((3, plain, 3, n_out), np.int32),
-        np.zeros((3, n_out), np.int32),
-        np.arange(n_out),
-        np.zeros(n_out, np.int64),
-        words,
-        np.zeros((narrow, width), np.int16),
-        np.zeros((narrow, 3, width), np.int16),
-    )
-
-
-@jit
 def run(
     program: Program,
     dynamics: Dynamics,
@@ -186,21 +165,20 @@ def run(
     noise: Noise,
     memory: Memory,
     record: Record,
+    work: Work,
     step0: int,
     clear: int,
     pre: NDArray[np.bool_],
     post: NDArray[np.bool_],
     third: NDArray[np.int32],
 ) -> None:
-    """Run S steps; ``memory`` and ``record`` are written to.
+    """Run S steps; ``memory``, ``record`` and ``work`` are written to.
 
-    The first seven arguments are described in :mod:`neurofault.rescue.learning_records`. ``step0``: steps that were run before.
+    The first eight arguments are described in :mod:`neurofault.rescue.learning_records`. ``step0``: steps that were run before.
     ``clear``: traces are cleared before each ``clear``-th step of this call; 0: never. ``pre``, ``post``: bool [S, n_in], [S, n_out].
     ``third``: int32 [S, 3, n_out], or no rows without a third factor.
     """
-    epoch, n_in, n_out = program.epoch, pre.shape[1], post.shape[1]
-    hx, hy = np.zeros((epoch + 1, 2, n_in), np.int32), np.zeros((epoch + 1, 3, n_out), np.int32)
-    work = _room(program, defects, n_in, n_out, noise.strict)
+    epoch, n_out, hx, hy = program.epoch, post.shape[1], work.hx, work.hy
     whole = (
         _outside(memory.weight, cells.low[0], cells.high[0])
         or _outside(memory.delay, cells.low[1], cells.high[1])

@@ -11,6 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.rescue.counter import words
+from neurofault.rescue.lanes import LANES
+
 FRACTION = 7
 """Bits of a synaptic variable's accumulator below its lowest bit (Lava: ``W_ACCUMULATOR_S - W_SYN_VAR_S``)."""
 
@@ -168,6 +171,7 @@ class Work(NamedTuple):
         words: uint64 [n_out], see :func:`neurofault.rescue.counter.word`.
         narrow: int16 [n_in, n_out filled up to whole vectors], the weights while they learn in ``lava_compat`` by plain products; no rows otherwise.
         narrow_tables: int16 [n_in, 3, as wide], the weights' part of ``tables``.
+        hx, hy: int32 [T + 1, 2, n_in], [T + 1, 3, n_out], traces before an epoch and after each of its steps.
     """
 
     a: NDArray[np.int32]
@@ -184,3 +188,42 @@ class Work(NamedTuple):
     words: NDArray[np.uint64]
     narrow: NDArray[np.int16]
     narrow_tables: NDArray[np.int16]
+    hx: NDArray[np.int32]
+    hy: NDArray[np.int32]
+
+
+def room(program: Program, defects: Defects, n_in: int, n_out: int, *, strict: bool) -> Work:
+    """Return room to work in for a connection.
+
+    Args:
+        program: the rule.
+        defects: of its learning engine; their number of groups counts.
+        n_in: source neurons.
+        n_out: target neurons.
+        strict: whether the mode is ``hardware_strict``.
+    """
+    products, groups, steps = len(program.head), len(defects.pre), program.epoch + 1
+    slots = 2
+    while slots < 2 * n_in:
+        slots *= 2
+    plain = n_in if program.plain and groups == 1 else 0
+    narrow = plain if not strict and program.used[0] else 0
+    width = -(-n_out // LANES) * LANES
+    return Work(
+        np.zeros((products, groups, 1 if program.plain else steps, n_in), np.int32),
+        np.zeros((products, steps, n_out), np.int32),
+        np.zeros(products, np.bool_),
+        np.zeros(n_in, np.uint8),
+        np.zeros(steps, np.bool_),
+        np.full(slots if plain else 0, -1, np.int64),
+        np.empty(n_in, np.int64),
+        np.empty((3, plain, 3, n_out), np.int32),
+        np.zeros((3, n_out), np.int32),
+        np.arange(n_out),
+        np.zeros(n_out, np.int64),
+        words(n_out),
+        np.zeros((narrow, width), np.int16),
+        np.zeros((narrow, 3, width), np.int16),
+        np.zeros((steps, 2, n_in), np.int32),
+        np.zeros((steps, 3, n_out), np.int32),
+    )

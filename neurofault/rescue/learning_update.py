@@ -61,6 +61,32 @@ def _add_clamped(live: NDArray[np.uint8], first: NDArray[np.int64], tables: NDAr
 
 
 @jit
+def _pair_narrow(
+    a: Any,
+    b: NDArray[np.int32],
+    head: NDArray[np.int64],
+    a2: Any,
+    b2: NDArray[np.int32],
+    head2: NDArray[np.int64],
+    drawn: int,
+    least: int,
+    most: int,
+    out: NDArray[np.int16],
+) -> None:
+    """:func:`_compose` of two products and :func:`_round_narrow` in one pass."""
+    lowest, highest, far = np.int32(LOWEST), np.int32(HIGHEST), np.int32(1024)
+    right, left, right2, left2 = np.int32(head[3]), np.int32(head[4]), np.int32(head2[3]), np.int32(head2[4])
+    offset, shift, least32, most32 = np.int32(127 - drawn), np.int32(FRACTION), np.int32(least), np.int32(most)
+    for j in range(b.shape[0]):
+        c = min(max(np.int32(np.int32(np.int32(a * b[j]) >> right) << left), lowest), highest)
+        d = min(max(np.int32(np.int32(np.int32(a2 * b2[j]) >> right2) << left2), lowest), highest)
+        out[0, j] = np.int16(min(max(np.int32(np.int32(c + d + offset) >> shift), -far), far))
+        low, high = min(max(np.int32(lowest + d), lowest), highest), min(max(np.int32(highest + d), lowest), highest)
+        out[1, j] = np.int16(min(max(np.int32(np.int32(low + offset) >> shift), least32), most32))
+        out[2, j] = np.int16(min(max(np.int32(np.int32(high + offset) >> shift), least32), most32))
+
+
+@jit
 def _round_narrow(table: NDArray[np.int32], drawn: int, least: int, most: int, out: NDArray[np.int16]) -> None:
     """:func:`_round_all` into 16 bits; a sum beyond ±1024 is beyond the range of weights all the more."""
     offset, shift, least32, most32 = np.int32(127 - drawn), np.int32(FRACTION), np.int32(least), np.int32(most)
@@ -166,13 +192,6 @@ def _store_strict(
 
 
 @jit
-def _values(memory: Memory, variable: int, i: int) -> NDArray[np.int32]:
-    """The weights, delays or tags of a source's synapses."""
-    values: NDArray[np.int32] = memory.weight[i] if variable == 0 else memory.delay[i] if variable == 1 else memory.tag[i]
-    return values
-
-
-@jit
 def _by_value(
     live: NDArray[np.uint8],
     active: NDArray[np.bool_],
@@ -196,15 +215,18 @@ def _by_value(
     half = slots.shape[0] // 2
     if pilot < 0:
         return False
-    value = a[pilot, 0, 0]
+    value, least, most = a[pilot, 0, 0], np.int32(0), np.int32(0)
     for i in range(live.shape[0]):
-        if value[i] < -half or value[i] >= half:
-            return False
+        least, most = min(least, value[i]), max(most, value[i])
+    if least < -half or most >= half:
+        return False
+    for slot in range(half + least, half + most + 1):
+        slots[slot] = -1
     for i in range(live.shape[0]):
-        if live[i]:  # what is left in a slot counts if it is of this call
-            other = slots[value[i] + half]
-            if not (0 <= other < i and live[other] and first[other] == other and value[other] == value[i]):
-                slots[value[i] + half] = other = i
+        if live[i]:
+            other = slots[half + value[i]]
+            if other < 0:
+                slots[half + value[i]] = other = i
             first[i] = other
     return True
 
@@ -291,8 +313,16 @@ def _learn_plain(
     """Without y0 gates and factors of the synapse, sources with equal factors share their sums, worked out once."""
     n_in, n_out, last = work.live.shape[0], memory.ty.shape[0], program.epoch
     _classes(work.live, work.active, work.a, memory.tx, gates, work.slots, work.first)
+    pair = program.head.shape[0] == 2 and program.head[0, 0] == 0 and program.head[1, 0] == 0 and not whole
+    pair = pair and work.narrow.shape[0] > 0 and work.active[0] and work.active[1] and not gates
     for i in range(n_in):
         if not work.live[i] or work.first[i] != i:
+            continue
+        if pair:
+            _pair_narrow(
+                work.a[0, 0, 0, i], work.b[0, last], program.head[0], work.a[1, 0, 0, i], work.b[1, last], program.head[1],
+                noise.rounding[index], cells.low[0], cells.high[0], work.narrow_tables[i],
+            )  # fmt: skip
             continue
         for variable in range(3):
             if not program.used[variable]:
@@ -376,7 +406,8 @@ def _learn_general(
         columns = work.columns if work.live[i] & 2 else work.spiked[:spiked]
         for variable in range(3):
             if program.used[variable]:
-                values, total = _values(memory, variable, i), work.total[variable]
+                own = memory.weight if variable == 0 else memory.delay if variable == 1 else memory.tag
+                values, total = own[i], work.total[variable]
                 for j in columns:
                     total[j] = np.int32(values[j] << np.int32(FRACTION))
         for p in range(program.head.shape[0]):
@@ -402,7 +433,8 @@ def _learn_general(
                     total[j] = min(max(total[j], np.int32(LOWEST)), np.int32(HIGHEST))
         for variable in range(3):
             if program.used[variable]:
-                values, total = _values(memory, variable, i), work.total[variable]
+                own = memory.weight if variable == 0 else memory.delay if variable == 1 else memory.tag
+                values, total = own[i], work.total[variable]
                 if not noise.strict:
                     _store_shared(total, noise.rounding[index], cells.low[variable], cells.high[variable], columns, values)
                     continue
