@@ -1,8 +1,9 @@
 """Off-chip repair, `host`: a computer retrains a copy of the damaged chip and writes the result back.
 
 The copy is the snnTorch twin of :func:`neurofault.engines.on_snntorch.twin`: the chip's own integers, with a surrogate gradient
-(fast sigmoid, Zenke & Ganguli 2018, Neural Computation 30(6)) through its spikes, and the damage in it. Cross entropy of the scores;
-weights are float shadows that the forward pass sees rounded to the stored grid (BinaryConnect, Courbariaux et al. 2015,
+(fast sigmoid, Zenke & Ganguli 2018, Neural Computation 30(6)) through its spikes, and the damage in it. The loss is the multi-class
+hinge of Crammer & Singer 2001 (JMLR 2), with the margin of the learners on chip: it leaves a network that is right alone, where cross
+entropy would go on pulling. Weights are float shadows that the forward pass sees rounded to the stored grid (BinaryConnect, Courbariaux et al. 2015,
 arXiv:1511.00363). After each step every synapse that is dead, stuck or not plastic is put back, whatever an optimiser's momentum says,
 and what an optimiser remembers is forgotten whenever the chip was damaged or re-placed.
 
@@ -58,23 +59,27 @@ class HostLearning:
     """Surrogate-gradient training off chip; made by :func:`host`.
 
     Attributes:
-        temperature: scores are divided by it before the softmax, > 0, in the unit of v (spikes for a count readout).
+        margin: of the loss, > 0, in the unit of v (spikes for a count readout).
         optimiser: ``sgd``, ``momentum`` (0.9) or ``adam``.
-        rate: learning rate; for ``adam`` in weight units a step.
+        rate: learning rate of the first sample, > 0; weights count in stored units, scores in margins; for ``adam`` in weight units a step.
+        decay: after c cycles the rate is ``rate / (1 + decay · c)``, at least 0.
         batch: samples of a step, at least 1.
     """
 
-    temperature: float
-    optimiser: Optimiser = "adam"
-    rate: float = 0.5
+    margin: float
+    optimiser: Optimiser = "momentum"
+    rate: float = 10_000.0
+    decay: float = 4.0
     batch: int = 100
 
     def __post_init__(self) -> None:
         if self.optimiser not in OPTIMISERS:
             raise UsageError(f"host: optimiser must be {', '.join(OPTIMISERS)}, is {self.optimiser!r}")
-        for name in ("temperature", "rate", "batch"):
+        for name in ("margin", "rate", "batch"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"host: {name} must be above 0, is {getattr(self, name)}")
+        if not self.decay >= 0:
+            raise UsageError(f"host: decay must be at least 0, is {self.decay}")
 
     @property
     def name(self) -> str:
@@ -171,11 +176,14 @@ class HostLearning:
                 response = module(arriving)
                 scores = response.potential if deployment.readout == "potential" else response.counts
                 scores = scores.masked_fill(module.populations[-1].alive == 0, -1e9)
-                loss = functional.cross_entropy(scores / self.temperature, torch.from_numpy(lesson.labels[chosen]))
-                loss.backward()  # type: ignore[no-untyped-call]
+                hinge = functional.multi_margin_loss(scores / self.margin, torch.from_numpy(lesson.labels[chosen]))
+                loss = hinge * (scores.shape[1] / 2)  # torch takes the mean over classes
+                loss.backward()
                 before = {layer: values.clone() for layer, values in floats.items()}
                 for layer, weight in weights.items():
                     floats[layer].grad = weight.grad
+                for group in optimiser.param_groups:
+                    group["lr"] = self.rate / (1 + self.decay * (lesson.first + int(chosen[0])) / lesson.cycle)
                 optimiser.step()
                 with torch.no_grad():
                     for layer, values in floats.items():
@@ -198,7 +206,7 @@ class HostLearning:
 
 
 def host(deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer], **options: Any) -> HostLearning:
-    """Return `host`, its temperature taken from the healthy chip.
+    """Return `host`, its margin taken from the healthy chip.
 
     Args:
         deployment: the chip.
@@ -206,7 +214,7 @@ def host(deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer], **
         labels: int [N].
         options: attributes of :class:`HostLearning`.
     """
-    return HostLearning(**{"temperature": float(usual_margin(deployment, inputs, labels)), **options})
+    return HostLearning(**{"margin": float(usual_margin(deployment, inputs, labels)), **options})
 
 
 def _events(deployment: Deployment, inputs: Inputs, chosen: NDArray[np.int64]) -> Inputs:
