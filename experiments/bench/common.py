@@ -1,4 +1,4 @@
-"""What the benchmarks share: the 784-512-10 network, timing, tables, JSON."""
+"""What the benchmarks share: the 784-512-10 network, a convolutional network of CIFAR's shape, timing, tables, JSON."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ from neurofault.zoo import RECIPES, recipe
 T = TypeVar("T")
 WIDE = "mnist-mlp-512"
 RECIPES.setdefault(WIDE, replace(recipe("mnist-mlp"), name=WIDE, hidden=(512,), epochs=10))
+BRIEF = "cifar10-cnn-brief"
+"""The zoo's ``cifar10-cnn``, trained for one epoch in place of fourteen: its shape and activity, not its accuracy."""
+RECIPES.setdefault(BRIEF, replace(recipe("cifar10-cnn"), name=BRIEF, epochs=1))
 
 
 def arguments(description: str) -> argparse.Namespace:
@@ -37,6 +40,12 @@ def arguments(description: str) -> argparse.Namespace:
 def wide(data_dir: Path | None, samples: int | None) -> tuple[Prepared, Inputs]:
     """Return the trained, placed 784-512-10 network and its encoded test images."""
     prepared = prepare(Setup(network=WIDE, data_dir=data_dir, samples=samples), lambda *_: None)
+    return prepared, prepared.deployment.encode(prepared.test.images)
+
+
+def brief(data_dir: Path | None, samples: int) -> tuple[Prepared, Inputs]:
+    """Return the briefly trained, placed CIFAR network and its first encoded test images."""
+    prepared = prepare(Setup(network=BRIEF, data_dir=data_dir, samples=samples), lambda *_: None)
     return prepared, prepared.deployment.encode(prepared.test.images)
 
 

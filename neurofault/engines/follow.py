@@ -24,7 +24,7 @@ from neurofault.engines.ripple import (
     ripple,
     run_block,
 )  # fmt: skip
-from neurofault.engines.trains import Bench, Events, Net, compiled, popcount, run_sample
+from neurofault.engines.trains import Bench, Events, Net, compiled, entry, popcount, run_sample
 
 _DEAD = DEAD_SCORE
 _LIMIT = 1 << 23
@@ -236,7 +236,7 @@ def score(net: Net, bench: Bench, trains: NDArray[np.uint64], scores: NDArray[np
             scores[j] = _DEAD
 
 
-@compiled
+@entry
 def run_healthy(
     net: Net, own_bias: NDArray[np.int32], bench: Bench, events: Events, sums: NDArray[np.int16], trains: NDArray[np.uint64],
     scores: NDArray[np.int64], room: NDArray[np.int64], spikes: NDArray[np.int64], sample_spikes: NDArray[np.int64],
@@ -270,7 +270,7 @@ def run_healthy(
     return True
 
 
-@compiled
+@entry
 def run_faults(
     net: Net, begin: int, first_sample: int, own_bias: NDArray[np.int32], kept_run: bool, bench: Bench, events: Events,
     sums: NDArray[np.int16], trains: NDArray[np.uint64], scores: NDArray[np.int64], room: NDArray[np.int64],

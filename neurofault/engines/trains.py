@@ -22,11 +22,22 @@ MOST_STEPS = 64
 """Bits of a word."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
 
 
 def compiled(function: _Function) -> _Function:
-    """Compile a kernel without reference counts: it may not make arrays, and a call costs little (there are thousands a fault)."""
-    options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+    """Compile a kernel without reference counts: it may not make arrays, and a call costs little (there are thousands a fault).
+
+    Only other kernels can call it: what unpacks dozens of arrays from Python takes longer to compile than most kernels.
+    """
+    options = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    kernel: _Function = numba.njit(**options)(function)
+    return kernel
+
+
+def entry(function: _Function) -> _Function:
+    """Compile a kernel that Python calls, without reference counts."""
+    options = {**_OPTIONS, "no_cfunc_wrapper": True}
     kernel: _Function = numba.njit(**options)(function)
     return kernel
 

@@ -12,13 +12,16 @@ from neurofault.deploy.cost import Cost, cost
 from neurofault.deploy.damage import Hit
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
-from neurofault.errors import StalledError
 from neurofault.faults import Fault, inject
 from neurofault.network import Inputs
 from neurofault.study.statistics import Interval, t_interval
 
 Progress = Callable[[str, int, int, str], None]
 """Called as ``progress(stage, done, total, text)``."""
+
+
+_TOGETHER = 16
+"""Draws that are run at a time; a healthy run is shared by them."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,32 @@ def measure(deployment: Deployment, inputs: Inputs, test: Split, *, engine: str)
     return Measured(result.accuracy, activity.spikes, cost(deployment, activity, len(test.labels)), result.correct)
 
 
+def measure_many(deployments: Sequence[Deployment], inputs: Inputs, test: Split, *, engine: str) -> list[Measured | None]:
+    """Run several damaged states of one chip on the same samples and cost them; None where a hung core stops the chip.
+
+    With the ``exact`` engine, what each differs in from the healthy chip is followed where that is less work
+    (:class:`neurofault.engines.incremental.IncrementalEngine`); the results are the same.
+    """
+    last = inputs.first_sample + len(inputs)
+    runs = [not chip.damage.stalled(last, chip.timesteps, len(chip.layers)) for chip in deployments]
+    able = [chip for chip, runs_on in zip(deployments, runs, strict=True) if runs_on]
+    if engine == "exact":
+        from neurofault.engines.incremental import IncrementalEngine
+
+        found = iter(IncrementalEngine().run_many(able, inputs))
+    else:
+        found = iter([run(chip, inputs, engine=engine).activity for chip in able])
+    done: list[Measured | None] = []
+    for chip, runs_on in zip(deployments, runs, strict=True):
+        if not runs_on:
+            done.append(None)
+            continue
+        activity = next(found)
+        correct = activity.correct(test.labels)
+        done.append(Measured(correct / len(test.labels), activity.spikes, cost(chip, activity, len(test.labels)), correct))
+    return done
+
+
 def lesion(
     deployment: Deployment,
     test: Split,
@@ -123,14 +152,11 @@ def lesion(
     broken = [inject(deployment, faults, seed=seed, draw=draw) for draw in range(draws)]
     whole = healthy or measure(deployment, inputs, test, engine=engine)
     done: list[Draw] = []
-    for draw, chip in enumerate(broken):
-        try:
-            measured = measure(chip, inputs, test, engine=engine)
-        except StalledError:
-            done.append(Draw(draw, None, "stalled", chip.damage.hits, chip))
-        else:
-            done.append(Draw(draw, measured, "ok", chip.damage.hits, chip))
+    for start in range(0, draws, _TOGETHER):
+        part = broken[start : start + _TOGETHER]
+        for chip, measured in zip(part, measure_many(part, inputs, test, engine=engine), strict=True):
+            done.append(Draw(len(done), measured, "stalled" if measured is None else "ok", chip.damage.hits, chip))
         if progress is not None:
             last = done[-1].measured
-            progress("breaking", draw + 1, draws, "stalled" if last is None else f"accuracy {last.accuracy:.2%}")
+            progress("breaking", len(done), draws, "stalled" if last is None else f"accuracy {last.accuracy:.2%}")
     return Lesion(tuple(faults), whole, tuple(done))
