@@ -3,7 +3,8 @@
 A training sample costs what an inference costs (:func:`neurofault.deploy.cost.cost`; its time is the latency, T + L steps, because the
 error of a sample must be there before the next one starts, plus two steps for it to reach error neurons and third factors), and ::
 
-    E += updates · synaptic_write + events of supporting neurons (operations, updates of a step, messages; their hops are not counted)
+    E += updates · synaptic_write + idle updates of all neurons in the steps beyond T
+         + events of supporting neurons (operations, updates of a step, messages; their hops are not counted)
     t += busiest core's updates · synaptic_write
 
 where an update is one synapse visited by the learning engine at the end of an epoch: every synapse of a source that fired, whether or
@@ -38,6 +39,7 @@ class Learned:
         messages: spikes that these synapses carried, core by core.
         neurons: supporting neurons, updated in every step.
         host_bytes: between host and chip.
+        extra_steps: steps of a sample beyond those in which its error forms and arrives.
     """
 
     visits: Mapping[int, int] = field(default_factory=dict)
@@ -46,6 +48,7 @@ class Learned:
     messages: int = 0
     neurons: int = 0
     host_bytes: int = 0
+    extra_steps: int = 0
 
 
 def charge(deployment: Deployment, activity: Activity, samples: int, learned: Learned | None = None) -> Spent:
@@ -63,12 +66,15 @@ def charge(deployment: Deployment, activity: Activity, samples: int, learned: Le
     for layer, count in done.visits.items():
         live = alive(deployment, layer)
         np.add.at(per_core, deployment.placement.core_of[layer], live * (count / max(1, int(live.sum()))))
-    steps = deployment.timesteps + len(deployment.layers) - 1 + ERROR_STEPS
+    steps = deployment.timesteps + len(deployment.layers) - 1 + ERROR_STEPS + done.extra_steps
     energy, time, operations = {}, {}, 0.0
     for table, costs in deployment.profile.energy_tables.items():
         served = cost(deployment, activity, samples, table=table)
         operations = served.synaptic_operations * samples
         extra = _support_energy(costs.energy, done, steps * samples) + updates * (costs.energy.synaptic_write.value or 0.0)
+        if learned is not None:
+            idle = served.neuron_updates / deployment.timesteps * (steps - deployment.timesteps) * samples
+            extra += idle * (costs.energy.neuron_update_inactive.value or 0.0)
         if served.energy.value is not None:
             energy[table] = served.energy.value * samples + extra
         if served.step.value is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,33 @@ from neurofault.rescue.learning import DefectSchedule
 from neurofault.rescue.learning_records import Memory, Record, room
 from neurofault.rescue.learning_setup import strict_engine
 from neurofault.rescue.lesson import Lesson
-
-if TYPE_CHECKING:
-    from neurofault.rescue.error_learning import ErrorLearning
+from neurofault.rescue.rule import LearningRule
 
 Writes = Mapping[int, NDArray[np.int32]]
 """Layer index → how often each synapse was written, int32 [n_in, n_out]."""
+
+
+class Teacher(Protocol):
+    """What the stages need to know of a learner; see :class:`neurofault.rescue.error_learning.ErrorLearning`."""
+
+    @property
+    def name(self) -> str:
+        """The learner's name."""
+        ...
+
+    @property
+    def feedback_weights(self) -> tuple[tuple[int, NDArray[np.int32]], ...]:
+        """Layer index → int32 [n_out, n]."""
+        ...
+
+    @property
+    def feedback_shift(self) -> int:
+        """What arrives through feedback is divided by 2**feedback_shift."""
+        ...
+
+    def rule(self, deployment: Deployment, layer: int) -> LearningRule:
+        """Return the rule of a layer."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +82,7 @@ class Stages:
         return sum(int((now - self.before[layer]).sum()) for layer, now in self.writes().items())
 
 
-def build(
-    learner: ErrorLearning, deployment: Deployment, plastic: tuple[int, ...], lesson: Lesson, memory: Writes | None
-) -> Stages:
+def build(learner: Teacher, deployment: Deployment, plastic: tuple[int, ...], lesson: Lesson, memory: Writes | None) -> Stages:
     """Return the stages of a lesson.
 
     Raises:
@@ -84,7 +103,7 @@ def build(
 
 
 def _stage(
-    learner: ErrorLearning, deployment: Deployment, layer: int, plastic: bool, lesson: Lesson, left: NDArray[np.int64]
+    learner: Teacher, deployment: Deployment, layer: int, plastic: bool, lesson: Lesson, left: NDArray[np.int64]
 ) -> tuple[Stage, DefectSchedule]:
     chip = deployment.layers[layer]
     if not isinstance(chip.synapses, Dense) or chip.synapses.delay is not None:

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError, nearest
 from neurofault.network import Inputs
+from neurofault.rescue.emstdp import emstdp
 from neurofault.rescue.error_learning import delta, dfa
+from neurofault.rescue.homeostasis import homeostasis
 from neurofault.rescue.host import host
 from neurofault.rescue.lesson import Learner
 
 Maker = Callable[..., Learner]
 
-LEARNERS: Mapping[str, Maker] = {"delta": delta, "dfa": dfa, "host": host}
+LEARNERS: Mapping[str, Maker] = {"delta": delta, "dfa": dfa, "emstdp": emstdp, "homeostasis": homeostasis, "host": host}
 """Name → function of (deployment, inputs, labels, options): what a learner is given when the chip is deployed."""
 
 

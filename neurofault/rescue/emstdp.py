@@ -1,0 +1,193 @@
+"""Two-phase learning with two factors, for chips without a third factor for each neuron (Loihi 1): `emstdp`.
+
+After Shrestha, Fang, Mei, Rider, Wu and Qiu, "In-hardware learning of multilayer spiking neural networks on a neuromorphic processor"
+(arXiv:2105.03649): errors become spikes of error neurons, which make the neurons that learn fire, and a rule of source trace and target
+spike turns that into weight changes. Here, in each sample:
+
+1. T steps forward; a source's trace x1 holds its spikes. An embedded processor reads the output potentials (Loihi 1 has three), works
+   the margin errors out as :mod:`neurofault.rescue.error_kernel` does, and sets the biases of two error neurons a class.
+2. S steps in which positive errors excite: an output neuron fires with its error neuron (through teacher synapses strong enough), a
+   hidden neuron that fired before integrates the feedback of all error neurons. Each spike adds ``dw = +2^e·x1·y0``.
+3. S steps with the signs turned, and ``dw = −2^e·x1·y0``: the processor switches the rule, as nengo-loihi's PES does.
+
+What differs from the paper: two phases of one sign each in the place of one in which the input goes on (ĥ − h from a tag), because our
+outputs are read by their potential and do not fire; and the margin. Hidden neurons that did not fire are held, as there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.activity import Activity
+from neurofault.deploy.cost import alive
+from neurofault.deploy.deployment import Deployment
+from neurofault.errors import UnsupportedError, UsageError
+from neurofault.network import Dense, Inputs
+from neurofault.rescue import emstdp_kernel, error_kernel
+from neurofault.rescue.charge import Learned, charge
+from neurofault.rescue.error_learning import Feedback, feedback_weights, usual_margin
+from neurofault.rescue.error_stages import Stages, build, learned_deployment
+from neurofault.rescue.learning_setup import strict_engine
+from neurofault.rescue.lesson import Lesson, Plasticity, Taught, check_labels
+from neurofault.rescue.prefix import arriving_spikes
+from neurofault.rescue.provision import Provision, Support, provision
+from neurofault.rescue.rule import LearningRule, learning_rule
+from neurofault.rescue.rule_check import check_rule
+
+_CHUNK = 1 << 26
+_TEACHERS = 5
+"""Teacher synapses of the largest weight that lift an output neuron beyond any threshold in one step."""
+
+
+@final
+@dataclass(frozen=True)
+class Emstdp:
+    """Two-phase, two-factor error learning; made by :func:`emstdp`.
+
+    Attributes:
+        margin: as of :class:`neurofault.rescue.error_learning.ErrorLearning`.
+        phase: S, steps of each error phase, 1 to 63.
+        readout_exponent, hidden_exponent: e of the rule, −7 to 8.
+        impulse: what a spike adds to x1, 1 to 127.
+        feedback_exponent: feedback currents are weights times 2**(6 + feedback_exponent), 0 to 7.
+        feedback_weights: layer index → int32 [n_out, n], copied at deployment, then frozen.
+    """
+
+    margin: int
+    phase: int = 16
+    readout_exponent: int = -5
+    hidden_exponent: int = -7
+    impulse: int = 1
+    feedback_exponent: int = 4
+    feedback_weights: tuple[tuple[int, NDArray[np.int32]], ...] = ()
+
+    @property
+    def feedback_shift(self) -> int:
+        """0: hidden neurons integrate their feedback."""
+        return 0
+
+    @property
+    def name(self) -> str:
+        """``emstdp``."""
+        return "emstdp"
+
+    @property
+    def on_chip(self) -> bool:
+        """True."""
+        return True
+
+    def trainable(self, deployment: Deployment) -> tuple[int, ...]:
+        """Return the readout and the dense layers from which only dense layers follow."""
+        first = last = len(deployment.layers) - 1
+        while first > 1 and isinstance(deployment.layers[first - 1].synapses, Dense):
+            first -= 1
+        return tuple(range(first, last + 1))
+
+    def rule(self, deployment: Deployment, layer: int, sign: str = "") -> LearningRule:
+        """Return the rule of a layer in the exciting phase, or with ``sign="-"`` in the other."""
+        exponent = self.readout_exponent if layer == len(deployment.layers) - 1 else self.hidden_exponent
+        return learning_rule(dw=f"{sign}2^{exponent}*y0*x1", x1_impulse=self.impulse, x1_tau=float("inf"), t_epoch=1)
+
+    def provide(self, deployment: Deployment, plasticity: Plasticity) -> Provision:
+        """See :meth:`neurofault.rescue.lesson.Learner.provide`."""
+        plastic = plasticity.chosen(self.trainable(deployment))
+        for layer in plastic:
+            check_rule(self.rule(deployment, layer), deployment.profile)
+        outputs = deployment.layers[-1].size
+        hidden = {layer: 2 * outputs for layer in plastic if layer < len(deployment.layers) - 1}
+        return provision(deployment, plastic, (Support("error", 2 * outputs, 1),), hidden)
+
+    def teach(self, deployment: Deployment, lesson: Lesson, memory: Any = None) -> Taught:
+        """See :meth:`neurofault.rescue.lesson.Learner.teach`; ``memory``: how often each synapse was written."""
+        check_labels(deployment, lesson)
+        plastic = lesson.plasticity.chosen(self.trainable(deployment))
+        if not plastic:
+            names = ", ".join(deployment.layers[layer].name for layer in self.trainable(deployment))
+            raise UsageError(f"emstdp can train {names}, none of which is plastic")
+        if any(mask.any() for mask in lesson.plasticity.new.values()) and lesson.plasticity.old_shift != 0:
+            raise UnsupportedError(
+                "emstdp learns at one rate: it cannot hold old synapses back for new neurons; use delta, dfa or host"
+            )
+        plus = build(self, deployment, plastic, lesson, memory)
+        if not plus.steady:
+            raise UnsupportedError("emstdp: damage that comes and goes while the chip learns is not simulated; use delta, dfa")
+        minus = tuple(
+            stage._replace(program=strict_engine(deployment, layer, self.rule(deployment, layer, "-")).program)
+            for layer, stage in enumerate(plus.stages, plus.first)
+        )
+        silence = tuple(np.zeros((self.phase, stage.new_in.size), np.bool_) for stage in plus.stages)
+        posts = tuple(np.zeros((self.phase, stage.alive.size), np.bool_) for stage in plus.stages)
+        tally = error_kernel.Tally(
+            np.zeros((len(plus.stages), max(stage.alive.size for stage in plus.stages)), np.int64),
+            np.zeros((len(plus.stages), 2), np.int64),
+            np.zeros(1, np.int64),
+        )
+        counts = {layer.name: np.zeros(layer.size, np.int64) for layer in deployment.layers}
+        size = max(1, _CHUNK // max(1, deployment.timesteps * deployment.layers[plus.first - 1].size))
+        for start in range(0, len(lesson.labels), size):
+            part = lesson.part(slice(start, min(start + size, len(lesson.labels))))
+            arriving, before = arriving_spikes(deployment, part.inputs, plus.first)
+            for name, total in before.items():
+                counts[name] += total
+            emstdp_kernel.teach(
+                plus.stages, minus, part.first, arriving, part.labels, plus.counted, self.margin, 6 + self.feedback_exponent, silence,
+                posts, tally,
+            )  # fmt: skip
+        for at, layer in enumerate(range(plus.first, len(deployment.layers))):
+            counts[deployment.layers[layer].name] += tally.spikes[at, : deployment.layers[layer].size]
+        spikes = np.array([sum(int(total.sum()) for total in counts.values())], np.int64)
+        activity = Activity(np.zeros((1, deployment.layers[-1].size), np.int64), counts, spikes)
+        done = self._learned(deployment, lesson, plastic, plus, tally)
+        taught = learned_deployment(deployment, plastic, plus)
+        return Taught(taught, charge(deployment, activity, len(lesson.labels), done), plus.writes())
+
+    def _learned(
+        self, deployment: Deployment, lesson: Lesson, plastic: tuple[int, ...], stages: Stages, tally: error_kernel.Tally
+    ) -> Learned:
+        """Count what learning took: in each step of both phases the engine visits the synapses of every source with a trace."""
+        visits = {
+            layer: 2 * self.phase * int(tally.active[layer - stages.first].sum()) * int(alive(deployment, layer).sum())
+            for layer in plastic
+        }
+        hidden = sum(int(alive(deployment, layer).sum()) for layer in plastic if layer < len(deployment.layers) - 1)
+        known, outputs = int(np.count_nonzero(lesson.labels >= 0)), deployment.layers[-1].size
+        spikes = int(tally.errors[0]) * self.phase  # at most: every error at its largest
+        return Learned(
+            visits,
+            stages.written(),
+            operations=spikes * (_TEACHERS + hidden),
+            messages=spikes,
+            neurons=2 * outputs,
+            host_bytes=known,
+            extra_steps=2 * self.phase,
+        )
+
+
+def emstdp(
+    deployment: Deployment,
+    inputs: Inputs,
+    labels: NDArray[np.integer],
+    *,
+    margin: int | None = None,
+    feedback: Feedback = "readout_copy",
+    seed: int = 0,
+    **options: Any,
+) -> Emstdp:
+    """Return `emstdp`, its margin and feedback taken from the healthy chip.
+
+    Args:
+        deployment: the chip.
+        inputs: encoded samples, with
+        labels: int [N].
+        margin: None: as of :func:`neurofault.rescue.error_learning.delta`.
+        feedback: ``readout_copy`` or ``random``.
+        seed: of random feedback.
+        options: other attributes of :class:`Emstdp`.
+    """
+    chosen = usual_margin(deployment, inputs, labels) if margin is None else margin
+    weights = tuple(feedback_weights(deployment, feedback, seed).items())
+    return replace(Emstdp(chosen, feedback_weights=weights), **options)

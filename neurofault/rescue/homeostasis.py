@@ -1,0 +1,176 @@
+"""Healing without labels: each neuron moves its bias until it fires as often as on the healthy chip (`homeostasis`).
+
+Every ``every`` samples a neuron compares its mean number of spikes a sample with the one that it had when the chip was deployed ::
+
+    Δbias = gain · (healthy − now) · (threshold − v_init) / T        a bias that adds this in each step brings about one spike more
+
+rounded to its stored mantissa, at most ``most`` of the way to one spike at a time. The rule is local: a spike counter, a stored
+target and the neuron's own bias (a neuron program of Loihi 2; on Loihi 1 an embedded processor would do it). Biases rather than thresholds,
+because a core of Loihi 1 stores few distinct thresholds but a bias for each neuron. Synaptic scaling in nature does the same with weights
+(Turrigiano 2008, Cell 135(3)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.activity import Activity
+from neurofault.deploy.cost import alive
+from neurofault.deploy.damage import Damage, SetField
+from neurofault.deploy.deployment import Deployment
+from neurofault.engines import get_engine
+from neurofault.errors import UsageError
+from neurofault.network import Inputs
+from neurofault.rescue.budget import Spent
+from neurofault.rescue.charge import Learned, charge
+from neurofault.rescue.lesson import Lesson, Plasticity, Taught
+from neurofault.rescue.provision import Provision
+
+
+@dataclass(frozen=True, eq=False)
+class HomeostasisMemory:
+    """What the neurons keep between lessons.
+
+    Attributes:
+        counted: layer index → int64 [n], spikes since the last change of biases.
+        samples: number of samples since then.
+        writes: layer index → int64 [n], how often each bias was written.
+    """
+
+    counted: Mapping[int, NDArray[np.int64]]
+    samples: int
+    writes: Mapping[int, NDArray[np.int64]]
+
+
+@final
+@dataclass(frozen=True)
+class Homeostasis:
+    """Biases that follow the healthy rates; made by :func:`homeostasis`.
+
+    Attributes:
+        rates: layer index → float64 [n], spikes a sample on the healthy chip.
+        every: samples between two changes, at least 1.
+        gain: share of the error that a change makes up for, above 0.
+        most: largest change, in spikes a sample, above 0.
+    """
+
+    rates: tuple[tuple[int, NDArray[np.float64]], ...]
+    every: int = 200
+    gain: float = 0.5
+    most: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("every", "gain", "most"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"homeostasis: {name} must be above 0, is {getattr(self, name)}")
+
+    @property
+    def name(self) -> str:
+        """``homeostasis``."""
+        return "homeostasis"
+
+    @property
+    def on_chip(self) -> bool:
+        """True."""
+        return True
+
+    def trainable(self, deployment: Deployment) -> tuple[int, ...]:
+        """Return the hidden layers."""
+        return tuple(range(1, len(deployment.layers) - 1))
+
+    def provide(self, deployment: Deployment, plasticity: Plasticity) -> Provision:
+        """Return nothing: no synapse learns."""
+        return Provision()
+
+    def teach(self, deployment: Deployment, lesson: Lesson, memory: HomeostasisMemory | None = None) -> Taught:
+        """See :meth:`neurofault.rescue.lesson.Learner.teach`; labels are not read."""
+        plastic = lesson.plasticity.chosen(self.trainable(deployment))
+        if not plastic:
+            names = ", ".join(deployment.layers[layer].name for layer in self.trainable(deployment)) or "nothing"
+            raise UsageError(f"homeostasis can change {names}, none of which is plastic")
+        kept = memory or HomeostasisMemory({}, 0, {})
+        counted = {layer: kept.counted.get(layer, np.zeros(deployment.layers[layer].size, np.int64)).copy() for layer in plastic}
+        writes = {layer: kept.writes.get(layer, np.zeros(deployment.layers[layer].size, np.int64)).copy() for layer in plastic}
+        samples, start, spent = kept.samples, 0, Spent()
+        while start < len(lesson.labels):
+            part = lesson.inputs[start : min(start + self.every - samples, len(lesson.labels))]
+            activity: Activity = get_engine("exact").run(deployment, part)
+            for layer in plastic:
+                counted[layer] += activity.spike_counts[deployment.layers[layer].name]
+            before, written = deployment, 0
+            samples += len(part)
+            start += len(part)
+            if samples >= self.every:
+                left = None if lesson.writes is None else lesson.writes - spent.writes
+                deployment, written = self._change(deployment, plastic, counted, samples, writes, left, lesson.writes_per_synapse)
+                samples = 0
+                for total in counted.values():
+                    total[:] = 0
+            spent += charge(before, activity, len(part), Learned(writes=written))
+        return Taught(deployment, spent, HomeostasisMemory(counted, samples, writes))
+
+    def _change(
+        self,
+        deployment: Deployment,
+        plastic: tuple[int, ...],
+        counted: Mapping[int, NDArray[np.int64]],
+        samples: int,
+        writes: dict[int, NDArray[np.int64]],
+        left: int | None,
+        limit: int | None,
+    ) -> tuple[Deployment, int]:
+        """Return the chip with new biases, and how many were written; ``writes`` is counted on."""
+        targets, profile, written = dict(self.rates), deployment.profile.neuron, 0
+        layers = list(deployment.layers)
+        for layer in plastic:
+            chip = layers[layer]
+            error = np.clip(self.gain * (targets[layer] - counted[layer] / samples), -self.most, self.most)
+            way = np.maximum((chip.vth.astype(np.float64) * 64) - chip.v_init, 64.0)
+            step = np.rint(error * way / deployment.timesteps / 2.0**chip.bias_exponent).astype(np.int64)
+            low = profile.bias_mantissa_min.value if profile.bias_mantissa_min.value is not None else -(1 << 15)
+            high = profile.bias_mantissa_max.value if profile.bias_mantissa_max.value is not None else (1 << 15) - 1
+            wanted = np.clip(chip.bias_mantissa + step, low, high)
+            changes = (wanted != chip.bias_mantissa) & alive(deployment, layer) & ~_stuck(deployment, layer)
+            if limit is not None:
+                changes &= writes[layer] < limit
+            chosen = np.flatnonzero(changes)
+            if left is not None:
+                chosen = chosen[np.argsort(-np.abs(step[chosen]), kind="stable")][: max(0, left - written)]
+            bias = chip.bias_mantissa.copy()
+            bias[chosen] = wanted[chosen]
+            layers[layer] = replace(chip, bias_mantissa=bias)
+            writes[layer][chosen] += 1
+            written += len(chosen)
+        return replace(deployment, layers=tuple(layers)), written
+
+
+def homeostasis(
+    deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer] | None = None, *, samples: int = 1000, **options: float
+) -> Homeostasis:
+    """Return `homeostasis`, its rates taken from the healthy chip.
+
+    Args:
+        deployment: the chip; its damage is left out.
+        inputs: encoded samples; no labels are needed.
+        labels: not read.
+        samples: how many of the inputs the rates are taken from.
+        options: other attributes of :class:`Homeostasis`.
+    """
+    part = inputs[: min(samples, len(inputs))]
+    activity = get_engine("exact").run(deployment.with_damage(Damage()), part)
+    rates = tuple((index, activity.spike_counts[layer.name] / len(part)) for index, layer in enumerate(deployment.layers) if index)
+    return Homeostasis(rates, **options)  # type: ignore[arg-type]  # wrong names and values are refused
+
+
+def _stuck(deployment: Deployment, layer: int) -> NDArray[np.bool_]:
+    """Return bool [n]: neurons whose bias a fault holds for good."""
+    mask = np.zeros(deployment.layers[layer].size, bool)
+    for edit in deployment.damage.edits:
+        if isinstance(edit, SetField) and edit.layer == layer and edit.field == "bias_mantissa" and edit.when.always:
+            mask[edit.neurons] = True
+    return mask
