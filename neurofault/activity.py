@@ -78,3 +78,12 @@ def scores_from(
     if readout == "count":
         scores = counts.astype(np.int64) * (1 << 24) + scores
     return np.where(dead, DEAD_SCORE, scores)
+
+
+def counts_from(scores: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the spike counts that scores of the ``count`` readout hold; what dead neurons score stays far below any count.
+
+    >>> counts_from(np.array([3 * (1 << 24) - 5, 3 * (1 << 24) + 5])).tolist()
+    [3, 3]
+    """
+    return np.asarray(scores + (1 << 23) * (scores != DEAD_SCORE) >> 24, np.int64)

@@ -59,10 +59,10 @@ class Emstdp:
 
     margin: int
     phase: int = 16
-    readout_exponent: int = -5
+    readout_exponent: int = -6
     hidden_exponent: int = -7
     impulse: int = 1
-    feedback_exponent: int = 4
+    feedback_exponent: int = 3
     feedback_weights: tuple[tuple[int, NDArray[np.int32]], ...] = ()
 
     @property

@@ -24,7 +24,7 @@ from typing import Any, Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.activity import Activity
+from neurofault.activity import Activity, counts_from
 from neurofault.deploy.cost import alive
 from neurofault.deploy.damage import Damage
 from neurofault.deploy.deployment import Deployment
@@ -250,7 +250,7 @@ def usual_margin(deployment: Deployment, inputs: Inputs, labels: NDArray[np.inte
     """
     healthy = deployment.with_damage(Damage())
     activity = get_engine("exact").run(healthy, inputs[: min(samples, len(inputs))])
-    scores = activity.scores if deployment.readout == "potential" else activity.scores >> 24
+    scores = activity.scores if deployment.readout == "potential" else counts_from(activity.scores)
     known = np.flatnonzero(np.asarray(labels[: len(scores)]) >= 0)
     if not known.size:
         raise UsageError("no labels: an error needs at least one")

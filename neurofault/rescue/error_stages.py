@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.activity import counts_from
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import stored_weights, write
 from neurofault.engines import get_engine
@@ -187,7 +188,7 @@ def show_through_engine(
         )
         for stage, fired in zip(present, spikes[stages.first :], strict=True):
             stage.room.fired[:] = fired
-        present[-1].room.scores[:] = activity.scores[0] >> 24 if stages.counted else activity.scores[0]
+        present[-1].room.scores[:] = counts_from(activity.scores[0]) if stages.counted else activity.scores[0]
         error_kernel.respond(present, lesson.first + k, spikes[stages.first - 1], label, margin, tally)
     return counts
 

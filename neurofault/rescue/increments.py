@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.damage import Damage, Edit, Force, Hit, LearningDefect, SetField, SetSynapses, Silence, Upset
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.memory import stored_weights
+from neurofault.deploy.memory import stored_weights, write_gate
 from neurofault.deploy.stored import from_field, to_field
 from neurofault.errors import UsageError
 from neurofault.network import Dense
@@ -24,10 +24,11 @@ from neurofault.streams import permutation_prefix, stream_key
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What strikes in one step: for each fault its edits, its echo, the cores that it kills.
+    """What strikes in one step.
 
     Attributes:
-        faults: (edits, hit, dead cores) of each fault that has something left for this step.
+        faults: (edits, hit, dead cores) of each fault that has something left for this step. Permanent edits of dense synapses hold the
+            bits of the stored field that flip in the place of values.
     """
 
     faults: tuple[tuple[tuple[Edit, ...], Hit, tuple[int, ...]], ...]
@@ -52,7 +53,10 @@ def increments(deployment: Deployment, steps: int, *, seed: int = 0) -> tuple[Pa
     parts: list[list[tuple[tuple[Edit, ...], Hit, tuple[int, ...]]]] = [[] for _ in range(steps)]
     first = 0
     for number, hit in enumerate(damage.hits):
-        own = damage.edits[first : first + hit.n_edits]
+        own = [
+            _as_flips(deployment.with_damage(Damage(damage.edits[:position])), damage.edits[position])
+            for position in range(first, first + hit.n_edits)
+        ]
         first += hit.n_edits
         for step, found in enumerate(_cut(deployment, own, hit, steps, seed, number)):
             if found[0] or found[2]:
@@ -115,36 +119,48 @@ def _only(edit: Edit, chosen: NDArray[np.bool_]) -> Edit:
     return only
 
 
-def strike(deployment: Deployment, part: Part, original: Deployment) -> Deployment:
+def strike(deployment: Deployment, part: Part) -> Deployment:
     """Let a part of the damage happen to a chip that may have learned since.
 
     Broken synapses act on the bits that are stored now: stuck bits force themselves on them, upsets flip the bits that they flipped on
-    the original chip.
+    the chip on which the damage was worked out.
 
     Args:
         deployment: the chip as it is.
         part: one of :func:`increments`.
-        original: the healthy chip on which the damage was worked out.
     """
     damage = deployment.damage
     for edits, hit, dead_cores in part.faults:
-        now = [
-            _on_present(deployment.with_damage(damage), edit, original) if isinstance(edit, SetSynapses) else edit for edit in edits
-        ]
+        now: list[Edit] = []
+        for edit in edits:
+            present = deployment.with_damage(replace(damage, edits=(*damage.edits, *now)))
+            now.append(_on_present(present, edit))
         damage = damage.plus(now, hit, dead_cores)
     return deployment.with_damage(damage)
 
 
-def _on_present(deployment: Deployment, edit: SetSynapses, original: Deployment) -> Edit:
-    """Return a synapse edit as it acts on what is stored now; convolutions never learn, so theirs stays."""
-    chip = deployment.layers[edit.layer]
-    if not isinstance(chip.synapses, Dense) or not edit.when.always:
+def _as_flips(before: Deployment, edit: Edit) -> Edit:
+    """Return a permanent edit of dense synapses with the bits that it flips, stuck ones apart, in the place of what it leaves."""
+    if not isinstance(edit, SetSynapses) or not _learnable(before, edit):
         return edit
-    bits, mode = chip.weight_bits, chip.sign_mode
-    place = (edit.targets, edit.sources)
-    present = to_field(stored_weights(deployment, edit.layer)[place], bits, mode)
-    if edit.keep is not None and edit.force is not None:
-        return replace(edit, values=from_field((present & edit.keep) | edit.force, bits, mode))
-    before = to_field(stored_weights(original.with_damage(Damage()), edit.layer)[place], bits, mode)
-    flipped = before ^ to_field(edit.values, bits, mode)
-    return replace(edit, values=from_field(present ^ flipped, bits, mode))
+    bits, mode = before.layers[edit.layer].weight_bits, before.layers[edit.layer].sign_mode
+    held = to_field(stored_weights(before, edit.layer)[edit.targets, edit.sources], bits, mode)
+    flips = held ^ to_field(edit.values, bits, mode)
+    return replace(edit, values=(flips if edit.keep is None else flips & edit.keep).astype(np.int32))
+
+
+def _on_present(deployment: Deployment, edit: Edit) -> Edit:
+    """Return such an edit as it acts on what is stored now."""
+    if not isinstance(edit, SetSynapses) or not _learnable(deployment, edit):
+        return edit
+    bits, mode = deployment.layers[edit.layer].weight_bits, deployment.layers[edit.layer].sign_mode
+    place, gate = (edit.targets, edit.sources), write_gate(deployment, edit.layer)
+    keep = gate.keep[place] if edit.keep is None else edit.keep
+    force = gate.force[place] if edit.force is None else edit.force
+    flipped = to_field(stored_weights(deployment, edit.layer)[place], bits, mode) ^ edit.values
+    return replace(edit, values=from_field((flipped & keep) | force, bits, mode))
+
+
+def _learnable(deployment: Deployment, edit: SetSynapses) -> bool:
+    """Whether an edit acts for good on dense synapses; convolutions never learn, so theirs stay as they are."""
+    return edit.when.always and isinstance(deployment.layers[edit.layer].synapses, Dense)

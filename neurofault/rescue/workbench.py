@@ -115,7 +115,7 @@ class Workbench:
     def strike(self, steps: int | None = None) -> None:
         """Let the next damage steps happen; None: all that are left."""
         for part in self.parts[self.strikes : None if steps is None else self.strikes + steps]:
-            self.deployment = strike(self.deployment, part, self.healthy)
+            self.deployment = strike(self.deployment, part)
             self.strikes += 1
         self.since_strike, self._fresh = 0, True
         self.look("strike")
