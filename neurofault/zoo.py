@@ -81,6 +81,7 @@ class Recipe:
         epochs, batch, learning_rate: of the optimiser.
         optimiser: ``sgd`` (plain) or ``adamw`` (one-cycle schedule, weight decay 0.01).
         timesteps: T for which the network is meant.
+        dropout: share of hidden activations that are dropped in training, 0 to 1 (MLPs only).
         neurons_per_core: block size at which losing one core is a partial loss; the default placement of ``inject``.
         seed: of initial weights, order of samples and augmentation.
     """
@@ -99,6 +100,7 @@ class Recipe:
     learning_rate: float = 0.1
     optimiser: str = "sgd"
     timesteps: int = 32
+    dropout: float = 0.0
     neurons_per_core: int = 8
     seed: int = 2026
 
@@ -117,7 +119,9 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         Recipe("digits-mlp", "digits", (100,), epochs=60, batch=20),
+        Recipe("digits-mlp-dropout", "digits", (100,), epochs=60, batch=20, dropout=0.5),
         Recipe("mnist-mlp", "mnist", (100,)),
+        Recipe("mnist-mlp-dropout", "mnist", (100,), dropout=0.5),
         Recipe("mnist-mlp-400", "mnist", (400,), neurons_per_core=16),
         Recipe("mnist-mlp2", "mnist", (100, 100), neurons_per_core=10),
         Recipe("fashion-mlp-400", "fashion-mnist", (400,), neurons_per_core=16),
@@ -160,6 +164,7 @@ def build(spec: Recipe, in_shape: tuple[int, int, int], classes: int) -> nn.Sequ
         body: list[nn.Module] = [nn.Flatten()]
         for index, (fan_in, fan_out) in enumerate(pairwise(widths)):
             body += [nn.Linear(fan_in, fan_out), activation(index)]
+            body += [nn.Dropout(spec.dropout)] if spec.dropout else []
         return nn.Sequential(*body, nn.Linear(widths[-1], classes))
     first, second = spec.channels
     side = in_shape[1] // 4

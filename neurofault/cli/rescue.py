@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,6 +16,11 @@ from neurofault.cli.inject import read_faults
 from neurofault.cli.output import percent, scientific, write_json
 from neurofault.cli.progress import StderrProgress
 from neurofault.errors import UsageError
+
+if TYPE_CHECKING:
+    from neurofault.faults import Fault
+    from neurofault.study.prepare import Prepared
+    from neurofault.study.rescue_study import RescueStudy
 
 
 def rescue(
@@ -39,7 +45,7 @@ def rescue(
     ] = "none,batch,iterative",
     learner: Annotated[str, typer.Option(help="delta, dfa, emstdp, homeostasis, host; several with commas.")] = "delta,dfa",
     control: Annotated[
-        str, typer.Option(help="Controls: sham, fresh-subnetwork, fresh-network; several with commas, or none.")
+        str, typer.Option(help="Controls: sham, fresh-subnetwork, fresh-network, dropout; several with commas, or none.")
     ] = "sham",
     cycles: Annotated[float, typer.Option(help="Passes over the adapt set, in all.")] = 1.0,
     steps: Annotated[int, typer.Option(help="Equal damage steps of iterative and remap+learn.")] = 2,
@@ -89,7 +95,8 @@ def rescue(
     budget = Budget(
         cycles=cycles, writes=max_writes, writes_per_synapse=max_writes_per_synapse, energy=max_energy, time=max_time, labels=labels
     )
-    names = [*_names(strategy), *(name for name in _names(control) if name != "none")]
+    names = [*_names(strategy), *(name for name in _names(control) if name not in ("none", "dropout"))]
+    robust = _dropout_twin(network) if "dropout" in _names(control) else None
     how = Plan(
         steps=steps if {"iterative", "remap+learn"} & set(names) else 1, watchdog=watchdog, old_shift=old_shift, tolerance=tolerance
     )
@@ -121,6 +128,8 @@ def rescue(
             fine=not coarse,
             progress=progress,
         )
+        if robust is not None:
+            study = _with_control(study, prepare(replace(setup, network=robust), progress), faults, draws, seed, progress)
     from neurofault.faults import fault_to_mapping
 
     answer = {
@@ -142,6 +151,33 @@ def rescue(
         _print(answer, prepared.profile.title)
 
 
+def _dropout_twin(network: str) -> str:
+    """Return the zoo's network of the same shape that was trained with dropout."""
+    from neurofault.zoo import RECIPES
+
+    name = f"{network}-dropout"
+    if name not in RECIPES:
+        able = ", ".join(each.removesuffix("-dropout") for each in RECIPES if each.endswith("-dropout"))
+        raise UsageError(f"--control dropout: the zoo has no {name!r}; networks that have one: {able}")
+    return name
+
+
+def _with_control(
+    study: RescueStudy, twin: Prepared, faults: list[Fault], draws: int, seed: int, progress: StderrProgress
+) -> RescueStudy:
+    """Return the study with the row of the network trained with dropout, damaged in the same cores and not repaired."""
+    from neurofault.rescue.budget import Budget
+    from neurofault.rescue.how import Plan
+    from neurofault.rescue.workbench import Examples
+    from neurofault.study.rescue_study import DROPOUT, Treatment, rescue_study
+
+    chip, test = twin.deployment, twin.test
+    judge = Examples(chip.encode(test.images), test.labels)
+    row = Treatment(DROPOUT, "none", None, Budget(), Plan(), control=True)
+    own = rescue_study(chip, faults, judge, judge, [row], draws=draws, seed=seed, progress=progress)
+    return replace(study, rows=(*study.rows, *own.rows))
+
+
 def _kin(a: str, b: str) -> bool:
     """Whether two rows differ in the strategy or in the learner alone; the JSON has all pairs."""
     (strategy_a, _, learner_a), (strategy_b, _, learner_b) = a.partition(" · "), b.partition(" · ")
@@ -153,7 +189,7 @@ def _names(text: str) -> list[str]:
 
 
 def _print(answer: dict[str, Any], title: str) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 150, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
     kinds = ", ".join(
         f"{each['kind']} ({', '.join(f'{k} {v}' for k, v in each.items() if k != 'kind')})" for each in answer["faults"]
     )

@@ -27,6 +27,9 @@ from neurofault.study.statistics import Interval, bootstrap_interval, paired_dif
 Progress = Callable[[str, int, int, str], None]
 """Called as ``progress(stage, done, total, text)``."""
 
+DROPOUT = "dropout-trained"
+"""Control: the network trained with dropout, damaged and not repaired."""
+
 LAST_STEP = "batch (last-step budget)"
 """Batch repair with as many cycles as an iterative one has after its last strike."""
 
@@ -41,6 +44,7 @@ class Treatment:
         learner: one of ``LEARNERS``; None: nothing learns.
         budget, plan: see :func:`neurofault.rescue.rescue`.
         options: of the learner.
+        control: whether the row is there to compare with.
     """
 
     label: str
@@ -49,6 +53,7 @@ class Treatment:
     budget: Budget
     plan: Plan
     options: Mapping[str, Any] = field(default_factory=dict)
+    control: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +100,7 @@ class Row:
         """
         gained = np.array([draw.final - draw.damaged for draw in self.draws])
         lost = np.array([draw.healthy - draw.damaged for draw in self.draws])
-        if strategy_named(self.treatment.strategy).control and not any(draw.rescued.steps for draw in self.draws):
+        if self.treatment.control and not any(draw.rescued.steps for draw in self.draws):
             return None
         error = lost.std(ddof=1) / np.sqrt(len(lost)) if len(lost) > 1 else 0.0
         if lost.mean() <= 2 * error or lost.mean() <= 0:
@@ -130,7 +135,7 @@ class RescueStudy:
 
     def paired(self) -> list[tuple[Row, Row, Interval]]:
         """Return the paired difference of final accuracies, a − b, of every two rows that saw the damage."""
-        seen = [row for row in self.rows if not (strategy_named(row.treatment.strategy).control)]
+        seen = [row for row in self.rows if not row.treatment.control]
         return [
             (a, b, paired_difference([draw.final for draw in a.draws], [draw.final for draw in b.draws]))
             for a, b in combinations(seen, 2)
@@ -171,7 +176,8 @@ def treatments(
 
     def add(label: str, name: str, learner: str | None, its: Budget, how: Plan) -> None:
         if (label, learner) not in [(row.label, row.learner) for row in rows]:
-            rows.append(Treatment(label, name, learner, its, how, (options or {}).get(learner or "", {})))
+            own = (options or {}).get(learner or "", {})
+            rows.append(Treatment(label, name, learner, its, how, own, strategy_named(name).control))
 
     for name in strategies:
         strategy = strategy_named(name)
@@ -310,12 +316,11 @@ def row_to_json(row: Row) -> dict[str, Any]:
     first_draw = row.draws[0].rescued
     table = first_draw.deployment.profile.default_energy
     tables = first_draw.deployment.profile.energy_tables
-    control = strategy_named(row.treatment.strategy).control
     provision = first_draw.provision
     return {
         "strategy": row.treatment.label,
         "learner": row.treatment.learner,
-        "control": control,
+        "control": row.treatment.control,
         "healthy": _interval(row.interval(lambda draw: draw.healthy)),
         "damaged": _interval(row.interval(lambda draw: draw.damaged)),
         "final": _interval(row.interval(lambda draw: draw.final)),

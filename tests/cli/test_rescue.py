@@ -80,6 +80,16 @@ def test_table_and_picture(cli, tmp_path):
     assert "cycles since the first strike" in path.read_text(encoding="utf-8")
 
 
+def test_a_network_trained_with_dropout_is_a_control(cli):
+    found = answer(cli, *SMALL, "--strategy", "none", "--control", "dropout")
+    rows = {row["strategy"]: row for row in found["rows"]}
+    assert rows["dropout-trained"]["control"]
+    assert rows["dropout-trained"]["final"]["mean"] > rows["none"]["final"]["mean"]
+    assert [[hit["cores"] for hit in draw["faults"]] for draw in rows["dropout-trained"]["draws"]] == [
+        [hit["cores"] for hit in draw["faults"]] for draw in rows["none"]["draws"]
+    ]
+
+
 def test_write_limits_hold(cli):
     found = answer(cli, *SMALL, "--strategy", "batch", "--learner", "dfa", "--control", "none", "--max-writes", "100")
     assert all(draw["writes"] <= 100 for draw in found["rows"][0]["draws"])
@@ -93,8 +103,9 @@ def test_write_limits_hold(cli):
         (("--cycles", "-1"), "budget: cycles is -1.0; allowed: 0 or more"),
         (("--strategy", "batsh"), "no strategy 'batsh'; strategies: none, batch, iterative"),
         (("--strategy", "batch,batch"), "strategy 'batch' is given twice"),
-        (("--learner", "delt"), "no learner 'delt'; learners: delta, dfa"),
+        (("--learner", "delt"), "no learner 'delt'; learners: delta, dfa, emstdp, homeostasis, host"),
         (("--steps", "0"), "steps must be at least 1, is 0"),
+        (("--network", "mnist-mlp-400", "--control", "dropout"), "--control dropout: the zoo has no 'mnist-mlp-400-dropout'"),
         (("--labels", "2"), "budget: labels is 2.0; allowed: 0 to 1"),
         (("--adapt", "0"), "--adapt must be at least 1, is 0"),
         (("--tolerance", "2"), "tolerance is 2.0; allowed: 0 to 1"),
