@@ -1,4 +1,4 @@
-"""What in error learning on chip matters: margin, feedback, step size; one part changed at a time.
+"""What in learning matters: margin, feedback, step size, one part changed at a time; and the other learners beside.
 
 python experiments/bench/learners.py --data-dir ../shared/data --json learners.json
 
@@ -16,8 +16,9 @@ from common import arguments, finish
 
 from neurofault.deploy.damage import Damage
 from neurofault.faults import CoreDead, inject
-from neurofault.rescue.error_learning import ErrorLearning, delta, dfa
-from neurofault.rescue.lesson import Lesson
+from neurofault.rescue.error_learning import delta, dfa
+from neurofault.rescue.learners import learner_named
+from neurofault.rescue.lesson import Learner, Lesson
 from neurofault.rescue.workbench import Examples
 from neurofault.streams import generator
 from neurofault.study.prepare import Setup, prepare
@@ -38,7 +39,7 @@ def main() -> None:
     healthy, damaged = judge.accuracy(chip), np.array([judge.accuracy(each) for each in hurt])
     usual_delta, usual = delta(chip, inputs, labels), dfa(chip, inputs, labels)
     margin = usual.margin
-    variants: list[tuple[str, ErrorLearning, int]] = [
+    variants: list[tuple[str, Learner, int]] = [
         ("delta, default", usual_delta, 1),
         *((f"delta, margin × {by:g}", delta(chip, inputs, labels, margin=int(margin * by)), 1) for by in (0.25, 0.5, 2, 4, 16)),
         *((f"delta, readout step 2^{e}", delta(chip, inputs, labels, readout_exponent=e), 1) for e in (-7, -5, -4)),
@@ -47,6 +48,7 @@ def main() -> None:
         *((f"dfa, feedback / 2^{s}", dfa(chip, inputs, labels, feedback_shift=s), 1) for s in (8, 9, 11, 12)),
         *((f"dfa, hidden impulse {i}", dfa(chip, inputs, labels, hidden_impulse=i), 1) for i in (2, 4)),
         *((f"dfa, margin × {by:g}", dfa(chip, inputs, labels, margin=int(margin * by)), 1) for by in (0.5, 2)),
+        *((f"{name}, default", learner_named(name, chip, inputs, labels), 1) for name in ("emstdp", "homeostasis", "host")),
         (f"delta, default, {cycles} cycles", usual_delta, cycles),
         (f"dfa, default, {cycles} cycles", usual, cycles),
     ]
@@ -66,7 +68,7 @@ def main() -> None:
     finish(f"error learning, healthy {100 * healthy:.2f} %, damaged {100 * damaged.mean():.2f} %", rows, answer, options.json)
 
 
-def taught(learner: ErrorLearning, chip: Any, inputs: Any, labels: Any, cycles: int) -> Any:
+def taught(learner: Learner, chip: Any, inputs: Any, labels: Any, cycles: int) -> Any:
     """Return the chip after some cycles."""
     memory = None
     for cycle in range(cycles):
