@@ -10,7 +10,7 @@ import torch
 
 from neurofault.errors import UsageError
 from neurofault.rescue import Budget, Plan, strategies
-from neurofault.study.paper.bases import Base, Roles, one_thread, trained
+from neurofault.study.paper.bases import Base, Roles, epoch_order, one_thread, trained
 from neurofault.study.paper.bench import FINE, FloatBench
 from neurofault.study.paper.damage import by_importance, decline, random_order
 from neurofault.study.paper.descent import Descent, Optimiser
@@ -122,16 +122,21 @@ def test_each_safeguard_alone_keeps_dead_nodes_dead(network, roles, kind):
     assert repaired(False, True) == 0
 
 
-def test_the_bench_forgets_at_every_strike_and_masks_after_every_step(network, roles):
-    work = bench(network, roles, kind="momentum", plan=Plan(steps=3), budget=Budget(cycles=3))
-    work.strike(1)
-    work.learn(1)
-    assert work.descent.first
-    work.strike(1)
-    assert not work.descent.first
-    work.descent.first = [torch.ones_like(parameter) for parameter in work.network.parameters]
-    work.learn(1)
-    assert largest_dead_weight(work.network, work.alive) == 0.0
+@pytest.mark.parametrize("kind", ["sgd", "momentum", "adam"])
+def test_repair_is_learning_with_a_mask_after_every_step_and_a_state_forgotten_at_every_strike(network, roles, kind):
+    work = bench(network, roles, kind=kind, rate=0.02, plan=Plan(steps=2), budget=Budget(cycles=2), seed=4)
+    model, alive = network.copy(), torch.ones(15, dtype=torch.bool)
+    for cycle, nodes in enumerate(([0, 9, 3], [12, 5, 14])):
+        work.strike(1)
+        work.learn(1)
+        alive[nodes] = False
+        silence(model, alive)
+        descent = Descent(Optimiser(kind, 0.02))
+        for chosen in np.split(epoch_order(400, 4, "order", cycle), 40):
+            descent.step(model.parameters, gradients(model, roles.train.x[chosen], roles.train.y[chosen]))
+            silence(model, alive)
+    for found, wanted in zip(work.network.parameters, model.parameters, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["sgd", "momentum", "adam"])

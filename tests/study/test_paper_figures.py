@@ -44,14 +44,14 @@ def test_what_is_done_is_not_done_again(made, tmp_path, monkeypatch):
     folder = tmp_path / "resumed"
     folder.mkdir()
     lines = (made[0] / "units.jsonl").read_text().splitlines(keepends=True)
-    left = [line for line in lines if '"act": "wait-then-batch"' not in line]
+    left = [line for line in lines if '"act": "wait"' not in line]
     (folder / "units.jsonl").write_text("".join(left) + lines[-1][:20])  # broken off in the middle of a line
     monkeypatch.setenv("NEUROFAULT_CACHE", str(tmp_path / "cache"))
     acts = []
     perform = repairs._perform
     monkeypatch.setattr(repairs, "_perform", lambda study, repair, *rest: acts.append(repair.act) or perform(study, repair, *rest))
     paper(["fig2", "fig3"], folder, setting=TINY)
-    assert acts == ["wait-then-batch"] * (len(lines) - len(left))
+    assert acts == ["wait"] * (len(lines) - len(left))
     for name in ("fig2.json", "fig3.json", "fig3_pairs.csv"):
         assert (made[0] / name).read_bytes() == (folder / name).read_bytes()
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from neurofault.errors import UsageError
 from neurofault.rescue.budget import Budget, Spent
 from neurofault.rescue.how import Plan
-from neurofault.rescue.outcome import Point, mean_served, served
+from neurofault.rescue.outcome import Point
 from neurofault.study.paper.bases import Roles, epoch_order
 from neurofault.study.paper.descent import Descent, Optimiser
-from neurofault.study.paper.network import FloatNetwork, fresh, gradients, silence, touches
+from neurofault.study.paper.network import FloatNetwork, fresh, gradients, living, put_back, silence, touches
 
 FINE = (1, 2, 5, 10, 20, 50, 100, 200)
 """Minibatches after a strike at which the network is evaluated inside the first cycle; then once a cycle."""
@@ -50,23 +50,13 @@ class Repaired:
     cycle: int
     strikes: int
 
-    @property
-    def worst(self) -> float:
-        """Lowest test accuracy from the first strike on."""
-        return min(point.accuracy or 0.0 for point in served(self.points))
-
-    def mean_served(self, horizon: int) -> float:
-        """Return the mean test accuracy of an answer from the first strike to ``horizon`` samples later."""
-        mean = mean_served(self.points, horizon)
-        assert mean is not None
-        return mean
-
 
 @final
 class FloatBench:
     """What a strategy works with. It starts with the healthy network; :meth:`strike` breaks it.
 
-    Dead nodes are set to zero after every step and the optimiser forgets its state at every change of the network.
+    Dead nodes are zero and are left out of what learns, and the optimiser forgets its state at every change of the network: with momentum
+    or Adam, what it remembers from before the damage would bring them back.
 
     Args:
         base: the healthy network; it is not changed.
@@ -109,7 +99,6 @@ class FloatBench:
         self.strikes, self.shown, self.learned, self.since_strike = 0, 0, 0, 0
         self.points, self.validation, self.test, self.steps_taken = list[Point](), list[int](), list[int](), list[int]()
         self._scale: list[Tensor] | None = None
-        self._kept: list[Tensor] | None = None
         self._updates = 0
         self._goal = self.look("healthy")
         self.snapshots: list[NDArray[np.float32]] | None = [self.network.vector()] if snapshots else None
@@ -164,8 +153,6 @@ class FloatBench:
             leaving = drawn.weights[layer + 1][born]
             self.network.weights[layer + 1][born] = leaving if self.plan.outgoing == "random" else torch.zeros_like(leaving)
         self.alive = torch.ones_like(self.alive)
-        if self.plan.old_shift is None:
-            self._kept = self.network.copy().parameters
         slow = 0.0 if self.plan.old_shift is None else 0.5**self.plan.old_shift
         self._scale = [torch.where(mask, 1.0, slow) for mask in chosen]
         self.descent.forget()
@@ -206,22 +193,24 @@ class FloatBench:
 
     def _teach(self, end: int) -> None:
         """Take gradient steps until ``end`` have been taken in all."""
-        train, parameters, damaged = self.roles.train, self.network.parameters, not bool(self.alive.all())
-        learning = self._learning()
+        train, learning, damaged, scale = self.roles.train, self._learning(), not bool(self.alive.all()), self._scale
+        functioning = self.network
+        if damaged:
+            parts = living(self.network, self.alive, self.network.parameters)
+            functioning = FloatNetwork(tuple(parts[::2]), tuple(parts[1::2]))
+            scale = None if scale is None else living(self.network, self.alive, scale)
+        parameters = functioning.parameters
         while self.learned < end:
             cycle, start = divmod(self.learned, self.cycle)
             order = torch.from_numpy(epoch_order(len(train), self.seed, "order", cycle))
             for chosen in torch.split(order[start * self.batch : self.cycle * self.batch], self.batch)[: end - self.learned]:
-                self.descent.step(parameters, gradients(self.network, train.x[chosen], train.y[chosen]), self._scale)
-                if self._kept is not None and self._scale is not None:
-                    for now, kept, scale in zip(parameters, self._kept, self._scale, strict=True):
-                        now.copy_(torch.where(scale == 0, kept, now))
-                if damaged:
-                    silence(self.network, self.alive)
+                self.descent.step(parameters, gradients(functioning, train.x[chosen], train.y[chosen]), scale)
                 self.learned += 1
                 self.since_strike += 1
                 self.shown += self.batch
                 self._updates += learning
+        if damaged:
+            put_back(self.network, self.alive, parameters)
 
     def _learning(self) -> int:
         """Return how many weights and biases a step may change."""

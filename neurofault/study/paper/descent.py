@@ -58,7 +58,7 @@ class Descent:
         Args:
             parameters: what learns.
             found: gradients of the same shapes; they may be overwritten.
-            scale: factor of each element's change, of the same shapes; None: 1.
+            scale: factor of each element's change, of the same shapes; where it is 0, every bit stays. None: 1.
         """
         rate = self.optimiser.rate
         self.steps += 1
@@ -81,4 +81,5 @@ class Descent:
             case _:
                 changes = found
         for at, (parameter, change) in enumerate(zip(parameters, changes, strict=True)):
-            parameter.add_(change if scale is None else change * scale[at], alpha=-rate)
+            # adding 0 makes −0 a +0, and what is changed by −rate · (+0) keeps every bit
+            parameter.add_(change if scale is None else (change * scale[at]).add_(0.0), alpha=-rate)

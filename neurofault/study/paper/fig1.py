@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.streams import stream_key
-from neurofault.study.changepoint import ChangePoint, Thresholds, change_point, fit_all, thresholds
+from neurofault.study.changepoint import Thresholds, change_point, fit_all, thresholds
 from neurofault.study.paper.damage import by_importance, decline, random_order
 from neurofault.study.paper.output import Figure
 from neurofault.study.paper.setting import Study
@@ -107,7 +107,7 @@ def fig1(study: Study) -> Figure:
             marks[condition.name] = [(condition.hidden[0], one) for one in each]
         answer["thresholds"][condition.name] = _thresholds(each)
         judged = change_point([(fraction, one) for one in values])
-        answer["change_point"][condition.name] = _judged(judged)
+        answer["change_point"][condition.name] = asdict(judged)
         columns = ("fraction", "mean", "sd", "low", "high")
         rows += [
             {"network": condition.name, "orders": len(values), **{name: curve[name][k] for name in columns}}
@@ -134,10 +134,6 @@ def _thresholds(each: list[Thresholds]) -> dict[str, Any]:
         found[f"{name}_interval"] = [interval.low, interval.high] if interval else None
         found[f"{name}_never"] = len(values) - len(known)
     return found
-
-
-def _judged(judged: ChangePoint) -> dict[str, Any]:
-    return asdict(judged)
 
 
 def _scaling(marks: list[tuple[int, Thresholds]]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class Way:
         old_shift: embryonic: halvings of the rate of old weights; None: they stay.
         dropout: of the base's training.
         hurts: whether nodes die.
+        control: a control takes one order of each base.
         text: what it is.
     """
 
@@ -32,17 +33,22 @@ class Way:
     old_shift: int | None = None
     dropout: float = 0.0
     hurts: bool = True
+    control: bool = False
     text: str = ""
+
+    def pairs(self, study: Study) -> tuple[Pair, ...]:
+        """Return the pairs that the strategy repairs."""
+        return tuple(pair for pair in study.pairs if not (self.control and pair.order))
 
 
 WAYS = (
     Way("batch", "batch", text="strategy 1: all damage, then the functioning sub-network learns"),
     Way("embryonic", "embryonic", text="strategy 2: fresh nodes in the place of the dead ones, only these learn"),
     Way("embryonic-8", "embryonic", 3, text="strategy 2: fresh nodes learn, old ones at an eighth of their rate"),
-    Way("fresh-subnetwork", "fresh-subnetwork", text="control: the same mask, fresh weights"),
-    Way("batch-dropout", "batch", dropout=0.5, text="control: strategy 1 on a network trained with dropout"),
-    Way("sham", "sham", hurts=False, text="control: no damage, the same learning"),
-    Way("fresh-network", "fresh-network", hurts=False, text="control: no damage, fresh weights"),
+    Way("fresh-subnetwork", "fresh-subnetwork", control=True, text="control: the same mask, fresh weights"),
+    Way("batch-dropout", "batch", dropout=0.5, control=True, text="control: strategy 1 on a network trained with dropout"),
+    Way("sham", "sham", hurts=False, control=True, text="control: no damage, the same learning"),
+    Way("fresh-network", "fresh-network", hurts=False, control=True, text="control: no damage, fresh weights"),
 )
 
 
@@ -64,12 +70,7 @@ def fig2(study: Study) -> Figure:
     ``">cap"`` for a number that is beyond it; ``damaged`` {m → accuracy before repair}; ``controls``; ``warnings``.
     """
     setting = study.setting
-    jobs = [
-        (way, m, pair)
-        for way in WAYS
-        for m in (setting.deaths if way.hurts else (0,))
-        for pair in (study.pairs if way.hurts else tuple(Pair(base, 0) for base in range(setting.bases)))
-    ]
+    jobs = [(way, m, pair) for way in WAYS for m in (setting.deaths if way.hurts else (0,)) for pair in way.pairs(study)]
     found: dict[tuple[str, int], list[tuple[Pair, History]]] = {}
     for done, (way, m, pair) in enumerate(jobs):
         study.progress("figure 2", done, len(jobs), f"{way.name}, {m} dead")

@@ -17,15 +17,14 @@ from neurofault.study.statistics import paired_difference
 
 def _batch(setting: Setting, pair: Pair, dead: int, act: str) -> Repair:
     """Return a repair with the total budget of an iterative one to the same mask."""
-    cycles = dead // setting.step * setting.cycles
-    return Repair(pair, act, 0 if act == "sham" else dead, cycles, Plan())
+    return Repair(pair, act, 0 if act == "sham" else dead, dead // setting.step * setting.cycles, Plan())
 
 
 def _waiting(study: Study, pair: Pair, dead: int) -> Repair:
-    """Return the repair that lets damage happen at the pace of the iterative one, and begins at its end."""
+    """Return what lets damage happen at the pace of the iterative repair, and repairs nothing."""
     setting, steps = study.setting, dead // study.setting.step
     watchdog = setting.cycles * (len(study.roles.train) // setting.batch) * setting.batch
-    return Repair(pair, "wait-then-batch", dead, steps * setting.cycles, Plan(steps=steps, watchdog=watchdog))
+    return Repair(pair, "wait", dead, 0, Plan(steps=steps, watchdog=watchdog))
 
 
 def fig3(study: Study) -> Figure:
@@ -55,7 +54,16 @@ def fig3(study: Study) -> Figure:
                 books.setdefault(name, []).append(one)
             recovered.append(_recovery(study, pair, m))
         steps = m // setting.step
-        paired.append({"m": m, **_paired(columns), "cycles_total": steps * setting.cycles, "cycles_last": setting.cycles})
+        fresh = _fresh(study, m)
+        paired.append(
+            {
+                "m": m,
+                **_paired(columns),
+                "fresh_subnetwork": fresh,
+                "cycles_total": steps * setting.cycles,
+                "cycles_last": setting.cycles,
+            }
+        )
         served.append({"m": m, "horizon_cycles": 2 * steps * setting.cycles, **_served(columns)})
         recovery.append({"m": m, **_recovered(setting, recovered)})
         accounting += [
@@ -78,21 +86,27 @@ def _measure(study: Study, pair: Pair, m: int) -> tuple[dict[str, float], dict[s
     steps, horizon = m // setting.step, 2 * (m // setting.step) * setting.cycles
     way = history(study, iterative(setting, pair, max(setting.deaths))).until(steps)
     batch = history(study, _batch(setting, pair, m, "batch"))
-    waiting = history(study, _waiting(study, pair, m))
-    fresh = history(study, _batch(setting, pair, m, "fresh-subnetwork"))
-    sham = history(study, _batch(setting, pair, m, "sham"))
-    unrepaired = waiting.until_learning()
+    unrepaired = history(study, _waiting(study, pair, m))
+    waiting = unrepaired.then(batch)
+    sham = history(study, _batch(setting, pair, max(setting.deaths), "sham"))
     row = {
         "healthy": way.healthy, "damaged": batch.test[batch.began] / batch.n_test, "iterative": way.final, "batch_total": batch.final,
-        "batch_last_step": batch.at_cycle(setting.cycles), "sham": sham.final, "fresh_subnetwork": fresh.final,
+        "batch_last_step": batch.at_cycle(setting.cycles), "sham": sham.at_cycle(steps * setting.cycles),
         "served_iterative": way.mean_served(horizon), "served_batch": batch.mean_served(horizon),
         "served_wait_then_batch": waiting.mean_served(horizon), "served_no_repair": unrepaired.mean_served(horizon),
     }  # fmt: skip
     books = {
         name: _book(one, count, one.mean_served(horizon))
-        for name, one, count in (("iterative", way, steps), ("batch", batch, 1), ("wait-then-batch", waiting, 1))
+        for name, one, count in (("iterative", way, steps), ("batch", batch, 1), ("wait then batch", waiting, 1))
     }
     return row, books
+
+
+def _fresh(study: Study, m: int) -> float:
+    """Return the mean accuracy of fresh sub-networks with the same masks after the total budget (or where figure 2 stopped them)."""
+    way = next(way for way in WAYS if way.name == "fresh-subnetwork")
+    seen = [history(study, until_recovered(study.setting, way, pair, m)) for pair in way.pairs(study)]
+    return float(np.mean([one.at_cycle(m // study.setting.step * study.setting.cycles) for one in seen]))
 
 
 def _book(one: History, repairs: int, served: float) -> dict[str, float]:
@@ -141,7 +155,6 @@ def _paired(columns: dict[str, list[float]]) -> dict[str, Any]:
         "iterative": mean("iterative"), "batch_total": mean("batch_total"), "batch_last_step": mean("batch_last_step"),
         "difference_total": total.mean, "difference_last": last.mean, "low": total.low, "high": total.high, "low_last": last.low,
         "high_last": last.high, "pairs": total.n, "healthy": mean("healthy"), "damaged": mean("damaged"), "sham": mean("sham"),
-        "fresh_subnetwork": mean("fresh_subnetwork"),
     }  # fmt: skip
 
 

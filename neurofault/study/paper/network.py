@@ -160,6 +160,37 @@ def silence(network: FloatNetwork, alive: Tensor) -> None:
         network.weights[layer + 1].mul_(kept[:, None])
 
 
+def _cut(network: FloatNetwork, alive: Tensor) -> list[tuple[Tensor, ...]]:
+    """Return for each parameter the indices of what belongs to living nodes only, as ``tensor[indices]`` takes them."""
+    living = [
+        torch.ones(network.sizes[0], dtype=torch.bool),
+        *by_layer(network, alive),
+        torch.ones(network.sizes[-1], dtype=torch.bool),
+    ]
+    at = [mask.nonzero()[:, 0] for mask in living]
+    found = list[tuple[Tensor, ...]]()
+    for layer in range(len(network.weights)):
+        found += [(at[layer][:, None], at[layer + 1][None]), (at[layer + 1],)]
+    return found
+
+
+def living(network: FloatNetwork, alive: Tensor, values: Sequence[Tensor]) -> list[Tensor]:
+    """Return the parts of arrays over the parameters that belong to living nodes: with the parameters, the functioning sub-network.
+
+    Args:
+        network: gives the shapes.
+        alive: bool [hidden].
+        values: in the order and shapes of :attr:`FloatNetwork.parameters`.
+    """
+    return [value[where] for value, where in zip(values, _cut(network, alive), strict=True)]
+
+
+def put_back(network: FloatNetwork, alive: Tensor, parts: Sequence[Tensor]) -> None:
+    """Write the parameters of a functioning sub-network (:func:`living`) back in place; dead nodes are not touched."""
+    for parameter, where, part in zip(network.parameters, _cut(network, alive), parts, strict=True):
+        parameter[where] = part
+
+
 def largest_dead_weight(network: FloatNetwork, alive: Tensor) -> float:
     """Return the largest magnitude among the weights and biases of dead nodes; 0 where none is dead."""
     largest = 0.0

@@ -9,27 +9,34 @@ from typing import Any
 
 import numpy as np
 
+from neurofault.errors import UsageError
 from neurofault.study.paper.output import Figure, save
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe & Ito's palette, which colour-blind readers tell apart."""
 
-
 LABELS = {"minus1pp": "−1 point", "minus5pp": "−5 points", "half": "half-way", "width": "10–90 % width"}
+
+
+def check_drawing() -> None:
+    """Say so before anything is computed if nothing can be drawn.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise UsageError("pictures are drawn with matplotlib, which is not installed: pip install matplotlib") from error
 
 
 def draw(figure: Figure, folder: Path) -> list[Path]:
     """Write ``<figure>.png`` and ``<figure>.svg`` and return their paths.
 
     Raises:
-        UsageError: the folder cannot be written, or matplotlib is not installed.
+        UsageError: the folder cannot be written.
     """
-    from neurofault.errors import UsageError
-
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise UsageError("pictures need matplotlib: pip install matplotlib, or ask for data only") from error
+    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 

@@ -25,20 +25,18 @@ from neurofault.study.paper.descent import Optimiser
 from neurofault.study.paper.setting import Pair, Setting, Study
 
 
-def wait_then_batch(bench: Bench) -> None:
-    """Damage in the steps of iterative repair, but nothing is repaired before the last; then all cycles at once."""
-    assert bench.budget.cycles is not None
+def wait(bench: Bench) -> None:
+    """Damage in steps, and nothing is repaired."""
     for _ in bench.parts:
         bench.strike(1)
         bench.wait(bench.plan.watchdog)
-    bench.learn()
 
 
 ACTS: dict[str, Callable[[Bench], None]] = {
     "batch": strategies.batch,
     "embryonic": strategies.embryonic,
     "iterative": strategies.iterative,
-    "wait-then-batch": wait_then_batch,
+    "wait": wait,
     "sham": strategies.sham,
     "fresh-subnetwork": strategies.fresh_subnetwork,
     "fresh-network": strategies.fresh_network,
@@ -128,9 +126,18 @@ class History:
         """Return the history as it was before the strike after this many."""
         return self._first(sum(count <= strikes for count in self.strikes))
 
-    def until_learning(self) -> History:
-        """Return the history as it was before anything was learned."""
-        return self._first(sum(steps == 0 for steps in self.steps))
+    def then(self, other: History) -> History:
+        """Return the history that goes on with the last repair of another one, to the same mask.
+
+        Waiting changes no weight, so a repair that begins later is the same repair.
+        """
+        start, shift = other.began + 1, self.samples[-1] - other.samples[other.began]
+        return replace(
+            self, steps=self.steps + other.steps[start:], samples=self.samples + tuple(at + shift for at in other.samples[start:]),
+            strikes=self.strikes + (self.strikes[-1],) * len(other.steps[start:]), what=self.what + other.what[start:],
+            validation=self.validation + other.validation[start:], test=self.test + other.test[start:],
+            updates=self.updates + other.updates[start:],
+        )  # fmt: skip
 
     def _first(self, kept: int) -> History:
         cut: dict[str, Any] = {name: value[:kept] for name, value in vars(self).items() if isinstance(value, tuple)}

@@ -12,7 +12,7 @@ from neurofault.study.paper.fig2 import fig2
 from neurofault.study.paper.fig3 import fig3
 from neurofault.study.paper.fig4 import fig4
 from neurofault.study.paper.output import Figure, write
-from neurofault.study.paper.pictures import draw
+from neurofault.study.paper.pictures import check_drawing, draw
 from neurofault.study.paper.setting import FULL, Progress, Setting, Study
 
 FIGURES: Mapping[str, Callable[[Study], Figure]] = {"fig1": fig1, "fig2": fig2, "fig3": fig3, "fig4": fig4}
@@ -52,10 +52,11 @@ def paper(
         progress: told what is being done.
 
     Raises:
-        UsageError: an unknown figure, or a folder that cannot be written.
+        UsageError: an unknown figure, a folder that cannot be written, or no matplotlib.
         DataError: the data set is missing or damaged.
     """
     chosen = [figure for name in names for figure in figures_named(name)]
+    check_drawing()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
