@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,8 @@ def check_drawing() -> None:
     Raises:
         UsageError: matplotlib is not installed.
     """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise UsageError("pictures are drawn with matplotlib, which is not installed: pip install matplotlib") from error
+    if find_spec("matplotlib") is None:
+        raise UsageError("pictures are drawn with matplotlib, which is not installed: pip install matplotlib")
 
 
 def draw(figure: Figure, folder: Path) -> list[Path]:
@@ -207,15 +206,15 @@ def _fig4(canvas: Any, figure: Figure) -> None:
     returned.set(xlabel="ε (points)", ylabel="returned (%)", title="returned to U, of those that left", ylim=(0, 105))
     for place, (kind, x, y, title) in enumerate(
         (
-            ("repair", "tsne_x", "tsne_y", "t-SNE of repaired networks"),
-            ("walk", "tsne_x", "tsne_y", "t-SNE of random walks"),
+            ("repair", "tsne_x", "tsne_y", "t-SNE of repaired networks,\nheight: log₁₀ loss"),
+            ("walk", "tsne_x", "tsne_y", "t-SNE of random walks,\nheight: log₁₀ loss"),
         )
     ):
         axes: Any = canvas.add_subplot(grid[1, place], projection="3d")
         chosen = [row for row in rows if row["kind"] == kind]
         height = np.log10([row["loss"] for row in chosen])
         axes.scatter([row[x] for row in chosen], [row[y] for row in chosen], height, c=height, cmap="cividis", s=6)
-        axes.set(title=title, zlabel="log₁₀ loss")
+        axes.set(title=title)
         axes.set_xticklabels([])
         axes.set_yticklabels([])
     plane = canvas.add_subplot(grid[1, 2])
@@ -225,5 +224,5 @@ def _fig4(canvas: Any, figure: Figure) -> None:
         plane.plot(
             [row["own_pc1"] for row in chosen], [row["own_pc2"] for row in chosen], "o-", ms=3, color=COLOURS[number], label=label
         )
-    plane.set(xlabel="first principal component", ylabel="second", title="one way and its walk, each in its own PCA")
+    plane.set(xlabel="first principal component", ylabel="second", title="PCA of one way and of its walk")
     plane.legend(fontsize=7)
