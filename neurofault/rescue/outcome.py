@@ -78,7 +78,7 @@ class Rescued:
     @property
     def worst(self) -> float | None:
         """Lowest accuracy from the first strike on."""
-        known = [point.accuracy for point in self._served() if point.accuracy is not None]
+        known = [point.accuracy for point in served(self.points) if point.accuracy is not None]
         return min(known) if known else None
 
     def mean_served(self, horizon: int) -> float | None:
@@ -89,18 +89,24 @@ class Rescued:
         Args:
             horizon: in samples; at least what the rescue has shown, else that is taken.
         """
-        served = self._served()
-        if not served or any(point.accuracy is None for point in served):
-            return None
-        accuracies = [point.accuracy or 0.0 for point in served]
-        area, last = 0.0, served[-1].samples
-        for before, after, low, high in zip(served, served[1:], accuracies, accuracies[1:], strict=False):
-            area += (after.samples - before.samples) * (low + high) / 2
-        end = max(horizon, last - served[0].samples)
-        area += (served[0].samples + end - last) * accuracies[-1]
-        return area / end if end else accuracies[-1]
+        return mean_served(self.points, horizon)
 
-    def _served(self) -> Sequence[Point]:
-        """Return the points from the first strike on; all of them where nothing struck."""
-        struck = [at for at, point in enumerate(self.points) if point.what == "strike"]
-        return self.points[struck[0] :] if struck else self.points
+
+def served(points: Sequence[Point]) -> Sequence[Point]:
+    """Return the points from the first strike on; all of them where nothing struck."""
+    struck = [at for at, point in enumerate(points) if point.what == "strike"]
+    return points[struck[0] :] if struck else points
+
+
+def mean_served(points: Sequence[Point], horizon: int) -> float | None:
+    """Return the mean accuracy of an answer from the first strike to ``horizon`` samples later; see :meth:`Rescued.mean_served`."""
+    seen = served(points)
+    if not seen or any(point.accuracy is None for point in seen):
+        return None
+    accuracies = [point.accuracy or 0.0 for point in seen]
+    area, last = 0.0, seen[-1].samples
+    for before, after, low, high in zip(seen, seen[1:], accuracies, accuracies[1:], strict=False):
+        area += (after.samples - before.samples) * (low + high) / 2
+    end = max(horizon, last - seen[0].samples)
+    area += (seen[0].samples + end - last) * accuracies[-1]
+    return area / end if end else accuracies[-1]

@@ -1,5 +1,8 @@
 """In which order damage and repair follow each other. A strategy is a function of a workbench; users write their own.
 
+Those that need no spare cores take any :class:`~neurofault.rescue.bench.Bench`: the networks of floats of the founding paper's
+reproduction (:mod:`neurofault.study.paper`) are repaired by the same functions as a chip.
+
 The names are those of the founding paper, "Efficient rescue of damaged neural networks" (NeurIPS 2019 workshop Real Neurons & Hidden
 Units): D_i kills, r_S repairs while everything in S stays dead; ``batch`` is r ∘ D_S, ``iterative`` (r ∘ D)^m.
 """
@@ -10,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from neurofault.errors import UsageError, nearest
+from neurofault.rescue.bench import Bench
 from neurofault.rescue.workbench import Workbench
 
 Act = Callable[[Workbench], None]
@@ -34,19 +38,19 @@ class Strategy:
     text: str
 
 
-def none(bench: Workbench) -> None:
+def none(bench: Bench) -> None:
     """No repair: all damage at once, and that is that."""
     bench.strike()
 
 
-def batch(bench: Workbench) -> None:
+def batch(bench: Bench) -> None:
     """All damage at once, then the functioning sub-network learns."""
     bench.strike()
     bench.wait(bench.plan.watchdog)
     bench.learn()
 
 
-def iterative(bench: Workbench) -> None:
+def iterative(bench: Bench) -> None:
     """Damage in equal steps; after each, the same share of the cycles."""
     if bench.budget.cycles is None:
         raise UsageError("iterative repair shares its cycles among the steps: give the budget cycles")
@@ -74,7 +78,7 @@ def remap_and_learn(bench: Workbench) -> None:
         bench.learn(bench.budget.cycles / len(bench.parts))
 
 
-def embryonic(bench: Workbench) -> None:
+def embryonic(bench: Bench) -> None:
     """Fresh neurons on spare cores replace the dead ones and learn, alone or faster than the old ones."""
     bench.strike()
     bench.wait(bench.plan.watchdog)
@@ -82,19 +86,19 @@ def embryonic(bench: Workbench) -> None:
     bench.learn()
 
 
-def sham(bench: Workbench) -> None:
+def sham(bench: Bench) -> None:
     """Control: no damage, the same learning."""
     bench.learn()
 
 
-def fresh_subnetwork(bench: Workbench) -> None:
+def fresh_subnetwork(bench: Bench) -> None:
     """Control: all damage at once, then what is left starts from fresh weights."""
     bench.strike()
     bench.renew()
     bench.learn()
 
 
-def fresh_network(bench: Workbench) -> None:
+def fresh_network(bench: Bench) -> None:
     """Control: no damage, and the whole network starts from fresh weights."""
     bench.renew()
     bench.learn()

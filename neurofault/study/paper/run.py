@@ -1,0 +1,71 @@
+"""The figures, one after the other, into a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from neurofault.errors import UsageError, nearest
+from neurofault.study.paper.bases import one_thread
+from neurofault.study.paper.fig1 import fig1
+from neurofault.study.paper.fig2 import fig2
+from neurofault.study.paper.fig3 import fig3
+from neurofault.study.paper.fig4 import fig4
+from neurofault.study.paper.output import Figure, write
+from neurofault.study.paper.pictures import check_drawing, draw
+from neurofault.study.paper.setting import FULL, Progress, Setting, Study
+
+FIGURES: Mapping[str, Callable[[Study], Figure]] = {"fig1": fig1, "fig2": fig2, "fig3": fig3, "fig4": fig4}
+
+
+def figures_named(name: str) -> tuple[str, ...]:
+    """Return the names of the figures that ``fig1`` … ``fig4`` or ``all`` means.
+
+    Raises:
+        UsageError: neither.
+    """
+    if name == "all":
+        return tuple(FIGURES)
+    if name not in FIGURES:
+        raise UsageError(f"no figure {name!r}; figures: {', '.join(FIGURES)}, all{nearest(name, (*FIGURES, 'all'))}")
+    return (name,)
+
+
+def paper(
+    names: Sequence[str],
+    out: Path,
+    *,
+    setting: Setting = FULL,
+    data_dir: Path | None = None,
+    progress: Progress = lambda *_: None,
+) -> list[Figure]:
+    """Compute figures and write them: ``<figure>.json``, ``<figure>_<table>.csv``, ``<figure>.png``, ``<figure>.svg``.
+
+    What is done is kept in ``units.jsonl`` in the same folder (and trained networks in the cache), so that a run that was broken off goes
+    on where it stopped. The same setting gives the same bytes.
+
+    Args:
+        names: of :data:`FIGURES`.
+        out: the folder; it is made.
+        setting: every choice.
+        data_dir: as :func:`neurofault.datasets.load` takes it.
+        progress: told what is being done.
+
+    Raises:
+        UsageError: an unknown figure, a folder that cannot be written, or no matplotlib.
+        DataError: the data set is missing or damaged.
+    """
+    chosen = [figure for name in names for figure in figures_named(name)]
+    check_drawing()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out}: {error.strerror}") from error
+    with one_thread():
+        study = Study.begin(setting, out, data_dir, progress)
+        done = []
+        for name in chosen:
+            done.append(FIGURES[name](study))
+            write(done[-1], out)
+            draw(done[-1], out)
+    return done
