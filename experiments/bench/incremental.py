@@ -103,7 +103,10 @@ def convolution(data_dir: Path | None, quick: bool, repeats: int, rows: list[tup
         seconds, found = median_time(
             lambda whole=whole, batch=batch, threads=threads: effects(whole, batch, threads=threads), repeats
         )
-        check(whole, batch, full, found)
+        for row in np.linspace(0, count - 1, _CHECKED).astype(int):
+            edit = SetSynapses(1, sources[row : row + 1], targets[row : row + 1], np.zeros(1, np.int32))
+            predictions = full.run(chip.with_damage(Damage((edit,))), inputs).predictions
+            require(int(found.changed[row]) == int(np.count_nonzero(predictions != healthy.predictions)), f"fault {row}")
         rate = count * n / seconds
         answer |= {f"conv_synapse_rate{tag}": rate, f"conv_synapse{tag}": rate * full_seconds / n, "conv_images": n}
         rows.append(
