@@ -12,6 +12,7 @@ from neurofault.deploy.cost import Cost, cost
 from neurofault.deploy.damage import Hit
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
+from neurofault.errors import StalledError
 from neurofault.faults import Fault, inject
 from neurofault.network import Inputs
 from neurofault.study.statistics import Interval, t_interval
@@ -102,24 +103,27 @@ def measure_many(deployments: Sequence[Deployment], inputs: Inputs, test: Split,
     With the ``exact`` engine, what each differs in from the healthy chip is followed where that is less work
     (:class:`neurofault.engines.incremental.IncrementalEngine`); the results are the same.
     """
-    last = inputs.first_sample + len(inputs)
-    runs = [not chip.damage.stalled(last, chip.timesteps, len(chip.layers)) for chip in deployments]
-    able = [chip for chip, runs_on in zip(deployments, runs, strict=True) if runs_on]
-    if engine == "exact":
-        from neurofault.engines.incremental import IncrementalEngine
+    if engine != "exact":
+        return [_measured(chip, inputs, test, engine) for chip in deployments]
+    from neurofault.engines.incremental import IncrementalEngine
 
-        found = iter(IncrementalEngine().run_many(able, inputs))
-    else:
-        found = iter([run(chip, inputs, engine=engine).activity for chip in able])
-    done: list[Measured | None] = []
-    for chip, runs_on in zip(deployments, runs, strict=True):
-        if not runs_on:
-            done.append(None)
-            continue
-        activity = next(found)
-        correct = activity.correct(test.labels)
-        done.append(Measured(correct / len(test.labels), activity.spikes, cost(chip, activity, len(test.labels)), correct))
-    return done
+    last = inputs.first_sample + len(inputs)
+    hung = [bool(chip.damage.stalled(last, chip.timesteps, len(chip.layers))) for chip in deployments]
+    able = [chip for chip, stalls in zip(deployments, hung, strict=True) if not stalls]
+    found = iter(IncrementalEngine().run_many(able, inputs))
+    return [None if stalls else _costed(chip, next(found), test) for chip, stalls in zip(deployments, hung, strict=True)]
+
+
+def _measured(deployment: Deployment, inputs: Inputs, test: Split, engine: str) -> Measured | None:
+    try:
+        return measure(deployment, inputs, test, engine=engine)
+    except StalledError:
+        return None
+
+
+def _costed(deployment: Deployment, activity: Activity, test: Split) -> Measured:
+    correct, samples = activity.correct(test.labels), len(test.labels)
+    return Measured(correct / samples, activity.spikes, cost(deployment, activity, samples), correct)
 
 
 def lesion(
