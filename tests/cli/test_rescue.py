@@ -26,9 +26,15 @@ def kept() -> dict:
     return {}
 
 
+def study(cli, kept: dict) -> dict:
+    """Return one study that several tests look at, run by the first of them in this process."""
+    if not kept:
+        kept |= answer(cli, *SMALL, "--strategy", "none,batch,iterative,remap", "--learner", "delta,dfa", "--draws", "3")
+    return kept
+
+
 def test_rows_pairs_and_both_accountings(cli, kept):
-    found = answer(cli, *SMALL, "--strategy", "none,batch,iterative,remap", "--learner", "delta,dfa", "--draws", "3")
-    kept["found"] = found
+    found = study(cli, kept)
     rows = {(row["strategy"], row["learner"]): row for row in found["rows"]}
     assert {name for name, _ in rows} == {"none", "remap", "batch", "batch (last-step budget)", "iterative", "sham"}
     for row in found["rows"]:
@@ -53,7 +59,7 @@ def test_rows_pairs_and_both_accountings(cli, kept):
 
 
 def test_iterative_ends_on_the_cores_that_batch_ends_on(cli, kept):
-    rows = {(row["strategy"], row["learner"]): row for row in kept["found"]["rows"]}
+    rows = {(row["strategy"], row["learner"]): row for row in study(cli, kept)["rows"]}
     for draw in range(3):
         dead = [
             sorted(core for hit in rows[name, "dfa"]["draws"][draw]["faults"] for core in hit["cores"])
