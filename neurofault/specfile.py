@@ -40,10 +40,11 @@ _SPECIAL_FLOAT = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 @dataclass(frozen=True)
 class Mark:
-    """A place in a document; line and column count from 1."""
+    """A place in a document; line and column count from 1; ``file`` where it is another file than the document's own."""
 
     line: int
     column: int
+    file: str | None = None
 
 
 @dataclass(eq=False)
@@ -222,7 +223,7 @@ class _Composer:
 
 def at(filename: str, mark: Mark, text: str) -> str:
     """Return ``file:line:column: text``."""
-    return f"{filename}:{mark.line}:{mark.column}: {text}"
+    return f"{mark.file or filename}:{mark.line}:{mark.column}: {text}"
 
 
 def _mark(mark: Any) -> Mark:
@@ -289,9 +290,19 @@ def load_spec(path_or_text: Path | str, model: type[M], *, context: Mapping[str,
     """
     if isinstance(path_or_text, Path):
         filename = str(path_or_text)
-        data, root = parse_yaml(_read(path_or_text), filename)
+        _, root = parse_yaml(read_bytes(path_or_text), filename)
     else:
-        data, root = parse_yaml(path_or_text, filename)
+        _, root = parse_yaml(path_or_text, filename)
+    return checked(root, model, context=context, filename=filename)
+
+
+def checked(root: Node, model: type[M], *, context: Mapping[str, Any] | None = None, filename: str = "<text>") -> M:
+    """Check a document that is read already against a pydantic model; as :func:`load_spec`.
+
+    Raises:
+        SpecError: every mistake, in the order of the file.
+    """
+    data = root.value
     try:
         return model.model_validate_json(json.dumps(data), context={**(context or {}), "document": data})
     except ValidationError as error:
@@ -299,7 +310,12 @@ def load_spec(path_or_text: Path | str, model: type[M], *, context: Mapping[str,
         raise SpecError(list(_placed(found, root, filename))) from None
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """Return a file's first bytes, one more than a document may have.
+
+    Raises:
+        SpecError: it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -290,6 +290,10 @@ class HardwareProfile(BaseModel):
                 {"name": repr(name), "near": nearest(name, tables), "tables": ", ".join(tables)},
             )
         return name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel between processes as JSON: pickle cannot name the generic classes of the quantities."""
+        return HardwareProfile.model_validate_json, (self.model_dump_json(),)
 
     @property
     def energy(self) -> EnergyCosts:

@@ -1,0 +1,81 @@
+"""Trials on a Dask cluster; needs the extra ``dask`` (dask.distributed)."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from neurofault.errors import UsageError
+from neurofault.study.campaign.trial import Bench, Row, Task, blank
+
+_BENCHES: dict[str, Bench] = {}
+_AHEAD = 4
+
+
+def run_dask(
+    tasks: Iterator[Task], chips: bytes, address: str, workers: int, *, patience: Callable[[], bool] = lambda: False
+) -> Iterator[Row]:
+    """Yield a row for each task, in the order in which they end. A task whose worker is lost goes to another one.
+
+    Args:
+        tasks: what to do.
+        chips: the pickled chips.
+        address: ``tcp://host:port`` of a scheduler, or ``local`` for ``workers`` processes here.
+        workers: processes of ``local``.
+        patience: asked between rows; True: take no more tasks and end.
+
+    Raises:
+        UsageError: dask.distributed is missing, or there is no scheduler.
+    """
+    try:
+        from distributed import Client, LocalCluster, as_completed
+    except ImportError:
+        raise UsageError("--dask needs dask.distributed: pip install 'neurofault[dask]'") from None
+    cluster = None
+    try:
+        if address == "local":
+            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+            client = Client(cluster)
+        else:
+            client = Client(address, timeout=10)
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(f"--dask {address}: no scheduler answers ({error})") from None
+    try:
+        held = client.scatter(chips, broadcast=True)
+        name = held.key
+
+        def send(task: Task) -> Any:
+            future = client.submit(_row, held, str(name), task, pure=False, retries=3)
+            sent[future.key] = task
+            return future
+
+        sent: dict[str, Task] = {}
+        room = _AHEAD * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+        open_ = as_completed([send(task) for task in islice(tasks, room)])
+        for future in open_:
+            task = sent.pop(future.key)
+            if future.status == "finished":
+                yield future.result()
+            else:
+                yield {**blank(task), "status": "died", "message": str(future.exception())}
+            following = None if patience() else next(tasks, None)
+            if following is not None:
+                open_.add(send(following))
+    finally:
+        client.close()
+        if cluster is not None:
+            cluster.close()
+
+
+def _row(chips: bytes, name: str, task: Task) -> Row:
+    """Run on a worker: a bench is made once for all trials of a campaign."""
+    import socket
+
+    from distributed import get_worker
+
+    if name not in _BENCHES:
+        _BENCHES.clear()
+        _BENCHES[name] = Bench(pickle.loads(chips))
+    return {**_BENCHES[name].row(task), "host": socket.gethostname(), "worker": str(get_worker().name)}

@@ -1,0 +1,181 @@
+"""One trial: break a prepared chip, heal it if asked to, and say what happened as one flat row."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.activity import Activity
+from neurofault.deploy.cost import cost
+from neurofault.deploy.deployment import Deployment
+from neurofault.engines import get_engine, run
+from neurofault.engines.incremental import IncrementalEngine
+from neurofault.errors import NeurofaultError, StalledError
+from neurofault.faults import Fault, inject
+from neurofault.network import Inputs
+from neurofault.rescue import rescue
+from neurofault.rescue.learners import learner_named
+from neurofault.rescue.lesson import Learner
+from neurofault.study.campaign.spec import Rescue
+
+Row = dict[str, Any]
+
+VOLATILE = ("seconds", "host", "worker")
+"""Columns in which equal trials may differ."""
+
+STATUSES = ("ok", "stalled", "error", "timeout", "memory", "died")
+"""What became of a trial: it has a result; a hung core stopped the chip; it failed with a message; it ran too long; it took too much
+memory; its process ended."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chip:
+    """A healthy chip with what its trials share; travels to workers whole.
+
+    Attributes:
+        deployment: the chip.
+        inputs, labels: encoded samples that are reported on and int64 [N].
+        adapt, adapt_labels: those that a rescue adapts to; None where nothing learns.
+    """
+
+    deployment: Deployment
+    inputs: Inputs
+    labels: NDArray[np.int64]
+    adapt: Inputs | None
+    adapt_labels: NDArray[np.int64] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What a worker is told.
+
+    Attributes:
+        trial: its identity.
+        cell, draw: where it stands in the campaign.
+        chip: which chip.
+        faults, rescue, seed, engine: what is done.
+    """
+
+    trial: str
+    cell: int
+    draw: int
+    chip: str
+    faults: tuple[Fault, ...]
+    rescue: Rescue
+    seed: int
+    engine: str
+
+
+@dataclass(eq=False)
+class Bench:
+    """A worker's bench: chips, healthy runs and learners are made once and used by all trials that need them.
+
+    Attributes:
+        chips: key → chip.
+        threads: of the engine.
+    """
+
+    chips: Mapping[str, Chip]
+    threads: int | None = 1
+    _engines: dict[str, IncrementalEngine] = field(default_factory=dict)
+    _healthy: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    _learners: dict[tuple[str, str], Learner] = field(default_factory=dict)
+
+    def row(self, task: Task) -> Row:
+        """Run a trial; a failure is a row too.
+
+        Raises:
+            MemoryError: it needs more memory than there is.
+        """
+        began = time.perf_counter()
+        try:
+            found: Row = {"status": "ok", "message": "", **self._measured(task)}
+        except StalledError as error:
+            found = {"status": "stalled", "message": str(error)}
+        except NeurofaultError as error:
+            found = {"status": "error", "message": str(error)}
+        except MemoryError:
+            raise
+        except Exception as error:
+            found = {"status": "error", "message": f"{type(error).__name__}: {error}"}
+        return {**blank(task), **found, "seconds": round(time.perf_counter() - began, 6)}
+
+    def _measured(self, task: Task) -> Row:
+        chip = self.chips[task.chip]
+        samples = len(chip.labels)
+        healthy, healthy_spikes = self._whole(task, chip)
+        broken = inject(chip.deployment, task.faults, seed=task.seed, draw=task.draw)
+        activity = self._activity(task, chip, broken)
+        damaged = activity.correct(chip.labels)
+        row: Row = {
+            "samples": samples, "healthy_correct": healthy, "healthy_spikes": healthy_spikes, "damaged_correct": damaged,
+            "damaged_spikes": activity.spikes, "energy_joule_per_inference": cost(broken, activity, samples).energy.value,
+            "cores": sorted({core for hit in broken.damage.hits for core in hit.cores}),
+            "neurons": sum(sum(hit.neurons.values()) for hit in broken.damage.hits),
+            "synapses": sum(sum(hit.synapses.values()) for hit in broken.damage.hits),
+        }  # fmt: skip
+        if task.rescue.strategy == "none":
+            return row | {"correct": damaged, **_NO_REPAIR, "worst": damaged / samples}
+        return row | self._healed(task, chip, broken)
+
+    def _whole(self, task: Task, chip: Chip) -> tuple[int, int]:
+        key = (task.chip, task.engine)
+        if key not in self._healthy:
+            activity = self._activity(task, chip, chip.deployment)
+            self._healthy[key] = activity.correct(chip.labels), activity.spikes
+        return self._healthy[key]
+
+    def _activity(self, task: Task, chip: Chip, deployment: Deployment) -> Activity:
+        if task.engine != "exact":
+            return run(deployment, chip.inputs, chip.labels, engine=get_engine(task.engine)).activity
+        if task.chip not in self._engines:
+            self._engines[task.chip] = IncrementalEngine(self.threads)
+        return self._engines[task.chip].run(deployment, chip.inputs)
+
+    def _healed(self, task: Task, chip: Chip, broken: Deployment) -> Row:
+        how, learner = task.rescue, None
+        adapt, labels = chip.adapt, chip.adapt_labels
+        if how.learner is not None:
+            assert adapt is not None
+            assert labels is not None
+            key = (task.chip, how.learner)
+            if key not in self._learners:
+                self._learners[key] = learner_named(how.learner, chip.deployment, adapt, labels)
+            learner = self._learners[key]
+        if adapt is None or labels is None:  # nothing learns: samples only pass by
+            adapt, labels = chip.inputs, chip.labels
+        done = rescue(
+            broken, adapt, labels, strategy=how.strategy, learner=learner, budget=how.budget, plan=how.plan,
+            plastic=None if how.plastic is None else tuple(how.plastic), test=(chip.inputs, chip.labels),
+            seed=task.seed + 1000 * task.draw, fine=False,
+        )  # fmt: skip
+        assert done.final is not None
+        table = chip.deployment.profile.default_energy
+        return {
+            "correct": round(done.final * len(chip.labels)), "worst": done.worst,
+            "served": done.mean_served(how.budget.samples_allowed(len(labels))), "cycles_total": done.cycles_total,
+            "cycles_after_last_damage": done.cycles_after_last_damage, "samples_learned": done.samples_learned,
+            "writes": done.spent.writes, "updates": done.spent.updates, "host_bytes": done.spent.host_bytes,
+            "repair_energy_joule": done.spent.energy.get(table), "repair_time_second": done.spent.time.get(table),
+        }  # fmt: skip
+
+
+_NO_REPAIR: Row = {
+    "served": None, "cycles_total": 0.0, "cycles_after_last_damage": 0.0, "samples_learned": 0, "writes": 0, "updates": 0,
+    "host_bytes": 0, "repair_energy_joule": 0.0, "repair_time_second": 0.0,
+}  # fmt: skip
+
+
+def blank(task: Task) -> Row:
+    """Return a row of a trial that has no result yet."""
+    return {
+        "trial": task.trial, "cell": task.cell, "draw": task.draw, "status": "", "message": "", "samples": None,
+        "healthy_correct": None, "healthy_spikes": None, "damaged_correct": None, "damaged_spikes": None,
+        "energy_joule_per_inference": None, "cores": [], "neurons": None, "synapses": None, "correct": None, "worst": None,
+        **dict.fromkeys(_NO_REPAIR), "seconds": None, "host": "", "worker": "",
+    }  # fmt: skip

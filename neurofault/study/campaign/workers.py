@@ -1,0 +1,168 @@
+"""Local processes that run trials: one that hangs, eats memory or dies costs one row, not the campaign."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from neurofault.study.campaign.spec import Limits
+from neurofault.study.campaign.trial import Bench, Row, Task, blank
+
+_AHEAD = 4
+"""Tasks that a worker has in hand, so that it never waits for the next."""
+
+
+@dataclass(eq=False)
+class _Worker:
+    process: BaseProcess
+    pipe: Connection
+    name: str
+    tasks: list[Task] = field(default_factory=list)
+    since: float = 0.0
+    ready: bool = False
+
+
+def _serve(pipe: Connection, chips: Path, threads: int, megabytes: int) -> None:
+    """Run a worker process: tasks in, rows out, until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    bench = Bench(pickle.loads(chips.read_bytes()), threads)
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if Path("/proc/self/statm").exists() else 0
+    pipe.send(None)
+    limited = False
+    while True:
+        try:
+            task = pipe.recv()
+        except EOFError:
+            return
+        if held and not limited:
+            resource.setrlimit(resource.RLIMIT_AS, (held + (megabytes << 20), resource.getrlimit(resource.RLIMIT_AS)[1]))
+            limited = True
+        try:
+            row = bench.row(task)
+        except MemoryError:
+            row = {**blank(task), "status": "memory", "message": f"needs more than the limit of {megabytes:,} megabytes"}
+            bench = Bench(bench.chips, threads)
+        try:
+            pipe.send(row)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+
+def run_local(
+    tasks: Iterator[Task], chips: Path, limits: Limits, workers: int, *, patience: Callable[[], bool] = lambda: False
+) -> Iterator[Row]:
+    """Yield a row for each task, in the order in which they end.
+
+    Args:
+        tasks: what to do.
+        chips: file with the pickled chips, written by this run.
+        limits: of one trial.
+        workers: processes, at least 1.
+        patience: asked between rows; True: take no more tasks and end.
+    """
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    crew: list[_Worker] = []
+    host, number = socket.gethostname(), 0
+
+    def hire() -> _Worker:
+        nonlocal number
+        ours, its = context.Pipe()
+        process = context.Process(target=_serve, args=(its, chips, threads, limits.megabytes), daemon=True)
+        process.start()
+        its.close()
+        number += 1
+        crew.append(made := _Worker(process, ours, f"w{number}", since=time.monotonic()))
+        return made
+
+    def dismiss(worker: _Worker) -> list[Task]:
+        worker.process.kill()
+        worker.process.join()
+        worker.pipe.close()
+        crew.remove(worker)
+        return worker.tasks
+
+    waiting: list[Task] = []
+    drained = False
+
+    def fill(worker: _Worker) -> None:
+        nonlocal drained
+        while worker.ready and len(worker.tasks) < _AHEAD:
+            if waiting:
+                task = waiting.pop(0)
+            else:
+                following = None if drained or patience() else next(tasks, None)
+                if following is None:
+                    drained = True
+                    return
+                task = following
+            if not worker.tasks:
+                worker.since = time.monotonic()
+            worker.tasks.append(task)
+            try:
+                worker.pipe.send(task)
+            except (BrokenPipeError, ConnectionResetError):
+                return  # it died; its end of the pipe says so next
+
+    def lost(worker: _Worker, status: str, message: str) -> Row | None:
+        """End a worker; its first task becomes a row, the others wait for the next one."""
+        ready = worker.ready
+        left = dismiss(worker)
+        waiting[:0] = left[1:]
+        if not ready:
+            raise RuntimeError("a worker process could not start; its message stands above")
+        hire()
+        if not left:
+            return None
+        return {**blank(left[0]), "status": status, "message": message, "host": host, "worker": worker.name}
+
+    try:
+        for _ in range(workers):
+            hire()
+        while True:
+            busy = [worker for worker in crew if worker.tasks or not worker.ready]
+            if not any(worker.tasks for worker in crew) and drained and not waiting:
+                return
+            ends: list[Any] = [worker.pipe for worker in busy]
+            now = time.monotonic()
+            due = min((worker.since + limits.seconds - now for worker in crew if worker.tasks), default=1.0)
+            heard = wait(ends, timeout=max(0.0, min(due, 1.0)))
+            for worker in list(busy):
+                if worker.pipe not in heard:
+                    if worker.tasks and time.monotonic() - worker.since > limits.seconds:
+                        row = lost(worker, "timeout", f"ran longer than the limit of {limits.seconds:g} seconds")
+                        if row is not None:
+                            yield row
+                    continue
+                try:
+                    row = worker.pipe.recv()
+                except (EOFError, ConnectionResetError):
+                    worker.process.join(1)
+                    row = lost(worker, "died", f"its process ended with exit code {worker.process.exitcode}")
+                    if row is not None:
+                        yield row
+                    continue
+                if row is None:
+                    worker.ready = True
+                else:
+                    worker.tasks.pop(0)
+                    worker.since = time.monotonic()
+                    yield {**row, "host": host, "worker": worker.name}
+                fill(worker)
+            for worker in list(crew):
+                fill(worker)
+    finally:
+        for worker in list(crew):
+            dismiss(worker)
