@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from neurofault.cli import atlas, convert, doctor, faults, inject, map_, paper, profiles, rescue, train
+from neurofault.cli import atlas, campaign, convert, doctor, faults, inject, map_, paper, profiles, rescue, train
 from neurofault.errors import NeurofaultError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("profiles")(profiles.profiles)
 app.command("convert")(convert.convert)
 app.command("paper")(paper.paper)
 app.command("doctor")(doctor.doctor)
+app.add_typer(campaign.app, name="campaign")
 app.add_typer(faults.app, name="faults")
 
 

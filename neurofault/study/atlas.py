@@ -193,7 +193,7 @@ def write_parquet(found: Atlas, folder: Path) -> tuple[Path, ...]:
         UsageError: pyarrow is not installed, or the folder cannot be written.
     """
     try:
-        import pyarrow as pa  # type: ignore[import-untyped]
+        import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
         raise UsageError("an atlas is written with pyarrow, which is not installed: pip install pyarrow") from error

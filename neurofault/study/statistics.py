@@ -98,6 +98,29 @@ def paired_difference(a: Values, b: Values, confidence: float = 0.95) -> Interva
     return replace(t_interval(left - right, confidence), method="paired-t")
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p values of several comparisons so that the chance of any false positive stays below the level (Holm 1979).
+
+    Args:
+        p_values: in any order, each 0 to 1.
+
+    Raises:
+        UsageError: a value outside 0 to 1.
+
+    >>> holm([0.01, 0.5, 0.02])
+    [0.03, 0.5, 0.04]
+    """
+    for value in p_values:
+        if not 0 <= value <= 1:
+            raise UsageError(f"p_values: {value}, expected 0 to 1")
+    corrected = [0.0] * len(p_values)
+    least = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda at: p_values[at])):
+        least = max(least, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = least
+    return corrected
+
+
 def wilson(correct: int, n: int, confidence: float = 0.95) -> Interval:
     """Wilson's score interval of a proportion (Wilson 1927, without continuity correction); for the samples of one draw.
 

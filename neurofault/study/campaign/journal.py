@@ -1,6 +1,6 @@
-"""The journal of a campaign: one checksummed line a row, only ever added to.
+r"""The journal of a campaign: one checksummed line a row, only ever added to.
 
-A line is ``<16 hexadecimal digits> <JSON>\\n``; the digits are BLAKE2b (8 bytes) of the JSON's bytes. What a kill left unfinished has no
+A line is ``<16 hexadecimal digits> <JSON>\n``; the digits are BLAKE2b (8 bytes) of the JSON's bytes. What a kill left unfinished has no
 newline or no matching digits: it is passed over, and the next writer cuts it off.
 """
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from neurofault.errors import UsageError
-from neurofault.study.campaign.folder import JOURNAL, begin, save
+from neurofault.study.campaign.folder import ENVIRONMENT, JOURNAL, PLANNED, RESOLVED, WRITTEN, begin, save
 from neurofault.study.campaign.identity import chip_digest, digest_of, trial_id
 from neurofault.study.campaign.journal import Journal, Row, read_rows
 from neurofault.study.campaign.on_dask import run_dask
@@ -255,12 +255,12 @@ def merge(into: Path, folders: Sequence[Path]) -> tuple[int, int]:
     for folder in folders:
         if not (folder / JOURNAL).exists():
             raise UsageError(f"{folder}: no journal there")
-        specs.add((folder / "resolved.json").read_text(encoding="utf-8"))
-    if (into / "resolved.json").exists():
-        specs.add((into / "resolved.json").read_text(encoding="utf-8"))
+        specs.add((folder / RESOLVED).read_text(encoding="utf-8"))
+    if (into / RESOLVED).exists():
+        specs.add((into / RESOLVED).read_text(encoding="utf-8"))
     if len(specs) > 1:
         raise UsageError("these folders ran different campaigns (their resolved.json differ); only shards of one can be merged")
-    for name in ("campaign.yaml", "resolved.json", "environment.json", "planned.json"):
+    for name in (WRITTEN, RESOLVED, ENVIRONMENT, PLANNED):
         if not (into / name).exists():
             save(into / name, (folders[0] / name).read_bytes())
     added = known = 0

@@ -326,8 +326,6 @@ class Campaign:
         return Cell(index, spec, plan, tuple(models_of(spec.faults[plan])), way, spec.rescue[way], named)
 
 
-
-
 def _axes_in(axes: Sequence[Axis], part: str, item: int) -> list[Axis]:
     return [axis for axis in axes if axis.place[:2] == (part, item)]
 

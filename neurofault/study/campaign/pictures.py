@@ -1,0 +1,139 @@
+"""The figures of a campaign's report: curves with bands, and the chip as a map of what its cores are worth."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from neurofault.errors import UsageError
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe & Ito's palette, which the colour-blind can tell apart (yellow left out: too pale on white)."""
+_MARKERS = "osD^vP*X"
+_STYLES = ("-", "--", "-.", ":")
+_STYLE = {
+    "svg.hashsalt": "neurofault",
+    "svg.fonttype": "none",
+    "font.size": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def check_drawing() -> None:
+    """Refuse where matplotlib is missing.
+
+    Raises:
+        UsageError: it is.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise UsageError("the report needs matplotlib: pip install 'neurofault[campaign]'") from None
+
+
+def draw_curves(answer: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) -> str:
+    """Return an SVG: accuracy in percent over the axis that the curves run along, bands are 95 % intervals."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(_STYLE):
+        figure = Figure((7.2, 4.4), layout="constrained")
+        axes = figure.add_subplot()
+        values = [point["x"] for curve in curves for point in curve["points"]]
+        numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        names = list(dict.fromkeys(map(str, values)))
+        for index, curve in enumerate(curves):
+            points = [point for point in curve["points"] if point["mean"] is not None]
+            look: dict[str, Any] = {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}
+            middle = [100 * point["mean"] for point in points]
+            low = [100 * (point["mean"] if point["low"] is None else point["low"]) for point in points]
+            high = [100 * (point["mean"] if point["high"] is None else point["high"]) for point in points]
+            if numeric:
+                x = [float(point["x"]) for point in points]
+                axes.plot(x, middle, label=curve["label"], linestyle=_STYLES[index % len(_STYLES)], **look)
+                axes.fill_between(x, low, high, color=look["color"], alpha=0.18, linewidth=0)
+            else:
+                shift = (index - (len(curves) - 1) / 2) * 0.6 / len(curves)
+                x = [names.index(str(point["x"])) + shift for point in points]
+                ends = [[m - a for m, a in zip(middle, low, strict=True)], [b - m for m, b in zip(middle, high, strict=True)]]
+                axes.errorbar(x, middle, ends, label=curve["label"], linestyle="none", capsize=3, **look)
+        if numeric:
+            known = sorted({float(value) for value in values})
+            if known and known[0] > 0 and known[-1] / known[0] > 100:
+                axes.set_xscale("log")
+            elif all(value.is_integer() for value in known) and len(known) <= 12:
+                axes.set_xticks(known)
+        else:
+            axes.set_xticks(range(len(names)), ["" if name == "None" else name for name in names])
+        for value, text, style in ((answer["healthy"], "healthy", (0, (6, 2))), (answer["chance"], "chance", (0, (1, 2)))):
+            if value is not None:
+                axes.axhline(100 * value, color="#555555", linewidth=1, linestyle=style)
+                axes.annotate(text, (1, 100 * value), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="#444444")
+        axes.set_xlabel(" ".join((curves[0]["axis"] or "").split(".")[2:] or [curves[0]["axis"] or ""]))
+        axes.set_ylabel("accuracy (%)")
+        axes.legend(frameon=False, fontsize=9)
+        return _svg(figure)
+
+
+def draw_map(answer: Mapping[str, Any]) -> str:
+    """Return an SVG: the tiles of the chip, in each its used cores, shaded by the mean accuracy lost in trials that hit them."""
+    from matplotlib import colormaps, rc_context
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    cores = answer["criticality"]
+    tiles: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
+    for core in sorted(cores, key=lambda each: each["core"]):
+        tiles.setdefault((core["column"], core["row"]), []).append(core)
+    known = [core["loss"] for core in cores if core["loss"] is not None]
+    shade = Normalize(0, max([*known, 1e-3]) * 100)
+    colours = colormaps["cividis_r"]
+    rows = 1 + max(row for _, row in tiles)
+    columns = 1 + max(column for column, _ in tiles)
+    with rc_context(_STYLE):
+        figure = Figure((max(4.5, 1.2 * columns + 1.5), max(2.5, 1.1 * rows + 1)), layout="constrained")
+        axes = figure.add_subplot()
+        for (column, row), members in tiles.items():
+            wide = -(-(len(members) ** 0.5) // 1)
+            side = 0.92 / wide
+            for index, core in enumerate(members):
+                x = column + 0.04 + side * (index % wide)
+                y = row + 0.04 + side * (index // wide)
+                loss = core["loss"]
+                face = "#ffffff" if loss is None else colours(shade(100 * loss))
+                hatch = "////" if loss is None else None
+                axes.add_patch(
+                    Rectangle((x, y), side * 0.94, side * 0.94, facecolor=face, edgecolor="#666666", hatch=hatch, linewidth=0.6)
+                )
+                dark = loss is not None and shade(100 * loss) > 0.5
+                text = str(core["core"]) if loss is None else f"{core['core']}\n{100 * loss:.1f}"
+                axes.text(
+                    x + side * 0.47,
+                    y + side * 0.47,
+                    text,
+                    ha="center",
+                    va="center",
+                    fontsize=6.5,
+                    color="white" if dark else "black",
+                )
+        axes.set_xlim(0, columns)
+        axes.set_ylim(rows, 0)
+        axes.set_aspect("equal")
+        axes.set_xlabel("tile column")
+        axes.set_ylabel("tile row")
+        axes.set_xticks([column + 0.5 for column in range(columns)], [str(column) for column in range(columns)])
+        axes.set_yticks([row + 0.5 for row in range(rows)], [str(row) for row in range(rows)])
+        from matplotlib.cm import ScalarMappable
+
+        figure.colorbar(ScalarMappable(shade, colours), ax=axes, label="points of accuracy lost", shrink=0.8)
+        return _svg(figure)
+
+
+def _svg(figure: Any) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]

@@ -1,0 +1,130 @@
+"""The report of a campaign: one HTML file that needs nothing else, and each figure as SVG and CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from neurofault.errors import UsageError
+from neurofault.study.campaign.folder import save
+from neurofault.study.campaign.pictures import check_drawing, draw_curves, draw_map
+from neurofault.study.paper.output import table
+
+_CURVES_A_FIGURE = 7
+
+
+def write_report(folder: Path, answer: Mapping[str, Any]) -> Path:
+    """Write ``report.html`` and ``figures/*.svg``, ``figures/*.csv`` into a folder. Equal answers give equal bytes.
+
+    Args:
+        folder: run folder.
+        answer: from :func:`neurofault.study.campaign.summary.answer_of`.
+
+    Raises:
+        UsageError: jinja2 or matplotlib is missing, or the folder cannot be written.
+    """
+    try:
+        from jinja2 import Environment
+        from markupsafe import Markup
+    except ImportError:
+        raise UsageError("the report needs jinja2: pip install 'neurofault[campaign]'") from None
+    check_drawing()
+    shown = []
+    for figure in _figures(answer):
+        save(folder / "figures" / f"{figure['name']}.svg", figure["svg"])
+        save(folder / "figures" / f"{figure['name']}.csv", table(figure["rows"]))
+        shown.append({**figure, "svg": Markup(figure["svg"])})
+    environment = Environment(autoescape=True)
+    environment.filters.update(percent=_percent, interval=_interval, share=_share, number=_number)
+    page = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
+    return save(folder / "report.html", page.render(a=answer, answer=sentence(answer), figures=shown) + "\n")
+
+
+def sentence(answer: Mapping[str, Any]) -> str:
+    """Return the answer in words: what the strongest damage costs, and what each way of healing brings back."""
+    known = [(curve, point) for curve in answer["curves"] for point in curve["points"] if point["mean"] is not None]
+    if not known:
+        return "No trial has a result yet."
+    start = "" if answer["healthy"] is None else f"Healthy, the network answers {_percent(answer['healthy'])} right. "
+    worst = min(known, key=lambda pair: pair[1]["damaged"]["mean"] if pair[1]["damaged"] else pair[1]["mean"])
+    x, axis = worst[1]["x"], worst[0]["axis"]
+    place = "" if x is None else f" with {(axis or '').rsplit('.', 1)[-1]} {x}"
+    damaged = worst[1]["damaged"]
+    lost = f"The strongest damage of this campaign{place} leaves {_percent(damaged['mean'])}{_bracket(damaged)}"
+    same = [
+        (curve["label"], point) for curve, point in known if point["x"] == x and point["damaged"] and point["cycles"] is not None
+    ]
+    healed = sorted(
+        (pair for pair in same if pair[1]["recovered"] is not None or pair[1]["mean"] != pair[1]["damaged"]["mean"]),
+        key=lambda pair: -pair[1]["mean"],
+    )[:3]
+    ways = "; ".join(f"{label} ends at {_percent(point['mean'])}{_bracket(point)}" for label, point in healed)
+    rest = answer["trials"]["planned"] - answer["trials"]["done"]
+    more = f" {rest:,} trials are still to run." if rest else ""
+    return f"{start}{lost}{'. With repair: ' + ways if ways else ''}.{more}"
+
+
+def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    groups: dict[str | None, list[Mapping[str, Any]]] = {}
+    for curve in answer["curves"]:
+        if any(point["mean"] is not None for point in curve["points"]):
+            groups.setdefault(curve["axis"], []).append(curve)
+    figures: list[dict[str, Any]] = []
+    for axis, curves in groups.items():
+        for start in range(0, len(curves), _CURVES_A_FIGURE):
+            part = curves[start : start + _CURVES_A_FIGURE]
+            what = (axis or "way of healing").rsplit(".", 1)[-1]
+            figures.append(
+                {
+                    "name": f"accuracy{len(figures) + 1}", "title": f"Accuracy over {what}" if axis else "Accuracy",
+                    "alt": f"Accuracy over {what}: " + ", ".join(curve["label"] for curve in part) + "; all numbers are in the table",
+                    "caption": "Mean over draws; bands or bars: 95 % interval. Lines: healthy chip, chance.",
+                    "svg": draw_curves(answer, part), "rows": _rows(part),
+                }
+            )  # fmt: skip
+    if answer["criticality"]:
+        figures.append(
+            {
+                "name": "chip", "title": "What each core is worth",
+                "alt": "Map of the chip: points of accuracy lost in trials that hit each core",
+                "caption": "Number of the core, and the points of accuracy lost, before any repair, in the mean of the trials in which it was hit "
+                "(together with others, where a trial hits several). Hatched: never hit.",
+                "svg": draw_map(answer), "rows": answer["criticality"],
+            }
+        )  # fmt: skip
+    return figures
+
+
+def _rows(curves: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "label": curve["label"],
+            "axis": curve["axis"],
+            **{key: value for key, value in point.items() if key not in ("damaged", "recovered")},
+        }
+        | {f"damaged_{end}": (point["damaged"] or {}).get(end) for end in ("mean", "low", "high")}
+        | {f"recovered_{end}": (point["recovered"] or {}).get(end) for end in ("mean", "low", "high")}
+        for curve in curves
+        for point in curve["points"]
+    ]
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2f} %"
+
+
+def _bracket(interval: Mapping[str, Any]) -> str:
+    return "" if interval["low"] is None else f" [{100 * interval['low']:.2f}, {100 * interval['high']:.2f}]"
+
+
+def _interval(point: Mapping[str, Any]) -> str:
+    return "–" if point["low"] is None else f"{100 * point['low']:.2f} … {100 * point['high']:.2f}"
+
+
+def _share(interval: Mapping[str, Any] | None) -> str:
+    return "–" if interval is None else f"{100 * interval['mean']:.0f} %"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else form.format(value)

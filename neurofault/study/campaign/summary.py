@@ -1,0 +1,288 @@
+"""The answer of a campaign: rows by cell, intervals over draws, curves, paired differences."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from neurofault.errors import UsageError
+from neurofault.study.campaign.folder import ENVIRONMENT, PLANNED, RESOLVED, WRITTEN, rows_in, save
+from neurofault.study.campaign.journal import Row
+from neurofault.study.campaign.run import sorted_rows
+from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
+from neurofault.study.paper.output import table
+from neurofault.study.statistics import Interval, bootstrap_interval, holm, paired_difference, t_interval
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a run folder holds.
+
+    Attributes:
+        folder: the run folder.
+        campaign: as it was resolved.
+        rows: one a trial, by cell and draw.
+        planned: see :func:`neurofault.study.campaign.run.planned_json`.
+        damaged_lines: lines of the journal that are not what was written.
+    """
+
+    folder: Path
+    campaign: Campaign
+    rows: tuple[Row, ...]
+    planned: Mapping[str, Any]
+    damaged_lines: int
+
+
+def found_in(folder: Path) -> Found:
+    """Read a run folder.
+
+    Raises:
+        UsageError: there is no run in it.
+        SpecError: its resolved campaign was edited and no longer reads.
+    """
+    read = rows_in(folder)
+    campaign = load_campaign(folder / RESOLVED)  # JSON is YAML
+    try:
+        planned = json.loads((folder / PLANNED).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{folder / PLANNED}: cannot be read ({error})") from None
+    return Found(folder, campaign, tuple(sorted_rows(read.rows)), planned, read.damaged)
+
+
+def answer_of(found: Found) -> dict[str, Any]:
+    """Return the answer as JSON-ready types: what :func:`neurofault.study.campaign.report.write_report` takes.
+
+    Accuracies are fractions; intervals are 95 % t intervals over draws, those of the recovered share bootstrap intervals.
+    """
+    campaign, spec = found.campaign, found.campaign.spec
+    by_cell: dict[int, list[Row]] = {}
+    for row in found.rows:
+        by_cell.setdefault(row["cell"], []).append(row)
+    cells = list(campaign.cells())
+    points = {cell.index: _point(cell, by_cell.get(cell.index, [])) for cell in cells}
+    lines: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in cells:
+        lines.setdefault(_line(cell), []).append(cell)
+    curves = [
+        {"label": _label(campaign, members[0]), "axis": _x_axis(members[0]), "points": [points[cell.index] for cell in members]}
+        for members in lines.values()
+    ]
+    healthy = [row["healthy_correct"] / row["samples"] for row in found.rows if row["healthy_correct"] is not None]
+    failed = [row for row in found.rows if row["status"] not in ("ok", "stalled")]
+    return {
+        "name": spec.name,
+        "command": f"neurofault campaign run {shlex.quote(WRITTEN)}",
+        "network": spec.network.zoo or spec.network.torch or spec.network.nir,
+        "data": found.planned["data"],
+        "profile": spec.profile,
+        "samples": found.planned["samples"],
+        "timesteps": found.planned["timesteps"],
+        "seed": spec.repeats.seed,
+        "healthy": float(np.mean(healthy)) if len(set(healthy)) == 1 else None,
+        "chance": next(iter(found.planned["chance"].values())),
+        "curves": curves,
+        "paired": _paired(campaign, cells, by_cell),
+        "failures": [{key: row[key] for key in ("trial", "cell", "draw", "status", "message")} for row in failed],
+        "trials": {"planned": found.planned["trials"], "done": len(found.rows), "failed": len(failed)},
+        **_criticality(found),
+        "provenance": _provenance(found),
+    }
+
+
+def _x_axis(cell: Cell) -> str | None:
+    """Return the axis that a curve runs along: the first one of the faults, else the first one that varies."""
+    names = list(cell.axes)
+    own = [name for name in names if name.startswith("faults.") and name.rsplit(".", 1)[-1] in ("count", "rate")]
+    return next(iter([*own, *[name for name in names if not name.startswith("rescue.")]]), None)
+
+
+def _line(cell: Cell) -> tuple[Any, ...]:
+    """Return what cells of one curve share: all but the value of the axis that it runs along."""
+    x = _x_axis(cell)
+    return cell.plan, cell.way, tuple((name, repr(value)) for name, value in cell.axes.items() if name != x)
+
+
+def _label(campaign: Campaign, cell: Cell) -> str:
+    x = _x_axis(cell)
+    kinds = " + ".join(fault.kind for fault in cell.faults)
+    others = ", ".join(f"{name.rsplit('.', 1)[-1]} {value}" for name, value in cell.axes.items() if name != x)
+    many = len(campaign.spec.faults) > 1 or len(campaign.spec.rescue) == 1
+    return " · ".join(part for part in (kinds if many else "", others, cell.rescue.label) if part)
+
+
+def _accuracy(row: Row, column: str = "correct") -> float | None:
+    return None if row[column] is None else float(row[column] / row["samples"])
+
+
+def _interval(values: Sequence[float | None]) -> Interval | None:
+    known = [value for value in values if value is not None]
+    return t_interval(known) if known else None
+
+
+def _ends(interval: Interval | None) -> dict[str, float | None] | None:
+    return None if interval is None else {"mean": interval.mean, "low": interval.low, "high": interval.high}
+
+
+def _point(cell: Cell, rows: Sequence[Row]) -> dict[str, Any]:
+    final = _interval([_accuracy(row) for row in rows])
+    done = [row for row in rows if row["correct"] is not None]
+
+    def mean(column: str) -> float | None:
+        known = [row[column] for row in done if row[column] is not None]
+        return float(np.mean(known)) if known else None
+
+    x = _x_axis(cell)
+    return {
+        "cell": cell.index,
+        "x": None if x is None else cell.axes[x] if isinstance(cell.axes[x], int | float | str) else json.dumps(cell.axes[x]),
+        "mean": None if final is None else final.mean,
+        "low": None if final is None else final.low,
+        "high": None if final is None else final.high,
+        "draws": len(done),
+        "failed": len(rows) - len(done),
+        "healthy": _accuracy(done[0], "healthy_correct") if done else None,
+        "damaged": _ends(_interval([_accuracy(row, "damaged_correct") for row in done])),
+        "recovered": None if cell.rescue.strategy == "none" else _ends(_recovered(done)),
+        "cycles": mean("cycles_total"),
+        "writes": mean("writes"),
+        "energy_joule": mean("repair_energy_joule"),
+    }
+
+
+def _recovered(rows: Sequence[Row]) -> Interval | None:
+    """Return mean(final − damaged) / mean(healthy − damaged); None where the loss is under two standard errors."""
+    if len(rows) < 2:
+        return None
+    gained = np.array([row["correct"] - row["damaged_correct"] for row in rows], float)
+    lost = np.array([row["healthy_correct"] - row["damaged_correct"] for row in rows], float)
+    if lost.mean() <= 0 or lost.mean() <= 2 * lost.std(ddof=1) / np.sqrt(len(lost)):
+        return None
+    try:
+        return bootstrap_interval(gained, lost, statistic=lambda a, b: a.mean(-1) / b.mean(-1), method="percentile", resamples=2000)
+    except UsageError:  # a resample without any loss
+        return None
+
+
+def _paired(campaign: Campaign, cells: Sequence[Cell], by_cell: Mapping[int, Sequence[Row]]) -> list[dict[str, Any]]:
+    """Compare ways of healing on the same draws of the same damage; p values corrected together (Holm 1979)."""
+    same: dict[tuple[Any, ...], list[Cell]] = {}
+    for cell in cells:
+        key = (cell.plan, tuple((name, repr(value)) for name, value in cell.axes.items() if not name.startswith("rescue.")))
+        same.setdefault(key, []).append(cell)
+    rows: list[dict[str, Any]] = []
+    for members in same.values():
+        for position, first in enumerate(members):
+            for second in members[position + 1 :]:
+                a = {row["draw"]: _accuracy(row) for row in by_cell.get(first.index, []) if row["correct"] is not None}
+                b = {row["draw"]: _accuracy(row) for row in by_cell.get(second.index, []) if row["correct"] is not None}
+                both = sorted(set(a) & set(b))
+                if len(both) < 2:
+                    continue
+                left, right = [a[draw] or 0.0 for draw in both], [b[draw] or 0.0 for draw in both]
+                interval = paired_difference(left, right)
+                spread = float(np.std(np.subtract(left, right)))
+                p = float(stats.ttest_rel(left, right).pvalue) if spread > 0 else 1.0 if interval.mean == 0 else 0.0
+                x = _x_axis(first)
+                rows.append(
+                    {
+                        "a": _label(campaign, first), "b": _label(campaign, second), "x": None if x is None else first.axes[x],
+                        "difference": interval.mean, "low": interval.low, "high": interval.high, "draws": len(both), "p": p,
+                    }
+                )  # fmt: skip
+    for row, corrected in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = corrected
+    return rows
+
+
+def _criticality(found: Found) -> dict[str, Any]:
+    """Return, for each core of the first chip, the mean accuracy lost in trials that hit it (without repair)."""
+    chip = next(iter(found.planned["chips"]))
+    grid = found.planned["chips"][chip]
+    losses: dict[str, list[float]] = {core: [] for core in grid["cores"]}
+    seen: set[tuple[Any, ...]] = set()
+    for row in found.rows:
+        key = (row["draw"], tuple(row["cores"]), row["damaged_correct"])
+        if row["damaged_correct"] is None or found.planned["chip_of"][str(row["cell"])] != chip or key in seen:
+            continue
+        seen.add(key)
+        for core in row["cores"]:
+            if str(core) in losses:
+                losses[str(core)].append((row["healthy_correct"] - row["damaged_correct"]) / row["samples"])
+    if not any(losses.values()):
+        return {"criticality": [], "grid": None}
+    return {
+        "criticality": [
+            {
+                "core": int(core), "column": grid["cores"][core]["column"], "row": grid["cores"][core]["row"],
+                "layer": grid["cores"][core]["layer"], "loss": float(np.mean(each)) if each else None, "trials": len(each),
+            }
+            for core, each in losses.items()
+        ],
+        "grid": {"columns": grid["columns"], "rows": grid["rows"]},
+    }  # fmt: skip
+
+
+def _provenance(found: Found) -> dict[str, str]:
+    try:
+        environment = json.loads((found.folder / ENVIRONMENT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    versions = environment["versions"]
+    machine = environment["machine"]
+    return {
+        "neurofault": f"{versions['neurofault']} ({environment['commit'] or 'no commit known'})",
+        "python": str(environment["python"]),
+        "libraries": ", ".join(f"{name} {number}" for name, number in versions.items() if name != "neurofault"),
+        "machine": f"{machine['system']} {machine['release']}, {machine['processor']}, {machine['cores']} cores",
+        "chip and data": "; ".join(f"{key}: {' '.join(each)}" for key, each in found.planned["digests"].items()),
+        "damaged journal lines": str(found.damaged_lines),
+    }
+
+
+def table_of(found: Found) -> list[dict[str, Any]]:
+    """Return the rows, by cell and draw, with what was done beside what came of it and a column ``axis.<name>`` for each axis (JSON)."""
+    cells = {cell.index: cell for cell in found.campaign.cells()}
+    names = list(dict.fromkeys(name for cell in cells.values() for name in cell.axes))
+    return [
+        {
+            **row,
+            "faults": " + ".join(fault.kind for fault in cells[row["cell"]].faults),
+            "strategy": cells[row["cell"]].rescue.strategy,
+            "learner": cells[row["cell"]].rescue.learner,
+            **{f"axis.{name}": json.dumps(cells[row["cell"]].axes.get(name)) for name in names},
+        }
+        for row in found.rows
+    ]
+
+
+def write_csv(found: Found, path: Path) -> None:
+    """Write :func:`table_of` as CSV; lists as JSON, None as an empty field.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    rows = [{key: json.dumps(value) if isinstance(value, list) else value for key, value in row.items()} for row in table_of(found)]
+    save(path, table(rows))
+
+
+def write_parquet(found: Found, path: Path) -> None:
+    """Write :func:`table_of` as Parquet.
+
+    Raises:
+        UsageError: pyarrow is missing, or the file cannot be written.
+    """
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise UsageError("Parquet needs pyarrow: pip install 'neurofault[campaign]'") from None
+    buffer = pa.BufferOutputStream()
+    parquet.write_table(pa.Table.from_pylist(table_of(found)), buffer)
+    save(path, buffer.getvalue().to_pybytes())
