@@ -12,7 +12,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 """Okabe & Ito's palette, which the colour-blind can tell apart (yellow left out: too pale on white)."""
 _MARKERS = "osD^vP*X"
 _STYLES = ("-", "--", "-.", ":")
-_STYLE = {
+_STYLE: Any = {
     "svg.hashsalt": "neurofault",
     "svg.fonttype": "none",
     "font.size": 10.0,
@@ -31,6 +31,17 @@ def check_drawing() -> None:
         import matplotlib  # noqa: F401
     except ImportError:
         raise UsageError("the report needs matplotlib: pip install 'neurofault[campaign]'") from None
+
+
+def axis_text(answer: Mapping[str, Any], axis: str | None) -> str:
+    """Return an axis in words: ``count of core_dead`` for ``faults.0.count``, ``place strategy`` for ``place.strategy``."""
+    if axis is None:
+        return ""
+    part, _, rest = axis.partition(".")
+    if part != "faults":
+        return axis.replace(".", " ")
+    item, _, name = rest.partition(".")
+    return f"{name.replace('.', ' ')} of {answer['plans'][int(item)]}"
 
 
 def draw_curves(answer: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) -> str:
@@ -71,7 +82,7 @@ def draw_curves(answer: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) 
             if value is not None:
                 axes.axhline(100 * value, color="#555555", linewidth=1, linestyle=style)
                 axes.annotate(text, (1, 100 * value), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="#444444")
-        axes.set_xlabel(" ".join((curves[0]["axis"] or "").split(".")[2:] or [curves[0]["axis"] or ""]))
+        axes.set_xlabel(axis_text(answer, curves[0]["axis"]))
         axes.set_ylabel("accuracy (%)")
         axes.legend(frameon=False, fontsize=9)
         return _svg(figure)

@@ -8,7 +8,7 @@ from typing import Any
 
 from neurofault.errors import UsageError
 from neurofault.study.campaign.folder import save
-from neurofault.study.campaign.pictures import check_drawing, draw_curves, draw_map
+from neurofault.study.campaign.pictures import axis_text, check_drawing, draw_curves, draw_map
 from neurofault.study.paper.output import table
 
 _CURVES_A_FIGURE = 7
@@ -49,7 +49,7 @@ def sentence(answer: Mapping[str, Any]) -> str:
     start = "" if answer["healthy"] is None else f"Healthy, the network answers {_percent(answer['healthy'])} right. "
     worst = min(known, key=lambda pair: pair[1]["damaged"]["mean"] if pair[1]["damaged"] else pair[1]["mean"])
     x, axis = worst[1]["x"], worst[0]["axis"]
-    place = "" if x is None else f" with {(axis or '').rsplit('.', 1)[-1]} {x}"
+    place = "" if x is None else f" ({axis_text(answer, axis)}: {x})"
     damaged = worst[1]["damaged"]
     lost = f"The strongest damage of this campaign{place} leaves {_percent(damaged['mean'])}{_bracket(damaged)}"
     same = [
@@ -74,7 +74,7 @@ def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     for axis, curves in groups.items():
         for start in range(0, len(curves), _CURVES_A_FIGURE):
             part = curves[start : start + _CURVES_A_FIGURE]
-            what = (axis or "way of healing").rsplit(".", 1)[-1]
+            what = axis_text(answer, axis) or "ways of healing"
             figures.append(
                 {
                     "name": f"accuracy{len(figures) + 1}", "title": f"Accuracy over {what}" if axis else "Accuracy",

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 from neurofault.errors import UsageError
+from neurofault.faults import describe
 from neurofault.study.campaign.folder import ENVIRONMENT, PLANNED, RESOLVED, WRITTEN, rows_in, save
 from neurofault.study.campaign.journal import Row
 from neurofault.study.campaign.run import sorted_rows
@@ -74,6 +75,7 @@ def answer_of(found: Found) -> dict[str, Any]:
         {"label": _label(campaign, members[0]), "axis": _x_axis(members[0]), "points": [points[cell.index] for cell in members]}
         for members in lines.values()
     ]
+    plans = {cell.plan: cell.faults for cell in cells}
     healthy = [row["healthy_correct"] / row["samples"] for row in found.rows if row["healthy_correct"] is not None]
     failed = [row for row in found.rows if row["status"] not in ("ok", "stalled")]
     return {
@@ -87,6 +89,8 @@ def answer_of(found: Found) -> dict[str, Any]:
         "seed": spec.repeats.seed,
         "healthy": float(np.mean(healthy)) if len(set(healthy)) == 1 else None,
         "chance": next(iter(found.planned["chance"].values())),
+        "plans": [" + ".join(fault.kind for fault in plan) for plan in plans.values()],
+        "kinds": {fault.kind: describe(fault.kind).summary for plan in plans.values() for fault in plan},
         "curves": curves,
         "paired": _paired(campaign, cells, by_cell),
         "failures": [{key: row[key] for key in ("trial", "cell", "draw", "status", "message")} for row in failed],

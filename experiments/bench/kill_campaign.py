@@ -1,0 +1,112 @@
+"""Kill a campaign's whole process group at random moments, resume it, and compare the rows with those of a run that nobody disturbed.
+
+    python experiments/bench/kill_campaign.py --kills 300 [--json docs/data/bench/kill_campaign.json]
+
+A run that came to its end is followed by one in an empty folder, until the number of kills is reached. Checked after every run that
+ended: the rows are those of the undisturbed run (seconds, host and worker aside). Checked at the end of each: no trial has two rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from neurofault.study.campaign.folder import JOURNAL
+from neurofault.study.campaign.journal import read_rows
+from neurofault.study.campaign.run import sorted_rows
+from neurofault.study.campaign.trial import VOLATILE
+
+SPEC = """
+name: kill
+network: {zoo: digits-mlp}
+data: {samples: 100, adapt: 200}
+faults: [{kind: core_dead, count: {sweep: [1, 2, 3, 4]}}]
+rescue: [{strategy: none}, {strategy: batch, learner: delta}]
+repeats: {draws: 40, seed: 5}
+"""
+
+
+def start(spec: Path, folder: Path) -> subprocess.Popen[bytes]:
+    command = [
+        str(Path(sys.executable).with_name("neurofault")),
+        "campaign",
+        "run",
+        str(spec),
+        "--out",
+        str(folder),
+        "--workers",
+        "2",
+    ]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+
+
+def rows_of(folder: Path) -> list[dict[str, object]]:
+    return [
+        {key: value for key, value in row.items() if key not in VOLATILE} for row in sorted_rows(read_rows(folder / JOURNAL).rows)
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    chance = random.Random(options.seed)
+    work = Path(tempfile.mkdtemp())
+    spec = work / "kill.yaml"
+    spec.write_text(SPEC)
+    began = time.monotonic()
+    assert start(spec, work / "calm").wait() == 0
+    whole_run = time.monotonic() - began
+    expected = rows_of(work / "calm")
+    kills = torn = resumes = ended = twice = different = 0
+    folder = work / "stormy"
+    while kills < options.kills:
+        process = start(spec, folder)
+        try:
+            code = process.wait(timeout=chance.uniform(0, whole_run))
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+            if (folder / JOURNAL).exists():
+                resumes += 1
+                torn += read_rows(folder / JOURNAL).torn > 0
+            print(f"{kills} kills, {ended} runs brought to their end", file=sys.stderr, flush=True)
+            continue
+        if code != 0:
+            sys.exit(f"a resumed run ended with {code}: {process.stderr.read().decode() if process.stderr else ''}")
+        ended += 1
+        trials = [row["trial"] for row in read_rows(folder / JOURNAL).rows]
+        twice += len(trials) - len(set(trials))
+        different += rows_of(folder) != expected
+        shutil.rmtree(folder)
+    process = start(spec, folder)
+    assert process.wait() == 0
+    ended += 1
+    trials = [row["trial"] for row in read_rows(folder / JOURNAL).rows]
+    twice += len(trials) - len(set(trials))
+    different += rows_of(folder) != expected
+    answer = {
+        "kills": kills, "kills_with_a_journal": resumes, "torn_tails": torn, "runs_ended": ended, "trials": len(expected),
+        "rows_twice": twice, "runs_with_other_rows": different,
+    }  # fmt: skip
+    print(json.dumps(answer, indent=1))
+    if options.json:
+        options.json.write_text(json.dumps(answer, indent=1) + "\n")
+    shutil.rmtree(work)
+    sys.exit(1 if twice or different else 0)
+
+
+if __name__ == "__main__":
+    main()
