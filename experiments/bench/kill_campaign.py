@@ -36,6 +36,7 @@ repeats: {draws: 40, seed: 5}
 
 
 def start(spec: Path, folder: Path) -> subprocess.Popen[bytes]:
+    """Start a run in a process group of its own."""
     command = [
         str(Path(sys.executable).with_name("neurofault")),
         "campaign",
@@ -50,12 +51,14 @@ def start(spec: Path, folder: Path) -> subprocess.Popen[bytes]:
 
 
 def rows_of(folder: Path) -> list[dict[str, object]]:
+    """Return what must be equal of a run's rows."""
     return [
         {key: value for key, value in row.items() if key not in VOLATILE} for row in sorted_rows(read_rows(folder / JOURNAL).rows)
     ]
 
 
 def main() -> None:
+    """Run the bench."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
@@ -65,9 +68,12 @@ def main() -> None:
     work = Path(tempfile.mkdtemp())
     spec = work / "kill.yaml"
     spec.write_text(SPEC)
-    began = time.monotonic()
-    assert start(spec, work / "calm").wait() == 0
-    whole_run = time.monotonic() - began
+    whole_run = 0.0
+    for _ in range(2):  # the first run compiles
+        shutil.rmtree(work / "calm", ignore_errors=True)
+        began = time.monotonic()
+        assert start(spec, work / "calm").wait() == 0
+        whole_run = time.monotonic() - began
     expected = rows_of(work / "calm")
     kills = torn = resumes = ended = twice = different = 0
     folder = work / "stormy"

@@ -54,7 +54,7 @@ class Ready:
         key = self.chip_of[cell.index]
         for draw in range(cell.spec.repeats.draws):
             yield Task(
-                trial_id(cell, draw, *self.digests[key]), cell.index, draw, key, cell.faults, cell.rescue,
+                trial_id(cell, draw, *self.digests[key]), draw, key, cell.faults, cell.rescue,
                 cell.spec.repeats.seed, cell.spec.engine,
             )  # fmt: skip
 
@@ -280,6 +280,6 @@ def merge(into: Path, folders: Sequence[Path]) -> tuple[int, int]:
 
 
 def sorted_rows(rows: Sequence[Row]) -> list[Row]:
-    """Return one row a trial, the last one that was written, by cell and draw."""
+    """Return one row a trial, the last one that was written, by identity."""
     last = {row["trial"]: row for row in rows}
-    return sorted(last.values(), key=lambda row: (row["cell"], row["draw"]))
+    return [last[trial] for trial in sorted(last)]

@@ -398,4 +398,5 @@ def _fault_mistakes(node: Node, name: str, filename: str) -> Iterator[str]:
         for line in str(error).split("\n"):
             words = re.findall(r"[A-Za-z_]+", line.partition(": ")[2] or line)
             key = next((word for word in words if word in node.keys), None)
-            yield at(filename, node.keys[key] if key else node.mark, f"{name}: {line}")
+            mark = node.mark if key is None else node.keys[key] if "unknown key" in line else node.children[key].mark
+            yield at(filename, mark, f"{name}: {line}")

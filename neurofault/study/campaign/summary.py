@@ -15,8 +15,8 @@ from scipy import stats
 from neurofault.errors import UsageError
 from neurofault.faults import describe
 from neurofault.study.campaign.folder import ENVIRONMENT, PLANNED, RESOLVED, WRITTEN, rows_in, save
+from neurofault.study.campaign.identity import trial_id
 from neurofault.study.campaign.journal import Row
-from neurofault.study.campaign.run import sorted_rows
 from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
 from neurofault.study.paper.output import table
 from neurofault.study.statistics import Interval, bootstrap_interval, holm, paired_difference, t_interval
@@ -29,7 +29,7 @@ class Found:
     Attributes:
         folder: the run folder.
         campaign: as it was resolved.
-        rows: one a trial, by cell and draw.
+        rows: one a trial of each cell, by cell and draw, found by identity: cells that ask for the same trial share its row.
         planned: see :func:`neurofault.study.campaign.run.planned_json`.
         damaged_lines: lines of the journal that are not what was written.
     """
@@ -54,7 +54,13 @@ def found_in(folder: Path) -> Found:
         planned = json.loads((folder / PLANNED).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{folder / PLANNED}: cannot be read ({error})") from None
-    return Found(folder, campaign, tuple(sorted_rows(read.rows)), planned, read.damaged)
+    last = {row["trial"]: row for row in read.rows}
+    rows: list[Row] = []
+    for cell in campaign.cells():
+        digests = planned["digests"][planned["chip_of"][str(cell.index)]]
+        ids = (trial_id(cell, draw, *digests) for draw in range(cell.spec.repeats.draws))
+        rows += [{**last[trial], "cell": cell.index} for trial in ids if trial in last]
+    return Found(folder, campaign, tuple(rows), planned, read.damaged)
 
 
 def answer_of(found: Found) -> dict[str, Any]:

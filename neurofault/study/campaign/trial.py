@@ -56,13 +56,12 @@ class Task:
 
     Attributes:
         trial: its identity.
-        cell, draw: where it stands in the campaign.
+        draw: which draw of the faults.
         chip: which chip.
         faults, rescue, seed, engine: what is done.
     """
 
     trial: str
-    cell: int
     draw: int
     chip: str
     faults: tuple[Fault, ...]
@@ -174,7 +173,7 @@ _NO_REPAIR: Row = {
 def blank(task: Task) -> Row:
     """Return a row of a trial that has no result yet."""
     return {
-        "trial": task.trial, "cell": task.cell, "draw": task.draw, "status": "", "message": "", "samples": None,
+        "trial": task.trial, "draw": task.draw, "status": "", "message": "", "samples": None,
         "healthy_correct": None, "healthy_spikes": None, "damaged_correct": None, "damaged_spikes": None,
         "energy_joule_per_inference": None, "cores": [], "neurons": None, "synapses": None, "correct": None, "worst": None,
         **dict.fromkeys(_NO_REPAIR), "seconds": None, "host": "", "worker": "",

@@ -1,0 +1,165 @@
+import json
+from pathlib import Path
+
+import pytest
+from campaigns import SMALL, written
+from hypothesis import given, settings
+from hypothesis import strategies as some
+
+from neurofault.errors import SpecError
+from neurofault.study.campaign.identity import canonical, trial_id
+from neurofault.study.campaign.schema import json_schema
+from neurofault.study.campaign.spec import CampaignSpec, load_campaign
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def mistakes(tmp_path: Path, text: str, *settings: str) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        load_campaign(written(tmp_path, text), settings)
+    return [one.removeprefix(f"{tmp_path}/") for one in caught.value.mistakes]
+
+
+def test_cells_are_plans_times_ways_times_axes(tmp_path):
+    campaign = load_campaign(written(tmp_path))
+    cells = list(campaign.cells())
+    assert (campaign.n_cells, campaign.n_trials, len(cells)) == (6, 18, 6)
+    assert [(cell.faults[0].kind, cell.faults[0].count, cell.rescue.label) for cell in cells] == [
+        ("core_dead", 1, "none"), ("core_dead", 1, "batch · delta"), ("core_dead", 3, "none"), ("core_dead", 3, "batch · delta"),
+        ("synapse_bit_flip", None, "none"), ("synapse_bit_flip", None, "batch · delta"),
+    ]  # fmt: skip
+    assert [dict(cell.axes) for cell in cells][::2] == [{"faults.0.count": 1}, {"faults.0.count": 3}, {}]
+
+
+def test_an_axis_outside_faults_and_rescue_multiplies_everything(tmp_path):
+    campaign = load_campaign(written(tmp_path), ["convert.weight_bits={sweep: [4, 6, 8]}"])
+    assert campaign.n_cells == len(list(campaign.cells())) == 18
+    assert {cell.spec.convert.weight_bits for cell in campaign.cells()} == {4, 6, 8}
+
+
+def test_set_changes_a_value_inside_a_list(tmp_path):
+    campaign = load_campaign(written(tmp_path), ["faults.1.rate={sweep: [1e-3, 1e-4]}", "repeats.draws=2"])
+    assert [axis.name for axis in campaign.axes] == ["faults.0.count", "faults.1.rate"]
+    assert campaign.n_trials == 16
+
+
+def test_include_takes_over_what_is_not_said_again(tmp_path):
+    (tmp_path / "base.yaml").write_text(SMALL)
+    campaign = load_campaign(written(tmp_path, "include: base.yaml\nname: other\nrepeats: {draws: 5}\n"))
+    assert (campaign.spec.name, campaign.spec.repeats.draws, campaign.spec.repeats.seed, campaign.n_cells) == ("other", 5, 7, 6)
+
+
+def test_anchors_are_values(tmp_path):
+    text = SMALL.replace("{sweep: [1, 3]}", "&n {sweep: [1, 3]}").replace("rate: 1e-2", "count: *n")
+    assert load_campaign(written(tmp_path, text)).n_cells == 8
+
+
+def test_every_mistake_is_told_at_its_place(tmp_path):
+    text = (
+        SMALL.replace("digits-mlp}", "digits-mlp, nir: x.nir}").replace("samples: 60", "sampels: 60").replace("core_dead", "core_ded")
+        .replace("{strategy: batch, learner: delta}", "{strategy: batch}").replace("draws: 3", "draws: none")
+    )  # fmt: skip
+    found = mistakes(tmp_path, text)
+    assert found == [
+        "campaign.yaml:2:10: network: give one of zoo, torch and nir, not zoo and nir",
+        "campaign.yaml:3:8: unknown key 'sampels' in data (did you mean 'samples'?); allowed: name, split, samples, adapt",
+        "campaign.yaml:9:5: rescue[1]: strategy batch needs a learner",
+        "campaign.yaml:10:18: repeats.draws: expected a whole number, found text 'none'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("core_dead, count: {sweep: [1, many]}", "campaign.yaml:5:39: faults[0]: core_dead: count must be a whole number, is 'many'"),
+        ("core_dead, count: {sweep: []}", "campaign.yaml:5:31: faults.0.count: sweep takes a list with at least one value"),
+        ("core_dead, count: {sweep: [1], x: 2}", "campaign.yaml:5:31: faults.0.count: sweep stands alone in its mapping, not beside x"),
+        ("core_dead, count: {sweep: [{sweep: [1]}]}", "campaign.yaml:5:39: faults.0.count.0: a sweep cannot stand inside another"),
+        ("core_dead, cout: 2", "unknown key 'cout' (did you mean 'count'?)"),
+        ("core_ded, count: 2", "unknown kind 'core_ded' (did you mean 'core_dead'?)"),
+    ],
+)  # fmt: skip
+def test_mistakes_of_faults_and_axes(tmp_path, text, mistake):
+    found = mistakes(tmp_path, SMALL.replace("core_dead, count: {sweep: [1, 3]}", text))
+    assert len(found) >= 1
+    assert mistake in found[0]
+    assert found[0].startswith("campaign.yaml:5:")
+
+
+def test_a_mistake_in_an_included_file_or_a_setting_names_it(tmp_path):
+    (tmp_path / "base.yaml").write_text(SMALL.replace("draws: 3", "draws: 0"))
+    assert mistakes(tmp_path, "include: base.yaml\n") == ["base.yaml:10:18: repeats.draws: must be at least 1, is 0"]
+    assert mistakes(tmp_path, SMALL, "repeats.draws=0")[0].endswith(": repeats.draws: must be at least 1, is 0")
+    assert mistakes(tmp_path, SMALL, "repeats.draws=0")[0].startswith("--set repeats.draws=0:")
+    assert mistakes(tmp_path, SMALL, "faults.9.count=1") == ["--set faults.9.count=1: 9 is not there: a list of 2, counted from 0"]
+    assert mistakes(tmp_path, "include: none.yaml\n")[0].startswith("campaign.yaml:1:10: include: ")
+    (tmp_path / "loop.yaml").write_text("include: loop.yaml\n")
+    assert "a file that includes itself" in mistakes(tmp_path, "include: loop.yaml\n")[0]
+
+
+def test_too_many_trials_are_refused_before_they_are_counted_out(tmp_path):
+    values = ", ".join(str(value) for value in range(2000))
+    wide = [f"convert.timesteps={{sweep: [{values.replace('0, ', '', 1)}]}}", f"repeats.seed={{sweep: [{values}]}}"]
+    assert "at most 10,000,000 in one campaign" in mistakes(tmp_path, SMALL, *wide)[0]
+
+
+@given(some.integers(-(2**53) + 1, 2**53 - 1))
+def test_equal_numbers_are_one_in_an_identity(number):
+    assert canonical({"a": [float(number)]}) == canonical({"a": (number,)})
+
+
+def test_an_identity_changes_with_what_changes_the_result_and_with_nothing_else(tmp_path):
+    def ids(text: str) -> list[str]:
+        return [trial_id(cell, 0, "chip", "images", "adapt") for cell in load_campaign(written(tmp_path, text)).cells()]
+
+    base = ids(SMALL)
+    assert len(set(base)) == 6
+    for same in (
+        "1e-2|0.01",
+        "name: small|name: other",
+        "seed: 7}|seed: 7}\nlimits: {seconds: 9}",
+        "count: {s|where: random, count: {s",
+    ):
+        assert ids(SMALL.replace(*same.split("|"))) == base
+    for other in ("seed: 7|seed: 8", "rate: 1e-2|rate: 2e-2, layer: any", "[1, 3]|[2, 4]"):
+        assert set(ids(SMALL.replace(*other.split("|")))) != set(base)
+    learned = ids(SMALL.replace("learner: delta", "learner: delta, cycles: 2"))
+    assert [a == b for a, b in zip(base, learned, strict=True)] == [True, False] * 3
+    cell = next(load_campaign(written(tmp_path)).cells())
+    assert trial_id(cell, 0, "chip", "images", "other") == base[0]
+    assert (
+        len(
+            {
+                trial_id(cell, 1, "chip", "images", "a"),
+                trial_id(cell, 0, "x", "images", "a"),
+                trial_id(cell, 0, "chip", "x", "a"),
+                base[0],
+            }
+        )
+        == 4
+    )
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_experiments_read(path):
+    campaign = load_campaign(path)
+    assert campaign.n_cells == len(list(campaign.cells()))
+    assert campaign.spec.name.replace("-", "_") == path.stem
+
+
+def test_the_schema_has_every_key_and_allows_sweeps():
+    schema = json_schema()
+    assert set(schema["properties"]) == {*CampaignSpec.model_fields, "include"}
+    draws = schema["$defs"]["Repeats"]["properties"]["draws"]["anyOf"]
+    assert draws[0]["type"] == "integer"
+    assert draws[1]["properties"]["sweep"]["items"] == draws[0]
+    assert "core_dead" in json.dumps(schema["$defs"]["Fault"])
+
+
+@settings(max_examples=25, deadline=None)
+@given(some.lists(some.integers(1, 4), min_size=1, max_size=3), some.lists(some.integers(0, 9), min_size=1, max_size=3))
+def test_the_number_of_cells_is_counted_as_they_are_made(tmp_path_factory, bits, counts):
+    tmp_path = tmp_path_factory.mktemp("spec")
+    changes = [f"convert.weight_bits={{sweep: {bits}}}", f"faults.0.count={{sweep: {counts}}}"]
+    campaign = load_campaign(written(tmp_path), changes)
+    assert campaign.n_cells == len(list(campaign.cells())) == len(bits) * (len(counts) + 1) * 2
