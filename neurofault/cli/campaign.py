@@ -110,12 +110,12 @@ def run(
 def status(where: Where, out: Out = None) -> None:
     """Say how far a run is."""
     found = _found(where, out)
-    rows, planned = found.rows, found.planned["trials"]
+    rows = found.rows
     counts: dict[str, int] = {}
     for row in rows:
         counts[row["status"]] = counts.get(row["status"], 0) + 1
     said = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items())) or "none yet"
-    print(f"{found.folder}: {len(rows):,} of {planned:,} trials have a row: {said}")
+    print(f"{found.folder}: {len(rows):,} of {found.trials:,} trials have a row: {said}")
     if found.damaged_lines:
         print(f"{found.damaged_lines} damaged lines in the journal are passed over; their trials run again")
 

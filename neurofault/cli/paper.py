@@ -1,4 +1,4 @@
-"""`neurofault paper`: the founding paper's figures, on networks of floats."""
+"""`neurofault paper`: the founding paper's figures, on networks of floats and on the chip."""
 
 from __future__ import annotations
 
@@ -9,22 +9,41 @@ import typer
 
 from neurofault.cli import options
 from neurofault.cli.progress import StderrProgress
+from neurofault.errors import UsageError, nearest
+
+PLACES = ("floats", "chip")
+"""What the figures can be made on."""
 
 
 def paper(
-    figure: Annotated[str, typer.Argument(help="fig1, fig2, fig3, fig4 or all.")],
+    figure: Annotated[str, typer.Argument(help="fig1, fig2, fig3, fig4 or all; on the chip also ranking.")],
     out: Annotated[Path, typer.Option(help="Folder for JSON, CSV and pictures; a run that was broken off goes on there.")],
+    on: Annotated[
+        str, typer.Option(help="floats: networks of floats, as published; chip: dead cores and neurons of a chip.")
+    ] = "floats",
     quick: Annotated[bool, typer.Option("--quick", help="Small networks on digits, about a minute, instead of MNIST.")] = False,
     data_dir: options.DataDir = None,
 ) -> None:
     """Reproduce the figures of "Efficient rescue of damaged neural networks" and put its claims to the test."""
-    from neurofault.study.paper.run import figures_named, paper
-    from neurofault.study.paper.setting import FULL, QUICK
     from neurofault.study.paper.summary import lines
 
-    names = figures_named(figure)
+    if on not in PLACES:
+        raise UsageError(f"--on {on!r}; allowed: {', '.join(PLACES)}{nearest(on, PLACES)}")
     with StderrProgress() as progress:
-        done = paper(names, out, setting=QUICK if quick else FULL, data_dir=data_dir, progress=progress)
+        if on == "chip":
+            from neurofault.study.paper.chip import setting as chip_setting
+            from neurofault.study.paper.chip.run import paper_on_chip
+            from neurofault.study.paper.chip.summary import lines
+
+            chosen = chip_setting.QUICK if quick else chip_setting.FULL
+            done = paper_on_chip([figure], out, setting=chosen, data_dir=data_dir, progress=progress)
+        else:
+            from neurofault.study.paper import setting as float_setting
+            from neurofault.study.paper.run import paper
+
+            done = paper(
+                [figure], out, setting=float_setting.QUICK if quick else float_setting.FULL, data_dir=data_dir, progress=progress
+            )
     for one in done:
         for line in lines(one):
             print(line)

@@ -120,6 +120,12 @@ class Deployment:
         """Return the same chip with another damage; ``Damage()`` restores it exactly."""
         return replace(self, damage=damage)
 
+    def _repr_html_(self) -> str:
+        """Return the grid of cores, as notebooks show it."""
+        from neurofault.deploy.grid import grid_html
+
+        return grid_html(self)
+
     def encode(self, images: NDArray[np.generic]) -> Inputs:
         """Turn images into bias currents of the input neurons.
 

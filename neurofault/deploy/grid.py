@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Iterator, Sequence
+from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -68,6 +69,20 @@ def grid_renderable(deployment: Deployment) -> Text:
     drawing = Text("\n").join(Text.assemble(*line) for line in _lines(deployment))
     drawing.rstrip()
     return drawing
+
+
+def grid_html(deployment: Deployment) -> str:
+    """Return the drawing of :func:`draw_grid` as an HTML fragment, with colours; a notebook shows it for a deployment."""
+    lines = "\n".join("".join(map(_span, line)) for line in _lines(deployment))
+    return f'<pre style="line-height:1.2">{lines.rstrip()}</pre>'
+
+
+def _span(piece: tuple[str, str]) -> str:
+    text, style = escape(piece[0]), piece[1]
+    if not style:
+        return text
+    rules = {"bold": "font-weight:bold", "dim": "opacity:.6", "bold reverse": "font-weight:bold;background:#000;color:#fff"}
+    return f'<span style="{rules.get(style, f"color:{style}")}">{text}</span>'
 
 
 def _lines(deployment: Deployment) -> Iterator[_Line]:

@@ -98,6 +98,57 @@ def paired_difference(a: Values, b: Values, confidence: float = 0.95) -> Interva
     return replace(t_interval(left - right, confidence), method="paired-t")
 
 
+@dataclass(frozen=True)
+class StopRule:
+    """When enough draws are done: at the first look at which the t interval is narrow enough.
+
+    Fixed-width sequential sampling (Chow and Robbins 1965), looked at in groups. Which draw is the last depends on the draws alone, in
+    their order, not on who ran them. Intervals after such stopping cover a little less often than they say, because the spread happened
+    to look small; the larger ``first``, the less so.
+
+    Attributes:
+        half_width: of the interval, in the values' unit, above 0.
+        first: draws at the first look, at least 2.
+        every: draws between looks, at least 1.
+
+    Raises:
+        UsageError: a number outside its range.
+    """
+
+    half_width: float
+    first: int = 10
+    every: int = 10
+
+    def __post_init__(self) -> None:
+        if not 0 < self.half_width < np.inf:
+            raise UsageError(f"half_width must be above 0, is {self.half_width}")
+        if self.first < 2:
+            raise UsageError(f"first must be at least 2, is {self.first}")
+        if self.every < 1:
+            raise UsageError(f"every must be at least 1, is {self.every}")
+
+    def last_draw(self, values: Sequence[float | None], confidence: float = 0.95) -> int | None:
+        """Return after how many of the draws to stop; None: not yet.
+
+        Args:
+            values: one a draw, in their order; None: a draw without a result, which counts as a draw but not in the interval.
+            confidence: of the interval, in (0, 1).
+
+        >>> StopRule(0.1, first=2, every=1).last_draw([0.5, 0.7, 0.6, 0.6, 0.6])
+        5
+        """
+        for look in range(self.first, len(values) + 1, self.every):
+            known = [value for value in values[:look] if value is not None]
+            half = t_interval(known, confidence).half_width if known else None
+            if half is not None and half <= self.half_width:
+                return look
+        return None
+
+    def next_look(self, draws: int) -> int:
+        """Return the number of draws at the first look after so many draws."""
+        return self.first + max(0, -(-(draws + 1 - self.first) // self.every)) * self.every
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Correct p values of several comparisons so that the chance of any false positive stays below the level (Holm 1979).
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Any
 
 from neurofault.errors import UsageError
@@ -15,12 +14,12 @@ _AHEAD = 4
 
 
 def run_dask(
-    tasks: Iterator[Task], chips: bytes, address: str, workers: int, *, patience: Callable[[], bool] = lambda: False
+    tasks: Iterator[Task | None], chips: bytes, address: str, workers: int, *, patience: Callable[[], bool] = lambda: False
 ) -> Iterator[Row]:
     """Yield a row for each task, in the order in which they end. A task whose worker is lost goes to another one.
 
     Args:
-        tasks: what to do.
+        tasks: what to do; None: nothing until the next row is out.
         chips: the pickled chips.
         address: ``tcp://host:port`` of a scheduler, or ``local`` for ``workers`` processes here.
         workers: processes of ``local``.
@@ -53,16 +52,23 @@ def run_dask(
 
         sent: dict[str, Task] = {}
         room = _AHEAD * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-        open_ = as_completed([send(task) for task in islice(tasks, room)])
+        open_ = as_completed()
+
+        def fill() -> None:
+            while len(sent) < room and not patience():
+                task = next(tasks, None)
+                if task is None:
+                    return
+                open_.add(send(task))
+
+        fill()
         for future in open_:
             task = sent.pop(future.key)
             if future.status == "finished":
                 yield future.result()
             else:
                 yield {**blank(task), "status": "died", "message": str(future.exception())}
-            following = None if patience() else next(tasks, None)
-            if following is not None:
-                open_.add(send(following))
+            fill()
     finally:
         client.close()
         if cluster is not None:

@@ -35,10 +35,11 @@ def write_report(folder: Path, answer: Mapping[str, Any]) -> Path:
         save(folder / "figures" / f"{figure['name']}.svg", figure["svg"])
         save(folder / "figures" / f"{figure['name']}.csv", table(figure["rows"]))
         shown.append({**figure, "svg": Markup(figure["svg"])})
+    single = any(point["method"] == "wilson" for curve in answer["curves"] for point in curve["points"])
     environment = Environment(autoescape=True)
     environment.filters.update(percent=_percent, interval=_interval, share=_share, number=_number)
     page = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
-    return save(folder / "report.html", page.render(a=answer, answer=sentence(answer), figures=shown) + "\n")
+    return save(folder / "report.html", page.render(a=answer, answer=sentence(answer), figures=shown, single=single) + "\n")
 
 
 def sentence(answer: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from neurofault.errors import UsageError
+from neurofault.study.campaign.agenda import Agenda
 from neurofault.study.campaign.folder import ENVIRONMENT, JOURNAL, PLANNED, RESOLVED, WRITTEN, begin, save
 from neurofault.study.campaign.identity import chip_digest, digest_of, trial_id
 from neurofault.study.campaign.journal import Journal, Row, read_rows
@@ -44,18 +45,13 @@ class Ready:
     chip_of: Mapping[int, str]
     digests: Mapping[str, tuple[str, str, str]]
 
-    def tasks(self) -> Iterator[Task]:
-        """Yield the trials, cell by cell."""
-        for cell in self.campaign.cells():
-            yield from self.tasks_of(cell)
-
     def tasks_of(self, cell: Cell) -> Iterator[Task]:
         """Yield the trials of one cell."""
-        key = self.chip_of[cell.index]
-        for draw in range(cell.spec.repeats.draws):
+        key, repeats = self.chip_of[cell.index], cell.spec.repeats
+        for draw in range(repeats.draws):
             yield Task(
                 trial_id(cell, draw, *self.digests[key]), draw, key, cell.faults, cell.rescue,
-                cell.spec.repeats.seed, cell.spec.engine,
+                repeats.seed, cell.spec.engine, None if repeats.stop is None else str(repeats.stop),
             )  # fmt: skip
 
 
@@ -101,7 +97,7 @@ class Executor:
     Attributes:
         workers: local processes, at least 1.
         dask: address of a scheduler, ``local``, or None: local processes without Dask.
-        shard: (i, n): only the trials whose identity is i − 1 modulo n; 1 ≤ i ≤ n.
+        shard: (i, n): only the trials whose identity is i − 1 modulo n (of cells with a stop rule all trials or none); 1 ≤ i ≤ n.
         retry: also run again what failed before.
     """
 
@@ -151,39 +147,28 @@ def run_campaign(folder: Path, state: Ready, executor: Executor, progress: Progr
     limits = state.campaign.spec.limits
     stop = _Interrupts()
     with Journal(folder / JOURNAL) as journal, stop:
-        done = {row["trial"] for row in read_rows(folder / JOURNAL).rows if not executor.retry or row["status"] == "ok"}
-        kept = 0
-        number, of = executor.shard
-        total = state.campaign.n_trials // of
-        seen: set[str] = set()
-
-        def due() -> Iterator[Task]:
-            nonlocal kept
-            for task in state.tasks():
-                if int(task.trial[:8], 16) % of != number - 1 or task.trial in seen:
-                    continue
-                if task.trial in done:
-                    kept += 1
-                else:
-                    seen.add(task.trial)
-                    yield task
-
+        done = [row for row in read_rows(folder / JOURNAL).rows if not executor.retry or row["status"] == "ok"]
+        agenda = Agenda(state.campaign, state.tasks_of, done, executor.shard)
+        del done
         payload = pickle.dumps(dict(state.chips))
         if executor.dask is None:
             chips = save(folder / ".chips.pkl", payload)
-            rows = run_local(due(), chips, limits, executor.workers, patience=lambda: stop.asked)
+            rows = run_local(agenda.due(), chips, limits, executor.workers, patience=lambda: stop.asked)
         else:
-            rows = run_dask(due(), payload, executor.dask, executor.workers, patience=lambda: stop.asked)
+            rows = run_dask(agenda.due(), payload, executor.dask, executor.workers, patience=lambda: stop.asked)
         ran = failed = 0
         began = time.monotonic()
         for row in rows:
             journal.add(row)
+            agenda.note(row)
             ran += 1
             failed += row["status"] not in ("ok", "stalled")
-            rate = (time.monotonic() - began) / ran
-            progress("trials", kept + ran, total, f"{failed} failed, {rate * max(0, total - kept - ran):.0f} s left")
+            left = max(0, agenda.most - agenda.kept - ran)
+            at_most = "at most " if state.campaign.spec.repeats.stop else ""
+            seconds = (time.monotonic() - began) / ran * left
+            progress("trials", agenda.kept + ran, agenda.kept + ran + left, f"{failed} failed, {at_most}{seconds:.0f} s left")
         (folder / ".chips.pkl").unlink(missing_ok=True)
-    return Outcome(ran, kept, failed, stop.asked)
+    return Outcome(ran, agenda.kept, failed, stop.asked)
 
 
 class _Interrupts:
@@ -213,7 +198,6 @@ def planned_json(state: Ready) -> dict[str, Any]:
     return {
         "name": state.campaign.spec.name,
         "axes": [{"name": axis.name, "values": list(axis.values)} for axis in state.campaign.axes],
-        "trials": sum(cell.spec.repeats.draws for cell in state.campaign.cells()),
         "data": next(iter(state.prepared.values())).data.name,
         "samples": len(first.labels),
         "timesteps": first.deployment.timesteps,

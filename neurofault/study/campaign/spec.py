@@ -21,6 +21,7 @@ from neurofault.rescue.strategies import strategy_named
 from neurofault.specfile import Node, at, checked
 from neurofault.study.campaign.axes import Axis, Place, axes_of, choices, chosen, one_at_a_time, read_document
 from neurofault.study.prepare import Setup
+from neurofault.study.statistics import StopRule
 
 _RECORD = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -178,17 +179,42 @@ class Rescue(BaseModel):
         return self.strategy if self.learner is None else f"{self.strategy} · {self.learner}"
 
 
+class Stop(BaseModel):
+    """Enough draws of a cell; see :class:`neurofault.study.statistics.StopRule`.
+
+    Attributes:
+        half_width: half of the 95 % interval of the final accuracy, as a fraction, 0 to 1.
+        first: draws at the first look.
+        every: draws between looks.
+    """
+
+    model_config = _RECORD
+    half_width: Annotated[float, Field(gt=0, lt=1)]
+    first: Annotated[int, Field(ge=2, le=1_000_000)] = 10
+    every: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+
+    @property
+    def rule(self) -> StopRule:
+        """The rule."""
+        return StopRule(self.half_width, self.first, self.every)
+
+    def __str__(self) -> str:
+        return f"half width <= {self.half_width:g} at draws {self.first}, {self.first + self.every}, …"
+
+
 class Repeats(BaseModel):
     """Draws: independent placements of the faults, the unit of all intervals.
 
     Attributes:
-        draws: how many.
+        draws: how many, at most.
         seed: of everything random.
+        stop: a cell ends before ``draws`` once its answer is narrow enough; null: all are done.
     """
 
     model_config = _RECORD
     draws: Annotated[int, Field(ge=1, le=1_000_000)] = 10
     seed: _Natural = 1
+    stop: Stop | None = None
 
 
 class Limits(BaseModel):

@@ -6,6 +6,8 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,13 @@ from scipy import stats
 
 from neurofault.errors import UsageError
 from neurofault.faults import describe
+from neurofault.study.campaign.agenda import outcome_of
 from neurofault.study.campaign.folder import ENVIRONMENT, PLANNED, RESOLVED, WRITTEN, rows_in, save
 from neurofault.study.campaign.identity import trial_id
 from neurofault.study.campaign.journal import Row
 from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
 from neurofault.study.paper.output import table
-from neurofault.study.statistics import Interval, bootstrap_interval, holm, paired_difference, t_interval
+from neurofault.study.statistics import Interval, bootstrap_interval, holm, paired_difference, t_interval, wilson
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +34,7 @@ class Found:
         campaign: as it was resolved.
         rows: one a trial of each cell, by cell and draw, found by identity: cells that ask for the same trial share its row.
         planned: see :func:`neurofault.study.campaign.run.planned_json`.
+        trials: that it takes in all: fewer than planned where a cell's stop rule has ended its draws.
         damaged_lines: lines of the journal that are not what was written.
     """
 
@@ -38,7 +42,27 @@ class Found:
     campaign: Campaign
     rows: tuple[Row, ...]
     planned: Mapping[str, Any]
+    trials: int
     damaged_lines: int
+
+    def _repr_html_(self) -> str:
+        """Return the table of accuracies, as notebooks show it."""
+        answer = answer_of(self)
+        heads = ("what", "at", "accuracy (%)", "95 % interval", "draws", "failed")
+        rows = [
+            (
+                curve["label"], "–" if point["x"] is None else str(point["x"]),
+                "–" if point["mean"] is None else f"{100 * point['mean']:.2f}",
+                "–" if point["low"] is None else f"{100 * point['low']:.2f} … {100 * point['high']:.2f}",
+                str(point["draws"]), str(point["failed"]),
+            )
+            for curve in answer["curves"]
+            for point in curve["points"]
+        ]  # fmt: skip
+        lines = [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
+        head = "".join(f"<th>{name}</th>" for name in heads)
+        caption = f"{escape(answer['name'])}: {len(self.rows):,} of {self.trials:,} trials"
+        return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
 def found_in(folder: Path) -> Found:
@@ -56,11 +80,16 @@ def found_in(folder: Path) -> Found:
         raise UsageError(f"{folder / PLANNED}: cannot be read ({error})") from None
     last = {row["trial"]: row for row in read.rows}
     rows: list[Row] = []
+    trials = 0
     for cell in campaign.cells():
-        digests = planned["digests"][planned["chip_of"][str(cell.index)]]
-        ids = (trial_id(cell, draw, *digests) for draw in range(cell.spec.repeats.draws))
+        digests, repeats = planned["digests"][planned["chip_of"][str(cell.index)]], cell.spec.repeats
+        ids = [trial_id(cell, draw, *digests) for draw in range(repeats.draws)]
+        if repeats.stop is not None:
+            first = [outcome_of(last[trial]) for trial in takewhile(last.__contains__, ids)]
+            ids = ids[: repeats.stop.rule.last_draw(first)]
+        trials += len(ids)
         rows += [{**last[trial], "cell": cell.index} for trial in ids if trial in last]
-    return Found(folder, campaign, tuple(rows), planned, read.damaged)
+    return Found(folder, campaign, tuple(rows), planned, trials, read.damaged)
 
 
 def answer_of(found: Found) -> dict[str, Any]:
@@ -96,11 +125,12 @@ def answer_of(found: Found) -> dict[str, Any]:
         "healthy": float(np.mean(healthy)) if len(set(healthy)) == 1 else None,
         "chance": next(iter(found.planned["chance"].values())),
         "plans": [" + ".join(fault.kind for fault in plan) for plan in plans.values()],
+        "stop": None if spec.repeats.stop is None else spec.repeats.stop.model_dump(),
         "kinds": {fault.kind: describe(fault.kind).summary for plan in plans.values() for fault in plan},
         "curves": curves,
         "paired": _paired(campaign, cells, by_cell),
         "failures": [{key: row[key] for key in ("trial", "cell", "draw", "status", "message")} for row in failed],
-        "trials": {"planned": found.planned["trials"], "done": len(found.rows), "failed": len(failed)},
+        "trials": {"planned": found.trials, "done": len(found.rows), "failed": len(failed)},
         **_criticality(found),
         "provenance": _provenance(found),
     }
@@ -122,9 +152,23 @@ def _line(cell: Cell) -> tuple[Any, ...]:
 def _label(campaign: Campaign, cell: Cell) -> str:
     x = _x_axis(cell)
     kinds = " + ".join(fault.kind for fault in cell.faults)
-    others = ", ".join(f"{name.rsplit('.', 1)[-1]} {value}" for name, value in cell.axes.items() if name != x)
+    named = ("strategy", "learner")  # said by the label of the rescue
+    varied = {
+        name.rsplit(".", 1)[-1]: value for name, value in cell.axes.items() if name != x and name.rsplit(".", 1)[-1] not in named
+    }
+    others = ", ".join(f"{name} {json.dumps(value).replace(chr(34), '')}" for name, value in varied.items())
     many = len(campaign.spec.faults) > 1 or len(campaign.spec.rescue) == 1
-    return " · ".join(part for part in (kinds if many else "", others, cell.rescue.label) if part)
+    own = ", ".join(f"{name} {value:g}" for name, value in _budget_of(campaign, cell).items() if name not in varied)
+    return " · ".join(part for part in (kinds if many else "", others, cell.rescue.label, own) if part)
+
+
+def _budget_of(campaign: Campaign, cell: Cell) -> dict[str, float]:
+    """Return what tells a cell's way of healing from the others of the same strategy: the limits that it sets and some do not."""
+    ways = [way for way in campaign.spec.rescue if way.strategy == cell.rescue.strategy]
+    fields = ("cycles", "writes", "writes_per_synapse", "energy", "time", "labels", "steps", "watchdog")
+    differing = [name for name in fields if len({getattr(way, name) for way in ways}) > 1]
+    usual = type(cell.rescue).model_fields
+    return {name: getattr(cell.rescue, name) for name in differing if getattr(cell.rescue, name) != usual[name].default}
 
 
 def _accuracy(row: Row, column: str = "correct") -> float | None:
@@ -141,8 +185,8 @@ def _ends(interval: Interval | None) -> dict[str, float | None] | None:
 
 
 def _point(cell: Cell, rows: Sequence[Row]) -> dict[str, Any]:
-    final = _interval([_accuracy(row) for row in rows])
     done = [row for row in rows if row["correct"] is not None]
+    final = wilson(done[0]["correct"], done[0]["samples"]) if len(done) == 1 else _interval([_accuracy(row) for row in done])
 
     def mean(column: str) -> float | None:
         known = [row[column] for row in done if row[column] is not None]
@@ -155,6 +199,7 @@ def _point(cell: Cell, rows: Sequence[Row]) -> dict[str, Any]:
         "mean": None if final is None else final.mean,
         "low": None if final is None else final.low,
         "high": None if final is None else final.high,
+        "method": None if final is None else final.method,
         "draws": len(done),
         "failed": len(rows) - len(done),
         "healthy": _accuracy(done[0], "healthy_correct") if done else None,

@@ -59,6 +59,7 @@ class Task:
         draw: which draw of the faults.
         chip: which chip.
         faults, rescue, seed, engine: what is done.
+        stop: the rule that ends the draws of its cell, in words; None: all are done.
     """
 
     trial: str
@@ -68,6 +69,7 @@ class Task:
     rescue: Rescue
     seed: int
     engine: str
+    stop: str | None
 
 
 @dataclass(eq=False)
@@ -176,5 +178,5 @@ def blank(task: Task) -> Row:
         "trial": task.trial, "draw": task.draw, "status": "", "message": "", "samples": None,
         "healthy_correct": None, "healthy_spikes": None, "damaged_correct": None, "damaged_spikes": None,
         "energy_joule_per_inference": None, "cores": [], "neurons": None, "synapses": None, "correct": None, "worst": None,
-        **dict.fromkeys(_NO_REPAIR), "seconds": None, "host": "", "worker": "",
+        **dict.fromkeys(_NO_REPAIR), "stop": task.stop, "seconds": None, "host": "", "worker": "",
     }  # fmt: skip

@@ -61,12 +61,12 @@ def _serve(pipe: Connection, chips: Path, threads: int, megabytes: int) -> None:
 
 
 def run_local(
-    tasks: Iterator[Task], chips: Path, limits: Limits, workers: int, *, patience: Callable[[], bool] = lambda: False
+    tasks: Iterator[Task | None], chips: Path, limits: Limits, workers: int, *, patience: Callable[[], bool] = lambda: False
 ) -> Iterator[Row]:
     """Yield a row for each task, in the order in which they end.
 
     Args:
-        tasks: what to do.
+        tasks: what to do; None: nothing until the next row is out.
         chips: file with the pickled chips, written by this run.
         limits: of one trial.
         workers: processes, at least 1.
@@ -103,9 +103,14 @@ def run_local(
             if waiting:
                 task = waiting.pop(0)
             else:
-                following = None if drained or patience() else next(tasks, None)
+                drained = drained or patience()
+                following = None
+                if not drained:
+                    try:
+                        following = next(tasks)
+                    except StopIteration:
+                        drained = True
                 if following is None:
-                    drained = True
                     return
                 task = following
             if not worker.tasks:

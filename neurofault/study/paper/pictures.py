@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,17 @@ def check_drawing() -> None:
         raise UsageError("pictures are drawn with matplotlib, which is not installed: pip install matplotlib")
 
 
-def draw(figure: Figure, folder: Path) -> list[Path]:
+Painter = Callable[[Any, Figure], None]
+"""Draws a figure on a matplotlib canvas."""
+
+
+def draw(figure: Figure, folder: Path, painters: Mapping[str, tuple[Painter, float]] | None = None) -> list[Path]:
     """Write ``<figure>.png`` and ``<figure>.svg`` and return their paths.
+
+    Args:
+        figure: what to draw.
+        folder: where to.
+        painters: figure's name → what draws it, and how high it is in inches; None: those of the networks of floats.
 
     Raises:
         UsageError: the folder cannot be written.
@@ -39,7 +48,7 @@ def draw(figure: Figure, folder: Path) -> list[Path]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
-    painters: dict[str, Callable[[Any, Figure], None]] = {"fig1": _fig1, "fig2": _fig2, "fig3": _fig3, "fig4": _fig4}
+    paint, height = (painters or {"fig1": (_fig1, 7), "fig2": (_fig2, 4), "fig3": (_fig3, 4), "fig4": (_fig4, 7)})[figure.name]
     style: Any = {
         "svg.hashsalt": "neurofault",
         "font.size": 8,
@@ -48,9 +57,9 @@ def draw(figure: Figure, folder: Path) -> list[Path]:
         "legend.frameon": False,
     }
     with matplotlib.rc_context(style):
-        canvas = Canvas(figsize=(10, 7 if figure.name in ("fig1", "fig4") else 4), layout="constrained")
+        canvas = Canvas(figsize=(10, height), layout="constrained")
         FigureCanvasAgg(canvas)
-        painters[figure.name](canvas, figure)
+        paint(canvas, figure)
         written = []
         for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
             content = io.BytesIO()
@@ -59,7 +68,7 @@ def draw(figure: Figure, folder: Path) -> list[Path]:
     return written
 
 
-def _band(axes: Any, x: Any, spread: Sequence[Any], number: int, label: str) -> None:
+def band(axes: Any, x: Any, spread: Sequence[Any], number: int, label: str) -> None:
     """Draw a line with its interval as a band: (means, lows, highs); undefined intervals have none."""
     mean, low, high = spread
     colour = COLOURS[number % len(COLOURS)]
@@ -81,7 +90,7 @@ def _fig1(canvas: Any, figure: Figure) -> None:
         for number, name in enumerate(names):
             one = curves[name]
             x, *spread = (100 * np.array(one[key], float) for key in ("fraction", "mean", "low", "high"))
-            _band(place, x, spread, number, name)
+            band(place, x, spread, number, name)
         place.set(
             xlabel="deleted nodes (%)",
             ylabel="test accuracy (%)",
@@ -92,8 +101,8 @@ def _fig1(canvas: Any, figure: Figure) -> None:
     widths = [name for name in plain if name.count("-") == 2]
     for number, mark in enumerate(("minus1pp", "minus5pp", "half", "width")):
         spans = [marks[name][f"{mark}_interval"] or [None, None] for name in widths]
-        marked = [_points(each) for each in ([marks[name][mark] for name in widths], *zip(*spans, strict=True))]
-        _band(axes[1, 0], [int(name.split("-")[1]) for name in widths], marked, number, LABELS[mark])
+        marked = [in_percent(each) for each in ([marks[name][mark] for name in widths], *zip(*spans, strict=True))]
+        band(axes[1, 0], [int(name.split("-")[1]) for name in widths], marked, number, LABELS[mark])
     axes[1, 0].set(
         xscale="log",
         xlabel="hidden nodes (log scale)",
@@ -115,7 +124,7 @@ def _fig1(canvas: Any, figure: Figure) -> None:
     axes[1, 1].legend(fontsize=7, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.15))
 
 
-def _points(shares: Sequence[float | None]) -> list[float | None]:
+def in_percent(shares: Sequence[float | None]) -> list[float | None]:
     """Return shares in percent; None stays."""
     return [None if share is None else 100 * share for share in shares]
 
@@ -134,7 +143,7 @@ def _fig2(canvas: Any, figure: Figure) -> None:
         for number, name in enumerate(hurt):
             rows = [row for row in answer["recovery"] if row["strategy"] == name and row["tolerance"] == tolerance]
             spread = [[_number(row[key], cap) for row in rows] for key in ("cycles", "low", "high")]
-            _band(place, [row["m"] for row in rows], spread, number, name)
+            band(place, [row["m"] for row in rows], spread, number, name)
         place.axhline(cap, color="black", lw=0.5, ls=":")
         place.set(xlabel="dead nodes", ylabel="cycles until recovered", title=f"within {100 * tolerance:g} points")
         place.set_yscale("symlog", linthresh=0.01)
@@ -160,7 +169,7 @@ def _fig3(canvas: Any, figure: Figure) -> None:
             ("difference_last", "low_last", "high_last", "equal last-step budget"),
         )
     ):
-        _band(axes[0], x, [_points([row[name] for row in paired]) for name in (key, low, high)], number, label)
+        band(axes[0], x, [in_percent([row[name] for row in paired]) for name in (key, low, high)], number, label)
     axes[0].axhline(0, color="black", lw=0.5)
     axes[0].set(xlabel="dead nodes", ylabel="iterative − batch (points)", title=f"paired difference, {paired[0]['pairs']} pairs")
     for number, name in enumerate(("iterative", "batch_total", "batch_last_step", "fresh_subnetwork", "sham")):

@@ -143,7 +143,7 @@ class History:
         cut: dict[str, Any] = {name: value[:kept] for name, value in vars(self).items() if isinstance(value, tuple)}
         return replace(self, **cut)
 
-    def at_cycle(self, cycles: int) -> float:
+    def at_cycle(self, cycles: float) -> float:
         """Return the test accuracy after so many cycles of learning since :attr:`began`."""
         wanted = self.steps[self.began] + cycles * self.cycle
         return self.test[max(i for i in range(self.began, len(self.steps)) if self.steps[i] <= wanted)] / self.n_test

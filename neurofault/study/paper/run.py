@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from neurofault.errors import UsageError, nearest
@@ -18,17 +18,35 @@ from neurofault.study.paper.setting import FULL, Progress, Setting, Study
 FIGURES: Mapping[str, Callable[[Study], Figure]] = {"fig1": fig1, "fig2": fig2, "fig3": fig3, "fig4": fig4}
 
 
-def figures_named(name: str) -> tuple[str, ...]:
+def figures_named(name: str, known: Collection[str] = FIGURES) -> tuple[str, ...]:
     """Return the names of the figures that ``fig1`` … ``fig4`` or ``all`` means.
+
+    Args:
+        name: one of ``known``, or ``all``.
+        known: the figures that there are.
 
     Raises:
         UsageError: neither.
     """
     if name == "all":
-        return tuple(FIGURES)
-    if name not in FIGURES:
-        raise UsageError(f"no figure {name!r}; figures: {', '.join(FIGURES)}, all{nearest(name, (*FIGURES, 'all'))}")
+        return tuple(known)
+    if name not in known:
+        raise UsageError(f"no figure {name!r}; figures: {', '.join(known)}, all{nearest(name, (*known, 'all'))}")
     return (name,)
+
+
+def folder_for(out: Path) -> Path:
+    """Make the folder that figures are written to.
+
+    Raises:
+        UsageError: it cannot be made, or nothing can be drawn.
+    """
+    check_drawing()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out}: {error.strerror}") from error
+    return out
 
 
 def paper(
@@ -56,13 +74,8 @@ def paper(
         DataError: the data set is missing or damaged.
     """
     chosen = [figure for name in names for figure in figures_named(name)]
-    check_drawing()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{out}: {error.strerror}") from error
     with one_thread():
-        study = Study.begin(setting, out, data_dir, progress)
+        study = Study.begin(setting, folder_for(out), data_dir, progress)
         done = []
         for name in chosen:
             done.append(FIGURES[name](study))

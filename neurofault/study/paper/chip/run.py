@@ -1,0 +1,52 @@
+"""The figures on the chip, one after the other, into a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from neurofault.study.paper.bases import one_thread
+from neurofault.study.paper.chip.fig3 import fig3
+from neurofault.study.paper.chip.pictures import PAINTERS
+from neurofault.study.paper.chip.setting import FULL, ChipSetting, ChipStudy
+from neurofault.study.paper.output import Figure, write
+from neurofault.study.paper.pictures import draw
+from neurofault.study.paper.run import figures_named, folder_for
+from neurofault.study.paper.setting import Progress
+
+FIGURES: Mapping[str, Callable[[ChipStudy], Figure]] = {"fig3": fig3}
+
+
+def paper_on_chip(
+    names: Sequence[str],
+    out: Path,
+    *,
+    setting: ChipSetting = FULL,
+    data_dir: Path | None = None,
+    progress: Progress = lambda *_: None,
+) -> list[Figure]:
+    """Compute figures on the chip and write them: ``chip_<figure>.json``, ``chip_<figure>_<table>.csv``, pictures.
+
+    What is done is kept in ``units.jsonl`` in the same folder, so that a run that was broken off goes on where it stopped. The same setting
+    gives the same bytes.
+
+    Args:
+        names: of :data:`FIGURES`, or ``all``.
+        out: the folder; it is made.
+        setting: every choice.
+        data_dir: as :func:`neurofault.datasets.load` takes it.
+        progress: told what is being done.
+
+    Raises:
+        UsageError: an unknown figure, a folder that cannot be written, or no matplotlib.
+        DataError: the data set is missing or damaged.
+    """
+    chosen = [figure for name in names for figure in figures_named(name, FIGURES)]
+    with one_thread():
+        study = ChipStudy.begin(setting, folder_for(out), data_dir, progress)
+        done = []
+        for name in chosen:
+            done.append(FIGURES[name](study))
+            write(done[-1], out)
+            draw(done[-1], out, PAINTERS)
+    return done
