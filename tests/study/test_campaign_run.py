@@ -15,7 +15,7 @@ from neurofault.study.campaign.journal import read_rows
 from neurofault.study.campaign.run import Executor, merge
 from neurofault.study.campaign.summary import answer_of, found_in, write_csv, write_parquet
 from neurofault.study.lesion import measure
-from neurofault.study.statistics import holm
+from neurofault.study.statistics import holm, t_interval
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +152,76 @@ def test_a_trial_that_runs_too_long_is_a_row_and_the_others_go_on(state, tmp_pat
     assert "timeout" in statuses
     assert statuses <= {"timeout", "ok"}
     assert "ran longer than the limit of 0.001 seconds" in {row["message"] for row in rows_in(tmp_path / "run")}
+
+
+def test_a_trial_that_takes_too_much_memory_is_a_row(state, tmp_path):
+    spec, whole = state.campaign.spec, state.chips["chip0"]
+    images = next(iter(state.prepared.values())).test.images
+    huge = replace(
+        whole, inputs=whole.deployment.encode(np.repeat(images, 100, axis=0)), labels=np.resize(whole.labels, 100 * len(images))
+    )
+    limits = spec.limits.model_copy(update={"megabytes": 128})
+    few = spec.repeats.model_copy(update={"draws": 1})
+    campaign = replace(state.campaign, spec=spec.model_copy(update={"limits": limits, "repeats": few}))
+    ran(tmp_path / "run", replace(state, campaign=campaign, chips={"chip0": huge}))
+    rows = rows_in(tmp_path / "run")
+    assert {row["status"] for row in rows} <= {"memory", "died"}
+    assert {row["message"].split(":")[0] for row in rows} <= {
+        "needs more than the limit of 128 megabytes", "its process ended with exit code -6", "its process ended with exit code 127",
+    }  # fmt: skip
+
+
+STOPS = """\
+name: stops
+network: {zoo: digits-mlp}
+data: {samples: 60}
+faults:
+  - {kind: core_dead, count: {sweep: [0, 1, 3]}}
+  - {all: [{kind: core_dead, count: 1}]}
+repeats: {draws: 24, seed: 7, stop: {half_width: 0.02, first: 3, every: 3}}
+"""
+
+
+def test_draws_end_when_the_answer_is_narrow_enough_whoever_runs_them(tmp_path):
+    early, full = (
+        made_ready(tmp_path, STOPS),
+        made_ready(tmp_path, STOPS.replace(", stop: {half_width: 0.02, first: 3, every: 3}", "")),
+    )
+    ran(tmp_path / "full", full)
+    whole = {(row["cell"], row["draw"]): row["correct"] / 60 for row in found_in(tmp_path / "full").rows}
+    expected = []
+    for cell in range(4):
+        values = [whole[cell, draw] for draw in range(24)]
+        expected.append(next((n for n in range(3, 24, 3) if (t_interval(values[:n]).half_width or 0) <= 0.02), 24))
+    assert expected[0] == 3 < max(expected[1:]) < 24
+    outcome = ran(tmp_path / "one", early)
+    found = found_in(tmp_path / "one")
+    assert [sum(row["cell"] == cell for row in found.rows) for cell in range(4)] == expected
+    assert {row["stop"] for row in found.rows} == {"half width <= 0.02 at draws 3, 6, …"}
+    assert (outcome.ran, found.trials) == (sum(expected[:3]), sum(expected))  # cells 1 and 3 ask for the same trials
+    assert ran(tmp_path / "one", early).ran == 0
+    ran(tmp_path / "four", early, Executor(4))
+    parts = [tmp_path / f"part{number}" for number in (1, 2)]
+    for number, part in enumerate(parts, 1):
+        ran(part, early, Executor(shard=(number, 2)))
+    merge(tmp_path / "merged", parts)
+    assert rows_in(tmp_path / "one") == rows_in(tmp_path / "four") == rows_in(tmp_path / "merged")
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / JOURNAL).write_bytes((tmp_path / "one" / JOURNAL).read_bytes()[:-2000])
+    assert ran(tmp_path / "torn", early).ran > 0
+    assert rows_in(tmp_path / "torn") == rows_in(tmp_path / "one")
+    ran(tmp_path / "full", early)  # more rows than the rule would have run: the answer uses those up to its look
+    assert [row["draw"] for row in found_in(tmp_path / "full").rows] == [row["draw"] for row in found.rows]
+
+
+def test_a_notebook_shows_the_table_and_the_grid(state, calm):
+    text = found_in(calm)._repr_html_()
+    assert text.count("<tr>") == 1 + 6
+    assert "small: 18 of 18 trials" in text
+    grid = nf.inject(state.chips["chip0"].deployment, [nf.faults.CoreDead(count=1)], seed=1)._repr_html_()
+    assert grid.startswith("<pre")
+    assert grid.count("✗") == 2
+    assert "chip 0" in grid
 
 
 def test_ctrl_c_keeps_what_is_done(state, calm, tmp_path):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from neurofault.errors import UsageError
-from neurofault.study.statistics import Interval, bootstrap_interval, paired_difference, t_interval, wilson
+from neurofault.study.statistics import Interval, StopRule, bootstrap_interval, paired_difference, t_interval, wilson
 
 T_975 = {2: 12.7062047, 3: 4.30265273, 5: 2.77644511, 20: 2.09302405}
 """Quantiles of Student's t at 0.975 for n − 1 degrees of freedom, by n (printed tables)."""
@@ -181,6 +181,32 @@ def test_bootstrap_covers_nearly_what_it_claims(method: str, least: float) -> No
     assert least < np.mean(hits) < 0.98
 
 
+# ── sequential stopping ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_rule_stops_at_the_first_look_that_is_narrow_enough() -> None:
+    rule = StopRule(0.05, first=4, every=3)
+    assert [rule.next_look(draws) for draws in (0, 3, 4, 6, 7, 9)] == [4, 4, 7, 7, 10, 10]
+    assert rule.last_draw([0.5] * 3) is None
+    assert rule.last_draw([0.5] * 9) == 4
+    assert rule.last_draw([0.1, 0.9, 0.1, 0.9, *[0.5] * 500]) not in (None, 4)
+    assert rule.last_draw([None, None, None, 0.5, 0.5, 0.5, 0.5]) == 7
+    assert rule.last_draw([None] * 20) is None
+
+
+@pytest.mark.parametrize(("spread", "longest"), [(0.02, 20), (0.05, 100), (0.1, 400)])
+def test_intervals_after_stopping_cover_nearly_what_they_claim(spread: float, longest: int) -> None:
+    random = np.random.default_rng(11)
+    rule, truth, stopped = StopRule(0.01), 0.8, []
+    for _ in range(600):
+        values = random.normal(truth, spread, 600).tolist()
+        last = rule.last_draw(values)
+        assert last is not None
+        stopped.append((last, covered(t_interval(values[:last]), truth)))
+    assert 0.9 < np.mean([hit for _, hit in stopped]) < 0.98
+    assert longest / 2 < np.mean([last for last, _ in stopped]) < longest * 1.5
+
+
 # ── bad input ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -196,6 +222,9 @@ def test_bootstrap_covers_nearly_what_it_claims(method: str, least: float) -> No
             "3 draws against 2, expected as many: paired values come from the same draws",
         ),
         (lambda: paired_difference([1], [math.inf]), "b: draw 0 is inf, expected a finite number"),
+        (lambda: StopRule(0), "half_width must be above 0, is 0"),
+        (lambda: StopRule(0.1, first=1), "first must be at least 2, is 1"),
+        (lambda: StopRule(0.1, every=0), "every must be at least 1, is 0"),
         (lambda: wilson(0, 0), "n: 0 samples, expected at least 1"),
         (lambda: wilson(11, 10), "correct: 11 of 10 samples, expected 0 to 10"),
         (lambda: wilson(-1, 10), "correct: -1 of 10 samples, expected 0 to 10"),

@@ -222,12 +222,12 @@ class Limits(BaseModel):
 
     Attributes:
         seconds: of wall time.
-        megabytes: of memory that it takes beyond what its worker holds already.
+        megabytes: of memory that it takes beyond what its worker holds already, at least 128 (a compiler must fit).
     """
 
     model_config = _RECORD
     seconds: Annotated[float, Field(gt=0)] = 3600.0
-    megabytes: Annotated[int, Field(ge=16)] = 8192
+    megabytes: Annotated[int, Field(ge=128)] = 8192
 
 
 class CampaignSpec(BaseModel):

@@ -103,6 +103,8 @@ class Bench:
         except MemoryError:
             raise
         except Exception as error:
+            if "can't start new thread" in str(error):  # how Python says that there is no memory for a stack
+                raise MemoryError from error
             found = {"status": "error", "message": f"{type(error).__name__}: {error}"}
         return {**blank(task), **found, "seconds": round(time.perf_counter() - began, 6)}
 

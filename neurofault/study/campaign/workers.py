@@ -60,6 +60,16 @@ def _serve(pipe: Connection, chips: Path, threads: int, megabytes: int) -> None:
             return
 
 
+def _end(code: int | None, megabytes: int) -> str:
+    """Say how a process ended."""
+    text = f"its process ended with exit code {code}"
+    if code == -signal.SIGKILL:
+        return f"{text}: killed, by hand or by a system that had no memory left"
+    if code in (-signal.SIGABRT, 127):
+        return f"{text}: a library gave up, mostly for want of memory (the limit is {megabytes:,} megabytes a trial)"
+    return text
+
+
 def run_local(
     tasks: Iterator[Task | None], chips: Path, limits: Limits, workers: int, *, patience: Callable[[], bool] = lambda: False
 ) -> Iterator[Row]:
@@ -155,7 +165,7 @@ def run_local(
                     row = worker.pipe.recv()
                 except (EOFError, ConnectionResetError):
                     worker.process.join(1)
-                    row = lost(worker, "died", f"its process ended with exit code {worker.process.exitcode}")
+                    row = lost(worker, "died", _end(worker.process.exitcode, limits.megabytes))
                     if row is not None:
                         yield row
                     continue
