@@ -202,7 +202,8 @@ def trained(name: str, *, data_dir: Path | None = None, progress: Progress | Non
         if not spec.channels:
             torch.set_num_threads(1)  # an MLP's batches are too small to share; waiting for each other would cost more
         try:
-            _train(model, spec, data, progress)
+            with torch.enable_grad():  # also where the caller has switched gradients off
+                _train(model, spec, data, progress)
         finally:
             torch.set_num_threads(threads)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ def test_the_wheel_holds_the_package_its_profiles_and_nothing_else(wheel):
     tops = {name.split("/")[0] for name in names}
     assert tops == {"neurofault", wheel.name.removesuffix("-py3-none-any.whl") + ".dist-info"}
     assert {f"neurofault/hardware_profiles/{name}.yaml" for name in bundled_profiles()} <= set(names)
-    assert "neurofault/py.typed" in names
+    assert {"neurofault/py.typed", "neurofault/study/campaign/report.html"} <= set(names)
     assert any(name.endswith("LICENSE") for name in names)
     sources = {f"neurofault/{file.relative_to(ROOT / 'neurofault').as_posix()}" for file in (ROOT / "neurofault").rglob("*.py")}
     assert sources <= set(names)
