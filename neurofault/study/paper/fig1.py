@@ -105,7 +105,7 @@ def fig1(study: Study) -> Figure:
         each = [thresholds(fraction, one) for one in values]
         if condition == Condition(condition.name, condition.hidden) and len(condition.hidden) == 1:
             marks[condition.name] = [(condition.hidden[0], one) for one in each]
-        answer["thresholds"][condition.name] = _thresholds(each)
+        answer["thresholds"][condition.name] = marks_of(each)
         judged = change_point([(fraction, one) for one in values])
         answer["change_point"][condition.name] = asdict(judged)
         columns = ("fraction", "mean", "sd", "low", "high")
@@ -124,7 +124,8 @@ def fig1(study: Study) -> Figure:
     return Figure("fig1", answer, {"curves": rows, "orders": order_rows})
 
 
-def _thresholds(each: list[Thresholds]) -> dict[str, Any]:
+def marks_of(each: list[Thresholds]) -> dict[str, Any]:
+    """Return each mark's mean over curves, its 95 % t interval, and the number of curves that never pass it."""
     found: dict[str, Any] = {}
     for name in MARKS:
         values = [getattr(one, name) for one in each]

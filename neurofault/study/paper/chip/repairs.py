@@ -60,7 +60,8 @@ class ChipRepair:
         options: of the learner.
         rounding: number in the place of the learning engine's random one, 0 to 127; None: random.
         dropout: the network that was trained with dropout.
-        stops: learning ends once it has recovered at the smallest tolerance, and the looks are those of figure 2.
+        stops: validation images are looked at, and learning (but that of a sham) ends once it has recovered at the smallest tolerance.
+        looks: cycles after a change at which the chip is looked at.
     """
 
     draw: int
@@ -115,7 +116,9 @@ def perform(study: ChipStudy, repair: ChipRepair) -> WatchedBench:
     setting = study.setting
     chip = study.chip(repair.bits, repair.dropout)
     healthy = chip.with_table(repair.table)
-    learner = None if repair.learner is None else study.learner(repair.learner, repair.bits, repair.adapt, repair.options)
+    learner = (
+        None if repair.learner is None else study.learner(repair.learner, repair.bits, repair.adapt, repair.options, repair.dropout)
+    )
     plastic = None if repair.plastic is None else tuple(sorted(healthy.layer_index(name) for name in repair.plastic))
     bench = Workbench(
         study.hurt(healthy, repair.loss, repair.dead, repair.draw), study.adapt(repair.adapt, repair.bits, repair.dropout), learner,
@@ -127,7 +130,7 @@ def perform(study: ChipStudy, repair: ChipRepair) -> WatchedBench:
         bench.deployment = inject(bench.deployment, RoundingStuck(cores=cores, value=repair.rounding))
     watched = WatchedBench(
         bench, chip.test, validation=chip.validation if repair.stops else None, looks=repair.looks,
-        tolerance=min(setting.tolerances) if repair.stops else None, sustained=setting.sustained,
+        tolerance=min(setting.tolerances) if repair.stops and repair.act != "sham" else None, sustained=setting.sustained,
     )  # fmt: skip
     ACTS[repair.act](watched)
     return watched

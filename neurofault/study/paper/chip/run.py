@@ -6,15 +6,25 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from neurofault.study.paper.bases import one_thread
+from neurofault.study.paper.chip.fig1 import fig1
+from neurofault.study.paper.chip.fig2 import fig2
 from neurofault.study.paper.chip.fig3 import fig3
+from neurofault.study.paper.chip.fig4 import fig4
 from neurofault.study.paper.chip.pictures import PAINTERS
+from neurofault.study.paper.chip.ranking import ranking
 from neurofault.study.paper.chip.setting import FULL, ChipSetting, ChipStudy
 from neurofault.study.paper.output import Figure, write
 from neurofault.study.paper.pictures import draw
 from neurofault.study.paper.run import figures_named, folder_for
 from neurofault.study.paper.setting import Progress
 
-FIGURES: Mapping[str, Callable[[ChipStudy], Figure]] = {"fig3": fig3}
+FIGURES: Mapping[str, Callable[[ChipStudy], Figure]] = {
+    "fig1": fig1,
+    "fig2": fig2,
+    "fig3": fig3,
+    "fig4": fig4,
+    "ranking": ranking,
+}
 
 
 def paper_on_chip(

@@ -59,7 +59,7 @@ class Sweep:
     Attributes:
         bits: stored bits a weight.
         labels: shares of the adapt set whose labels are known.
-        exponents: what is added to the exponents of the learning rules.
+        exponents: what is added to the exponents of the learning rules, which are at the least or next to it.
         roundings: name → number that takes the place of the random one, 0 to 127.
         dead: cores that die, one a step.
         adapt: training images of a cycle.
@@ -130,16 +130,16 @@ FULL = ChipSetting(
         Loss("cores", 1, (1, 2, 4, 6), (2, 6, 10), 1, 12, (2, 6)),
         Loss("neurons", 8, (8, 16, 32, 48), (16, 48, 80), 4, 60, (16, 48)),
     ),
-    Sweep((2, 3, 4, 5, 6, 7, 8), (0.01, 0.1, 0.3, 1.0), (-2, -1, 0, 1, 2), 6, 5000),
+    Sweep((2, 3, 4, 5, 6, 7), (0.01, 0.1, 0.3), (1, 2), 6, 5000),
     decline_draws=40, decline_bits=(2, 4, 8), draws=8, adapt=10_000, cycles=0.2, cap=2.0,
 )  # fmt: skip
 QUICK = ChipSetting(
     "quick", "digits-mlp",
     (
-        Loss("cores", 2, (2, 6), (2, 6, 10), 3, 12, (3, 6)),
-        Loss("neurons", 16, (16, 48), (16, 48, 80), 20, 60, (20, 40)),
+        Loss("cores", 2, (2, 6), (4, 6, 10), 3, 12, (3, 6)),
+        Loss("neurons", 16, (16, 48), (32, 48, 80), 20, 60, (20, 40)),
     ),
-    Sweep((2, 4, 8), (0.1, 1.0), (0, 1), 6, 500),
+    Sweep((2, 4), (0.1,), (1,), 6, 500),
     decline_draws=6, decline_bits=(4, 8), draws=3, adapt=1000, cycles=0.2, cap=2.0, alphas=5,
 )  # fmt: skip
 
@@ -202,15 +202,17 @@ class ChipStudy:
         journal: what is done already.
         progress: told what is being done.
         data_dir: as :func:`neurofault.datasets.load` takes it.
+        ways: (loss, draw) → the chips of a way of figure 4, once they are made.
     """
 
     setting: ChipSetting
     journal: Journal
     progress: Progress
     data_dir: Path | None
+    ways: dict[tuple[str, int], list[Deployment]] = field(default_factory=dict)
     _chips: dict[tuple[int, bool], Chip] = field(default_factory=dict)
     _adapt: dict[tuple[int, bool, int], Examples] = field(default_factory=dict)
-    _learners: dict[tuple[int, int, str, tuple[Option, ...]], Learner] = field(default_factory=dict)
+    _learners: dict[tuple[int, bool, int, str, tuple[Option, ...]], Learner] = field(default_factory=dict)
 
     @staticmethod
     def begin(setting: ChipSetting, folder: Path, data_dir: Path | None, progress: Progress) -> ChipStudy:
@@ -260,13 +262,30 @@ class ChipStudy:
             self._adapt[key] = Examples(chip.deployment.encode(train.images), train.labels.astype(np.int64))
         return self._adapt[key]
 
-    def learner(self, name: str, bits: int, samples: int, options: tuple[Option, ...] = ()) -> Learner:
+    def learner(self, name: str, bits: int, samples: int, options: tuple[Option, ...] = (), dropout: bool = False) -> Learner:
         """Return a learner as it is set up when a chip is deployed."""
-        key = (bits, samples, name, options)
+        key = (bits, dropout, samples, name, options)
         if key not in self._learners:
-            adapt = self.adapt(samples, bits)
-            self._learners[key] = learner_named(name, self.chip(bits).deployment, adapt.inputs, adapt.labels, **dict(options))
+            adapt = self.adapt(samples, bits, dropout)
+            self._learners[key] = learner_named(
+                name, self.chip(bits, dropout).deployment, adapt.inputs, adapt.labels, **dict(options)
+            )
         return self._learners[key]
+
+    def whole(self, loss: str) -> int:
+        """Return how many cores or neurons of the hidden layers there are.
+
+        Raises:
+            UsageError: neither ``cores`` nor ``neurons``.
+        """
+        deployment = self.chip().deployment
+        match loss:
+            case "cores":
+                return sum(len(deployment.placement.cores_of_layer(int(layer))) for layer in self.chip().hidden())
+            case "neurons":
+                return sum(deployment.layers[int(layer)].size for layer in self.chip().hidden())
+            case _:
+                raise UsageError(f"no loss {loss!r}; allowed: cores, neurons{nearest(loss, ('cores', 'neurons'))}")
 
     def hurt(self, chip: Deployment, loss: str, count: int, draw: int) -> Deployment:
         """Return a chip with all the damage of a draw."""
