@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,17 @@ def write_report(folder: Path, answer: Mapping[str, Any]) -> Path:
     for figure in _figures(answer):
         save(folder / "figures" / f"{figure['name']}.svg", figure["svg"])
         save(folder / "figures" / f"{figure['name']}.csv", table(figure["rows"]))
-        shown.append({**figure, "svg": Markup(figure["svg"])})
+        shown.append({**figure, "svg": Markup(_own_ids(figure["svg"], figure["name"]))})
     single = any(point["method"] == "wilson" for curve in answer["curves"] for point in curve["points"])
     environment = Environment(autoescape=True)
     environment.filters.update(percent=_percent, interval=_interval, share=_share, number=_number)
     page = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
     return save(folder / "report.html", page.render(a=answer, answer=sentence(answer), figures=shown, single=single) + "\n")
+
+
+def _own_ids(svg: str, name: str) -> str:
+    """Return a figure whose ids no other figure of the page has."""
+    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
 
 
 def sentence(answer: Mapping[str, Any]) -> str:

@@ -122,7 +122,7 @@ def _fig4(canvas: Any, figure: Figure) -> None:
                 at, [part["mean"] for part in parts], yerr=spread, fmt="o", ms=3, capsize=2, color=COLOURS[number], label=kind
             )
         shapes.set_xticks(range(3), ["first\ncomponent", "second\ncomponent", "arc (R²)"])
-        shapes.set(ylabel="share", title="shape of the way, beside a random walk", ylim=(0, 1.05))
+        shapes.set(ylabel="share", title="shape of the way,\nbeside a random walk", ylim=(0, 1.05))
         shapes.legend(fontsize=7)
     canvas.suptitle(f"{answer['network']} on {answer['profile']}, iterative repair with {answer['learner']}")
 

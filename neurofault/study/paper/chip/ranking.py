@@ -14,7 +14,7 @@ from neurofault.study.paper.chip.repairs import ChipRepair, history
 from neurofault.study.paper.chip.setting import ChipStudy
 from neurofault.study.paper.output import Figure
 
-USUAL = "nothing"
+USUAL = "nothing changed"
 
 
 def changes(study: ChipStudy, learner: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
