@@ -139,11 +139,24 @@ def test_an_identity_changes_with_what_changes_the_result_and_with_nothing_else(
     )
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
+EXPERIMENTS = sorted((REPOSITORY / "experiments").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_the_experiments_read(path):
     campaign = load_campaign(path)
     assert campaign.n_cells == len(list(campaign.cells()))
-    assert campaign.spec.name.replace("-", "_") == path.stem
+    assert campaign.spec.name.replace("-", "_") == path.stem + ("_full" if path.parent.name == "full" else "")
+
+
+def test_the_full_experiments_are_the_small_ones_made_larger():
+    small = {path.stem: load_campaign(path) for path in EXPERIMENTS if path.parent.name == "experiments"}
+    full = {path.stem: load_campaign(path) for path in EXPERIMENTS if path.parent.name == "full"}
+    assert set(small) == set(full) >= {"core_loss", "bit_flips", "link_loss", "batch_or_iterative", "placement", "missions"}
+    for stem, campaign in full.items():
+        assert campaign.n_trials > small[stem].n_trials
+        assert campaign.spec.rescue == small[stem].spec.rescue
+        assert {axis.name for axis in campaign.axes} >= {axis.name for axis in small[stem].axes}
 
 
 def test_the_schema_has_every_key_and_allows_sweeps():
