@@ -22,6 +22,15 @@ Maker = Callable[..., Learner]
 LEARNERS: Mapping[str, Maker] = {"delta": delta, "dfa": dfa, "emstdp": emstdp, "homeostasis": homeostasis, "host": host}
 """Name → function of (deployment, inputs, labels, options): what a learner is given when the chip is deployed."""
 
+TEXTS: Mapping[str, str] = {
+    "delta": "the readout learns on chip from the errors of its own neurons",
+    "dfa": "readout and hidden layers learn on chip, through feedback synapses that are fixed at deployment",
+    "emstdp": "readout and hidden layers learn on chip in two phases, with spikes of error neurons (also on Loihi 1)",
+    "homeostasis": "neurons move their biases on chip until they fire as before, without labels",
+    "host": "a computer beside the chip learns and writes weights back",
+}
+"""Name → what it is."""
+
 
 def check_learner(name: str) -> None:
     """Refuse a name that is no learner's.

@@ -72,10 +72,18 @@ def test_the_answer_comes_first_and_in_numbers(answer, tmp_path):
     assert unescape(re.search(r"<p[^>]*>(.*?)</p>", main, re.DOTALL)[1]) == said
     worst = min((point for curve in answer["curves"] for point in curve["points"]), key=lambda point: point["damaged"]["mean"])
     assert f"leaves {100 * worst['damaged']['mean']:.2f} % [{100 * worst['damaged']['low']:.2f}, " in said
+    none = next(point for point in answer["curves"][2]["points"] if point["x"] is None)
+    assert none["method"] == "t"
+    assert (
+        f", {100 * min(row['lowest'] for row in [worst, none] if row['mean'] == worst['damaged']['mean']):.2f} % in the worst of 3"
+        in said
+    )
+    assert "core_dead (count varied)" in words
+    assert "the readout learns on chip from the errors of its own neurons" in words
     assert f"Healthy, the network answers {100 * answer['healthy']:.2f} % right." in said
     for curve in answer["curves"]:
         for point in curve["points"]:
-            assert f"<td>{curve['label']}</td>" in text
+            assert f'<th scope="row">{curve["label"]}</th>' in text
             assert f"<td>{100 * point['mean']:.2f} %</td>" in text
     assert answer["command"] in words
     assert answer["provenance"]["python"] in words

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurofault.errors import UsageError
+from neurofault.study.campaign.tested import axis_words
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe & Ito's palette, which the colour-blind can tell apart (yellow left out: too pale on white)."""
@@ -31,17 +32,6 @@ def check_drawing() -> None:
         import matplotlib  # noqa: F401
     except ImportError:
         raise UsageError("the report needs matplotlib: pip install 'neurofault[campaign]'") from None
-
-
-def axis_text(answer: Mapping[str, Any], axis: str | None) -> str:
-    """Return an axis in words: ``count of core_dead`` for ``faults.0.count``, ``place strategy`` for ``place.strategy``."""
-    if axis is None:
-        return ""
-    part, _, rest = axis.partition(".")
-    if part != "faults":
-        return axis.replace(".", " ")
-    item, _, name = rest.partition(".")
-    return f"{name.replace('.', ' ')} of {answer['plans'][int(item)]}"
 
 
 def draw_curves(answer: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) -> str:
@@ -82,7 +72,7 @@ def draw_curves(answer: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) 
             if value is not None:
                 axes.axhline(100 * value, color="#555555", linewidth=1, linestyle=style)
                 axes.annotate(text, (1, 100 * value), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="#444444")
-        axes.set_xlabel(axis_text(answer, curves[0]["axis"]))
+        axes.set_xlabel(axis_words(answer["plans"], curves[0]["axis"]))
         axes.set_ylabel("accuracy (%)")
         axes.legend(frameon=False, fontsize=9)
         return _svg(figure)
@@ -115,7 +105,7 @@ def draw_map(answer: Mapping[str, Any]) -> str:
                 y = row + 0.04 + side * (index // wide)
                 loss = core["loss"]
                 face = "#ffffff" if loss is None else colours(shade(100 * loss))
-                hatch = "////" if loss is None else None
+                hatch = ("..." if core["layer"] is None else "////") if loss is None else None
                 axes.add_patch(
                     Rectangle((x, y), side * 0.94, side * 0.94, facecolor=face, edgecolor="#666666", hatch=hatch, linewidth=0.6)
                 )
@@ -147,4 +137,4 @@ def _svg(figure: Any) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return text[text.index("<svg") :].replace("<svg ", '<svg role="img" ', 1)

@@ -9,7 +9,8 @@ from typing import Any
 
 from neurofault.errors import UsageError
 from neurofault.study.campaign.folder import save
-from neurofault.study.campaign.pictures import axis_text, check_drawing, draw_curves, draw_map
+from neurofault.study.campaign.pictures import check_drawing, draw_curves, draw_map
+from neurofault.study.campaign.tested import axis_words
 from neurofault.study.paper.output import table
 
 _CURVES_A_FIGURE = 7
@@ -36,11 +37,28 @@ def write_report(folder: Path, answer: Mapping[str, Any]) -> Path:
         save(folder / "figures" / f"{figure['name']}.svg", figure["svg"])
         save(folder / "figures" / f"{figure['name']}.csv", table(figure["rows"]))
         shown.append({**figure, "svg": Markup(_own_ids(figure["svg"], figure["name"]))})
+    share = answer["healthy"]
+    image_error = None if share is None else 1.96 * (share * (1 - share) / answer["samples"]) ** 0.5
     single = any(point["method"] == "wilson" for curve in answer["curves"] for point in curve["points"])
     environment = Environment(autoescape=True)
+    bare = [row for row in answer["paired"] if "none" in (row["a"].split(" · ")[-1], row["b"].split(" · ")[-1])]
+    ways = [row for row in answer["paired"] if row not in bare]
+    heads = {axis_words(answer["plans"], curve["axis"]) for curve in answer["curves"]} - {""}
     environment.filters.update(percent=_percent, interval=_interval, share=_share, number=_number)
     page = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
-    return save(folder / "report.html", page.render(a=answer, answer=sentence(answer), figures=shown, single=single) + "\n")
+    return save(
+        folder / "report.html",
+        page.render(
+            a=answer,
+            answer=sentence(answer),
+            figures=shown,
+            single=single,
+            image_error=image_error,
+            pairs=(bare, ways),
+            head=", ".join(sorted(heads)) or "at",
+        )
+        + "\n",
+    )
 
 
 def _own_ids(svg: str, name: str) -> str:
@@ -49,16 +67,25 @@ def _own_ids(svg: str, name: str) -> str:
 
 
 def sentence(answer: Mapping[str, Any]) -> str:
-    """Return the answer in words: what the strongest damage costs, and what each way of healing brings back."""
+    """Return the answer in words: what the strongest damage costs, and what each way of healing brings back, and at what cost."""
     known = [(curve, point) for curve in answer["curves"] for point in curve["points"] if point["mean"] is not None]
     if not known:
         return "No trial has a result yet."
-    start = "" if answer["healthy"] is None else f"Healthy, the network answers {_percent(answer['healthy'])} right. "
     worst = min(known, key=lambda pair: pair[1]["damaged"]["mean"] if pair[1]["damaged"] else pair[1]["mean"])
     x, axis = worst[1]["x"], worst[0]["axis"]
-    place = "" if x is None else f" ({axis_text(answer, axis)}: {x})"
+    place = "" if x is None else f" ({axis_words(answer['plans'], axis)}: {x})"
     damaged = worst[1]["damaged"]
-    lost = f"The strongest damage of this campaign{place} leaves {_percent(damaged['mean'])}{_bracket(damaged)}"
+    start = "" if answer["healthy"] is None else f"Healthy, the network answers {_percent(answer['healthy'])} right. "
+    lost = (
+        f"The strongest damage of this campaign{place} leaves {_percent(damaged['mean'])}{_bracket(damaged)} in the mean over draws"
+    )
+    bare = [
+        point
+        for curve, point in known
+        if point is not worst[1] and point["x"] == x and point["cycles"] == 0 and not point["writes"]
+    ]
+    untouched = next((point for point in (worst[1], *bare) if point["mean"] == damaged["mean"] and point["draws"] > 1), None)
+    low = "" if untouched is None else f", {_percent(untouched['lowest'])} in the worst of {untouched['draws']}"
     same = [
         (curve["label"], point) for curve, point in known if point["x"] == x and point["damaged"] and point["cycles"] is not None
     ]
@@ -66,10 +93,17 @@ def sentence(answer: Mapping[str, Any]) -> str:
         (pair for pair in same if pair[1]["recovered"] is not None or pair[1]["mean"] != pair[1]["damaged"]["mean"]),
         key=lambda pair: -pair[1]["mean"],
     )[:3]
-    ways = "; ".join(f"{label} ends at {_percent(point['mean'])}{_bracket(point)}" for label, point in healed)
+    ways = "; ".join(f"{label} ends at {_percent(point['mean'])}{_bracket(point)}{_cost(point)}" for label, point in healed)
     rest = answer["trials"]["planned"] - answer["trials"]["done"]
     more = f" {rest:,} trials are still to run." if rest else ""
-    return f"{start}{lost}{'. With repair: ' + ways if ways else ''}.{more}"
+    return f"{start}{lost}{low}{'. With repair: ' + ways if ways else ''}.{more}"
+
+
+def _cost(point: Mapping[str, Any]) -> str:
+    """Return what a repair took, in brackets."""
+    if point["energy_joule"] is None:
+        return ""
+    return f" ({point['cycles']:.3g} cycles of learning, {point['writes']:,.0f} writes, {point['energy_joule']:.2g} J)"
 
 
 def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -81,7 +115,7 @@ def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     for axis, curves in groups.items():
         for start in range(0, len(curves), _CURVES_A_FIGURE):
             part = curves[start : start + _CURVES_A_FIGURE]
-            what = axis_text(answer, axis) or "ways of healing"
+            what = axis_words(answer["plans"], axis) or "ways of healing"
             figures.append(
                 {
                     "name": f"accuracy{len(figures) + 1}", "title": f"Accuracy over {what}" if axis else "Accuracy",
@@ -91,12 +125,18 @@ def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
                 }
             )  # fmt: skip
     if answer["criticality"]:
+        few, many = answer["tested"]["cores_hit"]
+        together = (
+            "each trial hit one core"
+            if many == 1
+            else f"each trial hit {few if few == many else f'{few} to {many}'} cores together, so this is not the core's own effect alone"
+        )
         figures.append(
             {
-                "name": "chip", "title": "What each core is worth",
-                "alt": "Map of the chip: points of accuracy lost in trials that hit each core",
-                "caption": "Number of the core, and the points of accuracy lost, before any repair, in the mean of the trials in which it was hit "
-                "(together with others, where a trial hits several). Hatched: never hit.",
+                "name": "chip", "title": "Mean loss in the trials that hit a core",
+                "alt": "Map of the chip: points of accuracy lost in trials that hit each core; the CSV has the numbers",
+                "caption": f"Number of the core, and the points of accuracy lost before any repair, a mean over the trials that hit it ({together}). "
+                "Striped: never hit, for the faults aim elsewhere or by chance. Dotted: spare.",
                 "svg": draw_map(answer), "rows": answer["criticality"],
             }
         )  # fmt: skip

@@ -209,20 +209,18 @@ def planned_json(state: Ready) -> dict[str, Any]:
 
 
 def _map_of(chip: Chip) -> dict[str, Any]:
-    """Return where each used core lies and which layer it holds."""
+    """Return where each used or spare core lies and which layer it holds; None: a spare."""
     deployment = chip.deployment
     grid, placement = deployment.profile.chip, deployment.placement
     columns, per = grid.tile_columns.known, grid.cores_per_tile.known
-    cores = {}
+    layer_of: dict[int, str | None] = dict.fromkeys(placement.spare_cores)
     for index, layer in enumerate(deployment.layers):
-        for core in placement.cores_of_layer(index):
-            board, local = divmod(int(core), placement.cores_per_chip)
-            tile = local // per
-            cores[str(int(core))] = {
-                "layer": layer.name,
-                "column": tile % columns,
-                "row": tile // columns + board * grid.tile_rows.known,
-            }
+        layer_of |= dict.fromkeys(map(int, placement.cores_of_layer(index)), layer.name)
+    cores = {}
+    for core, name in sorted(layer_of.items()):
+        board, local = divmod(core, placement.cores_per_chip)
+        tile = local // per
+        cores[str(core)] = {"layer": name, "column": tile % columns, "row": tile // columns + board * grid.tile_rows.known}
     return {"columns": columns, "rows": grid.tile_rows.known * placement.chips, "cores": cores}
 
 

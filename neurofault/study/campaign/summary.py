@@ -21,6 +21,7 @@ from neurofault.study.campaign.folder import ENVIRONMENT, PLANNED, RESOLVED, WRI
 from neurofault.study.campaign.identity import trial_id
 from neurofault.study.campaign.journal import Row
 from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
+from neurofault.study.campaign.tested import tested
 from neurofault.study.paper.output import table
 from neurofault.study.statistics import Interval, bootstrap_interval, holm, paired_difference, t_interval, wilson
 
@@ -125,6 +126,7 @@ def answer_of(found: Found) -> dict[str, Any]:
         "healthy": float(np.mean(healthy)) if len(set(healthy)) == 1 else None,
         "chance": next(iter(found.planned["chance"].values())),
         "plans": [" + ".join(fault.kind for fault in plan) for plan in plans.values()],
+        "tested": _tested(found, cells),
         "stop": None if spec.repeats.stop is None else spec.repeats.stop.model_dump(),
         "kinds": {fault.kind: describe(fault.kind).summary for plan in plans.values() for fault in plan},
         "curves": curves,
@@ -134,6 +136,13 @@ def answer_of(found: Found) -> dict[str, Any]:
         **_criticality(found),
         "provenance": _provenance(found),
     }
+
+
+def _tested(found: Found, cells: Sequence[Cell]) -> dict[str, Any]:
+    chip = found.planned["chips"][next(iter(found.planned["chips"]))]
+    layers = [core["layer"] for core in chip["cores"].values() if core["layer"] is not None]
+    cores = {layer: layers.count(layer) for layer in dict.fromkeys(layers)}
+    return tested(found.campaign.spec, cells, cores, [len(row["cores"]) for row in found.rows if row["cores"]])
 
 
 def _x_axis(cell: Cell) -> str | None:
@@ -188,6 +197,8 @@ def _point(cell: Cell, rows: Sequence[Row]) -> dict[str, Any]:
     done = [row for row in rows if row["correct"] is not None]
     final = wilson(done[0]["correct"], done[0]["samples"]) if len(done) == 1 else _interval([_accuracy(row) for row in done])
 
+    finals = [row["correct"] / row["samples"] for row in done]
+
     def mean(column: str) -> float | None:
         known = [row[column] for row in done if row[column] is not None]
         return float(np.mean(known)) if known else None
@@ -200,6 +211,9 @@ def _point(cell: Cell, rows: Sequence[Row]) -> dict[str, Any]:
         "low": None if final is None else final.low,
         "high": None if final is None else final.high,
         "method": None if final is None else final.method,
+        "lowest": min(finals, default=None),
+        "median": float(np.median(finals)) if finals else None,
+        "highest": max(finals, default=None),
         "draws": len(done),
         "failed": len(rows) - len(done),
         "healthy": _accuracy(done[0], "healthy_correct") if done else None,
@@ -297,7 +311,7 @@ def _provenance(found: Found) -> dict[str, str]:
         "libraries": ", ".join(f"{name} {number}" for name, number in versions.items() if name != "neurofault"),
         "machine": f"{machine['system']} {machine['release']}, {machine['processor']}, {machine['cores']} cores",
         "chip and data": "; ".join(f"{key}: {' '.join(each)}" for key, each in found.planned["digests"].items()),
-        "damaged journal lines": str(found.damaged_lines),
+        "unreadable journal lines": str(found.damaged_lines),
     }
 
 

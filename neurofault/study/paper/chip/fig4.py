@@ -209,7 +209,10 @@ def _embedding(study: ChipStudy, loss: Loss) -> tuple[dict[str, Any], list[dict[
             "unit": "chip embedding", "chip": study.chip().digest, "seed": setting.seed, "loss": loss.name, "step": loss.way_step,
             "last": loss.way, "adapt": setting.adapt, "cycles": setting.cycles, "learner": setting.way_learner, "draw": draw,
         }  # fmt: skip
-        rows += [{"loss": loss.name, "draw": draw, **each} for each in study.journal.once(key, compute)]
+        columns = ("kind", "first_component", "second_component", "arc")
+        rows += [
+            {"loss": loss.name, "draw": draw, **{name: each[name] for name in columns}} for each in study.journal.once(key, compute)
+        ]
     answer: dict[str, Any] = {}
     for kind in ("repair", "walk"):
         answer[kind] = {}
