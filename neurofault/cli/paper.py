@@ -16,7 +16,9 @@ PLACES = ("floats", "chip")
 
 
 def paper(
-    figure: Annotated[str, typer.Argument(help="fig1, fig2, fig3, fig4 or all; on the chip also ranking.")],
+    figure: Annotated[
+        str, typer.Argument(help="fig1, fig2, fig3, fig4 or all; cnn: figure 1 for CIFAR-10; on the chip also ranking.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for JSON, CSV and pictures; a run that was broken off goes on there.")],
     on: Annotated[
         str, typer.Option(help="floats: networks of floats, as published; chip: dead cores and neurons of a chip.")
@@ -25,6 +27,7 @@ def paper(
     data_dir: options.DataDir = None,
 ) -> None:
     """Reproduce the figures of "Efficient rescue of damaged neural networks" and put its claims to the test."""
+    from neurofault.study.paper.run import SEPARATE, paper, paper_separate
     from neurofault.study.paper.summary import lines
 
     if on not in PLACES:
@@ -37,9 +40,12 @@ def paper(
 
             chosen = chip_setting.QUICK if quick else chip_setting.FULL
             done = paper_on_chip([figure], out, setting=chosen, data_dir=data_dir, progress=progress)
+        elif figure in SEPARATE:
+            if quick:
+                raise UsageError(f"{figure} has no quick version: it needs a network that takes its time to train")
+            done = [paper_separate(figure, out, data_dir=data_dir, progress=progress)]
         else:
             from neurofault.study.paper import setting as float_setting
-            from neurofault.study.paper.run import paper
 
             done = paper(
                 [figure], out, setting=float_setting.QUICK if quick else float_setting.FULL, data_dir=data_dir, progress=progress

@@ -48,7 +48,9 @@ def draw(figure: Figure, folder: Path, painters: Mapping[str, tuple[Painter, flo
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
-    paint, height = (painters or {"fig1": (_fig1, 7), "fig2": (_fig2, 4), "fig3": (_fig3, 4), "fig4": (_fig4, 7)})[figure.name]
+    paint, height = (
+        painters or {"fig1": (_fig1, 7), "fig2": (_fig2, 4), "fig3": (_fig3, 4), "fig4": (_fig4, 7), "fig1_cnn": (_cnn, 4)}
+    )[figure.name]
     style: Any = {
         "svg.hashsalt": "neurofault",
         "font.size": 8,
@@ -122,6 +124,17 @@ def _fig1(canvas: Any, figure: Figure) -> None:
     axes[1, 1].set(xlabel="orders in which a model has the lowest BIC (%)", title="a change point needs the hinge in 80 %")
     axes[1, 1].invert_yaxis()
     axes[1, 1].legend(fontsize=7, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.15))
+
+
+def _cnn(canvas: Any, figure: Figure) -> None:
+    curves = figure.answer["curves"]
+    axes = canvas.subplots()
+    for number, (name, one) in enumerate(curves.items()):
+        x, *spread = (100 * np.array(one[key], float) for key in ("fraction", "mean", "low", "high"))
+        band(axes, x, spread, number, f"{name} ({one['dead'][-1]})")
+    title = f"{figure.answer['network']}, {figure.answer['orders']} orders (band: 95 % interval of the mean)"
+    axes.set(xlabel="deleted units (%)", ylabel="test accuracy (%)", title=title, ylim=(0, 100))
+    axes.legend(fontsize=7)
 
 
 def in_percent(shares: Sequence[float | None]) -> list[float | None]:

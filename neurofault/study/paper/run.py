@@ -7,23 +7,29 @@ from pathlib import Path
 
 from neurofault.errors import UsageError, nearest
 from neurofault.study.paper.bases import one_thread
+from neurofault.study.paper.cnn import cnn
 from neurofault.study.paper.fig1 import fig1
 from neurofault.study.paper.fig2 import fig2
 from neurofault.study.paper.fig3 import fig3
 from neurofault.study.paper.fig4 import fig4
+from neurofault.study.paper.journal import Journal
 from neurofault.study.paper.output import Figure, write
 from neurofault.study.paper.pictures import check_drawing, draw
-from neurofault.study.paper.setting import FULL, Progress, Setting, Study
+from neurofault.study.paper.setting import FULL, Progress, Separate, Setting, Study
 
 FIGURES: Mapping[str, Callable[[Study], Figure]] = {"fig1": fig1, "fig2": fig2, "fig3": fig3, "fig4": fig4}
 
+SEPARATE: Mapping[str, Callable[[Separate], Figure]] = {"cnn": cnn}
+"""Figures that ``all`` leaves out: each trains a large network of its own."""
 
-def figures_named(name: str, known: Collection[str] = FIGURES) -> tuple[str, ...]:
-    """Return the names of the figures that ``fig1`` … ``fig4`` or ``all`` means.
+
+def figures_named(name: str, known: Collection[str] = FIGURES, apart: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the names of the figures that one of their names, or ``all``, means.
 
     Args:
         name: one of ``known``, or ``all``.
         known: the figures that there are.
+        apart: those that there are besides, made by another function; only for the message.
 
     Raises:
         UsageError: neither.
@@ -31,7 +37,8 @@ def figures_named(name: str, known: Collection[str] = FIGURES) -> tuple[str, ...
     if name == "all":
         return tuple(known)
     if name not in known:
-        raise UsageError(f"no figure {name!r}; figures: {', '.join(known)}, all{nearest(name, (*known, 'all'))}")
+        allowed = (*known, "all", *apart)
+        raise UsageError(f"no figure {name!r}; figures: {', '.join(allowed)}{nearest(name, allowed)}")
     return (name,)
 
 
@@ -73,7 +80,7 @@ def paper(
         UsageError: an unknown figure, a folder that cannot be written, or no matplotlib.
         DataError: the data set is missing or damaged.
     """
-    chosen = [figure for name in names for figure in figures_named(name)]
+    chosen = [figure for name in names for figure in figures_named(name, FIGURES, SEPARATE)]
     with one_thread():
         study = Study.begin(setting, folder_for(out), data_dir, progress)
         done = []
@@ -81,4 +88,23 @@ def paper(
             done.append(FIGURES[name](study))
             write(done[-1], out)
             draw(done[-1], out)
+    return done
+
+
+def paper_separate(name: str, out: Path, *, data_dir: Path | None = None, progress: Progress = lambda *_: None) -> Figure:
+    """Compute a figure of :data:`SEPARATE` and write it, as :func:`paper` does.
+
+    Args:
+        name: of :data:`SEPARATE`.
+        out: the folder; it is made.
+        data_dir: as :func:`neurofault.datasets.load` takes it.
+        progress: told what is being done.
+
+    Raises:
+        UsageError: a folder that cannot be written, or no matplotlib.
+        DataError: the data set is missing or damaged.
+    """
+    done = SEPARATE[name](Separate(Journal(folder_for(out) / "units.jsonl"), progress, data_dir))
+    write(done, out)
+    draw(done, out)
     return done

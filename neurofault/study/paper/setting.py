@@ -77,6 +77,22 @@ QUICK = Setting(
 )  # fmt: skip
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class Separate:
+    """What a figure that stands apart from the others needs.
+
+    Attributes:
+        journal: what is done already.
+        progress: told what is being done.
+        data_dir: as :func:`neurofault.datasets.load` takes it.
+    """
+
+    journal: Journal
+    progress: Progress
+    data_dir: Path | None
+
+
 @dataclass(frozen=True)
 class Pair:
     """One (base, order of deletion): the unit over which intervals are taken.

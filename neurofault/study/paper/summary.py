@@ -16,6 +16,10 @@ def lines(figure: Figure) -> Iterator[str]:
             for name, one in answer["change_point"].items():
                 mark = answer["thresholds"][name]
                 yield f"fig1 {name}: half-way at {_share(mark['half'])} of the nodes, −1 point at {_share(mark['minus1pp'])}; {one['verdict']}"
+        case "fig1_cnn":
+            for name, one in answer["change_point"].items():
+                mark = answer["thresholds"][name]
+                yield f"{figure.name} {name}: half-way at {_share(mark['half'])} of the units, −1 point at {_share(mark['minus1pp'])}; {one['verdict']}"
         case "fig2":
             for row in answer["recovery"]:
                 if row["m"] and row["tolerance"] == answer["headline"]:
