@@ -142,12 +142,10 @@ def test_trials_that_fail_are_rows(tmp_path):
     assert len(answer["failures"]) == 3
 
 
-def test_a_trial_that_runs_too_long_is_a_row_and_the_others_go_on(state, tmp_path):
-    spec = state.campaign.spec
-    limits = spec.limits.model_copy(update={"seconds": 0.001})
-    hasty = replace(state, campaign=replace(state.campaign, spec=spec.model_copy(update={"limits": limits})))
+def test_a_trial_that_runs_too_long_is_a_row_and_the_others_go_on(tmp_path):
+    hasty = made_ready(tmp_path, SMALL.replace("draws: 3", "draws: 1") + "limits: {seconds: 0.001}\n")
     outcome = ran(tmp_path / "run", hasty)
-    assert outcome.ran == 18
+    assert outcome.ran == 6
     statuses = {row["status"] for row in rows_in(tmp_path / "run")}
     assert "timeout" in statuses
     assert statuses <= {"timeout", "ok"}
@@ -161,8 +159,7 @@ def test_a_trial_that_takes_too_much_memory_is_a_row(state, tmp_path):
         whole, inputs=whole.deployment.encode(np.repeat(images, 100, axis=0)), labels=np.resize(whole.labels, 100 * len(images))
     )
     limits = spec.limits.model_copy(update={"megabytes": 128})
-    few = spec.repeats.model_copy(update={"draws": 1})
-    campaign = replace(state.campaign, spec=spec.model_copy(update={"limits": limits, "repeats": few}))
+    campaign = replace(state.campaign, spec=spec.model_copy(update={"limits": limits}))
     ran(tmp_path / "run", replace(state, campaign=campaign, chips={"chip0": huge}))
     rows = rows_in(tmp_path / "run")
     assert {row["status"] for row in rows} <= {"memory", "died"}
