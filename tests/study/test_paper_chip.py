@@ -81,8 +81,7 @@ def test_recovery_has_every_way_and_control(made):
     rows = answer["recovery"]
     assert {(row["strategy"], row["learner"], row["loss"]) for row in rows} == {
         *(("batch", learner, loss) for learner in ("delta", "dfa") for loss in ("cores", "neurons")),
-        *(("fresh-subnetwork", learner, loss) for learner in ("delta", "dfa") for loss in ("cores", "neurons")),
-        *(("batch-dropout", learner, loss) for learner in ("delta", "dfa") for loss in ("cores", "neurons")),
+        *((control, "dfa", loss) for control in ("fresh-subnetwork", "batch-dropout") for loss in ("cores", "neurons")),
         ("embryonic", "delta", "cores"), ("embryonic", "dfa", "cores"), ("remap", None, "cores"),
         ("sham", "delta", "none"), ("sham", "dfa", "none"),
     }  # fmt: skip

@@ -24,6 +24,7 @@ class Way:
         hurts: whether something dies.
         learns: whether a learner is at work.
         spares: whether it needs a spare core for each dead one.
+        control: a control of a repair is looked at for the learner of figure 4 and the largest damage alone.
         text: what it is.
     """
 
@@ -33,6 +34,7 @@ class Way:
     hurts: bool = True
     learns: bool = True
     spares: bool = False
+    control: bool = False
     text: str = ""
 
 
@@ -40,8 +42,8 @@ WAYS = (
     Way("batch", "batch", text="strategy 1: all damage, then what is left learns"),
     Way("embryonic", "embryonic", spares=True, text="strategy 2: fresh neurons on spare cores in the place of dead ones learn"),
     Way("remap", "remap", learns=False, spares=True, text="no learning: what sat on dead cores moves to spare cores"),
-    Way("fresh-subnetwork", "fresh-subnetwork", text="control: the same damage, fresh weights"),
-    Way("batch-dropout", "batch", dropout=True, text="control: strategy 1 on a network trained with dropout"),
+    Way("fresh-subnetwork", "fresh-subnetwork", control=True, text="control: the same damage, fresh weights"),
+    Way("batch-dropout", "batch", dropout=True, control=True, text="control: strategy 1 on a network trained with dropout"),
     Way("sham", "sham", hurts=False, text="control: no damage, the same learning"),
 )
 
@@ -71,8 +73,8 @@ def fig2(study: ChipStudy) -> Figure:
         (way, loss, m, learner)
         for way in WAYS
         for loss in (setting.losses if way.hurts else setting.losses[:1])
-        for m in (loss.recovery if way.hurts else (0,))
-        for learner in (setting.learners if way.learns else (None,))
+        for m in (loss.recovery[-1:] if way.control else loss.recovery if way.hurts else (0,))
+        for learner in ((setting.way_learner,) if way.control else setting.learners if way.learns else (None,))
         if not way.spares or (loss.name == "cores" and m <= setting.spare_cores and learner not in _ONE_RATE)
     ]
     rows, pair_rows = [], []

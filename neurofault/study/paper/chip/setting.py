@@ -127,8 +127,8 @@ class ChipSetting:
 FULL = ChipSetting(
     "full", "mnist-mlp",
     (
-        Loss("cores", 1, (1, 2, 4, 6), (2, 6, 10), 1, 12, (2, 6)),
-        Loss("neurons", 8, (8, 16, 32, 48), (16, 48, 80), 4, 60, (16, 48)),
+        Loss("cores", 1, (2, 4, 6), (2, 6, 10), 1, 12, (2, 6)),
+        Loss("neurons", 8, (16, 32, 48), (16, 48, 80), 4, 60, (16, 48)),
     ),
     Sweep((2, 3, 4, 5, 6, 7), (0.01, 0.1, 0.3), (1, 2), 6, 5000),
     decline_draws=40, decline_bits=(2, 4, 8), draws=8, adapt=10_000, cycles=0.2, cap=2.0,
