@@ -69,8 +69,9 @@ def plan(file: File, set_: Set = None, data_dir: options.DataDir = None) -> None
             "not measured" if row.seconds is None else f"{row.seconds:.3f}", masked,
         )  # fmt: skip
     console.print(table)
+    at_most = "at most " if campaign.spec.repeats.stop else ""
     console.print(
-        f"\n{campaign.n_cells:,} cells, {found.trials:,} trials; about {found.total_seconds:,.0f} s on one worker and "
+        f"\n{campaign.n_cells:,} cells, {at_most}{found.trials:,} trials; about {found.total_seconds:,.0f} s on one worker and "
         f"{found.megabytes:,} MB a worker, measured here with one trial of each of {found.measured} cells\n"
         f"cannot matter: parts of the first draw that cannot change any spike on these images (analytic masking), of all it changes"
     )
@@ -135,7 +136,7 @@ def report(where: Where, out: Out = None, json_file: options.Json = None) -> Non
 @app.command()
 def export(where: Where, to: Annotated[Path, typer.Argument(help="Parquet or CSV file to write.")], out: Out = None) -> None:
     """Write the rows as one table."""
-    from neurofault.study.campaign.summary import write_csv, write_parquet
+    from neurofault.study.campaign.tables import write_csv, write_parquet
 
     if to.suffix not in (".parquet", ".csv"):
         raise UsageError(f"{to}: rows are written as .parquet or .csv")
@@ -180,7 +181,8 @@ def _found(where: Path, out: Path | None) -> Found:
 def _answer(folder: Path) -> None:
     """Write everything that is made from the journal, and print the table."""
     from neurofault.study.campaign.report import write_report
-    from neurofault.study.campaign.summary import answer_of, found_in, write_parquet
+    from neurofault.study.campaign.summary import answer_of, found_in
+    from neurofault.study.campaign.tables import write_parquet
 
     found = found_in(folder)
     answer = answer_of(found)

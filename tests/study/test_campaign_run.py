@@ -13,7 +13,8 @@ from neurofault.errors import UsageError
 from neurofault.study.campaign.folder import JOURNAL
 from neurofault.study.campaign.journal import read_rows
 from neurofault.study.campaign.run import Executor, merge
-from neurofault.study.campaign.summary import answer_of, found_in, write_csv, write_parquet
+from neurofault.study.campaign.summary import answer_of, found_in
+from neurofault.study.campaign.tables import write_csv, write_parquet
 from neurofault.study.lesion import measure
 from neurofault.study.statistics import holm, t_interval
 

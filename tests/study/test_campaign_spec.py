@@ -8,8 +8,9 @@ from hypothesis import strategies as some
 
 from neurofault.errors import SpecError
 from neurofault.study.campaign.identity import canonical, trial_id
+from neurofault.study.campaign.records import CampaignSpec
 from neurofault.study.campaign.schema import json_schema
-from neurofault.study.campaign.spec import CampaignSpec, load_campaign
+from neurofault.study.campaign.spec import load_campaign
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ from typing import Any
 from neurofault.faults import KINDS
 from neurofault.rescue.learners import LEARNERS
 from neurofault.rescue.strategies import STRATEGIES
-from neurofault.study.campaign.spec import CampaignSpec
+from neurofault.study.campaign.records import CampaignSpec
 
 
 def json_schema() -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Any
 from neurofault.faults import fault_to_mapping
 from neurofault.rescue.learners import TEXTS
 from neurofault.rescue.strategies import strategy_named
-from neurofault.study.campaign.spec import CampaignSpec, Cell
+from neurofault.study.campaign.records import CampaignSpec
+from neurofault.study.campaign.spec import Cell
 
 _NOUNS = {
     "core": "cores", "neuron": "neurons", "synapse": "synapses", "link": "links", "router": "routers", "axon": "axons", "memory": "memory words",

@@ -21,7 +21,7 @@ from neurofault.network import Inputs
 from neurofault.rescue import rescue
 from neurofault.rescue.learners import learner_named
 from neurofault.rescue.lesson import Learner
-from neurofault.study.campaign.spec import Rescue
+from neurofault.study.campaign.records import Rescue
 
 Row = dict[str, Any]
 

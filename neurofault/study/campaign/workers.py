@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from neurofault.study.campaign.spec import Limits
+from neurofault.study.campaign.records import Limits
 from neurofault.study.campaign.trial import Bench, Row, Task, blank
 
 _AHEAD = 4

@@ -1,0 +1,266 @@
+"""What a campaign file may hold: one record a part, with its checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from neurofault.engines import ENGINES
+from neurofault.errors import NeurofaultError
+from neurofault.rescue.budget import Budget
+from neurofault.rescue.how import Plan
+from neurofault.rescue.learners import check_learner
+from neurofault.rescue.strategies import strategy_named
+from neurofault.study.prepare import Setup
+from neurofault.study.statistics import StopRule
+
+_RECORD = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+_Natural = Annotated[int, Field(ge=0, le=1 << 31)]
+_Positive = Annotated[int, Field(ge=1, le=1 << 31)]
+
+
+class Network(BaseModel):
+    """Which network: exactly one of ``zoo``, ``torch`` and ``nir``.
+
+    Attributes:
+        zoo: name of a network of the zoo.
+        torch: ``package.module:factory`` of a torch or snnTorch module.
+        weights: state dict of that module, path from where the command runs.
+        nir: a NIR file.
+        dt: time step of a NIR file that does not say it, in the file's unit.
+    """
+
+    model_config = _RECORD
+    zoo: str | None = None
+    torch: str | None = None
+    weights: str | None = None
+    nir: str | None = None
+    dt: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Network:
+        given = [name for name in ("zoo", "torch", "nir") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give one of zoo, torch and nir, not {' and '.join(given) or 'none'}")
+        if self.weights is not None and self.torch is None:
+            raise ValueError("weights goes with torch")
+        if self.dt is not None and self.nir is None:
+            raise ValueError("dt goes with nir")
+        if self.nir is not None and not self.nir.endswith(".nir"):
+            raise ValueError(f"nir names a file *.nir, not {self.nir!r}")
+        if self.torch is not None and ":" not in self.torch:
+            raise ValueError(f"torch is package.module:factory, not {self.torch!r}")
+        return self
+
+
+class Data(BaseModel):
+    """Which images.
+
+    Attributes:
+        name: data set; null: the zoo network's own (digits for another network).
+        split: ``test`` to report, ``validation`` to tune.
+        samples: how many, from the first; null: all.
+        adapt: training images that a rescue adapts to; one pass over them is a cycle.
+    """
+
+    model_config = _RECORD
+    name: str | None = None
+    split: Literal["test", "validation"] = "test"
+    samples: _Positive | None = None
+    adapt: _Positive = 10_000
+
+
+class Convert(BaseModel):
+    """Conversion.
+
+    Attributes:
+        timesteps: steps that a sample is shown; null: the zoo network's own (32 for another).
+        weight_bits: stored bits a weight.
+    """
+
+    model_config = _RECORD
+    timesteps: Annotated[int, Field(ge=1, le=4096)] | None = None
+    weight_bits: Annotated[int, Field(ge=1, le=8)] = 8
+
+
+class Place_(BaseModel):
+    """Placement.
+
+    Attributes:
+        strategy: ``pack``, ``spread`` or ``random``.
+        neurons_per_core: of a layer; null: the zoo network's own grain.
+        spare_cores: kept free for repair.
+        chips: null: the fewest that fit.
+        seed: of ``random``.
+    """
+
+    model_config = ConfigDict(**_RECORD, title="Place")
+    strategy: Literal["pack", "spread", "random"] = "pack"
+    neurons_per_core: _Positive | None = None
+    spare_cores: _Natural = 0
+    chips: _Positive | None = None
+    seed: _Natural = 0
+
+
+class Rescue(BaseModel):
+    """One way of healing, with its budget; see :class:`neurofault.Budget` and :class:`neurofault.Plan`.
+
+    Attributes:
+        strategy: ``none``, ``remap``, ``batch``, ``iterative``, ``remap+learn``, ``embryonic``, or a control.
+        learner: for a strategy that learns.
+        cycles: passes over the adapt set in all, above 0.
+        writes, writes_per_synapse: most changes of stored weights, in all and of each.
+        energy: most joules (the profile's default table).
+        time: most seconds on the chip.
+        labels: share of labels known, 0 to 1.
+        steps: equal damage steps (``iterative``, ``remap+learn``).
+        watchdog: samples served broken before a strike is noticed.
+        plastic: layers that may change; null: all that the learner can train.
+    """
+
+    model_config = _RECORD
+    strategy: str
+    learner: str | None = None
+    cycles: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    writes: _Natural | None = None
+    writes_per_synapse: _Natural | None = None
+    energy: Annotated[float, Field(ge=0)] | None = None
+    time: Annotated[float, Field(ge=0)] | None = None
+    labels: Annotated[float, Field(ge=0, le=1)] = 1.0
+    steps: _Positive = 1
+    watchdog: _Natural = 0
+    plastic: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Rescue:
+        try:
+            strategy = strategy_named(self.strategy)
+            if self.learner is not None:
+                check_learner(self.learner)
+        except NeurofaultError as error:
+            raise ValueError(str(error)) from None
+        if strategy.learns and self.learner is None:
+            raise ValueError(f"strategy {self.strategy} needs a learner")
+        if not strategy.learns and self.learner is not None:
+            raise ValueError(f"strategy {self.strategy} takes no learner")
+        if self.steps > 1 and self.strategy not in ("iterative", "remap+learn"):
+            raise ValueError(f"steps goes with iterative and remap+learn, not with {self.strategy}")
+        return self
+
+    @property
+    def budget(self) -> Budget:
+        """What it may use."""
+        return Budget(
+            cycles=self.cycles, writes=self.writes, writes_per_synapse=self.writes_per_synapse, energy=self.energy,
+            time=self.time, labels=self.labels,
+        )  # fmt: skip
+
+    @property
+    def plan(self) -> Plan:
+        """How it goes about it."""
+        return Plan(steps=self.steps, watchdog=self.watchdog)
+
+    @property
+    def label(self) -> str:
+        """Return ``iterative · delta``."""
+        return self.strategy if self.learner is None else f"{self.strategy} · {self.learner}"
+
+
+class Stop(BaseModel):
+    """Enough draws of a cell; see :class:`neurofault.study.statistics.StopRule`.
+
+    Attributes:
+        half_width: half of the 95 % interval of the final accuracy, as a fraction, 0 to 1.
+        first: draws at the first look.
+        every: draws between looks.
+    """
+
+    model_config = _RECORD
+    half_width: Annotated[float, Field(gt=0, lt=1)]
+    first: Annotated[int, Field(ge=2, le=1_000_000)] = 10
+    every: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+
+    @property
+    def rule(self) -> StopRule:
+        """The rule."""
+        return StopRule(self.half_width, self.first, self.every)
+
+    def __str__(self) -> str:
+        return f"half width <= {self.half_width:g} at draws {self.first}, {self.first + self.every}, …"
+
+
+class Repeats(BaseModel):
+    """Draws: independent placements of the faults, the unit of all intervals.
+
+    Attributes:
+        draws: how many, at most.
+        seed: of everything random.
+        stop: a cell ends before ``draws`` once its answer is narrow enough; null: all are done.
+    """
+
+    model_config = _RECORD
+    draws: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+    seed: _Natural = 1
+    stop: Stop | None = None
+
+
+class Limits(BaseModel):
+    """What one trial may take; beyond it the trial becomes a row with status ``timeout`` or ``memory``.
+
+    Attributes:
+        seconds: of wall time.
+        megabytes: of memory that it takes beyond what its worker holds already, at least 128 (a compiler must fit).
+    """
+
+    model_config = _RECORD
+    seconds: Annotated[float, Field(gt=0)] = 3600.0
+    megabytes: Annotated[int, Field(ge=128)] = 8192
+
+
+class CampaignSpec(BaseModel):
+    """A campaign file with one value of each axis.
+
+    Attributes:
+        name: short; names the run folder.
+        network, data, convert, place: what is broken.
+        profile: bundled name, or a YAML file.
+        engine: which simulator runs the chip.
+        faults: plans; each is one fault, or ``{all: […]}`` for several at once.
+        rescue: ways of healing, each tried on every plan.
+        repeats: draws and seed.
+        limits: of one trial.
+    """
+
+    model_config = _RECORD
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    network: Network
+    data: Data = Data()
+    profile: str = "loihi2"
+    convert: Convert = Convert()
+    place: Place_ = Place_()
+    engine: str = "exact"
+    faults: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    rescue: Annotated[list[Rescue], Field(min_length=1)] = [Rescue(strategy="none")]
+    repeats: Repeats = Repeats()
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _engine(self) -> CampaignSpec:
+        if self.engine not in ENGINES:
+            raise ValueError(f"engine {self.engine!r} is unknown; allowed: {', '.join(ENGINES)}")
+        if self.engine != "exact" and any(one.strategy != "none" for one in self.rescue):
+            raise ValueError(f"a rescue runs on engine exact, not on {self.engine}")
+        return self
+
+    def setup(self, data_dir: Path | None) -> Setup:
+        """Return how the healthy chip is made."""
+        network, place = self.network, self.place
+        return Setup(
+            network=network.zoo or network.torch or network.nir or "", profile=self.profile,
+            weights=None if network.weights is None else Path(network.weights), data=self.data.name, data_dir=data_dir,
+            timesteps=self.convert.timesteps, dt=network.dt, weight_bits=self.convert.weight_bits, place=place.strategy,
+            neurons_per_core=place.neurons_per_core, spare_cores=place.spare_cores, chips=place.chips, place_seed=place.seed,
+        )  # fmt: skip
