@@ -13,7 +13,7 @@ import neurofault as nf
 from neurofault.engines import run
 from neurofault.errors import UsageError
 from neurofault.study.paper.chip.bench import WatchedBench
-from neurofault.study.paper.chip.fig3 import CYCLES, WRITES, batch, equal_energy, iterative
+from neurofault.study.paper.chip.fig3 import CYCLES, STOPPED, WRITES, batch, equal_energy, iterative, watched
 from neurofault.study.paper.chip.fig4 import vector, way, with_vector
 from neurofault.study.paper.chip.repairs import ChipRepair, history, perform
 from neurofault.study.paper.chip.run import FIGURES, paper_on_chip
@@ -96,7 +96,7 @@ def test_recovery_has_every_way_and_control(made):
 def test_equal_budgets_are_kept(made, study):
     tables = study.chip().deployment.profile.energy_tables
     assert len(tables) == 2
-    accountings = {CYCLES, "equal cycles after the last death", WRITES, *(equal_energy(table) for table in tables)}
+    accountings = {CYCLES, "equal cycles after the last death", STOPPED, WRITES, *(equal_energy(table) for table in tables)}
     rows = made[1]["chip_fig3"]["comparisons"]
     assert {row["accounting"] for row in rows} == accountings
     assert len(rows) == len(accountings) * 2 * 2
@@ -107,6 +107,11 @@ def test_equal_budgets_are_kept(made, study):
             assert long.seen.steps[-1] == short.seen.steps[-1] == 80  # 2 steps × 0.2 cycles × 200 images
             assert long.seen.strikes[-1] == 2
             assert short.seen.steps.count(40) == 1
+            looked = history(study, watched(study, batch(study, loss, "dfa", loss.deaths[0], draw)))
+            assert (looked.final, looked.writes) == (short.final, short.writes)  # looking changes nothing
+            best = max(range(looked.seen.began, len(looked.seen.test)), key=looked.seen.validation.__getitem__)
+            assert looked.stopped == looked.seen.test[best] / looked.seen.n_test
+            assert looked.seen.steps[1:] == (0, 4, 10, 20, 40, 80)
             limited = replace(batch(study, loss, "dfa", loss.deaths[0], draw), writes=long.writes, cycles=1.2)
             assert history(study, replace(limited, looks=(0.4,))).writes <= long.writes
             for table in tables:

@@ -14,6 +14,8 @@ from neurofault.study.paper.output import Figure
 from neurofault.study.statistics import paired_difference, t_interval
 
 CYCLES, LAST, WRITES = "equal cycles in all", "equal cycles after the last death", "equal writes"
+STOPPED = "equal cycles in all, each stopped at its best look"
+_FINE = (0.02, 0.05, 0.1)  # looks after a death, in cycles, of those that are stopped
 _ROOM = 3.0  # cycles that a batch repair of equal writes or energy may take, in those of the iterative one
 
 
@@ -36,12 +38,20 @@ def batch(study: ChipStudy, loss: Loss, learner: str, dead: int, draw: int) -> C
     return replace(iterative(study, loss, learner, dead, draw), act="batch", steps=1, looks=(study.setting.cycles,))
 
 
+def watched(study: ChipStudy, repair: ChipRepair) -> ChipRepair:
+    """Return the same repair with looks on validation images: soon after a death, and as often as the iterative one ends a step."""
+    steps = round(repair.cycles / study.setting.cycles) if repair.act == "batch" else 1
+    looks = (*_FINE, *(round(study.setting.cycles * step, 6) for step in range(1, steps + 1)))
+    return replace(repair, looks=looks, watched=True)
+
+
 def fig3(study: ChipStudy) -> Figure:
     """Compute figure 3.
 
     JSON: ``paired`` rows {loss, learner, m, iterative, batch_total, batch_last_step, difference_total, difference_last, low, high, low_last,
     high_last, pairs, damaged, healthy}; ``comparisons`` rows {loss, learner, m, accounting, iterative, batch, difference, low, high, p,
-    p_holm (Holm over all rows), better, pairs}; ``served`` rows, mean accuracy from the first death on; ``controls`` rows {control, learner,
+    p_holm (Holm over all rows), better, pairs}, where "stopped at its best look" takes the look since the last death that validation images
+    liked best; ``served`` rows, mean accuracy from the first death on; ``controls`` rows {control, learner,
     loss, m, accuracy, low, high, healthy, draws}; ``accounting`` rows, what each repair used.
     """
     setting = study.setting
@@ -56,6 +66,7 @@ def fig3(study: ChipStudy) -> Figure:
         finals: dict[str, list[float]] = {
             CYCLES: [one.final for one in whole],
             LAST: [one.seen.at_cycle(setting.cycles) for one in whole],
+            STOPPED: [history(study, watched(study, batch(study, loss, name, m, draw))).stopped for draw in study.draws],
         }
         equal = {WRITES: [_equal(study, loss, way, name, m, draw, None) for draw, way in enumerate(ways)]}
         equal |= {
@@ -64,7 +75,8 @@ def fig3(study: ChipStudy) -> Figure:
         }
         finals |= {accounting_name: [one.final for one in each] for accounting_name, each in equal.items()}
         own = [one.final for one in ways]
-        found = {accounting_name: compared(own, each) for accounting_name, each in finals.items()}
+        early = [history(study, watched(study, iterative(study, loss, name, m, draw))).stopped for draw in study.draws]
+        found = {key: compared(early if key == STOPPED else own, each) for key, each in finals.items()}
         rows += [{**place, "accounting": accounting_name, **one} for accounting_name, one in found.items()]
         paired.append({**place, **_paired(found, whole)})
         served.append({**place, **_served(study, loss, m, ways, whole)})
@@ -72,7 +84,7 @@ def fig3(study: ChipStudy) -> Figure:
         accounting += [{**place, "strategy": key, **_book(each)} for key, each in books.items()]
         draw_rows += [
             {**place, "draw": draw, "healthy": ways[draw].seen.healthy, "iterative": own[draw],
-             **{key: each[draw] for key, each in finals.items()}}
+             "iterative, stopped": early[draw], **{key: each[draw] for key, each in finals.items()}}
             for draw in study.draws
         ]  # fmt: skip
     study.progress("figure 3", len(jobs), len(jobs), "")

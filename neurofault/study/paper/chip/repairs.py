@@ -60,7 +60,8 @@ class ChipRepair:
         options: of the learner.
         rounding: number in the place of the learning engine's random one, 0 to 127; None: random.
         dropout: the network that was trained with dropout.
-        stops: validation images are looked at, and learning (but that of a sham) ends once it has recovered at the smallest tolerance.
+        watched: validation images are looked at.
+        stops: likewise, and learning (but that of a sham) ends once it has recovered at the smallest tolerance.
         looks: cycles after a change at which the chip is looked at.
     """
 
@@ -82,6 +83,7 @@ class ChipRepair:
     options: tuple[Option, ...] = ()
     rounding: int | None = None
     dropout: bool = False
+    watched: bool = False
     stops: bool = False
     looks: tuple[float, ...] = ()
 
@@ -110,6 +112,12 @@ class ChipHistory:
         """Test accuracy in the end."""
         return self.seen.final
 
+    @property
+    def stopped(self) -> float:
+        """Test accuracy at the look since the last change that validation images liked best; the first of equal ones."""
+        later = range(self.seen.began, len(self.seen.test))
+        return self.seen.test[max(later, key=lambda look: self.seen.validation[look])] / self.seen.n_test
+
 
 def perform(study: ChipStudy, repair: ChipRepair) -> WatchedBench:
     """Carry a repair out and return the bench it was done on."""
@@ -129,7 +137,7 @@ def perform(study: ChipStudy, repair: ChipRepair) -> WatchedBench:
         cores = tuple(sorted({int(core) for layer in healthy.placement.core_of[1:] for core in layer}))
         bench.deployment = inject(bench.deployment, RoundingStuck(cores=cores, value=repair.rounding))
     watched = WatchedBench(
-        bench, chip.test, validation=chip.validation if repair.stops else None, looks=repair.looks,
+        bench, chip.test, validation=chip.validation if repair.stops or repair.watched else None, looks=repair.looks,
         tolerance=min(setting.tolerances) if repair.stops and repair.act != "sham" else None, sustained=setting.sustained,
     )  # fmt: skip
     ACTS[repair.act](watched)
