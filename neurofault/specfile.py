@@ -40,7 +40,7 @@ _SPECIAL_FLOAT = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 @dataclass(frozen=True)
 class Mark:
-    """A place in a document; line and column count from 1; ``file`` where it is another file than the document's own."""
+    """A place in a document; line and column count from 1 (0: the whole of it); ``file`` where it is another file than the document's own."""
 
     line: int
     column: int
@@ -222,8 +222,9 @@ class _Composer:
 
 
 def at(filename: str, mark: Mark, text: str) -> str:
-    """Return ``file:line:column: text``."""
-    return f"{mark.file or filename}:{mark.line}:{mark.column}: {text}"
+    """Return ``file:line:column: text``; a mark on line 0 is the whole source, ``source: text``."""
+    source = mark.file or filename
+    return f"{source}:{mark.line}:{mark.column}: {text}" if mark.line else f"{source}: {text}"
 
 
 def _mark(mark: Any) -> Mark:

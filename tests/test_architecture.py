@@ -20,7 +20,7 @@ LAYERS = (
     ("faults", "engines"),
     ("rescue", "lava"),
     ("study",),
-    ("cli",),
+    ("cli", "__main__"),
 )
 """Modules and folders from the bottom to the top; each imports only from its own layer or one below."""
 

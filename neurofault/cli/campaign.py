@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,6 +106,8 @@ def run(
         print("stopped; what is done is kept, and the same command goes on", file=sys.stderr)
         raise typer.Exit(130)
     _answer(folder)
+    if done.failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -116,7 +119,9 @@ def status(where: Where, out: Out = None) -> None:
     for row in rows:
         counts[row["status"]] = counts.get(row["status"], 0) + 1
     said = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items())) or "none yet"
-    print(f"{found.folder}: {len(rows):,} of {found.trials:,} trials have a row: {said}")
+    at_most = "at most " if found.campaign.spec.repeats.stop and len(rows) < found.trials else ""
+    print(f"{found.folder}: {len(rows):,} of {at_most}{found.trials:,} trials have a row: {said}")
+    _remarks(found)
     if found.damaged_lines:
         print(f"{found.damaged_lines} damaged lines in the journal are passed over; their trials run again")
 
@@ -155,6 +160,9 @@ def merge(
 
     added, known = bring(into, folders)
     print(f"{into}: {added:,} rows added, {known:,} were there already")
+    found = _found(into, None)
+    if len(found.rows) < found.trials:
+        print(f"{into}: {len(found.rows):,} of {found.trials:,} trials have a row; those of other shards are still missing")
 
 
 def _axes(campaign: Campaign) -> str:
@@ -178,6 +186,17 @@ def _found(where: Path, out: Path | None) -> Found:
     return found_in(out or default_folder(load_campaign(where)))
 
 
+def _remarks(found: Found) -> None:
+    """Say why trials failed, and that the journal holds more than is shown."""
+    reasons = Counter(f"{row['status']}: {row['message']}" for row in found.rows if row["status"] not in ("ok", "stalled"))
+    for reason, count in reasons.most_common(5):
+        print(f"{count:,} × {reason}", file=sys.stderr)
+    if len(reasons) > 5:
+        print(f"and {len(reasons) - 5:,} other reasons; the report lists all", file=sys.stderr)
+    if found.others:
+        print(f"{found.others:,} rows of other settings are kept in the journal and not shown")
+
+
 def _answer(folder: Path) -> None:
     """Write everything that is made from the journal, and print the table."""
     from neurofault.study.campaign.report import write_report
@@ -187,19 +206,23 @@ def _answer(folder: Path) -> None:
     found = found_in(folder)
     answer = answer_of(found)
     _table(answer)
+    _remarks(found)
     write_parquet(found, folder / "trials.parquet")
     print(f"wrote {write_report(folder, answer)} and {folder / 'trials.parquet'}")
 
 
 def _table(answer: dict[str, Any]) -> None:
+    from neurofault.study.campaign.tested import axis_words
+
     console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     healthy = "–" if answer["healthy"] is None else percent(answer["healthy"])
     console.print(
         f"[bold]{answer['network']}[/] on [bold]{answer['profile']}[/], {answer['samples']:,} images of {answer['data']}; "
-        f"healthy {healthy}, chance {percent(answer['chance'])}; intervals: 95 %, over draws\n"
+        f"healthy {healthy}, chance {percent(answer['chance'])}; intervals: 95 %, over draws; recovered: share of the loss that came back\n"
     )
+    heads = {axis_words(answer["plans"], curve["axis"]) for curve in answer["curves"]} - {""}
     table = Table(box=None, pad_edge=False)
-    for name in ("what", "at", "accuracy", "95 % interval", "recovered", "draws", "failed"):
+    for name in ("what", ", ".join(sorted(heads)) or "at", "accuracy", "95 % interval", "recovered", "draws", "failed"):
         table.add_column(name, justify="left" if name in ("what", "95 % interval") else "right")
     for curve in answer["curves"]:
         for point in curve["points"]:
@@ -210,7 +233,9 @@ def _table(answer: dict[str, Any]) -> None:
                 "–" if point["mean"] is None else percent(point["mean"]),
                 "–" if point["low"] is None else f"{percent(point['low'])} … {percent(point['high'])}",
                 "–" if share is None else f"{100 * share['mean']:.0f} %",
-                str(point["draws"]),
+                f"{point['draws']}{'†' if point['narrow'] is False else ''}",
                 str(point["failed"]),
             )
     console.print(table)
+    if any(point["narrow"] is False for curve in answer["curves"] for point in curve["points"]):
+        console.print("† the most draws were reached before the interval was narrow enough")

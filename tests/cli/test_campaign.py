@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -62,7 +68,7 @@ def test_from_a_file_to_a_report(cli, at_work):
     code, out, err = cli("campaign", "report", "runs/tiny", "--json", "-")
     assert code == 0, err
     answer = json.loads(out)
-    assert answer["trials"] == {"planned": 8, "done": 8, "failed": 0}
+    assert answer["trials"] == {"planned": 8, "done": 8, "failed": 0, "others": 0}
     assert [len(curve["points"]) for curve in answer["curves"]] == [2, 2]
 
 
@@ -74,9 +80,52 @@ def test_shards_run_apart_and_are_merged(cli, at_work):
     assert cli("campaign", "status", "whole")[1] == "whole: 8 of 8 trials have a row: 8 ok\n"
 
 
+def test_the_command_of_the_report_runs_the_same_again(cli, at_work, monkeypatch):
+    (at_work / "wide.yaml").write_text("include: tiny.yaml\nname: wide\n")
+    code, _, err = cli("campaign", "run", "wide.yaml", "--workers", "1", "--set", "repeats.draws=1")
+    assert code == 0, err
+    before = {path.name: path.read_bytes() for path in (at_work / "runs/wide").iterdir() if path.is_file()}
+    monkeypatch.chdir(at_work / "runs/wide")
+    command = json.loads(cli("campaign", "report", ".", "--json", "-")[1])["command"].split()
+    code, out, err = cli(*command[1:], "--workers", "1")
+    assert code == 0, err
+    assert out.startswith(".: 0 trials run, 4 kept from before, 0 failed\n")
+    assert before == {path.name: path.read_bytes() for path in (at_work / "runs/wide").iterdir() if path.is_file()}
+
+
+def test_failed_trials_end_in_exit_code_1_with_their_reasons(cli, at_work):
+    change = ("--set", "faults.0.count={sweep: [1, 99]}", "--set", "rescue=[{strategy: none}]", "--workers", "1")
+    code, out, err = cli("campaign", "run", "tiny.yaml", *change)
+    assert code == 1
+    assert "4 trials run, 0 kept from before, 2 failed" in out
+    assert re.search(r"^2 × error: core_dead: .*99", err, re.MULTILINE)
+    code, out, err = cli(
+        "campaign", "run", "tiny.yaml", "--workers", "1", "--set", "faults.0.count=3", "--set", "rescue=[{strategy: none}]"
+    )
+    assert code == 0
+    assert "4 rows of other settings are kept in the journal and not shown" in out
+
+
+def test_ctrl_c_while_workers_start_ends_cleanly(at_work):
+    command = [sys.executable, "-m", "neurofault", "campaign", "run", "tiny.yaml", "--workers", "2"]
+    process = subprocess.Popen(
+        command, cwd=at_work, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not (at_work / "runs/tiny/.chips.pkl").exists() and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    os.killpg(process.pid, signal.SIGINT)  # what a terminal does: everyone in the group gets it
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "stopped; what is done is kept, and the same command goes on" in err
+    assert "Traceback" not in err
+    assert out.startswith("runs/tiny: ")
+
+
 def test_the_schema_is_json(cli):
     code, out, _ = cli("campaign", "schema")
     assert code == 0
+    assert json.loads(out)["anyOf"] == [{"required": ["name", "network", "faults"]}, {"required": ["include"]}]
     assert set(json.loads(out)["properties"]) >= {"name", "network", "faults", "rescue", "repeats", "include"}
 
 
@@ -89,8 +138,13 @@ def test_the_schema_is_json(cli):
         (["run", "tiny.yaml", "--workers", "0"], "workers must be at least 1, is 0"),
         (["run", "tiny.yaml", "--dask", "tcp://nowhere.invalid:1"], "--dask tcp://nowhere.invalid:1: no scheduler answers"),
         (["run", "tiny.yaml", "--set", "data.name=mnistt"], "mnistt"),
-        (["check", "tiny.yaml", "--set", "repeats.draws=0"], ": repeats.draws: must be at least 1, is 0"),
+        (["check", "tiny.yaml", "--set", "repeats.draws=0"], "--set repeats.draws=0: repeats.draws: must be at least 1, is 0"),
         (["check", "tiny.yaml", "--set", "repeats.stop={half_width: 2}"], "repeats.stop.half_width: must be less than 1.0, is 2"),
+        (["check", "tiny.yaml", "--set", "repeats.stop={half_width: 0.1}"], "repeats: stop.first must be at most draws (2), is 10"),
+        (
+            ["check", "tiny.yaml", "--set", "faults.0.count={swep: [1, 2]}"],
+            "faults.0.count: unknown key 'swep' (did you mean 'sweep'?)",
+        ),
         (["status", "tiny.yaml"], "runs/tiny: no journal there; `neurofault campaign run FILE` makes one"),
         (["report", "."], ".: no journal there"),
         (["export", "tiny.yaml", "rows.xlsx"], "rows.xlsx: rows are written as .parquet or .csv"),
@@ -111,7 +165,7 @@ def test_every_mistake_of_a_file_is_told_at_once(cli, at_work):
     code, out, err = cli("campaign", "check", "bad.yaml")
     assert (code, out) == (2, "")
     assert "bad.yaml:9:11: unknown key 'drawss' in repeats (did you mean 'draws'?); allowed: draws, seed, stop" in err
-    assert "bad.yaml:7:5: rescue[0]: no strategy 'nun'" in err
+    assert "bad.yaml:7:16: rescue[0].strategy: no strategy 'nun'" in err
 
 
 def test_a_second_writer_is_refused(cli, at_work):

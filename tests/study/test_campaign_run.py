@@ -139,7 +139,7 @@ def test_trials_that_fail_are_rows(tmp_path):
     assert ran(tmp_path / "run", bad).ran == 0
     assert ran(tmp_path / "run", bad, Executor(retry=True)).ran == 3
     answer = answer_of(found_in(tmp_path / "run"))
-    assert answer["trials"] == {"planned": 9, "done": 9, "failed": 3}
+    assert answer["trials"] == {"planned": 9, "done": 9, "failed": 3, "others": 0}
     assert len(answer["failures"]) == 3
 
 
@@ -192,6 +192,7 @@ def test_draws_end_when_the_answer_is_narrow_enough_whoever_runs_them(tmp_path):
         values = [whole[cell, draw] for draw in range(24)]
         expected.append(next((n for n in range(3, 24, 3) if (t_interval(values[:n]).half_width or 0) <= 0.02), 24))
     assert expected[0] == 3 < max(expected[1:]) < 24
+    assert [point["narrow"] for point in answer_of(found_in(tmp_path / "full"))["curves"][0]["points"]] == [None] * 3
     outcome = ran(tmp_path / "one", early)
     found = found_in(tmp_path / "one")
     assert [sum(row["cell"] == cell for row in found.rows) for cell in range(4)] == expected

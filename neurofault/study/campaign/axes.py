@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,12 @@ def axes_of(root: Node, filename: str) -> list[Axis]:
                 for index in range(len(values)):
                     visit(node.children["sweep"].children[index], (*place, index), True)
             return
+        if isinstance(node.value, dict) and len(node.value) == 1:
+            (word,) = node.value
+            if isinstance(node.value[word], list) and get_close_matches(str(word), ["sweep"]):
+                mistakes.append(
+                    at(filename, node.keys[word], f"{'.'.join(map(str, place))}: unknown key {word!r} (did you mean 'sweep'?)")
+                )
         for key, child in node.children.items():
             visit(child, (*place, key), inside)
 
@@ -167,15 +174,15 @@ def _included(path: Path, above: tuple[Path, ...]) -> Node:
     return own if merged is None else _merged(merged, own)
 
 
-def _of_file(node: Node, file: str) -> Node:
-    """Return a node whose marks name their file."""
+def _of_file(node: Node, file: str, *, whole: bool = False) -> Node:
+    """Return a node whose marks name their file; ``whole``: and no place in it."""
 
     def marked(mark: Mark) -> Mark:
-        return mark if mark.file else replace(mark, file=file)
+        return mark if mark.file else Mark(0, 0, file) if whole else replace(mark, file=file)
 
     made = Node(node.value, marked(node.mark), {key: marked(mark) for key, mark in node.keys.items()})
     for key, child in node.children.items():
-        made.add(key, _of_file(child, file))
+        made.add(key, _of_file(child, file, whole=whole))
     return made
 
 
@@ -199,7 +206,7 @@ def _set(root: Node, setting: str) -> Node:
     if not equals or not place.strip():
         raise SpecError([f"{source}: expected PLACE=VALUE, such as faults.0.count=4"])
     _, parsed = parse_yaml(f"value: {text}", source)
-    value = _of_file(parsed.children["value"], source)
+    value = _of_file(parsed.children["value"], source, whole=True)
     steps: list[str | int] = [int(step) if step.isdigit() else step for step in place.strip().split(".")]
 
     def visit(node: Node, at_step: int) -> Node:

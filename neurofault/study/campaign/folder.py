@@ -51,7 +51,8 @@ def begin(folder: Path, campaign: Campaign, planned: dict[str, Any]) -> None:
         campaign: what runs.
         planned: what :func:`neurofault.study.campaign.run.planned_json` gives.
     """
-    save(folder / WRITTEN, read_bytes(campaign.path))
+    if campaign.path.resolve() != (folder / RESOLVED).resolve():
+        save(folder / WRITTEN, read_bytes(campaign.path))
     save(folder / RESOLVED, json.dumps(campaign.root.value, indent=1, ensure_ascii=False) + "\n")
     save(folder / ENVIRONMENT, json.dumps(environment(), indent=1) + "\n")
     save(folder / PLANNED, json.dumps(planned, indent=1) + "\n")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from neurofault.errors import UsageError
+from neurofault.study.campaign.interrupts import without_interrupts
 from neurofault.study.campaign.trial import Bench, Row, Task, blank
 
 _BENCHES: dict[str, Bench] = {}
@@ -35,7 +36,8 @@ def run_dask(
     cluster = None
     try:
         if address == "local":
-            cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+            with without_interrupts():
+                cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
             client = Client(cluster)
         else:
             client = Client(address, timeout=10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from neurofault.engines import ENGINES
 from neurofault.errors import NeurofaultError
@@ -134,14 +134,28 @@ class Rescue(BaseModel):
     watchdog: _Natural = 0
     plastic: list[str] | None = None
 
-    @model_validator(mode="after")
-    def _fits(self) -> Rescue:
+    @field_validator("strategy")
+    @classmethod
+    def _known_strategy(cls, name: str) -> str:
         try:
-            strategy = strategy_named(self.strategy)
-            if self.learner is not None:
-                check_learner(self.learner)
+            strategy_named(name)
         except NeurofaultError as error:
             raise ValueError(str(error)) from None
+        return name
+
+    @field_validator("learner")
+    @classmethod
+    def _known_learner(cls, name: str | None) -> str | None:
+        try:
+            if name is not None:
+                check_learner(name)
+        except NeurofaultError as error:
+            raise ValueError(str(error)) from None
+        return name
+
+    @model_validator(mode="after")
+    def _fits(self) -> Rescue:
+        strategy = strategy_named(self.strategy)
         if strategy.learns and self.learner is None:
             raise ValueError(f"strategy {self.strategy} needs a learner")
         if not strategy.learns and self.learner is not None:
@@ -205,6 +219,12 @@ class Repeats(BaseModel):
     draws: Annotated[int, Field(ge=1, le=1_000_000)] = 10
     seed: _Natural = 1
     stop: Stop | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Repeats:
+        if self.stop is not None and self.stop.first > self.draws:
+            raise ValueError(f"stop.first must be at most draws ({self.draws}), is {self.stop.first}")
+        return self
 
 
 class Limits(BaseModel):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from neurofault.errors import UsageError
 from neurofault.study.campaign.agenda import Agenda
 from neurofault.study.campaign.folder import ENVIRONMENT, JOURNAL, PLANNED, RESOLVED, WRITTEN, begin, save
 from neurofault.study.campaign.identity import chip_digest, digest_of, trial_id
+from neurofault.study.campaign.interrupts import Interrupts
 from neurofault.study.campaign.journal import Journal, Row, read_rows
 from neurofault.study.campaign.on_dask import run_dask
 from neurofault.study.campaign.spec import Campaign, Cell
@@ -145,7 +145,7 @@ def run_campaign(folder: Path, state: Ready, executor: Executor, progress: Progr
     """
     begin(folder, state.campaign, planned_json(state))
     limits = state.campaign.spec.limits
-    stop = _Interrupts()
+    stop = Interrupts()
     with Journal(folder / JOURNAL) as journal, stop:
         done = [row for row in read_rows(folder / JOURNAL).rows if not executor.retry or row["status"] == "ok"]
         agenda = Agenda(state.campaign, state.tasks_of, done, executor.shard)
@@ -169,26 +169,6 @@ def run_campaign(folder: Path, state: Ready, executor: Executor, progress: Progr
             progress("trials", agenda.kept + ran, agenda.kept + ran + left, f"{failed} failed, {at_most}{seconds:.0f} s left")
         (folder / ".chips.pkl").unlink(missing_ok=True)
     return Outcome(ran, agenda.kept, failed, stop.asked)
-
-
-class _Interrupts:
-    """Turns the first Ctrl-C into a request to end; the second ends at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        self._before: Any = None
-
-    def __enter__(self) -> _Interrupts:
-        self._before = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
-
-    def _ask(self, *_: object) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
 
 
 def planned_json(state: Ready) -> dict[str, Any]:

@@ -29,6 +29,8 @@ def json_schema() -> dict[str, Any]:
         schema["properties"][name] = value if name in free else _swept(value)
     schema["properties"]["faults"] = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/Fault"}}
     schema["properties"]["include"] = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    required = schema.pop("required")
+    schema["anyOf"] = [{"required": required}, {"required": ["include"]}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

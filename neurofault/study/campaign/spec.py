@@ -166,6 +166,6 @@ def _fault_mistakes(node: Node, name: str, filename: str) -> Iterator[str]:
     except (NeurofaultError, TypeError, ValueError, OverflowError) as error:
         for line in str(error).split("\n"):
             words = re.findall(r"[A-Za-z_]+", line.partition(": ")[2] or line)
-            key = next((word for word in words if word in node.keys), None)
+            key = "kind" if line.startswith("unknown kind") else next((word for word in words if word in node.keys), None)
             mark = node.mark if key is None else node.keys[key] if "unknown key" in line else node.children[key].mark
             yield at(filename, mark, f"{name}: {line}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -17,7 +16,7 @@ from scipy import stats
 from neurofault.errors import UsageError
 from neurofault.faults import describe
 from neurofault.study.campaign.agenda import outcome_of
-from neurofault.study.campaign.folder import ENVIRONMENT, PLANNED, RESOLVED, WRITTEN, rows_in
+from neurofault.study.campaign.folder import ENVIRONMENT, PLANNED, RESOLVED, rows_in
 from neurofault.study.campaign.identity import trial_id
 from neurofault.study.campaign.journal import Row
 from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
@@ -36,6 +35,7 @@ class Found:
         planned: see :func:`neurofault.study.campaign.run.planned_json`.
         trials: that it takes in all: fewer than planned where a cell's stop rule has ended its draws.
         damaged_lines: lines of the journal that are not what was written.
+        others: rows of the journal that belong to other settings of this campaign, or to draws after a stop.
     """
 
     folder: Path
@@ -44,6 +44,7 @@ class Found:
     planned: Mapping[str, Any]
     trials: int
     damaged_lines: int
+    others: int
 
     def _repr_html_(self) -> str:
         """Return the table of accuracies, as notebooks show it."""
@@ -89,7 +90,7 @@ def found_in(folder: Path) -> Found:
             ids = ids[: repeats.stop.rule.last_draw(first)]
         trials += len(ids)
         rows += [{**last[trial], "cell": cell.index} for trial in ids if trial in last]
-    return Found(folder, campaign, tuple(rows), planned, trials, read.damaged)
+    return Found(folder, campaign, tuple(rows), planned, trials, read.damaged, len(set(last) - {row["trial"] for row in rows}))
 
 
 def answer_of(found: Found) -> dict[str, Any]:
@@ -115,7 +116,7 @@ def answer_of(found: Found) -> dict[str, Any]:
     failed = [row for row in found.rows if row["status"] not in ("ok", "stalled")]
     return {
         "name": spec.name,
-        "command": f"neurofault campaign run {shlex.quote(WRITTEN)}",
+        "command": f"neurofault campaign run {RESOLVED} --out .",
         "network": spec.network.zoo or spec.network.torch or spec.network.nir,
         "data": found.planned["data"],
         "profile": spec.profile,
@@ -131,7 +132,7 @@ def answer_of(found: Found) -> dict[str, Any]:
         "curves": curves,
         "paired": _paired(campaign, cells, by_cell),
         "failures": [{key: row[key] for key in ("trial", "cell", "draw", "status", "message")} for row in failed],
-        "trials": {"planned": found.trials, "done": len(found.rows), "failed": len(failed)},
+        "trials": {"planned": found.trials, "done": len(found.rows), "failed": len(failed), "others": found.others},
         **_criticality(found),
         "provenance": _provenance(found),
     }
@@ -196,6 +197,7 @@ def _point(cell: Cell, rows: Sequence[Row]) -> dict[str, Any]:
     done = [row for row in rows if row["correct"] is not None]
     final = wilson(done[0]["correct"], done[0]["samples"]) if len(done) == 1 else _interval([_accuracy(row) for row in done])
 
+    stop = cell.spec.repeats.stop
     finals = [row["correct"] / row["samples"] for row in done]
 
     def mean(column: str) -> float | None:
@@ -210,6 +212,7 @@ def _point(cell: Cell, rows: Sequence[Row]) -> dict[str, Any]:
         "low": None if final is None else final.low,
         "high": None if final is None else final.high,
         "method": None if final is None else final.method,
+        "narrow": None if stop is None else stop.rule.last_draw([outcome_of(row) for row in rows]) is not None,
         "lowest": min(finals, default=None),
         "median": float(np.median(finals)) if finals else None,
         "highest": max(finals, default=None),

@@ -16,6 +16,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from neurofault.study.campaign.interrupts import without_interrupts
 from neurofault.study.campaign.records import Limits
 from neurofault.study.campaign.trial import Bench, Row, Task, blank
 
@@ -35,7 +36,6 @@ class _Worker:
 
 def _serve(pipe: Connection, chips: Path, threads: int, megabytes: int) -> None:
     """Run a worker process: tasks in, rows out, until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     bench = Bench(pickle.loads(chips.read_bytes()), threads)
     held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if Path("/proc/self/statm").exists() else 0
@@ -91,7 +91,8 @@ def run_local(
         nonlocal number
         ours, its = context.Pipe()
         process = context.Process(target=_serve, args=(its, chips, threads, limits.megabytes), daemon=True)
-        process.start()
+        with without_interrupts():  # Ctrl-C is the parent's to handle
+            process.start()
         its.close()
         number += 1
         crew.append(made := _Worker(process, ours, f"w{number}", since=time.monotonic()))
