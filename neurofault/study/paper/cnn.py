@@ -39,8 +39,8 @@ class CnnSetting:
 
     network: str = "cifar10-cnn-relu"
     orders: int = 20
-    points: int = 21
-    images: int = 5000
+    points: int = 17
+    images: int = 2000
     seed: int = 2019
 
 
