@@ -34,7 +34,7 @@ $(BIN)/python:
 # torch comes first and pinned: an open range would let pip start with gigabytes of GPU libraries of the newest release.
 $(VENV)/.run: pyproject.toml | $(BIN)/python
 	$(PIP) install "torch==2.13.0" || $(PIP) install "torch>=2.4,<2.14"
-	$(PIP) install --editable .
+	$(PIP) install --editable ".[campaign]"
 	touch $@
 
 # Lava 0.10 declares Python < 3.11, but runs on newer ones with newer libraries.

@@ -93,9 +93,11 @@ def run(
     import os
 
     from neurofault.study.campaign.folder import default_folder
+    from neurofault.study.campaign.report import check_tools
     from neurofault.study.campaign.run import Executor, ready, run_campaign
     from neurofault.study.campaign.spec import load_campaign
 
+    check_tools()
     campaign = load_campaign(file, set_ or [])
     executor = Executor(os.cpu_count() or 1 if workers is None else workers, dask, _shard(shard), retry)
     folder = out or default_folder(campaign)

@@ -93,6 +93,16 @@ def test_the_command_of_the_report_runs_the_same_again(cli, at_work, monkeypatch
     assert before == {path.name: path.read_bytes() for path in (at_work / "runs/wide").iterdir() if path.is_file()}
 
 
+def test_what_the_report_needs_is_asked_for_before_anything_runs(cli, at_work, monkeypatch):
+    from neurofault.study.campaign import report
+
+    monkeypatch.setattr(report, "find_spec", lambda name: None if name in ("jinja2", "pyarrow") else name)
+    code, out, err = cli("campaign", "run", "tiny.yaml", "--workers", "1")
+    assert (code, out) == (2, "")
+    assert err == "neurofault: the report needs jinja2 and pyarrow: pip install 'neurofault[campaign]'\n"
+    assert not (at_work / "runs").exists()
+
+
 def test_failed_trials_end_in_exit_code_1_with_their_reasons(cli, at_work):
     change = ("--set", "faults.0.count={sweep: [1, 99]}", "--set", "rescue=[{strategy: none}]", "--workers", "1")
     code, out, err = cli("campaign", "run", "tiny.yaml", *change)

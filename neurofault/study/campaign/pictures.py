@@ -6,7 +6,6 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neurofault.errors import UsageError
 from neurofault.study.campaign.tested import axis_words
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -20,18 +19,6 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-
-
-def check_drawing() -> None:
-    """Refuse where matplotlib is missing.
-
-    Raises:
-        UsageError: it is.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise UsageError("the report needs matplotlib: pip install 'neurofault[campaign]'") from None
 
 
 def draw_curves(answer: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) -> str:

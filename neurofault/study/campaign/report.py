@@ -4,16 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from neurofault.errors import UsageError
 from neurofault.study.campaign.folder import save
-from neurofault.study.campaign.pictures import check_drawing, draw_curves, draw_map
+from neurofault.study.campaign.pictures import draw_curves, draw_map
 from neurofault.study.campaign.tested import axis_words
 from neurofault.study.paper.output import table
 
 _CURVES_A_FIGURE = 7
+
+
+def check_tools() -> None:
+    """Refuse where what the report is made with is missing.
+
+    Raises:
+        UsageError: jinja2, matplotlib or pyarrow is.
+    """
+    missing = [name for name in ("jinja2", "matplotlib", "pyarrow") if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"the report needs {' and '.join(missing)}: pip install 'neurofault[campaign]'")
 
 
 def write_report(folder: Path, answer: Mapping[str, Any]) -> Path:
@@ -26,12 +38,10 @@ def write_report(folder: Path, answer: Mapping[str, Any]) -> Path:
     Raises:
         UsageError: jinja2 or matplotlib is missing, or the folder cannot be written.
     """
-    try:
-        from jinja2 import Environment
-        from markupsafe import Markup
-    except ImportError:
-        raise UsageError("the report needs jinja2: pip install 'neurofault[campaign]'") from None
-    check_drawing()
+    check_tools()
+    from jinja2 import Environment
+    from markupsafe import Markup
+
     shown = []
     for figure in _figures(answer):
         save(folder / "figures" / f"{figure['name']}.svg", figure["svg"])
