@@ -58,5 +58,3 @@ def test_the_command_refuses_a_quick_version(cli, tmp_path):
     code, out, err = cli("paper", "cnn", "--quick", "--out", str(tmp_path))
     assert (code, out) == (2, "")
     assert err == "neurofault: cnn has no quick version: it needs a network that takes its time to train\n"
-    code, _, err = cli("paper", "fig5", "--out", str(tmp_path))
-    assert err == "neurofault: no figure 'fig5'; figures: fig1, fig2, fig3, fig4, all, cnn (did you mean 'fig4'?)\n"

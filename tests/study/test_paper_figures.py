@@ -128,7 +128,7 @@ def test_the_command_writes_one_figure(cli, tmp_path, monkeypatch):
 def test_mistakes_of_the_command_line_are_named(cli, tmp_path, monkeypatch):
     code, _, err = cli("paper", "fig5", "--quick", "--out", str(tmp_path))
     assert code == 2
-    assert err == "neurofault: no figure 'fig5'; figures: fig1, fig2, fig3, fig4, all (did you mean 'fig4'?)\n"
+    assert err == "neurofault: no figure 'fig5'; figures: fig1, fig2, fig3, fig4, all, cnn (did you mean 'fig4'?)\n"
     taken = tmp_path / "file"
     taken.touch()
     code, _, err = cli("paper", "fig1", "--quick", "--out", str(taken))
