@@ -118,7 +118,7 @@ class SampledDelayDense(PyDelayDenseModelBitAcc):  # type: ignore[misc]  # Lava 
         if step == 0:
             self.a_buff[:, 1:] = 0
         if wires.faults and 0 <= sample < self.proc_params["samples"]:
-            self.weights, self.delays = wires.weights.copy(), wires.delays.copy()  # type: ignore[union-attr]
+            self.weights, self.delays = wires.weights.copy(), wires.delays.copy()  # type: ignore[union-attr]  # faults come with arrays, never None
             for fault in wires.faults:
                 match fault.edit:
                     case SetSynapses(sources=sources, targets=targets, values=values) if fault.grid[sample, step]:

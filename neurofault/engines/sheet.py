@@ -89,5 +89,5 @@ class Sheet:
             scores_from(self.potential, self.output_counts, self.deployment.readout, dead),
             dict(zip(names, self.spike_counts, strict=True)),
             self.sample_spikes,
-            {name: Traces(**trace) for name, trace in zip(names, self.traces, strict=True) if trace},  # type: ignore[arg-type]
+            {name: Traces(**trace) for name, trace in zip(names, self.traces, strict=True) if trace},  # type: ignore[arg-type]  # keys are field names of Traces
         )

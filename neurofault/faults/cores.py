@@ -125,7 +125,7 @@ def _learning(context: Context, fault: Fault, part: Part, trace: str = "", value
                 out.edits.append(LearningDefect(index, part, neurons, trace, value, when))
                 out.count(out.synapses, layer.name, stored_synapses(context.deployment, index, neurons))
         out.cores.update(cores)
-        _empty(context, out, cores, lambda core, when=when: BrokenCore(core, part, trace, value, when))  # type: ignore[misc]
+        _empty(context, out, cores, lambda core, when=when: BrokenCore(core, part, trace, value, when))  # type: ignore[misc]  # mypy: default of a lambda
     return out
 
 

@@ -86,7 +86,7 @@ def _combined(maps: Sequence[Sequence[Fault]], join: Callable[[list[list[Any]]],
         parts = [[site for other in one if _likeness(other) == likeness for site in other.sites or ()] for one in maps]
         sites = list(dict.fromkeys(join(parts)))
         if sites:
-            combined.append(replace(fault, **{fault.list_field: sites}))  # type: ignore[arg-type]
+            combined.append(replace(fault, **{fault.list_field: sites}))  # type: ignore[arg-type]  # a field by its name
     return tuple(combined)
 
 

@@ -88,7 +88,7 @@ def save_plan(plan: FaultPlan, path: str | Path) -> None:
     data, arrays = _flat(plan)
     text = np.frombuffer(json.dumps(data).encode(), np.uint8)
     with Path(path).open("wb") as file:
-        np.savez_compressed(file, plan=text, **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(file, plan=text, **arrays)  # type: ignore[arg-type]  # NumPy types keywords as its options
 
 
 def load_plan(path: str | Path) -> FaultPlan:

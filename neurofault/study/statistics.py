@@ -98,6 +98,29 @@ def paired_difference(a: Values, b: Values, confidence: float = 0.95) -> Interva
     return replace(t_interval(left - right, confidence), method="paired-t")
 
 
+def paired_p(a: Values, b: Values) -> float:
+    """Return the two-sided p value, 0 to 1, of Student's paired t test of equal means.
+
+    Pairs that all differ by the same amount leave no spread to test against: 1 where they do not differ at all, else 0.
+
+    Args:
+        a: [n], one finite number a draw, n at least 2 where the differences vary.
+        b: [n], the same draws under the other treatment.
+
+    Raises:
+        UsageError: unequal lengths, and as :func:`t_interval`.
+
+    >>> paired_p([0.5, 0.5], [0.5, 0.5]), round(paired_p([0.5, 0.7, 0.9], [0.4, 0.5, 0.6]), 4)
+    (1.0, 0.0742)
+    """
+    left, right = _draws("a", a), _draws("b", b)
+    _check_equal_lengths(left, right)
+    differences = left - right
+    if not differences.std() > 0:
+        return 0.0 if differences.any() else 1.0
+    return float(stats.ttest_rel(left, right).pvalue)
+
+
 @dataclass(frozen=True)
 class StopRule:
     """When enough draws are done: at the first look at which the t interval is narrow enough.

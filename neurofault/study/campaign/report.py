@@ -89,13 +89,7 @@ def sentence(answer: Mapping[str, Any]) -> str:
     lost = (
         f"The strongest damage of this campaign{place} leaves {_percent(damaged['mean'])}{_bracket(damaged)} in the mean over draws"
     )
-    bare = [
-        point
-        for curve, point in known
-        if point is not worst[1] and point["x"] == x and point["cycles"] == 0 and not point["writes"]
-    ]
-    untouched = next((point for point in (worst[1], *bare) if point["mean"] == damaged["mean"] and point["draws"] > 1), None)
-    low = "" if untouched is None else f", {_percent(untouched['lowest'])} in the worst of {untouched['draws']}"
+    low = f", {_percent(damaged['lowest'])} in the worst of {worst[1]['draws']}" if worst[1]["draws"] > 1 else ""
     same = [
         (curve["label"], point) for curve, point in known if point["x"] == x and point["damaged"] and point["cycles"] is not None
     ]
@@ -160,7 +154,7 @@ def _rows(curves: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "axis": curve["axis"],
             **{key: value for key, value in point.items() if key not in ("damaged", "recovered")},
         }
-        | {f"damaged_{end}": (point["damaged"] or {}).get(end) for end in ("mean", "low", "high")}
+        | {f"damaged_{end}": (point["damaged"] or {}).get(end) for end in ("mean", "low", "high", "lowest")}
         | {f"recovered_{end}": (point["recovered"] or {}).get(end) for end in ("mean", "low", "high")}
         for curve in curves
         for point in curve["points"]

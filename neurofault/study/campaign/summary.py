@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from neurofault.errors import UsageError
 from neurofault.faults import describe
@@ -21,7 +20,7 @@ from neurofault.study.campaign.identity import trial_id
 from neurofault.study.campaign.journal import Row
 from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
 from neurofault.study.campaign.tested import tested
-from neurofault.study.statistics import Interval, bootstrap_interval, holm, paired_difference, t_interval, wilson
+from neurofault.study.statistics import Interval, bootstrap_interval, holm, paired_difference, paired_p, t_interval, wilson
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,6 +198,7 @@ def _point(cell: Cell, rows: Sequence[Row]) -> dict[str, Any]:
 
     stop = cell.spec.repeats.stop
     finals = [row["correct"] / row["samples"] for row in done]
+    broken = [row["damaged_correct"] / row["samples"] for row in done]
 
     def mean(column: str) -> float | None:
         known = [row[column] for row in done if row[column] is not None]
@@ -219,7 +219,7 @@ def _point(cell: Cell, rows: Sequence[Row]) -> dict[str, Any]:
         "draws": len(done),
         "failed": len(rows) - len(done),
         "healthy": _accuracy(done[0], "healthy_correct") if done else None,
-        "damaged": _ends(_interval([_accuracy(row, "damaged_correct") for row in done])),
+        "damaged": None if not broken else {**(_ends(_interval(broken)) or {}), "lowest": min(broken)},
         "recovered": None if cell.rescue.strategy == "none" else _ends(_recovered(done)),
         "cycles": mean("cycles_total"),
         "writes": mean("writes"),
@@ -258,8 +258,7 @@ def _paired(campaign: Campaign, cells: Sequence[Cell], by_cell: Mapping[int, Seq
                     continue
                 left, right = [a[draw] or 0.0 for draw in both], [b[draw] or 0.0 for draw in both]
                 interval = paired_difference(left, right)
-                spread = float(np.std(np.subtract(left, right)))
-                p = float(stats.ttest_rel(left, right).pvalue) if spread > 0 else 1.0 if interval.mean == 0 else 0.0
+                p = paired_p(left, right)
                 x = _x_axis(first)
                 rows.append(
                     {

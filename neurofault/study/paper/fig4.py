@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -78,17 +79,7 @@ def fig4(study: Study) -> Figure:
         for step in range(len(deaths)):
             seen = histories[pair].until(step + 1)
             damaged[row, step], repaired[row, step] = seen.test[seen.began] / seen.n_test, seen.final
-    returns, exits = {}, {}
-    for epsilon in setting.tolerances:
-        back, leaving = return_rate(damaged, repaired, healthy, epsilon), first_exit(repaired, healthy, deaths, epsilon)
-        rate = back.rate
-        returns[f"{epsilon:g}"] = {
-            "left": back.left, "returned": back.returned, "rate": rate.mean if rate else None, "low": rate.low if rate else None,
-            "high": rate.high if rate else None, "outside": back.outside, "came_back": back.came_back,
-        }  # fmt: skip
-        exits[f"{epsilon:g}"] = {
-            "m": deaths.tolist(), "survival": leaving.survival.tolist(), "exits": list(leaving.exits), "median": leaving.median
-        }  # fmt: skip
+    returns, exits = returns_and_exits(damaged, repaired, healthy, deaths, setting.tolerances)
     ways = [
         {"base": pair.base, "order": pair.order, "m": int(m), "healthy": healthy[row], "damaged": damaged[row, k],
          "repaired": repaired[row, k]}
@@ -102,6 +93,39 @@ def fig4(study: Study) -> Figure:
         "embedding": embedding,
     }  # fmt: skip
     return Figure("fig4", answer, {"ways": ways, "barriers": barrier_rows, "lines": lines, "embedding": embedded})
+
+
+def returns_and_exits(
+    damaged: NDArray[np.float64],
+    repaired: NDArray[np.float64],
+    healthy: NDArray[np.float64],
+    deaths: NDArray[np.int64],
+    tolerances: Sequence[float],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return ``return_rate`` and ``first_exit`` of figure 4, by tolerance.
+
+    Args:
+        damaged: [trajectories, steps], accuracy right after each damage step.
+        repaired: [trajectories, steps], after the repair that follows it.
+        healthy: [trajectories], before anything happened.
+        deaths: int [steps], dead at each step.
+        tolerances: epsilon of U, in accuracy.
+
+    Raises:
+        UsageError: shapes that do not fit, or a negative tolerance.
+    """
+    returns, exits = {}, {}
+    for epsilon in tolerances:
+        back, leaving = return_rate(damaged, repaired, healthy, epsilon), first_exit(repaired, healthy, deaths, epsilon)
+        rate = back.rate
+        returns[f"{epsilon:g}"] = {
+            "left": back.left, "returned": back.returned, "rate": rate.mean if rate else None, "low": rate.low if rate else None,
+            "high": rate.high if rate else None, "outside": back.outside, "came_back": back.came_back,
+        }  # fmt: skip
+        exits[f"{epsilon:g}"] = {
+            "m": deaths.tolist(), "survival": leaving.survival.tolist(), "exits": list(leaving.exits), "median": leaving.median
+        }  # fmt: skip
+    return returns, exits
 
 
 def _barriers(study: Study, repairs: dict[Pair, Repair]) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
@@ -141,15 +165,24 @@ def _barriers(study: Study, repairs: dict[Pair, Repair]) -> tuple[dict[str, Any]
     return {kind: _summary([row for row in rows if row["pair_type"] == kind]) for kind in PAIR_TYPES}, rows, lines
 
 
-def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def barrier_summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what the lines of one type of pair have in common.
+
+    Args:
+        rows: one a line: ``barrier``, ``accuracy_a``, ``accuracy_b``, ``lowest`` as fractions; ``ends_inside`` and ``inside``, bool.
+    """
     heights = t_interval([row["barrier"] for row in rows])
     between = [row for row in rows if row["ends_inside"]]
     return {
         "mean": heights.mean, "low": heights.low, "high": heights.high, "max": max(row["barrier"] for row in rows),
         "end_points": [float(np.mean([row[name] for row in rows])) for name in ("accuracy_a", "accuracy_b")],
-        "lowest": min(row["lowest"] for row in rows), "loss_mean": float(np.mean([row["loss_barrier"] for row in rows])),
-        "pairs": len(rows), "ends_inside": len(between), "inside": sum(row["inside"] for row in between),
+        "lowest": float(min(row["lowest"] for row in rows)), "pairs": len(rows), "ends_inside": len(between),
+        "inside": sum(row["inside"] for row in between),
     }  # fmt: skip
+
+
+def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {**barrier_summary(rows), "loss_mean": float(np.mean([row["loss_barrier"] for row in rows]))}
 
 
 def _network(study: Study, repairs: dict[Pair, Repair], end: End) -> FloatNetwork:

@@ -14,7 +14,7 @@ from neurofault.study.paper.fig3 import fig3
 from neurofault.study.paper.fig4 import fig4
 from neurofault.study.paper.journal import Journal
 from neurofault.study.paper.output import Figure, write
-from neurofault.study.paper.pictures import check_drawing, draw
+from neurofault.study.paper.pictures import Painter, check_drawing, draw
 from neurofault.study.paper.setting import FULL, Progress, Separate, Setting, Study
 
 FIGURES: Mapping[str, Callable[[Study], Figure]] = {"fig1": fig1, "fig2": fig2, "fig3": fig3, "fig4": fig4}
@@ -56,6 +56,22 @@ def folder_for(out: Path) -> Path:
     return out
 
 
+def published(figure: Figure, out: Path, painters: Mapping[str, tuple[Painter, float]] | None = None) -> Figure:
+    """Write a figure's JSON, CSV and pictures, and return it.
+
+    Args:
+        figure: as it was computed.
+        out: the folder.
+        painters: as :func:`neurofault.study.paper.pictures.draw` takes them.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    write(figure, out)
+    draw(figure, out, painters)
+    return figure
+
+
 def paper(
     names: Sequence[str],
     out: Path,
@@ -83,12 +99,7 @@ def paper(
     chosen = [figure for name in names for figure in figures_named(name, FIGURES, SEPARATE)]
     with one_thread():
         study = Study.begin(setting, folder_for(out), data_dir, progress)
-        done = []
-        for name in chosen:
-            done.append(FIGURES[name](study))
-            write(done[-1], out)
-            draw(done[-1], out)
-    return done
+        return [published(FIGURES[name](study), out) for name in chosen]
 
 
 def paper_separate(name: str, out: Path, *, data_dir: Path | None = None, progress: Progress = lambda *_: None) -> Figure:
@@ -104,7 +115,4 @@ def paper_separate(name: str, out: Path, *, data_dir: Path | None = None, progre
         UsageError: a folder that cannot be written, or no matplotlib.
         DataError: the data set is missing or damaged.
     """
-    done = SEPARATE[name](Separate(Journal(folder_for(out) / "units.jsonl"), progress, data_dir))
-    write(done, out)
-    draw(done, out)
-    return done
+    return published(SEPARATE[name](Separate(Journal(folder_for(out) / "units.jsonl"), progress, data_dir)), out)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from neurofault.study.statistics import holm, paired_difference
+from neurofault.study.statistics import holm, paired_difference, paired_p
 
 Values = Sequence[float]
 
@@ -17,17 +16,16 @@ def compared(iterative: Values, batch: Values) -> dict[str, Any]:
     """Return means, the paired difference iterative − batch with its 95 % interval, and the p value of a paired t test.
 
     Args:
-        iterative: accuracies, one a draw.
+        iterative: accuracies as fractions, one a draw, two draws at least.
         batch: of the same draws.
+
+    Raises:
+        UsageError: unequal numbers of draws.
     """
     found = paired_difference(iterative, batch)
-    differences = np.asarray(iterative) - np.asarray(batch)
-    p = 1.0 if not differences.any() else 0.0
-    if float(differences.std()) > 0:
-        p = float(stats.ttest_rel(iterative, batch).pvalue)
     return {
         "iterative": float(np.mean(iterative)), "batch": float(np.mean(batch)), "difference": found.mean, "low": found.low,
-        "high": found.high, "p": p, "pairs": found.n,
+        "high": found.high, "p": paired_p(iterative, batch), "pairs": found.n,
     }  # fmt: skip
 
 

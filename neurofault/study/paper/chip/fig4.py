@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from neurofault.deploy.cost import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import stored_weights, write
+from neurofault.deploy.stored import field_shift
 from neurofault.engines import run
 from neurofault.streams import stream_key
-from neurofault.study.landscape import arc, first_exit, principal_components, random_walk, return_rate
+from neurofault.study.landscape import arc, principal_components, random_walk
 from neurofault.study.paper.chip.repairs import ChipRepair, history, perform
 from neurofault.study.paper.chip.setting import ChipStudy, Loss
+from neurofault.study.paper.fig4 import barrier_summary, returns_and_exits
 from neurofault.study.paper.output import Figure
 from neurofault.study.statistics import t_interval
 
@@ -45,7 +47,11 @@ def way(study: ChipStudy, loss: Loss, draw: int) -> ChipRepair:
 
 
 def vector(chip: Deployment) -> NDArray[np.float32]:
-    """Return the weights that a chip of dense layers acts with, float32 [P], layer by layer."""
+    """Return the weights that a chip of dense layers acts with, float32 [P], layer by layer, 0 where a neuron at either end is dead.
+
+    Raises:
+        UsageError: a layer that is not dense.
+    """
     parts = []
     for layer in range(1, len(chip.layers)):
         weights = stored_weights(chip, layer) * alive(chip, layer)[:, None] * alive(chip, layer - 1)
@@ -54,16 +60,20 @@ def vector(chip: Deployment) -> NDArray[np.float32]:
 
 
 def with_vector(chip: Deployment, weights: NDArray[np.floating]) -> Deployment:
-    """Return a healthy chip with other weights, each rounded to the nearest that can be stored."""
+    """Return a healthy chip of dense layers with other weights, each rounded to the nearest that can be stored.
+
+    Args:
+        chip: the healthy chip.
+        weights: float [P], as :func:`vector` gives them.
+
+    Raises:
+        UsageError: a layer that is not dense.
+    """
     start = 0
     for layer in range(1, len(chip.layers)):
         shape = stored_weights(chip, layer).shape
         size = shape[0] * shape[1]
-        grid = (
-            1 << (9 - chip.layers[layer].weight_bits)
-            if chip.layers[layer].sign_mode == "mixed"
-            else 1 << (8 - chip.layers[layer].weight_bits)
-        )
+        grid = 1 << field_shift(chip.layers[layer].weight_bits, chip.layers[layer].sign_mode)
         chip = write(chip, layer, (np.rint(weights[start : start + size] / grid) * grid).astype(np.int64).reshape(shape))
         start += size
     return chip
@@ -107,17 +117,7 @@ def _returns(study: ChipStudy, loss: Loss) -> tuple[dict[str, Any], dict[str, An
         for step in range(len(deaths)):
             until = one.until(step + 1)
             damaged[row, step], repaired[row, step] = until.test[until.began] / until.n_test, until.final
-    returns, exits = {}, {}
-    for epsilon in setting.tolerances:
-        back, leaving = return_rate(damaged, repaired, healthy, epsilon), first_exit(repaired, healthy, deaths, epsilon)
-        rate = back.rate
-        returns[f"{epsilon:g}"] = {
-            "left": back.left, "returned": back.returned, "rate": rate.mean if rate else None, "low": rate.low if rate else None,
-            "high": rate.high if rate else None, "outside": back.outside, "came_back": back.came_back,
-        }  # fmt: skip
-        exits[f"{epsilon:g}"] = {
-            "m": deaths.tolist(), "survival": leaving.survival.tolist(), "exits": list(leaving.exits), "median": leaving.median
-        }  # fmt: skip
+    returns, exits = returns_and_exits(damaged, repaired, healthy, deaths, setting.tolerances)
     rows = [
         {"loss": loss.name, "draw": draw, "m": int(m), "healthy": healthy[draw], "damaged": damaged[draw, k], "repaired": repaired[draw, k]}
         for draw in study.draws for k, m in enumerate(deaths)
@@ -174,18 +174,7 @@ def _barriers(study: ChipStudy, loss: Loss) -> tuple[dict[str, Any], list[dict[s
             {**place, "alpha": float(alpha), "accuracy": float(accuracy)} for alpha, accuracy in zip(share, line, strict=True)
         ]
     study.progress("figure 4, barriers", len(listed), len(listed), "")
-    return {kind: _summary([row for row in rows if row["pair_type"] == kind]) for kind in PAIR_TYPES}, rows, lines
-
-
-def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    heights = t_interval([row["barrier"] for row in rows])
-    between = [row for row in rows if row["ends_inside"]]
-    return {
-        "mean": heights.mean, "low": heights.low, "high": heights.high, "max": max(row["barrier"] for row in rows),
-        "end_points": [float(np.mean([row[name] for row in rows])) for name in ("accuracy_a", "accuracy_b")],
-        "lowest": float(min(row["lowest"] for row in rows)), "pairs": len(rows), "ends_inside": len(between),
-        "inside": sum(row["inside"] for row in between),
-    }  # fmt: skip
+    return {kind: barrier_summary([row for row in rows if row["pair_type"] == kind]) for kind in PAIR_TYPES}, rows, lines
 
 
 def _embedding(study: ChipStudy, loss: Loss) -> tuple[dict[str, Any], list[dict[str, Any]]]:

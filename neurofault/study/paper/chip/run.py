@@ -13,9 +13,8 @@ from neurofault.study.paper.chip.fig4 import fig4
 from neurofault.study.paper.chip.pictures import PAINTERS
 from neurofault.study.paper.chip.ranking import ranking
 from neurofault.study.paper.chip.setting import FULL, ChipSetting, ChipStudy
-from neurofault.study.paper.output import Figure, write
-from neurofault.study.paper.pictures import draw
-from neurofault.study.paper.run import figures_named, folder_for
+from neurofault.study.paper.output import Figure
+from neurofault.study.paper.run import figures_named, folder_for, published
 from neurofault.study.paper.setting import Progress
 
 FIGURES: Mapping[str, Callable[[ChipStudy], Figure]] = {
@@ -54,9 +53,4 @@ def paper_on_chip(
     chosen = [figure for name in names for figure in figures_named(name, FIGURES)]
     with one_thread():
         study = ChipStudy.begin(setting, folder_for(out), data_dir, progress)
-        done = []
-        for name in chosen:
-            done.append(FIGURES[name](study))
-            write(done[-1], out)
-            draw(done[-1], out, PAINTERS)
-    return done
+        return [published(FIGURES[name](study), out, PAINTERS) for name in chosen]
