@@ -220,11 +220,11 @@ def _table(answer: dict[str, Any]) -> None:
     healthy = "–" if answer["healthy"] is None else percent(answer["healthy"])
     console.print(
         f"[bold]{answer['network']}[/] on [bold]{answer['profile']}[/], {answer['samples']:,} images of {answer['data']}; "
-        f"healthy {healthy}, chance {percent(answer['chance'])}; intervals: 95 %, over draws; recovered: share of the loss that came back\n"
+        f"healthy {healthy}, chance {percent(answer['chance'])}; intervals: 95 %, over draws\n"
     )
     heads = {axis_words(answer["plans"], curve["axis"]) for curve in answer["curves"]} - {""}
     table = Table(box=None, pad_edge=False)
-    for name in ("what", ", ".join(sorted(heads)) or "at", "accuracy", "95 % interval", "recovered", "draws", "failed"):
+    for name in ("what", ", ".join(sorted(heads)) or "at", "accuracy", "95 % interval", "loss recovered", "draws", "failed"):
         table.add_column(name, justify="left" if name in ("what", "95 % interval") else "right")
     for curve in answer["curves"]:
         for point in curve["points"]:

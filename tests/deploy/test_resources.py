@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from placed_networks import convolutions, dense, deployment, expand, layer, mlp, profile_with, small_chip
 
@@ -101,8 +101,14 @@ def _plain_row(counts, bits):
     return total
 
 
+def _index_bits(targets):
+    """Loihi's widths of an index that tells targets of a core apart: none, or 6 to 12 bits."""
+    return next((width for width in (0, 6, 7, 8, 9, 10, 11, 12) if 2**width >= targets))
+
+
 @settings(max_examples=60, deadline=None)
 @given(conv=convolutions(), shared=st.booleans(), cores=st.integers(1, 6), seed=st.integers(0, 2**32 - 1))
+@example(Conv(np.zeros((2, 1, 2, 2), np.int32), (1, 6, 2), padding=(0, 3)), shared=False, cores=1, seed=0)  # 70 targets: 7 bits
 def test_usage_and_stored_words_equal_a_plain_expansion(conv, shared, cores, seed):
     """Neurons scattered over the cores without any order, several layers to a core."""
     rng = np.random.default_rng(seed)
@@ -126,7 +132,7 @@ def test_usage_and_stored_words_equal_a_plain_expansion(conv, shared, cores, see
                 bits[core] += channels * _plain_row([kernel], 8)
                 words[core] = range(channels * kernel)
             else:
-                width = 8 + (6 if index == 1 and held.sum() > 1 else 0)
+                width = 8 + (_index_bits(int(held.sum())) if index == 1 else 0)
                 bits[core] += _plain_row([count for (where, _), count in rows.items() if where == core], width)
         stored = {int(core): len(words[int(core)]) for core in placed.placement.cores_of_layer(index)}
         assert dict(zip(stored, stored_words(placed, index).tolist(), strict=True)) == stored
