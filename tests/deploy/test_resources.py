@@ -103,12 +103,14 @@ def _plain_row(counts, bits):
 
 def _index_bits(targets):
     """Loihi's widths of an index that tells targets of a core apart: none, or 6 to 12 bits."""
-    return next((width for width in (0, 6, 7, 8, 9, 10, 11, 12) if 2**width >= targets))
+    return next(width for width in (0, 6, 7, 8, 9, 10, 11, 12) if 2**width >= targets)
 
 
 @settings(max_examples=60, deadline=None)
 @given(conv=convolutions(), shared=st.booleans(), cores=st.integers(1, 6), seed=st.integers(0, 2**32 - 1))
-@example(Conv(np.zeros((2, 1, 2, 2), np.int32), (1, 6, 2), padding=(0, 3)), shared=False, cores=1, seed=0)  # 70 targets: 7 bits
+@example(
+    conv=Conv(np.zeros((2, 1, 2, 2), np.int32), (1, 6, 2), padding=(0, 3)), shared=False, cores=1, seed=0
+)  # 70 targets: 7 bits
 def test_usage_and_stored_words_equal_a_plain_expansion(conv, shared, cores, seed):
     """Neurons scattered over the cores without any order, several layers to a core."""
     rng = np.random.default_rng(seed)
