@@ -1,5 +1,6 @@
 # make demo   break a simulated Loihi 2 and see what it costs
 # make test   style, types, tests, and the built wheel
+# make docs   the site, docs/_build/index.html; a warning is an error
 # Each makes .venv first, from python3, pip and make alone; PYTHON=… chooses another interpreter.
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 LAVA := lava-nc==0.10.0
 LAVA_NEEDS := asteval networkx scipy scikit-learn
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run
@@ -23,8 +24,11 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An interpreter without ensurepip (Debian's, without python3-venv) gets its pip from the one outside.
@@ -35,6 +39,10 @@ $(BIN)/python:
 $(VENV)/.run: pyproject.toml | $(BIN)/python
 	$(PIP) install "torch==2.13.0" || $(PIP) install "torch>=2.4,<2.14"
 	$(PIP) install --editable ".[campaign]"
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(PIP) install --editable ".[docs]"
 	touch $@
 
 # Lava 0.10 declares Python < 3.11, but runs on newer ones with newer libraries.

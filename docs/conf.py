@@ -1,4 +1,4 @@
-"""Sphinx configuration: ``sphinx-build docs docs/_build`` with the ``docs`` extra installed."""
+"""Sphinx configuration; ``make docs`` builds the site into ``docs/_build``."""
 
 project = "neurofault"
 author = "The neurofault developers"

@@ -237,7 +237,7 @@ class SpikingNetwork:
         timesteps: T, steps a sample is shown, at least 1.
         encoding: pixel table of the input population; None for a network that takes events.
         readout: ``potential`` (output neurons never fire; score = ``v`` after step T) or ``count`` (spikes; ties by ``v``).
-        peak_potential: largest |v| of the output layer met in calibration, in the threshold's unit; lets :func:`neurofault.deploy` choose an
+        peak_potential: largest magnitude of v of the output layer met in calibration, in the threshold's unit; lets :func:`neurofault.deploy` choose an
             exponent at which it does not saturate. None: unknown.
     """
 
