@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +26,9 @@ from neurofault.cache import cache_dir
 from neurofault.datasets import DataSet, load
 from neurofault.errors import UsageError, nearest
 from neurofault.network import NO_MEMORY, Encoding
+from neurofault.zoo.shipped import load_shipped, weights_digest
+
+__all__ = ["RECIPES", "RateCurve", "Recipe", "build", "pixel_rates", "recipe", "torch_accuracy", "trained", "weights_digest"]
 
 Progress = Callable[[int, int, str], None]
 """Called as ``progress(done, total, text)``."""
@@ -180,7 +184,9 @@ def build(spec: Recipe, in_shape: tuple[int, int, int], classes: int) -> nn.Sequ
 def trained(name: str, *, data_dir: Path | None = None, progress: Progress | None = None) -> tuple[nn.Module, DataSet]:
     """Return a trained zoo network (in eval mode) and its data set, training it if it is not in the cache.
 
-    The same recipe, data and torch version give the same weights. The cache file appears whole or not at all.
+    Small networks come with the package (:mod:`neurofault.zoo.shipped`): the same bits everywhere. The others are trained with deterministic
+    algorithms on a fixed number of threads: the same recipe, data and torch version give the same bits on one kind of processor, and
+    :func:`weights_digest` tells networks of different processors apart. The cache file appears whole or not at all.
 
     Args:
         name: zoo name, see :data:`RECIPES`.
@@ -194,23 +200,37 @@ def trained(name: str, *, data_dir: Path | None = None, progress: Progress | Non
     spec = recipe(name)
     data = load(spec.dataset, data_dir=data_dir)
     model = build(spec, data.shape, len(data.classes))
-    path = cache_dir() / "zoo" / f"{name}-{spec.digest}-{data.digest[:12]}.pt"
-    if path.exists():
+    key = f"{name}-{spec.digest}-{data.digest[:12]}"
+    path = cache_dir() / "zoo" / f"{key}.pt"
+    shipped = load_shipped(key)
+    if shipped is not None:
+        model.load_state_dict(shipped)
+    elif path.exists():
         model.load_state_dict(torch.load(path, weights_only=True))
     else:
-        threads = torch.get_num_threads()
-        if not spec.channels:
-            torch.set_num_threads(1)  # an MLP's batches are too small to share; waiting for each other would cost more
-        try:
-            with torch.enable_grad():  # also where the caller has switched gradients off
-                _train(model, spec, data, progress)
-        finally:
-            torch.set_num_threads(threads)
+        with _same_bits(1 if not spec.channels else 2), torch.enable_grad():  # also where the caller has switched gradients off
+            _train(model, spec, data, progress)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(f".{os.getpid()}.part")
         torch.save(model.state_dict(), part)
         part.replace(path)
     return model.eval(), data
+
+
+@contextmanager
+def _same_bits(threads: int) -> Iterator[None]:
+    """Let torch work on ``threads`` threads whatever the machine has, and with deterministic algorithms alone: sums keep their order.
+
+    An MLP's batches are too small to share among threads: waiting for each other would cost more.
+    """
+    before, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+        torch.set_num_threads(before)
 
 
 def _train(model: nn.Module, spec: Recipe, data: DataSet, progress: Progress | None) -> None:

@@ -1,0 +1,32 @@
+"""Train networks of the zoo anew and put their weights into the package: ``python experiments/ship_weights.py digits-mlp … [--data-dir DIR]``.
+
+Weights that are shipped define the published figures: a network that is trained on another kind of processor is another network, and its
+digest, which this prints, is another one. Then every figure that names the old digest is made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from neurofault.datasets import load
+from neurofault.zoo import recipe, trained, weights_digest
+from neurofault.zoo.shipped import save_shipped, shipped_file
+
+
+def main() -> None:
+    """Train, write, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="+")
+    parser.add_argument("--data-dir", type=Path)
+    asked = parser.parse_args()
+    for name in asked.names:
+        spec = recipe(name)
+        key = f"{name}-{spec.digest}-{load(spec.dataset, data_dir=asked.data_dir).digest[:12]}"
+        shipped_file(key).unlink(missing_ok=True)
+        model, _ = trained(name, data_dir=asked.data_dir)
+        print(name, weights_digest(model), save_shipped(key, model.state_dict()).stat().st_size, "bytes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Trained weights that come with the package, so that everybody breaks the same network; and the digest by which weights are known.
+
+Training gives the same bits on the same kind of processor only: libraries of linear algebra add in another order on another. So the small
+networks of the zoo are shipped as they were trained once (``weights/<name>-<recipe>-<data>.npz``: the arrays of a state dict).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+FOLDER = Path(__file__).with_name("weights")
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Return 16 hexadecimal digits of a module's parameters and buffers: BLAKE2b over their names and bytes, in the state dict's order.
+
+    Two modules have the same digest if and only if all their numbers are the same, bit for bit.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def shipped_file(key: str) -> Path:
+    """Return where the weights of ``key`` (name, recipe and data, joined by ``-``) lie if they are shipped."""
+    return FOLDER / f"{key}.npz"
+
+
+def load_shipped(key: str) -> dict[str, Tensor] | None:
+    """Return the shipped state dict of ``key``, float32; None if there is none."""
+    path = shipped_file(key)
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+
+
+def save_shipped(key: str, state: Mapping[str, Any]) -> Path:
+    """Write a state dict as it is shipped and return the file; what stands there is replaced.
+
+    Args:
+        key: name, recipe and data, joined by ``-``.
+        state: name → tensor.
+    """
+    path = shipped_file(key)
+    path.parent.mkdir(exist_ok=True)
+    np.savez_compressed(path, **{name: tensor.numpy() for name, tensor in state.items()})
+    return path
