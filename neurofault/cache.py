@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from neurofault.errors import NeurofaultWarning
 
@@ -59,13 +60,14 @@ def compiled_kernels_have_a_place() -> None:
     """
     import numba
 
-    if numba.config.CACHE_DIR or _writable(Path(__file__).parent):
+    config: Any = numba.config
+    if config.CACHE_DIR or _writable(Path(__file__).parent):
         return
     folder = cache_dir() / "numba"
     if not _writable(folder):
         folder = Path(tempfile.mkdtemp(prefix="neurofault-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    numba.config.CACHE_DIR = str(folder)
+    config.CACHE_DIR = str(folder)
 
 
 def _writable(folder: Path) -> bool:

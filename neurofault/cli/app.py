@@ -9,7 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import typer
 
@@ -127,7 +127,9 @@ def _stop(number: int, _: object) -> None:
     raise _Stopped(number)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+) -> None:
     """Show what neurofault warns of as one line, and what others warn of as Python does."""
     text = str(message) if issubclass(category, NeurofaultWarning) else f"{category.__name__}: {message} ({filename}:{lineno})"
     _say(f"warning: {text}", 0)
