@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from neurofault.cli import options
-from neurofault.cli.output import percent, write_json
+from neurofault.cli.output import JsonOut, percent
 from neurofault.cli.progress import StderrProgress
 from neurofault.errors import UsageError
 
@@ -131,12 +131,14 @@ def status(where: Where, out: Out = None) -> None:
 @app.command()
 def report(where: Where, out: Out = None, json_file: options.Json = None) -> None:
     """Write report.html, figures and trials.parquet from what is done, and show the table."""
-    found = _found(where, out)
-    if json_file is not None:
-        from neurofault.study.campaign.summary import answer_of
+    from neurofault.study.campaign.summary import answer_of
 
-        write_json(answer_of(found), json_file)
-    if json_file != "-":
+    result_file = JsonOut(json_file)
+    with result_file.working():
+        found = _found(where, out)
+        answer = answer_of(found)
+    result_file.write(answer)
+    if not result_file.alone:
         _answer(found.folder)
 
 
