@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from typing import TextIO
 
 import typer
 
 from neurofault.cli import atlas, campaign, convert, doctor, faults, inject, map_, paper, profiles, rescue, train
-from neurofault.errors import NeurofaultError
+from neurofault.errors import NeurofaultError, NeurofaultWarning
 
 app = typer.Typer(
     name="neurofault",
@@ -30,8 +32,19 @@ app.add_typer(campaign.app, name="campaign")
 app.add_typer(faults.app, name="faults")
 
 
+def _show(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+) -> None:
+    """Print a warning of ours as one line without the place in our code; others as Python does."""
+    if issubclass(category, NeurofaultWarning):
+        print(f"neurofault: warning: {message}", file=file or sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), file=file or sys.stderr, end="")
+
+
 def main() -> None:
     """Run the command line and end the process with its exit code: 0, or 2 for a mistake that the user can mend."""
+    warnings.showwarning = _show
     try:
         app()
     except NeurofaultError as error:

@@ -23,6 +23,7 @@ Form = Literal["one step", "steps first", "samples first"]
 
 FORMS: tuple[Form, ...] = ("one step", "steps first", "samples first")
 
+
 @dataclass(frozen=True, eq=False)
 class Call:
     """One call of a layer.
@@ -101,7 +102,9 @@ def listen(
                             returned.append(model(each.clone()))
                             ends.append(len(calls))
         except Exception as error:  # the user's own forward may raise anything
-            raise ConversionError(f"the network does not run on a sample of shape {tuple(samples.shape[2:])} ({one_line(error)})") from error
+            raise ConversionError(
+                f"the network does not run on a sample of shape {tuple(samples.shape[2:])} ({one_line(error)})"
+            ) from error
     if form != "one step":
         steps = min(_steps(calls, is_neuron), len(samples))
         return [Run(samples[:steps], calls, returned)]
@@ -110,7 +113,9 @@ def listen(
         return [Run(samples[:1].expand(steps, *samples.shape[1:]), calls, returned)]
     pieces = [calls[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
     if any(len(piece) != len(pieces[0]) for piece in pieces):
-        raise ConversionError("which layers the network calls depends on the data or on the number of calls; only a chain of layers is taken")
+        raise ConversionError(
+            "which layers the network calls depends on the data or on the number of calls; only a chain of layers is taken"
+        )
     if _clears(pieces[0], pieces[1:2]):
         return [Run(samples[k : k + 1], piece, [answer]) for k, (piece, answer) in enumerate(zip(pieces, returned, strict=True))]
     return [Run(samples, calls, returned)]
@@ -170,7 +175,9 @@ def _hearing(
             given = args[0] if args else next(iter(kwargs.values()))
             answer = output[0] if isinstance(output, tuple) else output
             if not isinstance(given, Tensor) or not isinstance(answer, Tensor):
-                raise TypeError(f"layer {name!r} takes a {type(given).__name__} and returns a {type(answer).__name__}; tensors are taken")
+                raise TypeError(
+                    f"layer {name!r} takes a {type(given).__name__} and returns a {type(answer).__name__}; tensors are taken"
+                )
             before = after = None
             passed = answer
             if is_neuron(module):

@@ -223,7 +223,13 @@ def _entering(run: Run, first: Call) -> Tensor:
     return given
 
 
-def _check(network: SpikingNetwork, operations: Sequence[tuple[str, Operation]], chain: Sequence[Call], run: Run, coding: PixelCoding | None) -> None:
+def _check(
+    network: SpikingNetwork,
+    operations: Sequence[tuple[str, Operation]],
+    chain: Sequence[Call],
+    run: Run,
+    coding: PixelCoding | None,
+) -> None:
     """Compare the network with a run of the module."""
     populations = [(call, neuron) for call, (_, neuron) in zip(chain, operations, strict=True) if isinstance(neuron, Neuron)]
     heard = []
@@ -250,7 +256,9 @@ def _check(network: SpikingNetwork, operations: Sequence[tuple[str, Operation]],
         heard.append(Heard(chain[-1].name, ending))
     check_spikes(network, shown, heard, full_rate=full_rate)
     last = [_last_of(chain, run)] if ending is None else [ending]
-    potentials = [torch.stack([_potential(each) for each in of_module(run.calls, populations[-1][0].module)])] if ending is None else []
+    potentials = (
+        [torch.stack([_potential(each) for each in of_module(run.calls, populations[-1][0].module)])] if ending is None else []
+    )
     _check_returned(chain[-1].name, run, [*last, *potentials])
 
 
@@ -260,7 +268,9 @@ def _front(layer: Layer, neuron: Neuron) -> Layer:
 
 def _spikes(name: str, answer: Tensor) -> Tensor:
     if not torch.all((answer == 0) | (answer == 1)):
-        raise ConversionError(f"layer {name!r} gives {float(answer.max()):.4g} for a spike; spikes are 0 or 1: a hook, or a class that changes them?")
+        raise ConversionError(
+            f"layer {name!r} gives {float(answer.max()):.4g} for a spike; spikes are 0 or 1: a hook, or a class that changes them?"
+        )
     return answer != 0
 
 
