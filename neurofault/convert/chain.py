@@ -164,7 +164,11 @@ def network_of(
         neurons.append((last_name, Neuron(None)))
     elif readout == "potential":
         neurons[-1] = (last_name, replace(last, threshold=None))
-    modules = OrderedDict((each.replace(".", "/") or "?", module) for each, module in _torch_modules(linear))
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    for each, module in _torch_modules(linear):
+        title = each.replace(".", "/") or "?"
+        used = sum(known == title or known.startswith(f"{title}#") for known in modules)
+        modules[f"{title}#{used + 1}" if used else title] = module  # a layer that is used twice has one name
     stages = stages_along(trace(nn.Sequential(modules), None), in_shape).stages
     if drive is not None and before is not None:
         raise ConversionError(f"layer {drive[0]!r}: neurons at the input take the sample itself, but forward changes it first")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from neurofault.convert.running import one_line, same_values, undisturbed
+from neurofault.convert.tracing import KNOWN
 from neurofault.errors import ConversionError
 
 Form = Literal["one step", "steps first", "samples first"]
@@ -152,12 +153,13 @@ def _clears(first: Sequence[Call], second: Sequence[Sequence[Call]]) -> bool:
 def _hearing(
     model: nn.Module, is_neuron: Callable[[nn.Module], bool], calls: list[Call], probe: torch.Generator | None
 ) -> Iterator[None]:
-    """Note every call of a layer: a neuron, or a module without children outside of any neuron."""
-    inside = {child for module in model.modules() if is_neuron(module) for child in module.modules() if child is not module}
+    """Note every call of a layer: a neuron, a layer that may have parametrizations inside, or another module without children."""
+    whole = {module for module in model.modules() if is_neuron(module) or isinstance(module, KNOWN)}
+    inside = {child for module in whole for child in module.modules() if child is not module}
     leaves = [
         (name, module)
         for name, module in model.named_modules()
-        if is_neuron(module) or (module not in inside and not list(module.children()))
+        if module not in inside and (module in whole or not list(module.children()))
     ]
     for module in model.modules():
         if is_neuron(module):

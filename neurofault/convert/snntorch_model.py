@@ -31,12 +31,12 @@ from torch import Tensor, nn
 
 from neurofault.arrays import as_array, not_finite
 from neurofault.convert.chain import Neuron, Operation, PixelCoding, current_decay, membrane_decay, network_of
-from neurofault.convert.check import CAUSES, Heard, check_neurons, check_spikes
+from neurofault.convert.check import Heard, check_neurons, check_spikes
+from neurofault.convert.endings import same_order
 from neurofault.convert.listening import FORMS, Call, Form, Run, check_flow, listen, of_module, one_step
 from neurofault.convert.prelude import prelude_of
 from neurofault.convert.running import dtype_of, readable
 from neurofault.convert.samples import as_fractions, images_of
-from neurofault.convert.stages import same_order
 from neurofault.errors import ConversionError, UnsupportedError
 from neurofault.network import Layer, Readout, SpikingNetwork
 
@@ -83,7 +83,7 @@ def from_snntorch(
         import snntorch
     except ImportError as error:
         raise UnsupportedError("snnTorch is not installed; pip install 'neurofault[snntorch]'") from error
-    model = readable(model)
+    model = readable(model, double=False)  # the spikes of snnTorch are float32, and so are the samples that it runs on
     for each, module in model.named_modules():
         if _is_neuron(module) and not isinstance(module, snntorch.Leaky | snntorch.Synaptic):
             raise ConversionError(f"layer {each!r}: {_why_not(type(module).__name__)}; taken: Leaky, Synaptic")
@@ -255,11 +255,14 @@ def _check(
     if ending is not None:
         heard.append(Heard(chain[-1].name, ending))
     check_spikes(network, shown, heard, full_rate=full_rate)
-    last = [_last_of(chain, run)] if ending is None else [ending]
-    potentials = (
-        [torch.stack([_potential(each) for each in of_module(run.calls, populations[-1][0].module)])] if ending is None else []
-    )
-    _check_returned(chain[-1].name, run, [*last, *potentials])
+    call, neuron = populations[-1]
+    spikes = torch.stack([each.passed for each in of_module(run.calls, call.module)])
+    if ending is not None:
+        _check_returned(chain[-1].name, run, [ending], [])
+    elif neuron.threshold is None:
+        _check_returned(call.name, run, [spikes], [torch.stack([_potential(each) for each in of_module(run.calls, call.module)])])
+    elif network.layers[-1].threshold is not None:
+        _check_returned(call.name, run, [spikes], [])
 
 
 def _front(layer: Layer, neuron: Neuron) -> Layer:
@@ -309,39 +312,38 @@ def _ending(chain: Sequence[Call], run: Run) -> Tensor | None:
             )
 
 
-def _last_of(chain: Sequence[Call], run: Run) -> Tensor:
-    """Return the last population's spikes as forward got them, [K, N, n]."""
-    neuron = next(call.module for call in reversed(chain) if _is_neuron(call.module))
-    return torch.stack([call.passed for call in of_module(run.calls, neuron)])
-
-
-def _check_returned(name: str, run: Run, known: Sequence[Tensor]) -> None:
-    """Refuse a forward that returns nothing of its last layer: neither its spikes or potentials nor scores in their order.
+def _check_returned(name: str, run: Run, summed: Sequence[Tensor], held: Sequence[Tensor]) -> None:
+    """Refuse a forward that returns nothing of its last layer, nor scores in its order.
 
     Args:
         name: of the last layer.
         run: with what forward returned.
-        known: [K, N, n] each: the last layer's spikes, potentials or outputs.
+        summed: [K, N, n] each: spikes or outputs, whose sum over the steps is the answer.
+        held: [K, N, n] each: potentials, of which the last is the answer.
     """
-    found = [tensor for returned in run.returned for tensor in _tensors(returned)]
-    if not any(_is_of(tensor, each.flatten(2)) for tensor in found for each in known):
+    found = [tensor.detach() for returned in run.returned for tensor in _tensors(returned)]
+    known = [(each.flatten(2), each.flatten(2).sum(0)) for each in summed] + [
+        (each.flatten(2), each.flatten(2)[-1]) for each in held
+    ]
+    if not any(_is_of(tensor.to(steps.dtype), steps, answer) for tensor in found for steps, answer in known):
         raise ConversionError(
-            f"forward returns neither the spikes nor the potentials of its last layer {name!r}, nor scores in their order: it changes them (argmax, a group of "
-            f"neurons for each class, a sign, another order); {CAUSES}"
+            f"forward returns neither what its last layer {name!r} gives in a step or in all, nor scores in the order that is read from the chip (sums of "
+            "spikes; potentials at the end): something changes them (argmax, a group of neurons for each class, a sign, another order, the largest over time)"
         )
 
 
-def _is_of(tensor: Tensor, steps: Tensor) -> bool:
-    """Return whether a tensor shows [K, N, n]: every step, one of them, or scores [N, …] that stand in the order of their sum, last or largest."""
-    flat = tensor.detach().to(steps.dtype)
-    count, size = steps.shape[1:]
-    if flat.numel() == steps.numel():
-        return any(torch.equal(flat.reshape(-1), steps.permute(order).reshape(-1)) for order in ((0, 1, 2), (1, 0, 2), (1, 2, 0)))
-    if flat.numel() != count * size or len(flat) != count:
+def _is_of(tensor: Tensor, steps: Tensor, answer: Tensor) -> bool:
+    """Return whether a tensor shows all the steps [K, N, n], one of them, or scores in the order of the answer [N, n]."""
+    if tensor.numel() == steps.numel() and any(
+        torch.equal(tensor.reshape(-1), steps.permute(order).reshape(-1)) for order in ((0, 1, 2), (1, 0, 2), (1, 2, 0))
+    ):
+        return True
+    if tensor.numel() != answer.numel() or len(tensor) != len(answer):
         return False
-    scores = flat.reshape(count, size)
-    sums = (steps.sum(0), steps[-1], steps.amax(0), *steps)
-    return any(same_order(each, scores) for each in sums[:3]) or any(torch.equal(each, scores) for each in sums[3:])
+    scores = tensor.reshape(answer.shape)
+    return any(torch.equal(each, scores) for each in steps) or (
+        same_order(answer, scores) and bool(torch.any(answer != answer[:, :1]))
+    )
 
 
 def _tensors(value: object) -> Iterator[Tensor]:
