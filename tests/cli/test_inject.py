@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import nn
 
+from neurofault.errors import NeurofaultWarning
+
 KEYS = {
     "profile", "network", "data", "samples", "timesteps", "seed", "engine", "cores_used", "ann_accuracy", "spiking_accuracy",
     "healthy_accuracy", "chance_accuracy", "damaged_accuracy", "n_draws", "draws", "spikes_healthy", "energy_joule_per_inference",
@@ -129,6 +131,8 @@ def test_a_users_own_module_with_its_weights(cli, tmp_path, monkeypatch):
     assert trained["ann_accuracy"] > 0.9
     assert trained["healthy_accuracy"] > 0.88
     assert untrained["ann_accuracy"] < 0.4
+    with pytest.warns(NeurofaultWarning, match=r"^network 'mine:factory' itself classifies .* of 512 calibration images \(chance: .*\): is it untrained"):
+        answer(cli, *arguments)
     assert trained["damaged_accuracy"]["mean"] < trained["healthy_accuracy"]
 
 
