@@ -18,7 +18,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.errors import ConversionError
+from neurofault.arrays import as_array, not_finite
+from neurofault.errors import ConversionError, UsageError
 
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
 Readout = Literal["potential", "count"]
@@ -197,12 +198,15 @@ def _constant_drive_counts(bias: NDArray[np.int32], threshold: int, start: int, 
 class Inputs:
     """Encoded samples: the one array that every engine receives.
 
-    Exactly one of the two is given.
+    Exactly one of the two is given, as an array or a torch tensor.
 
     Attributes:
-        bias: int32 [N, n_in], bias mantissa of each input neuron, constant during the presentation.
-        events: bool [N, T, n_in], spikes of the input population itself.
+        bias: int32 [N, n_in], bias mantissa of each input neuron, constant during the presentation; any integer type is taken.
+        events: bool [N, T, n_in], spikes of the input population itself; any type is taken whose values are 0 and 1.
         first_sample: index of sample 0 in the whole data set, for faults that are random in time.
+
+    Raises:
+        UsageError: both or none is given, or they hold other numbers than these.
     """
 
     bias: NDArray[np.int32] | None = None
@@ -211,7 +215,11 @@ class Inputs:
 
     def __post_init__(self) -> None:
         if (self.bias is None) == (self.events is None):
-            raise ValueError("Inputs takes either bias or events")
+            raise UsageError("Inputs takes either bias or events")
+        if self.bias is not None:
+            object.__setattr__(self, "bias", _mantissas(self.bias))
+        if self.events is not None:
+            object.__setattr__(self, "events", _spikes(self.events))
 
     def __len__(self) -> int:
         array = self.bias if self.bias is not None else self.events
@@ -227,6 +235,53 @@ class Inputs:
         )
 
 
+def _mantissas(given: object) -> NDArray[np.int32]:
+    array = as_array(given, "bias")
+    if array.dtype == np.int32:
+        return array  # type: ignore[return-value]  # its type is this
+    if array.dtype.kind not in "iu":
+        raise UsageError(f"bias holds the integers of the chip, not {array.dtype}; Deployment.encode makes them of images")
+    if array.size and not -(2**31) <= int(array.min()) <= int(array.max()) < 2**31:
+        raise UsageError(f"bias lies in {array.min()} … {array.max()}; allowed: 32-bit integers")
+    return array.astype(np.int32)
+
+
+def _spikes(given: object) -> NDArray[np.bool_]:
+    array = as_array(given, "events")
+    if array.dtype == np.bool_:
+        return array  # type: ignore[return-value]  # its type is this
+    spikes: NDArray[np.bool_] = np.not_equal(array, 0)
+    if not np.array_equal(spikes, array):
+        lowest, highest = array.min(), array.max()
+        raise UsageError(
+            f"events: {not_finite(array) or f'values lie in {lowest:g} … {highest:g}'}; a line spikes or not in a step: 0 or 1. "
+            "Of counts, pass events > 0"
+        )
+    return spikes
+
+
+@dataclass(frozen=True)
+class ConversionGap:
+    """What a conversion cost, on the images that it was calibrated with.
+
+    Attributes:
+        samples: how many images.
+        original: accuracy of the original on them; 1.0 where its own answers are the labels.
+        chip: accuracy of the converted network, in the chip's integers.
+        labelled: whether true labels were given, or the original's own answers taken.
+    """
+
+    samples: int
+    original: float
+    chip: float
+    labelled: bool
+
+    @property
+    def points(self) -> float:
+        """What was lost, in percentage points."""
+        return 100 * (self.original - self.chip)
+
+
 @dataclass(frozen=True, eq=False)
 class SpikingNetwork:
     """A feed-forward chain of spiking populations.
@@ -239,6 +294,7 @@ class SpikingNetwork:
         readout: ``potential`` (output neurons never fire; score = ``v`` after step T) or ``count`` (spikes; ties by ``v``).
         peak_potential: largest magnitude of v of the output layer met in calibration, in the threshold's unit; lets :func:`neurofault.deploy` choose an
             exponent at which it does not saturate. None: unknown.
+        gap: what the conversion cost; None: not measured.
     """
 
     name: str
@@ -247,6 +303,7 @@ class SpikingNetwork:
     encoding: Encoding | None
     readout: Readout = "potential"
     peak_potential: float | None = None
+    gap: ConversionGap | None = None
 
     def __post_init__(self) -> None:
         if not self.layers or self.layers[0].synapses is not None:
@@ -259,9 +316,15 @@ class SpikingNetwork:
                     f"layer {layer.name!r}: synapses join {layer.synapses.n_in} → {layer.synapses.n_out} neurons, "
                     f"but {before.name!r} has {before.size} and {layer.name!r} has {layer.size}"
                 )
+        for layer in self.layers:
+            weight = None if layer.synapses is None else layer.synapses.weight
+            for what, array in (("weight", weight), ("threshold", layer.threshold), ("bias", layer.bias), ("start", layer.start)):
+                problem = None if array is None else not_finite(array)
+                if problem is not None:
+                    raise ConversionError(f"layer {layer.name!r}: {what}: {problem}; did training diverge?")
         if self.timesteps < 1:
             raise ConversionError(f"network {self.name!r}: timesteps must be at least 1, is {self.timesteps}")
 
     def with_timesteps(self, timesteps: int) -> SpikingNetwork:
         """Return the same network shown for another number of steps."""
-        return replace(self, timesteps=timesteps)
+        return replace(self, timesteps=timesteps, gap=None)

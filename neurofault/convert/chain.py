@@ -7,9 +7,9 @@ A neuron here is the chip's own (reset to zero, strict threshold), with ``drive`
 In one step of such a chain a spike passes through all layers, as in snnTorch and in NIR; on the chip each layer runs one step later
 (layer l handles sample k in the steps kT + l + 1 …), which gives every neuron the same input in its own t-th step.
 
-A constant added to the drive of a neuron whose current has a memory (du < 4095) builds up over the memory's length; the chip adds its bias to
-``v``, where it acts at once. The bias is then set to what the current settles at, drive · 4096/(du + 1): exact from about 4096/(du + 1)
-steps on.
+A constant added to the drive of a neuron whose current has a memory (du < 4095) builds up in that current: after t steps ``v`` gets
+b·(1 − a^t)/(1 − a) of it, a = 1 − (du + 1)/4096. The chip's bias is added to ``v`` and its current starts at 0, so there is no setting of du, bias
+and start that does this: :func:`membrane_bias` refuses it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from neurofault.convert.balance import scaled_synapses
-from neurofault.convert.stages import Stage, stages_of
+from neurofault.convert.prelude import Prelude, folded
+from neurofault.convert.stages import Stage, stages_along
+from neurofault.convert.tracing import trace
 from neurofault.errors import ConversionError
 from neurofault.network import NO_MEMORY, Conv, Encoding, Layer, Readout, SpikingNetwork, Synapses
+from neurofault.zoo import RateCurve
 
 Value = float | NDArray[Any]
 
@@ -120,7 +123,14 @@ def spread(name: str, field: str, value: Value, shape: tuple[int, ...]) -> Value
 
 
 def network_of(
-    name: str, chain: Chain, in_shape: tuple[int, ...], *, timesteps: int, coding: PixelCoding | None, readout: Readout | None
+    name: str,
+    chain: Chain,
+    in_shape: tuple[int, ...],
+    *,
+    timesteps: int,
+    coding: PixelCoding | None,
+    readout: Readout | None,
+    before: Prelude | None = None,
 ) -> SpikingNetwork:
     """Build the spiking network of a chain.
 
@@ -133,6 +143,7 @@ def network_of(
         timesteps: T, at least 1.
         coding: how pixels become spikes; None: the network takes events.
         readout: ``count``, or ``potential`` (the last neurons then never fire); None: ``count`` if the last neurons fire.
+        before: what the original does to a sample in front of the chain; folded into the first layer.
 
     Raises:
         ConversionError: something in the chain has no counterpart on the chip; the text names the layer.
@@ -153,8 +164,15 @@ def network_of(
         neurons.append((last_name, Neuron(None)))
     elif readout == "potential":
         neurons[-1] = (last_name, replace(last, threshold=None))
-    modules = OrderedDict((each.replace(".", "/") or "?", module) for each, module in _torch_modules(linear))
-    stages = stages_of(nn.Sequential(modules), in_shape)
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    for each, module in _torch_modules(linear):
+        title = each.replace(".", "/") or "?"
+        used = sum(known == title or known.startswith(f"{title}#") for known in modules)
+        modules[f"{title}#{used + 1}" if used else title] = module  # a layer that is used twice has one name
+    stages = stages_along(trace(nn.Sequential(modules), None), in_shape).stages
+    if drive is not None and before is not None:
+        raise ConversionError(f"layer {drive[0]!r}: neurons at the input take the sample itself, but forward changes it first")
+    stages = [folded(stages[0], before), *stages[1:]]
     encoding = None if coding is None else Encoding.for_pixels(coding.full_rate, coding.start, timesteps)
     unit = 1.0 if coding is None else 1 / coding.full_rate
     first = Layer("input", stages[0].in_shape, None, 1.0 if encoding is None else float(encoding.threshold))
@@ -195,6 +213,10 @@ def _check_order(chain: Chain) -> None:
             if operation.threshold is None and index != len(chain) - 1:
                 raise ConversionError(f"layer {name!r}: neurons that never fire are taken only as the last layer")
             before = name
+        elif isinstance(operation, nn.ReLU | RateCurve):
+            raise ConversionError(
+                f"layer {name!r}: {type(operation).__name__} in a chain of spiking neurons; its values are no spikes: put neurons in its place"
+            )
         elif not isinstance(operation, _SILENT):
             before = None
 
@@ -300,17 +322,37 @@ def _fields(neuron: Neuron) -> dict[str, Value]:
 def _layer(title: str, name: str, stage: Stage, neuron: Neuron, unit: float) -> Layer:
     """Return the population of a stage; ``unit``: the value that one spike of the layer before stands for."""
     synapses: Synapses = scaled_synapses(stage, unit)
-    shape: tuple[int, ...] = (synapses.n_out,)
-    bias = stage.bias.numpy()
-    if isinstance(synapses, Conv):
-        shape = synapses.out_shape
-        bias = np.repeat(bias, shape[1] * shape[2])
+    shape: tuple[int, ...] = synapses.out_shape if isinstance(synapses, Conv) else (synapses.n_out,)
+    bias = stage.biases(shape)
     threshold = None if neuron.threshold is None else spread(name, "threshold", neuron.threshold, shape)
     if threshold is not None and not (np.all(np.asarray(threshold) > 0) and np.all(np.isfinite(threshold))):
         raise ConversionError(f"layer {name!r}: thresholds must be finite and above 0")
     du, dv = spread(name, "du", neuron.du, shape), spread(name, "dv", neuron.dv, shape)
-    total = bias * (4096 / (np.asarray(du) + 1)) + np.asarray(spread(name, "bias", neuron.bias, shape))
+    total = membrane_bias(name, bias, du) + np.asarray(spread(name, "bias", neuron.bias, shape))
     return Layer(title, shape, synapses, threshold, total, du, dv)  # type: ignore[arg-type]  # scalar or array, as Layer takes them
+
+
+def membrane_bias(name: str, bias: NDArray[Any], du: Value) -> NDArray[Any]:
+    """Return what a linear layer's bias adds to ``v`` each step.
+
+    Args:
+        name: of the neurons, for the message.
+        bias: of the linear layer in front of them, [n].
+        du: their current decay in 1/4096, one number or [n].
+
+    Raises:
+        ConversionError: the bias enters a current with a memory; the chip adds biases behind the current.
+    """
+    kept = 1 - (np.asarray(du, np.float64) + 1) / 4096
+    ramps = (np.asarray(bias) != 0) & (kept > 0)
+    if np.any(ramps):
+        steps = float(np.max(1 / (1 - np.broadcast_to(kept, ramps.shape)[ramps])))
+        raise ConversionError(
+            f"layer {name!r}: {int(np.count_nonzero(ramps))} of {ramps.size} of its neurons get a bias through a synaptic current, where it builds "
+            f"up over about {steps:.0f} steps; the chip adds a bias to the membrane at once. Train that linear layer with bias=False (and without "
+            "batch normalisation behind it), or give the network an input line that spikes at every step in the place of the bias"
+        )
+    return bias
 
 
 def _peak(layer: Layer, timesteps: int) -> float:

@@ -11,15 +11,17 @@ from torch import nn
 
 from neurofault.convert.loading import user_module
 from neurofault.convert.networks import is_nir_file, load_network
-from neurofault.convert.torch_model import as_taken
+from neurofault.convert.running import readable
+from neurofault.convert.torch_model import as_taken, scores_of
 from neurofault.datasets import DataSet, Split, load
 from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.quantise import quantise
+from neurofault.engines import run
 from neurofault.errors import UsageError
 from neurofault.network import SpikingNetwork
-from neurofault.study.calibrate import Calibration, choose
+from neurofault.study.calibrate import CALIBRATION_IMAGES, Calibration, choose, say_if_it_fails
 from neurofault.zoo import recipe, torch_accuracy, trained
 
 Progress = Callable[[str, int, int, str], None]
@@ -94,8 +96,9 @@ class Prepared:
         """Return the torch network's accuracy on the test images; None for a network that is spiking already."""
         if self.model is None:
             return None
-        images = as_taken(self.model, self.test.images)
-        return torch_accuracy(self.model, np.asarray(images, np.uint8), self.test.labels)
+        model = readable(self.model)
+        images = as_taken(model, self.test.images)
+        return torch_accuracy(model, np.asarray(images, np.uint8), self.test.labels)
 
     def unrounded(self) -> Deployment:
         """Return the chip with 15-bit weights, which no hardware has: the spiking network before rounding."""
@@ -136,13 +139,17 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
             setup.network, sample_shape=data.shape, timesteps=setup.timesteps, weights=setup.weights, dt=setup.dt
         )
         if spiking is not None:
-            return Prepared(setup, profile, None, data, test, spiking, None, place(spiking))
+            chip, part = place(spiking), data.train.first(min(CALIBRATION_IMAGES, len(data.train)))
+            say_if_it_fails(run(chip, part.images).activity.predictions, part.labels, setup.network)
+            return Prepared(setup, profile, None, data, test, spiking, None, chip)
         model = user_module(setup.network, setup.weights)
         timesteps = setup.timesteps or _USER_TIMESTEPS
     else:
         model, _ = trained(setup.network, data_dir=setup.data_dir, progress=lambda *at: progress("training", *at))
         timesteps = setup.timesteps or spec.timesteps
-    as_taken(model, data.test.images[:2])
+    shown = as_taken(model, data.train.images[:CALIBRATION_IMAGES])
+    if spec is None:
+        say_if_it_fails(scores_of(model, shown).argmax(axis=1), data.train.labels[:CALIBRATION_IMAGES], setup.network)
     calibration = choose(
         model, data, place, timesteps=timesteps, name=setup.network, progress=lambda *at: progress("calibrating", *at)
     )
