@@ -70,6 +70,10 @@ class UsageError(NeurofaultError):
     """An argument is out of range or two arguments contradict each other."""
 
 
+class NetworkWarning(UserWarning):
+    """A network was taken that may not do what it seems to: the text names the layer, what happens, and what to try."""
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the closest allowed name, or an empty string.
 
