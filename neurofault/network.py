@@ -18,7 +18,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.errors import ConversionError
+from neurofault.arrays import as_array, not_finite
+from neurofault.errors import ConversionError, UsageError
 
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
 Readout = Literal["potential", "count"]
@@ -197,12 +198,15 @@ def _constant_drive_counts(bias: NDArray[np.int32], threshold: int, start: int, 
 class Inputs:
     """Encoded samples: the one array that every engine receives.
 
-    Exactly one of the two is given.
+    Exactly one of the two is given, as an array or a torch tensor.
 
     Attributes:
-        bias: int32 [N, n_in], bias mantissa of each input neuron, constant during the presentation.
-        events: bool [N, T, n_in], spikes of the input population itself.
+        bias: int32 [N, n_in], bias mantissa of each input neuron, constant during the presentation; any integer type is taken.
+        events: bool [N, T, n_in], spikes of the input population itself; any type is taken whose values are 0 and 1.
         first_sample: index of sample 0 in the whole data set, for faults that are random in time.
+
+    Raises:
+        UsageError: both or none is given, or they hold other numbers than these.
     """
 
     bias: NDArray[np.int32] | None = None
@@ -211,7 +215,11 @@ class Inputs:
 
     def __post_init__(self) -> None:
         if (self.bias is None) == (self.events is None):
-            raise ValueError("Inputs takes either bias or events")
+            raise UsageError("Inputs takes either bias or events")
+        if self.bias is not None:
+            object.__setattr__(self, "bias", _mantissas(self.bias))
+        if self.events is not None:
+            object.__setattr__(self, "events", _spikes(self.events))
 
     def __len__(self) -> int:
         array = self.bias if self.bias is not None else self.events
@@ -225,6 +233,31 @@ class Inputs:
             None if self.events is None else self.events[window],
             self.first_sample + start,
         )
+
+
+def _mantissas(given: object) -> NDArray[np.int32]:
+    array = as_array(given, "bias")
+    if array.dtype == np.int32:
+        return array  # type: ignore[return-value]  # its type is this
+    if array.dtype.kind not in "iu":
+        raise UsageError(f"bias holds the integers of the chip, not {array.dtype}; Deployment.encode makes them of images")
+    if array.size and not -(2**31) <= int(array.min()) <= int(array.max()) < 2**31:
+        raise UsageError(f"bias lies in {array.min()} … {array.max()}; allowed: 32-bit integers")
+    return array.astype(np.int32)
+
+
+def _spikes(given: object) -> NDArray[np.bool_]:
+    array = as_array(given, "events")
+    if array.dtype == np.bool_:
+        return array  # type: ignore[return-value]  # its type is this
+    spikes = array != 0
+    if not np.array_equal(spikes, array):
+        lowest, highest = array.min(), array.max()
+        raise UsageError(
+            f"events: {not_finite(array) or f'values lie in {lowest:g} … {highest:g}'}; a line spikes or not in a step: 0 or 1. "
+            "Of counts, pass events > 0"
+        )
+    return spikes
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,6 +292,12 @@ class SpikingNetwork:
                     f"layer {layer.name!r}: synapses join {layer.synapses.n_in} → {layer.synapses.n_out} neurons, "
                     f"but {before.name!r} has {before.size} and {layer.name!r} has {layer.size}"
                 )
+        for layer in self.layers:
+            weight = None if layer.synapses is None else layer.synapses.weight
+            for what, array in (("weight", weight), ("threshold", layer.threshold), ("bias", layer.bias), ("start", layer.start)):
+                problem = None if array is None else not_finite(array)
+                if problem is not None:
+                    raise ConversionError(f"layer {layer.name!r}: {what}: {problem}; did training diverge?")
         if self.timesteps < 1:
             raise ConversionError(f"network {self.name!r}: timesteps must be at least 1, is {self.timesteps}")
 

@@ -14,7 +14,7 @@ PACKAGE = Path(neurofault.__file__).parent
 
 LAYERS = (
     ("errors", "specmistakes", "specfile", "streams", "cache"),
-    ("network", "activity", "image_files", "datasets", "zoo"),
+    ("arrays", "network", "activity", "image_files", "datasets", "zoo"),
     ("convert",),
     ("deploy",),
     ("faults", "engines"),

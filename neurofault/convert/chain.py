@@ -7,9 +7,9 @@ A neuron here is the chip's own (reset to zero, strict threshold), with ``drive`
 In one step of such a chain a spike passes through all layers, as in snnTorch and in NIR; on the chip each layer runs one step later
 (layer l handles sample k in the steps kT + l + 1 …), which gives every neuron the same input in its own t-th step.
 
-A constant added to the drive of a neuron whose current has a memory (du < 4095) builds up over the memory's length; the chip adds its bias to
-``v``, where it acts at once. The bias is then set to what the current settles at, drive · 4096/(du + 1): exact from about 4096/(du + 1)
-steps on.
+A constant added to the drive of a neuron whose current has a memory (du < 4095) builds up in that current: after t steps ``v`` gets
+b·(1 − a^t)/(1 − a) of it, a = 1 − (du + 1)/4096. The chip's bias is added to ``v`` and its current starts at 0, so there is no setting of du, bias
+and start that does this: :func:`membrane_bias` refuses it.
 """
 
 from __future__ import annotations
@@ -309,8 +309,31 @@ def _layer(title: str, name: str, stage: Stage, neuron: Neuron, unit: float) -> 
     if threshold is not None and not (np.all(np.asarray(threshold) > 0) and np.all(np.isfinite(threshold))):
         raise ConversionError(f"layer {name!r}: thresholds must be finite and above 0")
     du, dv = spread(name, "du", neuron.du, shape), spread(name, "dv", neuron.dv, shape)
-    total = bias * (4096 / (np.asarray(du) + 1)) + np.asarray(spread(name, "bias", neuron.bias, shape))
+    total = membrane_bias(name, bias, du) + np.asarray(spread(name, "bias", neuron.bias, shape))
     return Layer(title, shape, synapses, threshold, total, du, dv)  # type: ignore[arg-type]  # scalar or array, as Layer takes them
+
+
+def membrane_bias(name: str, bias: NDArray[Any], du: Value) -> NDArray[Any]:
+    """Return what a linear layer's bias adds to ``v`` each step.
+
+    Args:
+        name: of the neurons, for the message.
+        bias: of the linear layer in front of them, [n].
+        du: their current decay in 1/4096, one number or [n].
+
+    Raises:
+        ConversionError: the bias enters a current with a memory; the chip adds biases behind the current.
+    """
+    kept = 1 - (np.asarray(du, np.float64) + 1) / 4096
+    ramps = (np.asarray(bias) != 0) & (kept > 0)
+    if np.any(ramps):
+        steps = float(np.max(1 / (1 - np.broadcast_to(kept, ramps.shape)[ramps])))
+        raise ConversionError(
+            f"layer {name!r}: {int(np.count_nonzero(ramps))} of {ramps.size} of its neurons get a bias through a synaptic current, where it builds "
+            f"up over about {steps:.0f} steps; the chip adds a bias to the membrane at once. Train that linear layer with bias=False (and without "
+            "batch normalisation behind it), or give the network an input line that spikes at every step in the place of the bias"
+        )
+    return bias
 
 
 def _peak(layer: Layer, timesteps: int) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.arrays import as_array, not_finite
 from neurofault.deploy.damage import Damage
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import UsageError
@@ -130,19 +131,22 @@ class Deployment:
         """Turn images into bias currents of the input neurons.
 
         Args:
-            images: [N, …] with as many values a sample as there are input neurons; uint8 (0–255) or float in [0, 1].
+            images: array or torch tensor [N, …] with as many values a sample as there are input neurons; uint8 (0–255) or float in [0, 1].
 
         Raises:
             UsageError: wrong shape, type or range, or a deployment that takes events.
         """
         if self.encoding is None:
             raise UsageError(f"network {self.name!r} takes events, not images: pass Inputs(events=…)")
-        flat = images.reshape(len(images), -1)
+        images = as_array(images, "images")
+        flat = images.reshape(len(images), math.prod(images.shape[1:]))
         if flat.shape[1] != self.layers[0].size:
             raise UsageError(f"a sample has {flat.shape[1]} values, but the input layer has {self.layers[0].size} neurons")
         if flat.dtype != np.uint8:
             if not np.issubdtype(flat.dtype, np.floating):
                 raise UsageError(f"images must be uint8 or float in [0, 1], not {flat.dtype}")
+            if (problem := not_finite(flat)) is not None:
+                raise UsageError(f"images: {problem}")
             if flat.size and not (float(flat.min()) >= 0.0 and float(flat.max()) <= 1.0):
                 raise UsageError(f"float images must lie in [0, 1], not [{flat.min()}, {flat.max()}]")
             flat = np.rint(flat * 255).astype(np.uint8)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import TRACES, Activity
+from neurofault.arrays import as_labels
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.base import Engine
 from neurofault.errors import UnsupportedError, UsageError, nearest
@@ -79,8 +80,8 @@ def run(
 
     Args:
         deployment: the chip.
-        x: images as :meth:`Deployment.encode` takes them, [N, …] uint8 or float in [0, 1]; or encoded samples.
-        y: labels, int [N].
+        x: images as :meth:`Deployment.encode` takes them, [N, …] uint8 or float in [0, 1], arrays or torch tensors; or encoded samples.
+        y: labels, whole numbers [N], the index of an output neuron each; −1: unknown, so never right.
         engine: name of one of :data:`ENGINES`, or an engine.
         record: which of ``u``, ``v``, ``spikes`` to keep for every layer, step and sample.
 
@@ -90,12 +91,13 @@ def run(
     """
     chosen = get_engine(engine) if isinstance(engine, str) else engine
     inputs = x if isinstance(x, Inputs) else deployment.encode(x)
-    _check(deployment, inputs, y, record)
+    labels = None if y is None else as_labels(y)
+    _check(deployment, inputs, labels, record)
     reason = chosen.supports(deployment)
     if reason is not None:
         raise UnsupportedError(f"engine {chosen.name!r} cannot run {reason}; engines that can: {_able(deployment, chosen.name)}")
     activity = chosen.run(deployment, inputs, record=record)
-    return Result(activity, len(inputs), None if y is None else activity.correct(np.asarray(y)))
+    return Result(activity, len(inputs), None if labels is None else activity.correct(labels))
 
 
 def _able(deployment: Deployment, but: str) -> str:
@@ -118,6 +120,9 @@ def _check(deployment: Deployment, inputs: Inputs, y: NDArray[np.integer] | None
         raise UsageError("no samples: a run needs at least one")
     if y is not None and np.shape(y) != (len(inputs),):
         raise UsageError(f"labels have the shape {np.shape(y)}, but there are {len(inputs)} samples")
+    outputs = deployment.layers[-1].size
+    if y is not None and not -1 <= int(y.min()) <= int(y.max()) < outputs:
+        raise UsageError(f"labels lie in {y.min()} … {y.max()}; allowed: 0 to {outputs - 1}, −1 for unknown")
     size, steps = deployment.layers[0].size, deployment.timesteps
     if inputs.bias is not None and inputs.bias.shape[1:] != (size,):
         raise UsageError(f"bias has the shape {inputs.bias.shape}, but the input layer needs [N, {size}]")

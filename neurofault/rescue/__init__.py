@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.arrays import as_labels
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError
 from neurofault.network import Inputs
@@ -67,7 +68,7 @@ def rescue(
     from neurofault.rescue.workbench import Examples, Workbench
 
     inputs = x if isinstance(x, Inputs) else deployment.encode(x)
-    labels = np.asarray(y, np.int64)
+    labels = as_labels(y)
     limits, how = budget or Budget(), plan or Plan()
     act = strategy_named(strategy).act if isinstance(strategy, str) else strategy
     learns = not isinstance(strategy, str) or strategy_named(strategy).learns
@@ -97,4 +98,4 @@ def _examples(deployment: Deployment, given: tuple[Any, NDArray[np.integer]] | N
     if given is None:
         return None
     images, labels = given
-    return Examples(images if isinstance(images, Inputs) else deployment.encode(images), np.asarray(labels, np.int64))
+    return Examples(images if isinstance(images, Inputs) else deployment.encode(images), as_labels(labels))

@@ -56,7 +56,7 @@ def test_lif_is_discretised_by_forward_euler_and_its_gain_goes_into_the_threshol
 def test_cuba_lif_if_and_integrators_become_the_chips_neuron():
     cuba = nir.CubaLIF(**{key: np.full(3, value) for key, value in {
         "tau_syn": 2e-4, "tau_mem": 8e-4, "r": 8.0, "v_leak": 0.0, "v_threshold": 1.5, "v_reset": 0.0, "w_in": 4.0}.items()})  # fmt: skip
-    layer = from_nir(mlp(neurons=cuba), dt=1e-4).layers[1]
+    layer = from_nir(chain(nir.Input(np.array([4])), nir.Linear(np.ones((3, 4))), cuba), dt=1e-4).layers[1]
     assert (layer.du, layer.dv) == (2047, 512)
     assert np.isclose(layer.threshold, 1.5 / (8 / 8 * 4 / 2))
     layer = from_nir(mlp(neurons=nir.IF(r=np.full(3, 1e4), v_threshold=np.ones(3))), dt=1e-4).layers[1]
@@ -64,6 +64,15 @@ def test_cuba_lif_if_and_integrators_become_the_chips_neuron():
     for last, decay in ((nir.LI(tau=np.full(2, 4.0), r=np.full(2, 4.0), v_leak=np.zeros(2)), 1024), (nir.I(r=np.ones(2)), 0)):
         network = from_nir(chain(nir.Input(np.array([4])), nir.Linear(np.ones((2, 4))), last), dt=1.0)
         assert (network.readout, network.layers[-1].threshold, network.layers[-1].dv) == ("potential", None, decay)
+
+
+def test_a_bias_through_a_synaptic_current_is_refused():
+    cuba = nir.CubaLIF(**{key: np.full(3, value) for key, value in {
+        "tau_syn": 4e-4, "tau_mem": 8e-4, "r": 8.0, "v_leak": 0.5, "v_threshold": 1.5, "v_reset": 0.0, "w_in": 4.0}.items()})  # fmt: skip
+    assert from_nir(chain(nir.Input(np.array([4])), nir.Affine(np.ones((3, 4)), np.zeros(3)), cuba), dt=1e-4).layers[1].bias.all()  # v_leak
+    with pytest.raises(ConversionError, match=r"layer 'n2': 2 of 3 of its neurons get a bias through a synaptic current, where it builds up over "
+        r"about 4 steps; the chip adds a bias to the membrane at once"):  # fmt: skip
+        from_nir(chain(nir.Input(np.array([4])), nir.Affine(np.ones((3, 4)), np.array([0.1, 0.0, -0.2])), cuba), dt=1e-4)
 
 
 def test_a_graph_that_ends_with_a_matrix_is_read_by_the_sum_of_its_output():

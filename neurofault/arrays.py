@@ -1,0 +1,66 @@
+"""Arrays as people hand them over: NumPy's, torch tensors, nested lists; and what is wrong with their numbers, in words."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.errors import UsageError
+
+
+def as_array(value: object, what: str) -> NDArray[np.generic]:
+    """Return numbers as a NumPy array, without a copy where it can be avoided.
+
+    Args:
+        value: an array, a torch tensor of any device and type (bfloat16 becomes float32), or nested lists of numbers.
+        what: its name, for the message.
+
+    Raises:
+        UsageError: it holds something else than booleans, integers or real numbers, or is a single number.
+    """
+    torch = sys.modules.get("torch")  # whoever has a tensor has imported it
+    if torch is not None and isinstance(value, torch.Tensor):
+        tensor = value.detach().cpu()
+        value = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    try:
+        array: NDArray[np.generic] = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{what}: a {type(value).__name__} is no array of numbers ({' '.join(str(error).split())})") from error
+    if array.dtype.kind not in "buif":
+        raise UsageError(f"{what}: an array or a tensor of numbers is taken, not {array.dtype} ({type(value).__name__})")
+    if array.ndim == 0:
+        raise UsageError(f"{what}: an array [N, …] is taken, not a single number")
+    return array
+
+
+def as_labels(value: object, what: str = "labels") -> NDArray[np.int64]:
+    """Return labels as int64.
+
+    Raises:
+        UsageError: they are not whole numbers.
+    """
+    array = as_array(value, what)
+    if array.dtype.kind == "f" and not (np.all(np.isfinite(array)) and np.all(array == np.rint(array))):
+        raise UsageError(f"{what} must be whole numbers: {not_finite(array) or f'{array.dtype} with fractions was given'}")
+    return array.astype(np.int64, copy=False)
+
+
+def not_finite(array: object) -> str | None:
+    """Return what is not a finite number in an array and where the first stands; None if nothing is.
+
+    >>> not_finite(np.array([[1.0, float("nan")], [float("inf"), 0.0]]))
+    '2 of 4 values are not finite (the first: nan at [0, 1])'
+    >>> not_finite(np.array([1, 2])) is None
+    True
+    """
+    values = np.asarray(array)
+    if values.dtype.kind != "f":
+        return None
+    finite = np.isfinite(values)
+    if finite.all():
+        return None
+    at = tuple(int(each) for each in np.argwhere(~finite)[0]) if values.ndim else ()
+    place = f" at [{', '.join(map(str, at))}]" if at else ""
+    return f"{int(np.count_nonzero(~finite))} of {values.size} values are not finite (the first: {values[at]:g}{place})"
