@@ -70,8 +70,8 @@ class UsageError(NeurofaultError):
     """An argument is out of range or two arguments contradict each other."""
 
 
-class NetworkWarning(UserWarning):
-    """A network was taken that may not do what it seems to: the text names the layer, what happens, and what to try."""
+class NeurofaultWarning(UserWarning):
+    """Something was taken that is worth a word: what was assumed or left out, and what to do if that is not meant."""
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

@@ -272,6 +272,7 @@ class SpikingNetwork:
         readout: ``potential`` (output neurons never fire; score = ``v`` after step T) or ``count`` (spikes; ties by ``v``).
         peak_potential: largest |v| of the output layer met in calibration, in the threshold's unit; lets :func:`neurofault.deploy` choose an
             exponent at which it does not saturate. None: unknown.
+        notes: what whoever read it from a file had to assume, one text each; for people, it changes nothing.
     """
 
     name: str
@@ -280,6 +281,7 @@ class SpikingNetwork:
     encoding: Encoding | None
     readout: Readout = "potential"
     peak_potential: float | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.layers or self.layers[0].synapses is not None:

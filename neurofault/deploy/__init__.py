@@ -10,7 +10,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.placement import place
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.quantise import quantise
-from neurofault.errors import NetworkWarning
+from neurofault.errors import NeurofaultWarning
 from neurofault.network import SpikingNetwork
 
 __all__ = ["deploy"]
@@ -40,7 +40,7 @@ def deploy(
         seed: of the ``random`` strategy.
 
     Warns:
-        NetworkWarning: some input makes a neuron's current wrap; the text names the neuron and the input.
+        NeurofaultWarning: some input makes a neuron's current wrap; the text names the neuron and the input.
 
     Raises:
         UsageError: unknown profile, width or strategy.
@@ -50,7 +50,7 @@ def deploy(
     chip = profile if isinstance(profile, HardwareProfile) else load_profile(profile)
     layers = quantise(network, chip, weight_bits=weight_bits)
     for wrap in wraps(layers, network.timesteps):
-        warnings.warn(str(wrap), NetworkWarning, stacklevel=2)
+        warnings.warn(str(wrap), NeurofaultWarning, stacklevel=2)
     placement = place(
         layers, chip, strategy=strategy, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips, seed=seed
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import neurofault as nf
 from neurofault.deploy.bound import CURRENT_LIMIT, largest_current, wraps
 from neurofault.deploy.deployment import ChipLayer
-from neurofault.errors import CapacityError, ConversionError, NetworkWarning
+from neurofault.errors import CapacityError, ConversionError, NeurofaultWarning
 from neurofault.network import Conv, Dense, Encoding, Layer, SpikingNetwork, StoredFormat
 
 STEPS = 10
@@ -35,7 +35,7 @@ def everything_on(net):
 
 def fires_at_every_step(net):
     with warnings.catch_warnings():
-        warnings.simplefilter("error", NetworkWarning)
+        warnings.simplefilter("error", NeurofaultWarning)
         chip = nf.deploy(net)
     result = nf.run(chip, everything_on(net), record=["u"])
     assert result.activity.traces["output"].u.min() >= 0
@@ -70,7 +70,7 @@ def test_what_only_a_chosen_set_of_pixels_wraps_keeps_its_integers_and_is_said_w
     weight = np.full((1, 1200), 0.01)
     weight[0, ::2] *= -1
     net = network(Dense(weight), pixels=True)
-    with pytest.warns(NetworkWarning) as said:
+    with pytest.warns(NeurofaultWarning) as said:
         chip = nf.deploy(net)
     assert chip.layers[1].weight_exponent == 0
     assert str(said[0].message) == (
@@ -90,7 +90,7 @@ def test_what_only_a_chosen_set_of_pixels_wraps_keeps_its_integers_and_is_said_w
 def test_integers_that_a_network_carries_are_kept_and_what_wraps_them_is_said():
     weight = np.full((1, 600), 254)
     net = network(Dense(weight), threshold=1000, stored=StoredFormat())
-    with pytest.warns(NetworkWarning, match="layer 'output': where 517 excitatory inputs of neuron 0 "):
+    with pytest.warns(NeurofaultWarning, match="layer 'output': where 517 excitatory inputs of neuron 0 "):
         chip = nf.deploy(net)
     assert np.array_equal(chip.layers[1].synapses.weight, weight)
     assert chip.layers[1].weight_exponent == 0
