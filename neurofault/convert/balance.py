@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neurofault.convert.samples import as_fractions
 from neurofault.convert.stages import Stage
 from neurofault.network import NO_MEMORY, Conv, Dense, Encoding, Layer, SpikingNetwork, Synapses
 from neurofault.zoo import RateCurve
@@ -47,8 +48,7 @@ def activations(stages: Sequence[Stage], images: NDArray[np.generic]) -> list[Te
         stages: as :func:`neurofault.convert.stages.stages_of` returns them.
         images: uint8 (shown as x/255) or float, [N, …] as the first stage takes them.
     """
-    x = torch.from_numpy(np.array(images))
-    x = x.double() / 255 if x.dtype == torch.uint8 else x.double()
+    x = torch.from_numpy(as_fractions(images))
     outputs = []
     with torch.no_grad():
         for stage in stages:
@@ -76,11 +76,8 @@ def balance(
     unit = 1 / candidate.full_rate  # activation that one spike a step stands for
     for index, (stage, output) in enumerate(zip(stages, outputs, strict=True)):
         synapses = scaled_synapses(stage, unit)
-        bias = stage.bias.numpy()
-        shape: tuple[int, ...] = (synapses.n_out,)
-        if isinstance(synapses, Conv):
-            shape = synapses.out_shape
-            bias = np.repeat(bias, shape[1] * shape[2])
+        shape: tuple[int, ...] = synapses.out_shape if isinstance(synapses, Conv) else (synapses.n_out,)
+        bias = stage.biases(shape)
         match stage.activation:
             case None:
                 layers.append(Layer("output", shape, synapses, None, bias, start=0.0))

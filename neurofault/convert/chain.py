@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from neurofault.convert.balance import scaled_synapses
-from neurofault.convert.stages import Stage, stages_of
+from neurofault.convert.stages import Stage, stages_along
+from neurofault.convert.tracing import trace
 from neurofault.errors import ConversionError
 from neurofault.network import NO_MEMORY, Conv, Encoding, Layer, Readout, SpikingNetwork, Synapses
 
@@ -154,7 +155,7 @@ def network_of(
     elif readout == "potential":
         neurons[-1] = (last_name, replace(last, threshold=None))
     modules = OrderedDict((each.replace(".", "/") or "?", module) for each, module in _torch_modules(linear))
-    stages = stages_of(nn.Sequential(modules), in_shape)
+    stages = stages_along(trace(nn.Sequential(modules), None), in_shape).stages
     encoding = None if coding is None else Encoding.for_pixels(coding.full_rate, coding.start, timesteps)
     unit = 1.0 if coding is None else 1 / coding.full_rate
     first = Layer("input", stages[0].in_shape, None, 1.0 if encoding is None else float(encoding.threshold))
@@ -300,11 +301,8 @@ def _fields(neuron: Neuron) -> dict[str, Value]:
 def _layer(title: str, name: str, stage: Stage, neuron: Neuron, unit: float) -> Layer:
     """Return the population of a stage; ``unit``: the value that one spike of the layer before stands for."""
     synapses: Synapses = scaled_synapses(stage, unit)
-    shape: tuple[int, ...] = (synapses.n_out,)
-    bias = stage.bias.numpy()
-    if isinstance(synapses, Conv):
-        shape = synapses.out_shape
-        bias = np.repeat(bias, shape[1] * shape[2])
+    shape: tuple[int, ...] = synapses.out_shape if isinstance(synapses, Conv) else (synapses.n_out,)
+    bias = stage.biases(shape)
     threshold = None if neuron.threshold is None else spread(name, "threshold", neuron.threshold, shape)
     if threshold is not None and not (np.all(np.asarray(threshold) > 0) and np.all(np.isfinite(threshold))):
         raise ConversionError(f"layer {name!r}: thresholds must be finite and above 0")

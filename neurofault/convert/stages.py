@@ -9,10 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.nn import functional
 
+from neurofault.arrays import not_finite
+from neurofault.convert.running import same_values
+from neurofault.convert.tracing import KNOWN, Operation, Traced
 from neurofault.errors import ConversionError
 from neurofault.zoo import RateCurve
 
@@ -35,7 +40,32 @@ _REPLACEMENTS: Mapping[str, str] = {
     "softmax": "nothing: the largest score is read without it, so remove it",
     "log_softmax": "nothing: the largest score is read without it, so remove it",
     "max_pool2d": "AvgPool2d, or a Conv2d with stride 2",
+    "avg_pool2d": "the module nn.AvgPool2d",
+    "linear": "the module nn.Linear",
+    "conv2d": "the module nn.Conv2d",
+    "batch_norm": "the module nn.BatchNorm1d or nn.BatchNorm2d",
+    "argmax": "nothing: return the scores themselves",
 }
+
+_MONOTONE = ("Softmax", "LogSoftmax", "Sigmoid", "LogSigmoid", "Tanh", "softmax", "log_softmax", "sigmoid", "logsigmoid", "tanh")
+"""What may stand at the end: it does not change which score is the largest, so the chip reads the scores in front of it."""
+
+_SHAPING = (
+    "flatten",
+    "view",
+    "reshape",
+    "squeeze",
+    "unsqueeze",
+    "contiguous",
+    "clone",
+    "detach",
+    "to",
+    "float",
+    "double",
+    "dropout",
+    "dropout2d",
+)
+"""Functions that are taken where they leave a sample's values as they are, in their order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +75,7 @@ class Stage:
     Attributes:
         name: torch's name of the layer.
         weight: float64 [n_out, n_in] of a matrix or [c_out, c_in/groups, k_h, k_w] of a convolution.
-        bias: float64 [n_out] or [c_out].
+        bias: float64 [n_out] or [c_out], or [c_out, height, width] where it differs from place to place.
         in_shape: of a sample, (n,) or (channels, height, width).
         stride, padding, dilation, groups: of a convolution.
         activation: None for the last stage, else the module (ReLU or RateCurve).
@@ -70,8 +100,15 @@ class Stage:
         """Return the linear part for ``x`` of shape [N, *in_shape], before the activation."""
         x = x.reshape(-1, *self.in_shape).to(self.weight.dtype)
         if self.is_convolution:
-            return functional.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+            even = self.bias if self.bias.dim() == 1 else None
+            y = functional.conv2d(x, self.weight, even, self.stride, self.padding, self.dilation, self.groups)
+            return y if even is not None else y + self.bias
         return functional.linear(x.flatten(1), self.weight, self.bias)
+
+    def biases(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """Return the bias of each neuron of a population, [n] in C, H, W order."""
+        spread = self.bias.reshape(-1, *[1] * (len(shape) - 1)) if self.bias.dim() == 1 else self.bias
+        return np.ascontiguousarray(spread.expand(shape).reshape(-1).numpy())
 
 
 @dataclass(frozen=True)
@@ -89,65 +126,74 @@ class _Pool:
         return self.in_shape[0], high, wide
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
-        return isinstance(module, RateCurve) or super().is_leaf_module(module, qualified_name)
+@dataclass(frozen=True, eq=False)
+class Walked:
+    """The stages of a chain of operations, and what the module itself gives at the end of each.
+
+    Attributes:
+        stages: in order.
+        answers: output of each stage on the samples, [N, …]; empty where the operations carry no samples.
+        dropped: (name, kind) of a function at the end that leaves the order of the scores as it is.
+    """
+
+    stages: list[Stage]
+    answers: list[Tensor]
+    dropped: tuple[str, str] | None
 
 
-def stages_of(model: nn.Module, in_shape: tuple[int, ...]) -> list[Stage]:
-    """Return the stages of a feed-forward module.
+def stages_along(traced: Traced, in_shape: tuple[int, ...]) -> Walked:
+    """Return the stages of a chain of operations.
 
     Args:
-        model: a torch module whose graph is a chain; it is read in eval mode and left as it was.
+        traced: the operations.
         in_shape: of one sample, (channels, height, width) or (n,).
 
     Raises:
-        ConversionError: something in it cannot become spiking; the text names the layer and what could replace it.
+        ConversionError: something in it cannot become spiking, or does not run; the text names the layer and what could replace it.
     """
+    kept, dropped = list(traced.chain), None
+    if kept and _kind(kept[-1]) in _MONOTONE:
+        dropped = kept[-1].name, _kind(kept[-1])
+        _check_order(kept.pop())
     walk = _Walk(in_shape)
-    for name, operation, arguments in _chain(model):
-        walk.take(name, operation, arguments)
-    return walk.finish()
+    for operation in kept:
+        walk.take(operation)
+    if traced.problem is not None:
+        raise ConversionError(traced.problem)
+    return Walked(walk.finish(), [answer for answer in walk.answers if answer is not None], dropped)
 
 
-Operation = tuple[str, nn.Module | str, tuple[object, ...]]
+def _kind(operation: Operation) -> str:
+    return operation.what if isinstance(operation.what, str) else type(operation.what).__name__
 
 
-def _chain(model: nn.Module) -> list[Operation]:
-    """Trace the module into (name, module or function name, further arguments) in order."""
-    try:
-        graph = _Tracer().trace(model)
-    except Exception as error:  # torch.fx raises whatever the user's forward raises under symbolic values
+def is_read(operation: Operation) -> bool:
+    """Return whether a walk knows an operation, to take or to refuse it by name."""
+    if isinstance(operation.what, nn.Module):
+        return isinstance(operation.what, KNOWN) or type(operation.what).__module__.startswith("torch.nn")
+    return operation.what in _SHAPING or operation.what in _REPLACEMENTS or operation.what.startswith("relu")
+
+
+def _check_order(operation: Operation) -> None:
+    """Refuse a function at the end that changes which score is the largest, or that stands behind a single score."""
+    name, kind = operation.name, _kind(operation)
+    if operation.given is None or operation.returned is None:
+        return
+    scores, answers = operation.given.flatten(1), operation.returned.flatten(1)
+    if scores.shape[1] == 1:
         raise ConversionError(
-            f"the module's forward cannot be traced ({type(error).__name__}: {error}); "
-            "write it without branches that depend on the data"
-        ) from error
-    modules = dict(model.named_modules())
-    chain: list[Operation] = []
-    tensor: fx.Node | None = None
-    for node in graph.nodes:
-        if node.op == "placeholder":
-            if tensor is not None:
-                raise ConversionError(f"the module takes a second input {node.target!r}; networks with one input are taken")
-            tensor = node
-            continue
-        if node.op == "output":
-            if node.args[0] is not tensor:
-                raise ConversionError("the module returns something other than its last layer's tensor; return that alone")
-            break
-        inputs = node.all_input_nodes
-        if inputs != [tensor]:
-            raise ConversionError(
-                f"layer {node.name!r}: joins or branches ({len(inputs)} inputs); only a chain of layers is taken, "
-                "so rewrite skip connections as a chain"
-            )
-        if node.op == "call_module":
-            chain.append((str(node.target), modules[str(node.target)], ()))
-        else:
-            target = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
-            chain.append((node.name, str(target), tuple(node.args[1:])))
-        tensor = node
-    return chain
+            f"layer {name!r}: {kind} of one score; the largest of one score is always the same: make the last layer's rows w and −w two outputs"
+        )
+    if answers.shape != scores.shape or not same_order(scores, answers):
+        raise ConversionError(f"layer {name!r}: {kind} changes the order of a sample's scores; is its dim the classes? Remove it")
+
+
+def same_order(scores: Tensor, answers: Tensor) -> bool:
+    """Return whether no pair of a sample's scores stands the other way round in its answers, both [N, n]."""
+    order = scores.argsort(dim=1)
+    steps = answers.gather(1, order).double().diff(dim=1)
+    level = scores.gather(1, order).diff(dim=1) == 0  # equal scores have no order
+    return bool(torch.all((steps >= 0) | level))
 
 
 class _Walk:
@@ -158,32 +204,38 @@ class _Walk:
         self.pending: Stage | None = None
         self.pool: _Pool | None = None
         self.done: list[Stage] = []
+        self.answers: list[Tensor | None] = []
+        self.answer: Tensor | None = None
 
-    def take(self, name: str, operation: nn.Module | str, arguments: tuple[object, ...]) -> None:
-        match operation:
-            case nn.Linear():
-                self._linear(name, operation)
-            case nn.Conv2d():
-                self._convolution(name, operation)
-            case nn.BatchNorm1d() | nn.BatchNorm2d():
-                self._batch_norm(name, operation)
-            case nn.AvgPool2d():
-                self._average_pool(name, operation)
-            case nn.ReLU() | RateCurve():
-                self._activation(name, operation)
+    def take(self, operation: Operation) -> None:
+        name = operation.name
+        match operation.what:
+            case nn.Linear() as module:
+                self._linear(name, module)
+            case nn.Conv2d() as module:
+                self._convolution(name, module)
+            case nn.BatchNorm1d() | nn.BatchNorm2d() as module:
+                self._batch_norm(name, module)
+            case nn.AvgPool2d() as module:
+                self._average_pool(name, module)
+            case nn.ReLU() | RateCurve() as module:
+                self._activation(name, module)
+                self.answers.append(operation.returned)
             case "relu" | "relu_":
                 self._activation(name, nn.ReLU())
-            case nn.Dropout() | nn.Dropout2d() | nn.Identity() | "dropout" | "contiguous":
+                self.answers.append(operation.returned)
+            case nn.Dropout() | nn.Dropout2d() | nn.Identity():
                 pass
             case nn.Flatten():
                 self._flatten()
-            case "flatten" | "view" | "reshape":
-                self._reshape(name, str(operation), arguments)
+            case str() as function if function in _SHAPING:
+                self._reshape(operation, function)
             case _:
-                kind = operation if isinstance(operation, str) else type(operation).__name__
+                kind = _kind(operation)
                 instead = _REPLACEMENTS.get(kind)
                 hint = f"; use {instead}" if instead else f"; layers that can: {_ACCEPTED}"
                 raise ConversionError(f"layer {name!r}: {kind} cannot become spiking{hint}")
+        self.answer = operation.returned
 
     def finish(self) -> list[Stage]:
         if self.pending is None or self.pool is not None:
@@ -192,19 +244,24 @@ class _Walk:
                 f"the network ends with an activation or a pooling after layer {last!r}; it must end with a Linear or Conv2d, "
                 "whose neurons are read by their potential: remove what follows it"
             )
+        self.answers.append(self.answer)
         return [*self.done, self.pending]
 
-    def _reshape(self, name: str, kind: str, arguments: tuple[object, ...]) -> None:
-        """Accept what flattens a sample; ``x.view(n, -1)`` cannot be told from other shapes, so the layer behind it checks."""
-        if kind != "flatten" and (len(arguments) != 2 or arguments[1] != -1):
-            raise ConversionError(f"layer {name!r}: {kind}{arguments} is not a flattening; use Flatten")
-        self._flatten()
+    def _reshape(self, operation: Operation, kind: str) -> None:
+        """Accept what leaves the values of each sample as they are, in their order."""
+        given, returned = operation.given, operation.returned
+        if given is None or returned is None or len(given) != len(returned) or not same_values(given, returned):
+            arguments = ", ".join(map(str, operation.arguments))
+            raise ConversionError(
+                f"layer {operation.name!r}: {kind}({arguments}) is not a flattening: it mixes samples, or changes their values; use Flatten"
+            )
+        self.shape = tuple(returned.shape[1:])
 
     def _flatten(self) -> None:
         self.shape = (int(torch.Size(self.shape).numel()),)
 
     def _linear(self, name: str, module: nn.Linear) -> None:
-        weight, bias = _parameters(module, module.out_features)
+        weight, bias = _parameters(name, module, module.out_features)
         if self.shape != (module.in_features,):
             raise ConversionError(
                 f"layer {name!r}: Linear takes {module.in_features} values, but a sample has shape {self.shape} there"
@@ -231,10 +288,11 @@ class _Walk:
         self.shape = (module.out_features,)
 
     def _convolution(self, name: str, module: nn.Conv2d) -> None:
-        weight, bias = _parameters(module, module.out_channels)
-        if module.padding_mode != "zeros" or isinstance(module.padding, str):
+        weight, bias = _parameters(name, module, module.out_channels)
+        padding = _padding(module)
+        if module.padding_mode != "zeros" or padding is None:
             raise ConversionError(
-                f"layer {name!r}: Conv2d with padding {module.padding!r} ({module.padding_mode}); use zeros and numbers"
+                f"layer {name!r}: Conv2d with padding {module.padding!r} ({module.padding_mode}); use zeros, as many on either side"
             )
         if len(self.shape) != 3 or self.shape[0] != module.in_channels:
             raise ConversionError(
@@ -242,7 +300,7 @@ class _Walk:
             )
         if self.pending is not None:
             raise ConversionError(f"layer {name!r}: Conv2d directly after layer {self.pending.name!r}; put a ReLU between them")
-        stride, padding, dilation = _pair(module.stride), _pair(module.padding), _pair(module.dilation)
+        stride, dilation = _pair(module.stride), _pair(module.dilation)
         in_shape, groups = self.shape, module.groups
         self.pending = Stage(name, weight, bias, in_shape, stride, padding, dilation, groups)
         self.shape = self._out_shape(self.pending)
@@ -270,6 +328,8 @@ class _Walk:
             raise ConversionError(f"layer {name!r}: {type(module).__name__} must stand directly after a Linear or Conv2d")
         if module.running_mean is None or module.running_var is None:
             raise ConversionError(f"layer {name!r}: batch normalisation without running statistics; use track_running_stats=True")
+        for what, array in (("running_mean", module.running_mean), ("running_var", module.running_var), *module.named_parameters()):
+            _check_finite(name, what, array)
         gain = (module.running_var.double() + module.eps).rsqrt()
         shift = torch.zeros_like(gain)
         if module.affine:
@@ -320,10 +380,31 @@ class _Walk:
             raise ConversionError(f"layer {stage.name!r}: {error}") from error
 
 
-def _parameters(module: nn.Linear | nn.Conv2d, outputs: int) -> tuple[Tensor, Tensor]:
+def _parameters(name: str, module: nn.Linear | nn.Conv2d, outputs: int) -> tuple[Tensor, Tensor]:
+    _check_finite(name, "weight", module.weight)
     weight = module.weight.detach().double()
-    bias = torch.zeros(outputs, dtype=torch.float64) if module.bias is None else module.bias.detach().double()
-    return weight, bias
+    if module.bias is None:
+        return weight, torch.zeros(outputs, dtype=torch.float64)
+    _check_finite(name, "bias", module.bias)
+    return weight, module.bias.detach().double()
+
+
+def _check_finite(name: str, what: str, tensor: Tensor) -> None:
+    problem = not_finite(tensor.detach().double().numpy())
+    if problem is not None:
+        raise ConversionError(f"layer {name!r}: {what}: {problem}; did training diverge?")
+
+
+def _padding(module: nn.Conv2d) -> tuple[int, int] | None:
+    """Return a convolution's (vertical, horizontal) padding; None where it is not the same on either side."""
+    match module.padding:
+        case "valid":
+            return 0, 0
+        case "same":
+            whole = [dilation * (kernel - 1) for dilation, kernel in zip(_pair(module.dilation), module.kernel_size, strict=True)]
+            return None if any(each % 2 for each in whole) else (whole[0] // 2, whole[1] // 2)
+        case numbers:
+            return _pair(numbers)
 
 
 def _box(pool: _Pool, channels: int) -> Tensor:

@@ -2,61 +2,72 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from neurofault.convert.balance import Candidate, activations, balance
-from neurofault.convert.stages import Stage, stages_of
-from neurofault.errors import ConversionError
+from neurofault.convert.check import CAUSES, check_activations
+from neurofault.convert.prelude import Prelude, folded, prelude_of
+from neurofault.convert.running import answer_of, dtype_of, readable, same_values, undisturbed
+from neurofault.convert.samples import as_fractions, images_of
+from neurofault.convert.stages import Stage, is_read, stages_along
+from neurofault.convert.tracing import Traced, first_layer, trace
+from neurofault.errors import ConversionError, NeurofaultWarning
 from neurofault.network import SpikingNetwork
 from neurofault.zoo import RateCurve
 
 _START = (0.3, 0.5, 0.7)
 
+_CHECKED = 64
+"""Calibration images on which every layer is compared with the module's, beside a few of noise."""
+
+_BATCH = 500
+
 
 def from_torch(
     model: nn.Module,
-    calibration: NDArray[np.generic],
+    calibration: NDArray[np.generic] | Tensor,
     *,
     timesteps: int = 32,
     name: str = "network",
     candidate: Candidate | None = None,
 ) -> SpikingNetwork:
-    """Convert a feed-forward torch module.
+    """Convert a feed-forward torch module with one candidate; :func:`neurofault.from_torch` measures which is best.
 
     Takes Linear, Conv2d (stride, padding, dilation, groups), BatchNorm (folded), AvgPool2d (composed into its neighbour), Flatten, ReLU,
-    :class:`neurofault.zoo.RateCurve`, Dropout, Identity; the last layer is read by its potential.
+    :class:`neurofault.zoo.RateCurve`, Dropout, Identity; a gain and shift of the sample in front of them (folded); the last layer is read by its potential.
 
     Args:
-        model: the module; evaluated, never changed.
-        calibration: training images, uint8 [N, …] (shown to the model as x/255) or float in [0, 1]; 100 to 1,000 are plenty.
+        model: the module, in any floating type, on any device; evaluated, never changed.
+        calibration: training images, array or tensor, uint8 [N, …] (shown to the model as x/255) or float in [0, 1]; 100 to 1,000 are plenty.
         timesteps: T, steps a sample will be shown, at least 1.
         name: for display.
         candidate: peak rate, start potential and pixel rate; default: :func:`candidates`' first.
 
     Raises:
-        ConversionError: a layer cannot become spiking, or the samples do not fit the model.
+        ConversionError: a layer cannot become spiking, the samples do not fit the model, or the stages do not give what its forward gives.
     """
     chosen = candidate or candidates(model)[0]
     return next(proposals(model, calibration, [chosen], timesteps=timesteps, name=name))
 
 
 def proposals(
-    model: nn.Module, calibration: NDArray[np.generic], tried: Sequence[Candidate], *, timesteps: int, name: str
+    model: nn.Module, calibration: NDArray[np.generic] | Tensor, tried: Sequence[Candidate], *, timesteps: int, name: str
 ) -> Iterator[SpikingNetwork]:
     """Yield the network of each candidate; the module is read and run on the calibration images once.
 
     Arguments and errors as for :func:`from_torch`.
     """
-    stages, images = _read(model, calibration)
-    outputs = activations(stages, images)
-    _check_equal(model, stages, images, outputs[-1])
+    found = read(model, images_of(calibration))
+    outputs = activations(found.stages, found.images)
     for candidate in tried:
-        yield balance(stages, outputs, candidate, name=name, timesteps=timesteps)
+        yield balance(found.stages, outputs, candidate, name=name, timesteps=timesteps)
 
 
 def candidates(model: nn.Module) -> list[Candidate]:
@@ -75,59 +86,112 @@ def as_taken(model: nn.Module, images: NDArray[np.generic]) -> NDArray[np.generi
     """Return images [N, C, H, W] in the shape that a model takes: as they are, or flattened to [N, C·H·W].
 
     Raises:
-        ConversionError: the model takes neither.
+        ConversionError: the model takes neither, or returns no scores [N, classes].
     """
+    problems = []
     for shaped in (images, images.reshape(len(images), -1)):
-        if _takes(model, shaped[:2]):
+        problem = _problem(model, shaped[:2])
+        if problem is None:
             return shaped
+        problems.append(problem)
+    why = problems[0] if problems[0] == problems[1] else " and ".join(problems)
     raise ConversionError(
         f"the network takes neither samples of shape {images.shape[1:]} nor {int(np.prod(images.shape[1:]))} values; "
-        "does it belong to another data set?"
+        f"does it belong to another data set? ({why})"
     )
 
 
-def _read(model: nn.Module, calibration: NDArray[np.generic]) -> tuple[list[Stage], NDArray[np.generic]]:
-    """Return the stages, and the calibration images in the shape that the model takes (as given, or flattened)."""
-    if len(calibration) == 0:
-        raise ConversionError("calibration needs at least one image")
-    shapes = [calibration] if calibration.ndim == 2 else [calibration, calibration.reshape(len(calibration), -1)]
+def scores_of(model: nn.Module, images: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Return a module's scores [N, classes] for images as :func:`images_of` returns them, in the shape that it takes.
+
+    Raises:
+        ConversionError: its forward raises, or returns something else.
+    """
+    readied = readable(model)
+    samples = torch.from_numpy(as_fractions(images)).to(dtype_of(readied))
+    with undisturbed(readied):
+        answers = [answer_of(readied, batch) for batch in samples.split(_BATCH)]
+    if not all(isinstance(answer, Tensor) and len(answer.shape) >= 1 for answer in answers):
+        raise ConversionError(f"the module returns {type(answers[0]).__name__}; scores [N, classes] are taken")
+    return torch.cat(answers).double().flatten(1).numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """A module's stages and the calibration images in the shape that it takes."""
+
+    stages: list[Stage]
+    images: NDArray[np.generic]
+
+
+def read(model: nn.Module, images: NDArray[np.generic]) -> Read:
+    """Read a module on calibration images, as they are or flattened.
+
+    Args:
+        model: the module.
+        images: as :func:`images_of` returns them.
+
+    Raises:
+        ConversionError: as for :func:`from_torch`.
+    """
+    readied = readable(model)
+    shapes = [images] if images.ndim == 2 else [images, images.reshape(len(images), -1)]
     first: ConversionError | None = None
-    for images in shapes:
+    for shaped in shapes:
         try:
-            return stages_of(model, images.shape[1:]), images
+            return _read_on(readied, shaped)
         except ConversionError as error:
             first = first or error
     assert first is not None
     raise first
 
 
-def _takes(model: nn.Module, images: NDArray[np.generic]) -> bool:
-    """Return whether the model runs on flattened images."""
-    was_training = model.training
-    try:
-        with torch.no_grad():
-            model.eval()(torch.from_numpy(np.array(images)).float())
-    except RuntimeError:
-        return False
-    finally:
-        model.train(was_training)
-    return True
-
-
-def _check_equal(model: nn.Module, stages: list[Stage], images: NDArray[np.generic], output: torch.Tensor) -> None:
-    """Compare the composed stages with the module itself on the calibration images.
-
-    Raises:
-        ConversionError: they differ by more than float32 rounding explains.
-    """
-    scale = 255 if images.dtype == np.uint8 else 1
-    was_training = model.training
-    with torch.no_grad():
-        answer = model.eval()(torch.from_numpy(np.array(images)).float() / scale).double()
-    model.train(was_training)
-    error = float((answer.flatten(1) - output.flatten(1)).abs().max())
-    if not error <= 1e-3 * (1 + float(output.abs().max())):
+def _read_on(model: nn.Module, images: NDArray[np.generic]) -> Read:
+    samples = torch.from_numpy(as_fractions(images)).to(dtype_of(model))
+    noise = torch.rand((7, *samples.shape[1:]), generator=torch.Generator().manual_seed(0), dtype=samples.dtype)
+    checked = torch.cat([samples[:_CHECKED], noise])
+    with undisturbed(model):
+        traced, before, shape = _without_prelude(model, trace(model, checked), checked)
+        walked = stages_along(traced, shape)
+        stages = [folded(walked.stages[0], before), *walked.stages[1:]]
+        ours = activations(stages, checked.double().numpy())
+        check_activations([stage.name for stage in stages], ours, walked.answers)
+        answers = [answer_of(model, batch) for batch in (checked, checked)]
+    last = traced.chain[-1].returned
+    if not all(isinstance(answer, Tensor) and last is not None and same_values(answer, last) for answer in answers):
         raise ConversionError(
-            f"the converted chain {' → '.join(stage.name for stage in stages)} differs from the module by {error:.3g}: "
-            "its forward does something that its layers do not show"
+            f"layer {stages[-1].name!r}: the module gives another answer than its layers one by one, or another one when it is asked twice; {CAUSES}"
         )
+    if walked.dropped is not None:
+        name, kind = walked.dropped
+        warnings.warn(
+            f"layer {name!r}: {kind} at the end is left out: the chip reads the scores in front of it, whose order is the same",
+            NeurofaultWarning,
+            stacklevel=2,
+        )
+    return Read(stages, images)
+
+
+def _without_prelude(model: nn.Module, traced: Traced, samples: Tensor) -> tuple[Traced, Prelude | None, tuple[int, ...]]:
+    """Cut off what stands in front of the first layer, where it is not itself something that a chain may begin with."""
+    chain = traced.chain
+    start = first_layer(chain)
+    if start is None or all(is_read(operation) for operation in chain[:start]):
+        return traced, None, tuple(samples.shape[1:])
+
+    def enters(x: Tensor) -> Tensor:
+        inside = trace(model, x).chain[start].given
+        assert inside is not None
+        return inside
+
+    first = enters(samples)
+    return Traced(chain[start:], traced.problem), prelude_of(chain[start].name, enters, samples), tuple(first.shape[1:])
+
+
+def _problem(model: nn.Module, images: NDArray[np.generic]) -> str | None:
+    """Return why a module does not give scores for images; None if it does."""
+    try:
+        scores = scores_of(model, images)
+    except ConversionError as error:
+        return str(error)
+    return None if len(scores) == len(images) else f"the module returns {len(scores)} rows for {len(images)} samples"

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from neurofault.convert.balance import Candidate, activations
-from neurofault.convert.stages import stages_of
-from neurofault.convert.torch_model import as_taken, candidates, from_torch
+from neurofault.convert.torch_model import as_taken, candidates, from_torch, read
 from neurofault.errors import ConversionError
 from neurofault.network import Conv, Dense
 from neurofault.zoo import RateCurve
@@ -20,7 +19,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (20, 2, 12, 12), dtype=np.uin
 
 
 def composed_output(model: nn.Module, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    outputs = activations(stages_of(model, images.shape[1:]), images)
+    outputs = activations(read(model, images).stages, images)
     with torch.no_grad():
         expected = model.eval()(torch.from_numpy(images).float() / 255)
     return outputs[-1].flatten(1).numpy(), expected.flatten(1).numpy()
@@ -77,7 +76,7 @@ def test_pool_before_a_convolution_is_composed(padding, pool):
     model.append(nn.Linear(size, 3))
     ours, expected = composed_output(model, IMAGES)
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
-    assert len(stages_of(model, (2, 12, 12))) == 3
+    assert len(read(model, IMAGES).stages) == 3
 
 
 def test_functional_forward_is_traced():
@@ -212,6 +211,6 @@ def test_hidden_computation_is_noticed():
     bias = Hidden()
     bias.inner.forward = lambda x: nn.functional.linear(x, bias.inner.weight) + 1  # type: ignore[method-assign]
     with pytest.raises(
-        ConversionError, match=r"differs from the module by .*its forward does something that its layers do not show"
+        ConversionError, match=r"^layer 'inner' differs from the original: its output by .*; usual causes: .* a hook or a parametrization"
     ):
         from_torch(bias, IMAGES)
