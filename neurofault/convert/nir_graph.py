@@ -14,6 +14,7 @@ network's ``notes``; what was built is run beside NIR's equations (:mod:`neurofa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,7 +92,7 @@ def from_nir(
     except ConversionError as error:
         raise ConversionError(f"{graph.where}: {error}") from error
     check_fires(graph, list(dynamics), network, step)
-    check_run(graph, chain, dynamics, network, coding)
+    check_run(graph, chain, dynamics, network, sample.shape, coding)
     return replace(network, notes=(*assumed(graph, step, dynamics, _shown(chain, coding)), *sample.said))
 
 
@@ -172,12 +173,8 @@ def _behind_time(shape: tuple[int, ...], rest: Sequence[tuple[str, Any]]) -> tup
             flattens = True
         elif kind in ("Affine", "Linear"):
             values = int(node.weight.shape[-1])
-            fits = len(inner) == 1 or flattens
-            return (
-                inner
-                if fits and int(np.prod(inner)) == values != int(np.prod(shape)) or (shape[0] == 1 and inner == (values,))
-                else None
-            )
+            behind = (len(inner) == 1 or flattens) and math.prod(inner) == values
+            return inner if behind and (shape[0] == 1 or math.prod(shape) != values) else None
         elif kind == "Conv2d":
             channels = int(node.weight.shape[1]) * int(np.asarray(node.groups))
             if len(shape) == 4 and inner[0] == channels:

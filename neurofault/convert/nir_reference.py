@@ -34,6 +34,7 @@ def check_run(
     chain: Sequence[tuple[str, Any]],
     dynamics: Mapping[str, Dynamics],
     network: SpikingNetwork,
+    shape: tuple[int, ...],
     coding: PixelCoding | None,
 ) -> None:
     """Run a graph and the network that was built of it on the same seeded spikes, over all steps.
@@ -43,7 +44,8 @@ def check_run(
         chain: its nodes in order.
         dynamics: of its neurons, by node.
         network: what was built of it.
-        coding: with which.
+        shape: of a sample.
+        coding: as it was built with.
 
     Raises:
         ConversionError: the first node that differs, in which step, by how much.
@@ -52,7 +54,6 @@ def check_run(
     driven = rest[0][0] in dynamics
     if driven:  # the neurons at the input are the pixel table's; what they send is given
         rest = rest[1:]
-    shape = network.layers[0].shape
     work = network.timesteps * sum(_work(layer) for layer in network.layers[1:])
     samples = int(np.clip(_WORK // max(1, work), 1, len(_RATES)))
     rates = torch.tensor(_RATES[:samples], dtype=torch.float64).reshape(-1, *[1] * len(shape))
@@ -77,10 +78,9 @@ def check_run(
 
 
 def computing(chain: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
-    """Return the nodes that change what passes through them; the shape alone is changed by the rest (Flatten behind a convolution is kept)."""
+    """Return the nodes of a chain from the first one that changes more than a shape."""
     kept = [(name, node) for name, node in chain if type(node).__name__ not in ("Input", "Output")]
-    first = next(index for index, (_, node) in enumerate(kept) if type(node).__name__ != "Flatten")
-    return kept if type(kept[first][1]).__name__ in ("Linear", "Affine") else kept[first:]
+    return kept[next(index for index, (_, node) in enumerate(kept) if type(node).__name__ != "Flatten") :]
 
 
 def check_fires(graph: Graph, names: Sequence[str], network: SpikingNetwork, step: Step) -> None:
@@ -169,7 +169,7 @@ def _linear(node: Any, x: Tensor) -> Tensor:
         case "Flatten":
             return x.flatten(2)
         case "Linear" | "Affine":
-            return x @ _tensor(node.weight).T + _tensor(getattr(node, "bias", 0.0)).reshape(-1)
+            return x.flatten(2) @ _tensor(node.weight).T + _tensor(getattr(node, "bias", 0.0)).reshape(-1)
         case "Conv2d":
             padding = (0, 0) if isinstance(node.padding, str | bytes) else pair(node.padding)
             shape = (pair(node.stride), padding, pair(node.dilation), int(np.asarray(node.groups)))
