@@ -86,7 +86,7 @@ def from_nir(
         if operation is not None and type(node).__name__ in NEURONS:
             dynamics[each] = dynamics_of(graph.where, each, node, step.dt)
     sample = Sample(tuple(in_shape)) if in_shape is not None else _sample(graph, chain)
-    steps = timesteps or sample.steps or DEFAULT_TIMESTEPS
+    steps = timesteps or _timesteps(graph) or sample.steps or DEFAULT_TIMESTEPS
     try:
         network = network_of(title, operations, sample.shape, timesteps=steps, coding=coding, readout=readout)
     except ConversionError as error:
@@ -101,6 +101,18 @@ def _check_step(graph: Graph, dt: float | None) -> None:
     written = graph.metadata.get("dt")
     if dt is not None and written is not None and not np.isclose(dt, float(written), rtol=1e-6, atol=0):
         raise ConversionError(f"{graph.where}: written by neurofault with dt {float(written):g}; leave dt out, it is in the file")
+
+
+def _timesteps(graph: Graph) -> int | None:
+    """Return the steps a sample that the metadata say; None: they do not."""
+    if "timesteps" not in graph.metadata:
+        return None
+    said = np.asarray(graph.metadata["timesteps"])
+    if said.size != 1 or said.dtype.kind not in "iu" or int(said.reshape(-1)[0]) < 1:
+        raise ConversionError(
+            f"{graph.where}: metadata timesteps must be a whole number of at least 1, is {str(said)[:40]!r}; pass timesteps"
+        )
+    return int(said.reshape(-1)[0])
 
 
 def _shown(chain: Sequence[tuple[str, Any]], coding: PixelCoding | None) -> str:
