@@ -166,6 +166,7 @@ def _synapse_node(nir: Any, each: _Population, synapses: Synapses) -> tuple[Any,
                 padding=synapses.padding, dilation=synapses.dilation, groups=1,
                 bias=rows[:, 0].copy() if even else np.zeros(len(rows)),
             )  # fmt: skip
+            node.output_type = {"output": np.array(synapses.out_shape)}  # nir 1.0 takes a kernel's height for its width too
             return node, np.zeros_like(each.bias) if even else each.bias
 
 

@@ -71,7 +71,7 @@ def test_a_file_that_we_wrote_keeps_its_integers_and_its_dt_and_takes_other_step
 
 @pytest.mark.parametrize(("file", "dt"), [("norse_lifbox", 1.0), ("snntorch_digits", 1e-6)])
 def test_a_file_that_cannot_run_is_not_copied(tmp_path, file, dt):
-    with pytest.raises(ConversionError, match="dt 1; pass the dt|no input makes any of its neurons fire"):
+    with pytest.raises(ConversionError, match=r"dt 1; pass the dt|no input makes any of its neurons fire"):
         convert(str(SNNTORCH_DIGITS.with_name(f"{file}.nir")), tmp_path / "copy.nir", dt=dt)
     assert not list(tmp_path.iterdir())
 
