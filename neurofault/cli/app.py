@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import typer
 
 from neurofault.cli import atlas, campaign, convert, doctor, faults, inject, map_, paper, profiles, rescue, train
-from neurofault.errors import NeurofaultError
+from neurofault.errors import NeurofaultError, NeurofaultWarning
 
 app = typer.Typer(
     name="neurofault",
@@ -32,6 +33,7 @@ app.add_typer(faults.app, name="faults")
 
 def main() -> None:
     """Run the command line and end the process with its exit code: 0, or 2 for a mistake that the user can mend."""
+    warnings.formatwarning = _note
     try:
         app()
     except NeurofaultError as error:
@@ -43,3 +45,10 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()
         sys.exit(0)
+
+
+def _note(text: Warning | str, kind: type[Warning], file: str, line: int, source: str | None = None) -> str:
+    """Return a warning as a line: ours as one that is meant for the user."""
+    if issubclass(kind, NeurofaultWarning):
+        return f"neurofault: note: {text}\n"
+    return f"{file}:{line}: {kind.__name__}: {text}\n"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,11 @@ from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.quantise import quantise
-from neurofault.errors import UsageError
+from neurofault.engines import run
+from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.network import SpikingNetwork
 from neurofault.study.calibrate import Calibration, choose
+from neurofault.study.health import suspicions
 from neurofault.zoo import recipe, torch_accuracy, trained
 
 Progress = Callable[[str, int, int, str], None]
@@ -27,6 +31,8 @@ Progress = Callable[[str, int, int, str], None]
 
 DEFAULT_NETWORK = "digits-mlp"
 _USER_TIMESTEPS = 32
+_HEALTH_IMAGES = 100
+"""Validation images on which a healthy chip is looked at."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ class Prepared:
         network: the spiking network before rounding.
         calibration: the conversions that it was chosen from; None for a network that is spiking already.
         deployment: the healthy chip.
+        notes: what was assumed of a file that was read, and what is suspect about the healthy chip (:mod:`neurofault.study.health`).
     """
 
     setup: Setup
@@ -89,6 +96,7 @@ class Prepared:
     network: SpikingNetwork
     calibration: Calibration | None
     deployment: Deployment
+    notes: tuple[str, ...] = ()
 
     def ann_accuracy(self) -> float | None:
         """Return the torch network's accuracy on the test images; None for a network that is spiking already."""
@@ -106,6 +114,9 @@ class Prepared:
 
 def prepare(setup: Setup, progress: Progress) -> Prepared:
     """Load, train, convert and place a network.
+
+    Warns:
+        NeurofaultWarning: each of the notes.
 
     Raises:
         NeurofaultError: whatever the user must mend, in the order in which it is met; profile and arguments before any long work.
@@ -126,17 +137,19 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
         grain = spec.neurons_per_core
 
     def place(network: SpikingNetwork) -> Deployment:
-        return deploy(
-            network, profile, weight_bits=setup.weight_bits, strategy=setup.place, neurons_per_core=grain,
-            spare_cores=setup.spare_cores, chips=setup.chips, seed=setup.place_seed,
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NeurofaultWarning)  # said once, of the one that is chosen
+            return deploy(
+                network, profile, weight_bits=setup.weight_bits, strategy=setup.place, neurons_per_core=grain,
+                spare_cores=setup.spare_cores, chips=setup.chips, seed=setup.place_seed,
+            )  # fmt: skip
 
     if spec is None:
         spiking = load_network(
             setup.network, sample_shape=data.shape, timesteps=setup.timesteps, weights=setup.weights, dt=setup.dt
         )
         if spiking is not None:
-            return Prepared(setup, profile, None, data, test, spiking, None, place(spiking))
+            return _noted(Prepared(setup, profile, None, data, test, spiking, None, place(spiking)))
         model = user_module(setup.network, setup.weights)
         timesteps = setup.timesteps or _USER_TIMESTEPS
     else:
@@ -146,4 +159,15 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
     calibration = choose(
         model, data, place, timesteps=timesteps, name=setup.network, progress=lambda *at: progress("calibrating", *at)
     )
-    return Prepared(setup, profile, model, data, test, calibration.network, calibration, place(calibration.network))
+    return _noted(Prepared(setup, profile, model, data, test, calibration.network, calibration, place(calibration.network)))
+
+
+def _noted(prepared: Prepared) -> Prepared:
+    """Look at the healthy chip on validation images, and say what is worth a word."""
+    chip, split = prepared.deployment, prepared.data.validation.first(_HEALTH_IMAGES)
+    notes = prepared.network.notes
+    if chip.encoding is not None and chip.layers[0].size == math.prod(prepared.data.shape):
+        notes = (*notes, *suspicions(chip, run(chip, split.images).activity, split.labels))
+    for note in notes:
+        warnings.warn(note, NeurofaultWarning, stacklevel=3)
+    return replace(prepared, notes=notes)

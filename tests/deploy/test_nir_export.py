@@ -277,3 +277,40 @@ def test_metadata_that_do_not_belong_to_the_nodes_are_refused():
     del graph.metadata["dt"]
     with pytest.raises(ConversionError, match="no time step"):
         from_nir(graph)
+
+
+def test_kernels_that_are_not_square_and_names_with_slashes_come_back(tmp_path):
+    rng = np.random.default_rng(12)
+    layers = (
+        Layer("in/put", (2, 5, 4), None, 1.0),
+        Layer("a/b", (3, 6, 2), Conv(rng.normal(0.3, 1, (3, 2, 2, 3)), (2, 5, 4), padding=(1, 0)), 2.0),
+        Layer("a_b", (4, 3, 3), Conv(rng.normal(0.3, 1, (4, 3, 1, 2)), (3, 6, 2), stride=(2, 1), padding=(0, 1)), 2.0),
+        Layer("output", (3,), Dense(rng.normal(0.3, 1, (3, 36))), 2.0),
+    )
+    net = SpikingNetwork("odd", layers, 6, None, "count")
+    to_nir(net, tmp_path / "net.nir")
+    again = from_nir(tmp_path / "net.nir")
+    assert [(layer.name, layer.shape) for layer in again.layers] == [(layer.name, layer.shape) for layer in layers]
+    assert all(
+        np.array_equal(one.synapses.weight, two.synapses.weight) for one, two in zip(layers[1:], again.layers[1:], strict=True)
+    )
+    chip = nf.deploy(net)
+    to_nir(chip, tmp_path / "chip.nir")
+    samples = nf.Inputs(events=rng.random((4, 6, 40)) < 0.5)
+    assert_same_spikes(chip, nf.deploy(from_nir(tmp_path / "chip.nir")), samples)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"timesteps": float("inf")}, {"timesteps": 1e400}, {"shape": [10**12]}, {"shape": [0]}, {"shape": []}, {"start": "x"}],
+)
+def test_metadata_with_numbers_that_are_none_are_refused_without_a_traceback(change):
+    graph = to_nir(network(np.random.default_rng(4), convolutional=False))
+    said = json.loads(graph.metadata["neurofault"])
+    if "timesteps" in change:
+        said |= change
+    else:
+        said["layers"][1] |= change
+    graph.metadata["neurofault"] = json.dumps(said)
+    with pytest.raises(DataError, match="metadata 'neurofault' and the nodes do not belong together"):
+        from_nir(graph)
