@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from typing import TextIO
 
 import typer
 
@@ -33,7 +34,7 @@ app.add_typer(faults.app, name="faults")
 
 def main() -> None:
     """Run the command line and end the process with its exit code: 0, or 2 for a mistake that the user can mend."""
-    warnings.formatwarning = _note
+    warnings.showwarning = _show
     try:
         app()
     except NeurofaultError as error:
@@ -47,8 +48,10 @@ def main() -> None:
         sys.exit(0)
 
 
-def _note(text: Warning | str, kind: type[Warning], file: str, line: int, source: str | None = None) -> str:
-    """Return a warning as a line: ours as one that is meant for the user."""
-    if issubclass(kind, NeurofaultWarning):
-        return f"neurofault: note: {text}\n"
-    return f"{file}:{line}: {kind.__name__}: {text}\n"
+def _show(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+) -> None:
+    """Print a warning on stderr: one of ours as a line for the user."""
+    ours = issubclass(category, NeurofaultWarning)
+    text = f"neurofault: note: {message}\n" if ours else warnings.formatwarning(message, category, filename, lineno, line)
+    (file or sys.stderr).write(text)

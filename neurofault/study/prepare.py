@@ -16,6 +16,7 @@ from neurofault.convert.networks import is_nir_file, load_network
 from neurofault.convert.torch_model import as_taken
 from neurofault.datasets import DataSet, Split, load
 from neurofault.deploy import deploy
+from neurofault.deploy.bound import wraps
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.quantise import quantise
@@ -23,7 +24,6 @@ from neurofault.engines import run
 from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.network import SpikingNetwork
 from neurofault.study.calibrate import Calibration, choose
-from neurofault.study.health import suspicions
 from neurofault.zoo import recipe, torch_accuracy, trained
 
 Progress = Callable[[str, int, int, str], None]
@@ -85,7 +85,7 @@ class Prepared:
         network: the spiking network before rounding.
         calibration: the conversions that it was chosen from; None for a network that is spiking already.
         deployment: the healthy chip.
-        notes: what was assumed of a file that was read, and what is suspect about the healthy chip (:mod:`neurofault.study.health`).
+        notes: what was assumed of a file that was read, and what is suspect about the healthy chip (:mod:`neurofault.engines.health`).
     """
 
     setup: Setup
@@ -164,10 +164,10 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
 
 def _noted(prepared: Prepared) -> Prepared:
     """Look at the healthy chip on validation images, and say what is worth a word."""
-    chip, split = prepared.deployment, prepared.data.validation.first(_HEALTH_IMAGES)
-    notes = prepared.network.notes
+    chip, split = prepared.deployment, prepared.data.validation
+    notes = [*prepared.network.notes, *(str(wrap) for wrap in wraps(chip.layers, chip.timesteps))]
     if chip.encoding is not None and chip.layers[0].size == math.prod(prepared.data.shape):
-        notes = (*notes, *suspicions(chip, run(chip, split.images).activity, split.labels))
+        notes += run(chip, split.images[:_HEALTH_IMAGES], split.labels[:_HEALTH_IMAGES]).notes
     for note in notes:
         warnings.warn(note, NeurofaultWarning, stacklevel=3)
-    return replace(prepared, notes=notes)
+    return replace(prepared, notes=tuple(notes))

@@ -1,6 +1,7 @@
-"""Whether a healthy chip works at all: populations that are silent or always on, a readout that always answers the same, currents that can wrap.
+"""Whether a healthy chip works at all: populations that are silent or always on, a readout that always answers the same.
 
-Losses of such a chip say nothing, so whoever measures it is told first. One place for every verb: :func:`neurofault.study.prepare.prepare` asks here.
+Losses of such a chip say nothing, so whoever measures it is told first: :func:`neurofault.engines.run` in its result, and every verb of the command
+line, whose chip comes from :func:`neurofault.study.prepare.prepare`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import Activity
-from neurofault.deploy.bound import wraps
 from neurofault.deploy.deployment import Deployment
 
 _FEW = 10
@@ -47,7 +47,7 @@ def suspicions(deployment: Deployment, activity: Activity, labels: NDArray[np.in
             + ("" if labels is None else f" of {classes} classes")
             + "; check that the network belongs to this data, how its inputs are scaled, and the time step"
         )
-    return (*found, *(str(wrap) for wrap in wraps(deployment.layers, deployment.timesteps)))
+    return tuple(found)
 
 
 def _silent(deployment: Deployment, name: str) -> str:
