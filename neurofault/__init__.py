@@ -21,8 +21,8 @@ from neurofault.network import Inputs, SpikingNetwork
 from neurofault.rescue import Budget, Plan, rescue
 
 if TYPE_CHECKING:
-    from neurofault.convert.torch_model import from_torch
     from neurofault.engines import run
+    from neurofault.study.calibrate import from_torch
 
 __all__ = [
     "Budget",
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 _ON_USE = {
-    "from_torch": "neurofault.convert.torch_model",
+    "from_torch": "neurofault.study.calibrate",
     "run": "neurofault.engines",
 }
 

@@ -260,6 +260,28 @@ def _spikes(given: object) -> NDArray[np.bool_]:
     return spikes
 
 
+@dataclass(frozen=True)
+class ConversionGap:
+    """What a conversion cost, on the images that it was calibrated with.
+
+    Attributes:
+        samples: how many images.
+        original: accuracy of the original on them; 1.0 where its own answers are the labels.
+        chip: accuracy of the converted network, in the chip's integers.
+        labelled: whether true labels were given, or the original's own answers taken.
+    """
+
+    samples: int
+    original: float
+    chip: float
+    labelled: bool
+
+    @property
+    def points(self) -> float:
+        """What was lost, in percentage points."""
+        return 100 * (self.original - self.chip)
+
+
 @dataclass(frozen=True, eq=False)
 class SpikingNetwork:
     """A feed-forward chain of spiking populations.
@@ -272,6 +294,7 @@ class SpikingNetwork:
         readout: ``potential`` (output neurons never fire; score = ``v`` after step T) or ``count`` (spikes; ties by ``v``).
         peak_potential: largest |v| of the output layer met in calibration, in the threshold's unit; lets :func:`neurofault.deploy` choose an
             exponent at which it does not saturate. None: unknown.
+        gap: what the conversion cost; None: not measured.
         notes: what whoever read it from a file had to assume, one text each; for people, it changes nothing.
     """
 
@@ -281,6 +304,7 @@ class SpikingNetwork:
     encoding: Encoding | None
     readout: Readout = "potential"
     peak_potential: float | None = None
+    gap: ConversionGap | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -305,4 +329,4 @@ class SpikingNetwork:
 
     def with_timesteps(self, timesteps: int) -> SpikingNetwork:
         """Return the same network shown for another number of steps."""
-        return replace(self, timesteps=timesteps)
+        return replace(self, timesteps=timesteps, gap=None)

@@ -266,9 +266,10 @@ def pixel_rates(spec: Recipe) -> NDArray[np.float64]:
 def torch_accuracy(model: nn.Module, images: NDArray[np.uint8], labels: NDArray[np.int64], *, batch: int = 500) -> float:
     """Return the fraction of ``images`` (uint8 [N, C, H, W], shown as x/255) that a torch model classifies as in ``labels``."""
     correct = 0
+    numbers = next((each.dtype for each in model.parameters() if each.is_floating_point()), torch.float32)
     with torch.no_grad():
         for start in range(0, len(images), batch):
-            shown = torch.from_numpy(np.array(images[start : start + batch])).float() / 255
+            shown = (torch.from_numpy(np.array(images[start : start + batch])).float() / 255).to(numbers)
             answer = model(shown).argmax(1).numpy()
             correct += int(np.count_nonzero(answer == labels[start : start + batch]))
     return correct / len(images)

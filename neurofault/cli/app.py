@@ -32,6 +32,16 @@ app.add_typer(campaign.app, name="campaign")
 app.add_typer(faults.app, name="faults")
 
 
+def _show(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
+) -> None:
+    """Print a warning of ours as one line without the place in our code; others as Python does."""
+    if issubclass(category, NeurofaultWarning):
+        print(f"neurofault: warning: {message}", file=file or sys.stderr)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), file=file or sys.stderr, end="")
+
+
 def main() -> None:
     """Run the command line and end the process with its exit code: 0, or 2 for a mistake that the user can mend."""
     warnings.showwarning = _show
@@ -46,12 +56,3 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()
         sys.exit(0)
-
-
-def _show(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None
-) -> None:
-    """Print a warning on stderr: one of ours as a line for the user."""
-    ours = issubclass(category, NeurofaultWarning)
-    text = f"neurofault: note: {message}\n" if ours else warnings.formatwarning(message, category, filename, lineno, line)
-    (file or sys.stderr).write(text)

@@ -25,10 +25,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from neurofault.convert.balance import scaled_synapses
+from neurofault.convert.prelude import Prelude, folded
 from neurofault.convert.stages import Stage, stages_along
 from neurofault.convert.tracing import trace
 from neurofault.errors import ConversionError
 from neurofault.network import NO_MEMORY, Conv, Encoding, Layer, Readout, SpikingNetwork, Synapses
+from neurofault.zoo import RateCurve
 
 Value = float | NDArray[Any]
 
@@ -121,7 +123,14 @@ def spread(name: str, field: str, value: Value, shape: tuple[int, ...]) -> Value
 
 
 def network_of(
-    name: str, chain: Chain, in_shape: tuple[int, ...], *, timesteps: int, coding: PixelCoding | None, readout: Readout | None
+    name: str,
+    chain: Chain,
+    in_shape: tuple[int, ...],
+    *,
+    timesteps: int,
+    coding: PixelCoding | None,
+    readout: Readout | None,
+    before: Prelude | None = None,
 ) -> SpikingNetwork:
     """Build the spiking network of a chain.
 
@@ -134,6 +143,7 @@ def network_of(
         timesteps: T, at least 1.
         coding: how pixels become spikes; None: the network takes events.
         readout: ``count``, or ``potential`` (the last neurons then never fire); None: ``count`` if the last neurons fire.
+        before: what the original does to a sample in front of the chain; folded into the first layer.
 
     Raises:
         ConversionError: something in the chain has no counterpart on the chip; the text names the layer.
@@ -154,8 +164,15 @@ def network_of(
         neurons.append((last_name, Neuron(None)))
     elif readout == "potential":
         neurons[-1] = (last_name, replace(last, threshold=None))
-    modules = OrderedDict((each.replace(".", "/") or "?", module) for each, module in _torch_modules(linear))
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    for each, module in _torch_modules(linear):
+        title = each.replace(".", "/") or "?"
+        used = sum(known == title or known.startswith(f"{title}#") for known in modules)
+        modules[f"{title}#{used + 1}" if used else title] = module  # a layer that is used twice has one name
     stages = stages_along(trace(nn.Sequential(modules), None), in_shape).stages
+    if drive is not None and before is not None:
+        raise ConversionError(f"layer {drive[0]!r}: neurons at the input take the sample itself, but forward changes it first")
+    stages = [folded(stages[0], before), *stages[1:]]
     encoding = None if coding is None else Encoding.for_pixels(coding.full_rate, coding.start, timesteps)
     unit = 1.0 if coding is None else 1 / coding.full_rate
     first = Layer("input", stages[0].in_shape, None, 1.0 if encoding is None else float(encoding.threshold))
@@ -196,6 +213,10 @@ def _check_order(chain: Chain) -> None:
             if operation.threshold is None and index != len(chain) - 1:
                 raise ConversionError(f"layer {name!r}: neurons that never fire are taken only as the last layer")
             before = name
+        elif isinstance(operation, nn.ReLU | RateCurve):
+            raise ConversionError(
+                f"layer {name!r}: {type(operation).__name__} in a chain of spiking neurons; its values are no spikes: put neurons in its place"
+            )
         elif not isinstance(operation, _SILENT):
             before = None
 

@@ -33,15 +33,28 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
-def readable(model: nn.Module) -> nn.Module:
-    """Return the module in float32 or float64 on the CPU: itself, or a copy (half and bfloat16 numbers are exact in float32).
+def readable(model: nn.Module, *, double: bool = True) -> nn.Module:
+    """Return the module in float32 (or float64) on the CPU: itself, or a copy (half and bfloat16 numbers are exact in float32).
+
+    Args:
+        model: the module.
+        double: float64 is kept.
 
     Raises:
-        ConversionError: it cannot be copied.
+        ConversionError: it cannot be copied, or has lazy layers that have not seen a sample.
     """
     model = unwrapped(model)
-    tensors = [*model.parameters(), *(buffer for buffer in model.buffers() if buffer.is_floating_point())]
-    if all(tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64) for tensor in tensors):
+    for name, module in model.named_modules():
+        if any(
+            isinstance(each, nn.parameter.UninitializedTensorMixin)
+            for each in (*module._parameters.values(), *module._buffers.values())
+        ):
+            raise ConversionError(
+                f"layer {name!r}: {type(module).__name__} has no parameters yet; run the module on a sample first"
+            )
+    tensors = [*model.parameters(), *model.buffers()]
+    kept = (torch.float32, torch.float64) if double else (torch.float32,)
+    if all(tensor.device.type == "cpu" and tensor.dtype in kept for tensor in tensors if tensor.is_floating_point()):
         return model
     try:
         return copy.deepcopy(model).to("cpu", torch.float32)

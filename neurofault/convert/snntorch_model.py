@@ -13,27 +13,40 @@ What snnTorch 1.0 computes in a step, and what the chip does with it (``Leaky``:
 snnTorch usually shows the image itself to the first Linear at each step. On the chip that layer sits behind input neurons that spike, so the
 drive is a spike train of the same mean (:class:`neurofault.convert.chain.PixelCoding`). A network that is trained on
 spikes takes them as they are with ``coding=None`` and ``Inputs(events=…)``.
+
+What was read is checked against the module's own forward in every step (:mod:`neurofault.convert.check`): once as it is, and once with random spikes in the
+place of its neurons' (:mod:`neurofault.convert.listening`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from neurofault.arrays import as_array, not_finite
 from neurofault.convert.chain import Neuron, Operation, PixelCoding, current_decay, membrane_decay, network_of
+from neurofault.convert.check import Heard, check_neurons, check_spikes
+from neurofault.convert.endings import same_order
+from neurofault.convert.listening import FORMS, Call, Form, Run, check_flow, listen, of_module, one_step
+from neurofault.convert.prelude import prelude_of
+from neurofault.convert.running import dtype_of, readable
+from neurofault.convert.samples import as_fractions, images_of
 from neurofault.errors import ConversionError, UnsupportedError
-from neurofault.network import Readout, SpikingNetwork
+from neurofault.network import Layer, Readout, SpikingNetwork
 
-_STATE = ("mem", "syn")
+_EVENT_RATE = 0.3
+_SILENT = (nn.Flatten, nn.Dropout, nn.Dropout2d, nn.Identity)
 
 
 def is_snntorch(model: nn.Module) -> bool:
     """Return whether a module holds snnTorch neurons (without importing snnTorch)."""
-    return any(type(module).__module__.partition(".")[0] == "snntorch" for module in model.modules())
+    return any(_is_neuron(module) for module in model.modules())
 
 
 def from_snntorch(
@@ -44,54 +57,69 @@ def from_snntorch(
     name: str = "snntorch",
     coding: PixelCoding | None = PixelCoding(),  # noqa: B008  (frozen)
     readout: Readout | None = None,
+    calibration: NDArray[np.generic] | Tensor | None = None,
 ) -> SpikingNetwork:
     """Convert a feed-forward snnTorch network.
 
-    The module is called once in eval mode with a sample, and the order in which its layers are called is the chain: ``nn.Sequential`` with
-    ``init_hidden=True`` and classes whose ``forward`` loops over the steps are both taken. Layers: Leaky, Synaptic; Linear, Conv2d,
-    BatchNorm, AvgPool2d, Flatten, Dropout, Identity. Its parameters, states and mode are left as they were.
+    The module is called in eval mode with a few samples, and the order in which its layers are called is the chain: ``nn.Sequential`` with
+    ``init_hidden=True`` and classes whose ``forward`` loops over the steps, [N, …], [T, N, …] or [N, T, …], are taken. Layers: Leaky, Synaptic; Linear,
+    Conv2d, BatchNorm, AvgPool2d, Flatten, Dropout, Identity; a gain and shift of the sample in front of them (folded into the first). Its parameters, states
+    and mode are left as they were.
 
     Args:
-        model: the module.
+        model: the module, in any floating type, on any device.
         in_shape: of one sample in one step, (n,) or (channels, height, width).
         timesteps: T, steps that a sample will be shown, at least 1.
         name: for display.
         coding: how pixels in [0, 1] become spikes; None: the network takes ``Inputs(events=…)``.
         readout: ``count`` (spikes of the last layer; the default where it fires) or ``potential`` (its ``mem`` at the end; it then never fires).
+        calibration: samples for the check, images [N, …] or events [N, T, …]; None: random ones. The first few are used.
 
     Raises:
-        ConversionError: something in it has no counterpart on the chip; the text names the layer.
+        ConversionError: something in it has no counterpart on the chip, or the converted network does not do what its forward does; the text names the layer.
         UnsupportedError: snnTorch is not installed.
     """
     try:
         import snntorch
     except ImportError as error:
         raise UnsupportedError("snnTorch is not installed; pip install 'neurofault[snntorch]'") from error
-    shape = tuple(int(size) for size in in_shape)
-    chain: list[tuple[str, Operation]] = []
-    calls = _calls(model, shape, timesteps)
-    for index, (each, module) in enumerate(calls):
-        last = all(not _computes(later) for _, later in calls[index + 1 :])
-        match module:
-            case snntorch.Leaky() | snntorch.Synaptic():
-                chain.append((each, _neuron(each, module, last=last)))
-            case _ if _is_neuron(module):
-                raise ConversionError(
-                    f"layer {each!r}: {type(module).__name__} neurons have no counterpart on the chip; taken: Leaky, Synaptic"
-                )
-            case _:
-                chain.append((each, module))
-    if not any(isinstance(operation, Neuron) for _, operation in chain):
+    model = readable(model, double=False)  # the spikes of snnTorch are float32, and so are the samples that it runs on
+    for each, module in model.named_modules():
+        if _is_neuron(module) and not isinstance(module, snntorch.Leaky | snntorch.Synaptic):
+            raise ConversionError(f"layer {each!r}: {_why_not(type(module).__name__)}; taken: Leaky, Synaptic")
+    if not is_snntorch(model):
         raise ConversionError(f"network {name!r} holds no snnTorch neurons; use from_torch")
-    return network_of(name, chain, shape, timesteps=timesteps, coding=coding, readout=readout)
+    shape = tuple(int(size) for size in in_shape)
+    samples = _samples(shape, timesteps, coding is None, dtype_of(model), calibration)
+    form, runs = _heard(model, samples)
+    chain = one_step(runs[0].calls, _is_neuron)
+    for run in runs:
+        if [call.name for call in one_step(run.calls, _is_neuron)] != [call.name for call in chain]:
+            raise ConversionError("which layers the network calls depends on the data; only a chain of layers is taken")
+        check_flow(chain, run, _is_neuron)
+    first = _entering(runs[0], chain[0])
+    before = prelude_of(chain[0].name, lambda x: _entering(_again(model, x, form, timesteps), chain[0]), runs[0].shown[0])
+    operations: list[tuple[str, Operation]] = []
+    for index, call in enumerate(chain):
+        last = all(isinstance(later.module, _SILENT) for later in chain[index + 1 :])
+        operations.append((call.name, _neuron(call.name, call.module, last=last) if _is_neuron(call.module) else call.module))
+    network = network_of(
+        name, operations, tuple(first.shape[1:]), timesteps=timesteps, coding=coding, readout=readout, before=before
+    )
+    for run in runs:
+        _check(network, operations, chain, run, coding)
+    return network
 
 
 def _is_neuron(module: nn.Module) -> bool:
-    return type(module).__module__.partition(".")[0] == "snntorch"
+    """Whether a module is a neuron of snnTorch, or of a class made of one."""
+    return any(base.__module__.startswith("snntorch._neurons") for base in type(module).__mro__)
 
 
-def _computes(module: nn.Module) -> bool:
-    return not isinstance(module, nn.Flatten | nn.Dropout | nn.Dropout2d | nn.Identity)
+def _why_not(kind: str) -> str:
+    if kind.startswith("R") or "LSTM" in kind:
+        return f"{kind} neurons are recurrent (their own spikes come back to them in the next step); only feed-forward chains are taken"
+    return f"{kind} neurons have no counterpart on the chip"
 
 
 def _neuron(name: str, module: Any, *, last: bool) -> Neuron:
@@ -118,85 +146,217 @@ def _neuron(name: str, module: Any, *, last: bool) -> Neuron:
             f"layer {name!r}: {kind} with reset_delay=True also clears what arrives in the step after a spike, which the chip's neuron does not; "
             "use reset_delay=False"
         )
-    du = current_decay(name, _array(module.alpha)) if synaptic else 4095
-    threshold = None if reset == "none" else _array(module.threshold)
-    return Neuron(threshold, du, membrane_decay(_array(module.beta)))
+    du = current_decay(name, _array(name, "alpha", module.alpha)) if synaptic else 4095
+    threshold = None if reset == "none" else _array(name, "threshold", module.threshold)
+    return Neuron(threshold, du, membrane_decay(_array(name, "beta", module.beta)))
 
 
-def _array(value: Tensor) -> Any:
-    return value.detach().cpu().double().numpy()
+def _array(name: str, field: str, value: Tensor) -> Any:
+    array = value.detach().double().numpy()
+    problem = not_finite(array)
+    if problem is not None:
+        raise ConversionError(f"layer {name!r}: {field}: {problem}; did training diverge?")
+    return array
 
 
-def _calls(model: nn.Module, shape: tuple[int, ...], timesteps: int) -> list[tuple[str, nn.Module]]:
-    """Run the module on one sample and return its layers in the order of their first calls.
+# --- the module's own run ---------------------------------------------------------------------------------------------------------
+
+
+def _samples(
+    shape: tuple[int, ...], timesteps: int, events: bool, dtype: torch.dtype, calibration: NDArray[np.generic] | Tensor | None
+) -> list[Tensor]:
+    """Return samples [T, N, …] for a run as it is, and for a probe."""
+    count = next(n for n in ((7, 11, 13) if np.prod(shape) <= 1024 else (5, 7, 11)) if n not in (timesteps, *shape))
+    made = []
+    for seed in (0, 1):
+        drawn = torch.rand((timesteps, count, *shape), generator=torch.Generator().manual_seed(seed), dtype=dtype)
+        made.append((drawn < _EVENT_RATE).to(dtype) if events else drawn)
+    if calibration is None:
+        return made
+    if events:
+        given = torch.from_numpy(as_array(calibration, "calibration").astype(np.float64))
+        if tuple(given.shape[1:]) != (timesteps, *shape) or not torch.all((given == 0) | (given == 1)):
+            raise ConversionError(f"calibration must be events [N, {timesteps}, {', '.join(map(str, shape))}] of 0 and 1")
+        return [given[:count].transpose(0, 1).to(dtype), made[1]]
+    images = as_fractions(images_of(calibration)[:count])
+    if images[0].size != np.prod(shape):
+        raise ConversionError(f"calibration has samples of shape {images.shape[1:]}; the network takes {shape}")
+    still = torch.from_numpy(images.reshape(-1, *shape)).to(dtype)
+    return [still.expand(timesteps, *still.shape), made[1]]
+
+
+def _heard(model: nn.Module, samples: Sequence[Tensor]) -> tuple[Form, list[Run]]:
+    """Run the module as it is and as a probe, in the first form in which its neurons see the batch of samples.
 
     Raises:
-        ConversionError: it takes no such sample, or something happens between the layers.
+        ConversionError: it takes the samples in no form.
     """
-    problem: Exception | None = None
-    dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
-    for sample in ((1, *shape), (timesteps, 1, *shape)):
-        seen: list[tuple[str, nn.Module, Tensor, Tensor]] = []
+    plain, probed = samples
+    problem: ConversionError | None = None
+    for form in FORMS:
         try:
-            with _listening(model, seen), torch.no_grad():
-                model(torch.rand(sample, generator=torch.Generator().manual_seed(0), dtype=dtype))
-        except Exception as error:  # the user's own forward may raise anything; the other shape is tried, then it is reported
+            runs = listen(model, _is_neuron, plain, form)
+            neurons = [call for call in runs[0].calls if _is_neuron(call.module)]
+            if not neurons or len(neurons[0].given) != plain.shape[1] or len(neurons[0].given.shape) < 2:
+                continue
+            return form, [*runs, *listen(model, _is_neuron, probed, form, probe=torch.Generator().manual_seed(2))]
+        except ConversionError as error:
             problem = problem or error
-            continue
-        return _one_step(seen)
-    assert problem is not None
-    raise ConversionError(
-        f"the network does not run on a sample of shape {shape} ({type(problem).__name__}: {' '.join(str(problem).split())})"
-    ) from problem
+    raise problem or ConversionError(
+        f"the network's neurons do not see a batch of samples of shape {tuple(plain.shape[2:])}; forward takes [N, …], [T, N, …] or [N, T, …]"
+    )
 
 
-@contextmanager
-def _listening(model: nn.Module, seen: list[tuple[str, nn.Module, Tensor, Tensor]]) -> Iterator[None]:
-    """Note every call of a leaf module; mode and neuron states are as before afterwards."""
-    leaves = [(name, module) for name, module in model.named_modules() if _is_neuron(module) or not list(module.children())]
-    was_training = {module: module.training for module in model.modules()}
-    states = [
-        (module, field, getattr(module, field))
-        for _, module in leaves
-        for field in _STATE
-        if _is_neuron(module) and hasattr(module, field)
-    ]
-    for module, field, value in states:
-        setattr(module, field, torch.zeros_like(value[:0]) if value.dim() else torch.zeros(0))
-
-    def note(name: str) -> Any:
-        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            seen.append((name, module, inputs[0], output[0] if isinstance(output, tuple) else output))
-
-        return hook
-
-    handles = [module.register_forward_hook(note(name)) for name, module in leaves]
-    try:
-        model.eval()
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, training in was_training.items():
-            module.training = training
-        for module, field, value in states:
-            setattr(module, field, value)
+def _again(model: nn.Module, x: Tensor, form: Form, timesteps: int) -> Run:
+    """Run the module on samples [N, …], the same in every step."""
+    return listen(model, _is_neuron, x.expand(1 if form == "one step" else timesteps, *x.shape), form)[0]
 
 
-def _one_step(seen: Sequence[tuple[str, nn.Module, Tensor, Tensor]]) -> list[tuple[str, nn.Module]]:
-    """Return the calls of the first step; each must take exactly what the call before gave."""
-    chain: list[tuple[str, nn.Module]] = []
-    before: Tensor | None = None
-    for name, module, given, returned in seen:
-        if chain and module is chain[0][1]:
-            break
-        if before is not None and not (given.data_ptr() == before.data_ptr() and given.numel() == before.numel()):
-            raise ConversionError(
-                f"layer {name!r} does not take what layer {chain[-1][0]!r} returns: a branch, or a function between them; "
-                "only a chain of layers is taken, so write functions as modules (nn.AvgPool2d, nn.Flatten)"
+def _entering(run: Run, first: Call) -> Tensor:
+    """Return what the first layer takes in the first step, [N, …]."""
+    given = of_module(run.calls, first.module)[0].given
+    steps, count = run.shown.shape[:2]
+    if tuple(given.shape[:2]) == (steps, count) and len(given.shape) > 2:
+        return given[0]
+    if tuple(given.shape[:2]) == (count, steps) and len(given.shape) > 2 and steps > 1:
+        return given[:, 0]
+    return given
+
+
+def _check(
+    network: SpikingNetwork,
+    operations: Sequence[tuple[str, Operation]],
+    chain: Sequence[Call],
+    run: Run,
+    coding: PixelCoding | None,
+) -> None:
+    """Compare the network with a run of the module."""
+    populations = [(call, neuron) for call, (_, neuron) in zip(chain, operations, strict=True) if isinstance(neuron, Neuron)]
+    heard = []
+    for call, neuron in populations:
+        calls = of_module(run.calls, call.module)
+        fires, rests = neuron.threshold is not None, not (call is populations[-1][0] and network.layers[-1].threshold is None)
+        heard.append(
+            Heard(
+                call.name,
+                torch.stack([each.given for each in calls]),
+                torch.stack([each.passed for each in calls]),
+                torch.stack([_spikes(call.name, each.answer) for each in calls]) if fires and rests else None,
+                torch.stack([_potential(each) for each in calls]) if rests or not fires else None,
             )
-        chain.append((name, module))
-        before = returned
-    if not chain:
-        raise ConversionError("the network has no layers")
-    return chain
+        )
+    shown, full_rate = run.shown.flatten(2), 1.0 if coding is None else coding.full_rate
+    if len(heard) == len(network.layers):  # neurons at the very front: the input population
+        front, heard = heard[0], heard[1:]
+        check_neurons(_front(network.layers[0], populations[0][1]), front)
+        assert front.gave is not None
+        shown, full_rate = front.gave.flatten(2), 1.0
+    ending = _ending(chain, run)
+    if ending is not None:
+        heard.append(Heard(chain[-1].name, ending))
+    check_spikes(network, shown, heard, full_rate=full_rate)
+    call, neuron = populations[-1]
+    spikes = torch.stack([each.passed for each in of_module(run.calls, call.module)])
+    if ending is not None:
+        _check_returned(chain[-1].name, run, [ending], [])
+    elif neuron.threshold is None:
+        _check_returned(call.name, run, [spikes], [torch.stack([_potential(each) for each in of_module(run.calls, call.module)])])
+    elif network.layers[-1].threshold is not None:
+        _check_returned(call.name, run, [spikes], [])
+
+
+def _front(layer: Layer, neuron: Neuron) -> Layer:
+    return Layer(layer.name, layer.shape, None, neuron.threshold, 0.0, layer.du, layer.dv)
+
+
+def _spikes(name: str, answer: Tensor) -> Tensor:
+    if not torch.all((answer == 0) | (answer == 1)):
+        raise ConversionError(
+            f"layer {name!r} gives {float(answer.max()):.4g} for a spike; spikes are 0 or 1: a hook, or a class that changes them?"
+        )
+    return answer != 0
+
+
+def _potential(call: Call) -> Tensor:
+    assert call.after is not None
+    return call.after
+
+
+def _ending(chain: Sequence[Call], run: Run) -> Tensor | None:
+    """Return what the layers behind the last neurons give in each step, [K, N, n]; None if there are none.
+
+    Raises:
+        ConversionError: they are called neither in each step nor for all steps at once.
+    """
+    behind = [call for call in chain if not isinstance(call.module, _SILENT)]
+    if _is_neuron(behind[-1].module):
+        return None
+    steps, count = run.shown.shape[:2]
+    last = chain[-1]
+    calls = of_module(run.calls, last.module)
+    used = Counter(call.module for call in chain)[last.module]
+    if len(calls) == steps * used:
+        return torch.stack([call.answer for call in calls[used - 1 :: used]]).flatten(2)
+    answer = calls[-1].answer
+    match tuple(answer.shape[:2]):
+        case (first, second) if (first, second) == (steps, count):
+            return answer.flatten(2)
+        case (first, second) if (first, second) == (count, steps):
+            return answer.transpose(0, 1).flatten(2)
+        case (first, *_) if first == steps * count:
+            return answer.reshape(steps, count, -1)
+        case _:
+            raise ConversionError(
+                f"layer {last.name!r} is called {len(calls)} times in {steps} steps; a layer behind the last neurons is read by the sum of its output over "
+                "the steps, so call it in each"
+            )
+
+
+def _check_returned(name: str, run: Run, summed: Sequence[Tensor], held: Sequence[Tensor]) -> None:
+    """Refuse a forward that returns nothing of its last layer, nor scores in its order.
+
+    Args:
+        name: of the last layer.
+        run: with what forward returned.
+        summed: [K, N, n] each: spikes or outputs, whose sum over the steps is the answer.
+        held: [K, N, n] each: potentials, of which the last is the answer.
+    """
+    found = [tensor.detach() for returned in run.returned for tensor in _tensors(returned)]
+    known = [(each.flatten(2), each.flatten(2).sum(0)) for each in summed] + [
+        (each.flatten(2), each.flatten(2)[-1]) for each in held
+    ]
+    if not any(_is_of(tensor.to(steps.dtype), steps, answer) for tensor in found for steps, answer in known):
+        raise ConversionError(
+            f"forward returns neither what its last layer {name!r} gives in a step or in all, nor scores in the order that is read from the chip (sums of "
+            "spikes; potentials at the end): something changes them (argmax, a group of neurons for each class, a sign, another order, the largest over time)"
+        )
+
+
+def _is_of(tensor: Tensor, steps: Tensor, answer: Tensor) -> bool:
+    """Return whether a tensor shows all the steps [K, N, n], one of them, or scores in the order of the answer [N, n]."""
+    if tensor.numel() == steps.numel() and any(
+        torch.equal(tensor.reshape(-1), steps.permute(order).reshape(-1)) for order in ((0, 1, 2), (1, 0, 2), (1, 2, 0))
+    ):
+        return True
+    if tensor.numel() != answer.numel() or len(tensor) != len(answer):
+        return False
+    scores = tensor.reshape(answer.shape)
+    return any(torch.equal(each, scores) for each in steps) or (
+        same_order(answer, scores) and bool(torch.any(answer != answer[:, :1]))
+    )
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    match value:
+        case Tensor():
+            yield value
+        case dict():
+            for each in value.values():
+                yield from _tensors(each)
+        case tuple() | list():
+            if value and all(isinstance(each, Tensor) for each in value) and len({each.shape for each in value}) == 1:
+                yield torch.stack(list(value))
+            for each in value:
+                yield from _tensors(each)
+        case _:
+            return

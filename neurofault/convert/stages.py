@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurofault.arrays import not_finite
+from neurofault.convert.endings import without_ending
 from neurofault.convert.running import same_values
-from neurofault.convert.tracing import KNOWN, Operation, Traced
+from neurofault.convert.tracing import KNOWN, Operation, Traced, kind_of
 from neurofault.errors import ConversionError
 from neurofault.zoo import RateCurve
 
@@ -46,9 +47,6 @@ _REPLACEMENTS: Mapping[str, str] = {
     "batch_norm": "the module nn.BatchNorm1d or nn.BatchNorm2d",
     "argmax": "nothing: return the scores themselves",
 }
-
-_MONOTONE = ("Softmax", "LogSoftmax", "Sigmoid", "LogSigmoid", "Tanh", "softmax", "log_softmax", "sigmoid", "logsigmoid", "tanh")
-"""What may stand at the end: it does not change which score is the largest, so the chip reads the scores in front of it."""
 
 _SHAPING = (
     "flatten",
@@ -133,12 +131,12 @@ class Walked:
     Attributes:
         stages: in order.
         answers: output of each stage on the samples, [N, …]; empty where the operations carry no samples.
-        dropped: (name, kind) of a function at the end that leaves the order of the scores as it is.
+        dropped: a function at the end that leaves the order of the scores as it is.
     """
 
     stages: list[Stage]
     answers: list[Tensor]
-    dropped: tuple[str, str] | None
+    dropped: Operation | None
 
 
 def stages_along(traced: Traced, in_shape: tuple[int, ...]) -> Walked:
@@ -151,10 +149,7 @@ def stages_along(traced: Traced, in_shape: tuple[int, ...]) -> Walked:
     Raises:
         ConversionError: something in it cannot become spiking, or does not run; the text names the layer and what could replace it.
     """
-    kept, dropped = list(traced.chain), None
-    if kept and _kind(kept[-1]) in _MONOTONE:
-        dropped = kept[-1].name, _kind(kept[-1])
-        _check_order(kept.pop())
+    kept, dropped = without_ending(traced.chain)
     walk = _Walk(in_shape)
     for operation in kept:
         walk.take(operation)
@@ -163,37 +158,11 @@ def stages_along(traced: Traced, in_shape: tuple[int, ...]) -> Walked:
     return Walked(walk.finish(), [answer for answer in walk.answers if answer is not None], dropped)
 
 
-def _kind(operation: Operation) -> str:
-    return operation.what if isinstance(operation.what, str) else type(operation.what).__name__
-
-
 def is_read(operation: Operation) -> bool:
     """Return whether a walk knows an operation, to take or to refuse it by name."""
     if isinstance(operation.what, nn.Module):
         return isinstance(operation.what, KNOWN) or type(operation.what).__module__.startswith("torch.nn")
     return operation.what in _SHAPING or operation.what in _REPLACEMENTS or operation.what.startswith("relu")
-
-
-def _check_order(operation: Operation) -> None:
-    """Refuse a function at the end that changes which score is the largest, or that stands behind a single score."""
-    name, kind = operation.name, _kind(operation)
-    if operation.given is None or operation.returned is None:
-        return
-    scores, answers = operation.given.flatten(1), operation.returned.flatten(1)
-    if scores.shape[1] == 1:
-        raise ConversionError(
-            f"layer {name!r}: {kind} of one score; the largest of one score is always the same: make the last layer's rows w and −w two outputs"
-        )
-    if answers.shape != scores.shape or not same_order(scores, answers):
-        raise ConversionError(f"layer {name!r}: {kind} changes the order of a sample's scores; is its dim the classes? Remove it")
-
-
-def same_order(scores: Tensor, answers: Tensor) -> bool:
-    """Return whether no pair of a sample's scores stands the other way round in its answers, both [N, n]."""
-    order = scores.argsort(dim=1)
-    steps = answers.gather(1, order).double().diff(dim=1)
-    level = scores.gather(1, order).diff(dim=1) == 0  # equal scores have no order
-    return bool(torch.all((steps >= 0) | level))
 
 
 class _Walk:
@@ -231,7 +200,11 @@ class _Walk:
             case str() as function if function in _SHAPING:
                 self._reshape(operation, function)
             case _:
-                kind = _kind(operation)
+                kind = kind_of(operation)
+                if (
+                    isinstance(operation.what, nn.Module) and kind in _ACCEPTED
+                ):  # another class of the same name, such as a quantised one
+                    kind = f"{type(operation.what).__module__}.{kind}"
                 instead = _REPLACEMENTS.get(kind)
                 hint = f"; use {instead}" if instead else f"; layers that can: {_ACCEPTED}"
                 raise ConversionError(f"layer {name!r}: {kind} cannot become spiking{hint}")
@@ -251,6 +224,10 @@ class _Walk:
         """Accept what leaves the values of each sample as they are, in their order."""
         given, returned = operation.given, operation.returned
         if given is None or returned is None or len(given) != len(returned) or not same_values(given, returned):
+            if kind.startswith("dropout"):
+                raise ConversionError(
+                    f"layer {operation.name!r}: {kind} that stays on in eval mode; pass training=self.training, or use nn.Dropout"
+                )
             arguments = ", ".join(map(str, operation.arguments))
             raise ConversionError(
                 f"layer {operation.name!r}: {kind}({arguments}) is not a flattening: it mixes samples, or changes their values; use Flatten"

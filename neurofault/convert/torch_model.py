@@ -17,7 +17,7 @@ from neurofault.convert.prelude import Prelude, folded, prelude_of
 from neurofault.convert.running import answer_of, dtype_of, readable, same_values, undisturbed
 from neurofault.convert.samples import as_fractions, images_of
 from neurofault.convert.stages import Stage, is_read, stages_along
-from neurofault.convert.tracing import Traced, first_layer, trace
+from neurofault.convert.tracing import Traced, first_layer, kind_of, trace
 from neurofault.errors import ConversionError, NeurofaultWarning
 from neurofault.network import SpikingNetwork
 from neurofault.zoo import RateCurve
@@ -111,8 +111,9 @@ def scores_of(model: nn.Module, images: NDArray[np.generic]) -> NDArray[np.float
     samples = torch.from_numpy(as_fractions(images)).to(dtype_of(readied))
     with undisturbed(readied):
         answers = [answer_of(readied, batch) for batch in samples.split(_BATCH)]
-    if not all(isinstance(answer, Tensor) and len(answer.shape) >= 1 for answer in answers):
-        raise ConversionError(f"the module returns {type(answers[0]).__name__}; scores [N, classes] are taken")
+    if not all(isinstance(answer, Tensor) and len(answer.shape) >= 2 for answer in answers):
+        given = f"a tensor {list(answers[0].shape)}" if isinstance(answers[0], Tensor) else f"a {type(answers[0]).__name__}"
+        raise ConversionError(f"the module returns {given}; scores [N, classes] are taken")
     return torch.cat(answers).double().flatten(1).numpy()
 
 
@@ -136,6 +137,9 @@ def read(model: nn.Module, images: NDArray[np.generic]) -> Read:
     """
     readied = readable(model)
     shapes = [images] if images.ndim == 2 else [images, images.reshape(len(images), -1)]
+    shapes.sort(
+        key=lambda shaped: _problem(readied, shaped[:2]) is not None
+    )  # a shape on which it runs first: its refusal is the right one
     first: ConversionError | None = None
     for shaped in shapes:
         try:
@@ -163,9 +167,8 @@ def _read_on(model: nn.Module, images: NDArray[np.generic]) -> Read:
             f"layer {stages[-1].name!r}: the module gives another answer than its layers one by one, or another one when it is asked twice; {CAUSES}"
         )
     if walked.dropped is not None:
-        name, kind = walked.dropped
         warnings.warn(
-            f"layer {name!r}: {kind} at the end is left out: the chip reads the scores in front of it, whose order is the same",
+            f"layer {walked.dropped.name!r}: {kind_of(walked.dropped)} at the end is left out: the chip reads the scores in front of it, whose order is the same",
             NeurofaultWarning,
             stacklevel=2,
         )

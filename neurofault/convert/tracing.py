@@ -41,6 +41,11 @@ class Operation:
     returned: Tensor | None = None
 
 
+def kind_of(operation: Operation) -> str:
+    """Return the class of an operation's module, or the name of its function."""
+    return operation.what if isinstance(operation.what, str) else type(operation.what).__name__
+
+
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
         kept = isinstance(module, KNOWN) or type(module).__module__.startswith("torchvision.transforms")

@@ -1,18 +1,27 @@
-"""Choose, on validation images, among the candidates that the conversion proposes."""
+"""Choose, on images that are not reported on, among the candidates that the conversion proposes; say what the conversion costs."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from torch import nn
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
+from neurofault.arrays import as_labels
 from neurofault.convert.balance import Candidate
-from neurofault.convert.torch_model import candidates, proposals
-from neurofault.datasets import DataSet, Split
+from neurofault.convert.samples import images_of
+from neurofault.convert.torch_model import as_taken, candidates, proposals, scores_of
+from neurofault.datasets import DataSet
+from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.profile import HardwareProfile
 from neurofault.engines import run
-from neurofault.network import SpikingNetwork
+from neurofault.errors import NeurofaultWarning, UsageError
+from neurofault.network import ConversionGap, SpikingNetwork
 
 CALIBRATION_IMAGES = 512
 """Training images whose activations set the thresholds."""
@@ -73,17 +82,95 @@ def choose(
         name: for display.
         progress: called as ``progress(done, total, text)`` after each candidate.
     """
-    images = data.train.images[:CALIBRATION_IMAGES]
     tried = candidates(model)
+    networks = list(proposals(model, data.train.images[:CALIBRATION_IMAGES], tried, timesteps=timesteps, name=name))
+    return _best(networks, tried, data.validation.images, data.validation.labels, place, progress)
+
+
+def from_torch(
+    model: nn.Module,
+    calibration: NDArray[np.generic] | Tensor,
+    *,
+    labels: NDArray[np.integer] | Tensor | None = None,
+    timesteps: int = 32,
+    name: str = "network",
+    candidate: Candidate | None = None,
+    profile: HardwareProfile | str | Path = "loihi2",
+) -> SpikingNetwork:
+    """Convert a feed-forward torch module, as the command line does: every candidate runs on the chip, and the best is kept.
+
+    What is taken, and what is checked: :func:`neurofault.convert.torch_model.from_torch`. Beside it stands the gap between the module and the chip, as
+    ``network.gap``; it is measured on the images that the candidate was chosen on, so it is hopeful by what 30 candidates can gain by luck.
+
+    Args:
+        model: the module, in any floating type, on any device; evaluated, never changed.
+        calibration: training images, array or tensor, uint8 [N, …] (shown to the model as x/255) or float in [0, 1]; 500 to 1,000 are plenty.
+        labels: of the calibration images, int [N]; None: the module's own answers, so that agreement with it is what counts.
+        timesteps: T, steps a sample will be shown, at least 1.
+        name: for display.
+        candidate: peak rate, start potential and pixel rate; None: chosen. One that is given is taken as it is, and no gap is measured.
+        profile: the chip that the candidates are measured on, with one core a block as large as fits.
+
+    Raises:
+        ConversionError: a layer cannot become spiking, the samples do not fit the model, or the stages do not give what its forward gives.
+        UsageError: labels that do not fit the images.
+    """
+    images = images_of(calibration)
+    tried = candidates(model) if candidate is None else [candidate]
     networks = list(proposals(model, images, tried, timesteps=timesteps, name=name))
+    if candidate is not None:
+        return networks[0]
+    images = images.reshape(len(images), *networks[0].layers[0].shape)
+    answers = scores_of(model, as_taken(model, images)).argmax(axis=1)
+    if labels is not None:
+        given = as_labels(labels)
+        if given.shape != answers.shape:
+            raise UsageError(f"labels have the shape {given.shape}, but there are {len(images)} calibration images")
+        say_if_it_fails(answers, given, name)
+    truth = answers if labels is None else given
+    best = _best(networks, tried, images, truth, lambda network: deploy(network, profile), None)
+    last = best.trials[-1].samples
+    reached = max(trial.accuracy for trial in best.trials if trial.samples == last)
+    original = float(np.mean(answers[:last] == truth[:last]))
+    return replace(best.network, gap=ConversionGap(last, original, reached, labelled=labels is not None))
+
+
+def say_if_it_fails(answers: NDArray[np.integer], labels: NDArray[np.integer], name: str) -> None:
+    """Warn of a network that itself classifies badly: less than half-way from chance (the most frequent label) to everything.
+
+    Args:
+        answers: the network's, int [N].
+        labels: the true ones, int [N].
+        name: of the network, for the message.
+    """
+    right = float(np.mean(answers == labels))
+    chance = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+    if right - chance < (1 - chance) / 2:
+        warnings.warn(
+            f"network {name!r} itself classifies {right:.1%} of {len(labels)} calibration images (chance: {chance:.1%}): is it untrained, or was it trained on "
+            "another scale than x/255 in [0, 1]? A normalisation (transforms.Normalize) belongs into its forward, in front of its first layer",
+            NeurofaultWarning,
+            stacklevel=3,
+        )
+
+
+def _best(
+    networks: list[SpikingNetwork],
+    tried: list[Candidate],
+    images: NDArray[np.generic],
+    labels: NDArray[np.integer],
+    place: Callable[[SpikingNetwork], Deployment],
+    progress: Callable[[int, int, str], None] | None,
+) -> Calibration:
+    """Run every candidate's network on the first images and the best few on more; arguments as for :func:`choose`."""
     size = sum(layer.size for layer in networks[0].layers)
-    final = max(_SCREEN, min(len(data.validation.labels), _FINAL_WORK // (size * timesteps)))
-    screened = min(_SCREEN, len(data.validation.labels))
+    final = max(_SCREEN, min(len(labels), _FINAL_WORK // (size * networks[0].timesteps)))
+    screened = min(_SCREEN, len(labels))
     trials: list[Trial] = []
     total = len(tried) + (_FINALISTS if final > screened else 0)
 
     def measure(index: int, samples: int) -> Trial:
-        accuracy = _accuracy(place(networks[index]), data.validation, samples)
+        accuracy = _accuracy(place(networks[index]), images[:samples], labels[:samples])
         trials.append(Trial(tried[index], accuracy, samples))
         if progress is not None:
             progress(len(trials), total, f"best {max(trial.accuracy for trial in trials if trial.samples == samples):.2%}")
@@ -95,7 +182,7 @@ def choose(
     return Calibration(networks[ranking[0]], tuple(trials))
 
 
-def _accuracy(deployment: Deployment, split: Split, samples: int) -> float:
-    result = run(deployment, split.images[:samples], split.labels[:samples])
+def _accuracy(deployment: Deployment, images: NDArray[np.generic], labels: NDArray[np.integer]) -> float:
+    result = run(deployment, images, labels)
     assert result.accuracy is not None
     return result.accuracy

@@ -13,7 +13,8 @@ from torch import nn
 
 from neurofault.convert.loading import user_module
 from neurofault.convert.networks import is_nir_file, load_network
-from neurofault.convert.torch_model import as_taken
+from neurofault.convert.running import readable
+from neurofault.convert.torch_model import as_taken, scores_of
 from neurofault.datasets import DataSet, Split, load
 from neurofault.deploy import deploy
 from neurofault.deploy.bound import wraps
@@ -23,7 +24,7 @@ from neurofault.deploy.quantise import quantise
 from neurofault.engines import run
 from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.network import SpikingNetwork
-from neurofault.study.calibrate import Calibration, choose
+from neurofault.study.calibrate import CALIBRATION_IMAGES, Calibration, choose, say_if_it_fails
 from neurofault.zoo import recipe, torch_accuracy, trained
 
 Progress = Callable[[str, int, int, str], None]
@@ -32,7 +33,7 @@ Progress = Callable[[str, int, int, str], None]
 DEFAULT_NETWORK = "digits-mlp"
 _USER_TIMESTEPS = 32
 _HEALTH_IMAGES = 100
-"""Validation images on which a healthy chip is looked at."""
+"""Training images on which the healthy chip of a torch network is looked at."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,9 @@ class Prepared:
         """Return the torch network's accuracy on the test images; None for a network that is spiking already."""
         if self.model is None:
             return None
-        images = as_taken(self.model, self.test.images)
-        return torch_accuracy(self.model, np.asarray(images, np.uint8), self.test.labels)
+        model = readable(self.model)
+        images = as_taken(model, self.test.images)
+        return torch_accuracy(model, np.asarray(images, np.uint8), self.test.labels)
 
     def unrounded(self) -> Deployment:
         """Return the chip with 15-bit weights, which no hardware has: the spiking network before rounding."""
@@ -155,7 +157,9 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
     else:
         model, _ = trained(setup.network, data_dir=setup.data_dir, progress=lambda *at: progress("training", *at))
         timesteps = setup.timesteps or spec.timesteps
-    as_taken(model, data.test.images[:2])
+    shown = as_taken(model, data.train.images[:CALIBRATION_IMAGES])
+    if spec is None:
+        say_if_it_fails(scores_of(model, shown).argmax(axis=1), data.train.labels[:CALIBRATION_IMAGES], setup.network)
     calibration = choose(
         model, data, place, timesteps=timesteps, name=setup.network, progress=lambda *at: progress("calibrating", *at)
     )
@@ -163,11 +167,16 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
 
 
 def _noted(prepared: Prepared) -> Prepared:
-    """Look at the healthy chip on validation images, and say what is worth a word."""
-    chip, split = prepared.deployment, prepared.data.validation
+    """Look at the healthy chip on training images, and say what is worth a word."""
+    chip, data = prepared.deployment, prepared.data
     notes = [*prepared.network.notes, *(str(wrap) for wrap in wraps(chip.layers, chip.timesteps))]
-    if chip.encoding is not None and chip.layers[0].size == math.prod(prepared.data.shape):
-        notes += run(chip, split.images[:_HEALTH_IMAGES], split.labels[:_HEALTH_IMAGES]).notes
+    if chip.encoding is not None and chip.layers[0].size == math.prod(data.shape):
+        samples = CALIBRATION_IMAGES if prepared.model is None else _HEALTH_IMAGES
+        images, labels = data.train.images[:samples], data.train.labels[:samples]
+        result = run(chip, images, labels)
+        notes += result.notes
+        if prepared.model is None:
+            say_if_it_fails(result.activity.predictions, labels, prepared.setup.network)
     for note in notes:
         warnings.warn(note, NeurofaultWarning, stacklevel=3)
     return replace(prepared, notes=tuple(notes))

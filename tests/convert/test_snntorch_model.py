@@ -227,6 +227,6 @@ def test_a_function_between_layers_is_refused():
     with pytest.raises(ConversionError) as error:
         from_snntorch(Functional(), (1, 6, 6), timesteps=5)
     assert str(error.value) == (
-        "layer 'lif' does not take what layer 'conv' returns: a branch, or a function between them; only a chain of layers is taken, "
-        "so write functions as modules (nn.AvgPool2d, nn.Flatten)"
+        "layer 'lif' does not take what layer 'conv' returns (step 1): a branch, a recurrence, or something between them, in place (h += a, h *= c) "
+        "or a view that reorders (transpose); only a chain of layers is taken, so write functions as modules (nn.AvgPool2d, nn.Flatten)"
     )
