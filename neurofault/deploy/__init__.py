@@ -44,7 +44,7 @@ def deploy(
 
     Raises:
         UsageError: unknown profile, width or strategy.
-        ConversionError: a number of the network is not finite.
+        ConversionError: a decay is no whole number from 0 to 4095.
         CapacityError: the network does not fit.
     """
     chip = profile if isinstance(profile, HardwareProfile) else load_profile(profile)

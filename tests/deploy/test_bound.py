@@ -164,11 +164,14 @@ def currents(layer, weight, spikes):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"synapses": Dense(np.array([[np.nan, 1.0, np.inf]]))}, "2 of 3 weight values are NaN or infinite; did training diverge?"),
-        ({"threshold": np.nan}, "1 of 1 threshold values are NaN or infinite; did training diverge?"),
-        ({"threshold": np.inf}, "1 of 1 threshold values are NaN or infinite; did training diverge?"),
-        ({"bias": np.array([-np.inf])}, "1 of 1 bias values are NaN or infinite; did training diverge?"),
-        ({"start": np.nan}, "1 of 1 start values are NaN or infinite; did training diverge?"),
+        (
+            {"synapses": Dense(np.array([[np.nan, 1.0, np.inf]]))},
+            "weight: 2 of 3 values are not finite (the first: nan at [0, 0]); did training diverge?",
+        ),
+        ({"threshold": np.nan}, "threshold: 1 of 1 values are not finite (the first: nan); did training diverge?"),
+        ({"threshold": np.inf}, "threshold: 1 of 1 values are not finite (the first: inf); did training diverge?"),
+        ({"bias": np.array([-np.inf])}, "bias: 1 of 1 values are not finite (the first: -inf at [0]); did training diverge?"),
+        ({"start": np.nan}, "start: 1 of 1 values are not finite (the first: nan); did training diverge?"),
         ({"dv": np.nan}, "dv nan is no whole number from 0 to 4095"),
         ({"du": np.array([4096])}, "du 4096 is no whole number from 0 to 4095"),
         ({"dv": 0.5}, "dv 0.5 is no whole number from 0 to 4095"),
@@ -176,9 +179,8 @@ def currents(layer, weight, spikes):
 )
 def test_numbers_that_are_not_finite_are_refused_by_the_name_of_their_layer(change, message):
     net = network(Dense(np.ones((1, 3))))
-    net = replace(net, layers=(net.layers[0], replace(net.layers[1], **change)))
     with pytest.raises(ConversionError) as refused:
-        nf.deploy(net)
+        nf.deploy(replace(net, layers=(net.layers[0], replace(net.layers[1], **change))))
     assert str(refused.value) == f"layer 'output': {message}"
 
 
