@@ -34,7 +34,7 @@ def copy_nir(source: Path, target: Path, *, dt: float | None = None, timesteps: 
     network = from_nir(source, dt=dt, timesteps=timesteps)
     graph = read_graph(source)
     step = step_of(graph, chain_of(graph), dt)
-    said = {key: value for key, value in (("dt", dt), ("timesteps", timesteps)) if value is not None}
+    said: dict[str, object] = {key: value for key, value in (("dt", dt), ("timesteps", timesteps)) if value is not None}
     if timesteps is not None and KEY in graph.metadata:
         text = graph.metadata[KEY]
         said[KEY] = json.dumps(json.loads(text.decode("utf8") if isinstance(text, bytes) else str(text)) | {"timesteps": timesteps})

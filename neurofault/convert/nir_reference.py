@@ -163,7 +163,7 @@ def _linear(node: Any, x: Tensor) -> Tensor:
     """Return what a node without neurons makes of [K, N, …]."""
 
     def images(value: Tensor) -> Tensor:
-        return value.unflatten(0, x.shape[:2])
+        return value.reshape(*x.shape[:2], *value.shape[1:])
 
     match type(node).__name__:
         case "Flatten":

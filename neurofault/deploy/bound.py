@@ -168,17 +168,18 @@ def _easiest(layer: ChipLayer, timesteps: int, sign: int, neuron: int) -> Wrap:
 def _into(synapses: Synapses, neuron: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return (sources, weights) of one neuron."""
     if isinstance(synapses, Dense):
-        weights = np.asarray(synapses.weight[neuron], np.float64)
-        return np.arange(len(weights)), weights
+        row = np.asarray(synapses.weight[neuron], np.float64)
+        return np.arange(len(row)), row
     _, height, width = synapses.in_shape
-    channel, row, column = np.unravel_index(neuron, synapses.out_shape)
+    channel, y_out, x_out = (int(index) for index in np.unravel_index(neuron, synapses.out_shape))
     per_group = synapses.weight.shape[1]
-    first = int(channel) // (synapses.weight.shape[0] // synapses.groups) * per_group
-    found, weights = [], []
+    first = channel // (synapses.weight.shape[0] // synapses.groups) * per_group
+    found: list[NDArray[np.int64]] = []
+    weights: list[NDArray[np.float64]] = []
     for ky, kx, (out_rows, out_columns), (in_rows, in_columns) in taps(synapses):
-        if row in range(out_rows.stop)[out_rows] and column in range(out_columns.stop)[out_columns]:
-            y = in_rows.start + (int(row) - out_rows.start) * synapses.stride[0]
-            x = in_columns.start + (int(column) - out_columns.start) * synapses.stride[1]
+        if y_out in range(out_rows.stop)[out_rows] and x_out in range(out_columns.stop)[out_columns]:
+            y = in_rows.start + (y_out - out_rows.start) * synapses.stride[0]
+            x = in_columns.start + (x_out - out_columns.start) * synapses.stride[1]
             found.append((first + np.arange(per_group)) * height * width + y * width + x)
             weights.append(np.asarray(synapses.weight[channel, :, ky, kx], np.float64))
     return np.concatenate(found), np.concatenate(weights)

@@ -82,6 +82,7 @@ def test_a_file_that_cannot_run_is_not_copied(tmp_path, file, dt):
         ({}, ConversionError, f"{SNNTORCH_DIGITS}: no time step: "),
         ({"fault": "neuron_dead", "count": 1}, UsageError, "--fault breaks a chip: say which with --profile"),
         ({"count": 1}, UsageError, "--count and --rate go with --fault KIND"),
+        ({"weights": Path("w.pt")}, UsageError, "--weights goes with a network of your own (package.module:factory), not with "),
         ({"timesteps": 0}, UsageError, "timesteps must be at least 1, is 0"),
         ({"source": "no.nir"}, DataError, "no.nir: no such NIR file"),
         ({"target": Path("x.onnx")}, UsageError, "x.onnx: the file to write must end in .nir"),
