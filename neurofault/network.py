@@ -250,7 +250,7 @@ def _spikes(given: object) -> NDArray[np.bool_]:
     array = as_array(given, "events")
     if array.dtype == np.bool_:
         return array  # type: ignore[return-value]  # its type is this
-    spikes = array != 0
+    spikes: NDArray[np.bool_] = np.not_equal(array, 0)
     if not np.array_equal(spikes, array):
         lowest, highest = array.min(), array.max()
         raise UsageError(

@@ -44,9 +44,10 @@ def _show(
 
 def main() -> None:
     """Run the command line and end the process with its exit code: 0, or 2 for a mistake that the user can mend."""
-    warnings.showwarning = _show
     try:
-        app()
+        with warnings.catch_warnings():
+            warnings.showwarning = _show
+            app()
     except NeurofaultError as error:
         print(f"neurofault: {error}", file=sys.stderr)
         sys.exit(2)

@@ -41,6 +41,8 @@ from neurofault.errors import ConversionError, UnsupportedError
 from neurofault.network import Layer, Readout, SpikingNetwork
 
 _EVENT_RATE = 0.3
+_BUDGET = 2**24
+"""Values that layers take in a run which is kept, about 300 MB: large networks are heard on fewer samples, down to 2, then in fewer steps."""
 _SILENT = (nn.Flatten, nn.Dropout, nn.Dropout2d, nn.Identity)
 
 
@@ -195,16 +197,29 @@ def _heard(model: nn.Module, samples: Sequence[Tensor]) -> tuple[Form, list[Run]
     problem: ConversionError | None = None
     for form in FORMS:
         try:
-            runs = listen(model, _is_neuron, plain, form)
-            neurons = [call for call in runs[0].calls if _is_neuron(call.module)]
+            first = listen(model, _is_neuron, plain[:1] if form == "one step" else plain, form)[0]
+            neurons = [call for call in first.calls if _is_neuron(call.module)]
             if not neurons or len(neurons[0].given) != plain.shape[1] or len(neurons[0].given.shape) < 2:
                 continue
-            return form, [*runs, *listen(model, _is_neuron, probed, form, probe=torch.Generator().manual_seed(2))]
+            steps, count = _affordable(first, plain)
+            probe = torch.Generator().manual_seed(2)
+            return form, [
+                *listen(model, _is_neuron, plain[:steps, :count], form),
+                *listen(model, _is_neuron, probed[:steps, :count], form, probe=probe),
+            ]
         except ConversionError as error:
             problem = problem or error
     raise problem or ConversionError(
         f"the network's neurons do not see a batch of samples of shape {tuple(plain.shape[2:])}; forward takes [N, …], [T, N, …] or [N, T, …]"
     )
+
+
+def _affordable(first: Run, samples: Tensor) -> tuple[int, int]:
+    """Return (steps, samples) that can be kept in memory; a forward that loops by itself takes all its steps."""
+    steps, count = samples.shape[:2]
+    a_step = sum(call.given[0].numel() for call in first.calls) // len(first.shown)
+    fewer = max(2, min(count, _BUDGET // (a_step * steps)))
+    return (max(2, min(steps, _BUDGET // (a_step * fewer))) if len(first.shown) == 1 < steps else steps), fewer
 
 
 def _again(model: nn.Module, x: Tensor, form: Form, timesteps: int) -> Run:

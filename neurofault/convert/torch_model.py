@@ -110,7 +110,7 @@ def scores_of(model: nn.Module, images: NDArray[np.generic]) -> NDArray[np.float
     readied = readable(model)
     samples = torch.from_numpy(as_fractions(images)).to(dtype_of(readied))
     with undisturbed(readied):
-        answers = [answer_of(readied, batch) for batch in samples.split(_BATCH)]
+        answers = [answer_of(readied, batch) for batch in torch.split(samples, _BATCH)]
     if not all(isinstance(answer, Tensor) and len(answer.shape) >= 2 for answer in answers):
         given = f"a tensor {list(answers[0].shape)}" if isinstance(answers[0], Tensor) else f"a {type(answers[0]).__name__}"
         raise ConversionError(f"the module returns {given}; scores [N, classes] are taken")

@@ -164,7 +164,7 @@ def _best(
 ) -> Calibration:
     """Run every candidate's network on the first images and the best few on more; arguments as for :func:`choose`."""
     size = sum(layer.size for layer in networks[0].layers)
-    final = max(_SCREEN, min(len(labels), _FINAL_WORK // (size * networks[0].timesteps)))
+    final = min(len(labels), max(_SCREEN, _FINAL_WORK // (size * networks[0].timesteps)))
     screened = min(_SCREEN, len(labels))
     trials: list[Trial] = []
     total = len(tried) + (_FINALISTS if final > screened else 0)
