@@ -314,3 +314,30 @@ def test_metadata_with_numbers_that_are_none_are_refused_without_a_traceback(cha
     graph.metadata["neurofault"] = json.dumps(said)
     with pytest.raises(DataError, match="metadata 'neurofault' and the nodes do not belong together"):
         from_nir(graph)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_parameters_of_single_neurons_come_back_in_real_numbers_and_in_integers(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    encoding = Encoding.for_pixels(0.5, 0.3, 8) if seed % 2 else None
+    kernel = Conv(rng.normal(0.2, 1, (4, 2, 3, 2)), (2, 5, 4), (2, 1), (1, 0))
+    layers = [Layer("input", (2, 5, 4), None, 63.0 if encoding else 1.0, start=0.3)]
+    for name, synapses, size in (("hidden1", kernel, kernel.n_out), ("output", Dense(rng.normal(0.2, 1, (3, kernel.n_out))), 3)):
+        shape = synapses.out_shape if isinstance(synapses, Conv) else (size,)
+        threshold = None if name == "output" and seed % 3 == 0 else rng.uniform(1, 3, size)
+        decays = (rng.integers(100, 4096, size), rng.integers(0, 4096, size))
+        layers.append(Layer(name, shape, synapses, threshold, rng.normal(0, 0.2, size), *decays, 0.4))
+    readout = "potential" if layers[-1].threshold is None else "count"
+    net = SpikingNetwork("each", tuple(layers), 8, encoding, readout, 100.0 if readout == "potential" else None)
+    to_nir(net, tmp_path / "net.nir", dt=10.0**-seed)
+    again = from_nir(tmp_path / "net.nir")
+    for one, two in zip(net.layers[1:], again.layers[1:], strict=True):
+        assert np.array_equal(one.synapses.weight, two.synapses.weight)
+        for field in ("du", "dv", "bias", "threshold"):
+            mine, back = getattr(one, field), getattr(two, field)
+            assert (mine is None and back is None) or np.allclose(mine, back, rtol=1e-12, atol=1e-13), field
+    chip = nf.deploy(net)
+    to_nir(chip, tmp_path / "chip.nir", dt=10.0**-seed)
+    for one, two in zip(chip.layers, nf.deploy(from_nir(tmp_path / "chip.nir")).layers, strict=True):
+        for field in ("du", "dv", "vth", "bias_mantissa"):
+            assert np.array_equal(getattr(one, field), getattr(two, field)), field
