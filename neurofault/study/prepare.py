@@ -139,12 +139,10 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
         grain = spec.neurons_per_core
 
     def place(network: SpikingNetwork) -> Deployment:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NeurofaultWarning)  # said once, of the one that is chosen
-            return deploy(
-                network, profile, weight_bits=setup.weight_bits, strategy=setup.place, neurons_per_core=grain,
-                spare_cores=setup.spare_cores, chips=setup.chips, seed=setup.place_seed,
-            )  # fmt: skip
+        return deploy(
+            network, profile, weight_bits=setup.weight_bits, strategy=setup.place, neurons_per_core=grain,
+            spare_cores=setup.spare_cores, chips=setup.chips, seed=setup.place_seed,
+        )  # fmt: skip
 
     if spec is None:
         spiking = load_network(
@@ -158,18 +156,18 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
         model, _ = trained(setup.network, data_dir=setup.data_dir, progress=lambda *at: progress("training", *at))
         timesteps = setup.timesteps or spec.timesteps
     shown = as_taken(model, data.train.images[:CALIBRATION_IMAGES])
-    if spec is None:
-        say_if_it_fails(scores_of(model, shown).argmax(axis=1), data.train.labels[:CALIBRATION_IMAGES], setup.network)
     calibration = choose(
         model, data, place, timesteps=timesteps, name=setup.network, progress=lambda *at: progress("calibrating", *at)
     )
+    if spec is None:
+        say_if_it_fails(scores_of(model, shown).argmax(axis=1), data.train.labels[:CALIBRATION_IMAGES], setup.network)
     return _noted(Prepared(setup, profile, model, data, test, calibration.network, calibration, place(calibration.network)))
 
 
 def _noted(prepared: Prepared) -> Prepared:
     """Look at the healthy chip on training images, and say what is worth a word."""
     chip, data = prepared.deployment, prepared.data
-    notes = [*prepared.network.notes, *(str(wrap) for wrap in wraps(chip.layers, chip.timesteps))]
+    notes = [*prepared.network.notes]
     if chip.encoding is not None and chip.layers[0].size == math.prod(data.shape):
         samples = CALIBRATION_IMAGES if prepared.model is None else _HEALTH_IMAGES
         images, labels = data.train.images[:samples], data.train.labels[:samples]
@@ -179,4 +177,5 @@ def _noted(prepared: Prepared) -> Prepared:
             say_if_it_fails(result.activity.predictions, labels, prepared.setup.network)
     for note in notes:
         warnings.warn(note, NeurofaultWarning, stacklevel=3)
-    return replace(prepared, notes=tuple(notes))
+    said = (str(wrap) for wrap in wraps(chip.layers, chip.timesteps))  # by deploy
+    return replace(prepared, notes=(*notes, *said))
