@@ -259,6 +259,11 @@ def _carried(layer: Layer, profile: HardwareProfile) -> ChipLayer:
         numbers = np.asarray(value, np.float64)
         if np.any(np.rint(numbers) != numbers) or np.any(np.abs(numbers) >= 2.0**31):
             raise CapacityError(f"layer {layer.name!r} carries a {field} that is no whole number of 32 bits")
+    largest = float(np.abs(np.asarray(layer.bias, np.float64)).max(initial=0)) * 2.0**stored.bias_exponent
+    if largest >= 2.0**31:
+        raise CapacityError(
+            f"layer {layer.name!r}: carried bias of {largest:.3g} (mantissa · 2**{stored.bias_exponent}) exceeds 32 bits, where it wraps"
+        )
     synapses = layer.synapses
     if synapses is not None:
         weight = np.asarray(synapses.weight)

@@ -193,3 +193,10 @@ def test_carried_numbers_that_are_no_integers_are_refused(change, field):
     with pytest.raises(CapacityError) as refused:
         nf.deploy(net)
     assert str(refused.value) == f"layer 'output' carries a {field} that is no whole number of 32 bits"
+
+
+def test_a_carried_bias_that_would_wrap_is_refused():
+    net = network(Dense(np.array([[2, 4, 6]])), threshold=20, bias=4000, stored=StoredFormat(bias_exponent=20))
+    with pytest.raises(CapacityError) as refused:
+        nf.deploy(net)
+    assert str(refused.value) == "layer 'output': carried bias of 4.19e+09 (mantissa · 2**20) exceeds 32 bits, where it wraps"
