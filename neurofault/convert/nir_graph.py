@@ -15,7 +15,8 @@ network's ``notes``; what was built is run beside NIR's equations (:mod:`neurofa
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,15 @@ from neurofault.convert.nir_file import Graph, chain_of, read_graph
 from neurofault.convert.nir_metadata import KEY, network_from_metadata
 from neurofault.convert.nir_neurons import Dynamics, assumed, dynamics_of, neuron_of, step_of
 from neurofault.convert.nir_reference import check_fires, check_run, computing
-from neurofault.errors import ConversionError
+from neurofault.errors import ConversionError, DataError
 from neurofault.network import Readout, SpikingNetwork
 
 DEFAULT_TIMESTEPS = 32
+
+MOST_STEPS = 100_000
+"""Steps a sample that a file may ask for."""
+
+_MOST_VALUES = 1 << 24
 
 NEURONS = ("IF", "LIF", "CubaLIF", "I", "LI", "CubaLI")
 
@@ -80,27 +86,55 @@ def from_nir(
     operations: list[tuple[str, Operation]] = []
     dynamics: dict[str, Dynamics] = {}
     for each, node in chain:
-        operation = _operation(graph, each, node, step.dt)
-        if operation is not None:
-            operations.append((each, operation))
-        if operation is not None and type(node).__name__ in NEURONS:
-            dynamics[each] = dynamics_of(graph.where, each, node, step.dt)
-    sample = Sample(tuple(in_shape)) if in_shape is not None else _sample(graph, chain)
-    steps = timesteps or _timesteps(graph) or sample.steps or DEFAULT_TIMESTEPS
-    try:
-        network = network_of(title, operations, sample.shape, timesteps=steps, coding=coding, readout=readout)
-    except ConversionError as error:
-        raise ConversionError(f"{graph.where}: {error}") from error
-    check_fires(graph, list(dynamics), network, step)
-    check_run(graph, chain, dynamics, network, sample.shape, coding)
+        with _malformed(f"{graph.where}: node {each!r} ({type(node).__name__}) is malformed"):
+            operation = _operation(graph, each, node, step.dt)
+            if operation is not None:
+                operations.append((each, operation))
+            if operation is not None and type(node).__name__ in NEURONS:
+                dynamics[each] = dynamics_of(graph.where, each, node, step.dt)
+    with _malformed(f"{graph.where}: the nodes do not fit each other"):
+        sample = Sample(tuple(in_shape)) if in_shape is not None else _sample(graph, chain)
+        _check_sample(graph, sample)
+        steps = timesteps or _timesteps(graph) or sample.steps or DEFAULT_TIMESTEPS
+        try:
+            network = network_of(title, operations, sample.shape, timesteps=steps, coding=coding, readout=readout)
+        except ConversionError as error:
+            raise ConversionError(f"{graph.where}: {error}") from error
+        check_fires(graph, list(dynamics), network, step)
+        check_run(graph, chain, dynamics, network, sample.shape, coding)
     return replace(network, notes=(*assumed(graph, step, dynamics, _shown(chain, coding)), *sample.said))
+
+
+@contextmanager
+def _malformed(what: str) -> Iterator[None]:
+    """Report what numbers of a file do to NumPy and torch as one line about the file.
+
+    Raises:
+        DataError: anything but one of our own refusals was raised inside.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, IndexError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        text = " ".join(str(error).split())
+        raise DataError(f"{what} ({type(error).__name__}: {text[:200]})") from error
+
+
+def _check_sample(graph: Graph, sample: Sample) -> None:
+    if not (sample.shape and min(sample.shape) >= 1 and math.prod(sample.shape) <= _MOST_VALUES):
+        raise ConversionError(f"{graph.where}: a sample has the shape {sample.shape}; taken: 1 to {_MOST_VALUES} values")
+    if sample.steps is not None and sample.steps > MOST_STEPS:
+        raise ConversionError(
+            f"{graph.where}: the input's first axis is {sample.steps}, more than {MOST_STEPS} steps; pass in_shape"
+        )
 
 
 def _check_step(graph: Graph, dt: float | None) -> None:
     """Refuse another step for a file that we wrote: its integers hold for the one that it says."""
-    written = graph.metadata.get("dt")
-    if dt is not None and written is not None and not np.isclose(dt, float(written), rtol=1e-6, atol=0):
-        raise ConversionError(f"{graph.where}: written by neurofault with dt {float(written):g}; leave dt out, it is in the file")
+    if dt is None or "dt" not in graph.metadata:
+        return
+    written = step_of(graph, (), None).dt
+    if not np.isclose(dt, written, rtol=1e-6, atol=0):
+        raise ConversionError(f"{graph.where}: written by neurofault with dt {written:g}; leave dt out, it is in the file")
 
 
 def _timesteps(graph: Graph) -> int | None:
@@ -108,9 +142,9 @@ def _timesteps(graph: Graph) -> int | None:
     if "timesteps" not in graph.metadata:
         return None
     said = np.asarray(graph.metadata["timesteps"])
-    if said.size != 1 or said.dtype.kind not in "iu" or int(said.reshape(-1)[0]) < 1:
+    if said.size != 1 or said.dtype.kind not in "iu" or not 1 <= int(said.reshape(-1)[0]) <= MOST_STEPS:
         raise ConversionError(
-            f"{graph.where}: metadata timesteps must be a whole number of at least 1, is {str(said)[:40]!r}; pass timesteps"
+            f"{graph.where}: metadata timesteps must be a whole number from 1 to {MOST_STEPS}, is {str(said)[:40]!r}; pass timesteps"
         )
     return int(said.reshape(-1)[0])
 

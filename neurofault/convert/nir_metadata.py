@@ -69,6 +69,8 @@ def network_from_metadata(
                 int(encoding["start"]),
                 float(encoding["full_rate"]),
             )
+        if not 1 <= int(said["timesteps"]) <= 100_000:
+            raise ValueError(f"{said['timesteps']} timesteps")
         layers: list[Layer] = []
         for entry in said["layers"]:
             layers.append(_layer(graph.where, entry, nodes, neuron_of, layers[-1] if layers else None))

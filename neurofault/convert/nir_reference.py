@@ -25,8 +25,11 @@ from neurofault.network import Conv, Layer, SpikingNetwork, Synapses
 _RATES = (0.5, 0.05, 0.9, 0.2)
 """Spikes a step of the inputs in each sample."""
 
-_WORK = 1 << 31
-"""Multiplications of a check, about, beyond which fewer samples are shown (one at least)."""
+_WORK, _VALUES = 1 << 31, 1 << 25
+"""Multiplications and stored values of a check, about, beyond which fewer samples are shown (one at least)."""
+
+_MOST_WORK = 1 << 34
+"""Multiplications beyond which a sample is shown for fewer steps (16 at least)."""
 
 
 def check_run(
@@ -37,7 +40,7 @@ def check_run(
     shape: tuple[int, ...],
     coding: PixelCoding | None,
 ) -> None:
-    """Run a graph and the network that was built of it on the same seeded spikes, over all steps.
+    """Run a graph and the network that was built of it on the same seeded spikes, over all steps (fewer where these would take minutes).
 
     Args:
         graph: the graph.
@@ -54,10 +57,11 @@ def check_run(
     driven = rest[0][0] in dynamics
     if driven:  # the neurons at the input are the pixel table's; what they send is given
         rest = rest[1:]
-    work = network.timesteps * sum(_work(layer) for layer in network.layers[1:])
-    samples = int(np.clip(_WORK // max(1, work), 1, len(_RATES)))
+    work, values = sum(_work(layer) for layer in network.layers[1:]), sum(layer.size for layer in network.layers)
+    steps = min(network.timesteps, max(16, min(_MOST_WORK // work, 8 * _VALUES // values)))
+    samples = int(np.clip(min(_WORK // (work * steps), _VALUES // (values * steps)), 1, len(_RATES)))
     rates = torch.tensor(_RATES[:samples], dtype=torch.float64).reshape(-1, *[1] * len(shape))
-    dice = torch.rand((network.timesteps, samples, *shape), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    dice = torch.rand((steps, samples, *shape), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     x = (dice < rates).double()
     shown, heard = x.flatten(2), []
     for index, (name, node) in enumerate(rest):

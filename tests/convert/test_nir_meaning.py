@@ -12,7 +12,7 @@ import neurofault as nf
 from neurofault.convert import nir_graph
 from neurofault.convert.nir_graph import from_nir
 from neurofault.convert.nir_neurons import neuron_of
-from neurofault.errors import ConversionError
+from neurofault.errors import ConversionError, DataError
 from neurofault.network import Dense
 
 nir = pytest.importorskip("nir")
@@ -208,8 +208,8 @@ def test_weights_and_biases_that_are_not_finite_are_refused_by_their_node(place,
         ({"dt": None}, "metadata dt must be a number above 0, is 'None'; pass dt (--dt)"),
         ({"dt": np.nan}, "metadata dt must be above 0, is nan"),
         ({"dt": 0}, "metadata dt must be above 0, is 0.0"),
-        ({"dt": 1.0, "timesteps": "many"}, "metadata timesteps must be a whole number of at least 1, is 'many'; pass timesteps"),
-        ({"dt": 1.0, "timesteps": 0}, "metadata timesteps must be a whole number of at least 1, is '0'; pass timesteps"),
+        ({"dt": 1.0, "timesteps": "many"}, "metadata timesteps must be a whole number from 1 to 100000, is 'many'; pass timesteps"),
+        ({"dt": 1.0, "timesteps": 0}, "metadata timesteps must be a whole number from 1 to 100000, is '0'; pass timesteps"),
     ],
 )
 def test_metadata_that_are_no_numbers_are_refused_in_one_line(metadata, message):
@@ -251,6 +251,39 @@ def test_a_population_that_no_input_makes_fire_is_refused(node, dt):
         "graph: node 'n2': no input makes any of its neurons fire: with every excitatory input in each of 25 steps, v comes to "
     )
     assert "usual causes: a time step that the file was not made with (" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda made: vars(made.nodes["n1"]).update(stride=np.zeros(0)), "node 'n1' (Conv2d) is malformed (IndexError: "),
+        (lambda made: vars(made.nodes["n1"]).update(stride=0), "graph: "),
+        (lambda made: vars(made.nodes["n1"]).update(groups=np.array([1, 1])), "node 'n1' (Conv2d) is malformed (TypeError: "),
+        (lambda made: vars(made.nodes["n1"]).update(groups=0), "node 'n1' (Conv2d) is malformed (ValueError: "),
+        (
+            lambda made: made.nodes["input"].input_type.update(input=np.array([1, 10**6, 10**6])),
+            "a sample has the shape (1, 1000000, 1000000); taken: 1 to ",
+        ),
+        (
+            lambda made: made.nodes["input"].input_type.update(input=np.array([10**9, 1, 5, 2])),
+            "the input's first axis is 1000000000, more than 100000 steps; ",
+        ),
+        (
+            lambda made: made.nodes["input"].input_type.update(input=np.array([1, 0, 2])),
+            "a sample has the shape (1, 0, 2); taken: 1 to ",
+        ),
+        (
+            lambda made: made.nodes["input"].input_type.update(input=np.array([1, np.nan, 2])),
+            "the nodes do not fit each other (ValueError: ",
+        ),
+    ],
+)
+def test_numbers_that_torch_does_not_survive_end_in_one_line(change, message):
+    made = graph(nir.Conv2d((5, 2), np.ones((4, 1, 2, 2)), 1, 0, 1, 1, np.zeros(4)), neurons("LIF"), shape=(1, 5, 2))
+    change(made)
+    with pytest.raises((ConversionError, DataError)) as refused:
+        from_nir(made, dt=1.0)
+    assert str(refused.value).startswith(message if message.startswith("graph") else f"graph: {message}")
 
 
 def test_one_neuron_that_can_fire_is_enough():
