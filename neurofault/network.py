@@ -295,6 +295,7 @@ class SpikingNetwork:
         peak_potential: largest magnitude of v of the output layer met in calibration, in the threshold's unit; lets :func:`neurofault.deploy` choose an
             exponent at which it does not saturate. None: unknown.
         gap: what the conversion cost; None: not measured.
+        notes: what whoever read it from a file had to assume, one text each; for people, it changes nothing.
     """
 
     name: str
@@ -304,6 +305,7 @@ class SpikingNetwork:
     readout: Readout = "potential"
     peak_potential: float | None = None
     gap: ConversionGap | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.layers or self.layers[0].synapses is not None:

@@ -36,7 +36,9 @@ def convert(
     neurons_per_core: options.NeuronsPerCore = None,
 ) -> None:
     """Convert a network to the Neuromorphic Intermediate Representation, which snnTorch, norse, sinabs and others read."""
-    from neurofault.convert.networks import is_nir_file, load_network
+    from neurofault.convert.networks import is_nir_file
+    from neurofault.convert.nir_copy import copy_nir
+    from neurofault.convert.nir_graph import from_nir
     from neurofault.deploy import deploy
     from neurofault.deploy.nir_export import SNNTORCH_DT, to_nir
     from neurofault.faults import fault_from_mapping, inject
@@ -49,10 +51,15 @@ def convert(
         raise UsageError("--fault breaks a chip: say which with --profile")
     if timesteps is not None and timesteps < 1:
         raise UsageError(f"timesteps must be at least 1, is {timesteps}")
-    network = None
+    if is_nir_file(source) and weights is not None:
+        raise UsageError(f"--weights goes with a network of your own (package.module:factory), not with {source!r}")
+    if is_nir_file(source) and profile is None:
+        network, step = copy_nir(Path(source), target, dt=dt, timesteps=timesteps)
+        print(f"{target}: {network.name}, real numbers, {network.timesteps} time steps, dt {step:g}")
+        return
     if is_nir_file(source):
-        network = load_network(source, sample_shape=(), timesteps=timesteps, dt=dt)
-    if network is None:
+        network = from_nir(source, timesteps=timesteps, dt=dt)
+    else:
         setup = Setup(source, profile or "loihi2", weights, data, data_dir, None, timesteps)
         with StderrProgress() as progress:
             network = prepare(setup, progress).network
@@ -69,3 +76,5 @@ def convert(
         to_nir(chip, target, dt=written)
         what = f"{network.name}, integers of {profile}{'' if fault is None else f', broken by {fault}'}"
     print(f"{target}: {what}, {network.timesteps} time steps, dt {written:g}")
+    for note in network.notes:
+        print(f"note: {note}")

@@ -109,14 +109,15 @@ def check_neurons(layer: Layer, heard: Heard) -> None:
         return
     kept_u, lost_u = _decay(np.asarray(layer.du, np.float64) + 1, layer.size)
     kept_v, lost_v = _decay(np.asarray(layer.dv, np.float64), layer.size)
+    bias = np.broadcast_to(np.asarray(layer.bias, np.float64), (layer.size,))
     threshold = np.inf if layer.threshold is None else np.broadcast_to(np.asarray(layer.threshold, np.float64), (layer.size,))
     drive = heard.drive.flatten(2).double().numpy()
     u, v, error_u, error_v = (np.zeros(drive.shape[1:]) for _ in range(4))
     for step, given in enumerate(drive):
         error_u = kept_u * error_u + lost_u * np.abs(u) + _ROUNDING * np.abs(given)
-        u = kept_u * u + given
+        u = kept_u * u + given - bias
         error_v = kept_v * error_v + lost_v * np.abs(v) + error_u
-        v = kept_v * v + u
+        v = kept_v * v + u + bias
         error_v += _ROUNDING * np.abs(v)
         fired = np.zeros(v.shape, bool) if heard.fired is None else heard.fired[step].flatten(1).numpy()
         near = np.abs(v - threshold) <= error_v + _ROUNDING * np.abs(threshold)

@@ -1,53 +1,47 @@
 """`from_nir`: a graph of the Neuromorphic Intermediate Representation becomes a :class:`SpikingNetwork`.
 
 NIR (Pedersen et al. 2024, doi:10.1038/s41467-024-52259-9; equations: the nodes' docstrings, ``nir/ir/neuron.py``) describes neurons in
-continuous time and leaves the step open. Here, with step ``dt`` and forward Euler, currents before membranes::
-
-    LIF      v ← v·(1 − dt/τ) + (dt/τ)·(v_leak + R·I)
-    CubaLIF  i ← i·(1 − dt/τ_syn) + (dt/τ_syn)·w_in·I       v ← v·(1 − dt/τ_mem) + (dt/τ_mem)·(v_leak + R·i)
-    IF       v ← v + dt·R·I
-             spike where v > v_threshold, then v ← v_reset = 0
-
-which is what snnTorch's own exporter and importer mean (``snntorch/export_nir.py``, ``import_nir.py``: β = 1 − dt/τ, R = τ/dt,
-dt = 1e-4) and what norse computes (``norse/torch/functional/lif_box.py``). The gain (dt/τ)·R is divided out of the threshold, so the
-weights keep their values; the leak voltage becomes a bias. ``dt`` is not part of NIR; it is read from ``metadata["dt"]`` of the graph,
-where :func:`neurofault.deploy.nir_export.to_nir` writes it, or has to be given. Values that other writers use: snnTorch 1e-4 (fixed);
-sinabs 1 (its time constants count steps); norse 1.1 multiplies its time constants by its own dt (1e-3), so 1e-6 gives back its dynamics.
+continuous time and leaves the step open; :mod:`neurofault.convert.nir_neurons` says what they do here in a step. Their gain (dt/τ)·R is divided
+out of the threshold, so the weights keep their values; the leak voltage becomes a bias. ``dt`` is not part of NIR; it is read from
+``metadata["dt"]`` of the graph, where :func:`neurofault.deploy.nir_export.to_nir` writes it, or has to be given where a node has a time constant.
+Values that other writers use: snnTorch 1e-4 (fixed); sinabs 1 (its time constants count steps); norse 1.1 multiplies its time constants by its
+own dt (1e-3), so 1e-6 gives back its dynamics.
 
 NIR does not say how neurons reset beyond ``v_reset``: snnTorch and sinabs write networks that subtract the threshold with
-``v_reset`` 0 too, and these then run here with another reset than the one that they were trained with.
+``v_reset`` 0 too, and these then run here with another reset than the one that they were trained with. What was assumed so stands in the
+network's ``notes``; what was built is run beside NIR's equations (:mod:`neurofault.convert.nir_reference`) before it is returned.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from neurofault.convert.chain import (
-    Neuron,
-    Operation,
-    PixelCoding,
-    SumPool,
-    Value,
-    current_decay,
-    linear,
-    membrane_decay,
-    network_of,
-    pair,
-)
+from neurofault.arrays import not_finite
+from neurofault.convert.chain import Operation, PixelCoding, SumPool, linear, network_of, pair
 from neurofault.convert.nir_file import Graph, chain_of, read_graph
-from neurofault.convert.nir_metadata import network_from_metadata
-from neurofault.errors import ConversionError
+from neurofault.convert.nir_metadata import KEY, network_from_metadata
+from neurofault.convert.nir_neurons import Dynamics, assumed, dynamics_of, neuron_of, step_of
+from neurofault.convert.nir_reference import check_fires, check_run, computing
+from neurofault.errors import ConversionError, DataError
 from neurofault.network import Readout, SpikingNetwork
 
 DEFAULT_TIMESTEPS = 32
+
+MOST_STEPS = 100_000
+"""Steps a sample that a file may ask for."""
+
+_MOST_VALUES = 1 << 24
+
+NEURONS = ("IF", "LIF", "CubaLIF", "I", "LI", "CubaLI")
 
 
 def from_nir(
@@ -68,7 +62,7 @@ def from_nir(
     Args:
         source: path of a NIR file, or a ``nir.NIRGraph``.
         timesteps: T, steps that a sample will be shown; None: what the file says, else 32.
-        dt: the step in the unit of the file's time constants; None: what the file's metadata say.
+        dt: the step in the unit of the file's time constants; None: what the file's metadata say, else 1 where no node has any.
         name: for display; None: the file's name.
         in_shape: of one sample, (n,) or (channels, height, width); None: what the file says.
         coding: how pixels in [0, 1] become spikes; None: the network takes ``Inputs(events=…)``.
@@ -76,73 +70,165 @@ def from_nir(
 
     Raises:
         DataError: the file is missing, truncated or malformed.
-        ConversionError: no dt, a cycle or branch, shapes that do not fit, or a node that has no counterpart; the text names the node.
+        ConversionError: no dt, a cycle or branch, shapes that do not fit, numbers that are not finite, a node that has no counterpart, neurons that no
+            input can make fire, or a network that differs from NIR's equations; the text names the node.
         UnsupportedError: NIR is not installed.
     """
     graph = read_graph(source)
     chain = chain_of(graph)
     title = name or (Path(graph.where).stem if isinstance(source, str | Path) else "nir")
-    step = _step(graph, dt)
-    kept = network_from_metadata(graph, chain, lambda each, node: neuron_of(graph.where, each, node, step), name)
+    step = step_of(graph, chain, dt)
+    if KEY in graph.metadata:
+        _check_step(graph, dt)
+    kept = network_from_metadata(graph, chain, lambda each, node: neuron_of(graph.where, each, node, step.dt), name)
     if kept is not None:
         return kept if timesteps is None else kept.with_timesteps(timesteps)
     operations: list[tuple[str, Operation]] = []
+    dynamics: dict[str, Dynamics] = {}
     for each, node in chain:
-        operation = _operation(graph, each, node, step)
-        if operation is not None:
-            operations.append((each, operation))
-    shape = tuple(in_shape) if in_shape is not None else _in_shape(graph, chain)
-    try:
-        return network_of(title, operations, shape, timesteps=timesteps or DEFAULT_TIMESTEPS, coding=coding, readout=readout)
-    except ConversionError as error:
-        raise ConversionError(f"{graph.where}: {error}") from error
+        with _malformed(f"{graph.where}: node {each!r} ({type(node).__name__}) is malformed"):
+            operation = _operation(graph, each, node, step.dt)
+            if operation is not None:
+                operations.append((each, operation))
+            if operation is not None and type(node).__name__ in NEURONS:
+                dynamics[each] = dynamics_of(graph.where, each, node, step.dt)
+    with _malformed(f"{graph.where}: the nodes do not fit each other"):
+        sample = Sample(tuple(in_shape)) if in_shape is not None else _sample(graph, chain)
+        _check_sample(graph, sample)
+        steps = timesteps or _timesteps(graph) or sample.steps or DEFAULT_TIMESTEPS
+        try:
+            network = network_of(title, operations, sample.shape, timesteps=steps, coding=coding, readout=readout)
+        except ConversionError as error:
+            raise ConversionError(f"{graph.where}: {error}") from error
+        check_fires(graph, list(dynamics), network, step)
+        check_run(graph, chain, dynamics, network, sample.shape, coding)
+    return replace(network, notes=(*assumed(graph, step, dynamics, _shown(chain, coding)), *sample.said))
 
 
-def _step(graph: Graph, dt: float | None) -> float:
-    """Return the time step.
+@contextmanager
+def _malformed(what: str) -> Iterator[None]:
+    """Report what numbers of a file do to NumPy and torch as one line about the file.
 
     Raises:
-        ConversionError: nobody says.
+        DataError: anything but one of our own refusals was raised inside.
     """
-    found = dt if dt is not None else graph.metadata.get("dt")
-    if found is None:
+    try:
+        yield
+    except (ArithmeticError, AttributeError, IndexError, MemoryError, RuntimeError, TypeError, ValueError) as error:
+        text = " ".join(str(error).split())
+        raise DataError(f"{what} ({type(error).__name__}: {text[:200]})") from error
+
+
+def _check_sample(graph: Graph, sample: Sample) -> None:
+    if not (sample.shape and min(sample.shape) >= 1 and math.prod(sample.shape) <= _MOST_VALUES):
+        raise ConversionError(f"{graph.where}: a sample has the shape {sample.shape}; taken: 1 to {_MOST_VALUES} values")
+    if sample.steps is not None and sample.steps > MOST_STEPS:
         raise ConversionError(
-            f"{graph.where}: no time step: NIR neurons are continuous in time and the metadata have no 'dt'; pass dt (--dt), in the unit of "
-            "the file's time constants: 1e-4 for snnTorch, 1 for sinabs, 1e-6 for norse"
+            f"{graph.where}: the input's first axis is {sample.steps}, more than {MOST_STEPS} steps; pass in_shape"
         )
-    step = float(np.asarray(found).reshape(-1)[0])
-    if not (np.isfinite(step) and step > 0):
-        raise ConversionError(f"{graph.where}: dt must be above 0, is {step}")
-    return step
 
 
-def _in_shape(graph: Graph, chain: Sequence[tuple[str, Any]]) -> tuple[int, ...]:
-    """Return the shape of a sample, from the input node or else from the first node that knows."""
-    for _, node in chain:
+def _check_step(graph: Graph, dt: float | None) -> None:
+    """Refuse another step for a file that we wrote: its integers hold for the one that it says."""
+    if dt is None or "dt" not in graph.metadata:
+        return
+    written = step_of(graph, (), None).dt
+    if not np.isclose(dt, written, rtol=1e-6, atol=0):
+        raise ConversionError(f"{graph.where}: written by neurofault with dt {written:g}; leave dt out, it is in the file")
+
+
+def _timesteps(graph: Graph) -> int | None:
+    """Return the steps a sample that the metadata say; None: they do not."""
+    if "timesteps" not in graph.metadata:
+        return None
+    said = np.asarray(graph.metadata["timesteps"])
+    if said.size != 1 or said.dtype.kind not in "iu" or not 1 <= int(said.reshape(-1)[0]) <= MOST_STEPS:
+        raise ConversionError(
+            f"{graph.where}: metadata timesteps must be a whole number from 1 to {MOST_STEPS}, is {str(said)[:40]!r}; pass timesteps"
+        )
+    return int(said.reshape(-1)[0])
+
+
+def _shown(chain: Sequence[tuple[str, Any]], coding: PixelCoding | None) -> str:
+    """Say how a sample reaches the first layer."""
+    if coding is None:
+        return "inputs are events: an input spikes at most once a step and counts as 1"
+    if type(computing(chain)[0][1]).__name__ in NEURONS:
+        return "a pixel of 1 is a constant current of 1 into the neurons at the input"
+    return f"a pixel of 1 is shown as {coding.full_rate:g} spikes a step, each worth {1 / coding.full_rate:g}"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a sample looks like.
+
+    Attributes:
+        shape: (n,) or (channels, height, width).
+        steps: of the time axis that the file puts in front of it; None: none.
+        said: what was assumed of it.
+    """
+
+    shape: tuple[int, ...]
+    steps: int | None = None
+
+    @property
+    def said(self) -> tuple[str, ...]:
+        """Say that a leading axis was taken for time."""
+        if self.steps is None:
+            return ()
+        return (f"the input's first axis, {self.steps}, is taken for time: a sample has the shape {self.shape}",)
+
+
+def _sample(graph: Graph, chain: Sequence[tuple[str, Any]]) -> Sample:
+    """Return what a sample looks like, from the input node or else from the first node that knows."""
+    for index, (_, node) in enumerate(chain):
         kind = type(node).__name__
         if kind in ("Affine", "Linear"):
-            return (int(node.weight.shape[-1]),)
+            return Sample((int(node.weight.shape[-1]),))
         if kind == "Conv2d" and node.input_shape is not None:
-            return (int(node.weight.shape[1]) * int(node.groups), *(int(size) for size in node.input_shape))
+            return Sample((int(node.weight.shape[1]) * int(node.groups), *(int(size) for size in node.input_shape)))
         if kind in ("Conv2d", "AvgPool2d", "SumPool2d"):
             break
         known = None if node.input_type is None else node.input_type.get("input")
         if known is not None and np.asarray(known).size and (kind == "Input" or np.prod(known) > 1):
             shape = tuple(int(size) for size in np.asarray(known).reshape(-1))
+            inner = _behind_time(shape, chain[index + 1 :])
+            if inner is not None:
+                return Sample(inner, shape[0] if shape[0] > 1 else None)
             match len(shape):
                 case 1 | 3:
-                    return shape
-                case 2 if shape[0] == 1:  # a batch dimension that was left in
-                    return (shape[1],)
+                    return Sample(shape)
                 case 2:
-                    return (1, *shape)
-                case 4 if shape[0] == 1:
-                    return shape[1:]
+                    return Sample((1, *shape))
                 case _:
                     raise ConversionError(
                         f"{graph.where}: a sample has the shape {shape}; taken: (n,) or (channels, height, width)"
                     )
     raise ConversionError(f"{graph.where}: no node says what shape a sample has; pass in_shape")
+
+
+def _behind_time(shape: tuple[int, ...], rest: Sequence[tuple[str, Any]]) -> tuple[int, ...] | None:
+    """Return what is left of a shape without a leading time or batch axis, None where it has none by what follows."""
+    inner = shape[1:]
+    if not inner:
+        return None
+    flattens = False
+    for _, node in rest:
+        kind = type(node).__name__
+        if kind == "Flatten":
+            flattens = True
+        elif kind in ("Affine", "Linear"):
+            values = int(node.weight.shape[-1])
+            behind = (len(inner) == 1 or flattens) and math.prod(inner) == values
+            return inner if behind and (shape[0] == 1 or math.prod(shape) != values) else None
+        elif kind == "Conv2d":
+            channels = int(node.weight.shape[1]) * int(np.asarray(node.groups))
+            if len(shape) == 4 and inner[0] == channels:
+                return inner
+            return (1, *inner) if len(shape) == 3 and shape[0] != channels and channels == 1 else None
+        else:
+            break
+    return inner if shape[0] == 1 and len(shape) in (2, 4) else None
 
 
 def _operation(graph: Graph, name: str, node: Any, dt: float) -> Operation | None:
@@ -169,6 +255,7 @@ def _matrix(graph: Graph, name: str, node: Any) -> nn.Linear:
     if weight.ndim != 2:
         raise ConversionError(f"{graph.where}: node {name!r}: weight has the shape {weight.shape}; a matrix [n_out, n_in] is taken")
     bias = None if type(node).__name__ == "Linear" else np.asarray(node.bias, np.float64).reshape(-1)
+    _check_finite(graph, name, node)
     if bias is not None and bias.size != len(weight):
         raise ConversionError(f"{graph.where}: node {name!r}: bias has {bias.size} values for {len(weight)} outputs")
     return linear(weight, bias)
@@ -185,6 +272,7 @@ def _convolution(graph: Graph, name: str, node: Any) -> nn.Conv2d:
             f"{graph.where}: node {name!r}: weight has the shape {weight.shape}; [c_out, c_in/groups, k_h, k_w] is taken"
         )
     bias = np.asarray(node.bias, np.float64).reshape(-1)
+    _check_finite(graph, name, node)
     if bias.size != len(weight):
         raise ConversionError(f"{graph.where}: node {name!r}: bias has {bias.size} values for {len(weight)} channels")
     module = nn.Conv2d(
@@ -198,66 +286,16 @@ def _convolution(graph: Graph, name: str, node: Any) -> nn.Conv2d:
     return module
 
 
+def _check_finite(graph: Graph, name: str, node: Any) -> None:
+    for field in ("weight", "bias"):
+        problem = not_finite(np.asarray(getattr(node, field, 0.0), np.float64))
+        if problem is not None:
+            raise ConversionError(f"{graph.where}: node {name!r}: {field}: {problem}; did training diverge?")
+
+
 def _window(graph: Graph, name: str, node: Any) -> tuple[tuple[int, int], tuple[int, int]]:
     if pair(node.padding) != (0, 0):
         raise ConversionError(
             f"{graph.where}: node {name!r}: {type(node).__name__} with padding {pair(node.padding)}; use it without"
         )
     return pair(node.kernel_size), pair(node.stride)
-
-
-def neuron_of(where: str, name: str, node: Any, dt: float) -> Neuron:
-    """Return a NIR neuron as the chip's, its gain divided out.
-
-    Raises:
-        ConversionError: ``v_reset`` is not 0, ``dt`` exceeds a time constant, or a gain is not positive.
-    """
-    kind = type(node).__name__
-    if np.any(np.asarray(getattr(node, "v_reset", 0)) != 0):
-        raise ConversionError(
-            f"{where}: node {name!r}: {kind} with v_reset {_some(node.v_reset)}; the chip's neuron resets to zero"
-        )
-    threshold = getattr(node, "v_threshold", None)
-    bias: Value = 0.0
-    du: Value = 4095
-    dv: Value = 0
-    match kind:
-        case "IF" | "I":
-            gain = dt * _double(node.r)
-        case "LIF" | "LI":
-            rate = _rate(where, name, "tau", node.tau, dt)
-            gain, dv = rate * _double(node.r), membrane_decay(1 - rate)
-            bias = rate * _double(node.v_leak)
-        case _:
-            rate, current = _rate(where, name, "tau_mem", node.tau_mem, dt), _rate(where, name, "tau_syn", node.tau_syn, dt)
-            gain = rate * _double(node.r) * current * _double(node.w_in)
-            du, dv = current_decay(name, 1 - current), membrane_decay(1 - rate)
-            bias = rate * _double(node.v_leak)
-    if not np.all(gain > 0):
-        raise ConversionError(
-            f"{where}: node {name!r}: {kind} with resistance {_some(node.r)}; it must be above 0 (fold signs into the weights)"
-        )
-    gain = np.where(np.abs(gain - 1) < 1e-6, 1.0, gain)  # what float32 time constants leave of a gain of 1
-    neuron = Neuron(None, du, dv, bias / gain)
-    return neuron if threshold is None else replace(neuron, threshold=_double(threshold) / gain)
-
-
-def _rate(where: str, name: str, field: str, tau: Any, dt: float) -> NDArray[np.float64]:
-    """Return dt/τ, the fraction that is lost each step."""
-    constants = _double(tau)
-    if not np.all(constants > 0) or np.any(dt / constants > 1 + 1e-6):
-        raise ConversionError(
-            f"{where}: node {name!r}: {field} {_some(tau)} does not reach one step of dt {dt:g}; pass the dt that the file was made with"
-        )
-    return np.minimum(dt / constants, 1.0)
-
-
-def _double(value: Any) -> NDArray[np.float64]:
-    return np.asarray(value, np.float64)
-
-
-def _some(value: Any) -> str:
-    """Return a value or the range of an array, for messages."""
-    array = _double(value)
-    low, high = float(array.min()), float(array.max())
-    return f"{low:g}" if low == high else f"{low:g}…{high:g}"

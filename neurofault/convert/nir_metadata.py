@@ -7,6 +7,7 @@ wrote holds these; other readers may ignore it, and a graph that lost it is read
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -68,13 +69,15 @@ def network_from_metadata(
                 int(encoding["start"]),
                 float(encoding["full_rate"]),
             )
+        if not 1 <= int(said["timesteps"]) <= 100_000:
+            raise ValueError(f"{said['timesteps']} timesteps")
         layers: list[Layer] = []
         for entry in said["layers"]:
             layers.append(_layer(graph.where, entry, nodes, neuron_of, layers[-1] if layers else None))
         return SpikingNetwork(
             name or said["name"], tuple(layers), int(said["timesteps"]), encoding, said["readout"], said["peak_potential"]
         )
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(
             f"{graph.where}: metadata {KEY!r} and the nodes do not belong together ({type(error).__name__}: {error}); "
             f"take the metadata {KEY!r} out to read the graph like any other"
@@ -85,6 +88,8 @@ def _layer(
     where: str, entry: Mapping[str, Any], nodes: Mapping[str, Any], neuron_of: Callable[[str, Any], Any], before: Layer | None
 ) -> Layer:
     shape = tuple(int(size) for size in entry["shape"])
+    if min(shape, default=0) < 1 or math.prod(shape) > _most_neurons(entry, nodes):
+        raise ValueError(f"a population of the shape {shape}")
     stored = None if entry["stored"] is None else StoredFormat(**entry["stored"])
     name, start = str(entry["name"]), float(entry["start"])
     synapses: Synapses | None = None
@@ -110,6 +115,15 @@ def _layer(
         threshold = np.asarray(threshold, np.float64) / V_UNIT
         threshold = float(threshold) if threshold.ndim == 0 else threshold
     return Layer(name, shape, synapses, threshold, total, _even(neuron.du), _even(neuron.dv), start)
+
+
+def _most_neurons(entry: Mapping[str, Any], nodes: Mapping[str, Any]) -> int:
+    """Return a bound on a population's size from the node that holds its neurons, or else from the graph's input."""
+    if entry["neuron"] is not None:
+        node = nodes[entry["neuron"]]
+        return int(np.size(node.r))
+    inputs = [node for node in nodes.values() if type(node).__name__ == "Input"]
+    return int(np.prod(inputs[0].input_type["input"]))
 
 
 def _synapses(where: str, name: str, node: Any, before: Layer, unit: float, groups: int) -> Synapses:

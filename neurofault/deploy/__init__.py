@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
+from neurofault.deploy.bound import wraps
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.placement import place
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.quantise import quantise
+from neurofault.errors import NeurofaultWarning
 from neurofault.network import SpikingNetwork
 
 __all__ = ["deploy"]
@@ -36,12 +39,18 @@ def deploy(
         chips: number of chips; None: the fewest that fit.
         seed: of the ``random`` strategy.
 
+    Warns:
+        NeurofaultWarning: some input makes a neuron's current wrap; the text names the neuron and the input.
+
     Raises:
         UsageError: unknown profile, width or strategy.
+        ConversionError: a decay is no whole number from 0 to 4095.
         CapacityError: the network does not fit.
     """
     chip = profile if isinstance(profile, HardwareProfile) else load_profile(profile)
     layers = quantise(network, chip, weight_bits=weight_bits)
+    for wrap in wraps(layers, network.timesteps):
+        warnings.warn(str(wrap), NeurofaultWarning, stacklevel=2)
     placement = place(
         layers, chip, strategy=strategy, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips, seed=seed
     )

@@ -117,17 +117,20 @@ def _graph(
     entries: list[dict[str, Any]] = []
     at, shape = "input", populations[0].shape
 
-    def add(name: str, node: Any) -> None:
+    def add(name: str, node: Any) -> str:
         nonlocal at
+        name = name.replace("/", "_")  # a folder in HDF5
+        while name in nodes:
+            name += "_"
         nodes[name] = node
         edges.append((at, name))
         at = name
+        return name
 
     for each in populations:
         synapses = neuron = None
         leak = each.bias
         if each.synapses is not None:
-            synapses = f"{each.name}_synapses"
             if isinstance(each.synapses, Conv) and len(shape) == 1:
                 raise UnsupportedError(
                     f"layer {each.name!r}: NIR has no node that folds a flat population into the channels of a Conv2d"
@@ -135,10 +138,9 @@ def _graph(
             if isinstance(each.synapses, Dense) and len(shape) > 1:
                 add(f"{each.name}_flatten", nir.Flatten(input_type={"input": np.array(shape)}, start_dim=0, end_dim=-1))
             node, leak = _synapse_node(nir, each, each.synapses)
-            add(synapses, node)
+            synapses = add(f"{each.name}_synapses", node)
         if each.synapses is not None or takes_current:
-            neuron = f"{each.name}_neurons"
-            add(neuron, _neuron_node(nir, each, leak, dt))
+            neuron = add(f"{each.name}_neurons", _neuron_node(nir, each, leak, dt))
         shape = each.shape
         entries.append({
             "name": each.name, "shape": list(each.shape), "synapses": synapses, "neuron": neuron, "start": each.start,
@@ -166,6 +168,7 @@ def _synapse_node(nir: Any, each: _Population, synapses: Synapses) -> tuple[Any,
                 padding=synapses.padding, dilation=synapses.dilation, groups=1,
                 bias=rows[:, 0].copy() if even else np.zeros(len(rows)),
             )  # fmt: skip
+            node.output_type = {"output": np.array(synapses.out_shape)}  # nir 1.0 takes a kernel's height for its width too
             return node, np.zeros_like(each.bias) if even else each.bias
 
 

@@ -5,8 +5,10 @@ threshold unit is 64 of ``v``, so with weight w, threshold θ and bias b::
 
     weight = round(w·σ / 2**e)      vth = round(θ·σ)      mantissa · 2**x = round(b·σ·64)
 
-σ is set by the largest weight, and the exponent e so that threshold and bias have enough integers to be exact in and the
-potential of a layer that is never reset stays below saturation.
+σ is set by the largest weight, and the exponent e so that threshold and bias have enough integers to be exact in, the potential of a layer
+that is never reset stays below saturation, and the current does not wrap (:mod:`neurofault.deploy.bound`): for no input where a network takes
+events, which may be any; where it takes pixels, for none in which neurons fire independently of each other, at whatever rate. What a chosen
+set of a pixel network's neurons could still wrap, :func:`neurofault.deploy.deploy` says.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.deploy.bound import CURRENT_LIMIT, Drive
 from neurofault.deploy.deployment import ChipLayer
 from neurofault.deploy.profile import HardwareProfile
-from neurofault.errors import CapacityError, UsageError
+from neurofault.errors import CapacityError, ConversionError, UsageError
 from neurofault.network import Conv, Dense, Layer, SignMode, SpikingNetwork, Synapses
 
 POTENTIAL_LIMIT = 2**23 - 1
@@ -27,6 +30,11 @@ POTENTIAL_LIMIT = 2**23 - 1
 
 _HEADROOM = 0.5
 _MIN_THRESHOLD = 512
+_LEAST_THRESHOLD = 64
+"""A threshold is not made coarser than this to keep the current from wrapping: it is then off by less than 1 %."""
+
+_DEEP_RATE = 0.5
+"""Spikes a step that the neurons of a hidden layer of a pixel network stay below on average."""
 
 
 def weight_range(bits: int, sign_mode: SignMode) -> tuple[int, int, int]:
@@ -105,7 +113,8 @@ def quantise(network: SpikingNetwork, profile: HardwareProfile, *, weight_bits: 
 
     Raises:
         UsageError: the profile has no such weight width.
-        CapacityError: a threshold, bias or carried integer does not fit the profile's fields.
+        ConversionError: a decay is no whole number from 0 to 4095.
+        CapacityError: a threshold, bias or carried integer does not fit the profile's fields, or is no integer.
     """
     allowed = profile.synapse.weight_bits.known
     if weight_bits is not None and weight_bits not in allowed:
@@ -116,6 +125,7 @@ def quantise(network: SpikingNetwork, profile: HardwareProfile, *, weight_bits: 
         grid = Grid(*weight_range(weight_bits, "mixed"), weight_bits, profile.synapse.weight_exponent_min.known)
     layers = []
     for index, layer in enumerate(network.layers):
+        _check_decays(layer)
         if layer.stored is not None:
             layers.append(_carried(layer, profile))
         elif layer.synapses is None:
@@ -123,8 +133,22 @@ def quantise(network: SpikingNetwork, profile: HardwareProfile, *, weight_bits: 
         else:
             last = index == len(network.layers) - 1
             peak = network.peak_potential if last and layer.threshold is None else None
-            layers.append(_scaled(layer, layer.synapses, profile, grid, peak))
+            share = None if network.encoding is None else 1.0 if index == 1 else _DEEP_RATE
+            layers.append(_scaled(layer, layer.synapses, profile, grid, peak, Drive(network.timesteps, share)))
     return tuple(layers)
+
+
+def _check_decays(layer: Layer) -> None:
+    """Refuse decays that are no 4096ths (other numbers are finite: :class:`SpikingNetwork` sees to it).
+
+    Raises:
+        ConversionError: the text names the layer and the field.
+    """
+    for field, decay in (("du", layer.du), ("dv", layer.dv)):
+        values = np.asarray(decay, np.float64)
+        wrong = values[~((values >= 0) & (values <= 4095) & (np.rint(values) == values))]
+        if wrong.size:
+            raise ConversionError(f"layer {layer.name!r}: {field} {wrong.flat[0]:g} is no whole number from 0 to 4095")
 
 
 def _input_layer(layer: Layer, network: SpikingNetwork) -> ChipLayer:
@@ -138,7 +162,7 @@ def _input_layer(layer: Layer, network: SpikingNetwork) -> ChipLayer:
     )  # fmt: skip
 
 
-def _scaled(layer: Layer, synapses: Synapses, profile: HardwareProfile, grid: Grid, peak: float | None) -> ChipLayer:
+def _scaled(layer: Layer, synapses: Synapses, profile: HardwareProfile, grid: Grid, peak: float | None, drive: Drive) -> ChipLayer:
     weight = np.asarray(synapses.weight, np.float64)
     positive = float(weight.max(initial=0)) / grid.high if grid.high else 0.0  # one mixed bit holds no positive weight
     largest = max(positive, float(-weight.min(initial=0)) / -grid.low)
@@ -146,10 +170,11 @@ def _scaled(layer: Layer, synapses: Synapses, profile: HardwareProfile, grid: Gr
     threshold_max = profile.neuron.threshold_max.known if profile.neuron.threshold_max.value is not None else 131071
     theta = None if layer.threshold is None else np.asarray(layer.threshold, np.float64)
     wanted = _exponent(layer, theta, unit, peak, profile, threshold_max)
+    wanted = _without_wrap(wanted, layer, _with_weight(synapses, _integers(weight, unit, grid)), theta, unit, drive)
     exponent = int(np.clip(wanted, grid.exponent_min, profile.synapse.weight_exponent_max.known))
     unit *= 2.0 ** min(0, wanted - exponent)  # no smaller exponent: the weights take a part of their range
     sigma = unit * 2.0**exponent
-    integers = np.clip(np.rint(weight * unit / grid.step) * grid.step, grid.low, grid.high).astype(np.int32)
+    integers = _integers(weight, unit, grid)
     fires = theta is not None
     vth = np.rint(theta * sigma) if theta is not None else np.asarray(threshold_max)
     if fires and (vth.min() < 1 or vth.max() > threshold_max):
@@ -164,6 +189,21 @@ def _scaled(layer: Layer, synapses: Synapses, profile: HardwareProfile, grid: Gr
         _array(layer.du, layer.size), _array(layer.dv, layer.size), _array(vth, layer.size), mantissa, bias_exponent,
         round(start), fires,
     )  # fmt: skip
+
+
+def _integers(weight: NDArray[np.float64], unit: float, grid: Grid) -> NDArray[np.int32]:
+    return np.asarray(np.clip(np.rint(weight * unit / grid.step) * grid.step, grid.low, grid.high), np.int32)
+
+
+def _without_wrap(
+    exponent: int, layer: Layer, synapses: Synapses, theta: NDArray[np.float64] | None, unit: float, drive: Drive
+) -> int:
+    """Return the weight exponent, lowered until the current cannot wrap or the threshold would become too coarse."""
+    least = np.inf if theta is None else float(np.min(theta)) * unit
+    reach = drive.reaches(synapses, _array(layer.du, layer.size))
+    while reach * 2.0**exponent >= CURRENT_LIMIT and least * 2.0 ** (exponent - 1) >= _LEAST_THRESHOLD:
+        exponent -= 1
+    return exponent
 
 
 def _exponent(
@@ -215,6 +255,15 @@ def _carried(layer: Layer, profile: HardwareProfile) -> ChipLayer:
     assert stored is not None
     size = layer.size
     vth = 131071 if layer.threshold is None else layer.threshold
+    for field, value in (("threshold", vth), ("bias", layer.bias), ("start", layer.start)):
+        numbers = np.asarray(value, np.float64)
+        if np.any(np.rint(numbers) != numbers) or np.any(np.abs(numbers) >= 2.0**31):
+            raise CapacityError(f"layer {layer.name!r} carries a {field} that is no whole number of 32 bits")
+    largest = float(np.abs(np.asarray(layer.bias, np.float64)).max(initial=0)) * 2.0**stored.bias_exponent
+    if largest >= 2.0**31:
+        raise CapacityError(
+            f"layer {layer.name!r}: carried bias of {largest:.3g} (mantissa · 2**{stored.bias_exponent}) exceeds 32 bits, where it wraps"
+        )
     synapses = layer.synapses
     if synapses is not None:
         weight = np.asarray(synapses.weight)

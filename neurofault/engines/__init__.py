@@ -13,6 +13,7 @@ from neurofault.activity import TRACES, Activity
 from neurofault.arrays import as_labels
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.base import Engine
+from neurofault.engines.health import suspicions
 from neurofault.errors import UnsupportedError, UsageError, nearest
 from neurofault.network import Inputs
 
@@ -44,11 +45,13 @@ class Result:
         activity: scores, spikes, traces.
         n: number of samples.
         correct: samples classified as labelled; None without labels.
+        notes: what is suspect about a healthy chip on these samples (:mod:`neurofault.engines.health`); empty for a damaged one.
     """
 
     activity: Activity
     n: int
     correct: int | None
+    notes: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> float | None:
@@ -97,7 +100,8 @@ def run(
     if reason is not None:
         raise UnsupportedError(f"engine {chosen.name!r} cannot run {reason}; engines that can: {_able(deployment, chosen.name)}")
     activity = chosen.run(deployment, inputs, record=record)
-    return Result(activity, len(inputs), None if labels is None else activity.correct(labels))
+    notes = () if deployment.damage.edits else suspicions(deployment, activity, labels)
+    return Result(activity, len(inputs), None if labels is None else activity.correct(labels), notes)
 
 
 def _able(deployment: Deployment, but: str) -> str:

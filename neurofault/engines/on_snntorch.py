@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import Activity
+from neurofault.deploy.bound import one_sign_sums, step_current
 from neurofault.deploy.damage import Detour, LearningDefect, SetSynapses, Silence
 from neurofault.deploy.deployment import ChipLayer, Deployment
 from neurofault.engines.availability import require
@@ -110,23 +111,22 @@ def _out_of_range(deployment: Deployment, index: int) -> str | None:
         drive = _most(deployment, index, sign)
         if int(drive.max(initial=0)) > 2 * STATE_LIMIT:
             return f"weights of one sign sum to {int(drive.max())}, above 2**24: float32 may round"
-        current = np.ceil(drive * 2.0**layer.weight_exponent) * 64
+        current = step_current(drive, layer.weight_exponent)
         worst = max(worst, int(np.maximum(current, current + sign * bias)[alive].max(initial=0)))
     if worst >= STATE_LIMIT:
         return f"current and bias of one step may reach {worst}, not below 2**23: u may wrap, float32 may round"
     return None
 
 
-def _most(deployment: Deployment, index: int, sign: int) -> NDArray[np.int64]:
-    """Return int64 [n]: what all the weights of one sign into each neuron sum to, at least 0."""
+def _most(deployment: Deployment, index: int, sign: int) -> NDArray[np.float64]:
+    """Return float64 [n], whole numbers: what all the weights of one sign into each neuron sum to, at least 0."""
     layer, edits = deployment.layers[index], edits_of(deployment, index)
     match layer.synapses:
         case Dense() as dense:
-            return np.asarray(np.maximum(sign * dense_weights(dense, edits).astype(np.int64), 0).sum(axis=1))
+            return one_sign_sums(Dense(dense_weights(dense, edits)), sign)
         case Conv() as conv:
             delta = corrections(conv, edits)
-            kernel = np.maximum(sign * conv.weight.astype(np.int64), 0).sum(axis=(1, 2, 3))
-            single = np.bincount(delta.targets, np.maximum(sign * delta.values, 0), conv.n_out).astype(np.int64)
-            return np.asarray(np.repeat(kernel, conv.n_out // kernel.size) + single)
+            single = np.bincount(delta.targets, np.maximum(sign * delta.values, 0), conv.n_out)
+            return np.asarray(one_sign_sums(conv, sign) + single)
         case None:
-            return np.zeros(layer.size, np.int64)
+            return np.zeros(layer.size)

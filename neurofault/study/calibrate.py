@@ -170,7 +170,10 @@ def _best(
     total = len(tried) + (_FINALISTS if final > screened else 0)
 
     def measure(index: int, samples: int) -> Trial:
-        accuracy = _accuracy(place(networks[index]), images[:samples], labels[:samples])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NeurofaultWarning)  # what deploy says is for the network that is chosen
+            chip = place(networks[index])
+        accuracy = _accuracy(chip, images[:samples], labels[:samples])
         trials.append(Trial(tried[index], accuracy, samples))
         if progress is not None:
             progress(len(trials), total, f"best {max(trial.accuracy for trial in trials if trial.samples == samples):.2%}")

@@ -155,4 +155,5 @@ def to_json(result: Injection) -> dict[str, Any]:
         "static_energy_joule_per_inference": cost.static_energy.value,
         "time_second_per_inference": cost.time.value,
         "time_evidence": cost.time.evidence,
+        **({"notes": list(prepared.notes)} if prepared.notes else {}),
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +17,12 @@ from neurofault.convert.running import readable
 from neurofault.convert.torch_model import as_taken, scores_of
 from neurofault.datasets import DataSet, Split, load
 from neurofault.deploy import deploy
+from neurofault.deploy.bound import wraps
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.quantise import quantise
 from neurofault.engines import run
-from neurofault.errors import UsageError
+from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.network import SpikingNetwork
 from neurofault.study.calibrate import CALIBRATION_IMAGES, Calibration, choose, say_if_it_fails
 from neurofault.zoo import recipe, torch_accuracy, trained
@@ -29,6 +32,8 @@ Progress = Callable[[str, int, int, str], None]
 
 DEFAULT_NETWORK = "digits-mlp"
 _USER_TIMESTEPS = 32
+_HEALTH_IMAGES = 100
+"""Training images on which the healthy chip of a torch network is looked at."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ class Prepared:
         network: the spiking network before rounding.
         calibration: the conversions that it was chosen from; None for a network that is spiking already.
         deployment: the healthy chip.
+        notes: what was assumed of a file that was read, and what is suspect about the healthy chip (:mod:`neurofault.engines.health`).
     """
 
     setup: Setup
@@ -91,6 +97,7 @@ class Prepared:
     network: SpikingNetwork
     calibration: Calibration | None
     deployment: Deployment
+    notes: tuple[str, ...] = ()
 
     def ann_accuracy(self) -> float | None:
         """Return the torch network's accuracy on the test images; None for a network that is spiking already."""
@@ -109,6 +116,9 @@ class Prepared:
 
 def prepare(setup: Setup, progress: Progress) -> Prepared:
     """Load, train, convert and place a network.
+
+    Warns:
+        NeurofaultWarning: each of the notes.
 
     Raises:
         NeurofaultError: whatever the user must mend, in the order in which it is met; profile and arguments before any long work.
@@ -139,18 +149,33 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
             setup.network, sample_shape=data.shape, timesteps=setup.timesteps, weights=setup.weights, dt=setup.dt
         )
         if spiking is not None:
-            chip, part = place(spiking), data.train.first(min(CALIBRATION_IMAGES, len(data.train)))
-            say_if_it_fails(run(chip, part.images).activity.predictions, part.labels, setup.network)
-            return Prepared(setup, profile, None, data, test, spiking, None, chip)
+            return _noted(Prepared(setup, profile, None, data, test, spiking, None, place(spiking)))
         model = user_module(setup.network, setup.weights)
         timesteps = setup.timesteps or _USER_TIMESTEPS
     else:
         model, _ = trained(setup.network, data_dir=setup.data_dir, progress=lambda *at: progress("training", *at))
         timesteps = setup.timesteps or spec.timesteps
     shown = as_taken(model, data.train.images[:CALIBRATION_IMAGES])
-    if spec is None:
-        say_if_it_fails(scores_of(model, shown).argmax(axis=1), data.train.labels[:CALIBRATION_IMAGES], setup.network)
     calibration = choose(
         model, data, place, timesteps=timesteps, name=setup.network, progress=lambda *at: progress("calibrating", *at)
     )
-    return Prepared(setup, profile, model, data, test, calibration.network, calibration, place(calibration.network))
+    if spec is None:
+        say_if_it_fails(scores_of(model, shown).argmax(axis=1), data.train.labels[:CALIBRATION_IMAGES], setup.network)
+    return _noted(Prepared(setup, profile, model, data, test, calibration.network, calibration, place(calibration.network)))
+
+
+def _noted(prepared: Prepared) -> Prepared:
+    """Look at the healthy chip on training images, and say what is worth a word."""
+    chip, data = prepared.deployment, prepared.data
+    notes = [*prepared.network.notes]
+    if chip.encoding is not None and chip.layers[0].size == math.prod(data.shape):
+        samples = CALIBRATION_IMAGES if prepared.model is None else _HEALTH_IMAGES
+        images, labels = data.train.images[:samples], data.train.labels[:samples]
+        result = run(chip, images, labels)
+        notes += result.notes
+        if prepared.model is None:
+            say_if_it_fails(result.activity.predictions, labels, prepared.setup.network)
+    for note in notes:
+        warnings.warn(note, NeurofaultWarning, stacklevel=3)
+    said = (str(wrap) for wrap in wraps(chip.layers, chip.timesteps))  # by deploy
+    return replace(prepared, notes=(*notes, *said))

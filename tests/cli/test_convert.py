@@ -10,7 +10,7 @@ from neurofault.cli.convert import convert
 from neurofault.convert.nir_graph import from_nir
 from neurofault.errors import ConversionError, DataError, UsageError
 
-pytest.importorskip("nir")
+nir = pytest.importorskip("nir")
 
 SNNTORCH_DIGITS = Path(__file__).parents[1] / "convert" / "data" / "snntorch_digits.nir"
 
@@ -20,9 +20,13 @@ def test_a_nir_file_is_rewritten_as_real_numbers_or_as_a_broken_chips_integers(t
     convert(str(SNNTORCH_DIGITS), plain, dt=1e-4, timesteps=25)
     assert capsys.readouterr().out == f"{plain}: snntorch_digits, real numbers, 25 time steps, dt 0.0001\n"
     convert(str(plain), broken, profile="loihi2", fault="neuron_dead", count=8, seed=3)
-    assert capsys.readouterr().out.startswith(
-        f"{broken}: snntorch_digits, integers of loihi2, broken by neuron_dead, 25 time steps"
-    )
+    first, *notes = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{broken}: plain, integers of loihi2, broken by neuron_dead, 25 time steps")
+    assert notes == [
+        "note: time step 0.0001 (from the file's metadata)",
+        "note: reset to zero and at most one spike a step for each neuron; NIR does not say whether its writer subtracts the threshold instead",
+        "note: a pixel of 1 is shown as 0.5 spikes a step, each worth 2",
+    ]
     expected = nf.inject(nf.deploy(from_nir(plain)), nf.faults.NeuronDead(count=8, layer="hidden"), seed=3)
     images = np.random.default_rng(0).integers(0, 256, (20, 64)).astype(np.uint8)
     one, two = (nf.run(chip, images).activity for chip in (expected, nf.deploy(from_nir(broken))))
@@ -31,11 +35,54 @@ def test_a_nir_file_is_rewritten_as_real_numbers_or_as_a_broken_chips_integers(t
 
 
 @pytest.mark.parametrize(
+    ("file", "given"),
+    [
+        ("norse_lifbox", {"dt": 1e-6}), ("sinabs_iaf", {}), ("sinabs_iaf", {"dt": 1e-4}), ("sinabs_lif", {"dt": 1.0, "timesteps": 9}),
+        ("snntorch_digits", {"dt": 1e-4}),
+    ],
+)  # fmt: skip
+def test_a_nir_file_copied_is_the_same_graph(tmp_path, file, given):
+    source, copy, again = SNNTORCH_DIGITS.with_name(f"{file}.nir"), tmp_path / "copy.nir", tmp_path / "again.nir"
+    convert(str(source), copy, **given)
+    one, two = nir.read(source, type_check=False), nir.read(copy, type_check=False)
+    assert one.edges == two.edges
+    for name, node in one.nodes.items():
+        for field, value in vars(node).items():
+            if isinstance(value, np.ndarray):
+                assert np.array_equal(value, getattr(two.nodes[name], field)), (name, field)
+    assert {key: value.item() for key, value in two.metadata.items()} == given
+    network = from_nir(copy, coding=None)
+    assert network.timesteps == given.get("timesteps", 32)
+    convert(str(copy), again)  # what the copy says is enough
+    assert again.read_bytes() == copy.read_bytes()
+
+
+def test_a_file_that_we_wrote_keeps_its_integers_and_its_dt_and_takes_other_steps(tmp_path):
+    chip, copy = tmp_path / "chip.nir", tmp_path / "copy.nir"
+    convert(str(SNNTORCH_DIGITS), chip, dt=1e-4, profile="loihi2")
+    convert(str(chip), copy, timesteps=7)
+    one, two = from_nir(chip), from_nir(copy)
+    assert (one.timesteps, two.timesteps) == (32, 7)
+    assert all(np.array_equal(a.synapses.weight, b.synapses.weight) for a, b in zip(one.layers[1:], two.layers[1:], strict=True))
+    with pytest.raises(ConversionError) as refused:
+        convert(str(chip), copy, dt=1e-3)
+    assert str(refused.value) == f"{chip}: written by neurofault with dt 0.0001; leave dt out, it is in the file"
+
+
+@pytest.mark.parametrize(("file", "dt"), [("norse_lifbox", 1.0), ("snntorch_digits", 1e-6)])
+def test_a_file_that_cannot_run_is_not_copied(tmp_path, file, dt):
+    with pytest.raises(ConversionError, match=r"dt 1; pass the dt|no input makes any of its neurons fire"):
+        convert(str(SNNTORCH_DIGITS.with_name(f"{file}.nir")), tmp_path / "copy.nir", dt=dt)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
     ("more", "kind", "message"),
     [
         ({}, ConversionError, f"{SNNTORCH_DIGITS}: no time step: "),
         ({"fault": "neuron_dead", "count": 1}, UsageError, "--fault breaks a chip: say which with --profile"),
         ({"count": 1}, UsageError, "--count and --rate go with --fault KIND"),
+        ({"weights": Path("w.pt")}, UsageError, "--weights goes with a network of your own (package.module:factory), not with "),
         ({"timesteps": 0}, UsageError, "timesteps must be at least 1, is 0"),
         ({"source": "no.nir"}, DataError, "no.nir: no such NIR file"),
         ({"target": Path("x.onnx")}, UsageError, "x.onnx: the file to write must end in .nir"),

@@ -277,3 +277,67 @@ def test_metadata_that_do_not_belong_to_the_nodes_are_refused():
     del graph.metadata["dt"]
     with pytest.raises(ConversionError, match="no time step"):
         from_nir(graph)
+
+
+def test_kernels_that_are_not_square_and_names_with_slashes_come_back(tmp_path):
+    rng = np.random.default_rng(12)
+    layers = (
+        Layer("in/put", (2, 5, 4), None, 1.0),
+        Layer("a/b", (3, 6, 2), Conv(rng.normal(0.3, 1, (3, 2, 2, 3)), (2, 5, 4), padding=(1, 0)), 2.0),
+        Layer("a_b", (4, 3, 3), Conv(rng.normal(0.3, 1, (4, 3, 1, 2)), (3, 6, 2), stride=(2, 1), padding=(0, 1)), 2.0),
+        Layer("output", (3,), Dense(rng.normal(0.3, 1, (3, 36))), 2.0),
+    )
+    net = SpikingNetwork("odd", layers, 6, None, "count")
+    to_nir(net, tmp_path / "net.nir")
+    again = from_nir(tmp_path / "net.nir")
+    assert [(layer.name, layer.shape) for layer in again.layers] == [(layer.name, layer.shape) for layer in layers]
+    assert all(
+        np.array_equal(one.synapses.weight, two.synapses.weight) for one, two in zip(layers[1:], again.layers[1:], strict=True)
+    )
+    chip = nf.deploy(net)
+    to_nir(chip, tmp_path / "chip.nir")
+    samples = nf.Inputs(events=rng.random((4, 6, 40)) < 0.5)
+    assert_same_spikes(chip, nf.deploy(from_nir(tmp_path / "chip.nir")), samples)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"timesteps": float("inf")}, {"timesteps": 1e400}, {"shape": [10**12]}, {"shape": [0]}, {"shape": []}, {"start": "x"}],
+)
+def test_metadata_with_numbers_that_are_none_are_refused_without_a_traceback(change):
+    graph = to_nir(network(np.random.default_rng(4), convolutional=False))
+    said = json.loads(graph.metadata["neurofault"])
+    if "timesteps" in change:
+        said |= change
+    else:
+        said["layers"][1] |= change
+    graph.metadata["neurofault"] = json.dumps(said)
+    with pytest.raises(DataError, match="metadata 'neurofault' and the nodes do not belong together"):
+        from_nir(graph)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_parameters_of_single_neurons_come_back_in_real_numbers_and_in_integers(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    encoding = Encoding.for_pixels(0.5, 0.3, 8) if seed % 2 else None
+    kernel = Conv(rng.normal(0.2, 1, (4, 2, 3, 2)), (2, 5, 4), (2, 1), (1, 0))
+    layers = [Layer("input", (2, 5, 4), None, 63.0 if encoding else 1.0, start=0.3)]
+    for name, synapses, size in (("hidden1", kernel, kernel.n_out), ("output", Dense(rng.normal(0.2, 1, (3, kernel.n_out))), 3)):
+        shape = synapses.out_shape if isinstance(synapses, Conv) else (size,)
+        threshold = None if name == "output" and seed % 3 == 0 else rng.uniform(1, 3, size)
+        decays = (rng.integers(100, 4096, size), rng.integers(0, 4096, size))
+        layers.append(Layer(name, shape, synapses, threshold, rng.normal(0, 0.2, size), *decays, 0.4))
+    readout = "potential" if layers[-1].threshold is None else "count"
+    net = SpikingNetwork("each", tuple(layers), 8, encoding, readout, 100.0 if readout == "potential" else None)
+    to_nir(net, tmp_path / "net.nir", dt=10.0**-seed)
+    again = from_nir(tmp_path / "net.nir")
+    for one, two in zip(net.layers[1:], again.layers[1:], strict=True):
+        assert np.array_equal(one.synapses.weight, two.synapses.weight)
+        for field in ("du", "dv", "bias", "threshold"):
+            mine, back = getattr(one, field), getattr(two, field)
+            assert (mine is None and back is None) or np.allclose(mine, back, rtol=1e-12, atol=1e-13), field
+    chip = nf.deploy(net)
+    to_nir(chip, tmp_path / "chip.nir", dt=10.0**-seed)
+    for one, two in zip(chip.layers, nf.deploy(from_nir(tmp_path / "chip.nir")).layers, strict=True):
+        for field in ("du", "dv", "vth", "bias_mantissa"):
+            assert np.array_equal(getattr(one, field), getattr(two, field)), field

@@ -1,0 +1,55 @@
+"""A NIR file as a NIR file: the same nodes and edges, bit for bit, with the time step and the steps a sample that were asked for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from neurofault.convert.nir_file import chain_of, read_graph
+from neurofault.convert.nir_graph import from_nir
+from neurofault.convert.nir_metadata import KEY
+from neurofault.convert.nir_neurons import step_of
+from neurofault.errors import UsageError
+from neurofault.network import SpikingNetwork
+
+
+def copy_nir(source: Path, target: Path, *, dt: float | None = None, timesteps: int | None = None) -> tuple[SpikingNetwork, float]:
+    """Copy a NIR file that converts; nothing is written of one that does not.
+
+    Args:
+        source: NIR file.
+        target: NIR file to write, replaced as a whole.
+        dt: kept in ``metadata["dt"]`` of the copy; None: as in the file.
+        timesteps: kept in ``metadata["timesteps"]``; None: as in the file.
+
+    Returns:
+        The network as :func:`neurofault.convert.nir_graph.from_nir` reads it, and its time step.
+
+    Raises:
+        NeurofaultError: as for ``from_nir``, or the file cannot be written.
+    """
+    import h5py  # type: ignore[import-untyped]  # ships no type information
+
+    network = from_nir(source, dt=dt, timesteps=timesteps)
+    graph = read_graph(source)
+    step = step_of(graph, chain_of(graph), dt)
+    said: dict[str, object] = {key: value for key, value in (("dt", dt), ("timesteps", timesteps)) if value is not None}
+    if timesteps is not None and KEY in graph.metadata:
+        text = graph.metadata[KEY]
+        said[KEY] = json.dumps(json.loads(text.decode("utf8") if isinstance(text, bytes) else str(text)) | {"timesteps": timesteps})
+    part = target.with_name(target.name + ".part")
+    try:
+        shutil.copyfile(source, part)
+        if said:
+            with h5py.File(part, "r+") as file:
+                metadata = file["node"].require_group("metadata")
+                for key, value in said.items():
+                    if key in metadata:
+                        del metadata[key]
+                    metadata[key] = value
+        part.replace(target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise UsageError(f"{target}: cannot be written ({error.strerror or error})") from error
+    return network, step.dt

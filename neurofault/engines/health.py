@@ -1,0 +1,56 @@
+"""Whether a healthy chip works at all: populations that are silent or always on, a readout that always answers the same.
+
+Losses of such a chip say nothing, so whoever measures it is told first: :func:`neurofault.engines.run` in its result, and every verb of the command
+line, whose chip comes from :func:`neurofault.study.prepare.prepare`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.activity import Activity
+from neurofault.deploy.deployment import Deployment
+
+_FEW = 10
+"""Samples below which one and the same answer may be chance."""
+
+
+def suspicions(deployment: Deployment, activity: Activity, labels: NDArray[np.integer] | None = None) -> tuple[str, ...]:
+    """Return what makes a healthy chip suspect, one text each: which layer, what it does, what to try.
+
+    Args:
+        deployment: the healthy chip.
+        activity: of it, on calibration or validation samples.
+        labels: int [N] of these samples; None: unknown.
+    """
+    samples = len(activity.scores)
+    found: list[str] = []
+    for layer in deployment.layers:
+        if not layer.fires:
+            continue
+        spikes = int(activity.spike_counts[layer.name].sum())
+        if spikes == 0:
+            found.append(
+                f"layer {layer.name!r} never fires on {samples} samples, so nothing passes through it; {_silent(deployment, layer.name)}"
+            )
+        elif spikes == samples * deployment.timesteps * layer.size:
+            found.append(
+                f"every neuron of layer {layer.name!r} fires at every step on {samples} samples, so it tells nothing apart; try a higher threshold or "
+                "smaller weights, and check the time step"
+            )
+    answers = np.unique(activity.predictions)
+    classes = activity.scores.shape[1] if labels is None else len(np.unique(labels))
+    if samples >= _FEW and len(answers) == 1 and classes > 1:
+        found.append(
+            f"the readout answers {int(answers[0])} for all {samples} samples"
+            + ("" if labels is None else f" of {classes} classes")
+            + "; check that the network belongs to this data, how its inputs are scaled, and the time step"
+        )
+    return tuple(found)
+
+
+def _silent(deployment: Deployment, name: str) -> str:
+    if name == deployment.layers[0].name:
+        return "are the samples empty, or of another scale?"
+    return "try a lower threshold or larger weights, more time steps, and check the time step and the scale of the inputs"

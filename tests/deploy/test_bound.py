@@ -1,0 +1,202 @@
+"""The bound of the synaptic current: no input wraps u, or it is said which one does."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import neurofault as nf
+from neurofault.deploy.bound import CURRENT_LIMIT, largest_current, wraps
+from neurofault.deploy.deployment import ChipLayer
+from neurofault.errors import CapacityError, ConversionError, NeurofaultWarning
+from neurofault.network import Conv, Dense, Encoding, Layer, SpikingNetwork, StoredFormat
+
+STEPS = 10
+
+
+def network(synapses, *, threshold: float | None = 1.0, du=4095, dv=410, shape=None, pixels=False, bias=0.0, stored=None):
+    encoding = Encoding.for_pixels(1.0, 0.0, STEPS) if pixels else None
+    first = Layer("input", shape or (synapses.n_in,), None, 63.0 if pixels else 1.0)
+    last = Layer("output", (synapses.n_out,), synapses, threshold, bias, du, dv, stored=stored)
+    return SpikingNetwork("test", (first, last), STEPS, encoding, "potential" if threshold is None else "count")
+
+
+def everything_on(net):
+    size = net.layers[0].size
+    if net.encoding is not None:
+        return np.ones((1, size))
+    return nf.Inputs(events=np.ones((1, STEPS, size), bool))
+
+
+def fires_at_every_step(net):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NeurofaultWarning)
+        chip = nf.deploy(net)
+    result = nf.run(chip, everything_on(net), record=["u"])
+    assert result.activity.traces["output"].u.min() >= 0
+    return result.activity.spike_counts["output"].tolist() == [STEPS] * net.layers[1].size
+
+
+@pytest.mark.parametrize("inputs", [500, 520, 784, 4000])
+@pytest.mark.parametrize("pixels", [False, True])
+def test_strong_excitation_stays_excitation(inputs, pixels):
+    assert fires_at_every_step(network(Dense(np.full((1, inputs), 0.01)), pixels=pixels))
+
+
+def test_so_it_does_with_a_current_that_remembers_in_a_convolution_and_beside_a_bias():
+    assert fires_at_every_step(network(Dense(np.full((1, 200), 0.02)), du=409))
+    assert fires_at_every_step(network(Dense(np.full((1, 520), 0.01)), bias=0.5))
+    kernel = Conv(np.full((2, 30, 3, 3), 0.01), (30, 8, 8), padding=(1, 1))
+    assert fires_at_every_step(network(kernel, du=1364, shape=(30, 8, 8)))
+
+
+def test_strong_inhibition_stays_inhibition_and_a_readout_that_never_fires_keeps_its_sign():
+    weight = np.full((2, 900), -0.01)
+    weight[1] *= -1
+    chip = nf.deploy(network(Dense(weight)))
+    assert nf.run(chip, nf.Inputs(events=np.ones((1, STEPS, 900), bool))).activity.spike_counts["output"].tolist() == [0, STEPS]
+    chip = nf.deploy(network(Dense(weight), threshold=None))
+    u = nf.run(chip, nf.Inputs(events=np.ones((1, STEPS, 900), bool)), record=["u"]).activity.traces["output"].u
+    assert u[..., 0].max() < 0 < u[..., 1].min()
+
+
+def test_what_only_a_chosen_set_of_pixels_wraps_keeps_its_integers_and_is_said_with_that_set():
+    """Half of the weights are inhibitory, so no image of noise comes near the limit."""
+    weight = np.full((1, 1200), 0.01)
+    weight[0, ::2] *= -1
+    net = network(Dense(weight), pixels=True)
+    with pytest.warns(NeurofaultWarning) as said:
+        chip = nf.deploy(net)
+    assert chip.layers[1].weight_exponent == 0
+    assert str(said[0].message) == (
+        "layer 'output': where 517 excitatory inputs of neuron 0 (1, 3, 5, 7, 9, 11 …) fire together in one step, its current u passes 2**23, "
+        "wraps and becomes inhibition; smaller weights beside the threshold, or fewer inputs, keep it below"
+    )
+    [wrap] = wraps(chip.layers, STEPS)
+    image = np.zeros((1, 1200))
+    image[0, wrap.sources] = 1
+    u = nf.run(chip, image, record=["u"]).activity.traces["output"].u
+    assert (u < 0).all()
+    image[0, wrap.sources[-1]] = 0
+    u = nf.run(chip, image, record=["u"]).activity.traces["output"].u
+    assert (u >= 0).all()
+
+
+def test_integers_that_a_network_carries_are_kept_and_what_wraps_them_is_said():
+    weight = np.full((1, 600), 254)
+    net = network(Dense(weight), threshold=1000, stored=StoredFormat())
+    with pytest.warns(NeurofaultWarning, match="layer 'output': where 517 excitatory inputs of neuron 0 "):
+        chip = nf.deploy(net)
+    assert np.array_equal(chip.layers[1].synapses.weight, weight)
+    assert chip.layers[1].weight_exponent == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1), exponent=st.integers(-3, 6), du=st.sampled_from([4095, 2047, 1364, 200]), conv=st.booleans(),
+    delayed=st.booleans(), steps=st.integers(1, 12),
+)  # fmt: skip
+def test_no_input_exceeds_the_bound_and_the_named_input_reaches_it(seed, exponent, du, conv, delayed, steps):
+    rng = np.random.default_rng(seed)
+    if conv:
+        groups = int(rng.choice([1, 2]))
+        synapses = Conv(
+            rng.integers(-128, 128, (4, 6 // groups, 3, 2)) * 2, (6, 5, 5), (2, 1), (1, 0), (1, 2), groups,
+        )  # fmt: skip
+    else:
+        weight = rng.integers(-128, 128, (3, 150)) * 2
+        synapses = Dense(weight, rng.integers(0, 4, weight.shape) if delayed else None)
+    n = synapses.n_out
+    layer = ChipLayer(
+        "layer", (n,), synapses, exponent, 8, "mixed", np.full(n, du, np.int32), np.zeros(n, np.int32), np.full(n, 1000, np.int32),
+        np.zeros(n, np.int32), 0, 0,
+    )  # fmt: skip
+    columns = matrix(synapses)
+    for spikes in (
+        rng.random((steps, synapses.n_in)) < 0.5,
+        *(np.tile(columns[j] * sign > 0, (steps, 1)) for j in (0, n - 1) for sign in (1, -1)),
+    ):
+        u = currents(layer, columns, spikes)
+        assert np.all(u <= largest_current(layer, steps, 1))
+        assert np.all(-u <= largest_current(layer, steps, -1))
+    for wrap in wraps([layer], steps):
+        spikes = np.zeros((steps, synapses.n_in), bool)
+        spikes[: wrap.steps, wrap.sources] = True
+        reached = np.abs(currents(replace(layer, synapses=Dense(columns)), columns, spikes)).max(axis=0)[wrap.neuron]
+        assert reached >= CURRENT_LIMIT * 0.999  # decays round, and delays part
+
+
+def matrix(synapses):
+    if isinstance(synapses, Dense):
+        return np.asarray(synapses.weight)
+    torch = pytest.importorskip("torch")
+    images = torch.eye(synapses.n_in, dtype=torch.float64).reshape(-1, *synapses.in_shape)
+    kernel = torch.from_numpy(np.array(synapses.weight, np.float64))
+    shape = (synapses.stride, synapses.padding, synapses.dilation, synapses.groups)
+    return torch.nn.functional.conv2d(images, kernel, None, *shape).flatten(1).T.numpy().astype(np.int64)
+
+
+def currents(layer, weight, spikes):
+    """The current of every neuron at every step [T, n], in integers of any size."""
+    delay = (
+        layer.synapses.delay if isinstance(layer.synapses, Dense) and layer.synapses.delay is not None else np.zeros_like(weight)
+    )
+    u, found = np.zeros(len(weight), np.int64), []
+    for t in range(len(spikes)):
+        drive = np.zeros(len(weight), np.int64)
+        for each in np.unique(delay):
+            if t >= each:
+                total = np.where(delay == each, weight, 0) @ spikes[t - each].astype(np.int64)
+                drive += np.floor(total * 2.0**layer.weight_exponent).astype(np.int64)
+        u = np.trunc(u * (4095 - layer.du) / 4096).astype(np.int64) + drive * 64
+        found.append(u)
+    return np.array(found)
+
+
+# --- numbers that are none --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"synapses": Dense(np.array([[np.nan, 1.0, np.inf]]))},
+            "weight: 2 of 3 values are not finite (the first: nan at [0, 0]); did training diverge?",
+        ),
+        ({"threshold": np.nan}, "threshold: 1 of 1 values are not finite (the first: nan); did training diverge?"),
+        ({"threshold": np.inf}, "threshold: 1 of 1 values are not finite (the first: inf); did training diverge?"),
+        ({"bias": np.array([-np.inf])}, "bias: 1 of 1 values are not finite (the first: -inf at [0]); did training diverge?"),
+        ({"start": np.nan}, "start: 1 of 1 values are not finite (the first: nan); did training diverge?"),
+        ({"dv": np.nan}, "dv nan is no whole number from 0 to 4095"),
+        ({"du": np.array([4096])}, "du 4096 is no whole number from 0 to 4095"),
+        ({"dv": 0.5}, "dv 0.5 is no whole number from 0 to 4095"),
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused_by_the_name_of_their_layer(change, message):
+    net = network(Dense(np.ones((1, 3))))
+    with pytest.raises(ConversionError) as refused:
+        nf.deploy(replace(net, layers=(net.layers[0], replace(net.layers[1], **change))))
+    assert str(refused.value) == f"layer 'output': {message}"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"), [({"threshold": 20.5}, "threshold"), ({"bias": 2.0**40}, "bias"), ({"start": 0.5}, "start")]
+)
+def test_carried_numbers_that_are_no_integers_are_refused(change, field):
+    net = network(Dense(np.array([[2, 4, 6]])), threshold=20, stored=StoredFormat())
+    net = replace(net, layers=(net.layers[0], replace(net.layers[1], **change)))
+    with pytest.raises(CapacityError) as refused:
+        nf.deploy(net)
+    assert str(refused.value) == f"layer 'output' carries a {field} that is no whole number of 32 bits"
+
+
+def test_a_carried_bias_that_would_wrap_is_refused():
+    net = network(Dense(np.array([[2, 4, 6]])), threshold=20, bias=4000, stored=StoredFormat(bias_exponent=20))
+    with pytest.raises(CapacityError) as refused:
+        nf.deploy(net)
+    assert str(refused.value) == "layer 'output': carried bias of 4.19e+09 (mantissa · 2**20) exceeds 32 bits, where it wraps"
