@@ -23,7 +23,7 @@ from pathlib import Path
 from neurofault.study.campaign.folder import JOURNAL
 from neurofault.study.campaign.journal import read_rows
 from neurofault.study.campaign.run import sorted_rows
-from neurofault.study.campaign.trial import VOLATILE
+from neurofault.study.campaign.rows import VOLATILE
 
 SPEC = """
 name: kill
