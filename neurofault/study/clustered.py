@@ -25,7 +25,9 @@ def recovered_interval(healthy: Values, damaged: Values, final: Values, confiden
     """Return the recovered share, mean(final − damaged) / mean(healthy − damaged), with its :func:`ratio_interval`.
 
     Args:
-        healthy, damaged, final: accuracies (or correct answers out of equally many), one a draw.
+        healthy: accuracies (or correct answers out of equally many), one a draw.
+        damaged: of the same draws, before repair.
+        final: of the same draws, after it.
         confidence: nominal coverage.
 
     Returns:
@@ -54,7 +56,8 @@ def ratio_interval(top: Values, bottom: Values, confidence: float = 0.95, seed: 
     draws, which at so few draws no interval can know.
 
     Args:
-        top, bottom: [n], one finite number a draw.
+        top: [n], one finite number a draw.
+        bottom: [n], of the same draws, with a mean above 0.
         confidence: nominal coverage, in (0, 1).
         seed: of the resamples.
 

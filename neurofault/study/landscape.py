@@ -21,8 +21,8 @@ from scipy.optimize import linear_sum_assignment
 
 from neurofault.errors import UsageError
 from neurofault.streams import generator, stream_key
-from neurofault.study.paper.network import FloatNetwork, Images
 from neurofault.study.clustered import clustered_rate
+from neurofault.study.paper.network import FloatNetwork, Images
 from neurofault.study.statistics import Interval
 
 Table = NDArray[np.float64]

@@ -101,7 +101,8 @@ class Row:
         """
         if self.treatment.control and not any(draw.rescued.steps for draw in self.draws):
             return None
-        return recovered_interval(*([getattr(draw, name) for draw in self.draws] for name in ("healthy", "damaged", "final")))
+        draws = self.draws
+        return recovered_interval([one.healthy for one in draws], [one.damaged for one in draws], [one.final for one in draws])
 
 
 @dataclass(frozen=True, eq=False)
