@@ -82,7 +82,8 @@ def ratio_interval(top: Values, bottom: Values, confidence: float = 0.95, seed: 
     if np.allclose(a, ratio * b, rtol=0, atol=1e-12 * np.abs(b).max()):
         return Interval(ratio, ratio, ratio, n, "ratio", confidence)
     t = float(stats.t.ppf((1 + confidence) / 2, n - 1))
-    (vaa, vab), (_, vbb) = t * t * np.cov(a, b) / n
+    apart, other, scale = a - above, b - below, t * t / (n - 1) / n  # sums and no product of matrices, whose last bit is not fixed
+    vaa, vab, vbb = (scale * float(product.sum()) for product in (apart * apart, apart * other, other * other))
     room = below**2 - vbb
     if room <= 0:
         return Interval(ratio, None, None, n, "ratio", confidence)
