@@ -195,7 +195,9 @@ def _damaged_row(table: Table, lesions: Lesion, style: str = "") -> None:
         table.add_row("damaged", "stalled", "", what, style=style)
         return
     bounds = "no interval from one draw"
-    if interval.low is not None and interval.high is not None:
+    if lesions.exact is not None:
+        bounds = "exact: the only outcome" if lesions.exact.n == 1 else f"exact: all {lesions.exact.n} outcomes"
+    elif interval.low is not None and interval.high is not None:
         bounds = f"{percent(interval.low)} … {percent(interval.high)}"
     stalled = sum(draw.status == "stalled" for draw in lesions.draws)
     table.add_row("damaged", percent(interval.mean), bounds, what + (f"; {stalled} draws stalled" if stalled else ""), style=style)

@@ -15,7 +15,7 @@ from neurofault.rescue.learners import check_learner
 from neurofault.rescue.strategies import strategy_named
 from neurofault.study.campaign.files import profile_named
 from neurofault.study.prepare import Setup
-from neurofault.study.statistics import StopRule
+from neurofault.study.statistics import LEAST_FIRST, StopRule
 
 _RECORD = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -193,13 +193,13 @@ class Stop(BaseModel):
 
     Attributes:
         half_width: half of the 95 % interval of the final accuracy, as a fraction, 0 to 1.
-        first: draws at the first look.
+        first: draws at the first look, at least 10.
         every: draws between looks.
     """
 
     model_config = _RECORD
     half_width: Annotated[float, Field(gt=0, lt=1)]
-    first: Annotated[int, Field(ge=2, le=1_000_000)] = 10
+    first: Annotated[int, Field(ge=LEAST_FIRST, le=1_000_000)] = 20
     every: Annotated[int, Field(ge=1, le=1_000_000)] = 10
 
     @property

@@ -24,7 +24,9 @@ from neurofault.study.campaign.planned import Planned, read_planned
 from neurofault.study.campaign.rows import Row, best, failed, usable
 from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
 from neurofault.study.campaign.tested import tested
-from neurofault.study.statistics import Interval, bootstrap_interval, holm, paired_difference, paired_p, t_interval, wilson
+from neurofault.study.clustered import recovered_interval
+from neurofault.study.outcomes import cores_drawn_from, interval_of_few
+from neurofault.study.statistics import SHARE, Interval, holm, paired_difference, paired_p, t_interval, wilson
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,14 +103,15 @@ def found_in(folder: Path) -> Found:
 def answer_of(found: Found) -> dict[str, Any]:
     """Return the answer as JSON-ready types: what :func:`neurofault.study.campaign.report.write_report` takes.
 
-    Accuracies are fractions; intervals are 95 % t intervals over draws, those of the recovered share bootstrap intervals.
+    Accuracies are fractions; intervals are 95 % intervals over draws, by the method that a point names (``exact`` where every outcome was
+    drawn, ``cautious`` under a stop rule); those of the recovered share are of a ratio over the same draws.
     """
     campaign, spec = found.campaign, found.campaign.spec
     by_cell: dict[int, list[Row]] = {}
     for row in found.rows:
         by_cell.setdefault(row["cell"], []).append(row)
     cells = list(campaign.cells())
-    points = {cell.index: _point(cell, by_cell.get(cell.index, [])) for cell in cells}
+    points = {cell.index: _point(cell, by_cell.get(cell.index, []), _layers(found, cell)) for cell in cells}
     labels = labels_of(campaign, cells)
     curves = [
         {"label": labels[members[0].index], "axis": x_axis(members[0]), "points": [points[cell.index] for cell in members]}
@@ -190,9 +193,23 @@ def _accuracy(row: Row, column: str = "correct") -> float | None:
     return None if row[column] is None else float(row[column] / row["samples"])
 
 
-def _interval(values: Sequence[float | None]) -> Interval | None:
-    known = [value for value in values if value is not None]
-    return t_interval(known) if known else None
+def _layers(found: Found, cell: Cell) -> dict[int, str]:
+    """Return which layer each core in use holds, of the chip of a cell."""
+    cores = found.planned.chips[found.planned.chip_of[str(cell.index)]].cores
+    return {int(core): place.layer for core, place in cores.items() if place.layer is not None}
+
+
+def _interval(cell: Cell, rows: Sequence[Row], layers: Mapping[int, str], column: str = "correct") -> Interval | None:
+    """Return the mean of an accuracy over rows, with the interval that the cell's way of drawing allows."""
+    values = [row[column] / row["samples"] for row in rows]
+    if not values:
+        return None
+    few = cores_drawn_from(cell.faults, layers)
+    if few is not None and len(values) > 1:
+        found = interval_of_few(values, [tuple(row["cores"]) for row in rows], *few)
+        if found.method == "exact" or cell.spec.repeats.stop is None:
+            return found
+    return t_interval(values, within=SHARE) if cell.spec.repeats.stop is None else cell.spec.repeats.stop.rule.interval(values)
 
 
 def _ends(interval: Interval | None) -> dict[str, float | None] | None:
@@ -203,12 +220,13 @@ def points_x(cell: Cell) -> int | float | str | None:
     """Return the value of the axis that a cell's curve runs along."""
     x = x_axis(cell)
     value = None if x is None else cell.axes[x]
-    return None if x is None else value if isinstance(value, int | float) else words(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return None if x is None else value if number else words(value)
 
 
-def _point(cell: Cell, rows: Sequence[Row]) -> dict[str, Any]:
+def _point(cell: Cell, rows: Sequence[Row], layers: Mapping[int, str]) -> dict[str, Any]:
     done = [row for row in rows if row["correct"] is not None]
-    final = wilson(done[0]["correct"], done[0]["samples"]) if len(done) == 1 else _interval([_accuracy(row) for row in done])
+    final = wilson(done[0]["correct"], done[0]["samples"]) if len(done) == 1 else _interval(cell, done, layers)
 
     stop = cell.spec.repeats.stop
     finals = [row["correct"] / row["samples"] for row in done]
@@ -233,7 +251,9 @@ def _point(cell: Cell, rows: Sequence[Row]) -> dict[str, Any]:
         "failed": sum(map(failed, rows)),
         "stalled": sum(row["status"] == "stalled" for row in rows),
         "healthy": _accuracy(done[0], "healthy_correct") if done else None,
-        "damaged": None if not broken else {**(_ends(_interval(broken)) or {}), "lowest": min(broken)},
+        "damaged": None
+        if not broken
+        else {**(_ends(_interval(cell, done, layers, "damaged_correct")) or {}), "lowest": min(broken)},
         "recovered": None if cell.rescue.strategy == "none" else _ends(_recovered(done)),
         "cycles": mean("cycles_total"),
         "writes": mean("writes"),
@@ -245,14 +265,7 @@ def _recovered(rows: Sequence[Row]) -> Interval | None:
     """Return mean(final − damaged) / mean(healthy − damaged); None where the loss is under two standard errors."""
     if len(rows) < 2:
         return None
-    gained = np.array([row["correct"] - row["damaged_correct"] for row in rows], float)
-    lost = np.array([row["healthy_correct"] - row["damaged_correct"] for row in rows], float)
-    if lost.mean() <= 0 or lost.mean() <= 2 * lost.std(ddof=1) / np.sqrt(len(lost)):
-        return None
-    try:
-        return bootstrap_interval(gained, lost, statistic=lambda a, b: a.mean(-1) / b.mean(-1), method="percentile", resamples=2000)
-    except UsageError:  # a resample without any loss
-        return None
+    return recovered_interval(*([row[column] for row in rows] for column in ("healthy_correct", "damaged_correct", "correct")))
 
 
 def _paired(labels: Mapping[int, str], cells: Sequence[Cell], by_cell: Mapping[int, Sequence[Row]]) -> list[dict[str, Any]]:
