@@ -42,6 +42,7 @@ from neurofault.convert.chain import (
     network_of,
     pair,
 )
+from neurofault.convert.nir_fields import check_sizes
 from neurofault.convert.nir_file import Graph, chain_of, read_graph
 from neurofault.convert.nir_metadata import network_from_metadata
 from neurofault.errors import ConversionError
@@ -92,6 +93,7 @@ def from_nir(
         if operation is not None:
             operations.append((each, operation))
     shape = tuple(in_shape) if in_shape is not None else _in_shape(graph, chain)
+    check_sizes(graph.where, chain, shape)
     try:
         return network_of(title, operations, shape, timesteps=timesteps or DEFAULT_TIMESTEPS, coding=coding, readout=readout)
     except ConversionError as error:
