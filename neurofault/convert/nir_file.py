@@ -76,7 +76,7 @@ def read_graph(source: Any) -> Graph:
     if not isinstance(data, dict):
         raise DataError(f"{path}: not a NIR file: it has no group 'node'")
     nodes, pairs = data.get("nodes"), data.get("edges")
-    if data.get("type") != "NIRGraph" or not isinstance(nodes, dict) or pairs is None:
+    if not isinstance(data.get("type"), str) or data["type"] != "NIRGraph" or not isinstance(nodes, dict) or pairs is None:
         raise DataError(f"{path}: not a NIR graph (an HDF5 file with node/type 'NIRGraph', node/nodes and node/edges)")
     _check_nodes(path, nodes)
     _check_kinds(str(path), {name: str(node.get("type") if isinstance(node, dict) else "?") for name, node in nodes.items()})

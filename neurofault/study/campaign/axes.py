@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -207,7 +208,7 @@ def _set(root: Node, setting: str) -> Node:
         raise SpecError([f"{source}: expected PLACE=VALUE, such as faults.0.count=4"])
     _, parsed = parse_yaml(f"value: {text}", source)
     value = _of_file(parsed.children["value"], source, whole=True)
-    steps: list[str | int] = [int(step) if step.isdigit() else step for step in place.strip().split(".")]
+    steps: list[str | int] = [int(step) if re.fullmatch("[0-9]{1,9}", step) else step for step in place.strip().split(".")]
 
     def visit(node: Node, at_step: int) -> Node:
         step = steps[at_step]

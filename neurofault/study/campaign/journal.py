@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, final
 
 from neurofault.errors import UsageError
+from neurofault.files import why_not
 
 _SYNC_SECONDS = 1.0
 
@@ -30,13 +31,16 @@ def line_of(row: Mapping[str, Any]) -> bytes:
 
 
 def row_of(line: bytes) -> Row | None:
-    """Return the row of a line without its newline; None if it is not whole."""
+    """Return the row of a line without its newline; None if it is not whole, or no row."""
     if len(line) < 18 or line[16:17] != b" ":
         return None
     if hashlib.blake2b(line[17:], digest_size=8).hexdigest().encode() != line[:16]:
         return None
-    row: Row = json.loads(line[17:])
-    return row
+    try:
+        row = json.loads(line[17:])
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("trial"), str) else None
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,9 @@ def read_rows(path: Path) -> Read:
 
 
 def _lines(path: Path) -> Iterator[tuple[bytes, bool]]:
+    reason = why_not(path)
+    if reason not in (None, "no such file"):
+        raise UsageError(f"{path}: {reason}")
     try:
         with path.open("rb") as file:
             for line in file:
