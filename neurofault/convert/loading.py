@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import pickle
 import sys
 from pathlib import Path
 
-import torch
 from torch import nn
 
-from neurofault.errors import ConversionError, DataError, UsageError
+from neurofault.convert.state_dict import read_state
+from neurofault.errors import ConversionError, UsageError
 
 
 def user_module(path: str, weights: Path | None = None) -> nn.Module:
@@ -19,7 +18,7 @@ def user_module(path: str, weights: Path | None = None) -> nn.Module:
     Args:
         path: ``package.module:factory``; ``factory()`` returns a ``torch.nn.Module`` (a class will do). The current folder is
             searched too.
-        weights: a state dict saved with ``torch.save``; read with ``weights_only=True``, so a pickle that would execute code is refused.
+        weights: a state dict saved with ``torch.save``; read as data (:mod:`neurofault.convert.state_dict`), so a pickle that would execute code is refused.
             None: the weights that the factory made.
 
     Raises:
@@ -52,25 +51,3 @@ def user_module(path: str, weights: Path | None = None) -> nn.Module:
         except (RuntimeError, AttributeError) as error:
             raise ConversionError(f"{weights}: weights do not fit {path}: {' '.join(str(error).split())}") from error
     return model.eval()
-
-
-def read_state(weights: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict as data.
-
-    Raises:
-        DataError: missing, not a torch file, not a state dict, or a pickle that would execute code.
-    """
-    if not weights.is_file():
-        raise DataError(f"{weights}: no such weights file")
-    try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise DataError(
-            f"{weights}: refused: it holds more than tensors and could execute code when loaded; "
-            "save the weights alone: torch.save(model.state_dict(), path)"
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise DataError(f"{weights}: not a readable torch file ({type(error).__name__})") from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise DataError(f"{weights}: holds no state dict (names → tensors); save it with torch.save(model.state_dict(), path)")
-    return state

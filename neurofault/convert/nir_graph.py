@@ -42,6 +42,7 @@ from neurofault.convert.chain import (
     network_of,
     pair,
 )
+from neurofault.convert.nir_fields import check_sizes
 from neurofault.convert.nir_file import Graph, chain_of, read_graph
 from neurofault.convert.nir_metadata import network_from_metadata
 from neurofault.errors import ConversionError
@@ -92,6 +93,7 @@ def from_nir(
         if operation is not None:
             operations.append((each, operation))
     shape = tuple(in_shape) if in_shape is not None else _in_shape(graph, chain)
+    check_sizes(graph.where, chain, shape)
     try:
         return network_of(title, operations, shape, timesteps=timesteps or DEFAULT_TIMESTEPS, coding=coding, readout=readout)
     except ConversionError as error:
@@ -110,7 +112,10 @@ def _step(graph: Graph, dt: float | None) -> float:
             f"{graph.where}: no time step: NIR neurons are continuous in time and the metadata have no 'dt'; pass dt (--dt), in the unit of "
             "the file's time constants: 1e-4 for snnTorch, 1 for sinabs, 1e-6 for norse"
         )
-    step = float(np.asarray(found).reshape(-1)[0])
+    numbers = np.asarray(found)
+    if numbers.dtype.kind not in "iuf" or numbers.size != 1:
+        raise ConversionError(f"{graph.where}: dt must be one number, is of type {numbers.dtype} and shape {numbers.shape}")
+    step = float(numbers.reshape(-1)[0])
     if not (np.isfinite(step) and step > 0):
         raise ConversionError(f"{graph.where}: dt must be above 0, is {step}")
     return step
@@ -238,8 +243,12 @@ def neuron_of(where: str, name: str, node: Any, dt: float) -> Neuron:
             f"{where}: node {name!r}: {kind} with resistance {_some(node.r)}; it must be above 0 (fold signs into the weights)"
         )
     gain = np.where(np.abs(gain - 1) < 1e-6, 1.0, gain)  # what float32 time constants leave of a gain of 1
-    neuron = Neuron(None, du, dv, bias / gain)
-    return neuron if threshold is None else replace(neuron, threshold=_double(threshold) / gain)
+    with np.errstate(over="ignore", invalid="ignore"):
+        parts = [bias / gain, 0.0 if threshold is None else _double(threshold) / gain]
+    if not np.all(np.isfinite(parts[0])) or not np.all(~np.isnan(parts[1])):
+        raise ConversionError(f"{where}: node {name!r}: {kind}: its constants give numbers that 64 bits cannot hold")
+    neuron = Neuron(None, du, dv, parts[0])
+    return neuron if threshold is None else replace(neuron, threshold=parts[1])
 
 
 def _rate(where: str, name: str, field: str, tau: Any, dt: float) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ from neurofault.faults.context import Context, Outcome, listed_array
 from neurofault.faults.flows import Flow, flows_into, link_text, opposite, strike
 from neurofault.faults.places import Block, axon_blocks, axon_sources, neuron_blocks, weights_at
 from neurofault.network import Conv
+from neurofault.numerals import natural
 from neurofault.streams import counter_hash, stream_key
 
 _AXONS = "nengo-loihi Axon tables; Davies et al. 2018, IEEE Micro 38(1)"
@@ -289,10 +290,9 @@ class RouterDead(Fault):
             return
         found = []
         for name in self.sites:
-            column, _, row = name.partition(",")
-            good = column.strip().isdigit() and row.strip().isdigit()
-            if not good or not (int(column) < grid.columns * grid.chips and int(row) < grid.rows):
+            column, row = (natural(part) for part in name.partition(",")[::2])
+            if column is None or row is None or not (column < grid.columns * grid.chips and row < grid.rows):
                 raise FaultError(f'no router {name!r}; write "x,y", x 0 to {grid.columns * grid.chips - 1}, y 0 to {grid.rows - 1}')
-            found.append(Link(int(column), int(row), "E"))
+            found.append(Link(column, row, "E"))
         for when, order in context.in_time(self, np.arange(len(found))):
             yield when, [found[at] for at in order]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from neurofault.deploy.damage import Edit, Hit
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError
-from neurofault.faults.base import Fault
+from neurofault.faults.base import Fault, said
 from neurofault.faults.context import Context
 from neurofault.faults.models import fault_from_mapping
 
@@ -80,8 +80,14 @@ def _read(faults: Faults) -> Iterator[Fault | FaultError]:
     for item in [faults] if isinstance(faults, Fault | Mapping) else faults:
         if isinstance(item, Fault):
             yield item
+        elif not isinstance(item, Mapping):
+            yield FaultError(f"a fault must be a mapping such as {{kind: core_dead, count: 3}}, is {said(item)}")
         elif set(item) == {"all"}:
-            yield from _read(item["all"])
+            together = item["all"]
+            if isinstance(together, list | tuple):
+                yield from _read(together)
+            else:
+                yield FaultError(f"all must be a list of faults, is {said(together)}")
         else:
             try:
                 yield fault_from_mapping(item)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, final
 
 from neurofault.errors import UsageError
+from neurofault.files import why_not
 from neurofault.study.campaign.rows import Row
 
 _SYNC_SECONDS = 1.0
@@ -69,6 +70,9 @@ def read_rows(path: Path) -> Read:
 
 
 def _lines(path: Path) -> Iterator[tuple[bytes, bool]]:
+    reason = why_not(path)
+    if reason not in (None, "no such file"):
+        raise UsageError(f"{path}: {reason}")
     try:
         with path.open("rb") as file:
             for line in file:
