@@ -119,13 +119,15 @@ class Context:
             self.seed, fault.kind, place, self.draw, what
         )  # fmt: skip
 
-    def choose(self, fault: Fault, blocks: Sequence[Block], *, per: int = 1) -> Iterator[tuple[When, Picked]]:
+    def choose(
+        self, fault: Fault, blocks: Sequence[Block], *, bits: Mapping[int, Sequence[int]] | None = None
+    ) -> Iterator[tuple[When, Picked]]:
         """Choose the sites of a fault that lists none; several groups where they fail one after the other.
 
         Args:
             fault: the model.
             blocks: all sites.
-            per: sites that one stored synapse stands for (its bits), for orders by importance.
+            bits: where bits are the sites: layer → those of each stored weight that are.
 
         Raises:
             FaultError: there are no sites, or not as many as asked for.
@@ -151,7 +153,12 @@ class Context:
         elif fault.where == "random":
             order = permutation_prefix(key, population, count)
         else:
-            scores = np.concatenate([block_scores(self.deployment, block, fault.site, per, self.importance) for block in blocks])
+            scores = np.concatenate(
+                [
+                    block_scores(self.deployment, block, fault.site, bits[block.layer] if bits else None, self.importance)
+                    for block in blocks
+                ]
+            )
             scores = scores if fault.where == "least_important" else -scores
             order = np.argsort(scores, kind="stable")[:count].astype(np.int64)
         for when, sites in self.in_time(fault, order):

@@ -95,8 +95,7 @@ def stored_sites(context: Context, fault: Fault, bits: Callable[[int], Sequence[
         replace(block, size=block.size * len(numbers[block.layer]), first=block.first * len(numbers[block.layer]))
         for block in _blocks(context, fault)
     ]
-    per = max([1, *map(len, numbers.values())])
-    for when, picked in context.choose(fault, blocks, per=per):
+    for when, picked in context.choose(fault, blocks, bits=numbers if bits else None):
         parts = []
         for block, sites in picked:
             synapse, index = np.divmod(sites, len(numbers[block.layer]))
