@@ -178,7 +178,9 @@ def _text(link: Link) -> str:
 
 
 def _strike(context: Context, out: Outcome, broken: BrokenMesh, flows: Sequence[Flow] | None = None) -> None:
-    strike(context.deployment, out, broken, flows)
+    earlier = [place for hit in context.deployment.damage.hits for place in hit.broken if isinstance(place, BrokenMesh)]
+    own = [place for place in out.broken if isinstance(place, BrokenMesh)]
+    strike(context.deployment, out, broken, flows, [*earlier, *own])
     out.broken.append(broken)
 
 
@@ -204,7 +206,7 @@ class LinkDead(Fault):
 
     links: Sequence[str] | None = listed('"x,y:E": the way out of tile x,y; E, W, N or S', 0)
     direction: str = param("both", "whether the opposite link is dead too", choices=("both", "one"))
-    reroute: bool = param(False, "whether messages go round it, avoiding what this fault closes; extra hops are charged")
+    reroute: bool = param(False, "whether messages go round it, avoiding all that is closed; extra hops are charged")
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -247,7 +249,7 @@ class LinkLossy(Fault):
 @final
 @dataclass(frozen=True, kw_only=True)
 class RouterDead(Fault):
-    """The router of a tile is dead: its cores are cut off, and messages through it are lost or go round it."""
+    """The router of a tile is dead: its cores are cut off, also from each other, and messages through it are lost or go round it."""
 
     kind: ClassVar[str] = "router_dead"
     site: ClassVar[str] = "routers of used tiles"
@@ -258,9 +260,7 @@ class RouterDead(Fault):
     neighbours: ClassVar[str] = "SpiNNMachine down_chips"
 
     routers: Sequence[str] | None = listed('"x,y" of the tile', 0)
-    reroute: bool = param(
-        False, "whether messages that only pass go round it, avoiding what this fault closes; extra hops are charged"
-    )
+    reroute: bool = param(False, "whether messages that only pass go round it, avoiding all that is closed; extra hops are charged")
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
