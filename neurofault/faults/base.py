@@ -18,6 +18,9 @@ from neurofault.faults.timing import PERMANENT, WHENS, Timing, timing_from
 if TYPE_CHECKING:
     from neurofault.faults.context import Context, Outcome
 
+AGAIN = ("later", "never", "always")
+"""Whether a site that is broken for good may be drawn again: only by a later injection; never; also by the same plan."""
+
 WHERE = ("random", "clustered", "least_important", "most_important")
 """How sites are chosen: uniformly; growing outwards over the mesh from a random core; in the order of what depends on them."""
 
@@ -57,6 +60,8 @@ class Fault(ABC):
         at: physical place that the sites must lie in: ``"core:0-7"``, ``"chip:0"``, ``"tile:3"``, ``"word:0-63"``; a list is a
             union, ``{all_of: […]}`` an intersection. With it, ``layer`` defaults to ``any``.
         when: :class:`neurofault.faults.timing.Timing` or its mapping.
+        again: whether sites that are broken for good may be drawn again: ``later`` (default) passes over those that earlier faults of
+            this kind in the same plan broke, ``never`` over all at which nothing is left to break, ``always`` over none.
 
     Raises:
         FaultError: all that is out of range, in one text.
@@ -84,6 +89,7 @@ class Fault(ABC):
         None, 'physical place, e.g. "core:0-7", "chip:0", "tile:3", "word:0-63"'
     )
     when: Timing = field(default=PERMANENT, metadata={"text": f"when it acts: {', '.join(WHENS)}"})
+    again: str = param("later", "whether a site that is broken for good may be drawn again", choices=AGAIN)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, self.list_field, _tidy(getattr(self, self.list_field), self._list_width()))

@@ -20,6 +20,7 @@ from neurofault.faults.base import Fault, listed, param
 from neurofault.faults.context import Context, Outcome, listed_array
 from neurofault.faults.flows import Flow, flows_into, link_text, opposite, strike
 from neurofault.faults.places import Block, axon_blocks, axon_sources, neuron_blocks, weights_at
+from neurofault.faults.spent import Earlier
 from neurofault.network import Conv
 from neurofault.streams import counter_hash, stream_key
 
@@ -139,7 +140,17 @@ def _places(context: Context, fault: Fault, links: Sequence[Link]) -> Iterator[t
         Block(0, _core_at(context.deployment, grid, link.x, link.y), np.empty(0, np.int64), 1, index)
         for index, link in enumerate(links)
     ]
-    for when, picked in context.choose(fault, blocks):
+
+    def gone(earlier: Earlier, block: Block) -> NDArray[np.bool_]:
+        link, closed = (
+            links[block.first],
+            [place for place in earlier.broken if isinstance(place, BrokenMesh) and place.key is None],
+        )
+        if isinstance(fault, RouterDead):
+            return np.array([any(f"{link.x},{link.y}" in place.routers for place in closed)])
+        return np.array([any(link_text(link) in place.links for place in closed)])
+
+    for when, picked in context.choose(fault, blocks, gone=gone):
         yield when, [links[int(site)] for _, sites in picked for site in sites]
 
 

@@ -170,7 +170,7 @@ def stored_runs(context: Context, fault: Fault, size: Callable[[int], int]) -> I
             for when, order in context.in_time(fault, np.arange(len(fault.sites)))
         ]
     else:
-        groups = list(context.choose(fault, runs))
+        groups = list(context.choose(fault, runs, run=size))
     for when, picked in groups:
         parts = []
         for block, chosen in picked:

@@ -16,7 +16,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines import get_engine, run
 from neurofault.engines.incremental import IncrementalEngine
 from neurofault.errors import NeurofaultError, StalledError
-from neurofault.faults import Fault, inject
+from neurofault.faults import Fault, inject, struck
 from neurofault.network import Inputs
 from neurofault.rescue import rescue
 from neurofault.rescue.learners import learner_named
@@ -115,12 +115,11 @@ class Bench:
         broken = inject(chip.deployment, task.faults, seed=task.seed, draw=task.draw)
         activity = self._activity(task, chip, broken)
         damaged = activity.correct(chip.labels)
+        hit = struck(broken)
         row: Row = {
             "samples": samples, "healthy_correct": healthy, "healthy_spikes": healthy_spikes, "damaged_correct": damaged,
             "damaged_spikes": activity.spikes, "energy_joule_per_inference": cost(broken, activity, samples).energy.value,
-            "cores": sorted({core for hit in broken.damage.hits for core in hit.cores}),
-            "neurons": sum(sum(hit.neurons.values()) for hit in broken.damage.hits),
-            "synapses": sum(sum(hit.synapses.values()) for hit in broken.damage.hits),
+            "cores": list(hit.cores), "neurons": sum(hit.neurons.values()), "synapses": sum(hit.synapses.values()),
         }  # fmt: skip
         if task.rescue.strategy == "none":
             return row | {"correct": damaged, **_NO_REPAIR, "worst": damaged / samples}
