@@ -164,17 +164,15 @@ def test_spare_cores_and_their_memory_break_once():
     for spec in ({"kind": "core_dead", "count": 2}, {"kind": "learning_frozen", "count": 2}):
         plan = faults.plan(SPARE, [spec | {"layer": "spare"}] * 2)
         assert len({core for hit in plan.hits for core in hit.cores}) == 4
-    for spec in ({"kind": "memory_word_dead", "words": [(28, 3)]}, {"kind": "synapse_bit_stuck", "synapse_bits": [(28, 3, 1)]}):
-        hurt = faults.inject(SPARE, [faults.CoreDead(cores=[29]), spec | {"layer": "spare"}])
-        assert [hit.cores for hit in hurt.damage.hits] == [(29,), (28,)]
 
 
 @pytest.mark.parametrize("kind", ["memory_word_dead", "synapse_bit_stuck"])
 def test_words_and_bits_of_spare_memory_break_once(kind):
     digits = nf.deploy(tiny_network(), "loihi2", neurons_per_core=2, spare_cores=2)
     core = digits.placement.spare_cores[0]
-    spec = {"kind": kind, "layer": "spare", "at": {"all_of": [f"core:{core}", "word:0-3"]}}
-    sites = 4 if kind == "memory_word_dead" else 4 * 64
+    bits = kind == "synapse_bit_stuck"
+    spec = {"kind": kind, "layer": "spare", "at": {"all_of": [f"core:{core}", "word:0-3"]} if bits else f"core:{core}"}
+    sites = 4 * 64 if bits else digits.profile.core.synapse_bits.known // 64
     plan = faults.plan(digits, [spec | {"count": sites // 2}] * 2)
     found = [
         {(w, b) for place in hit.broken for w, b in zip(place.words, place.bits or place.words, strict=True)} for hit in plan.hits
