@@ -107,9 +107,11 @@ PUBLIC = [
     "faults",
     "from_torch",
     "inject",
+    "load",
     "load_profile",
     "rescue",
     "run",
+    "save",
 ]
 
 

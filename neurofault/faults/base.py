@@ -27,6 +27,8 @@ MOST_REAL = 1e9
 """Largest real number of a fault, where its field says no less."""
 MOST_LISTED = 1 << 20
 """Sites of an explicit list."""
+AGAIN = ("later", "never", "always")
+"""Whether a site that is broken for good may be drawn again: only by a later injection; never; also by the same plan."""
 
 WHERE = ("random", "clustered", "least_important", "most_important")
 """How sites are chosen: uniformly; growing outwards over the mesh from a random core; in the order of what depends on them."""
@@ -67,6 +69,8 @@ class Fault(ABC):
         at: physical place that the sites must lie in: ``"core:0-7"``, ``"chip:0"``, ``"tile:3"``, ``"word:0-63"``; a list is a
             union, ``{all_of: […]}`` an intersection. With it, ``layer`` defaults to ``any``.
         when: :class:`neurofault.faults.timing.Timing` or its mapping.
+        again: whether sites that are broken for good may be drawn again: ``later`` (default) passes over those that earlier faults of
+            this kind in the same plan broke, ``never`` over all at which nothing is left to break, ``always`` over none.
 
     Raises:
         FaultError: all that is out of range, in one text.
@@ -94,6 +98,7 @@ class Fault(ABC):
         None, 'physical place, e.g. "core:0-7", "chip:0", "tile:3", "word:0-63"'
     )
     when: Timing = field(default=PERMANENT, metadata={"text": f"when it acts: {', '.join(WHENS)}"})
+    again: str = param("later", "whether a site that is broken for good may be drawn again", choices=AGAIN)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, self.list_field, _tidy(getattr(self, self.list_field), self._list_width()))

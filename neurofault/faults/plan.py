@@ -124,7 +124,8 @@ def plan(
             continue
         try:
             earlier = sum(one.fault.kind == item.kind for one in planned)
-            outcome = item.resolve(Context(deployment.with_damage(damage), seed, draw, importance, earlier))
+            before = len(deployment.damage.hits)
+            outcome = item.resolve(Context(deployment.with_damage(damage), seed, draw, importance, earlier, before))
         except FaultError as error:
             mistakes += [f"{item.kind}: {line}" for line in str(error).split("\n")]
             continue

@@ -73,10 +73,13 @@ def _flat(plan: FaultPlan) -> tuple[dict[str, Any], dict[str, NDArray[np.generic
 
 
 def plan_hash(plan: FaultPlan) -> str:
-    """Return 32 hexadecimal digits that change with anything that the plan changes on the chip (not with texts or seeds)."""
+    """Return 32 hexadecimal digits that change with anything that the plan changes on the chip (not with texts or seeds).
+
+    That is its edits, what breaks physically, and which cores are dead for good, which nothing may be placed on again.
+    """
     data, arrays = _flat(plan)
     digest = hashlib.blake2b(digest_size=16)
-    changes = [[*fault["edits"], *fault["hit"]["broken"]] for fault in data["faults"]]
+    changes = [[*fault["edits"], *fault["hit"]["broken"], *fault["dead_cores"]] for fault in data["faults"]]
     digest.update(json.dumps(changes, sort_keys=True).encode())
     for array in arrays.values():
         digest.update(f"{array.dtype.str}{array.shape}".encode())

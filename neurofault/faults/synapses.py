@@ -167,7 +167,7 @@ def _bits_of(context: Context, text: str) -> dict[int, tuple[int, ...]]:
             raise FaultError(
                 f"bits must lie in [0, {layer.weight_bits - 1}]: layer {layer.name!r} stores {layer.weight_bits} bits a weight"
             )
-        found[index] = tuple(bits)
+        found[index] = tuple(dict.fromkeys(bits))
     return found
 
 

@@ -15,12 +15,12 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines import get_engine, run
 from neurofault.engines.incremental import IncrementalEngine
 from neurofault.errors import NeurofaultError, StalledError
-from neurofault.faults import Fault, inject
+from neurofault.faults import Fault, inject, struck
 from neurofault.network import Inputs
 from neurofault.rescue import rescue
 from neurofault.rescue.learners import learner_named
 from neurofault.rescue.lesson import Learner
-from neurofault.study.campaign.hit import counted
+from neurofault.study.campaign.hit import changed_bits
 from neurofault.study.campaign.identity import SEMANTICS
 from neurofault.study.campaign.records import Rescue
 from neurofault.study.campaign.rows import COLUMNS, Row
@@ -106,10 +106,12 @@ class Bench:
         broken = inject(chip.deployment, task.faults, seed=task.seed, draw=task.draw)
         activity = self._activity(task, chip, broken)
         damaged = activity.correct(chip.labels)
+        hit = struck(broken)
         row: Row = {
             "samples": samples, "healthy_correct": healthy, "healthy_spikes": healthy_spikes, "damaged_correct": damaged,
             "damaged_spikes": activity.spikes, "energy_joule_per_inference": cost(broken, activity, samples).energy.value,
-            **counted(broken),
+            "cores": list(hit.cores), "neurons": sum(hit.neurons.values()), "synapses": sum(hit.synapses.values()),
+            "bits": changed_bits(broken),
         }  # fmt: skip
         if task.rescue.strategy == "none":
             return row | {"correct": damaged, **_NO_REPAIR, "worst": damaged / samples}
