@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from neurofault.errors import UsageError
-from neurofault.study.campaign.files import INPUTS, portable
+from neurofault.study.campaign.files import INPUTS, piped, portable
 from neurofault.study.campaign.identity import document_digest, settings_of
 from neurofault.study.campaign.journal import Read, read_rows
 from neurofault.study.campaign.planned import PLANNED
@@ -88,7 +88,7 @@ def whose(folder: Path, campaign: Campaign) -> str | None:
     here = str(campaign.path.absolute())
     if settings == settings_of(campaign) or (campaign.path.name == RESOLVED and campaign.path.parent.resolve() == folder.resolve()):
         return None
-    if file == here:
+    if file == here and not piped(campaign.path):
         return f"{folder} was run with other settings than {campaign.path} has now (edited since, or --set); these are its own"
     raise UsageError(
         f"{folder} holds another campaign of the name {campaign.spec.name}, that of {file}; give a folder of its own with --out, or another name"

@@ -71,10 +71,13 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
     chip_of: dict[int, str] = {}
     made: dict[Setup, Prepared] = {}
     known: dict[str, str] = {}
+    folders = {cell.spec.network.folder for cell in campaign.cells() if cell.spec.network.torch is not None}
+    if len(folders) > 1:
+        raise UsageError(f"network.folder: modules of a campaign are found in one folder, not in {len(folders)}")
+    _find_modules(folders, campaign.base)
     heals = any(way.strategy != "none" for way in campaign.ways())
     for cell in campaign.cells():
         setup, data = cell.spec.setup(data_dir, campaign.base), cell.spec.data
-        _find_modules(cell.spec.network.folder, campaign.base)
         name = digest_of(repr(setup), data.model_dump())
         if name not in known:
             if setup not in made:
@@ -95,10 +98,10 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
     return Ready(campaign, chips, prepared, chip_of, digests, data_dir)
 
 
-def _find_modules(folder: str | None, base: Path) -> None:
-    """Let Python find the modules of a campaign's networks beside its file, before those of the current folder."""
-    first = str(base / (folder or "."))
-    if sys.path[:1] != [first]:
+def _find_modules(folders: set[str | None], base: Path) -> None:
+    """Let Python find the modules of a campaign's networks beside its file, or in the one folder named, before those of the current folder."""
+    first = str(base / (next(iter(folders), None) or "."))
+    if folders and sys.path[:1] != [first]:
         sys.path[:0] = [first, *([] if str(Path.cwd()) in sys.path else [str(Path.cwd())])]
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from neurofault.errors import UsageError
 from neurofault.faults import describe
 from neurofault.study.campaign.agenda import outcome_of
 from neurofault.study.campaign.files import shown
