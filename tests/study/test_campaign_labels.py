@@ -81,13 +81,18 @@ def test_labels(tmp_path, plans, ways, axes, expected):
     assert distinct(tmp_path, plans, ways, axes) == (expected, len(expected))
 
 
-counts = some.one_of(some.integers(0, 3), some.lists(some.integers(0, 3), min_size=1, max_size=3).map(lambda found: {"sweep": found}))
+counts = some.one_of(
+    some.integers(0, 3), some.lists(some.integers(0, 3), min_size=1, max_size=3).map(lambda found: {"sweep": found})
+)
 places = some.one_of(some.just("core:8"), some.lists(some.sampled_from(["core:8", "core:9", ["core:8"]]), min_size=1, max_size=2).map(lambda found: {"sweep": found}))  # fmt: skip
 fault = some.one_of(
     some.fixed_dictionaries({"kind": some.sampled_from(["core_dead", "neuron_dead"]), "count": counts}, optional={"at": places}),
     some.fixed_dictionaries(
         {"kind": some.just("synapse_bit_flip"), "rate": some.sampled_from([1e-3, {"sweep": [1e-3, 1e-2]}])},
-        optional={"bits": some.sampled_from(["msb", {"sweep": ["msb", "any", "0,1"]}]), "layer": some.sampled_from(["hidden1", "output"])},
+        optional={
+            "bits": some.sampled_from(["msb", {"sweep": ["msb", "any", "0,1"]}]),
+            "layer": some.sampled_from(["hidden1", "output"]),
+        },
     ),
 )
 plan = some.one_of(fault, some.lists(fault, min_size=1, max_size=2).map(lambda found: {"all": found}))
