@@ -49,6 +49,7 @@ def start(spec: Path, folder: Path) -> subprocess.Popen[bytes]:
         str(folder),
         "--workers",
         "2",
+        "--retry",
     ]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
@@ -56,14 +57,13 @@ def start(spec: Path, folder: Path) -> subprocess.Popen[bytes]:
 def members(session: int) -> list[int]:
     """Return the processes of a session that are alive."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                rest = (entry / "stat").read_text().rpartition(") ")[2].split()
-            except OSError:
-                continue
-            if int(rest[3]) == session and rest[0] != "Z":
-                found.append(int(entry.name))
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            rest = (entry / "stat").read_text().rpartition(") ")[2].split()
+        except OSError:
+            continue
+        if int(rest[3]) == session and rest[0] != "Z":
+            found.append(int(entry.name))
     return found
 
 
@@ -129,14 +129,14 @@ def main() -> None:
         if code != 0:
             sys.exit(f"a resumed run ended with {code}: {process.stderr.read().decode() if process.stderr else ''}")
         ended += 1
-        trials = [row["trial"] for row in read_rows(folder / JOURNAL).rows]
+        trials = [row["trial"] for row in read_rows(folder / JOURNAL).rows if row["status"] == "ok"]
         twice += len(trials) - len(set(trials))
         different += rows_of(folder) != expected
         shutil.rmtree(folder)
     process = start(spec, folder)
     assert process.wait() == 0
     ended += 1
-    trials = [row["trial"] for row in read_rows(folder / JOURNAL).rows]
+    trials = [row["trial"] for row in read_rows(folder / JOURNAL).rows if row["status"] == "ok"]
     twice += len(trials) - len(set(trials))
     different += rows_of(folder) != expected
     answer = {
