@@ -25,8 +25,8 @@ from pathlib import Path
 
 from neurofault.study.campaign.folder import JOURNAL
 from neurofault.study.campaign.journal import read_rows
-from neurofault.study.campaign.run import sorted_rows
 from neurofault.study.campaign.rows import VOLATILE
+from neurofault.study.campaign.run import sorted_rows
 
 SPEC = """
 name: kill

@@ -225,7 +225,7 @@ def merge(into: Path, folders: Sequence[Path]) -> tuple[int, int]:
         raise UsageError(f"{missing[0].parent}: half a run folder: {missing[0].name} is missing")
     added = known = 0
     with Journal(into / JOURNAL) as journal:
-        copies = [file.relative_to(folders[0]) for file in sorted((folders[0] / INPUTS).glob("*")) if file.is_file()]
+        copies = [str(file.relative_to(folders[0])) for file in sorted((folders[0] / INPUTS).glob("*")) if file.is_file()]
         for name in (WRITTEN, RESOLVED, ENVIRONMENT, PLANNED, *copies):
             if not (into / name).exists():
                 save(into / name, (folders[0] / name).read_bytes())

@@ -264,7 +264,8 @@ def _recovered(rows: Sequence[Row]) -> Interval | None:
     """Return mean(final − damaged) / mean(healthy − damaged); None where the loss is under two standard errors."""
     if len(rows) < 2:
         return None
-    return recovered_interval(*([row[column] for row in rows] for column in ("healthy_correct", "damaged_correct", "correct")))
+    healthy, damaged, correct = ([row[name] for row in rows] for name in ("healthy_correct", "damaged_correct", "correct"))
+    return recovered_interval(healthy, damaged, correct)
 
 
 def _paired(labels: Mapping[int, str], cells: Sequence[Cell], by_cell: Mapping[int, Sequence[Row]]) -> list[dict[str, Any]]:
