@@ -16,6 +16,7 @@ from neurofault import errors, faults
 from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
+from neurofault.deploy.saved import load, save
 from neurofault.faults import inject
 from neurofault.network import Inputs, SpikingNetwork
 from neurofault.rescue import Budget, Plan, rescue
@@ -36,9 +37,11 @@ __all__ = [
     "faults",
     "from_torch",
     "inject",
+    "load",
     "load_profile",
     "rescue",
     "run",
+    "save",
 ]
 
 _ON_USE = {

@@ -8,17 +8,19 @@ IDX: ``0x000008`` and the number of dimensions, each size as a big-endian uint32
 from __future__ import annotations
 
 import gzip
+import io
 import lzma
 import math
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import IO, Final, cast
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.errors import DataError
+from neurofault.files import UNPACKED_MOST, unpacked_limit, why_not
 
 Shape = tuple[int, int, int]
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]]
@@ -29,7 +31,11 @@ CIFAR_FOLDER: Final = "cifar-10-batches-bin"
 CIFAR_ARCHIVE: Final = "cifar-10-binary.tar"
 _CIFAR_TRAIN: Final = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 _CIFAR_TEST: Final = "test_batch.bin"
-_READ_ERRORS: Final = (OSError, EOFError, lzma.LZMAError, zlib.error, tarfile.TarError)
+_READ_ERRORS: Final = (OSError, EOFError, ValueError, OverflowError, IndexError, lzma.LZMAError, zlib.error, tarfile.TarError)
+_XZ_MEMORY: Final = 256 << 20
+"""Bytes that the xz decoder may take; its strongest preset takes 65 MB."""
+_MOST_MEMBERS: Final = 10_000
+"""Files in an archive."""
 
 
 def variant(folder: Path, stem: str) -> Path | None:
@@ -77,11 +83,7 @@ def _read_idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     dimensions = 1 + len(shape)
     magic = 0x0800 | dimensions
     header = 4 * (1 + dimensions)
-    try:
-        with _open(path) as file:
-            content = file.read()
-    except _READ_ERRORS as error:
-        raise _damaged(path, error) from error
+    content = _content(path)
     if content[:4] != magic.to_bytes(4, "big"):
         starts = f"starts with 0x{content[:4].hex()}" if content else "is empty"
         raise DataError(f"{path}: {starts}, expected 0x{magic:08x} (IDX, unsigned bytes, dimensions: {dimensions})")
@@ -130,29 +132,34 @@ def read_cifar_set(folder: Path, shape: Shape, classes: int) -> Arrays:
 
 def _read_folder(folder: Path, names: tuple[str, ...]) -> dict[str, bytes]:
     """Return those of the named files that exist."""
-    payloads = {}
-    for path in (folder / name for name in names):
-        if path.exists():
-            try:
-                payloads[path.name] = path.read_bytes()
-            except OSError as error:
-                raise _damaged(path, error) from error
-    return payloads
+    return {path.name: _content(path) for path in (folder / name for name in names) if path.exists()}
 
 
 def _read_tar(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
     """Return the named regular files of an archive, in one pass over it, whatever folder they are in."""
     payloads = {}
+    content = _content(path)
     try:
-        with tarfile.open(path, "r:*") as archive:
-            for member in archive:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:", tarinfo=_Member) as archive:
+            for number, member in enumerate(archive):
                 name = PurePosixPath(member.name).name
-                stream = archive.extractfile(member) if member.isreg() and name in names else None
+                if number >= _MOST_MEMBERS or not 0 <= member.size <= len(content):
+                    raise tarfile.TarError(f"more than {_MOST_MEMBERS:,} files" if number >= _MOST_MEMBERS else f"{name}: {member.size} bytes")
+                stream = archive.extractfile(member) if member.isreg() and name in names and not member.issparse() else None
                 if stream is not None:
                     payloads[name] = stream.read()
     except _READ_ERRORS as error:
         raise _damaged(path, error) from error
     return payloads
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose header may not lead backwards: Python before 3.11.14 would read such an archive for ever (CVE-2025-8194)."""
+
+    def _block(self, count: int) -> int:
+        if count < 0:
+            raise tarfile.ReadError("a member of negative size")
+        return int(super()._block(count))  # type: ignore[misc]  # tarfile's own, which its type information leaves out
 
 
 def _cifar_batch(where: str, payload: bytes, shape: Shape, classes: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -166,15 +173,45 @@ def _cifar_batch(where: str, payload: bytes, shape: Shape, classes: int) -> tupl
     return records[:, 1:].reshape(-1, *shape), labels
 
 
-def _open(path: Path) -> IO[bytes]:
-    """Open a plain, gzip or xz file, told apart by its first bytes."""
-    with path.open("rb") as file:
-        head = file.read(6)
-    if head[:2] == b"\x1f\x8b":
-        return cast("IO[bytes]", gzip.open(path))
-    if head == b"\xfd7zXZ\x00":
-        return cast("IO[bytes]", lzma.open(path))
-    return path.open("rb")
+def _content(path: Path) -> bytes:
+    """Return the bytes of a plain, gzip or xz file, told apart by its first bytes; packed ones within :func:`unpacked_limit`."""
+    reason = why_not(path)
+    if reason is not None:
+        raise DataError(f"{path}: {reason}")
+    try:
+        most = unpacked_limit(path.stat().st_size)
+        with path.open("rb") as file:
+            head = file.read(6)
+            file.seek(0)
+            if head[:2] == b"\x1f\x8b":
+                with gzip.open(file) as packed:
+                    content = packed.read(most + 1)
+            elif head == b"\xfd7zXZ\x00":
+                content = _unpacked_xz(file.read(), most + 1)
+            else:
+                content = file.read(UNPACKED_MOST + 1)
+                most = UNPACKED_MOST
+    except _READ_ERRORS as error:
+        raise _damaged(path, error) from error
+    if len(content) > most:
+        raise DataError(f"{path}: more than {most:,} bytes, unpacked")
+    return content
+
+
+def _unpacked_xz(packed: bytes, most: int) -> bytes:
+    """Return at most so many bytes of an xz file, which may be several streams."""
+    parts, left = [], most
+    while packed and left:
+        unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+        while left and not unpacker.eof:
+            part = unpacker.decompress(packed, left)
+            packed = b""
+            if not part and unpacker.needs_input:
+                raise EOFError("Compressed file ended before the end-of-stream marker was reached")
+            parts.append(part)
+            left -= len(part)
+        packed = unpacker.unused_data.lstrip(b"\0")
+    return b"".join(parts)
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

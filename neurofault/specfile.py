@@ -18,6 +18,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from neurofault.errors import SpecError
+from neurofault.files import why_not
+from neurofault.numerals import INT64
 from neurofault.specmistakes import mistakes_of
 
 M = TypeVar("M", bound=BaseModel)
@@ -30,7 +32,10 @@ MAX_VALUES = 100_000
 """Most values in a document, every use of an alias counted in full."""
 MAX_DIGITS = 40
 """Longest whole number."""
+MAX_LINE = 600
+"""Longest line of a message; what a file says may be long."""
 
+_REASONS = {"no such file": "cannot be read (No such file or directory)", "is a folder, not a file": "cannot be read (Is a directory)"}
 _NULL = {"", "~", "null", "Null", "NULL"}
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
@@ -224,6 +229,7 @@ class _Composer:
 def at(filename: str, mark: Mark, text: str) -> str:
     """Return ``file:line:column: text``; a mark on line 0 is the whole source, ``source: text``."""
     source = mark.file or filename
+    text = text if len(text) <= MAX_LINE else text[: MAX_LINE - 1] + "…"
     return f"{source}:{mark.line}:{mark.column}: {text}" if mark.line else f"{source}: {text}"
 
 
@@ -304,6 +310,9 @@ def checked(root: Node, model: type[M], *, context: Mapping[str, Any] | None = N
         SpecError: every mistake, in the order of the file.
     """
     data = root.value
+    beyond = [at(filename, node.mark, f"{node.value} is too large for a 64-bit number") for node in _beyond(root)]
+    if beyond:
+        raise SpecError(beyond)
     try:
         return model.model_validate_json(json.dumps(data), context={**(context or {}), "document": data})
     except ValidationError as error:
@@ -311,12 +320,23 @@ def checked(root: Node, model: type[M], *, context: Mapping[str, Any] | None = N
         raise SpecError(list(_placed(found, root, filename))) from None
 
 
+def _beyond(node: Node) -> Iterator[Node]:
+    """Yield the whole numbers of a document that 64 bits cannot hold, in its order."""
+    if type(node.value) is int and node.value not in INT64:
+        yield node
+    for child in node.children.values():
+        yield from _beyond(child)
+
+
 def read_bytes(path: Path) -> bytes:
-    """Return a file's first bytes, one more than a document may have.
+    """Return the first bytes of a file, or of a pipe that the shell has opened (``/dev/stdin``): one more than a document may have.
 
     Raises:
-        SpecError: it cannot be read.
+        SpecError: it is a folder, a named pipe or a device, or cannot be read.
     """
+    reason = why_not(path, pipe=True)
+    if reason is not None:
+        raise SpecError([f"{path}: {_REASONS.get(reason, reason)}"])
     try:
         with path.open("rb") as file:
             return file.read(MAX_BYTES + 1)

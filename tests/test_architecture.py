@@ -13,7 +13,7 @@ import neurofault
 PACKAGE = Path(neurofault.__file__).parent
 
 LAYERS = (
-    ("errors", "specmistakes", "specfile", "streams", "cache"),
+    ("errors", "specmistakes", "numerals", "files", "specfile", "streams", "cache"),
     ("arrays", "network", "activity", "image_files", "datasets", "zoo"),
     ("convert",),
     ("deploy",),
@@ -107,9 +107,11 @@ PUBLIC = [
     "faults",
     "from_torch",
     "inject",
+    "load",
     "load_profile",
     "rescue",
     "run",
+    "save",
 ]
 
 

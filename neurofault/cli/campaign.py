@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from neurofault.cli import options
 from neurofault.cli.output import JsonOut, percent
 from neurofault.cli.progress import StderrProgress
+from neurofault.cli.tables import tabled, tell, width
 from neurofault.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ Out = Annotated[Path | None, typer.Option(help="Run folder. Default: runs/NAME."
 @app.command()
 def check(file: File, set_: Set = None) -> None:
     """Say everything that is wrong with a file, or how many trials it has."""
-    from neurofault.study.campaign.spec import load_campaign
-
-    campaign = load_campaign(file, set_ or [])
+    campaign = _loaded(file, set_)
     print(f"{file}: {campaign.n_cells:,} cells, {campaign.n_trials:,} trials; axes: {_axes(campaign)}")
 
 
@@ -53,29 +52,27 @@ def plan(file: File, set_: Set = None, data_dir: options.DataDir = None) -> None
     """Show cells and trials, and estimate time and memory from a few trials run on this machine."""
     from neurofault.study.campaign.estimate import estimate
     from neurofault.study.campaign.run import ready
-    from neurofault.study.campaign.spec import load_campaign
 
-    campaign = load_campaign(file, set_ or [])
+    campaign = _loaded(file, set_)
     with StderrProgress() as progress:
         found = estimate(ready(campaign, data_dir, progress), progress)
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
-    table = Table(box=None, pad_edge=False)
-    for name in ("cell", "faults", "rescue", "axes", "trials", "seconds each", "cannot matter"):
-        table.add_column(name, justify="left" if name in ("faults", "rescue", "axes") else "right")
+    heads = ("cell", "faults", "rescue", "axes", "trials", "seconds each", "cannot matter")
+    rows = []
     for row in found.cells:
-        axes = ", ".join(f"{name} = {json.dumps(value)}" for name, value in row.cell.axes.items()) or "–"
-        masked = "–" if not row.sites else f"{row.masked:,} of {row.sites:,}"
-        table.add_row(
-            str(row.cell.index), " + ".join(each.kind for each in row.cell.faults), row.cell.rescue.label, axes, f"{row.trials:,}",
-            "not measured" if row.seconds is None else f"{row.seconds:.3f}", masked,
-        )  # fmt: skip
-    console.print(table)
+        axes = ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in row.cell.axes.items()) or "–"
+        masked = "fails" if row.problem else "–" if not row.sites else f"{row.masked:,} of {row.sites:,}"
+        seconds = "not measured" if row.seconds is None else f"{row.seconds:.3f}"
+        kinds = " + ".join(each.kind for each in row.cell.faults)
+        rows.append((str(row.cell.index), kinds, row.cell.rescue.label, axes, f"{row.trials:,}", seconds, masked))
     at_most = "at most " if campaign.spec.repeats.stop else ""
-    console.print(
+    tell(*tabled(heads, rows, ("faults", "rescue", "axes"), width()))
+    tell(
         f"\n{campaign.n_cells:,} cells, {at_most}{found.trials:,} trials; about {found.total_seconds:,.0f} s on one worker and "
-        f"{found.megabytes:,} MB a worker, measured here with one trial of each of {found.measured} cells\n"
-        f"cannot matter: parts of the first draw that cannot change any spike on these images (analytic masking), of all it changes"
+        f"{found.megabytes:,} MB a worker, measured here with one trial of each of {found.measured} cells",
+        "cannot matter: parts of the first draw that cannot change any spike on these images (analytic masking), of all it changes",
     )
+    for problem, cells in found.problems.items():
+        print(f"{len(cells):,} of {campaign.n_cells:,} cells fail, the first is {cells[0]}: {problem}", file=sys.stderr)
 
 
 @app.command()
@@ -83,32 +80,40 @@ def run(
     file: File,
     out: Out = None,
     set_: Set = None,
-    workers: Annotated[int | None, typer.Option(help="Local processes. Default: one a core.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Local processes. Default: one for each core that it may use.")] = None,
     dask: Annotated[str | None, typer.Option(help="Address of a dask.distributed scheduler (tcp://host:port), or local.")] = None,
     shard: Annotated[str, typer.Option(help="i/n: run only the i-th of n parts (for arrays of jobs); merge them later.")] = "1/1",
     retry: Annotated[bool, typer.Option("--retry", help="Run failed trials again.")] = False,
     data_dir: options.DataDir = None,
 ) -> None:
     """Run what has not run yet; a run that was broken off goes on. Then write the report."""
-    import os
-
-    from neurofault.study.campaign.folder import default_folder
+    from neurofault.study.campaign.cores import usable_cores
+    from neurofault.study.campaign.folder import check_folder, default_folder
     from neurofault.study.campaign.report import check_tools
+    from neurofault.study.campaign.rows import failed
     from neurofault.study.campaign.run import Executor, ready, run_campaign
-    from neurofault.study.campaign.spec import load_campaign
+    from neurofault.study.campaign.summary import earlier_words, found_in
 
     check_tools()
-    campaign = load_campaign(file, set_ or [])
-    executor = Executor(os.cpu_count() or 1 if workers is None else workers, dask, _shard(shard), retry)
+    campaign = _loaded(file, set_)
+    executor = Executor(usable_cores() if workers is None else workers, dask, _shard(shard), retry)
     folder = out or default_folder(campaign)
+    check_folder(folder, campaign, named=out is not None)
     with StderrProgress() as progress:
         done = run_campaign(folder, ready(campaign, data_dir, progress), executor, progress)
-    print(f"{folder}: {done.ran:,} trials run, {done.kept:,} kept from before, {done.failed:,} failed")
-    if done.stopped:
-        print("stopped; what is done is kept, and the same command goes on", file=sys.stderr)
-        raise typer.Exit(130)
-    _answer(folder)
-    if done.failed:
+    found = found_in(folder)
+    lost = sum(map(failed, found.rows))
+    said = f"{folder}: {done.ran:,} trials run, {done.kept:,} kept from before, {lost:,} failed"
+    if done.signal is not None:
+        with suppress(OSError):  # the terminal may be gone
+            tell(said)
+            print("stopped; what is done is kept, and the same command goes on", file=sys.stderr)
+        raise typer.Exit(128 + done.signal)
+    tell(said)
+    if done.earlier:
+        tell(earlier_words(done.earlier))
+    _answer(found)
+    if lost:
         raise typer.Exit(1)
 
 
@@ -117,15 +122,13 @@ def status(where: Where, out: Out = None) -> None:
     """Say how far a run is."""
     found = _found(where, out)
     rows = found.rows
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row["status"]] = counts.get(row["status"], 0) + 1
+    counts = Counter(row["status"] for row in rows)
     said = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items())) or "none yet"
     at_most = "at most " if found.campaign.spec.repeats.stop and len(rows) < found.trials else ""
-    print(f"{found.folder}: {len(rows):,} of {at_most}{found.trials:,} trials have a row: {said}")
+    tell(f"{found.folder}: {len(rows):,} of {at_most}{found.trials:,} trials have a row: {said}")
     _remarks(found)
     if found.damaged_lines:
-        print(f"{found.damaged_lines} damaged lines in the journal are passed over; their trials run again")
+        tell(f"{found.damaged_lines} damaged lines in the journal are passed over; their trials run again")
 
 
 @app.command()
@@ -139,7 +142,7 @@ def report(where: Where, out: Out = None, json_file: options.Json = None) -> Non
         answer = answer_of(found)
     result_file.write(answer)
     if not result_file.alone:
-        _answer(found.folder)
+        _answer(found)
 
 
 @app.command()
@@ -151,7 +154,7 @@ def export(where: Where, to: Annotated[Path, typer.Argument(help="Parquet or CSV
         raise UsageError(f"{to}: rows are written as .parquet or .csv")
     found = _found(where, out)
     (write_parquet if to.suffix == ".parquet" else write_csv)(found, to)
-    print(f"wrote {len(found.rows):,} rows to {to}")
+    tell(f"wrote {len(found.rows):,} rows to {to}")
 
 
 @app.command()
@@ -174,72 +177,105 @@ def _axes(campaign: Campaign) -> str:
 
 
 def _shard(text: str) -> tuple[int, int]:
-    number, slash, of = text.partition("/")
-    if not (slash and number.isdigit() and of.isdigit()):
+    found = re.fullmatch("([0-9]{1,9})/([0-9]{1,9})", text)
+    if found is None:
         raise UsageError(f"--shard {text}: expected i/n, such as 1/8")
-    return int(number), int(of)
+    return int(found[1]), int(found[2])
+
+
+def _loaded(file: Path, set_: list[str] | None) -> Campaign:
+    """Read a campaign file, with the files that it names."""
+    from neurofault.study.campaign.files import check_files
+    from neurofault.study.campaign.spec import load_campaign
+
+    campaign = load_campaign(file, set_ or [])
+    check_files(campaign.root, campaign.base, str(file))
+    return campaign
 
 
 def _found(where: Path, out: Path | None) -> Found:
-    from neurofault.study.campaign.folder import default_folder
+    """Read the run folder that is meant; refuse one that holds the run of another file than the one that was named."""
+    from neurofault.study.campaign.folder import default_folder, whose
     from neurofault.study.campaign.spec import load_campaign
     from neurofault.study.campaign.summary import found_in
 
     if where.is_dir():
         return found_in(where)
-    return found_in(out or default_folder(load_campaign(where)))
+    campaign = load_campaign(where)
+    folder = out or default_folder(campaign)
+    differs = whose(folder, campaign)
+    found = found_in(folder)
+    if differs is not None:
+        print(differs, file=sys.stderr)
+    return found
 
 
 def _remarks(found: Found) -> None:
     """Say why trials failed, and that the journal holds more than is shown."""
-    reasons = Counter(f"{row['status']}: {row['message']}" for row in found.rows if row["status"] not in ("ok", "stalled"))
+    from neurofault.study.campaign.rows import failed
+    from neurofault.study.campaign.summary import earlier_words
+
+    reasons = Counter(f"{row['status']}: {row['message']}" for row in found.rows if failed(row))
     for reason, count in reasons.most_common(5):
         print(f"{count:,} × {reason}", file=sys.stderr)
     if len(reasons) > 5:
         print(f"and {len(reasons) - 5:,} other reasons; the report lists all", file=sys.stderr)
     if found.others:
-        print(f"{found.others:,} rows of other settings are kept in the journal and not shown")
+        tell(f"{found.others:,} rows of other settings are kept in the journal and not shown")
+    if found.earlier:
+        tell(earlier_words(found.earlier))
 
 
-def _answer(folder: Path) -> None:
-    """Write everything that is made from the journal, and print the table."""
+def _answer(found: Found) -> None:
+    """Write everything that is made from the journal, and print the table, also where nothing can be written."""
     from neurofault.study.campaign.report import write_report
-    from neurofault.study.campaign.summary import answer_of, found_in
+    from neurofault.study.campaign.summary import answer_of
     from neurofault.study.campaign.tables import write_parquet
 
-    found = found_in(folder)
-    answer = answer_of(found)
+    answer, trials = answer_of(found), found.folder / "trials.parquet"
+    problem = None
+    try:
+        write_parquet(found, trials)
+        wrote = f"wrote {write_report(found.folder, answer)} and {trials}"
+    except UsageError as error:
+        problem = error
     _table(answer)
     _remarks(found)
-    write_parquet(found, folder / "trials.parquet")
-    print(f"wrote {write_report(folder, answer)} and {folder / 'trials.parquet'}")
+    if problem is not None:
+        raise problem
+    tell(wrote)
 
 
 def _table(answer: dict[str, Any]) -> None:
+    from neurofault.study.campaign.report import at_words
     from neurofault.study.campaign.tested import axis_words
 
-    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False)
     healthy = "–" if answer["healthy"] is None else percent(answer["healthy"])
-    console.print(
-        f"[bold]{answer['network']}[/] on [bold]{answer['profile']}[/], {answer['samples']:,} images of {answer['data']}; "
-        f"healthy {healthy}, chance {percent(answer['chance'])}; intervals: 95 %, over draws\n"
+    tell(
+        f"{answer['network']} on {answer['profile']}, {answer['samples']:,} images of {answer['data']}; "
+        f"healthy {healthy}, chance {percent(answer['chance'])}; intervals: 95 %, over draws"
     )
-    heads = {axis_words(answer["plans"], curve["axis"]) for curve in answer["curves"]} - {""}
-    table = Table(box=None, pad_edge=False)
-    for name in ("what", ", ".join(sorted(heads)) or "at", "accuracy", "95 % interval", "loss recovered", "draws", "failed"):
-        table.add_column(name, justify="left" if name in ("what", "95 % interval") else "right")
-    for curve in answer["curves"]:
+    tell(*(f"note: {note}" for note in answer["notes"]), "")
+    axes = {axis_words(answer["plans"], curve["axis"]) for curve in answer["curves"]} - {""}
+    points = [point for curve in answer["curves"] for point in curve["points"]]
+    heads = ["what", axes.pop() if len(axes) == 1 else "at", "accuracy", "95 % interval", "loss recovered", "draws", "failed"]
+    stalls = any(point["stalled"] for point in points)
+    rows = []
+    for curve, at in zip(answer["curves"], at_words(answer), strict=True):
         for point in curve["points"]:
             share = point["recovered"]
-            table.add_row(
+            row = [
                 curve["label"],
-                "–" if point["x"] is None else str(point["x"]),
+                "–" if point["x"] is None else f"{at}{point['x']}",
                 "–" if point["mean"] is None else percent(point["mean"]),
                 "–" if point["low"] is None else f"{percent(point['low'])} … {percent(point['high'])}",
                 "–" if share is None else f"{100 * share['mean']:.0f} %",
-                f"{point['draws']}{'†' if point['narrow'] is False else ''}",
+                f"{point['draws']}{'*' if point['method'] == 'wilson' else ''}{'†' if point['narrow'] is False else ''}",
                 str(point["failed"]),
-            )
-    console.print(table)
-    if any(point["narrow"] is False for curve in answer["curves"] for point in curve["points"]):
-        console.print("† the most draws were reached before the interval was narrow enough")
+            ]
+            rows.append([*row, str(point["stalled"])] if stalls else row)
+    tell(*tabled([*heads, "stalled"] if stalls else heads, rows, ("what", "95 % interval"), width()))
+    if any(point["method"] == "wilson" for point in points):
+        tell("* one draw only: the interval is Wilson's over its images and says nothing about other draws")
+    if any(point["narrow"] is False for point in points):
+        tell("† the most draws were reached before the interval was narrow enough")

@@ -184,7 +184,9 @@ def _damaged_row(lesions: Lesion) -> tuple[str, str, str, str]:
     if interval is None:
         return "damaged", "stalled", "", what
     bounds = "no interval from one draw"
-    if interval.low is not None and interval.high is not None:
+    if lesions.exact is not None:
+        bounds = "exact: the only outcome" if lesions.exact.n == 1 else f"exact: all {lesions.exact.n} outcomes"
+    elif interval.low is not None and interval.high is not None:
         bounds = f"{percent(interval.low)} … {percent(interval.high)}"
     stalled = sum(draw.status == "stalled" for draw in lesions.draws)
     return "damaged", percent(interval.mean), bounds, what + (f"; {stalled} draws stalled" if stalled else "")

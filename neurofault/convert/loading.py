@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import pickle
 import sys
 from pathlib import Path
 from types import ModuleType
 
-import torch
 from torch import nn
 
-from neurofault.errors import ConversionError, DataError, UsageError
+from neurofault.convert.state_dict import read_state
+from neurofault.errors import ConversionError, UsageError
 
 
 def user_module(path: str, weights: Path | None = None) -> nn.Module:
@@ -20,8 +19,8 @@ def user_module(path: str, weights: Path | None = None) -> nn.Module:
     Args:
         path: ``package.module:factory``, or ``file.py:factory``; ``factory()`` returns a ``torch.nn.Module`` (a class will do). The
             current folder is searched too.
-        weights: a state dict saved with ``torch.save``; read with ``weights_only=True``, so a pickle that would execute code is refused.
-            None: the weights that the factory made.
+        weights: a state dict saved with ``torch.save``; read as data (:mod:`neurofault.convert.state_dict`), so a pickle that
+            would execute code is refused. None: the weights that the factory made.
 
     Raises:
         UsageError: no such module or factory.
@@ -73,25 +72,3 @@ def _module(name: str, path: str) -> ModuleType:
         raise UsageError(f"network {path!r}: {error}; run where Python finds {name}, or set PYTHONPATH") from error
     except Exception as error:  # the user's own code may raise anything; it is reported as theirs
         raise UsageError(f"network {path!r}: importing {name} raised {type(error).__name__}: {error}") from error
-
-
-def read_state(weights: Path) -> dict[str, torch.Tensor]:
-    """Read a state dict as data.
-
-    Raises:
-        DataError: missing, not a torch file, not a state dict, or a pickle that would execute code.
-    """
-    if not weights.is_file():
-        raise DataError(f"{weights}: no such weights file")
-    try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise DataError(
-            f"{weights}: refused: it holds more than tensors and could execute code when loaded; "
-            "save the weights alone: torch.save(model.state_dict(), path)"
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise DataError(f"{weights}: not a readable torch file ({type(error).__name__})") from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise DataError(f"{weights}: holds no state dict (names → tensors); save it with torch.save(model.state_dict(), path)")
-    return state

@@ -1,6 +1,7 @@
 """NIR files and graphs as a plain chain of nodes: everything that can be wrong with them ends in one text.
 
-A file is read node by node (``nir.dict2NIRNode``) without NIR's own type inference, so that files with missing shapes are taken.
+A file is opened by a process of its own (:mod:`neurofault.convert.hdf5_file`) and read node by node (``nir.dict2NIRNode``) without NIR's own
+type inference, so that files with missing shapes are taken.
 """
 
 from __future__ import annotations
@@ -10,12 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from neurofault.convert.hdf5_file import read_tree
+from neurofault.convert.nir_fields import check_fields
 from neurofault.errors import ConversionError, DataError, UnsupportedError
 
 ACCEPTED = (
     "Affine", "Linear", "Conv2d", "LIF", "CubaLIF", "IF", "Flatten", "SumPool2d", "AvgPool2d", "Input", "Output", "LI", "CubaLI", "I",
 )  # fmt: skip
 """Node kinds; LI, CubaLI and I (leaky and plain integrators) only as the last layer."""
+
+MAX_NODES = 4096
+"""Nodes of a graph."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +72,17 @@ def read_graph(source: Any) -> Graph:
     if not isinstance(source, str | Path):
         raise ConversionError(f"from_nir takes a path or a nir.NIRGraph, not {type(source).__name__}")
     path = Path(source)
-    data = _read_hdf5(path)
+    data = read_tree(path).get("node")
+    if not isinstance(data, dict):
+        raise DataError(f"{path}: not a NIR file: it has no group 'node'")
     nodes, pairs = data.get("nodes"), data.get("edges")
-    if data.get("type") != "NIRGraph" or not isinstance(nodes, dict) or pairs is None:
+    if not isinstance(data.get("type"), str) or data["type"] != "NIRGraph" or not isinstance(nodes, dict) or pairs is None:
         raise DataError(f"{path}: not a NIR graph (an HDF5 file with node/type 'NIRGraph', node/nodes and node/edges)")
+    _check_nodes(path, nodes)
     _check_kinds(str(path), {name: str(node.get("type") if isinstance(node, dict) else "?") for name, node in nodes.items()})
     made = {name: _make(nir, path, name, node) for name, node in nodes.items()}
     metadata = data.get("metadata", {})
-    edges = [(_text(a), _text(b)) for a, b in pairs]
+    edges = [(str(a), str(b)) for a, b in _pairs(path, pairs)]
     return Graph(str(path), made, edges, metadata if isinstance(metadata, dict) else {})
 
 
@@ -136,22 +147,6 @@ def _cycle(after: Mapping[str, Sequence[str]]) -> list[str]:
     return []
 
 
-def _read_hdf5(path: Path) -> dict[str, Any]:
-    import h5py  # type: ignore[import-untyped]  # ships no type information
-    from nir.serialization import hdf2dict
-
-    if not path.is_file():
-        raise DataError(f"{path}: no such NIR file")
-    try:
-        with h5py.File(path, "r") as file:
-            if "node" not in file:
-                raise DataError(f"{path}: not a NIR file: it has no group 'node'")
-            data: dict[str, Any] = hdf2dict(file["node"])
-            return data
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise DataError(f"{path}: not a readable NIR file: not HDF5, or cut short") from error
-
-
 def _check_kinds(where: str, kinds: Mapping[str, str]) -> None:
     for name, kind in kinds.items():
         if kind not in ACCEPTED:
@@ -161,14 +156,29 @@ def _check_kinds(where: str, kinds: Mapping[str, str]) -> None:
             )
 
 
+def _check_nodes(path: Path, nodes: Mapping[str, Any]) -> None:
+    if len(nodes) > MAX_NODES:
+        raise DataError(f"{path}: {len(nodes):,} nodes; at most {MAX_NODES:,} are read")
+    for name, node in nodes.items():
+        if not isinstance(node, dict) or not isinstance(node.get("type"), str):
+            raise DataError(f"{path}: node {name!r} has no type")
+
+
+def _pairs(path: Path, pairs: Any) -> Any:
+    """Return the edges, [n, 2] of texts."""
+    edges = np.asarray(pairs)
+    if edges.dtype != object or edges.ndim != 2 or edges.shape[1] != 2:
+        if not edges.size:
+            return []
+        raise DataError(f"{path}: node/edges must be pairs of names, has the shape {edges.shape} of {edges.dtype}")
+    return edges
+
+
 def _make(nir: Any, path: Path, name: str, node: dict[str, Any]) -> Any:
     """Build one node; numbers become what ``nir`` itself would make of them."""
+    check_fields(str(path), name, node)
     try:
         return nir.dict2NIRNode(dict(node))
-    except (AssertionError, TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+    except Exception as error:  # another package's constructors, on fields that they did not expect
         text = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: node {name!r} ({node['type']}) is malformed: {text}") from error
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf8") if isinstance(value, bytes) else str(value)

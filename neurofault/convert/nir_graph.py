@@ -27,6 +27,7 @@ from torch import nn
 
 from neurofault.arrays import not_finite
 from neurofault.convert.chain import Operation, PixelCoding, SumPool, linear, network_of, pair
+from neurofault.convert.nir_fields import check_sizes
 from neurofault.convert.nir_file import Graph, chain_of, read_graph
 from neurofault.convert.nir_metadata import KEY, network_from_metadata
 from neurofault.convert.nir_neurons import Dynamics, assumed, dynamics_of, neuron_of, step_of
@@ -95,6 +96,7 @@ def from_nir(
     with _malformed(f"{graph.where}: the nodes do not fit each other"):
         sample = Sample(tuple(in_shape)) if in_shape is not None else _sample(graph, chain)
         _check_sample(graph, sample)
+        check_sizes(graph.where, chain, sample.shape)
         steps = timesteps or _timesteps(graph) or sample.steps or DEFAULT_TIMESTEPS
         try:
             network = network_of(title, operations, sample.shape, timesteps=steps, coding=coding, readout=readout)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from neurofault.convert.chain import pair
 from neurofault.convert.nir_file import Graph
+from neurofault.convert.nir_kept import check_kept
 from neurofault.errors import DataError
 from neurofault.network import Conv, Dense, Encoding, Layer, SpikingNetwork, StoredFormat, Synapses
 
@@ -59,8 +60,9 @@ def network_from_metadata(
         said = json.loads(text.decode("utf8") if isinstance(text, bytes) else str(text))
         if said["version"] != VERSION:
             raise DataError(
-                f"{graph.where}: written by a newer neurofault (metadata version {said['version']}, this one reads {VERSION})"
+                f"{graph.where}: written by a newer neurofault (metadata version {said['version']!r:.40}, this one reads {VERSION})"
             )
+        check_kept(f"{graph.where}: metadata {KEY!r}", said)
         encoding = said["encoding"]
         if encoding is not None:
             encoding = Encoding(
@@ -79,7 +81,7 @@ def network_from_metadata(
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(
-            f"{graph.where}: metadata {KEY!r} and the nodes do not belong together ({type(error).__name__}: {error}); "
+            f"{graph.where}: metadata {KEY!r} and the nodes do not belong together ({type(error).__name__}: {str(error):.200}); "
             f"take the metadata {KEY!r} out to read the graph like any other"
         ) from error
 
@@ -142,7 +144,7 @@ def _synapses(where: str, name: str, node: Any, before: Layer, unit: float, grou
 
 def _whole(where: str, name: str, field: str, value: NDArray[np.float64]) -> NDArray[np.int64]:
     whole = np.rint(value)
-    if np.any(np.abs(value - whole) > 1e-3):
+    if not np.all(np.abs(value - whole) <= 1e-3) or np.any(np.abs(whole) >= 2.0**31):
         raise DataError(
             f"{where}: node {name!r}: {field} is not the integer that metadata {KEY!r} promise; was the file edited? "
             f"Take the metadata {KEY!r} out to read real numbers"

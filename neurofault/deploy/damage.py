@@ -27,7 +27,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.broken import Broken
+from neurofault.deploy.broken import Broken, BrokenMesh
 from neurofault.deploy.when import ALWAYS, Clock, When
 from neurofault.errors import UsageError
 from neurofault.streams import counter_hash, standard_normal
@@ -341,7 +341,8 @@ class Damage:
             index: of the fault in :attr:`hits`; −1 is the last one, which can always be undone.
 
         Raises:
-            UsageError: there is no such fault, or a later one was worked out on synapses that it had changed.
+            UsageError: there is no such fault, or a later one was worked out on synapses that it had changed, or on ways round what
+                it had closed.
         """
         if not -len(self.hits) <= index < len(self.hits):
             raise UsageError(f"no fault {index}: there are {len(self.hits)}")
@@ -358,6 +359,12 @@ class Damage:
                             f"fault {index} ({self.hits[index].kind}) and a later one hit the same synapse "
                             f"{' → '.join(map(str, min(common)))}; undo the later one first"
                         )
+        closed = [[place for place in hit.broken if isinstance(place, BrokenMesh)] for hit in self.hits]
+        turning = any(place.reroute for places in closed for place in places)
+        if turning and any(place.key is None for place in closed[index]) and any(closed[index + 1 :]):
+            raise UsageError(
+                f"fault {index} ({self.hits[index].kind}) and a later one decide together which way messages go; undo the later one first"
+            )
         hits = self.hits[:index] + self.hits[index + 1 :]
         dead = tuple(sorted({core for hit in hits for core in hit.dead_cores}))
         return Damage(self.edits[:first] + later, hits, dead)

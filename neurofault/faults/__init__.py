@@ -22,6 +22,7 @@ from neurofault.faults.neurons import (
 from neurofault.faults.plan import FaultPlan, PlannedFault, plan
 from neurofault.faults.plan_file import load_plan, plan_hash, save_plan
 from neurofault.faults.sampling import enough, sample_size, share_interval
+from neurofault.faults.struck import Struck, struck
 from neurofault.faults.synapses import (
     MemoryWordDead,
     SynapseBitFlip,
@@ -65,6 +66,7 @@ __all__ = [
     "SensorDead",
     "SensorNoisy",
     "StateUpset",
+    "Struck",
     "SynapseBitFlip",
     "SynapseBitStuck",
     "SynapseDead",
@@ -96,6 +98,7 @@ __all__ = [
     "save_defects",
     "save_plan",
     "share_interval",
+    "struck",
     "transient",
     "upset_probability",
 ]

@@ -10,13 +10,25 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, SupportsInt, TypeGuard
+
+import numpy as np
 
 from neurofault.errors import FaultError, nearest
 from neurofault.faults.timing import PERMANENT, WHENS, Timing, timing_from
+from neurofault.numerals import natural
 
 if TYPE_CHECKING:
     from neurofault.faults.context import Context, Outcome
+
+MOST = (1 << 31) - 1
+"""Largest id, count or other whole number of a fault, where its field says no less."""
+MOST_REAL = 1e9
+"""Largest real number of a fault, where its field says no less."""
+MOST_LISTED = 1 << 20
+"""Sites of an explicit list."""
+AGAIN = ("later", "never", "always")
+"""Whether a site that is broken for good may be drawn again: only by a later injection; never; also by the same plan."""
 
 WHERE = ("random", "clustered", "least_important", "most_important")
 """How sites are chosen: uniformly; growing outwards over the mesh from a random core; in the order of what depends on them."""
@@ -57,6 +69,8 @@ class Fault(ABC):
         at: physical place that the sites must lie in: ``"core:0-7"``, ``"chip:0"``, ``"tile:3"``, ``"word:0-63"``; a list is a
             union, ``{all_of: […]}`` an intersection. With it, ``layer`` defaults to ``any``.
         when: :class:`neurofault.faults.timing.Timing` or its mapping.
+        again: whether sites that are broken for good may be drawn again: ``later`` (default) passes over those that earlier faults of
+            this kind in the same plan broke, ``never`` over all at which nothing is left to break, ``always`` over none.
 
     Raises:
         FaultError: all that is out of range, in one text.
@@ -84,6 +98,7 @@ class Fault(ABC):
         None, 'physical place, e.g. "core:0-7", "chip:0", "tile:3", "word:0-63"'
     )
     when: Timing = field(default=PERMANENT, metadata={"text": f"when it acts: {', '.join(WHENS)}"})
+    again: str = param("later", "whether a site that is broken for good may be drawn again", choices=AGAIN)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, self.list_field, _tidy(getattr(self, self.list_field), self._list_width()))
@@ -150,19 +165,28 @@ def _check(name: str, value: object, kind: str, limits: Mapping[str, Any]) -> li
         return (
             []
             if good
-            else [f"{name} must be {' or '.join(limits['choices'])}, is {value!r}{nearest(str(value), limits['choices'])}"]
+            else [f"{name} must be {' or '.join(limits['choices'])}, is {said(value)}{nearest(said(value), limits['choices'])}"]
         )
     if kind.startswith("bool"):
-        return [] if isinstance(value, bool) else [f"{name} must be true or false, is {value!r}"]
+        return [] if isinstance(value, bool) else [f"{name} must be true or false, is {said(value)}"]
     if kind.startswith(("int", "float")):
         if isinstance(value, bool) or not isinstance(value, int if kind.startswith("int") else int | float):
-            return [f"{name} must be a {'whole ' if kind.startswith('int') else ''}number, is {value!r}"]
+            return [f"{name} must be a {'whole ' if kind.startswith('int') else ''}number, is {said(value)}"]
         low, high = limits["low"], limits["high"]
+        most = MOST if kind.startswith("int") else MOST_REAL
         if math.isnan(value) or (low is not None and value < low) or (high is not None and value > high):
-            allowed = f"lie in [{low}, {high}]" if low is not None and high is not None else f"be at least {low}"
-            return [f"{name} must {allowed}, is {value}"]
-        return []
-    return [] if isinstance(value, str) or "Sequence" in kind else [f"{name} must be a name, is {value!r}"]
+            allowed = "be a number" if low is None else f"be at least {low}" if high is None else f"lie in [{low}, {high}]"
+            return [f"{name} must {allowed}, is {said(value)}"]
+        return [] if -most <= value <= most else [f"{name} must lie within ±{most:,}, is {said(value)}"]
+    return [] if isinstance(value, str) or "Sequence" in kind else [f"{name} must be a name, is {said(value)}"]
+
+
+def said(value: object) -> str:
+    """Return a value as a message shows it: what Python would write, cut short; a number beyond all bounds is only called that."""
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        return "a number beyond 64 bits"
+    text = repr(value)
+    return text if len(text) <= 80 else text[:79] + "…"
 
 
 def _tidy(values: object, width: int) -> object:
@@ -175,19 +199,22 @@ def _tidy(values: object, width: int) -> object:
     ids: set[int] = set()
     for value in values:
         if isinstance(value, str):
-            low, _, high = value.partition("-")
-            if not (low.strip().isdigit() and (high.strip().isdigit() or not high)):
+            first, dash, last = value.partition("-")
+            low, high = natural(first), natural(last if dash else first)
+            if low is None or high is None or not 0 <= high - low <= MOST_LISTED or high > MOST:
                 return values
-            ids.update(range(int(low), int(high or low) + 1))
+            ids.update(range(low, high + 1))
         elif _whole(value):
             ids.add(int(value))
         else:
             return values
+        if len(ids) > MOST_LISTED:
+            return values
     return tuple(sorted(ids))
 
 
-def _whole(value: object) -> bool:
-    return hasattr(value, "__index__") and not isinstance(value, bool)
+def _whole(value: object) -> TypeGuard[SupportsInt]:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and abs(int(value)) <= MOST
 
 
 def _check_list(name: str, values: object, width: int) -> list[str]:
@@ -207,7 +234,7 @@ def _check_list(name: str, values: object, width: int) -> list[str]:
             )
             shape = f"a list of lists of {width} whole numbers"
     if not good:
-        return [f"{name} must be {shape}, is {values!r}"]
+        return [f"{name} must be {shape}, is {said(values)}"]
     assert isinstance(values, tuple)
     if width == 1 and any(value < 0 for value in values):
         return [f"{name} must be at least 0, not {values[0]}"]

@@ -20,7 +20,9 @@ from neurofault.faults.base import Fault, listed, param
 from neurofault.faults.context import Context, Outcome, listed_array
 from neurofault.faults.flows import Flow, flows_into, link_text, opposite, strike
 from neurofault.faults.places import Block, axon_blocks, axon_sources, neuron_blocks, weights_at
+from neurofault.faults.spent import Earlier
 from neurofault.network import Conv
+from neurofault.numerals import natural
 from neurofault.streams import counter_hash, stream_key
 
 _AXONS = "nengo-loihi Axon tables; Davies et al. 2018, IEEE Micro 38(1)"
@@ -139,7 +141,17 @@ def _places(context: Context, fault: Fault, links: Sequence[Link]) -> Iterator[t
         Block(0, _core_at(context.deployment, grid, link.x, link.y), np.empty(0, np.int64), 1, index)
         for index, link in enumerate(links)
     ]
-    for when, picked in context.choose(fault, blocks):
+
+    def gone(earlier: Earlier, block: Block) -> NDArray[np.bool_]:
+        link, closed = (
+            links[block.first],
+            [place for place in earlier.broken if isinstance(place, BrokenMesh) and place.key is None],
+        )
+        if isinstance(fault, RouterDead):
+            return np.array([any(f"{link.x},{link.y}" in place.routers for place in closed)])
+        return np.array([any(link_text(link) in place.links for place in closed)])
+
+    for when, picked in context.choose(fault, blocks, gone=gone):
         yield when, [links[int(site)] for _, sites in picked for site in sites]
 
 
@@ -178,7 +190,9 @@ def _text(link: Link) -> str:
 
 
 def _strike(context: Context, out: Outcome, broken: BrokenMesh, flows: Sequence[Flow] | None = None) -> None:
-    strike(context.deployment, out, broken, flows)
+    earlier = [place for hit in context.deployment.damage.hits for place in hit.broken if isinstance(place, BrokenMesh)]
+    own = [place for place in out.broken if isinstance(place, BrokenMesh)]
+    strike(context.deployment, out, broken, flows, [*earlier, *own])
     out.broken.append(broken)
 
 
@@ -204,7 +218,7 @@ class LinkDead(Fault):
 
     links: Sequence[str] | None = listed('"x,y:E": the way out of tile x,y; E, W, N or S', 0)
     direction: str = param("both", "whether the opposite link is dead too", choices=("both", "one"))
-    reroute: bool = param(False, "whether messages go round it, avoiding what this fault closes; extra hops are charged")
+    reroute: bool = param(False, "whether messages go round it, avoiding all that is closed; extra hops are charged")
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -247,7 +261,7 @@ class LinkLossy(Fault):
 @final
 @dataclass(frozen=True, kw_only=True)
 class RouterDead(Fault):
-    """The router of a tile is dead: its cores are cut off, and messages through it are lost or go round it."""
+    """The router of a tile is dead: its cores are cut off, also from each other, and messages through it are lost or go round it."""
 
     kind: ClassVar[str] = "router_dead"
     site: ClassVar[str] = "routers of used tiles"
@@ -258,9 +272,7 @@ class RouterDead(Fault):
     neighbours: ClassVar[str] = "SpiNNMachine down_chips"
 
     routers: Sequence[str] | None = listed('"x,y" of the tile', 0)
-    reroute: bool = param(
-        False, "whether messages that only pass go round it, avoiding what this fault closes; extra hops are charged"
-    )
+    reroute: bool = param(False, "whether messages that only pass go round it, avoiding all that is closed; extra hops are charged")
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -289,10 +301,9 @@ class RouterDead(Fault):
             return
         found = []
         for name in self.sites:
-            column, _, row = name.partition(",")
-            good = column.strip().isdigit() and row.strip().isdigit()
-            if not good or not (int(column) < grid.columns * grid.chips and int(row) < grid.rows):
+            column, row = (natural(part) for part in name.partition(",")[::2])
+            if column is None or row is None or not (column < grid.columns * grid.chips and row < grid.rows):
                 raise FaultError(f'no router {name!r}; write "x,y", x 0 to {grid.columns * grid.chips - 1}, y 0 to {grid.rows - 1}')
-            found.append(Link(int(column), int(row), "E"))
+            found.append(Link(column, row, "E"))
         for when, order in context.in_time(self, np.arange(len(found))):
             yield when, [found[at] for at in order]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from neurofault.faults.base import Fault
 from neurofault.faults.importance import block_scores
 from neurofault.faults.places import Block, clustered, how_many, layers_named
 from neurofault.faults.region import ALL_WORDS, Region, region
+from neurofault.faults.spent import Earlier, spent
 from neurofault.streams import permutation_prefix, stream_key
 
 SPARE = "spare"
@@ -72,6 +73,7 @@ class Context:
         seed, draw: keys of the streams.
         importance: layer name → [n] score of each neuron, for ``where: least_important``; None: by weights (see ``importance.py``).
         earlier: how many faults of the same kind come before in the plan; they have streams of their own.
+        faults_before: number of faults that the chip had before the plan.
     """
 
     deployment: Deployment
@@ -79,6 +81,17 @@ class Context:
     draw: int
     importance: Mapping[str, NDArray[np.floating]] | None = None
     earlier: int = 0
+    faults_before: int = 0
+
+    def done(self, fault: Fault) -> Earlier:
+        """Return the earlier damage whose sites a fault does not draw again (see :attr:`Fault.again`)."""
+        match fault.again:
+            case "never":
+                return Earlier.of(self.deployment, 0, None)
+            case "later":
+                return Earlier.of(self.deployment, self.faults_before, fault.kind)
+            case _:
+                return Earlier((), (), frozenset())
 
     def on_spares(self, fault: Fault) -> bool:
         """Whether a fault is about the spare cores: ``layer: spare``, unless a layer is called so."""
@@ -119,13 +132,23 @@ class Context:
             self.seed, fault.kind, place, self.draw, what
         )  # fmt: skip
 
-    def choose(self, fault: Fault, blocks: Sequence[Block], *, per: int = 1) -> Iterator[tuple[When, Picked]]:
+    def choose(
+        self,
+        fault: Fault,
+        blocks: Sequence[Block],
+        *,
+        bits: Mapping[int, Sequence[int]] | None = None,
+        run: Callable[[int], int] | None = None,
+        gone: Callable[[Earlier, Block], NDArray[np.bool_]] | None = None,
+    ) -> Iterator[tuple[When, Picked]]:
         """Choose the sites of a fault that lists none; several groups where they fail one after the other.
 
         Args:
             fault: the model.
             blocks: all sites.
-            per: sites that one stored synapse stands for (its bits), for orders by importance.
+            bits: where bits are the sites: layer → those of each stored weight that are.
+            run: where runs of stored synapses are the sites: layer → synapses of a run.
+            gone: says which sites of a block earlier damage leaves nothing to break at; None: as :func:`spent` does.
 
         Raises:
             FaultError: there are no sites, or not as many as asked for.
@@ -141,19 +164,40 @@ class Context:
             spares = self.deployment.placement.spare_cores
             hint = "; layer='spare' breaks spare cores" if place and set(place) <= set(spares) and fault.layer is None else ""
             raise FaultError(f"layer {fault.layers!r} has no {fault.site}{where}{hint}")
-        key = self.key(fault)
-        count = how_many(fault.count, fault.rate, population, key)
-        if count > population:
-            widen = "" if fault.layers == "any" else "; layer='any' takes all layers"
-            raise FaultError(f"{count} {fault.site} asked for, but layer {fault.layers!r} has only {population}{widen}")
+        key, done = self.key(fault), self.done(fault)
         if fault.where == "clustered":
-            blocks, order = clustered(self.deployment, blocks, key), np.arange(count, dtype=np.int64)
+            blocks = clustered(self.deployment, blocks, key)
+        over = np.zeros(population if done else 0, bool)
+        if done:
+            parts = [
+                gone(done, block) if gone else spent(
+                    self.deployment, done, fault.kind, fault.site, block, bits[block.layer] if bits else None,
+                    run(block.layer) if run else None,
+                )
+                for block in blocks
+            ]  # fmt: skip
+            over = np.concatenate(parts)
+        passed = int(over.sum())
+        count = how_many(fault.count, fault.rate, population - passed, key)
+        if count > population - passed:
+            widen = "" if fault.layers == "any" else "; layer='any' takes all layers"
+            least = f", {population - passed} of them not broken for good already; again='always' draws those too" if passed else ""
+            raise FaultError(f"{count} {fault.site} asked for, but layer {fault.layers!r} has only {population}{least or widen}")
+        if fault.where == "clustered":
+            order = np.arange(count + passed, dtype=np.int64)
         elif fault.where == "random":
-            order = permutation_prefix(key, population, count)
+            order = permutation_prefix(key, population, count + passed)
         else:
-            scores = np.concatenate([block_scores(self.deployment, block, fault.site, per, self.importance) for block in blocks])
+            scores = np.concatenate(
+                [
+                    block_scores(self.deployment, block, fault.site, bits[block.layer] if bits else None, self.importance)
+                    for block in blocks
+                ]
+            )
             scores = scores if fault.where == "least_important" else -scores
-            order = np.argsort(scores, kind="stable")[:count].astype(np.int64)
+            order = np.argsort(scores, kind="stable")[: count + passed].astype(np.int64)
+        if passed:
+            order = order[~over[order]][:count]
         for when, sites in self.in_time(fault, order):
             yield when, _by_block(blocks, np.sort(sites))
 

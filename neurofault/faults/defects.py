@@ -17,6 +17,7 @@ from typing import Any
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
 from neurofault.faults.models import fault_from_mapping, fault_to_mapping
+from neurofault.files import why_not
 
 
 def load_defects(path: str | Path) -> tuple[Fault, ...]:
@@ -26,12 +27,12 @@ def load_defects(path: str | Path) -> tuple[Fault, ...]:
         FaultError: no such file, no list ``defects``, or entries that are wrong or do not name their sites; all at once.
         SpecError: not YAML.
     """
-    from neurofault.specfile import parse_yaml
+    from neurofault.specfile import parse_yaml, read_bytes
 
-    file = Path(path)
-    if not file.is_file():
-        raise FaultError(f"{path}: no such file")
-    data, _ = parse_yaml(file.read_bytes(), str(path))
+    reason = why_not(Path(path))
+    if reason is not None:
+        raise FaultError(f"{path}: {reason}")
+    data, _ = parse_yaml(read_bytes(Path(path)), str(path))
     entries = data.get("defects")
     if set(data) != {"defects"} or not isinstance(entries, list):
         raise FaultError(f"{path}: a defect map holds one list, defects")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -13,6 +13,7 @@ from neurofault.deploy.broken import BrokenMesh
 from neurofault.deploy.damage import Detour, Drop
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.routing import Direction, Link, Mesh, mesh
+from neurofault.deploy.when import When
 from neurofault.faults.context import Outcome
 from neurofault.faults.places import Block, axon_sources, neuron_blocks
 
@@ -62,64 +63,175 @@ def link_of(text: str) -> Link:
     return Link(int(x), int(y), cast(Direction, direction))
 
 
-def strike(deployment: Deployment, out: Outcome, broken: BrokenMesh, flows: Sequence[Flow] | None = None) -> None:
+_Ends = tuple[tuple[int, int], tuple[int, int]]
+"""The tiles (x, y) that a message leaves and reaches."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Closed:
+    """What does not pass in some steps, by any number of faults.
+
+    Attributes:
+        grid: the mesh.
+        dead: tiles whose router is dead.
+        links: every link that is closed, those of dead routers among them.
+        round: of these, the ones that messages go round; the others take what crosses them.
+    """
+
+    grid: Mesh
+    dead: frozenset[tuple[int, int]]
+    links: frozenset[Link]
+    round: frozenset[Link]
+
+    @classmethod
+    def by(cls, grid: Mesh, broken: Sequence[BrokenMesh]) -> _Closed:
+        """Put together what some records close."""
+        dead: set[tuple[int, int]] = set()
+        links: set[Link] = set()
+        taking: set[Link] = set()
+        for each in broken:
+            own, tiles = set(map(link_of, each.links)), {_tile_of(router) for router in each.routers}
+            if tiles:
+                own |= {link for link in grid.links() if (link.x, link.y) in tiles or opposite(link)[:2] in tiles}
+            dead |= tiles
+            links |= own
+            taking |= set() if each.reroute else own
+        return cls(grid, frozenset(dead), frozenset(links), frozenset(links - taking))
+
+    def concerns(self, ends: _Ends, direct: tuple[Link, ...]) -> bool:
+        """Whether the direct way between two tiles is closed."""
+        return not (self.links.isdisjoint(direct) and self.dead.isdisjoint(ends))
+
+    def way(self, ends: _Ends, direct: tuple[Link, ...]) -> tuple[Link, ...] | None:
+        """Return the links that a message between two tiles crosses; None: it is lost, also within a tile whose router is dead."""
+        if not self.dead.isdisjoint(ends):
+            return None
+        shut = self.links.intersection(direct)
+        if not shut:
+            return direct
+        return _around(self.grid, ends, self.links) if shut <= self.round else None
+
+
+def _tile_of(router: str) -> tuple[int, int]:
+    x, _, y = router.partition(",")
+    return int(x), int(y)
+
+
+def strike(
+    deployment: Deployment,
+    out: Outcome,
+    broken: BrokenMesh,
+    flows: Sequence[Flow] | None = None,
+    earlier: Sequence[BrokenMesh] = (),
+) -> None:
     """Add to ``out`` what broken links or routers do to the messages of a placement: lost, lost by chance, or sent round.
+
+    A message whose direct way is open goes there. One whose direct way crosses only links that faults with ``reroute`` closed takes the
+    shortest way that avoids everything closed, whichever fault closed it; where there is none, or a fault without ``reroute`` closed its
+    direct way, it is lost. What earlier faults did stays; the edits say what this one adds.
 
     Args:
         deployment: whose placement counts; its damage does not.
         out: takes the edits, the cores concerned, counts and notes.
         broken: what is broken.
         flows: all flows of the placement, where they are at hand.
+        earlier: what broke before, in the same mesh.
     """
     grid = mesh(deployment)
     flows = flows_into(deployment, range(1, len(deployment.layers))) if flows is None else flows
-    links = set(map(link_of, broken.links))
-    if broken.key is not None:
-        _cut(deployment, out, broken, [flow for flow in flows if not links.isdisjoint(grid.path(flow.source, flow.block.core))])
-        return
-    dead = {tuple(map(int, router.split(","))) for router in broken.routers}
-    if dead:
-        links |= {link for link in grid.links() if (link.x, link.y) in dead or opposite(link)[:2] in dead}
-    lost, detours = [], []
-    for flow in flows:
-        path = grid.path(flow.source, flow.block.core)
-        x, y = grid.tiles(np.array([flow.source, flow.block.core]))
-        ends = set(zip(x.tolist(), y.tolist(), strict=True))
-        if links.isdisjoint(path) and dead.isdisjoint(ends):
-            continue
-        length = _around(grid, flow, links) if broken.reroute else None
-        if length is None:
-            lost.append(flow)
-        else:
-            detours.append((flow.source, flow.block.core, length - len(path)))
-    _cut(deployment, out, broken, lost)
-    if detours:
-        sources, destinations, extra = np.array(sorted(set(detours)), np.int64).T
-        out.edits.append(Detour(sources, destinations, extra, broken.when))
-        out.notes.append(f"{len(extra)} flows go round it, {int(extra.sum())} extra hops")
+    known = [(flow, _ends(grid, flow), grid.path(flow.source, flow.block.core)) for flow in flows]
+    shut = [each for each in earlier if each.key is None]
+    turning = broken.reroute or any(each.reroute for each in shut)
+    own, lost, counted = _Closed.by(grid, [broken]), set[tuple[int, int]](), set[tuple[int, int]]()
+    if broken.key is None:
+        gone = [flow for flow, ends, direct in known if own.concerns(ends, direct) and own.way(ends, direct) is None]
+        _cut(deployment, out, broken, gone, counted)
+        lost |= {(flow.source, flow.block.core) for flow in gone}
+    for when in _pieces(broken.when, [each.when for each in shut] if turning else []):
+        now, active = replace(broken, when=when), [each for each in shut if _meet(each.when, when)]
+        before = _Closed.by(grid, active)
+        if broken.key is not None:
+            crossing = [flow for flow, ends, direct in known if not own.links.isdisjoint(before.way(ends, direct) or direct)]
+            _cut(deployment, out, now, crossing, counted)
+        elif turning:
+            taken, detours = _turned(known, own, before, _Closed.by(grid, [*active, broken]))
+            _cut(deployment, out, now, taken, counted)
+            lost |= {(flow.source, flow.block.core) for flow in taken}
+            if detours:
+                sources, destinations, extra = np.array(sorted(detours), np.int64).T
+                out.edits.append(Detour(sources, destinations, extra, when))
+                out.notes.append(f"{len(extra)} flows go round it, {int(extra.sum())} extra hops")
     if lost:
-        out.notes.append(f"{len({(flow.source, flow.block.core) for flow in lost})} flows between cores are lost")
+        out.notes.append(f"{len(lost)} flows between cores are lost")
 
 
-def _around(grid: Mesh, flow: Flow, closed: set[Link]) -> int | None:
-    """Return the length of the shortest way that avoids closed links; None if there is none."""
+def _turned(
+    known: Sequence[tuple[Flow, _Ends, tuple[Link, ...]]], own: _Closed, before: _Closed, after: _Closed
+) -> tuple[list[Flow], set[tuple[int, int, int]]]:
+    """Return the flows that a closure takes together with earlier ones, and (source, destination, extra hops) of those that turn."""
+    taken, detours = [], set()
+    for flow, ends, direct in known:
+        concerned = own.concerns(ends, direct)
+        if (concerned and own.way(ends, direct) is None) or not (concerned or before.concerns(ends, direct)):
+            continue
+        old, new = before.way(ends, direct), after.way(ends, direct)
+        if old is not None and new is not None and (concerned or len(new) > len(old)):
+            detours.add((flow.source, flow.block.core, len(new) - len(old)))
+        elif new is None and (concerned or old is not None):
+            taken.append(flow)
+    return taken, detours
+
+
+def _ends(grid: Mesh, flow: Flow) -> _Ends:
     (x0, x1), (y0, y1) = (axis.tolist() for axis in grid.tiles(np.array([flow.source, flow.block.core])))
-    reached, queue = {(x0, y0)}, deque([((x0, y0), 0)])
-    while queue:
-        (x, y), length = queue.popleft()
-        if (x, y) == (x1, y1):
-            return length
+    return (x0, y0), (x1, y1)
+
+
+def _meet(one: When, other: When) -> bool:
+    """Whether two faults are active in a common step: exact without cycles and on one clock, else they are taken to be."""
+    if one.always or other.always:
+        return True
+    if one.clock != other.clock or one.period is not None or other.period is not None:
+        return True
+    return (other.stop is None or one.start < other.stop) and (one.stop is None or other.start < one.stop)
+
+
+def _pieces(when: When, others: Sequence[When]) -> list[When]:
+    """Cut active steps where what else is closed may change: at the ends of windows without cycles on the same clock."""
+    timed = [other for other in others if not other.always and other.period is None]
+    if when.always and timed and all(other.clock == timed[0].clock for other in timed):
+        when = When(clock=timed[0].clock) if timed[0].clock == "presentation" else When(1, clock="chip")
+    if when.period is not None:
+        return [when]
+    ends = {end for other in timed if other.clock == when.clock for end in (other.start, other.stop) if end is not None}
+    inner = sorted(end for end in ends if end > when.start and (when.stop is None or end < when.stop))
+    return [replace(when, start=a, stop=b) for a, b in zip([when.start, *inner], [*inner, when.stop], strict=True)]
+
+
+def _around(grid: Mesh, ends: _Ends, closed: Collection[Link]) -> tuple[Link, ...] | None:
+    """Return the shortest way between two tiles that avoids closed links; None if there is none."""
+    start, end = ends
+    came: dict[tuple[int, int], Link | None] = {start: None}
+    queue = deque([start])
+    while queue and end not in came:
+        x, y = queue.popleft()
         for direction, (dx, dy) in _MOVES.items():
-            there = (x + dx, y + dy)
+            there, link = (x + dx, y + dy), Link(x, y, cast(Direction, direction))
             inside = 0 <= there[0] < grid.columns * grid.chips and 0 <= there[1] < grid.rows
-            if inside and there not in reached and Link(x, y, cast(Direction, direction)) not in closed:
-                reached.add(there)
-                queue.append((there, length + 1))
-    return None
+            if inside and there not in came and link not in closed:
+                came[there] = link
+                queue.append(there)
+    if end not in came:
+        return None
+    way: list[Link] = []
+    while (link_in := came[end]) is not None:
+        way.append(link_in)
+        end = (link_in.x, link_in.y)
+    return tuple(reversed(way))
 
 
-def _cut(deployment: Deployment, out: Outcome, broken: BrokenMesh, lost: Sequence[Flow]) -> None:
-    """Lose the messages of some flows."""
+def _cut(deployment: Deployment, out: Outcome, broken: BrokenMesh, lost: Sequence[Flow], counted: set[tuple[int, int]]) -> None:
+    """Lose the messages of some flows; neurons of (layer, core) in ``counted`` are in the echo already."""
     together: dict[tuple[int, int], list[Flow]] = {}
     for flow in lost:
         together.setdefault((flow.layer, flow.block.core), []).append(flow)
@@ -128,4 +240,6 @@ def _cut(deployment: Deployment, out: Outcome, broken: BrokenMesh, lost: Sequenc
         sources = np.flatnonzero(np.isin(home, [flow.source for flow in flows])).astype(np.int64)
         out.edits.append(Drop(layer, core, sources, flows[0].block.neurons, broken.probability, broken.key or 0, broken.when))
         out.cores.update([core, *(flow.source for flow in flows)])
-        out.count(out.neurons, deployment.layers[layer].name, len(flows[0].block.neurons))
+        if (layer, core) not in counted:
+            out.count(out.neurons, deployment.layers[layer].name, len(flows[0].block.neurons))
+            counted.add((layer, core))

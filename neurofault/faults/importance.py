@@ -1,18 +1,20 @@
 """How much depends on a site, for ``where: least_important`` and ``most_important``.
 
 Without scores from the caller (e.g. spike counts of a healthy run) a neuron's importance is the sum of the absolute weights that it
-sends (for outputs: receives), a core's the sum over its neurons, a synapse's its absolute weight, a bit's the weight that it moves.
+sends (for outputs: receives), a core's the sum over its neurons, a synapse's its absolute weight, a bit's the weight that it moves (in
+the unit in which the chip reads weights, so that layers of different widths compare).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.connectivity import taps
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.stored import field_shift
 from neurofault.errors import FaultError
 from neurofault.faults.places import Block, synapses_at, weights_at
 from neurofault.network import Conv, Dense
@@ -48,8 +50,17 @@ def neuron_scores(deployment: Deployment, layer: int, given: Scores | None = Non
             return np.zeros(chip.size)
 
 
-def block_scores(deployment: Deployment, block: Block, site: str, per: int, given: Scores | None) -> NDArray[np.float64]:
+def block_scores(
+    deployment: Deployment, block: Block, site: str, bits: Sequence[int] | None, given: Scores | None
+) -> NDArray[np.float64]:
     """Return the importance of every site of a block.
+
+    Args:
+        deployment: the chip.
+        block: its sites.
+        site: what one of them is.
+        bits: where bits are the sites: those of each stored weight of this layer that are, in the order in which sites count them.
+        given: scores of neurons from the caller.
 
     Raises:
         FaultError: sites of this kind have no order of importance.
@@ -65,8 +76,10 @@ def block_scores(deployment: Deployment, block: Block, site: str, per: int, give
                     total += float(neuron_scores(deployment, layer, given)[here].sum())
             return np.array([total])
         case "stored synapses" | "stored bits":
-            if per > 1:
-                return np.tile(2.0 ** np.arange(per), block.size // per)
+            if bits is not None:
+                chip = deployment.layers[block.layer]
+                moved = 2.0 ** (np.array(bits) + field_shift(chip.weight_bits, chip.sign_mode))
+                return np.tile(moved, block.size // len(bits))
             which, sources, targets = synapses_at(deployment, block, block.first + np.arange(block.size))
             size = np.zeros(block.size)
             np.maximum.at(size, which, np.abs(weights_at(deployment, block.layer, sources, targets)).astype(np.float64))

@@ -95,8 +95,7 @@ def stored_sites(context: Context, fault: Fault, bits: Callable[[int], Sequence[
         replace(block, size=block.size * len(numbers[block.layer]), first=block.first * len(numbers[block.layer]))
         for block in _blocks(context, fault)
     ]
-    per = max([1, *map(len, numbers.values())])
-    for when, picked in context.choose(fault, blocks, per=per):
+    for when, picked in context.choose(fault, blocks, bits=numbers if bits else None):
         parts = []
         for block, sites in picked:
             synapse, index = np.divmod(sites, len(numbers[block.layer]))
@@ -171,7 +170,7 @@ def stored_runs(context: Context, fault: Fault, size: Callable[[int], int]) -> I
             for when, order in context.in_time(fault, np.arange(len(fault.sites)))
         ]
     else:
-        groups = list(context.choose(fault, runs))
+        groups = list(context.choose(fault, runs, run=size))
     for when, picked in groups:
         parts = []
         for block, chosen in picked:

@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from neurofault.errors import FaultError, nearest
-from neurofault.faults.base import Fault
+from neurofault.faults.base import Fault, said
 from neurofault.faults.communication import AxonLost, AxonMisrouted, LinkDead, LinkLossy, RouterDead
 from neurofault.faults.cores import CoreDead, CoreHung, LearningFrozen, RoundingStuck, ThirdFactorDead, TraceStuck
 from neurofault.faults.environment import upset_probability
@@ -64,12 +64,12 @@ def fault_from_mapping(spec: Mapping[str, Any]) -> Fault:
     """
     kind = spec.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
-        said = f"unknown kind {kind!r}{nearest(str(kind), KINDS)}" if "kind" in spec else "a fault needs a kind"
-        raise FaultError(f"{said}; kinds: {', '.join(KINDS)}")
+        problem = f"unknown kind {said(kind)}{nearest(said(kind), KINDS)}" if "kind" in spec else "a fault needs a kind"
+        raise FaultError(f"{problem}; kinds: {', '.join(KINDS)}")
     model = KINDS[kind]
     allowed = [field.name for field in fields(model)]
     unknown = [
-        f"{kind}: unknown key {key!r}{nearest(str(key), allowed)}; allowed: {', '.join(allowed)}"
+        f"{kind}: unknown key {said(key)}{nearest(said(key), allowed)}; allowed: {', '.join(allowed)}"
         for key in spec
         if key != "kind" and key not in allowed
     ]
@@ -101,9 +101,11 @@ def _exposure(model: type[Fault], spec: Mapping[str, Any]) -> float:
     if wrong or len(units) != 1 or "environment" not in spec:
         raise FaultError(f"give environment and one of {', '.join(_UNITS)}, such as {{environment: low_earth_orbit, days: 30}}")
     time = spec[units[0]]
-    if isinstance(time, bool) or not isinstance(time, int | float):
-        raise FaultError(f"{units[0]} must be a number, is {time!r}")
-    return upset_probability(str(spec["environment"]), float(time) * _UNITS[units[0]])
+    if isinstance(time, bool) or not isinstance(time, int | float) or not abs(time) <= 1e12:
+        raise FaultError(f"{units[0]} must be a number of at most 1e12, is {said(time)}")
+    if not isinstance(spec["environment"], str):
+        raise FaultError(f"environment must be a name, is {said(spec['environment'])}")
+    return upset_probability(spec["environment"], float(time) * _UNITS[units[0]])
 
 
 def fault_to_mapping(fault: Fault) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def layers_named(deployment: Deployment, name: str) -> tuple[int, ...]:
     """
     names = [layer.name for layer in deployment.layers]
     last = len(names) - 1
-    hidden = re.fullmatch(r"hidden([1-9]\d*)", name)
+    hidden = re.fullmatch(r"hidden([1-9][0-9]{0,5})", name)
     if name in names:
         return (names.index(name),)
     if hidden and int(hidden[1]) < last:

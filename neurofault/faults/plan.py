@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from neurofault.deploy.damage import Edit, Hit
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError
-from neurofault.faults.base import Fault
+from neurofault.faults.base import Fault, said
 from neurofault.faults.context import Context
 from neurofault.faults.models import fault_from_mapping
 
@@ -80,8 +80,14 @@ def _read(faults: Faults) -> Iterator[Fault | FaultError]:
     for item in [faults] if isinstance(faults, Fault | Mapping) else faults:
         if isinstance(item, Fault):
             yield item
+        elif not isinstance(item, Mapping):
+            yield FaultError(f"a fault must be a mapping such as {{kind: core_dead, count: 3}}, is {said(item)}")
         elif set(item) == {"all"}:
-            yield from _read(item["all"])
+            together = item["all"]
+            if isinstance(together, list | tuple):
+                yield from _read(together)
+            else:
+                yield FaultError(f"all must be a list of faults, is {said(together)}")
         else:
             try:
                 yield fault_from_mapping(item)
@@ -118,7 +124,8 @@ def plan(
             continue
         try:
             earlier = sum(one.fault.kind == item.kind for one in planned)
-            outcome = item.resolve(Context(deployment.with_damage(damage), seed, draw, importance, earlier))
+            before = len(deployment.damage.hits)
+            outcome = item.resolve(Context(deployment.with_damage(damage), seed, draw, importance, earlier, before))
         except FaultError as error:
             mistakes += [f"{item.kind}: {line}" for line in str(error).split("\n")]
             continue

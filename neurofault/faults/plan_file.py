@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -18,9 +17,11 @@ from neurofault.deploy import damage as edits
 from neurofault.deploy.broken import Broken
 from neurofault.deploy.damage import Edit, Hit
 from neurofault.deploy.when import When
-from neurofault.errors import FaultError
+from neurofault.errors import DataError, FaultError
 from neurofault.faults.models import fault_from_mapping, fault_to_mapping
 from neurofault.faults.plan import FaultPlan, PlannedFault
+from neurofault.faults.plan_check import record
+from neurofault.files import read_arrays
 
 _FORMAT = 1
 _EDITS: Mapping[str, type[Edit]] = {
@@ -72,10 +73,13 @@ def _flat(plan: FaultPlan) -> tuple[dict[str, Any], dict[str, NDArray[np.generic
 
 
 def plan_hash(plan: FaultPlan) -> str:
-    """Return 32 hexadecimal digits that change with anything that the plan changes on the chip (not with texts or seeds)."""
+    """Return 32 hexadecimal digits that change with anything that the plan changes on the chip (not with texts or seeds).
+
+    That is its edits, what breaks physically, and which cores are dead for good, which nothing may be placed on again.
+    """
     data, arrays = _flat(plan)
     digest = hashlib.blake2b(digest_size=16)
-    changes = [[*fault["edits"], *fault["hit"]["broken"]] for fault in data["faults"]]
+    changes = [[*fault["edits"], *fault["hit"]["broken"], *fault["dead_cores"]] for fault in data["faults"]]
     digest.update(json.dumps(changes, sort_keys=True).encode())
     for array in arrays.values():
         digest.update(f"{array.dtype.str}{array.shape}".encode())
@@ -98,17 +102,29 @@ def load_plan(path: str | Path) -> FaultPlan:
         FaultError: the file is missing, damaged, or not a plan.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            data = json.loads(bytes(stored["plan"]).decode())
-            arrays = {name: stored[name] for name in stored.files if name != "plan"}
+        arrays = read_arrays(Path(path))
+        text = arrays.pop("plan")
+        if text.dtype != np.uint8 or text.ndim != 1:
+            raise ValueError("plan is no text")
+        data = json.loads(text.tobytes().decode())
         if data["format"] != _FORMAT:
-            raise FaultError(f"{path}: format {data['format']} of a plan is not known; this version reads {_FORMAT}")
+            raise FaultError(f"{path}: format {data['format']!r:.40} of a plan is not known; this version reads {_FORMAT}")
         faults = tuple(_planned(item, arrays) for item in data["faults"])
-        return FaultPlan(faults, int(data["seed"]), int(data["draw"]))
-    except FileNotFoundError:
-        raise FaultError(f"{path}: no such file") from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise FaultError(f"{path}: not a fault plan, or a damaged one ({type(error).__name__}: {error})") from None
+        return FaultPlan(faults, _number(data["seed"]), _number(data["draw"]))
+    except DataError as error:
+        if str(error).endswith(": no such file"):
+            raise FaultError(str(error)) from None
+        raise FaultError(f"{path}: not a fault plan, or a damaged one ({str(error).removeprefix(f'{path}: ')})") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        said = " ".join(str(error).split())
+        raise FaultError(f"{path}: not a fault plan, or a damaged one ({type(error).__name__}: {said:.200})") from None
+
+
+def _number(value: Any) -> int:
+    """Return a seed or a draw."""
+    if type(value) is not int or abs(value) >= 1 << 63:
+        raise ValueError(f"{value!r:.40} is no whole number of 64 bits")
+    return value
 
 
 def _planned(item: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]]) -> PlannedFault:
@@ -116,13 +132,17 @@ def _planned(item: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]])
         if isinstance(stored, dict) and set(stored) == {"array"}:
             return arrays[stored["array"]]
         if isinstance(stored, dict) and set(stored) == {"when"}:
-            return When(**stored["when"])
+            return record(When, stored["when"])
         return tuple(stored) if isinstance(stored, list) else stored
 
     def rebuilt(kinds: Mapping[str, type[Any]], tag: str, data: Mapping[str, Any]) -> Any:
-        return kinds[data[tag]](**{name: value(stored) for name, stored in data.items() if name != tag})
+        return record(kinds[data[tag]], {name: value(stored) for name, stored in data.items() if name != tag})
 
+    fault = fault_from_mapping(item["fault"])
     made = tuple(rebuilt(_EDITS, "edit", data) for data in item["edits"])
-    hit: dict[str, Any] = {name: tuple(stored) if isinstance(stored, list) else stored for name, stored in item["hit"].items()}
+    hit = {name: value(stored) for name, stored in item["hit"].items()}
     hit["broken"] = tuple(rebuilt(_BROKEN, "broken", data) for data in hit.get("broken", ()))
-    return PlannedFault(fault_from_mapping(item["fault"]), made, Hit(**hit), tuple(item["dead_cores"]))
+    echo, dead = record(Hit, hit), tuple(_number(core) for core in item["dead_cores"])
+    if echo.kind != fault.kind or any(core < 0 for core in dead):
+        raise ValueError(f"{fault.kind}: its echo is that of another fault")
+    return PlannedFault(fault, made, echo, dead)

@@ -15,6 +15,8 @@ from neurofault.errors import FaultError, nearest
 ALL_WORDS = ((0, 1 << 62),)
 """The words of a core that is meant as a whole."""
 _UNITS = ("chip", "tile", "core", "word")
+_IDS = r"\s*[0-9]{1,12}(-[0-9]{1,12})?\s*"
+_NUMBERS = re.compile(rf"{_IDS}(,{_IDS})*")
 
 Region = dict[int, tuple[tuple[int, int], ...]]
 """Core id → disjoint, sorted ranges of memory words [first, end) in that core."""
@@ -57,7 +59,7 @@ def _is_list(parts: object) -> bool:
 
 def _one(deployment: Deployment, text: str) -> Region:
     unit, _, numbers = text.partition(":")
-    if unit not in _UNITS or not re.fullmatch(r"\s*\d+(-\d+)?(\s*,\s*\d+(-\d+)?)*\s*", numbers):
+    if unit not in _UNITS or not _NUMBERS.fullmatch(numbers):
         raise FaultError(
             f"at: {text!r} is not a place{nearest(unit, _UNITS)}; write {', '.join(_UNITS)}, a colon, and ids such as 0-3,7"
         )

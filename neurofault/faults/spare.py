@@ -29,6 +29,7 @@ from neurofault.faults.places import (
     weights_at,
     word_synapses,
 )
+from neurofault.faults.spent import spent_cells
 
 LATER = "nothing sits there yet: it shows once a repair moves neurons there"
 """Note of a hit on a core that holds nothing."""
@@ -88,7 +89,7 @@ def break_cells(context: Context, fault: Fault, level: int, *, bits: bool) -> Ou
         for low, high in ((0, words),) if place is None else place.get(block.core, ()):
             if low < words:
                 parts.append(Block(0, block.core, _NONE, (min(high, words) - low) * per, low * per))
-    for when, picked in context.choose(fault, parts):
+    for when, picked in context.choose(fault, parts, gone=lambda done, block: spent_cells(done, block, width if bits else None)):
         together: dict[int, list[NDArray[np.int64]]] = {}
         for block, sites in picked:
             together.setdefault(block.core, []).append(sites)

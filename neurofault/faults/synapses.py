@@ -20,6 +20,7 @@ from neurofault.faults.memory_sites import StoredSites, note_stored, rewrite, st
 from neurofault.faults.places import word_synapses
 from neurofault.faults.spare import break_cells
 from neurofault.network import Dense
+from neurofault.numerals import natural
 from neurofault.streams import counter_hash, standard_normal
 
 _PAIRS = "[source, target] neuron indices of synapses into the one layer that layer names"
@@ -166,12 +167,12 @@ def _bits_of(context: Context, text: str) -> dict[int, tuple[int, ...]]:
             raise FaultError(
                 f"bits must lie in [0, {layer.weight_bits - 1}]: layer {layer.name!r} stores {layer.weight_bits} bits a weight"
             )
-        found[index] = tuple(bits)
+        found[index] = tuple(dict.fromkeys(bits))
     return found
 
 
 def _check_bits(bits: object) -> list[str]:
-    good = isinstance(bits, str) and (bits in ("any", "msb", "lsb") or all(part.strip().isdigit() for part in bits.split(",")))
+    good = isinstance(bits, str) and (bits in ("any", "msb", "lsb") or all(natural(part) is not None for part in bits.split(",")))
     return [] if good else [f'bits must be any, msb, lsb or numbers such as "0,3", is {bits!r}']
 
 

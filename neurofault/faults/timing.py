@@ -21,6 +21,11 @@ WHENS: Mapping[str, tuple[str, ...]] = {
 }
 """Kinds of time windows and the parameters of each."""
 
+MOST_STEPS = 1 << 40
+"""Largest step and number of steps."""
+MOST_SHAPE = 1000
+"""Largest shape of ageing."""
+
 _NEEDED = {"start": ("transient", "ageing"), "stop": ("transient", "ageing"), "on": ("intermittent",), "off": ("intermittent",)}
 
 
@@ -59,11 +64,11 @@ class Timing:
 
     def mistakes(self) -> list[str]:
         """Return what is wrong with it."""
-        if self.kind not in WHENS:
-            return [f"unknown kind {self.kind!r}{nearest(str(self.kind), WHENS)}; kinds: {', '.join(WHENS)}"]
+        if not isinstance(self.kind, str) or self.kind not in WHENS:
+            return [f"unknown kind {self.kind!r:.80}{nearest(str(self.kind)[:80], WHENS)}; kinds: {', '.join(WHENS)}"]
         found = []
         if self.clock not in ("presentation", "chip"):
-            found.append(f"clock must be presentation or chip, is {self.clock!r}")
+            found.append(f"clock must be presentation or chip, is {self.clock!r:.80}")
         for name, value in asdict(self).items():
             if name in ("kind", "clock"):
                 continue
@@ -73,12 +78,14 @@ class Timing:
             elif name not in WHENS[self.kind]:
                 found.append(f"{self.kind} takes no {name}; it takes {', '.join((*WHENS[self.kind], 'clock'))}")
             elif name == "shape":
-                if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-                    found.append(f"shape must be above 0, is {value!r}")
+                if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST_SHAPE:
+                    found.append(f"shape must be above 0 and at most {MOST_SHAPE}, is {value!r:.80}")
             elif isinstance(value, bool) or not isinstance(value, int):
-                found.append(f"{name} must be a whole number of steps, is {value!r}")
+                found.append(f"{name} must be a whole number of steps, is {value!r:.80}")
             elif value < (1 if name in ("on", "off", "period") else 0):
                 found.append(f"{name} must be at least {1 if name in ('on', 'off', 'period') else 0}, is {value}")
+            elif value > MOST_STEPS:
+                found.append(f"{name} must be at most {MOST_STEPS:,} steps")
         if not found and self.stop is not None and self.stop <= (self.start or 0):
             found.append(f"stop {self.stop} must come after start {self.start}")
         return found
@@ -175,10 +182,10 @@ def timing_from(value: object) -> Timing:
     if isinstance(value, str):
         return Timing(value)
     if not isinstance(value, Mapping):
-        raise FaultError(f"when: must be a mapping such as {{kind: transient, start: 3, stop: 8}}, is {value!r}")
+        raise FaultError(f"when: must be a mapping such as {{kind: transient, start: 3, stop: 8}}, is {value!r:.80}")
     allowed = list(Timing.__dataclass_fields__)
     unknown = [
-        f"when: unknown key {key!r}{nearest(str(key), allowed)}; allowed: {', '.join(allowed)}"
+        f"when: unknown key {key!r:.80}{nearest(str(key)[:80], allowed)}; allowed: {', '.join(allowed)}"
         for key in value
         if key not in allowed
     ]

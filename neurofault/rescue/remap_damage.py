@@ -47,7 +47,7 @@ def damage_after(deployment: Deployment, moved: Sequence[NDArray[np.bool_]], tak
     for hit in damage.hits:
         own = damage.edits[first : first + hit.n_edits]
         first += hit.n_edits
-        left, hit = _struck_anew(deployment, own, hit, moved, taken, edits, flows)
+        left, hit = _struck_anew(deployment, own, hit, moved, taken, edits, flows, _closed(hits))
         edits += left
         hits.append(replace(hit, n_edits=len(left)))
     edits += _left(deployment, damage.edits[first:], "", moved)
@@ -55,7 +55,12 @@ def damage_after(deployment: Deployment, moved: Sequence[NDArray[np.bool_]], tak
 
 
 def _has_mesh(damage: Damage) -> bool:
-    return any(isinstance(broken, BrokenMesh) for hit in damage.hits for broken in hit.broken)
+    return bool(_closed(damage.hits))
+
+
+def _closed(hits: Sequence[Hit]) -> list[BrokenMesh]:
+    """Return what some faults broke in the mesh, in order."""
+    return [broken for hit in hits for broken in hit.broken if isinstance(broken, BrokenMesh)]
 
 
 def _struck_anew(
@@ -66,13 +71,14 @@ def _struck_anew(
     taken: Collection[int],
     earlier: Sequence[Edit],
     flows: Sequence[Flow],
+    closed: Sequence[BrokenMesh],
 ) -> tuple[list[Edit], Hit]:
     """Return the edits of one fault after the move, and its echo."""
     mesh = [broken for broken in hit.broken if isinstance(broken, BrokenMesh)]
     out = Outcome()
     if mesh:
-        for broken in mesh:
-            strike(deployment, out, broken, flows)
+        for number, broken in enumerate(mesh):
+            strike(deployment, out, broken, flows, [*closed, *mesh[:number]])
         notes = [*out.notes, *(note for note in hit.notes if note.startswith("acts: "))]
         cores = tuple(sorted({*hit.cores, *out.cores}))
         return out.edits, replace(hit, cores=cores, neurons=out.neurons, notes=(*notes, ANEW))

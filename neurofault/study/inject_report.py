@@ -50,7 +50,7 @@ def injection(
     Args:
         prepared: from :func:`neurofault.study.prepare.prepare`.
         faults: one plan; None: kill 1, 2, 3 … cores of ``layer`` until the damaged mean is below the healthy accuracy by more than three
-            half-widths of its interval.
+            half-widths of the interval over draws.
         layer: where cores are killed if ``faults`` is None.
         draws: number of draws, at least 1; at least 2 if ``faults`` is None.
         seed: of the faults.
@@ -130,6 +130,8 @@ def to_json(result: Injection) -> dict[str, Any]:
             "mean": None if interval is None else interval.mean,
             "low": None if interval is None else interval.low,
             "high": None if interval is None else interval.high,
+            "interval": None if interval is None or interval.low is None else interval.method,
+            "outcomes": None if lesions.exact is None else lesions.exact.n,
         },
         "faults": [fault_to_mapping(fault) for fault in lesions.faults],
         "n_draws": len(lesions.draws),

@@ -21,8 +21,9 @@ from scipy.optimize import linear_sum_assignment
 
 from neurofault.errors import UsageError
 from neurofault.streams import generator, stream_key
+from neurofault.study.clustered import clustered_rate
 from neurofault.study.paper.network import FloatNetwork, Images
-from neurofault.study.statistics import Interval, bootstrap_interval
+from neurofault.study.statistics import Interval
 
 Table = NDArray[np.float64]
 
@@ -34,7 +35,7 @@ class Returns:
     Attributes:
         left: damage steps that led from inside U to outside.
         returned: of these, those whose repair ended in U.
-        rate: returned / left, with its bootstrap interval over trajectories; None where nothing left.
+        rate: returned / left, with its interval over trajectories (:func:`neurofault.study.clustered.clustered_rate`); None where nothing left.
         outside: damage steps that hit a network already outside U, and left it outside.
         came_back: of these, those whose repair ended in U.
     """
@@ -63,12 +64,7 @@ def return_rate(damaged: Table, repaired: Table, healthy: Table, epsilon: float)
     before = np.concatenate([np.ones((len(healthy), 1), bool), inside[:, :-1]], 1)
     gone, returned = (gone_out & before).sum(1), (gone_out & before & inside).sum(1)
     already = gone_out & ~before
-    some = gone > 0
-    rate = None
-    if some.any():
-        rate = bootstrap_interval(
-            returned[some], gone[some], statistic=lambda a, b: np.asarray(a.sum(-1) / b.sum(-1), np.float64), method="percentile"
-        )
+    rate = clustered_rate(returned, gone) if gone.any() else None
     return Returns(int(gone.sum()), int(returned.sum()), rate, int(already.sum()), int((already & inside).sum()))
 
 

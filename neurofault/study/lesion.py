@@ -15,7 +15,8 @@ from neurofault.engines import run
 from neurofault.errors import StalledError
 from neurofault.faults import Fault, inject
 from neurofault.network import Inputs
-from neurofault.study.statistics import Interval, t_interval
+from neurofault.study.outcomes import MOST, exact_interval, possible
+from neurofault.study.statistics import SHARE, Interval, t_interval
 
 Progress = Callable[[str, int, int, str], None]
 """Called as ``progress(stage, done, total, text)``."""
@@ -69,21 +70,28 @@ class Lesion:
         faults: what was broken.
         healthy: the healthy chip on the same images.
         draws: in order.
+        exact: the damaged accuracy over all that a draw can be, where that is little (:mod:`neurofault.study.outcomes`); else None.
     """
 
     faults: tuple[Fault, ...]
     healthy: Measured
     draws: tuple[Draw, ...]
+    exact: Interval | None = None
+
+    @property
+    def over_draws(self) -> Interval | None:
+        """Mean and 95 % t interval of the damaged accuracy over the draws that ran; None if every one stalled."""
+        values = [draw.measured.accuracy for draw in self.draws if draw.measured is not None]
+        return t_interval(values, within=SHARE) if values else None
 
     @property
     def accuracy(self) -> Interval | None:
-        """Mean and 95 % t interval of the damaged accuracy over the draws that ran; None if every one stalled."""
-        values = [draw.measured.accuracy for draw in self.draws if draw.measured is not None]
-        return t_interval(values) if values else None
+        """The damaged accuracy: exact where that is known, else over the draws that ran; None if every one stalled."""
+        return self.exact if self.exact is not None else self.over_draws
 
     def shows(self) -> bool:
-        """Whether the damaged mean lies below the healthy accuracy by more than three half-widths of its interval."""
-        interval = self.accuracy
+        """Whether the mean over draws lies below the healthy accuracy by more than three half-widths of their interval."""
+        interval = self.over_draws
         width = None if interval is None else interval.half_width
         return interval is not None and width is not None and interval.mean < self.healthy.accuracy - 3 * width
 
@@ -139,6 +147,9 @@ def lesion(
 ) -> Lesion:
     """Break a healthy chip in ``draws`` independent draws of the same faults and run each.
 
+    Where a draw can be one of few outcomes, and two draws or more are asked for, every outcome is run as well (engine ``exact``: up to 256 of
+    them and a million images in all; other engines: no more than draws), and the damaged accuracy is exact.
+
     Args:
         deployment: the healthy chip.
         test: images and labels.
@@ -163,4 +174,22 @@ def lesion(
         if progress is not None:
             last = done[-1].measured
             progress("breaking", len(done), draws, "stalled" if last is None else f"accuracy {last.accuracy:.2%}")
-    return Lesion(tuple(faults), whole, tuple(done))
+    return Lesion(tuple(faults), whole, tuple(done), _exact(deployment, inputs, test, faults, draws, engine))
+
+
+_IMAGES = 1_000_000
+"""Most images that are run for the sake of outcomes that were not drawn."""
+
+
+def _exact(
+    deployment: Deployment, inputs: Inputs, test: Split, faults: Sequence[Fault], draws: int, engine: str
+) -> Interval | None:
+    """Return the accuracy over all outcomes; None where they are many, or one of them stalls the chip."""
+    few = min(MOST, max(draws, _IMAGES // len(test))) if engine == "exact" else draws
+    outcomes = possible(deployment, faults, few) if draws > 1 else None
+    if outcomes is None:
+        return None
+    broken = [inject(deployment, listed) for listed, _ in outcomes]
+    parts = [measure_many(broken[at : at + _TOGETHER], inputs, test, engine=engine) for at in range(0, len(broken), _TOGETHER)]
+    found = [each.accuracy for part in parts for each in part if each is not None]
+    return exact_interval(found, [chance for _, chance in outcomes]) if len(found) == len(outcomes) else None

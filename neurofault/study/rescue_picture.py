@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.study.rescue_study import RescueStudy, Row, name_of
-from neurofault.study.statistics import t_interval
+from neurofault.study.statistics import SHARE, t_interval
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe & Ito's, told apart by colour-blind readers."""
@@ -65,7 +65,7 @@ def _curve(row: Row, cycle: int) -> tuple[NDArray[np.float64], NDArray[np.float6
         lines.append([(point.samples, point.accuracy) for point in points[start:]])
     length = min(len(line) for line in lines)
     x = np.array([lines[0][at][0] for at in range(length)], float) / cycle
-    found = [t_interval([line[at][1] or 0.0 for line in lines]) for at in range(length)]
+    found = [t_interval([line[at][1] or 0.0 for line in lines], within=SHARE) for at in range(length)]
     mean = np.array([each.mean for each in found])
     low = np.array([each.mean if each.low is None else each.low for each in found])
     high = np.array([each.mean if each.high is None else each.high for each in found])

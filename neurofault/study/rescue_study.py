@@ -22,7 +22,8 @@ from neurofault.rescue.lesson import Learner
 from neurofault.rescue.outcome import Point, Rescued
 from neurofault.rescue.strategies import strategy_named
 from neurofault.rescue.workbench import Examples
-from neurofault.study.statistics import Interval, bootstrap_interval, paired_difference, t_interval
+from neurofault.study.clustered import recovered_interval
+from neurofault.study.statistics import SHARE, Interval, paired_difference, t_interval
 
 Progress = Callable[[str, int, int, str], None]
 """Called as ``progress(stage, done, total, text)``."""
@@ -90,27 +91,18 @@ class Row:
 
     def interval(self, value: Callable[[Healed], float | None]) -> Interval:
         """Return mean and 95 % t interval over draws."""
-        return t_interval([_known(value(draw)) for draw in self.draws])
+        return t_interval([_known(value(draw)) for draw in self.draws], within=SHARE)
 
     @property
     def recovered(self) -> Interval | None:
-        """Mean(final − damaged) / mean(healthy − damaged) with a bootstrap interval over draws.
+        """Mean(final − damaged) / mean(healthy − damaged): see :func:`neurofault.study.clustered.recovered_interval`.
 
         None where the loss is under two standard errors, or a control that was not damaged.
         """
-        gained = np.array([draw.final - draw.damaged for draw in self.draws])
-        lost = np.array([draw.healthy - draw.damaged for draw in self.draws])
         if self.treatment.control and not any(draw.rescued.steps for draw in self.draws):
             return None
-        error = lost.std(ddof=1) / np.sqrt(len(lost)) if len(lost) > 1 else 0.0
-        if lost.mean() <= 2 * error or lost.mean() <= 0:
-            return None
-        try:
-            return bootstrap_interval(
-                gained, lost, statistic=lambda a, b: a.mean(-1) / b.mean(-1), method="percentile", resamples=2000
-            )
-        except UsageError:  # a resample without any loss
-            return None
+        draws = self.draws
+        return recovered_interval([one.healthy for one in draws], [one.damaged for one in draws], [one.final for one in draws])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fault_chips import mlp, small_profile
 
 from neurofault import faults
 from neurofault.deploy.damage import Damage, Silence
+from neurofault.deploy.stored import to_field
 from neurofault.deploy.when import When
 from neurofault.errors import FaultError, UsageError
+from neurofault.network import Dense
 
 CHIP = mlp(8, 24, 12, 4, profile=small_profile(columns=2, rows=2, cores_per_tile=2))  # 12 cores on 2 chips of 8 cores
 
@@ -112,6 +117,59 @@ def test_the_largest_weights_and_highest_bits_are_most_important():
     assert sorted(weight[edit.targets, edit.sources]) == sorted(np.sort(weight.ravel())[-10:])
     flips = faults.plan(CHIP, faults.SynapseBitFlip(count=192, layer="hidden1", where="most_important")).faults[0].edits[0]
     assert (np.abs(flips.values - CHIP.layers[1].synapses.weight[flips.targets, flips.sources]) == 256).all()
+
+
+def of_width(chip, bits, mode="mixed"):
+    """The same chip with its last layer stored in ``bits`` bits."""
+    last = chip.layers[-1]
+    places = 8 - bits + (mode == "mixed")
+    weight = last.synapses.weight >> places << places
+    weight = {"mixed": weight, "excitatory": np.abs(weight) & 255, "inhibitory": -(np.abs(weight) & 255)}[mode]
+    layer = replace(last, synapses=Dense(weight.astype(np.int32)), weight_bits=bits, sign_mode=mode)
+    return replace(chip, layers=(*chip.layers[:-1], layer))
+
+
+def moved_weights(chip, fault):
+    """(layer, weight that one flipped bit moves) → number of bits, from the stored fields."""
+    found = Counter()
+    for edit in faults.plan(chip, fault).faults[0].edits:
+        layer = chip.layers[edit.layer]
+        before, after = (
+            to_field(weight, layer.weight_bits, layer.sign_mode)
+            for weight in (layer.synapses.weight[edit.targets, edit.sources], edit.values)
+        )
+        unit = 1 << (8 - layer.weight_bits + (layer.sign_mode == "mixed"))
+        for bit in range(layer.weight_bits):
+            found[layer.name, unit << bit] += int(((before ^ after) >> bit & 1).sum())
+    return {key: number for key, number in found.items() if number}
+
+
+@pytest.mark.parametrize("kind", ["synapse_bit_flip", "synapse_bit_stuck"])
+@pytest.mark.parametrize("bits", ["3,0", "0,3", "0, 3", "3,0,3"])
+def test_listed_bits_are_ordered_by_the_weight_that_they_move_not_as_written(kind, bits):
+    chip = mlp(6, 8, 4)
+    for where, bit in (("most_important", 3), ("least_important", 0)):
+        spec = {"kind": kind, "layer": "hidden1", "bits": bits, "count": 48, "where": where}
+        (edit,) = faults.plan(chip, spec).faults[0].edits
+        if kind == "synapse_bit_stuck":
+            assert set(edit.keep.tolist()) == {255 & ~(1 << bit)}
+        else:
+            assert moved_weights(chip, spec) == {("hidden1", 2 << bit): 48}
+
+
+@pytest.mark.parametrize(("bits", "mode"), [(4, "mixed"), (1, "mixed"), (4, "excitatory"), (8, "inhibitory")])
+def test_bits_of_layers_of_different_widths_are_ordered_by_the_weight_that_they_move(bits, mode):
+    chip = of_width(mlp(6, 8, 4), bits, mode)
+    moves = [2 << bit for bit in range(8)] * 48  # of hidden1, eight bits mixed
+    moves += [(1 << (8 - bits + (mode == "mixed"))) << bit for bit in range(bits)] * 32
+    for count in (48, 80, 200):
+        for where in ("most_important", "least_important"):
+            found = moved_weights(chip, {"kind": "synapse_bit_flip", "layer": "any", "count": count, "where": where})
+            wanted = Counter(sorted(moves, reverse=where == "most_important")[:count])
+            totals = Counter()
+            for (_, move), number in found.items():
+                totals[move] += number
+            assert totals == wanted
 
 
 def test_links_have_no_order_of_importance():

@@ -56,6 +56,21 @@ def test_a_hash_tells_plans_apart():
     assert faults.plan_hash(replace(again, seed=99)) == faults.plan_hash(made[0])
 
 
+def test_a_hash_tells_a_dead_core_from_a_silent_one():
+    chip = mlp(8, 24, 4)
+    dead, silent = (
+        faults.plan(chip, fault) for fault in (faults.CoreDead(cores=[3]), faults.CoreHung(cores=[3], on_core_death="silent"))
+    )
+    neurons = chip.placement.core_of[1]
+    same = faults.plan(chip, faults.NeuronDead(neurons=np.flatnonzero(neurons == 3), layer="hidden1"))
+    assert [len(plan.faults[0].edits) for plan in (dead, silent, same)] == [1, 1, 1]
+    assert len({faults.plan_hash(plan) for plan in (dead, silent)}) == 2
+    assert faults.plan_hash(same) == faults.plan_hash(silent)
+    whole = faults.plan(chip, [faults.CoreDead(cores=[3]), faults.CoreDead(cores=[4])])
+    apart = replace(whole, faults=(replace(whole.faults[0], dead_cores=(3, 4)), replace(whole.faults[1], dead_cores=())))
+    assert faults.plan_hash(whole) != faults.plan_hash(apart)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

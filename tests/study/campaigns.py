@@ -7,9 +7,9 @@ from typing import Any
 
 from neurofault.study.campaign.folder import JOURNAL
 from neurofault.study.campaign.journal import read_rows
+from neurofault.study.campaign.rows import VOLATILE
 from neurofault.study.campaign.run import Executor, Outcome, Ready, ready, run_campaign, sorted_rows
 from neurofault.study.campaign.spec import load_campaign
-from neurofault.study.campaign.trial import VOLATILE
 
 SMALL = """\
 name: small

@@ -272,7 +272,7 @@ def test_rows_leave_as_parquet_and_csv(calm, tmp_path):
     write_parquet(found_in(calm), tmp_path / "t.parquet")
     table = parquet.read_table(tmp_path / "t.parquet").to_pylist()
     assert len(table) == 18
-    assert [row["axis.faults.0.count"] for row in table][:3] == ["1"] * 3
+    assert [row["axis.faults.0.count"] for row in table][:3] == [1] * 3
     write_csv(found_in(calm), tmp_path / "t.csv")
     assert len((tmp_path / "t.csv").read_text().splitlines()) == 19
 

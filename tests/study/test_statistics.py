@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,7 +11,16 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from neurofault.errors import UsageError
-from neurofault.study.statistics import Interval, StopRule, bootstrap_interval, paired_difference, t_interval, wilson
+from neurofault.study.statistics import (
+    SHARE,
+    Interval,
+    StopRule,
+    bootstrap_interval,
+    cautious_interval,
+    paired_difference,
+    t_interval,
+    wilson,
+)
 
 T_975 = {2: 12.7062047, 3: 4.30265273, 5: 2.77644511, 20: 2.09302405}
 """Quantiles of Student's t at 0.975 for n − 1 degrees of freedom, by n (printed tables)."""
@@ -57,10 +67,14 @@ def test_identical_draws_have_exactly_zero_width(value: float, n: int) -> None:
     assert t_interval([value] * n) == Interval(value, value, value, n, "t")
 
 
-def test_t_interval_is_not_clipped() -> None:
+def test_t_interval_is_cut_where_nothing_can_lie() -> None:
     low, high = ends(t_interval([0.9, 1.0]))
     assert high > 1
     assert low < 0.4
+    assert ends(t_interval([0.9, 1.0], within=SHARE)) == (0.0, 1.0)
+    assert ends(t_interval([-0.9, 1.0], within=(-1, 1))) == (-1, 1)
+    assert ends(t_interval([0.5, 0.6], within=SHARE)) == ends(t_interval([0.5, 0.6]))
+    assert ends(t_interval([1.5, 1.5, 1.5], within=SHARE)) == (1.5, 1.5)
 
 
 @given(values=numbers)
@@ -181,30 +195,84 @@ def test_bootstrap_covers_nearly_what_it_claims(method: str, least: float) -> No
     assert least < np.mean(hits) < 0.98
 
 
+# ── what no draw showed ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(value=st.floats(0, 1), n=st.integers(2, 500))
+def test_equal_draws_leave_room_for_an_outcome_that_none_of_them_was(value: float, n: int) -> None:
+    interval = cautious_interval([value] * n)
+    unseen = 1 - 0.05 ** (1 / n)
+    assert interval.method == "cautious"
+    np.testing.assert_allclose(ends(interval), [value * (1 - unseen), value + unseen * (1 - value)], atol=1e-12)
+
+
+@given(values=st.lists(st.floats(0, 1), min_size=2, max_size=30))
+def test_a_cautious_interval_holds_the_t_interval(values: list[float]) -> None:
+    (low, high), (inner_low, inner_high) = ends(cautious_interval(values)), ends(t_interval(values, within=SHARE))
+    assert low <= inner_low + 1e-12
+    assert high >= inner_high - 1e-12
+    assert 0 <= low <= high <= 1
+
+
+def test_a_cautious_interval_reaches_further_to_the_side_of_the_tail() -> None:
+    values = [0.95] * 190 + [0.6] * 10
+    low, plain = ends(cautious_interval(values))[0], ends(t_interval(values))
+    assert low < plain[0] - 0.002
+    assert cautious_interval([0.5]) == Interval(0.5, None, None, 1, "cautious")
+
+
 # ── sequential stopping ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_a_rule_stops_at_the_first_look_that_is_narrow_enough() -> None:
-    rule = StopRule(0.05, first=4, every=3)
-    assert [rule.next_look(draws) for draws in (0, 3, 4, 6, 7, 9)] == [4, 4, 7, 7, 10, 10]
-    assert rule.last_draw([0.5] * 3) is None
-    assert rule.last_draw([0.5] * 9) == 4
-    assert rule.last_draw([0.1, 0.9, 0.1, 0.9, *[0.5] * 500]) not in (None, 4)
-    assert rule.last_draw([None, None, None, 0.5, 0.5, 0.5, 0.5]) == 7
-    assert rule.last_draw([None] * 20) is None
+    rule = StopRule(0.1, first=10, every=3)
+    assert [rule.next_look(draws) for draws in (0, 9, 10, 12, 13, 15)] == [10, 10, 13, 13, 16, 16]
+    assert rule.last_draw([0.5] * 9) is None
+    assert rule.last_draw([0.5] * 40) == 16  # 1 − 0.05^(1/16) = 0.17: half of it is under 0.1; of 13 draws it is not
+    assert rule.last_draw([0.1, 0.9, 0.1, 0.9, *[0.5] * 500]) not in (None, 16)
+    assert rule.last_draw([None] * 6 + [0.5] * 16) == 22
+    assert rule.last_draw([None] * 200) is None
+    found = rule.interval([0.5] * 16)
+    assert found == cautious_interval([0.5] * 16)
+    assert found.half_width is not None
+    assert found.half_width <= 0.1
 
 
-@pytest.mark.parametrize(("spread", "longest"), [(0.02, 20), (0.05, 100), (0.1, 400)])
-def test_intervals_after_stopping_cover_nearly_what_they_claim(spread: float, longest: int) -> None:
+Draws = Callable[[np.random.Generator, int], NDArray[np.float64]]
+
+SPREADS: dict[str, tuple[Draws, float]] = {
+    "narrow": (lambda random, n: random.normal(0.8, 0.02, n), 0.8),
+    "wide": (lambda random, n: random.normal(0.8, 0.1, n), 0.8),
+    "skewed": (lambda random, n: 0.95 - random.exponential(0.1, n), 0.85),
+    "one in 50 loses all": (lambda random, n: 0.95 - 0.85 * (random.random(n) < 0.02) - 0.01 * random.random(n), 0.928),
+    "one in 100 loses all": (lambda random, n: 0.95 - 0.85 * (random.random(n) < 0.01), 0.9415),
+    "one in 10 loses all": (lambda random, n: 0.95 - 0.85 * (random.random(n) < 0.1), 0.865),
+    "one in 20 loses a fifth": (lambda random, n: 0.95 - 0.2 * (random.random(n) < 0.05), 0.94),
+}
+
+
+@pytest.mark.parametrize("name", SPREADS)
+def test_intervals_after_stopping_cover_what_they_claim(name: str) -> None:
+    draw, truth = SPREADS[name]
     random = np.random.default_rng(11)
-    rule, truth, stopped = StopRule(0.01), 0.8, []
-    for _ in range(600):
-        values = random.normal(truth, spread, 600).tolist()
-        last = rule.last_draw(values)
+    rule, hits = StopRule(0.02, first=20, every=20), []
+    for _ in range(300):
+        values = draw(random, 1000)
+        last = rule.last_draw(values.tolist())
         assert last is not None
-        stopped.append((last, covered(t_interval(values[:last]), truth)))
-    assert 0.9 < np.mean([hit for _, hit in stopped]) < 0.98
-    assert longest / 2 < np.mean([last for last, _ in stopped]) < longest * 1.5
+        assert last > 60
+        hits.append(covered(rule.interval(values[:last]), truth))
+    assert np.mean(hits) > 0.93
+
+
+def test_t_intervals_after_stopping_would_not() -> None:
+    draw, truth = SPREADS["one in 100 loses all"]
+    random, hits = np.random.default_rng(12), []
+    for _ in range(300):
+        values = draw(random, 600)
+        looks = (t_interval(values[:n]) for n in range(2, 600))
+        hits.append(covered(next(each for each in looks if (each.half_width or 0) <= 0.02), truth))
+    assert np.mean(hits) < 0.76
 
 
 # ── bad input ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -223,7 +291,11 @@ def test_intervals_after_stopping_cover_nearly_what_they_claim(spread: float, lo
         ),
         (lambda: paired_difference([1], [math.inf]), "b: draw 0 is inf, expected a finite number"),
         (lambda: StopRule(0), "half_width must be above 0, is 0"),
-        (lambda: StopRule(0.1, first=1), "first must be at least 2, is 1"),
+        (
+            lambda: StopRule(0.1, first=2),
+            "first must be at least 10, is 2: intervals that are looked at earlier cover less than they say",
+        ),
+        (lambda: cautious_interval([]), "values: shape (0,), expected one number a draw and at least one draw"),
         (lambda: StopRule(0.1, every=0), "every must be at least 1, is 0"),
         (lambda: wilson(0, 0), "n: 0 samples, expected at least 1"),
         (lambda: wilson(11, 10), "correct: 11 of 10 samples, expected 0 to 10"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -11,6 +12,7 @@ from typing import Any
 
 from neurofault.errors import SpecError
 from neurofault.specfile import Mark, Node, at, parse_yaml, read_bytes
+from neurofault.study.campaign.files import piped
 
 Place = tuple[str | int, ...]
 """Keys and indices from the top of a document to a value."""
@@ -120,7 +122,7 @@ def one_at_a_time(axes: Sequence[Axis]) -> Iterator[dict[Place, int]]:
             yield {axis.place: index}
 
 
-def read_document(path: Path, settings: Sequence[str] = ()) -> Node:
+def read_document(path: Path, source: bytes, settings: Sequence[str] = ()) -> Node:
     """Read a campaign file with what it includes, and change values in it.
 
     ``include: base.yaml`` (or a list) takes over what the named files say (paths from the including file); mappings are merged key by
@@ -128,19 +130,20 @@ def read_document(path: Path, settings: Sequence[str] = ()) -> Node:
 
     Args:
         path: the file.
+        source: its bytes.
         settings: ``place=value`` each, such as ``faults.0.count={sweep: [1, 2]}``; values are YAML.
 
     Raises:
         SpecError: as :func:`neurofault.specfile.parse_yaml`; an include that is no path or includes itself; a place that is not there.
     """
-    root = _included(path, ())
+    root = _included(path, source, ())
     for setting in settings:
         root = _set(root, setting)
     return root
 
 
-def _included(path: Path, above: tuple[Path, ...]) -> Node:
-    _, root = parse_yaml(read_bytes(path), str(path))
+def _included(path: Path, source: bytes, above: tuple[Path, ...]) -> Node:
+    _, root = parse_yaml(source, str(path))
     if above:
         root = _of_file(root, str(path))
     if "include" not in root.value:
@@ -163,13 +166,13 @@ def _included(path: Path, above: tuple[Path, ...]) -> Node:
             own.add(key, child)
     merged: Node | None = None
     for name in names:
+        file = Path(name) if piped(path) else path.parent / name
         try:
-            base = _included(path.parent / name, (*above, here))
-        except SpecError as error:
-            if str(error).startswith(f"{path.parent / name}: "):  # it cannot be read: say where it was asked for
-                raise SpecError([at(str(path), mark, f"include: {error}")]) from None
-            raise
-        base = base if above else _of_file(base, str(path.parent / name))
+            content = read_bytes(file)
+        except (SpecError, ValueError) as error:  # say where it was asked for; ValueError: a name that no file can have
+            raise SpecError([at(str(path), mark, f"include: {error}")]) from None
+        base = _included(file, content, (*above, here))
+        base = base if above else _of_file(base, str(file))
         merged = base if merged is None else _merged(merged, base)
     return own if merged is None else _merged(merged, own)
 
@@ -207,7 +210,7 @@ def _set(root: Node, setting: str) -> Node:
         raise SpecError([f"{source}: expected PLACE=VALUE, such as faults.0.count=4"])
     _, parsed = parse_yaml(f"value: {text}", source)
     value = _of_file(parsed.children["value"], source, whole=True)
-    steps: list[str | int] = [int(step) if step.isdigit() else step for step in place.strip().split(".")]
+    steps: list[str | int] = [int(step) if re.fullmatch("[0-9]{1,9}", step) else step for step in place.strip().split(".")]
 
     def visit(node: Node, at_step: int) -> Node:
         step = steps[at_step]

@@ -2,29 +2,97 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
+import re
 import subprocess
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from neurofault.errors import UsageError
-from neurofault.specfile import read_bytes
+from neurofault.study.campaign.files import INPUTS, piped, portable
+from neurofault.study.campaign.identity import document_digest, settings_of
 from neurofault.study.campaign.journal import Read, read_rows
+from neurofault.study.campaign.planned import PLANNED
 from neurofault.study.campaign.spec import Campaign
 
 JOURNAL = "journal.jsonl"
 RESOLVED = "resolved.json"
 WRITTEN = "campaign.yaml"
 ENVIRONMENT = "environment.json"
-PLANNED = "planned.json"
+CHIPS = ".chips.pkl"
+
+_PROBE = 1 << 16
+"""Bytes that a disk must have room for before any work begins."""
 
 
 def default_folder(campaign: Campaign) -> Path:
-    """Return ``runs/<name>``, from where the command runs."""
+    """Return ``runs/<name>``, from where the command runs; for a run folder's own ``resolved.json`` that folder."""
+    if campaign.path.name == RESOLVED and (campaign.path.parent / JOURNAL).exists():
+        return campaign.path.parent
     return Path("runs") / campaign.spec.name
+
+
+def check_folder(folder: Path, campaign: Campaign, *, named: bool) -> None:
+    """Refuse, before any work, a run folder that this campaign cannot or should not write to. Nothing in it changes.
+
+    Args:
+        folder: run folder; it need not be there.
+        campaign: what is to run.
+        named: whether the user gave this folder, so that it may hold the run of another file.
+
+    Raises:
+        UsageError: it cannot be written, another run writes to it, or it holds the run of another file.
+    """
+    if not named:
+        whose(folder, campaign)
+    try:
+        with (folder / JOURNAL).open("rb") as journal:
+            fcntl.flock(journal, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(f"{folder / JOURNAL}: another run writes to it; wait for it to end, or stop it") from None
+    except OSError:  # not there yet, or not to be read: the probe says why
+        pass
+    above = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    probe = above / f".{os.getpid()}.part"
+    try:
+        if not above.is_dir():
+            raise NotADirectoryError(0, "Not a directory")
+        with probe.open("wb") as file:
+            file.write(bytes(_PROBE))
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}") from None
+    finally:
+        with suppress(OSError):
+            probe.unlink()
+
+
+def whose(folder: Path, campaign: Campaign) -> str | None:
+    """Compare a campaign with what a run folder holds.
+
+    Returns:
+        A line that says that the folder's run had other settings; None: they are the same, or there is no run yet.
+
+    Raises:
+        UsageError: the folder holds the run of another file.
+    """
+    try:
+        planned = json.loads((folder / PLANNED).read_text(encoding="utf-8"))
+        file, settings = planned["file"], planned["settings"]
+    except (OSError, ValueError, KeyError, TypeError):  # none, of an earlier version, or damaged: whoever reads it says so
+        return None
+    here = str(campaign.path.absolute())
+    if settings == settings_of(campaign) or (campaign.path.name == RESOLVED and campaign.path.parent.resolve() == folder.resolve()):
+        return None
+    if file == here and not piped(campaign.path):
+        return f"{folder} was run with other settings than {campaign.path} has now (edited since, or --set); these are its own"
+    raise UsageError(
+        f"{folder} holds another campaign of the name {campaign.spec.name}, that of {file}; give a folder of its own with --out, or another name"
+    )
 
 
 def save(path: Path, content: str | bytes) -> Path:
@@ -39,23 +107,59 @@ def save(path: Path, content: str | bytes) -> Path:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
         part.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            part.unlink()
         raise UsageError(f"{path}: {error.strerror}") from error
     return path
 
 
 def begin(folder: Path, campaign: Campaign, planned: dict[str, Any]) -> None:
-    """Write everything but the journal.
+    """Write everything but the journal, and clear away what a run that was killed left behind.
 
     Args:
-        folder: is made.
+        folder: is there, and its journal is locked by this process.
         campaign: what runs.
-        planned: what :func:`neurofault.study.campaign.run.planned_json` gives.
+        planned: what :func:`neurofault.study.campaign.planned.planned_json` gives.
+
+    Raises:
+        UsageError: something cannot be written.
     """
-    if campaign.path.resolve() != (folder / RESOLVED).resolve():
-        save(folder / WRITTEN, read_bytes(campaign.path))
-    save(folder / RESOLVED, json.dumps(campaign.root.value, indent=1, ensure_ascii=False) + "\n")
+    clear(folder)
+
+    def copy(name: str, file: Path) -> None:
+        if (folder / INPUTS / name).resolve() != file:
+            save(folder / INPUTS / name, file.read_bytes())
+
+    data = portable(campaign.root, campaign.base, copy)
+    again = campaign.path.resolve() == (folder / RESOLVED).resolve()
+    if again:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            planned = {**planned, "file": json.loads((folder / PLANNED).read_text(encoding="utf-8"))["file"]}
+    else:
+        save(folder / WRITTEN, campaign.source)
+    save(folder / RESOLVED, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     save(folder / ENVIRONMENT, json.dumps(environment(), indent=1) + "\n")
-    save(folder / PLANNED, json.dumps(planned, indent=1) + "\n")
+    save(folder / PLANNED, json.dumps({**planned, "resolved": document_digest(data)}, indent=1) + "\n")
+
+
+def clear(folder: Path) -> None:
+    """Take away the chips and half-written files of processes that are no more."""
+    for place in (folder, folder / "figures", folder / INPUTS):
+        for part in place.glob("*.part"):
+            number = re.fullmatch(r".*\.([0-9]{1,9})\.part", part.name)
+            if number is not None and not _lives(int(number[1])):
+                part.unlink(missing_ok=True)
+    (folder / CHIPS).unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return process != os.getpid()
 
 
 def environment() -> dict[str, Any]:
@@ -68,11 +172,15 @@ def environment() -> dict[str, Any]:
         except PackageNotFoundError:
             found[name] = None
     here = Path(__file__).parent
-    git = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True, check=False)
+    try:
+        command = ["git", "describe", "--always", "--dirty"]
+        commit = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:  # there is no git
+        commit = ""
     return {
         "versions": found,
         "python": platform.python_version(),
-        "commit": git.stdout.strip() or None,
+        "commit": commit or None,
         "machine": {
             "system": platform.system(), "release": platform.release(), "processor": platform.machine(), "cores": os.cpu_count(),
         },
@@ -87,4 +195,8 @@ def rows_in(folder: Path) -> Read:
     """
     if not (folder / JOURNAL).exists():
         raise UsageError(f"{folder}: no journal there; `neurofault campaign run FILE` makes one")
+    if not (folder / RESOLVED).exists():
+        raise UsageError(
+            f"{folder}: half a run folder: {RESOLVED} is missing; `neurofault campaign run FILE --out {folder}` writes it anew and keeps the rows"
+        )
     return read_rows(folder / JOURNAL)

@@ -12,10 +12,11 @@ import numpy as np
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.faults import fault_to_mapping
-from neurofault.study.campaign.spec import Cell
+from neurofault.study.campaign.files import digests_in
+from neurofault.study.campaign.spec import Campaign, Cell
 
-SEMANTICS = 1
-"""Raised by hand whenever the same trial would give another result than before."""
+SEMANTICS = 2
+"""Raised by hand whenever the same trial would give another result than before; stands in each row (rows without it: 1)."""
 
 
 def canonical(value: Any) -> str:
@@ -81,27 +82,40 @@ def _without_texts(data: Any) -> Any:
     return [_without_texts(value) for value in data] if isinstance(data, list) else data
 
 
+def settings_of(campaign: Campaign) -> str:
+    """Return the digest of what a campaign asks for: its document, files by their bytes, without the limits of a trial."""
+    data = digests_in(campaign.root, campaign.base)
+    return document_digest({key: value for key, value in data.items() if key != "limits"})
+
+
+def document_digest(data: Any) -> str:
+    """Return the digest of a document's data, equal before it is written as JSON and after it is read again."""
+    return digest_of(json.dumps(data, sort_keys=True))
+
+
 def trial_id(cell: Cell, draw: int, chip: str, images: str, adapt: str) -> str:
-    """Return the identity of one trial.
+    """Return the identity of one trial: of all that can change a column of its row (but the volatile ones), and of nothing else.
+
+    The engine counts, although engines are equal: a row says which engine computed it, and one must not stand in for another. Limits and
+    the rule that ends the draws do not count: they decide whether a trial runs to its end, not what comes of it.
 
     Args:
         cell: what is done.
         draw: which draw.
         chip: :func:`chip_digest`.
         images: digest of the images that are reported on and their labels.
-        adapt: digest of those that a rescue adapts to; only counts where something learns.
+        adapt: digest of those that a rescue adapts to, or that pass by until it notices the damage; counts wherever something heals.
     """
-    rescue = cell.rescue.model_dump(exclude_defaults=True)
-    if cell.rescue.learner is None:
-        rescue = {key: rescue[key] for key in ("strategy", "watchdog") if key in rescue}
+    heals = cell.rescue.strategy != "none"
     return digest_of(
         {
             "semantics": SEMANTICS,
             "chip": chip,
             "images": images,
-            "adapt": adapt if cell.rescue.learner is not None else None,
+            "adapt": adapt if heals else None,
             "faults": [fault_to_mapping(fault) for fault in cell.faults],
-            "rescue": rescue,
+            "rescue": cell.rescue.model_dump(exclude_defaults=True) if heals else {"strategy": "none"},
+            "engine": cell.spec.engine,
             "seed": cell.spec.repeats.seed,
             "draw": draw,
         }

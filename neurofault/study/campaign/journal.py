@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, final
 
 from neurofault.errors import UsageError
+from neurofault.files import why_not
+from neurofault.study.campaign.rows import Row
 
 _SYNC_SECONDS = 1.0
-
-Row = dict[str, Any]
 
 
 def line_of(row: Mapping[str, Any]) -> bytes:
@@ -30,13 +30,16 @@ def line_of(row: Mapping[str, Any]) -> bytes:
 
 
 def row_of(line: bytes) -> Row | None:
-    """Return the row of a line without its newline; None if it is not whole."""
+    """Return the row of a line without its newline; None if it is not whole, or no row."""
     if len(line) < 18 or line[16:17] != b" ":
         return None
     if hashlib.blake2b(line[17:], digest_size=8).hexdigest().encode() != line[:16]:
         return None
-    row: Row = json.loads(line[17:])
-    return row
+    try:
+        row = json.loads(line[17:])
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("trial"), str) else None
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,9 @@ def read_rows(path: Path) -> Read:
 
 
 def _lines(path: Path) -> Iterator[tuple[bytes, bool]]:
+    reason = why_not(path)
+    if reason not in (None, "no such file"):
+        raise UsageError(f"{path}: {reason}")
     try:
         with path.open("rb") as file:
             for line in file:
@@ -82,7 +88,7 @@ class Journal:
     """A journal opened to be added to; a second writer is refused while one is at work.
 
     Args:
-        path: the file; it is made.
+        path: the file; it is made, with its folder.
 
     Raises:
         UsageError: another process writes to it, or it cannot be written.
@@ -90,6 +96,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}") from error
@@ -127,6 +134,14 @@ class Journal:
             raise UsageError(f"{self._path}: {error.strerror}; what was done before is kept") from error
 
     def close(self) -> None:
-        """Bring everything to the disk and let others write."""
-        os.fsync(self._file)
-        os.close(self._file)
+        """Bring everything to the disk and let others write.
+
+        Raises:
+            UsageError: the disk is full or gone.
+        """
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise UsageError(f"{self._path}: {error.strerror}; what was done before is kept") from error
+        finally:
+            os.close(self._file)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from neurofault.errors import UsageError
 from neurofault.study.campaign.interrupts import without_interrupts
-from neurofault.study.campaign.trial import Bench, Row, Task, blank
+from neurofault.study.campaign.rows import Row
+from neurofault.study.campaign.trial import Bench, Task, blank
 
 _BENCHES: dict[str, Bench] = {}
 _AHEAD = 4
@@ -16,7 +17,7 @@ _AHEAD = 4
 
 def run_dask(
     tasks: Iterator[Task | None], chips: bytes, address: str, workers: int, *, patience: Callable[[], bool] = lambda: False
-) -> Iterator[Row]:
+) -> Generator[Row, None, None]:
     """Yield a row for each task, in the order in which they end. A task whose worker is lost goes to another one.
 
     Args:

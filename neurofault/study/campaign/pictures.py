@@ -40,13 +40,13 @@ def draw_curves(answer: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) 
             high = [100 * (point["mean"] if point["high"] is None else point["high"]) for point in points]
             if numeric:
                 x = [float(point["x"]) for point in points]
-                axes.plot(x, middle, label=curve["label"], linestyle=_STYLES[index % len(_STYLES)], **look)
+                axes.plot(x, middle, label=_plain(curve["label"]), linestyle=_STYLES[index % len(_STYLES)], **look)
                 axes.fill_between(x, low, high, color=look["color"], alpha=0.18, linewidth=0)
             else:
                 shift = (index - (len(curves) - 1) / 2) * 0.6 / len(curves)
                 x = [names.index(str(point["x"])) + shift for point in points]
                 ends = [[m - a for m, a in zip(middle, low, strict=True)], [b - m for m, b in zip(middle, high, strict=True)]]
-                axes.errorbar(x, middle, ends, label=curve["label"], linestyle="none", capsize=3, **look)
+                axes.errorbar(x, middle, ends, label=_plain(curve["label"]), linestyle="none", capsize=3, **look)
         if numeric:
             known = sorted({float(value) for value in values})
             if known and known[0] > 0 and known[-1] / known[0] > 100:
@@ -54,12 +54,12 @@ def draw_curves(answer: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) 
             elif all(value.is_integer() for value in known) and len(known) <= 12:
                 axes.set_xticks(known)
         else:
-            axes.set_xticks(range(len(names)), ["" if name == "None" else name for name in names])
+            axes.set_xticks(range(len(names)), ["" if name == "None" else _plain(name) for name in names])
         for value, text, style in ((answer["healthy"], "healthy", (0, (6, 2))), (answer["chance"], "chance", (0, (1, 2)))):
             if value is not None:
                 axes.axhline(100 * value, color="#555555", linewidth=1, linestyle=style)
                 axes.annotate(text, (1, 100 * value), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="#444444")
-        axes.set_xlabel(axis_words(answer["plans"], curves[0]["axis"]))
+        axes.set_xlabel(_plain(axis_words(answer["plans"], curves[0]["axis"])))
         axes.set_ylabel("accuracy (%)")
         axes.legend(frameon=False, fontsize=9)
         return _svg(figure)
@@ -118,6 +118,11 @@ def draw_map(answer: Mapping[str, Any]) -> str:
 
         figure.colorbar(ScalarMappable(shade, colours), ax=axes, label="points of accuracy lost", shrink=0.8)
         return _svg(figure)
+
+
+def _plain(text: str) -> str:
+    """Return text in which no dollar begins a formula."""
+    return text.replace("$", r"\$")
 
 
 def _svg(figure: Any) -> str:

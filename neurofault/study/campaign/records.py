@@ -13,8 +13,9 @@ from neurofault.rescue.budget import Budget
 from neurofault.rescue.how import Plan
 from neurofault.rescue.learners import check_learner
 from neurofault.rescue.strategies import strategy_named
+from neurofault.study.campaign.files import profile_named
 from neurofault.study.prepare import Setup
-from neurofault.study.statistics import StopRule
+from neurofault.study.statistics import LEAST_FIRST, StopRule
 
 _RECORD = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -28,7 +29,8 @@ class Network(BaseModel):
     Attributes:
         zoo: name of a network of the zoo.
         torch: ``package.module:factory`` of a torch or snnTorch module.
-        weights: state dict of that module, path from where the command runs.
+        weights: state dict of that module; paths are from the campaign file's folder.
+        folder: in which Python finds the module, before where the command runs; null: the campaign file's.
         nir: a NIR file.
         dt: time step of a NIR file that does not say it, in the file's unit.
     """
@@ -37,6 +39,7 @@ class Network(BaseModel):
     zoo: str | None = None
     torch: str | None = None
     weights: str | None = None
+    folder: str | None = None
     nir: str | None = None
     dt: Annotated[float, Field(gt=0)] | None = None
 
@@ -47,6 +50,8 @@ class Network(BaseModel):
             raise ValueError(f"give one of zoo, torch and nir, not {' and '.join(given) or 'none'}")
         if self.weights is not None and self.torch is None:
             raise ValueError("weights goes with torch")
+        if self.folder is not None and self.torch is None:
+            raise ValueError("folder goes with torch")
         if self.dt is not None and self.nir is None:
             raise ValueError("dt goes with nir")
         if self.nir is not None and not self.nir.endswith(".nir"):
@@ -188,13 +193,13 @@ class Stop(BaseModel):
 
     Attributes:
         half_width: half of the 95 % interval of the final accuracy, as a fraction, 0 to 1.
-        first: draws at the first look.
+        first: draws at the first look, at least 10.
         every: draws between looks.
     """
 
     model_config = _RECORD
     half_width: Annotated[float, Field(gt=0, lt=1)]
-    first: Annotated[int, Field(ge=2, le=1_000_000)] = 10
+    first: Annotated[int, Field(ge=LEAST_FIRST, le=1_000_000)] = 20
     every: Annotated[int, Field(ge=1, le=1_000_000)] = 10
 
     @property
@@ -275,12 +280,21 @@ class CampaignSpec(BaseModel):
             raise ValueError(f"a rescue runs on engine exact, not on {self.engine}")
         return self
 
-    def setup(self, data_dir: Path | None) -> Setup:
-        """Return how the healthy chip is made."""
+    def setup(self, data_dir: Path | None, base: Path = Path()) -> Setup:
+        """Return how the healthy chip is made.
+
+        Args:
+            data_dir: folder of published data files.
+            base: folder that the paths of the campaign start from.
+
+        Raises:
+            UsageError: the profile is neither a file there nor a bundled one.
+        """
         network, place = self.network, self.place
+        nir = None if network.nir is None else str(base / network.nir)
         return Setup(
-            network=network.zoo or network.torch or network.nir or "", profile=self.profile,
-            weights=None if network.weights is None else Path(network.weights), data=self.data.name, data_dir=data_dir,
+            network=network.zoo or network.torch or nir or "", profile=profile_named(self.profile, base),
+            weights=None if network.weights is None else base / network.weights, data=self.data.name, data_dir=data_dir,
             timesteps=self.convert.timesteps, dt=network.dt, weight_bits=self.convert.weight_bits, place=place.strategy,
             neurons_per_core=place.neurons_per_core, spare_cores=place.spare_cores, chips=place.chips, place_seed=place.seed,
         )  # fmt: skip

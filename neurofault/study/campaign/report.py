@@ -47,12 +47,13 @@ def write_report(folder: Path, answer: Mapping[str, Any]) -> Path:
         save(folder / "figures" / f"{figure['name']}.svg", figure["svg"])
         save(folder / "figures" / f"{figure['name']}.csv", table(figure["rows"]))
         shown.append({**figure, "svg": Markup(_own_ids(figure["svg"], figure["name"]))})
+    _clear(folder / "figures", {figure["name"] for figure in shown})
     share = answer["healthy"]
     image_error = None if share is None else 1.96 * (share * (1 - share) / answer["samples"]) ** 0.5
     single = any(point["method"] == "wilson" for curve in answer["curves"] for point in curve["points"])
     environment = Environment(autoescape=True)
-    bare = [row for row in answer["paired"] if "none" in (row["a"].split(" · ")[-1], row["b"].split(" · ")[-1])]
-    ways = [row for row in answer["paired"] if row not in bare]
+    bare = [row for row in answer["paired"] if row["bare"]]
+    ways = [row for row in answer["paired"] if not row["bare"]]
     heads = {axis_words(answer["plans"], curve["axis"]) for curve in answer["curves"]} - {""}
     environment.filters.update(percent=_percent, interval=_interval, share=_share, number=_number)
     page = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
@@ -65,10 +66,24 @@ def write_report(folder: Path, answer: Mapping[str, Any]) -> Path:
             single=single,
             image_error=image_error,
             pairs=(bare, ways),
-            head=", ".join(sorted(heads)) or "at",
+            head="at" if len(heads) != 1 else heads.pop(),
+            at=at_words(answer),
         )
         + "\n",
     )
+
+
+def at_words(answer: Mapping[str, Any]) -> list[str]:
+    """Return, for each curve, what stands before the values of its axis in a table: nothing where all curves run along one."""
+    words = [axis_words(answer["plans"], curve["axis"]) for curve in answer["curves"]]
+    return [f"{word}: " if word and len(set(words) - {""}) > 1 else "" for word in words]
+
+
+def _clear(folder: Path, names: set[str]) -> None:
+    """Take away figures that an earlier report made and this one does not."""
+    for file in folder.glob("*.*"):
+        if re.fullmatch(r"(accuracy[0-9]+|chip)\.(svg|csv)", file.name) and file.stem not in names:
+            file.unlink(missing_ok=True)
 
 
 def _own_ids(svg: str, name: str) -> str:
@@ -111,15 +126,15 @@ def _cost(point: Mapping[str, Any]) -> str:
 
 
 def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
-    groups: dict[str | None, list[Mapping[str, Any]]] = {}
+    groups: dict[str, list[Mapping[str, Any]]] = {}
     for curve in answer["curves"]:
         if any(point["mean"] is not None for point in curve["points"]):
-            groups.setdefault(curve["axis"], []).append(curve)
+            groups.setdefault(axis_words(answer["plans"], curve["axis"]), []).append(curve)
     figures: list[dict[str, Any]] = []
     for axis, curves in groups.items():
         for start in range(0, len(curves), _CURVES_A_FIGURE):
             part = curves[start : start + _CURVES_A_FIGURE]
-            what = axis_words(answer["plans"], axis) or "ways of healing"
+            what = axis or "ways of healing"
             figures.append(
                 {
                     "name": f"accuracy{len(figures) + 1}", "title": f"Accuracy over {what}" if axis else "Accuracy",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ import numpy as np
 
 from neurofault.errors import UsageError
 from neurofault.study.campaign.agenda import Agenda
-from neurofault.study.campaign.folder import ENVIRONMENT, JOURNAL, PLANNED, RESOLVED, WRITTEN, begin, save
-from neurofault.study.campaign.identity import chip_digest, digest_of, trial_id
+from neurofault.study.campaign.files import INPUTS
+from neurofault.study.campaign.folder import CHIPS, ENVIRONMENT, JOURNAL, RESOLVED, WRITTEN, begin, rows_in, save
+from neurofault.study.campaign.identity import SEMANTICS, chip_digest, digest_of, settings_of, trial_id
 from neurofault.study.campaign.interrupts import Interrupts
-from neurofault.study.campaign.journal import Journal, Row, read_rows
+from neurofault.study.campaign.journal import Journal, read_rows
 from neurofault.study.campaign.on_dask import run_dask
-from neurofault.study.campaign.spec import Campaign, Cell
+from neurofault.study.campaign.planned import PLANNED, planned_json
+from neurofault.study.campaign.rows import Row, best, failed, usable
+from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
 from neurofault.study.campaign.trial import Chip, Task
 from neurofault.study.campaign.workers import run_local
 from neurofault.study.prepare import Prepared, Setup, prepare
@@ -37,6 +41,7 @@ class Ready:
         prepared: key → where it came from.
         chip_of: for each cell, the key of its chip.
         digests: key → digests of the chip, the images, the adapt set.
+        data_dir: folder of published data files.
     """
 
     campaign: Campaign
@@ -44,15 +49,14 @@ class Ready:
     prepared: Mapping[str, Prepared]
     chip_of: Mapping[int, str]
     digests: Mapping[str, tuple[str, str, str]]
+    data_dir: Path | None = None
 
     def tasks_of(self, cell: Cell) -> Iterator[Task]:
         """Yield the trials of one cell."""
         key, repeats = self.chip_of[cell.index], cell.spec.repeats
         for draw in range(repeats.draws):
-            yield Task(
-                trial_id(cell, draw, *self.digests[key]), draw, key, cell.faults, cell.rescue,
-                repeats.seed, cell.spec.engine, None if repeats.stop is None else str(repeats.stop),
-            )  # fmt: skip
+            trial = trial_id(cell, draw, *self.digests[key])
+            yield Task(trial, draw, key, cell.faults, cell.rescue, repeats.seed, cell.spec.engine)
 
 
 def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Ready:
@@ -67,9 +71,13 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
     chip_of: dict[int, str] = {}
     made: dict[Setup, Prepared] = {}
     known: dict[str, str] = {}
-    learns = any(one.learner is not None for one in campaign.spec.rescue)
+    folders = {cell.spec.network.folder for cell in campaign.cells() if cell.spec.network.torch is not None}
+    if len(folders) > 1:
+        raise UsageError(f"network.folder: modules of a campaign are found in one folder, not in {len(folders)}")
+    _find_modules(folders, campaign.base)
+    heals = any(way.strategy != "none" for way in campaign.ways())
     for cell in campaign.cells():
-        setup, data = cell.spec.setup(data_dir), cell.spec.data
+        setup, data = cell.spec.setup(data_dir, campaign.base), cell.spec.data
         name = digest_of(repr(setup), data.model_dump())
         if name not in known:
             if setup not in made:
@@ -78,16 +86,23 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
             split = whole.data.split(data.split)
             split = split if data.samples is None else split.first(data.samples)
             train, deployment = whole.data.train.first(min(data.adapt, len(whole.data.train))), whole.deployment
-            adapt = deployment.encode(train.images) if learns else None
+            adapt = deployment.encode(train.images) if heals else None
             labels = split.labels.astype(np.int64)
             inputs = deployment.encode(split.images)
             key = f"chip{len(chips)}"
-            chips[key] = Chip(deployment, inputs, labels, adapt, train.labels.astype(np.int64) if learns else None)
+            chips[key] = Chip(deployment, inputs, labels, adapt, train.labels.astype(np.int64) if heals else None)
             prepared[key] = whole
             digests[key] = (chip_digest(deployment), digest_of(split.images, labels), digest_of(train.images, train.labels))
             known[name] = key
         chip_of[cell.index] = known[name]
-    return Ready(campaign, chips, prepared, chip_of, digests)
+    return Ready(campaign, chips, prepared, chip_of, digests, data_dir)
+
+
+def _find_modules(folders: set[str | None], base: Path) -> None:
+    """Let Python find the modules of a campaign's networks beside its file, or in the one folder named, before those of the current folder."""
+    first = str(base / (next(iter(folders), None) or "."))
+    if folders and sys.path[:1] != [first]:
+        sys.path[:0] = [first, *([] if str(Path.cwd()) in sys.path else [str(Path.cwd())])]
 
 
 @dataclass(frozen=True)
@@ -122,13 +137,17 @@ class Outcome:
         ran: trials that ran now.
         kept: trials that had a row already.
         failed: trials that ran now and have no result.
-        stopped: whether Ctrl-C ended it early.
+        stopped: whether a signal (Ctrl-C, SIGTERM, SIGHUP) ended it early.
+        signal: its number; None: none.
+        earlier: trials of the journal whose rows an earlier version of neurofault computed; they are kept and not used.
     """
 
     ran: int
     kept: int
     failed: int
     stopped: bool
+    signal: int | None = None
+    earlier: int = 0
 
 
 def run_campaign(folder: Path, state: Ready, executor: Executor, progress: Progress) -> Outcome:
@@ -141,107 +160,90 @@ def run_campaign(folder: Path, state: Ready, executor: Executor, progress: Progr
         progress: called after each trial.
 
     Raises:
-        UsageError: the folder cannot be written, or another run writes to it.
+        UsageError: the folder cannot be written, or another run writes to it; nothing in it has changed then.
     """
-    begin(folder, state.campaign, planned_json(state))
     limits = state.campaign.spec.limits
     stop = Interrupts()
     with Journal(folder / JOURNAL) as journal, stop:
-        done = [row for row in read_rows(folder / JOURNAL).rows if not executor.retry or row["status"] == "ok"]
+        begin(folder, state.campaign, planned_of(state))
+        everything = read_rows(folder / JOURNAL).rows
+        done = [row for row in best(usable(everything, SEMANTICS)).values() if not (executor.retry and failed(row))]
+        earlier = len({row["trial"] for row in everything if row.get("semantics", 1) != SEMANTICS})
         agenda = Agenda(state.campaign, state.tasks_of, done, executor.shard)
-        del done
+        del done, everything
         payload = pickle.dumps(dict(state.chips))
         if executor.dask is None:
-            chips = save(folder / ".chips.pkl", payload)
+            chips = save(folder / CHIPS, payload)
             rows = run_local(agenda.due(), chips, limits, executor.workers, patience=lambda: stop.asked)
         else:
             rows = run_dask(agenda.due(), payload, executor.dask, executor.workers, patience=lambda: stop.asked)
-        ran = failed = 0
+        ran = lost = 0
         began = time.monotonic()
-        for row in rows:
-            journal.add(row)
-            agenda.note(row)
-            ran += 1
-            failed += row["status"] not in ("ok", "stalled")
-            left = max(0, agenda.most - agenda.kept - ran)
-            at_most = "at most " if state.campaign.spec.repeats.stop else ""
-            seconds = (time.monotonic() - began) / ran * left
-            progress("trials", agenda.kept + ran, agenda.kept + ran + left, f"{failed} failed, {at_most}{seconds:.0f} s left")
-        (folder / ".chips.pkl").unlink(missing_ok=True)
-    return Outcome(ran, agenda.kept, failed, stop.asked)
+        try:
+            for row in rows:
+                journal.add(row)
+                agenda.note(row)
+                ran += 1
+                lost += failed(row)
+                if stop.asked:
+                    continue
+                left = max(0, agenda.most - agenda.kept - ran)
+                at_most = "at most " if state.campaign.spec.repeats.stop else ""
+                seconds = (time.monotonic() - began) / ran * left
+                progress("trials", agenda.kept + ran, agenda.kept + ran + left, f"{lost} failed, {at_most}{seconds:.0f} s left")
+        finally:
+            rows.close()  # workers end with it, whatever came in between
+            (folder / CHIPS).unlink(missing_ok=True)
+    return Outcome(ran, agenda.kept, lost, stop.asked, stop.signal, earlier)
 
 
-def planned_json(state: Ready) -> dict[str, Any]:
-    """Return what the report must know of a campaign without making its chips again."""
-    labels = {key: chip.labels for key, chip in state.chips.items()}
-    first = next(iter(state.chips.values()))
-    return {
-        "name": state.campaign.spec.name,
-        "axes": [{"name": axis.name, "values": list(axis.values)} for axis in state.campaign.axes],
-        "data": next(iter(state.prepared.values())).data.name,
-        "samples": len(first.labels),
-        "timesteps": first.deployment.timesteps,
-        "chance": {key: float(np.bincount(found).max() / len(found)) for key, found in labels.items()},
-        "chips": {key: _map_of(chip) for key, chip in state.chips.items()},
-        "digests": {key: list(found) for key, found in state.digests.items()},
-        "chip_of": {str(cell): key for cell, key in state.chip_of.items()},
-    }
-
-
-def _map_of(chip: Chip) -> dict[str, Any]:
-    """Return where each used or spare core lies and which layer it holds; None: a spare."""
-    deployment = chip.deployment
-    grid, placement = deployment.profile.chip, deployment.placement
-    columns, per = grid.tile_columns.known, grid.cores_per_tile.known
-    layer_of: dict[int, str | None] = dict.fromkeys(placement.spare_cores)
-    for index, layer in enumerate(deployment.layers):
-        layer_of |= dict.fromkeys(map(int, placement.cores_of_layer(index)), layer.name)
-    cores = {}
-    for core, name in sorted(layer_of.items()):
-        board, local = divmod(core, placement.cores_per_chip)
-        tile = local // per
-        cores[str(core)] = {"layer": name, "column": tile % columns, "row": tile // columns + board * grid.tile_rows.known}
-    return {"columns": columns, "rows": grid.tile_rows.known * placement.chips, "cores": cores}
+def planned_of(state: Ready) -> dict[str, Any]:
+    """Return what ``planned.json`` of a campaign holds."""
+    data = next(iter(state.prepared.values())).data.name
+    return planned_json(state.campaign, state.chips, data, state.digests, state.chip_of, state.data_dir)
 
 
 def merge(into: Path, folders: Sequence[Path]) -> tuple[int, int]:
-    """Add the rows of other run folders to one, each trial once.
+    """Add the rows of other run folders to one: a trial that has a result there keeps it, one that failed takes a later result.
 
     Returns:
         Rows added, rows that were there already.
 
     Raises:
-        UsageError: a folder without a journal, or one that ran another campaign.
+        UsageError: a folder that is not whole, or one that ran another campaign (limits aside); nothing has been written then.
     """
-    specs = set()
-    for folder in folders:
-        if not (folder / JOURNAL).exists():
-            raise UsageError(f"{folder}: no journal there")
-        specs.add((folder / RESOLVED).read_text(encoding="utf-8"))
-    if (into / RESOLVED).exists():
-        specs.add((into / RESOLVED).read_text(encoding="utf-8"))
-    if len(specs) > 1:
+    settings = set()
+    read: list[Sequence[Row]] = []
+    for folder in [*folders, *([into] if (into / RESOLVED).exists() else [])]:
+        found = rows_in(folder)
+        settings.add(settings_of(load_campaign(folder / RESOLVED)))
+        read.append(found.rows)
+    if len(settings) > 1:
         raise UsageError("these folders ran different campaigns (their resolved.json differ); only shards of one can be merged")
-    for name in (WRITTEN, RESOLVED, ENVIRONMENT, PLANNED):
-        if not (into / name).exists():
-            save(into / name, (folders[0] / name).read_bytes())
+    missing = [folder / name for folder in folders[:1] for name in (WRITTEN, ENVIRONMENT, PLANNED) if not (folder / name).exists()]
+    if missing:
+        raise UsageError(f"{missing[0].parent}: half a run folder: {missing[0].name} is missing")
     added = known = 0
     with Journal(into / JOURNAL) as journal:
-        have = {row["trial"] for row in read_rows(into / JOURNAL).rows}
-        for folder in folders:
+        copies = [str(file.relative_to(folders[0])) for file in sorted((folders[0] / INPUTS).glob("*")) if file.is_file()]
+        for name in (WRITTEN, RESOLVED, ENVIRONMENT, PLANNED, *copies):
+            if not (into / name).exists():
+                save(into / name, (folders[0] / name).read_bytes())
+        have = best(read_rows(into / JOURNAL).rows)
+        for folder, rows in zip(folders, read, strict=False):
             if folder.resolve() == into.resolve():
                 continue
-            for row in read_rows(folder / JOURNAL).rows:
-                if row["trial"] in have:
+            for trial, row in best(rows).items():
+                if trial in have and (not failed(have[trial]) or failed(row)):
                     known += 1
                     continue
-                have.add(row["trial"])
+                have[trial] = row
                 journal.add(row)
                 added += 1
     return added, known
 
 
 def sorted_rows(rows: Sequence[Row]) -> list[Row]:
-    """Return one row a trial, the last one that was written, by identity."""
-    last = {row["trial"]: row for row in rows}
-    return [last[trial] for trial in sorted(last)]
+    """Return one row a trial, the last one that has a result if any has, by identity."""
+    found = best(rows)
+    return [found[trial] for trial in sorted(found)]

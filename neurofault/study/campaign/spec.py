@@ -11,8 +11,9 @@ from typing import Any
 from neurofault.errors import NeurofaultError, SpecError
 from neurofault.faults import Fault
 from neurofault.faults.plan import models_of
-from neurofault.specfile import Node, at, checked
+from neurofault.specfile import Node, at, checked, read_bytes
 from neurofault.study.campaign.axes import Axis, Place, axes_of, choices, chosen, one_at_a_time, read_document
+from neurofault.study.campaign.files import base_of, from_base
 from neurofault.study.campaign.records import CampaignSpec, Rescue
 
 MAX_TRIALS = 10_000_000
@@ -48,12 +49,16 @@ class Campaign:
 
     Attributes:
         path: its file.
+        base: folder that its relative paths start from.
+        source: its bytes, as they were read.
         root: the document, includes and settings taken in, axes still in it.
         axes: in the order of the file.
         spec: with the first value of each axis.
     """
 
     path: Path
+    base: Path
+    source: bytes
     root: Node
     axes: tuple[Axis, ...]
     spec: CampaignSpec
@@ -67,6 +72,12 @@ class Campaign:
             return sum(_product(axis for axis in self.axes if axis.place[:2] == (part, item)) for item in range(items))
 
         return common * own("faults", len(self.spec.faults)) * own("rescue", len(self.spec.rescue))
+
+    def ways(self) -> Iterator[Rescue]:
+        """Yield every way of healing, each with every value of its own axes."""
+        for way in range(len(self.spec.rescue)):
+            for healed in choices(_axes_in(self.axes, "rescue", way)):
+                yield CampaignSpec.model_validate(chosen(self.root, healed).value).rescue[way]
 
     @property
     def n_trials(self) -> int:
@@ -118,7 +129,8 @@ def load_campaign(path: Path, settings: Sequence[str] = ()) -> Campaign:
     Raises:
         SpecError: every mistake, at ``file:line:column``.
     """
-    root = read_document(path, settings)
+    source, base = read_bytes(path), base_of(path)
+    root = from_base(read_document(path, source, settings), base)
     axes = axes_of(root, str(path))
     if sum(len(axis.values) for axis in axes) > 10_000:
         raise SpecError([f"{path}: more than 10,000 values in sweeps"])
@@ -140,7 +152,7 @@ def load_campaign(path: Path, settings: Sequence[str] = ()) -> Campaign:
     if mistakes:
         raise SpecError(sorted(mistakes, key=_order))
     assert first is not None
-    campaign = Campaign(path, root, tuple(axes), first)
+    campaign = Campaign(path, base, source, root, tuple(axes), first)
     if campaign.n_trials > MAX_TRIALS:
         raise SpecError([f"{path}: {campaign.n_trials:,} trials; at most {MAX_TRIALS:,} in one campaign"])
     return campaign

@@ -1,41 +1,114 @@
-"""The rows of a campaign as one table: CSV and Parquet."""
+"""The rows of a campaign as one table with typed columns: CSV and Parquet."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from neurofault.errors import UsageError
+from neurofault.faults import Fault
+from neurofault.study.campaign.files import shown
 from neurofault.study.campaign.folder import save
+from neurofault.study.campaign.labels import labels_of
+from neurofault.study.campaign.records import Rescue
+from neurofault.study.campaign.rows import COLUMNS
+from neurofault.study.campaign.spec import Cell
 from neurofault.study.campaign.summary import Found
-from neurofault.study.paper.output import table
+from neurofault.study.paper.output import rounded
+
+Columns = Mapping[str, type]
+"""Name → type of the values: bool, int, float, str, or list (of whole numbers)."""
+
+_OF_CELL: Columns = {
+    "cell": int, "plan": int, "way": int, "curve": str, "faults": str, "strategy": str, "learner": str, "stop": str,
+}  # fmt: skip
 
 
-def table_of(found: Found) -> list[dict[str, Any]]:
-    """Return the rows, by cell and draw, with what was done beside what came of it and a column ``axis.<name>`` for each axis (JSON)."""
-    cells = {cell.index: cell for cell in found.campaign.cells()}
-    names = list(dict.fromkeys(name for cell in cells.values() for name in cell.axes))
-    return [
-        {
-            **row,
-            "faults": " + ".join(fault.kind for fault in cells[row["cell"]].faults),
-            "strategy": cells[row["cell"]].rescue.strategy,
-            "learner": cells[row["cell"]].rescue.learner,
-            **{f"axis.{name}": json.dumps(cells[row["cell"]].axes.get(name)) for name in names},
+def table_of(found: Found) -> tuple[Columns, list[dict[str, Any]]]:
+    """Return the columns and the rows, by cell and draw: what was done beside what came of it.
+
+    ``plan`` and ``way`` count the items of ``faults`` and ``rescue`` from 0, ``curve`` is the label. ``axis.<place>`` is the value of an axis,
+    ``fault.<n>.<parameter>`` every parameter of the n-th fault of the plan, ``rescue.<parameter>`` every one of the way of healing.
+    A column holds numbers if all its values are numbers, else text; lists and mappings are JSON.
+    """
+    cells = list(found.campaign.cells())
+    labels = labels_of(found.campaign, cells)
+    done = {cell.index: _of_cell(cell, labels[cell.index]) for cell in cells}
+    names = list(dict.fromkeys(name for values in done.values() for name in values if name not in _OF_CELL))
+    kinds = {name: _kind(values.get(name) for values in done.values()) for name in names}
+    columns = {**COLUMNS, **_OF_CELL, **kinds}
+    told = {
+        index: {
+            name: _as(values.get(name), kinds[name]) if name in kinds else values[name]
+            for name in (*_OF_CELL, *kinds)
+            if name != "stop"
         }
-        for row in found.rows
-    ]
+        for index, values in done.items()
+    }
+    return columns, [{name: {**row, **told[row["cell"]]}[name] for name in columns} for row in found.rows]
+
+
+def _of_cell(cell: Cell, label: str) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "cell": cell.index, "plan": cell.plan, "way": cell.way, "curve": label,
+        "faults": " + ".join(fault.kind for fault in cell.faults), "strategy": cell.rescue.strategy, "learner": cell.rescue.learner,
+    }  # fmt: skip
+    found |= {f"axis.{name}": shown(value) for name, value in cell.axes.items()}
+    for index, fault in enumerate(cell.faults):
+        found |= {f"fault.{index}.{name}": value for name, value in _parameters(fault).items()}
+    return found | {
+        f"rescue.{name}": getattr(cell.rescue, name) for name in Rescue.model_fields if name not in ("strategy", "learner")
+    }
+
+
+def _parameters(fault: Fault) -> dict[str, Any]:
+    """Return every parameter of a fault, defaults too; when it acts as ``when.<part>``."""
+    found: dict[str, Any] = {"kind": fault.kind}
+    for field in fields(fault):
+        if field.name == "when":
+            found |= {f"when.{name}": value for name, value in vars(fault.when).items()}
+        else:
+            found[field.name] = getattr(fault, field.name)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _kind(values: Iterable[Any]) -> type:
+    """Return the type that holds all of some values; text where they are mixed, or too large for a column of whole numbers."""
+    known = [value for value in values if value is not None]
+    kinds = {type(value) for value in known}
+    if kinds == {bool}:
+        return bool
+    if kinds == {int} and all(-(1 << 63) <= value < 1 << 63 for value in known):
+        return int
+    return float if kinds and kinds <= {int, float} and float in kinds else str
+
+
+def _as(value: Any, kind: type) -> Any:
+    if value is None:
+        return None
+    if kind is str:
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return kind(value)
 
 
 def write_csv(found: Found, path: Path) -> None:
-    """Write :func:`table_of` as CSV; lists as JSON, None as an empty field.
+    """Write :func:`table_of` as CSV; lists as JSON, None as an empty field, numbers with seven digits.
 
     Raises:
         UsageError: the file cannot be written.
     """
-    rows = [{key: json.dumps(value) if isinstance(value, list) else value for key, value in row.items()} for row in table_of(found)]
-    save(path, table(rows))
+    columns, rows = table_of(found)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(rounded({key: json.dumps(value) if isinstance(value, list) else value for key, value in row.items()}))
+    save(path, text.getvalue())
 
 
 def write_parquet(found: Found, path: Path) -> None:
@@ -49,6 +122,9 @@ def write_parquet(found: Found, path: Path) -> None:
         from pyarrow import parquet
     except ImportError:
         raise UsageError("Parquet needs pyarrow: pip install 'neurofault[campaign]'") from None
+    columns, rows = table_of(found)
+    types = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string(), list: pa.list_(pa.int64())}
+    schema = pa.schema([(name, types[kind]) for name, kind in columns.items()])
     buffer = pa.BufferOutputStream()
-    parquet.write_table(pa.Table.from_pylist(table_of(found)), buffer)
+    parquet.write_table(pa.Table.from_pylist(rows, schema=schema), buffer)
     save(path, buffer.getvalue().to_pybytes())

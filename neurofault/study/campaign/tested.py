@@ -33,6 +33,11 @@ def axis_words(plans: Sequence[str], axis: str | None) -> str:
         return axis.replace(".", " ")
     item, _, name = rest.partition(".")
     kind = plans[int(item)]
+    together, _, own = name.removeprefix("all.").partition(".")
+    if name.startswith("all.") and own and together.isdigit():
+        name, kind = own, kind.split(" + ")[int(together)]
+    if not name:
+        return "plan of faults"
     if name == "count":
         return f"{_NOUNS.get(kind.split('_')[0], 'places')} hit by {kind}"
     return f"{name.replace('.', ' ')} of {kind}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,21 +15,15 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines import get_engine, run
 from neurofault.engines.incremental import IncrementalEngine
 from neurofault.errors import NeurofaultError, StalledError
-from neurofault.faults import Fault, inject
+from neurofault.faults import Fault, inject, struck
 from neurofault.network import Inputs
 from neurofault.rescue import rescue
 from neurofault.rescue.learners import learner_named
 from neurofault.rescue.lesson import Learner
+from neurofault.study.campaign.hit import changed_bits
+from neurofault.study.campaign.identity import SEMANTICS
 from neurofault.study.campaign.records import Rescue
-
-Row = dict[str, Any]
-
-VOLATILE = ("seconds", "host", "worker")
-"""Columns in which equal trials may differ."""
-
-STATUSES = ("ok", "stalled", "error", "timeout", "memory", "died")
-"""What became of a trial: it has a result; a hung core stopped the chip; it failed with a message; it ran too long; it took too much
-memory; its process ended."""
+from neurofault.study.campaign.rows import COLUMNS, Row
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +33,7 @@ class Chip:
     Attributes:
         deployment: the chip.
         inputs, labels: encoded samples that are reported on and int64 [N].
-        adapt, adapt_labels: those that a rescue adapts to; None where nothing learns.
+        adapt, adapt_labels: those that a rescue adapts to, or that pass by until it notices the damage; None where nothing heals.
     """
 
     deployment: Deployment
@@ -59,7 +52,6 @@ class Task:
         draw: which draw of the faults.
         chip: which chip.
         faults, rescue, seed, engine: what is done.
-        stop: the rule that ends the draws of its cell, in words; None: all are done.
     """
 
     trial: str
@@ -69,7 +61,6 @@ class Task:
     rescue: Rescue
     seed: int
     engine: str
-    stop: str | None
 
 
 @dataclass(eq=False)
@@ -115,12 +106,12 @@ class Bench:
         broken = inject(chip.deployment, task.faults, seed=task.seed, draw=task.draw)
         activity = self._activity(task, chip, broken)
         damaged = activity.correct(chip.labels)
+        hit = struck(broken)
         row: Row = {
             "samples": samples, "healthy_correct": healthy, "healthy_spikes": healthy_spikes, "damaged_correct": damaged,
             "damaged_spikes": activity.spikes, "energy_joule_per_inference": cost(broken, activity, samples).energy.value,
-            "cores": sorted({core for hit in broken.damage.hits for core in hit.cores}),
-            "neurons": sum(sum(hit.neurons.values()) for hit in broken.damage.hits),
-            "synapses": sum(sum(hit.synapses.values()) for hit in broken.damage.hits),
+            "cores": list(hit.cores), "neurons": sum(hit.neurons.values()), "synapses": sum(hit.synapses.values()),
+            "bits": changed_bits(broken),
         }  # fmt: skip
         if task.rescue.strategy == "none":
             return row | {"correct": damaged, **_NO_REPAIR, "worst": damaged / samples}
@@ -143,15 +134,13 @@ class Bench:
     def _healed(self, task: Task, chip: Chip, broken: Deployment) -> Row:
         how, learner = task.rescue, None
         adapt, labels = chip.adapt, chip.adapt_labels
+        assert adapt is not None
+        assert labels is not None
         if how.learner is not None:
-            assert adapt is not None
-            assert labels is not None
             key = (task.chip, how.learner)
             if key not in self._learners:
                 self._learners[key] = learner_named(how.learner, chip.deployment, adapt, labels)
             learner = self._learners[key]
-        if adapt is None or labels is None:  # nothing learns: samples only pass by
-            adapt, labels = chip.inputs, chip.labels
         done = rescue(
             broken, adapt, labels, strategy=how.strategy, learner=learner, budget=how.budget, plan=how.plan,
             plastic=None if how.plastic is None else tuple(how.plastic), test=(chip.inputs, chip.labels),
@@ -177,8 +166,6 @@ _NO_REPAIR: Row = {
 def blank(task: Task) -> Row:
     """Return a row of a trial that has no result yet."""
     return {
-        "trial": task.trial, "draw": task.draw, "status": "", "message": "", "samples": None,
-        "healthy_correct": None, "healthy_spikes": None, "damaged_correct": None, "damaged_spikes": None,
-        "energy_joule_per_inference": None, "cores": [], "neurons": None, "synapses": None, "correct": None, "worst": None,
-        **dict.fromkeys(_NO_REPAIR), "stop": task.stop, "seconds": None, "host": "", "worker": "",
+        **dict.fromkeys(COLUMNS), "trial": task.trial, "draw": task.draw, "status": "", "message": "", "engine": task.engine,
+        "semantics": SEMANTICS, "cores": [], "host": "", "worker": "",
     }  # fmt: skip

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import pickle
 import resource
 import signal
 import socket
+import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from neurofault.errors import UsageError
+from neurofault.study.campaign.cores import usable_cores
 from neurofault.study.campaign.interrupts import without_interrupts
 from neurofault.study.campaign.records import Limits
-from neurofault.study.campaign.trial import Bench, Row, Task, blank
+from neurofault.study.campaign.rows import Row
+from neurofault.study.campaign.trial import Bench, Task, blank
 
 _AHEAD = 4
 """Tasks that a worker has in hand, so that it never waits for the next."""
+_TRIES = 3
+"""Workers of a run that may end before they are ready."""
 
 
 @dataclass(eq=False)
@@ -36,6 +44,7 @@ class _Worker:
 
 def _serve(pipe: Connection, chips: Path, threads: int, megabytes: int) -> None:
     """Run a worker process: tasks in, rows out, until the pipe closes."""
+    _end_with_parent()
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     bench = Bench(pickle.loads(chips.read_bytes()), threads)
     held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if Path("/proc/self/statm").exists() else 0
@@ -60,6 +69,22 @@ def _serve(pipe: Connection, chips: Path, threads: int, megabytes: int) -> None:
             return
 
 
+def _end_with_parent() -> None:
+    """See to it that this process ends when its parent does, however that ends: on Linux at once, elsewhere between two kernels."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, int(signal.SIGKILL))  # 1: PR_SET_PDEATHSIG
+    if os.getppid() != parent.pid:  # it ended before this line
+        os._exit(1)
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _end(code: int | None, megabytes: int) -> str:
     """Say how a process ended."""
     text = f"its process ended with exit code {code}"
@@ -72,7 +97,7 @@ def _end(code: int | None, megabytes: int) -> str:
 
 def run_local(
     tasks: Iterator[Task | None], chips: Path, limits: Limits, workers: int, *, patience: Callable[[], bool] = lambda: False
-) -> Iterator[Row]:
+) -> Generator[Row, None, None]:
     """Yield a row for each task, in the order in which they end.
 
     Args:
@@ -80,10 +105,13 @@ def run_local(
         chips: file with the pickled chips, written by this run.
         limits: of one trial.
         workers: processes, at least 1.
-        patience: asked between rows; True: take no more tasks and end.
+        patience: asked between rows; True: end what is being run, and no more.
+
+    Raises:
+        UsageError: workers end before they are ready.
     """
     context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, usable_cores() // workers)
     crew: list[_Worker] = []
     host, number = socket.gethostname(), 0
 
@@ -106,7 +134,7 @@ def run_local(
         return worker.tasks
 
     waiting: list[Task] = []
-    drained = False
+    drained, unborn = False, 0
 
     def fill(worker: _Worker) -> None:
         nonlocal drained
@@ -134,12 +162,16 @@ def run_local(
 
     def lost(worker: _Worker, status: str, message: str) -> Row | None:
         """End a worker; its first task becomes a row, the others wait for the next one."""
+        nonlocal unborn
         ready = worker.ready
         left = dismiss(worker)
         waiting[:0] = left[1:]
         if not ready:
-            raise RuntimeError("a worker process could not start; its message stands above")
-        hire()
+            unborn += 1
+            if unborn > _TRIES:
+                raise UsageError(f"worker processes do not start: {message}")
+        if not patience():
+            hire()
         if not left:
             return None
         return {**blank(left[0]), "status": status, "message": message, "host": host, "worker": worker.name}
@@ -148,6 +180,11 @@ def run_local(
         for _ in range(workers):
             hire()
         while True:
+            if patience():
+                drained = True
+                waiting.clear()
+                for worker in [worker for worker in crew if not worker.tasks]:
+                    dismiss(worker)
             busy = [worker for worker in crew if worker.tasks or not worker.ready]
             if not any(worker.tasks for worker in crew) and drained and not waiting:
                 return
@@ -176,6 +213,9 @@ def run_local(
                     worker.tasks.pop(0)
                     worker.since = time.monotonic()
                     yield {**row, "host": host, "worker": worker.name}
+                    if patience():
+                        dismiss(worker)  # with the tasks that it had in hand
+                        continue
                 fill(worker)
             for worker in list(crew):
                 fill(worker)

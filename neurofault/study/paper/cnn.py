@@ -19,7 +19,7 @@ from neurofault.study.changepoint import change_point, thresholds
 from neurofault.study.paper.fig1 import marks_of
 from neurofault.study.paper.output import Figure
 from neurofault.study.paper.setting import Separate
-from neurofault.study.statistics import t_interval
+from neurofault.study.statistics import SHARE, t_interval
 from neurofault.zoo import recipe, trained
 
 _BATCH = 500
@@ -120,7 +120,7 @@ def cnn(study: Separate, setting: CnnSetting | None = None) -> Figure:
 
             curves.append(np.array(study.journal.once(key, compute)) / len(images))
         fraction, values = counts / len(units), np.stack(curves)
-        intervals = [t_interval(column) for column in values.T]
+        intervals = [t_interval(column, within=SHARE) for column in values.T]
         answer["curves"][name] = curve = {
             "fraction": fraction.tolist(), "dead": counts.tolist(), "mean": values.mean(0).tolist(), "sd": values.std(0, ddof=1).tolist(),
             "low": [i.low for i in intervals], "high": [i.high for i in intervals], "orders": len(values),

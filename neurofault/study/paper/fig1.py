@@ -14,7 +14,7 @@ from neurofault.study.changepoint import Thresholds, change_point, fit_all, thre
 from neurofault.study.paper.damage import by_importance, decline, random_order
 from neurofault.study.paper.output import Figure
 from neurofault.study.paper.setting import Study
-from neurofault.study.statistics import bootstrap_interval, t_interval
+from neurofault.study.statistics import SHARE, bootstrap_interval, t_interval
 
 MARKS = ("minus1pp", "minus5pp", "half", "width", "auc")
 
@@ -95,7 +95,7 @@ def fig1(study: Study) -> Figure:
         found = curves(study, condition)
         fraction = np.linspace(0, 1, len(next(iter(found.values()))))
         values = np.stack(list(found.values()))
-        intervals = [t_interval(column) for column in values.T]
+        intervals = [t_interval(column, within=SHARE) for column in values.T]
         answer["curves"][condition.name] = curve = {
             "fraction": fraction.tolist(), "mean": values.mean(0).tolist(), "sd": values.std(0, ddof=1).tolist(),
             "low": [i.low for i in intervals], "high": [i.high for i in intervals], "orders": len(values),
@@ -130,7 +130,7 @@ def marks_of(each: list[Thresholds]) -> dict[str, Any]:
     for name in MARKS:
         values = [getattr(one, name) for one in each]
         known = [value for value in values if not np.isnan(value)]
-        interval = t_interval(known) if known else None
+        interval = t_interval(known, within=SHARE) if known else None
         found[name] = interval.mean if interval else None
         found[f"{name}_interval"] = [interval.low, interval.high] if interval else None
         found[f"{name}_never"] = len(values) - len(known)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.streams import stream_key
+from neurofault.study.clustered import jackknife_interval
 from neurofault.study.landscape import (
     aligned,
     arc,
@@ -25,7 +26,7 @@ from neurofault.study.paper.network import FloatNetwork
 from neurofault.study.paper.output import Figure
 from neurofault.study.paper.repairs import Repair, history, iterative, snapshots
 from neurofault.study.paper.setting import Pair, Study
-from neurofault.study.statistics import t_interval
+from neurofault.study.statistics import SHARE, t_interval
 
 PAIR_TYPES = ("same trajectory", "same base, other order", "other base", "other base, aligned")
 
@@ -64,8 +65,8 @@ def ends(study: Study) -> list[tuple[str, End, End]]:
 def fig4(study: Study) -> Figure:
     """Compute figure 4.
 
-    JSON: ``return_rate`` {epsilon → left, returned, rate, low, high (bootstrap over trajectories), outside, came_back}; ``first_exit`` {epsilon → m, survival,
-    exits, median}; ``barriers`` {pair_type → mean, low, high, max (points of accuracy under the straight line), end_points (mean accuracies
+    JSON: ``return_rate`` {epsilon → left, returned, rate, low, high (over trajectories), outside, came_back}; ``first_exit`` {epsilon → m, survival,
+    exits, median}; ``barriers`` {pair_type → mean, low, high (over ways, of which lines share ends), max (points of accuracy under the straight line), end_points (mean accuracies
     of both ends), loss_mean, inside (share of lines that stay in U of the headline epsilon), pairs}; ``embedding`` {repair, walk → share of
     variance of the first two components, arc, each with its interval over trajectories}. CSV: ways, barriers, lines, embedding.
     """
@@ -162,16 +163,18 @@ def _barriers(study: Study, repairs: dict[Pair, Repair]) -> tuple[dict[str, Any]
             {**place, "alpha": k / (setting.alphas - 1), "accuracy": accuracy} for k, accuracy in enumerate(found["accuracies"])
         ]
     study.progress("figure 4, barriers", len(listed), len(listed), "")
-    return {kind: _summary([row for row in rows if row["pair_type"] == kind]) for kind in PAIR_TYPES}, rows, lines
+    return summaries(rows), rows, lines
 
 
-def barrier_summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def barrier_summary(rows: Sequence[Mapping[str, Any]], way: Sequence[str]) -> dict[str, Any]:
     """Return what the lines of one type of pair have in common.
 
     Args:
         rows: one a line: ``barrier``, ``accuracy_a``, ``accuracy_b``, ``lowest`` as fractions; ``ends_inside`` and ``inside``, bool.
+        way: columns, with ``_a`` and ``_b`` behind them, that name the way that an end lies on: lines that share one are not independent.
     """
-    heights = t_interval([row["barrier"] for row in rows])
+    ways = [[tuple(row[f"{name}_{end}"] for name in way) for end in "ab"] for row in rows]
+    heights = jackknife_interval([row["barrier"] for row in rows], ways)
     between = [row for row in rows if row["ends_inside"]]
     return {
         "mean": heights.mean, "low": heights.low, "high": heights.high, "max": max(row["barrier"] for row in rows),
@@ -181,8 +184,14 @@ def barrier_summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    return {**barrier_summary(rows), "loss_mean": float(np.mean([row["loss_barrier"] for row in rows]))}
+def summaries(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return ``barriers`` of the figure's JSON from the rows of its table."""
+    found = {}
+    for kind in PAIR_TYPES:
+        own = [row for row in rows if row["pair_type"] == kind]
+        loss = float(np.mean([row["loss_barrier"] for row in own]))
+        found[kind] = {**barrier_summary(own, ("base", "order")), "loss_mean": loss}
+    return found
 
 
 def _network(study: Study, repairs: dict[Pair, Repair], end: End) -> FloatNetwork:
@@ -195,6 +204,12 @@ def _network(study: Study, repairs: dict[Pair, Repair], end: End) -> FloatNetwor
 def _accuracy(study: Study, end: End) -> float:
     """Return the accuracy of the healthy network that an end comes from."""
     return history(study, iterative(study.setting, end.pair, max(study.setting.deaths))).healthy
+
+
+def shape_of(shares: Sequence[float]) -> dict[str, float | None]:
+    """Return the mean of a share over ways, with its interval."""
+    interval = t_interval(shares, within=SHARE)
+    return {"mean": interval.mean, "low": interval.low, "high": interval.high}
 
 
 def _embedding(study: Study, repairs: dict[Pair, Repair]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -214,10 +229,8 @@ def _embedding(study: Study, repairs: dict[Pair, Repair]) -> tuple[dict[str, Any
             own[kind].append(scores)
     answer = {
         kind: {
-            name: {"mean": interval.mean, "low": interval.low, "high": interval.high}
-            for name, interval in zip(
-                ("first_component", "second_component", "arc"), map(t_interval, zip(*each, strict=True)), strict=True
-            )
+            name: shape_of(column)
+            for name, column in zip(("first_component", "second_component", "arc"), zip(*each, strict=True), strict=True)
         }
         for kind, each in shapes.items()
     }

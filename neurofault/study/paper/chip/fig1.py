@@ -13,7 +13,7 @@ from neurofault.study.changepoint import change_point, fit_all, thresholds
 from neurofault.study.paper.chip.setting import ChipStudy, Loss
 from neurofault.study.paper.fig1 import marks_of
 from neurofault.study.paper.output import Figure
-from neurofault.study.statistics import t_interval
+from neurofault.study.statistics import SHARE, t_interval
 
 POINTS = 25
 """Most points of a curve."""
@@ -61,7 +61,7 @@ def fig1(study: ChipStudy) -> Figure:
         dead = counts_of(study, loss)
         fraction = dead / dead[-1]
         values = np.stack([decline(study, loss, bits, dropout, draw, engine) for draw in range(setting.decline_draws)])
-        intervals = [t_interval(column) for column in values.T]
+        intervals = [t_interval(column, within=SHARE) for column in values.T]
         answer["curves"][name] = curve = {
             "fraction": fraction.tolist(), "dead": dead.tolist(), "mean": values.mean(0).tolist(), "sd": values.std(0, ddof=1).tolist(),
             "low": [i.low for i in intervals], "high": [i.high for i in intervals], "orders": len(values),

@@ -11,7 +11,7 @@ from neurofault.study.paper.chip.compare import compared, judged
 from neurofault.study.paper.chip.repairs import ChipHistory, ChipRepair, history
 from neurofault.study.paper.chip.setting import ChipStudy, Loss
 from neurofault.study.paper.output import Figure
-from neurofault.study.statistics import paired_difference, t_interval
+from neurofault.study.statistics import SHARE, paired_difference, t_interval
 
 CYCLES, LAST, WRITES = "equal cycles in all", "equal cycles after the last death", "equal writes"
 STOPPED = "equal cycles in all, each stopped at its best look"
@@ -160,7 +160,7 @@ def _controls(study: ChipStudy) -> list[dict[str, Any]]:
 
     def add(control: str, loss: str, m: int, learner: str | None, repairs: list[ChipRepair]) -> None:
         seen = [history(study, one) for one in repairs]
-        found = t_interval([one.final for one in seen])
+        found = t_interval([one.final for one in seen], within=SHARE)
         rows.append(
             {"control": control, "loss": loss, "m": m, "learner": learner, "accuracy": found.mean, "low": found.low, "high": found.high,
              "healthy": float(np.mean([one.seen.healthy for one in seen])), "draws": found.n,

@@ -7,6 +7,7 @@ layer is fitted to it), so there are no lines between bases here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -22,9 +23,8 @@ from neurofault.streams import stream_key
 from neurofault.study.landscape import arc, principal_components, random_walk
 from neurofault.study.paper.chip.repairs import ChipRepair, history, perform
 from neurofault.study.paper.chip.setting import ChipStudy, Loss
-from neurofault.study.paper.fig4 import barrier_summary, returns_and_exits
+from neurofault.study.paper.fig4 import barrier_summary, returns_and_exits, shape_of
 from neurofault.study.paper.output import Figure
-from neurofault.study.statistics import t_interval
 
 PAIR_TYPES = ("same trajectory", "other draw")
 
@@ -83,7 +83,8 @@ def fig4(study: ChipStudy) -> Figure:
     """Compute figure 4.
 
     JSON, each by loss (``cores``, ``neurons``): ``return_rate`` {epsilon → left, returned, rate, low, high, outside, came_back}; ``first_exit``
-    {epsilon → m, survival, exits, median}; ``barriers`` {pair_type → mean, low, high, max (points of accuracy under the straight line), end_points,
+    {epsilon → m, survival, exits, median}; ``barriers`` {pair_type → mean, low, high (over draws, of which lines share
+    ends), max (points of accuracy under the straight line), end_points,
     lowest, pairs, ends_inside, inside}; ``embedding`` {repair, walk → share of variance of the first two components, arc, each with its interval}.
     """
     setting = study.setting
@@ -174,7 +175,12 @@ def _barriers(study: ChipStudy, loss: Loss) -> tuple[dict[str, Any], list[dict[s
             {**place, "alpha": float(alpha), "accuracy": float(accuracy)} for alpha, accuracy in zip(share, line, strict=True)
         ]
     study.progress("figure 4, barriers", len(listed), len(listed), "")
-    return {kind: barrier_summary([row for row in rows if row["pair_type"] == kind]) for kind in PAIR_TYPES}, rows, lines
+    return summaries(rows), rows, lines
+
+
+def summaries(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return ``barriers`` of one loss from its rows of the figure's table."""
+    return {kind: barrier_summary([row for row in rows if row["pair_type"] == kind], ("draw",)) for kind in PAIR_TYPES}
 
 
 def _embedding(study: ChipStudy, loss: Loss) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -202,11 +208,16 @@ def _embedding(study: ChipStudy, loss: Loss) -> tuple[dict[str, Any], list[dict[
         rows += [
             {"loss": loss.name, "draw": draw, **{name: each[name] for name in columns}} for each in study.journal.once(key, compute)
         ]
-    answer: dict[str, Any] = {}
-    for kind in ("repair", "walk"):
-        answer[kind] = {}
-        for name in ("first_component", "second_component", "arc"):
-            interval = t_interval([row[name] for row in rows if row["kind"] == kind])
-            answer[kind][name] = {"mean": interval.mean, "low": interval.low, "high": interval.high}
     study.progress("figure 4, embedding", setting.draws, setting.draws, "")
-    return answer, rows
+    return shapes(rows), rows
+
+
+def shapes(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return ``embedding`` of one loss from its rows of the figure's table."""
+    return {
+        kind: {
+            name: shape_of([row[name] for row in rows if row["kind"] == kind])
+            for name in ("first_component", "second_component", "arc")
+        }
+        for kind in ("repair", "walk")
+    }

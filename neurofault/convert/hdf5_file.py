@@ -1,0 +1,85 @@
+"""A stranger's HDF5 file as plain values: opened by a process of its own, under limits of time and memory.
+
+HDF5 is read by a C library that a damaged or hostile file can make loop, crash or ask for exabytes. So another process opens it
+(:mod:`neurofault.convert.hdf5_child`, about half a second to start), checks it and sends texts and numbers; whatever happens there ends in
+one text here.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurofault.errors import DataError
+from neurofault.files import why_not
+
+WALL_SECONDS = 120.0
+"""Longest wait for the process; its processor time is limited much more tightly by itself."""
+
+_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from neurofault.convert.hdf5_child import main; main(sys.argv[2])"
+
+Tree = dict[str, Any]
+"""Name → another tree, a text, an object array of texts, or an array or scalar of numbers."""
+
+
+def read_tree(path: Path) -> Tree:
+    """Return everything that an HDF5 file holds, in the types that ``h5py`` gives (texts as ``str``).
+
+    Raises:
+        DataError: no such file; not HDF5 or cut short; links, external or virtual data, object references, sizes that the file cannot
+            hold; or it hangs or crashes the library.
+    """
+    reason = why_not(path)
+    if reason is not None:
+        raise DataError(f"{path}: {'no such NIR file' if reason == 'no such file' else reason}")
+    command = [sys.executable, "-I", "-c", _BOOT, json.dumps(sys.path), os.path.abspath(path)]  # noqa: PTH100  (no links resolved)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HDF5_PLUGIN_PATH": "::"}
+    child = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, cwd="/"
+    )
+    try:
+        sent, _ = child.communicate(timeout=WALL_SECONDS)
+    except subprocess.TimeoutExpired:
+        sent = b""
+    finally:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+    if child.returncode or len(sent) < 8:
+        raise DataError(f"{path}: not a readable NIR file: the HDF5 library hangs or crashes on it, so it is damaged or hostile")
+    (length,) = struct.unpack("<Q", sent[:8])
+    header = json.loads(sent[8 : 8 + length])
+    if "refused" in header:
+        raise DataError(f"{path}: {header['refused'].removeprefix('/')}")
+    return _Values(sent, 8 + length, header["texts"]).tree(header["tree"])
+
+
+class _Values:
+    """The values that the process sent, handed out in the order of the tree."""
+
+    def __init__(self, sent: bytes, at: int, texts: list[list[str]]) -> None:
+        self.sent, self.at, self.texts = sent, at, iter(texts)
+
+    def tree(self, described: dict[str, Any]) -> Tree:
+        return {name: self.value(one) for name, one in described.items()}
+
+    def value(self, described: dict[str, Any]) -> Any:
+        match described:
+            case {"group": inner}:
+                return self.tree(inner)
+            case {"texts": shape}:
+                texts = next(self.texts)
+                return np.array(texts, object).reshape(shape) if shape else texts[0]
+        kind, shape = described["array"]
+        dtype, count = np.dtype(kind), math.prod(shape)
+        array = np.frombuffer(self.sent, dtype, count, self.at).reshape(shape).copy()
+        self.at += count * dtype.itemsize
+        return array if shape else array[()]

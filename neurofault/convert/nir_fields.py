@@ -1,0 +1,159 @@
+"""What the fields of a NIR file's nodes may hold, checked before any of them is used: finite numbers, whole sizes, no empty arrays.
+
+A file may say anything: a threshold that is not a number, a stride of 0, a matrix without rows, an input of 10¹⁸ neurons. ``nir`` takes
+these; each is refused here by node and field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.errors import ConversionError, DataError
+
+MAX_NEURONS = 1 << 22
+"""Neurons of one population, the padding of a convolution counted in."""
+MAX_SYNAPSES = 1 << 28
+"""Synapses into one population, a convolution's counted one by one."""
+MAX_SIZE = 1 << 22
+"""Largest size, stride, padding or dilation."""
+MAX_NUMBER = 1e30
+"""Largest weight, bias, threshold or constant."""
+
+_REAL = {
+    "Affine": ("weight", "bias"), "Linear": ("weight",), "Conv2d": ("weight", "bias"), "IF": ("r", "v_threshold", "v_reset"), "I": ("r",),
+    "LIF": ("tau", "r", "v_leak", "v_threshold", "v_reset"), "LI": ("tau", "r", "v_leak"),
+    "CubaLIF": ("tau_syn", "tau_mem", "r", "v_leak", "v_threshold", "v_reset", "w_in"), "CubaLI": ("tau_syn", "tau_mem", "r", "v_leak", "w_in"),
+}  # fmt: skip
+_WHOLE = {
+    "Conv2d": {"input_shape": 1, "stride": 1, "padding": 0, "dilation": 1, "groups": 1},
+    "SumPool2d": {"kernel_size": 1, "stride": 1, "padding": 0}, "AvgPool2d": {"kernel_size": 1, "stride": 1, "padding": 0},
+    "Input": {"shape": 1}, "Output": {"shape": 1}, "Flatten": {"input_type": 1, "start_dim": -8, "end_dim": -8},
+}  # fmt: skip
+"""Kind → field of whole numbers → the least that it may be."""
+
+
+def check_fields(where: str, name: str, node: Mapping[str, Any]) -> None:
+    """Refuse a node whose fields are not what its kind needs.
+
+    Args:
+        where: file name, for messages.
+        name: of the node.
+        node: its fields, ``type`` among them.
+
+    Raises:
+        DataError: a field is of another type, empty, not finite, or out of range.
+    """
+    kind = str(node["type"])
+    said = f"{where}: node {name!r} ({kind})"
+    for field in _REAL.get(kind, ()):
+        if field in node:
+            _check_real(f"{said}: {field}", field, node[field])
+    for field, least in _WHOLE.get(kind, {}).items():
+        if field in node and not (field == "padding" and isinstance(node[field], str)):
+            _check_whole(f"{said}: {field}", node[field], least)
+    if kind == "Conv2d" and "groups" in node and "weight" in node:
+        outputs, groups = len(np.atleast_1d(node["weight"])), int(np.asarray(node["groups"]).reshape(-1)[0])
+        if outputs % groups:
+            raise DataError(f"{said}: groups {groups} does not divide its {outputs} channels")
+    known = {"type", "metadata", "input_type", "output_type", *_REAL.get(kind, ()), *_WHOLE.get(kind, {})}
+    for field, value in node.items():
+        if isinstance(value, dict) and field in known - {"metadata"}:
+            raise DataError(f"{said}: {field} is a group; numbers are expected")
+
+
+def _check_real(said: str, field: str, value: Any) -> None:
+    array = _numbers(said, value)
+    if array.dtype.kind == "b":
+        raise DataError(f"{said} holds true and false; numbers are expected")
+    if not array.size:
+        raise DataError(f"{said} has the shape {array.shape}: it is empty")
+    wide = array.astype(np.float64)
+    never = np.isposinf(wide) & (field == "v_threshold")  # a neuron that never fires
+    wrong = np.flatnonzero(~(np.abs(wide) <= MAX_NUMBER) & ~never)
+    if wrong.size:
+        found = wide.reshape(-1)[wrong[0]]
+        reason = f"beyond ±{MAX_NUMBER:g}" if np.isfinite(found) else "not a finite number"
+        raise DataError(f"{said} holds {found:g} at position {wrong[0]}: {reason}")
+
+
+def _check_whole(said: str, value: Any, least: int) -> None:
+    array = _numbers(said, value)
+    if array.dtype.kind == "b" or not 1 <= array.size <= 8 or array.ndim > 1:
+        raise DataError(f"{said} must be one to eight whole numbers, not {array.dtype} of shape {array.shape}")
+    for number in array.reshape(-1).tolist():
+        if not (least <= number <= MAX_SIZE and number == int(number)):
+            raise DataError(f"{said} must be whole numbers from {least} to {MAX_SIZE:,}, holds {number}")
+
+
+def _numbers(said: str, value: Any) -> NDArray[Any]:
+    if isinstance(value, str | bytes | dict) or np.asarray(value).dtype.kind not in "biuf":
+        raise DataError(f"{said} is {'a group' if isinstance(value, dict) else 'text'}; numbers are expected")
+    return np.asarray(value)
+
+
+def check_sizes(where: str, chain: Sequence[tuple[str, Any]], in_shape: Sequence[int]) -> None:
+    """Refuse a chain whose populations or synapses would be too many to build, before any is built.
+
+    Shapes are followed roughly: what does not fit at all is left to the conversion, which says it better.
+
+    Args:
+        where: file name, for messages.
+        chain: (name, node) from input to output.
+        in_shape: of a sample.
+
+    Raises:
+        ConversionError: the text names the node and the number.
+    """
+    shape = [int(size) for size in in_shape]
+    _refuse(where, "the input", "neurons", _product(shape), MAX_NEURONS)
+    root, fan, reach, jump = _product(shape), 1, [1, 1], [1, 1]
+    for name, node in chain:
+        kind = type(node).__name__
+        if kind in ("Affine", "Linear") and node.weight.ndim == 2:
+            shape, fan, reach = [int(node.weight.shape[0])], root, [1, 1]
+        elif kind in ("Conv2d", "SumPool2d", "AvgPool2d") and len(shape) == 3:
+            window = node.weight.shape[2:] if kind == "Conv2d" else _two(node.kernel_size)
+            padding = (0, 0) if isinstance(node.padding, str | bytes) else _two(node.padding)
+            dilation = _two(node.dilation) if kind == "Conv2d" else (1, 1)
+            stride = _two(node.stride)
+            padded = [shape[1 + axis] + 2 * padding[axis] for axis in (0, 1)]
+            _refuse(where, f"node {name!r} with its padding", "neurons", shape[0] * _product(padded), 4 * MAX_NEURONS)
+            span = [dilation[axis] * (int(window[axis]) - 1) for axis in (0, 1)]
+            if any(span[axis] >= padded[axis] for axis in (0, 1)):
+                raise ConversionError(
+                    f"{where}: node {name!r}: {kind} with a window of {span[0] + 1} × {span[1] + 1} on {padded[0]} × {padded[1]} values"
+                )
+            if kind == "Conv2d":
+                fan *= int(node.weight.shape[1])
+                shape[0] = int(node.weight.shape[0])
+            shape[1:] = [(padded[axis] - span[axis] - 1) // stride[axis] + 1 for axis in (0, 1)]
+            reach = [reach[axis] + span[axis] * jump[axis] for axis in (0, 1)]
+            jump = [jump[axis] * stride[axis] for axis in (0, 1)]
+        elif kind == "Flatten":
+            shape = [_product(shape)]
+        elif kind not in ("Input", "Output"):
+            root, fan, reach, jump = _product(shape), 1, [1, 1], [1, 1]
+            continue
+        _refuse(where, f"node {name!r}", "neurons", _product(shape), MAX_NEURONS)
+        _refuse(where, f"node {name!r}", "synapses", _product(shape) * min(root, fan * _product(reach)), MAX_SYNAPSES)
+
+
+def _refuse(where: str, what: str, things: str, number: int, most: int) -> None:
+    if number > most:
+        raise ConversionError(f"{where}: {what} has {number:,} {things}; at most {most:,} can be built")
+
+
+def _product(sizes: Sequence[int]) -> int:
+    total = 1
+    for size in sizes:
+        total *= int(size)
+    return total
+
+
+def _two(value: Any) -> tuple[int, int]:
+    flat = np.asarray(value).reshape(-1)
+    return int(flat[0]), int(flat[-1])

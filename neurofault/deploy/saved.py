@@ -1,0 +1,177 @@
+"""A deployment as one file, whatever has happened to it: placed, broken, learned, repaired, moved.
+
+The file is a ZIP archive of NumPy arrays (as ``numpy.savez`` writes them, nothing packed) and one JSON text, ``deployment``, that says
+what each is. It holds no code. A reader checks every size against the file before it makes anything, and everything that it reads
+against what a chip of this profile can hold. Equal deployments give equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.profile import HardwareProfile
+from neurofault.deploy.saved_parts import Arrays, Parts, read_damage, read_layers, read_placement, written_edit
+from neurofault.errors import UsageError
+from neurofault.network import Conv, Dense, Encoding
+
+FORMAT = 1
+"""Raised when a file of this version could not be read by an older one."""
+
+_TEXT = "deployment"
+_TYPES = ("|b1", "|i1", "|u1", "<i2", "<i4", "<i8", "<f8")
+"""Types of numbers that a file holds."""
+
+
+def save(deployment: Deployment, path: str | Path) -> None:
+    """Write a deployment to a file that :func:`load` reads back: the same integers, places and damage.
+
+    Args:
+        deployment: healthy, damaged, learned or repaired.
+        path: replaced if it exists; ``.npz`` by custom.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    arrays: list[NDArray[np.generic]] = []
+
+    def kept(array: NDArray[np.generic]) -> int:
+        arrays.append(np.ascontiguousarray(array))
+        return len(arrays) - 1
+
+    data = {
+        "format": FORMAT,
+        "name": deployment.name,
+        "profile": json.loads(deployment.profile.model_dump_json()),
+        "layers": [_layer(layer, kept) for layer in deployment.layers],
+        "placement": asdict(deployment.placement) | {"core_of": [kept(part) for part in deployment.placement.core_of]},
+        "timesteps": deployment.timesteps,
+        "encoding": None
+        if deployment.encoding is None
+        else asdict(deployment.encoding) | {"table": kept(deployment.encoding.table)},
+        "readout": deployment.readout,
+        "damage": {
+            "edits": [written_edit(edit, kept) for edit in deployment.damage.edits],
+            "hits": [
+                asdict(hit) | {"broken": [{"broken": type(place).__name__, **asdict(place)} for place in hit.broken]}
+                for hit in deployment.damage.hits
+            ],
+            "dead_cores": deployment.damage.dead_cores,
+        },
+    }
+    text = np.frombuffer(json.dumps(data, default=lambda value: value.item()).encode(), np.uint8)
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        for name, array in ((_TEXT, text), *((str(number), array) for number, array in enumerate(arrays))):
+            member = io.BytesIO()
+            npy.write_array(member, array, (1, 0), allow_pickle=False)  # type: ignore[no-untyped-call]  # NumPy's
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
+    try:
+        Path(path).write_bytes(whole.getvalue())
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _layer(layer: Any, kept: Any) -> dict[str, Any]:
+    own = {field.name: getattr(layer, field.name) for field in fields(layer)}
+    match layer.synapses:
+        case Dense(weight=weight, delay=delay):
+            own["synapses"] = {"dense": kept(weight), "delay": None if delay is None else kept(delay)}
+        case Conv() as conv:
+            own["synapses"] = {field.name: getattr(conv, field.name) for field in fields(conv)} | {"weight": kept(conv.weight)}
+    return {name: kept(value) if isinstance(value, np.ndarray) else value for name, value in own.items()}
+
+
+def load(path: str | Path) -> Deployment:
+    """Read a deployment that :func:`save` wrote.
+
+    Args:
+        path: the file.
+
+    Raises:
+        UsageError: it is missing, damaged, of another format, or holds what no chip does; one line.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _read(path, _Members(archive))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        _damaged(path, f"{place + ': ' if place else ''}{first['msg']}")
+    except (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError, NotImplementedError, zipfile.BadZipFile) as error:
+        _damaged(path, f"{error}" or type(error).__name__)
+
+
+def _damaged(path: str | Path, why: str) -> NoReturn:
+    raise UsageError(f"{path}: not a saved deployment, or a damaged one ({' '.join(why.split())[:200]})") from None
+
+
+class _Members(Mapping[str, NDArray[Any]]):
+    """The arrays of an archive by name; each is checked before room is made for it."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self._members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Any:
+        return iter(self._members)
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._members:
+            raise ValueError(f"array {name} is missing")
+        member = self._members[name]
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+            raise ValueError(f"array {name} is packed")
+        raw = self._archive.read(member)
+        stream = io.BytesIO(raw)
+        if npy.read_magic(stream) != (1, 0):  # type: ignore[no-untyped-call]  # NumPy's
+            raise ValueError(f"array {name} is of another version")
+        shape, fortran, dtype = npy.read_array_header_1_0(stream)  # type: ignore[no-untyped-call]  # NumPy's
+        if dtype.str not in _TYPES or fortran:
+            raise ValueError(f"array {name} holds {dtype.str}")
+        room = len(raw) - stream.tell()
+        if any(size < 0 for size in shape) or math.prod(shape) * dtype.itemsize != room:
+            raise ValueError(f"array {name} of shape {shape} does not take {room} bytes")
+        array: NDArray[Any] = np.frombuffer(raw, dtype, offset=stream.tell()).reshape(shape).copy()
+        return array
+
+
+def _read(path: str | Path, members: _Members) -> Deployment:
+    data = json.loads(members[_TEXT].tobytes().decode())
+    if not isinstance(data, dict) or "format" not in data:
+        raise ValueError("no format is named")
+    if data["format"] != FORMAT or isinstance(data["format"], bool):
+        raise UsageError(
+            f"{path}: format {str(data['format'])[:40]} of a saved deployment is not known; this version reads {FORMAT}"
+        )
+    parts, arrays = Parts(data), Arrays(members)
+    profile = HardwareProfile.model_validate_json(json.dumps(parts.of("profile", dict[str, Any])))
+    layers = read_layers(parts, arrays)
+    placement = read_placement(parts.inner("placement"), arrays, layers, profile)
+    timesteps, readout = parts.of("timesteps", int), parts.one_of("readout", ("potential", "count"))
+    if not 1 <= timesteps < 1 << 31:
+        raise ValueError(f"timesteps is {timesteps}")
+    encoding = None
+    if data.get("encoding") is not None:
+        own = parts.inner("encoding")
+        table = arrays.get(own.of("table", int), (256,), np.int32)
+        encoding = Encoding(table, own.of("threshold", int), own.of("start", int), own.of("full_rate", float))
+    damage = read_damage(parts.inner("damage"), arrays, layers, placement)
+    return Deployment(parts.of("name", str), profile, layers, placement, timesteps, encoding, readout, damage)  # type: ignore[arg-type]

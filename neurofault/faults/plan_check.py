@@ -1,0 +1,103 @@
+"""What the parts of a plan file may hold: a stored edit becomes a record only if every field has its type, length and range."""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy.damage import FORCE_UNIT
+from neurofault.deploy.when import When
+
+R = TypeVar("R")
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "rate": (0, FORCE_UNIT), "masks": (1, (1 << 24) - 1), "delays": (0, 63), "probability": (0, 1), "level": (0, 1), "sigma": (0, 1e9),
+}  # fmt: skip
+"""Fields whose range is narrower than that of their type."""
+_SIGNED = ("values", "keep", "force")
+_SYNAPTIC = ("SetSynapses", "SetDelays", "Drop", "LearningDefect")
+"""Edits of synapses: their layer is not the input."""
+
+
+def record(kind: type[R], stored: Mapping[str, Any]) -> R:
+    """Return a record of one of the kinds that a plan holds.
+
+    Args:
+        kind: a frozen dataclass.
+        stored: name of a field → plain value or array.
+
+    Raises:
+        ValueError: a field is missing or unknown, or not what the record says of it.
+    """
+    hints = get_type_hints(kind)
+    if unknown := set(stored) - set(hints):
+        raise ValueError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
+    for name, value in stored.items():
+        if not _fits(hints[name], value):
+            raise ValueError(f"{kind.__name__}: {name} is not what is stored there")
+        if not _in_range(name, value):
+            raise ValueError(f"{kind.__name__}: {name} is out of range")
+    made = kind(**stored)
+    if isinstance(made, When):
+        _check_when(made)
+    else:
+        _check_together(kind.__name__, stored)
+    return made
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    """Whether a value is of a type hint."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(one, value) for one in inner)
+    if origin is Literal:
+        return isinstance(value, str) and value in inner
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(inner[0], one) for one in value)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return isinstance(value, dict) and all(isinstance(key, str) and _fits(inner[1], one) for key, one in value.items())
+    if origin is np.ndarray:
+        return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype == np.dtype(get_args(inner[1])[0])
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return type(value) is hint or (hint is not int and hint is not bool and isinstance(value, hint))
+
+
+def _in_range(name: str, value: Any) -> bool:
+    low, high = _RANGES.get(name, (-(1 << 31) if name in _SIGNED else 0, 1 << 64))
+    if isinstance(value, np.ndarray):
+        return not value.size or bool(low <= value.min() and value.max() <= high)
+    if isinstance(value, tuple):
+        return all(_in_range(name, one) for one in value)
+    if isinstance(value, Mapping):
+        return all(_in_range(name, one) for one in value.values())
+    return not isinstance(value, int | float) or low <= value <= high
+
+
+def _check_when(when: When) -> None:
+    if when.stop is not None and when.stop <= when.start:
+        raise ValueError(f"stop {when.stop} does not come after start {when.start}")
+    if when.period is not None and not 1 <= when.on <= when.period:
+        raise ValueError(f"{when.on} active steps of a cycle of {when.period}")
+    if max(when.start, when.stop or 0, when.period or 0) >= 1 << 62:
+        raise ValueError("a step beyond 62 bits")
+
+
+def _check_together(kind: str, stored: Mapping[str, Any]) -> None:
+    arrays: dict[str, NDArray[Any]] = {name: value for name, value in stored.items() if isinstance(value, np.ndarray)}
+    if kind != "Drop" and len({len(array) for array in arrays.values()}) > 1:
+        raise ValueError(f"{kind}: arrays of different lengths")
+    for name, array in arrays.items():
+        if (name == "neurons" or kind == "Drop") and np.any(np.diff(array) <= 0):
+            raise ValueError(f"{kind}: {name} are not sorted, or one stands there twice")
+    if kind in ("SetSynapses", "SetDelays"):
+        pairs = np.stack([arrays["sources"], arrays["targets"]], axis=1)
+        if len(np.unique(pairs, axis=0)) < len(pairs):
+            raise ValueError(f"{kind}: a synapse stands there twice")
+    if kind in _SYNAPTIC and stored["layer"] < 1:
+        raise ValueError(f"{kind}: the input layer has no synapses")

@@ -1,0 +1,197 @@
+"""Sites at which nothing is left to break: an earlier fault holds them for good.
+
+A fault that draws its sites passes over them (``again``), so that two dead cores and two more are four. What an upset changed can be
+changed again; only what dies, sticks or is closed for good counts, whenever that begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy.broken import Broken, BrokenCells, BrokenCore
+from neurofault.deploy.damage import Drop, Edit, Force, Hit, LearningDefect, SetDelays, SetField, SetSynapses, Silence, Stall
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.when import When
+from neurofault.faults.places import Block, axon_sources, group_range, synapse_blocks, synapses_at
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """What some faults have done.
+
+    Attributes:
+        edits: their edits that last, in order.
+        broken: their places that last.
+        dead_cores: ids of the cores that they kill.
+    """
+
+    edits: tuple[Edit, ...]
+    broken: tuple[Broken, ...]
+    dead_cores: frozenset[int]
+
+    @classmethod
+    def of(cls, deployment: Deployment, first: int, kind: str | None) -> Earlier:
+        """Gather the faults from number ``first`` on, of one kind or of all (None)."""
+        edits: list[Edit] = []
+        hits: list[Hit] = []
+        end = 0
+        for number, hit in enumerate(deployment.damage.hits):
+            own = deployment.damage.edits[end : end + hit.n_edits]
+            end += hit.n_edits
+            if number >= first and kind in (None, hit.kind):
+                edits += own
+                hits.append(hit)
+        return cls(
+            tuple(edit for edit in edits if lasting(edit.when)),
+            tuple(place for hit in hits for place in hit.broken if lasting(place.when)),
+            frozenset(core for hit in hits for core in hit.dead_cores),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.edits or self.broken or self.dead_cores)
+
+
+def lasting(when: When) -> bool:
+    """Whether a fault stays once it has come."""
+    return when.stop is None and when.period in (None, when.on)
+
+
+_PARTS = {
+    "learning_frozen": "frozen",
+    "trace_stuck": "stuck_trace",
+    "third_factor_dead": "third_factor",
+    "rounding_stuck": "rounding",
+}
+
+
+def spent(
+    deployment: Deployment, earlier: Earlier, kind: str, site: str, block: Block, bits: Sequence[int] | None, run: int | None
+) -> NDArray[np.bool_]:
+    """Return bool [sites of the block]: where nothing is left for a kind of fault to break.
+
+    Args:
+        deployment: the chip.
+        earlier: what counts.
+        kind: of the fault, with
+        site: what one of its sites is.
+        block: the sites.
+        bits: where bits are the sites: those of each stored weight that are.
+        run: where runs of stored synapses are the sites: how many make one.
+    """
+    dead = _silent(deployment, earlier, block.layer)
+    match site:
+        case "used cores":
+            return np.array([_core_spent(deployment, earlier, kind, block)])
+        case "neurons" | "sensors":
+            return (dead | _held(deployment, earlier, kind, block.layer))[block.neurons]
+        case "axon entries":
+            return _lost(deployment, earlier, block)
+        case "memory words" | "headers":
+            assert run is not None
+            (whole,) = (each for each in synapse_blocks(deployment, [block.layer]) if each.core == block.core)
+            stuck = _stuck(deployment, earlier, kind, whole, dead) == (1 << deployment.layers[block.layer].weight_bits) - 1
+            ranges = [group_range(deployment, whole, run, group) for group in range(block.first, block.first + block.size)]
+            return np.array([bool(stuck[low:high].all()) for low, high in ranges])
+        case _:
+            per = len(bits) if bits else 1
+            synapses = Block(block.layer, block.core, block.neurons, block.size // per, block.first // per)
+            stuck = _stuck(deployment, earlier, kind, synapses, dead)
+            if bits:
+                return np.asarray((stuck[:, None] >> np.array(bits)) & 1, bool).reshape(-1)
+            return np.asarray(stuck == (1 << deployment.layers[block.layer].weight_bits) - 1)
+
+
+def spent_cells(earlier: Earlier, block: Block, width: int | None) -> NDArray[np.bool_]:
+    """Return bool [sites]: which bits (``width`` in a word) or whole words (None) of a spare core's memory are stuck already."""
+    gone = np.full(block.size, block.core in earlier.dead_cores)
+    for place in earlier.broken:
+        if isinstance(place, BrokenCells) and place.core == block.core:
+            words = np.array(place.words, np.int64)
+            if width is None:
+                sites = words[:0] if place.bits is not None else words
+            elif place.bits is None:
+                sites = (words[:, None] * width + np.arange(width)).reshape(-1)
+            else:
+                sites = words * width + np.array(place.bits, np.int64)
+            sites = sites - block.first
+            gone[sites[(sites >= 0) & (sites < block.size)]] = True
+    return gone
+
+
+def _silent(deployment: Deployment, earlier: Earlier, layer: int) -> NDArray[np.bool_]:
+    mask = np.zeros(deployment.layers[layer].size, bool)
+    for edit in earlier.edits:
+        if isinstance(edit, Silence) and edit.layer == layer:
+            mask[edit.neurons] = True
+    return mask
+
+
+def _core_spent(deployment: Deployment, earlier: Earlier, kind: str, block: Block) -> bool:
+    """Whether a core is dead, hangs, or has this part of its learning engine broken."""
+    core, part = block.core, _PARTS.get(kind, "silent")
+    if core in earlier.dead_cores or any(isinstance(edit, Stall) and core in edit.cores for edit in earlier.edits):
+        return True
+    if any(isinstance(place, BrokenCore) and (place.core, place.part) == (core, part) for place in earlier.broken):
+        return True
+    held = []
+    for layer, core_of in enumerate(deployment.placement.core_of):
+        here, mask = core_of == core, _silent(deployment, earlier, layer)
+        for edit in earlier.edits:
+            if isinstance(edit, LearningDefect) and (edit.layer, edit.part) == (layer, part):
+                mask[edit.neurons] = True
+        if layer or part == "silent":
+            held.append(mask[here])
+    found = np.concatenate([np.zeros(0, bool), *held])
+    return bool(found.size and found.all())
+
+
+def _held(deployment: Deployment, earlier: Earlier, kind: str, layer: int) -> NDArray[np.bool_]:
+    """Neurons whose output, or sensor line, is held at something already."""
+    mask = np.zeros(deployment.layers[layer].size, bool)
+    for edit in earlier.edits:
+        if not isinstance(edit, Force | SetField) or edit.layer != layer:
+            continue
+        forced = isinstance(edit, Force) and kind in ("neuron_saturated", "neuron_stuck")
+        sensed = isinstance(edit, SetField) and edit.field == "bias_mantissa" and kind in ("sensor_dead", "sensor_noisy")
+        if forced or sensed:
+            mask[edit.neurons] = True
+    return mask
+
+
+def _lost(deployment: Deployment, earlier: Earlier, block: Block) -> NDArray[np.bool_]:
+    sources = axon_sources(deployment, block)
+    gone = np.zeros(len(sources), bool)
+    for edit in earlier.edits:
+        if isinstance(edit, Drop) and (edit.layer, edit.core) == (block.layer, block.core) and edit.probability >= 1:
+            gone |= np.isin(sources, edit.sources)
+    return gone
+
+
+def _stuck(deployment: Deployment, earlier: Earlier, kind: str, block: Block, dead: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return int64 [stored synapses of the block]: bits of each that no fault can change any more, for every synapse that reads it."""
+    chip = deployment.layers[block.layer]
+    whole = (1 << chip.weight_bits) - 1
+    which, sources, targets = synapses_at(deployment, block, block.first + np.arange(block.size))
+    keys = targets * (1 << 32) + sources
+    held = np.where(dead[targets], whole, 0)
+    order = np.argsort(keys)
+    for edit in earlier.edits:
+        if not isinstance(edit, SetSynapses | SetDelays) or edit.layer != block.layer:
+            continue
+        if isinstance(edit, SetDelays) != (kind == "synapse_delay"):
+            continue
+        stuck = np.full(len(edit.targets), whole, np.int64)
+        if isinstance(edit, SetSynapses):
+            stuck = stuck & ~(stuck if edit.keep is None else edit.keep.astype(np.int64))
+        own = edit.targets * (1 << 32) + edit.sources
+        at = np.minimum(np.searchsorted(keys, own, sorter=order), max(0, len(keys) - 1))
+        found = keys[order[at]] == own if len(keys) else np.zeros(len(own), bool)
+        held[order[at[found]]] |= stuck[found]
+    out = np.full(block.size, whole, np.int64)
+    np.bitwise_and.at(out, which, held)
+    out[np.bincount(which, minlength=block.size) == 0] = 0
+    return out

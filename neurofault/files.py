@@ -1,0 +1,131 @@
+"""Files from anywhere, opened with care: only regular ones, never more than a stated number of bytes, arrays only as large as their file.
+
+A pipe or a device would be waited for, a link to one too; a NumPy archive may promise exabytes or unpack without end. None of these is
+read: :func:`why_not` says what a path is, and :func:`read_arrays` checks every size against the bytes that are there.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import stat
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.errors import DataError
+
+UNPACKED_FREE = 64 << 20
+"""Bytes that a packed file may unpack to, however small it is."""
+UNPACKED_RATIO = 64
+"""Bytes beyond that which each byte of a packed file may unpack to."""
+UNPACKED_MOST = 1 << 30
+"""Bytes that a packed file may unpack to at most."""
+ARRAYS_MOST = 100_000
+"""Arrays in one archive."""
+
+_KINDS = {
+    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+}  # fmt: skip
+_DESCRIPTOR = re.compile(r"/dev/(stdin|fd/[0-9]+)|/proc/(self|[0-9]+)/fd/[0-9]+")
+
+
+def why_not(path: Path, *, pipe: bool = False) -> str | None:
+    """Return why a path cannot be read as a file, None if it can.
+
+    Args:
+        path: what was named.
+        pipe: take a pipe that the shell has opened, ``/dev/stdin`` or ``<(…)``, too.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "no such file"
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        return f"cannot be read ({error.strerror if isinstance(error, OSError) else 'not a name of a file'})"
+    kind = stat.S_IFMT(mode)
+    if kind == stat.S_IFREG or (pipe and kind == stat.S_IFIFO and _DESCRIPTOR.fullmatch(str(path))):
+        return None
+    return f"is {_KINDS.get(kind, 'something else')}, not a file"
+
+
+def unpacked_limit(size: int) -> int:
+    """Return how many bytes a packed file of ``size`` bytes may unpack to."""
+    return min(UNPACKED_FREE + UNPACKED_RATIO * size, UNPACKED_MOST)
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """Return a regular file's bytes.
+
+    Raises:
+        DataError: it is no regular file, cannot be read, or is longer than ``most`` bytes.
+    """
+    reason = why_not(path)
+    if reason is not None:
+        raise DataError(f"{path}: {reason}")
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    if len(content) > most:
+        raise DataError(f"{path}: larger than {most:,} bytes")
+    return content
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+    """Return the arrays of a NumPy archive (``.npz``): booleans, integers and real numbers; nothing pickled.
+
+    Raises:
+        DataError: not such an archive, damaged, an array of another kind or of another size than its bytes, or more bytes than
+            :func:`unpacked_limit` allows.
+    """
+    reason = why_not(path)
+    if reason is not None:
+        raise DataError(f"{path}: {reason}")
+    arrays: dict[str, NDArray[np.generic]] = {}
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            left = unpacked_limit(path.stat().st_size)
+            entries = archive.infolist()
+            if len(entries) > ARRAYS_MOST:
+                raise DataError(f"{path}: more than {ARRAYS_MOST:,} arrays")
+            for entry in entries:
+                with archive.open(entry) as member:
+                    content = member.read(left + 1)
+                left -= len(content)
+                if left < 0:
+                    raise DataError(f"{path}: unpacks to more than {unpacked_limit(path.stat().st_size):,} bytes")
+                arrays[entry.filename.removesuffix(".npy")] = _array(f"{path}: {entry.filename}", content)
+    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path}: not a NumPy archive, or a damaged one ({error})") from None
+    return arrays
+
+
+def _array(where: str, content: bytes) -> NDArray[np.generic]:
+    """Return the array of a ``.npy`` file's bytes."""
+    file = io.BytesIO(content)
+    try:
+        shape, fortran, dtype = _header(file)
+    except (ValueError, TypeError, SyntaxError, KeyError, RecursionError, MemoryError, EOFError) as error:
+        raise DataError(f"{where}: not a NumPy array ({' '.join(str(error).split())[:200]})") from None
+    if dtype.kind not in "biuf":
+        raise DataError(f"{where}: holds {dtype}; booleans, integers and real numbers are read")
+    held, expected = len(content) - file.tell(), math.prod(shape) * dtype.itemsize
+    if held != expected or any(size < 0 for size in shape):
+        raise DataError(f"{where}: {held} bytes for an array of shape {shape} and {expected} bytes")
+    flat = np.frombuffer(content, dtype, offset=file.tell())
+    return np.array(flat.reshape(shape, order="F" if fortran else "C"))
+
+
+def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"format {version}")
+    return read(file)

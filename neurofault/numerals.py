@@ -1,0 +1,41 @@
+"""Numbers as users write them: ASCII digits within 64 bits. ``int("²")``, ``int("٣")`` and ``int("1_000")`` are Python's own ideas."""
+
+from __future__ import annotations
+
+import re
+
+_WHOLE = re.compile(r"[0-9]{1,18}")
+_SIGNED = re.compile(r"[-+]?[0-9]{1,40}")
+_REAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,9})?")
+
+INT64 = range(-(1 << 63), 1 << 63)
+"""The whole numbers of 64 bits."""
+
+
+def natural(text: str) -> int | None:
+    """Return the whole number from 0 that a text writes, blanks around it allowed; None: it writes none, or one of over 18 digits.
+
+    >>> natural(" 12 "), natural("²"), natural("-1")
+    (12, None, None)
+    """
+    return int(text) if _WHOLE.fullmatch(text := text.strip(" ")) else None
+
+
+def integer(text: str) -> int | None:
+    """Return the whole number of 64 bits that a text writes; None: it writes none.
+
+    >>> integer("-3"), integer("1_000"), integer("9" * 30)
+    (-3, None, None)
+    """
+    number = int(text) if _SIGNED.fullmatch(text) else None
+    return number if number is not None and number in INT64 else None
+
+
+def real(text: str) -> float | None:
+    """Return the finite number that a text writes; None: it writes none, or one that 64 bits cannot hold.
+
+    >>> real("1e-3"), real("nan"), real("1e400")
+    (0.001, None, None)
+    """
+    number = float(text) if _REAL.fullmatch(text) else None
+    return number if number is not None and abs(number) < float("inf") else None

@@ -1,0 +1,187 @@
+"""Files that a campaign names: found from the campaign's own folder, and copied into the run folder so that the run can be made again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from neurofault.deploy.profile import bundled_profiles
+from neurofault.errors import SpecError, UsageError, nearest
+from neurofault.specfile import Node, at
+
+PLACES = (("profile",), ("network", "nir"), ("network", "weights"))
+"""Where a document names a file; a profile may be a bundled one instead."""
+
+INPUTS = "inputs"
+"""Folder in the run folder that holds copies of them."""
+
+
+def piped(path: Path) -> bool:
+    """Return whether a document does not come from a file of its own, but through a pipe."""
+    return str(path).startswith(("/dev/", "/proc/"))
+
+
+def there(path: Path) -> bool:
+    """Return whether there is such a file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def base_of(path: Path) -> Path:
+    """Return the folder that a campaign's relative paths start from: that of its file; of a pipe, where the command runs."""
+    return Path.cwd() if piped(path) else path.absolute().parent
+
+
+def mapped(node: Node, place: tuple[str, ...], change: Callable[[Node], Node]) -> Node:
+    """Return a document in which what stands at a place, in each value of an axis on the way there too, is another node."""
+    if isinstance(node.value, dict) and "sweep" in node.value and isinstance(node.value["sweep"], list):
+        values = node.children["sweep"]
+        new = {index: mapped(child, place, change) for index, child in values.children.items()}
+        return _with(node, {"sweep": _with(values, new)})
+    if not place:
+        return change(node)
+    child = node.children.get(place[0]) if isinstance(node.value, dict) else None
+    return node if child is None else _with(node, {place[0]: mapped(child, place[1:], change)})
+
+
+def _with(node: Node, new: dict[Any, Node]) -> Node:
+    """Return a mapping or a list with some of its children replaced, or added."""
+    made = Node([] if isinstance(node.value, list) else {}, node.mark, dict(node.keys))
+    for key, child in {**node.children, **new}.items():
+        made.add(key, child)
+        if isinstance(made.value, list):
+            made.value.append(child.value)
+        else:
+            made.value[key] = child.value
+            made.keys.setdefault(str(key), child.mark)
+    return made
+
+
+def from_base(root: Node, base: Path) -> Node:
+    """Return a document whose paths all start from its folder: also those of included files (from theirs) and of settings (from here)."""
+
+    def moved(node: Node) -> Node:
+        file = node.mark.file
+        if file is None or not isinstance(node.value, str):
+            return node
+        found = (Path.cwd() if file.startswith("--set ") else base_of(Path(file))) / node.value
+        return Node(os.path.relpath(found, base), node.mark) if there(found) and not Path(node.value).is_absolute() else node
+
+    for place in PLACES:
+        root = mapped(root, place, moved)
+    return root
+
+
+def profile_named(value: str, base: Path) -> str:
+    """Return what :func:`neurofault.deploy.profile.load_profile` takes: a file beside the campaign, or a bundled name.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    file = base / value
+    if there(file):
+        return str(file)
+    bundled = bundled_profiles()
+    if value.removesuffix(".yaml") in bundled:
+        return value
+    raise UsageError(f"profile {value!r}: no file {file}, and no bundled profile of that name{nearest(value, bundled)}; bundled: {', '.join(bundled)}")  # fmt: skip
+
+
+def check_files(root: Node, base: Path, filename: str) -> None:
+    """Refuse a document that names a file which is not there.
+
+    Raises:
+        SpecError: all such, each at ``file:line:column``.
+    """
+    mistakes: list[str] = []
+
+    def look(place: tuple[str, ...]) -> Callable[[Node], Node]:
+        def visit(node: Node) -> Node:
+            if isinstance(node.value, str):
+                if place == ("profile",):
+                    try:
+                        profile_named(node.value, base)
+                    except UsageError as error:
+                        mistakes.append(at(filename, node.mark, str(error)))
+                elif not there(base / node.value):
+                    mistakes.append(at(filename, node.mark, f"{'.'.join(place)}: no file {base / node.value}"))
+            return node
+
+        return visit
+
+    for place in PLACES:
+        mapped(root, place, look(place))
+    if mistakes:
+        raise SpecError(mistakes)
+
+
+def digests_in(root: Node, base: Path) -> Any:
+    """Return a document's data with the digest of each file in place of its name, and without the folder of a module."""
+
+    def read(node: Node) -> Node:
+        if isinstance(node.value, str):
+            found = base / node.value
+            if there(found):
+                with found.open("rb") as file:
+                    digest = blake2b(digest_size=16)
+                    while part := file.read(1 << 20):
+                        digest.update(part)
+                return Node({"file": digest.hexdigest()}, node.mark)
+        return node
+
+    def bare(node: Node) -> Node:
+        if not isinstance(node.value, dict) or "folder" not in node.value:
+            return node
+        made = Node({}, node.mark, node.keys)
+        for key, child in node.children.items():
+            if key != "folder":
+                made.add(key, child)
+                made.value[key] = child.value
+        return made
+
+    for place in PLACES:
+        root = mapped(root, place, read)
+    return mapped(root, ("network",), bare).value
+
+
+def portable(root: Node, base: Path, save: Callable[[str, Path], None]) -> Any:
+    """Return a document's data as it reads in the run folder: each file is a copy there, and a module's folder is named in full.
+
+    Args:
+        root: the document.
+        base: what its paths start from.
+        save: called with the name that a copy has in :data:`INPUTS`, and the file.
+    """
+    names: dict[Path, str] = {}
+
+    def copied(node: Node) -> Node:
+        if not isinstance(node.value, str) or not there(base / node.value):
+            return node
+        file = (base / node.value).resolve()
+        if file not in names:
+            name, number = file.name, 1
+            while name in names.values():
+                number += 1
+                name = f"{file.stem}-{number}{file.suffix}"
+            names[file] = name
+            save(name, file)
+        return Node(f"{INPUTS}/{names[file]}", node.mark)
+
+    def placed(node: Node) -> Node:
+        if not isinstance(node.value, dict) or "torch" not in node.value:
+            return node
+        return _with(node, {"folder": Node(str((base / node.value.get("folder", ".")).resolve()), node.mark)})
+
+    for place in PLACES:
+        root = mapped(root, place, copied)
+    return mapped(root, ("network",), placed).value
+
+
+def shown(value: Any) -> Any:
+    """Return a value of a campaign as a report names it: a copied file by its own name."""
+    return value.removeprefix(f"{INPUTS}/") if isinstance(value, str) else value
