@@ -114,7 +114,7 @@ def skewed(values: NDArray[np.float64], confidence: float) -> tuple[float, float
     n, spread = len(values), values.std(ddof=1)
     if not spread > 0:
         return 0.0, 0.0
-    t, apart = float(special.stdtrit(n - 1, (1 + confidence) / 2)), values - values.mean()
+    t, apart = float(special.stdtrit(n - 1, (1 + confidence) / 2)), (values - values.mean()) / spread
     skewness = (apart**3).mean() / (apart**2).mean() ** 1.5
     error = spread / np.sqrt(n)
     move = float(error * skewness / np.sqrt(n) * (1 + 2 * t * t) / 6)

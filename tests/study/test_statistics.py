@@ -71,9 +71,10 @@ def test_t_interval_is_cut_where_nothing_can_lie() -> None:
     low, high = ends(t_interval([0.9, 1.0]))
     assert high > 1
     assert low < 0.4
-    assert ends(t_interval([0.9, 1.0], within=SHARE)) == (0.0, 1.0)
+    assert ends(t_interval([0.9, 1.0], within=SHARE)) == (low, 1.0)
+    assert ends(t_interval([0.1, 0.0], within=SHARE)) == (0.0, pytest.approx(1 - low))
     assert ends(t_interval([-0.9, 1.0], within=(-1, 1))) == (-1, 1)
-    assert ends(t_interval([0.5, 0.6], within=SHARE)) == ends(t_interval([0.5, 0.6]))
+    assert ends(t_interval([0.5, 0.51], within=SHARE)) == ends(t_interval([0.5, 0.51]))
     assert ends(t_interval([1.5, 1.5, 1.5], within=SHARE)) == (1.5, 1.5)
 
 
