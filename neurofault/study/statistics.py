@@ -204,7 +204,7 @@ class StopRule:
 
     Fixed-width sequential sampling (Chow and Robbins 1965), looked at in groups. Which draw is the last depends on the draws alone, in
     their order, not on who ran them. The interval is :meth:`interval`: Student's would cover 78 to 86 % after such stopping, because the
-    spread happened to look small, and 9 to 76 % where a heavy loss is rare, because it had not been drawn. A rule therefore never stops
+    spread happened to look small, and as little as 10 % where a heavy loss is rare, because it had not been drawn. A rule therefore never stops
     before about 1.5/half_width draws.
 
     Attributes:
