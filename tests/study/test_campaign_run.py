@@ -174,9 +174,9 @@ name: stops
 network: {zoo: digits-mlp}
 data: {samples: 60}
 faults:
-  - {kind: core_dead, count: {sweep: [0, 1, 9]}}
-  - {all: [{kind: core_dead, count: 1}]}
-repeats: {draws: 50, seed: 7, stop: {half_width: 0.06, first: 10, every: 5}}
+  - {kind: core_dead, layer: any, count: {sweep: [0, 1, 2]}}
+  - {all: [{kind: core_dead, layer: any, count: 1}]}
+repeats: {draws: 90, seed: 7, stop: {half_width: 0.06, first: 10, every: 5}}
 """
 
 
@@ -189,9 +189,9 @@ def test_draws_end_when_the_answer_is_narrow_enough_whoever_runs_them(tmp_path):
     whole = {(row["cell"], row["draw"]): row["correct"] / 60 for row in found_in(tmp_path / "full").rows}
     expected = []
     for cell in range(4):
-        values = [whole[cell, draw] for draw in range(50)]
-        expected.append(next((n for n in range(10, 50, 5) if (cautious_interval(values[:n]).half_width or 0) <= 0.06), 50))
-    assert expected[0] == 25 < max(expected[1:]) < 50
+        values = [whole[cell, draw] for draw in range(90)]
+        expected.append(next((n for n in range(10, 90, 5) if (cautious_interval(values[:n]).half_width or 0) <= 0.06), 90))
+    assert expected[0] == 25 < max(expected[1:]) < 90
     assert [point["narrow"] for point in answer_of(found_in(tmp_path / "full"))["curves"][0]["points"]] == [None] * 3
     outcome = ran(tmp_path / "one", early)
     found = found_in(tmp_path / "one")
