@@ -191,7 +191,7 @@ def test_draws_end_when_the_answer_is_narrow_enough_whoever_runs_them(tmp_path):
     for cell in range(4):
         values = [whole[cell, draw] for draw in range(90)]
         expected.append(next((n for n in range(10, 90, 5) if (cautious_interval(values[:n]).half_width or 0) <= 0.06), 90))
-    assert expected[0] == 25 < max(expected[1:]) < 90
+    assert expected[0] == 30 < max(expected[1:]) < 90
     assert [point["narrow"] for point in answer_of(found_in(tmp_path / "full"))["curves"][0]["points"]] == [None] * 3
     outcome = ran(tmp_path / "one", early)
     found = found_in(tmp_path / "one")
