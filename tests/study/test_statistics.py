@@ -230,7 +230,7 @@ def test_a_rule_stops_at_the_first_look_that_is_narrow_enough() -> None:
     assert [rule.next_look(draws) for draws in (0, 9, 10, 12, 13, 15)] == [10, 10, 13, 13, 16, 16]
     assert rule.last_draw([0.5] * 9) is None
     assert rule.last_draw([0.5] * 40) == 19  # 1 − 0.025^(1/19) = 0.18: half of it is under 0.1; of 16 draws it is not
-    assert rule.last_draw([0.1, 0.9, 0.1, 0.9, *[0.5] * 500]) not in (None, 19)
+    assert rule.last_draw([*[0.0, 1.0] * 4, *[0.5] * 500]) not in (None, 19)
     assert rule.last_draw([None] * 6 + [0.5] * 19) == 25
     assert rule.last_draw([None] * 200) is None
     found = rule.interval([0.5] * 19)
