@@ -176,27 +176,27 @@ data: {samples: 60}
 faults:
   - {kind: core_dead, layer: any, count: {sweep: [0, 1, 2]}}
   - {all: [{kind: core_dead, layer: any, count: 1}]}
-repeats: {draws: 90, seed: 7, stop: {half_width: 0.06, first: 10, every: 5}}
+repeats: {draws: 36, seed: 7, stop: {half_width: 0.1, first: 10, every: 5}}
 """
 
 
 def test_draws_end_when_the_answer_is_narrow_enough_whoever_runs_them(tmp_path):
     early, full = (
         made_ready(tmp_path, STOPS),
-        made_ready(tmp_path, STOPS.replace(", stop: {half_width: 0.06, first: 10, every: 5}", "")),
+        made_ready(tmp_path, STOPS.replace(", stop: {half_width: 0.1, first: 10, every: 5}", "")),
     )
     ran(tmp_path / "full", full)
     whole = {(row["cell"], row["draw"]): row["correct"] / 60 for row in found_in(tmp_path / "full").rows}
     expected = []
     for cell in range(4):
-        values = [whole[cell, draw] for draw in range(90)]
-        expected.append(next((n for n in range(10, 90, 5) if (cautious_interval(values[:n]).half_width or 0) <= 0.06), 90))
-    assert expected[0] == 30 < max(expected[1:]) < 90
+        values = [whole[cell, draw] for draw in range(36)]
+        expected.append(next((n for n in range(10, 36, 5) if (cautious_interval(values[:n]).half_width or 0) <= 0.1), 36))
+    assert expected[0] == 20 < max(expected[1:]) < 36
     assert [point["narrow"] for point in answer_of(found_in(tmp_path / "full"))["curves"][0]["points"]] == [None] * 3
     outcome = ran(tmp_path / "one", early)
     found = found_in(tmp_path / "one")
     assert [sum(row["cell"] == cell for row in found.rows) for cell in range(4)] == expected
-    assert {row["stop"] for row in found.rows} == {"half width <= 0.06 at draws 10, 15, …"}
+    assert {row["stop"] for row in found.rows} == {"half width <= 0.1 at draws 10, 15, …"}
     assert (outcome.ran, found.trials) == (sum(expected[:3]), sum(expected))  # cells 1 and 3 ask for the same trials
     assert ran(tmp_path / "one", early).ran == 0
     ran(tmp_path / "four", early, Executor(4))
