@@ -84,7 +84,7 @@ def _of_one(deployment: Deployment, fault: Fault, most: int) -> list[tuple[Fault
     name = None if isinstance(fault, _OF_CORES) else deployment.layers[layers_named(deployment, fault.layers)[0]].name
     fixed: dict[str, Any] = {"count": None, "rate": None, "at": None, "layer": name}
     return [
-        (replace(fault, **fixed, **{fault.list_field: chosen}), chance_of[number] / comb(len(sites), number))
+        (replace(fault, **(fixed | {fault.list_field: chosen})), chance_of[number] / comb(len(sites), number))
         for number in numbers
         for chosen in combinations(sites, number)
         if chance_of[number] > 0

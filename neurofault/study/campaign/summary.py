@@ -250,7 +250,8 @@ def _recovered(rows: Sequence[Row]) -> Interval | None:
     """Return mean(final − damaged) / mean(healthy − damaged); None where the loss is under two standard errors."""
     if len(rows) < 2:
         return None
-    return recovered_interval(*([row[column] for row in rows] for column in ("healthy_correct", "damaged_correct", "correct")))
+    healthy, damaged, final = ([row[column] for row in rows] for column in ("healthy_correct", "damaged_correct", "correct"))
+    return recovered_interval(healthy, damaged, final)
 
 
 def _paired(campaign: Campaign, cells: Sequence[Cell], by_cell: Mapping[int, Sequence[Row]]) -> list[dict[str, Any]]:
