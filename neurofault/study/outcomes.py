@@ -84,7 +84,7 @@ def _of_one(deployment: Deployment, fault: Fault, most: int) -> list[tuple[Fault
     name = None if isinstance(fault, _OF_CORES) else deployment.layers[layers_named(deployment, fault.layers)[0]].name
     fixed: dict[str, Any] = {"count": None, "rate": None, "at": None, "layer": name}
     return [
-        (replace(fault, **fixed, **{fault.list_field: chosen}), chance_of[number] / comb(len(sites), number))
+        (replace(fault, **(fixed | {fault.list_field: chosen})), chance_of[number] / comb(len(sites), number))
         for number in numbers
         for chosen in combinations(sites, number)
         if chance_of[number] > 0
@@ -116,8 +116,8 @@ def exact_interval(values: Values, chances: Values) -> Interval:
     Raises:
         UsageError: unequal lengths, a negative chance, or none above 0.
 
-    >>> exact_interval([0.9, 0.1], [3, 1])
-    Interval(mean=0.7, low=0.7, high=0.7, n=2, method='exact', confidence=0.95)
+    >>> exact_interval([1.0, 0.0], [3, 1])
+    Interval(mean=0.75, low=0.75, high=0.75, n=2, method='exact', confidence=0.95)
     """
     array, weights = draws_of("values", values), draws_of("chances", chances)
     check_equal_lengths(array, weights)
