@@ -7,6 +7,7 @@ import sys
 import typer
 
 from neurofault.cli import atlas, campaign, convert, doctor, faults, inject, map_, paper, profiles, rescue, train
+from neurofault.cli.words import check_numbers
 from neurofault.errors import NeurofaultError
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app.add_typer(faults.app, name="faults")
 def main() -> None:
     """Run the command line and end the process with its exit code: 0, or 2 for a mistake that the user can mend."""
     try:
+        check_numbers(sys.argv[1:])
         app()
     except NeurofaultError as error:
         print(f"neurofault: {error}", file=sys.stderr)
