@@ -10,8 +10,16 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 
+MAX_LINE = 2000
+"""Longest line of a message: what it repeats of a file or a word may be of any length."""
+
+
 class NeurofaultError(Exception):
-    """Root of the tree: a mistake that the caller can mend."""
+    """Root of the tree: a mistake that the caller can mend. Lines of its text beyond :data:`MAX_LINE` characters are cut."""
+
+    def __str__(self) -> str:
+        lines = super().__str__().split("\n")
+        return "\n".join(line if len(line) <= MAX_LINE else line[: MAX_LINE - 1] + "…" for line in lines)
 
 
 class SpecError(NeurofaultError):

@@ -32,8 +32,6 @@ MAX_VALUES = 100_000
 """Most values in a document, every use of an alias counted in full."""
 MAX_DIGITS = 40
 """Longest whole number."""
-MAX_LINE = 600
-"""Longest line of a message; what a file says may be long."""
 
 _REASONS = {"no such file": "cannot be read (No such file or directory)", "is a folder, not a file": "cannot be read (Is a directory)"}
 _NULL = {"", "~", "null", "Null", "NULL"}
@@ -229,7 +227,6 @@ class _Composer:
 def at(filename: str, mark: Mark, text: str) -> str:
     """Return ``file:line:column: text``; a mark on line 0 is the whole source, ``source: text``."""
     source = mark.file or filename
-    text = text if len(text) <= MAX_LINE else text[: MAX_LINE - 1] + "…"
     return f"{source}:{mark.line}:{mark.column}: {text}" if mark.line else f"{source}: {text}"
 
 

@@ -15,6 +15,7 @@ import typer
 
 from neurofault.cli import atlas, campaign, convert, doctor, faults, inject, map_, paper, profiles, rescue, train
 from neurofault.cli.output import forgiving_streams
+from neurofault.cli.words import check_numbers
 from neurofault.errors import NeurofaultError, NeurofaultWarning
 
 app = typer.Typer(
@@ -83,6 +84,7 @@ def _run() -> int:
     """Run the verb and return the exit code."""
     stdout = sys.stdout
     try:
+        check_numbers(sys.argv[1:])
         done = app(standalone_mode=False)
         return done if isinstance(done, int) else 0
     except NeurofaultError as error:

@@ -40,6 +40,18 @@ def read_tree(path: Path) -> Tree:
     reason = why_not(path)
     if reason is not None:
         raise DataError(f"{path}: {'no such NIR file' if reason == 'no such file' else reason}")
+    sent = sent_by_child(path)
+    if len(sent) < 8:
+        raise DataError(f"{path}: not a readable NIR file: the HDF5 library hangs or crashes on it, so it is damaged or hostile")
+    (length,) = struct.unpack("<Q", sent[:8])
+    header = json.loads(sent[8 : 8 + length])
+    if "refused" in header:
+        raise DataError(f"{path}: {header['refused'].removeprefix('/')}")
+    return _Values(sent, 8 + length, header["texts"]).tree(header["tree"])
+
+
+def sent_by_child(path: Path) -> bytes:
+    """Return what :func:`neurofault.convert.hdf5_child.main` writes in a process of its own; nothing if that process does not end well."""
     command = [sys.executable, "-I", "-c", _BOOT, json.dumps(sys.path), os.path.abspath(path)]  # noqa: PTH100  (no links resolved)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HDF5_PLUGIN_PATH": "::"}
     child = subprocess.Popen(
@@ -53,13 +65,7 @@ def read_tree(path: Path) -> Tree:
         if child.poll() is None:
             child.kill()
             child.wait()
-    if child.returncode or len(sent) < 8:
-        raise DataError(f"{path}: not a readable NIR file: the HDF5 library hangs or crashes on it, so it is damaged or hostile")
-    (length,) = struct.unpack("<Q", sent[:8])
-    header = json.loads(sent[8 : 8 + length])
-    if "refused" in header:
-        raise DataError(f"{path}: {header['refused'].removeprefix('/')}")
-    return _Values(sent, 8 + length, header["texts"]).tree(header["tree"])
+    return b"" if child.returncode else sent
 
 
 class _Values:

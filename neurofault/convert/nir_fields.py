@@ -53,7 +53,7 @@ def check_fields(where: str, name: str, node: Mapping[str, Any]) -> None:
         if field in node:
             _check_real(f"{said}: {field}", field, node[field])
     for field, least in _WHOLE.get(kind, {}).items():
-        if field in node and not (field == "padding" and isinstance(node[field], str)):
+        if field in node and not (kind == "Conv2d" and isinstance(node[field], str) and node[field] in ("valid", "same")):
             _check_whole(f"{said}: {field}", node[field], least)
     if kind == "Conv2d" and "groups" in node and "weight" in node:
         outputs, groups = len(np.atleast_1d(node["weight"])), int(np.asarray(node["groups"]).reshape(-1)[0])

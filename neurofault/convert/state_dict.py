@@ -94,7 +94,8 @@ def _from_zip(weights: Path, content: bytes) -> State:
         pickle = archive.read(entries[pickles[0]])
         if len(pickle) > MAX_BYTES:
             raise DataError(f"{weights}: the names and shapes of its tensors take more than {MAX_BYTES:,} bytes")
-        return _tensors(weights, read_pickle(io.BytesIO(pickle), str(weights)), lambda key, length: read(f"data/{key}", length))
+        records = _names_and_records(weights, read_pickle(io.BytesIO(pickle), str(weights)))
+        return _tensors(weights, records, lambda key, length: read(f"data/{key}", length))
 
 
 def _from_legacy(weights: Path, content: bytes) -> State:
@@ -110,7 +111,7 @@ def _from_legacy(weights: Path, content: bytes) -> State:
     system = read_pickle(file, where)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise DataError(f"{weights}: numbers are not little-endian; save it again on such a machine")
-    state = read_pickle(file, where)
+    state = _names_and_records(weights, read_pickle(file, where))
     keys = read_pickle(file, where)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or len(set(keys)) < len(keys):
         raise DataError(f"{weights}: not a readable torch file (its list of storages)")
@@ -136,18 +137,23 @@ def _from_legacy(weights: Path, content: bytes) -> State:
     return _tensors(weights, state, read)
 
 
-def _storages(state: Any) -> list[Persistent]:
+def _storages(state: dict[str, Call]) -> list[Persistent]:
     """Return the storages that a state dict's tensors name."""
-    calls = [value for value in state.values() if isinstance(value, Call)] if isinstance(state, dict) else []
+    calls = state.values()
     inner = [argument for call in calls for argument in call.arguments if isinstance(argument, Call)]
     return [argument for call in (*calls, *inner) for argument in call.arguments if isinstance(argument, Persistent)]
 
 
-def _tensors(weights: Path, state: Any, read: _Bytes) -> State:
-    """Return the tensors that a state dict's records stand for."""
+def _names_and_records(weights: Path, state: Any) -> dict[str, Call]:
     if not isinstance(state, dict) or not all(isinstance(value, Call) for value in state.values()):
         raise DataError(f"{weights}: holds no state dict (names → tensors); save it with torch.save(model.state_dict(), path)")
+    return state
+
+
+def _tensors(weights: Path, state: dict[str, Call], read: _Bytes) -> State:
+    """Return the tensors that a state dict's records stand for."""
     storages: dict[str, tuple[torch.dtype, torch.Tensor]] = {}
+    total = held = 0
     tensors: State = {}
     for name, call in state.items():
         if len(name) > _MAX_NAME:
@@ -160,6 +166,7 @@ def _tensors(weights: Path, state: Any, read: _Bytes) -> State:
             content = bytearray(read(key, length * dtype.itemsize))
             if dtype == torch.bool and any(byte > 1 for byte in content):
                 raise DataError(f"{said}: holds truth values other than 0 and 1")
+            held += length
             storages[key] = (dtype, torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype))
         known, flat = storages[key]
         if known != dtype or len(flat) != length:
@@ -169,7 +176,8 @@ def _tensors(weights: Path, state: Any, read: _Bytes) -> State:
         if reach >= length and count or count > length:
             raise DataError(f"{said}: shape {list(size)} with strides {list(stride)} reaches beyond its {length:,} numbers")
         tensors[name] = flat.as_strided(size, stride, offset) if count else flat.new_empty(size)
-        if sum(tensor.numel() for tensor in tensors.values()) > _SHARED * sum(len(flat) for _, flat in storages.values()):
+        total += count
+        if total > _SHARED * held:
             raise DataError(f"{said}: too many tensors share one storage")
         if dtype.is_floating_point and not bool(torch.isfinite(tensors[name]).all()):
             raise DataError(f"{said}: holds a number that is not finite")
@@ -190,8 +198,9 @@ def _parts(said: str, call: Call) -> tuple[Persistent, int, tuple[int, ...], tup
         case _:
             raise DataError(f"{said}: its record in the pickle is damaged")
     if not _is_storage(storage):
-        named = storage.key[1].name if isinstance(storage.key, tuple) and len(storage.key) > 1 and isinstance(storage.key[1], Name) else "?"
-        raise DataError(f"{said}: its numbers are a {named[:40]}; taken: {', '.join(_DTYPES)}")
+        named = storage.key[1].name if isinstance(storage.key, tuple) and len(storage.key) > 1 and isinstance(storage.key[1], Name) else ""
+        odd = f"its numbers are a {named[:40]}; taken: {', '.join(_DTYPES)}" if named.endswith("Storage") and named not in _DTYPES else ""
+        raise DataError(f"{said}: {odd or 'its record in the pickle is damaged'}")
     numbers = (offset, *size, *stride)
     if len(size) != len(stride) or len(size) > _MAX_RANK or not all(type(number) is int and 0 <= number < 1 << 40 for number in numbers):
         raise DataError(f"{said}: its shape and strides are not {_MAX_RANK} whole numbers each at most, from 0")

@@ -21,7 +21,7 @@ from neurofault.errors import DataError, FaultError
 from neurofault.faults.models import fault_from_mapping, fault_to_mapping
 from neurofault.faults.plan import FaultPlan, PlannedFault
 from neurofault.faults.plan_check import record
-from neurofault.files import read_arrays
+from neurofault.files import read_arrays, why_not
 
 _FORMAT = 1
 _EDITS: Mapping[str, type[Edit]] = {
@@ -101,6 +101,9 @@ def load_plan(path: str | Path) -> FaultPlan:
     Raises:
         FaultError: the file is missing, damaged, or not a plan.
     """
+    reason = why_not(Path(path))
+    if reason is not None:
+        raise FaultError(f"{path}: {reason}")
     try:
         arrays = read_arrays(Path(path))
         text = arrays.pop("plan")
@@ -112,8 +115,6 @@ def load_plan(path: str | Path) -> FaultPlan:
         faults = tuple(_planned(item, arrays) for item in data["faults"])
         return FaultPlan(faults, _number(data["seed"]), _number(data["draw"]))
     except DataError as error:
-        if str(error).endswith(": no such file"):
-            raise FaultError(str(error)) from None
         raise FaultError(f"{path}: not a fault plan, or a damaged one ({str(error).removeprefix(f'{path}: ')})") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         said = " ".join(str(error).split())
