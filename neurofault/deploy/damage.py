@@ -13,7 +13,7 @@ edit of synapses goes by the clock of the target layer)::
                           Σ w·s' of the synapses with delay d is shifted by the layer's exponent and arrives at step t + d (after
                           step T − 1: never)
     5  neuron             as Lava's LIF, with vth, du, dv, bias_mantissa replaced by the last active SetField (for layer 0 the bias
-                          comes from the sample, every InputNoise is added, then SetField replaces it)
+                          comes from the sample, every InputNoise is added, the sum saturates at 16 bits, then SetField replaces it)
     6  Silence            u = v = 0 and no spike; nothing else can make a silent neuron fire
     7  Force              the spike that leaves the neuron is replaced; u and v are not
 """
@@ -229,9 +229,14 @@ class InputNoise:
         sample = (first_sample + np.arange(samples, dtype=np.int64))[:, None, None]
         step = np.arange(timesteps, dtype=np.int64)[:, None] if self.each == "step" else np.zeros((1, 1), np.int64)
         bits = counter_hash(self.key, sample, step, self.neurons)
-        noise = np.rint(self.sigma * standard_normal(bits)).astype(np.int64)
+        noise = np.clip(np.rint(self.sigma * standard_normal(bits)), -(1 << 17), 1 << 17).astype(np.int64)
         active = self.when.grid(0, first_sample, samples, timesteps)[:, :, None]
         return np.asarray(noise * active, np.int64)
+
+
+def saturated(mantissa: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return bias mantissas of noisy input neurons: the sum stays within 16 bits."""
+    return np.clip(mantissa, -(1 << 15), (1 << 15) - 1)
 
 
 @dataclass(frozen=True, eq=False)
