@@ -36,7 +36,10 @@ FORCE_UNIT = 65536
 """A forced rate is stored in 1/65536 spikes a step."""
 
 Field = Literal["vth", "du", "dv", "bias_mantissa"]
-Part = Literal["frozen", "stuck_trace", "third_factor", "rounding"]
+EnginePart = Literal["frozen", "stuck_trace", "third_factor", "rounding"]
+"""What can break of a core's learning engine."""
+Part = Literal[EnginePart, "error", "feedback"]
+"""The same, or what serves a learner: its error neurons, its feedback synapses."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,10 +261,11 @@ class LearningDefect:
 
     Attributes:
         layer: index of the target layer whose synapses learn there, at least 1.
-        part: ``frozen`` (no update), ``stuck_trace``, ``third_factor`` (reads 0), ``rounding`` (always draws ``value``).
+        part: ``frozen`` (no update), ``stuck_trace``, ``third_factor`` (reads 0), ``rounding`` (always draws ``value``), ``error`` (the
+            error neurons of these outputs are dead), ``feedback`` (synapses from error neuron ``value`` read 0).
         neurons: int64 [k], sorted: target neurons whose synapses are concerned.
         trace: for ``stuck_trace``: ``x1`` … ``y3``.
-        value: what a stuck trace or rounding generator reads.
+        value: what a stuck trace or rounding generator reads; of ``feedback`` the error neuron.
         when: active steps.
     """
 

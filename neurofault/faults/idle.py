@@ -51,9 +51,11 @@ def of_draws(notes: Iterable[tuple[int, Iterable[str]]]) -> tuple[str, ...]:
         drawn.append(draw)
         for text in texts:
             of.setdefault(text, []).append(draw)
-    return tuple(
-        f"{text} in {'every draw' if draws == drawn else f"draw{'s' * (len(draws) > 1)} " + ', '.join(map(str, draws))}" for text, draws in of.items()
-    )
+    return tuple(f"{text} in {_draws(draws, drawn)}" for text, draws in of.items())
+
+
+def _draws(draws: Sequence[int], drawn: Sequence[int]) -> str:
+    return "every draw" if draws == drawn else f"draw{'s' * (len(draws) > 1)} {', '.join(map(str, draws))}"
 
 
 def _acts(edit: Edit, last: int, timesteps: int) -> bool:
