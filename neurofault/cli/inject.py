@@ -175,7 +175,7 @@ def _notes(result: Injection) -> list[str]:
         notes.append("faults of the learning engine act only while a chip learns; inference is untouched")
     if result.ann_accuracy is None:
         notes.append("the network was spiking already: the conversion gap is that of rounding alone")
-    return notes
+    return [*notes, *result.notes]
 
 
 def _damaged_row(lesions: Lesion) -> tuple[str, str, str, str]:

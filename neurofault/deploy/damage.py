@@ -13,7 +13,7 @@ edit of synapses goes by the clock of the target layer)::
                           Σ w·s' of the synapses with delay d is shifted by the layer's exponent and arrives at step t + d (after
                           step T − 1: never)
     5  neuron             as Lava's LIF, with vth, du, dv, bias_mantissa replaced by the last active SetField (for layer 0 the bias
-                          comes from the sample, every InputNoise is added, then SetField replaces it)
+                          comes from the sample, every InputNoise is added, the sum saturates at 16 bits, then SetField replaces it)
     6  Silence            u = v = 0 and no spike; nothing else can make a silent neuron fire
     7  Force              the spike that leaves the neuron is replaced; u and v are not
 """
@@ -36,7 +36,10 @@ FORCE_UNIT = 65536
 """A forced rate is stored in 1/65536 spikes a step."""
 
 Field = Literal["vth", "du", "dv", "bias_mantissa"]
-Part = Literal["frozen", "stuck_trace", "third_factor", "rounding"]
+EnginePart = Literal["frozen", "stuck_trace", "third_factor", "rounding"]
+"""What can break of a core's learning engine."""
+Part = Literal[EnginePart, "error", "feedback"]
+"""The same, or what serves a learner: its error neurons, its feedback synapses."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,9 +232,14 @@ class InputNoise:
         sample = (first_sample + np.arange(samples, dtype=np.int64))[:, None, None]
         step = np.arange(timesteps, dtype=np.int64)[:, None] if self.each == "step" else np.zeros((1, 1), np.int64)
         bits = counter_hash(self.key, sample, step, self.neurons)
-        noise = np.rint(self.sigma * standard_normal(bits)).astype(np.int64)
+        noise = np.clip(np.rint(self.sigma * standard_normal(bits)), -(1 << 17), 1 << 17).astype(np.int64)
         active = self.when.grid(0, first_sample, samples, timesteps)[:, :, None]
         return np.asarray(noise * active, np.int64)
+
+
+def saturated(mantissa: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return bias mantissas of noisy input neurons: the sum stays within 16 bits."""
+    return np.clip(mantissa, -(1 << 15), (1 << 15) - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,10 +261,11 @@ class LearningDefect:
 
     Attributes:
         layer: index of the target layer whose synapses learn there, at least 1.
-        part: ``frozen`` (no update), ``stuck_trace``, ``third_factor`` (reads 0), ``rounding`` (always draws ``value``).
+        part: ``frozen`` (no update), ``stuck_trace``, ``third_factor`` (reads 0), ``rounding`` (always draws ``value``), ``error`` (the
+            error neurons of these outputs are dead), ``feedback`` (synapses from error neuron ``value`` read 0).
         neurons: int64 [k], sorted: target neurons whose synapses are concerned.
         trace: for ``stuck_trace``: ``x1`` … ``y3``.
-        value: what a stuck trace or rounding generator reads.
+        value: what a stuck trace or rounding generator reads; of ``feedback`` the error neuron.
         when: active steps.
     """
 

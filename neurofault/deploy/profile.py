@@ -234,7 +234,11 @@ def _core_range(entry: int | str) -> range:
 
 
 def _is_core(entry: int | str, info: ValidationInfo) -> int | str:
-    if not _CORES.fullmatch(str(entry)) or not _core_range(entry):
+    if _CORES.fullmatch(str(entry)) and not _core_range(entry):
+        first, _, last = str(entry).partition("-")
+        text = "{entry} is no range: the lower end comes first (did you mean '{right}'?)"
+        raise PydanticCustomError("not_a_core", text, {"entry": repr(entry), "right": f"{last}-{first}"})
+    if not _CORES.fullmatch(str(entry)):
         text = "{entry} is not a core; write an id such as 5 or a range such as 12-15"
         raise PydanticCustomError("not_a_core", text, {"entry": repr(entry)})
     chip: Chip | None = info.data.get("chip")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import Drop, Edit, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset
+from neurofault.deploy.damage import Drop, Edit, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset, saturated
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.packing import bias_of
 from neurofault.engines.wiring import conv_weights, dense_weights, edits_of, sparse_weights
@@ -84,6 +84,9 @@ class NeuronEdits:
         for edit, noise in zip(self._edits, self._noise, strict=True):
             if isinstance(edit, InputNoise) and show.inputs.bias is not None:
                 fields["bias_mantissa"][:, edit.neurons] += noise[:, step]
+        for edit in self._edits:
+            if isinstance(edit, InputNoise) and show.inputs.bias is not None:
+                fields["bias_mantissa"][:, edit.neurons] = saturated(fields["bias_mantissa"][:, edit.neurons])
         for edit, grid in zip(self._edits, self._grids, strict=True):
             now = grid[:, step]
             match edit:

@@ -52,7 +52,7 @@ class Tally(NamedTuple):
 
 
 @compiled
-def headroom(net: Net, sums: NDArray[np.int16]) -> int:
+def headroom(net: Net, sums: NDArray[Any]) -> int:
     """Return how far final sums may move, in weights, with no output wrapping, saturating or firing; −1: they are not sums."""
     last = net.size.shape[0] - 1
     if not net.linear:
@@ -238,7 +238,7 @@ def score(net: Net, bench: Bench, trains: NDArray[np.uint64], scores: NDArray[np
 
 @entry
 def run_healthy(
-    net: Net, own_bias: NDArray[np.int32], bench: Bench, events: Events, sums: NDArray[np.int16], trains: NDArray[np.uint64],
+    net: Net, own_bias: NDArray[np.int32], bench: Bench, events: Events, sums: NDArray[Any], trains: NDArray[np.uint64],
     scores: NDArray[np.int64], room: NDArray[np.int64], spikes: NDArray[np.int64], sample_spikes: NDArray[np.int64],
 ) -> bool:  # fmt: skip
     """Run a window of samples; return whether every sum fits.
@@ -273,7 +273,7 @@ def run_healthy(
 @entry
 def run_faults(
     net: Net, begin: int, first_sample: int, own_bias: NDArray[np.int32], kept_run: bool, bench: Bench, events: Events,
-    sums: NDArray[np.int16], trains: NDArray[np.uint64], scores: NDArray[np.int64], room: NDArray[np.int64],
+    sums: NDArray[Any], trains: NDArray[np.uint64], scores: NDArray[np.int64], room: NDArray[np.int64],
     labels: NDArray[np.int64], rows: Rows, work: Work, tally: Tally, progress: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Take every fault on a window of samples, from sample ``begin`` of the window on.

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,7 @@ class Golden:
         scores: int64 [N, n_out].
         room: int64 [N], how far final sums may move before anything wraps, saturates or fires.
         sums, trains: kept run, one row a sample; None: made again where needed.
+        sum_type: int16, or int32 where a sum of the run leaves 16 bits.
         spikes: int64 [neurons], in the numbering of ``flat``. sample_spikes: int64 [N].
     """
 
@@ -52,10 +54,11 @@ class Golden:
     flat: FlatNetwork
     scores: NDArray[np.int64]
     room: NDArray[np.int64]
-    sums: NDArray[np.int16] | None
+    sums: NDArray[Any] | None
     trains: NDArray[np.uint64] | None
     spikes: NDArray[np.int64]
     sample_spikes: NDArray[np.int64]
+    sum_type: type[np.int16] | type[np.int32] = np.int16
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -120,17 +123,28 @@ def golden(deployment: Deployment, inputs: Inputs, *, threads: int | None = None
     reason = refusal(deployment)
     if reason is not None:
         raise UnsupportedError(f"engine 'incremental' cannot run {reason}")
-    flat, n = flatten(deployment), len(inputs)
-    net = flat.net
+    flat = flatten(deployment)
+    narrow = _run(deployment, inputs, flat, np.int16, threads, keep_bytes)
+    whole = narrow or _run(deployment, inputs, flat, np.int32, threads, keep_bytes)
+    assert whole is not None
+    return whole
+
+
+def _run(
+    deployment: Deployment, inputs: Inputs, flat: FlatNetwork, kind: type[np.int16] | type[np.int32], threads: int | None,
+    keep_bytes: int,
+) -> Golden | None:  # fmt: skip
+    """Run the healthy side with sums of a type; None if one does not fit."""
+    net, n = flat.net, len(inputs)
     n_sums, n_neurons = int(net.sums[-1]), int(net.base[-1])
-    kept = n * (2 * n_sums + 8 * n_neurons) <= keep_bytes
-    sums = np.empty((n, n_sums), np.int16) if kept else None
+    kept = n * (np.dtype(kind).itemsize * n_sums + 8 * n_neurons) <= keep_bytes
+    sums = np.empty((n, n_sums), kind) if kept else None
     trains = np.zeros((n, n_neurons), np.uint64) if kept else None
     whole = Golden(
         deployment, inputs, flat, np.empty((n, int(net.size[-1])), np.int64), np.empty(n, np.int64), sums, trains,
-        np.zeros(n_neurons, np.int64), np.zeros(n, np.int64),
+        np.zeros(n_neurons, np.int64), np.zeros(n, np.int64), kind,
     )  # fmt: skip
-    lock = threading.Lock()
+    lock, fit = threading.Lock(), [True]
 
     def work(windows: Iterator[slice]) -> None:
         bench, events = _bench(flat), _events(flat)
@@ -141,13 +155,14 @@ def golden(deployment: Deployment, inputs: Inputs, *, threads: int | None = None
                 net, bias, bench, events, own, kept_trains, whole.scores[window], whole.room[window], spikes,
                 whole.sample_spikes[window],
             )  # fmt: skip
-            if not fits:
-                raise UnsupportedError("engine 'incremental' cannot run sums of weights beyond 16 bits")
+            if not fits or not fit[0]:
+                fit[0] = False
+                return
         with lock:
             whole.spikes[:] += spikes
 
     _in_threads(work, n, threads)
-    return whole
+    return whole if fit[0] else None
 
 
 def effects(
@@ -267,12 +282,12 @@ def _in_threads(work: Callable[[Iterator[slice]], None], n: int, threads: int | 
             future.result()
 
 
-def _window(healthy: Golden, window: slice) -> tuple[NDArray[np.int32], NDArray[np.int16], NDArray[np.uint64]]:
+def _window(healthy: Golden, window: slice) -> tuple[NDArray[np.int32], NDArray[Any], NDArray[np.uint64]]:
     """Return the bias of a window's input neurons (no columns: trains are given), its sums and its trains, or room for them."""
     deployment, flat, inputs = healthy.deployment, healthy.flat, healthy.inputs
     net, order = flat.net, flat.layers[0].order
     size = window.stop - window.start
-    sums = healthy.sums[window] if healthy.sums is not None else np.empty((1, int(net.sums[-1])), np.int16)
+    sums = healthy.sums[window] if healthy.sums is not None else np.empty((1, int(net.sums[-1])), healthy.sum_type)
     trains = healthy.trains[window] if healthy.trains is not None else np.zeros((1, int(net.base[-1])), np.uint64)
     silent = deployment.damage.silent(0, order.size)[order]
     if inputs.bias is not None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from neurofault.deploy.damage import Drop, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset
+from neurofault.deploy.damage import Drop, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset, saturated
 from neurofault.engines.lava_plan import JOB, PROGRESS, Job, Population, Wires, let_out
 from neurofault.engines.lava_shim import require_lava
 
@@ -84,6 +84,9 @@ class SampledLif(PyLifModelBitAcc):  # type: ignore[misc]  # Lava ships no types
                 case InputNoise(neurons=hit):
                     fields["bias_mantissa"] = fields["bias_mantissa"].copy()
                     fields["bias_mantissa"][hit] += fault.grid[sample, step]
+        for fault in own.faults:
+            if isinstance(fault.edit, InputNoise):
+                fields["bias_mantissa"][fault.edit.neurons] = saturated(fields["bias_mantissa"][fault.edit.neurons])
         for fault in own.faults:
             if isinstance(fault.edit, SetField) and fault.grid[sample, step]:
                 fields[fault.edit.field] = fields[fault.edit.field].copy()

@@ -85,7 +85,7 @@ class Work(NamedTuple):
 class Healthy(NamedTuple):
     """One sample of the healthy run: sums and trains of all layers, scores, the best output, its room before anything wraps."""
 
-    sums: NDArray[np.int16]
+    sums: NDArray[Any]
     trains: NDArray[np.uint64]
     scores: NDArray[np.int64]
     prediction: int
@@ -191,7 +191,7 @@ def _reweigh(net: Net, layer: int, unit: int, rows: Rows, count: int, work: Work
 
 
 @compiled
-def _resum(net: Net, layer: int, place: int, sums: NDArray[np.int16], bench: Bench, work: Work) -> None:
+def _resum(net: Net, layer: int, place: int, sums: NDArray[Any], bench: Bench, work: Work) -> None:
     """Write a touched place's sums to ``bench.drive`` and clean the place."""
     lanes = net.lanes[layer]
     for step in range(net.steps):
@@ -223,7 +223,7 @@ def run_block(net: Net, layer: int, bench: Bench, work: Work) -> None:
 
 
 @compiled
-def board(net: Net, layer: int, target: int, seat: int, sums: NDArray[np.int16], word: Any, delta: Any, work: Work) -> None:
+def board(net: Net, layer: int, target: int, seat: int, sums: NDArray[Any], word: Any, delta: Any, work: Work) -> None:
     """Seat one neuron in the block, with its sums plus ``delta`` in the steps of ``word``."""
     work.keep_u[seat], work.keep_v[seat] = net.keep_u[target], net.keep_v[target]
     work.threshold[seat], work.start[seat], work.bias[seat] = net.threshold[target], net.start[target], net.bias[target]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import Activity, Traces, scores_from
-from neurofault.deploy.damage import Damage, Force, InputNoise, SetField, SetSynapses, Silence, Upset
+from neurofault.deploy.damage import Damage, Force, InputNoise, SetField, SetSynapses, Silence, Upset, saturated
 from neurofault.deploy.deployment import ChipLayer, Deployment
 from neurofault.engines.base import Engine
 from neurofault.engines.currents import Currents
@@ -201,6 +201,8 @@ class _Fields:
             value = value.copy()
             for noise, mantissas in self.noise:
                 value[:, noise.neurons] += mantissas[:, t]
+            for noise, _ in self.noise:
+                value[:, noise.neurons] = saturated(value[:, noise.neurons])
         for edit, grid in self.edits:
             if edit.field == field and grid[:, t].any():
                 value = np.array(np.broadcast_to(value, (len(grid), self.layer.size)))

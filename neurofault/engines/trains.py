@@ -236,8 +236,8 @@ def _listed(net: Net, layer: int, trains: NDArray[np.uint64], events: Events) ->
 
 
 @compiled
-def _add_up(net: Net, layer: int, bench: Bench, events: Events, sums: NDArray[np.int16]) -> bool:
-    """Write the sums of a layer; return whether they fit."""
+def _add_up(net: Net, layer: int, bench: Bench, events: Events, sums: NDArray[Any]) -> bool:
+    """Write the sums of a layer (int16 or int32); return whether they fit."""
     lanes, places, steps = net.lanes[layer], net.positions[layer], net.steps
     if net.kind[layer] == 1:
         n_in = net.size[layer - 1]
@@ -253,7 +253,7 @@ def _add_up(net: Net, layer: int, bench: Bench, events: Events, sums: NDArray[np
             for j in range(lanes):
                 least, most = min(least, row[j]), max(most, row[j])
                 kept[j] = row[j]
-        return bool(least >= -32768 and most <= 32767)
+        return bool(sums.itemsize > 2 or (least >= -32768 and most <= 32767))
     table = net.table[net.table_base[layer] : net.table_base[layer] + net.size[layer - 1]]
     taps = Taps(net.words[net.word_base[layer] :], table, net.pitch[layer])
     total = events.total[: places * lanes]
@@ -270,7 +270,7 @@ def _add_up(net: Net, layer: int, bench: Bench, events: Events, sums: NDArray[np
 
 @compiled
 def run_sample(
-    net: Net, own_bias: NDArray[np.int32], bench: Bench, events: Events, sums: NDArray[np.int16], trains: NDArray[np.uint64]
+    net: Net, own_bias: NDArray[np.int32], bench: Bench, events: Events, sums: NDArray[Any], trains: NDArray[np.uint64]
 ) -> bool:
     """Run one sample through all layers; return whether every sum fits.
 

@@ -6,6 +6,7 @@ from neurofault.faults.cores import CoreDead, CoreHung, LearningFrozen, Rounding
 from neurofault.faults.defects import load_defects, save_defects
 from neurofault.faults.environment import ENVIRONMENTS, Environment, expected_upsets, upset_probability
 from neurofault.faults.inject import inject
+from neurofault.faults.learners import ErrorDead, FeedbackDead
 from neurofault.faults.masking import Masked, prune
 from neurofault.faults.models import FAMILIES, KINDS, KindInfo, Parameter, describe, fault_from_mapping, fault_to_mapping
 from neurofault.faults.neurons import (
@@ -45,8 +46,10 @@ __all__ = [
     "CoreDead",
     "CoreHung",
     "Environment",
+    "ErrorDead",
     "Fault",
     "FaultPlan",
+    "FeedbackDead",
     "KindInfo",
     "LearningFrozen",
     "LinkDead",

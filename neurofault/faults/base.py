@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, SupportsInt, TypeGuard
 import numpy as np
 
 from neurofault.errors import FaultError, nearest
+from neurofault.faults.ranges import turned
 from neurofault.faults.timing import PERMANENT, WHENS, Timing, timing_from
 from neurofault.numerals import natural
 
@@ -196,6 +197,8 @@ def _tidy(values: object, width: int) -> object:
     if width != 1:
         return tuple(tuple(row) if isinstance(row, Iterable) and not isinstance(row, str) else row for row in values)
     values = list(values)
+    if any(map(turned, values)):
+        return values
     ids: set[int] = set()
     for value in values:
         if isinstance(value, str):
@@ -221,6 +224,12 @@ def _check_list(name: str, values: object, width: int) -> list[str]:
     """Return the mistakes of an explicit list that went through :func:`_tidy`."""
     if values is None:
         return []
+    if width == 1 and isinstance(values, list):
+        wrong = {value: right for value in values if isinstance(value, str) and (right := turned(value)) is not None}
+        if wrong:
+            return [
+                f"{name}: {value!r} hits nothing: the lower end comes first (did you mean {wrong[value]!r}?)" for value in wrong
+            ]
     match width:
         case 0:
             good = isinstance(values, tuple) and all(isinstance(value, str) for value in values)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.broken import BrokenCore
-from neurofault.deploy.damage import LearningDefect, Part, Silence, Stall
+from neurofault.deploy.damage import EnginePart, LearningDefect, Silence, Stall
 from neurofault.deploy.when import When
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault, listed, param
@@ -116,7 +116,7 @@ class CoreHung(Fault):
         return out
 
 
-def _learning(context: Context, fault: Fault, part: Part, trace: str = "", value: int = 0) -> Outcome:
+def _learning(context: Context, fault: Fault, part: EnginePart, trace: str = "", value: int = 0) -> Outcome:
     out = Outcome()
     for when, cores in _chosen(context, fault):
         for index, layer in enumerate(context.deployment.layers[1:], 1):

@@ -25,7 +25,7 @@ class Environment:
         name, title: for display.
         upsets_per_bit_second: λ.
         derivation: how λ follows from the sources.
-        sources: where the numbers come from.
+        sources: where the numbers come from; empty: nowhere, they are assumed.
         evidence: ``documented``, or ``assumed`` where a number was not read in its primary source.
     """
 
@@ -85,16 +85,16 @@ ENVIRONMENTS: Mapping[str, Environment] = {
             "altitude_12km",
             "12 km, cruising altitude",
             rate_from_fit(20.0 * 400.0),
-            "sea level × 400, the neutron flux ratio at 12 km and middle latitudes (300–500)",
-            ("JEDEC JESD89B (altitude and latitude scaling; factor from memory)",),
+            "sea level × 400, assumed for the neutron flux at 12 km and middle latitudes; no source of the factor was read",
+            (),
             "assumed",
         ),
         Environment(
             "low_earth_orbit",
             "low Earth orbit",
             1e-8 / 86400.0,
-            "10⁻⁸ upsets a bit and day, the middle of 10⁻⁹ … 10⁻⁷",
-            ("order of magnitude of published SRAM rates in low Earth orbit (from memory)",),
+            "10⁻⁸ upsets a bit and day, assumed; no source was read",
+            (),
             "assumed",
         ),
         Environment(

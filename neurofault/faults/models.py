@@ -11,6 +11,7 @@ from neurofault.faults.base import Fault, said
 from neurofault.faults.communication import AxonLost, AxonMisrouted, LinkDead, LinkLossy, RouterDead
 from neurofault.faults.cores import CoreDead, CoreHung, LearningFrozen, RoundingStuck, ThirdFactorDead, TraceStuck
 from neurofault.faults.environment import upset_probability
+from neurofault.faults.learners import ErrorDead, FeedbackDead
 from neurofault.faults.neurons import (
     NeuronBias,
     NeuronDead,
@@ -43,7 +44,7 @@ FAMILIES: Mapping[str, tuple[type[Fault], ...]] = {
         MemoryWordDead, WordHeader,
     ),
     "communication": (AxonLost, AxonMisrouted, RouterDead, LinkDead, LinkLossy),
-    "learning": (LearningFrozen, TraceStuck, ThirdFactorDead, RoundingStuck),
+    "learning": (LearningFrozen, TraceStuck, ThirdFactorDead, RoundingStuck, ErrorDead, FeedbackDead),
     "input": (SensorDead, SensorNoisy),
 }  # fmt: skip
 """The kinds by what they break."""

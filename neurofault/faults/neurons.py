@@ -19,6 +19,9 @@ from neurofault.faults.places import neuron_blocks
 _SPIKEFI = "Spyrou et al. 2024, SpikeFI, arXiv 2412.06795"
 _NEURONS = "indices in the one layer that layer names (C, H, W order)"
 
+_FAR = 1 << 40
+"""Beyond the range of every stored field: numbers of that size saturate it."""
+
 
 def _chosen(context: Context, fault: Fault, layers: Sequence[int] | None = None) -> list[tuple[When, dict[int, NDArray[np.int64]]]]:
     """Choose neurons: layer → sorted indices, in groups that share their active steps."""
@@ -149,7 +152,9 @@ def _altered(context: Context, fault: NeuronThreshold | NeuronLeak | NeuronBias,
             word = (stored & ((1 << bits) - 1)) ^ (1 << fault.bit)
             values = np.where(word > high, word - (1 << bits), word) if low < 0 else word
         else:
-            values = np.rint(stored * fault.factor).astype(np.int64) + fault.offset
+            with np.errstate(over="ignore"):
+                product = np.clip(np.rint(stored * fault.factor), -_FAR, _FAR).astype(np.int64)
+            values = product + min(max(fault.offset, -_FAR), _FAR)
         out.edits.append(SetField(layer, name, neurons, np.clip(values, low, high).astype(np.int32), when))
     return out
 
@@ -323,7 +328,7 @@ class SensorNoisy(Fault):
     kind: ClassVar[str] = "sensor_noisy"
     site: ClassVar[str] = "sensors"
     list_field: ClassVar[str] = "pixels"
-    equation: ClassVar[str] = "bias mantissa += round(σ·table[255]·g), g ~ N(0, 1) from (sample, step, neuron)"
+    equation: ClassVar[str] = "bias mantissa += round(σ·table[255]·g), within 16 bits; g ~ N(0, 1) from (sample, step, neuron)"
     mechanism: ClassVar[str] = "noise of the sensor or its line"
     sources: ClassVar[tuple[str, ...]] = ("Hendrycks & Dietterich 2019, arXiv 1903.12261 (Gaussian noise)",)
 
@@ -337,7 +342,7 @@ class SensorNoisy(Fault):
         out, groups = _sensors(context, self)
         encoding = context.deployment.encoding
         assert encoding is not None
-        sigma, key = self.sigma * float(encoding.table[255]), context.key(self, "noise")
+        sigma, key = min(self.sigma * float(encoding.table[255]), float(_FAR)), context.key(self, "noise")
         each = cast(Literal["sample", "step"], self.each)
         out.edits += [InputNoise(neurons, sigma, key, each, when) for when, _, neurons in groups]
         return out

@@ -11,6 +11,7 @@ import numpy as np
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.routing import mesh
 from neurofault.errors import FaultError, nearest
+from neurofault.faults.ranges import turned
 
 ALL_WORDS = ((0, 1 << 62),)
 """The words of a core that is meant as a whole."""
@@ -65,6 +66,9 @@ def _one(deployment: Deployment, text: str) -> Region:
         )
     ranges = []
     for part in numbers.split(","):
+        if (right := turned(part)) is not None:
+            good = text.replace(part.strip(), right)
+            raise FaultError(f"at: {text!r}: {part.strip()!r} means nothing: the lower end comes first (did you mean {good!r}?)")
         low, _, high = part.strip().partition("-")
         ranges.append((int(low), int(high or low) + 1))
     ranges.sort()

@@ -88,7 +88,7 @@ def _synapses(deployment: Deployment, index: int, owned: list[tuple[Hit, tuple[E
     if isinstance(layer.synapses, Conv) and shares_kernels(deployment):
         return sum(hit.synapses.get(layer.name, 0) for hit, _ in owned)
     gone, rest = np.zeros(layer.size, bool), 0
-    pairs: list[NDArray[np.int64]] = []
+    pairs, feedback = list[NDArray[np.int64]](), [np.empty(0, np.int64)]
     for hit, edits in owned:
         if not hit.synapses.get(layer.name, 0):
             continue
@@ -97,6 +97,9 @@ def _synapses(deployment: Deployment, index: int, owned: list[tuple[Hit, tuple[E
             if isinstance(edit, SetSynapses | SetDelays) and edit.layer == index:
                 pairs.append(edit.targets * (1 << 32) + edit.sources)
                 named = True
+            elif isinstance(edit, LearningDefect) and (edit.layer, edit.part) == (index, "feedback"):
+                feedback.append(edit.value * (1 << 32) + edit.neurons)
+                named = True
             elif isinstance(edit, Silence | LearningDefect) and edit.layer == index:
                 gone[edit.neurons] = True
                 named = True
@@ -104,4 +107,5 @@ def _synapses(deployment: Deployment, index: int, owned: list[tuple[Hit, tuple[E
             rest += hit.synapses[layer.name]
     keys = np.unique(np.concatenate([np.empty(0, np.int64), *pairs]))
     alive = int(np.count_nonzero(~gone[keys >> 32]))
+    rest += len(np.unique(np.concatenate(feedback)))
     return alive + (stored_synapses(deployment, index, np.flatnonzero(gone)) if gone.any() else 0) + rest

@@ -25,6 +25,8 @@ from neurofault.streams import counter_hash, standard_normal
 
 _PAIRS = "[source, target] neuron indices of synapses into the one layer that layer names"
 _SPIKEFI = "Spyrou et al. 2024, SpikeFI, arXiv 2412.06795"
+_FAR = 1e9
+"""Beyond every stored weight: a drift of that size saturates it."""
 _SEU = "JEDEC JESD89B; the flip is in the stored field, before the shift"
 
 
@@ -114,7 +116,7 @@ class SynapseSaturated(Fault):
             layer = context.deployment.layers[group.layer]
             weights = from_field(cells.field, layer.weight_bits, layer.sign_mode)
             up = {"highest": np.ones(len(weights), bool), "lowest": np.zeros(len(weights), bool), "sign": weights >= 0}[self.to]
-            return _fixed(_fields(layer, np.where(up, 1e9, -1e9)))
+            return _fixed(_fields(layer, np.where(up, _FAR, -_FAR)))
 
         return rewrite(context, self, stored_sites(context, self), change)
 
@@ -146,9 +148,9 @@ class SynapsePerturbed(Fault):
             bits = counter_hash(key, group.layer, group.core, group.site)
             g = standard_normal(bits)[group.which]
             weights = from_field(cells.field, layer.weight_bits, layer.sign_mode).astype(np.float64)
-            return replace(
-                cells, field=_fields(layer, weights * (1 + self.sigma * g) if self.relative else weights + self.sigma * g)
-            )
+            with np.errstate(over="ignore"):
+                drift = np.clip(self.sigma * g, -_FAR, _FAR)
+            return replace(cells, field=_fields(layer, weights * (1 + drift) if self.relative else weights + drift))
 
         return rewrite(context, self, stored_sites(context, self), change)
 

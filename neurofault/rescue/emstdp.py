@@ -80,6 +80,11 @@ class Emstdp:
         """True."""
         return True
 
+    @property
+    def error_populations(self) -> int:
+        """2: an error neuron of each class for each sign."""
+        return 2
+
     def trainable(self, deployment: Deployment) -> tuple[int, ...]:
         """Return the readout and the dense layers from which only dense layers follow."""
         first = last = len(deployment.layers) - 1

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.rescue.counter import jit
-from neurofault.rescue.error_kernel import MOST, Stage, Tally, _count, forward, margin_errors
+from neurofault.rescue.error_kernel import MOST, Stage, Tally, _count, forward, margin_errors, silence_errors
 from neurofault.rescue.learning_kernel import run as run_learning
 
 _FLOOR = -(1 << 23)
@@ -114,6 +114,7 @@ def teach(
         tally.errors[0] += found
         if not found:
             continue
+        tally.errors[0] -= silence_errors(output.mute, error)
         for s in range(len(plus)):
             if plus[s].plastic:
                 _traces(plus[s], arriving[k] if s == 0 else plus[s - 1].room.fired)

@@ -69,6 +69,7 @@ class Stage(NamedTuple):
         new_in, new_out: bool [n_in], [n], replacement neurons before and in the layer.
         old_shift: halvings of the third factor for old synapses; −1: old synapses do not learn.
         room: to work in.
+        mute: bool [2, n], of the output layer: dead error neurons, for positive and for negative errors; no columns: none.
     """
 
     plastic: bool
@@ -93,6 +94,7 @@ class Stage(NamedTuple):
     new_out: NDArray[np.bool_]
     old_shift: int
     room: Room
+    mute: NDArray[np.bool_]
 
 
 class Tally(NamedTuple):
@@ -160,6 +162,17 @@ def margin_errors(scores: NDArray[np.int64], alive: NDArray[np.bool_], label: in
     if total > 0:
         error[label] = min(total, np.int64(MOST))
         count += 1
+    return count
+
+
+@jit
+def silence_errors(mute: NDArray[np.bool_], error: NDArray[np.int32]) -> int:
+    """Set the errors of dead error neurons to 0; return how many were not."""
+    count = 0
+    for c in range(mute.shape[1]):
+        if (error[c] > 0 and mute[0, c]) or (error[c] < 0 and mute[1, c]):
+            error[c] = 0
+            count += 1
     return count
 
 
@@ -245,6 +258,7 @@ def respond(stages: Any, first: int, arriving: NDArray[np.bool_], label: int, ma
     tally.errors[0] += margin_errors(output.room.scores, output.alive, label, margin, error)
     for s in range(len(stages)):
         _count(stages[s], arriving if s == 0 else stages[s - 1].room.fired, tally.spikes[s], tally.active[s])
+    tally.errors[0] -= silence_errors(output.mute, error)
     for s in range(len(stages)):
         stage = stages[s]
         if not stage.plastic or not _third_factors(stage, error):

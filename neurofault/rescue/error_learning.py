@@ -84,6 +84,11 @@ class ErrorLearning:
         """True."""
         return True
 
+    @property
+    def error_populations(self) -> int:
+        """1: an error neuron of each class tells of errors of both signs."""
+        return 1
+
     def trainable(self, deployment: Deployment) -> tuple[int, ...]:
         """Return the layers that it can train: the readout; with ``hidden`` every dense layer from which only dense layers follow."""
         last = len(deployment.layers) - 1

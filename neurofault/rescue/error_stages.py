@@ -18,6 +18,7 @@ from neurofault.engines.packing import bias_of
 from neurofault.errors import UnsupportedError
 from neurofault.network import Dense
 from neurofault.rescue import error_kernel
+from neurofault.rescue.error_faults import ErrorFaults, feedback_at
 from neurofault.rescue.error_kernel import Room, Stage, Tally
 from neurofault.rescue.learning import DefectSchedule
 from neurofault.rescue.learning_records import Memory, Record, room
@@ -47,6 +48,11 @@ class Teacher(Protocol):
         """What arrives through feedback is divided by 2**feedback_shift."""
         ...
 
+    @property
+    def error_populations(self) -> int:
+        """1: an error neuron for each class; 2: one for errors of each sign."""
+        ...
+
     def rule(self, deployment: Deployment, layer: int) -> LearningRule:
         """Return the rule of a layer."""
         ...
@@ -64,6 +70,8 @@ class Stages:
         steps: T.
         counted: whether spike counts are read, not potentials.
         steady: whether nothing that is broken changes with time, so that the compiled forward pass can be used.
+        errors: broken error neurons.
+        feedback: layer index → sound feedback synapses.
     """
 
     first: int
@@ -73,6 +81,8 @@ class Stages:
     steps: int
     counted: bool
     steady: bool
+    errors: ErrorFaults
+    feedback: Writes
 
     def writes(self) -> Writes:
         """Return how often each synapse has been written by now."""
@@ -99,8 +109,14 @@ def build(learner: Teacher, deployment: Deployment, plastic: tuple[int, ...], le
             before[layer] = stage.memory.writes.copy()
         stages.append(stage)
         schedules.append(schedule)
-    steady = deployment.damage.plain and all(edit.when.always for schedule in schedules for edit in schedule.edits)
-    return Stages(first, tuple(stages), tuple(schedules), before, deployment.timesteps, deployment.readout == "count", steady)
+    errors = ErrorFaults.of(deployment, learner.error_populations)
+    stages[-1] = stages[-1]._replace(mute=errors.at(0))
+    lasting = all(edit.when.always for schedule in schedules for edit in schedule.edits)
+    steady = deployment.damage.plain and errors.steady and lasting
+    return Stages(
+        first, tuple(stages), tuple(schedules), before, deployment.timesteps, deployment.readout == "count", steady, errors,
+        dict(learner.feedback_weights),
+    )  # fmt: skip
 
 
 def _stage(
@@ -139,7 +155,7 @@ def _stage(
         alive,
         max(chip.weight_exponent, 0) + 6,
         max(-chip.weight_exponent, 0),
-        np.ascontiguousarray(copied[layer]) if layer in copied and plastic else np.empty((0, n), np.int32),
+        feedback_at(deployment, layer, copied[layer], 0) if layer in copied and plastic else np.empty((0, n), np.int32),
         learner.feedback_shift,
         new.get(layer - 1, np.zeros(n_in, bool)),
         new.get(layer, np.zeros(n, bool)),
@@ -157,6 +173,7 @@ def _stage(
             np.zeros(n, np.int64),
             np.zeros(n, np.int32),
         ),
+        np.zeros((2, 0), bool),
     )
     return stage, engine.defects
 
@@ -183,9 +200,15 @@ def show_through_engine(
             total += activity.spike_counts[name]
         step = (lesson.first + k) * stages.steps
         present = tuple(
-            stage._replace(defects=schedule.rows(step, stages.steps, stage.program.epoch))
-            for stage, schedule in zip(stages.stages, stages.defects, strict=True)
+            stage._replace(
+                defects=schedule.rows(step, stages.steps, stage.program.epoch),
+                feedback=feedback_at(deployment, layer, stages.feedback[layer], step)
+                if stage.feedback.shape[0]
+                else stage.feedback,
+            )
+            for layer, (stage, schedule) in enumerate(zip(stages.stages, stages.defects, strict=True), stages.first)
         )
+        present = (*present[:-1], present[-1]._replace(mute=stages.errors.at(step)))
         for stage, fired in zip(present, spikes[stages.first :], strict=True):
             stage.room.fired[:] = fired
         present[-1].room.scores[:] = counts_from(activity.scores[0]) if stages.counted else activity.scores[0]

@@ -59,7 +59,7 @@ def increments(deployment: Deployment, steps: int, *, seed: int = 0) -> tuple[Pa
         ]
         first += hit.n_edits
         for step, found in enumerate(_cut(deployment, own, hit, steps, seed, number)):
-            if found[0] or found[2]:
+            if found[0] or found[2] or (hit.broken and not step):
                 parts[step].append(found)
     return tuple(Part(tuple(part)) for part in parts)
 

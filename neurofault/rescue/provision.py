@@ -2,8 +2,8 @@
 
 Plastic synapses store a tag and take the profile's in-axon entries of a learning connection
 (:func:`neurofault.deploy.resources.usage`, ``learning``). Feedback synapses are stored where their target neurons sit, a row for each
-error neuron. Supporting neurons go to healthy, free cores that are not spare, nearest to the output layer. A dead core stores nothing
-and is not checked.
+error neuron. Supporting neurons go to free cores that are not spare, nearest to the output layer, before anything breaks
+(:mod:`neurofault.deploy.support`). A dead core stores nothing and is not checked.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.resources import Resource, limits, row_bits, usage
-from neurofault.deploy.routing import mesh
+from neurofault.deploy.support import support_cores
 from neurofault.errors import CapacityError
 
 LEARNED: tuple[Resource, ...] = ("synapse_bits", "in_axons")
@@ -102,30 +102,9 @@ def provision(
     placed: list[Support] = []
     taken: set[int] = set()
     for each in support:
-        cores = _room(deployment, each, taken)
+        cores = tuple(np.unique(support_cores(deployment, each.neurons, each.name, taken)).tolist())
         taken.update(cores)
         placed.append(Support(each.name, each.neurons, each.fan_in, cores))
         more["synapse_bits"] += each.fan_in * int(row_bits(np.asarray(each.neurons), 8, profile))
         more["in_axons"] += each.fan_in * len(cores)
     return Provision(plastic, tuple(placed), feedback, more["synapse_bits"], more["in_axons"])
-
-
-def _room(deployment: Deployment, each: Support, taken: Collection[int]) -> tuple[int, ...]:
-    """Return the free cores nearest to the output layer that a population takes."""
-    placement, profile = deployment.placement, deployment.profile
-    usable = profile.chip.usable_cores.known
-    cores = np.arange(placement.chips * placement.cores_per_chip)
-    cores = cores[cores % placement.cores_per_chip < usable]
-    closed = {*placement.used_cores.tolist(), *placement.spare_cores, *placement.bad_cores, *deployment.damage.dead_cores, *taken}
-    free = np.array([core for core in cores.tolist() if core not in closed], np.int64)
-    room = limits(profile)["neurons"] or each.neurons
-    needed = -(-each.neurons // room)
-    if len(free) < needed:
-        raise CapacityError(
-            f"no core is free for {each.neurons} {each.name} neurons of the learner: it takes {needed}, free are {len(free)} "
-            f"(spare, bad and dead cores not counted); lower spare_cores, raise neurons_per_core, or use more chips"
-        )
-    outputs = placement.cores_of_layer(len(deployment.layers) - 1)
-    hops = mesh(deployment).hops(free, np.full(len(free), outputs[0]))
-    distance = hops.east_west + hops.north_south + hops.inter_chip
-    return tuple(sorted(free[np.argsort(distance, kind="stable")[:needed]].tolist()))

@@ -20,6 +20,7 @@ from neurofault.deploy.damage import (
     Edit,
     Hit,
     InputNoise,
+    LearningDefect,
     SetDelays,
     SetField,
     SetSynapses,
@@ -111,6 +112,8 @@ def _without(deployment: Deployment, edit: Edit, kind: str, moved: Sequence[NDAr
     match edit:
         case Stall() | Detour() | InputNoise():
             return edit
+        case LearningDefect(part="error"):
+            return edit  # error neurons stay where they are
         case SetField(layer=0, field="bias_mantissa") if deployment.encoding is not None:
             return edit  # what a sensor reads; no core can alter the bias of a neuron that pixels drive
         case SetSynapses():

@@ -9,6 +9,7 @@ from typing import Any
 from neurofault.deploy.damage import Hit
 from neurofault.errors import FaultError, UsageError
 from neurofault.faults import CoreDead, Fault, fault_to_mapping
+from neurofault.faults.idle import idle_notes, of_draws
 from neurofault.study.lesion import Lesion, Measured, Progress, lesion, measure
 from neurofault.study.prepare import Prepared
 
@@ -34,6 +35,13 @@ class Injection:
     spiking_accuracy: float
     tried: tuple[Lesion, ...]
     lesion: Lesion
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is suspect about the healthy chip, and which faults did nothing in which draws."""
+        samples = len(self.prepared.test)
+        idle = of_draws((draw.draw, idle_notes(draw.deployment, samples, self.lesion.faults)) for draw in self.lesion.draws)
+        return (*self.prepared.notes, *idle)
 
     @property
     def chance(self) -> float:
@@ -105,7 +113,10 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def to_json(result: Injection) -> dict[str, Any]:
-    """Return the result as JSON-ready types; no paths, times or machine facts, so that equal runs give equal bytes."""
+    """Return the result as JSON-ready types; no paths, times or machine facts, so that equal runs give equal bytes.
+
+    ``notes`` stands at the end where something is suspect about the healthy chip or a fault did nothing in some draw, else it is left out.
+    """
     prepared, lesions = result.prepared, result.lesion
     chip = prepared.deployment
     cost = lesions.healthy.cost
@@ -157,5 +168,4 @@ def to_json(result: Injection) -> dict[str, Any]:
         "static_energy_joule_per_inference": cost.static_energy.value,
         "time_second_per_inference": cost.time.value,
         "time_evidence": cost.time.evidence,
-        **({"notes": list(prepared.notes)} if prepared.notes else {}),
-    }
+    } | ({"notes": list(result.notes)} if result.notes else {})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from chips import chip, conv, dense, population, random_weights
@@ -17,7 +19,7 @@ from neurofault.engines.fault_rows import accepts, edit_rows, refusal, synapse_r
 from neurofault.engines.golden import effects, golden
 from neurofault.engines.incremental import IncrementalEngine
 from neurofault.errors import UnsupportedError, UsageError
-from neurofault.network import Inputs
+from neurofault.network import Dense, Inputs
 
 
 def _neurons(rng: np.random.Generator, size: int) -> dict[str, object]:
@@ -217,14 +219,56 @@ def test_what_cannot_be_followed_is_refused() -> None:
     assert str(usage.value) == "the faults were resolved on another deployment than the healthy run's"
 
 
-def test_sums_beyond_sixteen_bits_are_refused_and_run_by_the_exact_engine() -> None:
-    from neurofault.network import Dense
+def _wide_chip(seed: int) -> tuple[Deployment, Inputs, np.random.Generator]:
+    """A chip whose sums leave 16 bits on some samples, up or down, in a hidden layer or the last; some only once it is broken."""
+    rng = np.random.default_rng(seed)
+    n_in, drive = int(rng.choice([260, 600])), int(rng.choice([-1, 1]))
 
-    layers = [population("input", (400,)), population("hidden", (2,), Dense(np.full((2, 400), 254, np.int32)), vth=1)]
-    layers.append(population("output", (2,), Dense(np.array([[2, 2], [4, -4]], np.int32)), vth=131072))
-    deployment, inputs = chip(layers, 3, readout="potential"), Inputs(events=np.ones((2, 3, 400), bool))
-    with pytest.raises(UnsupportedError) as error:
-        golden(deployment, inputs)
-    assert str(error.value) == "engine 'incremental' cannot run sums of weights beyond 16 bits"
-    hurt = deployment.with_damage(Damage((Silence(1, np.array([0])),)))
-    _assert_equal(IncrementalEngine().run(hurt, inputs), ExactEngine().run(hurt, inputs))
+    def one_sign(outputs: int, inputs: int) -> Dense:
+        weight = drive * rng.integers(90, 128, (outputs, inputs)) * 2
+        weight[rng.random(weight.shape) < 0.1] *= -1
+        return Dense(weight.clip(-256, 254).astype(np.int32))
+
+    layers = [population("input", (n_in,))]
+    layers.append(
+        population("hidden1", (150,), one_sign(150, n_in), **{**_neurons(rng, 150), "vth": rng.choice([50, 131071], 150)})
+    )
+    layers.append(population("hidden2", (9,), one_sign(9, 150), **_neurons(rng, 9)))
+    layers.append(population("output", (3,), dense(rng, 3, 9), **{**_neurons(rng, 3), "vth": 131072}))
+    steps, samples = int(rng.choice([3, 33])), 4
+    events = rng.random((samples, steps, n_in)) < np.array([0.02, 0.3, 0.6, 1.0])[:, None, None]
+    return chip(layers, steps, readout="count" if rng.random() < 0.4 else "potential"), Inputs(events=events), rng
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_sums_beyond_sixteen_bits_are_followed_in_thirty_two(seed: int) -> None:
+    deployment, inputs, rng = _wide_chip(seed)
+    faults = [_fault(rng, deployment) for _ in range(12)]
+    faults += [(SetSynapses(1, np.arange(130), np.full(130, 7), np.full(130, value, np.int32)),) for value in (-256, 254)]
+    broken = [deployment.with_damage(Damage(fault)) for fault in faults if accepts(deployment, fault)]
+    wanted = [ExactEngine().run(each, inputs) for each in broken]
+    for keep in (1 << 30, 0):
+        whole = golden(deployment, inputs, keep_bytes=keep)
+        assert whole.sum_type is np.int32
+        assert (whole.sums is None) == (keep == 0)
+        batch = edit_rows(deployment, [each.damage.edits for each in broken], whole.flat)
+        batch = replace(batch, deployment=whole.deployment)
+        found = effects(whole, batch, np.zeros(4, np.int64), changes=True)
+        predictions = np.repeat(whole.predictions[None], len(broken), axis=0)
+        assert found.changes is not None
+        predictions[found.changes.faults, found.changes.samples] = found.changes.predictions
+        np.testing.assert_array_equal(predictions, [np.argmax(run.scores, axis=1) for run in wanted])
+    for mine, exact in zip(IncrementalEngine().run_many(broken, inputs), wanted, strict=True):
+        _assert_equal(mine, exact)
+
+
+def test_sums_that_only_damage_takes_beyond_sixteen_bits_are_exact_too() -> None:
+    layers = [population("input", (140,)), population("hidden", (3,), Dense(np.full((3, 140), 200, np.int32)), vth=1)]
+    layers.append(population("output", (2,), Dense(np.array([[2, 2, 6], [4, -4, 2]], np.int32)), vth=131072))
+    deployment, inputs = chip(layers, 3, readout="potential"), Inputs(events=np.ones((2, 3, 140), bool))
+    whole = golden(deployment, inputs)
+    assert whole.sum_type is np.int16  # 28000
+    for value in (254, -256):
+        edit = SetSynapses(1, np.arange(140), np.full(140, 1), np.full(140, value, np.int32))
+        hurt = deployment.with_damage(Damage((edit, Silence(1, np.array([0])))))
+        _assert_equal(IncrementalEngine().run(hurt, inputs), ExactEngine().run(hurt, inputs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
-from neurofault.deploy.profile import Chip, HardwareProfile, Neuron, Quantity, Synapse
+from neurofault.deploy.profile import Chip, Core, HardwareProfile, Neuron, Quantity, Synapse
 from neurofault.network import Conv, Dense, Encoding
 
 
@@ -37,7 +37,10 @@ def small_profile(*, shared_kernels=False, columns=4, rows=3, cores_per_tile=2, 
         bias_mantissa_max=quantity(2**12 - 1),
         decay_max=quantity(4095),
     )
-    return HardwareProfile.model_construct(name="small", chip=chip, synapse=synapse, neuron=neuron)
+    core = Core.model_construct(
+        neurons=quantity(16, "neurons"), synapse_bits=quantity(None, "bits"), in_axons=quantity(None), out_axons=quantity(None)
+    )
+    return HardwareProfile.model_construct(name="small", chip=chip, core=core, synapse=synapse, neuron=neuron)
 
 
 def chip_layer(name, shape, synapses=None, *, vth=100, fires=True):

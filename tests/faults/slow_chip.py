@@ -107,6 +107,8 @@ def present(chip, inputs):
                         for e, mantissas in noise:
                             if index_of(e.neurons, n) is not None:
                                 fields["bias_mantissa"] += int(mantissas[row, t, index_of(e.neurons, n)])
+                        if any(index_of(e.neurons, n) is not None for e, _ in noise):
+                            fields["bias_mantissa"] = max(-32768, min(32767, fields["bias_mantissa"]))
                     for e in live:
                         if isinstance(e, SetField) and index_of(e.neurons, n) is not None:
                             fields[e.field] = int(e.values[index_of(e.neurons, n)])

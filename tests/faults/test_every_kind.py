@@ -47,6 +47,7 @@ EXTRA = {
     "core_hung": {"on_core_death": "silent"},
 }
 SENSED = {"input"}
+LEARNING = {model.kind for model in faults.FAMILIES["learning"]}
 
 
 def lively(chip):
@@ -80,6 +81,10 @@ CHIPS = {
 )
 def test_every_kind_at_every_time_equals_plain_integers(kind, when, net):
     chip = CHIPS[net]
+    if kind == "feedback_dead" and net != "dense":  # no feedback reaches a convolution
+        with pytest.raises(FaultError, match="layer 'hidden' has no feedback synapses"):
+            faults.inject(chip, {"kind": kind, "count": 2})
+        return
     hurt = faults.inject(chip, {"kind": kind, "count": 2, "when": WHENS[when], **EXTRA.get(kind, {})}, seed=4)
     assert hurt.damage.edits
     (hit,) = hurt.damage.hits
@@ -99,13 +104,13 @@ def test_an_effect_is_there_and_goes_when_undone(kind):
     what = {"kind": kind, "rate": 1.0, **EXTRA.get(kind, {})}
     if faults.KINDS[kind].whens == ("once",):
         what["when"] = {"kind": "once", "at": 2}
-    if "sensor" not in kind:
+    if "sensor" not in kind and kind != "error_dead":
         what["layer"] = "any" if "dead" in kind or "layer" in kind else "hidden"
     hurt = faults.inject(chip, what)
     inputs = chip.encode(np.random.default_rng(1).integers(0, 256, (6, 6)).astype(np.uint8))
     healthy = ExactEngine().run(chip, inputs)
     broken = ExactEngine().run(hurt, inputs)
-    assert (healthy.scores == broken.scores).all() == kind.startswith(("learning", "trace", "third", "rounding"))
+    assert (healthy.scores == broken.scores).all() == (kind in LEARNING)
     restored = chip.with_damage(hurt.damage.without(-1))
     assert restored.damage == Damage()
     np.testing.assert_array_equal(ExactEngine().run(restored, inputs).scores, healthy.scores)

@@ -1,0 +1,64 @@
+"""Faults that did nothing in a run, said in words: a draw that hit nothing, damage that begins after the last step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from neurofault.deploy.broken import BrokenMesh
+from neurofault.deploy.damage import Edit
+from neurofault.deploy.deployment import Deployment
+from neurofault.faults.base import Fault
+
+
+def idle_notes(deployment: Deployment, samples: int, faults: Sequence[Fault] = ()) -> tuple[str, ...]:
+    """Return one line for each fault of a chip that a run of its first samples cannot show.
+
+    Args:
+        deployment: the damaged chip.
+        samples: number of samples of the run, shown from step 1 of the chip on.
+        faults: the models, in the order of the hits, where they are at hand: of one that asks for no site nothing is said.
+    """
+    notes, end = list[str](), 0
+    last = samples * deployment.timesteps + len(deployment.layers) - 1
+    none = {number for number, fault in enumerate(faults) if fault.count == 0 or fault.sites == () or fault.rate == 0}
+    for number, hit in enumerate(deployment.damage.hits):
+        edits = deployment.damage.edits[end : end + hit.n_edits]
+        end += hit.n_edits
+        if number in none:
+            continue
+        if not edits and not hit.broken and not hit.dead_cores:
+            notes.append(f"{hit.kind} hit nothing")
+        elif not edits and hit.broken and all(isinstance(place, BrokenMesh) for place in hit.broken):
+            notes.append(f"{hit.kind} changed nothing: no message crosses what it closed")
+        elif edits and not any(_acts(edit, last, deployment.timesteps) for edit in edits):
+            first = min(edit.when.start for edit in edits)
+            notes.append(
+                f"{hit.kind} never acted: it begins in step {first} of the chip, the last step of {samples} samples is {last}"
+            )
+    return tuple(notes)
+
+
+def of_draws(notes: Iterable[tuple[int, Iterable[str]]]) -> tuple[str, ...]:
+    """Put the notes of several draws together.
+
+    Args:
+        notes: number of each draw, and its notes.
+    """
+    drawn, of = list[int](), dict[str, list[int]]()
+    for draw, texts in notes:
+        drawn.append(draw)
+        for text in texts:
+            of.setdefault(text, []).append(draw)
+    return tuple(f"{text} in {_draws(draws, drawn)}" for text, draws in of.items())
+
+
+def _draws(draws: Sequence[int], drawn: Sequence[int]) -> str:
+    return "every draw" if draws == drawn else f"draw{'s' * (len(draws) > 1)} {', '.join(map(str, draws))}"
+
+
+def _acts(edit: Edit, last: int, timesteps: int) -> bool:
+    """Whether an edit is active in a step of the run."""
+    steps = np.arange(1, last + 1) if edit.when.clock == "chip" else np.arange(timesteps)
+    return bool(edit.when.active(steps).any())
