@@ -18,7 +18,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.faults import inject
 from neurofault.network import Inputs, SpikingNetwork
-from neurofault.rescue import Budget, Plan, rescue
+from neurofault.rescue import Budget, Guard, Plan, rescue
 
 if TYPE_CHECKING:
     from neurofault.convert.torch_model import from_torch
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Budget",
     "Deployment",
+    "Guard",
     "HardwareProfile",
     "Inputs",
     "Plan",
