@@ -118,7 +118,7 @@ def rescue(
         spares = (kill_cores or 0) if any(strategy_named(row.strategy).spares for row in rows) else 0
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spares, chips,
-        place_seed,
+        place_seed, learns=any(row.learner for row in rows),
     )  # fmt: skip
     with StderrProgress() as progress:
         prepared = prepare(setup, progress)

@@ -237,10 +237,10 @@ def with_readout_steps(learner: Emstdp, seen: gain.Seen) -> Emstdp:
     exponents = range(learner.readout_exponent, LAVA_EXPONENT[0] - 1, -1)
     ladder = [replace(learner, readout_exponent=exponent) for exponent in exponents]
     ladder += [replace(ladder[-1], tie=learner.tie >> halvings) for halvings in range(1, learner.tie.bit_length())]
-    return gain.largest((each, readout_gain(each, seen)) for each in ladder)
+    return gain.first_stable((each, readout_gain(each, seen)) for each in ladder)
 
 
 def with_hidden_steps(learner: Emstdp, seen: gain.Seen) -> Emstdp:
     """Return a learner whose hidden layers' steps are halved until their gain is small enough."""
     ladder = [replace(learner, feedback_exponent=exponent) for exponent in range(learner.feedback_exponent, -7, -1)]
-    return gain.largest(((each, hidden_gain(each, seen)) for each in ladder), limit=_HIDDEN_LIMIT)
+    return gain.first_stable(((each, hidden_gain(each, seen)) for each in ladder), limit=_HIDDEN_LIMIT)

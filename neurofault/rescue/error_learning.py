@@ -246,6 +246,12 @@ def readout_gain(learner: ErrorLearning, seen: gain.Seen) -> float:
     return learner.tie / learner.margin * rate * seen.drive(last, learner.readout_impulse) * seen.unit(last)
 
 
+def usual_gain(deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer]) -> float:
+    """Return the gain that the usual steps of the readout would have on a chip."""
+    learner = ErrorLearning(False, usual_margin(deployment, inputs, labels))
+    return readout_gain(learner, gain.seen(deployment, inputs, len(deployment.layers) - 1))
+
+
 def hidden_gain(learner: ErrorLearning, seen: gain.Seen) -> float:
     """Return the largest loop gain of the hidden layers' steps; 0 where none learns."""
     rate = 2.0 ** (learner.hidden_exponent - _PRODUCT_SHIFT)
@@ -267,13 +273,13 @@ def with_readout_steps(learner: ErrorLearning, seen: gain.Seen) -> ErrorLearning
             ladder.append(replace(last, readout_impulse=last.readout_impulse // 2))
         else:
             ladder.append(replace(last, tie=last.tie // 2))
-    return gain.largest((each, readout_gain(each, seen)) for each in ladder)
+    return gain.first_stable((each, readout_gain(each, seen)) for each in ladder)
 
 
 def with_hidden_steps(learner: ErrorLearning, seen: gain.Seen) -> ErrorLearning:
     """Return a learner whose hidden layers' steps are halved until their gain is small enough."""
     ladder = [replace(learner, feedback_shift=shift) for shift in range(learner.feedback_shift, 32)]
-    return gain.largest((each, hidden_gain(each, seen)) for each in ladder)
+    return gain.first_stable((each, hidden_gain(each, seen)) for each in ladder)
 
 
 def feedback_weights(deployment: Deployment, feedback: Feedback, seed: int) -> dict[int, NDArray[np.int32]]:

@@ -122,16 +122,16 @@ def through_feedback(seen: Seen, layer: int, arriving: NDArray[np.float64]) -> f
     return float(np.mean([(np.abs(way) * size).sum(axis=1).mean() for way in seen.onward(layer)]))
 
 
-def largest(ladder: Iterable[tuple[_Setting, float]], limit: float = LIMIT) -> _Setting:
-    """Return the first setting whose gain is at most ``limit``; the last one where none is.
+def first_stable(ladder: Iterable[tuple[_Setting, float]], limit: float = LIMIT) -> _Setting:
+    """Return the first setting whose gain is at most ``limit``; where there is none, that of the smallest gain.
 
     Args:
-        ladder: (setting, gain), the usual setting first, each later one of a smaller gain; at least one.
+        ladder: (setting, gain), the one liked best first; at least one.
         limit: largest gain.
     """
-    last: list[_Setting] = []
+    seen: list[tuple[_Setting, float]] = []
     for setting, gain in ladder:
-        last = [setting]
         if gain <= limit:
-            break
-    return last[0]
+            return setting
+        seen.append((setting, gain))
+    return min(seen, key=lambda one: one[1])[0]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from neurofault.convert.balance import Candidate
@@ -13,9 +15,14 @@ from neurofault.datasets import DataSet, Split
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
 from neurofault.network import SpikingNetwork
+from neurofault.rescue.error_learning import usual_gain
+from neurofault.rescue.gain import first_stable
 
 CALIBRATION_IMAGES = 512
 """Training images whose activations set the thresholds."""
+
+STABLE_WITHIN = 0.003
+"""Accuracy that a chip which is to learn may give up for a conversion on which the usual steps of learning are stable."""
 
 _SCREEN = 500
 _FINALISTS = 4
@@ -44,7 +51,7 @@ class Calibration:
 
     Attributes:
         network: of the best candidate.
-        trials: in the order of measurement; the chosen one is the best of those with the most images.
+        trials: in the order of measurement; the chosen one is the best of those with the most images, or one near it.
     """
 
     network: SpikingNetwork
@@ -58,6 +65,7 @@ def choose(
     *,
     timesteps: int,
     name: str,
+    learns: bool = False,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Calibration:
     """Convert a model with every candidate, run each on the chip, and keep the most accurate.
@@ -71,6 +79,8 @@ def choose(
         place: how a network is deployed (profile, width, placement).
         timesteps: T.
         name: for display.
+        learns: the chip is to learn: of the best few, those within :data:`STABLE_WITHIN` of the best are taken in order until the gain of
+            the usual steps (:mod:`neurofault.rescue.gain`) is small enough on one; where it is on none, that of the smallest gain.
         progress: called as ``progress(done, total, text)`` after each candidate.
     """
     images = data.train.images[:CALIBRATION_IMAGES]
@@ -92,7 +102,16 @@ def choose(
     ranking = sorted(range(len(tried)), key=lambda index: -measure(index, screened).accuracy)
     if final > screened:
         ranking = sorted(sorted(ranking[:_FINALISTS]), key=lambda index: -measure(index, final).accuracy)
+    if learns:
+        best = {index: next(t.accuracy for t in reversed(trials) if t.candidate == tried[index]) for index in ranking[:_FINALISTS]}
+        near = [index for index in best if best[index] >= best[ranking[0]] - STABLE_WITHIN]
+        labels = data.train.labels[: len(images)].astype(np.int64)
+        ranking = [first_stable((index, _gain(place(networks[index]), images, labels)) for index in near)]
     return Calibration(networks[ranking[0]], tuple(trials))
+
+
+def _gain(deployment: Deployment, images: NDArray[np.generic], labels: NDArray[np.int64]) -> float:
+    return usual_gain(deployment, deployment.encode(images), labels)
 
 
 def _accuracy(deployment: Deployment, split: Split, samples: int) -> float:

@@ -48,6 +48,7 @@ class Setup:
         spare_cores: kept free.
         chips: None: the fewest that fit.
         place_seed: of ``random`` placement.
+        learns: the chip is to learn, which counts in the choice of its conversion; see :func:`neurofault.study.calibrate.choose`.
     """
 
     network: str = DEFAULT_NETWORK
@@ -64,6 +65,7 @@ class Setup:
     spare_cores: int = 0
     chips: int | None = None
     place_seed: int = 0
+    learns: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +146,7 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
         timesteps = setup.timesteps or spec.timesteps
     as_taken(model, data.test.images[:2])
     calibration = choose(
-        model, data, place, timesteps=timesteps, name=setup.network, progress=lambda *at: progress("calibrating", *at)
-    )
+        model, data, place, timesteps=timesteps, name=setup.network, learns=setup.learns,
+        progress=lambda *at: progress("calibrating", *at),
+    )  # fmt: skip
     return Prepared(setup, profile, model, data, test, calibration.network, calibration, place(calibration.network))

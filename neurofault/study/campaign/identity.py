@@ -92,7 +92,9 @@ def trial_id(cell: Cell, draw: int, chip: str, images: str, adapt: str) -> str:
         adapt: digest of those that a rescue adapts to; only counts where something learns.
     """
     rescue = cell.rescue.model_dump(exclude_defaults=True)
-    if cell.rescue.learner is None:
+    if cell.rescue.learner is not None:
+        rescue["guard"] = cell.rescue.guard  # also the usual one: before there was a guard, nothing was held back
+    else:
         rescue = {key: rescue[key] for key in ("strategy", "watchdog") if key in rescue}
     return digest_of(
         {

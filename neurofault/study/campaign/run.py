@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
     known: dict[str, str] = {}
     learns = any(one.learner is not None for one in campaign.spec.rescue)
     for cell in campaign.cells():
-        setup, data = cell.spec.setup(data_dir), cell.spec.data
+        setup, data = replace(cell.spec.setup(data_dir), learns=learns), cell.spec.data
         name = digest_of(repr(setup), data.model_dump())
         if name not in known:
             if setup not in made:
