@@ -173,7 +173,7 @@ def _label(campaign: Campaign, cell: Cell) -> str:
 def _budget_of(campaign: Campaign, cell: Cell) -> dict[str, float]:
     """Return what tells a cell's way of healing from the others of the same strategy: the limits that it sets and some do not."""
     ways = [way for way in campaign.spec.rescue if way.strategy == cell.rescue.strategy]
-    fields = ("cycles", "writes", "writes_per_synapse", "energy", "time", "labels", "steps", "watchdog")
+    fields = ("cycles", "writes", "writes_per_synapse", "energy", "time", "labels", "steps", "watchdog", "guard")
     differing = [name for name in fields if len({getattr(way, name) for way in ways}) > 1]
     usual = type(cell.rescue).model_fields
     return {name: getattr(cell.rescue, name) for name in differing if getattr(cell.rescue, name) != usual[name].default}
