@@ -19,7 +19,7 @@ from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.saved import load, save
 from neurofault.faults import inject
 from neurofault.network import Inputs, SpikingNetwork
-from neurofault.rescue import Budget, Plan, rescue
+from neurofault.rescue import Budget, Guard, Plan, rescue
 
 if TYPE_CHECKING:
     from neurofault.engines import run
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Budget",
     "Deployment",
+    "Guard",
     "HardwareProfile",
     "Inputs",
     "Plan",

@@ -98,6 +98,7 @@ def test_a_profile_is_read_without_heavy_libraries():
 PUBLIC = [
     "Budget",
     "Deployment",
+    "Guard",
     "HardwareProfile",
     "Inputs",
     "Plan",

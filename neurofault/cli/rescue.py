@@ -64,6 +64,12 @@ def rescue(
     tolerance: Annotated[
         float | None, typer.Option(help="Stop a step once validation accuracy is within this of healthy, e.g. 0.005.")
     ] = None,
+    guard: Annotated[
+        float,
+        typer.Option(
+            help="Share of the adapt images, up to 1,000, that watch learning: it ends when they get worse, and the best weights stay. 0: none."
+        ),
+    ] = 0.1,
     draws: Annotated[int, typer.Option(help="Independent draws of the faults.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of faults, orders and rounding.")] = 1,
     coarse: Annotated[bool, typer.Option("--coarse", help="Look at the chip at the end of cycles only (faster).")] = False,
@@ -81,7 +87,7 @@ def rescue(
 ) -> None:
     """Break a chip, heal it in several ways on the same draws and samples, and report what came back and at what cost."""
     from neurofault.rescue.budget import Budget
-    from neurofault.rescue.how import Plan
+    from neurofault.rescue.how import Guard, Plan
     from neurofault.rescue.strategies import strategy_named
     from neurofault.rescue.workbench import Examples
     from neurofault.study.prepare import Setup, prepare
@@ -101,6 +107,7 @@ def rescue(
     how = Plan(
         steps=steps if {"iterative", "remap+learn"} & set(names) else 1, watchdog=watchdog, old_shift=old_shift, tolerance=tolerance
     )
+    watch = Guard(guard) if guard else None
     rows = treatments(names, _names(learner), budget, how)
     if adapt < 1:
         raise UsageError(f"--adapt must be at least 1, is {adapt}")
@@ -111,7 +118,7 @@ def rescue(
         spares = cores_killed(faults) if any(strategy_named(row.strategy).spares for row in rows) else 0
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spares, chips,
-        place_seed,
+        place_seed, learns=any(row.learner for row in rows),
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)
@@ -127,6 +134,7 @@ def rescue(
             plastic=None if plastic is None else tuple(_names(plastic)),
             validation=None if tolerance is None else Examples(chip.encode(validation.images), validation.labels),
             fine=not coarse,
+            guard=watch,
             progress=progress,
         )
         if robust is not None:
@@ -214,7 +222,9 @@ def _print(answer: dict[str, Any], title: str) -> None:
     draws = answer["rows"][0]["n_draws"] if answer["rows"] else 0
     tell(
         f"{answer['network']} on {title}, {answer['samples']:,} test images; broken: {kinds}, {draws} draws; "
-        f"a cycle: {answer['cycle_samples']:,} samples",
+        f"a cycle: {answer['cycle_samples']:,} samples"
+        + (f" ({answer['held_back_samples']:,} more are held back to watch learning)" if answer["held_back_samples"] else ""),
+        *(f"warning: {warning}" for warning in answer["warnings"]),
         f"simulated with Lava's integer arithmetic; learning in mode hardware_strict; healthy {percent(answer['healthy_accuracy'])}\n",
     )
     heads = (

@@ -173,7 +173,7 @@ def _tensors(weights: Path, state: dict[str, Call], read: _Bytes) -> State:
             raise DataError(f"{said}: reads a storage as {dtype} that another tensor reads as {known}")
         count = math.prod(size)
         reach = offset + sum((extent - 1) * step for extent, step in zip(size, stride, strict=True)) if count else 0
-        if reach >= length and count or count > length:
+        if (reach >= length and count) or count > length:
             raise DataError(f"{said}: shape {list(size)} with strides {list(stride)} reaches beyond its {length:,} numbers")
         tensors[name] = flat.as_strided(size, stride, offset) if count else flat.new_empty(size)
         total += count

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError
 from neurofault.network import Inputs
 from neurofault.rescue.budget import Budget
-from neurofault.rescue.how import Plan
+from neurofault.rescue.how import Guard, Plan
 
 if TYPE_CHECKING:
     from neurofault.rescue.lesson import Learner
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from neurofault.rescue.strategies import Act
     from neurofault.rescue.workbench import Examples
 
-__all__ = ["Budget", "Plan", "rescue"]
+__all__ = ["Budget", "Guard", "Plan", "rescue"]
+
+_USUAL_GUARD = Guard()
 
 
 def rescue(
@@ -40,6 +43,7 @@ def rescue(
     validation: tuple[NDArray[np.generic] | Inputs, NDArray[np.integer]] | None = None,
     seed: int = 0,
     fine: bool = True,
+    guard: Guard | None = _USUAL_GUARD,
 ) -> Rescued:
     """Heal a damaged chip.
 
@@ -56,6 +60,8 @@ def rescue(
         validation: images and labels for ``plan.tolerance``.
         seed: of the order of damage and samples, rounding, fresh weights.
         fine: look at the chip inside the first cycle after a strike too.
+        guard: what is held back of the samples to adapt to, so that learning leaves the chip no worse on it; None: nothing, and a learner
+            may destroy what it should heal.
 
     Raises:
         UsageError: unknown names, labels that do not fit, a budget of nothing for a strategy that learns, no spare cores.
@@ -64,6 +70,7 @@ def rescue(
         LearningRuleError: the chip cannot express the learner's rule.
     """
     from neurofault.rescue.learners import learner_named
+    from neurofault.rescue.outcome import sham_notes
     from neurofault.rescue.strategies import strategy_named
     from neurofault.rescue.workbench import Examples, Workbench
 
@@ -86,10 +93,11 @@ def rescue(
     indices = None if plastic is None else tuple(sorted(deployment.layer_index(name) for name in plastic))
     bench = Workbench(
         deployment, adapt, chosen, limits, how, plastic=indices, test=_examples(deployment, test),
-        validation=_examples(deployment, validation), seed=seed, fine=fine,
+        validation=_examples(deployment, validation), seed=seed, fine=fine, guard=guard,
     )  # fmt: skip
     act(bench)
-    return bench.result()
+    done = bench.result()
+    return replace(done, notes=(*done.notes, *sham_notes(done))) if strategy == "sham" else done
 
 
 def _examples(deployment: Deployment, given: tuple[Any, NDArray[np.integer]] | None) -> Examples | None:

@@ -76,6 +76,7 @@ def teach(
     labels: NDArray[np.int64],
     counted: bool,
     margin: int,
+    tie: int,
     left: int,
     silence: Any,
     posts: Any,
@@ -91,6 +92,7 @@ def teach(
         labels: int64 [N]; −1: not known.
         counted: whether spike counts are read, not potentials.
         margin: see :func:`neurofault.rescue.error_kernel.margin_errors`.
+        tie: likewise.
         left: what arrives through feedback is shifted left by this much.
         silence: tuple of bool [S, n_in], no spikes, for each stage.
         posts: tuple of bool [S, n], room for the spikes of a phase, for each stage.
@@ -110,7 +112,7 @@ def teach(
                     scores[c] += output.room.fired[t, c]
         for s in range(len(plus)):
             _count(plus[s], arriving[k] if s == 0 else plus[s - 1].room.fired, tally.spikes[s], tally.active[s])
-        found = margin_errors(scores, output.alive, labels[k], margin, error)
+        found = margin_errors(scores, output.alive, labels[k], margin, tie, error)
         tally.errors[0] += found
         if not found:
             continue

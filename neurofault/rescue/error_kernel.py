@@ -17,8 +17,8 @@ from neurofault.rescue.counter import jit
 from neurofault.rescue.learning_kernel import run as run_learning
 from neurofault.rescue.learning_records import Cells, Defects, Dynamics, Memory, Noise, Program, Record, Work
 
-ZERO_MARGIN = 64
-"""Error of a rival whose score equals that of the right class; at most :data:`MOST` (a 7-bit trace)."""
+TIE = 64
+"""Usual error of a rival whose score equals that of the right class; at most :data:`MOST` (a 7-bit trace)."""
 
 MOST = 127
 """Largest error."""
@@ -138,10 +138,12 @@ def forward(stage: Stage, fired_in: NDArray[np.bool_]) -> None:
 
 
 @jit
-def margin_errors(scores: NDArray[np.int64], alive: NDArray[np.bool_], label: int, margin: int, error: NDArray[np.int32]) -> int:
+def margin_errors(
+    scores: NDArray[np.int64], alive: NDArray[np.bool_], label: int, margin: int, tie: int, error: NDArray[np.int32]
+) -> int:
     """Fill ``error`` (int32 [n_out]) and return how many are not 0.
 
-    A rival within ``margin`` of the right class sends −min(127, ⌊64·(score − score of the right class + margin)/margin⌋); the right
+    A rival within ``margin`` of the right class sends −min(127, ⌊tie·(score − score of the right class + margin)/margin⌋); the right
     class sends the sum of them, at most 127. Dead output neurons take no part; without a label, or with a dead right class, there is
     no error (the multi-class hinge of Crammer & Singer 2001, JMLR 2, but with an error that grows with the violation).
     """
@@ -154,7 +156,7 @@ def margin_errors(scores: NDArray[np.int64], alive: NDArray[np.bool_], label: in
         if c != label and alive[c]:
             excess = scores[c] - scores[label] + margin
             if excess > 0:
-                size = min(excess * ZERO_MARGIN // margin, np.int64(MOST))
+                size = min(excess * tie // margin, np.int64(MOST))
                 if size > 0:
                     error[c] = -size
                     total += size
@@ -242,7 +244,7 @@ def _count(stage: Stage, before: NDArray[np.bool_], spikes: NDArray[np.int64], a
 
 
 @jit
-def respond(stages: Any, first: int, arriving: NDArray[np.bool_], label: int, margin: int, tally: Tally) -> None:
+def respond(stages: Any, first: int, arriving: NDArray[np.bool_], label: int, margin: int, tie: int, tally: Tally) -> None:
     """Learn from one sample that has been run: its spikes and scores are in the stages' rooms.
 
     Args:
@@ -251,11 +253,12 @@ def respond(stages: Any, first: int, arriving: NDArray[np.bool_], label: int, ma
         arriving: bool [T, n], spikes that reach the first stage.
         label: its class; −1: not known.
         margin: see :func:`margin_errors`.
+        tie: likewise.
         tally: counted on.
     """
     output = stages[len(stages) - 1]
     error = output.room.error
-    tally.errors[0] += margin_errors(output.room.scores, output.alive, label, margin, error)
+    tally.errors[0] += margin_errors(output.room.scores, output.alive, label, margin, tie, error)
     for s in range(len(stages)):
         _count(stages[s], arriving if s == 0 else stages[s - 1].room.fired, tally.spikes[s], tally.active[s])
     tally.errors[0] -= silence_errors(output.mute, error)
@@ -280,7 +283,14 @@ def respond(stages: Any, first: int, arriving: NDArray[np.bool_], label: int, ma
 
 @jit
 def teach(
-    stages: Any, first: int, arriving: NDArray[np.bool_], labels: NDArray[np.int64], counted: bool, margin: int, tally: Tally
+    stages: Any,
+    first: int,
+    arriving: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    counted: bool,
+    margin: int,
+    tie: int,
+    tally: Tally,
 ) -> None:
     """Show samples one after the other, each to the chip that the earlier ones left.
 
@@ -291,6 +301,7 @@ def teach(
         labels: int64 [N]; −1: not known.
         counted: whether spike counts are read, not potentials.
         margin: see :func:`margin_errors`.
+        tie: likewise.
         tally: counted on.
     """
     output = stages[len(stages) - 1].room
@@ -304,4 +315,4 @@ def teach(
                     output.scores[c] += output.fired[t, c]
             else:
                 output.scores[c] = output.v[c]
-        respond(stages, first + k, arriving[k], labels[k], margin, tally)
+        respond(stages, first + k, arriving[k], labels[k], margin, tie, tally)

@@ -18,7 +18,7 @@ while random feedback would first have to turn weights that were trained off chi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 
 import numpy as np
@@ -32,17 +32,21 @@ from neurofault.deploy.profile import HardwareProfile
 from neurofault.engines import get_engine
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.network import Dense, Inputs
-from neurofault.rescue import error_kernel
+from neurofault.rescue import error_kernel, gain
 from neurofault.rescue.charge import Learned, charge
-from neurofault.rescue.error_stages import Stages, build, learned_deployment, show, show_through_engine
+from neurofault.rescue.error_stages import Stages, Writes, build, counted_on, learned_deployment, show, show_through_engine
+from neurofault.rescue.guard import Changes
 from neurofault.rescue.lesson import Lesson, Plasticity, Taught, check_labels
 from neurofault.rescue.prefix import arriving_spikes
 from neurofault.rescue.provision import Provision, Support, provision
 from neurofault.rescue.rule import LearningRule, learning_rule
-from neurofault.rescue.rule_check import check_rule
+from neurofault.rescue.rule_check import LAVA_EXPONENT, check_rule
 from neurofault.streams import generator
 
 Feedback = Literal["readout_copy", "random"]
+
+_PRODUCT_SHIFT = 3
+"""A product of x1 and y1 loses so many bits in the learning engine."""
 
 _CHUNK = 1 << 26
 """Largest array of spikes that is kept at a time, in bytes."""
@@ -57,6 +61,7 @@ class ErrorLearning:
         hidden: whether hidden dense layers learn too.
         margin: scores closer than this to that of the right class are errors, in the unit of v (potential readout) or in spikes (count
             readout), at least 1.
+        tie: error of a rival whose score equals that of the right class, 1 to 127.
         readout_exponent, hidden_exponent: e of the rule, −7 to 8.
         readout_impulse, hidden_impulse: what a spike adds to x1 in the readout and in hidden layers, 1 to 127.
         feedback: where feedback synapses come from.
@@ -66,6 +71,7 @@ class ErrorLearning:
 
     hidden: bool
     margin: int
+    tie: int = error_kernel.TIE
     readout_exponent: int = -6
     hidden_exponent: int = -7
     readout_impulse: int = 2
@@ -140,9 +146,9 @@ class ErrorLearning:
                 arriving, before = arriving_spikes(deployment, part.inputs, stages.first)
                 for name, total in before.items():
                     counts[name] += total
-                show(stages, part, arriving, self.margin, tally)
+                show(stages, part, arriving, self.margin, self.tie, tally)
             else:
-                for name, total in show_through_engine(deployment, plastic, stages, part, self.margin, tally).items():
+                for name, total in show_through_engine(deployment, plastic, stages, part, self.margin, self.tie, tally).items():
                     counts[name] += total
         for at, layer in enumerate(range(stages.first, len(deployment.layers))):
             counts[deployment.layers[layer].name] += tally.spikes[at, : deployment.layers[layer].size]
@@ -154,6 +160,10 @@ class ErrorLearning:
             charge(deployment, activity, len(lesson.labels), learned),
             stages.writes(),
         )
+
+    def written_back(self, memory: Writes | None, differing: Changes) -> Writes | None:
+        """See :meth:`neurofault.rescue.lesson.Learner.written_back`."""
+        return counted_on(memory, differing)
 
     def _learned(
         self, deployment: Deployment, lesson: Lesson, plastic: tuple[int, ...], stages: Stages, tally: error_kernel.Tally
@@ -178,19 +188,28 @@ class ErrorLearning:
 
 
 def delta(
-    deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer], *, margin: int | None = None, **options: Any
+    deployment: Deployment,
+    inputs: Inputs,
+    labels: NDArray[np.integer],
+    *,
+    margin: int | None = None,
+    scaled: bool = True,
+    **options: Any,
 ) -> ErrorLearning:
     """Return `delta`: the readout learns from the errors of its own neurons (Widrow & Hoff 1960, with a margin).
 
     Args:
-        deployment: the chip; its healthy state says what a usual distance between scores is.
+        deployment: the chip; its healthy state says what a usual distance between scores is, and how large a step may be.
         inputs: encoded samples for that.
         labels: int [N].
         margin: None: the power of two nearest to 0.4 of the median distance between the right class and its best rival.
-        options: other attributes of :class:`ErrorLearning`.
+        scaled: whether steps follow from the chip (:mod:`neurofault.rescue.gain`); else they are the attributes' defaults.
+        options: other attributes of :class:`ErrorLearning`, in the place of what follows from the chip.
     """
-    chosen = usual_margin(deployment, inputs, labels) if margin is None else margin
-    return ErrorLearning(False, **{"margin": chosen, **options})
+    learner = ErrorLearning(False, usual_margin(deployment, inputs, labels))
+    if scaled:
+        learner = with_readout_steps(learner, gain.seen(deployment, inputs, len(deployment.layers) - 1))
+    return replace(learner, **{"margin": learner.margin if margin is None else margin, **options})
 
 
 def dfa(
@@ -201,6 +220,7 @@ def dfa(
     margin: int | None = None,
     feedback: Feedback = "readout_copy",
     seed: int = 0,
+    scaled: bool = True,
     **options: Any,
 ) -> ErrorLearning:
     """Return `dfa`: readout and hidden layers learn, through feedback synapses that are fixed at deployment.
@@ -213,11 +233,58 @@ def dfa(
         margin: likewise.
         feedback: ``readout_copy``, or ``random`` (±1 of the same mean size).
         seed: of random feedback.
-        options: other attributes of :class:`ErrorLearning`.
+        scaled: likewise.
+        options: other attributes of :class:`ErrorLearning`, in the place of what follows from the chip.
     """
-    chosen = usual_margin(deployment, inputs, labels) if margin is None else margin
     weights = tuple(feedback_weights(deployment, feedback, seed).items())
-    return ErrorLearning(True, **{"margin": chosen, "feedback": feedback, "feedback_weights": weights, **options})
+    learner = ErrorLearning(True, usual_margin(deployment, inputs, labels), feedback=feedback, feedback_weights=weights)
+    if scaled:
+        seen = gain.seen(deployment, inputs, learner.trainable(deployment)[0])
+        learner = with_hidden_steps(with_readout_steps(learner, seen), seen)
+    return replace(learner, **{"margin": learner.margin if margin is None else margin, **options})
+
+
+def readout_gain(learner: ErrorLearning, seen: gain.Seen) -> float:
+    """Return the loop gain of the readout's steps; see :mod:`neurofault.rescue.gain`."""
+    last = len(seen.deployment.layers) - 1
+    rate = 2.0 ** (learner.readout_exponent - _PRODUCT_SHIFT)
+    return learner.tie / learner.margin * rate * seen.drive(last, learner.readout_impulse) * seen.unit(last)
+
+
+def usual_gain(deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer]) -> float:
+    """Return the gain that the usual steps of the readout would have on a chip."""
+    learner = ErrorLearning(False, usual_margin(deployment, inputs, labels))
+    return readout_gain(learner, gain.seen(deployment, inputs, len(deployment.layers) - 1))
+
+
+def hidden_gain(learner: ErrorLearning, seen: gain.Seen) -> float:
+    """Return the largest loop gain of the hidden layers' steps; 0 where none learns."""
+    rate = 2.0 ** (learner.hidden_exponent - _PRODUCT_SHIFT)
+    gains = [
+        rate / learner.margin * seen.drive(layer, learner.hidden_impulse) * seen.unit(layer)
+        * gain.through_feedback(seen, layer, learner.tie * weights.astype(np.float64) / 2.0**learner.feedback_shift)
+        for layer, weights in learner.feedback_weights
+    ]  # fmt: skip
+    return max(gains, default=0.0)
+
+
+def with_readout_steps(learner: ErrorLearning, seen: gain.Seen) -> ErrorLearning:
+    """Return a learner whose readout's steps are halved until their gain is small enough."""
+    ladder = [learner]
+    while (last := ladder[-1]).tie > 1:
+        if last.readout_exponent > LAVA_EXPONENT[0]:
+            ladder.append(replace(last, readout_exponent=last.readout_exponent - 1))
+        elif last.readout_impulse > 1:
+            ladder.append(replace(last, readout_impulse=last.readout_impulse // 2))
+        else:
+            ladder.append(replace(last, tie=last.tie // 2))
+    return gain.first_stable((each, readout_gain(each, seen)) for each in ladder)
+
+
+def with_hidden_steps(learner: ErrorLearning, seen: gain.Seen) -> ErrorLearning:
+    """Return a learner whose hidden layers' steps are halved until their gain is small enough."""
+    ladder = [replace(learner, feedback_shift=shift) for shift in range(learner.feedback_shift, 32)]
+    return gain.first_stable((each, hidden_gain(each, seen)) for each in ladder)
 
 
 def feedback_weights(deployment: Deployment, feedback: Feedback, seed: int) -> dict[int, NDArray[np.int32]]:

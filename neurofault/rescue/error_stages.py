@@ -20,6 +20,7 @@ from neurofault.network import Dense
 from neurofault.rescue import error_kernel
 from neurofault.rescue.error_faults import ErrorFaults, feedback_at
 from neurofault.rescue.error_kernel import Room, Stage, Tally
+from neurofault.rescue.guard import Changes
 from neurofault.rescue.learning import DefectSchedule
 from neurofault.rescue.learning_records import Memory, Record, room
 from neurofault.rescue.learning_setup import strict_engine
@@ -178,13 +179,13 @@ def _stage(
     return stage, engine.defects
 
 
-def show(stages: Stages, lesson: Lesson, arriving: NDArray[np.bool_], margin: int, tally: Tally) -> None:
+def show(stages: Stages, lesson: Lesson, arriving: NDArray[np.bool_], margin: int, tie: int, tally: Tally) -> None:
     """Show samples to a chip whose damage is the same at all times; see :func:`neurofault.rescue.error_kernel.teach`."""
-    error_kernel.teach(stages.stages, lesson.first, arriving, lesson.labels, stages.counted, margin, tally)
+    error_kernel.teach(stages.stages, lesson.first, arriving, lesson.labels, stages.counted, margin, tie, tally)
 
 
 def show_through_engine(
-    deployment: Deployment, plastic: tuple[int, ...], stages: Stages, lesson: Lesson, margin: int, tally: Tally
+    deployment: Deployment, plastic: tuple[int, ...], stages: Stages, lesson: Lesson, margin: int, tie: int, tally: Tally
 ) -> dict[str, NDArray[np.int64]]:
     """Show samples to a chip whose damage comes and goes: each is run by the exact engine, which takes every kind of damage.
 
@@ -212,13 +213,22 @@ def show_through_engine(
         for stage, fired in zip(present, spikes[stages.first :], strict=True):
             stage.room.fired[:] = fired
         present[-1].room.scores[:] = counts_from(activity.scores[0]) if stages.counted else activity.scores[0]
-        error_kernel.respond(present, lesson.first + k, spikes[stages.first - 1], label, margin, tally)
+        error_kernel.respond(present, lesson.first + k, spikes[stages.first - 1], label, margin, tie, tally)
     return counts
 
 
 def _own(memory: Memory) -> Memory:
     """Return a copy that may be written to."""
     return Memory(*(array.copy() for array in memory))
+
+
+def counted_on(memory: Writes | None, differing: Changes) -> Writes | None:
+    """Return how often each synapse was written after an earlier state was written back, too."""
+    if memory is None:
+        return None
+    return {
+        layer: writes + differing.weights[layer].T if layer in differing.weights else writes for layer, writes in memory.items()
+    }
 
 
 def learned_deployment(deployment: Deployment, plastic: tuple[int, ...], stages: Stages) -> Deployment:

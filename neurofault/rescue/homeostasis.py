@@ -28,6 +28,7 @@ from neurofault.errors import UsageError
 from neurofault.network import Inputs
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.charge import Learned, charge
+from neurofault.rescue.guard import Changes
 from neurofault.rescue.lesson import Lesson, Plasticity, Taught
 from neurofault.rescue.provision import Provision
 
@@ -113,6 +114,15 @@ class Homeostasis:
                     total[:] = 0
             spent += charge(before, activity, len(part), Learned(writes=written))
         return Taught(deployment, spent, HomeostasisMemory(counted, samples, writes))
+
+    def written_back(self, memory: HomeostasisMemory | None, differing: Changes) -> HomeostasisMemory | None:
+        """See :meth:`neurofault.rescue.lesson.Learner.written_back`; what was counted since is forgotten."""
+        if memory is None:
+            return None
+        writes = {
+            layer: done + differing.biases[layer] if layer in differing.biases else done for layer, done in memory.writes.items()
+        }
+        return HomeostasisMemory({}, 0, writes)
 
     def _change(
         self,

@@ -13,7 +13,7 @@ Charged: weights read and written, labels (the host has the samples already). Th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast, final
 
 import numpy as np
@@ -25,8 +25,10 @@ from neurofault.deploy.stored import field_shift
 from neurofault.engines.on_snntorch import twin
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.network import Dense, Inputs
+from neurofault.rescue import gain
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.error_learning import usual_margin
+from neurofault.rescue.guard import Changes
 from neurofault.rescue.lesson import Lesson, Plasticity, Taught, check_labels
 from neurofault.rescue.prefix import arriving_spikes
 from neurofault.rescue.provision import Provision
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from torch import Tensor, optim
 
 Optimiser = Literal["sgd", "momentum", "adam"]
+_LIMIT = 10.0
+"""Largest :func:`host_gain`; on ``mnist-mlp`` on Loihi 2, where the rate was tuned, it is 7.4."""
+
 OPTIMISERS: tuple[Optimiser, ...] = ("sgd", "momentum", "adam")
 
 
@@ -136,6 +141,15 @@ class HostLearning:
         spent = Spent(samples=len(lesson.labels), writes=written, host_bytes=moved, energy=energy, time=time)
         return Taught(taught, spent, HostMemory(shadow, state, counts))
 
+    def written_back(self, memory: HostMemory | None, differing: Changes) -> HostMemory | None:
+        """See :meth:`neurofault.rescue.lesson.Learner.written_back`; shadows follow the chip by themselves."""
+        if memory is None:
+            return None
+        writes = {
+            layer: done + differing.weights[layer] if layer in differing.weights else done for layer, done in memory.writes.items()
+        }
+        return HostMemory(memory.shadow, None, writes)
+
     def _train(
         self,
         deployment: Deployment,
@@ -205,16 +219,35 @@ class HostLearning:
                 return optim.SGD(weights, self.rate)
 
 
-def host(deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer], **options: Any) -> HostLearning:
-    """Return `host`, its margin taken from the healthy chip.
+def host(
+    deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer], *, scaled: bool = True, **options: Any
+) -> HostLearning:
+    """Return `host`, its margin and its rate taken from the healthy chip.
 
     Args:
         deployment: the chip.
         inputs: encoded samples, from which the usual distance between scores is read.
         labels: int [N].
-        options: attributes of :class:`HostLearning`.
+        scaled: whether the rate follows from the chip (:func:`host_gain`; never for ``adam``, whose steps have no scale); else it is the
+            attribute's default.
+        options: attributes of :class:`HostLearning`, in the place of what follows from the chip.
     """
-    return HostLearning(**{"margin": float(usual_margin(deployment, inputs, labels)), **options})
+    learner = HostLearning(float(usual_margin(deployment, inputs, labels)))
+    if scaled and options.get("optimiser") != "adam":
+        seen = gain.seen(deployment, inputs, len(deployment.layers) - 1)
+        while host_gain(learner, seen) > _LIMIT:
+            learner = replace(learner, rate=learner.rate / 2)
+    return replace(learner, **options)
+
+
+def host_gain(learner: HostLearning, seen: gain.Seen) -> float:
+    """Return by how many margins a step at the first sample's rate would move the scores of a sample if it were the whole batch.
+
+    A weight moves by rate · spikes · unit / margin, and its score by that · spikes · unit; see :mod:`neurofault.rescue.gain`.
+    """
+    last = len(seen.deployment.layers) - 1
+    squares = float((seen.spikes[last - 1].astype(np.float64) ** 2).sum(axis=1).mean())
+    return learner.rate * squares * (seen.unit(last) / learner.margin) ** 2
 
 
 def _events(deployment: Deployment, inputs: Inputs, chosen: NDArray[np.int64]) -> Inputs:

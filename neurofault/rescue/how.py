@@ -1,10 +1,14 @@
-"""How a strategy goes about it."""
+"""How a strategy goes about it, and how it is watched."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from neurofault.errors import UsageError
+from neurofault.streams import permutation_prefix, stream_key
 
 
 @dataclass(frozen=True)
@@ -35,3 +39,33 @@ class Plan:
             raise UsageError(f"outgoing must be zero or random, is {self.outgoing!r}")
         if self.tolerance is not None and not 0 <= self.tolerance <= 1:
             raise UsageError(f"tolerance is {self.tolerance}; allowed: 0 to 1")
+
+
+@dataclass(frozen=True)
+class Guard:
+    """How much of the samples to adapt to is held back to watch learning; see :mod:`neurofault.rescue.guard`.
+
+    Attributes:
+        share: of the labelled adapt samples, above 0, at most 0.5.
+        most: samples, at least 1.
+    """
+
+    share: float = 0.1
+    most: int = 1000
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 0.5:
+            raise UsageError(f"guard: share is {self.share}; allowed: above 0, at most 0.5")
+        if self.most < 1:
+            raise UsageError(f"guard: most is {self.most}; allowed: at least 1")
+
+    def held_back(self, labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+        """Return sorted indices of the samples that are held back; the same for every strategy and learner.
+
+        Args:
+            labels: int64 [N]; −1: not available.
+            seed: of the rescue.
+        """
+        order = permutation_prefix(stream_key(seed, "held back"), len(labels), len(labels))
+        known = order[labels[order] >= 0]
+        return np.sort(known[: min(self.most, round(self.share * len(known)))])

@@ -13,6 +13,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError
 from neurofault.network import Inputs
 from neurofault.rescue.budget import Spent
+from neurofault.rescue.guard import Changes
 from neurofault.rescue.provision import Provision
 
 UNKNOWN = -1
@@ -122,6 +123,15 @@ class Learner(Protocol):
         Raises:
             UnsupportedError: the chip cannot learn like this.
             UsageError: labels that do not fit.
+        """
+        ...
+
+    def written_back(self, memory: Any, differing: Changes) -> Any:
+        """Return the memory of a rescue in which a host wrote an earlier state of the chip back.
+
+        Args:
+            memory: what the last lesson returned.
+            differing: what was written.
         """
         ...
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.rescue.budget import Spent
+from neurofault.rescue.guard import Guarded
 from neurofault.rescue.provision import Provision
 
 
@@ -19,7 +20,7 @@ class Point:
         strikes: damage steps that have happened.
         accuracy: on the test examples; None without any.
         spent: in all so far.
-        what: what had just happened: ``healthy``, ``strike``, ``learn``, ``wait``, ``remap``, ``embryos``, ``renew``.
+        what: what had just happened: ``healthy``, ``strike``, ``learn``, ``restore``, ``wait``, ``remap``, ``embryos``, ``renew``.
     """
 
     samples: int
@@ -43,6 +44,7 @@ class Rescued:
         steps: damage steps.
         provision: what learning takes from the chip; None: nothing learned.
         notes: what else must be known.
+        guarded: what the guard did; None: nothing was held back.
     """
 
     deployment: Deployment
@@ -54,6 +56,7 @@ class Rescued:
     steps: int
     provision: Provision | None
     notes: tuple[str, ...]
+    guarded: Guarded | None = None
 
     @property
     def cycles_total(self) -> float:
@@ -90,6 +93,32 @@ class Rescued:
             horizon: in samples; at least what the rescue has shown, else that is taken.
         """
         return mean_served(self.points, horizon)
+
+
+SHAM_LOSS = 0.003
+"""Accuracy that learning may cost a healthy chip before it is said."""
+
+
+def sham_notes(done: Rescued) -> tuple[str, ...]:
+    """Return a note where learning cost a chip without damage more than :data:`SHAM_LOSS`; none where nothing was measured."""
+    healthy = done.points[0].accuracy
+    return () if healthy is None or done.final is None else sham_warning(healthy, done.final)
+
+
+def sham_warning(healthy: float, final: float, who: str = "this learner") -> tuple[str, ...]:
+    """Return what must be said of a sham control: nothing, or that learning alone costs more than :data:`SHAM_LOSS`.
+
+    Args:
+        healthy: accuracy before, 0 to 1.
+        final: after learning without damage.
+        who: learns.
+    """
+    if healthy - final <= SHAM_LOSS + 1e-12:
+        return ()
+    return (
+        f"{who} harms a healthy chip: its sham control loses {100 * (healthy - final):.1f} points "
+        f"({100 * healthy:.2f} % to {100 * final:.2f} %), so its repairs are not to be trusted",
+    )
 
 
 def served(points: Sequence[Point]) -> Sequence[Point]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -16,7 +17,8 @@ from neurofault.network import Inputs
 from neurofault.rescue.budget import Budget, Spent
 from neurofault.rescue.charge import charge
 from neurofault.rescue.embryos import implant, renewed
-from neurofault.rescue.how import Plan
+from neurofault.rescue.guard import CHECKS, Keeper, changes, cost_of_writing, write_back
+from neurofault.rescue.how import Guard, Plan
 from neurofault.rescue.increments import increments, strike
 from neurofault.rescue.lesson import UNKNOWN, Learner, Lesson, Plasticity
 from neurofault.rescue.outcome import Point, Rescued
@@ -26,6 +28,9 @@ from neurofault.streams import generator, permutation_prefix, stream_key
 
 FINE = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Where a chip is evaluated in the first cycle after a strike, in cycles: most of a recovery happens in its first minibatches."""
+
+
+_NEVER = 1 << 62
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +67,7 @@ class Workbench:
         validation: for ``plan.tolerance``.
         seed: of the order of damage and samples, of labels, rounding and fresh weights.
         fine: evaluate inside the first cycle after a strike too.
+        guard: what is held back of ``adapt`` so that learning leaves the chip no worse; None: nothing, learners work unwatched.
     """
 
     def __init__(
@@ -77,6 +83,7 @@ class Workbench:
         validation: Examples | None = None,
         seed: int = 0,
         fine: bool = True,
+        guard: Guard | None = None,
     ) -> None:
         if not len(adapt.labels):
             raise UsageError("no samples to adapt to: a repair needs at least one")
@@ -95,12 +102,27 @@ class Workbench:
         self.provision: Provision | None = None
         self.memory: Any = None
         self._fresh = False
-        cycle = len(adapt.labels)
-        known = permutation_prefix(stream_key(seed, "labels"), cycle, round(budget.labels * cycle))
-        self._labels = np.full(cycle, UNKNOWN, np.int64)
+        samples = len(adapt.labels)
+        known = permutation_prefix(stream_key(seed, "labels"), samples, round(budget.labels * samples))
+        self._labels = np.full(samples, UNKNOWN, np.int64)
         self._labels[known] = adapt.labels[known]
+        self._keeper = None if guard is None or learner is None else self._held_back(guard)
         self._goal = None if validation is None else validation.accuracy(self.healthy)
         self.look("healthy")
+
+    def _held_back(self, guard: Guard) -> Keeper | None:
+        """Take samples out of what is learned from; None, with a note, where none can be."""
+        if self.budget.writes_per_synapse is not None and self.budget.writes_per_synapse < 2:
+            self.notes.append("guard: off, for a synapse that stands fewer than 2 writes cannot be written back")
+            return None
+        index = guard.held_back(self._labels, self.seed)
+        if not index.size:
+            self.notes.append("guard: off, for there are too few labelled samples to hold one back")
+            return None
+        rest = np.setdiff1d(np.arange(len(self._labels)), index)
+        keeper = Keeper(_of(self.adapt.inputs, index), self._labels[index])
+        self.adapt, self._labels = Examples(_of(self.adapt.inputs, rest), self.adapt.labels[rest]), self._labels[rest]
+        return keeper
 
     @property
     def cycle(self) -> int:
@@ -173,15 +195,67 @@ class Workbench:
         self.provision = self.learner.provide(self.deployment, self.plasticity)
         allowed = max(0, self.budget.samples_allowed(self.cycle) - self.learned)
         end = self.learned + (allowed if cycles is None else min(allowed, round(cycles * self.cycle)))
+        if self._keeper is None or end == self.learned:
+            self._learn(end)
+        elif self._begin(self._keeper):
+            self._learn(end)
+            self._keep(self._keeper)
+
+    def _learn(self, end: int) -> None:
+        """Learn until so many samples have been learned from in all."""
         while self.learned < end:
-            stop = min(end, self._next_look())
+            look, check = self._next(FINE if self.fine else FINE[-1:]), self._next_check()
+            stop = min(end, look, check)
             if not self._teach(self._lesson(self.learned, stop - self.learned)):
                 self.notes.append(f"the budget ended after {self.learned} samples")
                 self.look("learn")
                 break
+            if stop in (end, look):
+                self.look("learn")
+                if self.plan.tolerance is not None and self._good():
+                    break
+            if stop == check and self._keeper is not None:
+                self.spent += self._keeper.see(self._keeper.check(self.deployment, self.shown))
+                if self._keeper.hopeless:
+                    self.notes.append("guard: learning ended early, for the held-back samples got worse")
+                    break
+
+    def _begin(self, keeper: Keeper) -> bool:
+        """Start a spell of learning under guard; return whether the budget allows it."""
+        found = keeper.check(self.deployment, self.shown)
+        if not self._within(self.spent + found.spent):
+            self.notes.append("the budget ended before anything was learned: it does not even pay for the guard's first check")
             self.look("learn")
-            if self.plan.tolerance is not None and self._good():
-                break
+            return False
+        self.spent += keeper.begin(found)
+        return True
+
+    def _keep(self, keeper: Keeper) -> None:
+        """End a spell: let the best weights stay, writing them back where the chip holds others."""
+        found = keeper.check(self.deployment, self.shown)
+        if found is not keeper.judged:
+            self.spent += keeper.see(found)
+        best = keeper.best
+        assert best is not None
+        assert self.learner is not None
+        differing = changes(self.deployment, best.deployment)
+        writing = cost_of_writing(self.deployment, len(differing))
+        match keeper.end(writing):
+            case "last":
+                return
+            case "best":
+                self.notes.append(
+                    "guard: the best weights seen were written back, for later ones did worse on the held-back samples"
+                )
+            case "first":
+                self.notes.append(
+                    "guard: the weights from before learning were written back, for learning did not help the held-back samples"
+                )
+        self.deployment = write_back(self.deployment, best.deployment, differing)
+        self.memory = self.learner.written_back(self.memory, differing)
+        self.spent += writing
+        self._fresh = True
+        self.look("restore")
 
     def _good(self) -> bool:
         assert self.validation is not None
@@ -189,9 +263,13 @@ class Workbench:
         assert self.plan.tolerance is not None
         return self.validation.accuracy(self.deployment) >= self._goal - self.plan.tolerance
 
-    def _next_look(self) -> int:
-        """Return the number of samples learned at which the chip is looked at next."""
-        marks = [round(share * self.cycle) for share in (FINE if self.fine else FINE[-1:])]
+    def _next_check(self) -> int:
+        """Return the number of samples learned at which the held-back samples are shown next; a very large one without a guard."""
+        return self._next(CHECKS) if self._keeper is not None else _NEVER
+
+    def _next(self, shares: Sequence[float]) -> int:
+        """Return the number of samples learned at the next of some marks: cycles since the last strike, later the end of each cycle."""
+        marks = [round(share * self.cycle) for share in shares]
         later = [mark for mark in marks if mark > self.since_strike]
         ahead = later[0] if later else self.cycle * (self.since_strike // self.cycle + 1)
         return self.learned + ahead - self.since_strike
@@ -201,31 +279,44 @@ class Workbench:
         wanted = np.arange(first, first + samples)
         orders = {c: generator(self.seed, "order", int(c)).permutation(self.cycle) for c in np.unique(wanted // self.cycle)}
         index = np.array([orders[c][i] for c, i in zip(wanted // self.cycle, wanted % self.cycle, strict=True)], np.int64)
-        inputs = self.adapt.inputs
+        guarded = self._keeper is not None
+        each = self.budget.writes_per_synapse
         return Lesson(
-            Inputs(
-                None if inputs.bias is None else inputs.bias[index],
-                None if inputs.events is None else inputs.events[index],
-                self.shown,
-            ),
+            replace(_of(self.adapt.inputs, index), first_sample=self.shown),
             self._labels[index],
             first,
             self.cycle,
             self.seed,
-            None if self.budget.writes is None else max(0, self.budget.writes - self.spent.writes),
-            self.budget.writes_per_synapse,
+            self._writes_left(),
+            each - 1 if each is not None and guarded else each,  # one is kept for writing back
             self.plasticity,
             self._fresh,
         )
 
+    def _writes_left(self) -> int | None:
+        """Return how many writes a lesson may make; under guard each may have to be written back."""
+        if self.budget.writes is None:
+            return None
+        left = max(0, self.budget.writes - self.spent.writes)
+        if self._keeper is None or self._keeper.best is None:
+            return left
+        return max(0, left - len(changes(self.deployment, self._keeper.best.deployment))) // 2
+
+    def _way_back(self, deployment: Deployment, samples: int) -> Spent:
+        """Return what a guard would still take if learning ended with this chip: a check and writing the best weights back."""
+        if self._keeper is None or self._keeper.best is None or (self.budget.energy is None and self.budget.time is None):
+            return Spent()
+        check = self._keeper.check(deployment, self.shown + samples)
+        return check.spent + cost_of_writing(deployment, len(changes(deployment, self._keeper.best.deployment)))
+
     def _teach(self, lesson: Lesson) -> bool:
         """Show a lesson, or as much of it as energy and time allow; return whether it was shown whole."""
         assert self.learner is not None
-        if self.budget.writes is not None and self.spent.writes >= self.budget.writes:
+        if lesson.writes == 0:
             return False
         taught = self.learner.teach(self.deployment, lesson, self.memory)
         spent = self.spent + taught.spent
-        if self._within(spent):
+        if self._within(spent + self._way_back(taught.deployment, len(lesson.labels))):
             self.deployment, self.spent, self.memory = taught.deployment, spent, taught.memory
             self._fresh = False
             self.learned += len(lesson.labels)
@@ -267,4 +358,10 @@ class Workbench:
             self.strikes,
             self.provision,
             tuple(dict.fromkeys(self.notes)),
+            None if self._keeper is None else self._keeper.done(),
         )
+
+
+def _of(inputs: Inputs, index: NDArray[np.int64]) -> Inputs:
+    """Return chosen samples."""
+    return Inputs(None if inputs.bias is None else inputs.bias[index], None if inputs.events is None else inputs.events[index])

@@ -22,9 +22,14 @@ from neurofault.deploy.profile import HardwareProfile
 from neurofault.engines import run
 from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.network import ConversionGap, SpikingNetwork
+from neurofault.rescue.error_learning import usual_gain
+from neurofault.rescue.gain import first_stable
 
 CALIBRATION_IMAGES = 512
 """Training images whose activations set the thresholds."""
+
+STABLE_WITHIN = 0.003
+"""Accuracy that a chip which is to learn may give up for a conversion on which the usual steps of learning are stable."""
 
 _SCREEN = 500
 _FINALISTS = 4
@@ -53,7 +58,7 @@ class Calibration:
 
     Attributes:
         network: of the best candidate.
-        trials: in the order of measurement; the chosen one is the best of those with the most images.
+        trials: in the order of measurement; the chosen one is the best of those with the most images, or one near it.
     """
 
     network: SpikingNetwork
@@ -67,6 +72,7 @@ def choose(
     *,
     timesteps: int,
     name: str,
+    learns: bool = False,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Calibration:
     """Convert a model with every candidate, run each on the chip, and keep the most accurate.
@@ -80,11 +86,18 @@ def choose(
         place: how a network is deployed (profile, width, placement).
         timesteps: T.
         name: for display.
+        learns: the chip is to learn: of the best few, those within :data:`STABLE_WITHIN` of the best are taken in order until the gain of
+            the usual steps (:mod:`neurofault.rescue.gain`) is small enough on one; where it is on none, that of the smallest gain.
         progress: called as ``progress(done, total, text)`` after each candidate.
     """
     tried = candidates(model)
     networks = list(proposals(model, data.train.images[:CALIBRATION_IMAGES], tried, timesteps=timesteps, name=name))
-    return _best(networks, tried, data.validation.images, data.validation.labels, place, progress)
+    seen, labels = data.train.images[:CALIBRATION_IMAGES], data.train.labels[:CALIBRATION_IMAGES].astype(np.int64)
+
+    def gain(chip: Deployment) -> float:
+        return usual_gain(chip, chip.encode(seen), labels)
+
+    return _best(networks, tried, data.validation.images, data.validation.labels, place, progress, gain if learns else None)
 
 
 def from_torch(
@@ -161,19 +174,25 @@ def _best(
     labels: NDArray[np.integer],
     place: Callable[[SpikingNetwork], Deployment],
     progress: Callable[[int, int, str], None] | None,
+    gain: Callable[[Deployment], float] | None = None,
 ) -> Calibration:
-    """Run every candidate's network on the first images and the best few on more; arguments as for :func:`choose`."""
+    """Run every candidate's network on the first images and the best few on more; arguments as for :func:`choose`.
+
+    ``gain`` measures the gain of the usual steps on a chip that is to learn.
+    """
     size = sum(layer.size for layer in networks[0].layers)
     final = min(len(labels), max(_SCREEN, _FINAL_WORK // (size * networks[0].timesteps)))
     screened = min(_SCREEN, len(labels))
     trials: list[Trial] = []
     total = len(tried) + (_FINALISTS if final > screened else 0)
 
-    def measure(index: int, samples: int) -> Trial:
+    def placed(index: int) -> Deployment:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NeurofaultWarning)  # what deploy says is for the network that is chosen
-            chip = place(networks[index])
-        accuracy = _accuracy(chip, images[:samples], labels[:samples])
+            return place(networks[index])
+
+    def measure(index: int, samples: int) -> Trial:
+        accuracy = _accuracy(placed(index), images[:samples], labels[:samples])
         trials.append(Trial(tried[index], accuracy, samples))
         if progress is not None:
             progress(len(trials), total, f"best {max(trial.accuracy for trial in trials if trial.samples == samples):.2%}")
@@ -182,6 +201,10 @@ def _best(
     ranking = sorted(range(len(tried)), key=lambda index: -measure(index, screened).accuracy)
     if final > screened:
         ranking = sorted(sorted(ranking[:_FINALISTS]), key=lambda index: -measure(index, final).accuracy)
+    if gain is not None:
+        best = {index: next(trial.accuracy for trial in reversed(trials) if trial.candidate == tried[index]) for index in ranking[:_FINALISTS]}
+        near = [index for index in best if best[index] >= best[ranking[0]] - STABLE_WITHIN]
+        ranking = [first_stable((index, gain(placed(index))) for index in near)]
     return Calibration(networks[ranking[0]], tuple(trials))
 
 

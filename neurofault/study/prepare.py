@@ -55,6 +55,7 @@ class Setup:
         spare_cores: kept free.
         chips: None: the fewest that fit.
         place_seed: of ``random`` placement.
+        learns: the chip is to learn, which counts in the choice of its conversion; see :func:`neurofault.study.calibrate.choose`.
     """
 
     network: str = DEFAULT_NETWORK
@@ -71,6 +72,7 @@ class Setup:
     spare_cores: int = 0
     chips: int | None = None
     place_seed: int = 0
+    learns: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,8 +159,9 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
         timesteps = setup.timesteps or spec.timesteps
     shown = as_taken(model, data.train.images[:CALIBRATION_IMAGES])
     calibration = choose(
-        model, data, place, timesteps=timesteps, name=setup.network, progress=lambda *at: progress("calibrating", *at)
-    )
+        model, data, place, timesteps=timesteps, name=setup.network, learns=setup.learns,
+        progress=lambda *at: progress("calibrating", *at),
+    )  # fmt: skip
     if spec is None:
         say_if_it_fails(scores_of(model, shown).argmax(axis=1), data.train.labels[:CALIBRATION_IMAGES], setup.network)
     return _noted(Prepared(setup, profile, model, data, test, calibration.network, calibration, place(calibration.network)))

@@ -16,10 +16,10 @@ from neurofault.errors import UsageError
 from neurofault.faults import Fault, inject
 from neurofault.rescue import rescue
 from neurofault.rescue.budget import Budget
-from neurofault.rescue.how import Plan
+from neurofault.rescue.how import Guard, Plan
 from neurofault.rescue.learners import check_learner, learner_named
 from neurofault.rescue.lesson import Learner
-from neurofault.rescue.outcome import Point, Rescued
+from neurofault.rescue.outcome import Point, Rescued, sham_warning
 from neurofault.rescue.strategies import strategy_named
 from neurofault.rescue.workbench import Examples
 from neurofault.study.clustered import recovered_interval
@@ -30,6 +30,8 @@ Progress = Callable[[str, int, int, str], None]
 
 DROPOUT = "dropout-trained"
 """Control: the network trained with dropout, damaged and not repaired."""
+
+_USUAL_GUARD = Guard()
 
 LAST_STEP = "batch (last-step budget)"
 """Batch repair with as many cycles as an iterative one has after its last strike."""
@@ -114,6 +116,7 @@ class RescueStudy:
         rows: in the order asked for; the batch rows that iterative ones are compared with stand beside them.
         samples: test images.
         cycle: samples of a cycle.
+        held_back: samples that watch learning and are not learned from; 0 without a guard.
         seed: of everything random.
         learners: name → learner, as deployed.
     """
@@ -122,8 +125,20 @@ class RescueStudy:
     rows: tuple[Row, ...]
     samples: int
     cycle: int
+    held_back: int
     seed: int
     learners: Mapping[str, Learner]
+
+    def warnings(self) -> list[str]:
+        """Return what must be said before anything else: learning that costs a healthy chip something, repairs that end below the damage."""
+        found: list[str] = []
+        for row in self.rows:
+            final, damaged = row.interval(lambda draw: draw.final).mean, row.interval(lambda draw: draw.damaged).mean
+            if row.treatment.strategy == "sham":
+                found += sham_warning(self.healthy, final, f"learner {row.treatment.learner!r}")
+            elif not row.treatment.control and final < damaged:
+                found.append(f"{name_of(row)} ends below the damaged accuracy: {100 * final:.2f} % from {100 * damaged:.2f} %")
+        return found
 
     def paired(self) -> list[tuple[Row, Row, Interval]]:
         """Return the paired difference of final accuracies, a − b, of every two rows that saw the damage."""
@@ -196,6 +211,7 @@ def rescue_study(
     plastic: tuple[str, ...] | None = None,
     validation: Examples | None = None,
     fine: bool = True,
+    guard: Guard | None = _USUAL_GUARD,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> RescueStudy:
@@ -212,6 +228,7 @@ def rescue_study(
         plastic: layers that may change; None: all that the learner can train.
         validation: for ``plan.tolerance``.
         fine: look at the chip inside the first cycle too.
+        guard: what is held back of ``adapt``, the same for all rows of a draw; None: nothing.
         workers: draws that run side by side; None: as many as there are cores. Results do not depend on it.
         progress: called after each row of each draw.
 
@@ -239,7 +256,7 @@ def rescue_study(
             learner = None if row.learner is None else named[row.learner, tuple(sorted(row.options.items()))]
             rescued = rescue(
                 broken, adapt.inputs, adapt.labels, strategy=row.strategy, learner=learner, budget=row.budget, plan=row.plan,
-                plastic=plastic, test=(test.inputs, test.labels), seed=seed + 1000 * draw, fine=fine,
+                plastic=plastic, test=(test.inputs, test.labels), seed=seed + 1000 * draw, fine=fine, guard=guard,
                 validation=None if validation is None else (validation.inputs, validation.labels),
             )  # fmt: skip
             horizon = max((each.budget.samples_allowed(len(adapt.labels)) for each in rows if each.learner), default=0)
@@ -253,11 +270,13 @@ def rescue_study(
 
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         tasks = list(pool.map(heal, range(draws)))
+    learned = [each.rescued for each in tasks[0] if each.rescued.provision is not None]
     return RescueStudy(
         healthy,
         tuple(Row(row, tuple(task[at] for task in tasks)) for at, row in enumerate(rows)),
         len(test.labels),
-        len(adapt.labels),
+        max((each.cycle for each in learned), default=len(adapt.labels)),
+        max((each.guarded.held_back for each in learned if each.guarded is not None), default=0),
         seed,
         {str(name): learner for (name, _), learner in named.items()},
     )
@@ -277,8 +296,10 @@ def to_json(study: RescueStudy) -> dict[str, Any]:
     return {
         "samples": study.samples,
         "cycle_samples": study.cycle,
+        "held_back_samples": study.held_back,
         "seed": study.seed,
         "healthy_accuracy": study.healthy,
+        "warnings": study.warnings(),
         "rows": [row_to_json(row) for row in study.rows],
         "paired": [
             {
@@ -342,6 +363,7 @@ def row_to_json(row: Row) -> dict[str, Any]:
             "neurons": provision.neurons,
             "cores": sorted({core for each in provision.support for core in each.cores}),
         },
+        "guard": _guard(row),
         "notes": sorted({note for draw in row.draws for note in draw.rescued.notes}),
         "n_draws": len(row.draws),
         "draws": [
@@ -359,6 +381,29 @@ def row_to_json(row: Row) -> dict[str, Any]:
             }
             for draw in row.draws
         ],
+    }
+
+
+def _guard(row: Row) -> dict[str, Any] | None:
+    """Return what the guard did and took, a mean over draws; None: nothing was held back."""
+    found = [draw.rescued.guarded for draw in row.draws if draw.rescued.guarded is not None]
+    if not found:
+        return None
+    table = row.draws[0].rescued.deployment.profile.default_energy
+    spells = [spell for each in found for spell in each.spells]
+    return {
+        "held_back": found[0].held_back,
+        "checks": float(np.mean([each.checks for each in found])),
+        "writes": float(np.mean([each.spent.writes for each in found])),
+        "host_bytes": float(np.mean([each.spent.host_bytes for each in found])),
+        "energy_joule": float(np.mean([each.spent.energy.get(table, 0.0) for each in found])),
+        "time_second": float(np.mean([each.spent.time.get(table, 0.0) for each in found])),
+        "begun": float(np.mean([spell.begun for spell in spells])) if spells else None,
+        "lowest": min((spell.lowest for spell in spells), default=None),
+        "kept": float(np.mean([spell.kept for spell in spells])) if spells else None,
+        "spells": len(spells),
+        "stopped": sum(spell.stopped for spell in spells),
+        "stayed": {name: sum(spell.stayed == name for spell in spells) for name in ("last", "best", "first")},
     }
 
 

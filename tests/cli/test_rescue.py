@@ -96,6 +96,28 @@ def test_a_network_trained_with_dropout_is_a_control(cli):
     ]
 
 
+def test_what_watches_learning_is_said_and_counted(cli):
+    found = answer(cli, *SMALL, "--strategy", "batch", "--learner", "delta", "--control", "none")
+    assert (found["cycle_samples"], found["held_back_samples"], found["warnings"]) == (360, 40, [])
+    row = found["rows"][0]["guard"]
+    assert row["held_back"] == 40
+    assert row["checks"] >= 2
+    assert row["energy_joule"] > 0
+    assert row["kept"] >= row["begun"]
+    assert sum(row["stayed"].values()) == row["spells"] == 2
+    bare = answer(cli, *SMALL, "--strategy", "batch", "--learner", "delta", "--control", "none", "--guard", "0")
+    assert (bare["cycle_samples"], bare["held_back_samples"], bare["rows"][0]["guard"]) == (400, 0, None)
+
+
+def test_a_sham_that_loses_is_said_before_the_table(cli):
+    arguments = (*SMALL, "--weight-bits", "2", "--strategy", "batch", "--learner", "dfa", "--guard", "0")
+    code, out, err = cli("rescue", *arguments)
+    assert code == 0, err
+    text = " ".join(out.split())
+    assert "warning: learner 'dfa' harms a healthy chip: its sham control loses " in text
+    assert text.index("warning:") < text.index("strategy learner damaged")
+
+
 def test_write_limits_hold(cli):
     found = answer(cli, *SMALL, "--strategy", "batch", "--learner", "dfa", "--control", "none", "--max-writes", "100")
     assert all(draw["writes"] <= 100 for draw in found["rows"][0]["draws"])
@@ -113,6 +135,8 @@ def test_write_limits_hold(cli):
         (("--steps", "0"), "steps must be at least 1, is 0"),
         (("--network", "mnist-mlp-400", "--control", "dropout"), "--control dropout: the zoo has no 'mnist-mlp-400-dropout'"),
         (("--labels", "2"), "budget: labels is 2.0; allowed: 0 to 1"),
+        (("--guard", "0.7"), "guard: share is 0.7; allowed: above 0, at most 0.5"),
+        (("--guard", "-1"), "guard: share is -1.0; allowed: above 0, at most 0.5"),
         (("--adapt", "0"), "--adapt must be at least 1, is 0"),
         (("--tolerance", "2"), "tolerance is 2.0; allowed: 0 to 1"),
         (("--old-shift", "9", "--strategy", "embryonic"), "old_shift is 9; allowed: 0 to 7"),

@@ -139,7 +139,7 @@ def test_the_histories_are_those_of_rescue(study):
     broken = nf.inject(healthy, [nf.faults.CoreDead(count=4, layer="hidden")], seed=1, draw=1)
     healed = nf.rescue(
         broken, adapt.inputs, adapt.labels, strategy="batch", learner="delta", budget=nf.Budget(cycles=0.5), seed=1001,
-        test=(chip.test.inputs, chip.test.labels), fine=False,
+        test=(chip.test.inputs, chip.test.labels), fine=False, guard=None,
     )  # fmt: skip
     found = history(study, repair)
     assert found.final == healed.final

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from neurofault.engines import ENGINES
 from neurofault.errors import NeurofaultError
 from neurofault.rescue.budget import Budget
-from neurofault.rescue.how import Plan
+from neurofault.rescue.how import Guard, Plan
 from neurofault.rescue.learners import check_learner
 from neurofault.rescue.strategies import strategy_named
 from neurofault.study.campaign.files import profile_named
@@ -124,6 +124,7 @@ class Rescue(BaseModel):
         steps: equal damage steps (``iterative``, ``remap+learn``).
         watchdog: samples served broken before a strike is noticed.
         plastic: layers that may change; null: all that the learner can train.
+        guard: share of the adapt images that watch learning, 0 to 0.5; 0: none; see :class:`neurofault.Guard`.
     """
 
     model_config = _RECORD
@@ -138,6 +139,7 @@ class Rescue(BaseModel):
     steps: _Positive = 1
     watchdog: _Natural = 0
     plastic: list[str] | None = None
+    guard: Annotated[float, Field(ge=0, le=0.5)] = 0.1
 
     @field_validator("strategy")
     @classmethod
@@ -181,6 +183,11 @@ class Rescue(BaseModel):
     def plan(self) -> Plan:
         """How it goes about it."""
         return Plan(steps=self.steps, watchdog=self.watchdog)
+
+    @property
+    def watch(self) -> Guard | None:
+        """What is held back."""
+        return Guard(self.guard) if self.guard else None
 
     @property
     def label(self) -> str:

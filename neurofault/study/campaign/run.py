@@ -6,7 +6,7 @@ import pickle
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,9 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
         raise UsageError(f"network.folder: modules of a campaign are found in one folder, not in {len(folders)}")
     _find_modules(folders, campaign.base)
     heals = any(way.strategy != "none" for way in campaign.ways())
+    learns = any(way.learner is not None for way in campaign.ways())
     for cell in campaign.cells():
-        setup, data = cell.spec.setup(data_dir, campaign.base), cell.spec.data
+        setup, data = replace(cell.spec.setup(data_dir, campaign.base), learns=learns), cell.spec.data
         name = digest_of(repr(setup), data.model_dump())
         if name not in known:
             if setup not in made:

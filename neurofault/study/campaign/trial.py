@@ -144,7 +144,7 @@ class Bench:
         done = rescue(
             broken, adapt, labels, strategy=how.strategy, learner=learner, budget=how.budget, plan=how.plan,
             plastic=None if how.plastic is None else tuple(how.plastic), test=(chip.inputs, chip.labels),
-            seed=task.seed + 1000 * task.draw, fine=False,
+            seed=task.seed + 1000 * task.draw, fine=False, guard=how.watch,
         )  # fmt: skip
         assert done.final is not None
         table = chip.deployment.profile.default_energy

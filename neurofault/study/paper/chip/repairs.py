@@ -120,7 +120,7 @@ class ChipHistory:
 
 
 def perform(study: ChipStudy, repair: ChipRepair) -> WatchedBench:
-    """Carry a repair out and return the bench it was done on."""
+    """Carry a repair out and return the bench it was done on. Nothing guards it: the figures ask what learning itself does."""
     setting = study.setting
     chip = study.chip(repair.bits, repair.dropout)
     healthy = chip.with_table(repair.table)
@@ -132,6 +132,7 @@ def perform(study: ChipStudy, repair: ChipRepair) -> WatchedBench:
         study.hurt(healthy, repair.loss, repair.dead, repair.draw), study.adapt(repair.adapt, repair.bits, repair.dropout), learner,
         Budget(cycles=repair.cycles, writes=repair.writes, energy=repair.energy, labels=repair.labels),
         Plan(steps=repair.steps, watchdog=repair.watchdog), plastic=plastic, seed=setting.seed + 1000 * repair.draw,
+        guard=None,
     )  # fmt: skip
     if repair.rounding is not None:
         cores = tuple(sorted({int(core) for layer in healthy.placement.core_of[1:] for core in layer}))

@@ -263,12 +263,12 @@ class ChipStudy:
         return self._adapt[key]
 
     def learner(self, name: str, bits: int, samples: int, options: tuple[Option, ...] = (), dropout: bool = False) -> Learner:
-        """Return a learner as it is set up when a chip is deployed."""
+        """Return a learner as it is set up when a chip is deployed, with its usual steps: the figures measure these, not a choice of steps."""
         key = (bits, dropout, samples, name, options)
         if key not in self._learners:
             adapt = self.adapt(samples, bits, dropout)
             self._learners[key] = learner_named(
-                name, self.chip(bits, dropout).deployment, adapt.inputs, adapt.labels, **dict(options)
+                name, self.chip(bits, dropout).deployment, adapt.inputs, adapt.labels, scaled=False, **dict(options)
             )
         return self._learners[key]
 

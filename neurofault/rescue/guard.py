@@ -1,0 +1,245 @@
+"""A repair that leaves a chip no worse than it found it: some samples are held back, and they say which weights stay.
+
+Before each spell of learning, at :data:`CHECKS` and at its end the chip classifies the held-back samples, which it never learns from.
+Weights that were learned take the place of those before where they are right about more samples, by more than one standard error of the
+paired difference (√(gained + lost) samples; McNemar 1947); of two that were learned, those that are right about more, and the later of
+equals. Learning ends early once two checks in a row lie more than two standard errors below the best. In the end the best are written back.
+
+Charged: each check as served samples, a byte a label, the weights that a host reads whenever they are the best so far, and every weight that
+is written back. A budget of writes is shared so that the way back can always be paid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import sqrt
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.memory import stored_weights, write
+from neurofault.engines import run
+from neurofault.network import Dense, Inputs
+from neurofault.rescue.budget import Spent
+from neurofault.rescue.charge import charge
+
+CHECKS = (0.1, 0.2, 0.5, 1.0)
+"""Cycles after a strike at which the held-back samples are shown; then at the end of each cycle."""
+
+_STOP = 2.0
+_PATIENCE = 2
+
+
+Stayed = Literal["last", "best", "first"]
+
+
+@dataclass(frozen=True)
+class Spell:
+    """One spell of learning as the held-back samples saw it, in accuracies.
+
+    Attributes:
+        begun: before it.
+        lowest: at the worst check.
+        kept: of the weights that stayed.
+        stopped: whether it ended early.
+        stayed: ``last``: what was learned; ``best``: weights of an earlier check; ``first``: those from before.
+    """
+
+    begun: float
+    lowest: float
+    kept: float
+    stopped: bool
+    stayed: Stayed
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """What a guard did.
+
+    Attributes:
+        held_back: samples.
+        checks: how often they were shown.
+        spells: in order.
+        spent: by checks and writing back; part of what the rescue spent.
+    """
+
+    held_back: int
+    checks: int
+    spells: tuple[Spell, ...]
+    spent: Spent
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """The held-back samples shown to a chip.
+
+    Attributes:
+        deployment: the chip.
+        right: bool [k], which it classifies as labelled.
+        spent: by that.
+    """
+
+    deployment: Deployment
+    right: NDArray[np.bool_]
+    spent: Spent
+
+    @property
+    def accuracy(self) -> float:
+        """Share that is right."""
+        return float(self.right.mean())
+
+    def ahead_of(self, other: Check) -> float:
+        """Return by how many standard errors more samples are right than in another check; 0 where none differs."""
+        gained, lost = int(np.sum(self.right & ~other.right)), int(np.sum(other.right & ~self.right))
+        return (gained - lost) / sqrt(gained + lost) if gained + lost else 0.0
+
+
+@dataclass(eq=False)
+class Keeper:
+    """Remembers the best weights of a spell.
+
+    Attributes:
+        inputs, labels: the held-back samples.
+        checks, spells, spent: so far.
+        start, best: of this spell.
+        last: what was shown last.
+        judged: what was judged last.
+        lowest: accuracy at its worst check.
+        worse: checks in a row that lay below the best by more than two standard errors.
+    """
+
+    inputs: Inputs
+    labels: NDArray[np.int64]
+    checks: int = 0
+    spells: list[Spell] = field(default_factory=list)
+    spent: Spent = field(default_factory=Spent)
+    start: Check | None = None
+    best: Check | None = None
+    last: Check | None = None
+    judged: Check | None = None
+    lowest: float = 1.0
+    worse: int = 0
+
+    def check(self, deployment: Deployment, first: int) -> Check:
+        """Show the held-back samples to a chip; nothing is decided or charged yet.
+
+        Args:
+            deployment: the chip.
+            first: samples that it has been shown before; it counts in schedules.
+        """
+        for known in (self.judged, self.last):
+            if known is not None and known.deployment is deployment:
+                return known
+        activity = run(deployment, replace(self.inputs, first_sample=first)).activity
+        right = activity.predictions == self.labels
+        spent = charge(deployment, activity, len(self.labels)) + Spent(host_bytes=len(self.labels))
+        self.last = Check(deployment, right, spent)
+        return self.last
+
+    def begin(self, found: Check) -> Spent:
+        """Start a spell with a chip as it is; return what that took."""
+        self.start = self.best = self.judged = found
+        self.lowest, self.worse = found.accuracy, 0
+        return self._count(found, best=True)
+
+    def see(self, found: Check) -> Spent:
+        """Judge what has been learned so far; return what that took."""
+        assert self.best is not None
+        self.judged = found
+        better = found.ahead_of(self.best) > 1 if self.best is self.start else found.right.sum() >= self.best.right.sum()
+        self.worse = self.worse + 1 if found.ahead_of(self.best) < -_STOP else 0
+        self.lowest = min(self.lowest, found.accuracy)
+        if better:
+            self.best = found
+        return self._count(found, best=better)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether learning should end."""
+        return self.worse >= _PATIENCE
+
+    def end(self, writing: Spent) -> Stayed:
+        """Note the spell down, with what writing back takes; return which weights stay."""
+        assert self.start is not None
+        assert self.best is not None
+        stayed: Stayed = "last" if not writing.writes else "first" if self.best is self.start else "best"
+        self.spells.append(Spell(self.start.accuracy, self.lowest, self.best.accuracy, self.hopeless, stayed))
+        self.spent += writing
+        self.start = self.best = None
+        return stayed
+
+    def _count(self, found: Check, *, best: bool) -> Spent:
+        spent = found.spent
+        if best:
+            spent += Spent(host_bytes=_stored_bytes(found.deployment))
+        self.checks += 1
+        self.spent += spent
+        return spent
+
+    def done(self) -> Guarded:
+        """Return what the guard did."""
+        return Guarded(len(self.labels), self.checks, tuple(self.spells), self.spent)
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """Where two states of a chip differ.
+
+    Attributes:
+        weights: layer index → bool [n_out, n_in], stored weights; layers without a difference are left out.
+        biases: layer index → bool [n], likewise.
+    """
+
+    weights: Mapping[int, NDArray[np.bool_]]
+    biases: Mapping[int, NDArray[np.bool_]]
+
+    def __len__(self) -> int:
+        return sum(int(mask.sum()) for mask in (*self.weights.values(), *self.biases.values()))
+
+
+def changes(now: Deployment, earlier: Deployment) -> Changes:
+    """Return what differs between two states of one chip."""
+    weights, biases = {}, {}
+    for layer, (one, other) in enumerate(zip(now.layers, earlier.layers, strict=True)):
+        if one is other and now.damage is earlier.damage:
+            continue
+        if isinstance(one.synapses, Dense):
+            weights[layer] = stored_weights(now, layer) != stored_weights(earlier, layer)
+        biases[layer] = one.bias_mantissa != other.bias_mantissa
+    return Changes({k: mask for k, mask in weights.items() if mask.any()}, {k: mask for k, mask in biases.items() if mask.any()})
+
+
+def cost_of_writing(deployment: Deployment, written: int) -> Spent:
+    """Return what a host that writes so many values takes (8 bytes each, for address and value)."""
+    tables = deployment.profile.energy_tables
+    return Spent(
+        writes=written,
+        host_bytes=8 * written,
+        energy={name: written * (table.energy.synaptic_write.value or 0.0) for name, table in tables.items()},
+        time={name: written * (table.time.synaptic_write.value or 0.0) for name, table in tables.items()},
+    )
+
+
+def write_back(now: Deployment, earlier: Deployment, differing: Changes) -> Deployment:
+    """Write the values of an earlier state through the gate, where they differ."""
+    chip = now
+    for layer, mask in differing.weights.items():
+        chip = write(chip, layer, stored_weights(earlier, layer), mask)
+    layers = list(chip.layers)
+    for layer, mask in differing.biases.items():
+        old = earlier.layers[layer].bias_mantissa
+        layers[layer] = replace(layers[layer], bias_mantissa=np.where(mask, old, layers[layer].bias_mantissa))
+    return replace(chip, layers=tuple(layers))
+
+
+def _stored_bytes(deployment: Deployment) -> int:
+    """Return the size of all dense weights and biases in bytes."""
+    bits = sum(
+        layer.synapses.weight.size * layer.weight_bits + 16 * layer.size
+        for layer in deployment.layers
+        if isinstance(layer.synapses, Dense)
+    )
+    return bits // 8
