@@ -315,10 +315,10 @@ class Detour:
 
 Edit = Silence | Force | SetField | Upset | SetSynapses | SetDelays | Drop | InputNoise | Stall | LearningDefect | Detour
 
-_Sited = TypeVar("_Sited", Silence, Force, SetField, Upset, SetSynapses, SetDelays, LearningDefect)
+_Any = TypeVar("_Any", bound=Edit)
 
 
-def only(edit: _Sited, chosen: NDArray[np.bool_]) -> _Sited:
+def only(edit: _Any, chosen: NDArray[np.bool_]) -> _Any:
     """Return an edit with some of its sites: bool [k]."""
     arrays = {
         name: value[chosen] for name, value in vars(edit).items() if isinstance(value, np.ndarray) and value.shape == chosen.shape

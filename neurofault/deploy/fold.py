@@ -197,6 +197,14 @@ def read_at(deployment: Deployment, edits: Sequence[SetSynapses], pairs: SetSyna
     return fold.at(active).weights[fold.place(-1)]
 
 
+def with_values(deployment: Deployment, earlier: Sequence[SetSynapses], edit: SetSynapses) -> SetSynapses:
+    """Return an edit with the weights that the chip reads once it acts on top of earlier ones of its layer."""
+    values = read_at(deployment, [*earlier, edit], edit).astype(np.int32)
+    if edit.keep is not None and edit.of_sources is None:
+        values = np.where(edit.keep == 0, edit.values, values)  # wholly stuck: that is what it says
+    return replace(edit, values=values)
+
+
 def _read(
     weights: NDArray[np.int64], delays: NDArray[np.int64], place: NDArray[np.int64], read: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neurofault.deploy.broken import BrokenMesh
 from neurofault.deploy.damage import Drop, SetSynapses
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.fold import read_at
+from neurofault.deploy.fold import with_values
 from neurofault.deploy.routing import Link, Mesh, mesh
 from neurofault.deploy.stored import to_field
 from neurofault.deploy.when import When
@@ -137,9 +137,9 @@ class AxonMisrouted(Fault):
                     block.layer, from_, to, none, when, none, none, of_sources=of, of_targets=np.where(of < 0, -1, to)
                 )  # fmt: skip
                 earlier = context.deployment.damage.synapse_edits(block.layer)
-                values = read_at(context.deployment, [*earlier, edit], edit)
-                held = to_field(values, layer.weight_bits, layer.sign_mode).astype(np.int32)
-                out.edits.append(replace(edit, values=values.astype(np.int32), force=held))
+                edit = with_values(context.deployment, earlier, edit)
+                held = to_field(edit.values, layer.weight_bits, layer.sign_mode).astype(np.int32)
+                out.edits.append(replace(edit, force=held))
                 _note_axons(context, out, block, sources)
         return out
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.damage import SetSynapses
-from neurofault.deploy.fold import read_at
-from neurofault.deploy.stored import to_field
+from neurofault.deploy.deployment import ChipLayer
+from neurofault.deploy.fold import read_at, with_values
+from neurofault.deploy.stored import from_field, to_field
 from neurofault.deploy.when import When
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
@@ -222,15 +223,15 @@ def rewrite(
         blank = SetSynapses(group.layer, sources, targets, np.zeros(len(keys), np.int32), group.when)
         held = read_at(context.deployment, earlier, blank)
         field = to_field(held, chip.weight_bits, chip.sign_mode)
-        edit = _edit(blank, group, back, change(group, field[back]), (1 << chip.weight_bits) - 1)
-        edit = replace(edit, values=read_at(context.deployment, [*earlier, edit], edit).astype(np.int32))
+        edit = _edit(blank, group, back, change(group, field[back]), chip)
+        edit = with_values(context.deployment, earlier, edit)
         out.edits.append(edit)
         earlier.append(edit)
         note_stored(context, out, group)
     return out
 
 
-def _edit(blank: SetSynapses, group: StoredSites, back: NDArray[np.int64], change: Change, whole: int) -> SetSynapses:
+def _edit(blank: SetSynapses, group: StoredSites, back: NDArray[np.int64], change: Change, chip: ChipLayer) -> SetSynapses:
     """Return a change as an edit. A synapse that is hit in several bits appears several times in a group: every bit counts."""
     size, first = len(blank.sources), np.empty(len(blank.sources), np.int64)
     first[back[::-1]] = np.arange(len(back))[::-1]
@@ -246,8 +247,10 @@ def _edit(blank: SetSynapses, group: StoredSites, back: NDArray[np.int64], chang
             np.bitwise_xor.at(mask, back, flips)
             return replace(blank, flips=mask.astype(np.int32))
         case Change(stuck=stuck, level=level) if stuck is not None and level is not None:
-            mask = united(stuck)
-            return replace(blank, keep=(whole & ~mask).astype(np.int32), force=(united(level) & mask).astype(np.int32))
+            mask, force = united(stuck), united(level)
+            keep = ((1 << chip.weight_bits) - 1) & ~mask
+            reads = from_field(force, chip.weight_bits, chip.sign_mode)
+            return replace(blank, values=reads, keep=keep.astype(np.int32), force=force.astype(np.int32))
         case Change(read=read) if read is not None:
             own = read[first]
             sources, targets = (np.append(ids, -1)[own] for ids in (group.sources, group.targets))

@@ -7,7 +7,6 @@ synapse memory. An upset cannot: the first write to the word mends it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from neurofault.deploy.broken import BrokenCells, BrokenCore
 from neurofault.deploy.damage import Edit, LearningDefect, SetSynapses, Silence
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.fold import read_at
+from neurofault.deploy.fold import with_values
+from neurofault.deploy.stored import from_field
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
 from neurofault.faults.context import Context, Outcome, listed_array
@@ -185,6 +185,6 @@ def _stuck(
     before = [edit for edit in earlier if isinstance(edit, SetSynapses) and edit.layer == block.layer]
     keep = (((1 << chip.weight_bits) - 1) & ~stuck).astype(np.int32)
     force = (stuck if broken.level else stuck * 0).astype(np.int32)
-    edit = SetSynapses(block.layer, sources, targets, np.zeros(len(stuck), np.int32), broken.when, keep, force)
-    values = read_at(deployment, [*before, edit], edit)
-    return replace(edit, values=values.astype(np.int32)), len(np.unique(which))
+    reads = from_field(force, chip.weight_bits, chip.sign_mode)
+    edit = SetSynapses(block.layer, sources, targets, reads, broken.when, keep, force)
+    return with_values(deployment, before, edit), len(np.unique(which))

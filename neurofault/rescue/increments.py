@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from neurofault.deploy.damage import Damage, Edit, Force, Hit, LearningDefect, SetField, SetSynapses, Silence, Upset
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.edits import only
-from neurofault.deploy.fold import read_at
+from neurofault.deploy.fold import with_values
 from neurofault.deploy.memory import stored_weights
 from neurofault.deploy.stored import to_field
 from neurofault.errors import UsageError
@@ -144,8 +144,7 @@ def _on_present(deployment: Deployment, edit: Edit) -> Edit:
     """Return an edit of synapses with the weights that it leaves on the chip as it is now."""
     if not isinstance(edit, SetSynapses):
         return edit
-    earlier = [*deployment.damage.synapse_edits(edit.layer), edit]
-    return replace(edit, values=read_at(deployment, earlier, edit).astype(np.int32))
+    return with_values(deployment, deployment.damage.synapse_edits(edit.layer), edit)
 
 
 def _learnable(deployment: Deployment, edit: SetSynapses) -> bool:
