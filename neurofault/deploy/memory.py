@@ -11,7 +11,9 @@ A run starts at the chip's step 1 (or where its ``Inputs.first_sample`` says), s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,33 +100,38 @@ def settled(deployment: Deployment, now: int) -> Deployment:
 
     These are the edits of synapses and delays on the chip's clock that a write would mend, without an end or a cycle, that have begun.
     """
+    return _for_good(deployment, lambda edit: edit.when.start <= now)
 
-    def past(edit: Edit) -> Edit:
-        if isinstance(edit, SetDelays) or (isinstance(edit, SetSynapses) and edit.mended):
-            when = edit.when
-            if when.clock == "chip" and when.stop is None and when.period is None and when.start <= now:
-                return replace(edit, when=ALWAYS)
-        return edit
 
-    edits = tuple(map(past, deployment.damage.edits))
-    if all(one is other for one, other in zip(edits, deployment.damage.edits, strict=True)):
+def begun(deployment: Deployment, sample: int) -> Deployment:
+    """Return the chip as a sample begins, with the upsets that fall in it, or fell before it, there for good; see :func:`settled`."""
+    return _for_good(deployment, lambda edit: _sample_of(edit, deployment.timesteps) <= sample)
+
+
+def next_upset(deployment: Deployment, sample: int) -> int | None:
+    """Return the first sample after ``sample`` in which an upset of the synapse memory falls that will stay; None: there is none."""
+    coming = [_sample_of(edit, deployment.timesteps) for edit in deployment.damage.edits if _stays(edit)]
+    return min((one for one in coming if one > sample), default=None)
+
+
+def _stays(edit: Edit) -> TypeGuard[SetSynapses | SetDelays]:
+    """Whether an edit is an upset that happens at a step of the chip's clock and stays until it is written over."""
+    if not isinstance(edit, SetDelays) and not (isinstance(edit, SetSynapses) and edit.mended):
+        return False
+    when = edit.when
+    return when.clock == "chip" and when.stop is None and when.period is None and not when.always
+
+
+def _sample_of(edit: SetSynapses | SetDelays, timesteps: int) -> int:
+    return (edit.when.start - edit.layer - 1) // timesteps
+
+
+def _for_good(deployment: Deployment, happened: Callable[[SetSynapses | SetDelays], bool]) -> Deployment:
+    before = deployment.damage.edits
+    edits = tuple(replace(edit, when=ALWAYS) if _stays(edit) and happened(edit) else edit for edit in before)
+    if all(one is other for one, other in zip(edits, before, strict=True)):
         return deployment
     return deployment.with_damage(replace(deployment.damage, edits=edits))
-
-
-def next_upset(deployment: Deployment, now: int) -> tuple[int, int] | None:
-    """Return the first of the steps after ``now`` at which :func:`settled` would give another chip, and the layer; None: never."""
-    coming = [
-        (edit.when.start, edit.layer)
-        for edit in deployment.damage.edits
-        if (isinstance(edit, SetDelays) or (isinstance(edit, SetSynapses) and edit.mended))
-        and edit.when.clock == "chip"
-        and not edit.when.always
-        and edit.when.stop is None
-        and edit.when.period is None
-        and edit.when.start > now
-    ]
-    return min(coming, default=None)
 
 
 def write(
