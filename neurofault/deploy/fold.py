@@ -93,8 +93,8 @@ class SynapseFold:
         """Bool [E]: which edits are permanent."""
         return np.array([edit.when.always for edit in self.edits], bool)
 
-    def at(self, active: NDArray[np.bool_]) -> Held:
-        """Return what the chip reads while the edits of bool [E] act."""
+    def at(self, active: NDArray[np.bool_], *, cells: bool = False) -> Held:
+        """Return what the chip reads while the edits of bool [E] act; ``cells``: what the cells read, by whatever way one comes to them."""
         weights, delays = self.healthy.weights.copy(), self.healthy.delays.copy()
         now = [(edit, self._places[number], self._reads[number]) for number, edit in enumerate(self.edits) if active[number]]
         self._store(weights, delays, now)
@@ -102,6 +102,8 @@ class SynapseFold:
             if isinstance(edit, SetSynapses) and edit.keep is not None and edit.force is not None and edit.of_sources is None:
                 stuck = from_field((self._field(weights[place]) & edit.keep) | edit.force, self.bits, self.sign_mode)
                 weights[place] = np.where(edit.keep == 0, edit.values, stuck)
+        if cells:
+            return Held(weights, delays)
         for edit, place, read in now:
             if isinstance(edit, SetSynapses) and edit.of_sources is not None and edit.keep is None:
                 weights[place], delays[place] = _read(weights, delays, place, read)
@@ -189,12 +191,12 @@ class SynapseFold:
         )
 
 
-def read_at(deployment: Deployment, edits: Sequence[SetSynapses], pairs: SetSynapses) -> NDArray[np.int64]:
-    """Return int64 [k]: the weights that the chip reads at the pairs of an edit while some edits of its layer act."""
-    fold = SynapseFold(deployment, pairs.layer, [*edits, replace(pairs, flips=np.zeros(len(pairs.sources), np.int32))])
+def read_at(deployment: Deployment, edits: Sequence[SetSynapses], pairs: SetSynapses, *, cells: bool = False) -> NDArray[np.int64]:
+    """Return int64 [k]: the weights that the chip reads at the pairs of an edit while some edits of its layer act; see ``at``."""
+    fold = SynapseFold(deployment, pairs.layer, [*edits, pairs])
     active = np.ones(len(fold.edits), bool)
     active[-1] = False
-    return fold.at(active).weights[fold.place(-1)]
+    return fold.at(active, cells=cells).weights[fold.place(-1)]
 
 
 def with_values(deployment: Deployment, earlier: Sequence[SetSynapses], edit: SetSynapses) -> SetSynapses:

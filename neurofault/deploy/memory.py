@@ -118,8 +118,7 @@ def _stays(edit: Edit) -> TypeGuard[SetSynapses | SetDelays]:
     """Whether an edit is an upset that happens at a step of the chip's clock and stays until it is written over."""
     if not isinstance(edit, SetDelays) and not (isinstance(edit, SetSynapses) and edit.mended):
         return False
-    when = edit.when
-    return when.clock == "chip" and when.stop is None and when.period is None and not when.always
+    return edit.when.clock == "chip" and edit.when.lasts and not edit.when.always
 
 
 def _sample_of(edit: SetSynapses | SetDelays, timesteps: int) -> int:

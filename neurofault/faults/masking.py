@@ -25,7 +25,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.edits import only
 from neurofault.faults.places import weights_at
 from neurofault.faults.plan import FaultPlan
-from neurofault.network import NO_MEMORY
+from neurofault.network import NO_MEMORY, Dense
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,11 @@ class _Facts:
         )
         return cls(deployment, quiet, dead, changed, rows)
 
+    def delays(self, layer: int) -> bool:
+        """Whether synapses of a layer may differ in their delay."""
+        synapses = self.deployment.layers[layer].synapses
+        return bool(self.changed[layer, "SetDelays"]) or (isinstance(synapses, Dense) and synapses.delay is not None)
+
     def read(self, edit: SetSynapses | SetDelays) -> NDArray[np.bool_]:
         """Return bool [k]: whose sources may spike, or are read for others that may, and whose targets live."""
         elsewhere = np.array([(edit.layer, source) in self.rows for source in edit.sources.tolist()], bool)
@@ -126,7 +131,7 @@ def _left(facts: _Facts, edit: Edit) -> Edit | None:
             left: Edit = replace(edit, sources=edit.sources[keep])
         case SetSynapses():
             keep = facts.read(edit)
-            if facts.changed[edit.layer, "SetSynapses"] == 1:
+            if facts.changed[edit.layer, "SetSynapses"] == 1 and not (edit.of_sources is not None and facts.delays(edit.layer)):
                 keep &= weights_at(facts.deployment, edit.layer, edit.sources, edit.targets) != edit.values
             left = only(edit, keep)
         case SetDelays():

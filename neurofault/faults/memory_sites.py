@@ -210,7 +210,7 @@ def rewrite(
         context: where.
         fault: the model.
         groups: from :func:`stored_sites` or :func:`stored_runs`.
-        change: what happens to them; it is given the stored field of each synapse [m] as it reads now, by what is broken for good and
+        change: what happens to them; it is given the field that the cells of each synapse [m] read now, by what is broken for good and
             by what this fault has broken before.
     """
     out = Outcome()
@@ -221,7 +221,7 @@ def rewrite(
         keys, back = np.unique(group.targets * (1 << 32) + group.sources, return_inverse=True)
         targets, sources = np.divmod(keys, 1 << 32)
         blank = SetSynapses(group.layer, sources, targets, np.zeros(len(keys), np.int32), group.when)
-        held = read_at(context.deployment, earlier, blank)
+        held = read_at(context.deployment, earlier, blank, cells=True)
         field = to_field(held, chip.weight_bits, chip.sign_mode)
         edit = _edit(blank, group, back, change(group, field[back]), chip)
         edit = with_values(context.deployment, earlier, edit)

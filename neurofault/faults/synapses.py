@@ -326,8 +326,10 @@ class SynapseDelay(Fault):
             raise FaultError(f"bit must lie in [0, {bits - 1}]: the delay field has {bits} bits, is {self.bit}")
         out = Outcome()
         for group in stored_sites(context, self):
-            flips = np.full(len(group.sources), 1 << self.bit, np.int64)
-            edit = SetDelays(group.layer, group.sources, group.targets, flips, group.when, flips, longest)
+            _, first = np.unique(group.targets * (1 << 32) + group.sources, return_index=True)  # a word may be named twice
+            sources, targets = group.sources[np.sort(first)], group.targets[np.sort(first)]
+            flips = np.full(len(sources), 1 << self.bit, np.int64)
+            edit = SetDelays(group.layer, sources, targets, flips, group.when, flips, longest)
             earlier = [one for one in context.deployment.damage.edits if isinstance(one, SetDelays) and one.when.always]
             fold = SynapseFold(context.deployment, group.layer, [*earlier, edit])
             held = fold.at(np.ones(len(fold.edits), bool)).delays[fold.place(-1)]
