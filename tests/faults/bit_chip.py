@@ -239,10 +239,14 @@ class BitChip:
         bits, shift = self.step(layer)
         return ((-weight if self.chip.layers[layer].sign_mode == "inhibitory" else weight) >> shift) % (1 << bits)
 
+    def ends(self, layer):
+        """The lowest and the highest weight that a field holds."""
+        weights = [self.read(layer, word) for word in range(1 << self.step(layer)[0])]
+        return min(weights), max(weights)
+
     def nearest(self, layer, weight):
-        bits, shift = self.step(layer)
-        fields = [(self.read(layer, word), word) for word in range(1 << bits)]
-        low, high = min(fields)[0], max(fields)[0]
+        _, shift = self.step(layer)
+        low, high = self.ends(layer)
         if weight >= high or weight <= low:
             return self.store(layer, high if weight >= high else low)
         return self.store(layer, int(np.rint(weight / (1 << shift))) << shift)  # halves go to the even one
@@ -296,13 +300,13 @@ class BitChip:
             if w.what in UPSETS and w.clock == "chip" and w.stop is None and w.on == w.period and w.start <= now:
                 w.start, w.clock = 0, "presentation"
         lasting = [w for w in self.wrong if w.layer == layer and w.always]
+        low, high = self.ends(layer)
         for s, t in self.weight[layer]:
             dead = any(w.what == "silent" and t in w.sites for w in lasting)
             past = any(w.what == "misrouted" and t in w.sites and w.more[0] == s for w in lasting)
             if not written[t, s] or dead or past:
                 continue
-            fields = [self.read(layer, word) for word in range(1 << self.step(layer)[0])]
-            word = self.store(layer, min(max(int(weights[t, s]), min(fields)), max(fields)))
+            word = self.store(layer, min(max(int(weights[t, s]), low), high))
             for w in lasting:
                 if w.what == "stuck" and (s, t) in w.sites:
                     word = (word & ~w.more[0]) | w.more[1]
