@@ -87,3 +87,17 @@ def arrivals(synapses: Synapses, spikes: NDArray[np.integer]) -> NDArray[np.int6
 def fan_in(synapses: Synapses) -> NDArray[np.int64]:
     """Return int64 [n_out]: how many synapses end at each target neuron."""
     return arrivals(synapses, np.ones(synapses.n_in, np.int64))
+
+
+def conv_weights(conv: Conv, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return int64 [k]: the healthy weight from each source to each target neuron, 0 where the kernel does not join them."""
+    c_out, height, width = conv.out_shape
+    channel, y, x = np.unravel_index(sources, conv.in_shape)
+    to_channel, to_y, to_x = np.unravel_index(targets, (c_out, height, width))
+    taps_y, rest_y = np.divmod(y + conv.padding[0] - to_y * conv.stride[0], conv.dilation[0])
+    taps_x, rest_x = np.divmod(x + conv.padding[1] - to_x * conv.stride[1], conv.dilation[1])
+    per_group, _, k_h, k_w = conv.weight.shape[1], *conv.weight.shape[1:]
+    joined = (rest_y == 0) & (rest_x == 0) & (channel // per_group == to_channel // (c_out // conv.groups))
+    joined &= (taps_y >= 0) & (taps_y < k_h) & (taps_x >= 0) & (taps_x < k_w)
+    found = conv.weight[to_channel, channel % per_group, np.where(joined, taps_y, 0), np.where(joined, taps_x, 0)].astype(np.int64)
+    return np.where(joined, found, 0)

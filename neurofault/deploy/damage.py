@@ -1,7 +1,8 @@
 """`Damage`: what is broken on a chip, as data that can be shown, counted, undone and saved.
 
-The healthy integers of a deployment are never overwritten. A damage is an ordered tuple of edits; each later edit acts on the
-result of the earlier ones; taking an edit out of the tuple undoes it exactly. Engines read edits, never fault kinds.
+The healthy integers of a deployment are never overwritten. A damage is an ordered tuple of edits (``edits.py``); taking an edit out of
+the tuple undoes it exactly. Engines read edits, never fault kinds, and what edits come to together in a step is worked out in one place,
+``fold.py``.
 
 A step t of a layer, with everything that edits can change (only edits whose ``when`` is active in this step of this layer count; an
 edit of synapses goes by the clock of the target layer)::
@@ -9,291 +10,76 @@ edit of synapses goes by the clock of the target layer)::
     1  in the first step  u = 0, v = v_init, no spike is on its way
     2  Upset              u or v ^= mask (24-bit two's complement), edits in order
     3  arriving spikes    s'_j,i = s_j[t], unless a Drop of (j, core of i) says that the message is lost
-    4  synapses           w, d: healthy, replaced by the last active SetSynapses, SetDelays of the pair (j, i)
+    4  synapses           w, d of the pair (j, i): see below
                           Σ w·s' of the synapses with delay d is shifted by the layer's exponent and arrives at step t + d (after
                           step T − 1: never)
-    5  neuron             as Lava's LIF, with vth, du, dv, bias_mantissa replaced by the last active SetField (for layer 0 the bias
-                          comes from the sample, every InputNoise is added, the sum saturates at 16 bits, then SetField replaces it)
+    5  neuron             as Lava's LIF; each of vth, du, dv, bias_mantissa is its healthy value, changed by each active SetField in
+                          order (for layer 0 the bias comes from the sample, every InputNoise is added, the sum saturates at 16 bits;
+                          where a SetField is active, the layer's own stored bias takes its place, changed)
     6  Silence            u = v = 0 and no spike; nothing else can make a silent neuron fire
-    7  Force              the spike that leaves the neuron is replaced; u and v are not
+    7  Force              the spike that leaves the neuron is replaced (by the last active one); u and v are not
+
+What the chip reads of a synapse in a step, from the healthy weight and delay, by the active edits; those of one kind act in the order of
+the tuple, whenever they began, each on the result of the one before::
+
+    a  stored field  flips of its bits, drift, values that are set: they change what is stored; delay fields likewise
+    b  stuck bits    (f & keep) | force: what lies under a stuck bit may still flip, and shows once the bit is no longer stuck
+    c  headers       the weight and delay that the neighbour reads after b, or weight 0
+    d  axon entries  the weight and delay that the other source's synapse reads after c (of several entries none leads to another's)
+
+So a flip with an end is undone at its end, one without (``permanent``, ``once``, ``death``, ``ageing``) stays until a write
+(``memory.py``). A flip whose clock is the presentation's starts anew in each sample, from what is stored then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.broken import Broken, BrokenMesh
-from neurofault.deploy.when import ALWAYS, Clock, When
+from neurofault.deploy.edits import (
+    FORCE_UNIT,
+    Detour,
+    Drop,
+    Edit,
+    EnginePart,
+    Field,
+    Force,
+    InputNoise,
+    LearningDefect,
+    Part,
+    SetDelays,
+    SetField,
+    SetSynapses,
+    Silence,
+    Stall,
+    Upset,
+)
 from neurofault.errors import UsageError
-from neurofault.streams import counter_hash, standard_normal
 
-FORCE_UNIT = 65536
-"""A forced rate is stored in 1/65536 spikes a step."""
-
-Field = Literal["vth", "du", "dv", "bias_mantissa"]
-EnginePart = Literal["frozen", "stuck_trace", "third_factor", "rounding"]
-"""What can break of a core's learning engine."""
-Part = Literal[EnginePart, "error", "feedback"]
-"""The same, or what serves a learner: its error neurons, its feedback synapses."""
-
-
-@dataclass(frozen=True, eq=False)
-class Silence:
-    """Dead neurons: u = v = 0 and no spike; as outputs they score lowest if they are dead in step T − 1.
-
-    Attributes:
-        layer: index of the layer, 0 = input.
-        neurons: int64 [k], sorted, without duplicates.
-        when: active steps.
-    """
-
-    layer: int
-    neurons: NDArray[np.int64]
-    when: When = ALWAYS
-
-
-@dataclass(frozen=True, eq=False)
-class Force:
-    """Neurons whose output is stuck at a rate: a spike in step t of the sample iff ⌊(t + 1)·rate/65536⌋ > ⌊t·rate/65536⌋.
-
-    Attributes:
-        layer: index of the layer, 0 = input.
-        neurons: int64 [k], sorted, without duplicates.
-        rate: spikes a step in 1/65536, 0 to 65536 (saturated: one in each step).
-        when: active steps.
-    """
-
-    layer: int
-    neurons: NDArray[np.int64]
-    rate: int
-    when: When = ALWAYS
-
-    def spikes(self, timesteps: int) -> NDArray[np.bool_]:
-        """Return bool [T]: what leaves the neurons in the steps of a sample."""
-        t = np.arange(timesteps + 1, dtype=np.int64)
-        return np.diff(t * self.rate // FORCE_UNIT) > 0
-
-
-@dataclass(frozen=True, eq=False)
-class SetField:
-    """Neuron parameters whose stored field holds another value.
-
-    Attributes:
-        layer: index of the layer, 0 = input.
-        field: ``vth``, ``du``, ``dv`` or ``bias_mantissa`` (of layer 0: in place of what the sample gives).
-        neurons: int64 [k], sorted, without duplicates.
-        values: int32 [k].
-        when: active steps.
-    """
-
-    layer: int
-    field: Field
-    neurons: NDArray[np.int64]
-    values: NDArray[np.int32]
-    when: When = ALWAYS
-
-
-@dataclass(frozen=True, eq=False)
-class Upset:
-    """Bits of the state that flip once, at the beginning of a step; the 24-bit result is read as two's complement.
-
-    Attributes:
-        layer: index of the layer, 0 = input.
-        state: ``u`` or ``v``.
-        neurons: int64 [k], sorted, without duplicates.
-        masks: int32 [k], bits that flip, 1 to 2**24 − 1.
-        at: the step.
-        clock: whose step.
-    """
-
-    layer: int
-    state: Literal["u", "v"]
-    neurons: NDArray[np.int64]
-    masks: NDArray[np.int32]
-    at: int
-    clock: Clock = "presentation"
-
-    @property
-    def when(self) -> When:
-        """The one step."""
-        return When(self.at, self.at + 1, clock=self.clock)
-
-
-@dataclass(frozen=True, eq=False)
-class SetSynapses:
-    """Synapses whose effective stored weight is another one.
-
-    Attributes:
-        layer: index of the target layer, at least 1.
-        sources, targets: int64 [k], neuron indices (C, H, W order); each pair once.
-        values: int32 [k], the weight that the chip now reads (same unit as the layer's stored weights).
-        when: active steps of the target layer.
-        keep, force: int32 [k], bits of the stored field that a later write can still change, and bits that are stuck at 1: a write
-            of field f stores (f & keep) | force. None: an upset, gone with the next write.
-    """
-
-    layer: int
-    sources: NDArray[np.int64]
-    targets: NDArray[np.int64]
-    values: NDArray[np.int32]
-    when: When = ALWAYS
-    keep: NDArray[np.int32] | None = None
-    force: NDArray[np.int32] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class SetDelays:
-    """Synapses whose delay field holds another value.
-
-    Attributes:
-        layer: index of the target layer, at least 1.
-        sources, targets: int64 [k], neuron indices (C, H, W order); each pair once.
-        delays: int64 [k], extra steps, at least 0.
-        when: active steps of the target layer (a spike's delay is read when it arrives).
-    """
-
-    layer: int
-    sources: NDArray[np.int64]
-    targets: NDArray[np.int64]
-    delays: NDArray[np.int64]
-    when: When = ALWAYS
-
-
-@dataclass(frozen=True, eq=False)
-class Drop:
-    """Messages from some neurons to one core that get lost.
-
-    The message of source j in step t of sample k (its index in the whole data set) is lost iff
-    ``counter_hash(key, k, t, j, core) < probability · 2**64``; in that step none of the core's neurons receives that spike.
-
-    Attributes:
-        layer: index of the target layer, at least 1.
-        core: id of the destination core.
-        sources: int64 [k], sorted, neurons of the layer before.
-        targets: int64 [m], sorted, all neurons of the layer on this core.
-        probability: of each message, (0, 1]; 1: every message.
-        key: of the random stream.
-        when: active steps of the target layer.
-    """
-
-    layer: int
-    core: int
-    sources: NDArray[np.int64]
-    targets: NDArray[np.int64]
-    probability: float = 1.0
-    key: int = 0
-    when: When = ALWAYS
-
-    def lost(self, first_sample: int, samples: int, timesteps: int) -> NDArray[np.bool_]:
-        """Return bool [N, T, k]: which messages are lost."""
-        active = self.when.grid(self.layer, first_sample, samples, timesteps)[:, :, None]
-        sample = (first_sample + np.arange(samples, dtype=np.int64))[:, None, None]
-        step = np.arange(timesteps, dtype=np.int64)[:, None]
-        return np.asarray(active & self.chance(sample, step, self.sources))
-
-    def chance(self, sample: NDArray[np.int64], step: NDArray[np.int64], source: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Return bool, broadcast: whether chance takes these messages while the fault is active."""
-        if self.probability >= 1.0:
-            return np.ones(np.broadcast_shapes(sample.shape, step.shape, source.shape), bool)
-        bits = counter_hash(self.key, sample, step, source, self.core)
-        return np.asarray(bits < np.uint64(int(self.probability * 2.0**64)))
-
-
-@dataclass(frozen=True, eq=False)
-class InputNoise:
-    """Noisy sensor lines: round(σ·g), g normal and keyed by (sample, step, neuron), is added to an input neuron's bias mantissa.
-
-    Attributes:
-        neurons: int64 [k], sorted, of layer 0.
-        sigma: in mantissa units, > 0.
-        key: of the random stream.
-        each: a new number for each ``sample``, or for each ``step``.
-        when: active steps.
-    """
-
-    neurons: NDArray[np.int64]
-    sigma: float
-    key: int
-    each: Literal["sample", "step"] = "sample"
-    when: When = ALWAYS
-
-    @property
-    def layer(self) -> int:
-        """Always the input."""
-        return 0
-
-    def mantissas(self, first_sample: int, samples: int, timesteps: int) -> NDArray[np.int64]:
-        """Return int64 [N, T, k]: what is added in each step of each sample (0 where inactive)."""
-        sample = (first_sample + np.arange(samples, dtype=np.int64))[:, None, None]
-        step = np.arange(timesteps, dtype=np.int64)[:, None] if self.each == "step" else np.zeros((1, 1), np.int64)
-        bits = counter_hash(self.key, sample, step, self.neurons)
-        noise = np.clip(np.rint(self.sigma * standard_normal(bits)), -(1 << 17), 1 << 17).astype(np.int64)
-        active = self.when.grid(0, first_sample, samples, timesteps)[:, :, None]
-        return np.asarray(noise * active, np.int64)
-
-
-def saturated(mantissa: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return bias mantissas of noisy input neurons: the sum stays within 16 bits."""
-    return np.clip(mantissa, -(1 << 15), (1 << 15) - 1)
-
-
-@dataclass(frozen=True, eq=False)
-class Stall:
-    """Cores that hang: in a mesh with barrier synchronisation the whole chip stops in the first active step.
-
-    Attributes:
-        cores: ids, sorted.
-        when: active steps.
-    """
-
-    cores: tuple[int, ...]
-    when: When = ALWAYS
-
-
-@dataclass(frozen=True, eq=False)
-class LearningDefect:
-    """A broken part of a core's learning engine. Inference does not see it.
-
-    Attributes:
-        layer: index of the target layer whose synapses learn there, at least 1.
-        part: ``frozen`` (no update), ``stuck_trace``, ``third_factor`` (reads 0), ``rounding`` (always draws ``value``), ``error`` (the
-            error neurons of these outputs are dead), ``feedback`` (synapses from error neuron ``value`` read 0).
-        neurons: int64 [k], sorted: target neurons whose synapses are concerned.
-        trace: for ``stuck_trace``: ``x1`` … ``y3``.
-        value: what a stuck trace or rounding generator reads; of ``feedback`` the error neuron.
-        when: active steps.
-    """
-
-    layer: int
-    part: Part
-    neurons: NDArray[np.int64]
-    trace: str = ""
-    value: int = 0
-    when: When = ALWAYS
-
-
-@dataclass(frozen=True, eq=False)
-class Detour:
-    """Messages that arrive by a longer way. They arrive in the same step; only energy and time are charged.
-
-    Attributes:
-        sources, destinations: int64 [k], core ids of each flow.
-        extra_hops: int64 [k], tiles more than by the direct way.
-        when: active steps.
-    """
-
-    sources: NDArray[np.int64]
-    destinations: NDArray[np.int64]
-    extra_hops: NDArray[np.int64]
-    when: When = ALWAYS
-
-
-Edit = Silence | Force | SetField | Upset | SetSynapses | SetDelays | Drop | InputNoise | Stall | LearningDefect | Detour
+__all__ = [
+    "FORCE_UNIT",
+    "Damage",
+    "Detour",
+    "Drop",
+    "Edit",
+    "EnginePart",
+    "Field",
+    "Force",
+    "Hit",
+    "InputNoise",
+    "LearningDefect",
+    "Part",
+    "SetDelays",
+    "SetField",
+    "SetSynapses",
+    "Silence",
+    "Stall",
+    "Upset",
+]
 
 
 @dataclass(frozen=True)

@@ -1,66 +1,31 @@
-"""The synapse memory of a damaged chip: what it holds now, and what happens when something is written to it."""
+"""The synapse memory of a damaged chip: what it holds now, and what happens when something is written to it.
+
+A write is between runs. It changes what is stored, and it mends what has happened to it for good: upsets (flips, drift, corrupt headers)
+without an end that are permanent, or on the chip's clock by the step ``now``. Everything else is still to come, and acts on what is
+stored then: an upset at a later step of the chip's clock flips the bit of the new weight; one on the presentation's clock does so in each
+sample anew; a fault with an end acts in its steps. Stuck bits override whatever is read, written or not.
+
+A run starts at the chip's step 1 (or where its ``Inputs.first_sample`` says), so ``now`` = 0, the default, is before all of it.
+:func:`settled` is the chip after it has run for a while.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import Edit, SetSynapses
+from neurofault.deploy.damage import Edit, SetDelays, SetSynapses
 from neurofault.deploy.deployment import ChipLayer, Deployment
+from neurofault.deploy.edits import only
+from neurofault.deploy.fold import SynapseFold
 from neurofault.deploy.stored import from_field, to_field
+from neurofault.deploy.when import ALWAYS
 from neurofault.errors import UsageError
 from neurofault.network import Dense
-
-
-@dataclass(frozen=True, eq=False)
-class Cells:
-    """Stored fields of some synapses.
-
-    Attributes:
-        field: int64 [k], the bits that they hold now.
-        keep: int64 [k], bits that a write can change.
-        force: int64 [k], bits that are stuck at 1.
-    """
-
-    field: NDArray[np.int64]
-    keep: NDArray[np.int64]
-    force: NDArray[np.int64]
-
-
-def cells_at(
-    layer: ChipLayer,
-    edits: Sequence[SetSynapses],
-    healthy: NDArray[np.integer],
-    sources: NDArray[np.int64],
-    targets: NDArray[np.int64],
-) -> Cells:
-    """Return what some synapses hold after edits.
-
-    Args:
-        layer: the target layer.
-        edits: of this layer, in order, taken as active.
-        healthy: [k], their healthy weights.
-        sources: int64 [k], of each synapse, and
-        targets: int64 [k], each pair once.
-    """
-    whole = (1 << layer.weight_bits) - 1
-    field = to_field(healthy, layer.weight_bits, layer.sign_mode)
-    keep, force = np.full(len(field), whole, np.int64), np.zeros(len(field), np.int64)
-    width = int(max([0, *(int(part.max()) for part in (sources, *(edit.sources for edit in edits)) if part.size)])) + 1
-    keys = targets * width + sources
-    order = np.argsort(keys)
-    for edit in edits:
-        own = edit.targets * width + edit.sources
-        at = np.searchsorted(keys, own, sorter=order)
-        found = (at < len(keys)) & (keys[order[np.minimum(at, len(keys) - 1)]] == own) if len(keys) else np.zeros(len(own), bool)
-        here = order[at[found]]
-        field[here] = to_field(edit.values[found], layer.weight_bits, layer.sign_mode)
-        if edit.keep is not None and edit.force is not None:
-            keep[here], force[here] = edit.keep[found], edit.force[found]
-    return Cells(field, keep, force)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +72,13 @@ def write_gate(deployment: Deployment, layer: int) -> WriteGate:
         raise UsageError(f"layer {chip.name!r} is not dense: only dense layers can be written")
     shape, whole = chip.synapses.weight.shape, (1 << chip.weight_bits) - 1
     keep, force = np.full(shape, whole, np.int64), np.zeros(shape, np.int64)
-    for edit in deployment.damage.synapse_edits(layer):
-        if edit.keep is not None and edit.force is not None:
-            keep[edit.targets, edit.sources] = edit.keep
-            force[edit.targets, edit.sources] = edit.force
+    fold = _permanent(deployment, layer)
+    keep[fold.targets, fold.sources], force[fold.targets, fold.sources] = fold.stuck(fold.always)
     return WriteGate(chip, keep, force, ~deployment.damage.silent(layer, chip.size))
+
+
+def _permanent(deployment: Deployment, layer: int) -> SynapseFold:
+    return SynapseFold(deployment, layer, deployment.damage.synapse_edits(layer))
 
 
 def stored_weights(deployment: Deployment, layer: int) -> NDArray[np.int32]:
@@ -123,37 +90,115 @@ def stored_weights(deployment: Deployment, layer: int) -> NDArray[np.int32]:
     chip = deployment.layers[layer]
     if not isinstance(chip.synapses, Dense):
         raise UsageError(f"layer {chip.name!r} is not dense: only dense layers can be written")
-    weights = chip.synapses.weight.astype(np.int32)
-    for edit in deployment.damage.synapse_edits(layer):
-        weights[edit.targets, edit.sources] = edit.values
+    weights, fold = chip.synapses.weight.astype(np.int32), _permanent(deployment, layer)
+    weights[fold.targets, fold.sources] = fold.at(fold.always).weights
     return weights
 
 
-def write(deployment: Deployment, layer: int, weights: NDArray[np.integer], written: NDArray[np.bool_] | None = None) -> Deployment:
+def settled(deployment: Deployment, now: int) -> Deployment:
+    """Return the chip as it is after its step ``now``: upsets of the synapse memory that have happened by then are there for good.
+
+    These are the edits of synapses and delays on the chip's clock that a write would mend, without an end or a cycle, that have begun.
+    """
+    return _for_good(deployment, lambda edit: edit.when.start <= now)
+
+
+def begun(deployment: Deployment, sample: int) -> Deployment:
+    """Return the chip as a sample begins, with the upsets that fall in it, or fell before it, there for good; see :func:`settled`."""
+    return _for_good(deployment, lambda edit: _sample_of(edit, deployment.timesteps) <= sample)
+
+
+def next_upset(deployment: Deployment, sample: int) -> int | None:
+    """Return the first sample after ``sample`` in which an upset of the synapse memory falls that will stay; None: there is none."""
+    coming = [_sample_of(edit, deployment.timesteps) for edit in deployment.damage.edits if _stays(edit)]
+    return min((one for one in coming if one > sample), default=None)
+
+
+def _stays(edit: Edit) -> TypeGuard[SetSynapses | SetDelays]:
+    """Whether an edit is an upset that happens at a step of the chip's clock and stays until it is written over."""
+    if not isinstance(edit, SetDelays) and not (isinstance(edit, SetSynapses) and edit.mended):
+        return False
+    return edit.when.clock == "chip" and edit.when.lasts and not edit.when.always
+
+
+def _sample_of(edit: SetSynapses | SetDelays, timesteps: int) -> int:
+    return (edit.when.start - edit.layer - 1) // timesteps
+
+
+def _for_good(deployment: Deployment, happened: Callable[[SetSynapses | SetDelays], bool]) -> Deployment:
+    before = deployment.damage.edits
+    edits = tuple(replace(edit, when=ALWAYS) if _stays(edit) and happened(edit) else edit for edit in before)
+    if all(one is other for one, other in zip(edits, before, strict=True)):
+        return deployment
+    return deployment.with_damage(replace(deployment.damage, edits=edits))
+
+
+def write(
+    deployment: Deployment,
+    layer: int,
+    weights: NDArray[np.integer],
+    written: NDArray[np.bool_] | None = None,
+    *,
+    now: int = 0,
+) -> Deployment:
     """Write a dense layer through its gate and return the deployment that results.
 
-    Upsets (flipped bits) of written synapses are gone; stuck bits and dead targets keep what they had.
+    Upsets (flipped bits) of written synapses that have happened are gone, those to come are not; stuck bits and dead targets keep what
+    they had. A synapse that an axon entry leads past accepts nothing.
 
     Args:
         deployment: the chip.
         layer: index of a dense layer.
         weights: int [n_out, n_in], asked for.
         written: bool [n_out, n_in], which synapses are written; None: all.
+        now: the chip's step after which it is written; 0: before its first.
     """
+    deployment = settled(deployment, now)
     gate, present = write_gate(deployment, layer), stored_weights(deployment, layer)
     chosen = gate.alive[:, None] & (np.ones(present.shape, bool) if written is None else written)
+    fold = _permanent(deployment, layer)
+    past = fold.elsewhere(fold.always)
+    chosen[fold.targets[past], fold.sources[past]] = False
     held = np.where(chosen, gate.admit(weights, present), present)
     chip = deployment.layers[layer]
     assert isinstance(chip.synapses, Dense)
-    edits: list[Edit] = []
-    for edit in deployment.damage.edits:
-        if not isinstance(edit, SetSynapses) or edit.layer != layer or not edit.when.always:
-            edits.append(edit)
-            continue
-        lasting = ~chosen[edit.targets, edit.sources] if edit.keep is None else np.ones(len(edit.targets), bool)
-        sources, targets = edit.sources[lasting], edit.targets[lasting]
-        masks = (None, None) if edit.keep is None or edit.force is None else (edit.keep[lasting], edit.force[lasting])
-        edits.append(replace(edit, sources=sources, targets=targets, values=held[targets, sources], keep=masks[0], force=masks[1]))
+    edits = tuple(_after_write(edit, layer, chosen) for edit in deployment.damage.edits)
     synapses = replace(chip.synapses, weight=np.where(chosen, held, chip.synapses.weight).astype(np.int32))
     layers = (*deployment.layers[:layer], replace(chip, synapses=synapses), *deployment.layers[layer + 1 :])
-    return replace(deployment, layers=layers, damage=replace(deployment.damage, edits=tuple(edits)))
+    return replace(deployment, layers=layers, damage=replace(deployment.damage, edits=edits))
+
+
+def _after_write(edit: Edit, layer: int, chosen: NDArray[np.bool_]) -> Edit:
+    """Return what is left of an edit."""
+    if isinstance(edit, SetSynapses) and edit.layer == layer and edit.when.always and edit.mended:
+        return only(edit, ~chosen[edit.targets, edit.sources])
+    return edit
+
+
+def write_delays(deployment: Deployment, layer: int, delays: NDArray[np.integer], *, now: int = 0) -> Deployment:
+    """Write the delays of a dense layer that differ from what is stored; upsets of those that have happened are gone.
+
+    Args:
+        deployment: the chip.
+        layer: index of a dense layer.
+        delays: int [n_out, n_in].
+        now: see :func:`write`.
+
+    Raises:
+        UsageError: the layer is not dense.
+    """
+    deployment = settled(deployment, now)
+    chip = deployment.layers[layer]
+    if not isinstance(chip.synapses, Dense):
+        raise UsageError(f"layer {chip.name!r} is not dense: only dense layers can be written")
+    before = np.zeros(chip.synapses.weight.shape, np.int64) if chip.synapses.delay is None else chip.synapses.delay
+    chosen = np.asarray(before != delays)
+    edits = tuple(
+        only(edit, ~chosen[edit.targets, edit.sources])
+        if isinstance(edit, SetDelays) and edit.layer == layer and edit.when.always
+        else edit
+        for edit in deployment.damage.edits
+    )
+    synapses = replace(chip.synapses, delay=delays.astype(np.int64))
+    layers = (*deployment.layers[:layer], replace(chip, synapses=synapses), *deployment.layers[layer + 1 :])
+    return replace(deployment, layers=layers, damage=replace(deployment.damage, edits=edits))

@@ -35,6 +35,8 @@ from neurofault.convert.nir_file import import_nir
 from neurofault.convert.nir_metadata import KEY, NEVER, V_UNIT, VERSION, encoding_to_json
 from neurofault.deploy.damage import Detour, Drop, LearningDefect, SetField, SetSynapses, Silence, Stall
 from neurofault.deploy.deployment import ChipLayer, Deployment
+from neurofault.deploy.fold import SynapseFold
+from neurofault.deploy.fold_neurons import NeuronFold
 from neurofault.deploy.quantise import weight_range
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.network import Conv, Dense, Layer, SpikingNetwork, StoredFormat, Synapses
@@ -253,19 +255,15 @@ def _broken(deployment: Deployment) -> list[_Population]:
     lost_inputs = np.zeros(deployment.layers[0].size, bool)  # dead inputs of a network without input neurons
     for index, chip in enumerate(deployment.layers):
         dead = np.zeros(chip.size, bool)
-        fields: dict[str, NDArray[np.int32]] = {}
+        altered: list[SetField] = []
         for edit in deployment.damage.edits:
             if isinstance(edit, LearningDefect | Detour) or (not isinstance(edit, Stall) and edit.layer != index):
                 continue
             match edit:
                 case Silence(neurons=neurons) if edit.when.always:
                     dead[neurons] = True
-                case SetField(field=field, neurons=neurons, values=values) if edit.when.always and (index, field) != (
-                    0,
-                    "bias_mantissa",
-                ):
-                    fields[field] = np.array(fields.get(field, getattr(chip, field)))
-                    fields[field][neurons] = values
+                case SetField(field=field) if edit.when.always and (index, field) != (0, "bias_mantissa"):
+                    altered.append(edit)
                 case SetSynapses() if edit.when.always:
                     pass
                 case Drop(probability=1.0) if edit.when.always:
@@ -273,7 +271,9 @@ def _broken(deployment: Deployment) -> list[_Population]:
                 case _:
                     at_times = "" if edit.when.always else " that acts only at times"
                     raise UnsupportedError(f"layer {chip.name!r}: NIR holds no fault of the kind {type(edit).__name__}{at_times}")
-        chip = replace(chip, **fields)  # type: ignore[arg-type]  # names of int32 [n] fields
+        now = NeuronFold(chip, index, altered).at(np.ones(len(altered), bool))
+        fields = {name: getattr(now, name).astype(np.int32) for name in ("du", "dv", "vth", "bias_mantissa")}
+        chip = replace(chip, **fields)  # names of int32 [n] fields
         if index == 0 and deployment.encoding is None:
             lost_inputs = dead
         synapses = _damaged_synapses(deployment, index, bool(populations) and len(populations[-1].shape) == 1, lost_inputs)
@@ -297,9 +297,8 @@ def _damaged_synapses(deployment: Deployment, index: int, flat: bool, lost_input
     if not edits and not lost:
         return synapses
     weight = np.array(synapses.weight)
-    for edit in edits:
-        if isinstance(edit, SetSynapses):
-            weight[edit.targets, edit.sources] = edit.values
+    fold = SynapseFold(deployment, index, [edit for edit in edits if isinstance(edit, SetSynapses)])
+    weight[fold.targets, fold.sources] = fold.at(fold.always).weights
     for edit in edits:
         if isinstance(edit, Drop):
             weight[np.ix_(edit.targets, edit.sources)] = 0

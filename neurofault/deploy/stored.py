@@ -40,3 +40,15 @@ def from_field(field: NDArray[np.integer], bits: int, sign_mode: SignMode) -> ND
         wide = np.where(wide >> (bits - 1) & 1, wide - (1 << bits), wide)
     value = wide << field_shift(bits, sign_mode)
     return (-value if sign_mode == "inhibitory" else value).astype(np.int32)
+
+
+def nearest_field(weights: NDArray[np.floating], bits: int, sign_mode: SignMode) -> NDArray[np.int64]:
+    """Return the stored fields nearest to some weights, within the field's range.
+
+    >>> nearest_field(np.array([-999.0, 2.9]), 8, "mixed").tolist()
+    [128, 1]
+    """
+    step = 1 << field_shift(bits, sign_mode)
+    edge = 1 << (bits - 1 if sign_mode == "mixed" else bits)
+    low, high = {"mixed": (-edge, edge - 1), "excitatory": (0, edge - 1), "inhibitory": (1 - edge, 0)}[sign_mode]
+    return to_field(np.clip(np.rint(weights / step), low, high).astype(np.int64) * step, bits, sign_mode)

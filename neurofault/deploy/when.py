@@ -36,8 +36,12 @@ class When:
     @property
     def always(self) -> bool:
         """Whether it is active in every step."""
-        first = 0 if self.clock == "presentation" else 1
-        return self.start <= first and self.stop is None and self.period in (None, self.on)
+        return self.lasts and self.start <= (0 if self.clock == "presentation" else 1)
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it stays active once its clock has come to its start."""
+        return self.stop is None and self.period in (None, self.on)
 
     def active(self, steps: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Return bool, of the shape of ``steps``: whether it is active in these steps of its clock.

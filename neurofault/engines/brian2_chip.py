@@ -21,8 +21,8 @@ import brian2
 import numpy as np
 
 from neurofault.activity import Activity
-from neurofault.deploy.damage import Force, Silence
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.fold_neurons import NeuronsInTime
 from neurofault.engines.brian2_edits import NeuronEdits, Show, SynapseEdits, Values, Wires
 from neurofault.engines.sheet import Sheet
 from neurofault.network import Inputs
@@ -91,7 +91,7 @@ _FUNCTIONS = {
 def simulate(deployment: Deployment, inputs: Inputs, record: Collection[str]) -> Activity:
     """Present every sample for T steps, in as many copies of the chip as stay small."""
     steps, depth = deployment.timesteps, len(deployment.layers)
-    edits = [SynapseEdits(deployment, index) for index in range(1, depth)]
+    edits = [SynapseEdits(deployment, index, inputs.first_sample, len(inputs)) for index in range(1, depth)]
     synapses = sum(len(wires.weights) for edit in edits for wires in edit.wires)
     neurons = sum(layer.size for layer in deployment.layers)
     copies = max(1, min(len(inputs), _MOST_SYNAPSES // max(1, synapses), _MOST_NEURONS // neurons))
@@ -172,16 +172,10 @@ class _Chip:
         """Return the input population as a source of given events, its own damage applied."""
         assert self.inputs.events is not None
         steps, size, samples = self.deployment.timesteps, self.deployment.layers[0].size, len(self.inputs)
-        events = self.inputs.events.copy()
-        silent = np.zeros(events.shape, bool)
-        for edit in self.deployment.damage.edits:
-            if isinstance(edit, Silence | Force) and edit.layer == 0:
-                active = edit.when.grid(0, self.inputs.first_sample, samples, steps)[:, :, None]
-                if isinstance(edit, Silence):
-                    silent[:, :, edit.neurons] |= active
-                else:
-                    events[:, :, edit.neurons] = np.where(active, edit.spikes(steps)[:, None], events[:, :, edit.neurons])
-        sample, step, neuron = np.nonzero(events & ~silent)
+        events, damaged = self.inputs.events.copy(), NeuronsInTime(self.deployment, 0, self.inputs.first_sample, samples)
+        for t in range(steps):
+            events[:, t] = damaged.at(t).let_out(events[:, t], t)
+        sample, step, neuron = np.nonzero(events)
         show, copy = np.divmod(sample, self.copies)
         order = np.argsort(show * steps + step, kind="stable")
         times = (show * steps + step)[order] * _STEP

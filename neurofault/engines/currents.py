@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from neurofault.deploy.damage import Drop, SetDelays, SetSynapses
+from neurofault.deploy.damage import Drop
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.wiring import Edits, conv_weights, dense_weights, edits_of, sparse_weights
+from neurofault.deploy.synapses_in_time import SynapsesInTime
+from neurofault.engines.wiring import Edits, dense_weights, sparse_weights
 from neurofault.network import Conv, Dense
 
 
 class Currents:
     """The sums of weights that reach one layer, for a batch of samples.
 
-    Synapses that no edit with a time window touches are matrices, one for each delay; the others are walked one by one.
+    Synapses that are the same at all times are matrices, one for each delay; the others are walked one by one.
 
     Args:
         deployment: the chip.
@@ -29,21 +30,10 @@ class Currents:
     def __init__(self, deployment: Deployment, index: int, arriving: NDArray[np.bool_], first_sample: int) -> None:
         self.arriving, self.exponent = arriving, deployment.layers[index].weight_exponent
         self.size = deployment.layers[index].size
-        samples, steps, n_in = arriving.shape
-        edits = [e for e in deployment.damage.edits if isinstance(e, SetSynapses | SetDelays) and e.layer == index]
-        apart = [e.targets * n_in + e.sources for e in edits if isinstance(e, SetDelays) or not e.when.always]
-        keys = np.unique(np.concatenate([np.empty(0, np.int64), *apart]))
-        self.targets, self.sources = np.divmod(keys, n_in)
+        n_in = arriving.shape[2]
+        self.broken = SynapsesInTime(deployment, index, first_sample, len(arriving))
         self._build(deployment, index)
-        self.edits = []
-        for edit in edits:
-            own = edit.targets * n_in + edit.sources
-            among = np.isin(own, keys)
-            values = edit.values if isinstance(edit, SetSynapses) else edit.delays
-            where = np.searchsorted(keys, own[among])
-            self.edits.append((edit, where, values[among], edit.when.grid(index, first_sample, samples, steps)))
-        new = {int(d) for e in edits if isinstance(e, SetDelays) for d in e.delays}
-        self.delays = sorted({*self.matrices, *new, *map(int, self.healthy_delays)})
+        self.delays = sorted({*self.matrices, *self.broken.delays()})
         self.sums = {delay: _product(matrix, arriving.reshape(-1, n_in)) for delay, matrix in self.matrices.items()}
         self.lost: dict[int, tuple[NDArray[np.int64], NDArray[np.bool_]]] = {}
         self._lose([edit for edit in deployment.damage.edits if isinstance(edit, Drop) and edit.layer == index], first_sample)
@@ -61,32 +51,26 @@ class Currents:
             rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
             for delay, matrix in self.matrices.items():
                 self.sums[delay][np.ix_(rows, targets)] -= _product(matrix[targets][:, columns], flat[np.ix_(rows, columns)])
-            if len(self.sources):
+            if len(self.broken.sources):
                 self.lost[core] = targets, lost
 
     def _build(self, deployment: Deployment, index: int) -> None:
-        """Fill the matrices, and the healthy values of the synapses that are walked one by one (0 in the matrices)."""
-        synapses, fixed = deployment.layers[index].synapses, edits_of(deployment, index)
-        n_in = self.arriving.shape[2]
-        kept = ~np.isin(fixed.targets * n_in + fixed.sources, self.targets * n_in + self.sources)
+        """Fill the matrices: the synapses that are walked one by one are 0 there."""
+        synapses, broken = deployment.layers[index].synapses, self.broken
         matrix = Edits(
-            np.concatenate([fixed.sources[kept], self.sources]),
-            np.concatenate([fixed.targets[kept], self.targets]),
-            np.concatenate([fixed.values[kept], np.zeros(len(self.sources), np.int64)]),
+            np.concatenate([broken.steady_sources, broken.sources]),
+            np.concatenate([broken.steady_targets, broken.targets]),
+            np.concatenate([broken.steady_weights, np.zeros(len(broken.sources), np.int64)]),
         )
-        self.healthy_delays = np.zeros(len(self.sources), np.int64)
         self.matrices: dict[int, NDArray[np.floating] | sparse.csr_matrix] = {}
         match synapses:
-            case Dense(weight=weight, delay=delay):
-                self.healthy = weight[self.targets, self.sources].astype(np.int64)
+            case Dense(delay=delay):
                 weights = _exact(dense_weights(synapses, matrix))
                 if delay is None:
                     self.matrices[0] = weights
                 else:
-                    self.healthy_delays = delay[self.targets, self.sources].astype(np.int64)
                     self.matrices = {int(d): np.where(delay == d, weights, weights.dtype.type(0)) for d in np.unique(delay)}
             case Conv():
-                self.healthy = conv_weights(synapses, self.sources, self.targets)
                 self.matrices[0] = sparse_weights(synapses, matrix)
 
     def at(self, t: int) -> NDArray[np.int64]:
@@ -105,27 +89,18 @@ class Currents:
         total = np.zeros((samples, self.size), np.int64)
         if delay in self.sums:
             total += self.sums[delay].reshape(samples, steps, self.size)[:, sent]
-        if not len(self.sources):
+        broken = self.broken
+        if not len(broken.sources):
             return total
-        active = np.stack([grid[:, sent] for *_, grid in self.edits], axis=1)
-        for pattern, rows in _alike(active):
-            weights, delays = self.healthy.copy(), self.healthy_delays.copy()
-            for (edit, where, values, _), acts in zip(self.edits, pattern, strict=True):
-                if acts:
-                    (weights if isinstance(edit, SetSynapses) else delays)[where] = values
-            weights[delays != delay] = 0
-            matrix = sparse.csr_matrix((weights, (self.targets, self.sources)), shape=(self.size, n_in))
+        which = broken.which[:, sent]
+        for number in np.unique(which):
+            rows, held = np.flatnonzero(which == number), broken.held(int(number))
+            weights = np.where(held.delays == delay, held.weights, 0)
+            matrix = sparse.csr_matrix((weights, (broken.targets, broken.sources)), shape=(self.size, n_in))
             total[rows] += _product(matrix, self.arriving[rows, sent])
             for targets, lost in self.lost.values():
                 total[np.ix_(rows, targets)] -= _product(matrix[targets], lost[rows, sent])
         return total
-
-
-def _alike(active: NDArray[np.bool_]) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:
-    """Yield each row that occurs, and where."""
-    patterns, which = np.unique(active, axis=0, return_inverse=True)
-    for number, pattern in enumerate(patterns):
-        yield pattern, np.flatnonzero(which.reshape(-1) == number)
 
 
 def _lost(drop: Drop, arriving: NDArray[np.bool_], first_sample: int) -> NDArray[np.bool_]:

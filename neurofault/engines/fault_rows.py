@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.deploy.connectivity import conv_weights
 from neurofault.deploy.damage import Detour, Edit, Force, LearningDefect, SetSynapses, Silence
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.packing import PackedLayer, pack
 from neurofault.engines.ripple import Rows
 from neurofault.engines.trains import MOST_STEPS, Net
-from neurofault.engines.wiring import conv_weights, edits_of
+from neurofault.engines.wiring import edits_of
 from neurofault.errors import UsageError
 from neurofault.network import Conv, Dense
 
@@ -270,7 +271,7 @@ def edit_rows(
 
 
 def _with_edits(deployment: Deployment, layer: int, edits: Sequence[SetSynapses]) -> Deployment:
-    damage = type(deployment.damage)(tuple(edits))
+    damage = type(deployment.damage)((*deployment.damage.synapse_edits(layer), *edits))
     return deployment.with_damage(damage)
 
 

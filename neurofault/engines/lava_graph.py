@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from neurofault.deploy.damage import Drop, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset, saturated
-from neurofault.engines.lava_plan import JOB, PROGRESS, Job, Population, Wires, let_out
+from neurofault.engines.lava_plan import JOB, PROGRESS, Job, Population, Wires
 from neurofault.engines.lava_shim import require_lava
 
 require_lava()
@@ -75,34 +74,21 @@ class SampledLif(PyLifModelBitAcc):  # type: ignore[misc]  # Lava ships no types
     def change(self, sample: int, step: int) -> None:
         """Set the bias of this step, and the state and parameters that faults alter in it."""
         own = self.population
-        fields = {"du": own.du, "dv": own.dv, "vth": own.vth, "bias_mantissa": own.bias[sample if len(own.bias) > 1 else 0]}
-        for fault in own.faults:
-            match fault.edit:
-                case Upset(state=state, neurons=hit, masks=masks) if fault.grid[sample, step]:
-                    word = (getattr(self, state)[hit] ^ masks) & 0xFFFFFF
-                    getattr(self, state)[hit] = np.where(word > 0x7FFFFF, word - 0x1000000, word)
-                case InputNoise(neurons=hit):
-                    fields["bias_mantissa"] = fields["bias_mantissa"].copy()
-                    fields["bias_mantissa"][hit] += fault.grid[sample, step]
-        for fault in own.faults:
-            if isinstance(fault.edit, InputNoise):
-                fields["bias_mantissa"][fault.edit.neurons] = saturated(fields["bias_mantissa"][fault.edit.neurons])
-        for fault in own.faults:
-            if isinstance(fault.edit, SetField) and fault.grid[sample, step]:
-                fields[fault.edit.field] = fields[fault.edit.field].copy()
-                fields[fault.edit.field][fault.edit.neurons] = fault.edit.values
-        self.du, self.dv, self.vth = fields["du"], fields["dv"], fields["vth"]
+        given = own.bias[sample if len(own.bias) > 1 else 0]
+        damage = own.damage.one(sample, step)
+        damage.upset(self.u, self.v)
+        mantissa = damage.mantissa(own.damage.noisy(given, step, sample) if own.wires is None else None)
+        self.du, self.dv, self.vth = damage.du, damage.dv, damage.vth
         self.isthrscaled = False
-        self.bias_mant[:] = fields["bias_mantissa"].astype(np.int16)
+        self.bias_mant[:] = mantissa.astype(np.int16)
 
     def reset_voltage(self, spike_vector: NDArray[np.bool_]) -> None:
         """Reset who fired; then what is silent has no state and no spike, and what is forced leaves (``spike_vector`` is sent)."""
         super().reset_voltage(spike_vector)
         if self.now is not None:
-            for fault in self.population.faults:
-                if isinstance(fault.edit, Silence) and fault.grid[self.now]:
-                    self.u[fault.edit.neurons] = self.v[fault.edit.neurons] = 0
-            let_out(self.population.faults, *self.now, spike_vector)
+            damage = self.population.damage.one(*self.now)
+            self.u[damage.silent] = self.v[damage.silent] = 0
+            spike_vector[:] = damage.let_out(spike_vector, self.now[1])
 
 
 @implements(proc=DelayDense, protocol=LoihiProtocol)
@@ -120,17 +106,14 @@ class SampledDelayDense(PyDelayDenseModelBitAcc):  # type: ignore[misc]  # Lava 
         sample, step = divmod(self.time_step - self.proc_params["first"], self.proc_params["period"])
         if step == 0:
             self.a_buff[:, 1:] = 0
-        if wires.faults and 0 <= sample < self.proc_params["samples"]:
-            self.weights, self.delays = wires.weights.copy(), wires.delays.copy()  # type: ignore[union-attr]  # faults come with arrays, never None
-            for fault in wires.faults:
-                match fault.edit:
-                    case SetSynapses(sources=sources, targets=targets, values=values) if fault.grid[sample, step]:
-                        self.weights[targets, sources] = values
-                    case SetDelays(sources=sources, targets=targets, delays=delays) if fault.grid[sample, step]:
-                        self.delays[targets, sources] = delays
-            for fault in wires.faults:
-                if isinstance(fault.edit, Drop):
-                    self.weights[np.ix_(fault.edit.targets, fault.edit.sources[fault.grid[sample, step]])] = 0
+        if wires.rewired is not None and 0 <= sample < self.proc_params["samples"]:
+            self.weights, self.delays = wires.weights.copy(), wires.delays.copy()  # type: ignore[union-attr]  # never None where there is something to rewire
+            broken = wires.rewired.broken
+            held = broken.held(int(broken.which[sample, step]))
+            self.weights[broken.targets, broken.sources] = held.weights
+            self.delays[broken.targets, broken.sources] = held.delays
+            for drop, lost in wires.rewired.drops:
+                self.weights[np.ix_(drop.targets, drop.sources[lost[sample, step]])] = 0
         super().run_spk()
 
 

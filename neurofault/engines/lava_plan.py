@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from neurofault.deploy.damage import Drop, Edit, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset
+from neurofault.deploy.damage import Drop, SetDelays, SetSynapses
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.fold_neurons import NeuronsInTime
 from neurofault.deploy.quantise import truncate_weights
-from neurofault.engines.wiring import Edits, dense_weights, edits_of, sparse_weights
+from neurofault.deploy.synapses_in_time import SynapsesInTime
+from neurofault.engines.wiring import Edits, dense_delays, dense_weights, edits_of, sparse_weights
 from neurofault.network import Conv, Dense, Inputs, SignMode
 
 LARGEST_DELAY = 63
@@ -22,21 +23,19 @@ JOB, PROGRESS = "job.pickle", "progress"
 """Files in a run's folder: what to do, and how many samples have been through."""
 
 _LARGEST_MATRIX = 1 << 22
-_NONE = Edits(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 @dataclass(frozen=True, eq=False)
-class Timed:
-    """An edit of a layer and when it acts.
+class Rewired:
+    """What is broken in a layer's synapses and is written anew in each step.
 
     Attributes:
-        edit: the edit.
-        grid: bool [N, T], whether it acts in a step of a sample; for a :class:`Drop` [N, T, k], whether a message is lost;
-            for an :class:`InputNoise` int64 [N, T, k], what is added.
+        broken: synapses that change with time, or have another delay.
+        drops: of messages, each with bool [N, T, k]: which are lost.
     """
 
-    edit: Edit
-    grid: NDArray[np.generic]
+    broken: SynapsesInTime
+    drops: tuple[tuple[Drop, NDArray[np.bool_]], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +47,7 @@ class Wires:
         delays: int64 [n_out, n_in], or None.
         max_delay: the largest delay that can occur.
         exponent, bits, sign_mode: Lava's ``weight_exp``, ``num_weight_bits``, ``sign_mode``.
-        faults: `SetSynapses`, `SetDelays`, `Drop` that are applied anew in each step, in order; there are delays then.
+        rewired: what is written anew in each step; there are delays then. None: nothing.
     """
 
     weights: NDArray[np.int32] | sparse.csr_matrix
@@ -57,7 +56,7 @@ class Wires:
     exponent: int
     bits: int
     sign_mode: SignMode
-    faults: tuple[Timed, ...]
+    rewired: Rewired | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +70,7 @@ class Population:
         bias_exponent: Lava's ``bias_exp``.
         start: int32 [n], v at a sample's first step.
         wires: None for the input.
-        faults: `Silence`, `Force`, `SetField`, `Upset`, `InputNoise`, in order.
+        damage: what holds in each step of each sample.
     """
 
     name: str
@@ -82,7 +81,7 @@ class Population:
     bias_exponent: int
     start: NDArray[np.int32]
     wires: Wires | None
-    faults: tuple[Timed, ...]
+    damage: NeuronsInTime
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,36 +128,13 @@ def plan(deployment: Deployment, inputs: Inputs) -> Job:
     events = inputs.events
     if events is not None:
         events = events.copy()
-        for sample, step in np.ndindex(*events.shape[:2]):
-            let_out(populations[0].faults, sample, step, events[sample, step])
+        for step in range(deployment.timesteps):
+            events[:, step] = populations[0].damage.at(step).let_out(events[:, step], step)
     return Job(populations, events, len(inputs), deployment.timesteps)
 
 
-def let_out(faults: Iterable[Timed], sample: int, step: int, spikes: NDArray[np.bool_]) -> None:
-    """Change the spikes [n] that leave a population: what is forced, and nothing from the silent."""
-    for fault in faults:
-        if isinstance(fault.edit, Force) and fault.grid[sample, step]:
-            spikes[fault.edit.neurons] = fault.edit.spikes(fault.grid.shape[1])[step]
-    for fault in faults:
-        if isinstance(fault.edit, Silence) and fault.grid[sample, step]:
-            spikes[fault.edit.neurons] = False
-
-
-def _grid(deployment: Deployment, inputs: Inputs, edit: Edit, index: int) -> NDArray[np.generic]:
-    """What :class:`Timed` says of an edit."""
-    samples, steps = len(inputs), deployment.timesteps
-    match edit:
-        case Drop():
-            return edit.lost(inputs.first_sample, samples, steps)
-        case InputNoise():
-            return edit.mantissas(inputs.first_sample, samples, steps)
-        case _:
-            return edit.when.grid(index, inputs.first_sample, samples, steps)
-
-
 def _population(deployment: Deployment, index: int, inputs: Inputs) -> Population:
-    layer, edits = deployment.layers[index], deployment.damage.edits
-    own = [edit for edit in edits if isinstance(edit, Silence | Force | SetField | Upset | InputNoise) and edit.layer == index]
+    layer = deployment.layers[index]
     bias = inputs.bias if index == 0 and inputs.bias is not None else layer.bias_mantissa[None]
     return Population(
         layer.name,
@@ -169,40 +145,53 @@ def _population(deployment: Deployment, index: int, inputs: Inputs) -> Populatio
         layer.bias_exponent,
         np.full(layer.size, layer.v_init, np.int32),
         _wires(deployment, index, inputs),
-        tuple(Timed(edit, _grid(deployment, inputs, edit, index)) for edit in own),
+        NeuronsInTime(deployment, index, inputs.first_sample, len(inputs)),
     )
 
 
-def _rewired(deployment: Deployment, index: int) -> list[SetSynapses | SetDelays | Drop]:
-    """Return all edits of a layer's synapses if any of them acts in time or on more than weights, else none."""
+def _rewired(deployment: Deployment, index: int) -> bool:
+    """Return whether any edit of a layer's synapses acts in time or on more than weights."""
     own = [edit for edit in deployment.damage.edits if isinstance(edit, SetSynapses | SetDelays | Drop) and edit.layer == index]
-    return own if any(not isinstance(edit, SetSynapses) or not edit.when.always for edit in own) else []
+    return any(not isinstance(edit, SetSynapses) or not edit.when.always for edit in own)
 
 
 def _max_delay(deployment: Deployment, index: int) -> int:
     """Return the largest delay that can occur in a layer."""
     synapses = deployment.layers[index].synapses
-    healthy = synapses.delay if isinstance(synapses, Dense) and synapses.delay is not None else np.zeros(1, np.int64)
-    edits = (edit.delays for edit in deployment.damage.edits if isinstance(edit, SetDelays) and edit.layer == index)
-    return max(int(delays.max(initial=0)) for delays in (healthy, *edits))
+    largest = 0 if not isinstance(synapses, Dense) or synapses.delay is None else int(synapses.delay.max(initial=0))
+    flips, longest = 0, 0
+    for edit in deployment.damage.edits:
+        if isinstance(edit, SetDelays) and edit.layer == index:
+            if edit.flips is None or edit.longest is None:
+                largest = max(largest, int(edit.delays.max(initial=0)))
+            else:
+                flips, longest = flips | int(np.bitwise_or.reduce(edit.flips, initial=0)), max(longest, edit.longest)
+    every = (1 << (largest | flips).bit_length()) - 1  # no field holds more, whatever flips in it
+    return max(largest, min(every, longest))
 
 
 def _wires(deployment: Deployment, index: int, inputs: Inputs) -> Wires | None:
-    layer, synapses, rewired = deployment.layers[index], deployment.layers[index].synapses, _rewired(deployment, index)
-    edits = _NONE if rewired or synapses is None else edits_of(deployment, index)
+    layer, synapses = deployment.layers[index], deployment.layers[index].synapses
+    if synapses is None:
+        return None
+    rewired, edits = None, None
+    if _rewired(deployment, index):
+        broken = SynapsesInTime(deployment, index, inputs.first_sample, len(inputs))
+        drops = [edit for edit in deployment.damage.edits if isinstance(edit, Drop) and edit.layer == index]
+        lost = [edit.lost(inputs.first_sample, len(inputs), deployment.timesteps) for edit in drops]
+        rewired = Rewired(broken, tuple(zip(drops, lost, strict=True)))
+        edits = Edits(broken.steady_sources, broken.steady_targets, broken.steady_weights)
+    edits = edits_of(deployment, index) if edits is None else edits
     weights: NDArray[np.int32] | sparse.csr_matrix
     delays: NDArray[np.int64] | None = None
     match synapses:
         case Dense():
-            weights = dense_weights(synapses, edits)
-            delays = None if synapses.delay is None else synapses.delay.astype(np.int64)
+            weights, own = dense_weights(synapses, edits), dense_delays(synapses, edits)
+            delays = None if own is None else own.astype(np.int64)
         case Conv():
             weights = sparse_weights(synapses, edits)
-        case None:
-            return None
     if rewired:
         weights = weights.toarray() if isinstance(weights, sparse.csr_matrix) else weights
         delays = np.zeros(weights.shape, np.int64) if delays is None else delays
-    faults = tuple(Timed(edit, _grid(deployment, inputs, edit, index)) for edit in rewired)
     stored = (layer.weight_exponent, layer.weight_bits, layer.sign_mode)
-    return Wires(weights, delays, _max_delay(deployment, index), *stored, faults)
+    return Wires(weights, delays, _max_delay(deployment, index), *stored, rewired)

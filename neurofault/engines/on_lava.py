@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from neurofault.activity import TRACES, Activity, Traces, scores_from
-from neurofault.deploy.damage import Silence
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.fold_neurons import silent_at_the_end
 from neurofault.engines.lava_plan import JOB, PROGRESS, Job, plan, unfit
 from neurofault.engines.lava_shim import require_lava
 from neurofault.errors import EngineError, StalledError
@@ -68,7 +68,8 @@ class LavaEngine:
         a_sample = deployment.timesteps * sum(layer.size * (1 + 4 * len(record)) for layer in deployment.layers)
         chunk = max(1, _RECORD_BYTES // a_sample)
         windows = [slice(start, start + chunk) for start in range(0, len(inputs), chunk)]
-        parts = [self._run_part(deployment, plan(deployment, inputs[window]), record) for window in windows]
+        chunks = [inputs[window] for window in windows]
+        parts = [self._run_part(deployment, plan(deployment, chunk), record, chunk.first_sample) for chunk in chunks]
         names = [layer.name for layer in deployment.layers]
         return Activity(
             np.concatenate([part.scores for part in parts]),
@@ -77,7 +78,7 @@ class LavaEngine:
             {name: _joined([part.traces[name] for part in parts]) for name in (names if record else ())},
         )
 
-    def _run_part(self, deployment: Deployment, job: Job, record: Collection[str]) -> Activity:
+    def _run_part(self, deployment: Deployment, job: Job, record: Collection[str], first_sample: int) -> Activity:
         with tempfile.TemporaryDirectory(prefix="neurofault-lava-") as name:
             folder = Path(name)
             for index, population in enumerate(job.populations):
@@ -88,7 +89,7 @@ class LavaEngine:
                         sheet[:] = job.events
             (folder / JOB).write_bytes(pickle.dumps(job))
             self._watch(folder)
-            return _collect(deployment, job, folder, record)
+            return _collect(deployment, job, folder, record, first_sample)
 
     def _watch(self, folder: Path) -> None:
         """Run the job in ``folder``; end it, and all that it started, if it hangs."""
@@ -128,15 +129,12 @@ def _report(what: str, log: Path) -> str:
     return f"engine 'lava': {what}; last words:\n{words}"
 
 
-def _collect(deployment: Deployment, job: Job, folder: Path, record: Collection[str]) -> Activity:
+def _collect(deployment: Deployment, job: Job, folder: Path, record: Collection[str], first_sample: int) -> Activity:
     """Read what the processes recorded."""
     last = len(deployment.layers) - 1
     trains = [np.load(folder / f"{index}-spikes.npy", mmap_mode="r") for index in range(last + 1)]
     potential = np.load(folder / f"{last}-v.npy", mmap_mode="r")[:, -1]
-    dead = np.zeros(potential.shape, bool)
-    for fault in job.populations[-1].faults:
-        if isinstance(fault.edit, Silence):
-            dead[np.ix_(fault.grid[:, -1] != 0, fault.edit.neurons)] = True
+    dead = silent_at_the_end(deployment, first_sample, job.samples)
     traces = {
         layer.name: Traces(**{state: np.load(folder / f"{index}-{state}.npy") for state in record})
         for index, layer in enumerate(deployment.layers)

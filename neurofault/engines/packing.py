@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import ChipLayer, Deployment
 from neurofault.engines.kernels import STATE_LIMIT, Lists, Neurons, Rows, Taps
-from neurofault.engines.wiring import Edits, corrections, dense_weights, edits_of
+from neurofault.engines.wiring import Edits, corrections, dense_delays, dense_weights, edits_of
 from neurofault.network import Conv, Dense
 
 _LANES = 64
@@ -127,13 +127,13 @@ def _pack_layer(deployment: Deployment, index: int, orders: list[NDArray[np.int6
     bound = 0
     match chip.synapses:
         case Dense() as dense:
-            weights = dense_weights(dense, edits_of(deployment, index))[np.ix_(order, orders[index - 1])]
+            edits = edits_of(deployment, index)
+            weights, delay = dense_weights(dense, edits)[np.ix_(order, orders[index - 1])], dense_delays(dense, edits)
             bound = int(np.abs(weights).sum(axis=1, dtype=np.int64).max(initial=0))
-            if dense.delay is None:
+            if delay is None:
                 rows, wide = _pack_rows(weights, padded), np.int32
             else:
-                delays = dense.delay[np.ix_(order, orders[index - 1])]
-                lists, wide = _pack_delays(weights, delays), np.int32
+                lists, wide = _pack_delays(weights, delay[np.ix_(order, orders[index - 1])]), np.int32
         case Conv() as conv:
             delta = corrections(conv, edits_of(deployment, index))
             if delta.sources.size:

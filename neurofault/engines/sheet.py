@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import TRACES, Activity, Traces, scores_from
-from neurofault.deploy.damage import Silence
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.fold_neurons import silent_at_the_end
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,12 +79,8 @@ class Sheet:
 
     def activity(self, first_sample: int = 0) -> Activity:
         """Return the result; ``first_sample`` is the index of sample 0 in the whole data set."""
-        names, last = [layer.name for layer in self.deployment.layers], len(self.deployment.layers) - 1
-        dead = np.zeros(self.potential.shape, bool)
-        for edit in self.deployment.damage.edits:
-            if isinstance(edit, Silence) and edit.layer == last:
-                active = edit.when.grid(last, first_sample, len(dead), self.deployment.timesteps)[:, -1]
-                dead[np.ix_(active, edit.neurons)] = True
+        names = [layer.name for layer in self.deployment.layers]
+        dead = silent_at_the_end(self.deployment, first_sample, len(self.potential))
         return Activity(
             scores_from(self.potential, self.output_counts, self.deployment.readout, dead),
             dict(zip(names, self.spike_counts, strict=True)),

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import Activity, Traces, scores_from
-from neurofault.deploy.damage import Damage, Force, InputNoise, SetField, SetSynapses, Silence, Upset, saturated
+from neurofault.deploy.damage import Damage, SetSynapses, Silence
 from neurofault.deploy.deployment import ChipLayer, Deployment
+from neurofault.deploy.fold_neurons import Neurons, NeuronsInTime, silent_at_the_end
 from neurofault.engines.base import Engine
 from neurofault.engines.currents import Currents
 from neurofault.errors import StalledError
@@ -103,7 +104,7 @@ def _run_batch(plain: Engine | None, deployment: Deployment, inputs: Inputs, rec
         counts[layer.name] = arriving.sum(axis=(0, 1), dtype=np.int64)
         sample_spikes += arriving.sum(axis=(1, 2), dtype=np.int64)
         if index == last:
-            dead = _silence(deployment, last, inputs)[:, -1]
+            dead = silent_at_the_end(deployment, inputs.first_sample, samples)
             scores = scores_from(v, arriving.sum(axis=1, dtype=np.int64), deployment.readout, dead)
         index += 1
     return Activity(scores, counts, sample_spikes, traces if record else {})
@@ -132,82 +133,34 @@ def _handed_over(
     return plain.run(piece, inputs, record={*record, "spikes"})
 
 
-def _silence(deployment: Deployment, index: int, inputs: Inputs) -> NDArray[np.bool_]:
-    """Return bool [N, T, n]: which neurons are dead when."""
-    steps, size = deployment.timesteps, deployment.layers[index].size
-    silent = np.zeros((len(inputs), steps, size), bool)
-    for edit in deployment.damage.edits:
-        if isinstance(edit, Silence) and edit.layer == index:
-            active = edit.when.grid(index, inputs.first_sample, len(inputs), steps)
-            silent[:, :, edit.neurons] |= active[:, :, None]
-    return silent
-
-
 def _run_layer(
     deployment: Deployment, index: int, arriving: NDArray[np.bool_], inputs: Inputs, record: Collection[str]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64], Traces]:
     """Return the spikes [N, T, n] that leave a layer, v after the last step [N, n], and its traces."""
     layer, steps, samples = deployment.layers[index], deployment.timesteps, len(inputs)
-    silent = _silence(deployment, index, inputs)
-    given = index == 0 and inputs.events is not None
+    neurons = NeuronsInTime(deployment, index, inputs.first_sample, samples)
     spikes = np.zeros((samples, steps, layer.size), bool)
     u_trace, v_trace = (np.zeros(spikes.shape, np.int32) if name in record else None for name in ("u", "v"))
     u, v = np.zeros((samples, layer.size), np.int64), np.full((samples, layer.size), layer.v_init, np.int64)
-    if given:
-        assert inputs.events is not None
-        spikes[:] = inputs.events & ~silent
-        v[:] = 0
-    else:
-        fields = _Fields(deployment, index, inputs)
-        upsets = [edit for edit in deployment.damage.edits if isinstance(edit, Upset) and edit.layer == index]
-        currents = Currents(deployment, index, arriving, inputs.first_sample) if index else None
+    if index == 0 and inputs.events is not None:
         for t in range(steps):
-            for upset in upsets:
-                _upset(u if upset.state == "u" else v, upset, upset.when.grid(index, inputs.first_sample, samples, steps)[:, t])
-            drive = currents.at(t) if currents is not None else np.zeros((samples, layer.size), np.int64)
-            spikes[:, t] = _lif(u, v, drive, fields, t)
-            for state in (u, v):
-                state[silent[:, t]] = 0
-            spikes[:, t] &= ~silent[:, t]
-            for array, state in ((u_trace, u), (v_trace, v)):
-                if array is not None:
-                    array[:, t] = state
-    for edit in deployment.damage.edits:
-        if isinstance(edit, Force) and edit.layer == index:
-            active = edit.when.grid(index, inputs.first_sample, samples, steps)[:, :, None] & ~silent[:, :, edit.neurons]
-            spikes[:, :, edit.neurons] = np.where(active, edit.spikes(steps)[:, None], spikes[:, :, edit.neurons])
+            spikes[:, t] = neurons.at(t).let_out(inputs.events[:, t], t)
+        return spikes, v * 0, Traces(u_trace, v_trace, spikes if "spikes" in record else None)
+    currents = Currents(deployment, index, arriving, inputs.first_sample) if index else None
+    given = inputs.bias if index == 0 else None
+    for t in range(steps):
+        now = neurons.at(t)
+        now.upset(u, v)
+        drive = currents.at(t) if currents is not None else np.zeros((samples, layer.size), np.int64)
+        bias = _bias(now.mantissa(None if given is None else neurons.noisy(given, t)), layer)
+        fired = _lif(u, v, drive, now, bias)
+        for state in (u, v):
+            state[np.broadcast_to(now.silent, state.shape)] = 0
+        spikes[:, t] = now.let_out(fired, t)
+        for array, state in ((u_trace, u), (v_trace, v)):
+            if array is not None:
+                array[:, t] = state
     return spikes, v, Traces(u_trace, v_trace, spikes if "spikes" in record else None)
-
-
-class _Fields:
-    """The parameters of a layer in each step: [n] where they are the same for all samples, else [N, n]."""
-
-    def __init__(self, deployment: Deployment, index: int, inputs: Inputs) -> None:
-        self.layer = deployment.layers[index]
-        steps, samples = deployment.timesteps, len(inputs)
-        edits = [edit for edit in deployment.damage.edits if isinstance(edit, SetField) and edit.layer == index]
-        self.edits = [(edit, edit.when.grid(index, inputs.first_sample, samples, steps)) for edit in edits]
-        self.bias: NDArray[np.int64] = self.layer.bias_mantissa.astype(np.int64)
-        self.noise: list[tuple[InputNoise, NDArray[np.int64]]] = []
-        if index == 0 and inputs.bias is not None:
-            self.bias = inputs.bias.astype(np.int64)
-            noisy = [edit for edit in deployment.damage.edits if isinstance(edit, InputNoise)]
-            self.noise = [(edit, edit.mantissas(inputs.first_sample, samples, steps)) for edit in noisy]
-
-    def at(self, field: str, t: int) -> NDArray[np.int64]:
-        """Return a parameter in step t."""
-        value = self.bias if field == "bias_mantissa" else getattr(self.layer, field).astype(np.int64)
-        if field == "bias_mantissa" and self.noise:
-            value = value.copy()
-            for noise, mantissas in self.noise:
-                value[:, noise.neurons] += mantissas[:, t]
-            for noise, _ in self.noise:
-                value[:, noise.neurons] = saturated(value[:, noise.neurons])
-        for edit, grid in self.edits:
-            if edit.field == field and grid[:, t].any():
-                value = np.array(np.broadcast_to(value, (len(grid), self.layer.size)))
-                value[np.ix_(grid[:, t], edit.neurons)] = edit.values
-        return value
 
 
 def _wrap32(value: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -223,19 +176,14 @@ def _bias(mantissa: NDArray[np.int64], layer: ChipLayer) -> NDArray[np.int64]:
     return _wrap32(stored << exponent) if exponent >= 0 else stored >> -exponent
 
 
-def _lif(u: NDArray[np.int64], v: NDArray[np.int64], drive: NDArray[np.int64], fields: _Fields, t: int) -> NDArray[np.bool_]:
+def _lif(
+    u: NDArray[np.int64], v: NDArray[np.int64], drive: NDArray[np.int64], now: Neurons, bias: NDArray[np.int64]
+) -> NDArray[np.bool_]:
     """Advance u and v in place by one step (Lava 0.10 ``PyLifModelBitAcc``); return who fires."""
-    current = _wrap32(_decayed(u, fields.at("du", t) + 1) + _wrap32(drive << 6))
+    current = _wrap32(_decayed(u, now.du + 1) + _wrap32(drive << 6))
     u[:] = np.where(current > _LIMIT, current - 2 * _LIMIT, np.where(current <= -_LIMIT, current + 2 * _LIMIT, current))
-    moved = _wrap32(_decayed(v, fields.at("dv", t)) + u + _bias(fields.at("bias_mantissa", t), fields.layer))
+    moved = _wrap32(_decayed(v, now.dv) + u + bias)
     v[:] = np.clip(moved, 1 - _LIMIT, _LIMIT - 1)
-    fired = v > fields.at("vth", t) << 6
+    fired = v > now.vth << 6
     v[fired] = 0
     return np.asarray(fired)
-
-
-def _upset(state: NDArray[np.int64], upset: Upset, active: NDArray[np.bool_]) -> None:
-    """Flip bits of some neurons in the active samples, in 24-bit two's complement."""
-    rows = np.ix_(active, upset.neurons)
-    word = (state[rows] ^ upset.masks) & (2 * _LIMIT - 1)
-    state[rows] = np.where(word >= _LIMIT, word - 2 * _LIMIT, word)

@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neurofault.activity import Activity
+from neurofault.deploy.connectivity import conv_weights
 from neurofault.deploy.deployment import ChipLayer, Deployment
+from neurofault.deploy.fold import SynapseFold
 from neurofault.engines.kernels import STATE_LIMIT
 from neurofault.engines.packing import bias_of
 from neurofault.engines.sheet import Sheet
-from neurofault.engines.wiring import conv_weights, dense_weights, edits_of
+from neurofault.engines.wiring import dense_weights, edits_of
 from neurofault.network import Conv, Dense, Inputs
 
 _SURROGATE_SLOPE = 5.0
@@ -257,9 +259,6 @@ class _ConvSynapses(nn.Module):
 
 def _unwritable(deployment: Deployment, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return sources and targets of the synapses of which no stored bit can be changed."""
-    edits = [edit for edit in deployment.damage.synapse_edits(index) if edit.keep is not None]
-    dead = [edit.keep == 0 for edit in edits]
-    return (
-        np.concatenate([np.empty(0, np.int64), *(edit.sources[at] for edit, at in zip(edits, dead, strict=True))]),
-        np.concatenate([np.empty(0, np.int64), *(edit.targets[at] for edit, at in zip(edits, dead, strict=True))]),
-    )
+    fold = SynapseFold(deployment, index, deployment.damage.synapse_edits(index))
+    dead = fold.stuck(fold.always)[0] == 0
+    return fold.sources[dead], fold.targets[dead]

@@ -8,43 +8,38 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from neurofault.deploy.connectivity import taps
+from neurofault.deploy.connectivity import conv_weights, taps
 from neurofault.deploy.deployment import Deployment
-from neurofault.errors import UsageError
+from neurofault.deploy.fold import SynapseFold
 from neurofault.network import Conv, Dense
 
 
 @dataclass(frozen=True, eq=False)
 class Edits:
-    """The last value that the damage gives to each edited synapse of one layer; each pair once.
+    """What the permanent damage makes of the edited synapses of one layer; each pair once.
 
     Attributes:
         sources, targets: int64 [k], C, H, W order.
-        values: int64 [k].
+        values: int64 [k], weights.
+        delays: int64 [k]; None: as if nothing were broken.
     """
 
     sources: NDArray[np.int64]
     targets: NDArray[np.int64]
     values: NDArray[np.int64]
+    delays: NDArray[np.int64] | None = None
 
 
 def edits_of(deployment: Deployment, layer: int) -> Edits:
-    """Fold the synapse edits of a layer, in their order, into one.
+    """Return what the permanent edits of a layer's weights come to.
 
     Raises:
         UsageError: if an edit names a neuron that does not exist.
     """
-    chip, edits = deployment.layers[layer], deployment.damage.synapse_edits(layer)
-    n_in = deployment.layers[layer - 1].size
-    sources = np.concatenate([np.empty(0, np.int64), *(edit.sources for edit in edits)])
-    targets = np.concatenate([np.empty(0, np.int64), *(edit.targets for edit in edits)])
-    values = np.concatenate([np.empty(0, np.int64), *(edit.values for edit in edits)])
-    for label, ids, size in (("source", sources, n_in), ("target", targets, chip.size)):
-        if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < size:
-            raise UsageError(f"layer {chip.name!r}: a synapse edit names {label} {ids.min()}…{ids.max()}, allowed are 0…{size - 1}")
-    _, last = np.unique((targets * n_in + sources)[::-1], return_index=True)
-    keep = sources.size - 1 - last
-    return Edits(sources[keep], targets[keep], values[keep])
+    fold = SynapseFold(deployment, layer, deployment.damage.synapse_edits(layer))
+    held, own = fold.at(fold.always), fold.named
+    moved = bool((held.delays != fold.healthy.delays).any())
+    return Edits(fold.sources[own], fold.targets[own], held.weights[own], held.delays[own] if moved else None)
 
 
 def dense_weights(dense: Dense, edits: Edits) -> NDArray[np.int32]:
@@ -54,18 +49,13 @@ def dense_weights(dense: Dense, edits: Edits) -> NDArray[np.int32]:
     return weights
 
 
-def conv_weights(conv: Conv, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return int64 [k]: the healthy weight from each source to each target neuron, 0 where the kernel does not join them."""
-    c_out, height, width = conv.out_shape
-    channel, y, x = np.unravel_index(sources, conv.in_shape)
-    to_channel, to_y, to_x = np.unravel_index(targets, (c_out, height, width))
-    taps_y, rest_y = np.divmod(y + conv.padding[0] - to_y * conv.stride[0], conv.dilation[0])
-    taps_x, rest_x = np.divmod(x + conv.padding[1] - to_x * conv.stride[1], conv.dilation[1])
-    per_group, _, k_h, k_w = conv.weight.shape[1], *conv.weight.shape[1:]
-    joined = (rest_y == 0) & (rest_x == 0) & (channel // per_group == to_channel // (c_out // conv.groups))
-    joined &= (taps_y >= 0) & (taps_y < k_h) & (taps_x >= 0) & (taps_x < k_w)
-    found = conv.weight[to_channel, channel % per_group, np.where(joined, taps_y, 0), np.where(joined, taps_x, 0)].astype(np.int64)
-    return np.where(joined, found, 0)
+def dense_delays(dense: Dense, edits: Edits) -> NDArray[np.integer] | None:
+    """Return [n_out, n_in]: the delays that the chip now reads; None where there are none."""
+    if dense.delay is None or edits.delays is None:
+        return dense.delay
+    delays = dense.delay.astype(np.int64)
+    delays[edits.targets, edits.sources] = edits.delays
+    return delays
 
 
 def corrections(conv: Conv, edits: Edits) -> Edits:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from neurofault.deploy.broken import BrokenMesh
 from neurofault.deploy.damage import Drop, SetSynapses
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.fold import with_values
 from neurofault.deploy.routing import Link, Mesh, mesh
 from neurofault.deploy.stored import to_field
 from neurofault.deploy.when import When
@@ -19,7 +20,7 @@ from neurofault.errors import FaultError
 from neurofault.faults.base import Fault, listed, param
 from neurofault.faults.context import Context, Outcome, listed_array
 from neurofault.faults.flows import Flow, flows_into, link_text, opposite, strike
-from neurofault.faults.places import Block, axon_blocks, axon_sources, neuron_blocks, weights_at
+from neurofault.faults.places import Block, axon_blocks, axon_sources, kernel_word, neuron_blocks
 from neurofault.faults.spent import Earlier
 from neurofault.network import Conv
 from neurofault.numerals import natural
@@ -79,15 +80,24 @@ class AxonLost(Fault):
         return out
 
 
-def _row(context: Context, block: Block, source: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the targets on a core that a source reaches, and the weights."""
+def _reached(context: Context, block: Block, source: int) -> NDArray[np.int64]:
+    """Return the neurons on a core that a source reaches."""
     synapses = context.deployment.layers[block.layer].synapses
-    targets, sources = block.neurons, np.full(len(block.neurons), source)
     if isinstance(synapses, Conv):
-        from neurofault.faults.places import kernel_word
+        return block.neurons[kernel_word(synapses, np.full(len(block.neurons), source), block.neurons)[0]]
+    return block.neurons
 
-        targets = targets[kernel_word(synapses, sources, targets)[0]]
-    return targets, weights_at(context.deployment, block.layer, np.full(len(targets), source), targets)
+
+def _redirected(context: Context, block: Block, source: int) -> NDArray[np.int64]:
+    """Return the neurons on a core that other faults have let a source reach: a later entry takes them away."""
+    return np.concatenate(
+        [np.empty(0, np.int64)]
+        + [
+            edit.targets[(edit.sources == source) & np.isin(edit.targets, block.neurons)]
+            for edit in context.deployment.damage.edits
+            if isinstance(edit, SetSynapses) and edit.layer == block.layer and edit.of_sources is not None and edit.keep is not None
+        ]
+    )
 
 
 @final
@@ -98,7 +108,9 @@ class AxonMisrouted(Fault):
     kind: ClassVar[str] = "axon_misrouted"
     site: ClassVar[str] = "axon entries"
     list_field: ClassVar[str] = "axons"
-    equation: ClassVar[str] = "w_ij ← w_ij' for all neurons i of the destination core, j' another source of that core"
+    equation: ClassVar[str] = (
+        "w_ij, d_ij ← w_ij', d_ij' as they are read, for all neurons i of the destination core, j' another source of it"
+    )
     mechanism: ClassVar[str] = "upset in the axon index of an axon table entry"
     sources: ClassVar[tuple[str, ...]] = (_AXONS,)
 
@@ -117,13 +129,19 @@ class AxonMisrouted(Fault):
                 for source in map(int, sources):
                     place = int(np.searchsorted(others, source))
                     step = 1 + int(counter_hash(key, block.core, source)) % (len(others) - 1)
-                    weights = dict.fromkeys(map(int, _row(context, block, source)[0]), 0)
-                    row = _row(context, block, int(others[(place + step) % len(others)]))
-                    weights.update(zip(map(int, row[0]), map(int, row[1]), strict=True))
-                    columns.append(np.array([(source, target, weight) for target, weight in weights.items()], np.int64).T)
-                from_, to, values = np.concatenate(columns, axis=1)
-                held = to_field(values, layer.weight_bits, layer.sign_mode).astype(np.int32)
-                out.edits.append(SetSynapses(block.layer, from_, to, values.astype(np.int32), when, np.zeros_like(held), held))
+                    other = int(others[(place + step) % len(others)])
+                    row = set(_reached(context, block, other).tolist())
+                    targets = dict.fromkeys([*_reached(context, block, source), *_redirected(context, block, source), *sorted(row)])
+                    columns.append(np.array([(source, int(to), other if to in row else -1) for to in targets], np.int64).T)
+                from_, to, of = np.concatenate(columns, axis=1)
+                none = np.zeros(len(of), np.int32)
+                edit = SetSynapses(
+                    block.layer, from_, to, none, when, none, none, of_sources=of, of_targets=np.where(of < 0, -1, to)
+                )  # fmt: skip
+                earlier = context.deployment.damage.synapse_edits(block.layer)
+                edit = with_values(context.deployment, earlier, edit)
+                held = to_field(edit.values, layer.weight_bits, layer.sign_mode).astype(np.int32)
+                out.edits.append(replace(edit, force=held))
                 _note_axons(context, out, block, sources)
         return out
 

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.damage import Damage, Drop, Edit, LearningDefect, SetDelays, SetField, SetSynapses, Upset
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.edits import only
 from neurofault.faults.places import weights_at
 from neurofault.faults.plan import FaultPlan
-from neurofault.network import NO_MEMORY
+from neurofault.network import NO_MEMORY, Dense
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,14 @@ class _Facts:
         quiet: for each layer bool [n]: neurons that never spike, whatever the plan does (all False behind the first altered layer).
         dead: for each layer bool [n]: neurons that the plan silences for good.
         changed: (layer, what) → number of edits that change it; with several, a later one may depend on an earlier one.
+        rows: (layer, source) of synapses that corrupt headers and axon entries read in place of others.
     """
 
     deployment: Deployment
     quiet: tuple[NDArray[np.bool_], ...]
     dead: tuple[NDArray[np.bool_], ...]
     changed: Mapping[tuple[int, str], int]
+    rows: frozenset[tuple[int, int]]
 
     @classmethod
     def of(cls, deployment: Deployment, plan: FaultPlan, counts: Mapping[str, NDArray[np.integer]]) -> _Facts:
@@ -93,7 +96,24 @@ class _Facts:
         changed = Counter(
             (getattr(edit, "layer", -1), edit.field if isinstance(edit, SetField) else type(edit).__name__) for edit in edits
         )
-        return cls(deployment, quiet, dead, changed)
+        rows = frozenset(
+            (edit.layer, source)
+            for edit in edits
+            if isinstance(edit, SetSynapses) and edit.of_sources is not None
+            for source in np.unique(edit.of_sources).tolist()
+        )
+        return cls(deployment, quiet, dead, changed, rows)
+
+    def delays(self, layer: int) -> bool:
+        """Whether synapses of a layer may differ in their delay."""
+        synapses = self.deployment.layers[layer].synapses
+        return bool(self.changed[layer, "SetDelays"]) or (isinstance(synapses, Dense) and synapses.delay is not None)
+
+    def read(self, edit: SetSynapses | SetDelays) -> NDArray[np.bool_]:
+        """Return bool [k]: whose sources may spike, or are read for others that may, and whose targets live."""
+        elsewhere = np.array([(edit.layer, source) in self.rows for source in edit.sources.tolist()], bool)
+        quiet = self.quiet[edit.layer - 1][edit.sources] & ~elsewhere
+        return np.asarray(~(quiet | self.dead[edit.layer][edit.targets]))
 
 
 def _size(edit: Edit) -> int:
@@ -110,31 +130,23 @@ def _left(facts: _Facts, edit: Edit) -> Edit | None:
             keep = ~facts.quiet[edit.layer - 1][edit.sources]
             left: Edit = replace(edit, sources=edit.sources[keep])
         case SetSynapses():
-            keep = ~(facts.quiet[edit.layer - 1][edit.sources] | facts.dead[edit.layer][edit.targets])
-            if facts.changed[edit.layer, "SetSynapses"] == 1:
+            keep = facts.read(edit)
+            if facts.changed[edit.layer, "SetSynapses"] == 1 and not (edit.of_sources is not None and facts.delays(edit.layer)):
                 keep &= weights_at(facts.deployment, edit.layer, edit.sources, edit.targets) != edit.values
-            masks = (None, None) if edit.keep is None or edit.force is None else (edit.keep[keep], edit.force[keep])
-            left = replace(
-                edit,
-                sources=edit.sources[keep],
-                targets=edit.targets[keep],
-                values=edit.values[keep],
-                keep=masks[0],
-                force=masks[1],
-            )
+            left = only(edit, keep)
         case SetDelays():
-            keep = ~(facts.quiet[edit.layer - 1][edit.sources] | facts.dead[edit.layer][edit.targets])
-            left = replace(edit, sources=edit.sources[keep], targets=edit.targets[keep], delays=edit.delays[keep])
+            keep = facts.read(edit)
+            left = only(edit, keep)
         case SetField():
             keep = ~facts.dead[edit.layer][edit.neurons]
             if facts.changed[edit.layer, edit.field] == 1 and not (edit.layer == 0 and edit.field == "bias_mantissa"):
                 keep &= getattr(facts.deployment.layers[edit.layer], edit.field)[edit.neurons] != edit.values
-            left = replace(edit, neurons=edit.neurons[keep], values=edit.values[keep])
+            left = only(edit, keep)
         case Upset():
             keep = ~facts.dead[edit.layer][edit.neurons]
             if edit.state == "u" and not facts.changed.get((edit.layer, "du"), 0):
                 keep &= facts.deployment.layers[edit.layer].du[edit.neurons] != NO_MEMORY
-            left = replace(edit, neurons=edit.neurons[keep], masks=edit.masks[keep])
+            left = only(edit, keep)
         case _:
             return edit
     return left if keep.any() else None

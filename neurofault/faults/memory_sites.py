@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.damage import SetSynapses
-from neurofault.deploy.memory import Cells, cells_at
-from neurofault.deploy.stored import from_field
+from neurofault.deploy.deployment import ChipLayer
+from neurofault.deploy.fold import read_at, with_values
+from neurofault.deploy.stored import from_field, to_field
 from neurofault.deploy.when import When
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
@@ -26,7 +27,6 @@ from neurofault.faults.places import (
     shares_kernels,
     synapse_blocks,
     synapses_at,
-    weights_at,
 )
 from neurofault.network import Conv
 
@@ -181,16 +181,36 @@ def stored_runs(context: Context, fault: Fault, size: Callable[[int], int]) -> I
         yield from _gathered(context, when, parts)
 
 
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What a fault does to stored fields; one of these. Arrays are aligned with the synapses [m] of :class:`StoredSites`.
+
+    Attributes:
+        flips: bits that flip.
+        factor, offset: what the weight is multiplied by, and what is added.
+        stuck, level: bits that are stuck, and those of them that read 1.
+        read: number of the synapse that is read instead; −1: none.
+    """
+
+    flips: NDArray[np.int64] | None = None
+    factor: NDArray[np.float64] | None = None
+    offset: NDArray[np.float64] | None = None
+    stuck: NDArray[np.int64] | None = None
+    level: NDArray[np.int64] | None = None
+    read: NDArray[np.int64] | None = None
+
+
 def rewrite(
-    context: Context, fault: Fault, groups: Iterator[StoredSites], change: Callable[[StoredSites, Cells], Cells]
+    context: Context, fault: Fault, groups: Iterator[StoredSites], change: Callable[[StoredSites, NDArray[np.int64]], Change]
 ) -> Outcome:
-    """Give stored synapses another field, on top of what is already broken.
+    """Change stored synapses, whatever else is broken in them.
 
     Args:
         context: where.
         fault: the model.
         groups: from :func:`stored_sites` or :func:`stored_runs`.
-        change: what the fields become; its arrays are aligned with the synapses [m]. Bits that are stuck already stay stuck.
+        change: what happens to them; it is given the field that the cells of each synapse [m] read now, by what is broken for good and
+            by what this fault has broken before.
     """
     out = Outcome()
     before: dict[int, list[SetSynapses]] = {}
@@ -199,25 +219,44 @@ def rewrite(
         earlier = before.setdefault(group.layer, list(context.deployment.damage.synapse_edits(group.layer)))
         keys, back = np.unique(group.targets * (1 << 32) + group.sources, return_inverse=True)
         targets, sources = np.divmod(keys, 1 << 32)
-        cells = cells_at(chip, earlier, weights_at(context.deployment, group.layer, sources, targets), sources, targets)
-        aligned = Cells(cells.field[back], cells.keep[back], cells.force[back])
-        new = change(group, aligned)
-        # A synapse that is hit in several bits appears several times: every change of a bit counts.
-        field, keep, force = cells.field.copy(), cells.keep.copy(), cells.force.copy()
-        np.bitwise_xor.at(field, back, new.field ^ aligned.field)
-        np.bitwise_and.at(keep, back, new.keep)
-        np.bitwise_xor.at(force, back, new.force ^ aligned.force)
-        field = (field & keep) | force
-        whole = (1 << chip.weight_bits) - 1
-        stuck = bool((keep != whole).any())
-        edit = SetSynapses(
-            group.layer, sources, targets, from_field(field, chip.weight_bits, chip.sign_mode), group.when,
-            keep.astype(np.int32) if stuck else None, force.astype(np.int32) if stuck else None,
-        )  # fmt: skip
+        blank = SetSynapses(group.layer, sources, targets, np.zeros(len(keys), np.int32), group.when)
+        held = read_at(context.deployment, earlier, blank, cells=True)
+        field = to_field(held, chip.weight_bits, chip.sign_mode)
+        edit = _edit(blank, group, back, change(group, field[back]), chip)
+        edit = with_values(context.deployment, earlier, edit)
         out.edits.append(edit)
         earlier.append(edit)
         note_stored(context, out, group)
     return out
+
+
+def _edit(blank: SetSynapses, group: StoredSites, back: NDArray[np.int64], change: Change, chip: ChipLayer) -> SetSynapses:
+    """Return a change as an edit. A synapse that is hit in several bits appears several times in a group: every bit counts."""
+    size, first = len(blank.sources), np.empty(len(blank.sources), np.int64)
+    first[back[::-1]] = np.arange(len(back))[::-1]
+
+    def united(bits: NDArray[np.int64]) -> NDArray[np.int64]:
+        found = np.zeros(size, np.int64)
+        np.bitwise_or.at(found, back, bits)
+        return found
+
+    match change:
+        case Change(flips=flips) if flips is not None:
+            mask = np.zeros(size, np.int64)
+            np.bitwise_xor.at(mask, back, flips)
+            return replace(blank, flips=mask.astype(np.int32))
+        case Change(stuck=stuck, level=level) if stuck is not None and level is not None:
+            mask, force = united(stuck), united(level)
+            keep = ((1 << chip.weight_bits) - 1) & ~mask
+            reads = from_field(force, chip.weight_bits, chip.sign_mode)
+            return replace(blank, values=reads, keep=keep.astype(np.int32), force=force.astype(np.int32))
+        case Change(read=read) if read is not None:
+            own = read[first]
+            sources, targets = (np.append(ids, -1)[own] for ids in (group.sources, group.targets))
+            return replace(blank, of_sources=sources.astype(np.int64), of_targets=targets.astype(np.int64))
+        case Change(factor=factor, offset=offset) if factor is not None and offset is not None:
+            return replace(blank, factor=factor[first], offset=offset[first])
+    raise AssertionError("a change is one of these")
 
 
 def note_stored(context: Context, out: Outcome, group: StoredSites) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, cast, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.damage import FORCE_UNIT, Edit, Field, Force, InputNoise, SetField, Silence, Upset
+from neurofault.deploy.fold_neurons import NeuronFold
 from neurofault.deploy.when import When
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault, listed, param
@@ -147,15 +148,12 @@ def _altered(context: Context, fault: NeuronThreshold | NeuronLeak | NeuronBias,
         raise FaultError("the bias of input neurons comes with each sample; use sensor_dead or sensor_noisy for them")
     out, groups = _each(context, fault)
     for when, layer, neurons in groups:
-        stored = np.clip(getattr(context.deployment.layers[layer], name)[neurons].astype(np.int64), low, high)
-        if fault.bit is not None:
-            word = (stored & ((1 << bits) - 1)) ^ (1 << fault.bit)
-            values = np.where(word > high, word - (1 << bits), word) if low < 0 else word
-        else:
-            with np.errstate(over="ignore"):
-                product = np.clip(np.rint(stored * fault.factor), -_FAR, _FAR).astype(np.int64)
-            values = product + min(max(fault.offset, -_FAR), _FAR)
-        out.edits.append(SetField(layer, name, neurons, np.clip(values, low, high).astype(np.int32), when))
+        blank = np.zeros(len(neurons), np.int32)
+        edit = SetField(layer, name, neurons, blank, when, low, high, fault.bit, fault.factor, fault.offset)
+        earlier = [one for one in context.deployment.damage.edits if isinstance(one, SetField) and one.when.always]
+        fold = NeuronFold(context.deployment.layers[layer], layer, [*earlier, edit])
+        held = getattr(fold.at(np.ones(len(fold.edits), bool)), name)[neurons]
+        out.edits.append(replace(edit, values=held.astype(np.int32)))
     return out
 
 

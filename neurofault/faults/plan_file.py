@@ -35,14 +35,20 @@ _EDITS: Mapping[str, type[Edit]] = {
 _BROKEN: Mapping[str, type[Broken]] = {kind.__name__: kind for kind in (places.BrokenCells, places.BrokenCore, places.BrokenMesh)}
 
 
-def _flat(plan: FaultPlan) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
-    """Return a plan as JSON data and the arrays that it refers to by name."""
+_CHANGES = ("low", "high", "bit", "factor", "offset", "flips", "longest", "of_sources", "of_targets")
+"""Fields of edits that say how they act on what else is broken; left out where they say nothing, and from hashes."""
+
+
+def _flat(plan: FaultPlan, *, whole: bool = True) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
+    """Return a plan as JSON data and the arrays that it refers to by name; ``whole``: with how edits act on what else is broken."""
     arrays: dict[str, NDArray[np.generic]] = {}
 
     def edit_data(edit: Edit) -> dict[str, Any]:
         data: dict[str, Any] = {"edit": type(edit).__name__}
         for field in fields(edit):
             value = getattr(edit, field.name)
+            if field.name in _CHANGES and (not whole or (not isinstance(value, np.ndarray) and value == field.default)):
+                continue
             if isinstance(value, np.ndarray):
                 arrays[name := f"array_{len(arrays)}"] = value
                 value = {"array": name}
@@ -77,7 +83,7 @@ def plan_hash(plan: FaultPlan) -> str:
 
     That is its edits, what breaks physically, and which cores are dead for good, which nothing may be placed on again.
     """
-    data, arrays = _flat(plan)
+    data, arrays = _flat(plan, whole=False)
     digest = hashlib.blake2b(digest_size=16)
     changes = [[*fault["edits"], *fault["hit"]["broken"], *fault["dead_cores"]] for fault in data["faults"]]
     digest.update(json.dumps(changes, sort_keys=True).encode())

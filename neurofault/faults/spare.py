@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from neurofault.deploy.broken import BrokenCells, BrokenCore
 from neurofault.deploy.damage import Edit, LearningDefect, SetSynapses, Silence
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.memory import cells_at
+from neurofault.deploy.fold import with_values
 from neurofault.deploy.stored import from_field
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
@@ -26,7 +26,6 @@ from neurofault.faults.places import (
     stored_synapses,
     synapse_blocks,
     synapses_at,
-    weights_at,
     word_synapses,
 )
 from neurofault.faults.spent import spent_cells
@@ -185,8 +184,8 @@ def _stuck(
     order = np.lexsort((sources, targets))
     sources, targets, stuck = sources[order], targets[order], mask[which[order]]
     before = [edit for edit in earlier if isinstance(edit, SetSynapses) and edit.layer == block.layer]
-    cells = cells_at(chip, before, weights_at(deployment, block.layer, sources, targets), sources, targets)
-    keep, force = cells.keep & ~stuck, (cells.force & ~stuck) | (stuck if broken.level else 0)
-    values = from_field((cells.field & keep) | force, chip.weight_bits, chip.sign_mode)
-    masks = keep.astype(np.int32), force.astype(np.int32)
-    return SetSynapses(block.layer, sources, targets, values, broken.when, *masks), len(np.unique(which))
+    keep = (((1 << chip.weight_bits) - 1) & ~stuck).astype(np.int32)
+    force = (stuck if broken.level else stuck * 0).astype(np.int32)
+    reads = from_field(force, chip.weight_bits, chip.sign_mode)
+    edit = SetSynapses(block.layer, sources, targets, reads, broken.when, keep, force)
+    return with_values(deployment, before, edit), len(np.unique(which))

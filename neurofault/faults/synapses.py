@@ -10,16 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.damage import SetDelays
-from neurofault.deploy.deployment import ChipLayer
-from neurofault.deploy.memory import Cells
-from neurofault.deploy.stored import field_shift, from_field, to_field
+from neurofault.deploy.fold import SynapseFold
+from neurofault.deploy.stored import from_field, nearest_field
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault, listed, param
 from neurofault.faults.context import Context, Outcome
-from neurofault.faults.memory_sites import StoredSites, note_stored, rewrite, stored_runs, stored_sites
+from neurofault.faults.memory_sites import Change, StoredSites, note_stored, rewrite, stored_runs, stored_sites
 from neurofault.faults.places import word_synapses
 from neurofault.faults.spare import break_cells
-from neurofault.network import Dense
 from neurofault.numerals import natural
 from neurofault.streams import counter_hash, standard_normal
 
@@ -30,17 +28,15 @@ _FAR = 1e9
 _SEU = "JEDEC JESD89B; the flip is in the stored field, before the shift"
 
 
-def _fields(layer: ChipLayer, weights: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Return the stored fields nearest to some weights, within the field's range."""
-    step = 1 << field_shift(layer.weight_bits, layer.sign_mode)
-    edge = 1 << (layer.weight_bits - 1 if layer.sign_mode == "mixed" else layer.weight_bits)
-    low, high = {"mixed": (-edge, edge - 1), "excitatory": (0, edge - 1), "inhibitory": (1 - edge, 0)}[layer.sign_mode]
-    return to_field(np.clip(np.rint(weights / step), low, high).astype(np.int64) * step, layer.weight_bits, layer.sign_mode)
+def _stuck(context: Context, group: StoredSites, level: NDArray[np.int64]) -> Change:
+    """Return fields of which no bit can change."""
+    return Change(stuck=np.full(len(level), (1 << context.deployment.layers[group.layer].weight_bits) - 1), level=level)
 
 
-def _fixed(field: NDArray[np.int64]) -> Cells:
-    """Return fields that no write can change."""
-    return Cells(field, np.zeros(len(field), np.int64), field)
+def _nearest(context: Context, group: StoredSites, weights: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Return the stored fields nearest to some weights."""
+    layer = context.deployment.layers[group.layer]
+    return nearest_field(weights, layer.weight_bits, layer.sign_mode)
 
 
 @final
@@ -61,7 +57,7 @@ class SynapseDead(Fault):
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
-        return rewrite(context, self, stored_sites(context, self), lambda _, cells: _fixed(cells.field * 0))
+        return rewrite(context, self, stored_sites(context, self), lambda group, field: _stuck(context, group, field * 0))
 
 
 @final
@@ -84,8 +80,8 @@ class SynapseStuck(Fault):
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
 
-        def change(group: StoredSites, cells: Cells) -> Cells:
-            return _fixed(_fields(context.deployment.layers[group.layer], np.full(len(cells.field), float(self.value))))
+        def change(group: StoredSites, field: NDArray[np.int64]) -> Change:
+            return _stuck(context, group, _nearest(context, group, np.full(len(field), float(self.value))))
 
         return rewrite(context, self, stored_sites(context, self), change)
 
@@ -112,11 +108,11 @@ class SynapseSaturated(Fault):
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
 
-        def change(group: StoredSites, cells: Cells) -> Cells:
+        def change(group: StoredSites, field: NDArray[np.int64]) -> Change:
             layer = context.deployment.layers[group.layer]
-            weights = from_field(cells.field, layer.weight_bits, layer.sign_mode)
+            weights = from_field(field, layer.weight_bits, layer.sign_mode)
             up = {"highest": np.ones(len(weights), bool), "lowest": np.zeros(len(weights), bool), "sign": weights >= 0}[self.to]
-            return _fixed(_fields(layer, np.where(up, _FAR, -_FAR)))
+            return _stuck(context, group, _nearest(context, group, np.where(up, _FAR, -_FAR)))
 
         return rewrite(context, self, stored_sites(context, self), change)
 
@@ -143,14 +139,13 @@ class SynapsePerturbed(Fault):
         """See :meth:`Fault.resolve`."""
         key = context.key(self, "noise")
 
-        def change(group: StoredSites, cells: Cells) -> Cells:
-            layer = context.deployment.layers[group.layer]
+        def change(group: StoredSites, field: NDArray[np.int64]) -> Change:
             bits = counter_hash(key, group.layer, group.core, group.site)
-            g = standard_normal(bits)[group.which]
-            weights = from_field(cells.field, layer.weight_bits, layer.sign_mode).astype(np.float64)
             with np.errstate(over="ignore"):
-                drift = np.clip(self.sigma * g, -_FAR, _FAR)
-            return replace(cells, field=_fields(layer, weights * (1 + drift) if self.relative else weights + drift))
+                moved = np.clip(self.sigma * standard_normal(bits)[group.which], -_FAR, _FAR)
+            if self.relative:
+                return Change(factor=1 + moved, offset=np.zeros(len(field)))
+            return Change(factor=np.ones(len(field)), offset=moved)
 
         return rewrite(context, self, stored_sites(context, self), change)
 
@@ -207,8 +202,8 @@ class SynapseBitFlip(Fault):
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
 
-        def change(group: StoredSites, cells: Cells) -> Cells:
-            return replace(cells, field=cells.field ^ (1 << group.part[group.which]))
+        def change(group: StoredSites, field: NDArray[np.int64]) -> Change:
+            return Change(flips=np.left_shift(1, group.part[group.which]))
 
         return rewrite(context, self, stored_sites(context, self, _bits_of(context, self.bits).__getitem__), change)
 
@@ -242,10 +237,9 @@ class SynapseBitStuck(Fault):
                 raise FaultError(f"bits of a spare core belong to no weight yet: bits must be any, is {self.bits!r}")
             return break_cells(context, self, self.level, bits=True)
 
-        def change(group: StoredSites, cells: Cells) -> Cells:
-            mask = 1 << group.part[group.which]
-            force = cells.force | mask if self.level else cells.force & ~mask
-            return Cells(cells.field, cells.keep & ~mask, force)
+        def change(group: StoredSites, field: NDArray[np.int64]) -> Change:
+            mask = np.left_shift(1, group.part[group.which])
+            return Change(stuck=mask, level=mask * self.level)
 
         return rewrite(context, self, stored_sites(context, self, _bits_of(context, self.bits).__getitem__), change)
 
@@ -272,7 +266,7 @@ class MemoryWordDead(Fault):
         if context.on_spares(self):
             return break_cells(context, self, 0, bits=False)
         runs = stored_runs(context, self, lambda layer: word_synapses(context.deployment, layer))
-        return rewrite(context, self, runs, lambda _, cells: _fixed(cells.field * 0))
+        return rewrite(context, self, runs, lambda group, field: _stuck(context, group, field * 0))
 
 
 @final
@@ -297,15 +291,15 @@ class WordHeader(Fault):
         """See :meth:`Fault.resolve`."""
         size = context.deployment.profile.synapse.block_synapses.value or 64
 
-        def change(group: StoredSites, cells: Cells) -> Cells:
+        def change(group: StoredSites, field: NDArray[np.int64]) -> Change:
             if self.effect == "lost":
-                return replace(cells, field=cells.field * 0)
-            held = np.zeros(len(group.site), np.int64)
-            held[group.which] = cells.field
+                return Change(read=np.full(len(field), -1))
+            reader = np.full(len(group.site), -1, np.int64)  # of a word that nothing reads there is none
+            reader[group.which] = np.arange(len(field))
             _, start, length = np.unique(np.stack([group.core, group.part]), axis=1, return_index=True, return_counts=True)
-            before = np.arange(len(held)) - 1
+            before = np.arange(len(reader)) - 1
             before[start] += length
-            return replace(cells, field=held[before][group.which])
+            return Change(read=reader[before][group.which])
 
         return rewrite(context, self, stored_runs(context, self, lambda _: size), change)
 
@@ -336,10 +330,13 @@ class SynapseDelay(Fault):
             raise FaultError(f"bit must lie in [0, {bits - 1}]: the delay field has {bits} bits, is {self.bit}")
         out = Outcome()
         for group in stored_sites(context, self):
-            synapses = context.deployment.layers[group.layer].synapses
-            delay = synapses.delay if isinstance(synapses, Dense) else None
-            now = np.zeros(len(group.sources), np.int64) if delay is None else delay[group.targets, group.sources].astype(np.int64)
-            new = np.minimum(now ^ (1 << self.bit), longest)
-            out.edits.append(SetDelays(group.layer, group.sources, group.targets, new, group.when))
+            _, first = np.unique(group.targets * (1 << 32) + group.sources, return_index=True)  # a word may be named twice
+            sources, targets = group.sources[np.sort(first)], group.targets[np.sort(first)]
+            flips = np.full(len(sources), 1 << self.bit, np.int64)
+            edit = SetDelays(group.layer, sources, targets, flips, group.when, flips, longest)
+            earlier = [one for one in context.deployment.damage.edits if isinstance(one, SetDelays) and one.when.always]
+            fold = SynapseFold(context.deployment, group.layer, [*earlier, edit])
+            held = fold.at(np.ones(len(fold.edits), bool)).delays[fold.place(-1)]
+            out.edits.append(replace(edit, delays=held))
             note_stored(context, out, group)
         return out

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from neurofault.deploy.damage import Drop, Edit, Force, SetDelays, SetField, SetSynapses, Silence, Upset
+from neurofault.deploy.damage import Drop, Edit, SetDelays
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.fold import SynapseFold
+from neurofault.deploy.fold_neurons import NeuronFold, Neurons
 from neurofault.engines.wiring import Edits, sparse_weights
 from neurofault.network import Conv, Dense
 
@@ -58,7 +60,6 @@ class Windows:
         self.edits, self.clock = edits, clock
         self.sample = self.steps = -1
         self.tables: list[NDArray[np.bool_]] = []
-        self.forced: list[NDArray[np.bool_] | None] = []
 
     def _look_up(self, sample: int, step: int) -> None:
         if sample == self.sample and step < self.steps:
@@ -70,23 +71,16 @@ class Windows:
             else edit.when.grid(self.clock.layer, sample, 1, self.steps)[0]
             for edit in self.edits
         ]
-        self.forced = [edit.spikes(self.steps) if isinstance(edit, Force) else None for edit in self.edits]
 
-    def active(self, number: int, now: tuple[int, int]) -> bool:
-        """Return whether an edit acts; for a :class:`Drop`, see :meth:`lost`."""
+    def active(self, now: tuple[int, int]) -> NDArray[np.bool_]:
+        """Return bool [E]: which edits act; of a :class:`Drop`, see :meth:`lost`."""
         self._look_up(*now)
-        return bool(self.tables[number][now[1]].any())
+        return np.array([bool(table[now[1]].any()) for table in self.tables], bool)
 
     def lost(self, number: int, now: tuple[int, int]) -> NDArray[np.bool_]:
         """Return bool [k]: which of a :class:`Drop`'s messages are lost."""
         self._look_up(*now)
         return np.asarray(self.tables[number][now[1]])
-
-    def spike(self, number: int, now: tuple[int, int]) -> bool:
-        """Return what a :class:`Force` makes its neurons send."""
-        self._look_up(*now)
-        train = self.forced[number]
-        return train is not None and bool(train[now[1]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,24 +89,21 @@ class BrokenNeurons:
 
     Attributes:
         clock: of the layer.
-        edits: `Silence`, `Force`, `SetField`, `Upset`, in order.
+        fold: its edits.
         order: int64 [n], where each neuron is in Lava's array, flattened.
         start: v at each sample's first step, where samples restart.
     """
 
     clock: Clock
-    edits: tuple[Edit, ...]
+    fold: NeuronFold
     order: NDArray[np.int64]
     start: int = 0
 
-    def let_out(self, windows: Windows, now: tuple[int, int], spikes: NDArray[np.generic]) -> None:
+    def let_out(self, neurons: Neurons, step: int, spikes: NDArray[np.generic]) -> None:
         """Change the spikes [n] (Lava's order) that leave: what is forced, and nothing from the silent."""
-        for number, edit in enumerate(self.edits):
-            if isinstance(edit, Force) and windows.active(number, now):
-                spikes[self.order[edit.neurons]] = windows.spike(number, now)
-        for number, edit in enumerate(self.edits):
-            if isinstance(edit, Silence) and windows.active(number, now):
-                spikes[self.order[edit.neurons]] = 0
+        left = neurons.let_out(np.zeros(self.order.size, bool), step)
+        changed = neurons.silent | (neurons.rate >= 0)
+        spikes[self.order[changed]] = left[changed]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,17 +112,17 @@ class BrokenSynapses:
 
     Attributes:
         clock: of the target layer; its sample starts when the source's does.
-        edits: `SetSynapses`, `SetDelays`, `Drop`, in order.
+        fold: of the synapses that edits concern.
+        drops: of messages.
         healthy: delay → sparse int64 [n_out, n_in], stored weights.
-        delays: int64 [n_out, n_in]; None where there are none.
         exponent: shift of each delay's sum.
         order_in, order_out: int64, where each neuron is in Lava's arrays, flattened.
     """
 
     clock: Clock
-    edits: tuple[Edit, ...]
+    fold: SynapseFold
+    drops: tuple[Drop, ...]
     healthy: dict[int, sparse.csr_matrix]
-    delays: NDArray[np.int64] | None
     exponent: int
     order_in: NDArray[np.int64]
     order_out: NDArray[np.int64]
@@ -139,9 +130,8 @@ class BrokenSynapses:
 
 def neurons_of(deployment: Deployment, index: int, clock: Clock, order: NDArray[np.int64]) -> BrokenNeurons:
     """Return a layer's neurons with what is broken in them."""
-    kinds = Silence | Force | SetField | Upset
-    edits = tuple(edit for edit in deployment.damage.edits if isinstance(edit, kinds) and edit.layer == index)
-    return BrokenNeurons(clock, edits, order, deployment.layers[index].v_init)
+    chip = deployment.layers[index]
+    return BrokenNeurons(clock, NeuronFold(chip, index, deployment.damage.edits), order, chip.v_init)
 
 
 def synapses_of(
@@ -149,20 +139,17 @@ def synapses_of(
 ) -> BrokenSynapses:
     """Return the synapses into a layer with what is broken in them."""
     layer = deployment.layers[index]
-    kinds = SetSynapses | SetDelays | Drop
-    edits = tuple(edit for edit in deployment.damage.edits if isinstance(edit, kinds) and edit.layer == index)
-    delays: NDArray[np.int64] | None = None
+    drops = tuple(edit for edit in deployment.damage.edits if isinstance(edit, Drop) and edit.layer == index)
     match layer.synapses:
         case Conv() as conv:
             healthy = {0: sparse_weights(conv, _NONE).astype(np.int64)}
         case Dense(weight=weight, delay=None):
             healthy = {0: sparse.csr_matrix(weight.astype(np.int64))}
         case Dense(weight=weight, delay=delay) if delay is not None:
-            delays = delay.astype(np.int64)
-            healthy = {int(d): sparse.csr_matrix(np.where(delays == d, weight.astype(np.int64), 0)) for d in np.unique(delays)}
+            healthy = {int(d): sparse.csr_matrix(np.where(delay == d, weight.astype(np.int64), 0)) for d in np.unique(delay)}
         case _:
             raise ValueError(f"layer {layer.name!r} has no synapses")
-    return BrokenSynapses(clock, edits, healthy, delays, layer.weight_exponent, order_in, order_out)
+    return BrokenSynapses(clock, SynapseFold(deployment, index), drops, healthy, layer.weight_exponent, order_in, order_out)
 
 
 @dataclass(eq=False)
@@ -175,30 +162,23 @@ class Traffic:
 
     own: BrokenSynapses
     windows: Windows = field(init=False)
+    lost: Windows = field(init=False)
     pending: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
-        own = self.own
-        self.windows = Windows(own.edits, own.clock)
+        own, fold = self.own, self.own.fold
+        self.windows, self.lost = Windows(fold.edits, own.clock), Windows(own.drops, own.clock)
         n_out, n_in = own.order_out.size, own.order_in.size
-        changed = [edit for edit in own.edits if isinstance(edit, SetSynapses | SetDelays)]
-        keys = np.unique(np.concatenate([np.empty(0, np.int64), *(edit.targets * n_in + edit.sources for edit in changed)]))
-        self.targets, self.sources = np.divmod(keys, n_in)
-        self.weights = np.zeros(keys.size, np.int64)
-        self.delays = np.zeros(keys.size, np.int64) if own.delays is None else own.delays[self.targets, self.sources]
         self.base: dict[int, sparse.csr_matrix] = {}
-        for delay, matrix in own.healthy.items():  # the synapses that edits name are walked one by one
-            found = np.asarray(matrix[self.targets, self.sources]).reshape(-1) if keys.size else np.empty(0, np.int64)
-            self.weights += found
-            apart = sparse.csr_matrix((found, (self.targets, self.sources)), shape=(n_out, n_in))
-            self.base[delay] = (matrix - apart).tocsr()
-        longest = [*own.healthy, *(int(edit.delays.max(initial=0)) for edit in changed if isinstance(edit, SetDelays))]
-        self.pending = np.zeros((n_out, max(longest) + 1), np.int64)
-        self.where = {
-            number: np.searchsorted(keys, edit.targets * n_in + edit.sources)
-            for number, edit in enumerate(own.edits)
-            if isinstance(edit, SetSynapses | SetDelays)
-        }
+        for delay, matrix in own.healthy.items():  # the synapses that edits concern are walked one by one
+            mine = fold.healthy.delays == delay
+            places = (fold.targets[mine], fold.sources[mine])
+            self.base[delay] = (matrix - sparse.csr_matrix((fold.healthy.weights[mine], places), shape=(n_out, n_in))).tocsr()
+        changed = [edit for edit in fold.edits if isinstance(edit, SetDelays)]
+        longest = [edit.longest or int(edit.delays.max(initial=0)) for edit in changed]
+        self.pending = np.zeros((n_out, max([*own.healthy, *longest]) + 1), np.int64)
+        self.held = fold.healthy
+        self.active = np.zeros(len(fold.edits), bool)
 
     def due(self, time_step: int) -> NDArray[np.int32]:
         """Return int32 [n_out], Lava's order: what arrives in this step; forget what is on its way if a sample starts."""
@@ -214,29 +194,26 @@ class Traffic:
         """Take the spikes [n_in] (Lava's order) of this step; call after :meth:`due`."""
         own, now = self.own, self.own.clock.now(time_step)
         sent = spikes.reshape(-1)[own.order_in].astype(bool)
-        weights, delays = self.weights, self.delays
         lost: dict[int, tuple[NDArray[np.int64], NDArray[np.bool_]]] = {}
+        active = np.zeros(len(own.fold.edits), bool)
         if now is not None:
-            weights, delays = weights.copy(), delays.copy()
-            for number, edit in enumerate(own.edits):
-                match edit:
-                    case SetSynapses() if self.windows.active(number, now):
-                        weights[self.where[number]] = edit.values
-                    case SetDelays() if self.windows.active(number, now):
-                        delays[self.where[number]] = edit.delays
-                    case Drop():
-                        _, gone = lost.setdefault(edit.core, (edit.targets, np.zeros(sent.size, bool)))
-                        gone[edit.sources] |= self.windows.lost(number, now) & sent[edit.sources]
-        walked = np.where(sent[self.sources], weights, 0)
-        for targets, gone in lost.values():
-            walked[np.isin(self.targets, targets) & gone[self.sources]] = 0
-        for delay in sorted({*self.base, *map(int, delays)}):
+            active = self.windows.active(now)
+            for number, edit in enumerate(own.drops):
+                _, gone = lost.setdefault(edit.core, (edit.targets, np.zeros(sent.size, bool)))
+                gone[edit.sources] |= self.lost.lost(number, now) & sent[edit.sources]
+        if not np.array_equal(active, self.active):
+            self.held, self.active = own.fold.at(active), active
+        sources, targets, held = own.fold.sources, own.fold.targets, self.held
+        walked = np.where(sent[sources], held.weights, 0)
+        for reached, gone in lost.values():
+            walked[np.isin(targets, reached) & gone[sources]] = 0
+        for delay in sorted({*self.base, *map(int, held.delays)}):
             total = np.zeros(own.order_out.size, np.int64)
             if delay in self.base:
                 total += self.base[delay] @ sent.astype(np.int64)
-                for targets, gone in lost.values():
+                for reached, gone in lost.values():
                     if gone.any():
-                        total[targets] -= self.base[delay][targets] @ gone.astype(np.int64)
-            mine = delays == delay
-            np.add.at(total, self.targets[mine], walked[mine])
+                        total[reached] -= self.base[delay][reached] @ gone.astype(np.int64)
+            mine = held.delays == delay
+            np.add.at(total, targets[mine], walked[mine])
             self.pending[:, delay] += total << own.exponent if own.exponent >= 0 else total >> -own.exponent

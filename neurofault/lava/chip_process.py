@@ -112,14 +112,14 @@ class PyChipInput(PyLoihiProcessModel):  # type: ignore[misc]
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
         self.own: BrokenNeurons = proc_params[KEY]
-        self.windows = Windows(self.own.edits, self.own.clock)
+        self.windows = Windows(self.own.fold.edits, self.own.clock)
 
     def run_spk(self) -> None:
         """Pass the spikes on that leave."""
         spikes = (self.s_in.recv() != 0).astype(np.int32)
         now = self.own.clock.now(self.time_step)
         if now is not None:
-            self.own.let_out(self.windows, now, spikes)
+            self.own.let_out(self.own.fold.at(self.windows.active(now)), now[1], spikes)
         self.s_out.send(spikes)
 
 

@@ -163,12 +163,12 @@ def _swapped(graph: Graph, deployment: Deployment) -> Handle:
     own: dict[AbstractProcess, Any] = {}
     for index, process in enumerate(graph.populations):
         neurons = neurons_of(deployment, index, Clock(index, index + 1, None), graph.orders[index])
-        if neurons.edits:
+        if neurons.fold.edits:
             own[process] = neurons
         if index:
             clock = Clock(index, index, None)
             synapses = synapses_of(deployment, index, clock, graph.orders[index - 1], graph.orders[index])
-            if synapses.edits:
+            if synapses.fold.edits or synapses.drops:
                 own[graph.connections[index - 1]] = synapses
     undo: list[Callable[[], object]] = []
     for process, broken in own.items():

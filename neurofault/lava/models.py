@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import SetField, Silence, Upset
+from neurofault.deploy.damage import SetField
+from neurofault.deploy.fold_neurons import Neurons
 from neurofault.engines.lava_shim import require_lava
 from neurofault.lava.broken import KEY, BrokenNeurons, Traffic, Windows
 
@@ -34,7 +35,6 @@ from lava.proc.sparse.models import PySparseModelBitAcc  # noqa: E402
 from lava.proc.sparse.process import Sparse  # noqa: E402
 
 _FIELDS = {"vth": "vth", "du": "du", "dv": "dv", "bias_mantissa": "bias_mant"}
-_WORD = 1 << 24
 
 
 @implements(proc=LIF, protocol=LoihiProtocol)
@@ -46,9 +46,11 @@ class BrokenLif(PyLifModelBitAcc):  # type: ignore[misc]
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
         self.own: BrokenNeurons = proc_params[KEY]
-        self.windows = Windows(self.own.edits, self.own.clock)
+        self.windows = Windows(self.own.fold.edits, self.own.clock)
         self.healthy: dict[str, NDArray[np.int64]] = {}
+        self.altered = {edit.field for edit in self.own.fold.edits if isinstance(edit, SetField)}
         self.now: tuple[int, int] | None = None
+        self.neurons: Neurons | None = None
 
     def run_spk(self) -> None:
         """Start a sample if it is time, change what is broken in this step, and do Lava's step."""
@@ -56,48 +58,42 @@ class BrokenLif(PyLifModelBitAcc):  # type: ignore[misc]
         if self.now is not None:
             if self.now[1] == 0 and self.own.clock.period is not None:
                 self.u[:], self.v[:] = 0, self.own.start
-            self.change(self.now)
+            self.neurons = self.own.fold.at(self.windows.active(self.now), {name: self.base(name) for name in _FIELDS})
+            self.change(self.neurons)
         super().run_spk()
 
-    def change(self, now: tuple[int, int]) -> None:
+    def change(self, neurons: Neurons) -> None:
         """Flip bits of the state and set the parameters of this step."""
-        for number, edit in enumerate(self.own.edits):
-            if isinstance(edit, Upset) and self.windows.active(number, now):
-                state, hit = getattr(self, edit.state).reshape(-1), self.own.order[edit.neurons]
-                word = (state[hit] ^ edit.masks) & (_WORD - 1)
-                state[hit] = np.where(word >= _WORD // 2, word - _WORD, word)
-        values: dict[str, NDArray[np.int64]] = {}
-        for number, edit in enumerate(self.own.edits):
-            if isinstance(edit, SetField):
-                value = values.setdefault(edit.field, self.base(edit.field).copy())
-                if self.windows.active(number, now):
-                    value[self.own.order[edit.neurons]] = edit.values
-        for field, value in values.items():
+        order = self.own.order
+        u, v = (state.reshape(-1)[order] for state in (self.u, self.v))
+        neurons.upset(u, v)
+        self.u.reshape(-1)[order], self.v.reshape(-1)[order] = u, v
+        for name in self.altered:
+            value = np.empty(order.size, np.int64)
+            value[order] = getattr(neurons, name)
             shaped = value.reshape(self.v.shape)
-            if field == "bias_mantissa":
+            if name == "bias_mantissa":
                 self.bias_mant[:] = shaped.astype(np.int16)
             else:
-                setattr(self, field, shaped)
-        if "vth" in values:
+                setattr(self, name, shaped)
+        if "vth" in self.altered:
             self.isthrscaled = False
 
     def base(self, field: str) -> NDArray[np.int64]:
-        """Return int64 [n]: a parameter as it is without faults."""
+        """Return int64 [n], in the layer's order: a parameter as it is without faults."""
         if field not in self.healthy:
             value = np.broadcast_to(np.asarray(getattr(self, _FIELDS[field])), self.v.shape)
-            self.healthy[field] = value.astype(np.int64).reshape(-1)
+            self.healthy[field] = value.astype(np.int64).reshape(-1)[self.own.order]
         return self.healthy[field]
 
     def reset_voltage(self, spike_vector: NDArray[np.bool_]) -> None:
         """Reset who fired; then what is silent has no state and no spike, and what is forced leaves (``spike_vector`` is sent)."""
         super().reset_voltage(spike_vector)
-        if self.now is None:
+        if self.now is None or self.neurons is None:
             return
-        for number, edit in enumerate(self.own.edits):
-            if isinstance(edit, Silence) and self.windows.active(number, self.now):
-                hit = self.own.order[edit.neurons]
-                self.u.reshape(-1)[hit] = self.v.reshape(-1)[hit] = 0
-        self.own.let_out(self.windows, self.now, spike_vector.reshape(-1))
+        hit = self.own.order[self.neurons.silent]
+        self.u.reshape(-1)[hit] = self.v.reshape(-1)[hit] = 0
+        self.own.let_out(self.neurons, self.now[1], spike_vector.reshape(-1))
 
 
 @implements(proc=RingBuffer, protocol=LoihiProtocol)
@@ -109,14 +105,14 @@ class BrokenSource(PySendModelFixed):  # type: ignore[misc]
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
         self.own: BrokenNeurons = proc_params[KEY]
-        self.windows = Windows(self.own.edits, self.own.clock)
+        self.windows = Windows(self.own.fold.edits, self.own.clock)
 
     def run_spk(self) -> None:
         """Send the recorded spikes of this step as they leave."""
         spikes = self.data[..., (self.time_step - 1) % self.data.shape[-1]].copy()
         now = self.own.clock.now(self.time_step)
         if now is not None:
-            self.own.let_out(self.windows, now, spikes.reshape(-1))
+            self.own.let_out(self.own.fold.at(self.windows.active(now)), now[1], spikes.reshape(-1))
         self.s_out.send(spikes)
 
 

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.damage import Damage, Edit, Force, Hit, LearningDefect, SetField, SetSynapses, Silence, Upset
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.memory import stored_weights, write_gate
-from neurofault.deploy.stored import from_field, to_field
+from neurofault.deploy.edits import only
+from neurofault.deploy.fold import with_values
+from neurofault.deploy.memory import stored_weights
+from neurofault.deploy.stored import to_field
 from neurofault.errors import UsageError
 from neurofault.network import Dense
 from neurofault.streams import permutation_prefix, stream_key
@@ -27,8 +29,7 @@ class Part:
     """What strikes in one step.
 
     Attributes:
-        faults: (edits, hit, dead cores) of each fault that has something left for this step. Permanent edits of dense synapses hold the
-            bits of the stored field that flip in the place of values.
+        faults: (edits, hit, dead cores) of each fault that has something left for this step.
     """
 
     faults: tuple[tuple[tuple[Edit, ...], Hit, tuple[int, ...]], ...]
@@ -83,7 +84,7 @@ def _cut(
             turns[permutation_prefix(stream_key(seed, "increments", number, position), sites, sites)] = _turns(sites, steps)
         for step in range(steps):
             if (turns == step).any():
-                dealt[step].append(_only(edit, turns == step))
+                dealt[step].append(only(edit, turns == step))
     cores_of = [tuple(sorted(core for core, turn in turn_of_core.items() if turn == step)) for step in range(steps)]
     return [(tuple(dealt[step]), replace(hit, cores=cores_of[step] or hit.cores), cores_of[step]) for step in range(steps)]
 
@@ -110,15 +111,6 @@ def _sites(edit: Edit) -> int | None:
             return None
 
 
-def _only(edit: Edit, chosen: NDArray[np.bool_]) -> Edit:
-    """Return an edit with some of its sites."""
-    arrays = {
-        name: value[chosen] for name, value in vars(edit).items() if isinstance(value, np.ndarray) and value.shape == chosen.shape
-    }
-    only: Edit = replace(edit, **arrays)  # type: ignore[arg-type]  # each field keeps its type
-    return only
-
-
 def strike(deployment: Deployment, part: Part) -> Deployment:
     """Let a part of the damage happen to a chip that may have learned since.
 
@@ -140,27 +132,23 @@ def strike(deployment: Deployment, part: Part) -> Deployment:
 
 
 def _as_flips(before: Deployment, edit: Edit) -> Edit:
-    """Return a permanent edit of dense synapses with the bits that it flips, stuck ones apart, in the place of what it leaves."""
+    """Return a permanent edit of dense synapses that sets what is stored with the bits that it flips in the place of what it leaves."""
     if not isinstance(edit, SetSynapses) or not _learnable(before, edit):
         return edit
     bits, mode = before.layers[edit.layer].weight_bits, before.layers[edit.layer].sign_mode
     held = to_field(stored_weights(before, edit.layer)[edit.targets, edit.sources], bits, mode)
-    flips = held ^ to_field(edit.values, bits, mode)
-    return replace(edit, values=(flips if edit.keep is None else flips & edit.keep).astype(np.int32))
+    return replace(edit, flips=(held ^ to_field(edit.values, bits, mode)).astype(np.int32))
 
 
 def _on_present(deployment: Deployment, edit: Edit) -> Edit:
-    """Return such an edit as it acts on what is stored now."""
-    if not isinstance(edit, SetSynapses) or not _learnable(deployment, edit):
+    """Return an edit of synapses with the weights that it leaves on the chip as it is now."""
+    if not isinstance(edit, SetSynapses):
         return edit
-    bits, mode = deployment.layers[edit.layer].weight_bits, deployment.layers[edit.layer].sign_mode
-    place, gate = (edit.targets, edit.sources), write_gate(deployment, edit.layer)
-    keep = gate.keep[place] if edit.keep is None else edit.keep
-    force = gate.force[place] if edit.force is None else edit.force
-    flipped = to_field(stored_weights(deployment, edit.layer)[place], bits, mode) ^ edit.values
-    return replace(edit, values=from_field((flipped & keep) | force, bits, mode))
+    return with_values(deployment, deployment.damage.synapse_edits(edit.layer), edit)
 
 
 def _learnable(deployment: Deployment, edit: SetSynapses) -> bool:
-    """Whether an edit acts for good on dense synapses; convolutions never learn, so theirs stay as they are."""
-    return edit.when.always and isinstance(deployment.layers[edit.layer].synapses, Dense)
+    """Whether an edit sets dense synapses for good; convolutions never learn, so theirs stay as they are."""
+    says = (edit.keep, edit.flips, edit.factor, edit.of_sources)
+    dense = isinstance(deployment.layers[edit.layer].synapses, Dense)
+    return edit.when.always and dense and all(one is None for one in says)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.damage import LearningDefect
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.memory import stored_weights, write, write_gate
+from neurofault.deploy.memory import stored_weights, write, write_delays, write_gate
 from neurofault.deploy.stored import field_shift, from_field
 from neurofault.errors import LearningRuleError, UsageError
 from neurofault.network import Dense, SignMode
@@ -151,12 +149,7 @@ def write_back(deployment: Deployment, layer: int, engine: LearningEngine, state
     if state.mode != "hardware_strict":
         raise UsageError("only what was learned in mode 'hardware_strict' can be written to a chip")
     written = write(deployment, layer, state.weight)
-    chip = written.layers[layer]
-    if not engine.rule.dd or not isinstance(chip.synapses, Dense):
-        return written
-    layers = list(written.layers)
-    layers[layer] = replace(chip, synapses=replace(chip.synapses, delay=state.delay.astype(np.int64)))
-    return replace(written, layers=tuple(layers))
+    return write_delays(written, layer, state.delay) if engine.rule.dd else written
 
 
 _NONE = np.empty((1, 0), np.int32)

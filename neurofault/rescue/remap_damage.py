@@ -27,6 +27,7 @@ from neurofault.deploy.damage import (
     Stall,
 )
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.edits import only
 from neurofault.faults.context import Outcome
 from neurofault.faults.flows import Flow, flows_into, strike
 from neurofault.faults.spare import LATER, strike_cells, strike_core
@@ -120,17 +121,15 @@ def _without(deployment: Deployment, edit: Edit, kind: str, moved: Sequence[NDAr
             stay = ~moved[edit.layer][edit.targets]
             if kind == "axon_misrouted":  # the entry is in the source's core
                 stay &= ~moved[edit.layer - 1][edit.sources]
-            names: tuple[str, ...] = ("sources", "targets", "values", "keep", "force")
         case SetDelays():
-            stay, names = ~moved[edit.layer][edit.targets], ("sources", "targets", "delays")
+            stay = ~moved[edit.layer][edit.targets]
         case Drop():
             sources, targets = edit.sources[~moved[edit.layer - 1][edit.sources]], edit.targets[~moved[edit.layer][edit.targets]]
             if len(sources) == len(edit.sources) and len(targets) == len(edit.targets):
                 return edit
             return replace(edit, sources=sources, targets=targets) if sources.size and targets.size else None
         case _:
-            stay, names = ~moved[edit.layer][edit.neurons], ("neurons", "values", "masks")
+            stay = ~moved[edit.layer][edit.neurons]
     if stay.all():
         return edit
-    arrays = {name: value[stay] for name in names if (value := getattr(edit, name, None)) is not None}
-    return replace(edit, **arrays) if stay.any() else None
+    return only(edit, stay) if stay.any() else None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.damage import Damage
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.memory import begun, next_upset
 from neurofault.engines import run
 from neurofault.errors import UsageError
 from neurofault.network import Inputs
@@ -314,6 +315,13 @@ class Workbench:
         assert self.learner is not None
         if lesson.writes == 0:
             return False
+        struck = begun(self.deployment, self.shown)  # an upset on the chip's clock strikes as its sample begins
+        if struck is not self.deployment:
+            self.deployment, lesson = struck, replace(lesson, fresh=True)
+        upset = next_upset(self.deployment, self.shown)
+        if upset is not None and upset - self.shown < len(lesson.labels):
+            rest = len(lesson.labels) - (upset - self.shown)
+            return self._teach(lesson.part(slice(0, upset - self.shown))) and self._teach(self._lesson(self.learned, rest))
         taught = self.learner.teach(self.deployment, lesson, self.memory)
         spent = self.spent + taught.spent
         if self._within(spent + self._way_back(taught.deployment, len(lesson.labels))):

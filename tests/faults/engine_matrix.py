@@ -153,7 +153,9 @@ def side_by_side(chips: Sequence[Deployment]) -> Deployment:
 def _apart(layers: Sequence[ChipLayer]) -> Dense | Conv | None:
     match layers[0].synapses:
         case Dense():
-            return Dense(block_diag(*(layer.synapses.weight for layer in layers)).astype(np.int32))
+            delays = [layer.synapses.delay for layer in layers]
+            delay = None if any(one is None for one in delays) else block_diag(*delays).astype(np.int64)
+            return Dense(block_diag(*(layer.synapses.weight for layer in layers)).astype(np.int32), delay)
         case Conv(in_shape=(channels, *size), groups=groups) as conv:
             weight = np.concatenate([layer.synapses.weight for layer in layers])
             return replace(conv, weight=weight, in_shape=(len(layers) * channels, *size), groups=len(layers) * groups)
@@ -167,6 +169,13 @@ def _moved(edit: Edit, copy: int, chip: Deployment) -> Edit:
     if isinstance(edit, SetSynapses | SetDelays | Drop):
         before = copy * chip.layers[edit.layer - 1].size
         moved = replace(edit, sources=edit.sources + before, targets=edit.targets + own)
+        if isinstance(moved, SetSynapses) and moved.of_sources is not None:
+            none = moved.of_sources < 0
+            moved = replace(
+                moved,
+                of_sources=np.where(none, -1, moved.of_sources + before),
+                of_targets=np.where(none, -1, moved.of_targets + own),
+            )
         return replace(moved, core=edit.core + copy * chip.placement.cores_per_chip) if isinstance(moved, Drop) else moved
     return replace(edit, neurons=edit.neurons + own)
 

@@ -1,0 +1,155 @@
+"""The fold of all edits of a layer's neurons: parameters, silence, forced spikes and flips of the state, in the order of ``damage.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy.damage import FORCE_UNIT, Edit, Force, InputNoise, SetField, Silence, Upset
+from neurofault.deploy.deployment import ChipLayer, Deployment
+from neurofault.deploy.moments import moments
+
+_WORD = 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class Neurons:
+    """What holds in one step for the neurons of a layer: [n], or [N, n] where samples differ.
+
+    Attributes:
+        du, dv, vth, bias_mantissa: int64, the layer's stored fields as they are now.
+        own_bias: bool, whose stored bias takes the place of what the sample gives (layer 0 only).
+        silent: bool, who is dead.
+        rate: int64, 1/65536 spikes a step that are forced; −1: not forced.
+        flips_u, flips_v: int64, bits of the state that flip at the beginning of the step.
+    """
+
+    du: NDArray[np.int64]
+    dv: NDArray[np.int64]
+    vth: NDArray[np.int64]
+    bias_mantissa: NDArray[np.int64]
+    own_bias: NDArray[np.bool_]
+    silent: NDArray[np.bool_]
+    rate: NDArray[np.int64]
+    flips_u: NDArray[np.int64]
+    flips_v: NDArray[np.int64]
+
+    def mantissa(self, given: NDArray[np.integer] | None) -> NDArray[np.int64]:
+        """Return the bias mantissa that counts, from what the sample gives, noise included; None: nothing."""
+        if given is None:
+            return self.bias_mantissa
+        wide = given.astype(np.int64)
+        return np.where(self.own_bias, self.bias_mantissa, wide) if self.own_bias.any() else wide
+
+    def let_out(self, spikes: NDArray[np.bool_], step: int) -> NDArray[np.bool_]:
+        """Return the spikes that leave, from those that the neurons fire in a step of the sample."""
+        forced = (step + 1) * self.rate // FORCE_UNIT > step * self.rate // FORCE_UNIT
+        return np.asarray(np.where(self.rate < 0, spikes, forced) & ~self.silent)
+
+    def upset(self, u: NDArray[np.generic], v: NDArray[np.generic]) -> None:
+        """Flip bits of states, whole numbers [n] or [N, n], in place, in 24-bit two's complement."""
+        for state, flips in ((u, self.flips_u), (v, self.flips_v)):
+            if flips.any():
+                word = (state.astype(np.int64) ^ flips) & (_WORD - 1)
+                turned = np.where(word >= _WORD // 2, word - _WORD, word)
+                state[...] = np.where(flips != 0, turned, state)
+
+
+class NeuronFold:
+    """The neurons of a layer and their edits.
+
+    Attributes:
+        edits: `Silence`, `Force`, `SetField`, `Upset`, in order.
+    """
+
+    def __init__(self, chip: ChipLayer, layer: int, edits: Sequence[Edit]) -> None:
+        self.edits = tuple(edit for edit in edits if isinstance(edit, Silence | Force | SetField | Upset) and edit.layer == layer)
+        self._stored = {name: getattr(chip, name).astype(np.int64) for name in ("du", "dv", "vth", "bias_mantissa")}
+        self._size = chip.size
+
+    def at(self, active: NDArray[np.bool_], stored: Mapping[str, NDArray[np.int64]] | None = None) -> Neurons:
+        """Return what holds while the edits of bool [E] act; ``stored``: the healthy fields, if not the layer's own."""
+        held = {name: values.copy() for name, values in (self._stored if stored is None else stored).items()}
+        own, silent = np.zeros(self._size, bool), np.zeros(self._size, bool)
+        rate, flips = np.full(self._size, -1, np.int64), {"u": np.zeros(self._size, np.int64), "v": np.zeros(self._size, np.int64)}
+        for edit, act in zip(self.edits, active, strict=True):
+            match edit:
+                case _ if not act:
+                    pass
+                case SetField(field=name, neurons=neurons):
+                    held[name][neurons] = edit.changed(held[name][neurons])
+                    if name == "bias_mantissa":
+                        own[neurons] = True
+                case Silence(neurons=neurons):
+                    silent[neurons] = True
+                case Force(neurons=neurons):
+                    rate[neurons] = edit.rate
+                case Upset(neurons=neurons):
+                    flips[edit.state][neurons] ^= edit.masks
+        return Neurons(held["du"], held["dv"], held["vth"], held["bias_mantissa"], own, silent, rate, flips["u"], flips["v"])
+
+
+class NeuronsInTime:
+    """What holds for the neurons of a layer in every step of some samples.
+
+    Args:
+        deployment: the chip.
+        layer: index of the layer.
+        first_sample: index of the first of the samples in the whole data set.
+        samples: N.
+    """
+
+    def __init__(self, deployment: Deployment, layer: int, first_sample: int, samples: int) -> None:
+        edits, steps = deployment.damage.edits, deployment.timesteps
+        self.fold = NeuronFold(deployment.layers[layer], layer, edits)
+        self._moments = moments(self.fold.edits, layer, first_sample, samples, steps)
+        self._sets: dict[int, Neurons] = {}
+        self._last: tuple[NDArray[np.int64], Neurons] | None = None
+        noisy = [edit for edit in edits if isinstance(edit, InputNoise)] if layer == 0 else []
+        self._noise = [(edit.neurons, edit.mantissas(first_sample, samples, steps)) for edit in noisy]
+
+    @property
+    def varies(self) -> bool:
+        """Whether anything but forced spikes may differ from step to step."""
+        return len(self._moments.active) > 1 or bool(self._noise)
+
+    def noisy(self, given: NDArray[np.integer], step: int, sample: int | None = None) -> NDArray[np.int64]:
+        """Return the bias mantissas of the input neurons with the noise of a step, within 16 bits: of all samples [N, n], or of one [n]."""
+        out = given.astype(np.int64)
+        for neurons, added in self._noise:
+            out[..., neurons] += added[:, step] if sample is None else added[sample, step]
+        for neurons, _ in self._noise:
+            out[..., neurons] = np.clip(out[..., neurons], -(1 << 15), (1 << 15) - 1)
+        return out
+
+    def one(self, sample: int, step: int) -> Neurons:
+        """Return what holds in a step of a sample: [n]."""
+        return self._set(int(self._moments.which[sample, step]))
+
+    def at(self, step: int) -> Neurons:
+        """Return what holds in a step: [n] where it is the same for all samples, else [N, n]."""
+        which = self._moments.which[:, step]
+        if self._last is not None and np.array_equal(self._last[0], which):
+            return self._last[1]
+        numbers, row = np.unique(which, return_inverse=True)
+        sets = [self._set(int(number)) for number in numbers]
+        now = sets[0]
+        if len(sets) > 1:
+            now = Neurons(*(np.stack([getattr(each, one.name) for each in sets])[row.reshape(-1)] for one in fields(Neurons)))
+        self._last = which, now
+        return now
+
+    def _set(self, number: int) -> Neurons:
+        if number not in self._sets:
+            self._sets[number] = self.fold.at(self._moments.active[number])
+        return self._sets[number]
+
+
+def silent_at_the_end(deployment: Deployment, first_sample: int, samples: int) -> NDArray[np.bool_]:
+    """Return bool [N, n_out]: which output neurons are dead in the last step of each sample."""
+    last = len(deployment.layers) - 1
+    shape = (samples, deployment.layers[last].size)
+    return np.broadcast_to(NeuronsInTime(deployment, last, first_sample, samples).at(deployment.timesteps - 1).silent, shape)
