@@ -13,7 +13,7 @@ import neurofault
 PACKAGE = Path(neurofault.__file__).parent
 
 LAYERS = (
-    ("errors", "specmistakes", "numerals", "files", "specfile", "streams", "cache"),
+    ("errors", "specmistakes", "numerals", "files", "specfile", "streams", "digest", "cache"),
     ("arrays", "network", "activity", "image_files", "datasets", "zoo"),
     ("convert",),
     ("deploy",),

@@ -19,10 +19,10 @@ from neurofault.study.atlas import atlas
 def main() -> None:
     """Measure and print."""
     options = arguments(__doc__ or "")
-    prepared, inputs = wide(options.data_dir, 200 if options.quick else None)
+    prepared, inputs, sizes = wide(options, 200 if options.quick else None)
     chip, labels = prepared.deployment, prepared.test.labels
     atlas(chip, inputs[:2], labels[:2], "synapse_dead")  # compiles
-    rows, answer = [], {"network": "784-512-10", "images": len(inputs), "quick": options.quick}
+    rows, answer = [], {"network": sizes, "images": len(inputs), "quick": options.quick}
     for threads in (1, 2):
         begin = time.perf_counter()
         found = atlas(chip, inputs, labels, "synapse_dead", threads=threads)

@@ -14,10 +14,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
+from neurofault.convert.torch_model import candidates, from_torch
+from neurofault.datasets import load
+from neurofault.deploy import deploy
+from neurofault.deploy.deployment import Deployment
 from neurofault.network import Inputs
 from neurofault.study.prepare import Prepared, Setup, prepare
-from neurofault.zoo import RECIPES, recipe
+from neurofault.zoo import RECIPES, build, recipe, trained
 
 T = TypeVar("T")
 WIDE = "mnist-mlp-512"
@@ -37,16 +42,29 @@ def arguments(description: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def wide(data_dir: Path | None, samples: int | None) -> tuple[Prepared, Inputs]:
-    """Return the trained, placed 784-512-10 network and its encoded test images."""
-    prepared = prepare(Setup(network=WIDE, data_dir=data_dir, samples=samples), lambda *_: None)
-    return prepared, prepared.deployment.encode(prepared.test.images)
+def wide(options: argparse.Namespace, samples: int | None) -> tuple[Prepared, Inputs, str]:
+    """Return the trained, placed 784-512-10 network, its encoded test images, and its sizes; with ``--quick`` the shipped 784-100-10."""
+    network = "mnist-mlp" if options.quick else WIDE
+    prepared = prepare(Setup(network=network, data_dir=options.data_dir, samples=samples), lambda *_: None)
+    sizes = "-".join(str(layer.size) for layer in prepared.deployment.layers)
+    return prepared, prepared.deployment.encode(prepared.test.images), sizes
 
 
-def brief(data_dir: Path | None, samples: int) -> tuple[Prepared, Inputs]:
-    """Return the briefly trained, placed CIFAR network and its first encoded test images."""
-    prepared = prepare(Setup(network=BRIEF, data_dir=data_dir, samples=samples), lambda *_: None)
-    return prepared, prepared.deployment.encode(prepared.test.images)
+def brief(options: argparse.Namespace, samples: int) -> tuple[Deployment, Inputs]:
+    """Return the briefly trained (with ``--quick``: untrained), placed CIFAR network and its first encoded test images.
+
+    It is converted with the first of the candidates: measuring all of them on chip takes far longer than the benchmark.
+    """
+    spec = recipe(BRIEF)
+    if options.quick:
+        data = load(spec.dataset, data_dir=options.data_dir)
+        torch.manual_seed(spec.seed)
+        model = build(spec, data.shape, len(data.classes)).eval()
+    else:
+        model, data = trained(BRIEF, data_dir=options.data_dir)
+    network = from_torch(model, data.train.images[:512], candidate=candidates(model)[0], timesteps=spec.timesteps, name=BRIEF)
+    chip = deploy(network, neurons_per_core=spec.neurons_per_core)
+    return chip, chip.encode(data.test.images[:samples])
 
 
 def median_time(work: Callable[[], T], repeats: int) -> tuple[float, T]:

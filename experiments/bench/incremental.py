@@ -8,7 +8,7 @@ zoo's network trained for one epoch in place of fourteen, for its shape and acti
 
 from __future__ import annotations
 
-from pathlib import Path
+import argparse
 
 import numpy as np
 from common import arguments, brief, finish, median_time, require, wide
@@ -26,10 +26,11 @@ _CHECKED = 3
 def main() -> None:
     """Measure and print."""
     options = arguments(__doc__ or "")
-    prepared, inputs = wide(options.data_dir, 1000 if options.quick else None)
+    prepared, inputs, sizes = wide(options, 1000 if options.quick else None)
     chip, n, rng = prepared.deployment, len(inputs), np.random.default_rng(1)
+    hidden = chip.layers[1].size
     rows: list[tuple[str, str]] = []
-    answer: dict[str, object] = {"network": "784-512-10", "images": n, "steps": chip.timesteps, "quick": options.quick}
+    answer: dict[str, object] = {"network": sizes, "images": n, "steps": chip.timesteps, "quick": options.quick}
     counts = (100, 1000) if options.quick else (100, 10_000, 1_000_000)
     for threads in (1, 2):
         full = ExactEngine(threads)
@@ -45,11 +46,16 @@ def main() -> None:
         answer |= {f"full_seconds{tag}": full_seconds, f"golden_seconds{tag}": golden_seconds}
         groups: list[tuple[str, FaultBatch]] = []
         for count in counts[: 3 if threads == 2 else 2]:  # the largest batch takes minutes: on two threads, once
-            sources, targets = rng.integers(0, 784, count), rng.integers(0, 512, count)
+            sources, targets = rng.integers(0, 784, count), rng.integers(0, hidden, count)
             groups.append((f"synapse_{count}", synapse_rows(chip, 1, sources, targets, np.zeros(count, int), whole.flat)))
-        groups.append(("output_synapse", synapse_rows(chip, 2, *np.divmod(np.arange(5120), 10), np.zeros(5120, int), whole.flat)))
-        groups.append(("neuron", neuron_rows(chip, [[(1, np.array([i]))] for i in range(512)], whole.flat)))
-        groups.append(("core", neuron_rows(chip, [[(1, np.arange(i, i + 8))] for i in range(0, 505)], whole.flat)))
+        groups.append(
+            (
+                "output_synapse",
+                synapse_rows(chip, 2, *np.divmod(np.arange(10 * hidden), 10), np.zeros(10 * hidden, int), whole.flat),
+            )
+        )
+        groups.append(("neuron", neuron_rows(chip, [[(1, np.array([i]))] for i in range(hidden)], whole.flat)))
+        groups.append(("core", neuron_rows(chip, [[(1, np.arange(i, i + 8))] for i in range(hidden - 7)], whole.flat)))
         groups.append(("input_neuron", neuron_rows(chip, [[(0, np.array([i]))] for i in range(300, 420)], whole.flat)))
         for name, batch in groups:
             repeats = options.repeats if len(batch) <= 10_000 else 1
@@ -65,14 +71,14 @@ def main() -> None:
             f"synapse_rate{tag}": answer[f"synapse_{counts[-1 if threads == 2 else 1]}_rate{tag}"],
             f"synapse{tag}": answer[f"synapse_{counts[-1 if threads == 2 else 1]}{tag}"],
         }
-    convolution(options.data_dir, options.quick, options.repeats, rows, answer)
+    convolution(options, rows, answer)
     finish("incremental engine, exact on every image", rows, answer, options.json)
 
 
-def convolution(data_dir: Path | None, quick: bool, repeats: int, rows: list[tuple[str, str]], answer: dict[str, object]) -> None:
+def convolution(options: argparse.Namespace, rows: list[tuple[str, str]], answer: dict[str, object]) -> None:
     """Measure single synapses of the first layer of the convolutional network."""
-    prepared, inputs = brief(data_dir, 30 if quick else 200)
-    chip, rng = prepared.deployment, np.random.default_rng(2)
+    chip, inputs = brief(options, 30 if options.quick else 200)
+    repeats, rng = options.repeats, np.random.default_rng(2)
     while True:  # an image with a sum beyond 16 bits is the exact engine's: stop before it
         try:
             golden(chip, inputs, threads=2)
@@ -82,7 +88,7 @@ def convolution(data_dir: Path | None, quick: bool, repeats: int, rows: list[tup
     n = len(inputs)
     conv = chip.layers[1].synapses
     assert isinstance(conv, Conv)
-    count = 100 if quick else 5000
+    count = 100 if options.quick else 5000
     targets = rng.integers(0, conv.n_out, 4 * count)
     _, y, x = np.unravel_index(targets, conv.out_shape)
     tap = rng.integers(0, conv.weight[0].size, targets.size)

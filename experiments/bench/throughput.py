@@ -244,14 +244,14 @@ def peak_adds(threads: int) -> float:
 def main() -> None:
     """Measure and print."""
     options = arguments(__doc__ or "")
-    prepared, _ = wide(options.data_dir, 2)
+    prepared, _, sizes = wide(options, 2)
     chip = firing(prepared.deployment)
     n, steps = (200 if options.quick else 10_000), chip.timesteps
     events = np.random.default_rng(SEED).random((n, steps, 784), np.float32) < RATE
     inputs = Inputs(events=events)
     rows: list[tuple[str, str]] = []
     answer: dict[str, Any] = {
-        "network": "784-512-10", "samples": n, "steps": steps, "input_rate": RATE, "quick": options.quick,
+        "network": sizes, "samples": n, "steps": steps, "input_rate": RATE, "quick": options.quick,
     }  # fmt: skip
     traced = ExactEngine().run(chip, inputs[:400], record=("spikes",)).traces[chip.layers[-1].name].spikes
     assert traced is not None

@@ -70,7 +70,7 @@ def atlas(
         for row in found.most_critical(top)
     ]
     answer = {
-        "network": network, "data": prepared.data.name, "fault": kind, "sites": len(found), "samples": found.samples,
+        "network": network, "weights": prepared.weights, "data": prepared.data.name, "fault": kind, "sites": len(found), "samples": found.samples,
         "timesteps": prepared.deployment.timesteps, "healthy_accuracy": found.healthy_correct / found.samples,
         "sites_without_effect": int((found.sites["changed"] == 0).sum()), "changed_predictions": int(found.sites["changed"].sum()),
         "most_critical": critical, "files": written,

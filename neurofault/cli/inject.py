@@ -121,7 +121,7 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
     interval = lesions.accuracy
     kinds = ", ".join(_describe(each) for each in lesions.faults)
     tell(
-        f"{answer['network']} on {prepared.profile.title} ({answer['cores_used']} cores on {answer['chips']} chip(s)), "
+        f"{answer['network']} (weights {answer['weights']}) on {prepared.profile.title} ({answer['cores_used']} cores on {answer['chips']} chip(s)), "
         f"{answer['samples']} test images of {answer['data']}, {answer['timesteps']} time steps, engine {answer['engine']}",
         f"simulated with Lava's integer arithmetic; broken: {kinds}, {answer['n_draws']} draws\n",
     )

@@ -144,6 +144,7 @@ def rescue(
     answer = {
         "profile": prepared.profile.name,
         "network": setup.network,
+        "weights": prepared.weights,
         "data": prepared.data.name,
         "timesteps": chip.timesteps,
         "faults": [fault_to_mapping(each) for each in faults],
@@ -221,7 +222,7 @@ def _print(answer: dict[str, Any], title: str) -> None:
     )
     draws = answer["rows"][0]["n_draws"] if answer["rows"] else 0
     tell(
-        f"{answer['network']} on {title}, {answer['samples']:,} test images; broken: {kinds}, {draws} draws; "
+        f"{answer['network']} (weights {answer['weights']}) on {title}, {answer['samples']:,} test images; broken: {kinds}, {draws} draws; "
         f"a cycle: {answer['cycle_samples']:,} samples"
         + (f" ({answer['held_back_samples']:,} more are held back to watch learning)" if answer["held_back_samples"] else ""),
         *(f"warning: {warning}" for warning in answer["warnings"]),

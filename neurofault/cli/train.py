@@ -16,10 +16,11 @@ def train(
     data_dir: options.DataDir = None,
 ) -> None:
     """Train a network of the zoo; the weights are kept, so that a second call only reads them."""
-    from neurofault.zoo import torch_accuracy, trained
+    from neurofault.zoo import torch_accuracy, trained, weights_digest
 
     with StderrProgress() as progress:
         model, data = trained(name, data_dir=data_dir, progress=lambda *at: progress("training", *at))
+    print(f"{name} weights {weights_digest(model)}")
     for split in (data.train, data.validation, data.test):
         accuracy = torch_accuracy(model, split.images, split.labels)
         print(f"{name} {split.name} {percent(accuracy)} of {len(split)} images")

@@ -124,6 +124,7 @@ def to_json(result: Injection) -> dict[str, Any]:
     return {
         "profile": prepared.profile.name,
         "network": prepared.setup.network,
+        "weights": prepared.weights,
         "data": prepared.data.name,
         "samples": len(prepared.test),
         "timesteps": chip.timesteps,

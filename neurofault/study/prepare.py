@@ -21,11 +21,12 @@ from neurofault.deploy.bound import wraps
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.quantise import quantise
+from neurofault.digest import digest_of
 from neurofault.engines import run
 from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.network import SpikingNetwork
 from neurofault.study.calibrate import CALIBRATION_IMAGES, Calibration, choose, say_if_it_fails
-from neurofault.zoo import recipe, torch_accuracy, trained
+from neurofault.zoo import recipe, torch_accuracy, trained, weights_digest
 
 Progress = Callable[[str, int, int, str], None]
 """Called as ``progress(stage, done, total, text)``."""
@@ -100,6 +101,14 @@ class Prepared:
     calibration: Calibration | None
     deployment: Deployment
     notes: tuple[str, ...] = ()
+
+    @property
+    def weights(self) -> str:
+        """16 hexadecimal digits by which the trained network is known: results of other digits are those of another network.
+
+        Of a torch module :func:`neurofault.zoo.weights_digest`; of a network that is spiking already, of its layers.
+        """
+        return digest_of(self.network.layers)[:16] if self.model is None else weights_digest(self.model)
 
     def ann_accuracy(self) -> float | None:
         """Return the torch network's accuracy on the test images; None for a network that is spiking already."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurofault.cache import cache_dir
+from neurofault.cache import cache_dir, keep
 from neurofault.datasets import DataSet, load
 from neurofault.errors import UsageError, nearest
 from neurofault.network import NO_MEMORY, Encoding
@@ -210,10 +209,7 @@ def trained(name: str, *, data_dir: Path | None = None, progress: Progress | Non
     else:
         with _same_bits(1 if not spec.channels else 2), torch.enable_grad():  # also where the caller has switched gradients off
             _train(model, spec, data, progress)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.part")
-        torch.save(model.state_dict(), part)
-        part.replace(path)
+        keep(path, lambda part: torch.save(model.state_dict(), part))
     return model.eval(), data
 
 

@@ -161,7 +161,7 @@ def test_with_json_on_stdout_nothing_else_is_there(tmp_path):
     assert all(text in err for text in ("hello", "from below", "from a child"))
 
 
-@pytest.mark.parametrize("words", [INJECT, ("faults", "list"), ("map",), ("doctor",)], ids=lambda words: words[0])
+@pytest.mark.parametrize("words", [INJECT, ("faults", "list"), ("doctor",)], ids=lambda words: words[0])
 def test_stdout_that_takes_nothing_is_one_line_and_a_reader_that_goes_is_none(words):
     with Path("/dev/full").open("w") as full:
         code, _, err = ran(*words, stdout=full)
@@ -184,7 +184,7 @@ def test_closed_streams_and_any_encoding_do(tmp_path):
     )
     assert shell.returncode == 0
     assert (tmp_path / "r.json").exists()
-    for encoding, dots in (("latin-1", "..."), ("ascii", "..."), ("utf-8", "…")):
+    for encoding, dots in (("latin-1", "..."), ("utf-8", "…")):
         code, out, err = ran(*INJECT, env={"PYTHONIOENCODING": encoding}, encoding=encoding)
         assert code == 0, err
         assert f" % {dots} " in out
@@ -202,8 +202,8 @@ def test_names_in_square_brackets_are_shown_as_they_are(cli, tmp_path):
     assert str(folder / "p [rev b].yaml") in out.splitlines()[-1]
 
 
-@pytest.mark.parametrize("columns", [20, 40, 60, 200])
-def test_no_digit_is_cut_on_a_narrow_terminal(columns):
+@pytest.mark.parametrize("columns", [24, 60])
+def test_no_digit_is_cut_on_a_narrow_terminal(cli, columns):
     import fcntl
     import pty
     import struct
@@ -225,7 +225,7 @@ def test_no_digit_is_cut_on_a_narrow_terminal(columns):
         shown += part
     os.close(main)
     assert process.wait(60) == 0
-    wide = ran(*INJECT)[1]
+    wide = cli(*INJECT)[1]
     words = shown.decode().split()
     numbers = [word for line in wide.splitlines()[:16] for word in line.split() if word.replace(".", "").isdigit()]
     assert len(numbers) > 10
@@ -243,10 +243,14 @@ def test_signals_end_a_verb_with_one_line(number, code):
     assert "Traceback" not in err
 
 
-def test_a_cache_that_cannot_be_written_costs_nothing():
-    code, out, err = ran(*INJECT, env={"NEUROFAULT_CACHE": "/proc/nope"})
+def test_a_cache_that_cannot_be_written_costs_nothing(cli, monkeypatch):
+    monkeypatch.setenv("NEUROFAULT_CACHE", "/proc/nope")
+    monkeypatch.setattr("neurofault.zoo.load_shipped", lambda key: None)
+    code, out, err = cli(*INJECT)
     assert code == 0, err
     assert "damaged" in out
+    [said] = [line for line in err.splitlines() if "not kept" in line]
+    assert said.startswith("neurofault: warning: digits-mlp-2df946a540be-b7232ac2ec74.pt is not kept and will be made again next time: /proc/nope/zoo: ")
     assert "Traceback" not in err
 
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from neurofault.errors import SpecError
-from neurofault.study.campaign.identity import canonical, trial_id
+from neurofault.digest import canonical
+from neurofault.study.campaign.identity import trial_id
 from neurofault.study.campaign.records import CampaignSpec
 from neurofault.study.campaign.schema import json_schema
 from neurofault.study.campaign.spec import load_campaign

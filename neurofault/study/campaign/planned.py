@@ -42,6 +42,7 @@ class Planned(BaseModel):
         chips: chip → where its cores lie.
         digests: chip → digests of the chip, the images and the adapt set.
         chip_of: cell → chip.
+        weights: chip → digest of the trained network; empty: not known.
     """
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
@@ -58,6 +59,7 @@ class Planned(BaseModel):
     chips: Annotated[dict[str, _Map], Field(min_length=1)]
     digests: dict[str, Annotated[list[str], Field(min_length=3, max_length=3)]]
     chip_of: dict[str, str]
+    weights: dict[str, str] = {}
 
 
 def read_planned(folder: Path, campaign: Campaign, resolved: str) -> Planned:
@@ -94,6 +96,7 @@ def planned_json(
     chips: Mapping[str, Chip],
     data: str,
     digests: Mapping[str, tuple[str, str, str]],
+    weights: Mapping[str, str],
     chip_of: Mapping[int, str],
     data_dir: Path | None,
 ) -> dict[str, Any]:
@@ -104,6 +107,7 @@ def planned_json(
         chips: key → chip.
         data: name of the data set.
         digests: key → digests of the chip, the images, the adapt set.
+        weights: key → digest of the trained network.
         chip_of: cell → key.
         data_dir: folder of published data files.
     """
@@ -120,6 +124,7 @@ def planned_json(
         "chance": {key: float(np.bincount(chip.labels).max() / len(chip.labels)) for key, chip in chips.items()},
         "chips": {key: _map_of(chip) for key, chip in chips.items()},
         "digests": {key: list(found) for key, found in digests.items()},
+        "weights": dict(weights),
         "chip_of": {str(cell): key for cell, key in chip_of.items()},
     }
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from neurofault.digest import digest_of
 from neurofault.errors import UsageError
 from neurofault.study.campaign.agenda import Agenda
 from neurofault.study.campaign.files import INPUTS
 from neurofault.study.campaign.folder import CHIPS, ENVIRONMENT, JOURNAL, RESOLVED, WRITTEN, begin, rows_in, save
-from neurofault.study.campaign.identity import SEMANTICS, chip_digest, digest_of, settings_of, trial_id
+from neurofault.study.campaign.identity import SEMANTICS, chip_digest, settings_of, trial_id
 from neurofault.study.campaign.interrupts import Interrupts
 from neurofault.study.campaign.journal import Journal, read_rows
 from neurofault.study.campaign.on_dask import run_dask
@@ -201,7 +202,8 @@ def run_campaign(folder: Path, state: Ready, executor: Executor, progress: Progr
 def planned_of(state: Ready) -> dict[str, Any]:
     """Return what ``planned.json`` of a campaign holds."""
     data = next(iter(state.prepared.values())).data.name
-    return planned_json(state.campaign, state.chips, data, state.digests, state.chip_of, state.data_dir)
+    weights = {key: prepared.weights for key, prepared in state.prepared.items()}
+    return planned_json(state.campaign, state.chips, data, state.digests, weights, state.chip_of, state.data_dir)
 
 
 def merge(into: Path, folders: Sequence[Path]) -> tuple[int, int]:

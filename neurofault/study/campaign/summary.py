@@ -336,6 +336,7 @@ def _provenance(found: Found) -> dict[str, str]:
             "libraries": ", ".join(f"{name} {number}" for name, number in versions.items() if name != "neurofault"),
             "machine": f"{machine['system']} {machine['release']}, {machine['processor']}, {machine['cores']} cores",
             "chip and data": "; ".join(f"{key}: {' '.join(each)}" for key, each in found.planned.digests.items()),
+            "weights": "; ".join(f"{key}: {digest}" for key, digest in found.planned.weights.items()) or "not known",
             "unreadable journal lines": str(found.damaged_lines),
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing or damaged: nothing is claimed
