@@ -47,7 +47,9 @@ def readable(model: nn.Module, *, double: bool = True) -> nn.Module:
     for name, module in model.named_modules():
         own = (*module._parameters.values(), *module._buffers.values())
         if any(isinstance(each, nn.parameter.UninitializedParameter | nn.parameter.UninitializedBuffer) for each in own):
-            raise ConversionError(f"layer {name!r}: {type(module).__name__} has no parameters yet; run the module on a sample first")
+            raise ConversionError(
+                f"layer {name!r}: {type(module).__name__} has no parameters yet; run the module on a sample first"
+            )
     tensors = [*model.parameters(), *model.buffers()]
     kept = (torch.float32, torch.float64) if double else (torch.float32,)
     if all(tensor.device.type == "cpu" and tensor.dtype in kept for tensor in tensors if tensor.is_floating_point()):

@@ -21,7 +21,7 @@ place of its neurons' (:mod:`neurofault.convert.listening`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ from neurofault.convert.listening import FORMS, Call, Form, Run, check_flow, lis
 from neurofault.convert.prelude import prelude_of
 from neurofault.convert.running import dtype_of, readable
 from neurofault.convert.samples import as_fractions, images_of
+from neurofault.convert.tracing import KNOWN
 from neurofault.errors import ConversionError, UnsupportedError
 from neurofault.network import Layer, Readout, SpikingNetwork
 
@@ -99,18 +100,29 @@ def from_snntorch(
         if [call.name for call in one_step(run.calls, _is_neuron)] != [call.name for call in chain]:
             raise ConversionError("which layers the network calls depends on the data; only a chain of layers is taken")
         check_flow(chain, run, _is_neuron)
-    first = _entering(runs[0], chain[0])
+    chain = chain[next((index for index, call in enumerate(chain) if not _may_stand_before(call.module)), 0) :]
+    shape = tuple(_entering(runs[0], chain[0]).shape[1:])
     before = prelude_of(chain[0].name, lambda x: _entering(_again(model, x, form, timesteps), chain[0]), runs[0].shown[0])
+    neurons: dict[str, Neuron] = {}
     operations: list[tuple[str, Operation]] = []
     for index, call in enumerate(chain):
-        last = all(isinstance(later.module, _SILENT) for later in chain[index + 1 :])
-        operations.append((call.name, _neuron(call.name, call.module, last=last) if _is_neuron(call.module) else call.module))
-    network = network_of(
-        name, operations, tuple(first.shape[1:]), timesteps=timesteps, coding=coding, readout=readout, before=before
-    )
+        if index and len(call.given.shape) == 2 < len(chain[index - 1].passed.shape):
+            operations.append((f"in front of {call.name}", nn.Flatten()))  # written as a function or a view
+        if _is_neuron(call.module):
+            last = all(isinstance(later.module, _SILENT) for later in chain[index + 1 :])
+            neurons[call.name] = _neuron(call.name, call.module, last=last)
+        operations.append((call.name, neurons[call.name] if _is_neuron(call.module) else call.module))
+    network = network_of(name, operations, shape, timesteps=timesteps, coding=coding, readout=readout, before=before)
     for run in runs:
-        _check(network, operations, chain, run, coding)
+        _check(network, neurons, chain, run, coding)
     return network
+
+
+def _may_stand_before(module: nn.Module) -> bool:
+    """Whether a module in front of the first layer is measured with all that forward does there: a silent one, or one of the user's own."""
+    return isinstance(module, _SILENT) or not (
+        _is_neuron(module) or isinstance(module, KNOWN) or type(module).__module__.startswith("torch.nn")
+    )
 
 
 def _is_neuron(module: nn.Module) -> bool:
@@ -239,14 +251,10 @@ def _entering(run: Run, first: Call) -> Tensor:
 
 
 def _check(
-    network: SpikingNetwork,
-    operations: Sequence[tuple[str, Operation]],
-    chain: Sequence[Call],
-    run: Run,
-    coding: PixelCoding | None,
+    network: SpikingNetwork, neurons: Mapping[str, Neuron], chain: Sequence[Call], run: Run, coding: PixelCoding | None
 ) -> None:
     """Compare the network with a run of the module."""
-    populations = [(call, neuron) for call, (_, neuron) in zip(chain, operations, strict=True) if isinstance(neuron, Neuron)]
+    populations = [(call, neurons[call.name]) for call in chain if call.name in neurons]
     heard = []
     for call, neuron in populations:
         calls = of_module(run.calls, call.module)
@@ -343,7 +351,7 @@ def _check_returned(name: str, run: Run, summed: Sequence[Tensor], held: Sequenc
     if not any(_is_of(tensor.to(steps.dtype), steps, answer) for tensor in found for steps, answer in known):
         raise ConversionError(
             f"forward returns neither what its last layer {name!r} gives in a step or in all, nor scores in the order that is read from the chip (sums of "
-            "spikes; potentials at the end): something changes them (argmax, a group of neurons for each class, a sign, another order, the largest over time)"
+            "spikes; potentials at the end): something changes them (argmax, a group of neurons for each class, a sign, another order, the largest over time), or it is the potentials of neurons that fire: then say readout="
         )
 
 

@@ -304,13 +304,68 @@ def test_a_normalisation_in_front_is_folded_into_the_first_layer():
     assert len(np.unique(one.bias[:16])) == 1
 
 
+class Shift(nn.Module):
+    def forward(self, x):
+        return (x - 0.1) / 0.3
+
+
+class Views(nn.Module):
+    """A convolution and a matrix, flattened by a view, pooled by one module twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.lif1, self.conv2, self.lif2 = nn.Conv2d(1, 3, 3), neuron(), nn.Conv2d(3, 4, 2), neuron()
+        self.fc, self.lif3, self.pool = nn.Linear(4, 3), neuron(), nn.AvgPool2d(2)
+
+    def forward(self, x):
+        m1, m2, m3, spikes, potentials = self.lif1.reset_mem(), self.lif2.reset_mem(), self.lif3.reset_mem(), [], []
+        for _ in range(STEPS):
+            a, m1 = self.lif1(self.pool(self.conv1(x)), m1)
+            b, m2 = self.lif2(self.pool(self.conv2(a)), m2)
+            c, m3 = self.lif3(self.fc(b.view(x.size(0), -1)), m3)
+            spikes.append(c)
+            potentials.append(m3)
+        return torch.stack(spikes), torch.stack(potentials)
+
+
+class Potentials(Views):
+    def forward(self, x):
+        return super().forward(x)[1]
+
+
+def test_flattening_by_a_view_and_a_pool_that_is_used_twice_are_read():
+    torch.manual_seed(0)
+    network = from_snntorch(Views(), (1, 8, 8), timesteps=STEPS)
+    assert [layer.shape for layer in network.layers] == [(1, 8, 8), (3, 3, 3), (4, 1, 1), (3,)]
+
+
+def test_a_forward_that_returns_the_potentials_of_neurons_that_fire_has_to_say_its_readout():
+    torch.manual_seed(0)
+    with pytest.raises(ConversionError, match=r"or it is the potentials of neurons that fire: then say readout="):
+        from_snntorch(Potentials(), (1, 8, 8), timesteps=STEPS)
+    assert from_snntorch(Potentials(), (1, 8, 8), timesteps=STEPS, readout="potential").readout == "potential"
+
+
+def test_what_stands_in_front_of_the_first_layer_may_be_a_module_or_a_flattening():
+    torch.manual_seed(0)
+    linear = nn.Linear(12, 4)
+    network = from_snntorch(nn.Sequential(Shift(), linear, hidden()), (12,), timesteps=STEPS, coding=None)
+    np.testing.assert_allclose(network.layers[1].synapses.weight, linear.weight.detach().numpy() / 0.3, rtol=1e-5)
+    driven = nn.Sequential(nn.Flatten(), hidden(), nn.Linear(12, 4), hidden())
+    assert [layer.shape for layer in from_snntorch(driven, (3, 2, 2), timesteps=STEPS).layers] == [(12,), (4,)]
+    with pytest.raises(
+        ConversionError, match=r"^layer '1': neurons at the input take the sample itself, but forward changes it first$"
+    ):
+        from_snntorch(nn.Sequential(Shift(), hidden(), linear, hidden()), (12,), timesteps=STEPS)
+
+
 def test_calibration_samples_are_used_and_checked():
-    images = torch.rand(9, 12)
+    images = torch.arange(108).reshape(9, 12) / 107
     assert from_snntorch(made(), (12,), timesteps=STEPS, calibration=images).encoding is not None
     events = torch.rand(4, STEPS, 12) < 0.3
     assert from_snntorch(made(), (12,), timesteps=STEPS, coding=None, calibration=events).encoding is None
     for wrong, coding, message in (
-        (images * 255, "pixels", r"calibration lies in \[.*, 25.*\]; images are uint8"),
+        (images * 255, "pixels", r"calibration lies in \[0, 255\]; images are uint8"),
         (images[:, :5], "pixels", r"calibration has samples of shape \(5,\); the network takes \(12,\)"),
         (events[:, :3], None, r"calibration must be events \[N, 6, 12\] of 0 and 1"),
     ):

@@ -69,7 +69,9 @@ def test_cuba_lif_if_and_integrators_become_the_chips_neuron():
 def test_a_bias_through_a_synaptic_current_is_refused():
     cuba = nir.CubaLIF(**{key: np.full(3, value) for key, value in {
         "tau_syn": 4e-4, "tau_mem": 8e-4, "r": 8.0, "v_leak": 0.5, "v_threshold": 1.5, "v_reset": 0.0, "w_in": 4.0}.items()})  # fmt: skip
-    assert from_nir(chain(nir.Input(np.array([4])), nir.Affine(np.ones((3, 4)), np.zeros(3)), cuba), dt=1e-4).layers[1].bias.all()  # v_leak
+    assert (
+        from_nir(chain(nir.Input(np.array([4])), nir.Affine(np.ones((3, 4)), np.zeros(3)), cuba), dt=1e-4).layers[1].bias.all()
+    )  # v_leak
     with pytest.raises(ConversionError, match=r"layer 'n2': 2 of 3 of its neurons get a bias through a synaptic current, where it builds up over "
         r"about 4 steps; the chip adds a bias to the membrane at once"):  # fmt: skip
         from_nir(chain(nir.Input(np.array([4])), nir.Affine(np.ones((3, 4)), np.array([0.1, 0.0, -0.2])), cuba), dt=1e-4)

@@ -211,6 +211,7 @@ def test_hidden_computation_is_noticed():
     bias = Hidden()
     bias.inner.forward = lambda x: nn.functional.linear(x, bias.inner.weight) + 1  # type: ignore[method-assign]
     with pytest.raises(
-        ConversionError, match=r"^layer 'inner' differs from the original: its output by .*; usual causes: .* a hook or a parametrization"
+        ConversionError,
+        match=r"^layer 'inner' differs from the original: its output by .*; usual causes: .* a hook or a parametrization",
     ):
         from_torch(bias, IMAGES)
