@@ -4,7 +4,8 @@ Every ``every`` samples a neuron compares its mean number of spikes a sample wit
 
     Δbias = gain · (healthy − now) · (threshold − v_init) / T        a bias that adds this in each step brings about one spike more
 
-rounded to its stored mantissa, at most ``most`` of the way to one spike at a time. The rule is local: a spike counter, a stored
+rounded to its stored mantissa, at most ``most`` of the way to one spike at a time, and none where the difference is within ``tolerance``
+standard errors: what so few samples scatter by is not chased. The rule is local: a spike counter, a stored
 target and the neuron's own bias (a neuron program of Loihi 2; on Loihi 1 an embedded processor would do it). Biases rather than thresholds,
 because a core of Loihi 1 stores few distinct thresholds but a bias for each neuron. Synaptic scaling in nature does the same with weights
 (Turrigiano 2008, Cell 135(3)).
@@ -58,14 +59,19 @@ class Homeostasis:
         every: samples between two changes, at least 1.
         gain: share of the error that a change makes up for, above 0.
         most: largest change, in spikes a sample, above 0.
+        tolerance: a difference of rates is left alone within so many standard errors (of counts that scatter as Poisson's do, as they
+            would at the healthy rate), at least 0.
     """
 
     rates: tuple[tuple[int, NDArray[np.float64]], ...]
     every: int = 200
     gain: float = 0.5
     most: float = 1.0
+    tolerance: float = 2.0
 
     def __post_init__(self) -> None:
+        if not self.tolerance >= 0:
+            raise UsageError(f"homeostasis: tolerance must be at least 0, is {self.tolerance}")
         for name in ("every", "gain", "most"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"homeostasis: {name} must be above 0, is {getattr(self, name)}")
@@ -139,7 +145,10 @@ class Homeostasis:
         layers = list(deployment.layers)
         for layer in plastic:
             chip = layers[layer]
-            error = np.clip(self.gain * (targets[layer] - counted[layer] / samples), -self.most, self.most)
+            missing = targets[layer] - counted[layer] / samples
+            noise = np.sqrt(np.maximum(targets[layer], 1 / samples) / samples)
+            missing = np.where(np.abs(missing) > self.tolerance * noise, missing, 0.0)
+            error = np.clip(self.gain * missing, -self.most, self.most)
             way = np.maximum((chip.vth.astype(np.float64) * 64) - chip.v_init, 64.0)
             step = np.rint(error * way / deployment.timesteps / 2.0**chip.bias_exponent).astype(np.int64)
             low = profile.bias_mantissa_min.value if profile.bias_mantissa_min.value is not None else -(1 << 15)

@@ -235,7 +235,7 @@ def test_dead_cores_must_exist(tmp_path, loihi2_text):
     line = place(text, "dead_cores").split(":")[0]
     assert refused(tmp_path, text) == [
         f"p.yaml:{line}:14: dead_cores[0]: core 2097152 does not exist; ids go from 0 to 2097151",
-        f"p.yaml:{line}:23: dead_cores[1]: '7-3' is not a core; write an id such as 5 or a range such as 12-15",
+        f"p.yaml:{line}:23: dead_cores[1]: '7-3' is no range: the lower end comes first (did you mean '3-7'?)",
         f"p.yaml:{line}:28: dead_cores[2]: must be at least 0, is -2",
         f"p.yaml:{line}:32: dead_cores[3]: expected a whole number or text, found a list",
     ]

@@ -30,7 +30,12 @@ FILE = Path(__file__).with_name("engine_matrix.csv")
 NEVER = "–"
 """In the file: the kind cannot happen at this time."""
 
-_PARAMETERS = {**EXTRA, "neuron_threshold": {"factor": 0.0}, "neuron_stuck": {"spike_rate": 0.75}}  # whose effect shows
+_PARAMETERS = {
+    **EXTRA,
+    "neuron_threshold": {"factor": 0.0},
+    "neuron_stuck": {"spike_rate": 0.75},
+    "error_dead": {"count": 2},
+}  # whose effect shows
 _VARIANTS = {
     "core_hung": ({"on_core_death": "silent"}, {"on_core_death": "stall"}),
     "link_dead": ({}, {"reroute": True, "count": 1}),  # of one dead link in a mesh nothing is lost
@@ -89,6 +94,8 @@ def _without_leak(chip: Deployment) -> Deployment:
 @cache
 def hurt(chip: Deployment, cell: Cell) -> Deployment:
     """The chip on which a cell's fault has happened."""
+    if cell.kind == "feedback_dead" and isinstance(chip.layers[1].synapses, Conv):
+        return chip  # no feedback reaches a convolution
     spec = {"kind": cell.kind, "count": _MANY, "when": WHENS[cell.when], **dict(cell.parameters)}
     return faults.inject(chip, spec, seed=8)
 

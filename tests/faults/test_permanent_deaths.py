@@ -277,7 +277,7 @@ CASES = [
     ),
     (
         lambda: faults.fault_from_mapping({"kind": "core_dead", "cuont": 1, "rate": 2}),
-        "core_dead: unknown key 'cuont' (did you mean 'count'?); allowed: count, rate, where, layer, at, when, cores\n"
+        "core_dead: unknown key 'cuont' (did you mean 'count'?); allowed: count, rate, where, layer, at, when, again, cores\n"
         "core_dead: rate must lie in [0, 1], is 2",
     ),
 ]

@@ -289,6 +289,24 @@ def test_error_neurons_sit_on_free_cores():
     assert placed.synapse_bits > 0
 
 
+def test_homeostasis_does_not_chase_what_samples_scatter_by():
+    x, y = samples()
+    chip = healthy()
+    usual = learner_named("homeostasis", chip, x, y, every=10)
+    eager = learner_named("homeostasis", chip, x, y, every=10, tolerance=0.0)
+    lesson = Lesson(x, y)
+    changed = [
+        sum(
+            int(np.count_nonzero(a.bias_mantissa != b.bias_mantissa))
+            for a, b in zip(chip.layers, learner.teach(chip, lesson).deployment.layers, strict=True)
+        )
+        for learner in (usual, eager)
+    ]
+    assert changed[0] < changed[1] / 3
+    with pytest.raises(UsageError, match="homeostasis: tolerance must be at least 0, is -1"):
+        learner_named("homeostasis", chip, x, y, tolerance=-1)
+
+
 def test_homeostasis_needs_no_labels_and_brings_rates_back():
     x, y = samples()
     hurt = nf.inject(healthy(), nf.faults.NeuronBias(rate=1.0, layer="hidden1", offset=-800))
@@ -298,7 +316,7 @@ def test_homeostasis_needs_no_labels_and_brings_rates_back():
     def distance(chip):
         return float(np.abs(ExactEngine().run(chip, x).spike_counts["hidden1"] / SAMPLES - target).sum())
 
-    leak = nf.inject(healthy(), nf.faults.NeuronLeak(rate=1.0, layer="hidden1", offset=400))
+    leak = nf.inject(healthy(), nf.faults.NeuronLeak(rate=1.0, layer="hidden1", offset=3500))
     healed = leak
     memory = None
     for _ in range(6):
