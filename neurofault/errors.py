@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 
-
 MAX_LINE = 2000
 """Longest line of a message: what it repeats of a file or a word may be of any length."""
 

@@ -78,7 +78,7 @@ def network_from_metadata(
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
         raise DataError(
-            f"{graph.where}: metadata {KEY!r} and the nodes do not belong together ({type(error).__name__}: {str(error):.200}); "
+            f"{graph.where}: metadata {KEY!r} and the nodes do not belong together ({type(error).__name__}: {error!s:.200}); "
             f"take the metadata {KEY!r} out to read the graph like any other"
         ) from error
 
