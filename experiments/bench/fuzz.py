@@ -187,18 +187,18 @@ def all_readers(folder: Path) -> dict[str, Reader]:
 
     return {
         "fault words": Reader(
-            300, mutants.fault_word, word, lambda mutant, _: injected("--fault", mutant.decode("utf-8", "surrogateescape").replace("\0", ""))
+            380, mutants.fault_word, word, lambda mutant, _: injected("--fault", mutant.decode("utf-8", "surrogateescape").replace("\0", ""))
         ),
         "campaigns": Reader(
-            120, lambda chance: mutants.spoiled_text(chance.choice(specs), chance), _written("campaign.yaml", campaign),
+            80, lambda chance: mutants.spoiled_text(chance.choice(specs), chance), _written("campaign.yaml", campaign),
             lambda _, place: ["campaign", "check", str(place / "campaign.yaml")],
         ),
         "settings": Reader(
-            50, mutants.setting, lambda mutant, _: load_campaign(base, [mutant.decode("utf-8", "surrogateescape")]),
+            30, mutants.setting, lambda mutant, _: load_campaign(base, [mutant.decode("utf-8", "surrogateescape")]),
             lambda mutant, _: ["campaign", "check", str(base), "--set", mutant.decode("utf-8", "surrogateescape").replace("\0", "")],
         ),
         "profiles": Reader(
-            60, lambda chance: mutants.spoiled_text(chance.choice(profiles), chance), _written("profile.yaml", profiled),
+            40, lambda chance: mutants.spoiled_text(chance.choice(profiles), chance), _written("profile.yaml", profiled),
             lambda _, place: injected("--kill-cores", "1", "--profile", str(place / "profile.yaml")),
         ),
         "defect maps": Reader(

@@ -132,8 +132,8 @@ def spoiled_text(data: bytes, chance: Chance) -> bytes:
     return b"\n".join(lines)
 
 
-def fault_word(chance: Chance) -> bytes:
-    """Return ``{kind: …, …}`` with fields that fit and values that may not."""
+def fault_word(chance: Chance, *, listed: bool = False) -> bytes:
+    """Return ``{kind: …, …}`` with fields that fit and values that may not; ``listed``: its sites are named."""
     kind = chance.choice(tuple(faults.KINDS))
     model = faults.KINDS[kind]
     names = [field.name for field in fields(model) if field.name not in ("count", "rate", model.list_field)]
@@ -143,7 +143,7 @@ def fault_word(chance: Chance) -> bytes:
         "cores": b"[1, '2-3']", "neurons": b"[0, 1]", "synapses": b"[[0, 1]]", "synapse_bits": b"[[0, 1, 2]]", "words": b"[[0, 0]]", "axons": b"[[0, 1]]",
         "links": b"['0,0:E']", "routers": b"['0,0']", "headers": b"[[0, 0]]", "pixels": b"[0, 3]",
     }  # fmt: skip
-    said = {"kind": kind.encode(), chance.choice(("count", "rate", model.list_field)): b""}
+    said = {"kind": kind.encode(), model.list_field if listed else chance.choice(("count", "rate", model.list_field)): b""}
     for name in chance.sample(names, chance.randrange(3)):
         said[name] = b""
     said = {name: value or good.get(name, b"1") for name, value in said.items()}
@@ -165,7 +165,8 @@ def fault_word(chance: Chance) -> bytes:
 def defect_map(chance: Chance) -> bytes:
     """Return a defect map of one to three faults."""
     text = b"defects:\n" + b"".join(
-        b"  - " + fault_word(chance).replace(b"\n", b" ") + b"\n" for _ in range(chance.randrange(1, 4))
+        b"  - " + fault_word(chance, listed=chance.random() < 0.9).replace(b"\n", b" ") + b"\n"
+        for _ in range(chance.randrange(1, 4))
     )
     return spoiled_text(text, chance) if chance.random() < 0.3 else text
 
@@ -204,7 +205,7 @@ def _array(chance: Chance, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
             spoiled = like.copy()
             if spoiled.size:
                 spoiled.reshape(-1)[chance.randrange(spoiled.size)] = chance.choice(
-                    (0, 1, -1, 2**31 - 1) if like.dtype.kind in "iu" else (np.nan, np.inf, -1, 0, 1e300)
+                    (0, 1, -1, 2**31 - 1) if like.dtype.kind in "iu" else (np.nan, np.inf, -1, 0, 1e30)
                 )
             return spoiled
         case 5:
