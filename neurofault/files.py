@@ -124,8 +124,10 @@ def _array(where: str, content: bytes) -> NDArray[np.generic]:
 
 
 def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
-    version = np.lib.format.read_magic(file)
+    """Return shape, whether Fortran's order, and type; the file is left before the numbers."""
+    version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]  # NumPy leaves the module's types open
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
         raise ValueError(f"format {version}")
-    return read(file)
+    shape, fortran, dtype = read(file)  # type: ignore[no-untyped-call]
+    return shape, fortran, dtype

@@ -68,7 +68,7 @@ def test_nor_do_those_that_take_a_name_or_a_folder(pipe):
 def test_a_file_is_read_up_to_a_limit(tmp_path):
     (tmp_path / "file").write_bytes(b"abcd")
     assert read_file(tmp_path / "file", 4) == b"abcd"
-    with pytest.raises(DataError, match="file: larger than 3 bytes$"):
+    with pytest.raises(DataError, match=r"file: larger than 3 bytes$"):
         read_file(tmp_path / "file", 3)
 
 
@@ -168,7 +168,10 @@ def test_numbers_within_64_bits():
         (["--count", "٣"], "--count ٣: not a number: write finite numbers with the digits 0 to 9, a point and an exponent"),
         (["--rate=nan"], "--rate nan: not a number: write finite numbers with the digits 0 to 9, a point and an exponent"),
         (["--dt", "1e400"], "--dt 1e400: not a number: write finite numbers with the digits 0 to 9, a point and an exponent"),
-        (["--samples", "1_000"], "--samples 1_000: not a number: write finite numbers with the digits 0 to 9, a point and an exponent"),
+        (
+            ["--samples", "1_000"],
+            "--samples 1_000: not a number: write finite numbers with the digits 0 to 9, a point and an exponent",
+        ),
         (["--seed", "9" * 30], f"--seed {'9' * 30}: a whole number beyond 64 bits (−2⁶³ to 2⁶³ − 1)"),
     ],
 )

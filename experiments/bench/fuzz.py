@@ -187,18 +187,18 @@ def all_readers(folder: Path) -> dict[str, Reader]:
 
     return {
         "fault words": Reader(
-            300, mutants.fault_word, word, lambda mutant, _: injected("--fault", mutant.decode("utf-8", "surrogateescape").replace("\0", ""))
+            380, mutants.fault_word, word, lambda mutant, _: injected("--fault", mutant.decode("utf-8", "surrogateescape").replace("\0", ""))
         ),
         "campaigns": Reader(
-            120, lambda chance: mutants.spoiled_text(chance.choice(specs), chance), _written("campaign.yaml", campaign),
+            80, lambda chance: mutants.spoiled_text(chance.choice(specs), chance), _written("campaign.yaml", campaign),
             lambda _, place: ["campaign", "check", str(place / "campaign.yaml")],
         ),
         "settings": Reader(
-            50, mutants.setting, lambda mutant, _: load_campaign(base, [mutant.decode("utf-8", "surrogateescape")]),
+            30, mutants.setting, lambda mutant, _: load_campaign(base, [mutant.decode("utf-8", "surrogateescape")]),
             lambda mutant, _: ["campaign", "check", str(base), "--set", mutant.decode("utf-8", "surrogateescape").replace("\0", "")],
         ),
         "profiles": Reader(
-            60, lambda chance: mutants.spoiled_text(chance.choice(profiles), chance), _written("profile.yaml", profiled),
+            40, lambda chance: mutants.spoiled_text(chance.choice(profiles), chance), _written("profile.yaml", profiled),
             lambda _, place: injected("--kill-cores", "1", "--profile", str(place / "profile.yaml")),
         ),
         "defect maps": Reader(
@@ -294,7 +294,9 @@ def _work(readers: dict[str, Reader], name: str, seed: int, numbers: range, fold
         except BaseException as error:
             frames = traceback.extract_tb(error.__traceback__)
             own = next((frame for frame in reversed(frames) if "neurofault" in frame.filename), frames[-1])
-            failures.append((number, f"{type(error).__name__}: {' '.join(str(error).split())[:150]} at {Path(own.filename).name}:{own.lineno}"))
+            failures.append(
+                (number, f"{type(error).__name__}: {' '.join(str(error).split())[:150]} at {Path(own.filename).name}:{own.lineno}")
+            )
         seconds = _cpu() - began
         tally.hangs += seconds > HANG
         tally.slowest = max(tally.slowest, seconds)
@@ -316,7 +318,9 @@ class _Batch:
     last: int
 
 
-def fuzz(readers: dict[str, Reader], counts: dict[str, int], seed: int, workers: int, folder: Path) -> tuple[dict[str, Tally], dict[str, Any], bool]:
+def fuzz(
+    readers: dict[str, Reader], counts: dict[str, int], seed: int, workers: int, folder: Path
+) -> tuple[dict[str, Tally], dict[str, Any], bool]:
     """Read so many mutants of each kind.
 
     Args:
@@ -330,7 +334,9 @@ def fuzz(readers: dict[str, Reader], counts: dict[str, int], seed: int, workers:
         What came of each kind; what failed → (reader, number of the first mutant, how often); whether anything was run.
     """
     fork = mp.get_context("fork")
-    waiting = [(name, range(first, min(first + BATCH, count))) for name, count in counts.items() for first in range(0, count, BATCH)]
+    waiting = [
+        (name, range(first, min(first + BATCH, count))) for name, count in counts.items() for first in range(0, count, BATCH)
+    ]
     random.Random(seed).shuffle(waiting)
     tallies = {name: Tally() for name in counts}
     failures: dict[str, Any] = {}
@@ -377,7 +383,9 @@ def fuzz(readers: dict[str, Reader], counts: dict[str, int], seed: int, workers:
                 tallies[batch.name].crashes += not stuck
                 failed(batch.name, now, "hangs" if stuck else f"ends the process ({batch.process.exitcode})")
                 # what the worker had done is done again without the culprit, so that nothing is counted twice
-                waiting += [(batch.name, part) for part in (range(batch.numbers.start, now), range(now + 1, batch.numbers.stop)) if part]
+                waiting += [
+                    (batch.name, part) for part in (range(batch.numbers.start, now), range(now + 1, batch.numbers.stop)) if part
+                ]
     return tallies, failures, executed
 
 

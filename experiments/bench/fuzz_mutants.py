@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import lzma
 import pickle
@@ -76,7 +77,15 @@ def spoiled_bytes(data: bytes, chance: Chance) -> bytes:
 def spoiled_text(data: bytes, chance: Chance) -> bytes:
     """Return a YAML document with one to four mistakes, most of the time."""
     if chance.random() < 0.03:
-        return chance.choice((data.decode("utf-8", "replace").encode("utf-16"), b"\xef\xbb\xbf" + data, data + b"\x00", b"", spoiled_bytes(data, chance)))
+        return chance.choice(
+            (
+                data.decode("utf-8", "replace").encode("utf-16"),
+                b"\xef\xbb\xbf" + data,
+                data + b"\x00",
+                b"",
+                spoiled_bytes(data, chance),
+            )
+        )
     lines = data.split(b"\n")
     for _ in range(chance.choice((1, 1, 1, 2, 4))):
         at = chance.randrange(len(lines))
@@ -123,8 +132,8 @@ def spoiled_text(data: bytes, chance: Chance) -> bytes:
     return b"\n".join(lines)
 
 
-def fault_word(chance: Chance) -> bytes:
-    """Return ``{kind: …, …}`` with fields that fit and values that may not."""
+def fault_word(chance: Chance, *, listed: bool = False) -> bytes:
+    """Return ``{kind: …, …}`` with fields that fit and values that may not; ``listed``: its sites are named."""
     kind = chance.choice(tuple(faults.KINDS))
     model = faults.KINDS[kind]
     names = [field.name for field in fields(model) if field.name not in ("count", "rate", model.list_field)]
@@ -134,7 +143,7 @@ def fault_word(chance: Chance) -> bytes:
         "cores": b"[1, '2-3']", "neurons": b"[0, 1]", "synapses": b"[[0, 1]]", "synapse_bits": b"[[0, 1, 2]]", "words": b"[[0, 0]]", "axons": b"[[0, 1]]",
         "links": b"['0,0:E']", "routers": b"['0,0']", "headers": b"[[0, 0]]", "pixels": b"[0, 3]",
     }  # fmt: skip
-    said = {"kind": kind.encode(), chance.choice(("count", "rate", model.list_field)): b""}
+    said = {"kind": kind.encode(), model.list_field if listed else chance.choice(("count", "rate", model.list_field)): b""}
     for name in chance.sample(names, chance.randrange(3)):
         said[name] = b""
     said = {name: value or good.get(name, b"1") for name, value in said.items()}
@@ -144,14 +153,21 @@ def fault_word(chance: Chance) -> bytes:
         said[chance.choice((*list(said)[chance.random() < 0.9 :], "when", "at"))] = chance.choice(VALUES)
     if chance.random() < 0.2:
         part = chance.choice((b"start", b"stop", b"on", b"off", b"period", b"at", b"shape", b"clock", b"kind"))
-        said["when"] = b"{kind: %s, %s: %s}" % (chance.choice((b"transient", b"intermittent", b"once", b"ageing", b"death")), part, chance.choice(VALUES))
+        said["when"] = b"{kind: %s, %s: %s}" % (
+            chance.choice((b"transient", b"intermittent", b"once", b"ageing", b"death")),
+            part,
+            chance.choice(VALUES),
+        )
     word = b"{" + b", ".join(name.encode() + b": " + value for name, value in said.items()) + b"}"
     return spoiled_bytes(word, chance) if chance.random() < 0.2 else word
 
 
 def defect_map(chance: Chance) -> bytes:
     """Return a defect map of one to three faults."""
-    text = b"defects:\n" + b"".join(b"  - " + fault_word(chance).replace(b"\n", b" ") + b"\n" for _ in range(chance.randrange(1, 4)))
+    text = b"defects:\n" + b"".join(
+        b"  - " + fault_word(chance, listed=chance.random() < 0.9).replace(b"\n", b" ") + b"\n"
+        for _ in range(chance.randrange(1, 4))
+    )
     return spoiled_text(text, chance) if chance.random() < 0.3 else text
 
 
@@ -188,7 +204,9 @@ def _array(chance: Chance, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         case 4:
             spoiled = like.copy()
             if spoiled.size:
-                spoiled.reshape(-1)[chance.randrange(spoiled.size)] = chance.choice((0, 1, -1, 2**31 - 1) if like.dtype.kind in "iu" else (np.nan, np.inf, -1, 0, 1e300))
+                spoiled.reshape(-1)[chance.randrange(spoiled.size)] = chance.choice(
+                    (0, 1, -1, 2**31 - 1) if like.dtype.kind in "iu" else (np.nan, np.inf, -1, 0, 1e30)
+                )
             return spoiled
         case 5:
             return np.array(chance.choice((0, -1, 10**18, 1.5)))
@@ -216,9 +234,19 @@ class _Canary:
 
 def plan_seed(chip: Deployment, path: Path) -> bytes:
     """Return the bytes of a plan of many kinds."""
-    words = [{"kind": kind, "count": 1} for kind in ("core_dead", "neuron_dead", "synapse_dead", "synapse_bit_flip", "axon_lost", "link_dead", "neuron_stuck")]
-    words += [{"kind": "neuron_threshold", "count": 2, "factor": 1.5}, {"kind": "state_upset", "count": 1, "when": {"kind": "once", "at": 2}}]
-    words += [{"kind": "synapse_delay", "count": 1, "bit": 1}, {"kind": "core_hung", "count": 1}, {"kind": "trace_stuck", "count": 1}]
+    words = [
+        {"kind": kind, "count": 1}
+        for kind in ("core_dead", "neuron_dead", "synapse_dead", "synapse_bit_flip", "axon_lost", "link_dead", "neuron_stuck")
+    ]
+    words += [
+        {"kind": "neuron_threshold", "count": 2, "factor": 1.5},
+        {"kind": "state_upset", "count": 1, "when": {"kind": "once", "at": 2}},
+    ]
+    words += [
+        {"kind": "synapse_delay", "count": 1, "bit": 1},
+        {"kind": "core_hung", "count": 1},
+        {"kind": "trace_stuck", "count": 1},
+    ]
     faults.save_plan(faults.plan(chip, words, seed=1), path)
     return path.read_bytes()
 
@@ -232,7 +260,14 @@ def spoiled_plan(seed: bytes, chance: Chance) -> bytes:
     out = io.BytesIO()
     if chance.random() < 0.1:
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("plan.npy", _header(chance.choice(("(10**18,)", "(4611686018427387904,)", "(-1,)", "(1000000000, 1000000000)", "()", "(2,)")), chance.choice(("<i8", "|O", "|u1", "|V8", "<U9"))) + bytes(chance.choice((0, 8, 1 << 20))))
+            archive.writestr(
+                "plan.npy",
+                _header(
+                    chance.choice(("(10**18,)", "(4611686018427387904,)", "(-1,)", "(1000000000, 1000000000)", "()", "(2,)")),
+                    chance.choice(("<i8", "|O", "|u1", "|V8", "<U9")),
+                )
+                + bytes(chance.choice((0, 8, 1 << 20))),
+            )
         return out.getvalue()
     if chance.random() < 0.02:
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -270,7 +305,7 @@ def nir_seeds(path: Path) -> list[bytes]:
     def graph(shape: tuple[int, ...], **nodes: Any) -> Any:
         whole = {"input": nir.Input(np.array(shape)), **nodes, "output": nir.Output(np.array([3]))}
         names = [*whole]
-        made = nir.NIRGraph(whole, list(zip(names, names[1:], strict=False)), type_check=False)
+        made = nir.NIRGraph(whole, list(itertools.pairwise(names)), type_check=False)
         made.metadata = {"dt": 1.0}
         return made
 
@@ -324,7 +359,9 @@ def _spoil(file: Any, name: str, chance: Chance) -> None:
             del parent[key]
         case 2:
             del parent[key]
-            parent[key] = chance.choice((h5py.ExternalLink("/etc/passwd", "/"), h5py.SoftLink("/node"), h5py.SoftLink("/" + name), h5py.SoftLink("..")))
+            parent[key] = chance.choice(
+                (h5py.ExternalLink("/etc/passwd", "/"), h5py.SoftLink("/node"), h5py.SoftLink("/" + name), h5py.SoftLink(".."))
+            )
         case 3:
             del parent[key]
             parent[key] = file[chance.choice(("/", "/node", "/node/nodes"))]
@@ -332,13 +369,36 @@ def _spoil(file: Any, name: str, chance: Chance) -> None:
             del parent[key]
             shape = chance.choice(((10**9, 10**9), (2 * 10**9,), (10**18,), (1 << 24,), (0,), (1,) * 20))
             chunks = None if 0 in shape or len(shape) > 8 else tuple(min(size, 1000) for size in shape)
-            parent.create_dataset(key, shape, chance.choice(("f4", "f8", "i1")), chunks=chunks, compression=None if chunks is None else "gzip")
+            parent.create_dataset(
+                key, shape, chance.choice(("f4", "f8", "i1")), chunks=chunks, compression=None if chunks is None else "gzip"
+            )
         case 5:
             del parent[key]
-            parent.create_dataset(key, data=np.zeros(chance.choice((1 << 10, 1 << 20, 1 << 23)), np.int8), compression="gzip", compression_opts=9)
+            parent.create_dataset(
+                key, data=np.zeros(chance.choice((1 << 10, 1 << 20, 1 << 23)), np.int8), compression="gzip", compression_opts=9
+            )
         case 6:
             del parent[key]
-            parent[key] = chance.choice(("text", b"\xff\xfe", "²", "LIF", "NIRGraph", "Delay", "", [b"a", b"b"], h5py.Empty("f8"), True, 2**63, -1, 0, 7, 10**9, 1e308))
+            parent[key] = chance.choice(
+                (
+                    "text",
+                    b"\xff\xfe",
+                    "²",
+                    "LIF",
+                    "NIRGraph",
+                    "Delay",
+                    "",
+                    [b"a", b"b"],
+                    h5py.Empty("f8"),
+                    True,
+                    2**63,
+                    -1,
+                    0,
+                    7,
+                    10**9,
+                    1e308,
+                )
+            )
         case 7:
             del parent[key]
             parent.create_dataset(key, (2,), h5py.ref_dtype)
@@ -457,7 +517,15 @@ def spoiled_archive(seed: bytes, chance: Chance) -> bytes:
 def journal_seed() -> list[dict[str, Any]]:
     """Return rows as a campaign writes them."""
     return [
-        {"trial": f"{number:032x}", "draw": number, "status": "ok", "correct": 40 + number, "samples": 50, "healthy_correct": 48, "message": None}
+        {
+            "trial": f"{number:032x}",
+            "draw": number,
+            "status": "ok",
+            "correct": 40 + number,
+            "samples": 50,
+            "healthy_correct": 48,
+            "message": None,
+        }
         for number in range(6)
     ]
 
@@ -467,7 +535,11 @@ def spoiled_journal(chance: Chance) -> bytes:
     lines = []
     for row in journal_seed():
         if chance.random() < 0.3:
-            content = json.dumps(_within(row, chance)).encode() if chance.random() < 0.7 else spoiled_bytes(json.dumps(row).encode(), chance)
+            content = (
+                json.dumps(_within(row, chance)).encode()
+                if chance.random() < 0.7
+                else spoiled_bytes(json.dumps(row).encode(), chance)
+            )
             content = chance.choice((content, content, content, b"[" * 20_000, b"9" * 5000, b"\xff" * 9)).replace(b"\n", b"")
             lines.append(hashlib.blake2b(content, digest_size=8).hexdigest().encode() + b" " + content + b"\n")
         else:
@@ -485,6 +557,20 @@ def spoiled_json(seed: bytes, chance: Chance) -> bytes:
 
 def setting(chance: Chance) -> bytes:
     """Return PLACE=VALUE for ``--set``."""
-    place = chance.choice((b"faults.0.count", b"repeats.draws", b"network.dt", b"faults.0", b"limits.seconds", b"data.samples", b"x", b"faults.\xc2\xb2.count", b"repeats", b"rescue.9.cycles", b"convert.timesteps"))
+    place = chance.choice(
+        (
+            b"faults.0.count",
+            b"repeats.draws",
+            b"network.dt",
+            b"faults.0",
+            b"limits.seconds",
+            b"data.samples",
+            b"x",
+            b"faults.\xc2\xb2.count",
+            b"repeats",
+            b"rescue.9.cycles",
+            b"convert.timesteps",
+        )
+    )
     word = place + b"=" + chance.choice((*VALUES, fault_word(chance)))
     return spoiled_bytes(word, chance) if chance.random() < 0.2 else word

@@ -11,11 +11,11 @@ import time
 import numpy as np
 import pytest
 
-h5py = pytest.importorskip("h5py")
-
 from neurofault.convert import hdf5_child
 from neurofault.convert.hdf5_file import read_tree
 from neurofault.errors import DataError
+
+h5py = pytest.importorskip("h5py")
 
 
 def plain(file):
@@ -131,7 +131,10 @@ def latin(file):
 
 
 HOSTILE = {
-    "an external link": (link(h5py.ExternalLink("/etc/passwd", "/x")), "a/b/x: is an external link; only what the file itself holds is read"),
+    "an external link": (
+        link(h5py.ExternalLink("/etc/passwd", "/x")),
+        "a/b/x: is an external link; only what the file itself holds is read",
+    ),
     "a soft link": (link(h5py.SoftLink("/a")), "a/b/x: is a soft link; only what the file itself holds is read"),
     "a link to itself": (link(h5py.SoftLink("/a/b/x")), "a/b/x: is a soft link"),
     "a cycle": (cycle, r"a/b/up: links to what stands elsewhere in the file too \(a cycle, or one value many times\)"),
@@ -192,7 +195,7 @@ def read_here(path):
 @pytest.mark.parametrize("content", [b"", b"\x89HDF\r\n\x1a\n", b"not HDF5 at all" * 100])
 def test_what_is_no_hdf5_is_refused(tmp_path, content):
     (tmp_path / "x.nir").write_bytes(content)
-    with pytest.raises(DataError, match="x.nir: not a readable NIR file: not HDF5, or cut short$"):
+    with pytest.raises(DataError, match=r"x.nir: not a readable NIR file: not HDF5, or cut short$"):
         read_here(tmp_path / "x.nir")
 
 
@@ -200,7 +203,7 @@ def test_a_library_that_hangs_or_crashes_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "x.nir").write_bytes(b"anything")
     for end in ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "import sys; sys.exit(3)"):
         monkeypatch.setattr("neurofault.convert.hdf5_file._BOOT", end)
-        with pytest.raises(DataError, match="the HDF5 library hangs or crashes on it, so it is damaged or hostile$"):
+        with pytest.raises(DataError, match=r"the HDF5 library hangs or crashes on it, so it is damaged or hostile$"):
             read_tree(tmp_path / "x.nir")
     monkeypatch.setattr("neurofault.convert.hdf5_file._BOOT", "import time; time.sleep(60)")
     monkeypatch.setattr("neurofault.convert.hdf5_file.WALL_SECONDS", 0.2)
@@ -211,7 +214,9 @@ def test_a_library_that_hangs_or_crashes_is_one_line(tmp_path, monkeypatch):
 def limited(code: str, seconds: float) -> tuple[int, float]:
     began = time.monotonic()
     words = f"from neurofault.convert.hdf5_child import limit; limit({seconds}, 64 << 20)\n{code}"
-    return subprocess.run([sys.executable, "-c", words], capture_output=True, check=False, timeout=100).returncode, time.monotonic() - began
+    return subprocess.run(
+        [sys.executable, "-c", words], capture_output=True, check=False, timeout=100
+    ).returncode, time.monotonic() - began
 
 
 def test_the_process_is_ended_after_its_processor_time():

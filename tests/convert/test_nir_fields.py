@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
 import pytest
-
-nir = pytest.importorskip("nir")
 
 from neurofault.convert.nir_fields import check_fields
 from neurofault.convert.nir_graph import from_nir
 from neurofault.convert.nir_kept import check_kept
 from neurofault.deploy.nir_export import to_nir
 from neurofault.errors import ConversionError, DataError
+
+nir = pytest.importorskip("nir")
 
 ONES = np.ones(4, np.float32)
 NODES = {
@@ -49,13 +50,22 @@ def test_what_else_is_taken():
 @pytest.mark.parametrize(("kind", "field"), REAL)
 def test_numbers_that_are_none(kind, field):
     sound = NODES[kind][field]
-    for value, said in ((np.nan, "nan at position 0: not a finite number"), (-np.inf, "-inf at position 0: not a finite number"), (1e31, "1e+31 at position 0: beyond ±1e+30")):
+    for value, said in (
+        (np.nan, "nan at position 0: not a finite number"),
+        (-np.inf, "-inf at position 0: not a finite number"),
+        (1e31, "1e+31 at position 0: beyond ±1e+30"),
+    ):
         spoiled = np.array(sound, np.float64)
         spoiled.reshape(-1)[0] = value
         with pytest.raises(DataError) as caught:
             check(kind, **{field: spoiled})
         assert str(caught.value) == f"f.nir: node 'n' ({kind}): {field} holds {said}"
-    for value, said in (("text", "is text; numbers are expected"), (sound[:0], f"has the shape {sound[:0].shape}: it is empty"), ({}, "is a group; numbers are expected"), (sound > 0, "holds true and false; numbers are expected")):
+    for value, said in (
+        ("text", "is text; numbers are expected"),
+        (sound[:0], f"has the shape {sound[:0].shape}: it is empty"),
+        ({}, "is a group; numbers are expected"),
+        (sound > 0, "holds true and false; numbers are expected"),
+    ):
         with pytest.raises(DataError) as caught:
             check(kind, **{field: value})
         assert str(caught.value) == f"f.nir: node 'n' ({kind}): {field} {said}"
@@ -63,32 +73,57 @@ def test_numbers_that_are_none(kind, field):
 
 @pytest.mark.parametrize(("kind", "field"), WHOLE)
 def test_sizes_that_are_none(kind, field):
-    for value in (np.array([-9]), np.array([1 << 40]), np.array([1.5]), np.array([np.nan]), np.array(2.0**70), "text", np.zeros(0, int), np.zeros((2, 2), int), np.array([True])):
+    for value in (
+        np.array([-9]),
+        np.array([1 << 40]),
+        np.array([1.5]),
+        np.array([np.nan]),
+        np.array(2.0**70),
+        "text",
+        np.zeros(0, int),
+        np.zeros((2, 2), int),
+        np.array([True]),
+    ):
         with pytest.raises(DataError, match=rf"^f\.nir: node 'n' \({kind}\): {field} "):
             check(kind, **{field: value})
 
 
-@pytest.mark.parametrize(("kind", "field"), [("Conv2d", "stride"), ("Conv2d", "dilation"), ("Conv2d", "groups"), ("SumPool2d", "stride"), ("Input", "shape")])
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [("Conv2d", "stride"), ("Conv2d", "dilation"), ("Conv2d", "groups"), ("SumPool2d", "stride"), ("Input", "shape")],
+)
 def test_a_size_of_nothing(kind, field):
     with pytest.raises(DataError, match=f"{field} must be whole numbers from 1 to 4,194,304, holds 0$"):
         check(kind, **{field: np.array([0])})
 
 
 def test_groups_that_do_not_divide():
-    with pytest.raises(DataError, match="groups 3 does not divide its 4 channels$"):
+    with pytest.raises(DataError, match=r"groups 3 does not divide its 4 channels$"):
         check("Conv2d", groups=np.int64(3))
 
 
 def graph(shape, *nodes):
-    made = {"input": nir.Input(np.array(shape)), **{f"n{index}": node for index, node in enumerate(nodes)}, "output": nir.Output(np.array([1]))}
+    made = {
+        "input": nir.Input(np.array(shape)),
+        **{f"n{index}": node for index, node in enumerate(nodes)},
+        "output": nir.Output(np.array([1])),
+    }
     names = [*made]
-    whole = nir.NIRGraph(made, list(zip(names, names[1:], strict=False)), type_check=False)
+    whole = nir.NIRGraph(made, list(itertools.pairwise(names)), type_check=False)
     whole.metadata = {"dt": 1.0}
     return whole
 
 
 def conv(weight, *, stride=1, padding=0, dilation=1):
-    return nir.Conv2d(None, np.ones(weight, np.float32), (stride, stride), (padding, padding), (dilation, dilation), 1, np.zeros(weight[0], np.float32))
+    return nir.Conv2d(
+        None,
+        np.ones(weight, np.float32),
+        (stride, stride),
+        (padding, padding),
+        (dilation, dilation),
+        1,
+        np.zeros(weight[0], np.float32),
+    )
 
 
 def pool(size, stride):
@@ -134,15 +169,23 @@ def test_edges_nodes_and_dt_that_are_none(tmp_path):
     assert spoiled("node/type", 3).startswith(f"{path}: not a NIR graph")
     assert spoiled("node/nodes/n0/type", np.zeros(3)) == f"{path}: node 'n0' has no type"
     assert spoiled("node/nodes", np.zeros(3)).startswith(f"{path}: not a NIR graph")
-    assert spoiled("node/metadata/dt", "soon") == f"{path}: dt must be one number, is of type object and shape ()".replace("object", np.asarray("soon").dtype.str)
+    assert spoiled("node/metadata/dt", "soon") == f"{path}: dt must be one number, is of type object and shape ()".replace(
+        "object", np.asarray("soon").dtype.str
+    )
     assert spoiled("node/metadata/dt", np.ones(3)) == f"{path}: dt must be one number, is of type float64 and shape (3,)"
     assert spoiled("node/metadata/dt", np.nan) == f"{path}: dt must be above 0, is nan"
 
 
 def test_constants_whose_quotient_no_number_holds():
     tiny = np.full(4, 1e-25)
-    with pytest.raises(ConversionError, match="n1': LIF: its constants give numbers that 64 bits cannot hold|resistance"):
-        from_nir(graph((3,), nir.Affine(np.ones((4, 3), np.float32), ONES), nir.LIF(np.full(4, 1e30), tiny * 1e-275, 1e30 * np.ones(4), ONES)))
+    with pytest.raises(ConversionError, match=r"n1': LIF: its constants give numbers that 64 bits cannot hold|resistance"):
+        from_nir(
+            graph(
+                (3,),
+                nir.Affine(np.ones((4, 3), np.float32), ONES),
+                nir.LIF(np.full(4, 1e30), tiny * 1e-275, 1e30 * np.ones(4), ONES),
+            )
+        )
 
 
 KEPT = {
@@ -166,7 +209,11 @@ KEPT = {
         (("layers", 0, "groups"), 0, "layers[0].groups: must be at least 1, is 0"),
         (("layers", 0, "start"), 1e300, "layers[0].start: must be less than 8388608"),
         (("layers", 0, "stored"), {"weight_exponent": 10**6}, "layers[0].stored.weight_exponent: must be at most 16, is 1000000"),
-        (("encoding",), {"table": [0] * 255, "threshold": 1, "start": 0, "full_rate": 0.5}, "encoding.table: needs at least 256, has 255"),
+        (
+            ("encoding",),
+            {"table": [0] * 255, "threshold": 1, "start": 0, "full_rate": 0.5},
+            "encoding.table: needs at least 256, has 255",
+        ),
     ],
 )
 def test_metadata_that_describe_no_network(place, value, said):

@@ -35,7 +35,12 @@ def saved(value, path, **options):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 def test_what_torch_writes_comes_back(tmp_path, options, dtype):
     state = model(dtype).state_dict()
-    state |= {"mask": torch.tensor([True, False]), "ids": torch.arange(6, dtype=torch.int32).reshape(2, 3).t(), "none": torch.zeros(0), "part": torch.arange(9.0)[2:7:2]}
+    state |= {
+        "mask": torch.tensor([True, False]),
+        "ids": torch.arange(6, dtype=torch.int32).reshape(2, 3).t(),
+        "none": torch.zeros(0),
+        "part": torch.arange(9.0)[2:7:2],
+    }
     read = read_state(saved(state, tmp_path / "w.pt", **OPTIONS[options]))
     assert list(read) == list(state)
     for name, tensor in state.items():
@@ -60,10 +65,16 @@ class Canary:
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize("value", [Canary(), {"a": Canary()}, {"a": [torch.eye(2), Canary()]}, nn.Linear(2, 2)], ids=["alone", "in a dict", "in a list", "a module"])
+@pytest.mark.parametrize(
+    "value",
+    [Canary(), {"a": Canary()}, {"a": [torch.eye(2), Canary()]}, nn.Linear(2, 2)],
+    ids=["alone", "in a dict", "in a list", "a module"],
+)
 def test_nothing_is_run(tmp_path, monkeypatch, options, value):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(DataError, match=r"^w\.pt: (refused: it holds more than tensors and could execute code when loaded|holds no state dict)"):
+    with pytest.raises(
+        DataError, match=r"^w\.pt: (refused: it holds more than tensors and could execute code when loaded|holds no state dict)"
+    ):
         read_state(saved(value, Path("w.pt"), **OPTIONS[options]))
     assert not Path("canary").exists()
 
@@ -146,8 +157,10 @@ def test_an_archive_that_is_not_what_its_pickle_says(weights, case):
 
 
 def test_a_packed_archive_is_refused(weights):
-    with pytest.raises(DataError, match="its archive is packed; torch.save writes it plain$"):
-        read_state(rewritten(weights, lambda entries: entries.update({"w/data/0": bytes(50_000_000)}), compression=zipfile.ZIP_DEFLATED))
+    with pytest.raises(DataError, match=r"its archive is packed; torch.save writes it plain$"):
+        read_state(
+            rewritten(weights, lambda entries: entries.update({"w/data/0": bytes(50_000_000)}), compression=zipfile.ZIP_DEFLATED)
+        )
 
 
 @pytest.mark.parametrize("options", ["zip", "legacy"])
@@ -170,7 +183,5 @@ def test_a_bit_flipped_in_the_numbers_is_seen(weights):
 
 def test_numbers_that_are_no_truth_values(tmp_path):
     path = saved({"a": torch.tensor([True, False])}, tmp_path / "w.pt")
-    with pytest.raises(DataError, match="tensor 'a': holds truth values other than 0 and 1$"):
+    with pytest.raises(DataError, match=r"tensor 'a': holds truth values other than 0 and 1$"):
         read_state(rewritten(path, lambda entries: entries.update({"w/data/0": b"\x07\x00"})))
-
-

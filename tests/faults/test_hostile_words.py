@@ -17,24 +17,24 @@ from neurofault.study.campaign.spec import load_campaign
 BEYOND = 10**30
 
 WORDS = {
-    "{kind: core_dead, count: %d}" % BEYOND: "core_dead: count must lie within ±2,147,483,647, is a number beyond 64 bits",
+    f"{{kind: core_dead, count: {BEYOND}}}": "core_dead: count must lie within ±2,147,483,647, is a number beyond 64 bits",
     "{kind: core_dead, count: 4294967296}": "core_dead: count must lie within ±2,147,483,647, is 4294967296",
     "{kind: core_dead, count: .inf}": "core_dead: count must be a whole number, is inf",
     "{kind: core_dead, count: true}": "core_dead: count must be a whole number, is True",
     "{kind: core_dead, count: ²}": "core_dead: count must be a whole number, is '²'",
     "{kind: core_dead, count: {a: 1}}": "core_dead: count must be a whole number, is {'a': 1}",
     "{kind: core_dead, rate: .nan}": "core_dead: rate must lie in [0, 1], is nan",
-    "{kind: core_dead, rate: %d}" % BEYOND: "core_dead: rate must lie in [0, 1], is a number beyond 64 bits",
+    f"{{kind: core_dead, rate: {BEYOND}}}": "core_dead: rate must lie in [0, 1], is a number beyond 64 bits",
     "{kind: neuron_threshold, count: 1, factor: .inf}": "neuron_threshold: factor must lie within ±1,000,000,000.0, is inf",
     "{kind: neuron_threshold, count: 1, factor: .nan}": "neuron_threshold: factor must be at least 0, is nan",
-    "{kind: neuron_threshold, count: 1, offset: -%d}" % BEYOND: "neuron_threshold: offset must lie within ±2,147,483,647, is a number beyond 64 bits",
+    f"{{kind: neuron_threshold, count: 1, offset: -{BEYOND}}}": "neuron_threshold: offset must lie within ±2,147,483,647, is a number beyond 64 bits",
     "{kind: sensor_noisy, count: 1, sigma: 1e300}": "sensor_noisy: sigma must lie within ±1,000,000,000.0, is 1e+300",
     "{kind: core_dead, count: 1, where: {a: 1}}": "core_dead: where must be random or clustered or least_important or most_important, is {'a': 1}",
     "{kind: core_dead, count: 1, layer: [hidden]}": "core_dead: layer must be a name, is ['hidden']",
     "{kind: core_dead, count: 1, when: 3}": "core_dead: when: must be a mapping such as {kind: transient, start: 3, stop: 8}, is 3",
     "{kind: core_dead, count: 1, when: {kind: [a]}}": "core_dead: when: unknown kind ['a']",
     "{kind: core_dead, count: 1, when: {kind: {a: 1}}}": "core_dead: when: unknown kind {'a': 1}",
-    "{kind: core_dead, count: 1, when: {kind: once, at: %d}}" % BEYOND: "core_dead: when: at must be at most 1,099,511,627,776 steps",
+    f"{{kind: core_dead, count: 1, when: {{kind: once, at: {BEYOND}}}}}": "core_dead: when: at must be at most 1,099,511,627,776 steps",
     "{kind: core_dead, count: 1, when: {kind: once, at: .inf}}": "core_dead: when: at must be a whole number of steps, is inf",
     "{kind: core_dead, count: 1, when: {kind: ageing, start: 0, stop: 4, shape: .inf}}": "core_dead: when: shape must be above 0 and at most 1000, is inf",
     "{kind: core_dead, count: 1, when: {kind: ageing, start: 0, stop: 4, shape: .nan}}": "core_dead: when: shape must be above 0 and at most 1000, is nan",
@@ -42,14 +42,14 @@ WORDS = {
     "{kind: core_dead, cores: ['٣']}": "core_dead: cores must be a list of whole numbers or ranges such as \"4-7\", is ['٣']",
     "{kind: core_dead, cores: ['0-99999999999']}": "core_dead: cores must be a list of whole numbers or ranges such as \"4-7\", is ['0-99999999999']",
     "{kind: core_dead, cores: ['7-4']}": "core_dead: cores must be a list of whole numbers or ranges such as \"4-7\", is ['7-4']",
-    "{kind: core_dead, cores: [%d]}" % BEYOND: f"core_dead: cores must be a list of whole numbers or ranges such as \"4-7\", is [{BEYOND}]",
+    f"{{kind: core_dead, cores: [{BEYOND}]}}": f"core_dead: cores must be a list of whole numbers or ranges such as \"4-7\", is [{BEYOND}]",
     "{kind: core_dead, cores: [.inf]}": "core_dead: cores must be a list of whole numbers or ranges such as \"4-7\", is [inf]",
     "{kind: core_dead, cores: {a: 1}}": "core_dead: cores must be a list of whole numbers or ranges such as \"4-7\", is {'a': 1}",
-    "{kind: synapse_dead, synapses: [[0, %d]]}" % BEYOND: f"synapse_dead: synapses must be a list of lists of 2 whole numbers, is ((0, {BEYOND}),)",
+    f"{{kind: synapse_dead, synapses: [[0, {BEYOND}]]}}": f"synapse_dead: synapses must be a list of lists of 2 whole numbers, is ((0, {BEYOND}),)",
     "{kind: synapse_dead, synapses: [{a: 1, b: 2}]}": "synapse_dead: synapses must be a list of lists of 2 whole numbers, is (('a', 'b'),)",
     "{kind: synapse_bit_flip, count: 1, bits: '²'}": "synapse_bit_flip: bits must be any, msb, lsb or numbers such as \"0,3\", is '²'",
     "{kind: synapse_bit_flip, rate: {environment: [a], days: 3}}": "synapse_bit_flip: rate: environment must be a name, is ['a']",
-    "{kind: synapse_bit_flip, rate: {environment: sea_level, days: %d}}" % BEYOND: "synapse_bit_flip: rate: days must be a number of at most 1e12, is a number beyond 64 bits",
+    f"{{kind: synapse_bit_flip, rate: {{environment: sea_level, days: {BEYOND}}}}}": "synapse_bit_flip: rate: days must be a number of at most 1e12, is a number beyond 64 bits",
     "{kind: synapse_bit_flip, rate: {environment: sea_level, days: .inf}}": "synapse_bit_flip: rate: days must be a number of at most 1e12, is inf",
     "{kind: synapse_bit_flip, rate: {environment: sea_level, days: .nan}}": "synapse_bit_flip: rate: days must be a number of at most 1e12, is nan",
     "{kind: [core_dead]}": "unknown kind ['core_dead']",
@@ -91,7 +91,7 @@ def test_a_router_that_is_none(name):
 
 @pytest.mark.parametrize("spec", [3, "core_dead", {"all": 3}, {"all": [3]}, {"all": {"kind": "core_dead"}}, [["kind"]]])
 def test_what_is_no_mapping_is_no_fault(spec):
-    with pytest.raises(FaultError, match="a fault must be a mapping|all must be a list of faults"):
+    with pytest.raises(FaultError, match=r"a fault must be a mapping|all must be a list of faults"):
         models_of([spec] if not isinstance(spec, list) else spec)
 
 
