@@ -105,19 +105,21 @@ def sham_notes(done: Rescued) -> tuple[str, ...]:
     return () if healthy is None or done.final is None else sham_warning(healthy, done.final)
 
 
-def sham_warning(healthy: float, final: float, who: str = "this learner") -> tuple[str, ...]:
+def sham_warning(healthy: float, final: float, learner: str | None = None) -> tuple[str, ...]:
     """Return what must be said of a sham control: nothing, or that learning alone costs more than :data:`SHAM_LOSS`.
 
     Args:
         healthy: accuracy before, 0 to 1.
-        final: after learning without damage.
-        who: learns.
+        final: after learning without damage; a mean over draws where a learner is named.
+        learner: None: this is one run of a learner.
     """
     if healthy - final <= SHAM_LOSS + 1e-12:
         return ()
+    loss = f"loses {100 * (healthy - final):.1f} points ({100 * healthy:.2f} % to {100 * final:.2f} %)"
     return (
-        f"{who} harms a healthy chip: its sham control loses {100 * (healthy - final):.1f} points "
-        f"({100 * healthy:.2f} % to {100 * final:.2f} %), so its repairs are not to be trusted",
+        f"sham: a healthy chip {loss} by learning alone"
+        if learner is None
+        else f"learner {learner!r} harms a healthy chip: its sham control {loss}",
     )
 
 

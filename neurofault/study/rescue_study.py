@@ -135,7 +135,7 @@ class RescueStudy:
         for row in self.rows:
             final, damaged = row.interval(lambda draw: draw.final).mean, row.interval(lambda draw: draw.damaged).mean
             if row.treatment.strategy == "sham":
-                found += sham_warning(self.healthy, final, f"learner {row.treatment.learner!r}")
+                found += sham_warning(self.healthy, final, row.treatment.learner)
             elif not row.treatment.control and final < damaged:
                 found.append(f"{name_of(row)} ends below the damaged accuracy: {100 * final:.2f} % from {100 * damaged:.2f} %")
         return found

@@ -7,6 +7,9 @@ import json
 import numpy as np
 import pytest
 
+from neurofault.rescue import learners
+from neurofault.rescue.error_learning import delta
+
 SMALL = ("--adapt", "400", "--samples", "200", "--draws", "2", "--kill-cores", "4", "--coarse")
 ACCURACIES = ("healthy", "damaged", "final", "worst", "mean_served")
 KEYS = {
@@ -109,12 +112,16 @@ def test_what_watches_learning_is_said_and_counted(cli):
     assert (bare["cycle_samples"], bare["held_back_samples"], bare["rows"][0]["guard"]) == (400, 0, None)
 
 
-def test_a_sham_that_loses_is_said_before_the_table(cli):
-    arguments = (*SMALL, "--weight-bits", "2", "--strategy", "batch", "--learner", "dfa", "--guard", "0")
-    code, out, err = cli("rescue", *arguments)
+def test_a_sham_that_loses_is_said_before_the_table(cli, monkeypatch):
+    def wild(*chip, **_):
+        return delta(*chip, tie=127, readout_exponent=0, scaled=False)
+
+    monkeypatch.setattr(learners, "LEARNERS", {**learners.LEARNERS, "delta": wild})
+    code, out, err = cli("rescue", *SMALL, "--strategy", "batch", "--learner", "delta", "--guard", "0")
     assert code == 0, err
     text = " ".join(out.split())
-    assert "warning: learner 'dfa' harms a healthy chip: its sham control loses " in text
+    assert "warning: learner 'delta' harms a healthy chip: its sham control loses " in text
+    assert "warning: batch · delta ends below the damaged accuracy: " in text
     assert text.index("warning:") < text.index("strategy learner damaged")
 
 

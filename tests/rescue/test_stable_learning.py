@@ -239,17 +239,16 @@ def test_without_a_guard_the_destruction_stays_and_is_said():
     done = scripted((1.0,), guard=None)
     assert done.guarded is None
     assert done.cycle == 600
-    lost = 100 * (done.points[0].accuracy - done.final)
+    healthy, final = 100 * done.points[0].accuracy, 100 * done.final
     assert done.notes == (
-        f"this learner harms a healthy chip: its sham control loses {lost:.1f} points "
-        f"({100 * done.points[0].accuracy:.2f} % to {100 * done.final:.2f} %), so its repairs are not to be trusted",
+        f"sham: a healthy chip loses {healthy - final:.1f} points ({healthy:.2f} % to {final:.2f} %) by learning alone",
     )
 
 
 def test_a_sham_that_loses_three_tenths_of_a_point_is_not_said():
     assert sham_warning(0.95, 0.947) == ()
-    assert sham_warning(0.95, 0.9469, "learner 'dfa'")[0].startswith(
-        "learner 'dfa' harms a healthy chip: its sham control loses 0.3 points"
+    assert sham_warning(0.95, 0.9469, "dfa") == (
+        "learner 'dfa' harms a healthy chip: its sham control loses 0.3 points (95.00 % to 94.69 %)",
     )
 
 
