@@ -116,8 +116,8 @@ def exact_interval(values: Values, chances: Values) -> Interval:
     Raises:
         UsageError: unequal lengths, a negative chance, or none above 0.
 
-    >>> exact_interval([0.9, 0.1], [3, 1])
-    Interval(mean=0.7, low=0.7, high=0.7, n=2, method='exact', confidence=0.95)
+    >>> exact_interval([1.0, 0.0], [3, 1])
+    Interval(mean=0.75, low=0.75, high=0.75, n=2, method='exact', confidence=0.95)
     """
     array, weights = draws_of("values", values), draws_of("chances", chances)
     check_equal_lengths(array, weights)

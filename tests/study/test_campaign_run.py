@@ -16,7 +16,7 @@ from neurofault.study.campaign.run import Executor, merge
 from neurofault.study.campaign.summary import answer_of, found_in
 from neurofault.study.campaign.tables import write_csv, write_parquet
 from neurofault.study.lesion import measure
-from neurofault.study.statistics import holm, t_interval
+from neurofault.study.statistics import cautious_interval, holm
 
 
 @pytest.fixture(scope="module")
@@ -174,29 +174,29 @@ name: stops
 network: {zoo: digits-mlp}
 data: {samples: 60}
 faults:
-  - {kind: core_dead, count: {sweep: [0, 1, 3]}}
-  - {all: [{kind: core_dead, count: 1}]}
-repeats: {draws: 24, seed: 7, stop: {half_width: 0.02, first: 3, every: 3}}
+  - {kind: core_dead, layer: any, count: {sweep: [0, 1, 2]}}
+  - {all: [{kind: core_dead, layer: any, count: 1}]}
+repeats: {draws: 90, seed: 7, stop: {half_width: 0.06, first: 10, every: 5}}
 """
 
 
 def test_draws_end_when_the_answer_is_narrow_enough_whoever_runs_them(tmp_path):
     early, full = (
         made_ready(tmp_path, STOPS),
-        made_ready(tmp_path, STOPS.replace(", stop: {half_width: 0.02, first: 3, every: 3}", "")),
+        made_ready(tmp_path, STOPS.replace(", stop: {half_width: 0.06, first: 10, every: 5}", "")),
     )
     ran(tmp_path / "full", full)
     whole = {(row["cell"], row["draw"]): row["correct"] / 60 for row in found_in(tmp_path / "full").rows}
     expected = []
     for cell in range(4):
-        values = [whole[cell, draw] for draw in range(24)]
-        expected.append(next((n for n in range(3, 24, 3) if (t_interval(values[:n]).half_width or 0) <= 0.02), 24))
-    assert expected[0] == 3 < max(expected[1:]) < 24
+        values = [whole[cell, draw] for draw in range(90)]
+        expected.append(next((n for n in range(10, 90, 5) if (cautious_interval(values[:n]).half_width or 0) <= 0.06), 90))
+    assert expected[0] == 30 < max(expected[1:]) < 90
     assert [point["narrow"] for point in answer_of(found_in(tmp_path / "full"))["curves"][0]["points"]] == [None] * 3
     outcome = ran(tmp_path / "one", early)
     found = found_in(tmp_path / "one")
     assert [sum(row["cell"] == cell for row in found.rows) for cell in range(4)] == expected
-    assert {row["stop"] for row in found.rows} == {"half width <= 0.02 at draws 3, 6, …"}
+    assert {row["stop"] for row in found.rows} == {"half width <= 0.06 at draws 10, 15, …"}
     assert (outcome.ran, found.trials) == (sum(expected[:3]), sum(expected))  # cells 1 and 3 ask for the same trials
     assert ran(tmp_path / "one", early).ran == 0
     ran(tmp_path / "four", early, Executor(4))

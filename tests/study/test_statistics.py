@@ -71,9 +71,10 @@ def test_t_interval_is_cut_where_nothing_can_lie() -> None:
     low, high = ends(t_interval([0.9, 1.0]))
     assert high > 1
     assert low < 0.4
-    assert ends(t_interval([0.9, 1.0], within=SHARE)) == (0.0, 1.0)
+    assert ends(t_interval([0.9, 1.0], within=SHARE)) == (low, 1.0)
+    assert ends(t_interval([0.1, 0.0], within=SHARE)) == (0.0, pytest.approx(1 - low))
     assert ends(t_interval([-0.9, 1.0], within=(-1, 1))) == (-1, 1)
-    assert ends(t_interval([0.5, 0.6], within=SHARE)) == ends(t_interval([0.5, 0.6]))
+    assert ends(t_interval([0.5, 0.51], within=SHARE)) == ends(t_interval([0.5, 0.51]))
     assert ends(t_interval([1.5, 1.5, 1.5], within=SHARE)) == (1.5, 1.5)
 
 
@@ -201,7 +202,7 @@ def test_bootstrap_covers_nearly_what_it_claims(method: str, least: float) -> No
 @given(value=st.floats(0, 1), n=st.integers(2, 500))
 def test_equal_draws_leave_room_for_an_outcome_that_none_of_them_was(value: float, n: int) -> None:
     interval = cautious_interval([value] * n)
-    unseen = 1 - 0.05 ** (1 / n)
+    unseen = 1 - 0.025 ** (1 / n)
     assert interval.method == "cautious"
     np.testing.assert_allclose(ends(interval), [value * (1 - unseen), value + unseen * (1 - value)], atol=1e-12)
 
@@ -228,12 +229,12 @@ def test_a_rule_stops_at_the_first_look_that_is_narrow_enough() -> None:
     rule = StopRule(0.1, first=10, every=3)
     assert [rule.next_look(draws) for draws in (0, 9, 10, 12, 13, 15)] == [10, 10, 13, 13, 16, 16]
     assert rule.last_draw([0.5] * 9) is None
-    assert rule.last_draw([0.5] * 40) == 16  # 1 − 0.05^(1/16) = 0.17: half of it is under 0.1; of 13 draws it is not
-    assert rule.last_draw([0.1, 0.9, 0.1, 0.9, *[0.5] * 500]) not in (None, 16)
-    assert rule.last_draw([None] * 6 + [0.5] * 16) == 22
+    assert rule.last_draw([0.5] * 40) == 19  # 1 − 0.025^(1/19) = 0.18: half of it is under 0.1; of 16 draws it is not
+    assert rule.last_draw([*[0.0, 1.0] * 4, *[0.5] * 500]) not in (None, 19)
+    assert rule.last_draw([None] * 6 + [0.5] * 19) == 25
     assert rule.last_draw([None] * 200) is None
-    found = rule.interval([0.5] * 16)
-    assert found == cautious_interval([0.5] * 16)
+    found = rule.interval([0.5] * 19)
+    assert found == cautious_interval([0.5] * 19)
     assert found.half_width is not None
     assert found.half_width <= 0.1
 
@@ -255,7 +256,7 @@ SPREADS: dict[str, tuple[Draws, float]] = {
 def test_intervals_after_stopping_cover_what_they_claim(name: str) -> None:
     draw, truth = SPREADS[name]
     random = np.random.default_rng(11)
-    rule, hits = StopRule(0.02, first=20, every=20), []
+    rule, hits = StopRule(0.02), []
     for _ in range(300):
         values = draw(random, 1000)
         last = rule.last_draw(values.tolist())

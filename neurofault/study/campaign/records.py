@@ -199,7 +199,7 @@ class Stop(BaseModel):
 
     model_config = _RECORD
     half_width: Annotated[float, Field(gt=0, lt=1)]
-    first: Annotated[int, Field(ge=LEAST_FIRST, le=1_000_000)] = 20
+    first: Annotated[int, Field(ge=LEAST_FIRST, le=1_000_000)] = 10
     every: Annotated[int, Field(ge=1, le=1_000_000)] = 10
 
     @property
