@@ -70,6 +70,10 @@ class UsageError(NeurofaultError):
     """An argument is out of range or two arguments contradict each other."""
 
 
+class NeurofaultWarning(UserWarning):
+    """Something was taken that is worth a word: what was assumed or left out, and what to do if that is not meant."""
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the closest allowed name, or an empty string.
 

@@ -144,7 +144,9 @@ def _read_tar(path: Path, names: tuple[str, ...]) -> dict[str, bytes]:
             for number, member in enumerate(archive):
                 name = PurePosixPath(member.name).name
                 if number >= _MOST_MEMBERS or not 0 <= member.size <= len(content):
-                    raise tarfile.TarError(f"more than {_MOST_MEMBERS:,} files" if number >= _MOST_MEMBERS else f"{name}: {member.size} bytes")
+                    raise tarfile.TarError(
+                        f"more than {_MOST_MEMBERS:,} files" if number >= _MOST_MEMBERS else f"{name}: {member.size} bytes"
+                    )
                 stream = archive.extractfile(member) if member.isreg() and name in names and not member.issparse() else None
                 if stream is not None:
                     payloads[name] = stream.read()

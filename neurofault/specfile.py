@@ -35,7 +35,10 @@ MAX_DIGITS = 40
 MAX_LINE = 600
 """Longest line of a message; what a file says may be long."""
 
-_REASONS = {"no such file": "cannot be read (No such file or directory)", "is a folder, not a file": "cannot be read (Is a directory)"}
+_REASONS = {
+    "no such file": "cannot be read (No such file or directory)",
+    "is a folder, not a file": "cannot be read (Is a directory)",
+}
 _NULL = {"", "~", "null", "Null", "NULL"}
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
 
 import typer
 
 from neurofault.cli import atlas, campaign, convert, doctor, faults, inject, map_, paper, profiles, rescue, train
-from neurofault.errors import NeurofaultError
+from neurofault.cli.output import forgiving_streams
+from neurofault.errors import NeurofaultError, NeurofaultWarning
 
 app = typer.Typer(
     name="neurofault",
@@ -29,17 +37,97 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(faults.app, name="faults")
 
+_WRONG_WORDS: Final[Any] = typer.BadParameter.__mro__[2]
+"""Typer's root of what is wrong with the words of a command line; it comes from click or from Typer's own copy of it."""
+
+
+class _Stopped(BaseException):
+    """Ctrl-C, SIGTERM or SIGHUP came."""
+
 
 def main() -> None:
-    """Run the command line and end the process with its exit code: 0, or 2 for a mistake that the user can mend."""
+    """Run the command line and end the process with its exit code.
+
+    0; 2 for a mistake that the user can mend, or an output that cannot be written; 130, 143, 129 after Ctrl-C, SIGTERM, SIGHUP; verbs name others.
+    """
+    forgiving_streams()
+    with warnings.catch_warnings(), _signals():
+        warnings.simplefilter("always", NeurofaultWarning)
+        warnings.showwarning = _show_warning
+        code = _run()
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _give_up(sys.stdout)
+        except OSError as error:
+            code = _unwritable(error)
+    sys.exit(code)
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Let signals that end a process raise; what `nohup` ignores stays ignored, and only the main thread can take signals."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+                before[number] = signal.signal(number, _stop)
     try:
-        app()
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _run() -> int:
+    """Run the verb and return the exit code."""
+    stdout = sys.stdout
+    try:
+        done = app(standalone_mode=False)
+        return done if isinstance(done, int) else 0
     except NeurofaultError as error:
-        print(f"neurofault: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("neurofault: stopped", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
-        sys.stderr.close()
-        sys.exit(0)
+        return _say(str(error), 2)
+    except _WRONG_WORDS as error:
+        with suppress(OSError):
+            error.show()
+        return int(error.exit_code)
+    except typer.Abort:
+        return _say("stopped", 130)
+    except _Stopped as stopped:
+        return _say("stopped", 128 + int(stopped.args[0]))
+    except SystemExit:
+        if sys.stdout is stdout:
+            raise
+        sys.stdout = stdout  # Typer puts another one there where the reader of our output went away, as `head` does
+        _give_up(stdout)
+        return 0
+    except OSError as error:
+        return _unwritable(error) if error.filename is None else _say(f"{error.filename}: {error.strerror}", 2)
+
+
+def _say(text: str, code: int) -> int:
+    with suppress(OSError):  # the terminal may be gone
+        print(f"neurofault: {text}", file=sys.stderr, flush=True)
+    return code
+
+
+def _unwritable(error: OSError) -> int:
+    """Say that stdout takes nothing (a full disk, a terminal that is gone)."""
+    _give_up(sys.stdout)
+    return _say(f"the output could not be written: {error.strerror or error}", 2)
+
+
+def _give_up(stream: Any) -> None:
+    """Send what is still to come to nowhere, so that the end of the process does not try once more to write it."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _stop(number: int, _: object) -> None:
+    raise _Stopped(number)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+    """Show what neurofault warns of as one line, and what others warn of as Python does."""
+    text = str(message) if issubclass(category, NeurofaultWarning) else f"{category.__name__}: {message} ({filename}:{lineno})"
+    _say(f"warning: {text}", 0)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from neurofault.cli import options
-from neurofault.cli.output import percent, write_json
+from neurofault.cli.output import JsonOut, check_folder, percent
 from neurofault.cli.progress import StderrProgress
+from neurofault.cli.tables import tabled, tell, width
 from neurofault.errors import UsageError
 
 
@@ -48,12 +46,14 @@ def atlas(
     kind = next((each for each in KINDS if each == fault), None)
     if kind is None:
         raise UsageError(f"--fault {fault}: an atlas takes {', '.join(KINDS)}")
+    result_file = JsonOut(json_file)
+    check_folder("--out", out)
     setup = Setup(
         network=network, profile=profile, weights=weights, data=data, data_dir=data_dir, samples=samples, timesteps=timesteps,
         weight_bits=weight_bits, place=place, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips,
         place_seed=place_seed,
     )  # fmt: skip
-    with StderrProgress() as progress:
+    with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)
         found = follow(
             prepared.deployment, prepared.deployment.encode(prepared.test.images), prepared.test.labels, kind, layer=layer,
@@ -75,21 +75,19 @@ def atlas(
         "sites_without_effect": int((found.sites["changed"] == 0).sum()), "changed_predictions": int(found.sites["changed"].sum()),
         "most_critical": critical, "files": written,
     }  # fmt: skip
-    if json_file is not None:
-        write_json(answer, json_file)
-    if json_file == "-":
+    result_file.write(answer)
+    if result_file.alone:
         return
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    console.print(
-        f"[bold]{kind}[/]: {len(found):,} sites × {found.samples:,} images; healthy {percent(found.healthy_correct / found.samples)}; "
-        f"{answer['sites_without_effect']:,} sites change no prediction"
+    tell(
+        f"{kind}: {len(found):,} sites × {found.samples:,} images; healthy {percent(found.healthy_correct / found.samples)}; "
+        f"{answer['sites_without_effect']:,} sites change no prediction",
+        "most critical sites",
     )
-    table = Table(box=None, pad_edge=False, title="most critical sites", title_justify="left")
-    for name in (*COLUMNS[:5], "changed", "accuracy change"):
-        table.add_column(name, justify="right")
-    for site in critical:
-        where = ("-" if site[name] == -1 else str(site[name]) for name in COLUMNS[:5])
-        table.add_row(*where, str(site["changed"]), f"{100 * site['accuracy_change']:+.2f} points")
-    console.print(table)
-    for path in written:
-        console.print(f"wrote {path}")
+    rows = [
+        (
+            *("-" if site[name] == -1 else str(site[name]) for name in COLUMNS[:5]), str(site["changed"]),
+            f"{100 * site['accuracy_change']:+.2f} points",
+        )
+        for site in critical
+    ]  # fmt: skip
+    tell(*tabled((*COLUMNS[:5], "changed", "accuracy change"), rows, (), width()), *(f"wrote {path}" for path in written))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurofault.cli import options
-from neurofault.cli.output import percent, write_json
+from neurofault.cli.output import JsonOut, check_file, percent
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
 from neurofault.errors import UsageError
@@ -134,12 +134,14 @@ def status(where: Where, out: Out = None) -> None:
 @app.command()
 def report(where: Where, out: Out = None, json_file: options.Json = None) -> None:
     """Write report.html, figures and trials.parquet from what is done, and show the table."""
-    found = _found(where, out)
-    if json_file is not None:
-        from neurofault.study.campaign.summary import answer_of
+    from neurofault.study.campaign.summary import answer_of
 
-        write_json(answer_of(found), json_file)
-    if json_file != "-":
+    result_file = JsonOut(json_file)
+    with result_file.working():
+        found = _found(where, out)
+        answer = answer_of(found)
+    result_file.write(answer)
+    if not result_file.alone:
         _answer(found)
 
 
@@ -150,6 +152,7 @@ def export(where: Where, to: Annotated[Path, typer.Argument(help="Parquet or CSV
 
     if to.suffix not in (".parquet", ".csv"):
         raise UsageError(f"{to}: rows are written as .parquet or .csv")
+    check_file("export", to)
     found = _found(where, out)
     (write_parquet if to.suffix == ".parquet" else write_csv)(found, to)
     tell(f"wrote {len(found.rows):,} rows to {to}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from neurofault.cli import options
+from neurofault.cli.output import check_file
 from neurofault.cli.progress import StderrProgress
 from neurofault.errors import UsageError
 
@@ -41,8 +42,7 @@ def convert(
     from neurofault.faults import fault_from_mapping, inject
     from neurofault.study.prepare import Setup, prepare
 
-    if target.suffix != ".nir":
-        raise UsageError(f"{target}: the file to write must end in .nir")
+    check_file("OUT", target, (".nir",))
     if fault is None and (count is not None or rate is not None):
         raise UsageError("--count and --rate go with --fault KIND")
     if fault is not None and profile is None:

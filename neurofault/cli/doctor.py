@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from neurofault.cli import options
-from neurofault.cli.output import write_json
+from neurofault.cli.output import JsonOut
 
 
 def doctor(
@@ -18,18 +18,20 @@ def doctor(
     """Show Python, the packages and the engines that are there, and the command to get the rest."""
     from neurofault.engines.availability import BASE, FORMATS, OF_ENGINE
 
-    packages: list[dict[str, Any]] = [
-        {"package": package.distribution, "version": package.version, "for": package.purpose, "install": package.install}
-        for package in (*BASE, *OF_ENGINE.values(), *FORMATS)
-    ]
-    engines: list[dict[str, Any]] = [
-        {"engine": name, "there": package.version is not None, "self_test": _self_test(name, package.version) if run else None}
-        for name, package in OF_ENGINE.items()
-    ]
-    if json_ is not None:
-        write_json({"python": platform.python_version(), "packages": packages, "engines": engines}, json_)
-        if json_ == "-":
-            return
+    result_file = JsonOut(json_)
+
+    with result_file.working():
+        packages: list[dict[str, Any]] = [
+            {"package": package.distribution, "version": package.version, "for": package.purpose, "install": package.install}
+            for package in (*BASE, *OF_ENGINE.values(), *FORMATS)
+        ]
+        engines: list[dict[str, Any]] = [
+            {"engine": name, "there": package.version is not None, "self_test": _self_test(name, package.version) if run else None}
+            for name, package in OF_ENGINE.items()
+        ]
+    result_file.write({"python": platform.python_version(), "packages": packages, "engines": engines})
+    if result_file.alone:
+        return
     print(f"{'python':12s} {platform.python_version()}")
     for package in packages:
         print(f"{package['package']:12s} {package['version'] or 'missing':12s} {package['for']}")

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from neurofault.cli import options
-from neurofault.cli.output import percent, scientific, write_json
+from neurofault.cli.output import JsonOut, percent, scientific
 from neurofault.cli.progress import StderrProgress
+from neurofault.cli.tables import draw_chip, tabled, tell, width
 from neurofault.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,18 +62,18 @@ def inject(
     from neurofault.study.inject_report import injection, to_json
     from neurofault.study.prepare import Setup, prepare
 
+    result_file = JsonOut(json_file)
     faults = read_faults(kill_cores, fault or [], count, rate, {"where": where, "layer": layer, "at": at}, defects)
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spare_cores,
         chips, place_seed,
     )  # fmt: skip
-    with StderrProgress() as progress:
+    with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)
         result = injection(prepared, faults, layer=layer or "hidden", draws=draws, seed=seed, engine=engine, progress=progress)
     answer = to_json(result)
-    if json_file is not None:
-        write_json(answer, json_file)
-    if json_file != "-":
+    result_file.write(answer)
+    if not result_file.alone:
         _print(result, answer)
 
 
@@ -102,10 +100,14 @@ def read_faults(
         kinds, number = ["core_dead"], {"count": kill_cores}
     if number and not kinds:
         raise UsageError("--count and --rate go with --fault KIND")
-    lost = [f"--{name}" for name in ("where", "at") if name in chosen]
+    lost = [f"--{name}" for name in ("where", "at", "layer") if name in chosen and (name != "layer" or whole or defects)]
     if lost and not kinds:
         raise UsageError(
             f"{' and '.join(lost)} goes with --fault KIND or --kill-cores N; write it inside a whole --fault '{{kind: …}}'"
+        )
+    if lost and whole:
+        raise UsageError(
+            f"{' and '.join(lost)} beside a whole --fault '{{kind: …}}' says nothing of that one; write it inside, for each fault its own"
         )
     mappings += [{"kind": kind} | number | chosen for kind in kinds]
     if not mappings and defects is None:
@@ -115,58 +117,46 @@ def read_faults(
 
 
 def _print(result: Injection, answer: dict[str, Any]) -> None:
-    from neurofault.deploy.grid import grid_renderable
-
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     prepared, lesions = result.prepared, result.lesion
     interval = lesions.accuracy
     kinds = ", ".join(_describe(each) for each in lesions.faults)
-    console.print(
-        f"[bold]{answer['network']}[/] on [bold]{prepared.profile.title}[/] ({answer['cores_used']} cores on {answer['chips']} chip(s)), "
-        f"{answer['samples']} test images of {answer['data']}, {answer['timesteps']} time steps, engine {answer['engine']}"
+    tell(
+        f"{answer['network']} on {prepared.profile.title} ({answer['cores_used']} cores on {answer['chips']} chip(s)), "
+        f"{answer['samples']} test images of {answer['data']}, {answer['timesteps']} time steps, engine {answer['engine']}",
+        f"simulated with Lava's integer arithmetic; broken: {kinds}, {answer['n_draws']} draws\n",
     )
-    console.print(f"simulated with Lava's integer arithmetic; broken: [bold]{kinds}[/], {answer['n_draws']} draws\n")
-    table = Table(box=None, pad_edge=False)
-    for title in ("", "accuracy", "95 % interval", "what it is"):
-        table.add_column(title, justify="right" if title == "accuracy" else "left", no_wrap=title != "what it is")
-    if answer["ann_accuracy"] is not None:
-        table.add_row("ANN", percent(answer["ann_accuracy"]), "", "the torch network")
-    table.add_row("spiking", percent(answer["spiking_accuracy"]), "", "reset-to-zero neurons, weights not yet rounded")
-    table.add_row("healthy chip", percent(answer["healthy_accuracy"]), "", f"{answer['weight_bits']}-bit weights, placed")
-    for lesser in result.tried:
-        _damaged_row(table, lesser)
-    _damaged_row(table, lesions, style="bold")
-    table.add_row("chance", percent(answer["chance_accuracy"]), "", "always the most frequent class")
-    console.print(table)
+    rows = [] if answer["ann_accuracy"] is None else [("ANN", percent(answer["ann_accuracy"]), "", "the torch network")]
+    rows += [
+        ("spiking", percent(answer["spiking_accuracy"]), "", "reset-to-zero neurons, weights not yet rounded"),
+        ("healthy chip", percent(answer["healthy_accuracy"]), "", f"{answer['weight_bits']}-bit weights, placed"),
+        *(_damaged_row(each) for each in (*result.tried, lesions)),
+        ("chance", percent(answer["chance_accuracy"]), "", "always the most frequent class"),
+    ]
+    heads = ("what", "accuracy", "95 % interval", "what it is")
+    tell(*tabled(heads, rows, (heads[0], *heads[2:]), width()))
     reference = answer["spiking_accuracy"] if answer["ann_accuracy"] is None else answer["ann_accuracy"]
     lost = "no accuracy is left: every draw stalled"
     if interval is not None:
         lost = f"the damage costs {100 * (answer['healthy_accuracy'] - interval.mean):.2f} points"
-    console.print(f"\nconversion gap {100 * (reference - answer['healthy_accuracy']):+.2f} points; {lost}")
-
-    console.print("\n[bold]what was hit[/]")
-    hits = Table(box=None, pad_edge=False)
-    for title in ("draw", "accuracy", "fault", "cores", "neurons", "synapses"):
-        hits.add_column(title, justify="left" if title in ("fault", "cores") else "right")
+    tell(f"\nconversion gap {100 * (reference - answer['healthy_accuracy']):+.2f} points; {lost}", "\nwhat was hit")
+    hits = []
     for draw in answer["draws"]:
         accuracy = draw["status"] if draw["accuracy"] is None else percent(draw["accuracy"])
         for each in draw["faults"]:
             cores = " ".join(map(str, each["cores"][:16])) + (" …" if len(each["cores"]) > 16 else "")
-            hits.add_row(str(draw["draw"]), accuracy, each["kind"], cores, str(each["neurons"]), str(each["synapses"]))
-    console.print(hits)
-
+            hits.append((str(draw["draw"]), accuracy, each["kind"], cores, str(each["neurons"]), str(each["synapses"])))
+    tell(*tabled(("draw", "accuracy", "fault", "cores", "neurons", "synapses"), hits, ("fault", "cores"), width()))
     for note in _notes(result):
-        console.print(f"note: {note}")
-
+        tell(f"note: {note}")
     cost = lesions.healthy.cost
-    console.print(
-        f"\n[bold]per inference[/] (healthy): {scientific(cost.energy.value, 'J')} ({cost.energy.evidence}; table {cost.table}; "
+    tell(
+        f"\nper inference (healthy): {scientific(cost.energy.value, 'J')} ({cost.energy.evidence}; table {cost.table}; "
         f"{cost.static_note}), {scientific(cost.time.value, 's')} ({cost.time.evidence}), "
-        f"{answer['spikes_healthy'] / answer['samples']:.0f} spikes; damaged: {scientific(answer['energy_joule_per_inference_damaged'], 'J')}"
+        f"{answer['spikes_healthy'] / answer['samples']:.0f} spikes; damaged: {scientific(answer['energy_joule_per_inference_damaged'], 'J')}",
+        f"\nchip after draw {lesions.draws[0].draw}",
     )
-    console.print(f"\n[bold]chip after draw {lesions.draws[0].draw}[/]")
-    console.print(grid_renderable(lesions.draws[0].deployment))
-    console.print(f"\nto repeat: {_command(result)}", soft_wrap=True)
+    draw_chip(lesions.draws[0].deployment)
+    print(f"\nto repeat: {_command(result)}")
 
 
 def _notes(result: Injection) -> list[str]:
@@ -188,19 +178,18 @@ def _notes(result: Injection) -> list[str]:
     return notes
 
 
-def _damaged_row(table: Table, lesions: Lesion, style: str = "") -> None:
+def _damaged_row(lesions: Lesion) -> tuple[str, str, str, str]:
     interval = lesions.accuracy
     what = ", ".join(_describe(each) for each in lesions.faults)
     if interval is None:
-        table.add_row("damaged", "stalled", "", what, style=style)
-        return
+        return "damaged", "stalled", "", what
     bounds = "no interval from one draw"
     if lesions.exact is not None:
         bounds = "exact: the only outcome" if lesions.exact.n == 1 else f"exact: all {lesions.exact.n} outcomes"
     elif interval.low is not None and interval.high is not None:
         bounds = f"{percent(interval.low)} … {percent(interval.high)}"
     stalled = sum(draw.status == "stalled" for draw in lesions.draws)
-    table.add_row("damaged", percent(interval.mean), bounds, what + (f"; {stalled} draws stalled" if stalled else ""), style=style)
+    return "damaged", percent(interval.mean), bounds, what + (f"; {stalled} draws stalled" if stalled else "")
 
 
 def _describe(fault: Fault) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
-from rich.console import Console
-
 from neurofault.cli import options
 from neurofault.cli.progress import StderrProgress
+from neurofault.cli.tables import draw_chip
 
 
 def map_(
@@ -26,7 +23,6 @@ def map_(
     place_seed: options.PlaceSeed = 0,
 ) -> None:
     """Draw the grid of cores with a network on it, and the utilisation of each resource."""
-    from neurofault.deploy.grid import grid_renderable
     from neurofault.study.prepare import Setup, prepare
 
     setup = Setup(
@@ -47,4 +43,4 @@ def map_(
     )
     with StderrProgress() as progress:
         prepared = prepare(setup, progress)
-    Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(grid_renderable(prepared.deployment))
+    draw_chip(prepared.deployment)

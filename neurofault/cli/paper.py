@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from neurofault.cli import options
+from neurofault.cli.output import check_folder
 from neurofault.cli.progress import StderrProgress
 from neurofault.errors import UsageError, nearest
 
@@ -32,6 +33,7 @@ def paper(
 
     if on not in PLACES:
         raise UsageError(f"--on {on!r}; allowed: {', '.join(PLACES)}{nearest(on, PLACES)}")
+    check_folder("--out", out)
     with StderrProgress() as progress:
         if on == "chip":
             from neurofault.study.paper.chip import setting as chip_setting

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from neurofault.cli import options
 from neurofault.cli.inject import read_faults
-from neurofault.cli.output import percent, scientific, write_json
+from neurofault.cli.output import JsonOut, check_file, percent, scientific
 from neurofault.cli.progress import StderrProgress
+from neurofault.cli.tables import tabled, tell, width
 from neurofault.errors import UsageError
 
 if TYPE_CHECKING:
@@ -88,6 +87,8 @@ def rescue(
     from neurofault.study.prepare import Setup, prepare
     from neurofault.study.rescue_study import rescue_study, to_json, treatments
 
+    result_file = JsonOut(json_file)
+    check_file("--picture", picture, (".png", ".svg", ".pdf"))
     if kill_cores is None and not fault:
         kill_cores = 4
     faults = read_faults(kill_cores, fault or [], count, rate, {"where": where, "layer": layer, "at": None}, None)
@@ -107,12 +108,12 @@ def rescue(
         raise UsageError(f"--cycles {cycles:g} of {adapt} samples leaves nothing to learn from; allowed: more than 0")
     spares = spare_cores
     if spares is None:
-        spares = (kill_cores or 0) if any(strategy_named(row.strategy).spares for row in rows) else 0
+        spares = cores_killed(faults) if any(strategy_named(row.strategy).spares for row in rows) else 0
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spares, chips,
         place_seed,
     )  # fmt: skip
-    with StderrProgress() as progress:
+    with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)
         chip, train, validation = prepared.deployment, prepared.data.train, prepared.data.validation
         study = rescue_study(
@@ -141,14 +142,32 @@ def rescue(
         "energy_table": prepared.profile.default_energy,
         **to_json(study),
     }
-    if json_file is not None:
-        write_json(answer, json_file)
+    result_file.write(answer)
+    if not result_file.alone:
+        _print(answer, prepared.profile.title)
     if picture is not None:
         from neurofault.study.rescue_picture import draw_time_line
 
         draw_time_line(study, picture)
-    if json_file != "-":
-        _print(answer, prepared.profile.title)
+
+
+def cores_killed(faults: Sequence[Fault]) -> int:
+    """Return how many cores the ``core_dead`` faults of a plan kill at the most: so many spare cores a remap needs.
+
+    Raises:
+        UsageError: a fault kills cores at a rate, so that their number is not known beforehand.
+    """
+    from neurofault.faults import CoreDead
+
+    total = 0
+    for fault in faults:
+        if isinstance(fault, CoreDead):
+            if fault.rate is not None:
+                raise UsageError(
+                    "how many cores core_dead kills at a rate is not known beforehand; say how many are kept free with --spare-cores"
+                )
+            total += fault.count if fault.count is not None else len(fault.cores or ())
+    return total
 
 
 def _dropout_twin(network: str) -> str:
@@ -189,68 +208,50 @@ def _names(text: str) -> list[str]:
 
 
 def _print(answer: dict[str, Any], title: str) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 170, highlight=False)
     kinds = ", ".join(
         f"{each['kind']} ({', '.join(f'{k} {v}' for k, v in each.items() if k != 'kind')})" for each in answer["faults"]
     )
     draws = answer["rows"][0]["n_draws"] if answer["rows"] else 0
-    console.print(
-        f"[bold]{answer['network']}[/] on [bold]{title}[/], {answer['samples']:,} test images; broken: [bold]{kinds}[/], {draws} draws; "
-        f"a cycle: {answer['cycle_samples']:,} samples"
+    tell(
+        f"{answer['network']} on {title}, {answer['samples']:,} test images; broken: {kinds}, {draws} draws; "
+        f"a cycle: {answer['cycle_samples']:,} samples",
+        f"simulated with Lava's integer arithmetic; learning in mode hardware_strict; healthy {percent(answer['healthy_accuracy'])}\n",
     )
-    console.print(
-        f"simulated with Lava's integer arithmetic; learning in mode hardware_strict; healthy {percent(answer['healthy_accuracy'])}\n"
-    )
-    table = Table(box=None, pad_edge=False)
-    titles = (
-        "strategy",
-        "learner",
-        "damaged",
-        "final",
-        "95 % interval",
-        "recovered",
-        "worst",
-        "served",
-        "cycles",
-        "after last",
-        "writes",
-        "energy",
-        "time",
-    )
-    for name in titles:
-        table.add_column(name, justify="left" if name in ("strategy", "learner", "95 % interval") else "right", no_wrap=True)
+    heads = (
+        "strategy", "learner", "damaged", "final", "95 % interval", "recovered", "worst", "served", "cycles", "after last", "writes",
+        "energy", "time",
+    )  # fmt: skip
+    rows = []
     for row in answer["rows"]:
         final, share = row["final"], row["recovered_fraction"]
-        table.add_row(
-            row["strategy"] + (" (control)" if row["control"] else ""),
-            row["learner"] or "–",
-            percent(row["damaged"]["mean"]),
-            percent(final["mean"]),
-            "one draw" if final["low"] is None else f"{percent(final['low'])} … {percent(final['high'])}",
-            "–" if share is None else f"{100 * share['mean']:.0f} %",
-            percent(row["worst"]["mean"]),
-            percent(row["mean_served"]["mean"]),
-            f"{row['cycles_total']:.2f}",
-            f"{row['cycles_after_last_damage']:.2f}",
-            f"{row['writes']:,.0f}",
-            scientific(row["energy_joule"], "J"),
-            scientific(row["time_second"], "s"),
+        rows.append(
+            (
+                row["strategy"] + (" (control)" if row["control"] else ""),
+                row["learner"] or "–",
+                percent(row["damaged"]["mean"]),
+                percent(final["mean"]),
+                "one draw" if final["low"] is None else f"{percent(final['low'])} … {percent(final['high'])}",
+                "–" if share is None else f"{100 * share['mean']:.0f} %",
+                percent(row["worst"]["mean"]),
+                percent(row["mean_served"]["mean"]),
+                f"{row['cycles_total']:.2f}",
+                f"{row['cycles_after_last_damage']:.2f}",
+                f"{row['writes']:,.0f}",
+                scientific(row["energy_joule"], "J"),
+                scientific(row["time_second"], "s"),
+            )
         )
-    console.print(table)
+    tell(*tabled(heads, rows, ("strategy", "learner", "95 % interval"), width()))
     shown = [each for each in answer["paired"] if each["low"] is not None and _kin(each["a"], each["b"])]
     if shown:
-        console.print("\n[bold]paired over draws[/] (a − b, points of final accuracy)")
-        pairs = Table(box=None, pad_edge=False)
-        for name in ("a", "b", "difference", "95 % interval"):
-            pairs.add_column(name, justify="right" if name == "difference" else "left")
-        for each in shown:
-            pairs.add_row(
-                each["a"], each["b"], f"{100 * each['difference']:+.2f}", f"{100 * each['low']:+.2f} … {100 * each['high']:+.2f}"
-            )
-        console.print(pairs)
-    console.print(
+        tell("\npaired over draws (a − b, points of final accuracy)")
+        pairs = [
+            (each["a"], each["b"], f"{100 * each['difference']:+.2f}", f"{100 * each['low']:+.2f} … {100 * each['high']:+.2f}")
+            for each in shown
+        ]
+        tell(*tabled(("a", "b", "difference", "95 % interval"), pairs, ("a", "b", "95 % interval"), width()))
+    tell(
         f"\nenergy and time of learning by table {answer['energy_table']}, static power not included; "
         f"served: mean accuracy from the first strike to the end of the budget"
     )
-    for note in sorted({note for row in answer["rows"] for note in row["notes"]}):
-        console.print(f"note: {note}")
+    tell(*(f"note: {note}" for note in sorted({note for row in answer["rows"] for note in row["notes"]})))

@@ -6,8 +6,12 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
+
+if TYPE_CHECKING:
+    from neurofault.deploy.deployment import Deployment
 
 
 def width() -> int | None:
@@ -66,3 +70,15 @@ def tell(*texts: str) -> None:
     for text in texts:
         for line in text.split("\n"):
             print(line if columns is None or cell_len(line) <= columns else "\n".join(wrapped(line, columns)))
+
+
+def draw_chip(deployment: Deployment) -> None:
+    """Print the grid of cores, in colours on a terminal; a line that is wider than the terminal goes on in the next."""
+    from rich.console import Console
+
+    from neurofault.deploy.grid import draw_grid, grid_renderable
+
+    if sys.stdout.isatty():
+        Console(markup=False, emoji=False, highlight=False).print(grid_renderable(deployment), soft_wrap=True)
+    else:
+        print(draw_grid(deployment))

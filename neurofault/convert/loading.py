@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from torch import nn
 
@@ -16,8 +17,8 @@ def user_module(path: str, weights: Path | None = None) -> nn.Module:
     """Build a user's torch module and load its weights.
 
     Args:
-        path: ``package.module:factory``; ``factory()`` returns a ``torch.nn.Module`` (a class will do). The current folder is
-            searched too.
+        path: ``package.module:factory``, or ``file.py:factory``; ``factory()`` returns a ``torch.nn.Module`` (a class will do). The
+            current folder is searched too.
         weights: a state dict saved with ``torch.save``; read as data (:mod:`neurofault.convert.state_dict`), so a pickle that would execute code is refused.
             None: the weights that the factory made.
 
@@ -29,15 +30,13 @@ def user_module(path: str, weights: Path | None = None) -> nn.Module:
     module_name, _, factory_name = path.partition(":")
     if not module_name or not factory_name:
         raise UsageError(f"network {path!r}: write package.module:factory, or a name of the zoo")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        factory = getattr(importlib.import_module(module_name), factory_name)
-    except ModuleNotFoundError as error:
-        raise UsageError(f"network {path!r}: {error}; run where Python finds {module_name}, or set PYTHONPATH") from error
-    except AttributeError as error:
-        raise UsageError(f"network {path!r}: module {module_name} has no {factory_name!r}") from error
+    factory = getattr(_module(module_name, path), factory_name, None)
+    if factory is None:
+        raise UsageError(f"network {path!r}: module {module_name} has no {factory_name!r}")
+    if not callable(factory):
+        raise UsageError(
+            f"network {path!r}: {factory_name} is {type(factory).__name__}, not a class or function that makes the module"
+        )
     try:
         model = factory()
     except Exception as error:  # the user's own code may raise anything; it is reported as theirs
@@ -51,3 +50,30 @@ def user_module(path: str, weights: Path | None = None) -> nn.Module:
         except (RuntimeError, AttributeError) as error:
             raise ConversionError(f"{weights}: weights do not fit {path}: {' '.join(str(error).split())}") from error
     return model.eval()
+
+
+def _module(name: str, path: str) -> ModuleType:
+    """Import a user's module by its name, or from a file if the name is one.
+
+    Raises:
+        UsageError: there is none, or importing it fails.
+    """
+    file = Path(name if name.endswith(".py") else f"{name}.py")
+    folder = Path.cwd()
+    if name.endswith(".py") or "/" in name:
+        if not file.is_file():
+            raise UsageError(f"network {path!r}: there is no file {file}; write package.module:factory, or file.py:factory")
+        folder, name = file.resolve().parent, file.stem
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        found = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"network {path!r}: {error}; run where Python finds {name}, or set PYTHONPATH") from error
+    except Exception as error:  # the user's own code may raise anything; it is reported as theirs
+        raise UsageError(f"network {path!r}: importing {name} raised {type(error).__name__}: {error}") from error
+    if folder != Path.cwd() and found.__file__ is not None and Path(found.__file__).resolve() != file.resolve():
+        raise UsageError(
+            f"network {path!r}: another module of the name {name} is loaded, from {found.__file__}; rename one of them"
+        )
+    return found

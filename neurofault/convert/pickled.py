@@ -60,7 +60,9 @@ def read_pickle(file: BinaryIO, where: str) -> Any:
     try:
         return _Machine().run(file)
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, UnicodeError, EOFError, AssertionError) as error:
-        raise DataError(f"{where}: not a readable torch file (its pickle is damaged: {' '.join(str(error).split())[:120]})") from None
+        raise DataError(
+            f"{where}: not a readable torch file (its pickle is damaged: {' '.join(str(error).split())[:120]})"
+        ) from None
 
 
 class _Machine:

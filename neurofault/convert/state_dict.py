@@ -182,7 +182,9 @@ def _parts(said: str, call: Call) -> tuple[Persistent, int, tuple[int, ...], tup
         call = call.arguments[0]
     if call.what not in (Name("torch._utils", "_rebuild_tensor_v2"), Name("torch._utils", "_rebuild_tensor")):
         if isinstance(call.what, Name) and call.what.module.split(".")[0] == "torch" and "rebuild" in call.what.name:
-            raise DataError(f"{said}: is no plain dense tensor ({call.what.name}): sparse, quantised and meta tensors are not taken")
+            raise DataError(
+                f"{said}: is no plain dense tensor ({call.what.name}): sparse, quantised and meta tensors are not taken"
+            )
         raise NotPlainError(str(call.what))
     match call.arguments:
         case (Persistent() as storage, int(offset), tuple(size), tuple(stride), *_):
@@ -190,10 +192,18 @@ def _parts(said: str, call: Call) -> tuple[Persistent, int, tuple[int, ...], tup
         case _:
             raise DataError(f"{said}: its record in the pickle is damaged")
     if not _is_storage(storage):
-        named = storage.key[1].name if isinstance(storage.key, tuple) and len(storage.key) > 1 and isinstance(storage.key[1], Name) else "?"
+        named = (
+            storage.key[1].name
+            if isinstance(storage.key, tuple) and len(storage.key) > 1 and isinstance(storage.key[1], Name)
+            else "?"
+        )
         raise DataError(f"{said}: its numbers are a {named[:40]}; taken: {', '.join(_DTYPES)}")
     numbers = (offset, *size, *stride)
-    if len(size) != len(stride) or len(size) > _MAX_RANK or not all(type(number) is int and 0 <= number < 1 << 40 for number in numbers):
+    if (
+        len(size) != len(stride)
+        or len(size) > _MAX_RANK
+        or not all(type(number) is int and 0 <= number < 1 << 40 for number in numbers)
+    ):
         raise DataError(f"{said}: its shape and strides are not {_MAX_RANK} whole numbers each at most, from 0")
     return storage, offset, size, stride
 

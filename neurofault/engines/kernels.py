@@ -13,6 +13,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.cache import compiled_kernels_have_a_place
+
 STATE_LIMIT = 1 << 23
 """u wraps beyond this, v is clipped to one less (Lava 0.10 ``AbstractPyLifModelFixed``: uv_bitwidth = 24)."""
 
@@ -91,6 +93,7 @@ _PACK_BYTES = np.uint64(0x0102040810204080)
 _BITS = np.array([[bit for bit in range(8) if mask >> bit & 1] + [0] * (8 - mask.bit_count()) for mask in range(256)], np.int32)
 _COUNT = np.array([mask.bit_count() for mask in range(256)], np.int64)
 
+compiled_kernels_have_a_place()
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 

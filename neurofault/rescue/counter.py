@@ -9,6 +9,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.cache import compiled_kernels_have_a_place
+
+compiled_kernels_have_a_place()
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurofault.cache import cache_dir
+from neurofault.cache import cache_dir, keep
 from neurofault.datasets import DataSet
 from neurofault.streams import generator, stream_key
 from neurofault.study.paper.descent import Descent, Optimiser
@@ -129,10 +128,6 @@ def trained(base: Base, train: Images) -> FloatNetwork:
     return network
 
 
-def save_array(path: os.PathLike[str], array: NDArray[np.float32]) -> None:
-    """Write an array as a ``.npy`` file that appears whole or not at all."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_suffix(f".{os.getpid()}.part.npy")
-    np.save(part, array)
-    part.replace(target)
+def save_array(path: Path, array: NDArray[np.float32]) -> None:
+    """Keep an array as a ``.npy`` file."""
+    keep(path, lambda part: np.save(part, array))
