@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurofault.cli import options
-from neurofault.cli.output import JsonOut, percent
+from neurofault.cli.output import JsonOut, check_file, percent
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
 from neurofault.errors import UsageError
@@ -152,6 +152,7 @@ def export(where: Where, to: Annotated[Path, typer.Argument(help="Parquet or CSV
 
     if to.suffix not in (".parquet", ".csv"):
         raise UsageError(f"{to}: rows are written as .parquet or .csv")
+    check_file("export", to)
     found = _found(where, out)
     (write_parquet if to.suffix == ".parquet" else write_csv)(found, to)
     tell(f"wrote {len(found.rows):,} rows to {to}")

@@ -67,8 +67,13 @@ def _module(name: str, path: str) -> ModuleType:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     try:
-        return importlib.import_module(name)
+        found = importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise UsageError(f"network {path!r}: {error}; run where Python finds {name}, or set PYTHONPATH") from error
     except Exception as error:  # the user's own code may raise anything; it is reported as theirs
         raise UsageError(f"network {path!r}: importing {name} raised {type(error).__name__}: {error}") from error
+    if folder != Path.cwd() and found.__file__ is not None and Path(found.__file__).resolve() != file.resolve():
+        raise UsageError(
+            f"network {path!r}: another module of the name {name} is loaded, from {found.__file__}; rename one of them"
+        )
+    return found

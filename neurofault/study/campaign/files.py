@@ -72,9 +72,14 @@ def from_base(root: Node, base: Path) -> Node:
         found = (Path.cwd() if file.startswith("--set ") else base_of(Path(file))) / node.value
         return Node(os.path.relpath(found, base), node.mark) if there(found) and not Path(node.value).is_absolute() else node
 
+    def moved_module(node: Node) -> Node:
+        name = _file_of(node.value) if isinstance(node.value, str) else None
+        there_now = None if name is None else moved(Node(name, node.mark)).value
+        return node if name is None else Node(f"{there_now}:{node.value.partition(':')[2]}", node.mark)
+
     for place in PLACES:
         root = mapped(root, place, moved)
-    return root
+    return mapped(root, ("network", "torch"), moved_module)
 
 
 def profile_named(value: str, base: Path) -> str:
@@ -90,6 +95,17 @@ def profile_named(value: str, base: Path) -> str:
     if value.removesuffix(".yaml") in bundled:
         return value
     raise UsageError(f"profile {value!r}: no file {file}, and no bundled profile of that name{nearest(value, bundled)}; bundled: {', '.join(bundled)}")  # fmt: skip
+
+
+def _file_of(torch: str) -> str | None:
+    """Return the file that ``file.py:factory`` or ``folder/file:factory`` names; None: a module."""
+    name = torch.partition(":")[0]
+    return None if not (name.endswith(".py") or "/" in name) else name if name.endswith(".py") else f"{name}.py"
+
+
+def module_named(torch: str, folder: Path) -> str:
+    """Return what :func:`neurofault.convert.loading.user_module` takes: a file's name with the folder in front of it."""
+    return torch if _file_of(torch) is None else f"{folder / torch}"
 
 
 def check_files(root: Node, base: Path, filename: str) -> None:
@@ -114,8 +130,18 @@ def check_files(root: Node, base: Path, filename: str) -> None:
 
         return visit
 
+    def module(node: Node) -> Node:
+        torch = node.value.get("torch") if isinstance(node.value, dict) else None
+        file = _file_of(torch) if isinstance(torch, str) else None
+        if file is not None and not there(base / node.value.get("folder", ".") / file):
+            mistakes.append(
+                at(filename, node.children["torch"].mark, f"network.torch: no file {base / node.value.get('folder', '.') / file}")
+            )
+        return node
+
     for place in PLACES:
         mapped(root, place, look(place))
+    mapped(root, ("network",), module)
     if mistakes:
         raise SpecError(mistakes)
 

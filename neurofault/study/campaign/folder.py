@@ -96,21 +96,27 @@ def whose(folder: Path, campaign: Campaign) -> str | None:
 
 
 def save(path: Path, content: str | bytes) -> Path:
-    """Write a file whole or not at all.
+    """Write a file whole or not at all: the one that a link points to; through a device or a FIFO, which stays what it is.
 
     Raises:
         UsageError: it cannot be written.
     """
+    data = content.encode() if isinstance(content, str) else content
+    given, path = path, path.resolve()
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        part.replace(path)
+        if path.exists() and not path.is_file():
+            with path.open("wb") as through:
+                through.write(data)
+        else:
+            part.write_bytes(data)
+            part.replace(path)
     except OSError as error:
         with suppress(OSError):
             part.unlink()
-        raise UsageError(f"{path}: {error.strerror}") from error
-    return path
+        raise UsageError(f"{given}: {error.strerror}") from error
+    return given
 
 
 def begin(folder: Path, campaign: Campaign, planned: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from neurofault.rescue.budget import Budget
 from neurofault.rescue.how import Guard, Plan
 from neurofault.rescue.learners import check_learner
 from neurofault.rescue.strategies import strategy_named
-from neurofault.study.campaign.files import profile_named
+from neurofault.study.campaign.files import module_named, profile_named
 from neurofault.study.prepare import Setup
 from neurofault.study.statistics import LEAST_FIRST, StopRule
 
@@ -299,8 +299,9 @@ class CampaignSpec(BaseModel):
         """
         network, place = self.network, self.place
         nir = None if network.nir is None else str(base / network.nir)
+        torch = None if network.torch is None else module_named(network.torch, base / (network.folder or "."))
         return Setup(
-            network=network.zoo or network.torch or nir or "", profile=profile_named(self.profile, base),
+            network=network.zoo or torch or nir or "", profile=profile_named(self.profile, base),
             weights=None if network.weights is None else base / network.weights, data=self.data.name, data_dir=data_dir,
             timesteps=self.convert.timesteps, dt=network.dt, weight_bits=self.convert.weight_bits, place=place.strategy,
             neurons_per_core=place.neurons_per_core, spare_cores=place.spare_cores, chips=place.chips, place_seed=place.seed,
