@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,10 +67,13 @@ class ExactEngine:
         batch = self.batch or max(1, min(_MOST_SAMPLES, _EVENT_BYTES // (4 * largest * deployment.timesteps)))
         windows = [slice(start, min(start + batch, len(inputs))) for start in range(0, len(inputs), batch)]
         counts = [np.zeros(layer.order.size, np.int64) for layer in layers]
-        with ThreadPoolExecutor(self.threads or _usable_cores()) as pool:
-            for part in pool.map(
-                lambda window: _run_batch(deployment, layers, trains, inputs[window], sheet.part(window)), windows
-            ):
+
+        def work(window: slice) -> list[NDArray[np.int64]]:
+            return _run_batch(deployment, layers, trains, inputs[window], sheet.part(window))
+
+        number = min(self.threads or _usable_cores(), len(windows))
+        with ThreadPoolExecutor(number) if number > 1 else nullcontext() as pool:
+            for part in map(work, windows) if pool is None else pool.map(work, windows):
                 for total, own in zip(counts, part, strict=True):
                     total += own
         dead = deployment.damage.silent(len(layers) - 1, layers[-1].order.size)

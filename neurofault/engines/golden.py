@@ -277,6 +277,9 @@ def _in_threads(work: Callable[[Iterator[slice]], None], n: int, threads: int | 
                 return
             yield window
 
+    if number == 1:
+        work(mine())
+        return
     with ThreadPoolExecutor(number) as pool:
         for future in [pool.submit(work, mine()) for _ in range(number)]:
             future.result()

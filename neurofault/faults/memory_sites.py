@@ -233,6 +233,8 @@ def rewrite(
 def _edit(blank: SetSynapses, group: StoredSites, back: NDArray[np.int64], change: Change, chip: ChipLayer) -> SetSynapses:
     """Return a change as an edit. A synapse that is hit in several bits appears several times in a group: every bit counts."""
     size, first = len(blank.sources), np.empty(len(blank.sources), np.int64)
+    if not size:  # a word that nothing reads
+        return blank
     first[back[::-1]] = np.arange(len(back))[::-1]
 
     def united(bits: NDArray[np.int64]) -> NDArray[np.int64]:
