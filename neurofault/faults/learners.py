@@ -31,7 +31,7 @@ class ErrorDead(Fault):
     list_field: ClassVar[str] = "errors"
     equation: ClassVar[str] = "e_c = 0 (of emstdp both the exciting and the inhibiting neuron)"
     mechanism: ClassVar[str] = "defect in the neuron's update or state"
-    sources: ClassVar[tuple[str, ...]] = ("Shrestha et al. 2021, arXiv 2103.00936 (error neurons on Loihi)", _FEEDBACK)
+    sources: ClassVar[tuple[str, ...]] = ("Shrestha et al. 2021, arXiv 2105.03649 (in-hardware learning)", _FEEDBACK)
 
     errors: Sequence[int | str] | None = listed("classes whose error neuron it is")
     layer: str | None = param("output", "always output: an error neuron for each output neuron")
