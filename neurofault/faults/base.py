@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 MOST = (1 << 31) - 1
 """Largest id, count or other whole number of a fault, where its field says no less."""
-MOST_REAL = 1e9
-"""Largest real number of a fault, where its field says no less."""
 MOST_LISTED = 1 << 20
 """Sites of an explicit list."""
 AGAIN = ("later", "never", "always")
@@ -174,11 +172,13 @@ def _check(name: str, value: object, kind: str, limits: Mapping[str, Any]) -> li
         if isinstance(value, bool) or not isinstance(value, int if kind.startswith("int") else int | float):
             return [f"{name} must be a {'whole ' if kind.startswith('int') else ''}number, is {said(value)}"]
         low, high = limits["low"], limits["high"]
-        most = MOST if kind.startswith("int") else MOST_REAL
         if math.isnan(value) or (low is not None and value < low) or (high is not None and value > high):
             allowed = "be a number" if low is None else f"be at least {low}" if high is None else f"lie in [{low}, {high}]"
             return [f"{name} must {allowed}, is {said(value)}"]
-        return [] if -most <= value <= most else [f"{name} must lie within ±{most:,}, is {said(value)}"]
+        if kind.startswith("float"):  # what leaves a field's range saturates it
+            finite = math.isfinite(value) if isinstance(value, float) else abs(value) < 1 << 63
+            return [] if finite else [f"{name} must be a finite number within 64 bits, is {said(value)}"]
+        return [] if -MOST <= value <= MOST else [f"{name} must lie within ±{MOST:,}, is {said(value)}"]
     return [] if isinstance(value, str) or "Sequence" in kind else [f"{name} must be a name, is {said(value)}"]
 
 
