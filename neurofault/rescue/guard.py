@@ -168,7 +168,7 @@ class Keeper:
         stayed: Stayed = "last" if not writing.writes else "first" if self.best is self.start else "best"
         self.spells.append(Spell(self.start.accuracy, self.lowest, self.best.accuracy, self.hopeless, stayed))
         self.spent += writing
-        self.start = self.best = None
+        self.start = self.best = self.judged = self.last = None
         return stayed
 
     def _count(self, found: Check, *, best: bool) -> Spent:

@@ -32,6 +32,8 @@ FINE = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 _NEVER = 1 << 62
+_FEW = 16
+"""Writes that are a smaller part of their budget than one in so many are not worth another check."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,6 +210,8 @@ class Workbench:
             look, check = self._next(FINE if self.fine else FINE[-1:]), self._next_check()
             stop = min(end, look, check)
             if not self._teach(self._lesson(self.learned, stop - self.learned)):
+                if self._writes_freed():
+                    continue
                 self.notes.append(f"the budget ended after {self.learned} samples")
                 self.look("learn")
                 break
@@ -302,6 +306,16 @@ class Workbench:
         if self._keeper is None or self._keeper.best is None:
             return left
         return max(0, left - len(changes(self.deployment, self._keeper.best.deployment))) // 2
+
+    def _writes_freed(self) -> bool:
+        """Where writes kept for the way back ended a lesson: check, and return whether enough are left if what was learned is the best."""
+        if self.budget.writes is None or self._keeper is None or self.spent.writes >= self.budget.writes:
+            return False
+        found = self._keeper.check(self.deployment, self.shown)
+        if found is self._keeper.judged:
+            return False
+        self.spent += self._keeper.see(found)
+        return self._keeper.best is found and (self._writes_left() or 0) > self.budget.writes // _FEW
 
     def _way_back(self, deployment: Deployment, samples: int) -> Spent:
         """Return what a guard would still take if learning ended with this chip: a check and writing the best weights back."""

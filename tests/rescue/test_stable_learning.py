@@ -235,6 +235,14 @@ def test_what_was_learned_last_stays_where_it_is_best():
     assert np.array_equal(readout(done.deployment), readout(chip()))
 
 
+def test_writes_that_were_kept_for_the_way_back_are_used_where_learning_helps():
+    harmed = write(chip(), len(chip().layers) - 1, np.zeros_like(readout(chip())))
+    needed = int(np.count_nonzero(readout(chip())))
+    done = scripted((None,), hurt=harmed, strategy="batch", budget=nf.Budget(cycles=1, writes=needed))
+    assert 0.8 * needed < done.spent.writes <= needed
+    assert done.guarded.spells[0].stayed == "last"
+
+
 def test_without_a_guard_the_destruction_stays_and_is_said():
     done = scripted((1.0,), guard=None)
     assert done.guarded is None
