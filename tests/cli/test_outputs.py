@@ -134,7 +134,9 @@ def test_json_that_cannot_be_written_any_more_is_printed(cli, tmp_path, monkeypa
     assert err.endswith(f"neurofault: --json {target}: No such file or directory; the JSON was printed instead\n")
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="a small file system is mounted, which takes root on Linux")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or sys.platform != "linux", reason="a small file system is mounted, which takes root on Linux"
+)
 def test_a_full_disk_shows_before_the_work(cli, no_work, tmp_path):
     full = tmp_path / "full"
     full.mkdir()
@@ -250,7 +252,9 @@ def test_a_cache_that_cannot_be_written_costs_nothing(cli, monkeypatch):
     assert code == 0, err
     assert "damaged" in out
     [said] = [line for line in err.splitlines() if "not kept" in line]
-    assert said.startswith("neurofault: warning: digits-mlp-2df946a540be-b7232ac2ec74.pt is not kept and will be made again next time: /proc/nope/zoo: ")
+    assert said.startswith(
+        "neurofault: warning: digits-mlp-2df946a540be-b7232ac2ec74.pt is not kept and will be made again next time: /proc/nope/zoo: "
+    )
     assert "Traceback" not in err
 
 
@@ -309,3 +313,28 @@ def test_a_rescue_keeps_as_many_spare_cores_as_its_faults_kill(cli):
     assert err == (
         "neurofault: how many cores core_dead kills at a rate is not known beforehand; say how many are kept free with --spare-cores\n"
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="folders are mounted read-only, which takes root on Linux")
+def test_a_read_only_install_and_home_do(tmp_path):
+    import shutil
+
+    import neurofault
+
+    if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no mount namespace can be made here")
+    (tmp_path / "home").mkdir()
+    source = Path(neurofault.__file__).parent
+    shutil.copytree(source, tmp_path / "code" / "neurofault", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(source.parent / "hardware_profiles", tmp_path / "code" / "hardware_profiles")
+    script = "mount --make-rprivate /; for d in code home; do mount --bind $d $d; mount -o remount,ro,bind $d; done; "
+    script += f"{sys.executable} -m neurofault {' '.join(INJECT)} --json r.json"
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("NEUROFAULT", "XDG"))}
+    env |= {"PYTHONPATH": str(tmp_path / "code"), "HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        ["unshare", "-m", "bash", "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert json.loads((tmp_path / "r.json").read_text())["n_draws"] == 2
+    assert list((tmp_path / "home").iterdir()) == []

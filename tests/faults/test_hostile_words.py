@@ -41,7 +41,7 @@ WORDS = {
     "{kind: core_dead, cores: ['²']}": "core_dead: cores must be a list of whole numbers or ranges such as \"4-7\", is ['²']",
     "{kind: core_dead, cores: ['٣']}": "core_dead: cores must be a list of whole numbers or ranges such as \"4-7\", is ['٣']",
     "{kind: core_dead, cores: ['0-99999999999']}": "core_dead: cores must be a list of whole numbers or ranges such as \"4-7\", is ['0-99999999999']",
-    "{kind: core_dead, cores: ['7-4']}": "core_dead: cores must be a list of whole numbers or ranges such as \"4-7\", is ['7-4']",
+    "{kind: core_dead, cores: ['7-4']}": "core_dead: cores: '7-4' hits nothing: the lower end comes first (did you mean '4-7'?)",
     f"{{kind: core_dead, cores: [{BEYOND}]}}": f"core_dead: cores must be a list of whole numbers or ranges such as \"4-7\", is [{BEYOND}]",
     "{kind: core_dead, cores: [.inf]}": "core_dead: cores must be a list of whole numbers or ranges such as \"4-7\", is [inf]",
     "{kind: core_dead, cores: {a: 1}}": "core_dead: cores must be a list of whole numbers or ranges such as \"4-7\", is {'a': 1}",

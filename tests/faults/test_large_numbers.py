@@ -126,7 +126,7 @@ def test_a_profile_and_a_defect_map_refuse_it_too(tmp_path):
         faults.load_defects(tmp_path / "map.yaml")
 
 
-@pytest.mark.parametrize("step", [2**31, 2**61])
+@pytest.mark.parametrize("step", [2**31, 2**40 - 10])
 @pytest.mark.parametrize("kind", ["periodic", "intermittent", "transient", "death", "ageing", "once"])
 def test_steps_far_away_never_come(kind, step):
     when = {
