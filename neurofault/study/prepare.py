@@ -35,6 +35,8 @@ DEFAULT_NETWORK = "digits-mlp"
 _USER_TIMESTEPS = 32
 _HEALTH_IMAGES = 100
 """Training images on which the healthy chip of a torch network is looked at."""
+MAX_TIMESTEPS = 4096
+"""Most steps that a sample is shown."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
     """
     if setup.timesteps is not None and setup.timesteps < 1:
         raise UsageError(f"timesteps must be at least 1, is {setup.timesteps}")
+    if setup.timesteps is not None and setup.timesteps > MAX_TIMESTEPS:
+        raise UsageError(f"timesteps must be at most {MAX_TIMESTEPS}, is {setup.timesteps}")
     profile = load_profile(setup.profile)
     spec = recipe(setup.network) if ":" not in setup.network and not is_nir_file(setup.network) else None
     if setup.weights is not None and ":" not in setup.network:

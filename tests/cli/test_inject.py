@@ -181,6 +181,7 @@ REFUSALS = {
     ),
     "no samples": (["--samples", "0"], "samples: 0 asked for, digits/test holds 500 images (allowed: 1 to 500)"),
     "no timesteps": (["--timesteps", "0"], "timesteps must be at least 1, is 0"),
+    "timesteps without end": (["--timesteps", "1000000000"], "timesteps must be at most 4096, is 1000000000"),
     "no draws": (["--draws", "0", "--kill-cores", "1"], "draws must be at least 1, is 0"),
     "one draw": (
         ["--draws", "1"],
