@@ -69,7 +69,7 @@ def rescue(
         typer.Option(
             help="Share of the adapt images, up to 1,000, that watch learning: it ends when they get worse, and the best weights stay. 0: none."
         ),
-    ] = 0.1,
+    ] = 0.2,
     draws: Annotated[int, typer.Option(help="Independent draws of the faults.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of faults, orders and rounding.")] = 1,
     coarse: Annotated[bool, typer.Option("--coarse", help="Look at the chip at the end of cycles only (faster).")] = False,

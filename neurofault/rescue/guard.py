@@ -1,7 +1,7 @@
 """A repair that leaves a chip no worse than it found it: some samples are held back, and they say which weights stay.
 
 Before each spell of learning, at :data:`CHECKS` and at its end the chip classifies the held-back samples, which it never learns from.
-Weights that were learned take the place of those before where they are right about more samples, by more than one standard error of the
+Weights that were learned take the place of those before where they are right about more samples, by more than two standard errors of the
 paired difference (√(gained + lost) samples; McNemar 1947); of two that were learned, those that are right about more, and the later of
 equals. Learning ends early once two checks in a row lie more than two standard errors below the best. In the end the best are written back.
 
@@ -29,7 +29,7 @@ from neurofault.rescue.charge import charge
 CHECKS = (0.1, 0.2, 0.5, 1.0)
 """Cycles after a strike at which the held-back samples are shown; then at the end of each cycle."""
 
-_STOP = 2.0
+_CLEARLY = 2.0
 _PATIENCE = 2
 
 
@@ -149,8 +149,8 @@ class Keeper:
         """Judge what has been learned so far; return what that took."""
         assert self.best is not None
         self.judged = found
-        better = found.ahead_of(self.best) > 1 if self.best is self.start else found.right.sum() >= self.best.right.sum()
-        self.worse = self.worse + 1 if found.ahead_of(self.best) < -_STOP else 0
+        better = found.ahead_of(self.best) > _CLEARLY if self.best is self.start else found.right.sum() >= self.best.right.sum()
+        self.worse = self.worse + 1 if found.ahead_of(self.best) < -_CLEARLY else 0
         self.lowest = min(self.lowest, found.accuracy)
         if better:
             self.best = found

@@ -50,7 +50,7 @@ class Guard:
         most: samples, at least 1.
     """
 
-    share: float = 0.1
+    share: float = 0.2
     most: int = 1000
 
     def __post_init__(self) -> None:

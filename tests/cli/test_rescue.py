@@ -101,9 +101,9 @@ def test_a_network_trained_with_dropout_is_a_control(cli):
 
 def test_what_watches_learning_is_said_and_counted(cli):
     found = answer(cli, *SMALL, "--strategy", "batch", "--learner", "delta", "--control", "none")
-    assert (found["cycle_samples"], found["held_back_samples"], found["warnings"]) == (360, 40, [])
+    assert (found["cycle_samples"], found["held_back_samples"], found["warnings"]) == (320, 80, [])
     row = found["rows"][0]["guard"]
-    assert row["held_back"] == 40
+    assert row["held_back"] == 80
     assert row["checks"] >= 2
     assert row["energy_joule"] > 0
     assert row["kept"] >= row["begun"]

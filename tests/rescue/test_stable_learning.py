@@ -207,10 +207,10 @@ def test_weights_from_before_are_written_back_where_learning_destroys():
     lost = int(np.count_nonzero(readout(chip())))
     assert done.guarded.spent.writes == lost
     assert done.spent.writes == 2 * lost  # destroying and writing back
-    assert done.guarded.held_back == 60
-    assert done.guarded.spent.samples == done.guarded.checks * 60
+    assert done.guarded.held_back == 120
+    assert done.guarded.spent.samples == done.guarded.checks * 120
     assert done.guarded.spent.energy["davies2018"] > 0
-    assert done.samples_learned < done.cycle == 540  # ended early
+    assert done.samples_learned < done.cycle == 480  # ended early
     assert done.points[-1].what == "restore"
     assert any("weights from before learning were written back" in note for note in done.notes)
 
@@ -345,7 +345,7 @@ def test_on_a_conversion_of_high_rates_sham_keeps_the_accuracy_and_repair_helps(
     assert sham.draws[0].final >= study.healthy - 0.003
     assert batch.draws[0].final >= batch.draws[0].damaged
     assert study.warnings() == []
-    assert study.cycle, study.held_back == (540, 60)
+    assert (study.cycle, study.held_back) == (480, 120)
 
 
 def test_a_study_says_first_what_a_learner_harms():

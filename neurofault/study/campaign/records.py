@@ -139,7 +139,7 @@ class Rescue(BaseModel):
     steps: _Positive = 1
     watchdog: _Natural = 0
     plastic: list[str] | None = None
-    guard: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    guard: Annotated[float, Field(ge=0, le=0.5)] = 0.2
 
     @field_validator("strategy")
     @classmethod
