@@ -78,7 +78,7 @@ def _flat(plan: FaultPlan, *, whole: bool = True) -> tuple[dict[str, Any], dict[
 
 
 def plan_hash(plan: FaultPlan) -> str:
-    """Return 32 hexadecimal digits that change with anything that the plan changes on the chip (not with texts or seeds)."""
+    """Return 32 hexadecimal digits that change with anything that a fault of the plan changes by itself (not with texts or seeds)."""
     data, arrays = _flat(plan, whole=False)
     digest = hashlib.blake2b(digest_size=16)
     changes = [[*fault["edits"], *fault["hit"]["broken"]] for fault in data["faults"]]
