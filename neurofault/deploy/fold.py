@@ -65,11 +65,11 @@ class SynapseFold:
             for edit in self.edits
             if isinstance(edit, SetSynapses) and edit.of_sources is not None and edit.of_targets is not None
         ]
-        keys = np.unique(np.concatenate([_NONE, *own, *others]))
+        keys = np.unique(np.concatenate([_NONE, *own, *others]) if len(own) != 1 or others else own[0])
         self.targets, self.sources = np.divmod(keys, self._n_in)
         self._places = [np.searchsorted(keys, each) for each in own]
-        self.named = np.zeros(keys.size, bool)
-        for place in self._places:
+        self.named = np.full(keys.size, not others)
+        for place in self._places if others else ():
             self.named[place] = True
         self._reads = [self._read_place(keys, edit) for edit in self.edits]
         self.healthy = _healthy(chip, self.sources, self.targets)

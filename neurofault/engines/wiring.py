@@ -37,9 +37,12 @@ def edits_of(deployment: Deployment, layer: int) -> Edits:
         UsageError: if an edit names a neuron that does not exist.
     """
     fold = SynapseFold(deployment, layer, deployment.damage.synapse_edits(layer))
-    held, own = fold.at(fold.always), fold.named
-    moved = bool((held.delays != fold.healthy.delays).any())
-    return Edits(fold.sources[own], fold.targets[own], held.weights[own], held.delays[own] if moved else None)
+    held = fold.at(fold.always)
+    moved = held.delays if (held.delays != fold.healthy.delays).any() else None
+    if fold.named.all():
+        return Edits(fold.sources, fold.targets, held.weights, moved)
+    own = fold.named
+    return Edits(fold.sources[own], fold.targets[own], held.weights[own], None if moved is None else moved[own])
 
 
 def dense_weights(dense: Dense, edits: Edits) -> NDArray[np.int32]:

@@ -201,7 +201,10 @@ class Change:
 
 
 def rewrite(
-    context: Context, fault: Fault, groups: Iterator[StoredSites], change: Callable[[StoredSites, NDArray[np.int64]], Change]
+    context: Context,
+    fault: Fault,
+    groups: Iterator[StoredSites],
+    change: Callable[[StoredSites, Callable[[], NDArray[np.int64]]], Change],
 ) -> Outcome:
     """Change stored synapses, whatever else is broken in them.
 
@@ -209,23 +212,32 @@ def rewrite(
         context: where.
         fault: the model.
         groups: from :func:`stored_sites` or :func:`stored_runs`.
-        change: what happens to them; it is given the field that the cells of each synapse [m] read now, by what is broken for good and
+        change: what happens to them; it may ask for the field that the cells of each synapse [m] read now, by what is broken for good and
             by what this fault has broken before.
     """
     out = Outcome()
-    before: dict[int, list[SetSynapses]] = {}
+    own: dict[int, list[SetSynapses]] = {}
+    seen: dict[int, set[int]] = {}
     for group in groups:
-        chip = context.deployment.layers[group.layer]
-        earlier = before.setdefault(group.layer, list(context.deployment.damage.synapse_edits(group.layer)))
+        chip, lasting = context.deployment.layers[group.layer], context.deployment.damage.synapse_edits(group.layer)
         keys, back = np.unique(group.targets * (1 << 32) + group.sources, return_inverse=True)
         targets, sources = np.divmod(keys, 1 << 32)
+        met = seen.setdefault(group.layer, set())
+        earlier = lasting if met.isdisjoint(keys.tolist()) else (*lasting, *own[group.layer])
         blank = SetSynapses(group.layer, sources, targets, np.zeros(len(keys), np.int32), group.when)
-        held = read_at(context.deployment, earlier, blank, cells=True)
-        field = to_field(held, chip.weight_bits, chip.sign_mode)
-        edit = _edit(blank, group, back, change(group, field[back]), chip)
-        edit = with_values(context.deployment, earlier, edit)
+
+        def cells(
+            chip: ChipLayer = chip,
+            earlier: Sequence[SetSynapses] = earlier,
+            blank: SetSynapses = blank,
+            back: NDArray[np.int64] = back,
+        ) -> NDArray[np.int64]:
+            return to_field(read_at(context.deployment, earlier, blank, cells=True), chip.weight_bits, chip.sign_mode)[back]
+
+        edit = with_values(context.deployment, earlier, _edit(blank, group, back, change(group, cells), chip))
         out.edits.append(edit)
-        earlier.append(edit)
+        own.setdefault(group.layer, []).append(edit)
+        met.update(keys.tolist())
         note_stored(context, out, group)
     return out
 

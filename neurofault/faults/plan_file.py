@@ -79,7 +79,7 @@ def _flat(plan: FaultPlan, *, whole: bool = True) -> tuple[dict[str, Any], dict[
 
 
 def plan_hash(plan: FaultPlan) -> str:
-    """Return 32 hexadecimal digits that change with anything that the plan changes on the chip (not with texts or seeds).
+    """Return 32 hexadecimal digits that change with anything that a fault of the plan changes by itself (not with texts or seeds).
 
     That is its edits, what breaks physically, and which cores are dead for good, which nothing may be placed on again.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
@@ -21,6 +21,9 @@ from neurofault.faults.spare import break_cells
 from neurofault.numerals import natural
 from neurofault.streams import counter_hash, standard_normal
 
+Cells = Callable[[], NDArray[np.int64]]
+"""What the cells of some synapses read."""
+
 _PAIRS = "[source, target] neuron indices of synapses into the one layer that layer names"
 _SPIKEFI = "Spyrou et al. 2024, SpikeFI, arXiv 2412.06795"
 _FAR = 1e9
@@ -31,6 +34,11 @@ _SEU = "JEDEC JESD89B; the flip is in the stored field, before the shift"
 def _stuck(context: Context, group: StoredSites, level: NDArray[np.int64]) -> Change:
     """Return fields of which no bit can change."""
     return Change(stuck=np.full(len(level), (1 << context.deployment.layers[group.layer].weight_bits) - 1), level=level)
+
+
+def _none(group: StoredSites) -> NDArray[np.int64]:
+    """Return fields that read 0."""
+    return np.zeros(len(group.which), np.int64)
 
 
 def _nearest(context: Context, group: StoredSites, weights: NDArray[np.floating]) -> NDArray[np.int64]:
@@ -57,7 +65,7 @@ class SynapseDead(Fault):
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
-        return rewrite(context, self, stored_sites(context, self), lambda group, field: _stuck(context, group, field * 0))
+        return rewrite(context, self, stored_sites(context, self), lambda group, _: _stuck(context, group, _none(group)))
 
 
 @final
@@ -80,8 +88,8 @@ class SynapseStuck(Fault):
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
 
-        def change(group: StoredSites, field: NDArray[np.int64]) -> Change:
-            return _stuck(context, group, _nearest(context, group, np.full(len(field), float(self.value))))
+        def change(group: StoredSites, cells: Cells) -> Change:
+            return _stuck(context, group, _nearest(context, group, np.full(len(group.which), float(self.value))))
 
         return rewrite(context, self, stored_sites(context, self), change)
 
@@ -108,9 +116,9 @@ class SynapseSaturated(Fault):
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
 
-        def change(group: StoredSites, field: NDArray[np.int64]) -> Change:
+        def change(group: StoredSites, cells: Cells) -> Change:
             layer = context.deployment.layers[group.layer]
-            weights = from_field(field, layer.weight_bits, layer.sign_mode)
+            weights = from_field(cells(), layer.weight_bits, layer.sign_mode)
             up = {"highest": np.ones(len(weights), bool), "lowest": np.zeros(len(weights), bool), "sign": weights >= 0}[self.to]
             return _stuck(context, group, _nearest(context, group, np.where(up, _FAR, -_FAR)))
 
@@ -139,13 +147,13 @@ class SynapsePerturbed(Fault):
         """See :meth:`Fault.resolve`."""
         key = context.key(self, "noise")
 
-        def change(group: StoredSites, field: NDArray[np.int64]) -> Change:
+        def change(group: StoredSites, cells: Cells) -> Change:
             bits = counter_hash(key, group.layer, group.core, group.site)
             with np.errstate(over="ignore"):
                 moved = np.clip(self.sigma * standard_normal(bits)[group.which], -_FAR, _FAR)
             if self.relative:
-                return Change(factor=1 + moved, offset=np.zeros(len(field)))
-            return Change(factor=np.ones(len(field)), offset=moved)
+                return Change(factor=1 + moved, offset=np.zeros(len(moved)))
+            return Change(factor=np.ones(len(moved)), offset=moved)
 
         return rewrite(context, self, stored_sites(context, self), change)
 
@@ -202,7 +210,7 @@ class SynapseBitFlip(Fault):
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
 
-        def change(group: StoredSites, field: NDArray[np.int64]) -> Change:
+        def change(group: StoredSites, cells: Cells) -> Change:
             return Change(flips=np.left_shift(1, group.part[group.which]))
 
         return rewrite(context, self, stored_sites(context, self, _bits_of(context, self.bits).__getitem__), change)
@@ -237,7 +245,7 @@ class SynapseBitStuck(Fault):
                 raise FaultError(f"bits of a spare core belong to no weight yet: bits must be any, is {self.bits!r}")
             return break_cells(context, self, self.level, bits=True)
 
-        def change(group: StoredSites, field: NDArray[np.int64]) -> Change:
+        def change(group: StoredSites, cells: Cells) -> Change:
             mask = np.left_shift(1, group.part[group.which])
             return Change(stuck=mask, level=mask * self.level)
 
@@ -266,7 +274,7 @@ class MemoryWordDead(Fault):
         if context.on_spares(self):
             return break_cells(context, self, 0, bits=False)
         runs = stored_runs(context, self, lambda layer: word_synapses(context.deployment, layer))
-        return rewrite(context, self, runs, lambda group, field: _stuck(context, group, field * 0))
+        return rewrite(context, self, runs, lambda group, _: _stuck(context, group, _none(group)))
 
 
 @final
@@ -291,11 +299,11 @@ class WordHeader(Fault):
         """See :meth:`Fault.resolve`."""
         size = context.deployment.profile.synapse.block_synapses.value or 64
 
-        def change(group: StoredSites, field: NDArray[np.int64]) -> Change:
+        def change(group: StoredSites, cells: Cells) -> Change:
             if self.effect == "lost":
-                return Change(read=np.full(len(field), -1))
+                return Change(read=np.full(len(group.which), -1))
             reader = np.full(len(group.site), -1, np.int64)  # of a word that nothing reads there is none
-            reader[group.which] = np.arange(len(field))
+            reader[group.which] = np.arange(len(group.which))
             _, start, length = np.unique(np.stack([group.core, group.part]), axis=1, return_index=True, return_counts=True)
             before = np.arange(len(reader)) - 1
             before[start] += length
