@@ -202,7 +202,10 @@ def _best(
     if final > screened:
         ranking = sorted(sorted(ranking[:_FINALISTS]), key=lambda index: -measure(index, final).accuracy)
     if gain is not None:
-        best = {index: next(trial.accuracy for trial in reversed(trials) if trial.candidate == tried[index]) for index in ranking[:_FINALISTS]}
+        best = {
+            index: next(trial.accuracy for trial in reversed(trials) if trial.candidate == tried[index])
+            for index in ranking[:_FINALISTS]
+        }
         near = [index for index in best if best[index] >= best[ranking[0]] - STABLE_WITHIN]
         ranking = [first_stable((index, gain(placed(index))) for index in near)]
     return Calibration(networks[ranking[0]], tuple(trials))

@@ -6,8 +6,8 @@ from campaigns import SMALL, written
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from neurofault.errors import SpecError
 from neurofault.digest import canonical
+from neurofault.errors import SpecError
 from neurofault.study.campaign.identity import trial_id
 from neurofault.study.campaign.records import CampaignSpec
 from neurofault.study.campaign.schema import json_schema
