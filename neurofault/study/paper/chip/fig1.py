@@ -48,7 +48,7 @@ def fig1(study: ChipStudy) -> Figure:
     """
     setting = study.setting
     answer: dict[str, Any] = {
-        "setting": setting.name, "network": setting.network, "profile": setting.profile, "neurons_per_core": setting.neurons_per_core,
+        "setting": setting.name, "network": setting.network, "weights": study.chip().prepared.weights, "profile": setting.profile, "neurons_per_core": setting.neurons_per_core,
         "test_images": len(study.chip().test.labels), "curves": {}, "thresholds": {}, "change_point": {},
     }  # fmt: skip
     rows, draw_rows = [], []

@@ -96,7 +96,7 @@ def fig2(study: ChipStudy) -> Figure:
             gain = t_interval([one.final - one.seen.healthy for one in seen])
             controls[learner] = {"sham_gain": gain.mean, "low": gain.low, "high": gain.high, "cycles": setting.cap, "draws": gain.n}
     answer: dict[str, Any] = {
-        "setting": setting.name, "network": setting.network, "profile": setting.profile, "cap": setting.cap, "headline": setting.headline,
+        "setting": setting.name, "network": setting.network, "weights": study.chip().prepared.weights, "profile": setting.profile, "cap": setting.cap, "headline": setting.headline,
         "sustained": setting.sustained, "cycle_samples": setting.adapt, "looks": list(setting.looks),
         "strategies": {way.name: way.text for way in WAYS}, "recovery": rows, "damaged": damaged,
         "healthy": pair_rows[0]["healthy"], "controls": controls,

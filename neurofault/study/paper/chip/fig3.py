@@ -90,7 +90,7 @@ def fig3(study: ChipStudy) -> Figure:
     study.progress("figure 3", len(jobs), len(jobs), "")
     comparisons, controls = judged(rows), _controls(study)
     answer: dict[str, Any] = {
-        "setting": setting.name, "network": setting.network, "profile": setting.profile, "cycles_a_step": setting.cycles,
+        "setting": setting.name, "network": setting.network, "weights": study.chip().prepared.weights, "profile": setting.profile, "cycles_a_step": setting.cycles,
         "cycle_samples": setting.adapt, "test_images": len(study.chip().test.labels), "draws": setting.draws,
         "steps": {loss.name: loss.step for loss in setting.losses}, "energy_tables": list(tables), "comparisons_made": len(comparisons),
         "paired": paired, "comparisons": comparisons, "served": served, "controls": controls, "accounting": accounting,

@@ -89,7 +89,7 @@ def fig4(study: ChipStudy) -> Figure:
     """
     setting = study.setting
     answer: dict[str, Any] = {
-        "setting": setting.name, "network": setting.network, "profile": setting.profile, "learner": setting.way_learner,
+        "setting": setting.name, "network": setting.network, "weights": study.chip().prepared.weights, "profile": setting.profile, "learner": setting.way_learner,
         "cycles_a_step": setting.cycles, "trajectories": setting.draws, "headline": setting.headline,
         "steps": {loss.name: loss.way_step for loss in setting.losses},
         "return_rate": {}, "first_exit": {}, "barriers": {}, "embedding": {},

@@ -71,7 +71,7 @@ def ranking(study: ChipStudy) -> Figure:
     usual = {row["learner"]: row["better"] for row in found if row["change"] == USUAL}
     opposite = {"iterative": "batch", "batch": "iterative", "undecided": None}
     answer: dict[str, Any] = {
-        "setting": setting.name, "network": setting.network, "profile": setting.profile, "dead_cores": sweep.dead, "cores_a_step": cores.step,
+        "setting": setting.name, "network": setting.network, "weights": study.chip().prepared.weights, "profile": setting.profile, "dead_cores": sweep.dead, "cores_a_step": cores.step,
         "cycle_samples": sweep.adapt, "cycles": sweep.cycles, "draws": setting.draws, "rows": found,
         "flips": [row for row in found if row["better"] == opposite[usual[row["learner"]]]],
     }  # fmt: skip
