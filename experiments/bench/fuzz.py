@@ -367,6 +367,8 @@ def fuzz(
                     batch.process.join()
                 else:
                     tallies[batch.name].add(tally)
+                    finished = sum(one.refused + one.accepted + one.tracebacks for one in tallies.values())
+                    print(f"\r{finished:,} read, {len(failures)} failures ", end="", file=sys.stderr)
                     executed |= ran
                     for number, text in found:
                         failed(batch.name, number, text)
@@ -390,12 +392,17 @@ def fuzz(
 
 
 def through_the_command_line(readers: dict[str, Reader], sample: int, seed: int, folder: Path) -> dict[str, Any]:
-    """Read a sample of mutants as a user would: exit code 0 or 2, no traceback, within 60 seconds and 4 GB."""
+    """Read a sample of mutants as a user would: exit code 0 or 2, no traceback, within 60 s of processor time and 4 GB."""
     codes: Counter[str] = Counter()
     wrong: list[str] = []
     place = folder / "cli"
     place.mkdir()
     (place / "fuzz_net.py").write_text(NETWORK)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (4_000_000 << 10, 4_000_000 << 10))
+        resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
+
     verbs = {name: reader for name, reader in readers.items() if reader.command is not None}
     for number in range(sample):
         name = [*verbs][number % len(verbs)]
@@ -405,12 +412,11 @@ def through_the_command_line(readers: dict[str, Reader], sample: int, seed: int,
         command = verbs[name].command
         assert command is not None
         words = [sys.executable, "-m", "neurofault", *command(mutant, place)]
-        limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (4_000_000 << 10, 4_000_000 << 10))  # noqa: E731
         try:
-            done = subprocess.run(words, cwd=place, capture_output=True, check=False, timeout=120, preexec_fn=limit)
+            done = subprocess.run(words, cwd=place, capture_output=True, check=False, timeout=900, preexec_fn=limit)
         except subprocess.TimeoutExpired:
             codes["timeout"] += 1
-            wrong.append(f"{name} {number}: over 120 s")
+            wrong.append(f"{name} {number}: over 900 s")
             continue
         codes[str(done.returncode)] += 1
         if b"Traceback" in done.stderr or done.returncode not in (0, 2) or (done.returncode == 2 and not done.stderr):
@@ -440,25 +446,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         total = sum(reader.share for reader in chosen.values())
         counts = {name: -(-options.mutants * reader.share // total) for name, reader in chosen.items()}
         tallies, failures, executed = fuzz(readers, counts, options.seed, options.workers, folder)
-        cli = through_the_command_line(chosen, options.cli, options.seed, folder) if options.cli else None
         if keep is not None:
             keep.mkdir(parents=True, exist_ok=True)
             for text, (number, _) in failures.items():
                 name = text.partition(":")[0]
                 (keep / f"{name}-{number}".replace(" ", "-")).write_bytes(mutant_of(readers, name, options.seed, number))
-    whole = Tally()
-    for tally in tallies.values():
-        whole.add(tally)
-    answer = {
-        "seed": options.seed, "mutants": sum(counts.values()), "executed": executed or bool(cli and cli["executed"]),
-        "whole": _plain(whole), "readers": {name: {"mutants": counts[name], **_plain(tally)} for name, tally in tallies.items()}, "cli": cli,
-    }  # fmt: skip
+        for text, (number, times) in sorted(failures.items(), key=lambda item: -item[1][1]):
+            print(f"\n{times} × {text} (first: {number})", file=sys.stderr)
+        whole = Tally()
+        for tally in tallies.values():
+            whole.add(tally)
+        answer = {
+            "seed": options.seed, "mutants": sum(counts.values()), "executed": executed, "whole": _plain(whole),
+            "readers": {name: {"mutants": counts[name], **_plain(tally)} for name, tally in tallies.items()}, "cli": None,
+        }  # fmt: skip
+        _save(answer, json_file)
+        wrong = bool(executed or failures or whole.hangs)
+        if options.cli:
+            cli = through_the_command_line(chosen, options.cli, options.seed, folder)
+            answer |= {"executed": executed or cli["executed"], "cli": cli}
+            wrong |= bool(cli["wrong"] or cli["executed"])
+            _save(answer, json_file)
     print(json.dumps(answer, indent=1))
-    for text, (number, times) in sorted(failures.items(), key=lambda item: -item[1][1]):
-        print(f"{times} × {text} (first: {number})", file=sys.stderr)
-    if json_file is not None:
-        json_file.write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
-    return 1 if answer["executed"] or failures or whole.hangs or (cli and cli["wrong"]) else 0
+    return int(wrong)
+
+
+def _save(answer: dict[str, Any], target: Path | None) -> None:
+    if target is not None:
+        target.write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
 
 
 def _plain(tally: Tally) -> dict[str, Any]:

@@ -102,8 +102,10 @@ def _exposure(model: type[Fault], spec: Mapping[str, Any]) -> float:
     if wrong or len(units) != 1 or "environment" not in spec:
         raise FaultError(f"give environment and one of {', '.join(_UNITS)}, such as {{environment: low_earth_orbit, days: 30}}")
     time = spec[units[0]]
-    if isinstance(time, bool) or not isinstance(time, int | float) or not abs(time) <= 1e12:
-        raise FaultError(f"{units[0]} must be a number of at most 1e12, is {said(time)}")
+    if isinstance(time, bool) or not isinstance(time, int | float):
+        raise FaultError(f"{units[0]} must be a number, is {said(time)}")
+    if not abs(time) <= 1e12:
+        raise FaultError(f"{units[0]} must be at most 1e12, is {said(time)}")
     if not isinstance(spec["environment"], str):
         raise FaultError(f"environment must be a name, is {said(spec['environment'])}")
     return upset_probability(spec["environment"], float(time) * _UNITS[units[0]])

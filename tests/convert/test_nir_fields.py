@@ -149,6 +149,15 @@ def test_a_population_too_large_to_build_is_refused_before_it_is(case):
     assert message in str(caught.value)
 
 
+def test_a_graph_in_memory_is_checked_as_a_file_is():
+    with pytest.raises(DataError, match=r"^graph: node 'n0' \(Linear\): weight holds nan at position 2: not a finite number$"):
+        from_nir(graph((3,), nir.Linear(np.array([[0, 0, np.nan]])), nir.IF(np.ones(1), np.ones(1))))
+    with pytest.raises(
+        DataError, match=r"^graph: node 'n0' \(SumPool2d\): stride must be whole numbers from 1 to 4,194,304, holds 0$"
+    ):
+        from_nir(graph((1, 4, 4), pool(2, 0)))
+
+
 def test_edges_nodes_and_dt_that_are_none(tmp_path):
     import h5py
 

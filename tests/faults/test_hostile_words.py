@@ -49,9 +49,9 @@ WORDS = {
     "{kind: synapse_dead, synapses: [{a: 1, b: 2}]}": "synapse_dead: synapses must be a list of lists of 2 whole numbers, is (('a', 'b'),)",
     "{kind: synapse_bit_flip, count: 1, bits: '²'}": "synapse_bit_flip: bits must be any, msb, lsb or numbers such as \"0,3\", is '²'",
     "{kind: synapse_bit_flip, rate: {environment: [a], days: 3}}": "synapse_bit_flip: rate: environment must be a name, is ['a']",
-    f"{{kind: synapse_bit_flip, rate: {{environment: sea_level, days: {BEYOND}}}}}": "synapse_bit_flip: rate: days must be a number of at most 1e12, is a number beyond 64 bits",
-    "{kind: synapse_bit_flip, rate: {environment: sea_level, days: .inf}}": "synapse_bit_flip: rate: days must be a number of at most 1e12, is inf",
-    "{kind: synapse_bit_flip, rate: {environment: sea_level, days: .nan}}": "synapse_bit_flip: rate: days must be a number of at most 1e12, is nan",
+    f"{{kind: synapse_bit_flip, rate: {{environment: sea_level, days: {BEYOND}}}}}": "synapse_bit_flip: rate: days must be at most 1e12, is a number beyond 64 bits",
+    "{kind: synapse_bit_flip, rate: {environment: sea_level, days: .inf}}": "synapse_bit_flip: rate: days must be at most 1e12, is inf",
+    "{kind: synapse_bit_flip, rate: {environment: sea_level, days: .nan}}": "synapse_bit_flip: rate: days must be at most 1e12, is nan",
     "{kind: [core_dead]}": "unknown kind ['core_dead']",
     "{kind: {a: 1}}": "unknown kind {'a': 1}",
 }  # fmt: skip
