@@ -33,8 +33,8 @@ DEEP = ((32, 16), (64, 32), (256, 64))
 LEARNERS = ("delta", "dfa", "emstdp", "homeostasis", "host")
 SEED, DRAWS, DEAD = 1, 2, 0.25
 TEST_IMAGES = 2000
-SEEN = 2000
-"""First test images of MNIST, which an earlier state of the guard was looked at on; the report is on later ones."""
+SEEN = 4000
+"""First test images of MNIST, which earlier states of the guard were looked at on; the report is on later ones."""
 VALIDATION_IMAGES = 500
 LOSS = 0.003
 GRAIN = 16

@@ -44,6 +44,9 @@ _TEACHERS = 5
 """Teacher synapses of the largest weight that lift an output neuron beyond any threshold in one step."""
 
 
+_LIMIT = 0.16
+"""Largest gain of the readout, 0.11 on ``mnist-mlp``: errors are whole spikes, at least one, so small ones are answered too strongly."""
+
 _HIDDEN_LIMIT = 0.5
 """Largest gain of hidden layers, 0.35 on ``mnist-mlp``: it counts the spikes of one error alone, which others cut short."""
 
@@ -242,7 +245,7 @@ def with_readout_steps(learner: Emstdp, seen: gain.Seen) -> Emstdp:
     exponents = range(learner.readout_exponent, LAVA_EXPONENT[0] - 1, -1)
     ladder = [replace(learner, readout_exponent=exponent) for exponent in exponents]
     ladder += [replace(ladder[-1], tie=learner.tie >> halvings) for halvings in range(1, learner.tie.bit_length())]
-    return gain.first_stable((each, readout_gain(each, seen)) for each in ladder)
+    return gain.first_stable(((each, readout_gain(each, seen)) for each in ladder), limit=_LIMIT)
 
 
 def with_hidden_steps(learner: Emstdp, seen: gain.Seen) -> Emstdp:

@@ -1,9 +1,9 @@
 """A repair that leaves a chip no worse than it found it: some samples are held back, and they say which weights stay.
 
 Before each spell of learning, at :data:`CHECKS` and at its end the chip classifies the held-back samples, which it never learns from.
-Weights that were learned take the place of those before where they are right about more samples, by more than two standard errors of the
-paired difference (√(gained + lost) samples; McNemar 1947); of two that were learned, those that are right about more, and the later of
-equals. Learning ends early once two checks in a row lie more than two standard errors below the best. In the end the best are written back.
+Weights that were learned take the place of those before where they are right about more samples, by more than 2.5 standard errors of the
+paired difference (√(gained + lost) samples; McNemar 1947; 2.5, because several checks are made); of two that were learned, those that are right about more, and the later of
+equals. Learning ends early once two checks in a row lie as far below the best. In the end the best are written back.
 
 Charged: each check as served samples, a byte a label, the weights that a host reads whenever they are the best so far, and every weight that
 is written back. A budget of writes is shared so that the way back can always be paid.
@@ -29,7 +29,7 @@ from neurofault.rescue.charge import charge
 CHECKS = (0.1, 0.2, 0.5, 1.0)
 """Cycles after a strike at which the held-back samples are shown; then at the end of each cycle."""
 
-_CLEARLY = 2.0
+_CLEARLY = 2.5
 _PATIENCE = 2
 
 
@@ -108,7 +108,7 @@ class Keeper:
         last: what was shown last.
         judged: what was judged last.
         lowest: accuracy at its worst check.
-        worse: checks in a row that lay below the best by more than two standard errors.
+        worse: checks in a row that lay clearly below the best.
     """
 
     inputs: Inputs
