@@ -72,7 +72,7 @@ def _check_real(said: str, field: str, value: Any) -> None:
     if not array.size:
         raise DataError(f"{said} has the shape {array.shape}: it is empty")
     wide = array.astype(np.float64)
-    never = np.isposinf(wide) & (field == "v_threshold")  # a neuron that never fires
+    never = np.isposinf(wide) & (field in ("v_threshold", "tau", "tau_mem", "r"))  # a neuron that never fires; one without a leak
     wrong = np.flatnonzero(~(np.abs(wide) <= MAX_NUMBER) & ~never)
     if wrong.size:
         found = wide.reshape(-1)[wrong[0]]
