@@ -51,8 +51,8 @@ from neurofault.study.campaign.spec import load_campaign
 
 HANG = 5.0
 """Processor time of one mutant that counts as a hang."""
-STUCK = 60.0
-"""Wall time after which a worker is ended."""
+STUCK = 120.0
+"""Seconds without progress after which a worker is ended; those in which this process itself was held up do not count."""
 BATCH = 250
 """Mutants of one worker process."""
 MEMORY = 2 << 30
@@ -314,8 +314,8 @@ class _Batch:
     process: Any
     at: Any
     answers: Any
-    moved: float
-    last: int
+    idle: float = 0.0
+    last: int = -1
 
 
 def fuzz(
@@ -346,6 +346,8 @@ def fuzz(
     def failed(name: str, number: int, text: str) -> None:
         kept = failures.setdefault(f"{name}: {text}", [number, 0])
         kept[1] += 1
+        if kept[1] == 1:
+            print(f"{name} {number}: {text}", file=sys.stderr)
 
     while waiting or running:
         while waiting and len(running) < workers:
@@ -354,12 +356,14 @@ def fuzz(
             process = fork.Process(target=_work, args=(readers, name, seed, numbers, folder, at, sending))
             process.start()
             sending.close()
-            running.append(_Batch(name, numbers, process, at, receiving, time.monotonic(), -1))
+            running.append(_Batch(name, numbers, process, at, receiving))
+        began = time.monotonic()
         time.sleep(0.05)
+        waited = min(time.monotonic() - began, 0.5)
         for batch in [*running]:
             now = batch.at.value
-            if now != batch.last:
-                batch.last, batch.moved = now, time.monotonic()
+            batch.idle = batch.idle + waited if now == batch.last else 0.0
+            batch.last = now
             if batch.answers.poll():
                 try:
                     tally, found, ran = batch.answers.recv()
@@ -368,14 +372,14 @@ def fuzz(
                 else:
                     tallies[batch.name].add(tally)
                     finished = sum(one.refused + one.accepted + one.tracebacks for one in tallies.values())
-                    print(f"\r{finished:,} read, {len(failures)} failures ", end="", file=sys.stderr)
+                    print(f"{finished:,} read, {len(failures)} kinds of failures", file=sys.stderr)
                     executed |= ran
                     for number, text in found:
                         failed(batch.name, number, text)
                     batch.process.join()
                     running.remove(batch)
                     continue
-            stuck = time.monotonic() - batch.moved > STUCK
+            stuck = batch.idle > STUCK
             if stuck or not batch.process.is_alive():
                 if batch.process.is_alive():
                     batch.process.kill()
