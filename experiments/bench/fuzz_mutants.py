@@ -12,6 +12,7 @@ import pickle
 import random
 import tarfile
 import zipfile
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -204,9 +205,9 @@ def _array(chance: Chance, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         case 4:
             spoiled = like.copy()
             if spoiled.size:
-                spoiled.reshape(-1)[chance.randrange(spoiled.size)] = chance.choice(
-                    (0, 1, -1, 2**31 - 1) if like.dtype.kind in "iu" else (np.nan, np.inf, -1, 0, 1e30)
-                )
+                whole = np.iinfo(like.dtype) if like.dtype.kind in "iu" else None
+                value = chance.choice((0, 1, -1, 2**31 - 1) if whole else (np.nan, np.inf, -1, 0, 1e30))
+                spoiled.reshape(-1)[chance.randrange(spoiled.size)] = max(whole.min, min(value, whole.max)) if whole else value
             return spoiled
         case 5:
             return np.array(chance.choice((0, -1, 10**18, 1.5)))
@@ -280,7 +281,8 @@ def spoiled_plan(seed: bytes, chance: Chance) -> bytes:
         data = json.loads(arrays["plan"].tobytes())
         for _ in range(chance.choice((1, 1, 2))):
             data = _within(data, chance)
-        arrays["plan"] = np.frombuffer(json.dumps(data).encode(), np.uint8)
+        with suppress(ValueError):  # a mapping inside itself is no JSON: the plan stays sound
+            arrays["plan"] = np.frombuffer(json.dumps(data).encode(), np.uint8)
     else:
         name = chance.choice([*arrays])
         arrays[name] = _array(chance, arrays[name])

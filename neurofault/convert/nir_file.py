@@ -67,9 +67,6 @@ def read_graph(source: Any) -> Graph:
     nir = import_nir()
     if isinstance(source, nir.NIRGraph):
         _check_kinds("graph", {name: type(node).__name__ for name, node in source.nodes.items()})
-        for name, node in source.nodes.items():
-            plain = {field: value for field, value in vars(node).items() if value is not None and not isinstance(value, dict)}
-            check_fields("graph", str(name), {**plain, "type": type(node).__name__})
         edges = [(str(a), str(b)) for a, b in source.edges]
         return Graph("graph", dict(source.nodes), edges, source.metadata if isinstance(source.metadata, Mapping) else {})
     if not isinstance(source, str | Path):

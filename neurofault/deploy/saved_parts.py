@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
+import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +35,6 @@ _EDITS: Mapping[str, type[Edit]] = {
 }  # fmt: skip
 _BROKEN: Mapping[str, type[Broken]] = {kind.__name__: kind for kind in (places.BrokenCells, places.BrokenCore, places.BrokenMesh)}
 
-_ARRAYS = {
-    **dict.fromkeys(("values", "masks", "keep", "force"), np.int32),
-    **dict.fromkeys(("neurons", "sources", "targets", "delays", "destinations", "extra_hops"), np.int64),
-}
-"""The fields of edits that are arrays, and what they hold."""
 _MOST = 1 << 31
 _LINK, _TILE = re.compile(r"[0-9]{1,9},[0-9]{1,9}:[EWNS]"), re.compile(r"[0-9]{1,9},[0-9]{1,9}")
 
@@ -242,9 +238,11 @@ def _edit(parts: Parts, arrays: Arrays, layers: Sequence[ChipLayer], cores: int)
         stored = parts.data.get(field.name)
         if field.name == "when":
             values["when"] = _when(stored)
-        elif field.name in _ARRAYS:
-            free = stored is None and field.name in ("keep", "force")
-            own = None if free else arrays.get(parts.inner(field.name).of("array", int), (None,), _ARRAYS[field.name])
+        elif (held := _held(hints[field.name])) is not None:
+            free = stored is None and type(None) in get_args(hints[field.name])
+            own = None if free else arrays.get(parts.inner(field.name).of("array", int), (None,), held)
+            if own is not None and own.dtype.kind == "f" and not np.isfinite(own).all():
+                raise ValueError(f"{kind.__name__}: {field.name} holds what is no number")
             values[field.name] = own
         else:
             values[field.name] = typed(hints[field.name], stored)
@@ -252,10 +250,20 @@ def _edit(parts: Parts, arrays: Arrays, layers: Sequence[ChipLayer], cores: int)
     lengths = {name: len(value) for name, value in values.items() if isinstance(value, np.ndarray)}
     if isinstance(edit, edits.Drop):
         lengths.pop("targets")
-    if len(set(lengths.values())) > 1 or ("keep" in lengths) != ("force" in lengths):
+    together = (("keep", "force"), ("factor", "offset"), ("of_sources", "of_targets"))
+    halved = isinstance(edit, edits.SetSynapses) and any((one in lengths) != (other in lengths) for one, other in together)
+    if len(set(lengths.values())) > 1 or halved:
         raise ValueError(f"{kind.__name__}: its arrays have {' and '.join(map(str, lengths.values()))} entries")
     _in_range(edit, layers, cores)
     return edit
+
+
+def _held(hint: Any) -> np.dtype[Any] | None:
+    """Return what an array field holds; None: it is no array."""
+    for one in get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,):
+        if get_origin(one) is np.ndarray:
+            return np.dtype(get_args(get_args(one)[1])[0])
+    return None
 
 
 def _in_range(edit: Edit, layers: Sequence[ChipLayer], cores: int) -> None:
@@ -287,8 +295,20 @@ def _in_range(edit: Edit, layers: Sequence[ChipLayer], cores: int) -> None:
             good = sigma >= 0 and 0 <= key < 1 << 64
         case edits.LearningDefect(value=value):
             good = 0 <= value < _MOST
-        case edits.SetDelays(delays=delays):
-            good = not (delays.size and not 0 <= int(delays.min()) <= int(delays.max()) <= 63)
+        case edits.SetDelays(delays=delays, flips=flips, longest=longest):
+            good = all(
+                not each.size or 0 <= int(each.min()) <= int(each.max()) <= 63 for each in (delays, flips) if each is not None
+            )
+            good = good and (flips is None) == (longest is None) and (longest is None or 0 <= longest <= 63)
+        case edits.SetField(low=low, high=high, bit=bit):
+            ranged = low is not None and high is not None and -_MOST <= low <= high < _MOST
+            good = (ranged or low is high is None) and (bit is None or 0 <= bit < 32)
+        case edits.SetSynapses(of_sources=sources, of_targets=targets) if sources is not None and targets is not None:
+            ends = (layers[edit.layer - 1].size, size)
+            good = all(
+                not each.size or -1 <= int(each.min()) <= int(each.max()) < end
+                for each, end in zip((sources, targets), ends, strict=True)
+            )
         case _:
             good = True
     if not good:

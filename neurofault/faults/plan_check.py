@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -16,10 +17,11 @@ from neurofault.deploy.when import When
 R = TypeVar("R")
 
 _RANGES: Mapping[str, tuple[float, float]] = {
-    "rate": (0, FORCE_UNIT), "masks": (1, (1 << 24) - 1), "delays": (0, 63), "probability": (0, 1), "level": (0, 1), "sigma": (0, 1e9),
+    "rate": (0, FORCE_UNIT), "masks": (1, (1 << 24) - 1), "delays": (0, 63), "probability": (0, 1), "level": (0, 1), "sigma": (0, 1e9), "factor": (-sys.float_info.max, sys.float_info.max), "offset": (-sys.float_info.max, sys.float_info.max),
+    "of_sources": (-1, 1 << 40), "of_targets": (-1, 1 << 40),
 }  # fmt: skip
 """Fields whose range is narrower than that of their type."""
-_SIGNED = ("values", "keep", "force")
+_SIGNED = ("values", "keep", "force", "low", "high")
 _SYNAPTIC = ("SetSynapses", "SetDelays", "Drop", "LearningDefect")
 """Edits of synapses: their layer is not the input."""
 
@@ -71,7 +73,8 @@ def _fits(hint: Any, value: Any) -> bool:
 def _in_range(name: str, value: Any) -> bool:
     low, high = _RANGES.get(name, (-(1 << 31) if name in _SIGNED else 0, 1 << 64))
     if isinstance(value, np.ndarray):
-        return not value.size or bool(low <= value.min() and value.max() <= high)
+        finite = value.dtype.kind != "f" or bool(np.isfinite(value).all())
+        return finite and (not value.size or bool(low <= value.min() and value.max() <= high))
     if isinstance(value, tuple):
         return all(_in_range(name, one) for one in value)
     if isinstance(value, Mapping):

@@ -178,7 +178,7 @@ def test_one_draw_is_marked_and_a_terminal_of_40_columns_cuts_no_number(cli, at_
 
 
 def test_a_shard_is_two_numbers(cli, at_work):
-    for text in ("²/3", "1/³", "٣/3", "1/", "/2", "-1/2", "1/2/3", " 1/2", "9" * 5000 + "/3", "0x1/2"):
+    for text in ("²/3", "1/³", "٣/3", "1/", "/2", "-1/2", "1/2/3", " 1/2", "9" * 500 + "/3", "0x1/2"):
         code, out, err = cli("campaign", "run", "a.yaml", "--shard", text)
         assert (code, out, err) == (2, "", f"neurofault: --shard {text}: expected i/n, such as 1/8\n")
     assert (

@@ -85,7 +85,7 @@ def test_a_file_that_cannot_run_is_not_copied(tmp_path, file, dt):
         ({"weights": Path("w.pt")}, UsageError, "--weights goes with a network of your own (package.module:factory), not with "),
         ({"timesteps": 0}, UsageError, "timesteps must be at least 1, is 0"),
         ({"source": "no.nir"}, DataError, "no.nir: no such NIR file"),
-        ({"target": Path("x.onnx")}, UsageError, "x.onnx: the file to write must end in .nir"),
+        ({"target": Path("x.onnx")}, UsageError, "OUT x.onnx: the name of the file must end in .nir"),
     ],
 )
 def test_mistakes_end_in_one_text(tmp_path, more, kind, message):

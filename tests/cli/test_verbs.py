@@ -19,7 +19,7 @@ def test_hung_cores_stall_the_chip_and_leave_rows_without_accuracy(cli):
     result = json.loads(out)
     assert [draw["status"] for draw in result["draws"]] == ["stalled", "stalled"]
     assert all(draw["accuracy"] is None and draw["spikes"] is None for draw in result["draws"])
-    assert result["damaged_accuracy"] == {"mean": None, "low": None, "high": None}
+    assert result["damaged_accuracy"] == {"mean": None, "low": None, "high": None, "interval": None, "outcomes": None}
     code, out, err = cli("inject", "--fault", "{kind: core_hung, count: 1}", "--draws", "2", "--samples", "20")
     assert code == 0, err
     assert "no accuracy is left: every draw stalled" in out
@@ -68,7 +68,8 @@ def test_map_draws_every_used_core(cli):
 def test_train_says_how_good_the_network_is(cli):
     code, out, err = cli("train", "digits-mlp")
     assert code == 0, err
-    lines = out.splitlines()
+    first, *lines = out.splitlines()
+    assert first == "digits-mlp weights 26e398c5d12a99b3"
     assert [line.split()[1] for line in lines] == ["digits/train", "digits/validation", "digits/test"]
     assert float(lines[0].split()[2]) > float(lines[2].split()[2]) > 95
 

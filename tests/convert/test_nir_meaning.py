@@ -115,9 +115,11 @@ def test_norses_lif_cell_takes_each_spike_whole():
     assert counts(from_nir(simple("CubaLIF"), dt=1.0, **events())) == own(0.75, 1.0, 0.5)
 
 
-def test_infinite_time_constants_are_no_leak():
+def test_infinite_time_constants_are_no_leak(tmp_path):
     """What snnTorch writes for β = 1."""
     assert counts(from_nir(simple("LIF", tau=np.inf, r=np.inf), dt=1e-4, **events())) == own()
+    nir.write(tmp_path / "no_leak.nir", simple("LIF", tau=np.inf, r=np.inf))
+    assert counts(from_nir(tmp_path / "no_leak.nir", dt=1e-4, **events())) == own()
     some = from_nir(simple("LIF", tau=[np.inf, 4, 4, np.inf], r=[np.inf, 4, 4, np.inf]), dt=1.0, **events())
     assert some.layers[1].dv.tolist() == [0, 1024, 1024, 0]
     assert counts(from_nir(simple("CubaLIF", tau_mem=np.inf, r=np.inf), dt=1.0, **events())) == own(1.0, 1.0, 0.5)

@@ -119,7 +119,9 @@ def test_a_rescued_deployment_comes_back_and_runs_and_learns_on_the_same(strateg
     images, labels = RNG.integers(0, 256, (60, 8)).astype(np.uint8), RNG.integers(0, 3, 60)
     core = int(chip.placement.core_of[1][0])
     hurt = nf.inject(chip, [faults.CoreDead(cores=[core]), faults.SynapseBitStuck(rate=0.05), faults.SynapseBitFlip(rate=0.02)])
-    healed = nf.rescue(hurt, chip.encode(images), labels, strategy=strategy, learner="delta", budget=nf.Budget(cycles=1), seed=5)
+    healed = nf.rescue(
+        hurt, chip.encode(images), labels, strategy=strategy, learner="delta", budget=nf.Budget(cycles=1), seed=5, guard=None
+    )
     learned = healed.deployment
     assert any((a.synapses.weight != b.synapses.weight).any() for a, b in zip(chip.layers[1:], learned.layers[1:], strict=True))
     nf.save(learned, tmp_path / "learned.npz")
@@ -131,7 +133,7 @@ def test_a_rescued_deployment_comes_back_and_runs_and_learns_on_the_same(strateg
     same(write(learned, 3, wanted).layers[3], write(read, 3, wanted).layers[3])
     again = [
         nf.rescue(
-            each, each.encode(images), labels, strategy="batch", learner="delta", budget=nf.Budget(cycles=1), seed=6
+            each, each.encode(images), labels, strategy="batch", learner="delta", budget=nf.Budget(cycles=1), seed=6, guard=None
         ).deployment
         for each in (learned, read)
     ]

@@ -41,7 +41,7 @@ CHANGES = {
     "faults": [{"kind": "core_dead", "count": 3}],
     "rescue.0.strategy": "remap", "rescue.0.watchdog": 9, "rescue.0.cycles": 3.0, "rescue.1.strategy": "sham", "rescue.1.learner": "dfa",
     "rescue.1.cycles": 2.0, "rescue.1.writes": 10, "rescue.1.writes_per_synapse": 1, "rescue.1.energy": 1e-9, "rescue.1.time": 1e-6,
-    "rescue.1.labels": 0.5, "rescue.1.steps": None, "rescue.1.watchdog": 3, "rescue.1.plastic": ["output"],
+    "rescue.1.labels": 0.5, "rescue.1.steps": None, "rescue.1.watchdog": 3, "rescue.1.plastic": ["output"], "rescue.1.guard": 0.5,
     "repeats.draws": 2, "repeats.seed": 6, "repeats.stop": None,
     "limits.seconds": 99.0, "limits.megabytes": 4000,
 }  # fmt: skip

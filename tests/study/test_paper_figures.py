@@ -133,7 +133,7 @@ def test_mistakes_of_the_command_line_are_named(cli, tmp_path, monkeypatch):
     taken.touch()
     code, _, err = cli("paper", "fig1", "--quick", "--out", str(taken))
     assert code == 2
-    assert err.startswith(f"neurofault: {taken}: ")
+    assert err.startswith(f"neurofault: --out {taken}: ")
     monkeypatch.setenv("NEUROFAULT_CACHE", str(tmp_path / "empty"))
     (tmp_path / "mnist").mkdir()
     (tmp_path / "mnist" / "train-images-idx3-ubyte").write_bytes(b"no images")
