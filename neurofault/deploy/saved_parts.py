@@ -262,7 +262,8 @@ def _held(hint: Any) -> np.dtype[Any] | None:
     """Return what an array field holds; None: it is no array."""
     for one in get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,):
         if get_origin(one) is np.ndarray:
-            return np.dtype(get_args(get_args(one)[1])[0])
+            held: np.dtype[Any] = np.dtype(get_args(get_args(one)[1])[0])
+            return held
     return None
 
 
