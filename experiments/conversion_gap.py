@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from neurofault.cli.output import percent, write_json
+from neurofault.cli.output import JsonOut, percent
 from neurofault.cli.progress import StderrProgress
 from neurofault.study.lesion import measure
 from neurofault.study.prepare import Setup, prepare
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--profile", default="loihi2")
     parser.add_argument("--json")
     arguments = parser.parse_args()
-    rows = []
+    result_file, rows = JsonOut(arguments.json), []
     if arguments.json != "-":
         print(f"{'network':18s} {'images':>7s} {'steps':>5s} {'ANN':>9s} {'spiking':>9s} {'on chip':>9s} {'gap':>6s}")
     for name in arguments.networks:
@@ -34,6 +34,7 @@ def main() -> None:
         inputs = prepared.deployment.encode(prepared.test.images)
         row = {
             "network": name,
+            "weights": prepared.weights,
             "samples": len(prepared.test),
             "timesteps": prepared.deployment.timesteps,
             "ann_accuracy": prepared.ann_accuracy(),
@@ -48,8 +49,7 @@ def main() -> None:
                 f"{percent(chip):>9s} {100 * (ann - chip):+6.2f}",
                 flush=True,
             )
-    if arguments.json is not None:
-        write_json({"profile": arguments.profile, "rows": rows}, arguments.json)
+    result_file.write({"profile": arguments.profile, "rows": rows})
 
 
 if __name__ == "__main__":
