@@ -6,7 +6,7 @@ import json
 
 import pytest
 from campaigns import written
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as some
 
 from neurofault.study.campaign.labels import labels_of, line_of, words, x_axis
@@ -112,6 +112,9 @@ axis = some.sampled_from(
 )  # fmt: skip
 
 
+@example(
+    [{"kind": "synapse_bit_flip", "rate": {"sweep": [1e-3, 1e-2]}}], [{"strategy": "none"}] * 2, ["data.samples={sweep: [5, null]}"]
+)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(some.lists(plan, min_size=1, max_size=2), some.lists(way, min_size=1, max_size=2), some.lists(axis, unique=True, max_size=2))
 def test_no_two_curves_of_any_campaign_are_called_alike(tmp_path_factory, plans, ways, axes):

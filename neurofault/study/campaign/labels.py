@@ -64,13 +64,19 @@ def words(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace('"', "")
 
 
+def _exactly(value: Any) -> str:
+    """Return a value as it is shown and, where that leaves something out, as it is written."""
+    shown_as, written = words(value), json.dumps(value, ensure_ascii=False)
+    return shown_as if shown_as == written else f"{shown_as} {written}"
+
+
 def _label(campaign: Campaign, plans: Mapping[int, list[dict[str, Any]]], cell: Cell, level: int) -> str:
     x = x_axis(cell)
     many = len(campaign.spec.faults) > 1 or len(campaign.spec.rescue) == 1
     own = (f"rescue.{cell.way}.strategy", f"rescue.{cell.way}.learner")  # said by the label of the rescue
     varied = {name: value for name, value in cell.axes.items() if name != x and (level == _LEVELS - 1 or name not in own)}
     names = _short(varied) if level == 0 else {name: name.replace(".", " ") for name in varied}
-    say = words if level < _LEVELS - 1 else repr
+    say = words if level < _LEVELS - 1 else _exactly
     others = ", ".join(f"{names[name]} {say(value)}" for name, value in varied.items())
     budget = ", ".join(
         f"{name} {value if level else words(value)}"
