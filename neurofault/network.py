@@ -324,6 +324,8 @@ class SpikingNetwork:
                 problem = None if array is None else not_finite(array)
                 if problem is not None:
                     raise ConversionError(f"layer {layer.name!r}: {what}: {problem}; did training diverge?")
+            if layer.stored is None and layer.threshold is not None and not np.all(np.asarray(layer.threshold) > 0):
+                raise ConversionError(f"layer {layer.name!r}: thresholds must be above 0 (integers of a chip may be lower)")
         if self.timesteps < 1:
             raise ConversionError(f"network {self.name!r}: timesteps must be at least 1, is {self.timesteps}")
 

@@ -104,7 +104,8 @@ def sound(network: SpikingNetwork) -> None:
         numbers = [layer.bias, layer.du, layer.dv, layer.start]
         numbers += [] if layer.synapses is None else [layer.synapses.weight]
         assert all(np.all(np.isfinite(np.asarray(part, np.float64))) for part in numbers), f"{layer.name}: not finite"
-        assert layer.threshold is None or np.all(np.asarray(layer.threshold) > 0), f"{layer.name}: threshold"
+        least = 0 if layer.stored is None else -(2**31)  # a chip's own integers may lie below
+        assert layer.threshold is None or np.all(np.asarray(layer.threshold) > least), f"{layer.name}: threshold"
         assert 1 <= layer.size <= 1 << 22, f"{layer.name}: size"
 
 

@@ -231,3 +231,12 @@ def test_what_was_written_is_still_read(tmp_path):
     network = from_nir(graph((3,), nir.Affine(np.ones((4, 3), np.float32), ONES), nir.LIF(2 * ONES, ONES, ONES, ONES)))
     to_nir(network, tmp_path / "x.nir")
     assert from_nir(tmp_path / "x.nir").name == network.name
+
+
+@pytest.mark.parametrize("threshold", [0.0, -1.0, [1.0, 0.0, 1.0]])
+def test_a_threshold_that_is_not_above_0_is_refused_unless_it_is_a_chips_own(threshold):
+    from neurofault.network import Layer, SpikingNetwork, StoredFormat
+
+    with pytest.raises(ConversionError, match=r"^layer 'input': thresholds must be above 0 \(integers of a chip may be lower\)$"):
+        SpikingNetwork("n", (Layer("input", (3,), None, np.asarray(threshold)),), 8, None)
+    SpikingNetwork("n", (Layer("input", (3,), None, np.asarray(threshold, int), stored=StoredFormat()),), 8, None)
