@@ -217,14 +217,28 @@ def _exponent(
     """Return the weight exponent: large enough for a fine threshold, small enough for threshold, bias and potential to fit."""
     neuron = profile.neuron
     largest_bias = min(-neuron.bias_mantissa_min.known, neuron.bias_mantissa_max.known) << neuron.bias_exponent_max.known
-    limit = _log2_floor(largest_bias, float(np.max(np.abs(layer.bias))) * unit * 64)
+    biased = float(np.max(np.abs(layer.bias))) > 0
+    if biased and largest_bias <= 0:
+        low, high = neuron.bias_mantissa_min.known, neuron.bias_mantissa_max.known
+        raise CapacityError(
+            f"layer {layer.name!r} has a bias, for which the mantissas {low}…{high} of {profile.name} leave no room"
+        )
+    limit = _log2_floor(largest_bias, float(np.max(np.abs(layer.bias))) * unit * 64) if biased else _NO_LIMIT
     if theta is not None:
+        if threshold_max < 1:
+            raise CapacityError(
+                f"layer {layer.name!r} has thresholds, and the largest that {profile.name} stores is {threshold_max}"
+            )
         fine = math.ceil(math.log2(_MIN_THRESHOLD / max(float(np.min(theta)) * unit, 1e-300)))
         exponent = min(max(0, fine), _log2_floor(threshold_max, float(np.max(theta)) * unit), limit)
     else:
         # One threshold unit is 64 of v: keep the largest potential met in calibration under half of the range.
         exponent = min(0, _log2_floor(_HEADROOM * POTENTIAL_LIMIT, (peak or 0.0) * unit * 64), limit)
     return exponent
+
+
+_NO_LIMIT = 1 << 10
+"""An exponent that nothing reaches."""
 
 
 def _log2_floor(room: float, need: float) -> int:

@@ -107,3 +107,23 @@ def test_a_width_that_the_profile_does_not_store_is_refused():
     with pytest.raises(UsageError) as refusal:
         quantise(network(np.ones((1, 2))), load_profile("loihi1"), weight_bits=7)
     assert str(refusal.value) == "profile 'loihi1' stores no 7-bit weights; allowed: 1, 2, 3, 4, 5, 6, 8"
+
+
+def test_a_profile_without_room_for_a_bias_or_a_threshold_says_so():
+    def limited(**values):
+        neuron = PROFILE.neuron
+        changed = {name: getattr(neuron, name).model_copy(update={"value": value}) for name, value in values.items()}
+        return PROFILE.model_copy(update={"neuron": neuron.model_copy(update=changed)})
+
+    unsigned = limited(bias_mantissa_min=0)
+    assert quantise(network(np.ones((1, 2))), unsigned)[1].bias_mantissa.tolist() == [0]
+    np.testing.assert_array_equal(
+        quantise(network(np.ones((1, 2))), unsigned)[1].synapses.weight,
+        quantise(network(np.ones((1, 2))), PROFILE)[1].synapses.weight,
+    )
+    with pytest.raises(
+        CapacityError, match=r"^layer 'hidden1' has a bias, for which the mantissas 0…4095 of loihi2 leave no room$"
+    ):
+        quantise(network(np.ones((1, 2)), bias=0.5), unsigned)
+    with pytest.raises(CapacityError, match=r"^layer 'hidden1' has thresholds, and the largest that loihi2 stores is 0$"):
+        quantise(network(np.ones((1, 2))), limited(threshold_max=0))
