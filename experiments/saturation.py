@@ -19,7 +19,7 @@ import numpy as np
 from neurofault.deploy.cost import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import stored_weights
-from neurofault.deploy.stored import from_field
+from neurofault.damage.stored import from_field
 from neurofault.study.paper.chip.fig3 import batch
 from neurofault.study.paper.chip.repairs import perform
 from neurofault.study.paper.chip.setting import FULL, ChipStudy

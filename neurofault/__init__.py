@@ -1,6 +1,6 @@
 """Neuromorphic hardware fault injection: break a simulated chip, see what it costs, rescue it.
 
-    torch ─ from_torch → SpikingNetwork ─ deploy → Deployment ─ inject → Deployment ─ rescue → Rescued
+    torch ─ from_torch → Network ─ deploy → Deployment ─ inject → Deployment ─ rescue → Rescued
                                                                 └─────── run → Result ───────┘
 
 ``deploy`` and ``rescue`` here are functions; their packages are reached as ``from neurofault.deploy.profile import …``. Names that need torch or
@@ -18,7 +18,8 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.saved import load, save
 from neurofault.faults import inject
-from neurofault.network import Inputs, SpikingNetwork
+from neurofault.graph import Network
+from neurofault.inputs import Inputs
 from neurofault.rescue import Budget, Guard, Plan, rescue
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ __all__ = [
     "HardwareProfile",
     "Inputs",
     "Plan",
-    "SpikingNetwork",
+    "Network",
     "deploy",
     "errors",
     "faults",

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from neurofault.deploy.damage import Damage, Edit
+from neurofault.damage.damage import Damage, Edit
 from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.quantise import truncate_weights
-from neurofault.network import Conv, Dense, Readout, SignMode, Synapses
+from neurofault.graph import Conv, Dense
+from neurofault.graph.network import How
+from neurofault.graph.synapses import SignMode, Synapses
 
 
 def population(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from neurofault.deploy.damage import SetSynapses
+from neurofault.damage.damage import SetSynapses
 from neurofault.deploy.deployment import Deployment
-from neurofault.network import Conv, Dense, Inputs
+from neurofault.graph import Conv, Dense
+from neurofault.inputs import Inputs
 
 
 def wrap(value: int, bits: int) -> int:

@@ -12,7 +12,7 @@ from chips import chip, dense, population
 
 import neurofault as nf
 from neurofault.errors import ConversionError, NeurofaultError
-from neurofault.network import Dense, Encoding, Layer, SpikingNetwork
+from neurofault.graph import Dense, Encoding, Network, Population
 
 STEPS = 5
 EVENTS = np.random.default_rng(0).random((4, STEPS, 6)) < 0.4
@@ -123,4 +123,4 @@ def test_a_network_with_numbers_that_are_not_finite_is_refused_by_its_layer(fiel
         f"layer 'output': {field}: 1 of {18 if field == 'weight' else 3} values are not finite (the first: {value:g} at [{at}])"
     )
     with pytest.raises(ConversionError, match="^" + re.escape(message)):
-        SpikingNetwork("mine", layers, STEPS, None, "count")
+        Network("mine", layers, STEPS, None, "count")

@@ -11,7 +11,7 @@ import time
 import numpy as np
 from common import arguments, finish, require, wide
 
-from neurofault.deploy.damage import Damage, SetSynapses
+from neurofault.damage.damage import Damage, SetSynapses
 from neurofault.engines.exact import ExactEngine
 from neurofault.study.atlas import atlas
 

@@ -20,7 +20,7 @@ from neurofault.convert.torch_model import candidates, from_torch
 from neurofault.datasets import load
 from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 from neurofault.study.prepare import Prepared, Setup, prepare
 from neurofault.zoo import RECIPES, build, recipe, trained
 

@@ -20,7 +20,7 @@ import numpy as np
 
 import neurofault as nf
 from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
-from neurofault.network import Dense
+from neurofault.graph import Dense
 
 _NEURONS_PER_CORE = 16
 

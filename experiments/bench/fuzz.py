@@ -45,7 +45,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.errors import NeurofaultError
 from neurofault.image_files import CIFAR_ARCHIVE, IDX_STEMS, read_cifar_set, read_idx_set
-from neurofault.network import Conv, Dense, Encoding, Layer, SpikingNetwork
+from neurofault.graph import Conv, Dense, Encoding, Network, Population
 from neurofault.study.campaign.journal import Journal, read_rows
 from neurofault.study.campaign.spec import load_campaign
 
@@ -81,7 +81,7 @@ class Reader:
     command: Callable[[bytes, Path], list[str]] | None = None
 
 
-def small_network(*, convolution: bool = False) -> SpikingNetwork:
+def small_network(*, convolution: bool = False) -> Network:
     """Return a network that is placed in a moment."""
     random_numbers = np.random.default_rng(5)
     first = Layer("input", (2, 4, 4) if convolution else (8,), None, 63.0, start=0.5)
@@ -90,7 +90,7 @@ def small_network(*, convolution: bool = False) -> SpikingNetwork:
     else:
         hidden = Layer("hidden1", (12,), Dense(random_numbers.normal(size=(12, 8))), 1.0)
     last = Layer("output", (4,), Dense(random_numbers.normal(size=(4, hidden.size))), None)
-    return SpikingNetwork("small", (first, hidden, last), 8, Encoding.for_pixels(0.5, 0.5, 8), "potential", 10.0)
+    return Network("small", (first, hidden, last), 8, Encoding.for_pixels(0.5, 0.5, 8), "potential", 10.0)
 
 
 def small_chip(profile: HardwareProfile, *, convolution: bool = False) -> Deployment:
@@ -98,7 +98,7 @@ def small_chip(profile: HardwareProfile, *, convolution: bool = False) -> Deploy
     return deploy(small_network(convolution=convolution), profile, neurons_per_core=4)
 
 
-def sound(network: SpikingNetwork) -> None:
+def sound(network: Network) -> None:
     """Refuse to believe a network that was read and makes no sense."""
     for layer in network.layers:
         numbers = [layer.bias, layer.du, layer.dv, layer.start]

@@ -13,12 +13,12 @@ import argparse
 import numpy as np
 from common import arguments, brief, finish, median_time, require, wide
 
-from neurofault.deploy.damage import Damage, SetSynapses, Silence
+from neurofault.damage.damage import Damage, SetSynapses, Silence
 from neurofault.engines.exact import ExactEngine
 from neurofault.engines.fault_rows import FaultBatch, neuron_rows, synapse_rows
 from neurofault.engines.golden import Effects, Golden, effects, golden
 from neurofault.errors import UnsupportedError
-from neurofault.network import Conv
+from neurofault.graph import Conv
 
 _CHECKED = 3
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from common import arguments, finish
 
-from neurofault.deploy.damage import Damage
+from neurofault.damage.damage import Damage
 from neurofault.faults import CoreDead, inject
 from neurofault.rescue.error_learning import delta, dfa
 from neurofault.rescue.learners import learner_named

@@ -35,7 +35,8 @@ from numpy.typing import NDArray
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact import ExactEngine
 from neurofault.engines.lava_shim import require_lava
-from neurofault.network import Dense, Inputs
+from neurofault.graph import Dense
+from neurofault.inputs import Inputs
 
 RATE, SEED, OUTPUT_THRESHOLD = 0.1, 11, 300
 BATCHES = (32, 128, 512, 2048)

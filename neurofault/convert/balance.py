@@ -18,7 +18,9 @@ from torch import Tensor
 
 from neurofault.convert.samples import as_fractions
 from neurofault.convert.stages import Stage
-from neurofault.network import NO_MEMORY, Conv, Dense, Encoding, Layer, SpikingNetwork, Synapses
+from neurofault.graph import Conv, Dense, Encoding, Network, Population
+from neurofault.graph.neurons import NO_MEMORY
+from neurofault.graph.synapses import Synapses
 from neurofault.zoo import RateCurve
 
 
@@ -61,7 +63,7 @@ def activations(stages: Sequence[Stage], images: NDArray[np.generic]) -> list[Te
 
 def balance(
     stages: Sequence[Stage], outputs: Sequence[Tensor], candidate: Candidate, *, name: str, timesteps: int
-) -> SpikingNetwork:
+) -> Network:
     """Return the spiking network of a candidate.
 
     Args:
@@ -90,7 +92,7 @@ def balance(
         memory = 4096 / (du + 1)  # what a spike's current adds up to before it has decayed
         layers.append(Layer(f"hidden{index + 1}", shape, synapses, unit * memory, bias * memory, du, start=candidate.start))
     peak_potential = float(outputs[-1].abs().max()) * timesteps
-    return SpikingNetwork(name, tuple(layers), timesteps, encoding, "potential", peak_potential)
+    return Network(name, tuple(layers), timesteps, encoding, "potential", peak_potential)
 
 
 def scaled_synapses(stage: Stage, unit: float) -> Synapses:

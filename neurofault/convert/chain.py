@@ -1,4 +1,4 @@
-"""From a chain of linear layers and spiking neurons, whatever framework it came from, to a :class:`SpikingNetwork`.
+"""From a chain of linear layers and spiking neurons, whatever framework it came from, to a :class:`Network`.
 
 A neuron here is the chip's own (reset to zero, strict threshold), with ``drive`` the output of the linear layer before it::
 
@@ -29,7 +29,10 @@ from neurofault.convert.prelude import Prelude, folded
 from neurofault.convert.stages import Stage, stages_along
 from neurofault.convert.tracing import trace
 from neurofault.errors import ConversionError
-from neurofault.network import NO_MEMORY, Conv, Encoding, Layer, Readout, SpikingNetwork, Synapses
+from neurofault.graph import Conv, Encoding, Network, Population
+from neurofault.graph.network import How
+from neurofault.graph.neurons import NO_MEMORY
+from neurofault.graph.synapses import Synapses
 from neurofault.zoo import RateCurve
 
 Value = float | NDArray[Any]
@@ -131,7 +134,7 @@ def network_of(
     coding: PixelCoding | None,
     readout: Readout | None,
     before: Prelude | None = None,
-) -> SpikingNetwork:
+) -> Network:
     """Build the spiking network of a chain.
 
     Args:
@@ -190,7 +193,7 @@ def network_of(
     if readout == "count" and not fires:
         raise ConversionError(f"layer {last_name!r} never fires, so its spikes cannot be counted; use readout 'potential'")
     peak = None if fires else _peak(layers[-1], timesteps)
-    return SpikingNetwork(name, tuple(layers), timesteps, encoding, "count" if fires else "potential", peak)
+    return Network(name, tuple(layers), timesteps, encoding, "count" if fires else "potential", peak)
 
 
 def _drop_silent_ends(chain: list[tuple[str, Operation]]) -> list[tuple[str, Operation]]:

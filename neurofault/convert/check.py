@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurofault.errors import ConversionError
-from neurofault.network import Conv, Dense, Layer, SpikingNetwork, Synapses
+from neurofault.graph import Conv, Dense, Network, Population
+from neurofault.graph.synapses import Synapses
 
 TOLERANCE = 1e-3
 """Of a layer's largest value; float32 leaves about 1e-6, a normalisation with a small variance up to 1e-4."""
@@ -71,7 +72,7 @@ def check_activations(names: Sequence[str], ours: Sequence[Tensor], theirs: Sequ
         _compare(name, "output", one.flatten(1), other.flatten(1), "")
 
 
-def check_spikes(network: SpikingNetwork, shown: Tensor, heard: Sequence[Heard], *, full_rate: float = 1.0) -> None:
+def check_spikes(network: Network, shown: Tensor, heard: Sequence[Heard], *, full_rate: float = 1.0) -> None:
     """Compare a spiking network with its original in every step.
 
     Args:

@@ -12,7 +12,7 @@ from neurofault.convert.loading import user_module
 from neurofault.convert.nir_graph import DEFAULT_TIMESTEPS, from_nir
 from neurofault.convert.snntorch_model import from_snntorch, is_snntorch
 from neurofault.errors import ConversionError
-from neurofault.network import SpikingNetwork
+from neurofault.graph import Network
 
 
 def is_nir_file(name: str) -> bool:
@@ -31,7 +31,7 @@ def load_network(
     timesteps: int | None = None,
     weights: Path | None = None,
     dt: float | None = None,
-) -> SpikingNetwork | None:
+) -> Network | None:
     """Load a network that is spiking already.
 
     Args:
@@ -53,7 +53,7 @@ def load_network(
     return spiking_module(model, sample_shape, timesteps=timesteps, name=name) if is_snntorch(model) else None
 
 
-def spiking_module(model: nn.Module, sample_shape: Sequence[int], *, timesteps: int | None, name: str) -> SpikingNetwork:
+def spiking_module(model: nn.Module, sample_shape: Sequence[int], *, timesteps: int | None, name: str) -> Network:
     """Convert an snnTorch module that takes images as they are, or flattened.
 
     Args:

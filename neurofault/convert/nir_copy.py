@@ -11,10 +11,10 @@ from neurofault.convert.nir_graph import from_nir
 from neurofault.convert.nir_metadata import KEY
 from neurofault.convert.nir_neurons import step_of
 from neurofault.errors import UsageError
-from neurofault.network import SpikingNetwork
+from neurofault.graph import Network
 
 
-def copy_nir(source: Path, target: Path, *, dt: float | None = None, timesteps: int | None = None) -> tuple[SpikingNetwork, float]:
+def copy_nir(source: Path, target: Path, *, dt: float | None = None, timesteps: int | None = None) -> tuple[Network, float]:
     """Copy a NIR file that converts; nothing is written of one that does not.
 
     Args:

@@ -1,4 +1,4 @@
-"""`from_nir`: a graph of the Neuromorphic Intermediate Representation becomes a :class:`SpikingNetwork`.
+"""`from_nir`: a graph of the Neuromorphic Intermediate Representation becomes a :class:`Network`.
 
 NIR (Pedersen et al. 2024, doi:10.1038/s41467-024-52259-9; equations: the nodes' docstrings, ``nir/ir/neuron.py``) describes neurons in
 continuous time and leaves the step open; :mod:`neurofault.convert.nir_neurons` says what they do here in a step. Their gain (dt/τ)·R is divided
@@ -33,7 +33,8 @@ from neurofault.convert.nir_metadata import KEY, network_from_metadata
 from neurofault.convert.nir_neurons import Dynamics, assumed, dynamics_of, neuron_of, step_of
 from neurofault.convert.nir_reference import check_fires, check_run, computing
 from neurofault.errors import ConversionError, DataError
-from neurofault.network import Readout, SpikingNetwork
+from neurofault.graph import Network
+from neurofault.graph.network import How
 
 DEFAULT_TIMESTEPS = 32
 
@@ -54,7 +55,7 @@ def from_nir(
     in_shape: Sequence[int] | None = None,
     coding: PixelCoding | None = PixelCoding(),  # noqa: B008  (frozen)
     readout: Readout | None = None,
-) -> SpikingNetwork:
+) -> Network:
     """Convert a NIR graph.
 
     A graph that :func:`neurofault.deploy.nir_export.to_nir` wrote comes back as the network that it was, integers and pixel table included

@@ -18,7 +18,8 @@ from neurofault.convert.chain import pair
 from neurofault.convert.nir_file import Graph
 from neurofault.convert.nir_kept import check_kept
 from neurofault.errors import DataError
-from neurofault.network import Conv, Dense, Encoding, Layer, SpikingNetwork, StoredFormat, Synapses
+from neurofault.graph import Conv, Dense, Encoding, Network, Population
+from neurofault.graph.synapses import Stored, Synapses
 
 KEY = "neurofault"
 VERSION = 1
@@ -40,7 +41,7 @@ def encoding_to_json(encoding: Encoding | None) -> dict[str, Any] | None:
 
 def network_from_metadata(
     graph: Graph, chain: Sequence[tuple[str, Any]], neuron_of: Callable[[str, Any], Any], name: str | None
-) -> SpikingNetwork | None:
+) -> Network | None:
     """Return the network that a graph was written from, None for a graph of somebody else.
 
     Args:
@@ -76,7 +77,7 @@ def network_from_metadata(
         layers: list[Layer] = []
         for entry in said["layers"]:
             layers.append(_layer(graph.where, entry, nodes, neuron_of, layers[-1] if layers else None))
-        return SpikingNetwork(
+        return Network(
             name or said["name"], tuple(layers), int(said["timesteps"]), encoding, said["readout"], said["peak_potential"]
         )
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
@@ -92,7 +93,7 @@ def _layer(
     shape = tuple(int(size) for size in entry["shape"])
     if min(shape, default=0) < 1 or math.prod(shape) > _most_neurons(entry, nodes):
         raise ValueError(f"a population of the shape {shape}")
-    stored = None if entry["stored"] is None else StoredFormat(**entry["stored"])
+    stored = None if entry["stored"] is None else Stored(**entry["stored"])
     name, start = str(entry["name"]), float(entry["start"])
     synapses: Synapses | None = None
     bias = np.zeros(int(np.prod(shape)))

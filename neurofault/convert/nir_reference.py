@@ -20,7 +20,8 @@ from neurofault.convert.check import Heard, check_spikes
 from neurofault.convert.nir_file import Graph
 from neurofault.convert.nir_neurons import Dynamics, Step
 from neurofault.errors import ConversionError
-from neurofault.network import Conv, Layer, SpikingNetwork, Synapses
+from neurofault.graph import Conv, Network, Population
+from neurofault.graph.synapses import Synapses
 
 _RATES = (0.5, 0.05, 0.9, 0.2)
 """Spikes a step of the inputs in each sample."""
@@ -36,7 +37,7 @@ def check_run(
     graph: Graph,
     chain: Sequence[tuple[str, Any]],
     dynamics: Mapping[str, Dynamics],
-    network: SpikingNetwork,
+    network: Network,
     shape: tuple[int, ...],
     coding: PixelCoding | None,
 ) -> None:
@@ -87,7 +88,7 @@ def computing(chain: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
     return kept[next(index for index, (_, node) in enumerate(kept) if type(node).__name__ != "Flatten") :]
 
 
-def check_fires(graph: Graph, names: Sequence[str], network: SpikingNetwork, step: Step) -> None:
+def check_fires(graph: Graph, names: Sequence[str], network: Network, step: Step) -> None:
     """Refuse a population whose threshold no input reaches.
 
     Args:

@@ -1,4 +1,4 @@
-"""`from_snntorch`: a trained snnTorch network becomes a :class:`SpikingNetwork`.
+"""`from_snntorch`: a trained snnTorch network becomes a :class:`Network`.
 
 What snnTorch 1.0 computes in a step, and what the chip does with it (``Leaky``: ``snntorch/_neurons/leaky.py``, ``Synaptic``: ``synaptic.py``):
 
@@ -39,7 +39,8 @@ from neurofault.convert.running import dtype_of, readable
 from neurofault.convert.samples import as_fractions, images_of
 from neurofault.convert.tracing import KNOWN
 from neurofault.errors import ConversionError, UnsupportedError
-from neurofault.network import Layer, Readout, SpikingNetwork
+from neurofault.graph import Network, Population
+from neurofault.graph.network import How
 
 _EVENT_RATE = 0.3
 _BUDGET = 2**24
@@ -61,7 +62,7 @@ def from_snntorch(
     coding: PixelCoding | None = PixelCoding(),  # noqa: B008  (frozen)
     readout: Readout | None = None,
     calibration: NDArray[np.generic] | Tensor | None = None,
-) -> SpikingNetwork:
+) -> Network:
     """Convert a feed-forward snnTorch network.
 
     The module is called in eval mode with a few samples, and the order in which its layers are called is the chain: ``nn.Sequential`` with
@@ -251,7 +252,7 @@ def _entering(run: Run, first: Call) -> Tensor:
 
 
 def _check(
-    network: SpikingNetwork, neurons: Mapping[str, Neuron], chain: Sequence[Call], run: Run, coding: PixelCoding | None
+    network: Network, neurons: Mapping[str, Neuron], chain: Sequence[Call], run: Run, coding: PixelCoding | None
 ) -> None:
     """Compare the network with a run of the module."""
     populations = [(call, neurons[call.name]) for call in chain if call.name in neurons]

@@ -1,4 +1,4 @@
-"""`from_torch`: a trained torch module becomes a :class:`SpikingNetwork`."""
+"""`from_torch`: a trained torch module becomes a :class:`Network`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from neurofault.convert.samples import as_fractions, images_of
 from neurofault.convert.stages import Stage, is_read, stages_along
 from neurofault.convert.tracing import Traced, first_layer, kind_of, trace
 from neurofault.errors import ConversionError, NeurofaultWarning
-from neurofault.network import SpikingNetwork
+from neurofault.graph import Network
 from neurofault.zoo import RateCurve
 
 _START = (0.3, 0.5, 0.7)
@@ -40,7 +40,7 @@ def from_torch(
     timesteps: int = 32,
     name: str = "network",
     candidate: Candidate | None = None,
-) -> SpikingNetwork:
+) -> Network:
     """Convert a feed-forward torch module with one candidate; :func:`neurofault.from_torch` measures which is best.
 
     Takes Linear, Conv2d (stride, padding, dilation, groups), BatchNorm (folded), AvgPool2d (composed into its neighbour), Flatten, ReLU,
@@ -62,7 +62,7 @@ def from_torch(
 
 def proposals(
     model: nn.Module, calibration: NDArray[np.generic] | Tensor, tried: Sequence[Candidate], *, timesteps: int, name: str
-) -> Iterator[SpikingNetwork]:
+) -> Iterator[Network]:
     """Yield the network of each candidate; the module is read and run on the calibration images once.
 
     Arguments and errors as for :func:`from_torch`.

@@ -11,13 +11,13 @@ from neurofault.deploy.placement import place
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.quantise import quantise
 from neurofault.errors import NeurofaultWarning
-from neurofault.network import SpikingNetwork
+from neurofault.graph import Network
 
 __all__ = ["deploy"]
 
 
 def deploy(
-    network: SpikingNetwork,
+    network: Network,
     profile: HardwareProfile | str | Path = "loihi2",
     *,
     weight_bits: int = 8,

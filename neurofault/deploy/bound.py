@@ -17,9 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.connectivity import taps
+from neurofault.graph.connectivity import taps
 from neurofault.deploy.deployment import ChipLayer
-from neurofault.network import Dense, Synapses
+from neurofault.graph import Dense
+from neurofault.graph.synapses import Synapses
 
 CURRENT_LIMIT = 1 << 23
 """``u`` wraps beyond this (Lava 0.10 ``AbstractPyLifModelFixed``: uv_bitwidth = 24)."""

@@ -33,9 +33,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import Activity
-from neurofault.deploy.connectivity import arrivals, fan_out
+from neurofault.graph.connectivity import arrivals, fan_out
 from neurofault.deploy.cost_table import CostTable, EnergyCosts, TimeCosts
-from neurofault.deploy.damage import Detour
+from neurofault.damage.damage import Detour
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.quantity import EVIDENCE_ORDER, Evidence, Joule, Second
 from neurofault.deploy.routing import mesh

@@ -3,53 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.arrays import as_array, not_finite
-from neurofault.deploy.damage import Damage
+from neurofault.damage.damage import Damage
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import UsageError
-from neurofault.network import Encoding, Inputs, Readout, SignMode, Synapses
-
-
-@dataclass(frozen=True, eq=False)
-class ChipLayer:
-    """One population in the chip's integers (Lava 0.10 ``fixed_pt`` names and units).
-
-    Attributes:
-        name, shape: as in the network.
-        synapses: :class:`Dense` or :class:`Conv` with int32 weights as Lava reads them (MIXED −256…255, already truncated to the stored
-            width); None for layer 0.
-        weight_exponent: e; Σ w·s is shifted left by e (right, floor, if negative), then by 6 into ``u``.
-        weight_bits: stored bits a weight, 1 to 8.
-        sign_mode: mixed, excitatory or inhibitory.
-        du, dv, vth, bias_mantissa: int32 [n].
-        bias_exponent: bias = mantissa ≪ exponent (≫ if negative).
-        v_init: int, ``v`` before a sample's first step.
-        fires: False for an output layer that is read by its potential (its threshold is out of reach).
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    synapses: Synapses | None
-    weight_exponent: int
-    weight_bits: int
-    sign_mode: SignMode
-    du: NDArray[np.int32]
-    dv: NDArray[np.int32]
-    vth: NDArray[np.int32]
-    bias_mantissa: NDArray[np.int32]
-    bias_exponent: int
-    v_init: int
-    fires: bool = True
-
-    @property
-    def size(self) -> int:
-        """Number of neurons."""
-        return math.prod(self.shape)
+from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.network import Readout
+from neurofault.graph.neurons import Encoding
+from neurofault.graph.schedule import Schedule, Wiring
+from neurofault.inputs import Inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +28,7 @@ class Placement:
     Attributes:
         chips: number of chips in use.
         cores_per_chip: cores a chip has, usable or not (from the profile).
-        core_of: for each layer, int32 [n].
+        core_of: population → int32 [n].
         spare_cores: ids kept free for repair, sorted.
         bad_cores: ids known bad before deployment (profile), sorted; never used.
         strategy: ``pack``, ``spread`` or ``random``.
@@ -67,7 +36,7 @@ class Placement:
 
     chips: int
     cores_per_chip: int
-    core_of: tuple[NDArray[np.int32], ...]
+    core_of: Mapping[str, NDArray[np.int32]]
     spare_cores: tuple[int, ...] = ()
     bad_cores: tuple[int, ...] = ()
     strategy: str = "pack"
@@ -75,11 +44,11 @@ class Placement:
     @property
     def used_cores(self) -> NDArray[np.int64]:
         """Sorted ids of the cores that hold at least one neuron."""
-        return np.unique(np.concatenate(self.core_of)).astype(np.int64)
+        return np.unique(np.concatenate(list(self.core_of.values()))).astype(np.int64)
 
-    def cores_of_layer(self, layer: int) -> NDArray[np.int64]:
-        """Sorted ids of the cores that hold neurons of a layer."""
-        return np.unique(self.core_of[layer]).astype(np.int64)
+    def cores_of(self, population: str) -> NDArray[np.int64]:
+        """Sorted ids of the cores that hold neurons of a population."""
+        return np.unique(self.core_of[population]).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,33 +58,76 @@ class Deployment:
     Attributes:
         name: the network's name.
         profile: the chip.
-        layers: layer 0 is the input population.
+        populations: in the order of the network.
+        connections: between them.
         placement: core of each neuron.
         timesteps: T, steps a sample is shown.
-        encoding: pixel → bias table; None where inputs are events.
-        readout: ``potential`` or ``count``.
+        readout: where the answer is read, and how.
         damage: what is broken.
     """
 
     name: str
     profile: HardwareProfile
-    layers: tuple[ChipLayer, ...]
+    populations: tuple[ChipPopulation, ...]
+    connections: tuple[ChipConnection, ...]
     placement: Placement
     timesteps: int
-    encoding: Encoding | None
     readout: Readout
     damage: Damage = field(default_factory=Damage)
 
-    def layer_index(self, name: str) -> int:
-        """Return the index of the layer called ``name``.
+    @cached_property
+    def wiring(self) -> Wiring[ChipPopulation, ChipConnection]:
+        """Populations and connections by name, and the schedule."""
+        return Wiring(self.populations, self.connections)
 
-        Raises:
-            UsageError: if there is none.
-        """
-        for index, layer in enumerate(self.layers):
-            if layer.name == name:
-                return index
-        raise UsageError(f"no layer {name!r}; layers: {', '.join(layer.name for layer in self.layers)}")
+    def population(self, name: str) -> ChipPopulation:
+        """Return the population called ``name`` (UsageError: there is none)."""
+        return self.wiring.population(name)
+
+    def connection(self, name: str) -> ChipConnection:
+        """Return the connection called ``name`` (UsageError: there is none)."""
+        return self.wiring.connection(name)
+
+    def into(self, name: str) -> tuple[ChipConnection, ...]:
+        """Return the connections that drive a population."""
+        return self.wiring.into(name)
+
+    def out_of(self, name: str) -> tuple[ChipConnection, ...]:
+        """Return the connections that carry a population's spikes."""
+        return self.wiring.out_of(name)
+
+    @property
+    def schedule(self) -> Schedule:
+        """When populations step."""
+        return self.wiring.schedule
+
+    @property
+    def output(self) -> ChipPopulation:
+        """The population that is read."""
+        return self.wiring.population(self.readout.population)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the populations that are driven from outside."""
+        return tuple(one.name for one in self.populations if one.is_source)
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """Pixel → bias table of the only input; None where there are several, or where it takes events."""
+        tables = [one.encoding for one in self.populations if one.is_source]
+        return tables[0] if len(tables) == 1 else None
+
+    def with_connection(self, connection: ChipConnection) -> Deployment:
+        """Return the same chip with another connection in the place of the one of this name."""
+        return replace(
+            self, connections=tuple(connection if one.name == connection.name else one for one in self.connections)
+        )
+
+    def with_population(self, population: ChipPopulation) -> Deployment:
+        """Return the same chip with another population in the place of the one of this name."""
+        return replace(
+            self, populations=tuple(population if one.name == population.name else one for one in self.populations)
+        )
 
     def with_damage(self, damage: Damage) -> Deployment:
         """Return the same chip with another damage; ``Damage()`` restores it exactly."""
@@ -127,21 +139,31 @@ class Deployment:
 
         return grid_html(self)
 
-    def encode(self, images: NDArray[np.generic]) -> Inputs:
+    def encode(self, images: NDArray[np.generic] | Mapping[str, NDArray[np.generic]]) -> Inputs:
         """Turn images into bias currents of the input neurons.
 
         Args:
             images: array or torch tensor [N, …] with as many values a sample as there are input neurons; uint8 (0–255) or float in [0, 1].
+                Where there are several inputs, one for each by name.
 
         Raises:
-            UsageError: wrong shape, type or range, or a deployment that takes events.
+            UsageError: wrong shape, type or range, or an input that takes events.
         """
-        if self.encoding is None:
+        if isinstance(images, Mapping):
+            return Inputs(bias={name: self._mantissas(name, one) for name, one in images.items()})
+        if len(self.inputs) != 1:
+            raise UsageError(f"network {self.name!r} has {len(self.inputs)} inputs: {', '.join(self.inputs)}; pass {{name: images}}")
+        return Inputs(bias=self._mantissas(self.inputs[0], images))
+
+    def _mantissas(self, name: str, images: NDArray[np.generic]) -> NDArray[np.int32]:
+        """Return the bias mantissas of one input's neurons."""
+        population = self.population(name)
+        if population.encoding is None:
             raise UsageError(f"network {self.name!r} takes events, not images: pass Inputs(events=…)")
         images = as_array(images, "images")
         flat = images.reshape(len(images), math.prod(images.shape[1:]))
-        if flat.shape[1] != self.layers[0].size:
-            raise UsageError(f"a sample has {flat.shape[1]} values, but the input layer has {self.layers[0].size} neurons")
+        if flat.shape[1] != population.size:
+            raise UsageError(f"a sample has {flat.shape[1]} values, but the input layer has {population.size} neurons")
         if flat.dtype != np.uint8:
             if not np.issubdtype(flat.dtype, np.floating):
                 raise UsageError(f"images must be uint8 or float in [0, 1], not {flat.dtype}")
@@ -150,4 +172,4 @@ class Deployment:
             if flat.size and not (float(flat.min()) >= 0.0 and float(flat.max()) <= 1.0):
                 raise UsageError(f"float images must lie in [0, 1], not [{flat.min()}, {flat.max()}]")
             flat = np.rint(flat * 255).astype(np.uint8)
-        return Inputs(bias=self.encoding.table[flat])
+        return np.asarray(population.encoding.table[flat])

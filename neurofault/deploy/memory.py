@@ -18,14 +18,14 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import Edit, SetDelays, SetSynapses
+from neurofault.damage.damage import Edit, SetDelays, SetSynapses
 from neurofault.deploy.deployment import ChipLayer, Deployment
-from neurofault.deploy.edits import only
-from neurofault.deploy.fold import SynapseFold
-from neurofault.deploy.stored import from_field, to_field
-from neurofault.deploy.when import ALWAYS
+from neurofault.damage.edits import only
+from neurofault.damage.fold import SynapseFold
+from neurofault.damage.stored import from_field, to_field
+from neurofault.damage.when import ALWAYS
 from neurofault.errors import UsageError
-from neurofault.network import Dense
+from neurofault.graph import Dense
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,13 +33,14 @@ from torch.nn import functional
 
 from neurofault.convert.nir_file import import_nir
 from neurofault.convert.nir_metadata import KEY, NEVER, V_UNIT, VERSION, encoding_to_json
-from neurofault.deploy.damage import Detour, Drop, LearningDefect, SetField, SetSynapses, Silence, Stall
+from neurofault.damage.damage import Detour, Drop, LearningDefect, SetField, SetSynapses, Silence, Stall
 from neurofault.deploy.deployment import ChipLayer, Deployment
-from neurofault.deploy.fold import SynapseFold
-from neurofault.deploy.fold_neurons import NeuronFold
+from neurofault.damage.fold import SynapseFold
+from neurofault.damage.fold_neurons import NeuronFold
 from neurofault.deploy.quantise import weight_range
 from neurofault.errors import UnsupportedError, UsageError
-from neurofault.network import Conv, Dense, Layer, SpikingNetwork, StoredFormat, Synapses
+from neurofault.graph import Conv, Dense, Network, Population
+from neurofault.graph.synapses import Stored, Synapses
 
 SNNTORCH_DT = 1e-4
 """The step that snnTorch's importer and exporter take for granted (``snntorch/import_nir.py``)."""
@@ -60,10 +61,10 @@ class _Population:
     du: NDArray[np.float64]
     dv: NDArray[np.float64]
     start: float
-    stored: StoredFormat | None
+    stored: Stored | None
 
 
-def to_nir(network: SpikingNetwork | Deployment, path: str | Path | None = None, *, dt: float = SNNTORCH_DT) -> Any:
+def to_nir(network: Network | Deployment, path: str | Path | None = None, *, dt: float = SNNTORCH_DT) -> Any:
     """Return a network or a (damaged) deployment as a ``nir.NIRGraph``, and write it if a path is given.
 
     Reading the file back with :func:`neurofault.convert.nir_graph.from_nir` and deploying on the same profile gives the same spikes of every
@@ -339,7 +340,7 @@ def _with_dead(
     elif dead.any():
         threshold[dead] = np.inf
     threshold[chip.vth >= NEVER] = np.inf
-    stored = StoredFormat(chip.weight_exponent, chip.weight_bits, chip.sign_mode, max(exponent, 0))
+    stored = Stored(chip.weight_exponent, chip.weight_bits, chip.sign_mode, max(exponent, 0))
     return _Population(
         chip.name, shape, None if synapses is None else _scaled(synapses, chip.weight_exponent), threshold if chip.fires else None, bias,
         np.asarray(chip.du, np.float64), np.asarray(chip.dv, np.float64), float(chip.v_init), stored,

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.connectivity import fan_in
+from neurofault.graph.connectivity import fan_in
 from neurofault.deploy.deployment import ChipLayer, Placement
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.resources import Resource, check_learning, demand, limits, row_bits, shares_kernels, synapse_bits

@@ -23,7 +23,8 @@ from neurofault.deploy.bound import CURRENT_LIMIT, Drive
 from neurofault.deploy.deployment import ChipLayer
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import CapacityError, ConversionError, UsageError
-from neurofault.network import Conv, Dense, Layer, SignMode, SpikingNetwork, Synapses
+from neurofault.graph import Conv, Dense, Network, Population
+from neurofault.graph.synapses import SignMode, Synapses
 
 POTENTIAL_LIMIT = 2**23 - 1
 """Largest |v| (Lava ``LIF`` ``fixed_pt``: v saturates there)."""
@@ -103,7 +104,7 @@ class Grid:
 _REFERENCE = Grid(-(1 << 14), (1 << 14) - 1, 1, None, -24)
 
 
-def quantise(network: SpikingNetwork, profile: HardwareProfile, *, weight_bits: int | None = 8) -> tuple[ChipLayer, ...]:
+def quantise(network: Network, profile: HardwareProfile, *, weight_bits: int | None = 8) -> tuple[ChipLayer, ...]:
     """Return the network's layers in the profile's integers.
 
     Args:
@@ -139,7 +140,7 @@ def quantise(network: SpikingNetwork, profile: HardwareProfile, *, weight_bits: 
 
 
 def _check_decays(layer: Layer) -> None:
-    """Refuse decays that are no 4096ths (other numbers are finite: :class:`SpikingNetwork` sees to it).
+    """Refuse decays that are no 4096ths (other numbers are finite: :class:`Network` sees to it).
 
     Raises:
         ConversionError: the text names the layer and the field.
@@ -151,7 +152,7 @@ def _check_decays(layer: Layer) -> None:
             raise ConversionError(f"layer {layer.name!r}: {field} {wrong.flat[0]:g} is no whole number from 0 to 4095")
 
 
-def _input_layer(layer: Layer, network: SpikingNetwork) -> ChipLayer:
+def _input_layer(layer: Layer, network: Network) -> ChipLayer:
     """Return the input population; its bias comes with each sample."""
     size = layer.size
     encoding = network.encoding

@@ -22,11 +22,11 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.connectivity import fan_in, fan_out
+from neurofault.graph.connectivity import fan_in, fan_out
 from neurofault.deploy.deployment import ChipLayer, Deployment
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import UsageError
-from neurofault.network import Conv, Dense
+from neurofault.graph import Conv, Dense
 
 Resource = Literal["neurons", "synapse_bits", "in_axons", "out_axons"]
 RESOURCES: tuple[Resource, ...] = get_args(Resource)

@@ -25,7 +25,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.saved_parts import Arrays, Parts, read_damage, read_layers, read_placement, written_edit
 from neurofault.errors import UsageError
-from neurofault.network import Conv, Dense, Encoding
+from neurofault.graph import Conv, Dense, Encoding
 
 FORMAT = 1
 """Raised when a file of this version could not be read by an older one."""

@@ -17,12 +17,13 @@ from pydantic import TypeAdapter
 
 from neurofault.deploy import broken as places
 from neurofault.deploy import damage as edits
-from neurofault.deploy.broken import Broken
-from neurofault.deploy.damage import Damage, Detour, Edit, Hit, Stall
+from neurofault.damage.broken import Broken
+from neurofault.damage.damage import Damage, Detour, Edit, Hit, Stall
 from neurofault.deploy.deployment import ChipLayer, Placement
 from neurofault.deploy.profile import HardwareProfile
-from neurofault.deploy.when import When
-from neurofault.network import Conv, Dense, Synapses
+from neurofault.damage.when import When
+from neurofault.graph import Conv, Dense
+from neurofault.graph.synapses import Synapses
 
 V = TypeVar("V")
 

@@ -7,7 +7,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.broken import BrokenCore
+from neurofault.damage.broken import BrokenCore
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.resources import limits
 from neurofault.deploy.routing import mesh

@@ -15,7 +15,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.base import Engine
 from neurofault.engines.health import suspicions
 from neurofault.errors import UnsupportedError, UsageError, nearest
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 
 __all__ = ["ENGINES", "Engine", "Result", "get_engine", "run"]
 

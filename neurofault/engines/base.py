@@ -7,7 +7,7 @@ from typing import Protocol
 
 from neurofault.activity import Activity
 from neurofault.deploy.deployment import Deployment
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 
 
 class Engine(Protocol):

@@ -22,10 +22,10 @@ import numpy as np
 
 from neurofault.activity import Activity
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.fold_neurons import NeuronsInTime
+from neurofault.damage.fold_neurons import NeuronsInTime
 from neurofault.engines.brian2_edits import NeuronEdits, Show, SynapseEdits, Values, Wires
 from neurofault.engines.sheet import Sheet
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 
 _STEP = 1 * brian2.ms
 _MOST_SYNAPSES = 2_000_000

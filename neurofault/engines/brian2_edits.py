@@ -1,7 +1,7 @@
 """What a damage changes in a running Brian2 network, step by step: numbers that are written into the variables of its groups.
 
 A network holds B copies of the chip side by side; copy c shows sample pB + c in presentation p. The order of events in a step is
-defined in :mod:`neurofault.deploy.damage`.
+defined in :mod:`neurofault.damage.damage`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import Drop, Force, InputNoise, SetField, Silence, Upset
+from neurofault.damage.damage import Drop, Force, InputNoise, SetField, Silence, Upset
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.fold_neurons import NeuronsInTime
-from neurofault.deploy.synapses_in_time import SynapsesInTime
+from neurofault.damage.fold_neurons import NeuronsInTime
+from neurofault.damage.synapses_in_time import SynapsesInTime
 from neurofault.engines.packing import bias_of
 from neurofault.engines.wiring import Edits, dense_weights, sparse_weights
-from neurofault.network import Conv, Dense, Inputs
+from neurofault.graph import Conv, Dense
+from neurofault.inputs import Inputs
 
 Values = NDArray[np.float64]
 

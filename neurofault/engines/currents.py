@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from neurofault.deploy.damage import Drop
+from neurofault.damage.damage import Drop
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.synapses_in_time import SynapsesInTime
+from neurofault.damage.synapses_in_time import SynapsesInTime
 from neurofault.engines.wiring import Edits, dense_weights, sparse_weights
-from neurofault.network import Conv, Dense
+from neurofault.graph import Conv, Dense
 
 
 class Currents:

@@ -21,7 +21,7 @@ from neurofault.deploy.deployment import ChipLayer, Deployment
 from neurofault.engines import kernels
 from neurofault.engines.packing import PackedLayer, bias_of, empty_synapses, in_bytes, pack, pack_neurons
 from neurofault.engines.stepwise import StepwiseEngine
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 
 _EVENT_BYTES = 16 << 20
 _MOST_SAMPLES = 64

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.connectivity import conv_weights
-from neurofault.deploy.damage import Detour, Edit, Force, LearningDefect, SetSynapses, Silence
+from neurofault.graph.connectivity import conv_weights
+from neurofault.damage.damage import Detour, Edit, Force, LearningDefect, SetSynapses, Silence
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.packing import PackedLayer, pack
 from neurofault.engines.ripple import Rows
 from neurofault.engines.trains import MOST_STEPS, Net
 from neurofault.engines.wiring import edits_of
 from neurofault.errors import UsageError
-from neurofault.network import Conv, Dense
+from neurofault.graph import Conv, Dense
 
 _INT16 = int(np.iinfo(np.int16).max)
 _MOST_WEIGHT = 1 << 20

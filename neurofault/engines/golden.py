@@ -25,7 +25,7 @@ from neurofault.engines.packing import bias_of
 from neurofault.engines.ripple import BLOCK, Work
 from neurofault.engines.trains import Bench, Events
 from neurofault.errors import UnsupportedError, UsageError
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 
 KEPT_BYTES = 1 << 30
 """How much of a healthy run is kept unless told otherwise."""

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from neurofault.activity import DEAD_SCORE, Activity
-from neurofault.deploy.damage import Damage, Edit, Force, SetSynapses, Silence
+from neurofault.damage.damage import Damage, Edit, Force, SetSynapses, Silence
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact import ExactEngine
 from neurofault.engines.fault_rows import accepts, edit_rows, refusal
 from neurofault.engines.golden import KEPT_BYTES, Golden, follow_faults, golden
 from neurofault.errors import UnsupportedError
-from neurofault.network import Conv, Inputs
+from neurofault.graph import Conv
+from neurofault.inputs import Inputs
 
 
 @dataclass(eq=False)

@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from neurofault.deploy.damage import Drop, SetDelays, SetSynapses
+from neurofault.damage.damage import Drop, SetDelays, SetSynapses
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.fold_neurons import NeuronsInTime
+from neurofault.damage.fold_neurons import NeuronsInTime
 from neurofault.deploy.quantise import truncate_weights
-from neurofault.deploy.synapses_in_time import SynapsesInTime
+from neurofault.damage.synapses_in_time import SynapsesInTime
 from neurofault.engines.wiring import Edits, dense_delays, dense_weights, edits_of, sparse_weights
-from neurofault.network import Conv, Dense, Inputs, SignMode
+from neurofault.graph import Conv, Dense
+from neurofault.graph.synapses import SignMode
+from neurofault.inputs import Inputs
 
 LARGEST_DELAY = 63
 """Lava 0.10 ``DelayDense`` refuses more."""

@@ -10,7 +10,7 @@ from neurofault.activity import Activity
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.availability import require
 from neurofault.errors import StalledError
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ import numpy as np
 
 from neurofault.activity import TRACES, Activity, Traces, scores_from
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.fold_neurons import silent_at_the_end
+from neurofault.damage.fold_neurons import silent_at_the_end
 from neurofault.engines.lava_plan import JOB, PROGRESS, Job, plan, unfit
 from neurofault.engines.lava_shim import require_lava
 from neurofault.errors import EngineError, StalledError
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 
 _KINDS = {"u": np.int32, "v": np.int32, "spikes": np.bool_}
 _RECORD_BYTES = 256 << 20

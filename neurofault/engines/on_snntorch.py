@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 
 from neurofault.activity import Activity
 from neurofault.deploy.bound import one_sign_sums, step_current
-from neurofault.deploy.damage import Detour, LearningDefect, SetSynapses, Silence
+from neurofault.damage.damage import Detour, LearningDefect, SetSynapses, Silence
 from neurofault.deploy.deployment import ChipLayer, Deployment
 from neurofault.engines.availability import require
 from neurofault.engines.kernels import STATE_LIMIT
 from neurofault.engines.packing import bias_of
 from neurofault.engines.wiring import corrections, dense_weights, edits_of
 from neurofault.errors import UnsupportedError
-from neurofault.network import NO_MEMORY, Conv, Dense, Inputs
+from neurofault.graph import Conv, Dense
+from neurofault.graph.neurons import NO_MEMORY
+from neurofault.inputs import Inputs
 
 if TYPE_CHECKING:
     from neurofault.engines.twin import Twin

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neurofault.deploy.deployment import ChipLayer, Deployment
 from neurofault.engines.kernels import STATE_LIMIT, Lists, Neurons, Rows, Taps
 from neurofault.engines.wiring import Edits, corrections, dense_delays, dense_weights, edits_of
-from neurofault.network import Conv, Dense
+from neurofault.graph import Conv, Dense
 
 _LANES = 64
 _LARGEST_LEFT = 30

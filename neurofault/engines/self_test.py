@@ -7,7 +7,8 @@ import numpy as np
 from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
 from neurofault.deploy.profile import load_profile
 from neurofault.engines import get_engine, run
-from neurofault.network import Dense, Inputs
+from neurofault.graph import Dense
+from neurofault.inputs import Inputs
 
 _TIMESTEPS = 3
 

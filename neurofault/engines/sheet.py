@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neurofault.activity import TRACES, Activity, Traces, scores_from
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.fold_neurons import silent_at_the_end
+from neurofault.damage.fold_neurons import silent_at_the_end
 
 
 @dataclass(frozen=True, eq=False)

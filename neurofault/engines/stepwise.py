@@ -1,7 +1,7 @@
 """The stepwise engine: every edit that a damage can hold, with its time window, one step after the other over a batch of samples.
 
 Slower than the exact engine and equal to it bit for bit; it runs a chip whose damage is more than permanent dead neurons and
-replaced weights. The order of events in a step is defined in :mod:`neurofault.deploy.damage`.
+replaced weights. The order of events in a step is defined in :mod:`neurofault.damage.damage`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import Activity, Traces, scores_from
-from neurofault.deploy.damage import Damage, SetSynapses, Silence
+from neurofault.damage.damage import Damage, SetSynapses, Silence
 from neurofault.deploy.deployment import ChipLayer, Deployment
-from neurofault.deploy.fold_neurons import Neurons, NeuronsInTime, silent_at_the_end
+from neurofault.damage.fold_neurons import Neurons, NeuronsInTime, silent_at_the_end
 from neurofault.engines.base import Engine
 from neurofault.engines.currents import Currents
 from neurofault.errors import StalledError
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 
 _LIMIT = 1 << 23
 _BATCH_STATES = 1 << 22

@@ -19,14 +19,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neurofault.activity import Activity
-from neurofault.deploy.connectivity import conv_weights
+from neurofault.graph.connectivity import conv_weights
 from neurofault.deploy.deployment import ChipLayer, Deployment
-from neurofault.deploy.fold import SynapseFold
+from neurofault.damage.fold import SynapseFold
 from neurofault.engines.kernels import STATE_LIMIT
 from neurofault.engines.packing import bias_of
 from neurofault.engines.sheet import Sheet
 from neurofault.engines.wiring import dense_weights, edits_of
-from neurofault.network import Conv, Dense, Inputs
+from neurofault.graph import Conv, Dense
+from neurofault.inputs import Inputs
 
 _SURROGATE_SLOPE = 5.0
 _BATCH_VALUES = 1 << 20

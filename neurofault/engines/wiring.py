@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from neurofault.deploy.connectivity import conv_weights, taps
+from neurofault.graph.connectivity import conv_weights, taps
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.fold import SynapseFold
-from neurofault.network import Conv, Dense
+from neurofault.damage.fold import SynapseFold
+from neurofault.graph import Conv, Dense
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,20 +9,20 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.broken import BrokenMesh
-from neurofault.deploy.damage import Drop, SetSynapses
+from neurofault.damage.broken import BrokenMesh
+from neurofault.damage.damage import Drop, SetSynapses
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.fold import with_values
+from neurofault.damage.fold import with_values
 from neurofault.deploy.routing import Link, Mesh, mesh
-from neurofault.deploy.stored import to_field
-from neurofault.deploy.when import When
+from neurofault.damage.stored import to_field
+from neurofault.damage.when import When
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault, listed, param
 from neurofault.faults.context import Context, Outcome, listed_array
 from neurofault.faults.flows import Flow, flows_into, link_text, opposite, strike
 from neurofault.faults.places import Block, axon_blocks, axon_sources, kernel_word, neuron_blocks
 from neurofault.faults.spent import Earlier
-from neurofault.network import Conv
+from neurofault.graph import Conv
 from neurofault.numerals import natural
 from neurofault.streams import counter_hash, stream_key
 

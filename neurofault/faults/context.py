@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.broken import Broken
-from neurofault.deploy.damage import Edit, Hit
+from neurofault.damage.broken import Broken
+from neurofault.damage.damage import Edit, Hit
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.when import When
+from neurofault.damage.when import When
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
 from neurofault.faults.importance import block_scores

@@ -9,9 +9,9 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.broken import BrokenCore
-from neurofault.deploy.damage import EnginePart, LearningDefect, Silence, Stall
-from neurofault.deploy.when import When
+from neurofault.damage.broken import BrokenCore
+from neurofault.damage.damage import EnginePart, LearningDefect, Silence, Stall
+from neurofault.damage.when import When
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault, listed, param
 from neurofault.faults.context import Context, Outcome, listed_array

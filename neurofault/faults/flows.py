@@ -9,11 +9,11 @@ from typing import cast
 
 import numpy as np
 
-from neurofault.deploy.broken import BrokenMesh
-from neurofault.deploy.damage import Detour, Drop
+from neurofault.damage.broken import BrokenMesh
+from neurofault.damage.damage import Detour, Drop
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.routing import Direction, Link, Mesh, mesh
-from neurofault.deploy.when import When
+from neurofault.damage.when import When
 from neurofault.faults.context import Outcome
 from neurofault.faults.places import Block, axon_sources, neuron_blocks
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from neurofault.deploy.broken import BrokenMesh
-from neurofault.deploy.damage import Edit
+from neurofault.damage.broken import BrokenMesh
+from neurofault.damage.damage import Edit
 from neurofault.deploy.deployment import Deployment
 from neurofault.faults.base import Fault
 

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.connectivity import taps
+from neurofault.graph.connectivity import taps
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.stored import field_shift
+from neurofault.damage.stored import field_shift
 from neurofault.errors import FaultError
 from neurofault.faults.places import Block, synapses_at, weights_at
-from neurofault.network import Conv, Dense
+from neurofault.graph import Conv, Dense
 
 Scores = Mapping[str, NDArray[np.floating]]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from neurofault.deploy.broken import BrokenMesh
-from neurofault.deploy.damage import Detour
+from neurofault.damage.broken import BrokenMesh
+from neurofault.damage.damage import Detour
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError
 from neurofault.faults.plan import FaultPlan, Faults, plan

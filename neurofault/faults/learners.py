@@ -9,14 +9,14 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import LearningDefect
+from neurofault.damage.damage import LearningDefect
 from neurofault.deploy.support import support_cores
-from neurofault.deploy.when import When
+from neurofault.damage.when import When
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault, listed, param
 from neurofault.faults.context import Context, Outcome, listed_array
 from neurofault.faults.places import Block, neuron_blocks
-from neurofault.network import Dense
+from neurofault.graph import Dense
 
 _FEEDBACK = "Nøkland 2016, arXiv 1609.01596 (direct feedback alignment)"
 

@@ -20,12 +20,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import Damage, Drop, Edit, LearningDefect, SetDelays, SetField, SetSynapses, Upset
+from neurofault.damage.damage import Damage, Drop, Edit, LearningDefect, SetDelays, SetField, SetSynapses, Upset
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.edits import only
+from neurofault.damage.edits import only
 from neurofault.faults.places import weights_at
 from neurofault.faults.plan import FaultPlan
-from neurofault.network import NO_MEMORY, Dense
+from neurofault.graph import Dense
+from neurofault.graph.neurons import NO_MEMORY
 
 
 @dataclass(frozen=True)

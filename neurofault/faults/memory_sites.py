@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import SetSynapses
+from neurofault.damage.damage import SetSynapses
 from neurofault.deploy.deployment import ChipLayer
-from neurofault.deploy.fold import read_at, with_values
-from neurofault.deploy.stored import from_field, to_field
-from neurofault.deploy.when import When
+from neurofault.damage.fold import read_at, with_values
+from neurofault.damage.stored import from_field, to_field
+from neurofault.damage.when import When
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
 from neurofault.faults.context import Context, Outcome, listed_array
@@ -28,7 +28,7 @@ from neurofault.faults.places import (
     synapse_blocks,
     synapses_at,
 )
-from neurofault.network import Conv
+from neurofault.graph import Conv
 
 
 @dataclass(frozen=True, eq=False)

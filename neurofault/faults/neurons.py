@@ -9,9 +9,9 @@ from typing import ClassVar, Literal, cast, final
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import FORCE_UNIT, Edit, Field, Force, InputNoise, SetField, Silence, Upset
-from neurofault.deploy.fold_neurons import NeuronFold
-from neurofault.deploy.when import When
+from neurofault.damage.damage import FORCE_UNIT, Edit, Field, Force, InputNoise, SetField, Silence, Upset
+from neurofault.damage.fold_neurons import NeuronFold
+from neurofault.damage.when import When
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault, listed, param
 from neurofault.faults.context import Context, Outcome, listed_array

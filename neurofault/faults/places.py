@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.connectivity import fan_in, fan_out
+from neurofault.graph.connectivity import fan_in, fan_out
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.routing import mesh
 from neurofault.errors import FaultError, nearest
 from neurofault.faults.region import Region
-from neurofault.network import Conv, Dense
+from neurofault.graph import Conv, Dense
 from neurofault.streams import binomial_count, permutation_prefix
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import Edit, Hit
+from neurofault.damage.damage import Edit, Hit
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault, said

@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import FORCE_UNIT
-from neurofault.deploy.when import When
+from neurofault.damage.damage import FORCE_UNIT
+from neurofault.damage.when import When
 
 R = TypeVar("R")
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from neurofault.deploy import broken as places
 from neurofault.deploy import damage as edits
-from neurofault.deploy.broken import Broken
-from neurofault.deploy.damage import Edit, Hit
-from neurofault.deploy.when import When
+from neurofault.damage.broken import Broken
+from neurofault.damage.damage import Edit, Hit
+from neurofault.damage.when import When
 from neurofault.errors import DataError, FaultError
 from neurofault.faults.models import fault_from_mapping, fault_to_mapping
 from neurofault.faults.plan import FaultPlan, PlannedFault

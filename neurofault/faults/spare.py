@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.broken import BrokenCells, BrokenCore
-from neurofault.deploy.damage import Edit, LearningDefect, SetSynapses, Silence
+from neurofault.damage.broken import BrokenCells, BrokenCore
+from neurofault.damage.damage import Edit, LearningDefect, SetSynapses, Silence
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.fold import with_values
-from neurofault.deploy.stored import from_field
+from neurofault.damage.fold import with_values
+from neurofault.damage.stored import from_field
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
 from neurofault.faults.context import Context, Outcome, listed_array

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.broken import Broken, BrokenCells, BrokenCore
-from neurofault.deploy.damage import Drop, Edit, Force, Hit, LearningDefect, SetDelays, SetField, SetSynapses, Silence, Stall
+from neurofault.damage.broken import Broken, BrokenCells, BrokenCore
+from neurofault.damage.damage import Drop, Edit, Force, Hit, LearningDefect, SetDelays, SetField, SetSynapses, Silence, Stall
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.when import When
+from neurofault.damage.when import When
 from neurofault.faults.places import Block, axon_sources, group_range, synapse_blocks, synapses_at
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import (
+from neurofault.damage.damage import (
     Drop,
     Edit,
     Force,
@@ -23,7 +23,7 @@ from neurofault.deploy.damage import (
 )
 from neurofault.deploy.deployment import Deployment
 from neurofault.faults.places import shares_kernels, stored_synapses
-from neurofault.network import Conv
+from neurofault.graph import Conv
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import SetDelays
-from neurofault.deploy.fold import SynapseFold
-from neurofault.deploy.stored import from_field, nearest_field
+from neurofault.damage.damage import SetDelays
+from neurofault.damage.fold import SynapseFold
+from neurofault.damage.stored import from_field, nearest_field
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault, listed, param
 from neurofault.faults.context import Context, Outcome

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from neurofault.deploy.when import ALWAYS, Clock, When
+from neurofault.damage.when import ALWAYS, Clock, When
 from neurofault.errors import FaultError, nearest
 
 WHENS: Mapping[str, tuple[str, ...]] = {

@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.connectivity import conv_weights
-from neurofault.deploy.damage import Detour, Edit, LearningDefect, SetField, SetSynapses
+from neurofault.graph.connectivity import conv_weights
+from neurofault.damage.damage import Detour, Edit, LearningDefect, SetField, SetSynapses
 from neurofault.deploy.deployment import ChipLayer, Deployment
-from neurofault.deploy.when import When
+from neurofault.damage.when import When
 from neurofault.engines.lava_shim import require_lava
 from neurofault.engines.wiring import Edits, edits_of, sparse_weights
 from neurofault.errors import UnsupportedError
 from neurofault.lava.chain import kind_of, title
 from neurofault.lava.reading import Graph
-from neurofault.network import Conv
+from neurofault.graph import Conv
 
 require_lava()
 

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from neurofault.deploy.damage import Drop, Edit, SetDelays
+from neurofault.damage.damage import Drop, Edit, SetDelays
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.fold import SynapseFold
-from neurofault.deploy.fold_neurons import NeuronFold, Neurons
+from neurofault.damage.fold import SynapseFold
+from neurofault.damage.fold_neurons import NeuronFold, Neurons
 from neurofault.engines.wiring import Edits, sparse_weights
-from neurofault.network import Conv, Dense
+from neurofault.graph import Conv, Dense
 
 KEY = "neurofault"
 """Parameter of a Lava process that holds what is broken in it."""

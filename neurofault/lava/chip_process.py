@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from neurofault.deploy.damage import Stall
+from neurofault.damage.damage import Stall
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.lava_shim import require_lava
 from neurofault.errors import UnsupportedError, UsageError

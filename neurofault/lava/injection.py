@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, final
 
 from neurofault.deploy import deploy
-from neurofault.deploy.damage import Stall
+from neurofault.damage.damage import Stall
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.engines.lava_shim import require_lava

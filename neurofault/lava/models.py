@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import SetField
-from neurofault.deploy.fold_neurons import Neurons
+from neurofault.damage.damage import SetField
+from neurofault.damage.fold_neurons import Neurons
 from neurofault.engines.lava_shim import require_lava
 from neurofault.lava.broken import KEY, BrokenNeurons, Traffic, Windows
 

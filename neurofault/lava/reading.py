@@ -1,4 +1,4 @@
-"""A Lava graph, a chain of neurons and connections, as a `SpikingNetwork` that carries Lava's own integers."""
+"""A Lava graph, a chain of neurons and connections, as a `Network` that carries Lava's own integers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from neurofault.engines.lava_shim import require_lava
 from neurofault.errors import ConversionError
 from neurofault.lava.chain import Chain, chain_of, kind_of, title
 from neurofault.lava.weights import stored_synapses
-from neurofault.network import NO_MEMORY, Inputs, Layer, SpikingNetwork, StoredFormat
+from neurofault.graph import Network, Population
+from neurofault.graph.neurons import NO_MEMORY
+from neurofault.graph.synapses import Stored
+from neurofault.inputs import Inputs
 
 require_lava()
 
@@ -38,7 +41,7 @@ class Graph:
         orders: of each layer, int64 [n]: where neuron i is in Lava's array, flattened (C, H, W here, W, H, C there).
     """
 
-    network: SpikingNetwork
+    network: Network
     inputs: Inputs
     populations: tuple[AbstractProcess, ...]
     connections: tuple[AbstractProcess, ...]
@@ -52,7 +55,7 @@ def from_lava(
     conv: ConvAs = "lava",
     starts: Starts = "together",
     name: str = "lava",
-) -> SpikingNetwork:
+) -> Network:
     """Import a Lava graph: a source (``LIF`` or ``io.source.RingBuffer``), then ``Dense``, ``DelayDense``, ``Sparse`` or ``Conv`` → ``LIF`` ….
 
     The network computes what the processes compute with ``Loihi2SimCfg(select_tag="fixed_pt")``, bit for bit: layer l's step t is Lava's
@@ -103,7 +106,7 @@ def read_graph(
     names = names_of(chain)
     layers = [_layer(chain, depth, names[depth], shapes[depth], orders, conv, starts) for depth in range(len(names))]
     inputs = _inputs(chain, orders[0], timesteps)
-    network = SpikingNetwork(name, tuple(layers), timesteps, None, readout="count")
+    network = Network(name, tuple(layers), timesteps, None, readout="count")
     return Graph(network, inputs, chain.populations, chain.connections, orders)
 
 
@@ -158,7 +161,7 @@ def _layer(
 ) -> Layer:
     process, order = chain.populations[depth], orders[depth]
     if kind_of(process) == "source":
-        return Layer(name, shape, None, 1, du=NO_MEMORY, stored=StoredFormat())
+        return Layer(name, shape, None, 1, du=NO_MEMORY, stored=Stored())
     fields = {field: _whole(process, field, order) for field in ("u", "v", "du", "dv", "vth", "bias_mant", "bias_exp")}
     exponents = np.unique(fields["bias_exp"])
     if exponents.size > 1:
@@ -175,7 +178,7 @@ def _layer(
         why = f"is at v = {_some(v)} when its first input arrives, and a layer begins at one v for all neurons"
         remedy = '; starts="staggered" lets each layer begin with its first input' if np.unique(fields["v"]).size == 1 else ""
         raise ConversionError(f"{title(process)} {why}{remedy}")
-    synapses, stored = None, StoredFormat(bias_exponent=exponent)
+    synapses, stored = None, Stored(bias_exponent=exponent)
     if depth:
         synapses, stored = stored_synapses(chain.connections[depth - 1], orders[depth - 1], order, exponent, conv)
     return Layer(name, shape, synapses, fields["vth"], mantissa, fields["du"], fields["dv"], float(levels[0]), stored)

@@ -1,4 +1,4 @@
-"""The weights of a Lava connection as its ``fixed_pt`` model holds them, in the terms of a `SpikingNetwork`."""
+"""The weights of a Lava connection as its ``fixed_pt`` model holds them, in the terms of a `Network`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from neurofault.deploy.quantise import truncate_weights, weight_range
 from neurofault.engines.lava_shim import require_lava
 from neurofault.errors import ConversionError
 from neurofault.lava.chain import kind_of, title
-from neurofault.network import Conv, Dense, SignMode, StoredFormat, Synapses
+from neurofault.graph import Conv, Dense
+from neurofault.graph.synapses import SignMode, Stored, Synapses
 
 require_lava()
 
@@ -33,7 +34,7 @@ def stored_synapses(
     order_out: NDArray[np.int64],
     bias_exponent: int,
     conv: Literal["lava", "sparse"],
-) -> tuple[Synapses, StoredFormat]:
+) -> tuple[Synapses, Stored]:
     """Return a connection's integers as the chip would store them, and how they are read.
 
     Args:
@@ -58,7 +59,7 @@ def stored_synapses(
     delay = None
     if kind_of(process) == "delays":
         delay = np.broadcast_to(np.asarray(process.delays.init), array.shape).astype(np.int64)[np.ix_(order_out, order_in)]
-    return Dense(held, delay), StoredFormat(exponent, bits, sign_mode, bias_exponent)
+    return Dense(held, delay), Stored(exponent, bits, sign_mode, bias_exponent)
 
 
 def _sign_mode(process: AbstractProcess, weights: NDArray[np.int32]) -> SignMode:
@@ -76,7 +77,7 @@ def _inferred(weights: NDArray[np.int32]) -> SignMode:
     return "excitatory" if weights.min() >= 0 else "inhibitory" if weights.max() <= 0 else "mixed"
 
 
-def _convolution(process: AbstractProcess, bias_exponent: int, conv: Literal["lava", "sparse"]) -> tuple[Conv, StoredFormat]:
+def _convolution(process: AbstractProcess, bias_exponent: int, conv: Literal["lava", "sparse"]) -> tuple[Conv, Stored]:
     """Return Lava's true convolution over (W, H, C) as a cross-correlation over (C, H, W)."""
     kernel = np.asarray(process.weight.init).astype(np.int32)
     if conv == "sparse":
@@ -99,7 +100,7 @@ def _convolution(process: AbstractProcess, bias_exponent: int, conv: Literal["la
         turned, (channels, height, width), pair(process.stride), pair(process.padding), pair(process.dilation),
         int(np.max(process.groups.init)),
     )  # fmt: skip
-    return ours, StoredFormat(exponent, bits, sign_mode, bias_exponent)
+    return ours, Stored(exponent, bits, sign_mode, bias_exponent)
 
 
 def _as_stored(process: AbstractProcess, kernel: NDArray[np.int32]) -> tuple[NDArray[np.int32], int, SignMode]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from neurofault.arrays import as_labels
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 from neurofault.rescue.budget import Budget
 from neurofault.rescue.how import Guard, Plan
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import stored_weights, write
-from neurofault.network import Dense
+from neurofault.graph import Dense
 from neurofault.rescue.remap import Remapped
 from neurofault.streams import generator
 

@@ -26,7 +26,8 @@ from neurofault.activity import Activity
 from neurofault.deploy.cost import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UnsupportedError, UsageError
-from neurofault.network import Dense, Inputs
+from neurofault.graph import Dense
+from neurofault.inputs import Inputs
 from neurofault.rescue import emstdp_kernel, error_kernel, gain
 from neurofault.rescue.charge import Learned, charge
 from neurofault.rescue.error_learning import Feedback, feedback_weights, usual_margin

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.broken import BrokenCore
-from neurofault.deploy.damage import LearningDefect
+from neurofault.damage.broken import BrokenCore
+from neurofault.damage.damage import LearningDefect
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.support import support_cores
-from neurofault.deploy.when import When
+from neurofault.damage.when import When
 from neurofault.errors import CapacityError
 
 

@@ -26,12 +26,13 @@ from numpy.typing import NDArray
 
 from neurofault.activity import Activity, counts_from
 from neurofault.deploy.cost import alive
-from neurofault.deploy.damage import Damage
+from neurofault.damage.damage import Damage
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.engines import get_engine
 from neurofault.errors import UnsupportedError, UsageError
-from neurofault.network import Dense, Inputs
+from neurofault.graph import Dense
+from neurofault.inputs import Inputs
 from neurofault.rescue import error_kernel, gain
 from neurofault.rescue.charge import Learned, charge
 from neurofault.rescue.error_stages import Stages, Writes, build, counted_on, learned_deployment, show, show_through_engine

@@ -16,7 +16,7 @@ from neurofault.engines import get_engine
 from neurofault.engines.kernels import STATE_LIMIT
 from neurofault.engines.packing import bias_of
 from neurofault.errors import UnsupportedError
-from neurofault.network import Dense
+from neurofault.graph import Dense
 from neurofault.rescue import error_kernel
 from neurofault.rescue.error_faults import ErrorFaults, feedback_at
 from neurofault.rescue.error_kernel import Room, Stage, Tally

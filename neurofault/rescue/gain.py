@@ -23,10 +23,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import Damage
+from neurofault.damage.damage import Damage
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import get_engine
-from neurofault.network import Dense, Inputs
+from neurofault.graph import Dense
+from neurofault.inputs import Inputs
 
 LIMIT = 0.28
 """Largest gain of a learner's steps: half an octave above that of ``mnist-mlp`` on Loihi 2 (0.19), on which they were tuned."""

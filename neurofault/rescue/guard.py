@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import stored_weights, write
 from neurofault.engines import run
-from neurofault.network import Dense, Inputs
+from neurofault.graph import Dense
+from neurofault.inputs import Inputs
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.charge import charge
 

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from neurofault.activity import Activity
 from neurofault.deploy.cost import alive
-from neurofault.deploy.damage import Damage, SetField
+from neurofault.damage.damage import Damage, SetField
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import get_engine
 from neurofault.errors import UsageError
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.charge import Learned, charge
 from neurofault.rescue.guard import Changes

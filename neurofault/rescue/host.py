@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import WriteGate, stored_weights, write, write_gate
-from neurofault.deploy.stored import field_shift
+from neurofault.damage.stored import field_shift
 from neurofault.engines.on_snntorch import twin
 from neurofault.errors import UnsupportedError, UsageError
-from neurofault.network import Dense, Inputs
+from neurofault.graph import Dense
+from neurofault.inputs import Inputs
 from neurofault.rescue import gain
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.error_learning import usual_margin

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import Damage, Edit, Force, Hit, LearningDefect, SetField, SetSynapses, Silence, Upset
+from neurofault.damage.damage import Damage, Edit, Force, Hit, LearningDefect, SetField, SetSynapses, Silence, Upset
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.edits import only
-from neurofault.deploy.fold import with_values
+from neurofault.damage.edits import only
+from neurofault.damage.fold import with_values
 from neurofault.deploy.memory import stored_weights
-from neurofault.deploy.stored import to_field
+from neurofault.damage.stored import to_field
 from neurofault.errors import UsageError
-from neurofault.network import Dense
+from neurofault.graph import Dense
 from neurofault.streams import permutation_prefix, stream_key
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError, nearest
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 from neurofault.rescue.emstdp import emstdp
 from neurofault.rescue.error_learning import delta, dfa
 from neurofault.rescue.homeostasis import homeostasis

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import LearningDefect
+from neurofault.damage.damage import LearningDefect
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import stored_weights, write, write_delays, write_gate
-from neurofault.deploy.stored import field_shift, from_field
+from neurofault.damage.stored import field_shift, from_field
 from neurofault.errors import LearningRuleError, UsageError
-from neurofault.network import Dense, SignMode
+from neurofault.graph import Dense
+from neurofault.graph.synapses import SignMode
 from neurofault.rescue import learning_records as records
 from neurofault.rescue.learning import Chance, DefectSchedule, LearningEngine, LearningState
 from neurofault.rescue.rule import POST, PRE, SYNAPTIC, TARGETS, LearningRule

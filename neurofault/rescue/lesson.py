@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.guard import Changes
 from neurofault.rescue.provision import Provision

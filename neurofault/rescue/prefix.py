@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import get_engine
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 
 
 def front(deployment: Deployment, layers: int) -> Deployment:

@@ -12,8 +12,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.broken import BrokenCells, BrokenCore, BrokenMesh
-from neurofault.deploy.damage import (
+from neurofault.damage.broken import BrokenCells, BrokenCore, BrokenMesh
+from neurofault.damage.damage import (
     Damage,
     Detour,
     Drop,
@@ -27,7 +27,7 @@ from neurofault.deploy.damage import (
     Stall,
 )
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.edits import only
+from neurofault.damage.edits import only
 from neurofault.faults.context import Outcome
 from neurofault.faults.flows import Flow, flows_into, strike
 from neurofault.faults.spare import LATER, strike_cells, strike_core

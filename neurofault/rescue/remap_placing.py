@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.connectivity import fan_out
+from neurofault.graph.connectivity import fan_out
 from neurofault.deploy.deployment import Deployment, Placement
 from neurofault.deploy.resources import demand, limits, usage
 from neurofault.deploy.routing import mesh

@@ -9,12 +9,12 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import Damage
+from neurofault.damage.damage import Damage
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import begun, next_upset
 from neurofault.engines import run
 from neurofault.errors import UsageError
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 from neurofault.rescue.budget import Budget, Spent
 from neurofault.rescue.charge import charge
 from neurofault.rescue.embryos import implant, renewed

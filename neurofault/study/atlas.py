@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.stored import from_field, to_field
+from neurofault.damage.stored import from_field, to_field
 from neurofault.engines.fault_rows import FaultBatch, FlatNetwork, neuron_rows, synapse_rows
 from neurofault.engines.golden import Changes, Golden, effects, golden
 from neurofault.errors import UsageError, nearest
-from neurofault.network import Dense, Inputs
+from neurofault.graph import Dense
+from neurofault.inputs import Inputs
 
 Kind = Literal["synapse_dead", "synapse_bit_flip", "neuron_dead", "core_dead"]
 KINDS: tuple[Kind, ...] = ("synapse_dead", "synapse_bit_flip", "neuron_dead", "core_dead")

@@ -21,7 +21,8 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.engines import run
 from neurofault.errors import NeurofaultWarning, UsageError
-from neurofault.network import ConversionGap, SpikingNetwork
+from neurofault.graph import Network
+from neurofault.graph.network import ConversionGap
 from neurofault.rescue.error_learning import usual_gain
 from neurofault.rescue.gain import first_stable
 
@@ -61,14 +62,14 @@ class Calibration:
         trials: in the order of measurement; the chosen one is the best of those with the most images, or one near it.
     """
 
-    network: SpikingNetwork
+    network: Network
     trials: tuple[Trial, ...]
 
 
 def choose(
     model: nn.Module,
     data: DataSet,
-    place: Callable[[SpikingNetwork], Deployment],
+    place: Callable[[Network], Deployment],
     *,
     timesteps: int,
     name: str,
@@ -109,7 +110,7 @@ def from_torch(
     name: str = "network",
     candidate: Candidate | None = None,
     profile: HardwareProfile | str | Path = "loihi2",
-) -> SpikingNetwork:
+) -> Network:
     """Convert a feed-forward torch module, as the command line does: every candidate runs on the chip, and the best is kept.
 
     What is taken, and what is checked: :func:`neurofault.convert.torch_model.from_torch`. Beside it stands the gap between the module and the chip, as
@@ -168,11 +169,11 @@ def say_if_it_fails(answers: NDArray[np.integer], labels: NDArray[np.integer], n
 
 
 def _best(
-    networks: list[SpikingNetwork],
+    networks: list[Network],
     tried: list[Candidate],
     images: NDArray[np.generic],
     labels: NDArray[np.integer],
-    place: Callable[[SpikingNetwork], Deployment],
+    place: Callable[[Network], Deployment],
     progress: Callable[[int, int, str], None] | None,
     gain: Callable[[Deployment], float] | None = None,
 ) -> Calibration:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neurofault.deploy.damage import Hit
+from neurofault.damage.damage import Hit
 from neurofault.errors import FaultError, UsageError
 from neurofault.faults import CoreDead, Fault, fault_to_mapping
 from neurofault.faults.idle import idle_notes, of_draws

@@ -9,12 +9,12 @@ from typing import Literal
 from neurofault.activity import Activity
 from neurofault.datasets import Split
 from neurofault.deploy.cost import Cost, cost
-from neurofault.deploy.damage import Hit
+from neurofault.damage.damage import Hit
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
 from neurofault.errors import StalledError
 from neurofault.faults import Fault, inject
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 from neurofault.study.outcomes import MOST, exact_interval, possible
 from neurofault.study.statistics import SHARE, Interval, t_interval
 

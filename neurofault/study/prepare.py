@@ -24,7 +24,7 @@ from neurofault.deploy.quantise import quantise
 from neurofault.digest import digest_of
 from neurofault.engines import run
 from neurofault.errors import NeurofaultWarning, UsageError
-from neurofault.network import SpikingNetwork
+from neurofault.graph import Network
 from neurofault.study.calibrate import CALIBRATION_IMAGES, Calibration, choose, say_if_it_fails
 from neurofault.zoo import recipe, torch_accuracy, trained, weights_digest
 
@@ -99,7 +99,7 @@ class Prepared:
     model: nn.Module | None
     data: DataSet
     test: Split
-    network: SpikingNetwork
+    network: Network
     calibration: Calibration | None
     deployment: Deployment
     notes: tuple[str, ...] = ()
@@ -153,7 +153,7 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
     if grain is None and spec is not None:
         grain = spec.neurons_per_core
 
-    def place(network: SpikingNetwork) -> Deployment:
+    def place(network: Network) -> Deployment:
         return deploy(
             network, profile, weight_bits=setup.weight_bits, strategy=setup.place, neurons_per_core=grain,
             spare_cores=setup.spare_cores, chips=setup.chips, seed=setup.place_seed,

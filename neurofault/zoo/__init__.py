@@ -24,7 +24,8 @@ from torch.nn import functional
 from neurofault.cache import cache_dir, keep
 from neurofault.datasets import DataSet, load
 from neurofault.errors import UsageError, nearest
-from neurofault.network import NO_MEMORY, Encoding
+from neurofault.graph import Encoding
+from neurofault.graph.neurons import NO_MEMORY
 from neurofault.zoo.shipped import load_shipped, weights_digest
 
 __all__ = ["RECIPES", "RateCurve", "Recipe", "build", "pixel_rates", "recipe", "torch_accuracy", "trained", "weights_digest"]

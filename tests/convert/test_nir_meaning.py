@@ -13,7 +13,7 @@ from neurofault.convert import nir_graph
 from neurofault.convert.nir_graph import from_nir
 from neurofault.convert.nir_neurons import neuron_of
 from neurofault.errors import ConversionError, DataError
-from neurofault.network import Dense
+from neurofault.graph import Dense
 
 nir = pytest.importorskip("nir")
 

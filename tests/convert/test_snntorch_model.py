@@ -14,7 +14,7 @@ from neurofault.convert.chain import PixelCoding
 from neurofault.convert.networks import spiking_module
 from neurofault.convert.snntorch_model import from_snntorch, is_snntorch
 from neurofault.errors import ConversionError
-from neurofault.network import Conv
+from neurofault.graph import Conv
 
 snn = pytest.importorskip("snntorch")
 

@@ -12,7 +12,7 @@ from torch import nn
 from neurofault.convert.balance import Candidate, activations
 from neurofault.convert.torch_model import as_taken, candidates, from_torch, read
 from neurofault.errors import ConversionError
-from neurofault.network import Conv, Dense
+from neurofault.graph import Conv, Dense
 from neurofault.zoo import RateCurve
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (20, 2, 12, 12), dtype=np.uint8)

@@ -11,7 +11,7 @@ from neurofault.activity import Activity
 from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.quantity import Quantity
-from neurofault.network import Conv, Dense
+from neurofault.graph import Conv, Dense
 
 bundled = cache(load_profile)
 

@@ -14,7 +14,8 @@ import neurofault as nf
 from neurofault.deploy.bound import CURRENT_LIMIT, largest_current, wraps
 from neurofault.deploy.deployment import ChipLayer
 from neurofault.errors import CapacityError, ConversionError, NeurofaultWarning
-from neurofault.network import Conv, Dense, Encoding, Layer, SpikingNetwork, StoredFormat
+from neurofault.graph import Conv, Dense, Encoding, Network, Population
+from neurofault.graph.synapses import Stored
 
 STEPS = 10
 
@@ -23,7 +24,7 @@ def network(synapses, *, threshold: float | None = 1.0, du=4095, dv=410, shape=N
     encoding = Encoding.for_pixels(1.0, 0.0, STEPS) if pixels else None
     first = Layer("input", shape or (synapses.n_in,), None, 63.0 if pixels else 1.0)
     last = Layer("output", (synapses.n_out,), synapses, threshold, bias, du, dv, stored=stored)
-    return SpikingNetwork("test", (first, last), STEPS, encoding, "potential" if threshold is None else "count")
+    return Network("test", (first, last), STEPS, encoding, "potential" if threshold is None else "count")
 
 
 def everything_on(net):
@@ -89,7 +90,7 @@ def test_what_only_a_chosen_set_of_pixels_wraps_keeps_its_integers_and_is_said_w
 
 def test_integers_that_a_network_carries_are_kept_and_what_wraps_them_is_said():
     weight = np.full((1, 600), 254)
-    net = network(Dense(weight), threshold=1000, stored=StoredFormat())
+    net = network(Dense(weight), threshold=1000, stored=Stored())
     with pytest.warns(NeurofaultWarning, match="layer 'output': where 517 excitatory inputs of neuron 0 "):
         chip = nf.deploy(net)
     assert np.array_equal(chip.layers[1].synapses.weight, weight)
@@ -188,7 +189,7 @@ def test_numbers_that_are_not_finite_are_refused_by_the_name_of_their_layer(chan
     ("change", "field"), [({"threshold": 20.5}, "threshold"), ({"bias": 2.0**40}, "bias"), ({"start": 0.5}, "start")]
 )
 def test_carried_numbers_that_are_no_integers_are_refused(change, field):
-    net = network(Dense(np.array([[2, 4, 6]])), threshold=20, stored=StoredFormat())
+    net = network(Dense(np.array([[2, 4, 6]])), threshold=20, stored=Stored())
     net = replace(net, layers=(net.layers[0], replace(net.layers[1], **change)))
     with pytest.raises(CapacityError) as refused:
         nf.deploy(net)
@@ -196,7 +197,7 @@ def test_carried_numbers_that_are_no_integers_are_refused(change, field):
 
 
 def test_a_carried_bias_that_would_wrap_is_refused():
-    net = network(Dense(np.array([[2, 4, 6]])), threshold=20, bias=4000, stored=StoredFormat(bias_exponent=20))
+    net = network(Dense(np.array([[2, 4, 6]])), threshold=20, bias=4000, stored=Stored(bias_exponent=20))
     with pytest.raises(CapacityError) as refused:
         nf.deploy(net)
     assert str(refused.value) == "layer 'output': carried bias of 4.19e+09 (mantissa · 2**20) exceeds 32 bits, where it wraps"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from placed_networks import convolutions, dense, expand
 
-from neurofault.deploy.connectivity import arrivals, fan_in, fan_out, taps
+from neurofault.graph.connectivity import arrivals, fan_in, fan_out, taps
 
 SYNAPSES = st.one_of(convolutions(), st.builds(dense, st.integers(1, 5), st.integers(1, 5)))
 

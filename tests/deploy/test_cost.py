@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from placed_networks import activity, convolutions, dense, deployment, expand, layer, mlp, profile_with, small_chip
 
 from neurofault.deploy.cost import cost, traffic
-from neurofault.deploy.damage import Damage, Detour, Silence
-from neurofault.deploy.when import ALWAYS, When
+from neurofault.damage.damage import Damage, Detour, Silence
+from neurofault.damage.when import ALWAYS, When
 from neurofault.errors import UsageError
 
 ENERGY = {

@@ -7,7 +7,7 @@ import pytest
 from placed_networks import deployment, layer, mlp, profile_with, small_chip
 from rich.console import Console
 
-from neurofault.deploy.damage import Damage, Silence
+from neurofault.damage.damage import Damage, Silence
 from neurofault.deploy.grid import draw_grid, grid_renderable
 from neurofault.deploy.placement import place
 

@@ -13,7 +13,8 @@ import neurofault as nf
 from neurofault.convert.nir_graph import from_nir
 from neurofault.deploy.nir_export import to_nir
 from neurofault.errors import ConversionError, DataError, UnsupportedError, UsageError
-from neurofault.network import Conv, Dense, Encoding, Layer, SpikingNetwork, StoredFormat
+from neurofault.graph import Conv, Dense, Encoding, Network, Population
+from neurofault.graph.synapses import Stored
 
 nir = pytest.importorskip("nir")
 
@@ -38,7 +39,7 @@ def network(rng, *, convolutional, readout="count", events=False, start=0.0, du=
         layers.append(layer("hidden1", (20,), Dense(np.ones((20, 36)))))
     layers.append(layer("output", (3,), Dense(np.ones((3, layers[-1].size)))))
     peak = 200.0 if readout == "potential" else None
-    return SpikingNetwork("random", tuple(layers), timesteps, encoding, readout, peak)
+    return Network("random", tuple(layers), timesteps, encoding, readout, peak)
 
 
 def inputs(rng, chip, samples=6):
@@ -241,7 +242,7 @@ def test_what_nir_cannot_hold_is_refused_by_the_name_of_its_layer(tmp_path):
         assert str(error.value) == message
     delayed = Layer("output", (2,), Dense(np.ones((2, 3)), np.ones((2, 3), np.int64)), 1.0)
     with pytest.raises(UnsupportedError) as error:
-        to_nir(SpikingNetwork("delays", (Layer("input", (3,), None, 1.0), delayed), 4, None, "count"))
+        to_nir(Network("delays", (Layer("input", (3,), None, 1.0), delayed), 4, None, "count"))
     assert str(error.value) == "layer 'output': NIR holds no delays of single synapses"
     with pytest.raises(UsageError) as usage:
         to_nir(chip, dt=0.0)
@@ -254,9 +255,9 @@ def test_what_nir_cannot_hold_is_refused_by_the_name_of_its_layer(tmp_path):
 def test_metadata_that_do_not_belong_to_the_nodes_are_refused():
     layers = (
         Layer("input", (2,), None, 1),
-        Layer("output", (2,), Dense(np.array([[2, 4], [-6, 8]])), 20, stored=StoredFormat(), start=3.0),
+        Layer("output", (2,), Dense(np.array([[2, 4], [-6, 8]])), 20, stored=Stored(), start=3.0),
     )
-    graph = to_nir(SpikingNetwork("integers", layers, 4, None, "count"))
+    graph = to_nir(Network("integers", layers, 4, None, "count"))
     again = from_nir(graph)
     assert np.array_equal(again.layers[1].synapses.weight, layers[1].synapses.weight)
     assert (again.layers[1].threshold, again.layers[1].start) == (20, 3.0)
@@ -287,7 +288,7 @@ def test_kernels_that_are_not_square_and_names_with_slashes_come_back(tmp_path):
         Layer("a_b", (4, 3, 3), Conv(rng.normal(0.3, 1, (4, 3, 1, 2)), (3, 6, 2), stride=(2, 1), padding=(0, 1)), 2.0),
         Layer("output", (3,), Dense(rng.normal(0.3, 1, (3, 36))), 2.0),
     )
-    net = SpikingNetwork("odd", layers, 6, None, "count")
+    net = Network("odd", layers, 6, None, "count")
     to_nir(net, tmp_path / "net.nir")
     again = from_nir(tmp_path / "net.nir")
     assert [(layer.name, layer.shape) for layer in again.layers] == [(layer.name, layer.shape) for layer in layers]
@@ -328,7 +329,7 @@ def test_parameters_of_single_neurons_come_back_in_real_numbers_and_in_integers(
         decays = (rng.integers(100, 4096, size), rng.integers(0, 4096, size))
         layers.append(Layer(name, shape, synapses, threshold, rng.normal(0, 0.2, size), *decays, 0.4))
     readout = "potential" if layers[-1].threshold is None else "count"
-    net = SpikingNetwork("each", tuple(layers), 8, encoding, readout, 100.0 if readout == "potential" else None)
+    net = Network("each", tuple(layers), 8, encoding, readout, 100.0 if readout == "potential" else None)
     to_nir(net, tmp_path / "net.nir", dt=10.0**-seed)
     again = from_nir(tmp_path / "net.nir")
     for one, two in zip(net.layers[1:], again.layers[1:], strict=True):

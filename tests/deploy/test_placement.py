@@ -10,7 +10,7 @@ from neurofault.deploy.placement import STRATEGIES, place, slice_sizes
 from neurofault.deploy.resources import RESOURCES, usage
 from neurofault.deploy.routing import mesh_of
 from neurofault.errors import CapacityError, UsageError
-from neurofault.network import Conv
+from neurofault.graph import Conv
 
 
 def cores_by_layer(placement):

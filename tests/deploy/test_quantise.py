@@ -10,19 +10,20 @@ from hypothesis import strategies as st
 from neurofault.deploy.profile import load_profile
 from neurofault.deploy.quantise import POTENTIAL_LIMIT, quantise, truncate_weights, weight_range
 from neurofault.errors import CapacityError, UsageError
-from neurofault.network import Dense, Encoding, Layer, SpikingNetwork, StoredFormat
+from neurofault.graph import Dense, Encoding, Network, Population
+from neurofault.graph.synapses import Stored
 
 PROFILE = load_profile("loihi2")
 
 
-def network(weight, *, bias=0.0, threshold: float | None = 1.0, stored=None, peak=None) -> SpikingNetwork:
+def network(weight, *, bias=0.0, threshold: float | None = 1.0, stored=None, peak=None) -> Network:
     weight = np.atleast_2d(weight)
     encoding = Encoding.for_pixels(1.0, 0.5, 16)
     layers = (
         Layer("input", (weight.shape[1],), None, 63.0),
         Layer("hidden1", (weight.shape[0],), Dense(weight), threshold, np.broadcast_to(bias, weight.shape[0]), stored=stored),
     )
-    return SpikingNetwork("test", layers, 16, encoding, peak_potential=peak)
+    return Network("test", layers, 16, encoding, peak_potential=peak)
 
 
 @settings(max_examples=200, deadline=None)
@@ -83,7 +84,7 @@ def test_truncation_is_lavas(values, bits, sign_mode):
 
 def test_carried_integers_are_kept_bit_for_bit():
     weight = np.array([[-256, 254, 2], [0, -2, 100]])
-    stored = StoredFormat(weight_exponent=-3, weight_bits=8, sign_mode="mixed", bias_exponent=2)
+    stored = Stored(weight_exponent=-3, weight_bits=8, sign_mode="mixed", bias_exponent=2)
     layer = quantise(network(weight, bias=7, threshold=300, stored=stored), PROFILE)[1]
     assert np.array_equal(layer.synapses.weight, weight)
     assert (layer.weight_exponent, layer.bias_exponent, layer.vth.tolist(), layer.bias_mantissa.tolist()) == (
@@ -95,7 +96,7 @@ def test_carried_integers_are_kept_bit_for_bit():
 
 
 def test_carried_integers_that_do_not_fit_are_refused():
-    stored = StoredFormat()
+    stored = Stored()
     with pytest.raises(CapacityError) as refusal:
         quantise(network(np.array([[3, 2], [300, 4]]), threshold=300, stored=stored), PROFILE)
     assert str(refusal.value) == (

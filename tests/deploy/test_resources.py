@@ -10,7 +10,7 @@ from placed_networks import convolutions, dense, deployment, expand, layer, mlp,
 
 from neurofault.deploy.resources import RESOURCES, demand, row_bits, stored_words, usage
 from neurofault.errors import UsageError
-from neurofault.network import Conv
+from neurofault.graph import Conv
 
 
 def everything(n):

@@ -14,14 +14,15 @@ import pytest
 
 import neurofault as nf
 from neurofault import faults
-from neurofault.deploy.damage import Damage
+from neurofault.damage.damage import Damage
 from neurofault.deploy.memory import write
 from neurofault.engines.exact import ExactEngine
 from neurofault.errors import UsageError
-from neurofault.network import Conv, Dense, Encoding, Layer, SpikingNetwork, StoredFormat
+from neurofault.graph import Conv, Dense, Encoding, Network, Population
+from neurofault.graph.synapses import Stored
 
 RNG = np.random.default_rng(3)
-STORED = StoredFormat(0, 8, "mixed", 0)
+STORED = Stored(0, 8, "mixed", 0)
 
 
 def even(*shape):
@@ -32,20 +33,20 @@ def network(kind):
     if kind == "conv":
         conv = Conv(even(2, 1, 3, 3), (1, 4, 4), padding=(1, 1))
         layers = [
-            Layer("input", (1, 4, 4), None, 60, stored=StoredFormat()),
+            Layer("input", (1, 4, 4), None, 60, stored=Stored()),
             Layer("conv1", conv.out_shape, conv, 60, stored=STORED),
             Layer("output", (3,), Dense(even(3, 32)), None, stored=STORED),
         ]
     else:
         delay = RNG.integers(0, 4, (12, 8)) if kind == "delays" else None
         layers = [
-            Layer("input", (8,), None, 60, stored=StoredFormat()),
+            Layer("input", (8,), None, 60, stored=Stored()),
             Layer("hidden1", (12,), Dense(even(12, 8), delay), 60, 5, 3000, 100, stored=STORED),
             Layer("hidden2", (9,), Dense(even(9, 12)), 60, stored=STORED),
             Layer("output", (3,), Dense(even(3, 9)), None, stored=STORED),
         ]
     encoding = Encoding.for_pixels(0.8, 0.5, 12)
-    return SpikingNetwork(kind, tuple(layers), 12, None if kind == "events" else encoding, "potential")
+    return Network(kind, tuple(layers), 12, None if kind == "events" else encoding, "potential")
 
 
 CHIPS = {

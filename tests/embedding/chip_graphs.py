@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from chips import chip, conv, dense, population, random_weights
 
-from neurofault.deploy.damage import Drop, Edit, Force, SetDelays, SetField, SetSynapses, Silence, Upset
+from neurofault.damage.damage import Drop, Edit, Force, SetDelays, SetField, SetSynapses, Silence, Upset
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.when import ALWAYS, When
-from neurofault.network import Inputs
+from neurofault.damage.when import ALWAYS, When
+from neurofault.inputs import Inputs
 
 SAMPLES, STEPS = 3, 9
 

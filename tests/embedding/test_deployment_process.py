@@ -9,7 +9,7 @@ import pytest
 from chip_graphs import SAMPLES, STEPS, broken_chip, embed_broken_chip
 from chips import chip, dense, population
 
-from neurofault.deploy.damage import Damage, Stall
+from neurofault.damage.damage import Damage, Stall
 from neurofault.engines import run
 from neurofault.errors import UnsupportedError, UsageError
 

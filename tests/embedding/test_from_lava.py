@@ -21,7 +21,7 @@ import stranger_graphs as graphs
 from stranger_graphs import LIF, Conv, DelayDense, Dense, Sparse, stranger
 
 import neurofault.lava as nl
-from neurofault.network import StoredFormat
+from neurofault.graph.synapses import Stored
 
 
 def test_every_kind_of_connection_equals_lava_at_every_step():
@@ -40,7 +40,7 @@ def test_every_kind_of_connection_equals_lava_at_every_step():
 def test_integers_formats_and_names_are_carried():
     network = nl.from_lava(graphs.imaged()[3], timesteps=5)  # one process stands for the whole graph
     stored = [layer.stored for layer in network.layers]
-    assert stored[1:] == [StoredFormat(2, 8, "mixed"), StoredFormat(-1, 5, "inhibitory"), StoredFormat(0, 8, "excitatory")]
+    assert stored[1:] == [Stored(2, 8, "mixed"), Stored(-1, 5, "inhibitory"), Stored(0, 8, "excitatory")]
     assert [layer.shape for layer in network.layers] == [(4, 4, 5), (6, 6, 5), (2, 2, 3), (3, 2, 2)]
     assert [layer.start for layer in network.layers] == [0, 0, 7700, 0]  # −300 and two steps of bias before the first input
     assert (network.timesteps, network.readout, network.encoding) == (5, "count", None)

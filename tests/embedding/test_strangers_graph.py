@@ -10,8 +10,8 @@ import pytest
 
 from neurofault.activity import TRACES
 from neurofault.deploy import deploy
-from neurofault.deploy.damage import Damage
-from neurofault.deploy.when import When
+from neurofault.damage.damage import Damage
+from neurofault.damage.when import When
 from neurofault.engines import run
 from neurofault.errors import EngineError, FaultError, UnsupportedError, UsageError
 from neurofault.faults import inject

@@ -9,10 +9,11 @@ from dataclasses import replace
 import numpy as np
 from chips import chip, conv, dense, population, random_weights
 
-from neurofault.deploy.damage import Drop, Edit, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset
+from neurofault.damage.damage import Drop, Edit, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset
 from neurofault.deploy.deployment import ChipLayer, Deployment
-from neurofault.deploy.when import ALWAYS, When
-from neurofault.network import Conv, Dense, Inputs
+from neurofault.damage.when import ALWAYS, When
+from neurofault.graph import Conv, Dense
+from neurofault.inputs import Inputs
 
 Case = tuple[Deployment, Inputs]
 

@@ -14,9 +14,10 @@ from cases import Case
 from chips import chip
 
 from neurofault.activity import TRACES, Traces
-from neurofault.deploy.damage import SetSynapses, Silence
+from neurofault.damage.damage import SetSynapses, Silence
 from neurofault.deploy.deployment import ChipLayer, Deployment
-from neurofault.network import Conv, Dense, Inputs
+from neurofault.graph import Conv, Dense
+from neurofault.inputs import Inputs
 
 FILE = Path(__file__).with_name("golden.npz")
 

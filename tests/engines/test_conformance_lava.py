@@ -14,14 +14,15 @@ from cases import CASES
 from chips import chip, dense, population
 
 from neurofault.activity import TRACES
-from neurofault.deploy.damage import Damage, Drop, SetSynapses, Stall
-from neurofault.deploy.when import When
+from neurofault.damage.damage import Damage, Drop, SetSynapses, Stall
+from neurofault.damage.when import When
 from neurofault.engines import get_engine, run
 from neurofault.engines.exact import ExactEngine
 from neurofault.engines.lava_shim import INSTALL, require_lava
 from neurofault.engines.on_lava import LavaEngine
 from neurofault.errors import EngineError, StalledError, UnsupportedError
-from neurofault.network import Dense, Inputs
+from neurofault.graph import Dense
+from neurofault.inputs import Inputs
 
 needs_lava = pytest.mark.skipif(
     importlib.util.find_spec("lava") is None, reason="lava-nc is not installed; golden vectors stand in"

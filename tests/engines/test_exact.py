@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from reference import present
 
 from neurofault.activity import DEAD_SCORE, TRACES, Activity
-from neurofault.deploy.damage import SetSynapses, Silence
+from neurofault.damage.damage import SetSynapses, Silence
 from neurofault.deploy.deployment import ChipLayer, Deployment
 from neurofault.engines import ENGINES, Engine, get_engine, run
 from neurofault.engines.exact import ExactEngine
 from neurofault.errors import UnsupportedError, UsageError
-from neurofault.network import Conv, Dense, Encoding, Inputs
+from neurofault.graph import Conv, Dense, Encoding
+from neurofault.inputs import Inputs
 
 
 def _neurons(rng: np.random.Generator, size: int) -> dict[str, object]:

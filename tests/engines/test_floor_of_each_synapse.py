@@ -8,7 +8,8 @@ from chips import chip, population, random_weights
 
 from neurofault.deploy.quantise import truncate_weights
 from neurofault.engines import run
-from neurofault.network import Dense, Inputs
+from neurofault.graph import Dense
+from neurofault.inputs import Inputs
 
 
 @pytest.mark.parametrize("k", range(1, 9))

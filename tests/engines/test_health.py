@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import neurofault as nf
-from neurofault.network import Dense, Encoding, Layer, SpikingNetwork
+from neurofault.graph import Dense, Encoding, Network, Population
 
 LABELS = np.arange(20) % 4
 
@@ -22,7 +22,7 @@ def chip(hidden=1.0, output: float | None = 1.0, bias=0.0):
         Layer("output", (4,), Dense(eye), output),
     )
     return nf.deploy(
-        SpikingNetwork("four", layers, 8, Encoding.for_pixels(0.5, 0.0, 8), "potential" if output is None else "count", 10.0)
+        Network("four", layers, 8, Encoding.for_pixels(0.5, 0.0, 8), "potential" if output is None else "count", 10.0)
     )
 
 

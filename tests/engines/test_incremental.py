@@ -11,15 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurofault.activity import DEAD_SCORE, Activity
-from neurofault.deploy.damage import Damage, Edit, Force, SetField, SetSynapses, Silence
+from neurofault.damage.damage import Damage, Edit, Force, SetField, SetSynapses, Silence
 from neurofault.deploy.deployment import ChipLayer, Deployment
-from neurofault.deploy.when import When
+from neurofault.damage.when import When
 from neurofault.engines.exact import ExactEngine
 from neurofault.engines.fault_rows import accepts, edit_rows, refusal, synapse_rows
 from neurofault.engines.golden import effects, golden
 from neurofault.engines.incremental import IncrementalEngine
 from neurofault.errors import UnsupportedError, UsageError
-from neurofault.network import Dense, Inputs
+from neurofault.graph import Dense
+from neurofault.inputs import Inputs
 
 
 def _neurons(rng: np.random.Generator, size: int) -> dict[str, object]:

@@ -13,12 +13,12 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from neurofault.activity import TRACES, Activity
-from neurofault.deploy.damage import Drop, Edit, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Stall, Upset
+from neurofault.damage.damage import Drop, Edit, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Stall, Upset
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.when import When
+from neurofault.damage.when import When
 from neurofault.engines import get_engine, run
 from neurofault.errors import StalledError, UnsupportedError
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("brian2") is None, reason="brian2 is not installed"),

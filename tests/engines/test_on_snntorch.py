@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurofault.activity import TRACES, Activity
-from neurofault.deploy.damage import Detour, Force, LearningDefect, SetSynapses, Silence
+from neurofault.damage.damage import Detour, Force, LearningDefect, SetSynapses, Silence
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.when import When
+from neurofault.damage.when import When
 from neurofault.engines import get_engine, run
 from neurofault.errors import UnsupportedError
-from neurofault.network import Dense, Inputs
+from neurofault.graph import Dense
+from neurofault.inputs import Inputs
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("snntorch") is None, reason="snntorch is not installed")
 

@@ -15,8 +15,8 @@ from fault_chips import expanded
 from slow_chip import decayed, shifted, wrap
 
 from neurofault import faults
-from neurofault.deploy.damage import Drop, InputNoise
-from neurofault.network import Conv, Dense
+from neurofault.damage.damage import Drop, InputNoise
+from neurofault.graph import Conv, Dense
 from neurofault.streams import counter_hash
 
 PARAMETERS = {"neuron_threshold": "vth", "neuron_leak": "dv", "neuron_bias": "bias_mantissa"}

@@ -14,9 +14,10 @@ from neurofault.activity import scores_from
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import write
 from neurofault.deploy.routing import mesh
-from neurofault.deploy.stored import from_field
+from neurofault.damage.stored import from_field
 from neurofault.errors import FaultError
-from neurofault.network import Conv, Dense, Inputs
+from neurofault.graph import Conv, Dense
+from neurofault.inputs import Inputs
 
 STEPS = 5
 SHAPES = ("dense", "delays", "conv", "shared")

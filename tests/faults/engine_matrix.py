@@ -21,10 +21,10 @@ from scipy.linalg import block_diag
 from test_every_kind import CHIPS, EXTRA, WHENS
 
 from neurofault import faults
-from neurofault.deploy.damage import Damage, Detour, Drop, Edit, SetDelays, SetSynapses, Stall
+from neurofault.damage.damage import Damage, Detour, Drop, Edit, SetDelays, SetSynapses, Stall
 from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
 from neurofault.engines import ENGINES, get_engine
-from neurofault.network import Conv, Dense
+from neurofault.graph import Conv, Dense
 
 FILE = Path(__file__).with_name("engine_matrix.csv")
 NEVER = "–"

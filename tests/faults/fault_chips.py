@@ -6,7 +6,7 @@ import numpy as np
 
 from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
 from neurofault.deploy.profile import Chip, Core, HardwareProfile, Neuron, Quantity, Synapse
-from neurofault.network import Conv, Dense, Encoding
+from neurofault.graph import Conv, Dense, Encoding
 
 
 def quantity(value, unit="1"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from fault_chips import expanded
 
-from neurofault.deploy.damage import Drop, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset
-from neurofault.network import Conv
+from neurofault.damage.damage import Drop, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset
+from neurofault.graph import Conv
 from neurofault.streams import counter_hash
 
 

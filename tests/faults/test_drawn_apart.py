@@ -11,10 +11,11 @@ from test_every_kind import CONV, lively
 
 import neurofault as nf
 from neurofault import faults
-from neurofault.deploy.damage import SetSynapses, Silence
+from neurofault.damage.damage import SetSynapses, Silence
 from neurofault.engines.exact import ExactEngine
 from neurofault.errors import FaultError
-from neurofault.network import Dense, Layer, SpikingNetwork, StoredFormat
+from neurofault.graph import Dense, Network, Population
+from neurofault.graph.synapses import Stored
 
 CHIP = lively(mlp(6, 24, 18, 4, neurons_per_core=3, profile=small_profile(columns=4, rows=4)))
 SPARE = replace(CHIP, placement=replace(CHIP.placement, spare_cores=(28, 29, 30, 31)))
@@ -44,12 +45,12 @@ DEADLY = {
 
 def tiny_network():
     weight = np.full((4, 6), 2, np.int32)
-    return SpikingNetwork(
+    return Network(
         "tiny",
         (
-            Layer("input", (6,), None, 60, stored=StoredFormat()),
-            Layer("hidden1", (4,), Dense(weight), 60, stored=StoredFormat()),
-            Layer("output", (2,), Dense(weight[:2, :4]), None, stored=StoredFormat()),
+            Layer("input", (6,), None, 60, stored=Stored()),
+            Layer("hidden1", (4,), Dense(weight), 60, stored=Stored()),
+            Layer("output", (2,), Dense(weight[:2, :4]), None, stored=Stored()),
         ),
         8,
         None,

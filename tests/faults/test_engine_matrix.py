@@ -17,7 +17,7 @@ from neurofault.engines import ENGINES, get_engine, run
 from neurofault.engines.availability import OF_ENGINE
 from neurofault.errors import StalledError
 from neurofault.faults import KINDS
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Brian2's, of pyparsing
 

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurofault.activity import DEAD_SCORE
-from neurofault.deploy.damage import Damage, Drop, Force, Hit, InputNoise, SetDelays, SetField, SetSynapses, Silence, Stall, Upset
-from neurofault.deploy.when import ALWAYS, When
+from neurofault.damage.damage import Damage, Drop, Force, Hit, InputNoise, SetDelays, SetField, SetSynapses, Silence, Stall, Upset
+from neurofault.damage.when import ALWAYS, When
 from neurofault.engines.exact import ExactEngine
 from neurofault.engines.stepwise import StepwiseEngine
 from neurofault.errors import StalledError
-from neurofault.network import Conv, Dense, Inputs
+from neurofault.graph import Conv, Dense
+from neurofault.inputs import Inputs
 
 STEPS = 6
 NO_HIT = Hit("test", (), {}, {})

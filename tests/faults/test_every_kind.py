@@ -10,7 +10,7 @@ import slow_chip
 from fault_chips import cnn, even, mlp, small_profile
 
 from neurofault import faults
-from neurofault.deploy.damage import (
+from neurofault.damage.damage import (
     Damage,
     Detour,
     Drop,
@@ -27,7 +27,7 @@ from neurofault.deploy.routing import mesh
 from neurofault.engines.exact import ExactEngine
 from neurofault.errors import FaultError, StalledError
 from neurofault.faults.places import weights_at
-from neurofault.network import Conv, Dense
+from neurofault.graph import Conv, Dense
 
 WHENS = {
     "permanent": {"kind": "permanent"},

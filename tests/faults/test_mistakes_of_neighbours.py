@@ -15,10 +15,10 @@ from fault_chips import deployment, mlp, small_profile
 from test_every_kind import CHIPS, EXTRA, WHENS
 
 from neurofault import faults
-from neurofault.deploy.damage import Damage, Drop, LearningDefect
+from neurofault.damage.damage import Damage, Drop, LearningDefect
 from neurofault.engines.exact import ExactEngine
 from neurofault.faults.table import kinds_table
-from neurofault.network import Dense
+from neurofault.graph import Dense
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurofault import faults
-from neurofault.deploy.damage import Damage, SetSynapses, Silence
+from neurofault.damage.damage import Damage, SetSynapses, Silence
 from neurofault.errors import FaultError
 from neurofault.faults.places import synapse_blocks, synapses_at
-from neurofault.network import Conv
+from neurofault.graph import Conv
 
 
 @st.composite

@@ -8,11 +8,11 @@ import pytest
 from fault_chips import mlp, small_profile
 
 from neurofault import faults
-from neurofault.deploy.damage import Damage, Silence
-from neurofault.deploy.stored import to_field
-from neurofault.deploy.when import When
+from neurofault.damage.damage import Damage, Silence
+from neurofault.damage.stored import to_field
+from neurofault.damage.when import When
 from neurofault.errors import FaultError, UsageError
-from neurofault.network import Dense
+from neurofault.graph import Dense
 
 CHIP = mlp(8, 24, 12, 4, profile=small_profile(columns=2, rows=2, cores_per_tile=2))  # 12 cores on 2 chips of 8 cores
 

@@ -11,7 +11,8 @@ from fault_chips import chip_layer, deployment, mlp, small_profile
 from neurofault import faults
 from neurofault.deploy.memory import settled, stored_weights, write, write_delays
 from neurofault.engines.exact import ExactEngine
-from neurofault.network import Dense, Inputs
+from neurofault.graph import Dense
+from neurofault.inputs import Inputs
 
 STEPS = 16
 

@@ -12,7 +12,7 @@ from test_every_kind import lively
 
 import neurofault as nf
 from neurofault import faults
-from neurofault.deploy.damage import Damage, Detour, Drop
+from neurofault.damage.damage import Damage, Detour, Drop
 from neurofault.deploy.routing import mesh
 from neurofault.engines.exact import ExactEngine
 from neurofault.errors import UsageError

@@ -13,7 +13,7 @@ from neurofault import faults
 from neurofault.deploy.memory import stored_weights, write, write_gate
 from neurofault.engines.exact import ExactEngine
 from neurofault.errors import UsageError
-from neurofault.network import Dense
+from neurofault.graph import Dense
 
 CHIP = CHIPS["dense"]
 

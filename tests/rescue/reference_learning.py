@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from neurofault.deploy.memory import stored_weights, write_gate
-from neurofault.deploy.stored import field_shift, from_field, to_field
+from neurofault.damage.stored import field_shift, from_field, to_field
 from neurofault.streams import counter_hash, stream_key
 
 WIDTH = {"x0": 1, "y0": 1, **dict.fromkeys(("x1", "x2", "y1", "y2", "y3"), 7), **dict.fromkeys("wdt", 9)}

@@ -8,7 +8,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 import neurofault as nf
-from neurofault.network import Conv, Dense, Inputs, Layer, SpikingNetwork, StoredFormat
+from neurofault.graph import Conv, Dense, Network, Population
+from neurofault.graph.synapses import Stored
+from neurofault.inputs import Inputs
 
 STEPS = 6
 bundled = cache(nf.load_profile)
@@ -37,7 +39,7 @@ def profile(*, columns=4, rows=3, cores_per_tile=2, shared=True, word_bits=64, *
 def network(sizes, seed=0, conv=None):
     """Random integers that fire often; with ``conv`` the first hidden layer is that convolution."""
     rng = np.random.default_rng(seed)
-    layers, before = [Layer("input", (sizes[0],) if conv is None else conv.in_shape, None, 20.0, stored=StoredFormat())], sizes[0]
+    layers, before = [Layer("input", (sizes[0],) if conv is None else conv.in_shape, None, 20.0, stored=Stored())], sizes[0]
     names = [*(f"hidden{index}" for index in range(1, len(sizes) - 1)), "output"]
     for name, size in zip(names, sizes[1:], strict=True):
         if conv is not None and name == "hidden1":
@@ -53,11 +55,11 @@ def network(sizes, seed=0, conv=None):
                 rng.integers(0, 2000, size),
                 rng.choice([1500, 4095], size),
                 rng.choice([0, 300], size),
-                stored=StoredFormat(),
+                stored=Stored(),
             )
         )
         before = size
-    return SpikingNetwork("random", tuple(layers), STEPS, None, "count")
+    return Network("random", tuple(layers), STEPS, None, "count")
 
 
 def even(rng, shape):

@@ -10,7 +10,7 @@ from test_learners import healthy, rescued, samples
 
 import neurofault as nf
 from neurofault import faults
-from neurofault.deploy.damage import Damage, Hit, LearningDefect
+from neurofault.damage.damage import Damage, Hit, LearningDefect
 from neurofault.deploy.memory import stored_weights
 from neurofault.engines.exact import ExactEngine
 from neurofault.errors import FaultError

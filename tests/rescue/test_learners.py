@@ -16,7 +16,7 @@ import neurofault as nf
 from neurofault.deploy.memory import stored_weights, write, write_gate
 from neurofault.engines.exact import ExactEngine
 from neurofault.errors import CapacityError, LearningRuleError, NeurofaultError, UnsupportedError, UsageError
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 from neurofault.rescue.error_learning import dfa
 from neurofault.rescue.increments import increments, strike
 from neurofault.rescue.learners import LEARNERS, learner_named

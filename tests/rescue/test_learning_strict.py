@@ -17,7 +17,7 @@ from neurofault import faults
 from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
 from neurofault.deploy.memory import stored_weights, write_gate
 from neurofault.errors import UsageError
-from neurofault.network import Dense
+from neurofault.graph import Dense
 from neurofault.rescue.learning_setup import lava_engine, strict_engine, write_back
 from neurofault.rescue.rule import learning_rule
 

@@ -13,12 +13,12 @@ from remap_chips import STEPS, chips, cnn, events, mlp, pairs, profile, same, se
 import neurofault as nf
 from neurofault import faults
 from neurofault.deploy.cost import cost, traffic
-from neurofault.deploy.damage import Damage, Detour, Drop, LearningDefect, SetSynapses, Silence
+from neurofault.damage.damage import Damage, Detour, Drop, LearningDefect, SetSynapses, Silence
 from neurofault.deploy.memory import stored_weights, write_gate
 from neurofault.deploy.resources import limits, usage
 from neurofault.deploy.routing import mesh
 from neurofault.errors import FaultError, UsageError
-from neurofault.network import Dense
+from neurofault.graph import Dense
 from neurofault.rescue.remap import remap
 from neurofault.study.prepare import Setup, prepare
 

@@ -15,7 +15,9 @@ import pytest
 
 import neurofault as nf
 from neurofault.deploy.deployment import Deployment
-from neurofault.network import Conv, Dense, Inputs, Layer, SpikingNetwork, StoredFormat, Synapses
+from neurofault.graph import Conv, Dense, Network, Population
+from neurofault.graph.synapses import Stored, Synapses
+from neurofault.inputs import Inputs
 
 MARK = 128
 """What a chip reports for v in the step in which the neuron spikes: Loihi counts the refractory period in v, one period being 128."""
@@ -47,13 +49,13 @@ class Recording:
 def population(name: str, synapses: Synapses, *, vth: int, du: int, dv: int, bias: np.ndarray | int = 0) -> Layer:
     """Return a layer of the chip's own integers: weights of exponent 0 with a sign, bias in units of 64."""
     shape = synapses.out_shape if isinstance(synapses, Conv) else (synapses.n_out,)
-    return Layer(name, shape, synapses, vth, bias, du, dv, 0, StoredFormat(bias_exponent=6))
+    return Layer(name, shape, synapses, vth, bias, du, dv, 0, Stored(bias_exponent=6))
 
 
 def chip(profile: str, timesteps: int, in_shape: tuple[int, ...], *layers: Layer) -> Deployment:
     """Return a healthy chip whose input population sends given events."""
-    source = Layer("input", in_shape, None, 60, stored=StoredFormat())
-    return nf.deploy(SpikingNetwork("recorded", (source, *layers), timesteps, None, "count"), profile)
+    source = Layer("input", in_shape, None, 60, stored=Stored())
+    return nf.deploy(Network("recorded", (source, *layers), timesteps, None, "count"), profile)
 
 
 def differences(deployment: Deployment, events: np.ndarray, recorded: dict[str, Recording], engine: str) -> dict[str, list[int]]:

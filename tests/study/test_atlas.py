@@ -10,7 +10,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact import ExactEngine
 from neurofault.errors import UsageError
 from neurofault.faults import fault_from_mapping, inject
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 from neurofault.study.atlas import KINDS, atlas, picture, write_parquet
 
 

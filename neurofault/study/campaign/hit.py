@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import SetSynapses
+from neurofault.damage.damage import SetSynapses
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.stored import to_field
+from neurofault.damage.stored import to_field
 from neurofault.faults import KINDS
 from neurofault.faults.places import kernel_word, shares_kernels, weights_at
-from neurofault.network import Conv
+from neurofault.graph import Conv
 
 
 def changed_bits(broken: Deployment) -> int:

@@ -16,7 +16,7 @@ from neurofault.engines import get_engine, run
 from neurofault.engines.incremental import IncrementalEngine
 from neurofault.errors import NeurofaultError, StalledError
 from neurofault.faults import Fault, inject, struck
-from neurofault.network import Inputs
+from neurofault.inputs import Inputs
 from neurofault.rescue import rescue
 from neurofault.rescue.learners import learner_named
 from neurofault.rescue.lesson import Learner

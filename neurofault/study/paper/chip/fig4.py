@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from neurofault.deploy.cost import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import stored_weights, write
-from neurofault.deploy.stored import field_shift
+from neurofault.damage.stored import field_shift
 from neurofault.engines import run
 from neurofault.streams import stream_key
 from neurofault.study.landscape import arc, principal_components, random_walk

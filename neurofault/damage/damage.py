@@ -4,18 +4,18 @@ The healthy integers of a deployment are never overwritten. A damage is an order
 the tuple undoes it exactly. Engines read edits, never fault kinds, and what edits come to together in a step is worked out in one place,
 ``fold.py``.
 
-A step t of a layer, with everything that edits can change (only edits whose ``when`` is active in this step of this layer count; an
-edit of synapses goes by the clock of the target layer)::
+A step t of a population, with everything that edits can change (only edits whose ``when`` is active in this step of this population count;
+an edit of synapses goes by the clock of the target population)::
 
     1  in the first step  u = 0, v = v_init, no spike is on its way
     2  Upset              u or v ^= mask (24-bit two's complement), edits in order
-    3  arriving spikes    s'_j,i = s_j[t], unless a Drop of (j, core of i) says that the message is lost
+    3  arriving spikes    over each connection, s'_j,i = s_j[t − lag], unless a Drop of (j, core of i) says that the message is lost
     4  synapses           w, d of the pair (j, i): see below
-                          Σ w·s' of the synapses with delay d is shifted by the layer's exponent and arrives at step t + d (after
+                          Σ w·s' of the connection's synapses with delay d is shifted by its exponent and arrives at step t + d (after
                           step T − 1: never)
     5  neuron             as Lava's LIF; each of vth, du, dv, bias_mantissa is its healthy value, changed by each active SetField in
-                          order (for layer 0 the bias comes from the sample, every InputNoise is added, the sum saturates at 16 bits;
-                          where a SetField is active, the layer's own stored bias takes its place, changed)
+                          order (of an input the bias comes from the sample, every InputNoise is added, the sum saturates at 16 bits;
+                          where a SetField is active, the population's own stored bias takes its place, changed)
     6  Silence            u = v = 0 and no spike; nothing else can make a silent neuron fire
     7  Force              the spike that leaves the neuron is replaced (by the last active one); u and v are not
 
@@ -35,12 +35,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.broken import Broken, BrokenMesh
-from neurofault.deploy.edits import (
+from neurofault.damage.broken import Broken, BrokenMesh
+from neurofault.damage.edits import (
     FORCE_UNIT,
     Detour,
     Drop,
@@ -50,15 +51,20 @@ from neurofault.deploy.edits import (
     Force,
     InputNoise,
     LearningDefect,
+    NeuronEdit,
     Part,
     SetDelays,
     SetField,
     SetSynapses,
     Silence,
     Stall,
+    SynapseEdit,
     Upset,
 )
 from neurofault.errors import UsageError
+from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.network import Readout
+from neurofault.graph.schedule import Schedule
 
 __all__ = [
     "FORCE_UNIT",
@@ -72,12 +78,15 @@ __all__ = [
     "Hit",
     "InputNoise",
     "LearningDefect",
+    "NeuronEdit",
+    "OnChip",
     "Part",
     "SetDelays",
     "SetField",
     "SetSynapses",
     "Silence",
     "Stall",
+    "SynapseEdit",
     "Upset",
 ]
 
@@ -89,8 +98,8 @@ class Hit:
     Attributes:
         kind: the fault's kind.
         cores: ids of the cores that it touches, sorted.
-        neurons: layer name → number of neurons lost or altered.
-        synapses: layer name → number of stored synapses lost or altered (by target layer).
+        neurons: population → number of neurons lost or altered.
+        synapses: connection → number of stored synapses lost or altered.
         sites: for faults of single sites, texts of the first few; all of them are in the edits.
         notes: what else must be known, e.g. links and routers hit, extra hops of a detour, when it acts.
         dead_cores: ids of the cores that it kills.
@@ -147,7 +156,7 @@ class Damage:
         for edit in (edit for edit in gone if isinstance(edit, SetSynapses)):
             pairs = set(zip(edit.sources.tolist(), edit.targets.tolist(), strict=True))
             for other in later:
-                if isinstance(other, SetSynapses) and other.layer == edit.layer:
+                if isinstance(other, SetSynapses) and other.connection == edit.connection:
                     common = pairs & set(zip(other.sources.tolist(), other.targets.tolist(), strict=True))
                     if common:
                         raise UsageError(
@@ -172,25 +181,77 @@ class Damage:
             for edit in self.edits
         )
 
-    def silent(self, layer: int, size: int) -> NDArray[np.bool_]:
-        """Return bool [size]: which neurons of a layer are dead for good."""
+    def silent(self, population: str, size: int) -> NDArray[np.bool_]:
+        """Return bool [size]: which neurons of a population are dead for good."""
         mask = np.zeros(size, bool)
         for edit in self.edits:
-            if isinstance(edit, Silence) and edit.layer == layer and edit.when.always:
+            if isinstance(edit, Silence) and edit.population == population and edit.when.always:
                 mask[edit.neurons] = True
         return mask
 
-    def synapse_edits(self, layer: int) -> tuple[SetSynapses, ...]:
-        """Return the permanent synapse edits of a layer in order."""
-        return tuple(edit for edit in self.edits if isinstance(edit, SetSynapses) and edit.layer == layer and edit.when.always)
+    def synapse_edits(self, connection: str) -> tuple[SetSynapses, ...]:
+        """Return the permanent synapse edits of a connection in order."""
+        return tuple(
+            edit for edit in self.edits if isinstance(edit, SetSynapses) and edit.connection == connection and edit.when.always
+        )
 
-    def stalled(self, samples: int, timesteps: int, n_layers: int) -> tuple[int, ...]:
-        """Return the ids of the cores that hang the chip while it runs samples 0 … ``samples`` − 1 through ``n_layers`` layers."""
+    def of_population(self, name: str) -> tuple[NeuronEdit, ...]:
+        """Return the edits of a population's neurons in order."""
+        return tuple(edit for edit in self.edits if isinstance(edit, NeuronEdit) and edit.population == name)
+
+    def of_connection(self, name: str) -> tuple[SynapseEdit, ...]:
+        """Return the edits of a connection in order."""
+        return tuple(edit for edit in self.edits if isinstance(edit, SynapseEdit) and edit.connection == name)
+
+    def stalled(self, samples: int, timesteps: int, depth: int) -> tuple[int, ...]:
+        """Return the ids of the cores that hang the chip while it runs samples 0 … ``samples`` − 1; ``depth``: the largest phase."""
         cores: set[int] = set()
         for edit in self.edits:
             if isinstance(edit, Stall):
-                last = samples * timesteps + n_layers - 1 if edit.when.clock == "chip" else timesteps - 1
+                last = samples * timesteps + depth if edit.when.clock == "chip" else timesteps - 1
                 first = 1 if edit.when.clock == "chip" else 0
                 if edit.when.active(np.arange(first, last + 1)).any():
                     cores.update(edit.cores)
         return tuple(sorted(cores))
+
+
+class OnChip(Protocol):
+    """A chip as the folds see it: its integers and its damage, wherever they sit."""
+
+    @property
+    def populations(self) -> tuple[ChipPopulation, ...]:
+        """In the order of the network."""
+        ...
+
+    @property
+    def connections(self) -> tuple[ChipConnection, ...]:
+        """Between them."""
+        ...
+
+    @property
+    def timesteps(self) -> int:
+        """T, steps a sample is shown."""
+        ...
+
+    @property
+    def readout(self) -> Readout:
+        """Where the answer is read."""
+        ...
+
+    @property
+    def damage(self) -> Damage:
+        """What is broken."""
+        ...
+
+    @property
+    def schedule(self) -> Schedule:
+        """When populations step."""
+        ...
+
+    def population(self, name: str) -> ChipPopulation:
+        """Return the population of a name."""
+        ...
+
+    def connection(self, name: str) -> ChipConnection:
+        """Return the connection of a name."""
+        ...

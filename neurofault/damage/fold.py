@@ -1,4 +1,4 @@
-"""The fold of all edits of a layer: what its synapses and neurons really are while a set of edits acts, in the order of ``damage.py``.
+"""The fold of all edits of a connection: what its synapses really are while a set of edits acts, in the order of ``damage.py``.
 
 This is the one place where edits are put together. Every engine, the write gate and the repairs ask here.
 """
@@ -11,13 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.connectivity import conv_weights
-from neurofault.deploy.damage import Edit, SetDelays, SetSynapses
-from neurofault.deploy.deployment import ChipLayer, Deployment
-from neurofault.deploy.edits import only
-from neurofault.deploy.stored import from_field, nearest_field, to_field
+from neurofault.damage.damage import Edit, OnChip, SetDelays, SetSynapses
+from neurofault.damage.edits import only
+from neurofault.damage.stored import from_field, nearest_field, to_field
 from neurofault.errors import UsageError
-from neurofault.network import Conv, Dense
+from neurofault.graph.chip import ChipConnection
+from neurofault.graph.connectivity import weights_and_delays
 
 _NONE = np.empty(0, np.int64)
 
@@ -35,9 +34,10 @@ class Held:
 
 
 class SynapseFold:
-    """The synapses into a layer that its edits concern.
+    """The synapses of a connection that its edits concern.
 
     Attributes:
+        connection: whose synapses they are.
         edits: those of synapses and delays, in order.
         sources, targets: int64 [K], sorted by target, then source: every pair that an edit names, or that is read in its place.
         named: bool [K], pairs that an edit names.
@@ -47,17 +47,18 @@ class SynapseFold:
         UsageError: an edit names a neuron that does not exist.
     """
 
-    def __init__(self, deployment: Deployment, layer: int, edits: Sequence[Edit] | None = None) -> None:
-        chip = deployment.layers[layer]
-        given = deployment.damage.edits if edits is None else edits
-        self.edits = tuple(edit for edit in given if isinstance(edit, SetSynapses | SetDelays) and edit.layer == layer)
-        self.bits, self.sign_mode = chip.weight_bits, chip.sign_mode
-        self._n_in = deployment.layers[layer - 1].size if layer else 1
+    def __init__(self, connection: ChipConnection, edits: Sequence[Edit]) -> None:
+        self.connection = connection
+        self.edits = tuple(
+            edit for edit in edits if isinstance(edit, SetSynapses | SetDelays) and edit.connection == connection.name
+        )
+        self.bits, self.sign_mode = connection.weight_bits, connection.sign_mode
+        self._n_in, n_out = connection.synapses.n_in, connection.synapses.n_out
         for edit in self.edits:
-            for label, ids, size in (("source", edit.sources, self._n_in), ("target", edit.targets, chip.size)):
+            for label, ids, size in (("source", edit.sources, self._n_in), ("target", edit.targets, n_out)):
                 if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < size:
                     raise UsageError(
-                        f"layer {chip.name!r}: a synapse edit names {label} {ids.min()}…{ids.max()}, allowed are 0…{size - 1}"
+                        f"connection {connection.name!r}: a synapse edit names {label} {ids.min()}…{ids.max()}, allowed are 0…{size - 1}"
                     )
         own = [self._keys(edit.sources, edit.targets) for edit in self.edits]
         others = [
@@ -72,7 +73,7 @@ class SynapseFold:
         for place in self._places if others else ():
             self.named[place] = True
         self._reads = [self._read_place(keys, edit) for edit in self.edits]
-        self.healthy = _healthy(chip, self.sources, self.targets)
+        self.healthy = Held(*weights_and_delays(connection.synapses, self.sources, self.targets))
 
     def _keys(self, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
         return targets * self._n_in + sources
@@ -178,7 +179,7 @@ class SynapseFold:
                     found[place] |= found[read]
         return found[:-1]
 
-    def part(self, deployment: Deployment, layer: int, chosen: NDArray[np.bool_]) -> SynapseFold:
+    def part(self, chosen: NDArray[np.bool_]) -> SynapseFold:
         """Return the fold of some synapses, bool [K], and of those that they may read; its edits are the same ones, in part."""
         needed = np.append(chosen, False)
         for axons in (True, False):
@@ -187,21 +188,21 @@ class SynapseFold:
                     needed[read[needed[place]]] = True
                     needed[-1] = False
         return SynapseFold(
-            deployment, layer, [only(edit, needed[place]) for edit, place in zip(self.edits, self._places, strict=True)]
+            self.connection, [only(edit, needed[place]) for edit, place in zip(self.edits, self._places, strict=True)]
         )
 
 
-def read_at(deployment: Deployment, edits: Sequence[SetSynapses], pairs: SetSynapses, *, cells: bool = False) -> NDArray[np.int64]:
-    """Return int64 [k]: the weights that the chip reads at the pairs of an edit while some edits of its layer act; see ``at``."""
-    fold = SynapseFold(deployment, pairs.layer, [*edits, pairs])
+def read_at(chip: OnChip, edits: Sequence[SetSynapses], pairs: SetSynapses, *, cells: bool = False) -> NDArray[np.int64]:
+    """Return int64 [k]: the weights that the chip reads at the pairs of an edit while some edits of its connection act; see ``at``."""
+    fold = SynapseFold(chip.connection(pairs.connection), [*edits, pairs])
     active = np.ones(len(fold.edits), bool)
     active[-1] = False
     return fold.at(active, cells=cells).weights[fold.place(-1)]
 
 
-def with_values(deployment: Deployment, earlier: Sequence[SetSynapses], edit: SetSynapses) -> SetSynapses:
-    """Return an edit with the weights that the chip reads once it acts on top of earlier ones of its layer."""
-    values = read_at(deployment, [*earlier, edit], edit).astype(np.int32)
+def with_values(chip: OnChip, earlier: Sequence[SetSynapses], edit: SetSynapses) -> SetSynapses:
+    """Return an edit with the weights that the chip reads once it acts on top of earlier ones of its connection."""
+    values = read_at(chip, [*earlier, edit], edit).astype(np.int32)
     if edit.keep is not None and edit.of_sources is None:
         values = np.where(edit.keep == 0, edit.values, values)  # wholly stuck: that is what it says
     return replace(edit, values=values)
@@ -214,15 +215,3 @@ def _read(
     there = read < weights.size
     at = np.where(there, read, 0)
     return np.where(there, weights[at], 0), np.where(there, delays[at], delays[place])
-
-
-def _healthy(chip: ChipLayer, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> Held:
-    none = np.zeros(sources.size, np.int64)
-    match chip.synapses:
-        case Dense(weight=weight, delay=delay):
-            own = none if delay is None else delay[targets, sources].astype(np.int64)
-            return Held(weight[targets, sources].astype(np.int64), own)
-        case Conv() as conv:
-            return Held(conv_weights(conv, sources, targets), none)
-        case None:
-            return Held(none, none)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import Edit
+from neurofault.damage.damage import Edit
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,12 +24,12 @@ class Moments:
     active: NDArray[np.bool_]
 
 
-def moments(edits: Sequence[Edit], layer: int, first_sample: int, samples: int, timesteps: int) -> Moments:
+def moments(edits: Sequence[Edit], phase: int, first_sample: int, samples: int, timesteps: int) -> Moments:
     """Return when which edits act.
 
     Args:
-        edits: E of them, of one layer.
-        layer: its index, 0 = input.
+        edits: E of them, of one population or of connections into one.
+        phase: of the population.
         first_sample: index of the first of the samples in the whole data set.
         samples: N.
         timesteps: T.
@@ -37,7 +37,7 @@ def moments(edits: Sequence[Edit], layer: int, first_sample: int, samples: int, 
     timed = [number for number, edit in enumerate(edits) if not edit.when.always]
     packed = np.zeros((samples * timesteps, -(-len(timed) // 8)), np.uint8)
     for place, number in enumerate(timed):
-        active = edits[number].when.grid(layer, first_sample, samples, timesteps).reshape(-1)
+        active = edits[number].when.grid(phase, first_sample, samples, timesteps).reshape(-1)
         packed[:, place // 8] |= active.astype(np.uint8) << np.uint8(place % 8)
     if not packed.size:
         return Moments(np.zeros((samples, timesteps), np.int64), np.ones((1, len(edits)), bool))

@@ -1,19 +1,19 @@
-"""What the synapses of a layer are in every step of some samples."""
+"""What the synapses of a connection are in every step of some samples."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.fold import Held, SynapseFold
-from neurofault.deploy.moments import moments
+from neurofault.damage.damage import OnChip
+from neurofault.damage.fold import Held, SynapseFold
+from neurofault.damage.moments import moments
 
 _KEPT = 64
 
 
 class SynapsesInTime:
-    """The damaged synapses of a layer: those that are the same at all times, and those that may not be.
+    """The damaged synapses of a connection: those that are the same at all times, and those that may not be.
 
     Attributes:
         steady_sources, steady_targets, steady_weights: int64 [s], synapses that always read another weight, with the healthy delay.
@@ -21,25 +21,26 @@ class SynapsesInTime:
         which: int64 [N, T], number of the set of edits that acts in each step of each sample.
 
     Args:
-        deployment: the chip.
-        layer: index of the target layer, at least 1.
+        chip: with its damage.
+        connection: its name.
         first_sample: index of the first of the samples in the whole data set.
         samples: N.
     """
 
-    def __init__(self, deployment: Deployment, layer: int, first_sample: int, samples: int) -> None:
-        whole = SynapseFold(deployment, layer)
+    def __init__(self, chip: OnChip, connection: str, first_sample: int, samples: int) -> None:
+        own = chip.connection(connection)
+        whole = SynapseFold(own, chip.damage.edits)
         held = whole.at(whole.always)
         apart = whole.in_time() | (held.delays != whole.healthy.delays)
-        n_in = deployment.layers[layer - 1].size
+        n_in = own.synapses.n_in
         keys = whole.targets * n_in + whole.sources
         steady = whole.named & ~apart
         self.steady_sources, self.steady_targets = whole.sources[steady], whole.targets[steady]
         self.steady_weights = held.weights[steady]
-        self._fold = whole.part(deployment, layer, apart)
+        self._fold = whole.part(apart)
         self._own = np.isin(self._fold.targets * n_in + self._fold.sources, keys[apart])
         self.sources, self.targets = self._fold.sources[self._own], self._fold.targets[self._own]
-        found = moments(self._fold.edits, layer, first_sample, samples, deployment.timesteps)
+        found = moments(self._fold.edits, chip.schedule.phase[own.target], first_sample, samples, chip.timesteps)
         self.which, self._active = found.which, found.active
         self._kept: dict[int, Held] = {}
 

@@ -1,4 +1,4 @@
-"""The fold of all edits of a layer's neurons: parameters, silence, forced spikes and flips of the state, in the order of ``damage.py``."""
+"""The fold of all edits of a population's neurons: parameters, silence, forced spikes and flips of the state, in the order of ``damage.py``."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.damage import FORCE_UNIT, Edit, Force, InputNoise, SetField, Silence, Upset
-from neurofault.deploy.deployment import ChipLayer, Deployment
-from neurofault.deploy.moments import moments
+from neurofault.damage.damage import FORCE_UNIT, Edit, Force, InputNoise, OnChip, SetField, Silence, Upset
+from neurofault.damage.moments import moments
+from neurofault.graph.chip import ChipPopulation
 
 _WORD = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
 class Neurons:
-    """What holds in one step for the neurons of a layer: [n], or [N, n] where samples differ.
+    """What holds in one step for the neurons of a population: [n], or [N, n] where samples differ.
 
     Attributes:
-        du, dv, vth, bias_mantissa: int64, the layer's stored fields as they are now.
-        own_bias: bool, whose stored bias takes the place of what the sample gives (layer 0 only).
+        du, dv, vth, bias_mantissa: int64, the population's stored fields as they are now.
+        own_bias: bool, whose stored bias takes the place of what the sample gives (inputs only).
         silent: bool, who is dead.
         rate: int64, 1/65536 spikes a step that are forced; −1: not forced.
         flips_u, flips_v: int64, bits of the state that flip at the beginning of the step.
@@ -59,19 +59,21 @@ class Neurons:
 
 
 class NeuronFold:
-    """The neurons of a layer and their edits.
+    """The neurons of a population and their edits.
 
     Attributes:
         edits: `Silence`, `Force`, `SetField`, `Upset`, in order.
     """
 
-    def __init__(self, chip: ChipLayer, layer: int, edits: Sequence[Edit]) -> None:
-        self.edits = tuple(edit for edit in edits if isinstance(edit, Silence | Force | SetField | Upset) and edit.layer == layer)
-        self._stored = {name: getattr(chip, name).astype(np.int64) for name in ("du", "dv", "vth", "bias_mantissa")}
-        self._size = chip.size
+    def __init__(self, population: ChipPopulation, edits: Sequence[Edit]) -> None:
+        self.edits = tuple(
+            edit for edit in edits if isinstance(edit, Silence | Force | SetField | Upset) and edit.population == population.name
+        )
+        self._stored = {name: getattr(population, name).astype(np.int64) for name in ("du", "dv", "vth", "bias_mantissa")}
+        self._size = population.size
 
     def at(self, active: NDArray[np.bool_], stored: Mapping[str, NDArray[np.int64]] | None = None) -> Neurons:
-        """Return what holds while the edits of bool [E] act; ``stored``: the healthy fields, if not the layer's own."""
+        """Return what holds while the edits of bool [E] act; ``stored``: the healthy fields, if not the population's own."""
         held = {name: values.copy() for name, values in (self._stored if stored is None else stored).items()}
         own, silent = np.zeros(self._size, bool), np.zeros(self._size, bool)
         rate, flips = np.full(self._size, -1, np.int64), {"u": np.zeros(self._size, np.int64), "v": np.zeros(self._size, np.int64)}
@@ -93,23 +95,23 @@ class NeuronFold:
 
 
 class NeuronsInTime:
-    """What holds for the neurons of a layer in every step of some samples.
+    """What holds for the neurons of a population in every step of some samples.
 
     Args:
-        deployment: the chip.
-        layer: index of the layer.
+        chip: with its damage.
+        population: its name.
         first_sample: index of the first of the samples in the whole data set.
         samples: N.
     """
 
-    def __init__(self, deployment: Deployment, layer: int, first_sample: int, samples: int) -> None:
-        edits, steps = deployment.damage.edits, deployment.timesteps
-        self.fold = NeuronFold(deployment.layers[layer], layer, edits)
-        self._moments = moments(self.fold.edits, layer, first_sample, samples, steps)
+    def __init__(self, chip: OnChip, population: str, first_sample: int, samples: int) -> None:
+        edits, steps, phase = chip.damage.edits, chip.timesteps, chip.schedule.phase[population]
+        self.fold = NeuronFold(chip.population(population), edits)
+        self._moments = moments(self.fold.edits, phase, first_sample, samples, steps)
         self._sets: dict[int, Neurons] = {}
         self._last: tuple[NDArray[np.int64], Neurons] | None = None
-        noisy = [edit for edit in edits if isinstance(edit, InputNoise)] if layer == 0 else []
-        self._noise = [(edit.neurons, edit.mantissas(first_sample, samples, steps)) for edit in noisy]
+        noisy = [edit for edit in edits if isinstance(edit, InputNoise) and edit.population == population]
+        self._noise = [(edit.neurons, edit.mantissas(phase, first_sample, samples, steps)) for edit in noisy]
 
     @property
     def varies(self) -> bool:
@@ -148,8 +150,8 @@ class NeuronsInTime:
         return self._sets[number]
 
 
-def silent_at_the_end(deployment: Deployment, first_sample: int, samples: int) -> NDArray[np.bool_]:
-    """Return bool [N, n_out]: which output neurons are dead in the last step of each sample."""
-    last = len(deployment.layers) - 1
-    shape = (samples, deployment.layers[last].size)
-    return np.broadcast_to(NeuronsInTime(deployment, last, first_sample, samples).at(deployment.timesteps - 1).silent, shape)
+def silent_at_the_end(chip: OnChip, first_sample: int, samples: int) -> NDArray[np.bool_]:
+    """Return bool [N, n_out]: which neurons of the readout are dead in the last step of each sample."""
+    name = chip.readout.population
+    shape = (samples, chip.population(name).size)
+    return np.broadcast_to(NeuronsInTime(chip, name, first_sample, samples).at(chip.timesteps - 1).silent, shape)

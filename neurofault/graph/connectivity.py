@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.network import Conv, Dense, Synapses
+from neurofault.graph.synapses import Conv, Dense, Sparse, Synapses
 
 
 def taps(conv: Conv) -> Iterator[tuple[int, int, tuple[slice, slice], tuple[slice, slice]]]:
@@ -54,6 +54,8 @@ def fan_out(synapses: Synapses, targets: NDArray[np.bool_]) -> NDArray[np.int64]
     match synapses:
         case Dense():
             return np.full(synapses.n_in, np.count_nonzero(targets), np.int64)
+        case Sparse():
+            return np.bincount(synapses.sources[targets[synapses.targets]], minlength=synapses.n_in).astype(np.int64)
         case Conv(groups=groups, in_shape=(channels, height, width)):
             per_group = targets.reshape(groups, -1, *synapses.out_shape[1:]).sum(axis=1, dtype=np.int64)
             reached = np.zeros((groups, height, width), np.int64)
@@ -75,6 +77,10 @@ def arrivals(synapses: Synapses, spikes: NDArray[np.integer]) -> NDArray[np.int6
     match synapses:
         case Dense():
             return np.full(synapses.n_out, spikes.sum(dtype=np.int64), np.int64)
+        case Sparse():
+            out = np.zeros(synapses.n_out, np.int64)
+            np.add.at(out, synapses.targets, spikes[synapses.sources].astype(np.int64))
+            return out
         case Conv(groups=groups, in_shape=in_shape):
             per_group = spikes.reshape(groups, -1, *in_shape[1:]).sum(axis=1, dtype=np.int64)
             channels, *size = synapses.out_shape
@@ -89,15 +95,51 @@ def fan_in(synapses: Synapses) -> NDArray[np.int64]:
     return arrivals(synapses, np.ones(synapses.n_in, np.int64))
 
 
-def conv_weights(conv: Conv, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return int64 [k]: the healthy weight from each source to each target neuron, 0 where the kernel does not join them."""
+def weights_and_delays(
+    synapses: Synapses, sources: NDArray[np.int64], targets: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return int64 [k] each: healthy weight and extra delay from each source to each target neuron, 0 where no synapse joins them."""
+    place = places(synapses, sources, targets)
+    joined = place >= 0
+    at = np.where(joined, place, 0)
+    delay = np.zeros(place.shape, np.int64)
+    if not synapses.weight.size:
+        return delay, delay
+    weights = np.where(joined, synapses.weight.reshape(-1)[at].astype(np.int64), 0)
+    if synapses.delay is not None:
+        delay = np.where(joined, synapses.delay.reshape(-1)[at].astype(np.int64), 0)
+    return weights, delay
+
+
+def places(synapses: Synapses, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return int64 [k]: which of the stored weights (flattened) joins each pair of neurons; −1: none does."""
+    match synapses:
+        case Dense():
+            return np.asarray(targets * synapses.n_in + sources, np.int64)
+        case Sparse():
+            keys = synapses.targets * synapses.n_in + synapses.sources
+            wanted = targets * synapses.n_in + sources
+            found = np.searchsorted(keys, wanted)
+            there = found < keys.size
+            there[there] = keys[found[there]] == wanted[there]
+            return np.where(there, found, -1).astype(np.int64)
+        case Conv() as conv:
+            return _kernel_places(conv, sources, targets)
+
+
+def _kernel_places(conv: Conv, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
     c_out, height, width = conv.out_shape
     channel, y, x = np.unravel_index(sources, conv.in_shape)
     to_channel, to_y, to_x = np.unravel_index(targets, (c_out, height, width))
     taps_y, rest_y = np.divmod(y + conv.padding[0] - to_y * conv.stride[0], conv.dilation[0])
     taps_x, rest_x = np.divmod(x + conv.padding[1] - to_x * conv.stride[1], conv.dilation[1])
-    per_group, _, k_h, k_w = conv.weight.shape[1], *conv.weight.shape[1:]
+    per_group, k_h, k_w = conv.weight.shape[1:]
     joined = (rest_y == 0) & (rest_x == 0) & (channel // per_group == to_channel // (c_out // conv.groups))
     joined &= (taps_y >= 0) & (taps_y < k_h) & (taps_x >= 0) & (taps_x < k_w)
-    found = conv.weight[to_channel, channel % per_group, np.where(joined, taps_y, 0), np.where(joined, taps_x, 0)].astype(np.int64)
-    return np.where(joined, found, 0)
+    word = ((to_channel * per_group + channel % per_group) * k_h + np.where(joined, taps_y, 0)) * k_w + np.where(joined, taps_x, 0)
+    return np.where(joined, word, -1).astype(np.int64)
+
+
+def conv_weights(conv: Conv, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return int64 [k]: the healthy weight from each source to each target neuron, 0 where the kernel does not join them."""
+    return weights_and_delays(conv, sources, targets)[0]

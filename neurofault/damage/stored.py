@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.network import SignMode
+from neurofault.graph.synapses import SignMode
 
 
 def field_shift(bits: int, sign_mode: SignMode) -> int:

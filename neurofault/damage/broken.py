@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from neurofault.deploy.when import ALWAYS, When
+from neurofault.damage.when import ALWAYS, When
 
 
 @dataclass(frozen=True)

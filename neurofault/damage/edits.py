@@ -1,4 +1,4 @@
-"""Edits: what may be broken in a layer, each one thing, with the steps in which it acts. What they come to together: ``fold.py``."""
+"""Edits: what may be broken in a population or a connection, each one thing, with the steps in which it acts. What they come to together: ``fold.py``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.when import ALWAYS, Clock, When
+from neurofault.damage.when import ALWAYS, Clock, When
 from neurofault.streams import counter_hash, standard_normal
 
 FORCE_UNIT = 65536
@@ -26,12 +26,12 @@ class Silence:
     """Dead neurons: u = v = 0 and no spike; as outputs they score lowest if they are dead in step T − 1.
 
     Attributes:
-        layer: index of the layer, 0 = input.
+        population: its name.
         neurons: int64 [k], sorted, without duplicates.
         when: active steps.
     """
 
-    layer: int
+    population: str
     neurons: NDArray[np.int64]
     when: When = ALWAYS
 
@@ -41,13 +41,13 @@ class Force:
     """Neurons whose output is stuck at a rate: a spike in step t of the sample iff ⌊(t + 1)·rate/65536⌋ > ⌊t·rate/65536⌋.
 
     Attributes:
-        layer: index of the layer, 0 = input.
+        population: its name.
         neurons: int64 [k], sorted, without duplicates.
         rate: spikes a step in 1/65536, 0 to 65536 (saturated: one in each step).
         when: active steps.
     """
 
-    layer: int
+    population: str
     neurons: NDArray[np.int64]
     rate: int
     when: When = ALWAYS
@@ -65,8 +65,8 @@ class SetField:
     What it does to a field is said by ``bit`` or ``factor`` and ``offset``, within ``low`` … ``high``; without them it is set to ``values``.
 
     Attributes:
-        layer: index of the layer, 0 = input.
-        field: ``vth``, ``du``, ``dv`` or ``bias_mantissa`` (of layer 0: in place of what the sample gives).
+        population: its name.
+        field: ``vth``, ``du``, ``dv`` or ``bias_mantissa`` (of an input: in place of what the sample gives).
         neurons: int64 [k], sorted, without duplicates.
         values: int32 [k]; of an edit with a change: what it left when it was worked out, for the reader.
         when: active steps.
@@ -75,7 +75,7 @@ class SetField:
         factor, offset: else the field is multiplied by the factor, rounded, the offset added, and clipped.
     """
 
-    layer: int
+    population: str
     field: Field
     neurons: NDArray[np.int64]
     values: NDArray[np.int32]
@@ -105,7 +105,7 @@ class Upset:
     """Bits of the state that flip once, at the beginning of a step; the 24-bit result is read as two's complement.
 
     Attributes:
-        layer: index of the layer, 0 = input.
+        population: its name.
         state: ``u`` or ``v``.
         neurons: int64 [k], sorted, without duplicates.
         masks: int32 [k], bits that flip, 1 to 2**24 − 1.
@@ -113,7 +113,7 @@ class Upset:
         clock: whose step.
     """
 
-    layer: int
+    population: str
     state: Literal["u", "v"]
     neurons: NDArray[np.int64]
     masks: NDArray[np.int32]
@@ -140,12 +140,12 @@ class SetSynapses:
     - none of them: ``values`` is stored (an upset by hand, or of a plan that an earlier version saved).
 
     Attributes:
-        layer: index of the target layer, at least 1.
+        connection: its name.
         sources, targets: int64, neuron indices (C, H, W order); each pair once.
         values: int32, the weight that the chip read when the edit was worked out, on top of what was broken for good (same unit as the
-            layer's stored weights). Where the other fields say what happens, it is for the reader, but for synapses wholly stuck, which
+            connection's stored weights). Where the other fields say what happens, it is for the reader, but for synapses wholly stuck, which
             read it.
-        when: active steps of the target layer.
+        when: active steps of the target population.
         keep, force: int32, bits of the stored field that a later write can still change, and bits that are stuck at 1. None: gone with
             the next write.
         flips: int32, bits of the stored field.
@@ -153,7 +153,7 @@ class SetSynapses:
         of_sources, of_targets: int64, whose weight and delay are read; −1 in both: none, the weight is 0.
     """
 
-    layer: int
+    connection: str
     sources: NDArray[np.int64]
     targets: NDArray[np.int64]
     values: NDArray[np.int32]
@@ -177,15 +177,15 @@ class SetDelays:
     """Synapses whose delay field holds another value: ``flips`` of its bits, or else ``delays`` itself.
 
     Attributes:
-        layer: index of the target layer, at least 1.
+        connection: its name.
         sources, targets: int64 [k], neuron indices (C, H, W order); each pair once.
         delays: int64 [k], extra steps, at least 0; with ``flips``: what it left when it was worked out, for the reader.
-        when: active steps of the target layer (a spike's delay is read when it arrives).
+        when: active steps of the target population (a spike's delay is read when it arrives).
         flips: int64 [k], bits of the stored delay.
         longest: with ``flips``, the most steps that are read.
     """
 
-    layer: int
+    connection: str
     sources: NDArray[np.int64]
     targets: NDArray[np.int64]
     delays: NDArray[np.int64]
@@ -202,16 +202,16 @@ class Drop:
     ``counter_hash(key, k, t, j, core) < probability · 2**64``; in that step none of the core's neurons receives that spike.
 
     Attributes:
-        layer: index of the target layer, at least 1.
+        connection: its name.
         core: id of the destination core.
-        sources: int64 [k], sorted, neurons of the layer before.
-        targets: int64 [m], sorted, all neurons of the layer on this core.
+        sources: int64 [k], sorted, neurons of the source population.
+        targets: int64 [m], sorted, all neurons of the target population on this core.
         probability: of each message, (0, 1]; 1: every message.
         key: of the random stream.
-        when: active steps of the target layer.
+        when: active steps of the target population.
     """
 
-    layer: int
+    connection: str
     core: int
     sources: NDArray[np.int64]
     targets: NDArray[np.int64]
@@ -219,9 +219,9 @@ class Drop:
     key: int = 0
     when: When = ALWAYS
 
-    def lost(self, first_sample: int, samples: int, timesteps: int) -> NDArray[np.bool_]:
-        """Return bool [N, T, k]: which messages are lost."""
-        active = self.when.grid(self.layer, first_sample, samples, timesteps)[:, :, None]
+    def lost(self, phase: int, first_sample: int, samples: int, timesteps: int) -> NDArray[np.bool_]:
+        """Return bool [N, T, k]: which messages are lost; ``phase``: of the target population."""
+        active = self.when.grid(phase, first_sample, samples, timesteps)[:, :, None]
         sample = (first_sample + np.arange(samples, dtype=np.int64))[:, None, None]
         step = np.arange(timesteps, dtype=np.int64)[:, None]
         return np.asarray(active & self.chance(sample, step, self.sources))
@@ -239,31 +239,28 @@ class InputNoise:
     """Noisy sensor lines: round(σ·g), g normal and keyed by (sample, step, neuron), is added to an input neuron's bias mantissa.
 
     Attributes:
-        neurons: int64 [k], sorted, of layer 0.
+        population: name of an input.
+        neurons: int64 [k], sorted.
         sigma: in mantissa units, > 0.
         key: of the random stream.
         each: a new number for each ``sample``, or for each ``step``.
         when: active steps.
     """
 
+    population: str
     neurons: NDArray[np.int64]
     sigma: float
     key: int
     each: Literal["sample", "step"] = "sample"
     when: When = ALWAYS
 
-    @property
-    def layer(self) -> int:
-        """Always the input."""
-        return 0
-
-    def mantissas(self, first_sample: int, samples: int, timesteps: int) -> NDArray[np.int64]:
-        """Return int64 [N, T, k]: what is added in each step of each sample (0 where inactive)."""
+    def mantissas(self, phase: int, first_sample: int, samples: int, timesteps: int) -> NDArray[np.int64]:
+        """Return int64 [N, T, k]: what is added in each step of each sample (0 where inactive); ``phase``: of the input."""
         sample = (first_sample + np.arange(samples, dtype=np.int64))[:, None, None]
         step = np.arange(timesteps, dtype=np.int64)[:, None] if self.each == "step" else np.zeros((1, 1), np.int64)
         bits = counter_hash(self.key, sample, step, self.neurons)
         noise = np.clip(np.rint(self.sigma * standard_normal(bits)), -(1 << 17), 1 << 17).astype(np.int64)
-        active = self.when.grid(0, first_sample, samples, timesteps)[:, :, None]
+        active = self.when.grid(phase, first_sample, samples, timesteps)[:, :, None]
         return np.asarray(noise * active, np.int64)
 
 
@@ -285,7 +282,7 @@ class LearningDefect:
     """A broken part of a core's learning engine. Inference does not see it.
 
     Attributes:
-        layer: index of the target layer whose synapses learn there, at least 1.
+        connection: name of the connection whose synapses learn there.
         part: ``frozen`` (no update), ``stuck_trace``, ``third_factor`` (reads 0), ``rounding`` (always draws ``value``), ``error`` (the
             error neurons of these outputs are dead), ``feedback`` (synapses from error neuron ``value`` read 0).
         neurons: int64 [k], sorted: target neurons whose synapses are concerned.
@@ -294,7 +291,7 @@ class LearningDefect:
         when: active steps.
     """
 
-    layer: int
+    connection: str
     part: Part
     neurons: NDArray[np.int64]
     trace: str = ""
@@ -318,7 +315,11 @@ class Detour:
     when: When = ALWAYS
 
 
-Edit = Silence | Force | SetField | Upset | SetSynapses | SetDelays | Drop | InputNoise | Stall | LearningDefect | Detour
+NeuronEdit = Silence | Force | SetField | Upset | InputNoise
+"""Edits of a population's neurons."""
+SynapseEdit = SetSynapses | SetDelays | Drop | LearningDefect
+"""Edits of a connection's synapses, or of what it carries."""
+Edit = NeuronEdit | SynapseEdit | Stall | Detour
 
 _Any = TypeVar("_Any", bound=Edit)
 

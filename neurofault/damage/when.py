@@ -1,7 +1,7 @@
 """`When`: in which steps a fault acts, on one of two clocks.
 
-The ``presentation`` clock counts a layer's own steps of a sample, 0 … T − 1, and starts again with each sample. The ``chip`` clock
-counts all steps of the chip from 1: layer l (input = 0) handles step t of sample k in the chip's step kT + l + t + 1.
+The ``presentation`` clock counts a population's own steps of a sample, 0 … T − 1, and starts again with each sample. The ``chip`` clock
+counts all steps of the chip from 1: a population handles step t of sample k in the chip's step kT + phase + t + 1.
 """
 
 from __future__ import annotations
@@ -56,25 +56,25 @@ class When:
             now &= (steps - self.start) % self.period < self.on
         return np.asarray(now)
 
-    def grid(self, layer: int, first_sample: int, samples: int, timesteps: int) -> NDArray[np.bool_]:
-        """Return bool [N, T]: in which steps of which samples it is active for a layer.
+    def grid(self, phase: int, first_sample: int, samples: int, timesteps: int) -> NDArray[np.bool_]:
+        """Return bool [N, T]: in which steps of which samples it is active for a population.
 
         Args:
-            layer: index of the layer, 0 = input.
+            phase: of the population (:class:`neurofault.graph.Schedule`).
             first_sample: index of the first of the samples in the whole data set.
             samples: N.
             timesteps: T.
         """
-        return self.active(clock_steps(self.clock, layer, first_sample, samples, timesteps))
+        return self.active(clock_steps(self.clock, phase, first_sample, samples, timesteps))
 
 
 ALWAYS = When()
 """Permanent."""
 
 
-def clock_steps(clock: Clock, layer: int, first_sample: int, samples: int, timesteps: int) -> NDArray[np.int64]:
-    """Return int64 [N, T]: what a clock shows in each step of each sample, for a layer."""
+def clock_steps(clock: Clock, phase: int, first_sample: int, samples: int, timesteps: int) -> NDArray[np.int64]:
+    """Return int64 [N, T]: what a clock shows in each step of each sample, for a population of some phase."""
     own = np.arange(timesteps, dtype=np.int64)
     if clock == "presentation":
         return np.broadcast_to(own, (samples, timesteps))
-    return (first_sample + np.arange(samples, dtype=np.int64))[:, None] * timesteps + layer + 1 + own
+    return (first_sample + np.arange(samples, dtype=np.int64))[:, None] * timesteps + phase + 1 + own

@@ -1,0 +1,67 @@
+"""A graph in the integers of a chip: what every engine computes with, before it is placed on cores (Lava 0.10 ``fixed_pt`` names and units)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.graph.neurons import Encoding
+from neurofault.graph.synapses import SignMode, Synapses
+
+
+@dataclass(frozen=True, eq=False)
+class ChipPopulation:
+    """One population in the chip's integers.
+
+    Attributes:
+        name, shape: as in the network.
+        du, dv, vth, bias_mantissa: int32 [n].
+        bias_exponent: bias = mantissa ≪ exponent (≫ if negative).
+        v_init: int, ``v`` before a sample's first step.
+        fires: False for a readout by its potential (its threshold is out of reach).
+        is_source: whether it is driven from outside: by biases in place of its own, or by events, which are its spikes.
+        encoding: of a source, pixel → bias table; None where inputs are events, or biases as they are.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    du: NDArray[np.int32]
+    dv: NDArray[np.int32]
+    vth: NDArray[np.int32]
+    bias_mantissa: NDArray[np.int32]
+    bias_exponent: int
+    v_init: int
+    fires: bool = True
+    is_source: bool = False
+    encoding: Encoding | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class ChipConnection:
+    """One connection in the chip's integers.
+
+    Attributes:
+        name, source, target: as in the network.
+        synapses: int32 weights as Lava reads them (mixed: −256 … 255, already truncated to the stored width).
+        weight_exponent: e; Σ w·s over this connection is shifted left by e (right, floor, if negative), then by 6 into ``u``.
+        weight_bits: stored bits a weight, 1 to 8.
+        sign_mode: mixed, excitatory or inhibitory.
+        delay: chip steps from firing to arrival, at least 1; delays of synapses come on top.
+    """
+
+    name: str
+    source: str
+    target: str
+    synapses: Synapses
+    weight_exponent: int
+    weight_bits: int
+    sign_mode: SignMode
+    delay: int = 1

@@ -1,0 +1,272 @@
+"""`Network`: what computes, free of any framework and of any chip: populations of spiking neurons and the connections between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from neurofault.arrays import not_finite
+from neurofault.errors import ConversionError
+from neurofault.graph.neurons import CubaLif, Encoding, Source
+from neurofault.graph.schedule import Schedule, Wiring
+from neurofault.graph.synapses import MOST_DELAY, Sparse, Stored, Synapses
+
+How = Literal["potential", "count"]
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Neurons of one kind.
+
+    Attributes:
+        name: its identity; ``input``, ``hidden1`` …, ``output`` in converted chains.
+        shape: (n,) or (channels, height, width), flattened in this order.
+        neuron: the model, with parameters of one or of each neuron; :class:`Source` for what is driven from outside.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    neuron: CubaLif | Source
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return math.prod(self.shape)
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is driven from outside."""
+        return isinstance(self.neuron, Source)
+
+
+@dataclass(frozen=True, eq=False)
+class Connection:
+    """Synapses from one population to another, or to itself.
+
+    Attributes:
+        name: its identity; in a chain, its target's name.
+        source, target: names of populations.
+        synapses: their weights, and delays on top of
+        delay: chip steps from firing to arrival, at least 1.
+        stored: None for real weights; else they are the chip's own integers, read in this format.
+    """
+
+    name: str
+    source: str
+    target: str
+    synapses: Synapses
+    delay: int = 1
+    stored: Stored | None = None
+
+
+@dataclass(frozen=True)
+class Readout:
+    """What the answer is read from.
+
+    Attributes:
+        population: its name.
+        how: ``potential`` (its neurons never fire; score = ``v`` after step T) or ``count`` (spikes; ties by ``v``).
+    """
+
+    population: str
+    how: How = "potential"
+
+
+@dataclass(frozen=True)
+class ConversionGap:
+    """What a conversion cost, on the images that it was calibrated with.
+
+    Attributes:
+        samples: how many images.
+        original: accuracy of the original on them; 1.0 where its own answers are the labels.
+        chip: accuracy of the converted network, in the chip's integers.
+        labelled: whether true labels were given, or the original's own answers taken.
+    """
+
+    samples: int
+    original: float
+    chip: float
+    labelled: bool
+
+    @property
+    def points(self) -> float:
+        """What was lost, in percentage points."""
+        return 100 * (self.original - self.chip)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A graph of spiking populations.
+
+    Attributes:
+        name: for display and for hashes of what was run.
+        populations: at least one; those with a :class:`Source` are the inputs. A population that no connection reaches has a bias.
+        connections: between them, any number, also from a population to itself.
+        timesteps: T, steps a sample is shown, at least 1.
+        readout: where the answer is read; a population that an input or a bias reaches.
+        peak_potential: largest magnitude of v of the readout met in calibration, in the threshold's unit; lets :func:`neurofault.deploy`
+            choose an exponent at which it does not saturate. None: unknown.
+        gap: what the conversion cost; None: not measured.
+        notes: what whoever read it from a file had to assume, one text each; for people, it changes nothing.
+
+    Raises:
+        ConversionError: names, sizes, delays or numbers that do not fit; the text names both ends.
+    """
+
+    name: str
+    populations: tuple[Population, ...]
+    connections: tuple[Connection, ...]
+    timesteps: int
+    readout: Readout
+    peak_potential: float | None = None
+    gap: ConversionGap | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.populations:
+            raise ConversionError(f"network {self.name!r} has no population")
+        wiring = self.wiring
+        for connection in self.connections:
+            _check_connection(wiring, connection)
+        for population in self.populations:
+            _check_population(population, wiring.into(population.name))
+        _check_readout(self)
+        if self.timesteps < 1:
+            raise ConversionError(f"network {self.name!r}: timesteps must be at least 1, is {self.timesteps}")
+
+    @cached_property
+    def wiring(self) -> Wiring[Population, Connection]:
+        """Populations and connections by name, and the schedule."""
+        return Wiring(self.populations, self.connections)
+
+    def population(self, name: str) -> Population:
+        """Return the population called ``name`` (UsageError: there is none)."""
+        return self.wiring.population(name)
+
+    def connection(self, name: str) -> Connection:
+        """Return the connection called ``name`` (UsageError: there is none)."""
+        return self.wiring.connection(name)
+
+    def into(self, name: str) -> tuple[Connection, ...]:
+        """Return the connections that drive a population."""
+        return self.wiring.into(name)
+
+    def out_of(self, name: str) -> tuple[Connection, ...]:
+        """Return the connections that carry a population's spikes."""
+        return self.wiring.out_of(name)
+
+    @property
+    def schedule(self) -> Schedule:
+        """When populations step."""
+        return self.wiring.schedule
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the populations that are driven from outside."""
+        return tuple(one.name for one in self.populations if one.is_source)
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """Pixel table of the only input; None where there are several, or where it takes events."""
+        tables = [one.neuron.encoding for one in self.populations if isinstance(one.neuron, Source)]
+        return tables[0] if len(tables) == 1 else None
+
+    def with_timesteps(self, timesteps: int) -> Network:
+        """Return the same network shown for another number of steps."""
+        return replace(self, timesteps=timesteps, gap=None)
+
+
+def chain(
+    name: str,
+    populations: Sequence[Population],
+    synapses: Sequence[Synapses],
+    *,
+    timesteps: int,
+    how: How = "potential",
+    stored: Sequence[Stored | None] | None = None,
+    peak_potential: float | None = None,
+    notes: tuple[str, ...] = (),
+) -> Network:
+    """Return a feed-forward chain: each population drives the next one, the last is the readout.
+
+    Args:
+        name: the network's.
+        populations: the first is a source.
+        synapses: those into the second population, the third ….
+        timesteps: T.
+        how: how the last population is read.
+        stored: format of the integers of each of the synapses; None: real weights.
+        peak_potential, notes: as in :class:`Network`.
+
+    Raises:
+        ConversionError: numbers or sizes that do not fit.
+    """
+    if len(synapses) != len(populations) - 1:
+        raise ConversionError(f"a chain of {len(populations)} populations has {len(populations) - 1} sets of synapses, not {len(synapses)}")
+    formats: Sequence[Stored | None] = [None] * len(synapses) if stored is None else stored
+    connections = tuple(
+        Connection(target.name, source.name, target.name, own, 1, form)
+        for source, target, own, form in zip(populations[:-1], populations[1:], synapses, formats, strict=True)
+    )
+    return Network(
+        name, tuple(populations), connections, timesteps, Readout(populations[-1].name, how), peak_potential, notes=notes
+    )
+
+
+def _check_connection(wiring: Wiring[Population, Connection], connection: Connection) -> None:
+    source, target, synapses = wiring.population(connection.source), wiring.population(connection.target), connection.synapses
+    ends = f"connection {connection.name!r} ({source.name!r} → {target.name!r})"
+    if isinstance(target.neuron, Source):
+        raise ConversionError(f"{ends}: {target.name!r} is driven from outside; nothing else may drive it")
+    if isinstance(synapses, Sparse) and (problem := synapses.mistake()) is not None:
+        raise ConversionError(f"{ends}: {problem}")
+    if (synapses.n_in, synapses.n_out) != (source.size, target.size):
+        raise ConversionError(
+            f"{ends}: synapses join {synapses.n_in} → {synapses.n_out} neurons, "
+            f"but {source.name!r} has {source.size} and {target.name!r} has {target.size}"
+        )
+    if (problem := not_finite(synapses.weight)) is not None:
+        raise ConversionError(f"{ends}: weight: {problem}; did training diverge?")
+    delay = synapses.delay
+    if delay is not None:
+        if delay.shape != synapses.weight.shape:
+            raise ConversionError(f"{ends}: delays have the shape {delay.shape}, but weights {synapses.weight.shape}")
+        if delay.size and not 0 <= int(delay.min()) <= int(delay.max()) <= MOST_DELAY:
+            raise ConversionError(f"{ends}: delays of synapses lie in {delay.min()} … {delay.max()}; allowed: 0 to {MOST_DELAY} extra steps")
+
+
+def _check_population(population: Population, into: Sequence[Connection]) -> None:
+    neuron, name = population.neuron, population.name
+    if isinstance(neuron, Source):
+        return
+    for what, array in (("threshold", neuron.threshold), ("bias", neuron.bias), ("start", neuron.start)):
+        problem = None if array is None else not_finite(array)
+        if problem is not None:
+            raise ConversionError(f"population {name!r}: {what}: {problem}; did training diverge?")
+    whole = neuron.bias_exponent is not None
+    if not whole and neuron.threshold is not None and not np.all(np.asarray(neuron.threshold) > 0):
+        raise ConversionError(f"population {name!r}: thresholds must be above 0 (integers of a chip may be lower)")
+    if not into and not np.any(np.asarray(neuron.bias)):
+        raise ConversionError(f"population {name!r}: no connection drives it and it has no bias, so it never does anything")
+    for connection in into:
+        if (connection.stored is not None) != whole:
+            said, other = ("integers", "real numbers") if whole else ("real numbers", "integers")
+            raise ConversionError(
+                f"connection {connection.name!r} ({connection.source!r} → {name!r}): population {name!r} has {said}, the weights {other}"
+            )
+
+
+def _check_readout(network: Network) -> None:
+    name = network.readout.population
+    wiring = network.wiring
+    wiring.population(name)
+    driving = {
+        one.name for one in network.populations if isinstance(one.neuron, Source) or np.any(np.asarray(one.neuron.bias))
+    }
+    if name not in wiring.downstream(driving):
+        raise ConversionError(f"network {network.name!r}: no input and no bias reaches its readout {name!r}")

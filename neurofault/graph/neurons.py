@@ -1,0 +1,109 @@
+"""Neuron models of a network in real numbers, and the sources that drive it from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+NO_MEMORY = 4095
+"""The ``du`` for which the current has no memory: ``u`` is this step's input (Davies 2018; Lava ``LIF``, du + 1 = 4096)."""
+
+
+@dataclass(frozen=True, eq=False)
+class CubaLif:
+    """Current-based leaky integrate-and-fire neurons, reset to zero (Lava 0.10 ``LIF``)::
+
+        u ← u·(4096 − du − 1)/4096 + Σ w·s        v ← v·(4096 − dv)/4096 + u + bias        s = [v > threshold], v ← 0 where s
+
+    where s are the spikes that arrive in this step. The chip's integers do the same by :func:`neurofault.graph.arithmetic.step`.
+
+    Attributes:
+        threshold: in units of weight · spikes, > 0, scalar or [n]; None for neurons that never fire (potential readout).
+        bias: [n] or scalar, added to ``v`` each step, in the threshold's unit.
+        du, dv: decays in 1/4096, 0 to 4095, scalar or [n].
+        start: ``v`` at a sample's first step, as a fraction of the threshold (of 1 where the threshold is None).
+        bias_exponent: None for real numbers; else threshold (Lava ``vth``) and bias (Lava ``bias_mant``) are the chip's own integers, the bias
+            is ``bias · 2**bias_exponent`` (an arithmetic right shift if negative), and ``start`` is ``v`` itself.
+    """
+
+    threshold: float | NDArray[np.generic] | None
+    bias: float | NDArray[np.generic] = 0.0
+    du: int | NDArray[np.generic] = NO_MEMORY
+    dv: int | NDArray[np.generic] = 0
+    start: float = 0.0
+    bias_exponent: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """From a pixel to the bias current of its input neuron, a constant for the whole presentation.
+
+    Attributes:
+        table: int32 [256], bias mantissa of each 8-bit pixel value.
+        threshold: Lava ``vth`` of the input neurons, 1 to 131071.
+        start: ``v`` of the input neurons at a sample's first step, in the unit of ``v`` (64 a threshold unit).
+        full_rate: spike rate (spikes a step) that stands for a pixel of 255; (0, 1].
+    """
+
+    table: NDArray[np.int32]
+    threshold: int
+    start: int
+    full_rate: float
+
+    @staticmethod
+    def for_pixels(full_rate: float, start: float, timesteps: int) -> Encoding:
+        """Return the table whose spike counts in ``timesteps`` come nearest to ``full_rate · timesteps · pixel / 255``.
+
+        A reset-to-zero neuron under a constant bias fires at one of the rates 1, ½, ⅓ …, so the table is a search, not a line.
+
+        Args:
+            full_rate: spikes a step for a pixel of 255, in (0, 1].
+            start: ``v`` at a sample's first step as a fraction of the threshold, [0, 1].
+            timesteps: T, at least 1.
+        """
+        threshold, mantissas = 63, np.arange(4096, dtype=np.int32)  # 13-bit signed mantissa; 4033 fires at every step
+        begin = int(start * (threshold << 6))
+        counts = _constant_drive_counts(mantissas, threshold, begin, timesteps)
+        target = np.arange(256) / 255 * full_rate * timesteps
+        chosen = np.abs(counts[None, :] - target[:, None]).argmin(axis=1)
+        return Encoding(mantissas[chosen], threshold, begin, full_rate)
+
+    def rates(self, timesteps: int) -> NDArray[np.float64]:
+        """Return [256]: the exact spike rate (spikes / ``timesteps``) of an input neuron for each pixel value."""
+        return _constant_drive_counts(self.table, self.threshold, self.start, timesteps) / timesteps
+
+
+def _constant_drive_counts(bias: NDArray[np.int32], threshold: int, start: int, timesteps: int) -> NDArray[np.int64]:
+    """Return the spikes in ``timesteps`` of a leak-free neuron for each constant bias."""
+    v = np.full(bias.shape, start, np.int64)
+    count = np.zeros(bias.shape, np.int64)
+    for _ in range(timesteps):
+        v = np.minimum(v + bias, 2**23 - 1)
+        fired = v > threshold << 6
+        count += fired
+        v[fired] = 0
+    return count
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What is driven from outside: by a bias current of each neuron (of a pixel, or given), or by events, which are its spikes.
+
+    Under a bias, its neurons are those of :class:`CubaLif`.
+
+    Attributes:
+        encoding: pixel table; None for a source that takes events, or biases as they are.
+        du, dv: decays in 1/4096, 0 to 4095, scalar or [n] (u is 0: nothing arrives over synapses).
+        threshold: Lava ``vth``, 0 to 131071, scalar or [n]; None: the encoding's, or 1.
+        bias_exponent: the bias is ``mantissa · 2**bias_exponent``.
+        start: ``v`` at a sample's first step; None: the encoding's, or 0.
+    """
+
+    encoding: Encoding | None = None
+    du: int | NDArray[np.generic] = NO_MEMORY
+    dv: int | NDArray[np.generic] = 0
+    threshold: int | NDArray[np.generic] | None = None
+    bias_exponent: int = 0
+    start: int | None = None

@@ -1,0 +1,168 @@
+"""Synapses of a connection: dense, convolutional, or listed one by one.
+
+Flattened populations are in torch's C, H, W order. A synapse may carry a delay of its own, in steps on top of its connection's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+SignMode = Literal["mixed", "excitatory", "inhibitory"]
+MOST_DELAY = 63
+"""Largest extra delay of a synapse (six bits, Loihi 2)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """All-to-all synapses.
+
+    Attributes:
+        weight: [n_out, n_in]; float64, or an integer type in a network that carries integers.
+        delay: [n_out, n_in] extra steps, int, 0 to 63 (0: only the connection's delay); None for no delays.
+    """
+
+    weight: NDArray[np.generic]
+    delay: NDArray[np.int64] | None = None
+
+    @property
+    def n_in(self) -> int:
+        """Number of source neurons."""
+        return int(self.weight.shape[1])
+
+    @property
+    def n_out(self) -> int:
+        """Number of target neurons."""
+        return int(self.weight.shape[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Conv:
+    """A 2-D convolution as torch computes it (cross-correlation, zero padding).
+
+    Attributes:
+        weight: kernel [c_out, c_in/groups, k_h, k_w]; float64 or an integer type.
+        in_shape: (c_in, height, width) of the source population.
+        stride, padding, dilation: (vertical, horizontal).
+        groups: number of groups; divides c_in and c_out.
+        delay: of the kernel's shape, extra steps of every synapse that reads this word, int, 0 to 63; None for no delays.
+    """
+
+    weight: NDArray[np.generic]
+    in_shape: tuple[int, int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    delay: NDArray[np.int64] | None = None
+
+    @property
+    def out_shape(self) -> tuple[int, int, int]:
+        """(c_out, height, width) of the target population."""
+        size = [
+            (self.in_shape[1 + axis] + 2 * self.padding[axis] - self.dilation[axis] * (self.weight.shape[2 + axis] - 1) - 1)
+            // self.stride[axis]
+            + 1
+            for axis in (0, 1)
+        ]
+        return int(self.weight.shape[0]), size[0], size[1]
+
+    @property
+    def n_in(self) -> int:
+        """Number of source neurons."""
+        return math.prod(self.in_shape)
+
+    @property
+    def n_out(self) -> int:
+        """Number of target neurons."""
+        return math.prod(self.out_shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Sparse:
+    """Synapses one by one, in the rows of a CSR matrix: the synapses of target i are [starts[i], starts[i + 1]).
+
+    Attributes:
+        n_in: number of source neurons.
+        starts: int64 [n_out + 1], rising from 0.
+        sources: int64 [k], source neuron of each synapse, rising within a row, each pair once.
+        weight: [k]; float64 or an integer type. A weight of 0 is stored like any other.
+        delay: [k] extra steps, int, 0 to 63; None for no delays.
+    """
+
+    n_in: int
+    starts: NDArray[np.int64]
+    sources: NDArray[np.int64]
+    weight: NDArray[np.generic]
+    delay: NDArray[np.int64] | None = None
+
+    @property
+    def n_out(self) -> int:
+        """Number of target neurons."""
+        return len(self.starts) - 1
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """Int64 [k]: target neuron of each synapse."""
+        return np.repeat(np.arange(self.n_out, dtype=np.int64), np.diff(self.starts))
+
+    @classmethod
+    def of(
+        cls,
+        n_out: int,
+        n_in: int,
+        targets: NDArray[np.integer],
+        sources: NDArray[np.integer],
+        weight: NDArray[np.generic],
+        delay: NDArray[np.integer] | None = None,
+    ) -> Sparse:
+        """Return synapses given in any order, [k] each, each pair once."""
+        order = np.lexsort((sources, targets))
+        starts = np.searchsorted(targets[order], np.arange(n_out + 1)).astype(np.int64)
+        own = None if delay is None else delay[order].astype(np.int64)
+        return cls(n_in, starts, sources[order].astype(np.int64), weight[order], own)
+
+    def mistake(self) -> str | None:
+        """Return what is wrong with its arrays, or None."""
+        if self.starts.ndim != 1 or len(self.starts) < 1 or self.starts[0] != 0 or np.any(np.diff(self.starts) < 0):
+            return "starts must rise from 0"
+        if not len(self.sources) == len(self.weight) == self.starts[-1]:
+            return f"starts end at {self.starts[-1]}, but there are {len(self.sources)} sources and {len(self.weight)} weights"
+        if self.sources.size and not 0 <= int(self.sources.min()) <= int(self.sources.max()) < self.n_in:
+            return f"sources lie in {self.sources.min()} … {self.sources.max()}; allowed: 0 to {self.n_in - 1}"
+        keys = self.targets * self.n_in + self.sources
+        if np.any(np.diff(keys) <= 0):
+            return "sources must rise within a row, each pair of neurons once (Sparse.of sorts them)"
+        return None
+
+
+Synapses = Dense | Conv | Sparse
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How a connection's integers are to be read, for networks that already carry integers (Lava graphs, exports).
+
+    Attributes:
+        weight_exponent: e; one weight unit adds 2**(6 + e) to ``u``; −8 to 16.
+        weight_bits: stored bits a weight (Lava ``num_weight_bits``), 1 to 8.
+        sign_mode: which signs the stored field can hold.
+    """
+
+    weight_exponent: int = 0
+    weight_bits: int = 8
+    sign_mode: SignMode = "mixed"
+
+
+def with_weight(synapses: Synapses, weight: NDArray[np.generic]) -> Synapses:
+    """Return the same synapses with other weights, of the shape of ``synapses.weight``."""
+    return replace(synapses, weight=weight)
+
+
+def longest_delay(synapses: Synapses) -> int:
+    """Return the largest extra delay of a synapse."""
+    return 0 if synapses.delay is None else int(synapses.delay.max(initial=0))

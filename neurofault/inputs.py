@@ -1,0 +1,301 @@
+"""What is presented to a chip: biases of input neurons, or their spikes; and the state that a run leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.arrays import as_array, not_finite
+from neurofault.errors import UsageError, nearest
+
+
+@dataclass(frozen=True, eq=False)
+class Bias:
+    """Constant currents of an input population.
+
+    Attributes:
+        mantissa: int32 [N, n_in], bias mantissa of each neuron, constant during a sample; any integer type is taken.
+
+    Raises:
+        UsageError: other numbers, or another shape.
+    """
+
+    mantissa: NDArray[np.int32]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mantissa", _mantissas(self.mantissa))
+
+    def __len__(self) -> int:
+        return len(self.mantissa)
+
+    def __getitem__(self, window: slice) -> Bias:
+        return Bias(self.mantissa[window])
+
+
+@dataclass(frozen=True, eq=False)
+class Spikes:
+    """Spikes of an input population, as events: those of sample k are [starts[k], starts[k + 1]), by step, then by neuron.
+
+    Attributes:
+        starts: int64 [N + 1], rising from 0.
+        steps: int32 [E], 0 to T − 1.
+        neurons: int32 [E], 0 to n_in − 1.
+        timesteps: T.
+        size: n_in.
+
+    Raises:
+        UsageError: events out of range, out of order, or twice in a step (:meth:`of` sorts them and drops the second).
+    """
+
+    starts: NDArray[np.int64]
+    steps: NDArray[np.int32]
+    neurons: NDArray[np.int32]
+    timesteps: int
+    size: int
+
+    def __post_init__(self) -> None:
+        starts, steps, neurons = self.starts, self.steps, self.neurons
+        if starts.ndim != 1 or not len(starts) or starts[0] < 0 or np.any(np.diff(starts) < 0) or starts[-1] > len(steps):
+            raise UsageError(f"events: starts must rise from 0 to at most {len(steps)}, the number of events")
+        if len(steps) != len(neurons):
+            raise UsageError(f"events: {len(steps)} steps, but {len(neurons)} neurons")
+        for what, values, end in (("steps", steps, self.timesteps), ("neurons", neurons, self.size)):
+            if values.size and not 0 <= int(values.min()) <= int(values.max()) < end:
+                raise UsageError(f"events: {what} lie in {values.min()} … {values.max()}; allowed: 0 to {end - 1}")
+        rises = np.diff(steps.astype(np.int64) * self.size + neurons) > 0
+        rises[starts[(starts > 0) & (starts < len(steps))] - 1] = True
+        if not rises[int(starts[0]) : max(int(starts[-1]) - 1, int(starts[0]))].all():
+            raise UsageError("events must rise by step, then by neuron, each once in a step; Spikes.of sorts them")
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, window: slice) -> Spikes:
+        first, stop, stride = window.indices(len(self))
+        if stride != 1:
+            raise UsageError("samples of events are taken in one run: a slice without a step")
+        stop = max(first, stop)
+        begin, end = int(self.starts[first]), int(self.starts[stop])
+        return _unchecked(self.starts[first : stop + 1] - begin, self.steps[begin:end], self.neurons[begin:end], self.timesteps, self.size)
+
+    def take(self, samples: NDArray[np.integer]) -> Spikes:
+        """Return some samples, by number, in this order."""
+        counts = np.diff(self.starts)[samples]
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        place = np.repeat(self.starts[samples] - starts[:-1], counts) + np.arange(starts[-1])
+        return _unchecked(starts, self.steps[place], self.neurons[place], self.timesteps, self.size)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the events."""
+        return self.starts.nbytes + self.steps.nbytes + self.neurons.nbytes
+
+    @classmethod
+    def of(
+        cls,
+        sample: NDArray[np.integer],
+        step: NDArray[np.integer],
+        neuron: NDArray[np.integer],
+        *,
+        samples: int,
+        timesteps: int,
+        size: int,
+    ) -> Spikes:
+        """Return events given in any order, [E] each; two of one neuron in one step are one spike.
+
+        Raises:
+            UsageError: samples, steps or neurons out of range.
+        """
+        if not len(sample) == len(step) == len(neuron):
+            raise UsageError(f"events: {len(sample)} samples, {len(step)} steps and {len(neuron)} neurons")
+        for what, values, end in (("samples", sample, samples), ("steps", step, timesteps), ("neurons", neuron, size)):
+            if values.size and not 0 <= int(values.min()) <= int(values.max()) < end:
+                raise UsageError(f"events: {what} lie in {values.min()} … {values.max()}; allowed: 0 to {end - 1}")
+        key = (sample.astype(np.int64) * timesteps + step) * size + neuron
+        key = np.unique(key) if np.any(np.diff(key) <= 0) else key
+        rest, neurons = np.divmod(key, size)
+        which, steps = np.divmod(rest, timesteps)
+        starts = np.searchsorted(which, np.arange(samples + 1)).astype(np.int64)
+        return _unchecked(starts, steps.astype(np.int32), neurons.astype(np.int32), timesteps, size)
+
+    @classmethod
+    def dense(cls, events: object) -> Spikes:
+        """Return the events of an array or torch tensor [N, T, n_in] of 0 and 1 (of any type).
+
+        Raises:
+            UsageError: other values or another shape.
+        """
+        array = _binary(events)
+        sample, step, neuron = np.nonzero(array)
+        starts = np.searchsorted(sample, np.arange(len(array) + 1)).astype(np.int64)
+        return _unchecked(starts, step.astype(np.int32), neuron.astype(np.int32), *array.shape[1:])
+
+    def to_dense(self) -> NDArray[np.bool_]:
+        """Return bool [N, T, n_in]."""
+        out = np.zeros((len(self), self.timesteps, self.size), bool)
+        sample = np.repeat(np.arange(len(self)), np.diff(self.starts))
+        here = slice(int(self.starts[0]), int(self.starts[-1]))
+        out[sample, self.steps[here], self.neurons[here]] = True
+        return out
+
+    def from_step(self, first: int, stop: int) -> Spikes:
+        """Return the spikes of the steps from ``first`` up to, not including, ``stop``, counted from ``first``."""
+        sample = np.repeat(np.arange(len(self)), np.diff(self.starts))
+        kept = (self.steps >= first) & (self.steps < stop)
+        starts = np.searchsorted(sample[kept], np.arange(len(self) + 1)).astype(np.int64)
+        return _unchecked(starts, self.steps[kept] - np.int32(first), self.neurons[kept], stop - first, self.size)
+
+
+def _unchecked(
+    starts: NDArray[np.int64], steps: NDArray[np.int32], neurons: NDArray[np.int32], timesteps: int, size: int
+) -> Spikes:
+    """Return events that are known to be in order, without looking at each again."""
+    made = object.__new__(Spikes)
+    for name, value in (("starts", starts), ("steps", steps), ("neurons", neurons), ("timesteps", timesteps), ("size", size)):
+        object.__setattr__(made, name, value)
+    return made
+
+
+ONLY = ""
+"""Stands for the name of the only input population."""
+
+
+class Inputs:
+    """Encoded samples: what every engine receives.
+
+    Attributes:
+        parts: input population → what is presented to it; the name ``""`` is that of the only one.
+        first_sample: index of sample 0 in the whole data set, for faults that are random in time.
+
+    Args:
+        bias: int [N, n_in], bias mantissas of the only input population; or name → such an array.
+        events: its spikes: :class:`Spikes`, or 0 and 1 as an array or torch tensor [N, T, n_in]; or name → such spikes.
+        first_sample: see above.
+
+    Raises:
+        UsageError: nothing is given, one population twice, other numbers than these, or different numbers of samples.
+    """
+
+    def __init__(
+        self,
+        bias: object | Mapping[str, object] | None = None,
+        events: object | Mapping[str, object] | None = None,
+        first_sample: int = 0,
+    ) -> None:
+        if bias is None and events is None:
+            raise UsageError("Inputs takes either bias or events")
+        biases = bias if isinstance(bias, Mapping) else {} if bias is None else {ONLY: bias}
+        spikes = events if isinstance(events, Mapping) else {} if events is None else {ONLY: events}
+        if ONLY in biases and ONLY in spikes:
+            raise UsageError("Inputs takes either bias or events")
+        if both := sorted(set(biases) & set(spikes)):
+            raise UsageError(f"input {both[0]!r} has both bias and events; it takes either")
+        self.parts: Mapping[str, Bias | Spikes] = {
+            **{name: one if isinstance(one, Bias) else Bias(one) for name, one in biases.items()},  # type: ignore[arg-type]  # checked there
+            **{name: one if isinstance(one, Spikes) else Spikes.dense(one) for name, one in spikes.items()},
+        }
+        self.first_sample = first_sample
+        lengths = {name: len(part) for name, part in self.parts.items()}
+        if len(set(lengths.values())) > 1:
+            said = ", ".join(f"{name!r} {length}" for name, length in lengths.items())
+            raise UsageError(f"inputs have different numbers of samples: {said}")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.parts.values())))
+
+    def __getitem__(self, window: slice) -> Inputs:
+        start = range(len(self))[window].start
+        return self._with({name: part[window] for name, part in self.parts.items()}, self.first_sample + start)
+
+    @classmethod
+    def _with(cls, parts: Mapping[str, Bias | Spikes], first_sample: int) -> Inputs:
+        made = object.__new__(cls)
+        made.parts, made.first_sample = parts, first_sample
+        return made
+
+    def of(self, name: str) -> Bias | Spikes:
+        """Return what is presented to an input population."""
+        return self.parts[name] if name in self.parts else self.parts[ONLY]
+
+    def named(self, names: tuple[str, ...]) -> Inputs:
+        """Return the same with every population by its name.
+
+        Raises:
+            UsageError: an input gets nothing, or something is given for what is no input.
+        """
+        parts = dict(self.parts)
+        if ONLY in parts and len(names) == 1:
+            parts[names[0]] = parts.pop(ONLY)
+        if ONLY in parts:
+            raise UsageError(f"there are {len(names)} inputs: {', '.join(names)}; say whose each is: {{name: array}}")
+        for name in parts:
+            if name not in names:
+                raise UsageError(f"no input {name!r}{nearest(name, names)}; inputs: {', '.join(names)}")
+        if without := [name for name in names if name not in parts]:
+            raise UsageError(f"input {without[0]!r} gets nothing: pass bias or events for it")
+        return self._with({name: parts[name] for name in names}, self.first_sample)
+
+    @property
+    def bias(self) -> NDArray[np.int32] | None:
+        """Int32 [N, n_in]: mantissas of the only input population, if it is driven by a bias."""
+        only = self._only()
+        return only.mantissa if isinstance(only, Bias) else None
+
+    @property
+    def events(self) -> NDArray[np.bool_] | None:
+        """Bool [N, T, n_in], made anew: spikes of the only input population, if they are given. For a few samples at a time."""
+        only = self._only()
+        return only.to_dense() if isinstance(only, Spikes) else None
+
+    def _only(self) -> Bias | Spikes:
+        if len(self.parts) > 1:
+            raise UsageError(f"there are {len(self.parts)} inputs: {', '.join(self.parts)}; say which")
+        return next(iter(self.parts.values()))
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """What a run leaves, and a run that goes on starts from.
+
+    Attributes:
+        step: steps of the sample that have been run.
+        u, v: population → int32 [N, n], after that step.
+        flying: connection → bool [N, d, n_in]: the source's spikes of the last d steps, oldest first, that may still be on their way.
+        counts: int64 [N, n_out], spikes of the readout so far.
+    """
+
+    step: int
+    u: Mapping[str, NDArray[np.int32]]
+    v: Mapping[str, NDArray[np.int32]]
+    flying: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    counts: NDArray[np.int64] | None = None
+
+
+def _mantissas(given: object) -> NDArray[np.int32]:
+    array = as_array(given, "bias")
+    if array.dtype == np.int32:
+        return array  # type: ignore[return-value]  # its type is this
+    if array.dtype.kind not in "iu":
+        raise UsageError(f"bias holds the integers of the chip, not {array.dtype}; Deployment.encode makes them of images")
+    if array.size and not -(2**31) <= int(array.min()) <= int(array.max()) < 2**31:
+        raise UsageError(f"bias lies in {array.min()} … {array.max()}; allowed: 32-bit integers")
+    return array.astype(np.int32)
+
+
+def _binary(given: object) -> NDArray[np.bool_]:
+    array = as_array(given, "events")
+    if array.ndim != 3:
+        raise UsageError(f"events have the shape {array.shape}; [N, T, n_in] is taken")
+    if array.dtype == np.bool_:
+        return array  # type: ignore[return-value]  # its type is this
+    spikes: NDArray[np.bool_] = np.not_equal(array, 0)
+    if not np.array_equal(spikes, array):
+        lowest, highest = array.min(), array.max()
+        raise UsageError(
+            f"events: {not_finite(array) or f'values lie in {lowest:g} … {highest:g}'}; a line spikes or not in a step: 0 or 1. "
+            "Of counts, pass events > 0"
+        )
+    return spikes
