@@ -1,7 +1,7 @@
 """Neuromorphic hardware fault injection: break a simulated chip, see what it costs, rescue it.
 
     torch ─ from_torch → Network ─ deploy → Deployment ─ inject → Deployment ─ rescue → Rescued
-                                                                └─────── run → Result ───────┘
+                                                         └─────── run → Result ───────┘
 
 ``deploy`` and ``rescue`` here are functions; their packages are reached as ``from neurofault.deploy.profile import …``. Names that need torch or
 numba load when first used.
@@ -18,8 +18,8 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.saved import load, save
 from neurofault.faults import inject
-from neurofault.graph import Network
-from neurofault.inputs import Inputs
+from neurofault.graph import Connection, Conv, CubaLif, Dense, Network, Population, Readout, Schedule, Source, Sparse, chain
+from neurofault.inputs import Bias, Inputs, Spikes, State
 from neurofault.rescue import Budget, Guard, Plan, rescue
 
 if TYPE_CHECKING:
@@ -27,13 +27,26 @@ if TYPE_CHECKING:
     from neurofault.study.calibrate import from_torch
 
 __all__ = [
+    "Bias",
     "Budget",
+    "Connection",
+    "Conv",
+    "CubaLif",
+    "Dense",
     "Deployment",
     "Guard",
     "HardwareProfile",
     "Inputs",
-    "Plan",
     "Network",
+    "Plan",
+    "Population",
+    "Readout",
+    "Schedule",
+    "Source",
+    "Sparse",
+    "Spikes",
+    "State",
+    "chain",
     "deploy",
     "errors",
     "faults",

@@ -1,1 +1,1 @@
-"""From other frameworks to :class:`neurofault.network.SpikingNetwork`."""
+"""From other frameworks to :class:`neurofault.graph.Network`."""

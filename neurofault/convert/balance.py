@@ -18,7 +18,7 @@ from torch import Tensor
 
 from neurofault.convert.samples import as_fractions
 from neurofault.convert.stages import Stage
-from neurofault.graph import Conv, Dense, Encoding, Network, Population
+from neurofault.graph import Conv, CubaLif, Dense, Encoding, Network, Population, Source, chain
 from neurofault.graph.neurons import NO_MEMORY
 from neurofault.graph.synapses import Synapses
 from neurofault.zoo import RateCurve
@@ -74,15 +74,15 @@ def balance(
         timesteps: T for which the pixel table and the start potentials are meant.
     """
     encoding = Encoding.for_pixels(candidate.full_rate, candidate.start, timesteps)
-    layers = [Layer("input", stages[0].in_shape, None, float(encoding.threshold), start=candidate.start)]
+    populations, synapses = [Population("input", stages[0].in_shape, Source(encoding))], []
     unit = 1 / candidate.full_rate  # activation that one spike a step stands for
     for index, (stage, output) in enumerate(zip(stages, outputs, strict=True)):
-        synapses = scaled_synapses(stage, unit)
-        shape: tuple[int, ...] = synapses.out_shape if isinstance(synapses, Conv) else (synapses.n_out,)
+        synapses.append(scaled_synapses(stage, unit))
+        shape = shape_of(synapses[-1])
         bias = stage.biases(shape)
         match stage.activation:
             case None:
-                layers.append(Layer("output", shape, synapses, None, bias, start=0.0))
+                populations.append(Population("output", shape, CubaLif(None, bias)))
                 continue
             case RateCurve() as curve:
                 unit, du = 1 / curve.scale, curve.du
@@ -90,9 +90,15 @@ def balance(
                 peak = float(np.quantile(output.numpy(), PEAK_QUANTILE))
                 unit, du = (peak if peak > 0 else 1.0) / candidate.peak_rate, NO_MEMORY
         memory = 4096 / (du + 1)  # what a spike's current adds up to before it has decayed
-        layers.append(Layer(f"hidden{index + 1}", shape, synapses, unit * memory, bias * memory, du, start=candidate.start))
+        neuron = CubaLif(unit * memory, bias * memory, du, start=candidate.start)
+        populations.append(Population(f"hidden{index + 1}", shape, neuron))
     peak_potential = float(outputs[-1].abs().max()) * timesteps
-    return Network(name, tuple(layers), timesteps, encoding, "potential", peak_potential)
+    return chain(name, populations, synapses, timesteps=timesteps, peak_potential=peak_potential)
+
+
+def shape_of(synapses: Synapses) -> tuple[int, ...]:
+    """Return the shape of the population that synapses drive: that of the images of a convolution, else a row."""
+    return synapses.out_shape if isinstance(synapses, Conv) else (synapses.n_out,)
 
 
 def scaled_synapses(stage: Stage, unit: float) -> Synapses:

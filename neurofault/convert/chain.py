@@ -24,12 +24,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from neurofault.convert.balance import scaled_synapses
+from neurofault.convert.balance import scaled_synapses, shape_of
 from neurofault.convert.prelude import Prelude, folded
 from neurofault.convert.stages import Stage, stages_along
 from neurofault.convert.tracing import trace
 from neurofault.errors import ConversionError
-from neurofault.graph import Conv, Encoding, Network, Population
+from neurofault.graph import CubaLif, Encoding, Network, Population, Source
+from neurofault.graph import chain as feed_forward
 from neurofault.graph.network import How
 from neurofault.graph.neurons import NO_MEMORY
 from neurofault.graph.synapses import Synapses
@@ -132,7 +133,7 @@ def network_of(
     *,
     timesteps: int,
     coding: PixelCoding | None,
-    readout: Readout | None,
+    readout: How | None,
     before: Prelude | None = None,
 ) -> Network:
     """Build the spiking network of a chain.
@@ -178,22 +179,23 @@ def network_of(
     stages = [folded(stages[0], before), *stages[1:]]
     encoding = None if coding is None else Encoding.for_pixels(coding.full_rate, coding.start, timesteps)
     unit = 1.0 if coding is None else 1 / coding.full_rate
-    first = Layer("input", stages[0].in_shape, None, 1.0 if encoding is None else float(encoding.threshold))
+    source = Source(encoding)
     if drive is not None:
-        first, encoding = _driven(*drive, stages[0].in_shape)
-        unit = 1.0
-    elif coding is not None:
-        first = replace(first, start=coding.start)
-    layers = [first]
+        source, unit = _driven(*drive, stages[0].in_shape), 1.0
+    populations, synapses = [Population("input", stages[0].in_shape, source)], []
     for index, (stage, (each, neuron)) in enumerate(zip(stages, neurons, strict=True)):
         title = "output" if index == len(stages) - 1 else f"hidden{index + 1}"
-        layers.append(_layer(title, each, stage, neuron, unit))
+        synapses.append(scaled_synapses(stage, unit))
+        shape = shape_of(synapses[-1])
+        cells = _cells(each, stage, neuron, shape)
+        populations.append(Population(title, shape, cells))
         unit = 1.0
-    fires = layers[-1].threshold is not None
+    fires = cells.threshold is not None
     if readout == "count" and not fires:
         raise ConversionError(f"layer {last_name!r} never fires, so its spikes cannot be counted; use readout 'potential'")
-    peak = None if fires else _peak(layers[-1], timesteps)
-    return Network(name, tuple(layers), timesteps, encoding, "count" if fires else "potential", peak)
+    peak = None if fires else _peak(cells, synapses[-1], timesteps)
+    how: How = "count" if fires else "potential"
+    return feed_forward(name, populations, synapses, timesteps=timesteps, how=how, peak_potential=peak)
 
 
 def _drop_silent_ends(chain: list[tuple[str, Operation]]) -> list[tuple[str, Operation]]:
@@ -297,8 +299,8 @@ def pair(value: object) -> tuple[int, int]:
     return int(flat[0]), int(flat[-1])
 
 
-def _driven(name: str, neuron: Neuron, shape: tuple[int, ...]) -> tuple[Layer, Encoding]:
-    """Return the input population of neurons that take the pixel itself as their current, and its pixel table.
+def _driven(name: str, neuron: Neuron, shape: tuple[int, ...]) -> Source:
+    """Return the input neurons that take the pixel itself as their current.
 
     The table is a line: pixel/255 times the largest mantissa for which the threshold is a whole number.
     """
@@ -313,8 +315,7 @@ def _driven(name: str, neuron: Neuron, shape: tuple[int, ...]) -> tuple[Layer, E
             f"layer {name!r}: a pixel of 255 is {1 / threshold:.3g} of the threshold, below what the input's bias current can express"
         )
     table = np.rint(np.arange(256) / 255 * full).astype(np.int32)
-    layer = Layer("input", shape, None, float(vth), du=parts["du"], dv=parts["dv"])  # type: ignore[arg-type]  # a dict of mixed fields
-    return layer, Encoding(table, vth, 0, 1.0)
+    return Source(Encoding(table, vth, 0, 1.0), parts["du"], parts["dv"])  # type: ignore[arg-type]  # a dict of mixed fields
 
 
 def _fields(neuron: Neuron) -> dict[str, Value]:
@@ -322,17 +323,15 @@ def _fields(neuron: Neuron) -> dict[str, Value]:
     return {"threshold": neuron.threshold, "du": neuron.du, "dv": neuron.dv, "bias": neuron.bias}
 
 
-def _layer(title: str, name: str, stage: Stage, neuron: Neuron, unit: float) -> Layer:
-    """Return the population of a stage; ``unit``: the value that one spike of the layer before stands for."""
-    synapses: Synapses = scaled_synapses(stage, unit)
-    shape: tuple[int, ...] = synapses.out_shape if isinstance(synapses, Conv) else (synapses.n_out,)
+def _cells(name: str, stage: Stage, neuron: Neuron, shape: tuple[int, ...]) -> CubaLif:
+    """Return the neurons behind a stage, with its bias."""
     bias = stage.biases(shape)
     threshold = None if neuron.threshold is None else spread(name, "threshold", neuron.threshold, shape)
     if threshold is not None and not (np.all(np.asarray(threshold) > 0) and np.all(np.isfinite(threshold))):
         raise ConversionError(f"layer {name!r}: thresholds must be finite and above 0")
     du, dv = spread(name, "du", neuron.du, shape), spread(name, "dv", neuron.dv, shape)
     total = membrane_bias(name, bias, du) + np.asarray(spread(name, "bias", neuron.bias, shape))
-    return Layer(title, shape, synapses, threshold, total, du, dv)  # type: ignore[arg-type]  # scalar or array, as Layer takes them
+    return CubaLif(threshold, total, du, dv)  # type: ignore[arg-type]  # scalar or array, as CubaLif takes them
 
 
 def membrane_bias(name: str, bias: NDArray[Any], du: Value) -> NDArray[Any]:
@@ -358,12 +357,11 @@ def membrane_bias(name: str, bias: NDArray[Any], du: Value) -> NDArray[Any]:
     return bias
 
 
-def _peak(layer: Layer, timesteps: int) -> float:
-    """Return a bound on |v| of an output layer that never fires: half of all excitatory or all inhibitory sources firing at each step."""
-    assert layer.synapses is not None
-    weight = np.asarray(layer.synapses.weight, np.float64)
+def _peak(neuron: CubaLif, synapses: Synapses, timesteps: int) -> float:
+    """Return a bound on |v| of output neurons that never fire: half of all excitatory or all inhibitory sources firing at each step."""
+    weight = np.asarray(synapses.weight, np.float64)
     rows = weight.reshape(len(weight), -1)
-    drive = np.maximum(np.maximum(rows, 0).sum(axis=1).max(), np.maximum(-rows, 0).sum(axis=1).max()) + np.abs(layer.bias).max()
-    steps = min(float(timesteps), float(4096 / max(int(np.min(layer.dv)), 1)))
-    memory = float(4096 / (np.min(layer.du) + 1))
+    drive = np.maximum(np.maximum(rows, 0).sum(axis=1).max(), np.maximum(-rows, 0).sum(axis=1).max()) + np.abs(neuron.bias).max()
+    steps = min(float(timesteps), float(4096 / max(int(np.min(neuron.dv)), 1)))
+    memory = float(4096 / (np.min(neuron.du) + 1))
     return float(drive) * steps * min(memory, float(timesteps)) / 2

@@ -23,7 +23,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurofault.errors import ConversionError
-from neurofault.graph import Conv, Dense, Network, Population
+from neurofault.graph import Conv, CubaLif, Dense, Network, Sparse
+from neurofault.graph.chains import links
 from neurofault.graph.synapses import Synapses
 
 TOLERANCE = 1e-3
@@ -85,22 +86,24 @@ def check_spikes(network: Network, shown: Tensor, heard: Sequence[Heard], *, ful
         ConversionError: the first layer that differs, in which step, by how much.
     """
     before = shown.double() * full_rate
-    for layer, each in zip(network.layers[1:], heard, strict=True):
-        assert layer.synapses is not None
-        bias = torch.as_tensor(np.broadcast_to(np.asarray(layer.bias, np.float64), (layer.size,)).copy())
+    for link, each in zip(links(network, "the check of a conversion")[1:], heard, strict=True):
+        neuron, size, synapses = link.population.neuron, link.population.size, link.incoming.synapses
+        assert isinstance(neuron, CubaLif)
+        bias = torch.as_tensor(np.broadcast_to(np.asarray(neuron.bias, np.float64), (size,)).copy())
         for step, (spikes, theirs) in enumerate(zip(before, each.drive, strict=True)):
-            ours = _drive(layer.synapses, spikes) + bias
+            ours = drive_of(synapses, spikes) + bias
             _compare(each.name, "input to its neurons", ours, theirs.flatten(1), f" in step {step + 1}")
-        check_neurons(layer, each)
+        check_neurons(size, neuron, each)
         if each.gave is not None:
             before = each.gave.double().flatten(2)
 
 
-def check_neurons(layer: Layer, heard: Heard) -> None:
+def check_neurons(size: int, neuron: CubaLif, heard: Heard) -> None:
     """Compare a population's spikes and potentials under the original's own drive.
 
     Args:
-        layer: the built population; its bias is part of the drive.
+        size: of the population.
+        neuron: as it was built; its bias is part of the drive.
         heard: the original's.
 
     Raises:
@@ -108,10 +111,10 @@ def check_neurons(layer: Layer, heard: Heard) -> None:
     """
     if heard.fired is None and heard.potential is None:
         return
-    kept_u, lost_u = _decay(np.asarray(layer.du, np.float64) + 1, layer.size)
-    kept_v, lost_v = _decay(np.asarray(layer.dv, np.float64), layer.size)
-    bias = np.broadcast_to(np.asarray(layer.bias, np.float64), (layer.size,))
-    threshold = np.inf if layer.threshold is None else np.broadcast_to(np.asarray(layer.threshold, np.float64), (layer.size,))
+    kept_u, lost_u = _decay(np.asarray(neuron.du, np.float64) + 1, size)
+    kept_v, lost_v = _decay(np.asarray(neuron.dv, np.float64), size)
+    bias = np.broadcast_to(np.asarray(neuron.bias, np.float64), (size,))
+    threshold = np.inf if neuron.threshold is None else np.broadcast_to(np.asarray(neuron.threshold, np.float64), (size,))
     drive = heard.drive.flatten(2).double().numpy()
     u, v, error_u, error_v = (np.zeros(drive.shape[1:]) for _ in range(4))
     for step, given in enumerate(drive):
@@ -127,16 +130,16 @@ def check_neurons(layer: Layer, heard: Heard) -> None:
             theirs = heard.potential[step].flatten(1).double().numpy()
             wrong |= ~fired & ~(np.abs(theirs - v) <= error_v + _ROUNDING)
         if wrong.any():
-            sample, neuron = (int(index) for index in np.argwhere(wrong)[0])
+            sample, which = (int(index) for index in np.argwhere(wrong)[0])
             seen = (
                 ""
                 if heard.potential is None
-                else f" and its potential is {float(heard.potential[step].flatten(1)[sample, neuron]):.4g}"
+                else f" and its potential is {float(heard.potential[step].flatten(1)[sample, which]):.4g}"
             )
-            limit = "" if layer.threshold is None else f" (threshold {float(np.broadcast_to(threshold, v.shape[1:])[neuron]):.4g})"
+            limit = "" if neuron.threshold is None else f" (threshold {float(np.broadcast_to(threshold, v.shape[1:])[which]):.4g})"
             raise ConversionError(
-                f"layer {heard.name!r} differs from the original in step {step + 1}: its neuron {neuron} {_does(fired[sample, neuron])} there{seen}, while the "
-                f"converted one has the potential {v[sample, neuron]:.4g}{limit}; {int(wrong.sum())} of {wrong.size} differ. {_capital(CAUSES)}"
+                f"layer {heard.name!r} differs from the original in step {step + 1}: its neuron {which} {_does(fired[sample, which])} there{seen}, while the "
+                f"converted one has the potential {v[sample, which]:.4g}{limit}; {int(wrong.sum())} of {wrong.size} differ. {_capital(CAUSES)}"
             )
         v, error_v = np.where(fired, 0.0, v), np.where(fired, 0.0, error_v)
 
@@ -155,12 +158,15 @@ def _decay(lost: NDArray[np.float64], size: int) -> tuple[NDArray[np.float64], N
     return 1 - spread / 4096, np.where(spread == 4095, 1.0, 0.5) / 4096
 
 
-def _drive(synapses: Synapses, spikes: Tensor) -> Tensor:
+def drive_of(synapses: Synapses, spikes: Tensor) -> Tensor:
     """Return Σ w·s for spikes [N, n_in], float64 [N, n_out]."""
     weight = torch.from_numpy(np.asarray(synapses.weight, np.float64))
     match synapses:
         case Dense():
             return spikes @ weight.T
+        case Sparse():
+            summed = torch.zeros((len(spikes), synapses.n_out), dtype=torch.float64)
+            return summed.index_add_(1, torch.from_numpy(synapses.targets), spikes[:, synapses.sources] * weight)
         case Conv():
             x = spikes.reshape(-1, *synapses.in_shape)
             return functional.conv2d(

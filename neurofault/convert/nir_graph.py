@@ -54,7 +54,7 @@ def from_nir(
     name: str | None = None,
     in_shape: Sequence[int] | None = None,
     coding: PixelCoding | None = PixelCoding(),  # noqa: B008  (frozen)
-    readout: Readout | None = None,
+    readout: How | None = None,
 ) -> Network:
     """Convert a NIR graph.
 

@@ -18,7 +18,9 @@ from neurofault.convert.chain import pair
 from neurofault.convert.nir_file import Graph
 from neurofault.convert.nir_kept import check_kept
 from neurofault.errors import DataError
-from neurofault.graph import Conv, Dense, Encoding, Network, Population
+from neurofault.graph import Conv, CubaLif, Dense, Encoding, Network, Population, Source
+from neurofault.graph import chain as feed_forward
+from neurofault.graph.neurons import NO_MEMORY
 from neurofault.graph.synapses import Stored, Synapses
 
 KEY = "neurofault"
@@ -74,12 +76,20 @@ def network_from_metadata(
             )
         if not 1 <= int(said["timesteps"]) <= 100_000:
             raise ValueError(f"{said['timesteps']} timesteps")
-        layers: list[Layer] = []
-        for entry in said["layers"]:
-            layers.append(_layer(graph.where, entry, nodes, neuron_of, layers[-1] if layers else None))
-        return Network(
-            name or said["name"], tuple(layers), int(said["timesteps"]), encoding, said["readout"], said["peak_potential"]
-        )
+        first, *rest = said["layers"]
+        read = [_input(graph.where, first, nodes, neuron_of, encoding)]
+        synapses: list[Synapses] = []
+        stored: list[Stored | None] = []
+        for entry in rest:
+            form = None if entry["stored"] is None else Stored(**{k: v for k, v in entry["stored"].items() if k != "bias_exponent"})
+            population, own = _population(graph.where, entry, nodes, neuron_of, read[-1], form)
+            read.append(population)
+            synapses.append(own)
+            stored.append(form)
+        return feed_forward(
+            name or said["name"], read, synapses, timesteps=int(said["timesteps"]), how=said["readout"], stored=stored,
+            peak_potential=said["peak_potential"],
+        )  # fmt: skip
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(
             f"{graph.where}: metadata {KEY!r} and the nodes do not belong together ({type(error).__name__}: {error!s:.200}); "
@@ -87,37 +97,65 @@ def network_from_metadata(
         ) from error
 
 
-def _layer(
-    where: str, entry: Mapping[str, Any], nodes: Mapping[str, Any], neuron_of: Callable[[str, Any], Any], before: Layer | None
-) -> Layer:
+def _input(
+    where: str, entry: Mapping[str, Any], nodes: Mapping[str, Any], neuron_of: Callable[[str, Any], Any], encoding: Encoding | None
+) -> Population:
+    """Return the input population; a bias of its own is left out: each sample brings one."""
+    shape, stored = _shape(entry, nodes), entry["stored"]
+    du, dv, threshold = NO_MEMORY, 0, 1
+    if entry["neuron"] is not None:  # else its spikes are the input
+        neuron = neuron_of(entry["neuron"], nodes[entry["neuron"]])
+        du, dv = _even(neuron.du), _even(neuron.dv)
+        threshold = 1 if stored is None else _vth(where, entry["neuron"], neuron.threshold)
+    if stored is None:  # threshold and start are the pixel table's
+        return Population(str(entry["name"]), shape, Source(encoding, du, dv))
+    exponent = int(stored.get("bias_exponent", 0))
+    return Population(str(entry["name"]), shape, Source(encoding, du, dv, threshold, exponent, round(float(entry["start"]))))
+
+
+def _population(
+    where: str,
+    entry: Mapping[str, Any],
+    nodes: Mapping[str, Any],
+    neuron_of: Callable[[str, Any], Any],
+    before: Population,
+    stored: Stored | None,
+) -> tuple[Population, Synapses]:
+    """Return a population and the synapses that drive it."""
+    shape = _shape(entry, nodes)
+    name, start = str(entry["name"]), float(entry["start"])
+    node = nodes[entry["synapses"]]
+    unit = 1.0 if stored is None else 2.0 ** (6 + stored.weight_exponent)
+    synapses = _synapses(where, entry["synapses"], node, before, unit, int(entry["groups"]))
+    bias = np.zeros(math.prod(shape))
+    flat = np.asarray(getattr(node, "bias", 0.0), np.float64).reshape(-1)
+    bias = bias + (np.repeat(flat, bias.size // flat.size) if flat.size > 1 else flat)
+    if entry["neuron"] is None:
+        raise ValueError(f"population {name!r} has no neurons")
+    neuron = neuron_of(entry["neuron"], nodes[entry["neuron"]])
+    total = bias + np.asarray(neuron.bias).reshape(-1)
+    du, dv = _even(neuron.du), _even(neuron.dv)
+    if stored is None:
+        threshold = None if neuron.threshold is None else _even(neuron.threshold)
+        return Population(name, shape, CubaLif(threshold, total, du, dv, start)), synapses
+    exponent = int(entry["stored"].get("bias_exponent", 0))
+    mantissa = _even(_whole(where, name, "bias", total / 2.0**exponent))
+    vth = None if neuron.threshold is None else _vth(where, entry["neuron"], neuron.threshold)
+    return Population(name, shape, CubaLif(vth, mantissa, du, dv, start, exponent)), synapses
+
+
+def _shape(entry: Mapping[str, Any], nodes: Mapping[str, Any]) -> tuple[int, ...]:
     shape = tuple(int(size) for size in entry["shape"])
     if min(shape, default=0) < 1 or math.prod(shape) > _most_neurons(entry, nodes):
         raise ValueError(f"a population of the shape {shape}")
-    stored = None if entry["stored"] is None else Stored(**entry["stored"])
-    name, start = str(entry["name"]), float(entry["start"])
-    synapses: Synapses | None = None
-    bias = np.zeros(int(np.prod(shape)))
-    if before is not None:
-        node = nodes[entry["synapses"]]
-        unit = 1.0 if stored is None else 2.0 ** (6 + stored.weight_exponent)
-        synapses = _synapses(where, entry["synapses"], node, before, unit, int(entry["groups"]))
-        flat = np.asarray(getattr(node, "bias", 0.0), np.float64).reshape(-1)
-        bias = bias + (np.repeat(flat, bias.size // flat.size) if flat.size > 1 else flat)
-    if entry["neuron"] is None:  # a population whose spikes are the input
-        return Layer(name, shape, synapses, 1.0, start=start, stored=stored)
-    neuron = neuron_of(entry["neuron"], nodes[entry["neuron"]])
-    total = bias + np.asarray(neuron.bias).reshape(-1)
-    threshold = None if neuron.threshold is None else _even(neuron.threshold)
-    if stored is not None:
-        if threshold is not None:
-            scaled = np.where(np.isinf(threshold), NEVER, np.asarray(threshold, np.float64) / V_UNIT)
-            threshold = _even(_whole(where, entry["neuron"], "threshold", scaled))
-        mantissa = _whole(where, name, "bias", total / 2.0**stored.bias_exponent)
-        return Layer(name, shape, synapses, threshold, _even(mantissa), _even(neuron.du), _even(neuron.dv), start, stored)
-    if before is None and threshold is not None:
-        threshold = np.asarray(threshold, np.float64) / V_UNIT
-        threshold = float(threshold) if threshold.ndim == 0 else threshold
-    return Layer(name, shape, synapses, threshold, total, _even(neuron.du), _even(neuron.dv), start)
+    return shape
+
+
+def _vth(where: str, name: str, threshold: Any) -> Any:
+    """Return Lava ``vth`` of a threshold that is written in units of ``v``."""
+    even = _even(threshold)
+    scaled = np.where(np.isinf(even), NEVER, np.asarray(even, np.float64) / V_UNIT)
+    return _even(_whole(where, name, "threshold", scaled))
 
 
 def _most_neurons(entry: Mapping[str, Any], nodes: Mapping[str, Any]) -> int:
@@ -129,7 +167,7 @@ def _most_neurons(entry: Mapping[str, Any], nodes: Mapping[str, Any]) -> int:
     return int(np.prod(inputs[0].input_type["input"]))
 
 
-def _synapses(where: str, name: str, node: Any, before: Layer, unit: float, groups: int) -> Synapses:
+def _synapses(where: str, name: str, node: Any, before: Population, unit: float, groups: int) -> Synapses:
     weight: NDArray[Any] = np.asarray(node.weight, np.float64)
     if unit != 1.0:
         weight = _whole(where, name, "weight", weight / unit).astype(np.int32)

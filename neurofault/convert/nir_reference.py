@@ -16,12 +16,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from neurofault.convert.chain import PixelCoding, pair, spread
-from neurofault.convert.check import Heard, check_spikes
+from neurofault.convert.check import Heard, check_spikes, drive_of
 from neurofault.convert.nir_file import Graph
 from neurofault.convert.nir_neurons import Dynamics, Step
 from neurofault.errors import ConversionError
-from neurofault.graph import Conv, Network, Population
-from neurofault.graph.synapses import Synapses
+from neurofault.graph import Conv, CubaLif, Dense, Network
+from neurofault.graph.synapses import Synapses, with_weight
 
 _RATES = (0.5, 0.05, 0.9, 0.2)
 """Spikes a step of the inputs in each sample."""
@@ -58,7 +58,7 @@ def check_run(
     driven = rest[0][0] in dynamics
     if driven:  # the neurons at the input are the pixel table's; what they send is given
         rest = rest[1:]
-    work, values = sum(_work(layer) for layer in network.layers[1:]), sum(layer.size for layer in network.layers)
+    work, values = sum(_work(one.synapses) for one in network.connections), sum(one.size for one in network.populations)
     steps = min(network.timesteps, max(16, min(_MOST_WORK // work, 8 * _VALUES // values)))
     samples = int(np.clip(min(_WORK // (work * steps), _VALUES // (values * steps)), 1, len(_RATES)))
     rates = torch.tensor(_RATES[:samples], dtype=torch.float64).reshape(-1, *[1] * len(shape))
@@ -67,13 +67,13 @@ def check_run(
     shown, heard = x.flatten(2), []
     for index, (name, node) in enumerate(rest):
         if name in dynamics:
-            fires = index < len(rest) - 1 or network.layers[-1].threshold is not None
+            fires = index < len(rest) - 1 or network.readout.how == "count"
             heard.append(_population(name, dynamics[name], x, fires=fires))
             gave = heard[-1].gave
             x = x if gave is None else gave.reshape(x.shape)
         else:
             x = _linear(node, x)
-    if len(heard) < len(network.layers) - 1:  # a matrix at the end: it is read by the sum of its output
+    if len(heard) < len(network.populations) - 1:  # a matrix at the end: it is read by the sum of its output
         heard.append(Heard(rest[-1][0], x.flatten(2), potential=x.flatten(2).cumsum(0)))
     rate = 1.0 if driven or coding is None else coding.full_rate
     try:
@@ -100,11 +100,11 @@ def check_fires(graph: Graph, names: Sequence[str], network: Network, step: Step
     Raises:
         ConversionError: the text names the node and how near to its threshold it comes.
     """
-    layers = [layer for layer in network.layers if layer.synapses is not None]
-    for name, layer in zip(names[-len(layers) :], layers, strict=False):
-        if layer.threshold is None or layer.synapses is None:
+    driven = [(one.neuron, network.into(one.name)[0].synapses) for one in network.populations if isinstance(one.neuron, CubaLif)]
+    for name, (neuron, synapses) in zip(names[-len(driven) :], driven, strict=False):
+        if neuron.threshold is None:
             continue
-        highest = float((_highest(layer, layer.synapses, network.timesteps) / np.asarray(layer.threshold, np.float64)).max())
+        highest = float((_highest(neuron, synapses, network.timesteps) / np.asarray(neuron.threshold, np.float64)).max())
         if highest <= 1:
             raise ConversionError(
                 f"{graph.where}: node {name!r}: no input makes any of its neurons fire: with every excitatory input in each of "
@@ -113,30 +113,28 @@ def check_fires(graph: Graph, names: Sequence[str], network: Network, step: Step
             )
 
 
-def _highest(layer: Layer, synapses: Synapses, timesteps: int) -> NDArray[np.float64]:
+def _highest(neuron: CubaLif, synapses: Synapses, timesteps: int) -> NDArray[np.float64]:
     """Return float64 [n]: the most that v can reach in T steps."""
-    weight = torch.from_numpy(np.maximum(np.asarray(synapses.weight, np.float64), 0))
-    if isinstance(synapses, Conv):
-        ones = torch.ones(1, *synapses.in_shape, dtype=torch.float64)
-        shape = (synapses.stride, synapses.padding, synapses.dilation, synapses.groups)
-        drive = functional.conv2d(ones, weight, None, *shape).reshape(-1).numpy()
+    weight = np.maximum(np.asarray(synapses.weight, np.float64), 0)
+    if isinstance(synapses, Dense):
+        drive = torch.from_numpy(weight).sum(dim=1).numpy()
     else:
-        drive = weight.sum(dim=1).numpy()
-    keep_u, keep_v = (4095 - np.asarray(layer.du)) / 4096, (4096 - np.asarray(layer.dv)) / 4096
-    u = v = np.zeros(layer.size)
-    most = np.full(layer.size, -np.inf)
+        ones = torch.ones(1, synapses.n_in, dtype=torch.float64)
+        drive = drive_of(with_weight(synapses, weight), ones).reshape(-1).numpy()
+    keep_u, keep_v = (4095 - np.asarray(neuron.du)) / 4096, (4096 - np.asarray(neuron.dv)) / 4096
+    u = v = np.zeros(synapses.n_out)
+    most = np.full(synapses.n_out, -np.inf)
     for _ in range(timesteps):
         u = keep_u * u + drive
-        v = keep_v * v + u + np.asarray(layer.bias)
+        v = keep_v * v + u + np.asarray(neuron.bias)
         most = np.maximum(most, v)
     return most
 
 
-def _work(layer: Layer) -> int:
+def _work(synapses: Synapses) -> int:
     """Return the multiplications of one step."""
-    assert layer.synapses is not None
-    weight = layer.synapses.weight
-    return int(weight.size if weight.ndim == 2 else weight[0].size * layer.synapses.n_out)
+    weight = synapses.weight
+    return int(weight[0].size * synapses.n_out if isinstance(synapses, Conv) else weight.size)
 
 
 def _population(name: str, dynamics: Dynamics, x: Tensor, *, fires: bool) -> Heard:

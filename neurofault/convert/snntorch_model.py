@@ -39,7 +39,7 @@ from neurofault.convert.running import dtype_of, readable
 from neurofault.convert.samples import as_fractions, images_of
 from neurofault.convert.tracing import KNOWN
 from neurofault.errors import ConversionError, UnsupportedError
-from neurofault.graph import Network, Population
+from neurofault.graph import CubaLif, Network, Population, Source
 from neurofault.graph.network import How
 
 _EVENT_RATE = 0.3
@@ -60,7 +60,7 @@ def from_snntorch(
     timesteps: int,
     name: str = "snntorch",
     coding: PixelCoding | None = PixelCoding(),  # noqa: B008  (frozen)
-    readout: Readout | None = None,
+    readout: How | None = None,
     calibration: NDArray[np.generic] | Tensor | None = None,
 ) -> Network:
     """Convert a feed-forward snnTorch network.
@@ -259,7 +259,7 @@ def _check(
     heard = []
     for call, neuron in populations:
         calls = of_module(run.calls, call.module)
-        fires, rests = neuron.threshold is not None, not (call is populations[-1][0] and network.layers[-1].threshold is None)
+        fires, rests = neuron.threshold is not None, not (call is populations[-1][0] and network.readout.how == "potential")
         heard.append(
             Heard(
                 call.name,
@@ -270,9 +270,9 @@ def _check(
             )
         )
     shown, full_rate = run.shown.flatten(2), 1.0 if coding is None else coding.full_rate
-    if len(heard) == len(network.layers):  # neurons at the very front: the input population
+    if len(heard) == len(network.populations):  # neurons at the very front: the input population
         front, heard = heard[0], heard[1:]
-        check_neurons(_front(network.layers[0], populations[0][1]), front)
+        check_neurons(*_front(network.populations[0], populations[0][1]), front)
         assert front.gave is not None
         shown, full_rate = front.gave.flatten(2), 1.0
     ending = _ending(chain, run)
@@ -285,12 +285,14 @@ def _check(
         _check_returned(chain[-1].name, run, [ending], [])
     elif neuron.threshold is None:
         _check_returned(call.name, run, [spikes], [torch.stack([_potential(each) for each in of_module(run.calls, call.module)])])
-    elif network.layers[-1].threshold is not None:
+    elif network.readout.how == "count":
         _check_returned(call.name, run, [spikes], [])
 
 
-def _front(layer: Layer, neuron: Neuron) -> Layer:
-    return Layer(layer.name, layer.shape, None, neuron.threshold, 0.0, layer.du, layer.dv)
+def _front(inputs: Population, neuron: Neuron) -> tuple[int, CubaLif]:
+    """Return how many neurons stand at the input, and what they do under a given current."""
+    assert isinstance(inputs.neuron, Source)
+    return inputs.size, CubaLif(neuron.threshold, 0.0, inputs.neuron.du, inputs.neuron.dv)
 
 
 def _spikes(name: str, answer: Tensor) -> Tensor:
