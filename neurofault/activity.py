@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.inputs import State
+
 TRACES = ("u", "v", "spikes")
-"""What an engine can record at every step of every layer."""
+"""What an engine can record at every step of every population."""
 
 
 @dataclass(frozen=True, eq=False)
 class Traces:
-    """State of one layer at each of its own T steps, after the update (C, H, W order).
+    """State of one population at each of its own steps that were run, T of a whole run, after the update (C, H, W order).
 
     Attributes:
         u, v: int32 [N, T, n]; None where not recorded.
@@ -31,17 +33,19 @@ class Activity:
     """Result of presenting N samples.
 
     Attributes:
-        scores: int64 [N, n_out]; v after step T (potential readout) or spike counts · 2**24 + v (count readout: counts first,
+        scores: int64 [N, n_out]; v after the last step (potential readout) or spike counts · 2**24 + v (count readout: counts first,
             then v); a dead output neuron scores the smallest int64.
-        spike_counts: for each layer by name, int64 [n], spikes of each neuron over all samples and steps.
-        sample_spikes: int64 [N], spikes of all layers for each sample.
-        traces: by layer name, if recorded.
+        spike_counts: for each population by name, int64 [n], spikes of each neuron over all samples and the steps that were run.
+        sample_spikes: int64 [N], spikes of all populations for each sample.
+        traces: by population name, if recorded.
+        state: what goes on after the last step, of runs that start from a state or stop early; else None.
     """
 
     scores: NDArray[np.int64]
     spike_counts: Mapping[str, NDArray[np.int64]]
     sample_spikes: NDArray[np.int64]
     traces: Mapping[str, Traces] = field(default_factory=dict)
+    state: State | None = None
 
     @property
     def predictions(self) -> NDArray[np.int64]:
@@ -64,18 +68,18 @@ DEAD_SCORE = int(np.iinfo(np.int64).min)
 
 
 def scores_from(
-    potential: NDArray[np.integer], counts: NDArray[np.integer], readout: str, dead: NDArray[np.bool_]
+    potential: NDArray[np.integer], counts: NDArray[np.integer], how: str, dead: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Combine the output layer's final potentials and spike counts into scores.
+    """Combine the readout's final potentials and spike counts into scores.
 
     Args:
-        potential: v after the output's T-th step, [N, n_out].
+        potential: v of the readout after the last step, [N, n_out].
         counts: spikes of each output neuron, [N, n_out].
-        readout: ``potential`` or ``count``.
-        dead: bool [n_out], neurons that are dead at the readout.
+        how: ``potential`` or ``count``.
+        dead: bool [n_out] or [N, n_out], neurons that are dead at the readout.
     """
     scores = potential.astype(np.int64)
-    if readout == "count":
+    if how == "count":
         scores = counts.astype(np.int64) * (1 << 24) + scores
     return np.where(dead, DEAD_SCORE, scores)
 
