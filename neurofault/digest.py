@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,19 @@ def canonical(value: Any) -> str:
     return json.dumps(plain(value), sort_keys=True, allow_nan=False)
 
 
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What is digested as a dataclass would be.
+
+    Attributes:
+        kind: name of the class.
+        fields: name → value, in the class's order.
+    """
+
+    kind: str
+    fields: Mapping[str, Any]
+
+
 def digest_of(*parts: Any) -> str:
     """Return 32 hexadecimal digits of arrays, records and plain values."""
     digest = hashlib.blake2b(digest_size=16)
@@ -42,6 +55,11 @@ def digest_of(*parts: Any) -> str:
         if isinstance(part, np.ndarray):
             digest.update(f"{part.dtype.str}{part.shape}".encode())
             digest.update(np.ascontiguousarray(part).tobytes())
+        elif isinstance(part, Record):
+            digest.update(part.kind.encode())
+            for name, value in part.fields.items():
+                digest.update(name.encode())
+                feed(value)
         elif is_dataclass(part) and not isinstance(part, type):
             digest.update(type(part).__name__.encode())
             for one in fields(part):

@@ -164,9 +164,8 @@ def _notes(result: Injection) -> list[str]:
     from neurofault.faults import FAMILIES
 
     chip, setup, notes = result.prepared.deployment, result.prepared.setup, []
-    crowded = [
-        layer.name for index, layer in enumerate(chip.layers[1:-1], start=1) if len(chip.placement.cores_of_layer(index)) == 1
-    ]
+    hidden = [one.name for one in chip.populations if not one.is_source and one.name != chip.readout.population]
+    crowded = [name for name in hidden if len(chip.placement.cores_of(name)) == 1]
     if crowded:
         notes.append(f"all of {', '.join(crowded)} sits on one core, so losing that core loses it; --neurons-per-core spreads it")
     if ":" in setup.network and setup.weights is None:

@@ -134,7 +134,7 @@ def from_torch(
     networks = list(proposals(model, images, tried, timesteps=timesteps, name=name))
     if candidate is not None:
         return networks[0]
-    images = images.reshape(len(images), *networks[0].layers[0].shape)
+    images = images.reshape(len(images), *networks[0].population(networks[0].inputs[0]).shape)
     answers = scores_of(model, as_taken(model, images)).argmax(axis=1)
     if labels is not None:
         given = as_labels(labels)
@@ -181,7 +181,7 @@ def _best(
 
     ``gain`` measures the gain of the usual steps on a chip that is to learn.
     """
-    size = sum(layer.size for layer in networks[0].layers)
+    size = sum(population.size for population in networks[0].populations)
     final = min(len(labels), max(_SCREEN, _FINAL_WORK // (size * networks[0].timesteps)))
     screened = min(_SCREEN, len(labels))
     trials: list[Trial] = []

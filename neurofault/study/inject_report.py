@@ -133,7 +133,7 @@ def to_json(result: Injection) -> dict[str, Any]:
         "weight_bits": prepared.setup.weight_bits,
         "chips": chip.placement.chips,
         "cores_used": len(chip.placement.used_cores),
-        "cores_by_layer": {layer.name: len(chip.placement.cores_of_layer(index)) for index, layer in enumerate(chip.layers)},
+        "cores_by_layer": {one.name: len(chip.placement.cores_of(one.name)) for one in chip.populations},
         "ann_accuracy": result.ann_accuracy,
         "spiking_accuracy": result.spiking_accuracy,
         "healthy_accuracy": lesions.healthy.accuracy,

@@ -8,8 +8,8 @@ from typing import Literal
 
 from neurofault.activity import Activity
 from neurofault.datasets import Split
-from neurofault.deploy.cost import Cost, cost
 from neurofault.damage.damage import Hit
+from neurofault.deploy.cost import Cost, cost
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
 from neurofault.errors import StalledError
@@ -116,7 +116,7 @@ def measure_many(deployments: Sequence[Deployment], inputs: Inputs, test: Split,
     from neurofault.engines.incremental import IncrementalEngine
 
     last = inputs.first_sample + len(inputs)
-    hung = [bool(chip.damage.stalled(last, chip.timesteps, len(chip.layers))) for chip in deployments]
+    hung = [bool(chip.damage.stalled(last, chip.timesteps, chip.schedule.depth)) for chip in deployments]
     able = [chip for chip, stalls in zip(deployments, hung, strict=True) if not stalls]
     found = iter(IncrementalEngine().run_many(able, inputs))
     return [None if stalls else _costed(chip, next(found), test) for chip, stalls in zip(deployments, hung, strict=True)]

@@ -26,6 +26,7 @@ from neurofault.engines import run
 from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.graph import Network
 from neurofault.study.calibrate import CALIBRATION_IMAGES, Calibration, choose, say_if_it_fails
+from neurofault.study.chain_identity import network_record
 from neurofault.zoo import recipe, torch_accuracy, trained, weights_digest
 
 Progress = Callable[[str, int, int, str], None]
@@ -108,9 +109,12 @@ class Prepared:
     def weights(self) -> str:
         """16 hexadecimal digits by which the trained network is known: results of other digits are those of another network.
 
-        Of a torch module :func:`neurofault.zoo.weights_digest`; of a network that is spiking already, of its layers.
+        Of a torch module :func:`neurofault.zoo.weights_digest`; of a network that is spiking already, of its populations and connections.
         """
-        return digest_of(self.network.layers)[:16] if self.model is None else weights_digest(self.model)
+        if self.model is not None:
+            return weights_digest(self.model)
+        written = is_nir_file(self.setup.network) and not self.network.notes  # of other files something is always assumed
+        return digest_of(network_record(self.network, written=written))[:16]
 
     def ann_accuracy(self) -> float | None:
         """Return the torch network's accuracy on the test images; None for a network that is spiking already."""
@@ -123,8 +127,8 @@ class Prepared:
     def unrounded(self) -> Deployment:
         """Return the chip with 15-bit weights, which no hardware has: the spiking network before rounding."""
         chip = self.deployment
-        layers = quantise(self.network, self.profile, weight_bits=None)
-        return Deployment(chip.name, chip.profile, layers, chip.placement, chip.timesteps, chip.encoding, chip.readout)
+        populations, connections = quantise(self.network, self.profile, weight_bits=None)
+        return Deployment(chip.name, chip.profile, populations, connections, chip.placement, chip.timesteps, chip.readout)
 
 
 def prepare(setup: Setup, progress: Progress) -> Prepared:
@@ -184,7 +188,7 @@ def _noted(prepared: Prepared) -> Prepared:
     """Look at the healthy chip on training images, and say what is worth a word."""
     chip, data = prepared.deployment, prepared.data
     notes = [*prepared.network.notes]
-    if chip.encoding is not None and chip.layers[0].size == math.prod(data.shape):
+    if chip.encoding is not None and chip.population(chip.inputs[0]).size == math.prod(data.shape):
         samples = CALIBRATION_IMAGES if prepared.model is None else _HEALTH_IMAGES
         images, labels = data.train.images[:samples], data.train.labels[:samples]
         result = run(chip, images, labels)
@@ -193,5 +197,5 @@ def _noted(prepared: Prepared) -> Prepared:
             say_if_it_fails(result.activity.predictions, labels, prepared.setup.network)
     for note in notes:
         warnings.warn(note, NeurofaultWarning, stacklevel=3)
-    said = (str(wrap) for wrap in wraps(chip.layers, chip.timesteps))  # by deploy
+    said = (str(wrap) for wrap in wraps(chip.populations, chip.connections, chip.timesteps))  # by deploy
     return replace(prepared, notes=(*notes, *said))

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.damage.damage import SetSynapses
-from neurofault.deploy.deployment import Deployment
 from neurofault.damage.stored import to_field
+from neurofault.deploy.deployment import Deployment
 from neurofault.faults import KINDS
 from neurofault.faults.places import kernel_word, shares_kernels, weights_at
 from neurofault.graph import Conv
+from neurofault.graph.chip import ChipConnection
 
 
 def changed_bits(broken: Deployment) -> int:
@@ -20,18 +21,18 @@ def changed_bits(broken: Deployment) -> int:
 
     Positions of a convolution that read one stored word count as one. Only faults of stored bits count: not an axon that reads the wrong row.
     """
-    changed: dict[int, list[SetSynapses]] = {}
+    changed: dict[str, list[SetSynapses]] = {}
     for edit in _stored(broken):
-        changed.setdefault(edit.layer, []).append(edit)
+        changed.setdefault(edit.connection, []).append(edit)
     total = 0
-    for index, found in changed.items():
-        layer = broken.layers[index]
+    for name, found in changed.items():
+        connection = broken.connection(name)
         sources = np.concatenate([edit.sources for edit in found])[::-1]  # of several edits of a word the last one counts
         targets = np.concatenate([edit.targets for edit in found])[::-1]
         values = np.concatenate([edit.values for edit in found])[::-1]
-        _, first = np.unique(_words(broken, index, sources, targets), return_index=True)
-        healthy = weights_at(broken, index, sources[first], targets[first])
-        fields = (to_field(weights, layer.weight_bits, layer.sign_mode) for weights in (values[first], healthy))
+        _, first = np.unique(_words(broken, connection, sources, targets), return_index=True)
+        healthy = weights_at(broken, name, sources[first], targets[first])
+        fields = (to_field(weights, connection.weight_bits, connection.sign_mode) for weights in (values[first], healthy))
         differ = np.bitwise_xor(*fields)
         total += int(np.unpackbits(differ.astype("<u8").view(np.uint8)).sum())
     return total
@@ -47,10 +48,12 @@ def _stored(broken: Deployment) -> Iterator[SetSynapses]:
         at += hit.n_edits
 
 
-def _words(chip: Deployment, layer: int, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
+def _words(
+    chip: Deployment, connection: ChipConnection, sources: NDArray[np.int64], targets: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Return int64 [k]: a number for the stored word of each synapse."""
-    synapses = chip.layers[layer].synapses
+    synapses = connection.synapses
     if isinstance(synapses, Conv) and shares_kernels(chip):
-        home = chip.placement.core_of[layer][targets].astype(np.int64)
+        home = chip.placement.core_of[connection.target][targets].astype(np.int64)
         return home * synapses.weight.size + kernel_word(synapses, sources, targets)[1]
     return np.asarray(targets * (1 << 32) + sources, np.int64)

@@ -10,17 +10,16 @@ from neurofault.digest import canonical, digest_of
 from neurofault.faults import fault_to_mapping
 from neurofault.study.campaign.files import digests_in
 from neurofault.study.campaign.spec import Campaign, Cell
+from neurofault.study.chain_identity import chip_record
 
 SEMANTICS = 2
 """Raised by hand whenever the same trial would give another result than before; stands in each row (rows without it: 1)."""
 
 
 def chip_digest(chip: Deployment) -> str:
-    """Return the digest of a healthy chip: integers, placement, time, input table, readout, profile without its texts."""
+    """Return the digest of a healthy chip: integers, placement, time, input tables, readout, profile without its texts."""
     profile = chip.profile.model_dump(mode="json", exclude={"name", "title", "sources", "facts"})
-    return digest_of(
-        [chip.layers, chip.placement, chip.timesteps, chip.encoding, chip.readout], canonical(_without_texts(profile))
-    )  # fmt: skip
+    return digest_of(chip_record(chip), canonical(_without_texts(profile)))
 
 
 def _without_texts(data: Any) -> Any:

@@ -130,13 +130,13 @@ def planned_json(
 
 
 def _map_of(chip: Chip) -> dict[str, Any]:
-    """Return where each used or spare core lies and which layer it holds; None: a spare."""
+    """Return where each used or spare core lies and which population it holds; None: a spare."""
     deployment = chip.deployment
     grid, placement = deployment.profile.chip, deployment.placement
     columns, per = grid.tile_columns.known, grid.cores_per_tile.known
     layer_of: dict[int, str | None] = dict.fromkeys(placement.spare_cores)
-    for index, layer in enumerate(deployment.layers):
-        layer_of |= dict.fromkeys(map(int, placement.cores_of_layer(index)), layer.name)
+    for population in deployment.populations:
+        layer_of |= dict.fromkeys(map(int, placement.cores_of(population.name)), population.name)
     cores = {}
     for core, name in sorted(layer_of.items()):
         board, local = divmod(core, placement.cores_per_chip)

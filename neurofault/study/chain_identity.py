@@ -1,0 +1,120 @@
+"""How chips and networks enter a digest: chains as when there was nothing but chains, so that what was run then is still known; graphs as they are.
+
+A chain was a list of layers, each of which held its neurons and the synapses into it. The records here have those classes' names and fields.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from neurofault.deploy.deployment import Deployment, Placement
+from neurofault.digest import Record
+from neurofault.graph import Conv, CubaLif, Encoding, Network, Population, Source
+from neurofault.graph.chains import Link, links, not_a_chain
+from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.network import Connection
+from neurofault.graph.synapses import Synapses
+
+
+def chip_record(chip: Deployment) -> list[Any]:
+    """Return what a chip's digest is of: integers, placement, time, input tables, readout."""
+    placement = _placement(chip.placement, [one.name for one in chip.populations])
+    if not _is_old(chip):
+        return [chip.populations, chip.connections, placement, chip.timesteps, chip.readout]
+    layers = [_chip_layer(link) for link in links(chip, "the identity of a chain")]
+    return [layers, placement, chip.timesteps, chip.encoding, chip.readout.how]
+
+
+def network_record(network: Network, *, written: bool) -> list[Any]:
+    """Return what a network's digest is of.
+
+    Args:
+        network: the network.
+        written: it was read from a file that :func:`neurofault.deploy.nir_export.to_nir` wrote; the bias of its inputs, 0, was then one of
+            each.
+    """
+    if not _is_old(network):
+        return [network.populations, network.connections, network.readout]
+    return [_layer(link, written=written) for link in links(network, "the identity of a chain")]
+
+
+def _is_old(graph: Deployment | Network) -> bool:
+    """Whether it is a chain whose connections have their targets' names: random numbers are keyed by names."""
+    return not_a_chain(graph) is None and all(one.name == one.target for one in graph.connections)
+
+
+def _placement(placement: Placement, names: list[str]) -> Record:
+    return Record(
+        "Placement",
+        {
+            "chips": placement.chips, "cores_per_chip": placement.cores_per_chip, "core_of": [placement.core_of[name] for name in names],
+            "spare_cores": placement.spare_cores, "bad_cores": placement.bad_cores, "strategy": placement.strategy,
+        },
+    )  # fmt: skip
+
+
+def _synapses(synapses: Synapses) -> Any:
+    if not isinstance(synapses, Conv) or synapses.delay is not None:
+        return synapses
+    return Record(
+        "Conv",
+        {
+            "weight": synapses.weight, "in_shape": synapses.in_shape, "stride": synapses.stride, "padding": synapses.padding,
+            "dilation": synapses.dilation, "groups": synapses.groups,
+        },
+    )  # fmt: skip
+
+
+def _chip_layer(link: Link[ChipPopulation, ChipConnection]) -> Record:
+    population, own = link.population, link.connection
+    return Record(
+        "ChipLayer",
+        {
+            "name": population.name, "shape": population.shape, "synapses": None if own is None else _synapses(own.synapses),
+            "weight_exponent": 0 if own is None else own.weight_exponent, "weight_bits": 8 if own is None else own.weight_bits,
+            "sign_mode": "mixed" if own is None else own.sign_mode, "du": population.du, "dv": population.dv, "vth": population.vth,
+            "bias_mantissa": population.bias_mantissa, "bias_exponent": population.bias_exponent, "v_init": population.v_init,
+            "fires": population.fires,
+        },
+    )  # fmt: skip
+
+
+def _layer(link: Link[Population, Connection], *, written: bool) -> Record:
+    population, own = link.population, link.connection
+    match population.neuron:
+        case Source() as source:
+            neuron, stored = _input(source, population.size, written=written), source.threshold is not None
+        case neuron:
+            stored = neuron.bias_exponent is not None
+    form = {} if own is None or own.stored is None else {
+        "weight_exponent": own.stored.weight_exponent, "weight_bits": own.stored.weight_bits, "sign_mode": own.stored.sign_mode,
+    }  # fmt: skip
+    usual = {"weight_exponent": 0, "weight_bits": 8, "sign_mode": "mixed"}
+    return Record(
+        "Layer",
+        {
+            "name": population.name, "shape": population.shape, "synapses": None if own is None else _synapses(own.synapses),
+            "threshold": neuron.threshold, "bias": neuron.bias, "du": neuron.du, "dv": neuron.dv, "start": neuron.start,
+            "stored": Record("StoredFormat", {**usual, **form, "bias_exponent": neuron.bias_exponent}) if stored else None,
+        },
+    )  # fmt: skip
+
+
+def _input(source: Source, size: int, *, written: bool) -> CubaLif:
+    """Return the neurons that an input was described by."""
+    encoding = source.encoding
+    if encoding is None:  # its neurons do nothing: events are their spikes
+        return CubaLif(1.0, 0.0, source.du, source.dv, float(source.start or 0), source.bias_exponent)
+    if source.threshold is not None:
+        return CubaLif(source.threshold, 0, source.du, source.dv, float(source.start or 0), source.bias_exponent)
+    bias = np.zeros(size) if written else 0.0
+    return CubaLif(float(encoding.threshold), bias, source.du, source.dv, _fraction(encoding))
+
+
+def _fraction(encoding: Encoding) -> float:
+    """Return the shortest fraction of the threshold from which the start of a pixel table comes."""
+    full = encoding.threshold << 6
+    found = (round(encoding.start / full, digits) for digits in range(1, 18))
+    return next((one for one in found if int(one * full) == encoding.start), encoding.start / full)
