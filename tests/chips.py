@@ -3,16 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from neurofault.damage.damage import Damage, Edit
-from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
+from neurofault.deploy.deployment import Deployment, Placement
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.quantise import truncate_weights
-from neurofault.graph import Conv, Dense
+from neurofault.graph import Conv, Dense, Readout, Sparse
+from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.network import How
 from neurofault.graph.synapses import SignMode, Synapses
+
+
+@dataclass(frozen=True, eq=False)
+class Driven:
+    """A population of a chain and the synapses into it.
+
+    Attributes:
+        population: the record.
+        synapses, exponent, bits, sign_mode: of the connection into it; no synapses for an input.
+    """
+
+    population: ChipPopulation
+    synapses: Synapses | None
+    exponent: int
+    bits: int
+    sign_mode: SignMode
+
+    @property
+    def name(self) -> str:
+        return self.population.name
+
+    @property
+    def size(self) -> int:
+        return self.population.size
+
+
+def neurons(
+    name: str,
+    shape: tuple[int, ...],
+    *,
+    du: object = 4095,
+    dv: object = 0,
+    vth: object = 100,
+    bias: object = 0,
+    bias_exponent: int = 0,
+    v_init: int = 0,
+    fires: bool = True,
+    is_source: bool = False,
+) -> ChipPopulation:
+    """A population; scalars are spread over its neurons."""
+    size = int(np.prod(shape))
+    du, dv, vth, bias = (np.broadcast_to(np.asarray(value, np.int32), size).copy() for value in (du, dv, vth, bias))
+    return ChipPopulation(name, shape, du, dv, vth, bias, bias_exponent, v_init, fires, is_source)
+
+
+def connection(
+    name: str,
+    source: str,
+    target: str,
+    synapses: Synapses,
+    *,
+    exponent: int = 0,
+    bits: int = 8,
+    sign_mode: SignMode = "mixed",
+    delay: int = 1,
+) -> ChipConnection:
+    """A connection in the chip's integers."""
+    return ChipConnection(name, source, target, synapses, exponent, bits, sign_mode, delay)
 
 
 def population(
@@ -30,21 +90,50 @@ def population(
     bias_exponent: int = 0,
     v_init: int = 0,
     fires: bool = True,
-) -> ChipLayer:
-    """A layer; scalars are spread over its neurons."""
-    size = int(np.prod(shape))
-    du, dv, vth, bias = (np.broadcast_to(np.asarray(value, np.int32), size).copy() for value in (du, dv, vth, bias))
-    return ChipLayer(name, shape, synapses, exponent, bits, sign_mode, du, dv, vth, bias, bias_exponent, v_init, fires)
+) -> Driven:
+    """A population of a chain with the synapses into it; scalars are spread over its neurons."""
+    own = neurons(
+        name, shape, du=du, dv=dv, vth=vth, bias=bias, bias_exponent=bias_exponent, v_init=v_init, fires=fires,
+        is_source=synapses is None,
+    )  # fmt: skip
+    return Driven(own, synapses, exponent, bits, sign_mode)
 
 
-def chip(
-    layers: Sequence[ChipLayer], timesteps: int, edits: Sequence[Edit] = (), readout: Readout = "count", name: str = "test"
+def chain_parts(layers: Sequence[Driven]) -> tuple[tuple[ChipPopulation, ...], tuple[ChipConnection, ...]]:
+    """Populations and connections of a chain."""
+    connections = [
+        connection(
+            after.name, before.name, after.name, after.synapses, exponent=after.exponent, bits=after.bits, sign_mode=after.sign_mode
+        )
+        for before, after in zip(layers[:-1], layers[1:], strict=True)
+        if after.synapses is not None
+    ]
+    return tuple(one.population for one in layers), tuple(connections)
+
+
+def chip(layers: Sequence[Driven], timesteps: int, edits: Sequence[Edit] = (), readout: How = "count", name: str = "test") -> Deployment:
+    """A deployment of a chain with every population on a core of its own."""
+    populations, connections = chain_parts(layers)
+    return graph_chip(populations, connections, timesteps, edits, how=readout, name=name)
+
+
+def graph_chip(
+    populations: Sequence[ChipPopulation],
+    connections: Sequence[ChipConnection],
+    timesteps: int,
+    edits: Sequence[Edit] = (),
+    readout: str | None = None,
+    how: How = "count",
+    name: str = "test",
 ) -> Deployment:
-    """A deployment with every layer on a core of its own."""
-    cores = tuple(np.full(layer.size, core, np.int32) for core, layer in enumerate(layers))
+    """A deployment of any graph with every population on a core of its own; ``readout``: of the last population if it is not named."""
+    cores = {one.name: np.full(one.size, core, np.int32) for core, one in enumerate(populations)}
     placement = Placement(1, 128, cores)
     profile = HardwareProfile.model_construct(name="test", arithmetic="lava")  # engines take nothing from it
-    return Deployment(name, profile, tuple(layers), placement, timesteps, None, readout, Damage(tuple(edits)))
+    read = Readout(populations[-1].name if readout is None else readout, how)
+    return Deployment(
+        name, profile, tuple(populations), tuple(connections), placement, timesteps, read, Damage(tuple(edits))
+    )
 
 
 def random_weights(rng: np.random.Generator, shape: tuple[int, ...], bits: int = 8, sign_mode: SignMode = "mixed") -> np.ndarray:
@@ -63,3 +152,15 @@ def conv(rng: np.random.Generator, in_shape: tuple[int, int, int], c_out: int, k
     """A random convolution."""
     groups = int(geometry.get("groups", 1))  # type: ignore[call-overload]
     return Conv(random_weights(rng, (c_out, in_shape[0] // groups, *kernel)), in_shape, **geometry)  # type: ignore[arg-type]
+
+
+def delayed(rng: np.random.Generator, conv: Conv, delays: int) -> Conv:
+    """The same convolution, each word of its kernel delayed by up to ``delays`` steps."""
+    return replace(conv, delay=rng.integers(0, delays + 1, conv.weight.shape))
+
+
+def sparse(rng: np.random.Generator, n_out: int, n_in: int, density: float = 0.4, delays: int = 0) -> Sparse:
+    """Random synapses one by one, delayed by up to ``delays`` steps."""
+    targets, sources = np.nonzero(rng.random((n_out, n_in)) < density)
+    weight = random_weights(rng, targets.shape)
+    return Sparse.of(n_out, n_in, targets, sources, weight, rng.integers(0, delays + 1, weight.shape) if delays else None)

@@ -34,7 +34,7 @@ def deploy(
         profile: a profile, the name of a bundled one, or a YAML file.
         weight_bits: stored bits a weight, as the profile allows.
         strategy: where blocks of neurons go: ``pack``, ``spread`` or ``random``.
-        neurons_per_core: neurons of a layer in one core, at least 1; None: as many as the core's limits allow.
+        neurons_per_core: neurons of a population in one core, at least 1; None: as many as the core's limits allow.
         spare_cores: healthy cores kept free for repair, at least 0.
         chips: number of chips; None: the fewest that fit.
         seed: of the ``random`` strategy.
@@ -48,10 +48,11 @@ def deploy(
         CapacityError: the network does not fit.
     """
     chip = profile if isinstance(profile, HardwareProfile) else load_profile(profile)
-    layers = quantise(network, chip, weight_bits=weight_bits)
-    for wrap in wraps(layers, network.timesteps):
+    populations, connections = quantise(network, chip, weight_bits=weight_bits)
+    for wrap in wraps(populations, connections, network.timesteps):
         warnings.warn(str(wrap), NeurofaultWarning, stacklevel=2)
     placement = place(
-        layers, chip, strategy=strategy, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips, seed=seed
-    )
-    return Deployment(network.name, chip, layers, placement, network.timesteps, network.encoding, network.readout)
+        populations, connections, chip, strategy=strategy, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips,
+        seed=seed,
+    )  # fmt: skip
+    return Deployment(network.name, chip, populations, connections, placement, network.timesteps, network.readout)

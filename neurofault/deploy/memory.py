@@ -19,26 +19,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.damage.damage import Edit, SetDelays, SetSynapses
-from neurofault.deploy.deployment import ChipLayer, Deployment
 from neurofault.damage.edits import only
 from neurofault.damage.fold import SynapseFold
 from neurofault.damage.stored import from_field, to_field
 from neurofault.damage.when import ALWAYS
+from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError
-from neurofault.graph import Dense
+from neurofault.graph.chip import ChipConnection
+from neurofault.graph.schedule import title
+from neurofault.graph.synapses import Dense
 
 
 @dataclass(frozen=True, eq=False)
 class WriteGate:
-    """What every write to a layer's synapses passes: stored width, sign, stuck bits, dead cores.
+    """What every write to a connection's synapses passes: stored width, sign, stuck bits, dead cores.
 
     Attributes:
-        layer: the target layer's integers.
+        connection: in the chip's integers.
         keep, force: int64 [n_out, n_in], bits of each stored field that can change, and bits that are stuck at 1.
         alive: bool [n_out], targets whose core and neuron are alive; nothing can be written to the others.
     """
 
-    layer: ChipLayer
+    connection: ChipConnection
     keep: NDArray[np.int64]
     force: NDArray[np.int64]
     alive: NDArray[np.bool_]
@@ -50,7 +52,7 @@ class WriteGate:
             weights: int [n_out, n_in], asked for; clipped to the field's range and truncated as Lava does.
             present: int [n_out, n_in], what it holds now.
         """
-        bits, sign = self.layer.weight_bits, self.layer.sign_mode
+        bits, sign = self.connection.weight_bits, self.connection.sign_mode
         low, high = (int(from_field(np.array(edge), bits, sign)) for edge in _edges(bits, sign))
         asked = to_field(np.clip(weights, min(low, high), max(low, high)), bits, sign)
         written = from_field((asked & self.keep) | self.force, bits, sign)
@@ -61,36 +63,40 @@ def _edges(bits: int, sign_mode: str) -> tuple[int, int]:
     return (1 << (bits - 1), (1 << (bits - 1)) - 1) if sign_mode == "mixed" else (0, (1 << bits) - 1)
 
 
-def write_gate(deployment: Deployment, layer: int) -> WriteGate:
-    """Return the write gate of a dense layer.
+def write_gate(deployment: Deployment, connection: str) -> WriteGate:
+    """Return the write gate of a dense connection.
 
     Raises:
-        UsageError: the layer is not dense.
+        UsageError: the connection is not dense.
     """
-    chip = deployment.layers[layer]
-    if not isinstance(chip.synapses, Dense):
-        raise UsageError(f"layer {chip.name!r} is not dense: only dense layers can be written")
-    shape, whole = chip.synapses.weight.shape, (1 << chip.weight_bits) - 1
+    own, synapses = _dense(deployment, connection)
+    shape, whole = synapses.weight.shape, (1 << own.weight_bits) - 1
     keep, force = np.full(shape, whole, np.int64), np.zeros(shape, np.int64)
-    fold = _permanent(deployment, layer)
+    fold = _permanent(deployment, own)
     keep[fold.targets, fold.sources], force[fold.targets, fold.sources] = fold.stuck(fold.always)
-    return WriteGate(chip, keep, force, ~deployment.damage.silent(layer, chip.size))
+    return WriteGate(own, keep, force, ~deployment.damage.silent(own.target, synapses.n_out))
 
 
-def _permanent(deployment: Deployment, layer: int) -> SynapseFold:
-    return SynapseFold(deployment, layer, deployment.damage.synapse_edits(layer))
+def _dense(deployment: Deployment, connection: str) -> tuple[ChipConnection, Dense]:
+    own = deployment.connection(connection)
+    if not isinstance(own.synapses, Dense):
+        kind = "layers" if own.name == own.target else "connections"
+        raise UsageError(f"{title(own)} is not dense: only dense {kind} can be written")
+    return own, own.synapses
 
 
-def stored_weights(deployment: Deployment, layer: int) -> NDArray[np.int32]:
-    """Return int32 [n_out, n_in]: what the memory of a dense layer holds, permanent damage included.
+def _permanent(deployment: Deployment, connection: ChipConnection) -> SynapseFold:
+    return SynapseFold(connection, deployment.damage.synapse_edits(connection.name))
+
+
+def stored_weights(deployment: Deployment, connection: str) -> NDArray[np.int32]:
+    """Return int32 [n_out, n_in]: what the memory of a dense connection holds, permanent damage included.
 
     Raises:
-        UsageError: the layer is not dense.
+        UsageError: the connection is not dense.
     """
-    chip = deployment.layers[layer]
-    if not isinstance(chip.synapses, Dense):
-        raise UsageError(f"layer {chip.name!r} is not dense: only dense layers can be written")
-    weights, fold = chip.synapses.weight.astype(np.int32), _permanent(deployment, layer)
+    own, synapses = _dense(deployment, connection)
+    weights, fold = synapses.weight.astype(np.int32), _permanent(deployment, own)
     weights[fold.targets, fold.sources] = fold.at(fold.always).weights
     return weights
 
@@ -105,12 +111,12 @@ def settled(deployment: Deployment, now: int) -> Deployment:
 
 def begun(deployment: Deployment, sample: int) -> Deployment:
     """Return the chip as a sample begins, with the upsets that fall in it, or fell before it, there for good; see :func:`settled`."""
-    return _for_good(deployment, lambda edit: _sample_of(edit, deployment.timesteps) <= sample)
+    return _for_good(deployment, lambda edit: _sample_of(deployment, edit) <= sample)
 
 
 def next_upset(deployment: Deployment, sample: int) -> int | None:
     """Return the first sample after ``sample`` in which an upset of the synapse memory falls that will stay; None: there is none."""
-    coming = [_sample_of(edit, deployment.timesteps) for edit in deployment.damage.edits if _stays(edit)]
+    coming = [_sample_of(deployment, edit) for edit in deployment.damage.edits if _stays(edit)]
     return min((one for one in coming if one > sample), default=None)
 
 
@@ -121,8 +127,9 @@ def _stays(edit: Edit) -> TypeGuard[SetSynapses | SetDelays]:
     return edit.when.clock == "chip" and edit.when.lasts and not edit.when.always
 
 
-def _sample_of(edit: SetSynapses | SetDelays, timesteps: int) -> int:
-    return (edit.when.start - edit.layer - 1) // timesteps
+def _sample_of(deployment: Deployment, edit: SetSynapses | SetDelays) -> int:
+    phase = deployment.schedule.phase[deployment.connection(edit.connection).target]
+    return (edit.when.start - phase - 1) // deployment.timesteps
 
 
 def _for_good(deployment: Deployment, happened: Callable[[SetSynapses | SetDelays], bool]) -> Deployment:
@@ -135,70 +142,68 @@ def _for_good(deployment: Deployment, happened: Callable[[SetSynapses | SetDelay
 
 def write(
     deployment: Deployment,
-    layer: int,
+    connection: str,
     weights: NDArray[np.integer],
     written: NDArray[np.bool_] | None = None,
     *,
     now: int = 0,
 ) -> Deployment:
-    """Write a dense layer through its gate and return the deployment that results.
+    """Write a dense connection through its gate and return the deployment that results.
 
     Upsets (flipped bits) of written synapses that have happened are gone, those to come are not; stuck bits and dead targets keep what
     they had. A synapse that an axon entry leads past accepts nothing.
 
     Args:
         deployment: the chip.
-        layer: index of a dense layer.
+        connection: name of a dense connection.
         weights: int [n_out, n_in], asked for.
         written: bool [n_out, n_in], which synapses are written; None: all.
         now: the chip's step after which it is written; 0: before its first.
+
+    Raises:
+        UsageError: the connection is not dense.
     """
     deployment = settled(deployment, now)
-    gate, present = write_gate(deployment, layer), stored_weights(deployment, layer)
+    gate, present = write_gate(deployment, connection), stored_weights(deployment, connection)
     chosen = gate.alive[:, None] & (np.ones(present.shape, bool) if written is None else written)
-    fold = _permanent(deployment, layer)
+    own, synapses = _dense(deployment, connection)
+    fold = _permanent(deployment, own)
     past = fold.elsewhere(fold.always)
     chosen[fold.targets[past], fold.sources[past]] = False
     held = np.where(chosen, gate.admit(weights, present), present)
-    chip = deployment.layers[layer]
-    assert isinstance(chip.synapses, Dense)
-    edits = tuple(_after_write(edit, layer, chosen) for edit in deployment.damage.edits)
-    synapses = replace(chip.synapses, weight=np.where(chosen, held, chip.synapses.weight).astype(np.int32))
-    layers = (*deployment.layers[:layer], replace(chip, synapses=synapses), *deployment.layers[layer + 1 :])
-    return replace(deployment, layers=layers, damage=replace(deployment.damage, edits=edits))
+    edits = tuple(_after_write(edit, connection, chosen) for edit in deployment.damage.edits)
+    stored = replace(synapses, weight=np.where(chosen, held, synapses.weight).astype(np.int32))
+    return deployment.with_connection(replace(own, synapses=stored)).with_damage(replace(deployment.damage, edits=edits))
 
 
-def _after_write(edit: Edit, layer: int, chosen: NDArray[np.bool_]) -> Edit:
+def _after_write(edit: Edit, connection: str, chosen: NDArray[np.bool_]) -> Edit:
     """Return what is left of an edit."""
-    if isinstance(edit, SetSynapses) and edit.layer == layer and edit.when.always and edit.mended:
+    if isinstance(edit, SetSynapses) and edit.connection == connection and edit.when.always and edit.mended:
         return only(edit, ~chosen[edit.targets, edit.sources])
     return edit
 
 
-def write_delays(deployment: Deployment, layer: int, delays: NDArray[np.integer], *, now: int = 0) -> Deployment:
-    """Write the delays of a dense layer that differ from what is stored; upsets of those that have happened are gone.
+def write_delays(deployment: Deployment, connection: str, delays: NDArray[np.integer], *, now: int = 0) -> Deployment:
+    """Write the delays of a dense connection that differ from what is stored; upsets of those that have happened are gone.
 
     Args:
         deployment: the chip.
-        layer: index of a dense layer.
+        connection: name of a dense connection.
         delays: int [n_out, n_in].
         now: see :func:`write`.
 
     Raises:
-        UsageError: the layer is not dense.
+        UsageError: the connection is not dense.
     """
     deployment = settled(deployment, now)
-    chip = deployment.layers[layer]
-    if not isinstance(chip.synapses, Dense):
-        raise UsageError(f"layer {chip.name!r} is not dense: only dense layers can be written")
-    before = np.zeros(chip.synapses.weight.shape, np.int64) if chip.synapses.delay is None else chip.synapses.delay
+    own, synapses = _dense(deployment, connection)
+    before = np.zeros(synapses.weight.shape, np.int64) if synapses.delay is None else synapses.delay
     chosen = np.asarray(before != delays)
     edits = tuple(
         only(edit, ~chosen[edit.targets, edit.sources])
-        if isinstance(edit, SetDelays) and edit.layer == layer and edit.when.always
+        if isinstance(edit, SetDelays) and edit.connection == connection and edit.when.always
         else edit
         for edit in deployment.damage.edits
     )
-    synapses = replace(chip.synapses, delay=delays.astype(np.int64))
-    layers = (*deployment.layers[:layer], replace(chip, synapses=synapses), *deployment.layers[layer + 1 :])
-    return replace(deployment, layers=layers, damage=replace(deployment.damage, edits=edits))
+    stored = replace(synapses, delay=delays.astype(np.int64))
+    return deployment.with_connection(replace(own, synapses=stored)).with_damage(replace(deployment.damage, edits=edits))

@@ -1,24 +1,27 @@
-"""Which core each neuron sits on: layers are cut into slices, one slice a core, and the slices are spread over the mesh.
+"""Which core each neuron sits on: populations are cut into slices, one slice a core, and the slices are spread over the mesh.
 
-A slice is a run of consecutive neurons (C, H, W order); one block is one core, as in nengo-loihi. The output layer is cut first:
-how many out-axons a neuron needs depends on the cut of the layer after it, never on that of the layer before.
+A slice is a run of consecutive neurons (C, H, W order); one block is one core, as in nengo-loihi. How many out-axons a neuron needs
+depends on the cut of the populations that it drives, so these are cut first; those of a loop again and again, finer each time, until all fit.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.graph.connectivity import fan_in
-from neurofault.deploy.deployment import ChipLayer, Placement
+from neurofault.deploy.deployment import Placement
 from neurofault.deploy.profile import HardwareProfile
-from neurofault.deploy.resources import Resource, check_learning, demand, limits, row_bits, shares_kernels, synapse_bits
+from neurofault.deploy.resources import Resource, check_learning, demand, entries, limits, row_bits, shares_kernels, synapse_bits
 from neurofault.deploy.routing import Mesh, mesh_of
 from neurofault.errors import CapacityError, UsageError, nearest
+from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.connectivity import fan_in, fan_out
+from neurofault.graph.schedule import Wiring
 from neurofault.streams import permutation_prefix, stream_key
 
 Strategy = Literal["pack", "spread", "random"]
@@ -31,7 +34,8 @@ Quasi-Monte Carlo Methods"): each prefix covers columns and rows evenly, and con
 
 
 def place(
-    layers: Sequence[ChipLayer],
+    populations: Sequence[ChipPopulation],
+    connections: Sequence[ChipConnection],
     profile: HardwareProfile,
     *,
     strategy: str = "pack",
@@ -39,16 +43,16 @@ def place(
     spare_cores: int = 0,
     chips: int | None = None,
     seed: int = 0,
-    learning: Collection[int] = (),
+    learning: Collection[str] = (),
 ) -> Placement:
     """Give every neuron a core.
 
-    Each layer is cut into equal slices (the last may be smaller), as few as meet every limit that the profile knows. Slices
-    go to healthy usable cores only, in the order of the layers. Spare cores lie evenly spaced among the healthy cores of all
+    Each population is cut into equal slices (the last may be smaller), as few as meet every limit that the profile knows. Slices
+    go to healthy usable cores only, in the order of the populations. Spare cores lie evenly spaced among the healthy cores of all
     chips in use, so that a repair finds one near and a cluster of faults does not take all of them.
 
     Args:
-        layers: layer 0 is the input population.
+        populations, connections: of the network.
         profile: the chip; ids in its ``dead_cores`` count through the chips, as in :class:`Placement`.
         strategy: where the slices go, see :data:`STRATEGIES`.
         neurons_per_core: largest slice; slices are exactly this size (but the last) where the limits allow it. None: as
@@ -56,25 +60,25 @@ def place(
         spare_cores: healthy cores kept free for repair, at least 0.
         chips: number of chips; None: the fewest that fit.
         seed: key of the ``random`` strategy; the first slices do not depend on how many there are.
-        learning: indices of layers whose synapses learn (their synapses store a tag, and may take more in-axons).
+        learning: names of connections that learn (their synapses store a tag, and may take more in-axons).
 
     Returns:
         The placement; with ``spread`` and ``random`` a slice's core is unrelated to its neighbours'.
 
     Raises:
         UsageError: an argument is out of range or ``strategy`` is unknown.
-        CapacityError: a layer or the network does not fit; the text says what needs how much and what to change.
+        CapacityError: a population or the network does not fit; the text says what needs how much and what to change.
     """
     if strategy not in STRATEGIES:
         raise UsageError(f"unknown placement strategy {strategy!r}{nearest(strategy, STRATEGIES)}: {', '.join(STRATEGIES)}")
     for name, value, least in (("neurons_per_core", neurons_per_core, 1), ("spare_cores", spare_cores, 0), ("chips", chips, 1)):
         if value is not None and value < least:
             raise UsageError(f"{name} must be at least {least}, is {value}")
-    check_learning(layers, learning)
-    sizes = slice_sizes(layers, profile, neurons_per_core=neurons_per_core, learning=learning)
-    cuts = [-(-layer.size // size) for layer, size in zip(layers, sizes, strict=True)]
+    check_learning(connections, learning)
+    sizes = slice_sizes(populations, connections, profile, neurons_per_core=neurons_per_core, learning=learning)
+    cuts = [-(-one.size // sizes[one.name]) for one in populations]
     cores_per_chip = profile.chip.cores.known
-    chips = _chips_needed(layers, cuts, profile, spare_cores, chips, neurons_per_core)
+    chips = _chips_needed(populations, cuts, profile, spare_cores, chips, neurons_per_core)
     healthy = _healthy_cores(profile, chips)
     spares = healthy[(2 * np.arange(spare_cores) + 1) * len(healthy) // (2 * max(1, spare_cores))]
     free = np.setdiff1d(healthy, spares)
@@ -89,10 +93,10 @@ def place(
     return Placement(
         chips=chips,
         cores_per_chip=cores_per_chip,
-        core_of=tuple(
-            order[start + np.arange(layer.size) // size].astype(np.int32)
-            for layer, size, start in zip(layers, sizes, first, strict=False)
-        ),
+        core_of={
+            one.name: order[start + np.arange(one.size) // sizes[one.name]].astype(np.int32)
+            for one, start in zip(populations, first, strict=False)
+        },
         spare_cores=tuple(spares.tolist()),
         bad_cores=tuple(core for core in profile.dead_core_ids if core < chips * cores_per_chip),
         strategy=strategy,
@@ -100,110 +104,139 @@ def place(
 
 
 def slice_sizes(
-    layers: Sequence[ChipLayer],
+    populations: Sequence[ChipPopulation],
+    connections: Sequence[ChipConnection],
     profile: HardwareProfile,
     *,
     neurons_per_core: int | None = None,
-    learning: Collection[int] = (),
-) -> list[int]:
-    """Return for each layer how many neurons a core holds: its last core may hold fewer.
+    learning: Collection[str] = (),
+) -> dict[str, int]:
+    """Return for each population how many neurons a core holds: its last core may hold fewer.
 
     Args:
-        layers: layer 0 is the input population.
+        populations, connections: of the network.
         profile: the chip.
         neurons_per_core: as in :func:`place`.
         learning: as in :func:`place`.
 
     Raises:
-        CapacityError: a single neuron of a layer takes more than a core has.
+        CapacityError: a single neuron of a population takes more than a core has.
     """
-    sizes: list[int] = []
-    destinations: NDArray[np.int64] | None = None
-    for index in range(len(layers) - 1, -1, -1):
-        layer = layers[index]
-        if destinations is None:
-            destinations = np.zeros(layer.size, np.int64)
-        learns = index in learning
-        _check_single_neurons(layer, profile, learns, destinations, neurons_per_core, layers[index + 1 : index + 2])
-        sizes.append(_slice_size(layer, profile, neurons_per_core, learns, destinations))
-        if layer.synapses is not None:
-            destinations = np.zeros(layer.synapses.n_in, np.int64)
-            for start in range(0, layer.size, sizes[-1]):
-                destinations += demand(layer, _run(layer, start, sizes[-1]), profile, learns).fan_out > 0
-    return sizes[::-1]
+    wiring = Wiring(tuple(populations), tuple(connections))
+    most = limits(profile)["neurons"]
+    sizes = {one.name: min(one.size, neurons_per_core or one.size, most or one.size) for one in populations}
+    for island, loops in zip(reversed(wiring.schedule.islands), reversed(wiring.schedule.loops), strict=True):
+        asked = {name for name in island if sizes[name] == neurons_per_core}
+        moved = True
+        while moved:
+            moved = False
+            for name in reversed(island):
+                before = sizes[name]
+                own = _Cut(wiring.population(name), wiring.into(name), wiring.out_of(name), profile, learning)
+                destinations = own.destinations(sizes)
+                own.check_single_neurons(destinations, neurons_per_core)
+                sizes[name] = own.slice_size(before, name in asked, destinations)
+                moved |= loops and sizes[name] != before
+            asked = set(island)
+    return {one.name: sizes[one.name] for one in populations}
 
 
-def _slice_size(
-    layer: ChipLayer, profile: HardwareProfile, neurons_per_core: int | None, learns: bool, destinations: NDArray[np.int64]
-) -> int:
-    """Return the largest slice size of an equal cut of which every slice fits; single neurons are known to fit."""
-    most = min(layer.size, neurons_per_core or layer.size, limits(profile)["neurons"] or layer.size)
-    if neurons_per_core == most and _fits(layer, most, profile, learns, destinations):
-        return most
-    previous = 0
-    for cuts in range(-(-layer.size // most), layer.size):
-        size = -(-layer.size // cuts)
-        if size != previous and _fits(layer, size, profile, learns, destinations):
-            return size
-        previous = size
-    return 1
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """How a population may be cut.
 
+    Attributes:
+        population: the population.
+        into, out_of: its connections.
+        profile: the chip.
+        learning: names of connections that learn.
+    """
 
-def _fits(layer: ChipLayer, size: int, profile: HardwareProfile, learns: bool, destinations: NDArray[np.int64]) -> bool:
-    """Say whether every slice of this size meets the limits; inner slices, which need most, are looked at first."""
-    limit = limits(profile)
-    starts = np.arange(0, layer.size, size)
-    if limit["out_axons"] is not None and np.add.reduceat(destinations, starts).max() > limit["out_axons"]:
-        return False
-    if layer.synapses is None or (limit["synapse_bits"] is None and limit["in_axons"] is None):
+    population: ChipPopulation
+    into: Sequence[ChipConnection]
+    out_of: Sequence[ChipConnection]
+    profile: HardwareProfile
+    learning: Collection[str]
+
+    def destinations(self, sizes: Mapping[str, int]) -> NDArray[np.int64]:
+        """Return int64 [n]: how many slices each neuron reaches, over each of its connections, where populations are cut so."""
+        found = np.zeros(self.population.size, np.int64)
+        for connection in self.out_of:
+            size, slices = connection.synapses.n_out, sizes[connection.target]
+            for start in range(0, size, slices):
+                found += fan_out(connection.synapses, _run(size, start, slices)) > 0
+        return found
+
+    def slice_size(self, most: int, asked: bool, destinations: NDArray[np.int64]) -> int:
+        """Return the largest slice size, up to ``most``, of an equal cut of which every slice fits; single neurons are known to fit.
+
+        ``asked``: ``most`` itself is good too, though the cut may be unequal.
+        """
+        if asked and self._fits(most, destinations):
+            return most
+        previous = 0
+        for cuts in range(-(-self.population.size // most), self.population.size):
+            size = -(-self.population.size // cuts)
+            if size != previous and self._fits(size, destinations):
+                return size
+            previous = size
+        return 1
+
+    def _fits(self, size: int, destinations: NDArray[np.int64]) -> bool:
+        """Say whether every slice of this size meets the limits; inner slices, which need most, are looked at first."""
+        limit = limits(self.profile)
+        starts = np.arange(0, self.population.size, size)
+        if limit["out_axons"] is not None and np.add.reduceat(destinations, starts).max() > limit["out_axons"]:
+            return False
+        if not self.into or (limit["synapse_bits"] is None and limit["in_axons"] is None):
+            return True
+        for start in np.roll(starts, -(len(starts) // 2)):
+            run = _run(self.population.size, int(start), size)
+            needs = [demand(one, run, self.profile, one.name in self.learning) for one in self.into]
+            for used, available in (
+                (sum(need.synapse_bits for need in needs), limit["synapse_bits"]),
+                (sum(need.in_axons for need in needs), limit["in_axons"]),
+            ):
+                if available is not None and used > available:
+                    return False
         return True
-    for start in np.roll(starts, -(len(starts) // 2)):
-        need = demand(layer, _run(layer, int(start), size), profile, learns)
-        for used, available in ((need.synapse_bits, limit["synapse_bits"]), (need.in_axons, limit["in_axons"])):
+
+    def check_single_neurons(self, destinations: NDArray[np.int64], neurons_per_core: int | None) -> None:
+        """Refuse a population of which not even one neuron fits a core."""
+        limit = limits(self.profile)
+        needs: list[tuple[Resource, int, str]] = []
+        if self.out_of:
+            targets = " and ".join(repr(name) for name in dict.fromkeys(one.target for one in self.out_of))
+            raised = f"raise neurons_per_core ({neurons_per_core})" if neurons_per_core else "shrink it"
+            needs.append(("out_axons", int(destinations.max()), f"let layer {targets} take fewer cores: {raised}"))
+        if self.into:
+            axons = np.zeros(self.population.size, np.int64)
+            memory = np.zeros(self.population.size, np.int64)
+            for connection in self.into:
+                learns = connection.name in self.learning
+                inputs, bits = fan_in(connection.synapses), synapse_bits(connection, self.profile, learns)
+                axons += inputs * entries(self.profile, learns)
+                if shares_kernels(connection, self.profile):
+                    memory += row_bits(np.asarray(connection.synapses.weight[0].size), bits, self.profile)
+                else:
+                    memory += inputs * row_bits(np.asarray(1), bits, self.profile)
+            needs += [
+                ("in_axons", int(axons.max()), "give its neurons fewer inputs"),
+                ("synapse_bits", int(memory.max()), "give its neurons fewer inputs or its weights fewer bits"),
+            ]
+        for resource, used, change in needs:
+            available = limit[resource]
             if available is not None and used > available:
-                return False
-    return True
+                raise CapacityError(
+                    f"layer {self.population.name!r} does not fit: one neuron takes {used} {resource}, a core of {self.profile.name!r} has "
+                    f"{available}; {change}, or use a profile with more core.{resource}"
+                )
 
 
-def _run(layer: ChipLayer, start: int, size: int) -> NDArray[np.bool_]:
-    mask = np.zeros(layer.size, bool)
+def _run(total: int, start: int, size: int) -> NDArray[np.bool_]:
+    mask = np.zeros(total, bool)
     mask[start : start + size] = True
     return mask
-
-
-def _check_single_neurons(
-    layer: ChipLayer,
-    profile: HardwareProfile,
-    learns: bool,
-    destinations: NDArray[np.int64],
-    neurons_per_core: int | None,
-    following: Sequence[ChipLayer],
-) -> None:
-    """Refuse a layer of which not even one neuron fits a core."""
-    limit = limits(profile)
-    needs: list[tuple[Resource, int, str]] = []
-    for target in following:
-        raised = f"raise neurons_per_core ({neurons_per_core})" if neurons_per_core else "shrink it"
-        needs.append(("out_axons", int(destinations.max()), f"let layer {target.name!r} take fewer cores: {raised}"))
-    if layer.synapses is not None:
-        entries = (profile.learning.in_axons_per_connection.value or 1) if learns else 1
-        inputs = int(fan_in(layer.synapses).max())
-        bits = synapse_bits(layer, profile, learns)
-        if shares_kernels(layer, profile):
-            memory = int(row_bits(np.asarray(layer.synapses.weight[0].size), bits, profile))
-        else:
-            memory = inputs * int(row_bits(np.asarray(1), bits, profile))
-        needs += [
-            ("in_axons", inputs * entries, "give its neurons fewer inputs"),
-            ("synapse_bits", memory, "give its neurons fewer inputs or its weights fewer bits"),
-        ]
-    for resource, used, change in needs:
-        available = limit[resource]
-        if available is not None and used > available:
-            raise CapacityError(
-                f"layer {layer.name!r} does not fit: one neuron takes {used} {resource}, a core of {profile.name!r} has "
-                f"{available}; {change}, or use a profile with more core.{resource}"
-            )
 
 
 def _healthy_cores(profile: HardwareProfile, chips: int) -> NDArray[np.int64]:
@@ -214,7 +247,7 @@ def _healthy_cores(profile: HardwareProfile, chips: int) -> NDArray[np.int64]:
 
 
 def _chips_needed(
-    layers: Sequence[ChipLayer],
+    populations: Sequence[ChipPopulation],
     cuts: Sequence[int],
     profile: HardwareProfile,
     spare_cores: int,
@@ -242,7 +275,7 @@ def _chips_needed(
         changes.append(f"lower spare_cores ({spare_cores})")
     if chips is not None and (most is None or chips < most):
         changes.append(f"raise chips ({chips}{'' if most is None else f', at most {most}'})")
-    parts = ", ".join(f"{layer.name} {cut}" for layer, cut in zip(layers, cuts, strict=True))
+    parts = ", ".join(f"{one.name} {cut}" for one, cut in zip(populations, cuts, strict=True))
     raise CapacityError(
         f"the network does not fit: it takes {needed} cores ({parts}, spare {spare_cores}), but {count} × {profile.name!r} offers "
         f"{available} healthy usable cores; {', '.join(changes)}, or use a profile with more chip.usable_cores"

@@ -1,11 +1,12 @@
 """From a network's real numbers to the chip's integers.
 
-A layer's weights, threshold and bias are scaled by one number σ and rounded: one stored weight unit adds 2**(6 + e) to ``u``, one
-threshold unit is 64 of ``v``, so with weight w, threshold θ and bias b::
+A population's threshold and bias, and the weights of every connection into it, are scaled by one number σ and rounded: one stored weight
+unit of a connection adds 2**(6 + e) to ``u``, one threshold unit is 64 of ``v``, so with weight w, threshold θ and bias b::
 
     weight = round(w·σ / 2**e)      vth = round(θ·σ)      mantissa · 2**x = round(b·σ·64)
 
-σ is set by the largest weight, and the exponent e so that threshold and bias have enough integers to be exact in, the potential of a layer
+σ is set by the largest weight of all, which takes the whole range of its field; each connection has the smallest exponent e at which its own
+weights fit theirs. That of the largest is chosen so that threshold and bias have enough integers to be exact in, the potential of a layer
 that is never reset stays below saturation, and the current does not wrap (:mod:`neurofault.deploy.bound`): for no input where a network takes
 events, which may be any; where it takes pixels, for none in which neurons fire independently of each other, at whatever rate. What a chosen
 set of a pixel network's neurons could still wrap, :func:`neurofault.deploy.deploy` says.
@@ -14,17 +15,19 @@ set of a pixel network's neurons could still wrap, :func:`neurofault.deploy.depl
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.bound import CURRENT_LIMIT, Drive
-from neurofault.deploy.deployment import ChipLayer
+from neurofault.deploy.bound import CURRENT_LIMIT, Arriving, reaches
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import CapacityError, ConversionError, UsageError
-from neurofault.graph import Conv, Dense, Network, Population
-from neurofault.graph.synapses import SignMode, Synapses
+from neurofault.graph import Connection, CubaLif, Network, Population, Source
+from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.schedule import title
+from neurofault.graph.synapses import SignMode, longest_delay, with_weight
 
 POTENTIAL_LIMIT = 2**23 - 1
 """Largest |v| (Lava ``LIF`` ``fixed_pt``: v saturates there)."""
@@ -104,18 +107,20 @@ class Grid:
 _REFERENCE = Grid(-(1 << 14), (1 << 14) - 1, 1, None, -24)
 
 
-def quantise(network: Network, profile: HardwareProfile, *, weight_bits: int | None = 8) -> tuple[ChipLayer, ...]:
-    """Return the network's layers in the profile's integers.
+def quantise(
+    network: Network, profile: HardwareProfile, *, weight_bits: int | None = 8
+) -> tuple[tuple[ChipPopulation, ...], tuple[ChipConnection, ...]]:
+    """Return the network's populations and connections in the profile's integers.
 
     Args:
-        network: real-valued layers, or layers that carry integers already (kept bit for bit, or refused).
+        network: real numbers, or integers of a chip already (kept bit for bit, or refused).
         profile: integer widths and ranges.
         weight_bits: stored bits a weight; None: 15-bit weights that no chip has, a reference for the cost of rounding.
 
     Raises:
         UsageError: the profile has no such weight width.
         ConversionError: a decay is no whole number from 0 to 4095.
-        CapacityError: a threshold, bias or carried integer does not fit the profile's fields, or is no integer.
+        CapacityError: a threshold, bias, delay or carried integer does not fit the profile's fields, or is no integer.
     """
     allowed = profile.synapse.weight_bits.known
     if weight_bits is not None and weight_bits not in allowed:
@@ -124,72 +129,142 @@ def quantise(network: Network, profile: HardwareProfile, *, weight_bits: int | N
         grid = _REFERENCE
     else:
         grid = Grid(*weight_range(weight_bits, "mixed"), weight_bits, profile.synapse.weight_exponent_min.known)
-    layers = []
-    for index, layer in enumerate(network.layers):
-        _check_decays(layer)
-        if layer.stored is not None:
-            layers.append(_carried(layer, profile))
-        elif layer.synapses is None:
-            layers.append(_input_layer(layer, network))
-        else:
-            last = index == len(network.layers) - 1
-            peak = network.peak_potential if last and layer.threshold is None else None
-            share = None if network.encoding is None else 1.0 if index == 1 else _DEEP_RATE
-            layers.append(_scaled(layer, layer.synapses, profile, grid, peak, Drive(network.timesteps, share)))
-    return tuple(layers)
+    populations: list[ChipPopulation] = []
+    connections: dict[str, ChipConnection] = {}
+    for population in network.populations:
+        _check_decays(population)
+        into = network.into(population.name)
+        for connection in into:
+            _check_delay(connection, profile)
+        match population.neuron:
+            case Source() as source:
+                populations.append(_source(population, source))
+                continue
+            case CubaLif(bias_exponent=None) as neuron:
+                quantised = _scaled(network, population, neuron, into, profile, grid)
+            case CubaLif() as neuron:
+                quantised = _carried(population, neuron, into, profile)
+        populations.append(quantised[0])
+        connections |= {one.name: one for one in quantised[1]}
+    return tuple(populations), tuple(connections[one.name] for one in network.connections)
 
 
-def _check_decays(layer: Layer) -> None:
-    """Refuse decays that are no 4096ths (other numbers are finite: :class:`Network` sees to it).
+def _check_decays(population: Population) -> None:
+    """Refuse decays that are no 4096ths.
 
     Raises:
-        ConversionError: the text names the layer and the field.
+        ConversionError: the text names the population and the field.
     """
-    for field, decay in (("du", layer.du), ("dv", layer.dv)):
+    for field, decay in (("du", population.neuron.du), ("dv", population.neuron.dv)):
         values = np.asarray(decay, np.float64)
         wrong = values[~((values >= 0) & (values <= 4095) & (np.rint(values) == values))]
         if wrong.size:
-            raise ConversionError(f"layer {layer.name!r}: {field} {wrong.flat[0]:g} is no whole number from 0 to 4095")
+            raise ConversionError(f"layer {population.name!r}: {field} {wrong.flat[0]:g} is no whole number from 0 to 4095")
 
 
-def _input_layer(layer: Layer, network: Network) -> ChipLayer:
-    """Return the input population; its bias comes with each sample."""
-    size = layer.size
-    encoding = network.encoding
-    vth = encoding.threshold if encoding is not None else 1
-    return ChipLayer(
-        layer.name, layer.shape, None, 0, 8, "mixed", _array(layer.du, size), _array(layer.dv, size), _array(vth, size),
-        np.zeros(size, np.int32), 0, encoding.start if encoding is not None else 0,
+def _check_delay(connection: Connection, profile: HardwareProfile) -> None:
+    """Refuse delays that the synapses of a chip cannot hold: what a connection takes beyond its first step, and its synapses on top.
+
+    Raises:
+        CapacityError: the text names the connection, what is allowed, and what would do instead.
+    """
+    most = profile.synapse.delay_max.value
+    if most is None or (longest := connection.delay + longest_delay(connection.synapses)) <= 1 + most:
+        return
+    relays = -(-longest // (1 + most)) - 1
+    through = "a relay population" if relays == 1 else f"{relays} relay populations, one after another,"
+    own = "" if longest == connection.delay else f" ({connection.delay} its own, {longest - connection.delay} of a synapse)"
+    raise CapacityError(
+        f"{title(connection)} ({connection.source!r} → {connection.target!r}) takes {longest} steps{own}; a synapse of {profile.name!r} holds "
+        f"delays of 1 to {1 + most} steps; let it go through {through} of {connection.source!r}'s size, one synapse a neuron with a weight above the "
+        f"threshold, that take{'s' if relays == 1 else ''} up {longest - 1 - most} of the steps"
+    )
+
+
+def _source(population: Population, neuron: Source) -> ChipPopulation:
+    """Return an input; its bias comes with each sample."""
+    size, encoding = population.size, neuron.encoding
+    threshold = neuron.threshold if neuron.threshold is not None else 1 if encoding is None else encoding.threshold
+    start = neuron.start if neuron.start is not None else 0 if encoding is None else encoding.start
+    _check_whole(population.name, threshold=threshold, start=start)
+    return ChipPopulation(
+        population.name, population.shape, _array(neuron.du, size), _array(neuron.dv, size), _array(threshold, size),
+        np.zeros(size, np.int32), neuron.bias_exponent, round(start), is_source=True, encoding=encoding,
     )  # fmt: skip
 
 
-def _scaled(layer: Layer, synapses: Synapses, profile: HardwareProfile, grid: Grid, peak: float | None, drive: Drive) -> ChipLayer:
-    weight = np.asarray(synapses.weight, np.float64)
-    positive = float(weight.max(initial=0)) / grid.high if grid.high else 0.0  # one mixed bit holds no positive weight
-    largest = max(positive, float(-weight.min(initial=0)) / -grid.low)
-    unit = 1 / largest if largest else 1.0  # σ / 2**e
+def _scaled(
+    network: Network,
+    population: Population,
+    neuron: CubaLif,
+    into: Sequence[Connection],
+    profile: HardwareProfile,
+    grid: Grid,
+) -> tuple[ChipPopulation, list[ChipConnection]]:
+    size = population.size
+    weights = [np.asarray(one.synapses.weight, np.float64) for one in into]
+    ranges = [_in_ranges(weight, grid) for weight in weights]
+    largest = max(ranges, default=0.0)
+    unit = 1 / largest if largest else 1.0  # σ / 2**e of the largest weight
+    below = [_exponent_below(one, largest) for one in ranges]
     threshold_max = profile.neuron.threshold_max.known if profile.neuron.threshold_max.value is not None else 131071
-    theta = None if layer.threshold is None else np.asarray(layer.threshold, np.float64)
-    wanted = _exponent(layer, theta, unit, peak, profile, threshold_max)
-    wanted = _without_wrap(wanted, layer, _with_weight(synapses, _integers(weight, unit, grid)), theta, unit, drive)
-    exponent = int(np.clip(wanted, grid.exponent_min, profile.synapse.weight_exponent_max.known))
-    unit *= 2.0 ** min(0, wanted - exponent)  # no smaller exponent: the weights take a part of their range
-    sigma = unit * 2.0**exponent
-    integers = _integers(weight, unit, grid)
-    fires = theta is not None
+    theta = None if neuron.threshold is None else np.asarray(neuron.threshold, np.float64)
+    peak = network.peak_potential if population.name == network.readout.population and theta is None else None
+    wanted = _exponent(population, neuron, theta, unit, peak, profile, threshold_max)
+    arriving = [
+        Arriving(with_weight(one.synapses, _integers(weight, unit * 2.0**-k, grid)), k, _rate(network, one.source))
+        for one, weight, k in zip(into, weights, below, strict=True)
+    ]
+    wanted = _without_wrap(wanted, arriving, _array(neuron.du, size), theta, unit, network.timesteps)
+    if into:
+        wanted = min(wanted, profile.synapse.weight_exponent_max.known)
+    sigma = unit * 2.0**wanted
+    connections = []
+    for one, weight, k in zip(into, weights, below, strict=True):
+        exponent = max(wanted + k, grid.exponent_min)  # no smaller exponent: the weights take a part of their range
+        integers = _integers(weight, unit * 2.0 ** (wanted - exponent), grid)
+        connections.append(
+            ChipConnection(
+                one.name, one.source, one.target, with_weight(one.synapses, integers), exponent, grid.bits or 15, "mixed", one.delay
+            )
+        )
     vth = np.rint(theta * sigma) if theta is not None else np.asarray(threshold_max)
-    if fires and (vth.min() < 1 or vth.max() > threshold_max):
+    if theta is not None and (vth.min() < 1 or vth.max() > threshold_max):
         raise CapacityError(
-            f"layer {layer.name!r}: threshold becomes {int(vth.min())}…{int(vth.max())} beside its weights, "
+            f"layer {population.name!r}: threshold becomes {int(vth.min())}…{int(vth.max())} beside its weights, "
             f"outside 1…{threshold_max}; rescale the layer's weights, or convert with another peak rate"
         )
-    mantissa, bias_exponent = _bias(layer, np.broadcast_to(np.asarray(layer.bias, np.float64), layer.size) * sigma * 64, profile)
-    start = float(np.mean(vth)) * 64 * layer.start if fires else 0.0
-    return ChipLayer(
-        layer.name, layer.shape, _with_weight(synapses, integers), exponent, grid.bits or 15, "mixed",
-        _array(layer.du, layer.size), _array(layer.dv, layer.size), _array(vth, layer.size), mantissa, bias_exponent,
-        round(start), fires,
+    bias = np.broadcast_to(np.asarray(neuron.bias, np.float64), size) * sigma * 64
+    mantissa, bias_exponent = _bias(population.name, bias, profile)
+    start = float(np.mean(vth)) * 64 * neuron.start if theta is not None else 0.0
+    chip = ChipPopulation(
+        population.name, population.shape, _array(neuron.du, size), _array(neuron.dv, size), _array(vth, size), mantissa,
+        bias_exponent, round(start), theta is not None,
     )  # fmt: skip
+    return chip, connections
+
+
+def _in_ranges(weight: NDArray[np.float64], grid: Grid) -> float:
+    """Return how many times the range of a stored field the largest weight takes."""
+    positive = float(weight.max(initial=0)) / grid.high if grid.high else 0.0  # one mixed bit holds no positive weight
+    return max(positive, float(-weight.min(initial=0)) / -grid.low)
+
+
+def _exponent_below(own: float, largest: float) -> int:
+    """Return the smallest k from −64 to 0 with ``own ≤ largest · 2**k``; 0 where all its weights are 0."""
+    if not own:
+        return 0
+    fraction, k = math.frexp(own / largest)
+    return max(k - (fraction == 0.5), -64)
+
+
+def _rate(network: Network, source: str) -> float | None:
+    """Return how many spikes a step the neurons of a population stay below on average; None: there may be any."""
+    neuron = network.population(source).neuron
+    if isinstance(neuron, Source):
+        return None if neuron.encoding is None else 1.0
+    inputs = [one.neuron for one in network.populations if isinstance(one.neuron, Source)]
+    return _DEEP_RATE if inputs and all(one.encoding is not None for one in inputs) else None
 
 
 def _integers(weight: NDArray[np.float64], unit: float, grid: Grid) -> NDArray[np.int32]:
@@ -197,18 +272,19 @@ def _integers(weight: NDArray[np.float64], unit: float, grid: Grid) -> NDArray[n
 
 
 def _without_wrap(
-    exponent: int, layer: Layer, synapses: Synapses, theta: NDArray[np.float64] | None, unit: float, drive: Drive
+    exponent: int, arriving: Sequence[Arriving], du: NDArray[np.int32], theta: NDArray[np.float64] | None, unit: float, timesteps: int
 ) -> int:
     """Return the weight exponent, lowered until the current cannot wrap or the threshold would become too coarse."""
     least = np.inf if theta is None else float(np.min(theta)) * unit
-    reach = drive.reaches(synapses, _array(layer.du, layer.size))
+    reach = reaches(arriving, du, timesteps)
     while reach * 2.0**exponent >= CURRENT_LIMIT and least * 2.0 ** (exponent - 1) >= _LEAST_THRESHOLD:
         exponent -= 1
     return exponent
 
 
 def _exponent(
-    layer: Layer,
+    population: Population,
+    neuron: CubaLif,
     theta: NDArray[np.float64] | None,
     unit: float,
     peak: float | None,
@@ -216,19 +292,18 @@ def _exponent(
     threshold_max: int,
 ) -> int:
     """Return the weight exponent: large enough for a fine threshold, small enough for threshold, bias and potential to fit."""
-    neuron = profile.neuron
-    largest_bias = min(-neuron.bias_mantissa_min.known, neuron.bias_mantissa_max.known) << neuron.bias_exponent_max.known
-    biased = float(np.max(np.abs(layer.bias))) > 0
+    low, high = profile.neuron.bias_mantissa_min.known, profile.neuron.bias_mantissa_max.known
+    largest_bias = min(-low, high) << profile.neuron.bias_exponent_max.known
+    biased = float(np.max(np.abs(neuron.bias))) > 0
     if biased and largest_bias <= 0:
-        low, high = neuron.bias_mantissa_min.known, neuron.bias_mantissa_max.known
         raise CapacityError(
-            f"layer {layer.name!r} has a bias, for which the mantissas {low}…{high} of {profile.name} leave no room"
+            f"layer {population.name!r} has a bias, for which the mantissas {low}…{high} of {profile.name} leave no room"
         )
-    limit = _log2_floor(largest_bias, float(np.max(np.abs(layer.bias))) * unit * 64) if biased else _NO_LIMIT
+    limit = _log2_floor(largest_bias, float(np.max(np.abs(neuron.bias))) * unit * 64) if biased else _NO_LIMIT
     if theta is not None:
         if threshold_max < 1:
             raise CapacityError(
-                f"layer {layer.name!r} has thresholds, and the largest that {profile.name} stores is {threshold_max}"
+                f"layer {population.name!r} has thresholds, and the largest that {profile.name} stores is {threshold_max}"
             )
         fine = math.ceil(math.log2(_MIN_THRESHOLD / max(float(np.min(theta)) * unit, 1e-300)))
         exponent = min(max(0, fine), _log2_floor(threshold_max, float(np.max(theta)) * unit), limit)
@@ -247,8 +322,8 @@ def _log2_floor(room: float, need: float) -> int:
     return math.floor(math.log2(room / max(need, 1e-300)))
 
 
-def _bias(layer: Layer, bias: NDArray[np.float64], profile: HardwareProfile) -> tuple[NDArray[np.int32], int]:
-    """Return (mantissa, exponent) of a layer's bias, the exponent as small as the mantissa's range allows."""
+def _bias(name: str, bias: NDArray[np.float64], profile: HardwareProfile) -> tuple[NDArray[np.int32], int]:
+    """Return (mantissa, exponent) of a population's bias, the exponent as small as the mantissa's range allows."""
     low, high = profile.neuron.bias_mantissa_min.known, profile.neuron.bias_mantissa_max.known
     exponent = 0
     while exponent < profile.neuron.bias_exponent_max.known and (
@@ -258,57 +333,60 @@ def _bias(layer: Layer, bias: NDArray[np.float64], profile: HardwareProfile) -> 
     mantissa = np.rint(bias / 2**exponent)
     if mantissa.size and (mantissa.max() > high or mantissa.min() < low):
         raise CapacityError(
-            f"layer {layer.name!r}: bias {float(np.abs(bias).max()):.0f} exceeds mantissa {low}…{high} · 2**{exponent}; "
+            f"layer {name!r}: bias {float(np.abs(bias).max()):.0f} exceeds mantissa {low}…{high} · 2**{exponent}; "
             "rescale the layer, or convert with a smaller peak rate"
         )
     return mantissa.astype(np.int32), exponent
 
 
-def _carried(layer: Layer, profile: HardwareProfile) -> ChipLayer:
-    """Take over a layer that is integer already, bit for bit."""
-    stored = layer.stored
-    assert stored is not None
-    size = layer.size
-    vth = 131071 if layer.threshold is None else layer.threshold
-    for field, value in (("threshold", vth), ("bias", layer.bias), ("start", layer.start)):
-        numbers = np.asarray(value, np.float64)
-        if np.any(np.rint(numbers) != numbers) or np.any(np.abs(numbers) >= 2.0**31):
-            raise CapacityError(f"layer {layer.name!r} carries a {field} that is no whole number of 32 bits")
-    largest = float(np.abs(np.asarray(layer.bias, np.float64)).max(initial=0)) * 2.0**stored.bias_exponent
+def _carried(
+    population: Population, neuron: CubaLif, into: Sequence[Connection], profile: HardwareProfile
+) -> tuple[ChipPopulation, list[ChipConnection]]:
+    """Take over a population that is integer already, bit for bit."""
+    name, size, bias_exponent = population.name, population.size, neuron.bias_exponent
+    assert bias_exponent is not None
+    vth = 131071 if neuron.threshold is None else neuron.threshold
+    _check_whole(name, threshold=vth, bias=neuron.bias, start=neuron.start)
+    largest = float(np.abs(np.asarray(neuron.bias, np.float64)).max(initial=0)) * 2.0**bias_exponent
     if largest >= 2.0**31:
         raise CapacityError(
-            f"layer {layer.name!r}: carried bias of {largest:.3g} (mantissa · 2**{stored.bias_exponent}) exceeds 32 bits, where it wraps"
+            f"layer {name!r}: carried bias of {largest:.3g} (mantissa · 2**{bias_exponent}) exceeds 32 bits, where it wraps"
         )
-    synapses = layer.synapses
-    if synapses is not None:
-        weight = np.asarray(synapses.weight)
-        if stored.weight_bits not in profile.synapse.weight_bits.known:
-            raise CapacityError(
-                f"layer {layer.name!r} carries {stored.weight_bits}-bit weights; profile {profile.name!r} stores "
-                f"{', '.join(map(str, profile.synapse.weight_bits.known))}"
-            )
-        kept = truncate_weights(weight.astype(np.int64), stored.weight_bits, stored.sign_mode)
-        if not np.array_equal(kept, weight):
-            raise CapacityError(
-                f"layer {layer.name!r}: {int(np.count_nonzero(kept != weight))} of {weight.size} carried weights do not fit "
-                f"{stored.weight_bits} {stored.sign_mode} bits bit for bit; truncate them first (quantise.truncate_weights)"
-            )
-        if np.any(kept != 0) and not -32 <= stored.weight_exponent <= 24:
-            raise CapacityError(f"layer {layer.name!r}: weight exponent {stored.weight_exponent} outside -32…24")
-        synapses = _with_weight(synapses, kept)
-    return ChipLayer(
-        layer.name, layer.shape, synapses, stored.weight_exponent, stored.weight_bits, stored.sign_mode,
-        _array(layer.du, size), _array(layer.dv, size), _array(vth, size), _array(layer.bias, size),
-        stored.bias_exponent, round(layer.start), layer.threshold is not None,
+    chip = ChipPopulation(
+        name, population.shape, _array(neuron.du, size), _array(neuron.dv, size), _array(vth, size), _array(neuron.bias, size),
+        bias_exponent, round(neuron.start), neuron.threshold is not None,
+    )  # fmt: skip
+    return chip, [_carried_weights(connection, profile) for connection in into]
+
+
+def _carried_weights(connection: Connection, profile: HardwareProfile) -> ChipConnection:
+    stored, weight = connection.stored, np.asarray(connection.synapses.weight)
+    assert stored is not None
+    if stored.weight_bits not in profile.synapse.weight_bits.known:
+        raise CapacityError(
+            f"{title(connection)} carries {stored.weight_bits}-bit weights; profile {profile.name!r} stores "
+            f"{', '.join(map(str, profile.synapse.weight_bits.known))}"
+        )
+    kept = truncate_weights(weight.astype(np.int64), stored.weight_bits, stored.sign_mode)
+    if not np.array_equal(kept, weight):
+        raise CapacityError(
+            f"{title(connection)}: {int(np.count_nonzero(kept != weight))} of {weight.size} carried weights do not fit "
+            f"{stored.weight_bits} {stored.sign_mode} bits bit for bit; truncate them first (quantise.truncate_weights)"
+        )
+    if np.any(kept != 0) and not -32 <= stored.weight_exponent <= 24:
+        raise CapacityError(f"{title(connection)}: weight exponent {stored.weight_exponent} outside -32…24")
+    return ChipConnection(
+        connection.name, connection.source, connection.target, with_weight(connection.synapses, kept), stored.weight_exponent,
+        stored.weight_bits, stored.sign_mode, connection.delay,
     )  # fmt: skip
 
 
-def _with_weight(synapses: Synapses, weight: NDArray[np.int32]) -> Synapses:
-    match synapses:
-        case Dense():
-            return Dense(weight, synapses.delay)
-        case Conv():
-            return Conv(weight, synapses.in_shape, synapses.stride, synapses.padding, synapses.dilation, synapses.groups)
+def _check_whole(name: str, **fields: object) -> None:
+    """Refuse fields of a population that are no whole numbers of 32 bits."""
+    for field, value in fields.items():
+        numbers = np.asarray(value, np.float64)
+        if np.any(np.rint(numbers) != numbers) or np.any(np.abs(numbers) >= 2.0**31):
+            raise CapacityError(f"layer {name!r} carries a {field} that is no whole number of 32 bits")
 
 
 def _array(value: object, size: int) -> NDArray[np.int32]:

@@ -2,15 +2,15 @@
 
 Counting rules (nengo-loihi, ``SynapseConfig.bits_per_axon``, ``MAX_IN_AXONS``, ``MAX_OUT_AXONS``; one block is one core):
 
-* **synapse memory**: a core keeps one row of synapses for each source neuron that reaches it. A row of n synapses is cut into
-  blocks; each block holds ``synapses · bits + header`` bits, filled up to whole words. Bits of a synapse: weight, delay where
-  the layer has delays, tag where it learns, and a target index where the row is sparse (an expanded convolution).
+* **synapse memory**: a core keeps, of each connection, one row of synapses for each source neuron that reaches it. A row of n synapses is
+  cut into blocks; each block holds ``synapses · bits + header`` bits, filled up to whole words. Bits of a synapse: weight, delay where
+  the connection has delays, tag where it learns, and a target index where the row is sparse (an expanded convolution).
 * **shared kernels**: where the profile says that the positions of a convolution read one kernel, a core stores for each output
   channel that it holds, even in part, that channel's kernel once, as one row.
-* **in-axons**: distinct source neurons that reach a core (times the profile's entries a learning connection, where it learns).
-* **out-axons**: for each neuron of a core, the distinct cores that it reaches.
+* **in-axons**: of each connection, the source neurons that reach a core (times the profile's entries a learning connection, where it learns).
+* **out-axons**: for each neuron of a core, of each connection, the cores that it reaches.
 
-Weights of zero are stored like any other. A number that the profile does not know adds nothing (no header, no filling up).
+What several connections into the neurons of a core take adds up. Weights of zero are stored like any other. A number that the profile does not know adds nothing (no header, no filling up).
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.graph.connectivity import fan_in, fan_out
-from neurofault.deploy.deployment import ChipLayer, Deployment
+from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile
-from neurofault.errors import UsageError
-from neurofault.graph import Conv, Dense
+from neurofault.errors import UsageError, nearest
+from neurofault.graph.chip import ChipConnection
+from neurofault.graph.connectivity import fan_in, fan_out
+from neurofault.graph.synapses import Conv, Sparse
 
 Resource = Literal["neurons", "synapse_bits", "in_axons", "out_axons"]
 RESOURCES: tuple[Resource, ...] = get_args(Resource)
@@ -34,7 +35,7 @@ RESOURCES: tuple[Resource, ...] = get_args(Resource)
 
 
 class Demand(NamedTuple):
-    """What some neurons of one layer take from the core that holds them all.
+    """What the synapses of a connection into some neurons take from the core that holds them all.
 
     Attributes:
         synapse_bits: synapse memory, in bits.
@@ -72,9 +73,9 @@ def limits(profile: HardwareProfile) -> dict[Resource, int | None]:
     return {name: getattr(profile.core, name).value for name in RESOURCES}
 
 
-def shares_kernels(layer: ChipLayer, profile: HardwareProfile) -> bool:
-    """Say whether the positions of this layer that share a core read the same stored kernel."""
-    return isinstance(layer.synapses, Conv) and bool(profile.synapse.shared_kernels.value)
+def shares_kernels(connection: ChipConnection, profile: HardwareProfile) -> bool:
+    """Say whether the target's positions that share a core read the same stored kernel."""
+    return isinstance(connection.synapses, Conv) and bool(profile.synapse.shared_kernels.value)
 
 
 def row_bits(counts: NDArray[np.integer], synapse_bits: int, profile: HardwareProfile) -> NDArray[np.int64]:
@@ -99,116 +100,119 @@ def row_bits(counts: NDArray[np.integer], synapse_bits: int, profile: HardwarePr
     return full * block(np.asarray(size)) + block(rest)
 
 
-def synapse_bits(layer: ChipLayer, profile: HardwareProfile, learns: bool = False, targets: int = 1) -> int:
-    """Return the bits of one stored synapse of a layer: weight, delay, tag and target index.
+def synapse_bits(connection: ChipConnection, profile: HardwareProfile, learns: bool = False, targets: int = 1) -> int:
+    """Return the bits of one stored synapse of a connection: weight, delay, tag and target index.
 
     Args:
-        layer: layer 1 or later.
+        connection: whose synapse it is.
         profile: for the width of delay, tag and index.
-        learns: whether the layer's synapses learn.
-        targets: neurons of the layer in the core, which a sparse row's index must tell apart.
+        learns: whether the connection's synapses learn.
+        targets: neurons of the target in the core, which a sparse row's index must tell apart.
     """
-    bits = layer.weight_bits
-    if isinstance(layer.synapses, Dense) and layer.synapses.delay is not None:
+    bits = connection.weight_bits
+    if connection.synapses.delay is not None or connection.delay > 1:
         bits += profile.synapse.delay_bits.value or 0
     if learns:
         bits += profile.synapse.tag_bits.value or 0
-    if isinstance(layer.synapses, Conv) and not shares_kernels(layer, profile):
+    if isinstance(connection.synapses, Conv | Sparse) and not shares_kernels(connection, profile):
         needed = (targets - 1).bit_length()
         allowed = profile.synapse.index_bits.value or (needed,)
         bits += min((width for width in allowed if width >= needed), default=max(allowed))
     return bits
 
 
-def demand(layer: ChipLayer, targets: NDArray[np.bool_], profile: HardwareProfile, learns: bool = False) -> Demand:
-    """Return what the chosen neurons of a layer take from a core that holds exactly these.
+def demand(connection: ChipConnection, targets: NDArray[np.bool_], profile: HardwareProfile, learns: bool = False) -> Demand:
+    """Return what a connection takes from a core that holds exactly some neurons of its target.
 
     Args:
-        layer: layer 1 or later.
+        connection: whose synapses they are.
         targets: bool [n_out], the neurons in the core.
         profile: the chip.
-        learns: whether the layer's synapses learn.
+        learns: whether the connection's synapses learn.
     """
-    assert layer.synapses is not None
-    reach = fan_out(layer.synapses, targets)
-    bits = synapse_bits(layer, profile, learns, int(np.count_nonzero(targets)))
-    if shares_kernels(layer, profile):
-        assert isinstance(layer.synapses, Conv)
-        channels = int(np.count_nonzero(targets.reshape(len(layer.synapses.weight), -1).any(axis=1)))
-        memory = channels * int(row_bits(np.asarray(_kernel_words(layer.synapses)), bits, profile))
+    synapses = connection.synapses
+    reach = fan_out(synapses, targets)
+    bits = synapse_bits(connection, profile, learns, int(np.count_nonzero(targets)))
+    if shares_kernels(connection, profile):
+        assert isinstance(synapses, Conv)
+        channels = int(np.count_nonzero(targets.reshape(len(synapses.weight), -1).any(axis=1)))
+        memory = channels * int(row_bits(np.asarray(_kernel_words(synapses)), bits, profile))
     else:
         lengths, rows = np.unique(reach, return_counts=True)
         memory = int((row_bits(lengths, bits, profile) * rows).sum())
-    entries = profile.learning.in_axons_per_connection.value if learns else None
-    return Demand(memory, int(np.count_nonzero(reach)) * (entries or 1), reach)
+    return Demand(memory, int(np.count_nonzero(reach)) * entries(profile, learns), reach)
 
 
-def usage(deployment: Deployment, learning: Collection[int] = ()) -> Usage:
+def entries(profile: HardwareProfile, learns: bool) -> int:
+    """Return how many entries of the input axon table a source neuron takes."""
+    return (profile.learning.in_axons_per_connection.value or 1) if learns else 1
+
+
+def usage(deployment: Deployment, learning: Collection[str] = ()) -> Usage:
     """Count what each core in use holds, damaged or not.
 
     Args:
         deployment: a placed network.
-        learning: indices of the layers whose synapses learn; they store tags and may take more in-axons.
+        learning: names of the connections whose synapses learn; they store tags and may take more in-axons.
 
     Raises:
-        UsageError: if ``learning`` names a layer without synapses.
+        UsageError: if ``learning`` names a connection that is not there.
     """
-    check_learning(deployment.layers, learning)
-    placement = deployment.placement
-    cores = placement.used_cores
+    check_learning(deployment.connections, learning)
+    core_of = deployment.placement.core_of
+    cores = deployment.placement.used_cores
     used = {name: np.zeros(len(cores), np.int64) for name in RESOURCES}
-    for index, layer in enumerate(deployment.layers):
-        seats = np.searchsorted(cores, placement.core_of[index])
-        used["neurons"] += np.bincount(seats, minlength=len(cores))
-        if index == 0:
-            continue
-        destinations = np.zeros(deployment.layers[index - 1].size, np.int64)
-        for seat in np.unique(seats):
-            need = demand(layer, seats == seat, deployment.profile, index in learning)
+    seats = {name: np.searchsorted(cores, own) for name, own in core_of.items()}
+    for own in seats.values():
+        used["neurons"] += np.bincount(own, minlength=len(cores))
+    for connection in deployment.connections:
+        destinations = np.zeros(connection.synapses.n_in, np.int64)
+        for seat in np.unique(seats[connection.target]):
+            targets = seats[connection.target] == seat
+            need = demand(connection, targets, deployment.profile, connection.name in learning)
             used["synapse_bits"][seat] += need.synapse_bits
             used["in_axons"][seat] += need.in_axons
             destinations += need.fan_out > 0
-        np.add.at(used["out_axons"], np.searchsorted(cores, placement.core_of[index - 1]), destinations)
+        np.add.at(used["out_axons"], seats[connection.source], destinations)
     return Usage(cores, used, limits(deployment.profile))
 
 
-def stored_words(deployment: Deployment, layer: int) -> NDArray[np.int64]:
-    """Count the synapse words that each core of a layer stores; their sum is the layer's.
+def stored_words(deployment: Deployment, connection: str) -> NDArray[np.int64]:
+    """Count the synapse words of a connection that each core of its target stores; their sum is the connection's.
 
     With shared kernels one word is a kernel element of an output channel in a core, and many synapses read it; else each
     synapse has a word of its own.
 
     Args:
         deployment: a placed network.
-        layer: index of the target layer; layer 0 stores none.
+        connection: its name.
 
     Returns:
-        int64 [k], in the order of ``placement.cores_of_layer(layer)``.
+        int64 [k], in the order of ``placement.cores_of(target)``.
     """
-    target = deployment.layers[layer]
-    cores, seats = np.unique(deployment.placement.core_of[layer], return_inverse=True)
-    if target.synapses is None:
-        return np.zeros(len(cores), np.int64)
-    if not shares_kernels(target, deployment.profile):
+    own = deployment.connection(connection)
+    cores, seats = np.unique(deployment.placement.core_of[own.target], return_inverse=True)
+    if not shares_kernels(own, deployment.profile):
         words = np.zeros(len(cores), np.int64)
-        np.add.at(words, seats, fan_in(target.synapses))
+        np.add.at(words, seats, fan_in(own.synapses))
         return words
-    assert isinstance(target.synapses, Conv)
-    channels = len(target.synapses.weight)
-    channel = np.arange(target.size) // (target.size // channels)
+    assert isinstance(own.synapses, Conv)
+    channels = len(own.synapses.weight)
+    channel = np.arange(own.synapses.n_out) // (own.synapses.n_out // channels)
     present = np.unique(seats * channels + channel) // channels
-    return np.bincount(present, minlength=len(cores)) * _kernel_words(target.synapses)
+    return np.bincount(present, minlength=len(cores)) * _kernel_words(own.synapses)
 
 
-def check_learning(layers: Collection[ChipLayer], learning: Collection[int]) -> None:
-    """Refuse indices of layers that have no synapses.
+def check_learning(connections: Collection[ChipConnection], learning: Collection[str]) -> None:
+    """Refuse names of connections that are not there.
 
     Raises:
-        UsageError: naming the first such index.
+        UsageError: naming the first such name.
     """
-    for index in learning:
-        if not 1 <= index < len(layers):
-            raise UsageError(f"learning: layer {index} has no synapses; layers with synapses are 1 to {len(layers) - 1}")
+    known = [one.name for one in connections]
+    for name in learning:
+        if name not in known:
+            raise UsageError(f"learning: no connection {name!r}{nearest(name, known)}; connections: {', '.join(known)}")
 
 
 def _kernel_words(conv: Conv) -> int:

@@ -1,4 +1,4 @@
-"""Where neurons sit that serve learning only: on free cores near the output layer, placed with the chip, before anything breaks."""
+"""Where neurons sit that serve learning only: on free cores near the readout, placed with the chip, before anything breaks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def support_cores(deployment: Deployment, neurons: int, what: str = "error", tak
             f"no core is free for {neurons} {what} neurons of the learner: it takes {needed}, free are {len(free)} "
             f"(spare, bad and dead cores not counted); lower spare_cores, raise neurons_per_core, or use more chips"
         )
-    outputs = placement.cores_of_layer(len(deployment.layers) - 1)
+    outputs = placement.cores_of(deployment.readout.population)
     distance = mesh(deployment).hops(free, np.full(len(free), outputs[0])).total
     chosen = np.sort(free[np.argsort(distance, kind="stable")[:needed]])
     return np.asarray(chosen[np.arange(neurons) // room], np.int64)

@@ -57,6 +57,12 @@ class Edge(Protocol):
         ...
 
 
+def title(connection: Edge) -> str:
+    """Return how messages call a connection: a layer where it has the name of what it drives, as in a chain."""
+    kind = "layer" if connection.name == connection.target else "connection"
+    return f"{kind} {connection.name!r}"
+
+
 _NEVER = 1 << 62
 N = TypeVar("N", bound=Node, covariant=True)
 E = TypeVar("E", bound=Edge, covariant=True)
