@@ -4,15 +4,15 @@ Counted, a mean over the samples; neurons that are silent for good and dead core
 spikes alone, a message lost on its way counts as if it arrived)::
 
     synaptic operations   for each spike, the synapses from its source to live neurons (weights of zero included)
-    neuron updates        live neurons × T; active: updates with synaptic input, at most one for each spike that arrives; the input
-                          population is driven by a bias and counts as active throughout
-    messages              for each spike, the cores that hold a live target of it (Loihi sends to each core on its own)
+    neuron updates        live neurons × T; active: updates with synaptic input, at most one for each spike that arrives; populations
+                          that no connection drives have a bias and count as active throughout
+    messages              for each spike and connection, the cores that hold a live target of it (Loihi sends to each core on its own)
     hops                  steps between tiles of all messages, XY routing; from chip to chip counted apart, not costed; what a detour
                           round a dead link or router adds is charged as north-south hops, the dearer ones, while it lasts
 
     E = Σ synaptic operations·e + Σ updates·e + Σ spikes·e + Σ messages·(e_out + e_in + e_tile + hops·e_hop)
     t_step = max over cores (Σ the core's events·t) + longest route·t_hop + barrier(tiles)
-    time = T · t_step, latency = (T + L) · t_step with L layers after the input; E_static = P_static · chips · time
+    time = T · t_step, latency = (T + L) · t_step with L the phase of the readout (the layers after the input); E_static = P_static · chips · time
 
 Sources: event costs as in the profile's table (Davies et al. 2018, IEEE Micro 38(1), table 2; SANA-FE ``arch/loihi.yaml``); the
 form of the sum as in SANA-FE. ``t_step`` is that of a mean step: the busiest core of the mean, not the mean of the busiest. The
@@ -33,13 +33,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import Activity
-from neurofault.graph.connectivity import arrivals, fan_out
-from neurofault.deploy.cost_table import CostTable, EnergyCosts, TimeCosts
 from neurofault.damage.damage import Detour
+from neurofault.deploy.cost_table import CostTable, EnergyCosts, TimeCosts
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.quantity import EVIDENCE_ORDER, Evidence, Joule, Second
 from neurofault.deploy.routing import mesh
 from neurofault.errors import UsageError, nearest
+from neurofault.graph.connectivity import arrivals, fan_out
 
 _EVENTS = (
     "synaptic_operation",
@@ -121,27 +121,26 @@ class Traffic:
     messages: NDArray[np.int64]
 
 
-def alive(deployment: Deployment, layer: int) -> NDArray[np.bool_]:
-    """Return bool [n]: neurons of a layer that are neither silent for good nor on a dead core."""
-    on_dead_core = np.isin(deployment.placement.core_of[layer], deployment.damage.dead_cores)
-    return ~(deployment.damage.silent(layer, deployment.layers[layer].size) | on_dead_core)
+def alive(deployment: Deployment, population: str) -> NDArray[np.bool_]:
+    """Return bool [n]: neurons of a population that are neither silent for good nor on a dead core."""
+    on_dead_core = np.isin(deployment.placement.core_of[population], deployment.damage.dead_cores)
+    return ~(deployment.damage.silent(population, deployment.population(population).size) | on_dead_core)
 
 
 def traffic(deployment: Deployment, activity: Activity) -> Traffic:
-    """Count the messages of a run: one for each spike and each core that holds a live target of it.
+    """Count the messages of a run: over each connection, one for each spike and each core that holds a live target of it.
 
     Args:
         deployment: the chip.
         activity: a run on it; counts are over all its samples.
     """
     sources, destinations, messages = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for index, layer in enumerate(deployment.layers[1:], start=1):
-        assert layer.synapses is not None
-        spikes = _spikes(deployment, activity, index - 1)
-        cores, seats = np.unique(deployment.placement.core_of[index - 1], return_inverse=True)
-        core_of, live = deployment.placement.core_of[index], alive(deployment, index)
+    for connection in deployment.connections:
+        spikes = _spikes(deployment, activity, connection.source)
+        cores, seats = np.unique(deployment.placement.core_of[connection.source], return_inverse=True)
+        core_of, live = deployment.placement.core_of[connection.target], alive(deployment, connection.target)
         for core in np.unique(core_of[live]):
-            reached = fan_out(layer.synapses, live & (core_of == core)) > 0
+            reached = fan_out(connection.synapses, live & (core_of == core)) > 0
             sent = np.zeros(len(cores), np.int64)
             np.add.at(sent, seats, spikes * reached)
             senders = np.flatnonzero(sent)
@@ -204,7 +203,7 @@ def cost(deployment: Deployment, activity: Activity, samples: int, *, table: str
         static_energy=_static(costs, time, deployment.placement.chips),
         step=step,
         time=time,
-        latency=_scaled(step, deployment.timesteps + len(deployment.layers) - 1),
+        latency=_scaled(step, deployment.timesteps + deployment.schedule.phase[deployment.readout.population]),
     )
 
 
@@ -221,10 +220,9 @@ def _detours(deployment: Deployment, flows: Traffic, samples: int) -> NDArray[np
     return extra
 
 
-def _spikes(deployment: Deployment, activity: Activity, layer: int) -> NDArray[np.int64]:
-    """Spikes of each neuron of a layer over all samples, none from the dead."""
-    counts = activity.spike_counts[deployment.layers[layer].name]
-    return np.where(alive(deployment, layer), counts, 0).astype(np.int64)
+def _spikes(deployment: Deployment, activity: Activity, population: str) -> NDArray[np.int64]:
+    """Spikes of each neuron of a population over all samples, none from the dead."""
+    return np.where(alive(deployment, population), activity.spike_counts[population], 0).astype(np.int64)
 
 
 def _core_events(
@@ -233,16 +231,19 @@ def _core_events(
     """Count each event of a run of so many steps on each core in use."""
     cores = deployment.placement.used_cores
     counts = {event: np.zeros(len(cores), np.int64) for event in _EVENTS}
-    for index, layer in enumerate(deployment.layers):
-        seats, live = np.searchsorted(cores, deployment.placement.core_of[index]), alive(deployment, index)
+    for population in deployment.populations:
+        name, into = population.name, deployment.into(population.name)
+        seats, live = np.searchsorted(cores, deployment.placement.core_of[name]), alive(deployment, name)
         active = np.where(live, steps, 0)
-        if layer.synapses is not None:
-            arrived = np.where(live, arrivals(layer.synapses, _spikes(deployment, activity, index - 1)), 0)
+        if into:
+            arrived = np.zeros(population.size, np.int64)
+            for connection in into:
+                arrived += np.where(live, arrivals(connection.synapses, _spikes(deployment, activity, connection.source)), 0)
             np.add.at(counts["synaptic_operation"], seats, arrived)
             active = np.minimum(active, arrived)
         np.add.at(counts["neuron_update_active"], seats, active)
         np.add.at(counts["neuron_update_inactive"], seats, np.where(live, steps - active, 0))
-        np.add.at(counts["neuron_spike"], seats, _spikes(deployment, activity, index))
+        np.add.at(counts["neuron_spike"], seats, _spikes(deployment, activity, name))
     np.add.at(counts["axon_out_message"], np.searchsorted(cores, flows.sources), flows.messages)
     for event in ("axon_in_message", "spike_in_tile"):
         np.add.at(counts[event], np.searchsorted(cores, flows.destinations), flows.messages)

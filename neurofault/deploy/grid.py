@@ -31,6 +31,7 @@ _LABELS: dict[Resource, str] = {
     "in_axons": "in-axons",
     "out_axons": "out-axons",
 }
+_INPUTS = "ijklmn"
 _HIDDEN = string.digits[1:] + string.ascii_uppercase
 _INPUT_COLOUR, _OUTPUT_COLOUR = "#56B4E9", "#D55E00"
 _HIDDEN_COLOURS = ("#E69F00", "#009E73", "#CC79A7", "#F0E442", "#0072B2")
@@ -113,8 +114,8 @@ def _marks(deployment: Deployment) -> list[_Mark]:
     for core in placement.spare_cores:
         marks[core] = _SPARE
     taken: set[int] = set()
-    for index, mark in enumerate(_layer_marks(len(deployment.layers))):
-        for core in placement.cores_of_layer(index).tolist():
+    for name, mark in _population_marks(deployment).items():
+        for core in placement.cores_of(name).tolist():
             marks[core] = _SHARED if core in taken else mark
             taken.add(core)
     for core in deployment.damage.dead_cores:
@@ -122,12 +123,20 @@ def _marks(deployment: Deployment) -> list[_Mark]:
     return marks
 
 
-def _layer_marks(layers: int) -> list[_Mark]:
-    """``i`` for the input, ``o`` for the output, 1 to 9 and A to Z for hidden layers (from 1 again after 35)."""
-    hidden = [
-        _Mark(_HIDDEN[index % len(_HIDDEN)], _HIDDEN_COLOURS[index % len(_HIDDEN_COLOURS)]) for index in range(max(0, layers - 2))
-    ]
-    return [_Mark("i", _INPUT_COLOUR), *hidden, _Mark("o", _OUTPUT_COLOUR)][:layers]
+def _population_marks(deployment: Deployment) -> dict[str, _Mark]:
+    """``i`` to ``n`` for inputs, ``o`` for the readout, 1 to 9 and A to Z for hidden populations (from 1 again after 35)."""
+    marks: dict[str, _Mark] = {}
+    inputs, hidden = 0, 0
+    for population in deployment.populations:
+        if population.is_source:
+            marks[population.name] = _Mark(_INPUTS[inputs % len(_INPUTS)], _INPUT_COLOUR)
+            inputs += 1
+        elif population.name == deployment.readout.population:
+            marks[population.name] = _Mark("o", _OUTPUT_COLOUR)
+        else:
+            marks[population.name] = _Mark(_HIDDEN[hidden % len(_HIDDEN)], _HIDDEN_COLOURS[hidden % len(_HIDDEN_COLOURS)])
+            hidden += 1
+    return marks
 
 
 def _chip_rows(deployment: Deployment, marks: Sequence[_Mark]) -> Iterator[_Line]:
@@ -149,11 +158,13 @@ def _counts(marks: Sequence[_Mark]) -> _Line:
 
 
 def _legend(deployment: Deployment, marks: Sequence[_Mark]) -> Iterator[_Line]:
-    width = max(len(layer.name) for layer in deployment.layers)
-    for index, (layer, mark) in enumerate(zip(deployment.layers, _layer_marks(len(deployment.layers)), strict=True)):
-        cores = deployment.placement.cores_of_layer(index)
-        text = f" {layer.name:<{width}}  {layer.size} neurons on {_number(len(cores), 'core')}"
-        if lost := layer.size - int(np.count_nonzero(alive(deployment, index))):
+    width = max(len(population.name) for population in deployment.populations)
+    own = _population_marks(deployment)
+    for population in deployment.populations:
+        name, mark = population.name, own[population.name]
+        cores = deployment.placement.cores_of(name)
+        text = f" {name:<{width}}  {population.size} neurons on {_number(len(cores), 'core')}"
+        if lost := population.size - int(np.count_nonzero(alive(deployment, name))):
             text += f", {lost} dead"
         yield [(mark.symbol, mark.style), (text, "")]
     meanings = (
