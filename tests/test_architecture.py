@@ -14,7 +14,8 @@ PACKAGE = Path(neurofault.__file__).parent
 
 LAYERS = (
     ("errors", "specmistakes", "numerals", "files", "specfile", "streams", "digest", "cache"),
-    ("arrays", "network", "activity", "image_files", "datasets", "zoo"),
+    ("arrays", "graph", "inputs", "damage"),
+    ("activity", "image_files", "datasets", "zoo"),
     ("convert",),
     ("deploy",),
     ("faults", "engines"),
@@ -96,13 +97,26 @@ def test_a_profile_is_read_without_heavy_libraries():
 
 
 PUBLIC = [
+    "Bias",
     "Budget",
+    "Connection",
+    "Conv",
+    "CubaLif",
+    "Dense",
     "Deployment",
     "Guard",
     "HardwareProfile",
     "Inputs",
+    "Network",
     "Plan",
-    "SpikingNetwork",
+    "Population",
+    "Readout",
+    "Schedule",
+    "Source",
+    "Sparse",
+    "Spikes",
+    "State",
+    "chain",
     "deploy",
     "errors",
     "faults",

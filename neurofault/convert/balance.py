@@ -61,9 +61,7 @@ def activations(stages: Sequence[Stage], images: NDArray[np.generic]) -> list[Te
     return outputs
 
 
-def balance(
-    stages: Sequence[Stage], outputs: Sequence[Tensor], candidate: Candidate, *, name: str, timesteps: int
-) -> Network:
+def balance(stages: Sequence[Stage], outputs: Sequence[Tensor], candidate: Candidate, *, name: str, timesteps: int) -> Network:
     """Return the spiking network of a candidate.
 
     Args:

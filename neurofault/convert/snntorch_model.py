@@ -251,9 +251,7 @@ def _entering(run: Run, first: Call) -> Tensor:
     return given
 
 
-def _check(
-    network: Network, neurons: Mapping[str, Neuron], chain: Sequence[Call], run: Run, coding: PixelCoding | None
-) -> None:
+def _check(network: Network, neurons: Mapping[str, Neuron], chain: Sequence[Call], run: Run, coding: PixelCoding | None) -> None:
     """Compare the network with a run of the module."""
     populations = [(call, neurons[call.name]) for call in chain if call.name in neurons]
     heard = []

@@ -136,7 +136,7 @@ def test_what_lies_beside_the_layers_is_refused_by_the_first_layer_that_differs(
 def test_what_changes_nothing_is_taken(more):
     model = made(**more)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert [layer.shape for layer in converted(model).layers] == [(12,), (12,), (4,)]
+    assert [one.shape for one in converted(model).populations] == [(12,), (12,), (4,)]
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
@@ -283,7 +283,7 @@ def test_any_floating_type_and_wrapper_is_read(change):
     torch.manual_seed(0)
     linear = nn.utils.parametrizations.weight_norm(nn.Linear(12, 12))
     model = change(nn.Sequential(linear, hidden(), nn.Linear(12, 3), hidden()))
-    assert [layer.shape for layer in converted(model).layers] == [(12,), (12,), (3,)]
+    assert [one.shape for one in converted(model).populations] == [(12,), (12,), (3,)]
 
 
 def test_a_normalisation_in_front_is_folded_into_the_first_layer():
@@ -294,14 +294,15 @@ def test_a_normalisation_in_front_is_folded_into_the_first_layer():
     shifted.load_state_dict(plain.state_dict())
     mean, spread = torch.tensor([0.1, 0.4]).reshape(1, 2, 1, 1), torch.tensor([0.3, 0.8]).reshape(1, 2, 1, 1)
     shifted.register_forward_pre_hook(lambda module, inputs: ((inputs[0] - mean) / spread,))
-    one, two = (from_snntorch(model, (2, 4, 4), timesteps=STEPS, coding=None).layers[1] for model in (plain, shifted))
+    one, two = (from_snntorch(model, (2, 4, 4), timesteps=STEPS, coding=None) for model in (plain, shifted))
     kernel = plain[0].weight.detach().double().numpy()
-    np.testing.assert_allclose(two.synapses.weight, kernel / spread.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(two.connections[0].synapses.weight, kernel / spread.numpy(), rtol=1e-5)
     with torch.no_grad():
         expected = plain[0](-mean / spread * torch.ones(1, 2, 4, 4)).double().numpy().reshape(-1)
-    np.testing.assert_allclose(two.bias, expected, rtol=1e-4, atol=1e-6)  # the padding stays zero behind the normalisation
-    assert len(np.unique(np.round(two.bias[:16], 4))) > 1
-    assert len(np.unique(one.bias[:16])) == 1
+    one, two = (np.asarray(each.populations[1].neuron.bias) for each in (one, two))
+    np.testing.assert_allclose(two, expected, rtol=1e-4, atol=1e-6)  # the padding stays zero behind the normalisation
+    assert len(np.unique(np.round(two[:16], 4))) > 1
+    assert len(np.unique(one[:16])) == 1
 
 
 class Shift(nn.Module):
@@ -336,23 +337,23 @@ class Potentials(Views):
 def test_flattening_by_a_view_and_a_pool_that_is_used_twice_are_read():
     torch.manual_seed(0)
     network = from_snntorch(Views(), (1, 8, 8), timesteps=STEPS)
-    assert [layer.shape for layer in network.layers] == [(1, 8, 8), (3, 3, 3), (4, 1, 1), (3,)]
+    assert [one.shape for one in network.populations] == [(1, 8, 8), (3, 3, 3), (4, 1, 1), (3,)]
 
 
 def test_a_forward_that_returns_the_potentials_of_neurons_that_fire_has_to_say_its_readout():
     torch.manual_seed(0)
     with pytest.raises(ConversionError, match=r"or it is the potentials of neurons that fire: then say readout="):
         from_snntorch(Potentials(), (1, 8, 8), timesteps=STEPS)
-    assert from_snntorch(Potentials(), (1, 8, 8), timesteps=STEPS, readout="potential").readout == "potential"
+    assert from_snntorch(Potentials(), (1, 8, 8), timesteps=STEPS, readout="potential").readout.how == "potential"
 
 
 def test_what_stands_in_front_of_the_first_layer_may_be_a_module_or_a_flattening():
     torch.manual_seed(0)
     linear = nn.Linear(12, 4)
     network = from_snntorch(nn.Sequential(Shift(), linear, hidden()), (12,), timesteps=STEPS, coding=None)
-    np.testing.assert_allclose(network.layers[1].synapses.weight, linear.weight.detach().numpy() / 0.3, rtol=1e-5)
+    np.testing.assert_allclose(network.connections[0].synapses.weight, linear.weight.detach().numpy() / 0.3, rtol=1e-5)
     driven = nn.Sequential(nn.Flatten(), hidden(), nn.Linear(12, 4), hidden())
-    assert [layer.shape for layer in from_snntorch(driven, (3, 2, 2), timesteps=STEPS).layers] == [(12,), (4,)]
+    assert [one.shape for one in from_snntorch(driven, (3, 2, 2), timesteps=STEPS).populations] == [(12,), (4,)]
     with pytest.raises(
         ConversionError, match=r"^layer '1': neurons at the input take the sample itself, but forward changes it first$"
     ):

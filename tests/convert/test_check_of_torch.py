@@ -98,7 +98,7 @@ def test_what_is_exact_is_taken(make):
     with torch.no_grad():
         expected = model.float()(torch.from_numpy(IMAGES)).double().numpy()
     np.testing.assert_allclose(activations(found.stages, IMAGES)[-1].numpy(), expected, rtol=1e-4, atol=1e-5)
-    assert from_torch(model, torch.from_numpy(IMAGES)).layers[-1].size == expected.shape[1]
+    assert from_torch(model, torch.from_numpy(IMAGES)).populations[-1].size == expected.shape[1]
 
 
 FRONT = "layer 'conv' does not take the sample itself: forward changes it first, and not by one gain and one shift of each value"
@@ -205,7 +205,7 @@ def test_a_function_at_the_end_that_keeps_the_order_of_the_scores_is_left_out_wi
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         bare = from_torch(body, IMAGES)
-    np.testing.assert_array_equal(network.layers[-1].synapses.weight, bare.layers[-1].synapses.weight)
+    np.testing.assert_array_equal(network.connections[-1].synapses.weight, bare.connections[-1].synapses.weight)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_calibration_bytes_tensors_and_fractions_mean_the_same():
         from_torch(made(), each) for each in (pixels, torch.from_numpy(pixels), pixels / 255, torch.from_numpy(pixels / 255))
     ]
     for network in networks[1:]:
-        assert network.layers[1].threshold == networks[0].layers[1].threshold
+        assert network.populations[1].neuron.threshold == networks[0].populations[1].neuron.threshold
 
 
 class Flat(nn.Module):

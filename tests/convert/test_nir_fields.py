@@ -13,6 +13,9 @@ from neurofault.convert.nir_graph import from_nir
 from neurofault.convert.nir_kept import check_kept
 from neurofault.deploy.nir_export import to_nir
 from neurofault.errors import ConversionError, DataError
+from neurofault.graph import CubaLif, Dense, Population, Source
+from neurofault.graph import chain as chain_of
+from neurofault.graph.synapses import Stored
 
 nir = pytest.importorskip("nir")
 
@@ -235,8 +238,12 @@ def test_what_was_written_is_still_read(tmp_path):
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0, [1.0, 0.0, 1.0]])
 def test_a_threshold_that_is_not_above_0_is_refused_unless_it_is_a_chips_own(threshold):
-    from neurofault.network import Layer, SpikingNetwork, StoredFormat
+    def network(neuron, stored):
+        populations = [Population("input", (2,), Source()), Population("output", (3,), neuron)]
+        return chain_of("n", populations, [Dense(np.ones((3, 2)))], timesteps=8, how="count", stored=[stored])
 
-    with pytest.raises(ConversionError, match=r"^layer 'input': thresholds must be above 0 \(integers of a chip may be lower\)$"):
-        SpikingNetwork("n", (Layer("input", (3,), None, np.asarray(threshold)),), 8, None)
-    SpikingNetwork("n", (Layer("input", (3,), None, np.asarray(threshold, int), stored=StoredFormat()),), 8, None)
+    with pytest.raises(
+        ConversionError, match=r"^population 'output': thresholds must be above 0 \(integers of a chip may be lower\)$"
+    ):
+        network(CubaLif(np.asarray(threshold)), None)
+    network(CubaLif(np.asarray(threshold, int), 0, bias_exponent=0), Stored())

@@ -45,33 +45,35 @@ def mlp(*, neurons=None, **metadata):
 
 def test_lif_is_discretised_by_forward_euler_and_its_gain_goes_into_the_threshold():
     graph = mlp(neurons=lif(3, tau=4e-3, r=2.0, v_leak=0.5, v_threshold=0.3))
-    layer = from_nir(graph, dt=1e-3, timesteps=5).layers[1]
+    network = from_nir(graph, dt=1e-3, timesteps=5)
+    neuron = network.populations[1].neuron
     affine = graph.nodes["n1"]
-    assert (layer.du, layer.dv) == (4095, 1024)  # dt/τ = 1/4
-    assert np.isclose(layer.threshold, 0.3 / (0.25 * 2.0))
-    assert np.allclose(layer.bias, affine.bias + 0.5 / 2.0)
-    assert np.array_equal(layer.synapses.weight, affine.weight / 0.5)  # one input spike stands for half of a full pixel
+    assert (neuron.du, neuron.dv) == (4095, 1024)  # dt/τ = 1/4
+    assert np.isclose(neuron.threshold, 0.3 / (0.25 * 2.0))
+    assert np.allclose(neuron.bias, affine.bias + 0.5 / 2.0)
+    weight = network.connections[0].synapses.weight
+    assert np.array_equal(weight, affine.weight / 0.5)  # one input spike stands for half of a full pixel
 
 
 def test_cuba_lif_if_and_integrators_become_the_chips_neuron():
     cuba = nir.CubaLIF(**{key: np.full(3, value) for key, value in {
         "tau_syn": 2e-4, "tau_mem": 8e-4, "r": 8.0, "v_leak": 0.0, "v_threshold": 1.5, "v_reset": 0.0, "w_in": 4.0}.items()})  # fmt: skip
-    layer = from_nir(chain(nir.Input(np.array([4])), nir.Linear(np.ones((3, 4))), cuba), dt=1e-4).layers[1]
-    assert (layer.du, layer.dv) == (2047, 512)
-    assert np.isclose(layer.threshold, 1.5 / (8 / 8 * 4 / 2))
-    layer = from_nir(mlp(neurons=nir.IF(r=np.full(3, 1e4), v_threshold=np.ones(3))), dt=1e-4).layers[1]
-    assert (layer.du, layer.dv, layer.threshold) == (4095, 0, 1.0)
-    for last, decay in ((nir.LI(tau=np.full(2, 4.0), r=np.full(2, 4.0), v_leak=np.zeros(2)), 1024), (nir.I(r=np.ones(2)), 0)):
-        network = from_nir(chain(nir.Input(np.array([4])), nir.Linear(np.ones((2, 4))), last), dt=1.0)
-        assert (network.readout, network.layers[-1].threshold, network.layers[-1].dv) == ("potential", None, decay)
+    neuron = from_nir(chain(nir.Input(np.array([4])), nir.Linear(np.ones((3, 4))), cuba), dt=1e-4).populations[1].neuron
+    assert (neuron.du, neuron.dv) == (2047, 512)
+    assert np.isclose(neuron.threshold, 1.5 / (8 / 8 * 4 / 2))
+    neuron = from_nir(mlp(neurons=nir.IF(r=np.full(3, 1e4), v_threshold=np.ones(3))), dt=1e-4).populations[1].neuron
+    assert (neuron.du, neuron.dv, neuron.threshold) == (4095, 0, 1.0)
+    for node, decay in ((nir.LI(tau=np.full(2, 4.0), r=np.full(2, 4.0), v_leak=np.zeros(2)), 1024), (nir.I(r=np.ones(2)), 0)):
+        network = from_nir(chain(nir.Input(np.array([4])), nir.Linear(np.ones((2, 4))), node), dt=1.0)
+        last = network.populations[-1].neuron
+        assert (network.readout.how, last.threshold, last.dv) == ("potential", None, decay)
 
 
 def test_a_bias_through_a_synaptic_current_is_refused():
     cuba = nir.CubaLIF(**{key: np.full(3, value) for key, value in {
         "tau_syn": 4e-4, "tau_mem": 8e-4, "r": 8.0, "v_leak": 0.5, "v_threshold": 1.5, "v_reset": 0.0, "w_in": 4.0}.items()})  # fmt: skip
-    assert (
-        from_nir(chain(nir.Input(np.array([4])), nir.Affine(np.ones((3, 4)), np.zeros(3)), cuba), dt=1e-4).layers[1].bias.all()
-    )  # v_leak
+    network = from_nir(chain(nir.Input(np.array([4])), nir.Affine(np.ones((3, 4)), np.zeros(3)), cuba), dt=1e-4)
+    assert network.populations[1].neuron.bias.all()  # v_leak
     with pytest.raises(ConversionError, match=r"layer 'n2': 2 of 3 of its neurons get a bias through a synaptic current, where it builds up over "
         r"about 4 steps; the chip adds a bias to the membrane at once"):  # fmt: skip
         from_nir(chain(nir.Input(np.array([4])), nir.Affine(np.ones((3, 4)), np.array([0.1, 0.0, -0.2])), cuba), dt=1e-4)
@@ -79,7 +81,8 @@ def test_a_bias_through_a_synaptic_current_is_refused():
 
 def test_a_graph_that_ends_with_a_matrix_is_read_by_the_sum_of_its_output():
     network = from_nir(chain(nir.Input(np.array([4])), nir.Linear(np.ones((2, 4)))), dt=1.0)
-    assert (network.readout, network.layers[-1].threshold, network.layers[-1].dv) == ("potential", None, 0)
+    last = network.populations[-1].neuron
+    assert (network.readout.how, last.threshold, last.dv) == ("potential", None, 0)
 
 
 def test_neurons_at_the_input_take_the_pixel_as_their_current():
@@ -90,7 +93,7 @@ def test_neurons_at_the_input_take_the_pixel_as_their_current():
         lif(2, tau=2.0, r=2.0),
     )
     network = from_nir(graph, dt=1.0, timesteps=30)
-    assert [layer.name for layer in network.layers] == ["input", "output"]
+    assert [one.name for one in network.populations] == ["input", "output"]
     chip = nf.deploy(network)
     counts = nf.run(chip, np.array([[1.0, 0.49, 0.25, 0.0]])).activity.spike_counts["input"]
     assert counts.tolist() == [10, 6, 3, 0]  # v > 2 after 3, 5 and 8 steps (64/255 is above 1/4)
@@ -102,10 +105,10 @@ def test_missing_shapes_are_found_from_the_neighbours(tmp_path):
     )
     pool = nir.AvgPool2d(kernel_size=np.array([2, 2]), stride=np.array([2, 2]), padding=np.array([0, 0]))
     rest = (convolution, lif(1), pool, nir.Flatten(None, 0, -1), nir.Linear(np.ones((3, 8))), lif(1))
-    shapes = [layer.shape for layer in from_nir(chain(nir.Input(np.array([1, 4, 4])), *rest), dt=1e-4).layers]
+    shapes = [one.shape for one in from_nir(chain(nir.Input(np.array([1, 4, 4])), *rest), dt=1e-4).populations]
     assert shapes == [(1, 4, 4), (2, 4, 4), (3,)]
     bare = chain(*rest)
-    assert [layer.shape for layer in from_nir(bare, dt=1e-4, in_shape=(1, 4, 4)).layers] == shapes
+    assert [one.shape for one in from_nir(bare, dt=1e-4, in_shape=(1, 4, 4)).populations] == shapes
     with pytest.raises(ConversionError) as error:
         from_nir(bare, dt=1e-4)
     assert str(error.value) == "graph: no node says what shape a sample has; pass in_shape"
@@ -121,8 +124,8 @@ def test_sum_and_average_pools_differ_by_their_window():
             nir.Affine(np.ones((3, 4)), np.ones(3)),
             lif(3),
         )
-        layer = from_nir(graph, dt=1e-4).layers[1]
-        return layer.synapses.weight, layer.bias
+        network = from_nir(graph, dt=1e-4)
+        return network.connections[0].synapses.weight, network.populations[1].neuron.bias
 
     (average, bias), (total, same) = weight(nir.AvgPool2d), weight(nir.SumPool2d)
     assert np.array_equal(total, 4 * average)
@@ -130,8 +133,8 @@ def test_sum_and_average_pools_differ_by_their_window():
 
 
 def test_dt_comes_from_the_argument_else_from_the_metadata():
-    assert from_nir(mlp(dt=1e-4)).layers[1].dv == 410
-    assert from_nir(mlp(dt=1e-4), dt=2e-4).layers[1].dv == 819
+    assert from_nir(mlp(dt=1e-4)).populations[1].neuron.dv == 410
+    assert from_nir(mlp(dt=1e-4), dt=2e-4).populations[1].neuron.dv == 819
 
 
 # --- files of other frameworks ----------------------------------------------------------------------------------------------------

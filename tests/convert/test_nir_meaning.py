@@ -87,7 +87,7 @@ def test_a_network_without_time_constants_needs_no_step():
     network = from_nir(simple("IF", r=0.5), **events())
     assert network.notes[0] == "time step 1 (no node has a time constant)"
     assert counts(network) == own(gain=0.5)
-    assert from_nir(graph(nir.Linear(WEIGHT)), **events()).readout == "potential"
+    assert from_nir(graph(nir.Linear(WEIGHT)), **events()).readout.how == "potential"
     with pytest.raises(ConversionError) as refused:
         from_nir(simple("IF", r=1e4))
     assert str(refused.value) == (
@@ -121,9 +121,9 @@ def test_infinite_time_constants_are_no_leak(tmp_path):
     nir.write(tmp_path / "no_leak.nir", simple("LIF", tau=np.inf, r=np.inf))
     assert counts(from_nir(tmp_path / "no_leak.nir", dt=1e-4, **events())) == own()
     some = from_nir(simple("LIF", tau=[np.inf, 4, 4, np.inf], r=[np.inf, 4, 4, np.inf]), dt=1.0, **events())
-    assert some.layers[1].dv.tolist() == [0, 1024, 1024, 0]
+    assert some.populations[1].neuron.dv.tolist() == [0, 1024, 1024, 0]
     assert counts(from_nir(simple("CubaLIF", tau_mem=np.inf, r=np.inf), dt=1.0, **events())) == own(1.0, 1.0, 0.5)
-    assert from_nir(simple("LI", tau=np.inf, r=np.inf), dt=1.0, **events()).layers[1].dv == 0
+    assert from_nir(simple("LI", tau=np.inf, r=np.inf), dt=1.0, **events()).populations[1].neuron.dv == 0
     for given in ({"tau": np.inf}, {"r": np.inf}):
         with pytest.raises(ConversionError) as refused:
             from_nir(simple("LIF", **given), dt=1.0)
@@ -136,7 +136,7 @@ def test_infinite_time_constants_are_no_leak(tmp_path):
 
 def test_a_leak_voltage_acts_behind_the_synaptic_current():
     network = from_nir(simple("CubaLIF", v_leak=0.2), dt=1.0, **events())
-    assert np.allclose(network.layers[1].bias, 0.2 / 4)
+    assert np.allclose(network.populations[1].neuron.bias, 0.2 / 4)
 
 
 def test_what_was_assumed_stands_in_the_notes():
@@ -167,7 +167,7 @@ def test_what_was_assumed_stands_in_the_notes():
 def test_a_time_axis_in_front_of_a_sample_is_left_out_and_said(shape, nodes, sample):
     network = from_nir(graph(*nodes, shape=shape), dt=1.0, coding=None)
     assert network.timesteps == 25
-    assert network.layers[0].size == np.prod(sample)
+    assert network.populations[0].size == np.prod(sample)
     assert network.notes[-1].startswith("the input's first axis, 25, is taken for time: a sample has the shape ")
     assert from_nir(graph(*nodes, shape=(1, *shape[1:])), dt=1.0, coding=None).timesteps == 32
 
@@ -301,11 +301,10 @@ def test_a_network_that_differs_from_nirs_equations_is_refused_by_its_node(monke
 
     def broken(*arguments, **keywords):
         network = true(*arguments, **keywords)
-        layers = list(network.layers)
-        weight = np.array(layers[2].synapses.weight)
+        first, second = network.connections
+        weight = np.array(second.synapses.weight)
         weight[1, 2] += 0.05
-        layers[2] = replace(layers[2], synapses=Dense(weight))
-        return replace(network, layers=tuple(layers))
+        return replace(network, connections=(first, replace(second, synapses=Dense(weight))))
 
     made = graph(nir.Linear(WEIGHT), neurons("LIF"), nir.Linear(np.ones((3, 4))), neurons("CubaLIF", 3))
     assert from_nir(made, dt=1.0, readout=readout, **events())

@@ -63,7 +63,7 @@ def grid_networks(draw):
 def test_weights_on_the_chips_grid_without_leak_give_snntorchs_spikes_at_every_step(case):
     model, events = case
     network = from_snntorch(model, events.shape[2:], timesteps=events.shape[1], coding=None)
-    assert network.readout == "count"
+    assert network.readout.how == "count"
     assert np.array_equal(chip_spikes(network, events), snntorch_spikes(model, events))
 
 
@@ -87,8 +87,8 @@ def test_pools_between_before_and_behind_layers_give_snntorchs_spikes():
     model[1].eps = 0.0
     events = rng.random((4, 10, 2, 8, 8)) < 0.4
     network = from_snntorch(model, (2, 8, 8), timesteps=10, coding=None)
-    assert [type(layer.synapses).__name__ for layer in network.layers[1:]] == ["Conv", "Conv", "Dense"]
-    pool = network.layers[2].synapses
+    assert [type(one.synapses).__name__ for one in network.connections] == ["Conv", "Conv", "Dense"]
+    pool = network.connections[1].synapses
     assert isinstance(pool, Conv)
     assert (pool.groups, pool.stride) == (4, (2, 2))
     expected = snntorch_spikes(model, events)
@@ -102,7 +102,7 @@ def test_decays_become_the_chips_4096ths():
         nn.Linear(3, 2, bias=False), snn.Synaptic(alpha=0.8, beta=0.95, init_hidden=True, reset_mechanism="zero", reset_delay=False),
     )  # fmt: skip
     network = from_snntorch(model, (4,), timesteps=8)
-    hidden, output = network.layers[1:]
+    hidden, output = (one.neuron for one in network.populations[1:])
     assert np.array_equal(hidden.dv, [410, 2048, 4095])
     assert hidden.du == 4095
     assert (output.du, output.dv) == (818, 205)
@@ -130,8 +130,8 @@ class Loop(nn.Module):
 def test_a_forward_that_loops_over_the_steps_is_read_once():
     model = Loop()
     network = from_snntorch(model, (4,), timesteps=5, coding=None)
-    assert [layer.name for layer in network.layers] == ["input", "hidden1", "output"]
-    assert np.array_equal(network.layers[2].synapses.weight, model.fc2.weight.detach().double().numpy())
+    assert [one.name for one in network.populations] == ["input", "hidden1", "output"]
+    assert np.array_equal(network.connections[1].synapses.weight, model.fc2.weight.detach().double().numpy())
 
 
 def test_conversion_leaves_states_and_mode_as_they_were():
@@ -147,15 +147,19 @@ def test_pixel_coding_scales_the_first_layer_only():
     model = nn.Sequential(nn.Linear(4, 3), leaky(), nn.Linear(3, 2), leaky())
     network = from_snntorch(model, (4,), timesteps=8, coding=PixelCoding(0.25, 0.5))
     assert network.encoding.full_rate == 0.25
-    assert np.array_equal(network.layers[1].synapses.weight, model[0].weight.detach().double().numpy() * 4)
-    assert np.array_equal(network.layers[2].synapses.weight, model[2].weight.detach().double().numpy())
-    assert np.array_equal(network.layers[1].bias, model[0].bias.detach().double().numpy())
+    assert np.array_equal(network.connections[0].synapses.weight, model[0].weight.detach().double().numpy() * 4)
+    assert np.array_equal(network.connections[1].synapses.weight, model[2].weight.detach().double().numpy())
+    assert np.array_equal(network.populations[1].neuron.bias, model[0].bias.detach().double().numpy())
 
 
 def test_a_last_layer_without_reset_is_read_by_its_potential():
     model = nn.Sequential(nn.Linear(4, 3), leaky(), nn.Linear(3, 2), leaky(beta=0.5, reset_mechanism="none"))
     network = from_snntorch(model, (4,), timesteps=8)
-    assert (network.readout, network.layers[-1].threshold, network.layers[-1].dv) == ("potential", None, 2048)
+    assert (network.readout.how, network.populations[-1].neuron.threshold, network.populations[-1].neuron.dv) == (
+        "potential",
+        None,
+        2048,
+    )
 
 
 def test_images_are_taken_as_they_are_or_flattened():
@@ -163,8 +167,8 @@ def test_images_are_taken_as_they_are_or_flattened():
     image = nn.Sequential(nn.Conv2d(1, 2, 3), leaky(), nn.Flatten(), nn.Linear(8, 3), leaky())
     assert is_snntorch(flat)
     assert not is_snntorch(nn.Sequential(nn.Linear(16, 3)))
-    assert spiking_module(flat, (1, 4, 4), timesteps=None, name="f").layers[0].shape == (16,)
-    assert spiking_module(image, (1, 4, 4), timesteps=7, name="i").layers[0].shape == (1, 4, 4)
+    assert spiking_module(flat, (1, 4, 4), timesteps=None, name="f").populations[0].shape == (16,)
+    assert spiking_module(image, (1, 4, 4), timesteps=7, name="i").populations[0].shape == (1, 4, 4)
 
 
 class Functional(nn.Module):

@@ -95,11 +95,11 @@ def test_functional_forward_is_traced():
 def test_layers_names_shapes_and_input_population():
     model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(300, 8), nn.ReLU(), nn.Linear(8, 4))
     network = from_torch(model, IMAGES, timesteps=16, name="mine")
-    assert [layer.name for layer in network.layers] == ["input", "hidden1", "hidden2", "output"]
-    assert [layer.shape for layer in network.layers] == [(2, 12, 12), (3, 10, 10), (8,), (4,)]
-    assert isinstance(network.layers[1].synapses, Conv)
-    assert isinstance(network.layers[2].synapses, Dense)
-    assert network.layers[-1].threshold is None
+    assert [one.name for one in network.populations] == ["input", "hidden1", "hidden2", "output"]
+    assert [one.shape for one in network.populations] == [(2, 12, 12), (3, 10, 10), (8,), (4,)]
+    assert isinstance(network.connections[0].synapses, Conv)
+    assert isinstance(network.connections[1].synapses, Dense)
+    assert network.populations[-1].neuron.threshold is None
     assert network.timesteps == 16
 
 
@@ -108,23 +108,25 @@ def test_thresholds_follow_the_peak_rate_and_scale_the_next_weights():
     model = nn.Sequential(nn.Flatten(), nn.Linear(288, 8), nn.ReLU(), nn.Linear(8, 4))
     slow = from_torch(model, IMAGES, candidate=Candidate(peak_rate=0.25))
     fast = from_torch(model, IMAGES, candidate=Candidate(peak_rate=1.0))
-    assert slow.layers[1].threshold == pytest.approx(4 * fast.layers[1].threshold)
-    np.testing.assert_allclose(slow.layers[2].synapses.weight, 4 * fast.layers[2].synapses.weight)
-    np.testing.assert_allclose(slow.layers[1].synapses.weight, fast.layers[1].synapses.weight)
+    assert slow.populations[1].neuron.threshold == pytest.approx(4 * fast.populations[1].neuron.threshold)
+    np.testing.assert_allclose(slow.connections[1].synapses.weight, 4 * fast.connections[1].synapses.weight)
+    np.testing.assert_allclose(slow.connections[0].synapses.weight, fast.connections[0].synapses.weight)
 
 
 def test_rate_curve_fixes_threshold_and_current_decay():
     model = nn.Sequential(nn.Flatten(), nn.Linear(288, 8), RateCurve(0.25, 0.5, du=1023), nn.Linear(8, 4))
     network = from_torch(model, IMAGES)
-    assert network.layers[1].threshold == pytest.approx(4 * 4)  # 1 / scale, times the four steps that a current remembers
-    assert network.layers[1].du == 1023
+    assert network.populations[1].neuron.threshold == pytest.approx(
+        4 * 4
+    )  # 1 / scale, times the four steps that a current remembers
+    assert network.populations[1].neuron.du == 1023
     assert all(each.full_rate == 0.5 for each in candidates(model))
 
 
 def test_flat_models_get_flattened_images():
     model = nn.Sequential(nn.Linear(288, 6), nn.ReLU(), nn.Linear(6, 3))
     assert as_taken(model, IMAGES).shape == (20, 288)
-    assert from_torch(model, IMAGES).layers[0].size == 288
+    assert from_torch(model, IMAGES).populations[0].size == 288
 
 
 def test_model_is_left_as_it_was():
