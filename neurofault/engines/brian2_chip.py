@@ -1,8 +1,8 @@
 """A chip as a Brian2 network whose float64 state carries its integers exactly.
 
-One network holds all layers. A clock step is a step of the chip; a connection delivers within the step in which its source fires,
-and its target reads what arrived in the next, which is Lava's latency of one; a synaptic delay of d steps comes on top. B copies
-of the chip stand side by side as neurons of the same groups, and presentations follow one another in time.
+One network holds all populations. A clock step is a step of the chip; a connection delivers within the step in which its source fires,
+and its target reads what arrived in the next, which is Lava's latency of one; what the connection takes beyond it, and synaptic delays,
+come on top. B copies of the chip stand side by side as neurons of the same groups, and presentations follow one another in time.
 
 Why float64 is exact: every number is whole, or has few bits. Sums of weights stay below 2**53 in any order. The decays multiply
 |x| ≤ 2**31 by a multiple of 2**-12 and round towards zero. Weight exponents multiply by a power of two. The wraps subtract
@@ -12,7 +12,7 @@ once beyond 2**23, v is clipped (Lava 0.10 ``PyLifModelBitAcc``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,11 +21,12 @@ import brian2
 import numpy as np
 
 from neurofault.activity import Activity
-from neurofault.deploy.deployment import Deployment
 from neurofault.damage.fold_neurons import NeuronsInTime
+from neurofault.deploy.deployment import Deployment
 from neurofault.engines.brian2_edits import NeuronEdits, Show, SynapseEdits, Values, Wires
 from neurofault.engines.sheet import Sheet
-from neurofault.inputs import Inputs
+from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.inputs import Inputs, Spikes
 
 _STEP = 1 * brian2.ms
 _MOST_SYNAPSES = 2_000_000
@@ -90,15 +91,15 @@ _FUNCTIONS = {
 
 def simulate(deployment: Deployment, inputs: Inputs, record: Collection[str]) -> Activity:
     """Present every sample for T steps, in as many copies of the chip as stay small."""
-    steps, depth = deployment.timesteps, len(deployment.layers)
-    edits = [SynapseEdits(deployment, index, inputs.first_sample, len(inputs)) for index in range(1, depth)]
-    synapses = sum(len(wires.weights) for edit in edits for wires in edit.wires)
-    neurons = sum(layer.size for layer in deployment.layers)
+    steps, depth = deployment.timesteps, deployment.schedule.depth
+    edits = {one.name: SynapseEdits(deployment, one, inputs.first_sample, len(inputs)) for one in deployment.connections}
+    synapses = sum(len(wires.weights) for edit in edits.values() for wires in edit.wires)
+    neurons = sum(population.size for population in deployment.populations)
     copies = max(1, min(len(inputs), _MOST_SYNAPSES // max(1, synapses), _MOST_NEURONS // neurons))
     with _numpy_target():
         chip = _Chip(deployment, inputs, copies, edits, record)
         network = brian2.Network(chip.objects())
-        network.run((chip.presentations * steps + depth - 1) * _STEP)
+        network.run((chip.presentations * steps + depth) * _STEP)
     return chip.sheet.activity(inputs.first_sample)
 
 
@@ -121,14 +122,14 @@ class _Chip:
         deployment: the chip.
         inputs: all samples.
         copies: B.
-        edits: of the synapses into each layer from 1 on.
+        edits: of the synapses of each connection.
         record: which traces to keep.
     """
 
     deployment: Deployment
     inputs: Inputs
     copies: int
-    edits: list[SynapseEdits]
+    edits: Mapping[str, SynapseEdits]
     record: Collection[str]
     now: int = field(default=0, init=False)
 
@@ -136,29 +137,33 @@ class _Chip:
         self.clock = brian2.Clock(_STEP)
         self.presentations = -(-len(self.inputs) // self.copies)
         self.sheet = Sheet.blank(self.deployment, len(self.inputs), self.record)
-        self.neurons = [NeuronEdits(self.deployment, index) for index in range(len(self.deployment.layers))]
-        self.groups = [self._population(index) for index in range(len(self.deployment.layers))]
-        self.synapses: list[tuple[int, Wires, Any]] = []
-        for index, edits in enumerate(self.edits, 1):
-            self.synapses += [(index, wires, self._connect(index, wires)) for wires in edits.wires]
+        populations = self.deployment.populations
+        self.phase = self.deployment.schedule.phase
+        self.neurons = {one.name: NeuronEdits(self.deployment, one.name) for one in populations}
+        self.groups = {one.name: self._population(one) for one in populations}
+        self.synapses: list[tuple[ChipConnection, Wires, Any]] = []
+        for connection in self.deployment.connections:
+            self.synapses += [(connection, one, self._connect(connection, one)) for one in self.edits[connection.name].wires]
 
     def objects(self) -> list[Any]:
         """Return everything that Brian2 has to run."""
         before = brian2.NetworkOperation(self._before, clock=self.clock, when="start")
         between = brian2.NetworkOperation(self._between, clock=self.clock, when="before_synapses")
         after = brian2.NetworkOperation(self._after, clock=self.clock, when="end")
-        return [*self.groups, *(synapses for *_, synapses in self.synapses), before, between, after]
+        return [*self.groups.values(), *(synapses for *_, synapses in self.synapses), before, between, after]
 
-    def _population(self, index: int) -> Any:
-        layer = self.deployment.layers[index]
-        if index == 0 and self.inputs.events is not None:
-            return self._given()
-        wires = self.edits[index - 1].wires if index else []
-        arrived = {_sum_of(layer.weight_exponent, one.delay) for one in wires}
-        drive = " + ".join(f"shifted({name}, {layer.weight_exponent})" for name in sorted(arrived)) or "0"
-        code = _STEP_OF_A_NEURON.format(drive=drive) + "".join(f"{name} = 0\n" for name in sorted(arrived))
+    def _population(self, own: ChipPopulation) -> Any:
+        given = self.inputs.of(own.name) if own.is_source else None
+        if isinstance(given, Spikes):
+            return self._given(own, given)
+        arrived, drive = set(), []
+        for connection in self.deployment.into(own.name):
+            names = {self._sum_of(connection, wires.delay) for wires in self.edits[connection.name].wires}
+            drive += [f"int32(shifted({name}, {connection.weight_exponent}))" for name in sorted(names)]
+            arrived |= names
+        code = _STEP_OF_A_NEURON.format(drive=" + ".join(drive) or "0") + "".join(f"{name} = 0\n" for name in sorted(arrived))
         group = brian2.NeuronGroup(
-            layer.size * self.copies,
+            own.size * self.copies,
             _MODEL + "".join(f"{name} : 1\n" for name in sorted(arrived)),
             threshold="leaves",
             reset="",
@@ -168,11 +173,10 @@ class _Chip:
         group.run_regularly(code, clock=self.clock, when="groups")
         return group
 
-    def _given(self) -> Any:
-        """Return the input population as a source of given events, its own damage applied."""
-        assert self.inputs.events is not None
-        steps, size, samples = self.deployment.timesteps, self.deployment.layers[0].size, len(self.inputs)
-        events, damaged = self.inputs.events.copy(), NeuronsInTime(self.deployment, 0, self.inputs.first_sample, samples)
+    def _given(self, own: ChipPopulation, given: Spikes) -> Any:
+        """Return an input population as a source of given events, its own damage applied."""
+        steps, size, samples = self.deployment.timesteps, own.size, len(self.inputs)
+        events, damaged = given.to_dense(), NeuronsInTime(self.deployment, own.name, self.inputs.first_sample, samples)
         for t in range(steps):
             events[:, t] = damaged.at(t).let_out(events[:, t], t)
         sample, step, neuron = np.nonzero(events)
@@ -181,30 +185,34 @@ class _Chip:
         times = (show * steps + step)[order] * _STEP
         return brian2.SpikeGeneratorGroup(size * self.copies, (copy * size + neuron)[order], times, clock=self.clock)
 
-    def _connect(self, index: int, wires: Wires) -> Any:
-        layers, copies = self.deployment.layers, np.arange(self.copies)[:, None]
-        name = _sum_of(layers[index].weight_exponent, wires.delay)
-        steps = self.deployment.timesteps
-        # a spike that a delay would carry into the next presentation is lost: the target's next step must be at least the delay
-        inside = f"*int((t_in_timesteps + {(1 - index) % steps}) % {steps} >= {wires.delay})" if wires.delay else ""
+    def _connect(self, connection: ChipConnection, wires: Wires) -> Any:
+        copies, name = np.arange(self.copies)[:, None], self._sum_of(connection, wires.delay)
+        steps, phase = self.deployment.timesteps, self.phase[connection.target]
+        # what would cross into the next presentation is lost: the target's next step must be at least what the spikes are late
+        late = self.deployment.schedule.lag[connection.name] + wires.delay
+        inside = f"*int((t_in_timesteps + {(1 - phase) % steps}) % {steps} >= {late})" if late else ""
         synapses = brian2.Synapses(
-            self.groups[index - 1],
-            self.groups[index],
+            self.groups[connection.source],
+            self.groups[connection.target],
             "w : 1",
             on_pre=f"{name}_post += w{inside}",
-            delay=wires.delay * _STEP,
+            delay=(connection.delay - 1 + wires.delay) * _STEP,
             clock=self.clock,
             namespace={},
         )
-        synapses.connect(
-            i=(copies * layers[index - 1].size + wires.sources).ravel(), j=(copies * layers[index].size + wires.targets).ravel()
-        )
+        n_in, n_out = connection.synapses.n_in, connection.synapses.n_out
+        synapses.connect(i=(copies * n_in + wires.sources).ravel(), j=(copies * n_out + wires.targets).ravel())
         synapses.w = np.tile(wires.weights, self.copies)
         return synapses
 
-    def _in_step(self, index: int, ahead: int = 0) -> tuple[int, int] | None:
-        """Return the presentation and step that a layer is in, ``ahead`` steps from now; None outside of all presentations."""
-        own = self.now + ahead - index
+    def _sum_of(self, connection: ChipConnection, delay: int) -> str:
+        """Return the variable that sums the weights of a delay: with an exponent below 0 each sum is rounded on its own."""
+        name = f"arrived_{self.deployment.into(connection.target).index(connection)}"
+        return name if connection.weight_exponent >= 0 else f"{name}_{delay}"
+
+    def _in_step(self, population: str, ahead: int = 0) -> tuple[int, int] | None:
+        """Return the presentation and step that a population is in, ``ahead`` steps from now; None outside of all presentations."""
+        own = self.now + ahead - self.phase[population]
         steps = self.deployment.timesteps
         return divmod(own, steps) if 0 <= own < self.presentations * steps else None
 
@@ -215,28 +223,28 @@ class _Chip:
 
     def _before(self) -> None:
         """At the start of a step: begin samples, and change what the damage changes in neurons."""
-        for index, (group, edits) in enumerate(zip(self.groups, self.neurons, strict=True)):
-            at = self._in_step(index)
+        for name, group in self.groups.items():
+            at, edits = self._in_step(name), self.neurons[name]
             if at is None or isinstance(group, brian2.SpikeGeneratorGroup):
                 continue
             presentation, step = at
             if step == 0:
                 edits.begin(self._show(presentation))
                 _array(group, "u")[:] = 0
-                _array(group, "v")[:] = self.deployment.layers[index].v_init
+                _array(group, "v")[:] = edits.population.v_init
             if step == 0 or edits.varies:
-                for name, values in edits.parameters(step).items():
-                    _array(group, name)[:] = values.ravel()
+                for variable, values in edits.parameters(step).items():
+                    _array(group, variable)[:] = values.ravel()
             edits.upset(step, _array(group, "u"), _array(group, "v"))
 
     def _between(self) -> None:
         """Before spikes are delivered: set the weights that vary, as they were when those spikes arrived at their target's core."""
-        for index, wires, synapses in self.synapses:
-            at = self._in_step(index, ahead=1)
+        for connection, wires, synapses in self.synapses:
+            at = self._in_step(connection.target, ahead=1)
             if at is None or not wires.varying.size:
                 continue
             presentation, step = at
-            edits = self.edits[index - 1]
+            edits = self.edits[connection.name]
             if edits.presentation != presentation:
                 edits.begin(self._show(presentation), presentation)
             if step >= wires.delay:
@@ -244,19 +252,19 @@ class _Chip:
                 weights[:, -wires.varying.size :] = edits.varying(wires, step - wires.delay)
 
     def _after(self) -> None:
-        """At the end of a step: write down what every layer did."""
-        for index, group in enumerate(self.groups):
-            at = self._in_step(index)
+        """At the end of a step: write down what every population did."""
+        for name, group in self.groups.items():
+            at = self._in_step(name)
             if at is None:
                 continue
             presentation, step = at
             samples = slice(presentation * self.copies, min((presentation + 1) * self.copies, len(self.inputs)))
-            shown, size = samples.stop - samples.start, self.deployment.layers[index].size
+            shown, size = samples.stop - samples.start, self.neurons[name].population.size
             fired = np.zeros(self.copies * size, bool)
             fired[group.spikes] = True
             given = isinstance(group, brian2.SpikeGeneratorGroup)
             states = () if given else (_array(group, "u"), _array(group, "v"))
-            self.sheet.note(index, step, samples, *(values.reshape(-1, size)[:shown] for values in (fired, *states)))
+            self.sheet.note(name, step, samples, *(values.reshape(-1, size)[:shown] for values in (fired, *states)))
         self.now += 1
 
 
@@ -264,8 +272,3 @@ def _array(group: Any, name: str) -> Values:
     """Return the memory of a variable of a Brian2 group."""
     values: Values = group.variables[name].get_value()
     return values
-
-
-def _sum_of(exponent: int, delay: int) -> str:
-    """Return the variable that sums the weights of a delay: with an exponent below 0 each sum is rounded on its own."""
-    return "arrived" if exponent >= 0 else f"arrived_{delay}"

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.damage.damage import Drop, Force, InputNoise, SetField, Silence, Upset
-from neurofault.deploy.deployment import Deployment
+from neurofault.damage.damage import Drop, Force, InputNoise
 from neurofault.damage.fold_neurons import NeuronsInTime
 from neurofault.damage.synapses_in_time import SynapsesInTime
-from neurofault.engines.packing import bias_of
-from neurofault.engines.wiring import Edits, dense_weights, sparse_weights
-from neurofault.graph import Conv, Dense
-from neurofault.inputs import Inputs
+from neurofault.deploy.deployment import Deployment
+from neurofault.engines.wiring import Edits, listed
+from neurofault.graph.arithmetic import bias_of
+from neurofault.graph.chip import ChipConnection
+from neurofault.inputs import Bias, Inputs
 
 Values = NDArray[np.float64]
 
@@ -41,41 +41,40 @@ class Show:
 
 
 class NeuronEdits:
-    """The parameters and the state of one layer's neurons, as the damage wants them.
+    """The parameters and the state of one population's neurons, as the damage wants them.
 
     Args:
         deployment: the chip.
-        index: of the layer.
+        name: of the population.
     """
 
-    def __init__(self, deployment: Deployment, index: int) -> None:
-        self.deployment, self.index = deployment, index
-        kinds = Silence | Force | SetField | Upset | InputNoise
-        edits = [edit for edit in deployment.damage.edits if isinstance(edit, kinds) and edit.layer == index]
+    def __init__(self, deployment: Deployment, name: str) -> None:
+        self.deployment, self.population = deployment, deployment.population(name)
+        edits = deployment.damage.of_population(name)
         self.varies = any(isinstance(edit, InputNoise | Force) or not edit.when.always for edit in edits)
 
     def begin(self, show: Show) -> None:
         """Make ready for a presentation."""
         self.show = show
-        self._neurons = NeuronsInTime(self.deployment, self.index, show.first, show.copies)
+        self._neurons = NeuronsInTime(self.deployment, self.population.name, show.first, show.copies)
 
     def parameters(self, step: int) -> dict[str, Values]:
         """Return float64 [B, n] each of ``keep_u``, ``keep_v``, ``theta``, ``bias``, ``alive``, ``forced`` (−1: not) in a step."""
-        layer, show, now = self.deployment.layers[self.index], self.show, self._neurons.at(step)
-        given = None
-        if show.inputs.bias is not None and self.index == 0:
-            shown = np.pad(show.inputs.bias.astype(np.int64), ((0, show.copies - len(show.inputs)), (0, 0)))
+        own, show, now = self.population, self.show, self._neurons.at(step)
+        given, part = None, show.inputs.of(own.name) if own.is_source else None
+        if isinstance(part, Bias):
+            shown = np.pad(part.mantissa.astype(np.int64), ((0, show.copies - len(part)), (0, 0)))
             given = self._neurons.noisy(shown, step)
-        every = now.let_out(np.ones((show.copies, layer.size), bool), step)
+        every = now.let_out(np.ones((show.copies, own.size), bool), step)
         values = {
             "keep_u": (4095 - now.du) / 4096,
             "keep_v": (4096 - now.dv) / 4096,
             "theta": now.vth * 64.0,
-            "bias": bias_of(now.mantissa(given), layer.bias_exponent).astype(np.float64),
+            "bias": bias_of(now.mantissa(given), own.bias_exponent).astype(np.float64),
             "alive": np.where(now.silent, 0.0, 1.0),
             "forced": np.where(now.rate < 0, -1.0, every),
         }
-        return {name: np.broadcast_to(value, (show.copies, layer.size)) for name, value in values.items()}
+        return {name: np.broadcast_to(value, (show.copies, own.size)) for name, value in values.items()}
 
     def upset(self, step: int, u: Values, v: Values) -> None:
         """Flip the bits of u and v [B·n] that flip at the beginning of a step."""
@@ -101,24 +100,24 @@ class Wires:
 
 
 class SynapseEdits:
-    """The synapses into one layer, and those pairs whose weight or delay varies in time or whose messages may get lost.
+    """The synapses of one connection, and those pairs whose weight or delay varies in time or whose messages may get lost.
 
     Attributes:
-        wires: the synapses of each delay that can still arrive within a presentation.
+        wires: the synapses of each delay with which spikes can still arrive within a presentation.
         presentation: which one :meth:`begin` has prepared; −1: none.
 
     Args:
         deployment: the chip.
-        index: of the layer.
+        connection: of the chip.
         first_sample, samples: those that will be shown.
     """
 
-    def __init__(self, deployment: Deployment, index: int, first_sample: int, samples: int) -> None:
-        self.deployment, self.index = deployment, index
-        n_in = deployment.layers[index - 1].size
-        self._drops = [edit for edit in deployment.damage.edits if isinstance(edit, Drop) and edit.layer == index]
-        broken = SynapsesInTime(deployment, index, first_sample, samples)
-        targets, sources, weights, delays = _synapses(deployment, index, broken)
+    def __init__(self, deployment: Deployment, connection: ChipConnection, first_sample: int, samples: int) -> None:
+        self.deployment, self.connection = deployment, connection
+        n_in, within = connection.synapses.n_in, deployment.timesteps - deployment.schedule.lag[connection.name]
+        self._drops = [edit for edit in deployment.damage.of_connection(connection.name) if isinstance(edit, Drop)]
+        broken = SynapsesInTime(deployment, connection.name, first_sample, samples)
+        targets, sources, weights, delays = _synapses(connection, broken)
         keys = targets * n_in + sources
         own = broken.targets * n_in + broken.sources
         dropped = [keys[np.isin(targets, edit.targets) & np.isin(sources, edit.sources)] for edit in self._drops]
@@ -137,7 +136,7 @@ class SynapseEdits:
             possible.setdefault(delay, []).append(self._place[mine])
         self.presentation = -1
         self.wires = []
-        for delay in sorted(delay for delay in possible if delay < deployment.timesteps):
+        for delay in sorted(delay for delay in possible if delay < within):
             steady = ~among & (delays == delay)
             varying = np.unique(np.concatenate([np.empty(0, np.int64), *possible[delay]]))
             self.wires.append(
@@ -153,8 +152,9 @@ class SynapseEdits:
     def begin(self, show: Show, presentation: int) -> None:
         """Make ready for a presentation."""
         self.presentation, self._copies = presentation, show.copies
-        self._broken = SynapsesInTime(self.deployment, self.index, show.first, show.copies)
-        self._lost = [edit.lost(show.first, show.copies, show.timesteps) for edit in self._drops]
+        self._broken = SynapsesInTime(self.deployment, self.connection.name, show.first, show.copies)
+        phase = self.deployment.schedule.phase[self.connection.target]
+        self._lost = [edit.lost(phase, show.first, show.copies, show.timesteps) for edit in self._drops]
 
     def varying(self, wires: Wires, sent: int) -> Values:
         """Return float64 [B, m]: what the varying synapses of one delay carry for spikes that arrived in step ``sent``."""
@@ -170,20 +170,9 @@ class SynapseEdits:
 
 
 def _synapses(
-    deployment: Deployment, index: int, broken: SynapsesInTime
+    connection: ChipConnection, broken: SynapsesInTime
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Values, NDArray[np.int64]]:
     """Return targets, sources, weights and delays of every synapse that is not 0 where ``broken`` does not vary."""
-    edits = Edits(broken.steady_sources, broken.steady_targets, broken.steady_weights)
-    match deployment.layers[index].synapses:
-        case Conv() as conv:
-            matrix = sparse_weights(conv, edits).tocoo()
-            found = matrix.data != 0
-            targets, sources = matrix.row[found].astype(np.int64), matrix.col[found].astype(np.int64)
-            return targets, sources, matrix.data[found].astype(np.float64), np.zeros(targets.size, np.int64)
-        case Dense(delay=delay) as dense:
-            weight = dense_weights(dense, edits)
-            targets, sources = np.nonzero(weight)
-            delays = np.zeros(targets.size, np.int64) if delay is None else delay[targets, sources].astype(np.int64)
-            return targets, sources, weight[targets, sources].astype(np.float64), delays
-        case None:
-            raise AssertionError("only layer 0 has no synapses")
+    found = listed(connection.synapses, Edits(broken.steady_sources, broken.steady_targets, broken.steady_weights))
+    there = found.weights != 0
+    return found.targets[there], found.sources[there], found.weights[there].astype(np.float64), found.delays[there]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,14 +10,16 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from neurofault.damage.damage import Drop, SetDelays, SetSynapses
-from neurofault.deploy.deployment import Deployment
 from neurofault.damage.fold_neurons import NeuronsInTime
-from neurofault.deploy.quantise import truncate_weights
 from neurofault.damage.synapses_in_time import SynapsesInTime
-from neurofault.engines.wiring import Edits, dense_delays, dense_weights, edits_of, sparse_weights
-from neurofault.graph import Conv, Dense
-from neurofault.graph.synapses import SignMode
-from neurofault.inputs import Inputs
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.quantise import truncate_weights
+from neurofault.engines.wiring import Edits, dense_delays, dense_weights, edits_of, listed, sparse_weights
+from neurofault.graph import Dense
+from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.schedule import title
+from neurofault.graph.synapses import SignMode, longest_delay
+from neurofault.inputs import Bias, Inputs, Spikes
 
 LARGEST_DELAY = 63
 """Lava 0.10 ``DelayDense`` refuses more."""
@@ -29,7 +32,7 @@ _LARGEST_MATRIX = 1 << 22
 
 @dataclass(frozen=True, eq=False)
 class Rewired:
-    """What is broken in a layer's synapses and is written anew in each step.
+    """What is broken in a connection's synapses and is written anew in each step.
 
     Attributes:
         broken: synapses that change with time, or have another delay.
@@ -42,9 +45,13 @@ class Rewired:
 
 @dataclass(frozen=True, eq=False)
 class Wires:
-    """A Lava connection: ``Dense``, ``DelayDense`` (with delays) or ``Sparse`` (a sparse matrix).
+    """A Lava connection: ``Dense``, ``DelayDense`` (where synapses have delays of their own) or ``Sparse`` (a sparse matrix).
 
     Attributes:
+        source, target: places of the populations in :attr:`Job.populations`.
+        phase: of the target: it sees its first spikes in this step of Lava's.
+        waits: steps that spikes are held back before Lava's own one step: the connection's delay − 1.
+        lag: as in the schedule: in so many of a sample's first steps the target sees nothing of it.
         weights: int32 [n_out, n_in].
         delays: int64 [n_out, n_in], or None.
         max_delay: the largest delay that can occur.
@@ -52,6 +59,11 @@ class Wires:
         rewired: what is written anew in each step; there are delays then. None: nothing.
     """
 
+    source: int
+    target: int
+    phase: int
+    waits: int
+    lag: int
     weights: NDArray[np.int32] | sparse.csr_matrix
     delays: NDArray[np.int64] | None
     max_delay: int
@@ -63,26 +75,28 @@ class Wires:
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """A Lava ``LIF`` and the connection into it, flat.
+    """A Lava ``LIF``, flat.
 
     Attributes:
-        name: the layer's.
+        name: the population's.
+        phase: its first step is Lava's step phase + 1.
         du, dv, vth: int64 [n].
         bias: int64 [1 or N, n], mantissa; one for all samples, or one for each.
         bias_exponent: Lava's ``bias_exp``.
         start: int32 [n], v at a sample's first step.
-        wires: None for the input.
+        noisy: whether its bias is what a sample gives, with what noise adds.
         damage: what holds in each step of each sample.
     """
 
     name: str
+    phase: int
     du: NDArray[np.int64]
     dv: NDArray[np.int64]
     vth: NDArray[np.int64]
     bias: NDArray[np.int64]
     bias_exponent: int
     start: NDArray[np.int32]
-    wires: Wires | None
+    noisy: bool
     damage: NeuronsInTime
 
 
@@ -91,79 +105,88 @@ class Job:
     """What one Lava run has to do.
 
     Attributes:
-        populations: input first.
-        events: bool [N, T, n_in], what leaves the input in place of its own spikes; None where it is driven by a bias.
+        populations: in the order of the network.
+        wires: between them.
+        events: place of an input that is driven by events → bool [N, T, n], what leaves it.
         samples, timesteps: N and T.
+        depth: the largest phase.
     """
 
     populations: tuple[Population, ...]
-    events: NDArray[np.bool_] | None
+    wires: tuple[Wires, ...]
+    events: Mapping[int, NDArray[np.bool_]]
     samples: int
     timesteps: int
+    depth: int
 
 
 def unfit(deployment: Deployment) -> str | None:
-    """Return why Lava cannot hold a deployment, naming the layer; None if it can."""
-    for index, layer in enumerate(deployment.layers):
-        synapses = layer.synapses
-        if synapses is None:
-            continue
-        edits = [edit for edit in deployment.damage.edits if isinstance(edit, SetSynapses) and edit.layer == index]
+    """Return why Lava cannot hold a deployment, naming the connection; None if it can."""
+    for connection in deployment.connections:
+        synapses = connection.synapses
+        edits = [
+            edit for edit in deployment.damage.edits if isinstance(edit, SetSynapses) and edit.connection == connection.name
+        ]
         weights = np.concatenate([synapses.weight.ravel(), *(edit.values for edit in edits)])
-        odd = weights != truncate_weights(weights, layer.weight_bits, layer.sign_mode)
+        odd = weights != truncate_weights(weights, connection.weight_bits, connection.sign_mode)
         if odd.any():
-            field = f"{layer.weight_bits} bits, {layer.sign_mode}"
-            return f"layer {layer.name!r}: weight {weights[odd][0]} is not one that Lava's stored field ({field}) can hold"
-        if (delay := _max_delay(deployment, index)) > LARGEST_DELAY:
-            return f"layer {layer.name!r}: delay {delay} is above Lava's {LARGEST_DELAY}"
-        if _rewired(deployment, index) and synapses.n_in * synapses.n_out > _LARGEST_MATRIX:
-            return (
-                f"layer {layer.name!r}: synapses that change in time are rewritten in each step, "
-                f"and {synapses.n_in} × {synapses.n_out} are too many for that"
-            )
+            field = f"{connection.weight_bits} bits, {connection.sign_mode}"
+            return f"{title(connection)}: weight {weights[odd][0]} is not one that Lava's stored field ({field}) can hold"
+        if (delay := _max_delay(deployment, connection)) > LARGEST_DELAY:
+            return f"{title(connection)}: delay {delay} is above Lava's {LARGEST_DELAY}"
+        size = f"{synapses.n_in} × {synapses.n_out} are too many for that"
+        if synapses.n_in * synapses.n_out <= _LARGEST_MATRIX:
+            continue
+        if _rewired(deployment, connection):
+            return f"{title(connection)}: synapses that change in time are rewritten in each step, and {size}"
+        if synapses.delay is not None and not isinstance(synapses, Dense):
+            return f"{title(connection)}: Lava's DelayDense holds every pair of neurons, and {size}"
     return None
 
 
 def plan(deployment: Deployment, inputs: Inputs) -> Job:
     """Put a deployment and its samples in Lava's terms."""
-    populations = tuple(_population(deployment, index, inputs) for index in range(len(deployment.layers)))
-    events = inputs.events
-    if events is not None:
-        events = events.copy()
-        for step in range(deployment.timesteps):
-            events[:, step] = populations[0].damage.at(step).let_out(events[:, step], step)
-    return Job(populations, events, len(inputs), deployment.timesteps)
+    populations = tuple(_population(deployment, one, inputs) for one in deployment.populations)
+    events: dict[int, NDArray[np.bool_]] = {}
+    for place, own in enumerate(deployment.populations):
+        given = inputs.of(own.name) if own.is_source else None
+        if isinstance(given, Spikes):
+            events[place] = given.to_dense()
+            for step in range(deployment.timesteps):
+                events[place][:, step] = populations[place].damage.at(step).let_out(events[place][:, step], step)
+    wires = tuple(_wires(deployment, connection, inputs) for connection in deployment.connections)
+    return Job(populations, wires, events, len(inputs), deployment.timesteps, deployment.schedule.depth)
 
 
-def _population(deployment: Deployment, index: int, inputs: Inputs) -> Population:
-    layer = deployment.layers[index]
-    bias = inputs.bias if index == 0 and inputs.bias is not None else layer.bias_mantissa[None]
+def _population(deployment: Deployment, own: ChipPopulation, inputs: Inputs) -> Population:
+    given = inputs.of(own.name) if own.is_source else None
+    bias = given.mantissa if isinstance(given, Bias) else own.bias_mantissa[None]
     return Population(
-        layer.name,
-        layer.du.astype(np.int64),
-        layer.dv.astype(np.int64),
-        layer.vth.astype(np.int64),
+        own.name,
+        deployment.schedule.phase[own.name],
+        own.du.astype(np.int64),
+        own.dv.astype(np.int64),
+        own.vth.astype(np.int64),
         bias.astype(np.int64),
-        layer.bias_exponent,
-        np.full(layer.size, layer.v_init, np.int32),
-        _wires(deployment, index, inputs),
-        NeuronsInTime(deployment, index, inputs.first_sample, len(inputs)),
+        own.bias_exponent,
+        np.full(own.size, own.v_init, np.int32),
+        own.is_source,
+        NeuronsInTime(deployment, own.name, inputs.first_sample, len(inputs)),
     )
 
 
-def _rewired(deployment: Deployment, index: int) -> bool:
-    """Return whether any edit of a layer's synapses acts in time or on more than weights."""
-    own = [edit for edit in deployment.damage.edits if isinstance(edit, SetSynapses | SetDelays | Drop) and edit.layer == index]
+def _rewired(deployment: Deployment, connection: ChipConnection) -> bool:
+    """Return whether any edit of a connection acts in time or on more than weights."""
+    own = [edit for edit in deployment.damage.of_connection(connection.name) if isinstance(edit, SetSynapses | SetDelays | Drop)]
     return any(not isinstance(edit, SetSynapses) or not edit.when.always for edit in own)
 
 
-def _max_delay(deployment: Deployment, index: int) -> int:
-    """Return the largest delay that can occur in a layer."""
-    synapses = deployment.layers[index].synapses
-    largest = 0 if not isinstance(synapses, Dense) or synapses.delay is None else int(synapses.delay.max(initial=0))
+def _max_delay(deployment: Deployment, connection: ChipConnection) -> int:
+    """Return the largest delay that a synapse of a connection can have."""
+    largest = longest_delay(connection.synapses)
     flips, longest = 0, 0
-    for edit in deployment.damage.edits:
-        if isinstance(edit, SetDelays) and edit.layer == index:
+    for edit in deployment.damage.of_connection(connection.name):
+        if isinstance(edit, SetDelays):
             if edit.flips is None or edit.longest is None:
                 largest = max(largest, int(edit.delays.max(initial=0)))
             else:
@@ -172,28 +195,42 @@ def _max_delay(deployment: Deployment, index: int) -> int:
     return max(largest, min(every, longest))
 
 
-def _wires(deployment: Deployment, index: int, inputs: Inputs) -> Wires | None:
-    layer, synapses = deployment.layers[index], deployment.layers[index].synapses
-    if synapses is None:
-        return None
+def _wires(deployment: Deployment, connection: ChipConnection, inputs: Inputs) -> Wires:
+    synapses, name = connection.synapses, connection.name
     rewired, edits = None, None
-    if _rewired(deployment, index):
-        broken = SynapsesInTime(deployment, index, inputs.first_sample, len(inputs))
-        drops = [edit for edit in deployment.damage.edits if isinstance(edit, Drop) and edit.layer == index]
-        lost = [edit.lost(inputs.first_sample, len(inputs), deployment.timesteps) for edit in drops]
+    if _rewired(deployment, connection):
+        broken = SynapsesInTime(deployment, name, inputs.first_sample, len(inputs))
+        drops = [edit for edit in deployment.damage.edits if isinstance(edit, Drop) and edit.connection == name]
+        phase = deployment.schedule.phase[connection.target]
+        lost = [edit.lost(phase, inputs.first_sample, len(inputs), deployment.timesteps) for edit in drops]
         rewired = Rewired(broken, tuple(zip(drops, lost, strict=True)))
         edits = Edits(broken.steady_sources, broken.steady_targets, broken.steady_weights)
-    edits = edits_of(deployment, index) if edits is None else edits
+    edits = edits_of(deployment, name) if edits is None else edits
     weights: NDArray[np.int32] | sparse.csr_matrix
     delays: NDArray[np.int64] | None = None
-    match synapses:
-        case Dense():
-            weights, own = dense_weights(synapses, edits), dense_delays(synapses, edits)
-            delays = None if own is None else own.astype(np.int64)
-        case Conv():
-            weights = sparse_weights(synapses, edits)
-    if rewired:
-        weights = weights.toarray() if isinstance(weights, sparse.csr_matrix) else weights
-        delays = np.zeros(weights.shape, np.int64) if delays is None else delays
-    stored = (layer.weight_exponent, layer.weight_bits, layer.sign_mode)
-    return Wires(weights, delays, _max_delay(deployment, index), *stored, rewired)
+    if isinstance(synapses, Dense):
+        weights, own = dense_weights(synapses, edits), dense_delays(synapses, edits)
+        delays = None if own is None else own.astype(np.int64)
+        delays = np.zeros(weights.shape, np.int64) if rewired and delays is None else delays
+    elif rewired or synapses.delay is not None:
+        every = listed(synapses, edits)
+        weights, delays = np.zeros((synapses.n_out, synapses.n_in), np.int32), np.zeros((synapses.n_out, synapses.n_in), np.int64)
+        weights[every.targets, every.sources] = every.weights
+        delays[every.targets, every.sources] = every.delays
+    else:
+        weights = sparse_weights(synapses, edits)
+    places = [one.name for one in deployment.populations]
+    return Wires(
+        places.index(connection.source),
+        places.index(connection.target),
+        deployment.schedule.phase[connection.target],
+        connection.delay - 1,
+        deployment.schedule.lag[name],
+        weights,
+        delays,
+        _max_delay(deployment, connection),
+        connection.weight_exponent,
+        connection.weight_bits,
+        connection.sign_mode,
+        rewired,
+    )

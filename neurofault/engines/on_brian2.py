@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from neurofault.activity import Activity
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.availability import require
+from neurofault.engines.base import whole_runs_only
 from neurofault.errors import StalledError
-from neurofault.inputs import Inputs
+from neurofault.graph.schedule import title
+from neurofault.inputs import Inputs, State
 
 
 @dataclass(frozen=True)
@@ -29,22 +31,32 @@ class Brian2Engine:
         require(self.name)
 
     def supports(self, deployment: Deployment) -> str | None:
-        """Return None if this engine can run the deployment, else the reason, naming the layer."""
-        for layer in deployment.layers:
-            if not -31 <= layer.weight_exponent <= 24:
-                return f"layer {layer.name!r}: weight exponent {layer.weight_exponent} is outside −31…24"
+        """Return None if this engine can run the deployment, else the reason, naming the connection."""
+        for connection in deployment.connections:
+            if not -31 <= connection.weight_exponent <= 24:
+                return f"{title(connection)}: weight exponent {connection.weight_exponent} is outside −31…24"
         return None
 
-    def run(self, deployment: Deployment, inputs: Inputs, *, record: Collection[str] = ()) -> Activity:
+    def run(
+        self,
+        deployment: Deployment,
+        inputs: Inputs,
+        *,
+        record: Collection[str] = (),
+        state: State | None = None,
+        stop: int | None = None,
+    ) -> Activity:
         """Present every sample for T steps (see :class:`neurofault.engines.base.Engine`).
 
         Memory: the result, plus about 120 bytes a synapse of one copy of the chip, or of 2 million synapses in several copies.
 
         Raises:
             StalledError: a hung core stops the chip.
+            UnsupportedError: a state or a stop is given.
         """
+        whole_runs_only(self.name, state, stop)
         last = inputs.first_sample + len(inputs)
-        hung = deployment.damage.stalled(last, deployment.timesteps, len(deployment.layers))
+        hung = deployment.damage.stalled(last, deployment.timesteps, deployment.schedule.depth)
         if hung:
             raise StalledError(f"the chip stalls: core {', '.join(map(str, hung))} hangs and the mesh waits for it")
         hook = sys.excepthook

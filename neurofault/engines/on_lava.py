@@ -22,12 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from neurofault.activity import TRACES, Activity, Traces, scores_from
-from neurofault.deploy.deployment import Deployment
 from neurofault.damage.fold_neurons import silent_at_the_end
+from neurofault.deploy.deployment import Deployment
+from neurofault.engines.base import whole_runs_only
 from neurofault.engines.lava_plan import JOB, PROGRESS, Job, plan, unfit
 from neurofault.engines.lava_shim import require_lava
 from neurofault.errors import EngineError, StalledError
-from neurofault.inputs import Inputs
+from neurofault.inputs import Inputs, State
 
 _KINDS = {"u": np.int32, "v": np.int32, "spikes": np.bool_}
 _RECORD_BYTES = 256 << 20
@@ -52,25 +53,35 @@ class LavaEngine:
         require_lava()
 
     def supports(self, deployment: Deployment) -> str | None:
-        """Return None if this engine can run the deployment, else the reason, naming the layer."""
+        """Return None if this engine can run the deployment, else the reason, naming the connection."""
         return unfit(deployment)
 
-    def run(self, deployment: Deployment, inputs: Inputs, *, record: Collection[str] = ()) -> Activity:
+    def run(
+        self,
+        deployment: Deployment,
+        inputs: Inputs,
+        *,
+        record: Collection[str] = (),
+        state: State | None = None,
+        stop: int | None = None,
+    ) -> Activity:
         """Present every sample for T steps (see :class:`neurofault.engines.base.Engine`).
 
         Raises:
             StalledError: a hung core stops the chip.
+            UnsupportedError: a state or a stop is given.
             EngineError: Lava failed or made no progress for ``patience`` seconds; the text ends with its last words.
         """
-        hung = deployment.damage.stalled(inputs.first_sample + len(inputs), deployment.timesteps, len(deployment.layers))
+        whole_runs_only(self.name, state, stop)
+        hung = deployment.damage.stalled(inputs.first_sample + len(inputs), deployment.timesteps, deployment.schedule.depth)
         if hung:
             raise StalledError(f"the chip stalls: core {', '.join(map(str, hung))} hangs and the mesh waits for it")
-        a_sample = deployment.timesteps * sum(layer.size * (1 + 4 * len(record)) for layer in deployment.layers)
+        a_sample = deployment.timesteps * sum(own.size * (1 + 4 * len(record)) for own in deployment.populations)
         chunk = max(1, _RECORD_BYTES // a_sample)
         windows = [slice(start, start + chunk) for start in range(0, len(inputs), chunk)]
         chunks = [inputs[window] for window in windows]
         parts = [self._run_part(deployment, plan(deployment, chunk), record, chunk.first_sample) for chunk in chunks]
-        names = [layer.name for layer in deployment.layers]
+        names = [own.name for own in deployment.populations]
         return Activity(
             np.concatenate([part.scores for part in parts]),
             {name: np.sum([part.spike_counts[name] for part in parts], axis=0) for name in names},
@@ -81,12 +92,12 @@ class LavaEngine:
     def _run_part(self, deployment: Deployment, job: Job, record: Collection[str], first_sample: int) -> Activity:
         with tempfile.TemporaryDirectory(prefix="neurofault-lava-") as name:
             folder = Path(name)
-            for index, population in enumerate(job.populations):
-                for state in {"spikes", *record, *(("v",) if population is job.populations[-1] else ())}:
+            for place, population in enumerate(job.populations):
+                for state in {"spikes", *record, *(("v",) if population.name == deployment.readout.population else ())}:
                     kind, shape = _KINDS[state], (job.samples, job.timesteps, population.start.size)
-                    sheet = np.lib.format.open_memmap(folder / f"{index}-{state}.npy", "w+", kind, shape)  # type: ignore[no-untyped-call]  # untyped in NumPy
-                    if index == 0 and state == "spikes" and job.events is not None:
-                        sheet[:] = job.events
+                    sheet = np.lib.format.open_memmap(folder / f"{place}-{state}.npy", "w+", kind, shape)  # type: ignore[no-untyped-call]  # untyped in NumPy
+                    if place in job.events and state == "spikes":
+                        sheet[:] = job.events[place]
             (folder / JOB).write_bytes(pickle.dumps(job))
             self._watch(folder)
             return _collect(deployment, job, folder, record, first_sample)
@@ -131,18 +142,19 @@ def _report(what: str, log: Path) -> str:
 
 def _collect(deployment: Deployment, job: Job, folder: Path, record: Collection[str], first_sample: int) -> Activity:
     """Read what the processes recorded."""
-    last = len(deployment.layers) - 1
-    trains = [np.load(folder / f"{index}-spikes.npy", mmap_mode="r") for index in range(last + 1)]
-    potential = np.load(folder / f"{last}-v.npy", mmap_mode="r")[:, -1]
+    names = [own.name for own in deployment.populations]
+    trains = [np.load(folder / f"{place}-spikes.npy", mmap_mode="r") for place in range(len(names))]
+    read = names.index(deployment.readout.population)
+    potential = np.load(folder / f"{read}-v.npy", mmap_mode="r")[:, -1]
     dead = silent_at_the_end(deployment, first_sample, job.samples)
     traces = {
-        layer.name: Traces(**{state: np.load(folder / f"{index}-{state}.npy") for state in record})
-        for index, layer in enumerate(deployment.layers)
+        name: Traces(**{state: np.load(folder / f"{place}-{state}.npy") for state in record})
+        for place, name in enumerate(names)
         if record
     }
     return Activity(
-        scores_from(potential, trains[-1].sum(axis=1, dtype=np.int64), deployment.readout, dead),
-        {layer.name: train.sum(axis=(0, 1), dtype=np.int64) for layer, train in zip(deployment.layers, trains, strict=True)},
+        scores_from(potential, trains[read].sum(axis=1, dtype=np.int64), deployment.readout.how, dead),
+        {name: train.sum(axis=(0, 1), dtype=np.int64) for name, train in zip(names, trains, strict=True)},
         np.sum([train.sum(axis=(1, 2), dtype=np.int64) for train in trains], axis=0),
         traces,
     )

@@ -1,14 +1,13 @@
 """A deployment as a torch module made of snnTorch neurons: differentiable, and exact where its arithmetic can be.
 
 The forward pass is whole numbers in float32. Gradients flow through spikes by a surrogate, and straight through the floor of
-negative weight exponents.
+negative weight exponents; in loops they go back through the steps.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -19,15 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neurofault.activity import Activity
-from neurofault.graph.connectivity import conv_weights
-from neurofault.deploy.deployment import ChipLayer, Deployment
 from neurofault.damage.fold import SynapseFold
-from neurofault.engines.kernels import STATE_LIMIT
-from neurofault.engines.packing import bias_of
+from neurofault.deploy.deployment import Deployment
 from neurofault.engines.sheet import Sheet
 from neurofault.engines.wiring import dense_weights, edits_of
-from neurofault.graph import Conv, Dense
-from neurofault.inputs import Inputs
+from neurofault.graph import Conv, Dense, Sparse
+from neurofault.graph.arithmetic import STATE_LIMIT, bias_of
+from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.connectivity import places
+from neurofault.inputs import Bias, Inputs, Spikes
 
 _SURROGATE_SLOPE = 5.0
 _BATCH_VALUES = 1 << 20
@@ -37,9 +36,9 @@ class Response(NamedTuple):
     """What the twin answers, differentiable.
 
     Attributes:
-        potential: float32 [N, n_out], v of the output layer after step T.
+        potential: float32 [N, n_out], v of the readout after step T.
         counts: float32 [N, n_out], its spikes.
-        rates: for each layer float32 [N, n], its spikes a step.
+        rates: for each population float32 [N, n], its spikes a step.
     """
 
     potential: Tensor
@@ -55,6 +54,9 @@ class State(NamedTuple):
     spikes: Tensor
 
 
+_NOTHING = State(*[torch.empty(0)] * 3)
+
+
 class Twin(nn.Module):
     """A deployment whose weights are parameters, in the chip's weight unit, and whose spikes have surrogate gradients.
 
@@ -64,29 +66,50 @@ class Twin(nn.Module):
     def __init__(self, deployment: Deployment) -> None:
         super().__init__()
         self.timesteps = deployment.timesteps
-        self.populations = nn.ModuleList(Population(deployment, index) for index in range(len(deployment.layers)))
+        self.populations = nn.ModuleList(Population(deployment, one) for one in deployment.populations)
+        self.connections = nn.ModuleList(_synapses(deployment, one) for one in deployment.connections)
+        names, schedule = [one.name for one in deployment.populations], deployment.schedule
+        self._places = {name: place for place, name in enumerate(names)}
+        self._wires = {one.name: place for place, one in enumerate(deployment.connections)}
+        self._read = names.index(deployment.readout.population)
+        # in one step the sources of spikes without a lag come before their targets
+        self._order = sorted(range(len(names)), key=lambda place: schedule.phase[names[place]])
+        self._into = [
+            [(self._wires[one.name], self._places[one.source], schedule.lag[one.name]) for one in deployment.into(name)] for name in names
+        ]
+        self._longest = [max((schedule.lag[one.name] for one in deployment.out_of(name)), default=0) for name in names]
+
+    def population(self, name: str) -> Population:
+        """Return the population of a name."""
+        return cast(Population, self.populations[self._places[name]])
+
+    def weight(self, connection: str) -> nn.Parameter:
+        """Return the weights of a connection, of the shape of its synapses' weights."""
+        return cast(nn.Parameter, self.connections[self._wires[connection]].weight)
 
     def steps(self, inputs: Inputs) -> Iterator[list[State]]:
-        """Yield, for each of the T steps of a sample, the state of every layer in its own step."""
+        """Yield, for each of the T steps of a sample, the state of every population in its own step."""
         populations = [cast(Population, population) for population in self.populations]
         potentials = [population.begin(len(inputs)) for population in populations]
-        drive, events = (
-            None if array is None else torch.from_numpy(np.ascontiguousarray(array)) for array in (inputs.bias, inputs.events)
-        )
-        if drive is not None:
-            drive = torch.from_numpy(bias_of(drive.numpy(), populations[0].bias_exponent)).float()
+        given = [_given(population, inputs) for population in populations]
+        sent = [[_NOTHING.spikes] * (longest + 1) for longest in self._longest]  # of the last steps, step t at t modulo their number
         for step in range(self.timesteps):
-            states: list[State] = []
-            for index, population in enumerate(populations):
-                if index == 0 and events is not None:
+            states: list[State] = [_NOTHING] * len(populations)
+            for place in self._order:
+                population, (drive, events) = populations[place], given[place]
+                if events is not None:
                     spikes = events[:, step].float() * population.alive
                     state = State(torch.zeros_like(spikes), torch.zeros_like(spikes), spikes)
                 else:
-                    state = population.advance(
-                        potentials[index], states[-1].spikes if states else None, drive if not index else None
-                    )
-                potentials[index] = state.v
-                states.append(state)
+                    arriving = [
+                        self.connections[wires](sent[source][(step - lag) % len(sent[source])])
+                        for wires, source, lag in self._into[place]
+                        if step >= lag
+                    ]
+                    state = population.advance(potentials[place], arriving, drive)
+                potentials[place] = state.v
+                sent[place][step % len(sent[place])] = state.spikes
+                states[place] = state
             yield states
 
     def forward(self, inputs: Inputs) -> Response:
@@ -94,29 +117,39 @@ class Twin(nn.Module):
         totals: list[Tensor] = []
         states: list[State] = []
         for states in self.steps(inputs):
-            totals = [state.spikes + (totals[index] if totals else 0) for index, state in enumerate(states)]
-        return Response(states[-1].v, totals[-1], tuple(total / self.timesteps for total in totals))
+            totals = [state.spikes + (totals[place] if totals else 0) for place, state in enumerate(states)]
+        return Response(states[self._read].v, totals[self._read], tuple(total / self.timesteps for total in totals))
+
+
+def _given(population: Population, inputs: Inputs) -> tuple[Tensor | None, Tensor | None]:
+    """Return what drives an input: biases [N, n] in the unit of v, or events [N, T, n]; (None, None) for what is no input."""
+    part = inputs.of(population.name) if population.is_source else None
+    match part:
+        case Bias(mantissa=mantissa):
+            return torch.from_numpy(bias_of(mantissa, population.bias_exponent)).float(), None
+        case Spikes():
+            return None, torch.from_numpy(part.to_dense())
+    return None, None
 
 
 def present(deployment: Deployment, inputs: Inputs, record: Collection[str]) -> Activity:
     """Present every sample for T steps to the twin of a deployment, in batches of about a million values."""
     module, sheet = Twin(deployment), Sheet.blank(deployment, len(inputs), record)
-    batch = max(1, _BATCH_VALUES // max(_values(layer) for layer in deployment.layers))
+    batch = max(1, _BATCH_VALUES // _values(deployment))
     with torch.inference_mode():
         for start in range(0, len(inputs), batch):
             samples = slice(start, min(start + batch, len(inputs)))
             for step, states in enumerate(module.steps(inputs[samples])):
-                for index, state in enumerate(states):
-                    sheet.note(index, step, samples, (state.spikes > 0).numpy(), state.u.numpy(), state.v.numpy())
+                for population, state in zip(deployment.populations, states, strict=True):
+                    sheet.note(population.name, step, samples, (state.spikes > 0).numpy(), state.u.numpy(), state.v.numpy())
     return sheet.activity(inputs.first_sample)
 
 
-def _values(layer: ChipLayer) -> int:
-    """Return how many values a layer needs a sample: one a neuron, and the unfolded input of a convolution."""
-    if not isinstance(layer.synapses, Conv):
-        return layer.size
-    conv = layer.synapses
-    return max(layer.size, conv.in_shape[0] * math.prod((*conv.weight.shape[2:], *conv.out_shape[1:])))
+def _values(deployment: Deployment) -> int:
+    """Return how many values a sample needs at most: one a neuron, or the unfolded input of a convolution."""
+    convolutions = [one.synapses for one in deployment.connections if isinstance(one.synapses, Conv)]
+    unfolded = [conv.in_shape[0] * math.prod((*conv.weight.shape[2:], *conv.out_shape[1:])) for conv in convolutions]
+    return max([*unfolded, *(population.size for population in deployment.populations)])
 
 
 class _Spike(torch.autograd.Function):
@@ -140,20 +173,20 @@ def _spikes(excess: Tensor, scale: float) -> Tensor:
 
 
 class Population(nn.Module):
-    """One layer: its synapses, and an snnTorch ``Leaky``."""
+    """One population: an snnTorch ``Leaky``."""
 
     alive: Tensor
     bias: Tensor
 
-    def __init__(self, deployment: Deployment, index: int) -> None:
+    def __init__(self, deployment: Deployment, own: ChipPopulation) -> None:
         super().__init__()
-        layer = deployment.layers[index]
-        self.size, self.bias_exponent, self.exponent = layer.size, layer.bias_exponent, layer.weight_exponent
-        alive = ~deployment.damage.silent(index, layer.size)
+        self.name, self.is_source = own.name, own.is_source
+        self.size, self.bias_exponent = own.size, own.bias_exponent
+        alive = ~deployment.damage.silent(own.name, own.size)
         self.register_buffer("alive", torch.from_numpy(alive).float())
-        self.register_buffer("bias", torch.from_numpy(bias_of(layer.bias_mantissa, layer.bias_exponent)).float())
-        self.v_init = float(layer.v_init)
-        threshold = layer.vth.astype(np.float64) * 64
+        self.register_buffer("bias", torch.from_numpy(bias_of(own.bias_mantissa, own.bias_exponent)).float())
+        self.v_init = float(own.v_init)
+        threshold = own.vth.astype(np.float64) * 64
         scale = float(np.clip(np.median(threshold), 64, STATE_LIMIT))
         reachable = torch.from_numpy(np.where(alive & (threshold < STATE_LIMIT), threshold, np.inf)).float()
         self.neurons = snntorch.Leaky(
@@ -164,30 +197,36 @@ class Population(nn.Module):
             spike_grad=partial(_spikes, scale=scale),
         )
         snntorch.SpikingNeuron.instances.remove(self.neurons)  # snnTorch would keep every neuron ever made
-        match layer.synapses:
-            case Dense():
-                self.synapses: nn.Module | None = _DenseSynapses(deployment, index)
-            case Conv():
-                self.synapses = _ConvSynapses(deployment, index)
-            case None:
-                self.synapses = None
 
     def begin(self, samples: int) -> Tensor:
         """Return v before a sample's first step, [N, n]."""
         return (self.v_init * self.alive).expand(samples, self.size)
 
-    def advance(self, v: Tensor, arriving: Tensor | None, drive: Tensor | None) -> State:
-        """Do one step: spikes of the layer before [N, n_in], or the bias of an input neuron [N, n] in the unit of v."""
-        if self.synapses is None or arriving is None:
-            current = torch.zeros_like(v)
-        else:
-            total = self.synapses(arriving) * 2.0**self.exponent
-            if self.exponent < 0:
-                total = total + (torch.floor(total) - total).detach()
-            current = total * 64 * self.alive
+    def advance(self, v: Tensor, arriving: list[Tensor], drive: Tensor | None) -> State:
+        """Do one step: what comes over each connection [N, n], or the bias of an input neuron [N, n] in the unit of v."""
+        current = sum(arriving[1:], arriving[0]) * self.alive if arriving else torch.zeros_like(v)
         bias = self.bias if drive is None else drive
         spikes, v = self.neurons(current + bias * self.alive, v)
         return State(current, v.clamp(1 - STATE_LIMIT, STATE_LIMIT - 1), spikes)
+
+
+def _synapses(deployment: Deployment, connection: ChipConnection) -> nn.Module:
+    """Return what a connection adds to its target's u."""
+    match connection.synapses:
+        case Dense() as dense:
+            return _DenseSynapses(deployment, connection, dense)
+        case Conv() as conv:
+            return _ConvSynapses(deployment, connection, conv)
+        case Sparse() as listed:
+            return _SparseSynapses(deployment, connection, listed)
+
+
+def _shifted(total: Tensor, exponent: int) -> Tensor:
+    """Return Σ w·s as it enters u: times 2**exponent, floor, times 64."""
+    total = total * 2.0**exponent
+    if exponent < 0:
+        total = total + (torch.floor(total) - total).detach()
+    return total * 64
 
 
 class _DenseSynapses(nn.Module):
@@ -196,20 +235,52 @@ class _DenseSynapses(nn.Module):
     free: Tensor
     pinned: Tensor
 
-    def __init__(self, deployment: Deployment, index: int) -> None:
+    def __init__(self, deployment: Deployment, connection: ChipConnection, dense: Dense) -> None:
         super().__init__()
-        synapses = deployment.layers[index].synapses
-        assert isinstance(synapses, Dense)
-        weight = dense_weights(synapses, edits_of(deployment, index))
+        self.exponent = connection.weight_exponent
+        weight = dense_weights(dense, edits_of(deployment, connection.name))
         free = np.ones(weight.shape, bool)
-        free[tuple(reversed(_unwritable(deployment, index)))] = False
+        free[tuple(reversed(_unwritable(deployment, connection)))] = False
         self.weight = nn.Parameter(torch.from_numpy(weight).float())
         self.register_buffer("free", torch.from_numpy(free))
         self.register_buffer("pinned", torch.from_numpy(np.where(free, 0, weight)).float())
 
     def forward(self, spikes: Tensor) -> Tensor:
         """[N, n_in] → [N, n_out]."""
-        return nn.functional.linear(spikes, torch.where(self.free, self.weight, self.pinned))
+        return _shifted(nn.functional.linear(spikes, torch.where(self.free, self.weight, self.pinned)), self.exponent)
+
+
+class _SparseSynapses(nn.Module):
+    """Σ w·s over single synapses; pairs that only an edit joins have no parameter."""
+
+    places: Tensor
+    free: Tensor
+    pinned: Tensor
+    joined: Tensor
+
+    def __init__(self, deployment: Deployment, connection: ChipConnection, synapses: Sparse) -> None:
+        super().__init__()
+        self.exponent, self.shape = connection.weight_exponent, (synapses.n_out, synapses.n_in)
+        edits = edits_of(deployment, connection.name)
+        place = places(synapses, edits.sources, edits.targets)
+        stored, apart = place[place >= 0], place < 0
+        weight, free = synapses.weight.astype(np.int32), np.ones(synapses.weight.size, bool)
+        weight[stored] = edits.values[place >= 0]
+        sources, targets = _unwritable(deployment, connection)
+        dead = places(synapses, sources, targets)
+        free[dead[dead >= 0]] = False
+        pairs = [np.append(synapses.targets, edits.targets[apart]), np.append(synapses.sources, edits.sources[apart])]
+        self.weight = nn.Parameter(torch.from_numpy(weight).float())
+        self.register_buffer("places", torch.from_numpy(np.stack(pairs)))
+        self.register_buffer("free", torch.from_numpy(free))
+        self.register_buffer("pinned", torch.from_numpy(np.where(free, 0, weight)).float())
+        self.register_buffer("joined", torch.from_numpy(edits.values[apart]).float())
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """[N, n_in] → [N, n_out]."""
+        values = torch.cat([torch.where(self.free, self.weight, self.pinned), self.joined])
+        matrix = torch.sparse_coo_tensor(self.places, values, self.shape, check_invariants=False)
+        return _shifted(cast(Tensor, torch.sparse.mm(matrix, spikes.T)).T, self.exponent)
 
 
 class _ConvSynapses(nn.Module):
@@ -221,17 +292,14 @@ class _ConvSynapses(nn.Module):
     start: Tensor
     stuck: Tensor
 
-    def __init__(self, deployment: Deployment, index: int) -> None:
+    def __init__(self, deployment: Deployment, connection: ChipConnection, conv: Conv) -> None:
         super().__init__()
-        conv = deployment.layers[index].synapses
-        assert isinstance(conv, Conv)
-        self.conv = conv
+        self.exponent, self.conv = connection.weight_exponent, conv
         self.weight = nn.Parameter(torch.from_numpy(conv.weight.astype(np.int32)).float())
-        edits = edits_of(deployment, index)
-        numbers = np.arange(1, conv.weight.size + 1).reshape(conv.weight.shape)
-        words = conv_weights(replace(conv, weight=numbers), edits.sources, edits.targets)
+        edits = edits_of(deployment, connection.name)
+        words = places(conv, edits.sources, edits.targets) + 1
         pairs = edits.targets * conv.n_in + edits.sources
-        sources, targets = _unwritable(deployment, index)
+        sources, targets = _unwritable(deployment, connection)
         self.register_buffer("places", torch.from_numpy(np.stack([edits.targets, edits.sources])))
         self.register_buffer("values", torch.from_numpy(edits.values).float())
         self.register_buffer("words", torch.from_numpy(words))  # 0: the kernel does not join the pair
@@ -252,14 +320,14 @@ class _ConvSynapses(nn.Module):
         columns = columns.reshape(len(spikes), groups, -1, columns.shape[-1])
         total = (self.weight.reshape(groups, conv.out_shape[0] // groups, -1) @ columns).reshape(len(spikes), -1)
         if not self.values.numel():
-            return total
+            return _shifted(total, self.exponent)
         delta = self.values - torch.where(self.stuck, self._own(), self.start)
         single = torch.sparse_coo_tensor(self.places, delta, (conv.n_out, conv.n_in), check_invariants=False)
-        return total + cast(Tensor, torch.sparse.mm(single, spikes.T)).T
+        return _shifted(total + cast(Tensor, torch.sparse.mm(single, spikes.T)).T, self.exponent)
 
 
-def _unwritable(deployment: Deployment, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _unwritable(deployment: Deployment, connection: ChipConnection) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return sources and targets of the synapses of which no stored bit can be changed."""
-    fold = SynapseFold(deployment, index, deployment.damage.synapse_edits(index))
+    fold = SynapseFold(connection, deployment.damage.synapse_edits(connection.name))
     dead = fold.stuck(fold.always)[0] == 0
     return fold.sources[dead], fold.targets[dead]
