@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
+from neurofault.damage.stored import from_field
 from neurofault.deploy.cost import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import stored_weights
-from neurofault.damage.stored import from_field
 from neurofault.study.paper.chip.fig3 import batch
 from neurofault.study.paper.chip.repairs import perform
 from neurofault.study.paper.chip.setting import FULL, ChipStudy
@@ -29,10 +29,10 @@ DEAD, LOOKS = 80, tuple(round(0.2 * look, 1) for look in range(1, 11))
 
 def saturated(chip: Deployment) -> float:
     """Return the share of the readout's weights from live neurons that are at an end of their range."""
-    layer = chip.layers[-1]
-    half = 1 << (layer.weight_bits - 1)
-    low, high = from_field(np.array([half, half - 1]), layer.weight_bits, layer.sign_mode)
-    weights = stored_weights(chip, len(chip.layers) - 1)[:, alive(chip, len(chip.layers) - 2)]
+    (readout,) = chip.into(chip.readout.population)
+    half = 1 << (readout.weight_bits - 1)
+    low, high = from_field(np.array([half, half - 1]), readout.weight_bits, readout.sign_mode)
+    weights = stored_weights(chip, readout.name)[:, alive(chip, readout.source)]
     return float(((weights == low) | (weights == high)).mean())
 
 

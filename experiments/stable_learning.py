@@ -89,7 +89,7 @@ def measured(name: str, data: DataSet, hidden: tuple[int, ...] | None, adapt: in
     trained(model, data, 40 if data.name == "digits" else 3)
     as_taken(model, data.test.images[:2])
 
-    def place(network: nf.SpikingNetwork) -> nf.Deployment:
+    def place(network: nf.Network) -> nf.Deployment:
         return nf.deploy(network, "loihi2", neurons_per_core=GRAIN)
 
     few = replace(data, validation=data.validation.first(min(VALIDATION_IMAGES, len(data.validation))))

@@ -12,7 +12,7 @@ from chips import chip, dense, population
 
 import neurofault as nf
 from neurofault.errors import ConversionError, NeurofaultError
-from neurofault.graph import Dense, Encoding, Network, Population
+from neurofault.graph import CubaLif, Dense, Encoding, Population, Source, chain
 
 STEPS = 5
 EVENTS = np.random.default_rng(0).random((4, STEPS, 6)) < 0.4
@@ -22,7 +22,8 @@ LABELS = np.array([0, 2, 1, 1])
 
 def deployment(encoding=None):
     rng = np.random.default_rng(0)
-    return replace(chip([population("input", (6,)), population("output", (3,), dense(rng, 3, 6))], STEPS), encoding=encoding)
+    made = chip([population("input", (6,)), population("output", (3,), dense(rng, 3, 6))], STEPS)
+    return made.with_population(replace(made.population("input"), encoding=encoding))
 
 
 @pytest.mark.parametrize(
@@ -117,10 +118,11 @@ def test_images_and_labels_that_mean_nothing_are_refused_alike_by_run_and_rescue
 def test_a_network_with_numbers_that_are_not_finite_is_refused_by_its_layer(field, value):
     weight, fields = np.ones((3, 6)), {"threshold": np.ones(3), "bias": np.zeros(3)}
     (weight if field == "weight" else fields[field]).flat[1] = value
-    layers = (Layer("input", (6,), None, 1.0), Layer("output", (3,), Dense(weight), **fields))
+    populations = (Population("input", (6,), Source()), Population("output", (3,), CubaLif(**fields)))
     at = "0, 1" if field == "weight" else "1"
+    named = "connection 'output' ('input' → 'output')" if field == "weight" else "population 'output'"
     message = (
-        f"layer 'output': {field}: 1 of {18 if field == 'weight' else 3} values are not finite (the first: {value:g} at [{at}])"
+        f"{named}: {field}: 1 of {18 if field == 'weight' else 3} values are not finite (the first: {value:g} at [{at}])"
     )
     with pytest.raises(ConversionError, match="^" + re.escape(message)):
-        Network("mine", layers, STEPS, None, "count")
+        chain("mine", populations, [Dense(weight)], timesteps=STEPS, how="count")

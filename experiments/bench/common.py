@@ -46,7 +46,7 @@ def wide(options: argparse.Namespace, samples: int | None) -> tuple[Prepared, In
     """Return the trained, placed 784-512-10 network, its encoded test images, and its sizes; with ``--quick`` the shipped 784-100-10."""
     network = "mnist-mlp" if options.quick else WIDE
     prepared = prepare(Setup(network=network, data_dir=options.data_dir, samples=samples), lambda *_: None)
-    sizes = "-".join(str(layer.size) for layer in prepared.deployment.layers)
+    sizes = "-".join(str(one.size) for one in prepared.deployment.populations)
     return prepared, prepared.deployment.encode(prepared.test.images), sizes
 
 

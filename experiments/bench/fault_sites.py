@@ -14,35 +14,42 @@ import statistics
 import sys
 import time
 import tracemalloc
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 import neurofault as nf
-from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
-from neurofault.graph import Dense
+from neurofault.deploy.deployment import Deployment, Placement
+from neurofault.graph import Dense, Readout
+from neurofault.graph.chip import ChipConnection, ChipPopulation
 
 _NEURONS_PER_CORE = 16
 
 
-def layer(name: str, size: int, before: int | None) -> ChipLayer:
-    """Return a population with all-zero synapses that take no memory."""
-    weight = None if before is None else Dense(np.broadcast_to(np.zeros(1, np.int32), (size, before)))
-    fields = [np.zeros(size, np.int32)] * 4
-    return ChipLayer(name, (size,), weight, 0, 8, "mixed", *fields, 0, 0)
+def population(name: str, size: int) -> ChipPopulation:
+    """Return a population; what its neurons do does not matter."""
+    return ChipPopulation(name, (size,), *[np.zeros(size, np.int32)] * 4, 0, 0, is_source=name == "input")
+
+
+def connection(source: ChipPopulation, target: ChipPopulation) -> ChipConnection:
+    """Return all-zero synapses that take no memory."""
+    synapses = Dense(np.broadcast_to(np.zeros(1, np.int32), (target.size, source.size)))
+    return ChipConnection(target.name, source.name, target.name, synapses, 0, 8, "mixed")
 
 
 def chip(sources: int, targets: int) -> Deployment:
     """Return a chip with sources · targets stored weights of 8 bits in its one hidden layer."""
-    layers = (layer("input", sources, None), layer("hidden1", targets, sources), layer("output", 2, targets))
-    first, core_of = 0, []
-    for one in layers:
-        core_of.append((first + np.arange(one.size) // _NEURONS_PER_CORE).astype(np.int32))
-        first = int(core_of[-1][-1]) + 1
+    populations = (population("input", sources), population("hidden1", targets), population("output", 2))
+    first, core_of = 0, {}
+    for one in populations:
+        core_of[one.name] = (first + np.arange(one.size) // _NEURONS_PER_CORE).astype(np.int32)
+        first = int(core_of[one.name][-1]) + 1
     profile = nf.load_profile("loihi2")
     per_chip = profile.chip.cores.known
-    placement = Placement(-(-first // per_chip), per_chip, tuple(core_of))
-    return Deployment("bench", profile, layers, placement, 8, None, "count")
+    placement = Placement(-(-first // per_chip), per_chip, core_of)
+    connections = tuple(connection(source, target) for source, target in pairwise(populations))
+    return Deployment("bench", profile, populations, connections, placement, 8, Readout("output", "count"))
 
 
 def pairs(deployment: Deployment, count: int, seed: int) -> set[tuple[int, int]]:

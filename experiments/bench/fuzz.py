@@ -44,8 +44,9 @@ from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.errors import NeurofaultError
+from neurofault.graph import Conv, CubaLif, Dense, Encoding, Network, Population, Source, chain
+from neurofault.graph.synapses import Synapses
 from neurofault.image_files import CIFAR_ARCHIVE, IDX_STEMS, read_cifar_set, read_idx_set
-from neurofault.graph import Conv, Dense, Encoding, Network, Population
 from neurofault.study.campaign.journal import Journal, read_rows
 from neurofault.study.campaign.spec import load_campaign
 
@@ -84,13 +85,15 @@ class Reader:
 def small_network(*, convolution: bool = False) -> Network:
     """Return a network that is placed in a moment."""
     random_numbers = np.random.default_rng(5)
-    first = Layer("input", (2, 4, 4) if convolution else (8,), None, 63.0, start=0.5)
+    first = Population("input", (2, 4, 4) if convolution else (8,), Source(Encoding.for_pixels(0.5, 0.5, 8)))
+    hidden = Population("hidden1", (3, 4, 4) if convolution else (12,), CubaLif(1.0))
+    last = Population("output", (4,), CubaLif(None))
     if convolution:
-        hidden = Layer("hidden1", (3, 4, 4), Conv(random_numbers.normal(size=(3, 2, 3, 3)), (2, 4, 4), padding=(1, 1)), 1.0)
+        into: Synapses = Conv(random_numbers.normal(size=(3, 2, 3, 3)), (2, 4, 4), padding=(1, 1))
     else:
-        hidden = Layer("hidden1", (12,), Dense(random_numbers.normal(size=(12, 8))), 1.0)
-    last = Layer("output", (4,), Dense(random_numbers.normal(size=(4, hidden.size))), None)
-    return Network("small", (first, hidden, last), 8, Encoding.for_pixels(0.5, 0.5, 8), "potential", 10.0)
+        into = Dense(random_numbers.normal(size=(12, 8)))
+    out_of = Dense(random_numbers.normal(size=(4, hidden.size)))
+    return chain("small", [first, hidden, last], [into, out_of], timesteps=8, peak_potential=10.0)
 
 
 def small_chip(profile: HardwareProfile, *, convolution: bool = False) -> Deployment:
@@ -100,13 +103,17 @@ def small_chip(profile: HardwareProfile, *, convolution: bool = False) -> Deploy
 
 def sound(network: Network) -> None:
     """Refuse to believe a network that was read and makes no sense."""
-    for layer in network.layers:
-        numbers = [layer.bias, layer.du, layer.dv, layer.start]
-        numbers += [] if layer.synapses is None else [layer.synapses.weight]
-        assert all(np.all(np.isfinite(np.asarray(part, np.float64))) for part in numbers), f"{layer.name}: not finite"
-        least = 0 if layer.stored is None else -(2**31)  # a chip's own integers may lie below
-        assert layer.threshold is None or np.all(np.asarray(layer.threshold) > least), f"{layer.name}: threshold"
-        assert 1 <= layer.size <= 1 << 22, f"{layer.name}: size"
+    for one in network.connections:
+        assert np.all(np.isfinite(np.asarray(one.synapses.weight, np.float64))), f"{one.name}: not finite"
+    for population in network.populations:
+        neuron, name = population.neuron, population.name
+        own = [neuron.bias] if isinstance(neuron, CubaLif) else []
+        numbers = [*own, neuron.du, neuron.dv, 0 if neuron.start is None else neuron.start]
+        assert all(np.all(np.isfinite(np.asarray(part, np.float64))) for part in numbers), f"{name}: not finite"
+        real = isinstance(neuron, CubaLif) and neuron.bias_exponent is None
+        least = 0 if real else -(2**31)  # a chip's own integers may lie below
+        assert neuron.threshold is None or np.all(np.asarray(neuron.threshold) > least), f"{name}: threshold"
+        assert 1 <= population.size <= 1 << 22, f"{name}: size"
 
 
 def forked(path: Path) -> bytes:

@@ -36,6 +36,8 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact import ExactEngine
 from neurofault.engines.lava_shim import require_lava
 from neurofault.graph import Dense
+from neurofault.graph.chains import Link, links
+from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.inputs import Inputs
 
 RATE, SEED, OUTPUT_THRESHOLD = 0.1, 11, 300
@@ -45,21 +47,25 @@ COPIES = (1, 8)
 
 def firing(chip: Deployment) -> Deployment:
     """Return the chip with v = 0 at a sample's start and an output layer that fires."""
-    *front, output = (replace(layer, v_init=0) for layer in chip.layers)
+    *front, output = (replace(one, v_init=0) for one in chip.populations)
     output = replace(output, vth=np.full(output.size, OUTPUT_THRESHOLD, np.int32), fires=True)
-    return replace(chip, layers=(*front, output), readout="count")
+    return replace(chip, populations=(*front, output), readout=replace(chip.readout, how="count"))
 
 
-def weights(chip: Deployment, layer: int) -> NDArray[np.int32]:
+def driven(chip: Deployment) -> tuple[Link[ChipPopulation, ChipConnection], ...]:
+    """Return the hidden layer and the output, each with what drives it."""
+    return links(chip, "this benchmark")[1:]
+
+
+def weights(layer: Link[ChipPopulation, ChipConnection]) -> NDArray[np.int32]:
     """Return int32 [n_out, n_in]."""
-    synapses = chip.layers[layer].synapses
+    synapses = layer.incoming.synapses
     assert isinstance(synapses, Dense)
     return np.asarray(synapses.weight, np.int32)
 
 
-def bias(chip: Deployment, layer: int) -> NDArray[np.int64]:
+def bias(own: ChipPopulation) -> NDArray[np.int64]:
     """Return what is added to v in each step."""
-    own = chip.layers[layer]
     return own.bias_mantissa.astype(np.int64) << own.bias_exponent
 
 
@@ -77,17 +83,17 @@ def lava(chip: Deployment, events: NDArray[np.bool_], least: float) -> Iterator[
     steps = chip.timesteps
     spikes = events.reshape(-1, events.shape[2])
     last = RingBuffer(data=np.concatenate([spikes, np.zeros((2, spikes.shape[1]), bool)]).T.astype(np.int32))
-    for index in (1, 2):
-        own = chip.layers[index]
-        dense = LavaDense(weights=weights(chip, index), weight_exp=own.weight_exponent, num_weight_bits=8, sign_mode=SignMode.MIXED)
+    for layer in driven(chip):
+        own, exponent = layer.population, layer.incoming.weight_exponent
+        dense = LavaDense(weights=weights(layer), weight_exp=exponent, num_weight_bits=8, sign_mode=SignMode.MIXED)
         lif = LIFReset(
             shape=(own.size,), du=int(own.du[0]), dv=int(own.dv[0]), vth=int(own.vth[0]), bias_mant=own.bias_mantissa.astype(int),
-            bias_exp=own.bias_exponent, reset_interval=steps, reset_offset=index + 1,
+            bias_exp=own.bias_exponent, reset_interval=steps, reset_offset=layer.index + 1,
         )  # fmt: skip
         last.s_out.connect(dense.s_in)
         dense.a_out.connect(lif.a_in)
         last = lif
-    sink = Sink(shape=(chip.layers[-1].size,), buffer=len(spikes) + 2)
+    sink = Sink(shape=(chip.output.size,), buffer=len(spikes) + 2)
     last.s_out.connect(sink.a_in)
     try:
         last.run(condition=RunSteps(num_steps=2), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
@@ -108,13 +114,13 @@ def snntorch_times(chip: Deployment, events: NDArray[np.bool_], threads: int, ba
 
     layers = [
         (
-            torch.from_numpy((weights(chip, index).astype(np.float32) * 2.0 ** (6 + chip.layers[index].weight_exponent)).T.copy()),
-            torch.from_numpy(bias(chip, index).astype(np.float32)),
+            torch.from_numpy((weights(layer).astype(np.float32) * 2.0 ** (6 + layer.incoming.weight_exponent)).T.copy()),
+            torch.from_numpy(bias(layer.population).astype(np.float32)),
             snntorch.Leaky(
-                beta=1.0, threshold=float(int(chip.layers[index].vth[0]) << 6), reset_mechanism="zero", reset_delay=False
+                beta=1.0, threshold=float(int(layer.population.vth[0]) << 6), reset_mechanism="zero", reset_delay=False
             ),
         )
-        for index in (1, 2)
+        for layer in driven(chip)
     ]
 
     def present(batch: Any, ahead: bool) -> Any:
@@ -169,19 +175,19 @@ def brian2_time(chip: Deployment, events: NDArray[np.bool_], target: str, copies
             n_in * copies, (copy[sample] * n_in + neuron)[order], (show[sample] * steps + step)[order] * ms
         )
         objects, groups, before, size_before = [source], [], source, n_in
-        for index in (1, 2):
-            own = chip.layers[index]
+        for layer in driven(chip):
+            own = layer.population
             group = brian2.NeuronGroup(
                 own.size * copies, "v : 1\narrived : 1\nown_bias : 1\ntheta : 1", threshold="v > theta", reset="v = 0"
             )
-            group.own_bias, group.theta = np.tile(bias(chip, index), copies), float(int(own.vth[0]) << 6)
+            group.own_bias, group.theta = np.tile(bias(own), copies), float(int(own.vth[0]) << 6)
             group.run_regularly(
-                f"v = v*int((t_in_timesteps + {steps - index}) % {steps} != 0) + arrived*{2.0 ** (6 + own.weight_exponent)} + own_bias\n"
+                f"v = v*int((t_in_timesteps + {steps - layer.index}) % {steps} != 0) + arrived*{2.0 ** (6 + layer.incoming.weight_exponent)} + own_bias\n"
                 f"arrived = 0",
                 when="start",
             )  # fmt: skip
             synapses = brian2.Synapses(before, group, "w : 1", on_pre="arrived_post += w")
-            own_weights = weights(chip, index)
+            own_weights = weights(layer)
             target_id, source_id = np.indices(own_weights.shape)
             at = np.arange(copies)[:, None]
             synapses.connect(i=(at * size_before + source_id.ravel()).ravel(), j=(at * own.size + target_id.ravel()).ravel())
@@ -205,7 +211,7 @@ def brian2_time(chip: Deployment, events: NDArray[np.bool_], target: str, copies
             network.run(total * ms)
             seconds = time.perf_counter() - begin
             times, ids = np.array(monitor.t / ms), np.array(monitor.i)
-        outputs = chip.layers[-1].size
+        outputs = chip.output.size
         counts = np.zeros((shows * copies, outputs), np.int64)
         at_show = (np.rint(times).astype(np.int64) - 2) // steps
         inside = (at_show >= 0) & (at_show < shows)
@@ -254,7 +260,7 @@ def main() -> None:
     answer: dict[str, Any] = {
         "network": sizes, "samples": n, "steps": steps, "input_rate": RATE, "quick": options.quick,
     }  # fmt: skip
-    traced = ExactEngine().run(chip, inputs[:400], record=("spikes",)).traces[chip.layers[-1].name].spikes
+    traced = ExactEngine().run(chip, inputs[:400], record=("spikes",)).traces[chip.readout.population].spikes
     assert traced is not None
     ours = traced.sum(axis=1)
     require(bool(ours.any()), "the output layer fires")
@@ -270,8 +276,8 @@ def main() -> None:
             seconds, activity = median_time(lambda threads=threads: ExactEngine(threads).run(chip, inputs), options.repeats)
             own[threads] = min(own.get(threads, np.inf), seconds) if options.quick else seconds
             adds = sum(
-                int(activity.spike_counts[chip.layers[index - 1].name].sum()) * (-(-chip.layers[index].size // 64) * 64)
-                for index in (1, 2)
+                int(activity.spike_counts[layer.incoming.source].sum()) * (-(-layer.population.size // 64) * 64)
+                for layer in driven(chip)
             )
             answer["_adds"] = adds
 

@@ -63,7 +63,7 @@ def test_a_file_that_we_wrote_keeps_its_integers_and_its_dt_and_takes_other_step
     convert(str(chip), copy, timesteps=7)
     one, two = from_nir(chip), from_nir(copy)
     assert (one.timesteps, two.timesteps) == (32, 7)
-    assert all(np.array_equal(a.synapses.weight, b.synapses.weight) for a, b in zip(one.layers[1:], two.layers[1:], strict=True))
+    assert all(np.array_equal(a.synapses.weight, b.synapses.weight) for a, b in zip(one.connections, two.connections, strict=True))
     with pytest.raises(ConversionError) as refused:
         convert(str(chip), copy, dt=1e-3)
     assert str(refused.value) == f"{chip}: written by neurofault with dt 0.0001; leave dt out, it is in the file"

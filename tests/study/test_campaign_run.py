@@ -37,7 +37,7 @@ def test_a_profile_and_a_deployment_travel_between_processes(state):
     chip = state.chips["chip0"]
     again = pickle.loads(pickle.dumps(chip))
     assert again.deployment.profile == nf.load_profile("loihi2")
-    assert np.array_equal(again.deployment.layers[1].synapses.weight, chip.deployment.layers[1].synapses.weight)
+    assert np.array_equal(again.deployment.connections[0].synapses.weight, chip.deployment.connections[0].synapses.weight)
 
 
 def test_a_trial_is_inject_and_rescue_by_hand(state, calm):

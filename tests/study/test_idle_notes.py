@@ -10,19 +10,18 @@ import pytest
 import neurofault as nf
 from neurofault import faults
 from neurofault.faults.idle import idle_notes, of_draws
-from neurofault.graph import Dense, Encoding, Network, Population
+from neurofault.graph import CubaLif, Dense, Encoding, Population, Source, chain
 from neurofault.graph.synapses import Stored
 
 STEPS = 8
 WEIGHT = np.full((4, 6), 20, np.int32)
-LAYERS = (
-    Layer("input", (6,), None, 60, stored=Stored()),
-    Layer("hidden1", (4,), Dense(WEIGHT), 60, stored=Stored()),
-    Layer("output", (2,), Dense(WEIGHT[:2, :4]), None, stored=Stored()),
+POPULATIONS = (
+    Population("input", (6,), Source(Encoding.for_pixels(0.8, 0.5, STEPS), threshold=60, start=0)),
+    Population("hidden1", (4,), CubaLif(60, 0, bias_exponent=0)),
+    Population("output", (2,), CubaLif(None, 0, bias_exponent=0)),
 )
-CHIP = nf.deploy(
-    Network("tiny", LAYERS, STEPS, Encoding.for_pixels(0.8, 0.5, STEPS), "potential"), "loihi2", neurons_per_core=2
-)
+NETWORK = chain("tiny", POPULATIONS, [Dense(WEIGHT), Dense(WEIGHT[:2, :4])], timesteps=STEPS, stored=[Stored(), Stored()])
+CHIP = nf.deploy(NETWORK, "loihi2", neurons_per_core=2)
 LAST = 3 * STEPS + 2
 """The chip's last step of three samples through three layers."""
 
