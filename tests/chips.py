@@ -105,13 +105,15 @@ def chain_parts(layers: Sequence[Driven]) -> tuple[tuple[ChipPopulation, ...], t
         connection(
             after.name, before.name, after.name, after.synapses, exponent=after.exponent, bits=after.bits, sign_mode=after.sign_mode
         )
-        for before, after in zip(layers[:-1], layers[1:], strict=True)
+        for before, after in zip(layers, layers[1:], strict=False)
         if after.synapses is not None
     ]
     return tuple(one.population for one in layers), tuple(connections)
 
 
-def chip(layers: Sequence[Driven], timesteps: int, edits: Sequence[Edit] = (), readout: How = "count", name: str = "test") -> Deployment:
+def chip(
+    layers: Sequence[Driven], timesteps: int, edits: Sequence[Edit] = (), readout: How = "count", name: str = "test"
+) -> Deployment:
     """A deployment of a chain with every population on a core of its own."""
     populations, connections = chain_parts(layers)
     return graph_chip(populations, connections, timesteps, edits, how=readout, name=name)
@@ -131,9 +133,7 @@ def graph_chip(
     placement = Placement(1, 128, cores)
     profile = HardwareProfile.model_construct(name="test", arithmetic="lava")  # engines take nothing from it
     read = Readout(populations[-1].name if readout is None else readout, how)
-    return Deployment(
-        name, profile, tuple(populations), tuple(connections), placement, timesteps, read, Damage(tuple(edits))
-    )
+    return Deployment(name, profile, tuple(populations), tuple(connections), placement, timesteps, read, Damage(tuple(edits)))
 
 
 def random_weights(rng: np.random.Generator, shape: tuple[int, ...], bits: int = 8, sign_mode: SignMode = "mixed") -> np.ndarray:

@@ -140,9 +140,7 @@ def step_current(sums: NDArray[np.float64], exponent: int) -> NDArray[np.float64
     return current
 
 
-def largest_current(
-    population: ChipPopulation, into: Sequence[ChipConnection], timesteps: int, sign: int
-) -> NDArray[np.float64]:
+def largest_current(population: ChipPopulation, into: Sequence[ChipConnection], timesteps: int, sign: int) -> NDArray[np.float64]:
     """Return float64 [n]: a bound on ``sign · u`` of each neuron for every input.
 
     Args:
@@ -164,7 +162,8 @@ def wraps(populations: Sequence[ChipPopulation], connections: Sequence[ChipConne
     """Yield, for each population in which some input can wrap a current, the neuron that takes the fewest inputs to do so.
 
     Args:
-        populations, connections: of a healthy chip.
+        populations: of a healthy chip.
+        connections: between them.
         timesteps: T.
     """
     for population in populations:

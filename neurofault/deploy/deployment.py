@@ -119,15 +119,11 @@ class Deployment:
 
     def with_connection(self, connection: ChipConnection) -> Deployment:
         """Return the same chip with another connection in the place of the one of this name."""
-        return replace(
-            self, connections=tuple(connection if one.name == connection.name else one for one in self.connections)
-        )
+        return replace(self, connections=tuple(connection if one.name == connection.name else one for one in self.connections))
 
     def with_population(self, population: ChipPopulation) -> Deployment:
         """Return the same chip with another population in the place of the one of this name."""
-        return replace(
-            self, populations=tuple(population if one.name == population.name else one for one in self.populations)
-        )
+        return replace(self, populations=tuple(population if one.name == population.name else one for one in self.populations))
 
     def with_damage(self, damage: Damage) -> Deployment:
         """Return the same chip with another damage; ``Damage()`` restores it exactly."""
@@ -152,7 +148,9 @@ class Deployment:
         if isinstance(images, Mapping):
             return Inputs(bias={name: self._mantissas(name, one) for name, one in images.items()})
         if len(self.inputs) != 1:
-            raise UsageError(f"network {self.name!r} has {len(self.inputs)} inputs: {', '.join(self.inputs)}; pass {{name: images}}")
+            raise UsageError(
+                f"network {self.name!r} has {len(self.inputs)} inputs: {', '.join(self.inputs)}; pass {{name: images}}"
+            )
         return Inputs(bias=self._mantissas(self.inputs[0], images))
 
     def _mantissas(self, name: str, images: NDArray[np.generic]) -> NDArray[np.int32]:

@@ -52,7 +52,8 @@ def place(
     chips in use, so that a repair finds one near and a cluster of faults does not take all of them.
 
     Args:
-        populations, connections: of the network.
+        populations: of the network.
+        connections: between them.
         profile: the chip; ids in its ``dead_cores`` count through the chips, as in :class:`Placement`.
         strategy: where the slices go, see :data:`STRATEGIES`.
         neurons_per_core: largest slice; slices are exactly this size (but the last) where the limits allow it. None: as
@@ -114,7 +115,8 @@ def slice_sizes(
     """Return for each population how many neurons a core holds: its last core may hold fewer.
 
     Args:
-        populations, connections: of the network.
+        populations: of the network.
+        connections: between them.
         profile: the chip.
         neurons_per_core: as in :func:`place`.
         learning: as in :func:`place`.

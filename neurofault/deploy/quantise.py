@@ -272,7 +272,12 @@ def _integers(weight: NDArray[np.float64], unit: float, grid: Grid) -> NDArray[n
 
 
 def _without_wrap(
-    exponent: int, arriving: Sequence[Arriving], du: NDArray[np.int32], theta: NDArray[np.float64] | None, unit: float, timesteps: int
+    exponent: int,
+    arriving: Sequence[Arriving],
+    du: NDArray[np.int32],
+    theta: NDArray[np.float64] | None,
+    unit: float,
+    timesteps: int,
 ) -> int:
     """Return the weight exponent, lowered until the current cannot wrap or the threshold would become too coarse."""
     least = np.inf if theta is None else float(np.min(theta)) * unit

@@ -11,7 +11,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,16 +23,21 @@ from pydantic import ValidationError
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile
-from neurofault.deploy.saved_parts import Arrays, Parts, read_damage, read_layers, read_placement, written_edit
+from neurofault.deploy.saved_chain import as_graph
+from neurofault.deploy.saved_damage import read_damage, written_edit
+from neurofault.deploy.saved_parts import Arrays, Parts, read_connections, read_placement, read_populations, read_readout
 from neurofault.errors import UsageError
-from neurofault.graph import Conv, Dense, Encoding
+from neurofault.graph.chip import ChipConnection, ChipPopulation
 
-FORMAT = 1
-"""Raised when a file of this version could not be read by an older one."""
+FORMAT = 2
+"""Raised when a file of this version could not be read by an older one; files of 1 (chains of layers) are read too."""
 
 _TEXT = "deployment"
 _TYPES = ("|b1", "|i1", "|u1", "<i2", "<i4", "<i8", "<f8")
 """Types of numbers that a file holds."""
+
+_Keep = Callable[[NDArray[np.generic]], int]
+"""Puts an array aside and returns its number."""
 
 
 def save(deployment: Deployment, path: str | Path) -> None:
@@ -55,13 +60,12 @@ def save(deployment: Deployment, path: str | Path) -> None:
         "format": FORMAT,
         "name": deployment.name,
         "profile": json.loads(deployment.profile.model_dump_json()),
-        "layers": [_layer(layer, kept) for layer in deployment.layers],
-        "placement": asdict(deployment.placement) | {"core_of": [kept(part) for part in deployment.placement.core_of]},
+        "populations": [_population(one, kept) for one in deployment.populations],
+        "connections": [_connection(one, kept) for one in deployment.connections],
+        "placement": {field.name: getattr(deployment.placement, field.name) for field in fields(deployment.placement)}
+        | {"core_of": {one.name: kept(deployment.placement.core_of[one.name]) for one in deployment.populations}},
         "timesteps": deployment.timesteps,
-        "encoding": None
-        if deployment.encoding is None
-        else asdict(deployment.encoding) | {"table": kept(deployment.encoding.table)},
-        "readout": deployment.readout,
+        "readout": asdict(deployment.readout),
         "damage": {
             "edits": [written_edit(edit, kept) for edit in deployment.damage.edits],
             "hits": [
@@ -84,14 +88,22 @@ def save(deployment: Deployment, path: str | Path) -> None:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def _layer(layer: Any, kept: Any) -> dict[str, Any]:
-    own = {field.name: getattr(layer, field.name) for field in fields(layer)}
-    match layer.synapses:
-        case Dense(weight=weight, delay=delay):
-            own["synapses"] = {"dense": kept(weight), "delay": None if delay is None else kept(delay)}
-        case Conv() as conv:
-            own["synapses"] = {field.name: getattr(conv, field.name) for field in fields(conv)} | {"weight": kept(conv.weight)}
-    return {name: kept(value) if isinstance(value, np.ndarray) else value for name, value in own.items()}
+def _population(population: ChipPopulation, kept: _Keep) -> dict[str, Any]:
+    own = _written(population, kept)
+    if population.encoding is not None:
+        own["encoding"] = _written(population.encoding, kept)
+    return own
+
+
+def _connection(connection: ChipConnection, kept: _Keep) -> dict[str, Any]:
+    synapses = connection.synapses
+    return _written(connection, kept) | {"synapses": {"kind": type(synapses).__name__, **_written(synapses, kept)}}
+
+
+def _written(record: Any, kept: _Keep) -> dict[str, Any]:
+    """Return the fields of a record; of arrays, their numbers."""
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {name: kept(value) if isinstance(value, np.ndarray) else value for name, value in values.items()}
 
 
 def load(path: str | Path) -> Deployment:
@@ -157,21 +169,18 @@ def _read(path: str | Path, members: _Members) -> Deployment:
     data = json.loads(members[_TEXT].tobytes().decode())
     if not isinstance(data, dict) or "format" not in data:
         raise ValueError("no format is named")
-    if data["format"] != FORMAT or isinstance(data["format"], bool):
+    if data["format"] not in (1, FORMAT) or isinstance(data["format"], bool):
         raise UsageError(
-            f"{path}: format {str(data['format'])[:40]} of a saved deployment is not known; this version reads {FORMAT}"
+            f"{path}: format {str(data['format'])[:40]} of a saved deployment is not known; this version reads {FORMAT}, and 1"
         )
-    parts, arrays = Parts(data), Arrays(members)
+    parts, arrays = Parts(data if data["format"] == FORMAT else as_graph(data)), Arrays(members)
     profile = HardwareProfile.model_validate_json(json.dumps(parts.of("profile", dict[str, Any])))
-    layers = read_layers(parts, arrays)
-    placement = read_placement(parts.inner("placement"), arrays, layers, profile)
-    timesteps, readout = parts.of("timesteps", int), parts.one_of("readout", ("potential", "count"))
+    populations = read_populations(parts, arrays)
+    connections = read_connections(parts, arrays, populations)
+    placement = read_placement(parts.inner("placement"), arrays, populations, profile)
+    timesteps = parts.of("timesteps", int)
     if not 1 <= timesteps < 1 << 31:
         raise ValueError(f"timesteps is {timesteps}")
-    encoding = None
-    if data.get("encoding") is not None:
-        own = parts.inner("encoding")
-        table = arrays.get(own.of("table", int), (256,), np.int32)
-        encoding = Encoding(table, own.of("threshold", int), own.of("start", int), own.of("full_rate", float))
-    damage = read_damage(parts.inner("damage"), arrays, layers, placement)
-    return Deployment(parts.of("name", str), profile, layers, placement, timesteps, encoding, readout, damage)  # type: ignore[arg-type]
+    readout = read_readout(parts.inner("readout"), populations)
+    damage = read_damage(parts.inner("damage"), arrays, populations, connections, placement)
+    return Deployment(parts.of("name", str), profile, populations, connections, placement, timesteps, readout, damage)
