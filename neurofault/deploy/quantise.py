@@ -186,10 +186,10 @@ def _source(population: Population, neuron: Source) -> ChipPopulation:
     size, encoding = population.size, neuron.encoding
     threshold = neuron.threshold if neuron.threshold is not None else 1 if encoding is None else encoding.threshold
     start = neuron.start if neuron.start is not None else 0 if encoding is None else encoding.start
-    _check_whole(population.name, threshold=threshold, start=start)
+    _check_whole(population.name, threshold=threshold, bias=neuron.bias, start=start)
     return ChipPopulation(
         population.name, population.shape, _array(neuron.du, size), _array(neuron.dv, size), _array(threshold, size),
-        np.zeros(size, np.int32), neuron.bias_exponent, round(start), is_source=True, encoding=encoding,
+        _array(neuron.bias, size), neuron.bias_exponent, round(start), is_source=True, encoding=encoding,
     )  # fmt: skip
 
 

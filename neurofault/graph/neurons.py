@@ -99,6 +99,7 @@ class Source:
         threshold: Lava ``vth``, 0 to 131071, scalar or [n]; None: the encoding's, or 1.
         bias_exponent: the bias is ``mantissa · 2**bias_exponent``.
         start: ``v`` at a sample's first step; None: the encoding's, or 0.
+        bias: mantissa that is stored beside what a sample brings, scalar or [n]: what a fault of this field starts from.
     """
 
     encoding: Encoding | None = None
@@ -107,3 +108,4 @@ class Source:
     threshold: int | NDArray[np.generic] | None = None
     bias_exponent: int = 0
     start: int | None = None
+    bias: int | NDArray[np.generic] = 0
