@@ -1,4 +1,4 @@
-"""`to_nir`: a spiking network, or a deployment with whatever is broken in it, as a NIR graph.
+"""`to_nir`: a chain of populations, as a network or a deployment with whatever is broken in it, as a NIR graph. Chains only.
 
 Each population becomes one neuron node: LIF (``du`` 4095) or CubaLIF; LI or CubaLI for outputs that never fire. With the equations of
 :mod:`neurofault.convert.nir_graph`: τ_mem = dt·4096/dv, τ_syn = dt·4096/(du + 1), R = τ_mem/dt, w_in = τ_syn/dt, so the gain is 1 and
@@ -33,14 +33,27 @@ from torch.nn import functional
 
 from neurofault.convert.nir_file import import_nir
 from neurofault.convert.nir_metadata import KEY, NEVER, V_UNIT, VERSION, encoding_to_json
-from neurofault.damage.damage import Detour, Drop, LearningDefect, SetField, SetSynapses, Silence, Stall
-from neurofault.deploy.deployment import ChipLayer, Deployment
+from neurofault.damage.damage import (
+    Detour,
+    Drop,
+    Force,
+    InputNoise,
+    LearningDefect,
+    SetDelays,
+    SetField,
+    SetSynapses,
+    Silence,
+    Upset,
+)
 from neurofault.damage.fold import SynapseFold
 from neurofault.damage.fold_neurons import NeuronFold
+from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.quantise import weight_range
 from neurofault.errors import UnsupportedError, UsageError
-from neurofault.graph import Conv, Dense, Network, Population
-from neurofault.graph.synapses import Stored, Synapses
+from neurofault.graph import Connection, Conv, CubaLif, Dense, Network, Population, Source, Sparse
+from neurofault.graph.chains import links
+from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.synapses import Stored, Synapses, longest_delay, with_weight
 
 SNNTORCH_DT = 1e-4
 """The step that snnTorch's importer and exporter take for granted (``snntorch/import_nir.py``)."""
@@ -51,7 +64,7 @@ _MATRIX_LIMIT = 1 << 25
 
 @dataclass(frozen=True, eq=False)
 class _Population:
-    """A layer in units in which its drive is Σ weight·s; arrays [n]; threshold None: never fires, inf: this neuron never fires."""
+    """A population in units in which its drive is Σ weight·s; arrays [n]; threshold None: never fires, inf: this neuron never fires."""
 
     name: str
     shape: tuple[int, ...]
@@ -61,7 +74,7 @@ class _Population:
     du: NDArray[np.float64]
     dv: NDArray[np.float64]
     start: float
-    stored: Stored | None
+    stored: dict[str, Any] | None
 
 
 def to_nir(network: Network | Deployment, path: str | Path | None = None, *, dt: float = SNNTORCH_DT) -> Any:
@@ -76,7 +89,8 @@ def to_nir(network: Network | Deployment, path: str | Path | None = None, *, dt:
         dt: the step in the unit of the time constants that are written, > 0; kept in ``metadata["dt"]``.
 
     Raises:
-        UnsupportedError: NIR is not installed, or it cannot hold something: delays, faults that come and go, stuck outputs.
+        UnsupportedError: NIR is not installed, the network is no chain, or NIR cannot hold something: delays, faults that come and go,
+            stuck outputs.
         UsageError: dt is not above 0, or the file cannot be written.
     """
     nir = import_nir()
@@ -86,15 +100,12 @@ def to_nir(network: Network | Deployment, path: str | Path | None = None, *, dt:
         populations = _broken(network)
         peak = None
     else:
-        populations = [_real(layer) if layer.stored is None else _carried(layer) for layer in network.layers]
-        if network.encoding is not None and network.layers[0].stored is None:
-            encoding = network.encoding
-            populations[0] = replace(populations[0], threshold=np.full(network.layers[0].size, float(encoding.threshold * V_UNIT)))
+        populations = [_plain(link.population, link.connection) for link in links(network, "the export to NIR")]
         peak = network.peak_potential
     takes_current = network.encoding is not None
     nodes, edges, entries = _graph(nir, populations, takes_current, dt)
     said = {
-        "version": VERSION, "name": network.name, "timesteps": network.timesteps, "readout": network.readout,
+        "version": VERSION, "name": network.name, "timesteps": network.timesteps, "readout": network.readout.how,
         "encoding": encoding_to_json(network.encoding), "peak_potential": peak, "layers": entries,
     }  # fmt: skip
     graph = nir.NIRGraph(nodes, edges, metadata={"dt": float(dt), "timesteps": network.timesteps, KEY: json.dumps(said)})
@@ -148,7 +159,7 @@ def _graph(
         entries.append({
             "name": each.name, "shape": list(each.shape), "synapses": synapses, "neuron": neuron, "start": each.start,
             "groups": each.synapses.groups if isinstance(each.synapses, Conv) else 1,
-            "stored": None if each.stored is None else asdict(each.stored),
+            "stored": each.stored,
         })  # fmt: skip
     add("output", nir.Output(output_type={"output": np.array(shape)}))
     return nodes, edges, entries
@@ -173,6 +184,8 @@ def _synapse_node(nir: Any, each: _Population, synapses: Synapses) -> tuple[Any,
             )  # fmt: skip
             node.output_type = {"output": np.array(synapses.out_shape)}  # nir 1.0 takes a kernel's height for its width too
             return node, np.zeros_like(each.bias) if even else each.bias
+        case Sparse():
+            raise AssertionError("written as a matrix")
 
 
 def _one_group(weight: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
@@ -205,65 +218,89 @@ def _full(value: Any, size: int) -> NDArray[np.float64]:
     return np.array(np.broadcast_to(np.asarray(value, np.float64), (size,)))
 
 
-def _no_delays(name: str, synapses: Synapses | None) -> None:
-    if isinstance(synapses, Dense) and synapses.delay is not None and np.any(synapses.delay):
+def _written(name: str, synapses: Synapses) -> Dense | Conv:
+    """Return synapses as NIR can hold them: without delays, listed ones as a matrix."""
+    if longest_delay(synapses):
         raise UnsupportedError(f"layer {name!r}: NIR holds no delays of single synapses")
+    if not isinstance(synapses, Sparse):
+        return synapses
+    _check_matrix(name, "synapses that are listed one by one", synapses)
+    weight = np.zeros((synapses.n_out, synapses.n_in), synapses.weight.dtype)
+    weight[synapses.targets, synapses.sources] = synapses.weight
+    return Dense(weight)
 
 
-def _flat_shape(layer: Layer) -> tuple[int, ...]:
-    """Return a population's shape: what a matrix drives is flat in NIR."""
-    return (layer.size,) if isinstance(layer.synapses, Dense) else layer.shape
+def _check_matrix(name: str, what: str, synapses: Synapses) -> None:
+    if synapses.n_in * synapses.n_out > _MATRIX_LIMIT:
+        raise UnsupportedError(
+            f"layer {name!r}: NIR holds {what} only as a matrix, here {synapses.n_out} × {synapses.n_in} numbers "
+            f"(more than {_MATRIX_LIMIT})"
+        )
 
 
-def _real(layer: Layer) -> _Population:
-    _no_delays(layer.name, layer.synapses)
-    n = layer.size
-    threshold = None if layer.threshold is None else _full(layer.threshold, n)
+def _plain(population: Population, connection: Connection | None) -> _Population:
+    """Return a population of a network; one that carries integers in units of ``v``."""
+    match population.neuron:
+        case Source() as source:
+            return _input(population, source)
+        case CubaLif() as neuron:
+            return _driven(population, neuron, connection)
+
+
+def _input(population: Population, neuron: Source) -> _Population:
+    n, encoding = population.size, neuron.encoding
+    threshold = neuron.threshold if neuron.threshold is not None else 1 if encoding is None else encoding.threshold
+    whole = neuron.threshold is not None  # else threshold and start are the pixel table's
+    start = neuron.start if neuron.start is not None else 0 if encoding is None else encoding.start
     return _Population(
-        layer.name,
-        _flat_shape(layer),
-        layer.synapses,
-        threshold,
-        _full(layer.bias, n),
-        _full(layer.du, n),
-        _full(layer.dv, n),
-        layer.start,
-        None,
-    )
+        population.name, population.shape, None, _full(threshold, n) * V_UNIT, np.zeros(n), _full(neuron.du, n), _full(neuron.dv, n),
+        float(start) if whole else 0.0, _stored(Stored(), neuron.bias_exponent) if whole else None,
+    )  # fmt: skip
 
 
-def _carried(layer: Layer) -> _Population:
-    """Return a layer that carries integers, in units of ``v``."""
-    _no_delays(layer.name, layer.synapses)
-    assert layer.stored is not None
-    n = layer.size
-    threshold = None if layer.threshold is None else _full(layer.threshold, n) * V_UNIT
-    bias = np.floor(_full(layer.bias, n) * 2.0**layer.stored.bias_exponent)
-    synapses = None if layer.synapses is None else _scaled(layer.synapses, layer.stored.weight_exponent)
-    stored = replace(layer.stored, bias_exponent=max(layer.stored.bias_exponent, 0))
-    return _Population(
-        layer.name, _flat_shape(layer), synapses, threshold, bias, _full(layer.du, n), _full(layer.dv, n), layer.start, stored
-    )
+def _driven(population: Population, neuron: CubaLif, connection: Connection | None) -> _Population:
+    assert connection is not None
+    name, n, stored = population.name, population.size, connection.stored
+    synapses: Synapses = _written(name, connection.synapses)
+    shape = (n,) if isinstance(synapses, Dense) else population.shape  # what a matrix drives is flat in NIR
+    threshold = None if neuron.threshold is None else _full(neuron.threshold, n)
+    bias, kept = _full(neuron.bias, n), None
+    if stored is not None and neuron.bias_exponent is not None:
+        threshold = None if threshold is None else threshold * V_UNIT
+        bias = np.floor(bias * 2.0**neuron.bias_exponent)
+        synapses = _scaled(synapses, stored.weight_exponent)
+        kept = _stored(stored, neuron.bias_exponent)
+    return _Population(name, shape, synapses, threshold, bias, _full(neuron.du, n), _full(neuron.dv, n), neuron.start, kept)
+
+
+def _stored(stored: Stored, bias_exponent: int) -> dict[str, Any]:
+    """Return the formats of integers; a bias that was shifted right is written as what is left of it."""
+    return {**asdict(stored), "bias_exponent": max(bias_exponent, 0)}
 
 
 def _scaled(synapses: Synapses, exponent: int) -> Synapses:
-    return replace(synapses, weight=np.asarray(synapses.weight, np.float64) * 2.0 ** (6 + exponent))
+    return with_weight(synapses, np.asarray(synapses.weight, np.float64) * 2.0 ** (6 + exponent))
 
 
 def _broken(deployment: Deployment) -> list[_Population]:
-    """Return a deployment's layers with everything that is broken written into their numbers."""
+    """Return a deployment's populations with everything that is broken written into their numbers."""
     populations: list[_Population] = []
-    lost_inputs = np.zeros(deployment.layers[0].size, bool)  # dead inputs of a network without input neurons
-    for index, chip in enumerate(deployment.layers):
+    lost_inputs = np.zeros(0, bool)  # dead inputs of a network without input neurons
+    for link in links(deployment, "the export to NIR"):
+        chip, connection = link.population, link.connection
         dead = np.zeros(chip.size, bool)
         altered: list[SetField] = []
         for edit in deployment.damage.edits:
-            if isinstance(edit, LearningDefect | Detour) or (not isinstance(edit, Stall) and edit.layer != index):
-                continue
             match edit:
+                case Detour() | LearningDefect():
+                    pass
+                case Silence() | Force() | SetField() | Upset() | InputNoise() if edit.population != chip.name:
+                    pass
+                case SetSynapses() | SetDelays() | Drop() if connection is None or edit.connection != connection.name:
+                    pass
                 case Silence(neurons=neurons) if edit.when.always:
                     dead[neurons] = True
-                case SetField(field=field) if edit.when.always and (index, field) != (0, "bias_mantissa"):
+                case SetField(field=field) if edit.when.always and not (chip.is_source and field == "bias_mantissa"):
                     altered.append(edit)
                 case SetSynapses() if edit.when.always:
                     pass
@@ -272,33 +309,34 @@ def _broken(deployment: Deployment) -> list[_Population]:
                 case _:
                     at_times = "" if edit.when.always else " that acts only at times"
                     raise UnsupportedError(f"layer {chip.name!r}: NIR holds no fault of the kind {type(edit).__name__}{at_times}")
-        now = NeuronFold(chip, index, altered).at(np.ones(len(altered), bool))
+        now = NeuronFold(chip, altered).at(np.ones(len(altered), bool))
         fields = {name: getattr(now, name).astype(np.int32) for name in ("du", "dv", "vth", "bias_mantissa")}
         chip = replace(chip, **fields)  # names of int32 [n] fields
-        if index == 0 and deployment.encoding is None:
-            lost_inputs = dead
-        synapses = _damaged_synapses(deployment, index, bool(populations) and len(populations[-1].shape) == 1, lost_inputs)
+        synapses = None
+        if connection is not None:
+            synapses = _damaged_synapses(deployment, connection, len(populations[-1].shape) == 1, lost_inputs)
+        lost_inputs = dead if chip.is_source and deployment.encoding is None else np.zeros(0, bool)
         shape = (chip.size,) if isinstance(synapses, Dense) else chip.shape
-        last = index == len(deployment.layers) - 1
-        populations.append(_with_dead(chip, synapses, shape, dead, last, deployment.profile.neuron.bias_mantissa_min.known))
+        last = chip.name == deployment.readout.population
+        lowest_bias = deployment.profile.neuron.bias_mantissa_min.known
+        populations.append(_with_dead(chip, connection, synapses, shape, dead, last, lowest_bias))
     return populations
 
 
-def _damaged_synapses(deployment: Deployment, index: int, flat: bool, lost_inputs: NDArray[np.bool_]) -> Synapses | None:
-    """Return a layer's synapses as the chip reads them; a matrix where a kernel cannot hold them or the source population is flat."""
-    chip = deployment.layers[index]
-    synapses = chip.synapses
-    if synapses is None:
-        return None
-    _no_delays(chip.name, synapses)
-    edits = [edit for edit in deployment.damage.edits if isinstance(edit, SetSynapses | Drop) and edit.layer == index]
-    lost = index == 1 and bool(lost_inputs.any())
+def _damaged_synapses(
+    deployment: Deployment, connection: ChipConnection, flat: bool, lost_inputs: NDArray[np.bool_]
+) -> Dense | Conv:
+    """Return synapses as the chip reads them; a matrix where a kernel cannot hold them or the source population is flat."""
+    name = connection.name
+    synapses = _written(name, connection.synapses)
+    edits = [edit for edit in deployment.damage.of_connection(name) if isinstance(edit, SetSynapses | Drop)]
+    lost = bool(lost_inputs.any())
     if isinstance(synapses, Conv) and (edits or flat or lost):
-        synapses = Dense(_matrix(chip.name, synapses))
+        synapses = Dense(_matrix(name, synapses))
     if not edits and not lost:
         return synapses
     weight = np.array(synapses.weight)
-    fold = SynapseFold(deployment, index, [edit for edit in edits if isinstance(edit, SetSynapses)])
+    fold = SynapseFold(connection, [edit for edit in edits if isinstance(edit, SetSynapses)])
     weight[fold.targets, fold.sources] = fold.at(fold.always).weights
     for edit in edits:
         if isinstance(edit, Drop):
@@ -310,11 +348,7 @@ def _damaged_synapses(deployment: Deployment, index: int, flat: bool, lost_input
 
 def _matrix(name: str, conv: Conv) -> NDArray[np.int32]:
     """Return the matrix [n_out, n_in] that a convolution is."""
-    if conv.n_in * conv.n_out > _MATRIX_LIMIT:
-        raise UnsupportedError(
-            f"layer {name!r}: NIR holds a damaged convolution only as a matrix, here {conv.n_out} × {conv.n_in} numbers "
-            f"(more than {_MATRIX_LIMIT})"
-        )
+    _check_matrix(name, "a damaged convolution", conv)
     weight = torch.from_numpy(np.array(conv.weight, np.float64))
     images = torch.eye(conv.n_in, dtype=torch.float64).reshape(-1, *conv.in_shape)
     out = functional.conv2d(images, weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
@@ -322,8 +356,15 @@ def _matrix(name: str, conv: Conv) -> NDArray[np.int32]:
 
 
 def _with_dead(
-    chip: ChipLayer, synapses: Synapses | None, shape: tuple[int, ...], dead: NDArray[np.bool_], last: bool, lowest_bias: int
+    chip: ChipPopulation,
+    connection: ChipConnection | None,
+    synapses: Dense | Conv | None,
+    shape: tuple[int, ...],
+    dead: NDArray[np.bool_],
+    last: bool,
+    lowest_bias: int,
 ) -> _Population:
+    form = Stored() if connection is None else Stored(connection.weight_exponent, connection.weight_bits, connection.sign_mode)
     mantissa = np.array(chip.bias_mantissa, np.int64)
     threshold = np.asarray(chip.vth, np.float64) * V_UNIT
     exponent = chip.bias_exponent
@@ -334,14 +375,13 @@ def _with_dead(
         bias[dead] = 0
     if dead.any() and isinstance(synapses, Dense):
         weight = np.array(synapses.weight)
-        weight[dead] = weight_range(min(chip.weight_bits, 8), chip.sign_mode)[0] if last else 0
+        weight[dead] = weight_range(min(form.weight_bits, 8), form.sign_mode)[0] if last else 0
         synapses = replace(synapses, weight=weight)
         threshold[dead & (chip.v_init > chip.vth << 6)] = np.inf
     elif dead.any():
         threshold[dead] = np.inf
     threshold[chip.vth >= NEVER] = np.inf
-    stored = Stored(chip.weight_exponent, chip.weight_bits, chip.sign_mode, max(exponent, 0))
     return _Population(
-        chip.name, shape, None if synapses is None else _scaled(synapses, chip.weight_exponent), threshold if chip.fires else None, bias,
-        np.asarray(chip.du, np.float64), np.asarray(chip.dv, np.float64), float(chip.v_init), stored,
+        chip.name, shape, None if synapses is None else _scaled(synapses, form.weight_exponent), threshold if chip.fires else None, bias,
+        np.asarray(chip.du, np.float64), np.asarray(chip.dv, np.float64), float(chip.v_init), _stored(form, exponent),
     )  # fmt: skip
