@@ -121,8 +121,6 @@ def test_a_network_with_numbers_that_are_not_finite_is_refused_by_its_layer(fiel
     populations = (Population("input", (6,), Source()), Population("output", (3,), CubaLif(**fields)))
     at = "0, 1" if field == "weight" else "1"
     named = "connection 'output' ('input' → 'output')" if field == "weight" else "population 'output'"
-    message = (
-        f"{named}: {field}: 1 of {18 if field == 'weight' else 3} values are not finite (the first: {value:g} at [{at}])"
-    )
+    message = f"{named}: {field}: 1 of {18 if field == 'weight' else 3} values are not finite (the first: {value:g} at [{at}])"
     with pytest.raises(ConversionError, match="^" + re.escape(message)):
         chain("mine", populations, [Dense(weight)], timesteps=STEPS, how="count")

@@ -116,9 +116,7 @@ def snntorch_times(chip: Deployment, events: NDArray[np.bool_], threads: int, ba
         (
             torch.from_numpy((weights(layer).astype(np.float32) * 2.0 ** (6 + layer.incoming.weight_exponent)).T.copy()),
             torch.from_numpy(bias(layer.population).astype(np.float32)),
-            snntorch.Leaky(
-                beta=1.0, threshold=float(int(layer.population.vth[0]) << 6), reset_mechanism="zero", reset_delay=False
-            ),
+            snntorch.Leaky(beta=1.0, threshold=float(int(layer.population.vth[0]) << 6), reset_mechanism="zero", reset_delay=False),
         )
         for layer in driven(chip)
     ]

@@ -1,4 +1,4 @@
-"""The atlas: what every single site of a chip does to every test image, as a table a site and a table of changed predictions.
+"""The atlas (chains only): what every single site of a chip does to every test image; a table a site, a table of changed predictions.
 
 A site is one stored synapse, one bit of it, a neuron or a core. All sites are followed in one pass of the incremental engine over
 the images; only predictions that change are kept, so memory does not grow with sites × images.
@@ -6,7 +6,7 @@ the images; only predictions that change are kept, so memory does not grow with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,16 +14,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.deployment import Deployment
 from neurofault.damage.stored import from_field, to_field
+from neurofault.deploy.deployment import Deployment
 from neurofault.engines.fault_rows import FaultBatch, FlatNetwork, neuron_rows, synapse_rows
 from neurofault.engines.golden import Changes, Golden, effects, golden
 from neurofault.errors import UsageError, nearest
-from neurofault.graph import Dense
+from neurofault.graph import Conv, Dense
+from neurofault.graph.chains import Link, links
+from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.inputs import Inputs
 
 Kind = Literal["synapse_dead", "synapse_bit_flip", "neuron_dead", "core_dead"]
 KINDS: tuple[Kind, ...] = ("synapse_dead", "synapse_bit_flip", "neuron_dead", "core_dead")
+
+Placed = Link[ChipPopulation, ChipConnection]
+"""A layer of the chip: a population with what drives it."""
 
 COLUMNS = ("layer", "source", "target", "bit", "core", "changed", "correct")
 """Columns of the table of sites; −1 where a column does not apply to the kind."""
@@ -90,45 +95,54 @@ def atlas(
 
     Raises:
         UsageError: no such kind or layer, or a layer without such sites.
-        UnsupportedError: the incremental engine cannot run the deployment.
+        UnsupportedError: the deployment is no chain, or the incremental engine cannot run it.
     """
     if kind not in KINDS:
         raise UsageError(f"no atlas of {kind!r}; kinds: {', '.join(KINDS)}{nearest(kind, KINDS)}")
+    links(deployment, "an atlas")
     whole = golden(deployment, inputs, threads=threads)
     batch, sites = _sites(deployment, kind, layer, whole.flat)
     found = effects(whole, batch, labels, threads=threads, changes=changes, progress=progress)
     sites |= {"changed": found.changed, "correct": found.correct}
     healthy = int(np.count_nonzero(whole.predictions == labels))
-    return Atlas(kind, tuple(each.name for each in deployment.layers), len(inputs), healthy, sites, found.changes, whole)
+    return Atlas(kind, tuple(each.name for each in deployment.populations), len(inputs), healthy, sites, found.changes, whole)
 
 
 def _sites(deployment: Deployment, kind: Kind, layer: str, flat: FlatNetwork) -> tuple[FaultBatch, dict[str, NDArray[np.int64]]]:
     """List all sites of a kind."""
-    lowest = 1 if kind.startswith("synapse") else 0
-    chosen = range(lowest, len(deployment.layers)) if layer == "any" else [deployment.layer_index(layer)]
-    if min(chosen) < lowest:
-        raise UsageError(f"layer {layer!r} has no synapses")
+    chain = links(deployment, "an atlas")
+    core_of = [deployment.placement.core_of[link.population.name] for link in chain]
+    chosen = _chosen(chain, layer, with_synapses=kind.startswith("synapse"))
     if kind.startswith("synapse"):
-        parts = [part for index in chosen for part in _stored(deployment, index, kind)]
+        parts = [part for link in chosen for part in _stored(link, kind)]
         layers, sources, targets, bits, values = (np.concatenate(column) for column in zip(*parts, strict=True))
-        batches = [(index, _of_layer(deployment, index, layers, sources, targets, values, flat)) for index in chosen]
-        core = np.concatenate([deployment.placement.core_of[index][targets[layers == index]] for index in chosen])
-        return _joined(deployment, [batch for _, batch in batches]), _table(layers, sources, targets, bits, core)
+        batches = [_of_layer(deployment, link.index, layers, sources, targets, values, flat) for link in chosen]
+        core = np.concatenate([core_of[link.index][targets[layers == link.index]] for link in chosen])
+        return _joined(deployment, batches), _table(layers, sources, targets, bits, core)
     if kind == "neuron_dead":
-        places = [(index, neuron) for index in chosen for neuron in range(deployment.layers[index].size)]
+        places = [(link.index, neuron) for link in chosen for neuron in range(link.population.size)]
         layers, targets = (np.array(column, np.int64) for column in zip(*places, strict=True))
-        core = np.array([deployment.placement.core_of[index][neuron] for index, neuron in places], np.int64)
+        core = np.array([core_of[index][neuron] for index, neuron in places], np.int64)
         none = np.full(len(places), -1)
         groups = [[(index, np.array([neuron]))] for index, neuron in places]
         return neuron_rows(deployment, groups, flat), _table(layers, none, targets, none, core)
-    cores = np.unique(np.concatenate([deployment.placement.core_of[index] for index in chosen]))
-    held = [
-        [(index, np.flatnonzero(own == core)) for index, own in enumerate(deployment.placement.core_of) if (own == core).any()]
-        for core in cores
-    ]
+    cores = np.unique(np.concatenate([core_of[link.index] for link in chosen]))
+    held = [[(index, np.flatnonzero(own == core)) for index, own in enumerate(core_of) if (own == core).any()] for core in cores]
     none = np.full(len(cores), -1)
     first = np.array([group[0][0] for group in held], np.int64)
     return neuron_rows(deployment, held, flat), _table(first, none, none, none, cores)
+
+
+def _chosen(chain: Sequence[Placed], layer: str, *, with_synapses: bool) -> Sequence[Placed]:
+    """Return the layers whose sites are meant."""
+    if layer == "any":
+        return chain[1:] if with_synapses else chain
+    found = [link for link in chain if link.population.name == layer]
+    if not found:
+        raise UsageError(f"no layer {layer!r}; layers: {', '.join(link.population.name for link in chain)}")
+    if with_synapses and found[0].connection is None:
+        raise UsageError(f"layer {layer!r} has no synapses")
+    return found
 
 
 def _of_layer(
@@ -148,21 +162,22 @@ def _table(*columns: NDArray[np.integer]) -> dict[str, NDArray[np.int64]]:
     return {name: np.asarray(column, np.int64) for name, column in zip(COLUMNS, columns, strict=False)}
 
 
-def _stored(deployment: Deployment, index: int, kind: Kind) -> Iterator[tuple[NDArray[np.int64], ...]]:
+def _stored(link: Placed, kind: Kind) -> Iterator[tuple[NDArray[np.int64], ...]]:
     """Yield layer, source, target, bit and new weight of every stored synapse, or of every bit of it, of a dense layer."""
-    chip = deployment.layers[index]
-    if not isinstance(chip.synapses, Dense):
-        raise UsageError(f"layer {chip.name!r} is a convolution: an atlas of synapses takes dense layers; name one with --layer")
-    sources, targets = (part.ravel() for part in np.indices((chip.synapses.n_in, chip.synapses.n_out)))
-    where = np.full(len(sources), index)
+    name, own = link.population.name, link.incoming
+    if not isinstance(own.synapses, Dense):
+        what = "a convolution" if isinstance(own.synapses, Conv) else "sparse"
+        raise UsageError(f"layer {name!r} is {what}: an atlas of synapses takes dense layers; name one with --layer")
+    sources, targets = (part.ravel() for part in np.indices((own.synapses.n_in, own.synapses.n_out)))
+    where = np.full(len(sources), link.index)
     if kind == "synapse_dead":
         yield where, sources, targets, np.full(len(sources), -1), np.zeros(len(sources), np.int64)
         return
-    if chip.weight_bits > 8:
-        raise UsageError(f"layer {chip.name!r} is a {chip.weight_bits}-bit reference that no chip stores: it has no stored bits")
-    field = to_field(chip.synapses.weight[targets, sources], chip.weight_bits, chip.sign_mode)
-    for bit in range(chip.weight_bits):
-        values = from_field(field ^ (1 << bit), chip.weight_bits, chip.sign_mode).astype(np.int64)
+    if own.weight_bits > 8:
+        raise UsageError(f"layer {name!r} is a {own.weight_bits}-bit reference that no chip stores: it has no stored bits")
+    field = to_field(own.synapses.weight[targets, sources], own.weight_bits, own.sign_mode)
+    for bit in range(own.weight_bits):
+        values = from_field(field ^ (1 << bit), own.weight_bits, own.sign_mode).astype(np.int64)
         yield where, sources, targets, np.full(len(sources), bit), values
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from neurofault.activity import Activity
-from neurofault.datasets import Split
 from neurofault.damage.damage import Hit
+from neurofault.datasets import Split
 from neurofault.deploy.cost import Cost, cost
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run

@@ -29,7 +29,7 @@ from neurofault.faults import (
     ThirdFactorDead,
     TraceStuck,
 )
-from neurofault.faults.places import core_blocks, layers_named
+from neurofault.faults.places import core_blocks, populations_named
 from neurofault.faults.region import region
 from neurofault.study.statistics import SHARE, Interval, Values, cautious_interval, check_equal_lengths, draws_of, t_interval
 
@@ -46,7 +46,7 @@ Chance = tuple[tuple[Fault, ...], float]
 def possible(deployment: Deployment, faults: Sequence[Fault], most: int = MOST) -> list[Chance] | None:
     """Return all that a draw of some faults can be, with probabilities that sum to 1; None: too many, or not known.
 
-    Known are faults of cores, and of neurons of one layer, whose sites are listed or drawn at random (``where: random``), by count or rate,
+    Known are faults of cores, and of neurons of one population, whose sites are listed or drawn at random (``where: random``), by count or rate,
     and do not fail one after the other (``ageing``).
 
     Args:
@@ -81,7 +81,7 @@ def _of_one(deployment: Deployment, fault: Fault, most: int) -> list[tuple[Fault
     chance_of = {
         number: 1.0 if fault.rate is None else float(stats.binom.pmf(number, len(sites), fault.rate)) for number in numbers
     }
-    name = None if isinstance(fault, _OF_CORES) else deployment.layers[layers_named(deployment, fault.layers)[0]].name
+    name = None if isinstance(fault, _OF_CORES) else populations_named(deployment, fault.layers)[0]
     fixed: dict[str, Any] = {"count": None, "rate": None, "at": None, "layer": name}
     return [
         (replace(fault, **(fixed | {fault.list_field: chosen})), chance_of[number] / comb(len(sites), number))
@@ -94,15 +94,15 @@ def _of_one(deployment: Deployment, fault: Fault, most: int) -> list[tuple[Fault
 def _sites(deployment: Deployment, fault: Fault) -> list[int] | None:
     """Return the cores or neurons that a fault draws from; None: not those of one list."""
     try:
-        layers = layers_named(deployment, fault.layers)
+        populations = populations_named(deployment, fault.layers)
         place = None if fault.at is None else region(deployment, fault.at)
     except FaultError:  # spare cores, or a mistake that the fault itself names
         return None
     if isinstance(fault, _OF_CORES):
-        return [block.core for block in core_blocks(deployment, layers) if place is None or block.core in place]
-    if len(layers) != 1:
+        return [block.core for block in core_blocks(deployment, populations) if place is None or block.core in place]
+    if len(populations) != 1:
         return None
-    core_of = deployment.placement.core_of[layers[0]].tolist()
+    core_of = deployment.placement.core_of[populations[0]].tolist()
     return [neuron for neuron, core in enumerate(core_of) if place is None or core in place]
 
 
@@ -128,11 +128,11 @@ def exact_interval(values: Values, chances: Values) -> Interval:
 
 
 def cores_drawn_from(faults: Sequence[Fault], layer_of: Mapping[int, str]) -> tuple[int, bool] | None:
-    """Return how many outcomes a plan of one fault of cores has, by a map of the chip alone, and whether they are of several layers.
+    """Return how many outcomes a plan of one fault of cores has, by a map of the chip alone, and whether they are of several populations.
 
     Args:
         faults: one plan.
-        layer_of: used core → name of the layer that it holds.
+        layer_of: used core → name of the population that it holds.
 
     Returns:
         None: more than :data:`MOST`, or not known from the map.
@@ -148,6 +148,8 @@ def cores_drawn_from(faults: Sequence[Fault], layer_of: Mapping[int, str]) -> tu
             layers = names
         case "hidden":
             layers = [name for name in names if name.startswith("hidden")]
+            if set(names) - {"input", "output", *layers}:  # nothing says what others are
+                return None
         case name:
             layers = [name]
     drawn_from = [name for name in layer_of.values() if name in layers]
@@ -159,14 +161,14 @@ def interval_of_few(values: Values, outcomes: Sequence[Hashable], possible: int,
     """Interval of the mean over draws of equally likely outcomes, of which there are few.
 
     Draws that repeat an outcome say nothing new, and once every outcome was drawn nothing is left to know: the mean over outcomes, exactly.
-    Until then: a t interval over draws, or, where outcomes are of several layers, so that one that was not drawn may be of another kind
+    Until then: a t interval over draws, or, where outcomes are of several populations, so that one that was not drawn may be of another kind
     altogether, a :func:`neurofault.study.statistics.cautious_interval`.
 
     Args:
         values: [n], accuracies or shares, one a draw.
         outcomes: [n], what each draw hit.
         possible: outcomes that there are.
-        mixed: whether they are of several layers.
+        mixed: whether they are of several populations.
         confidence: nominal coverage, in (0, 1).
 
     Raises:

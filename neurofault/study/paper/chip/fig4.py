@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.damage.stored import field_shift
 from neurofault.deploy.cost import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import stored_weights, write
-from neurofault.damage.stored import field_shift
 from neurofault.engines import run
 from neurofault.streams import stream_key
 from neurofault.study.landscape import arc, principal_components, random_walk
@@ -47,34 +47,34 @@ def way(study: ChipStudy, loss: Loss, draw: int) -> ChipRepair:
 
 
 def vector(chip: Deployment) -> NDArray[np.float32]:
-    """Return the weights that a chip of dense layers acts with, float32 [P], layer by layer, 0 where a neuron at either end is dead.
+    """Return the weights that a chip of dense connections acts with, float32 [P], connection by connection, 0 where a neuron at either end is dead.
 
     Raises:
-        UsageError: a layer that is not dense.
+        UsageError: a connection that is not dense.
     """
     parts = []
-    for layer in range(1, len(chip.layers)):
-        weights = stored_weights(chip, layer) * alive(chip, layer)[:, None] * alive(chip, layer - 1)
+    for one in chip.connections:
+        weights = stored_weights(chip, one.name) * alive(chip, one.target)[:, None] * alive(chip, one.source)
         parts.append(weights.ravel())
     return np.concatenate(parts).astype(np.float32)
 
 
 def with_vector(chip: Deployment, weights: NDArray[np.floating]) -> Deployment:
-    """Return a healthy chip of dense layers with other weights, each rounded to the nearest that can be stored.
+    """Return a healthy chip of dense connections with other weights, each rounded to the nearest that can be stored.
 
     Args:
         chip: the healthy chip.
         weights: float [P], as :func:`vector` gives them.
 
     Raises:
-        UsageError: a layer that is not dense.
+        UsageError: a connection that is not dense.
     """
     start = 0
-    for layer in range(1, len(chip.layers)):
-        shape = stored_weights(chip, layer).shape
+    for one in chip.connections:
+        shape = stored_weights(chip, one.name).shape
         size = shape[0] * shape[1]
-        grid = 1 << field_shift(chip.layers[layer].weight_bits, chip.layers[layer].sign_mode)
-        chip = write(chip, layer, (np.rint(weights[start : start + size] / grid) * grid).astype(np.int64).reshape(shape))
+        grid = 1 << field_shift(one.weight_bits, one.sign_mode)
+        chip = write(chip, one.name, (np.rint(weights[start : start + size] / grid) * grid).astype(np.int64).reshape(shape))
         start += size
     return chip
 

@@ -34,8 +34,8 @@ def changes(study: ChipStudy, learner: str) -> Iterator[tuple[str, str, dict[str
     chip = study.chip().deployment
     trained = usual.provide(chip, Plasticity()).plastic
     if len(trained) > 1:
-        for layer in trained:
-            yield "plastic layer", f"{chip.layers[layer].name} alone", {"plastic": (chip.layers[layer].name,)}
+        for name in trained:
+            yield "plastic layer", f"{name} alone", {"plastic": (name,)}
 
 
 def ranking(study: ChipStudy) -> Figure:

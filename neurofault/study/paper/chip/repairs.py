@@ -56,7 +56,7 @@ class ChipRepair:
         energy: likewise, in joules.
         table: energy table that ``energy`` counts in.
         labels: share of the adapt set whose labels are known.
-        plastic: names of the layers that may change; None: all that the learner can train.
+        plastic: names of the connections (in a chain: of the layers) that may change; None: all that the learner can train.
         options: of the learner.
         rounding: number in the place of the learning engine's random one, 0 to 127; None: random.
         dropout: the network that was trained with dropout.
@@ -127,7 +127,7 @@ def perform(study: ChipStudy, repair: ChipRepair) -> WatchedBench:
     learner = (
         None if repair.learner is None else study.learner(repair.learner, repair.bits, repair.adapt, repair.options, repair.dropout)
     )
-    plastic = None if repair.plastic is None else tuple(sorted(healthy.layer_index(name) for name in repair.plastic))
+    plastic = None if repair.plastic is None else tuple(healthy.connection(name).name for name in repair.plastic)
     bench = Workbench(
         study.hurt(healthy, repair.loss, repair.dead, repair.draw), study.adapt(repair.adapt, repair.bits, repair.dropout), learner,
         Budget(cycles=repair.cycles, writes=repair.writes, energy=repair.energy, labels=repair.labels),
@@ -135,7 +135,7 @@ def perform(study: ChipStudy, repair: ChipRepair) -> WatchedBench:
         guard=None,
     )  # fmt: skip
     if repair.rounding is not None:
-        cores = tuple(sorted({int(core) for layer in healthy.placement.core_of[1:] for core in layer}))
+        cores = tuple(sorted({int(core) for one in healthy.connections for core in healthy.placement.cores_of(one.target)}))
         bench.deployment = inject(bench.deployment, RoundingStuck(cores=cores, value=repair.rounding))
     watched = WatchedBench(
         bench, chip.test, validation=chip.validation if repair.stops or repair.watched else None, looks=repair.looks,

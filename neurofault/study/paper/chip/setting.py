@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError, nearest
@@ -172,9 +171,10 @@ class Chip:
         profile = self.deployment.profile
         return replace(self.deployment, profile=profile.model_copy(update={"default_energy": table}))
 
-    def hidden(self) -> NDArray[np.int64]:
-        """Return the indices of the hidden layers."""
-        return np.arange(1, len(self.deployment.layers) - 1)
+    def hidden(self) -> tuple[str, ...]:
+        """Return the names of the hidden layers."""
+        chip = self.deployment
+        return tuple(one.name for one in chip.populations if not one.is_source and one.name != chip.readout.population)
 
 
 def faults_of(loss: str, count: int) -> CoreDead | NeuronDead:
@@ -281,9 +281,9 @@ class ChipStudy:
         deployment = self.chip().deployment
         match loss:
             case "cores":
-                return sum(len(deployment.placement.cores_of_layer(int(layer))) for layer in self.chip().hidden())
+                return sum(len(deployment.placement.cores_of(name)) for name in self.chip().hidden())
             case "neurons":
-                return sum(deployment.layers[int(layer)].size for layer in self.chip().hidden())
+                return sum(deployment.population(name).size for name in self.chip().hidden())
             case _:
                 raise UsageError(f"no loss {loss!r}; allowed: cores, neurons{nearest(loss, ('cores', 'neurons'))}")
 
