@@ -15,7 +15,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.base import Engine
 from neurofault.engines.health import suspicions
 from neurofault.errors import UnsupportedError, UsageError, nearest
-from neurofault.inputs import Inputs
+from neurofault.inputs import Bias, Inputs, Spikes, State
 
 __all__ = ["ENGINES", "Engine", "Result", "get_engine", "run"]
 
@@ -71,37 +71,79 @@ def get_engine(name: str) -> Engine:
     return ENGINES[name]()
 
 
+Presented = NDArray[np.generic] | Bias | Spikes
+"""What one input is shown: images, mantissas, or spikes (also as an array of 0 and 1, [N, T, n], where it takes events)."""
+
+
 def run(
     deployment: Deployment,
-    x: NDArray[np.generic] | Inputs,
+    x: Inputs | Presented | Mapping[str, Presented],
     y: NDArray[np.integer] | None = None,
     *,
     engine: str | Engine = "exact",
     record: Collection[str] = (),
+    state: State | None = None,
+    stop: int | None = None,
 ) -> Result:
     """Present samples to a (damaged) deployment.
 
     Args:
         deployment: the chip.
-        x: images as :meth:`Deployment.encode` takes them, [N, …] uint8 or float in [0, 1], arrays or torch tensors; or encoded samples.
+        x: images as :meth:`Deployment.encode` takes them, [N, …] uint8 or float in [0, 1], arrays or torch tensors; or spikes; or encoded
+            samples. Where there are several inputs, one for each by name.
         y: labels, whole numbers [N], the index of an output neuron each; −1: unknown, so never right.
         engine: name of one of :data:`ENGINES`, or an engine.
-        record: which of ``u``, ``v``, ``spikes`` to keep for every layer, step and sample.
+        record: which of ``u``, ``v``, ``spikes`` to keep for every population, sample and step.
+        state: what an earlier run of the same samples left in :attr:`Activity.state`, to go on from; None: from the first step.
+        stop: the first step that is not run; None: all T steps are. ``x`` holds all steps in either case.
 
     Raises:
         UsageError: unknown engine or trace, no samples, or arrays that do not fit the deployment or each other.
-        UnsupportedError: the engine cannot run this deployment; the text names the layer and the engines that can.
+        UnsupportedError: the engine cannot run this deployment, or not from a state or to a stop; the text names the layer and the engines
+            that can.
     """
     chosen = get_engine(engine) if isinstance(engine, str) else engine
-    inputs = x if isinstance(x, Inputs) else deployment.encode(x)
+    inputs = _inputs(deployment, x)
     labels = None if y is None else as_labels(y)
     _check(deployment, inputs, labels, record)
     reason = chosen.supports(deployment)
     if reason is not None:
         raise UnsupportedError(f"engine {chosen.name!r} cannot run {reason}; engines that can: {_able(deployment, chosen.name)}")
-    activity = chosen.run(deployment, inputs, record=record)
-    notes = () if deployment.damage.edits else suspicions(deployment, activity, labels)
+    if state is None and stop is None:
+        activity = chosen.run(deployment, inputs, record=record)
+        notes = () if deployment.damage.edits else suspicions(deployment, activity, labels)
+    else:
+        activity, notes = chosen.run(deployment, inputs, record=record, state=state, stop=stop), ()
     return Result(activity, len(inputs), None if labels is None else activity.correct(labels), notes)
+
+
+def _inputs(deployment: Deployment, x: Inputs | Presented | Mapping[str, Presented]) -> Inputs:
+    """Return what is presented to each input, by name."""
+    match x:
+        case Inputs():
+            return x.named(deployment.inputs)
+        case Spikes():
+            return Inputs(events=x).named(deployment.inputs)
+        case Bias():
+            return Inputs(bias=x).named(deployment.inputs)
+        case Mapping():
+            if unknown := next((name for name in x if name not in deployment.inputs), None):
+                raise UsageError(f"no input {unknown!r}{nearest(unknown, deployment.inputs)}; inputs: {', '.join(deployment.inputs)}")
+            biases: dict[str, object] = {}
+            spikes: dict[str, object] = {}
+            for name, part in x.items():
+                if isinstance(part, Spikes) or (_has_steps(part) and deployment.population(name).encoding is None):
+                    spikes[name] = part
+                else:
+                    biases[name] = part if isinstance(part, Bias) else deployment.encode({name: part}).of(name)
+            return Inputs(bias=biases, events=spikes).named(deployment.inputs)
+        case _:
+            return deployment.encode(x).named(deployment.inputs)
+
+
+def _has_steps(given: object) -> bool:
+    """Whether something is an array or tensor [N, T, n]."""
+    return not isinstance(given, Bias) and len(getattr(given, "shape", ())) == 3
 
 
 def _able(deployment: Deployment, but: str) -> str:
@@ -124,13 +166,17 @@ def _check(deployment: Deployment, inputs: Inputs, y: NDArray[np.integer] | None
         raise UsageError("no samples: a run needs at least one")
     if y is not None and np.shape(y) != (len(inputs),):
         raise UsageError(f"labels have the shape {np.shape(y)}, but there are {len(inputs)} samples")
-    outputs = deployment.layers[-1].size
+    outputs = deployment.output.size
     if y is not None and not -1 <= int(y.min()) <= int(y.max()) < outputs:
         raise UsageError(f"labels lie in {y.min()} … {y.max()}; allowed: 0 to {outputs - 1}, −1 for unknown")
-    size, steps = deployment.layers[0].size, deployment.timesteps
-    if inputs.bias is not None and inputs.bias.shape[1:] != (size,):
-        raise UsageError(f"bias has the shape {inputs.bias.shape}, but the input layer needs [N, {size}]")
-    if inputs.events is not None and inputs.events.shape[1:] != (steps, size):
-        raise UsageError(
-            f"events have the shape {inputs.events.shape}, but {steps} steps of {size} input neurons are [N, {steps}, {size}]"
-        )
+    steps = deployment.timesteps
+    for name in deployment.inputs:
+        part, size = inputs.of(name), deployment.population(name).size
+        who = "the input layer" if len(deployment.inputs) == 1 else f"input {name!r}"
+        if isinstance(part, Bias) and part.mantissa.shape[1:] != (size,):
+            raise UsageError(f"bias has the shape {part.mantissa.shape}, but {who} needs [N, {size}]")
+        if isinstance(part, Spikes) and (part.timesteps, part.size) != (steps, size):
+            what = "input neurons" if len(deployment.inputs) == 1 else f"neurons of input {name!r}"
+            raise UsageError(
+                f"events have the shape {(len(part), part.timesteps, part.size)}, but {steps} steps of {size} {what} are [N, {steps}, {size}]"
+            )

@@ -1,116 +1,139 @@
-"""What arrives at a damaged layer in each step: weights and delays with time windows, lost messages."""
+"""What arrives over a damaged connection in each step: weights and delays with time windows, lost messages."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from neurofault.damage.damage import Drop
-from neurofault.deploy.deployment import Deployment
 from neurofault.damage.synapses_in_time import SynapsesInTime
-from neurofault.engines.wiring import Edits, dense_weights, sparse_weights
-from neurofault.graph import Conv, Dense
+from neurofault.deploy.deployment import Deployment
+from neurofault.engines.wiring import Edits, dense_weights, listed
+from neurofault.graph.chip import ChipConnection
+from neurofault.graph.synapses import Conv, Dense, Sparse
 
 
 class Currents:
-    """The sums of weights that reach one layer, for a batch of samples.
+    """The sums of weights that come over one connection, for a batch of samples.
 
-    Synapses that are the same at all times are matrices, one for each delay; the others are walked one by one.
+    Synapses that are the same at all times are matrices, one for each delay; the others are walked one by one. Steps are those of the
+    target; in each of them :meth:`receive` comes before :meth:`at`.
+
+    Attributes:
+        longest: the longest delay of a synapse.
 
     Args:
         deployment: the chip.
-        index: of the layer, at least 1.
-        arriving: bool [N, T, n_in], spikes of the layer before.
+        connection: the connection.
+        sent: bool [N, T, n_in], spikes of the source in its own steps; read when they arrive.
         first_sample: index of the first sample in the whole data set.
     """
 
-    def __init__(self, deployment: Deployment, index: int, arriving: NDArray[np.bool_], first_sample: int) -> None:
-        self.arriving, self.exponent = arriving, deployment.layers[index].weight_exponent
-        self.size = deployment.layers[index].size
-        n_in = arriving.shape[2]
-        self.broken = SynapsesInTime(deployment, index, first_sample, len(arriving))
-        self._build(deployment, index)
-        self.delays = sorted({*self.matrices, *self.broken.delays()})
-        self.sums = {delay: _product(matrix, arriving.reshape(-1, n_in)) for delay, matrix in self.matrices.items()}
-        self.lost: dict[int, tuple[NDArray[np.int64], NDArray[np.bool_]]] = {}
-        self._lose([edit for edit in deployment.damage.edits if isinstance(edit, Drop) and edit.layer == index], first_sample)
+    def __init__(self, deployment: Deployment, connection: ChipConnection, sent: NDArray[np.bool_], first_sample: int) -> None:
+        samples, steps, _ = sent.shape
+        self.lag, self._exponent = deployment.schedule.lag[connection.name], connection.weight_exponent
+        self._sent, self._first_sample = sent, first_sample
+        self._arriving = np.zeros_like(sent) if self.lag else sent
+        self._size = connection.synapses.n_out
+        self._broken = SynapsesInTime(deployment, connection.name, first_sample, samples)
+        self._matrices = _matrices(connection, self._broken)
+        self._delays = sorted({*self._matrices, *self._broken.delays()})
+        self.longest = max(self._delays, default=0)
+        self._sums: dict[int, NDArray[np.int64]] = {}
+        phase = deployment.schedule.phase[connection.target]
+        drops = [edit for edit in deployment.damage.edits if isinstance(edit, Drop) and edit.connection == connection.name]
+        self._drops = [(drop, drop.when.grid(phase, first_sample, samples, steps)) for drop in drops]
+        self._lost = {drop.core: (drop.targets, np.zeros(sent.shape, bool)) for drop in drops if len(self._broken.sources)}
 
-    def _lose(self, drops: Sequence[Drop], first_sample: int) -> None:
-        """Take lost messages out of the sums, core by core; remember them for the synapses that are walked one by one."""
-        n_in = self.arriving.shape[2]
-        for core in sorted({drop.core for drop in drops}):
-            lost = np.zeros(self.arriving.shape, bool)
-            for drop in drops:
+    def receive(self, first: int, stop: int) -> None:
+        """Take the spikes in that arrive in steps ``first`` up to, not including, ``stop``."""
+        if first == stop:
+            return
+        if self.lag:
+            late = max(first, self.lag)
+            self._arriving[:, late:stop] = self._sent[:, late - self.lag : stop - self.lag]
+        samples, steps, n_in = self._arriving.shape
+        arriving = self._arriving[:, first:stop]
+        sums = {delay: _product(matrix, arriving.reshape(-1, n_in)) for delay, matrix in self._matrices.items()}
+        for core in sorted({drop.core for drop, _ in self._drops}):
+            lost = np.zeros(arriving.shape, bool)
+            for drop, active in self._drops:
                 if drop.core == core:
-                    lost[:, :, drop.sources] |= _lost(drop, self.arriving, first_sample)
+                    lost[:, :, drop.sources] |= self._taken(drop, active, first, stop)
                     targets = drop.targets
             flat = lost.reshape(-1, n_in)
             rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
-            for delay, matrix in self.matrices.items():
-                self.sums[delay][np.ix_(rows, targets)] -= _product(matrix[targets][:, columns], flat[np.ix_(rows, columns)])
-            if len(self.broken.sources):
-                self.lost[core] = targets, lost
+            for delay, matrix in self._matrices.items():
+                sums[delay][np.ix_(rows, targets)] -= _product(matrix[targets][:, columns], flat[np.ix_(rows, columns)])
+            if core in self._lost:
+                self._lost[core][1][:, first:stop] = lost
+        for delay, found in sums.items():
+            own = found.reshape(samples, stop - first, self._size)
+            if stop - first == steps:
+                self._sums[delay] = own
+            else:
+                self._sums.setdefault(delay, np.zeros((samples, steps, self._size), np.int64))[:, first:stop] = own
 
-    def _build(self, deployment: Deployment, index: int) -> None:
-        """Fill the matrices: the synapses that are walked one by one are 0 there."""
-        synapses, broken = deployment.layers[index].synapses, self.broken
-        matrix = Edits(
-            np.concatenate([broken.steady_sources, broken.sources]),
-            np.concatenate([broken.steady_targets, broken.targets]),
-            np.concatenate([broken.steady_weights, np.zeros(len(broken.sources), np.int64)]),
-        )
-        self.matrices: dict[int, NDArray[np.floating] | sparse.csr_matrix] = {}
-        match synapses:
-            case Dense(delay=delay):
-                weights = _exact(dense_weights(synapses, matrix))
-                if delay is None:
-                    self.matrices[0] = weights
-                else:
-                    self.matrices = {int(d): np.where(delay == d, weights, weights.dtype.type(0)) for d in np.unique(delay)}
-            case Conv():
-                self.matrices[0] = sparse_weights(synapses, matrix)
+    def _taken(self, drop: Drop, active: NDArray[np.bool_], first: int, stop: int) -> NDArray[np.bool_]:
+        """Return bool [N, steps, k]: which spikes a drop takes; chance is asked for spikes that are there only."""
+        lost = self._arriving[:, first:stop, drop.sources] & active[:, first:stop, None]
+        sample, step, source = np.nonzero(lost)
+        lost[sample, step, source] = drop.chance(sample + self._first_sample, step + first, drop.sources[source])
+        return np.asarray(lost)
 
     def at(self, t: int) -> NDArray[np.int64]:
-        """Return int64 [N, n]: what reaches each neuron in step t, shifted by the layer's exponent, wrapped to 32 bits."""
-        drive = np.zeros((len(self.arriving), self.size), np.int64)
-        for delay in self.delays:
-            sent = t - delay
-            if sent >= 0:
-                total = self._sums(sent, delay)
-                drive += total << self.exponent if self.exponent >= 0 else total >> -self.exponent
-        return drive.astype(np.int32).astype(np.int64)
+        """Return int64 [N, n]: what reaches each neuron in step t, shifted by the connection's exponent."""
+        drive = np.zeros((len(self._arriving), self._size), np.int64)
+        for delay in self._delays:
+            arrived = t - delay
+            if arrived >= 0:
+                total = self._total(arrived, delay)
+                drive += total << self._exponent if self._exponent >= 0 else total >> -self._exponent
+        return drive
 
-    def _sums(self, sent: int, delay: int) -> NDArray[np.int64]:
+    def _total(self, arrived: int, delay: int) -> NDArray[np.int64]:
         """Sum the weights of one delay over the spikes of one step."""
-        samples, steps, n_in = self.arriving.shape
-        total = np.zeros((samples, self.size), np.int64)
-        if delay in self.sums:
-            total += self.sums[delay].reshape(samples, steps, self.size)[:, sent]
-        broken = self.broken
+        samples, _, n_in = self._arriving.shape
+        total = np.zeros((samples, self._size), np.int64)
+        if delay in self._sums:
+            total += self._sums[delay][:, arrived]
+        broken = self._broken
         if not len(broken.sources):
             return total
-        which = broken.which[:, sent]
+        which = broken.which[:, arrived]
         for number in np.unique(which):
             rows, held = np.flatnonzero(which == number), broken.held(int(number))
             weights = np.where(held.delays == delay, held.weights, 0)
-            matrix = sparse.csr_matrix((weights, (broken.targets, broken.sources)), shape=(self.size, n_in))
-            total[rows] += _product(matrix, self.arriving[rows, sent])
-            for targets, lost in self.lost.values():
-                total[np.ix_(rows, targets)] -= _product(matrix[targets], lost[rows, sent])
+            matrix = sparse.csr_matrix((weights, (broken.targets, broken.sources)), shape=(self._size, n_in))
+            total[rows] += _product(matrix, self._arriving[rows, arrived])
+            for targets, lost in self._lost.values():
+                total[np.ix_(rows, targets)] -= _product(matrix[targets], lost[rows, arrived])
         return total
 
 
-def _lost(drop: Drop, arriving: NDArray[np.bool_], first_sample: int) -> NDArray[np.bool_]:
-    """Return bool [N, T, k]: which spikes a drop takes; chance is asked for spikes that are there only."""
-    samples, steps, _ = arriving.shape
-    active = drop.when.grid(drop.layer, first_sample, samples, steps)[:, :, None]
-    lost = arriving[:, :, drop.sources] & active
-    sample, step, source = np.nonzero(lost)
-    lost[sample, step, source] = drop.chance(sample + first_sample, step, drop.sources[source])
-    return np.asarray(lost)
+def _matrices(connection: ChipConnection, broken: SynapsesInTime) -> dict[int, NDArray[np.floating] | sparse.csr_matrix]:
+    """Return the synapses of each delay, [n_out, n_in]; those that are walked one by one are 0 there."""
+    synapses = connection.synapses
+    steady = Edits(
+        np.concatenate([broken.steady_sources, broken.sources]),
+        np.concatenate([broken.steady_targets, broken.targets]),
+        np.concatenate([broken.steady_weights, np.zeros(len(broken.sources), np.int64)]),
+    )
+    match synapses:
+        case Dense(delay=delay):
+            weights = _exact(dense_weights(synapses, steady))
+            if delay is None:
+                return {0: weights}
+            return {int(d): np.where(delay == d, weights, weights.dtype.type(0)) for d in np.unique(delay)}
+        case Conv() | Sparse():
+            found = listed(synapses, steady)
+            matrices = {}
+            for d in np.unique(found.delays):
+                own = found.delays == d
+                entries = found.weights[own], (found.targets[own], found.sources[own])
+                matrices[int(d)] = sparse.coo_matrix(entries, shape=(synapses.n_out, synapses.n_in)).tocsr()
+            return matrices
 
 
 def _product(matrix: NDArray[np.floating] | sparse.csr_matrix, spikes: NDArray[np.bool_]) -> NDArray[np.int64]:

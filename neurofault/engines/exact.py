@@ -1,14 +1,14 @@
-"""The exact engine: integer simulation, equal bit for bit to Lava 0.10 ``fixed_pt``, layer by layer and event by event.
+"""The exact engine: integer simulation, equal bit for bit to Lava 0.10 ``fixed_pt``, population by population and event by event.
 
-A layer handles a sample's T steps as a whole, from u = 0 and v = v_init, because its input in step t is the spikes of the layer
-before in *its* step t: the one step that a connection takes is the one step by which layers are offset on the chip. A spike that a
-synaptic delay would carry beyond a sample's last step is dropped: it is cleared with u and v when the next sample starts.
+A population outside loops handles a sample's T steps as a whole, from u = 0 and v = v_init: over each connection it sees in step t the
+spikes of the connection's source in *its* step t − lag. Populations of a loop go step by step together. A spike that would arrive beyond
+a sample's last step is dropped: it is cleared with u and v when the next sample starts.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,11 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import Activity, Traces, scores_from
-from neurofault.deploy.deployment import ChipLayer, Deployment
+from neurofault.deploy.deployment import Deployment
 from neurofault.engines import kernels
-from neurofault.engines.packing import PackedLayer, bias_of, empty_synapses, in_bytes, pack, pack_neurons
+from neurofault.engines.kernels import Wires
+from neurofault.engines.loops import Loop, pack_loop, present_loop
+from neurofault.engines.packing import (
+    NO_WIRES,
+    Packed,
+    PackedPopulation,
+    exponent_out_of_range,
+    in_bytes,
+    pack,
+    pack_neurons,
+)
 from neurofault.engines.stepwise import StepwiseEngine
-from neurofault.inputs import Inputs
+from neurofault.graph.arithmetic import bias_of
+from neurofault.graph.chip import ChipPopulation
+from neurofault.inputs import Bias, Inputs, Spikes, State
 
 _EVENT_BYTES = 16 << 20
 _MOST_SAMPLES = 64
@@ -43,51 +55,73 @@ class ExactEngine:
     name: str = "exact"
 
     def supports(self, deployment: Deployment) -> str | None:
-        """Return None if this engine can run the deployment, else the reason, naming the layer."""
-        for layer in deployment.layers:
-            if not -31 <= layer.weight_exponent <= 24:
-                return f"layer {layer.name!r}: weight exponent {layer.weight_exponent} is outside −31…24"
-        return None
+        """Return None if this engine can run the deployment, else the reason, naming the connection."""
+        return exponent_out_of_range(deployment)
 
-    def run(self, deployment: Deployment, inputs: Inputs, *, record: Collection[str] = ()) -> Activity:
-        """Present every sample for T steps (see :class:`neurofault.engines.base.Engine`).
+    def run(
+        self,
+        deployment: Deployment,
+        inputs: Inputs,
+        *,
+        record: Collection[str] = (),
+        state: State | None = None,
+        stop: int | None = None,
+    ) -> Activity:
+        """Present every sample for T steps, or for some of them (see :class:`neurofault.engines.base.Engine`).
 
         Memory: the result, plus buffers of a few megabytes a thread; samples are streamed in batches. Damage with time windows,
-        lost messages or altered parameters is handed to :class:`neurofault.engines.stepwise.StepwiseEngine`.
+        lost messages or altered parameters, and runs of some steps, are handed to :class:`neurofault.engines.stepwise.StepwiseEngine`.
 
         Raises:
             StalledError: a hung core stops the chip.
+            UsageError: an input gets nothing, or a state that is not of these samples.
         """
-        if not deployment.damage.plain:
-            return StepwiseEngine(plain=self).run(deployment, inputs, record=record)
-        layers = tuple(in_bytes(layer) for layer in pack(deployment))
-        trains = None if inputs.bias is None else _constant_trains(deployment, layers[0], inputs.bias)
-        sheet = _Sheet.blank(deployment, len(inputs), record)
-        largest = max(layer.order.size for layer in layers)
+        if not deployment.damage.plain or state is not None or stop is not None:
+            return StepwiseEngine(self).run(deployment, inputs, record=record, state=state, stop=stop)
+        names = tuple(population.name for population in deployment.populations)
+        return self.run_part(deployment, names, inputs.named(deployment.inputs), record)
+
+    def run_part(self, deployment: Deployment, part: Collection[str], inputs: Inputs, record: Collection[str] = ()) -> Activity:
+        """Run some populations, in their own time, by their own permanent damage.
+
+        Args:
+            deployment: the chip.
+            part: names of populations; all of a loop, or none.
+            inputs: what is presented to the inputs among them, and the spikes that leave the others that drive them.
+            record: as in :meth:`run`.
+
+        Returns:
+            Their activity; scores mean something where the readout is one of them.
+        """
+        plan = _Plan.of(deployment, part, inputs)
+        sheet = _Sheet.blank(deployment, part, len(inputs), record)
+        largest = max(plan.packed.populations[name].order.size for name in {*part, *plan.given})
         batch = self.batch or max(1, min(_MOST_SAMPLES, _EVENT_BYTES // (4 * largest * deployment.timesteps)))
         windows = [slice(start, min(start + batch, len(inputs))) for start in range(0, len(inputs), batch)]
-        counts = [np.zeros(layer.order.size, np.int64) for layer in layers]
+        names = [population.name for population in deployment.populations if population.name in part]
+        counts = {name: np.zeros(deployment.population(name).size, np.int64) for name in names}
 
-        def work(window: slice) -> list[NDArray[np.int64]]:
-            return _run_batch(deployment, layers, trains, inputs[window], sheet.part(window))
+        def work(window: slice) -> Mapping[str, NDArray[np.int64]]:
+            return _run_batch(plan, inputs[window], sheet.part(window))
 
         number = min(self.threads or _usable_cores(), len(windows))
         with ThreadPoolExecutor(number) if number > 1 else nullcontext() as pool:
-            for part in map(work, windows) if pool is None else pool.map(work, windows):
-                for total, own in zip(counts, part, strict=True):
-                    total += own
-        dead = deployment.damage.silent(len(layers) - 1, layers[-1].order.size)
+            for found in map(work, windows) if pool is None else pool.map(work, windows):
+                for name, own in found.items():
+                    counts[name] += own
+        readout = deployment.readout
+        dead = deployment.damage.silent(readout.population, deployment.output.size)
         return Activity(
-            scores_from(sheet.potential, sheet.output_counts, deployment.readout, dead),
-            {layer.name: total for layer, total in zip(layers, counts, strict=True)},
+            scores_from(sheet.potential, sheet.output_counts, readout.how, dead),
+            counts,
             sheet.sample_spikes,
-            {layer.name: trace for layer, trace in zip(layers, sheet.traces, strict=True)} if record else {},
+            {name: sheet.traces[name] for name in names} if record else {},
         )
 
 
 @dataclass(frozen=True, eq=False)
 class _Events:
-    """Spikes of one layer for a batch of samples, as in :mod:`neurofault.engines.kernels`."""
+    """Spikes of one population for a batch of samples, as in :mod:`neurofault.engines.kernels`."""
 
     starts: NDArray[np.int64]
     sources: NDArray[np.int32]
@@ -96,6 +130,11 @@ class _Events:
     def room(cls, samples: int, steps: int, size: int) -> _Events:
         """Return room for the most events that a population of ``size`` neurons can have."""
         return cls(np.empty((samples, steps + 1), np.int64), np.empty((samples, size * steps + 8), np.int32))
+
+    @classmethod
+    def none(cls) -> _Events:
+        """Return the events of no sample."""
+        return cls(np.empty((0, 0), np.int64), np.empty((0, 0), np.int32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,41 +156,83 @@ class _Trains:
 
 
 @dataclass(frozen=True, eq=False)
+class _Plan:
+    """What is worked out once for all batches.
+
+    Attributes:
+        deployment: the chip.
+        packed: its populations and connections.
+        islands: those that run, in order, with what a loop needs; None: no loop.
+        given: populations outside of these that drive them.
+        trains: those of inputs under biases, where there are few kinds of neurons.
+    """
+
+    deployment: Deployment
+    packed: Packed
+    islands: Sequence[tuple[tuple[str, ...], Loop | None]]
+    given: Sequence[str]
+    trains: Mapping[str, _Trains]
+
+    @classmethod
+    def of(cls, deployment: Deployment, part: Collection[str], inputs: Inputs) -> _Plan:
+        packed = pack(deployment, part)
+        schedule = deployment.schedule
+        islands = [
+            (island, pack_loop(deployment, packed, island) if looped else None)
+            for island, looped in zip(schedule.islands, schedule.loops, strict=True)
+            if island[0] in part
+        ]
+        within = {name for island, loop in islands if loop is not None for name in island}
+        wires = {
+            one.name: packed.wires[one.name] if {one.source, one.target} <= within else in_bytes(packed.wires[one.name])
+            for one in deployment.connections
+            if one.target in part
+        }
+        given = {one.source: None for one in deployment.connections if one.target in part and one.source not in part}
+        trains: dict[str, _Trains] = {}
+        for name in part:
+            presented = inputs.of(name) if deployment.population(name).is_source else None
+            if isinstance(presented, Bias) and name != deployment.readout.population:
+                own = _constant_trains(deployment.population(name), deployment.timesteps, packed.populations[name], presented.mantissa)
+                trains |= {} if own is None else {name: own}
+        return cls(deployment, Packed(packed.populations, wires), islands, tuple(given), trains)
+
+
+@dataclass(frozen=True, eq=False)
 class _Sheet:
     """Where the results of all samples, or of a window of them, are written; public order."""
 
     potential: NDArray[np.int32]
     output_counts: NDArray[np.int64]
     sample_spikes: NDArray[np.int64]
-    traces: tuple[Traces, ...]
+    traces: Mapping[str, Traces]
 
     @classmethod
-    def blank(cls, deployment: Deployment, samples: int, record: Collection[str]) -> _Sheet:
+    def blank(cls, deployment: Deployment, part: Collection[str], samples: int, record: Collection[str]) -> _Sheet:
         """Return a sheet with room for every sample and for the traces of ``record``."""
-        outputs = deployment.layers[-1].size
-        shapes = [(samples, deployment.timesteps, layer.size) for layer in deployment.layers]
-        traces = tuple(
-            Traces(
+        outputs = deployment.output.size
+        traces = {}
+        for name in part:
+            shape = (samples, deployment.timesteps, deployment.population(name).size)
+            traces[name] = Traces(
                 np.zeros(shape, np.int32) if "u" in record else None,
                 np.zeros(shape, np.int32) if "v" in record else None,
                 np.zeros(shape, np.bool_) if "spikes" in record else None,
             )
-            for shape in shapes
-        )
         return cls(
             np.zeros((samples, outputs), np.int32), np.zeros((samples, outputs), np.int64), np.zeros(samples, np.int64), traces
         )
 
     def part(self, window: slice) -> _Sheet:
         """Return the part that belongs to a window of the samples; writing to it writes to the whole."""
-        traces = tuple(
-            Traces(
+        traces = {
+            name: Traces(
                 None if trace.u is None else trace.u[window],
                 None if trace.v is None else trace.v[window],
                 None if trace.spikes is None else trace.spikes[window],
             )
-            for trace in self.traces
-        )
+            for name, trace in self.traces.items()
+        }
         return _Sheet(self.potential[window], self.output_counts[window], self.sample_spikes[window], traces)
 
 
@@ -159,81 +240,157 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _run_batch(
-    deployment: Deployment, layers: tuple[PackedLayer, ...], trains: _Trains | None, inputs: Inputs, sheet: _Sheet
-) -> list[NDArray[np.int64]]:
-    """Run a batch of samples through all layers; return each layer's spike counts and fill the rest of the results in."""
-    if inputs.events is not None:
-        events = _given(inputs.events, layers[0], deployment.damage.silent(0, layers[0].order.size))
-    elif trains is not None:
-        assert inputs.bias is not None
-        events = _unfold(inputs.bias, layers[0], trains, deployment.timesteps, sheet.traces[0])
-    else:
-        assert inputs.bias is not None
-        bias = _input_bias(inputs.bias, deployment.layers[0], layers[0])
-        events = _present(layers[0], bias, None, deployment.timesteps, sheet, 0)
-    counts = [_finish(layers[0], events, sheet, 0, last=len(layers) == 1)]
-    for index, layer in enumerate(layers[1:], 1):
-        events = _present(layer, layer.bias, events, deployment.timesteps, sheet, index)
-        counts.append(_finish(layer, events, sheet, index, last=index == len(layers) - 1))
+def _run_batch(plan: _Plan, inputs: Inputs, sheet: _Sheet) -> Mapping[str, NDArray[np.int64]]:
+    """Run a batch of samples through all populations; return their spike counts and fill the rest of the results in."""
+    deployment = plan.deployment
+    events: dict[str, _Events] = {}
+    for name in plan.given:
+        spikes = inputs.of(name)
+        assert isinstance(spikes, Spikes)
+        events[name] = _given(spikes, plan.packed.populations[name])
+    counts = {}
+    for place, (island, loop) in enumerate(plan.islands):
+        if loop is None:
+            events[island[0]] = _run_whole(plan, island[0], inputs, events, sheet)
+        else:
+            _run_loop(plan, island, loop, events, sheet)
+        for name in island:
+            read = name == deployment.readout.population
+            counts[name] = _finish(plan.packed.populations[name], events[name], sheet, read=read)
+        waiting = {one.source for later, _ in plan.islands[place + 1 :] for name in later for one in deployment.into(name)}
+        for name in events.keys() - waiting:
+            del events[name]
     return counts
 
 
-def _present(layer: PackedLayer, bias: NDArray[np.int32], events: _Events | None, steps: int, sheet: _Sheet, index: int) -> _Events:
-    """Run one layer; write its traces, and its last v where it is the output."""
-    samples, size, trace = sheet.sample_spikes.size, layer.order.size, sheet.traces[index]
+def _run_whole(plan: _Plan, name: str, inputs: Inputs, events: Mapping[str, _Events], sheet: _Sheet) -> _Events:
+    """Run a population outside loops, all T steps of each sample at once."""
+    chip, own, steps = plan.deployment.population(name), plan.packed.populations[name], plan.deployment.timesteps
+    if chip.is_source:
+        presented = inputs.of(name)
+        if isinstance(presented, Spikes):
+            return _given(presented, own)
+        if name in plan.trains:
+            return _unfold(presented.mantissa, own, plan.trains[name], steps, sheet.traces[name])
+        return _present(plan, own, _input_bias(presented.mantissa, chip, own), sheet)
+    into = plan.deployment.into(name)
+    if len(into) == 1:
+        return _present(plan, own, own.bias, sheet, plan.packed.wires[into[0].name], events[into[0].source])
+    outside = np.zeros((len(inputs) if into else 0, steps, own.bias.shape[1]), np.int32)
+    for one in into:
+        _add_drive(plan, one.name, events[one.source], 0, own, outside)
+    return _present(plan, own, own.bias, sheet, outside=outside)
+
+
+def _add_drive(
+    plan: _Plan, connection: str, events: _Events, first: int, target: PackedPopulation, outside: NDArray[np.int32]
+) -> None:
+    """Add what comes over a connection to a drive in which the target's neurons start at ``first``."""
+    wires = plan.packed.wires[connection]
+    kernels.add_drive(
+        plan.deployment.timesteps, wires, events.starts, events.sources, first, target.bias.shape[1], outside
+    )
+
+
+def _present(
+    plan: _Plan,
+    own: PackedPopulation,
+    bias: NDArray[np.int32],
+    sheet: _Sheet,
+    wires: Wires = NO_WIRES,
+    before: _Events | None = None,
+    outside: NDArray[np.int32] | None = None,
+) -> _Events:
+    """Run one population; write its traces, and its last v where it is the readout."""
+    samples, size, trace, steps = sheet.sample_spikes.size, own.order.size, sheet.traces[own.name], plan.deployment.timesteps
     after = _Events.room(samples, steps, size)
     last_v = np.empty((samples, size), np.int32)
     u, v = (np.empty((0 if array is None else samples, steps, size), np.int32) for array in (trace.u, trace.v))
-    before = _Events(np.empty((0, 0), np.int64), np.empty((0, 0), np.int32)) if events is None else events
+    before = _Events.none() if before is None else before
+    outside = np.empty((0, 0, 0), np.int32) if outside is None else outside
     kernels.present(
-        steps, layer.rows, layer.taps, layer.lists, layer.neurons, bias, before.starts, before.sources, layer.wide,
-        after.starts, after.sources, last_v, u, v,
-    )  # fmt: skip
-    for array, internal in ((trace.u, u), (trace.v, v)):
-        if array is not None:
-            array[:, :, layer.order] = internal
-    if index == len(sheet.traces) - 1:
-        sheet.potential[:, layer.order] = last_v
+        steps, wires, own.neurons, bias, before.starts, before.sources, outside, after.starts, after.sources, last_v, u, v
+    )
+    _write(plan, own, sheet, last_v, u, v)
     return after
 
 
-def _finish(layer: PackedLayer, events: _Events, sheet: _Sheet, index: int, *, last: bool) -> NDArray[np.int64]:
-    """Count the spikes of a layer and write its spike trace."""
-    counts = np.zeros((len(sheet.sample_spikes) if last else 1, layer.order.size), np.int64)
-    kernels.tally(events.starts, events.sources, layer.order, counts)
+def _write(
+    plan: _Plan,
+    own: PackedPopulation,
+    sheet: _Sheet,
+    last_v: NDArray[np.int32],
+    u_trace: NDArray[np.int32],
+    v_trace: NDArray[np.int32],
+) -> None:
+    """Write down what a kernel found, [S, n], [S, T, n], in internal order."""
+    trace = sheet.traces[own.name]
+    for array, internal in ((trace.u, u_trace), (trace.v, v_trace)):
+        if array is not None:
+            array[:, :, own.order] = internal
+    if own.name == plan.deployment.readout.population:
+        sheet.potential[:, own.order] = last_v
+
+
+def _run_loop(plan: _Plan, names: tuple[str, ...], loop: Loop, events: dict[str, _Events], sheet: _Sheet) -> None:
+    """Run the populations of a loop; write their events to ``events``."""
+    samples, steps, width = sheet.sample_spikes.size, plan.deployment.timesteps, int(loop.first[-1])
+    own = [plan.packed.populations[name] for name in names]
+    arriving = [
+        (one, place) for place, name in enumerate(names) for one in plan.deployment.into(name) if one.source not in names
+    ]
+    outside = np.zeros((samples if arriving else 0, steps, width), np.int32)
+    for one, place in arriving:
+        _add_drive(plan, one.name, events[one.source], int(loop.first[place]), own[place], outside)
+    starts = np.empty((len(names), samples, steps + 1), np.int64)
+    sources = np.empty((len(names), samples, max(population.order.size for population in own) * steps + 8), np.int32)
+    last_v = np.empty((samples, width), np.int32)
+    traces = sheet.traces[names[0]]
+    u, v = (np.empty((0 if array is None else samples, steps, width), np.int32) for array in (traces.u, traces.v))
+    present_loop(steps, loop, outside, starts, sources, last_v, u, v)
+    for place, population in enumerate(own):
+        first = int(loop.first[place])
+        window = slice(first, first + population.order.size)
+        _write(plan, population, sheet, last_v[:, window], u[:, :, window], v[:, :, window])
+        events[population.name] = _Events(starts[place], sources[place])
+
+
+def _finish(own: PackedPopulation, events: _Events, sheet: _Sheet, *, read: bool) -> NDArray[np.int64]:
+    """Count the spikes of a population, ``read``: of the readout, and write its spike trace."""
+    counts = np.zeros((len(sheet.sample_spikes) if read else 1, own.order.size), np.int64)
+    kernels.tally(events.starts, events.sources, own.order, counts)
     sheet.sample_spikes[:] += events.starts[:, -1]
-    if last:
+    if read:
         sheet.output_counts[:] = counts
-    spikes = sheet.traces[index].spikes
+    spikes = sheet.traces[own.name].spikes
     if spikes is not None:
-        kernels.spread(events.starts, events.sources, layer.order, spikes)
+        kernels.spread(events.starts, events.sources, own.order, spikes)
     total: NDArray[np.int64] = counts.sum(axis=0)
     return total
 
 
-def _given(spikes: NDArray[np.bool_], layer: PackedLayer, silent: NDArray[np.bool_]) -> _Events:
-    """Turn given spikes [S, T, n] into events; silent neurons send none."""
-    events = _Events.room(*spikes.shape)
-    in_order = not silent.any() and np.array_equal(layer.order, np.arange(layer.order.size))
-    if in_order and layer.order.size % 8 == 0 and spikes.flags.c_contiguous:
-        kernels.gather_words(spikes.view(np.uint8), events.starts, events.sources)
-        return events
-    kernels.gather(spikes, layer.order, ~silent[layer.order], events.starts, events.sources)
+def _given(spikes: Spikes, own: PackedPopulation) -> _Events:
+    """Turn given spikes into events; silent neurons send none."""
+    rank = np.argsort(own.order)
+    rank[own.order[own.neurons.silent]] = -1
+    most = int(np.diff(spikes.starts).max(initial=0))
+    events = _Events(np.empty((len(spikes), spikes.timesteps + 1), np.int64), np.empty((len(spikes), most + 8), np.int32))
+    kernels.given(spikes.starts, spikes.steps, spikes.neurons, rank, events.starts, events.sources)
     return events
 
 
-def _input_bias(mantissa: NDArray[np.int32], chip: ChipLayer, layer: PackedLayer) -> NDArray[np.int32]:
+def _input_bias(mantissa: NDArray[np.int32], chip: ChipPopulation, own: PackedPopulation) -> NDArray[np.int32]:
     """Bias of each sample's input neurons [S, n_padded], 0 for silent ones."""
-    bias = np.zeros((len(mantissa), layer.bias.shape[1]), np.int32)
-    bias[:, : layer.order.size] = bias_of(mantissa[:, layer.order], chip.bias_exponent)
-    bias[:, layer.neurons.silent] = 0
+    bias = np.zeros((len(mantissa), own.bias.shape[1]), np.int32)
+    bias[:, : own.order.size] = bias_of(mantissa[:, own.order], chip.bias_exponent)
+    bias[:, own.neurons.silent] = 0
     return bias
 
 
-def _constant_trains(deployment: Deployment, layer: PackedLayer, mantissa: NDArray[np.int32]) -> _Trains | None:
+def _constant_trains(
+    chip: ChipPopulation, steps: int, own: PackedPopulation, mantissa: NDArray[np.int32]
+) -> _Trains | None:
     """Run one neuron for each pair of (kind of input neuron, bias that occurs); None where there are too many kinds."""
-    chip = deployment.layers[0]
     kinds, kind = np.unique(np.stack([chip.dv, chip.vth]), axis=1, return_inverse=True)
     if kinds.shape[1] > _MOST_KINDS:
         return None
@@ -242,33 +399,33 @@ def _constant_trains(deployment: Deployment, layer: PackedLayer, mantissa: NDArr
         occurs[mantissa[start : start + _MOST_SAMPLES] & 0xFFFF] = True
     biases = np.flatnonzero(occurs)
     n_trains = kinds.shape[1] * biases.size
-    twin = ChipLayer(
-        chip.name, (n_trains,), None, 0, 8, "mixed", np.zeros(n_trains, np.int32), kinds[0].repeat(biases.size),
-        kinds[1].repeat(biases.size), np.tile(biases, kinds.shape[1]).astype(np.int32), chip.bias_exponent, chip.v_init,
+    twin = ChipPopulation(
+        chip.name, (n_trains,), np.zeros(n_trains, np.int32), kinds[0].repeat(biases.size), kinds[1].repeat(biases.size),
+        np.tile(biases, kinds.shape[1]).astype(np.int32), chip.bias_exponent, chip.v_init,
     )  # fmt: skip
     order = np.arange(n_trains)
     neurons, bias = pack_neurons(twin, order, np.zeros(n_trains, bool))
-    packed = PackedLayer(chip.name, order, *empty_synapses(), neurons, bias, np.empty(0, np.int32))
-    shape = (1, deployment.timesteps, n_trains)
-    trace = Traces(None, np.zeros(shape, np.int32), np.zeros(shape, np.bool_))
-    sheet = _Sheet(np.zeros((1, n_trains), np.int32), np.zeros((1, n_trains), np.int64), np.zeros(1, np.int64), (trace,))
-    _finish(packed, _present(packed, bias, None, deployment.timesteps, sheet, 0), sheet, 0, last=True)
-    assert trace.spikes is not None
-    assert trace.v is not None
-    train, step = np.nonzero(trace.spikes[0].T)
+    none, nothing = _Events.none(), np.empty((0, 0, 0), np.int32)
+    events, last_v = _Events.room(1, steps, n_trains), np.empty((1, n_trains), np.int32)
+    v, spikes = np.empty((1, steps, n_trains), np.int32), np.zeros((1, steps, n_trains), np.bool_)
+    kernels.present(
+        steps, NO_WIRES, neurons, bias, none.starts, none.sources, nothing, events.starts, events.sources, last_v, nothing, v
+    )
+    kernels.spread(events.starts, events.sources, order, spikes)
+    train, step = np.nonzero(spikes[0].T)
     lookup = np.full((kinds.shape[1], 1 << 16), -1, np.int32)
     lookup[:, biases] = order.reshape(kinds.shape[1], biases.size)
-    own = kind.reshape(-1)[layer.order].astype(np.int64)
-    own[layer.neurons.silent] = -1
-    return _Trains(own, lookup, np.searchsorted(train, np.arange(n_trains + 1)).astype(np.int64), step.astype(np.int64), trace.v[0])
+    rows = kind.reshape(-1)[own.order].astype(np.int64)
+    rows[own.neurons.silent] = -1
+    return _Trains(rows, lookup, np.searchsorted(train, np.arange(n_trains + 1)).astype(np.int64), step.astype(np.int64), v[0])
 
 
-def _unfold(mantissa: NDArray[np.int32], layer: PackedLayer, trains: _Trains, steps: int, trace: Traces) -> _Events:
-    """Look the events of the input population up, and its v where it is traced; u is 0."""
-    events = _Events.room(len(mantissa), steps, layer.order.size)
-    kernels.unfold(mantissa, layer.order, trains.kind, trains.lookup, trains.starts, trains.steps, events.starts, events.sources)
+def _unfold(mantissa: NDArray[np.int32], own: PackedPopulation, trains: _Trains, steps: int, trace: Traces) -> _Events:
+    """Look the events of an input population up, and its v where it is traced; u is 0."""
+    events = _Events.room(len(mantissa), steps, own.order.size)
+    kernels.unfold(mantissa, own.order, trains.kind, trains.lookup, trains.starts, trains.steps, events.starts, events.sources)
     if trace.v is not None:
         alive = np.flatnonzero(trains.kind >= 0)
-        train = trains.lookup[trains.kind[alive], mantissa[:, layer.order[alive]] & 0xFFFF]
-        trace.v[:, :, layer.order[alive]] = trains.v[:, train].transpose(1, 0, 2)
+        train = trains.lookup[trains.kind[alive], mantissa[:, own.order[alive]] & 0xFFFF]
+        trace.v[:, :, own.order[alive]] = trains.v[:, train].transpose(1, 0, 2)
     return events

@@ -17,7 +17,7 @@ _FEW = 10
 
 
 def suspicions(deployment: Deployment, activity: Activity, labels: NDArray[np.integer] | None = None) -> tuple[str, ...]:
-    """Return what makes a healthy chip suspect, one text each: which layer, what it does, what to try.
+    """Return what makes a healthy chip suspect, one text each: which population, what it does, what to try.
 
     Args:
         deployment: the healthy chip.
@@ -26,7 +26,7 @@ def suspicions(deployment: Deployment, activity: Activity, labels: NDArray[np.in
     """
     samples = len(activity.scores)
     found: list[str] = []
-    for layer in deployment.layers:
+    for layer in deployment.populations:
         if not layer.fires:
             continue
         spikes = int(activity.spike_counts[layer.name].sum())
@@ -51,6 +51,6 @@ def suspicions(deployment: Deployment, activity: Activity, labels: NDArray[np.in
 
 
 def _silent(deployment: Deployment, name: str) -> str:
-    if name == deployment.layers[0].name:
+    if deployment.population(name).is_source:
         return "are the samples empty, or of another scale?"
     return "try a lower threshold or larger weights, more time steps, and check the time step and the scale of the inputs"

@@ -1,4 +1,4 @@
-"""Compiled kernels of the exact engine: one layer, all T steps of a batch of samples, in wrapping int32.
+"""Compiled kernels of the exact engine: one population, all T steps of a batch of samples, in wrapping int32.
 
 Spike trains travel as event lists: for each sample ``s``, ``sources[s, starts[s, t] : starts[s, t + 1]]`` are the neurons that
 fire in step ``t``, in rising order, so that work is proportional to spikes. Everything that Lava holds in int32 is held in int32
@@ -14,16 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.cache import compiled_kernels_have_a_place
-
-STATE_LIMIT = 1 << 23
-"""u wraps beyond this, v is clipped to one less (Lava 0.10 ``AbstractPyLifModelFixed``: uv_bitwidth = 24)."""
+from neurofault.graph.arithmetic import STATE_LIMIT
 
 
 class Rows(NamedTuple):
     """Dense synapses: one row of target weights for each source neuron.
 
     Attributes:
-        weights: int8, int16 or int32 [n_in, n_padded]; columns beyond n_out are zero. No rows: the layer has none.
+        weights: int8, int16 or int32 [n_in, n_padded]; columns beyond n_out are zero. No rows: there are none.
         run: how many rows the type of ``lane`` can surely add up without overflow, at least 8.
         lane: empty array of the type in which rows are added up, int16 or int32.
     """
@@ -63,6 +61,27 @@ class Lists(NamedTuple):
     weights: NDArray[np.int32]
 
 
+class Wires(NamedTuple):
+    """How the spikes that come over one connection become a drive. Beside rows or taps there are no lists but of delay 0.
+
+    Attributes:
+        rows: dense synapses, or none.
+        taps: a convolution, or none.
+        lists: single synapses, or none.
+        left, right: the sum of weights of each delay is shifted right (floor), then left, into u; left at most 30.
+        lag: how many steps late spikes come.
+        wide: empty array of the type that holds a sum of weights.
+    """
+
+    rows: Rows
+    taps: Taps
+    lists: Lists
+    left: int
+    right: int
+    lag: int
+    wide: NDArray[Any]
+
+
 class Neurons(NamedTuple):
     """Parameters of one population, padded with neurons that cannot fire; silent neurons have no bias and cannot fire either.
 
@@ -72,7 +91,6 @@ class Neurons(NamedTuple):
         threshold: int32 [n_padded], in the unit of v.
         start: int32 [n_padded], v before the first step.
         silent: int64 [k], neurons that are held at u = v = 0.
-        left, right: the sum of weights is shifted right (floor), then left, into u; left at most 30.
     """
 
     keep_u: NDArray[np.float64]
@@ -82,8 +100,6 @@ class Neurons(NamedTuple):
     threshold: NDArray[np.int32]
     start: NDArray[np.int32]
     silent: NDArray[np.int64]
-    left: int
-    right: int
 
 
 _LIMIT, _TURN, _ZERO = np.int32(STATE_LIMIT), np.int32(2 * STATE_LIMIT), np.int32(0)
@@ -158,6 +174,36 @@ def _shift(total: NDArray[Any], left: int, right: int, drive: NDArray[np.int32])
 
 
 @_jit
+def _arrive(
+    wires: Wires,
+    at: int,
+    starts: NDArray[np.int64],
+    sources: NDArray[np.int32],
+    lane: NDArray[Any],
+    total: NDArray[Any],
+    drive: NDArray[np.int32],
+) -> None:
+    """Add up the spikes sent in step ``at``, and those of earlier steps whose delays end with it.
+
+    The sums of all delays but the last are shifted into ``drive``, those of the last stand in ``total``.
+    """
+    if at < 0:
+        return
+    window = sources[starts[at] : starts[at + 1]]
+    if wires.rows.weights.shape[0]:
+        _add_rows(wires.rows, window, lane, total)
+    if wires.taps.table.shape[0]:
+        _add_taps(wires.taps, window, total)
+    sets = wires.lists.delays.shape[0]
+    for which in range(sets):
+        sent = at - wires.lists.delays[which]
+        if sent >= 0:
+            _add_lists(wires.lists, which, sources[starts[sent] : starts[sent + 1]], total)
+        if which + 1 < sets:
+            _shift(total, wires.left, wires.right, drive)
+
+
+@_jit
 def _wrapped(current: Any) -> Any:
     """Wrap u (int32) once: to −2**23 + 1 … 2**23, unless it is farther away than that."""
     wrapped = current
@@ -207,10 +253,10 @@ def _step(
 
 @_jit
 def _step_plain(
-    neurons: Neurons, bias: NDArray[np.int32], total: NDArray[Any], v: NDArray[np.int32], fired: NDArray[np.uint8]
+    neurons: Neurons, left: int, bias: NDArray[np.int32], total: NDArray[Any], v: NDArray[np.int32], fired: NDArray[np.uint8]
 ) -> None:
     """:func:`_step` and :func:`_shift` (to the left) in one pass, for neurons without memory of u or leak of v."""
-    threshold, factor = neurons.threshold, np.int32(1 << neurons.left)
+    threshold, factor = neurons.threshold, np.int32(1 << left)
     for j in range(total.shape[0]):
         moved = _moved(v[j], _wrapped(np.int32(np.int32(total[j]) * factor)), bias[j])
         total[j] = 0
@@ -243,32 +289,28 @@ def _copy(state: NDArray[np.int32], out: NDArray[np.int32]) -> None:
 @_jit
 def present(
     steps: int,
-    rows: Rows,
-    taps: Taps,
-    lists: Lists,
+    wires: Wires,
     neurons: Neurons,
     bias: NDArray[np.int32],
     starts_in: NDArray[np.int64],
     sources_in: NDArray[np.int32],
-    wide: NDArray[Any],
+    outside: NDArray[np.int32],
     starts_out: NDArray[np.int64],
     sources_out: NDArray[np.int32],
     last_v: NDArray[np.int32],
     u_trace: NDArray[np.int32],
     v_trace: NDArray[np.int32],
 ) -> None:
-    """Run one layer for every sample of a batch, T steps each, from u = 0 and v = start.
+    """Run one population for every sample of a batch, T steps each, from u = 0 and v = start.
 
     Args:
         steps: T.
-        rows: dense synapses, or none.
-        taps: a convolution, or none.
-        lists: single synapses, or none.
+        wires: the connection into it, or none.
         neurons: the population.
         bias: [1 or S, n_padded], added to v each step.
-        starts_in: windows of the source layer's events, [S, T + 1]; no samples for a layer without synapses.
-        sources_in: the source layer's events, [S, …].
-        wide: empty array of the type that holds a sum of weights.
+        starts_in: windows of the source's events, [S, T + 1]; no samples: no connection.
+        sources_in: the source's events, [S, …].
+        outside: drive from elsewhere, [S, T, n_padded]; no samples: there is none.
         starts_out: filled, [S, T + 1].
         sources_out: filled, [S, at least n · T + 8].
         last_v: filled, [S, n], v after step T.
@@ -276,10 +318,17 @@ def present(
         v_trace: likewise v.
     """
     padded = neurons.threshold.shape[0]
-    total, lane = np.zeros(padded, wide.dtype), np.zeros(padded, rows.lane.dtype)
+    total, lane = np.zeros(padded, wires.wide.dtype), np.zeros(padded, wires.rows.lane.dtype)
     drive, u, v = np.zeros(padded, np.int32), np.zeros(padded, np.int32), np.zeros(padded, np.int32)
     fired = np.zeros(padded, np.uint8)
-    plain = not (neurons.remembers or neurons.leaks or neurons.right or lists.delays.shape[0] > 1 or u_trace.shape[0])
+    plain = not (
+        neurons.remembers
+        or neurons.leaks
+        or wires.right
+        or wires.lists.delays.shape[0] > 1
+        or outside.shape[0]
+        or u_trace.shape[0]
+    )
     for sample in range(starts_out.shape[0]):
         for j in range(padded):
             u[j], v[j] = 0, neurons.start[j]
@@ -288,24 +337,17 @@ def present(
         starts_out[sample, 0] = 0
         for step in range(steps):
             if starts_in.shape[0]:
-                window = sources_in[sample, starts_in[sample, step] : starts_in[sample, step + 1]]
-                if rows.weights.shape[0]:
-                    _add_rows(rows, window, lane, total)
-                if taps.table.shape[0]:
-                    _add_taps(taps, window, total)
-                for which in range(lists.delays.shape[0]):
-                    sent = step - lists.delays[which]
-                    if sent >= 0:
-                        window = sources_in[sample, starts_in[sample, sent] : starts_in[sample, sent + 1]]
-                        _add_lists(lists, which, window, total)
-                    if which + 1 < lists.delays.shape[0]:
-                        _shift(total, neurons.left, neurons.right, drive)
+                _arrive(wires, step - wires.lag, starts_in[sample], sources_in[sample], lane, total, drive)
+            if outside.shape[0]:
+                arrived = outside[sample, step]
+                for j in range(padded):
+                    drive[j] += arrived[j]
             for position in range(neurons.silent.shape[0]):
                 total[neurons.silent[position]] = drive[neurons.silent[position]] = 0
             if plain:
-                _step_plain(neurons, own_bias, total, v, fired)
+                _step_plain(neurons, wires.left, own_bias, total, v, fired)
             else:
-                _shift(total, neurons.left, neurons.right, drive)
+                _shift(total, wires.left, wires.right, drive)
                 _step(neurons, own_bias, drive, u, v, fired)
             end = _collect(fired, sources_out[sample], end)
             starts_out[sample, step + 1] = end
@@ -314,6 +356,35 @@ def present(
             if v_trace.shape[0]:
                 _copy(v, v_trace[sample, step])
         _copy(v, last_v[sample])
+
+
+@_jit
+def add_drive(
+    steps: int,
+    wires: Wires,
+    starts_in: NDArray[np.int64],
+    sources_in: NDArray[np.int32],
+    first: int,
+    padded: int,
+    outside: NDArray[np.int32],
+) -> None:
+    """Add what comes over one connection to a drive.
+
+    Args:
+        steps: T.
+        wires: the connection.
+        starts_in: windows of the source's events, [S, T + 1].
+        sources_in: the source's events, [S, …].
+        first: where the target's neurons start in the drive.
+        padded: how many there are.
+        outside: the drive, [S, T, …].
+    """
+    total, lane = np.zeros(padded, wires.wide.dtype), np.zeros(padded, wires.rows.lane.dtype)
+    for sample in range(starts_in.shape[0]):
+        for step in range(wires.lag, steps):
+            drive = outside[sample, step][first : first + padded]
+            _arrive(wires, step - wires.lag, starts_in[sample], sources_in[sample], lane, total, drive)
+            _shift(total, wires.left, wires.right, drive)
 
 
 @_jit
@@ -361,40 +432,38 @@ def unfold(
 
 
 @_jit
-def gather(
-    events: NDArray[np.bool_],
-    order: NDArray[np.int64],
-    alive: NDArray[np.bool_],
+def given(
     starts: NDArray[np.int64],
-    sources: NDArray[np.int32],
+    steps: NDArray[np.int32],
+    neurons: NDArray[np.int32],
+    rank: NDArray[np.int64],
+    starts_out: NDArray[np.int64],
+    sources_out: NDArray[np.int32],
 ) -> None:
-    """Turn spikes [S, T, n] (public order) into event lists (internal order) of the neurons that are alive (bool [n], internal)."""
-    for sample in range(events.shape[0]):
-        end = 0
-        starts[sample, 0] = 0
-        for step in range(events.shape[1]):
-            for j in range(order.shape[0]):
-                sources[sample, end] = j
-                end += alive[j] and events[sample, step, order[j]]
-            starts[sample, step + 1] = end
+    """Write the events of an input population whose spikes are given; those of a step are in their order in public order.
 
-
-@_jit
-def gather_words(events: NDArray[np.uint8], starts: NDArray[np.int64], sources: NDArray[np.int32]) -> None:
-    """:func:`gather` eight neurons at a time, of spikes that are in internal order already, all alive, n a multiple of 8."""
-    for sample in range(events.shape[0]):
-        end = np.int64(0)
-        starts[sample, 0] = 0
-        own = sources[sample]
-        for step in range(events.shape[1]):
-            words = events[sample, step].view(np.uint64)
-            for word in range(words.shape[0]):  # without a branch, which half-empty words would make unpredictable
-                mask = (words[word] * _PACK_BYTES) >> np.uint64(56)
-                bits, first = _BITS[mask], np.int32(8 * word)
-                for j in range(8):
-                    own[end + j] = first + bits[j]
-                end += _COUNT[mask]
-            starts[sample, step + 1] = end
+    Args:
+        starts: [S + 1], window of each sample's spikes.
+        steps: the step of each spike, rising within a sample.
+        neurons: its neuron, public order.
+        rank: [n], internal index of each neuron; −1: silent.
+        starts_out: filled, [S, T + 1].
+        sources_out: filled, [S, at least as many as the most spikes of a sample].
+    """
+    for sample in range(starts_out.shape[0]):
+        end, step = np.int64(0), np.int64(0)
+        starts_out[sample, 0] = 0
+        for position in range(starts[sample], starts[sample + 1]):
+            while step < steps[position]:
+                step += 1
+                starts_out[sample, step] = end
+            source = rank[neurons[position]]
+            if source >= 0:
+                sources_out[sample, end] = source
+                end += 1
+        while step + 1 < starts_out.shape[1]:
+            step += 1
+            starts_out[sample, step] = end
 
 
 @_jit

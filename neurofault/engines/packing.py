@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.deployment import ChipLayer, Deployment
-from neurofault.engines.kernels import STATE_LIMIT, Lists, Neurons, Rows, Taps
-from neurofault.engines.wiring import Edits, corrections, dense_delays, dense_weights, edits_of
-from neurofault.graph import Conv, Dense
+from neurofault.deploy.deployment import Deployment
+from neurofault.engines.kernels import Lists, Neurons, Rows, Taps, Wires
+from neurofault.engines.wiring import Listed, corrections, dense_weights, edits_of, listed
+from neurofault.graph.arithmetic import STATE_LIMIT, bias_of
+from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.synapses import Conv, Dense, Sparse
 
 _LANES = 64
 _LARGEST_LEFT = 30
@@ -20,56 +23,74 @@ _INT16, _INT32 = int(np.iinfo(np.int16).max), int(np.iinfo(np.int32).max)
 
 
 @dataclass(frozen=True, eq=False)
-class PackedLayer:
-    """One layer as the kernels read it.
+class PackedPopulation:
+    """One population as the kernels read it.
 
     Attributes:
-        name: the layer's.
+        name: the population's.
         order: int64 [n], public (C, H, W) index of each internal neuron: channels last beside a convolution, else as is.
-        rows, taps, lists, neurons: see :mod:`neurofault.engines.kernels`.
+        neurons: see :mod:`neurofault.engines.kernels`.
         bias: int32 [1, n_padded], of neurons that are not driven by a pixel.
-        wide: empty array of the type that holds a sum of weights.
     """
 
     name: str
     order: NDArray[np.int64]
-    rows: Rows
-    taps: Taps
-    lists: Lists
     neurons: Neurons
     bias: NDArray[np.int32]
-    wide: NDArray[Any]
 
 
-def pack(deployment: Deployment) -> tuple[PackedLayer, ...]:
-    """Pack every layer of a deployment, its damage applied."""
-    orders = _orders(deployment)
-    return tuple(_pack_layer(deployment, index, orders) for index in range(len(deployment.layers)))
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """A deployment as the kernels read it.
 
-
-def bias_of(mantissa: NDArray[np.integer], exponent: int) -> NDArray[np.int32]:
-    """Return the bias that is added to v: the mantissa kept in 16 bits, shifted (right: floor) in 32, as Lava does.
-
-    >>> bias_of(np.array([40000, -3]), 0).tolist(), bias_of(np.array([-3]), -1).tolist()
-    ([-25536, -3], [-2])
+    Attributes:
+        populations: by name.
+        wires: by name of the connection.
     """
-    mantissa = mantissa.astype(np.int16).astype(np.int64)
-    if exponent >= 32:
-        mantissa = np.zeros_like(mantissa)
-    return (mantissa << exponent if exponent >= 0 else mantissa >> min(-exponent, 31)).astype(np.int32)
+
+    populations: Mapping[str, PackedPopulation]
+    wires: Mapping[str, Wires]
 
 
-def empty_synapses() -> tuple[Rows, Taps, Lists]:
-    """Return synapses of each kind that are not there."""
-    return (
-        Rows(np.empty((0, 0), np.int16), 8, np.empty(0, np.int16)),
-        Taps(np.empty(0, np.int16), np.empty((0, 5), np.int32), np.zeros(4, np.int64)),
-        Lists(np.empty(0, np.int64), np.empty((0, 0), np.int64), np.empty(0, np.int32), np.empty(0, np.int32)),
-    )
+def pack(deployment: Deployment, part: Collection[str] | None = None) -> Packed:
+    """Pack the populations of a deployment and the connections into some of them, permanent damage applied; None: into all."""
+    channels = _channels(deployment)
+    populations = {}
+    for chip in deployment.populations:
+        order = np.arange(chip.size).reshape(channels[chip.name], -1).T.ravel()
+        neurons, bias = pack_neurons(chip, order, deployment.damage.silent(chip.name, chip.size))
+        populations[chip.name] = PackedPopulation(chip.name, order, neurons, bias)
+    wires = {
+        one.name: _pack_wires(deployment, one, channels, populations)
+        for one in deployment.connections
+        if part is None or one.target in part
+    }
+    return Packed(populations, wires)
+
+
+def exponent_out_of_range(deployment: Deployment) -> str | None:
+    """Return what has a weight exponent that 32 bits cannot hold; None: nothing."""
+    for one in deployment.connections:
+        if not -31 <= one.weight_exponent <= 24:
+            what = f"layer {one.target!r}" if one.name == one.target else f"connection {one.name!r}"
+            return f"{what}: weight exponent {one.weight_exponent} is outside −31…24"
+    return None
+
+
+NO_WIRES = Wires(
+    Rows(np.empty((0, 0), np.int16), 8, np.empty(0, np.int16)),
+    Taps(np.empty(0, np.int16), np.empty((0, 5), np.int32), np.zeros(4, np.int64)),
+    Lists(np.empty(0, np.int64), np.empty((0, 0), np.int64), np.empty(0, np.int32), np.empty(0, np.int32)),
+    0,
+    0,
+    0,
+    np.empty(0, np.int32),
+)
+"""Nothing that arrives."""
 
 
 def pack_neurons(
-    chip: ChipLayer, order: NDArray[np.int64], silent: NDArray[np.bool_], left: int = 0, right: int = 0
+    chip: ChipPopulation, order: NDArray[np.int64], silent: NDArray[np.bool_]
 ) -> tuple[Neurons, NDArray[np.int32]]:
     """Pack a population and its constant bias; ``silent`` is bool [n] in public order."""
     padded = -(-order.size // _LANES) * _LANES
@@ -90,62 +111,52 @@ def pack_neurons(
         padded_with(2 * STATE_LIMIT, np.where(silent, np.int32(2 * STATE_LIMIT), threshold)),
         padded_with(0, np.where(silent, np.int32(0), np.int32(chip.v_init))),
         np.flatnonzero(silent[order]),
-        left,
-        right,
     )
     return neurons, padded_with(0, np.where(silent, np.int32(0), bias_of(chip.bias_mantissa, chip.bias_exponent)))[None]
 
 
-def _orders(deployment: Deployment) -> list[NDArray[np.int64]]:
-    """Public index of each internal neuron, for each layer."""
-    beside_conv = [isinstance(layer.synapses, Conv) for layer in deployment.layers]
-    beside_conv = [own or after for own, after in zip(beside_conv, [*beside_conv[1:], False], strict=True)]
-    return [
-        np.arange(layer.size).reshape(_image_shape(deployment, index)).transpose(1, 2, 0).ravel()
-        if beside
-        else np.arange(layer.size)
-        for index, (layer, beside) in enumerate(zip(deployment.layers, beside_conv, strict=True))
-    ]
+def _channels(deployment: Deployment) -> dict[str, int]:
+    """Return for each population how many channels lie next to each other: those of the first convolution beside it, else 1."""
+    found: dict[str, int] = {}
+    for one in deployment.connections:
+        if isinstance(one.synapses, Conv):
+            found.setdefault(one.target, one.synapses.out_shape[0])
+    for one in deployment.connections:
+        if isinstance(one.synapses, Conv):
+            found.setdefault(one.source, one.synapses.in_shape[0])
+    return {population.name: found.get(population.name, 1) for population in deployment.populations}
 
 
-def _image_shape(deployment: Deployment, index: int) -> tuple[int, int, int]:
-    """Channels, height, width of a population beside a convolution, as the convolution sees it."""
-    own = deployment.layers[index].synapses
-    if isinstance(own, Conv):
-        return own.out_shape
-    after = deployment.layers[index + 1].synapses
-    assert isinstance(after, Conv)
-    return after.in_shape
-
-
-def _pack_layer(deployment: Deployment, index: int, orders: list[NDArray[np.int64]]) -> PackedLayer:
-    chip, order = deployment.layers[index], orders[index]
-    left, right = max(chip.weight_exponent, 0) + 6, max(-chip.weight_exponent, 0)
-    neurons, bias = pack_neurons(chip, order, deployment.damage.silent(index, chip.size), left, right)
-    padded = bias.shape[1]
-    rows, taps, lists = empty_synapses()
-    bound = 0
+def _pack_wires(
+    deployment: Deployment, chip: ChipConnection, channels: Mapping[str, int], packed: Mapping[str, PackedPopulation]
+) -> Wires:
+    order_in, target = packed[chip.source].order, packed[chip.target]
+    edits = edits_of(deployment, chip.name)
+    rows, taps, lists = NO_WIRES.rows, NO_WIRES.taps, NO_WIRES.lists
+    wide: type[np.signedinteger[Any]] = np.int32
     match chip.synapses:
-        case Dense() as dense:
-            edits = edits_of(deployment, index)
-            weights, delay = dense_weights(dense, edits)[np.ix_(order, orders[index - 1])], dense_delays(dense, edits)
+        case Dense(delay=None) as dense:
+            weights = dense_weights(dense, edits)[np.ix_(target.order, order_in)]
             bound = int(np.abs(weights).sum(axis=1, dtype=np.int64).max(initial=0))
-            if delay is None:
-                rows, wide = _pack_rows(weights, padded), np.int32
-            else:
-                lists, wide = _pack_delays(weights, delay[np.ix_(order, orders[index - 1])]), np.int32
-        case Conv() as conv:
-            delta = corrections(conv, edits_of(deployment, index))
+            rows = _pack_rows(weights, target.bias.shape[1])
+        case Conv(delay=None, in_shape=before, out_shape=after) as conv if (
+            (before[0], after[0]) == (channels[chip.source], channels[chip.target])
+        ):
+            delta = corrections(conv, edits)
             if delta.sources.size:
-                lists = _pack_corrections(delta, orders[index - 1], order)
+                added = Listed(delta.sources, delta.targets, delta.values.astype(np.int32), np.zeros_like(delta.sources))
+                lists = _pack_lists(added, order_in, target.order)
             extra = np.bincount(delta.targets, np.abs(delta.values), conv.n_out).max(initial=0)
             bound = int(np.abs(conv.weight.astype(np.int64)).sum(axis=(1, 2, 3)).max(initial=0) + extra)
             taps, wide = _pack_taps(conv), np.int16 if bound <= _INT16 else np.int32
-        case None:
-            wide = np.int32
+        case Dense() | Conv() | Sparse():
+            found = listed(chip.synapses, edits)
+            bound = int(np.bincount(found.targets, np.abs(found.weights.astype(np.float64)), target.order.size).max(initial=0))
+            lists = _pack_lists(found, order_in, target.order)
+    left, right = max(chip.weight_exponent, 0) + 6, max(-chip.weight_exponent, 0)
     if bound > _INT32 and right:
         wide = np.int64
-    return PackedLayer(chip.name, order, rows, taps, lists, neurons, bias, np.empty(0, wide))
+    return Wires(rows, taps, lists, left, right, deployment.schedule.lag[chip.name], np.empty(0, wide))
 
 
 def _pack_rows(weights: NDArray[np.int32], padded: int) -> Rows:
@@ -157,55 +168,40 @@ def _pack_rows(weights: NDArray[np.int32], padded: int) -> Rows:
     return Rows(packed, most // largest, np.empty(0, narrow))
 
 
-def in_bytes(layer: PackedLayer) -> PackedLayer:
-    """Return a layer whose dense weights are stored as bytes where that is exact, so that half as much memory is read.
+def in_bytes(wires: Wires) -> Wires:
+    """Return a connection whose dense weights are stored as bytes where that is exact, so that half as much memory is read.
 
     Weights that are all multiples of 2**s and then fit a byte (as 8-bit fields of mixed sign do, which are even) are stored divided
     by it; the sum is shifted s places less to the right or more to the left.
     """
-    weights, neurons = layer.rows.weights, layer.neurons
-    if weights.dtype != np.int16 or not weights.size or layer.taps.table.size or layer.lists.delays.size:
-        return layer
+    weights = wires.rows.weights
+    if weights.dtype != np.int16 or not weights.size or wires.taps.table.size or wires.lists.delays.size:
+        return wires
     common = int(np.bitwise_or.reduce(weights, axis=None))
     shift = min((common & -common).bit_length() - 1, 7) if common else 0
     small = weights >> shift
-    right = max(neurons.right - shift, 0)
-    left = neurons.left + shift - (neurons.right - right)
+    right = max(wires.right - shift, 0)
+    left = wires.left + shift - (wires.right - right)
     if int(small.min()) < -128 or int(small.max()) > 127 or left > _LARGEST_LEFT:
-        return layer
+        return wires
     largest = max(1, int(np.abs(small.astype(np.int64)).max()))
-    return replace(
-        layer,
-        rows=Rows(small.astype(np.int8), _INT16 // largest, layer.rows.lane),
-        neurons=neurons._replace(left=left, right=right),
-    )
+    return wires._replace(rows=Rows(small.astype(np.int8), _INT16 // largest, wires.rows.lane), left=left, right=right)
 
 
-def _pack_delays(weights: NDArray[np.int32], delays: NDArray[np.integer]) -> Lists:
-    """One set of lists for each delay of weights [n_out, n_in]."""
-    n_in = weights.shape[1]
+def _pack_lists(found: Listed, order_in: NDArray[np.int64], order_out: NDArray[np.int64]) -> Lists:
+    """One set of lists for each delay; synapses of weight 0 are left out."""
+    kept = found.weights != 0
+    n_in, delays = order_in.size, found.delays[kept]
+    sources, targets = np.argsort(order_in)[found.sources[kept]], np.argsort(order_out)[found.targets[kept]]
     kinds = np.unique(delays)
-    starts, targets, values = np.zeros((kinds.size, n_in + 1), np.int64), [], []
-    end = 0
-    for which, delay in enumerate(kinds):
-        source, target = np.nonzero(((delays == delay) & (weights != 0)).T)
-        starts[which] = end + np.searchsorted(source, np.arange(n_in + 1))
-        end += source.size
-        targets.append(target)
-        values.append(weights[target, source])
-    return Lists(kinds.astype(np.int64), starts, np.concatenate(targets).astype(np.int32), np.concatenate(values).astype(np.int32))
-
-
-def _pack_corrections(delta: Edits, order_in: NDArray[np.int64], order_out: NDArray[np.int64]) -> Lists:
-    """One set of lists, without delay, of single synapses given in public order."""
-    sources, targets = np.argsort(order_in)[delta.sources], np.argsort(order_out)[delta.targets]
-    by_source = np.argsort(sources, kind="stable")
-    starts = np.searchsorted(sources[by_source], np.arange(order_in.size + 1))
+    keys = np.searchsorted(kinds, delays) * n_in + sources
+    by_source = np.argsort(keys, kind="stable")
+    edges = np.arange(kinds.size)[:, None] * n_in + np.arange(n_in + 1)
     return Lists(
-        np.zeros(1, np.int64),
-        starts[None].astype(np.int64),
+        kinds.astype(np.int64),
+        np.searchsorted(keys[by_source], edges).astype(np.int64),
         targets[by_source].astype(np.int32),
-        delta.values[by_source].astype(np.int32),
+        found.weights[kept][by_source],
     )
 
 

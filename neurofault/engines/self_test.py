@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
+from neurofault.deploy.deployment import Deployment, Placement
 from neurofault.deploy.profile import load_profile
 from neurofault.engines import get_engine, run
-from neurofault.graph import Dense
+from neurofault.graph import Dense, Readout
+from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.inputs import Inputs
 
 _TIMESTEPS = 3
@@ -25,8 +26,8 @@ def spikes_equal_exact(engine: str) -> bool:
     deployment, inputs = _case()
     one, other = (run(deployment, inputs, engine=get_engine(name), record=("spikes",)).activity for name in (engine, "exact"))
     return all(
-        np.array_equal(np.asarray(one.traces[layer.name].spikes), np.asarray(other.traces[layer.name].spikes))
-        for layer in deployment.layers
+        np.array_equal(np.asarray(one.traces[population.name].spikes), np.asarray(other.traces[population.name].spikes))
+        for population in deployment.populations
     )
 
 
@@ -34,13 +35,18 @@ def _case() -> tuple[Deployment, Inputs]:
     """8 → 6 → 3 neurons of which about half fire in each step."""
     rng = np.random.default_rng(0)
     sizes = (8, 6, 3)
-    layers = []
+    populations, connections = [], []
     for index, size in enumerate(sizes):
-        synapses = Dense(2 * rng.integers(-40, 100, (size, sizes[index - 1]), np.int32)) if index else None
+        name = f"layer{index}"
+        if index:
+            synapses = Dense(2 * rng.integers(-40, 100, (size, sizes[index - 1]), np.int32))
+            connections.append(ChipConnection(name, f"layer{index - 1}", name, synapses, 0, 8, "mixed"))
         zeros, threshold = np.zeros(size, np.int32), np.full(size, 80, np.int32)
-        layers.append(
-            ChipLayer(f"layer{index}", (size,), synapses, 0, 8, "mixed", zeros + 4095, zeros, threshold, zeros + 40, 0, 0)
+        populations.append(
+            ChipPopulation(name, (size,), zeros + 4095, zeros, threshold, zeros + 40, 0, 0, is_source=not index)
         )
-    placement = Placement(1, 1, tuple(np.zeros(size, np.int32) for size in sizes))
+    placement = Placement(1, 1, {one.name: np.zeros(one.size, np.int32) for one in populations})
     inputs = Inputs(bias=rng.integers(2000, 8000, (2, sizes[0]), np.int32))
-    return Deployment("self-test", load_profile("loihi2"), tuple(layers), placement, _TIMESTEPS, None, "count"), inputs
+    readout = Readout(populations[-1].name, "count")
+    chip = Deployment("self-test", load_profile("loihi2"), tuple(populations), tuple(connections), placement, _TIMESTEPS, readout)
+    return chip, inputs
