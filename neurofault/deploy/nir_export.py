@@ -250,11 +250,12 @@ def _plain(population: Population, connection: Connection | None) -> _Population
 def _input(population: Population, neuron: Source) -> _Population:
     n, encoding = population.size, neuron.encoding
     threshold = neuron.threshold if neuron.threshold is not None else 1 if encoding is None else encoding.threshold
-    whole = neuron.threshold is not None  # else threshold and start are the pixel table's
+    stated = neuron.threshold is not None or neuron.start is not None or bool(neuron.bias_exponent) or bool(np.any(neuron.bias))
     start = neuron.start if neuron.start is not None else 0 if encoding is None else encoding.start
     return _Population(
-        population.name, population.shape, None, _full(threshold, n) * V_UNIT, np.zeros(n), _full(neuron.du, n), _full(neuron.dv, n),
-        float(start) if whole else 0.0, _stored(Stored(), neuron.bias_exponent) if whole else None,
+        population.name, population.shape, None, _full(threshold, n) * V_UNIT, np.floor(_full(neuron.bias, n) * 2.0**neuron.bias_exponent),
+        _full(neuron.du, n), _full(neuron.dv, n), float(start) if stated else 0.0,
+        _stored(Stored(), neuron.bias_exponent) if stated else None,  # else the pixel table says all
     )  # fmt: skip
 
 

@@ -187,6 +187,7 @@ def _source(population: Population, neuron: Source) -> ChipPopulation:
     threshold = neuron.threshold if neuron.threshold is not None else 1 if encoding is None else encoding.threshold
     start = neuron.start if neuron.start is not None else 0 if encoding is None else encoding.start
     _check_whole(population.name, threshold=threshold, bias=neuron.bias, start=start)
+    _check_bias(population.name, neuron.bias, neuron.bias_exponent)
     return ChipPopulation(
         population.name, population.shape, _array(neuron.du, size), _array(neuron.dv, size), _array(threshold, size),
         _array(neuron.bias, size), neuron.bias_exponent, round(start), is_source=True, encoding=encoding,
@@ -352,11 +353,7 @@ def _carried(
     assert bias_exponent is not None
     vth = 131071 if neuron.threshold is None else neuron.threshold
     _check_whole(name, threshold=vth, bias=neuron.bias, start=neuron.start)
-    largest = float(np.abs(np.asarray(neuron.bias, np.float64)).max(initial=0)) * 2.0**bias_exponent
-    if largest >= 2.0**31:
-        raise CapacityError(
-            f"layer {name!r}: carried bias of {largest:.3g} (mantissa · 2**{bias_exponent}) exceeds 32 bits, where it wraps"
-        )
+    _check_bias(name, neuron.bias, bias_exponent)
     chip = ChipPopulation(
         name, population.shape, _array(neuron.du, size), _array(neuron.dv, size), _array(vth, size), _array(neuron.bias, size),
         bias_exponent, round(neuron.start), neuron.threshold is not None,
@@ -392,6 +389,15 @@ def _check_whole(name: str, **fields: object) -> None:
         numbers = np.asarray(value, np.float64)
         if np.any(np.rint(numbers) != numbers) or np.any(np.abs(numbers) >= 2.0**31):
             raise CapacityError(f"layer {name!r} carries a {field} that is no whole number of 32 bits")
+
+
+def _check_bias(name: str, mantissa: object, exponent: int) -> None:
+    """Refuse a bias that would wrap."""
+    largest = float(np.abs(np.asarray(mantissa, np.float64)).max(initial=0)) * 2.0**exponent
+    if largest >= 2.0**31:
+        raise CapacityError(
+            f"layer {name!r}: carried bias of {largest:.3g} (mantissa · 2**{exponent}) exceeds 32 bits, where it wraps"
+        )
 
 
 def _array(value: object, size: int) -> NDArray[np.int32]:
