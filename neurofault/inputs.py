@@ -34,6 +34,10 @@ class Bias:
     def __getitem__(self, window: slice) -> Bias:
         return Bias(self.mantissa[window])
 
+    def take(self, samples: NDArray[np.integer]) -> Bias:
+        """Return some samples, by number, in this order."""
+        return Bias(self.mantissa[samples])
+
 
 @dataclass(frozen=True, eq=False)
 class Spikes:
@@ -209,6 +213,14 @@ class Inputs:
     def __getitem__(self, window: slice) -> Inputs:
         start = range(len(self))[window].start
         return self._with({name: part[window] for name, part in self.parts.items()}, self.first_sample + start)
+
+    def take(self, samples: NDArray[np.integer]) -> Inputs:
+        """Return some samples, by number, in this order; they count from 0 in the data set."""
+        return self._with({name: part.take(samples) for name, part in self.parts.items()}, 0)
+
+    def counted_from(self, first_sample: int) -> Inputs:
+        """Return the same samples, the first of them with another index in the whole data set."""
+        return self._with(self.parts, first_sample)
 
     @classmethod
     def _with(cls, parts: Mapping[str, Bias | Spikes], first_sample: int) -> Inputs:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from neurofault.arrays import as_labels
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError
+from neurofault.graph.chains import links
 from neurofault.inputs import Inputs
 from neurofault.rescue.budget import Budget
 from neurofault.rescue.how import Guard, Plan
@@ -55,7 +56,7 @@ def rescue(
         learner: one of :data:`LEARNERS`, or a learner; None: ``delta`` where the strategy learns.
         budget: None: one cycle.
         plan: how the strategy goes about it; None: one step, no delay.
-        plastic: names of the layers that may change; None: all that the learner can train.
+        plastic: names of the connections that may change (in a chain: of the layers); None: all that the learner can train.
         test: images and labels for the accuracies in :attr:`Rescued.points`; None: none are measured.
         validation: images and labels for ``plan.tolerance``.
         seed: of the order of damage and samples, rounding, fresh weights.
@@ -65,7 +66,7 @@ def rescue(
 
     Raises:
         UsageError: unknown names, labels that do not fit, a budget of nothing for a strategy that learns, no spare cores.
-        UnsupportedError: the chip cannot learn like this.
+        UnsupportedError: the chip cannot learn like this, or the strategy or learner takes chains only and it is none.
         CapacityError: a core has no room for learning.
         LearningRuleError: the chip cannot express the learner's rule.
     """
@@ -78,11 +79,13 @@ def rescue(
     labels = as_labels(y)
     limits, how = budget or Budget(), plan or Plan()
     act = strategy_named(strategy).act if isinstance(strategy, str) else strategy
+    if isinstance(strategy, str) and strategy_named(strategy).chains:
+        links(deployment, f"strategy {strategy!r}")
     learns = not isinstance(strategy, str) or strategy_named(strategy).learns
     adapt = Examples(inputs, labels)
     if labels.shape != (len(inputs),):
         raise UsageError(f"labels have the shape {labels.shape}, but there are {len(inputs)} samples to adapt to")
-    outputs = deployment.layers[-1].size
+    outputs = deployment.output.size
     if labels.size and not -1 <= int(labels.min()) <= int(labels.max()) < outputs:
         raise UsageError(f"labels lie in {labels.min()} … {labels.max()}; allowed: 0 to {outputs - 1}, −1 for unknown")
     if learns and isinstance(strategy, str) and limits.samples_allowed(len(labels)) == 0:
@@ -90,9 +93,9 @@ def rescue(
     chosen = None if isinstance(learner, str) else learner
     if learns and chosen is None:
         chosen = learner_named(learner if isinstance(learner, str) else "delta", deployment, inputs, labels)
-    indices = None if plastic is None else tuple(sorted(deployment.layer_index(name) for name in plastic))
+    named = None if plastic is None else tuple(deployment.connection(name).name for name in plastic)
     bench = Workbench(
-        deployment, adapt, chosen, limits, how, plastic=indices, test=_examples(deployment, test),
+        deployment, adapt, chosen, limits, how, plastic=named, test=_examples(deployment, test),
         validation=_examples(deployment, validation), seed=seed, fine=fine, guard=guard,
     )  # fmt: skip
     act(bench)

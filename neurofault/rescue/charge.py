@@ -33,7 +33,7 @@ class Learned:
     """What happened in a lesson beyond the inference of its samples.
 
     Attributes:
-        visits: layer index → synapses to live targets that the learning engine visited, summed over samples.
+        visits: connection → synapses to live targets that the learning engine visited, summed over samples.
         writes: stored weights that changed.
         operations: synaptic operations of error and feedback synapses.
         messages: spikes that these synapses carried, core by core.
@@ -42,7 +42,7 @@ class Learned:
         extra_steps: steps of a sample beyond those in which its error forms and arrives.
     """
 
-    visits: Mapping[int, int] = field(default_factory=dict)
+    visits: Mapping[str, int] = field(default_factory=dict)
     writes: int = 0
     operations: int = 0
     messages: int = 0
@@ -63,10 +63,11 @@ def charge(deployment: Deployment, activity: Activity, samples: int, learned: Le
     done = learned or Learned()
     updates = sum(done.visits.values())
     per_core = np.zeros(deployment.placement.chips * deployment.placement.cores_per_chip)
-    for layer, count in done.visits.items():
-        live = alive(deployment, layer)
-        np.add.at(per_core, deployment.placement.core_of[layer], live * (count / max(1, int(live.sum()))))
-    steps = deployment.timesteps + len(deployment.layers) - 1 + ERROR_STEPS + done.extra_steps
+    for name, count in done.visits.items():
+        target = deployment.connection(name).target
+        live = alive(deployment, target)
+        np.add.at(per_core, deployment.placement.core_of[target], live * (count / max(1, int(live.sum()))))
+    steps = deployment.timesteps + deployment.schedule.depth + ERROR_STEPS + done.extra_steps
     energy, time, operations = {}, {}, 0.0
     for table, costs in deployment.profile.energy_tables.items():
         served = cost(deployment, activity, samples, table=table)

@@ -1,4 +1,4 @@
-"""Two-phase learning with two factors, for chips without a third factor for each neuron (Loihi 1): `emstdp`.
+"""Two-phase learning with two factors, chains only, for chips without a third factor for each neuron (Loihi 1): `emstdp`.
 
 After Shrestha, Fang, Mei, Rider, Wu and Qiu, "In-hardware learning of multilayer spiking neural networks on a neuromorphic processor"
 (arXiv:2105.03649): errors become spikes of error neurons, which make the neurons that learn fire, and a rule of source trace and target
@@ -22,25 +22,21 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.activity import Activity
 from neurofault.deploy.cost import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UnsupportedError, UsageError
-from neurofault.graph import Dense
 from neurofault.inputs import Inputs
 from neurofault.rescue import emstdp_kernel, error_kernel, gain
 from neurofault.rescue.charge import Learned, charge
-from neurofault.rescue.error_learning import Feedback, feedback_weights, usual_margin
-from neurofault.rescue.error_stages import Stages, Writes, build, counted_on, learned_deployment
+from neurofault.rescue.error_learning import Feedback, dense_end, feedback_weights, hidden_targets, parts_of, usual_margin
+from neurofault.rescue.error_stages import Stages, Writes, arriving, build, counted_on, learned_deployment, spikes_of
 from neurofault.rescue.guard import Changes
 from neurofault.rescue.learning_setup import strict_engine
 from neurofault.rescue.lesson import Lesson, Plasticity, Taught, check_labels
-from neurofault.rescue.prefix import arriving_spikes
 from neurofault.rescue.provision import Provision, Support, provision
 from neurofault.rescue.rule import LearningRule, learning_rule
 from neurofault.rescue.rule_check import LAVA_EXPONENT, check_rule
 
-_CHUNK = 1 << 26
 _TEACHERS = 5
 """Teacher synapses of the largest weight that lift an output neuron beyond any threshold in one step."""
 
@@ -63,7 +59,7 @@ class Emstdp:
         readout_exponent, hidden_exponent: e of the rule, −7 to 8.
         impulse: what a spike adds to x1, 1 to 127.
         feedback_exponent: feedback currents are weights times 2**(6 + feedback_exponent), −6 to 7.
-        feedback_weights: layer index → int32 [n_out, n], copied at deployment, then frozen.
+        feedback_weights: hidden population → int32 [n_out, n], copied at deployment, then frozen.
     """
 
     margin: int
@@ -73,7 +69,7 @@ class Emstdp:
     hidden_exponent: int = -7
     impulse: int = 1
     feedback_exponent: int = 3
-    feedback_weights: tuple[tuple[int, NDArray[np.int32]], ...] = ()
+    feedback_weights: tuple[tuple[str, NDArray[np.int32]], ...] = ()
 
     @property
     def feedback_shift(self) -> int:
@@ -95,25 +91,27 @@ class Emstdp:
         """2: an error neuron of each class for each sign."""
         return 2
 
-    def trainable(self, deployment: Deployment) -> tuple[int, ...]:
-        """Return the readout and the dense layers from which only dense layers follow."""
-        first = last = len(deployment.layers) - 1
-        while first > 1 and isinstance(deployment.layers[first - 1].synapses, Dense):
-            first -= 1
-        return tuple(range(first, last + 1))
+    def trainable(self, deployment: Deployment) -> tuple[str, ...]:
+        """Return the connections of a chain into the readout and into what dense ones drive from which only dense ones follow.
 
-    def rule(self, deployment: Deployment, layer: int, sign: str = "") -> LearningRule:
-        """Return the rule of a layer in the exciting phase, or with ``sign="-"`` in the other."""
-        exponent = self.readout_exponent if layer == len(deployment.layers) - 1 else self.hidden_exponent
+        Raises:
+            UnsupportedError: the network is no chain.
+        """
+        return tuple(link.incoming.name for link in dense_end(deployment, "emstdp"))
+
+    def rule(self, deployment: Deployment, connection: str, sign: str = "") -> LearningRule:
+        """Return the rule of a connection in the exciting phase, or with ``sign="-"`` in the other."""
+        readout = deployment.connection(connection).target == deployment.output.name
+        exponent = self.readout_exponent if readout else self.hidden_exponent
         return learning_rule(dw=f"{sign}2^{exponent}*y0*x1", x1_impulse=self.impulse, x1_tau=float("inf"), t_epoch=1)
 
     def provide(self, deployment: Deployment, plasticity: Plasticity) -> Provision:
         """See :meth:`neurofault.rescue.lesson.Learner.provide`."""
         plastic = plasticity.chosen(self.trainable(deployment))
-        for layer in plastic:
-            check_rule(self.rule(deployment, layer), deployment.profile)
-        outputs = deployment.layers[-1].size
-        hidden = {layer: 2 * outputs for layer in plastic if layer < len(deployment.layers) - 1}
+        for name in plastic:
+            check_rule(self.rule(deployment, name), deployment.profile)
+        outputs = deployment.output.size
+        hidden = dict.fromkeys(hidden_targets(deployment, plastic), 2 * outputs)
         return provision(deployment, plastic, (Support("error", 2 * outputs, 1),), hidden)
 
     def teach(self, deployment: Deployment, lesson: Lesson, memory: Any = None) -> Taught:
@@ -121,8 +119,7 @@ class Emstdp:
         check_labels(deployment, lesson)
         plastic = lesson.plasticity.chosen(self.trainable(deployment))
         if not plastic:
-            names = ", ".join(deployment.layers[layer].name for layer in self.trainable(deployment))
-            raise UsageError(f"emstdp can train {names}, none of which is plastic")
+            raise UsageError(f"emstdp can train {', '.join(self.trainable(deployment))}, none of which is plastic")
         if any(mask.any() for mask in lesson.plasticity.new.values()) and lesson.plasticity.old_shift != 0:
             raise UnsupportedError(
                 "emstdp learns at one rate: it cannot hold old synapses back for new neurons; use delta, dfa or host"
@@ -131,49 +128,35 @@ class Emstdp:
         if not plus.steady:
             raise UnsupportedError("emstdp: damage that comes and goes while the chip learns is not simulated; use delta, dfa")
         minus = tuple(
-            stage._replace(program=strict_engine(deployment, layer, self.rule(deployment, layer, "-")).program)
-            for layer, stage in enumerate(plus.stages, plus.first)
+            stage._replace(program=strict_engine(deployment, one.name, self.rule(deployment, one.name, "-")).program)
+            for one, stage in zip(plus.connections, plus.stages, strict=True)
         )
         silence = tuple(np.zeros((self.phase, stage.new_in.size), np.bool_) for stage in plus.stages)
         posts = tuple(np.zeros((self.phase, stage.alive.size), np.bool_) for stage in plus.stages)
-        tally = error_kernel.Tally(
-            np.zeros((len(plus.stages), max(stage.alive.size for stage in plus.stages)), np.int64),
-            np.zeros((len(plus.stages), 2), np.int64),
-            np.zeros(1, np.int64),
-        )
-        counts = {layer.name: np.zeros(layer.size, np.int64) for layer in deployment.layers}
-        size = max(1, _CHUNK // max(1, deployment.timesteps * deployment.layers[plus.first - 1].size))
-        for start in range(0, len(lesson.labels), size):
-            part = lesson.part(slice(start, min(start + size, len(lesson.labels))))
-            arriving, before = arriving_spikes(deployment, part.inputs, plus.first)
+        tally, counts = plus.tally(), dict[str, NDArray[np.int64]]()
+        for part in parts_of(deployment, lesson, plus):
+            spikes, before = arriving(deployment, plus, part)
             for name, total in before.items():
-                counts[name] += total
+                counts[name] = counts.get(name, 0) + total
             emstdp_kernel.teach(
-                plus.stages, minus, part.first, arriving, part.labels, plus.counted, self.margin, self.tie,
+                plus.stages, minus, part.first, spikes, part.labels, plus.counted, self.margin, self.tie,
                 6 + self.feedback_exponent, silence, posts, tally,
             )  # fmt: skip
-        for at, layer in enumerate(range(plus.first, len(deployment.layers))):
-            counts[deployment.layers[layer].name] += tally.spikes[at, : deployment.layers[layer].size]
-        spikes = np.array([sum(int(total.sum()) for total in counts.values())], np.int64)
-        activity = Activity(np.zeros((1, deployment.layers[-1].size), np.int64), counts, spikes)
-        done = self._learned(deployment, lesson, plastic, plus, tally)
-        taught = learned_deployment(deployment, plastic, plus)
-        return Taught(taught, charge(deployment, activity, len(lesson.labels), done), plus.writes())
+        done, activity = self._learned(deployment, lesson, plus, tally), spikes_of(deployment, plus, counts, tally)
+        return Taught(learned_deployment(deployment, plus), charge(deployment, activity, len(lesson.labels), done), plus.writes())
 
     def written_back(self, memory: Writes | None, differing: Changes) -> Writes | None:
         """See :meth:`neurofault.rescue.lesson.Learner.written_back`."""
         return counted_on(memory, differing)
 
-    def _learned(
-        self, deployment: Deployment, lesson: Lesson, plastic: tuple[int, ...], stages: Stages, tally: error_kernel.Tally
-    ) -> Learned:
+    def _learned(self, deployment: Deployment, lesson: Lesson, stages: Stages, tally: error_kernel.Tally) -> Learned:
         """Count what learning took: in each step of both phases the engine visits the synapses of every source with a trace."""
-        visits = {
-            layer: 2 * self.phase * int(tally.active[layer - stages.first].sum()) * int(alive(deployment, layer).sum())
-            for layer in plastic
-        }
-        hidden = sum(int(alive(deployment, layer).sum()) for layer in plastic if layer < len(deployment.layers) - 1)
-        known, outputs = int(np.count_nonzero(lesson.labels >= 0)), deployment.layers[-1].size
+        visits = {}
+        for name in stages.plastic:
+            live = alive(deployment, deployment.connection(name).target)
+            visits[name] = 2 * self.phase * int(tally.active[stages.of(name)].sum()) * int(live.sum())
+        hidden = sum(int(alive(deployment, name).sum()) for name in hidden_targets(deployment, stages.plastic))
+        known, outputs = int(np.count_nonzero(lesson.labels >= 0)), deployment.output.size
         spikes = int(tally.errors[0]) * self.phase  # at most: every error at its largest
         return Learned(
             visits,
@@ -208,11 +191,14 @@ def emstdp(
         seed: of random feedback.
         scaled: whether steps follow from the chip (:mod:`neurofault.rescue.gain`); else they are the attributes' defaults.
         options: other attributes of :class:`Emstdp`, in the place of what follows from the chip.
+
+    Raises:
+        UnsupportedError: the network is no chain.
     """
-    weights = tuple(feedback_weights(deployment, feedback, seed).items())
+    weights = tuple(feedback_weights(deployment, feedback, seed, "emstdp").items())
     learner = Emstdp(usual_margin(deployment, inputs, labels), feedback_weights=weights)
     if scaled:
-        seen = gain.seen(deployment, inputs, learner.trainable(deployment)[0])
+        seen = gain.seen(deployment, inputs, learner.trainable(deployment))
         learner = with_hidden_steps(with_readout_steps(learner, seen), seen)
     return replace(learner, **{"margin": learner.margin if margin is None else margin, **options})
 
@@ -224,20 +210,21 @@ def error_spikes(learner: Emstdp) -> int:
 
 def readout_gain(learner: Emstdp, seen: gain.Seen) -> float:
     """Return the loop gain of the readout's steps; see :mod:`neurofault.rescue.gain`."""
-    last = len(seen.deployment.layers) - 1
+    (last,) = seen.deployment.into(seen.deployment.output.name)
     rate = 2.0**learner.readout_exponent * error_spikes(learner)
-    return rate / learner.margin * seen.drive(last, learner.impulse) * seen.unit(last)
+    return rate / learner.margin * seen.drive(last.name, learner.impulse) * seen.unit(last.name)
 
 
 def hidden_gain(learner: Emstdp, seen: gain.Seen) -> float:
     """Return the largest loop gain of the hidden layers' steps; 0 where none learns."""
     gains = []
-    for layer, weights in learner.feedback_weights:
-        threshold = np.maximum(64.0 * seen.deployment.layers[layer].vth.astype(np.float64), 1.0)
+    for population, weights in learner.feedback_weights:
+        (into,) = seen.deployment.into(population)
+        threshold = np.maximum(64.0 * seen.deployment.population(population).vth.astype(np.float64), 1.0)
         current = np.abs(weights) * 2.0 ** (6 + learner.feedback_exponent) * error_spikes(learner)
         firing = np.minimum(current / threshold, learner.phase)
-        rate = 2.0**learner.hidden_exponent / learner.margin * seen.drive(layer, learner.impulse) * seen.unit(layer)
-        gains.append(rate * gain.through_feedback(seen, layer, firing))
+        rate = 2.0**learner.hidden_exponent / learner.margin * seen.drive(into.name, learner.impulse) * seen.unit(into.name)
+        gains.append(rate * gain.through_feedback(seen, population, firing))
     return max(gains, default=0.0)
 
 

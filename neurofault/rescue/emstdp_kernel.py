@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.rescue.counter import jit
-from neurofault.rescue.error_kernel import MOST, Stage, Tally, _count, forward, margin_errors, silence_errors
+from neurofault.rescue.error_kernel import MOST, Stage, Tally, count, forward, margin_errors, silence_errors
 from neurofault.rescue.learning_kernel import run as run_learning
 
 _FLOOR = -(1 << 23)
@@ -57,14 +57,14 @@ def drive(stage: Stage, error: NDArray[np.int32], sign: int, left: int, post: ND
 
 
 @jit
-def _traces(stage: Stage, before: NDArray[np.bool_]) -> None:
+def _traces(stage: Stage) -> None:
     """Set x1 to what the forward phase leaves: an impulse for each spike, up to the largest trace."""
-    x = stage.memory.x[0]
+    x, before = stage.memory.x[0], stage.room.before
     for i in range(x.shape[0]):
-        count = 0
+        spikes = 0
         for t in range(before.shape[0]):
-            count += before[t, i]
-        x[i] = min(count * stage.dynamics.whole[0], stage.dynamics.top)
+            spikes += before[t, i]
+        x[i] = min(spikes * stage.dynamics.whole[0], stage.dynamics.top)
 
 
 @jit
@@ -72,7 +72,7 @@ def teach(
     plus: Any,
     minus: Any,
     first: int,
-    arriving: NDArray[np.bool_],
+    arriving: Any,
     labels: NDArray[np.int64],
     counted: bool,
     margin: int,
@@ -88,7 +88,7 @@ def teach(
         plus: tuple of :class:`Stage` with the rule of the exciting phase.
         minus: the same with the rule of the other phase.
         first: number of the first sample in the rescue, from 0.
-        arriving: bool [N, T, n], spikes that reach the first stage.
+        arriving: see :func:`neurofault.rescue.error_kernel.forward`.
         labels: int64 [N]; −1: not known.
         counted: whether spike counts are read, not potentials.
         margin: see :func:`neurofault.rescue.error_kernel.margin_errors`.
@@ -99,27 +99,20 @@ def teach(
         tally: counted on.
     """
     output = plus[len(plus) - 1]
-    scores, error = output.room.scores, output.room.error
+    error = output.room.error
     steps = posts[0].shape[0]
-    for k in range(arriving.shape[0]):
+    for k in range(labels.shape[0]):
+        forward(plus, arriving, k, counted)
         for s in range(len(plus)):
-            forward(plus[s], arriving[k] if s == 0 else plus[s - 1].room.fired)
-        for c in range(scores.shape[0]):
-            scores[c] = output.room.v[c]
-            if counted:
-                scores[c] = 0
-                for t in range(arriving.shape[1]):
-                    scores[c] += output.room.fired[t, c]
-        for s in range(len(plus)):
-            _count(plus[s], arriving[k] if s == 0 else plus[s - 1].room.fired, tally.spikes[s], tally.active[s])
-        found = margin_errors(scores, output.alive, labels[k], margin, tie, error)
+            count(plus[s], tally.spikes[s], tally.active[s])
+        found = margin_errors(output.room.scores, output.alive, labels[k], margin, tie, error)
         tally.errors[0] += found
         if not found:
             continue
         tally.errors[0] -= silence_errors(output.mute, error)
         for s in range(len(plus)):
             if plus[s].plastic:
-                _traces(plus[s], arriving[k] if s == 0 else plus[s - 1].room.fired)
+                _traces(plus[s])
         for phase in range(2):
             stages = plus if phase == 0 else minus
             for s in range(len(stages)):

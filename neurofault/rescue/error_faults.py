@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from neurofault.damage.broken import BrokenCore
 from neurofault.damage.damage import LearningDefect
+from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.support import support_cores
-from neurofault.damage.when import When
 from neurofault.errors import CapacityError
 
 
@@ -20,12 +20,12 @@ class ErrorFaults:
     """Broken error neurons.
 
     Attributes:
-        layer: index of the output layer, whose clock they share.
+        phase: of the readout, whose clock they share.
         timesteps: T.
         parts: active steps and bool [2, n]: which neurons are dead that tell of a score too low, too high.
     """
 
-    layer: int
+    phase: int
     timesteps: int
     parts: tuple[tuple[When, NDArray[np.bool_]], ...]
 
@@ -37,8 +37,7 @@ class ErrorFaults:
             deployment: the chip.
             populations: 1: a neuron for each class; 2: one for errors of each sign.
         """
-        last = len(deployment.layers) - 1
-        size = deployment.layers[last].size
+        size = deployment.output.size
         parts = [
             (edit.when, np.tile(np.isin(np.arange(size), edit.neurons), (2, 1)))
             for edit in deployment.damage.edits
@@ -58,7 +57,7 @@ class ErrorFaults:
             dead = np.broadcast_to((homes == place.core).reshape(-1, size) if homes.size else np.zeros((1, size), bool), (2, size))
             if dead.any():
                 parts.append((place.when, dead.copy()))
-        return cls(last, deployment.timesteps, tuple(parts))
+        return cls(deployment.schedule.phase[deployment.output.name], deployment.timesteps, tuple(parts))
 
     @property
     def steady(self) -> bool:
@@ -67,22 +66,22 @@ class ErrorFaults:
 
     def at(self, step: int) -> NDArray[np.bool_]:
         """Return bool [2, n]: who is dead in the last step of the sample that begins after ``step`` steps; no columns: nobody."""
-        active = [mask for when, mask in self.parts if acts(when, self.layer, step, self.timesteps)]
+        active = [mask for when, mask in self.parts if acts(when, self.phase, step, self.timesteps)]
         return np.logical_or.reduce(active) if active else np.zeros((2, 0), bool)
 
 
-def acts(when: When, layer: int, step: int, timesteps: int) -> bool:
-    """Whether a fault is active in a layer's last step of the sample that begins after ``step`` steps."""
-    now = timesteps - 1 if when.clock == "presentation" else step + timesteps + layer
+def acts(when: When, phase: int, step: int, timesteps: int) -> bool:
+    """Whether a fault is active in the last step, of a population of a phase, of the sample that begins after ``step`` steps."""
+    now = timesteps - 1 if when.clock == "presentation" else step + timesteps + phase
     return bool(when.active(np.array([now]))[0])
 
 
-def feedback_at(deployment: Deployment, layer: int, weights: NDArray[np.int32], step: int) -> NDArray[np.int32]:
-    """Return int32 [n_out, n]: what the feedback synapses into a layer read in such a step."""
-    read = weights
+def feedback_at(deployment: Deployment, connection: str, weights: NDArray[np.int32], step: int) -> NDArray[np.int32]:
+    """Return int32 [n_out, n]: what the feedback synapses into a connection's target read in such a step."""
+    read, phase = weights, deployment.schedule.phase[deployment.connection(connection).target]
     defects = [edit for edit in deployment.damage.edits if isinstance(edit, LearningDefect)]
     for edit in defects:
-        if (edit.layer, edit.part) == (layer, "feedback") and acts(edit.when, layer, step, deployment.timesteps):
+        if (edit.connection, edit.part) == (connection, "feedback") and acts(edit.when, phase, step, deployment.timesteps):
             read = read.copy() if read is weights else read
             read[edit.value, edit.neurons] = 0
     return np.ascontiguousarray(read)

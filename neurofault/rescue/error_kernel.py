@@ -1,7 +1,7 @@
-"""Compiled learning from errors, sample after sample: forward through the last layers, error, third factors, learning.
+"""Compiled learning from errors, sample after sample: forward through what learns, error, third factors, learning.
 
-Layers before the first one that learns never change, so their spikes are worked out beforehand; :class:`Stage` is a layer from there
-on. The forward pass is that of :mod:`neurofault.engines.kernels` (the same integers, without delays), the learning that of
+What drives the first connection that learns never changes, so its spikes are worked out beforehand; :class:`Stage` is a connection from
+there on, with the neurons that it drives: in a chain one after the other, else all connections into the readout, side by side. The forward pass is that of :mod:`neurofault.engines.kernels` (the same integers, without delays), the learning that of
 :mod:`neurofault.rescue.learning_kernel`.
 """
 
@@ -25,11 +25,13 @@ MOST = 127
 
 
 class Room(NamedTuple):
-    """Room of one layer to work in.
+    """Room of one stage to work in; stages of the same neurons share what is of these.
 
     Attributes:
         work: of its learning engine.
-        fired: bool [T, n], its spikes in this sample.
+        before: bool [T, n_in], spikes of its sources in this sample, as they arrive; ``fired`` of the stage that drives it, if one does.
+        more: int32 [T, n], what stages side by side with it add to u in each step; no rows: there are none.
+        fired: bool [T, n], its neurons' spikes in this sample.
         u, v: int32 [n].
         total: int32 [n], sums of weights, 0 between steps.
         y: int32 [3, n], third factors.
@@ -41,6 +43,8 @@ class Room(NamedTuple):
     """
 
     work: Work
+    before: NDArray[np.bool_]
+    more: NDArray[np.int32]
     fired: NDArray[np.bool_]
     u: NDArray[np.int32]
     v: NDArray[np.int32]
@@ -54,25 +58,27 @@ class Room(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """One layer from the first plastic one on.
+    """One connection from the first plastic one on, with the neurons that it drives.
 
     Attributes:
         plastic: whether its synapses learn.
-        program, dynamics, cells, defects, noise, memory, record: see :mod:`neurofault.rescue.learning_records`; the weights of a layer
-            that does not learn are in ``memory`` too.
+        aside: whether it only adds to what the last stage brings its neurons, side by side with it.
+        program, dynamics, cells, defects, noise, memory, record: see :mod:`neurofault.rescue.learning_records`; the weights of a
+            connection that does not learn are in ``memory`` too.
         keep_u, keep_v: float64 [n], share of u and v that survives a step.
         threshold, start, bias: int32 [n], in the unit of v; silent neurons cannot fire.
         alive: bool [n].
         left, right: the sum of weights is shifted right (floor), then left, into u.
-        feedback: int32 [n_out, n], from each error neuron; no rows for the output layer.
+        feedback: int32 [n_out, n], from each error neuron; no rows for the readout.
         shift: what arrives through feedback is divided by 2**shift, towards zero.
-        new_in, new_out: bool [n_in], [n], replacement neurons before and in the layer.
+        new_in, new_out: bool [n_in], [n], replacement neurons before and behind the connection.
         old_shift: halvings of the third factor for old synapses; −1: old synapses do not learn.
         room: to work in.
-        mute: bool [2, n], of the output layer: dead error neurons, for positive and for negative errors; no columns: none.
+        mute: bool [2, n], of the readout: dead error neurons, for positive and for negative errors; no columns: none.
     """
 
     plastic: bool
+    aside: bool
     program: Program
     dynamics: Dynamics
     cells: Cells
@@ -112,21 +118,40 @@ class Tally(NamedTuple):
 
 
 @jit
-def forward(stage: Stage, fired_in: NDArray[np.bool_]) -> None:
-    """Run one layer for one sample, into its room; ``fired_in``: bool [T, n_in]."""
+def _bring(stage: Stage, more: NDArray[np.int32]) -> None:
+    """Add what the sources of a stage aside bring in each step."""
     weight, factor = stage.memory.weight, np.int32(1 << stage.left)
-    total, u, v, fired = stage.room.total, stage.room.u, stage.room.v, stage.room.fired
+    before, total = stage.room.before, stage.room.total
+    for t in range(before.shape[0]):
+        for i in range(before.shape[1]):
+            if before[t, i]:
+                row = weight[i]
+                for j in range(total.shape[0]):
+                    total[j] += row[j]
+        for j in range(total.shape[0]):
+            more[t, j] = np.int32(more[t, j] + np.int32(np.int32(total[j] >> stage.right) * factor))
+            total[j] = 0
+
+
+@jit
+def _forward_one(stage: Stage) -> None:
+    """Run the neurons of one stage for one sample, into its room."""
+    weight, factor = stage.memory.weight, np.int32(1 << stage.left)
+    before, more, total = stage.room.before, stage.room.more, stage.room.total
+    u, v, fired = stage.room.u, stage.room.v, stage.room.fired
     n = v.shape[0]
     for j in range(n):
         u[j], v[j] = 0, stage.start[j]
-    for t in range(fired_in.shape[0]):
-        for i in range(fired_in.shape[1]):
-            if fired_in[t, i]:
+    for t in range(before.shape[0]):
+        for i in range(before.shape[1]):
+            if before[t, i]:
                 row = weight[i]
                 for j in range(n):
                     total[j] += row[j]
         for j in range(n):
             drive = np.int32(np.int32(total[j] >> stage.right) * factor + np.int32(u[j] * stage.keep_u[j]))
+            if more.shape[0]:
+                drive = np.int32(drive + more[t, j])
             total[j] = 0
             u[j] = _wrapped(drive)
             moved = _moved(np.int32(v[j] * stage.keep_v[j]), u[j], stage.bias[j])
@@ -135,6 +160,39 @@ def forward(stage: Stage, fired_in: NDArray[np.bool_]) -> None:
                 u[j] = moved = np.int32(0)
             fired[t, j] = spike
             v[j] = np.int32(0) if spike else moved
+
+
+@jit
+def forward(stages: Any, arriving: Any, sample: int, counted: bool) -> None:
+    """Run what learns for one sample, into the stages' rooms; the readout's scores too.
+
+    Args:
+        stages: tuple of :class:`Stage`, see :func:`respond`.
+        arriving: tuple of bool [N, T, n_in], spikes that reach each stage; no samples: another stage drives it.
+        sample: which of the N.
+        counted: whether spike counts are read, not potentials.
+    """
+    output = stages[len(stages) - 1].room
+    for t in range(output.more.shape[0]):
+        for j in range(output.more.shape[1]):
+            output.more[t, j] = 0
+    for s in range(len(stages)):
+        stage = stages[s]
+        given, before = arriving[s], stage.room.before
+        if given.shape[0]:
+            for t in range(before.shape[0]):
+                for i in range(before.shape[1]):
+                    before[t, i] = given[sample, t, i]
+        if stage.aside:
+            _bring(stage, output.more)
+        else:
+            _forward_one(stage)
+    for c in range(output.scores.shape[0]):
+        output.scores[c] = output.v[c]
+        if counted:
+            output.scores[c] = 0
+            for t in range(output.fired.shape[0]):
+                output.scores[c] += output.fired[t, c]
 
 
 @jit
@@ -182,7 +240,7 @@ def silence_errors(mute: NDArray[np.bool_], error: NDArray[np.int32]) -> int:
 def _third_factors(stage: Stage, error: NDArray[np.int32]) -> bool:
     """Fill y1 (increase) and y2 (decrease) in the room; return whether any is not 0.
 
-    The output layer takes its error as it is; a hidden neuron that fired takes Σ feedback · error / 2**shift, one that did not takes 0
+    The readout takes its error as it is; a hidden neuron that fired takes Σ feedback · error / 2**shift, one that did not takes 0
     (the derivative of its rate is taken as 1 where it fires, else 0).
     """
     fired, y, some = stage.room.fired, stage.room.y, False
@@ -230,9 +288,9 @@ def _of_group(fired: NDArray[np.bool_], chosen: NDArray[np.bool_], value: bool, 
 
 
 @jit
-def _count(stage: Stage, before: NDArray[np.bool_], spikes: NDArray[np.int64], active: NDArray[np.int64]) -> None:
-    """Count the layer's spikes, and the sources that fired."""
-    fired = stage.room.fired
+def count(stage: Stage, spikes: NDArray[np.int64], active: NDArray[np.int64]) -> None:
+    """Count the spikes of a stage's neurons, and its sources that fired."""
+    before, fired = stage.room.before, stage.room.fired
     for i in range(before.shape[1]):
         for t in range(before.shape[0]):
             if before[t, i]:
@@ -244,13 +302,12 @@ def _count(stage: Stage, before: NDArray[np.bool_], spikes: NDArray[np.int64], a
 
 
 @jit
-def respond(stages: Any, first: int, arriving: NDArray[np.bool_], label: int, margin: int, tie: int, tally: Tally) -> None:
+def respond(stages: Any, first: int, label: int, margin: int, tie: int, tally: Tally) -> None:
     """Learn from one sample that has been run: its spikes and scores are in the stages' rooms.
 
     Args:
-        stages: tuple of :class:`Stage`, from the first plastic layer to the output layer.
+        stages: tuple of :class:`Stage`, from the first plastic connection to those into the readout; the last of these is no stage aside.
         first: number of the sample in the rescue, from 0.
-        arriving: bool [T, n], spikes that reach the first stage.
         label: its class; −1: not known.
         margin: see :func:`margin_errors`.
         tie: likewise.
@@ -260,13 +317,13 @@ def respond(stages: Any, first: int, arriving: NDArray[np.bool_], label: int, ma
     error = output.room.error
     tally.errors[0] += margin_errors(output.room.scores, output.alive, label, margin, tie, error)
     for s in range(len(stages)):
-        _count(stages[s], arriving if s == 0 else stages[s - 1].room.fired, tally.spikes[s], tally.active[s])
+        count(stages[s], tally.spikes[s], tally.active[s])
     tally.errors[0] -= silence_errors(output.mute, error)
     for s in range(len(stages)):
         stage = stages[s]
         if not stage.plastic or not _third_factors(stage, error):
             continue
-        before = arriving if s == 0 else stages[s - 1].room.fired
+        before = stage.room.before
         if not stage.old_shift:
             _learn(stage, first, before)
             continue
@@ -283,36 +340,20 @@ def respond(stages: Any, first: int, arriving: NDArray[np.bool_], label: int, ma
 
 @jit
 def teach(
-    stages: Any,
-    first: int,
-    arriving: NDArray[np.bool_],
-    labels: NDArray[np.int64],
-    counted: bool,
-    margin: int,
-    tie: int,
-    tally: Tally,
+    stages: Any, first: int, arriving: Any, labels: NDArray[np.int64], counted: bool, margin: int, tie: int, tally: Tally
 ) -> None:
     """Show samples one after the other, each to the chip that the earlier ones left.
 
     Args:
         stages: tuple of :class:`Stage`, see :func:`respond`.
         first: number of the first sample in the rescue, from 0.
-        arriving: bool [N, T, n], spikes that reach the first stage.
+        arriving: see :func:`forward`.
         labels: int64 [N]; −1: not known.
         counted: whether spike counts are read, not potentials.
         margin: see :func:`margin_errors`.
         tie: likewise.
         tally: counted on.
     """
-    output = stages[len(stages) - 1].room
-    for k in range(arriving.shape[0]):
-        for s in range(len(stages)):
-            forward(stages[s], arriving[k] if s == 0 else stages[s - 1].room.fired)
-        for c in range(output.scores.shape[0]):
-            if counted:
-                output.scores[c] = 0
-                for t in range(arriving.shape[1]):
-                    output.scores[c] += output.fired[t, c]
-            else:
-                output.scores[c] = output.v[c]
-        respond(stages, first + k, arriving[k], labels[k], margin, tie, tally)
+    for k in range(labels.shape[0]):
+        forward(stages, arriving, k, counted)
+        respond(stages, first + k, labels[k], margin, tie, tally)

@@ -1,4 +1,4 @@
-"""Learning from errors on chip: `delta` trains the readout, `dfa` the hidden layers too.
+"""Learning from errors on chip: `delta` trains the readout, `dfa` (chains only) the hidden layers too.
 
 At a sample's last step each error neuron compares its class's score with that of the right class
 (:func:`neurofault.rescue.error_kernel.margin_errors`) and writes what it finds into the third factors of the output neurons; with `dfa`
@@ -18,27 +18,29 @@ while random feedback would first have to turn weights that were trained off chi
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.activity import Activity, counts_from
-from neurofault.deploy.cost import alive
+from neurofault.activity import counts_from
 from neurofault.damage.damage import Damage
+from neurofault.deploy.cost import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.engines import get_engine
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph import Dense
+from neurofault.graph.chains import Link, links
+from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.inputs import Inputs
 from neurofault.rescue import error_kernel, gain
 from neurofault.rescue.charge import Learned, charge
-from neurofault.rescue.error_stages import Stages, Writes, build, counted_on, learned_deployment, show, show_through_engine
+from neurofault.rescue.error_stages import Stages, Writes, build, counted_on, learned_deployment, show, spikes_of
 from neurofault.rescue.guard import Changes
 from neurofault.rescue.lesson import Lesson, Plasticity, Taught, check_labels
-from neurofault.rescue.prefix import arriving_spikes
 from neurofault.rescue.provision import Provision, Support, provision
 from neurofault.rescue.rule import LearningRule, learning_rule
 from neurofault.rescue.rule_check import LAVA_EXPONENT, check_rule
@@ -67,7 +69,7 @@ class ErrorLearning:
         readout_impulse, hidden_impulse: what a spike adds to x1 in the readout and in hidden layers, 1 to 127.
         feedback: where feedback synapses come from.
         feedback_shift: what hidden neurons receive through feedback is divided by 2**feedback_shift, 0 to 31.
-        feedback_weights: layer index → int32 [n_out, n], copied at deployment, then frozen.
+        feedback_weights: hidden population → int32 [n_out, n], copied at deployment, then frozen.
     """
 
     hidden: bool
@@ -79,7 +81,7 @@ class ErrorLearning:
     hidden_impulse: int = 1
     feedback: Feedback = "readout_copy"
     feedback_shift: int = 10
-    feedback_weights: tuple[tuple[int, NDArray[np.int32]], ...] = ()
+    feedback_weights: tuple[tuple[str, NDArray[np.int32]], ...] = ()
 
     @property
     def name(self) -> str:
@@ -96,17 +98,20 @@ class ErrorLearning:
         """1: an error neuron of each class tells of errors of both signs."""
         return 1
 
-    def trainable(self, deployment: Deployment) -> tuple[int, ...]:
-        """Return the layers that it can train: the readout; with ``hidden`` every dense layer from which only dense layers follow."""
-        last = len(deployment.layers) - 1
-        first = last
-        while first > 1 and isinstance(deployment.layers[first - 1].synapses, Dense):
-            first -= 1
-        return tuple(range(first, last + 1)) if self.hidden else (last,)
+    def trainable(self, deployment: Deployment) -> tuple[str, ...]:
+        """Return the connections that it can train: dense ones into the readout; with ``hidden`` all from which only dense ones follow.
 
-    def rule(self, deployment: Deployment, layer: int) -> LearningRule:
-        """Return the rule of a layer; a sample that is longer than an epoch can be takes several, with a gate on the last."""
-        readout = layer == len(deployment.layers) - 1
+        Raises:
+            UnsupportedError: the readout drives something, or none of several connections into it is dense; with ``hidden``, the network is
+                no chain.
+        """
+        if self.hidden:
+            return tuple(link.incoming.name for link in dense_end(deployment, "dfa"))
+        return into_readout(deployment)
+
+    def rule(self, deployment: Deployment, connection: str) -> LearningRule:
+        """Return the rule of a connection; a sample that is longer than an epoch can be takes several, with a gate on the last."""
+        readout = deployment.connection(connection).target == deployment.output.name
         exponent = self.readout_exponent if readout else self.hidden_exponent
         impulse = self.readout_impulse if readout else self.hidden_impulse
         epoch, gate = epoch_of(deployment.timesteps, deployment.profile)
@@ -121,10 +126,10 @@ class ErrorLearning:
     def provide(self, deployment: Deployment, plasticity: Plasticity) -> Provision:
         """See :meth:`neurofault.rescue.lesson.Learner.provide`."""
         plastic = plasticity.chosen(self.trainable(deployment))
-        for layer in plastic:
-            check_rule(self.rule(deployment, layer), deployment.profile)
-        outputs = deployment.layers[-1].size
-        hidden = {layer: outputs for layer in plastic if layer < len(deployment.layers) - 1}
+        for name in plastic:
+            check_rule(self.rule(deployment, name), deployment.profile)
+        outputs = deployment.output.size
+        hidden = dict.fromkeys(hidden_targets(deployment, plastic), outputs)
         return provision(deployment, plastic, (Support("error", outputs, 3),), hidden)
 
     def teach(self, deployment: Deployment, lesson: Lesson, memory: Any = None) -> Taught:
@@ -132,33 +137,16 @@ class ErrorLearning:
         check_labels(deployment, lesson)
         plastic = lesson.plasticity.chosen(self.trainable(deployment))
         if not plastic:
-            raise UsageError(f"{self.name} can train {_names(deployment, self.trainable(deployment))}, none of which is plastic")
+            raise UsageError(f"{self.name} can train {', '.join(self.trainable(deployment))}, none of which is plastic")
         stages = build(self, deployment, plastic, lesson, memory)
-        tally = error_kernel.Tally(
-            np.zeros((len(stages.stages), max(stage.alive.size for stage in stages.stages)), np.int64),
-            np.zeros((len(stages.stages), 2), np.int64),
-            np.zeros(1, np.int64),
-        )
-        counts = {layer.name: np.zeros(layer.size, np.int64) for layer in deployment.layers}
-        size = max(1, _CHUNK // max(1, deployment.timesteps * deployment.layers[stages.first - 1].size))
-        for start in range(0, len(lesson.labels), size):
-            part = lesson.part(slice(start, min(start + size, len(lesson.labels))))
-            if stages.steady:
-                arriving, before = arriving_spikes(deployment, part.inputs, stages.first)
-                for name, total in before.items():
-                    counts[name] += total
-                show(stages, part, arriving, self.margin, self.tie, tally)
-            else:
-                for name, total in show_through_engine(deployment, plastic, stages, part, self.margin, self.tie, tally).items():
-                    counts[name] += total
-        for at, layer in enumerate(range(stages.first, len(deployment.layers))):
-            counts[deployment.layers[layer].name] += tally.spikes[at, : deployment.layers[layer].size]
-        sample_spikes = sum(int(total.sum()) for total in counts.values())
-        activity = Activity(np.zeros((1, deployment.layers[-1].size), np.int64), counts, np.array([sample_spikes], np.int64))
-        learned = self._learned(deployment, lesson, plastic, stages, tally)
+        tally, counts = stages.tally(), dict[str, NDArray[np.int64]]()
+        for part in parts_of(deployment, lesson, stages):
+            for name, total in show(deployment, stages, part, self.margin, self.tie, tally).items():
+                counts[name] = counts.get(name, 0) + total
+        learned = self._learned(deployment, lesson, stages, tally)
         return Taught(
-            learned_deployment(deployment, plastic, stages),
-            charge(deployment, activity, len(lesson.labels), learned),
+            learned_deployment(deployment, stages),
+            charge(deployment, spikes_of(deployment, stages, counts, tally), len(lesson.labels), learned),
             stages.writes(),
         )
 
@@ -166,17 +154,15 @@ class ErrorLearning:
         """See :meth:`neurofault.rescue.lesson.Learner.written_back`."""
         return counted_on(memory, differing)
 
-    def _learned(
-        self, deployment: Deployment, lesson: Lesson, plastic: tuple[int, ...], stages: Stages, tally: error_kernel.Tally
-    ) -> Learned:
+    def _learned(self, deployment: Deployment, lesson: Lesson, stages: Stages, tally: error_kernel.Tally) -> Learned:
         """Count what learning took."""
         visits = {}
-        for layer in plastic:
-            old, new = tally.active[layer - stages.first].tolist()
-            live, stage = alive(deployment, layer), stages.stages[layer - stages.first]
-            visits[layer] = new * int(live.sum()) + old * int((live & stage.new_out if stage.old_shift < 0 else live).sum())
-        errors, outputs = int(tally.errors[0]), deployment.layers[-1].size
-        hidden = sum(int(alive(deployment, layer).sum()) for layer in plastic if layer < len(deployment.layers) - 1)
+        for name in stages.plastic:
+            old, new = tally.active[stages.of(name)].tolist()
+            live, stage = alive(deployment, deployment.connection(name).target), stages.stages[stages.of(name)]
+            visits[name] = new * int(live.sum()) + old * int((live & stage.new_out if stage.old_shift < 0 else live).sum())
+        errors, outputs = int(tally.errors[0]), deployment.output.size
+        hidden = sum(int(alive(deployment, name).sum()) for name in hidden_targets(deployment, stages.plastic))
         known = int(np.count_nonzero(lesson.labels >= 0))
         return Learned(
             visits,
@@ -206,10 +192,14 @@ def delta(
         margin: None: the power of two nearest to 0.4 of the median distance between the right class and its best rival.
         scaled: whether steps follow from the chip (:mod:`neurofault.rescue.gain`); else they are the attributes' defaults.
         options: other attributes of :class:`ErrorLearning`, in the place of what follows from the chip.
+
+    Raises:
+        UnsupportedError: the readout drives something, or none of several connections into it is dense.
     """
+    trained = into_readout(deployment)
     learner = ErrorLearning(False, usual_margin(deployment, inputs, labels))
     if scaled:
-        learner = with_readout_steps(learner, gain.seen(deployment, inputs, len(deployment.layers) - 1))
+        learner = with_readout_steps(learner, gain.seen(deployment, inputs, trained))
     return replace(learner, **{"margin": learner.margin if margin is None else margin, **options})
 
 
@@ -236,36 +226,39 @@ def dfa(
         seed: of random feedback.
         scaled: likewise.
         options: other attributes of :class:`ErrorLearning`, in the place of what follows from the chip.
+
+    Raises:
+        UnsupportedError: the network is no chain.
     """
-    weights = tuple(feedback_weights(deployment, feedback, seed).items())
+    weights = tuple(feedback_weights(deployment, feedback, seed, "dfa").items())
     learner = ErrorLearning(True, usual_margin(deployment, inputs, labels), feedback=feedback, feedback_weights=weights)
     if scaled:
-        seen = gain.seen(deployment, inputs, learner.trainable(deployment)[0])
+        seen = gain.seen(deployment, inputs, learner.trainable(deployment))
         learner = with_hidden_steps(with_readout_steps(learner, seen), seen)
     return replace(learner, **{"margin": learner.margin if margin is None else margin, **options})
 
 
 def readout_gain(learner: ErrorLearning, seen: gain.Seen) -> float:
     """Return the loop gain of the readout's steps; see :mod:`neurofault.rescue.gain`."""
-    last = len(seen.deployment.layers) - 1
-    rate = 2.0 ** (learner.readout_exponent - _PRODUCT_SHIFT)
-    return learner.tie / learner.margin * rate * seen.drive(last, learner.readout_impulse) * seen.unit(last)
+    rate = learner.tie / learner.margin * 2.0 ** (learner.readout_exponent - _PRODUCT_SHIFT)
+    return sum(rate * seen.drive(name, learner.readout_impulse) * seen.unit(name) for name in into_readout(seen.deployment))
 
 
 def usual_gain(deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer]) -> float:
     """Return the gain that the usual steps of the readout would have on a chip."""
     learner = ErrorLearning(False, usual_margin(deployment, inputs, labels))
-    return readout_gain(learner, gain.seen(deployment, inputs, len(deployment.layers) - 1))
+    return readout_gain(learner, gain.seen(deployment, inputs, into_readout(deployment)))
 
 
 def hidden_gain(learner: ErrorLearning, seen: gain.Seen) -> float:
     """Return the largest loop gain of the hidden layers' steps; 0 where none learns."""
     rate = 2.0 ** (learner.hidden_exponent - _PRODUCT_SHIFT)
-    gains = [
-        rate / learner.margin * seen.drive(layer, learner.hidden_impulse) * seen.unit(layer)
-        * gain.through_feedback(seen, layer, learner.tie * weights.astype(np.float64) / 2.0**learner.feedback_shift)
-        for layer, weights in learner.feedback_weights
-    ]  # fmt: skip
+    gains = []
+    for population, weights in learner.feedback_weights:
+        (connection,) = seen.deployment.into(population)
+        drive = rate / learner.margin * seen.drive(connection.name, learner.hidden_impulse) * seen.unit(connection.name)
+        arriving = learner.tie * weights.astype(np.float64) / 2.0**learner.feedback_shift
+        gains.append(drive * gain.through_feedback(seen, population, arriving))
     return max(gains, default=0.0)
 
 
@@ -288,25 +281,86 @@ def with_hidden_steps(learner: ErrorLearning, seen: gain.Seen) -> ErrorLearning:
     return gain.first_stable((each, hidden_gain(each, seen)) for each in ladder)
 
 
-def feedback_weights(deployment: Deployment, feedback: Feedback, seed: int) -> dict[int, NDArray[np.int32]]:
-    """Return for each hidden layer that can learn what each error neuron sends it, int32 [n_out, n]."""
-    found: dict[int, NDArray[np.int32]] = {}
+def into_readout(deployment: Deployment) -> tuple[str, ...]:
+    """Return the names of the connections into the readout that can be trained: dense ones without delays; the only one in any case.
+
+    Raises:
+        UnsupportedError: the readout drives something, or none of several connections is dense.
+    """
+    output = deployment.output.name
+    if deployment.out_of(output):
+        leaving = deployment.out_of(output)[0].name
+        raise UnsupportedError(
+            f"delta trains a readout that drives nothing, and connection {leaving!r} leaves the readout {output!r}"
+        )
+    into = deployment.into(output)
+    dense = tuple(one.name for one in into if isinstance(one.synapses, Dense) and one.synapses.delay is None)
+    if not dense and len(into) != 1:
+        named = ", ".join(one.name for one in into) or "none"
+        raise UnsupportedError(
+            f"delta trains dense connections without delays, and none into the readout {output!r} is one: {named}"
+        )
+    return dense or (into[0].name,)
+
+
+def dense_end(deployment: Deployment, what: str) -> tuple[Link[ChipPopulation, ChipConnection], ...]:
+    """Return the end of a chain that can be trained: the readout, and each population behind dense synapses from which only such follow.
+
+    Args:
+        deployment: the chip.
+        what: what takes chains only.
+
+    Raises:
+        UnsupportedError: it is no chain.
+    """
+    chain = links(deployment, what)
+    first = len(chain) - 1
+    while first > 1 and isinstance(chain[first - 1].incoming.synapses, Dense):
+        first -= 1
+    return chain[first:]
+
+
+def hidden_targets(deployment: Deployment, plastic: Collection[str]) -> tuple[str, ...]:
+    """Return the populations, the readout left out, that plastic connections drive."""
+    targets = [deployment.connection(name).target for name in plastic]
+    return tuple(name for name in targets if name != deployment.output.name)
+
+
+def parts_of(deployment: Deployment, lesson: Lesson, stages: Stages) -> Iterator[Lesson]:
+    """Yield a lesson in parts whose spikes can be kept at a time."""
+    kept = sum(one.size for one in deployment.populations if one.name not in stages.trained)
+    size = max(1, _CHUNK // max(1, deployment.timesteps * kept))
+    for start in range(0, len(lesson.labels), size):
+        yield lesson.part(slice(start, min(start + size, len(lesson.labels))))
+
+
+def feedback_weights(deployment: Deployment, feedback: Feedback, seed: int, what: str) -> dict[str, NDArray[np.int32]]:
+    """Return for each hidden population that can learn what each error neuron sends it, int32 [n_out, n].
+
+    Args:
+        deployment: the chip.
+        feedback: where feedback synapses come from.
+        seed: of random feedback.
+        what: whose they are, for messages.
+
+    Raises:
+        UnsupportedError: the network is no chain.
+    """
+    found: dict[str, NDArray[np.int32]] = {}
     product: NDArray[np.float64] | None = None
-    for layer in range(len(deployment.layers) - 1, 1, -1):
-        synapses = deployment.layers[layer].synapses
-        if not isinstance(synapses, Dense) or not isinstance(deployment.layers[layer - 1].synapses, Dense):
+    chain = links(deployment, what)
+    for link, before in zip(chain[:1:-1], chain[-2:0:-1], strict=True):
+        synapses, name = link.incoming.synapses, before.population.name
+        if not isinstance(synapses, Dense) or not isinstance(before.incoming.synapses, Dense):
             break
         weight = np.asarray(synapses.weight, np.float64)
         product = weight if product is None else product @ weight
-        scaled = (
-            product
-            if layer == len(deployment.layers) - 1
-            else product * (np.abs(weight).mean() / max(np.abs(product).mean(), 1e-9))
-        )
+        last = link is chain[-1]
+        scaled = product if last else product * (np.abs(weight).mean() / max(np.abs(product).mean(), 1e-9))
         if feedback == "random":
-            signs = generator(seed, "feedback", deployment.layers[layer - 1].name).integers(0, 2, scaled.shape) * 2 - 1
+            signs = generator(seed, "feedback", name).integers(0, 2, scaled.shape) * 2 - 1
             scaled = signs * np.abs(scaled).mean()
-        found[layer - 1] = np.clip(np.rint(scaled / 2) * 2, -256, 254).astype(np.int32)
+        found[name] = np.clip(np.rint(scaled / 2) * 2, -256, 254).astype(np.int32)
     return found
 
 
@@ -323,7 +377,7 @@ def usual_margin(deployment: Deployment, inputs: Inputs, labels: NDArray[np.inte
     """
     healthy = deployment.with_damage(Damage())
     activity = get_engine("exact").run(healthy, inputs[: min(samples, len(inputs))])
-    scores = activity.scores if deployment.readout == "potential" else counts_from(activity.scores)
+    scores = activity.scores if deployment.readout.how == "potential" else counts_from(activity.scores)
     known = np.flatnonzero(np.asarray(labels[: len(scores)]) >= 0)
     if not known.size:
         raise UsageError("no labels: an error needs at least one")
@@ -347,7 +401,3 @@ def epoch_of(steps: int, profile: HardwareProfile) -> tuple[int, int]:
     raise UnsupportedError(
         f"{steps} steps a sample cannot be cut into 1, 2, 4 … equal epochs of at most {longest} steps; choose other timesteps"
     )
-
-
-def _names(deployment: Deployment, layers: tuple[int, ...]) -> str:
-    return ", ".join(deployment.layers[layer].name for layer in layers)

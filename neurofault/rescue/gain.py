@@ -27,6 +27,7 @@ from neurofault.damage.damage import Damage
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import get_engine
 from neurofault.graph import Dense
+from neurofault.graph.chains import links
 from neurofault.inputs import Inputs
 
 LIMIT = 0.28
@@ -46,25 +47,26 @@ class Seen:
 
     Attributes:
         deployment: the healthy chip.
-        spikes: layer index → int64 [N, n], spikes of each neuron in each sample; of the layers that are asked for.
+        spikes: connection → int64 [N, n_in], spikes of each of its sources that arrive in each sample; of those that are asked for.
     """
 
     deployment: Deployment
-    spikes: Mapping[int, NDArray[np.int64]]
+    spikes: Mapping[str, NDArray[np.int64]]
 
-    def drive(self, layer: int, impulse: int) -> float:
-        """Return Σ trace · spikes over the sources of a layer, a mean over samples.
+    def drive(self, connection: str, impulse: int) -> float:
+        """Return Σ trace · spikes over the sources of a connection, a mean over samples.
 
         Args:
-            layer: index.
+            connection: its name.
             impulse: what a spike adds to a source's trace, which ends at 127.
         """
-        spikes = self.spikes[layer - 1]
+        spikes = self.spikes[connection]
         return float((np.minimum(impulse * spikes, _TOP) * spikes).sum(axis=1).mean())
 
-    def unit(self, layer: int) -> float:
-        """Return what one spike through a weight of 1 leaves, in scores for the output layer, else in spikes of the target."""
-        chip = self.deployment.layers[layer]
+    def unit(self, connection: str) -> float:
+        """Return what one spike through a weight of 1 leaves, in scores for the readout, else in spikes of the target."""
+        own = self.deployment.connection(connection)
+        chip = self.deployment.population(own.target)
         steps = self.deployment.timesteps
         keep_u, keep_v = float(np.mean(4095 - chip.du)) / 4096, float(np.mean(4096 - chip.dv)) / 4096
         left, u, v = 0.0, 1.0, 0.0
@@ -72,55 +74,59 @@ class Seen:
             v = v * keep_v + u
             u *= keep_u
             left += v / steps
-        raw = 2.0 ** (6 + chip.weight_exponent) * left
-        scored = layer == len(self.deployment.layers) - 1 and self.deployment.readout == "potential"
+        raw = 2.0 ** (6 + own.weight_exponent) * left
+        scored = own.target == self.deployment.output.name and self.deployment.readout.how == "potential"
         return raw if scored else raw / max(64.0 * float(np.mean(chip.vth)), 1.0)
 
-    def onward(self, layer: int) -> list[NDArray[np.float64]]:
-        """Return for each sample float64 [n_out, n]: what one more spike of each neuron of a hidden layer does to each score.
+    def onward(self, population: str) -> list[NDArray[np.float64]]:
+        """Return for each sample float64 [n_out, n]: what one more spike of each neuron of a chain's hidden population does to each score.
 
         A neuron passes changes on as far as it fires; one that does not fire learns nothing either.
         """
+        chain = links(self.deployment, "what hidden populations do to scores")
+        place = next(link.index for link in chain if link.population.name == population)
+        later = [link.incoming for link in chain[:place:-1]]
         found = []
-        for sample in range(len(self.spikes[layer])):
-            way = np.eye(self.deployment.layers[-1].size)
-            for later in range(len(self.deployment.layers) - 1, layer, -1):
-                synapses = self.deployment.layers[later].synapses
+        for sample in range(len(self.spikes[later[-1].name])):
+            way = np.eye(self.deployment.output.size)
+            for connection in later:
+                synapses, name = connection.synapses, connection.name
                 assert isinstance(synapses, Dense)
-                way = (way @ np.asarray(synapses.weight, np.float64)) * self.unit(later) * (self.spikes[later - 1][sample] > 0)
+                way = (way @ np.asarray(synapses.weight, np.float64)) * self.unit(name) * (self.spikes[name][sample] > 0)
             found.append(way)
         return found
 
 
-def seen(deployment: Deployment, inputs: Inputs, first: int) -> Seen:
+def seen(deployment: Deployment, inputs: Inputs, connections: Iterable[str]) -> Seen:
     """Run the healthy chip on the first samples.
 
     Args:
         deployment: the chip; its damage is left out.
         inputs: encoded samples, at least one; the first :data:`SAMPLES` count.
-        first: index of the first layer that learns; spikes are kept from the layer before it on.
+        connections: names of those over which spikes are counted.
     """
     healthy, engine = deployment.with_damage(Damage()), get_engine("exact")
-    kept: dict[int, list[NDArray[np.int64]]] = {layer: [] for layer in range(first - 1, len(deployment.layers) - 1)}
+    kept: dict[str, list[NDArray[np.int64]]] = {name: [] for name in connections}
     for start in range(0, min(SAMPLES, len(inputs)), _CHUNK):
         activity = engine.run(healthy, inputs[start : min(start + _CHUNK, SAMPLES, len(inputs))], record=("spikes",))
-        for layer, each in kept.items():
-            spikes = activity.traces[deployment.layers[layer].name].spikes
+        for name, each in kept.items():
+            spikes = activity.traces[deployment.connection(name).source].spikes
             assert spikes is not None
-            each.append(spikes.sum(axis=1, dtype=np.int64))
-    return Seen(healthy, {layer: np.concatenate(each) for layer, each in kept.items()})
+            in_time = max(0, deployment.timesteps - deployment.schedule.lag[name])
+            each.append(spikes[:, :in_time].sum(axis=1, dtype=np.int64))
+    return Seen(healthy, {name: np.concatenate(each) for name, each in kept.items()})
 
 
-def through_feedback(seen: Seen, layer: int, arriving: NDArray[np.float64]) -> float:
-    """Return Σ onward · arriving over the neurons of a hidden layer, a mean over classes and samples.
+def through_feedback(seen: Seen, population: str, arriving: NDArray[np.float64]) -> float:
+    """Return Σ onward · arriving over the neurons of a hidden population, a mean over classes and samples.
 
     Args:
         seen: see :func:`seen`.
-        layer: index.
+        population: its name.
         arriving: float64 [n_out, n], what a tie's error of each class writes into each neuron's third factor, or how often it fires.
     """
     size = np.abs(arriving)
-    return float(np.mean([(np.abs(way) * size).sum(axis=1).mean() for way in seen.onward(layer)]))
+    return float(np.mean([(np.abs(way) * size).sum(axis=1).mean() for way in seen.onward(population)]))
 
 
 def first_stable(ladder: Iterable[tuple[_Setting, float]], limit: float = LIMIT) -> _Setting:

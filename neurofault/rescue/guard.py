@@ -134,7 +134,7 @@ class Keeper:
         for known in (self.judged, self.last):
             if known is not None and known.deployment is deployment:
                 return known
-        activity = run(deployment, replace(self.inputs, first_sample=first)).activity
+        activity = run(deployment, self.inputs.counted_from(first)).activity
         right = activity.predictions == self.labels
         spent = charge(deployment, activity, len(self.labels)) + Spent(host_bytes=len(self.labels))
         self.last = Check(deployment, right, spent)
@@ -190,12 +190,12 @@ class Changes:
     """Where two states of a chip differ.
 
     Attributes:
-        weights: layer index → bool [n_out, n_in], stored weights; layers without a difference are left out.
-        biases: layer index → bool [n], likewise.
+        weights: connection → bool [n_out, n_in], stored weights; connections without a difference are left out.
+        biases: population → bool [n], likewise.
     """
 
-    weights: Mapping[int, NDArray[np.bool_]]
-    biases: Mapping[int, NDArray[np.bool_]]
+    weights: Mapping[str, NDArray[np.bool_]]
+    biases: Mapping[str, NDArray[np.bool_]]
 
     def __len__(self) -> int:
         return sum(int(mask.sum()) for mask in (*self.weights.values(), *self.biases.values()))
@@ -204,12 +204,14 @@ class Changes:
 def changes(now: Deployment, earlier: Deployment) -> Changes:
     """Return what differs between two states of one chip."""
     weights, biases = {}, {}
-    for layer, (one, other) in enumerate(zip(now.layers, earlier.layers, strict=True)):
-        if one is other and now.damage is earlier.damage:
-            continue
-        if isinstance(one.synapses, Dense):
-            weights[layer] = stored_weights(now, layer) != stored_weights(earlier, layer)
-        biases[layer] = one.bias_mantissa != other.bias_mantissa
+    for connection in now.connections:
+        same = connection is earlier.connection(connection.name) and now.damage is earlier.damage
+        if isinstance(connection.synapses, Dense) and not same:
+            weights[connection.name] = stored_weights(now, connection.name) != stored_weights(earlier, connection.name)
+    for population in now.populations:
+        before = earlier.population(population.name)
+        if population is not before:
+            biases[population.name] = population.bias_mantissa != before.bias_mantissa
     return Changes({k: mask for k, mask in weights.items() if mask.any()}, {k: mask for k, mask in biases.items() if mask.any()})
 
 
@@ -227,20 +229,17 @@ def cost_of_writing(deployment: Deployment, written: int) -> Spent:
 def write_back(now: Deployment, earlier: Deployment, differing: Changes) -> Deployment:
     """Write the values of an earlier state through the gate, where they differ."""
     chip = now
-    for layer, mask in differing.weights.items():
-        chip = write(chip, layer, stored_weights(earlier, layer), mask)
-    layers = list(chip.layers)
-    for layer, mask in differing.biases.items():
-        old = earlier.layers[layer].bias_mantissa
-        layers[layer] = replace(layers[layer], bias_mantissa=np.where(mask, old, layers[layer].bias_mantissa))
-    return replace(chip, layers=tuple(layers))
+    for name, mask in differing.weights.items():
+        chip = write(chip, name, stored_weights(earlier, name), mask)
+    for name, mask in differing.biases.items():
+        population = chip.population(name)
+        bias = np.where(mask, earlier.population(name).bias_mantissa, population.bias_mantissa)
+        chip = chip.with_population(replace(population, bias_mantissa=bias))
+    return chip
 
 
 def _stored_bytes(deployment: Deployment) -> int:
     """Return the size of all dense weights and biases in bytes."""
-    bits = sum(
-        layer.synapses.weight.size * layer.weight_bits + 16 * layer.size
-        for layer in deployment.layers
-        if isinstance(layer.synapses, Dense)
-    )
-    return bits // 8
+    dense = [one for one in deployment.connections if isinstance(one.synapses, Dense)]
+    bits = sum(one.synapses.weight.size * one.weight_bits for one in dense)
+    return (bits + 16 * sum(deployment.population(name).size for name in {one.target for one in dense})) // 8

@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import Activity
-from neurofault.deploy.cost import alive
 from neurofault.damage.damage import Damage, SetField
+from neurofault.deploy.cost import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import get_engine
 from neurofault.errors import UsageError
+from neurofault.graph.chip import ChipPopulation
 from neurofault.inputs import Inputs
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.charge import Learned, charge
@@ -39,14 +40,14 @@ class HomeostasisMemory:
     """What the neurons keep between lessons.
 
     Attributes:
-        counted: layer index → int64 [n], spikes since the last change of biases.
+        counted: population → int64 [n], spikes since the last change of biases.
         samples: number of samples since then.
-        writes: layer index → int64 [n], how often each bias was written.
+        writes: population → int64 [n], how often each bias was written.
     """
 
-    counted: Mapping[int, NDArray[np.int64]]
+    counted: Mapping[str, NDArray[np.int64]]
     samples: int
-    writes: Mapping[int, NDArray[np.int64]]
+    writes: Mapping[str, NDArray[np.int64]]
 
 
 @final
@@ -55,7 +56,7 @@ class Homeostasis:
     """Biases that follow the healthy rates; made by :func:`homeostasis`.
 
     Attributes:
-        rates: layer index → float64 [n], spikes a sample on the healthy chip.
+        rates: population → float64 [n], spikes a sample on the healthy chip.
         every: samples between two changes, at least 1.
         gain: share of the error that a change makes up for, above 0.
         most: largest change, in spikes a sample, above 0.
@@ -63,7 +64,7 @@ class Homeostasis:
             would at the healthy rate), at least 0.
     """
 
-    rates: tuple[tuple[int, NDArray[np.float64]], ...]
+    rates: tuple[tuple[str, NDArray[np.float64]], ...]
     every: int = 200
     gain: float = 0.5
     most: float = 1.0
@@ -86,35 +87,37 @@ class Homeostasis:
         """True."""
         return True
 
-    def trainable(self, deployment: Deployment) -> tuple[int, ...]:
-        """Return the hidden layers."""
-        return tuple(range(1, len(deployment.layers) - 1))
+    def trainable(self, deployment: Deployment) -> tuple[str, ...]:
+        """Return the names of the hidden populations."""
+        return tuple(one.name for one in deployment.populations if not one.is_source and one.name != deployment.output.name)
 
     def provide(self, deployment: Deployment, plasticity: Plasticity) -> Provision:
         """Return nothing: no synapse learns."""
         return Provision()
 
     def teach(self, deployment: Deployment, lesson: Lesson, memory: HomeostasisMemory | None = None) -> Taught:
-        """See :meth:`neurofault.rescue.lesson.Learner.teach`; labels are not read."""
-        plastic = lesson.plasticity.chosen(self.trainable(deployment))
+        """See :meth:`neurofault.rescue.lesson.Learner.teach`; labels are not read, and plastic are the targets of plastic connections."""
+        trainable, allowed = self.trainable(deployment), lesson.plasticity.connections
+        plastic = tuple(
+            name for name in trainable if allowed is None or any(connection.name in allowed for connection in deployment.into(name))
+        )
         if not plastic:
-            names = ", ".join(deployment.layers[layer].name for layer in self.trainable(deployment)) or "nothing"
-            raise UsageError(f"homeostasis can change {names}, none of which is plastic")
-        kept = memory or HomeostasisMemory({}, 0, {})
-        counted = {layer: kept.counted.get(layer, np.zeros(deployment.layers[layer].size, np.int64)).copy() for layer in plastic}
-        writes = {layer: kept.writes.get(layer, np.zeros(deployment.layers[layer].size, np.int64)).copy() for layer in plastic}
+            raise UsageError(f"homeostasis can change {', '.join(trainable) or 'nothing'}, none of which is plastic")
+        kept, sizes = memory or HomeostasisMemory({}, 0, {}), {name: deployment.population(name).size for name in plastic}
+        counted = {name: kept.counted.get(name, np.zeros(size, np.int64)).copy() for name, size in sizes.items()}
+        writes = {name: kept.writes.get(name, np.zeros(size, np.int64)).copy() for name, size in sizes.items()}
         samples, start, spent = kept.samples, 0, Spent()
         while start < len(lesson.labels):
             part = lesson.inputs[start : min(start + self.every - samples, len(lesson.labels))]
             activity: Activity = get_engine("exact").run(deployment, part)
-            for layer in plastic:
-                counted[layer] += activity.spike_counts[deployment.layers[layer].name]
+            for name in plastic:
+                counted[name] += activity.spike_counts[name]
             before, written = deployment, 0
             samples += len(part)
             start += len(part)
             if samples >= self.every:
                 left = None if lesson.writes is None else lesson.writes - spent.writes
-                deployment, written = self._change(deployment, plastic, counted, samples, writes, left, lesson.writes_per_synapse)
+                deployment, written = self._change(deployment, counted, samples, writes, left, lesson.writes_per_synapse)
                 samples = 0
                 for total in counted.values():
                     total[:] = 0
@@ -125,28 +128,24 @@ class Homeostasis:
         """See :meth:`neurofault.rescue.lesson.Learner.written_back`; what was counted since is forgotten."""
         if memory is None:
             return None
-        writes = {
-            layer: done + differing.biases[layer] if layer in differing.biases else done for layer, done in memory.writes.items()
-        }
+        writes = {name: done + differing.biases[name] if name in differing.biases else done for name, done in memory.writes.items()}
         return HomeostasisMemory({}, 0, writes)
 
     def _change(
         self,
         deployment: Deployment,
-        plastic: tuple[int, ...],
-        counted: Mapping[int, NDArray[np.int64]],
+        counted: Mapping[str, NDArray[np.int64]],
         samples: int,
-        writes: dict[int, NDArray[np.int64]],
+        writes: dict[str, NDArray[np.int64]],
         left: int | None,
         limit: int | None,
     ) -> tuple[Deployment, int]:
         """Return the chip with new biases, and how many were written; ``writes`` is counted on."""
         targets, profile, written = dict(self.rates), deployment.profile.neuron, 0
-        layers = list(deployment.layers)
-        for layer in plastic:
-            chip = layers[layer]
-            missing = targets[layer] - counted[layer] / samples
-            noise = np.sqrt(np.maximum(targets[layer], 1 / samples) / samples)
+        for name, spikes in counted.items():
+            chip = deployment.population(name)
+            missing = targets[name] - spikes / samples
+            noise = np.sqrt(np.maximum(targets[name], 1 / samples) / samples)
             missing = np.where(np.abs(missing) > self.tolerance * noise, missing, 0.0)
             error = np.clip(self.gain * missing, -self.most, self.most)
             way = np.maximum((chip.vth.astype(np.float64) * 64) - chip.v_init, 64.0)
@@ -154,18 +153,18 @@ class Homeostasis:
             low = profile.bias_mantissa_min.value if profile.bias_mantissa_min.value is not None else -(1 << 15)
             high = profile.bias_mantissa_max.value if profile.bias_mantissa_max.value is not None else (1 << 15) - 1
             wanted = np.clip(chip.bias_mantissa + step, low, high)
-            changes = (wanted != chip.bias_mantissa) & alive(deployment, layer) & ~_stuck(deployment, layer)
+            changes = (wanted != chip.bias_mantissa) & alive(deployment, name) & ~_stuck(deployment, chip)
             if limit is not None:
-                changes &= writes[layer] < limit
+                changes &= writes[name] < limit
             chosen = np.flatnonzero(changes)
             if left is not None:
                 chosen = chosen[np.argsort(-np.abs(step[chosen]), kind="stable")][: max(0, left - written)]
             bias = chip.bias_mantissa.copy()
             bias[chosen] = wanted[chosen]
-            layers[layer] = replace(chip, bias_mantissa=bias)
-            writes[layer][chosen] += 1
+            deployment = deployment.with_population(replace(chip, bias_mantissa=bias))
+            writes[name][chosen] += 1
             written += len(chosen)
-        return replace(deployment, layers=tuple(layers)), written
+        return deployment, written
 
 
 def homeostasis(
@@ -182,14 +181,14 @@ def homeostasis(
     """
     part = inputs[: min(samples, len(inputs))]
     activity = get_engine("exact").run(deployment.with_damage(Damage()), part)
-    rates = tuple((index, activity.spike_counts[layer.name] / len(part)) for index, layer in enumerate(deployment.layers) if index)
+    rates = tuple((one.name, activity.spike_counts[one.name] / len(part)) for one in deployment.populations if not one.is_source)
     return Homeostasis(rates, **options)  # type: ignore[arg-type]  # wrong names and values are refused
 
 
-def _stuck(deployment: Deployment, layer: int) -> NDArray[np.bool_]:
+def _stuck(deployment: Deployment, population: ChipPopulation) -> NDArray[np.bool_]:
     """Return bool [n]: neurons whose bias a fault holds for good."""
-    mask = np.zeros(deployment.layers[layer].size, bool)
-    for edit in deployment.damage.edits:
-        if isinstance(edit, SetField) and edit.layer == layer and edit.field == "bias_mantissa" and edit.when.always:
+    mask = np.zeros(population.size, bool)
+    for edit in deployment.damage.of_population(population.name):
+        if isinstance(edit, SetField) and edit.field == "bias_mantissa" and edit.when.always:
             mask[edit.neurons] = True
     return mask

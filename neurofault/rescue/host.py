@@ -14,17 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, cast, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.damage.stored import field_shift
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import WriteGate, stored_weights, write, write_gate
-from neurofault.damage.stored import field_shift
 from neurofault.engines.on_snntorch import twin
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph import Dense
+from neurofault.graph.chip import ChipConnection
 from neurofault.inputs import Inputs
 from neurofault.rescue import gain
 from neurofault.rescue.budget import Spent
@@ -49,14 +50,14 @@ class HostMemory:
     """What the host keeps between lessons.
 
     Attributes:
-        shadow: layer index → float32 [n_out, n_in], weights before rounding.
+        shadow: connection → float32 [n_out, n_in], weights before rounding.
         optimiser: state of the optimiser; None: forgotten.
-        writes: layer index → int32 [n_out, n_in], how often each synapse was written.
+        writes: connection → int32 [n_out, n_in], how often each synapse was written.
     """
 
-    shadow: Mapping[int, NDArray[np.float32]]
+    shadow: Mapping[str, NDArray[np.float32]]
     optimiser: dict[str, Any] | None
-    writes: Mapping[int, NDArray[np.int32]]
+    writes: Mapping[str, NDArray[np.int32]]
 
 
 @final
@@ -97,15 +98,15 @@ class HostLearning:
         """False."""
         return False
 
-    def trainable(self, deployment: Deployment) -> tuple[int, ...]:
-        """Return the dense layers: the write gate takes no convolution."""
-        return tuple(index for index, layer in enumerate(deployment.layers) if isinstance(layer.synapses, Dense))
+    def trainable(self, deployment: Deployment) -> tuple[str, ...]:
+        """Return the names of the dense connections: the write gate takes no others."""
+        return tuple(one.name for one in deployment.connections if isinstance(one.synapses, Dense))
 
     def provide(self, deployment: Deployment, plasticity: Plasticity) -> Provision:
         """Return nothing: the chip itself does not learn.
 
         Raises:
-            UnsupportedError: the twin would not be the chip; the text names the layer.
+            UnsupportedError: the twin would not be the chip; the text names the population or connection.
         """
         twin(deployment)
         return Provision()
@@ -115,28 +116,25 @@ class HostLearning:
         check_labels(deployment, lesson)
         plastic = lesson.plasticity.chosen(self.trainable(deployment))
         if not plastic:
-            names = ", ".join(deployment.layers[layer].name for layer in self.trainable(deployment))
-            raise UsageError(f"host can train {names}, none of which is plastic")
+            raise UsageError(f"host can train {', '.join(self.trainable(deployment))}, none of which is plastic")
         if not deployment.damage.plain:
             raise UnsupportedError("host: the damage comes and goes in time, which the host's copy of the chip cannot follow")
-        gates = {layer: write_gate(deployment, layer) for layer in plastic}
-        stored = {layer: stored_weights(deployment, layer) for layer in plastic}
-        speed = {layer: _speed(deployment, layer, gates[layer], lesson.plasticity) for layer in plastic}
-        shadow = {layer: _shadow(stored[layer], _step(deployment, layer), memory, layer) for layer in plastic}
+        gates = {name: write_gate(deployment, name) for name in plastic}
+        stored = {name: stored_weights(deployment, name) for name in plastic}
+        speed = {name: _speed(gate, lesson.plasticity) for name, gate in gates.items()}
+        shadow = {name: _shadow(weights, _step(gates[name].connection), memory, name) for name, weights in stored.items()}
         known = np.flatnonzero(lesson.labels >= 0)
         state = None if memory is None or lesson.fresh else memory.optimiser
         if known.size:
             shadow, state = self._train(deployment, lesson, known, shadow, speed, state)
         counts = {
-            layer: np.zeros(stored[layer].shape, np.int32)
-            if memory is None or layer not in memory.writes
-            else memory.writes[layer].copy()
-            for layer in plastic
+            name: np.zeros(weights.shape, np.int32) if memory is None or name not in memory.writes else memory.writes[name].copy()
+            for name, weights in stored.items()
         }
         taught, written = _write_back(deployment, lesson, gates, stored, shadow, speed, counts)
         read = sum(weight.size for weight in stored.values()) if memory is None or lesson.fresh else 0
-        width = {layer: deployment.layers[layer].weight_bits for layer in plastic}
-        moved = read * max(width.values()) // 8 + written * 8 + len(known)
+        width = max(gate.connection.weight_bits for gate in gates.values())
+        moved = read * width // 8 + written * 8 + len(known)
         energy = {t: written * (c.energy.synaptic_write.value or 0.0) for t, c in deployment.profile.energy_tables.items()}
         time = {t: written * (c.time.synaptic_write.value or 0.0) for t, c in deployment.profile.energy_tables.items()}
         spent = Spent(samples=len(lesson.labels), writes=written, host_bytes=moved, energy=energy, time=time)
@@ -147,7 +145,7 @@ class HostLearning:
         if memory is None:
             return None
         writes = {
-            layer: done + differing.weights[layer] if layer in differing.weights else done for layer, done in memory.writes.items()
+            name: done + differing.weights[name] if name in differing.weights else done for name, done in memory.writes.items()
         }
         return HostMemory(memory.shadow, None, writes)
 
@@ -156,10 +154,10 @@ class HostLearning:
         deployment: Deployment,
         lesson: Lesson,
         known: NDArray[np.int64],
-        shadow: dict[int, NDArray[np.float32]],
-        speed: dict[int, NDArray[np.float32]],
+        shadow: dict[str, NDArray[np.float32]],
+        speed: dict[str, NDArray[np.float32]],
         state: dict[str, Any] | None,
-    ) -> tuple[dict[int, NDArray[np.float32]], dict[str, Any]]:
+    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
         """Return the shadows and the optimiser's state after one pass over the labelled samples."""
         import torch
         from torch.nn import functional
@@ -168,11 +166,11 @@ class HostLearning:
         torch.set_num_threads(1)  # batches are too small to share, and sums must not depend on the number of threads
         try:
             module = twin(deployment)
-            weights: dict[int, Tensor] = {layer: cast(Any, module.populations[layer]).synapses.weight for layer in shadow}
-            floats = {layer: torch.from_numpy(values.copy()) for layer, values in shadow.items()}
-            rates = {layer: torch.from_numpy(values) for layer, values in speed.items()}
-            steps = {layer: float(_step(deployment, layer)) for layer in shadow}
-            ranges = {layer: _range(deployment, layer) for layer in shadow}
+            weights: dict[str, Tensor] = {name: module.weight(name) for name in shadow}
+            floats = {name: torch.from_numpy(values.copy()) for name, values in shadow.items()}
+            rates = {name: torch.from_numpy(values) for name, values in speed.items()}
+            steps = {name: float(_step(deployment.connection(name))) for name in shadow}
+            ranges = {name: _range(deployment.connection(name)) for name in shadow}
             for parameter in module.parameters():
                 parameter.requires_grad_(False)
             for weight in weights.values():
@@ -184,27 +182,27 @@ class HostLearning:
                 chosen = known[start : start + self.batch]
                 arriving = _events(deployment, lesson.inputs, chosen)
                 with torch.no_grad():
-                    for layer, weight in weights.items():
-                        rounded = torch.round(floats[layer] / steps[layer]) * steps[layer]
-                        weight.copy_(rounded.clamp(*ranges[layer]))
+                    for name, weight in weights.items():
+                        rounded = torch.round(floats[name] / steps[name]) * steps[name]
+                        weight.copy_(rounded.clamp(*ranges[name]))
                         weight.grad = None
                 response = module(arriving)
-                scores = response.potential if deployment.readout == "potential" else response.counts
-                scores = scores.masked_fill(module.populations[-1].alive == 0, -1e9)
+                scores = response.potential if deployment.readout.how == "potential" else response.counts
+                scores = scores.masked_fill(module.population(deployment.readout.population).alive == 0, -1e9)
                 hinge = functional.multi_margin_loss(scores / self.margin, torch.from_numpy(lesson.labels[chosen]))
                 loss = hinge * (scores.shape[1] / 2)  # torch takes the mean over classes
                 loss.backward()
-                before = {layer: values.clone() for layer, values in floats.items()}
-                for layer, weight in weights.items():
-                    floats[layer].grad = weight.grad
+                before = {name: values.clone() for name, values in floats.items()}
+                for name, weight in weights.items():
+                    floats[name].grad = weight.grad
                 for group in optimiser.param_groups:
                     group["lr"] = self.rate / (1 + self.decay * (lesson.first + int(chosen[0])) / lesson.cycle)
                 optimiser.step()
                 with torch.no_grad():
-                    for layer, values in floats.items():
-                        moved = before[layer] + rates[layer] * (values - before[layer])
-                        values.copy_(moved.clamp(*ranges[layer]))
-            return {layer: values.numpy() for layer, values in floats.items()}, optimiser.state_dict()
+                    for name, values in floats.items():
+                        moved = before[name] + rates[name] * (values - before[name])
+                        values.copy_(moved.clamp(*ranges[name]))
+            return {name: values.numpy() for name, values in floats.items()}, optimiser.state_dict()
         finally:
             torch.set_num_threads(threads)
 
@@ -235,7 +233,7 @@ def host(
     """
     learner = HostLearning(float(usual_margin(deployment, inputs, labels)))
     if scaled and options.get("optimiser") != "adam":
-        seen = gain.seen(deployment, inputs, len(deployment.layers) - 1)
+        seen = gain.seen(deployment, inputs, [one.name for one in deployment.into(deployment.readout.population)])
         while host_gain(learner, seen) > _LIMIT:
             learner = replace(learner, rate=learner.rate / 2)
     return replace(learner, **options)
@@ -244,30 +242,27 @@ def host(
 def host_gain(learner: HostLearning, seen: gain.Seen) -> float:
     """Return by how many margins a step at the first sample's rate would move the scores of a sample if it were the whole batch.
 
-    A weight moves by rate · spikes · unit / margin, and its score by that · spikes · unit; see :mod:`neurofault.rescue.gain`.
+    A weight moves by rate · spikes · unit / margin, and its score by that · spikes · unit, summed over the connections seen; see :mod:`neurofault.rescue.gain`.
     """
-    last = len(seen.deployment.layers) - 1
-    squares = float((seen.spikes[last - 1].astype(np.float64) ** 2).sum(axis=1).mean())
-    return learner.rate * squares * (seen.unit(last) / learner.margin) ** 2
+    squares = {name: float((spikes.astype(np.float64) ** 2).sum(axis=1).mean()) for name, spikes in seen.spikes.items()}
+    return sum(learner.rate * each * (seen.unit(name) / learner.margin) ** 2 for name, each in squares.items())
 
 
 def _events(deployment: Deployment, inputs: Inputs, chosen: NDArray[np.int64]) -> Inputs:
-    """Return chosen samples as the input population's spikes."""
-    part = Inputs(None if inputs.bias is None else inputs.bias[chosen], None if inputs.events is None else inputs.events[chosen])
-    return Inputs(events=arriving_spikes(deployment, part, 1)[0])
+    """Return chosen samples as the input populations' spikes."""
+    driven = [one.name for one in deployment.populations if not one.is_source]
+    return Inputs(events=arriving_spikes(deployment, inputs.take(chosen), driven)[0])
 
 
-def _step(deployment: Deployment, layer: int) -> int:
+def _step(connection: ChipConnection) -> int:
     """Return the distance between two stored weights as they are read."""
-    chip = deployment.layers[layer]
-    return 1 << field_shift(chip.weight_bits, chip.sign_mode)
+    return 1 << field_shift(connection.weight_bits, connection.sign_mode)
 
 
-def _range(deployment: Deployment, layer: int) -> tuple[float, float]:
+def _range(connection: ChipConnection) -> tuple[float, float]:
     """Return the lowest and the highest stored weight."""
-    chip = deployment.layers[layer]
-    step, bits = _step(deployment, layer), chip.weight_bits
-    match chip.sign_mode:
+    step, bits = _step(connection), connection.weight_bits
+    match connection.sign_mode:
         case "mixed":
             return -float(step << (bits - 1)), float(step * ((1 << (bits - 1)) - 1))
         case "excitatory":
@@ -276,58 +271,59 @@ def _range(deployment: Deployment, layer: int) -> tuple[float, float]:
             return -float(step * ((1 << bits) - 1)), 0.0
 
 
-def _speed(deployment: Deployment, layer: int, gate: WriteGate, plasticity: Plasticity) -> NDArray[np.float32]:
+def _speed(gate: WriteGate, plasticity: Plasticity) -> NDArray[np.float32]:
     """Return float32 [n_out, n_in]: how fast each synapse learns; 0: it is dead, wholly stuck or not plastic."""
     speed = np.where((gate.keep != 0) & gate.alive[:, None], np.float32(1), np.float32(0))
     if any(mask.any() for mask in plasticity.new.values()):
         shape = speed.shape
-        new = plasticity.new.get(layer, np.zeros(shape[0], bool))[:, None] | plasticity.new.get(layer - 1, np.zeros(shape[1], bool))
+        into = plasticity.new.get(gate.connection.target, np.zeros(shape[0], bool))[:, None]
+        new = into | plasticity.new.get(gate.connection.source, np.zeros(shape[1], bool))
         old = np.float32(0) if plasticity.old_shift is None else np.float32(2.0**-plasticity.old_shift)
         speed = np.where(new, speed, speed * old)
     return speed.astype(np.float32)
 
 
-def _shadow(stored: NDArray[np.int32], step: int, memory: HostMemory | None, layer: int) -> NDArray[np.float32]:
+def _shadow(stored: NDArray[np.int32], step: int, memory: HostMemory | None, name: str) -> NDArray[np.float32]:
     """Return the shadow weights; where the chip holds something else than they round to, the chip is right."""
     present = stored.astype(np.float32)
-    if memory is None or layer not in memory.shadow:
+    if memory is None or name not in memory.shadow:
         return present
-    kept = memory.shadow[layer]
+    kept = memory.shadow[name]
     return np.where(np.abs(kept - present) <= step / 2, kept, present)
 
 
 def _write_back(
     deployment: Deployment,
     lesson: Lesson,
-    gates: dict[int, WriteGate],
-    stored: dict[int, NDArray[np.int32]],
-    shadow: dict[int, NDArray[np.float32]],
-    speed: dict[int, NDArray[np.float32]],
-    counts: dict[int, NDArray[np.int32]],
+    gates: Mapping[str, WriteGate],
+    stored: Mapping[str, NDArray[np.int32]],
+    shadow: Mapping[str, NDArray[np.float32]],
+    speed: Mapping[str, NDArray[np.float32]],
+    counts: Mapping[str, NDArray[np.int32]],
 ) -> tuple[Deployment, int]:
     """Write what has changed, largest changes first where writes are limited; ``counts`` is updated."""
     asked, gain = {}, {}
-    for layer, gate in gates.items():
-        step = _step(deployment, layer)
-        wanted = np.rint(shadow[layer] / step).astype(np.int64) * step
-        asked[layer] = wanted
-        changes = (gate.admit(wanted, stored[layer]) != stored[layer]) & (speed[layer] > 0)
+    for name, gate in gates.items():
+        step = _step(gate.connection)
+        wanted = np.rint(shadow[name] / step).astype(np.int64) * step
+        asked[name] = wanted
+        changes = (gate.admit(wanted, stored[name]) != stored[name]) & (speed[name] > 0)
         if lesson.writes_per_synapse is not None:
-            changes &= counts[layer] < lesson.writes_per_synapse
-        gain[layer] = np.where(changes, np.abs(wanted - stored[layer]), 0)
+            changes &= counts[name] < lesson.writes_per_synapse
+        gain[name] = np.where(changes, np.abs(wanted - stored[name]), 0)
     least = _least(np.concatenate([each.ravel() for each in gain.values()]), lesson.writes)
     left = None if lesson.writes is None else lesson.writes
     total = 0
-    for layer in gates:
-        chosen = gain[layer] >= max(least, 1)
+    for name in gates:
+        chosen = gain[name] >= max(least, 1)
         if left is not None:
             places = np.flatnonzero(chosen)
-            order = np.argsort(-gain[layer].ravel()[places], kind="stable")[: max(0, left - total)]
+            order = np.argsort(-gain[name].ravel()[places], kind="stable")[: max(0, left - total)]
             chosen = np.zeros(chosen.size, bool)
             chosen[places[order]] = True
-            chosen = chosen.reshape(gain[layer].shape)
-        deployment = write(deployment, layer, asked[layer], chosen)
-        counts[layer] += chosen
+            chosen = chosen.reshape(gain[name].shape)
+        deployment = write(deployment, name, asked[name], chosen)
+        counts[name][chosen] += 1
         total += int(chosen.sum())
     return deployment, total
 

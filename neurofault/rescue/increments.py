@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.damage.damage import Damage, Edit, Force, Hit, LearningDefect, SetField, SetSynapses, Silence, Upset
-from neurofault.deploy.deployment import Deployment
 from neurofault.damage.edits import only
 from neurofault.damage.fold import with_values
-from neurofault.deploy.memory import stored_weights
 from neurofault.damage.stored import to_field
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.memory import stored_weights
 from neurofault.errors import UsageError
 from neurofault.graph import Dense
 from neurofault.streams import permutation_prefix, stream_key
@@ -77,7 +77,7 @@ def _cut(
             dealt[0].append(edit)
             continue
         if turn_of_core and isinstance(edit, Silence):
-            cores = deployment.placement.core_of[edit.layer][edit.neurons].tolist()
+            cores = deployment.placement.core_of[edit.population][edit.neurons].tolist()
             turns = np.array([turn_of_core.get(core, 0) for core in cores], np.int64)
         else:
             turns = np.empty(sites, np.int64)
@@ -135,8 +135,9 @@ def _as_flips(before: Deployment, edit: Edit) -> Edit:
     """Return a permanent edit of dense synapses that sets what is stored with the bits that it flips in the place of what it leaves."""
     if not isinstance(edit, SetSynapses) or not _learnable(before, edit):
         return edit
-    bits, mode = before.layers[edit.layer].weight_bits, before.layers[edit.layer].sign_mode
-    held = to_field(stored_weights(before, edit.layer)[edit.targets, edit.sources], bits, mode)
+    connection = before.connection(edit.connection)
+    bits, mode = connection.weight_bits, connection.sign_mode
+    held = to_field(stored_weights(before, edit.connection)[edit.targets, edit.sources], bits, mode)
     return replace(edit, flips=(held ^ to_field(edit.values, bits, mode)).astype(np.int32))
 
 
@@ -144,11 +145,11 @@ def _on_present(deployment: Deployment, edit: Edit) -> Edit:
     """Return an edit of synapses with the weights that it leaves on the chip as it is now."""
     if not isinstance(edit, SetSynapses):
         return edit
-    return with_values(deployment, deployment.damage.synapse_edits(edit.layer), edit)
+    return with_values(deployment, deployment.damage.synapse_edits(edit.connection), edit)
 
 
 def _learnable(deployment: Deployment, edit: SetSynapses) -> bool:
-    """Whether an edit sets dense synapses for good; convolutions never learn, so theirs stay as they are."""
+    """Whether an edit sets dense synapses for good; others never learn, so theirs stay as they are."""
     says = (edit.keep, edit.flips, edit.factor, edit.of_sources)
-    dense = isinstance(deployment.layers[edit.layer].synapses, Dense)
+    dense = isinstance(deployment.connection(edit.connection).synapses, Dense)
     return edit.when.always and dense and all(one is None for one in says)

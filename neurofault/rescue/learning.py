@@ -281,15 +281,16 @@ class DefectSchedule:
 
     Attributes:
         alive: bool [n_out], targets whose synapses can be written at all.
-        edits: defects of the layer, in order.
+        edits: defects of the connection, in order.
         third: whether the rule has a third factor.
-        layer, timesteps: for the clocks.
+        phase: of the target population, with
+        timesteps: T, for the clocks.
     """
 
     alive: NDArray[np.bool_]
     edits: tuple[Any, ...] = ()
     third: bool = False
-    layer: int = 0
+    phase: int = 0
     timesteps: int = 1
 
     def rows(self, step: int, steps: int, epoch: int) -> records.Defects:
@@ -303,7 +304,7 @@ class DefectSchedule:
         rounding, post = np.full((count, n_out), -1, np.int64), np.full((count, 3, n_out), -1, np.int64)
         source = np.full((count, n_out, 2), -1, np.int64)
         for edit in self.edits:
-            clock = ends % self.timesteps if edit.when.clock == "presentation" else ends + self.layer + 1
+            clock = ends % self.timesteps if edit.when.clock == "presentation" else ends + self.phase + 1
             place = np.ix_(np.flatnonzero(edit.when.active(clock)), edit.neurons)
             match edit.part:
                 case "frozen":

@@ -1,4 +1,4 @@
-"""Engines that learn: from a rule and a weight matrix (as Lava) or a layer of a chip (as hardware) to what the kernel reads."""
+"""Engines that learn: from a rule and a weight matrix (as Lava) or a connection of a chip (as hardware) to what the kernel reads."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.damage.damage import LearningDefect
+from neurofault.damage.stored import field_shift, from_field
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import stored_weights, write, write_delays, write_gate
-from neurofault.damage.stored import field_shift, from_field
 from neurofault.errors import LearningRuleError, UsageError
 from neurofault.graph import Dense
 from neurofault.graph.synapses import SignMode
@@ -67,37 +67,35 @@ def lava_engine(
 
 def strict_engine(
     deployment: Deployment,
-    layer: int,
+    connection: str,
     rule: LearningRule,
     *,
     seed: int = 0,
     write_limit: int | None = None,
     write_budget: int | None = None,
 ) -> LearningEngine:
-    """Return an engine in mode ``hardware_strict`` for the synapses of a dense layer of a (damaged) chip.
+    """Return an engine in mode ``hardware_strict`` for the synapses of a dense connection of a (damaged) chip.
 
     Permanent damage to the synapses is what the engine starts from and what its writes respect; a synapse edit that is active only
     at times is not seen by learning. A write is one change of a stored weight, delay or tag, whatever stuck bits make of it.
 
     Args:
         deployment: the chip; its profile says what a rule may be.
-        layer: index of a dense layer, at least 1.
+        connection: name of a dense one.
         rule: two or three factors.
-        seed: of the random numbers; they also depend on the layer's name.
+        seed: of the random numbers; they also depend on the connection's name.
         write_limit: writes that a synapse stands; None: no limit.
         write_budget: writes in all; None: no limit. Sources are served in order, then targets.
 
     Raises:
         UnsupportedError: the chip does not learn.
         LearningRuleError: the chip cannot express the rule.
-        UsageError: the layer is not dense, or a limit is negative.
+        UsageError: there is no such connection, it is not dense, or a limit is negative.
     """
-    if not 1 <= layer < len(deployment.layers):
-        raise UsageError(f"no synapses lead to layer {layer}; layers with synapses: 1 to {len(deployment.layers) - 1}")
     for name, limit in (("write_limit", write_limit), ("write_budget", write_budget)):
         if limit is not None and limit < 0:
             raise UsageError(f"{name} is {limit}; allowed: 0 or more")
-    gate, chip, profile = write_gate(deployment, layer), deployment.layers[layer], deployment.profile
+    gate, chip, profile = write_gate(deployment, connection), deployment.connection(connection), deployment.profile
     check_rule(rule, profile)
     mistakes = scale_mistakes(rule, LAVA_MANTISSA, LAVA_EXPONENT, "the learning engine's arithmetic")
     if mistakes:
@@ -122,13 +120,13 @@ def strict_engine(
         _NONE,
         _UNLIMITED if write_limit is None else write_limit,
     )
-    memory = _memory(rule, stored_weights(deployment, layer), dense.delay, None, counted=True)
+    memory = _memory(rule, stored_weights(deployment, connection), dense.delay, None, counted=True)
     memory = memory._replace(left=np.array([_UNLIMITED if write_budget is None else write_budget], np.int64))
     trace_bits = profile.learning.traces_bits.value or _TRACE_BITS
     names = ("x decay", "x impulse", "y decay", "y impulse", "w", "d", "t")
     keys = np.array([stream_key(seed, "learning", chip.name, name) for name in names], np.uint64)
-    defects = tuple(edit for edit in deployment.damage.edits if isinstance(edit, LearningDefect) and edit.layer == layer)
-    schedule = DefectSchedule(gate.alive, defects, rule.third_factor, layer, deployment.timesteps)
+    defects = tuple(edit for edit in deployment.damage.of_connection(connection) if isinstance(edit, LearningDefect))
+    schedule = DefectSchedule(gate.alive, defects, rule.third_factor, deployment.schedule.phase[chip.target], deployment.timesteps)
     return LearningEngine(
         "hardware_strict",
         rule,
@@ -141,16 +139,16 @@ def strict_engine(
     )
 
 
-def write_back(deployment: Deployment, layer: int, engine: LearningEngine, state: LearningState) -> Deployment:
-    """Return the chip with what a layer has learned: weights through the write gate, delays where the rule changes them.
+def write_back(deployment: Deployment, connection: str, engine: LearningEngine, state: LearningState) -> Deployment:
+    """Return the chip with what a connection has learned: weights through the write gate, delays where the rule changes them.
 
     Raises:
         UsageError: the state is of mode ``lava_compat``, which knows no chip.
     """
     if state.mode != "hardware_strict":
         raise UsageError("only what was learned in mode 'hardware_strict' can be written to a chip")
-    written = write(deployment, layer, state.weight)
-    return write_delays(written, layer, state.delay) if engine.rule.dd else written
+    written = write(deployment, connection, state.weight)
+    return write_delays(written, connection, state.delay) if engine.rule.dd else written
 
 
 _NONE = np.empty((1, 0), np.int32)

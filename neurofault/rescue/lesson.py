@@ -28,18 +28,18 @@ class Plasticity:
     it, or not at all.
 
     Attributes:
-        layers: indices of the layers whose synapses may change; None: all that the learner can train.
-        new: layer index → bool [n], replacement neurons; empty: there are none, and every synapse learns at full rate.
+        connections: names of the connections whose synapses may change; None: all that the learner can train.
+        new: population → bool [n], replacement neurons; empty: there are none, and every synapse learns at full rate.
         old_shift: how many halvings slower old synapses learn where there are new neurons; None: old synapses keep every bit.
     """
 
-    layers: tuple[int, ...] | None = None
-    new: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
+    connections: tuple[str, ...] | None = None
+    new: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     old_shift: int | None = 0
 
-    def chosen(self, trainable: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the layers that change: those that the learner can train, as far as they are allowed to."""
-        return tuple(layer for layer in trainable if self.layers is None or layer in self.layers)
+    def chosen(self, trainable: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the connections that change: those that the learner can train, as far as they are allowed to."""
+        return tuple(name for name in trainable if self.connections is None or name in self.connections)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ class Learner(Protocol):
         ...
 
     def provide(self, deployment: Deployment, plasticity: Plasticity) -> Provision:
-        """Return what the chip needs for this learner: learning layers, error neurons, feedback synapses, and where they sit.
+        """Return what the chip needs for this learner: learning connections, error neurons, feedback synapses, and where they sit.
 
         Raises:
             UnsupportedError: the chip cannot learn like this.
@@ -144,7 +144,7 @@ def check_labels(deployment: Deployment, lesson: Lesson) -> None:
     """
     if lesson.labels.shape != (len(lesson.inputs),):
         raise UsageError(f"labels have the shape {lesson.labels.shape}, but there are {len(lesson.inputs)} samples")
-    outputs = deployment.layers[-1].size
+    outputs = deployment.output.size
     if lesson.labels.size and not UNKNOWN <= int(lesson.labels.min()) <= int(lesson.labels.max()) < outputs:
         raise UsageError(
             f"labels lie in {lesson.labels.min()} … {lesson.labels.max()}; allowed: 0 to {outputs - 1}, −1 for unknown"

@@ -44,16 +44,16 @@ class Provision:
     """What a learner needs, placed.
 
     Attributes:
-        plastic: indices of the layers whose synapses learn on chip.
+        plastic: names of the connections whose synapses learn on chip, in the order of the graph.
         support: populations that serve learning only.
-        feedback: layer index → feedback synapses into each of its neurons (one from each error neuron).
+        feedback: population → feedback synapses into each of its neurons (one from each error neuron).
         synapse_bits: memory that learning takes beyond the network's own: tags, feedback and supporting synapses.
         in_axons: likewise, entries of input axon tables.
     """
 
-    plastic: tuple[int, ...] = ()
+    plastic: tuple[str, ...] = ()
     support: tuple[Support, ...] = ()
-    feedback: Mapping[int, int] = field(default_factory=dict)
+    feedback: Mapping[str, int] = field(default_factory=dict)
     synapse_bits: int = 0
     in_axons: int = 0
 
@@ -64,39 +64,39 @@ class Provision:
 
 
 def provision(
-    deployment: Deployment, plastic: Collection[int], support: Collection[Support] = (), feedback: Mapping[int, int] | None = None
+    deployment: Deployment, plastic: Collection[str], support: Collection[Support] = (), feedback: Mapping[str, int] | None = None
 ) -> Provision:
     """Check that a chip has room for learning, and place what serves it.
 
     Args:
         deployment: the (damaged) chip.
-        plastic: layers whose synapses learn.
+        plastic: connections whose synapses learn.
         support: populations to place; their ``cores`` are ignored.
-        feedback: layer index → rows of feedback synapses into its neurons.
+        feedback: population → rows of feedback synapses into its neurons, as wide as the widest weights into it.
 
     Raises:
         CapacityError: a core, or the chip, has no room; the text says which core, what is used, available and missing.
     """
-    plastic, feedback = tuple(sorted(plastic)), dict(feedback or {})
+    plastic, feedback = tuple(one.name for one in deployment.connections if one.name in plastic), dict(feedback or {})
     plain, learning = usage(deployment), usage(deployment, learning=plastic)
     limit, profile, dead = limits(deployment.profile), deployment.profile, set(deployment.damage.dead_cores)
     more = dict.fromkeys(LEARNED, 0)
     for at, core in enumerate(learning.cores.tolist()):
         if core in dead:
             continue
-        need = {name: int(learning.used[name][at]) for name in LEARNED}
-        for layer, rows in feedback.items():
-            held = int(np.count_nonzero(deployment.placement.core_of[layer] == core))
+        need = {resource: int(learning.used[resource][at]) for resource in LEARNED}
+        for name, rows in feedback.items():
+            held = int(np.count_nonzero(deployment.placement.core_of[name] == core))
             if held:
-                need["synapse_bits"] += rows * int(row_bits(np.asarray(held), deployment.layers[layer].weight_bits, profile))
+                bits = max(one.weight_bits for one in deployment.into(name))
+                need["synapse_bits"] += rows * int(row_bits(np.asarray(held), bits, profile))
                 need["in_axons"] += rows
-        for name, used in need.items():
-            more[name] += used - int(plain.used[name][at])
-            available = limit[name]
+        for resource, used in need.items():
+            more[resource] += used - int(plain.used[resource][at])
+            available = limit[resource]
             if available is not None and used > available:
-                layers = ", ".join(deployment.layers[layer].name for layer in plastic)
                 raise CapacityError(
-                    f"core {core} cannot learn (plastic: {layers}): with tags and feedback it takes {used:,} {name}, it has "
+                    f"core {core} cannot learn (plastic: {', '.join(plastic)}): with tags and feedback it takes {used:,} {resource}, it has "
                     f"{available:,}; {used - available:,} are missing; lower neurons_per_core or make fewer layers plastic"
                 )
     placed: list[Support] = []

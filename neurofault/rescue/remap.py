@@ -30,15 +30,15 @@ STATUS_BYTES, AXON_BYTES, PARAMETER_BYTES = 8, 8, 4
 
 @dataclass(frozen=True, eq=False)
 class Move:
-    """Neurons of one layer that moved from a dead core to a spare one.
+    """Neurons of one population that moved from a dead core to a spare one, with all connections into and out of them.
 
     Attributes:
-        layer: name of the layer.
+        population: its name.
         neurons: int64 [k], sorted.
         source, destination: ids of the dead core and of the core that took them.
     """
 
-    layer: str
+    population: str
     neurons: NDArray[np.int64]
     source: int
     destination: int
@@ -50,11 +50,11 @@ class Remapped:
 
     Attributes:
         deployment: the chip from the remap on; its healthy integers are those of before.
-        moves: by dead core, then by layer.
-        left: layer name → int64 [k], sorted: orphans that could not be moved; no layer without any.
+        moves: by dead core, then by population.
+        left: population → int64 [k], sorted: orphans that could not be moved; no population without any.
         writes: stored synapse words written into the new cores (one for each synapse, or each shared kernel element of a core).
-        axon_updates: entries written into axon tables: in-axons of the new cores, and one out-axon for each source neuron that lives and
-            each new core that it reaches, and for each core that a moved neuron reaches.
+        axon_updates: entries written into axon tables: of each connection, in-axons of the new cores, one out-axon for each source neuron that
+            lives and each new core that it reaches, and one for each core that a moved neuron reaches.
         parameters: neuron parameters written into the new cores.
         host_bytes: what the host moves to and from the chip, in bytes: the synapse memory of the new cores with headers and filling,
             axon entries, parameters, and the status of each core in use, read to find the dead ones. Where nothing is dead: 0.
@@ -72,7 +72,7 @@ class Remapped:
 
     @property
     def left_counts(self) -> dict[str, int]:
-        """Layer name → number of orphans that could not be moved."""
+        """Population → number of orphans that could not be moved."""
         return {name: len(neurons) for name, neurons in self.left.items()}
 
 
@@ -81,7 +81,7 @@ def remap(
     *,
     spikes: Scores | None = None,
     importance: Scores | None = None,
-    learning: Collection[int] = (),
+    learning: Collection[str] = (),
 ) -> Remapped:
     """Move the neurons of dead cores to spare cores.
 
@@ -91,20 +91,20 @@ def remap(
 
     Args:
         deployment: a damaged chip that was deployed with spare cores.
-        spikes: layer name → [n], spikes of each neuron (e.g. ``Activity.spike_counts`` of a healthy run), which weigh the hops; None:
+        spikes: population → [n], spikes of each neuron (e.g. ``Activity.spike_counts`` of a healthy run), which weigh the hops; None:
             one spike each.
-        importance: layer name → [n] score of each neuron, for who goes first where spare cores run out; None: by weights, see
+        importance: population → [n] score of each neuron, for who goes first where spare cores run out; None: by weights, see
             ``faults/importance.py``.
-        learning: indices of layers whose synapses learn; they take more of a core.
+        learning: names of connections whose synapses learn; they take more of a core.
 
     Raises:
-        UsageError: neurons are orphaned and the placement keeps no spare cores; or ``spikes`` do not fit the layers.
-        FaultError: ``importance`` does not fit the layers.
+        UsageError: neurons are orphaned and the placement keeps no spare cores; or ``spikes`` do not fit the populations.
+        FaultError: ``importance`` does not fit the populations.
     """
-    check_learning(deployment.layers, learning)
+    check_learning(deployment.connections, learning)
     placement, damage = deployment.placement, deployment.damage
     orphans = on_cores(deployment, damage.dead_cores)
-    if not any(mask.any() for mask in orphans):
+    if not any(mask.any() for mask in orphans.values()):
         return Remapped(deployment, (), {}, notes=_left_alone(deployment))
     if not placement.spare_cores:
         died = sorted(set(damage.dead_cores) & set(placement.used_cores.tolist()))
@@ -123,52 +123,52 @@ def remap(
             break
         order.remove(parts[-1])
         too_big.append(parts[-1])
-    gone = [np.isin(np.arange(layer.size), _all(served, index)) for index, layer in enumerate(deployment.layers)]
+    gone = {one.name: np.isin(np.arange(one.size), _all(served, one.name)) for one in deployment.populations}
     repaired = placed.with_damage(damage_after(placed, gone, cores)) if served else deployment
     left = {
-        layer.name: np.flatnonzero(mask & ~moved).astype(np.int64)
-        for layer, mask, moved in zip(deployment.layers, orphans, gone, strict=True)
-        if (mask & ~moved).any()
+        name: np.flatnonzero(mask & ~gone[name]).astype(np.int64) for name, mask in orphans.items() if (mask & ~gone[name]).any()
     }
+    order_of = {one.name: place for place, one in enumerate(deployment.populations)}
     return Remapped(
         repaired,
-        tuple(sorted(_moves(deployment, served, cores), key=lambda move: (move.source, deployment.layer_index(move.layer)))),
+        tuple(sorted(_moves(served, cores), key=lambda move: (move.source, order_of[move.population]))),
         left,
         *_charge(deployment, repaired, gone, cores, learning),
         notes=(*_short(left, order, free, too_big), *_left_alone(deployment)),
     )
 
 
-def _all(served: Sequence[Piece], layer: int) -> NDArray[np.int64]:
-    return np.concatenate([np.empty(0, np.int64), *(piece.neurons[layer] for piece in served)])
+def _all(served: Sequence[Piece], population: str) -> NDArray[np.int64]:
+    nothing = np.empty(0, np.int64)
+    return np.concatenate([nothing, *(piece.neurons.get(population, nothing) for piece in served)])
 
 
-def _moves(deployment: Deployment, served: Sequence[Piece], cores: Sequence[int]) -> list[Move]:
+def _moves(served: Sequence[Piece], cores: Sequence[int]) -> list[Move]:
     return [
-        Move(deployment.layers[layer].name, piece.neurons[layer], piece.core, core)
+        Move(name, neurons, piece.core, core)
         for piece, core in zip(served, cores, strict=True)
-        for layer in piece.layers
+        for name, neurons in piece.neurons.items()
     ]
 
 
 def _charge(
-    before: Deployment, after: Deployment, moved: Sequence[NDArray[np.bool_]], taken: Sequence[int], learning: Collection[int]
+    before: Deployment, after: Deployment, moved: Mapping[str, NDArray[np.bool_]], taken: Sequence[int], learning: Collection[str]
 ) -> tuple[int, int, int, int]:
     """Count written synapse words, axon entries and parameters, and the bytes that the host moves."""
     placement, profile = after.placement, after.profile
     dead = on_cores(after, after.damage.dead_cores)
     writes = axons = bits = 0
-    for index, layer in enumerate(after.layers[1:], 1):
-        cores = placement.cores_of_layer(index)
-        writes += int(stored_words(after, index)[np.isin(cores, taken)].sum())
-        for core, senders in reached_by_core(after, index).items():
+    for connection in after.connections:
+        cores, source = placement.cores_of(connection.target), connection.source
+        writes += int(stored_words(after, connection.name)[np.isin(cores, taken)].sum())
+        for core, senders in reached_by_core(after, connection).items():
             if core in taken:
-                need = demand(layer, placement.core_of[index] == core, profile, index in learning)
+                need = demand(connection, placement.core_of[connection.target] == core, profile, connection.name in learning)
                 bits += need.synapse_bits
-                axons += need.in_axons + int(np.count_nonzero(senders & ~dead[index - 1]))
+                axons += need.in_axons + int(np.count_nonzero(senders & ~dead[source]))
             elif core not in after.damage.dead_cores:
-                axons += int(np.count_nonzero(senders & moved[index - 1]))
-    parameters = PARAMETERS * sum(int(np.count_nonzero(mask)) for mask in moved)
+                axons += int(np.count_nonzero(senders & moved[source]))
+    parameters = PARAMETERS * sum(int(np.count_nonzero(mask)) for mask in moved.values())
     status = len(before.placement.used_cores)
     host = -(-bits // 8) + AXON_BYTES * axons + PARAMETER_BYTES * parameters + STATUS_BYTES * status
     return writes, axons, parameters, host

@@ -26,26 +26,26 @@ from neurofault.damage.damage import (
     SetSynapses,
     Stall,
 )
-from neurofault.deploy.deployment import Deployment
 from neurofault.damage.edits import only
+from neurofault.deploy.deployment import Deployment
 from neurofault.faults.context import Outcome
-from neurofault.faults.flows import Flow, flows_into, strike
+from neurofault.faults.flows import Flow, flows_of, strike
 from neurofault.faults.spare import LATER, strike_cells, strike_core
 
 ANEW = "worked out anew after a remap"
 """Note of a hit whose edits a remap has changed; the rest of the echo is as it was when the fault struck."""
 
 
-def damage_after(deployment: Deployment, moved: Sequence[NDArray[np.bool_]], taken: Collection[int]) -> Damage:
+def damage_after(deployment: Deployment, moved: Mapping[str, NDArray[np.bool_]], taken: Collection[int]) -> Damage:
     """Return the damage of a chip on which neurons have moved.
 
     Args:
         deployment: the chip with its new placement and its old damage.
-        moved: for each layer bool [n], neurons that moved.
+        moved: population → bool [n], neurons that moved.
         taken: ids of the cores that they moved to, which held nothing before.
     """
     damage, edits, hits, first = deployment.damage, list[Edit](), list[Hit](), 0
-    flows = flows_into(deployment, range(1, len(deployment.layers))) if _has_mesh(damage) else []
+    flows = flows_of(deployment) if _has_mesh(damage) else []
     for hit in damage.hits:
         own = damage.edits[first : first + hit.n_edits]
         first += hit.n_edits
@@ -69,7 +69,7 @@ def _struck_anew(
     deployment: Deployment,
     own: Sequence[Edit],
     hit: Hit,
-    moved: Sequence[NDArray[np.bool_]],
+    moved: Mapping[str, NDArray[np.bool_]],
     taken: Collection[int],
     earlier: Sequence[Edit],
     flows: Sequence[Flow],
@@ -103,33 +103,36 @@ def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {name: one.get(name, 0) + other.get(name, 0) for name in (*one, *(name for name in other if name not in one))}
 
 
-def _left(deployment: Deployment, edits: Sequence[Edit], kind: str, moved: Sequence[NDArray[np.bool_]]) -> list[Edit]:
+def _left(deployment: Deployment, edits: Sequence[Edit], kind: str, moved: Mapping[str, NDArray[np.bool_]]) -> list[Edit]:
     """Return the edits without the moved neurons; those that concern nobody else are gone."""
     found = (_without(deployment, edit, kind, moved) for edit in edits)
     return [edit for edit in found if edit is not None]
 
 
-def _without(deployment: Deployment, edit: Edit, kind: str, moved: Sequence[NDArray[np.bool_]]) -> Edit | None:
+def _without(deployment: Deployment, edit: Edit, kind: str, moved: Mapping[str, NDArray[np.bool_]]) -> Edit | None:
     match edit:
         case Stall() | Detour() | InputNoise():
             return edit
         case LearningDefect(part="error"):
             return edit  # error neurons stay where they are
-        case SetField(layer=0, field="bias_mantissa") if deployment.encoding is not None:
+        case SetField(field="bias_mantissa") if deployment.population(edit.population).encoding is not None:
             return edit  # what a sensor reads; no core can alter the bias of a neuron that pixels drive
-        case SetSynapses():
-            stay = ~moved[edit.layer][edit.targets]
-            if kind == "axon_misrouted":  # the entry is in the source's core
-                stay &= ~moved[edit.layer - 1][edit.sources]
-        case SetDelays():
-            stay = ~moved[edit.layer][edit.targets]
+        case SetSynapses() | SetDelays():
+            connection = deployment.connection(edit.connection)
+            stay = ~moved[connection.target][edit.targets]
+            if isinstance(edit, SetSynapses) and kind == "axon_misrouted":  # the entry is in the source's core
+                stay &= ~moved[connection.source][edit.sources]
         case Drop():
-            sources, targets = edit.sources[~moved[edit.layer - 1][edit.sources]], edit.targets[~moved[edit.layer][edit.targets]]
+            connection = deployment.connection(edit.connection)
+            sources = edit.sources[~moved[connection.source][edit.sources]]
+            targets = edit.targets[~moved[connection.target][edit.targets]]
             if len(sources) == len(edit.sources) and len(targets) == len(edit.targets):
                 return edit
             return replace(edit, sources=sources, targets=targets) if sources.size and targets.size else None
+        case LearningDefect():
+            stay = ~moved[deployment.connection(edit.connection).target][edit.neurons]
         case _:
-            stay = ~moved[edit.layer][edit.neurons]
+            stay = ~moved[edit.population][edit.neurons]
     if stay.all():
         return edit
     return only(edit, stay) if stay.any() else None

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.graph.connectivity import fan_out
 from neurofault.deploy.deployment import Deployment, Placement
 from neurofault.deploy.resources import demand, limits, usage
 from neurofault.deploy.routing import mesh
 from neurofault.errors import UsageError
 from neurofault.faults.importance import neuron_scores
+from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.connectivity import fan_out
 
 Scores = Mapping[str, NDArray[np.floating]]
 
@@ -24,58 +25,53 @@ class Piece:
 
     Attributes:
         core: id of the dead core that they sat on.
-        neurons: for each layer, int64 [k], sorted.
+        neurons: population → int64 [k], sorted; no population without any.
         whole: whether these are all orphans of that core.
     """
 
     core: int
-    neurons: tuple[NDArray[np.int64], ...]
+    neurons: Mapping[str, NDArray[np.int64]]
     whole: bool
 
-    @property
-    def layers(self) -> list[int]:
-        """Indices of the layers that it has neurons of."""
-        return [layer for layer, neurons in enumerate(self.neurons) if neurons.size]
+
+def on_cores(deployment: Deployment, cores: Collection[int]) -> dict[str, NDArray[np.bool_]]:
+    """Return population → bool [n]: neurons that sit on some cores."""
+    return {name: np.isin(own, list(cores)) for name, own in deployment.placement.core_of.items()}
 
 
-def on_cores(deployment: Deployment, cores: Collection[int]) -> tuple[NDArray[np.bool_], ...]:
-    """Return for each layer bool [n]: neurons that sit on some cores."""
-    return tuple(np.isin(core_of, list(cores)) for core_of in deployment.placement.core_of)
-
-
-def reached_by_core(deployment: Deployment, layer: int) -> dict[int, NDArray[np.bool_]]:
-    """Return core id → bool [n of the layer before]: which source neurons send to the layer's neurons on this core."""
-    synapses, core_of = deployment.layers[layer].synapses, deployment.placement.core_of[layer]
-    assert synapses is not None
-    return {int(core): fan_out(synapses, core_of == core) > 0 for core in np.unique(core_of)}
+def reached_by_core(deployment: Deployment, connection: ChipConnection) -> dict[int, NDArray[np.bool_]]:
+    """Return core id → bool [n_in]: which source neurons of a connection send to the target's neurons on this core."""
+    core_of = deployment.placement.core_of[connection.target]
+    return {int(core): fan_out(connection.synapses, core_of == core) > 0 for core in np.unique(core_of)}
 
 
 def pieces(
-    deployment: Deployment, orphans: Sequence[NDArray[np.bool_]], learning: Collection[int]
+    deployment: Deployment, orphans: Mapping[str, NDArray[np.bool_]], learning: Collection[str]
 ) -> tuple[list[Piece], list[Piece]]:
-    """Cut the orphans into pieces that an empty core can hold: all of a dead core, or runs of one layer where that is too much.
+    """Cut the orphans into pieces that an empty core can hold: all of a dead core, or runs of one population where that is too much.
 
     Args:
         deployment: the chip.
-        orphans: for each layer bool [n].
-        learning: layers whose synapses learn.
+        orphans: population → bool [n].
+        learning: connections whose synapses learn.
 
     Returns:
         The pieces, and single neurons that no core can hold.
     """
-    room = _Room.of(deployment, learning)
+    room, core_of = _Room.of(deployment, learning), deployment.placement.core_of
     found: list[Piece] = []
     too_big: list[Piece] = []
-    cores = np.unique(np.concatenate([core_of[mask] for core_of, mask in zip(deployment.placement.core_of, orphans, strict=True)]))
+    cores = np.unique(np.concatenate([core_of[name][mask] for name, mask in orphans.items()]))
     for core in map(int, cores):
-        neurons = tuple(np.flatnonzero(core_of == core).astype(np.int64) for core_of in deployment.placement.core_of)
+        here = {name: np.flatnonzero(own == core).astype(np.int64) for name, own in core_of.items()}
+        neurons = {name: own for name, own in here.items() if own.size}
         if room.holds(neurons):
             found.append(Piece(core, neurons, True))
             continue
-        for layer, rest in enumerate(neurons):
+        for name, rest in neurons.items():
             while rest.size:
-                run = room.longest_run(layer, rest)
-                piece = Piece(core, room.alone(layer, rest[: max(1, run)]), False)
+                run = room.longest_run(name, rest)
+                piece = Piece(core, {name: rest[: max(1, run)]}, False)
                 (found if run else too_big).append(piece)
                 rest = rest[max(1, run) :]
     return found, too_big
@@ -87,48 +83,42 @@ class _Room:
 
     Attributes:
         deployment: the chip.
-        learning: layers whose synapses learn.
-        destinations: for each layer int64 [n]: cores that each neuron reaches.
+        learning: connections whose synapses learn.
+        destinations: population → int64 [n]: cores that each neuron reaches, over each connection.
     """
 
     deployment: Deployment
-    learning: Collection[int]
-    destinations: tuple[NDArray[np.int64], ...]
+    learning: Collection[str]
+    destinations: Mapping[str, NDArray[np.int64]]
 
     @classmethod
-    def of(cls, deployment: Deployment, learning: Collection[int]) -> _Room:
-        destinations = [np.zeros(layer.size, np.int64) for layer in deployment.layers]
-        for layer in range(1, len(deployment.layers)):
-            for reached in reached_by_core(deployment, layer).values():
-                destinations[layer - 1] += reached
-        return cls(deployment, learning, tuple(destinations))
+    def of(cls, deployment: Deployment, learning: Collection[str]) -> _Room:
+        destinations = {one.name: np.zeros(one.size, np.int64) for one in deployment.populations}
+        for connection in deployment.connections:
+            for reached in reached_by_core(deployment, connection).values():
+                destinations[connection.source] += reached
+        return cls(deployment, learning, destinations)
 
-    def alone(self, layer: int, neurons: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
-        """Return neurons of one layer as neurons of each layer."""
-        return tuple(neurons if index == layer else neurons[:0] for index in range(len(self.deployment.layers)))
-
-    def holds(self, neurons: Sequence[NDArray[np.int64]]) -> bool:
+    def holds(self, neurons: Mapping[str, NDArray[np.int64]]) -> bool:
         """Say whether these neurons meet every limit that the profile knows."""
         profile, used = self.deployment.profile, dict.fromkeys(("neurons", "synapse_bits", "in_axons", "out_axons"), 0)
-        for layer, own in enumerate(neurons):
-            if not own.size:
-                continue
+        for population, own in neurons.items():
             used["neurons"] += len(own)
-            used["out_axons"] += int(self.destinations[layer][own].sum())
-            if layer:
-                mask = np.zeros(self.deployment.layers[layer].size, bool)
-                mask[own] = True
-                need = demand(self.deployment.layers[layer], mask, profile, layer in self.learning)
+            used["out_axons"] += int(self.destinations[population][own].sum())
+            mask = np.zeros(self.deployment.population(population).size, np.bool_)
+            mask[own] = True
+            for connection in self.deployment.into(population):
+                need = demand(connection, mask, profile, connection.name in self.learning)
                 used["synapse_bits"] += need.synapse_bits
                 used["in_axons"] += need.in_axons
         return all(limit is None or used[name] <= limit for name, limit in limits(profile).items())
 
-    def longest_run(self, layer: int, neurons: NDArray[np.int64]) -> int:
-        """Return how many of the first neurons an empty core holds; more never take less of it."""
+    def longest_run(self, population: str, neurons: NDArray[np.int64]) -> int:
+        """Return how many of the first neurons of a population an empty core holds; more never take less of it."""
         low, high = 0, len(neurons)
         while low < high:
             middle = (low + high + 1) // 2
-            if self.holds(self.alone(layer, neurons[:middle])):
+            if self.holds({population: neurons[:middle]} if middle else {}):
                 low = middle
             else:
                 high = middle - 1
@@ -141,16 +131,15 @@ def ranked(deployment: Deployment, found: Sequence[Piece], importance: Scores | 
     Args:
         deployment: the chip.
         found: the pieces.
-        importance: layer name → [n]; None: by weights (``faults/importance.py``).
+        importance: population → [n]; None: by weights (``faults/importance.py``).
     """
-    last = len(deployment.layers) - 1
-    scores = {layer: neuron_scores(deployment, layer, importance) for piece in found for layer in piece.layers}
+    scores = {name: neuron_scores(deployment, name, importance) for piece in found for name in piece.neurons}
 
     def key(piece: Piece) -> tuple[int, float, int, int]:
-        layers = piece.layers
-        role = 0 if last in layers else 2 if layers == [0] else 1
-        score = sum(float(scores[layer][piece.neurons[layer]].sum()) for layer in layers)
-        return role, -score, piece.core, int(piece.neurons[layers[0]][0])
+        names = list(piece.neurons)
+        role = 0 if deployment.output.name in names else 2 if all(deployment.population(name).is_source for name in names) else 1
+        score = sum(float(scores[name][own].sum()) for name, own in piece.neurons.items())
+        return role, -score, piece.core, int(piece.neurons[names[0]][0])
 
     return sorted(found, key=key)
 
@@ -165,7 +154,7 @@ def assign(deployment: Deployment, served: Sequence[Piece], free: NDArray[np.int
         deployment: the chip.
         served: the pieces, at most as many as free cores.
         free: int64, ids of empty sound cores.
-        spikes: layer name → [n], spikes of each neuron; None: one each.
+        spikes: population → [n], spikes of each neuron; None: one each.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -174,44 +163,42 @@ def assign(deployment: Deployment, served: Sequence[Piece], free: NDArray[np.int
     sound = np.ones(size)
     sound[list(deployment.damage.dead_cores)] = 0
     distance = grid.hops(np.arange(size)[:, None], free).total.astype(np.float64)
-    weight = [_spikes(deployment, layer, spikes) for layer in range(len(deployment.layers))]
-    reached = [reached_by_core(deployment, layer) if layer else {} for layer in range(len(deployment.layers))]
+    weight = {one.name: _spikes(one, spikes) for one in deployment.populations}
+    reached = {one.name: reached_by_core(deployment, one) for one in deployment.connections}
     for row, piece in enumerate(served):
         messages = np.zeros(size)
-        for layer in piece.layers:
-            mask = np.zeros(deployment.layers[layer].size, bool)
-            mask[piece.neurons[layer]] = True
-            if layer:
-                synapses = deployment.layers[layer].synapses
-                assert synapses is not None
-                senders = fan_out(synapses, mask) > 0
-                np.add.at(messages, deployment.placement.core_of[layer - 1], weight[layer - 1] * senders)
-            for core, sends in reached[layer + 1].items() if layer + 1 < len(reached) else ():
-                messages[core] += float((weight[layer] * (sends & mask)).sum())
+        for name, own in piece.neurons.items():
+            mask = np.zeros(deployment.population(name).size, np.bool_)
+            mask[own] = True
+            for connection in deployment.into(name):
+                senders = fan_out(connection.synapses, mask) > 0
+                np.add.at(messages, deployment.placement.core_of[connection.source], weight[connection.source] * senders)
+            for connection in deployment.out_of(name):
+                for core, sends in reached[connection.name].items():
+                    messages[core] += float((weight[name] * (sends & mask)).sum())
         hops[row] = (messages * sound) @ distance
     return [int(free[column]) for column in linear_sum_assignment(hops)[1]]
 
 
-def _spikes(deployment: Deployment, layer: int, spikes: Scores | None) -> NDArray[np.float64]:
-    chip = deployment.layers[layer]
+def _spikes(population: ChipPopulation, spikes: Scores | None) -> NDArray[np.float64]:
     if spikes is None:
-        return np.ones(chip.size)
-    found = np.asarray(spikes.get(chip.name), np.float64)
-    if found.shape != (chip.size,):
-        raise UsageError(f"spikes of layer {chip.name!r} must have {chip.size} numbers, one a neuron")
+        return np.ones(population.size)
+    found = np.asarray(spikes.get(population.name), np.float64)
+    if found.shape != (population.size,):
+        raise UsageError(f"spikes of layer {population.name!r} must have {population.size} numbers, one a neuron")
     return found
 
 
 def moved_to(placement: Placement, served: Sequence[Piece], cores: Sequence[int]) -> Placement:
     """Return the placement with each piece on its new core, which is spare no longer."""
-    core_of = tuple(own.copy() for own in placement.core_of)
+    core_of = {name: own.copy() for name, own in placement.core_of.items()}
     for piece, core in zip(served, cores, strict=True):
-        for layer in piece.layers:
-            core_of[layer][piece.neurons[layer]] = core
+        for name, neurons in piece.neurons.items():
+            core_of[name][neurons] = core
     return replace(placement, core_of=core_of, spare_cores=tuple(core for core in placement.spare_cores if core not in cores))
 
 
-def overflows(before: Deployment, after: Deployment, learning: Collection[int]) -> bool:
+def overflows(before: Deployment, after: Deployment, learning: Collection[str]) -> bool:
     """Say whether a core has more out-axons than it can hold that had enough before: a slice in pieces takes one for each piece."""
     limit = limits(after.profile)["out_axons"]
     if limit is None:

@@ -29,6 +29,7 @@ class Strategy:
         spares: whether it needs spare cores.
         control: whether it is there to compare with, not to heal.
         text: what it is.
+        chains: whether it takes chains only.
     """
 
     act: Act
@@ -36,6 +37,7 @@ class Strategy:
     spares: bool
     control: bool
     text: str
+    chains: bool = False
 
 
 def none(bench: Bench) -> None:
@@ -79,7 +81,7 @@ def remap_and_learn(bench: Workbench) -> None:
 
 
 def embryonic(bench: Bench) -> None:
-    """Fresh neurons on spare cores replace the dead ones and learn, alone or faster than the old ones."""
+    """Fresh neurons on spare cores replace the dead ones and learn, alone or faster than the old ones (chains only)."""
     bench.strike()
     bench.wait(bench.plan.watchdog)
     bench.embryos()
@@ -110,7 +112,7 @@ STRATEGIES: Mapping[str, Strategy] = {
     "iterative": Strategy(iterative, True, False, False, "damage in steps, learning between"),
     "remap": Strategy(remap, False, True, False, "what sat on dead cores moves to spare cores, as far as these reach"),
     "remap+learn": Strategy(remap_and_learn, True, True, False, "what sat on dead cores moves to spare cores, then learning"),
-    "embryonic": Strategy(embryonic, True, True, False, "fresh neurons on spare cores learn"),
+    "embryonic": Strategy(embryonic, True, True, False, "fresh neurons on spare cores learn", chains=True),
     "sham": Strategy(sham, True, False, True, "no damage, the same learning"),
     "fresh-subnetwork": Strategy(fresh_subnetwork, True, False, True, "all damage, fresh weights, learning"),
     "fresh-network": Strategy(fresh_network, True, False, True, "no damage, fresh weights, learning"),

@@ -65,7 +65,7 @@ class Workbench:
         learner: None: nothing learns.
         budget: what may be used.
         plan: how to go about it.
-        plastic: layers that may change; None: all that the learner can train.
+        plastic: names of the connections that may change; None: all that the learner can train.
         test: for the accuracies that are reported; None: none are.
         validation: for ``plan.tolerance``.
         seed: of the order of damage and samples, of labels, rounding and fresh weights.
@@ -81,7 +81,7 @@ class Workbench:
         budget: Budget,
         plan: Plan,
         *,
-        plastic: tuple[int, ...] | None = None,
+        plastic: tuple[str, ...] | None = None,
         test: Examples | None = None,
         validation: Examples | None = None,
         seed: int = 0,
@@ -123,8 +123,8 @@ class Workbench:
             self.notes.append("guard: off, for there are too few labelled samples to hold one back")
             return None
         rest = np.setdiff1d(np.arange(len(self._labels)), index)
-        keeper = Keeper(_of(self.adapt.inputs, index), self._labels[index])
-        self.adapt, self._labels = Examples(_of(self.adapt.inputs, rest), self.adapt.labels[rest]), self._labels[rest]
+        keeper = Keeper(self.adapt.inputs.take(index), self._labels[index])
+        self.adapt, self._labels = Examples(self.adapt.inputs.take(rest), self.adapt.labels[rest]), self._labels[rest]
         return keeper
 
     @property
@@ -186,7 +186,7 @@ class Workbench:
         self._moved(replace(done, deployment=self.deployment), "embryos")
 
     def renew(self) -> None:
-        """Give every layer that can learn fresh weights, as for a network that starts anew (a control)."""
+        """Give every connection that can learn fresh weights, as for a network that starts anew (a control)."""
         self.deployment = renewed(self.deployment, self._plastic(), self.seed)
         self._fresh = True
         self.look("renew")
@@ -287,7 +287,7 @@ class Workbench:
         guarded = self._keeper is not None
         each = self.budget.writes_per_synapse
         return Lesson(
-            replace(_of(self.adapt.inputs, index), first_sample=self.shown),
+            self.adapt.inputs.take(index).counted_from(self.shown),
             self._labels[index],
             first,
             self.cycle,
@@ -362,8 +362,8 @@ class Workbench:
                     return False
         return True
 
-    def _plastic(self) -> tuple[int, ...]:
-        """Return the layers that learn."""
+    def _plastic(self) -> tuple[str, ...]:
+        """Return the connections that learn."""
         if self.learner is None:
             return ()
         return self.learner.provide(self.deployment, self.plasticity).plastic
@@ -382,8 +382,3 @@ class Workbench:
             tuple(dict.fromkeys(self.notes)),
             None if self._keeper is None else self._keeper.done(),
         )
-
-
-def _of(inputs: Inputs, index: NDArray[np.int64]) -> Inputs:
-    """Return chosen samples."""
-    return Inputs(None if inputs.bias is None else inputs.bias[index], None if inputs.events is None else inputs.events[index])
