@@ -63,8 +63,9 @@ class Fault(ABC):
         rate: probability of each site, 0 to 1; the number is the binomial quantile of one keyed number for a draw.
         where: ``random``; ``clustered`` (neighbours on the mesh, growing outwards from a random core); ``least_important`` or
             ``most_important`` first.
-        layer: ``hidden`` (all hidden layers), ``input``, ``hidden1`` …, ``output``, ``any``, or a layer's own name; ``spare``: the
-            spare cores (kinds of cores and learning, ``memory_word_dead``, ``synapse_bit_stuck``).
+        layer: populations: ``hidden`` (all that are neither an input nor the readout), ``input``, ``hidden1`` …, ``output``, ``any``, or
+            one's own name; of faults of synapses and messages: the connections into them. ``spare``: the spare cores (kinds of cores and
+            learning, ``memory_word_dead``, ``synapse_bit_stuck``).
         at: physical place that the sites must lie in: ``"core:0-7"``, ``"chip:0"``, ``"tile:3"``, ``"word:0-63"``; a list is a
             union, ``{all_of: […]}`` an intersection. With it, ``layer`` defaults to ``any``.
         when: :class:`neurofault.faults.timing.Timing` or its mapping.
@@ -132,6 +133,11 @@ class Fault(ABC):
         return self.layer if self.layer is not None else "hidden" if self.at is None else "any"
 
     @property
+    def about(self) -> str:
+        """What it is about, for messages: ``layer 'hidden'``."""
+        return f"layer {self.layers!r}"
+
+    @property
     def stored_words(self) -> bool:
         """Whether its sites lie in words of the synapse memory."""
         return self.site in ("stored synapses", "stored bits")
@@ -152,6 +158,29 @@ class Fault(ABC):
                 found += _check(one.name, getattr(self, one.name), str(one.type), one.metadata)
         if isinstance(self.when, Timing) and self.when.kind not in self.whens:
             found.append(f"when: {self.when.kind} is not possible here; {', '.join(self.whens)}")
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionFault(Fault):
+    """What kinds share whose sites are synapses of a connection, or what carries its spikes (abstract: use one of the kinds).
+
+    Attributes:
+        connection: name of one connection, in place of ``layer``, which names all connections into its populations.
+    """
+
+    connection: str | None = param(None, "one connection by its name, in place of layer: its synapses, words or messages")
+
+    @property
+    def about(self) -> str:
+        """See :attr:`Fault.about`."""
+        return super().about if self.connection is None else f"connection {self.connection!r}"
+
+    def mistakes(self) -> list[str]:
+        """See :meth:`Fault.mistakes`."""
+        found = super().mistakes()
+        if self.layer is not None and self.connection is not None:
+            found.append("give layer or connection, not both")
         return found
 
 

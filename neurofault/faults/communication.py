@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 from neurofault.damage.broken import BrokenMesh
 from neurofault.damage.damage import Drop, SetSynapses
-from neurofault.deploy.deployment import Deployment
 from neurofault.damage.fold import with_values
-from neurofault.deploy.routing import Link, Mesh, mesh
 from neurofault.damage.stored import to_field
 from neurofault.damage.when import When
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.routing import Link, Mesh, mesh
 from neurofault.errors import FaultError
-from neurofault.faults.base import Fault, listed, param
+from neurofault.faults.base import ConnectionFault, Fault, listed, param
 from neurofault.faults.context import Context, Outcome, listed_array
-from neurofault.faults.flows import Flow, flows_into, link_text, opposite, strike
-from neurofault.faults.places import Block, axon_blocks, axon_sources, kernel_word, neuron_blocks
+from neurofault.faults.flows import Flow, flows_of, link_text, opposite, strike
+from neurofault.faults.places import Block, axon_blocks, axon_sources, key_of, target_blocks
 from neurofault.faults.spent import Earlier
-from neurofault.graph import Conv
+from neurofault.graph.connectivity import places
 from neurofault.numerals import natural
 from neurofault.streams import counter_hash, stream_key
 
@@ -33,24 +33,23 @@ _MESH = "Davies et al. 2018, IEEE Micro 38(1) (dimension-order routing); SpiNNMa
 def _axons(context: Context, fault: Fault) -> Iterator[tuple[When, list[tuple[Block, NDArray[np.int64]]]]]:
     """Choose axon entries: for each destination block the source neurons."""
     if fault.sites is None:
-        for when, picked in context.choose(fault, axon_blocks(context.deployment, context.layers(fault))):
+        for when, picked in context.choose(fault, axon_blocks(context.deployment, context.connections(fault))):
             yield when, [(block, axon_sources(context.deployment, block)[sites]) for block, sites in picked]
         return
-    layer = context.one_layer(fault, 1)
-    blocks = {block.core: block for block in neuron_blocks(context.deployment, [layer])}
+    blocks = {block.core: block for block in target_blocks(context.deployment, [context.one_connection(fault)])}
     rows = listed_array(fault.sites, 2)
     known = {core: axon_sources(context.deployment, block) for core, block in blocks.items()}
     for source, core in rows:
         if source not in known.get(int(core), ()):
-            raise FaultError(f"no axon from neuron {source} to layer {fault.layers!r} on core {core}")
+            raise FaultError(f"no axon from neuron {source} to {fault.about} on core {core}")
     for when, order in context.in_time(fault, np.arange(len(rows))):
         part = rows[order]
         yield when, [(blocks[int(core)], np.sort(part[part[:, 1] == core, 0])) for core in np.unique(part[:, 1])]
 
 
 def _note_axons(context: Context, out: Outcome, block: Block, sources: NDArray[np.int64]) -> None:
-    before = context.deployment.layers[block.layer - 1].name
-    homes = context.deployment.placement.core_of[block.layer - 1][sources]
+    before = context.deployment.connection(block.connection).source
+    homes = context.deployment.placement.core_of[before][sources]
     out.cores.update([block.core, *map(int, np.unique(homes))])
     out.count(out.neurons, before, len(sources))
     out.name(f"core {home}: {before}[{source}] → core {block.core}" for home, source in zip(homes, sources, strict=True))
@@ -58,7 +57,7 @@ def _note_axons(context: Context, out: Outcome, block: Block, sources: NDArray[n
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class AxonLost(Fault):
+class AxonLost(ConnectionFault):
     """An axon table entry is lost: one neuron's spikes no longer reach one core."""
 
     kind: ClassVar[str] = "axon_lost"
@@ -75,17 +74,15 @@ class AxonLost(Fault):
         out = Outcome()
         for when, picked in _axons(context, self):
             for block, sources in picked:
-                out.edits.append(Drop(block.layer, block.core, sources, block.neurons, when=when))
+                out.edits.append(Drop(block.connection, block.core, sources, block.neurons, when=when))
                 _note_axons(context, out, block, sources)
         return out
 
 
 def _reached(context: Context, block: Block, source: int) -> NDArray[np.int64]:
     """Return the neurons on a core that a source reaches."""
-    synapses = context.deployment.layers[block.layer].synapses
-    if isinstance(synapses, Conv):
-        return block.neurons[kernel_word(synapses, np.full(len(block.neurons), source), block.neurons)[0]]
-    return block.neurons
+    synapses = context.deployment.connection(block.connection).synapses
+    return block.neurons[places(synapses, np.full(len(block.neurons), source), block.neurons) >= 0]
 
 
 def _redirected(context: Context, block: Block, source: int) -> NDArray[np.int64]:
@@ -95,14 +92,14 @@ def _redirected(context: Context, block: Block, source: int) -> NDArray[np.int64
         + [
             edit.targets[(edit.sources == source) & np.isin(edit.targets, block.neurons)]
             for edit in context.deployment.damage.edits
-            if isinstance(edit, SetSynapses) and edit.layer == block.layer and edit.of_sources is not None and edit.keep is not None
+            if isinstance(edit, SetSynapses) and edit.connection == block.connection and edit.of_sources is not None and edit.keep is not None
         ]
     )
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class AxonMisrouted(Fault):
+class AxonMisrouted(ConnectionFault):
     """An axon entry holds another axon's index: the core reads another source's synapses when this neuron fires."""
 
     kind: ClassVar[str] = "axon_misrouted"
@@ -123,12 +120,14 @@ class AxonMisrouted(Fault):
             for block, sources in picked:
                 others = axon_sources(context.deployment, block)
                 if len(others) < 2:
-                    raise FaultError(f"core {block.core} has one axon into layer {self.layers!r}: there is no other to take it for")
-                layer = context.deployment.layers[block.layer]
+                    raise FaultError(
+                        f"core {block.core} has one axon into {self.about}: there is no other to take it for"
+                    )
+                own, number = context.deployment.connection(block.connection), key_of(context.deployment, key, block.connection)
                 columns: list[NDArray[np.int64]] = [np.empty((3, 0), np.int64)]
                 for source in map(int, sources):
                     place = int(np.searchsorted(others, source))
-                    step = 1 + int(counter_hash(key, block.core, source)) % (len(others) - 1)
+                    step = 1 + int(counter_hash(number, block.core, source)) % (len(others) - 1)
                     other = int(others[(place + step) % len(others)])
                     row = set(_reached(context, block, other).tolist())
                     targets = dict.fromkeys([*_reached(context, block, source), *_redirected(context, block, source), *sorted(row)])
@@ -136,19 +135,19 @@ class AxonMisrouted(Fault):
                 from_, to, of = np.concatenate(columns, axis=1)
                 none = np.zeros(len(of), np.int32)
                 edit = SetSynapses(
-                    block.layer, from_, to, none, when, none, none, of_sources=of, of_targets=np.where(of < 0, -1, to)
+                    own.name, from_, to, none, when, none, none, of_sources=of, of_targets=np.where(of < 0, -1, to)
                 )  # fmt: skip
-                earlier = context.deployment.damage.synapse_edits(block.layer)
+                earlier = context.deployment.damage.synapse_edits(own.name)
                 edit = with_values(context.deployment, earlier, edit)
-                held = to_field(edit.values, layer.weight_bits, layer.sign_mode).astype(np.int32)
+                held = to_field(edit.values, own.weight_bits, own.sign_mode).astype(np.int32)
                 out.edits.append(replace(edit, force=held))
                 _note_axons(context, out, block, sources)
         return out
 
 
-def _used_links(context: Context, layers: Sequence[int]) -> list[Link]:
+def _used_links(context: Context, connections: Sequence[str]) -> list[Link]:
     grid = mesh(context.deployment)
-    used = {link for flow in flows_into(context.deployment, layers) for link in grid.path(flow.source, flow.block.core)}
+    used = {link for flow in flows_of(context.deployment, connections) for link in grid.path(flow.source, flow.block.core)}
     return sorted(used)
 
 
@@ -156,7 +155,7 @@ def _places(context: Context, fault: Fault, links: Sequence[Link]) -> Iterator[t
     """Choose among links (or tiles, as links without a direction)."""
     grid = mesh(context.deployment)
     blocks = [
-        Block(0, _core_at(context.deployment, grid, link.x, link.y), np.empty(0, np.int64), 1, index)
+        Block("", _core_at(context.deployment, grid, link.x, link.y), np.empty(0, np.int64), 1, index)
         for index, link in enumerate(links)
     ]
 
@@ -186,7 +185,7 @@ def _listed_links(context: Context, fault: Fault) -> Iterator[tuple[When, list[L
 def _links(context: Context, fault: Fault) -> Iterator[tuple[When, list[Link]]]:
     if fault.sites is not None:
         return _listed_links(context, fault)
-    return _places(context, fault, _used_links(context, context.layers(fault)))
+    return _places(context, fault, _used_links(context, context.connections(fault)))
 
 
 def _in_force(groups: list[tuple[When, list[Link]]], reroute: bool) -> Iterator[tuple[When, list[Link]]]:
@@ -223,7 +222,7 @@ def _core_at(deployment: Deployment, grid: Mesh, x: int, y: int) -> int:
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class LinkDead(Fault):
+class LinkDead(ConnectionFault):
     """A link between two tiles is dead, both ways or one way; messages on it are lost or go round it."""
 
     kind: ClassVar[str] = "link_dead"
@@ -251,7 +250,7 @@ class LinkDead(Fault):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class LinkLossy(Fault):
+class LinkLossy(ConnectionFault):
     """A link loses messages at random."""
 
     kind: ClassVar[str] = "link_lossy"
@@ -267,7 +266,7 @@ class LinkLossy(Fault):
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
         out = Outcome()
-        flows = flows_into(context.deployment, range(1, len(context.deployment.layers)))
+        flows = flows_of(context.deployment)
         for when, links in _links(context, self):
             out.name(map(_text, links))
             for link in links if self.probability > 0 else []:
@@ -310,9 +309,7 @@ class RouterDead(Fault):
     def _tiles(self, context: Context, grid: Mesh) -> Iterator[tuple[When, list[Link]]]:
         """Choose tiles, as links that point nowhere."""
         if self.sites is None:
-            cores = np.unique(
-                np.concatenate([context.deployment.placement.cores_of_layer(layer) for layer in context.layers(self)])
-            )
+            cores = np.unique(np.concatenate([context.deployment.placement.cores_of(name) for name in context.populations(self)]))
             x, y = grid.tiles(cores)
             tiles = sorted({Link(int(a), int(b), "E") for a, b in zip(x, y, strict=True)})
             yield from _places(context, self, tiles)

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from neurofault.damage.broken import Broken
 from neurofault.damage.damage import Edit, Hit
-from neurofault.deploy.deployment import Deployment
 from neurofault.damage.when import When
-from neurofault.errors import FaultError
-from neurofault.faults.base import Fault
+from neurofault.deploy.deployment import Deployment
+from neurofault.errors import FaultError, nearest
+from neurofault.faults.base import ConnectionFault, Fault
 from neurofault.faults.importance import block_scores
-from neurofault.faults.places import Block, clustered, how_many, layers_named
+from neurofault.faults.places import Block, clustered, connections_into, how_many, populations_named
 from neurofault.faults.region import ALL_WORDS, Region, region
 from neurofault.faults.spent import Earlier, spent
 from neurofault.streams import permutation_prefix, stream_key
@@ -43,10 +43,10 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
 
-    def count(self, what: dict[str, int], layer: str, number: int) -> None:
-        """Add to :attr:`neurons` or :attr:`synapses`."""
+    def count(self, what: dict[str, int], name: str, number: int) -> None:
+        """Add to :attr:`neurons` (of a population) or :attr:`synapses` (of a connection)."""
         if number:
-            what[layer] = what.get(layer, 0) + int(number)
+            what[name] = what.get(name, 0) + int(number)
 
     def name(self, texts: Iterable[str]) -> None:
         """Add sites to the few that are named."""
@@ -71,7 +71,7 @@ class Context:
     Attributes:
         deployment: the chip.
         seed, draw: keys of the streams.
-        importance: layer name → [n] score of each neuron, for ``where: least_important``; None: by weights (see ``importance.py``).
+        importance: population → [n] score of each neuron, for ``where: least_important``; None: by weights (see ``importance.py``).
         earlier: how many faults of the same kind come before in the plan; they have streams of their own.
         faults_before: number of faults that the chip had before the plan.
     """
@@ -94,11 +94,11 @@ class Context:
                 return Earlier((), (), frozenset())
 
     def on_spares(self, fault: Fault) -> bool:
-        """Whether a fault is about the spare cores: ``layer: spare``, unless a layer is called so."""
-        return fault.layer == SPARE and all(layer.name != SPARE for layer in self.deployment.layers)
+        """Whether a fault is about the spare cores: ``layer: spare``, unless a population is called so."""
+        return fault.layer == SPARE and all(one.name != SPARE for one in self.deployment.populations)
 
-    def layers(self, fault: Fault) -> tuple[int, ...]:
-        """Return the indices of the layers that a fault is about.
+    def populations(self, fault: Fault) -> tuple[str, ...]:
+        """Return the populations that a fault is about, in the order of the deployment.
 
         Raises:
             FaultError: there are none of that name, or the fault is of a kind that cannot break a spare core.
@@ -108,16 +108,53 @@ class Context:
                 f"layer 'spare': spare cores hold no {fault.site}; kinds of cores and learning, memory_word_dead and "
                 "synapse_bit_stuck can break them"
             )
-        return layers_named(self.deployment, fault.layers)
+        return populations_named(self.deployment, fault.layers)
 
-    def one_layer(self, fault: Fault, lowest: int = 0) -> int:
-        """Return the one layer that an explicit list is about."""
-        layers = self.layers(fault)
-        if len(layers) != 1:
+    def connections(self, fault: Fault) -> tuple[str, ...]:
+        """Return the connections that a fault is about: the one that it names, or all into its populations as a core stores them.
+
+        Raises:
+            FaultError: there are none of that name.
+        """
+        named = self._connection(fault)
+        return connections_into(self.deployment, self.populations(fault)) if named is None else (named,)
+
+    def _connection(self, fault: Fault) -> str | None:
+        if not isinstance(fault, ConnectionFault) or fault.connection is None:
+            return None
+        known = [one.name for one in self.deployment.connections]
+        if fault.connection not in known:
+            raise FaultError(
+                f"no connection {fault.connection!r}{nearest(fault.connection, known)}; connections: {', '.join(known) or 'none'}"
+            )
+        return fault.connection
+
+    def one_population(self, fault: Fault) -> str:
+        """Return the one population that an explicit list is about."""
+        populations = self.populations(fault)
+        if len(populations) != 1:
             raise FaultError(f"{fault.list_field} are listed, so layer must name one layer, not {fault.layers!r}")
-        if layers[0] < lowest:
+        return populations[0]
+
+    def into_one(self, fault: Fault) -> tuple[str, ...]:
+        """Return the connections that an explicit list of sites in cores is about: the one that it names, or all into one population."""
+        named = self._connection(fault)
+        if named is not None:
+            return (named,)
+        found = connections_into(self.deployment, [self.one_population(fault)])
+        if not found:
             raise FaultError(f"layer {fault.layers!r} has no synapses")
-        return layers[0]
+        return found
+
+    def one_connection(self, fault: Fault) -> str:
+        """Return the one connection that an explicit list of neurons at both its ends is about."""
+        found = self.into_one(fault)
+        if len(found) != 1:
+            raise FaultError(
+                f"{fault.list_field} are listed, and {len(found)} connections lead into layer {fault.layers!r}; "
+                f"name one of them with connection, in place of layer: {', '.join(found)}"
+            )
+        return found[0]
 
     def region(self, fault: Fault) -> Region | None:
         """Return the place that sites must lie in."""
@@ -125,7 +162,11 @@ class Context:
 
     def key(self, fault: Fault, what: str = "sites") -> int:
         """Return the key of one of a fault's streams: seed, kind, place, draw; never count or rate."""
-        names = SPARE if self.on_spares(fault) else ",".join(self.deployment.layers[layer].name for layer in self.layers(fault))
+        named = self._connection(fault)
+        if named is not None:
+            names = f"connection:{named}"
+        else:
+            names = SPARE if self.on_spares(fault) else ",".join(self.populations(fault))
         place = f"{fault.where}:{names}:{fault.at}" if fault.at is not None else f"{fault.where}:{names}"
         place += f":{self.earlier}" if self.earlier else ""
         return stream_key(self.seed, fault.kind, place, self.draw) if what == "sites" else stream_key(
@@ -137,8 +178,8 @@ class Context:
         fault: Fault,
         blocks: Sequence[Block],
         *,
-        bits: Mapping[int, Sequence[int]] | None = None,
-        run: Callable[[int], int] | None = None,
+        bits: Mapping[str, Sequence[int]] | None = None,
+        run: Callable[[str], int] | None = None,
         gone: Callable[[Earlier, Block], NDArray[np.bool_]] | None = None,
     ) -> Iterator[tuple[When, Picked]]:
         """Choose the sites of a fault that lists none; several groups where they fail one after the other.
@@ -146,8 +187,8 @@ class Context:
         Args:
             fault: the model.
             blocks: all sites.
-            bits: where bits are the sites: layer → those of each stored weight that are.
-            run: where runs of stored synapses are the sites: layer → synapses of a run.
+            bits: where bits are the sites: connection → those of each stored weight that are.
+            run: where runs of stored synapses are the sites: connection → synapses of a run.
             gone: says which sites of a block earlier damage leaves nothing to break at; None: as :func:`spent` does.
 
         Raises:
@@ -163,7 +204,7 @@ class Context:
             where = "" if fault.at is None else f" at {fault.at!r}"
             spares = self.deployment.placement.spare_cores
             hint = "; layer='spare' breaks spare cores" if place and set(place) <= set(spares) and fault.layer is None else ""
-            raise FaultError(f"layer {fault.layers!r} has no {fault.site}{where}{hint}")
+            raise FaultError(f"{fault.about} has no {fault.site}{where}{hint}")
         key, done = self.key(fault), self.done(fault)
         if fault.where == "clustered":
             blocks = clustered(self.deployment, blocks, key)
@@ -171,8 +212,8 @@ class Context:
         if done:
             parts = [
                 gone(done, block) if gone else spent(
-                    self.deployment, done, fault.kind, fault.site, block, bits[block.layer] if bits else None,
-                    run(block.layer) if run else None,
+                    self.deployment, done, fault.kind, fault.site, block, bits[block.connection] if bits else None,
+                    run(block.connection) if run else None,
                 )
                 for block in blocks
             ]  # fmt: skip
@@ -180,9 +221,9 @@ class Context:
         passed = int(over.sum())
         count = how_many(fault.count, fault.rate, population - passed, key)
         if count > population - passed:
-            widen = "" if fault.layers == "any" else "; layer='any' takes all layers"
+            widen = "" if self._connection(fault) or fault.layers == "any" else "; layer='any' takes all layers"
             least = f", {population - passed} of them not broken for good already; again='always' draws those too" if passed else ""
-            raise FaultError(f"{count} {fault.site} asked for, but layer {fault.layers!r} has only {population}{least or widen}")
+            raise FaultError(f"{count} {fault.site} asked for, but {fault.about} has only {population}{least or widen}")
         if fault.where == "clustered":
             order = np.arange(count + passed, dtype=np.int64)
         elif fault.where == "random":
@@ -190,7 +231,7 @@ class Context:
         else:
             scores = np.concatenate(
                 [
-                    block_scores(self.deployment, block, fault.site, bits[block.layer] if bits else None, self.importance)
+                    block_scores(self.deployment, block, fault.site, bits[block.connection] if bits else None, self.importance)
                     for block in blocks
                 ]
             )

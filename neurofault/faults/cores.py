@@ -32,12 +32,15 @@ def _chosen(context: Context, fault: Fault) -> list[tuple[When, list[int]]]:
             raise FaultError(f"no core {', '.join(map(str, beyond))}; cores: 0 to {end - 1}")
         groups = context.in_time(fault, listed_array(fault.sites, 1))
         return [(when, sorted(map(int, cores))) for when, cores in groups]
-    blocks = spare_blocks(context) if context.on_spares(fault) else core_blocks(context.deployment, context.layers(fault))
+    blocks = spare_blocks(context) if context.on_spares(fault) else core_blocks(context.deployment, context.populations(fault))
     return [(when, sorted(block.core for block, _ in picked)) for when, picked in context.choose(fault, blocks)]
 
 
-def _neurons_on(context: Context, cores: Sequence[int], layer: int) -> NDArray[np.int64]:
-    return np.flatnonzero(np.isin(context.deployment.placement.core_of[layer], cores)).astype(np.int64)
+def _neurons_on(context: Context, cores: Sequence[int]) -> dict[str, NDArray[np.int64]]:
+    """Return the neurons on some cores: population → sorted indices, in the order of the deployment, where there are any."""
+    core_of = context.deployment.placement.core_of
+    found = {one.name: np.flatnonzero(np.isin(core_of[one.name], cores)).astype(np.int64) for one in context.deployment.populations}
+    return {name: neurons for name, neurons in found.items() if neurons.size}
 
 
 def _empty(context: Context, out: Outcome, cores: Sequence[int], broken: Callable[[int], BrokenCore]) -> None:
@@ -49,12 +52,11 @@ def _empty(context: Context, out: Outcome, cores: Sequence[int], broken: Callabl
 
 
 def _silence(context: Context, out: Outcome, when: When, cores: Sequence[int]) -> None:
-    for index, layer in enumerate(context.deployment.layers):
-        lost = _neurons_on(context, cores, index)
-        if lost.size:
-            out.edits.append(Silence(index, lost, when))
-            out.count(out.neurons, layer.name, len(lost))
-            out.count(out.synapses, layer.name, stored_synapses(context.deployment, index, lost))
+    for name, lost in _neurons_on(context, cores).items():
+        out.edits.append(Silence(name, lost, when))
+        out.count(out.neurons, name, len(lost))
+        for connection in context.deployment.into(name):
+            out.count(out.synapses, connection.name, stored_synapses(context.deployment, connection.name, lost))
     out.cores.update(cores)
     _empty(context, out, cores, lambda core: BrokenCore(core, "silent", when=when))
 
@@ -119,11 +121,10 @@ class CoreHung(Fault):
 def _learning(context: Context, fault: Fault, part: EnginePart, trace: str = "", value: int = 0) -> Outcome:
     out = Outcome()
     for when, cores in _chosen(context, fault):
-        for index, layer in enumerate(context.deployment.layers[1:], 1):
-            neurons = _neurons_on(context, cores, index)
-            if neurons.size:
-                out.edits.append(LearningDefect(index, part, neurons, trace, value, when))
-                out.count(out.synapses, layer.name, stored_synapses(context.deployment, index, neurons))
+        for name, neurons in _neurons_on(context, cores).items():
+            for connection in context.deployment.into(name):
+                out.edits.append(LearningDefect(connection.name, part, neurons, trace, value, when))
+                out.count(out.synapses, connection.name, stored_synapses(context.deployment, connection.name, neurons))
         out.cores.update(cores)
         _empty(context, out, cores, lambda core, when=when: BrokenCore(core, part, trace, value, when))  # type: ignore[misc]  # mypy: default of a lambda
     return out

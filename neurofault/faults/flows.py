@@ -11,11 +11,11 @@ import numpy as np
 
 from neurofault.damage.broken import BrokenMesh
 from neurofault.damage.damage import Detour, Drop
+from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.routing import Direction, Link, Mesh, mesh
-from neurofault.damage.when import When
 from neurofault.faults.context import Outcome
-from neurofault.faults.places import Block, axon_sources, neuron_blocks
+from neurofault.faults.places import Block, axon_sources, connections_into, key_of, target_blocks
 
 _MOVES = {"E": (1, 0), "W": (-1, 0), "N": (0, -1), "S": (0, 1)}
 _BACK = {"E": "W", "W": "E", "N": "S", "S": "N"}
@@ -23,25 +23,23 @@ _BACK = {"E": "W", "W": "E", "N": "S", "S": "N"}
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """Messages from one core to the neurons of a layer on another.
+    """Messages of a connection from one core to the neurons of its target on another.
 
     Attributes:
-        layer: index of the target layer.
         source: id of the core that sends.
-        block: the neurons that receive.
+        block: the neurons that receive, and the connection.
     """
 
-    layer: int
     source: int
     block: Block
 
 
-def flows_into(deployment: Deployment, layers: Sequence[int]) -> list[Flow]:
-    """Return every flow into some layers that leaves its core."""
+def flows_of(deployment: Deployment, connections: Sequence[str] | None = None) -> list[Flow]:
+    """Return every flow of some connections (None: all) that leaves its core."""
     flows = []
-    for block in neuron_blocks(deployment, [layer for layer in layers if layer > 0]):
-        cores = np.unique(deployment.placement.core_of[block.layer - 1][axon_sources(deployment, block)])
-        flows += [Flow(block.layer, int(core), block) for core in cores if core != block.core]
+    for block in target_blocks(deployment, connections_into(deployment) if connections is None else connections):
+        home = deployment.placement.core_of[deployment.connection(block.connection).source]
+        flows += [Flow(int(core), block) for core in np.unique(home[axon_sources(deployment, block)]) if core != block.core]
     return flows
 
 
@@ -138,11 +136,11 @@ def strike(
         earlier: what broke before, in the same mesh.
     """
     grid = mesh(deployment)
-    flows = flows_into(deployment, range(1, len(deployment.layers))) if flows is None else flows
+    flows = flows_of(deployment) if flows is None else flows
     known = [(flow, _ends(grid, flow), grid.path(flow.source, flow.block.core)) for flow in flows]
     shut = [each for each in earlier if each.key is None]
     turning = broken.reroute or any(each.reroute for each in shut)
-    own, lost, counted = _Closed.by(grid, [broken]), set[tuple[int, int]](), set[tuple[int, int]]()
+    own, lost, counted = _Closed.by(grid, [broken]), set[tuple[int, int]](), set[tuple[str, int]]()
     if broken.key is None:
         gone = [flow for flow, ends, direct in known if own.concerns(ends, direct) and own.way(ends, direct) is None]
         _cut(deployment, out, broken, gone, counted)
@@ -230,16 +228,19 @@ def _around(grid: Mesh, ends: _Ends, closed: Collection[Link]) -> tuple[Link, ..
     return tuple(reversed(way))
 
 
-def _cut(deployment: Deployment, out: Outcome, broken: BrokenMesh, lost: Sequence[Flow], counted: set[tuple[int, int]]) -> None:
-    """Lose the messages of some flows; neurons of (layer, core) in ``counted`` are in the echo already."""
-    together: dict[tuple[int, int], list[Flow]] = {}
+def _cut(deployment: Deployment, out: Outcome, broken: BrokenMesh, lost: Sequence[Flow], counted: set[tuple[str, int]]) -> None:
+    """Lose the messages of some flows; neurons of (population, core) in ``counted`` are in the echo already."""
+    together: dict[tuple[str, int], list[Flow]] = {}
     for flow in lost:
-        together.setdefault((flow.layer, flow.block.core), []).append(flow)
-    for (layer, core), flows in sorted(together.items()):
-        home = deployment.placement.core_of[layer - 1]
+        together.setdefault((flow.block.connection, flow.block.core), []).append(flow)
+    stored = connections_into(deployment)
+    for name, core in sorted(together, key=lambda place: (stored.index(place[0]), place[1])):
+        flows, block = together[name, core], together[name, core][0].block
+        home = deployment.placement.core_of[deployment.connection(name).source]
         sources = np.flatnonzero(np.isin(home, [flow.source for flow in flows])).astype(np.int64)
-        out.edits.append(Drop(layer, core, sources, flows[0].block.neurons, broken.probability, broken.key or 0, broken.when))
+        key = 0 if broken.key is None else key_of(deployment, broken.key, name)
+        out.edits.append(Drop(name, core, sources, block.neurons, broken.probability, key, broken.when))
         out.cores.update([core, *(flow.source for flow in flows)])
-        if (layer, core) not in counted:
-            out.count(out.neurons, deployment.layers[layer].name, len(flows[0].block.neurons))
-            counted.add((layer, core))
+        if (block.population, core) not in counted:
+            out.count(out.neurons, block.population, len(block.neurons))
+            counted.add((block.population, core))

@@ -21,7 +21,7 @@ def idle_notes(deployment: Deployment, samples: int, faults: Sequence[Fault] = (
         faults: the models, in the order of the hits, where they are at hand: of one that asks for no site nothing is said.
     """
     notes, end = list[str](), 0
-    last = samples * deployment.timesteps + len(deployment.layers) - 1
+    last = samples * deployment.timesteps + deployment.schedule.depth
     none = {number for number, fault in enumerate(faults) if fault.count == 0 or fault.sites == () or fault.rate == 0}
     for number, hit in enumerate(deployment.damage.hits):
         edits = deployment.damage.edits[end : end + hit.n_edits]

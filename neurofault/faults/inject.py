@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from neurofault.damage.broken import BrokenMesh
-from neurofault.damage.damage import Detour
+from neurofault.damage.damage import Detour, Edit, LearningDefect, NeuronEdit, Stall
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError
 from neurofault.faults.plan import FaultPlan, Faults, plan
@@ -34,7 +37,6 @@ def inject(deployment: Deployment, faults: Faults | FaultPlan, *, seed: int = 0,
 
 def _check(deployment: Deployment, resolved: FaultPlan) -> None:
     """Refuse a plan that was made on a chip of another shape."""
-    sizes = [layer.size for layer in deployment.layers]
     cores = deployment.placement.chips * deployment.placement.cores_per_chip
     for planned in resolved.faults:
         kept = [broken.core for broken in planned.hit.broken if not isinstance(broken, BrokenMesh)]
@@ -43,13 +45,30 @@ def _check(deployment: Deployment, resolved: FaultPlan) -> None:
                 f"{planned.fault.kind}: the plan was made on another chip: it hits core {beyond[0]}, but here cores are 0 to {cores - 1}"
             )
         for edit in planned.edits:
-            layer = getattr(edit, "layer", 0)
-            for name, index in (("neurons", layer), ("targets", layer), ("sources", layer - 1)):
-                if isinstance(edit, Detour) or not hasattr(edit, name):
-                    continue
-                ids = getattr(edit, name)
-                if layer >= len(sizes) or (ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < sizes[index]):
-                    have = f"layer {index} has {sizes[index]} neurons" if layer < len(sizes) else f"there are {len(sizes)} layers"
-                    raise FaultError(
-                        f"{planned.fault.kind}: the plan was made on another chip: it hits layer {layer}, but here {have}"
-                    )
+            if (problem := _missing(deployment, edit)) is not None:
+                raise FaultError(f"{planned.fault.kind}: the plan was made on another chip: {problem}")
+
+
+def _missing(deployment: Deployment, edit: Edit) -> str | None:
+    """Return which population, connection or neuron of an edit a chip does not have; None: it has them all."""
+    if isinstance(edit, Stall | Detour):
+        return None
+    if isinstance(edit, NeuronEdit):
+        return _without(deployment, edit.population, edit.neurons)
+    known = [one.name for one in deployment.connections]
+    if edit.connection not in known:
+        return f"it hits connection {edit.connection!r}, but here connections are {', '.join(known) or 'none'}"
+    own = deployment.connection(edit.connection)
+    if isinstance(edit, LearningDefect):
+        return _without(deployment, own.target, edit.neurons)
+    return _without(deployment, own.target, edit.targets) or _without(deployment, own.source, edit.sources)
+
+
+def _without(deployment: Deployment, population: str, neurons: NDArray[np.int64]) -> str | None:
+    known = [one.name for one in deployment.populations]
+    if population not in known:
+        return f"it hits layer {population!r}, but here layers are {', '.join(known)}"
+    size = deployment.population(population).size
+    if neurons.size and not 0 <= int(neurons.min()) <= int(neurons.max()) < size:
+        return f"it hits layer {population!r}, but here that has {size} neurons"
+    return None

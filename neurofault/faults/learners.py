@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.damage.damage import LearningDefect
-from neurofault.deploy.support import support_cores
 from neurofault.damage.when import When
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.support import support_cores
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault, listed, param
 from neurofault.faults.context import Context, Outcome, listed_array
@@ -39,10 +40,10 @@ class ErrorDead(Fault):
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
         deployment, out = context.deployment, Outcome()
-        last = len(deployment.layers) - 1
-        if context.layers(self) != (last,):
+        output = deployment.output
+        if context.populations(self) != (output.name,):
             raise FaultError(f"error neurons stand behind layer 'output', not {self.layer!r}")
-        classes = deployment.layers[last].size
+        classes = output.size
         homes = support_cores(deployment, classes)
         groups: list[tuple[When, NDArray[np.int64]]] = []
         if self.sites is not None:
@@ -52,7 +53,7 @@ class ErrorDead(Fault):
             groups = [(when, np.sort(part)) for when, part in context.in_time(self, rows)]
         else:
             blocks = [
-                Block(last, int(core), np.flatnonzero(homes == core), int((homes == core).sum())) for core in np.unique(homes)
+                Block(output.name, int(core), np.flatnonzero(homes == core), int((homes == core).sum())) for core in np.unique(homes)
             ]
             gone = {
                 c
@@ -63,7 +64,7 @@ class ErrorDead(Fault):
             for when, picked in context.choose(self, blocks, gone=lambda _, block: np.isin(block.neurons, [*gone])):
                 groups.append((when, np.sort(np.concatenate([block.neurons[sites] for block, sites in picked]))))
         for when, neurons in groups:
-            out.edits.append(LearningDefect(last, "error", neurons, when=when))
+            out.edits += [LearningDefect(one.name, "error", neurons, when=when) for one in deployment.into(output.name)]
             out.cores.update(map(int, homes[neurons]))
             out.name(f"core {homes[c]}: error neuron {c}" for c in neurons)
         return out
@@ -88,50 +89,53 @@ class FeedbackDead(Fault):
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
         deployment, out = context.deployment, Outcome()
-        classes, last = deployment.layers[-1].size, len(deployment.layers) - 1
-        first = last
-        while first > 1 and isinstance(deployment.layers[first - 1].synapses, Dense):
-            first -= 1
+        classes, reached = deployment.output.size, _reached(deployment)
         if self.sites is not None:
-            layer = context.one_layer(self, 1)
-            rows, size = listed_array(self.sites, 2), deployment.layers[layer].size
-            if not first <= layer < last:
+            name = deployment.connection(context.into_one(self)[0]).target
+            rows, size = listed_array(self.sites, 2), deployment.population(name).size
+            if name not in reached:
                 raise FaultError(f"no feedback reaches layer {self.layers!r}")
             if rows.size and not (rows.min() >= 0 and rows[:, 0].max() < classes and rows[:, 1].max() < size):
                 raise FaultError(
                     f"feedback synapses are [class 0 to {classes - 1}, neuron 0 to {size - 1}] in layer {self.layers!r}"
                 )
             for when, order in context.in_time(self, np.arange(len(rows))):
-                self._add(context, out, layer, when, rows[order])
+                self._add(context, out, name, when, rows[order])
             return out
-        layers = [layer for layer in context.layers(self) if first <= layer < last]
-        blocks = [
-            Block(block.layer, block.core, block.neurons, len(block.neurons) * classes)
-            for block in neuron_blocks(deployment, layers)
-        ]
+        named = [name for name in context.populations(self) if name in reached]
+        blocks = [replace(block, size=block.size * classes) for block in neuron_blocks(deployment, named)]
         done = [edit for edit in context.done(self).edits if isinstance(edit, LearningDefect) and edit.part == "feedback"]
 
         def gone(_: object, block: Block) -> NDArray[np.bool_]:
             mask = np.zeros((classes, len(block.neurons)), bool)
             for edit in done:
-                if edit.layer == block.layer:
+                if deployment.connection(edit.connection).target == block.population:
                     mask[edit.value] |= np.isin(block.neurons, edit.neurons)
             return mask.reshape(-1)
 
         for when, picked in context.choose(self, blocks, gone=gone):
-            for layer in sorted({block.layer for block, _ in picked}):
+            hit = {block.population for block, _ in picked}
+            for name in (name for name in named if name in hit):
                 chosen = [
                     np.stack([sites // len(block.neurons), block.neurons[sites % len(block.neurons)]], axis=1)
                     for block, sites in picked
-                    if block.layer == layer
+                    if block.population == name
                 ]
-                self._add(context, out, layer, when, np.concatenate(chosen))
+                self._add(context, out, name, when, np.concatenate(chosen))
         return out
 
-    def _add(self, context: Context, out: Outcome, layer: int, when: When, rows: NDArray[np.int64]) -> None:
-        chip, home = context.deployment.layers[layer], context.deployment.placement.core_of[layer]
+    def _add(self, context: Context, out: Outcome, name: str, when: When, rows: NDArray[np.int64]) -> None:
+        into, home = context.deployment.into(name), context.deployment.placement.core_of[name]
         for c in np.unique(rows[:, 0]).tolist():
-            out.edits.append(LearningDefect(layer, "feedback", np.unique(rows[rows[:, 0] == c, 1]), value=c, when=when))
+            neurons = np.unique(rows[rows[:, 0] == c, 1])
+            out.edits += [LearningDefect(one.name, "feedback", neurons, value=c, when=when) for one in into]
         out.cores.update(map(int, np.unique(home[rows[:, 1]])))
-        out.count(out.synapses, chip.name, len(rows))
-        out.name(f"core {home[j]}: error neuron {c} → {chip.name}[{j}]" for c, j in rows.tolist())
+        out.count(out.synapses, into[0].name, len(rows))
+        out.name(f"core {home[j]}: error neuron {c} → {name}[{j}]" for c, j in rows.tolist())
+
+
+def _reached(deployment: Deployment) -> set[str]:
+    """Return the hidden populations that feedback reaches: what drives them, and every hidden one that they reach, is dense."""
+    hidden = {one.name for one in deployment.populations if deployment.into(one.name)} - {deployment.output.name}
+    dense = {name for name in hidden if all(isinstance(one.synapses, Dense) for one in deployment.into(name))}
+    return {name for name in dense if deployment.wiring.downstream({name}) & hidden <= dense}

@@ -7,25 +7,37 @@ Given what the healthy chip does on the very samples that are asked about, a fau
 - the target is dead anyway, or
 - a current is upset that the next step forgets (du = 4095).
 
-A source counts as quiet only if nothing in the plan touches its layer or one before it. A bit below the weight exponent's right
+A source counts as quiet only if nothing in the plan touches its population or one that it is reached from, also through loops. A bit below the weight exponent's right
 shift is *not* masked: Lava shifts after the sum, where such bits still carry.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.damage.damage import Damage, Drop, Edit, LearningDefect, SetDelays, SetField, SetSynapses, Upset
-from neurofault.deploy.deployment import Deployment
+from neurofault.damage.damage import (
+    Damage,
+    Detour,
+    Drop,
+    Edit,
+    LearningDefect,
+    NeuronEdit,
+    SetDelays,
+    SetField,
+    SetSynapses,
+    Stall,
+    SynapseEdit,
+    Upset,
+)
 from neurofault.damage.edits import only
+from neurofault.deploy.deployment import Deployment
 from neurofault.faults.places import weights_at
 from neurofault.faults.plan import FaultPlan
-from neurofault.graph import Dense
 from neurofault.graph.neurons import NO_MEMORY
 
 
@@ -53,7 +65,7 @@ def prune(deployment: Deployment, plan: FaultPlan, spike_counts: Mapping[str, ND
     Args:
         deployment: the chip that the plan was made on; nothing is pruned on one that is damaged already.
         plan: what is to be injected.
-        spike_counts: of the healthy run on the same samples (``Activity.spike_counts``): layer name → [n].
+        spike_counts: of the healthy run on the same samples (``Activity.spike_counts``): population → [n].
     """
     sites = sum(_size(edit) for planned in plan.faults for edit in planned.edits)
     if deployment.damage.edits:
@@ -72,49 +84,63 @@ class _Facts:
 
     Attributes:
         deployment: the chip.
-        quiet: for each layer bool [n]: neurons that never spike, whatever the plan does (all False behind the first altered layer).
-        dead: for each layer bool [n]: neurons that the plan silences for good.
-        changed: (layer, what) → number of edits that change it; with several, a later one may depend on an earlier one.
-        rows: (layer, source) of synapses that corrupt headers and axon entries read in place of others.
+        quiet: of each population bool [n]: neurons that never spike, whatever the plan does (all False in those that it may alter).
+        dead: of each population bool [n]: neurons that the plan silences for good.
+        changed: (population or connection, what) → number of edits that change it; with several, a later one may depend on an earlier one.
+        rows: (connection, source) of synapses that corrupt headers and axon entries read in place of others.
     """
 
     deployment: Deployment
-    quiet: tuple[NDArray[np.bool_], ...]
-    dead: tuple[NDArray[np.bool_], ...]
-    changed: Mapping[tuple[int, str], int]
-    rows: frozenset[tuple[int, int]]
+    quiet: Mapping[str, NDArray[np.bool_]]
+    dead: Mapping[str, NDArray[np.bool_]]
+    changed: Counter[tuple[str, str]]
+    rows: frozenset[tuple[str, int]]
 
     @classmethod
     def of(cls, deployment: Deployment, plan: FaultPlan, counts: Mapping[str, NDArray[np.integer]]) -> _Facts:
         edits = [edit for planned in plan.faults for edit in planned.edits if not isinstance(edit, LearningDefect)]
-        altered = min((getattr(edit, "layer", 0) for edit in edits), default=len(deployment.layers))
-        quiet = tuple(
-            counts[layer.name] == 0 if index < altered else np.zeros(layer.size, bool)
-            for index, layer in enumerate(deployment.layers)
-        )
+        altered = _altered(deployment, edits)
+        quiet = {
+            one.name: np.zeros(one.size, bool) if one.name in altered else counts[one.name] == 0 for one in deployment.populations
+        }
         whole = Damage(tuple(edits))
-        dead = tuple(whole.silent(index, layer.size) for index, layer in enumerate(deployment.layers))
-        changed = Counter(
-            (getattr(edit, "layer", -1), edit.field if isinstance(edit, SetField) else type(edit).__name__) for edit in edits
-        )
+        dead = {one.name: whole.silent(one.name, one.size) for one in deployment.populations}
+        changed = Counter((_place(edit), edit.field if isinstance(edit, SetField) else type(edit).__name__) for edit in edits)
         rows = frozenset(
-            (edit.layer, source)
+            (edit.connection, source)
             for edit in edits
             if isinstance(edit, SetSynapses) and edit.of_sources is not None
             for source in np.unique(edit.of_sources).tolist()
         )
         return cls(deployment, quiet, dead, changed, rows)
 
-    def delays(self, layer: int) -> bool:
-        """Whether synapses of a layer may differ in their delay."""
-        synapses = self.deployment.layers[layer].synapses
-        return bool(self.changed[layer, "SetDelays"]) or (isinstance(synapses, Dense) and synapses.delay is not None)
+    def delays(self, connection: str) -> bool:
+        """Whether synapses of a connection may differ in their delay."""
+        return bool(self.changed[connection, "SetDelays"]) or self.deployment.connection(connection).synapses.delay is not None
+
+    def silent_sources(self, edit: SetSynapses | SetDelays | Drop) -> NDArray[np.bool_]:
+        """Return bool [k]: whose sources never spike."""
+        return self.quiet[self.deployment.connection(edit.connection).source][edit.sources]
 
     def read(self, edit: SetSynapses | SetDelays) -> NDArray[np.bool_]:
         """Return bool [k]: whose sources may spike, or are read for others that may, and whose targets live."""
-        elsewhere = np.array([(edit.layer, source) in self.rows for source in edit.sources.tolist()], bool)
-        quiet = self.quiet[edit.layer - 1][edit.sources] & ~elsewhere
-        return np.asarray(~(quiet | self.dead[edit.layer][edit.targets]))
+        elsewhere = np.array([(edit.connection, source) in self.rows for source in edit.sources.tolist()], bool)
+        dead = self.dead[self.deployment.connection(edit.connection).target][edit.targets]
+        return np.asarray(~((self.silent_sources(edit) & ~elsewhere) | dead))
+
+
+def _place(edit: Edit) -> str:
+    """Return the population or connection of an edit; of one that has neither, nothing."""
+    return edit.population if isinstance(edit, NeuronEdit) else edit.connection if isinstance(edit, SynapseEdit) else ""
+
+
+def _altered(deployment: Deployment, edits: Sequence[Edit]) -> set[str]:
+    """Return the populations whose spikes some edits may change: all that what they touch reaches."""
+    if any(isinstance(edit, Stall | Detour) for edit in edits):
+        return {one.name for one in deployment.populations}
+    touched = {edit.population for edit in edits if isinstance(edit, NeuronEdit)}
+    touched |= {deployment.connection(edit.connection).target for edit in edits if isinstance(edit, SynapseEdit)}
+    return deployment.wiring.downstream(touched)
 
 
 def _size(edit: Edit) -> int:
@@ -128,25 +154,27 @@ def _left(facts: _Facts, edit: Edit) -> Edit | None:
     """Return the part of an edit that can matter, None if there is none."""
     match edit:
         case Drop():
-            keep = ~facts.quiet[edit.layer - 1][edit.sources]
+            keep = ~facts.silent_sources(edit)
             left: Edit = replace(edit, sources=edit.sources[keep])
         case SetSynapses():
             keep = facts.read(edit)
-            if facts.changed[edit.layer, "SetSynapses"] == 1 and not (edit.of_sources is not None and facts.delays(edit.layer)):
-                keep &= weights_at(facts.deployment, edit.layer, edit.sources, edit.targets) != edit.values
+            if facts.changed[edit.connection, "SetSynapses"] == 1 and not (edit.of_sources is not None and facts.delays(edit.connection)):
+                keep &= weights_at(facts.deployment, edit.connection, edit.sources, edit.targets) != edit.values
             left = only(edit, keep)
         case SetDelays():
             keep = facts.read(edit)
             left = only(edit, keep)
         case SetField():
-            keep = ~facts.dead[edit.layer][edit.neurons]
-            if facts.changed[edit.layer, edit.field] == 1 and not (edit.layer == 0 and edit.field == "bias_mantissa"):
-                keep &= getattr(facts.deployment.layers[edit.layer], edit.field)[edit.neurons] != edit.values
+            own = facts.deployment.population(edit.population)
+            keep = ~facts.dead[own.name][edit.neurons]
+            if facts.changed[own.name, edit.field] == 1 and not (own.is_source and edit.field == "bias_mantissa"):
+                keep &= getattr(own, edit.field)[edit.neurons] != edit.values
             left = only(edit, keep)
         case Upset():
-            keep = ~facts.dead[edit.layer][edit.neurons]
-            if edit.state == "u" and not facts.changed.get((edit.layer, "du"), 0):
-                keep &= facts.deployment.layers[edit.layer].du[edit.neurons] != NO_MEMORY
+            own = facts.deployment.population(edit.population)
+            keep = ~facts.dead[own.name][edit.neurons]
+            if edit.state == "u" and not facts.changed[own.name, "du"]:
+                keep &= own.du[edit.neurons] != NO_MEMORY
             left = only(edit, keep)
         case _:
             return edit

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.damage.damage import SetSynapses
-from neurofault.deploy.deployment import ChipLayer
 from neurofault.damage.fold import read_at, with_values
 from neurofault.damage.stored import from_field, to_field
 from neurofault.damage.when import When
@@ -18,33 +17,37 @@ from neurofault.faults.base import Fault
 from neurofault.faults.context import Context, Outcome, listed_array
 from neurofault.faults.places import (
     Block,
-    group_range,
-    groups_of,
+    called,
+    connections_into,
+    first_runs,
     in_words,
     kernel_word,
-    neuron_blocks,
-    row_length,
+    row_starts,
+    run_ranges,
+    runs_of,
     shares_kernels,
     synapse_blocks,
     synapses_at,
 )
 from neurofault.graph import Conv
+from neurofault.graph.chip import ChipConnection
+from neurofault.graph.connectivity import places
 
 
 @dataclass(frozen=True, eq=False)
 class StoredSites:
-    """Stored synapses of one layer and the synapses that read them.
+    """Stored synapses of one connection and the synapses that read them.
 
     Attributes:
         when: active steps.
-        layer: index of the target layer.
+        connection: its name.
         core, site: int64 [k], where each one is stored.
         part: int64 [k], which of its parts was chosen (its bit, where bits are the sites; else 0).
         which, sources, targets: int64 [m]: synapse i reads the stored one ``which[i]``.
     """
 
     when: When
-    layer: int
+    connection: str
     core: NDArray[np.int64]
     site: NDArray[np.int64]
     part: NDArray[np.int64]
@@ -54,16 +57,17 @@ class StoredSites:
 
 
 def _blocks(context: Context, fault: Fault) -> list[Block]:
-    blocks = synapse_blocks(context.deployment, context.layers(fault))
+    blocks = synapse_blocks(context.deployment, context.connections(fault))
     return in_words(context.deployment, blocks, context.region(fault))
 
 
 def _gathered(
     context: Context, when: When, parts: Sequence[tuple[Block, NDArray[np.int64], NDArray[np.int64]]]
 ) -> Iterator[StoredSites]:
-    """Put (block, stored synapses, their parts) together by layer."""
-    for layer in sorted({block.layer for block, _, _ in parts}):
-        own = [part for part in parts if part[0].layer == layer]
+    """Put (block, stored synapses, their parts) together by connection."""
+    hit = {block.connection for block, _, _ in parts}
+    for connection in (name for name in connections_into(context.deployment) if name in hit):
+        own = [part for part in parts if part[0].connection == connection]
         offset, found = 0, []
         for block, sites, _ in own:
             which, sources, targets = synapses_at(context.deployment, block, sites)
@@ -71,7 +75,7 @@ def _gathered(
             offset += len(sites)
         yield StoredSites(
             when,
-            layer,
+            connection,
             np.concatenate([np.full(len(sites), block.core) for block, sites, _ in own]),
             np.concatenate([sites for _, sites, _ in own]),
             np.concatenate([extra for _, _, extra in own]),
@@ -79,106 +83,110 @@ def _gathered(
         )
 
 
-def stored_sites(context: Context, fault: Fault, bits: Callable[[int], Sequence[int]] | None = None) -> Iterator[StoredSites]:
+def stored_sites(context: Context, fault: Fault, bits: Callable[[str], Sequence[int]] | None = None) -> Iterator[StoredSites]:
     """Choose stored synapses, or bits of them.
 
     Args:
         context: where.
         fault: the model; its list holds (source, target), or (source, target, bit) where bits are the sites.
-        bits: layer → the bits that are sites; None: a synapse is one site.
+        bits: connection → the bits that are sites; None: a synapse is one site.
     """
     if fault.sites is not None:
         yield from _listed(context, fault, bits)
         return
-    numbers = {layer: tuple(bits(layer)) if bits else (0,) for layer in context.layers(fault) if layer}
+    numbers = {name: tuple(bits(name)) if bits else (0,) for name in context.connections(fault)}
     blocks = [
-        replace(block, size=block.size * len(numbers[block.layer]), first=block.first * len(numbers[block.layer]))
+        replace(block, size=block.size * len(numbers[block.connection]), first=block.first * len(numbers[block.connection]))
         for block in _blocks(context, fault)
     ]
     for when, picked in context.choose(fault, blocks, bits=numbers if bits else None):
         parts = []
         for block, sites in picked:
-            synapse, index = np.divmod(sites, len(numbers[block.layer]))
-            parts.append((block, synapse, np.array(numbers[block.layer])[index]))
+            synapse, index = np.divmod(sites, len(numbers[block.connection]))
+            parts.append((block, synapse, np.array(numbers[block.connection])[index]))
         yield from _gathered(context, when, parts)
 
 
-def _listed(context: Context, fault: Fault, bits: Callable[[int], Sequence[int]] | None) -> Iterator[StoredSites]:
+def _listed(context: Context, fault: Fault, bits: Callable[[str], Sequence[int]] | None) -> Iterator[StoredSites]:
     assert fault.sites is not None
-    layer = context.one_layer(fault, 1)
-    chip = context.deployment.layers[layer]
-    rows = listed_array(fault.sites, 3 if bits else 2)
-    exists = _exists(context, layer, rows[:, 0], rows[:, 1])
+    own = context.deployment.connection(context.one_connection(fault))
+    name, rows = called(context.deployment, own.name), listed_array(fault.sites, 3 if bits else 2)
+    exists = _exists(own, rows[:, 0], rows[:, 1])
     if not exists.all():
         source, target = rows[np.argmin(exists), :2]
-        raise FaultError(f"no synapse {source} → {target} into layer {chip.name!r}")
-    if bits and rows.size and not (rows[:, 2].min() >= 0 and rows[:, 2].max() < chip.weight_bits):
-        raise FaultError(
-            f"bit must lie in [0, {chip.weight_bits - 1}]: layer {chip.name!r} stores {chip.weight_bits} bits a weight"
-        )
+        raise FaultError(f"no synapse {source} → {target} into {name}")
+    if bits and rows.size and not (rows[:, 2].min() >= 0 and rows[:, 2].max() < own.weight_bits):
+        raise FaultError(f"bit must lie in [0, {own.weight_bits - 1}]: {name} stores {own.weight_bits} bits a weight")
     for when, order in context.in_time(fault, np.arange(len(rows))):
         sources, targets = rows[order, 0], rows[order, 1]
         part = rows[order, 2] if bits else np.zeros(len(order), np.int64)
-        home = context.deployment.placement.core_of[layer][targets].astype(np.int64)
-        if isinstance(chip.synapses, Conv) and shares_kernels(context.deployment):
-            blocks = {block.core: block for block in neuron_blocks(context.deployment, [layer])}
+        home = context.deployment.placement.core_of[own.target][targets].astype(np.int64)
+        if isinstance(own.synapses, Conv) and shares_kernels(context.deployment):
+            blocks = {block.core: block for block in synapse_blocks(context.deployment, [own.name])}
             parts = []
             for core in map(int, np.unique(home)):
                 here = home == core
                 parts.append((blocks[core], _shared_site(context, blocks[core], sources[here], targets[here]), part[here]))
             yield from _gathered(context, when, parts)
         else:
-            yield StoredSites(when, layer, home, sources, part, np.arange(len(order)), sources, targets)
+            yield StoredSites(when, own.name, home, sources, part, np.arange(len(order)), sources, targets)
 
 
 def _shared_site(context: Context, block: Block, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
-    conv = context.deployment.layers[block.layer].synapses
+    conv = context.deployment.connection(block.connection).synapses
     assert isinstance(conv, Conv)
     _, height, width = conv.out_shape
     channels = np.unique(block.neurons // (height * width))
-    words = row_length(context.deployment, block)
+    words = int(row_starts(context.deployment, block)[1])
     return np.searchsorted(channels, targets // (height * width)) * words + kernel_word(conv, sources, targets)[1] % words
 
 
-def _exists(context: Context, layer: int, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.bool_]:
-    synapses = context.deployment.layers[layer].synapses
-    assert synapses is not None
-    if isinstance(synapses, Conv):
-        return kernel_word(synapses, sources, targets)[0]
-    return np.asarray((sources >= 0) & (sources < synapses.n_in) & (targets >= 0) & (targets < synapses.n_out))
+def _exists(connection: ChipConnection, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.bool_]:
+    synapses = connection.synapses
+    inside = (sources >= 0) & (sources < synapses.n_in) & (targets >= 0) & (targets < synapses.n_out)
+    inside[inside] = places(synapses, sources[inside], targets[inside]) >= 0
+    return np.asarray(inside)
 
 
-def stored_runs(context: Context, fault: Fault, size: Callable[[int], int]) -> Iterator[StoredSites]:
+def stored_runs(context: Context, fault: Fault, size: Callable[[str], int]) -> Iterator[StoredSites]:
     """Choose runs of consecutive stored synapses: memory words, or blocks with one header; ``part`` is the number of the run.
 
     Args:
         context: where.
-        fault: the model; its list holds (core, run).
-        size: layer → synapses of a run.
+        fault: the model; its list holds (core, run), where all that a core stores is counted in one row.
+        size: connection → synapses of a run.
     """
-    whole = {(block.layer, block.core): block for block in synapse_blocks(context.deployment, context.layers(fault))}
-    runs = [groups_of(context.deployment, block, size(block.layer)) for block in whole.values()]
+    deployment = context.deployment
+    connections = context.connections(fault) if fault.sites is None else context.into_one(fault)
+    whole = {(block.connection, block.core): block for block in synapse_blocks(deployment, connections)}
+    runs = [runs_of(deployment, block, size(block.connection)) for block in whole.values()]
     if fault.sites is not None:
-        layer = context.one_layer(fault, 1)
-        known = {block.core: block.size for block in runs}
-        for core, run in fault.sites:
-            if not 0 <= run < known.get(core, 0):
-                have = f"0 to {known[core] - 1}" if core in known else "none"
-                raise FaultError(f"no {fault.site[:-1]} {run} of layer {fault.layers!r} on core {core}; there: {have}")
-        groups = [
-            (when, [(replace(whole[layer, fault.sites[at][0]]), np.array([fault.sites[at][1]])) for at in order])
-            for when, order in context.in_time(fault, np.arange(len(fault.sites)))
-        ]
+        found = _listed_runs(context, fault, runs, first_runs(deployment, size))
+        groups = [(when, [found[at] for at in order]) for when, order in context.in_time(fault, np.arange(len(found)))]
     else:
         groups = list(context.choose(fault, runs, run=size))
     for when, picked in groups:
         parts = []
         for block, chosen in picked:
-            full = whole[block.layer, block.core]
-            for run in map(int, chosen):
-                first, end = group_range(context.deployment, full, size(block.layer), run)
+            full = whole[block.connection, block.core]
+            for run, first, end in zip(chosen, *run_ranges(deployment, full, size(block.connection), chosen), strict=True):
                 parts.append((full, np.arange(first, end), np.full(end - first, run)))
         yield from _gathered(context, when, parts)
+
+
+def _listed_runs(
+    context: Context, fault: Fault, runs: Sequence[Block], before: Mapping[tuple[str, int], int]
+) -> list[tuple[Block, NDArray[np.int64]]]:
+    """Return for each listed (core, run) the block that it lies in, and its number there."""
+    found = []
+    for core, run in fault.sites or ():
+        here = {(first := before[block.connection, core], first + block.size): block for block in runs if block.core == core}
+        block = next((block for (first, end), block in here.items() if first <= run < end), None)
+        if block is None:
+            have = ", ".join(f"{first} to {end - 1}" for first, end in here if first < end) or "none"
+            raise FaultError(f"no {fault.site[:-1]} {run} of {fault.about} on core {core}; there: {have}")
+        found.append((block, np.array([run - before[block.connection, core]], np.int64)))
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,18 +224,18 @@ def rewrite(
             by what this fault has broken before.
     """
     out = Outcome()
-    own: dict[int, list[SetSynapses]] = {}
-    seen: dict[int, set[int]] = {}
+    own: dict[str, list[SetSynapses]] = {}
+    seen: dict[str, set[int]] = {}
     for group in groups:
-        chip, lasting = context.deployment.layers[group.layer], context.deployment.damage.synapse_edits(group.layer)
+        chip, lasting = context.deployment.connection(group.connection), context.deployment.damage.synapse_edits(group.connection)
         keys, back = np.unique(group.targets * (1 << 32) + group.sources, return_inverse=True)
         targets, sources = np.divmod(keys, 1 << 32)
-        met = seen.setdefault(group.layer, set())
-        earlier = lasting if met.isdisjoint(keys.tolist()) else (*lasting, *own[group.layer])
-        blank = SetSynapses(group.layer, sources, targets, np.zeros(len(keys), np.int32), group.when)
+        met = seen.setdefault(group.connection, set())
+        earlier = lasting if met.isdisjoint(keys.tolist()) else (*lasting, *own[group.connection])
+        blank = SetSynapses(group.connection, sources, targets, np.zeros(len(keys), np.int32), group.when)
 
         def cells(
-            chip: ChipLayer = chip,
+            chip: ChipConnection = chip,
             earlier: Sequence[SetSynapses] = earlier,
             blank: SetSynapses = blank,
             back: NDArray[np.int64] = back,
@@ -236,13 +244,13 @@ def rewrite(
 
         edit = with_values(context.deployment, earlier, _edit(blank, group, back, change(group, cells), chip))
         out.edits.append(edit)
-        own.setdefault(group.layer, []).append(edit)
+        own.setdefault(group.connection, []).append(edit)
         met.update(keys.tolist())
         note_stored(context, out, group)
     return out
 
 
-def _edit(blank: SetSynapses, group: StoredSites, back: NDArray[np.int64], change: Change, chip: ChipLayer) -> SetSynapses:
+def _edit(blank: SetSynapses, group: StoredSites, back: NDArray[np.int64], change: Change, chip: ChipConnection) -> SetSynapses:
     """Return a change as an edit. A synapse that is hit in several bits appears several times in a group: every bit counts."""
     size, first = len(blank.sources), np.empty(len(blank.sources), np.int64)
     if not size:  # a word that nothing reads
@@ -275,7 +283,7 @@ def _edit(blank: SetSynapses, group: StoredSites, back: NDArray[np.int64], chang
 
 def note_stored(context: Context, out: Outcome, group: StoredSites) -> None:
     """Add stored synapses to the echo."""
-    name = context.deployment.layers[group.layer].name
+    name = group.connection
     out.count(out.synapses, name, len(np.unique(np.stack([group.core, group.site]), axis=1).T))
     out.cores.update(map(int, np.unique(group.core)))
     shown = zip(group.core[group.which[:8]], group.sources[:8], group.targets[:8], strict=True)

@@ -16,6 +16,7 @@ from neurofault.errors import FaultError
 from neurofault.faults.base import Fault, listed, param
 from neurofault.faults.context import Context, Outcome, listed_array
 from neurofault.faults.places import neuron_blocks
+from neurofault.streams import stream_key
 
 _SPIKEFI = "Spyrou et al. 2024, SpikeFI, arXiv 2412.06795"
 _NEURONS = "indices in the one layer that layer names (C, H, W order)"
@@ -24,41 +25,44 @@ _FAR = 1 << 40
 """Beyond the range of every stored field: numbers of that size saturate it."""
 
 
-def _chosen(context: Context, fault: Fault, layers: Sequence[int] | None = None) -> list[tuple[When, dict[int, NDArray[np.int64]]]]:
-    """Choose neurons: layer → sorted indices, in groups that share their active steps."""
+def _chosen(
+    context: Context, fault: Fault, populations: Sequence[str] | None = None
+) -> list[tuple[When, dict[str, NDArray[np.int64]]]]:
+    """Choose neurons: population → sorted indices, in groups that share their active steps."""
     deployment = context.deployment
     if fault.sites is not None:
-        index = context.one_layer(fault) if layers is None else layers[0]
-        neurons, size = listed_array(fault.sites, 1), deployment.layers[index].size
+        name = populations[0] if populations is not None and len(populations) == 1 else context.one_population(fault)
+        neurons, size = listed_array(fault.sites, 1), deployment.population(name).size
         if np.any(neurons >= size):
-            raise FaultError(f"no neuron {int(neurons.max())} in layer {deployment.layers[index].name!r}; neurons: 0 to {size - 1}")
-        return [(when, {index: np.sort(part)}) for when, part in context.in_time(fault, neurons)]
+            raise FaultError(f"no neuron {int(neurons.max())} in layer {name!r}; neurons: 0 to {size - 1}")
+        return [(when, {name: np.sort(part)}) for when, part in context.in_time(fault, neurons)]
     chosen = []
-    for when, picked in context.choose(fault, neuron_blocks(deployment, context.layers(fault) if layers is None else layers)):
-        found: dict[int, list[NDArray[np.int64]]] = {}
+    named = context.populations(fault) if populations is None else populations
+    for when, picked in context.choose(fault, neuron_blocks(deployment, named)):
+        found: dict[str, list[NDArray[np.int64]]] = {}
         for block, sites in picked:
-            found.setdefault(block.layer, []).append(block.neurons[sites])
-        chosen.append((when, {layer: np.sort(np.concatenate(parts)) for layer, parts in sorted(found.items())}))
+            found.setdefault(block.population, []).append(block.neurons[sites])
+        chosen.append((when, {name: np.sort(np.concatenate(found[name])) for name in named if name in found}))
     return chosen
 
 
-def _note(context: Context, out: Outcome, layer: int, neurons: NDArray[np.int64]) -> None:
+def _note(context: Context, out: Outcome, name: str, neurons: NDArray[np.int64]) -> None:
     """Add neurons to the echo."""
-    home, name = context.deployment.placement.core_of[layer][neurons], context.deployment.layers[layer].name
+    home = context.deployment.placement.core_of[name][neurons]
     out.count(out.neurons, name, len(neurons))
     out.cores.update(map(int, home))
     out.name(f"core {core}: {name}[{neuron}]" for core, neuron in zip(home, neurons, strict=True))
 
 
 def _each(
-    context: Context, fault: Fault, layers: Sequence[int] | None = None
-) -> tuple[Outcome, list[tuple[When, int, NDArray[np.int64]]]]:
-    """Choose neurons and echo them; return them layer by layer."""
+    context: Context, fault: Fault, populations: Sequence[str] | None = None
+) -> tuple[Outcome, list[tuple[When, str, NDArray[np.int64]]]]:
+    """Choose neurons and echo them; return them population by population."""
     out, groups = Outcome(), []
-    for when, chosen in _chosen(context, fault, layers):
-        for layer, neurons in chosen.items():
-            _note(context, out, layer, neurons)
-            groups.append((when, layer, neurons))
+    for when, chosen in _chosen(context, fault, populations):
+        for name, neurons in chosen.items():
+            _note(context, out, name, neurons)
+            groups.append((when, name, neurons))
     return out, groups
 
 
@@ -80,7 +84,7 @@ class NeuronDead(Fault):
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
         out, groups = _each(context, self)
-        out.edits += [Silence(layer, neurons, when) for when, layer, neurons in groups]
+        out.edits += [Silence(name, neurons, when) for when, name, neurons in groups]
         return out
 
 
@@ -102,7 +106,7 @@ class NeuronSaturated(Fault):
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
         out, groups = _each(context, self)
-        out.edits += [Force(layer, neurons, FORCE_UNIT, when) for when, layer, neurons in groups]
+        out.edits += [Force(name, neurons, FORCE_UNIT, when) for when, name, neurons in groups]
         return out
 
 
@@ -126,14 +130,19 @@ class NeuronStuck(Fault):
         """See :meth:`Fault.resolve`."""
         out, groups = _each(context, self)
         rate = round(self.spike_rate * FORCE_UNIT)
-        out.edits += [Force(layer, neurons, rate, when) for when, layer, neurons in groups]
+        out.edits += [Force(name, neurons, rate, when) for when, name, neurons in groups]
         return out
 
 
-def _altered(context: Context, fault: NeuronThreshold | NeuronLeak | NeuronBias, name: Field) -> Outcome:
+def _sees(context: Context, fault: Fault) -> bool:
+    """Whether pixels drive any of the populations that a fault is about."""
+    return any(context.deployment.population(name).encoding is not None for name in context.populations(fault))
+
+
+def _altered(context: Context, fault: NeuronThreshold | NeuronLeak | NeuronBias, field: Field) -> Outcome:
     """Change a stored parameter by factor, offset or bit flip; the result stays in the field's range."""
     limits = context.deployment.profile.neuron
-    match name:
+    match field:
         case "vth":
             low, high = 0, limits.threshold_max.value or (1 << 17) - 1
         case "bias_mantissa":
@@ -144,15 +153,15 @@ def _altered(context: Context, fault: NeuronThreshold | NeuronLeak | NeuronBias,
     bits = (high - low).bit_length()
     if fault.bit is not None and fault.bit >= bits:
         raise FaultError(f"bit must lie in [0, {bits - 1}]: the stored field has {bits} bits, is {fault.bit}")
-    if name == "bias_mantissa" and 0 in context.layers(fault) and context.deployment.encoding is not None:
+    if field == "bias_mantissa" and _sees(context, fault):
         raise FaultError("the bias of input neurons comes with each sample; use sensor_dead or sensor_noisy for them")
     out, groups = _each(context, fault)
-    for when, layer, neurons in groups:
+    for when, name, neurons in groups:
         blank = np.zeros(len(neurons), np.int32)
-        edit = SetField(layer, name, neurons, blank, when, low, high, fault.bit, fault.factor, fault.offset)
+        edit = SetField(name, field, neurons, blank, when, low, high, fault.bit, fault.factor, fault.offset)
         earlier = [one for one in context.deployment.damage.edits if isinstance(one, SetField) and one.when.always]
-        fold = NeuronFold(context.deployment.layers[layer], layer, [*earlier, edit])
-        held = getattr(fold.at(np.ones(len(fold.edits), bool)), name)[neurons]
+        fold = NeuronFold(context.deployment.population(name), [*earlier, edit])
+        held = getattr(fold.at(np.ones(len(fold.edits), bool)), field)[neurons]
         out.edits.append(replace(edit, values=held.astype(np.int32)))
     return out
 
@@ -275,18 +284,30 @@ class StateUpset(Fault):
         """See :meth:`Fault.resolve`."""
         out, groups = _each(context, self)
         assert self.when.at is not None
-        for _, layer, neurons in groups:
+        for _, name, neurons in groups:
             masks = np.full(len(neurons), 1 << self.bit, np.int32)
-            out.edits.append(Upset(layer, cast(Literal["u", "v"], self.state), neurons, masks, self.when.at, self.when.clock))
+            out.edits.append(Upset(name, cast(Literal["u", "v"], self.state), neurons, masks, self.when.at, self.when.clock))
         return out
 
 
-def _sensors(context: Context, fault: Fault) -> tuple[Outcome, list[tuple[When, int, NDArray[np.int64]]]]:
-    if context.deployment.encoding is None:
+def _sensors(context: Context, fault: Fault) -> tuple[Outcome, list[tuple[When, str, NDArray[np.int64]]]]:
+    """Choose sensors, of the inputs that pixels drive."""
+    deployment = context.deployment
+    if all(one.encoding is None for one in deployment.populations):
         raise FaultError("sensors need pixels, and this network takes events; use neuron_dead with layer='input'")
-    if fault.layer != "input":
+    if fault.layer not in ("input", *deployment.inputs):
         raise FaultError(f"sensors drive layer 'input', not {fault.layer!r}")
-    return _each(context, fault, [0])
+    seen = [name for name in context.populations(fault) if deployment.population(name).encoding is not None]
+    if not seen:
+        raise FaultError(f"sensors need pixels, and layer {fault.layer!r} takes events; use neuron_dead")
+    return _each(context, fault, seen)
+
+
+def _pixels(context: Context, population: str) -> NDArray[np.int32]:
+    """Return int32 [256]: the bias mantissa of each pixel value."""
+    encoding = context.deployment.population(population).encoding
+    assert encoding is not None
+    return encoding.table
 
 
 @final
@@ -302,17 +323,15 @@ class SensorDead(Fault):
     sources: ClassVar[tuple[str, ...]] = ("Hendrycks & Dietterich 2019, arXiv 1903.12261 (corruptions of images)",)
 
     pixels: Sequence[int | str] | None = listed("indices of the input neurons (C, H, W order)")
-    layer: str | None = param("input", "always input")
+    layer: str | None = param("input", "input, or the name of an input")
     value: int = param(0, "what it reads", unit="8-bit pixel", low=0, high=255)
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
         out, groups = _sensors(context, self)
-        encoding = context.deployment.encoding
-        assert encoding is not None
         edits: list[Edit] = [
-            SetField(layer, "bias_mantissa", neurons, np.full(len(neurons), encoding.table[self.value], np.int32), when)
-            for when, layer, neurons in groups
+            SetField(name, "bias_mantissa", neurons, np.full(len(neurons), _pixels(context, name)[self.value], np.int32), when)
+            for when, name, neurons in groups
         ]
         out.edits += edits
         return out
@@ -331,16 +350,16 @@ class SensorNoisy(Fault):
     sources: ClassVar[tuple[str, ...]] = ("Hendrycks & Dietterich 2019, arXiv 1903.12261 (Gaussian noise)",)
 
     pixels: Sequence[int | str] | None = listed("indices of the input neurons (C, H, W order)")
-    layer: str | None = param("input", "always input")
+    layer: str | None = param("input", "input, or the name of an input")
     sigma: float = param(0.1, "standard deviation, as a fraction of the current of a pixel of 255", low=0)
     each: str = param("sample", "a new number for each", choices=("sample", "step"))
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
         out, groups = _sensors(context, self)
-        encoding = context.deployment.encoding
-        assert encoding is not None
-        sigma, key = min(self.sigma * float(encoding.table[255]), float(_FAR)), context.key(self, "noise")
-        each = cast(Literal["sample", "step"], self.each)
-        out.edits += [InputNoise(neurons, sigma, key, each, when) for when, _, neurons in groups]
+        key, each = context.key(self, "noise"), cast(Literal["sample", "step"], self.each)
+        for when, name, neurons in groups:
+            sigma = min(self.sigma * float(_pixels(context, name)[255]), float(_FAR))
+            own = key if name == context.deployment.inputs[0] else stream_key(key, name)  # numbers are counted by neuron only
+            out.edits.append(InputNoise(name, neurons, sigma, own, each, when))
         return out

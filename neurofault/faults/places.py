@@ -1,113 +1,149 @@
-"""Where a fault can sit: layers by name, sites in the order in which the chip stores them, and how some of them are chosen.
+"""Where a fault can sit: populations by name, sites in the order in which the chip stores them, and how some of them are chosen.
 
-All sites of a kind form one index space, cut into blocks: one block is what a layer keeps on one core. A site's number is turned
-into a neuron or a synapse by arithmetic inside its block, so no list of the population is ever made.
+All sites of a kind form one index space, cut into blocks: one block is what a population, or a connection into it, keeps on one core. A
+site's number is turned into a neuron or a synapse by arithmetic inside its block, so no list of all sites is ever made.
+
+A core stores synapses population by population, in the order of the deployment; of a population connection by connection, in the order
+of the graph.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.graph.connectivity import fan_in, fan_out
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.routing import mesh
 from neurofault.errors import FaultError, nearest
 from neurofault.faults.region import Region
-from neurofault.graph import Conv, Dense
-from neurofault.streams import binomial_count, permutation_prefix
+from neurofault.graph import Conv, Dense, Sparse
+from neurofault.graph.connectivity import fan_in, fan_out, weights_and_delays
+from neurofault.streams import binomial_count, permutation_prefix, stream_key
 
 
-def layers_named(deployment: Deployment, name: str) -> tuple[int, ...]:
-    """Return the indices of the layers that ``name`` stands for.
+def populations_named(deployment: Deployment, name: str) -> tuple[str, ...]:
+    """Return the populations that the key ``layer`` of a fault means, in the order of the deployment.
 
     Args:
         deployment: the chip.
-        name: a layer's own name; else ``any``, ``input``, ``output``, ``hidden`` (all between), ``hidden1``, ``hidden2`` ….
+        name: a population's own name; else ``any``, ``input`` (all inputs), ``output`` (the readout), ``hidden`` (all that are neither),
+            ``hidden1``, ``hidden2`` … (one of these, counted).
 
     Raises:
-        FaultError: no such layer, or a network without hidden layers.
+        FaultError: no such population, or a network without hidden ones.
     """
-    names = [layer.name for layer in deployment.layers]
-    last = len(names) - 1
-    hidden = re.fullmatch(r"hidden([1-9][0-9]{0,5})", name)
+    names, inputs, readout = [one.name for one in deployment.populations], deployment.inputs, deployment.readout.population
+    hidden = [one for one in names if one not in inputs and one != readout]
+    numbered = re.fullmatch(r"hidden([1-9][0-9]{0,5})", name)
     if name in names:
-        return (names.index(name),)
-    if hidden and int(hidden[1]) < last:
-        return (int(hidden[1]),)
+        return (name,)
+    if numbered and int(numbered[1]) <= len(hidden):
+        return (hidden[int(numbered[1]) - 1],)
     match name:
         case "any":
-            return tuple(range(last + 1))
-        case "input":
-            return (0,)
+            return tuple(names)
+        case "input" if inputs:
+            return inputs
         case "output":
-            return (last,)
-        case "hidden" if last > 1:
-            return tuple(range(1, last))
+            return (readout,)
+        case "hidden" if hidden:
+            return tuple(hidden)
         case "hidden":
             raise FaultError(f"layer 'hidden': the network has no hidden layer; layers: {', '.join(names)}, any")
-    roles = ["any", "input", "output", *(["hidden"] if last > 1 else []), *(f"hidden{index}" for index in range(1, last))]
-    allowed = list(dict.fromkeys([*names, *roles]))
+    roles = ["any", *(["input"] if inputs else []), "output", *(["hidden"] if hidden else [])]
+    allowed = list(dict.fromkeys([*names, *roles, *(f"hidden{number}" for number in range(1, len(hidden) + 1))]))
     raise FaultError(f"no layer {name!r}{nearest(name, allowed)}; layers: {', '.join(allowed)}")
+
+
+def connections_into(deployment: Deployment, populations: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Return the connections into some populations (None: all) in the order in which a core stores their synapses."""
+    names = [one.name for one in deployment.populations] if populations is None else populations
+    return tuple(connection.name for name in names for connection in deployment.into(name))
+
+
+def called(deployment: Deployment, connection: str) -> str:
+    """Return what a connection is called in messages: ``layer 'hidden1'`` where it is all that drives the population of its name."""
+    alone = [one.name for one in deployment.into(deployment.connection(connection).target)] == [connection]
+    return f"{'layer' if alone and connection == deployment.connection(connection).target else 'connection'} {connection!r}"
+
+
+def key_of(deployment: Deployment, key: int, connection: str) -> int:
+    """Return the key of a connection's part of a stream whose numbers are counted by neurons and cores only.
+
+    It is ``key`` itself for the first connection into a population (in a chain: the only one).
+    """
+    first = deployment.into(deployment.connection(connection).target)[0].name
+    return key if connection == first else stream_key(key, connection)
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """The sites that a layer keeps on one core.
+    """The sites that a population, or a connection into it, keeps on one core.
 
     Attributes:
-        layer: index of the layer (for synapses: of the target layer).
+        population: its name (of synapses and axon entries: of the target); empty where the site is no part of the network.
         core: id of the core.
-        neurons: int64, the layer's neurons on this core, sorted.
+        neurons: int64, the population's neurons on this core, sorted.
         size: number of sites.
         first: number of the first of them in the core, where only some of its memory is meant.
+        connection: whose synapses or axon entries the sites are; empty: they are no such thing.
     """
 
-    layer: int
+    population: str
     core: int
     neurons: NDArray[np.int64]
     size: int
     first: int = 0
+    connection: str = ""
 
 
-def neurons_by_core(deployment: Deployment, layer: int) -> dict[int, NDArray[np.int64]]:
-    """Return core id → sorted neurons of a layer, in the order of the ids."""
-    core_of = deployment.placement.core_of[layer]
+def neurons_by_core(deployment: Deployment, population: str) -> dict[int, NDArray[np.int64]]:
+    """Return core id → sorted neurons of a population, in the order of the ids."""
+    core_of = deployment.placement.core_of[population]
     order = np.argsort(core_of, kind="stable").astype(np.int64)
     cores, starts = np.unique(core_of[order], return_index=True)
     return dict(zip(map(int, cores), np.split(order, starts[1:]), strict=True))
 
 
-def neuron_blocks(deployment: Deployment, layers: Sequence[int]) -> list[Block]:
-    """Return the blocks of all neurons of some layers."""
+def neuron_blocks(deployment: Deployment, populations: Sequence[str]) -> list[Block]:
+    """Return the blocks of all neurons of some populations."""
     return [
-        Block(layer, core, neurons, len(neurons))
-        for layer in layers
-        for core, neurons in neurons_by_core(deployment, layer).items()
+        Block(name, core, neurons, len(neurons))
+        for name in populations
+        for core, neurons in neurons_by_core(deployment, name).items()
     ]
 
 
-def core_blocks(deployment: Deployment, layers: Sequence[int]) -> list[Block]:
-    """Return one block of one site for each core that holds neurons of some of the layers (the first of them is named)."""
+def core_blocks(deployment: Deployment, populations: Sequence[str]) -> list[Block]:
+    """Return one block of one site for each core that holds neurons of some populations (the first of them is named)."""
     first: dict[int, Block] = {}
-    for block in neuron_blocks(deployment, layers):
-        first.setdefault(block.core, Block(block.layer, block.core, block.neurons, 1))
+    for block in neuron_blocks(deployment, populations):
+        first.setdefault(block.core, replace(block, size=1))
     return [first[core] for core in sorted(first)]
 
 
-def synapse_blocks(deployment: Deployment, layers: Sequence[int]) -> list[Block]:
-    """Return the blocks of all stored synapses into some layers; layer 0 has none.
+def target_blocks(deployment: Deployment, connections: Sequence[str]) -> list[Block]:
+    """Return for each connection and each core the target neurons there; the sites are these neurons."""
+    return [
+        replace(block, connection=name)
+        for name in connections
+        for block in neuron_blocks(deployment, [deployment.connection(name).target])
+    ]
 
-    A dense layer stores n_in synapses for each neuron. A convolution stores one kernel for each output channel on the core
+
+def synapse_blocks(deployment: Deployment, connections: Sequence[str]) -> list[Block]:
+    """Return the blocks of all stored synapses of some connections.
+
+    A dense connection stores n_in synapses for each target. A convolution stores one kernel for each output channel on the core
     where the profile says that a core shares kernels, else every synapse that it expands to (none reads the padding).
     """
     blocks = []
-    for block in neuron_blocks(deployment, [layer for layer in layers if layer > 0]):
-        synapses = deployment.layers[block.layer].synapses
+    for block in target_blocks(deployment, connections):
+        synapses = deployment.connection(block.connection).synapses
         match synapses:
             case Conv() if shares_kernels(deployment):
                 size = len(_channels(synapses, block.neurons)) * _kernel_words(synapses)
@@ -115,80 +151,101 @@ def synapse_blocks(deployment: Deployment, layers: Sequence[int]) -> list[Block]
                 size = int(_taps_of(synapses, block.neurons)[0].sum())
             case Dense():
                 size = len(block.neurons) * synapses.n_in
-            case _:
-                raise AssertionError(f"layer {block.layer} has no synapses")
-        blocks.append(Block(block.layer, block.core, block.neurons, size))
+            case Sparse():
+                size = int(np.diff(synapses.starts)[block.neurons].sum())
+        blocks.append(replace(block, size=size))
     return blocks
 
 
-def row_length(deployment: Deployment, block: Block) -> int:
-    """Return how many stored synapses stand in one row: an axon's on this core (dense), a channel's kernel, or all of the block."""
-    synapses = deployment.layers[block.layer].synapses
-    if isinstance(synapses, Dense):
-        return len(block.neurons)
-    assert isinstance(synapses, Conv)
-    return _kernel_words(synapses) if shares_kernels(deployment) else block.size
+def row_starts(deployment: Deployment, block: Block) -> NDArray[np.int64]:
+    """Return int64 [rows + 1]: where the rows of a whole block of stored synapses begin, and where the last ends.
+
+    A row is an axon's synapses on this core (dense, sparse), a channel's kernel (shared), or all of the block (another convolution).
+    """
+    synapses = deployment.connection(block.connection).synapses
+    match synapses:
+        case Dense():
+            return np.arange(synapses.n_in + 1, dtype=np.int64) * len(block.neurons)
+        case Sparse():
+            counts = np.bincount(_axon_by_axon(synapses, block.neurons)[0], minlength=synapses.n_in)
+            return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        case Conv() if shares_kernels(deployment):
+            words = _kernel_words(synapses)
+            return np.arange(block.size // words + 1, dtype=np.int64) * words
+        case Conv():
+            return np.array([0, block.size], np.int64)
 
 
-def groups_of(deployment: Deployment, block: Block, size: int) -> Block:
+def runs_of(deployment: Deployment, block: Block, size: int) -> Block:
     """Return the block whose sites are runs of up to ``size`` consecutive synapses of one row (memory words, headers)."""
-    row = row_length(deployment, block)
-    return replace(block, size=block.size // row * -(-row // size))
+    return replace(block, size=int((-(-np.diff(row_starts(deployment, block)) // size)).sum()))
 
 
-def group_range(deployment: Deployment, block: Block, size: int, group: int) -> tuple[int, int]:
-    """Return the stored synapses (first, end) of a run; ``block`` is the whole one of :func:`synapse_blocks`."""
-    length = row_length(deployment, block)
-    row, run = divmod(group, -(-length // size))
-    return row * length + run * size, row * length + min((run + 1) * size, length)
+def run_ranges(
+    deployment: Deployment, block: Block, size: int, runs: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the stored synapses (first, end), int64 [k] each, of some runs; ``block`` is the whole one of :func:`synapse_blocks`."""
+    starts = row_starts(deployment, block)
+    before = np.concatenate([[0], np.cumsum(-(-np.diff(starts) // size))])
+    row = np.searchsorted(before, runs, "right") - 1
+    first = starts[row] + (runs - before[row]) * size
+    return first, np.minimum(first + size, starts[row + 1])
 
 
-def word_synapses(deployment: Deployment, layer: int) -> int:
-    """Return how many stored weights of a layer a memory word holds (64-bit words where the profile leaves it open)."""
-    return max(1, (deployment.profile.synapse.word_bits.value or 64) // deployment.layers[layer].weight_bits)
+def first_runs(deployment: Deployment, size: Callable[[str], int]) -> dict[tuple[str, int], int]:
+    """Return (connection, core) → number of its first run in that core, where all that it stores is counted in one row.
+
+    Args:
+        deployment: the chip.
+        size: connection → synapses of a run.
+    """
+    used: dict[int, int] = {}
+    first: dict[tuple[str, int], int] = {}
+    for block in synapse_blocks(deployment, connections_into(deployment)):
+        first[block.connection, block.core] = used.get(block.core, 0)
+        used[block.core] = used.get(block.core, 0) + runs_of(deployment, block, size(block.connection)).size
+    return first
+
+
+def word_synapses(deployment: Deployment, connection: str) -> int:
+    """Return how many stored weights of a connection a memory word holds (64-bit words where the profile leaves it open)."""
+    return max(1, (deployment.profile.synapse.word_bits.value or 64) // deployment.connection(connection).weight_bits)
 
 
 def in_words(deployment: Deployment, blocks: Sequence[Block], place: Region | None) -> list[Block]:
     """Return the parts of synapse blocks that lie in some memory words of some cores."""
     if place is None:
         return list(blocks)
-    parts = []
+    before, parts = first_runs(deployment, lambda connection: word_synapses(deployment, connection)), []
     for block in blocks:
-        size = word_synapses(deployment, block.layer)
-        words = groups_of(deployment, block, size).size
+        size = word_synapses(deployment, block.connection)
+        own, words = before[block.connection, block.core], runs_of(deployment, block, size).size
         for low, high in place.get(block.core, ()):
-            if low < words:
-                first, _ = group_range(deployment, block, size, low)
-                _, end = group_range(deployment, block, size, min(high, words) - 1)
-                parts.append(replace(block, first=first, size=end - first))
+            low, high = max(low - own, 0), min(high - own, words)
+            if low < high:
+                first, end = run_ranges(deployment, block, size, np.array([low, high - 1]))
+                parts.append(replace(block, first=int(first[0]), size=int(end[1] - first[0])))
     return parts
 
 
-def axon_blocks(deployment: Deployment, layers: Sequence[int]) -> list[Block]:
-    """Return the axon table entries (source neuron → core) into some layers; sites are places in :func:`axon_sources`."""
-    return [
-        replace(block, size=len(axon_sources(deployment, block)))
-        for block in neuron_blocks(deployment, [layer for layer in layers if layer > 0])
-    ]
+def axon_blocks(deployment: Deployment, connections: Sequence[str]) -> list[Block]:
+    """Return the axon table entries (source neuron → core) of some connections; sites are places in :func:`axon_sources`."""
+    return [replace(block, size=len(axon_sources(deployment, block))) for block in target_blocks(deployment, connections)]
 
 
 def axon_sources(deployment: Deployment, block: Block) -> NDArray[np.int64]:
-    """Return the neurons that send to a core's neurons of a layer, sorted."""
-    synapses = deployment.layers[block.layer].synapses
-    assert synapses is not None
+    """Return the neurons that a connection lets send to a core's neurons of its target, sorted."""
+    synapses = deployment.connection(block.connection).synapses
     targets = np.zeros(synapses.n_out, bool)
     targets[block.neurons] = True
     return np.flatnonzero(fan_out(synapses, targets)).astype(np.int64)
 
 
-def weights_at(deployment: Deployment, layer: int, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
+def weights_at(
+    deployment: Deployment, connection: str, sources: NDArray[np.int64], targets: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Return int64 [k]: healthy stored weights, 0 where there is no synapse."""
-    synapses = deployment.layers[layer].synapses
-    if isinstance(synapses, Dense):
-        return np.asarray(synapses.weight[targets, sources], np.int64)
-    assert isinstance(synapses, Conv)
-    joined, word = kernel_word(synapses, sources, targets)
-    return np.where(joined, synapses.weight.reshape(-1)[word].astype(np.int64), 0)
+    return weights_and_delays(deployment.connection(connection).synapses, sources, targets)[0]
 
 
 def kernel_word(conv: Conv, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
@@ -253,6 +310,15 @@ def _sources(
     return (channel * height + y) * width + x, (y >= 0) & (y < height) & (x >= 0) & (x < width)
 
 
+def _axon_by_axon(synapses: Sparse, neurons: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return sources and targets of the synapses into some neurons, sorted by source, then target."""
+    counts = np.diff(synapses.starts)[neurons]
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    sources, targets = synapses.sources[np.repeat(synapses.starts[neurons], counts) + within], np.repeat(neurons, counts)
+    order = np.argsort(sources, kind="stable")
+    return sources[order], targets[order]
+
+
 def synapses_at(
     deployment: Deployment, block: Block, sites: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -261,16 +327,18 @@ def synapses_at(
     Args:
         deployment: the chip.
         block: from :func:`synapse_blocks`.
-        sites: int64 [k], numbers inside the block. Dense layers are stored axon by axon (all targets of the first source, then of
-            the second …), shared kernels channel by channel, other convolutions neuron by neuron.
+        sites: int64 [k], numbers inside the block. Dense and sparse connections are stored axon by axon (all targets of the first source,
+            then of the second …), shared kernels channel by channel, other convolutions neuron by neuron.
 
     Returns:
         (which, sources, targets), int64 [m]: synapse i reads stored synapse ``sites[which[i]]``; m = k unless kernels are shared.
     """
-    synapses = deployment.layers[block.layer].synapses
+    synapses = deployment.connection(block.connection).synapses
     if isinstance(synapses, Dense):
         return np.arange(len(sites)), sites // len(block.neurons), block.neurons[sites % len(block.neurons)]
-    assert isinstance(synapses, Conv)
+    if isinstance(synapses, Sparse):
+        sources, targets = _axon_by_axon(synapses, block.neurons)
+        return np.arange(len(sites)), sources[sites], targets[sites]
     shape = synapses.weight.shape[1:]
     if shares_kernels(deployment):
         channel, word = np.divmod(sites, _kernel_words(synapses))
@@ -294,15 +362,13 @@ def synapses_at(
     return np.arange(len(sites)), _sources(synapses, targets, taps)[0], targets
 
 
-def stored_synapses(deployment: Deployment, layer: int, neurons: NDArray[np.int64]) -> int:
-    """Return how many stored synapses serve no neuron outside ``neurons`` (the whole population of some cores)."""
-    synapses = deployment.layers[layer].synapses
-    if synapses is None:
-        return 0
-    if isinstance(synapses, Conv) and shares_kernels(deployment):
-        cores = np.unique(deployment.placement.core_of[layer][neurons])
-        return sum(block.size for block in synapse_blocks(deployment, [layer]) if block.core in cores)
-    return int(fan_in(synapses)[neurons].sum())
+def stored_synapses(deployment: Deployment, connection: str, neurons: NDArray[np.int64]) -> int:
+    """Return how many stored synapses serve no target outside ``neurons`` (all those on some cores)."""
+    own = deployment.connection(connection)
+    if isinstance(own.synapses, Conv) and shares_kernels(deployment):
+        cores = np.unique(deployment.placement.core_of[own.target][neurons])
+        return sum(block.size for block in synapse_blocks(deployment, [connection]) if block.core in cores)
+    return int(fan_in(own.synapses)[neurons].sum())
 
 
 def clustered(deployment: Deployment, blocks: Sequence[Block], key: int) -> list[Block]:
@@ -313,7 +379,7 @@ def clustered(deployment: Deployment, blocks: Sequence[Block], key: int) -> list
     place[ranks] = np.arange(len(cores))
     distance = mesh(deployment).hops(cores[ranks[:1]], cores).total
     order = {int(core): (int(d), int(p)) for core, d, p in zip(cores, distance, place, strict=True)}
-    return sorted(blocks, key=lambda block: (order[block.core], block.layer))
+    return sorted(blocks, key=lambda block: order[block.core])
 
 
 def how_many(count: int | None, rate: float | None, population: int, key: int) -> int:

@@ -110,7 +110,7 @@ def plan(
         faults: one model (or its mapping), or several that act in order.
         seed: key of the random streams, with
         draw: which draw of this seed.
-        importance: layer name → [n] score of each neuron for ``where: least_important`` or ``most_important``.
+        importance: population → [n] score of each neuron for ``where: least_important`` or ``most_important``.
 
     Raises:
         FaultError: everything that does not exist or is out of range, a line each.

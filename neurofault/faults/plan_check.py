@@ -22,8 +22,6 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 }  # fmt: skip
 """Fields whose range is narrower than that of their type."""
 _SIGNED = ("values", "keep", "force", "low", "high")
-_SYNAPTIC = ("SetSynapses", "SetDelays", "Drop", "LearningDefect")
-"""Edits of synapses: their layer is not the input."""
 
 
 def record(kind: type[R], stored: Mapping[str, Any]) -> R:
@@ -102,5 +100,3 @@ def _check_together(kind: str, stored: Mapping[str, Any]) -> None:
         pairs = np.stack([arrays["sources"], arrays["targets"]], axis=1)
         if len(np.unique(pairs, axis=0)) < len(pairs):
             raise ValueError(f"{kind}: a synapse stands there twice")
-    if kind in _SYNAPTIC and stored["layer"] < 1:
-        raise ValueError(f"{kind}: the input layer has no synapses")

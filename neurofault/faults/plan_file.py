@@ -12,18 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy import broken as places
-from neurofault.deploy import damage as edits
+from neurofault.damage import broken as places
+from neurofault.damage import edits
 from neurofault.damage.broken import Broken
 from neurofault.damage.damage import Edit, Hit
 from neurofault.damage.when import When
+from neurofault.deploy.deployment import Deployment
 from neurofault.errors import DataError, FaultError
 from neurofault.faults.models import fault_from_mapping, fault_to_mapping
 from neurofault.faults.plan import FaultPlan, PlannedFault
+from neurofault.faults.plan_chain import numbers_layers, with_names
 from neurofault.faults.plan_check import record
 from neurofault.files import read_arrays, why_not
 
-_FORMAT = 1
+_FORMAT = 2
+"""Raised when a file of this version could not be read by an older one; files of 1 (edits that number layers) are read too."""
 _EDITS: Mapping[str, type[Edit]] = {
     kind.__name__: kind
     for kind in (
@@ -101,11 +104,15 @@ def save_plan(plan: FaultPlan, path: str | Path) -> None:
         np.savez_compressed(file, plan=text, **arrays)  # type: ignore[arg-type]  # NumPy types keywords as its options
 
 
-def load_plan(path: str | Path) -> FaultPlan:
+def load_plan(path: str | Path, chip: Deployment | None = None) -> FaultPlan:
     """Read a plan that :func:`save_plan` wrote.
 
+    Args:
+        path: the file.
+        chip: what the plan was made on; only needed for files of earlier versions, which number layers instead of naming them.
+
     Raises:
-        FaultError: the file is missing, damaged, or not a plan.
+        FaultError: the file is missing, damaged, or not a plan, or it numbers layers and no chip is given, or one that is no chain of them.
     """
     reason = why_not(Path(path))
     if reason is not None:
@@ -116,9 +123,16 @@ def load_plan(path: str | Path) -> FaultPlan:
         if text.dtype != np.uint8 or text.ndim != 1:
             raise ValueError("plan is no text")
         data = json.loads(text.tobytes().decode())
-        if data["format"] != _FORMAT:
-            raise FaultError(f"{path}: format {data['format']!r:.40} of a plan is not known; this version reads {_FORMAT}")
-        faults = tuple(_planned(item, arrays) for item in data["faults"])
+        if data["format"] not in (1, _FORMAT) or isinstance(data["format"], bool):
+            raise FaultError(f"{path}: format {data['format']!r:.40} of a plan is not known; this version reads {_FORMAT}, and 1")
+        stored = data["faults"]
+        if data["format"] == 1 and numbers_layers(stored):
+            if chip is None:
+                raise FaultError(
+                    f"{path}: this plan of an earlier version numbers layers; say which chip it was made on: load_plan(path, chip)"
+                )
+            stored = with_names(stored, chip)
+        faults = tuple(_planned(item, arrays) for item in stored)
         return FaultPlan(faults, _number(data["seed"]), _number(data["draw"]))
     except DataError as error:
         raise FaultError(f"{path}: not a fault plan, or a damaged one ({str(error).removeprefix(f'{path}: ')})") from None

@@ -13,16 +13,17 @@ from numpy.typing import NDArray
 
 from neurofault.damage.broken import BrokenCells, BrokenCore
 from neurofault.damage.damage import Edit, LearningDefect, SetSynapses, Silence
-from neurofault.deploy.deployment import Deployment
 from neurofault.damage.fold import with_values
 from neurofault.damage.stored import from_field
+from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
 from neurofault.faults.context import Context, Outcome, listed_array
 from neurofault.faults.places import (
     Block,
-    groups_of,
-    row_length,
+    connections_into,
+    run_ranges,
+    runs_of,
     stored_synapses,
     synapse_blocks,
     synapses_at,
@@ -45,7 +46,7 @@ def spare_blocks(context: Context) -> list[Block]:
     spares = context.deployment.placement.spare_cores
     if not spares:
         raise FaultError("layer 'spare': the placement keeps no spare cores; deploy with spare_cores")
-    return [Block(0, core, _NONE, 1) for core in spares]
+    return [Block("", core, _NONE, 1) for core in spares]
 
 
 def word_width(deployment: Deployment) -> int:
@@ -87,7 +88,7 @@ def break_cells(context: Context, fault: Fault, level: int, *, bits: bool) -> Ou
     for block in blocks:
         for low, high in ((0, words),) if place is None else place.get(block.core, ()):
             if low < words:
-                parts.append(Block(0, block.core, _NONE, (min(high, words) - low) * per, low * per))
+                parts.append(Block("", block.core, _NONE, (min(high, words) - low) * per, low * per))
     for when, picked in context.choose(fault, parts, gone=lambda done, block: spent_cells(done, block, width if bits else None)):
         together: dict[int, list[NDArray[np.int64]]] = {}
         for block, sites in picked:
@@ -125,23 +126,27 @@ def _note(out: Outcome, broken: BrokenCells) -> None:
 
 def strike_core(deployment: Deployment, out: Outcome, broken: BrokenCore) -> None:
     """Add to ``out`` what a broken core does to the neurons that sit on it now."""
-    for layer, core_of in enumerate(deployment.placement.core_of):
-        neurons, name = np.flatnonzero(core_of == broken.core).astype(np.int64), deployment.layers[layer].name
+    for population in deployment.populations:
+        name = population.name
+        neurons = np.flatnonzero(deployment.placement.core_of[name] == broken.core).astype(np.int64)
         if not neurons.size:
             continue
         if broken.part == "silent":
-            out.edits.append(Silence(layer, neurons, broken.when))
+            out.edits.append(Silence(name, neurons, broken.when))
             out.count(out.neurons, name, len(neurons))
-        elif layer:
-            out.edits.append(LearningDefect(layer, broken.part, neurons, broken.trace, broken.value, broken.when))
-        out.count(out.synapses, name, stored_synapses(deployment, layer, neurons))
+        for connection in deployment.into(name):
+            if broken.part != "silent":
+                out.edits.append(
+                    LearningDefect(connection.name, broken.part, neurons, broken.trace, broken.value, broken.when)
+                )
+            out.count(out.synapses, connection.name, stored_synapses(deployment, connection.name, neurons))
 
 
 def strike_cells(deployment: Deployment, out: Outcome, broken: BrokenCells, earlier: Sequence[Edit]) -> None:
     """Add to ``out`` what stuck cells do to the synapses that are stored in their core now.
 
-    Each layer's synapses fill the core's words from where those of the layer before it in the network end, row by row; a row begins
-    with a word of its own (the numbers that ``at: word:`` and ``memory_word_dead`` use).
+    Each connection's synapses fill the core's words from where those of the connection before it end (``places.py`` says in which order),
+    row by row; a row begins with a word of its own (the numbers that ``at: word:`` and ``memory_word_dead`` use).
 
     Args:
         deployment: the chip, with neurons on the core.
@@ -157,35 +162,36 @@ def strike_cells(deployment: Deployment, out: Outcome, broken: BrokenCells, earl
         bits = np.array(broken.bits, np.int64)
     lasting = [edit for edit in earlier if isinstance(edit, SetSynapses) and edit.when.always]
     base = 0
-    for block in synapse_blocks(deployment, range(1, len(deployment.layers))):
+    for block in synapse_blocks(deployment, connections_into(deployment)):
         if block.core != broken.core:
             continue
-        size, row_size, chip = word_synapses(deployment, block.layer), row_length(deployment, block), deployment.layers[block.layer]
-        row, run = np.divmod(words - base, -(-row_size // size))
-        slot, bit = np.divmod(bits, chip.weight_bits)
-        place = run * size + slot
-        base += groups_of(deployment, block, size).size
-        hit = (row >= 0) & (words < base) & (slot < size) & (place < row_size)
-        sites, where = np.unique((row * row_size + place)[hit], return_inverse=True)
+        size, own = word_synapses(deployment, block.connection), deployment.connection(block.connection)
+        held = runs_of(deployment, block, size).size
+        here = (words >= base) & (words < base + held)
+        first, end = run_ranges(deployment, block, size, words[here] - base)
+        slot, bit = np.divmod(bits[here], own.weight_bits)
+        hit = (slot < size) & (first + slot < end)
+        sites, where = np.unique((first + slot)[hit], return_inverse=True)
         mask = np.zeros(len(sites), np.int64)
         np.bitwise_or.at(mask, where, 1 << bit[hit])
         edit, stored = _stuck(deployment, block, sites, mask, broken, [*lasting, *out.edits])
         if stored:
             out.edits.append(edit)
-            out.count(out.synapses, chip.name, stored)
+            out.count(out.synapses, own.name, stored)
+        base += held
 
 
 def _stuck(
     deployment: Deployment, block: Block, sites: NDArray[np.int64], mask: NDArray[np.int64], broken: BrokenCells, earlier: Sequence[Edit]
 ) -> tuple[SetSynapses, int]:  # fmt: skip
     """Return the edit of the synapses that read some stored ones, whose bits of ``mask`` are stuck, and how many stored ones are read."""
-    chip = deployment.layers[block.layer]
+    chip = deployment.connection(block.connection)
     which, sources, targets = synapses_at(deployment, block, sites)
     order = np.lexsort((sources, targets))
     sources, targets, stuck = sources[order], targets[order], mask[which[order]]
-    before = [edit for edit in earlier if isinstance(edit, SetSynapses) and edit.layer == block.layer]
+    before = [edit for edit in earlier if isinstance(edit, SetSynapses) and edit.connection == block.connection]
     keep = (((1 << chip.weight_bits) - 1) & ~stuck).astype(np.int32)
     force = (stuck if broken.level else stuck * 0).astype(np.int32)
     reads = from_field(force, chip.weight_bits, chip.sign_mode)
-    edit = SetSynapses(block.layer, sources, targets, reads, broken.when, keep, force)
+    edit = SetSynapses(block.connection, sources, targets, reads, broken.when, keep, force)
     return with_values(deployment, before, edit), len(np.unique(which))

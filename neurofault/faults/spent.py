@@ -7,16 +7,16 @@ changed again; only what dies, sticks or is closed for good counts, whenever tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.damage.broken import Broken, BrokenCells, BrokenCore
 from neurofault.damage.damage import Drop, Edit, Force, Hit, LearningDefect, SetDelays, SetField, SetSynapses, Silence, Stall
-from neurofault.deploy.deployment import Deployment
 from neurofault.damage.when import When
-from neurofault.faults.places import Block, axon_sources, group_range, synapse_blocks, synapses_at
+from neurofault.deploy.deployment import Deployment
+from neurofault.faults.places import Block, axon_sources, run_ranges, synapse_blocks, synapses_at
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,27 +82,31 @@ def spent(
         bits: where bits are the sites: those of each stored weight that are.
         run: where runs of stored synapses are the sites: how many make one.
     """
-    dead = _silent(deployment, earlier, block.layer)
     match site:
         case "used cores":
-            return np.array([_core_spent(deployment, earlier, kind, block)])
+            return np.array([_core_spent(deployment, earlier, kind, block.core)])
         case "neurons" | "sensors":
-            return (dead | _held(deployment, earlier, kind, block.layer))[block.neurons]
+            held = _silent(deployment, earlier, block.population) | _held(deployment, earlier, kind, block.population)
+            return held[block.neurons]
         case "axon entries":
             return _lost(deployment, earlier, block)
         case "memory words" | "headers":
             assert run is not None
-            (whole,) = (each for each in synapse_blocks(deployment, [block.layer]) if each.core == block.core)
-            stuck = _stuck(deployment, earlier, kind, whole, dead) == (1 << deployment.layers[block.layer].weight_bits) - 1
-            ranges = [group_range(deployment, whole, run, group) for group in range(block.first, block.first + block.size)]
-            return np.array([bool(stuck[low:high].all()) for low, high in ranges])
+            (whole,) = (each for each in synapse_blocks(deployment, [block.connection]) if each.core == block.core)
+            stuck = _stuck(deployment, earlier, kind, whole) == _whole(deployment, block)
+            ranges = run_ranges(deployment, whole, run, block.first + np.arange(block.size))
+            return np.array([bool(stuck[low:high].all()) for low, high in zip(*ranges, strict=True)], bool)
         case _:
             per = len(bits) if bits else 1
-            synapses = Block(block.layer, block.core, block.neurons, block.size // per, block.first // per)
-            stuck = _stuck(deployment, earlier, kind, synapses, dead)
+            stuck = _stuck(deployment, earlier, kind, replace(block, size=block.size // per, first=block.first // per))
             if bits:
                 return np.asarray((stuck[:, None] >> np.array(bits)) & 1, bool).reshape(-1)
-            return np.asarray(stuck == (1 << deployment.layers[block.layer].weight_bits) - 1)
+            return np.asarray(stuck == _whole(deployment, block))
+
+
+def _whole(deployment: Deployment, block: Block) -> int:
+    """Return all bits of a stored field of a block."""
+    return (1 << deployment.connection(block.connection).weight_bits) - 1
 
 
 def spent_cells(earlier: Earlier, block: Block, width: int | None) -> NDArray[np.bool_]:
@@ -122,38 +126,42 @@ def spent_cells(earlier: Earlier, block: Block, width: int | None) -> NDArray[np
     return gone
 
 
-def _silent(deployment: Deployment, earlier: Earlier, layer: int) -> NDArray[np.bool_]:
-    mask = np.zeros(deployment.layers[layer].size, bool)
+def _silent(deployment: Deployment, earlier: Earlier, population: str) -> NDArray[np.bool_]:
+    mask = np.zeros(deployment.population(population).size, bool)
     for edit in earlier.edits:
-        if isinstance(edit, Silence) and edit.layer == layer:
+        if isinstance(edit, Silence) and edit.population == population:
             mask[edit.neurons] = True
     return mask
 
 
-def _core_spent(deployment: Deployment, earlier: Earlier, kind: str, block: Block) -> bool:
+def _core_spent(deployment: Deployment, earlier: Earlier, kind: str, core: int) -> bool:
     """Whether a core is dead, hangs, or has this part of its learning engine broken."""
-    core, part = block.core, _PARTS.get(kind, "silent")
+    part = _PARTS.get(kind, "silent")
     if core in earlier.dead_cores or any(isinstance(edit, Stall) and core in edit.cores for edit in earlier.edits):
         return True
     if any(isinstance(place, BrokenCore) and (place.core, place.part) == (core, part) for place in earlier.broken):
         return True
-    held = []
-    for layer, core_of in enumerate(deployment.placement.core_of):
-        here, mask = core_of == core, _silent(deployment, earlier, layer)
-        for edit in earlier.edits:
-            if isinstance(edit, LearningDefect) and (edit.layer, edit.part) == (layer, part):
-                mask[edit.neurons] = True
-        if layer or part == "silent":
+    held = [np.zeros(0, bool)]
+    for population in deployment.populations:
+        here, silent = deployment.placement.core_of[population.name] == core, _silent(deployment, earlier, population.name)
+        if part == "silent":
+            held.append(silent[here])
+            continue
+        for connection in deployment.into(population.name):
+            mask = silent.copy()
+            for edit in earlier.edits:
+                if isinstance(edit, LearningDefect) and (edit.connection, edit.part) == (connection.name, part):
+                    mask[edit.neurons] = True
             held.append(mask[here])
-    found = np.concatenate([np.zeros(0, bool), *held])
+    found = np.concatenate(held)
     return bool(found.size and found.all())
 
 
-def _held(deployment: Deployment, earlier: Earlier, kind: str, layer: int) -> NDArray[np.bool_]:
+def _held(deployment: Deployment, earlier: Earlier, kind: str, population: str) -> NDArray[np.bool_]:
     """Neurons whose output, or sensor line, is held at something already."""
-    mask = np.zeros(deployment.layers[layer].size, bool)
+    mask = np.zeros(deployment.population(population).size, bool)
     for edit in earlier.edits:
-        if not isinstance(edit, Force | SetField) or edit.layer != layer:
+        if not isinstance(edit, Force | SetField) or edit.population != population:
             continue
         forced = isinstance(edit, Force) and kind in ("neuron_saturated", "neuron_stuck")
         sensed = isinstance(edit, SetField) and edit.field == "bias_mantissa" and kind in ("sensor_dead", "sensor_noisy")
@@ -166,21 +174,20 @@ def _lost(deployment: Deployment, earlier: Earlier, block: Block) -> NDArray[np.
     sources = axon_sources(deployment, block)
     gone = np.zeros(len(sources), bool)
     for edit in earlier.edits:
-        if isinstance(edit, Drop) and (edit.layer, edit.core) == (block.layer, block.core) and edit.probability >= 1:
+        if isinstance(edit, Drop) and (edit.connection, edit.core) == (block.connection, block.core) and edit.probability >= 1:
             gone |= np.isin(sources, edit.sources)
     return gone
 
 
-def _stuck(deployment: Deployment, earlier: Earlier, kind: str, block: Block, dead: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _stuck(deployment: Deployment, earlier: Earlier, kind: str, block: Block) -> NDArray[np.int64]:
     """Return int64 [stored synapses of the block]: bits of each that no fault can change any more, for every synapse that reads it."""
-    chip = deployment.layers[block.layer]
-    whole = (1 << chip.weight_bits) - 1
+    whole, dead = _whole(deployment, block), _silent(deployment, earlier, block.population)
     which, sources, targets = synapses_at(deployment, block, block.first + np.arange(block.size))
     keys = targets * (1 << 32) + sources
     held = np.where(dead[targets], whole, 0)
     order = np.argsort(keys)
     for edit in earlier.edits:
-        if not isinstance(edit, SetSynapses | SetDelays) or edit.layer != block.layer:
+        if not isinstance(edit, SetSynapses | SetDelays) or edit.connection != block.connection:
             continue
         if isinstance(edit, SetDelays) != (kind == "synapse_delay"):
             continue

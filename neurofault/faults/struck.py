@@ -11,19 +11,17 @@ from numpy.typing import NDArray
 from neurofault.damage.damage import (
     Drop,
     Edit,
-    Force,
     Hit,
-    InputNoise,
     LearningDefect,
+    NeuronEdit,
     SetDelays,
-    SetField,
     SetSynapses,
     Silence,
-    Upset,
 )
 from neurofault.deploy.deployment import Deployment
-from neurofault.faults.places import shares_kernels, stored_synapses
+from neurofault.faults.places import connections_into, shares_kernels, stored_synapses
 from neurofault.graph import Conv
+from neurofault.graph.chip import ChipConnection, ChipPopulation
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Struck:
 
     Attributes:
         cores: ids, sorted.
-        neurons, synapses: layer name → number of neurons, of stored synapses (by target layer).
+        neurons, synapses: population → number of neurons, connection → number of stored synapses.
     """
 
     cores: tuple[int, ...]
@@ -50,12 +48,13 @@ def struck(deployment: Deployment) -> Struck:
     cores = tuple(sorted({core for hit in hits for core in hit.cores}))
     if len(hits) == 1:
         return Struck(cores, hits[0].neurons, hits[0].synapses)
-    neurons, synapses = dict[str, int](), dict[str, int]()
-    for index, layer in enumerate(deployment.layers):
-        for totals, total in ((neurons, _neurons(deployment, index, owned)), (synapses, _synapses(deployment, index, owned))):
-            if total:
-                totals[layer.name] = total
-    return Struck(cores, neurons, synapses)
+    neurons = {one.name: _neurons(deployment, one, owned) for one in deployment.populations}
+    synapses = {name: _synapses(deployment, deployment.connection(name), owned) for name in connections_into(deployment)}
+    return Struck(
+        cores,
+        {name: number for name, number in neurons.items() if number},
+        {name: number for name, number in synapses.items() if number},
+    )
 
 
 def _by_hit(deployment: Deployment) -> list[tuple[Hit, tuple[Edit, ...]]]:
@@ -66,46 +65,46 @@ def _by_hit(deployment: Deployment) -> list[tuple[Hit, tuple[Edit, ...]]]:
     return found
 
 
-def _neurons(deployment: Deployment, index: int, owned: list[tuple[Hit, tuple[Edit, ...]]]) -> int:
-    layer, rest = deployment.layers[index], 0
-    seen = np.zeros(layer.size, bool)
+def _neurons(deployment: Deployment, population: ChipPopulation, owned: list[tuple[Hit, tuple[Edit, ...]]]) -> int:
+    name, rest = population.name, 0
+    seen = np.zeros(population.size, bool)
     for hit, edits in owned:
-        own = np.zeros(layer.size, bool)
+        own = np.zeros(population.size, bool)
         for edit in edits:
-            if isinstance(edit, Silence | Force | SetField | Upset | InputNoise) and edit.layer == index:
+            if isinstance(edit, NeuronEdit) and edit.population == name:
                 own[edit.neurons] = True
-            elif isinstance(edit, Drop) and edit.layer == index and hit.kind != "axon_lost":
+            elif isinstance(edit, Drop) and hit.kind != "axon_lost" and deployment.connection(edit.connection).target == name:
                 own[edit.targets] = True
         seen |= own
-        rest += 0 if own.any() else hit.neurons.get(layer.name, 0)
+        rest += 0 if own.any() else hit.neurons.get(name, 0)
     return int(seen.sum()) + rest
 
 
-def _synapses(deployment: Deployment, index: int, owned: list[tuple[Hit, tuple[Edit, ...]]]) -> int:
-    layer = deployment.layers[index]
-    if layer.synapses is None:
-        return 0
-    if isinstance(layer.synapses, Conv) and shares_kernels(deployment):
-        return sum(hit.synapses.get(layer.name, 0) for hit, _ in owned)
-    gone, rest = np.zeros(layer.size, bool), 0
+def _synapses(deployment: Deployment, connection: ChipConnection, owned: list[tuple[Hit, tuple[Edit, ...]]]) -> int:
+    name = connection.name
+    if isinstance(connection.synapses, Conv) and shares_kernels(deployment):
+        return sum(hit.synapses.get(name, 0) for hit, _ in owned)
+    gone, rest = np.zeros(connection.synapses.n_out, bool), 0
     pairs, feedback = list[NDArray[np.int64]](), [np.empty(0, np.int64)]
     for hit, edits in owned:
-        if not hit.synapses.get(layer.name, 0):
+        if not hit.synapses.get(name, 0):
             continue
         named = False
         for edit in edits:
-            if isinstance(edit, SetSynapses | SetDelays) and edit.layer == index:
+            if isinstance(edit, SetSynapses | SetDelays) and edit.connection == name:
                 pairs.append(edit.targets * (1 << 32) + edit.sources)
                 named = True
-            elif isinstance(edit, LearningDefect) and (edit.layer, edit.part) == (index, "feedback"):
+            elif isinstance(edit, LearningDefect) and (edit.connection, edit.part) == (name, "feedback"):
                 feedback.append(edit.value * (1 << 32) + edit.neurons)
                 named = True
-            elif isinstance(edit, Silence | LearningDefect) and edit.layer == index:
+            elif (isinstance(edit, LearningDefect) and edit.connection == name) or (
+                isinstance(edit, Silence) and edit.population == connection.target
+            ):
                 gone[edit.neurons] = True
                 named = True
         if not named:
-            rest += hit.synapses[layer.name]
+            rest += hit.synapses[name]
     keys = np.unique(np.concatenate([np.empty(0, np.int64), *pairs]))
     alive = int(np.count_nonzero(~gone[keys >> 32]))
     rest += len(np.unique(np.concatenate(feedback)))
-    return alive + (stored_synapses(deployment, index, np.flatnonzero(gone)) if gone.any() else 0) + rest
+    return alive + (stored_synapses(deployment, name, np.flatnonzero(gone)) if gone.any() else 0) + rest

@@ -13,10 +13,10 @@ from neurofault.damage.damage import SetDelays
 from neurofault.damage.fold import SynapseFold
 from neurofault.damage.stored import from_field, nearest_field
 from neurofault.errors import FaultError
-from neurofault.faults.base import Fault, listed, param
+from neurofault.faults.base import ConnectionFault, listed, param
 from neurofault.faults.context import Context, Outcome
 from neurofault.faults.memory_sites import Change, StoredSites, note_stored, rewrite, stored_runs, stored_sites
-from neurofault.faults.places import word_synapses
+from neurofault.faults.places import called, key_of, word_synapses
 from neurofault.faults.spare import break_cells
 from neurofault.numerals import natural
 from neurofault.streams import counter_hash, standard_normal
@@ -33,7 +33,7 @@ _SEU = "JEDEC JESD89B; the flip is in the stored field, before the shift"
 
 def _stuck(context: Context, group: StoredSites, level: NDArray[np.int64]) -> Change:
     """Return fields of which no bit can change."""
-    return Change(stuck=np.full(len(level), (1 << context.deployment.layers[group.layer].weight_bits) - 1), level=level)
+    return Change(stuck=np.full(len(level), (1 << context.deployment.connection(group.connection).weight_bits) - 1), level=level)
 
 
 def _none(group: StoredSites) -> NDArray[np.int64]:
@@ -43,13 +43,13 @@ def _none(group: StoredSites) -> NDArray[np.int64]:
 
 def _nearest(context: Context, group: StoredSites, weights: NDArray[np.floating]) -> NDArray[np.int64]:
     """Return the stored fields nearest to some weights."""
-    layer = context.deployment.layers[group.layer]
-    return nearest_field(weights, layer.weight_bits, layer.sign_mode)
+    own = context.deployment.connection(group.connection)
+    return nearest_field(weights, own.weight_bits, own.sign_mode)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class SynapseDead(Fault):
+class SynapseDead(ConnectionFault):
     """A stored synapse is dead: the chip reads weight 0. One kernel word that a core shares is one stored synapse."""
 
     kind: ClassVar[str] = "synapse_dead"
@@ -70,7 +70,7 @@ class SynapseDead(Fault):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class SynapseStuck(Fault):
+class SynapseStuck(ConnectionFault):
     """A stored synapse always reads one weight."""
 
     kind: ClassVar[str] = "synapse_stuck"
@@ -96,7 +96,7 @@ class SynapseStuck(Fault):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class SynapseSaturated(Fault):
+class SynapseSaturated(ConnectionFault):
     """A stored synapse reads an extreme weight, whatever is written."""
 
     kind: ClassVar[str] = "synapse_saturated"
@@ -117,8 +117,8 @@ class SynapseSaturated(Fault):
         """See :meth:`Fault.resolve`."""
 
         def change(group: StoredSites, cells: Cells) -> Change:
-            layer = context.deployment.layers[group.layer]
-            weights = from_field(cells(), layer.weight_bits, layer.sign_mode)
+            own = context.deployment.connection(group.connection)
+            weights = from_field(cells(), own.weight_bits, own.sign_mode)
             up = {"highest": np.ones(len(weights), bool), "lowest": np.zeros(len(weights), bool), "sign": weights >= 0}[self.to]
             return _stuck(context, group, _nearest(context, group, np.where(up, _FAR, -_FAR)))
 
@@ -127,7 +127,7 @@ class SynapseSaturated(Fault):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class SynapsePerturbed(Fault):
+class SynapsePerturbed(ConnectionFault):
     """A stored weight has drifted by normal noise; a write mends it."""
 
     kind: ClassVar[str] = "synapse_perturbed"
@@ -148,7 +148,7 @@ class SynapsePerturbed(Fault):
         key = context.key(self, "noise")
 
         def change(group: StoredSites, cells: Cells) -> Change:
-            bits = counter_hash(key, group.layer, group.core, group.site)
+            bits = counter_hash(*_stream(context, key, group.connection), group.core, group.site)
             with np.errstate(over="ignore"):
                 moved = np.clip(self.sigma * standard_normal(bits)[group.which], -_FAR, _FAR)
             if self.relative:
@@ -158,21 +158,29 @@ class SynapsePerturbed(Fault):
         return rewrite(context, self, stored_sites(context, self), change)
 
 
-def _bits_of(context: Context, text: str) -> dict[int, tuple[int, ...]]:
-    """Return for each layer the bits of its stored weights that a text means."""
-    found = {}
-    for index, layer in enumerate(context.deployment.layers[1:], 1):
-        if layer.weight_bits > 8:
+def _stream(context: Context, key: int, connection: str) -> tuple[int, int]:
+    """Return the key of a connection's noise, and the first of its counters: the place of its target among the populations."""
+    target = context.deployment.connection(connection).target
+    place = [one.name for one in context.deployment.populations].index(target)  # in a chain the number that a layer used to have
+    return key_of(context.deployment, key, connection), place
+
+
+def _bits_of(context: Context, fault: SynapseBitFlip | SynapseBitStuck) -> dict[str, tuple[int, ...]]:
+    """Return for each connection that a fault is about the bits of its stored weights that ``bits`` means."""
+    found, text = {}, fault.bits
+    for name in context.connections(fault):
+        width = context.deployment.connection(name).weight_bits
+        if width > 8:
             raise FaultError(
-                f"layer {layer.name!r} is a {layer.weight_bits}-bit reference that no chip stores: it has no stored bits"
+                f"{called(context.deployment, name)} is a {width}-bit reference that no chip stores: it has no stored bits"
             )
-        names = {"any": range(layer.weight_bits), "msb": (layer.weight_bits - 1,), "lsb": (0,)}
+        names = {"any": range(width), "msb": (width - 1,), "lsb": (0,)}
         bits = names[text] if text in names else tuple(int(part) for part in text.split(","))
-        if max(bits) >= layer.weight_bits:
+        if max(bits) >= width:
             raise FaultError(
-                f"bits must lie in [0, {layer.weight_bits - 1}]: layer {layer.name!r} stores {layer.weight_bits} bits a weight"
+                f"bits must lie in [0, {width - 1}]: {called(context.deployment, name)} stores {width} bits a weight"
             )
-        found[index] = tuple(dict.fromkeys(bits))
+        found[name] = tuple(dict.fromkeys(bits))
     return found
 
 
@@ -188,7 +196,7 @@ _STUCK_TRIPLES = f"{_TRIPLES}; with layer spare [core, word, bit of the word]"
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class SynapseBitFlip(Fault):
+class SynapseBitFlip(ConnectionFault):
     """A bit of a stored weight flips; the next write mends it. ``rate`` is for each bit."""
 
     kind: ClassVar[str] = "synapse_bit_flip"
@@ -213,12 +221,12 @@ class SynapseBitFlip(Fault):
         def change(group: StoredSites, cells: Cells) -> Change:
             return Change(flips=np.left_shift(1, group.part[group.which]))
 
-        return rewrite(context, self, stored_sites(context, self, _bits_of(context, self.bits).__getitem__), change)
+        return rewrite(context, self, stored_sites(context, self, _bits_of(context, self).__getitem__), change)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class SynapseBitStuck(Fault):
+class SynapseBitStuck(ConnectionFault):
     """A bit of a stored weight is stuck at 0 or 1, in inference and for every later write. ``rate`` is for each bit."""
 
     kind: ClassVar[str] = "synapse_bit_stuck"
@@ -249,12 +257,12 @@ class SynapseBitStuck(Fault):
             mask = np.left_shift(1, group.part[group.which])
             return Change(stuck=mask, level=mask * self.level)
 
-        return rewrite(context, self, stored_sites(context, self, _bits_of(context, self.bits).__getitem__), change)
+        return rewrite(context, self, stored_sites(context, self, _bits_of(context, self).__getitem__), change)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class MemoryWordDead(Fault):
+class MemoryWordDead(ConnectionFault):
     """A whole memory word is dead: all weights stored in it read 0, whatever is written."""
 
     kind: ClassVar[str] = "memory_word_dead"
@@ -273,13 +281,13 @@ class MemoryWordDead(Fault):
         """See :meth:`Fault.resolve`."""
         if context.on_spares(self):
             return break_cells(context, self, 0, bits=False)
-        runs = stored_runs(context, self, lambda layer: word_synapses(context.deployment, layer))
+        runs = stored_runs(context, self, lambda connection: word_synapses(context.deployment, connection))
         return rewrite(context, self, runs, lambda group, _: _stuck(context, group, _none(group)))
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class WordHeader(Fault):
+class WordHeader(ConnectionFault):
     """The header of a block of synapses (up to 64 of one axon) is corrupt: they are lost, or reach the neighbour's target."""
 
     kind: ClassVar[str] = "word_header"
@@ -314,7 +322,7 @@ class WordHeader(Fault):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class SynapseDelay(Fault):
+class SynapseDelay(ConnectionFault):
     """The delay field of a stored synapse is another one: its spikes arrive later or earlier."""
 
     kind: ClassVar[str] = "synapse_delay"
@@ -341,9 +349,9 @@ class SynapseDelay(Fault):
             _, first = np.unique(group.targets * (1 << 32) + group.sources, return_index=True)  # a word may be named twice
             sources, targets = group.sources[np.sort(first)], group.targets[np.sort(first)]
             flips = np.full(len(sources), 1 << self.bit, np.int64)
-            edit = SetDelays(group.layer, sources, targets, flips, group.when, flips, longest)
+            edit = SetDelays(group.connection, sources, targets, flips, group.when, flips, longest)
             earlier = [one for one in context.deployment.damage.edits if isinstance(one, SetDelays) and one.when.always]
-            fold = SynapseFold(context.deployment, group.layer, [*earlier, edit])
+            fold = SynapseFold(context.deployment.connection(group.connection), [*earlier, edit])
             held = fold.at(np.ones(len(fold.edits), bool)).delays[fold.place(-1)]
             out.edits.append(replace(edit, delays=held))
             note_stored(context, out, group)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from neurofault.faults.models import FAMILIES, describe
 
-_COMMON = ("count", "rate", "where", "layer", "at", "when", "again")
+_COMMON = ("count", "rate", "where", "layer", "connection", "at", "when", "again")
 
 
 def kinds_table() -> str:
