@@ -124,9 +124,7 @@ def unfit(deployment: Deployment) -> str | None:
     """Return why Lava cannot hold a deployment, naming the connection; None if it can."""
     for connection in deployment.connections:
         synapses = connection.synapses
-        edits = [
-            edit for edit in deployment.damage.edits if isinstance(edit, SetSynapses) and edit.connection == connection.name
-        ]
+        edits = [edit for edit in deployment.damage.edits if isinstance(edit, SetSynapses) and edit.connection == connection.name]
         weights = np.concatenate([synapses.weight.ravel(), *(edit.values for edit in edits)])
         odd = weights != truncate_weights(weights, connection.weight_bits, connection.sign_mode)
         if odd.any():

@@ -150,7 +150,7 @@ def _most(deployment: Deployment, connection: ChipConnection, sign: int) -> NDAr
             return one_sign_sums(Dense(dense_weights(dense, edits)), sign)
         case Sparse() as one_by_one:
             found = listed(one_by_one, edits)
-            return np.bincount(found.targets, np.maximum(sign * found.weights.astype(np.float64), 0), one_by_one.n_out)
+            return np.asarray(np.bincount(found.targets, np.maximum(sign * found.weights, 0), one_by_one.n_out), np.float64)
         case Conv() as conv:
             delta = corrections(conv, edits)
             single = np.bincount(delta.targets, np.maximum(sign * delta.values, 0), conv.n_out)

@@ -75,7 +75,8 @@ class Twin(nn.Module):
         # in one step the sources of spikes without a lag come before their targets
         self._order = sorted(range(len(names)), key=lambda place: schedule.phase[names[place]])
         self._into = [
-            [(self._wires[one.name], self._places[one.source], schedule.lag[one.name]) for one in deployment.into(name)] for name in names
+            [(self._wires[one.name], self._places[one.source], schedule.lag[one.name]) for one in deployment.into(name)]
+            for name in names
         ]
         self._longest = [max((schedule.lag[one.name] for one in deployment.out_of(name)), default=0) for name in names]
 
@@ -92,7 +93,8 @@ class Twin(nn.Module):
         populations = [cast(Population, population) for population in self.populations]
         potentials = [population.begin(len(inputs)) for population in populations]
         given = [_given(population, inputs) for population in populations]
-        sent = [[_NOTHING.spikes] * (longest + 1) for longest in self._longest]  # of the last steps, step t at t modulo their number
+        # of the last steps, that of step t at t modulo their number
+        sent = [[_NOTHING.spikes] * (longest + 1) for longest in self._longest]
         for step in range(self.timesteps):
             states: list[State] = [_NOTHING] * len(populations)
             for place in self._order:

@@ -1,4 +1,4 @@
-"""Faults in a running Lava graph: those that ``Var.set`` can really cause between two runs, and why not the others.
+"""Chains only: faults in a running Lava graph, those that ``Var.set`` can really cause between two runs, and why not the others.
 
 Measured with lava-nc 0.10.0: ``Dense.weights``, ``DelayDense.weights``, ``Conv.weight`` and ``LIF.bias_mant`` take effect at the next step; ``vth`` is read once, at the first step;
 setting ``du`` or ``dv`` crashes the model; ``Sparse.weights`` becomes a matrix of floats and crashes it.
@@ -12,16 +12,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.graph.connectivity import conv_weights
 from neurofault.damage.damage import Detour, Edit, LearningDefect, SetField, SetSynapses
-from neurofault.deploy.deployment import ChipLayer, Deployment
 from neurofault.damage.when import When
+from neurofault.deploy.deployment import Deployment
 from neurofault.engines.lava_shim import require_lava
 from neurofault.engines.wiring import Edits, edits_of, sparse_weights
 from neurofault.errors import UnsupportedError
+from neurofault.graph import Conv
+from neurofault.graph.chains import Link, links
+from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.connectivity import places
 from neurofault.lava.chain import kind_of, title
 from neurofault.lava.reading import Graph
-from neurofault.graph import Conv
 
 require_lava()
 
@@ -68,7 +70,8 @@ def set_vars(graph: Graph, deployment: Deployment, steps_run: int) -> tuple[Depl
     """
     kinds = [hit.kind for hit in deployment.damage.hits for _ in range(hit.n_edits)]
     begun = [_from_now(graph, edit, kind, steps_run) for edit, kind in zip(deployment.damage.edits, kinds, strict=True)]
-    changes = [change for index in range(len(graph.populations)) for change in _changes(graph, deployment, index)]
+    chain = links(deployment, "breaking a running Lava graph")
+    changes = [change for link in chain for change in _changes(graph, deployment, link)]
     undo = [change.make() for change in changes]
     return deployment.with_damage(replace(deployment.damage, edits=tuple(begun))), undo
 
@@ -79,64 +82,70 @@ def _from_now(graph: Graph, edit: Edit, kind: str, steps_run: int) -> Edit:
     Raises:
         UnsupportedError: no Var can cause it.
     """
+    depth = {population.name: place for place, population in enumerate(graph.network.populations)}
     match edit:
         case LearningDefect() | Detour():
             return edit
-        case SetSynapses(layer=layer) if edit.when.always:
-            process = graph.connections[layer - 1]
-            if kind_of(process) != "sparse":  # the next step's spikes are the source's step steps_run + 1 - layer
-                return replace(edit, when=When(max(0, steps_run + 1 - layer)))
+        case SetSynapses(connection=name) if edit.when.always:
+            place = depth[graph.network.connection(name).target]
+            process = graph.connections[place - 1]
+            if kind_of(process) != "sparse":  # the next step's spikes are the source's step steps_run + 1 - place
+                return replace(edit, when=When(max(0, steps_run + 1 - place)))
             why = f"{title(process)}: setting its weights crashes Lava's model"
-        case SetField(layer=layer, field="bias_mantissa") if edit.when.always:
-            if steps_run >= layer:
-                return replace(edit, when=When(steps_run - layer))
-            why = f"{title(graph.populations[layer])} gets its first input after {layer} steps, and {steps_run} are done"
-        case SetField(layer=layer, field=name):
-            crash = "Lava reads vth once, at its first step" if name == "vth" else f"setting {name} crashes Lava's model"
-            why = f"{title(graph.populations[layer])}: {crash if edit.when.always else 'nothing can change with time'}"
-        case SetSynapses(layer=layer):
-            why = f"{title(graph.connections[layer - 1])}: nothing can change with time"
+        case SetField(population=name, field="bias_mantissa") if edit.when.always:
+            if steps_run >= depth[name]:
+                return replace(edit, when=When(steps_run - depth[name]))
+            why = (
+                f"{title(graph.populations[depth[name]])} gets its first input after {depth[name]} steps, and {steps_run} are done"
+            )
+        case SetField(population=name, field=field):
+            crash = "Lava reads vth once, at its first step" if field == "vth" else f"setting {field} crashes Lava's model"
+            why = f"{title(graph.populations[depth[name]])}: {crash if edit.when.always else 'nothing can change with time'}"
+        case SetSynapses(connection=name):
+            process = graph.connections[depth[graph.network.connection(name).target] - 1]
+            why = f"{title(process)}: nothing can change with time"
         case _:
             why = "no Var of Lava's can cause it"
     raise UnsupportedError(f"{kind}: in a running graph, {why}; {_REMEDY}")
 
 
-def _changes(graph: Graph, deployment: Deployment, index: int) -> list[_Change]:
-    """Return what is to be set for a layer."""
-    changes = []
+def _changes(graph: Graph, deployment: Deployment, link: Link[ChipPopulation, ChipConnection]) -> list[_Change]:
+    """Return what is to be set for a population and what drives it."""
+    changes, index = [], link.index
     order = graph.orders[index]
-    for edit in deployment.damage.edits:
-        if isinstance(edit, SetField) and edit.layer == index:
+    for edit in deployment.damage.of_population(link.population.name):
+        if isinstance(edit, SetField):
             changes.append(_Change(graph.populations[index], "bias_mant", order[edit.neurons], edit.values.astype(np.int64)))
-    synapses = deployment.layers[index].synapses
-    edits = edits_of(deployment, index) if index else _NONE
+    if link.connection is None:
+        return changes
+    edits = edits_of(deployment, link.connection.name)
     if edits.values.size:
         process, before = graph.connections[index - 1], graph.orders[index - 1]
-        if isinstance(synapses, Conv):
-            changes.append(_kernel_change(process, deployment.layers[index], synapses, edits))
+        if isinstance(link.connection.synapses, Conv):
+            changes.append(_kernel_change(process, link.connection, link.connection.synapses, edits))
         else:
             changes.append(_Change(process, "weights", order[edits.targets] * before.size + before[edits.sources], edits.values))
     return changes
 
 
-def _kernel_change(process: AbstractProcess, layer: ChipLayer, conv: Conv, edits: Edits) -> _Change:
+def _kernel_change(process: AbstractProcess, connection: ChipConnection, conv: Conv, edits: Edits) -> _Change:
     """Return the change of the kernel that causes edits of single synapses.
 
     Raises:
         UnsupportedError: they hit some of the synapses that read a kernel weight, and not the others.
     """
-    numbers = np.arange(1, conv.weight.size + 1).reshape(conv.weight.shape)
-    words = conv_weights(replace(conv, weight=numbers), edits.sources, edits.targets)
+    words = places(conv, edits.sources, edits.targets)
     kernel = conv.weight.astype(np.int32)
-    joined = words > 0
-    kernel.reshape(-1)[words[joined] - 1] = edits.values[joined]
+    joined = words >= 0
+    kernel.reshape(-1)[words[joined]] = edits.values[joined]
     whole = replace(conv, weight=kernel)
     if (sparse_weights(whole, _NONE) != sparse_weights(conv, edits)).nnz:
         raise UnsupportedError(
             f"in a running graph, {title(process)} has one Var for its kernel, and these faults hit single synapses of it; {_REMEDY}"
         )
-    changed = np.unique(words[joined] - 1)
+    changed = np.unique(words[joined])
     values = kernel.reshape(-1)[changed].astype(np.int64)
-    values = values << layer.weight_exponent if layer.weight_exponent >= 0 else values >> -layer.weight_exponent
-    places = np.arange(kernel.size).reshape(np.asarray(process.weight.init).shape)[:, ::-1, ::-1, :].transpose(0, 3, 2, 1)
-    return _Change(process, "weight", places.reshape(-1)[changed], values)
+    exponent = connection.weight_exponent
+    values = values << exponent if exponent >= 0 else values >> -exponent
+    at = np.arange(kernel.size).reshape(np.asarray(process.weight.init).shape)[:, ::-1, ::-1, :].transpose(0, 3, 2, 1)
+    return _Change(process, "weight", at.reshape(-1)[changed], values)

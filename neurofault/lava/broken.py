@@ -1,11 +1,12 @@
 """What is broken in one Lava process, and what it does in each of its steps: plain arrays, nothing of Lava needed.
 
-Times are Lava's steps from 1. A layer at depth l (its source: 0) starts sample 0 in step l + 1; a connection into it sees the first spikes of
-its source in step l. Without a ``period`` one sample lasts for ever.
+Times are Lava's steps from 1. Where the graph starts in step 1, a population of phase p starts sample 0 in step p + 1; what a connection
+into it takes in in step p is what it sees first. Without a ``period`` one sample lasts for ever.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,11 +14,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from neurofault.damage.damage import Drop, Edit, SetDelays
-from neurofault.deploy.deployment import Deployment
 from neurofault.damage.fold import SynapseFold
 from neurofault.damage.fold_neurons import NeuronFold, Neurons
-from neurofault.engines.wiring import Edits, sparse_weights
-from neurofault.graph import Conv, Dense
+from neurofault.deploy.deployment import Deployment
+from neurofault.engines.wiring import Edits, listed
 
 KEY = "neurofault"
 """Parameter of a Lava process that holds what is broken in it."""
@@ -31,12 +31,12 @@ class Clock:
     """When a process is in which step of which sample.
 
     Attributes:
-        layer: depth of the layer that edits are timed by.
+        phase: of the population that edits are timed by.
         first: Lava's step in which sample 0 starts.
         period: steps of a sample, after which the next one starts; None: sample 0 lasts for ever.
     """
 
-    layer: int
+    phase: int
     first: int
     period: int | None
 
@@ -52,7 +52,7 @@ class Windows:
     """What each edit does in each step, worked out sample by sample as time goes on.
 
     Args:
-        edits: of one layer.
+        edits: of one population or connection.
         clock: of the process.
     """
 
@@ -66,9 +66,9 @@ class Windows:
             return
         self.sample, self.steps = sample, self.clock.period or max(_FIRST_TABLE, 2 << step.bit_length())
         self.tables = [
-            edit.lost(sample, 1, self.steps)[0]
+            edit.lost(self.clock.phase, sample, 1, self.steps)[0]
             if isinstance(edit, Drop)
-            else edit.when.grid(self.clock.layer, sample, 1, self.steps)[0]
+            else edit.when.grid(self.clock.phase, sample, 1, self.steps)[0]
             for edit in self.edits
         ]
 
@@ -88,7 +88,7 @@ class BrokenNeurons:
     """A population, or a source of spikes, in which something is broken.
 
     Attributes:
-        clock: of the layer.
+        clock: of the population.
         fold: its edits.
         order: int64 [n], where each neuron is in Lava's array, flattened.
         start: v at each sample's first step, where samples restart.
@@ -111,7 +111,9 @@ class BrokenSynapses:
     """A connection in which something is broken.
 
     Attributes:
-        clock: of the target layer; its sample starts when the source's does.
+        clock: of the target; its sample starts when what the target sees first comes in.
+        waits: steps that spikes are held back: the connection's delay − 1.
+        lag: in so many first steps of a sample the target sees nothing.
         fold: of the synapses that edits concern.
         drops: of messages.
         healthy: delay → sparse int64 [n_out, n_in], stored weights.
@@ -120,6 +122,8 @@ class BrokenSynapses:
     """
 
     clock: Clock
+    waits: int
+    lag: int
     fold: SynapseFold
     drops: tuple[Drop, ...]
     healthy: dict[int, sparse.csr_matrix]
@@ -128,28 +132,26 @@ class BrokenSynapses:
     order_out: NDArray[np.int64]
 
 
-def neurons_of(deployment: Deployment, index: int, clock: Clock, order: NDArray[np.int64]) -> BrokenNeurons:
-    """Return a layer's neurons with what is broken in them."""
-    chip = deployment.layers[index]
-    return BrokenNeurons(clock, NeuronFold(chip, index, deployment.damage.edits), order, chip.v_init)
+def neurons_of(deployment: Deployment, name: str, clock: Clock, order: NDArray[np.int64]) -> BrokenNeurons:
+    """Return a population's neurons with what is broken in them."""
+    population = deployment.population(name)
+    return BrokenNeurons(clock, NeuronFold(population, deployment.damage.edits), order, population.v_init)
 
 
 def synapses_of(
-    deployment: Deployment, index: int, clock: Clock, order_in: NDArray[np.int64], order_out: NDArray[np.int64]
+    deployment: Deployment, name: str, clock: Clock, order_in: NDArray[np.int64], order_out: NDArray[np.int64]
 ) -> BrokenSynapses:
-    """Return the synapses into a layer with what is broken in them."""
-    layer = deployment.layers[index]
-    drops = tuple(edit for edit in deployment.damage.edits if isinstance(edit, Drop) and edit.layer == index)
-    match layer.synapses:
-        case Conv() as conv:
-            healthy = {0: sparse_weights(conv, _NONE).astype(np.int64)}
-        case Dense(weight=weight, delay=None):
-            healthy = {0: sparse.csr_matrix(weight.astype(np.int64))}
-        case Dense(weight=weight, delay=delay) if delay is not None:
-            healthy = {int(d): sparse.csr_matrix(np.where(delay == d, weight.astype(np.int64), 0)) for d in np.unique(delay)}
-        case _:
-            raise ValueError(f"layer {layer.name!r} has no synapses")
-    return BrokenSynapses(clock, SynapseFold(deployment, index), drops, healthy, layer.weight_exponent, order_in, order_out)
+    """Return the synapses of a connection with what is broken in them."""
+    own = deployment.connection(name)
+    drops = tuple(edit for edit in deployment.damage.of_connection(name) if isinstance(edit, Drop))
+    every, shape = listed(own.synapses, _NONE), (own.synapses.n_out, own.synapses.n_in)
+    healthy: dict[int, sparse.csr_matrix] = {}
+    for delay in np.unique(every.delays) if every.delays.size else (0,):
+        mine = every.delays == delay
+        places = (every.targets[mine], every.sources[mine])
+        healthy[int(delay)] = sparse.csr_matrix((every.weights[mine].astype(np.int64), places), shape=shape)
+    fold, lag = SynapseFold(own, deployment.damage.edits), deployment.schedule.lag[name]
+    return BrokenSynapses(clock, own.delay - 1, lag, fold, drops, healthy, own.weight_exponent, order_in, order_out)
 
 
 @dataclass(eq=False)
@@ -177,6 +179,7 @@ class Traffic:
         changed = [edit for edit in fold.edits if isinstance(edit, SetDelays)]
         longest = [edit.longest or int(edit.delays.max(initial=0)) for edit in changed]
         self.pending = np.zeros((n_out, max([*own.healthy, *longest]) + 1), np.int64)
+        self.waiting = deque([np.zeros(n_in, bool)] * own.waits)
         self.held = fold.healthy
         self.active = np.zeros(len(fold.edits), bool)
 
@@ -193,7 +196,10 @@ class Traffic:
     def take(self, time_step: int, spikes: NDArray[np.generic]) -> None:
         """Take the spikes [n_in] (Lava's order) of this step; call after :meth:`due`."""
         own, now = self.own, self.own.clock.now(time_step)
-        sent = spikes.reshape(-1)[own.order_in].astype(bool)
+        self.waiting.append(spikes.reshape(-1)[own.order_in].astype(bool))
+        sent = self.waiting.popleft()
+        if now is not None and now[1] < own.lag:
+            sent = np.zeros_like(sent)
         lost: dict[int, tuple[NDArray[np.int64], NDArray[np.bool_]]] = {}
         active = np.zeros(len(own.fold.edits), bool)
         if now is not None:

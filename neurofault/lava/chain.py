@@ -1,4 +1,4 @@
-"""Which Lava processes a graph consists of, and in which order spikes pass through them."""
+"""Chains only: which Lava processes a graph consists of, and in which order spikes pass through them."""
 
 from __future__ import annotations
 

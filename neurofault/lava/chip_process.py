@@ -10,6 +10,7 @@ from neurofault.damage.damage import Stall
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.lava_shim import require_lava
 from neurofault.errors import UnsupportedError, UsageError
+from neurofault.graph.chip import ChipPopulation
 from neurofault.lava.broken import KEY, BrokenNeurons, BrokenSynapses, Clock, Traffic, Windows, neurons_of, synapses_of
 from neurofault.lava.models import BrokenLif
 
@@ -31,19 +32,19 @@ from lava.proc.lif.process import LIF  # noqa: E402
 class DeploymentProcess(AbstractProcess):  # type: ignore[misc]  # Lava ships no types
     """A chip with everything that is broken on it; make it with :func:`process`.
 
-    Runs with ``Loihi2SimCfg(select_tag="fixed_pt")``. A sample's spike leaves layer l (input: 0) l steps after the step that it
-    answers came in.
+    Runs with ``Loihi2SimCfg(select_tag="fixed_pt")``. What leaves in step t of a sample leaves as many steps after the input's step t came
+    in as the readout's phase says (:class:`neurofault.graph.Schedule`; in a chain, the number of connections).
 
     Attributes:
         s_in: int [n_in], C, H, W order: spikes in place of those of the input population; what is dead there stays silent.
-        s_out: int [n_out]: spikes of the output population.
+        s_out: int [n_out]: spikes of the readout.
         v: int [n_out]: its potential (for the readout ``potential``, whose neurons never fire).
     """
 
     def __init__(self, *, deployment: Deployment, timesteps: int, first_step: int, name: str | None = None) -> None:
         super().__init__(deployment=deployment, timesteps=timesteps, first_step=first_step, name=name)
-        output = deployment.layers[-1]
-        self.s_in = InPort(shape=(deployment.layers[0].size,))
+        output = deployment.output
+        self.s_in = InPort(shape=(deployment.population(deployment.inputs[0]).size,))
         self.s_out = OutPort(shape=(output.size,))
         self.v = Var(shape=(output.size,), init=output.v_init)
 
@@ -53,7 +54,7 @@ def process(
 ) -> DeploymentProcess:
     """Return a (damaged) deployment as one Lava process with the ports ``s_in`` and ``s_out``.
 
-    On the same input spikes it sends what the engines give for the output layer: :func:`neurofault.run` with
+    On the same input spikes it sends what the engines give for the readout: :func:`neurofault.run` with
     ``Inputs(events=…)`` [N, T, n_in] for N · T steps; every kind of damage acts as it does there.
 
     Args:
@@ -65,13 +66,20 @@ def process(
 
     Raises:
         UsageError: a number out of range, or a network without synapses.
-        UnsupportedError: a core hangs, which would hang Lava; or Lava is not installed.
+        UnsupportedError: not one input, or a readout that is the input; a core hangs, which would hang Lava; or Lava is not installed.
     """
     for label, number in (("timesteps", timesteps), ("first_step", first_step)):
         if number is not None and number < 1:
             raise UsageError(f"{label} must be at least 1, is {number}")
-    if len(deployment.layers) < 2:
+    if len(deployment.populations) < 2:
         raise UsageError(f"deployment {deployment.name!r} has one layer; a process needs an input and an output")
+    if len(deployment.inputs) != 1:
+        names = f": {', '.join(deployment.inputs)}" if deployment.inputs else ""
+        raise UnsupportedError(f"deployment {deployment.name!r} has {len(deployment.inputs)} inputs{names}; a process has one s_in")
+    if deployment.output.is_source:
+        raise UnsupportedError(
+            f"deployment {deployment.name!r}: the readout {deployment.output.name!r} is the input; a process needs an output"
+        )
     hung = sorted({core for edit in deployment.damage.edits if isinstance(edit, Stall) for core in edit.cores})
     if hung:
         raise UnsupportedError(f"core {', '.join(map(str, hung))} hangs, which stops the chip; no Lava graph can go on with it")
@@ -88,7 +96,7 @@ class ChipInput(AbstractProcess):  # type: ignore[misc]  # Lava ships no types
 
 
 class ChipSynapses(AbstractProcess):  # type: ignore[misc]
-    """The synapses into one layer of a :class:`DeploymentProcess`."""
+    """A connection of a :class:`DeploymentProcess`."""
 
     def __init__(self, *, own: BrokenSynapses) -> None:
         super().__init__(**{KEY: own})
@@ -97,7 +105,7 @@ class ChipSynapses(AbstractProcess):  # type: ignore[misc]
 
 
 class ChipNeurons(LIF):  # type: ignore[misc]
-    """The neurons of one layer of a :class:`DeploymentProcess`: Lava's ``LIF``."""
+    """A population of a :class:`DeploymentProcess`: Lava's ``LIF``."""
 
 
 @implements(proc=ChipInput, protocol=LoihiProtocol)
@@ -156,23 +164,28 @@ class DeploymentModel(AbstractSubProcessModel):  # type: ignore[misc]
     def __init__(self, proc: AbstractProcess) -> None:
         deployment: Deployment = proc.proc_params["deployment"]
         period, first = proc.proc_params["timesteps"], proc.proc_params["first_step"]
-        orders = [np.arange(layer.size, dtype=np.int64) for layer in deployment.layers]
-        self.layer0 = ChipInput(own=neurons_of(deployment, 0, Clock(0, first, period), orders[0]))
-        proc.in_ports.s_in.connect(self.layer0.in_ports.s_in)
-        before: AbstractProcess = self.layer0
-        for index, layer in enumerate(deployment.layers[1:], 1):
-            arrives = Clock(index, first + index - 1, period)
-            own = neurons_of(deployment, index, Clock(index, first + index, period), orders[index])
-            synapses = ChipSynapses(own=synapses_of(deployment, index, arrives, orders[index - 1], orders[index]))
-            neurons = ChipNeurons(
-                shape=(layer.size,), v=layer.v_init, du=layer.du.astype(np.int64), dv=layer.dv.astype(np.int64),
-                vth=layer.vth.astype(np.int64), bias_mant=layer.bias_mantissa.astype(np.int16), bias_exp=layer.bias_exponent,
-                **{KEY: own},
-            )  # fmt: skip
-            before.out_ports.s_out.connect(synapses.in_ports.s_in)
-            synapses.out_ports.a_out.connect(neurons.in_ports.a_in)
-            setattr(self, f"synapses{index}", synapses)
-            setattr(self, f"layer{index}", neurons)
-            before = neurons
-        before.out_ports.s_out.connect(proc.out_ports.s_out)
-        proc.vars.v.alias(before.vars.v)
+        phase = deployment.schedule.phase
+        orders = {own.name: np.arange(own.size, dtype=np.int64) for own in deployment.populations}
+        populations: dict[str, AbstractProcess] = {}
+        for place, own in enumerate(deployment.populations):
+            clock = Clock(phase[own.name], first + phase[own.name], period)
+            broken = neurons_of(deployment, own.name, clock, orders[own.name])
+            populations[own.name] = ChipInput(own=broken) if own.is_source else _neurons(own, broken)
+            setattr(self, f"layer{place}", populations[own.name])
+        proc.in_ports.s_in.connect(populations[deployment.inputs[0]].in_ports.s_in)
+        for place, one in enumerate(deployment.connections):
+            arrives = Clock(phase[one.target], first + phase[one.target] - 1, period)
+            synapses = ChipSynapses(own=synapses_of(deployment, one.name, arrives, orders[one.source], orders[one.target]))
+            populations[one.source].out_ports.s_out.connect(synapses.in_ports.s_in)
+            synapses.out_ports.a_out.connect(populations[one.target].in_ports.a_in)
+            setattr(self, f"synapses{place}", synapses)
+        output = populations[deployment.readout.population]
+        output.out_ports.s_out.connect(proc.out_ports.s_out)
+        proc.vars.v.alias(output.vars.v)
+
+
+def _neurons(own: ChipPopulation, broken: BrokenNeurons) -> ChipNeurons:
+    return ChipNeurons(
+        shape=(own.size,), v=own.v_init, du=own.du.astype(np.int64), dv=own.dv.astype(np.int64), vth=own.vth.astype(np.int64),
+        bias_mant=own.bias_mantissa.astype(np.int16), bias_exp=own.bias_exponent, **{KEY: broken},
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Faults in somebody else's Lava graph, in place, and their exact undoing.
+"""Chains only: faults in somebody else's Lava graph, in place, and their exact undoing.
 
 Lava chooses the models of its processes when it compiles a graph, at the first run. Before it, any fault is possible: the models of broken
 processes are swapped in the run configuration. Between runs only what Lava's ``Var.set`` really changes can break: the weights of
@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from neurofault.deploy import deploy
 from neurofault.damage.damage import Stall
+from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.engines.lava_shim import require_lava
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.faults.inject import inject as inject_faults
 from neurofault.faults.plan import FaultPlan, Faults
+from neurofault.graph.chains import links
 from neurofault.lava.between import set_vars
 from neurofault.lava.broken import KEY, Clock, neurons_of, synapses_of
 from neurofault.lava.chain import kind_of, title
@@ -119,7 +120,7 @@ def inject(
     Args:
         processes: the processes of a chain ``LIF`` (or ``io.source.RingBuffer``), connection, ``LIF`` …; it may be a part of a larger graph. One
             process stands for all that it is joined to.
-        faults: models (or their mappings), or a plan. ``when`` counts from each layer's first input: layer l's step t is Lava's step t + l + 1.
+        faults: models (or their mappings), or a plan. ``when`` counts from each population's first input: step t at depth l is Lava's step t + l + 1.
         timesteps: T of :attr:`Handle.deployment`; a presentation in the graph itself never ends.
         seed: key of the random streams, with
         draw: which draw of this seed.
@@ -161,13 +162,14 @@ def inject(
 def _swapped(graph: Graph, deployment: Deployment) -> Handle:
     """Put what is broken beside the processes, for models that are swapped in."""
     own: dict[AbstractProcess, Any] = {}
-    for index, process in enumerate(graph.populations):
-        neurons = neurons_of(deployment, index, Clock(index, index + 1, None), graph.orders[index])
+    for link in links(deployment, "breaking a Lava graph"):
+        index, process = link.index, graph.populations[link.index]
+        neurons = neurons_of(deployment, link.population.name, Clock(index, index + 1, None), graph.orders[index])
         if neurons.fold.edits:
             own[process] = neurons
-        if index:
+        if link.connection is not None:
             clock = Clock(index, index, None)
-            synapses = synapses_of(deployment, index, clock, graph.orders[index - 1], graph.orders[index])
+            synapses = synapses_of(deployment, link.connection.name, clock, graph.orders[index - 1], graph.orders[index])
             if synapses.fold.edits or synapses.drops:
                 own[graph.connections[index - 1]] = synapses
     undo: list[Callable[[], object]] = []

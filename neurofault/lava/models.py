@@ -80,7 +80,7 @@ class BrokenLif(PyLifModelBitAcc):  # type: ignore[misc]
             self.isthrscaled = False
 
     def base(self, field: str) -> NDArray[np.int64]:
-        """Return int64 [n], in the layer's order: a parameter as it is without faults."""
+        """Return int64 [n], in the population's order: a parameter as it is without faults."""
         if field not in self.healthy:
             value = np.broadcast_to(np.asarray(getattr(self, _FIELDS[field])), self.v.shape)
             self.healthy[field] = value.astype(np.int64).reshape(-1)[self.own.order]

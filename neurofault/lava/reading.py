@@ -1,4 +1,4 @@
-"""A Lava graph, a chain of neurons and connections, as a `Network` that carries Lava's own integers."""
+"""Chains only: a Lava graph of neurons and connections, one after the other, as a `Network` that carries Lava's own integers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from neurofault.engines.lava_shim import require_lava
 from neurofault.errors import ConversionError
+from neurofault.graph import CubaLif, Network, Population, Source
+from neurofault.graph import chain as chain_network
+from neurofault.inputs import Inputs
 from neurofault.lava.chain import Chain, chain_of, kind_of, title
 from neurofault.lava.weights import stored_synapses
-from neurofault.graph import Network, Population
-from neurofault.graph.neurons import NO_MEMORY
-from neurofault.graph.synapses import Stored
-from neurofault.inputs import Inputs
 
 require_lava()
 
@@ -36,9 +35,9 @@ class Graph:
     Attributes:
         network: carries Lava's integers; :func:`neurofault.deploy` keeps them bit for bit.
         inputs: what drives it, one sample of ``network.timesteps`` steps.
-        populations: the Lava process of each layer.
-        connections: the Lava process of the synapses into each layer but the first.
-        orders: of each layer, int64 [n]: where neuron i is in Lava's array, flattened (C, H, W here, W, H, C there).
+        populations: the Lava process of each population, in the network's order.
+        connections: the Lava process of the synapses into each population but the first.
+        orders: of each population, int64 [n]: where neuron i is in Lava's array, flattened (C, H, W here, W, H, C there).
     """
 
     network: Network
@@ -58,16 +57,16 @@ def from_lava(
 ) -> Network:
     """Import a Lava graph: a source (``LIF`` or ``io.source.RingBuffer``), then ``Dense``, ``DelayDense``, ``Sparse`` or ``Conv`` → ``LIF`` ….
 
-    The network computes what the processes compute with ``Loihi2SimCfg(select_tag="fixed_pt")``, bit for bit: layer l's step t is Lava's
-    step t + l + 1.
+    The network computes what the processes compute with ``Loihi2SimCfg(select_tag="fixed_pt")``, bit for bit: step t of the population at
+    place l is Lava's step t + l + 1.
 
     Args:
         processes: one process of the graph (then all that it is joined to), or the processes of the chain in any order.
         timesteps: steps of a presentation, at least 1.
         conv: ``lava``: as Lava's ``Conv`` computes (it ignores ``weight_exp`` and ``num_weight_bits``); ``sparse``: as the ``Sparse`` connection with these
             settings would.
-        starts: ``together``: every layer begins in Lava's step 1, before its first input, as it does in Lava; refused where no layer here can begin like
-            that. ``staggered``: every layer begins with its first input, as on a chip of neurofault's.
+        starts: ``together``: every population begins in Lava's step 1, before its first input, as it does in Lava; refused where none here can begin
+            like that. ``staggered``: every population begins with its first input, as on a chip of neurofault's.
         name: of the network.
 
     Raises:
@@ -92,7 +91,7 @@ def read_graph(
         processes: see :func:`from_lava`, as for
         timesteps: steps of a presentation,
         conv: how a ``Conv`` is read,
-        starts: when layers begin, and
+        starts: when populations begin, and
         name: of the network.
         part: whether the chain may be a part of a larger graph, whose other joins are left out.
 
@@ -104,14 +103,20 @@ def read_graph(
         raise ConversionError(f"timesteps must be at least 1, is {timesteps}")
     shapes, orders = places_of(chain)
     names = names_of(chain)
-    layers = [_layer(chain, depth, names[depth], shapes[depth], orders, conv, starts) for depth in range(len(names))]
+    populations = [
+        Population(names[depth], shapes[depth], _neuron(process, depth, orders[depth], starts))
+        for depth, process in enumerate(chain.populations)
+    ]
+    held = [stored_synapses(process, orders[depth], orders[depth + 1], conv) for depth, process in enumerate(chain.connections)]
     inputs = _inputs(chain, orders[0], timesteps)
-    network = Network(name, tuple(layers), timesteps, None, readout="count")
+    network = chain_network(
+        name, populations, [synapses for synapses, _ in held], timesteps=timesteps, how="count", stored=[form for _, form in held]
+    )
     return Graph(network, inputs, chain.populations, chain.connections, orders)
 
 
 def places_of(chain: Chain) -> tuple[list[tuple[int, ...]], tuple[NDArray[np.int64], ...]]:
-    """Return each layer's shape here, and where its neurons are in Lava's arrays."""
+    """Return each population's shape here, and where its neurons are in Lava's arrays."""
     seen: list[tuple[int, int, int] | None] = [None] * len(chain.populations)
     for depth, connection in enumerate(chain.connections):
         if kind_of(connection) != "conv":
@@ -139,7 +144,7 @@ def places_of(chain: Chain) -> tuple[list[tuple[int, ...]], tuple[NDArray[np.int
 
 
 def names_of(chain: Chain) -> list[str]:
-    """Return the layers' names: those that were given to the processes, else input, hidden1 …, output."""
+    """Return the populations' names: those that were given to the processes, else input, hidden1 …, output."""
     last = len(chain.populations) - 1
     roles = ["input", *(f"hidden{depth}" for depth in range(1, last)), "output"][: last + 1]
     given = [process.name for process in chain.populations]
@@ -150,18 +155,10 @@ def names_of(chain: Chain) -> list[str]:
     return named if len(set(named)) == len(named) else roles
 
 
-def _layer(
-    chain: Chain,
-    depth: int,
-    name: str,
-    shape: tuple[int, ...],
-    orders: tuple[NDArray[np.int64], ...],
-    conv: ConvAs,
-    starts: Starts,
-) -> Layer:
-    process, order = chain.populations[depth], orders[depth]
+def _neuron(process: AbstractProcess, depth: int, order: NDArray[np.int64], starts: Starts) -> CubaLif | Source:
+    """Return the neurons of the population at some depth."""
     if kind_of(process) == "source":
-        return Layer(name, shape, None, 1, du=NO_MEMORY, stored=Stored())
+        return Source()
     fields = {field: _whole(process, field, order) for field in ("u", "v", "du", "dv", "vth", "bias_mant", "bias_exp")}
     exponents = np.unique(fields["bias_exp"])
     if exponents.size > 1:
@@ -178,10 +175,10 @@ def _layer(
         why = f"is at v = {_some(v)} when its first input arrives, and a layer begins at one v for all neurons"
         remedy = '; starts="staggered" lets each layer begin with its first input' if np.unique(fields["v"]).size == 1 else ""
         raise ConversionError(f"{title(process)} {why}{remedy}")
-    synapses, stored = None, Stored(bias_exponent=exponent)
+    du, dv, vth, start = fields["du"], fields["dv"], fields["vth"], int(levels[0])
     if depth:
-        synapses, stored = stored_synapses(chain.connections[depth - 1], orders[depth - 1], order, exponent, conv)
-    return Layer(name, shape, synapses, fields["vth"], mantissa, fields["du"], fields["dv"], float(levels[0]), stored)
+        return CubaLif(vth, mantissa, du, dv, float(start), exponent)
+    return Source(None, du, dv, vth, exponent, start, mantissa)
 
 
 def _settled(

@@ -1,4 +1,4 @@
-"""What every neuron of a Lava chain does in a run from the beginning, with the graph left as it was."""
+"""Chains only: what every neuron of Lava processes in a row does in a run from the beginning, with the graph left as it was."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def record(
 
     Args:
         processes: the chain, see :func:`neurofault.lava.from_lava`; it may be a part of a larger graph.
-        steps: T of each layer, at least 1; Lava runs T + the depth of the last layer.
+        steps: T of each population, at least 1; Lava runs T + the depth of the last one.
         run_config: ``handle.run_config(…)`` or any other; None: ``Loihi2SimCfg(select_tag="fixed_pt")``.
         states: which of ``u``, ``v``, ``spikes``.
 
     Returns:
-        layer name → traces as an engine gives them for one sample, [1, T, n], layer l's step t being Lava's step t + l + 1, neurons in our
+        population → traces as an engine gives them for one sample, [1, T, n], step t at depth l being Lava's step t + l + 1, neurons in our
         order. A source of spikes has no u and v.
 
     Raises:

@@ -119,7 +119,7 @@ def run_watched(
 
     Args:
         build: importable by name; makes the graph and returns its processes, see :func:`neurofault.lava.from_lava`.
-        steps: T of each layer.
+        steps: T of each population.
         timeout: seconds after which the process is ended.
         faults: see :func:`neurofault.lava.inject`, which gets also
         seed: key of the random streams,

@@ -11,9 +11,9 @@ from scipy import sparse
 from neurofault.deploy.quantise import truncate_weights, weight_range
 from neurofault.engines.lava_shim import require_lava
 from neurofault.errors import ConversionError
-from neurofault.lava.chain import kind_of, title
 from neurofault.graph import Conv, Dense
 from neurofault.graph.synapses import SignMode, Stored, Synapses
+from neurofault.lava.chain import kind_of, title
 
 require_lava()
 
@@ -32,7 +32,6 @@ def stored_synapses(
     process: AbstractProcess,
     order_in: NDArray[np.int64],
     order_out: NDArray[np.int64],
-    bias_exponent: int,
     conv: Literal["lava", "sparse"],
 ) -> tuple[Synapses, Stored]:
     """Return a connection's integers as the chip would store them, and how they are read.
@@ -41,14 +40,13 @@ def stored_synapses(
         process: ``Dense``, ``DelayDense``, ``Sparse`` or ``Conv``.
         order_in: where each source neuron is in Lava's array, flattened.
         order_out: where each target neuron is.
-        bias_exponent: of the target layer.
         conv: see :func:`neurofault.lava.from_lava`.
 
     Raises:
         ConversionError: settings or weights that the stored format cannot hold.
     """
     if kind_of(process) == "conv":
-        return _convolution(process, bias_exponent, conv)
+        return _convolution(process, conv)
     weights = process.weights.init
     array = np.asarray(weights.toarray() if sparse.issparse(weights) else weights).astype(np.int32)
     bits, exponent = int(process.proc_params.get("num_weight_bits", 8)), int(process.proc_params.get("weight_exp", 0))
@@ -59,7 +57,7 @@ def stored_synapses(
     delay = None
     if kind_of(process) == "delays":
         delay = np.broadcast_to(np.asarray(process.delays.init), array.shape).astype(np.int64)[np.ix_(order_out, order_in)]
-    return Dense(held, delay), Stored(exponent, bits, sign_mode, bias_exponent)
+    return Dense(held, delay), Stored(exponent, bits, sign_mode)
 
 
 def _sign_mode(process: AbstractProcess, weights: NDArray[np.int32]) -> SignMode:
@@ -77,7 +75,7 @@ def _inferred(weights: NDArray[np.int32]) -> SignMode:
     return "excitatory" if weights.min() >= 0 else "inhibitory" if weights.max() <= 0 else "mixed"
 
 
-def _convolution(process: AbstractProcess, bias_exponent: int, conv: Literal["lava", "sparse"]) -> tuple[Conv, Stored]:
+def _convolution(process: AbstractProcess, conv: Literal["lava", "sparse"]) -> tuple[Conv, Stored]:
     """Return Lava's true convolution over (W, H, C) as a cross-correlation over (C, H, W)."""
     kernel = np.asarray(process.weight.init).astype(np.int32)
     if conv == "sparse":
@@ -100,7 +98,7 @@ def _convolution(process: AbstractProcess, bias_exponent: int, conv: Literal["la
         turned, (channels, height, width), pair(process.stride), pair(process.padding), pair(process.dilation),
         int(np.max(process.groups.init)),
     )  # fmt: skip
-    return ours, Stored(exponent, bits, sign_mode, bias_exponent)
+    return ours, Stored(exponent, bits, sign_mode)
 
 
 def _as_stored(process: AbstractProcess, kernel: NDArray[np.int32]) -> tuple[NDArray[np.int32], int, SignMode]:
