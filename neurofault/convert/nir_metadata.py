@@ -100,17 +100,20 @@ def network_from_metadata(
 def _input(
     where: str, entry: Mapping[str, Any], nodes: Mapping[str, Any], neuron_of: Callable[[str, Any], Any], encoding: Encoding | None
 ) -> Population:
-    """Return the input population; a bias of its own is left out: each sample brings one."""
-    shape, stored = _shape(entry, nodes), entry["stored"]
-    du, dv, threshold = NO_MEMORY, 0, 1
-    if entry["neuron"] is not None:  # else its spikes are the input
-        neuron = neuron_of(entry["neuron"], nodes[entry["neuron"]])
-        du, dv = _even(neuron.du), _even(neuron.dv)
-        threshold = 1 if stored is None else _vth(where, entry["neuron"], neuron.threshold)
+    """Return the input population."""
+    shape, stored, name = _shape(entry, nodes), entry["stored"], str(entry["name"])
+    neuron = (
+        None if entry["neuron"] is None else neuron_of(entry["neuron"], nodes[entry["neuron"]])
+    )  # None: its spikes are the input
+    du, dv = (NO_MEMORY, 0) if neuron is None else (_even(neuron.du), _even(neuron.dv))
     if stored is None:  # threshold and start are the pixel table's
-        return Population(str(entry["name"]), shape, Source(encoding, du, dv))
-    exponent = int(stored.get("bias_exponent", 0))
-    return Population(str(entry["name"]), shape, Source(encoding, du, dv, threshold, exponent, round(float(entry["start"]))))
+        return Population(name, shape, Source(encoding, du, dv))
+    exponent, start = int(stored.get("bias_exponent", 0)), round(float(entry["start"]))
+    if neuron is None:
+        return Population(name, shape, Source(encoding, du, dv, 1, exponent, start))
+    threshold = _vth(where, entry["neuron"], neuron.threshold)
+    bias = _mantissa(where, name, np.zeros(math.prod(shape)) + np.asarray(neuron.bias).reshape(-1), exponent)
+    return Population(name, shape, Source(encoding, du, dv, threshold, exponent, start, bias))
 
 
 def _population(
@@ -139,7 +142,7 @@ def _population(
         threshold = None if neuron.threshold is None else _even(neuron.threshold)
         return Population(name, shape, CubaLif(threshold, total, du, dv, start)), synapses
     exponent = int(entry["stored"].get("bias_exponent", 0))
-    mantissa = _even(_whole(where, name, "bias", total / 2.0**exponent))
+    mantissa = _mantissa(where, name, total, exponent)
     vth = None if neuron.threshold is None else _vth(where, entry["neuron"], neuron.threshold)
     return Population(name, shape, CubaLif(vth, mantissa, du, dv, start, exponent)), synapses
 
@@ -149,6 +152,11 @@ def _shape(entry: Mapping[str, Any], nodes: Mapping[str, Any]) -> tuple[int, ...
     if min(shape, default=0) < 1 or math.prod(shape) > _most_neurons(entry, nodes):
         raise ValueError(f"a population of the shape {shape}")
     return shape
+
+
+def _mantissa(where: str, name: str, bias: NDArray[np.float64], exponent: int) -> Any:
+    """Return the mantissas of biases that are written in units of ``v``."""
+    return _even(_whole(where, name, "bias", bias / 2.0**exponent))
 
 
 def _vth(where: str, name: str, threshold: Any) -> Any:

@@ -5,6 +5,7 @@ A chain was a list of layers, each of which held its neurons and the synapses in
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,14 @@ from neurofault.graph import Conv, CubaLif, Encoding, Network, Population, Sourc
 from neurofault.graph.chains import Link, links, not_a_chain
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.network import Connection
+from neurofault.graph.schedule import Edge
 from neurofault.graph.synapses import Synapses
 
 
 def chip_record(chip: Deployment) -> list[Any]:
     """Return what a chip's digest is of: integers, placement, time, input tables, readout."""
     placement = _placement(chip.placement, [one.name for one in chip.populations])
-    if not _is_old(chip):
+    if not _is_old(not_a_chain(chip), chip.connections):
         return [chip.populations, chip.connections, placement, chip.timesteps, chip.readout]
     layers = [_chip_layer(link) for link in links(chip, "the identity of a chain")]
     return [layers, placement, chip.timesteps, chip.encoding, chip.readout.how]
@@ -35,14 +37,14 @@ def network_record(network: Network, *, written: bool) -> list[Any]:
         written: it was read from a file that :func:`neurofault.deploy.nir_export.to_nir` wrote; the bias of its inputs, 0, was then one of
             each.
     """
-    if not _is_old(network):
+    if not _is_old(not_a_chain(network), network.connections):
         return [network.populations, network.connections, network.readout]
     return [_layer(link, written=written) for link in links(network, "the identity of a chain")]
 
 
-def _is_old(graph: Deployment | Network) -> bool:
+def _is_old(not_chain: str | None, connections: Iterable[Edge]) -> bool:
     """Whether it is a chain whose connections have their targets' names: random numbers are keyed by names."""
-    return not_a_chain(graph) is None and all(one.name == one.target for one in graph.connections)
+    return not_chain is None and all(one.name == one.target for one in connections)
 
 
 def _placement(placement: Placement, names: list[str]) -> Record:
@@ -103,12 +105,12 @@ def _layer(link: Link[Population, Connection], *, written: bool) -> Record:
 
 
 def _input(source: Source, size: int, *, written: bool) -> CubaLif:
-    """Return the neurons that an input was described by."""
+    """Return the neurons that an input was described by; it has integers if it says its threshold."""
     encoding = source.encoding
     if encoding is None:  # its neurons do nothing: events are their spikes
         return CubaLif(1.0, 0.0, source.du, source.dv, float(source.start or 0), source.bias_exponent)
     if source.threshold is not None:
-        return CubaLif(source.threshold, 0, source.du, source.dv, float(source.start or 0), source.bias_exponent)
+        return CubaLif(source.threshold, source.bias, source.du, source.dv, float(source.start or 0), source.bias_exponent)
     bias = np.zeros(size) if written else 0.0
     return CubaLif(float(encoding.threshold), bias, source.du, source.dv, _fraction(encoding))
 
