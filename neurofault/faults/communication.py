@@ -92,7 +92,10 @@ def _redirected(context: Context, block: Block, source: int) -> NDArray[np.int64
         + [
             edit.targets[(edit.sources == source) & np.isin(edit.targets, block.neurons)]
             for edit in context.deployment.damage.edits
-            if isinstance(edit, SetSynapses) and edit.connection == block.connection and edit.of_sources is not None and edit.keep is not None
+            if isinstance(edit, SetSynapses)
+            and edit.connection == block.connection
+            and edit.of_sources is not None
+            and edit.keep is not None
         ]
     )
 
@@ -120,9 +123,7 @@ class AxonMisrouted(ConnectionFault):
             for block, sources in picked:
                 others = axon_sources(context.deployment, block)
                 if len(others) < 2:
-                    raise FaultError(
-                        f"core {block.core} has one axon into {self.about}: there is no other to take it for"
-                    )
+                    raise FaultError(f"core {block.core} has one axon into {self.about}: there is no other to take it for")
                 own, number = context.deployment.connection(block.connection), key_of(context.deployment, key, block.connection)
                 columns: list[NDArray[np.int64]] = [np.empty((3, 0), np.int64)]
                 for source in map(int, sources):

@@ -53,7 +53,8 @@ class ErrorDead(Fault):
             groups = [(when, np.sort(part)) for when, part in context.in_time(self, rows)]
         else:
             blocks = [
-                Block(output.name, int(core), np.flatnonzero(homes == core), int((homes == core).sum())) for core in np.unique(homes)
+                Block(output.name, int(core), np.flatnonzero(homes == core), int((homes == core).sum()))
+                for core in np.unique(homes)
             ]
             gone = {
                 c

@@ -158,7 +158,9 @@ def _left(facts: _Facts, edit: Edit) -> Edit | None:
             left: Edit = replace(edit, sources=edit.sources[keep])
         case SetSynapses():
             keep = facts.read(edit)
-            if facts.changed[edit.connection, "SetSynapses"] == 1 and not (edit.of_sources is not None and facts.delays(edit.connection)):
+            if facts.changed[edit.connection, "SetSynapses"] == 1 and not (
+                edit.of_sources is not None and facts.delays(edit.connection)
+            ):
                 keep &= weights_at(facts.deployment, edit.connection, edit.sources, edit.targets) != edit.values
             left = only(edit, keep)
         case SetDelays():

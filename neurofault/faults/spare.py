@@ -136,9 +136,7 @@ def strike_core(deployment: Deployment, out: Outcome, broken: BrokenCore) -> Non
             out.count(out.neurons, name, len(neurons))
         for connection in deployment.into(name):
             if broken.part != "silent":
-                out.edits.append(
-                    LearningDefect(connection.name, broken.part, neurons, broken.trace, broken.value, broken.when)
-                )
+                out.edits.append(LearningDefect(connection.name, broken.part, neurons, broken.trace, broken.value, broken.when))
             out.count(out.synapses, connection.name, stored_synapses(deployment, connection.name, neurons))
 
 

@@ -177,9 +177,7 @@ def _bits_of(context: Context, fault: SynapseBitFlip | SynapseBitStuck) -> dict[
         names = {"any": range(width), "msb": (width - 1,), "lsb": (0,)}
         bits = names[text] if text in names else tuple(int(part) for part in text.split(","))
         if max(bits) >= width:
-            raise FaultError(
-                f"bits must lie in [0, {width - 1}]: {called(context.deployment, name)} stores {width} bits a weight"
-            )
+            raise FaultError(f"bits must lie in [0, {width - 1}]: {called(context.deployment, name)} stores {width} bits a weight")
         found[name] = tuple(dict.fromkeys(bits))
     return found
 
