@@ -40,6 +40,11 @@ class Driven:
     def size(self) -> int:
         return self.population.size
 
+    def after(self, source: str) -> ChipConnection:
+        """The connection into it, from a population called ``source``."""
+        assert self.synapses is not None
+        return ChipConnection(self.name, source, self.name, self.synapses, self.exponent, self.bits, self.sign_mode)
+
 
 def neurons(
     name: str,
@@ -101,14 +106,8 @@ def population(
 
 def chain_parts(layers: Sequence[Driven]) -> tuple[tuple[ChipPopulation, ...], tuple[ChipConnection, ...]]:
     """Populations and connections of a chain."""
-    connections = [
-        connection(
-            after.name, before.name, after.name, after.synapses, exponent=after.exponent, bits=after.bits, sign_mode=after.sign_mode
-        )
-        for before, after in zip(layers, layers[1:], strict=False)
-        if after.synapses is not None
-    ]
-    return tuple(one.population for one in layers), tuple(connections)
+    connections = tuple(after.after(before.name) for before, after in zip(layers[:-1], layers[1:], strict=True))
+    return tuple(one.population for one in layers), connections
 
 
 def chip(

@@ -5,13 +5,15 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+from chips import Driven, chain_parts, population
 from hypothesis import strategies as st
 
 from neurofault.activity import Activity
-from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
+from neurofault.deploy.deployment import Deployment, Placement
+from neurofault.deploy.placement import place
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.quantity import Quantity
-from neurofault.graph import Conv, Dense
+from neurofault.graph import Conv, Dense, Readout
 
 bundled = cache(load_profile)
 
@@ -43,30 +45,44 @@ def small_chip(columns, rows, cores_per_tile, **changes) -> HardwareProfile:
     return profile_with(**unlimited | {f"chip__{name}": value for name, value in geometry.items()} | changes)
 
 
-def layer(name, shape, synapses=None, *, bits=8) -> ChipLayer:
-    size = int(np.prod(shape))
-    zeros = np.zeros(size, np.int32)
-    return ChipLayer(name, tuple(shape), synapses, 0, bits, "mixed", zeros, zeros, zeros, zeros, 0, 0)
+def layer(name, shape, synapses=None, *, bits=8) -> Driven:
+    return population(name, tuple(shape), synapses, bits=bits, du=0, vth=0)
 
 
 def dense(n_out, n_in, delay=None) -> Dense:
     return Dense(np.zeros((n_out, n_in), np.int32), delay)
 
 
-def mlp(*sizes, bits=8) -> list[ChipLayer]:
+def mlp(*sizes, bits=8) -> list[Driven]:
     """A dense chain called input, hidden1, …, output."""
     names = ["input", *(f"hidden{index}" for index in range(1, len(sizes) - 1)), "output"]
-    chain = [layer("input", (sizes[0],))]
+    layers = [layer("input", (sizes[0],))]
     for name, before, size in zip(names[1:], sizes, sizes[1:], strict=False):
-        chain.append(layer(name, (size,), dense(size, before), bits=bits))
-    return chain
+        layers.append(layer(name, (size,), dense(size, before), bits=bits))
+    return layers
+
+
+def place_chain(layers, profile, **options) -> Placement:
+    """Where the populations of a chain sit."""
+    return place(*chain_parts(layers), profile, **options)
 
 
 def deployment(layers, profile, core_of=None, *, timesteps=4, chips=1, placement=None, damage=None) -> Deployment:
-    """Layers on given cores."""
+    """A chain on given cores: those of each layer's neurons."""
+    return graph_deployment(
+        *chain_parts(layers), profile, core_of, timesteps=timesteps, chips=chips, placement=placement, damage=damage
+    )
+
+
+def graph_deployment(
+    populations, connections, profile, core_of=None, *, readout=None, timesteps=4, chips=1, placement=None, damage=None
+) -> Deployment:
+    """A graph on given cores: those of each population's neurons; it is read at the last one."""
     if placement is None:
-        placement = Placement(chips, profile.chip.cores.known, tuple(np.asarray(cores, np.int32) for cores in core_of))
-    placed = Deployment("small", profile, tuple(layers), placement, timesteps, None, "potential")
+        cores = {one.name: np.asarray(own, np.int32) for one, own in zip(populations, core_of, strict=True)}
+        placement = Placement(chips, profile.chip.cores.known, cores)
+    read = Readout(populations[-1].name if readout is None else readout, "potential")
+    placed = Deployment("small", profile, tuple(populations), tuple(connections), placement, timesteps, read)
     return placed if damage is None else placed.with_damage(damage)
 
 

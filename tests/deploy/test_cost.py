@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from placed_networks import activity, convolutions, dense, deployment, expand, layer, mlp, profile_with, small_chip
 
-from neurofault.deploy.cost import cost, traffic
 from neurofault.damage.damage import Damage, Detour, Silence
 from neurofault.damage.when import ALWAYS, When
+from neurofault.deploy.cost import cost, traffic
 from neurofault.errors import UsageError
 
 ENERGY = {
@@ -90,7 +90,7 @@ def test_steps_between_chips_are_counted_and_cost_nothing():
     assert result.static_energy.value == pytest.approx(2.0 * 2 * result.time.value)
 
 
-SILENT = Damage((Silence(1, np.array([1])),))
+SILENT = Damage((Silence("hidden1", np.array([1])),))
 DEAD = Damage(dead_cores=(6,))
 
 
@@ -121,7 +121,7 @@ def test_messages_and_operations_equal_a_plain_expansion(conv, seed):
     counts = [rng.integers(0, 5, part.size) for part in layers]
     silent = [np.flatnonzero(rng.random(part.size) < 0.3) for part in layers]
     dead_core = int(rng.integers(0, 8))
-    damage = Damage(tuple(Silence(index, neurons) for index, neurons in enumerate(silent)), dead_cores=(dead_core,))
+    damage = Damage(tuple(Silence(part.name, neurons) for part, neurons in zip(layers, silent, strict=True)), dead_cores=(dead_core,))
     live = [~np.isin(np.arange(part.size), silent[index]) & (core_of[index] != dead_core) for index, part in enumerate(layers)]
     messages, operations = Counter(), 0
     for index in (1, 2):

@@ -4,23 +4,22 @@ from io import StringIO
 
 import numpy as np
 import pytest
-from placed_networks import deployment, layer, mlp, profile_with, small_chip
+from placed_networks import deployment, layer, mlp, place_chain, profile_with, small_chip
 from rich.console import Console
 
 from neurofault.damage.damage import Damage, Silence
 from neurofault.deploy.grid import draw_grid, grid_renderable
-from neurofault.deploy.placement import place
 
 
 def placed(sizes, profile, damage=None, **options):
     layers = mlp(*sizes)
-    return deployment(layers, profile, placement=place(layers, profile, **options), damage=damage)
+    return deployment(layers, profile, placement=place_chain(layers, profile, **options), damage=damage)
 
 
 def test_mnist_mlp_on_loihi_2_with_dead_and_spare_cores():
     """Every mark, the legend and the utilisation, exactly."""
     profile = profile_with("loihi2", dead_cores=(9,))
-    damage = Damage((Silence(0, np.array([0, 1, 2])),), dead_cores=(100, 104))
+    damage = Damage((Silence("input", np.array([0, 1, 2])),), dead_cores=(100, 104))
     drawing = draw_grid(placed((784, 100, 10), profile, damage, neurons_per_core=8, spare_cores=2))
     assert drawing == "\n".join(
         [

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from chips import chain_parts
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from placed_networks import convolutions, dense, deployment, layer, mlp, profile_with, small_chip
+from placed_networks import convolutions, dense, deployment, layer, mlp, place_chain, profile_with, small_chip
 
-from neurofault.deploy.placement import STRATEGIES, place, slice_sizes
+from neurofault.deploy.placement import STRATEGIES, slice_sizes
 from neurofault.deploy.resources import RESOURCES, usage
 from neurofault.deploy.routing import mesh_of
 from neurofault.errors import CapacityError, UsageError
@@ -14,72 +15,77 @@ from neurofault.graph import Conv
 
 
 def cores_by_layer(placement):
-    return [len(placement.cores_of_layer(index)) for index in range(len(placement.core_of))]
+    return [len(placement.cores_of(name)) for name in placement.core_of]
 
 
-def sizes_of(placement, index):
-    """Neurons on each core of a layer, in the order of the neurons."""
-    cores = placement.core_of[index]
+def slices(layers, profile, **options):
+    """Neurons a core of each layer of a chain."""
+    return list(slice_sizes(*chain_parts(layers), profile, **options).values())
+
+
+def sizes_of(placement, name):
+    """Neurons on each core of a population, in the order of the neurons."""
+    cores = placement.core_of[name]
     _, first, counts = np.unique(cores, return_index=True, return_counts=True)
     return counts[np.argsort(first)].tolist()
 
 
 def slice_order(placement):
     """Cores in the order of the slices."""
-    return [core for cores in placement.core_of for core in dict.fromkeys(cores.tolist())]
+    return [core for cores in placement.core_of.values() for core in dict.fromkeys(cores.tolist())]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_mnist_mlp_at_8_neurons_a_core_takes_98_input_13_hidden_and_2_output_cores(strategy):
-    placement = place(mlp(784, 100, 10), profile_with("loihi2"), strategy=strategy, neurons_per_core=8)
+    placement = place_chain(mlp(784, 100, 10), profile_with("loihi2"), strategy=strategy, neurons_per_core=8)
     assert cores_by_layer(placement) == [98, 13, 2]
-    assert sizes_of(placement, 1) == [8] * 12 + [4]
+    assert sizes_of(placement, "hidden1") == [8] * 12 + [4]
     assert (placement.chips, placement.cores_per_chip, placement.strategy) == (1, 128, strategy)
 
 
 def test_as_few_equal_slices_as_the_memory_allows():
     """784→512 dense at 8 bits takes 3.45 Loihi cores, so 4 of 128 neurons; 784→128 takes 0.86."""
-    assert slice_sizes(mlp(784, 512, 10), profile_with("loihi1")) == [784, 128, 10]
-    assert slice_sizes(mlp(784, 128, 10), profile_with("loihi1")) == [784, 128, 10]
-    assert slice_sizes(mlp(784, 128, 10), profile_with("loihi1"), learning=[1]) == [784, 64, 10]
-    assert slice_sizes(mlp(784, 512, 10, bits=4), profile_with("loihi1")) == [784, 256, 10]
+    assert slices(mlp(784, 512, 10), profile_with("loihi1")) == [784, 128, 10]
+    assert slices(mlp(784, 128, 10), profile_with("loihi1")) == [784, 128, 10]
+    assert slices(mlp(784, 128, 10), profile_with("loihi1"), learning=["hidden1"]) == [784, 64, 10]
+    assert slices(mlp(784, 512, 10, bits=4), profile_with("loihi1")) == [784, 256, 10]
 
 
 def test_slices_are_equal_where_the_neurons_limit_cuts():
-    assert slice_sizes(mlp(2500, 3), profile_with("loihi1")) == [834, 3]  # 3 · 834, not 1024 + 1024 + 452
+    assert slices(mlp(2500, 3), profile_with("loihi1")) == [834, 3]  # 3 · 834, not 1024 + 1024 + 452
 
 
 def test_neurons_per_core_gives_way_to_a_limit():
-    assert slice_sizes(mlp(20, 3), small_chip(2, 2, 4, core__neurons=6), neurons_per_core=8) == [5, 3]
-    assert slice_sizes(mlp(20, 3), small_chip(2, 2, 4, core__neurons=6), neurons_per_core=6) == [6, 3]
+    assert slices(mlp(20, 3), small_chip(2, 2, 4, core__neurons=6), neurons_per_core=8) == [5, 3]
+    assert slices(mlp(20, 3), small_chip(2, 2, 4, core__neurons=6), neurons_per_core=6) == [6, 3]
 
 
 def test_out_axons_count_the_cores_of_the_next_layer_whose_cut_is_known():
     """Each of 30 sources reaches 4 cores; 40 out-axons a core allow 10 sources."""
-    assert slice_sizes(mlp(30, 20), small_chip(4, 2, 2, core__out_axons=40), neurons_per_core=5) == [5, 5]
-    assert slice_sizes(mlp(30, 8), small_chip(4, 2, 2, core__neurons=2, core__out_axons=7)) == [1, 2]
-    assert slice_sizes(mlp(30, 8), small_chip(4, 2, 2, core__out_axons=7)) == [6, 8]
+    assert slices(mlp(30, 20), small_chip(4, 2, 2, core__out_axons=40), neurons_per_core=5) == [5, 5]
+    assert slices(mlp(30, 8), small_chip(4, 2, 2, core__neurons=2, core__out_axons=7)) == [1, 2]
+    assert slices(mlp(30, 8), small_chip(4, 2, 2, core__out_axons=7)) == [6, 8]
 
 
 def test_in_axons_of_a_convolution_cut_it_finer_than_its_neurons_would():
     conv = Conv(np.zeros((1, 1, 1, 3), np.int32), (1, 1, 14))
     layers = [layer("input", (1, 1, 14)), layer("hidden1", (1, 1, 12), conv)]
-    assert slice_sizes(layers, small_chip(2, 2, 4)) == [14, 12]
-    assert slice_sizes(layers, small_chip(2, 2, 4, core__in_axons=6)) == [14, 4]  # 4 targets read 6 sources
-    assert slice_sizes(layers, small_chip(2, 2, 4, core__in_axons=3)) == [14, 1]
+    assert slices(layers, small_chip(2, 2, 4)) == [14, 12]
+    assert slices(layers, small_chip(2, 2, 4, core__in_axons=6)) == [14, 4]  # 4 targets read 6 sources
+    assert slices(layers, small_chip(2, 2, 4, core__in_axons=3)) == [14, 1]
 
 
 def test_pack_takes_consecutive_cores_from_0_on_as_few_chips_as_hold_them():
-    placement = place(mlp(784, 100, 10), profile_with("loihi2"), neurons_per_core=8)
+    placement = place_chain(mlp(784, 100, 10), profile_with("loihi2"), neurons_per_core=8)
     assert slice_order(placement) == list(range(113))
-    two = place(mlp(784, 200, 10), profile_with("loihi2"), neurons_per_core=8)
+    two = place_chain(mlp(784, 200, 10), profile_with("loihi2"), neurons_per_core=8)
     assert two.chips == 2
     assert slice_order(two) == [*range(120), *range(128, 133)]  # local ids 120 to 127 are not usable
 
 
 def test_spare_and_bad_cores_stay_free():
     profile = profile_with("loihi2", dead_cores=(5, "9-10", 500))
-    placement = place(mlp(784, 100, 10), profile, neurons_per_core=8, spare_cores=2)
+    placement = place_chain(mlp(784, 100, 10), profile, neurons_per_core=8, spare_cores=2)
     assert placement.bad_cores == (5, 9, 10)
     assert placement.spare_cores == (32, 90)  # a quarter and three quarters through the 117 healthy ones
     assert slice_order(placement) == [core for core in range(118) if core not in (5, 9, 10, 32, 90)]
@@ -87,18 +93,18 @@ def test_spare_and_bad_cores_stay_free():
 
 def test_bad_cores_of_a_later_chip_count_there():
     profile = small_chip(2, 1, 2, dead_cores=(4, 6), chip__max_chips=3)
-    assert slice_order(place(mlp(5, 2), profile, neurons_per_core=1, chips=3)) == [0, 1, 2, 3, 5, 7, 8]
+    assert slice_order(place_chain(mlp(5, 2), profile, neurons_per_core=1, chips=3)) == [0, 1, 2, 3, 5, 7, 8]
 
 
 def test_spare_cores_are_spread_over_chips_and_tiles():
-    placement = place(mlp(784, 10), profile_with("loihi1"), chips=2, spare_cores=4)
+    placement = place_chain(mlp(784, 10), profile_with("loihi1"), chips=2, spare_cores=4)
     assert placement.spare_cores == (32, 96, 160, 224)
     x, y = mesh_of(profile_with("loihi1"), 2).tiles(np.array(placement.spare_cores))
     assert len(set(zip(x.tolist(), y.tolist(), strict=True))) == 4
 
 
 def test_more_chips_on_request():
-    placement = place(mlp(784, 100, 10), profile_with("loihi1"), strategy="spread", neurons_per_core=8, chips=2)
+    placement = place_chain(mlp(784, 100, 10), profile_with("loihi1"), strategy="spread", neurons_per_core=8, chips=2)
     on_chip = np.bincount(placement.used_cores // 128)
     assert placement.chips == 2
     assert abs(on_chip[0] - on_chip[1]) <= 4
@@ -107,15 +113,15 @@ def test_more_chips_on_request():
 @pytest.mark.parametrize("sizes", [(784, 100, 10), (400, 10), (64, 32, 10), (32, 10)])
 def test_spread_puts_consecutive_slices_far_apart(sizes):
     shape = mesh_of(profile_with("loihi1"))
-    order = np.array(slice_order(place(mlp(*sizes), profile_with("loihi1"), strategy="spread", neurons_per_core=8)))
-    packed = np.array(slice_order(place(mlp(*sizes), profile_with("loihi1"), neurons_per_core=8)))
+    order = np.array(slice_order(place_chain(mlp(*sizes), profile_with("loihi1"), strategy="spread", neurons_per_core=8)))
+    packed = np.array(slice_order(place_chain(mlp(*sizes), profile_with("loihi1"), neurons_per_core=8)))
     apart = shape.hops(order[:-1], order[1:]).total
     assert apart.min() >= 2
     assert apart.mean() >= 3 + shape.hops(packed[:-1], packed[1:]).total.mean()
 
 
 def test_spread_uses_every_tile_before_it_uses_one_twice():
-    placement = place(mlp(200, 10), profile_with("loihi1"), strategy="spread", neurons_per_core=5)
+    placement = place_chain(mlp(200, 10), profile_with("loihi1"), strategy="spread", neurons_per_core=5)
     x, y = mesh_of(profile_with("loihi1")).tiles(np.array(slice_order(placement)))
     per_tile = np.bincount(y * 8 + x, minlength=32)
     assert len(slice_order(placement)) == 42
@@ -127,7 +133,7 @@ def test_spread_uses_every_tile_before_it_uses_one_twice():
 
 def test_random_placement_is_keyed_and_its_first_slices_do_not_depend_on_their_number():
     def order(sizes, seed):
-        return slice_order(place(mlp(*sizes), profile_with("loihi1"), strategy="random", neurons_per_core=8, seed=seed))
+        return slice_order(place_chain(mlp(*sizes), profile_with("loihi1"), strategy="random", neurons_per_core=8, seed=seed))
 
     assert order((784, 100, 10), 1) == order((784, 100, 10), 1)
     assert order((784, 100, 10), 1) != order((784, 100, 10), 2)
@@ -155,22 +161,22 @@ def test_every_neuron_has_a_healthy_core_and_no_known_limit_is_exceeded(conv, da
         "seed": data.draw(st.integers(0, 99)),
     }
     try:
-        placement = place(layers, profile, **options)
+        placement = place_chain(layers, profile, **options)
     except CapacityError:
         assume(False)
-    assert [cores.shape for cores in placement.core_of] == [(part.size,) for part in layers]
+    assert [cores.shape for cores in placement.core_of.values()] == [(part.size,) for part in layers]
     used = placement.used_cores
     assert ((used >= 0) & (used < placement.chips * 24)).all()
     assert (used % 24 < profile.chip.usable_cores.known).all()
     assert not set(used.tolist()) & ({*placement.spare_cores} | {*profile.dead_core_ids})
     assert len(placement.spare_cores) == options["spare_cores"] == len(set(placement.spare_cores) - set(profile.dead_core_ids))
     assert sum(cores_by_layer(placement)) == len(used), "two layers share a core"
-    for index in range(3):
-        sizes = sizes_of(placement, index)
+    for name in placement.core_of:
+        sizes = sizes_of(placement, name)
         assert sizes[-1] <= sizes[0] == max(sizes)
         assert len(set(sizes[:-1])) <= 1
         assert sizes[0] <= (options["neurons_per_core"] or sizes[0])
-        assert (np.diff(placement.core_of[index]) != 0).sum() == len(sizes) - 1, "a slice is not a run of consecutive neurons"
+        assert (np.diff(placement.core_of[name]) != 0).sum() == len(sizes) - 1, "a slice is not a run of consecutive neurons"
     counted = usage(deployment(layers, profile, placement=placement))
     for name in RESOURCES:
         limit = counted.limits[name]
@@ -181,7 +187,7 @@ def test_every_neuron_has_a_healthy_core_and_no_known_limit_is_exceeded(conv, da
 @given(n_in=st.integers(1, 30), n_out=st.integers(1, 40), limit=st.integers(64 * 30, 6000))
 def test_no_coarser_equal_cut_would_fit(n_in, n_out, limit):
     profile = small_chip(4, 3, 2, core__synapse_bits=limit)
-    size = slice_sizes(mlp(n_in, n_out), profile)[1]
+    size = slices(mlp(n_in, n_out), profile)[1]
     cuts = -(-n_out // size)
 
     def memory(neurons):
@@ -200,12 +206,13 @@ def test_no_coarser_equal_cut_would_fit(n_in, n_out, limit):
         ({"neurons_per_core": 0}, "neurons_per_core must be at least 1, is 0"),
         ({"spare_cores": -1}, "spare_cores must be at least 0, is -1"),
         ({"chips": 0}, "chips must be at least 1, is 0"),
-        ({"learning": [0]}, "learning: layer 0 has no synapses; layers with synapses are 1 to 2"),
+        ({"learning": ["pixels"]}, "learning: no connection 'pixels'; connections: hidden1, output"),
+        ({"learning": ["hiden1"]}, "learning: no connection 'hiden1' (did you mean 'hidden1'?); connections: hidden1, output"),
     ],
 )
 def test_arguments_out_of_range_are_refused(options, text):
     with pytest.raises(UsageError) as caught:
-        place(mlp(8, 4, 2), profile_with(), **options)
+        place_chain(mlp(8, 4, 2), profile_with(), **options)
     assert str(caught.value) == text
 
 
@@ -250,7 +257,7 @@ def test_arguments_out_of_range_are_refused(options, text):
         (
             (3000, 10),
             {},
-            {"learning": [1]},
+            {"learning": ["output"]},
             "layer 'output' does not fit: one neuron takes 6000 in_axons, a core of 'loihi1' has 4096; give its neurons fewer "
             "inputs, or use a profile with more core.in_axons",
         ),
@@ -272,7 +279,7 @@ def test_arguments_out_of_range_are_refused(options, text):
 )
 def test_what_does_not_fit_is_named_with_what_to_change(sizes, changes, options, text):
     with pytest.raises(CapacityError) as caught:
-        place(mlp(*sizes), profile_with("loihi1", **changes), **options)
+        place_chain(mlp(*sizes), profile_with("loihi1", **changes), **options)
     assert str(caught.value) == text
 
 
@@ -280,7 +287,7 @@ def test_a_shared_kernel_that_no_core_can_hold_is_refused():
     conv = Conv(np.zeros((2, 8, 3, 3), np.int32), (8, 5, 5))
     layers = [layer("input", (8, 5, 5)), layer("hidden1", conv.out_shape, conv)]
     with pytest.raises(CapacityError) as caught:
-        place(layers, small_chip(2, 2, 1, core__synapse_bits=600))
+        place_chain(layers, small_chip(2, 2, 1, core__synapse_bits=600))
     assert str(caught.value) == (
         "layer 'hidden1' does not fit: one neuron takes 704 synapse_bits, a core of 'loihi1' has 600; give its neurons fewer "
         "inputs or its weights fewer bits, or use a profile with more core.synapse_bits"

@@ -29,13 +29,13 @@ def everything(n):
 )
 def test_dense_synapse_memory_follows_the_published_formula(n_in, n_out, bits, learns, expected):
     target = layer("output", (n_out,), dense(n_out, n_in), bits=bits)
-    assert demand(target, everything(n_out), profile_with(), learns).synapse_bits == expected
+    assert demand(target.after("input"), everything(n_out), profile_with(), learns).synapse_bits == expected
 
 
 def test_delays_take_their_bits_only_where_a_layer_has_them():
     delayed = layer("output", (16,), dense(16, 3, np.zeros((16, 3), np.int64)))
-    assert demand(delayed, everything(16), profile_with()).synapse_bits == 3 * 256  # 16·(8 + 6) + 10 = 234
-    assert demand(layer("output", (16,), dense(16, 3)), everything(16), profile_with()).synapse_bits == 3 * 192  # 138
+    assert demand(delayed.after("input"), everything(16), profile_with()).synapse_bits == 3 * 256  # 16·(8 + 6) + 10 = 234
+    assert demand(layer("output", (16,), dense(16, 3)).after("input"), everything(16), profile_with()).synapse_bits == 3 * 192  # 138
 
 
 def test_a_profile_that_does_not_know_blocks_and_headers_counts_plain_bits():
@@ -46,16 +46,16 @@ def test_a_profile_that_does_not_know_blocks_and_headers_counts_plain_bits():
 def test_kernels_are_stored_once_a_core_where_they_are_shared():
     target = layer("hidden1", (4, 6, 6), Conv(np.zeros((4, 2, 3, 3), np.int32), (2, 8, 8)))
     two_channels = np.arange(144) // 36 < 2
-    shared = demand(target, two_channels, profile_with(synapse__shared_kernels=True))
+    shared = demand(target.after("input"), two_channels, profile_with(synapse__shared_kernels=True))
     assert shared.synapse_bits == 2 * 192  # a row of 18 words: 144 + 10 = 154 → 192 bits, for each channel
     assert shared.in_axons == 128
     part_of_two = (np.arange(144) >= 30) & (np.arange(144) < 40)
-    assert demand(target, part_of_two, profile_with()).synapse_bits == 2 * 192
+    assert demand(target.after("input"), part_of_two, profile_with()).synapse_bits == 2 * 192
 
 
 def test_an_expanded_convolution_stores_a_sparse_row_for_each_source():
     target = layer("hidden1", (1, 1, 3), Conv(np.zeros((1, 1, 1, 2), np.int32), (1, 1, 4)))
-    expanded = demand(target, everything(3), profile_with(synapse__shared_kernels=False))
+    expanded = demand(target.after("input"), everything(3), profile_with(synapse__shared_kernels=False))
     # sources reach 1, 2, 2, 1 targets; 3 targets take an index of 6 bits: 14 + 10 and 28 + 10 fill one word each
     assert (expanded.synapse_bits, expanded.in_axons, expanded.fan_out.tolist()) == (4 * 64, 4, [1, 2, 2, 1])
 
@@ -79,17 +79,18 @@ def test_unknown_limits_are_none():
 def test_learning_layers_store_tags_and_take_more_in_axons():
     placed = deployment(mlp(3, 16), profile_with(), [[0, 0, 0], [1] * 16])
     assert usage(placed).of(1)["in_axons"] == (3, 4096)
-    learning = usage(placed, learning=[1])
+    learning = usage(placed, learning=["output"])
     assert learning.of(1)["in_axons"] == (6, 4096)
     assert learning.of(1)["synapse_bits"] == (3 * 256, 1_048_576)  # 16·(8 + 4) + 10 = 202
 
 
-@pytest.mark.parametrize("index", [0, 2, -1])
-def test_learning_in_a_layer_without_synapses_is_refused(index):
+@pytest.mark.parametrize("name", ["input", "hidden", "out"])
+def test_learning_in_a_connection_that_is_not_there_is_refused(name):
     placed = deployment(mlp(3, 4), profile_with(), [[0, 0, 0], [1] * 4])
     with pytest.raises(UsageError) as caught:
-        usage(placed, learning=[index])
-    assert str(caught.value) == f"learning: layer {index} has no synapses; layers with synapses are 1 to 1"
+        usage(placed, learning=[name])
+    assert str(caught.value) .startswith(f"learning: no connection {name!r}")
+    assert str(caught.value).endswith("; connections: output")
 
 
 def _plain_row(counts, bits):
@@ -136,8 +137,8 @@ def test_usage_and_stored_words_equal_a_plain_expansion(conv, shared, cores, see
             else:
                 width = 8 + (_index_bits(int(held.sum())) if index == 1 else 0)
                 bits[core] += _plain_row([count for (where, _), count in rows.items() if where == core], width)
-        stored = {int(core): len(words[int(core)]) for core in placed.placement.cores_of_layer(index)}
-        assert dict(zip(stored, stored_words(placed, index).tolist(), strict=True)) == stored
+        stored = {int(core): len(words[int(core)]) for core in placed.placement.cores_of(layers[index].name)}
+        assert dict(zip(stored, stored_words(placed, layers[index].name).tolist(), strict=True)) == stored
     out = defaultdict(int)
     for (index, source), reached in cores_reached.items():
         out[int(core_of[index - 1][source])] += len(reached)
@@ -154,5 +155,7 @@ def test_usage_and_stored_words_equal_a_plain_expansion(conv, shared, cores, see
 
 def test_an_input_population_stores_nothing():
     placed = deployment(mlp(3, 4), profile_with(), [[0, 0, 1], [2] * 4])
-    assert stored_words(placed, 0).tolist() == [0, 0]
-    assert stored_words(placed, 1).tolist() == [12]
+    assert usage(placed).used["synapse_bits"].tolist() == [0, 0, 3 * 64]
+    assert stored_words(placed, "output").tolist() == [12]
+    with pytest.raises(UsageError, match="no connection 'input'"):
+        stored_words(placed, "input")
