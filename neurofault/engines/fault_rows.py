@@ -1,4 +1,7 @@
-"""From edits of a deployment to rows of a batch that the incremental engine takes, and from packed layers to its flat network."""
+"""From edits of a deployment to rows of a batch that the incremental engine takes, and from packed arrays to its flat network. Chains only.
+
+A layer is a population of the chain with the connection that drives it; layers are numbered from 0, the input.
+"""
 
 from __future__ import annotations
 
@@ -9,45 +12,73 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.graph.connectivity import conv_weights
-from neurofault.damage.damage import Detour, Edit, Force, LearningDefect, SetSynapses, Silence
+from neurofault.damage.damage import Damage, Detour, Edit, Force, LearningDefect, SetSynapses, Silence
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.packing import PackedLayer, pack
+from neurofault.engines.packing import NO_WIRES, exponent_out_of_range, pack
 from neurofault.engines.ripple import Rows
 from neurofault.engines.trains import MOST_STEPS, Net
 from neurofault.engines.wiring import edits_of
 from neurofault.errors import UsageError
-from neurofault.graph import Conv, Dense
+from neurofault.graph.chains import Link, links, not_a_chain
+from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.connectivity import conv_weights
+from neurofault.graph.synapses import Conv, Dense, Sparse
 
 _INT16 = int(np.iinfo(np.int16).max)
 _MOST_WEIGHT = 1 << 20
+
+
+ChipLink = Link[ChipPopulation, ChipConnection]
+
+
+def chain_of(deployment: Deployment) -> tuple[ChipLink, ...]:
+    """Return the layers of a chain.
+
+    Raises:
+        UnsupportedError: it is none; the text names what makes it more.
+    """
+    return links(deployment, "the incremental engine")
 
 
 def refusal(deployment: Deployment) -> str | None:
     """Return None if a deployment can be the healthy side of an incremental run, else why not, naming the layer."""
     if deployment.timesteps > MOST_STEPS:
         return f"{deployment.timesteps} steps: a spike train is one word of {MOST_STEPS} bits"
-    if len(deployment.layers) < 2:
-        return f"layer {deployment.layers[0].name!r} alone: there is nothing behind it"
+    reason = not_a_chain(deployment)
+    if reason is not None:
+        return f"a graph that is no chain: {reason}"
+    layers = chain_of(deployment)
+    if len(layers) < 2:
+        return f"layer {layers[0].population.name!r} alone: there is nothing behind it"
     if not deployment.damage.plain:
         return "damage that acts in time windows or alters parameters"
-    for index, layer in enumerate(deployment.layers):
-        if not -31 <= layer.weight_exponent <= 24:
-            return f"layer {layer.name!r}: weight exponent {layer.weight_exponent} is outside −31…24"
-        match layer.synapses:
-            case Dense(weight=weight, delay=delay):
-                values = np.abs(weight.astype(np.int64)).max(initial=0)
-                if delay is not None:
-                    return f"layer {layer.name!r}: synapses with delays"
-                if 8 * max(int(values), int(np.abs(edits_of(deployment, index).values).max(initial=0))) > _INT16:
-                    return f"layer {layer.name!r}: weights of more than 13 bits"
-            case Conv(weight=weight):
-                if int(np.abs(weight.astype(np.int64)).sum(axis=(1, 2, 3)).max(initial=0)) > _INT16:
-                    return f"layer {layer.name!r}: sums of more than 16 bits"
-                if deployment.damage.synapse_edits(index):
-                    return f"layer {layer.name!r}: a convolution with edited synapses"
-    if not isinstance(deployment.layers[-1].synapses, Dense):
-        return f"layer {deployment.layers[-1].name!r}: an output layer that is a convolution"
+    reason = exponent_out_of_range(deployment)
+    if reason is not None:
+        return reason
+    for link in layers[1:]:
+        reason = _refused_synapses(deployment, link.incoming)
+        if reason is not None:
+            return f"layer {link.population.name!r}: {reason}"
+    if not isinstance(layers[-1].incoming.synapses, Dense):
+        return f"layer {layers[-1].population.name!r}: an output layer that is a convolution"
+    return None
+
+
+def _refused_synapses(deployment: Deployment, connection: ChipConnection) -> str | None:
+    match connection.synapses:
+        case Sparse():
+            return "synapses that are listed one by one"
+        case Dense(delay=delay) | Conv(delay=delay) if delay is not None:
+            return "synapses with delays"
+        case Dense(weight=weight):
+            values = np.abs(weight.astype(np.int64)).max(initial=0)
+            if 8 * max(int(values), int(np.abs(edits_of(deployment, connection.name).values).max(initial=0))) > _INT16:
+                return "weights of more than 13 bits"
+        case Conv(weight=weight):
+            if int(np.abs(weight.astype(np.int64)).sum(axis=(1, 2, 3)).max(initial=0)) > _INT16:
+                return "sums of more than 16 bits"
+            if deployment.damage.synapse_edits(connection.name):
+                return "a convolution with edited synapses"
     return None
 
 
@@ -58,58 +89,61 @@ class FlatNetwork:
     Attributes:
         net: the arrays.
         place_of: for each layer, int64 [n], number in ``net`` of each neuron in public (C, H, W) order.
-        layers: as packed.
+        input_order: int64 [n], public index of each input neuron of ``net``.
     """
 
     net: Net
     place_of: tuple[NDArray[np.int64], ...]
-    layers: tuple[PackedLayer, ...]
+    input_order: NDArray[np.int64]
 
 
 def flatten(deployment: Deployment) -> FlatNetwork:
     """Lay a deployment that :func:`refusal` has nothing against out for the kernels."""
-    layers = pack(deployment)
+    layers, packed = chain_of(deployment), pack(deployment)
+    own = [packed.populations[link.population.name] for link in layers]
+    wires = [NO_WIRES if link.connection is None else packed.wires[link.connection.name] for link in layers]
     count = len(layers)
-    size = np.array([layer.order.size for layer in layers], np.int64)
-    kind = np.array([0 if not i else 1 if isinstance(deployment.layers[i].synapses, Dense) else 2 for i in range(count)], np.int64)
+    size = np.array([one.order.size for one in own], np.int64)
+    kind = np.zeros(count, np.int64)
     lanes = -(-size // 16) * 16
     positions = np.ones(count, np.int64)
-    for index, chip in enumerate(deployment.layers):
-        if isinstance(chip.synapses, Conv):
-            channels, height, width = chip.synapses.out_shape
-            lanes[index], positions[index] = channels, height * width
+    for link in layers[1:]:
+        synapses = link.incoming.synapses
+        kind[link.index] = 1 if isinstance(synapses, Dense) else 2
+        if isinstance(synapses, Conv):
+            channels, height, width = synapses.out_shape
+            lanes[link.index], positions[link.index] = channels, height * width
     base = np.concatenate([[0], np.cumsum(lanes * positions)]).astype(np.int64)
     sums = np.concatenate([[0, 0], np.cumsum((lanes * positions)[1:] * deployment.timesteps)]).astype(np.int64)
-    rows = [layer.rows.weights[:, :width].astype(np.int16).ravel() for layer, width in zip(layers, lanes, strict=True)]
-    words = [layer.taps.kernel.astype(np.int16) for layer in layers]
-    tables = [layer.taps.table for layer in layers]
+    rows = [one.rows.weights[:, :width].astype(np.int16).ravel() for one, width in zip(wires, lanes, strict=True)]
+    words = [one.taps.kernel.astype(np.int16) for one in wires]
+    tables = [one.taps.table for one in wires]
 
     def starts(parts: Sequence[NDArray[np.generic]]) -> NDArray[np.int64]:
         return np.cumsum([0, *(len(part) for part in parts[:-1])]).astype(np.int64)
 
     def padded(name: str) -> NDArray[Any]:
-        parts = [getattr(layer.neurons, name)[:stop] for layer, stop in zip(layers, lanes * positions, strict=True)]
-        return np.concatenate(parts)
+        return np.concatenate([getattr(one.neurons, name)[:stop] for one, stop in zip(own, lanes * positions, strict=True)])
 
-    def flags(name: str) -> NDArray[np.int64]:
-        return np.array([getattr(layer.neurons, name) for layer in layers], np.int64)
+    def each(values: Sequence[int]) -> NDArray[np.int64]:
+        return np.array(values, np.int64)
 
-    last, output = layers[-1].neurons, deployment.layers[-1]
-    assert isinstance(output.synapses, Dense)
+    last, how = own[-1].neurons, deployment.readout.how
     net = Net(
         deployment.timesteps, size, positions, lanes, base, sums, kind, np.concatenate(rows), starts(rows),
-        np.array([layer.rows.run for layer in layers], np.int64), np.concatenate(words), starts(words),
-        np.concatenate(tables), starts(tables), np.stack([layer.taps.pitch for layer in layers]), padded("keep_u"),
+        each([one.rows.run for one in wires]), np.concatenate(words), starts(words),
+        np.concatenate(tables), starts(tables), np.stack([one.taps.pitch for one in wires]), padded("keep_u"),
         padded("keep_v"), padded("threshold"), padded("start"),
-        np.concatenate([layer.bias[0, :stop] for layer, stop in zip(layers, lanes * positions, strict=True)]),
-        flags("remembers"), flags("leaks"), flags("left"), flags("right"),
-        not (last.remembers or last.leaks or last.right) and deployment.readout == "potential",
-        int(np.abs(layers[-1].rows.weights.astype(np.int64)).max(initial=0)),
-        deployment.readout == "count",
-        deployment.damage.silent(count - 1, output.size),
+        np.concatenate([one.bias[0, :stop] for one, stop in zip(own, lanes * positions, strict=True)]),
+        each([one.neurons.remembers for one in own]), each([one.neurons.leaks for one in own]),
+        each([one.left for one in wires]), each([one.right for one in wires]),
+        not (last.remembers or last.leaks or wires[-1].right) and how == "potential",
+        int(np.abs(wires[-1].rows.weights.astype(np.int64)).max(initial=0)),
+        how == "count",
+        deployment.damage.silent(layers[-1].population.name, layers[-1].population.size),
     )  # fmt: skip
-    place_of = tuple(np.argsort(layer.order) + first for layer, first in zip(layers, base[:-1], strict=True))
-    return FlatNetwork(net, place_of, layers)
+    place_of = tuple(np.argsort(one.order) + first for one, first in zip(own, base[:-1], strict=True))
+    return FlatNetwork(net, place_of, own[0].order)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,15 +162,17 @@ class FaultBatch:
         return self.rows.faults
 
 
-def _weights_at(deployment: Deployment, layer: int, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
+def _weights_at(
+    deployment: Deployment, connection: ChipConnection, sources: NDArray[np.int64], targets: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Return the weights that the healthy side reads now."""
-    synapses = deployment.layers[layer].synapses
+    synapses = connection.synapses
     if isinstance(synapses, Conv):
         return conv_weights(synapses, sources, targets)
     assert isinstance(synapses, Dense)
-    if not deployment.damage.synapse_edits(layer):
+    if not deployment.damage.synapse_edits(connection.name):
         return synapses.weight[targets, sources].astype(np.int64)
-    edits = edits_of(deployment, layer)
+    edits = edits_of(deployment, connection.name)
     weights = synapses.weight.astype(np.int32)
     weights[edits.targets, edits.sources] = edits.values
     return weights[targets, sources].astype(np.int64)
@@ -154,7 +190,7 @@ def synapse_rows(
 
     Args:
         deployment: the healthy side.
-        layer: index of the target layer, at least 1.
+        layer: number of the target layer, at least 1.
         sources: int [F], neurons in public order, and
         targets: int [F], likewise.
         values: int [F], weights as Lava reads them.
@@ -163,20 +199,21 @@ def synapse_rows(
     Raises:
         UsageError: a layer or neuron does not exist, or a value is too large.
     """
-    if not 1 <= layer < len(deployment.layers):
-        raise UsageError(f"layer {layer} has no synapses; layers with synapses are 1 to {len(deployment.layers) - 1}")
+    layers = chain_of(deployment)
+    if not 1 <= layer < len(layers):
+        raise UsageError(f"layer {layer} has no synapses; layers with synapses are 1 to {len(layers) - 1}")
     sources, targets, values = (np.asarray(part).astype(np.int64) for part in (sources, targets, values))
     for label, ids, size in (
-        ("source", sources, deployment.layers[layer - 1].size),
-        ("target", targets, deployment.layers[layer].size),
+        ("source", sources, layers[layer - 1].population.size),
+        ("target", targets, layers[layer].population.size),
     ):
         if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < size:
             raise UsageError(
-                f"layer {deployment.layers[layer].name!r}: a synapse fault names {label} {ids.min()}…{ids.max()}, "
+                f"layer {layers[layer].population.name!r}: a synapse fault names {label} {ids.min()}…{ids.max()}, "
                 f"allowed are 0…{size - 1}"
             )
     laid = flat or flatten(deployment)
-    delta = values - _weights_at(deployment, layer, sources, targets)
+    delta = values - _weights_at(deployment, layers[layer].incoming, sources, targets)
     columns = np.stack(
         [
             np.arange(len(sources)),
@@ -192,17 +229,20 @@ def synapse_rows(
 def neuron_rows(
     deployment: Deployment, groups: Sequence[Sequence[tuple[int, NDArray[np.integer]]]], flat: FlatNetwork | None = None
 ) -> FaultBatch:
-    """Return faults that silence neurons: for each fault its (layer, neurons in public order), each layer once."""
+    """Return faults that silence neurons: for each fault its (number of the layer, neurons in public order), each layer once."""
+    layers = chain_of(deployment)
     return edit_rows(
         deployment,
-        [[Silence(layer, np.unique(np.asarray(neurons, np.int64))) for layer, neurons in group] for group in groups],
+        [
+            [Silence(layers[layer].population.name, np.unique(np.asarray(neurons, np.int64))) for layer, neurons in group]
+            for group in groups
+        ],
         flat,
     )
 
 
 def accepts(deployment: Deployment, edits: Sequence[Edit]) -> bool:
-    """Say whether a fault made of these edits, on top of the deployment, can be a row: all of them act for good."""
-    last = len(deployment.layers) - 1
+    """Say whether a fault made of these edits, on top of a chain, can be a row: all of them act for good."""
     for edit in edits:
         match edit:
             case LearningDefect() | Detour():
@@ -210,11 +250,11 @@ def accepts(deployment: Deployment, edits: Sequence[Edit]) -> bool:
             case Silence(when=when):
                 if not when.always:
                     return False
-            case Force(when=when, layer=layer):
-                if not when.always or layer == last:
+            case Force(when=when, population=population):
+                if not when.always or population == deployment.readout.population:
                     return False
-            case SetSynapses(when=when, layer=layer, values=values):
-                dense = deployment.layers[layer].synapses
+            case SetSynapses(when=when, connection=connection, values=values):
+                dense = deployment.connection(connection).synapses
                 if not when.always or int(np.abs(values.astype(np.int64)).max(initial=0)) >= _MOST_WEIGHT:
                     return False
                 if isinstance(dense, Dense) and dense.delay is not None:
@@ -230,7 +270,7 @@ def edit_rows(
     """Return faults given by their edits, in the order in which they act, on top of the deployment's own damage.
 
     Args:
-        deployment: the healthy side.
+        deployment: the healthy side, a chain.
         faults: the edits of each.
         flat: the network if it is laid out already.
         whole: whether single synapses are followed like everything else, so that spikes can be counted.
@@ -238,23 +278,30 @@ def edit_rows(
     Raises:
         UsageError: an edit that :func:`accepts` refuses, or that names a neuron that does not exist.
     """
-    laid = flat or flatten(deployment)
+    laid, layers = flat or flatten(deployment), chain_of(deployment)
     units: list[NDArray[np.int64]] = []
     trains: list[NDArray[np.uint64]] = []
     weights: list[NDArray[np.int64]] = []
     for row, edits in enumerate(faults):
         if not accepts(deployment, edits):
             raise UsageError("the incremental engine takes only dead and stuck neurons and changed weights that last for good")
-        for layer in sorted({edit.layer for edit in edits if isinstance(edit, Silence | Force | SetSynapses)}):
-            fixed = _fixed_trains(deployment, layer, edits)
+        for link in layers:
+            layer, place = link.index, laid.place_of[link.index]
+            named = [edit for edit in edits if isinstance(edit, Silence | Force) and edit.population == link.population.name]
+            changed = [
+                edit
+                for edit in edits
+                if isinstance(edit, SetSynapses) and link.connection is not None and edit.connection == link.connection.name
+            ]
+            if not named and not changed:
+                continue
+            fixed = _fixed_trains(deployment, link.population, named)
             own = np.array(sorted(fixed), np.int64)
-            place = laid.place_of[layer]
             units.append(np.stack([np.full(len(own), row), np.full(len(own), layer), place[own]]))
             trains.append(np.array([fixed[neuron] for neuron in own.tolist()], np.uint64))
-            changed = [edit for edit in edits if isinstance(edit, SetSynapses) and edit.layer == layer]
             if changed:
-                found = edits_of(_with_edits(deployment, layer, changed), layer)
-                delta = found.values - _weights_at(deployment, layer, found.sources, found.targets)
+                found = edits_of(_with_edits(deployment, link.incoming.name, changed), link.incoming.name)
+                delta = found.values - _weights_at(deployment, link.incoming, found.sources, found.targets)
                 among = (delta != 0) & ~np.isin(found.targets, own)
                 sources, targets, delta = found.sources[among], found.targets[among], delta[among]
                 columns = [
@@ -270,28 +317,27 @@ def edit_rows(
     return _batch(deployment, laid, len(faults), fixed_units, np.concatenate([np.empty(0, np.uint64), *trains]), columns5, whole)
 
 
-def _with_edits(deployment: Deployment, layer: int, edits: Sequence[SetSynapses]) -> Deployment:
-    damage = type(deployment.damage)((*deployment.damage.synapse_edits(layer), *edits))
-    return deployment.with_damage(damage)
+def _with_edits(deployment: Deployment, connection: str, edits: Sequence[SetSynapses]) -> Deployment:
+    return deployment.with_damage(Damage((*deployment.damage.synapse_edits(connection), *edits)))
 
 
-def _fixed_trains(deployment: Deployment, layer: int, edits: Sequence[Edit]) -> dict[int, int]:
-    """Neuron → train of the neurons whose spikes no longer depend on what arrives."""
+def _fixed_trains(deployment: Deployment, population: ChipPopulation, edits: Sequence[Silence | Force]) -> dict[int, int]:
+    """Neuron → train of the neurons of a population whose spikes no longer depend on what arrives."""
     fixed: dict[int, int] = {}
     for edit in edits:
-        if isinstance(edit, Force) and edit.layer == layer:
+        if isinstance(edit, Force):
             spikes = edit.spikes(deployment.timesteps)
             word = sum(1 << step for step in range(deployment.timesteps) if spikes[step])
             fixed.update(dict.fromkeys(edit.neurons.tolist(), word))
     for edit in edits:  # nothing can make a silent neuron fire
-        if isinstance(edit, Silence) and edit.layer == layer:
+        if isinstance(edit, Silence):
             fixed.update(dict.fromkeys(edit.neurons.tolist(), 0))
+    size = population.size
     if fixed:
-        dead = deployment.damage.silent(layer, deployment.layers[layer].size)
+        dead = deployment.damage.silent(population.name, size)
         fixed = {neuron: 0 if neuron < dead.size and dead[neuron] else word for neuron, word in fixed.items()}
-    size = deployment.layers[layer].size
     if fixed and not 0 <= min(fixed) <= max(fixed) < size:
-        raise UsageError(f"layer {deployment.layers[layer].name!r}: an edit names neuron {max(fixed)}, allowed are 0…{size - 1}")
+        raise UsageError(f"layer {population.name!r}: an edit names neuron {max(fixed)}, allowed are 0…{size - 1}")
     return fixed
 
 

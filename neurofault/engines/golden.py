@@ -1,4 +1,4 @@
-"""One healthy run, then only what each fault changes; equal spike for spike to the exact engine.
+"""One healthy run of a chain, then only what each fault changes; equal spike for spike to the exact engine.
 
 A :class:`Golden` holds the healthy run: scores and, where memory allows, the spike trains (one word a neuron and sample) and the
 sums of weights that reached each neuron in each step; where it does not, both are made again sample by sample for each batch of
@@ -21,11 +21,11 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines import follow
 from neurofault.engines.fault_rows import FaultBatch, FlatNetwork, flatten, refusal
 from neurofault.engines.follow import Tally
-from neurofault.engines.packing import bias_of
 from neurofault.engines.ripple import BLOCK, Work
 from neurofault.engines.trains import Bench, Events
 from neurofault.errors import UnsupportedError, UsageError
-from neurofault.inputs import Inputs
+from neurofault.graph.arithmetic import bias_of
+from neurofault.inputs import Bias, Inputs
 
 KEPT_BYTES = 1 << 30
 """How much of a healthy run is kept unless told otherwise."""
@@ -112,7 +112,7 @@ def golden(deployment: Deployment, inputs: Inputs, *, threads: int | None = None
     """Run the healthy side.
 
     Args:
-        deployment: with no damage, or with dead neurons and changed synapses that last for good.
+        deployment: a chain, with no damage, or with dead neurons and changed synapses that last for good.
         inputs: N encoded samples.
         threads: worker threads; None: one for each usable core.
         keep_bytes: the run is kept for the faults that follow if it takes no more than this.
@@ -123,7 +123,7 @@ def golden(deployment: Deployment, inputs: Inputs, *, threads: int | None = None
     reason = refusal(deployment)
     if reason is not None:
         raise UnsupportedError(f"engine 'incremental' cannot run {reason}")
-    flat = flatten(deployment)
+    flat, inputs = flatten(deployment), inputs.named(deployment.inputs)
     narrow = _run(deployment, inputs, flat, np.int16, threads, keep_bytes)
     whole = narrow or _run(deployment, inputs, flat, np.int32, threads, keep_bytes)
     assert whole is not None
@@ -287,26 +287,25 @@ def _in_threads(work: Callable[[Iterator[slice]], None], n: int, threads: int | 
 
 def _window(healthy: Golden, window: slice) -> tuple[NDArray[np.int32], NDArray[Any], NDArray[np.uint64]]:
     """Return the bias of a window's input neurons (no columns: trains are given), its sums and its trains, or room for them."""
-    deployment, flat, inputs = healthy.deployment, healthy.flat, healthy.inputs
-    net, order = flat.net, flat.layers[0].order
+    flat, source = healthy.flat, healthy.deployment.population(healthy.deployment.inputs[0])
+    net, order = flat.net, flat.input_order
     size = window.stop - window.start
     sums = healthy.sums[window] if healthy.sums is not None else np.empty((1, int(net.sums[-1])), healthy.sum_type)
     trains = healthy.trains[window] if healthy.trains is not None else np.zeros((1, int(net.base[-1])), np.uint64)
-    silent = deployment.damage.silent(0, order.size)[order]
-    if inputs.bias is not None:
+    silent = healthy.deployment.damage.silent(source.name, order.size)[order]
+    given = healthy.inputs.of(source.name)[window]
+    if isinstance(given, Bias):
         bias = np.zeros((size, int(net.lanes[0])), np.int32)
-        bias[:, : order.size] = bias_of(inputs.bias[window][:, order], deployment.layers[0].bias_exponent)
+        bias[:, : order.size] = bias_of(given.mantissa[:, order], source.bias_exponent)
         bias[:, : order.size][:, silent] = 0
         return bias, sums, trains
-    assert inputs.events is not None
     if healthy.trains is None:
         trains = np.zeros((size, int(net.base[-1])), np.uint64)
-    events = inputs.events[window][:, :, order] & ~silent
-    octets = np.packbits(events, axis=1, bitorder="little").astype(np.uint64)
     words = np.zeros((size, order.size), np.uint64)
-    for place in range(octets.shape[1]):
-        words |= octets[:, place] << np.uint64(8 * place)
-    trains[:, : order.size] = words
+    sample = np.repeat(np.arange(size), np.diff(given.starts))
+    bits = np.uint64(1) << given.steps.astype(np.uint64)
+    np.add.at(words.reshape(-1), sample * order.size + given.neurons, bits)  # each bit once
+    trains[:, : order.size] = np.where(silent, np.uint64(0), words[:, order])
     return np.empty((size, 0), np.int32), sums, trains
 
 

@@ -11,18 +11,18 @@ from neurofault.activity import DEAD_SCORE, Activity
 from neurofault.damage.damage import Damage, Edit, Force, SetSynapses, Silence
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact import ExactEngine
-from neurofault.engines.fault_rows import accepts, edit_rows, refusal
+from neurofault.engines.fault_rows import accepts, chain_of, edit_rows, refusal
 from neurofault.engines.golden import KEPT_BYTES, Golden, follow_faults, golden
 from neurofault.errors import UnsupportedError
-from neurofault.graph import Conv
-from neurofault.inputs import Inputs
+from neurofault.graph.synapses import Conv
+from neurofault.inputs import Bias, Inputs, Spikes, State
 
 
 @dataclass(eq=False)
 class IncrementalEngine:
-    """Runs damaged deployments as differences from their healthy side; falls back to the exact engine where that would not pay.
+    """Runs damaged chains as differences from their healthy side; falls back to the exact engine where that would not pay, or cannot be.
 
-    The healthy run is kept from call to call for the same layers and the same encoded samples.
+    The healthy run is kept from call to call for the same integers and the same encoded samples.
 
     Attributes:
         threads: worker threads; None: one for each usable core. Results do not depend on it.
@@ -36,13 +36,21 @@ class IncrementalEngine:
     _kept: Golden | None = field(default=None, repr=False)
 
     def supports(self, deployment: Deployment) -> str | None:
-        """Return None if this engine or the exact one can run the deployment, else the reason, naming the layer."""
+        """Return None if this engine or the exact one can run the deployment, else the reason, naming the connection."""
         return ExactEngine().supports(deployment)
 
-    def run(self, deployment: Deployment, inputs: Inputs, *, record: Collection[str] = ()) -> Activity:
-        """Present every sample for T steps (see :class:`neurofault.engines.base.Engine`)."""
-        if record:
-            return ExactEngine(self.threads).run(deployment, inputs, record=record)
+    def run(
+        self,
+        deployment: Deployment,
+        inputs: Inputs,
+        *,
+        record: Collection[str] = (),
+        state: State | None = None,
+        stop: int | None = None,
+    ) -> Activity:
+        """Present every sample for T steps, or for some of them (see :class:`neurofault.engines.base.Engine`)."""
+        if record or state is not None or stop is not None:
+            return ExactEngine(self.threads).run(deployment, inputs, record=record, state=state, stop=stop)
         return self.run_many([deployment], inputs)[0]
 
     def run_many(self, deployments: Sequence[Deployment], inputs: Inputs) -> list[Activity]:
@@ -51,11 +59,13 @@ class IncrementalEngine:
         Raises:
             StalledError: a hung core stops one of the chips.
         """
+        if deployments:
+            inputs = inputs.named(deployments[0].inputs)
         chosen = [index for index, chip in enumerate(deployments) if self._pays(chip, inputs, len(deployments))]
         whole = self._healthy(deployments[chosen[0]], inputs) if chosen else None
         if whole is None:
             chosen = []
-        chosen = [index for index in chosen if whole is not None and deployments[index].layers is whole.deployment.layers]
+        chosen = [index for index in chosen if whole is not None and _same_integers(deployments[index], whole.deployment)]
         found = dict(zip(chosen, self._activities(whole, [deployments[index] for index in chosen]), strict=True)) if whole else {}
         return [
             found[index] if index in found else ExactEngine(self.threads).run(chip, inputs)
@@ -79,7 +89,7 @@ class IncrementalEngine:
         if refusal(healthy) is not None or not accepts(healthy, deployment.damage.edits):
             return False
         share = touched_share(deployment)
-        size = sum(layer.size for layer in deployment.layers[1:]) * deployment.timesteps * 2 * len(inputs)
+        size = sum(link.population.size for link in chain_of(deployment)[1:]) * deployment.timesteps * 2 * len(inputs)
         return share < 0.5 and (size <= self.keep_bytes or others > 1)
 
     def _activities(self, whole: Golden, deployments: Sequence[Deployment]) -> list[Activity]:
@@ -93,47 +103,68 @@ class IncrementalEngine:
             for row, chip in enumerate(part):
                 spikes = whole.spikes + tally.spikes[row]
                 scores = tally.scores[row].copy()
-                scores[:, chip.damage.silent(len(chip.layers) - 1, chip.layers[-1].size)] = DEAD_SCORE
-                counts = {layer.name: spikes[place] for layer, place in zip(chip.layers, flat.place_of, strict=True)}
+                scores[:, chip.damage.silent(chip.output.name, chip.output.size)] = DEAD_SCORE
+                counts = {one.name: spikes[place] for one, place in zip(chip.populations, flat.place_of, strict=True)}
                 done.append(Activity(scores, counts, whole.sample_spikes + tally.sample_spikes[row]))
         return done
 
 
 def _same_side(first: Deployment, second: Deployment) -> bool:
     """Whether two deployments differ in nothing but their damage, as far as an engine sees."""
-    return first.layers is second.layers and first.readout == second.readout and first.timesteps == second.timesteps
+    return _same_integers(first, second) and first.readout == second.readout and first.timesteps == second.timesteps
+
+
+def _same_integers(first: Deployment, second: Deployment) -> bool:
+    return first.populations is second.populations and first.connections is second.connections
 
 
 def _same(first: Inputs, second: Inputs) -> bool:
-    """Whether two inputs are the same arrays, or equal ones."""
-    for one, other in ((first.bias, second.bias), (first.events, second.events)):
-        if one is not other and (one is None or other is None or not np.array_equal(one, other)):
-            return False
-    return first.first_sample == second.first_sample
+    """Whether two inputs, by name, are the same arrays, or equal ones."""
+    if first.parts.keys() != second.parts.keys() or first.first_sample != second.first_sample:
+        return False
+    return all(_same_part(first.parts[name], second.parts[name]) for name in first.parts)
+
+
+def _same_part(first: Bias | Spikes, second: Bias | Spikes) -> bool:
+    if first is second:
+        return True
+    if isinstance(first, Bias) and isinstance(second, Bias):
+        return first.mantissa is second.mantissa or np.array_equal(first.mantissa, second.mantissa)
+    if isinstance(first, Spikes) and isinstance(second, Spikes):
+        return (first.timesteps, first.size) == (second.timesteps, second.size) and all(
+            one is other or np.array_equal(one, other)
+            for one, other in (
+                (first.starts, second.starts),
+                (first.steps, second.steps),
+                (first.neurons, second.neurons),
+            )
+        )
+    return False
 
 
 def touched_share(deployment: Deployment) -> float:
-    """Return the share of a full run's work that following a deployment's damage may take at most, roughly (0: nothing, 1: all)."""
+    """Return the share of a full run's work that following a chain's damage may take at most, roughly (0: nothing, 1: all)."""
     edits: list[Edit] = list(deployment.damage.edits)
-    layers = deployment.layers
+    layers = chain_of(deployment)
     total = work = 0.0
-    changed = np.zeros(layers[0].size, bool)
-    for index, layer in enumerate(layers):
-        own = np.zeros(layer.size, bool)
+    changed = np.zeros(layers[0].population.size, bool)
+    for link in layers:
+        size, connection = link.population.size, link.connection
+        own = np.zeros(size, bool)
         for edit in edits:
-            if isinstance(edit, SetSynapses) and edit.layer == index:
+            if isinstance(edit, SetSynapses) and connection is not None and edit.connection == connection.name:
                 own[edit.targets] = True
                 work += len(edit.targets)
-            elif isinstance(edit, Silence | Force) and edit.layer == index:
+            elif isinstance(edit, Silence | Force) and edit.population == link.population.name:
                 own[edit.neurons] = True
-        synapses = layer.synapses
-        if synapses is not None:
+        if connection is not None:
+            synapses = connection.synapses
             fan_out = synapses.weight.shape[0] if not isinstance(synapses, Conv) else synapses.weight[:, 0].size
             share = float(changed.mean())
-            total += len(changed) * fan_out + 8.0 * layer.size
-            if index < len(layers) - 1 or isinstance(synapses, Conv):
+            total += len(changed) * fan_out + 8.0 * size
+            if link.index < len(layers) - 1 or isinstance(synapses, Conv):
                 reached = (1.0 if share else 0.0) if not isinstance(synapses, Conv) else min(1.0, share * fan_out)
-                work += 2 * share * len(changed) * fan_out + 12.0 * layer.size * max(reached, float(own.mean()))
+                work += 2 * share * len(changed) * fan_out + 12.0 * size * max(reached, float(own.mean()))
                 own |= bool(reached)
         changed = own
     return work / max(total, 1.0)
