@@ -8,8 +8,8 @@ import numpy as np
 from chips import chip, conv, dense, population, random_weights
 
 from neurofault.damage.damage import Drop, Edit, Force, SetDelays, SetField, SetSynapses, Silence, Upset
-from neurofault.deploy.deployment import Deployment
 from neurofault.damage.when import ALWAYS, When
+from neurofault.deploy.deployment import Deployment
 from neurofault.inputs import Inputs
 
 SAMPLES, STEPS = 3, 9
@@ -31,22 +31,22 @@ def broken_chip() -> tuple[Deployment, Inputs]:
     for number, when in enumerate(WHENS):
         for index, layer in enumerate(layers):
             hit = rng.permutation(layer.size)[:12]
-            edits.append(Silence(index, np.sort(hit[:1]), when))
-            edits.append(Force(index, np.sort(hit[1:3]), (65536, 0, 20000)[number % 3], when))
+            edits.append(Silence(layer.name, np.sort(hit[:1]), when))
+            edits.append(Force(layer.name, np.sort(hit[1:3]), (65536, 0, 20000)[number % 3], when))
             if not index:
                 continue
             for place, (field, value) in enumerate((("vth", 5), ("du", 100), ("dv", 900), ("bias_mantissa", 3000))):
-                edits.append(SetField(index, field, hit[3 + place : 4 + place], np.array([value], np.int32), when))  # type: ignore[arg-type]
+                edits.append(SetField(layer.name, field, hit[3 + place : 4 + place], np.array([value], np.int32), when))  # type: ignore[arg-type]
             at = 1 + number if when.clock == "presentation" else 12
-            edits.append(Upset(index, "v", np.sort(hit[7:9]), np.array([1 << 13, 1 << 23 | 5], np.int32), at, when.clock))
-            edits.append(Upset(index, "u", np.sort(hit[8:10]), np.array([1 << 12, 1 << 23], np.int32), at, when.clock))
+            edits.append(Upset(layer.name, "v", np.sort(hit[7:9]), np.array([1 << 13, 1 << 23 | 5], np.int32), at, when.clock))
+            edits.append(Upset(layer.name, "u", np.sort(hit[8:10]), np.array([1 << 12, 1 << 23], np.int32), at, when.clock))
             before = layers[index - 1].size
             targets, sources = np.divmod(rng.choice(layer.size * before, 20, replace=False), before)
-            edits.append(SetSynapses(index, sources, targets, random_weights(rng, (20,)), when))
+            edits.append(SetSynapses(layer.name, sources, targets, random_weights(rng, (20,)), when))
             if layer.name != "conv":
-                edits.append(SetDelays(index, sources[10:], targets[10:], rng.integers(0, 6, 10), when))
+                edits.append(SetDelays(layer.name, sources[10:], targets[10:], rng.integers(0, 6, 10), when))
             some = np.sort(rng.choice(before, 6, replace=False))
-            edits.append(Drop(index, 2 * index, some, np.arange(layer.size // 2), (1.0, 0.5)[number % 2], 77 + number, when))
+            edits.append(Drop(layer.name, 2 * index, some, np.arange(layer.size // 2), (1.0, 0.5)[number % 2], 77 + number, when))
     return chip(layers, STEPS, edits), Inputs(events=rng.random((SAMPLES, STEPS, 20)) < 0.3)
 
 
@@ -65,7 +65,7 @@ def embed_broken_chip() -> tuple[np.ndarray, np.ndarray]:
     deployment, inputs = broken_chip()
     events = inputs.events
     assert events is not None
-    depth = len(deployment.layers) - 1
+    depth = deployment.schedule.depth
     spikes = np.concatenate([events.reshape(-1, events.shape[2]), np.zeros((depth + 1, events.shape[2]))])
     source = Source(data=spikes.T.astype(np.int32))
     wires = Dense(weights=2 * np.eye(20, dtype=int))

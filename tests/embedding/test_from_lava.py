@@ -39,19 +39,18 @@ def test_every_kind_of_connection_equals_lava_at_every_step():
 
 def test_integers_formats_and_names_are_carried():
     network = nl.from_lava(graphs.imaged()[3], timesteps=5)  # one process stands for the whole graph
-    stored = [layer.stored for layer in network.layers]
-    assert stored[1:] == [Stored(2, 8, "mixed"), Stored(-1, 5, "inhibitory"), Stored(0, 8, "excitatory")]
-    assert [layer.shape for layer in network.layers] == [(4, 4, 5), (6, 6, 5), (2, 2, 3), (3, 2, 2)]
-    assert [layer.start for layer in network.layers] == [0, 0, 7700, 0]  # −300 and two steps of bias before the first input
-    assert (network.timesteps, network.readout, network.encoding) == (5, "count", None)
-    assert [layer.name for layer in nl.from_lava(stranger(), timesteps=5).layers] == ["source", "image", "out"]
+    assert [connection.stored for connection in network.connections] == [Stored(2, 8, "mixed"), Stored(-1, 5, "inhibitory"), Stored(0, 8, "excitatory")]
+    assert [population.shape for population in network.populations] == [(4, 4, 5), (6, 6, 5), (2, 2, 3), (3, 2, 2)]
+    assert [population.neuron.start or 0 for population in network.populations] == [0, 0, 7700, 0]  # −300 and two steps of bias before the first input
+    assert (network.timesteps, network.readout.how, network.encoding) == (5, "count", None)
+    assert [population.name for population in nl.from_lava(stranger(), timesteps=5).populations] == ["source", "image", "out"]
 
 
 def test_a_conv_as_the_sparse_connection_with_its_settings():
     conv = Conv(weight=np.full((1, 1, 1, 1), 77), input_shape=(1, 1, 1), weight_exp=2, num_weight_bits=4)
     members = _chain(LIF(shape=(1, 1, 1)), conv, LIF(shape=(1, 1, 1)))
-    as_lava = nl.from_lava(members, timesteps=3).layers[1]
-    as_sparse = nl.from_lava(members, timesteps=3, conv="sparse").layers[1]
+    as_lava = nl.from_lava(members, timesteps=3).connections[0]
+    as_sparse = nl.from_lava(members, timesteps=3, conv="sparse").connections[0]
     assert (as_lava.synapses.weight.item(), as_lava.stored.weight_exponent, as_lava.stored.weight_bits) == (77, 0, 8)
     assert (as_sparse.synapses.weight.item(), as_sparse.stored.weight_exponent, as_sparse.stored.weight_bits) == (64, 2, 4)
 
@@ -60,7 +59,7 @@ def test_layers_that_begin_with_their_first_input():
     out = LIF(shape=(2,), vth=10, bias_mant=np.array([0, 100]), name="out")
     members = _chain(LIF(shape=(2,)), Dense(weights=np.eye(2)), out)
     staggered = nl.from_lava(members, timesteps=3, starts="staggered")
-    assert staggered.layers[1].start == 0
+    assert staggered.populations[1].neuron.start == 0
     with pytest.raises(ConversionError) as error:
         nl.from_lava(members, timesteps=3)
     assert str(error.value) == (
@@ -170,7 +169,7 @@ def test_a_process_of_another_class_is_named():
     members = _two()
     monitor = graphs.Monitor()
     monitor.probe(members[2].s_out, 5)
-    assert len(nl.from_lava(members[0], timesteps=4).layers) == 2
+    assert len(nl.from_lava(members[0], timesteps=4).populations) == 2
 
 
 def test_steps_must_be_at_least_one():
@@ -187,16 +186,16 @@ def test_kernels_of_any_even_odd_or_signed_weights_are_carried_exactly():
         ([512, -256 * 4], 2, "mixed"),
         ([256 * 5, 0], 3, "excitatory"),
     ):
-        layer = nl.from_lava(_two(_kernel(weights)), timesteps=3).layers[1]
-        assert (layer.stored.weight_exponent, layer.stored.sign_mode) == (exponent, sign_mode), weights
-        held = layer.synapses.weight.astype(float) * 2.0**exponent
-        np.testing.assert_array_equal(np.sort(held.ravel()), np.sort(weights))
+        held = nl.from_lava(_two(_kernel(weights)), timesteps=3).connections[0]
+        assert (held.stored.weight_exponent, held.stored.sign_mode) == (exponent, sign_mode), weights
+        kernel = held.synapses.weight.astype(float) * 2.0**exponent
+        np.testing.assert_array_equal(np.sort(kernel.ravel()), np.sort(weights))
 
 
 def test_sign_modes_that_are_given_and_inferred():
     given = Sparse(weights=np.array([[3, 0], [5, 200]]), sign_mode=graphs.SignMode.MIXED)
-    assert nl.from_lava(_two(given), timesteps=3).layers[1].synapses.weight.tolist() == [[2, 0], [4, 200]]
+    assert nl.from_lava(_two(given), timesteps=3).connections[0].synapses.weight.tolist() == [[2, 0], [4, 200]]
     inferred = DelayDense(weights=np.array([[3, 0], [5, 300]]), delays=2)
-    layer = nl.from_lava(_two(inferred), timesteps=3).layers[1]
-    assert (layer.synapses.weight.tolist(), layer.stored.sign_mode) == ([[3, 0], [5, 255]], "excitatory")
-    assert layer.synapses.delay.tolist() == [[2, 2], [2, 2]]
+    held = nl.from_lava(_two(inferred), timesteps=3).connections[0]
+    assert (held.synapses.weight.tolist(), held.stored.sign_mode) == ([[3, 0], [5, 255]], "excitatory")
+    assert held.synapses.delay.tolist() == [[2, 2], [2, 2]]

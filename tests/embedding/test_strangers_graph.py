@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from neurofault.activity import TRACES
-from neurofault.deploy import deploy
 from neurofault.damage.damage import Damage
 from neurofault.damage.when import When
+from neurofault.deploy import deploy
 from neurofault.engines import run
 from neurofault.errors import EngineError, FaultError, UnsupportedError, UsageError
 from neurofault.faults import inject

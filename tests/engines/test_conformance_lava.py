@@ -35,12 +35,12 @@ def test_exact_engine_equals_lava_at_every_step(name: str) -> None:
     deployment, inputs = CASES[name]()
     lava = run(deployment, inputs, engine="lava", record=TRACES).activity
     exact = run(deployment, inputs, engine="exact", record=TRACES).activity
-    for layer in deployment.layers:
+    for own in deployment.populations:
         for state in TRACES:
             np.testing.assert_array_equal(
-                getattr(exact.traces[layer.name], state), getattr(lava.traces[layer.name], state), f"{layer.name} {state}"
+                getattr(exact.traces[own.name], state), getattr(lava.traces[own.name], state), f"{own.name} {state}"
             )
-        np.testing.assert_array_equal(exact.spike_counts[layer.name], lava.spike_counts[layer.name])
+        np.testing.assert_array_equal(exact.spike_counts[own.name], lava.spike_counts[own.name])
     np.testing.assert_array_equal(exact.scores, lava.scores)
     np.testing.assert_array_equal(exact.sample_spikes, lava.sample_spikes)
 
@@ -74,11 +74,12 @@ def test_models_extended_for_samples_equal_untouched_lava_models(tmp_path: Path)
         population("late", (5,), dense(rng, 5, 9), exponent=1, du=0, dv=0, vth=80, bias=50),
     ]
     deployment = chip(layers, 20)
-    exact = ExactEngine().run(deployment, Inputs(bias=layers[0].bias_mantissa[None]), record=TRACES)
+    exact = ExactEngine().run(deployment, Inputs(bias=layers[0].population.bias_mantissa[None]), record=TRACES)
     arrays = {}
     for index, layer in enumerate(layers):
-        for field in ("du", "dv", "vth", "bias_mantissa", "bias_exponent", "v_init", "weight_exponent"):
-            arrays[f"{index}-{field}"] = np.asarray(getattr(layer, field))
+        for field in ("du", "dv", "vth", "bias_mantissa", "bias_exponent", "v_init"):
+            arrays[f"{index}-{field}"] = np.asarray(getattr(layer.population, field))
+        arrays[f"{index}-weight_exponent"] = np.asarray(layer.exponent)
         if isinstance(layer.synapses, Dense):
             arrays[f"{index}-weight"] = layer.synapses.weight
             arrays[f"{index}-delay"] = np.zeros(1) if layer.synapses.delay is None else layer.synapses.delay
@@ -99,8 +100,8 @@ def test_samples_of_one_run_are_separate() -> None:
     deployment, inputs = CASES["damaged"]()
     together = LavaEngine().run(deployment, inputs, record=TRACES)
     alone = LavaEngine().run(deployment, inputs[2:3], record=TRACES)
-    for layer in deployment.layers:
-        np.testing.assert_array_equal(together.traces[layer.name].v[2:3], alone.traces[layer.name].v)
+    for own in deployment.populations:
+        np.testing.assert_array_equal(together.traces[own.name].v[2:3], alone.traces[own.name].v)
 
 
 @needs_lava
@@ -130,7 +131,7 @@ def test_lava_refuses_what_it_cannot_hold_before_it_runs() -> None:
     synapses = Dense(np.array([[2, 4]], np.int32))
     layers = [population("input", (2,)), population("output", (1,), synapses)]
     inputs = Inputs(bias=np.zeros((1, 2), np.int32))
-    odd = SetSynapses(1, np.array([1]), np.array([0]), np.array([3], np.int32))
+    odd = SetSynapses("output", np.array([1]), np.array([0]), np.array([3], np.int32))
     with pytest.raises(UnsupportedError) as error:
         run(chip(layers, 3, [odd]), inputs, engine="lava")
     assert str(error.value).startswith(
@@ -141,7 +142,7 @@ def test_lava_refuses_what_it_cannot_hold_before_it_runs() -> None:
     assert LavaEngine().supports(chip(late, 3)) == "layer 'output': delay 64 is above Lava's 63"
     wide = [population("input", (2100,)), population("output", (2000,), Dense(np.zeros((2000, 2100), np.int32)))]
     assert LavaEngine().supports(chip(wide, 3)) is None
-    assert LavaEngine().supports(chip(wide, 3, [Drop(1, 1, np.array([0]), np.arange(9))])) == (
+    assert LavaEngine().supports(chip(wide, 3, [Drop("output", 1, np.array([0]), np.arange(9))])) == (
         "layer 'output': synapses that change in time are rewritten in each step, and 2100 × 2000 are too many for that"
     )
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from neurofault.activity import TRACES, Activity
 from neurofault.damage.damage import Drop, Edit, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Stall, Upset
-from neurofault.deploy.deployment import Deployment
 from neurofault.damage.when import When
+from neurofault.deploy.deployment import Deployment
 from neurofault.engines import get_engine, run
 from neurofault.errors import StalledError, UnsupportedError
 from neurofault.inputs import Inputs
@@ -59,11 +59,11 @@ def test_sums_beyond_32_bits_wrap_where_lava_wraps(weight: int) -> None:
 @pytest.mark.parametrize(
     "edit",
     [
-        Force(1, np.array([0, 2]), 30000),
-        SetField(1, "vth", np.array([0, 2]), np.array([3, 9], np.int32)),
-        InputNoise(np.arange(3), 500.0, 4, "step"),
-        Drop(1, 1, np.arange(3), np.arange(4), 0.5, 9),
-        SetDelays(1, np.arange(3), np.arange(3), np.array([1, 2, 4])),
+        Force("o", np.array([0, 2]), 30000),
+        SetField("o", "vth", np.array([0, 2]), np.array([3, 9], np.int32)),
+        InputNoise("input", np.arange(3), 500.0, 4, "step"),
+        Drop("o", 1, np.arange(3), np.arange(4), 0.5, 9),
+        SetDelays("o", np.arange(3), np.arange(3), np.array([1, 2, 4])),
     ],
     ids=lambda edit: type(edit).__name__,
 )
@@ -92,29 +92,30 @@ def windows() -> st.SearchStrategy[When]:
 def edits(draw: st.DrawFn, layers: list, rng: np.random.Generator) -> Edit:
     when, index = draw(windows()), draw(st.integers(1, 2))
     size, n_in = layers[index].size, layers[index - 1].size
+    name, previous = layers[index].name, layers[index - 1].name
     some, before = (np.sort(rng.choice(number, 2, replace=False)) for number in (size, n_in))
     targets, sources = np.divmod(np.sort(rng.choice(size * n_in, 6, replace=False)), n_in)
     match draw(st.sampled_from(["silence", "force", "field", "upset", "weights", "delays", "drop", "noise"])):
         case "silence":
-            return Silence(index, some, when)
+            return Silence(name, some, when)
         case "force":
-            return Force(index - 1, before, int(rng.choice([0, 30000, 65536])), when)
+            return Force(previous, before, int(rng.choice([0, 30000, 65536])), when)
         case "field":
             field = draw(st.sampled_from(["vth", "du", "dv", "bias_mantissa"]))
-            return SetField(index - 1, field, before, rng.integers(0, 4096, 2).astype(np.int32), when)
+            return SetField(previous, field, before, rng.integers(0, 4096, 2).astype(np.int32), when)
         case "upset":
             state, clock = draw(st.sampled_from(["u", "v"])), draw(st.sampled_from(["presentation", "chip"]))
-            return Upset(index, state, some, (1 << rng.integers(0, 24, 2)).astype(np.int32), draw(st.integers(0, 9)), clock)
+            return Upset(name, state, some, (1 << rng.integers(0, 24, 2)).astype(np.int32), draw(st.integers(0, 9)), clock)
         case "weights":
-            return SetSynapses(index, sources, targets, rng.integers(-256, 256, 6).astype(np.int32), when)
+            return SetSynapses(name, sources, targets, rng.integers(-256, 256, 6).astype(np.int32), when)
         case "delays":
-            return SetDelays(index, sources, targets, rng.integers(0, 5, 6), when)
+            return SetDelays(name, sources, targets, rng.integers(0, 5, 6), when)
         case "drop":
             return Drop(
-                index, index, np.arange(3), np.arange(size), draw(st.sampled_from([1.0, 0.4])), draw(st.integers(0, 9)), when
+                name, index, np.arange(3), np.arange(size), draw(st.sampled_from([1.0, 0.4])), draw(st.integers(0, 9)), when
             )
         case _:
-            return InputNoise(np.arange(3), 300.0, draw(st.integers(0, 9)), draw(st.sampled_from(["sample", "step"])), when)
+            return InputNoise("input", np.arange(3), 300.0, draw(st.integers(0, 9)), draw(st.sampled_from(["sample", "step"])), when)
 
 
 @settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # a run takes half a second

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from neurofault.activity import TRACES, Activity
 from neurofault.damage.damage import Detour, Force, LearningDefect, SetSynapses, Silence
-from neurofault.deploy.deployment import Deployment
 from neurofault.damage.when import When
+from neurofault.deploy.deployment import Deployment
 from neurofault.engines import get_engine, run
 from neurofault.errors import UnsupportedError
 from neurofault.graph import Dense
@@ -66,17 +66,18 @@ def random_chip(rng: np.random.Generator, readout: str = "count", damage: bool =
             )
         )  # fmt: skip
     if readout == "potential":
-        layers[-1] = replace(layers[-1], vth=np.full(5, 131071, np.int32), fires=False)
+        output = replace(layers[-1].population, vth=np.full(5, 131071, np.int32), fires=False)
+        layers[-1] = replace(layers[-1], population=output)
     edits = []
     for index in (1, 2, 3) if damage else ():
-        size, n_in = layers[index].size, layers[index - 1].size
+        name, size, n_in = layers[index].name, layers[index].size, layers[index - 1].size
         targets, sources = np.divmod(np.sort(rng.choice(size * n_in, 12, replace=False)), n_in)
         stuck, upset = np.arange(12) < 6, np.arange(12) >= 6
         none, values = np.zeros(6, np.int32), rng.integers(-256, 256, 12).astype(np.int32)
         edits += [
-            SetSynapses(index, sources[stuck], targets[stuck], values[stuck], keep=none, force=none),
-            SetSynapses(index, sources[upset], targets[upset], values[upset]),
-            Silence(index, rng.choice(size, 1)),
+            SetSynapses(name, sources[stuck], targets[stuck], values[stuck], keep=none, force=none),
+            SetSynapses(name, sources[upset], targets[upset], values[upset]),
+            Silence(name, rng.choice(size, 1)),
         ]
     return chip(layers, 7, edits, readout)  # type: ignore[arg-type]
 
@@ -112,7 +113,7 @@ def edge(total: int, exponent: int = 0, bias: int = 0, vth: int = 131072) -> Dep
 )
 def test_largest_proven_sums_are_exact_and_saturate_as_on_the_chip(total: int, exponent: int, bias: int) -> None:
     deployment = edge(total, exponent, bias)
-    exact = assert_equal_to_exact(deployment, Inputs(events=np.ones((1, 6, deployment.layers[0].size), bool)))
+    exact = assert_equal_to_exact(deployment, Inputs(events=np.ones((1, 6, deployment.populations[0].size), bool)))
     assert total == 1 or abs(int(exact.traces["o"].v[0, -1, 0])) == 2**23 - 1
 
 
@@ -141,9 +142,9 @@ def test_what_snntorch_cannot_express_is_refused_by_name() -> None:
     assert refusal(vth=1, v_init=65) == high
     assert refusal(vth=131072, v_init=2**23) == "layer 'o': initial potential 8388608 is outside ±(2**23 − 1)"
     takes = "layer 'o': snnTorch takes permanent Silence and SetSynapses, not"
-    assert refusal(Force(1, np.array([0]), 65536)) == f"{takes} Force"
-    assert refusal(Silence(1, np.array([0]), When(start=1))) == f"{takes} Silence in a time window"
-    assert refusal(Detour(*(np.array([0]),) * 3), LearningDefect(1, "frozen", np.array([0]))) is None
+    assert refusal(Force("o", np.array([0]), 65536)) == f"{takes} Force"
+    assert refusal(Silence("o", np.array([0]), When(start=1))) == f"{takes} Silence in a time window"
+    assert refusal(Detour(*(np.array([0]),) * 3), LearningDefect("o", "frozen", np.array([0]))) is None
     loud = chip([population("input", (3,), bias_exponent=8), population("o", (2,), dense(rng, 2, 3))], 3)
     assert reason(loud) == "layer 'input': bias exponent 8 is above 7: a bias may reach 2**23"
     with pytest.raises(UnsupportedError) as error:
@@ -205,11 +206,11 @@ def test_dead_synapses_and_neurons_stay_dead_whatever_is_learned() -> None:
         population("o", (3,), dense(rng, 3, 18)),
     ]
     sources, none = np.flatnonzero(np.ones(16)), np.zeros(16, np.int32)
-    cut = SetSynapses(1, sources, np.zeros(16, np.int64), none, keep=none, force=none)
+    cut = SetSynapses("h", sources, np.zeros(16, np.int64), none, keep=none, force=none)
     row = SetSynapses(
-        2, np.arange(18), np.full(18, 1), np.full(18, 2, np.int32), keep=np.zeros(18, np.int32), force=np.zeros(18, np.int32)
+        "o", np.arange(18), np.full(18, 1), np.full(18, 2, np.int32), keep=np.zeros(18, np.int32), force=np.zeros(18, np.int32)
     )
-    deployment = chip(layers, 5, [cut, row, Silence(1, np.array([4]))])
+    deployment = chip(layers, 5, [cut, row, Silence("h", np.array([4]))])
     inputs = Inputs(events=rng.random((3, 5, 16)) < 0.6)
     module = twin(deployment)
     with torch.no_grad():

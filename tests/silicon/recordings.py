@@ -15,7 +15,7 @@ import pytest
 
 import neurofault as nf
 from neurofault.deploy.deployment import Deployment
-from neurofault.graph import Conv, Dense, Network, Population
+from neurofault.graph import Conv, CubaLif, Dense, Population, Source, chain
 from neurofault.graph.synapses import Stored, Synapses
 from neurofault.inputs import Inputs
 
@@ -46,16 +46,28 @@ class Recording:
     u: np.ndarray | None = None
 
 
-def population(name: str, synapses: Synapses, *, vth: int, du: int, dv: int, bias: np.ndarray | int = 0) -> Layer:
-    """Return a layer of the chip's own integers: weights of exponent 0 with a sign, bias in units of 64."""
+@dataclass(frozen=True, eq=False)
+class Driven:
+    """A population and the synapses into it."""
+
+    population: Population
+    synapses: Synapses
+
+
+def population(name: str, synapses: Synapses, *, vth: int, du: int, dv: int, bias: np.ndarray | int = 0) -> Driven:
+    """Return a population of the chip's own integers: weights of exponent 0 with a sign, bias in units of 64."""
     shape = synapses.out_shape if isinstance(synapses, Conv) else (synapses.n_out,)
-    return Layer(name, shape, synapses, vth, bias, du, dv, 0, Stored(bias_exponent=6))
+    return Driven(Population(name, shape, CubaLif(vth, bias, du, dv, bias_exponent=6)), synapses)
 
 
-def chip(profile: str, timesteps: int, in_shape: tuple[int, ...], *layers: Layer) -> Deployment:
+def chip(profile: str, timesteps: int, in_shape: tuple[int, ...], *driven: Driven) -> Deployment:
     """Return a healthy chip whose input population sends given events."""
-    source = Layer("input", in_shape, None, 60, stored=Stored())
-    return nf.deploy(Network("recorded", (source, *layers), timesteps, None, "count"), profile)
+    source = Population("input", in_shape, Source(threshold=60))
+    network = chain(
+        "recorded", [source, *(one.population for one in driven)], [one.synapses for one in driven], timesteps=timesteps, how="count",
+        stored=[Stored()] * len(driven),
+    )  # fmt: skip
+    return nf.deploy(network, profile)
 
 
 def differences(deployment: Deployment, events: np.ndarray, recorded: dict[str, Recording], engine: str) -> dict[str, list[int]]:
