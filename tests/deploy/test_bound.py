@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from chips import connection, neurons
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import neurofault as nf
 from neurofault.deploy.bound import CURRENT_LIMIT, largest_current, wraps
-from neurofault.deploy.deployment import ChipLayer
 from neurofault.errors import CapacityError, ConversionError, NeurofaultWarning
-from neurofault.graph import Conv, Dense, Encoding, Network, Population
+from neurofault.graph import Conv, CubaLif, Dense, Encoding, Population, Source, chain
 from neurofault.graph.synapses import Stored
 
 STEPS = 10
 
 
-def network(synapses, *, threshold: float | None = 1.0, du=4095, dv=410, shape=None, pixels=False, bias=0.0, stored=None):
-    encoding = Encoding.for_pixels(1.0, 0.0, STEPS) if pixels else None
-    first = Layer("input", shape or (synapses.n_in,), None, 63.0 if pixels else 1.0)
-    last = Layer("output", (synapses.n_out,), synapses, threshold, bias, du, dv, stored=stored)
-    return Network("test", (first, last), STEPS, encoding, "potential" if threshold is None else "count")
+def network(
+    synapses,
+    *,
+    threshold: float | None = 1.0,
+    du=4095,
+    dv=410,
+    shape=None,
+    pixels=False,
+    bias=0.0,
+    start=0.0,
+    stored=None,
+    exponent=0,
+):
+    first = Population("input", shape or (synapses.n_in,), Source(Encoding.for_pixels(1.0, 0.0, STEPS) if pixels else None))
+    neuron = CubaLif(threshold, bias, du, dv, start, None if stored is None else exponent)
+    last = Population("output", (synapses.n_out,), neuron)
+    how = "potential" if threshold is None else "count"
+    return chain("test", [first, last], [synapses], timesteps=STEPS, how=how, stored=[stored])
 
 
 def everything_on(net):
-    size = net.layers[0].size
+    size = net.populations[0].size
     if net.encoding is not None:
         return np.ones((1, size))
     return nf.Inputs(events=np.ones((1, STEPS, size), bool))
@@ -40,7 +52,7 @@ def fires_at_every_step(net):
         chip = nf.deploy(net)
     result = nf.run(chip, everything_on(net), record=["u"])
     assert result.activity.traces["output"].u.min() >= 0
-    return result.activity.spike_counts["output"].tolist() == [STEPS] * net.layers[1].size
+    return result.activity.spike_counts["output"].tolist() == [STEPS] * net.populations[1].size
 
 
 @pytest.mark.parametrize("inputs", [500, 520, 784, 4000])
@@ -73,12 +85,12 @@ def test_what_only_a_chosen_set_of_pixels_wraps_keeps_its_integers_and_is_said_w
     net = network(Dense(weight), pixels=True)
     with pytest.warns(NeurofaultWarning) as said:
         chip = nf.deploy(net)
-    assert chip.layers[1].weight_exponent == 0
+    assert chip.connection("output").weight_exponent == 0
     assert str(said[0].message) == (
         "layer 'output': where 517 excitatory inputs of neuron 0 (1, 3, 5, 7, 9, 11 …) fire together in one step, its current u passes 2**23, "
         "wraps and becomes inhibition; smaller weights beside the threshold, or fewer inputs, keep it below"
     )
-    [wrap] = wraps(chip.layers, STEPS)
+    [wrap] = wraps(chip.populations, chip.connections, STEPS)
     image = np.zeros((1, 1200))
     image[0, wrap.sources] = 1
     u = nf.run(chip, image, record=["u"]).activity.traces["output"].u
@@ -93,8 +105,8 @@ def test_integers_that_a_network_carries_are_kept_and_what_wraps_them_is_said():
     net = network(Dense(weight), threshold=1000, stored=Stored())
     with pytest.warns(NeurofaultWarning, match="layer 'output': where 517 excitatory inputs of neuron 0 "):
         chip = nf.deploy(net)
-    assert np.array_equal(chip.layers[1].synapses.weight, weight)
-    assert chip.layers[1].weight_exponent == 0
+    assert np.array_equal(chip.connection("output").synapses.weight, weight)
+    assert chip.connection("output").weight_exponent == 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -113,22 +125,19 @@ def test_no_input_exceeds_the_bound_and_the_named_input_reaches_it(seed, exponen
         weight = rng.integers(-128, 128, (3, 150)) * 2
         synapses = Dense(weight, rng.integers(0, 4, weight.shape) if delayed else None)
     n = synapses.n_out
-    layer = ChipLayer(
-        "layer", (n,), synapses, exponent, 8, "mixed", np.full(n, du, np.int32), np.zeros(n, np.int32), np.full(n, 1000, np.int32),
-        np.zeros(n, np.int32), 0, 0,
-    )  # fmt: skip
+    layer, into = neurons("layer", (n,), du=du, vth=1000), connection("layer", "input", "layer", synapses, exponent=exponent)
     columns = matrix(synapses)
     for spikes in (
         rng.random((steps, synapses.n_in)) < 0.5,
         *(np.tile(columns[j] * sign > 0, (steps, 1)) for j in (0, n - 1) for sign in (1, -1)),
     ):
-        u = currents(layer, columns, spikes)
-        assert np.all(u <= largest_current(layer, steps, 1))
-        assert np.all(-u <= largest_current(layer, steps, -1))
-    for wrap in wraps([layer], steps):
+        u = currents(layer.du, exponent, columns, synapses.delay if delayed else None, spikes)
+        assert np.all(u <= largest_current(layer, [into], steps, 1))
+        assert np.all(-u <= largest_current(layer, [into], steps, -1))
+    for wrap in wraps([layer], [into], steps):
         spikes = np.zeros((steps, synapses.n_in), bool)
         spikes[: wrap.steps, wrap.sources] = True
-        reached = np.abs(currents(replace(layer, synapses=Dense(columns)), columns, spikes)).max(axis=0)[wrap.neuron]
+        reached = np.abs(currents(layer.du, exponent, columns, None, spikes)).max(axis=0)[wrap.neuron]
         assert reached >= CURRENT_LIMIT * 0.999  # decays round, and delays part
 
 
@@ -142,19 +151,17 @@ def matrix(synapses):
     return torch.nn.functional.conv2d(images, kernel, None, *shape).flatten(1).T.numpy().astype(np.int64)
 
 
-def currents(layer, weight, spikes):
+def currents(du, exponent, weight, delay, spikes):
     """The current of every neuron at every step [T, n], in integers of any size."""
-    delay = (
-        layer.synapses.delay if isinstance(layer.synapses, Dense) and layer.synapses.delay is not None else np.zeros_like(weight)
-    )
+    delay = np.zeros_like(weight) if delay is None else delay
     u, found = np.zeros(len(weight), np.int64), []
     for t in range(len(spikes)):
         drive = np.zeros(len(weight), np.int64)
         for each in np.unique(delay):
             if t >= each:
                 total = np.where(delay == each, weight, 0) @ spikes[t - each].astype(np.int64)
-                drive += np.floor(total * 2.0**layer.weight_exponent).astype(np.int64)
-        u = np.trunc(u * (4095 - layer.du) / 4096).astype(np.int64) + drive * 64
+                drive += np.floor(total * 2.0**exponent).astype(np.int64)
+        u = np.trunc(u * (4095 - du) / 4096).astype(np.int64) + drive * 64
         found.append(u)
     return np.array(found)
 
@@ -167,37 +174,44 @@ def currents(layer, weight, spikes):
     [
         (
             {"synapses": Dense(np.array([[np.nan, 1.0, np.inf]]))},
-            "weight: 2 of 3 values are not finite (the first: nan at [0, 0]); did training diverge?",
+            "connection 'output' ('input' → 'output'): weight: 2 of 3 values are not finite (the first: nan at [0, 0]); did training diverge?",
         ),
-        ({"threshold": np.nan}, "threshold: 1 of 1 values are not finite (the first: nan); did training diverge?"),
-        ({"threshold": np.inf}, "threshold: 1 of 1 values are not finite (the first: inf); did training diverge?"),
-        ({"bias": np.array([-np.inf])}, "bias: 1 of 1 values are not finite (the first: -inf at [0]); did training diverge?"),
-        ({"start": np.nan}, "start: 1 of 1 values are not finite (the first: nan); did training diverge?"),
-        ({"dv": np.nan}, "dv nan is no whole number from 0 to 4095"),
-        ({"du": np.array([4096])}, "du 4096 is no whole number from 0 to 4095"),
-        ({"dv": 0.5}, "dv 0.5 is no whole number from 0 to 4095"),
+        (
+            {"threshold": np.nan},
+            "population 'output': threshold: 1 of 1 values are not finite (the first: nan); did training diverge?",
+        ),
+        (
+            {"threshold": np.inf},
+            "population 'output': threshold: 1 of 1 values are not finite (the first: inf); did training diverge?",
+        ),
+        (
+            {"bias": np.array([-np.inf])},
+            "population 'output': bias: 1 of 1 values are not finite (the first: -inf at [0]); did training diverge?",
+        ),
+        ({"start": np.nan}, "population 'output': start: 1 of 1 values are not finite (the first: nan); did training diverge?"),
+        ({"dv": np.nan}, "layer 'output': dv nan is no whole number from 0 to 4095"),
+        ({"du": np.array([4096])}, "layer 'output': du 4096 is no whole number from 0 to 4095"),
+        ({"dv": 0.5}, "layer 'output': dv 0.5 is no whole number from 0 to 4095"),
     ],
 )
 def test_numbers_that_are_not_finite_are_refused_by_the_name_of_their_layer(change, message):
-    net = network(Dense(np.ones((1, 3))))
     with pytest.raises(ConversionError) as refused:
-        nf.deploy(replace(net, layers=(net.layers[0], replace(net.layers[1], **change))))
-    assert str(refused.value) == f"layer 'output': {message}"
+        nf.deploy(network(**{"synapses": Dense(np.ones((1, 3))), **change}))
+    assert str(refused.value) == message
 
 
 @pytest.mark.parametrize(
     ("change", "field"), [({"threshold": 20.5}, "threshold"), ({"bias": 2.0**40}, "bias"), ({"start": 0.5}, "start")]
 )
 def test_carried_numbers_that_are_no_integers_are_refused(change, field):
-    net = network(Dense(np.array([[2, 4, 6]])), threshold=20, stored=Stored())
-    net = replace(net, layers=(net.layers[0], replace(net.layers[1], **change)))
+    net = network(Dense(np.array([[2, 4, 6]])), stored=Stored(), **{"threshold": 20, **change})
     with pytest.raises(CapacityError) as refused:
         nf.deploy(net)
     assert str(refused.value) == f"layer 'output' carries a {field} that is no whole number of 32 bits"
 
 
 def test_a_carried_bias_that_would_wrap_is_refused():
-    net = network(Dense(np.array([[2, 4, 6]])), threshold=20, bias=4000, stored=Stored(bias_exponent=20))
+    net = network(Dense(np.array([[2, 4, 6]])), threshold=20, bias=4000, stored=Stored(), exponent=20)
     with pytest.raises(CapacityError) as refused:
         nf.deploy(net)
     assert str(refused.value) == "layer 'output': carried bias of 4.19e+09 (mantissa · 2**20) exceeds 32 bits, where it wraps"

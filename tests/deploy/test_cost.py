@@ -121,7 +121,9 @@ def test_messages_and_operations_equal_a_plain_expansion(conv, seed):
     counts = [rng.integers(0, 5, part.size) for part in layers]
     silent = [np.flatnonzero(rng.random(part.size) < 0.3) for part in layers]
     dead_core = int(rng.integers(0, 8))
-    damage = Damage(tuple(Silence(part.name, neurons) for part, neurons in zip(layers, silent, strict=True)), dead_cores=(dead_core,))
+    damage = Damage(
+        tuple(Silence(part.name, neurons) for part, neurons in zip(layers, silent, strict=True)), dead_cores=(dead_core,)
+    )
     live = [~np.isin(np.arange(part.size), silent[index]) & (core_of[index] != dead_core) for index, part in enumerate(layers)]
     messages, operations = Counter(), 0
     for index in (1, 2):

@@ -10,20 +10,26 @@ from hypothesis import strategies as st
 from neurofault.deploy.profile import load_profile
 from neurofault.deploy.quantise import POTENTIAL_LIMIT, quantise, truncate_weights, weight_range
 from neurofault.errors import CapacityError, UsageError
-from neurofault.graph import Dense, Encoding, Network, Population
+from neurofault.graph import CubaLif, Dense, Encoding, Network, Population, Source, chain
 from neurofault.graph.synapses import Stored
 
 PROFILE = load_profile("loihi2")
 
 
-def network(weight, *, bias=0.0, threshold: float | None = 1.0, stored=None, peak=None) -> Network:
+def network(weight, *, bias=0.0, threshold: float | None = 1.0, stored=None, exponent=None, peak=None) -> Network:
     weight = np.atleast_2d(weight)
-    encoding = Encoding.for_pixels(1.0, 0.5, 16)
-    layers = (
-        Layer("input", (weight.shape[1],), None, 63.0),
-        Layer("hidden1", (weight.shape[0],), Dense(weight), threshold, np.broadcast_to(bias, weight.shape[0]), stored=stored),
-    )
-    return Network("test", layers, 16, encoding, peak_potential=peak)
+    neuron = CubaLif(threshold, np.broadcast_to(bias, weight.shape[0]), bias_exponent=exponent)
+    populations = [
+        Population("input", (weight.shape[1],), Source(Encoding.for_pixels(1.0, 0.5, 16))),
+        Population("hidden1", (weight.shape[0],), neuron),
+    ]
+    return chain("test", populations, [Dense(weight)], timesteps=16, stored=[stored], peak_potential=peak)
+
+
+def quantised(net, profile=PROFILE, **options):
+    """The second population of a chain and the connection into it."""
+    populations, [connection] = quantise(net, profile, **options)
+    return populations[1], connection
 
 
 @settings(max_examples=200, deadline=None)
@@ -34,16 +40,16 @@ def network(weight, *, bias=0.0, threshold: float | None = 1.0, stored=None, pea
 def test_integers_stand_for_the_real_numbers(scale, theta, bias, bits, seed):
     weight = np.random.default_rng(seed).normal(0, scale, (3, 5))
     top = np.abs(weight).max()
-    layer = quantise(network(weight, bias=bias * top, threshold=theta * top), PROFILE, weight_bits=bits)[1]
-    integers = layer.synapses.weight
+    layer, into = quantised(network(weight, bias=bias * top, threshold=theta * top), weight_bits=bits)
+    integers = into.synapses.weight
     low, high, step = weight_range(bits, "mixed")
     assert integers.min() >= low
     assert integers.max() <= high
     assert np.all(integers % step == 0)
     assert np.array_equal(truncate_weights(integers, bits, "mixed"), integers)
     unit = layer.vth[0] / (theta * top)  # σ, from the threshold
-    error = np.abs(integers * 2.0**layer.weight_exponent / unit - weight).max()
-    assert error <= (step * 0.51 * 2.0**layer.weight_exponent + top * unit / layer.vth[0]) / unit
+    error = np.abs(integers * 2.0**into.weight_exponent / unit - weight).max()
+    assert error <= (step * 0.51 * 2.0**into.weight_exponent + top * unit / layer.vth[0]) / unit
     stored_bias = layer.bias_mantissa * 2.0**layer.bias_exponent
     assert (
         np.abs(stored_bias / (64 * unit) - bias * top).max()
@@ -53,16 +59,16 @@ def test_integers_stand_for_the_real_numbers(scale, theta, bias, bits, seed):
 
 
 def test_a_large_bias_lowers_the_exponent_instead_of_failing():
-    gentle = quantise(network(np.ones((1, 4)), bias=1.0, threshold=100.0), PROFILE)[1]
-    strong = quantise(network(np.ones((1, 4)), bias=60.0, threshold=100.0), PROFILE)[1]
-    assert strong.weight_exponent < gentle.weight_exponent
+    _, gentle = quantised(network(np.ones((1, 4)), bias=1.0, threshold=100.0))
+    strong, into = quantised(network(np.ones((1, 4)), bias=60.0, threshold=100.0))
+    assert into.weight_exponent < gentle.weight_exponent
     assert strong.bias_mantissa[0] * 2**strong.bias_exponent / (64 * strong.vth[0]) == pytest.approx(0.6, rel=0.01)
 
 
 def test_a_potential_that_is_never_reset_stays_below_saturation():
-    layer = quantise(network(np.ones((2, 4)), threshold=None, peak=1e5), PROFILE)[1]
+    layer, into = quantised(network(np.ones((2, 4)), threshold=None, peak=1e5))
     assert not layer.fires
-    per_spike = layer.synapses.weight[0, 0] * 2.0**layer.weight_exponent * 64
+    per_spike = into.synapses.weight[0, 0] * 2.0**into.weight_exponent * 64
     assert per_spike * 1e5 <= 0.51 * POTENTIAL_LIMIT
     assert per_spike * 1e5 >= 0.2 * POTENTIAL_LIMIT
 
@@ -84,10 +90,10 @@ def test_truncation_is_lavas(values, bits, sign_mode):
 
 def test_carried_integers_are_kept_bit_for_bit():
     weight = np.array([[-256, 254, 2], [0, -2, 100]])
-    stored = Stored(weight_exponent=-3, weight_bits=8, sign_mode="mixed", bias_exponent=2)
-    layer = quantise(network(weight, bias=7, threshold=300, stored=stored), PROFILE)[1]
-    assert np.array_equal(layer.synapses.weight, weight)
-    assert (layer.weight_exponent, layer.bias_exponent, layer.vth.tolist(), layer.bias_mantissa.tolist()) == (
+    stored = Stored(weight_exponent=-3, weight_bits=8, sign_mode="mixed")
+    layer, into = quantised(network(weight, bias=7, threshold=300, stored=stored, exponent=2))
+    assert np.array_equal(into.synapses.weight, weight)
+    assert (into.weight_exponent, layer.bias_exponent, layer.vth.tolist(), layer.bias_mantissa.tolist()) == (
         -3,
         2,
         [300, 300],
@@ -98,7 +104,7 @@ def test_carried_integers_are_kept_bit_for_bit():
 def test_carried_integers_that_do_not_fit_are_refused():
     stored = Stored()
     with pytest.raises(CapacityError) as refusal:
-        quantise(network(np.array([[3, 2], [300, 4]]), threshold=300, stored=stored), PROFILE)
+        quantise(network(np.array([[3, 2], [300, 4]]), threshold=300, stored=stored, exponent=0), PROFILE)
     assert str(refusal.value) == (
         "layer 'hidden1': 2 of 4 carried weights do not fit 8 mixed bits bit for bit; truncate them first (quantise.truncate_weights)"
     )
@@ -117,11 +123,9 @@ def test_a_profile_without_room_for_a_bias_or_a_threshold_says_so():
         return PROFILE.model_copy(update={"neuron": neuron.model_copy(update=changed)})
 
     unsigned = limited(bias_mantissa_min=0)
-    assert quantise(network(np.ones((1, 2))), unsigned)[1].bias_mantissa.tolist() == [0]
-    np.testing.assert_array_equal(
-        quantise(network(np.ones((1, 2))), unsigned)[1].synapses.weight,
-        quantise(network(np.ones((1, 2))), PROFILE)[1].synapses.weight,
-    )
+    layer, into = quantised(network(np.ones((1, 2))), unsigned)
+    assert layer.bias_mantissa.tolist() == [0]
+    np.testing.assert_array_equal(into.synapses.weight, quantised(network(np.ones((1, 2))))[1].synapses.weight)
     with pytest.raises(
         CapacityError, match=r"^layer 'hidden1' has a bias, for which the mantissas 0…4095 of loihi2 leave no room$"
     ):

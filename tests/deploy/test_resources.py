@@ -35,7 +35,9 @@ def test_dense_synapse_memory_follows_the_published_formula(n_in, n_out, bits, l
 def test_delays_take_their_bits_only_where_a_layer_has_them():
     delayed = layer("output", (16,), dense(16, 3, np.zeros((16, 3), np.int64)))
     assert demand(delayed.after("input"), everything(16), profile_with()).synapse_bits == 3 * 256  # 16·(8 + 6) + 10 = 234
-    assert demand(layer("output", (16,), dense(16, 3)).after("input"), everything(16), profile_with()).synapse_bits == 3 * 192  # 138
+    assert (
+        demand(layer("output", (16,), dense(16, 3)).after("input"), everything(16), profile_with()).synapse_bits == 3 * 192
+    )  # 138
 
 
 def test_a_profile_that_does_not_know_blocks_and_headers_counts_plain_bits():
@@ -89,7 +91,7 @@ def test_learning_in_a_connection_that_is_not_there_is_refused(name):
     placed = deployment(mlp(3, 4), profile_with(), [[0, 0, 0], [1] * 4])
     with pytest.raises(UsageError) as caught:
         usage(placed, learning=[name])
-    assert str(caught.value) .startswith(f"learning: no connection {name!r}")
+    assert str(caught.value).startswith(f"learning: no connection {name!r}")
     assert str(caught.value).endswith("; connections: output")
 
 
