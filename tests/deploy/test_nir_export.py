@@ -13,7 +13,7 @@ import neurofault as nf
 from neurofault.convert.nir_graph import from_nir
 from neurofault.deploy.nir_export import to_nir
 from neurofault.errors import ConversionError, DataError, UnsupportedError, UsageError
-from neurofault.graph import Conv, Dense, Encoding, Network, Population
+from neurofault.graph import Conv, CubaLif, Dense, Encoding, Population, Source, chain
 from neurofault.graph.synapses import Stored
 
 nir = pytest.importorskip("nir")
@@ -21,25 +21,26 @@ nir = pytest.importorskip("nir")
 TRACES = ["spikes"]
 
 
-def network(rng, *, convolutional, readout="count", events=False, start=0.0, du=4095, dv=0, timesteps=12):
+def network(rng, *, convolutional, readout="count", events=False, start=0.0, du=4095, dv=0, timesteps=12, in_shape=(1, 6, 6)):
     """A random network that spikes; (1, 6, 6) pixels, two convolutions or a matrix, 3 outputs."""
     encoding = None if events else Encoding.for_pixels(0.5, start, timesteps)
 
-    def layer(name, shape, synapses):
-        weight = rng.normal(0.25, 1.0, synapses.weight.shape)
+    def layer(name, shape, own):
+        weight = rng.normal(0.25, 1.0, own.weight.shape)
         threshold = 2.0 if name != "output" or readout == "count" else None
         bias = rng.normal(0, 0.1, int(np.prod(shape)))
-        return Layer(name, shape, replace(synapses, weight=weight), threshold, bias, du, dv, start)
+        populations.append(Population(name, shape, CubaLif(threshold, bias, du, dv, start)))
+        synapses.append(replace(own, weight=weight))
 
-    layers = [Layer("input", (1, 6, 6), None, 1.0 if events else float(encoding.threshold), start=start)]
+    populations, synapses = [Population("input", in_shape, Source(encoding))], []
     if convolutional:
-        layers.append(layer("hidden1", (2, 6, 6), Conv(np.ones((2, 1, 3, 3)), (1, 6, 6), padding=(1, 1))))
-        layers.append(layer("hidden2", (4, 3, 3), Conv(np.ones((4, 1, 2, 2)), (2, 6, 6), stride=(2, 2), groups=2)))
+        layer("hidden1", (2, 6, 6), Conv(np.ones((2, 1, 3, 3)), (1, 6, 6), padding=(1, 1)))
+        layer("hidden2", (4, 3, 3), Conv(np.ones((4, 1, 2, 2)), (2, 6, 6), stride=(2, 2), groups=2))
     else:
-        layers.append(layer("hidden1", (20,), Dense(np.ones((20, 36)))))
-    layers.append(layer("output", (3,), Dense(np.ones((3, layers[-1].size)))))
+        layer("hidden1", (20,), Dense(np.ones((20, 36))))
+    layer("output", (3,), Dense(np.ones((3, populations[-1].size))))
     peak = 200.0 if readout == "potential" else None
-    return Network("random", tuple(layers), timesteps, encoding, readout, peak)
+    return chain("random", populations, synapses, timesteps=timesteps, how=readout, peak_potential=peak)
 
 
 def inputs(rng, chip, samples=6):
@@ -84,7 +85,9 @@ def test_a_deployment_comes_back_with_the_same_spikes_and_answers(
     to_nir(chip, path)
     again = from_nir(path)
     assert again.timesteps == chip.timesteps
-    if events and chip.damage.silent(0, 36).any():  # dead inputs are left out of the weights: the events themselves still come
+    if (
+        events and chip.damage.silent("input", 36).any()
+    ):  # dead inputs are left out of the weights: the events themselves still come
         first, second = (
             nf.run(each, inputs(np.random.default_rng(1), chip), record=TRACES).activity for each in (chip, nf.deploy(again))
         )
@@ -97,14 +100,17 @@ def test_a_deployment_comes_back_with_the_same_spikes_and_answers(
 def test_a_healthy_deployment_comes_back_with_the_same_integers():
     chip = nf.deploy(network(np.random.default_rng(3), convolutional=True, du=1500, dv=300, start=0.5))
     again = nf.deploy(from_nir(to_nir(chip)))
-    for one, two in zip(chip.layers, again.layers, strict=True):
-        assert (one.name, one.shape, one.weight_exponent, one.weight_bits, one.sign_mode, one.bias_exponent, one.v_init, one.fires) == (
-            two.name, two.shape, two.weight_exponent, two.weight_bits, two.sign_mode, two.bias_exponent, two.v_init, two.fires,
+    for one, two in zip(chip.populations, again.populations, strict=True):
+        assert (one.name, one.shape, one.bias_exponent, one.v_init, one.fires) == (
+            two.name, two.shape, two.bias_exponent, two.v_init, two.fires,
         )  # fmt: skip
         for field in ("du", "dv", "vth", "bias_mantissa"):
             assert np.array_equal(getattr(one, field), getattr(two, field)), field
-        if one.synapses is not None:
-            assert np.array_equal(one.synapses.weight, two.synapses.weight)
+    for one, two in zip(chip.connections, again.connections, strict=True):
+        assert (one.name, one.weight_exponent, one.weight_bits, one.sign_mode) == (
+            two.name, two.weight_exponent, two.weight_bits, two.sign_mode,
+        )  # fmt: skip
+        assert np.array_equal(one.synapses.weight, two.synapses.weight)
 
 
 @pytest.mark.parametrize("convolutional", [True, False])
@@ -120,18 +126,19 @@ def test_a_network_of_real_numbers_comes_back_as_it_was(tmp_path, convolutional)
     )
     assert np.array_equal(again.encoding.table, net.encoding.table)
     assert (again.encoding.threshold, again.encoding.start) == (net.encoding.threshold, net.encoding.start)
-    for one, two in zip(net.layers, again.layers, strict=True):
-        assert (one.name, one.shape, one.du, one.dv, one.threshold, one.start) == (
+    for one, two in zip(net.populations, again.populations, strict=True):
+        assert (one.name, one.shape, one.neuron.du, one.neuron.dv, one.neuron.threshold, one.neuron.start) == (
             two.name,
             two.shape,
-            two.du,
-            two.dv,
-            two.threshold,
-            two.start,
+            two.neuron.du,
+            two.neuron.dv,
+            two.neuron.threshold,
+            two.neuron.start,
         )
-        assert np.allclose(np.broadcast_to(one.bias, one.size), two.bias, rtol=1e-14, atol=0)
-        if one.synapses is not None:
-            assert np.array_equal(one.synapses.weight, two.synapses.weight)
+        if not one.is_source:
+            assert np.allclose(np.broadcast_to(one.neuron.bias, one.size), two.neuron.bias, rtol=1e-14, atol=0)
+    for one, two in zip(net.connections, again.connections, strict=True):
+        assert np.array_equal(one.synapses.weight, two.synapses.weight)
     assert from_nir(tmp_path / "net.nir", timesteps=9, name="other").timesteps == 9
 
 
@@ -196,8 +203,7 @@ def test_snntorchs_own_importer_computes_the_same_counts():
     from snntorch import utils
 
     rng = np.random.default_rng(9)
-    net = network(rng, convolutional=False, events=True)
-    chip = nf.deploy(replace(net, layers=(replace(net.layers[0], shape=(36,)), *net.layers[1:])))
+    chip = nf.deploy(network(rng, convolutional=False, events=True, in_shape=(36,)))
     chip = nf.inject(chip, nf.faults.fault_from_mapping({"kind": "synapse_dead", "rate": 0.2, "layer": "any"}), seed=2)
     samples = inputs(rng, chip)
     expected = nf.run(chip, samples, record=TRACES).activity.traces["output"].spikes
@@ -240,9 +246,9 @@ def test_what_nir_cannot_hold_is_refused_by_the_name_of_its_layer(tmp_path):
         with pytest.raises(UnsupportedError) as error:
             to_nir(nf.inject(chip, nf.faults.fault_from_mapping(fault), seed=1))
         assert str(error.value) == message
-    delayed = Layer("output", (2,), Dense(np.ones((2, 3)), np.ones((2, 3), np.int64)), 1.0)
+    populations = [Population("input", (3,), Source()), Population("output", (2,), CubaLif(1.0))]
     with pytest.raises(UnsupportedError) as error:
-        to_nir(Network("delays", (Layer("input", (3,), None, 1.0), delayed), 4, None, "count"))
+        to_nir(chain("delays", populations, [Dense(np.ones((2, 3)), np.ones((2, 3), np.int64))], timesteps=4, how="count"))
     assert str(error.value) == "layer 'output': NIR holds no delays of single synapses"
     with pytest.raises(UsageError) as usage:
         to_nir(chip, dt=0.0)
@@ -253,14 +259,13 @@ def test_what_nir_cannot_hold_is_refused_by_the_name_of_its_layer(tmp_path):
 
 
 def test_metadata_that_do_not_belong_to_the_nodes_are_refused():
-    layers = (
-        Layer("input", (2,), None, 1),
-        Layer("output", (2,), Dense(np.array([[2, 4], [-6, 8]])), 20, stored=Stored(), start=3.0),
-    )
-    graph = to_nir(Network("integers", layers, 4, None, "count"))
+    populations = [Population("input", (2,), Source()), Population("output", (2,), CubaLif(20, start=3.0, bias_exponent=0))]
+    synapses = Dense(np.array([[2, 4], [-6, 8]]))
+    graph = to_nir(chain("integers", populations, [synapses], timesteps=4, how="count", stored=[Stored()]))
     again = from_nir(graph)
-    assert np.array_equal(again.layers[1].synapses.weight, layers[1].synapses.weight)
-    assert (again.layers[1].threshold, again.layers[1].start) == (20, 3.0)
+    assert np.array_equal(again.connection("output").synapses.weight, synapses.weight)
+    neuron = again.population("output").neuron
+    assert (neuron.threshold, neuron.start) == (20, 3.0)
     graph.nodes["output_synapses"].weight = graph.nodes["output_synapses"].weight * 1.01
     with pytest.raises(DataError) as error:
         from_nir(graph)
@@ -274,7 +279,7 @@ def test_metadata_that_do_not_belong_to_the_nodes_are_refused():
         from_nir(graph)
     assert str(error.value) == "graph: written by a newer neurofault (metadata version 2, this one reads 1)"
     del graph.metadata["neurofault"]
-    assert from_nir(graph, coding=None).layers[1].threshold == 20 * 64
+    assert from_nir(graph, coding=None).populations[1].neuron.threshold == 20 * 64
     del graph.metadata["dt"]
     with pytest.raises(ConversionError, match="no time step"):
         from_nir(graph)
@@ -282,19 +287,18 @@ def test_metadata_that_do_not_belong_to_the_nodes_are_refused():
 
 def test_kernels_that_are_not_square_and_names_with_slashes_come_back(tmp_path):
     rng = np.random.default_rng(12)
-    layers = (
-        Layer("in/put", (2, 5, 4), None, 1.0),
-        Layer("a/b", (3, 6, 2), Conv(rng.normal(0.3, 1, (3, 2, 2, 3)), (2, 5, 4), padding=(1, 0)), 2.0),
-        Layer("a_b", (4, 3, 3), Conv(rng.normal(0.3, 1, (4, 3, 1, 2)), (3, 6, 2), stride=(2, 1), padding=(0, 1)), 2.0),
-        Layer("output", (3,), Dense(rng.normal(0.3, 1, (3, 36))), 2.0),
-    )
-    net = Network("odd", layers, 6, None, "count")
+    shapes = {"a/b": (3, 6, 2), "a_b": (4, 3, 3), "output": (3,)}
+    populations = [Population(name, shape, CubaLif(2.0)) for name, shape in shapes.items()]
+    synapses = [
+        Conv(rng.normal(0.3, 1, (3, 2, 2, 3)), (2, 5, 4), padding=(1, 0)),
+        Conv(rng.normal(0.3, 1, (4, 3, 1, 2)), (3, 6, 2), stride=(2, 1), padding=(0, 1)),
+        Dense(rng.normal(0.3, 1, (3, 36))),
+    ]
+    net = chain("odd", [Population("in/put", (2, 5, 4), Source()), *populations], synapses, timesteps=6, how="count")
     to_nir(net, tmp_path / "net.nir")
     again = from_nir(tmp_path / "net.nir")
-    assert [(layer.name, layer.shape) for layer in again.layers] == [(layer.name, layer.shape) for layer in layers]
-    assert all(
-        np.array_equal(one.synapses.weight, two.synapses.weight) for one, two in zip(layers[1:], again.layers[1:], strict=True)
-    )
+    assert [(one.name, one.shape) for one in again.populations] == [("in/put", (2, 5, 4)), *shapes.items()]
+    assert all(np.array_equal(one.synapses.weight, two.weight) for one, two in zip(again.connections, synapses, strict=True))
     chip = nf.deploy(net)
     to_nir(chip, tmp_path / "chip.nir")
     samples = nf.Inputs(events=rng.random((4, 6, 40)) < 0.5)
@@ -322,23 +326,26 @@ def test_parameters_of_single_neurons_come_back_in_real_numbers_and_in_integers(
     rng = np.random.default_rng(seed)
     encoding = Encoding.for_pixels(0.5, 0.3, 8) if seed % 2 else None
     kernel = Conv(rng.normal(0.2, 1, (4, 2, 3, 2)), (2, 5, 4), (2, 1), (1, 0))
-    layers = [Layer("input", (2, 5, 4), None, 63.0 if encoding else 1.0, start=0.3)]
+    populations, connections = [Population("input", (2, 5, 4), Source(encoding))], []
     for name, synapses, size in (("hidden1", kernel, kernel.n_out), ("output", Dense(rng.normal(0.2, 1, (3, kernel.n_out))), 3)):
         shape = synapses.out_shape if isinstance(synapses, Conv) else (size,)
         threshold = None if name == "output" and seed % 3 == 0 else rng.uniform(1, 3, size)
         decays = (rng.integers(100, 4096, size), rng.integers(0, 4096, size))
-        layers.append(Layer(name, shape, synapses, threshold, rng.normal(0, 0.2, size), *decays, 0.4))
-    readout = "potential" if layers[-1].threshold is None else "count"
-    net = Network("each", tuple(layers), 8, encoding, readout, 100.0 if readout == "potential" else None)
+        populations.append(Population(name, shape, CubaLif(threshold, rng.normal(0, 0.2, size), *decays, 0.4)))
+        connections.append(synapses)
+    readout = "potential" if populations[-1].neuron.threshold is None else "count"
+    peak = 100.0 if readout == "potential" else None
+    net = chain("each", populations, connections, timesteps=8, how=readout, peak_potential=peak)
     to_nir(net, tmp_path / "net.nir", dt=10.0**-seed)
     again = from_nir(tmp_path / "net.nir")
-    for one, two in zip(net.layers[1:], again.layers[1:], strict=True):
+    for one, two in zip(net.connections, again.connections, strict=True):
         assert np.array_equal(one.synapses.weight, two.synapses.weight)
+    for one, two in zip(net.populations[1:], again.populations[1:], strict=True):
         for field in ("du", "dv", "bias", "threshold"):
-            mine, back = getattr(one, field), getattr(two, field)
+            mine, back = getattr(one.neuron, field), getattr(two.neuron, field)
             assert (mine is None and back is None) or np.allclose(mine, back, rtol=1e-12, atol=1e-13), field
     chip = nf.deploy(net)
     to_nir(chip, tmp_path / "chip.nir", dt=10.0**-seed)
-    for one, two in zip(chip.layers, nf.deploy(from_nir(tmp_path / "chip.nir")).layers, strict=True):
+    for one, two in zip(chip.populations, nf.deploy(from_nir(tmp_path / "chip.nir")).populations, strict=True):
         for field in ("du", "dv", "vth", "bias_mantissa"):
             assert np.array_equal(getattr(one, field), getattr(two, field)), field

@@ -18,11 +18,11 @@ from neurofault.damage.damage import Damage
 from neurofault.deploy.memory import write
 from neurofault.engines.exact import ExactEngine
 from neurofault.errors import UsageError
-from neurofault.graph import Conv, Dense, Encoding, Network, Population
+from neurofault.graph import Conv, CubaLif, Dense, Encoding, Population, Source, chain
 from neurofault.graph.synapses import Stored
 
 RNG = np.random.default_rng(3)
-STORED = Stored(0, 8, "mixed", 0)
+STORED = Stored(0, 8, "mixed")
 
 
 def even(*shape):
@@ -32,21 +32,22 @@ def even(*shape):
 def network(kind):
     if kind == "conv":
         conv = Conv(even(2, 1, 3, 3), (1, 4, 4), padding=(1, 1))
-        layers = [
-            Layer("input", (1, 4, 4), None, 60, stored=Stored()),
-            Layer("conv1", conv.out_shape, conv, 60, stored=STORED),
-            Layer("output", (3,), Dense(even(3, 32)), None, stored=STORED),
+        shape, synapses = (1, 4, 4), [conv, Dense(even(3, 32))]
+        driven = [
+            Population("conv1", conv.out_shape, CubaLif(60, bias_exponent=0)),
+            Population("output", (3,), CubaLif(None, bias_exponent=0)),
         ]
     else:
         delay = RNG.integers(0, 4, (12, 8)) if kind == "delays" else None
-        layers = [
-            Layer("input", (8,), None, 60, stored=Stored()),
-            Layer("hidden1", (12,), Dense(even(12, 8), delay), 60, 5, 3000, 100, stored=STORED),
-            Layer("hidden2", (9,), Dense(even(9, 12)), 60, stored=STORED),
-            Layer("output", (3,), Dense(even(3, 9)), None, stored=STORED),
+        shape, synapses = (8,), [Dense(even(12, 8), delay), Dense(even(9, 12)), Dense(even(3, 9))]
+        driven = [
+            Population("hidden1", (12,), CubaLif(60, 5, 3000, 100, bias_exponent=0)),
+            Population("hidden2", (9,), CubaLif(60, bias_exponent=0)),
+            Population("output", (3,), CubaLif(None, bias_exponent=0)),
         ]
-    encoding = Encoding.for_pixels(0.8, 0.5, 12)
-    return Network(kind, tuple(layers), 12, None if kind == "events" else encoding, "potential")
+    encoding = None if kind == "events" else Encoding.for_pixels(0.8, 0.5, 12)
+    source = Population("input", shape, Source(encoding, threshold=60, start=0))
+    return chain(kind, [source, *driven], synapses, timesteps=12, stored=[STORED] * len(synapses))
 
 
 CHIPS = {
@@ -81,6 +82,10 @@ def same(one, other, path="deployment"):
     elif is_dataclass(one):
         for field in fields(one):
             same(getattr(one, field.name), getattr(other, field.name), f"{path}.{field.name}")
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys(), path
+        for key in one:
+            same(one[key], other[key], f"{path}[{key!r}]")
     elif isinstance(one, tuple):
         assert len(one) == len(other), path
         for number, pair in enumerate(zip(one, other, strict=True)):
@@ -95,7 +100,7 @@ def test_a_healthy_deployment_comes_back_and_runs_the_same(kind, tmp_path):
     nf.save(chip, tmp_path / "chip.npz")
     read = nf.load(tmp_path / "chip.npz")
     same(chip, read)
-    events = nf.Inputs(events=RNG.random((3, 12, chip.layers[0].size)) < 0.3)
+    events = nf.Inputs(events=RNG.random((3, 12, chip.population("input").size)) < 0.3)
     runs = [ExactEngine().run(each, events, record=("u", "v", "spikes")) for each in (chip, read)]
     np.testing.assert_array_equal(runs[0].scores, runs[1].scores)
     nf.save(read, tmp_path / "again.npz")
@@ -118,20 +123,20 @@ def test_every_kind_of_damage_comes_back_can_be_undone_and_runs_the_same(tmp_pat
 def test_a_rescued_deployment_comes_back_and_runs_and_learns_on_the_same(strategy, tmp_path):
     chip = CHIPS["dense"]
     images, labels = RNG.integers(0, 256, (60, 8)).astype(np.uint8), RNG.integers(0, 3, 60)
-    core = int(chip.placement.core_of[1][0])
+    core = int(chip.placement.core_of["hidden1"][0])
     hurt = nf.inject(chip, [faults.CoreDead(cores=[core]), faults.SynapseBitStuck(rate=0.05), faults.SynapseBitFlip(rate=0.02)])
     healed = nf.rescue(
         hurt, chip.encode(images), labels, strategy=strategy, learner="delta", budget=nf.Budget(cycles=1), seed=5, guard=None
     )
     learned = healed.deployment
-    assert any((a.synapses.weight != b.synapses.weight).any() for a, b in zip(chip.layers[1:], learned.layers[1:], strict=True))
+    assert any((a.synapses.weight != b.synapses.weight).any() for a, b in zip(chip.connections, learned.connections, strict=True))
     nf.save(learned, tmp_path / "learned.npz")
     read = nf.load(tmp_path / "learned.npz")
     same(learned, read)
     runs = [ExactEngine().run(each, each.encode(images)).scores for each in (learned, read)]
     np.testing.assert_array_equal(*runs)
     wanted = even(3, 9)
-    same(write(learned, 3, wanted).layers[3], write(read, 3, wanted).layers[3])
+    same(*(write(each, "output", wanted).connection("output") for each in (learned, read)))
     again = [
         nf.rescue(
             each, each.encode(images), labels, strategy="batch", learner="delta", budget=nf.Budget(cycles=1), seed=6, guard=None
@@ -175,25 +180,31 @@ def put(*keys):
 
 
 HOSTILE = {
-    "another format": (put("format", 2), "format 2 of a saved deployment is not known; this version reads 1"),
+    "another format": (put("format", 3), "format 3 of a saved deployment is not known; this version reads 2, and 1"),
     "a list": (lambda data, members: [data], "no format is named"),
-    "no layers": (put("layers", []), "layers must have names of their own, and be one at least"),
+    "no populations": (put("populations", []), "there is no population"),
+    "two of one name": (put("populations", 1, "name", "input"), "goes from 'input' to 'hidden1', which it cannot"),
+    "connections of one name": (put("connections", 1, "name", "hidden1"), "two connections are called 'hidden1'"),
+    "a connection to an input": (put("connections", 1, "target", "input"), "goes from 'hidden1' to 'input', which it cannot"),
+    "a connection in no time": (put("connections", 1, "delay", 0), "'hidden2': delay must lie in [1, 2147483647], is 0"),
+    "synapses of no kind": (put("connections", 1, "synapses", "kind", "Full"), "kind is 'Full', not Dense or Conv or Sparse"),
+    "nobody placed": (put("placement", "core_of", {}), "0 populations are placed, there are 4"),
     "a word for a number": (put("timesteps", "12"), "Input should be a valid integer"),
     "no steps": (put("timesteps", 0), "timesteps is 0"),
-    "a huge layer": (put("layers", 1, "shape", [1 << 40]), "layer 1 has the shape [1099511627776]"),
-    "another size": (put("layers", 1, "shape", [13]), "is int32 [12], not int32 [13]"),
-    "an array that is not there": (put("layers", 1, "vth", 9999), "array 9999 is missing"),
-    "a decay beyond": (lambda data, members: members.update({"0.npy": npy(np.full(8, 5000, np.int32))}), "layer 0: du must lie in [0, 4095]"),
+    "a huge population": (put("populations", 1, "shape", [1 << 40]), "population 'hidden1' has the shape [1099511627776]"),
+    "another size": (put("populations", 1, "shape", [13]), "is int32 [12], not int32 [13]"),
+    "an array that is not there": (put("populations", 1, "vth", 9999), "array 9999 is missing"),
+    "a decay beyond": (lambda data, members: members.update({"0.npy": npy(np.full(8, 5000, np.int32))}), "population 'input': du must lie in [0, 4095]"),
     "floats": (lambda data, members: members.update({"0.npy": npy(np.full(8, 0.5))}), "array 0 is float64 [8], not int32 [8]"),
     "objects": (lambda data, members: members.update({"0.npy": pickled()}), "array 0 holds |O"),
     "a size beyond the file": (lambda data, members: members.update({"0.npy": claimed(1 << 60)}), "does not take 32 bytes"),
     "a core beyond": (put("placement", "spare_cores", [120000]), "cores are 0 to 127"),
     "a chip of other cores": (put("placement", "cores_per_chip", 5), "1 chips of 5 cores; the profile has 128"),
-    "a readout of its own": (put("readout", "loud"), "readout is 'loud', not potential or count"),
+    "a readout of its own": (put("readout", "how", "loud"), "how is 'loud', not potential or count"),
     "a profile of nothing": (put("profile", {}), "Field required"),
-    "not a number": (put("encoding", "full_rate", float("nan")), "not JSON compliant"),
+    "not a number": (put("populations", 0, "encoding", "full_rate", float("nan")), "not JSON compliant"),
     "an unknown edit": (put("damage", "edits", 0, "edit", "Explode"), "edit is 'Explode', not Silence or"),
-    "an edit of no layer": (put("damage", "edits", 0, "layer", 77), "layer 77: layers are 0 to 3"),
+    "an edit of no population": (put("damage", "edits", 0, "population", "hidden7"), "population 'hidden7' is not there"),
     "steps that end first": (
         put("damage", "edits", 0, "when", {"start": 5, "stop": 2, "period": None, "on": 1, "clock": "chip"}),
         "steps contradict each other",
@@ -293,13 +304,13 @@ def test_saving_needs_nothing_that_is_not_installed_and_loads_no_engine(tmp_path
     nf.save(CHIPS["dense"], tmp_path / "chip.npz")
     code = (
         "import sys, neurofault as nf; chip = nf.load(sys.argv[1]); "
-        "assert chip.layers[1].size == 12; assert not {'torch', 'numba', 'scipy'} & set(sys.modules)"
+        "assert chip.population('hidden1').size == 12; assert not {'torch', 'numba', 'scipy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "chip.npz")], check=True)
 
 
 def test_a_network_that_carries_what_only_memory_keeps_comes_back(tmp_path):
     chip = CHIPS["dense"]
-    written = write(chip.with_damage(Damage()), 2, even(9, 12))
+    written = write(chip.with_damage(Damage()), "hidden2", even(9, 12))
     nf.save(replace(written, name="written"), tmp_path / "chip.npz")
     same(replace(written, name="written"), nf.load(tmp_path / "chip.npz"))
