@@ -111,7 +111,7 @@ def loop(rng, *, own="again", delay=1, exponent=0):
         connection("in", "input", "middle", dense(rng, 5, 4)), connection(own, "middle", "middle", dense(rng, 5, 5), delay=delay),
         connection("out", "middle", "output", dense(rng, 3, 5), exponent=exponent),
     )  # fmt: skip
-    return graph_chip(populations, connections, 8)
+    return replace(graph_chip(populations, connections, 8), profile=nf.load_profile("loihi2"))
 
 
 def test_whatever_a_graph_consists_of_changes_its_digest():
@@ -132,6 +132,7 @@ def test_whatever_a_graph_consists_of_changes_its_digest():
 def test_a_chain_with_a_name_of_its_own_for_a_connection_is_another_chip():
     rng = np.random.default_rng(0)
     made = chip([population("input", (4,)), population("output", (3,), dense(rng, 3, 4))], 8)
+    made = replace(made, profile=nf.load_profile("loihi2"))
     (only,) = made.connections
     assert chip_digest(made) != chip_digest(replace(made, connections=(replace(only, name="wires"),)))
 

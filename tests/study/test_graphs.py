@@ -1,0 +1,106 @@
+"""Studies of graphs: what follows names works on them as on chains, and what needs a chain says so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import neurofault as nf
+from neurofault.datasets import Split
+from neurofault.engines.exact import ExactEngine
+from neurofault.errors import UnsupportedError
+from neurofault.graph import Connection, CubaLif, Dense, Encoding, Network, Population, Readout, Source
+from neurofault.study.atlas import atlas
+from neurofault.study.campaign.hit import changed_bits
+from neurofault.study.campaign.planned import _map_of
+from neurofault.study.campaign.records import Rescue
+from neurofault.study.campaign.trial import Bench, Chip, Task
+from neurofault.study.lesion import lesion
+from neurofault.study.outcomes import possible
+
+STEPS = 12
+
+
+def made(seed: int = 3) -> nf.Deployment:
+    """A chip of a network with a population that drives itself, and a skip past it."""
+    rng = np.random.default_rng(seed)
+    populations = (
+        Population("input", (9,), Source(Encoding.for_pixels(0.8, 0.5, STEPS))),
+        Population("hidden1", (6,), CubaLif(1.0)),
+        Population("output", (3,), CubaLif(None)),
+    )
+    connections = (
+        Connection("hidden1", "input", "hidden1", Dense(rng.normal(0.2, 0.5, (6, 9)))),
+        Connection("again", "hidden1", "hidden1", Dense(rng.normal(0, 0.4, (6, 6))), delay=2),
+        Connection("output", "hidden1", "output", Dense(rng.normal(0, 1, (3, 6)))),
+        Connection("skip", "input", "output", Dense(rng.normal(0, 0.3, (3, 9)))),
+    )
+    return nf.deploy(Network("looped", populations, connections, STEPS, Readout("output")), neurons_per_core=2)
+
+
+CHIP = made()
+TEST = Split(np.random.default_rng(1).integers(0, 256, (20, 1, 3, 3), np.uint8), np.arange(20) % 3, np.arange(20), "made/test")
+INPUTS = CHIP.encode(TEST.images)
+
+
+def exact(chip: nf.Deployment) -> float:
+    return ExactEngine().run(chip, INPUTS).correct(TEST.labels) / len(TEST.labels)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "core_dead", "count": 1, "layer": "any"},
+        {"kind": "synapse_dead", "count": 12, "layer": "any"},
+        {"kind": "neuron_dead", "count": 2, "when": {"kind": "transient", "start": 2, "stop": 7}},
+    ],
+)
+def test_a_lesion_of_a_graph_is_each_broken_chip_run_by_itself(fault):
+    kind = nf.faults.fault_from_mapping(fault)
+    found = lesion(CHIP, TEST, [kind], draws=3, seed=2)
+    assert found.healthy.accuracy == exact(CHIP)
+    for draw in found.draws:
+        assert draw.measured.accuracy == exact(nf.inject(CHIP, kind, seed=2, draw=draw.draw))
+
+
+def test_the_outcomes_of_one_dead_core_of_a_graph_are_its_cores():
+    found = possible(CHIP, [nf.faults.CoreDead(count=1, layer="hidden")])
+    cores = CHIP.placement.cores_of("hidden1").tolist()
+    assert [listed[0].cores for listed, _ in found] == [(core,) for core in cores]
+    assert [chance for _, chance in found] == pytest.approx([1 / len(cores)] * len(cores))
+
+
+def test_flipped_bits_of_every_connection_count():
+    flips = [nf.faults.SynapseBitFlip(count=5, layer="hidden"), nf.faults.SynapseBitFlip(count=4, layer="output")]
+    assert changed_bits(nf.inject(CHIP, flips, seed=1)) == 9
+
+
+def test_the_map_of_a_graphs_chip_names_its_populations():
+    layers = [core["layer"] for core in _map_of(Chip(CHIP, INPUTS, TEST.labels, None, None))["cores"].values()]
+    assert layers == ["input"] * 5 + ["hidden1"] * 3 + ["output"] * 2
+
+
+def test_a_trial_of_a_graph_is_a_row():
+    bench = Bench({"chip0": Chip(CHIP, INPUTS, TEST.labels, None, None)})
+    faults = (nf.faults.NeuronDead(count=2),)
+    row = bench.row(Task("t", 1, "chip0", faults, Rescue(strategy="none"), 4, "exact"))
+    broken = nf.inject(CHIP, faults, seed=4, draw=1)
+    assert (row["status"], row["message"]) == ("ok", "")
+    assert row["damaged_correct"] / row["samples"] == exact(broken)
+    assert row["neurons"] == 2
+
+
+def test_an_atlas_is_refused_by_what_makes_the_chip_no_chain():
+    with pytest.raises(UnsupportedError) as error:
+        atlas(CHIP, INPUTS, TEST.labels, "neuron_dead")
+    assert str(error.value) == "an atlas takes chains only, and connection 'again' drives itself"
+
+
+def test_a_chip_of_several_inputs_says_that_images_are_for_one():
+    first = replace(CHIP.population("input"), name="other")
+    core_of = {**CHIP.placement.core_of, "other": CHIP.placement.core_of["input"] + 64}
+    two = replace(CHIP, populations=(*CHIP.populations, first), placement=replace(CHIP.placement, core_of=core_of))
+    with pytest.raises(nf.errors.UsageError, match=r"^network 'looped' has 2 inputs: input, other; pass \{name: images\}$"):
+        lesion(two, TEST, [nf.faults.CoreDead(count=1)], draws=1, seed=1)
