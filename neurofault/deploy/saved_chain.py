@@ -62,7 +62,8 @@ def _edit(edit: Parts, names: list[str]) -> dict[str, Any]:
     kind = edit.of("edit", str)
     if kind in _WITHOUT_PLACE:
         return dict(edit.data)
-    place, synaptic = edit.of("layer", int), kind in _OF_CONNECTIONS
+    place = 0 if kind == "InputNoise" else edit.of("layer", int)
+    synaptic = kind in _OF_CONNECTIONS
     if not int(synaptic) <= place < len(names):
         raise ValueError(f"layer {place}: layers are 0 to {len(names) - 1}")
     return {name: value for name, value in edit.data.items() if name != "layer"} | {

@@ -137,8 +137,8 @@ def _in_range(edit: Edit, wiring: _Wiring, cores: int) -> None:
         case edits.Drop(core=core, probability=probability, key=key):
             inside("core", (core,), cores)
             good = 0 < probability <= 1 and 0 <= key < 1 << 64
-        case edits.InputNoise(sigma=sigma, key=key):
-            good = sigma >= 0 and 0 <= key < 1 << 64
+        case edits.InputNoise(population=name, sigma=sigma, key=key):
+            good = sigma >= 0 and 0 <= key < 1 << 64 and wiring.population(name).is_source
         case edits.LearningDefect(value=value):
             good = 0 <= value < MOST
         case edits.SetDelays(delays=delays, flips=flips, longest=longest):

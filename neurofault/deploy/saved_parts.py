@@ -122,7 +122,15 @@ def read_populations(parts: Parts, arrays: Arrays) -> tuple[ChipPopulation, ...]
         populations.append(ChipPopulation(name, shape, fires=each.of("fires", bool), is_source=is_source, encoding=encoding, **own))
     if not populations:
         raise ValueError("there is no population")
+    _check_names(populations, ())
     return tuple(populations)
+
+
+def _check_names(populations: Sequence[ChipPopulation], connections: Sequence[ChipConnection]) -> None:
+    try:
+        Wiring(tuple(populations), tuple(connections))
+    except ConversionError as error:
+        raise ValueError(str(error)) from None
 
 
 def _whole(parts: Parts, name: str, limits: Mapping[str, tuple[int, int]]) -> dict[str, int]:
@@ -154,10 +162,7 @@ def read_connections(parts: Parts, arrays: Arrays, populations: Sequence[ChipPop
                 sign_mode=each.one_of("sign_mode", ("mixed", "excitatory", "inhibitory")), **own,  # type: ignore[arg-type]
             )
         )  # fmt: skip
-    try:
-        Wiring(tuple(populations), tuple(connections))
-    except ConversionError as error:
-        raise ValueError(str(error)) from None
+    _check_names(populations, connections)
     return tuple(connections)
 
 

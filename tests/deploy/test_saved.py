@@ -183,7 +183,7 @@ HOSTILE = {
     "another format": (put("format", 3), "format 3 of a saved deployment is not known; this version reads 2, and 1"),
     "a list": (lambda data, members: [data], "no format is named"),
     "no populations": (put("populations", []), "there is no population"),
-    "two of one name": (put("populations", 1, "name", "input"), "goes from 'input' to 'hidden1', which it cannot"),
+    "two of one name": (put("populations", 1, "name", "input"), "two populations are called 'input'"),
     "connections of one name": (put("connections", 1, "name", "hidden1"), "two connections are called 'hidden1'"),
     "a connection to an input": (put("connections", 1, "target", "input"), "goes from 'hidden1' to 'input', which it cannot"),
     "a connection in no time": (put("connections", 1, "delay", 0), "'hidden2': delay must lie in [1, 2147483647], is 0"),
