@@ -1,17 +1,26 @@
-"""The chip in plain Python integers, one neuron and one step at a time: the definition that engines are compared with.
+"""The chip in plain Python integers under one clock, one neuron and one message at a time: the definition that engines are compared with.
 
-Written from the equations of Lava 0.10 ``fixed_pt`` (``lava/proc/lif/models.py``, ``lava/proc/dense/models.py``), without NumPy
-arithmetic, so that no width is implied: every wrap is written out.
+Written from the equations of Lava 0.10 ``fixed_pt`` (``lava/proc/lif/models.py``, ``lava/proc/dense/models.py``) and from the order of
+events in ``damage/damage.py``, without NumPy arithmetic, so that no width is implied: every wrap is written out. Nothing here knows
+lags or islands: in each chip step every population steps, a message sent in step s arrives in step s + delay, and it is dropped where
+its target has begun another sample by then.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 
-from neurofault.damage.damage import SetSynapses
+from neurofault.damage.damage import Drop, Edit, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset
+from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
-from neurofault.graph import Conv, Dense
-from neurofault.inputs import Inputs
+from neurofault.graph import Conv, Dense, Sparse
+from neurofault.graph.chip import ChipConnection
+from neurofault.inputs import Bias, Inputs, Spikes
+from neurofault.streams import counter_hash
+
+Traces = dict[str, dict[str, np.ndarray]]
 
 
 def wrap(value: int, bits: int) -> int:
@@ -29,13 +38,29 @@ def decay(value: int, loss: int) -> int:
     return kept if value >= 0 else -kept
 
 
-def synapses(deployment: Deployment, index: int) -> dict[tuple[int, int], tuple[int, int]]:
-    """(target, source) → (weight, delay), damage applied."""
-    layer, found = deployment.layers[index], {}
-    match layer.synapses:
-        case Dense(weight=weight, delay=delay):
+def acts(when: When, sample: int, t: int, chip_step: int) -> bool:
+    """`When` without `When.active`."""
+    now = t if when.clock == "presentation" else chip_step
+    if now < when.start or (when.stop is not None and now >= when.stop):
+        return False
+    return when.period is None or (now - when.start) % when.period < when.on
+
+
+def synapses(connection: ChipConnection) -> dict[int, dict[int, tuple[int, int]]]:
+    """Source → target → (weight, delay), healthy."""
+    found: dict[int, dict[int, tuple[int, int]]] = defaultdict(dict)
+
+    def extra(own: Dense | Conv | Sparse, place: tuple[int, ...]) -> int:
+        return 0 if own.delay is None else int(own.delay[place])
+
+    match connection.synapses:
+        case Dense(weight=weight) as dense:
             for target, source in np.ndindex(*weight.shape):
-                found[target, source] = int(weight[target, source]), 0 if delay is None else int(delay[target, source])
+                found[source][target] = int(weight[target, source]), extra(dense, (target, source))
+        case Sparse(weight=weight) as sparse:
+            for target in range(sparse.n_out):
+                for place in range(int(sparse.starts[target]), int(sparse.starts[target + 1])):
+                    found[int(sparse.sources[place])][target] = int(weight[place]), extra(sparse, (place,))
         case Conv() as conv:
             c_out, height, width = conv.out_shape
             _, in_height, in_width = conv.in_shape
@@ -46,51 +71,133 @@ def synapses(deployment: Deployment, index: int) -> dict[tuple[int, int], tuple[
                 if 0 <= y < in_height and 0 <= x < in_width:
                     channel = co // (c_out // conv.groups) * per_group + ci
                     target, source = (co * height + oy) * width + ox, (channel * in_height + y) * in_width + x
-                    found[target, source] = int(conv.weight[co, ci, ky, kx]), 0
-    for edit in deployment.damage.edits:
-        if isinstance(edit, SetSynapses) and edit.layer == index:
-            for source, target, value in zip(edit.sources, edit.targets, edit.values, strict=True):
-                pair = int(target), int(source)
-                found[pair] = int(value), found.get(pair, (0, 0))[1]
+                    found[source][target] = int(conv.weight[co, ci, ky, kx]), extra(conv, (co, ci, ky, kx))
     return found
 
 
-def present(deployment: Deployment, inputs: Inputs) -> list[dict[str, np.ndarray]]:
-    """Return u, v, spikes, each [N, T, n], of every layer."""
-    steps = deployment.timesteps
-    traces = [
-        {name: np.zeros((len(inputs), steps, layer.size), np.int64) for name in ("u", "v", "spikes")} for layer in deployment.layers
-    ]
-    for index, layer in enumerate(deployment.layers):
-        silent = deployment.damage.silent(index, layer.size)
-        own = traces[index]
-        joined = synapses(deployment, index)
-        for sample in range(len(inputs)):
-            for n in range(layer.size):
-                if silent[n]:
-                    continue
-                if index == 0 and inputs.events is not None:
-                    own["spikes"][sample, :, n] = inputs.events[sample, :, n]
-                    continue
-                mantissa = layer.bias_mantissa[n] if index or inputs.bias is None else inputs.bias[sample, n]
-                bias = wrap(shift(wrap(int(mantissa), 16), layer.bias_exponent), 32)
-                mine = [(source, *value) for (target, source), value in joined.items() if target == n]
-                u, v = 0, layer.v_init
-                for step in range(steps):
-                    arriving: dict[int, int] = {}
-                    for source, weight, delay in mine:
-                        if step >= delay and traces[index - 1]["spikes"][sample, step - delay, source]:
-                            arriving[delay] = arriving.get(delay, 0) + weight
-                    a = wrap(sum(shift(total, layer.weight_exponent) for total in arriving.values()), 32)
-                    u = wrap(decay(u, int(layer.du[n]) + 1) + wrap(a << 6, 32), 32)
-                    if u > 2**23:
-                        u -= 2**24
-                    elif u <= -(2**23):
-                        u += 2**24
-                    v = wrap(decay(v, int(layer.dv[n])) + u + bias, 32)
-                    v = max(1 - 2**23, min(2**23 - 1, v))
-                    spike = v > int(layer.vth[n]) << 6
-                    v = 0 if spike else v
-                    for name, value in (("u", u), ("v", v), ("spikes", spike)):
-                        own[name][sample, step, n] = value
-    return traces
+def place_of(array: np.ndarray, value: int) -> int | None:
+    hits = [i for i, other in enumerate(array.tolist()) if other == value]
+    return hits[0] if hits else None
+
+
+class Cell:
+    """One population while the clock runs."""
+
+    def __init__(self, deployment: Deployment, inputs: Inputs, name: str) -> None:
+        self.deployment, self.inputs, self.name = deployment, inputs, name
+        self.chip, self.phase = deployment.population(name), deployment.schedule.phase[name]
+        self.into = [(one, synapses(one)) for one in deployment.into(name)]
+        self.mail: dict[int, list[tuple[str, int, int]]] = defaultdict(list)  # chip step → connection, sample, source
+        into = [one.name for one in deployment.into(name)]
+        self.own = [
+            edit
+            for edit in deployment.damage.edits
+            if getattr(edit, "population", None) == name or getattr(edit, "connection", None) in into
+        ]
+        noisy = [edit for edit in self.own if isinstance(edit, InputNoise)]
+        samples, steps = len(inputs), deployment.timesteps
+        self.noise = [(edit.neurons, edit.mantissas(self.phase, inputs.first_sample, samples, steps)) for edit in noisy]
+        given = inputs.named(deployment.inputs).of(name) if self.chip.is_source else None
+        self.mantissa = given.mantissa if isinstance(given, Bias) else None
+        self.events = given.to_dense() if isinstance(given, Spikes) else None
+        shape = (samples, steps, self.chip.size)
+        self.traces = {trace: np.zeros(shape, np.int64) for trace in ("u", "v", "spikes")}
+
+    def step(self, chip_step: int) -> tuple[int, list[int]] | None:
+        """Run one chip step; return the sample and who fires, None outside the run."""
+        k, t = divmod(chip_step - 1 - self.phase, self.deployment.timesteps)
+        if not 0 <= k < len(self.inputs):
+            return None
+        sample, size = k + self.inputs.first_sample, self.chip.size
+        absolute = chip_step + self.inputs.first_sample * self.deployment.timesteps
+        live = [edit for edit in self.own if acts(edit.when, sample, t, absolute)]
+        if t == 0:
+            self.u, self.v = [0] * size, [0 if self.events is not None else self.chip.v_init] * size
+            self.on_the_way: dict[int, list[list[int]]] = defaultdict(list)
+        self._upset(live)
+        self._receive(live, sample, t, [letter for letter in self.mail.pop(chip_step, []) if letter[1] == k])
+        arrived = self.on_the_way.pop(t, [])
+        fired = []
+        for n in range(size):
+            spike = self._neuron(live, k, t, n, sum(sums[n] for sums in arrived))
+            if any(isinstance(edit, Silence) and n in edit.neurons for edit in live):
+                self.u[n] = self.v[n] = 0
+                spike = False
+            else:
+                for edit in live:
+                    if isinstance(edit, Force) and n in edit.neurons:
+                        spike = (t + 1) * edit.rate // 65536 > t * edit.rate // 65536
+            for trace, value in (("u", self.u[n]), ("v", self.v[n]), ("spikes", spike)):
+                self.traces[trace][k, t, n] = value
+            fired += [n] if spike else []
+        return k, fired
+
+    def _upset(self, live: list[Edit]) -> None:
+        for edit in live:
+            if isinstance(edit, Upset):
+                state = self.u if edit.state == "u" else self.v
+                for n, mask in zip(edit.neurons.tolist(), edit.masks.tolist(), strict=True):
+                    state[n] = wrap(state[n] % 2**24 ^ mask, 24)
+
+    def _receive(self, live: list[Edit], sample: int, t: int, letters: list[tuple[str, int, int]]) -> None:
+        for one, healthy in self.into:
+            sums: dict[int, list[int]] = defaultdict(lambda: [0] * self.chip.size)
+            edits = [edit for edit in live if getattr(edit, "connection", None) == one.name]
+            for source in [source for name, _, source in letters if name == one.name]:
+                reached = dict(healthy.get(source, {}))
+                for edit in edits:
+                    if isinstance(edit, SetSynapses | SetDelays):
+                        values = edit.values if isinstance(edit, SetSynapses) else edit.delays
+                        for other, target, value in zip(edit.sources.tolist(), edit.targets.tolist(), values.tolist(), strict=True):
+                            if other == source:
+                                weight, delay = reached.get(target, (0, 0))
+                                reached[target] = (value, delay) if isinstance(edit, SetSynapses) else (weight, value)
+                for edit in edits:
+                    if isinstance(edit, Drop) and source in edit.sources:
+                        bits = int(counter_hash(edit.key, sample, t, source, edit.core))
+                        if edit.probability >= 1 or bits < int(edit.probability * 2**64):
+                            reached = {target: value for target, value in reached.items() if target not in edit.targets}
+                for target, (weight, delay) in reached.items():
+                    sums[delay][target] += weight
+            for delay, totals in sums.items():
+                self.on_the_way[t + delay].append([shift(total, one.weight_exponent) for total in totals])
+
+    def _neuron(self, live: list[Edit], k: int, t: int, n: int, arrived: int) -> bool:
+        if self.events is not None:
+            return bool(self.events[k, t, n])
+        held = {field: int(getattr(self.chip, field)[n]) for field in ("vth", "du", "dv", "bias_mantissa")}
+        if self.mantissa is not None:
+            bias = int(self.mantissa[k, n])
+            for neurons, added in self.noise:
+                place = place_of(neurons, n)
+                bias += 0 if place is None else int(added[k, t, place])
+            if any(place_of(neurons, n) is not None for neurons, _ in self.noise):
+                bias = max(-32768, min(32767, bias))
+            held["bias_mantissa"] = bias
+        for edit in live:
+            if isinstance(edit, SetField) and (place := place_of(edit.neurons, n)) is not None:
+                held[edit.field] = int(edit.values[place])
+        u = wrap(decay(self.u[n], held["du"] + 1) + wrap(wrap(arrived, 32) << 6, 32), 32)
+        if u > 2**23:
+            u -= 2**24
+        elif u <= -(2**23):
+            u += 2**24
+        bias = wrap(shift(wrap(held["bias_mantissa"], 16), self.chip.bias_exponent), 32)
+        v = wrap(decay(self.v[n], held["dv"]) + u + bias, 32)
+        v = max(1 - 2**23, min(2**23 - 1, v))
+        spike = v > held["vth"] << 6
+        self.u[n], self.v[n] = u, 0 if spike else v
+        return spike
+
+
+def present(deployment: Deployment, inputs: Inputs) -> Traces:
+    """Return u, v, spikes, each [N, T, n], of every population."""
+    cells = {population.name: Cell(deployment, inputs, population.name) for population in deployment.populations}
+    for chip_step in range(1, len(inputs) * deployment.timesteps + deployment.schedule.depth + 1):
+        sent = {name: cell.step(chip_step) for name, cell in cells.items()}
+        for name, messages in sent.items():
+            if messages is not None:
+                sample, fired = messages
+                for one in deployment.out_of(name):
+                    cells[one.target].mail[chip_step + one.delay] += [(one.name, sample, source) for source in fired]
+    return {name: cell.traces for name, cell in cells.items()}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
-from chips import chip, conv, dense, population, random_weights
+from chips import Driven, chip, conv, dense, population, random_weights
 
 from neurofault.damage.damage import Drop, Edit, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset
-from neurofault.deploy.deployment import ChipLayer, Deployment
 from neurofault.damage.when import ALWAYS, When
+from neurofault.deploy.deployment import Deployment
 from neurofault.graph import Conv, Dense
 from neurofault.inputs import Inputs
 
@@ -130,7 +129,7 @@ def delays() -> Case:
         layers.append(
             population(f"d{longest}", (20,), synapses, exponent=exponent, du=rng.choice([4095, 500], 20), bias=300 * index, vth=300)
         )
-    edits = [Silence(1, np.array([0, 7])), SetSynapses(2, np.arange(20), np.arange(20)[::-1].copy(), np.full(20, 254, np.int32))]
+    edits = [Silence("d1", np.array([0, 7])), SetSynapses("d5", np.arange(20), np.arange(20)[::-1].copy(), np.full(20, 254, np.int32))]
     return chip(layers, 9, edits), _drive(rng, 4, 20)
 
 
@@ -145,7 +144,7 @@ def _images(edits: bool) -> Case:
         (4, (2, 2), {"stride": (3, 2), "padding": (1, 2), "dilation": (2, 1), "groups": 4}),
     )
     for index, (c_out, kernel, geometry) in enumerate(geometries):
-        synapses = conv(rng, layers[-1].shape, c_out, kernel, **geometry)  # type: ignore[arg-type]
+        synapses = conv(rng, layers[-1].population.shape, c_out, kernel, **geometry)  # type: ignore[arg-type]
         layers.append(
             population(
                 f"conv{index}",
@@ -159,7 +158,7 @@ def _images(edits: bool) -> Case:
     damage = []
     if edits:
         for index, layer in enumerate(layers):
-            damage.append(Silence(index, np.unique(rng.integers(0, layer.size, 1 + layer.size // 10))))
+            damage.append(Silence(layer.name, np.unique(rng.integers(0, layer.size, 1 + layer.size // 10))))
             if index:
                 pairs = rng.choice(layer.size * layers[index - 1].size, 30, replace=False)
                 targets, sources = np.divmod(pairs, layers[index - 1].size)
@@ -167,7 +166,7 @@ def _images(edits: bool) -> Case:
                 sources[:20] = near
                 keys = np.unique(targets * layers[index - 1].size + sources)
                 targets, sources = np.divmod(keys, layers[index - 1].size)
-                damage.append(SetSynapses(index, sources, targets, random_weights(rng, targets.shape)))
+                damage.append(SetSynapses(layer.name, sources, targets, random_weights(rng, targets.shape)))
     return chip(layers, 12, damage, readout="potential"), _drive(rng, 2, 288)
 
 
@@ -201,13 +200,13 @@ def damaged() -> Case:
         population("output", (6,), dense(rng, 6, 20), bias=-20, v_init=-50),
     ]
     edits = [
-        SetSynapses(1, np.arange(20), np.arange(20), np.full(20, 254, np.int32)),
-        Silence(0, np.array([0, 3, 29])),
-        SetSynapses(1, np.arange(10), np.arange(10), np.full(10, -256, np.int32)),
-        Silence(1, np.arange(0, 20, 4)),
-        SetSynapses(2, np.full(6, 1), np.arange(6), np.zeros(6, np.int32)),
-        Silence(2, np.array([2])),
-        Silence(1, np.array([1, 4])),
+        SetSynapses("hidden", np.arange(20), np.arange(20), np.full(20, 254, np.int32)),
+        Silence("input", np.array([0, 3, 29])),
+        SetSynapses("hidden", np.arange(10), np.arange(10), np.full(10, -256, np.int32)),
+        Silence("hidden", np.arange(0, 20, 4)),
+        SetSynapses("output", np.full(6, 1), np.arange(6), np.zeros(6, np.int32)),
+        Silence("output", np.array([2])),
+        Silence("hidden", np.array([1, 4])),
     ]
     return chip(layers, 25, edits), _drive(rng, 3, 30)
 
@@ -217,7 +216,7 @@ def given_events() -> Case:
     rng = np.random.default_rng(11)
     layers = [population("input", (25,)), population("hidden", (15,), dense(rng, 15, 25), du=3000)]
     layers.append(population("output", (4,), dense(rng, 4, 15, delays=3), vth=131072, fires=False))
-    return chip(layers, 10, [Silence(0, np.array([1, 2]))], readout="potential"), Inputs(events=rng.random((5, 10, 25)) < 0.3)
+    return chip(layers, 10, [Silence("input", np.array([1, 2]))], readout="potential"), Inputs(events=rng.random((5, 10, 25)) < 0.3)
 
 
 WHENS = (
@@ -231,30 +230,30 @@ WHENS = (
 """Windows on both clocks; samples start at the data set's third, T = 8."""
 
 
-def _in_time(rng: np.random.Generator, layers: list[ChipLayer], *, delayed: bool) -> Deployment:
+def _in_time(rng: np.random.Generator, layers: list[Driven], *, delayed: bool) -> Deployment:
     """Every kind of edit in every window, on neurons and synapses of its own."""
     edits: list[Edit] = []
     for index, layer in enumerate(layers):
         ids = rng.permutation(layer.size)[: len(WHENS) * 9].reshape(len(WHENS), 9)
         for number, (when, hit) in enumerate(zip(WHENS, ids, strict=True)):
-            edits.append(Silence(index, np.sort(hit[:2]), when))
-            edits.append(Force(index, np.sort(hit[1:3]), (65536, 0, 20000)[number % 3], when))
+            edits.append(Silence(layer.name, np.sort(hit[:2]), when))
+            edits.append(Force(layer.name, np.sort(hit[1:3]), (65536, 0, 20000)[number % 3], when))
             for place, (field, value) in enumerate((("vth", 5), ("du", 100), ("dv", 900), ("bias_mantissa", 3000))):
-                edits.append(SetField(index, field, hit[3 + place : 4 + place], np.array([value], np.int32), when))  # type: ignore[arg-type]
+                edits.append(SetField(layer.name, field, hit[3 + place : 4 + place], np.array([value], np.int32), when))  # type: ignore[arg-type]
             at, clock = (when.start, when.clock) if when.clock == "chip" else (number + 1, when.clock)
-            edits.append(Upset(index, "v", np.sort(hit[7:9]), np.array([1 << 13, 1 << 23 | 5], np.int32), at, clock))
-            edits.append(Upset(index, "u", np.sort(hit[6:8]), np.array([1 << 12, 1 << 23], np.int32), at, clock))
+            edits.append(Upset(layer.name, "v", np.sort(hit[7:9]), np.array([1 << 13, 1 << 23 | 5], np.int32), at, clock))
+            edits.append(Upset(layer.name, "u", np.sort(hit[6:8]), np.array([1 << 12, 1 << 23], np.int32), at, clock))
             if index:
                 pairs = rng.choice(layer.size * layers[index - 1].size, 20, replace=False)
                 targets, sources = np.divmod(pairs, layers[index - 1].size)
-                edits.append(SetSynapses(index, sources, targets, random_weights(rng, (20,)), when))
+                edits.append(SetSynapses(layer.name, sources, targets, random_weights(rng, (20,)), when))
                 if delayed:
-                    edits.append(SetDelays(index, sources[10:], targets[10:], rng.integers(0, 6, 10), when))
+                    edits.append(SetDelays(layer.name, sources[10:], targets[10:], rng.integers(0, 6, 10), when))
                 some = np.sort(rng.choice(layers[index - 1].size, 6, replace=False))
-                edits.append(Drop(index, 2 * index, some, np.arange(layer.size // 2), (1.0, 0.5)[number % 2], 77 + number, when))
+                edits.append(Drop(layer.name, 2 * index, some, np.arange(layer.size // 2), (1.0, 0.5)[number % 2], 77 + number, when))
     for number, when in enumerate(WHENS):
         some = np.sort(rng.choice(layers[0].size, 4, replace=False))
-        edits.append(InputNoise(some, 900.0, 5 + number, ("sample", "step")[number % 2], when))  # type: ignore[arg-type]
+        edits.append(InputNoise("input", some, 900.0, 5 + number, ("sample", "step")[number % 2], when))  # type: ignore[arg-type]
     return chip(layers, 8, edits)
 
 
@@ -266,7 +265,7 @@ def faults_in_time() -> Case:
         population("hidden", (70,), dense(rng, 70, 80, delays=3), exponent=-1, du=1500, dv=60, bias=150),
         population("output", (60,), dense(rng, 60, 70), exponent=-2, du=3000, vth=300, bias=90),
     ]
-    return _in_time(rng, layers, delayed=True), replace(_drive(rng, 4, 80), first_sample=3)
+    return _in_time(rng, layers, delayed=True), _drive(rng, 4, 80).counted_from(3)
 
 
 def faults_in_time_of_convolutions() -> Case:

@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from cases import CASES
-from chips import chip, conv, dense, population, random_weights
+from chips import Driven, chip, conv, dense, population, random_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import present
 
 from neurofault.activity import DEAD_SCORE, TRACES, Activity
 from neurofault.damage.damage import SetSynapses, Silence
-from neurofault.deploy.deployment import ChipLayer, Deployment
+from neurofault.deploy.deployment import Deployment
 from neurofault.engines import ENGINES, Engine, get_engine, run
 from neurofault.engines.exact import ExactEngine
 from neurofault.errors import UnsupportedError, UsageError
@@ -32,14 +33,14 @@ def _neurons(rng: np.random.Generator, size: int) -> dict[str, object]:
     }
 
 
-def _damage(rng: np.random.Generator, layers: list[ChipLayer]) -> list[Silence | SetSynapses]:
+def _damage(rng: np.random.Generator, layers: list[Driven]) -> list[Silence | SetSynapses]:
     edits: list[Silence | SetSynapses] = []
     for index, layer in enumerate(layers):
-        edits.append(Silence(index, np.unique(rng.integers(0, layer.size, int(rng.integers(0, 3))))))
+        edits.append(Silence(layer.name, np.unique(rng.integers(0, layer.size, int(rng.integers(0, 3))))))
         for _ in range(2 if index else 0):
             pairs = rng.choice(layer.size * layers[index - 1].size, min(5, layer.size * layers[index - 1].size), replace=False)
             targets, sources = np.divmod(pairs, layers[index - 1].size)
-            edits.append(SetSynapses(index, sources, targets, random_weights(rng, pairs.shape)))
+            edits.append(SetSynapses(layer.name, sources, targets, random_weights(rng, pairs.shape)))
     return edits
 
 
@@ -87,15 +88,16 @@ def test_equals_plain_integers(seed: int) -> None:
     deployment, inputs = _random_chip(seed)
     activity = ExactEngine(batch=2).run(deployment, inputs, record=TRACES)
     expected = present(deployment, inputs)
-    for layer, own in zip(deployment.layers, expected, strict=True):
+    assert list(activity.traces) == [population.name for population in deployment.populations]
+    for name, own in expected.items():
         for state in TRACES:
-            np.testing.assert_array_equal(getattr(activity.traces[layer.name], state), own[state], f"{layer.name} {state}")
-        np.testing.assert_array_equal(activity.spike_counts[layer.name], own["spikes"].sum(axis=(0, 1)))
-    np.testing.assert_array_equal(activity.sample_spikes, sum(own["spikes"].sum(axis=(1, 2)) for own in expected))
-    scores = expected[-1]["v"][:, -1].copy()
-    if deployment.readout == "count":
-        scores += expected[-1]["spikes"].sum(axis=1) * 2**24
-    scores[:, deployment.damage.silent(len(expected) - 1, 3)] = DEAD_SCORE
+            np.testing.assert_array_equal(getattr(activity.traces[name], state), own[state], f"{name} {state}")
+        np.testing.assert_array_equal(activity.spike_counts[name], own["spikes"].sum(axis=(0, 1)))
+    np.testing.assert_array_equal(activity.sample_spikes, sum(own["spikes"].sum(axis=(1, 2)) for own in expected.values()))
+    scores = expected["output"]["v"][:, -1].copy()
+    if deployment.readout.how == "count":
+        scores += expected["output"]["spikes"].sum(axis=1) * 2**24
+    scores[:, deployment.damage.silent("output", 3)] = DEAD_SCORE
     np.testing.assert_array_equal(activity.scores, scores)
 
 
@@ -125,9 +127,9 @@ def test_input_of_few_kinds_and_of_many_kinds_of_neurons() -> None:
     for kinds in (1, 3, 60):
         layers = [population("input", (60,), vth=np.arange(60) % kinds * 50, dv=7, bias_exponent=-1, v_init=99)]
         layers.append(population("output", (2,), dense(rng, 2, 60)))
-        deployment = chip(layers, 9, [Silence(0, np.array([5]))])
+        deployment = chip(layers, 9, [Silence("input", np.array([5]))])
         activity = ExactEngine(batch=2).run(deployment, inputs, record=TRACES)
-        for state, values in present(deployment, inputs)[0].items():
+        for state, values in present(deployment, inputs)["input"].items():
             np.testing.assert_array_equal(getattr(activity.traces["input"], state), values)
 
 
@@ -141,7 +143,7 @@ def test_sums_of_many_large_weights_are_exact(weight: int, exponent: int) -> Non
         [population("input", (n_in,)), population("output", (3,), Dense(weights), exponent=exponent, du=9, vth=131072)], 3
     )
     inputs = Inputs(events=np.ones((1, 3, n_in), bool))
-    expected = present(deployment, inputs)[1]
+    expected = present(deployment, inputs)["output"]
     activity = ExactEngine().run(deployment, inputs, record=TRACES)
     np.testing.assert_array_equal(activity.traces["output"].u, expected["u"])
     np.testing.assert_array_equal(activity.traces["output"].v, expected["v"])
@@ -153,7 +155,7 @@ def test_convolution_whose_sums_need_more_than_16_bits() -> None:
     deployment = chip([population("input", (40, 5, 5)), population("output", wide.out_shape, wide, exponent=-2, vth=131072)], 3)
     inputs = Inputs(events=rng.random((2, 3, 1000)) < 0.9)
     activity = ExactEngine().run(deployment, inputs, record=TRACES)
-    np.testing.assert_array_equal(activity.traces["output"].v, present(deployment, inputs)[1]["v"])
+    np.testing.assert_array_equal(activity.traces["output"].v, present(deployment, inputs)["output"]["v"])
     assert activity.traces["output"].u.max() > 64 * 2**14
 
 
@@ -162,7 +164,7 @@ def test_dead_output_never_wins() -> None:
     layers = [population("input", (8,)), population("output", (3,), dense(rng, 3, 8), bias=[-9000, 9000, -9000], vth=131072)]
     inputs = Inputs(events=np.zeros((4, 5, 8), bool))
     assert ExactEngine().run(chip(layers, 5, readout="potential"), inputs).predictions.tolist() == [1] * 4
-    dead = ExactEngine().run(chip(layers, 5, [Silence(1, np.array([1]))], "potential"), inputs)
+    dead = ExactEngine().run(chip(layers, 5, [Silence("output", np.array([1]))], "potential"), inputs)
     assert dead.predictions.tolist() == [0] * 4
     assert (dead.scores[:, 1] == DEAD_SCORE).all()
 
@@ -174,7 +176,7 @@ def test_run_gives_accuracy_from_images() -> None:
     ]
     blank = chip(layers, 8, readout="potential")
     encoding = Encoding((np.arange(256) * 20).astype(np.int32), 100, 0, 0.5)
-    deployment = Deployment(blank.name, blank.profile, blank.layers, blank.placement, 8, encoding, "potential")
+    deployment = blank.with_population(replace(blank.population("input"), encoding=encoding))
     images = np.zeros((3, 1, 2, 2), np.uint8)
     images[[0, 2], 0, 0, 0], images[1, 0, 1, 1] = 255, 255
     result = run(deployment, images, np.array([0, 1, 1]))
@@ -217,11 +219,11 @@ def test_exponent_out_of_range_is_refused_before_the_run() -> None:
 
 def test_synapse_edit_of_a_neuron_that_does_not_exist() -> None:
     rng = np.random.default_rng(5)
-    bad = SetSynapses(1, np.array([2]), np.array([0]), np.array([0], np.int32))
+    bad = SetSynapses("output", np.array([2]), np.array([0]), np.array([0], np.int32))
     deployment = chip([population("input", (2,)), population("output", (2,), dense(rng, 2, 2))], 3, [bad])
     with pytest.raises(UsageError) as error:
         run(deployment, Inputs(events=np.zeros((1, 3, 2), bool)))
-    assert str(error.value) == "layer 'output': a synapse edit names source 2…2, allowed are 0…1"
+    assert str(error.value) == "connection 'output': a synapse edit names source 2…2, allowed are 0…1"
 
 
 def test_engines_keep_the_protocol() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import neurofault as nf
-from neurofault.graph import Dense, Encoding, Network, Population
+from neurofault.graph import CubaLif, Dense, Encoding, Population, Source, chain
 
 LABELS = np.arange(20) % 4
 
@@ -16,14 +16,13 @@ LABELS = np.arange(20) % 4
 def chip(hidden=1.0, output: float | None = 1.0, bias=0.0):
     """Four pixels that each have their own hidden and output neuron."""
     eye = np.eye(4)
-    layers = (
-        Layer("input", (4,), None, 63.0),
-        Layer("hidden1", (4,), Dense(eye), hidden, bias),
-        Layer("output", (4,), Dense(eye), output),
+    populations = (
+        Population("input", (4,), Source(Encoding.for_pixels(0.5, 0.0, 8))),
+        Population("hidden1", (4,), CubaLif(hidden, bias)),
+        Population("output", (4,), CubaLif(output)),
     )
-    return nf.deploy(
-        Network("four", layers, 8, Encoding.for_pixels(0.5, 0.0, 8), "potential" if output is None else "count", 10.0)
-    )
+    how = "potential" if output is None else "count"
+    return nf.deploy(chain("four", populations, (Dense(eye), Dense(eye)), timesteps=8, how=how, peak_potential=10.0))
 
 
 IMAGES = np.eye(4)[LABELS]

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from chips import chip, conv, dense, population, random_weights
+from chips import Driven, chip, conv, dense, population, random_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neurofault.activity import DEAD_SCORE, Activity
 from neurofault.damage.damage import Damage, Edit, Force, SetField, SetSynapses, Silence
-from neurofault.deploy.deployment import ChipLayer, Deployment
 from neurofault.damage.when import When
+from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact import ExactEngine
 from neurofault.engines.fault_rows import accepts, edit_rows, refusal, synapse_rows
 from neurofault.engines.golden import effects, golden
@@ -38,7 +38,7 @@ def _neurons(rng: np.random.Generator, size: int) -> dict[str, object]:
 
 def _chip(seed: int, *, convolutional: bool) -> tuple[Deployment, Inputs, np.random.Generator]:
     rng = np.random.default_rng(seed)
-    layers: list[ChipLayer]
+    layers: list[Driven]
     if convolutional:
         groups = int(rng.choice([1, 2]))
         image = (2, int(rng.integers(3, 7)), int(rng.integers(3, 6)))
@@ -61,15 +61,16 @@ def _chip(seed: int, *, convolutional: bool) -> tuple[Deployment, Inputs, np.ran
     return deployment, Inputs(events=rng.random((samples, steps, layers[0].size)) < 0.15), rng
 
 
-def _synapses(rng: np.random.Generator, layers: tuple[ChipLayer, ...], index: int, count: int) -> SetSynapses:
+def _synapses(rng: np.random.Generator, deployment: Deployment, index: int, count: int) -> SetSynapses:
+    layers = deployment.populations
     total = layers[index].size * layers[index - 1].size
     targets, sources = np.divmod(rng.choice(total, min(count, total), replace=False), layers[index - 1].size)
-    return SetSynapses(index, sources, targets, random_weights(rng, targets.shape))
+    return SetSynapses(layers[index].name, sources, targets, random_weights(rng, targets.shape))
 
 
 def _fault(rng: np.random.Generator, deployment: Deployment) -> tuple[Edit, ...]:
     """One synapse, some synapses, dead and stuck neurons, or all at once, in one layer or several."""
-    layers = deployment.layers
+    layers = deployment.populations
     last = len(layers) - 1
     found: list[Edit] = []
     for _ in range(int(rng.integers(1, 4))):
@@ -77,13 +78,13 @@ def _fault(rng: np.random.Generator, deployment: Deployment) -> tuple[Edit, ...]
         neurons = np.unique(rng.integers(0, layers[index].size, int(rng.integers(1, 4))))
         match int(rng.integers(0, 5)):
             case 0 if index:
-                found.append(_synapses(rng, layers, index, 1))
+                found.append(_synapses(rng, deployment, index, 1))
             case 1 if index:
-                found.append(_synapses(rng, layers, index, 6))
+                found.append(_synapses(rng, deployment, index, 6))
             case 2 if index < last:
-                found.append(Force(index, neurons, int(rng.choice([0, 9000, 65536]))))
+                found.append(Force(layers[index].name, neurons, int(rng.choice([0, 9000, 65536]))))
             case _:
-                found.append(Silence(index, neurons))
+                found.append(Silence(layers[index].name, neurons))
     return tuple(found)
 
 
@@ -123,12 +124,12 @@ def test_single_synapses_equal_the_exact_engine(seed: int, convolutional: bool) 
     deployment, inputs, rng = _chip(seed, convolutional=convolutional)
     healthy = ExactEngine(1).run(deployment, inputs)
     whole = golden(deployment, inputs, threads=1)
-    for index in range(1, len(deployment.layers)):
-        edit = _synapses(rng, deployment.layers, index, 25)
+    for index in range(1, len(deployment.populations)):
+        edit = _synapses(rng, deployment, index, 25)
         batch = synapse_rows(deployment, index, edit.sources, edit.targets, edit.values)
         found = effects(whole, batch, threads=1, changes=True)
         for row in range(len(batch)):
-            one = SetSynapses(index, edit.sources[[row]], edit.targets[[row]], edit.values[[row]])
+            one = SetSynapses(edit.connection, edit.sources[[row]], edit.targets[[row]], edit.values[[row]])
             expected = ExactEngine(1).run(deployment.with_damage(Damage((one,))), inputs).predictions
             own = found.changes.faults == row
             predictions = healthy.predictions.copy()
@@ -147,10 +148,10 @@ def test_faults_on_top_of_a_damaged_chip() -> None:
     deployment, inputs = _small()
     rng = np.random.default_rng(4)
     hurt = deployment.with_damage(
-        Damage((_synapses(rng, deployment.layers, 1, 40), Silence(1, np.array([2, 5])), Silence(2, np.array([1]))))
+        Damage((_synapses(rng, deployment, 1, 40), Silence("hidden", np.array([2, 5])), Silence("output", np.array([1]))))
     )
     whole = golden(hurt, inputs)
-    faults = [(_synapses(rng, hurt.layers, 1, 30),), (_synapses(rng, hurt.layers, 2, 5), Silence(0, np.arange(7)))]
+    faults = [(_synapses(rng, hurt, 1, 30),), (_synapses(rng, hurt, 2, 5), Silence("input", np.arange(7)))]
     activities = IncrementalEngine()._activities(whole, [hurt.with_damage(Damage(hurt.damage.edits + edits)) for edits in faults])
     for edits, activity in zip(faults, activities, strict=True):
         _assert_equal(activity, ExactEngine().run(hurt.with_damage(Damage(hurt.damage.edits + edits)), inputs))
@@ -180,10 +181,10 @@ def test_results_do_not_depend_on_threads_or_on_what_is_kept() -> None:
 def test_engine_keeps_the_healthy_run_and_hands_over_what_it_does_not_take(monkeypatch: pytest.MonkeyPatch) -> None:
     deployment, inputs = _small()
     engine = IncrementalEngine()
-    small = deployment.with_damage(Damage((Silence(1, np.array([3])),)))
-    field = deployment.with_damage(Damage((SetField(1, "vth", np.array([3]), np.array([1], np.int32)),)))
-    timed = deployment.with_damage(Damage((Silence(1, np.array([3]), When(2, 5)),)))
-    all_inputs = deployment.with_damage(Damage((Silence(0, np.arange(30)),)))
+    small = deployment.with_damage(Damage((Silence("hidden", np.array([3])),)))
+    field = deployment.with_damage(Damage((SetField("hidden", "vth", np.array([3]), np.array([1], np.int32)),)))
+    timed = deployment.with_damage(Damage((Silence("hidden", np.array([3]), When(2, 5)),)))
+    all_inputs = deployment.with_damage(Damage((Silence("input", np.arange(30)),)))
     expected = [ExactEngine().run(each, inputs) for each in (small, field, timed, all_inputs)]
     calls = []
     exact = ExactEngine.run
@@ -210,8 +211,8 @@ def test_what_cannot_be_followed_is_refused() -> None:
     with pytest.raises(UnsupportedError) as error:
         golden(delayed, Inputs(events=np.zeros((1, 4, 4), bool)))
     assert str(error.value) == "engine 'incremental' cannot run layer 'output': synapses with delays"
-    assert refusal(chip(deployment.layers, 65)) == "65 steps: a spike train is one word of 64 bits"
-    assert not accepts(deployment, [Force(2, np.array([0]), 0)])
+    assert refusal(replace(deployment, timesteps=65)) == "65 steps: a spike train is one word of 64 bits"
+    assert not accepts(deployment, [Force("output", np.array([0]), 0)])
     with pytest.raises(UsageError) as usage:
         synapse_rows(deployment, 1, np.array([30]), np.array([0]), np.array([0]))
     assert str(usage.value) == "layer 'hidden': a synapse fault names source 30…30, allowed are 0…29"
@@ -245,7 +246,7 @@ def _wide_chip(seed: int) -> tuple[Deployment, Inputs, np.random.Generator]:
 def test_sums_beyond_sixteen_bits_are_followed_in_thirty_two(seed: int) -> None:
     deployment, inputs, rng = _wide_chip(seed)
     faults = [_fault(rng, deployment) for _ in range(12)]
-    faults += [(SetSynapses(1, np.arange(130), np.full(130, 7), np.full(130, value, np.int32)),) for value in (-256, 254)]
+    faults += [(SetSynapses("hidden1", np.arange(130), np.full(130, 7), np.full(130, value, np.int32)),) for value in (-256, 254)]
     broken = [deployment.with_damage(Damage(fault)) for fault in faults if accepts(deployment, fault)]
     wanted = [ExactEngine().run(each, inputs) for each in broken]
     for keep in (1 << 30, 0):
@@ -270,6 +271,6 @@ def test_sums_that_only_damage_takes_beyond_sixteen_bits_are_exact_too() -> None
     whole = golden(deployment, inputs)
     assert whole.sum_type is np.int16  # 28000
     for value in (254, -256):
-        edit = SetSynapses(1, np.arange(140), np.full(140, 1), np.full(140, value, np.int32))
-        hurt = deployment.with_damage(Damage((edit, Silence(1, np.array([0])))))
+        edit = SetSynapses("hidden", np.arange(140), np.full(140, 1), np.full(140, value, np.int32))
+        hurt = deployment.with_damage(Damage((edit, Silence("hidden", np.array([0])))))
         _assert_equal(IncrementalEngine().run(hurt, inputs), ExactEngine().run(hurt, inputs))
