@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
+from neurofault.deploy.deployment import Deployment, Placement
 from neurofault.deploy.profile import Chip, Core, HardwareProfile, Neuron, Quantity, Synapse
-from neurofault.graph import Conv, Dense, Encoding
+from neurofault.graph import Conv, Dense, Encoding, Readout, Sparse
+from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.inputs import Bias, Inputs, Spikes
 
 
 def quantity(value, unit="1"):
@@ -43,15 +47,15 @@ def small_profile(*, shared_kernels=False, columns=4, rows=3, cores_per_tile=2, 
     return HardwareProfile.model_construct(name="small", chip=chip, core=core, synapse=synapse, neuron=neuron)
 
 
-def chip_layer(name, shape, synapses=None, *, vth=100, fires=True):
+TABLE = Encoding(np.arange(256, dtype=np.int32), 100, 0, 1.0)
+
+
+def neurons(name, shape, *, vth=100, fires=True, is_source=False):
+    """A population; a source takes pixels."""
     size = int(np.prod(shape))
-    return ChipLayer(
+    return ChipPopulation(
         name=name,
         shape=tuple(shape),
-        synapses=synapses,
-        weight_exponent=0,
-        weight_bits=8,
-        sign_mode="mixed",
         du=np.full(size, 4095, np.int32),
         dv=np.zeros(size, np.int32),
         vth=np.full(size, vth, np.int32),
@@ -59,32 +63,49 @@ def chip_layer(name, shape, synapses=None, *, vth=100, fires=True):
         bias_exponent=0,
         v_init=0,
         fires=fires,
+        is_source=is_source,
+        encoding=TABLE if is_source else None,
     )
 
 
-def consecutive(layers, neurons_per_core):
-    """Place the layers one after the other, ``neurons_per_core`` to a core, a core never shared by two layers."""
-    core_of, first = [], 0
-    for layer in layers:
-        core_of.append((first + np.arange(layer.size) // neurons_per_core).astype(np.int32))
-        first = int(core_of[-1][-1]) + 1
-    return tuple(core_of)
+def wire(name, source, target, synapses, *, delay=1):
+    """A connection of 8-bit mixed weights."""
+    return ChipConnection(name, source, target, synapses, 0, 8, "mixed", delay)
 
 
-def deployment(layers, *, neurons_per_core=4, core_of=None, profile=None, timesteps=8):
+def consecutive(populations, neurons_per_core):
+    """Place the populations one after the other, ``neurons_per_core`` to a core, a core never shared by two of them."""
+    core_of, first = {}, 0
+    for one in populations:
+        core_of[one.name] = (first + np.arange(one.size) // neurons_per_core).astype(np.int32)
+        first = int(core_of[one.name][-1]) + 1
+    return core_of
+
+
+def deployment(populations, connections, *, neurons_per_core=4, core_of=None, profile=None, timesteps=8, readout=None):
+    """Populations, the last of which is read unless another is named, and connections on a small chip."""
     profile = profile or small_profile()
     cores = profile.chip.cores.value
-    core_of = core_of or consecutive(layers, neurons_per_core)
-    chips = int(max(part.max() for part in core_of)) // cores + 1
+    core_of = core_of or consecutive(populations, neurons_per_core)
+    chips = int(max(part.max() for part in core_of.values())) // cores + 1
     return Deployment(
         name="small",
         profile=profile,
-        layers=tuple(layers),
-        placement=Placement(chips, cores, tuple(core_of)),
+        populations=tuple(populations),
+        connections=tuple(connections),
+        placement=Placement(chips, cores, core_of),
         timesteps=timesteps,
-        encoding=Encoding(np.arange(256, dtype=np.int32), 100, 0, 1.0),
-        readout="potential",
+        readout=Readout(readout or populations[-1].name),
     )
+
+
+def chain(populations, synapses, **options):
+    """Populations of which each drives the next one."""
+    connections = [
+        wire(target.name, source.name, target.name, own)
+        for source, target, own in zip(populations[:-1], populations[1:], synapses, strict=True)
+    ]
+    return deployment(populations, connections, **options)
 
 
 def even(rng, shape):
@@ -96,21 +117,63 @@ def mlp(*sizes, neurons_per_core=4, seed=0, **options):
     """A dense chain called input, hidden1, …, output."""
     rng = np.random.default_rng(seed)
     names = ["input", *(f"hidden{index}" for index in range(1, len(sizes) - 1)), "output"]
-    layers = [chip_layer("input", (sizes[0],))]
-    for before, size, name in zip(sizes, sizes[1:], names[1:], strict=False):
-        layers.append(chip_layer(name, (size,), Dense(even(rng, (size, before))), fires=name != "output"))
-    return deployment(layers, neurons_per_core=neurons_per_core, **options)
+    populations = [
+        neurons(name, (size,), fires=name != "output" or len(sizes) == 1, is_source=name == "input")
+        for name, size in zip(names, sizes, strict=False)
+    ]
+    synapses = [Dense(even(rng, (size, before))) for before, size in zip(sizes, sizes[1:], strict=False)]
+    return chain(populations, synapses, neurons_per_core=neurons_per_core, **options)
 
 
 def cnn(conv: Conv, *, neurons_per_core=5, classes=3, seed=0, **options):
     """input → one convolution → output."""
     rng = np.random.default_rng(seed)
-    layers = [
-        chip_layer("input", conv.in_shape),
-        chip_layer("conv1", conv.out_shape, conv),
-        chip_layer("output", (classes,), Dense(even(rng, (classes, conv.n_out))), fires=False),
+    populations = [
+        neurons("input", conv.in_shape, is_source=True),
+        neurons("conv1", conv.out_shape),
+        neurons("output", (classes,), fires=False),
     ]
-    return deployment(layers, neurons_per_core=neurons_per_core, **options)
+    return chain(populations, [conv, Dense(even(rng, (classes, conv.n_out)))], neurons_per_core=neurons_per_core, **options)
+
+
+def with_synapses(chip, connection, synapses, **fields):
+    """The same chip with other synapses in a connection."""
+    return chip.with_connection(replace(chip.connection(connection), synapses=synapses, **fields))
+
+
+def encoded(chip, table):
+    """The same chip with another pixel table of its inputs; None: they take events."""
+    for name in chip.inputs:
+        one = chip.population(name)
+        chip = chip.with_population(replace(one, encoding=None if table is None else replace(TABLE, table=table)))
+    return chip
+
+
+def from_sample(inputs, first):
+    """The same samples, counted from another number."""
+    bias, events = ({name: part for name, part in inputs.parts.items() if isinstance(part, kind)} for kind in (Bias, Spikes))
+    return Inputs(bias, events, first)
+
+
+def pairs_of(synapses):
+    """Every synapse by plain loops: (source, target) → (weight, delay)."""
+    if isinstance(synapses, Conv):
+        weight, delay = (
+            None if words is None else words.reshape(synapses.weight.shape[0], -1) for words in (synapses.weight, synapses.delay)
+        )
+        return {pair: (int(weight[at]), 0 if delay is None else int(delay[at])) for pair, at in expanded(synapses).items()}
+    delay = np.zeros(synapses.weight.shape, np.int64) if synapses.delay is None else synapses.delay
+    if isinstance(synapses, Sparse):
+        return {
+            (int(synapses.sources[at]), target): (int(synapses.weight[at]), int(delay[at]))
+            for target in range(synapses.n_out)
+            for at in range(synapses.starts[target], synapses.starts[target + 1])
+        }
+    return {
+        (source, target): (int(synapses.weight[target, source]), int(delay[target, source]))
+        for source in range(synapses.n_in)
+        for target in range(synapses.n_out)
+    }
 
 
 def expanded(conv: Conv):

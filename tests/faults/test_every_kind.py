@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import slow_chip
-from fault_chips import cnn, even, mlp, small_profile
+from fault_chips import cnn, encoded, even, from_sample, mlp, small_profile, with_synapses
 
 from neurofault import faults
 from neurofault.damage.damage import (
@@ -53,18 +53,18 @@ LEARNING = {model.kind for model in faults.FAMILIES["learning"]}
 def lively(chip):
     """The same chip with neurons that fire often, and input neurons that follow the pixels."""
     rng = np.random.default_rng(5)
-    layers = [
+    populations = [
         replace(
-            layer,
-            du=rng.choice([1500, 4095], layer.size).astype(np.int32),
-            dv=rng.choice([0, 300], layer.size).astype(np.int32),
-            vth=rng.integers(20, 120, layer.size).astype(np.int32),
-            bias_mantissa=rng.integers(0, 3000, layer.size).astype(np.int32) * (index > 0),
+            one,
+            du=rng.choice([1500, 4095], one.size).astype(np.int32),
+            dv=rng.choice([0, 300], one.size).astype(np.int32),
+            vth=rng.integers(20, 120, one.size).astype(np.int32),
+            bias_mantissa=rng.integers(0, 3000, one.size).astype(np.int32) * (not one.is_source),
         )
-        for index, layer in enumerate(chip.layers)
+        for one in chip.populations
     ]
-    encoding = replace(chip.encoding, table=np.arange(256, dtype=np.int32) * 30)
-    return replace(chip, layers=tuple(layers), encoding=encoding, timesteps=5, readout="count")
+    chip = replace(chip, populations=tuple(populations), timesteps=5, readout=replace(chip.readout, how="count"))
+    return encoded(chip, np.arange(256, dtype=np.int32) * 30)
 
 
 CONV = Conv(even(np.random.default_rng(2), (2, 1, 2, 2)), in_shape=(1, 3, 3), padding=(1, 1), stride=(2, 1))
@@ -90,12 +90,12 @@ def test_every_kind_at_every_time_equals_plain_integers(kind, when, net):
     (hit,) = hurt.damage.hits
     assert hit.cores
     assert (when == "permanent") == (not any(note.startswith("acts: ") for note in hit.notes))
-    images = np.random.default_rng(1).integers(0, 256, (2, chip.layers[0].size)).astype(np.uint8)
-    inputs = replace(chip.encode(images), first_sample=1)
+    images = np.random.default_rng(1).integers(0, 256, (2, chip.population("input").size)).astype(np.uint8)
+    inputs = from_sample(chip.encode(images), 1)
     activity = ExactEngine().run(hurt, inputs, record=("u", "v", "spikes"))
-    for layer, wanted in zip(chip.layers, slow_chip.present(hurt, inputs), strict=True):
+    for population, wanted in slow_chip.present(hurt, inputs).items():
         for name in ("u", "v", "spikes"):
-            np.testing.assert_array_equal(getattr(activity.traces[layer.name], name), wanted[name], err_msg=f"{layer.name} {name}")
+            np.testing.assert_array_equal(getattr(activity.traces[population], name), wanted[name], err_msg=f"{population} {name}")
 
 
 @pytest.mark.parametrize("kind", [kind for kind, model in faults.KINDS.items() if kind not in ("core_hung",)])
@@ -136,7 +136,7 @@ def weight_of(text):
 def test_a_flip_is_in_the_stored_field(bit):
     chip = CHIPS["dense"]
     for source, target in ((0, 0), (3, 6)):
-        before = int(chip.layers[1].synapses.weight[target, source])
+        before = int(chip.connection("hidden1").synapses.weight[target, source])
         edit = edit_of(chip, faults.SynapseBitFlip(synapse_bits=[(source, target, bit)], layer="hidden1"))
         text = list(field_of(before))
         text[7 - bit] = "10"[int(text[7 - bit])]
@@ -150,8 +150,7 @@ def test_a_flip_is_in_the_stored_field(bit):
 def test_flips_of_one_sign_fields_keep_the_sign(mode, low, high, bits):
     weights = (np.arange(16).reshape(4, 4) << (8 - bits)) * (1 if mode == "excitatory" else -1)
     base = mlp(4, 4, 2)
-    layer = replace(base.layers[1], synapses=Dense(weights.astype(np.int32)), sign_mode=mode, weight_bits=bits)
-    chip = replace(base, layers=(base.layers[0], layer, base.layers[2]))
+    chip = with_synapses(base, "hidden1", Dense(weights.astype(np.int32)), sign_mode=mode, weight_bits=bits)
     edit = edit_of(chip, faults.SynapseBitFlip(rate=1.0))
     assert len(edit.values) == 16
     assert (edit.values >= low).all()
@@ -162,7 +161,7 @@ def test_flips_of_one_sign_fields_keep_the_sign(mode, low, high, bits):
 
 def test_flipping_every_bit_twice_is_nothing_and_once_is_the_complement():
     chip = CHIPS["dense"]
-    weight = chip.layers[1].synapses.weight
+    weight = chip.connection("hidden1").synapses.weight
     once = faults.inject(chip, faults.SynapseBitFlip(rate=1.0, layer="hidden1"))
     edit = once.damage.edits[0]
     assert (edit.values == -2 - weight[edit.targets, edit.sources]).all()
@@ -175,7 +174,7 @@ def test_the_rate_of_flips_is_per_bit():
     numbers = []
     for draw in range(40):
         edit = edit_of(chip, faults.SynapseBitFlip(rate=0.001), draw=draw)
-        weight = chip.layers[1].synapses.weight[edit.targets, edit.sources]
+        weight = chip.connection("hidden1").synapses.weight[edit.targets, edit.sources]
         numbers.append(sum((field_of(int(a)) != field_of(int(b))) for a, b in zip(weight, edit.values, strict=True)))
     assert abs(np.mean(numbers) - 24) < 4 * np.sqrt(24 / 40)
 
@@ -186,7 +185,7 @@ def test_named_bits_are_the_only_ones_hit(bits, sizes):
     found = set()
     for draw in range(60):
         edit = edit_of(chip, faults.SynapseBitFlip(count=1, bits=bits), draw=draw)
-        found.add(abs(int(edit.values[0]) - int(chip.layers[edit.layer].synapses.weight[edit.targets[0], edit.sources[0]])))
+        found.add(abs(int(edit.values[0]) - int(chip.connection(edit.connection).synapses.weight[edit.targets[0], edit.sources[0]])))
     assert found == sizes
 
 
@@ -199,7 +198,7 @@ def test_stuck_bits_read_their_level_and_never_flip(level):
     for damaged in (stuck, after):
         edit = damaged.damage.edits[-1]
         for source, target, value in zip(edit.sources, edit.targets, edit.values, strict=True):
-            text = list(field_of(int(chip.layers[1].synapses.weight[target, source])))
+            text = list(field_of(int(chip.connection("hidden1").synapses.weight[target, source])))
             text[0] = text[5] = str(level)
             assert value == weight_of("".join(text))
 
@@ -214,8 +213,8 @@ def test_a_word_of_a_shared_kernel_gets_one_value_everywhere():
         edits = [edit_of(chip, fault, draw=draw) for draw in range(12)]
         assert max(len(edit.values) for edit in edits) > 1
         for edit in edits:
-            assert len({int(chip.placement.core_of[1][target]) for target in edit.targets}) <= 1  # none: a word that nothing reads
-            word = weights_at(chip, 1, edit.sources, edit.targets)
+            assert len({int(chip.placement.core_of["conv1"][target]) for target in edit.targets}) <= 1  # none: a word that nothing reads
+            word = weights_at(chip, "conv1", edit.sources, edit.targets)
             assert len(set(zip(word.tolist(), edit.values.tolist(), strict=True))) <= 1
 
 
@@ -230,7 +229,7 @@ def test_a_listed_synapse_of_a_shared_kernel_takes_its_whole_word_along():
 def test_dead_stuck_and_saturated_synapses():
     chip = CHIPS["dense"]
     pair = [(2, 3)]
-    weight = int(chip.layers[1].synapses.weight[3, 2])
+    weight = int(chip.connection("hidden1").synapses.weight[3, 2])
     values = {
         faults.SynapseDead(synapses=pair, layer="hidden1"): 0,
         faults.SynapseStuck(synapses=pair, layer="hidden1", value=77): 76,
@@ -250,7 +249,7 @@ def test_perturbed_synapses_scatter_as_asked(relative):
     chip = mlp(60, 50, 4, neurons_per_core=16)
     sigma = 0.2 if relative else 12.0
     edit = edit_of(chip, faults.SynapsePerturbed(rate=1.0, sigma=sigma, relative=relative))
-    weight = chip.layers[1].synapses.weight[edit.targets, edit.sources].astype(float)
+    weight = chip.connection("hidden1").synapses.weight[edit.targets, edit.sources].astype(float)
     inner = np.abs(weight) < 150
     moved = (edit.values - weight)[inner] / (np.maximum(np.abs(weight[inner]), 1) if relative else 1)
     wide = np.abs(weight[inner]) > 40
@@ -283,7 +282,7 @@ def test_a_corrupt_header_loses_or_shifts_its_block():
     lost = edit_of(chip, faults.WordHeader(headers=[(2, 0)], layer="hidden1"))
     assert (lost.sources.tolist(), lost.targets.tolist(), lost.values.tolist()) == ([0] * 3, [5, 6, 7], [0] * 3)
     shifted = edit_of(chip, faults.WordHeader(headers=[(2, 0), (2, 3)], layer="hidden1", effect="shifted"))
-    weight = chip.layers[1].synapses.weight
+    weight = chip.connection("hidden1").synapses.weight
     wanted = {(5, 0): weight[7, 0], (6, 0): weight[5, 0], (7, 0): weight[6, 0], (8, 1): weight[9, 1], (9, 1): weight[8, 1]}
     got = {(t, s): v for s, t, v in zip(shifted.sources.tolist(), shifted.targets.tolist(), shifted.values.tolist(), strict=True)}
     assert got == wanted
@@ -292,8 +291,7 @@ def test_a_corrupt_header_loses_or_shifts_its_block():
 def test_delays_flip_in_their_field_up_to_the_longest():
     chip = CHIPS["dense"]
     delay = np.random.default_rng(0).integers(0, 6, (7, 6))
-    layer = replace(chip.layers[1], synapses=replace(chip.layers[1].synapses, delay=delay))
-    chip = replace(chip, layers=(chip.layers[0], layer, *chip.layers[2:]))
+    chip = with_synapses(chip, "hidden1", replace(chip.connection("hidden1").synapses, delay=delay))
     edit = edit_of(chip, faults.SynapseDelay(rate=1.0, bit=1, layer="hidden1"))
     assert isinstance(edit, SetDelays)
     assert (edit.delays == np.minimum(delay[edit.targets, edit.sources] ^ 2, 5)).all()
@@ -316,11 +314,11 @@ def test_delays_flip_in_their_field_up_to_the_longest():
 def test_parameters_change_in_their_stored_field(fault, field, change):
     chip = CHIPS["dense"]
     plan = faults.plan(chip, fault)
-    assert [edit.layer for edit in plan.faults[0].edits] == [1, 2]
+    assert [edit.population for edit in plan.faults[0].edits] == ["hidden1", "hidden2"]
     for edit in plan.faults[0].edits:
         assert isinstance(edit, SetField)
         assert edit.field == field
-        assert edit.values.tolist() == change(getattr(chip.layers[edit.layer], field)).astype(int).tolist()
+        assert edit.values.tolist() == change(getattr(chip.population(edit.population), field)).astype(int).tolist()
 
 
 def test_outputs_are_forced_at_the_rate_that_is_asked_for():
@@ -358,20 +356,20 @@ def test_sensor_noise_has_the_size_that_is_asked_for():
     chip = CHIPS["dense"]
     edit = edit_of(chip, faults.SensorNoisy(rate=1.0, sigma=0.1, each="step"))
     assert isinstance(edit, InputNoise)
-    noise = edit.mantissas(0, 500, 5)
+    noise = edit.mantissas(0, 0, 500, 5)
     assert noise.shape == (500, 5, 6)
     assert abs(noise.std() / (0.1 * 255 * 30) - 1) < 0.05
-    still = edit_of(chip, faults.SensorNoisy(rate=1.0, sigma=0.1)).mantissas(0, 500, 5)
+    still = edit_of(chip, faults.SensorNoisy(rate=1.0, sigma=0.1)).mantissas(0, 0, 500, 5)
     assert (still == still[:, :1]).all()
 
 
 def test_a_lost_axon_is_one_source_at_one_core():
     chip = CHIPS["dense"]
-    core = int(chip.placement.core_of[1][2])
+    core = int(chip.placement.core_of["hidden1"][2])
     edit = edit_of(chip, faults.AxonLost(axons=[(4, core)], layer="hidden1"))
     assert isinstance(edit, Drop)
     assert (edit.core, edit.sources.tolist(), edit.targets.tolist(), edit.probability) == (core, [4], [2, 3], 1.0)
-    by_hand = SetSynapses(1, np.array([4, 4]), np.array([2, 3]), np.zeros(2, np.int32))
+    by_hand = SetSynapses("hidden1", np.array([4, 4]), np.array([2, 3]), np.zeros(2, np.int32))
     inputs = chip.encode(np.random.default_rng(1).integers(0, 256, (6, 6)).astype(np.uint8))
     one, other = (ExactEngine().run(chip.with_damage(Damage((e,))), inputs) for e in (edit, by_hand))
     np.testing.assert_array_equal(one.scores, other.scores)
@@ -386,25 +384,25 @@ def test_an_axon_lost_at_a_convolution_exists_only_where_it_sends():
 @pytest.mark.parametrize("net", ["dense", "conv"])
 def test_a_misrouted_axon_reads_another_row_of_the_same_core(net):
     chip = CHIPS[net]
-    name = chip.layers[1].name
-    core = int(chip.placement.core_of[1][0])
-    targets = np.flatnonzero(chip.placement.core_of[1] == core)
+    name = chip.populations[1].name
+    core = int(chip.placement.core_of[name][0])
+    targets = np.flatnonzero(chip.placement.core_of[name] == core)
     edit = edit_of(chip, faults.AxonMisrouted(axons=[(1, core)], layer=name))
-    rows = {n: slow_chip.healthy_synapses(chip.layers[1])[n] for n in targets}
+    rows = {n: slow_chip.healthy_synapses(chip.connection(name).synapses)[n] for n in targets}
     now = {int(n): 0 for n in targets} | dict(zip(edit.targets.tolist(), edit.values.tolist(), strict=True))
-    others = [s for s in range(chip.layers[0].size) if s != 1 and any(s in row for row in rows.values())]
+    others = [s for s in range(chip.population("input").size) if s != 1 and any(s in row for row in rows.values())]
     assert set(edit.sources.tolist()) == {1}
     assert any(all(now[int(n)] == rows[n].get(s, (0, 0))[0] for n in targets) for s in others)
 
 
 def crossing(chip, closed):
-    """(layer, source core, destination core) of the flows whose route uses a link, by the routing alone."""
+    """(connection, source core, destination core) of the flows whose route uses a link, by the routing alone."""
     grid, found = mesh(chip), set()
-    for layer in range(1, len(chip.layers)):
-        for source in chip.placement.cores_of_layer(layer - 1):
-            for core in chip.placement.cores_of_layer(layer):
+    for one in chip.connections:
+        for source in chip.placement.cores_of(one.source):
+            for core in chip.placement.cores_of(one.target):
                 if source != core and closed & {(x, y, d) for x, y, d in grid.path(int(source), int(core))}:
-                    found.add((layer, int(source), int(core)))
+                    found.add((one.name, int(source), int(core)))
     return found
 
 
@@ -412,11 +410,12 @@ def cut(chip, plan):
     found = set()
     for edit in plan.faults[0].edits:
         if isinstance(edit, Drop):
-            assert edit.targets.tolist() == np.flatnonzero(chip.placement.core_of[edit.layer] == edit.core).tolist()
-            homes = chip.placement.core_of[edit.layer - 1]
+            one = chip.connection(edit.connection)
+            assert edit.targets.tolist() == np.flatnonzero(chip.placement.core_of[one.target] == edit.core).tolist()
+            homes = chip.placement.core_of[one.source]
             for source in np.unique(homes[edit.sources]):
                 assert set(np.flatnonzero(homes == source)) <= set(edit.sources.tolist())
-                found.add((edit.layer, int(source), edit.core))
+                found.add((edit.connection, int(source), edit.core))
     return found
 
 
@@ -465,7 +464,7 @@ def test_links_that_fail_one_after_the_other_are_avoided_together():
         (s, edit.core)
         for edit in hurt.damage.edits
         if isinstance(edit, Drop)
-        for s in row.placement.core_of[edit.layer - 1][edit.sources]
+        for s in row.placement.core_of[row.connection(edit.connection).source][edit.sources]
     }
     detours = [edit for edit in hurt.damage.edits if isinstance(edit, Detour)]
     assert halves
@@ -481,7 +480,7 @@ def test_a_dead_router_cuts_off_its_cores_even_with_reroute():
     x, y = grid.tiles(np.arange(32))
     at = {int(core) for core in range(32) if (x[core], y[core]) == (1, 0)}
     assert at == {2, 3}
-    ends = {(layer, s, d) for layer, s, d in crossing(BIG, set(grid.links())) | same_tile(BIG) if {s, d} & at}
+    ends = {(name, s, d) for name, s, d in crossing(BIG, set(grid.links())) | same_tile(BIG) if {s, d} & at}
     plans = [faults.plan(BIG, faults.RouterDead(routers=["1,0"], reroute=reroute)) for reroute in (False, True)]
     assert cut(BIG, plans[1]) == ends
     through = {link for link in grid.links() if (link.x, link.y) == (1, 0)}
@@ -491,10 +490,10 @@ def test_a_dead_router_cuts_off_its_cores_even_with_reroute():
 
 def same_tile(chip):
     return {
-        (layer, int(s), int(d))
-        for layer in range(1, len(chip.layers))
-        for s in chip.placement.cores_of_layer(layer - 1)
-        for d in chip.placement.cores_of_layer(layer)
+        (one.name, int(s), int(d))
+        for one in chip.connections
+        for s in chip.placement.cores_of(one.source)
+        for d in chip.placement.cores_of(one.target)
         if s != d and not mesh(chip).path(int(s), int(d))
     }
 
@@ -502,7 +501,9 @@ def same_tile(chip):
 def test_a_lossy_link_loses_its_share_at_random():
     plan = faults.plan(BIG, faults.LinkLossy(links=["1,0:E"], probability=0.25))
     assert cut(BIG, plan) == crossing(BIG, {(1, 0, "E")})
-    lost = np.concatenate([edit.lost(0, 50, 40).ravel() for edit in plan.faults[0].edits])
+    lost = np.concatenate(
+        [edit.lost(BIG.schedule.phase[edit.connection], 0, 50, 40).ravel() for edit in plan.faults[0].edits]
+    )
     assert abs(lost.mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / lost.size)
     assert len({edit.key for edit in plan.faults[0].edits}) == 1
 
@@ -535,4 +536,5 @@ def test_a_hung_core_stalls_or_is_silent():
 def test_learning_defects_name_their_synapses(fault, part, trace, value):
     edit = edit_of(CHIPS["dense"], fault)
     assert isinstance(edit, LearningDefect)
-    assert (edit.layer, edit.part, edit.trace, edit.value, edit.neurons.tolist()) == (1, part, trace, value, [0, 1, 2, 3])
+    assert (edit.connection, edit.part, edit.trace, edit.value) == ("hidden1", part, trace, value)
+    assert edit.neurons.tolist() == [0, 1, 2, 3]
