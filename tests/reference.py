@@ -164,6 +164,7 @@ class Cell:
 
     def _neuron(self, live: list[Edit], k: int, t: int, n: int, arrived: int) -> bool:
         if self.events is not None:
+            self.u[n] = self.v[n] = 0
             return bool(self.events[k, t, n])
         held = {field: int(getattr(self.chip, field)[n]) for field in ("vth", "du", "dv", "bias_mantissa")}
         if self.mantissa is not None:

@@ -50,8 +50,8 @@ class Currents:
         """Take the spikes in that arrive in steps ``first`` up to, not including, ``stop``."""
         if first == stop:
             return
-        if self.lag:
-            late = max(first, self.lag)
+        late = max(first, self.lag)
+        if self.lag and late < stop:
             self._arriving[:, late:stop] = self._sent[:, late - self.lag : stop - self.lag]
         samples, steps, n_in = self._arriving.shape
         arriving = self._arriving[:, first:stop]
