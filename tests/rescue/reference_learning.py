@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from neurofault.deploy.memory import stored_weights, write_gate
 from neurofault.damage.stored import field_shift, from_field, to_field
+from neurofault.deploy.memory import stored_weights, write_gate
 from neurofault.streams import counter_hash, stream_key
 
 WIDTH = {"x0": 1, "y0": 1, **dict.fromkeys(("x1", "x2", "y1", "y2", "y3"), 7), **dict.fromkeys("wdt", 9)}
@@ -23,18 +23,20 @@ def drawn(key, *counters, bits):
 class Reference:
     """State of one connection; ``step`` advances it."""
 
-    def __init__(self, deployment, layer, rule, seed=0):
+    def __init__(self, deployment, connection, rule, seed=0):
         import numpy as np
 
-        self.chip, self.rule, self.layer, self.timesteps = deployment.layers[layer], rule, layer, deployment.timesteps
-        self.gate = write_gate(deployment, layer)
-        self.w = stored_weights(deployment, layer).tolist()
+        self.chip, self.rule, self.timesteps = deployment.connection(connection), rule, deployment.timesteps
+        self.phase = deployment.schedule.phase[self.chip.target]
+        self.gate = write_gate(deployment, connection)
+        self.w = stored_weights(deployment, connection).tolist()
         n_out, n_in = len(self.w), len(self.w[0])
         self.t = [[0] * n_in for _ in range(n_out)]
         self.d = [[0] * n_in for _ in range(n_out)]
         self.trace = {"x1": [0] * n_in, "x2": [0] * n_in} | {name: [0] * n_out for name in ("y1", "y2", "y3")}
         self.last = {"x": [0] * n_in, "y": [0] * n_out}
-        self.now, self.edits = 0, [edit for edit in deployment.damage.edits if getattr(edit, "part", None) and edit.layer == layer]
+        self.now = 0
+        self.edits = [edit for edit in deployment.damage.of_connection(connection) if getattr(edit, "part", None)]
         names = ("x decay", "x impulse", "y decay", "y impulse", "w", "d", "t")
         self.key = {name: stream_key(seed, "learning", self.chip.name, name) for name in names}
         self.np = np
@@ -92,7 +94,7 @@ class Reference:
             edit
             for edit in self.edits
             if edit.when.active(
-                self.np.array((self.now - 1) % self.timesteps if edit.when.clock == "presentation" else self.now + self.layer)
+                self.np.array((self.now - 1) % self.timesteps if edit.when.clock == "presentation" else self.now + self.phase)
             )
         ]
         for edit in active:

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import neurofault as nf
-from neurofault.graph import Conv, Dense, Network, Population
+from neurofault.graph import Connection, Conv, CubaLif, Dense, Network, Population, Readout, Source, Sparse, chain
 from neurofault.graph.synapses import Stored
 from neurofault.inputs import Inputs
 
@@ -39,27 +39,54 @@ def profile(*, columns=4, rows=3, cores_per_tile=2, shared=True, word_bits=64, *
 def network(sizes, seed=0, conv=None):
     """Random integers that fire often; with ``conv`` the first hidden layer is that convolution."""
     rng = np.random.default_rng(seed)
-    layers, before = [Layer("input", (sizes[0],) if conv is None else conv.in_shape, None, 20.0, stored=Stored())], sizes[0]
+    populations, driven = [Population("input", (sizes[0],) if conv is None else conv.in_shape, Source(threshold=20))], []
+    before = sizes[0]
     names = [*(f"hidden{index}" for index in range(1, len(sizes) - 1)), "output"]
     for name, size in zip(names, sizes[1:], strict=True):
         if conv is not None and name == "hidden1":
             synapses, shape, size = conv, conv.out_shape, conv.n_out
         else:
             synapses, shape = Dense(even(rng, (size, before))), (size,)
-        layers.append(
-            Layer(
-                name,
-                shape,
-                synapses,
-                rng.integers(20, 120, size),
-                rng.integers(0, 2000, size),
-                rng.choice([1500, 4095], size),
-                rng.choice([0, 300], size),
-                stored=Stored(),
-            )
-        )
+        populations.append(Population(name, shape, lively(rng, size)))
+        driven.append(synapses)
         before = size
-    return Network("random", tuple(layers), STEPS, None, "count")
+    return chain("random", populations, driven, timesteps=STEPS, how="count", stored=[Stored()] * len(driven))
+
+
+def lively(rng, size):
+    """Neurons that fire often, some of them leaky."""
+    return CubaLif(
+        rng.integers(20, 120, size),
+        rng.integers(0, 2000, size),
+        rng.choice([1500, 4095], size),
+        rng.choice([0, 300], size),
+        bias_exponent=0,
+    )
+
+
+def graph(seed=0):
+    """Two hidden populations, one of them recurrent, one driven back; a skip and a sparse way that takes three steps."""
+    rng = np.random.default_rng(seed)
+    sizes = {"input": 7, "hidden1": 8, "hidden2": 6, "output": 4}
+    populations = [Population("input", (7,), Source(threshold=20))]
+    populations += [Population(name, (size,), lively(rng, size)) for name, size in sizes.items() if name != "input"]
+    ways = [
+        ("hidden1", "input", "hidden1", 1),
+        ("hidden1.rec", "hidden1", "hidden1", 1),
+        ("hidden2", "hidden1", "hidden2", 2),
+        ("back", "hidden2", "hidden1", 1),
+        ("output", "hidden2", "output", 1),
+        ("skip", "input", "output", 1),
+    ]
+    connections = [
+        Connection(name, source, target, Dense(even(rng, (sizes[target], sizes[source]))), delay, Stored())
+        for name, source, target, delay in ways
+    ]
+    joined = rng.random((4, 8)) < 0.4
+    targets, sources = np.nonzero(joined)
+    some = Sparse(8, np.concatenate([[0], np.cumsum(joined.sum(axis=1))]).astype(np.int64), sources, even(rng, len(targets)))
+    connections.append(Connection("some", "hidden1", "output", some, 3, Stored()))
+    return Network("random", tuple(populations), tuple(connections), STEPS, Readout("output", "count"))
 
 
 def even(rng, shape):
@@ -70,6 +97,10 @@ def mlp(*sizes, seed=0, spare_cores=4, neurons_per_core=3, chip=None, **options)
     return nf.deploy(network(sizes, seed), chip or profile(), neurons_per_core=neurons_per_core, spare_cores=spare_cores, **options)
 
 
+def looped(*, seed=0, spare_cores=4, neurons_per_core=3, **options):
+    return nf.deploy(graph(seed), profile(), neurons_per_core=neurons_per_core, spare_cores=spare_cores, **options)
+
+
 def cnn(*, shared=True, seed=0, spare_cores=4, neurons_per_core=9, **options):
     conv = Conv(even(np.random.default_rng(seed), (3, 2, 3, 2)), (2, 4, 4), (1, 1), (1, 0))
     net = network((32, conv.n_out, 5), seed, conv)
@@ -78,7 +109,7 @@ def cnn(*, shared=True, seed=0, spare_cores=4, neurons_per_core=9, **options):
 
 def events(chip, samples=4, seed=1):
     rng = np.random.default_rng(seed)
-    return Inputs(events=rng.random((samples, chip.timesteps, chip.layers[0].size)) < 0.4)
+    return Inputs(events=rng.random((samples, chip.timesteps, chip.population("input").size)) < 0.4)
 
 
 def seen(chip, samples=4, seed=1):
@@ -94,11 +125,13 @@ def same(one, other, **keys):
     return np.array_equal(seen(one, **keys), seen(other, **keys))
 
 
-def pairs(chip, layer):
-    """Every synapse into a layer as (source, target), by plain loops."""
-    synapses = chip.layers[layer].synapses
+def pairs(chip, connection):
+    """Every synapse of a connection as (source, target), by plain loops."""
+    synapses = chip.connection(connection).synapses
     if isinstance(synapses, Dense):
         return [(source, target) for target in range(synapses.n_out) for source in range(synapses.n_in)]
+    if isinstance(synapses, Sparse):
+        return list(zip(synapses.sources.tolist(), synapses.targets.tolist(), strict=True))
     c_out, c_in, k_h, k_w = synapses.weight.shape
     _, height, width = synapses.in_shape
     _, out_h, out_w = synapses.out_shape
@@ -112,9 +145,12 @@ def pairs(chip, layer):
 
 @st.composite
 def chips(draw):
-    """A chip with spare cores, dense or convolutional, placed in any way."""
+    """A chip with spare cores, dense, convolutional or with loops, placed in any way."""
     seed, spare = draw(st.integers(0, 99)), draw(st.integers(1, 5))
     strategy = draw(st.sampled_from(["pack", "spread", "random"]))
-    if draw(st.booleans()):
+    kind = draw(st.sampled_from(["dense", "conv", "loops"]))
+    if kind == "loops":
+        return looped(seed=seed, spare_cores=spare, strategy=strategy, neurons_per_core=draw(st.integers(2, 4)))
+    if kind == "conv":
         return cnn(shared=draw(st.booleans()), seed=seed, spare_cores=spare, strategy=strategy)
     return mlp(7, 8, 6, 4, seed=seed, spare_cores=spare, strategy=strategy, neurons_per_core=draw(st.integers(2, 4)))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_learners import healthy, rescued, samples
+from test_learners import LEARNING, healthy, rescued, samples
 
 import neurofault as nf
 from neurofault import faults
@@ -23,7 +23,7 @@ CLASSES = 4
 def learned(chip, learner="dfa"):
     """The stored weights of every layer after one cycle."""
     done = rescued(chip, "batch", learner, budget=nf.Budget(cycles=1), seed=3, guard=None).deployment
-    return [stored_weights(done, layer) for layer in range(1, len(chip.layers))]
+    return [stored_weights(done, layer) for layer in LEARNING]
 
 
 def equal(one, other):
@@ -32,7 +32,7 @@ def equal(one, other):
 
 def frozen(chip, classes):
     """The chip with output neurons whose synapses never learn."""
-    edit = LearningDefect(len(chip.layers) - 1, "frozen", np.array(classes))
+    edit = LearningDefect("output", "frozen", np.array(classes))
     return chip.with_damage(Damage().plus([edit], Hit("learning_frozen", (), {}, {})))
 
 
@@ -47,7 +47,7 @@ def test_a_dead_error_neuron_makes_its_error_0_in_delta(classes):
     dead = learned(nf.inject(chip, faults.ErrorDead(errors=classes)), "delta")
     assert equal(dead, learned(frozen(chip, classes), "delta"))
     assert not equal(dead, learned(chip, "delta"))
-    start = [stored_weights(chip, layer) for layer in range(1, len(chip.layers))]
+    start = [stored_weights(chip, layer) for layer in LEARNING]
     assert equal(dead, start) == (len(classes) == CLASSES)
 
 
@@ -71,7 +71,7 @@ def test_a_dead_core_that_holds_error_neurons_silences_them(learner):
     (core,) = error_cores(chip, learner)
     hurt = nf.inject(chip, faults.CoreDead(cores=[core]))
     assert error_cores(hurt, learner) == [core]
-    start = [stored_weights(chip, layer) for layer in range(1, len(chip.layers))]
+    start = [stored_weights(chip, layer) for layer in LEARNING]
     assert equal(learned(hurt, learner), start)
     assert not equal(learned(chip, learner), start)
     other = nf.inject(chip, faults.CoreDead(cores=[core + 1]))
@@ -88,7 +88,7 @@ def test_error_neurons_on_two_cores_die_apart():
     room = core.model_copy(update={"neurons": core.neurons.model_copy(update={"value": 4})})
     tight = replace(chip, profile=chip.profile.model_copy(update={"core": room}))
     low, high = error_cores(tight, "emstdp")
-    start = [stored_weights(chip, layer) for layer in range(1, len(chip.layers))]
+    start = [stored_weights(chip, layer) for layer in LEARNING]
     up, down, both = (learned(nf.inject(tight, faults.CoreDead(cores=cores)), "emstdp") for cores in ([low], [high], [low, high]))
     assert equal(both, start)
     assert not equal(up, down)
@@ -102,9 +102,9 @@ def test_dead_feedback_synapses_read_0():
     usual = learner_named("dfa", chip, x, y)
     rows = [(c, j) for c in (0, 2) for j in range(16)]
     weights = dict(usual.feedback_weights)
-    weights[1] = weights[1].copy()
+    weights["hidden1"] = weights["hidden1"].copy()
     for c, j in rows:
-        weights[1][c, j] = 0
+        weights["hidden1"][c, j] = 0
     by_hand = learned(chip, replace(usual, feedback_weights=tuple(weights.items())))
     hurt = nf.inject(chip, faults.FeedbackDead(synapses=rows, layer="hidden1"))
     assert hurt.damage.hits[0].synapses == {"hidden1": 32}
@@ -114,13 +114,13 @@ def test_dead_feedback_synapses_read_0():
     for learner in ("dfa", "emstdp"):
         everything = nf.inject(chip, faults.FeedbackDead(rate=1.0))
         hidden = learned(everything, learner)[:-1]
-        assert equal(hidden, [stored_weights(chip, layer) for layer in range(1, len(chip.layers) - 1)])
+        assert equal(hidden, [stored_weights(chip, layer) for layer in LEARNING[:-1]])
 
 
 @pytest.mark.parametrize("kind", ["error_dead", "feedback_dead"])
 def test_in_time_they_break_from_their_step_on(kind):
     chip = healthy()
-    last = chip.timesteps * len(samples()[1]) + len(chip.layers)
+    last = chip.timesteps * len(samples()[1]) + len(chip.populations)
     whole = {"kind": kind, "rate": 1.0}
 
     def after(step):
@@ -160,11 +160,11 @@ def test_sites_are_drawn_named_and_refused():
 
 def test_a_remap_leaves_error_neurons_dead(tmp_path):
     chip = healthy()
-    cores = chip.placement.cores_of_layer(len(chip.layers) - 1).tolist()
+    cores = chip.placement.cores_of("output").tolist()
     hurt = nf.inject(chip, [faults.CoreDead(cores=cores), faults.ErrorDead(errors=[0, 1, 2, 3])])
     done = rescued(hurt, "remap+learn", "delta", budget=nf.Budget(cycles=1)).deployment
     assert any(isinstance(edit, LearningDefect) and edit.part == "error" and edit.neurons.size == 4 for edit in done.damage.edits)
-    for layer in range(1, len(chip.layers)):
+    for layer in LEARNING:
         np.testing.assert_array_equal(stored_weights(done, layer), stored_weights(chip, layer))
     nf.save(done, tmp_path / "chip.npz")
     assert nf.load(tmp_path / "chip.npz").damage.hits == done.damage.hits

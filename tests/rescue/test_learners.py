@@ -24,6 +24,7 @@ from neurofault.rescue.learning_setup import strict_engine
 from neurofault.rescue.lesson import Lesson
 
 SAMPLES, INPUTS = 40, 12
+LEARNING = ("hidden1", "hidden2", "output")
 ON_CHIP = ("delta", "dfa", "emstdp")
 few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -33,8 +34,7 @@ def healthy(learner="dfa"):
     """A random chip with leaks; for the host, whose copy has none, one without."""
     net = network((INPUTS, 16, 10, 4), seed=3)
     if learner == "host":
-        net = replace(net, layers=(net.layers[0], *(replace(layer, du=4095, dv=0) for layer in net.layers[1:])))
-        net = replace(net, layers=(replace(net.layers[0], du=4095, dv=0), *net.layers[1:]))
+        net = replace(net, populations=tuple(replace(one, neuron=replace(one.neuron, du=4095, dv=0)) for one in net.populations))
     return nf.deploy(net, "loihi2", neurons_per_core=4, spare_cores=2)
 
 
@@ -61,7 +61,7 @@ def rescued(hurt, strategy="batch", learner="dfa", **options):
 
 
 def assert_broken_bits_hold(chip):
-    for layer in range(1, len(chip.layers)):
+    for layer in (connection.name for connection in chip.connections):
         gate, held = write_gate(chip, layer), stored_weights(chip, layer)
         assert np.array_equal(gate.admit(held, held)[gate.alive], held[gate.alive])
         dead = (gate.keep == 0) & (gate.force == 0)
@@ -79,11 +79,11 @@ def test_what_is_dead_or_stuck_stays_so(seed, learner, strategy):
     done = rescued(hurt, strategy, learner, budget=nf.Budget(cycles=1), plan=nf.Plan(steps=2), seed=seed)
     assert_broken_bits_hold(done.deployment)
     if strategy != "remap+learn":
-        for layer, own in enumerate(hurt.layers):
-            assert np.array_equal(done.deployment.damage.silent(layer, own.size), hurt.damage.silent(layer, own.size))
+        for own in hurt.populations:
+            assert np.array_equal(done.deployment.damage.silent(own.name, own.size), hurt.damage.silent(own.name, own.size))
         silent = ExactEngine().run(done.deployment, samples()[0]).spike_counts
-        for layer, own in enumerate(hurt.layers):
-            assert not silent[own.name][hurt.damage.silent(layer, own.size)].any()
+        for own in hurt.populations:
+            assert not silent[own.name][hurt.damage.silent(own.name, own.size)].any()
 
 
 @few
@@ -93,8 +93,7 @@ def test_budgets_of_writes_hold(seed, learner, writes, each):
     done = rescued(hurt, "batch", learner, budget=nf.Budget(cycles=2, writes=writes, writes_per_synapse=each), seed=seed)
     assert done.spent.writes <= writes
     changed = sum(
-        int(np.count_nonzero(stored_weights(done.deployment, layer) != stored_weights(hurt, layer)))
-        for layer in range(1, len(hurt.layers))
+        int(np.count_nonzero(stored_weights(done.deployment, layer) != stored_weights(hurt, layer))) for layer in LEARNING
     )
     assert changed <= done.spent.writes
 
@@ -114,18 +113,18 @@ def test_budgets_of_energy_and_time_hold(seed, share):
 
 @pytest.mark.parametrize("learner", ON_CHIP)
 def test_only_new_neurons_learn_where_old_ones_must_not(learner):
-    hurt = nf.inject(healthy(), nf.faults.CoreDead(cores=[int(healthy().placement.core_of[1][0])]))
+    hurt = nf.inject(healthy(), nf.faults.CoreDead(cores=[int(healthy().placement.core_of["hidden1"][0])]))
     if learner == "emstdp":
         with pytest.raises(UnsupportedError, match="learns at one rate"):
             rescued(hurt, "embryonic", learner)
         return
     done = rescued(hurt, "embryonic", learner, budget=nf.Budget(cycles=3), plan=nf.Plan(old_shift=None))
-    new = hurt.damage.silent(1, 16)
+    new = hurt.damage.silent("hidden1", 16)
     assert new.any()
     for layer, sources, targets in (
-        (1, np.zeros(INPUTS, bool), new),
-        (2, new, np.zeros(10, bool)),
-        (3, np.zeros(10, bool), np.zeros(4, bool)),
+        ("hidden1", np.zeros(INPUTS, bool), new),
+        ("hidden2", new, np.zeros(10, bool)),
+        ("output", np.zeros(10, bool), np.zeros(4, bool)),
     ):
         before, after = stored_weights(healthy(), layer), stored_weights(done.deployment, layer)
         old = ~(targets[:, None] | sources[None])
@@ -142,7 +141,7 @@ def test_damage_in_steps_is_the_whole_damage(seed, steps):
     assert set(chip.damage.dead_cores) == set(hurt.damage.dead_cores)
     x, _ = samples()
     assert np.array_equal(ExactEngine().run(chip, x).scores, ExactEngine().run(hurt, x).scores)
-    for layer in range(1, len(hurt.layers)):
+    for layer in LEARNING:
         assert np.array_equal(stored_weights(chip, layer), stored_weights(hurt, layer))
 
 
@@ -156,20 +155,20 @@ def test_how_a_cycle_is_cut_into_lessons_changes_nothing(name):
         part = Lesson(x, y, cycle=SAMPLES, seed=4).part(slice(start, min(start + 7, SAMPLES)))
         taught = learner.teach(chip, part, memory)
         chip, memory = taught.deployment, taught.memory
-    for layer in range(1, len(hurt.layers)):
+    for layer in LEARNING:
         assert np.array_equal(stored_weights(chip, layer), stored_weights(whole.deployment, layer))
-        assert np.array_equal(chip.layers[layer].bias_mantissa, whole.deployment.layers[layer].bias_mantissa)
+        assert np.array_equal(chip.population(layer).bias_mantissa, whole.deployment.population(layer).bias_mantissa)
 
 
 def plain_reference(hurt, learner, lesson):
     """Error learning one sample at a time: the exact engine, the documented formulas, and the strict learning engine."""
     x, y = lesson.inputs, lesson.labels
-    last, alive = len(hurt.layers) - 1, [~hurt.damage.silent(i, layer.size) for i, layer in enumerate(hurt.layers)]
+    last, alive = "output", {one.name: ~hurt.damage.silent(one.name, one.size) for one in hurt.populations}
     chip = hurt
     for k in range(len(y)):
         activity = ExactEngine().run(chip, x[k : k + 1], record=("spikes",))
-        spikes = [activity.traces[layer.name].spikes[0] for layer in chip.layers]
-        scores = activity.traces["output"].spikes[0].sum(axis=0) if chip.readout == "count" else activity.scores[0]
+        spikes = {name: trace.spikes[0] for name, trace in activity.traces.items()}
+        scores = spikes["output"].sum(axis=0) if chip.readout.how == "count" else activity.scores[0]
         error = np.zeros(len(scores), int)
         if alive[last][y[k]]:
             for c in np.flatnonzero(alive[last]):
@@ -186,12 +185,12 @@ def plain_reference(hurt, learner, lesson):
             value = np.clip(value * alive[layer], -127, 127)
             if not value.any():
                 continue
-            steps, n = chip.timesteps, chip.layers[layer].size
+            steps, n = chip.timesteps, chip.population(layer).size
             third = {name: np.zeros((1, steps, n), np.int64) for name in ("y1", "y2")}
             third["y1"][0, -1], third["y2"][0, -1] = np.maximum(value, 0), np.maximum(-value, 0)
             engine = strict_engine(chip, layer, learner.rule(chip, layer), seed=lesson.seed)
             state = type(engine.start)(engine.start.mode, k * steps, engine.start.memory)
-            learned[layer] = engine.learn(state, spikes[layer - 1][None], third=third, clear=True).state.weight
+            learned[layer] = engine.learn(state, spikes[chip.connection(layer).source][None], third=third, clear=True).state.weight
         for layer, weights in learned.items():
             chip = write(chip, layer, weights, weights != stored_weights(chip, layer))
     return chip
@@ -204,13 +203,13 @@ def test_compiled_error_learning_equals_the_plain_one(seed):
     learner = dfa(healthy(), x, y, hidden_exponent=-4, readout_exponent=-3, feedback_shift=6)
     lesson = Lesson(x[:12], y[:12], cycle=SAMPLES, seed=seed)
     fast, plain = learner.teach(hurt, lesson).deployment, plain_reference(hurt, learner, lesson)
-    assert any(not np.array_equal(stored_weights(fast, layer), stored_weights(hurt, layer)) for layer in (1, 2, 3))
-    for layer in (1, 2, 3):
+    assert any(not np.array_equal(stored_weights(fast, layer), stored_weights(hurt, layer)) for layer in LEARNING)
+    for layer in LEARNING:
         assert np.array_equal(stored_weights(fast, layer), stored_weights(plain, layer))
 
 
 def test_damage_that_comes_and_goes_is_learned_through_the_exact_engine():
-    (x, y), cores = samples(), [int(healthy().placement.core_of[1][0])]
+    (x, y), cores = samples(), [int(healthy().placement.core_of["hidden1"][0])]
     always = nf.inject(healthy(), nf.faults.CoreDead(cores=cores))
     window = nf.inject(
         healthy(),
@@ -227,8 +226,8 @@ def test_damage_that_comes_and_goes_is_learned_through_the_exact_engine():
 def test_the_same_seed_gives_the_same_and_another_another():
     hurt = broken(1)
     first, again, other = (rescued(hurt, seed=seed).deployment for seed in (2, 2, 3))
-    assert all(np.array_equal(stored_weights(first, layer), stored_weights(again, layer)) for layer in (1, 2, 3))
-    assert any(not np.array_equal(stored_weights(first, layer), stored_weights(other, layer)) for layer in (1, 2, 3))
+    assert all(np.array_equal(stored_weights(first, layer), stored_weights(again, layer)) for layer in LEARNING)
+    assert any(not np.array_equal(stored_weights(first, layer), stored_weights(other, layer)) for layer in LEARNING)
 
 
 def test_served_worst_and_accountings_by_hand():
@@ -298,7 +297,7 @@ def test_homeostasis_does_not_chase_what_samples_scatter_by():
     changed = [
         sum(
             int(np.count_nonzero(a.bias_mantissa != b.bias_mantissa))
-            for a, b in zip(chip.layers, learner.teach(chip, lesson).deployment.layers, strict=True)
+            for a, b in zip(chip.populations, learner.teach(chip, lesson).deployment.populations, strict=True)
         )
         for learner in (usual, eager)
     ]
@@ -311,7 +310,7 @@ def test_homeostasis_needs_no_labels_and_brings_rates_back():
     x, y = samples()
     hurt = nf.inject(healthy(), nf.faults.NeuronBias(rate=1.0, layer="hidden1", offset=-800))
     learner = learner_named("homeostasis", healthy(), x, y, every=20)
-    target = dict(learner.rates)[1]
+    target = dict(learner.rates)["hidden1"]
 
     def distance(chip):
         return float(np.abs(ExactEngine().run(chip, x).spike_counts["hidden1"] / SAMPLES - target).sum())
@@ -325,7 +324,8 @@ def test_homeostasis_needs_no_labels_and_brings_rates_back():
     assert distance(leak) > 0
     assert distance(healed) < distance(leak)
     stuck = learner.teach(hurt, Lesson(x, np.full(SAMPLES, -1), cycle=SAMPLES)).deployment
-    assert np.array_equal(stuck.layers[1].bias_mantissa, hurt.layers[1].bias_mantissa)  # the broken field holds
+    held, before = (each.population("hidden1").bias_mantissa for each in (stuck, hurt))
+    assert np.array_equal(held, before)  # the broken field holds
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def test_homeostasis_needs_no_labels_and_brings_rates_back():
         ({"budget": nf.Budget(cycles=0)}, UsageError, "a budget of no samples leaves strategy 'batch' nothing to learn from"),
         ({"strategy": "batsh"}, UsageError, "no strategy 'batsh'"),
         ({"learner": "dfaa"}, UsageError, r"no learner 'dfaa'.*did you mean 'dfa'"),
-        ({"plastic": ("hidden9",)}, UsageError, "no layer 'hidden9'"),
+        ({"plastic": ("hidden9",)}, UsageError, r"no connection 'hidden9' \(did you mean 'hidden2'\?\)"),
         ({"plan": nf.Plan(tolerance=0.1)}, UsageError, "tolerance is measured on validation examples"),
     ],
 )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from chips import random_weights
+from chips import connection, neurons, random_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from learning_cases import DELTA, POSTS, TRACES
@@ -14,10 +14,10 @@ from reference_learning import Reference
 
 import neurofault as nf
 from neurofault import faults
-from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
+from neurofault.deploy.deployment import Deployment, Placement
 from neurofault.deploy.memory import stored_weights, write_gate
 from neurofault.errors import UsageError
-from neurofault.graph import Dense
+from neurofault.graph import Dense, Readout
 from neurofault.rescue.learning_setup import lava_engine, strict_engine, write_back
 from neurofault.rescue.rule import learning_rule
 
@@ -39,17 +39,13 @@ RULES = {
 }
 
 
-def layer(name, size, synapses=None, bits=8, sign_mode="mixed"):
-    fields = [np.zeros(size, np.int32) for _ in range(4)]
-    return ChipLayer(name, (size,), synapses, 0, bits, sign_mode, *fields, 0, 0)
-
-
 def chip(seed=0, bits=8, sign_mode="mixed") -> Deployment:
     """7 sources on core 0, 6 targets on cores 1 to 3."""
     weight = random_weights(np.random.default_rng(seed), (N_OUT, N_IN), bits, sign_mode)
-    layers = (layer("input", N_IN), layer("hidden1", N_OUT, Dense(weight), bits, sign_mode))
-    cores = np.zeros(N_IN, np.int32), (1 + np.arange(N_OUT) // 2).astype(np.int32)
-    return Deployment("test", PROFILE, layers, Placement(1, 128, cores), T, None, "count")
+    populations = neurons("input", (N_IN,), vth=0, is_source=True), neurons("hidden1", (N_OUT,), vth=0)
+    synapses = connection("hidden1", "input", "hidden1", Dense(weight), bits=bits, sign_mode=sign_mode)
+    cores = {"input": np.zeros(N_IN, np.int32), "hidden1": (1 + np.arange(N_OUT) // 2).astype(np.int32)}
+    return Deployment("test", PROFILE, populations, (synapses,), Placement(1, 128, cores), T, Readout("hidden1", "count"))
 
 
 def activity(seed, samples=4):
@@ -60,7 +56,7 @@ def activity(seed, samples=4):
 
 def learn(deployment, rule, seed=0, samples=4, record=(), **limits):
     pre, post, third = activity(seed, samples)
-    engine = strict_engine(deployment, 1, rule, seed=seed, **limits)
+    engine = strict_engine(deployment, "hidden1", rule, seed=seed, **limits)
     return engine, engine.learn(engine.start, pre, post, third if rule.third_factor else None, record=record)
 
 
@@ -80,7 +76,7 @@ FAULTS = {
 
 def same_as_reference(deployment, rule, seed=0):
     pre, post, third = activity(seed)
-    reference = Reference(deployment, 1, rule, seed)
+    reference = Reference(deployment, "hidden1", rule, seed)
     _, result = learn(deployment, rule, seed, record=("weight", "tag", "delay", "x1", "x2", "y1", "y2", "y3"))
     for k, t in np.ndindex(pre.shape[:2]):
         reference.step(pre[k, t], post[k, t], {name: values[k, t] for name, values in third.items()})
@@ -98,7 +94,7 @@ def same_as_reference(deployment, rule, seed=0):
 def test_every_step_equals_the_plain_reference(name, damage):
     deployment = faults.inject(chip(), FAULTS[damage], seed=3) if FAULTS[damage] else chip()
     result = same_as_reference(deployment, learning_rule(**RULES[name]), seed=5)
-    assert np.any(result.state.weight != stored_weights(deployment, 1))
+    assert np.any(result.state.weight != stored_weights(deployment, "hidden1"))
 
 
 @pytest.mark.parametrize(
@@ -117,9 +113,9 @@ def test_nothing_dead_comes_back_and_stuck_bits_survive(seed, name, damages):
     dead = faults.SynapseDead(count=5, layer="hidden1")
     damaged = faults.inject(chip(seed), [dead, *(fault for damage in damages for fault in FAULTS[damage])], seed=seed)
     engine, result = learn(damaged, learning_rule(**RULES[name]), seed)
-    healed = write_back(damaged, 1, engine, result.state)
-    np.testing.assert_array_equal(stored_weights(healed, 1), result.state.weight)  # the gate had nothing left to change
-    before, after, gate = stored_weights(damaged, 1), stored_weights(healed, 1), write_gate(damaged, 1)
+    healed = write_back(damaged, "hidden1", engine, result.state)
+    np.testing.assert_array_equal(stored_weights(healed, "hidden1"), result.state.weight)  # the gate had nothing left to change
+    before, after, gate = stored_weights(damaged, "hidden1"), stored_weights(healed, "hidden1"), write_gate(damaged, "hidden1")
     gone = (gate.keep == 0) & (gate.force == 0) & gate.alive[:, None]
     assert gone.sum() >= 1 or not gate.alive.all()
     assert not after[gone].any()
@@ -136,18 +132,18 @@ def test_defects_of_the_learning_engine_take_effect():
     for damage, cores in (("frozen", [1]), ("third", [1, 3]), ("x_trace", [1]), ("y_trace", [3]), ("rounding", [1, 2])):
         damaged = faults.inject(chip(), FAULTS[damage])
         weight = learn(damaged, rule)[1].state.weight
-        rows = np.isin(chip().placement.core_of[1], cores)
+        rows = np.isin(chip().placement.core_of["hidden1"], cores)
         assert np.any(weight[rows] != healthy[rows]), damage
         np.testing.assert_array_equal(weight[~rows], healthy[~rows])
         if damage in ("frozen", "third"):
-            np.testing.assert_array_equal(weight[rows], stored_weights(chip(), 1)[rows])
+            np.testing.assert_array_equal(weight[rows], stored_weights(chip(), "hidden1")[rows])
 
 
 def test_steps_smaller_than_the_stored_width_are_kept_on_average():
     rule = learning_rule(dw="u0*x1", x1_impulse=1)  # 1, where the stored width is 2
     deployment = chip()
-    zero = replace(deployment.layers[1], synapses=Dense(np.zeros((N_OUT, N_IN), np.int32)))
-    engine = strict_engine(replace(deployment, layers=(deployment.layers[0], zero)), 1, rule)
+    zero = replace(deployment.connection("hidden1"), synapses=Dense(np.zeros((N_OUT, N_IN), np.int32)))
+    engine = strict_engine(deployment.with_connection(zero), "hidden1", rule)
     end = engine.learn(engine.start, np.ones((100, N_IN), bool)).state
     assert abs(end.weight.mean() - 100) < 6
     assert np.unique(end.weight).size > 3  # each synapse draws a number of its own
@@ -157,20 +153,20 @@ def test_steps_smaller_than_the_stored_width_are_kept_on_average():
 def test_writes_are_counted_and_limited():
     rule = learning_rule(**RULES["delta"])
     _, free = learn(chip(), rule, samples=6, record=("weight",))
-    steps = np.concatenate([stored_weights(chip(), 1)[None], free.records["weight"].reshape(-1, N_OUT, N_IN)])
+    steps = np.concatenate([stored_weights(chip(), "hidden1")[None], free.records["weight"].reshape(-1, N_OUT, N_IN)])
     np.testing.assert_array_equal(free.state.writes, (np.diff(steps, axis=0) != 0).sum(axis=0))
     total = int(free.state.writes.sum())
     assert free.state.writes.max() > 2
     assert learn(chip(), rule, samples=6, write_limit=2)[1].state.writes.max() == 2
     for budget in (0, 1, total // 2, total):
         assert learn(chip(), rule, samples=6, write_budget=budget)[1].state.writes.sum() == budget
-    assert not np.any(learn(chip(), rule, write_budget=0)[1].state.weight != stored_weights(chip(), 1))
+    assert not np.any(learn(chip(), rule, write_budget=0)[1].state.weight != stored_weights(chip(), "hidden1"))
 
 
 def test_samples_can_begin_with_cleared_traces():
     rule = learning_rule(**RULES["delta"])
     pre, post, third = activity(1)
-    engine = strict_engine(chip(), 1, rule)
+    engine = strict_engine(chip(), "hidden1", rule)
     together = engine.learn(engine.start, pre, post, third, clear=True).state
     state = engine.start
     for k in range(len(pre)):
@@ -178,30 +174,30 @@ def test_samples_can_begin_with_cleared_traces():
     np.testing.assert_array_equal(together.weight, state.weight)
     assert np.any(together.weight != engine.learn(engine.start, pre, post, third).state.weight)
     assert engine.start.step == 0
-    np.testing.assert_array_equal(engine.start.weight, stored_weights(chip(), 1))  # a state is never changed
+    np.testing.assert_array_equal(engine.start.weight, stored_weights(chip(), "hidden1"))  # a state is never changed
 
 
 def test_learned_delays_reach_the_chip():
     engine, result = learn(chip(), learning_rule(**RULES["tags"]))
-    healed = write_back(chip(), 1, engine, result.state)
-    np.testing.assert_array_equal(healed.layers[1].synapses.delay, result.state.delay)
+    healed = write_back(chip(), "hidden1", engine, result.state)
+    np.testing.assert_array_equal(healed.connection("hidden1").synapses.delay, result.state.delay)
     assert result.state.delay.any()
 
 
 def test_modes_are_never_mixed():
     rule = learning_rule(dw=DELTA, third_factor=True, **TRACES)
-    strict, lava = strict_engine(chip(), 1, rule), lava_engine(rule, np.zeros((N_OUT, N_IN), int))
+    strict, lava = strict_engine(chip(), "hidden1", rule), lava_engine(rule, np.zeros((N_OUT, N_IN), int))
     for call, text in (
         (
             lambda: strict.learn(lava.start, np.zeros((1, N_IN), bool)),
             "the state is of mode 'lava_compat', the engine of 'hardware_strict'; the two are never mixed",
         ),
         (
-            lambda: write_back(chip(), 1, lava, lava.start),
+            lambda: write_back(chip(), "hidden1", lava, lava.start),
             "only what was learned in mode 'hardware_strict' can be written to a chip",
         ),
-        (lambda: strict_engine(chip(), 0, rule), "no synapses lead to layer 0; layers with synapses: 1 to 1"),
-        (lambda: strict_engine(chip(), 1, rule, write_limit=-1), "write_limit is -1; allowed: 0 or more"),
+        (lambda: strict_engine(chip(), "hidden", rule), "no connection 'hidden' (did you mean 'hidden1'?); connections: hidden1"),
+        (lambda: strict_engine(chip(), "hidden1", rule, write_limit=-1), "write_limit is -1; allowed: 0 or more"),
         (
             lambda: strict.learn(strict.start, np.zeros((1, N_IN), bool), third={"y4": np.zeros((1, N_OUT), int)}),
             "no third factor 'y4'; third factors: y1, y2, y3 (did you mean 'y3'?)",

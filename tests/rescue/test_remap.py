@@ -12,13 +12,13 @@ from remap_chips import STEPS, chips, cnn, events, mlp, pairs, profile, same, se
 
 import neurofault as nf
 from neurofault import faults
-from neurofault.deploy.cost import cost, traffic
 from neurofault.damage.damage import Damage, Detour, Drop, LearningDefect, SetSynapses, Silence
+from neurofault.deploy.cost import cost, traffic
 from neurofault.deploy.memory import stored_weights, write_gate
 from neurofault.deploy.resources import limits, usage
 from neurofault.deploy.routing import mesh
 from neurofault.errors import FaultError, UsageError
-from neurofault.graph import Dense
+from neurofault.graph import Conv, Dense
 from neurofault.rescue.remap import remap
 from neurofault.study.prepare import Setup, prepare
 
@@ -28,8 +28,8 @@ def dead(chip, *cores, **when):
 
 
 def moved(before, after):
-    """For each layer, which neurons sit elsewhere now."""
-    return [a != b for a, b in zip(before.placement.core_of, after.placement.core_of, strict=True)]
+    """For each population, which neurons sit elsewhere now."""
+    return {name: own != after.placement.core_of[name] for name, own in before.placement.core_of.items()}
 
 
 # ── with enough spare cores ────────────────────────────────────────────────────────────────────────────────────────────
@@ -44,9 +44,9 @@ def test_only_orphans_move_to_sound_cores_and_every_spike_is_healthy_again(chip,
     hurt = dead(chip, *sorted(lost | also))
     repaired = remap(hurt)
     after = repaired.deployment
-    orphans = [np.isin(core_of, sorted(lost)) for core_of in chip.placement.core_of]
-    for was, change in zip(orphans, moved(chip, after), strict=True):
-        np.testing.assert_array_equal(was, change)
+    orphans = {name: np.isin(core_of, sorted(lost)) for name, core_of in chip.placement.core_of.items()}
+    for name, change in moved(chip, after).items():
+        np.testing.assert_array_equal(orphans[name], change)
     used = set(after.placement.used_cores.tolist())
     new = used - set(chip.placement.used_cores.tolist())
     assert not used & (lost | also | set(chip.placement.bad_cores))
@@ -56,14 +56,14 @@ def test_only_orphans_move_to_sound_cores_and_every_spike_is_healthy_again(chip,
     counted, limit = usage(after), limits(chip.profile)
     assert all((counted.used[name] <= limit[name]).all() for name in limit if limit[name] is not None)
     assert repaired.left == {}
-    assert sum(len(move.neurons) for move in repaired.moves) == sum(mask.sum() for mask in orphans)
+    assert sum(len(move.neurons) for move in repaired.moves) == sum(mask.sum() for mask in orphans.values())
     for move in repaired.moves:
-        layer = chip.layer_index(move.layer)
-        assert set(chip.placement.core_of[layer][move.neurons].tolist()) == {move.source}
-        assert set(after.placement.core_of[layer][move.neurons].tolist()) == {move.destination}
+        assert set(chip.placement.core_of[move.population][move.neurons].tolist()) == {move.source}
+        assert set(after.placement.core_of[move.population][move.neurons].tolist()) == {move.destination}
     assert same(chip, after)
     assert same(chip, after.with_damage(Damage()))
-    assert all(a is b for a, b in zip(chip.layers, after.layers, strict=True))  # healthy integers are not touched
+    assert all(a is b for a, b in zip(chip.populations, after.populations, strict=True))  # healthy integers are not touched
+    assert all(a is b for a, b in zip(chip.connections, after.connections, strict=True))
     again = remap(after)
     assert again.deployment is after
     assert (again.writes, again.axon_updates, again.parameters, again.host_bytes, again.moves) == (0, 0, 0, 0, ())
@@ -72,7 +72,7 @@ def test_only_orphans_move_to_sound_cores_and_every_spike_is_healthy_again(chip,
 def test_several_chips():
     chip = mlp(40, 30, 8, chip=profile(columns=2, rows=2), neurons_per_core=4, spare_cores=3, chips=4)
     per_chip = chip.placement.cores_per_chip
-    lost = [int(chip.placement.core_of[1][0]), int(chip.placement.core_of[2][-1])]
+    lost = [int(chip.placement.core_of["hidden1"][0]), int(chip.placement.core_of["output"][-1])]
     after = remap(dead(chip, *lost)).deployment
     assert same(chip, after)
     assert not same(chip, dead(chip, *lost))
@@ -83,9 +83,9 @@ def test_known_bad_spare_cores_are_never_used():
     chip = mlp(7, 8, 4, spare_cores=2)
     bad = chip.placement.spare_cores[0]
     chip = replace(chip, placement=replace(chip.placement, bad_cores=(bad,)))
-    lost = int(chip.placement.core_of[1][0])
+    lost = int(chip.placement.core_of["hidden1"][0])
     after = remap(dead(chip, lost)).deployment
-    assert set(after.placement.core_of[1][moved(chip, after)[1]].tolist()) == {chip.placement.spare_cores[1]}
+    assert set(after.placement.core_of["hidden1"][moved(chip, after)["hidden1"]].tolist()) == {chip.placement.spare_cores[1]}
 
 
 @settings(max_examples=30, deadline=None)
@@ -104,14 +104,14 @@ def test_the_hops_of_all_messages_are_the_fewest(chip, data, weighed):
     def hops(places):
         """Hops of the messages to and from the slices, other slices left out, by plain loops over synapses."""
         total = 0
-        for layer in range(1, len(chip.layers)):
+        for way in chip.connections:
             sent = set()
-            for source, target in pairs(chip, layer):
-                a, b = int(chip.placement.core_of[layer - 1][source]), int(chip.placement.core_of[layer][target])
+            for source, target in pairs(chip, way.name):
+                a, b = int(chip.placement.core_of[way.source][source]), int(chip.placement.core_of[way.target][target])
                 if (a in lost) != (b in lost) and (source, b) not in sent:
                     sent.add((source, b))
-                    way = int(grid.hops(np.array(places.get(a, a)), np.array(places.get(b, b))).total)
-                    total += int(weights[chip.layers[layer - 1].name][source]) * way
+                    far = int(grid.hops(np.array(places.get(a, a)), np.array(places.get(b, b))).total)
+                    total += int(weights[way.source][source]) * far
         return total
 
     chosen = hops({move.source: move.destination for move in repaired.moves})
@@ -121,7 +121,7 @@ def test_the_hops_of_all_messages_are_the_fewest(chip, data, weighed):
 
 def test_the_new_way_is_charged_by_cost():
     chip = mlp(7, 8, 4, chip=profile(columns=8, rows=3), spare_cores=1, neurons_per_core=4)
-    hurt = dead(chip, int(chip.placement.core_of[1][0]))
+    hurt = dead(chip, int(chip.placement.core_of["hidden1"][0]))
     after = remap(hurt).deployment
     inputs = events(chip)
     before, now = (cost(one, nf.run(one, inputs).activity, len(inputs)) for one in (chip, after))
@@ -148,25 +148,25 @@ def test_charges_equal_plain_counts(chip, data):
     taken = set(after.placement.used_cores.tolist()) - set(chip.placement.used_cores.tolist())
     shared = bool(chip.profile.synapse.shared_kernels.value)
     words, ins, outs = set(), set(), set()
-    for layer in range(1, len(chip.layers)):
-        synapses = chip.layers[layer].synapses
-        for source, target in pairs(chip, layer):
-            core = int(after.placement.core_of[layer][target])
-            lives = int(after.placement.core_of[layer - 1][source]) not in lost
+    for way in chip.connections:
+        synapses, name = way.synapses, way.name
+        for source, target in pairs(chip, name):
+            core = int(after.placement.core_of[way.target][target])
+            lives = int(after.placement.core_of[way.source][source]) not in lost
             if core in taken:
-                ins.add((layer, source, core))
-                if isinstance(synapses, Dense) or not shared:
-                    words.add((layer, source, target))
-            if core not in lost and lives and (core in taken or change[layer - 1][source]):
-                outs.add((layer, source, core))
-        if not isinstance(synapses, Dense) and shared:
-            kernel, area = synapses.weight[0].size, chip.layers[layer].size // len(synapses.weight)
-            for target in np.flatnonzero(change[layer]).tolist():
-                core = int(after.placement.core_of[layer][target])
-                words |= {(layer, core, target // area, word) for word in range(kernel)}
+                ins.add((name, source, core))
+                if not isinstance(synapses, Conv) or not shared:
+                    words.add((name, source, target))
+            if core not in lost and lives and (core in taken or change[way.source][source]):
+                outs.add((name, source, core))
+        if isinstance(synapses, Conv) and shared:
+            kernel, area = synapses.weight[0].size, chip.population(way.target).size // len(synapses.weight)
+            for target in np.flatnonzero(change[way.target]).tolist():
+                core = int(after.placement.core_of[way.target][target])
+                words |= {(name, core, target // area, word) for word in range(kernel)}
     assert repaired.writes == len(words)
     assert repaired.axon_updates == len(ins) + len(outs)
-    assert repaired.parameters == 4 * sum(int(mask.sum()) for mask in change)
+    assert repaired.parameters == 4 * sum(int(mask.sum()) for mask in change.values())
     after_use = usage(after)
     bits = sum(after_use.of(core)["synapse_bits"][0] for core in taken)
     assert repaired.host_bytes == (
@@ -184,15 +184,15 @@ def test_too_few_spare_cores_heal_in_part_and_say_who_is_left():
     repaired = remap(hurt)
     healthy, broken, partly = (nf.run(one, images, labels).accuracy for one in (chip, hurt, repaired.deployment))
     assert broken + 0.05 < partly < healthy - 0.02
-    orphans = np.isin(chip.placement.core_of[1], hurt.damage.dead_cores)
-    still = np.isin(repaired.deployment.placement.core_of[1], hurt.damage.dead_cores)
+    orphans = np.isin(chip.placement.core_of["hidden1"], hurt.damage.dead_cores)
+    still = np.isin(repaired.deployment.placement.core_of["hidden1"], hurt.damage.dead_cores)
     np.testing.assert_array_equal(repaired.left["hidden1"], np.flatnonzero(still))
     assert repaired.left_counts == {"hidden1": int(still.sum())}
     assert 0 < still.sum() == orphans.sum() - sum(len(move.neurons) for move in repaired.moves)
     assert repaired.deployment.placement.spare_cores == ()
     assert repaired.notes == (f"8 slices, 3 sound spare cores: left are {still.sum()} of hidden1",)
-    weight = np.abs(chip.layers[2].synapses.weight).sum(axis=0)
-    sums = {core: weight[chip.placement.core_of[1] == core].sum() for core in hurt.damage.dead_cores}
+    weight = np.abs(chip.connection("output").synapses.weight).sum(axis=0)
+    sums = {core: weight[chip.placement.core_of["hidden1"] == core].sum() for core in hurt.damage.dead_cores}
     assert {move.source for move in repaired.moves} == set(sorted(sums, key=sums.get)[-3:])  # the most important ones
     least = {"hidden1": -weight, "input": np.zeros(64), "output": np.zeros(10)}
     other = remap(hurt, importance=least)
@@ -201,11 +201,11 @@ def test_too_few_spare_cores_heal_in_part_and_say_who_is_left():
 
 def test_outputs_go_first_then_hidden_then_inputs():
     chip = mlp(6, 6, 6, 4, spare_cores=4)
-    cores = [chip.placement.cores_of_layer(layer).tolist() for layer in range(4)]
-    order = [*cores[3], *cores[1], *cores[2], *cores[0]]
+    cores = [chip.placement.cores_of(name).tolist() for name in ("output", "hidden1", "hidden2", "input")]
+    order = [core for own in cores for core in own]
     for spares in range(1, len(order)):
         few = replace(chip, placement=replace(chip.placement, spare_cores=chip.placement.spare_cores[:spares]))
-        served = {move.layer for move in remap(dead(few, *order)).moves}
+        served = {move.population for move in remap(dead(few, *order)).moves}
         if spares <= 2:
             assert served == {"output"}
         elif spares <= 4:
@@ -215,7 +215,7 @@ def test_outputs_go_first_then_hidden_then_inputs():
 def test_no_spare_cores_is_said_and_nothing_dead_takes_nothing():
     chip = mlp(7, 8, 4, spare_cores=0)
     assert remap(chip).deployment is chip
-    lost = chip.placement.cores_of_layer(1).tolist()[:2]
+    lost = chip.placement.cores_of("hidden1").tolist()[:2]
     with pytest.raises(UsageError) as error:
         remap(dead(chip, *lost))
     assert str(error.value) == (
@@ -232,7 +232,7 @@ def test_no_spare_cores_is_said_and_nothing_dead_takes_nothing():
 @pytest.mark.parametrize(("limit", "value", "parts"), [("neurons", 4, 3), ("synapse_bits", 7 * 64, 2), ("neurons", None, 1)])
 def test_a_slice_that_fits_no_spare_core_is_split(limit, value, parts):
     chip = mlp(7, 9, 4, neurons_per_core=9, spare_cores=3, chip=profile(columns=6))
-    hurt = dead(chip, int(chip.placement.core_of[1][0]))
+    hurt = dead(chip, int(chip.placement.core_of["hidden1"][0]))
     hurt = replace(hurt, profile=profile(columns=6, **{limit: value}))
     repaired = remap(hurt)
     assert len(repaired.moves) == parts
@@ -246,10 +246,10 @@ def test_a_slice_that_fits_no_spare_core_is_split(limit, value, parts):
 
 def test_pieces_that_would_overflow_the_axons_of_the_cores_before_are_left():
     chip = mlp(7, 9, 4, neurons_per_core=9, spare_cores=3, chip=profile(columns=6))
-    hurt = dead(chip, int(chip.placement.core_of[1][0]))
+    hurt = dead(chip, int(chip.placement.core_of["hidden1"][0]))
     hurt = replace(hurt, profile=profile(columns=6, neurons=7, out_axons=7 * 1))
     repaired = remap(hurt)
-    assert usage(repaired.deployment).of(int(chip.placement.core_of[0][0]))["out_axons"][0] <= 2 * 7
+    assert usage(repaired.deployment).of(int(chip.placement.core_of["input"][0]))["out_axons"][0] <= 2 * 7
     assert repaired.left_counts == {"hidden1": 9 - sum(len(move.neurons) for move in repaired.moves)}
     assert repaired.left_counts["hidden1"] > 0
     assert "fit no spare core, or would take too many out-axons" in repaired.notes[-1]
@@ -277,7 +277,7 @@ ON_A_CORE = [
 @pytest.mark.parametrize("net", [mlp(7, 8, 6, 4), cnn(), cnn(shared=False)], ids=["dense", "shared", "conv"])
 @pytest.mark.parametrize("fault", ON_A_CORE, ids=lambda fault: fault["kind"])
 def test_a_moved_neuron_leaves_the_damage_of_its_old_core(net, fault):
-    core = int(net.placement.core_of[1][0])
+    core = int(net.placement.core_of["hidden1"][0])
     hurt = dead(nf.inject(net, {**fault, "at": f"core:{core}"}), core)
     after = remap(hurt).deployment
     assert same(net, after)
@@ -292,7 +292,7 @@ def test_a_moved_neuron_leaves_the_damage_of_its_old_core(net, fault):
 @pytest.mark.parametrize("fault", ON_A_CORE, ids=lambda fault: fault["kind"])
 def test_damage_of_others_stays(fault):
     chip = mlp(7, 8, 6, 4)
-    core, other = int(chip.placement.core_of[2][0]), int(chip.placement.core_of[1][0])
+    core, other = int(chip.placement.core_of["hidden2"][0]), int(chip.placement.core_of["hidden1"][0])
     if fault["kind"] in ("neuron_leak", "learning_frozen", "synapse_delay"):
         fault = {**fault, "count": None, "rate": 1.0}
     hurt = nf.inject(chip, {**fault, "at": f"core:{other}"})
@@ -304,13 +304,13 @@ def test_damage_of_others_stays(fault):
 
 def test_a_source_that_moves_gets_new_axon_entries_and_sensors_stay_with_it():
     chip = mlp(7, 8, 6, 4)
-    target = int(chip.placement.core_of[2][0])
+    target = int(chip.placement.core_of["hidden2"][0])
     hurt = nf.inject(chip, [faults.AxonLost(axons=[(0, target), (7, target)], layer="hidden2")])
-    after = remap(dead(hurt, int(chip.placement.core_of[1][0]))).deployment  # of neurons 0 and 7 the first moves
+    after = remap(dead(hurt, int(chip.placement.core_of["hidden1"][0]))).deployment  # of neurons 0 and 7 the first moves
     (drop,) = after.damage.edits
     assert drop.sources.tolist() == [7]
     hurt = nf.inject(chip, [faults.AxonMisrouted(axons=[(0, target), (7, target)], layer="hidden2")])
-    after = remap(dead(hurt, int(chip.placement.core_of[1][0]))).deployment
+    after = remap(dead(hurt, int(chip.placement.core_of["hidden1"][0]))).deployment
     (edit,) = after.damage.edits
     assert set(edit.sources.tolist()) == {7}
 
@@ -319,7 +319,7 @@ def test_a_source_that_moves_gets_new_axon_entries_and_sensors_stay_with_it():
     hurt = nf.inject(
         chip, [{"kind": "sensor_dead", "pixels": ["8-40"], "value": 255}, {"kind": "sensor_noisy", "pixels": ["10-30"]}]
     )
-    after = remap(dead(hurt, int(chip.placement.core_of[0][20]))).deployment
+    after = remap(dead(hurt, int(chip.placement.core_of["input"][20]))).deployment
     scores = [nf.run(one, images).activity.scores for one in (chip, hurt, after)]
     assert not np.array_equal(scores[0], scores[1])
     np.testing.assert_array_equal(scores[1], scores[2])
@@ -327,7 +327,7 @@ def test_a_source_that_moves_gets_new_axon_entries_and_sensors_stay_with_it():
 
 def test_cores_that_die_later_are_empty_from_the_remap_on_and_passing_trouble_is_left_alone():
     chip = mlp(7, 8, 6, 4)
-    first, second = chip.placement.cores_of_layer(1).tolist()[:2]
+    first, second = chip.placement.cores_of("hidden1").tolist()[:2]
     hurt = dead(chip, first, when=faults.death(2 * STEPS))
     assert not same(chip, hurt)
     repaired = remap(hurt)
@@ -346,22 +346,21 @@ def test_cores_that_die_later_are_empty_from_the_remap_on_and_passing_trouble_is
 # ── damage that waits on the spare core ────────────────────────────────────────────────────────────────────────────────
 
 
-def stuck_by_hand(chip, layer, neurons, cells, level, shared=False):
+def stuck_by_hand(chip, name, neurons, cells, level):
     """The healthy chip with stuck bits in its weights: the memory of a core that holds these neurons, word by word in plain loops.
 
     Args:
         chip: the chip.
-        layer: of the neurons.
+        name: of a connection into the neurons.
         neurons: sorted.
         cells: (word, bit) pairs that are stuck.
         level: at what.
-        shared: whether kernels are shared.
     """
-    synapses = chip.layers[layer].synapses
+    synapses = chip.connection(name).synapses
     if isinstance(synapses, Dense):
         rows = [[(source, target) for target in neurons] for source in range(synapses.n_in)]
     else:
-        area = chip.layers[layer].size // len(synapses.weight)
+        area = synapses.n_out // len(synapses.weight)
         channels = sorted({target // area for target in neurons})
         rows = [[(channel, word) for word in range(synapses.weight[0].size)] for channel in channels]
     words = [row[first : first + 8] for row in rows for first in range(0, len(row), 8)]
@@ -374,9 +373,13 @@ def stuck_by_hand(chip, layer, neurons, cells, level, shared=False):
             field = int(weight[at]) // 2 % 256
             field = field | 1 << place if level else field & ~(1 << place)
             weight[at] = 2 * (field - 256 if field > 127 else field)
-    layers = list(chip.layers)
-    layers[layer] = replace(layers[layer], synapses=replace(synapses, weight=weight))
-    return replace(chip, layers=tuple(layers))
+    return with_weight(chip, name, weight)
+
+
+def with_weight(chip, name, weight):
+    """The chip with other weights of a connection."""
+    connection = chip.connection(name)
+    return chip.with_connection(replace(connection, synapses=replace(connection.synapses, weight=weight)))
 
 
 @settings(max_examples=40, deadline=None)
@@ -389,29 +392,27 @@ def test_stuck_bits_of_a_spare_core_hit_the_slice_that_moves_there(data, level, 
     hurt = nf.inject(chip, faults.SynapseBitStuck(synapse_bits=listed, layer="spare", level=level))
     assert hurt.damage.edits == ()
     assert same(chip, hurt)
-    layer = data.draw(st.integers(1, 3))
-    core = int(data.draw(st.sampled_from(chip.placement.cores_of_layer(layer).tolist())))
+    layer = data.draw(st.sampled_from(["hidden1", "hidden2", "output"]))
+    core = int(data.draw(st.sampled_from(chip.placement.cores_of(layer).tolist())))
     after = remap(dead(hurt, core)).deployment
     neurons = np.flatnonzero(chip.placement.core_of[layer] == core).tolist()
     wanted = stuck_by_hand(chip, layer, neurons, cells, level)
     assert same(wanted, after)
-    np.testing.assert_array_equal(stored_weights(after, layer), wanted.layers[layer].synapses.weight)
+    np.testing.assert_array_equal(stored_weights(after, layer), wanted.connection(layer).synapses.weight)
     # Later writes meet the same cells.
     gate = write_gate(after, layer)
-    asked = stuck_by_hand(chip, layer, neurons, cells, 1 - level).layers[layer].synapses.weight
-    np.testing.assert_array_equal(gate.admit(asked, asked), stuck_by_hand(
-        replace(chip, layers=tuple(replace(one, synapses=Dense(asked)) if index == layer else one for index, one in enumerate(chip.layers))),
-        layer, neurons, cells, level,
-    ).layers[layer].synapses.weight)  # fmt: skip
+    asked = stuck_by_hand(chip, layer, neurons, cells, 1 - level).connection(layer).synapses.weight
+    held = stuck_by_hand(with_weight(chip, layer, asked), layer, neurons, cells, level).connection(layer).synapses.weight
+    np.testing.assert_array_equal(gate.admit(asked, asked), held)
     assert same(chip, after.with_damage(after.damage.without(0)))
 
 
 def test_a_dead_word_of_a_spare_core_breaks_a_shared_kernel_that_moves_there():
     chip = cnn(spare_cores=1)
     (spare,) = chip.placement.spare_cores
-    core = int(chip.placement.core_of[1][0])
-    neurons = np.flatnonzero(chip.placement.core_of[1] == core)
-    area = chip.layers[1].size // 3
+    core = int(chip.placement.core_of["hidden1"][0])
+    neurons = np.flatnonzero(chip.placement.core_of["hidden1"] == core)
+    area = chip.population("hidden1").size // 3
     assert len(set((neurons // area).tolist())) == 1  # one channel: no other core's part of it is hit
     hurt = dead(nf.inject(chip, faults.MemoryWordDead(words=[(spare, 1)], layer="spare")), core)
     after = remap(hurt).deployment
@@ -419,12 +420,12 @@ def test_a_dead_word_of_a_spare_core_breaks_a_shared_kernel_that_moves_there():
     assert isinstance(edit, SetSynapses)
     assert set(edit.values.tolist()) == {0}
     assert not same(chip, after)
-    kernel = chip.layers[1].synapses.weight[0].reshape(-1).copy()
+    kernel = chip.connection("hidden1").synapses.weight[0].reshape(-1).copy()
     kernel[8:16] = 0
     hit = {(source, target) for source, target in zip(edit.sources.tolist(), edit.targets.tolist(), strict=True)}
     wanted = {
         (source, target)
-        for source, target in pairs(chip, 1)
+        for source, target in pairs(chip, "hidden1")
         if target in neurons and _kernel_word(chip, source, target) in range(8, 16)
     }
     assert hit == wanted
@@ -433,22 +434,22 @@ def test_a_dead_word_of_a_spare_core_breaks_a_shared_kernel_that_moves_there():
 
 def test_layers_that_shared_a_core_move_together_and_fill_its_words_one_after_the_other():
     chip = mlp(7, 6, 4, spare_cores=1, neurons_per_core=6)
-    together = np.where(np.arange(4) < 2, chip.placement.core_of[1][0], chip.placement.core_of[2]).astype(np.int32)
-    chip = replace(chip, placement=replace(chip.placement, core_of=(*chip.placement.core_of[:2], together)))
+    together = np.where(np.arange(4) < 2, chip.placement.core_of["hidden1"][0], chip.placement.core_of["output"]).astype(np.int32)
+    chip = replace(chip, placement=replace(chip.placement, core_of={**chip.placement.core_of, "output": together}))
     (spare,), core = chip.placement.spare_cores, int(together[0])
     cells = [(word, bit) for word in range(0, 16, 3) for bit in (1, 6, 9, 15, 40)]
     hurt = nf.inject(chip, faults.SynapseBitStuck(synapse_bits=[(spare, *cell) for cell in cells], layer="spare", level=1))
     repaired = remap(dead(hurt, core))
-    assert [(move.layer, move.destination) for move in repaired.moves] == [("hidden1", spare), ("output", spare)]
-    first = stuck_by_hand(chip, 1, range(6), cells, 1)
-    both = stuck_by_hand(first, 2, [0, 1], [(word - 7, bit) for word, bit in cells if word >= 7], 1)  # 7 words, one a source
+    assert [(move.population, move.destination) for move in repaired.moves] == [("hidden1", spare), ("output", spare)]
+    first = stuck_by_hand(chip, "hidden1", range(6), cells, 1)
+    both = stuck_by_hand(first, "output", [0, 1], [(word - 7, bit) for word, bit in cells if word >= 7], 1)  # 7 words, one a source
     assert same(both, repaired.deployment)
     assert not same(first, both)
     assert same(chip, remap(dead(chip, core)).deployment)
 
 
 def _kernel_word(chip, source, target):
-    conv = chip.layers[1].synapses
+    conv = chip.connection("hidden1").synapses
     _, _, k_h, k_w = conv.weight.shape
     channel, row, column = np.unravel_index(source, conv.in_shape)
     _, y, x = np.unravel_index(target, conv.out_shape)
@@ -461,13 +462,13 @@ def test_two_faults_of_one_cell_act_in_order_and_are_undone_last_first():
     cells = [(spare, word, bit) for word in range(7) for bit in range(24)]
     ones = faults.SynapseBitStuck(synapse_bits=cells, layer="spare", level=1)
     zeros = faults.SynapseBitStuck(synapse_bits=cells[::2], layer="spare", level=0)
-    after = remap(dead(nf.inject(chip, [ones, zeros]), int(chip.placement.core_of[1][0]))).deployment
-    fields = stored_weights(after, 1)[:3] // 2 % 256
+    after = remap(dead(nf.inject(chip, [ones, zeros]), int(chip.placement.core_of["hidden1"][0]))).deployment
+    fields = stored_weights(after, "hidden1")[:3] // 2 % 256
     assert (fields == 0b10101010).all()
     with pytest.raises(UsageError, match="undo the later one first"):
         after.damage.without(0)
     first = after.with_damage(after.damage.without(1))
-    assert (stored_weights(first, 1)[:3] == -2).all()
+    assert (stored_weights(first, "hidden1")[:3] == -2).all()
     assert same(chip, first.with_damage(first.damage.without(0)))
 
 
@@ -483,7 +484,7 @@ WHENS = [
 @pytest.mark.parametrize("when", WHENS, ids=lambda when: when["kind"])
 def test_cells_that_break_before_the_move_are_cells_that_break_after_it(when):
     chip = mlp(7, 8, 4, spare_cores=1)
-    (spare,), core = chip.placement.spare_cores, int(chip.placement.core_of[1][0])
+    (spare,), core = chip.placement.spare_cores, int(chip.placement.core_of["hidden1"][0])
     rng = np.random.default_rng(3)
     cells = [(int(word), int(bit)) for word, bit in zip(rng.integers(0, 7, 60), rng.integers(0, 24, 60), strict=True)]
     cells = list(dict.fromkeys(cells))
@@ -504,7 +505,7 @@ def test_words_that_die_before_the_move_are_words_that_die_after_it(net, word_bi
     else:
         chip = cnn(shared=net == "shared", spare_cores=1, neurons_per_core=15)
     chip = replace(chip, profile=profile(shared=net == "shared", word_bits=word_bits))
-    (spare,), core = chip.placement.spare_cores, int(chip.placement.core_of[1][0])
+    (spare,), core = chip.placement.spare_cores, int(chip.placement.core_of["hidden1"][0])
     words = [(spare, word) for word in (0, 1, 3)]
     before = remap(dead(nf.inject(chip, faults.MemoryWordDead(words=words, layer="spare")), core)).deployment
     after = nf.inject(remap(dead(chip, core)).deployment, faults.MemoryWordDead(words=words, layer="hidden1"))
@@ -528,16 +529,16 @@ def test_whatever_moves_there_meets_the_same_cells_and_a_second_move_leaves_them
     chip = mlp(7, 8, 4, spare_cores=2, neurons_per_core=4)
     first, second = chip.placement.spare_cores
     hurt = nf.inject(chip, faults.MemoryWordDead(words=[(first, 0), (second, 0)], layer="spare"))
-    core = int(chip.placement.core_of[1][0])
+    core = int(chip.placement.core_of["hidden1"][0])
     once = remap(dead(hurt, core)).deployment
-    now = int(once.placement.core_of[1][0])
-    assert (stored_weights(once, 1)[:4, 0] == 0).all()
+    now = int(once.placement.core_of["hidden1"][0])
+    assert (stored_weights(once, "hidden1")[:4, 0] == 0).all()
     assert once.damage.hits[0].notes == (
         "nothing sits there yet: it shows once a repair moves neurons there",
         "worked out anew after a remap",
     )
     twice = remap(dead(once, now)).deployment
-    assert int(twice.placement.core_of[1][0]) == ({first, second} - {now}).pop()
+    assert int(twice.placement.core_of["hidden1"][0]) == ({first, second} - {now}).pop()
     (edit,) = twice.damage.edits
     assert edit.targets.tolist() == [0, 1, 2, 3]  # the other core's word, not that of the core that died
     assert twice.damage.hits[0].n_edits == 1
@@ -569,7 +570,7 @@ def test_dead_spare_cores_are_chosen_among_spares_and_never_used():
     hurt = nf.inject(chip, faults.CoreDead(count=3, layer="spare"), seed=3)
     assert len(set(hurt.damage.dead_cores) & set(chip.placement.spare_cores)) == 3
     assert same(chip, hurt)
-    lost = int(chip.placement.core_of[1][0])
+    lost = int(chip.placement.core_of["hidden1"][0])
     repaired = remap(dead(hurt, lost))
     assert {move.destination for move in repaired.moves} == set(chip.placement.spare_cores) - set(hurt.damage.dead_cores)
     assert same(chip, repaired.deployment)
@@ -585,7 +586,7 @@ def test_trouble_of_a_spare_core_and_of_its_learning_engine_waits_for_neurons():
     ]
     hurt = nf.inject(chip, waiting)
     assert hurt.damage.edits == ()
-    core = int(chip.placement.core_of[1][0])
+    core = int(chip.placement.core_of["hidden1"][0])
     repaired = remap(dead(hurt, core))
     silence, trace, rounding = repaired.deployment.damage.edits
     assert isinstance(silence, Silence)
@@ -613,7 +614,7 @@ def test_places_of_spare_cores_survive_a_plan_file_and_count_in_its_hash(tmp_pat
     assert read.hits == plan.hits
     assert all(hit.broken for hit in read.hits)
     assert faults.plan_hash(read) == faults.plan_hash(plan)
-    core = int(chip.placement.core_of[1][0])
+    core = int(chip.placement.core_of["hidden1"][0])
     a, b = (remap(dead(nf.inject(chip, one), core)).deployment for one in (plan, read))
     assert a.damage.edits
     assert same(a, b)
@@ -694,7 +695,7 @@ def test_a_dead_link_that_nobody_used_cuts_off_the_spare_core():
     chip = mlp(7, 8, 4, spare_cores=1, neurons_per_core=4, chip=profile(columns=8, rows=1, cores_per_tile=1))
     grid, (spare,) = mesh(chip), chip.placement.spare_cores
     used = {link for a in chip.placement.used_cores for b in chip.placement.used_cores for link in grid.path(int(a), int(b))}
-    core = int(chip.placement.core_of[1][0])
+    core = int(chip.placement.core_of["hidden1"][0])
     chip = replace(chip, placement=replace(chip.placement, spare_cores=(7,)))
     x, y = (axis.tolist() for axis in grid.tiles(np.array([7])))
     cut = f"{x[0] - 1},{y[0]}:E"
@@ -706,13 +707,13 @@ def test_a_dead_link_that_nobody_used_cuts_off_the_spare_core():
     after = remap(dead(hurt, core)).deployment
     assert not same(chip, after)
     trace = nf.run(after, events(chip), record=("u",)).activity.traces["hidden1"].u
-    assert not trace[:, :, moved(chip, after)[1]].any()  # no current arrives
+    assert not trace[:, :, moved(chip, after)["hidden1"]].any()  # no current arrives
 
 
 def test_the_charge_of_detours_follows():
     chip = mlp(7, 8, 4, spare_cores=1, neurons_per_core=4, chip=profile(columns=3, rows=3, cores_per_tile=1))
     hurt = nf.inject(chip, faults.LinkDead(rate=0.3, reroute=True, direction="one"), seed=4)
-    after = remap(dead(hurt, int(chip.placement.core_of[1][0]))).deployment
+    after = remap(dead(hurt, int(chip.placement.core_of["hidden1"][0]))).deployment
     assert same(chip, after) == (not any(isinstance(edit, Drop) for edit in after.damage.edits))
     flows = {
         (int(a), int(b))

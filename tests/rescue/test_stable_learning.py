@@ -17,6 +17,7 @@ from neurofault.convert.torch_model import candidates, proposals
 from neurofault.datasets import load
 from neurofault.deploy.memory import stored_weights, write
 from neurofault.errors import UsageError
+from neurofault.graph import Readout
 from neurofault.rescue import gain
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.emstdp import emstdp
@@ -82,7 +83,7 @@ def test_the_usual_steps_are_a_fixed_point_where_they_were_tuned(name):
 
 def test_steps_get_smaller_until_their_gain_is_small_enough():
     fast, adapt = chip(FAST), examples(chip(FAST))
-    seen = gain.seen(fast, adapt.inputs, len(fast.layers) - 1)
+    seen = gain.seen(fast, adapt.inputs, ["output"])
     usual, scaled = (delta(fast, adapt.inputs, adapt.labels, scaled=each) for each in (False, True))
     assert usual_gain(fast, adapt.inputs, adapt.labels) == readout_gain(usual, seen) > gain.LIMIT
     assert readout_gain(scaled, seen) <= gain.LIMIT
@@ -100,7 +101,7 @@ def test_other_learners_take_smaller_steps_there_too(maker, field):
 
 def test_the_host_halves_its_rate_where_a_step_would_move_scores_too_far():
     deployment, adapt = chip(), examples(chip())
-    seen = gain.seen(deployment, adapt.inputs, len(deployment.layers) - 1)
+    seen = gain.seen(deployment, adapt.inputs, ["output"])
     usual = host(deployment, adapt.inputs, adapt.labels)
     assert host_gain(usual, seen) <= 10
     assert host(deployment, adapt.inputs, adapt.labels, rate=1e6).rate == 1e6  # what is asked for stands
@@ -110,7 +111,7 @@ def test_the_host_halves_its_rate_where_a_step_would_move_scores_too_far():
 def test_the_gain_is_how_far_a_step_moves_the_score():
     """Predicted and seen: how far the right class's score rises when the chip learns from one sample, for samples with an error."""
     deployment = chip(FAST)
-    adapt, last = examples(deployment), len(deployment.layers) - 1
+    adapt = examples(deployment)
     learner = replace(delta(deployment, adapt.inputs, adapt.labels), margin=1 << 19)
     moved, predicted = 0.0, 0.0
     for k in range(24):
@@ -120,14 +121,14 @@ def test_the_gain_is_how_far_a_step_moves_the_score():
         excess = np.maximum(0, np.delete(before - before[label[0]] + learner.margin, label[0]))
         error = min(127, int(np.minimum(127, learner.tie * excess // learner.margin).sum()))
         moved += float(nf.run(taught, one).activity.scores[0, label[0]] - before[label[0]])
-        predicted += readout_gain(learner, gain.seen(deployment, one, last)) * learner.margin * error / learner.tie
+        predicted += readout_gain(learner, gain.seen(deployment, one, ["output"])) * learner.margin * error / learner.tie
     assert moved == pytest.approx(predicted, rel=0.15)
 
 
 @pytest.mark.parametrize("readout", ["potential", "count"])
 def test_gain_of_leaky_and_counted_readouts_is_finite(readout):
     hurt, (x, y) = broken(3), samples()
-    deployment = replace(hurt.with_damage(nf.inject(hurt, []).damage), readout=readout)
+    deployment = replace(hurt.with_damage(nf.inject(hurt, []).damage), readout=Readout("output", readout))
     for name in ("delta", "dfa", "emstdp"):
         assert learner_named(name, deployment, x, y).margin >= 1
     assert 0 <= usual_gain(deployment, x, y) < np.inf
@@ -146,7 +147,7 @@ def test_a_chip_that_is_to_learn_gets_a_stable_conversion_near_the_best():
     assert gains[0] <= gain.LIMIT  # the published choice is stable and stays
     assert all(
         np.array_equal(a.synapses.weight, b.synapses.weight)
-        for a, b in zip(plain.network.layers[1:], steady.network.layers[1:], strict=True)
+        for a, b in zip(plain.network.connections, steady.network.connections, strict=True)
     )
     assert accuracies[1] >= accuracies[0] - STABLE_WITHIN
 
@@ -167,10 +168,9 @@ class Scripted:
 
     def teach(self, deployment, lesson, memory=None):
         at = memory or 0
-        layer, share = len(deployment.layers) - 1, self.script[min(at, len(self.script) - 1)]
-        held = stored_weights(deployment, layer)
+        share, held = self.script[min(at, len(self.script) - 1)], stored_weights(deployment, "output")
         wanted = (
-            chip().layers[layer].synapses.weight
+            chip().connection("output").synapses.weight
             if share is None
             else np.where(np.arange(held.size).reshape(held.shape) < share * held.size, 0, held)
         )
@@ -178,7 +178,7 @@ class Scripted:
         if lesson.writes is not None:
             changed &= np.cumsum(changed).reshape(changed.shape) <= lesson.writes
         return Taught(
-            write(deployment, layer, wanted, changed), Spent(samples=len(lesson.labels), writes=int(changed.sum())), at + 1
+            write(deployment, "output", wanted, changed), Spent(samples=len(lesson.labels), writes=int(changed.sum())), at + 1
         )
 
     def written_back(self, memory, differing):
@@ -194,7 +194,7 @@ def scripted(script, *, strategy="sham", hurt=None, guard=nf.Guard(), **options)
 
 
 def readout(deployment):
-    return stored_weights(deployment, len(deployment.layers) - 1)
+    return stored_weights(deployment, "output")
 
 
 def test_weights_from_before_are_written_back_where_learning_destroys():
@@ -218,7 +218,7 @@ def test_weights_from_before_are_written_back_where_learning_destroys():
 def test_the_best_weights_seen_stay_where_learning_helps_and_then_destroys():
     harmed = write(
         chip(),
-        len(chip().layers) - 1,
+        "output",
         np.where(np.arange(readout(chip()).size).reshape(readout(chip()).shape) % 2, 0, readout(chip())),
     )
     done = scripted((None, 1.0), hurt=harmed, strategy="batch")
@@ -228,7 +228,7 @@ def test_the_best_weights_seen_stay_where_learning_helps_and_then_destroys():
 
 
 def test_what_was_learned_last_stays_where_it_is_best():
-    harmed = write(chip(), len(chip().layers) - 1, np.zeros_like(readout(chip())))
+    harmed = write(chip(), "output", np.zeros_like(readout(chip())))
     done = scripted((0.0, 0.0, None), hurt=harmed, strategy="batch")
     assert done.guarded.spells[0].stayed == "last"
     assert done.guarded.spent.writes == 0
@@ -236,7 +236,7 @@ def test_what_was_learned_last_stays_where_it_is_best():
 
 
 def test_writes_that_were_kept_for_the_way_back_are_used_where_learning_helps():
-    harmed = write(chip(), len(chip().layers) - 1, np.zeros_like(readout(chip())))
+    harmed = write(chip(), "output", np.zeros_like(readout(chip())))
     needed = int(np.count_nonzero(readout(chip())))
     done = scripted((None,), hurt=harmed, strategy="batch", budget=nf.Budget(cycles=1, writes=needed))
     assert 0.8 * needed < done.spent.writes <= needed

@@ -14,7 +14,7 @@ from neurofault.rescue.lesson import Taught
 from neurofault.rescue.provision import Provision
 from neurofault.rescue.workbench import Examples, Workbench
 
-LAYER = 3
+LAYER, PHASE = "output", 3
 
 
 def upset(at=None):
@@ -25,14 +25,14 @@ def upset(at=None):
 
 def in_sample(sample):
     """A step of the chip in which the readout is in the middle of a sample."""
-    return sample * healthy().timesteps + LAYER + 1 + healthy().timesteps // 2
+    return sample * healthy().timesteps + PHASE + 1 + healthy().timesteps // 2
 
 
 @pytest.mark.parametrize("learner", ["delta", "dfa"])
 def test_an_upset_in_the_first_sample_is_repaired_like_one_that_was_there(learner):
     there, coming = (rescued(upset(at), learner=learner, budget=nf.Budget(cycles=2)) for at in (None, in_sample(0)))
     assert there.spent.writes == coming.spent.writes > 0
-    for layer in (1, 2, LAYER):
+    for layer in ("hidden1", "hidden2", LAYER):
         np.testing.assert_array_equal(stored_weights(there.deployment, layer), stored_weights(coming.deployment, layer))
     x, _ = samples()
     np.testing.assert_array_equal(nf.run(there.deployment, x).activity.scores, nf.run(coming.deployment, x).activity.scores)
