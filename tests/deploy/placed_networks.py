@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from chips import Driven, chain_parts, population
+from chips import Driven, chain_parts, connection, neurons, population, sparse
 from hypothesis import strategies as st
 
 from neurofault.activity import Activity
@@ -13,7 +13,7 @@ from neurofault.deploy.deployment import Deployment, Placement
 from neurofault.deploy.placement import place
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.quantity import Quantity
-from neurofault.graph import Conv, Dense, Readout
+from neurofault.graph import Conv, Dense, Readout, Sparse
 
 bundled = cache(load_profile)
 
@@ -96,6 +96,12 @@ def expand(synapses) -> list[tuple[int, int, tuple[int, ...]]]:
     """Every synapse as (source, target, index of its weight), by plain loops."""
     if isinstance(synapses, Dense):
         return [(source, target, (target, source)) for target in range(synapses.n_out) for source in range(synapses.n_in)]
+    if isinstance(synapses, Sparse):
+        return [
+            (int(synapses.sources[word]), target, (word,))
+            for target in range(synapses.n_out)
+            for word in range(int(synapses.starts[target]), int(synapses.starts[target + 1]))
+        ]
     channels, height, width = synapses.in_shape
     out_channels, out_height, out_width = synapses.out_shape
     _, per_group, k_height, k_width = synapses.weight.shape
@@ -128,3 +134,34 @@ def convolutions(draw) -> Conv:
         axes.append((kernel, stride, padding, dilation, draw(st.integers(least, least + 4))))
     kernel, stride, padding, dilation, size = zip(*axes, strict=True)
     return Conv(np.zeros((c_out, c_in // groups, *kernel), np.int32), (c_in, *size), stride, padding, dilation, groups)
+
+
+def random_graph(rng):
+    """Populations and connections of a small graph: several inputs, branches, skips, loops, delays, and synapses of every kind."""
+    populations = [neurons(f"in{place}", _shape(rng), is_source=True) for place in range(int(rng.integers(1, 3)))]
+    hidden = [neurons(f"h{place}", _shape(rng), vth=int(rng.integers(1, 400))) for place in range(int(rng.integers(1, 5)))]
+    everyone, connections = populations + hidden, []
+    for target in hidden:
+        for source in rng.choice(len(everyone), int(rng.integers(1, 4)), replace=False):
+            kind = ("dense", "sparse", "conv")[int(rng.integers(3))]
+            synapses = _between(rng, everyone[source], target, kind)
+            name = f"{everyone[source].name}>{target.name}"
+            delay = int(rng.integers(1, 4))
+            connections.append(
+                connection(name, everyone[source].name, target.name, synapses, delay=delay, exponent=int(rng.integers(-2, 3)))
+            )
+    return everyone, connections
+
+
+def _shape(rng):
+    return (int(rng.integers(1, 9)),) if rng.random() < 0.5 else (int(rng.integers(1, 3)), 3, 4)
+
+
+def _between(rng, source, target, kind):
+    if kind == "conv" and len(source.shape) == len(target.shape) == 3:
+        weight = rng.integers(-128, 128, (target.shape[0], source.shape[0], 3, 3)) * 2
+        return Conv(weight.astype(np.int32), source.shape, padding=(1, 1))
+    if kind == "sparse":
+        return sparse(rng, target.size, source.size, delays=int(rng.integers(0, 3)))
+    weight = (rng.integers(-128, 128, (target.size, source.size)) * 2).astype(np.int32)
+    return Dense(weight, rng.integers(0, 3, weight.shape) if rng.random() < 0.3 else None)

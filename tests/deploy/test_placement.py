@@ -2,12 +2,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from chips import chain_parts
+from chips import chain_parts, connection, neurons
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from placed_networks import convolutions, dense, deployment, layer, mlp, place_chain, profile_with, small_chip
+from placed_networks import (
+    convolutions,
+    dense,
+    deployment,
+    graph_deployment,
+    layer,
+    mlp,
+    place_chain,
+    profile_with,
+    random_graph,
+    small_chip,
+)
 
-from neurofault.deploy.placement import STRATEGIES, slice_sizes
+from neurofault.deploy.placement import STRATEGIES, place, slice_sizes
 from neurofault.deploy.resources import RESOURCES, usage
 from neurofault.deploy.routing import mesh_of
 from neurofault.errors import CapacityError, UsageError
@@ -292,3 +303,79 @@ def test_a_shared_kernel_that_no_core_can_hold_is_refused():
         "layer 'hidden1' does not fit: one neuron takes 704 synapse_bits, a core of 'loihi1' has 600; give its neurons fewer "
         "inputs or its weights fewer bits, or use a profile with more core.synapse_bits"
     )
+
+
+# --- graphs -----------------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), data=st.data())
+def test_a_graph_is_cut_so_that_no_known_limit_is_exceeded(seed, data):
+    populations, connections = random_graph(np.random.default_rng(seed))
+    bounds = {
+        "core__neurons": data.draw(st.none() | st.integers(1, 12)),
+        "core__synapse_bits": data.draw(st.none() | st.integers(2_000, 20_000)),
+        "core__in_axons": data.draw(st.none() | st.integers(20, 90)),
+        "core__out_axons": data.draw(st.none() | st.integers(4, 60)),
+        "synapse__shared_kernels": data.draw(st.booleans()),
+    }
+    profile = small_chip(8, 8, 4, **bounds)
+    learning = [one.name for one in connections if data.draw(st.booleans())]
+    options = {"neurons_per_core": data.draw(st.none() | st.integers(1, 9)), "learning": learning}
+    try:
+        placement = place(populations, connections, profile, **options)
+    except CapacityError:
+        assume(False)
+    assert list(placement.core_of) == [one.name for one in populations]
+    assert sum(cores_by_layer(placement)) == len(placement.used_cores), "two populations share a core"
+    counted = usage(graph_deployment(populations, connections, profile, placement=placement), learning)
+    for name in RESOURCES:
+        assert counted.limits[name] is None or counted.used[name].max() <= counted.limits[name]
+
+
+def test_a_chain_is_cut_the_same_whatever_the_order_of_its_populations():
+    populations, connections = chain_parts(mlp(40, 30, 20, 10))
+    profile = small_chip(4, 4, 2, core__out_axons=50, core__in_axons=45, core__neurons=12)
+    forward = slice_sizes(populations, connections, profile)
+    assert forward == slice_sizes(populations[::-1], connections[::-1], profile)
+    assert list(forward.values()) == slices(mlp(40, 30, 20, 10), profile)
+
+
+def test_what_a_neuron_reaches_in_a_loop_depends_on_its_own_cut():
+    """Each of 12 neurons reaches every core of its own population: k cores of 12/k neurons take 12 out-axons each, whatever k is."""
+    ring = [neurons("input", (4,), is_source=True), neurons("ring", (12,))]
+    into, own = connection("ring", "input", "ring", dense(12, 4)), connection("own", "ring", "ring", dense(12, 12))
+    assert slice_sizes(ring, [into, own], small_chip(4, 4, 2, core__out_axons=12)) == {"input": 4, "ring": 12}
+    assert slice_sizes(ring, [into, own], small_chip(4, 4, 2, core__out_axons=12, core__neurons=5)) == {"input": 4, "ring": 4}
+    with pytest.raises(CapacityError) as caught:
+        place(ring, [into, own], small_chip(4, 4, 2, core__out_axons=11))
+    assert str(caught.value) == (
+        "layer 'ring' does not fit: one neuron takes 12 out_axons, a core of 'loihi1' has 11; let layer 'ring' take fewer cores: "
+        "shrink it, or use a profile with more core.out_axons"
+    )
+
+
+def test_several_connections_into_a_population_share_the_memory_and_the_axons_of_its_cores():
+    populations = [neurons("left", (6,), is_source=True), neurons("right", (5,), is_source=True), neurons("both", (8,))]
+    connections = [connection("a", "left", "both", dense(8, 6)), connection("b", "right", "both", dense(8, 5))]
+    row = 128  # 8·8 + 10 bits in words of 64
+    assert slice_sizes(populations, connections, small_chip(4, 4, 2, core__synapse_bits=11 * row))["both"] == 8
+    assert slice_sizes(populations, connections, small_chip(4, 4, 2, core__synapse_bits=11 * row - 1))["both"] == 4
+    assert slice_sizes(populations, connections, small_chip(4, 4, 2, core__in_axons=11))["both"] == 8
+    with pytest.raises(CapacityError) as caught:
+        slice_sizes(populations, connections, small_chip(4, 4, 2, core__in_axons=10))
+    assert str(caught.value) == (
+        "layer 'both' does not fit: one neuron takes 11 in_axons, a core of 'loihi1' has 10; give its neurons fewer inputs, or use a "
+        "profile with more core.in_axons"
+    )
+
+
+def test_a_neuron_that_reaches_two_populations_names_both():
+    populations = [neurons("input", (2,), is_source=True), neurons("a", (4,)), neurons("b", (4,))]
+    connections = [connection("a", "input", "a", dense(4, 2)), connection("b", "input", "b", dense(4, 2))]
+    profile = small_chip(4, 4, 2, core__out_axons=3)
+    assert slice_sizes(populations, connections, profile, neurons_per_core=4) == {"input": 1, "a": 4, "b": 4}
+    with pytest.raises(
+        CapacityError, match=r"one neuron takes 4 out_axons.*let layer 'a' and 'b' take fewer cores: raise neurons_per"
+    ):
+        slice_sizes(populations, connections, profile, neurons_per_core=2)
