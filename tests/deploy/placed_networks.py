@@ -142,7 +142,7 @@ def random_graph(rng):
     hidden = [neurons(f"h{place}", _shape(rng), vth=int(rng.integers(1, 400))) for place in range(int(rng.integers(1, 5)))]
     everyone, connections = populations + hidden, []
     for target in hidden:
-        for source in rng.choice(len(everyone), int(rng.integers(1, 4)), replace=False):
+        for source in rng.permutation(len(everyone))[: int(rng.integers(1, 4))]:
             kind = ("dense", "sparse", "conv")[int(rng.integers(3))]
             synapses = _between(rng, everyone[source], target, kind)
             name = f"{everyone[source].name}>{target.name}"

@@ -4,9 +4,22 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from chips import connection, neurons
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from placed_networks import activity, convolutions, dense, deployment, expand, layer, mlp, profile_with, small_chip
+from placed_networks import (
+    activity,
+    convolutions,
+    dense,
+    deployment,
+    expand,
+    graph_deployment,
+    layer,
+    mlp,
+    profile_with,
+    random_graph,
+    small_chip,
+)
 
 from neurofault.damage.damage import Damage, Detour, Silence
 from neurofault.damage.when import ALWAYS, When
@@ -238,3 +251,57 @@ def test_a_detour_is_charged_for_as_long_as_it_lasts():
         assert after.hops == pytest.approx(before.hops + share * 3 * messages / 2)
         assert after.energy.value == pytest.approx(before.energy.value + share * 3 * messages / 2 * ENERGY["hop_north_south"])
         assert after.time.value > before.time.value
+
+
+# --- graphs -----------------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_events_of_a_graph_equal_a_plain_expansion(seed):
+    """Every spike goes over every connection of its population, to each core that holds a live target."""
+    rng = np.random.default_rng(seed)
+    populations, connections = random_graph(rng)
+    core_of = {one.name: rng.integers(0, 6, one.size) for one in populations}
+    counts = {one.name: rng.integers(0, 5, one.size) for one in populations}
+    silent = {one.name: np.flatnonzero(rng.random(one.size) < 0.3) for one in populations}
+    damage = Damage(tuple(Silence(name, dead) for name, dead in silent.items()), dead_cores=(int(rng.integers(0, 8)),))
+    live = {
+        name: ~np.isin(np.arange(len(cores)), silent[name]) & (cores != damage.dead_cores[0]) for name, cores in core_of.items()
+    }
+    messages, arrived = Counter(), {name: np.zeros(len(cores), np.int64) for name, cores in core_of.items()}
+    for one in connections:
+        sent = set()
+        for source, target, _ in expand(one.synapses):
+            if live[one.source][source] and live[one.target][target]:
+                arrived[one.target][target] += counts[one.source][source]
+                sent.add((source, int(core_of[one.target][target])))
+        for source, core in sent:
+            messages[int(core_of[one.source][source]), core] += int(counts[one.source][source])
+    placed = graph_deployment(populations, connections, priced(), core_of.values(), damage=damage)
+    ran = activity(populations, counts.values())
+    flows = traffic(placed, ran)
+    pairs = zip(flows.sources.tolist(), flows.destinations.tolist(), strict=True)
+    assert dict(zip(pairs, flows.messages.tolist(), strict=True)) == +messages
+    result = cost(placed, ran, samples=3)
+    assert result.synaptic_operations == pytest.approx(sum(int(part.sum()) for part in arrived.values()) / 3)
+    assert result.messages == pytest.approx(sum(messages.values()) / 3)
+    assert result.neuron_updates == 4 * sum(int(mask.sum()) for mask in live.values())
+    active = sum(
+        int((np.minimum(3 * 4, arrived[one.name]) if placed.into(one.name) else np.full(one.size, 3 * 4))[live[one.name]].sum())
+        for one in populations
+    )
+    assert result.active_updates == pytest.approx(active / 3)
+    assert result.spikes == pytest.approx(sum(int(counts[name][mask].sum()) for name, mask in live.items()) / 3)
+
+
+def test_the_answer_comes_as_many_steps_late_as_the_shortest_way_to_the_readout_takes():
+    populations = [neurons("input", (1,), is_source=True), neurons("a", (1,)), neurons("output", (1,))]
+    connections = [
+        connection("a", "input", "a", dense(1, 1), delay=2), connection("long", "a", "output", dense(1, 1), delay=3),
+        connection("short", "input", "output", dense(1, 1), delay=4), connection("own", "output", "output", dense(1, 1)),
+    ]  # fmt: skip
+    placed = graph_deployment(populations, connections, priced(), [[0], [1], [2]], timesteps=10)
+    result = cost(placed, activity(populations, [[1], [1], [1]]), 1)
+    assert result.latency.value == pytest.approx(result.step.value * (10 + 4))
+    assert result.time.value == pytest.approx(result.step.value * 10)

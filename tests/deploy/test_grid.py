@@ -4,11 +4,12 @@ from io import StringIO
 
 import numpy as np
 import pytest
-from placed_networks import deployment, layer, mlp, place_chain, profile_with, small_chip
+from chips import connection, neurons
+from placed_networks import dense, deployment, graph_deployment, layer, mlp, place_chain, profile_with, small_chip
 from rich.console import Console
 
 from neurofault.damage.damage import Damage, Silence
-from neurofault.deploy.grid import draw_grid, grid_renderable
+from neurofault.deploy.grid import draw_grid, grid_html, grid_renderable
 
 
 def placed(sizes, profile, damage=None, **options):
@@ -103,3 +104,19 @@ def test_the_rich_drawing_says_the_same_and_colours_it(colour):
     assert "\x1b" not in draw_grid(here)
     styles = {str(span.style) for span in grid_renderable(here).spans}
     assert len(styles & {"#56B4E9", "#E69F00", "#D55E00"}) == 3, "the three layers have three colours"
+
+
+def test_a_graph_has_a_letter_for_each_input_and_o_for_what_is_read():
+    populations = [
+        neurons("eye", (2,), is_source=True), neurons("answer", (1,)), neurons("ear", (1,), is_source=True), neurons("loop <1>", (1,)),
+    ]  # fmt: skip
+    connections = [
+        connection("a", "eye", "loop <1>", dense(1, 2)), connection("b", "ear", "loop <1>", dense(1, 1)),
+        connection("c", "loop <1>", "loop <1>", dense(1, 1)), connection("d", "loop <1>", "answer", dense(1, 1)),
+    ]  # fmt: skip
+    here = graph_deployment(populations, connections, small_chip(5, 1, 1), [[0, 1], [2], [3], [4]], readout="answer")
+    assert draw_grid(here).splitlines()[:7] == [
+        "chip 0", "  i  i  o  j  1", "", "i eye       2 neurons on 2 cores", "o answer    1 neurons on 1 core",
+        "j ear       1 neurons on 1 core", "1 loop <1>  1 neurons on 1 core",
+    ]  # fmt: skip
+    assert "loop &lt;1&gt;  1 neurons on 1 core" in grid_html(here)

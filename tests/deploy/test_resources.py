@@ -4,13 +4,25 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
+from chips import connection
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from placed_networks import convolutions, dense, deployment, expand, layer, mlp, profile_with, small_chip
+from placed_networks import (
+    convolutions,
+    dense,
+    deployment,
+    expand,
+    graph_deployment,
+    layer,
+    mlp,
+    profile_with,
+    random_graph,
+    small_chip,
+)
 
 from neurofault.deploy.resources import RESOURCES, demand, row_bits, stored_words, usage
 from neurofault.errors import UsageError
-from neurofault.graph import Conv
+from neurofault.graph import Conv, Dense, Sparse
 
 
 def everything(n):
@@ -161,3 +173,66 @@ def test_an_input_population_stores_nothing():
     assert stored_words(placed, "output").tolist() == [12]
     with pytest.raises(UsageError, match="no connection 'input'"):
         stored_words(placed, "input")
+
+
+# --- graphs -----------------------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=80, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), shared=st.booleans(), cores=st.integers(1, 6))
+def test_usage_and_stored_words_of_a_graph_equal_a_plain_expansion(seed, shared, cores):
+    """Every connection counts for itself; what several need of a core adds up."""
+    rng = np.random.default_rng(seed)
+    populations, connections = random_graph(rng)
+    core_of = {one.name: rng.integers(0, cores, one.size) for one in populations}
+    placed = graph_deployment(populations, connections, small_chip(3, 2, 1, synapse__shared_kernels=shared), core_of.values())
+    bits, in_axons, out_axons = defaultdict(int), defaultdict(int), defaultdict(int)
+    for one in connections:
+        rows, words, reached = defaultdict(int), defaultdict(set), set()
+        for source, target, word in expand(one.synapses):
+            core = int(core_of[one.target][target])
+            rows[core, source] += 1
+            words[core].add(word if shared and isinstance(one.synapses, Conv) else (source, target))
+            reached.add((source, core))
+        for source, core in reached:
+            in_axons[core] += 1
+            out_axons[int(core_of[one.source][source])] += 1
+        width = 8 + (6 if one.delay > 1 or one.synapses.delay is not None else 0)
+        for core in set(core_of[one.target].tolist()):
+            held = core_of[one.target] == core
+            if shared and isinstance(one.synapses, Conv):
+                channels = len(set((np.flatnonzero(held) // (len(held) // len(one.synapses.weight))).tolist()))
+                bits[core] += channels * _plain_row([one.synapses.weight[0].size], width)
+                words[core] = range(channels * one.synapses.weight[0].size)
+            else:
+                index = 0 if isinstance(one.synapses, Dense) else _index_bits(int(held.sum()))
+                bits[core] += _plain_row([count for (where, _), count in rows.items() if where == core], width + index)
+        stored = [len(words[int(core)]) for core in placed.placement.cores_of(one.target)]
+        assert stored_words(placed, one.name).tolist() == stored
+    counted = usage(placed)
+    for core in range(cores):
+        neurons = sum(int((where == core).sum()) for where in core_of.values())
+        expected = {"neurons": neurons, "synapse_bits": bits[core], "in_axons": in_axons[core], "out_axons": out_axons[core]}
+        assert {name: used for name, (used, _) in counted.of(core).items()} == expected
+
+
+def test_a_connection_that_takes_more_than_a_step_stores_delays():
+    slow = connection("slow", "a", "b", dense(16, 3), delay=2)
+    assert demand(slow, everything(16), profile_with()).synapse_bits == 3 * 256  # 16·(8 + 6) + 10 = 234
+
+
+def test_synapses_that_are_listed_store_a_target_index_each_and_only_those_that_are_there():
+    listed = Sparse.of(3, 4, np.array([0, 2, 2]), np.array([1, 1, 3]), np.zeros(3, np.int32))
+    need = demand(connection("listed", "a", "b", listed), everything(3), profile_with())
+    assert (need.synapse_bits, need.in_axons, need.fan_out.tolist()) == (2 * 64, 2, [0, 2, 0, 1])  # 2·14 + 10, 14 + 10
+
+
+def test_only_the_connections_that_learn_store_tags():
+    rng = np.random.default_rng(1)
+    populations, connections = random_graph(rng)
+    core_of = [[place] * one.size for place, one in enumerate(populations)]
+    placed = graph_deployment(populations, connections, small_chip(3, 3, 1), core_of)
+    for one in connections:
+        place = [population.name for population in populations].index(one.target)
+        (before, _), (after, _) = usage(placed).of(place)["in_axons"], usage(placed, [one.name]).of(place)["in_axons"]
+        assert after - before == demand(one, everything(one.synapses.n_out), placed.profile).in_axons
