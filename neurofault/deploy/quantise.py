@@ -171,13 +171,13 @@ def _check_delay(connection: Connection, profile: HardwareProfile) -> None:
     most = profile.synapse.delay_max.value
     if most is None or (longest := connection.delay + longest_delay(connection.synapses)) <= 1 + most:
         return
-    relays = -(-longest // (1 + most)) - 1
-    through = "a relay population" if relays == 1 else f"{relays} relay populations, one after another,"
+    relays, excess = -(-longest // (1 + most)) - 1, longest - 1 - most
+    between = "a relay population, a copy" if relays == 1 else f"{relays} relay populations, copies"
     own = "" if longest == connection.delay else f" ({connection.delay} its own, {longest - connection.delay} of a synapse)"
     raise CapacityError(
         f"{title(connection)} ({connection.source!r} → {connection.target!r}) takes {longest} steps{own}; a synapse of {profile.name!r} holds "
-        f"delays of 1 to {1 + most} steps; let it go through {through} of {connection.source!r}'s size, one synapse a neuron with a weight above the "
-        f"threshold, that take{'s' if relays == 1 else ''} up {longest - 1 - most} of the steps"
+        f"delays of 1 to {1 + most} steps; put {between} of {connection.source!r} with one synapse a neuron and a threshold below its weight, "
+        f"between them, to take up {excess} of the steps"
     )
 
 

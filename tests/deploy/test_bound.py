@@ -6,14 +6,14 @@ import warnings
 
 import numpy as np
 import pytest
-from chips import connection, neurons
+from chips import connection, neurons, sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import neurofault as nf
 from neurofault.deploy.bound import CURRENT_LIMIT, largest_current, wraps
 from neurofault.errors import CapacityError, ConversionError, NeurofaultWarning
-from neurofault.graph import Conv, CubaLif, Dense, Encoding, Population, Source, chain
+from neurofault.graph import Connection, Conv, CubaLif, Dense, Encoding, Network, Population, Readout, Source, chain
 from neurofault.graph.synapses import Stored
 
 STEPS = 10
@@ -164,6 +164,100 @@ def currents(du, exponent, weight, delay, spikes):
         u = np.trunc(u * (4095 - du) / 4096).astype(np.int64) + drive * 64
         found.append(u)
     return np.array(found)
+
+
+# --- several connections ----------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1), exponents=st.lists(st.integers(-3, 6), min_size=1, max_size=3), du=st.sampled_from([4095, 2047, 200]),
+    steps=st.integers(1, 12),
+)  # fmt: skip
+def test_what_comes_over_several_connections_adds_up(seed, exponents, du, steps):
+    rng = np.random.default_rng(seed)
+    n = 3
+    layer, into = neurons("layer", (n,), du=du, vth=1000), []
+    for place, exponent in enumerate(exponents):
+        synapses = sparse(rng, n, 90, 0.8, 3) if rng.random() < 0.5 else Dense(rng.integers(-128, 128, (n, 90)) * 2)
+        into.append(connection(f"c{place}", f"in{place}", "layer", synapses, exponent=exponent))
+    matrices = {one.name: as_matrix(one.synapses) for one in into}
+
+    def current(spikes, delayed=True):
+        return total_current(
+            du, [(one.weight_exponent, *matrices[one.name]) for one in into], [spikes[one.name] for one in into], delayed
+        )
+
+    for sign in (1, -1):
+        for chosen in range(n):
+            spikes = {name: np.tile(weight[chosen] * sign > 0, (steps, 1)) for name, (weight, _) in matrices.items()}
+            u = current(spikes)
+            assert np.all(u <= largest_current(layer, into, steps, 1))
+            assert np.all(-u <= largest_current(layer, into, steps, -1))
+    for wrap in wraps([layer], into, steps):
+        spikes = {one.name: np.zeros((steps, 90), bool) for one in into}
+        for name, source in zip(wrap.connections, wrap.sources, strict=True):
+            spikes[name][: wrap.steps, source] = True
+        reached = np.abs(current(spikes, delayed=False)).max(axis=0)[wrap.neuron]
+        assert reached >= CURRENT_LIMIT * 0.999
+
+
+def as_matrix(synapses):
+    """Weights and delays [n_out, n_in]."""
+    if isinstance(synapses, Dense):
+        return np.asarray(synapses.weight), np.zeros_like(synapses.weight)
+    weight, delay = np.zeros((2, synapses.n_out, synapses.n_in), np.int64)
+    weight[synapses.targets, synapses.sources] = synapses.weight
+    delay[synapses.targets, synapses.sources] = synapses.delay
+    return weight, delay
+
+
+def total_current(du, parts, spikes, delayed):
+    """The current at every step [T, n] of what comes over several connections (exponent, weights, delays)."""
+    u, found = 0, []
+    for t in range(len(spikes[0])):
+        drive = 0
+        for (exponent, weight, delay), own in zip(parts, spikes, strict=True):
+            delay = delay if delayed else np.zeros_like(delay)
+            for each in np.unique(delay)[np.unique(delay) <= t]:
+                drive = drive + np.floor(
+                    np.where(delay == each, weight, 0) @ own[t - each].astype(np.int64) * 2.0**exponent
+                ).astype(np.int64)
+        u = np.trunc(u * (4095 - du) / 4096).astype(np.int64) + drive * 64
+        found.append(u)
+    return np.array(found)
+
+
+@pytest.mark.parametrize("lag", [1, 4])
+def test_excitation_over_two_connections_and_a_loop_stays_excitation(lag):
+    inputs = [Population(name, (400,), Source()) for name in ("left", "right")]
+    output = Population("output", (3,), CubaLif(1.0, dv=410))
+    connections = (
+        Connection("l", "left", "output", Dense(np.full((3, 400), 0.01))), Connection("r", "right", "output", Dense(np.full((3, 400), 0.001)), lag),
+        Connection("own", "output", "output", Dense(np.full((3, 3), 0.5))),
+    )  # fmt: skip
+    net = Network("test", (*inputs, output), connections, STEPS, Readout("output", "count"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NeurofaultWarning)
+        chip = nf.deploy(net)
+    on = np.ones((1, STEPS, 400), bool)
+    result = nf.run(chip, nf.Inputs(events={"left": on, "right": on}), record=["u"])
+    assert result.activity.traces["output"].u.min() >= 0
+    assert result.activity.spike_counts["output"].tolist() == [STEPS] * 3
+
+
+def test_what_wraps_over_several_connections_is_said_with_their_names():
+    inputs = [Population(name, (400,), Source()) for name in ("left", "right")]
+    output = Population("output", (1,), CubaLif(1000, bias_exponent=0))
+    connections = tuple(
+        Connection(name[0], name, "output", Dense(np.full((1, 400), 254)), stored=Stored()) for name in ("left", "right")
+    )
+    with pytest.warns(NeurofaultWarning) as said:
+        nf.deploy(Network("test", (*inputs, output), connections, STEPS, Readout("output", "count")))
+    assert str(said[0].message) == (
+        "layer 'output': where 517 excitatory inputs of neuron 0 (0 of 'l', 1 of 'l', 2 of 'l', 3 of 'l', 4 of 'l', 5 of 'l' …) fire together in "
+        "one step, its current u passes 2**23, wraps and becomes inhibition; smaller weights beside the threshold, or fewer inputs, keep it below"
+    )
 
 
 # --- numbers that are none --------------------------------------------------------------------------------------------------------

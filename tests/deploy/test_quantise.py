@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from neurofault.deploy.profile import load_profile
 from neurofault.deploy.quantise import POTENTIAL_LIMIT, quantise, truncate_weights, weight_range
 from neurofault.errors import CapacityError, UsageError
-from neurofault.graph import CubaLif, Dense, Encoding, Network, Population, Source, chain
+from neurofault.graph import Connection, Conv, CubaLif, Dense, Encoding, Network, Population, Readout, Source, Sparse, chain
 from neurofault.graph.synapses import Stored
 
 PROFILE = load_profile("loihi2")
@@ -132,3 +132,143 @@ def test_a_profile_without_room_for_a_bias_or_a_threshold_says_so():
         quantise(network(np.ones((1, 2)), bias=0.5), unsigned)
     with pytest.raises(CapacityError, match=r"^layer 'hidden1' has thresholds, and the largest that loihi2 stores is 0$"):
         quantise(network(np.ones((1, 2))), limited(threshold_max=0))
+
+
+# --- graphs -----------------------------------------------------------------------------------------------------------------------
+
+
+def joined(weights, *, threshold=1.0, bias=0.0, delays=None) -> Network:
+    """Several inputs, a connection from each into the readout."""
+    inputs = [Population(f"in{place}", (weight.shape[1],), Source()) for place, weight in enumerate(weights)]
+    connections = [
+        Connection(f"c{place}", f"in{place}", "output", Dense(weight), 1 if delays is None else delays[place])
+        for place, weight in enumerate(weights)
+    ]
+    output = Population("output", (len(weights[0]),), CubaLif(threshold, bias))
+    return Network("joined", (*inputs, output), tuple(connections), 16, Readout("output", "count"))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    scales=st.lists(st.floats(-4, 4), min_size=1, max_size=4), theta=st.floats(0.2, 60), bits=st.sampled_from([2, 4, 6, 8]),
+    seed=st.integers(0, 10_000),
+)  # fmt: skip
+def test_connections_into_a_population_share_its_unit_and_each_uses_its_range(scales, theta, bits, seed):
+    rng = np.random.default_rng(seed)
+    weights = [rng.normal(0, 10.0**scale, (3, 5)) for scale in scales]
+    top = max(np.abs(weight).max() for weight in weights)
+    populations, connections = quantise(joined(weights, threshold=theta * top), PROFILE, weight_bits=bits)
+    unit = populations[-1].vth[0] / (theta * top)  # σ, from the threshold
+    low, high, step = weight_range(bits, "mixed")
+    loose = 0.5 / populations[-1].vth[0]  # the threshold is rounded too
+    for weight, one in zip(weights, connections, strict=True):
+        integers = one.synapses.weight
+        assert np.array_equal(truncate_weights(integers, bits, "mixed"), integers)
+        error = np.abs(integers * 2.0**one.weight_exponent / unit - weight).max()
+        assert error <= step * 0.51 * 2.0**one.weight_exponent / unit + 1.01 * loose * np.abs(weight).max()
+        used = max(integers.max() / high, integers.min() / low)
+        assert used >= 0.5 - step / high or one.weight_exponent == PROFILE.synapse.weight_exponent_min.known
+    assert max(max(one.synapses.weight.max() / high, one.synapses.weight.min() / low) for one in connections) == 1.0
+
+
+def test_a_connection_much_weaker_than_its_neighbour_has_a_smaller_exponent_and_keeps_its_weights():
+    strong, weak = np.full((1, 2), 64.0), np.array([[0.5, -0.25]])
+    _, (first, second) = quantise(joined([strong, weak], threshold=100.0), PROFILE)
+    assert second.weight_exponent == first.weight_exponent - 7
+    assert (first.synapses.weight.tolist(), second.synapses.weight.tolist()) == ([[254, 254]], [[254, -128]])
+
+
+def test_weights_of_zero_take_part_in_nothing():
+    populations, (first, second) = quantise(joined([np.ones((1, 2)), np.zeros((1, 3))]), PROFILE)
+    alone, (only,) = quantise(joined([np.ones((1, 2))]), PROFILE)
+    assert np.array_equal(first.synapses.weight, only.synapses.weight)
+    assert (first.weight_exponent, populations[-1].vth[0]) == (only.weight_exponent, alone[-1].vth[0])
+    assert not second.synapses.weight.any()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_connection_cut_into_two_is_quantised_as_it_was(seed):
+    """The same weights over two connections from the same source give the same integers, where both reach the largest."""
+    weight = np.random.default_rng(seed).normal(0, 3, (4, 6))
+    weight[0, 0] = weight[0, 3] = 20.0
+    whole, [one] = quantise(joined([weight], threshold=50.0, bias=0.3), PROFILE)
+    parts, (left, right) = quantise(joined([weight[:, :3], weight[:, 3:]], threshold=50.0, bias=0.3), PROFILE)
+    assert np.array_equal(np.hstack([left.synapses.weight, right.synapses.weight]), one.synapses.weight)
+    assert left.weight_exponent == right.weight_exponent == one.weight_exponent
+    for field in ("vth", "bias_mantissa"):
+        assert np.array_equal(getattr(whole[-1], field), getattr(parts[-1], field))
+    assert whole[-1].bias_exponent == parts[-1].bias_exponent
+
+
+def test_a_population_that_only_a_bias_drives_fires_at_the_same_steps():
+    clock = Population("clock", (2,), CubaLif(1.0, np.array([0.25, 0.5])))
+    output = Population("output", (1,), CubaLif(1.5))
+    net = Network(
+        "clock", (clock, output), (Connection("c", "clock", "output", Dense(np.ones((1, 2)))),), 9, Readout("output", "count")
+    )
+    (chip, _), _ = quantise(net, PROFILE)
+    bias = chip.bias_mantissa * 2.0**chip.bias_exponent
+    assert (bias / (chip.vth * 64)).tolist() == pytest.approx([0.25, 0.5], rel=2e-3)
+    assert not chip.is_source
+
+
+def test_loops_skips_sparse_synapses_and_several_inputs_keep_their_names_ends_and_delays():
+    rng = np.random.default_rng(3)
+    populations = (
+        Population("pixels", (1, 4, 4), Source(Encoding.for_pixels(1.0, 0.0, 8))), Population("events", (5,), Source()),
+        Population("map", (2, 4, 4), CubaLif(1.0)), Population("ring", (6,), CubaLif(np.linspace(1, 2, 6))),
+        Population("output", (3,), CubaLif(None)),
+    )  # fmt: skip
+    listed = Sparse.of(6, 6, np.arange(6), (np.arange(6) + 1) % 6, rng.normal(0, 1, 6), rng.integers(0, 4, 6))
+    kernel = Conv(rng.normal(0, 1, (2, 1, 3, 3)), (1, 4, 4), padding=(1, 1), delay=rng.integers(0, 3, (2, 1, 3, 3)))
+    connections = (
+        Connection("see", "pixels", "map", kernel), Connection("hear", "events", "ring", Dense(rng.normal(0, 1, (6, 5))), 2),
+        Connection("round", "ring", "ring", listed, 3), Connection("mix", "map", "ring", Dense(rng.normal(0, 1, (6, 32)))),
+        Connection("read", "ring", "output", Dense(rng.normal(0, 1, (3, 6)))), Connection("skip", "events", "output", Dense(rng.normal(0, 1, (3, 5))), 4),
+    )  # fmt: skip
+    chips, edges = quantise(Network("graph", populations, connections, 8, Readout("output")), PROFILE)
+    assert [(one.name, one.shape, one.is_source, one.fires) for one in chips] == [
+        ("pixels", (1, 4, 4), True, True), ("events", (5,), True, True), ("map", (2, 4, 4), False, True), ("ring", (6,), False, True),
+        ("output", (3,), False, False),
+    ]  # fmt: skip
+    assert [(one.name, one.source, one.target, one.delay) for one in edges] == [
+        (one.name, one.source, one.target, one.delay) for one in connections
+    ]
+    assert [type(one.synapses) for one in edges] == [type(one.synapses) for one in connections]
+    assert all(one.synapses.weight.dtype == np.int32 for one in edges)
+    assert np.array_equal(edges[2].synapses.delay, listed.delay)
+    assert np.array_equal(edges[0].synapses.delay, kernel.delay)
+    assert (chips[0].encoding, chips[1].encoding) == (populations[0].neuron.encoding, None)
+
+
+@pytest.mark.parametrize(
+    ("delay", "extra", "text"),
+    [
+        (
+            65, 0,
+            "connection 'c0' ('in0' → 'output') takes 65 steps; a synapse of 'loihi2' holds delays of 1 to 64 steps; put a relay population, "
+            "a copy of 'in0' with one synapse a neuron and a threshold below its weight, between them, to take up 1 of the steps",
+        ),
+        (
+            4, 62,
+            "connection 'c0' ('in0' → 'output') takes 66 steps (4 its own, 62 of a synapse); a synapse of 'loihi2' holds delays of 1 to 64 "
+            "steps; put a relay population, a copy of 'in0' with one synapse a neuron and a threshold below its weight, between them, to take up 2 of "
+            "the steps",
+        ),
+        (
+            200, 0,
+            "connection 'c0' ('in0' → 'output') takes 200 steps; a synapse of 'loihi2' holds delays of 1 to 64 steps; put 3 relay populations, "
+            "copies of 'in0' with one synapse a neuron and a threshold below its weight, between them, to take up 136 of the steps",
+        ),
+    ],
+)  # fmt: skip
+def test_delays_that_no_synapse_of_the_chip_holds_are_refused_with_what_would_do(delay, extra, text):
+    net = joined([np.ones((2, 2))], delays=[delay])
+    own = Dense(np.ones((2, 2)), np.full((2, 2), extra)) if extra else net.connections[0].synapses
+    net = Network(net.name, net.populations, (Connection("c0", "in0", "output", own, delay),), 16, net.readout)
+    with pytest.raises(CapacityError) as refused:
+        quantise(net, PROFILE)
+    assert str(refused.value) == text
+    quantise(joined([np.ones((2, 2))], delays=[64]), PROFILE)
+    with pytest.raises(CapacityError, match="holds delays of 1 to 63 steps"):
+        quantise(joined([np.ones((2, 2))], delays=[64]), load_profile("loihi1"))
