@@ -40,7 +40,7 @@ def tried(spec):
 @pytest.mark.parametrize(("kind", "most"), [("neuron_threshold", 2**17 - 1), ("neuron_leak", 4095), ("neuron_bias", 4095)])
 def test_a_factor_beyond_the_field_is_its_maximum(kind, most, factor):
     for edit in tried({"kind": kind, "factor": factor}) or ():
-        stored = getattr(CHIP.layers[edit.layer], edit.field)[edit.neurons]
+        stored = getattr(CHIP.population(edit.population), edit.field)[edit.neurons]
         assert edit.values.tolist() == [most if value else 0 for value in stored.tolist()]
 
 
@@ -61,7 +61,7 @@ def test_an_offset_beyond_the_field_is_its_end(kind, low, high, offset):
 @pytest.mark.parametrize("sigma", FAR)
 def test_a_drift_beyond_the_field_is_one_of_its_ends(sigma, relative):
     for edit in tried({"kind": "synapse_perturbed", "sigma": sigma, "relative": relative, "layer": "hidden1", "count": 40}) or ():
-        healthy = CHIP.layers[edit.layer].synapses.weight[edit.targets, edit.sources]
+        healthy = CHIP.connection(edit.connection).synapses.weight[edit.targets, edit.sources]
         moved = edit.values[healthy != 0] if relative else edit.values
         assert set(moved.tolist()) == {-256, 254}
         assert not relative or not edit.values[healthy == 0].any()
@@ -76,10 +76,9 @@ def test_noise_beyond_the_bias_saturates_in_the_engine_too(sigma, each):
     hurt = faults.inject(CHIP, [two[0], two[1] | {"sigma": 0.5, "count": 2}])
     inputs = CHIP.encode(np.random.default_rng(0).integers(0, 256, (4, 6)).astype(np.uint8))
     activity = ExactEngine().run(hurt, inputs, record=("u", "v", "spikes"))
-    wanted = slow_chip.present(hurt, inputs)
-    for layer, traces in zip(CHIP.layers, wanted, strict=True):
-        np.testing.assert_array_equal(activity.traces[layer.name].v, traces["v"])
-    noise = hurt.damage.edits[0].mantissas(0, 4, CHIP.timesteps)
+    for name, traces in slow_chip.present(hurt, inputs).items():
+        np.testing.assert_array_equal(activity.traces[name].v, traces["v"])
+    noise = hurt.damage.edits[0].mantissas(0, 0, 4, CHIP.timesteps)
     fires = activity.traces["input"].spikes
     up = (noise > 40000) if each == "sample" else np.zeros_like(noise, bool)
     assert fires[np.broadcast_to(up, fires.shape)].all()  # a bias at its maximum fires in every step

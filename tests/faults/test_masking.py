@@ -17,10 +17,10 @@ KINDS = sorted(set(faults.KINDS) - {"feedback_dead"})  # no feedback reaches a c
 
 def quiet(chip):
     """The same chip with some neurons that never spike on dark images."""
-    layers = [
-        replace(layer, vth=np.where(np.arange(layer.size) % 3 == 1, 131071, layer.vth).astype(np.int32)) for layer in chip.layers
+    populations = [
+        replace(one, vth=np.where(np.arange(one.size) % 3 == 1, 131071, one.vth).astype(np.int32)) for one in chip.populations
     ]
-    return replace(chip, layers=tuple(layers))
+    return replace(chip, populations=tuple(populations))
 
 
 QUIET = {name: quiet(chip) for name, chip in CHIPS.items()}
@@ -39,7 +39,7 @@ def test_a_pruned_plan_gives_the_same_spikes(net, chosen, seed):
         when = when if when in faults.KINDS[kind].whens else "once"
         specs.append({"kind": kind, "rate": 0.4, "when": WHENS[when], **EXTRA.get(kind, {})})
     plan = faults.plan(chip, specs, seed=seed)
-    images = (np.random.default_rng(seed).integers(0, 2, (2, chip.layers[0].size)) * 200).astype(np.uint8)
+    images = (np.random.default_rng(seed).integers(0, 2, (2, chip.populations[0].size)) * 200).astype(np.uint8)
     images[:, ::2] = 0
     inputs = chip.encode(images)
     masked = prune(chip, plan, ExactEngine().run(chip, inputs).spike_counts)
@@ -78,7 +78,7 @@ def test_synapses_of_a_dark_input_cannot_matter(fault):
 def test_a_bit_stuck_at_what_it_was_cannot_matter():
     chip = QUIET["dense"]
     images = np.full((2, 6), 255, np.uint8)
-    weight = chip.layers[1].synapses.weight
+    weight = chip.connection("hidden1").synapses.weight
     _, edits = left("dense", faults.SynapseBitStuck(rate=1.0, bits="msb", level=1, layer="hidden1"), images)
     spikes = ExactEngine().run(chip, chip.encode(images)).spike_counts["input"] > 0
     assert {(s, t) for s, t in zip(edits[0].sources.tolist(), edits[0].targets.tolist(), strict=True)} == {
@@ -89,7 +89,7 @@ def test_a_bit_stuck_at_what_it_was_cannot_matter():
 def test_a_current_without_memory_cannot_be_upset():
     chip = QUIET["dense"]
     _, edits = left("dense", faults.StateUpset(rate=1.0, layer="hidden1", state="u", when=faults.once(2)), DARK)
-    assert edits[0].neurons.tolist() == np.flatnonzero(chip.layers[1].du != 4095).tolist()
+    assert edits[0].neurons.tolist() == np.flatnonzero(chip.population("hidden1").du != 4095).tolist()
     _, edits = left("dense", faults.StateUpset(rate=1.0, layer="hidden1", state="v", when=faults.once(2)), DARK)
     assert len(edits[0].neurons) == 7
 

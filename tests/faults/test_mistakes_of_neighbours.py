@@ -6,16 +6,15 @@ import json
 import subprocess
 import sys
 import tracemalloc
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fault_chips import deployment, mlp, small_profile
+from fault_chips import chain, neurons, small_profile
 from test_every_kind import CHIPS, EXTRA, WHENS
 
 from neurofault import faults
-from neurofault.damage.damage import Damage, Drop, LearningDefect
+from neurofault.damage.damage import Damage, Drop, LearningDefect, NeuronEdit
 from neurofault.engines.exact import ExactEngine
 from neurofault.faults.table import kinds_table
 from neurofault.graph import Dense
@@ -33,15 +32,10 @@ def test_a_thousand_injections_leave_nothing_behind():
 
 def huge(sources, targets):
     """A hidden layer of sources · targets synapses whose weights take no memory."""
-    small = mlp(2, 2, 2)
-    weight = np.broadcast_to(np.zeros(1, np.int32), (targets, sources))
-    wide = {name: np.zeros(targets, np.int32) for name in ("du", "dv", "vth", "bias_mantissa")}
-    layers = (
-        replace(small.layers[0], shape=(sources,), **{name: np.zeros(sources, np.int32) for name in wide}),
-        replace(small.layers[1], shape=(targets,), synapses=Dense(weight), **wide),
-        replace(small.layers[2], synapses=Dense(np.broadcast_to(np.zeros(1, np.int32), (2, targets)))),
-    )
-    return deployment(layers, neurons_per_core=256, profile=small_profile(columns=8, rows=8, cores_per_tile=4))
+    zeros = {size: np.broadcast_to(np.zeros(1, np.int32), size) for size in ((targets, sources), (2, targets))}
+    populations = [neurons("input", (sources,), is_source=True), neurons("hidden1", (targets,)), neurons("output", (2,), fires=False)]
+    profile = small_profile(columns=8, rows=8, cores_per_tile=4)
+    return chain(populations, [Dense(weight) for weight in zeros.values()], neurons_per_core=256, profile=profile)
 
 
 @pytest.mark.parametrize("fault", [faults.SynapseDead(count=1), faults.SynapseBitFlip(count=1000), faults.MemoryWordDead(count=10)])
@@ -75,28 +69,28 @@ def test_the_echo_is_what_was_hit(kind, net):
     if faults.KINDS[kind].whens == ("once",):
         spec["when"] = WHENS["once"]
     (planned,) = faults.plan(chip, spec, seed=2).faults
-    cores, neurons, synapses = set(), {}, {}
+    cores, hurt, synapses = set(), {}, {}
     for edit in planned.edits:
-        name = chip.layers[edit.layer].name
-        homes = chip.placement.core_of[edit.layer]
+        name = edit.population if isinstance(edit, NeuronEdit) else chip.connection(edit.connection).target
+        homes = chip.placement.core_of[name]
         if isinstance(edit, Drop):
-            before = chip.layers[edit.layer - 1].name
-            neurons[before] = neurons.get(before, 0) + len(edit.sources)
-            cores |= {edit.core, *chip.placement.core_of[edit.layer - 1][edit.sources].tolist()}
+            before = chip.connection(edit.connection).source
+            hurt[before] = hurt.get(before, 0) + len(edit.sources)
+            cores |= {edit.core, *chip.placement.core_of[before][edit.sources].tolist()}
         elif hasattr(edit, "targets"):
             cores |= set(homes[edit.targets].tolist())
             if net == "dense":
                 synapses[name] = synapses.get(name, 0) + len({*zip(edit.sources.tolist(), edit.targets.tolist(), strict=True)})
         else:
             cores |= set(homes[edit.neurons].tolist())
-            neurons[name] = neurons.get(name, 0) + len(edit.neurons)
+            hurt[name] = hurt.get(name, 0) + len(edit.neurons)
     hit = planned.hit
     if kind == "axon_misrouted":
         assert cores <= set(hit.cores)
         return
     assert cores <= set(hit.cores) if net == "shared" else cores == set(hit.cores)
     if not any(isinstance(edit, LearningDefect) for edit in planned.edits):
-        assert hit.neurons == neurons
+        assert hit.neurons == hurt
         if synapses and not kind.startswith("core"):
             assert hit.synapses == synapses
 

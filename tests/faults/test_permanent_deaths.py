@@ -32,10 +32,10 @@ def convolutions(draw):
     )
 
 
-def all_stored(chip, layer):
-    """Every stored synapse of a layer: (core, its (source, target) pairs)."""
+def all_stored(chip, connection):
+    """Every stored synapse of a connection: (core, its (source, target) pairs)."""
     stored = []
-    for block in synapse_blocks(chip, [layer]):
+    for block in synapse_blocks(chip, [connection]):
         which, sources, targets = synapses_at(chip, block, np.arange(block.size))
         for site in range(block.size):
             stored.append((block.core, {(int(s), int(t)) for w, s, t in zip(which, sources, targets, strict=True) if w == site}))
@@ -46,11 +46,11 @@ def all_stored(chip, layer):
 @given(convolutions(), st.integers(1, 9))
 def test_expanded_convolution_stores_each_synapse_once_on_its_target_core(conv, per_core):
     chip = cnn(conv, neurons_per_core=per_core)
-    stored = all_stored(chip, 1)
+    stored = all_stored(chip, "conv1")
     pairs = [pair for _, found in stored for pair in found]
     assert all(len(found) == 1 for _, found in stored)
     assert sorted(pairs) == sorted(expanded(conv))
-    assert all(chip.placement.core_of[1][target] == core for core, found in stored for _, target in found)
+    assert all(chip.placement.core_of["conv1"][target] == core for core, found in stored for _, target in found)
 
 
 @settings(max_examples=60, deadline=None)
@@ -60,17 +60,17 @@ def test_a_shared_kernel_word_is_every_position_of_its_core_that_reads_it(conv, 
     synapses = expanded(conv)
     wanted: dict = {}
     for (source, target), word in synapses.items():
-        wanted.setdefault((int(chip.placement.core_of[1][target]), *word), set()).add((source, target))
-    stored = all_stored(chip, 1)
+        wanted.setdefault((int(chip.placement.core_of["conv1"][target]), *word), set()).add((source, target))
+    stored = all_stored(chip, "conv1")
     assert sorted(map(sorted, (found for _, found in stored if found))) == sorted(map(sorted, wanted.values()))
     _, out_h, out_w = conv.out_shape
-    channels = {(int(core), target // (out_h * out_w)) for target, core in enumerate(chip.placement.core_of[1])}
+    channels = {(int(core), target // (out_h * out_w)) for target, core in enumerate(chip.placement.core_of["conv1"])}
     assert len(stored) == len(channels) * np.prod(conv.weight.shape[1:])
 
 
 def test_dense_synapses_are_stored_axon_by_axon():
     chip = mlp(3, 5, 2, neurons_per_core=4)
-    first, second = synapse_blocks(chip, [1])
+    first, second = synapse_blocks(chip, ["hidden1"])
     assert (first.size, second.size) == (12, 3)
     _, sources, targets = synapses_at(chip, first, np.arange(12))
     assert sources.tolist() == [0] * 4 + [1] * 4 + [2] * 4
@@ -83,19 +83,21 @@ def test_a_dead_core_takes_its_neurons_and_the_synapses_stored_there():
     (pixels, hidden) = hurt.damage.edits
     assert isinstance(pixels, Silence)
     assert isinstance(hidden, Silence)
-    assert (pixels.layer, pixels.neurons.tolist()) == (0, [0, 1, 2, 3])
-    assert (hidden.layer, hidden.neurons.tolist()) == (1, [4, 5, 6, 7])
+    assert (pixels.population, pixels.neurons.tolist()) == ("input", [0, 1, 2, 3])
+    assert (hidden.population, hidden.neurons.tolist()) == ("hidden1", [4, 5, 6, 7])
     (hit,) = hurt.damage.hits
     assert hit.cores == (0, 3)
     assert hit.neurons == {"input": 4, "hidden1": 4}
     assert hit.synapses == {"hidden1": 24}
     assert hurt.damage.dead_cores == (0, 3)
     assert chip.damage.edits == ()
-    assert hurt.layers is chip.layers
+    assert hurt.populations is chip.populations
+    assert hurt.connections is chip.connections
 
 
 def test_a_core_that_two_layers_share_takes_neurons_of_both():
-    chip = mlp(2, 4, 2, core_of=tuple(np.array(part, np.int32) for part in ([0, 0], [1, 1, 2, 2], [2, 2])))
+    homes = {"input": [0, 0], "hidden1": [1, 1, 2, 2], "output": [2, 2]}
+    chip = mlp(2, 4, 2, core_of={name: np.array(part, np.int32) for name, part in homes.items()})
     hit = faults.inject(chip, faults.CoreDead(cores=[2])).damage.hits[0]
     assert hit.neurons == {"hidden1": 2, "output": 2}
     assert hit.synapses == {"hidden1": 4, "output": 8}
@@ -105,8 +107,8 @@ def test_a_core_that_two_layers_share_takes_neurons_of_both():
 def test_synapses_lost_with_a_core_are_those_stored_on_it(shared):
     conv = Conv(even(np.random.default_rng(1), (2, 1, 3, 3)), in_shape=(1, 4, 4), padding=(1, 1))
     chip = cnn(conv, neurons_per_core=5, profile=small_profile(shared_kernels=shared))
-    core = int(chip.placement.core_of[1][16])  # neurons 15…19: one of channel 0, four of channel 1
-    synapses = sum(1 for _, target in expanded(conv) if chip.placement.core_of[1][target] == core)
+    core = int(chip.placement.core_of["conv1"][16])  # neurons 15…19: one of channel 0, four of channel 1
+    synapses = sum(1 for _, target in expanded(conv) if chip.placement.core_of["conv1"][target] == core)
     assert faults.plan(chip, faults.CoreDead(cores=[core])).hits[0].synapses == {"conv1": 18 if shared else synapses}
 
 
@@ -121,18 +123,18 @@ def test_fewer_faults_are_among_more(seed, draw, where):
 
 
 def sites_of(plan):
-    """Cores, (layer, neuron) or (layer, source, target): whatever the plan's one fault is about."""
+    """Cores, (population, neuron) or (connection, source, target): whatever the plan's one fault is about."""
     (planned,) = plan.faults
     if planned.fault.kind == "core_dead":
         return set(planned.dead_cores)
     found = set()
     for edit in planned.edits:
         if isinstance(edit, Silence):
-            found |= {(edit.layer, int(neuron)) for neuron in edit.neurons}
+            found |= {(edit.population, int(neuron)) for neuron in edit.neurons}
         else:
             assert isinstance(edit, SetSynapses)
             assert not edit.values.any()
-            found |= {(edit.layer, int(s), int(t)) for s, t in zip(edit.sources, edit.targets, strict=True)}
+            found |= {(edit.connection, int(s), int(t)) for s, t in zip(edit.sources, edit.targets, strict=True)}
     return found
 
 
@@ -207,14 +209,14 @@ def test_hidden_is_the_default_and_any_reaches_everything():
     assert set(sites_of(faults.plan(chip, faults.CoreDead(count=6)))) == {2, 3, 4, 5, 6, 7}
     assert set(sites_of(faults.plan(chip, faults.CoreDead(count=3, layer="hidden2")))) == {5, 6, 7}
     assert set(sites_of(faults.plan(chip, faults.CoreDead(count=9, layer="any")))) == set(range(9))
-    assert {layer for layer, _ in sites_of(faults.plan(chip, faults.NeuronDead(rate=1.0, layer="input")))} == {0}
+    assert {name for name, _ in sites_of(faults.plan(chip, faults.NeuronDead(rate=1.0, layer="input")))} == {"input"}
 
 
 def test_all_used_cores_silence_every_neuron_and_zero_faults_leave_no_edit():
     chip = mlp(8, 12, 4)
     hurt = faults.inject(chip, faults.CoreDead(rate=1.0, layer="any"))
-    for index, layer in enumerate(chip.layers):
-        assert hurt.damage.silent(index, layer.size).all()
+    for one in chip.populations:
+        assert hurt.damage.silent(one.name, one.size).all()
     for model in (faults.CoreDead, faults.NeuronDead, faults.SynapseDead):
         assert faults.inject(chip, model(count=0)).damage.edits == ()
 
@@ -245,7 +247,7 @@ def test_a_shared_kernel_word_counts_as_one_stored_synapse():
     chip = cnn(conv, neurons_per_core=9, profile=small_profile(shared_kernels=True))
     plan = faults.plan(chip, faults.SynapseDead(count=1))
     assert plan.hits[0].synapses == {"conv1": 1}
-    assert sites_of(plan) == {(1, pixel, pixel) for pixel in range(9)}
+    assert sites_of(plan) == {("conv1", pixel, pixel) for pixel in range(9)}
 
 
 CASES = [

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from fault_chips import mlp, small_profile
+from fault_chips import mlp, small_profile, with_synapses
 
 from neurofault import faults
 from neurofault.damage.damage import Damage, Silence
@@ -53,7 +52,7 @@ def test_word_ranges_cut_the_memory_of_each_core(words):
     some = faults.plan(CHIP, faults.SynapseDead(rate=1.0, at=at)).faults[0].edits
     wanted = set()
     for core in (2, 3):
-        targets = np.flatnonzero(CHIP.placement.core_of[1] == core)
+        targets = np.flatnonzero(CHIP.placement.core_of["hidden1"] == core)
         axons = [
             (source, targets[i : i + 2]) for source in range(8) for i in (0, 2)
         ]  # words of two weights, four targets on a core
@@ -94,7 +93,7 @@ def test_words_are_places_of_memory_only():
 
 
 def test_importance_orders_neurons_by_what_they_send():
-    sent = np.abs(CHIP.layers[2].synapses.weight).sum(axis=0)
+    sent = np.abs(CHIP.connection("hidden2").synapses.weight).sum(axis=0)
     least = faults.plan(CHIP, faults.NeuronDead(count=5, layer="hidden1", where="least_important")).faults[0].edits[0].neurons
     most = faults.plan(CHIP, faults.NeuronDead(count=5, layer="hidden1", where="most_important")).faults[0].edits[0].neurons
     assert set(least) == set(np.argsort(sent, kind="stable")[:5])
@@ -102,7 +101,7 @@ def test_importance_orders_neurons_by_what_they_send():
 
 
 def test_importance_can_be_given():
-    scores = {layer.name: np.arange(layer.size, dtype=float) for layer in CHIP.layers}
+    scores = {one.name: np.arange(one.size, dtype=float) for one in CHIP.populations}
     plan = faults.plan(CHIP, faults.NeuronDead(count=3, layer="hidden1", where="most_important"), importance=scores)
     assert plan.faults[0].edits[0].neurons.tolist() == [21, 22, 23]
     cores = faults.plan(CHIP, faults.CoreDead(count=2, layer="hidden1", where="least_important"), importance=scores)
@@ -113,34 +112,32 @@ def test_importance_can_be_given():
 
 def test_the_largest_weights_and_highest_bits_are_most_important():
     edit = faults.plan(CHIP, faults.SynapseDead(count=10, layer="hidden1", where="most_important")).faults[0].edits[0]
-    weight = np.abs(CHIP.layers[1].synapses.weight)
+    weight = np.abs(CHIP.connection("hidden1").synapses.weight)
     assert sorted(weight[edit.targets, edit.sources]) == sorted(np.sort(weight.ravel())[-10:])
     flips = faults.plan(CHIP, faults.SynapseBitFlip(count=192, layer="hidden1", where="most_important")).faults[0].edits[0]
-    assert (np.abs(flips.values - CHIP.layers[1].synapses.weight[flips.targets, flips.sources]) == 256).all()
+    assert (np.abs(flips.values - CHIP.connection("hidden1").synapses.weight[flips.targets, flips.sources]) == 256).all()
 
 
 def of_width(chip, bits, mode="mixed"):
     """The same chip with its last layer stored in ``bits`` bits."""
-    last = chip.layers[-1]
     places = 8 - bits + (mode == "mixed")
-    weight = last.synapses.weight >> places << places
+    weight = chip.connection("output").synapses.weight >> places << places
     weight = {"mixed": weight, "excitatory": np.abs(weight) & 255, "inhibitory": -(np.abs(weight) & 255)}[mode]
-    layer = replace(last, synapses=Dense(weight.astype(np.int32)), weight_bits=bits, sign_mode=mode)
-    return replace(chip, layers=(*chip.layers[:-1], layer))
+    return with_synapses(chip, "output", Dense(weight.astype(np.int32)), weight_bits=bits, sign_mode=mode)
 
 
 def moved_weights(chip, fault):
-    """(layer, weight that one flipped bit moves) → number of bits, from the stored fields."""
+    """(connection, weight that one flipped bit moves) → number of bits, from the stored fields."""
     found = Counter()
     for edit in faults.plan(chip, fault).faults[0].edits:
-        layer = chip.layers[edit.layer]
+        own = chip.connection(edit.connection)
         before, after = (
-            to_field(weight, layer.weight_bits, layer.sign_mode)
-            for weight in (layer.synapses.weight[edit.targets, edit.sources], edit.values)
+            to_field(weight, own.weight_bits, own.sign_mode)
+            for weight in (own.synapses.weight[edit.targets, edit.sources], edit.values)
         )
-        unit = 1 << (8 - layer.weight_bits + (layer.sign_mode == "mixed"))
-        for bit in range(layer.weight_bits):
-            found[layer.name, unit << bit] += int(((before ^ after) >> bit & 1).sum())
+        unit = 1 << (8 - own.weight_bits + (own.sign_mode == "mixed"))
+        for bit in range(own.weight_bits):
+            found[own.name, unit << bit] += int(((before ^ after) >> bit & 1).sum())
     return {key: number for key, number in found.items() if number}
 
 

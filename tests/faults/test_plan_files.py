@@ -61,7 +61,7 @@ def test_a_hash_tells_a_dead_core_from_a_silent_one():
     dead, silent = (
         faults.plan(chip, fault) for fault in (faults.CoreDead(cores=[3]), faults.CoreHung(cores=[3], on_core_death="silent"))
     )
-    neurons = chip.placement.core_of[1]
+    neurons = chip.placement.core_of["hidden1"]
     same = faults.plan(chip, faults.NeuronDead(neurons=np.flatnonzero(neurons == 3), layer="hidden1"))
     assert [len(plan.faults[0].edits) for plan in (dead, silent, same)] == [1, 1, 1]
     assert len({faults.plan_hash(plan) for plan in (dead, silent)}) == 2
@@ -153,10 +153,12 @@ def test_a_plan_of_another_chip_is_refused():
     plan = faults.plan(mlp(8, 24, 4), faults.NeuronDead(neurons=[20], layer="hidden1"))
     with pytest.raises(FaultError) as error:
         faults.inject(mlp(8, 12, 4), plan)
-    assert str(error.value) == "neuron_dead: the plan was made on another chip: it hits layer 1, but here layer 1 has 12 neurons"
-    deep = faults.plan(mlp(8, 4, 4, 4), faults.SynapseDead(count=1, layer="output"))
+    assert str(error.value) == "neuron_dead: the plan was made on another chip: it hits layer 'hidden1', but here that has 12 neurons"
+    deep = faults.plan(mlp(8, 4, 4, 4), faults.SynapseDead(count=1, layer="hidden2"))
     with pytest.raises(FaultError) as error:
         faults.inject(mlp(8, 4, 4), deep)
-    assert str(error.value) == "synapse_dead: the plan was made on another chip: it hits layer 3, but here there are 3 layers"
+    assert str(error.value) == (
+        "synapse_dead: the plan was made on another chip: it hits connection 'hidden2', but here connections are hidden1, output"
+    )
     everywhere = faults.plan(CHIPS["dense"], everything())
     assert len(faults.inject(CHIPS["dense"], everywhere).damage.hits) == len(faults.KINDS)

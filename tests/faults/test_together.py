@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fault_chips import chip_layer, deployment, mlp, small_profile
+from fault_chips import chain, mlp, neurons, small_profile
 
 from neurofault import faults
 from neurofault.deploy.memory import settled, stored_weights, write, write_delays
@@ -20,9 +20,11 @@ STEPS = 16
 def chip_of(weight, delay=None):
     """One dense layer behind inputs that are given."""
     weight = np.asarray(weight, np.int32)
-    layers = [chip_layer("input", (weight.shape[1],)), chip_layer("hidden1", (weight.shape[0],), Dense(weight, delay), vth=10**5)]
-    layers.append(chip_layer("output", (1,), Dense(np.full((1, weight.shape[0]), 2, np.int32))))
-    return deployment(layers, neurons_per_core=8, timesteps=STEPS, profile=small_profile(columns=4, rows=4))
+    populations = [
+        neurons("input", (weight.shape[1],), is_source=True), neurons("hidden1", (weight.shape[0],), vth=10**5), neurons("output", (1,)),
+    ]  # fmt: skip
+    synapses = [Dense(weight, delay), Dense(np.full((1, weight.shape[0]), 2, np.int32))]
+    return chain(populations, synapses, neurons_per_core=8, timesteps=STEPS, profile=small_profile(columns=4, rows=4))
 
 
 ONE = chip_of([[0]])
@@ -48,7 +50,7 @@ def dead(when=None):
 
 def weights(chip, given=None, samples=1, neuron=0):
     """What a neuron gets in each step, over 64, when all inputs fire, or those given."""
-    events = np.zeros((samples, STEPS, chip.layers[0].size), bool)
+    events = np.zeros((samples, STEPS, chip.population("input").size), bool)
     events[:, :, slice(None) if given is None else given] = True
     u = ExactEngine().run(chip, Inputs(events=events), record=("u",)).traces["hidden1"].u
     return (u[:, :, neuron] // 64).reshape(-1).tolist()
@@ -150,7 +152,7 @@ def neurons_of(**changed):
     fields = {name: np.full(4, value, np.int32) for name, value in VALUES.items()}
     for name, value in changed.items():
         fields[name][3] = value
-    return replace(base, layers=(base.layers[0], replace(base.layers[1], **fields), base.layers[2]))
+    return base.with_population(replace(base.population("hidden1"), **fields))
 
 
 def potential(chip):
@@ -181,7 +183,7 @@ def test_flips_of_one_delay_field_add_up():
     delay = {"kind": "synapse_delay", "layer": "hidden1", "synapses": [[0, 0]]}
     assert weights(faults.inject(chip, [delay | {"bit": 0}, delay | {"bit": 1}])) == runs((2, 0), (14, 10))
     assert weights(faults.inject(chip, [delay | {"bit": 1}, delay | {"bit": 1}])) == runs((1, 0), (15, 10))
-    written = write_delays(faults.inject(chip, delay | {"bit": 1}), 1, np.array([[2]]))
+    written = write_delays(faults.inject(chip, delay | {"bit": 1}), "hidden1", np.array([[2]]))
     assert weights(written) == runs((2, 0), (14, 10))
 
 
@@ -209,24 +211,24 @@ def test_two_upsets_of_one_state_bit_in_one_step_are_none():
 )
 def test_a_write_mends_what_has_happened_and_nothing_else(when, now, wanted):
     hurt = faults.inject(chip_of([[6]]), flip(5, when))
-    assert weights(write(hurt, 1, np.array([[100]]), now=now), samples=2) == wanted
+    assert weights(write(hurt, "hidden1", np.array([[100]]), now=now), samples=2) == wanted
 
 
 def test_what_has_happened_and_is_not_written_stays():
     hurt = faults.inject(chip_of([[6], [6]]), {**flip(5, once(20, "chip")), "synapse_bits": [[0, 0, 5], [0, 1, 5]]})
-    after = write(hurt, 1, np.array([[100], [100]]), np.array([[True], [False]]), now=20)
+    after = write(hurt, "hidden1", np.array([[100], [100]]), np.array([[True], [False]]), now=20)
     assert weights(after, neuron=0) == runs((16, 100))
     assert weights(after, neuron=1) == runs((16, 70))
-    assert stored_weights(settled(hurt, 20), 1).tolist() == [[70], [70]]
+    assert stored_weights(settled(hurt, 20), "hidden1").tolist() == [[70], [70]]
     assert settled(hurt, 19) is hurt
 
 
 def test_a_write_goes_under_a_bit_that_is_stuck_later():
     hurt = faults.inject(ONE, stuck(5, 1, {"kind": "transient", "start": 4, "stop": 8}))
-    assert weights(write(hurt, 1, np.array([[8]]))) == runs((4, 8), (4, 72), (8, 8))
+    assert weights(write(hurt, "hidden1", np.array([[8]]))) == runs((4, 8), (4, 72), (8, 8))
 
 
 def test_nothing_is_written_where_an_entry_points_elsewhere():
-    hurt = write(faults.inject(ROW, ENTRY), 1, np.full((3, 2), 100))
+    hurt = write(faults.inject(ROW, ENTRY), "hidden1", np.full((3, 2), 100))
     assert weights(hurt, given=[0])[-1] == 100  # the other row was written
-    assert hurt.layers[1].synapses.weight.tolist() == [[10, 100], [30, 100], [50, 100]]
+    assert hurt.connection("hidden1").synapses.weight.tolist() == [[10, 100], [30, 100], [50, 100]]

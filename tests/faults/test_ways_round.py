@@ -31,9 +31,9 @@ def tile(core):
 
 FLOWS = {
     (int(source), int(core))
-    for layer in range(1, len(CHIP.layers))
-    for source in CHIP.placement.cores_of_layer(layer - 1)
-    for core in CHIP.placement.cores_of_layer(layer)
+    for one in CHIP.connections
+    for source in CHIP.placement.cores_of(one.source)
+    for core in CHIP.placement.cores_of(one.target)
     if source != core
 }
 
@@ -89,7 +89,7 @@ def got(damage, step):
                 found[source, core] += extra
     for edit in active:
         if isinstance(edit, Drop):
-            for source in np.unique(CHIP.placement.core_of[edit.layer - 1][edit.sources]).tolist():
+            for source in np.unique(CHIP.placement.core_of[CHIP.connection(edit.connection).source][edit.sources]).tolist():
                 found[source, edit.core] = None
     return found
 
@@ -177,12 +177,12 @@ def test_a_lossy_link_takes_messages_by_the_way_that_they_go():
     met = defaultdict(set)
     for edit in lossy.damage.edits:
         if isinstance(edit, Drop):
-            for source in np.unique(CHIP.placement.core_of[edit.layer - 1][edit.sources]).tolist():
+            for source in np.unique(CHIP.placement.core_of[CHIP.connection(edit.connection).source][edit.sources]).tolist():
                 met[tile(source)].add(tile(edit.core))
     assert any(start[1] == 0 and start[0] == 0 for start in met)  # turned south round 0,0:E, then east over the lossy link
     healthy = faults.inject(CHIP, faults.LinkLossy(links=["0,1:E"], probability=0.5))
     assert not any(
-        isinstance(edit, Drop) and any(tile(core) == (0, 0) for core in CHIP.placement.core_of[edit.layer - 1][edit.sources])
+        isinstance(edit, Drop) and any(tile(core) == (0, 0) for core in CHIP.placement.core_of[CHIP.connection(edit.connection).source][edit.sources])
         for edit in healthy.damage.edits
     )
 
@@ -198,14 +198,14 @@ def test_a_dead_router_cuts_the_cores_of_its_tile_off_from_each_other(reroute):
         (int(source), edit.core)
         for edit in hurt.damage.edits
         if isinstance(edit, Drop)
-        for source in np.unique(CROWDED.placement.core_of[edit.layer - 1][edit.sources])
+        for source in np.unique(CROWDED.placement.core_of[CROWDED.connection(edit.connection).source][edit.sources])
     }
     assert lost == {(0, 2), (0, 3), (1, 2), (1, 3), (2, 4), (3, 4)}
     assert not any(isinstance(edit, Detour) for edit in hurt.damage.edits)
     images = np.full((2, 8), 255, np.uint8)
     by_hand = CROWDED.with_damage(
-        Damage(tuple(Drop(layer, core, np.arange(8), np.flatnonzero(CROWDED.placement.core_of[layer] == core))
-                     for layer in (1, 2) for core in np.unique(CROWDED.placement.core_of[layer]).tolist()))
+        Damage(tuple(Drop(name, core, np.arange(8), np.flatnonzero(CROWDED.placement.core_of[name] == core))
+                     for name in ("hidden1", "output") for core in CROWDED.placement.cores_of(name).tolist()))
     )  # fmt: skip
     runs = [ExactEngine().run(chip, CROWDED.encode(images), record=("v",)) for chip in (hurt, by_hand, CROWDED)]
     for name in ("hidden1", "output"):
@@ -214,11 +214,10 @@ def test_a_dead_router_cuts_the_cores_of_its_tile_off_from_each_other(reroute):
 
 
 def test_a_core_still_reaches_its_own_neurons_past_a_dead_router():
-    layers = CROWDED.layers
-    core_of = (np.zeros(8, np.int32), np.zeros(8, np.int32), np.full(4, 1, np.int32))
-    chip = replace(CROWDED, layers=layers, placement=replace(CROWDED.placement, core_of=core_of))
+    core_of = {"input": np.zeros(8, np.int32), "hidden1": np.zeros(8, np.int32), "output": np.full(4, 1, np.int32)}
+    chip = replace(CROWDED, placement=replace(CROWDED.placement, core_of=core_of))
     hurt = faults.inject(chip, faults.RouterDead(routers=["0,0"], reroute=True))
-    assert [(edit.layer, edit.core) for edit in hurt.damage.edits] == [(2, 1)]
+    assert [(edit.connection, edit.core) for edit in hurt.damage.edits] == [("output", 1)]
 
 
 def test_faults_that_decide_a_way_together_are_undone_from_the_last():

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from fault_chips import mlp
+from fault_chips import mlp, with_synapses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_every_kind import CHIPS, field_of, weight_of
@@ -20,7 +18,7 @@ CHIP = CHIPS["dense"]
 
 def rewritten(damaged, weights):
     """Write and read back."""
-    return stored_weights(write(damaged, 1, weights), 1)
+    return stored_weights(write(damaged, "hidden1", weights), "hidden1")
 
 
 def test_a_stuck_bit_survives_a_write():
@@ -32,21 +30,21 @@ def test_a_stuck_bit_survives_a_write():
 
 
 def test_a_flipped_bit_does_not_survive_being_rewritten():
-    weight = CHIP.layers[1].synapses.weight
+    weight = CHIP.connection("hidden1").synapses.weight
     flipped = faults.inject(CHIP, faults.SynapseBitFlip(rate=1.0, bits="msb", layer="hidden1"))
-    assert (stored_weights(flipped, 1) != weight).all()
-    written = write(flipped, 1, weight)
-    np.testing.assert_array_equal(stored_weights(written, 1), weight)
+    assert (stored_weights(flipped, "hidden1") != weight).all()
+    written = write(flipped, "hidden1", weight)
+    np.testing.assert_array_equal(stored_weights(written, "hidden1"), weight)
     inputs = CHIP.encode(np.random.default_rng(1).integers(0, 256, (4, 6)).astype(np.uint8))
     np.testing.assert_array_equal(ExactEngine().run(written, inputs).scores, ExactEngine().run(CHIP, inputs).scores)
 
 
 def test_a_dead_core_accepts_no_write():
-    core = int(CHIP.placement.core_of[1][2])
+    core = int(CHIP.placement.core_of["hidden1"][2])
     dead = faults.inject(CHIP, faults.CoreDead(cores=[core]))
     held = rewritten(dead, np.full((7, 6), 50))
-    here = CHIP.placement.core_of[1] == core
-    np.testing.assert_array_equal(held[here], CHIP.layers[1].synapses.weight[here])
+    here = CHIP.placement.core_of["hidden1"] == core
+    np.testing.assert_array_equal(held[here], CHIP.connection("hidden1").synapses.weight[here])
     assert (held[~here] == 50).all()
 
 
@@ -80,12 +78,12 @@ def test_any_write_keeps_every_stuck_bit_and_nothing_else(seed, kinds):
                 fault = faults.SynapseDead(synapses=[(source, target)], layer="hidden1")
                 masks[target, source] = list("00000000")
             case _:
-                core = int(CHIP.placement.core_of[1][target])
+                core = int(CHIP.placement.core_of["hidden1"][target])
                 fault = faults.CoreDead(cores=[core])
-                dead_rows |= set(np.flatnonzero(CHIP.placement.core_of[1] == core).tolist())
+                dead_rows |= set(np.flatnonzero(CHIP.placement.core_of["hidden1"] == core).tolist())
         damaged = faults.inject(damaged, fault)
     asked = rng.integers(-400, 400, (7, 6))
-    before, held = stored_weights(damaged, 1), rewritten(damaged, asked)
+    before, held = stored_weights(damaged, "hidden1"), rewritten(damaged, asked)
     for target, source in np.ndindex(7, 6):
         if target in dead_rows:
             assert held[target, source] == before[target, source]
@@ -98,13 +96,12 @@ def test_any_write_keeps_every_stuck_bit_and_nothing_else(seed, kinds):
 def test_one_sign_fields_are_written_within_their_sign():
     base = mlp(4, 4, 2)
     for mode, low, high in (("excitatory", 0, 255), ("inhibitory", -255, 0)):
-        layer = replace(base.layers[1], synapses=Dense(np.zeros((4, 4), np.int32)), sign_mode=mode)
-        chip = replace(base, layers=(base.layers[0], layer, base.layers[2]))
+        chip = with_synapses(base, "hidden1", Dense(np.zeros((4, 4), np.int32)), sign_mode=mode)
         held = rewritten(chip, np.array([[-999, -3, 3, 999]] * 4))
         assert held[0].tolist() == np.clip([-999, -3, 3, 999], low, high).tolist()
 
 
 def test_convolutions_are_not_written():
     with pytest.raises(UsageError) as error:
-        write_gate(CHIPS["conv"], 1)
+        write_gate(CHIPS["conv"], "conv1")
     assert str(error.value) == "layer 'conv1' is not dense: only dense layers can be written"
