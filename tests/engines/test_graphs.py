@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
@@ -17,13 +18,13 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact import ExactEngine
 from neurofault.engines.stepwise import StepwiseEngine
 from neurofault.graph.chip import ChipConnection, ChipPopulation
-from neurofault.graph.synapses import Synapses
+from neurofault.graph.synapses import Conv, Synapses
 from neurofault.inputs import Inputs
 
 GRAPHS = int(os.environ.get("NEUROFAULT_TEST_GRAPHS", "60"))
 """Random graphs that each of the properties is tried on."""
 
-SHAPES = ((2, 3, 2), (1, 3, 3), (4,), (7,), (1, 2, 3))
+SHAPES = ((2, 3, 2), (1, 3, 2), (3, 3, 2), (2, 2, 3), (4,), (7,))
 
 
 def _population(rng: np.random.Generator, name: str, *, source: bool = False) -> ChipPopulation:
@@ -45,10 +46,10 @@ def _population(rng: np.random.Generator, name: str, *, source: bool = False) ->
 def _synapses(rng: np.random.Generator, source: ChipPopulation, target: ChipPopulation) -> Synapses:
     longest = int(rng.choice([0, 0, 1, 4]))
     kind = int(rng.integers(0, 4))
-    if kind == 0 and len(source.shape) == 3:
-        found = conv(rng, source.shape, 2, (2, 2), padding=(1, 0), stride=(1, int(rng.integers(1, 3))))  # type: ignore[arg-type]
-        if found.n_out == target.size:
-            return delayed(rng, found, longest) if longest else found
+    if len(source.shape) == len(target.shape) == 3 and kind != 1 and source.shape[1:] == target.shape[1:]:
+        reach = int(rng.integers(0, 2))
+        found = conv(rng, source.shape, target.shape[0], (2 * reach + 1, 3), padding=(reach, 1))  # type: ignore[arg-type]
+        return delayed(rng, found, longest) if longest else found
     if kind <= 1:
         return sparse(rng, target.size, source.size, delays=longest)
     return dense(rng, target.size, source.size, delays=longest)
@@ -59,10 +60,6 @@ def random_graph(seed: int) -> tuple[Deployment, Inputs, np.random.Generator]:
     rng = np.random.default_rng(seed)
     sources = [_population(rng, name, source=True) for name in ("left", "right")[: int(rng.integers(1, 3))]]
     others = [_population(rng, f"p{number}") for number in range(int(rng.integers(1, 6)))]
-    if rng.random() < 0.3:  # what a convolution of the first input makes
-        made = conv(rng, (2, 3, 2), 2, (2, 2), padding=(1, 0))
-        sources[0] = replace(_population(rng, "left", source=True), shape=(2, 3, 2), **_spread(rng, 12))
-        others[0] = replace(others[0], shape=made.out_shape, **_spread(rng, made.n_out))
     populations = [sources[0], *others, *sources[1:]]
     ends = [(before, after) for before, after in zip([sources[0], *others[:-1]], others, strict=True) if rng.random() < 0.9]
     for _ in range(int(rng.integers(0, 7))):
@@ -88,15 +85,6 @@ def random_graph(seed: int) -> tuple[Deployment, Inputs, np.random.Generator]:
         else:
             events[one.name] = rng.random((samples, steps, one.size)) < 0.3
     return chip, Inputs(bias, events, int(rng.integers(0, 3))), rng
-
-
-def _spread(rng: np.random.Generator, size: int) -> dict[str, np.ndarray]:
-    return {
-        "du": np.full(size, 4095, np.int32),
-        "dv": np.zeros(size, np.int32),
-        "vth": rng.choice([20, 100, 300], size).astype(np.int32),
-        "bias_mantissa": rng.integers(-300, 3000, size).astype(np.int32),
-    }
 
 
 def _when(rng: np.random.Generator, steps: int) -> When:
@@ -146,13 +134,35 @@ def random_edit(rng: np.random.Generator, chip: Deployment, *, plain: bool = Fal
         case 6 if one is not None:
             n_in, n_out = chip.population(one.source).size, chip.population(one.target).size
             lost = np.sort(rng.choice(n_in, min(3, n_in), replace=False))
-            half = np.arange(n_out // 2 + 1)
-            return Drop(one.name, int(rng.integers(0, 9)), lost, half, float(rng.choice([1.0, 0.5])), int(rng.integers(0, 99)), when)
+            core = int(rng.integers(0, 2))  # one holds the first half, the other the rest
+            held = np.array_split(np.arange(n_out), 2)[core]
+            return Drop(one.name, core, lost, held, float(rng.choice([1.0, 0.5])), int(rng.integers(0, 99)), when)
         case 7:
             name = chip.inputs[int(rng.integers(0, len(chip.inputs)))]
             return InputNoise(name, np.arange(3), 500.0, int(rng.integers(0, 99)), ("sample", "step")[int(rng.integers(0, 2))], when)  # type: ignore[arg-type]
         case _:
             return Silence(population.name, some, when)
+
+
+def test_random_graphs_hold_what_they_are_for() -> None:
+    found: dict[str, int] = defaultdict(int)
+    for seed in range(60):
+        chip, inputs, _ = random_graph(seed)
+        schedule = chip.schedule
+        within = [names for names, loops in zip(schedule.islands, schedule.loops, strict=True) if loops]
+        looped = [one for one in chip.connections if any({one.source, one.target} <= set(names) for names in within)]
+        found["loops"] += bool(looped)
+        found["loops of several"] += any(len(names) > 1 for names in within)
+        found["lags"] += any(schedule.lag.values())
+        found["inputs"] += len(chip.inputs) > 1
+        found["convolutions in loops"] += any(isinstance(one.synapses, Conv) and one.synapses.delay is None for one in looped)
+        found["delayed convolutions"] += any(isinstance(one.synapses, Conv) and one.synapses.delay is not None for one in looped)
+        found["exponents"] += any(len({one.weight_exponent for one in chip.into(name)}) > 1 for name in schedule.phase)
+        found["undriven"] += any(not one.is_source and not chip.into(one.name) for one in chip.populations)
+        found["read in the middle"] += bool(chip.out_of(chip.readout.population))
+        spikes = ExactEngine().run(chip, inputs).spike_counts
+        found["spikes"] += any(spikes[one.name].any() for one in chip.populations if not one.is_source)
+    assert min(found.values()) >= 5, dict(found)
 
 
 def check(chip: Deployment, activity: Activity, expected: Traces) -> None:
