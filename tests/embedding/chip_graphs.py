@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from chips import chip, conv, dense, population, random_weights
+from chips import chip, connection, conv, delayed, dense, graph_chip, neurons, population, random_weights, sparse
 
 from neurofault.damage.damage import Drop, Edit, Force, SetDelays, SetField, SetSynapses, Silence, Upset
 from neurofault.damage.when import ALWAYS, When
@@ -50,7 +50,50 @@ def broken_chip() -> tuple[Deployment, Inputs]:
     return chip(layers, STEPS, edits), Inputs(events=rng.random((SAMPLES, STEPS, 20)) < 0.3)
 
 
+def broken_graph() -> tuple[Deployment, Inputs]:
+    """A loop, a self-loop, a late skip, single synapses with delays and a convolution of delays; edits in every window, on both clocks."""
+    rng = np.random.default_rng(22)
+    kernel = delayed(rng, conv(rng, (2, 5, 2), 3, (3, 2), padding=(1, 1)), 2)
+    populations = [
+        neurons("input", (2, 5, 2), is_source=True),
+        neurons("conv", kernel.out_shape, bias=400, du=3500, vth=150),
+        neurons("memory", (12,), vth=200, bias=300, dv=100, v_init=-50),
+        neurons("out", (30,), vth=200, bias=90, du=3000),
+    ]
+    connections = [
+        connection("conv", "input", "conv", kernel, exponent=-1),
+        connection("into", "conv", "memory", sparse(rng, 12, kernel.n_out, delays=3), exponent=-2),
+        connection("own", "memory", "memory", dense(rng, 12, 12), exponent=-1, delay=2),
+        connection("back", "memory", "conv", sparse(rng, kernel.n_out, 12), exponent=-1),
+        connection("out", "memory", "out", dense(rng, 30, 12), exponent=-1),
+        connection("skip", "input", "out", dense(rng, 30, 20), exponent=-2, delay=3),
+    ]
+    edits: list[Edit] = []
+    for number, when in enumerate(WHENS):
+        for own in populations:
+            hit = rng.permutation(own.size)[:4]
+            edits += [Silence(own.name, hit[:1], when), Force(own.name, np.sort(hit[1:3]), (65536, 0, 20000)[number % 3], when)]
+        for one in connections:
+            n_in, n_out = one.synapses.n_in, one.synapses.n_out
+            targets, sources = np.divmod(rng.choice(n_in * n_out, 12, replace=False), n_in)
+            edits.append(SetSynapses(one.name, sources, targets, random_weights(rng, (12,)), when))
+            edits.append(SetDelays(one.name, sources[6:], targets[6:], rng.integers(0, 4, 6), when))
+            some = np.sort(rng.choice(n_in, 4, replace=False))
+            edits.append(Drop(one.name, 3, some, np.arange(n_out // 2), (1.0, 0.5)[number % 2], 7 + number, when))
+    return graph_chip(populations, connections, STEPS, edits), Inputs(events=rng.random((SAMPLES, STEPS, 20)) < 0.3)
+
+
 def embed_broken_chip() -> tuple[np.ndarray, np.ndarray]:
+    """See :func:`_embed`."""
+    return _embed(*broken_chip())
+
+
+def embed_broken_graph() -> tuple[np.ndarray, np.ndarray]:
+    """See :func:`_embed`."""
+    return _embed(*broken_graph())
+
+
+def _embed(deployment: Deployment, inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
     """Source → Dense that passes spikes on → LIF that repeats them → the chip → sink: spikes [steps, n], and v at the end."""
     import neurofault.lava as nl
 
@@ -62,10 +105,9 @@ def embed_broken_chip() -> tuple[np.ndarray, np.ndarray]:
     from lava.proc.io.source import RingBuffer as Source
     from lava.proc.lif.process import LIF
 
-    deployment, inputs = broken_chip()
     events = inputs.events
     assert events is not None
-    depth = deployment.schedule.depth
+    depth = deployment.schedule.phase["out"]
     spikes = np.concatenate([events.reshape(-1, events.shape[2]), np.zeros((depth + 1, events.shape[2]))])
     source = Source(data=spikes.T.astype(np.int32))
     wires = Dense(weights=2 * np.eye(20, dtype=int))

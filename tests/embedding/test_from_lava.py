@@ -39,9 +39,11 @@ def test_every_kind_of_connection_equals_lava_at_every_step():
 
 def test_integers_formats_and_names_are_carried():
     network = nl.from_lava(graphs.imaged()[3], timesteps=5)  # one process stands for the whole graph
-    assert [connection.stored for connection in network.connections] == [Stored(2, 8, "mixed"), Stored(-1, 5, "inhibitory"), Stored(0, 8, "excitatory")]
+    stored = [connection.stored for connection in network.connections]
+    assert stored == [Stored(2, 8, "mixed"), Stored(-1, 5, "inhibitory"), Stored(0, 8, "excitatory")]
     assert [population.shape for population in network.populations] == [(4, 4, 5), (6, 6, 5), (2, 2, 3), (3, 2, 2)]
-    assert [population.neuron.start or 0 for population in network.populations] == [0, 0, 7700, 0]  # −300 and two steps of bias before the first input
+    starts = [population.neuron.start for population in network.populations]
+    assert starts == [None, 0, 7700, 0]  # −300 and two steps of bias before the first input
     assert (network.timesteps, network.readout.how, network.encoding) == (5, "count", None)
     assert [population.name for population in nl.from_lava(stranger(), timesteps=5).populations] == ["source", "image", "out"]
 
