@@ -1,0 +1,121 @@
+"""Graphs come back from a file as they were: every kind of synapse and edit, several inputs, loops, delays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from placed_networks import graph_deployment, random_graph, small_chip
+from test_saved import put, rewritten, same
+
+import neurofault as nf
+from neurofault.damage.damage import (
+    Damage,
+    Detour,
+    Drop,
+    Force,
+    Hit,
+    InputNoise,
+    LearningDefect,
+    SetDelays,
+    SetField,
+    SetSynapses,
+    Silence,
+    Stall,
+    Upset,
+)
+from neurofault.damage.when import When
+from neurofault.errors import UsageError
+from neurofault.graph import Encoding, Readout
+
+
+def edits(populations, connections):
+    """One of every kind."""
+    first, last, one = populations[0], populations[-1], connections[-1]
+    pair = np.array([0]), np.array([0])
+    yield Silence(last.name, np.array([0]), When(2, 5))
+    yield Force(first.name, np.array([0]), 7)
+    yield SetField(last.name, "vth", np.array([0]), np.array([5], np.int32))
+    yield Upset(last.name, "v", np.array([0]), np.array([8], np.int32), 3)
+    yield InputNoise(first.name, np.array([0]), 2.5, 77)
+    yield SetSynapses(one.name, *pair, np.array([6], np.int32), flips=np.array([2], np.int32))
+    yield SetDelays(one.name, *pair, np.array([2]))
+    yield Drop(one.name, 1, np.array([0]), np.arange(one.synapses.n_out), 0.5, 3)
+    yield LearningDefect(one.name, "frozen", np.array([0]))
+    yield Stall((1,), When(9, 10))
+    yield Detour(np.array([0]), np.array([1]), np.array([4]))
+
+
+def broken(seed):
+    rng = np.random.default_rng(seed)
+    populations, connections = random_graph(rng)
+    core_of = [rng.integers(0, 6, one.size) for one in populations]
+    made = tuple(edits(populations, connections))
+    damage = Damage(made, (Hit("made up", (1,), {populations[-1].name: 1}, {connections[-1].name: 1}, n_edits=len(made)),))
+    readout = populations[int(rng.integers(len(populations)))].name
+    return graph_deployment(populations, connections, small_chip(3, 2, 1), core_of, readout=readout, damage=damage)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_damaged_graph_comes_back_and_is_saved_to_the_same_bytes(seed, tmp_path):
+    chip = broken(seed)
+    nf.save(chip, tmp_path / "graph.npz")
+    read = nf.load(tmp_path / "graph.npz")
+    same(chip, read)
+    assert list(read.placement.core_of) == [one.name for one in chip.populations]
+    nf.save(read, tmp_path / "again.npz")
+    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "graph.npz").read_bytes()
+
+
+def test_each_input_has_its_own_table_of_pixels(tmp_path):
+    populations = (
+        nf.Population("left", (3,), nf.Source(Encoding.for_pixels(1.0, 0.0, 8))), nf.Population("right", (2,), nf.Source()),
+        nf.Population("output", (2,), nf.CubaLif(1.0)),
+    )  # fmt: skip
+    connections = (
+        nf.Connection("l", "left", "output", nf.Dense(np.ones((2, 3)))), nf.Connection("r", "right", "output", nf.Dense(np.ones((2, 2)))),
+    )  # fmt: skip
+    chip = nf.deploy(nf.Network("two eyes", populations, connections, 8, Readout("output", "count")))
+    nf.save(chip, tmp_path / "chip.npz")
+    same(chip, nf.load(tmp_path / "chip.npz"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("connections", 0, "source", "nobody"), "goes from 'nobody' to"),
+        (put("connections", 0, "synapses", "weight", 10**6), "array 1000000 is missing"),
+        (put("populations", -1, "encoding", {"table": 0, "threshold": 1, "start": 0, "full_rate": 1.0}), "not int32 [256]"),
+        (put("damage", "edits", 5, "connection", "nothing"), "connection 'nothing' is not there"),
+        (put("damage", "edits", 4, "population", "h0"), "InputNoise: a number is out of range"),
+        (put("readout", "population", "h7"), "population is 'h7', not"),
+    ],
+)
+def test_what_no_chip_holds_is_refused_in_one_line(change, message, tmp_path):
+    nf.save(broken(3), tmp_path / "graph.npz")
+    rewritten(tmp_path / "graph.npz", change)
+    with pytest.raises(UsageError) as error:
+        nf.load(tmp_path / "graph.npz")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "array", "message"),
+    [
+        ("starts", [0, 3, 2, 4], "starts must rise from 0"),
+        ("starts", [0, 1, 2, 3], "starts end at 3, but there are 4 sources"),
+        ("sources", [0, 9, 0, 1], "sources lie in 0 … 9; allowed: 0 to 1"),
+        ("sources", [1, 0, 0, 1], "sources must rise within a row"),
+        ("delay", [0, 64, 0, 0], "delays must lie in [0, 63]"),
+    ],
+)
+def test_listed_synapses_that_contradict_each_other_are_refused(field, array, message, tmp_path):
+    listed = nf.Sparse.of(3, 2, np.array([0, 0, 1, 2]), np.array([0, 1, 0, 1]), np.array([2, 4, 6, 8]), np.zeros(4, np.int64))
+    populations = (nf.Population("input", (2,), nf.Source()), nf.Population("output", (3,), nf.CubaLif(1.0)))
+    chip = nf.deploy(nf.chain("listed", populations, [listed], timesteps=4, how="count"))
+    own = chip.connections[0]
+    object.__setattr__(own.synapses, field, np.array(array, np.int64))
+    nf.save(chip, tmp_path / "chip.npz")
+    with pytest.raises(UsageError) as error:
+        nf.load(tmp_path / "chip.npz")
+    assert message in str(error.value)
