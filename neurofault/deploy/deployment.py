@@ -156,12 +156,17 @@ class Deployment:
     def _mantissas(self, name: str, images: NDArray[np.generic]) -> NDArray[np.int32]:
         """Return the bias mantissas of one input's neurons."""
         population = self.population(name)
+        alone = self.inputs == (name,)
+        if not population.is_source:
+            raise UsageError(f"{name!r} is no input; inputs: {', '.join(self.inputs)}")
         if population.encoding is None:
-            raise UsageError(f"network {self.name!r} takes events, not images: pass Inputs(events=…)")
+            who = f"network {self.name!r}" if alone else f"input {name!r}"
+            raise UsageError(f"{who} takes events, not images: pass Inputs(events=…)")
         images = as_array(images, "images")
         flat = images.reshape(len(images), math.prod(images.shape[1:]))
         if flat.shape[1] != population.size:
-            raise UsageError(f"a sample has {flat.shape[1]} values, but the input layer has {population.size} neurons")
+            whose = "the input layer" if alone else f"input {name!r}"
+            raise UsageError(f"a sample has {flat.shape[1]} values, but {whose} has {population.size} neurons")
         if flat.dtype != np.uint8:
             if not np.issubdtype(flat.dtype, np.floating):
                 raise UsageError(f"images must be uint8 or float in [0, 1], not {flat.dtype}")
