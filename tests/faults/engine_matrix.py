@@ -21,10 +21,11 @@ from scipy.linalg import block_diag
 from test_every_kind import CHIPS, EXTRA, WHENS
 
 from neurofault import faults
-from neurofault.damage.damage import Damage, Detour, Drop, Edit, SetDelays, SetSynapses, Stall
-from neurofault.deploy.deployment import ChipLayer, Deployment, Placement
+from neurofault.damage.damage import Damage, Detour, Drop, Edit, NeuronEdit, SetDelays, SetSynapses, Stall
+from neurofault.deploy.deployment import Deployment, Placement
 from neurofault.engines import ENGINES, get_engine
 from neurofault.graph import Conv, Dense
+from neurofault.graph.synapses import Synapses
 
 FILE = Path(__file__).with_name("engine_matrix.csv")
 NEVER = "–"
@@ -85,16 +86,16 @@ CELLS = [
 
 
 def _without_leak(chip: Deployment) -> Deployment:
-    layers = tuple(
-        replace(layer, du=np.full(layer.size, 4095, np.int32), dv=np.zeros(layer.size, np.int32)) for layer in chip.layers
+    populations = tuple(
+        replace(one, du=np.full(one.size, 4095, np.int32), dv=np.zeros(one.size, np.int32)) for one in chip.populations
     )
-    return replace(chip, layers=layers)
+    return replace(chip, populations=populations)
 
 
 @cache
 def hurt(chip: Deployment, cell: Cell) -> Deployment:
     """The chip on which a cell's fault has happened."""
-    if cell.kind == "feedback_dead" and isinstance(chip.layers[1].synapses, Conv):
+    if cell.kind == "feedback_dead" and isinstance(chip.connections[0].synapses, Conv):
         return chip  # no feedback reaches a convolution
     spec = {"kind": cell.kind, "count": _MANY, "when": WHENS[cell.when], **dict(cell.parameters)}
     return faults.inject(chip, spec, seed=8)
@@ -137,44 +138,53 @@ def side_by_side(chips: Sequence[Deployment]) -> Deployment:
     """One chip of several damaged copies of one network, each on cores of its own; neuron n of copy c is neuron c · size + n."""
     first = chips[0]
     place = first.placement
-    layers, cores = [], []
-    for index, layer in enumerate(first.layers):
-        own = [chip.layers[index] for chip in chips]
-        layers.append(
+    populations, cores = [], {}
+    for one in first.populations:
+        own = [chip.population(one.name) for chip in chips]
+        populations.append(
             replace(
-                layer,
-                shape=(len(chips) * layer.shape[0], *layer.shape[1:]),
-                synapses=_apart(own),
-                **{name: np.concatenate([getattr(one, name) for one in own]) for name in ("du", "dv", "vth", "bias_mantissa")},
+                one,
+                shape=(len(chips) * one.shape[0], *one.shape[1:]),
+                **{name: np.concatenate([getattr(each, name) for each in own]) for name in ("du", "dv", "vth", "bias_mantissa")},
             )
         )
-        cores.append(np.concatenate([place.core_of[index] + copy * place.cores_per_chip for copy in range(len(chips))]))
+        homes = place.core_of[one.name]
+        cores[one.name] = np.concatenate([homes + copy * place.cores_per_chip for copy in range(len(chips))])
+    connections = [
+        replace(one, synapses=_apart([chip.connection(one.name).synapses for chip in chips])) for one in first.connections
+    ]
     edits = tuple(
         _moved(edit, copy, first) for copy, chip in enumerate(chips) for edit in chip.damage.edits if not isinstance(edit, Detour)
     )
     return replace(
-        first, layers=tuple(layers), placement=Placement(len(chips), place.cores_per_chip, tuple(cores)), damage=Damage(edits)
+        first,
+        populations=tuple(populations),
+        connections=tuple(connections),
+        placement=Placement(len(chips), place.cores_per_chip, cores),
+        damage=Damage(edits),
     )
 
 
-def _apart(layers: Sequence[ChipLayer]) -> Dense | Conv | None:
-    match layers[0].synapses:
+def _apart(synapses: Sequence[Synapses]) -> Synapses:
+    match synapses[0]:
         case Dense():
-            delays = [layer.synapses.delay for layer in layers]
+            delays = [one.delay for one in synapses]
             delay = None if any(one is None for one in delays) else block_diag(*delays).astype(np.int64)
-            return Dense(block_diag(*(layer.synapses.weight for layer in layers)).astype(np.int32), delay)
+            return Dense(block_diag(*(one.weight for one in synapses)).astype(np.int32), delay)
         case Conv(in_shape=(channels, *size), groups=groups) as conv:
-            weight = np.concatenate([layer.synapses.weight for layer in layers])
-            return replace(conv, weight=weight, in_shape=(len(layers) * channels, *size), groups=len(layers) * groups)
-    return None
+            weight = np.concatenate([one.weight for one in synapses])
+            return replace(conv, weight=weight, in_shape=(len(synapses) * channels, *size), groups=len(synapses) * groups)
+    raise AssertionError("a chain here is dense or a convolution")
 
 
 def _moved(edit: Edit, copy: int, chip: Deployment) -> Edit:
     """The same edit on another copy."""
     assert not isinstance(edit, Stall | Detour)
-    own = copy * chip.layers[edit.layer].size
+    if isinstance(edit, NeuronEdit):
+        return replace(edit, neurons=edit.neurons + copy * chip.population(edit.population).size)
+    synapses = chip.connection(edit.connection).synapses
+    before, own = copy * synapses.n_in, copy * synapses.n_out
     if isinstance(edit, SetSynapses | SetDelays | Drop):
-        before = copy * chip.layers[edit.layer - 1].size
         moved = replace(edit, sources=edit.sources + before, targets=edit.targets + own)
         if isinstance(moved, SetSynapses) and moved.of_sources is not None:
             none = moved.of_sources < 0

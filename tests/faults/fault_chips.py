@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -121,7 +122,7 @@ def mlp(*sizes, neurons_per_core=4, seed=0, **options):
         neurons(name, (size,), fires=name != "output" or len(sizes) == 1, is_source=name == "input")
         for name, size in zip(names, sizes, strict=False)
     ]
-    synapses = [Dense(even(rng, (size, before))) for before, size in zip(sizes, sizes[1:], strict=False)]
+    synapses = [Dense(even(rng, (size, before))) for before, size in pairwise(sizes)]
     return chain(populations, synapses, neurons_per_core=neurons_per_core, **options)
 
 

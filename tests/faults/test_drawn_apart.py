@@ -14,7 +14,8 @@ from neurofault import faults
 from neurofault.damage.damage import SetSynapses, Silence
 from neurofault.engines.exact import ExactEngine
 from neurofault.errors import FaultError
-from neurofault.graph import Dense, Network, Population
+from neurofault.graph import CubaLif, Dense, Population, Source
+from neurofault.graph import chain as network
 from neurofault.graph.synapses import Stored
 
 CHIP = lively(mlp(6, 24, 18, 4, neurons_per_core=3, profile=small_profile(columns=4, rows=4)))
@@ -45,17 +46,12 @@ DEADLY = {
 
 def tiny_network():
     weight = np.full((4, 6), 2, np.int32)
-    return Network(
-        "tiny",
-        (
-            Layer("input", (6,), None, 60, stored=Stored()),
-            Layer("hidden1", (4,), Dense(weight), 60, stored=Stored()),
-            Layer("output", (2,), Dense(weight[:2, :4]), None, stored=Stored()),
-        ),
-        8,
-        None,
-        "potential",
-    )
+    populations = [
+        Population("input", (6,), Source(threshold=60)),
+        Population("hidden1", (4,), CubaLif(60, bias_exponent=0)),
+        Population("output", (2,), CubaLif(None, bias_exponent=0)),
+    ]
+    return network("tiny", populations, [Dense(weight), Dense(weight[:2, :4])], timesteps=8, stored=[Stored()] * 2)
 
 
 def sites(plan, chip):
@@ -72,13 +68,13 @@ def sites(plan, chip):
         elif not own:
             for edit in planned.edits:
                 if isinstance(edit, SetSynapses):
-                    whole = (1 << chip.layers[edit.layer].weight_bits) - 1
+                    whole = (1 << chip.connection(edit.connection).weight_bits) - 1
                     for source, target, keep in zip(edit.sources.tolist(), edit.targets.tolist(), edit.keep.tolist(), strict=True):
-                        own |= {(edit.layer, source, target, bit) for bit in range(8) if (whole & ~keep) >> bit & 1}
+                        own |= {(edit.connection, source, target, bit) for bit in range(8) if (whole & ~keep) >> bit & 1}
                 elif hasattr(edit, "core"):
-                    own |= {(edit.layer, edit.core, int(source)) for source in edit.sources}
+                    own |= {(edit.connection, edit.core, int(source)) for source in edit.sources}
                 else:
-                    own |= {(edit.layer, int(neuron)) for neuron in edit.neurons}
+                    own |= {(edit.population, int(neuron)) for neuron in edit.neurons}
         found.append(own)
     return found
 
@@ -134,7 +130,7 @@ def test_later_injections_of_one_seed_contain_each_other_unless_told_otherwise()
 
 @pytest.mark.parametrize("kind", sorted(set(DEADLY) - {"link_dead", "router_dead", "sensor_dead", "axon_lost"}))
 def test_never_passes_over_what_died_with_another_fault(kind):
-    cores = CHIP.placement.cores_of_layer(1).tolist()
+    cores = CHIP.placement.cores_of("hidden1").tolist()
     hurt = faults.inject(CHIP, faults.CoreDead(cores=cores[1:]))
     spec = {"kind": kind, "count": 1, "layer": "hidden1", "again": "never", **DEADLY[kind]}
     for draw in range(6):
@@ -145,7 +141,7 @@ def test_never_passes_over_what_died_with_another_fault(kind):
 def test_upsets_may_hit_a_bit_twice_and_then_it_is_as_it_was():
     flips = [{"kind": "synapse_bit_flip", "rate": 1.0, "layer": "hidden1"}] * 2
     hurt = faults.inject(CHIP, flips)
-    weight = CHIP.layers[1].synapses.weight
+    weight = CHIP.connection("hidden1").synapses.weight
     edit = hurt.damage.edits[-1]
     assert (edit.values == weight[edit.targets, edit.sources]).all()
 
@@ -196,8 +192,8 @@ def test_shared_kernel_words_die_once():
 
 
 def test_what_several_faults_hit_is_counted_once():
-    core = int(CHIP.placement.core_of[1][0])
-    on_core = np.flatnonzero(CHIP.placement.core_of[1] == core)
+    core = int(CHIP.placement.core_of["hidden1"][0])
+    on_core = np.flatnonzero(CHIP.placement.core_of["hidden1"] == core)
     hurt = faults.inject(CHIP, [
         faults.CoreDead(cores=[core]),
         faults.NeuronDead(neurons=[0, 1, 23], layer="hidden1"),
@@ -210,7 +206,7 @@ def test_what_several_faults_hit_is_counted_once():
     assert found.neurons == {"hidden1": 5}
     assert found.synapses == {"hidden1": 3 * 6 + 2}
     assert sum(hit.neurons.get("hidden1", 0) for hit in hurt.damage.hits) == 8
-    assert found.cores == (core, int(CHIP.placement.core_of[1][23]))
+    assert found.cores == (core, int(CHIP.placement.core_of["hidden1"][23]))
     silent = {int(n) for edit in hurt.damage.edits if isinstance(edit, Silence) for n in edit.neurons}
     assert silent == {0, 1, 2, 23}
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from engine_matrix import CELLS, FILE, LEAK_FREE, LEAKY, WHENS, Cell, hurt, read, runs, side_by_side, table
+from fault_chips import from_sample
 
 from neurofault.activity import TRACES, Activity
 from neurofault.deploy.deployment import Deployment
@@ -55,7 +55,7 @@ def packed(net: str, when: str, engine: str) -> tuple[list[Cell], Deployment, In
     chip = (LEAK_FREE if engine == "snntorch" else LEAKY)[net]
     cells = [cell for cell in CELLS if cell.when == when and not cell.stalls and runs(engine, cell)]
     whole = side_by_side([*(hurt(chip, cell) for cell in cells), chip])
-    image = np.random.default_rng(1).integers(0, 256, (2, chip.layers[0].size)).astype(np.uint8)
+    image = np.random.default_rng(1).integers(0, 256, (2, chip.populations[0].size)).astype(np.uint8)
     bias = np.tile(chip.encode(image).bias, len(cells) + 1)
     return cells, whole, Inputs(bias=bias, first_sample=1)
 
@@ -93,15 +93,15 @@ def test_a_packed_copy_does_what_its_chip_does(net: str, when: str) -> None:
     for number, cell in enumerate(cells):
         if cell.kind in ("link_lossy", "sensor_noisy"):  # chance goes by the neuron's number
             continue
-        size = chip.layers[0].size
-        alone = run(hurt(chip, cell), replace(inputs, bias=inputs.bias[:, :size]), record=TRACES).activity
+        size = chip.populations[0].size
+        alone = run(hurt(chip, cell), Inputs(bias=inputs.bias[:, :size], first_sample=inputs.first_sample), record=TRACES).activity
         np.testing.assert_array_equal(parts(alone, 1)[0], together[number], str(cell))
 
 
 @pytest.mark.parametrize("engine", HERE)
 def test_a_stalled_chip_gives_no_answer_in_any_engine_that_takes_it(engine: str) -> None:
     chip = LEAK_FREE["dense"]
-    inputs = replace(chip.encode(np.zeros((2, chip.layers[0].size), np.uint8)), first_sample=1)
+    inputs = from_sample(chip.encode(np.zeros((2, chip.populations[0].size), np.uint8)), 1)
     cells = [cell for cell in CELLS if cell.stalls and runs(engine, cell)]
     assert len(cells) == (0 if engine == "snntorch" else len(WHENS))
     for cell in cells:
