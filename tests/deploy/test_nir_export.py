@@ -13,7 +13,7 @@ import neurofault as nf
 from neurofault.convert.nir_graph import from_nir
 from neurofault.deploy.nir_export import to_nir
 from neurofault.errors import ConversionError, DataError, UnsupportedError, UsageError
-from neurofault.graph import Conv, CubaLif, Dense, Encoding, Population, Source, chain
+from neurofault.graph import Conv, CubaLif, Dense, Encoding, Population, Source, Sparse, chain
 from neurofault.graph.synapses import Stored
 
 nir = pytest.importorskip("nir")
@@ -303,6 +303,21 @@ def test_kernels_that_are_not_square_and_names_with_slashes_come_back(tmp_path):
     to_nir(chip, tmp_path / "chip.nir")
     samples = nf.Inputs(events=rng.random((4, 6, 40)) < 0.5)
     assert_same_spikes(chip, nf.deploy(from_nir(tmp_path / "chip.nir")), samples)
+
+
+def test_synapses_that_are_listed_are_written_as_a_matrix():
+    rng = np.random.default_rng(13)
+    targets, sources = np.nonzero(rng.random((7, 36)) < 0.3)
+    listed = Sparse.of(7, 36, targets, sources, rng.normal(0.4, 1, len(targets)))
+    populations = [
+        Population("input", (36,), Source()),
+        Population("hidden1", (7,), CubaLif(2.0)),
+        Population("output", (3,), CubaLif(2.0)),
+    ]
+    chip = nf.deploy(chain("listed", populations, [listed, Dense(rng.normal(0.3, 1, (3, 7)))], timesteps=12, how="count"))
+    chip = nf.inject(chip, nf.faults.fault_from_mapping({"kind": "neuron_dead", "count": 2, "layer": "hidden"}), seed=2)
+    samples = nf.Inputs(events=rng.random((4, 12, 36)) < 0.3)
+    assert assert_same_spikes(chip, nf.deploy(from_nir(to_nir(chip))), samples).spike_counts["output"].any()
 
 
 @pytest.mark.parametrize(
