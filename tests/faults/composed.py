@@ -7,20 +7,21 @@ from dataclasses import dataclass, replace
 import numpy as np
 from bit_chip import BitChip
 from engine_matrix import side_by_side
-from fault_chips import chip_layer, deployment, expanded, small_profile
+from fault_chips import chain, deployment, encoded, from_sample, neurons, pairs_of, small_profile, wire
 
 from neurofault import faults
 from neurofault.activity import scores_from
+from neurofault.damage.stored import from_field
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import write
 from neurofault.deploy.routing import mesh
-from neurofault.damage.stored import from_field
 from neurofault.errors import FaultError
-from neurofault.graph import Conv, Dense
+from neurofault.graph import Conv, Dense, Sparse
 from neurofault.inputs import Inputs
 
 STEPS = 5
 SHAPES = ("dense", "delays", "conv", "shared")
+"""Of chains; ``graph`` is another."""
 KINDS = tuple(faults.KINDS)
 LASTING = ("core_dead", "neuron_dead", "neuron_saturated", "synapse_bit_flip", "synapse_bit_stuck", "synapse_perturbed",
            "synapse_dead", "synapse_saturated", "memory_word_dead", "word_header", "axon_misrouted")  # fmt: skip
@@ -52,36 +53,80 @@ def stored(rng, shape, bits, mode):
 
 
 def chip_of(rng, shape, scalars):
-    """A chip of three layers; ``scalars``: stream of the numbers that a whole layer shares."""
+    """A chip of three populations; ``scalars``: stream of the numbers that a whole one shares."""
+    if shape == "graph":
+        return graph_of(rng, scalars)
     bits = [int(scalars.choice([8, 4])) for _ in range(2)]
     modes = [str(scalars.choice(["mixed", "mixed", "excitatory", "inhibitory"])) for _ in range(2)]
     if shape in ("conv", "shared"):
         weight = stored(rng, (2, 1, 2, 2), bits[0], modes[0])
         conv = Conv(weight, in_shape=(1, 2, 3), padding=(int(scalars.integers(2)), 0), stride=(2, 1))
-        layers = [chip_layer("input", conv.in_shape), chip_layer("hidden1", conv.out_shape, conv)]
+        shapes, synapses = [conv.in_shape, conv.out_shape, (3,)], [conv]
     else:
         delay = rng.integers(0, 4, (4, 4)) if shape == "delays" else None
-        layers = [chip_layer("input", (4,)), chip_layer("hidden1", (4,), Dense(stored(rng, (4, 4), bits[0], modes[0]), delay))]
-    layers.append(chip_layer("output", (3,), Dense(stored(rng, (3, layers[-1].size), bits[1], modes[1]))))
-    layers = [
-        replace(
-            layer,
-            weight_exponent=int(scalars.integers(-2, 4)) if index else 0,
-            weight_bits=bits[index - 1] if index else 8,
-            sign_mode=modes[index - 1] if index else "mixed",
-            du=rng.choice([0, 1500, 4095, 4095], layer.size).astype(np.int32),
-            dv=rng.choice([0, 300], layer.size).astype(np.int32),
-            vth=rng.integers(20, 300, layer.size).astype(np.int32),
-            bias_mantissa=rng.integers(-500, 2000, layer.size).astype(np.int32),
-            bias_exponent=int(scalars.integers(0, 2)),
-            v_init=int(scalars.integers(0, 1000)),
-        )
-        for index, layer in enumerate(layers)
-    ]
+        shapes, synapses = [(4,), (4,), (3,)], [Dense(stored(rng, (4, 4), bits[0], modes[0]), delay)]
+    synapses.append(Dense(stored(rng, (3, synapses[0].n_out), bits[1], modes[1])))
+    populations = []
+    exponents = []
+    for index, (name, size) in enumerate(zip(("input", "hidden1", "output"), shapes, strict=True)):
+        exponents.append(int(scalars.integers(-2, 4)) if index else 0)
+        populations.append(varied(rng, scalars, neurons(name, size, is_source=not index)))
     profile = small_profile(shared_kernels=shape == "shared", columns=3, rows=3, cores_per_tile=1, block=2)
-    chip = deployment(layers, neurons_per_core=2 if layers[1].size == 4 else 3, profile=profile, timesteps=STEPS)
-    encoding = replace(chip.encoding, table=np.arange(256, dtype=np.int32) * 40) if scalars.random() < 0.7 else None
-    return replace(chip, encoding=encoding, readout=str(scalars.choice(["potential", "count"])))
+    chip = chain(populations, synapses, neurons_per_core=2 if populations[1].size == 4 else 3, profile=profile, timesteps=STEPS)
+    for one, exponent, width, mode in zip(chip.connections, exponents[1:], bits, modes, strict=True):
+        chip = chip.with_connection(replace(one, weight_exponent=exponent, weight_bits=width, sign_mode=mode))
+    return read_out(chip, scalars)
+
+
+def varied(rng, scalars, one):
+    """The population with other parameters."""
+    return replace(
+        one,
+        du=rng.choice([0, 1500, 4095, 4095], one.size).astype(np.int32),
+        dv=rng.choice([0, 300], one.size).astype(np.int32),
+        vth=rng.integers(20, 300, one.size).astype(np.int32),
+        bias_mantissa=rng.integers(-500, 2000, one.size).astype(np.int32),
+        bias_exponent=int(scalars.integers(0, 2)),
+        v_init=int(scalars.integers(0, 1000)),
+    )
+
+
+def read_out(chip, scalars):
+    """The chip with or without a pixel table, and read in one of the ways."""
+    chip = encoded(chip, np.arange(256, dtype=np.int32) * 40 if scalars.random() < 0.7 else None)
+    return replace(chip, readout=replace(chip.readout, how=str(scalars.choice(["potential", "count"]))))
+
+
+def graph_of(rng, scalars):
+    """A chip with a loop, a skip and sparse synapses, on cores that populations may share."""
+    sizes = {"input": 4, "hidden1": 4, "output": 3}
+    ends = {
+        "hidden1": ("input", "hidden1"),
+        "hidden1.rec": ("hidden1", "hidden1"),
+        "skip": ("input", "output"),
+        "output": ("hidden1", "output"),
+    }
+    connections = []
+    for name, (source, target) in ends.items():
+        bits, mode = int(scalars.choice([8, 4])), str(scalars.choice(["mixed", "mixed", "excitatory", "inhibitory"]))
+        weight = stored(rng, (sizes[target], sizes[source]), bits, mode)
+        delay = rng.integers(0, 4, weight.shape) if rng.random() < 0.3 else None
+        synapses = Dense(weight, delay)
+        if rng.random() < 0.4:
+            there = rng.random(weight.shape) < 0.7
+            there[0, 0] = True
+            targets, sources = np.nonzero(there)
+            own = None if delay is None else delay[there]
+            synapses = Sparse.of(sizes[target], sizes[source], targets, sources, weight[there], own)
+        one = wire(name, source, target, synapses, delay=int(rng.integers(1, 4)))
+        connections.append(replace(one, weight_exponent=int(scalars.integers(-2, 4)), weight_bits=bits, sign_mode=mode))
+    populations = [varied(rng, scalars, neurons(name, (size,), is_source=name == "input")) for name, size in sizes.items()]
+    profile = small_profile(columns=3, rows=3, cores_per_tile=1, block=2)
+    core_of = {name: np.sort(rng.integers(0, 6, size)).astype(np.int32) for name, size in sizes.items()}
+    order = rng.permutation(len(connections))
+    return read_out(
+        deployment(populations, [connections[at] for at in order], core_of=core_of, profile=profile, timesteps=STEPS), scalars
+    )
 
 
 def when_of(rng, kind):
@@ -111,35 +156,41 @@ def fault_of(rng, chip, kind, hot, lasting):
     what: dict = {"kind": kind, "when": {"kind": "permanent"} if lasting else when_of(rng, kind)}
     pick = hot if rng.random() < 0.7 else rng
     model = faults.KINDS[kind]
-    index = int(pick.integers(1, 3))
-    layer, synapses = chip.layers[index], chip.layers[index].synapses
-    pairs = sorted(expanded(synapses)) if isinstance(synapses, Conv) else list(np.ndindex(synapses.n_in, synapses.n_out))
+    own = chip.connections[int(pick.integers(len(chip.connections)))]
+    pairs = sorted(pairs_of(own.synapses))
     pair = [list(map(int, pairs[i])) for i in {int(pick.integers(len(pairs))) for _ in range(2)}]
     if chip.profile.synapse.shared_kernels.value:
         pair = pair[:1]  # two may read one word
-    core = int(pick.choice(chip.placement.cores_of_layer(index)))
+    core = int(pick.choice(chip.placement.cores_of(own.target)))
+    alone = len(chip.into(own.target)) == 1 and own.name == own.target
+    named = {"layer": own.target} if alone or kind == "feedback_dead" else {"connection": own.name}
     match model.list_field:
         case "cores":
             what["cores"] = [int(pick.choice(chip.placement.used_cores))]
             what |= {"on_core_death": "silent"} if kind == "core_hung" else {}
         case "neurons":
-            own = int(pick.integers(3))
-            if kind == "neuron_bias" and chip.encoding is not None:
-                own = max(own, 1)
-            what |= {"layer": chip.layers[own].name, "neurons": [int(n) for n in {*pick.integers(chip.layers[own].size, size=2)}]}
+            population = chip.populations[int(pick.integers(3))]
+            if kind == "neuron_bias" and population.encoding is not None:
+                population = chip.populations[1]
+            what |= {
+                "layer": population.name,
+                "neurons": [int(n) for n in {*pick.integers(population.size, size=2)}],
+            }
         case "pixels":
             if chip.encoding is None:
                 return None
-            what["pixels"] = [int(pick.integers(chip.layers[0].size))]
+            what["pixels"] = [int(pick.integers(chip.population("input").size))]
         case "synapses":
-            what |= {"layer": layer.name, "synapses": pair}
+            what |= named | {"synapses": pair}
         case "synapse_bits":
-            what |= {"layer": layer.name, "synapse_bits": [[*one, int(rng.integers(layer.weight_bits))] for one in pair]}
+            what |= named | {"synapse_bits": [[*one, int(rng.integers(own.weight_bits))] for one in pair]}
         case "words" | "headers":
-            what |= {"layer": layer.name, model.list_field: [[core, int(pick.integers(2))]]}
+            what |= named | {model.list_field: [[core, int(pick.integers(2 if alone else 12))]]}
         case "axons":
-            there = [s for s, t in pairs if chip.placement.core_of[index][t] == core]
-            what |= {"layer": layer.name, "axons": [[int(pick.choice(there)), core]]}
+            there = [s for s, t in pairs if chip.placement.core_of[own.target][t] == core]
+            if not there:
+                return None
+            what |= named | {"axons": [[int(pick.choice(there)), core]]}
         case "links":
             x, y, direction = pick.choice([list(link) for link in mesh(chip).links()])
             what["links"] = [f"{x},{y}:{direction}"]
@@ -212,29 +263,33 @@ def case_of(seed, *, batch=None, shape=None, first=None):
         if rng.random() < 0.5:
             chip, writes = written(rng, chip, slow), writes + 1
     shown, first = 2, int(rng.integers(3)) if first is None else first
+    size = chip.population("input").size
     if chip.encoding is not None and rng.random() < 0.8:
-        inputs = chip.encode(rng.integers(0, 256, (shown, chip.layers[0].size)).astype(np.uint8))
+        inputs = chip.encode(rng.integers(0, 256, (shown, size)).astype(np.uint8))
     elif rng.random() < 0.5:
-        inputs = Inputs(bias=rng.integers(0, 8000, (shown, chip.layers[0].size)).astype(np.int32))
+        inputs = Inputs(bias=rng.integers(0, 8000, (shown, size)).astype(np.int32))
     else:
-        inputs = Inputs(events=rng.random((shown, STEPS, chip.layers[0].size)) < 0.5)
-    return Case(chip, replace(inputs, first_sample=first), slow, tuple(kinds), writes)
+        inputs = Inputs(events=rng.random((shown, STEPS, size)) < 0.5)
+    return Case(chip, from_sample(inputs, first), slow, tuple(kinds), writes)
 
 
 def written(rng, chip, slow):
-    """The chip after some synapses of a dense layer have been written, and the same apart."""
-    index = int(rng.choice([i for i, layer in enumerate(chip.layers) if isinstance(layer.synapses, Dense)]))
-    weights = rng.integers(-300, 300, chip.layers[index].synapses.weight.shape)
+    """The chip after some synapses of a dense connection have been written, and the same apart."""
+    dense = [one.name for one in chip.connections if isinstance(one.synapses, Dense)]
+    if not dense:
+        return chip
+    name = str(rng.choice(dense))
+    weights = rng.integers(-300, 300, chip.connection(name).synapses.weight.shape)
     chosen, now = rng.random(weights.shape) < rng.choice([0.5, 1.0]), int(rng.choice([0, 0, 4, 9]))
-    slow.write(index, weights, chosen, now)
-    return write(chip, index, weights, chosen, now=now)
+    slow.write(name, weights, chosen, now)
+    return write(chip, name, weights, chosen, now=now)
 
 
 def side_by_side_case(batch, shape, copies):
     """Many random plans as one chip, and what is shown to it: for engines that take long to begin."""
     cases = [case_of(1000 * batch + copy, batch=batch, shape=shape, first=0) for copy in range(copies)]
     whole, rng = side_by_side([case.chip for case in cases]), np.random.default_rng([batch, 4])
-    size, first = whole.layers[0].size, int(rng.integers(3))
+    size, first = whole.population("input").size, int(rng.integers(3))
     if batch % 3 == 2:
         return whole, Inputs(events=rng.random((2, STEPS, size)) < 0.5, first_sample=first)
     return whole, Inputs(bias=rng.integers(0, 8000, (2, size)).astype(np.int32), first_sample=first)
@@ -243,16 +298,16 @@ def side_by_side_case(batch, shape, copies):
 def differences(case, activity, wanted, *, traces=True):
     """What an engine gives otherwise than the slow chip."""
     found = []
-    for layer, own in zip(case.chip.layers, wanted, strict=True):
+    for population, own in wanted.items():
         for name in ("u", "v", "spikes") if traces else ():
-            if not np.array_equal(getattr(activity.traces[layer.name], name), own[name]):
-                found.append(f"{layer.name} {name}")
-        if not np.array_equal(activity.spike_counts[layer.name], own["spikes"].sum(axis=(0, 1))):
-            found.append(f"{layer.name} counts")
-    last = wanted[-1]
-    scores = scores_from(last["v"][:, -1], last["spikes"].sum(axis=1), case.chip.readout, last["dead"])
+            if not np.array_equal(getattr(activity.traces[population], name), own[name]):
+                found.append(f"{population} {name}")
+        if not np.array_equal(activity.spike_counts[population], own["spikes"].sum(axis=(0, 1))):
+            found.append(f"{population} counts")
+    last, how = wanted[case.chip.readout.population], case.chip.readout.how
+    scores = scores_from(last["v"][:, -1], last["spikes"].sum(axis=1), how, last["dead"])
     if not np.array_equal(activity.scores, scores):
         found.append("scores")
-    if not np.array_equal(activity.sample_spikes, sum(own["spikes"].sum(axis=(1, 2)) for own in wanted)):
+    if not np.array_equal(activity.sample_spikes, sum(own["spikes"].sum(axis=(1, 2)) for own in wanted.values())):
         found.append("sample spikes")
     return found

@@ -101,7 +101,9 @@ class _Chip:
             weight, delay = self.healthy[connection.name][n].get(source, (0, 0))
             for e in live:
                 if isinstance(e, SetSynapses | SetDelays):
-                    for s, to, value in zip(e.sources, e.targets, e.values if isinstance(e, SetSynapses) else e.delays, strict=True):
+                    for s, to, value in zip(
+                        e.sources, e.targets, e.values if isinstance(e, SetSynapses) else e.delays, strict=True
+                    ):
                         if (s, to) == (source, n):
                             weight, delay = (int(value), delay) if isinstance(e, SetSynapses) else (weight, int(value))
             arrived[delay] = arrived.get(delay, 0) + weight

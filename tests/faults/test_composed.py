@@ -44,6 +44,17 @@ def test_2000_plans_of_several_faults_equal_the_slow_chip(followed):
     assert len(chips) > 200
 
 
+def test_400_plans_of_several_faults_on_graphs_equal_the_slow_chip():
+    @settings(max_examples=400, deadline=None, derandomize=True)
+    @given(st.integers(0, 2**32 - 1))
+    def check(seed):
+        case = case_of(seed, shape="graph")
+        exact = ExactEngine(threads=1).run(case.chip, case.inputs, record=TRACES)
+        assert differences(case, exact, case.slow.present(case.inputs)) == [], case.kinds
+
+    check()
+
+
 @pytest.mark.parametrize("engine", [one for one in OTHERS if one.values[0] != "snntorch"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_plans_of_several_faults_give_the_states_of_exact(shape, engine):

@@ -185,7 +185,9 @@ def test_named_bits_are_the_only_ones_hit(bits, sizes):
     found = set()
     for draw in range(60):
         edit = edit_of(chip, faults.SynapseBitFlip(count=1, bits=bits), draw=draw)
-        found.add(abs(int(edit.values[0]) - int(chip.connection(edit.connection).synapses.weight[edit.targets[0], edit.sources[0]])))
+        found.add(
+            abs(int(edit.values[0]) - int(chip.connection(edit.connection).synapses.weight[edit.targets[0], edit.sources[0]]))
+        )
     assert found == sizes
 
 
@@ -213,7 +215,9 @@ def test_a_word_of_a_shared_kernel_gets_one_value_everywhere():
         edits = [edit_of(chip, fault, draw=draw) for draw in range(12)]
         assert max(len(edit.values) for edit in edits) > 1
         for edit in edits:
-            assert len({int(chip.placement.core_of["conv1"][target]) for target in edit.targets}) <= 1  # none: a word that nothing reads
+            assert (
+                len({int(chip.placement.core_of["conv1"][target]) for target in edit.targets}) <= 1
+            )  # none: a word that nothing reads
             word = weights_at(chip, "conv1", edit.sources, edit.targets)
             assert len(set(zip(word.tolist(), edit.values.tolist(), strict=True))) <= 1
 
@@ -501,9 +505,7 @@ def same_tile(chip):
 def test_a_lossy_link_loses_its_share_at_random():
     plan = faults.plan(BIG, faults.LinkLossy(links=["1,0:E"], probability=0.25))
     assert cut(BIG, plan) == crossing(BIG, {(1, 0, "E")})
-    lost = np.concatenate(
-        [edit.lost(BIG.schedule.phase[edit.connection], 0, 50, 40).ravel() for edit in plan.faults[0].edits]
-    )
+    lost = np.concatenate([edit.lost(BIG.schedule.phase[edit.connection], 0, 50, 40).ravel() for edit in plan.faults[0].edits])
     assert abs(lost.mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / lost.size)
     assert len({edit.key for edit in plan.faults[0].edits}) == 1
 

@@ -33,7 +33,11 @@ def test_a_thousand_injections_leave_nothing_behind():
 def huge(sources, targets):
     """A hidden layer of sources · targets synapses whose weights take no memory."""
     zeros = {size: np.broadcast_to(np.zeros(1, np.int32), size) for size in ((targets, sources), (2, targets))}
-    populations = [neurons("input", (sources,), is_source=True), neurons("hidden1", (targets,)), neurons("output", (2,), fires=False)]
+    populations = [
+        neurons("input", (sources,), is_source=True),
+        neurons("hidden1", (targets,)),
+        neurons("output", (2,), fires=False),
+    ]
     profile = small_profile(columns=8, rows=8, cores_per_tile=4)
     return chain(populations, [Dense(weight) for weight in zeros.values()], neurons_per_core=256, profile=profile)
 

@@ -182,7 +182,8 @@ def test_a_lossy_link_takes_messages_by_the_way_that_they_go():
     assert any(start[1] == 0 and start[0] == 0 for start in met)  # turned south round 0,0:E, then east over the lossy link
     healthy = faults.inject(CHIP, faults.LinkLossy(links=["0,1:E"], probability=0.5))
     assert not any(
-        isinstance(edit, Drop) and any(tile(core) == (0, 0) for core in CHIP.placement.core_of[CHIP.connection(edit.connection).source][edit.sources])
+        isinstance(edit, Drop)
+        and any(tile(core) == (0, 0) for core in CHIP.placement.core_of[CHIP.connection(edit.connection).source][edit.sources])
         for edit in healthy.damage.edits
     )
 
