@@ -55,7 +55,8 @@ def rescue(
     max_time: Annotated[float | None, typer.Option(help="Seconds on the chip allowed.")] = None,
     labels: Annotated[float, typer.Option(help="Share of the adapt set whose labels are known, 0 to 1.")] = 1.0,
     plastic: Annotated[
-        str | None, typer.Option(help="Layers that may change, with commas. Default: all the learner can train.")
+        str | None,
+        typer.Option(help="Connections (in a chain: layers) that may change, with commas. Default: all the learner can train."),
     ] = None,
     watchdog: Annotated[int, typer.Option(help="Samples served broken before a strike is noticed.")] = 0,
     old_shift: Annotated[

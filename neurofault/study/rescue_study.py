@@ -225,7 +225,7 @@ def rescue_study(
         rows: from :func:`treatments`.
         draws: independent draws, at least 1.
         seed: of damage, orders and rounding; the same for every row.
-        plastic: layers that may change; None: all that the learner can train.
+        plastic: names of the connections (in a chain: of the layers) that may change; None: all that the learner can train.
         validation: for ``plan.tolerance``.
         fine: look at the chip inside the first cycle too.
         guard: what is held back of ``adapt``, the same for all rows of a draw; None: nothing.

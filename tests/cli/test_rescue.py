@@ -148,8 +148,14 @@ def test_write_limits_hold(cli):
         (("--tolerance", "2"), "tolerance is 2.0; allowed: 0 to 1"),
         (("--old-shift", "9", "--strategy", "embryonic"), "old_shift is 9; allowed: 0 to 7"),
         (("--draws", "0", "--adapt", "100"), "draws must be at least 1, is 0"),
-        (("--plastic", "hiden1", "--adapt", "100"), "no layer 'hiden1'; layers: input, hidden1, output"),
-        (("--plastic", "input", "--adapt", "100", "--learner", "dfa"), "dfa can train hidden1, output, none of which is plastic"),
+        (
+            ("--plastic", "hiden1", "--adapt", "100"),
+            "no connection 'hiden1' (did you mean 'hidden1'?); connections: hidden1, output",
+        ),
+        (
+            ("--plastic", "input", "--adapt", "100", "--learner", "dfa"),
+            "no connection 'input' (did you mean 'output'?); connections: hidden1, output",
+        ),
         (("--spare-cores", "0", "--strategy", "remap", "--adapt", "100"), "no spare cores:"),
         (
             ("--profile", "loihi1", "--learner", "delta", "--adapt", "100"),

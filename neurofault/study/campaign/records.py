@@ -123,7 +123,7 @@ class Rescue(BaseModel):
         labels: share of labels known, 0 to 1.
         steps: equal damage steps (``iterative``, ``remap+learn``).
         watchdog: samples served broken before a strike is noticed.
-        plastic: layers that may change; null: all that the learner can train.
+        plastic: names of the connections (in a chain: of the layers) that may change; null: all that the learner can train.
         guard: share of the adapt images that watch learning, 0 to 0.5; 0: none; see :class:`neurofault.Guard`.
     """
 

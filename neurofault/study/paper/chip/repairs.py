@@ -127,11 +127,10 @@ def perform(study: ChipStudy, repair: ChipRepair) -> WatchedBench:
     learner = (
         None if repair.learner is None else study.learner(repair.learner, repair.bits, repair.adapt, repair.options, repair.dropout)
     )
-    plastic = None if repair.plastic is None else tuple(healthy.connection(name).name for name in repair.plastic)
     bench = Workbench(
         study.hurt(healthy, repair.loss, repair.dead, repair.draw), study.adapt(repair.adapt, repair.bits, repair.dropout), learner,
         Budget(cycles=repair.cycles, writes=repair.writes, energy=repair.energy, labels=repair.labels),
-        Plan(steps=repair.steps, watchdog=repair.watchdog), plastic=plastic, seed=setting.seed + 1000 * repair.draw,
+        Plan(steps=repair.steps, watchdog=repair.watchdog), plastic=repair.plastic, seed=setting.seed + 1000 * repair.draw,
         guard=None,
     )  # fmt: skip
     if repair.rounding is not None:
