@@ -115,7 +115,9 @@ def edits(draw: st.DrawFn, layers: list, rng: np.random.Generator) -> Edit:
                 name, index, np.arange(3), np.arange(size), draw(st.sampled_from([1.0, 0.4])), draw(st.integers(0, 9)), when
             )
         case _:
-            return InputNoise("input", np.arange(3), 300.0, draw(st.integers(0, 9)), draw(st.sampled_from(["sample", "step"])), when)
+            return InputNoise(
+                "input", np.arange(3), 300.0, draw(st.integers(0, 9)), draw(st.sampled_from(["sample", "step"])), when
+            )
 
 
 @settings(max_examples=20, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])  # a run takes half a second
