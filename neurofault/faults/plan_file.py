@@ -131,7 +131,10 @@ def load_plan(path: str | Path, chip: Deployment | None = None) -> FaultPlan:
                 raise FaultError(
                     f"{path}: this plan of an earlier version numbers layers; say which chip it was made on: load_plan(path, chip)"
                 )
-            stored = with_names(stored, chip)
+            try:
+                stored = with_names(stored, chip)
+            except FaultError as error:
+                raise FaultError(f"{path}: {error}") from None
         faults = tuple(_planned(item, arrays) for item in stored)
         return FaultPlan(faults, _number(data["seed"]), _number(data["draw"]))
     except DataError as error:

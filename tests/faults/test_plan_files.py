@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import json
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from fault_chips import mlp
+from fault_chips import mlp, wire
 from test_every_kind import CHIPS, EXTRA, WHENS
 
 from neurofault import faults
 from neurofault.errors import FaultError
+from neurofault.graph import Dense
 
 
 def everything():
@@ -21,10 +24,21 @@ def everything():
     return specs
 
 
+OF_LAYERS = Path(__file__).with_name("plan_of_layers.npz")
+"""What the last version whose edits numbered layers wrote of the plan in the next test."""
+
+
 def test_a_plan_survives_its_file(tmp_path):
     plan = faults.plan(CHIPS["dense"], everything(), seed=3, draw=1)
     faults.save_plan(plan, tmp_path / "plan.npz")
-    read = faults.load_plan(tmp_path / "plan.npz")
+    check_same(faults.load_plan(tmp_path / "plan.npz"), plan)
+
+
+def test_a_plan_that_numbers_layers_is_read_with_its_chip():
+    check_same(faults.load_plan(OF_LAYERS, CHIPS["dense"]), faults.plan(CHIPS["dense"], everything(), seed=3, draw=1))
+
+
+def check_same(read, plan):
     assert (read.seed, read.draw) == (3, 1)
     assert [planned.fault for planned in read.faults] == [planned.fault for planned in plan.faults]
     assert read.hits == plan.hits
@@ -40,6 +54,36 @@ def test_a_plan_survives_its_file(tmp_path):
                 else:
                     assert a == b
     assert faults.plan_hash(read) == faults.plan_hash(plan)
+
+
+def test_a_plan_that_numbers_layers_needs_the_chain_that_it_was_made_on():
+    looped = mlp(6, 7, 5, 4)
+    rec = wire("hidden1.rec", "hidden1", "hidden1", Dense(np.zeros((7, 7), np.int32)))
+    looped = replace(looped, connections=(*looped.connections, rec))
+    for chip, message in (
+        (None, "this plan of an earlier version numbers layers; say which chip it was made on: load_plan(path, chip)"),
+        (looped, "the plan numbers the layers of a chain, but of this chip connection 'hidden1.rec' drives itself"),
+        (mlp(6, 7, 4), "the plan was made on another chip: it hits layer 3, but here there are 3 layers"),
+    ):
+        with pytest.raises(FaultError) as error:
+            faults.load_plan(OF_LAYERS, chip)
+        assert str(error.value) == f"{OF_LAYERS}: {message}"
+    with pytest.raises(FaultError, match="made on another chip"):
+        faults.inject(mlp(6, 7, 3, 4), faults.load_plan(OF_LAYERS, mlp(6, 7, 3, 4)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "layer"), [("SetSynapses", 0), ("Silence", -1), ("Silence", True), ("Silence", "1"), ("Drop", None)]
+)
+def test_a_plan_that_numbers_what_is_no_layer_is_refused(tmp_path, kind, layer):
+    with np.load(OF_LAYERS) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    data = json.loads(arrays["plan"].tobytes())
+    edit = next(edit for fault in data["faults"] for edit in fault["edits"] if edit["edit"] == kind)
+    edit["layer"] = layer
+    np.savez(tmp_path / "plan.npz", **(arrays | {"plan": np.frombuffer(json.dumps(data).encode(), np.uint8)}))
+    with pytest.raises(FaultError, match="not a fault plan, or a damaged one"):
+        faults.load_plan(tmp_path / "plan.npz", CHIPS["dense"])
 
 
 def test_a_hash_tells_plans_apart():
