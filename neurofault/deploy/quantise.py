@@ -150,11 +150,7 @@ def quantise(
 
 
 def _check_decays(population: Population) -> None:
-    """Refuse decays that are no 4096ths.
-
-    Raises:
-        ConversionError: the text names the population and the field.
-    """
+    """Refuse decays that are no 4096ths, by the names of the population and the field."""
     for field, decay in (("du", population.neuron.du), ("dv", population.neuron.dv)):
         values = np.asarray(decay, np.float64)
         wrong = values[~((values >= 0) & (values <= 4095) & (np.rint(values) == values))]
@@ -163,11 +159,7 @@ def _check_decays(population: Population) -> None:
 
 
 def _check_delay(connection: Connection, profile: HardwareProfile) -> None:
-    """Refuse delays that the synapses of a chip cannot hold: what a connection takes beyond its first step, and its synapses on top.
-
-    Raises:
-        CapacityError: the text names the connection, what is allowed, and what would do instead.
-    """
+    """Refuse delays that the synapses of a chip cannot hold: what a connection takes beyond its first step, and its synapses on top."""
     most = profile.synapse.delay_max.value
     if most is None or (longest := connection.delay + longest_delay(connection.synapses)) <= 1 + most:
         return
