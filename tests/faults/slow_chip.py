@@ -101,14 +101,20 @@ class _Chip:
             weight, delay = self.healthy[connection.name][n].get(source, (0, 0))
             for e in live:
                 if isinstance(e, SetSynapses | SetDelays):
-                    for s, to, value in zip(
-                        e.sources, e.targets, e.values if isinstance(e, SetSynapses) else e.delays, strict=True
-                    ):
+                    for at, (s, to) in enumerate(zip(e.sources, e.targets, strict=True)):
                         if (s, to) == (source, n):
-                            weight, delay = (int(value), delay) if isinstance(e, SetSynapses) else (weight, int(value))
+                            weight, delay = self.read(connection.name, e, at, weight, delay)
             arrived[delay] = arrived.get(delay, 0) + weight
         for delay, total in arrived.items():
             self.coming[name][n].setdefault(t + delay, []).append(shifted(total, connection.weight_exponent))
+
+    def read(self, connection, edit, at, weight, delay):
+        """What one edit makes of the weight and delay of one synapse, on a chip where nothing else is broken in it."""
+        if isinstance(edit, SetDelays):
+            return weight, int(edit.delays[at])
+        if edit.of_sources is not None and edit.of_sources[at] >= 0:
+            delay = self.healthy[connection][int(edit.of_targets[at])].get(int(edit.of_sources[at]), (0, 0))[1]
+        return int(edit.values[at]), delay
 
     def update(self, noise, live, name, n, t):
         """The neuron's own step, and what leaves it."""
