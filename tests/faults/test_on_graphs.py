@@ -50,15 +50,20 @@ def recurrent(*, sparse=False, delay=1, **options):
     """input → hidden1, hidden1 → hidden1, input → output, hidden1 → output."""
     rng = np.random.default_rng(3)
     populations = [neurons("input", (5,), is_source=True), neurons("hidden1", (7,)), neurons("output", (4,))]
+    synapses = {
+        "output": Dense(even(rng, (4, 7))),
+        "hidden1": Dense(even(rng, (7, 5))),
+        "skip": scattered(rng, 4, 5) if sparse else Dense(even(rng, (4, 5))),
+        "hidden1.rec": scattered(rng, 7, 7, delays=True) if sparse else Dense(even(rng, (7, 7))),
+    }
     connections = [
-        wire("output", "hidden1", "output", Dense(even(rng, (4, 7)))),
-        wire("hidden1", "input", "hidden1", Dense(even(rng, (7, 5)))),
-        wire("skip", "input", "output", scattered(rng, 4, 5) if sparse else Dense(even(rng, (4, 5))), delay=delay),
-        wire("hidden1.rec", "hidden1", "hidden1", scattered(rng, 7, 7, delays=True) if sparse else Dense(even(rng, (7, 7)))),
+        wire("skip", "input", "output", synapses["skip"], delay=delay),
+        wire("hidden1", "input", "hidden1", synapses["hidden1"]),
+        wire("output", "hidden1", "output", synapses["output"]),
+        wire("hidden1.rec", "hidden1", "hidden1", synapses["hidden1.rec"]),
     ]
-    order = (1, 3, 2, 0)  # of the targets, that in which cores store them
     options = {"neurons_per_core": 2} | options
-    return lively(deployment(populations, [connections[at] for at in order], **options))
+    return lively(deployment(populations, connections, **options))
 
 
 CHIPS = {
@@ -241,7 +246,7 @@ MISTAKES = [
     ),
     (
         {"kind": "synapse_dead", "count": 1, "connection": "hiden1.rec"},
-        "synapse_dead: no connection 'hiden1.rec' (did you mean 'hidden1.rec'?); connections: hidden1, hidden1.rec, skip, output",
+        "synapse_dead: no connection 'hiden1.rec' (did you mean 'hidden1.rec'?); connections: skip, hidden1, output, hidden1.rec",
     ),
     ({"kind": "synapse_dead", "count": 1, "connection": 3}, "synapse_dead: connection must be a name, is 3"),
     (
