@@ -64,28 +64,37 @@ def lively(rng, size):
     )
 
 
-def graph(seed=0):
-    """Two hidden populations, one of them recurrent, one driven back; a skip and a sparse way that takes three steps."""
+SIZES = {"input": 7, "other": 5, "hidden1": 8, "hidden2": 6, "output": 4}
+LOOPS = (
+    ("hidden1", "input", "hidden1", 1),
+    ("hidden1.rec", "hidden1", "hidden1", 1),
+    ("hidden2", "hidden1", "hidden2", 2),
+    ("back", "hidden2", "hidden1", 1),
+    ("output", "hidden2", "output", 1),
+    ("skip", "input", "output", 1),
+)
+"""Two hidden populations, one of them recurrent and driven back, and a skip: name, source, target, delay."""
+
+
+def graph(seed=0, ways=LOOPS, some=True):
+    """Random dense connections between lively populations; with ``some`` also a sparse way to the output that takes three steps."""
     rng = np.random.default_rng(seed)
-    sizes = {"input": 7, "hidden1": 8, "hidden2": 6, "output": 4}
-    populations = [Population("input", (7,), Source(threshold=20))]
-    populations += [Population(name, (size,), lively(rng, size)) for name, size in sizes.items() if name != "input"]
-    ways = [
-        ("hidden1", "input", "hidden1", 1),
-        ("hidden1.rec", "hidden1", "hidden1", 1),
-        ("hidden2", "hidden1", "hidden2", 2),
-        ("back", "hidden2", "hidden1", 1),
-        ("output", "hidden2", "output", 1),
-        ("skip", "input", "output", 1),
+    used = {end for _, source, target, _ in ways for end in (source, target)}
+    populations = [
+        Population(name, (size,), Source(threshold=20) if name in ("input", "other") else lively(rng, size))
+        for name, size in SIZES.items()
+        if name in used
     ]
     connections = [
-        Connection(name, source, target, Dense(even(rng, (sizes[target], sizes[source]))), delay, Stored())
+        Connection(name, source, target, Dense(even(rng, (SIZES[target], SIZES[source]))), delay, Stored())
         for name, source, target, delay in ways
     ]
-    joined = rng.random((4, 8)) < 0.4
-    targets, sources = np.nonzero(joined)
-    some = Sparse(8, np.concatenate([[0], np.cumsum(joined.sum(axis=1))]).astype(np.int64), sources, even(rng, len(targets)))
-    connections.append(Connection("some", "hidden1", "output", some, 3, Stored()))
+    if some:
+        joined = rng.random((4, 8)) < 0.4
+        targets, sources = np.nonzero(joined)
+        starts = np.concatenate([[0], np.cumsum(joined.sum(axis=1))]).astype(np.int64)
+        listed = Sparse(8, starts, sources.astype(np.int64), even(rng, len(targets)))
+        connections.append(Connection("some", "hidden1", "output", listed, 3, Stored()))
     return Network("random", tuple(populations), tuple(connections), STEPS, Readout("output", "count"))
 
 
