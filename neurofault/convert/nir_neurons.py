@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.convert.chain import Neuron, Value, current_decay, membrane_decay
+from neurofault.convert.nir_fields import MAX_NUMBER
 from neurofault.convert.nir_file import Graph
 from neurofault.errors import ConversionError
 
@@ -216,14 +217,20 @@ def _coarse(name: str, what: str, lost: Array) -> tuple[str, ...]:
     )
 
 
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # what is beyond all numbers is refused by name
 def neuron_of(where: str, name: str, node: Any, dt: float) -> Neuron:
     """Return a NIR neuron as the chip's, its gain divided out.
 
     Raises:
-        ConversionError: as for :func:`dynamics_of`.
+        ConversionError: as for :func:`dynamics_of`, or a gain beyond what can be divided out.
     """
     dynamics = dynamics_of(where, name, node, dt)
     gain = dynamics.gain
+    if not np.all((gain >= 1 / MAX_NUMBER) & (gain <= MAX_NUMBER)):
+        raise ConversionError(
+            f"{where}: node {name!r}: {type(node).__name__}: an input of 1 adds {some(gain)} to v in a step; {1 / MAX_NUMBER:g} to "
+            f"{MAX_NUMBER:g} is taken"
+        )
     du: Value = 4095 if np.all(dynamics.lost_i == 1) else current_decay(name, 1 - dynamics.lost_i)
     dv: Value = 0 if np.all(dynamics.lost_v == 0) else membrane_decay(1 - dynamics.lost_v)
     threshold = None if dynamics.threshold is None else dynamics.threshold / gain

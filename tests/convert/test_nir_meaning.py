@@ -317,3 +317,32 @@ def test_a_network_that_differs_from_nirs_equations_is_refused_by_its_node(monke
     monkeypatch.setattr(nir_graph, "neuron_of", lambda *given: replace(neuron_of(*given), dv=100))
     with pytest.raises(ConversionError, match=r"graph: layer 'n2' differs from the original in step \d+: "):
         from_nir(made, dt=1.0, readout=readout, **events())
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("kind", "given", "dt", "message"),
+    [
+        ("LIF", {"r": 1e-321}, 1.0, "LIF: an input of 1 adds 2.47033e-322 to v in a step; 1e-30 to 1e+30 is taken"),
+        ("LIF", {"r": [4, 4, 1e-31, 4]}, 1.0, "LIF: an input of 1 adds 2.5e-32…1 to v in a step; 1e-30 to 1e+30 is taken"),
+        ("CubaLIF", {"r": 1e-200, "w_in": 1e-200}, 1.0, "CubaLIF: an input of 1 adds 0 to v in a step; 1e-30 to 1e+30 is taken"),
+        ("CubaLI", {"r": 1e30, "w_in": 1e30}, 1.0, "CubaLI: an input of 1 adds 1.25e+59 to v in a step; 1e-30 to 1e+30 is taken"),
+        ("IF", {"r": 1e30}, 1e300, "IF: an input of 1 adds inf to v in a step; 1e-30 to 1e+30 is taken"),
+        ("LIF", {"tau": 1e-320}, 1e-4, "tau 9.99989e-321 does not reach one step of dt 0.0001; pass the dt that the file was made with"),
+    ],
+)  # fmt: skip
+def test_constants_whose_products_no_number_holds(kind, given, dt, message):
+    with pytest.raises(ConversionError) as refused:
+        from_nir(simple(kind, **given), dt=dt)
+    assert str(refused.value) == f"graph: node 'n2': {message}"
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_network_of_ours_with_such_constants_is_refused_as_well(tmp_path):
+    from neurofault.deploy.nir_export import to_nir
+
+    to_nir(from_nir(simple("LIF"), dt=1.0), tmp_path / "x.nir")
+    made = nir.read(tmp_path / "x.nir")
+    made.nodes["output_neurons"].r = np.full(4, 1e-321)
+    with pytest.raises(ConversionError, match=r"LIF: an input of 1 adds [0-9.e-]+ to v in a step; 1e-30 to 1e\+30 is taken$"):
+        from_nir(made)
