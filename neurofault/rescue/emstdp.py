@@ -28,7 +28,7 @@ from neurofault.errors import UnsupportedError, UsageError
 from neurofault.inputs import Inputs
 from neurofault.rescue import emstdp_kernel, error_kernel, gain
 from neurofault.rescue.charge import Learned, charge
-from neurofault.rescue.error_learning import Feedback, dense_end, feedback_weights, hidden_targets, parts_of, usual_margin
+from neurofault.rescue.error_learning import Feedback, feedback_weights, parts_of, usual_margin
 from neurofault.rescue.error_stages import Stages, Writes, arriving, build, counted_on, learned_deployment, spikes_of
 from neurofault.rescue.guard import Changes
 from neurofault.rescue.learning_setup import strict_engine
@@ -36,6 +36,7 @@ from neurofault.rescue.lesson import Lesson, Plasticity, Taught, check_labels
 from neurofault.rescue.provision import Provision, Support, provision
 from neurofault.rescue.rule import LearningRule, learning_rule
 from neurofault.rescue.rule_check import LAVA_EXPONENT, check_rule
+from neurofault.rescue.trained import dense_end, hidden_targets
 
 _TEACHERS = 5
 """Teacher synapses of the largest weight that lift an output neuron beyond any threshold in one step."""

@@ -18,7 +18,7 @@ while random feedback would first have to turn weights that were trained off chi
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, final
 
@@ -33,8 +33,7 @@ from neurofault.deploy.profile import HardwareProfile
 from neurofault.engines import get_engine
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph import Dense
-from neurofault.graph.chains import Link, links
-from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.chains import links
 from neurofault.inputs import Inputs
 from neurofault.rescue import error_kernel, gain
 from neurofault.rescue.charge import Learned, charge
@@ -44,6 +43,7 @@ from neurofault.rescue.lesson import Lesson, Plasticity, Taught, check_labels
 from neurofault.rescue.provision import Provision, Support, provision
 from neurofault.rescue.rule import LearningRule, learning_rule
 from neurofault.rescue.rule_check import LAVA_EXPONENT, check_rule
+from neurofault.rescue.trained import dense_end, hidden_targets, into_readout
 from neurofault.streams import generator
 
 Feedback = Literal["readout_copy", "random"]
@@ -279,51 +279,6 @@ def with_hidden_steps(learner: ErrorLearning, seen: gain.Seen) -> ErrorLearning:
     """Return a learner whose hidden layers' steps are halved until their gain is small enough."""
     ladder = [replace(learner, feedback_shift=shift) for shift in range(learner.feedback_shift, 32)]
     return gain.first_stable((each, hidden_gain(each, seen)) for each in ladder)
-
-
-def into_readout(deployment: Deployment) -> tuple[str, ...]:
-    """Return the names of the connections into the readout that can be trained: dense ones without delays; the only one in any case.
-
-    Raises:
-        UnsupportedError: the readout drives something, or none of several connections is dense.
-    """
-    output = deployment.output.name
-    if deployment.out_of(output):
-        leaving = deployment.out_of(output)[0].name
-        raise UnsupportedError(
-            f"delta trains a readout that drives nothing, and connection {leaving!r} leaves the readout {output!r}"
-        )
-    into = deployment.into(output)
-    dense = tuple(one.name for one in into if isinstance(one.synapses, Dense) and one.synapses.delay is None)
-    if not dense and len(into) != 1:
-        named = ", ".join(one.name for one in into) or "none"
-        raise UnsupportedError(
-            f"delta trains dense connections without delays, and none into the readout {output!r} is one: {named}"
-        )
-    return dense or (into[0].name,)
-
-
-def dense_end(deployment: Deployment, what: str) -> tuple[Link[ChipPopulation, ChipConnection], ...]:
-    """Return the end of a chain that can be trained: the readout, and each population behind dense synapses from which only such follow.
-
-    Args:
-        deployment: the chip.
-        what: what takes chains only.
-
-    Raises:
-        UnsupportedError: it is no chain.
-    """
-    chain = links(deployment, what)
-    first = len(chain) - 1
-    while first > 1 and isinstance(chain[first - 1].incoming.synapses, Dense):
-        first -= 1
-    return chain[first:]
-
-
-def hidden_targets(deployment: Deployment, plastic: Collection[str]) -> tuple[str, ...]:
-    """Return the populations, the readout left out, that plastic connections drive."""
-    targets = [deployment.connection(name).target for name in plastic]
-    return tuple(name for name in targets if name != deployment.output.name)
 
 
 def parts_of(deployment: Deployment, lesson: Lesson, stages: Stages) -> Iterator[Lesson]:
