@@ -111,9 +111,11 @@ _COUNT = np.array([mask.bit_count() for mask in range(256)], np.int64)
 
 compiled_kernels_have_a_place()
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy")
+_inner = numba.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
+"""For what only kernels call: without reference counts, which for a dozen arrays would cost as much as a small population's step."""
 
 
-@_jit
+@_inner
 def _add_rows(rows: Rows, sources: NDArray[np.int32], lane: NDArray[Any], total: NDArray[Any]) -> None:
     """Add the rows of ``sources`` to ``total`` by way of ``lane``, a zeroed buffer of the narrow type."""
     weights, size = rows.weights, total.shape[0]
@@ -138,7 +140,7 @@ def _add_rows(rows: Rows, sources: NDArray[np.int32], lane: NDArray[Any], total:
             lane[j] = 0
 
 
-@_jit
+@_inner
 def _add_taps(taps: Taps, sources: NDArray[np.int32], total: NDArray[Any]) -> None:
     """Add the kernel blocks of ``sources`` to ``total``."""
     for position in range(sources.shape[0]):
@@ -155,7 +157,7 @@ def _add_taps(taps: Taps, sources: NDArray[np.int32], total: NDArray[Any]) -> No
                 word += taps.pitch[3]
 
 
-@_jit
+@_inner
 def _add_lists(lists: Lists, which: int, sources: NDArray[np.int32], total: NDArray[Any]) -> None:
     """Add the single synapses of ``sources`` in set ``which`` to ``total``."""
     for position in range(sources.shape[0]):
@@ -164,7 +166,7 @@ def _add_lists(lists: Lists, which: int, sources: NDArray[np.int32], total: NDAr
             total[lists.targets[synapse]] += lists.weights[synapse]
 
 
-@_jit
+@_inner
 def _shift(total: NDArray[Any], left: int, right: int, drive: NDArray[np.int32]) -> None:
     """Add the shifted sums of weights to ``drive`` and set them to zero."""
     factor = np.int32(1 << left)
@@ -173,7 +175,7 @@ def _shift(total: NDArray[Any], left: int, right: int, drive: NDArray[np.int32])
         total[j] = 0
 
 
-@_jit
+@_inner
 def _arrive(
     wires: Wires,
     at: int,
@@ -203,7 +205,7 @@ def _arrive(
             _shift(total, wires.left, wires.right, drive)
 
 
-@_jit
+@_inner
 def _wrapped(current: Any) -> Any:
     """Wrap u (int32) once: to −2**23 + 1 … 2**23, unless it is farther away than that."""
     wrapped = current
@@ -214,7 +216,7 @@ def _wrapped(current: Any) -> Any:
     return wrapped
 
 
-@_jit
+@_inner
 def _moved(v: Any, u: Any, bias: Any) -> Any:
     """Add u and the bias to v (all int32), which saturates."""
     moved = np.int32(v + u + bias)
@@ -225,7 +227,7 @@ def _moved(v: Any, u: Any, bias: Any) -> Any:
     return moved
 
 
-@_jit
+@_inner
 def _step(
     neurons: Neurons,
     bias: NDArray[np.int32],
@@ -251,7 +253,7 @@ def _step(
         fired[j] = spike
 
 
-@_jit
+@_inner
 def _step_plain(
     neurons: Neurons, left: int, bias: NDArray[np.int32], total: NDArray[Any], v: NDArray[np.int32], fired: NDArray[np.uint8]
 ) -> None:
@@ -265,7 +267,7 @@ def _step_plain(
         fired[j] = spike
 
 
-@_jit
+@_inner
 def _collect(fired: NDArray[np.uint8], sources: NDArray[np.int32], end: int) -> int:
     """Append the neurons that fired to ``sources`` at ``end``; return the new end. Up to 7 places beyond it are overwritten."""
     words = fired.view(np.uint64)
@@ -279,7 +281,7 @@ def _collect(fired: NDArray[np.uint8], sources: NDArray[np.int32], end: int) -> 
     return end
 
 
-@_jit
+@_inner
 def _copy(state: NDArray[np.int32], out: NDArray[np.int32]) -> None:
     """Copy as many values as ``out`` holds."""
     for j in range(out.shape[0]):  # a slice assignment takes numba ten times as long to compile
@@ -333,11 +335,12 @@ def present(
         for j in range(padded):
             u[j], v[j] = 0, neurons.start[j]
         own_bias = bias[sample if bias.shape[0] > 1 else 0]
+        starts, sources = starts_in[sample if starts_in.shape[0] else 0], sources_in[sample if starts_in.shape[0] else 0]
         end = np.int64(0)
         starts_out[sample, 0] = 0
         for step in range(steps):
             if starts_in.shape[0]:
-                _arrive(wires, step - wires.lag, starts_in[sample], sources_in[sample], lane, total, drive)
+                _arrive(wires, step - wires.lag, starts, sources, lane, total, drive)
             if outside.shape[0]:
                 arrived = outside[sample, step]
                 for j in range(padded):
@@ -381,9 +384,10 @@ def add_drive(
     """
     total, lane = np.zeros(padded, wires.wide.dtype), np.zeros(padded, wires.rows.lane.dtype)
     for sample in range(starts_in.shape[0]):
+        starts, sources = starts_in[sample], sources_in[sample]
         for step in range(wires.lag, steps):
             drive = outside[sample, step][first : first + padded]
-            _arrive(wires, step - wires.lag, starts_in[sample], sources_in[sample], lane, total, drive)
+            _arrive(wires, step - wires.lag, starts, sources, lane, total, drive)
             _shift(total, wires.left, wires.right, drive)
 
 
