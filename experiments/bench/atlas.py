@@ -42,7 +42,7 @@ def main() -> None:
     assert found.changes is not None
     for row in checked:
         layer, source, target = (int(found.sites[name][row]) for name in ("layer", "source", "target"))
-        edit = SetSynapses(layer, np.array([source]), np.array([target]), np.zeros(1, np.int32))
+        edit = SetSynapses(found.layers[layer], np.array([source]), np.array([target]), np.zeros(1, np.int32))
         expected = found.whole.predictions.copy()
         first, stop = np.searchsorted(found.changes.faults, [row, row + 1])
         expected[found.changes.samples[first:stop]] = found.changes.predictions[first:stop]

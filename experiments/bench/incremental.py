@@ -28,7 +28,7 @@ def main() -> None:
     options = arguments(__doc__ or "")
     prepared, inputs, sizes = wide(options, 1000 if options.quick else None)
     chip, n, rng = prepared.deployment, len(inputs), np.random.default_rng(1)
-    hidden = chip.layers[1].size
+    hidden = chip.population("hidden1").size
     rows: list[tuple[str, str]] = []
     answer: dict[str, object] = {"network": sizes, "images": n, "steps": chip.timesteps, "quick": options.quick}
     counts = (100, 1000) if options.quick else (100, 10_000, 1_000_000)
@@ -86,7 +86,7 @@ def convolution(options: argparse.Namespace, rows: list[tuple[str, str]], answer
         except UnsupportedError:
             inputs = inputs[: len(inputs) // 2]
     n = len(inputs)
-    conv = chip.layers[1].synapses
+    conv = chip.connection("hidden1").synapses
     assert isinstance(conv, Conv)
     count = 100 if options.quick else 5000
     targets = rng.integers(0, conv.n_out, 4 * count)
@@ -110,7 +110,7 @@ def convolution(options: argparse.Namespace, rows: list[tuple[str, str]], answer
             lambda whole=whole, batch=batch, threads=threads: effects(whole, batch, threads=threads), repeats
         )
         for row in np.linspace(0, count - 1, _CHECKED).astype(int):
-            edit = SetSynapses(1, sources[row : row + 1], targets[row : row + 1], np.zeros(1, np.int32))
+            edit = SetSynapses("hidden1", sources[row : row + 1], targets[row : row + 1], np.zeros(1, np.int32))
             predictions = full.run(chip.with_damage(Damage((edit,))), inputs).predictions
             require(int(found.changed[row]) == int(np.count_nonzero(predictions != healthy.predictions)), f"fault {row}")
         rate = count * n / seconds
@@ -128,21 +128,21 @@ def check(whole: Golden, batch: FaultBatch, full: ExactEngine, measured: Effects
     found = effects(whole, batch, changes=True) if len(batch) <= 10_000 else measured
     require(np.array_equal(found.changed, measured.changed), "two runs of a batch")
     chip, net, rows = whole.deployment, whole.flat.net, batch.rows
-    offset = rows.single_layers
+    offset, names = rows.single_layers, [one.name for one in chip.populations]
     for row in np.linspace(0, len(batch) - 1, _CHECKED).astype(int):
         at = np.flatnonzero(rows.single_row == row)
         if at.size:
             numbered = int(np.searchsorted(rows.first, at[0], "right")) - 1
             layer = int(np.searchsorted(offset, numbered, "right"))
             source, target = numbered - offset[layer - 1], rows.single_target[at[0]] - net.base[layer]
-            edit: SetSynapses | Silence = SetSynapses(layer, np.array([source]), np.array([target]), np.zeros(1, np.int32))
+            edit: SetSynapses | Silence = SetSynapses(names[layer], np.array([source]), np.array([target]), np.zeros(1, np.int32))
         else:
             other = int(np.searchsorted(rows.others, row))
             if other >= len(rows.others) or rows.others[other] != row:
                 continue  # a weight that is zero already: no fault
             units = slice(rows.units[other], rows.units[other + 1])
             layer = int(rows.layer[units][0])
-            edit = Silence(layer, np.sort(rows.neuron[units] - net.base[layer]))
+            edit = Silence(names[layer], np.sort(rows.neuron[units] - net.base[layer]))
         predictions = full.run(chip.with_damage(Damage((edit,))), whole.inputs).predictions
         require(int(found.changed[row]) == int(np.count_nonzero(predictions != whole.predictions)), f"fault {row}")
         if found.changes is not None:
