@@ -128,7 +128,9 @@ def _inputs(deployment: Deployment, x: Inputs | Presented | Mapping[str, Present
             return Inputs(bias=x).named(deployment.inputs)
         case Mapping():
             if unknown := next((name for name in x if name not in deployment.inputs), None):
-                raise UsageError(f"no input {unknown!r}{nearest(unknown, deployment.inputs)}; inputs: {', '.join(deployment.inputs)}")
+                raise UsageError(
+                    f"no input {unknown!r}{nearest(unknown, deployment.inputs)}; inputs: {', '.join(deployment.inputs)}"
+                )
             biases: dict[str, object] = {}
             spikes: dict[str, object] = {}
             for name, part in x.items():

@@ -193,7 +193,9 @@ class _Plan:
         for name in part:
             presented = inputs.of(name) if deployment.population(name).is_source else None
             if isinstance(presented, Bias) and name != deployment.readout.population:
-                own = _constant_trains(deployment.population(name), deployment.timesteps, packed.populations[name], presented.mantissa)
+                own = _constant_trains(
+                    deployment.population(name), deployment.timesteps, packed.populations[name], presented.mantissa
+                )
                 trains |= {} if own is None else {name: own}
         return cls(deployment, Packed(packed.populations, wires), islands, tuple(given), trains)
 
@@ -287,9 +289,7 @@ def _add_drive(
 ) -> None:
     """Add what comes over a connection to a drive in which the target's neurons start at ``first``."""
     wires = plan.packed.wires[connection]
-    kernels.add_drive(
-        plan.deployment.timesteps, wires, events.starts, events.sources, first, target.bias.shape[1], outside
-    )
+    kernels.add_drive(plan.deployment.timesteps, wires, events.starts, events.sources, first, target.bias.shape[1], outside)
 
 
 def _present(
@@ -336,9 +336,7 @@ def _run_loop(plan: _Plan, names: tuple[str, ...], loop: Loop, events: dict[str,
     """Run the populations of a loop; write their events to ``events``."""
     samples, steps, width = sheet.sample_spikes.size, plan.deployment.timesteps, int(loop.first[-1])
     own = [plan.packed.populations[name] for name in names]
-    arriving = [
-        (one, place) for place, name in enumerate(names) for one in plan.deployment.into(name) if one.source not in names
-    ]
+    arriving = [(one, place) for place, name in enumerate(names) for one in plan.deployment.into(name) if one.source not in names]
     outside = np.zeros((samples if arriving else 0, steps, width), np.int32)
     for one, place in arriving:
         _add_drive(plan, one.name, events[one.source], int(loop.first[place]), own[place], outside)
@@ -387,9 +385,7 @@ def _input_bias(mantissa: NDArray[np.int32], chip: ChipPopulation, own: PackedPo
     return bias
 
 
-def _constant_trains(
-    chip: ChipPopulation, steps: int, own: PackedPopulation, mantissa: NDArray[np.int32]
-) -> _Trains | None:
+def _constant_trains(chip: ChipPopulation, steps: int, own: PackedPopulation, mantissa: NDArray[np.int32]) -> _Trains | None:
     """Run one neuron for each pair of (kind of input neuron, bias that occurs); None where there are too many kinds."""
     kinds, kind = np.unique(np.stack([chip.dv, chip.vth]), axis=1, return_inverse=True)
     if kinds.shape[1] > _MOST_KINDS:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import DEAD_SCORE
+from neurofault.engines.kernels import compiled
 from neurofault.engines.ripple import (
     BLOCK,
     COUNT_UNIT,
@@ -24,7 +25,7 @@ from neurofault.engines.ripple import (
     ripple,
     run_block,
 )  # fmt: skip
-from neurofault.engines.trains import Bench, Events, Net, compiled, entry, popcount, run_sample
+from neurofault.engines.trains import Bench, Events, Net, entry, popcount, run_sample
 
 _DEAD = DEAD_SCORE
 _LIMIT = 1 << 23

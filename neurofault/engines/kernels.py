@@ -7,7 +7,8 @@ here and wraps where Lava's wraps; sums of weights are held in a type that :mod:
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numba
 import numpy as np
@@ -111,11 +112,21 @@ _COUNT = np.array([mask.bit_count() for mask in range(256)], np.int64)
 
 compiled_kernels_have_a_place()
 _jit = numba.njit(cache=True, nogil=True, error_model="numpy")
-_inner = numba.njit(cache=True, nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
-"""For what only kernels call: without reference counts, which for a dozen arrays would cost as much as a small population's step."""
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-@_inner
+def compiled(function: _Function) -> _Function:
+    """Compile a kernel that only kernels call, without reference counts: it may not make arrays, and a call costs little.
+
+    To count references to a dozen arrays would cost as much as a step of a small population; to unpack them from Python takes longer to
+    compile than most kernels.
+    """
+    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
+    kernel: _Function = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    return kernel
+
+
+@compiled
 def _add_rows(rows: Rows, sources: NDArray[np.int32], lane: NDArray[Any], total: NDArray[Any]) -> None:
     """Add the rows of ``sources`` to ``total`` by way of ``lane``, a zeroed buffer of the narrow type."""
     weights, size = rows.weights, total.shape[0]
@@ -140,7 +151,7 @@ def _add_rows(rows: Rows, sources: NDArray[np.int32], lane: NDArray[Any], total:
             lane[j] = 0
 
 
-@_inner
+@compiled
 def _add_taps(taps: Taps, sources: NDArray[np.int32], total: NDArray[Any]) -> None:
     """Add the kernel blocks of ``sources`` to ``total``."""
     for position in range(sources.shape[0]):
@@ -157,7 +168,7 @@ def _add_taps(taps: Taps, sources: NDArray[np.int32], total: NDArray[Any]) -> No
                 word += taps.pitch[3]
 
 
-@_inner
+@compiled
 def _add_lists(lists: Lists, which: int, sources: NDArray[np.int32], total: NDArray[Any]) -> None:
     """Add the single synapses of ``sources`` in set ``which`` to ``total``."""
     for position in range(sources.shape[0]):
@@ -166,7 +177,7 @@ def _add_lists(lists: Lists, which: int, sources: NDArray[np.int32], total: NDAr
             total[lists.targets[synapse]] += lists.weights[synapse]
 
 
-@_inner
+@compiled
 def _shift(total: NDArray[Any], left: int, right: int, drive: NDArray[np.int32]) -> None:
     """Add the shifted sums of weights to ``drive`` and set them to zero."""
     factor = np.int32(1 << left)
@@ -175,7 +186,7 @@ def _shift(total: NDArray[Any], left: int, right: int, drive: NDArray[np.int32])
         total[j] = 0
 
 
-@_inner
+@compiled
 def _arrive(
     wires: Wires,
     at: int,
@@ -205,7 +216,7 @@ def _arrive(
             _shift(total, wires.left, wires.right, drive)
 
 
-@_inner
+@compiled
 def _wrapped(current: Any) -> Any:
     """Wrap u (int32) once: to −2**23 + 1 … 2**23, unless it is farther away than that."""
     wrapped = current
@@ -216,7 +227,7 @@ def _wrapped(current: Any) -> Any:
     return wrapped
 
 
-@_inner
+@compiled
 def _moved(v: Any, u: Any, bias: Any) -> Any:
     """Add u and the bias to v (all int32), which saturates."""
     moved = np.int32(v + u + bias)
@@ -227,7 +238,7 @@ def _moved(v: Any, u: Any, bias: Any) -> Any:
     return moved
 
 
-@_inner
+@compiled
 def _step(
     neurons: Neurons,
     bias: NDArray[np.int32],
@@ -253,7 +264,7 @@ def _step(
         fired[j] = spike
 
 
-@_inner
+@compiled
 def _step_plain(
     neurons: Neurons, left: int, bias: NDArray[np.int32], total: NDArray[Any], v: NDArray[np.int32], fired: NDArray[np.uint8]
 ) -> None:
@@ -267,7 +278,7 @@ def _step_plain(
         fired[j] = spike
 
 
-@_inner
+@compiled
 def _collect(fired: NDArray[np.uint8], sources: NDArray[np.int32], end: int) -> int:
     """Append the neurons that fired to ``sources`` at ``end``; return the new end. Up to 7 places beyond it are overwritten."""
     words = fired.view(np.uint64)
@@ -281,7 +292,7 @@ def _collect(fired: NDArray[np.uint8], sources: NDArray[np.int32], end: int) -> 
     return end
 
 
-@_inner
+@compiled
 def _copy(state: NDArray[np.int32], out: NDArray[np.int32]) -> None:
     """Copy as many values as ``out`` holds."""
     for j in range(out.shape[0]):  # a slice assignment takes numba ten times as long to compile
@@ -324,12 +335,7 @@ def present(
     drive, u, v = np.zeros(padded, np.int32), np.zeros(padded, np.int32), np.zeros(padded, np.int32)
     fired = np.zeros(padded, np.uint8)
     plain = not (
-        neurons.remembers
-        or neurons.leaks
-        or wires.right
-        or wires.lists.delays.shape[0] > 1
-        or outside.shape[0]
-        or u_trace.shape[0]
+        neurons.remembers or neurons.leaks or wires.right or wires.lists.delays.shape[0] > 1 or outside.shape[0] or u_trace.shape[0]
     )
     for sample in range(starts_out.shape[0]):
         for j in range(padded):

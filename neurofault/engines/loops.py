@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.kernels import Neurons, Rows, Taps, _add_rows, _add_taps, _collect, _copy, _inner, _jit, _shift, _step
+from neurofault.engines.kernels import Neurons, Rows, Taps, _add_rows, _add_taps, _collect, _copy, _jit, _shift, _step, compiled
 from neurofault.engines.packing import Packed
 
 
@@ -190,7 +190,7 @@ def present_loop(
         _copy(all_v, last_v[sample])
 
 
-@_inner
+@compiled
 def _arrive_in(
     loop: Loop,
     c: int,

@@ -89,9 +89,7 @@ NO_WIRES = Wires(
 """Nothing that arrives."""
 
 
-def pack_neurons(
-    chip: ChipPopulation, order: NDArray[np.int64], silent: NDArray[np.bool_]
-) -> tuple[Neurons, NDArray[np.int32]]:
+def pack_neurons(chip: ChipPopulation, order: NDArray[np.int64], silent: NDArray[np.bool_]) -> tuple[Neurons, NDArray[np.int32]]:
     """Pack a population and its constant bias; ``silent`` is bool [n] in public order."""
     padded = -(-order.size // _LANES) * _LANES
 
@@ -139,8 +137,9 @@ def _pack_wires(
             weights = dense_weights(dense, edits)[np.ix_(target.order, order_in)]
             bound = int(np.abs(weights).sum(axis=1, dtype=np.int64).max(initial=0))
             rows = _pack_rows(weights, target.bias.shape[1])
-        case Conv(delay=None, in_shape=before, out_shape=after) as conv if (
-            (before[0], after[0]) == (channels[chip.source], channels[chip.target])
+        case Conv(delay=None, in_shape=before, out_shape=after) as conv if (before[0], after[0]) == (
+            channels[chip.source],
+            channels[chip.target],
         ):
             delta = corrections(conv, edits)
             if delta.sources.size:
@@ -190,19 +189,34 @@ def in_bytes(wires: Wires) -> Wires:
 
 def _pack_lists(found: Listed, order_in: NDArray[np.int64], order_out: NDArray[np.int64]) -> Lists:
     """One set of lists for each delay; synapses of weight 0 are left out."""
-    kept = found.weights != 0
+    kept = np.flatnonzero(found.weights)
     n_in, delays = order_in.size, found.delays[kept]
-    sources, targets = np.argsort(order_in)[found.sources[kept]], np.argsort(order_out)[found.targets[kept]]
-    kinds = np.unique(delays)
-    keys = np.searchsorted(kinds, delays) * n_in + sources
-    by_source = np.argsort(keys, kind="stable")
-    edges = np.arange(kinds.size)[:, None] * n_in + np.arange(n_in + 1)
+    sources, targets = _renumbered(found.sources[kept], order_in), _renumbered(found.targets[kept], order_out)
+    kinds = np.flatnonzero(np.bincount(delays))
+    which = np.searchsorted(kinds, np.arange(delays.max(initial=0) + 1))[delays]
+    by_source = _stable_order(which, kinds.size)
+    if np.any(np.diff(sources) < 0):
+        by_source = _stable_order(sources, n_in)
+        by_source = by_source[_stable_order(which[by_source], kinds.size)]
+    counts = np.bincount(which * n_in + sources, minlength=kinds.size * n_in).reshape(kinds.size, n_in)
+    ends = np.cumsum(counts).reshape(counts.shape)
     return Lists(
         kinds.astype(np.int64),
-        np.searchsorted(keys[by_source], edges).astype(np.int64),
+        np.concatenate([ends[:, :1] - counts[:, :1], ends], axis=1).astype(np.int64),
         targets[by_source].astype(np.int32),
         found.weights[kept][by_source],
     )
+
+
+def _renumbered(neurons: NDArray[np.int64], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return internal indices of neurons in public order."""
+    return neurons if np.all(np.diff(order) > 0) else np.argsort(order)[neurons]
+
+
+def _stable_order(values: NDArray[np.int64], end: int) -> NDArray[np.int64]:
+    """Return what sorts values from 0 to ``end`` − 1; NumPy counts, in place of comparing, where 8 or 16 bits hold them."""
+    narrow = np.uint8 if end <= 1 << 8 else np.uint16 if end <= 1 << 16 else np.int64
+    return np.argsort(values.astype(narrow), kind="stable")
 
 
 @dataclass(frozen=True)

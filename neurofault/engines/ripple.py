@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import DEAD_SCORE
-from neurofault.engines.trains import Bench, Net, compiled, lowest, popcount, simulate, simulate_place
+from neurofault.engines.kernels import compiled
+from neurofault.engines.trains import Bench, Net, lowest, popcount, simulate, simulate_place
 
 BLOCK = 16
 """Neurons that are run side by side where single ones are hit."""

@@ -42,9 +42,7 @@ def _case() -> tuple[Deployment, Inputs]:
             synapses = Dense(2 * rng.integers(-40, 100, (size, sizes[index - 1]), np.int32))
             connections.append(ChipConnection(name, f"layer{index - 1}", name, synapses, 0, 8, "mixed"))
         zeros, threshold = np.zeros(size, np.int32), np.full(size, 80, np.int32)
-        populations.append(
-            ChipPopulation(name, (size,), zeros + 4095, zeros, threshold, zeros + 40, 0, 0, is_source=not index)
-        )
+        populations.append(ChipPopulation(name, (size,), zeros + 4095, zeros, threshold, zeros + 40, 0, 0, is_source=not index))
     placement = Placement(1, 1, {one.name: np.zeros(one.size, np.int32) for one in populations})
     inputs = Inputs(bias=rng.integers(2000, 8000, (2, sizes[0]), np.int32))
     readout = Readout(populations[-1].name, "count")

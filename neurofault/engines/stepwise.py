@@ -7,7 +7,7 @@ replaced weights, and runs that start or end within a sample. The order of event
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -23,7 +23,6 @@ from neurofault.engines.packing import exponent_out_of_range
 from neurofault.engines.states import checked, joined_states, window_of
 from neurofault.errors import StalledError
 from neurofault.graph import arithmetic
-from neurofault.graph.chip import ChipPopulation
 from neurofault.inputs import Bias, Inputs, Spikes, State
 
 _BATCH_STATES = 1 << 22

@@ -16,29 +16,18 @@ from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from neurofault.engines.kernels import Rows, Taps, _add_rows, _add_taps, _moved, _wrapped
+from neurofault.engines.kernels import Rows, Taps, _add_rows, _add_taps, _moved, _wrapped, compiled
 
 MOST_STEPS = 64
 """Bits of a word."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
-
-
-def compiled(function: _Function) -> _Function:
-    """Compile a kernel without reference counts: it may not make arrays, and a call costs little (there are thousands a fault).
-
-    Only other kernels can call it: what unpacks dozens of arrays from Python takes longer to compile than most kernels.
-    """
-    options = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    kernel: _Function = numba.njit(**options)(function)
-    return kernel
 
 
 def entry(function: _Function) -> _Function:
     """Compile a kernel that Python calls, without reference counts."""
-    options = {**_OPTIONS, "no_cfunc_wrapper": True}
-    kernel: _Function = numba.njit(**options)(function)
+    options: dict[str, Any] = {"no_cfunc_wrapper": True, "_nrt": False}
+    kernel: _Function = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
     return kernel
 
 

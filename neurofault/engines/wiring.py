@@ -32,7 +32,7 @@ class Edits:
 
 @dataclass(frozen=True, eq=False)
 class Listed:
-    """Synapses one by one, in any order; each pair once.
+    """Synapses one by one, in any order (healthy dense ones by source, then target); each pair once.
 
     Attributes:
         sources, targets: int64 [k], C, H, W order.
@@ -88,8 +88,8 @@ def listed(synapses: Synapses, edits: Edits) -> Listed:
     """Return every synapse that the chip now reads, those of weight 0 included."""
     match synapses:
         case Dense():
-            targets, sources = np.divmod(np.arange(synapses.n_out * synapses.n_in, dtype=np.int64), synapses.n_in)
-            places = None
+            sources = np.repeat(np.arange(synapses.n_in, dtype=np.int64), synapses.n_out)
+            targets, places = np.tile(np.arange(synapses.n_out, dtype=np.int64), synapses.n_in), None
         case Sparse():
             targets, sources, places = synapses.targets, synapses.sources, None
         case Conv():
@@ -107,8 +107,7 @@ def listed(synapses: Synapses, edits: Edits) -> Listed:
 
 
 def _of_words(words: NDArray[np.generic], places: NDArray[np.int64] | None) -> NDArray[np.generic]:
-    flat = words.reshape(-1)
-    return flat if places is None else flat[places]
+    return words.T.reshape(-1) if places is None else words.reshape(-1)[places]  # a dense matrix source by source
 
 
 def _conv_pairs(conv: Conv) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

@@ -129,7 +129,10 @@ def delays() -> Case:
         layers.append(
             population(f"d{longest}", (20,), synapses, exponent=exponent, du=rng.choice([4095, 500], 20), bias=300 * index, vth=300)
         )
-    edits = [Silence("d1", np.array([0, 7])), SetSynapses("d5", np.arange(20), np.arange(20)[::-1].copy(), np.full(20, 254, np.int32))]
+    edits = [
+        Silence("d1", np.array([0, 7])),
+        SetSynapses("d5", np.arange(20), np.arange(20)[::-1].copy(), np.full(20, 254, np.int32)),
+    ]
     return chip(layers, 9, edits), _drive(rng, 4, 20)
 
 
@@ -250,7 +253,9 @@ def _in_time(rng: np.random.Generator, layers: list[Driven], *, delayed: bool) -
                 if delayed:
                     edits.append(SetDelays(layer.name, sources[10:], targets[10:], rng.integers(0, 6, 10), when))
                 some = np.sort(rng.choice(layers[index - 1].size, 6, replace=False))
-                edits.append(Drop(layer.name, 2 * index, some, np.arange(layer.size // 2), (1.0, 0.5)[number % 2], 77 + number, when))
+                edits.append(
+                    Drop(layer.name, 2 * index, some, np.arange(layer.size // 2), (1.0, 0.5)[number % 2], 77 + number, when)
+                )
     for number, when in enumerate(WHENS):
         some = np.sort(rng.choice(layers[0].size, 4, replace=False))
         edits.append(InputNoise("input", some, 900.0, 5 + number, ("sample", "step")[number % 2], when))  # type: ignore[arg-type]

@@ -52,7 +52,9 @@ def write(results: Mapping[str, tuple[Case, Mapping[str, Traces]]]) -> None:
             layers.append({"plain": plain, "conv": geometry})
         edits = []
         for edit in deployment.damage.edits:
-            fields = {"layer": number_of[edit.population if isinstance(edit, Silence) else deployment.connection(edit.connection).target]}
+            fields = {
+                "layer": number_of[edit.population if isinstance(edit, Silence) else deployment.connection(edit.connection).target]
+            }
             fields |= {
                 key: getattr(edit, key).tolist() for key in ("neurons", "sources", "targets", "values") if hasattr(edit, key)
             }

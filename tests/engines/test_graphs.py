@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from chips import connection, conv, delayed, dense, graph_chip, neurons, random_
 from reference import Traces, present
 
 from neurofault.activity import DEAD_SCORE, TRACES, Activity
-from neurofault.damage.damage import Drop, Edit, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset
+from neurofault.damage.damage import Damage, Drop, Edit, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset
 from neurofault.damage.when import ALWAYS, When
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact import ExactEngine
@@ -139,7 +138,9 @@ def random_edit(rng: np.random.Generator, chip: Deployment, *, plain: bool = Fal
             return Drop(one.name, core, lost, held, float(rng.choice([1.0, 0.5])), int(rng.integers(0, 99)), when)
         case 7:
             name = chip.inputs[int(rng.integers(0, len(chip.inputs)))]
-            return InputNoise(name, np.arange(3), 500.0, int(rng.integers(0, 99)), ("sample", "step")[int(rng.integers(0, 2))], when)  # type: ignore[arg-type]
+            return InputNoise(
+                name, np.arange(3), 500.0, int(rng.integers(0, 99)), ("sample", "step")[int(rng.integers(0, 2))], when
+            )  # type: ignore[arg-type]
         case _:
             return Silence(population.name, some, when)
 
@@ -181,7 +182,7 @@ def check(chip: Deployment, activity: Activity, expected: Traces) -> None:
 @pytest.mark.parametrize("seed", range(GRAPHS))
 def test_exact_equals_a_chip_with_one_clock(seed: int) -> None:
     chip, inputs, rng = random_graph(seed)
-    chip = chip.with_damage(replace(chip.damage, edits=tuple(random_edit(rng, chip, plain=True) for _ in range(int(rng.integers(0, 4))))))
+    chip = chip.with_damage(Damage(tuple(random_edit(rng, chip, plain=True) for _ in range(int(rng.integers(0, 4))))))
     expected = present(chip, inputs)
     check(chip, ExactEngine(batch=2).run(chip, inputs, record=TRACES), expected)
     check(chip, StepwiseEngine().run(chip, inputs, record=TRACES), expected)
@@ -190,7 +191,7 @@ def test_exact_equals_a_chip_with_one_clock(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(GRAPHS))
 def test_any_damage_of_a_graph_equals_a_chip_with_one_clock(seed: int) -> None:
     chip, inputs, rng = random_graph(1000 + seed)
-    chip = chip.with_damage(replace(chip.damage, edits=tuple(random_edit(rng, chip) for _ in range(int(rng.integers(1, 7))))))
+    chip = chip.with_damage(Damage(tuple(random_edit(rng, chip) for _ in range(int(rng.integers(1, 7))))))
     expected = present(chip, inputs)
     check(chip, StepwiseEngine().run(chip, inputs, record=TRACES), expected)
     check(chip, ExactEngine().run(chip, inputs, record=TRACES), expected)
@@ -199,7 +200,7 @@ def test_any_damage_of_a_graph_equals_a_chip_with_one_clock(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(GRAPHS))
 def test_a_run_cut_anywhere_goes_on_as_if_it_were_whole(seed: int) -> None:
     chip, inputs, rng = random_graph(2000 + seed)
-    chip = chip.with_damage(replace(chip.damage, edits=tuple(random_edit(rng, chip) for _ in range(int(rng.integers(0, 5))))))
+    chip = chip.with_damage(Damage(tuple(random_edit(rng, chip) for _ in range(int(rng.integers(0, 5))))))
     whole = ExactEngine().run(chip, inputs, record=TRACES)
     cuts = range(1, chip.timesteps + 1) if seed % 2 else sorted({*rng.integers(1, chip.timesteps + 1, 3).tolist(), chip.timesteps})
     state, first = None, 0
@@ -207,7 +208,9 @@ def test_a_run_cut_anywhere_goes_on_as_if_it_were_whole(seed: int) -> None:
         part = ExactEngine().run(chip, inputs, record=TRACES, state=state, stop=cut)
         for name, traces in part.traces.items():
             for trace in TRACES:
-                np.testing.assert_array_equal(getattr(traces, trace), getattr(whole.traces[name], trace)[:, first:cut], f"{name} {trace}")
+                np.testing.assert_array_equal(
+                    getattr(traces, trace), getattr(whole.traces[name], trace)[:, first:cut], f"{name} {trace}"
+                )
         state, first = part.state, cut
         assert state is not None
         assert state.step == cut
