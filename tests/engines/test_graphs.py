@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,11 +16,18 @@ from neurofault.activity import DEAD_SCORE, TRACES, Activity
 from neurofault.damage.damage import Damage, Drop, Edit, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset
 from neurofault.damage.when import ALWAYS, When
 from neurofault.deploy.deployment import Deployment
+from neurofault.engines import run
+from neurofault.engines.base import whole_runs_only
 from neurofault.engines.exact import ExactEngine
+from neurofault.engines.golden import golden
+from neurofault.engines.incremental import IncrementalEngine
+from neurofault.engines.states import window_of
 from neurofault.engines.stepwise import StepwiseEngine
+from neurofault.errors import UnsupportedError, UsageError
+from neurofault.graph import Encoding
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.synapses import Conv, Synapses
-from neurofault.inputs import Inputs
+from neurofault.inputs import Bias, Inputs, Spikes
 
 GRAPHS = int(os.environ.get("NEUROFAULT_TEST_GRAPHS", "60"))
 """Random graphs that each of the properties is tried on."""
@@ -218,3 +227,155 @@ def test_a_run_cut_anywhere_goes_on_as_if_it_were_whole(seed: int) -> None:
             np.testing.assert_array_equal(state.u[name], traces.u[:, cut - 1])
             np.testing.assert_array_equal(state.v[name], traces.v[:, cut - 1])
     np.testing.assert_array_equal(part.scores, whole.scores)
+
+
+def _looped() -> tuple[Deployment, Inputs]:
+    """Two inputs, one of pixels and one of events, a loop of two populations, and a readout that drives it."""
+    rng = np.random.default_rng(5)
+    encoding = Encoding((np.arange(256) * 20).astype(np.int32), 100, 0, 0.5)
+    populations = [
+        replace(neurons("pixels", (6,), is_source=True), encoding=encoding),
+        neurons("events", (5,), is_source=True),
+        neurons("a", (4,), du=3000, vth=100, bias=2500),
+        neurons("b", (3,), dv=100, vth=100, bias=1500),
+    ]
+    connections = [
+        connection("pa", "pixels", "a", dense(rng, 4, 6)),
+        connection("ea", "events", "a", sparse(rng, 4, 5, delays=3)),
+        connection("ab", "a", "b", dense(rng, 3, 4)),
+        connection("ba", "b", "a", dense(rng, 4, 3), delay=2),
+    ]
+    chip = graph_chip(populations, connections, 8)
+    bias = encoding.table[rng.integers(0, 256, (5, 6))]
+    return chip, Inputs({"pixels": bias}, {"events": rng.random((5, 8, 5)) < 0.3})
+
+
+def test_run_takes_an_input_of_each_name() -> None:
+    chip, inputs = _looped()
+    images = np.random.default_rng(1).integers(0, 256, (5, 1, 2, 3)).astype(np.uint8)
+    events = inputs.of("events")
+    assert isinstance(events, Spikes)
+    bias = Bias(chip.encode({"pixels": images}).of("pixels").mantissa)  # type: ignore[union-attr]
+    wanted = run(chip, Inputs({"pixels": bias}, {"events": events})).activity.scores
+    assert len(np.unique(wanted)) > 2
+    for given in (
+        {"pixels": images, "events": events},
+        {"pixels": images / 255, "events": events.to_dense()},
+        {"events": events.to_dense().astype(np.uint8), "pixels": bias},
+    ):
+        np.testing.assert_array_equal(run(chip, given).activity.scores, wanted)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (np.zeros((1, 6), np.uint8), "network 'test' has 2 inputs: pixels, events; pass {name: images}"),
+        ({"pixels": np.zeros((1, 6), np.uint8)}, "input 'events' gets nothing: pass bias or events for it"),
+        ({"pixel": np.zeros((1, 6), np.uint8)}, "no input 'pixel' (did you mean 'pixels'?); inputs: pixels, events"),
+        (
+            {"pixels": np.zeros((1, 6), np.uint8), "events": np.zeros((1, 9, 5))},
+            "events have the shape (1, 9, 5), but 8 steps of 5 neurons of input 'events' are [N, 8, 5]",
+        ),
+        (
+            {"pixels": Bias(np.zeros((1, 7), np.int32)), "events": np.zeros((1, 8, 5))},
+            "bias has the shape (1, 7), but input 'pixels' needs [N, 6]",
+        ),
+        (
+            {"pixels": np.zeros((2, 6), np.uint8), "events": np.zeros((1, 8, 5))},
+            "inputs have different numbers of samples: 'pixels' 2, 'events' 1",
+        ),
+        (Spikes.dense(np.zeros((1, 8, 5))), "there are 2 inputs: pixels, events; say whose each is: {name: array}"),
+    ],
+)
+def test_what_does_not_fit_the_inputs_is_said(given: object, message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        run(_looped()[0], given)  # type: ignore[arg-type]
+    assert str(error.value) == message
+
+
+def test_states_of_batches_are_those_of_all_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    chip, inputs = _looped()
+    whole = run(chip, inputs, record=TRACES)
+    monkeypatch.setattr("neurofault.engines.stepwise._BATCH_STATES", 2 * 6 * 8)
+    first = run(chip, inputs, stop=3, record=("v",))
+    state = first.activity.state
+    assert state is not None
+    assert first.notes == ()
+    assert {name: flying.shape for name, flying in state.flying.items()} == {"ea": (5, 3, 5), "ba": (5, 3, 3)}
+    rest = run(chip, inputs, state=state, record=("v",))
+    np.testing.assert_array_equal(rest.activity.scores, whole.activity.scores)
+    np.testing.assert_array_equal(rest.activity.sample_spikes + first.activity.sample_spikes, whole.activity.sample_spikes)
+    both = [first.activity.traces["a"].v, rest.activity.traces["a"].v]
+    np.testing.assert_array_equal(np.concatenate(both, axis=1), whole.activity.traces["a"].v)  # type: ignore[arg-type]
+    assert whole.activity.state is None
+    assert rest.activity.state is not None
+    assert rest.activity.state.step == 8
+    one = run(chip, inputs[3:5], state=window_of(state, slice(3, 5))).activity
+    np.testing.assert_array_equal(one.scores, whole.activity.scores[3:5])
+
+
+def test_what_breaks_between_two_parts_of_a_run_breaks_there() -> None:
+    chip, inputs = _looped()
+    dead = chip.with_damage(Damage((Silence("a", np.array([0, 2]), When(4)),)))
+    state = run(chip, inputs, stop=4).activity.state
+    hurt = chip.with_damage(Damage((Silence("a", np.array([0, 2])),)))
+    scores = run(hurt, inputs, state=state).activity.scores
+    np.testing.assert_array_equal(scores, run(dead, inputs).activity.scores)
+    assert (scores != run(chip, inputs).activity.scores).any()
+
+
+def test_states_and_stops_that_do_not_fit_are_said() -> None:
+    chip, inputs = _looped()
+    state = run(chip, inputs, stop=3).activity.state
+    assert state is not None
+    end = run(chip, inputs, state=state).activity.state
+    wrong = replace(state, u={**state.u, "a": state.u["a"][:, :2]})
+    for given, message in (
+        ({"stop": 0}, "stop is 0; allowed: 1 to 8"),
+        ({"state": state, "stop": 3}, "stop is 3; allowed: 4 to 8"),
+        ({"stop": 9}, "stop is 9; allowed: 1 to 8"),
+        ({"state": end}, "the state is that after step 8, but a sample has 8 steps: nothing is left to run"),
+        ({"state": wrong}, "the state's u of population 'a' has the shape (5, 2), but 5 samples need (5, 4)"),
+        ({"state": replace(state, v={})}, "the state's v of population 'pixels' lacks it, but 5 samples need (5, 6)"),
+    ):
+        with pytest.raises(UsageError) as error:
+            run(chip, inputs, **given)  # type: ignore[arg-type]
+        assert str(error.value) == message
+    with pytest.raises(UsageError, match="the state's u of population 'pixels' has the shape"):
+        run(chip, inputs[:2], state=state)
+    with pytest.raises(UnsupportedError) as refused:
+        whole_runs_only("lava", None, 3)
+    assert str(refused.value) == "engine 'lava' runs samples as a whole: it takes no state and no stop; engines that do: exact"
+
+
+def test_the_incremental_engine_hands_graphs_on_and_says_why() -> None:
+    chip, inputs = _looped()
+    hurt = chip.with_damage(Damage((Silence("b", np.array([1])),)))
+    np.testing.assert_array_equal(IncrementalEngine().run(hurt, inputs).scores, ExactEngine().run(hurt, inputs).scores)
+    with pytest.raises(UnsupportedError) as error:
+        golden(chip, inputs)
+    assert str(error.value) == (
+        "engine 'incremental' cannot run a graph that is no chain: connection 'pa' goes from 'pixels' to 'a'"
+    )
+
+
+def test_recordings_of_events_are_never_dense_as_a_whole() -> None:
+    rng = np.random.default_rng(2)
+    samples, steps, size, each = 300, 300, 2312, 400
+    which = np.repeat(np.arange(samples), each)
+    times, lines = rng.integers(0, steps, which.size), rng.integers(0, size, which.size)
+    spikes = Spikes.of(which, times, lines, samples=samples, timesteps=steps, size=size)
+    populations = [neurons("input", (size,), is_source=True), neurons("h", (20,), vth=300), neurons("o", (3,))]
+    connections = [
+        connection("h", "input", "h", sparse(rng, 20, size, 0.05)),
+        connection("hh", "h", "h", dense(rng, 20, 20)),
+        connection("o", "h", "o", dense(rng, 3, 20)),
+    ]
+    chip = graph_chip(populations, connections, steps)
+    expected = run(chip, spikes[:3]).activity.scores
+    tracemalloc.start()
+    found = run(chip, spikes, engine=ExactEngine(threads=1)).activity
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found.scores[:3], expected)
+    assert peak < samples * steps * size / 4  # bytes; one for each line and step would be four times as much
