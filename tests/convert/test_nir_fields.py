@@ -13,7 +13,7 @@ from neurofault.convert.nir_graph import from_nir
 from neurofault.convert.nir_kept import check_kept
 from neurofault.deploy.nir_export import to_nir
 from neurofault.errors import ConversionError, DataError
-from neurofault.graph import CubaLif, Dense, Population, Source
+from neurofault.graph import CubaLif, Dense, Encoding, Population, Source
 from neurofault.graph import chain as chain_of
 from neurofault.graph.synapses import Stored
 
@@ -232,6 +232,17 @@ def test_what_was_written_is_still_read(tmp_path):
     network = from_nir(graph((3,), nir.Affine(np.ones((4, 3), np.float32), ONES), nir.LIF(2 * ONES, ONES, ONES, ONES)))
     to_nir(network, tmp_path / "x.nir")
     assert from_nir(tmp_path / "x.nir").name == network.name
+
+
+def test_an_input_of_integers_comes_back_with_its_own_bias():
+    table = Encoding(np.arange(256, dtype=np.int32), 90, 0, 1.0)
+    source = Source(table, 4000, 12, np.array([70, 80]), 1, 5, np.array([3, -2]))
+    populations = [Population("input", (2,), source), Population("output", (3,), CubaLif(60, 1, bias_exponent=0))]
+    made = chain_of("n", populations, [Dense(np.full((3, 2), 20))], timesteps=8, how="count", stored=[Stored()])
+    back = from_nir(to_nir(made)).populations[0].neuron
+    assert (back.du, back.dv, back.bias_exponent, back.start) == (4000, 12, 1, 5)
+    assert (back.threshold.tolist(), back.bias.tolist()) == ([70, 80], [3, -2])
+    assert back.encoding.threshold == 90
 
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0, [1.0, 0.0, 1.0]])
