@@ -133,9 +133,11 @@ class Spikes:
             UsageError: other values or another shape.
         """
         array = _binary(events)
-        sample, step, neuron = np.nonzero(array)
-        starts = np.searchsorted(sample, np.arange(len(array) + 1)).astype(np.int64)
-        return _unchecked(starts, step.astype(np.int32), neuron.astype(np.int32), *array.shape[1:])
+        samples, timesteps, size = array.shape
+        places = np.flatnonzero(array)  # several times as fast as np.nonzero in three dimensions
+        row, neuron = np.divmod(places, max(size, 1))
+        starts = np.searchsorted(places, np.arange(samples + 1) * (timesteps * size)).astype(np.int64)
+        return _unchecked(starts, (row % max(timesteps, 1)).astype(np.int32), neuron.astype(np.int32), timesteps, size)
 
     def to_dense(self) -> NDArray[np.bool_]:
         """Return bool [N, T, n_in]."""

@@ -26,7 +26,7 @@ from neurofault.engines.stepwise import StepwiseEngine
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph import Encoding
 from neurofault.graph.chip import ChipConnection, ChipPopulation
-from neurofault.graph.synapses import Conv, Synapses
+from neurofault.graph.synapses import Conv, Dense, Sparse, Synapses
 from neurofault.inputs import Bias, Inputs, Spikes
 
 GRAPHS = int(os.environ.get("NEUROFAULT_TEST_GRAPHS", "60"))
@@ -379,3 +379,45 @@ def test_recordings_of_events_are_never_dense_as_a_whole() -> None:
     tracemalloc.stop()
     np.testing.assert_array_equal(found.scores[:3], expected)
     assert peak < samples * steps * size / 4  # bytes; one for each line and step would be four times as much
+
+
+def test_a_population_that_two_convolutions_see_in_different_shapes() -> None:
+    rng = np.random.default_rng(6)
+    first = conv(rng, (2, 3, 2), 2, (3, 3), padding=(1, 1))
+    second = conv(rng, (3, 2, 2), 3, (1, 3), padding=(0, 1))
+    populations = [
+        neurons("input", (2, 3, 2), is_source=True),
+        neurons("p", (2, 3, 2), vth=200, bias=800),
+        neurons("q", (3, 2, 2), vth=200),
+    ]
+    connections = [
+        connection("ip", "input", "p", first),
+        connection("pp", "p", "p", second, exponent=-1),
+        connection("pq", "p", "q", second),
+        connection("iq", "input", "q", first, exponent=-2),
+    ]
+    edit = SetSynapses("pq", np.arange(6), np.arange(6), random_weights(rng, (6,)))
+    chip = graph_chip(populations, connections, 12, [edit])
+    inputs = Inputs(events=rng.random((3, 12, 12)) < 0.3)
+    check(chip, ExactEngine().run(chip, inputs, record=TRACES), present(chip, inputs))
+
+
+@pytest.mark.parametrize(("weight", "exponent"), [(254, 0), (-256, 2), (40000, -1), (3_000_000, 0), (-3_000_000, -2)])
+def test_sums_of_many_large_weights_are_exact_beside_others_and_in_loops(weight: int, exponent: int) -> None:
+    n_in = 1500
+    weights = np.full((3, n_in), weight, np.int32)
+    weights[1, ::2] = 2
+    back = Dense(np.full((n_in, 3), 254, np.int32))
+    populations = [neurons("input", (n_in,), is_source=True), neurons("p", (3,), du=9, vth=5), neurons("q", (n_in,), vth=3)]
+    connections = [
+        connection("ip", "input", "p", Dense(weights), exponent=exponent),
+        connection("iq", "input", "q", Sparse.of(n_in, n_in, np.arange(n_in), np.arange(n_in), np.full(n_in, 200))),
+        connection("qp", "q", "p", Dense(weights), exponent=exponent),
+        connection("pq", "p", "q", back),
+    ]
+    inputs = Inputs(events=np.ones((1, 4, n_in), bool))
+    for chosen in (connections, connections[:3]):
+        chip = graph_chip(populations, chosen, 4)
+        activity = ExactEngine().run(chip, inputs, record=TRACES)
+        check(chip, activity, present(chip, inputs))
+        assert activity.spike_counts["q"].all()
