@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from neurofault.activity import Activity, Traces, scores_from
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines import kernels
+from neurofault.engines import event_lists, kernels
 from neurofault.engines.kernels import Wires
 from neurofault.engines.loops import Loop, pack_loop, present_loop
 from neurofault.engines.packing import (
@@ -28,16 +28,13 @@ from neurofault.engines.packing import (
     exponent_out_of_range,
     in_bytes,
     pack,
-    pack_neurons,
 )
+from neurofault.engines.presented import Events, Trains, constant_trains, given, input_bias, unfold
 from neurofault.engines.stepwise import StepwiseEngine
-from neurofault.graph.arithmetic import bias_of
-from neurofault.graph.chip import ChipPopulation
 from neurofault.inputs import Bias, Inputs, Spikes, State
 
 _EVENT_BYTES = 16 << 20
 _MOST_SAMPLES = 64
-_MOST_KINDS = 16
 
 
 @dataclass(frozen=True)
@@ -120,42 +117,6 @@ class ExactEngine:
 
 
 @dataclass(frozen=True, eq=False)
-class _Events:
-    """Spikes of one population for a batch of samples, as in :mod:`neurofault.engines.kernels`."""
-
-    starts: NDArray[np.int64]
-    sources: NDArray[np.int32]
-
-    @classmethod
-    def room(cls, samples: int, steps: int, size: int) -> _Events:
-        """Return room for the most events that a population of ``size`` neurons can have."""
-        return cls(np.empty((samples, steps + 1), np.int64), np.empty((samples, size * steps + 8), np.int32))
-
-    @classmethod
-    def none(cls) -> _Events:
-        """Return the events of no sample."""
-        return cls(np.empty((0, 0), np.int64), np.empty((0, 0), np.int32))
-
-
-@dataclass(frozen=True, eq=False)
-class _Trains:
-    """What an input neuron does under each bias: with a constant current its train depends on its kind and its bias alone.
-
-    Attributes:
-        kind: int64 [n], internal order; −1: silent.
-        lookup: int32 [kinds, 65536], train of each bias mantissa modulo 2**16.
-        starts, steps: lists of the steps in which each train fires.
-        v: int32 [T, trains].
-    """
-
-    kind: NDArray[np.int64]
-    lookup: NDArray[np.int32]
-    starts: NDArray[np.int64]
-    steps: NDArray[np.int64]
-    v: NDArray[np.int32]
-
-
-@dataclass(frozen=True, eq=False)
 class _Plan:
     """What is worked out once for all batches.
 
@@ -171,7 +132,7 @@ class _Plan:
     packed: Packed
     islands: Sequence[tuple[tuple[str, ...], Loop | None]]
     given: Sequence[str]
-    trains: Mapping[str, _Trains]
+    trains: Mapping[str, Trains]
 
     @classmethod
     def of(cls, deployment: Deployment, part: Collection[str], inputs: Inputs) -> _Plan:
@@ -188,16 +149,16 @@ class _Plan:
             for one in deployment.connections
             if one.target in part
         }
-        given = {one.source: None for one in deployment.connections if one.target in part and one.source not in part}
-        trains: dict[str, _Trains] = {}
+        senders = {one.source: None for one in deployment.connections if one.target in part and one.source not in part}
+        trains: dict[str, Trains] = {}
         for name in part:
             presented = inputs.of(name) if deployment.population(name).is_source else None
-            if isinstance(presented, Bias) and name != deployment.readout.population:
-                own = _constant_trains(
+            if isinstance(presented, Bias) and name != deployment.readout.population:  # trains know nothing of the last v
+                own = constant_trains(
                     deployment.population(name), deployment.timesteps, packed.populations[name], presented.mantissa
                 )
                 trains |= {} if own is None else {name: own}
-        return cls(deployment, Packed(packed.populations, wires), islands, tuple(given), trains)
+        return cls(deployment, Packed(packed.populations, wires), islands, tuple(senders), trains)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,11 +206,11 @@ def _usable_cores() -> int:
 def _run_batch(plan: _Plan, inputs: Inputs, sheet: _Sheet) -> Mapping[str, NDArray[np.int64]]:
     """Run a batch of samples through all populations; return their spike counts and fill the rest of the results in."""
     deployment = plan.deployment
-    events: dict[str, _Events] = {}
+    events: dict[str, Events] = {}
     for name in plan.given:
         spikes = inputs.of(name)
         assert isinstance(spikes, Spikes)
-        events[name] = _given(spikes, plan.packed.populations[name])
+        events[name] = given(spikes, plan.packed.populations[name])
     counts = {}
     for place, (island, loop) in enumerate(plan.islands):
         if loop is None:
@@ -265,16 +226,16 @@ def _run_batch(plan: _Plan, inputs: Inputs, sheet: _Sheet) -> Mapping[str, NDArr
     return counts
 
 
-def _run_whole(plan: _Plan, name: str, inputs: Inputs, events: Mapping[str, _Events], sheet: _Sheet) -> _Events:
+def _run_whole(plan: _Plan, name: str, inputs: Inputs, events: Mapping[str, Events], sheet: _Sheet) -> Events:
     """Run a population outside loops, all T steps of each sample at once."""
     chip, own, steps = plan.deployment.population(name), plan.packed.populations[name], plan.deployment.timesteps
     if chip.is_source:
         presented = inputs.of(name)
         if isinstance(presented, Spikes):
-            return _given(presented, own)
+            return given(presented, own)
         if name in plan.trains:
-            return _unfold(presented.mantissa, own, plan.trains[name], steps, sheet.traces[name])
-        return _present(plan, own, _input_bias(presented.mantissa, chip, own), sheet)
+            return unfold(presented.mantissa, own, plan.trains[name], steps, sheet.traces[name])
+        return _present(plan, own, input_bias(presented.mantissa, chip, own), sheet)
     into = plan.deployment.into(name)
     if len(into) == 1:
         return _present(plan, own, own.bias, sheet, plan.packed.wires[into[0].name], events[into[0].source])
@@ -285,7 +246,7 @@ def _run_whole(plan: _Plan, name: str, inputs: Inputs, events: Mapping[str, _Eve
 
 
 def _add_drive(
-    plan: _Plan, connection: str, events: _Events, first: int, target: PackedPopulation, outside: NDArray[np.int32]
+    plan: _Plan, connection: str, events: Events, first: int, target: PackedPopulation, outside: NDArray[np.int32]
 ) -> None:
     """Add what comes over a connection to a drive in which the target's neurons start at ``first``."""
     wires = plan.packed.wires[connection]
@@ -298,15 +259,15 @@ def _present(
     bias: NDArray[np.int32],
     sheet: _Sheet,
     wires: Wires = NO_WIRES,
-    before: _Events | None = None,
+    before: Events | None = None,
     outside: NDArray[np.int32] | None = None,
-) -> _Events:
+) -> Events:
     """Run one population; write its traces, and its last v where it is the readout."""
     samples, size, trace, steps = sheet.sample_spikes.size, own.order.size, sheet.traces[own.name], plan.deployment.timesteps
-    after = _Events.room(samples, steps, size)
+    after = Events.room(samples, steps, size)
     last_v = np.empty((samples, size), np.int32)
     u, v = (np.empty((0 if array is None else samples, steps, size), np.int32) for array in (trace.u, trace.v))
-    before = _Events.none() if before is None else before
+    before = Events.none() if before is None else before
     outside = np.empty((0, 0, 0), np.int32) if outside is None else outside
     kernels.present(
         steps, wires, own.neurons, bias, before.starts, before.sources, outside, after.starts, after.sources, last_v, u, v
@@ -332,7 +293,7 @@ def _write(
         sheet.potential[:, own.order] = last_v
 
 
-def _run_loop(plan: _Plan, names: tuple[str, ...], loop: Loop, events: dict[str, _Events], sheet: _Sheet) -> None:
+def _run_loop(plan: _Plan, names: tuple[str, ...], loop: Loop, events: dict[str, Events], sheet: _Sheet) -> None:
     """Run the populations of a loop; write their events to ``events``."""
     samples, steps, width = sheet.sample_spikes.size, plan.deployment.timesteps, int(loop.first[-1])
     own = [plan.packed.populations[name] for name in names]
@@ -350,78 +311,18 @@ def _run_loop(plan: _Plan, names: tuple[str, ...], loop: Loop, events: dict[str,
         first = int(loop.first[place])
         window = slice(first, first + population.order.size)
         _write(plan, population, sheet, last_v[:, window], u[:, :, window], v[:, :, window])
-        events[population.name] = _Events(starts[place], sources[place])
+        events[population.name] = Events(starts[place], sources[place])
 
 
-def _finish(own: PackedPopulation, events: _Events, sheet: _Sheet, *, read: bool) -> NDArray[np.int64]:
+def _finish(own: PackedPopulation, events: Events, sheet: _Sheet, *, read: bool) -> NDArray[np.int64]:
     """Count the spikes of a population, ``read``: of the readout, and write its spike trace."""
     counts = np.zeros((len(sheet.sample_spikes) if read else 1, own.order.size), np.int64)
-    kernels.tally(events.starts, events.sources, own.order, counts)
+    event_lists.tally(events.starts, events.sources, own.order, counts)
     sheet.sample_spikes[:] += events.starts[:, -1]
     if read:
         sheet.output_counts[:] = counts
     spikes = sheet.traces[own.name].spikes
     if spikes is not None:
-        kernels.spread(events.starts, events.sources, own.order, spikes)
+        event_lists.spread(events.starts, events.sources, own.order, spikes)
     total: NDArray[np.int64] = counts.sum(axis=0)
     return total
-
-
-def _given(spikes: Spikes, own: PackedPopulation) -> _Events:
-    """Turn given spikes into events; silent neurons send none."""
-    rank = np.argsort(own.order)
-    rank[own.order[own.neurons.silent]] = -1
-    most = int(np.diff(spikes.starts).max(initial=0))
-    events = _Events(np.empty((len(spikes), spikes.timesteps + 1), np.int64), np.empty((len(spikes), most + 8), np.int32))
-    kernels.given(spikes.starts, spikes.steps, spikes.neurons, rank, events.starts, events.sources)
-    return events
-
-
-def _input_bias(mantissa: NDArray[np.int32], chip: ChipPopulation, own: PackedPopulation) -> NDArray[np.int32]:
-    """Bias of each sample's input neurons [S, n_padded], 0 for silent ones."""
-    bias = np.zeros((len(mantissa), own.bias.shape[1]), np.int32)
-    bias[:, : own.order.size] = bias_of(mantissa[:, own.order], chip.bias_exponent)
-    bias[:, own.neurons.silent] = 0
-    return bias
-
-
-def _constant_trains(chip: ChipPopulation, steps: int, own: PackedPopulation, mantissa: NDArray[np.int32]) -> _Trains | None:
-    """Run one neuron for each pair of (kind of input neuron, bias that occurs); None where there are too many kinds."""
-    kinds, kind = np.unique(np.stack([chip.dv, chip.vth]), axis=1, return_inverse=True)
-    if kinds.shape[1] > _MOST_KINDS:
-        return None
-    occurs = np.zeros(1 << 16, bool)
-    for start in range(0, len(mantissa), _MOST_SAMPLES):
-        occurs[mantissa[start : start + _MOST_SAMPLES] & 0xFFFF] = True
-    biases = np.flatnonzero(occurs)
-    n_trains = kinds.shape[1] * biases.size
-    twin = ChipPopulation(
-        chip.name, (n_trains,), np.zeros(n_trains, np.int32), kinds[0].repeat(biases.size), kinds[1].repeat(biases.size),
-        np.tile(biases, kinds.shape[1]).astype(np.int32), chip.bias_exponent, chip.v_init,
-    )  # fmt: skip
-    order = np.arange(n_trains)
-    neurons, bias = pack_neurons(twin, order, np.zeros(n_trains, bool))
-    none, nothing = _Events.none(), np.empty((0, 0, 0), np.int32)
-    events, last_v = _Events.room(1, steps, n_trains), np.empty((1, n_trains), np.int32)
-    v, spikes = np.empty((1, steps, n_trains), np.int32), np.zeros((1, steps, n_trains), np.bool_)
-    kernels.present(
-        steps, NO_WIRES, neurons, bias, none.starts, none.sources, nothing, events.starts, events.sources, last_v, nothing, v
-    )
-    kernels.spread(events.starts, events.sources, order, spikes)
-    train, step = np.nonzero(spikes[0].T)
-    lookup = np.full((kinds.shape[1], 1 << 16), -1, np.int32)
-    lookup[:, biases] = order.reshape(kinds.shape[1], biases.size)
-    rows = kind.reshape(-1)[own.order].astype(np.int64)
-    rows[own.neurons.silent] = -1
-    return _Trains(rows, lookup, np.searchsorted(train, np.arange(n_trains + 1)).astype(np.int64), step.astype(np.int64), v[0])
-
-
-def _unfold(mantissa: NDArray[np.int32], own: PackedPopulation, trains: _Trains, steps: int, trace: Traces) -> _Events:
-    """Look the events of an input population up, and its v where it is traced; u is 0."""
-    events = _Events.room(len(mantissa), steps, own.order.size)
-    kernels.unfold(mantissa, own.order, trains.kind, trains.lookup, trains.starts, trains.steps, events.starts, events.sources)
-    if trace.v is not None:
-        alive = np.flatnonzero(trains.kind >= 0)
-        train = trains.lookup[trains.kind[alive], mantissa[:, own.order[alive]] & 0xFFFF]
-        trace.v[:, :, own.order[alive]] = trains.v[:, train].transpose(1, 0, 2)
-    return events

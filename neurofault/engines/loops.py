@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.kernels import Neurons, Rows, Taps, _add_rows, _add_taps, _collect, _copy, _jit, _shift, _step, compiled
+from neurofault.engines.kernels import Neurons, Rows, Taps, _add_rows, _add_taps, _collect, _copy, _shift, _step, compiled, jit
 from neurofault.engines.packing import Packed
 
 
@@ -123,7 +123,7 @@ def pack_loop(deployment: Deployment, packed: Packed, names: Sequence[str]) -> L
     )
 
 
-@_jit
+@jit
 def present_loop(
     steps: int,
     loop: Loop,
