@@ -9,7 +9,8 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final, TextIO
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any, Final, TextIO
 
 import typer
 
@@ -17,15 +18,39 @@ from neurofault.cli import atlas, campaign, convert, doctor, faults, inject, map
 from neurofault.cli.output import forgiving_streams
 from neurofault.cli.words import check_numbers
 from neurofault.errors import NeurofaultError, NeurofaultWarning
+from neurofault.study.campaign.rows import SEMANTICS
 
 app = typer.Typer(
     name="neurofault",
-    help="Break a simulated neuromorphic chip, see what it costs, and heal it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        try:
+            number = version("neurofault")
+        except PackageNotFoundError:
+            number = "(not installed)"
+        print(f"neurofault {number}\nsemantics {SEMANTICS}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version_: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Show the version, and that of what trials mean, and exit."
+        ),
+    ] = False,
+) -> None:
+    """Break a simulated neuromorphic chip, see what it costs, and heal it."""
+
+
 app.command("inject")(inject.inject)
 app.command("rescue")(rescue.rescue)
 app.command("atlas")(atlas.atlas)

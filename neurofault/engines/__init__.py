@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,11 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.base import Engine
 from neurofault.engines.health import suspicions
 from neurofault.errors import UnsupportedError, UsageError, nearest
+from neurofault.frames import import_pandas
 from neurofault.inputs import Bias, Inputs, Spikes, State
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 __all__ = ["ENGINES", "Engine", "Result", "get_engine", "run"]
 
@@ -45,6 +50,7 @@ class Result:
         activity: scores, spikes, traces.
         n: number of samples.
         correct: samples classified as labelled; None without labels.
+        labels: int64 [N], −1 where unknown; None without labels.
         notes: what is suspect about a healthy chip on these samples (:mod:`neurofault.engines.health`); empty for a damaged one.
     """
 
@@ -52,11 +58,28 @@ class Result:
     n: int
     correct: int | None
     notes: tuple[str, ...] = ()
+    labels: NDArray[np.int64] | None = None
 
     @property
     def accuracy(self) -> float | None:
         """``correct / n``; None without labels."""
         return None if self.correct is None else self.correct / self.n
+
+    def table(self) -> DataFrame:
+        """Return one row a sample.
+
+        Columns, int64 but for ``correct``: ``sample`` (from 0), ``prediction`` (index of an output neuron), ``label`` and ``correct`` (bool)
+        where labels were given, ``spikes`` (of all populations), and ``score.0``, ``score.1`` … of the output neurons
+        (:attr:`neurofault.Activity.scores`).
+
+        Raises:
+            UnsupportedError: pandas is not installed.
+        """
+        activity, predictions = self.activity, self.activity.predictions
+        known = {} if self.labels is None else {"label": self.labels, "correct": predictions == self.labels}
+        scores = {f"score.{neuron}": column for neuron, column in enumerate(activity.scores.T)}
+        columns = {"sample": np.arange(self.n), "prediction": predictions, **known, "spikes": activity.sample_spikes, **scores}
+        return import_pandas().DataFrame(columns)
 
 
 def get_engine(name: str) -> Engine:
@@ -87,10 +110,19 @@ def run(
 ) -> Result:
     """Present samples to a (damaged) deployment.
 
+    >>> import neurofault as nf
+    >>> eyes, hands = nf.Population("eyes", (3,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))
+    >>> chip = nf.deploy(nf.chain("reflex", [eyes, hands], [nf.Dense(np.array([[2.0, 0, 0], [0, 0, 2.0]]))], timesteps=4, how="count"))
+    >>> seen = nf.Spikes.of(np.array([0, 0, 1]), np.array([0, 1, 0]), np.array([0, 0, 2]), samples=2, timesteps=4, size=3)
+    >>> result = run(chip, seen, np.array([0, 1]))
+    >>> result.accuracy, result.activity.predictions.tolist(), result.activity.sample_spikes.tolist()
+    (1.0, [0, 1], [4, 2])
+
     Args:
         deployment: the chip.
-        x: images as :meth:`Deployment.encode` takes them, [N, …] uint8 or float in [0, 1], arrays or torch tensors; or spikes; or encoded
-            samples. Where there are several inputs, one for each by name.
+        x: images as :meth:`Deployment.encode` takes them, [N, …] uint8 or float in [0, 1], arrays or torch tensors; or :class:`Spikes`, or
+            spikes as 0 and 1, [N, T, n]; or a :class:`Bias`; or :class:`Inputs`. Where there are several inputs, a mapping with one of
+            these for each by name (:attr:`Deployment.inputs`).
         y: labels, whole numbers [N], the index of an output neuron each; −1: unknown, so never right.
         engine: name of one of :data:`ENGINES`, or an engine.
         record: which of ``u``, ``v``, ``spikes`` to keep for every population, sample and step.
@@ -103,7 +135,7 @@ def run(
             that can.
     """
     chosen = get_engine(engine) if isinstance(engine, str) else engine
-    inputs = _inputs(deployment, x)
+    inputs = as_inputs(deployment, x)
     labels = None if y is None else as_labels(y)
     _check(deployment, inputs, labels, record)
     reason = chosen.supports(deployment)
@@ -114,11 +146,15 @@ def run(
         notes = () if deployment.damage.edits else suspicions(deployment, activity, labels)
     else:
         activity, notes = chosen.run(deployment, inputs, record=record, state=state, stop=stop), ()
-    return Result(activity, len(inputs), None if labels is None else activity.correct(labels), notes)
+    return Result(activity, len(inputs), None if labels is None else activity.correct(labels), notes, labels)
 
 
-def _inputs(deployment: Deployment, x: Inputs | Presented | Mapping[str, Presented]) -> Inputs:
-    """Return what is presented to each input, by name."""
+def as_inputs(deployment: Deployment, x: Inputs | Presented | Mapping[str, Presented]) -> Inputs:
+    """Return what is presented to each input, by name; ``x`` as :func:`run` takes it.
+
+    Raises:
+        UsageError: it does not fit the deployment.
+    """
     match x:
         case Inputs():
             return x.named(deployment.inputs)

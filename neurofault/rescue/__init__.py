@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from neurofault.rescue.budget import Budget
 from neurofault.rescue.how import Guard, Plan
 
 if TYPE_CHECKING:
+    from neurofault.engines import Presented
     from neurofault.rescue.lesson import Learner
     from neurofault.rescue.outcome import Rescued
     from neurofault.rescue.strategies import Act
@@ -32,7 +34,7 @@ _USUAL_GUARD = Guard()
 
 def rescue(
     deployment: Deployment,
-    x: NDArray[np.generic] | Inputs,
+    x: Inputs | Presented | Mapping[str, Presented],
     y: NDArray[np.integer],
     *,
     strategy: str | Act = "batch",
@@ -40,25 +42,36 @@ def rescue(
     budget: Budget | None = None,
     plan: Plan | None = None,
     plastic: tuple[str, ...] | None = None,
-    test: tuple[NDArray[np.generic] | Inputs, NDArray[np.integer]] | None = None,
-    validation: tuple[NDArray[np.generic] | Inputs, NDArray[np.integer]] | None = None,
+    test: tuple[Inputs | Presented | Mapping[str, Presented], NDArray[np.integer]] | None = None,
+    validation: tuple[Inputs | Presented | Mapping[str, Presented], NDArray[np.integer]] | None = None,
     seed: int = 0,
     fine: bool = True,
     guard: Guard | None = _USUAL_GUARD,
 ) -> Rescued:
     """Heal a damaged chip.
 
+    >>> import neurofault as nf
+    >>> eyes, hands = nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))
+    >>> chip = nf.deploy(
+    ...     nf.chain("reflex", [eyes, hands], [nf.Dense(np.eye(2) * 2)], timesteps=4, how="count"), neurons_per_core=1, spare_cores=1
+    ... )
+    >>> seen = nf.Spikes.dense(np.eye(2)[:, None, :].repeat(4, axis=1))
+    >>> hurt = nf.inject(chip, nf.faults.CoreDead(count=1, layer="output"), seed=1)
+    >>> healed = rescue(hurt, seen, np.array([0, 1]), strategy="remap", test=(seen, np.array([0, 1])))
+    >>> [(point.what, point.accuracy) for point in healed.points]
+    [('healthy', 1.0), ('strike', 0.5), ('remap', 1.0)]
+
     Args:
         deployment: the chip with all its damage; strategies that let damage happen in steps cut it into equal parts.
-        x: samples to adapt to, [N, …] as :meth:`Deployment.encode` takes them, or encoded ones; one pass over them is a cycle.
-        y: their labels, int [N].
+        x: N samples to adapt to, as :func:`neurofault.run` takes them; one pass over them is a cycle.
+        y: their labels, int [N]: the index of an output neuron each; −1: unknown.
         strategy: one of :data:`STRATEGIES`, or a function of a :class:`Workbench`.
         learner: one of :data:`LEARNERS`, or a learner; None: ``delta`` where the strategy learns.
         budget: None: one cycle.
         plan: how the strategy goes about it; None: one step, no delay.
         plastic: names of the connections that may change (in a chain: of the layers); None: all that the learner can train.
-        test: images and labels for the accuracies in :attr:`Rescued.points`; None: none are measured.
-        validation: images and labels for ``plan.tolerance``.
+        test: samples and labels for the accuracies in :attr:`Rescued.points`; None: none are measured.
+        validation: samples and labels for ``plan.tolerance``.
         seed: of the order of damage and samples, rounding, fresh weights.
         fine: look at the chip inside the first cycle after a strike too.
         guard: what is held back of the samples to adapt to, so that learning leaves the chip no worse on it; None: nothing, and a learner
@@ -70,12 +83,13 @@ def rescue(
         CapacityError: a core has no room for learning.
         LearningRuleError: the chip cannot express the learner's rule.
     """
+    from neurofault.engines import as_inputs
     from neurofault.rescue.learners import learner_named
     from neurofault.rescue.outcome import sham_notes
     from neurofault.rescue.strategies import strategy_named
     from neurofault.rescue.workbench import Examples, Workbench
 
-    inputs = x if isinstance(x, Inputs) else deployment.encode(x)
+    inputs = as_inputs(deployment, x)
     labels = as_labels(y)
     limits, how = budget or Budget(), plan or Plan()
     act = strategy_named(strategy).act if isinstance(strategy, str) else strategy
@@ -104,9 +118,10 @@ def rescue(
 
 
 def _examples(deployment: Deployment, given: tuple[Any, NDArray[np.integer]] | None) -> Examples | None:
+    from neurofault.engines import as_inputs
     from neurofault.rescue.workbench import Examples
 
     if given is None:
         return None
     images, labels = given
-    return Examples(images if isinstance(images, Inputs) else deployment.encode(images), as_labels(labels))
+    return Examples(as_inputs(deployment, images), as_labels(labels))

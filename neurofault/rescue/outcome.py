@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from neurofault.deploy.deployment import Deployment
+from neurofault.frames import frame_of
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.guard import Guarded
 from neurofault.rescue.provision import Provision
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,20 @@ class Rescued:
     notes: tuple[str, ...]
     guarded: Guarded | None = None
 
+    def table(self) -> DataFrame:
+        """Return one row a look at the chip, in order; the first is the healthy chip.
+
+        Columns: ``samples`` (shown since the first strike), ``cycles`` (the same in passes over the adapt set), ``strikes``, ``what`` (see
+        :class:`Point`), ``accuracy`` (0 to 1; missing where no test examples were given); and what was spent up to then
+        (:class:`neurofault.rescue.budget.Spent`): ``samples_shown``, ``updates``, ``writes``, ``axon_updates``, ``spikes``,
+        ``synaptic_operations``, ``host_bytes``, ``energy_joule`` and ``time_second``, these two by the profile's default table.
+
+        Raises:
+            UnsupportedError: pandas is not installed.
+        """
+        table = self.deployment.profile.default_energy
+        return frame_of(_COLUMNS, [_look(point, self.cycle, table) for point in self.points])
+
     @property
     def cycles_total(self) -> float:
         """Cycles of learning in all."""
@@ -93,6 +112,22 @@ class Rescued:
             horizon: in samples; at least what the rescue has shown, else that is taken.
         """
         return mean_served(self.points, horizon)
+
+
+_COUNTS = ("updates", "writes", "axon_updates", "spikes", "synaptic_operations", "host_bytes")
+_COLUMNS = {
+    "samples": int, "cycles": float, "strikes": int, "what": str, "accuracy": float, "samples_shown": int, **dict.fromkeys(_COUNTS, int),
+    "energy_joule": float, "time_second": float,
+}  # fmt: skip
+
+
+def _look(point: Point, cycle: int, table: str) -> dict[str, int | float | str | None]:
+    spent = point.spent
+    return {
+        "samples": point.samples, "cycles": point.samples / cycle, "strikes": point.strikes, "what": point.what,
+        "accuracy": point.accuracy, "samples_shown": spent.samples, **{name: getattr(spent, name) for name in _COUNTS},
+        "energy_joule": spent.energy.get(table, 0.0), "time_second": spent.time.get(table, 0.0),
+    }  # fmt: skip
 
 
 SHAM_LOSS = 0.003

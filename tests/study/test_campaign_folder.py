@@ -12,9 +12,9 @@ from campaigns import SMALL, made_ready, ran, rows_in, written
 
 from neurofault.errors import NeurofaultError, UsageError
 from neurofault.study.campaign.folder import CHIPS, JOURNAL, PLANNED, RESOLVED, WRITTEN, check_folder, whose
-from neurofault.study.campaign.identity import SEMANTICS, settings_of
+from neurofault.study.campaign.identity import settings_of
 from neurofault.study.campaign.journal import Journal, line_of, read_rows
-from neurofault.study.campaign.rows import best
+from neurofault.study.campaign.rows import SEMANTICS, best
 from neurofault.study.campaign.run import merge, planned_of
 from neurofault.study.campaign.spec import load_campaign
 from neurofault.study.campaign.summary import found_in

@@ -14,9 +14,8 @@ from pydantic import BaseModel
 
 from neurofault.deploy.profile import _profile_folder
 from neurofault.study.campaign import run as running
-from neurofault.study.campaign.identity import SEMANTICS
 from neurofault.study.campaign.records import CampaignSpec
-from neurofault.study.campaign.rows import COLUMNS, VOLATILE, sound
+from neurofault.study.campaign.rows import COLUMNS, SEMANTICS, VOLATILE, sound
 from neurofault.study.campaign.spec import load_campaign
 from neurofault.study.campaign.trial import Bench
 

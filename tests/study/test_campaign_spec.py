@@ -8,6 +8,7 @@ from hypothesis import strategies as some
 
 from neurofault.digest import canonical
 from neurofault.errors import SpecError
+from neurofault.faults import KINDS
 from neurofault.study.campaign.identity import trial_id
 from neurofault.study.campaign.records import CampaignSpec
 from neurofault.study.campaign.schema import json_schema
@@ -65,6 +66,7 @@ def test_every_mistake_is_told_at_its_place(tmp_path):
     assert found == [
         "campaign.yaml:2:10: network: give one of zoo, torch and nir, not zoo and nir",
         "campaign.yaml:3:8: unknown key 'sampels' in data (did you mean 'samples'?); allowed: name, split, samples, adapt",
+        f"campaign.yaml:5:12: faults[0]: unknown kind 'core_ded' (did you mean 'core_dead'?); kinds: {', '.join(KINDS)}",
         "campaign.yaml:9:5: rescue[1]: strategy batch needs a learner",
         "campaign.yaml:10:18: repeats.draws: expected a whole number, found text 'none'",
     ]

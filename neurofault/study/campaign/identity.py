@@ -9,11 +9,9 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.digest import canonical, digest_of
 from neurofault.faults import fault_to_mapping
 from neurofault.study.campaign.files import digests_in
+from neurofault.study.campaign.rows import SEMANTICS
 from neurofault.study.campaign.spec import Campaign, Cell
 from neurofault.study.chain_identity import chip_record
-
-SEMANTICS = 2
-"""Raised by hand whenever the same trial would give another result than before; stands in each row (rows without it: 1)."""
 
 
 def chip_digest(chip: Deployment) -> str:

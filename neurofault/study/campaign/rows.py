@@ -7,6 +7,9 @@ from typing import Any
 
 Row = dict[str, Any]
 
+SEMANTICS = 2
+"""Raised by hand whenever the same trial would give another result than before; stands in each row (rows without it: 1)."""
+
 COLUMNS: Mapping[str, type] = {
     "trial": str, "draw": int, "status": str, "message": str, "engine": str, "semantics": int, "samples": int,
     "healthy_correct": int, "healthy_spikes": int, "damaged_correct": int, "damaged_spikes": int,

@@ -14,6 +14,7 @@ from neurofault.faults.plan import models_of
 from neurofault.specfile import Node, at, checked, read_bytes
 from neurofault.study.campaign.axes import Axis, Place, axes_of, choices, chosen, one_at_a_time, read_document
 from neurofault.study.campaign.files import base_of, from_base
+from neurofault.study.campaign.mapping import GIVEN, document_of, source_of
 from neurofault.study.campaign.records import CampaignSpec, Rescue
 
 MAX_TRIALS = 10_000_000
@@ -130,7 +131,20 @@ def load_campaign(path: Path, settings: Sequence[str] = ()) -> Campaign:
         SpecError: every mistake, at ``file:line:column``.
     """
     source, base = read_bytes(path), base_of(path)
-    root = from_base(read_document(path, source, settings), base)
+    return _checked(path, base, source, from_base(read_document(path, source, settings), base))
+
+
+def campaign_of(given: Mapping[str, Any]) -> Campaign:
+    """Check a campaign that is given as a mapping; its relative paths start from where Python runs.
+
+    Raises:
+        SpecError: every mistake, by its place in the mapping.
+    """
+    source = source_of(given)
+    return _checked(GIVEN, Path.cwd(), source, document_of(source))
+
+
+def _checked(path: Path, base: Path, source: bytes, root: Node) -> Campaign:
     axes = axes_of(root, str(path))
     if sum(len(axis.values) for axis in axes) > 10_000:
         raise SpecError([f"{path}: more than 10,000 values in sweeps"])
@@ -146,11 +160,12 @@ def load_campaign(path: Path, settings: Sequence[str] = ()) -> Campaign:
             first = first or spec
         except SpecError as error:
             mistakes.update(dict.fromkeys(error.mistakes))
-            continue
-        for item, node in concrete.children["faults"].children.items():
-            mistakes.update(dict.fromkeys(_fault_mistakes(node, f"faults[{item}]", str(path))))
+        plans = concrete.children["faults"].children if "faults" in concrete.children else {}
+        for item, node in plans.items():
+            if isinstance(node.value, dict):
+                mistakes.update(dict.fromkeys(_fault_mistakes(node, f"faults[{item}]", str(path))))
     if mistakes:
-        raise SpecError(sorted(mistakes, key=_order))
+        raise SpecError(list(mistakes) if path == GIVEN else sorted(mistakes, key=_order))
     assert first is not None
     campaign = Campaign(path, base, source, root, tuple(axes), first)
     if campaign.n_trials > MAX_TRIALS:

@@ -17,10 +17,10 @@ from neurofault.faults import describe
 from neurofault.study.campaign.agenda import outcome_of
 from neurofault.study.campaign.files import shown
 from neurofault.study.campaign.folder import ENVIRONMENT, RESOLVED, rows_in
-from neurofault.study.campaign.identity import SEMANTICS, document_digest, trial_id
+from neurofault.study.campaign.identity import document_digest, trial_id
 from neurofault.study.campaign.labels import labels_of, lines_of, words, x_axis
 from neurofault.study.campaign.planned import Planned, read_planned
-from neurofault.study.campaign.rows import Row, best, failed, usable
+from neurofault.study.campaign.rows import SEMANTICS, Row, best, failed, usable
 from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
 from neurofault.study.campaign.tested import tested
 from neurofault.study.clustered import recovered_interval
@@ -258,6 +258,21 @@ def _point(cell: Cell, rows: Sequence[Row], layers: Mapping[int, str]) -> dict[s
         "writes": mean("writes"),
         "energy_joule": mean("repair_energy_joule"),
     }
+
+
+def points_of(curves: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return curves of an answer as one flat row a point: what the CSV beside a figure holds."""
+    return [
+        {
+            "label": curve["label"],
+            "axis": curve["axis"],
+            **{key: value for key, value in point.items() if key not in ("damaged", "recovered")},
+        }
+        | {f"damaged_{end}": (point["damaged"] or {}).get(end) for end in ("mean", "low", "high", "lowest")}
+        | {f"recovered_{end}": (point["recovered"] or {}).get(end) for end in ("mean", "low", "high")}
+        for curve in curves
+        for point in curve["points"]
+    ]
 
 
 def _recovered(rows: Sequence[Row]) -> Interval | None:

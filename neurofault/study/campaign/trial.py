@@ -21,9 +21,8 @@ from neurofault.rescue import rescue
 from neurofault.rescue.learners import learner_named
 from neurofault.rescue.lesson import Learner
 from neurofault.study.campaign.hit import changed_bits
-from neurofault.study.campaign.identity import SEMANTICS
 from neurofault.study.campaign.records import Rescue
-from neurofault.study.campaign.rows import COLUMNS, Row
+from neurofault.study.campaign.rows import COLUMNS, SEMANTICS, Row
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,10 +13,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from neurofault.errors import UsageError
@@ -69,6 +71,17 @@ def _serve(pipe: Connection, chips: Path, threads: int, megabytes: int) -> None:
             return
 
 
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Start processes in this block that do not run the user's script again: nothing that they are told is defined in it."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
 def _end_with_parent() -> None:
     """See to it that this process ends when its parent does, however that ends: on Linux at once, elsewhere between two kernels."""
     parent = multiprocessing.parent_process()
@@ -119,7 +132,7 @@ def run_local(
         nonlocal number
         ours, its = context.Pipe()
         process = context.Process(target=_serve, args=(its, chips, threads, limits.megabytes), daemon=True)
-        with without_interrupts():  # Ctrl-C is the parent's to handle
+        with without_interrupts(), _without_main():  # Ctrl-C is the parent's to handle
             process.start()
         its.close()
         number += 1
