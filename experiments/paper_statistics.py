@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from neurofault.papers.rescue2019 import chip_fig4 as chips
+from neurofault.papers.rescue2019 import fig4 as floats
+from neurofault.papers.rescue2019.chip_pictures import PAINTERS
+from neurofault.papers.rescue2019.output import Figure, save
+from neurofault.papers.rescue2019.run import published
 from neurofault.study.clustered import recovered_interval
-from neurofault.study.paper import fig4 as floats
-from neurofault.study.paper.chip import fig4 as chips
-from neurofault.study.paper.chip.pictures import PAINTERS
-from neurofault.study.paper.output import Figure, rounded, save
-from neurofault.study.paper.run import published
+from neurofault.study.csv_table import rounded
 from neurofault.study.statistics import SHARE, Interval, cut
 
 DATA = Path(__file__).parents[1] / "docs" / "data"

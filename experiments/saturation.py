@@ -20,9 +20,9 @@ from neurofault.damage.stored import from_field
 from neurofault.deploy.cost import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import stored_weights
-from neurofault.study.paper.chip.fig3 import batch
-from neurofault.study.paper.chip.repairs import perform
-from neurofault.study.paper.chip.setting import FULL, ChipStudy
+from neurofault.papers.rescue2019.chip_fig3 import batch
+from neurofault.papers.rescue2019.chip_repairs import perform
+from neurofault.papers.rescue2019.chip_setting import FULL, ChipStudy
 
 DEAD, LOOKS = 80, tuple(round(0.2 * look, 1) for look in range(1, 11))
 

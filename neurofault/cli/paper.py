@@ -28,17 +28,17 @@ def paper(
     data_dir: options.DataDir = None,
 ) -> None:
     """Reproduce the figures of "Efficient rescue of damaged neural networks" and put its claims to the test."""
-    from neurofault.study.paper.run import SEPARATE, paper, paper_separate
-    from neurofault.study.paper.summary import lines
+    from neurofault.papers.rescue2019.run import SEPARATE, paper, paper_separate
+    from neurofault.papers.rescue2019.summary import lines
 
     if on not in PLACES:
         raise UsageError(f"--on {on!r}; allowed: {', '.join(PLACES)}{nearest(on, PLACES)}")
     check_folder("--out", out)
     with StderrProgress() as progress:
         if on == "chip":
-            from neurofault.study.paper.chip import setting as chip_setting
-            from neurofault.study.paper.chip.run import paper_on_chip
-            from neurofault.study.paper.chip.summary import lines
+            from neurofault.papers.rescue2019 import chip_setting
+            from neurofault.papers.rescue2019.chip_run import paper_on_chip
+            from neurofault.papers.rescue2019.chip_summary import lines
 
             chosen = chip_setting.QUICK if quick else chip_setting.FULL
             done = paper_on_chip([figure], out, setting=chosen, data_dir=data_dir, progress=progress)
@@ -47,7 +47,7 @@ def paper(
                 raise UsageError(f"{figure} has no quick version: it needs a network that takes its time to train")
             done = [paper_separate(figure, out, data_dir=data_dir, progress=progress)]
         else:
-            from neurofault.study.paper import setting as float_setting
+            from neurofault.papers.rescue2019 import setting as float_setting
 
             done = paper(
                 [figure], out, setting=float_setting.QUICK if quick else float_setting.FULL, data_dir=data_dir, progress=progress

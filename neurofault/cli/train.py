@@ -19,7 +19,7 @@ def train(
     from neurofault.zoo import torch_accuracy, trained, weights_digest
 
     with StderrProgress() as progress:
-        model, data = trained(name, data_dir=data_dir, progress=lambda *at: progress("training", *at))
+        model, data = trained(name, data_dir=data_dir, progress=progress)
     print(f"{name} weights {weights_digest(model)}")
     for split in (data.train, data.validation, data.test):
         accuracy = torch_accuracy(model, split.images, split.labels)

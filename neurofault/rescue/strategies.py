@@ -1,7 +1,7 @@
 """In which order damage and repair follow each other. A strategy is a function of a workbench; users write their own.
 
 Those that need no spare cores take any :class:`~neurofault.rescue.bench.Bench`: the networks of floats of the founding paper's
-reproduction (:mod:`neurofault.study.paper`) are repaired by the same functions as a chip.
+reproduction (:mod:`neurofault.papers.rescue2019`) are repaired by the same functions as a chip.
 
 The names are those of the founding paper, "Efficient rescue of damaged neural networks" (NeurIPS 2019 workshop Real Neurons & Hidden
 Units): D_i kills, r_S repairs while everything in S stays dead; ``batch`` is r ∘ D_S, ``iterative`` (r ∘ D)^m.

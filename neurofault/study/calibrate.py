@@ -23,6 +23,7 @@ from neurofault.engines import run
 from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.graph import Network
 from neurofault.graph.network import ConversionGap
+from neurofault.progress import Progress
 from neurofault.rescue.error_learning import usual_gain
 from neurofault.rescue.gain import first_stable
 
@@ -74,7 +75,7 @@ def choose(
     timesteps: int,
     name: str,
     learns: bool = False,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Calibration:
     """Convert a model with every candidate, run each on the chip, and keep the most accurate.
 
@@ -89,7 +90,7 @@ def choose(
         name: for display.
         learns: the chip is to learn: of the best few, those within :data:`STABLE_WITHIN` of the best are taken in order until the gain of
             the usual steps (:mod:`neurofault.rescue.gain`) is small enough on one; where it is on none, that of the smallest gain.
-        progress: called as ``progress(done, total, text)`` after each candidate.
+        progress: called as ``progress("calibrating", done, total, text)`` after each candidate.
     """
     tried = candidates(model)
     networks = list(proposals(model, data.train.images[:CALIBRATION_IMAGES], tried, timesteps=timesteps, name=name))
@@ -112,6 +113,11 @@ def from_torch(
     profile: HardwareProfile | str | Path = "loihi2",
 ) -> Network:
     """Convert a feed-forward torch module, as the command line does: every candidate runs on the chip, and the best is kept.
+
+    >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> net = from_torch(model, np.eye(4, dtype=np.float32), timesteps=8, candidate=candidates(model)[0])
+    >>> [(one.name, one.shape) for one in net.populations], net.timesteps
+    ([('input', (4,)), ('hidden1', (3,)), ('output', (2,))], 8)
 
     What is taken, and what is checked: :func:`neurofault.convert.torch_model.from_torch`. Beside it stands the gap between the module and the chip, as
     ``network.gap``; it is measured on the images that the candidate was chosen on, so it is hopeful by what 30 candidates can gain by luck.
@@ -174,7 +180,7 @@ def _best(
     images: NDArray[np.generic],
     labels: NDArray[np.integer],
     place: Callable[[Network], Deployment],
-    progress: Callable[[int, int, str], None] | None,
+    progress: Progress | None,
     gain: Callable[[Deployment], float] | None = None,
 ) -> Calibration:
     """Run every candidate's network on the first images and the best few on more; arguments as for :func:`choose`.
@@ -196,7 +202,9 @@ def _best(
         accuracy = _accuracy(placed(index), images[:samples], labels[:samples])
         trials.append(Trial(tried[index], accuracy, samples))
         if progress is not None:
-            progress(len(trials), total, f"best {max(trial.accuracy for trial in trials if trial.samples == samples):.2%}")
+            progress(
+                "calibrating", len(trials), total, f"best {max(trial.accuracy for trial in trials if trial.samples == samples):.2%}"
+            )
         return trials[-1]
 
     ranking = sorted(range(len(tried)), key=lambda index: -measure(index, screened).accuracy)

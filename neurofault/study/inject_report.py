@@ -10,7 +10,8 @@ from neurofault.damage.damage import Hit
 from neurofault.errors import FaultError, UsageError
 from neurofault.faults import CoreDead, Fault, fault_to_mapping
 from neurofault.faults.idle import idle_notes, of_draws
-from neurofault.study.lesion import Lesion, Measured, Progress, lesion, measure
+from neurofault.progress import Progress
+from neurofault.study.lesion import Lesion, Measured, lesion, measure
 from neurofault.study.prepare import Prepared
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,12 +15,9 @@ from neurofault.engines import run
 from neurofault.errors import StalledError
 from neurofault.faults import Fault, inject
 from neurofault.inputs import Inputs
+from neurofault.progress import Progress
 from neurofault.study.outcomes import MOST, exact_interval, possible
 from neurofault.study.statistics import SHARE, Interval, t_interval
-
-Progress = Callable[[str, int, int, str], None]
-"""Called as ``progress(stage, done, total, text)``."""
-
 
 _TOGETHER = 16
 """Draws that are run at a time; a healthy run is shared by them."""

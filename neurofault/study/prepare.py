@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,12 +24,10 @@ from neurofault.digest import digest_of
 from neurofault.engines import run
 from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.graph import Network
+from neurofault.progress import Progress
 from neurofault.study.calibrate import CALIBRATION_IMAGES, Calibration, choose, say_if_it_fails
 from neurofault.study.chain_identity import network_record
 from neurofault.zoo import recipe, torch_accuracy, trained, weights_digest
-
-Progress = Callable[[str, int, int, str], None]
-"""Called as ``progress(stage, done, total, text)``."""
 
 DEFAULT_NETWORK = "digits-mlp"
 _USER_TIMESTEPS = 32
@@ -172,12 +169,12 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
         model = user_module(setup.network, setup.weights)
         timesteps = setup.timesteps or _USER_TIMESTEPS
     else:
-        model, _ = trained(setup.network, data_dir=setup.data_dir, progress=lambda *at: progress("training", *at))
+        model, _ = trained(setup.network, data_dir=setup.data_dir, progress=progress)
         timesteps = setup.timesteps or spec.timesteps
     shown = as_taken(model, data.train.images[:CALIBRATION_IMAGES])
     calibration = choose(
         model, data, place, timesteps=timesteps, name=setup.network, learns=setup.learns,
-        progress=lambda *at: progress("calibrating", *at),
+        progress=progress,
     )  # fmt: skip
     if spec is None:
         say_if_it_fails(scores_of(model, shown).argmax(axis=1), data.train.labels[:CALIBRATION_IMAGES], setup.network)

@@ -14,6 +14,7 @@ import numpy as np
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError
 from neurofault.faults import Fault, inject
+from neurofault.progress import Progress
 from neurofault.rescue import rescue
 from neurofault.rescue.budget import Budget
 from neurofault.rescue.how import Guard, Plan
@@ -24,9 +25,6 @@ from neurofault.rescue.strategies import strategy_named
 from neurofault.rescue.workbench import Examples
 from neurofault.study.clustered import recovered_interval
 from neurofault.study.statistics import SHARE, Interval, paired_difference, t_interval
-
-Progress = Callable[[str, int, int, str], None]
-"""Called as ``progress(stage, done, total, text)``."""
 
 DROPOUT = "dropout-trained"
 """Control: the network trained with dropout, damaged and not repaired."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -26,12 +26,10 @@ from neurofault.datasets import DataSet, load
 from neurofault.errors import UsageError, nearest
 from neurofault.graph import Encoding
 from neurofault.graph.neurons import NO_MEMORY
+from neurofault.progress import Progress
 from neurofault.zoo.shipped import load_shipped, weights_digest
 
 __all__ = ["RECIPES", "RateCurve", "Recipe", "build", "pixel_rates", "recipe", "torch_accuracy", "trained", "weights_digest"]
-
-Progress = Callable[[int, int, str], None]
-"""Called as ``progress(done, total, text)``."""
 
 
 class RateCurve(nn.Module):
@@ -263,7 +261,7 @@ def _train(model: nn.Module, spec: Recipe, data: DataSet, progress: Progress | N
                 if schedule is not None:
                     schedule.step()
             if progress is not None:
-                progress(epoch + 1, spec.epochs, f"loss {loss.item():.3f}")
+                progress("training", epoch + 1, spec.epochs, f"loss {loss.item():.3f}")
 
 
 def _augment(batch: Tensor, generator: torch.Generator) -> Tensor:

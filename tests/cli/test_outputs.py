@@ -40,7 +40,7 @@ def no_work(monkeypatch):
         raise AssertionError("work was begun")
 
     monkeypatch.setattr("neurofault.study.prepare.prepare", work)
-    monkeypatch.setattr("neurofault.study.paper.run.paper", work)
+    monkeypatch.setattr("neurofault.papers.rescue2019.run.paper", work)
 
 
 VERBS = {

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from neurofault.engines import run
 from neurofault.errors import NeurofaultError
 from neurofault.faults import plan, prune
+from neurofault.progress import Progress
 from neurofault.study.campaign.rows import failed
-from neurofault.study.campaign.run import Progress, Ready
+from neurofault.study.campaign.run import Ready
 from neurofault.study.campaign.spec import Cell
 from neurofault.study.campaign.trial import Bench
 

@@ -11,8 +11,9 @@ from typing import Any
 from neurofault.errors import UsageError
 from neurofault.study.campaign.folder import save
 from neurofault.study.campaign.pictures import draw_curves, draw_map
+from neurofault.study.campaign.summary import points_of
 from neurofault.study.campaign.tested import axis_words
-from neurofault.study.paper.output import table
+from neurofault.study.csv_table import table
 
 _CURVES_A_FIGURE = 7
 
@@ -39,15 +40,33 @@ def write_report(folder: Path, answer: Mapping[str, Any]) -> Path:
         UsageError: jinja2 or matplotlib is missing, or the folder cannot be written.
     """
     check_tools()
+    figures = _figures(answer)
+    page = _page(answer, figures)
+    for figure in figures:
+        save(folder / "figures" / f"{figure['name']}.svg", figure["svg"])
+        save(folder / "figures" / f"{figure['name']}.csv", table(figure["rows"]))
+    _clear(folder / "figures", {figure["name"] for figure in figures})
+    return save(folder / "report.html", page)
+
+
+def page_of(answer: Mapping[str, Any]) -> str:
+    """Return the report as one HTML page, figures and all.
+
+    Args:
+        answer: from :func:`neurofault.study.campaign.summary.answer_of`.
+
+    Raises:
+        UsageError: jinja2 or matplotlib is missing.
+    """
+    check_tools()
+    return _page(answer, _figures(answer))
+
+
+def _page(answer: Mapping[str, Any], figures: Sequence[Mapping[str, Any]]) -> str:
     from jinja2 import Environment
     from markupsafe import Markup
 
-    shown = []
-    for figure in _figures(answer):
-        save(folder / "figures" / f"{figure['name']}.svg", figure["svg"])
-        save(folder / "figures" / f"{figure['name']}.csv", table(figure["rows"]))
-        shown.append({**figure, "svg": Markup(_own_ids(figure["svg"], figure["name"]))})
-    _clear(folder / "figures", {figure["name"] for figure in shown})
+    shown = [{**figure, "svg": Markup(_own_ids(figure["svg"], figure["name"]))} for figure in figures]
     share = answer["healthy"]
     image_error = None if share is None else 1.96 * (share * (1 - share) / answer["samples"]) ** 0.5
     single = any(point["method"] == "wilson" for curve in answer["curves"] for point in curve["points"])
@@ -56,21 +75,17 @@ def write_report(folder: Path, answer: Mapping[str, Any]) -> Path:
     ways = [row for row in answer["paired"] if not row["bare"]]
     heads = {axis_words(answer["plans"], curve["axis"]) for curve in answer["curves"]} - {""}
     environment.filters.update(percent=_percent, interval=_interval, share=_share, number=_number)
-    page = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8"))
-    return save(
-        folder / "report.html",
-        page.render(
-            a=answer,
-            answer=sentence(answer),
-            figures=shown,
-            single=single,
-            image_error=image_error,
-            pairs=(bare, ways),
-            head="at" if len(heads) != 1 else heads.pop(),
-            at=at_words(answer),
-        )
-        + "\n",
+    page = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8")).render(
+        a=answer,
+        answer=sentence(answer),
+        figures=shown,
+        single=single,
+        image_error=image_error,
+        pairs=(bare, ways),
+        head="at" if len(heads) != 1 else heads.pop(),
+        at=at_words(answer),
     )
+    return f"{page}\n"
 
 
 def at_words(answer: Mapping[str, Any]) -> list[str]:
@@ -140,7 +155,7 @@ def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "name": f"accuracy{len(figures) + 1}", "title": f"Accuracy over {what}" if axis else "Accuracy",
                     "alt": f"Accuracy over {what}: " + ", ".join(curve["label"] for curve in part) + "; all numbers are in the table",
                     "caption": "Mean over draws; bands or bars: 95 % interval. Lines: healthy chip, chance.",
-                    "svg": draw_curves(answer, part), "rows": _rows(part),
+                    "svg": draw_curves(answer, part), "rows": points_of(part),
                 }
             )  # fmt: skip
     if answer["criticality"]:
@@ -160,20 +175,6 @@ def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
             }
         )  # fmt: skip
     return figures
-
-
-def _rows(curves: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        {
-            "label": curve["label"],
-            "axis": curve["axis"],
-            **{key: value for key, value in point.items() if key not in ("damaged", "recovered")},
-        }
-        | {f"damaged_{end}": (point["damaged"] or {}).get(end) for end in ("mean", "low", "high", "lowest")}
-        | {f"recovered_{end}": (point["recovered"] or {}).get(end) for end in ("mean", "low", "high")}
-        for curve in curves
-        for point in curve["points"]
-    ]
 
 
 def _percent(value: float | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,20 @@ import numpy as np
 
 from neurofault.digest import digest_of
 from neurofault.errors import UsageError
+from neurofault.progress import Progress
 from neurofault.study.campaign.agenda import Agenda
 from neurofault.study.campaign.files import INPUTS
 from neurofault.study.campaign.folder import CHIPS, ENVIRONMENT, JOURNAL, RESOLVED, WRITTEN, begin, rows_in, save
-from neurofault.study.campaign.identity import SEMANTICS, chip_digest, settings_of, trial_id
+from neurofault.study.campaign.identity import chip_digest, settings_of, trial_id
 from neurofault.study.campaign.interrupts import Interrupts
 from neurofault.study.campaign.journal import Journal, read_rows
 from neurofault.study.campaign.on_dask import run_dask
 from neurofault.study.campaign.planned import PLANNED, planned_json
-from neurofault.study.campaign.rows import Row, best, failed, usable
+from neurofault.study.campaign.rows import SEMANTICS, Row, best, failed, usable
 from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
 from neurofault.study.campaign.trial import Chip, Task
 from neurofault.study.campaign.workers import run_local
 from neurofault.study.prepare import Prepared, Setup, prepare
-
-Progress = Callable[[str, int, int, str], None]
-"""Called as ``progress(stage, done, total, text)``."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,8 @@ from neurofault.study.campaign.labels import labels_of
 from neurofault.study.campaign.records import Rescue
 from neurofault.study.campaign.rows import COLUMNS
 from neurofault.study.campaign.spec import Cell
-from neurofault.study.campaign.summary import Found
-from neurofault.study.paper.output import rounded
+from neurofault.study.campaign.summary import Found, points_of
+from neurofault.study.csv_table import rounded
 
 Columns = Mapping[str, type]
 """Name → type of the values: bool, int, float, str, or list (of whole numbers)."""
@@ -94,6 +94,27 @@ def _as(value: Any, kind: type) -> Any:
     if kind is str:
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return kind(value)
+
+
+_OF_POINT: Columns = {
+    "label": str, "axis": str, "cell": int, "x": str, "low": float, "best": float, "high": float, "method": str, "narrow": bool,
+    "lowest": float, "median": float, "highest": float, "draws": int, "failed": int, "stalled": int, "healthy": float,
+    "damaged_low": float, "damaged_best": float, "damaged_high": float, "damaged_lowest": float,
+    "recovered_low": float, "recovered_best": float, "recovered_high": float,
+    "cycles": float, "writes": float, "energy_joule": float,
+}  # fmt: skip
+
+
+def summary_of(answer: Mapping[str, Any]) -> tuple[Columns, list[dict[str, Any]]]:
+    """Return the columns and the rows of an answer, one a cell: what its figures show, each interval as ``low``, ``best``, ``high``.
+
+    Args:
+        answer: from :func:`neurofault.study.campaign.summary.answer_of`.
+    """
+    points = sorted(points_of(answer["curves"]), key=lambda point: int(point["cell"]))
+    rows = [{name.replace("mean", "best"): value for name, value in point.items()} for point in points]
+    kind = _kind(row["x"] for row in rows)
+    return {**_OF_POINT, "x": kind}, [{**row, "x": _as(row["x"], kind)} for row in rows]
 
 
 def write_csv(found: Found, path: Path) -> None:

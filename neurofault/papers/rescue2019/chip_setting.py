@@ -1,0 +1,297 @@
+"""What the figures on the chip are made of: network, damage, learners, budgets; and the study at work, with its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from neurofault.deploy.deployment import Deployment
+from neurofault.errors import UsageError, nearest
+from neurofault.faults import CoreDead, NeuronDead, inject
+from neurofault.papers.rescue2019.journal import Journal
+from neurofault.progress import Progress
+from neurofault.rescue.learners import learner_named
+from neurofault.rescue.lesson import Learner
+from neurofault.rescue.workbench import Examples
+from neurofault.study.campaign.identity import chip_digest
+from neurofault.study.prepare import Prepared, Setup, prepare
+
+Option = tuple[str, int | str]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A kind of damage and how much of it is looked at.
+
+    Attributes:
+        name: ``cores`` or ``neurons``, of the hidden layers.
+        step: how many die in a step of iterative repair.
+        recovery: numbers of dead at which figure 2 counts cycles.
+        deaths: numbers of dead at which figure 3 compares, multiples of ``step``.
+        way_step: how many die in a step of the ways of figure 4.
+        way: number of dead at the end of these ways, a multiple of ``way_step``.
+        ends: numbers of dead between which figure 4 interpolates, multiples of ``way_step``.
+    """
+
+    name: str
+    step: int
+    recovery: tuple[int, ...]
+    deaths: tuple[int, ...]
+    way_step: int
+    way: int
+    ends: tuple[int, ...]
+
+    @property
+    def middle(self) -> int:
+        """The number of dead of figure 3's controls."""
+        return self.deaths[len(self.deaths) // 2]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What the ranking changes, one thing at a time.
+
+    Attributes:
+        bits: stored bits a weight.
+        labels: shares of the adapt set whose labels are known.
+        exponents: what is added to the exponents of the learning rules, which are at the least or next to it.
+        roundings: name → number that takes the place of the random one, 0 to 127.
+        dead: cores that die, one a step.
+        adapt: training images of a cycle.
+        cycles: of learning in all.
+    """
+
+    bits: tuple[int, ...]
+    labels: tuple[float, ...]
+    exponents: tuple[int, ...]
+    dead: int
+    adapt: int
+    cycles: float = 1.0
+    roundings: tuple[tuple[str, int], ...] = (("nearest", 63),)
+
+
+@dataclass(frozen=True)
+class ChipSetting:
+    """Every choice of the figures on the chip.
+
+    Attributes:
+        name: ``full`` or ``quick``.
+        network: of the zoo; its twin trained with dropout is called ``<network>-dropout``.
+        losses: what breaks.
+        sweep: of the ranking.
+        decline_draws: draws of figure 1.
+        decline_bits: stored bits a weight of figure 1; the last is that of all other figures.
+        draws: of all other figures; the draw is the unit of every interval.
+        adapt: training images of a cycle.
+        cycles: of learning after each step of iterative repair.
+        cap: cycles after which figure 2 gives a repair up.
+        looks: cycles after a strike at which figure 2 looks at the chip.
+        alphas: points of an interpolation of figure 4, both ends included.
+        learners: of :data:`neurofault.rescue.learners.LEARNERS`, on chip.
+        way_learner: whose networks figure 4 interpolates between.
+        tolerances: of "recovered" and of U, in accuracy.
+        headline: the tolerance that the text speaks of; one of ``tolerances``.
+        sustained: evaluations in a row that make "recovered".
+        profile, neurons_per_core, spare_cores: of the chip.
+        seed: of damage, order of samples, rounding.
+    """
+
+    name: str
+    network: str
+    losses: tuple[Loss, ...]
+    sweep: Sweep
+    decline_draws: int
+    decline_bits: tuple[int, ...]
+    draws: int
+    adapt: int
+    cycles: float
+    cap: float
+    looks: tuple[float, ...] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 1.5)
+    alphas: int = 11
+    learners: tuple[str, ...] = ("delta", "dfa", "emstdp")
+    way_learner: str = "dfa"
+    tolerances: tuple[float, ...] = (0.01, 0.005, 0.0025)
+    headline: float = 0.005
+    sustained: int = 3
+    profile: str = "loihi2"
+    neurons_per_core: int = 8
+    spare_cores: int = 6
+    seed: int = 1
+
+
+FULL = ChipSetting(
+    "full", "mnist-mlp",
+    (
+        Loss("cores", 1, (2, 4, 6), (2, 6, 10), 1, 12, (2, 6)),
+        Loss("neurons", 8, (16, 32, 48), (16, 48, 80), 4, 60, (16, 48)),
+    ),
+    Sweep((2, 3, 4, 5, 6, 7), (0.01, 0.1, 0.3), (1, 2), 6, 5000),
+    decline_draws=40, decline_bits=(2, 4, 8), draws=8, adapt=10_000, cycles=0.2, cap=2.0,
+)  # fmt: skip
+QUICK = ChipSetting(
+    "quick", "digits-mlp",
+    (
+        Loss("cores", 2, (2, 6), (4, 6, 10), 3, 12, (3, 6)),
+        Loss("neurons", 16, (16, 48), (32, 48, 80), 20, 60, (20, 40)),
+    ),
+    Sweep((2, 4), (0.1,), (1,), 6, 500),
+    decline_draws=6, decline_bits=(4, 8), draws=3, adapt=1000, cycles=0.2, cap=2.0, alphas=5,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Chip:
+    """A healthy chip with its data.
+
+    Attributes:
+        prepared: where it came from.
+        digest: of the chip and the images.
+        test: reports.
+        validation: stops.
+    """
+
+    prepared: Prepared
+    digest: str
+    test: Examples
+    validation: Examples
+
+    @property
+    def deployment(self) -> Deployment:
+        """The healthy chip."""
+        return self.prepared.deployment
+
+    def with_table(self, table: str | None) -> Deployment:
+        """Return the healthy chip with another of its profile's energy tables as the one that budgets count in; None: as it is."""
+        if table is None:
+            return self.deployment
+        profile = self.deployment.profile
+        return replace(self.deployment, profile=profile.model_copy(update={"default_energy": table}))
+
+    def hidden(self) -> tuple[str, ...]:
+        """Return the names of the hidden layers."""
+        chip = self.deployment
+        return tuple(one.name for one in chip.populations if not one.is_source and one.name != chip.readout.population)
+
+
+def faults_of(loss: str, count: int) -> CoreDead | NeuronDead:
+    """Return so many dead cores or neurons of the hidden layers; k of them are among any larger number of the same draw.
+
+    Raises:
+        UsageError: neither ``cores`` nor ``neurons``.
+    """
+    match loss:
+        case "cores":
+            return CoreDead(count=count, layer="hidden")
+        case "neurons":
+            return NeuronDead(count=count, layer="hidden")
+        case _:
+            raise UsageError(f"no loss {loss!r}; allowed: cores, neurons{nearest(loss, ('cores', 'neurons'))}")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ChipStudy:
+    """A setting at work.
+
+    Attributes:
+        setting: every choice.
+        journal: what is done already.
+        progress: told what is being done.
+        data_dir: as :func:`neurofault.datasets.load` takes it.
+        ways: (loss, draw) → the chips of a way of figure 4, once they are made.
+    """
+
+    setting: ChipSetting
+    journal: Journal
+    progress: Progress
+    data_dir: Path | None
+    ways: dict[tuple[str, int], list[Deployment]] = field(default_factory=dict)
+    _chips: dict[tuple[int, bool], Chip] = field(default_factory=dict)
+    _adapt: dict[tuple[int, bool, int], Examples] = field(default_factory=dict)
+    _learners: dict[tuple[int, bool, int, str, tuple[Option, ...]], Learner] = field(default_factory=dict)
+
+    @staticmethod
+    def begin(setting: ChipSetting, folder: Path, data_dir: Path | None, progress: Progress) -> ChipStudy:
+        """Load what was done before.
+
+        Args:
+            setting: every choice.
+            folder: holds ``units.jsonl``, the journal.
+            data_dir: as :func:`neurofault.datasets.load` takes it.
+            progress: told what is being done.
+        """
+        return ChipStudy(setting, Journal(folder / "units.jsonl"), progress, data_dir)
+
+    @property
+    def bits(self) -> int:
+        """Stored bits a weight where nothing else is said."""
+        return self.setting.decline_bits[-1]
+
+    def chip(self, bits: int | None = None, dropout: bool = False) -> Chip:
+        """Return a healthy chip.
+
+        Args:
+            bits: stored bits a weight; None: :attr:`bits`.
+            dropout: the network that was trained with dropout.
+        """
+        key = (bits or self.bits, dropout)
+        if key not in self._chips:
+            setting = self.setting
+            setup = Setup(
+                setting.network + ("-dropout" if dropout else ""), setting.profile, data_dir=self.data_dir, weight_bits=key[0],
+                neurons_per_core=setting.neurons_per_core, spare_cores=setting.spare_cores,
+            )  # fmt: skip
+            prepared = prepare(setup, self.progress)
+            chip, test, validation = prepared.deployment, prepared.test, prepared.data.validation
+            self._chips[key] = Chip(
+                prepared, f"{chip_digest(chip)} {prepared.data.digest}", Examples(chip.encode(test.images), test.labels),
+                Examples(chip.encode(validation.images), validation.labels),
+            )  # fmt: skip
+        return self._chips[key]
+
+    def adapt(self, samples: int, bits: int, dropout: bool = False) -> Examples:
+        """Return the first training images as a chip takes them; one pass over them is a cycle."""
+        key = (bits, dropout, samples)
+        if key not in self._adapt:
+            chip = self.chip(bits, dropout)
+            train = chip.prepared.data.train.first(samples)
+            self._adapt[key] = Examples(chip.deployment.encode(train.images), train.labels.astype(np.int64))
+        return self._adapt[key]
+
+    def learner(self, name: str, bits: int, samples: int, options: tuple[Option, ...] = (), dropout: bool = False) -> Learner:
+        """Return a learner as it is set up when a chip is deployed, with its usual steps: the figures measure these, not a choice of steps."""
+        key = (bits, dropout, samples, name, options)
+        if key not in self._learners:
+            adapt = self.adapt(samples, bits, dropout)
+            self._learners[key] = learner_named(
+                name, self.chip(bits, dropout).deployment, adapt.inputs, adapt.labels, scaled=False, **dict(options)
+            )
+        return self._learners[key]
+
+    def whole(self, loss: str) -> int:
+        """Return how many cores or neurons of the hidden layers there are.
+
+        Raises:
+            UsageError: neither ``cores`` nor ``neurons``.
+        """
+        deployment = self.chip().deployment
+        match loss:
+            case "cores":
+                return sum(len(deployment.placement.cores_of(name)) for name in self.chip().hidden())
+            case "neurons":
+                return sum(deployment.population(name).size for name in self.chip().hidden())
+            case _:
+                raise UsageError(f"no loss {loss!r}; allowed: cores, neurons{nearest(loss, ('cores', 'neurons'))}")
+
+    def hurt(self, chip: Deployment, loss: str, count: int, draw: int) -> Deployment:
+        """Return a chip with all the damage of a draw."""
+        return inject(chip, faults_of(loss, count), seed=self.setting.seed, draw=draw) if count else chip
+
+    @property
+    def draws(self) -> Sequence[int]:
+        """Numbers of the draws of every figure but the first."""
+        return range(self.setting.draws)

@@ -1,0 +1,55 @@
+"""A figure in a few lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from neurofault.papers.rescue2019.output import Figure
+
+
+def lines(figure: Figure) -> Iterator[str]:
+    """Yield what a figure says, in plain text."""
+    answer = figure.answer
+    match figure.name:
+        case "fig1":
+            for name, one in answer["change_point"].items():
+                mark = answer["thresholds"][name]
+                yield f"fig1 {name}: half-way at {_share(mark['half'])} of the nodes, −1 point at {_share(mark['minus1pp'])}; {one['verdict']}"
+        case "fig1_cnn":
+            for name, one in answer["change_point"].items():
+                mark = answer["thresholds"][name]
+                yield f"{figure.name} {name}: half-way at {_share(mark['half'])} of the units, −1 point at {_share(mark['minus1pp'])}; {one['verdict']}"
+        case "fig2":
+            for row in answer["recovery"]:
+                if row["m"] and row["tolerance"] == answer["headline"]:
+                    yield (
+                        f"fig2 {row['strategy']}, {row['m']} dead: {_cycles(row['cycles'])} cycles to within "
+                        f"{100 * row['tolerance']:g} points, {row['reached']} of {row['pairs']} pairs"
+                    )
+        case "fig3":
+            for row in answer["paired"]:
+                yield (
+                    f"fig3 {row['m']} dead, {row['pairs']} pairs: iterative − batch {_points(row, 'difference_total', 'low', 'high')} at equal "
+                    f"total budget, {_points(row, 'difference_last', 'low_last', 'high_last')} at equal last-step budget"
+                )
+        case "fig4":
+            for epsilon, one in answer["return_rate"].items():
+                yield f"fig4 ε = {100 * float(epsilon):g} points: {one['returned']} of {one['left']} repairs returned to U"
+            for kind, one in answer["barriers"].items():
+                yield f"fig4 {kind}: barrier {100 * one['mean']:.2f} points, at most {100 * one['max']:.2f}, {one['pairs']} pairs"
+        case _:
+            return
+
+
+def _share(value: float | None) -> str:
+    return "no" if value is None else f"{100 * value:.1f} %"
+
+
+def _cycles(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.2f}"
+
+
+def _points(row: dict[str, Any], mean: str, low: str, high: str) -> str:
+    span = "" if row[low] is None else f" [{100 * row[low]:+.2f}, {100 * row[high]:+.2f}]"
+    return f"{100 * row[mean]:+.2f}{span} points"

@@ -1,0 +1,209 @@
+"""The figures on the chip, on digits, made as small as they can be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import neurofault as nf
+from neurofault.engines import run
+from neurofault.errors import UsageError
+from neurofault.papers.rescue2019.chip_bench import WatchedBench
+from neurofault.papers.rescue2019.chip_fig3 import CYCLES, STOPPED, WRITES, batch, equal_energy, iterative, watched
+from neurofault.papers.rescue2019.chip_fig4 import vector, way, with_vector
+from neurofault.papers.rescue2019.chip_repairs import ChipRepair, history, perform
+from neurofault.papers.rescue2019.chip_run import FIGURES, paper_on_chip
+from neurofault.papers.rescue2019.chip_setting import FULL, QUICK, ChipStudy, Loss, Sweep
+from neurofault.papers.rescue2019.journal import Journal
+from neurofault.study.statistics import holm
+
+TINY = replace(
+    QUICK, name="tiny", losses=(Loss("cores", 2, (4,), (4,), 6, 12, (6, 12)), Loss("neurons", 16, (32,), (32,), 40, 80, (40, 80))),
+    sweep=Sweep((2,), (0.1,), (1,), 4, 100), decline_draws=3, decline_bits=(8,), draws=2, adapt=200, cap=0.5, looks=(0.1,), alphas=3,
+    learners=("delta", "dfa"),
+)  # fmt: skip
+NAMES = ("chip_fig1", "chip_fig2", "chip_fig3", "chip_fig4", "chip_ranking")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[Path, dict]:
+    """One run of all figures."""
+    out = tmp_path_factory.mktemp("chip")
+    paper_on_chip(["all"], out, setting=TINY)
+    return out, {name: json.loads((out / f"{name}.json").read_text()) for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def study(made) -> ChipStudy:
+    return ChipStudy(TINY, Journal(made[0] / "units.jsonl"), lambda *_: None, None)
+
+
+def test_a_second_run_computes_nothing_and_writes_the_same_bytes(made, tmp_path):
+    (tmp_path / "units.jsonl").write_bytes((made[0] / "units.jsonl").read_bytes())
+    paper_on_chip(["all"], tmp_path, setting=TINY)
+    for path in made[0].iterdir():
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".csv", ".png", ".svg", ".jsonl"}
+
+
+def test_a_figure_made_anew_has_the_same_bytes(made, tmp_path):
+    paper_on_chip(["ranking"], tmp_path, setting=TINY)
+    for path in tmp_path.glob("chip_*"):
+        assert path.read_bytes() == (made[0] / path.name).read_bytes(), path.name
+
+
+def test_a_curve_is_inject_by_hand(made, study):
+    curve = made[1]["chip_fig1"]["curves"]["cores, 8 bits"]
+    chip = study.chip()
+    assert curve["dead"][0] == 0
+    assert curve["dead"][-1] == 13  # 100 neurons, 8 a core
+    assert len(made[1]["chip_fig1"]["curves"]["neurons, 8 bits"]["dead"]) == 25
+    by_hand = [
+        run(
+            nf.inject(chip.deployment, [nf.faults.CoreDead(count=5, layer="hidden")], seed=1, draw=draw),
+            chip.test.inputs,
+            chip.test.labels,
+        )
+        for draw in range(3)
+    ]
+    assert curve["mean"][5] == pytest.approx(np.mean([one.accuracy for one in by_hand]))
+    assert {"hinge_wins", "slope_ratio", "knot_sd", "verdict"} <= set(made[1]["chip_fig1"]["change_point"]["cores, 8 bits"])
+    marks = made[1]["chip_fig1"]["thresholds"]["cores, 8 bits, dropout-trained"]
+    assert {"minus1pp", "minus5pp", "half", "width", "auc"} <= set(marks)
+
+
+def test_recovery_has_every_way_and_control(made):
+    answer = made[1]["chip_fig2"]
+    rows = answer["recovery"]
+    assert {(row["strategy"], row["learner"], row["loss"]) for row in rows} == {
+        *(("batch", learner, loss) for learner in ("delta", "dfa") for loss in ("cores", "neurons")),
+        *((control, "dfa", loss) for control in ("fresh-subnetwork", "batch-dropout") for loss in ("cores", "neurons")),
+        ("embryonic", "delta", "cores"), ("embryonic", "dfa", "cores"), ("remap", None, "cores"),
+        ("sham", "delta", "none"), ("sham", "dfa", "none"),
+    }  # fmt: skip
+    assert {row["tolerance"] for row in rows} == set(TINY.tolerances)
+    remap = next(row for row in rows if row["strategy"] == "remap")
+    assert (remap["cycles"], remap["reached"], remap["best"]) == (0.0, 2, answer["healthy"])
+    fresh = [row for row in rows if row["strategy"] == "fresh-subnetwork" and row["tolerance"] == 0.0025]
+    assert {row["cycles"] for row in fresh} == {">0.5"}
+    assert set(answer["controls"]) == {"delta", "dfa"}
+
+
+def test_equal_budgets_are_kept(made, study):
+    tables = study.chip().deployment.profile.energy_tables
+    assert len(tables) == 2
+    accountings = {CYCLES, "equal cycles after the last death", STOPPED, WRITES, *(equal_energy(table) for table in tables)}
+    rows = made[1]["chip_fig3"]["comparisons"]
+    assert {row["accounting"] for row in rows} == accountings
+    assert len(rows) == len(accountings) * 2 * 2
+    assert [row["p_holm"] for row in rows] == pytest.approx(holm([row["p"] for row in rows]))
+    for loss in TINY.losses:
+        for draw in study.draws:
+            long, short = (history(study, make(study, loss, "dfa", loss.deaths[0], draw)) for make in (iterative, batch))
+            assert long.seen.steps[-1] == short.seen.steps[-1] == 80  # 2 steps × 0.2 cycles × 200 images
+            assert long.seen.strikes[-1] == 2
+            assert short.seen.steps.count(40) == 1
+            looked = history(study, watched(study, batch(study, loss, "dfa", loss.deaths[0], draw)))
+            assert (looked.final, looked.writes) == (short.final, short.writes)  # looking changes nothing
+            best = max(range(looked.seen.began, len(looked.seen.test)), key=looked.seen.validation.__getitem__)
+            assert looked.stopped == looked.seen.test[best] / looked.seen.n_test
+            assert looked.seen.steps[1:] == (0, 4, 10, 20, 40, 80)
+            limited = replace(batch(study, loss, "dfa", loss.deaths[0], draw), writes=long.writes, cycles=1.2)
+            assert history(study, replace(limited, looks=(0.4,))).writes <= long.writes
+            for table in tables:
+                frugal = replace(limited, writes=None, looks=(0.4,), energy=long.energy[table], table=table)
+                assert history(study, frugal).energy[table] <= long.energy[table]
+    assert {
+        "m",
+        "iterative",
+        "batch_total",
+        "batch_last_step",
+        "difference_total",
+        "difference_last",
+        "low",
+        "high",
+        "pairs",
+    } <= set(made[1]["chip_fig3"]["paired"][0])
+    controls = {row["control"] for row in made[1]["chip_fig3"]["controls"]}
+    assert controls == {"sham", "fresh-subnetwork", "none", "dropout-trained, no repair", "remap"}
+
+
+def test_the_histories_are_those_of_rescue(study):
+    chip, healthy = study.chip(), study.chip().deployment
+    adapt = study.adapt(200, 8)
+    repair = ChipRepair(1, "batch", "delta", "cores", 4, 200, 8, cycles=0.5)
+    broken = nf.inject(healthy, [nf.faults.CoreDead(count=4, layer="hidden")], seed=1, draw=1)
+    healed = nf.rescue(
+        broken, adapt.inputs, adapt.labels, strategy="batch", learner="delta", budget=nf.Budget(cycles=0.5), seed=1001,
+        test=(chip.test.inputs, chip.test.labels), fine=False, guard=None,
+    )  # fmt: skip
+    found = history(study, repair)
+    assert found.final == healed.final
+    assert found.writes == healed.spent.writes
+
+
+def test_no_dead_neuron_acts_after_repair_and_lines_end_where_chips_are(study):
+    loss = TINY.losses[0]
+    watched = perform(study, way(study, loss, 0))
+    assert isinstance(watched, WatchedBench)
+    test = study.chip().test
+    for snapshot, correct in zip(watched.snapshots, watched.test, strict=True):
+        again = with_vector(study.chip().deployment, vector(snapshot))
+        assert run(again, test.inputs, test.labels).correct == correct
+    last = vector(watched.snapshots[-1])
+    hidden = last[: 64 * 100].reshape(100, 64)
+    assert int((np.abs(hidden).sum(1) == 0).sum()) >= 12 * 8 - 4  # 12 of 13 cores; the last core holds four
+
+
+def test_ways_return_rates_and_barriers(made):
+    answer = made[1]["chip_fig4"]
+    for loss in ("cores", "neurons"):
+        assert set(answer["return_rate"][loss]) == {"0.01", "0.005", "0.0025"}
+        assert answer["first_exit"][loss]["0.0025"]["exits"] != [None, None]
+        assert set(answer["barriers"][loss]) == {"same trajectory", "other draw"}
+        assert answer["barriers"][loss]["same trajectory"]["pairs"] == 2 * 3
+        assert answer["barriers"][loss]["other draw"]["pairs"] == 2
+        for one in answer["barriers"][loss].values():
+            assert 0 <= one["mean"] <= one["max"]
+            assert one["inside"] <= one["ends_inside"] <= one["pairs"]
+        assert set(answer["embedding"][loss]) == {"repair", "walk"}
+
+
+def test_the_ranking_changes_one_thing_at_a_time(made):
+    rows = made[1]["chip_ranking"]["rows"]
+    assert [(row["change"], row["value"]) for row in rows if row["learner"] == "dfa"] == [
+        ("nothing changed", ""), ("weight bits", "2"), ("labels known", "0.1"), ("rounding", "nearest"), ("exponent of the rule", "+1"),
+        ("plastic layer", "hidden1 alone"), ("plastic layer", "output alone"),
+    ]  # fmt: skip
+    assert len([row for row in rows if row["learner"] == "delta"]) == 5
+    assert {row["pairs"] for row in rows} == {2}
+    bits = next(row for row in rows if row["change"] == "weight bits")
+    assert bits["healthy"] < rows[0]["healthy"]
+
+
+def test_the_command(cli, tmp_path):
+    assert cli("paper", "fig1", "--on", "chp", "--out", str(tmp_path))[::2] == (
+        2, "neurofault: --on 'chp'; allowed: floats, chip (did you mean 'chip'?)\n",
+    )  # fmt: skip
+    code, _, err = cli("paper", "rankng", "--on", "chip", "--out", str(tmp_path))
+    assert (code, err) == (
+        2, "neurofault: no figure 'rankng'; figures: fig1, fig2, fig3, fig4, ranking, all (did you mean 'ranking'?)\n"
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="no loss 'core'; allowed: cores, neurons"):
+        ChipStudy(TINY, Journal(tmp_path / "units.jsonl"), lambda *_: None, None).whole("core")
+
+
+@pytest.mark.parametrize("setting", [FULL, QUICK])
+def test_the_settings_fit_together(setting):
+    assert set(FIGURES) == {"fig1", "fig2", "fig3", "fig4", "ranking"}
+    for loss in setting.losses:
+        assert all(dead % loss.step == 0 and dead > loss.step for dead in loss.deaths)
+        assert loss.way % loss.way_step == 0
+        assert all(end % loss.way_step == 0 and end <= loss.way for end in loss.ends)
+    assert setting.losses[0].name == "cores"
+    assert setting.sweep.dead % setting.losses[0].step == 0
+    assert setting.headline in setting.tolerances

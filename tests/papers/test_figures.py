@@ -1,0 +1,156 @@
+"""The four figures on digits, made as small as they can be."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from neurofault.errors import UsageError
+from neurofault.papers.rescue2019.run import paper
+from neurofault.papers.rescue2019.setting import FULL, QUICK
+
+TINY = replace(
+    QUICK, name="tiny", networks=((12,), (24,), (8, 8)), bases=2, orders=3, study=(24,), repair_orders=2, step=4, deaths=(4, 12),
+    barrier_deaths=(4, 12), cap=3, step_cap=1, epochs=8, alphas=5, perplexity=5.0,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[Path, dict]:
+    """One run of all figures, in a cache of its own."""
+    out = tmp_path_factory.mktemp("paper")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEUROFAULT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        paper(["all"], out, setting=TINY)
+    return out, {name: json.loads((out / f"{name}.json").read_text()) for name in ("fig1", "fig2", "fig3", "fig4")}
+
+
+def test_a_second_run_elsewhere_writes_the_same_bytes(made, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEUROFAULT_CACHE", str(tmp_path / "cache"))
+    paper(["all"], tmp_path / "again", setting=TINY)
+    names = sorted(path.name for path in made[0].iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "again").iterdir())
+    assert {Path(name).suffix for name in names} == {".json", ".csv", ".png", ".svg", ".jsonl"}
+    for name in names:
+        assert (made[0] / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+
+
+def test_what_is_done_is_not_done_again(made, tmp_path, monkeypatch):
+    folder = tmp_path / "resumed"
+    folder.mkdir()
+    lines = (made[0] / "units.jsonl").read_text().splitlines()
+    left = [line for line in lines if '"act": "wait"' not in line]
+    start = "\n".join(left) + "\n" + lines[-1][:20]  # broken off in the middle of a line
+    (folder / "units.jsonl").write_text(start)
+    monkeypatch.setenv("NEUROFAULT_CACHE", str(tmp_path / "cache"))
+    paper(["fig2", "fig3"], folder, setting=TINY)
+    after = (folder / "units.jsonl").read_text()
+    assert after.startswith(start + "\n")
+    added = after[len(start) + 1 :].splitlines()
+    assert sorted(added) == sorted(set(lines) - set(left))
+    assert added
+    for name in ("fig2.json", "fig3.json", "fig3_pairs.csv"):
+        assert (made[0] / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_figure_1_has_its_curves_marks_and_verdicts(made):
+    answer = made[1]["fig1"]
+    names = {"64-12-10", "64-24-10", "64-8-8-10"}
+    more = {"64-8-8-10 layer 1", "64-8-8-10 layer 2", "64-24-10 least important first", "64-24-10 most important first"}
+    assert set(answer["curves"]) == names | more | {"64-24-10 dropout"} == set(answer["thresholds"]) == set(answer["change_point"])
+    curve = answer["curves"]["64-12-10"]
+    assert {"fraction", "mean", "sd", "low", "high", "orders"} <= set(curve)
+    assert (len(curve["fraction"]), curve["fraction"][-1], curve["orders"]) == (13, 1.0, 6)
+    assert curve["mean"][0] > 0.8 > 0.3 > curve["mean"][-1]
+    assert all(low <= mean <= high for low, mean, high in zip(curve["low"], curve["mean"], curve["high"], strict=True))
+    assert {"minus1pp", "minus5pp", "half", "width", "auc"} <= set(answer["thresholds"]["64-12-10"])
+    assert {"hinge_wins", "slope_ratio", "knot_sd", "verdict"} <= set(answer["change_point"]["64-12-10"])
+    least, most = (answer["thresholds"][f"64-24-10 {first} important first"]["auc"] for first in ("least", "most"))
+    assert least > answer["thresholds"]["64-24-10"]["auc"] > most
+
+
+def test_figure_2_has_every_strategy_and_control(made):
+    rows = made[1]["fig2"]["recovery"]
+    assert all({"strategy", "m", "tolerance", "cycles", "best"} <= set(row) for row in rows)
+    assert {row["strategy"] for row in rows} == {
+        "batch", "embryonic", "embryonic-8", "fresh-subnetwork", "batch-dropout", "sham", "fresh-network"
+    }  # fmt: skip
+    assert all(row["cycles"] == ">3" or 0 <= row["cycles"] <= 3 for row in rows)
+    assert all((row["cycles"] == ">3") == (2 * row["reached"] < row["pairs"]) for row in rows)
+    assert made[1]["fig2"]["controls"]["cycles"] == 3
+    assert any("under two standard errors" in text for text in made[1]["fig2"]["warnings"])
+
+
+def test_figure_3_pairs_the_same_masks_at_equal_budgets(made):
+    answer = made[1]["fig3"]
+    assert [row["m"] for row in answer["paired"]] == [4, 12]
+    for row in answer["paired"]:
+        assert row["pairs"] == 4
+        assert row["difference_total"] == pytest.approx(row["iterative"] - row["batch_total"], abs=1e-6)
+        assert row["low"] <= row["difference_total"] <= row["high"]
+    one_step = answer["paired"][0]
+    assert one_step["iterative"] == one_step["batch_total"] == one_step["batch_last_step"]  # one step is batch repair
+    books = {(row["m"], row["strategy"]): row for row in answer["accounting"]}
+    assert books[12, "iterative"]["cycles_total"] == books[12, "batch"]["cycles_total"] == 3
+    assert books[12, "iterative"]["cycles_since_last_damage"] == 1
+    assert books[12, "batch"]["gradient_steps"] == 3 * (1097 // 20)
+    served = answer["served"][1]
+    assert served["iterative"] > served["wait_then_batch"] > served["no_repair"]
+
+
+def test_figure_4_has_returns_exits_and_barriers(made):
+    answer = made[1]["fig4"]
+    assert set(answer["return_rate"]) == set(answer["first_exit"]) == {"0.01", "0.005", "0.0025"}
+    kinds = ("same trajectory", "same base, other order", "other base", "other base, aligned")
+    assert tuple(answer["barriers"]) == kinds
+    for one in answer["barriers"].values():
+        assert one["max"] >= one["mean"] >= 0
+        assert len(one["end_points"]) == 2
+    assert answer["barriers"]["other base"]["loss_mean"] > answer["barriers"]["other base, aligned"]["loss_mean"]
+    with (made[0] / "fig4_embedding.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["kind"] for row in rows} == {"repair", "walk"}
+    assert len(rows) == 2 * 4 * (1 + 2 * 3)
+
+
+def test_the_command_writes_one_figure(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("neurofault.papers.rescue2019.setting.QUICK", TINY)
+    code, out, err = cli("paper", "fig1", "--quick", "--out", str(tmp_path / "out"))
+    assert (code, err) == (0, "")
+    assert "fig1 64-12-10: half-way at " in out
+    assert (tmp_path / "out" / "fig1.json").exists()
+
+
+def test_mistakes_of_the_command_line_are_named(cli, tmp_path, monkeypatch):
+    code, _, err = cli("paper", "fig5", "--quick", "--out", str(tmp_path))
+    assert code == 2
+    assert err == "neurofault: no figure 'fig5'; figures: fig1, fig2, fig3, fig4, all, cnn (did you mean 'fig4'?)\n"
+    taken = tmp_path / "file"
+    taken.touch()
+    code, _, err = cli("paper", "fig1", "--quick", "--out", str(taken))
+    assert code == 2
+    assert err.startswith(f"neurofault: --out {taken}: ")
+    monkeypatch.setenv("NEUROFAULT_CACHE", str(tmp_path / "empty"))
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "mnist" / "train-images-idx3-ubyte").write_bytes(b"no images")
+    code, _, err = cli("paper", "fig1", "--data-dir", str(tmp_path), "--out", str(tmp_path / "out"))
+    assert code == 2
+    assert "train-images-idx3-ubyte" in err
+
+
+def test_the_full_setting_is_what_the_paper_reproduction_asks_for():
+    assert FULL.networks == ((25,), (50,), (100,), (200,), (400,), (100, 100))
+    assert FULL.bases >= 3
+    assert FULL.orders >= 20
+    assert FULL.bases * FULL.repair_orders >= 8
+    assert all(m % FULL.step == 0 for m in (*FULL.deaths, *FULL.barrier_deaths))
+
+
+def test_an_unknown_figure_is_refused_before_anything_is_computed(tmp_path):
+    with pytest.raises(UsageError, match="no figure 'fig9'"):
+        paper(["fig1", "fig9"], tmp_path / "none", setting=TINY)
+    assert not (tmp_path / "none").exists()
