@@ -1,10 +1,11 @@
 """Neuromorphic hardware fault injection: break a simulated chip, see what it costs, rescue it.
 
-    torch ─ from_torch → Network ─ deploy → Deployment ─ inject → Deployment ─ rescue → Rescued
-                                                         └─────── run → Result ───────┘
+    torch, snnTorch, NIR, Lava ─ from_… → Network ─ deploy → Deployment ─ inject → Deployment ─ rescue → Rescued
+                                                                └───────── run → Result ──────────┘
+    campaign.yaml, or a dict ─ campaign → CheckedCampaign ─ run → CampaignResults
 
-``deploy`` and ``rescue`` here are functions; their packages are reached as ``from neurofault.deploy.profile import …``. Names that need torch or
-numba load when first used.
+``deploy``, ``rescue`` and ``campaign`` here are functions; their packages are reached as ``from neurofault.deploy.profile import …``. Names
+that need torch, numba or an optional library load it when first used.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from neurofault import errors, faults
+from neurofault.activity import Activity
 from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
@@ -21,48 +23,75 @@ from neurofault.faults import inject
 from neurofault.graph import Connection, Conv, CubaLif, Dense, Network, Population, Readout, Schedule, Source, Sparse, chain
 from neurofault.inputs import Bias, Inputs, Spikes, State
 from neurofault.rescue import Budget, Guard, Plan, rescue
+from neurofault.rescue.outcome import Rescued
 
 if TYPE_CHECKING:
-    from neurofault.engines import run
+    from neurofault.convert.nir_graph import from_nir
+    from neurofault.convert.snntorch_model import from_snntorch
+    from neurofault.deploy.nir_export import to_nir
+    from neurofault.engines import Result, run
+    from neurofault.lava import from_lava
     from neurofault.study.calibrate import from_torch
+    from neurofault.study.campaign.api import campaign
 
-__all__ = [
-    "Bias",
-    "Budget",
-    "Connection",
-    "Conv",
-    "CubaLif",
-    "Dense",
-    "Deployment",
-    "Guard",
-    "HardwareProfile",
-    "Inputs",
+__all__ = [  # noqa: RUF022  (in pipeline order)
+    # what computes
     "Network",
-    "Plan",
     "Population",
+    "Connection",
     "Readout",
-    "Schedule",
+    "CubaLif",
     "Source",
+    "Dense",
+    "Conv",
     "Sparse",
+    "Schedule",
+    "chain",
+    "from_torch",
+    "from_snntorch",
+    "from_nir",
+    "from_lava",
+    "to_nir",
+    # where it sits
+    "HardwareProfile",
+    "load_profile",
+    "deploy",
+    "Deployment",
+    "save",
+    "load",
+    # what breaks
+    "faults",
+    "inject",
+    # what it is shown, and what comes of it
+    "Inputs",
+    "Bias",
     "Spikes",
     "State",
-    "chain",
-    "deploy",
-    "errors",
-    "faults",
-    "from_torch",
-    "inject",
-    "load",
-    "load_profile",
-    "rescue",
     "run",
-    "save",
+    "Result",
+    "Activity",
+    # what heals it
+    "rescue",
+    "Budget",
+    "Plan",
+    "Guard",
+    "Rescued",
+    # many trials
+    "campaign",
+    "errors",
 ]
 
 _ON_USE = {
     "from_torch": "neurofault.study.calibrate",
+    "from_snntorch": "neurofault.convert.snntorch_model",
+    "from_nir": "neurofault.convert.nir_graph",
+    "from_lava": "neurofault.lava",
+    "to_nir": "neurofault.deploy.nir_export",
     "run": "neurofault.engines",
+    "Result": "neurofault.engines",
+    "campaign": "neurofault.study.campaign.api",
 }
+"""Name → module that has it, for what is not loaded with the package."""
 
 
 def __getattr__(name: str) -> object:

@@ -58,6 +58,14 @@ def from_nir(
 ) -> Network:
     """Convert a NIR graph.
 
+    >>> from neurofault.convert.nir_file import import_nir
+    >>> nir = import_nir()
+    >>> neurons = nir.IF(r=np.ones(2), v_threshold=np.ones(2))
+    >>> nodes = {"input": nir.Input(np.array([2])), "w": nir.Linear(np.eye(2)), "n": neurons, "output": nir.Output(np.array([2]))}
+    >>> net = from_nir(nir.NIRGraph(nodes, [("input", "w"), ("w", "n"), ("n", "output")]), timesteps=8)
+    >>> [(one.name, one.shape) for one in net.populations], net.readout.how
+    ([('input', (2,)), ('output', (2,))], 'count')
+
     A graph that :func:`neurofault.deploy.nir_export.to_nir` wrote comes back as the network that it was, integers and pixel table included
     (``in_shape``, ``coding``, ``readout`` are not used then).
 

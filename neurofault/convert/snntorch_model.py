@@ -65,6 +65,12 @@ def from_snntorch(
 ) -> Network:
     """Convert a feed-forward snnTorch network.
 
+    >>> import snntorch
+    >>> model = nn.Sequential(nn.Linear(4, 3), snntorch.Leaky(beta=0.9, init_hidden=True, reset_mechanism="zero", output=True))
+    >>> net = from_snntorch(model, (4,), timesteps=8)
+    >>> [(one.name, one.shape) for one in net.populations], net.readout.how
+    ([('input', (4,)), ('output', (3,))], 'count')
+
     The module is called in eval mode with a few samples, and the order in which its layers are called is the chain: ``nn.Sequential`` with
     ``init_hidden=True`` and classes whose ``forward`` loops over the steps, [N, …], [T, N, …] or [N, T, …], are taken. Layers: Leaky, Synaptic; Linear,
     Conv2d, BatchNorm, AvgPool2d, Flatten, Dropout, Identity; a gain and shift of the sample in front of them (folded into the first). Its parameters, states

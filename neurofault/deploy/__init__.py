@@ -29,6 +29,16 @@ def deploy(
 ) -> Deployment:
     """Quantise a network to a chip's integers and place it on the chip's cores.
 
+    >>> import numpy as np
+    >>> import neurofault as nf
+    >>> eyes, hands = nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))
+    >>> net = nf.chain("reflex", [eyes, hands], [nf.Dense(np.eye(2) * 2)], timesteps=4, how="count")
+    >>> chip = deploy(net, "loihi2", neurons_per_core=1)
+    >>> chip.connection("hands").synapses.weight.tolist(), chip.connection("hands").weight_exponent
+    ([[254, 0], [0, 254]], 3)
+    >>> {name: core_of.tolist() for name, core_of in chip.placement.core_of.items()}
+    {'eyes': [0, 1], 'hands': [2, 3]}
+
     Args:
         network: the spiking network.
         profile: a profile, the name of a bundled one, or a YAML file.

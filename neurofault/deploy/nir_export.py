@@ -80,6 +80,12 @@ class _Population:
 def to_nir(network: Network | Deployment, path: str | Path | None = None, *, dt: float = SNNTORCH_DT) -> Any:
     """Return a network or a (damaged) deployment as a ``nir.NIRGraph``, and write it if a path is given.
 
+    >>> import neurofault as nf
+    >>> eyes, hands = nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))
+    >>> graph = to_nir(nf.chain("reflex", [eyes, hands], [nf.Dense(np.eye(2) * 2)], timesteps=4, how="count"))
+    >>> {name: type(node).__name__ for name, node in graph.nodes.items()}
+    {'input': 'Input', 'hands_synapses': 'Linear', 'hands_neurons': 'LIF', 'output': 'Output'}
+
     Reading the file back with :func:`neurofault.convert.nir_graph.from_nir` and deploying on the same profile gives the same spikes of every
     neuron for the same inputs, and the same answers.
 

@@ -330,6 +330,10 @@ def bundled_profiles() -> list[str]:
 def load_profile(name_or_path: str | Path) -> HardwareProfile:
     """Load a hardware profile.
 
+    >>> profile = load_profile("loihi2")
+    >>> profile.title, profile.chip.cores_per_tile.known
+    ('Intel Loihi 2 (Intel 4, 2021)', 4)
+
     Args:
         name_or_path: a YAML file, or the name of a bundled profile with or without ``.yaml``; a file that exists wins.
 

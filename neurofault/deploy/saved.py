@@ -43,6 +43,15 @@ _Keep = Callable[[NDArray[np.generic]], int]
 def save(deployment: Deployment, path: str | Path) -> None:
     """Write a deployment to a file that :func:`load` reads back: the same integers, places and damage.
 
+    >>> import tempfile
+    >>> import neurofault as nf
+    >>> eyes, hands = nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))
+    >>> chip = nf.deploy(nf.chain("reflex", [eyes, hands], [nf.Dense(np.eye(2) * 2)], timesteps=4))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(chip, f"{folder}/chip.npz")
+    ...     print(load(f"{folder}/chip.npz").connection("hands").synapses.weight.tolist())
+    [[254, 0], [0, 254]]
+
     Args:
         deployment: healthy, damaged, learned or repaired.
         path: replaced if it exists; ``.npz`` by custom.
@@ -108,6 +117,10 @@ def _written(record: Any, kept: _Keep) -> dict[str, Any]:
 
 def load(path: str | Path) -> Deployment:
     """Read a deployment that :func:`save` wrote.
+
+    >>> load("missing.npz")
+    Traceback (most recent call last):
+    neurofault.errors.UsageError: missing.npz: no such file
 
     Args:
         path: the file.

@@ -175,6 +175,8 @@ def as_inputs(deployment: Deployment, x: Inputs | Presented | Mapping[str, Prese
                 else:
                     biases[name] = part if isinstance(part, Bias) else deployment.encode({name: part}).of(name)
             return Inputs(bias=biases, events=spikes).named(deployment.inputs)
+        case _ if _has_steps(x) and len(deployment.inputs) == 1 and deployment.population(deployment.inputs[0]).encoding is None:
+            return Inputs(events=x).named(deployment.inputs)
         case _:
             return deployment.encode(x).named(deployment.inputs)
 

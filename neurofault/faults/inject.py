@@ -15,6 +15,13 @@ from neurofault.faults.plan import FaultPlan, Faults, plan
 def inject(deployment: Deployment, faults: Faults | FaultPlan, *, seed: int = 0, draw: int = 0) -> Deployment:
     """Return the deployment with more damage; what was already broken stays broken.
 
+    >>> import neurofault as nf
+    >>> eyes, hands = nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))
+    >>> chip = nf.deploy(nf.chain("reflex", [eyes, hands], [nf.Dense(np.eye(2) * 2)], timesteps=4), neurons_per_core=1)
+    >>> hurt = inject(chip, [nf.faults.CoreDead(cores=(2,))])
+    >>> hurt.damage.hits[0].cores, chip.damage.hits
+    ((2,), ())
+
     Args:
         deployment: the chip, healthy or not.
         faults: models (or their mappings), or a plan that was resolved on this deployment.

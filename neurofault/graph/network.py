@@ -194,6 +194,12 @@ def chain(
 ) -> Network:
     """Return a feed-forward chain: each population drives the next one, the last is the readout.
 
+    >>> import neurofault as nf
+    >>> eyes, hands = nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))
+    >>> net = chain("reflex", [eyes, hands], [nf.Dense(np.eye(2) * 2)], timesteps=4, how="count")
+    >>> [(one.name, one.source, one.target) for one in net.connections]
+    [('hands', 'eyes', 'hands')]
+
     Args:
         name: the network's.
         populations: the first is a source.

@@ -60,6 +60,15 @@ def from_lava(
     The network computes what the processes compute with ``Loihi2SimCfg(select_tag="fixed_pt")``, bit for bit: step t of the population at
     place l is Lava's step t + l + 1.
 
+    >>> from lava.proc.dense.process import Dense
+    >>> from lava.proc.io.source import RingBuffer
+    >>> from lava.proc.lif.process import LIF
+    >>> eyes, synapses, hands = RingBuffer(data=np.ones((2, 4), int)), Dense(weights=np.eye(2, dtype=int) * 8), LIF(shape=(2,), vth=10, name="hands")
+    >>> eyes.s_out.connect(synapses.s_in)
+    >>> synapses.a_out.connect(hands.a_in)
+    >>> [(one.name, one.shape) for one in from_lava(hands, timesteps=4).populations]
+    [('input', (2,)), ('hands', (2,))]
+
     Args:
         processes: one process of the graph (then all that it is joined to), or the processes of the chain in any order.
         timesteps: steps of a presentation, at least 1.
