@@ -2,7 +2,7 @@
 
 python experiments/bench/events.py --json events.json
 
-The events are synthetic, at the real rate; the weights are random integers, with a threshold at which the hidden neurons fire a few times a
+The events are synthetic, at the real rate; the weights are random integers, with a threshold at which the hidden neurons fire about fifteen times a
 sample. What is measured: samples a second from `Spikes` to scores, and the most memory that the process held (``peak_bytes``; the events
 themselves included). As dense bool the same input would be 6.9 GB. The first samples are checked against dense input.
 """
@@ -42,7 +42,7 @@ def main() -> None:
             "2312-512-10",
             [
                 Population("input", (LINES,), Source()),
-                Population("hidden1", (HIDDEN,), CubaLif(400, du=1024, dv=128, bias_exponent=0)),
+                Population("hidden1", (HIDDEN,), CubaLif(2400, du=1024, dv=128, bias_exponent=0)),
                 Population("output", (OUTPUTS,), CubaLif(400, du=1024, dv=128, bias_exponent=0)),
             ],
             [Dense(rng.integers(-20, 24, (HIDDEN, LINES)) * 2), Dense(rng.integers(-20, 24, (OUTPUTS, HIDDEN)) * 2)],
