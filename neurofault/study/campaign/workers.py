@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -123,6 +124,10 @@ def run_local(
     Raises:
         UsageError: workers end before they are ready.
     """
+    try:
+        tasks = chain([next(tasks)], tasks)
+    except StopIteration:
+        return  # nothing to do: nobody is hired
     context = multiprocessing.get_context("spawn")
     threads = max(1, usable_cores() // workers)
     crew: list[_Worker] = []
