@@ -13,7 +13,6 @@ import random
 import tarfile
 import zipfile
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +136,7 @@ def fault_word(chance: Chance, *, listed: bool = False) -> bytes:
     """Return ``{kind: …, …}`` with fields that fit and values that may not; ``listed``: its sites are named."""
     kind = chance.choice(tuple(faults.KINDS))
     model = faults.KINDS[kind]
-    names = [field.name for field in fields(model) if field.name not in ("count", "rate", model.list_field)]
+    names = [name for name in model.model_fields if name not in ("count", "rate", model.list_field)]
     good = {
         "count": b"2", "rate": b"0.5", "where": b"clustered", "layer": b"hidden", "at": b"'core:0-3'", "when": b"{kind: transient, start: 1, stop: 3}", "bit": b"2",
         "factor": b"1.5", "offset": b"3", "value": b"7", "sigma": b"0.2", "bits": b"'0,3'", "probability": b"0.3", "level": b"1", "reroute": b"true",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar, final
+from dataclasses import replace
+from typing import ClassVar, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from neurofault.damage.broken import BrokenMesh
 from neurofault.damage.damage import Drop, SetSynapses
@@ -17,10 +18,11 @@ from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.routing import Link, Mesh, mesh
 from neurofault.errors import FaultError
-from neurofault.faults.base import ConnectionFault, Fault, listed, param
+from neurofault.faults.base import ConnectionFault, Fault
 from neurofault.faults.context import Context, Outcome, listed_array
 from neurofault.faults.flows import Flow, flows_of, link_text, opposite, strike
 from neurofault.faults.places import Block, axon_blocks, axon_sources, key_of, target_blocks
+from neurofault.faults.sites import Names, Pairs
 from neurofault.faults.spent import Earlier
 from neurofault.graph.connectivity import places
 from neurofault.numerals import natural
@@ -56,7 +58,6 @@ def _note_axons(context: Context, out: Outcome, block: Block, sources: NDArray[n
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class AxonLost(ConnectionFault):
     """An axon table entry is lost: one neuron's spikes no longer reach one core."""
 
@@ -67,7 +68,7 @@ class AxonLost(ConnectionFault):
     mechanism: ClassVar[str] = "upset or defect in the valid bit or the core address of an axon table entry"
     sources: ClassVar[tuple[str, ...]] = (_AXONS,)
 
-    axons: Sequence[Sequence[int]] | None = listed("[source neuron, destination core] into the one layer that layer names", 2)
+    axons: Pairs | None = Field(default=None, description="[source neuron, destination core] into the one layer that layer names")
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -101,7 +102,6 @@ def _redirected(context: Context, block: Block, source: int) -> NDArray[np.int64
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class AxonMisrouted(ConnectionFault):
     """An axon entry holds another axon's index: the core reads another source's synapses when this neuron fires."""
 
@@ -114,7 +114,7 @@ class AxonMisrouted(ConnectionFault):
     mechanism: ClassVar[str] = "upset in the axon index of an axon table entry"
     sources: ClassVar[tuple[str, ...]] = (_AXONS,)
 
-    axons: Sequence[Sequence[int]] | None = listed("[source neuron, destination core] into the one layer that layer names", 2)
+    axons: Pairs | None = Field(default=None, description="[source neuron, destination core] into the one layer that layer names")
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -222,7 +222,6 @@ def _core_at(deployment: Deployment, grid: Mesh, x: int, y: int) -> int:
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class LinkDead(ConnectionFault):
     """A link between two tiles is dead, both ways or one way; messages on it are lost or go round it."""
 
@@ -234,9 +233,11 @@ class LinkDead(ConnectionFault):
     sources: ClassVar[tuple[str, ...]] = (_MESH,)
     neighbours: ClassVar[str] = "SpiNNMachine down_links"
 
-    links: Sequence[str] | None = listed('"x,y:E": the way out of tile x,y; E, W, N or S', 0)
-    direction: str = param("both", "whether the opposite link is dead too", choices=("both", "one"))
-    reroute: bool = param(False, "whether messages go round it, avoiding all that is closed; extra hops are charged")
+    links: Names | None = Field(default=None, description='"x,y:E": the way out of tile x,y; E, W, N or S')
+    direction: Literal["both", "one"] = Field(default="both", description="whether the opposite link is dead too")
+    reroute: bool = Field(
+        default=False, description="whether messages go round it, avoiding all that is closed; extra hops are charged"
+    )
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -250,7 +251,6 @@ class LinkDead(ConnectionFault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class LinkLossy(ConnectionFault):
     """A link loses messages at random."""
 
@@ -261,8 +261,8 @@ class LinkLossy(ConnectionFault):
     mechanism: ClassVar[str] = "marginal timing or noise on a link, buffer overflow"
     sources: ClassVar[tuple[str, ...]] = (_MESH, "Navaridas et al. 2013, Parallel Computing 39 (dropped packets)")
 
-    links: Sequence[str] | None = listed('"x,y:E": the way out of tile x,y; E, W, N or S', 0)
-    probability: float = param(0.1, "of each message to be lost", low=0, high=1)
+    links: Names | None = Field(default=None, description='"x,y:E": the way out of tile x,y; E, W, N or S')
+    probability: float = Field(default=0.1, description="of each message to be lost", ge=0, le=1)
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -277,7 +277,6 @@ class LinkLossy(ConnectionFault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class RouterDead(Fault):
     """The router of a tile is dead: its cores are cut off, also from each other, and messages through it are lost or go round it."""
 
@@ -289,8 +288,11 @@ class RouterDead(Fault):
     sources: ClassVar[tuple[str, ...]] = (_MESH, "IBM US10454759 (TrueNorth router bypass)")
     neighbours: ClassVar[str] = "SpiNNMachine down_chips"
 
-    routers: Sequence[str] | None = listed('"x,y" of the tile', 0)
-    reroute: bool = param(False, "whether messages that only pass go round it, avoiding all that is closed; extra hops are charged")
+    routers: Names | None = Field(default=None, description='"x,y" of the tile')
+    reroute: bool = Field(
+        default=False,
+        description="whether messages that only pass go round it, avoiding all that is closed; extra hops are charged",
+    )
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""

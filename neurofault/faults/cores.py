@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from neurofault.damage.broken import BrokenCore
 from neurofault.damage.damage import EnginePart, LearningDefect, Silence, Stall
 from neurofault.damage.when import When
 from neurofault.errors import FaultError
-from neurofault.faults.base import Fault, listed, param
+from neurofault.faults.base import Fault
 from neurofault.faults.context import Context, Outcome, listed_array
 from neurofault.faults.places import core_blocks, stored_synapses
+from neurofault.faults.sites import Ids
 from neurofault.faults.spare import LATER, spare_blocks
 
 TRACES = ("x1", "x2", "y1", "y2", "y3")
@@ -62,7 +63,6 @@ def _silence(context: Context, out: Outcome, when: When, cores: Sequence[int]) -
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class CoreDead(Fault):
     """A neuromorphic core is dead: its neurons never spike, the synapses stored in it are gone, messages to it are lost."""
 
@@ -78,7 +78,7 @@ class CoreDead(Fault):
     )
     neighbours: ClassVar[str] = "SpiNNMachine down_cores"
 
-    cores: Sequence[int | str] | None = listed("ids of the cores; layer and where then say nothing")
+    cores: Ids | None = Field(default=None, description="ids of the cores; layer and where then say nothing")
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -91,7 +91,6 @@ class CoreDead(Fault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class CoreHung(Fault):
     """A core hangs. With ``stall`` the whole chip waits for it at the next barrier; with ``silent`` it is like a dead core."""
 
@@ -102,8 +101,8 @@ class CoreHung(Fault):
     mechanism: ClassVar[str] = "control logic upset; Loihi's time step is a blocking barrier over all cores"
     sources: ClassVar[tuple[str, ...]] = ("Davies et al. 2018, IEEE Micro 38(1) (barrier synchronisation)",)
 
-    cores: Sequence[int | str] | None = listed("ids of the cores")
-    on_core_death: str = param("stall", "what the mesh does", choices=("stall", "silent"))
+    cores: Ids | None = Field(default=None, description="ids of the cores")
+    on_core_death: Literal["stall", "silent"] = Field(default="stall", description="what the mesh does")
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -131,7 +130,6 @@ def _learning(context: Context, fault: Fault, part: EnginePart, trace: str = "",
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class LearningFrozen(Fault):
     """A core's learning engine is dead: inference goes on, its synapses are never updated again."""
 
@@ -142,7 +140,7 @@ class LearningFrozen(Fault):
     mechanism: ClassVar[str] = "defect in the core's learning engine only"
     sources: ClassVar[tuple[str, ...]] = ("Davies et al. 2018, IEEE Micro 38(1) (a learning engine in each core)",)
 
-    cores: Sequence[int | str] | None = listed("ids of the cores")
+    cores: Ids | None = Field(default=None, description="ids of the cores")
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -150,7 +148,6 @@ class LearningFrozen(Fault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class TraceStuck(Fault):
     """A trace of a core's learning engine always reads one value."""
 
@@ -161,9 +158,9 @@ class TraceStuck(Fault):
     mechanism: ClassVar[str] = "stuck trace memory or trace update logic"
     sources: ClassVar[tuple[str, ...]] = ("Davies et al. 2018, IEEE Micro 38(1) (7-bit traces x1, x2, y1, y2, y3)",)
 
-    cores: Sequence[int | str] | None = listed("ids of the cores")
-    trace: str = param("x1", "which trace", choices=TRACES)
-    value: int = param(0, "what it reads", low=0, high=127)
+    cores: Ids | None = Field(default=None, description="ids of the cores")
+    trace: Literal["x1", "x2", "y1", "y2", "y3"] = Field(default="x1", description="which trace")
+    value: int = Field(default=0, description="what it reads", ge=0, le=127)
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -171,7 +168,6 @@ class TraceStuck(Fault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class ThirdFactorDead(Fault):
     """The third factor (reward, error) no longer reaches a core."""
 
@@ -182,7 +178,7 @@ class ThirdFactorDead(Fault):
     mechanism: ClassVar[str] = "reward axon or modulatory path lost"
     sources: ClassVar[tuple[str, ...]] = ("Intel Loihi 2 technology brief 2021 (third factors)",)
 
-    cores: Sequence[int | str] | None = listed("ids of the cores")
+    cores: Ids | None = Field(default=None, description="ids of the cores")
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -190,7 +186,6 @@ class ThirdFactorDead(Fault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class RoundingStuck(Fault):
     """The random number of stochastic rounding is stuck: always up (0), never up (127), or between."""
 
@@ -201,8 +196,8 @@ class RoundingStuck(Fault):
     mechanism: ClassVar[str] = "stuck shift register of the pseudo-random generator"
     sources: ClassVar[tuple[str, ...]] = ("Lava 0.10 learning (stochastic rounding with 7-bit random numbers)",)
 
-    cores: Sequence[int | str] | None = listed("ids of the cores")
-    value: int = param(0, "the number that is always drawn", low=0, high=127)
+    cores: Ids | None = Field(default=None, description="ids of the cores")
+    value: int = Field(default=0, description="the number that is always drawn", ge=0, le=127)
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""

@@ -10,7 +10,6 @@ A map is a list of faults that name their sites::
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +86,9 @@ def _combined(maps: Sequence[Sequence[Fault]], join: Callable[[list[list[Any]]],
         parts = [[site for other in one if _likeness(other) == likeness for site in other.sites or ()] for one in maps]
         sites = list(dict.fromkeys(join(parts)))
         if sites:
-            combined.append(replace(fault, **{fault.list_field: sites}))  # type: ignore[arg-type]  # a field by its name
+            combined.append(fault.replace(**{fault.list_field: sites}))
     return tuple(combined)
 
 
 def _likeness(fault: Fault) -> tuple[Any, ...]:
-    return (fault.kind, *(getattr(fault, field.name) for field in fields(fault) if field.name != fault.list_field))
+    return (fault.kind, *(getattr(fault, name) for name in type(fault).model_fields if name != fault.list_field))

@@ -10,11 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from neurofault.errors import FaultError, nearest
+from neurofault.faults.mistakes import said
 
 _MEGABIT = float(1 << 20)
 _HOUR = 3600.0
+_UNITS = {"seconds": 1.0, "hours": _HOUR, "days": 24 * _HOUR, "years": 365.25 * 24 * _HOUR}
+_MOST_TIME = 1e12
 
 
 @dataclass(frozen=True)
@@ -143,3 +147,42 @@ def expected_upsets(environment: str | Environment, seconds: float, bits: int) -
     if bits < 0:
         raise FaultError(f"bits must be at least 0, are {bits}")
     return bits * upset_probability(environment, seconds)
+
+
+def exposed(spec: Mapping[str, Any], *, stored_bits: bool) -> float:
+    """Return the rate of ``{environment: low_earth_orbit, days: 30}``.
+
+    Args:
+        spec: ``environment`` and one of ``seconds``, ``hours``, ``days``, ``years``.
+        stored_bits: whether the sites are stored bits; of others there is no such rate.
+
+    Raises:
+        FaultError: another key, an unknown environment, no such time, or other sites.
+    """
+    units = [unit for unit in _UNITS if unit in spec]
+    wrong = [str(key) for key in spec if key != "environment" and key not in _UNITS]
+    if not stored_bits:
+        raise FaultError("an environment gives the rate of upsets of stored bits only (synapse_bit_flip)")
+    if wrong or len(units) != 1 or "environment" not in spec:
+        raise FaultError(f"give environment and one of {', '.join(_UNITS)}, such as {{environment: low_earth_orbit, days: 30}}")
+    time = spec[units[0]]
+    if isinstance(time, bool) or not isinstance(time, int | float):
+        raise FaultError(f"{units[0]} must be a number, is {said(time)}")
+    if not abs(time) <= _MOST_TIME:
+        raise FaultError(f"{units[0]} must be at most 1e12, is {said(time)}")
+    if not isinstance(spec["environment"], str):
+        raise FaultError(f"environment must be a name, is {said(spec['environment'])}")
+    return upset_probability(spec["environment"], float(time) * _UNITS[units[0]])
+
+
+def exposure_schema() -> dict[str, Any]:
+    """Return the JSON Schema of what :func:`exposed` takes."""
+    time = {"type": "number", "minimum": 0, "maximum": _MOST_TIME}
+    return {
+        "type": "object",
+        "properties": {"environment": {"enum": list(ENVIRONMENTS)}, **dict.fromkeys(_UNITS, time)},
+        "required": ["environment"],
+        "minProperties": 2,
+        "maxProperties": 2,
+        "additionalProperties": False,
+    }

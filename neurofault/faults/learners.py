@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from neurofault.damage.damage import LearningDefect
 from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.support import support_cores
 from neurofault.errors import FaultError
-from neurofault.faults.base import Fault, listed, param
+from neurofault.faults.base import Fault
 from neurofault.faults.context import Context, Outcome, listed_array
 from neurofault.faults.places import Block, neuron_blocks
+from neurofault.faults.sites import Ids, Pairs
 from neurofault.graph import Dense
 
 _FEEDBACK = "Nøkland 2016, arXiv 1609.01596 (direct feedback alignment)"
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class ErrorDead(Fault):
     """An error neuron of an on-chip learner is dead: the error of its class is always 0. Inference is untouched."""
 
@@ -34,8 +34,8 @@ class ErrorDead(Fault):
     mechanism: ClassVar[str] = "defect in the neuron's update or state"
     sources: ClassVar[tuple[str, ...]] = ("Shrestha et al. 2021, arXiv 2105.03649 (in-hardware learning)", _FEEDBACK)
 
-    errors: Sequence[int | str] | None = listed("classes whose error neuron it is")
-    layer: str | None = param("output", "always output: an error neuron for each output neuron")
+    errors: Ids | None = Field(default=None, description="classes whose error neuron it is")
+    layer: str | None = Field(default="output", description="always output: an error neuron for each output neuron")
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -72,7 +72,6 @@ class ErrorDead(Fault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class FeedbackDead(Fault):
     """A feedback synapse, from an error neuron to a hidden neuron, is dead: it reads 0. Inference is untouched."""
 
@@ -83,8 +82,8 @@ class FeedbackDead(Fault):
     mechanism: ClassVar[str] = "memory cell that reads 0 in all bits"
     sources: ClassVar[tuple[str, ...]] = (_FEEDBACK,)
 
-    synapses: Sequence[Sequence[int]] | None = listed(
-        "[class of the error neuron, neuron] into the one hidden layer that layer names", 2
+    synapses: Pairs | None = Field(
+        default=None, description="[class of the error neuron, neuron] into the one hidden layer that layer names"
     )
 
     def resolve(self, context: Context) -> Outcome:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from neurofault.errors import FaultError, nearest
-from neurofault.faults.base import Fault, said
+from neurofault.faults.base import Fault
 from neurofault.faults.communication import AxonLost, AxonMisrouted, LinkDead, LinkLossy, RouterDead
 from neurofault.faults.cores import CoreDead, CoreHung, LearningFrozen, RoundingStuck, ThirdFactorDead, TraceStuck
-from neurofault.faults.environment import upset_probability
 from neurofault.faults.learners import ErrorDead, FeedbackDead
+from neurofault.faults.mistakes import FaultMistakes, Mistake, bounds, choices, said
 from neurofault.faults.neurons import (
     NeuronBias,
     NeuronDead,
@@ -61,66 +61,25 @@ def fault_from_mapping(spec: Mapping[str, Any]) -> Fault:
             ``{environment: low_earth_orbit, days: 30}``.
 
     Raises:
-        FaultError: unknown kind or keys (with the nearest match) and everything out of range, all at once, a line each.
+        FaultMistakes: unknown kind or keys (with the nearest match) and everything out of range, all at once, each with its place.
     """
     kind = spec.get("kind")
     if not isinstance(kind, str) or kind not in KINDS:
         problem = f"unknown kind {said(kind)}{nearest(said(kind), KINDS)}" if "kind" in spec else "a fault needs a kind"
-        raise FaultError(f"{problem}; kinds: {', '.join(KINDS)}")
-    model = KINDS[kind]
-    allowed = [field.name for field in fields(model)]
-    unknown = [
-        f"{kind}: unknown key {said(key)}{nearest(said(key), allowed)}; allowed: {', '.join(allowed)}"
-        for key in spec
-        if key != "kind" and key not in allowed
-    ]
-    values = {str(key): value for key, value in spec.items() if key in allowed}
-    if isinstance(values.get("rate"), Mapping):
-        try:
-            values["rate"] = _exposure(model, values["rate"])
-        except FaultError as error:
-            unknown.append(f"{kind}: rate: {error}")
-            values["rate"] = 0.0
-    try:
-        fault = model(**values)
-    except FaultError as error:
-        raise FaultError("\n".join([*unknown, str(error)])) from None
-    if unknown:
-        raise FaultError("\n".join(unknown))
-    return fault
-
-
-_UNITS = {"seconds": 1.0, "hours": 3600.0, "days": 86400.0, "years": 365.25 * 86400.0}
-
-
-def _exposure(model: type[Fault], spec: Mapping[str, Any]) -> float:
-    """Return the rate of ``{environment: low_earth_orbit, days: 30}``."""
-    units = [unit for unit in _UNITS if unit in spec]
-    wrong = [str(key) for key in spec if key != "environment" and key not in _UNITS]
-    if model.site != "stored bits":
-        raise FaultError("an environment gives the rate of upsets of stored bits only (synapse_bit_flip)")
-    if wrong or len(units) != 1 or "environment" not in spec:
-        raise FaultError(f"give environment and one of {', '.join(_UNITS)}, such as {{environment: low_earth_orbit, days: 30}}")
-    time = spec[units[0]]
-    if isinstance(time, bool) or not isinstance(time, int | float):
-        raise FaultError(f"{units[0]} must be a number, is {said(time)}")
-    if not abs(time) <= 1e12:
-        raise FaultError(f"{units[0]} must be at most 1e12, is {said(time)}")
-    if not isinstance(spec["environment"], str):
-        raise FaultError(f"environment must be a name, is {said(spec['environment'])}")
-    return upset_probability(spec["environment"], float(time) * _UNITS[units[0]])
+        raise FaultMistakes([Mistake(f"{problem}; kinds: {', '.join(KINDS)}", ("kind",))])
+    return KINDS[kind].model_validate({key: value for key, value in spec.items() if key != "kind"})
 
 
 def fault_to_mapping(fault: Fault) -> dict[str, Any]:
     """Return the plain mapping that :func:`fault_from_mapping` turns back into ``fault``; defaults are left out."""
     spec: dict[str, Any] = {"kind": fault.kind}
-    for field in fields(fault):
-        value = getattr(fault, field.name)
-        if field.name == "when":
+    for name, field in type(fault).model_fields.items():
+        value = getattr(fault, name)
+        if name == "when":
             if value != PERMANENT:
-                spec["when"] = {name: part for name, part in vars(value).items() if part is not None}
+                spec["when"] = {part: steps for part, steps in vars(value).items() if steps is not None}
         elif value != field.default:
-            spec[field.name] = _plain(value)
+            spec[name] = _plain(value)
     return spec
 
 
@@ -189,13 +148,13 @@ def describe(kind: str) -> KindInfo:
     if model.whens == ("once",):
         example["when"] = {"kind": "once", "at": 4}
     parameters = []
-    for field in fields(model):
-        limits = field.metadata
-        low, high = limits.get("low"), limits.get("high")
-        named = ", ".join(limits.get("choices", ()))
+    for name, field in model.model_fields.items():
+        low, high = bounds(field)
+        named = ", ".join(choices(field))
         span = "" if low is None and high is None else f"{low} to {high}" if high is not None else f"from {low}"
-        default = None if field.default is MISSING else str(field.default) if field.name == "when" else field.default
-        parameters.append(Parameter(field.name, limits["text"], limits.get("unit", ""), default, named or span))
+        unit = str(field.json_schema_extra.get("unit", "")) if isinstance(field.json_schema_extra, dict) else ""
+        default = str(field.default) if name == "when" else field.default
+        parameters.append(Parameter(name, field.description or "", unit, default, named or span))
     summary = " ".join((model.__doc__ or "").split("\n\n")[0].split())
     return KindInfo(
         kind, family, summary, model.equation, model.mechanism, model.neighbours, model.sources, model.site, model.whens,

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, cast, final
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from neurofault.damage.damage import FORCE_UNIT, Edit, Field, Force, InputNoise, SetField, Silence, Upset
+from neurofault.damage.damage import FORCE_UNIT, Edit, Force, InputNoise, SetField, Silence, Upset
+from neurofault.damage.edits import Field as Stored
 from neurofault.damage.fold_neurons import NeuronFold
 from neurofault.damage.when import When
 from neurofault.errors import FaultError
-from neurofault.faults.base import Fault, listed, param
+from neurofault.faults.base import Fault
 from neurofault.faults.context import Context, Outcome, listed_array
+from neurofault.faults.mistakes import MOST, Mistake
 from neurofault.faults.places import neuron_blocks
+from neurofault.faults.sites import Ids
 from neurofault.streams import stream_key
 
 _SPIKEFI = "Spyrou et al. 2024, SpikeFI, arXiv 2412.06795"
@@ -67,7 +71,6 @@ def _each(
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class NeuronDead(Fault):
     """A neuron (compartment) is dead: it takes nothing in and never spikes; as an output it scores lowest."""
 
@@ -79,7 +82,7 @@ class NeuronDead(Fault):
     sources: ClassVar[tuple[str, ...]] = (_SPIKEFI,)
     neighbours: ClassVar[str] = "SpikeFI DeadNeuron"
 
-    neurons: Sequence[int | str] | None = listed(_NEURONS)
+    neurons: Ids | None = Field(default=None, description=_NEURONS)
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -89,7 +92,6 @@ class NeuronDead(Fault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class NeuronSaturated(Fault):
     """A neuron sends a spike in every step, whatever its state."""
 
@@ -101,7 +103,7 @@ class NeuronSaturated(Fault):
     sources: ClassVar[tuple[str, ...]] = (_SPIKEFI,)
     neighbours: ClassVar[str] = "SpikeFI SaturatedNeuron"
 
-    neurons: Sequence[int | str] | None = listed(_NEURONS)
+    neurons: Ids | None = Field(default=None, description=_NEURONS)
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -111,7 +113,6 @@ class NeuronSaturated(Fault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class NeuronStuck(Fault):
     """A neuron fires at a fixed rate, evenly spaced, whatever its state."""
 
@@ -123,8 +124,8 @@ class NeuronStuck(Fault):
     sources: ClassVar[tuple[str, ...]] = (_SPIKEFI,)
     neighbours: ClassVar[str] = "SpikeFI StuckNeuron"
 
-    neurons: Sequence[int | str] | None = listed(_NEURONS)
-    spike_rate: float = param(0.5, "spikes a step", unit="1/step", low=0, high=1)
+    neurons: Ids | None = Field(default=None, description=_NEURONS)
+    spike_rate: float = Field(default=0.5, description="spikes a step", ge=0, le=1, json_schema_extra={"unit": "1/step"})
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -139,7 +140,7 @@ def _sees(context: Context, fault: Fault) -> bool:
     return any(context.deployment.population(name).encoding is not None for name in context.populations(fault))
 
 
-def _altered(context: Context, fault: NeuronThreshold | NeuronLeak | NeuronBias, field: Field) -> Outcome:
+def _altered(context: Context, fault: NeuronThreshold | NeuronLeak | NeuronBias, field: Stored) -> Outcome:
     """Change a stored parameter by factor, offset or bit flip; the result stays in the field's range."""
     limits = context.deployment.profile.neuron
     match field:
@@ -166,11 +167,12 @@ def _altered(context: Context, fault: NeuronThreshold | NeuronLeak | NeuronBias,
     return out
 
 
-def _one_change(fault: NeuronThreshold | NeuronLeak | NeuronBias) -> list[str]:
-    given = [name for name, default in (("factor", 1.0), ("offset", 0), ("bit", None)) if getattr(fault, name) != default]
-    if not given:
-        return ["give factor, offset or bit"]
-    return ["give bit, or factor and offset, not both"] if "bit" in given and len(given) > 1 else []
+def _one_change(given: Mapping[str, Any]) -> list[Mistake]:
+    changed = [name for name, default in (("factor", 1.0), ("offset", 0), ("bit", None)) if given[name] != default]
+    if not changed:
+        return [Mistake("give factor, offset or bit")]
+    both = "bit" in changed and len(changed) > 1
+    return [Mistake("give bit, or factor and offset, not both", ("bit",))] if both else []
 
 
 _FACTOR = "the stored value is multiplied by it and rounded"
@@ -179,7 +181,6 @@ _BIT = "this bit of the stored field flips; 0 is the lowest"
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class NeuronThreshold(Fault):
     """A neuron's stored threshold is another one."""
 
@@ -192,14 +193,15 @@ class NeuronThreshold(Fault):
     neighbours: ClassVar[str] = "SpikeFI ParametricNeuron(threshold), SpikingJET threshold"
     stored: ClassVar[bool] = True
 
-    neurons: Sequence[int | str] | None = listed(_NEURONS)
-    factor: float = param(1.0, _FACTOR, low=0)
-    offset: int = param(0, _OFFSET, unit="vth")
-    bit: int | None = param(None, _BIT, low=0, high=31)
+    neurons: Ids | None = Field(default=None, description=_NEURONS)
+    factor: float = Field(default=1.0, description=_FACTOR, ge=0)
+    offset: int = Field(default=0, description=_OFFSET, ge=-MOST, le=MOST, json_schema_extra={"unit": "vth"})
+    bit: int | None = Field(default=None, description=_BIT, ge=0, le=31)
 
-    def mistakes(self) -> list[str]:
-        """See :meth:`Fault.mistakes`."""
-        return super().mistakes() + _one_change(self)
+    @classmethod
+    def contradictions(cls, given: Mapping[str, Any]) -> list[Mistake]:
+        """See :meth:`Fault.contradictions`."""
+        return super().contradictions(given) + _one_change(given)
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -207,7 +209,6 @@ class NeuronThreshold(Fault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class NeuronLeak(Fault):
     """A neuron's stored decay of current or voltage is another one."""
 
@@ -220,23 +221,23 @@ class NeuronLeak(Fault):
     neighbours: ClassVar[str] = "SpikeFI IntegrationFault, SpikingJET beta"
     stored: ClassVar[bool] = True
 
-    neurons: Sequence[int | str] | None = listed(_NEURONS)
-    decay: str = param("dv", "which decay", choices=("du", "dv"))
-    factor: float = param(1.0, _FACTOR, low=0)
-    offset: int = param(0, _OFFSET, unit="1/4096")
-    bit: int | None = param(None, _BIT, low=0, high=31)
+    neurons: Ids | None = Field(default=None, description=_NEURONS)
+    decay: Literal["du", "dv"] = Field(default="dv", description="which decay")
+    factor: float = Field(default=1.0, description=_FACTOR, ge=0)
+    offset: int = Field(default=0, description=_OFFSET, ge=-MOST, le=MOST, json_schema_extra={"unit": "1/4096"})
+    bit: int | None = Field(default=None, description=_BIT, ge=0, le=31)
 
-    def mistakes(self) -> list[str]:
-        """See :meth:`Fault.mistakes`."""
-        return super().mistakes() + _one_change(self)
+    @classmethod
+    def contradictions(cls, given: Mapping[str, Any]) -> list[Mistake]:
+        """See :meth:`Fault.contradictions`."""
+        return super().contradictions(given) + _one_change(given)
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
-        return _altered(context, self, cast(Field, self.decay))
+        return _altered(context, self, self.decay)
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class NeuronBias(Fault):
     """A neuron's stored bias mantissa is another one."""
 
@@ -248,14 +249,15 @@ class NeuronBias(Fault):
     sources: ClassVar[tuple[str, ...]] = ("loihi field width: profile neuron.bias_mantissa_min, bias_mantissa_max",)
     stored: ClassVar[bool] = True
 
-    neurons: Sequence[int | str] | None = listed(_NEURONS)
-    factor: float = param(1.0, _FACTOR, low=0)
-    offset: int = param(0, _OFFSET, unit="bias mantissa")
-    bit: int | None = param(None, _BIT, low=0, high=31)
+    neurons: Ids | None = Field(default=None, description=_NEURONS)
+    factor: float = Field(default=1.0, description=_FACTOR, ge=0)
+    offset: int = Field(default=0, description=_OFFSET, ge=-MOST, le=MOST, json_schema_extra={"unit": "bias mantissa"})
+    bit: int | None = Field(default=None, description=_BIT, ge=0, le=31)
 
-    def mistakes(self) -> list[str]:
-        """See :meth:`Fault.mistakes`."""
-        return super().mistakes() + _one_change(self)
+    @classmethod
+    def contradictions(cls, given: Mapping[str, Any]) -> list[Mistake]:
+        """See :meth:`Fault.contradictions`."""
+        return super().contradictions(given) + _one_change(given)
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -263,7 +265,6 @@ class NeuronBias(Fault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class StateUpset(Fault):
     """A bit of a neuron's current or voltage flips once, at the beginning of a step, and washes out."""
 
@@ -276,9 +277,9 @@ class StateUpset(Fault):
     neighbours: ClassVar[str] = "SpikingJET potential flip"
     whens: ClassVar[tuple[str, ...]] = ("once",)
 
-    neurons: Sequence[int | str] | None = listed(_NEURONS)
-    state: str = param("v", "which state", choices=("u", "v"))
-    bit: int = param(22, "which bit flips; 23 is the sign", low=0, high=23)
+    neurons: Ids | None = Field(default=None, description=_NEURONS)
+    state: Literal["u", "v"] = Field(default="v", description="which state")
+    bit: int = Field(default=22, description="which bit flips; 23 is the sign", ge=0, le=23)
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -286,7 +287,7 @@ class StateUpset(Fault):
         assert self.when.at is not None
         for _, name, neurons in groups:
             masks = np.full(len(neurons), 1 << self.bit, np.int32)
-            out.edits.append(Upset(name, cast(Literal["u", "v"], self.state), neurons, masks, self.when.at, self.when.clock))
+            out.edits.append(Upset(name, self.state, neurons, masks, self.when.at, self.when.clock))
         return out
 
 
@@ -311,7 +312,6 @@ def _pixels(context: Context, population: str) -> NDArray[np.int32]:
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class SensorDead(Fault):
     """A sensor line always reads one pixel value; its input neuron is sound."""
 
@@ -322,9 +322,9 @@ class SensorDead(Fault):
     mechanism: ClassVar[str] = "dead or hot pixel, broken line from the sensor"
     sources: ClassVar[tuple[str, ...]] = ("Hendrycks & Dietterich 2019, arXiv 1903.12261 (corruptions of images)",)
 
-    pixels: Sequence[int | str] | None = listed("indices of the input neurons (C, H, W order)")
-    layer: str | None = param("input", "input, or the name of an input")
-    value: int = param(0, "what it reads", unit="8-bit pixel", low=0, high=255)
+    pixels: Ids | None = Field(default=None, description="indices of the input neurons (C, H, W order)")
+    layer: str | None = Field(default="input", description="input, or the name of an input")
+    value: int = Field(default=0, description="what it reads", ge=0, le=255, json_schema_extra={"unit": "8-bit pixel"})
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -338,7 +338,6 @@ class SensorDead(Fault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class SensorNoisy(Fault):
     """A sensor line adds normal noise to the current of its input neuron."""
 
@@ -349,17 +348,17 @@ class SensorNoisy(Fault):
     mechanism: ClassVar[str] = "noise of the sensor or its line"
     sources: ClassVar[tuple[str, ...]] = ("Hendrycks & Dietterich 2019, arXiv 1903.12261 (Gaussian noise)",)
 
-    pixels: Sequence[int | str] | None = listed("indices of the input neurons (C, H, W order)")
-    layer: str | None = param("input", "input, or the name of an input")
-    sigma: float = param(0.1, "standard deviation, as a fraction of the current of a pixel of 255", low=0)
-    each: str = param("sample", "a new number for each", choices=("sample", "step"))
+    pixels: Ids | None = Field(default=None, description="indices of the input neurons (C, H, W order)")
+    layer: str | None = Field(default="input", description="input, or the name of an input")
+    sigma: float = Field(default=0.1, description="standard deviation, as a fraction of the current of a pixel of 255", ge=0)
+    each: Literal["sample", "step"] = Field(default="sample", description="a new number for each")
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
         out, groups = _sensors(context, self)
-        key, each = context.key(self, "noise"), cast(Literal["sample", "step"], self.each)
+        key = context.key(self, "noise")
         for when, name, neurons in groups:
             sigma = min(self.sigma * float(_pixels(context, name)[255]), float(_FAR))
             own = key if name == context.deployment.inputs[0] else stream_key(key, name)  # numbers are counted by neuron only
-            out.edits.append(InputNoise(name, neurons, sigma, own, each, when))
+            out.edits.append(InputNoise(name, neurons, sigma, own, self.each, when))
         return out

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from neurofault.damage.damage import Edit, Hit
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError
-from neurofault.faults.base import Fault, said
+from neurofault.faults.base import Fault
 from neurofault.faults.context import Context
+from neurofault.faults.mistakes import said
 from neurofault.faults.models import fault_from_mapping
 
 

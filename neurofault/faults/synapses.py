@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar, final
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, PlainValidator, WithJsonSchema
 
 from neurofault.damage.damage import SetDelays
 from neurofault.damage.fold import SynapseFold
 from neurofault.damage.stored import from_field, nearest_field
 from neurofault.errors import FaultError
-from neurofault.faults.base import ConnectionFault, listed, param
+from neurofault.faults.base import ConnectionFault
 from neurofault.faults.context import Context, Outcome
 from neurofault.faults.memory_sites import Change, StoredSites, note_stored, rewrite, stored_runs, stored_sites
+from neurofault.faults.mistakes import Mistake, Wrong, said
 from neurofault.faults.places import called, key_of, word_synapses
+from neurofault.faults.sites import Pairs, Triples
 from neurofault.faults.spare import break_cells
 from neurofault.numerals import natural
 from neurofault.streams import counter_hash, standard_normal
@@ -48,7 +51,6 @@ def _nearest(context: Context, group: StoredSites, weights: NDArray[np.floating]
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class SynapseDead(ConnectionFault):
     """A stored synapse is dead: the chip reads weight 0. One kernel word that a core shares is one stored synapse."""
 
@@ -61,7 +63,7 @@ class SynapseDead(ConnectionFault):
     neighbours: ClassVar[str] = "SpikeFI DeadSynapse"
     stored: ClassVar[bool] = True
 
-    synapses: Sequence[Sequence[int]] | None = listed(_PAIRS, 2)
+    synapses: Pairs | None = Field(default=None, description=_PAIRS)
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -69,7 +71,6 @@ class SynapseDead(ConnectionFault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class SynapseStuck(ConnectionFault):
     """A stored synapse always reads one weight."""
 
@@ -82,8 +83,10 @@ class SynapseStuck(ConnectionFault):
     neighbours: ClassVar[str] = "SpikeFI StuckSynapse, SCI-FI stuck-at"
     stored: ClassVar[bool] = True
 
-    synapses: Sequence[Sequence[int]] | None = listed(_PAIRS, 2)
-    value: int = param(0, "the weight that it reads", unit="weight as Lava reads it", low=-256, high=255)
+    synapses: Pairs | None = Field(default=None, description=_PAIRS)
+    value: int = Field(
+        default=0, description="the weight that it reads", ge=-256, le=255, json_schema_extra={"unit": "weight as Lava reads it"}
+    )
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -95,7 +98,6 @@ class SynapseStuck(ConnectionFault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class SynapseSaturated(ConnectionFault):
     """A stored synapse reads an extreme weight, whatever is written."""
 
@@ -108,9 +110,9 @@ class SynapseSaturated(ConnectionFault):
     neighbours: ClassVar[str] = "SpikeFI SaturatedSynapse (there: the quartiles ± 3 inter-quartile ranges)"
     stored: ClassVar[bool] = True
 
-    synapses: Sequence[Sequence[int]] | None = listed(_PAIRS, 2)
-    to: str = param(
-        "sign", "which extreme: highest, lowest, or that of the weight's own sign", choices=("sign", "highest", "lowest")
+    synapses: Pairs | None = Field(default=None, description=_PAIRS)
+    to: Literal["sign", "highest", "lowest"] = Field(
+        default="sign", description="which extreme: highest, lowest, or that of the weight's own sign"
     )
 
     def resolve(self, context: Context) -> Outcome:
@@ -126,7 +128,6 @@ class SynapseSaturated(ConnectionFault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class SynapsePerturbed(ConnectionFault):
     """A stored weight has drifted by normal noise; a write mends it."""
 
@@ -139,9 +140,9 @@ class SynapsePerturbed(ConnectionFault):
     neighbours: ClassVar[str] = "SpikeFI PerturbedSynapse"
     stored: ClassVar[bool] = True
 
-    synapses: Sequence[Sequence[int]] | None = listed(_PAIRS, 2)
-    sigma: float = param(0.1, "standard deviation: a fraction of the weight, or in weight units", low=0)
-    relative: bool = param(True, "whether sigma is a fraction of the weight")
+    synapses: Pairs | None = Field(default=None, description=_PAIRS)
+    sigma: float = Field(default=0.1, description="standard deviation: a fraction of the weight, or in weight units", ge=0)
+    relative: bool = Field(default=True, description="whether sigma is a fraction of the weight")
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -182,9 +183,17 @@ def _bits_of(context: Context, fault: SynapseBitFlip | SynapseBitStuck) -> dict[
     return found
 
 
-def _check_bits(bits: object) -> list[str]:
-    good = isinstance(bits, str) and (bits in ("any", "msb", "lsb") or all(natural(part) is not None for part in bits.split(",")))
-    return [] if good else [f'bits must be any, msb, lsb or numbers such as "0,3", is {bits!r}']
+def _named_bits(bits: Any) -> str:
+    if isinstance(bits, str) and (bits in ("any", "msb", "lsb") or all(natural(part) is not None for part in bits.split(","))):
+        return bits
+    raise Wrong([Mistake(f'bits must be any, msb, lsb or numbers such as "0,3", is {said(bits)}', ("bits",))])
+
+
+_Bits = Annotated[
+    str,
+    PlainValidator(_named_bits),
+    WithJsonSchema({"type": "string", "pattern": "^(any|msb|lsb| *[0-9]{1,18} *(, *[0-9]{1,18} *)*)$"}),
+]
 
 
 _BITS = 'which bits are sites: any, msb (the sign of a mixed field), lsb, or numbers such as "0,3"'
@@ -193,7 +202,6 @@ _STUCK_TRIPLES = f"{_TRIPLES}; with layer spare [core, word, bit of the word]"
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class SynapseBitFlip(ConnectionFault):
     """A bit of a stored weight flips; the next write mends it. ``rate`` is for each bit."""
 
@@ -206,12 +214,8 @@ class SynapseBitFlip(ConnectionFault):
     neighbours: ClassVar[str] = "SpikeFI BitflippedSynapse, SpikingJET, SCI-FI bit flip"
     stored: ClassVar[bool] = True
 
-    synapse_bits: Sequence[Sequence[int]] | None = listed(_TRIPLES, 3)
-    bits: str = param("any", _BITS)
-
-    def mistakes(self) -> list[str]:
-        """See :meth:`Fault.mistakes`."""
-        return super().mistakes() + _check_bits(self.bits)
+    synapse_bits: Triples | None = Field(default=None, description=_TRIPLES)
+    bits: _Bits = Field(default="any", description=_BITS)
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -223,7 +227,6 @@ class SynapseBitFlip(ConnectionFault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class SynapseBitStuck(ConnectionFault):
     """A bit of a stored weight is stuck at 0 or 1, in inference and for every later write. ``rate`` is for each bit."""
 
@@ -236,13 +239,9 @@ class SynapseBitStuck(ConnectionFault):
     neighbours: ClassVar[str] = "SCI-FI stuck-at"
     stored: ClassVar[bool] = True
 
-    synapse_bits: Sequence[Sequence[int]] | None = listed(_STUCK_TRIPLES, 3)
-    bits: str = param("any", _BITS)
-    level: int = param(0, "what the bit reads", low=0, high=1)
-
-    def mistakes(self) -> list[str]:
-        """See :meth:`Fault.mistakes`."""
-        return super().mistakes() + _check_bits(self.bits)
+    synapse_bits: Triples | None = Field(default=None, description=_STUCK_TRIPLES)
+    bits: _Bits = Field(default="any", description=_BITS)
+    level: int = Field(default=0, description="what the bit reads", ge=0, le=1)
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -259,7 +258,6 @@ class SynapseBitStuck(ConnectionFault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class MemoryWordDead(ConnectionFault):
     """A whole memory word is dead: all weights stored in it read 0, whatever is written."""
 
@@ -271,8 +269,8 @@ class MemoryWordDead(ConnectionFault):
     sources: ClassVar[tuple[str, ...]] = ("nengo-loihi SynapseConfig (64-bit words)", "profile synapse.word_bits")
     stored: ClassVar[bool] = True
 
-    words: Sequence[Sequence[int]] | None = listed(
-        "[core, word] of the one layer that layer names; with layer spare of spare cores", 2
+    words: Pairs | None = Field(
+        default=None, description="[core, word] of the one layer that layer names; with layer spare of spare cores"
     )
 
     def resolve(self, context: Context) -> Outcome:
@@ -284,7 +282,6 @@ class MemoryWordDead(ConnectionFault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class WordHeader(ConnectionFault):
     """The header of a block of synapses (up to 64 of one axon) is corrupt: they are lost, or reach the neighbour's target."""
 
@@ -298,8 +295,8 @@ class WordHeader(ConnectionFault):
     sources: ClassVar[tuple[str, ...]] = ("nengo-loihi SynapseConfig.bits_per_axon", "profile synapse.block_synapses")
     stored: ClassVar[bool] = True
 
-    headers: Sequence[Sequence[int]] | None = listed("[core, block] of the one layer that layer names", 2)
-    effect: str = param("lost", "what the corrupt header does", choices=("lost", "shifted"))
+    headers: Pairs | None = Field(default=None, description="[core, block] of the one layer that layer names")
+    effect: Literal["lost", "shifted"] = Field(default="lost", description="what the corrupt header does")
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""
@@ -319,7 +316,6 @@ class WordHeader(ConnectionFault):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
 class SynapseDelay(ConnectionFault):
     """The delay field of a stored synapse is another one: its spikes arrive later or earlier."""
 
@@ -331,8 +327,8 @@ class SynapseDelay(ConnectionFault):
     sources: ClassVar[tuple[str, ...]] = ("profile synapse.delay_bits, delay_max",)
     stored: ClassVar[bool] = True
 
-    synapses: Sequence[Sequence[int]] | None = listed(_PAIRS, 2)
-    bit: int = param(0, "this bit of the delay field flips; 0 is the lowest", low=0, high=5)
+    synapses: Pairs | None = Field(default=None, description=_PAIRS)
+    bit: int = Field(default=0, description="this bit of the delay field flips; 0 is the lowest", ge=0, le=5)
 
     def resolve(self, context: Context) -> Outcome:
         """See :meth:`Fault.resolve`."""

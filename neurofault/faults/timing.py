@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from neurofault.damage.when import ALWAYS, Clock, When
-from neurofault.errors import FaultError, nearest
+from neurofault.errors import nearest
+from neurofault.faults.mistakes import FaultMistakes, Mistake
 
 WHENS: Mapping[str, tuple[str, ...]] = {
     "permanent": (),
@@ -26,7 +27,35 @@ MOST_STEPS = 1 << 40
 MOST_SHAPE = 1000
 """Largest shape of ageing."""
 
-_NEEDED = {"start": ("transient", "ageing"), "stop": ("transient", "ageing"), "on": ("intermittent",), "off": ("intermittent",)}
+
+def _needed(kind: str, name: str) -> bool:
+    """Whether a kind of window cannot be without one of its parameters."""
+    return name != "shape" and (name != "start" or kind in ("transient", "ageing"))
+
+
+def _least(name: str) -> int:
+    """Return the smallest number of steps of a parameter."""
+    return 1 if name in ("on", "off", "period") else 0
+
+
+def timing_schema() -> dict[str, Any]:
+    """Return the JSON Schema of what :func:`timing_from` takes: a mapping for each kind, or the name of one without parameters."""
+    clock = {"enum": ["presentation", "chip"], "default": "presentation"}
+    steps: dict[str, dict[str, Any]] = {
+        name: {"type": "integer", "minimum": _least(name), "maximum": MOST_STEPS} for names in WHENS.values() for name in names
+    }
+    steps["shape"] = {"type": "number", "exclusiveMinimum": 0, "maximum": MOST_SHAPE}
+    kinds = [
+        {
+            "type": "object",
+            "properties": {"kind": {"const": kind}, **{name: steps[name] for name in names}, "clock": clock},
+            "required": ["kind", *(name for name in names if _needed(kind, name))],
+            "additionalProperties": False,
+        }
+        for kind, names in WHENS.items()
+    ]
+    alone = [kind for kind, names in WHENS.items() if not any(_needed(kind, name) for name in names)]
+    return {"anyOf": [*kinds, {"enum": alone}]}
 
 
 @dataclass(frozen=True)
@@ -58,37 +87,43 @@ class Timing:
     clock: Clock = "presentation"
 
     def __post_init__(self) -> None:
-        mistakes = self.mistakes()
+        mistakes = list(self._mistakes())
         if mistakes:
-            raise FaultError("\n".join(f"when: {mistake}" for mistake in mistakes))
+            raise FaultMistakes([Mistake(f"when: {text}", ("when", name)) for name, text in mistakes])
 
-    def mistakes(self) -> list[str]:
-        """Return what is wrong with it."""
+    def _mistakes(self) -> Iterator[tuple[str, str]]:
+        """Yield what is wrong with it: (field, text)."""
         if not isinstance(self.kind, str) or self.kind not in WHENS:
-            return [f"unknown kind {self.kind!r:.80}{nearest(str(self.kind)[:80], WHENS)}; kinds: {', '.join(WHENS)}"]
-        found = []
+            yield "kind", f"unknown kind {self.kind!r:.80}{nearest(str(self.kind)[:80], WHENS)}; kinds: {', '.join(WHENS)}"
+            return
+        wrong = False
+        for name, text in self._mistakes_of_parts(WHENS[self.kind]):
+            wrong = True
+            yield name, text
+        if not wrong and self.stop is not None and self.stop <= (self.start or 0):
+            yield "stop", f"stop {self.stop} must come after start {self.start}"
+
+    def _mistakes_of_parts(self, takes: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         if self.clock not in ("presentation", "chip"):
-            found.append(f"clock must be presentation or chip, is {self.clock!r:.80}")
+            yield "clock", f"clock must be presentation or chip, is {self.clock!r:.80}"
         for name, value in asdict(self).items():
+            least = _least(name)
             if name in ("kind", "clock"):
                 continue
             if value is None:
-                if name in WHENS[self.kind] and (self.kind in _NEEDED.get(name, ()) or name in ("period", "at")):
-                    found.append(f"{self.kind} needs {name}")
-            elif name not in WHENS[self.kind]:
-                found.append(f"{self.kind} takes no {name}; it takes {', '.join((*WHENS[self.kind], 'clock'))}")
+                if name in takes and _needed(self.kind, name):
+                    yield "kind", f"{self.kind} needs {name}"
+            elif name not in takes:
+                yield name, f"{self.kind} takes no {name}; it takes {', '.join((*takes, 'clock'))}"
             elif name == "shape":
                 if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST_SHAPE:
-                    found.append(f"shape must be above 0 and at most {MOST_SHAPE}, is {value!r:.80}")
+                    yield name, f"shape must be above 0 and at most {MOST_SHAPE}, is {value!r:.80}"
             elif isinstance(value, bool) or not isinstance(value, int):
-                found.append(f"{name} must be a whole number of steps, is {value!r:.80}")
-            elif value < (1 if name in ("on", "off", "period") else 0):
-                found.append(f"{name} must be at least {1 if name in ('on', 'off', 'period') else 0}, is {value}")
+                yield name, f"{name} must be a whole number of steps, is {value!r:.80}"
+            elif value < least:
+                yield name, f"{name} must be at least {least}, is {value}"
             elif value > MOST_STEPS:
-                found.append(f"{name} must be at most {MOST_STEPS:,} steps")
-        if not found and self.stop is not None and self.stop <= (self.start or 0):
-            found.append(f"stop {self.stop} must come after start {self.start}")
-        return found
+                yield name, f"{name} must be at most {MOST_STEPS:,} steps"
 
     def window(self, *, stored: bool) -> When:
         """Return the active steps (of ageing: those of the first site).
@@ -182,18 +217,23 @@ def timing_from(value: object) -> Timing:
     if isinstance(value, str):
         return Timing(value)
     if not isinstance(value, Mapping):
-        raise FaultError(f"when: must be a mapping such as {{kind: transient, start: 3, stop: 8}}, is {value!r:.80}")
+        text = f"when: must be a mapping such as {{kind: transient, start: 3, stop: 8}}, is {value!r:.80}"
+        raise FaultMistakes([Mistake(text, ("when",))])
     allowed = list(Timing.__dataclass_fields__)
     unknown = [
-        f"when: unknown key {key!r:.80}{nearest(str(key)[:80], allowed)}; allowed: {', '.join(allowed)}"
+        Mistake(
+            f"when: unknown key {key!r:.80}{nearest(str(key)[:80], allowed)}; allowed: {', '.join(allowed)}",
+            ("when", str(key)),
+            at_key=True,
+        )
         for key in value
         if key not in allowed
     ]
     known: dict[str, Any] = {str(key): item for key, item in value.items() if key in allowed}
     try:
         timing = Timing(**known)
-    except FaultError as error:
-        raise FaultError("\n".join([*unknown, str(error)])) from None
+    except FaultMistakes as error:
+        raise FaultMistakes([*unknown, *error.mistakes]) from None
     if unknown:
-        raise FaultError("\n".join(unknown))
+        raise FaultMistakes(unknown)
     return timing

@@ -7,7 +7,6 @@ output core that none of them hit: simulated, a nominal 95 % are 81 % there. All
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
 from itertools import combinations, product
 from math import comb, fsum
 from typing import Any
@@ -84,7 +83,7 @@ def _of_one(deployment: Deployment, fault: Fault, most: int) -> list[tuple[Fault
     name = None if isinstance(fault, _OF_CORES) else populations_named(deployment, fault.layers)[0]
     fixed: dict[str, Any] = {"count": None, "rate": None, "at": None, "layer": name}
     return [
-        (replace(fault, **(fixed | {fault.list_field: chosen})), chance_of[number] / comb(len(sites), number))
+        (fault.replace(**(fixed | {fault.list_field: chosen})), chance_of[number] / comb(len(sites), number))
         for number in numbers
         for chosen in combinations(sites, number)
         if chance_of[number] > 0

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +68,11 @@ def _of_cell(cell: Cell, label: str) -> dict[str, Any]:
 def _parameters(fault: Fault) -> dict[str, Any]:
     """Return every parameter of a fault, defaults too; when it acts as ``when.<part>``."""
     found: dict[str, Any] = {"kind": fault.kind}
-    for field in fields(fault):
-        if field.name == "when":
+    for part in type(fault).model_fields:
+        if part == "when":
             found |= {f"when.{name}": value for name, value in vars(fault.when).items()}
         else:
-            found[field.name] = getattr(fault, field.name)
+            found[part] = getattr(fault, part)
     return {name: value for name, value in found.items() if value is not None}
 
 
