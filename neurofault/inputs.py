@@ -150,9 +150,11 @@ class Spikes:
     def from_step(self, first: int, stop: int) -> Spikes:
         """Return the spikes of the steps from ``first`` up to, not including, ``stop``, counted from ``first``."""
         sample = np.repeat(np.arange(len(self)), np.diff(self.starts))
-        kept = (self.steps >= first) & (self.steps < stop)
+        here = slice(int(self.starts[0]), int(self.starts[-1]))
+        steps, neurons = self.steps[here], self.neurons[here]
+        kept = (steps >= first) & (steps < stop)
         starts = np.searchsorted(sample[kept], np.arange(len(self) + 1)).astype(np.int64)
-        return _unchecked(starts, self.steps[kept] - np.int32(first), self.neurons[kept], stop - first, self.size)
+        return _unchecked(starts, steps[kept] - np.int32(first), neurons[kept], stop - first, self.size)
 
 
 def _unchecked(

@@ -39,6 +39,14 @@ def test_a_window_of_samples_is_the_window_of_the_array(dense: np.ndarray, data:
     assert np.array_equal(Spikes.dense(dense)[first:stop].from_step(at, dense.shape[1]).to_dense(), dense[first:stop, at:])
 
 
+def test_events_before_the_first_and_after_the_last_sample_do_not_count():
+    own = Spikes(np.array([1, 3]), np.array([0, 0, 2, 1], np.int32), np.array([2, 1, 0, 0], np.int32), 3, 3)
+    expected = np.zeros((1, 3, 3), bool)
+    expected[0, 0, 1] = expected[0, 2, 0] = True
+    assert np.array_equal(own.to_dense(), expected)
+    assert np.array_equal(own.from_step(1, 3).to_dense(), expected[:, 1:])
+
+
 def test_two_events_of_one_line_in_one_step_are_one_spike():
     own = Spikes.of(np.array([0, 0]), np.array([1, 1]), np.array([2, 2]), samples=1, timesteps=2, size=3)
     assert own.starts.tolist() == [0, 1]
