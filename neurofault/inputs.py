@@ -147,15 +147,6 @@ class Spikes:
         out[sample, self.steps[here], self.neurons[here]] = True
         return out
 
-    def from_step(self, first: int, stop: int) -> Spikes:
-        """Return the spikes of the steps from ``first`` up to, not including, ``stop``, counted from ``first``."""
-        sample = np.repeat(np.arange(len(self)), np.diff(self.starts))
-        here = slice(int(self.starts[0]), int(self.starts[-1]))
-        steps, neurons = self.steps[here], self.neurons[here]
-        kept = (steps >= first) & (steps < stop)
-        starts = np.searchsorted(sample[kept], np.arange(len(self) + 1)).astype(np.int64)
-        return _unchecked(starts, steps[kept] - np.int32(first), neurons[kept], stop - first, self.size)
-
 
 def _unchecked(
     starts: NDArray[np.int64], steps: NDArray[np.int32], neurons: NDArray[np.int32], timesteps: int, size: int

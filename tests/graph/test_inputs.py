@@ -35,8 +35,6 @@ def test_a_window_of_samples_is_the_window_of_the_array(dense: np.ndarray, data:
     assert np.array_equal(Spikes.dense(dense)[first:stop].to_dense(), dense[first:stop])
     chosen = np.array(data.draw(st.lists(st.integers(0, len(dense) - 1))), np.int64)
     assert np.array_equal(Spikes.dense(dense).take(chosen).to_dense(), dense[chosen])
-    at = data.draw(st.integers(0, dense.shape[1] - 1))
-    assert np.array_equal(Spikes.dense(dense)[first:stop].from_step(at, dense.shape[1]).to_dense(), dense[first:stop, at:])
 
 
 def test_events_before_the_first_and_after_the_last_sample_do_not_count():
@@ -44,7 +42,6 @@ def test_events_before_the_first_and_after_the_last_sample_do_not_count():
     expected = np.zeros((1, 3, 3), bool)
     expected[0, 0, 1] = expected[0, 2, 0] = True
     assert np.array_equal(own.to_dense(), expected)
-    assert np.array_equal(own.from_step(1, 3).to_dense(), expected[:, 1:])
 
 
 def test_two_events_of_one_line_in_one_step_are_one_spike():
