@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -231,6 +231,23 @@ def at(filename: str, mark: Mark, text: str) -> str:
     """Return ``file:line:column: text``; a mark on line 0 is the whole source, ``source: text``."""
     source = mark.file or filename
     return f"{source}:{mark.line}:{mark.column}: {text}" if mark.line else f"{source}: {text}"
+
+
+def mark_of(node: Node, path: Sequence[str | int], *, at_key: bool = False) -> Mark:
+    """Return where a value stands, or as much of its path as there is.
+
+    Args:
+        node: what the path begins in.
+        path: keys and indices.
+        at_key: its last key, not its value.
+    """
+    mark = node.mark
+    for index, element in enumerate(path):
+        if element not in node.children:
+            break
+        mark = node.keys[str(element)] if at_key and index + 1 == len(path) else node.children[element].mark
+        node = node.children[element]
+    return mark
 
 
 def _mark(mark: Any) -> Mark:

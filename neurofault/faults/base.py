@@ -112,8 +112,8 @@ class Fault(BaseModel, ABC):
             return value
         try:
             return exposed(value, stored_bits=cls.site == "stored bits")
-        except FaultError as error:
-            raise Wrong([Mistake(f"rate: {error}", ("rate",))]) from None
+        except FaultMistakes as error:
+            raise Wrong([mistake.inside("rate") for mistake in error.mistakes]) from None
 
     @field_validator("*", mode="wrap")
     @classmethod

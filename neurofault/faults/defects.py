@@ -15,6 +15,7 @@ from typing import Any
 
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
+from neurofault.faults.mistakes import FaultMistakes, Mistake
 from neurofault.faults.models import fault_from_mapping, fault_to_mapping
 from neurofault.files import why_not
 
@@ -23,26 +24,29 @@ def load_defects(path: str | Path) -> tuple[Fault, ...]:
     """Read a defect map.
 
     Raises:
-        FaultError: no such file, no list ``defects``, or entries that are wrong or do not name their sites; all at once.
+        FaultError: no such file, no list ``defects``, or entries that are wrong or do not name their sites; all at once, each at
+            ``file:line:column``.
         SpecError: not YAML.
     """
-    from neurofault.specfile import parse_yaml, read_bytes
+    from neurofault.specfile import at, mark_of, parse_yaml, read_bytes
 
     reason = why_not(Path(path))
     if reason is not None:
         raise FaultError(f"{path}: {reason}")
-    data, _ = parse_yaml(read_bytes(Path(path)), str(path))
+    data, root = parse_yaml(read_bytes(Path(path)), str(path))
     entries = data.get("defects")
     if set(data) != {"defects"} or not isinstance(entries, list):
         raise FaultError(f"{path}: a defect map holds one list, defects")
     faults, mistakes = [], []
-    for number, entry in enumerate(entries, 1):
+    for index, node in root.children["defects"].children.items():
         try:
-            if not isinstance(entry, dict):
-                raise FaultError("must be a mapping such as {kind: core_dead, cores: [5]}")
-            faults.append(_explicit(fault_from_mapping(entry)))
-        except FaultError as error:
-            mistakes += [f"{path}: defect {number}: {line}" for line in str(error).split("\n")]
+            if not isinstance(node.value, dict):
+                raise FaultMistakes([Mistake("must be a mapping such as {kind: core_dead, cores: [5]}")])
+            faults.append(_explicit(fault_from_mapping(node.value)))
+        except FaultMistakes as error:
+            for mistake in error.mistakes:
+                place = mark_of(node, mistake.path, at_key=mistake.at_key)
+                mistakes.append(at(str(path), place, f"defect {int(index) + 1}: {mistake.text}"))
     if mistakes:
         raise FaultError("\n".join(mistakes))
     return tuple(faults)
@@ -72,7 +76,8 @@ def intersection(*maps: Sequence[Fault]) -> tuple[Fault, ...]:
 
 def _explicit(fault: Fault) -> Fault:
     if fault.sites is None:
-        raise FaultError(f"{fault.kind}: a defect map names its sites: give {fault.list_field}, not count or rate")
+        text = f"{fault.kind}: a defect map names its sites: give {fault.list_field}, not count or rate"
+        raise FaultMistakes([Mistake(text, ("count" if fault.rate is None else "rate",))])
     return fault
 
 

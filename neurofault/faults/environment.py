@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neurofault.errors import FaultError, nearest
-from neurofault.faults.mistakes import said
+from neurofault.faults.mistakes import FaultMistakes, Mistake, said
 
 _MEGABIT = float(1 << 20)
 _HOUR = 3600.0
@@ -157,22 +157,30 @@ def exposed(spec: Mapping[str, Any], *, stored_bits: bool) -> float:
         stored_bits: whether the sites are stored bits; of others there is no such rate.
 
     Raises:
-        FaultError: another key, an unknown environment, no such time, or other sites.
+        FaultMistakes: another key, an unknown environment, no such time, or other sites.
     """
+
+    def wrong(text: str, *path: str) -> FaultMistakes:
+        return FaultMistakes([Mistake(text, path)])
+
     units = [unit for unit in _UNITS if unit in spec]
-    wrong = [str(key) for key in spec if key != "environment" and key not in _UNITS]
+    others = [str(key) for key in spec if key != "environment" and key not in _UNITS]
     if not stored_bits:
-        raise FaultError("an environment gives the rate of upsets of stored bits only (synapse_bit_flip)")
-    if wrong or len(units) != 1 or "environment" not in spec:
-        raise FaultError(f"give environment and one of {', '.join(_UNITS)}, such as {{environment: low_earth_orbit, days: 30}}")
-    time = spec[units[0]]
+        raise wrong("an environment gives the rate of upsets of stored bits only (synapse_bit_flip)")
+    if others or len(units) != 1 or "environment" not in spec:
+        text = f"give environment and one of {', '.join(_UNITS)}, such as {{environment: low_earth_orbit, days: 30}}"
+        raise wrong(text, *others[:1])
+    (unit,), time, environment = units, spec[units[0]], spec["environment"]
     if isinstance(time, bool) or not isinstance(time, int | float):
-        raise FaultError(f"{units[0]} must be a number, is {said(time)}")
+        raise wrong(f"{unit} must be a number, is {said(time)}", unit)
     if not abs(time) <= _MOST_TIME:
-        raise FaultError(f"{units[0]} must be at most 1e12, is {said(time)}")
-    if not isinstance(spec["environment"], str):
-        raise FaultError(f"environment must be a name, is {said(spec['environment'])}")
-    return upset_probability(spec["environment"], float(time) * _UNITS[units[0]])
+        raise wrong(f"{unit} must be at most 1e12, is {said(time)}", unit)
+    if not isinstance(environment, str):
+        raise wrong(f"environment must be a name, is {said(environment)}", "environment")
+    try:
+        return upset_probability(environment, float(time) * _UNITS[unit])
+    except FaultError as error:
+        raise wrong(str(error), unit if environment in ENVIRONMENTS else "environment") from None
 
 
 def exposure_schema() -> dict[str, Any]:

@@ -31,6 +31,10 @@ class Mistake:
     path: tuple[str, ...] = ()
     at_key: bool = False
 
+    def inside(self, key: str) -> Mistake:
+        """Return it as one of the mapping that holds its own under a key."""
+        return Mistake(f"{key}: {self.text}", (key, *self.path), self.at_key)
+
     def behind(self, words: str) -> Mistake:
         """Return it with some words in front."""
         return replace(self, text=f"{words}: {self.text}")

@@ -167,9 +167,9 @@ def test_all_mistakes_of_a_defect_map_come_at_once(tmp_path):
     with pytest.raises(FaultError) as error:
         faults.load_defects(path)
     assert str(error.value) == (
-        f"{path}: defect 1: unknown kind 'core_ded' (did you mean 'core_dead'?); kinds: {', '.join(faults.KINDS)}\n"
-        f"{path}: defect 2: core_dead: a defect map names its sites: give cores, not count or rate\n"
-        f"{path}: defect 3: must be a mapping such as {{kind: core_dead, cores: [5]}}"
+        f"{path}:2:12: defect 1: unknown kind 'core_ded' (did you mean 'core_dead'?); kinds: {', '.join(faults.KINDS)}\n"
+        f"{path}:3:30: defect 2: core_dead: a defect map names its sites: give cores, not count or rate\n"
+        f"{path}:4:5: defect 3: must be a mapping such as {{kind: core_dead, cores: [5]}}"
     )
     path.write_text("cores: [1]\n")
     with pytest.raises(FaultError) as error:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neurofault.errors import NeurofaultError, SpecError
-from neurofault.faults import Fault
+from neurofault.errors import SpecError
+from neurofault.faults import Fault, fault_from_mapping
+from neurofault.faults.mistakes import FaultMistakes
 from neurofault.faults.plan import models_of
-from neurofault.specfile import Node, at, checked, read_bytes
+from neurofault.numerals import INT64
+from neurofault.specfile import Node, at, checked, mark_of, read_bytes
 from neurofault.study.campaign.axes import Axis, Place, axes_of, choices, chosen, one_at_a_time, read_document
 from neurofault.study.campaign.files import base_of, from_base
 from neurofault.study.campaign.mapping import GIVEN, document_of, source_of
@@ -179,7 +181,7 @@ def _order(mistake: str) -> tuple[str, int, int, str]:
 
 
 def _fault_mistakes(node: Node, name: str, filename: str) -> Iterator[str]:
-    """Yield what is wrong with one plan, at the key that a message names."""
+    """Yield what is wrong with one plan, each mistake at its place."""
     if set(node.value) == {"all"}:
         items = node.children["all"]
         if not isinstance(items.value, list) or not items.value or not all(isinstance(one, dict) for one in items.value):
@@ -189,10 +191,9 @@ def _fault_mistakes(node: Node, name: str, filename: str) -> Iterator[str]:
             yield from _fault_mistakes(child, f"{name}.all[{index}]", filename)
         return
     try:
-        models_of(node.value)
-    except (NeurofaultError, TypeError, ValueError, OverflowError) as error:
-        for line in str(error).split("\n"):
-            words = re.findall(r"[A-Za-z_]+", line.partition(": ")[2] or line)
-            key = "kind" if line.startswith("unknown kind") else next((word for word in words if word in node.keys), None)
-            mark = node.mark if key is None else node.keys[key] if "unknown key" in line else node.children[key].mark
-            yield at(filename, mark, f"{name}: {line}")
+        fault_from_mapping(node.value)
+    except FaultMistakes as error:
+        for mistake in error.mistakes:
+            value = node.value.get(mistake.path[0]) if mistake.path else None
+            if not (type(value) is int and value not in INT64):  # of such a number the document's own check says it
+                yield at(filename, mark_of(node, mistake.path, at_key=mistake.at_key), f"{name}: {mistake.text}")
