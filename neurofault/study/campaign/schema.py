@@ -52,13 +52,15 @@ def _swept(value: dict[str, Any]) -> dict[str, Any]:
 
 def _swept_within(value: dict[str, Any]) -> dict[str, Any]:
     """Return a schema in which all that lies inside it may be a sweep, but for the ``kind`` that tells mappings apart."""
+
+    def either(part: dict[str, Any]) -> dict[str, Any]:
+        return part if "const" in part else {"anyOf": [_swept_within(part), _axis(part)]}  # no sweep stands inside another
+
     made = dict(value)
     if "properties" in value:
-        made["properties"] = {
-            name: part if "const" in part else _swept(_swept_within(part)) for name, part in value["properties"].items()
-        }
+        made["properties"] = {name: either(part) for name, part in value["properties"].items()}
     if "items" in value:
-        made["items"] = _swept(_swept_within(value["items"]))
+        made["items"] = either(value["items"])
     if "anyOf" in value:
         made["anyOf"] = [_swept_within(part) for part in value["anyOf"]]
     return made
