@@ -106,7 +106,10 @@ def test_several_inputs_are_given_by_name():
         ({"left": SEEN}, "input 'right' gets nothing: pass bias or events for it"),
         ({"left": SEEN, "rigth": SEEN}, "no input 'rigth' (did you mean 'right'?); inputs: left, right"),
         ({"left": SEEN, "right": SEEN[:2]}, "inputs have different numbers of samples: 'left' 4, 'right' 2"),
-        ({"left": SEEN, "right": SEEN[:, :2]}, "events have the shape (4, 2, 3), but 4 steps of 3 neurons of input 'right' are [N, 4, 3]"),
+        (
+            {"left": SEEN, "right": SEEN[:, :2]},
+            "events have the shape (4, 2, 3), but 4 steps of 3 neurons of input 'right' are [N, 4, 3]",
+        ),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(x, text):

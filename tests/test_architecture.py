@@ -78,7 +78,22 @@ def test_no_relative_imports():
     assert relative == []
 
 
-HEAVY = ("torch", "numba", "lava", "brian2", "snntorch", "nir", "dask", "sklearn", "scipy", "matplotlib", "pandas", "pooch", "rich", "typer")
+HEAVY = (
+    "torch",
+    "numba",
+    "lava",
+    "brian2",
+    "snntorch",
+    "nir",
+    "dask",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "pandas",
+    "pooch",
+    "rich",
+    "typer",
+)
 
 
 def loaded_by(statement: str) -> set[str]:

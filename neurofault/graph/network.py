@@ -207,13 +207,16 @@ def chain(
         timesteps: T.
         how: how the last population is read.
         stored: format of the integers of each of the synapses; None: real weights.
-        peak_potential, notes: as in :class:`Network`.
+        peak_potential: as in :class:`Network`.
+        notes: likewise.
 
     Raises:
         ConversionError: numbers or sizes that do not fit.
     """
     if len(synapses) != len(populations) - 1:
-        raise ConversionError(f"a chain of {len(populations)} populations has {len(populations) - 1} sets of synapses, not {len(synapses)}")
+        raise ConversionError(
+            f"a chain of {len(populations)} populations has {len(populations) - 1} sets of synapses, not {len(synapses)}"
+        )
     formats: Sequence[Stored | None] = [None] * len(synapses) if stored is None else stored
     connections = tuple(
         Connection(target.name, source.name, target.name, own, 1, form)
@@ -243,7 +246,9 @@ def _check_connection(wiring: Wiring[Population, Connection], connection: Connec
         if delay.shape != synapses.weight.shape:
             raise ConversionError(f"{ends}: delays have the shape {delay.shape}, but weights {synapses.weight.shape}")
         if delay.size and not 0 <= int(delay.min()) <= int(delay.max()) <= MOST_DELAY:
-            raise ConversionError(f"{ends}: delays of synapses lie in {delay.min()} … {delay.max()}; allowed: 0 to {MOST_DELAY} extra steps")
+            raise ConversionError(
+                f"{ends}: delays of synapses lie in {delay.min()} … {delay.max()}; allowed: 0 to {MOST_DELAY} extra steps"
+            )
 
 
 def _check_population(population: Population, into: Sequence[Connection]) -> None:
@@ -271,8 +276,6 @@ def _check_readout(network: Network) -> None:
     name = network.readout.population
     wiring = network.wiring
     wiring.population(name)
-    driving = {
-        one.name for one in network.populations if isinstance(one.neuron, Source) or np.any(np.asarray(one.neuron.bias))
-    }
+    driving = {one.name for one in network.populations if isinstance(one.neuron, Source) or np.any(np.asarray(one.neuron.bias))}
     if name not in wiring.downstream(driving):
         raise ConversionError(f"network {network.name!r}: no input and no bias reaches its readout {name!r}")
