@@ -247,13 +247,13 @@ class Inputs:
 
     @property
     def bias(self) -> NDArray[np.int32] | None:
-        """Int32 [N, n_in]: mantissas of the only input population, if it is driven by a bias."""
+        """Mantissas of the only input population, if it is driven by a bias, int32 [N, n_in]."""
         only = self._only()
         return only.mantissa if isinstance(only, Bias) else None
 
     @property
     def events(self) -> NDArray[np.bool_] | None:
-        """Bool [N, T, n_in], made anew: spikes of the only input population, if they are given. For a few samples at a time."""
+        """Spikes of the only input population, if they are given, bool [N, T, n_in]; made anew, for a few samples at a time."""
         only = self._only()
         return only.to_dense() if isinstance(only, Spikes) else None
 
