@@ -231,5 +231,5 @@ def test_faults_that_decide_a_way_together_are_undone_from_the_last():
     )
     assert [hit.kind for hit in hurt.damage.without(1).hits] == ["link_dead"]
     assert hurt.damage.without(1).without(0) == Damage()
-    plain = nf.inject(CHIP, [replace(fault, reroute=False) for fault in pair])
+    plain = nf.inject(CHIP, [fault.replace(reroute=False) for fault in pair])
     assert len(plain.damage.without(0).hits) == 1
