@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from neurofault.activity import TRACES
-from neurofault.engines import get_engine, incremental
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines import get_engine
+from neurofault.engines.exact.engine import ExactEngine
+from neurofault.engines.incremental import engine as incremental
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests" / name) for name in ("faults", "")]
 

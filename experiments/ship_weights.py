@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from neurofault.datasets import load
+from neurofault.data.datasets import load
 from neurofault.zoo import recipe, trained, weights_digest
 from neurofault.zoo.shipped import save_shipped, shipped_file
 

@@ -23,7 +23,7 @@ from torch import nn
 
 import neurofault as nf
 from neurofault.convert.torch_model import as_taken
-from neurofault.datasets import DataSet, load
+from neurofault.data.datasets import DataSet, load
 from neurofault.rescue.workbench import Examples
 from neurofault.study.calibrate import choose
 from neurofault.study.rescue_study import rescue_study, to_json, treatments

@@ -83,7 +83,9 @@ class Spikes:
             raise UsageError("samples of events are taken in one run: a slice without a step")
         stop = max(first, stop)
         begin, end = int(self.starts[first]), int(self.starts[stop])
-        return _unchecked(self.starts[first : stop + 1] - begin, self.steps[begin:end], self.neurons[begin:end], self.timesteps, self.size)
+        return _unchecked(
+            self.starts[first : stop + 1] - begin, self.steps[begin:end], self.neurons[begin:end], self.timesteps, self.size
+        )
 
     def take(self, samples: NDArray[np.integer]) -> Spikes:
         """Return some samples, by number, in this order."""

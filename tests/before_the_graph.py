@@ -35,7 +35,7 @@ import torch
 import neurofault as nf
 from neurofault.cli.app import main as neurofault
 from neurofault.convert.torch_model import candidates
-from neurofault.datasets import load
+from neurofault.data.datasets import load
 from neurofault.deploy.cost import cost
 from neurofault.errors import NeurofaultWarning
 from neurofault.study.campaign.run import ready

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -106,7 +107,7 @@ def population(
 
 def chain_parts(layers: Sequence[Driven]) -> tuple[tuple[ChipPopulation, ...], tuple[ChipConnection, ...]]:
     """Populations and connections of a chain."""
-    connections = tuple(after.after(before.name) for before, after in zip(layers[:-1], layers[1:], strict=True))
+    connections = tuple(after.after(before.name) for before, after in itertools.pairwise(layers))
     return tuple(one.population for one in layers), connections
 
 

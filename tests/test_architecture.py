@@ -16,10 +16,10 @@ PACKAGE = Path(neurofault.__file__).parent
 LAYERS = (
     ("errors", "specmistakes", "numerals", "files", "specfile", "streams", "progress", "digest", "cache", "frames"),
     ("arrays", "graph", "inputs", "damage"),
-    ("activity", "image_files", "datasets", "zoo"),
+    ("activity", "data", "zoo"),
     ("convert",),
     ("deploy",),
-    ("faults", "engines"),
+    ("faults", "engines", "learning"),
     ("rescue", "lava"),
     ("study",),
     ("papers",),

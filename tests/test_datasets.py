@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from neurofault import datasets
-from neurofault.datasets import DataSet, Split, load
+from neurofault.data.datasets import DataSet, Split, load
 from neurofault.errors import DataError, UsageError
 
 PACK: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": partial(gzip.compress, mtime=0), ".xz": lzma.compress}

@@ -13,10 +13,10 @@ import pytest
 from neurofault import load_profile
 from neurofault.convert.nir_graph import from_nir
 from neurofault.convert.state_dict import read_state
+from neurofault.data.image_files import IDX_STEMS, read_idx_set
 from neurofault.errors import DataError, NeurofaultError
 from neurofault.faults import load_defects, load_plan
 from neurofault.files import read_arrays, read_file, why_not
-from neurofault.image_files import IDX_STEMS, read_idx_set
 from neurofault.numerals import integer, natural, real
 from neurofault.study.campaign.journal import read_rows
 from neurofault.study.campaign.spec import load_campaign

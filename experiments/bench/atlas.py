@@ -12,7 +12,7 @@ import numpy as np
 from common import arguments, finish, require, wide
 
 from neurofault.damage.damage import Damage, SetSynapses
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.study.atlas import atlas
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from neurofault.convert.torch_model import candidates, from_torch
-from neurofault.datasets import load
+from neurofault.data.datasets import load
 from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
 from neurofault.inputs import Inputs

@@ -15,7 +15,7 @@ import numpy as np
 from common import arguments, finish, median_time, require
 
 from neurofault.deploy import deploy
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.graph import CubaLif, Dense, Population, Source, chain
 from neurofault.graph.synapses import Stored
 from neurofault.inputs import Inputs, Spikes

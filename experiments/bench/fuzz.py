@@ -40,13 +40,13 @@ from neurofault.cli.inject import read_faults
 from neurofault.convert import hdf5_child, hdf5_file
 from neurofault.convert.loading import user_module
 from neurofault.convert.nir_graph import from_nir
+from neurofault.data.image_files import CIFAR_ARCHIVE, IDX_STEMS, read_cifar_set, read_idx_set
 from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.errors import NeurofaultError
 from neurofault.graph import Conv, CubaLif, Dense, Encoding, Network, Population, Source, chain
 from neurofault.graph.synapses import Synapses
-from neurofault.image_files import CIFAR_ARCHIVE, IDX_STEMS, read_cifar_set, read_idx_set
 from neurofault.study.campaign.journal import Journal, read_rows
 from neurofault.study.campaign.spec import load_campaign
 

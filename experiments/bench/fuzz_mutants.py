@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from neurofault import faults
+from neurofault.data.image_files import CIFAR_FOLDER, IDX_STEMS
 from neurofault.deploy.deployment import Deployment
-from neurofault.image_files import CIFAR_FOLDER, IDX_STEMS
 from neurofault.study.campaign.journal import line_of
 
 HERE = Path(__file__).resolve().parents[2]

@@ -14,9 +14,9 @@ import numpy as np
 from common import arguments, brief, finish, median_time, require, wide
 
 from neurofault.damage.damage import Damage, SetSynapses, Silence
-from neurofault.engines.exact import ExactEngine
-from neurofault.engines.fault_rows import FaultBatch, neuron_rows, synapse_rows
-from neurofault.engines.golden import Effects, Golden, effects, golden
+from neurofault.engines.exact.engine import ExactEngine
+from neurofault.engines.incremental.fault_rows import FaultBatch, neuron_rows, synapse_rows
+from neurofault.engines.incremental.golden import Effects, Golden, effects, golden
 from neurofault.errors import UnsupportedError
 from neurofault.graph import Conv
 

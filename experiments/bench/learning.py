@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.engines.lava_shim import require_lava
-from neurofault.rescue.learning_setup import lava_engine
-from neurofault.rescue.rule import learning_rule
+from neurofault.engines.on_lava.shim import require_lava
+from neurofault.learning.rule import learning_rule
+from neurofault.learning.setup import lava_engine
 
 N_IN, N_OUT, STEPS_A_SAMPLE, RATE, SEED = 784, 100, 32, 0.1, 3
 RULE = {"dw": "2^-4*u0*x1*y1 - 2^-4*u0*x1*y2", "x1_impulse": 16, "x1_tau": 8, "t_epoch": 1}

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.exact import ExactEngine
-from neurofault.engines.lava_shim import require_lava
+from neurofault.engines.exact.engine import ExactEngine
+from neurofault.engines.on_lava.shim import require_lava
 from neurofault.graph import Connection, CubaLif, Dense, Network, Population, Readout, Source
 from neurofault.graph.synapses import Stored
 from neurofault.inputs import Inputs, Spikes
@@ -116,7 +116,9 @@ def main() -> None:
     for threads in (1, 2):
         seconds, _ = median_time(lambda threads=threads: ExactEngine(threads).run(chip, given), options.repeats)  # type: ignore[misc]  # mypy: default of a lambda
         ours[threads] = seconds / (samples * steps)
-        rows.append((f"exact, {threads} thread(s)", f"{ours[threads] * 1e6:,.2f} µs a step, {theirs / steps / ours[threads]:,.0f} × Lava"))
+        rows.append(
+            (f"exact, {threads} thread(s)", f"{ours[threads] * 1e6:,.2f} µs a step, {theirs / steps / ours[threads]:,.0f} × Lava")
+        )
     answer = {
         "rate": rate,
         "steps": steps,

@@ -33,8 +33,8 @@ from common import arguments, finish, median_time, require, wide
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.exact import ExactEngine
-from neurofault.engines.lava_shim import require_lava
+from neurofault.engines.exact.engine import ExactEngine
+from neurofault.engines.on_lava.shim import require_lava
 from neurofault.graph import Dense
 from neurofault.graph.chains import Link, links
 from neurofault.graph.chip import ChipConnection, ChipPopulation

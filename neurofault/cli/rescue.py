@@ -88,7 +88,7 @@ def rescue(
 ) -> None:
     """Break a chip, heal it in several ways on the same draws and samples, and report what came back and at what cost."""
     from neurofault.rescue.budget import Budget
-    from neurofault.rescue.how import Guard, Plan
+    from neurofault.rescue.plans import Guard, Plan
     from neurofault.rescue.strategies import strategy_named
     from neurofault.rescue.workbench import Examples
     from neurofault.study.prepare import Setup, prepare
@@ -196,7 +196,7 @@ def _with_control(
 ) -> RescueStudy:
     """Return the study with the row of the network trained with dropout, damaged in the same cores and not repaired."""
     from neurofault.rescue.budget import Budget
-    from neurofault.rescue.how import Plan
+    from neurofault.rescue.plans import Plan
     from neurofault.rescue.workbench import Examples
     from neurofault.study.rescue_study import DROPOUT, Treatment, rescue_study
 

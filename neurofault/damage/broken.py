@@ -1,7 +1,7 @@
 """What is broken physically, wherever the network sits: places that edits cannot name, because edits name neurons and synapses.
 
 A fault of a spare core edits nothing, for nothing sits there; and which messages a dead link takes depends on where neurons sit. So a
-`Hit` also keeps these records. Engines never read them; a repair that moves neurons does (``neurofault/rescue/remap.py``) and turns
+`Hit` also keeps these records. Engines never read them; a repair that moves neurons does (``neurofault/rescue/remap/remap.py``) and turns
 them into edits of what sits there then.
 """
 

@@ -34,10 +34,10 @@ def _lazy(module: str, name: str) -> Callable[[], Engine]:
 
 
 ENGINES: Mapping[str, Callable[[], Engine]] = {
-    "exact": _lazy("neurofault.engines.exact", "ExactEngine"),
-    "lava": _lazy("neurofault.engines.on_lava", "LavaEngine"),
-    "brian2": _lazy("neurofault.engines.on_brian2", "Brian2Engine"),
-    "snntorch": _lazy("neurofault.engines.on_snntorch", "SnnTorchEngine"),
+    "exact": _lazy("neurofault.engines.exact.engine", "ExactEngine"),
+    "lava": _lazy("neurofault.engines.on_lava.engine", "LavaEngine"),
+    "brian2": _lazy("neurofault.engines.on_brian2.engine", "Brian2Engine"),
+    "snntorch": _lazy("neurofault.engines.on_snntorch.engine", "SnnTorchEngine"),
 }
 """Name → factory; what an engine needs is imported when it is made."""
 

@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from neurofault.engines.lava_shim import INSTALL as INSTALL_LAVA
+from neurofault.engines.on_lava.shim import INSTALL as INSTALL_LAVA
 from neurofault.errors import UnsupportedError
 
 

@@ -46,14 +46,18 @@ def step(
     """Advance u and v in place by one step, reset to zero; return bool: who fires. All arrays of one shape, or broadcast to it.
 
     Args:
-        u, v: int64, state.
+        u: int64, state: the synaptic current, 24 bits.
+        v: int64, state: the membrane.
         drive: int64, Σ over incoming connections of Σ w·s shifted by the connection's exponent, before the shift by 6.
-        du, dv: 0 to 4095 each.
+        du: decay of u, 0 to 4095.
+        dv: decay of v, 0 to 4095.
         vth: threshold in units of 64.
         bias: :func:`bias_of` the mantissa.
     """
     current = wrap32(decayed(u, du + 1) + wrap32(drive << 6))
-    u[:] = np.where(current > STATE_LIMIT, current - 2 * STATE_LIMIT, np.where(current <= -STATE_LIMIT, current + 2 * STATE_LIMIT, current))
+    u[:] = np.where(
+        current > STATE_LIMIT, current - 2 * STATE_LIMIT, np.where(current <= -STATE_LIMIT, current + 2 * STATE_LIMIT, current)
+    )
     moved = wrap32(decayed(v, dv) + u + bias)
     v[:] = np.clip(moved, 1 - STATE_LIMIT, STATE_LIMIT - 1)
     fired = v > vth << 6

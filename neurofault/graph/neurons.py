@@ -13,7 +13,9 @@ NO_MEMORY = 4095
 
 @dataclass(frozen=True, eq=False)
 class CubaLif:
-    """Current-based leaky integrate-and-fire neurons, reset to zero (Lava 0.10 ``LIF``)::
+    """Current-based leaky integrate-and-fire neurons, reset to zero (Lava 0.10 ``LIF``).
+
+    Each step::
 
         u ← u·(4096 − du − 1)/4096 + Σ w·s        v ← v·(4096 − dv)/4096 + u + bias        s = [v > threshold], v ← 0 where s
 

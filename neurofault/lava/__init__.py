@@ -14,7 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from neurofault.engines.lava_shim import require_lava
+from neurofault.engines.on_lava.shim import require_lava
 
 if TYPE_CHECKING:
     from neurofault.lava.chip_process import DeploymentProcess, process

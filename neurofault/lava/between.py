@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from neurofault.damage.damage import Detour, Edit, LearningDefect, SetField, SetSynapses
 from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.lava_shim import require_lava
+from neurofault.engines.on_lava.shim import require_lava
 from neurofault.engines.wiring import Edits, edits_of, sparse_weights
 from neurofault.errors import UnsupportedError
 from neurofault.graph import Conv

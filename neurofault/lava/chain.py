@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from neurofault.engines.lava_shim import require_lava
+from neurofault.engines.on_lava.shim import require_lava
 from neurofault.errors import ConversionError
 
 require_lava()

@@ -8,7 +8,7 @@ import numpy as np
 
 from neurofault.damage.damage import Stall
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.lava_shim import require_lava
+from neurofault.engines.on_lava.shim import require_lava
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph.chip import ChipPopulation
 from neurofault.lava.broken import KEY, BrokenNeurons, BrokenSynapses, Clock, Traffic, Windows, neurons_of, synapses_of

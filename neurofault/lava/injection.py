@@ -17,7 +17,7 @@ from neurofault.damage.damage import Stall
 from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile
-from neurofault.engines.lava_shim import require_lava
+from neurofault.engines.on_lava.shim import require_lava
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.faults.inject import inject as inject_faults
 from neurofault.faults.plan import FaultPlan, Faults

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from neurofault.damage.damage import SetField
 from neurofault.damage.fold_neurons import Neurons
-from neurofault.engines.lava_shim import require_lava
+from neurofault.engines.on_lava.shim import require_lava
 from neurofault.lava.broken import KEY, BrokenNeurons, Traffic, Windows
 
 require_lava()

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.engines.lava_shim import require_lava
+from neurofault.engines.on_lava.shim import require_lava
 from neurofault.errors import ConversionError
 from neurofault.graph import CubaLif, Network, Population, Source
 from neurofault.graph import chain as chain_network

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from neurofault.activity import TRACES, Traces
-from neurofault.engines.lava_shim import require_lava
+from neurofault.engines.on_lava.shim import require_lava
 from neurofault.errors import EngineError, UnsupportedError, UsageError, nearest
 from neurofault.lava.chain import Chain, chain_of, kind_of
 from neurofault.lava.reading import names_of, places_of

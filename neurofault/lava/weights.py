@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from neurofault.deploy.quantise import truncate_weights, weight_range
-from neurofault.engines.lava_shim import require_lava
+from neurofault.engines.on_lava.shim import require_lava
 from neurofault.errors import ConversionError
 from neurofault.graph import Conv, Dense
 from neurofault.graph.synapses import SignMode, Stored, Synapses

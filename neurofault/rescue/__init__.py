@@ -18,7 +18,7 @@ from neurofault.errors import UsageError
 from neurofault.graph.chains import links
 from neurofault.inputs import Inputs
 from neurofault.rescue.budget import Budget
-from neurofault.rescue.how import Guard, Plan
+from neurofault.rescue.plans import Guard, Plan
 
 if TYPE_CHECKING:
     from neurofault.engines import Presented
@@ -84,7 +84,7 @@ def rescue(
         LearningRuleError: the chip cannot express the learner's rule.
     """
     from neurofault.engines import as_inputs
-    from neurofault.rescue.learners import learner_named
+    from neurofault.rescue.learners.by_name import learner_named
     from neurofault.rescue.outcome import sham_notes
     from neurofault.rescue.strategies import strategy_named
     from neurofault.rescue.workbench import Examples, Workbench

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from neurofault.rescue.budget import Budget
-from neurofault.rescue.how import Plan
+from neurofault.rescue.plans import Plan
 
 
 class Bench(Protocol):

@@ -17,14 +17,14 @@ from neurofault.errors import UsageError
 from neurofault.inputs import Inputs
 from neurofault.rescue.budget import Budget, Spent
 from neurofault.rescue.charge import charge
-from neurofault.rescue.embryos import implant, renewed
+from neurofault.rescue.fresh import implant, renewed
 from neurofault.rescue.guard import CHECKS, Keeper, changes, cost_of_writing, write_back
-from neurofault.rescue.how import Guard, Plan
 from neurofault.rescue.increments import increments, strike
 from neurofault.rescue.lesson import UNKNOWN, Learner, Lesson, Plasticity
 from neurofault.rescue.outcome import Point, Rescued
+from neurofault.rescue.plans import Guard, Plan
 from neurofault.rescue.provision import Provision
-from neurofault.rescue.remap import Remapped, remap
+from neurofault.rescue.remap.remap import Remapped, remap
 from neurofault.streams import generator, permutation_prefix, stream_key
 
 FINE = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -155,7 +155,7 @@ class Workbench:
             self.look("wait")
 
     def remap(self) -> Remapped:
-        """Move orphans to spare cores; see :func:`neurofault.rescue.remap.remap`."""
+        """Move orphans to spare cores; see :func:`neurofault.rescue.remap.remap.remap`."""
         plastic = () if self.learner is None or not self.learner.on_chip else self._plastic()
         done = remap(self.deployment, learning=plastic)
         self._moved(done, "remap")

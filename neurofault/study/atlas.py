@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from neurofault.damage.stored import from_field, to_field
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.fault_rows import FaultBatch, FlatNetwork, neuron_rows, synapse_rows
-from neurofault.engines.golden import Changes, Golden, effects, golden
+from neurofault.engines.incremental.fault_rows import FaultBatch, FlatNetwork, neuron_rows, synapse_rows
+from neurofault.engines.incremental.golden import Changes, Golden, effects, golden
 from neurofault.errors import UsageError, nearest
 from neurofault.graph import Conv, Dense
 from neurofault.graph.chains import Link, links

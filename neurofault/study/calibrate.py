@@ -15,7 +15,7 @@ from neurofault.arrays import as_labels
 from neurofault.convert.balance import Candidate
 from neurofault.convert.samples import images_of
 from neurofault.convert.torch_model import as_taken, candidates, proposals, scores_of
-from neurofault.datasets import DataSet
+from neurofault.data.datasets import DataSet
 from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile
@@ -24,8 +24,8 @@ from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.graph import Network
 from neurofault.graph.network import ConversionGap
 from neurofault.progress import Progress
-from neurofault.rescue.error_learning import usual_gain
-from neurofault.rescue.gain import first_stable
+from neurofault.rescue.learners.errors import usual_gain
+from neurofault.rescue.learners.gain import first_stable
 
 CALIBRATION_IMAGES = 512
 """Training images whose activations set the thresholds."""
@@ -89,7 +89,7 @@ def choose(
         timesteps: T.
         name: for display.
         learns: the chip is to learn: of the best few, those within :data:`STABLE_WITHIN` of the best are taken in order until the gain of
-            the usual steps (:mod:`neurofault.rescue.gain`) is small enough on one; where it is on none, that of the smallest gain.
+            the usual steps (:mod:`neurofault.rescue.learners.gain`) is small enough on one; where it is on none, that of the smallest gain.
         progress: called as ``progress("calibrating", done, total, text)`` after each candidate.
     """
     tried = candidates(model)

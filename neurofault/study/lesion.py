@@ -8,7 +8,7 @@ from typing import Literal
 
 from neurofault.activity import Activity
 from neurofault.damage.damage import Hit
-from neurofault.datasets import Split
+from neurofault.data.datasets import Split
 from neurofault.deploy.cost import Cost, cost
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
@@ -106,11 +106,11 @@ def measure_many(deployments: Sequence[Deployment], inputs: Inputs, test: Split,
     """Run several damaged states of one chip on the same samples and cost them; None where a hung core stops the chip.
 
     With the ``exact`` engine, what each differs in from the healthy chip is followed where that is less work
-    (:class:`neurofault.engines.incremental.IncrementalEngine`); the results are the same.
+    (:class:`neurofault.engines.incremental.engine.IncrementalEngine`); the results are the same.
     """
     if engine != "exact":
         return [_measured(chip, inputs, test, engine) for chip in deployments]
-    from neurofault.engines.incremental import IncrementalEngine
+    from neurofault.engines.incremental.engine import IncrementalEngine
 
     last = inputs.first_sample + len(inputs)
     hung = [bool(chip.damage.stalled(last, chip.timesteps, chip.schedule.depth)) for chip in deployments]

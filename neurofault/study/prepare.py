@@ -14,7 +14,7 @@ from neurofault.convert.loading import user_module
 from neurofault.convert.networks import is_nir_file, load_network
 from neurofault.convert.running import readable
 from neurofault.convert.torch_model import as_taken, scores_of
-from neurofault.datasets import DataSet, Split, load
+from neurofault.data.datasets import DataSet, Split, load
 from neurofault.deploy import deploy
 from neurofault.deploy.bound import wraps
 from neurofault.deploy.deployment import Deployment

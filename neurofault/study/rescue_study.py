@@ -17,10 +17,10 @@ from neurofault.faults import Fault, inject
 from neurofault.progress import Progress
 from neurofault.rescue import rescue
 from neurofault.rescue.budget import Budget
-from neurofault.rescue.how import Guard, Plan
-from neurofault.rescue.learners import check_learner, learner_named
+from neurofault.rescue.learners.by_name import check_learner, learner_named
 from neurofault.rescue.lesson import Learner
 from neurofault.rescue.outcome import Point, Rescued, sham_warning
+from neurofault.rescue.plans import Guard, Plan
 from neurofault.rescue.strategies import strategy_named
 from neurofault.rescue.workbench import Examples
 from neurofault.study.clustered import recovered_interval

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurofault.cache import cache_dir, keep
-from neurofault.datasets import DataSet, load
+from neurofault.data.datasets import DataSet, load
 from neurofault.errors import UsageError, nearest
 from neurofault.graph import Encoding
 from neurofault.graph.neurons import NO_MEMORY
@@ -72,7 +72,7 @@ class Recipe:
 
     Attributes:
         name: zoo name.
-        dataset: name for :func:`neurofault.datasets.load`.
+        dataset: name for :func:`neurofault.data.datasets.load`.
         hidden: widths of the fully connected hidden layers.
         channels: output channels of the two convolutions; empty for an MLP.
         overshoots: of the rate curve of each hidden layer; empty for plain ReLU.
@@ -188,7 +188,7 @@ def trained(name: str, *, data_dir: Path | None = None, progress: Progress | Non
 
     Args:
         name: zoo name, see :data:`RECIPES`.
-        data_dir: folder of published data files, see :func:`neurofault.datasets.load`.
+        data_dir: folder of published data files, see :func:`neurofault.data.datasets.load`.
         progress: called after every epoch.
 
     Raises:

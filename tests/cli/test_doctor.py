@@ -100,7 +100,7 @@ def test_the_self_test_runs_the_engine(engine: str) -> None:
 
 def test_the_self_test_sees_other_spikes(monkeypatch: pytest.MonkeyPatch) -> None:
     from neurofault.engines import self_test
-    from neurofault.engines.exact import ExactEngine
+    from neurofault.engines.exact.engine import ExactEngine
 
     class Deaf:
         name = "deaf"

@@ -112,7 +112,7 @@ def test_a_users_own_module_with_its_weights(cli, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     torch.manual_seed(0)
     module = nn.Sequential(nn.Flatten(), nn.Linear(64, 30), nn.BatchNorm1d(30), nn.ReLU(), nn.Dropout(0.2), nn.Linear(30, 10))
-    from neurofault.datasets import load
+    from neurofault.data.datasets import load
 
     train = load("digits").train
     images, labels = torch.tensor(train.images).float() / 255, torch.tensor(train.labels)

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from neurofault.rescue import learners
-from neurofault.rescue.error_learning import delta
+from neurofault.rescue.learners import by_name as learners
+from neurofault.rescue.learners.errors import delta
 
 SMALL = ("--adapt", "400", "--samples", "200", "--draws", "2", "--kill-cores", "4", "--coarse")
 ACCURACIES = ("healthy", "damaged", "final", "worst", "mean_served")

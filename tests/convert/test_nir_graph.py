@@ -9,7 +9,7 @@ import pytest
 import neurofault as nf
 from neurofault.convert.chain import PixelCoding
 from neurofault.convert.nir_graph import from_nir
-from neurofault.datasets import load
+from neurofault.data.datasets import load
 from neurofault.errors import ConversionError, DataError
 
 nir = pytest.importorskip("nir")

@@ -16,7 +16,7 @@ import neurofault as nf
 from neurofault import faults
 from neurofault.damage.damage import Damage
 from neurofault.deploy.memory import write
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UsageError
 from neurofault.graph import Conv, CubaLif, Dense, Encoding, Population, Source, chain
 from neurofault.graph.synapses import Stored

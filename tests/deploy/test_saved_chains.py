@@ -13,7 +13,7 @@ from test_saved import put, rewritten, same
 import neurofault as nf
 from neurofault.damage.damage import InputNoise
 from neurofault.deploy.saved_chain import as_graph
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UsageError
 
 FILES = Path(__file__).parent / "format1"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from neurofault.engines.lava_shim import require_lava
+from neurofault.engines.on_lava.shim import require_lava
 
 require_lava()
 

@@ -11,7 +11,7 @@ import golden
 from cases import CASES
 
 from neurofault.activity import TRACES
-from neurofault.engines.on_lava import LavaEngine
+from neurofault.engines.on_lava.engine import LavaEngine
 
 GOLDEN = (
     "edge_of_u",

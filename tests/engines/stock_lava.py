@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from neurofault.engines.lava_shim import require_lava
+from neurofault.engines.on_lava.shim import require_lava
 
 require_lava()
 

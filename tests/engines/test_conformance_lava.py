@@ -17,9 +17,9 @@ from neurofault.activity import TRACES
 from neurofault.damage.damage import Damage, Drop, SetSynapses, Stall
 from neurofault.damage.when import When
 from neurofault.engines import get_engine, run
-from neurofault.engines.exact import ExactEngine
-from neurofault.engines.lava_shim import INSTALL, require_lava
-from neurofault.engines.on_lava import LavaEngine
+from neurofault.engines.exact.engine import ExactEngine
+from neurofault.engines.on_lava.engine import LavaEngine
+from neurofault.engines.on_lava.shim import INSTALL, require_lava
 from neurofault.errors import EngineError, StalledError, UnsupportedError
 from neurofault.graph import Dense
 from neurofault.inputs import Inputs

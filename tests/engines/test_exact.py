@@ -15,7 +15,7 @@ from neurofault.activity import DEAD_SCORE, TRACES, Activity
 from neurofault.damage.damage import SetSynapses, Silence
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import ENGINES, Engine, get_engine, run
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph import Conv, Dense, Encoding
 from neurofault.inputs import Inputs
@@ -230,4 +230,4 @@ def test_engines_keep_the_protocol() -> None:
     engine: Engine = get_engine("exact")
     assert engine.name == "exact"
     assert engine.supports(CASES["delays"]()[0]) is None
-    assert "neurofault.engines.exact" in sys.modules
+    assert "neurofault.engines.exact.engine" in sys.modules

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from neurofault.activity import TRACES
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 
 
 @pytest.mark.parametrize("name", golden.names())

@@ -18,11 +18,11 @@ from neurofault.damage.when import ALWAYS, When
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
 from neurofault.engines.base import whole_runs_only
-from neurofault.engines.exact import ExactEngine
-from neurofault.engines.golden import golden
-from neurofault.engines.incremental import IncrementalEngine
-from neurofault.engines.states import window_of
-from neurofault.engines.stepwise import StepwiseEngine
+from neurofault.engines.exact.engine import ExactEngine
+from neurofault.engines.exact.states import window_of
+from neurofault.engines.exact.stepwise import StepwiseEngine
+from neurofault.engines.incremental.engine import IncrementalEngine
+from neurofault.engines.incremental.golden import golden
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph import Encoding
 from neurofault.graph.chip import ChipConnection, ChipPopulation
@@ -296,7 +296,7 @@ def test_what_does_not_fit_the_inputs_is_said(given: object, message: str) -> No
 def test_states_of_batches_are_those_of_all_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     chip, inputs = _looped()
     whole = run(chip, inputs, record=TRACES)
-    monkeypatch.setattr("neurofault.engines.stepwise._BATCH_STATES", 2 * 6 * 8)
+    monkeypatch.setattr("neurofault.engines.exact.stepwise._BATCH_STATES", 2 * 6 * 8)
     first = run(chip, inputs, stop=3, record=("v",))
     state = first.activity.state
     assert state is not None

@@ -175,7 +175,7 @@ def test_snntorch_refuses_by_the_name_of_the_connection_and_adds_connections_up(
 def test_the_twin_learns_through_loops_and_single_synapses() -> None:
     import torch
 
-    from neurofault.engines.on_snntorch import twin
+    from neurofault.engines.on_snntorch.engine import twin
 
     rng = np.random.default_rng(5)
     populations = [neurons("in", (4,), is_source=True), neurons("h", (4,), vth=40), neurons("out", (3,), vth=131071, fires=False)]

@@ -14,10 +14,10 @@ from neurofault.activity import DEAD_SCORE, Activity
 from neurofault.damage.damage import Damage, Edit, Force, SetField, SetSynapses, Silence
 from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.exact import ExactEngine
-from neurofault.engines.fault_rows import accepts, edit_rows, refusal, synapse_rows
-from neurofault.engines.golden import effects, golden
-from neurofault.engines.incremental import IncrementalEngine
+from neurofault.engines.exact.engine import ExactEngine
+from neurofault.engines.incremental.engine import IncrementalEngine
+from neurofault.engines.incremental.fault_rows import accepts, edit_rows, refusal, synapse_rows
+from neurofault.engines.incremental.golden import effects, golden
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph import Dense
 from neurofault.inputs import Inputs

@@ -136,7 +136,7 @@ def test_any_damage_in_any_number_of_copies_equals_exact(data: st.DataObject, se
     damage = data.draw(st.lists(edits(layers, rng), min_size=1, max_size=4))
     inputs = Inputs(bias=rng.integers(0, 8000, (samples, 9)).astype(np.int32), first_sample=int(rng.integers(0, 3)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("neurofault.engines.brian2_chip._MOST_NEURONS", copies * sum(layer.size for layer in layers))
+        patch.setattr("neurofault.engines.on_brian2.chip._MOST_NEURONS", copies * sum(layer.size for layer in layers))
         assert_equal_to_exact(chip(layers, STEPS, damage), inputs)
 
 

@@ -95,7 +95,7 @@ def test_random_damaged_networks_equal_exact(seed: int, readout: str, by_bias: b
 def test_batches_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(5)
     deployment, inputs = random_chip(rng), Inputs(bias=rng.integers(0, 4000, (5, 60)).astype(np.int32))
-    monkeypatch.setattr("neurofault.engines.twin._BATCH_VALUES", 500)
+    monkeypatch.setattr("neurofault.engines.on_snntorch.twin._BATCH_VALUES", 500)
     assert_equal_to_exact(deployment, inputs)
 
 
@@ -161,7 +161,7 @@ def test_without_snntorch_the_error_gives_the_command(monkeypatch: pytest.Monkey
 
 
 def test_twin_answers_as_the_engine() -> None:
-    from neurofault.engines.on_snntorch import twin
+    from neurofault.engines.on_snntorch.engine import twin
 
     rng = np.random.default_rng(1)
     deployment, inputs = random_chip(rng), Inputs(bias=rng.integers(0, 4000, (4, 60)).astype(np.int32))
@@ -176,7 +176,7 @@ def test_twin_answers_as_the_engine() -> None:
 def test_twin_learns_through_every_layer() -> None:
     import torch
 
-    from neurofault.engines.on_snntorch import twin
+    from neurofault.engines.on_snntorch.engine import twin
 
     rng = np.random.default_rng(2)
     deployment, inputs = random_chip(rng, "potential"), Inputs(bias=rng.integers(0, 4000, (16, 60)).astype(np.int32))
@@ -196,7 +196,7 @@ def test_twin_learns_through_every_layer() -> None:
 def test_dead_synapses_and_neurons_stay_dead_whatever_is_learned() -> None:
     import torch
 
-    from neurofault.engines.on_snntorch import twin
+    from neurofault.engines.on_snntorch.engine import twin
 
     rng = np.random.default_rng(3)
     kernel = conv(rng, (1, 4, 4), 2, (2, 2))
@@ -227,7 +227,7 @@ def test_dead_synapses_and_neurons_stay_dead_whatever_is_learned() -> None:
 def test_twin_refuses_what_it_cannot_hold_and_leaves_nothing_behind() -> None:
     import snntorch
 
-    from neurofault.engines.on_snntorch import twin
+    from neurofault.engines.on_snntorch.engine import twin
 
     before = len(snntorch.SpikingNeuron.instances)
     twin(edge(100))

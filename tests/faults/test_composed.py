@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from test_engine_matrix import OTHERS
 
 from neurofault.activity import TRACES
-from neurofault.engines import get_engine, incremental
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines import get_engine
+from neurofault.engines.exact.engine import ExactEngine
+from neurofault.engines.incremental import engine as incremental
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Brian2's, of pyparsing
 

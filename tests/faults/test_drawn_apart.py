@@ -12,7 +12,7 @@ from test_every_kind import CONV, lively
 import neurofault as nf
 from neurofault import faults
 from neurofault.damage.damage import SetSynapses, Silence
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import FaultError
 from neurofault.graph import CubaLif, Dense, Population, Source
 from neurofault.graph import chain as network

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from neurofault.activity import DEAD_SCORE
 from neurofault.damage.damage import Damage, Drop, Force, Hit, InputNoise, SetDelays, SetField, SetSynapses, Silence, Stall, Upset
 from neurofault.damage.when import ALWAYS, When
-from neurofault.engines.exact import ExactEngine
-from neurofault.engines.stepwise import StepwiseEngine
+from neurofault.engines.exact.engine import ExactEngine
+from neurofault.engines.exact.stepwise import StepwiseEngine
 from neurofault.errors import StalledError
 from neurofault.graph import Conv, Dense
 from neurofault.inputs import Inputs
@@ -181,7 +181,7 @@ def test_batches_of_samples_do_not_change_random_faults(monkeypatch):
     chip = chip.with_damage(Damage((drop, InputNoise("input", np.arange(6), 100.0, 3, "step"))))
     inputs = Inputs(bias=rng.integers(0, 8000, (9, 6)).astype(np.int32))
     whole = StepwiseEngine().run(chip, inputs, record=("u",))
-    monkeypatch.setattr("neurofault.engines.stepwise._BATCH_STATES", 2 * 6 * STEPS)
+    monkeypatch.setattr("neurofault.engines.exact.stepwise._BATCH_STATES", 2 * 6 * STEPS)
     parts = StepwiseEngine().run(chip, inputs, record=("u",))
     np.testing.assert_array_equal(whole.scores, parts.scores)
     np.testing.assert_array_equal(whole.traces["output"].u, parts.traces["output"].u)

@@ -24,7 +24,7 @@ from neurofault.damage.damage import (
     Upset,
 )
 from neurofault.deploy.routing import mesh
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import FaultError, StalledError
 from neurofault.faults.places import weights_at
 from neurofault.graph import Conv, Dense

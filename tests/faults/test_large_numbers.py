@@ -14,7 +14,7 @@ from test_every_kind import lively
 import neurofault as nf
 from neurofault import faults
 from neurofault.deploy.profile import load_profile
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import FaultError, SpecError
 
 CHIP = lively(mlp(6, 8, 4, neurons_per_core=2))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from test_every_kind import CHIPS, EXTRA, WHENS
 
 from neurofault import faults
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.faults.masking import prune
 
 KINDS = sorted(set(faults.KINDS) - {"feedback_dead"})  # no feedback reaches a convolution

@@ -15,7 +15,7 @@ from test_every_kind import CHIPS, EXTRA, WHENS
 
 from neurofault import faults
 from neurofault.damage.damage import Damage, Drop, LearningDefect, NeuronEdit
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.faults.table import kinds_table
 from neurofault.graph import Dense
 

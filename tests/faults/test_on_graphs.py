@@ -17,7 +17,7 @@ from neurofault import faults
 from neurofault.damage.broken import BrokenCells, BrokenCore
 from neurofault.damage.damage import Drop, InputNoise, LearningDefect
 from neurofault.deploy.routing import mesh
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import FaultError
 from neurofault.faults.base import ConnectionFault
 from neurofault.faults.context import Outcome

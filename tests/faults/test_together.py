@@ -10,7 +10,7 @@ from fault_chips import chain, mlp, neurons, small_profile
 
 from neurofault import faults
 from neurofault.deploy.memory import settled, stored_weights, write, write_delays
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.graph import Dense
 from neurofault.inputs import Inputs
 

@@ -14,7 +14,7 @@ import neurofault as nf
 from neurofault import faults
 from neurofault.damage.damage import Damage, Detour, Drop
 from neurofault.deploy.routing import mesh
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UsageError
 
 CHIP = mlp(16, 16, 16, 4, neurons_per_core=2, profile=small_profile(columns=4, rows=4, cores_per_tile=2))

@@ -9,7 +9,7 @@ from test_every_kind import CHIPS, field_of, weight_of
 
 from neurofault import faults
 from neurofault.deploy.memory import stored_weights, write, write_gate
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UsageError
 from neurofault.graph import Dense
 

@@ -94,9 +94,7 @@ def test_islands_come_in_topological_order_whatever_the_order_of_the_populations
     names = ["d", "b", "a", "c", "input"]
     populations = (*(lif(name, 1) for name in names[:-1]), Population("input", (1,), Source()))
     edges = [("input", "a"), ("a", "b"), ("b", "c"), ("c", "b"), ("c", "d")]
-    net = Network(
-        "net", populations, tuple(Connection(f"{a}{b}", a, b, dense(1, 1)) for a, b in edges), 4, Readout("d", "count")
-    )
+    net = Network("net", populations, tuple(Connection(f"{a}{b}", a, b, dense(1, 1)) for a, b in edges), 4, Readout("d", "count"))
     assert net.schedule.islands == (("input",), ("a",), ("b", "c"), ("d",))
     assert net.schedule.loops == (False, False, True, False)
 
@@ -166,9 +164,13 @@ def test_a_readout_that_nothing_reaches_is_refused():
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():
-    with pytest.raises(UsageError, match=r"^no population 'hiden' \(did you mean 'hidden'\?\); populations: input, hidden, output$"):
+    with pytest.raises(
+        UsageError, match=r"^no population 'hiden' \(did you mean 'hidden'\?\); populations: input, hidden, output$"
+    ):
         recurrent().into("hiden")
-    with pytest.raises(UsageError, match=r"^no connection 'skipp' \(did you mean 'skip'\?\); connections: hidden, hidden.rec, output, skip$"):
+    with pytest.raises(
+        UsageError, match=r"^no connection 'skipp' \(did you mean 'skip'\?\); connections: hidden, hidden.rec, output, skip$"
+    ):
         recurrent().connection("skipp")
 
 
@@ -184,9 +186,7 @@ def test_sparse_synapses_are_sorted_and_checked():
     )  # fmt: skip
     twice = Sparse(3, np.array([0, 2]), np.array([1, 1]), np.ones(2))
     with pytest.raises(ConversionError, match="sources must rise within a row, each pair of neurons once"):
-        recurrent(
-            populations=(INPUT, lif("output", 1)), connections=(Connection("output", "input", "output", twice),)
-        )
+        recurrent(populations=(INPUT, lif("output", 1)), connections=(Connection("output", "input", "output", twice),))
 
 
 def test_delays_of_a_convolution_have_its_kernels_shape():

@@ -46,7 +46,7 @@ class Port:
 
 def process(case: Case, arrays: dict[str, np.ndarray]):
     """Lava's LearningDense for a case."""
-    from neurofault.engines.lava_shim import require_lava
+    from neurofault.engines.on_lava.shim import require_lava
 
     require_lava()
     from lava.magma.core.learning.learning_rule import Loihi2FLearningRule, Loihi3FLearningRule

@@ -12,9 +12,9 @@ import neurofault as nf
 from neurofault import faults
 from neurofault.damage.damage import Damage, Hit, LearningDefect
 from neurofault.deploy.memory import stored_weights
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import FaultError
-from neurofault.rescue.learners import learner_named
+from neurofault.rescue.learners.by_name import learner_named
 from neurofault.rescue.lesson import Lesson
 
 CLASSES = 4

@@ -14,13 +14,13 @@ from remap_chips import network
 
 import neurofault as nf
 from neurofault.deploy.memory import stored_weights, write, write_gate
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import CapacityError, LearningRuleError, NeurofaultError, UnsupportedError, UsageError
 from neurofault.inputs import Inputs
-from neurofault.rescue.error_learning import dfa
+from neurofault.learning.setup import strict_engine
 from neurofault.rescue.increments import increments, strike
-from neurofault.rescue.learners import LEARNERS, learner_named
-from neurofault.rescue.learning_setup import strict_engine
+from neurofault.rescue.learners.by_name import LEARNERS, learner_named
+from neurofault.rescue.learners.errors import dfa
 from neurofault.rescue.lesson import Lesson
 
 SAMPLES, INPUTS = 40, 12

@@ -10,8 +10,8 @@ from lava_learning import FILE, GOLDEN, drive, in_runtime
 from learning_cases import CASES, DELTA, RECORDS, TRACES, Case
 
 from neurofault.errors import LearningRuleError, UsageError
-from neurofault.rescue.learning_setup import lava_engine
-from neurofault.rescue.rule import learning_rule
+from neurofault.learning.rule import learning_rule
+from neurofault.learning.setup import lava_engine
 
 needs_lava = pytest.mark.skipif(
     importlib.util.find_spec("lava") is None, reason="lava-nc is not installed; golden vectors stand in"

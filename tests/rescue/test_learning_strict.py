@@ -18,8 +18,8 @@ from neurofault.deploy.deployment import Deployment, Placement
 from neurofault.deploy.memory import stored_weights, write_gate
 from neurofault.errors import UsageError
 from neurofault.graph import Dense, Readout
-from neurofault.rescue.learning_setup import lava_engine, strict_engine, write_back
-from neurofault.rescue.rule import learning_rule
+from neurofault.learning.rule import learning_rule
+from neurofault.learning.setup import lava_engine, strict_engine, write_back
 
 N_IN, N_OUT, T = 7, 6, 6
 PROFILE = nf.load_profile("loihi2")

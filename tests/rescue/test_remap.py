@@ -19,7 +19,7 @@ from neurofault.deploy.resources import limits, usage
 from neurofault.deploy.routing import mesh
 from neurofault.errors import FaultError, UsageError
 from neurofault.graph import Conv, Dense
-from neurofault.rescue.remap import remap
+from neurofault.rescue.remap.remap import remap
 from neurofault.study.prepare import Setup, prepare
 
 

@@ -12,18 +12,18 @@ from remap_chips import LOOPS, SIZES, STEPS, graph, same
 import neurofault as nf
 from neurofault import faults
 from neurofault.deploy.memory import stored_weights, write
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph import Dense, Population
 from neurofault.inputs import Inputs
-from neurofault.rescue import gain
-from neurofault.rescue.embryos import implant
-from neurofault.rescue.error_learning import ErrorLearning, delta
-from neurofault.rescue.learners import learner_named
-from neurofault.rescue.learning_setup import strict_engine
+from neurofault.learning.setup import strict_engine
+from neurofault.rescue.fresh import implant
+from neurofault.rescue.learners import gain
+from neurofault.rescue.learners.by_name import learner_named
+from neurofault.rescue.learners.errors import ErrorLearning, delta
+from neurofault.rescue.learners.unchanging import arriving_spikes
 from neurofault.rescue.lesson import Lesson, Plasticity
-from neurofault.rescue.prefix import arriving_spikes
-from neurofault.rescue.remap import remap
+from neurofault.rescue.remap.remap import remap
 
 SAMPLES = 24
 SMALL = (

@@ -11,8 +11,8 @@ from learning_cases import CASES
 
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.errors import LearningRuleError, UnsupportedError
-from neurofault.rescue.rule import Factor, Product, learning_rule
-from neurofault.rescue.rule_check import check_rule
+from neurofault.learning.rule import Factor, Product, learning_rule
+from neurofault.learning.rule_check import check_rule
 
 needs_lava = pytest.mark.skipif(importlib.util.find_spec("lava") is None, reason="lava-nc is not installed")
 
@@ -30,7 +30,7 @@ TEXTS = [
 
 def lavas(text):
     """What Lava's own parser makes of a text."""
-    from neurofault.engines.lava_shim import require_lava
+    from neurofault.engines.on_lava.shim import require_lava
 
     require_lava()
     from lava.magma.core.learning.product_series import ProductSeries

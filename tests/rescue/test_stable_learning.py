@@ -14,16 +14,16 @@ from test_learners import assert_broken_bits_hold, broken, samples
 import neurofault as nf
 from neurofault.convert.balance import Candidate
 from neurofault.convert.torch_model import candidates, proposals
-from neurofault.datasets import load
+from neurofault.data.datasets import load
 from neurofault.deploy.memory import stored_weights, write
 from neurofault.errors import UsageError
 from neurofault.graph import Readout
-from neurofault.rescue import gain
 from neurofault.rescue.budget import Spent
-from neurofault.rescue.emstdp import emstdp
-from neurofault.rescue.error_learning import delta, dfa, readout_gain, usual_gain, with_readout_steps
-from neurofault.rescue.host import host, host_gain
-from neurofault.rescue.learners import learner_named
+from neurofault.rescue.learners import gain
+from neurofault.rescue.learners.by_name import learner_named
+from neurofault.rescue.learners.emstdp import emstdp
+from neurofault.rescue.learners.errors import delta, dfa, readout_gain, usual_gain, with_readout_steps
+from neurofault.rescue.learners.host import host, host_gain
 from neurofault.rescue.lesson import Lesson, Taught
 from neurofault.rescue.outcome import sham_warning
 from neurofault.rescue.provision import Provision

@@ -7,7 +7,7 @@ import pytest
 from chips import chip, dense, population
 
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.exact import ExactEngine
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UsageError
 from neurofault.faults import fault_from_mapping, inject
 from neurofault.inputs import Inputs

@@ -12,7 +12,7 @@ from torch import nn
 import neurofault as nf
 from neurofault.convert.balance import Candidate
 from neurofault.convert.torch_model import candidates, scores_of
-from neurofault.datasets import load
+from neurofault.data.datasets import load
 from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.study.calibrate import choose
 from neurofault.zoo import RateCurve

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import neurofault as nf
-from neurofault.datasets import Split
-from neurofault.engines.exact import ExactEngine
+from neurofault.data.datasets import Split
+from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UnsupportedError
 from neurofault.graph import Connection, CubaLif, Dense, Encoding, Network, Population, Readout, Source
 from neurofault.study.atlas import atlas

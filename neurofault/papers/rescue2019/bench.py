@@ -16,8 +16,8 @@ from neurofault.papers.rescue2019.bases import Roles, epoch_order
 from neurofault.papers.rescue2019.descent import Descent, Optimiser
 from neurofault.papers.rescue2019.network import FloatNetwork, fresh, gradients, living, put_back, silence, touches
 from neurofault.rescue.budget import Budget, Spent
-from neurofault.rescue.how import Plan
 from neurofault.rescue.outcome import Point
+from neurofault.rescue.plans import Plan
 
 FINE = (1, 2, 5, 10, 20, 50, 100, 200)
 """Minibatches after a strike at which the network is evaluated inside the first cycle; then once a cycle."""

@@ -10,7 +10,7 @@ import numpy as np
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
 from neurofault.rescue.budget import Budget
-from neurofault.rescue.how import Plan
+from neurofault.rescue.plans import Plan
 from neurofault.rescue.workbench import Examples, Workbench
 
 

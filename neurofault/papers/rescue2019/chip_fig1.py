@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.engines.incremental import IncrementalEngine
+from neurofault.engines.incremental.engine import IncrementalEngine
 from neurofault.papers.rescue2019.chip_setting import ChipStudy, Loss
 from neurofault.papers.rescue2019.fig1 import marks_of
 from neurofault.papers.rescue2019.output import Figure

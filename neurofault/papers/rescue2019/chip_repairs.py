@@ -12,7 +12,7 @@ from neurofault.papers.rescue2019.chip_setting import ChipStudy, Option
 from neurofault.papers.rescue2019.repairs import History, wait
 from neurofault.rescue import strategies
 from neurofault.rescue.budget import Budget
-from neurofault.rescue.how import Plan
+from neurofault.rescue.plans import Plan
 from neurofault.rescue.workbench import Workbench
 
 _SEMANTICS = 1  # raised by hand when the same repair gives another history

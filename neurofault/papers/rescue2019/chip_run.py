@@ -43,7 +43,7 @@ def paper_on_chip(
         names: of :data:`FIGURES`, or ``all``.
         out: the folder; it is made.
         setting: every choice.
-        data_dir: as :func:`neurofault.datasets.load` takes it.
+        data_dir: as :func:`neurofault.data.datasets.load` takes it.
         progress: told what is being done.
 
     Raises:

@@ -14,7 +14,7 @@ from neurofault.errors import UsageError, nearest
 from neurofault.faults import CoreDead, NeuronDead, inject
 from neurofault.papers.rescue2019.journal import Journal
 from neurofault.progress import Progress
-from neurofault.rescue.learners import learner_named
+from neurofault.rescue.learners.by_name import learner_named
 from neurofault.rescue.lesson import Learner
 from neurofault.rescue.workbench import Examples
 from neurofault.study.campaign.identity import chip_digest
@@ -91,7 +91,7 @@ class ChipSetting:
         cap: cycles after which figure 2 gives a repair up.
         looks: cycles after a strike at which figure 2 looks at the chip.
         alphas: points of an interpolation of figure 4, both ends included.
-        learners: of :data:`neurofault.rescue.learners.LEARNERS`, on chip.
+        learners: of :data:`neurofault.rescue.learners.by_name.LEARNERS`, on chip.
         way_learner: whose networks figure 4 interpolates between.
         tolerances: of "recovered" and of U, in accuracy.
         headline: the tolerance that the text speaks of; one of ``tolerances``.
@@ -201,7 +201,7 @@ class ChipStudy:
         setting: every choice.
         journal: what is done already.
         progress: told what is being done.
-        data_dir: as :func:`neurofault.datasets.load` takes it.
+        data_dir: as :func:`neurofault.data.datasets.load` takes it.
         ways: (loss, draw) → the chips of a way of figure 4, once they are made.
     """
 
@@ -221,7 +221,7 @@ class ChipStudy:
         Args:
             setting: every choice.
             folder: holds ``units.jsonl``, the journal.
-            data_dir: as :func:`neurofault.datasets.load` takes it.
+            data_dir: as :func:`neurofault.data.datasets.load` takes it.
             progress: told what is being done.
         """
         return ChipStudy(setting, Journal(folder / "units.jsonl"), progress, data_dir)

@@ -10,7 +10,7 @@ import numpy as np
 from neurofault.papers.rescue2019.output import Figure
 from neurofault.papers.rescue2019.repairs import History, Repair, history
 from neurofault.papers.rescue2019.setting import Pair, Setting, Study
-from neurofault.rescue.how import Plan
+from neurofault.rescue.plans import Plan
 from neurofault.study.statistics import t_interval
 
 

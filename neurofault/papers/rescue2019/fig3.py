@@ -11,7 +11,7 @@ from neurofault.papers.rescue2019.fig2 import repair as until_recovered
 from neurofault.papers.rescue2019.output import Figure
 from neurofault.papers.rescue2019.repairs import History, Repair, history, iterative
 from neurofault.papers.rescue2019.setting import Pair, Setting, Study
-from neurofault.rescue.how import Plan
+from neurofault.rescue.plans import Plan
 from neurofault.study.statistics import paired_difference
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from neurofault.datasets import Split
+from neurofault.data.datasets import Split
 from neurofault.streams import generator
 
 

@@ -20,8 +20,8 @@ from neurofault.papers.rescue2019.setting import Pair, Setting, Study
 from neurofault.rescue import strategies
 from neurofault.rescue.bench import Bench
 from neurofault.rescue.budget import Budget, Spent
-from neurofault.rescue.how import Plan
 from neurofault.rescue.outcome import Point, mean_served, served
+from neurofault.rescue.plans import Plan
 from neurofault.streams import stream_key
 
 

@@ -90,7 +90,7 @@ def paper(
         names: of :data:`FIGURES`.
         out: the folder; it is made.
         setting: every choice.
-        data_dir: as :func:`neurofault.datasets.load` takes it.
+        data_dir: as :func:`neurofault.data.datasets.load` takes it.
         progress: told what is being done.
 
     Raises:
@@ -109,7 +109,7 @@ def paper_separate(name: str, out: Path, *, data_dir: Path | None = None, progre
     Args:
         name: of :data:`SEPARATE`.
         out: the folder; it is made.
-        data_dir: as :func:`neurofault.datasets.load` takes it.
+        data_dir: as :func:`neurofault.data.datasets.load` takes it.
         progress: told what is being done.
 
     Raises:

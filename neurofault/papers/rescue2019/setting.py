@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
 
-from neurofault.datasets import load
+from neurofault.data.datasets import load
 from neurofault.papers.rescue2019.bases import Base, Roles, trained
 from neurofault.papers.rescue2019.journal import Journal
 from neurofault.papers.rescue2019.network import FloatNetwork
@@ -20,7 +20,7 @@ class Setting:
 
     Attributes:
         name: ``full`` or ``quick``.
-        dataset: as :func:`neurofault.datasets.load` names it.
+        dataset: as :func:`neurofault.data.datasets.load` names it.
         networks: hidden widths of the networks of figure 1.
         bases: trained networks of each shape, each from a seed of its own.
         orders: random orders of deletion for each base in figure 1.
@@ -82,7 +82,7 @@ class Separate:
     Attributes:
         journal: what is done already.
         progress: told what is being done.
-        data_dir: as :func:`neurofault.datasets.load` takes it.
+        data_dir: as :func:`neurofault.data.datasets.load` takes it.
     """
 
     journal: Journal
@@ -128,7 +128,7 @@ class Study:
         Args:
             setting: every choice.
             folder: holds ``units.jsonl``, the journal.
-            data_dir: as :func:`neurofault.datasets.load` takes it.
+            data_dir: as :func:`neurofault.data.datasets.load` takes it.
             progress: told what is being done.
         """
         roles = Roles.of(load(setting.dataset, data_dir=data_dir))

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from neurofault.engines import ENGINES
 from neurofault.errors import NeurofaultError
 from neurofault.rescue.budget import Budget
-from neurofault.rescue.how import Guard, Plan
-from neurofault.rescue.learners import check_learner
+from neurofault.rescue.learners.by_name import check_learner
+from neurofault.rescue.plans import Guard, Plan
 from neurofault.rescue.strategies import strategy_named
 from neurofault.study.campaign.files import module_named, profile_named
 from neurofault.study.prepare import Setup

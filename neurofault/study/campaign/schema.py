@@ -6,7 +6,7 @@ from typing import Any
 
 from neurofault.faults import KINDS
 from neurofault.faults.schema import fault_definitions
-from neurofault.rescue.learners import LEARNERS
+from neurofault.rescue.learners.by_name import LEARNERS
 from neurofault.rescue.strategies import STRATEGIES
 from neurofault.study.campaign.records import CampaignSpec
 

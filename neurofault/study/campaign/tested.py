@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurofault.faults import fault_to_mapping
-from neurofault.rescue.learners import TEXTS
+from neurofault.rescue.learners.by_name import TEXTS
 from neurofault.rescue.strategies import strategy_named
 from neurofault.study.campaign.records import CampaignSpec
 from neurofault.study.campaign.spec import Cell

@@ -13,12 +13,12 @@ from neurofault.activity import Activity
 from neurofault.deploy.cost import cost
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import get_engine, run
-from neurofault.engines.incremental import IncrementalEngine
+from neurofault.engines.incremental.engine import IncrementalEngine
 from neurofault.errors import NeurofaultError, StalledError
 from neurofault.faults import Fault, inject, struck
 from neurofault.inputs import Inputs
 from neurofault.rescue import rescue
-from neurofault.rescue.learners import learner_named
+from neurofault.rescue.learners.by_name import learner_named
 from neurofault.rescue.lesson import Learner
 from neurofault.study.campaign.hit import changed_bits
 from neurofault.study.campaign.records import Rescue

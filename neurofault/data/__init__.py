@@ -1,0 +1,1 @@
+"""Data: image sets, their files, and where they are found."""

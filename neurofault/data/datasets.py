@@ -1,0 +1,313 @@
+"""Real image data in fixed roles: digits (ships with scikit-learn), MNIST, Fashion-MNIST and CIFAR-10 from their published files.
+
+Files are read in the publishers' own layouts, plain, gzip or xz, and never unpacked to disk::
+
+    <dir>/mnist/train-images-idx3-ubyte[.gz|.xz]          likewise train-labels-idx1, t10k-images-idx3, t10k-labels-idx1
+    <dir>/fashion-mnist/…                                 the same four names
+    <dir>/cifar10/cifar-10-batches-bin/*.bin              or cifar-10-binary.tar[.gz|.xz] holding that folder
+
+``<dir>`` is the ``data_dir`` argument (``--data-dir``), else the environment's ``NEUROFAULT_DATA``; files that are not there are
+downloaded once into the cache (:func:`neurofault.cache.cache_dir`) and checked against the publishers' MD5.
+
+**Roles.** ``train`` fits, calibrates and adapts; ``validation`` (5,000 images of the published training set, a tenth of it if it
+is smaller than 50,000) stops and tunes; ``test`` only reports. ``digits``, which has no published split, is cut into 500 test, 200
+validation and 1,097 training images.
+
+**Order.** Each split is in one fixed order, keyed by the data set's name only, in which the first N images hold every class in its
+share (to within a few images) and are among the first M > N. So the first N are a fair sample of the split. (The published order is
+not fair: the first 5,000 of MNIST's test images are easier than the last 5,000, see the data set's own page.) ``indices`` leads
+back to the published order.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.cache import cache_dir
+from neurofault.data.image_files import CIFAR_ARCHIVE, CIFAR_FOLDER, IDX_STEMS, read_cifar_set, read_idx_set, variant
+from neurofault.errors import DataError, UsageError, nearest
+from neurofault.streams import counter_hash, stream_key
+
+ROLES: Final = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The images of one role.
+
+    Attributes:
+        images: uint8 [N, C, H, W], 0 to 255, read-only.
+        labels: int64 [N], 0 to the number of classes − 1, read-only.
+        indices: int64 [N], where each image stands in the published set (``validation`` and ``train``: in its training files).
+        name: ``data set/role``, for messages.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    indices: NDArray[np.int64]
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def first(self, samples: int) -> Split:
+        """Return the first ``samples`` images, a fair sample of the split; what ``--samples N`` means.
+
+        Raises:
+            UsageError: if ``samples`` is not in 1…N.
+        """
+        if not 1 <= samples <= len(self):
+            raise UsageError(f"samples: {samples} asked for, {self.name} holds {len(self)} images (allowed: 1 to {len(self)})")
+        return replace(self, images=self.images[:samples], labels=self.labels[:samples], indices=self.indices[:samples])
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """32 hexadecimal digits: a hash of the images, their shape and their labels, in order."""
+        state = hashlib.blake2b(repr(self.images.shape).encode(), digest_size=16)
+        state.update(np.ascontiguousarray(self.images).data)
+        state.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
+        return state.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """One data set in its three roles, which share no image.
+
+    Attributes:
+        name: ``digits``, ``mnist``, ``fashion-mnist`` or ``cifar10``.
+        train, validation, test: the roles.
+        classes: name of each class; a label is an index into it.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    classes: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of an image."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """32 hexadecimal digits that identify the data: a hash of every split's :attr:`Split.digest`."""
+        parts = ":".join(split.digest for split in (self.train, self.validation, self.test))
+        return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+
+    def split(self, role: str) -> Split:
+        """Return the split of a role.
+
+        Raises:
+            UsageError: if the role is not ``train``, ``validation`` or ``test``.
+        """
+        match role:
+            case "train":
+                return self.train
+            case "validation":
+                return self.validation
+            case "test":
+                return self.test
+            case _:
+                raise UsageError(f"unknown split {role!r}; known: {', '.join(ROLES)}{nearest(role, ROLES)}")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A data set as its publisher offers it.
+
+    Attributes:
+        files: MD5 of each published file, by name.
+        mirrors: where the files are, in the order in which they are tried; each ends in ``/``.
+        classes: as in :class:`DataSet`.
+        shape: (channels, height, width).
+    """
+
+    files: Mapping[str, str]
+    mirrors: tuple[str, ...]
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+
+
+_TEN: Final = tuple(str(digit) for digit in range(10))
+
+PUBLISHED: Final[Mapping[str, Published]] = {
+    "mnist": Published(
+        files={
+            "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+            "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+            "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+        },
+        mirrors=("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
+        classes=_TEN,
+        shape=(1, 28, 28),
+    ),
+    "fashion-mnist": Published(
+        files={
+            "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+            "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+            "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+        },
+        mirrors=(
+            "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        ),
+        classes=("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        shape=(1, 28, 28),
+    ),
+    "cifar10": Published(
+        files={"cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530"},
+        mirrors=("https://www.cs.toronto.edu/~kriz/",),
+        classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        shape=(3, 32, 32),
+    ),
+}
+"""MNIST: mirrors of yann.lecun.com/exdb/mnist; Fashion-MNIST: github.com/zalandoresearch/fashion-mnist; CIFAR-10:
+www.cs.toronto.edu/~kriz/cifar.html. A file fetched over any of them must have the publisher's MD5."""
+
+NAMES: Final = ("digits", *PUBLISHED)
+"""Every name that :func:`load` takes."""
+
+
+def load(name: str, *, data_dir: str | Path | None = None) -> DataSet:
+    """Return a data set in its fixed roles.
+
+    Args:
+        name: one of :data:`NAMES`.
+        data_dir: folder that holds ``mnist/``, ``fashion-mnist/``, ``cifar10/``; None: the environment's ``NEUROFAULT_DATA``.
+            If it does not hold the set, the cache and then the network are tried. ``digits`` needs none of these.
+
+    Raises:
+        DataError: unknown name; no such folder; a file that is missing, truncated or not what its format says; nothing there and
+            no network.
+    """
+    if name not in NAMES:
+        raise DataError(f"unknown data set {name!r}; known: {', '.join(NAMES)}{nearest(name, NAMES)}")
+    if name == "digits":
+        return _digits()
+    published = PUBLISHED[name]
+    folder = _local_folder(name, data_dir) or _download(name, published, data_dir)
+    read = read_cifar_set if name == "cifar10" else read_idx_set
+    images, labels, test_images, test_labels = read(folder, published.shape, len(published.classes))
+    if len(labels) < 10:
+        raise DataError(f"{folder}: {len(labels)} training images, expected at least 10 (a tenth is held out for validation)")
+    order = _fair_order(labels, stream_key("data", name, "train"))
+    held_out = min(5000, len(order) // 10)
+    test_order = _fair_order(test_labels, stream_key("data", name, "test"))
+    return DataSet(
+        name,
+        train=_take(images, labels, order[held_out:], f"{name}/train"),
+        validation=_take(images, labels, order[:held_out], f"{name}/validation"),
+        test=_take(test_images, test_labels, test_order, f"{name}/test"),
+        classes=published.classes,
+    )
+
+
+def _digits() -> DataSet:
+    """Scikit-learn's 1,797 digits (UCI Optical Recognition of Handwritten Digits, test part), 0…16 scaled to 0…255."""
+    from sklearn.datasets import load_digits
+
+    pixels, target = load_digits(return_X_y=True)
+    images = ((pixels.astype(np.int64) * 255 + 8) // 16).astype(np.uint8).reshape(-1, 1, 8, 8)
+    labels = target.astype(np.int64)
+    order = _fair_order(labels, stream_key("data", "digits"))
+    return DataSet(
+        "digits",
+        train=_take(images, labels, order[700:], "digits/train"),
+        validation=_take(images, labels, order[500:700], "digits/validation"),
+        test=_take(images, labels, order[:500], "digits/test"),
+        classes=_TEN,
+    )
+
+
+def _fair_order(labels: NDArray[np.int64], key: int) -> NDArray[np.int64]:
+    """Return a keyed permutation of the samples in which every window holds each class in its share, to within a few samples.
+
+    Within its class a sample gets a random rank r; it is placed at (r + uniform) / (size of the class).
+    """
+    samples = np.arange(len(labels))
+    shuffled = np.lexsort((counter_hash(key, samples, 0), labels))
+    sizes = np.bincount(labels)
+    starts = np.cumsum(sizes) - sizes
+    grouped = labels[shuffled]
+    uniform = (counter_hash(key, shuffled, 1) >> np.uint64(11)) / 2.0**53
+    place = (samples - starts[grouped] + uniform) / sizes[grouped]
+    return cast("NDArray[np.int64]", shuffled[np.argsort(place, kind="stable")])
+
+
+def _take(images: NDArray[np.uint8], labels: NDArray[np.int64], order: NDArray[np.int64], name: str) -> Split:
+    """Return the samples of ``order`` as a read-only split."""
+    split = Split(images[order], labels[order], order.copy(), name)
+    for array in (split.images, split.labels, split.indices):
+        array.setflags(write=False)
+    return split
+
+
+def _local_folder(name: str, data_dir: str | Path | None) -> Path | None:
+    """Return the set's folder under the data folder if it holds anything of the set, else None."""
+    root = _root(data_dir)
+    if root is None:
+        return None
+    if not root.is_dir():
+        origin = "NEUROFAULT_DATA" if data_dir is None else "--data-dir"
+        raise DataError(f"data folder {root} ({origin}) does not exist; it should hold {name}/ with {_wanted(name)}")
+    folder = root / name
+    if name == "cifar10":
+        present = (folder / CIFAR_FOLDER).is_dir() or variant(folder, CIFAR_ARCHIVE) is not None
+    else:
+        present = any(variant(folder, stem) for stem in IDX_STEMS)
+    return folder if present else None
+
+
+def _root(data_dir: str | Path | None) -> Path | None:
+    """Return the data folder that was asked for, if any."""
+    asked = data_dir if data_dir is not None else os.environ.get("NEUROFAULT_DATA")
+    return Path(asked).expanduser() if asked else None
+
+
+def _wanted(name: str) -> str:
+    """Name the files of a set."""
+    if name == "cifar10":
+        return f"{CIFAR_ARCHIVE}[.gz|.xz] or {CIFAR_FOLDER}/"
+    return ", ".join(f"{stem}[.gz|.xz]" for stem in IDX_STEMS)
+
+
+def _download(name: str, published: Published, data_dir: str | Path | None) -> Path:
+    """Fetch a set's files into the cache, unless they are there with the right sum; return their folder."""
+    import pooch
+
+    folder = cache_dir() / "data" / name
+    for file, md5 in published.files.items():
+        failures = []
+        for mirror in published.mirrors:
+            try:
+                pooch.retrieve(
+                    mirror + file, f"md5:{md5}", file, folder, downloader=pooch.HTTPDownloader(chunk_size=2**18, timeout=30)
+                )
+                break
+            except (OSError, ValueError) as error:
+                reason = type(error).__name__ if isinstance(error, OSError) else "what came has another MD5"
+                failures.append(f"{mirror}{file} ({reason})")
+        else:
+            root = _root(data_dir)
+            looked = f"in {root / name}" if root else "in no folder (neither --data-dir nor NEUROFAULT_DATA is given)"
+            raise DataError(
+                f"data set {name!r} not found: looked for {_wanted(name)} {looked} and in the cache {folder}, "
+                f"and could not download {' or '.join(failures)}. "
+                f"Either put the published files into DIR/{name}/ and give --data-dir DIR (or NEUROFAULT_DATA=DIR), "
+                f"or run once with a network; what is downloaded stays in the cache"
+            )
+    return folder

@@ -1,0 +1,1 @@
+"""The exact engine: compiled kernels where damage is plain, step by step where it is not."""

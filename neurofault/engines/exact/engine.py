@@ -1,0 +1,328 @@
+"""The exact engine: integer simulation, equal bit for bit to Lava 0.10 ``fixed_pt``, population by population and event by event.
+
+A population outside loops handles a sample's T steps as a whole, from u = 0 and v = v_init: over each connection it sees in step t the
+spikes of the connection's source in *its* step t − lag. Populations of a loop go step by step together. A spike that would arrive beyond
+a sample's last step is dropped: it is cleared with u and v when the next sample starts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.activity import Activity, Traces, scores_from
+from neurofault.deploy.deployment import Deployment
+from neurofault.engines.exact import event_lists, kernels
+from neurofault.engines.exact.kernels import Wires
+from neurofault.engines.exact.loops import Loop, pack_loop, present_loop
+from neurofault.engines.exact.packing import (
+    NO_WIRES,
+    Packed,
+    PackedPopulation,
+    exponent_out_of_range,
+    in_bytes,
+    pack,
+)
+from neurofault.engines.exact.presented import Events, Trains, constant_trains, given, input_bias, unfold
+from neurofault.engines.exact.stepwise import StepwiseEngine
+from neurofault.inputs import Bias, Inputs, Spikes, State
+
+_EVENT_BYTES = 16 << 20
+_MOST_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class ExactEngine:
+    """Runs a deployment in this process, in parallel over samples.
+
+    Attributes:
+        threads: worker threads; None: one for each core that the process may use. Results do not depend on it.
+        batch: samples that a thread handles at a time; None: as many as keep its buffers small. Results do not depend on it.
+        name: the engine's.
+    """
+
+    threads: int | None = None
+    batch: int | None = None
+    name: str = "exact"
+
+    def supports(self, deployment: Deployment) -> str | None:
+        """Return None if this engine can run the deployment, else the reason, naming the connection."""
+        return exponent_out_of_range(deployment)
+
+    def run(
+        self,
+        deployment: Deployment,
+        inputs: Inputs,
+        *,
+        record: Collection[str] = (),
+        state: State | None = None,
+        stop: int | None = None,
+    ) -> Activity:
+        """Present every sample for T steps, or for some of them (see :class:`neurofault.engines.base.Engine`).
+
+        Memory: the result, plus buffers of a few megabytes a thread; samples are streamed in batches. Damage with time windows,
+        lost messages or altered parameters, and runs of some steps, are handed to :class:`neurofault.engines.exact.stepwise.StepwiseEngine`.
+
+        Raises:
+            StalledError: a hung core stops the chip.
+            UsageError: an input gets nothing, or a state that is not of these samples.
+        """
+        if not deployment.damage.plain or state is not None or stop is not None:
+            return StepwiseEngine(self).run(deployment, inputs, record=record, state=state, stop=stop)
+        names = tuple(population.name for population in deployment.populations)
+        return self.run_part(deployment, names, inputs.named(deployment.inputs), record)
+
+    def run_part(self, deployment: Deployment, part: Collection[str], inputs: Inputs, record: Collection[str] = ()) -> Activity:
+        """Run some populations, in their own time, by their own permanent damage.
+
+        Args:
+            deployment: the chip.
+            part: names of populations; all of a loop, or none.
+            inputs: what is presented to the inputs among them, and the spikes that leave the others that drive them.
+            record: as in :meth:`run`.
+
+        Returns:
+            Their activity; scores mean something where the readout is one of them.
+        """
+        plan = _Plan.of(deployment, part, inputs)
+        sheet = _Sheet.blank(deployment, part, len(inputs), record)
+        largest = max(plan.packed.populations[name].order.size for name in {*part, *plan.given})
+        batch = self.batch or max(1, min(_MOST_SAMPLES, _EVENT_BYTES // (4 * largest * deployment.timesteps)))
+        windows = [slice(start, min(start + batch, len(inputs))) for start in range(0, len(inputs), batch)]
+        names = [population.name for population in deployment.populations if population.name in part]
+        counts = {name: np.zeros(deployment.population(name).size, np.int64) for name in names}
+
+        def work(window: slice) -> Mapping[str, NDArray[np.int64]]:
+            return _run_batch(plan, inputs[window], sheet.part(window))
+
+        number = min(self.threads or _usable_cores(), len(windows))
+        with ThreadPoolExecutor(number) if number > 1 else nullcontext() as pool:
+            for found in map(work, windows) if pool is None else pool.map(work, windows):
+                for name, own in found.items():
+                    counts[name] += own
+        readout = deployment.readout
+        dead = deployment.damage.silent(readout.population, deployment.output.size)
+        return Activity(
+            scores_from(sheet.potential, sheet.output_counts, readout.how, dead),
+            counts,
+            sheet.sample_spikes,
+            {name: sheet.traces[name] for name in names} if record else {},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What is worked out once for all batches.
+
+    Attributes:
+        deployment: the chip.
+        packed: its populations and connections.
+        islands: those that run, in order, with what a loop needs; None: no loop.
+        given: populations outside of these that drive them.
+        trains: those of inputs under biases, where there are few kinds of neurons.
+    """
+
+    deployment: Deployment
+    packed: Packed
+    islands: Sequence[tuple[tuple[str, ...], Loop | None]]
+    given: Sequence[str]
+    trains: Mapping[str, Trains]
+
+    @classmethod
+    def of(cls, deployment: Deployment, part: Collection[str], inputs: Inputs) -> _Plan:
+        packed = pack(deployment, part)
+        schedule = deployment.schedule
+        islands = [
+            (island, pack_loop(deployment, packed, island) if looped else None)
+            for island, looped in zip(schedule.islands, schedule.loops, strict=True)
+            if island[0] in part
+        ]
+        within = {name for island, loop in islands if loop is not None for name in island}
+        wires = {
+            one.name: packed.wires[one.name] if {one.source, one.target} <= within else in_bytes(packed.wires[one.name])
+            for one in deployment.connections
+            if one.target in part
+        }
+        senders = {one.source: None for one in deployment.connections if one.target in part and one.source not in part}
+        trains: dict[str, Trains] = {}
+        for name in part:
+            presented = inputs.of(name) if deployment.population(name).is_source else None
+            if isinstance(presented, Bias) and name != deployment.readout.population:  # trains know nothing of the last v
+                own = constant_trains(
+                    deployment.population(name), deployment.timesteps, packed.populations[name], presented.mantissa
+                )
+                trains |= {} if own is None else {name: own}
+        return cls(deployment, Packed(packed.populations, wires), islands, tuple(senders), trains)
+
+
+@dataclass(frozen=True, eq=False)
+class _Sheet:
+    """Where the results of all samples, or of a window of them, are written; public order."""
+
+    potential: NDArray[np.int32]
+    output_counts: NDArray[np.int64]
+    sample_spikes: NDArray[np.int64]
+    traces: Mapping[str, Traces]
+
+    @classmethod
+    def blank(cls, deployment: Deployment, part: Collection[str], samples: int, record: Collection[str]) -> _Sheet:
+        """Return a sheet with room for every sample and for the traces of ``record``."""
+        outputs = deployment.output.size
+        traces = {}
+        for name in part:
+            shape = (samples, deployment.timesteps, deployment.population(name).size)
+            traces[name] = Traces(
+                np.zeros(shape, np.int32) if "u" in record else None,
+                np.zeros(shape, np.int32) if "v" in record else None,
+                np.zeros(shape, np.bool_) if "spikes" in record else None,
+            )
+        return cls(
+            np.zeros((samples, outputs), np.int32), np.zeros((samples, outputs), np.int64), np.zeros(samples, np.int64), traces
+        )
+
+    def part(self, window: slice) -> _Sheet:
+        """Return the part that belongs to a window of the samples; writing to it writes to the whole."""
+        traces = {
+            name: Traces(
+                None if trace.u is None else trace.u[window],
+                None if trace.v is None else trace.v[window],
+                None if trace.spikes is None else trace.spikes[window],
+            )
+            for name, trace in self.traces.items()
+        }
+        return _Sheet(self.potential[window], self.output_counts[window], self.sample_spikes[window], traces)
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _run_batch(plan: _Plan, inputs: Inputs, sheet: _Sheet) -> Mapping[str, NDArray[np.int64]]:
+    """Run a batch of samples through all populations; return their spike counts and fill the rest of the results in."""
+    deployment = plan.deployment
+    events: dict[str, Events] = {}
+    for name in plan.given:
+        spikes = inputs.of(name)
+        assert isinstance(spikes, Spikes)
+        events[name] = given(spikes, plan.packed.populations[name])
+    counts = {}
+    for place, (island, loop) in enumerate(plan.islands):
+        if loop is None:
+            events[island[0]] = _run_whole(plan, island[0], inputs, events, sheet)
+        else:
+            _run_loop(plan, island, loop, events, sheet)
+        for name in island:
+            read = name == deployment.readout.population
+            counts[name] = _finish(plan.packed.populations[name], events[name], sheet, read=read)
+        waiting = {one.source for later, _ in plan.islands[place + 1 :] for name in later for one in deployment.into(name)}
+        for name in events.keys() - waiting:
+            del events[name]
+    return counts
+
+
+def _run_whole(plan: _Plan, name: str, inputs: Inputs, events: Mapping[str, Events], sheet: _Sheet) -> Events:
+    """Run a population outside loops, all T steps of each sample at once."""
+    chip, own, steps = plan.deployment.population(name), plan.packed.populations[name], plan.deployment.timesteps
+    if chip.is_source:
+        presented = inputs.of(name)
+        if isinstance(presented, Spikes):
+            return given(presented, own)
+        if name in plan.trains:
+            return unfold(presented.mantissa, own, plan.trains[name], steps, sheet.traces[name])
+        return _present(plan, own, input_bias(presented.mantissa, chip, own), sheet)
+    into = plan.deployment.into(name)
+    if len(into) == 1:
+        return _present(plan, own, own.bias, sheet, plan.packed.wires[into[0].name], events[into[0].source])
+    outside = np.zeros((len(inputs) if into else 0, steps, own.bias.shape[1]), np.int32)
+    for one in into:
+        _add_drive(plan, one.name, events[one.source], 0, own, outside)
+    return _present(plan, own, own.bias, sheet, outside=outside)
+
+
+def _add_drive(
+    plan: _Plan, connection: str, events: Events, first: int, target: PackedPopulation, outside: NDArray[np.int32]
+) -> None:
+    """Add what comes over a connection to a drive in which the target's neurons start at ``first``."""
+    wires = plan.packed.wires[connection]
+    kernels.add_drive(plan.deployment.timesteps, wires, events.starts, events.sources, first, target.bias.shape[1], outside)
+
+
+def _present(
+    plan: _Plan,
+    own: PackedPopulation,
+    bias: NDArray[np.int32],
+    sheet: _Sheet,
+    wires: Wires = NO_WIRES,
+    before: Events | None = None,
+    outside: NDArray[np.int32] | None = None,
+) -> Events:
+    """Run one population; write its traces, and its last v where it is the readout."""
+    samples, size, trace, steps = sheet.sample_spikes.size, own.order.size, sheet.traces[own.name], plan.deployment.timesteps
+    after = Events.room(samples, steps, size)
+    last_v = np.empty((samples, size), np.int32)
+    u, v = (np.empty((0 if array is None else samples, steps, size), np.int32) for array in (trace.u, trace.v))
+    before = Events.none() if before is None else before
+    outside = np.empty((0, 0, 0), np.int32) if outside is None else outside
+    kernels.present(
+        steps, wires, own.neurons, bias, before.starts, before.sources, outside, after.starts, after.sources, last_v, u, v
+    )
+    _write(plan, own, sheet, last_v, u, v)
+    return after
+
+
+def _write(
+    plan: _Plan,
+    own: PackedPopulation,
+    sheet: _Sheet,
+    last_v: NDArray[np.int32],
+    u_trace: NDArray[np.int32],
+    v_trace: NDArray[np.int32],
+) -> None:
+    """Write down what a kernel found, [S, n], [S, T, n], in internal order."""
+    trace = sheet.traces[own.name]
+    for array, internal in ((trace.u, u_trace), (trace.v, v_trace)):
+        if array is not None:
+            array[:, :, own.order] = internal
+    if own.name == plan.deployment.readout.population:
+        sheet.potential[:, own.order] = last_v
+
+
+def _run_loop(plan: _Plan, names: tuple[str, ...], loop: Loop, events: dict[str, Events], sheet: _Sheet) -> None:
+    """Run the populations of a loop; write their events to ``events``."""
+    samples, steps, width = sheet.sample_spikes.size, plan.deployment.timesteps, int(loop.first[-1])
+    own = [plan.packed.populations[name] for name in names]
+    arriving = [(one, place) for place, name in enumerate(names) for one in plan.deployment.into(name) if one.source not in names]
+    outside = np.zeros((samples if arriving else 0, steps, width), np.int32)
+    for one, place in arriving:
+        _add_drive(plan, one.name, events[one.source], int(loop.first[place]), own[place], outside)
+    starts = np.empty((len(names), samples, steps + 1), np.int64)
+    sources = np.empty((len(names), samples, max(population.order.size for population in own) * steps + 8), np.int32)
+    last_v = np.empty((samples, width), np.int32)
+    traces = sheet.traces[names[0]]
+    u, v = (np.empty((0 if array is None else samples, steps, width), np.int32) for array in (traces.u, traces.v))
+    present_loop(steps, loop, outside, starts, sources, last_v, u, v)
+    for place, population in enumerate(own):
+        first = int(loop.first[place])
+        window = slice(first, first + population.order.size)
+        _write(plan, population, sheet, last_v[:, window], u[:, :, window], v[:, :, window])
+        events[population.name] = Events(starts[place], sources[place])
+
+
+def _finish(own: PackedPopulation, events: Events, sheet: _Sheet, *, read: bool) -> NDArray[np.int64]:
+    """Count the spikes of a population, ``read``: of the readout, and write its spike trace."""
+    counts = np.zeros((len(sheet.sample_spikes) if read else 1, own.order.size), np.int64)
+    event_lists.tally(events.starts, events.sources, own.order, counts)
+    sheet.sample_spikes[:] += events.starts[:, -1]
+    if read:
+        sheet.output_counts[:] = counts
+    spikes = sheet.traces[own.name].spikes
+    if spikes is not None:
+        event_lists.spread(events.starts, events.sources, own.order, spikes)
+    total: NDArray[np.int64] = counts.sum(axis=0)
+    return total

@@ -1,0 +1,106 @@
+"""Compiled kernels that make event lists and read them; what an event list is: :mod:`neurofault.engines.exact.kernels`."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.engines.exact.kernels import jit
+
+
+@jit
+def unfold(
+    bias: NDArray[np.int32],
+    order: NDArray[np.int64],
+    kind: NDArray[np.int64],
+    lookup: NDArray[np.int32],
+    train_starts: NDArray[np.int64],
+    train_steps: NDArray[np.int64],
+    starts_out: NDArray[np.int64],
+    sources_out: NDArray[np.int32],
+) -> None:
+    """Write the events of an input population whose spike trains are known for each kind of neuron and bias.
+
+    Args:
+        bias: [S, n], mantissas in public order.
+        order: [n], public index of each internal one.
+        kind: [n], row of ``lookup`` for each internal neuron; −1: silent.
+        lookup: [kinds, 65536], train of each mantissa modulo 2**16.
+        train_starts: [trains + 1], window of each train in ``train_steps``.
+        train_steps: the steps in which each train fires.
+        starts_out: filled, as in :func:`neurofault.engines.exact.kernels.present`.
+        sources_out: filled, as in :func:`neurofault.engines.exact.kernels.present`.
+    """
+    steps = starts_out.shape[1] - 1
+    for sample in range(bias.shape[0]):
+        ends = np.zeros(steps + 1, np.int64)
+        for j in range(order.shape[0]):
+            if kind[j] >= 0:
+                train = lookup[kind[j], bias[sample, order[j]] & 0xFFFF]
+                for position in range(train_starts[train], train_starts[train + 1]):
+                    ends[train_steps[position] + 1] += 1
+        starts_out[sample, 0] = 0
+        for step in range(steps):
+            ends[step + 1] += ends[step]
+            starts_out[sample, step + 1] = ends[step + 1]
+        for j in range(order.shape[0]):
+            if kind[j] >= 0:
+                train = lookup[kind[j], bias[sample, order[j]] & 0xFFFF]
+                for position in range(train_starts[train], train_starts[train + 1]):
+                    step = train_steps[position]
+                    sources_out[sample, ends[step]] = j
+                    ends[step] += 1
+
+
+@jit
+def given(
+    starts: NDArray[np.int64],
+    steps: NDArray[np.int32],
+    neurons: NDArray[np.int32],
+    rank: NDArray[np.int64],
+    starts_out: NDArray[np.int64],
+    sources_out: NDArray[np.int32],
+) -> None:
+    """Write the events of an input population whose spikes are given; those of a step are in their order in public order.
+
+    Args:
+        starts: [S + 1], window of each sample's spikes.
+        steps: the step of each spike, rising within a sample.
+        neurons: its neuron, public order.
+        rank: [n], internal index of each neuron; −1: silent.
+        starts_out: filled, [S, T + 1].
+        sources_out: filled, [S, at least as many as the most spikes of a sample].
+    """
+    for sample in range(starts_out.shape[0]):
+        end, step = np.int64(0), np.int64(0)
+        starts_out[sample, 0] = 0
+        for position in range(starts[sample], starts[sample + 1]):
+            while step < steps[position]:
+                step += 1
+                starts_out[sample, step] = end
+            source = rank[neurons[position]]
+            if source >= 0:
+                sources_out[sample, end] = source
+                end += 1
+        while step + 1 < starts_out.shape[1]:
+            step += 1
+            starts_out[sample, step] = end
+
+
+@jit
+def spread(starts: NDArray[np.int64], sources: NDArray[np.int32], order: NDArray[np.int64], spikes: NDArray[np.bool_]) -> None:
+    """Turn event lists (internal order) into spikes, false before, [S, T, n] (public order)."""
+    for sample in range(starts.shape[0]):
+        for step in range(starts.shape[1] - 1):
+            for position in range(starts[sample, step], starts[sample, step + 1]):
+                spikes[sample, step, order[sources[sample, position]]] = True
+
+
+@jit
+def tally(starts: NDArray[np.int64], sources: NDArray[np.int32], order: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+    """Add the spikes of each neuron to ``counts`` [1 or S, n] (public order)."""
+    last = starts.shape[1] - 1
+    for sample in range(starts.shape[0]):
+        own = counts[sample if counts.shape[0] > 1 else 0]
+        for position in range(starts[sample, last]):
+            own[order[sources[sample, position]]] += 1

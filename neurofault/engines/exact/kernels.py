@@ -1,0 +1,397 @@
+"""Compiled kernels of the exact engine: one population, all T steps of a batch of samples, in wrapping int32.
+
+Spike trains travel as event lists: for each sample ``s``, ``sources[s, starts[s, t] : starts[s, t + 1]]`` are the neurons that
+fire in step ``t``, in rising order, so that work is proportional to spikes. Everything that Lava holds in int32 is held in int32
+here and wraps where Lava's wraps; sums of weights are held in a type that :mod:`neurofault.engines.exact.packing` has proved wide enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.cache import compiled_kernels_have_a_place
+from neurofault.graph.arithmetic import STATE_LIMIT
+
+
+class Rows(NamedTuple):
+    """Dense synapses: one row of target weights for each source neuron.
+
+    Attributes:
+        weights: int8, int16 or int32 [n_in, n_padded]; columns beyond n_out are zero. No rows: there are none.
+        run: how many rows the type of ``lane`` can surely add up without overflow, at least 8.
+        lane: empty array of the type in which rows are added up, int16 or int32.
+    """
+
+    weights: NDArray[Any]
+    run: int
+    lane: NDArray[Any]
+
+
+class Taps(NamedTuple):
+    """A convolution: the block of kernel words that each source neuron adds to its targets, both channels last.
+
+    Attributes:
+        kernel: int16 or int32, the words reordered so that neighbouring targets meet neighbouring words.
+        table: int32 [n_in, 5]: first target, first word, rows, blocks in a row, words in a block. No rows: not a convolution.
+        pitch: int64 [4], from one row to the next in targets and in words, from one block to the next in targets and in words.
+    """
+
+    kernel: NDArray[Any]
+    table: NDArray[np.int32]
+    pitch: NDArray[np.int64]
+
+
+class Lists(NamedTuple):
+    """Single synapses in lists by source neuron, one set of lists for each delay.
+
+    Attributes:
+        delays: int64 [K], extra steps of each set, rising. Empty: there are none.
+        starts: int64 [K, n_in + 1], window of each source's synapses.
+        targets: int32 [synapses].
+        weights: int32 [synapses].
+    """
+
+    delays: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    targets: NDArray[np.int32]
+    weights: NDArray[np.int32]
+
+
+class Wires(NamedTuple):
+    """How the spikes that come over one connection become a drive. Beside rows or taps there are no lists but of delay 0.
+
+    Attributes:
+        rows: dense synapses, or none.
+        taps: a convolution, or none.
+        lists: single synapses, or none.
+        left, right: the sum of weights of each delay is shifted right (floor), then left, into u; left at most 30.
+        lag: how many steps late spikes come.
+        wide: empty array of the type that holds a sum of weights.
+    """
+
+    rows: Rows
+    taps: Taps
+    lists: Lists
+    left: int
+    right: int
+    lag: int
+    wide: NDArray[Any]
+
+
+class Neurons(NamedTuple):
+    """Parameters of one population, padded with neurons that cannot fire; silent neurons have no bias and cannot fire either.
+
+    Attributes:
+        keep_u, keep_v: float64 [n_padded], the share of u and v that survives a step, a multiple of 1/4096.
+        remembers, leaks: whether any neuron keeps some u; whether any loses some v.
+        threshold: int32 [n_padded], in the unit of v.
+        start: int32 [n_padded], v before the first step.
+        silent: int64 [k], neurons that are held at u = v = 0.
+    """
+
+    keep_u: NDArray[np.float64]
+    keep_v: NDArray[np.float64]
+    remembers: bool
+    leaks: bool
+    threshold: NDArray[np.int32]
+    start: NDArray[np.int32]
+    silent: NDArray[np.int64]
+
+
+_LIMIT, _TURN, _ZERO = np.int32(STATE_LIMIT), np.int32(2 * STATE_LIMIT), np.int32(0)
+_LOWEST, _HIGHEST = np.int32(1 - STATE_LIMIT), np.int32(STATE_LIMIT - 1)
+
+_PACK_BYTES = np.uint64(0x0102040810204080)
+_BITS = np.array([[bit for bit in range(8) if mask >> bit & 1] + [0] * (8 - mask.bit_count()) for mask in range(256)], np.int32)
+_COUNT = np.array([mask.bit_count() for mask in range(256)], np.int64)
+
+compiled_kernels_have_a_place()
+jit = numba.njit(cache=True, nogil=True, error_model="numpy")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def compiled(function: _Function) -> _Function:
+    """Compile a kernel that only kernels call, without reference counts: it may not make arrays, and a call costs little.
+
+    To count references to a dozen arrays would cost as much as a step of a small population; to unpack them from Python takes longer to
+    compile than most kernels.
+    """
+    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
+    kernel: _Function = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    return kernel
+
+
+@compiled
+def _add_rows(rows: Rows, sources: NDArray[np.int32], lane: NDArray[Any], total: NDArray[Any]) -> None:
+    """Add the rows of ``sources`` to ``total`` by way of ``lane``, a zeroed buffer of the narrow type."""
+    weights, size = rows.weights, total.shape[0]
+    position = 0
+    while position < sources.shape[0]:
+        stop = min(position + rows.run, sources.shape[0])
+        while position + 8 <= stop:
+            a, b = weights[sources[position]], weights[sources[position + 1]]
+            c, d = weights[sources[position + 2]], weights[sources[position + 3]]
+            e, f = weights[sources[position + 4]], weights[sources[position + 5]]
+            g, h = weights[sources[position + 6]], weights[sources[position + 7]]
+            for j in range(size):
+                lane[j] += a[j] + b[j] + c[j] + d[j] + e[j] + f[j] + g[j] + h[j]
+            position += 8
+        while position < stop:
+            row = weights[sources[position]]
+            for j in range(size):
+                lane[j] += row[j]
+            position += 1
+        for j in range(size):
+            total[j] += lane[j]
+            lane[j] = 0
+
+
+@compiled
+def _add_taps(taps: Taps, sources: NDArray[np.int32], total: NDArray[Any]) -> None:
+    """Add the kernel blocks of ``sources`` to ``total``."""
+    for position in range(sources.shape[0]):
+        entry = taps.table[sources[position]]
+        length = entry[4]
+        for row in range(entry[2]):
+            target = entry[0] + row * taps.pitch[0]
+            word = entry[1] + row * taps.pitch[1]
+            for _ in range(entry[3]):
+                reached, words = total[target : target + length], taps.kernel[word : word + length]
+                for j in range(length):
+                    reached[j] += words[j]
+                target += taps.pitch[2]
+                word += taps.pitch[3]
+
+
+@compiled
+def _add_lists(lists: Lists, which: int, sources: NDArray[np.int32], total: NDArray[Any]) -> None:
+    """Add the single synapses of ``sources`` in set ``which`` to ``total``."""
+    for position in range(sources.shape[0]):
+        source = sources[position]
+        for synapse in range(lists.starts[which, source], lists.starts[which, source + 1]):
+            total[lists.targets[synapse]] += lists.weights[synapse]
+
+
+@compiled
+def _shift(total: NDArray[Any], left: int, right: int, drive: NDArray[np.int32]) -> None:
+    """Add the shifted sums of weights to ``drive`` and set them to zero."""
+    factor = np.int32(1 << left)
+    for j in range(total.shape[0]):
+        drive[j] += np.int32(total[j] >> right) * factor
+        total[j] = 0
+
+
+@compiled
+def _arrive(
+    wires: Wires,
+    at: int,
+    starts: NDArray[np.int64],
+    sources: NDArray[np.int32],
+    lane: NDArray[Any],
+    total: NDArray[Any],
+    drive: NDArray[np.int32],
+) -> None:
+    """Add up the spikes sent in step ``at``, and those of earlier steps whose delays end with it.
+
+    The sums of all delays but the last are shifted into ``drive``, those of the last stand in ``total``.
+    """
+    if at < 0:
+        return
+    window = sources[starts[at] : starts[at + 1]]
+    if wires.rows.weights.shape[0]:
+        _add_rows(wires.rows, window, lane, total)
+    if wires.taps.table.shape[0]:
+        _add_taps(wires.taps, window, total)
+    sets = wires.lists.delays.shape[0]
+    for which in range(sets):
+        sent = at - wires.lists.delays[which]
+        if sent >= 0:
+            _add_lists(wires.lists, which, sources[starts[sent] : starts[sent + 1]], total)
+        if which + 1 < sets:
+            _shift(total, wires.left, wires.right, drive)
+
+
+@compiled
+def _wrapped(current: Any) -> Any:
+    """Wrap u (int32) once: to −2**23 + 1 … 2**23, unless it is farther away than that."""
+    wrapped = current
+    if current > _LIMIT:
+        wrapped = np.int32(current - _TURN)
+    if current <= -_LIMIT:
+        wrapped = np.int32(current + _TURN)
+    return wrapped
+
+
+@compiled
+def _moved(v: Any, u: Any, bias: Any) -> Any:
+    """Add u and the bias to v (all int32), which saturates."""
+    moved = np.int32(v + u + bias)
+    if moved < _LOWEST:
+        moved = _LOWEST
+    if moved > _HIGHEST:
+        moved = _HIGHEST
+    return moved
+
+
+@compiled
+def _step(
+    neurons: Neurons,
+    bias: NDArray[np.int32],
+    drive: NDArray[np.int32],
+    u: NDArray[np.int32],
+    v: NDArray[np.int32],
+    fired: NDArray[np.uint8],
+) -> None:
+    """Advance every neuron by one step (Lava 0.10 ``PyLifModelBitAcc``); ``drive`` is read and set to zero."""
+    threshold = neurons.threshold
+    if neurons.remembers:
+        for j in range(drive.shape[0]):
+            drive[j] += np.int32(u[j] * neurons.keep_u[j])
+    if neurons.leaks:
+        for j in range(drive.shape[0]):
+            v[j] = np.int32(v[j] * neurons.keep_v[j])
+    for j in range(drive.shape[0]):
+        u[j] = _wrapped(drive[j])
+        drive[j] = 0
+        moved = _moved(v[j], u[j], bias[j])
+        spike = moved > threshold[j]
+        v[j] = _ZERO if spike else moved
+        fired[j] = spike
+
+
+@compiled
+def _step_plain(
+    neurons: Neurons, left: int, bias: NDArray[np.int32], total: NDArray[Any], v: NDArray[np.int32], fired: NDArray[np.uint8]
+) -> None:
+    """:func:`_step` and :func:`_shift` (to the left) in one pass, for neurons without memory of u or leak of v."""
+    threshold, factor = neurons.threshold, np.int32(1 << left)
+    for j in range(total.shape[0]):
+        moved = _moved(v[j], _wrapped(np.int32(np.int32(total[j]) * factor)), bias[j])
+        total[j] = 0
+        spike = moved > threshold[j]
+        v[j] = _ZERO if spike else moved
+        fired[j] = spike
+
+
+@compiled
+def _collect(fired: NDArray[np.uint8], sources: NDArray[np.int32], end: int) -> int:
+    """Append the neurons that fired to ``sources`` at ``end``; return the new end. Up to 7 places beyond it are overwritten."""
+    words = fired.view(np.uint64)
+    for word in range(words.shape[0]):
+        if words[word]:
+            mask = (words[word] * _PACK_BYTES) >> np.uint64(56)  # one bit from each of eight bytes, the first lowest
+            bits = _BITS[mask]
+            for j in range(8):
+                sources[end + j] = 8 * word + bits[j]
+            end += _COUNT[mask]
+    return end
+
+
+@compiled
+def _copy(state: NDArray[np.int32], out: NDArray[np.int32]) -> None:
+    """Copy as many values as ``out`` holds."""
+    for j in range(out.shape[0]):  # a slice assignment takes numba ten times as long to compile
+        out[j] = state[j]
+
+
+@jit
+def present(
+    steps: int,
+    wires: Wires,
+    neurons: Neurons,
+    bias: NDArray[np.int32],
+    starts_in: NDArray[np.int64],
+    sources_in: NDArray[np.int32],
+    outside: NDArray[np.int32],
+    starts_out: NDArray[np.int64],
+    sources_out: NDArray[np.int32],
+    last_v: NDArray[np.int32],
+    u_trace: NDArray[np.int32],
+    v_trace: NDArray[np.int32],
+) -> None:
+    """Run one population for every sample of a batch, T steps each, from u = 0 and v = start.
+
+    Args:
+        steps: T.
+        wires: the connection into it, or none.
+        neurons: the population.
+        bias: [1 or S, n_padded], added to v each step.
+        starts_in: windows of the source's events, [S, T + 1]; no samples: no connection.
+        sources_in: the source's events, [S, …].
+        outside: drive from elsewhere, [S, T, n_padded]; no samples: there is none.
+        starts_out: filled, [S, T + 1].
+        sources_out: filled, [S, at least n · T + 8].
+        last_v: filled, [S, n], v after step T.
+        u_trace: u after each step, filled where it has samples, [S or 0, T, n].
+        v_trace: likewise v.
+    """
+    padded = neurons.threshold.shape[0]
+    total, lane = np.zeros(padded, wires.wide.dtype), np.zeros(padded, wires.rows.lane.dtype)
+    drive, u, v = np.zeros(padded, np.int32), np.zeros(padded, np.int32), np.zeros(padded, np.int32)
+    fired = np.zeros(padded, np.uint8)
+    plain = not (
+        neurons.remembers or neurons.leaks or wires.right or wires.lists.delays.shape[0] > 1 or outside.shape[0] or u_trace.shape[0]
+    )
+    for sample in range(starts_out.shape[0]):
+        for j in range(padded):
+            u[j], v[j] = 0, neurons.start[j]
+        own_bias = bias[sample if bias.shape[0] > 1 else 0]
+        starts, sources = starts_in[sample if starts_in.shape[0] else 0], sources_in[sample if starts_in.shape[0] else 0]
+        end = np.int64(0)
+        starts_out[sample, 0] = 0
+        for step in range(steps):
+            if starts_in.shape[0]:
+                _arrive(wires, step - wires.lag, starts, sources, lane, total, drive)
+            if outside.shape[0]:
+                arrived = outside[sample, step]
+                for j in range(padded):
+                    drive[j] += arrived[j]
+            for position in range(neurons.silent.shape[0]):
+                total[neurons.silent[position]] = drive[neurons.silent[position]] = 0
+            if plain:
+                _step_plain(neurons, wires.left, own_bias, total, v, fired)
+            else:
+                _shift(total, wires.left, wires.right, drive)
+                _step(neurons, own_bias, drive, u, v, fired)
+            end = _collect(fired, sources_out[sample], end)
+            starts_out[sample, step + 1] = end
+            if u_trace.shape[0]:
+                _copy(u, u_trace[sample, step])
+            if v_trace.shape[0]:
+                _copy(v, v_trace[sample, step])
+        _copy(v, last_v[sample])
+
+
+@jit
+def add_drive(
+    steps: int,
+    wires: Wires,
+    starts_in: NDArray[np.int64],
+    sources_in: NDArray[np.int32],
+    first: int,
+    padded: int,
+    outside: NDArray[np.int32],
+) -> None:
+    """Add what comes over one connection to a drive.
+
+    Args:
+        steps: T.
+        wires: the connection.
+        starts_in: windows of the source's events, [S, T + 1].
+        sources_in: the source's events, [S, …].
+        first: where the target's neurons start in the drive.
+        padded: how many there are.
+        outside: the drive, [S, T, …].
+    """
+    total, lane = np.zeros(padded, wires.wide.dtype), np.zeros(padded, wires.rows.lane.dtype)
+    for sample in range(starts_in.shape[0]):
+        starts, sources = starts_in[sample], sources_in[sample]
+        for step in range(wires.lag, steps):
+            drive = outside[sample, step][first : first + padded]
+            _arrive(wires, step - wires.lag, starts, sources, lane, total, drive)
+            _shift(total, wires.left, wires.right, drive)

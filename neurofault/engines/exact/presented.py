@@ -1,0 +1,118 @@
+"""From what is presented to the inputs of a chip, biases or spikes, to event lists of their neurons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.activity import Traces
+from neurofault.engines.exact import event_lists, kernels
+from neurofault.engines.exact.packing import NO_WIRES, PackedPopulation, pack_neurons
+from neurofault.graph.arithmetic import bias_of
+from neurofault.graph.chip import ChipPopulation
+from neurofault.inputs import Spikes
+
+_MOST_KINDS = 16
+_WINDOW = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """Spikes of one population for a batch of samples.
+
+    Attributes:
+        starts, sources: as in :mod:`neurofault.engines.exact.kernels`, int64 [S, T + 1], int32 [S, …].
+    """
+
+    starts: NDArray[np.int64]
+    sources: NDArray[np.int32]
+
+    @classmethod
+    def room(cls, samples: int, steps: int, size: int) -> Events:
+        """Return room for the most events that a population of ``size`` neurons can have."""
+        return cls(np.empty((samples, steps + 1), np.int64), np.empty((samples, size * steps + 8), np.int32))
+
+    @classmethod
+    def none(cls) -> Events:
+        """Return the events of no sample."""
+        return cls(np.empty((0, 0), np.int64), np.empty((0, 0), np.int32))
+
+
+@dataclass(frozen=True, eq=False)
+class Trains:
+    """What an input neuron does under each bias: with a constant current its train depends on its kind and its bias alone.
+
+    Attributes:
+        kind: int64 [n], internal order; −1: silent.
+        lookup: int32 [kinds, 65536], train of each bias mantissa modulo 2**16.
+        starts, steps: lists of the steps in which each train fires.
+        v: int32 [T, trains].
+    """
+
+    kind: NDArray[np.int64]
+    lookup: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    steps: NDArray[np.int64]
+    v: NDArray[np.int32]
+
+
+def given(spikes: Spikes, own: PackedPopulation) -> Events:
+    """Turn given spikes into events; silent neurons send none."""
+    rank = np.argsort(own.order)
+    rank[own.order[own.neurons.silent]] = -1
+    most = int(np.diff(spikes.starts).max(initial=0))
+    events = Events(np.empty((len(spikes), spikes.timesteps + 1), np.int64), np.empty((len(spikes), most + 8), np.int32))
+    event_lists.given(spikes.starts, spikes.steps, spikes.neurons, rank, events.starts, events.sources)
+    return events
+
+
+def input_bias(mantissa: NDArray[np.int32], chip: ChipPopulation, own: PackedPopulation) -> NDArray[np.int32]:
+    """Bias of each sample's input neurons [S, n_padded], 0 for silent ones."""
+    bias = np.zeros((len(mantissa), own.bias.shape[1]), np.int32)
+    bias[:, : own.order.size] = bias_of(mantissa[:, own.order], chip.bias_exponent)
+    bias[:, own.neurons.silent] = 0
+    return bias
+
+
+def constant_trains(chip: ChipPopulation, steps: int, own: PackedPopulation, mantissa: NDArray[np.int32]) -> Trains | None:
+    """Run one neuron for each pair of (kind of input neuron, bias that occurs); None where there are too many kinds."""
+    kinds, kind = np.unique(np.stack([chip.dv, chip.vth]), axis=1, return_inverse=True)
+    if kinds.shape[1] > _MOST_KINDS:
+        return None
+    occurs = np.zeros(1 << 16, bool)
+    for start in range(0, len(mantissa), _WINDOW):
+        occurs[mantissa[start : start + _WINDOW] & 0xFFFF] = True
+    biases = np.flatnonzero(occurs)
+    n_trains = kinds.shape[1] * biases.size
+    twin = ChipPopulation(
+        chip.name, (n_trains,), np.zeros(n_trains, np.int32), kinds[0].repeat(biases.size), kinds[1].repeat(biases.size),
+        np.tile(biases, kinds.shape[1]).astype(np.int32), chip.bias_exponent, chip.v_init,
+    )  # fmt: skip
+    order = np.arange(n_trains)
+    neurons, bias = pack_neurons(twin, order, np.zeros(n_trains, bool))
+    none, nothing = Events.none(), np.empty((0, 0, 0), np.int32)
+    events, last_v = Events.room(1, steps, n_trains), np.empty((1, n_trains), np.int32)
+    v, spikes = np.empty((1, steps, n_trains), np.int32), np.zeros((1, steps, n_trains), np.bool_)
+    kernels.present(
+        steps, NO_WIRES, neurons, bias, none.starts, none.sources, nothing, events.starts, events.sources, last_v, nothing, v
+    )
+    event_lists.spread(events.starts, events.sources, order, spikes)
+    train, step = np.nonzero(spikes[0].T)
+    lookup = np.full((kinds.shape[1], 1 << 16), -1, np.int32)
+    lookup[:, biases] = order.reshape(kinds.shape[1], biases.size)
+    rows = kind.reshape(-1)[own.order].astype(np.int64)
+    rows[own.neurons.silent] = -1
+    return Trains(rows, lookup, np.searchsorted(train, np.arange(n_trains + 1)).astype(np.int64), step.astype(np.int64), v[0])
+
+
+def unfold(mantissa: NDArray[np.int32], own: PackedPopulation, trains: Trains, steps: int, trace: Traces) -> Events:
+    """Look the events of an input population up, and its v where it is traced; u is 0."""
+    events = Events.room(len(mantissa), steps, own.order.size)
+    event_lists.unfold(mantissa, own.order, trains.kind, trains.lookup, trains.starts, trains.steps, events.starts, events.sources)
+    if trace.v is not None:
+        alive = np.flatnonzero(trains.kind >= 0)
+        train = trains.lookup[trains.kind[alive], mantissa[:, own.order[alive]] & 0xFFFF]
+        trace.v[:, :, own.order[alive]] = trains.v[:, train].transpose(1, 0, 2)
+    return events

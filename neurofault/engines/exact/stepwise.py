@@ -1,0 +1,289 @@
+"""The stepwise engine: every edit that a damage can hold, with its time window, one step after the other over a batch of samples.
+
+Slower than the exact engine and equal to it bit for bit; it runs a chip whose damage is more than permanent dead neurons and
+replaced weights, and runs that start or end within a sample. The order of events in a step is defined in
+:mod:`neurofault.damage.damage`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.activity import Activity, Traces, scores_from
+from neurofault.damage.damage import Damage
+from neurofault.damage.fold_neurons import NeuronsInTime
+from neurofault.deploy.deployment import Deployment
+from neurofault.engines.exact.currents import Currents
+from neurofault.engines.exact.packing import exponent_out_of_range
+from neurofault.engines.exact.states import checked, joined_states, window_of
+from neurofault.errors import StalledError
+from neurofault.graph import arithmetic
+from neurofault.inputs import Bias, Inputs, Spikes, State
+
+_BATCH_STATES = 1 << 22
+
+
+class PartEngine(Protocol):
+    """Something that runs some populations of a deployment."""
+
+    def run_part(self, deployment: Deployment, part: Collection[str], inputs: Inputs, record: Collection[str] = ()) -> Activity:
+        """Run some populations whose own damage is plain; see :meth:`neurofault.engines.exact.engine.ExactEngine.run_part`."""
+        ...
+
+
+@dataclass(frozen=True)
+class StepwiseEngine:
+    """Runs a deployment in this process with NumPy, a step at a time.
+
+    Attributes:
+        plain: an engine to which populations are handed whose damage is :attr:`Damage.plain`, in runs of all steps; None: all are
+            run here.
+        name: the engine's.
+    """
+
+    plain: PartEngine | None = None
+    name: str = "stepwise"
+
+    def supports(self, deployment: Deployment) -> str | None:
+        """Return None if this engine can run the deployment, else the reason, naming the connection."""
+        return exponent_out_of_range(deployment)
+
+    def run(
+        self,
+        deployment: Deployment,
+        inputs: Inputs,
+        *,
+        record: Collection[str] = (),
+        state: State | None = None,
+        stop: int | None = None,
+    ) -> Activity:
+        """Present every sample for T steps, or for some of them (see :class:`neurofault.engines.base.Engine`).
+
+        Raises:
+            StalledError: a hung core stops the chip.
+            UsageError: an input gets nothing, or a state or a stop that does not fit the samples.
+        """
+        inputs = inputs.named(deployment.inputs)
+        part = checked(deployment, len(inputs), state, stop)
+        hung = deployment.damage.stalled(inputs.first_sample + len(inputs), deployment.timesteps, deployment.schedule.depth)
+        if hung:
+            raise StalledError(f"the chip stalls: core {', '.join(map(str, hung))} hangs and the mesh waits for it")
+        largest = max(population.size for population in deployment.populations)
+        batch = max(1, _BATCH_STATES // (largest * deployment.timesteps))
+        plain = self.plain if state is None and stop is None else None
+        parts = []
+        for start in range(0, len(inputs), batch):
+            window = slice(start, start + batch)
+            own = None if state is None else window_of(state, window)
+            run = _Run(deployment, inputs[window], record, part, own, plain)
+            parts.append(run.activity(keep=state is not None or stop is not None))
+        names = [population.name for population in deployment.populations]
+        return Activity(
+            np.concatenate([one.scores for one in parts]),
+            {name: np.sum([one.spike_counts[name] for one in parts], axis=0, dtype=np.int64) for name in names},
+            np.concatenate([one.sample_spikes for one in parts]),
+            {name: _joined([one.traces[name] for one in parts]) for name in (names if record else [])},
+            joined_states([one.state for one in parts if one.state is not None]),
+        )
+
+
+def _joined(parts: list[Traces]) -> Traces:
+    """Put the traces of batches one after the other."""
+    first = parts[0]
+    return Traces(
+        None if first.u is None else np.concatenate([part.u for part in parts if part.u is not None]),
+        None if first.v is None else np.concatenate([part.v for part in parts if part.v is not None]),
+        None if first.spikes is None else np.concatenate([part.spikes for part in parts if part.spikes is not None]),
+    )
+
+
+class _Run:
+    """A run of a batch of samples.
+
+    Args:
+        deployment: the chip.
+        inputs: the batch.
+        record: traces to keep.
+        steps: which of the T steps are run.
+        state: what stood before them; None: the first is the sample's first.
+        plain: see :class:`StepwiseEngine`.
+    """
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        inputs: Inputs,
+        record: Collection[str],
+        steps: range,
+        state: State | None,
+        plain: PartEngine | None,
+    ) -> None:
+        self.deployment, self.inputs, self.record, self.steps, self.state = deployment, inputs, record, steps, state
+        self.sent: dict[str, NDArray[np.bool_]] = {}
+        self.traces: dict[str, Traces] = {}
+        self.u: dict[str, NDArray[np.int64]] = {}
+        self.v: dict[str, NDArray[np.int64]] = {}
+        self.flying: dict[str, int] = {}
+        self.scores: NDArray[np.int64] | None = None
+        islands = deployment.schedule.islands
+        place = 0
+        while place < len(islands):
+            end = place if plain is None else _plain_until(deployment, place)
+            if plain is not None and end > place:
+                self._hand_over(plain, [name for island in islands[place:end] for name in island])
+            else:
+                end = place + 1
+                self._go(islands[place])
+            place = end
+
+    def _hand_over(self, plain: PartEngine, names: Collection[str]) -> None:
+        """Let another engine run some populations."""
+        deployment = self.deployment
+        outside = {one.source for name in names for one in deployment.into(name) if one.source not in names}
+        parts = dict(self.inputs.parts)
+        parts |= {name: Spikes.dense(self.sent[name]) for name in outside}
+        inputs = Inputs(
+            {name: part for name, part in parts.items() if isinstance(part, Bias)},
+            {name: part for name, part in parts.items() if isinstance(part, Spikes)},
+            self.inputs.first_sample,
+        )
+        activity = plain.run_part(deployment, names, inputs, {*self.record, "spikes"})
+        for name in names:
+            trace = activity.traces[name]
+            assert trace.spikes is not None
+            self.sent[name] = trace.spikes
+            self.traces[name] = trace if "spikes" in self.record else replace(trace, spikes=None)
+        if deployment.readout.population in names:
+            self.scores = activity.scores
+
+    def _go(self, island: Sequence[str]) -> None:
+        """Run the populations of an island."""
+        first, stop = self.steps.start, self.steps.stop
+        for name in island:
+            shape = (len(self.inputs), self.deployment.timesteps, self.deployment.population(name).size)
+            self.sent[name] = np.zeros(shape, bool)
+        self._take_off(island)
+        cells = [_Cells(self, name) for name in island]
+        for cell in cells:
+            for currents, inside in cell.currents:
+                currents.receive(max(0, first - currents.longest), first if inside else stop)
+        for t in self.steps:
+            for cell in cells:
+                for currents, inside in cell.currents:
+                    if inside:
+                        currents.receive(t, t + 1)
+                cell.step(t)
+        for name, cell in zip(island, cells, strict=True):
+            self.u[name], self.v[name] = cell.u, cell.v
+            spikes = self.sent[name][:, first:stop] if "spikes" in self.record else None
+            self.traces[name] = Traces(cell.u_trace, cell.v_trace, spikes)
+
+    def _take_off(self, island: Sequence[str]) -> None:
+        """Put the spikes that were on their way where they were sent."""
+        for name in island if self.state is not None else ():
+            for one in self.deployment.out_of(name):
+                flying = None if self.state is None else self.state.flying.get(one.name)
+                if flying is not None:
+                    known = min(flying.shape[1], self.steps.start)
+                    self.sent[name][:, self.steps.start - known : self.steps.start] = flying[:, flying.shape[1] - known :]
+
+    def activity(self, *, keep: bool) -> Activity:
+        """Return the result; ``keep``: with the state."""
+        deployment, names = self.deployment, [population.name for population in self.deployment.populations]
+        first, stop = self.steps.start, self.steps.stop
+        spikes = {name: self.sent[name][:, first:stop] for name in names}
+        state, scores = None, self.scores
+        if scores is None:
+            read, how = deployment.readout.population, deployment.readout.how
+            counts = spikes[read].sum(axis=1, dtype=np.int64)
+            counts += 0 if self.state is None or self.state.counts is None else self.state.counts
+            neurons = NeuronsInTime(deployment, read, self.inputs.first_sample, len(self.inputs))
+            scores = scores_from(self.v[read], counts, how, np.broadcast_to(neurons.at(stop - 1).silent, counts.shape))
+            if keep:
+                state = State(
+                    stop,
+                    {name: self.u[name].astype(np.int32) for name in names},
+                    {name: self.v[name].astype(np.int32) for name in names},
+                    {one.name: self._flying(one.source, one.name) for one in deployment.connections if self.flying[one.name]},
+                    counts,
+                )
+        return Activity(
+            scores,
+            {name: own.sum(axis=(0, 1), dtype=np.int64) for name, own in spikes.items()},
+            np.sum([own.sum(axis=(1, 2), dtype=np.int64) for own in spikes.values()], axis=0, dtype=np.int64),
+            {name: self.traces[name] for name in names} if self.record else {},
+            state,
+        )
+
+    def _flying(self, source: str, connection: str) -> NDArray[np.bool_]:
+        """Return bool [N, d, n_in]: the spikes of the last d steps."""
+        known = self.sent[source][:, max(0, self.steps.stop - self.flying[connection]) : self.steps.stop]
+        missing = self.flying[connection] - known.shape[1]
+        return np.pad(known, ((0, 0), (missing, 0), (0, 0)))
+
+
+class _Cells:
+    """A population in a run.
+
+    Attributes:
+        currents: what arrives, and whether its source is of the same island.
+        u, v: int64 [N, n].
+        u_trace, v_trace: int32 [N, steps, n], if recorded.
+    """
+
+    def __init__(self, run: _Run, name: str) -> None:
+        deployment, inputs = run.deployment, run.inputs
+        self.chip, self.out, self._first = deployment.population(name), run.sent[name], run.steps.start
+        self._neurons = NeuronsInTime(deployment, name, inputs.first_sample, len(inputs))
+        presented = inputs.of(name) if self.chip.is_source else None
+        self._given = presented.mantissa if isinstance(presented, Bias) else None
+        self._events = presented.to_dense() if isinstance(presented, Spikes) else None
+        samples, size = len(inputs), self.chip.size
+        start = 0 if self._events is not None else self.chip.v_init
+        self.u, self.v = np.zeros((samples, size), np.int64), np.full((samples, size), start, np.int64)
+        if run.state is not None:
+            self.u[:], self.v[:] = run.state.u[name], run.state.v[name]
+        shape = (samples, len(run.steps), size)
+        self.u_trace, self.v_trace = (np.zeros(shape, np.int32) if trace in run.record else None for trace in ("u", "v"))
+        island = next(each for each in deployment.schedule.islands if name in each)
+        self.currents = []
+        for one in deployment.into(name):
+            currents = Currents(deployment, one, run.sent[one.source], inputs.first_sample)
+            run.flying[one.name] = currents.lag + currents.longest
+            self.currents.append((currents, one.source in island))
+
+    def step(self, t: int) -> None:
+        """Run one step; write the spikes that leave."""
+        now = self._neurons.at(t)
+        if self._events is not None:
+            self.out[:, t] = now.let_out(self._events[:, t], t)
+            return
+        now.upset(self.u, self.v)
+        drive = np.zeros(self.u.shape, np.int64)
+        for currents, _ in self.currents:
+            drive += currents.at(t)
+        mantissa = now.mantissa(None if self._given is None else self._neurons.noisy(self._given, t))
+        bias = arithmetic.bias_of(mantissa, self.chip.bias_exponent)
+        fired = arithmetic.step(self.u, self.v, arithmetic.wrap32(drive), now.du, now.dv, now.vth, bias)
+        for state in (self.u, self.v):
+            state[np.broadcast_to(now.silent, state.shape)] = 0
+        self.out[:, t] = now.let_out(fired, t)
+        for array, state in ((self.u_trace, self.u), (self.v_trace, self.v)):
+            if array is not None:
+                array[:, t - self._first] = state
+
+
+def _plain_until(deployment: Deployment, place: int) -> int:
+    """Return the first island from ``place`` on with a damage of its own that is not plain; the number of islands if there is none."""
+    special = set()
+    for edit in deployment.damage.edits:
+        if not Damage((edit,)).plain:
+            connection: str | None = getattr(edit, "connection", None)
+            special.add(getattr(edit, "population", None) if connection is None else deployment.connection(connection).target)
+    islands = deployment.schedule.islands
+    return next((at for at in range(place, len(islands)) if special & set(islands[at])), len(islands))

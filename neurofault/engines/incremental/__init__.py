@@ -1,0 +1,1 @@
+"""One healthy run of a chain, then only what each fault changes."""

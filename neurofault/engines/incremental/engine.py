@@ -1,0 +1,170 @@
+"""The incremental engine: whole damaged deployments as differences from one healthy run, else the exact engine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from neurofault.activity import DEAD_SCORE, Activity
+from neurofault.damage.damage import Damage, Edit, Force, SetSynapses, Silence
+from neurofault.deploy.deployment import Deployment
+from neurofault.engines.exact.engine import ExactEngine
+from neurofault.engines.incremental.fault_rows import accepts, chain_of, edit_rows, refusal
+from neurofault.engines.incremental.golden import KEPT_BYTES, Golden, follow_faults, golden
+from neurofault.errors import UnsupportedError
+from neurofault.graph.synapses import Conv
+from neurofault.inputs import Bias, Inputs, Spikes, State
+
+
+@dataclass(eq=False)
+class IncrementalEngine:
+    """Runs damaged chains as differences from their healthy side; falls back to the exact engine where that would not pay, or cannot be.
+
+    The healthy run is kept from call to call for the same integers and the same encoded samples.
+
+    Attributes:
+        threads: worker threads; None: one for each usable core. Results do not depend on it.
+        keep_bytes: how much of the healthy run is kept.
+        name: the engine's.
+    """
+
+    threads: int | None = None
+    keep_bytes: int = KEPT_BYTES
+    name: str = "incremental"
+    _kept: Golden | None = field(default=None, repr=False)
+
+    def supports(self, deployment: Deployment) -> str | None:
+        """Return None if this engine or the exact one can run the deployment, else the reason, naming the connection."""
+        return ExactEngine().supports(deployment)
+
+    def run(
+        self,
+        deployment: Deployment,
+        inputs: Inputs,
+        *,
+        record: Collection[str] = (),
+        state: State | None = None,
+        stop: int | None = None,
+    ) -> Activity:
+        """Present every sample for T steps, or for some of them (see :class:`neurofault.engines.base.Engine`)."""
+        if record or state is not None or stop is not None:
+            return ExactEngine(self.threads).run(deployment, inputs, record=record, state=state, stop=stop)
+        return self.run_many([deployment], inputs)[0]
+
+    def run_many(self, deployments: Sequence[Deployment], inputs: Inputs) -> list[Activity]:
+        """Present every sample to each of several deployments that differ in their damage alone.
+
+        Raises:
+            StalledError: a hung core stops one of the chips.
+        """
+        if deployments:
+            inputs = inputs.named(deployments[0].inputs)
+        chosen = [index for index, chip in enumerate(deployments) if self._pays(chip, inputs, len(deployments))]
+        whole = self._healthy(deployments[chosen[0]], inputs) if chosen else None
+        if whole is None:
+            chosen = []
+        chosen = [index for index in chosen if whole is not None and _same_integers(deployments[index], whole.deployment)]
+        found = dict(zip(chosen, self._activities(whole, [deployments[index] for index in chosen]), strict=True)) if whole else {}
+        return [
+            found[index] if index in found else ExactEngine(self.threads).run(chip, inputs)
+            for index, chip in enumerate(deployments)
+        ]
+
+    def _healthy(self, deployment: Deployment, inputs: Inputs) -> Golden | None:
+        """Return the healthy run, an earlier one if it is the same; None where the engine cannot do it."""
+        kept = self._kept
+        if kept is not None and _same_side(kept.deployment, deployment) and _same(kept.inputs, inputs):
+            return kept
+        try:
+            self._kept = golden(deployment.with_damage(Damage()), inputs, threads=self.threads, keep_bytes=self.keep_bytes)
+        except UnsupportedError:
+            return None
+        return self._kept
+
+    def _pays(self, deployment: Deployment, inputs: Inputs, others: int) -> bool:
+        """Say whether the differences of a deployment are worth following."""
+        healthy = deployment.with_damage(Damage())
+        if refusal(healthy) is not None or not accepts(healthy, deployment.damage.edits):
+            return False
+        share = touched_share(deployment)
+        size = sum(link.population.size for link in chain_of(deployment)[1:]) * deployment.timesteps * 2 * len(inputs)
+        return share < 0.5 and (size <= self.keep_bytes or others > 1)
+
+    def _activities(self, whole: Golden, deployments: Sequence[Deployment]) -> list[Activity]:
+        done: list[Activity] = []
+        net, flat = whole.flat.net, whole.flat
+        per = max(1, (256 << 20) // (8 * (whole.scores.size + len(whole) + int(net.base[-1]))))
+        for start in range(0, len(deployments), per):
+            part = deployments[start : start + per]
+            batch = edit_rows(whole.deployment, [chip.damage.edits for chip in part], flat, whole=True)
+            tally, _ = follow_faults(whole, batch, None, self.threads, full=True)
+            for row, chip in enumerate(part):
+                spikes = whole.spikes + tally.spikes[row]
+                scores = tally.scores[row].copy()
+                scores[:, chip.damage.silent(chip.output.name, chip.output.size)] = DEAD_SCORE
+                counts = {one.name: spikes[place] for one, place in zip(chip.populations, flat.place_of, strict=True)}
+                done.append(Activity(scores, counts, whole.sample_spikes + tally.sample_spikes[row]))
+        return done
+
+
+def _same_side(first: Deployment, second: Deployment) -> bool:
+    """Whether two deployments differ in nothing but their damage, as far as an engine sees."""
+    return _same_integers(first, second) and first.readout == second.readout and first.timesteps == second.timesteps
+
+
+def _same_integers(first: Deployment, second: Deployment) -> bool:
+    return first.populations is second.populations and first.connections is second.connections
+
+
+def _same(first: Inputs, second: Inputs) -> bool:
+    """Whether two inputs, by name, are the same arrays, or equal ones."""
+    if first.parts.keys() != second.parts.keys() or first.first_sample != second.first_sample:
+        return False
+    return all(_same_part(first.parts[name], second.parts[name]) for name in first.parts)
+
+
+def _same_part(first: Bias | Spikes, second: Bias | Spikes) -> bool:
+    if first is second:
+        return True
+    if isinstance(first, Bias) and isinstance(second, Bias):
+        return first.mantissa is second.mantissa or np.array_equal(first.mantissa, second.mantissa)
+    if isinstance(first, Spikes) and isinstance(second, Spikes):
+        return (first.timesteps, first.size) == (second.timesteps, second.size) and all(
+            one is other or np.array_equal(one, other)
+            for one, other in (
+                (first.starts, second.starts),
+                (first.steps, second.steps),
+                (first.neurons, second.neurons),
+            )
+        )
+    return False
+
+
+def touched_share(deployment: Deployment) -> float:
+    """Return the share of a full run's work that following a chain's damage may take at most, roughly (0: nothing, 1: all)."""
+    edits: list[Edit] = list(deployment.damage.edits)
+    layers = chain_of(deployment)
+    total = work = 0.0
+    changed = np.zeros(layers[0].population.size, bool)
+    for link in layers:
+        size, connection = link.population.size, link.connection
+        own = np.zeros(size, bool)
+        for edit in edits:
+            if isinstance(edit, SetSynapses) and connection is not None and edit.connection == connection.name:
+                own[edit.targets] = True
+                work += len(edit.targets)
+            elif isinstance(edit, Silence | Force) and edit.population == link.population.name:
+                own[edit.neurons] = True
+        if connection is not None:
+            synapses = connection.synapses
+            fan_out = synapses.weight.shape[0] if not isinstance(synapses, Conv) else synapses.weight[:, 0].size
+            share = float(changed.mean())
+            total += len(changed) * fan_out + 8.0 * size
+            if link.index < len(layers) - 1 or isinstance(synapses, Conv):
+                reached = (1.0 if share else 0.0) if not isinstance(synapses, Conv) else min(1.0, share * fan_out)
+                work += 2 * share * len(changed) * fan_out + 12.0 * size * max(reached, float(own.mean()))
+                own |= bool(reached)
+        changed = own
+    return work / max(total, 1.0)

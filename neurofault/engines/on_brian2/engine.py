@@ -1,0 +1,66 @@
+"""The Brian2 engine; the network that it runs, and why float64 carries the chip's integers, is in :mod:`.brian2_chip`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from neurofault.activity import Activity
+from neurofault.deploy.deployment import Deployment
+from neurofault.engines.availability import require
+from neurofault.engines.base import whole_runs_only
+from neurofault.errors import StalledError
+from neurofault.graph.schedule import title
+from neurofault.inputs import Inputs, State
+
+
+@dataclass(frozen=True)
+class Brian2Engine:
+    """Runs a deployment in Brian2.
+
+    Brian2's code generation target is ``numpy``: ``cython`` needs a compiler and 100 s for a first network, and then is no faster.
+
+    Attributes:
+        name: the engine's.
+    """
+
+    name: str = "brian2"
+
+    def __post_init__(self) -> None:
+        require(self.name)
+
+    def supports(self, deployment: Deployment) -> str | None:
+        """Return None if this engine can run the deployment, else the reason, naming the connection."""
+        for connection in deployment.connections:
+            if not -31 <= connection.weight_exponent <= 24:
+                return f"{title(connection)}: weight exponent {connection.weight_exponent} is outside −31…24"
+        return None
+
+    def run(
+        self,
+        deployment: Deployment,
+        inputs: Inputs,
+        *,
+        record: Collection[str] = (),
+        state: State | None = None,
+        stop: int | None = None,
+    ) -> Activity:
+        """Present every sample for T steps (see :class:`neurofault.engines.base.Engine`).
+
+        Memory: the result, plus about 120 bytes a synapse of one copy of the chip, or of 2 million synapses in several copies.
+
+        Raises:
+            StalledError: a hung core stops the chip.
+            UnsupportedError: a state or a stop is given.
+        """
+        whole_runs_only(self.name, state, stop)
+        last = inputs.first_sample + len(inputs)
+        hung = deployment.damage.stalled(last, deployment.timesteps, deployment.schedule.depth)
+        if hung:
+            raise StalledError(f"the chip stalls: core {', '.join(map(str, hung))} hangs and the mesh waits for it")
+        hook = sys.excepthook
+        from neurofault.engines.on_brian2.chip import simulate
+
+        sys.excepthook = hook  # importing Brian2 sets its own, which would call any error one of Brian2
+        return simulate(deployment, inputs, record)

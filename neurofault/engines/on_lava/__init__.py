@@ -1,0 +1,1 @@
+"""Deployments run by Lava."""

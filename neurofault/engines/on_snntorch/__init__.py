@@ -1,0 +1,1 @@
+"""Deployments run by snnTorch, and as a torch module."""

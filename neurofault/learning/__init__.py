@@ -1,0 +1,1 @@
+"""The chip's learning engine: rules, traces, compiled updates with stochastic rounding."""

@@ -1,0 +1,62 @@
+"""Learners by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.deploy.deployment import Deployment
+from neurofault.errors import UsageError, nearest
+from neurofault.inputs import Inputs
+from neurofault.rescue.learners.emstdp import emstdp
+from neurofault.rescue.learners.errors import delta, dfa
+from neurofault.rescue.learners.homeostasis import homeostasis
+from neurofault.rescue.learners.host import host
+from neurofault.rescue.lesson import Learner
+
+Maker = Callable[..., Learner]
+
+LEARNERS: Mapping[str, Maker] = {"delta": delta, "dfa": dfa, "emstdp": emstdp, "homeostasis": homeostasis, "host": host}
+"""Name → function of (deployment, inputs, labels, options): what a learner is given when the chip is deployed."""
+
+TEXTS: Mapping[str, str] = {
+    "delta": "the readout learns on chip from the errors of its own neurons",
+    "dfa": "readout and hidden layers learn on chip, through feedback synapses that are fixed at deployment",
+    "emstdp": "readout and hidden layers learn on chip in two phases, with spikes of error neurons (also on Loihi 1)",
+    "homeostasis": "neurons move their biases on chip until they fire as before, without labels",
+    "host": "a computer beside the chip learns and writes weights back",
+}
+"""Name → what it is."""
+
+
+def check_learner(name: str) -> None:
+    """Refuse a name that is no learner's.
+
+    Raises:
+        UsageError: naming the nearest.
+    """
+    if name not in LEARNERS:
+        raise UsageError(f"no learner {name!r}; learners: {', '.join(LEARNERS)}{nearest(name, LEARNERS)}")
+
+
+def learner_named(name: str, deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer], **options: Any) -> Learner:
+    """Make a learner for a chip.
+
+    Args:
+        name: one of :data:`LEARNERS`.
+        deployment: the chip; its healthy state is what counts.
+        inputs: encoded samples that are at hand at deployment, with
+        labels: int [N].
+        options: of the learner.
+
+    Raises:
+        UsageError: there is no such learner or option.
+    """
+    check_learner(name)
+    try:
+        return LEARNERS[name](deployment, inputs, labels, **options)
+    except TypeError as error:
+        raise UsageError(f"learner {name!r}: {error}") from None

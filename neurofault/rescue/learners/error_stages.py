@@ -1,0 +1,331 @@
+"""From a chip's connections to what the compiled error learning reads, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.activity import Activity, counts_from
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.memory import stored_weights, write
+from neurofault.engines import get_engine
+from neurofault.errors import UnsupportedError
+from neurofault.graph import Dense
+from neurofault.graph.arithmetic import STATE_LIMIT, bias_of
+from neurofault.graph.chip import ChipConnection
+from neurofault.graph.schedule import title
+from neurofault.learning.engine import DefectSchedule
+from neurofault.learning.records import Memory, Record, room
+from neurofault.learning.rule import LearningRule
+from neurofault.learning.setup import strict_engine
+from neurofault.rescue.guard import Changes
+from neurofault.rescue.learners import error_kernel
+from neurofault.rescue.learners.error_faults import ErrorFaults, feedback_at
+from neurofault.rescue.learners.error_kernel import Room, Stage, Tally
+from neurofault.rescue.learners.unchanging import arriving_spikes
+from neurofault.rescue.lesson import Lesson
+
+Writes = Mapping[str, NDArray[np.int32]]
+"""Connection → how often each synapse was written, int32 [n_in, n_out]."""
+
+
+class Teacher(Protocol):
+    """What the stages need to know of a learner; see :class:`neurofault.rescue.learners.errors.ErrorLearning`."""
+
+    @property
+    def name(self) -> str:
+        """The learner's name."""
+        ...
+
+    @property
+    def feedback_weights(self) -> tuple[tuple[str, NDArray[np.int32]], ...]:
+        """Hidden population → int32 [n_out, n]."""
+        ...
+
+    @property
+    def feedback_shift(self) -> int:
+        """What arrives through feedback is divided by 2**feedback_shift."""
+        ...
+
+    @property
+    def error_populations(self) -> int:
+        """1: an error neuron for each class; 2: one for errors of each sign."""
+        ...
+
+    def rule(self, deployment: Deployment, connection: str) -> LearningRule:
+        """Return the rule of a connection."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Stages:
+    """The connections from the first plastic one on: all into the populations that what is learned reaches.
+
+    Attributes:
+        connections: in the order in which they are run; the last one drives the readout.
+        stages: as the kernel reads them; their memory changes as the chip learns.
+        defects: of each stage's learning engine.
+        before: how often each synapse had been written, of the plastic ones.
+        steps: T.
+        counted: whether spike counts are read, not potentials.
+        steady: whether nothing that is broken changes with time and every connection into these populations is a stage, so that the
+            compiled forward pass can be used.
+        errors: broken error neurons.
+        feedback: hidden population → sound feedback synapses.
+        lags: steps that the spikes come late over each connection.
+    """
+
+    connections: tuple[ChipConnection, ...]
+    stages: tuple[Stage, ...]
+    defects: tuple[DefectSchedule, ...]
+    before: Writes
+    steps: int
+    counted: bool
+    steady: bool
+    errors: ErrorFaults
+    feedback: Mapping[str, NDArray[np.int32]]
+    lags: tuple[int, ...]
+
+    @property
+    def plastic(self) -> tuple[str, ...]:
+        """Names of the connections that learn."""
+        return tuple(self.before)
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Names of the populations that what is learned reaches."""
+        return tuple(dict.fromkeys(connection.target for connection in self.connections))
+
+    def of(self, connection: str) -> int:
+        """Return the number of a connection's stage."""
+        return [one.name for one in self.connections].index(connection)
+
+    def writes(self) -> Writes:
+        """Return how often each synapse has been written by now."""
+        return {name: self.stages[self.of(name)].memory.writes for name in self.before}
+
+    def written(self) -> int:
+        """Return how many writes there were in this lesson."""
+        return sum(int((now - self.before[name]).sum()) for name, now in self.writes().items())
+
+    def tally(self) -> Tally:
+        """Return an empty tally."""
+        widest = max(stage.alive.size for stage in self.stages)
+        return Tally(
+            np.zeros((len(self.stages), widest), np.int64), np.zeros((len(self.stages), 2), np.int64), np.zeros(1, np.int64)
+        )
+
+
+def build(learner: Teacher, deployment: Deployment, plastic: tuple[str, ...], lesson: Lesson, memory: Writes | None) -> Stages:
+    """Return the stages of a lesson.
+
+    Raises:
+        UnsupportedError: a connection that must be a stage is not dense or has delays.
+    """
+    left = np.array([1 << 62 if lesson.writes is None else lesson.writes], np.int64)
+    connections, whole = _connections(learner, deployment, plastic)
+    stages: list[Stage] = []
+    schedules, before = [], {}
+    for connection in connections:
+        stage, schedule = _stage(learner, deployment, connection, connection.name in plastic, lesson, left)
+        if connection.name in plastic:
+            if memory is not None and connection.name in memory:
+                stage.memory.writes[:] = memory[connection.name]
+            before[connection.name] = stage.memory.writes.copy()
+        stages.append(stage)
+        schedules.append(schedule)
+    errors = ErrorFaults.of(deployment, learner.error_populations)
+    stages[-1] = stages[-1]._replace(mute=errors.at(0))
+    lasting = all(edit.when.always for schedule in schedules for edit in schedule.edits)
+    return Stages(
+        connections, _joined(connections, stages), tuple(schedules), before, deployment.timesteps, deployment.readout.how == "count",
+        whole and deployment.damage.plain and errors.steady and lasting, errors, dict(learner.feedback_weights),
+        tuple(deployment.schedule.lag[connection.name] for connection in connections),
+    )  # fmt: skip
+
+
+def _connections(learner: Teacher, deployment: Deployment, plastic: tuple[str, ...]) -> tuple[tuple[ChipConnection, ...], bool]:
+    """Return the connections that must be stages, and whether these are all that drive the populations that learning reaches."""
+    reached = deployment.wiring.downstream({deployment.connection(name).target for name in plastic})
+    driving = [
+        one for population in deployment.populations if population.name in reached for one in deployment.into(population.name)
+    ]
+    learning = {one.target for one in driving if one.name in plastic}
+    chosen = []
+    for one in driving:
+        if isinstance(one.synapses, Dense) and one.synapses.delay is None:
+            chosen.append(one)
+        elif one.name in plastic or one.target not in learning:
+            raise UnsupportedError(f"{title(one)}: {learner.name} trains dense layers without delays, and dense ones must follow")
+    return tuple(chosen), len(chosen) == len(driving)
+
+
+def _joined(connections: tuple[ChipConnection, ...], stages: list[Stage]) -> tuple[Stage, ...]:
+    """Let a stage that another one drives read its spikes, and stages side by side share the neurons that they drive: the readout's."""
+    owner = {connection.target: stage for connection, stage in zip(connections, stages, strict=True)}
+    joined: list[Stage] = []
+    for connection, stage in zip(connections, stages, strict=True):
+        own, source = owner[connection.target], owner.get(connection.source)
+        side_by_side = sum(other.target == connection.target for other in connections) > 1
+        room = stage.room._replace(
+            before=stage.room.before if source is None else source.room.fired,
+            more=np.zeros(stage.room.fired.shape if side_by_side else (0, stage.alive.size), np.int32),
+            **{name: getattr(own.room, name) for name in ("fired", "u", "v", "scores", "error")},
+        )
+        joined.append(stage._replace(aside=stage is not own, room=room))
+    return tuple(joined)
+
+
+def _stage(
+    learner: Teacher, deployment: Deployment, connection: ChipConnection, plastic: bool, lesson: Lesson, left: NDArray[np.int64]
+) -> tuple[Stage, DefectSchedule]:
+    name, chip = connection.name, deployment.population(connection.target)
+    engine = strict_engine(
+        deployment, name, learner.rule(deployment, name), seed=lesson.seed, write_limit=lesson.writes_per_synapse
+    )
+    steps = deployment.timesteps
+    defects = engine.defects.rows(0, steps, engine.rule.t_epoch)
+    n_in, n = connection.synapses.n_in, connection.synapses.n_out
+    alive = ~deployment.damage.silent(chip.name, n)
+    copied = dict(learner.feedback_weights)
+    new = lesson.plasticity.new
+    shift = lesson.plasticity.old_shift if any(mask.any() for mask in new.values()) else 0
+    threshold = np.clip(chip.vth.astype(np.int64) << 6, -2 * STATE_LIMIT, 2 * STATE_LIMIT)
+    stage = Stage(
+        plastic,
+        False,
+        engine.program,
+        engine.dynamics,
+        engine.cells,
+        defects,
+        engine.chance.numbers(0, steps, engine.rule.t_epoch),
+        _own(engine.start.memory)._replace(left=left),
+        Record(np.empty((0, 2, n_in), np.int32), np.empty((0, 3, n), np.int32), *(np.empty((0, 0, 0), np.int16) for _ in range(3))),
+        (4095 - chip.du.astype(np.float64)) / 4096,
+        (4096 - chip.dv.astype(np.float64)) / 4096,
+        np.where(alive, threshold, 2 * STATE_LIMIT).astype(np.int32),
+        np.where(alive, np.int32(chip.v_init), np.int32(0)).astype(np.int32),
+        np.where(alive, bias_of(chip.bias_mantissa, chip.bias_exponent), 0).astype(np.int32),
+        alive,
+        max(connection.weight_exponent, 0) + 6,
+        max(-connection.weight_exponent, 0),
+        feedback_at(deployment, name, copied[chip.name], 0) if chip.name in copied and plastic else np.empty((0, n), np.int32),
+        learner.feedback_shift,
+        new.get(connection.source, np.zeros(n_in, bool)),
+        new.get(connection.target, np.zeros(n, bool)),
+        -1 if shift is None else shift,
+        Room(
+            room(engine.program, defects, n_in, n, strict=True),
+            np.zeros((steps, n_in), np.bool_),
+            np.zeros((0, n), np.int32),
+            np.zeros((steps, n), np.bool_),
+            np.zeros(n, np.int32),
+            np.zeros(n, np.int32),
+            np.zeros(n, np.int32),
+            np.zeros((3, n), np.int32),
+            np.zeros((steps, 3, n), np.int32),
+            np.zeros((steps, n), np.bool_),
+            np.zeros((steps, n_in), np.bool_),
+            np.zeros(n, np.int64),
+            np.zeros(n, np.int32),
+        ),
+        np.zeros((2, 0), bool),
+    )
+    return stage, engine.defects
+
+
+def arriving(
+    deployment: Deployment, stages: Stages, lesson: Lesson
+) -> tuple[tuple[NDArray[np.bool_], ...], dict[str, NDArray[np.int64]]]:
+    """Return what :func:`neurofault.rescue.learners.error_kernel.forward` reads of a lesson, and spike counts of the populations before the stages."""
+    spikes, counts = arriving_spikes(deployment, lesson.inputs, stages.trained)
+    nothing = np.empty((0, 0, 0), np.bool_)
+    return tuple(
+        _late(spikes[connection.source], lag) if connection.source in spikes else nothing
+        for connection, lag in zip(stages.connections, stages.lags, strict=True)
+    ), counts
+
+
+def _late(spikes: NDArray[np.bool_], lag: int) -> NDArray[np.bool_]:
+    """Return bool [N, T, n]: spikes that come some steps late, within their sample."""
+    if not lag:
+        return np.ascontiguousarray(spikes)
+    late = np.zeros_like(spikes, order="C")
+    late[:, lag:] = spikes[:, : max(0, spikes.shape[1] - lag)]
+    return late
+
+
+def show(
+    deployment: Deployment, stages: Stages, lesson: Lesson, margin: int, tie: int, tally: Tally
+) -> dict[str, NDArray[np.int64]]:
+    """Show samples to a chip; see :func:`neurofault.rescue.learners.error_kernel.teach`. Return spike counts of the populations before the stages."""
+    if not stages.steady:
+        return _show_through_engine(deployment, stages, lesson, margin, tie, tally)
+    spikes, counts = arriving(deployment, stages, lesson)
+    error_kernel.teach(stages.stages, lesson.first, spikes, lesson.labels, stages.counted, margin, tie, tally)
+    return counts
+
+
+def _show_through_engine(
+    deployment: Deployment, stages: Stages, lesson: Lesson, margin: int, tie: int, tally: Tally
+) -> dict[str, NDArray[np.int64]]:
+    """Show samples to a chip whose damage comes and goes: each is run by the exact engine, which takes every kind of damage."""
+    trained = stages.trained
+    counts = {one.name: np.zeros(one.size, np.int64) for one in deployment.populations if one.name not in trained}
+    for k, label in enumerate(lesson.labels):
+        now = learned_deployment(deployment, stages)
+        activity = get_engine("exact").run(now, lesson.inputs[k : k + 1], record=("spikes",))
+        for name, total in counts.items():
+            total += activity.spike_counts[name]
+        step = (lesson.first + k) * stages.steps
+        present: list[Stage] = []
+        for connection, stage, schedule, lag in zip(stages.connections, stages.stages, stages.defects, stages.lags, strict=True):
+            if stage.feedback.shape[0]:
+                stage = stage._replace(feedback=feedback_at(deployment, connection.name, stages.feedback[connection.target], step))
+            present.append(stage._replace(defects=schedule.rows(step, stages.steps, stage.program.epoch)))
+            stage.room.before[:] = _late(_spikes(activity, connection.source), lag)[0]
+            stage.room.fired[:] = _spikes(activity, connection.target)[0]
+        present[-1] = present[-1]._replace(mute=stages.errors.at(step))
+        present[-1].room.scores[:] = counts_from(activity.scores[0]) if stages.counted else activity.scores[0]
+        error_kernel.respond(tuple(present), lesson.first + k, label, margin, tie, tally)
+    return counts
+
+
+def _spikes(activity: Activity, population: str) -> NDArray[np.bool_]:
+    spikes = activity.traces[population].spikes
+    assert spikes is not None
+    return spikes
+
+
+def spikes_of(deployment: Deployment, stages: Stages, before: Mapping[str, NDArray[np.int64]], tally: Tally) -> Activity:
+    """Return the spikes of a lesson, of every population, as if they were of one sample; without scores."""
+    counts = {one.name: before.get(one.name, np.zeros(one.size, np.int64)) for one in deployment.populations}
+    for connection, stage, spikes in zip(stages.connections, stages.stages, tally.spikes, strict=True):
+        if not stage.aside:
+            counts[connection.target] = counts[connection.target] + spikes[: stage.alive.size]
+    total = sum(int(own.sum()) for own in counts.values())
+    return Activity(np.zeros((1, deployment.output.size), np.int64), counts, np.array([total], np.int64))
+
+
+def _own(memory: Memory) -> Memory:
+    """Return a copy that may be written to."""
+    return Memory(*(array.copy() for array in memory))
+
+
+def counted_on(memory: Writes | None, differing: Changes) -> Writes | None:
+    """Return how often each synapse was written after an earlier state was written back, too."""
+    if memory is None:
+        return None
+    return {name: writes + differing.weights[name].T if name in differing.weights else writes for name, writes in memory.items()}
+
+
+def learned_deployment(deployment: Deployment, stages: Stages) -> Deployment:
+    """Return the chip with what its plastic connections have learned; synapses that were not written keep every bit."""
+    for name in stages.plastic:
+        weights = stages.stages[stages.of(name)].memory.weight.T
+        deployment = write(deployment, name, weights, weights != stored_weights(deployment, name))
+    return deployment

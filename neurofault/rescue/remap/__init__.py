@@ -1,0 +1,1 @@
+"""Moving neurons from dead cores to spare ones."""
