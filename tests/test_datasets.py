@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from neurofault import datasets
+from neurofault.data import datasets
 from neurofault.data.datasets import DataSet, Split, load
 from neurofault.errors import DataError, UsageError
 
