@@ -21,9 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from neurofault.papers.rescue2019 import chip_fig4 as chips
-from neurofault.papers.rescue2019 import fig4 as floats
-from neurofault.papers.rescue2019.chip_pictures import PAINTERS
+from neurofault.papers.rescue2019.fig4 import returns_and_exits, summaries
 from neurofault.papers.rescue2019.output import Figure, save
 from neurofault.papers.rescue2019.run import published
 from neurofault.study.clustered import recovered_interval
@@ -108,8 +106,8 @@ def on_floats(figure: Figure) -> None:
     answer = figure.answer
     tolerances = [float(epsilon) for epsilon in answer["return_rate"]]
     seen = ways_of(figure.tables["ways"], lambda row: (row["base"], row["order"]))  # type: ignore[arg-type]
-    returns, exits = floats.returns_and_exits(*seen, tolerances)
-    update(answer, {"return_rate": returns, "first_exit": exits, "barriers": floats.summaries(figure.tables["barriers"])})
+    returns, exits = returns_and_exits(*seen, tolerances)
+    update(answer, {"return_rate": returns, "first_exit": exits, "barriers": summaries(figure.tables["barriers"])})
     for shapes in answer["embedding"].values():
         for shape in shapes.values():
             cut_row(shape)
@@ -121,10 +119,8 @@ def on_chips(figure: Figure) -> None:
     for loss, rates in answer["return_rate"].items():
         own = {table: [row for row in rows if row["loss"] == loss] for table, rows in figure.tables.items()}
         seen = ways_of(own["ways"], lambda row: row["draw"])
-        answer["return_rate"][loss], answer["first_exit"][loss] = floats.returns_and_exits(
-            *seen, [float(epsilon) for epsilon in rates]
-        )
-        answer["barriers"][loss] = chips.summaries(own["barriers"])
+        answer["return_rate"][loss], answer["first_exit"][loss] = returns_and_exits(*seen, [float(epsilon) for epsilon in rates])
+        answer["barriers"][loss] = summaries(own["barriers"])
         for shapes in answer["embedding"][loss].values():
             for shape in shapes.values():
                 cut_row(shape)
@@ -192,7 +188,7 @@ def main() -> int:
     if check:
         return 1 if any(changed.values()) else 0
     for figure in figures:
-        published(figure, DATA / "paper", PAINTERS if figure.name.startswith("chip") else None)
+        published(figure, DATA / "paper")
     if changed[path.name]:
         save(path, text)
     return 0

@@ -20,9 +20,10 @@ from neurofault.damage.stored import from_field
 from neurofault.deploy.cost import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import stored_weights
-from neurofault.papers.rescue2019.chip_fig3 import batch
-from neurofault.papers.rescue2019.chip_repairs import perform
+from neurofault.papers.rescue2019.chip_repairs import batch, perform
 from neurofault.papers.rescue2019.chip_setting import FULL, ChipStudy
+from neurofault.papers.rescue2019.units import Units
+from neurofault.progress import silent
 
 DEAD, LOOKS = 80, tuple(round(0.2 * look, 1) for look in range(1, 11))
 
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    study = ChipStudy.begin(FULL, Path(tempfile.mkdtemp()), options.data_dir, lambda *_: None)
+    study = ChipStudy(FULL, Units(Path(tempfile.mkdtemp()) / "units.jsonl"), silent, options.data_dir)
     neurons = next(loss for loss in FULL.losses if loss.name == "neurons")
     answer = []
     for learner in FULL.learners:

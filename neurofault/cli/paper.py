@@ -28,30 +28,22 @@ def paper(
     data_dir: options.DataDir = None,
 ) -> None:
     """Reproduce the figures of "Efficient rescue of damaged neural networks" and put its claims to the test."""
+    from neurofault.papers.rescue2019 import chip_setting, float_setting
     from neurofault.papers.rescue2019.run import SEPARATE, paper, paper_separate
     from neurofault.papers.rescue2019.summary import lines
 
     if on not in PLACES:
         raise UsageError(f"--on {on!r}; allowed: {', '.join(PLACES)}{nearest(on, PLACES)}")
     check_folder("--out", out)
+    settings = chip_setting if on == "chip" else float_setting
     with StderrProgress() as progress:
-        if on == "chip":
-            from neurofault.papers.rescue2019 import chip_setting
-            from neurofault.papers.rescue2019.chip_run import paper_on_chip
-            from neurofault.papers.rescue2019.chip_summary import lines
-
-            chosen = chip_setting.QUICK if quick else chip_setting.FULL
-            done = paper_on_chip([figure], out, setting=chosen, data_dir=data_dir, progress=progress)
-        elif figure in SEPARATE:
+        if on == "floats" and figure in SEPARATE:
             if quick:
                 raise UsageError(f"{figure} has no quick version: it needs a network that takes its time to train")
             done = [paper_separate(figure, out, data_dir=data_dir, progress=progress)]
         else:
-            from neurofault.papers.rescue2019 import setting as float_setting
-
-            done = paper(
-                [figure], out, setting=float_setting.QUICK if quick else float_setting.FULL, data_dir=data_dir, progress=progress
-            )
+            setting = settings.QUICK if quick else settings.FULL
+            done = paper([figure], out, setting=setting, data_dir=data_dir, progress=progress)
     for one in done:
         for line in lines(one):
             print(line)

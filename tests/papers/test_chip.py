@@ -12,13 +12,14 @@ import pytest
 import neurofault as nf
 from neurofault.engines import run
 from neurofault.errors import UsageError
-from neurofault.papers.rescue2019.chip_bench import WatchedBench
-from neurofault.papers.rescue2019.chip_fig3 import CYCLES, STOPPED, WRITES, batch, equal_energy, iterative, watched
-from neurofault.papers.rescue2019.chip_fig4 import vector, way, with_vector
-from neurofault.papers.rescue2019.chip_repairs import ChipRepair, history, perform
-from neurofault.papers.rescue2019.chip_run import FIGURES, paper_on_chip
+from neurofault.papers.rescue2019.chip_repairs import ChipRepair, batch, history, iterative, perform, watched, whole_way
 from neurofault.papers.rescue2019.chip_setting import FULL, QUICK, ChipStudy, Loss, Sweep
-from neurofault.papers.rescue2019.journal import Journal
+from neurofault.papers.rescue2019.chip_vectors import vector, with_vector
+from neurofault.papers.rescue2019.chips import CYCLES, STOPPED, WRITES, equal_energy
+from neurofault.papers.rescue2019.run import FIGURES, ON_CHIP, paper
+from neurofault.papers.rescue2019.units import Units
+from neurofault.papers.rescue2019.watched import WatchedBench
+from neurofault.progress import silent
 from neurofault.study.statistics import holm
 
 TINY = replace(
@@ -33,25 +34,25 @@ NAMES = ("chip_fig1", "chip_fig2", "chip_fig3", "chip_fig4", "chip_ranking")
 def made(tmp_path_factory) -> tuple[Path, dict]:
     """One run of all figures."""
     out = tmp_path_factory.mktemp("chip")
-    paper_on_chip(["all"], out, setting=TINY)
+    paper(["all"], out, setting=TINY)
     return out, {name: json.loads((out / f"{name}.json").read_text()) for name in NAMES}
 
 
 @pytest.fixture(scope="module")
 def study(made) -> ChipStudy:
-    return ChipStudy(TINY, Journal(made[0] / "units.jsonl"), lambda *_: None, None)
+    return ChipStudy(TINY, Units(made[0] / "units.jsonl"), silent, None)
 
 
 def test_a_second_run_computes_nothing_and_writes_the_same_bytes(made, tmp_path):
     (tmp_path / "units.jsonl").write_bytes((made[0] / "units.jsonl").read_bytes())
-    paper_on_chip(["all"], tmp_path, setting=TINY)
+    paper(["all"], tmp_path, setting=TINY)
     for path in made[0].iterdir():
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".csv", ".png", ".svg", ".jsonl"}
 
 
 def test_a_figure_made_anew_has_the_same_bytes(made, tmp_path):
-    paper_on_chip(["ranking"], tmp_path, setting=TINY)
+    paper(["ranking"], tmp_path, setting=TINY)
     for path in tmp_path.glob("chip_*"):
         assert path.read_bytes() == (made[0] / path.name).read_bytes(), path.name
 
@@ -104,19 +105,19 @@ def test_equal_budgets_are_kept(made, study):
     for loss in TINY.losses:
         for draw in study.draws:
             long, short = (history(study, make(study, loss, "dfa", loss.deaths[0], draw)) for make in (iterative, batch))
-            assert long.seen.steps[-1] == short.seen.steps[-1] == 80  # 2 steps × 0.2 cycles × 200 images
-            assert long.seen.strikes[-1] == 2
-            assert short.seen.steps.count(40) == 1
+            assert long.steps[-1] == short.steps[-1] == 80  # 2 steps × 0.2 cycles × 200 images
+            assert long.strikes[-1] == 2
+            assert short.steps.count(40) == 1
             looked = history(study, watched(study, batch(study, loss, "dfa", loss.deaths[0], draw)))
-            assert (looked.final, looked.writes) == (short.final, short.writes)  # looking changes nothing
-            best = max(range(looked.seen.began, len(looked.seen.test)), key=looked.seen.validation.__getitem__)
-            assert looked.stopped == looked.seen.test[best] / looked.seen.n_test
-            assert looked.seen.steps[1:] == (0, 4, 10, 20, 40, 80)
-            limited = replace(batch(study, loss, "dfa", loss.deaths[0], draw), writes=long.writes, cycles=1.2)
-            assert history(study, replace(limited, looks=(0.4,))).writes <= long.writes
+            assert (looked.final, looked.spent.writes) == (short.final, short.spent.writes)  # looking changes nothing
+            best = max(range(looked.began, len(looked.test)), key=looked.validation.__getitem__)
+            assert looked.stopped == looked.test[best] / looked.n_test
+            assert looked.steps[1:] == (0, 4, 10, 20, 40, 80)
+            limited = replace(batch(study, loss, "dfa", loss.deaths[0], draw), writes=long.spent.writes, cycles=1.2)
+            assert history(study, replace(limited, looks=(0.4,))).spent.writes <= long.spent.writes
             for table in tables:
-                frugal = replace(limited, writes=None, looks=(0.4,), energy=long.energy[table], table=table)
-                assert history(study, frugal).energy[table] <= long.energy[table]
+                frugal = replace(limited, writes=None, looks=(0.4,), energy=long.spent.energy[table], table=table)
+                assert history(study, frugal).spent.energy[table] <= long.spent.energy[table]
     assert {
         "m",
         "iterative",
@@ -143,12 +144,12 @@ def test_the_histories_are_those_of_rescue(study):
     )  # fmt: skip
     found = history(study, repair)
     assert found.final == healed.final
-    assert found.writes == healed.spent.writes
+    assert found.spent.writes == healed.spent.writes
 
 
 def test_no_dead_neuron_acts_after_repair_and_lines_end_where_chips_are(study):
     loss = TINY.losses[0]
-    watched = perform(study, way(study, loss, 0))
+    watched = perform(study, whole_way(study, loss, 0))
     assert isinstance(watched, WatchedBench)
     test = study.chip().test
     for snapshot, correct in zip(watched.snapshots, watched.test, strict=True):
@@ -194,12 +195,12 @@ def test_the_command(cli, tmp_path):
         2, "neurofault: no figure 'rankng'; figures: fig1, fig2, fig3, fig4, ranking, all (did you mean 'ranking'?)\n"
     )  # fmt: skip
     with pytest.raises(UsageError, match="no loss 'core'; allowed: cores, neurons"):
-        ChipStudy(TINY, Journal(tmp_path / "units.jsonl"), lambda *_: None, None).whole("core")
+        ChipStudy(TINY, Units(tmp_path / "units.jsonl"), silent, None).whole("core")
 
 
 @pytest.mark.parametrize("setting", [FULL, QUICK])
 def test_the_settings_fit_together(setting):
-    assert set(FIGURES) == {"fig1", "fig2", "fig3", "fig4", "ranking"}
+    assert {*FIGURES, *ON_CHIP} == {"fig1", "fig2", "fig3", "fig4", "ranking"}
     for loss in setting.losses:
         assert all(dead % loss.step == 0 and dead > loss.step for dead in loss.deaths)
         assert loss.way % loss.way_step == 0

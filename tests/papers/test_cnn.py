@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from neurofault.papers.rescue2019.cnn import CnnSetting, Lesioned, cnn
-from neurofault.papers.rescue2019.journal import Journal
-from neurofault.papers.rescue2019.setting import Separate
+from neurofault.papers.rescue2019.float_setting import Separate
+from neurofault.papers.rescue2019.units import Units
+from neurofault.progress import silent
 from neurofault.zoo import RECIPES, Recipe, trained
 
 TINY = Recipe("digits-cnn", "digits", (12,), (8, 10), epochs=6, batch=20, learning_rate=1e-2, optimiser="adamw")
@@ -43,14 +44,14 @@ def test_a_deleted_unit_gives_nothing_to_the_next_layer():
 
 
 def test_curves_of_all_units_and_of_each_layer_and_a_second_run_from_the_journal(tmp_path):
-    study = Separate(Journal(tmp_path / "units.jsonl"), lambda *_: None, None)
-    figure = cnn(study, SETTING)
+    with Units(tmp_path / "units.jsonl") as units:
+        figure = cnn(Separate(units, silent, None), SETTING)
     curves = figure.answer["curves"]
     assert list(curves) == ["all units", "convolution 1", "convolution 2", "fully connected 3"]
     assert [curve["dead"][-1] for curve in curves.values()] == [30, 8, 10, 12]
     assert all(curve["mean"][0] == curves["all units"]["mean"][0] > 0.3 for curve in curves.values())
     assert curves["all units"]["mean"][-1] < 0.2
-    again = cnn(Separate(Journal(tmp_path / "units.jsonl"), lambda *_: None, None), SETTING)
+    again = cnn(Separate(Units(tmp_path / "units.jsonl"), silent, None), SETTING)
     assert json.dumps(again.answer) == json.dumps(figure.answer)
 
 

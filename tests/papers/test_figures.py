@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from neurofault.errors import UsageError
+from neurofault.papers.rescue2019.float_setting import FULL, QUICK
 from neurofault.papers.rescue2019.run import paper
-from neurofault.papers.rescue2019.setting import FULL, QUICK
 
 TINY = replace(
     QUICK, name="tiny", networks=((12,), (24,), (8, 8)), bases=2, orders=3, study=(24,), repair_orders=2, step=4, deaths=(4, 12),
@@ -49,8 +49,9 @@ def test_what_is_done_is_not_done_again(made, tmp_path, monkeypatch):
     monkeypatch.setenv("NEUROFAULT_CACHE", str(tmp_path / "cache"))
     paper(["fig2", "fig3"], folder, setting=TINY)
     after = (folder / "units.jsonl").read_text()
-    assert after.startswith(start + "\n")
-    added = after[len(start) + 1 :].splitlines()
+    kept = "\n".join(left) + "\n"
+    assert after.startswith(kept)  # what was broken off is cut off
+    added = after[len(kept) :].splitlines()
     assert sorted(added) == sorted(set(lines) - set(left))
     assert added
     for name in ("fig2.json", "fig3.json", "fig3_pairs.csv"):
@@ -118,7 +119,7 @@ def test_figure_4_has_returns_exits_and_barriers(made):
 
 
 def test_the_command_writes_one_figure(cli, tmp_path, monkeypatch):
-    monkeypatch.setattr("neurofault.papers.rescue2019.setting.QUICK", TINY)
+    monkeypatch.setattr("neurofault.papers.rescue2019.float_setting.QUICK", TINY)
     code, out, err = cli("paper", "fig1", "--quick", "--out", str(tmp_path / "out"))
     assert (code, err) == (0, "")
     assert "fig1 64-12-10: half-way at " in out

@@ -10,12 +10,12 @@ import torch
 
 from neurofault.errors import UsageError
 from neurofault.papers.rescue2019.bases import Base, Roles, epoch_order, one_thread, trained
-from neurofault.papers.rescue2019.bench import FINE, FloatBench
 from neurofault.papers.rescue2019.damage import by_importance, decline, random_order
 from neurofault.papers.rescue2019.descent import Descent, Optimiser
-from neurofault.papers.rescue2019.journal import Journal
+from neurofault.papers.rescue2019.float_bench import FINE, FloatBench
+from neurofault.papers.rescue2019.history import History
 from neurofault.papers.rescue2019.network import FloatNetwork, Images, fresh, gradients, largest_dead_weight, silence, touches
-from neurofault.papers.rescue2019.repairs import History
+from neurofault.papers.rescue2019.units import Units
 from neurofault.rescue import Budget, Plan, strategies
 
 SIZES = (6, 8, 7, 3)
@@ -284,20 +284,27 @@ def test_a_journal_computes_nothing_twice_and_passes_over_a_torn_line(tmp_path):
         return [1, 2]
 
     path = tmp_path / "deep" / "units.jsonl"
-    journal = Journal(path)
-    assert journal.once({"a": 1, "b": (2, 3)}, compute) == journal.once({"b": [2, 3], "a": 1}, compute) == [1, 2]
+    with Units(path) as units:
+        assert not path.exists()
+        assert units.once({"a": 1, "b": (2, 3)}, compute) == units.once({"b": [2, 3], "a": 1}, compute) == [1, 2]
+        with pytest.raises(UsageError, match="another run writes to it"):
+            Units(path).once({"a": 2}, compute)
+    calls.pop()
+    whole = path.read_bytes()
     with path.open("a") as file:
-        file.write('{"key": {"a": 2}, "val')
-    again = Journal(path)
-    assert again.once({"a": 1, "b": [2, 3]}, compute) == [1, 2]
-    assert len(calls) == 1
-    again.once({"a": 3}, compute)
-    assert len(Journal(path)) == 2
-    assert json.loads(path.read_text().splitlines()[-1])["key"] == {"a": 3}
+        file.write('0123456789abcdef {"key": {"a": 2}, "val')
+    with Units(path) as again:
+        assert again.once({"a": 1, "b": [2, 3]}, compute) == [1, 2]
+        assert len(calls) == 1
+        again.once({"a": 3}, compute)
+    assert len(Units(path)) == 2
+    assert path.read_bytes().startswith(whole)
+    first, last = path.read_bytes().splitlines()
+    assert json.loads(last[17:])["key"] == {"a": 3}
+    path.write_bytes(first.replace(b"[1, 2]", b"[1, 3]") + b"\n" + last + b"\n")
+    assert len(Units(path)) == 1  # a line that does not match its digits is passed over
 
 
-def test_a_journal_that_is_no_text_is_refused(tmp_path):
-    path = tmp_path / "units.jsonl"
-    path.write_bytes(b"\xff\xfe")
-    with pytest.raises(UsageError, match=r"units\.jsonl: cannot be read as a journal"):
-        Journal(path)
+def test_a_journal_that_is_no_file_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="is a folder, not a file"):
+        Units(tmp_path)

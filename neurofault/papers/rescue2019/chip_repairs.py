@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from neurofault.faults import RoundingStuck, inject
-from neurofault.papers.rescue2019.chip_bench import WatchedBench
-from neurofault.papers.rescue2019.chip_setting import ChipStudy, Option
-from neurofault.papers.rescue2019.repairs import History, wait
+from neurofault.papers.rescue2019.acts import wait
+from neurofault.papers.rescue2019.chip_setting import ChipStudy, Loss, Option
+from neurofault.papers.rescue2019.history import History
+from neurofault.papers.rescue2019.watched import WatchedBench
 from neurofault.rescue import strategies
 from neurofault.rescue.budget import Budget
 from neurofault.rescue.plans import Plan
@@ -23,6 +24,9 @@ def remap(bench: WatchedBench) -> None:
     bench.strike()
     bench.remap()
 
+
+FINE = (0.02, 0.05, 0.1)
+"""Looks after a death, in cycles, of repairs that are stopped at their best look."""
 
 ACTS: dict[str, Callable[[WatchedBench], None]] = {
     "none": strategies.none,
@@ -88,37 +92,6 @@ class ChipRepair:
     looks: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
-class ChipHistory:
-    """What a repair looked like and what it used.
-
-    Attributes:
-        seen: its history; a gradient step is one sample, ``updates`` are weight writes.
-        writes, updates, host_bytes: in all, see :class:`neurofault.rescue.budget.Spent`.
-        energy, time: by table.
-        notes: what else must be known.
-    """
-
-    seen: History
-    writes: int
-    updates: int
-    host_bytes: int
-    energy: dict[str, float]
-    time: dict[str, float]
-    notes: tuple[str, ...]
-
-    @property
-    def final(self) -> float:
-        """Test accuracy in the end."""
-        return self.seen.final
-
-    @property
-    def stopped(self) -> float:
-        """Test accuracy at the look since the last change that validation images liked best; the first of equal ones."""
-        later = range(self.seen.began, len(self.seen.test))
-        return self.seen.test[max(later, key=lambda look: self.seen.validation[look])] / self.seen.n_test
-
-
 def perform(study: ChipStudy, repair: ChipRepair) -> WatchedBench:
     """Carry a repair out and return the bench it was done on. Nothing guards it: the figures ask what learning itself does."""
     setting = study.setting
@@ -154,37 +127,104 @@ def key_of(study: ChipStudy, repair: ChipRepair) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def history(study: ChipStudy, repair: ChipRepair) -> ChipHistory:
-    """Return what a repair looked like, computing it if it is not in the journal."""
+def history(study: ChipStudy, repair: ChipRepair) -> History:
+    """Return what a repair looked like, computing it if it is not in the journal. A step of learning is one sample, ``updates`` are weight writes."""
 
     def compute() -> dict[str, Any]:
         watched = perform(study, repair)
         bench, chip = watched.bench, study.chip(repair.bits, repair.dropout)
-        spent = bench.spent
-        seen = History(
-            tuple(watched.steps), tuple(watched.samples), tuple(watched.strikes), tuple(watched.what), tuple(watched.validation),
-            tuple(watched.test), tuple(watched.writes), bench.cycle, 1, len(chip.validation.labels), len(chip.test.labels),
-        )  # fmt: skip
+        spent = replace(bench.spent, energy=dict(bench.spent.energy), time=dict(bench.spent.time))
         return asdict(
-            ChipHistory(
-                seen,
-                spent.writes,
-                spent.updates,
-                spent.host_bytes,
-                dict(spent.energy),
-                dict(spent.time),
+            History(
+                tuple(watched.steps), tuple(watched.samples), tuple(watched.strikes), tuple(watched.what), tuple(watched.validation),
+                tuple(watched.test), tuple(watched.writes), bench.cycle, 1, len(chip.validation.labels), len(chip.test.labels), spent,
                 tuple(dict.fromkeys(bench.notes)),
             )
-        )
+        )  # fmt: skip
 
-    known = study.journal.once(key_of(study, repair), compute)
-    seen: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in known["seen"].items()}
-    return ChipHistory(
-        History(**seen),
-        known["writes"],
-        known["updates"],
-        known["host_bytes"],
-        known["energy"],
-        known["time"],
-        tuple(known["notes"]),
+    return History.of(study.units.once(key_of(study, repair), compute))
+
+
+def iterative(study: ChipStudy, loss: Loss, learner: str, dead: int, draw: int) -> ChipRepair:
+    """Return the iterative repair: ``loss.step`` die, a short lesson, and so on."""
+    steps = dead // loss.step
+    setting = study.setting
+    return ChipRepair(
+        draw, "iterative", learner, loss.name, dead, setting.adapt, study.bits, cycles=steps * setting.cycles, steps=steps
     )
+
+
+def batch(study: ChipStudy, loss: Loss, learner: str, dead: int, draw: int) -> ChipRepair:
+    """Return the batch repair of the same damage with the same cycles in all; it is looked at after those of one step, too."""
+    return replace(iterative(study, loss, learner, dead, draw), act="batch", steps=1, looks=(study.setting.cycles,))
+
+
+def watched(study: ChipStudy, repair: ChipRepair) -> ChipRepair:
+    """Return the same repair with looks on validation images: soon after a death, and as often as the iterative one ends a step."""
+    steps = round(repair.cycles / study.setting.cycles) if repair.act == "batch" else 1
+    looks = (*FINE, *(round(study.setting.cycles * step, 6) for step in range(1, steps + 1)))
+    return replace(repair, looks=looks, watched=True)
+
+
+def whole_way(study: ChipStudy, loss: Loss, draw: int) -> ChipRepair:
+    """Return the iterative repair whose course is looked at."""
+    setting = study.setting
+    steps = loss.way // loss.way_step
+    return ChipRepair(
+        draw,
+        "iterative",
+        setting.way_learner,
+        loss.name,
+        loss.way,
+        setting.adapt,
+        study.bits,
+        cycles=steps * setting.cycles,
+        steps=steps,
+    )
+
+
+@dataclass(frozen=True)
+class ChipWay:
+    """One strategy of the figure.
+
+    Attributes:
+        name: as the rows name it.
+        act: a name of :data:`ACTS`.
+        dropout: a network that was trained with dropout.
+        hurts: whether something dies.
+        learns: whether a learner is at work.
+        spares: whether it needs a spare core for each dead one.
+        control: a control of a repair is looked at for the learner of figure 4 and the largest damage alone.
+        text: what it is.
+    """
+
+    name: str
+    act: str
+    dropout: bool = False
+    hurts: bool = True
+    learns: bool = True
+    spares: bool = False
+    control: bool = False
+    text: str = ""
+
+
+WAYS = (
+    ChipWay("batch", "batch", text="strategy 1: all damage, then what is left learns"),
+    ChipWay("embryonic", "embryonic", spares=True, text="strategy 2: fresh neurons on spare cores in the place of dead ones learn"),
+    ChipWay("remap", "remap", learns=False, spares=True, text="no learning: what sat on dead cores moves to spare cores"),
+    ChipWay("fresh-subnetwork", "fresh-subnetwork", control=True, text="control: the same damage, fresh weights"),
+    ChipWay("batch-dropout", "batch", dropout=True, control=True, text="control: strategy 1 on a network trained with dropout"),
+    ChipWay("sham", "sham", hurts=False, text="control: no damage, the same learning"),
+)
+
+ONE_RATE = ("emstdp",)
+"""Learners that cannot hold old synapses back while those of fresh neurons learn."""
+
+
+def until_recovered(study: ChipStudy, way: ChipWay, loss: Loss, learner: str | None, dead: int, draw: int) -> ChipRepair:
+    """Return a repair until it has recovered at every tolerance or the cap is met; the sham learns on to the cap."""
+    setting = study.setting
+    return ChipRepair(
+        draw, way.act, learner, loss.name, dead, setting.adapt, study.bits, cycles=setting.cap if way.learns else 0.0, dropout=way.dropout,
+        stops=True, looks=setting.looks,
+    )  # fmt: skip

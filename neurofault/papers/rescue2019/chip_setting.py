@@ -12,7 +12,7 @@ import numpy as np
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError, nearest
 from neurofault.faults import CoreDead, NeuronDead, inject
-from neurofault.papers.rescue2019.journal import Journal
+from neurofault.papers.rescue2019.units import Units
 from neurofault.progress import Progress
 from neurofault.rescue.learners.by_name import learner_named
 from neurofault.rescue.lesson import Learner
@@ -144,7 +144,7 @@ QUICK = ChipSetting(
 
 
 @dataclass(frozen=True, eq=False)
-class Chip:
+class HealthyChip:
     """A healthy chip with its data.
 
     Attributes:
@@ -199,39 +199,25 @@ class ChipStudy:
 
     Attributes:
         setting: every choice.
-        journal: what is done already.
+        units: what is done already.
         progress: told what is being done.
         data_dir: as :func:`neurofault.data.datasets.load` takes it.
-        ways: (loss, draw) → the chips of a way of figure 4, once they are made.
     """
 
     setting: ChipSetting
-    journal: Journal
+    units: Units
     progress: Progress
     data_dir: Path | None
-    ways: dict[tuple[str, int], list[Deployment]] = field(default_factory=dict)
-    _chips: dict[tuple[int, bool], Chip] = field(default_factory=dict)
+    _chips: dict[tuple[int, bool], HealthyChip] = field(default_factory=dict)
     _adapt: dict[tuple[int, bool, int], Examples] = field(default_factory=dict)
     _learners: dict[tuple[int, bool, int, str, tuple[Option, ...]], Learner] = field(default_factory=dict)
-
-    @staticmethod
-    def begin(setting: ChipSetting, folder: Path, data_dir: Path | None, progress: Progress) -> ChipStudy:
-        """Load what was done before.
-
-        Args:
-            setting: every choice.
-            folder: holds ``units.jsonl``, the journal.
-            data_dir: as :func:`neurofault.data.datasets.load` takes it.
-            progress: told what is being done.
-        """
-        return ChipStudy(setting, Journal(folder / "units.jsonl"), progress, data_dir)
 
     @property
     def bits(self) -> int:
         """Stored bits a weight where nothing else is said."""
         return self.setting.decline_bits[-1]
 
-    def chip(self, bits: int | None = None, dropout: bool = False) -> Chip:
+    def chip(self, bits: int | None = None, dropout: bool = False) -> HealthyChip:
         """Return a healthy chip.
 
         Args:
@@ -247,7 +233,7 @@ class ChipStudy:
             )  # fmt: skip
             prepared = prepare(setup, self.progress)
             chip, test, validation = prepared.deployment, prepared.test, prepared.data.validation
-            self._chips[key] = Chip(
+            self._chips[key] = HealthyChip(
                 prepared, f"{chip_digest(chip)} {prepared.data.digest}", Examples(chip.encode(test.images), test.labels),
                 Examples(chip.encode(validation.images), validation.labels),
             )  # fmt: skip

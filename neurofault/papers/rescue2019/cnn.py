@@ -6,7 +6,7 @@ A unit is a channel of a convolution or a node of the fully connected layer; a d
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from neurofault.papers.rescue2019.fig1 import marks_of
+from neurofault.papers.rescue2019.fig1 import curve_rows, into
+from neurofault.papers.rescue2019.float_setting import Separate
 from neurofault.papers.rescue2019.output import Figure
-from neurofault.papers.rescue2019.setting import Separate
+from neurofault.papers.rescue2019.subject import Decline
 from neurofault.streams import generator
-from neurofault.study.changepoint import change_point, thresholds
-from neurofault.study.statistics import SHARE, t_interval
 from neurofault.zoo import recipe, trained
 
 _BATCH = 500
@@ -118,16 +117,11 @@ def cnn(study: Separate, setting: CnnSetting | None = None) -> Figure:
             def compute(chosen: NDArray[np.int64] = chosen, counts: NDArray[np.int64] = counts) -> list[int]:
                 return [lesioned.correct(images.images, images.labels, chosen[:count]) for count in counts]
 
-            curves.append(np.array(study.journal.once(key, compute)) / len(images))
-        fraction, values = counts / len(units), np.stack(curves)
-        intervals = [t_interval(column, within=SHARE) for column in values.T]
-        answer["curves"][name] = curve = {
-            "fraction": fraction.tolist(), "dead": counts.tolist(), "mean": values.mean(0).tolist(), "sd": values.std(0, ddof=1).tolist(),
-            "low": [i.low for i in intervals], "high": [i.high for i in intervals], "orders": len(values),
-        }  # fmt: skip
-        answer["thresholds"][name] = marks_of([thresholds(fraction, one) for one in values])
-        answer["change_point"][name] = asdict(change_point([(fraction, one) for one in values]))
-        columns = ("fraction", "dead", "mean", "sd", "low", "high")
-        rows += [{"curve": name, "orders": len(values), **{key: curve[key][k] for key in columns}} for k in range(len(counts))]
+            curves.append(np.array(study.units.once(key, compute)) / len(images))
+        one = Decline(
+            name, counts, counts / len(units), np.stack(curves), tuple({"order": order} for order in range(setting.orders))
+        )
+        kept = ("fraction", "dead", "mean", "sd", "low", "high", "orders")
+        rows += curve_rows({"curve": name, "orders": setting.orders}, into(answer, one, kept))
     study.progress("CNN", setting.orders, setting.orders, "")
     return Figure("fig1_cnn", answer, {"curves": rows})

@@ -1,99 +1,64 @@
-"""Figure 4: do repaired networks return to one set, is it connected, and what does the way look like beside a random walk?"""
+"""Figure 4: do repaired networks or chips return to one set, is it connected, and what does the way look like beside a random walk?"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.papers.rescue2019.landscape import (
-    aligned,
-    arc,
-    barrier,
-    first_exit,
-    principal_components,
-    random_walk,
-    return_rate,
-    t_sne,
-)
-from neurofault.papers.rescue2019.network import FloatNetwork
+from neurofault.papers.rescue2019.landscape import arc, first_exit, principal_components, return_rate
 from neurofault.papers.rescue2019.output import Figure
-from neurofault.papers.rescue2019.repairs import Repair, history, iterative, snapshots
-from neurofault.papers.rescue2019.setting import Pair, Study
-from neurofault.streams import stream_key
+from neurofault.papers.rescue2019.subject import Line, Row, Subject, Ways
 from neurofault.study.clustered import jackknife_interval
 from neurofault.study.statistics import SHARE, t_interval
 
-PAIR_TYPES = ("same trajectory", "same base, other order", "other base", "other base, aligned")
+SHAPE = ("first_component", "second_component", "arc")
 
 
-@dataclass(frozen=True)
-class End:
-    """A repaired network on a way.
-
-    Attributes:
-        pair: base and order.
-        dead: nodes that have died; 0: the base itself.
-    """
-
-    pair: Pair
-    dead: int
-
-
-def ends(study: Study) -> list[tuple[str, End, End]]:
-    """Return the pairs between which is interpolated, with their type."""
-    setting, found = study.setting, list[tuple[str, End, End]]()
-    for pair in study.pairs:
-        found += [(PAIR_TYPES[0], End(pair, a), End(pair, b)) for a, b in combinations((0, *setting.barrier_deaths), 2)]
-    for dead in setting.barrier_deaths:
-        for base in range(setting.bases):
-            for a, b in combinations(range(setting.repair_orders), 2):
-                found.append((PAIR_TYPES[1], End(Pair(base, a), dead), End(Pair(base, b), dead)))
-    for kind in PAIR_TYPES[2:]:
-        for a, b in combinations(range(setting.bases), 2):
-            found.append((kind, End(Pair(a, 0), 0), End(Pair(b, 0), 0)))
-            for dead in setting.barrier_deaths:
-                for order in range(setting.repair_orders):
-                    found.append((kind, End(Pair(a, order), dead), End(Pair(b, order), dead)))
-    return found
-
-
-def fig4(study: Study) -> Figure:
+def fig4(subject: Subject) -> Figure:
     """Compute figure 4.
 
-    JSON: ``return_rate`` {epsilon → left, returned, rate, low, high (over trajectories), outside, came_back}; ``first_exit`` {epsilon → m, survival,
-    exits, median}; ``barriers`` {pair_type → mean, low, high (over ways, of which lines share ends), max (points of accuracy under the straight line), end_points (mean accuracies
-    of both ends), loss_mean, inside (share of lines that stay in U of the headline epsilon), pairs}; ``embedding`` {repair, walk → share of
-    variance of the first two components, arc, each with its interval over trajectories}. CSV: ways, barriers, lines, embedding.
+    JSON (on chips each by loss): ``return_rate`` {epsilon → left, returned, rate, low, high (over ways), outside, came_back}; ``first_exit``
+    {epsilon → m, survival, exits, median}; ``barriers`` {pair_type → mean, low, high (over ways, of which lines share ends), max (points of
+    accuracy under the straight line), end_points (mean accuracies of both ends), lowest, pairs, ends_inside, inside (lines that stay in U of
+    the headline epsilon), and of networks of floats loss_mean}; ``embedding`` {repair, walk → share of variance of the first two components,
+    arc, each with its interval over ways}. CSV: ways, barriers, lines, and the points or shapes of the embedding.
     """
-    setting, pairs = study.setting, study.pairs
-    repairs = {pair: iterative(setting, pair, max(setting.deaths)) for pair in pairs}
-    histories = {pair: history(study, repair) for pair, repair in repairs.items()}
-    deaths = np.arange(1, max(setting.deaths) // setting.step + 1) * setting.step
-    healthy = np.array([histories[pair].healthy for pair in pairs])
-    damaged, repaired = (np.zeros((len(pairs), len(deaths))) for _ in range(2))
-    for row, pair in enumerate(pairs):
-        for step in range(len(deaths)):
-            seen = histories[pair].until(step + 1)
-            damaged[row, step], repaired[row, step] = seen.test[seen.began] / seen.n_test, seen.final
-    returns, exits = returns_and_exits(damaged, repaired, healthy, deaths, setting.tolerances)
-    ways = [
-        {"base": pair.base, "order": pair.order, "m": int(m), "healthy": healthy[row], "damaged": damaged[row, k],
-         "repaired": repaired[row, k]}
-        for row, pair in enumerate(pairs) for k, m in enumerate(deaths)
+    parts: dict[str, Any] = {"return_rate": {}, "first_exit": {}, "barriers": {}, "embedding": {}}
+    tables: dict[str, list[Row]] = {"ways": [], "barriers": [], "lines": [], subject.layout.embedding: []}
+    for ways in subject.ways():
+        returns, exits, rows = _returns(subject, ways)
+        tables["ways"] += rows
+        barriers, lines = _barriers(subject, ways)
+        tables["barriers"] += barriers
+        tables["lines"] += lines
+        each, embedded = subject.shapes(ways)
+        tables[subject.layout.embedding] += embedded
+        found = {"return_rate": returns, "first_exit": exits, "barriers": summaries(barriers), "embedding": shapes(each)}
+        for key, value in found.items():
+            if ways.name is None:
+                parts[key] = value
+            else:
+                parts[key][ways.name] = value
+    return Figure(f"{subject.layout.prefix}fig4", {**subject.heading("fig4"), **parts}, tables)
+
+
+def _returns(subject: Subject, ways: Ways) -> tuple[Row, Row, list[Row]]:
+    """Return return rates, first exits and the ways."""
+    healthy = np.array([one.healthy for one in ways.seen])
+    damaged, repaired = (np.zeros((len(ways.seen), len(ways.deaths))) for _ in range(2))
+    for row, one in enumerate(ways.seen):
+        for step in range(len(ways.deaths)):
+            until = one.until(step + 1)
+            damaged[row, step], repaired[row, step] = until.changed, until.final
+    returns, exits = returns_and_exits(damaged, repaired, healthy, ways.deaths, subject.tolerances)
+    rows = [
+        {**ways.place, **unit, "m": int(m), "healthy": healthy[row], "damaged": damaged[row, k], "repaired": repaired[row, k]}
+        for row, unit in enumerate(ways.units) for k, m in enumerate(ways.deaths)
     ]  # fmt: skip
-    summary, barrier_rows, lines = _barriers(study, repairs)
-    embedding, embedded = _embedding(study, repairs)
-    answer: dict[str, Any] = {
-        "setting": setting.name, "network": study.name(setting.study), "nodes_a_step": setting.step, "cycles_a_step": setting.cycles,
-        "trajectories": len(pairs), "headline": setting.headline, "return_rate": returns, "first_exit": exits, "barriers": summary,
-        "embedding": embedding,
-    }  # fmt: skip
-    return Figure("fig4", answer, {"ways": ways, "barriers": barrier_rows, "lines": lines, "embedding": embedded})
+    return returns, exits, rows
 
 
 def returns_and_exits(
@@ -129,41 +94,42 @@ def returns_and_exits(
     return returns, exits
 
 
-def _barriers(study: Study, repairs: dict[Pair, Repair]) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-    setting, listed = study.setting, ends(study)
-    rows, lines = [], []
-    for done, (kind, one, other) in enumerate(listed):
-        study.progress("figure 4, barriers", done, len(listed), kind)
-
-        def compute(kind: str = kind, one: End = one, other: End = other) -> dict[str, Any]:
-            a, b = _network(study, repairs, one), _network(study, repairs, other)
-            found = barrier(a, aligned(a, b) if kind == PAIR_TYPES[3] else b, study.roles.test, setting.alphas)
-            return {
-                "height": found.height, "loss": found.loss_height, "ends": list(found.ends), "lowest": found.lowest,
-                "accuracies": found.accuracies.tolist(),
-            }  # fmt: skip
-
-        key = {
-            "unit": "barrier", "kind": kind, "alphas": setting.alphas, "seed": setting.seed, "step": setting.step,
-            "cycles": setting.cycles, "last": max(setting.deaths),
-            "ends": [[study.base(setting.study, end.pair.base).digest, end.pair.base, end.pair.order, end.dead] for end in (one, other)],
-        }  # fmt: skip
-        found = study.journal.once(key, compute)
-        goal = min(_accuracy(study, end) for end in (one, other)) - setting.headline - 1e-12
-        place = {
-            "pair_type": kind, "base_a": one.pair.base, "order_a": one.pair.order, "m_a": one.dead, "base_b": other.pair.base,
-            "order_b": other.pair.order, "m_b": other.dead,
-        }  # fmt: skip
+def _barriers(subject: Subject, ways: Ways) -> tuple[list[Row], list[Row]]:
+    """Return a row for each line, and its points."""
+    rows, points = list[Row](), list[Row]()
+    for line in subject.lines(ways):
+        accuracies, share = line.accuracies, np.linspace(0, 1, len(line.accuracies))
+        first, last = float(accuracies[0]), float(accuracies[-1])
+        height = float((accuracies[0] + share * (accuracies[-1] - accuracies[0]) - accuracies).max())
+        goal = line.healthy - subject.headline - 1e-12
+        place = {**ways.place, "pair_type": line.kind, **_ends(line)}
         rows.append(
-            {**place, "accuracy_a": found["ends"][0], "accuracy_b": found["ends"][1], "lowest": found["lowest"],
-             "barrier": found["height"], "loss_barrier": found["loss"], "ends_inside": min(found["ends"]) >= goal,
-             "inside": found["lowest"] >= goal}
+            {**place, "accuracy_a": first, "accuracy_b": last, "lowest": float(accuracies.min()), "barrier": max(0.0, height), **line.more,
+             "ends_inside": min(first, last) >= goal, "inside": bool(accuracies.min() >= goal)}
         )  # fmt: skip
-        lines += [
-            {**place, "alpha": k / (setting.alphas - 1), "accuracy": accuracy} for k, accuracy in enumerate(found["accuracies"])
+        points += [
+            {**place, "alpha": float(alpha), "accuracy": float(accuracy)} for alpha, accuracy in zip(share, accuracies, strict=True)
         ]
-    study.progress("figure 4, barriers", len(listed), len(listed), "")
-    return summaries(rows), rows, lines
+    return rows, points
+
+
+def _ends(line: Line) -> Row:
+    return {
+        f"{name}_{end}": value
+        for end, (unit, dead) in zip("ab", line.ends, strict=True)
+        for name, value in {**unit, "m": dead}.items()
+    }
+
+
+def summaries(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return ``barriers`` of the figure's JSON from the rows of its table: for each type of pair what its lines have in common."""
+    found = {}
+    for kind in dict.fromkeys(row["pair_type"] for row in rows):
+        own = [row for row in rows if row["pair_type"] == kind]
+        found[kind] = barrier_summary(own, ("draw",) if "draw_a" in own[0] else ("base", "order"))
+        if "loss_barrier" in own[0]:
+            found[kind]["loss_mean"] = float(np.mean([row["loss_barrier"] for row in own]))
+    return found
 
 
 def barrier_summary(rows: Sequence[Mapping[str, Any]], way: Sequence[str]) -> dict[str, Any]:
@@ -184,70 +150,29 @@ def barrier_summary(rows: Sequence[Mapping[str, Any]], way: Sequence[str]) -> di
     }  # fmt: skip
 
 
-def summaries(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return ``barriers`` of the figure's JSON from the rows of its table."""
-    found = {}
-    for kind in PAIR_TYPES:
-        own = [row for row in rows if row["pair_type"] == kind]
-        loss = float(np.mean([row["loss_barrier"] for row in own]))
-        found[kind] = {**barrier_summary(own, ("base", "order")), "loss_mean": loss}
-    return found
-
-
-def _network(study: Study, repairs: dict[Pair, Repair], end: End) -> FloatNetwork:
-    base = study.network(study.base(study.setting.study, end.pair.base))
-    if not end.dead:
-        return base
-    return base.with_vector(snapshots(study, repairs[end.pair])[2 * (end.dead // study.setting.step)])
-
-
-def _accuracy(study: Study, end: End) -> float:
-    """Return the accuracy of the healthy network that an end comes from."""
-    return history(study, iterative(study.setting, end.pair, max(study.setting.deaths))).healthy
-
-
 def shape_of(shares: Sequence[float]) -> dict[str, float | None]:
     """Return the mean of a share over ways, with its interval."""
     interval = t_interval(shares, within=SHARE)
     return {"mean": interval.mean, "low": interval.low, "high": interval.high}
 
 
-def _embedding(study: Study, repairs: dict[Pair, Repair]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return how much of an arc the ways draw, and all their points in the plane with the loss as height."""
-    setting = study.setting
-    shapes: dict[str, list[tuple[float, float, float]]] = {"repair": [], "walk": []}
-    ways: dict[str, list[NDArray[np.float32]]] = {"repair": [], "walk": []}
-    own: dict[str, list[NDArray[np.float64]]] = {"repair": [], "walk": []}
-    for done, (pair, repair) in enumerate(repairs.items()):
-        study.progress("figure 4, embedding", done, len(repairs), "")
-        way = snapshots(study, repair)
-        walk = random_walk(way, stream_key(setting.seed, "walk", pair.base, pair.order))
-        for kind, points in (("repair", way), ("walk", walk)):
-            scores, share = principal_components(points, 2)
-            shapes[kind].append((float(share[0]), float(share[1]), arc(scores)))
-            ways[kind].append(points)
-            own[kind].append(scores)
-    answer = {
-        kind: {
-            name: shape_of(column)
-            for name, column in zip(("first_component", "second_component", "arc"), zip(*each, strict=True), strict=True)
-        }
-        for kind, each in shapes.items()
+def shape_rows(points: NDArray[np.float32], walk: NDArray[np.float32]) -> tuple[list[Row], list[NDArray[np.float64]]]:
+    """Return how much of an arc a way and its random walk draw in the plane of their first two components, and their scores in it.
+
+    Args:
+        points: float32 [n, P], the way.
+        walk: likewise.
+    """
+    rows, planes = list[Row](), list[NDArray[np.float64]]()
+    for kind, each in (("repair", points), ("walk", walk)):
+        scores, share = principal_components(each, 2)
+        rows.append({"kind": kind, "first_component": float(share[0]), "second_component": float(share[1]), "arc": arc(scores)})
+        planes.append(scores)
+    return rows, planes
+
+
+def shapes(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return ``embedding`` of the figure's JSON from :func:`shape_rows` of all ways."""
+    return {
+        kind: {name: shape_of([row[name] for row in rows if row["kind"] == kind]) for name in SHAPE} for kind in ("repair", "walk")
     }
-    rows = []
-    for kind, each in ways.items():
-        points = np.concatenate(each)
-        plane, scores = t_sne(points, setting.perplexity, setting.seed), principal_components(points, 2)[0]
-        shape = study.network(study.base(setting.study, 0))
-        for row, vector in enumerate(points):
-            way_number, at = divmod(row, len(each[0]))
-            pair, network = list(repairs)[way_number], shape.with_vector(vector)
-            rows.append(
-                {"kind": kind, "base": pair.base, "order": pair.order, "m": (at + 1) // 2 * setting.step,
-                 "what": "base" if not at else ("damaged" if at % 2 else "repaired") if kind == "repair" else "walk",
-                 "tsne_x": float(plane[row, 0]), "tsne_y": float(plane[row, 1]), "pc1": float(scores[row, 0]),
-                 "pc2": float(scores[row, 1]), "own_pc1": float(own[kind][way_number][at, 0]),
-                 "own_pc2": float(own[kind][way_number][at, 1]), "loss": network.loss(study.roles.test),
-                 "accuracy": network.correct(study.roles.test) / len(study.roles.test)}
-            )  # fmt: skip
-    return answer, rows

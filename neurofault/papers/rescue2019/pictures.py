@@ -33,13 +33,13 @@ Painter = Callable[[Any, Figure], None]
 """Draws a figure on a matplotlib canvas."""
 
 
-def draw(figure: Figure, folder: Path, painters: Mapping[str, tuple[Painter, float]] | None = None) -> list[Path]:
+def draw(figure: Figure, folder: Path, painters: Mapping[str, tuple[Painter, float]]) -> list[Path]:
     """Write ``<figure>.png`` and ``<figure>.svg`` and return their paths.
 
     Args:
         figure: what to draw.
         folder: where to.
-        painters: figure's name → what draws it, and how high it is in inches; None: those of the networks of floats.
+        painters: figure's name → what draws it, and how high it is in inches.
 
     Raises:
         UsageError: the folder cannot be written.
@@ -48,9 +48,7 @@ def draw(figure: Figure, folder: Path, painters: Mapping[str, tuple[Painter, flo
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
-    paint, height = (
-        painters or {"fig1": (_fig1, 7), "fig2": (_fig2, 4), "fig3": (_fig3, 4), "fig4": (_fig4, 7), "fig1_cnn": (_cnn, 4)}
-    )[figure.name]
+    paint, height = painters[figure.name]
     style: Any = {
         "svg.hashsalt": "neurofault",
         "font.size": 8,
@@ -248,3 +246,13 @@ def _fig4(canvas: Any, figure: Figure) -> None:
         )
     plane.set(xlabel="first principal component", ylabel="second", title="PCA of one way and of its walk")
     plane.legend(fontsize=7)
+
+
+PAINTERS: Mapping[str, tuple[Painter, float]] = {
+    "fig1": (_fig1, 7),
+    "fig2": (_fig2, 4),
+    "fig3": (_fig3, 4),
+    "fig4": (_fig4, 7),
+    "fig1_cnn": (_cnn, 4),
+}
+"""Figure → what draws it, and how high it is in inches."""

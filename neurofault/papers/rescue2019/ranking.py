@@ -61,7 +61,7 @@ def ranking(study: ChipStudy) -> Figure:
         place = {"change": change, "value": value, "learner": learner}
         rows.append(
             {**place, **compared([one.final for one in iterative], [one.final for one in batch]),
-             "damaged": float(np.mean([one.seen.test[1] / one.seen.n_test for one in batch])), "healthy": batch[0].seen.healthy}
+             "damaged": float(np.mean([one.test[1] / one.n_test for one in batch])), "healthy": batch[0].healthy}
         )  # fmt: skip
         draw_rows += [
             {**place, "draw": draw, "iterative": iterative[draw].final, "batch": batch[draw].final} for draw in study.draws

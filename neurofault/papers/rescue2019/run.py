@@ -2,41 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from neurofault.errors import UsageError, nearest
+from neurofault.papers.rescue2019 import chip_pictures, pictures
 from neurofault.papers.rescue2019.bases import one_thread
+from neurofault.papers.rescue2019.chip_setting import ChipSetting, ChipStudy
+from neurofault.papers.rescue2019.chips import Chips
 from neurofault.papers.rescue2019.cnn import cnn
 from neurofault.papers.rescue2019.fig1 import fig1
 from neurofault.papers.rescue2019.fig2 import fig2
 from neurofault.papers.rescue2019.fig3 import fig3
 from neurofault.papers.rescue2019.fig4 import fig4
-from neurofault.papers.rescue2019.journal import Journal
+from neurofault.papers.rescue2019.float_setting import FULL, FloatSetting, FloatStudy, Separate
+from neurofault.papers.rescue2019.floats import Floats
 from neurofault.papers.rescue2019.output import Figure, write
-from neurofault.papers.rescue2019.pictures import Painter, check_drawing, draw
-from neurofault.papers.rescue2019.setting import FULL, Separate, Setting, Study
-from neurofault.progress import Progress
+from neurofault.papers.rescue2019.ranking import ranking
+from neurofault.papers.rescue2019.subject import Subject
+from neurofault.papers.rescue2019.units import Units
+from neurofault.progress import Progress, silent
 
-FIGURES: Mapping[str, Callable[[Study], Figure]] = {"fig1": fig1, "fig2": fig2, "fig3": fig3, "fig4": fig4}
+FIGURES: Mapping[str, Callable[[Subject], Figure]] = {"fig1": fig1, "fig2": fig2, "fig3": fig3, "fig4": fig4}
+
+ON_CHIP: Mapping[str, Callable[[ChipStudy], Figure]] = {"ranking": ranking}
+"""Figures that only chips have."""
 
 SEPARATE: Mapping[str, Callable[[Separate], Figure]] = {"cnn": cnn}
 """Figures that ``all`` leaves out: each trains a large network of its own."""
 
 
-def figures_named(name: str, known: Collection[str] = FIGURES, apart: Collection[str] = ()) -> tuple[str, ...]:
+def figures_named(name: str, setting: FloatSetting | ChipSetting) -> tuple[str, ...]:
     """Return the names of the figures that one of their names, or ``all``, means.
 
     Args:
-        name: one of ``known``, or ``all``.
-        known: the figures that there are.
-        apart: those that there are besides, made by another function; only for the message.
+        name: of :data:`FIGURES`, on chips of :data:`ON_CHIP` too, or ``all``.
+        setting: of networks of floats, or of chips.
 
     Raises:
         UsageError: neither.
     """
+    known = (*FIGURES, *(ON_CHIP if isinstance(setting, ChipSetting) else ()))
+    apart = () if isinstance(setting, ChipSetting) else tuple(SEPARATE)
     if name == "all":
-        return tuple(known)
+        return known
     if name not in known:
         allowed = (*known, "all", *apart)
         raise UsageError(f"no figure {name!r}; figures: {', '.join(allowed)}{nearest(name, allowed)}")
@@ -49,7 +58,7 @@ def folder_for(out: Path) -> Path:
     Raises:
         UsageError: it cannot be made, or nothing can be drawn.
     """
-    check_drawing()
+    pictures.check_drawing()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -57,19 +66,18 @@ def folder_for(out: Path) -> Path:
     return out
 
 
-def published(figure: Figure, out: Path, painters: Mapping[str, tuple[Painter, float]] | None = None) -> Figure:
+def published(figure: Figure, out: Path) -> Figure:
     """Write a figure's JSON, CSV and pictures, and return it.
 
     Args:
         figure: as it was computed.
         out: the folder.
-        painters: as :func:`neurofault.papers.rescue2019.pictures.draw` takes them.
 
     Raises:
         UsageError: the folder cannot be written.
     """
     write(figure, out)
-    draw(figure, out, painters)
+    pictures.draw(figure, out, {**pictures.PAINTERS, **chip_pictures.PAINTERS})
     return figure
 
 
@@ -77,19 +85,19 @@ def paper(
     names: Sequence[str],
     out: Path,
     *,
-    setting: Setting = FULL,
+    setting: FloatSetting | ChipSetting = FULL,
     data_dir: Path | None = None,
-    progress: Progress = lambda *_: None,
+    progress: Progress = silent,
 ) -> list[Figure]:
     """Compute figures and write them: ``<figure>.json``, ``<figure>_<table>.csv``, ``<figure>.png``, ``<figure>.svg``.
 
-    What is done is kept in ``units.jsonl`` in the same folder (and trained networks in the cache), so that a run that was broken off goes
-    on where it stopped. The same setting gives the same bytes.
+    On chips all names begin with ``chip_``. What is done is kept in ``units.jsonl`` in the same folder (and trained networks in the cache), so
+    that a run that was broken off goes on where it stopped. The same setting gives the same bytes.
 
     Args:
-        names: of :data:`FIGURES`.
+        names: of :data:`FIGURES`, on chips of :data:`ON_CHIP` too, or ``all``.
         out: the folder; it is made.
-        setting: every choice.
+        setting: every choice; it says what the figures are made on.
         data_dir: as :func:`neurofault.data.datasets.load` takes it.
         progress: told what is being done.
 
@@ -97,13 +105,17 @@ def paper(
         UsageError: an unknown figure, a folder that cannot be written, or no matplotlib.
         DataError: the data set is missing or damaged.
     """
-    chosen = [figure for name in names for figure in figures_named(name, FIGURES, SEPARATE)]
-    with one_thread():
-        study = Study.begin(setting, folder_for(out), data_dir, progress)
-        return [published(FIGURES[name](study), out) for name in chosen]
+    chosen = [figure for name in names for figure in figures_named(name, setting)]
+    with one_thread(), Units(folder_for(out) / "units.jsonl") as units:
+        if isinstance(setting, FloatSetting):
+            floats = Floats(FloatStudy.begin(setting, units, data_dir, progress))
+            return [published(FIGURES[name](floats), out) for name in chosen]
+        study = ChipStudy(setting, units, progress, data_dir)
+        chips = Chips(study)
+        return [published(ON_CHIP[name](study) if name in ON_CHIP else FIGURES[name](chips), out) for name in chosen]
 
 
-def paper_separate(name: str, out: Path, *, data_dir: Path | None = None, progress: Progress = lambda *_: None) -> Figure:
+def paper_separate(name: str, out: Path, *, data_dir: Path | None = None, progress: Progress = silent) -> Figure:
     """Compute a figure of :data:`SEPARATE` and write it, as :func:`paper` does.
 
     Args:
@@ -116,4 +128,5 @@ def paper_separate(name: str, out: Path, *, data_dir: Path | None = None, progre
         UsageError: a folder that cannot be written, or no matplotlib.
         DataError: the data set is missing or damaged.
     """
-    return published(SEPARATE[name](Separate(Journal(folder_for(out) / "units.jsonl"), progress, data_dir)), out)
+    with Units(folder_for(out) / "units.jsonl") as units:
+        return published(SEPARATE[name](Separate(units, progress, data_dir)), out)

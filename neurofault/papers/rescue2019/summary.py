@@ -38,6 +38,38 @@ def lines(figure: Figure) -> Iterator[str]:
                 yield f"fig4 ε = {100 * float(epsilon):g} points: {one['returned']} of {one['left']} repairs returned to U"
             for kind, one in answer["barriers"].items():
                 yield f"fig4 {kind}: barrier {100 * one['mean']:.2f} points, at most {100 * one['max']:.2f}, {one['pairs']} pairs"
+        case "chip_fig3":
+            for row in answer["comparisons"]:
+                yield (
+                    f"{figure.name} {row['m']} dead {row['loss']}, {row['learner']}, {row['accounting']}: iterative − batch "
+                    f"{_difference(row)}; {row['better']}"
+                )
+            for row in answer["controls"]:
+                who = "" if row["learner"] is None else f", {row['learner']}"
+                yield f"{figure.name} control {row['control']}{who}, {row['m']} dead {row['loss']}: {100 * row['accuracy']:.2f} %"
+        case "chip_fig1":
+            for name, one in answer["change_point"].items():
+                mark = answer["thresholds"][name]
+                half = "no" if mark["half"] is None else f"{100 * mark['half']:.1f} %"
+                yield f"{figure.name} {name}: half-way at {half} dead; {one['verdict']}"
+        case "chip_fig2":
+            for row in answer["recovery"]:
+                if row["m"] and row["tolerance"] == answer["headline"]:
+                    cycles = row["cycles"] if isinstance(row["cycles"], str) else f"{row['cycles']:.2f}"
+                    who = row["strategy"] if row["learner"] is None else f"{row['strategy']} · {row['learner']}"
+                    yield (
+                        f"{figure.name} {who}, {row['m']} dead {row['loss']}: {cycles} cycles to within {100 * row['tolerance']:g} points, "
+                        f"{row['reached']} of {row['pairs']} draws, best {100 * row['best']:.2f} %"
+                    )
+        case "chip_fig4":
+            for loss, rates in answer["return_rate"].items():
+                for epsilon, one in rates.items():
+                    yield f"{figure.name} dead {loss}, ε = {100 * float(epsilon):g} points: {one['returned']} of {one['left']} repairs returned to U"
+                for kind, one in answer["barriers"][loss].items():
+                    yield f"{figure.name} dead {loss}, {kind}: barrier {100 * one['mean']:.2f} points, at most {100 * one['max']:.2f}, {one['pairs']} pairs"
+        case "chip_ranking":
+            for row in answer["rows"]:
+                yield f"{figure.name} {row['learner']}, {row['change']} {row['value']}: iterative − batch {_difference(row)}; {row['better']}"
         case _:
             return
 
@@ -53,3 +85,8 @@ def _cycles(value: float | str) -> str:
 def _points(row: dict[str, Any], mean: str, low: str, high: str) -> str:
     span = "" if row[low] is None else f" [{100 * row[low]:+.2f}, {100 * row[high]:+.2f}]"
     return f"{100 * row[mean]:+.2f}{span} points"
+
+
+def _difference(row: dict[str, Any]) -> str:
+    span = "" if row["low"] is None else f" [{100 * row['low']:+.2f}, {100 * row['high']:+.2f}]"
+    return f"{100 * row['difference']:+.2f}{span} points, {row['pairs']} draws"

@@ -18,7 +18,7 @@ from neurofault.rescue.workbench import Examples, Workbench
 class WatchedBench:
     """A :class:`~neurofault.rescue.workbench.Workbench` with looks at chosen moments, and an end of learning once it has recovered for good.
 
-    It sees what :class:`neurofault.papers.rescue2019.bench.FloatBench` sees of a network of floats, so both give the same histories.
+    It sees what :class:`neurofault.papers.rescue2019.float_bench.FloatBench` sees of a network of floats, so both give the same histories.
 
     Args:
         bench: the chip; it measures nothing itself.

@@ -8,14 +8,14 @@ from typing import final
 
 from neurofault.data.datasets import load
 from neurofault.papers.rescue2019.bases import Base, Roles, trained
-from neurofault.papers.rescue2019.journal import Journal
 from neurofault.papers.rescue2019.network import FloatNetwork
+from neurofault.papers.rescue2019.units import Units
 from neurofault.progress import Progress
 from neurofault.streams import stream_key
 
 
 @dataclass(frozen=True)
-class Setting:
+class FloatSetting:
     """Every choice of the reproduction.
 
     Attributes:
@@ -65,10 +65,10 @@ class Setting:
     seed: int = 2019
 
 
-FULL = Setting(
+FULL = FloatSetting(
     "full", "mnist", ((25,), (50,), (100,), (200,), (400,), (100, 100)), 3, 20, (100,), 3, 5, (10, 25, 50, 75, 90), (25, 50)
 )
-QUICK = Setting(
+QUICK = FloatSetting(
     "quick", "digits", ((20,), (40,), (20, 20)), 2, 6, (40,), 4, 4, (8, 20, 32), (8, 20),
     cap=12, step_cap=3, epochs=60, batch=20, alphas=11, perplexity=15.0,
 )  # fmt: skip
@@ -80,12 +80,12 @@ class Separate:
     """What a figure that stands apart from the others needs.
 
     Attributes:
-        journal: what is done already.
+        units: what is done already.
         progress: told what is being done.
         data_dir: as :func:`neurofault.data.datasets.load` takes it.
     """
 
-    journal: Journal
+    units: Units
     progress: Progress
     data_dir: Path | None
 
@@ -105,34 +105,33 @@ class Pair:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Study:
+class FloatStudy:
     """A setting at work.
 
     Attributes:
         setting: every choice.
         roles: the data.
-        journal: what is done already.
+        units: what is done already.
         progress: told what is being done.
     """
 
-    setting: Setting
+    setting: FloatSetting
     roles: Roles
-    journal: Journal
+    units: Units
     progress: Progress
     _networks: dict[str, FloatNetwork] = field(default_factory=dict)
 
     @staticmethod
-    def begin(setting: Setting, folder: Path, data_dir: Path | None, progress: Progress) -> Study:
-        """Load the data and what was done before.
+    def begin(setting: FloatSetting, units: Units, data_dir: Path | None, progress: Progress) -> FloatStudy:
+        """Load the data.
 
         Args:
             setting: every choice.
-            folder: holds ``units.jsonl``, the journal.
+            units: what is done already.
             data_dir: as :func:`neurofault.data.datasets.load` takes it.
             progress: told what is being done.
         """
-        roles = Roles.of(load(setting.dataset, data_dir=data_dir))
-        return Study(setting, roles, Journal(folder / "units.jsonl"), progress)
+        return FloatStudy(setting, Roles.of(load(setting.dataset, data_dir=data_dir)), units, progress)
 
     def base(self, hidden: tuple[int, ...], number: int, dropout: float = 0.0) -> Base:
         """Return the recipe of a base."""

@@ -1,0 +1,94 @@
+"""Figure 1's curves of networks of floats: by width, by layer, by importance, trained with dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.papers.rescue2019.damage import by_importance, decline, random_order
+from neurofault.papers.rescue2019.fig1 import MARKS
+from neurofault.papers.rescue2019.float_setting import FloatStudy
+from neurofault.streams import stream_key
+from neurofault.study.changepoint import Thresholds
+from neurofault.study.statistics import bootstrap_interval
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One curve of the figure.
+
+    Attributes:
+        name: the network's, and how nodes are chosen where it is not at random from all.
+        hidden: widths.
+        layer: the only layer that is hit; None: all.
+        importance: ``least`` or ``most`` important first; None: random.
+        dropout: of the base's training.
+    """
+
+    name: str
+    hidden: tuple[int, ...]
+    layer: int | None = None
+    importance: str | None = None
+    dropout: float = 0.0
+
+
+def conditions(study: FloatStudy) -> Iterator[Condition]:
+    """Yield the curves: every network at random, then by layer, by importance, and trained with dropout."""
+    setting = study.setting
+    for hidden in setting.networks:
+        yield Condition(study.name(hidden), hidden)
+    for hidden in setting.networks:
+        if len(hidden) > 1:
+            for layer in range(len(hidden)):
+                yield Condition(f"{study.name(hidden)} layer {layer + 1}", hidden, layer=layer)
+    for first in ("least", "most"):
+        yield Condition(f"{study.name(setting.study)} {first} important first", setting.study, importance=first)
+    yield Condition(f"{study.name(setting.study)} dropout", setting.study, dropout=0.5)
+
+
+def curves(study: FloatStudy, condition: Condition) -> dict[tuple[int, int], NDArray[np.float64]]:
+    """Return accuracy after the first k deletions, k = 0 … K, by (base, order)."""
+    setting = study.setting
+    found: dict[tuple[int, int], NDArray[np.float64]] = {}
+    for number in range(setting.bases):
+        base = study.base(condition.hidden, number, condition.dropout)
+        for order in range(1 if condition.importance else setting.orders):
+
+            def compute(number: int = number, order: int = order) -> list[int]:
+                network = study.network(study.base(condition.hidden, number, condition.dropout))
+                if condition.importance:
+                    nodes = by_importance(network, study.roles.validation, condition.importance)
+                else:
+                    nodes = random_order(network, stream_key(setting.seed, "decline", number, order), layer=condition.layer)
+                counts: list[int] = decline(network, nodes, study.roles.test).tolist()
+                return counts
+
+            key = {
+                "unit": "decline", "base": base.digest, "seed": setting.seed, "number": number, "order": order,
+                "layer": condition.layer, "importance": condition.importance,
+            }  # fmt: skip
+            counts = study.units.once(key, compute)
+            found[number, order] = np.array(counts) / len(study.roles.test)
+    return found
+
+
+def scaling(marks: list[tuple[int, Thresholds]]) -> dict[str, Any]:
+    """Return for each mark how it changes with each doubling of the width: a least-squares slope, bootstrap over (base, order)."""
+    if len({width for width, _ in marks}) < 2:
+        return {}
+
+    def slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        x = x - x.mean(-1, keepdims=True)
+        return np.asarray((x * y).sum(-1) / (x * x).sum(-1), np.float64)
+
+    found = {}
+    for name in MARKS:
+        known = [(np.log2(width), getattr(one, name)) for width, one in marks if not np.isnan(getattr(one, name))]
+        widths, values = (np.array(column) for column in zip(*known, strict=True))
+        interval = bootstrap_interval(widths, values, statistic=slope, method="percentile", resamples=2000)
+        found[name] = {"per_doubling": interval.mean, "low": interval.low, "high": interval.high, "curves": interval.n}
+    return found
