@@ -69,7 +69,7 @@ class Spikes:
         for what, values, end in (("steps", steps, self.timesteps), ("neurons", neurons, self.size)):
             if values.size and not 0 <= int(values.min()) <= int(values.max()) < end:
                 raise UsageError(f"events: {what} lie in {values.min()} … {values.max()}; allowed: 0 to {end - 1}")
-        rises = np.diff(steps.astype(np.int64) * self.size + neurons) > 0
+        rises = (np.diff(steps) > 0) | ((steps[1:] == steps[:-1]) & (np.diff(neurons) > 0))
         rises[starts[(starts > 0) & (starts < len(steps))] - 1] = True
         if not rises[int(starts[0]) : max(int(starts[-1]) - 1, int(starts[0]))].all():
             raise UsageError("events must rise by step, then by neuron, each once in a step; Spikes.of sorts them")

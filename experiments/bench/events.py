@@ -26,10 +26,15 @@ LINES, HIDDEN, OUTPUTS, STEPS, EVENTS, SEED = 2312, 512, 10, 300, 4200, 3
 def recordings(samples: int) -> Spikes:
     """Return samples of distinct events, about :data:`EVENTS` each."""
     rng = np.random.default_rng(SEED)
-    parts = [np.unique(rng.integers(0, STEPS * LINES, EVENTS)) for _ in range(samples)]
-    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-    steps, neurons = np.divmod(np.concatenate(parts), LINES)
-    return Spikes(starts, steps.astype(np.int32), neurons.astype(np.int32), STEPS, LINES)
+    starts = np.zeros(samples + 1, np.int64)
+    steps, neurons = (np.empty(samples * EVENTS, np.int32) for _ in range(2))
+    for sample in range(samples):
+        places = np.unique(rng.integers(0, STEPS * LINES, EVENTS))
+        here = slice(int(starts[sample]), int(starts[sample]) + len(places))
+        steps[here], neurons[here] = np.divmod(places, LINES)
+        starts[sample + 1] = here.stop
+    end = int(starts[-1])
+    return Spikes(starts, steps[:end], neurons[:end], STEPS, LINES)
 
 
 def main() -> None:

@@ -98,7 +98,7 @@ def lava(chip: Deployment, spikes: NDArray[np.bool_]) -> tuple[float, NDArray[np
 def main() -> None:
     """Run the benchmark."""
     options = arguments(__doc__.splitlines()[0])
-    steps, samples = (300, 4) if options.quick else (6000, 8)
+    steps, samples = (300, 4) if options.quick else (12000, 8)
     events = np.random.default_rng(SEED + 1).random((samples, steps, SIZE)) < RATE
     chip, rate = active(steps, events[:1])
     require(0.5 * RATE < rate < 2 * RATE, f"the loop fires at {rate:.3f} spikes a neuron and step, not at about {RATE:g}")
