@@ -9,7 +9,7 @@ from neurofault.deploy.bound import wraps
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.placement import place
 from neurofault.deploy.profile import HardwareProfile, load_profile
-from neurofault.deploy.quantise import quantise
+from neurofault.deploy.quantise import lost, quantise
 from neurofault.errors import NeurofaultWarning
 from neurofault.graph import Network
 
@@ -50,7 +50,8 @@ def deploy(
         seed: of the ``random`` strategy.
 
     Warns:
-        NeurofaultWarning: some input makes a neuron's current wrap; the text names the neuron and the input.
+        NeurofaultWarning: some input makes a neuron's current wrap, or all weights of a connection become 0; the text names the neuron and
+            the input, or the connection.
 
     Raises:
         UsageError: unknown profile, width or strategy.
@@ -59,8 +60,8 @@ def deploy(
     """
     chip = profile if isinstance(profile, HardwareProfile) else load_profile(profile)
     populations, connections = quantise(network, chip, weight_bits=weight_bits)
-    for wrap in wraps(populations, connections, network.timesteps):
-        warnings.warn(str(wrap), NeurofaultWarning, stacklevel=2)
+    for said in (*lost(network, connections), *map(str, wraps(populations, connections, network.timesteps))):
+        warnings.warn(said, NeurofaultWarning, stacklevel=2)
     placement = place(
         populations, connections, chip, strategy=strategy, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips,
         seed=seed,

@@ -149,6 +149,19 @@ def quantise(
     return tuple(populations), tuple(connections[one.name] for one in network.connections)
 
 
+def lost(network: Network, connections: Sequence[ChipConnection]) -> list[str]:
+    """Return what quantising has made nothing of, one text each: connections whose weights have all become 0 beside larger ones."""
+    found = []
+    for chip in connections:
+        real = np.asarray(network.connection(chip.name).synapses.weight)
+        if real.any() and not np.asarray(chip.synapses.weight).any():
+            found.append(
+                f"{title(chip)} ({chip.source!r} → {chip.target!r}): all its weights become 0: the largest, {np.abs(real).max():.3g}, is too small "
+                f"beside the other weights into {chip.target!r} for the {chip.weight_bits} bits and exponents of the chip"
+            )
+    return found
+
+
 def _check_decays(population: Population) -> None:
     """Refuse decays that are no 4096ths, by the names of the population and the field."""
     for field, decay in (("du", population.neuron.du), ("dv", population.neuron.dv)):

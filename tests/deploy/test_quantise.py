@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from neurofault.deploy import deploy
 from neurofault.deploy.profile import load_profile
 from neurofault.deploy.quantise import POTENTIAL_LIMIT, quantise, truncate_weights, weight_range
 from neurofault.errors import CapacityError, UsageError
@@ -272,3 +275,30 @@ def test_delays_that_no_synapse_of_the_chip_holds_are_refused_with_what_would_do
     quantise(joined([np.ones((2, 2))], delays=[64]), PROFILE)
     with pytest.raises(CapacityError, match="holds delays of 1 to 63 steps"):
         quantise(joined([np.ones((2, 2))], delays=[64]), load_profile("loihi1"))
+
+
+@pytest.mark.parametrize(("share", "said"), [(1e-9, True), (0.01, False)])
+def test_a_connection_whose_weights_become_nothing_is_said(share, said):
+    network = Network(
+        "net",
+        (Population("input", (2,), Source()), Population("output", (1,), CubaLif(1.0))),
+        (
+            Connection("output", "input", "output", Dense(np.array([[1.0, 0.5]]))),
+            Connection("faint", "input", "output", Dense(np.array([[share, share]]))),
+        ),
+        4,
+        Readout("output", "count"),
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        chip = deploy(network)
+    assert bool(chip.connection("faint").synapses.weight.any()) is not said
+    texts = [str(one.message) for one in caught if "become 0" in str(one.message)]
+    assert texts == (
+        [
+            "connection 'faint' ('input' → 'output'): all its weights become 0: the largest, 1e-09, is too small beside the other weights into "
+            "'output' for the 8 bits and exponents of the chip"
+        ]
+        if said
+        else []
+    )
