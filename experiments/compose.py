@@ -48,8 +48,8 @@ def run_chunk(first: int) -> tuple[Counter[str], list[int]]:
         wanted = case.slow.present(case.inputs)
         exact = ExactEngine(threads=1).run(case.chip, case.inputs, record=TRACES)
         followed.clear()
-        found = differences(case, exact, wanted)
-        other = differences(case, engine.run(case.chip, case.inputs), wanted, traces=False)
+        found = differences(case.slow, exact, wanted)
+        other = differences(case.slow, engine.run(case.chip, case.inputs), wanted, traces=False)
         counts += Counter(
             plans=1, faults=len(case.kinds), writes=case.writes, followed=len(followed), exact=bool(found), incremental=bool(other)
         )

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from chips import connection, dense, graph_chip, neurons
-from test_graphs import random_edit, random_graph
+from random_graphs import MOST_STEPS, random_edit, random_graph
 
 from neurofault.activity import TRACES, Activity
 from neurofault.damage.damage import Damage, Drop
@@ -45,7 +45,7 @@ def assert_equal_to_exact(deployment: Deployment, inputs: Inputs, engine: str) -
 
 def random_case(seed: int, *, plain: bool = False) -> tuple[Deployment, Inputs]:
     """A random graph; every other one is damaged."""
-    made, inputs, rng = random_graph(seed)
+    made, inputs, rng = random_graph(seed, MOST_STEPS if GRAPHS else 20)
     number = int(rng.integers(1, 6)) if seed % 2 else 0
     return made.with_damage(Damage(tuple(random_edit(rng, made, plain=plain) for _ in range(number)))), inputs
 

@@ -1,30 +1,67 @@
-"""A damaged chip worked out bit by bit and step by step from the list of its faults, as ``docs/faults.md`` says: plain integers, no edits.
+"""A damaged chip worked out bit by bit under one clock from the list of its faults, as ``docs/faults.md`` says: plain integers, no edits.
 
-A memory of words, each with a weight field and a delay field; a list of things that are wrong, each at certain steps. Nothing of the
-package folds anything here. Only what is drawn at random is taken from the plan: the noise of a drift, the row that a corrupt axon
-entry points at, which messages a broken mesh may lose, the noise of a sensor.
+A memory of words, each with a weight field and a delay field; a list of things that are wrong, each at certain steps. In each of the
+chip's steps every population steps; a message that leaves in step s arrives in step s + delay, and is lost where its target has begun
+another sample by then. Nothing of the package folds, times, routes or schedules anything here. Only what is drawn at random is taken from
+the plan: which sites a fault without a list hits, the noise of a drift, the row that a corrupt axon entry points at, the key by which a
+lossy link takes messages, the noise of a sensor; and, where several faults of the mesh meet, which flows the later ones take.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import copy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from fault_chips import expanded, pairs_of
 from slow_chip import decayed, shifted, wrap
 
-from neurofault import faults
-from neurofault.damage.damage import Drop, InputNoise
+from neurofault.damage.damage import Drop, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Stall, Upset
+from neurofault.damage.when import ALWAYS
 from neurofault.graph import Conv
-from neurofault.inputs import Bias, Spikes
-from neurofault.streams import counter_hash
+from neurofault.inputs import Bias
 
 PARAMETERS = {"neuron_threshold": "vth", "neuron_leak": "dv", "neuron_bias": "bias_mantissa"}
-OF_NEURONS = ("silent", "forced", "vth", "du", "dv", "bias_mantissa", "pixel", "u", "v")
+OF_NEURONS = ("silent", "forced", "vth", "du", "dv", "bias_mantissa", "pixel", "u", "v", "noise")
 """What is wrong with neurons; all else with synapses and messages."""
+OF_MESH = ("link_dead", "link_lossy", "router_dead")
 UPSETS = ("flip", "drift", "lost", "shifted", "delay")
 """What a write mends."""
+DEAD_SCORE = -(2**63)
+MOVES = {"E": (1, 0), "W": (-1, 0), "N": (0, -1), "S": (0, 1)}
+BACK = {"E": "W", "W": "E", "N": "S", "S": "N"}
+
+
+def chance(key, *counters):
+    """64 bits of a counter-based hash (SplitMix64's finaliser), in Python's integers."""
+    whole = 2**64 - 1
+
+    def mixed(value):
+        value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 & whole
+        value = (value ^ (value >> 27)) * 0x94D049BB133111EB & whole
+        return value ^ (value >> 31)
+
+    state = key & whole
+    for counter in counters:
+        state = mixed((state + 0x9E3779B97F4A7C15 + mixed((counter + 0x632BE59BD9B4E019) & whole)) & whole)
+    return state
+
+
+def phases(chip):
+    """The first step of each population: the shortest way from an input in delays, or as early as those need it that it drives."""
+    far = 10**9
+    first = {one.name: 0 if one.is_source else far for one in chip.populations}
+    for _ in chip.populations:
+        for one in chip.connections:
+            first[one.target] = min(first[one.target], first[one.source] + one.delay)
+    alone = [name for name, phase in first.items() if phase >= far]
+    first |= dict.fromkeys(alone, 0)
+    for _ in chip.populations:
+        for one in chip.connections:
+            if one.source in alone:
+                first[one.source] = max(first[one.source], first[one.target] - one.delay)
+    return first
 
 
 @dataclass
@@ -49,20 +86,33 @@ class Wrong:
     def always(self):
         return self.start <= (self.clock == "chip") and self.stop is None and self.on == self.period
 
-    def acts(self, phase, sample, step, steps):
-        now = step if self.clock == "presentation" else sample * steps + phase + 1 + step
+    def acts(self, step, now):
+        """Whether it does in a population's own step of a sample, which is the chip's step ``now``."""
+        now = step if self.clock == "presentation" else now
         if now < self.start or (self.stop is not None and now >= self.stop):
             return False
         return (now - self.start) % self.period < self.on
 
 
-@dataclass
-class _Neurons:
-    """The states of a population in a sample, and what is on its way to each neuron: step → parts."""
+class _Cell:
+    """A population while the clock runs: the states of its neurons, and what is on its way to them (step → sums)."""
 
-    u: list
-    v: list
-    coming: list
+    def __init__(self, chip, one, phase, inputs, wrong):
+        given = inputs.named(chip.inputs).of(one.name) if one.is_source else None
+        self.one, self.phase = one, phase
+        self.into = [wire for wire in chip.connections if wire.target == one.name]
+        self.out = [wire for wire in chip.connections if wire.source == one.name]
+        self.mantissas = given.mantissa.tolist() if isinstance(given, Bias) else None
+        self.events = None if given is None or isinstance(given, Bias) else given.to_dense()
+        self.wrong = [w for w in wrong if w.of == one.name and w.what in OF_NEURONS]
+        names = {wire.name for wire in self.into}
+        self.wires = [w for w in wrong if w.what not in OF_NEURONS and (w.of in names or w.what == "shut")]
+        self.u, self.v, self.coming, self.trace = [], [], {}, []
+
+    def traces(self, samples):
+        """What it went through, and who was dead in the last step of each sample."""
+        u, v, spikes, dead = (np.array(own).reshape(samples, -1, self.one.size) for own in zip(*self.trace, strict=True))
+        return {"u": u, "v": v, "spikes": spikes, "dead": dead[:, -1]}
 
 
 def times(when, number, count, stored):
@@ -93,18 +143,26 @@ class BitChip:
     """A chip whose faults happen one after the other, and whose dense connections can be written in between."""
 
     def __init__(self, chip):
-        self.chip, self.wrong = chip, []
+        self.chip, self.wrong, self.first = chip, [], phases(chip)
         found = {one.name: pairs_of(one.synapses) for one in chip.connections}
         self.weight, self.delay = ({name: {p: held[i] for p, held in own.items()} for name, own in found.items()} for i in (0, 1))
+        self.wire = {one.name: one for one in chip.connections}
+        self.home = {name: cores.tolist() for name, cores in chip.placement.core_of.items()}
         self.words: dict = {}  # connection → core → rows → words → pairs that read them
         self.order = [one for population in chip.populations for one in chip.connections if one.target == population.name]
         for one in self.order:
-            cores = np.unique(chip.placement.core_of[one.target])
-            self.words[one.name] = {int(core): self._rows(one, int(core)) for core in cores}
+            self.words[one.name] = {core: self._rows(one, core) for core in sorted(set(self.home[one.target]))}
+        self.meshed = False
+
+    def healthy(self):
+        """The same chip with nothing wrong."""
+        other = copy.copy(self)
+        other.wrong, other.meshed = [], False
+        return other
 
     def _rows(self, one, core):
         synapses = one.synapses
-        here = [t for t, home in enumerate(self.chip.placement.core_of[one.target]) if home == core]
+        here = [t for t, home in enumerate(self.home[one.target]) if home == core]
         if not isinstance(synapses, Conv):
             return [[[(s, t)] for t in here if (s, t) in self.weight[one.name]] for s in range(synapses.n_in)]
         found = expanded(synapses)
@@ -119,110 +177,245 @@ class BitChip:
 
     def _word(self, connection, pair):
         """All pairs that read the stored synapse of a pair."""
-        core = int(self.chip.placement.core_of[self.chip.connection(connection).target][pair[1]])
+        core = self.home[self.wire[connection].target][pair[1]]
         return next(word for row in self.words[connection][core] for word in row if pair in word)
 
-    def _run(self, core, number, size):
-        """The run of that number of all that a core stores, and its connection; ``size``: connection → words of a run."""
+    def runs(self, kind):
+        """Core → (connection, words) of each run of consecutive words that a fault of this kind takes, in the order of the memory."""
+        limits, found = self.chip.profile.synapse, {}
         for one in self.order:
-            for row in self.words[one.name].get(core, []):
-                runs = -(-len(row) // size(one))
-                if number < runs:
-                    return one.name, row[number * size(one) : (number + 1) * size(one)]
-                number -= runs
-        raise AssertionError
+            size = limits.block_synapses.value if kind == "word_header" else limits.word_bits.value // one.weight_bits
+            for core, rows in self.words[one.name].items():
+                parts = [(one.name, row[at : at + size]) for row in rows for at in range(0, len(row), size)]
+                found.setdefault(core, []).extend(parts)
+        return found
 
     def strike(self, plan):
         """Let the faults of a plan happen."""
         for planned in plan.faults:
             fault = planned.fault
-            own = list(self._things(fault, planned.edits))
-            sites = fault.sites if isinstance(fault.sites, tuple) else ()
-            for number, what, of, where, more in own:
-                self.wrong.append(Wrong(what, of, where, more, **times(fault.when, number, len(sites), type(fault).stored)))
-            for edit in planned.edits:  # what is drawn at random, and which flows cross what is broken
-                if isinstance(edit, Drop | InputNoise) and fault.kind != "axon_lost":
-                    when, of = edit.when, edit.connection if isinstance(edit, Drop) else edit.population
-                    period, on = (1, 1) if when.period is None else (when.period, when.on)
-                    self.wrong.append(Wrong("edit", of, edit, None, when.start, when.stop, period, on, when.clock))
+            if fault.kind in OF_MESH and self.meshed:
+                self._struck_as_planned(planned.edits)
+                continue
+            self.meshed |= fault.kind in OF_MESH
+            sites = self.sites(planned)
+            for number, (of, site) in enumerate(sites):
+                if fault.kind in ("core_dead", "core_hung"):
+                    own = self._of_core(fault, site)
+                elif fault.kind in OF_MESH:
+                    own = self._of_mesh(fault, site, planned.edits)
+                elif fault.list_field in ("neurons", "pixels"):
+                    own = [self._of_neurons(fault, of, site, planned.edits)]
+                else:
+                    own = [self._of_synapses(fault, of, site, planned.edits)]
+                for thing in own:
+                    self.wrong.append(Wrong(*thing, **times(fault.when, number, len(sites), type(fault).stored)))
 
-    def _things(self, fault, edits):
-        """Yield (number of the site, what, population or connection, sites, more)."""
-        kind, chip = fault.kind, self.chip
-        name = fault.layer
-        wires = [one.name for one in chip.connections]
-        wire = fault.connection if getattr(fault, "connection", None) else name if name in wires else wires[0]
-        bits = chip.connection(wire).weight_bits
+    def _struck_as_planned(self, edits):
+        """Take which flows a fault of the mesh cuts from its edits: where it meets others (``test_ways_round.py`` has these)."""
+        for edit in edits:
+            if isinstance(edit, Drop):
+                when = edit.when
+                period, on = (1, 1) if when.period is None else (when.period, when.on)
+                sites, more = (set(edit.sources.tolist()), set(edit.targets.tolist())), (edit.key, edit.probability)
+                self.wrong.append(Wrong("edit", edit.connection, sites, more, when.start, when.stop, period, on, when.clock))
+
+    def sites(self, planned):
+        """What a fault hits: (name of the population or connection, site), in the order in which they fail."""
+        fault, wires = planned.fault, list(self.wire)
+        if fault.list_field in ("errors", "cores") and fault.kind not in ("core_dead", "core_hung"):
+            return []
+        if fault.kind in OF_MESH and fault.sites is None:
+            return [(None, text.split()[1]) for text in planned.hit.sites]
+        if fault.sites is None:
+            return list(dict.fromkeys(one for edit in planned.edits for one in self._drawn(fault.kind, edit)))
+        of = (
+            fault.connection
+            if getattr(fault, "connection", None)
+            else fault.layer
+            if fault.layer in wires
+            else wires[0]
+            if wires
+            else None
+        )
+        if fault.list_field in ("neurons", "pixels"):
+            of = self.chip.inputs[0] if fault.layer == "input" else fault.layer
+        return [] if fault.kind == "feedback_dead" else [(of, site) for site in fault.sites]
+
+    def _drawn(self, kind, edit):
+        """Yield the sites that an edit says were drawn."""
+        match edit:
+            case Stall():
+                yield from ((None, core) for core in edit.cores)
+            case Silence() if kind.startswith("core"):
+                yield from ((None, self.home[edit.population][n]) for n in edit.neurons.tolist())
+            case Silence() | Force() | SetField() | Upset() | InputNoise():
+                yield from ((edit.population, n) for n in edit.neurons.tolist())
+            case Drop():
+                yield from ((edit.connection, (s, edit.core)) for s in edit.sources.tolist())
+            case SetSynapses() | SetDelays():
+                target = self.home[self.wire[edit.connection].target]
+                runs = self.runs(kind) if kind in ("memory_word_dead", "word_header") else {}
+                for at, (s, t) in enumerate(zip(edit.sources.tolist(), edit.targets.tolist(), strict=True)):
+                    if kind == "axon_misrouted":
+                        yield edit.connection, (s, target[t])
+                    elif runs:
+                        here = enumerate(runs[target[t]])
+                        number = next(i for i, (own, run) in here if own == edit.connection and any((s, t) in word for word in run))
+                        yield edit.connection, (target[t], number)
+                    else:
+                        word = self._word(edit.connection, (s, t))[0]
+                        bits = self.wire[edit.connection].weight_bits
+                        mask = {
+                            "synapse_bit_flip": lambda at=at: int(edit.flips[at]),
+                            "synapse_bit_stuck": lambda at=at, bits=bits: ~int(edit.keep[at]) & ((1 << bits) - 1),
+                        }.get(kind)
+                        if mask is None:
+                            yield edit.connection, word
+                        else:
+                            yield from ((edit.connection, (*word, bit)) for bit in range(bits) if mask() >> bit & 1)
+
+    def _of_core(self, fault, core):
+        """(what, population, sites, more) of a fault of one core."""
+        if fault.kind == "core_hung" and fault.on_core_death == "stall":
+            return [("stall", None, (), None)]
+        on = {name: {n for n, home in enumerate(cores) if home == core} for name, cores in self.home.items()}
+        return [("silent", name, neurons, None) for name, neurons in on.items()]
+
+    def _of_neurons(self, fault, name, site, edits):
+        """(what, population, sites, more) of a fault of one neuron or sensor."""
+        match fault.kind:
+            case "neuron_dead":
+                return "silent", name, {site}, None
+            case "neuron_saturated":
+                return "forced", name, {site}, 65536
+            case "neuron_stuck":
+                return "forced", name, {site}, round(fault.spike_rate * 65536)
+            case "neuron_threshold" | "neuron_leak" | "neuron_bias":
+                return fault.decay if fault.kind == "neuron_leak" else PARAMETERS[fault.kind], name, {site}, fault
+            case "sensor_dead":
+                return "pixel", name, {site}, int(self.chip.population(name).encoding.table[fault.value])
+            case "sensor_noisy":
+                drawn = next(e for e in edits if e.population == name and site in e.neurons)
+                return "noise", name, {site}, replace(drawn, when=ALWAYS)
+            case "state_upset":
+                return fault.state, name, {site}, 1 << fault.bit
+        raise AssertionError(fault.kind)
+
+    def _of_synapses(self, fault, wire, site, edits):
+        """(what, connection, sites, more) of a fault of one stored synapse, bit, run of words or axon entry."""
+        bits = self.wire[wire].weight_bits
         whole = (1 << bits) - 1
-        drift = {
-            (int(s), int(t)): (float(f), float(o))
-            for e in edits
-            if kind == "synapse_perturbed"
-            for s, t, f, o in zip(e.sources, e.targets, e.factor, e.offset, strict=True)
-        }
-        rows = {
-            (int(s), int(t)): int(of)
-            for e in edits
-            if kind == "axon_misrouted"
-            for s, t, of in zip(e.sources, e.targets, e.of_sources, strict=True)
-        }
-        for number, site in enumerate(fault.sites or ()):
-            match kind:
-                case "core_dead" | "core_hung":
-                    for population, cores in chip.placement.core_of.items():
-                        yield number, "silent", population, {n for n, home in enumerate(cores) if home == site}, None
-                case "neuron_dead":
-                    yield number, "silent", name, {site}, None
-                case "neuron_saturated":
-                    yield number, "forced", name, {site}, 65536
-                case "neuron_stuck":
-                    yield number, "forced", name, {site}, round(fault.spike_rate * 65536)
-                case "neuron_threshold" | "neuron_leak" | "neuron_bias":
-                    field = fault.decay if kind == "neuron_leak" else PARAMETERS[kind]
-                    yield number, field, name, {site}, fault
-                case "sensor_dead":
-                    seen = chip.inputs[0] if name == "input" else name
-                    yield number, "pixel", seen, {site}, int(chip.population(seen).encoding.table[fault.value])
-                case "state_upset":
-                    yield number, fault.state, name, {site}, 1 << fault.bit
-                case "synapse_bit_flip":
-                    yield number, "flip", wire, self._word(wire, site[:2]), 1 << site[2]
-                case "synapse_bit_stuck":
-                    yield number, "stuck", wire, self._word(wire, site[:2]), (1 << site[2], fault.level << site[2])
-                case "synapse_dead":
-                    yield number, "stuck", wire, self._word(wire, site), (whole, 0)
-                case "synapse_stuck":
-                    yield number, "stuck", wire, self._word(wire, site), (whole, self.nearest(wire, float(fault.value)))
-                case "synapse_saturated":
-                    word = self._word(wire, site)
-                    lasting = [w for w in self.wrong if w.always]
-                    weight = self.read(wire, self.cell(wire, word[0], lasting))
-                    up = {"highest": True, "lowest": False, "sign": weight >= 0}[fault.to]
-                    yield number, "stuck", wire, word, (whole, self.nearest(wire, 1e9 if up else -1e9))
-                case "synapse_perturbed":
-                    word = self._word(wire, site)
-                    yield number, "drift", wire, word, drift[word[0]]
-                case "synapse_delay":
-                    yield number, "delay", wire, self._word(wire, site), 1 << fault.bit
-                case "memory_word_dead":
-                    own, run = self._run(*site, lambda one: chip.profile.synapse.word_bits.value // one.weight_bits)
-                    pairs = [pair for word in run for pair in word]
-                    yield number, "stuck", own, pairs, ((1 << chip.connection(own).weight_bits) - 1, 0)
-                case "word_header":
-                    own, run = self._run(*site, lambda _: chip.profile.synapse.block_synapses.value)
-                    before = {
-                        pair: (run[i - 1][-1] if run[i - 1] else None) if fault.effect == "shifted" else None
-                        for i, word in enumerate(run)
-                        for pair in word
-                    }
-                    yield number, fault.effect, own, list(before), before
-                case "axon_lost":
-                    here = {t for t, home in enumerate(chip.placement.core_of[chip.connection(wire).target]) if home == site[1]}
-                    yield number, "cut", wire, here, site[0]
-                case "axon_misrouted":
-                    here = {t for t, home in enumerate(chip.placement.core_of[chip.connection(wire).target]) if home == site[1]}
-                    (other,) = {of for (s, t), of in rows.items() if s == site[0] and t in here and of >= 0}
-                    yield number, "misrouted", wire, here, (site[0], other)
+        edits = [e for e in edits if e.connection == wire]
+        here = {t for t, home in enumerate(self.home[self.wire[wire].target]) if home == site[1]}
+        match fault.kind:
+            case "synapse_bit_flip":
+                return "flip", wire, self._word(wire, site[:2]), 1 << site[2]
+            case "synapse_bit_stuck":
+                return "stuck", wire, self._word(wire, site[:2]), (1 << site[2], fault.level << site[2])
+            case "synapse_dead":
+                return "stuck", wire, self._word(wire, site), (whole, 0)
+            case "synapse_stuck":
+                return "stuck", wire, self._word(wire, site), (whole, self.nearest(wire, float(fault.value)))
+            case "synapse_saturated":
+                word = self._word(wire, site)
+                lasting = [w for w in self.wrong if w.always]
+                weight = self.read(wire, self.cell(wire, word[0], lasting))
+                up = {"highest": True, "lowest": False, "sign": weight >= 0}[fault.to]
+                return "stuck", wire, word, (whole, self.nearest(wire, 1e9 if up else -1e9))
+            case "synapse_perturbed":
+                word = self._word(wire, site)
+                drawn = {
+                    (s, t): (float(f), float(o))
+                    for e in edits
+                    for s, t, f, o in zip(e.sources.tolist(), e.targets.tolist(), e.factor, e.offset, strict=True)
+                }
+                return "drift", wire, word, drawn[word[0]]
+            case "synapse_delay":
+                return "delay", wire, self._word(wire, site), 1 << fault.bit
+            case "memory_word_dead":
+                own, run = self.runs(fault.kind)[site[0]][site[1]]
+                pairs = [pair for word in run for pair in word]
+                return "stuck", own, pairs, ((1 << self.wire[own].weight_bits) - 1, 0)
+            case "word_header":
+                own, run = self.runs(fault.kind)[site[0]][site[1]]
+                before = {
+                    pair: (run[i - 1][-1] if run[i - 1] else None) if fault.effect == "shifted" else None
+                    for i, word in enumerate(run)
+                    for pair in word
+                }
+                return fault.effect, own, list(before), before
+            case "axon_lost":
+                return "cut", wire, here, site[0]
+            case "axon_misrouted":
+                drawn = {
+                    (s, t): of
+                    for e in edits
+                    for s, t, of in zip(e.sources.tolist(), e.targets.tolist(), e.of_sources.tolist(), strict=True)
+                }
+                (other,) = {of for (s, t), of in drawn.items() if s == site[0] and t in here and of >= 0}
+                return "misrouted", wire, here, (site[0], other)
+        raise AssertionError(fault.kind)
+
+    def _of_mesh(self, fault, site, edits):
+        """(what, connection, sites, more) of a fault of one link or router."""
+        if fault.kind == "router_dead":
+            x, y = map(int, site.split(","))
+            return [("shut", None, (frozenset(), frozenset({(x, y)})), fault.reroute)]
+        (x, y), way = map(int, site[:-2].split(",")), site[-1]
+        if fault.kind == "link_dead":
+            dx, dy = MOVES[way]
+            back = {(x + dx, y + dy, BACK[way])} if fault.direction == "both" else set()
+            return [("shut", None, (frozenset({(x, y, way), *back}), frozenset()), fault.reroute)]
+        found = []
+        for name, one in self.wire.items():
+            flows = {
+                (a, b) for a in self.home[one.source] for b in self.home[one.target] if a != b and (x, y, way) in self._route(a, b)
+            }
+            keys = {e.key for e in edits if e.connection == name}
+            assert len(keys) <= 1, "the plan says whose messages are drawn by which key of one link only"
+            found += [("lossy", name, flows, (key, fault.probability)) for key in keys]
+        return found
+
+    def _tile(self, core):
+        chip = self.chip.profile.chip
+        columns, cores = chip.tile_columns.value, chip.cores.value
+        row, column = divmod(core % cores // chip.cores_per_tile.value, columns)
+        return column + core // cores * columns, row
+
+    def _route(self, here, there):
+        """The links that a message crosses: along its row, then along its column."""
+        (x, y), (to_x, to_y) = self._tile(here), self._tile(there)
+        links = []
+        while (x, y) != (to_x, to_y):
+            way = "E" if x < to_x else "W" if x > to_x else "S" if y < to_y else "N"
+            links.append((x, y, way))
+            x, y = x + MOVES[way][0], y + MOVES[way][1]
+        return links
+
+    def _closed(self, shut, here, there):
+        """Whether messages from one core to another are lost in a mesh in which all this is shut."""
+        chip = self.chip.profile.chip
+        tiles = {(x, y) for x in range(chip.tile_columns.value * self.chip.placement.chips) for y in range(chip.tile_rows.value)}
+        dead = {tile for w in shut for tile in w.sites[1]}
+        links, taking = set(), set()
+        for w in shut:
+            own = {(x, y, way) for x, y in tiles for way, (dx, dy) in MOVES.items() if {(x, y), (x + dx, y + dy)} & w.sites[1]}
+            links |= own | w.sites[0]
+            taking |= set() if w.more else own | w.sites[0]
+        start, end, crossed = self._tile(here), self._tile(there), set(self._route(here, there))
+        if {start, end} & dead or crossed & taking:
+            return True
+        if not crossed & links:
+            return False
+        reached, fresh = {start}, [start]
+        while fresh:
+            x, y = fresh.pop()
+            for way, (dx, dy) in MOVES.items():
+                if (x + dx, y + dy) in tiles - reached and (x, y, way) not in links:
+                    reached.add((x + dx, y + dy))
+                    fresh.append((x + dx, y + dy))
+        return end not in reached
 
     def step(self, wire):
         """(bits, places by which a field is shifted when it is read)."""
@@ -354,102 +547,151 @@ class BitChip:
 
     def present(self, inputs):
         """Return, for each population, u, v (int64) and spikes (bool), each [N, T, n]; and who is dead in the last step of each sample."""
-        chip, result = self.chip, {}
-        for one in chip.populations:
-            shape = (len(inputs), chip.timesteps, one.size)
-            out = {"u": np.zeros(shape, np.int64), "v": np.zeros(shape, np.int64), "spikes": np.zeros(shape, bool)}
-            out["dead"] = np.zeros((len(inputs), one.size), bool)
-            result[one.name] = out
-        phase, known = chip.schedule.phase, {}
-        for row in range(len(inputs)):
-            now = {
-                one.name: _Neurons([0] * one.size, [one.v_init] * one.size, [{} for _ in range(one.size)])
-                for one in chip.populations
-            }
-            for t in range(chip.timesteps):
-                for name in sorted(phase, key=phase.__getitem__):  # no way without a lag leads back
-                    self._step(chip.population(name), inputs, row, t, now[name], known, result)
-        return result
+        chip = self.chip
+        cells = [_Cell(chip, one, self.first[one.name], inputs, self.wrong) for one in chip.populations]
+        letters: dict = {}  # (connection, the chip's step) → the sample that is meant, who fired
+        known: dict = {}
+        for now in range(1, len(inputs) * chip.timesteps + max(self.first.values()) + 1):
+            sent = []
+            for cell in cells:
+                k, t = divmod(now - 1 - cell.phase, chip.timesteps)
+                if 0 <= k < len(inputs):
+                    fired = self._step(cell, k, t, now, inputs.first_sample, letters, known)
+                    sent += [(wire, k, fired) for wire in cell.out]
+            for wire, k, fired in sent:
+                letters[wire.name, now + wire.delay] = k, fired
+        return {cell.one.name: cell.traces(len(inputs)) for cell in cells}
 
-    def _step(self, one, inputs, row, t, now, known, result):
-        chip, sample, name = self.chip, inputs.first_sample + row, one.name
-        given = inputs.of(name) if one.is_source else None
-        into = [wire.name for wire in chip.connections if wire.target == name]
-        at = chip.schedule.phase[name], sample, t, chip.timesteps
-        acting = [w for w in self.wrong if w.of == name and w.what in OF_NEURONS and w.acts(*at)]
-        acting += [w for w in self.wrong if w.of == name and w.what == "edit" and isinstance(w.sites, InputNoise) and w.acts(*at)]
-        key = name, *map(id, acting)
+    def stalls(self, inputs):
+        """Whether a core has hung by the end of these samples, counted from the chip's first step."""
+        steps, samples = self.chip.timesteps, inputs.first_sample + len(inputs)
+        end = samples * steps + max(self.first.values())
+        hung = [w for w in self.wrong if w.what == "stall"]
+        return any(w.acts(t, -1) for w in hung for t in range(steps) if w.clock == "presentation") or any(
+            w.acts(-1, now) for w in hung for now in range(1, end + 1) if w.clock == "chip"
+        )
+
+    def scores(self, result):
+        """What the readout's neurons score, int64 [N, n]."""
+        read = result[self.chip.readout.population]
+        scores = read["v"][:, -1] + (read["spikes"].sum(axis=1) * 2**24 if self.chip.readout.how == "count" else 0)
+        return np.where(read["dead"], DEAD_SCORE, scores)
+
+    def _step(self, cell, k, t, now, first, letters, known):
+        """All neurons of a population in one of the chip's steps; return who fires."""
+        one, sample = cell.one, first + k
+        now_on_chip = now + first * self.chip.timesteps
+        if t == 0:
+            cell.u, cell.v, cell.coming = [0] * one.size, [one.v_init] * one.size, {}
+        acting = [w for w in cell.wrong if w.acts(t, now_on_chip)]
+        key = one.name, *map(id, acting)
         if key not in known:
-            known[key] = [self.fields(name, n, acting) for n in range(one.size)]
+            known[key] = [self.fields(one.name, n, acting) for n in range(one.size)]
         for w in acting:
             if w.what in ("u", "v"):
                 for n in w.sites:
-                    state = now.u if w.what == "u" else now.v
+                    state = cell.u if w.what == "u" else cell.v
                     state[n] = wrap((state[n] ^ w.more) % 2**24, 24)
-        for wire in into:
-            self._arrive(wire, at, row, now.coming, known, result)
-        for n in range(one.size):
-            held, own = known[key][n]
-            mantissa = held["bias_mantissa"]
-            if isinstance(given, Bias) and not own:
-                mantissa = int(given.mantissa[row, n])
-                for w in acting:
-                    if w.what == "edit" and n in w.sites.neurons.tolist():
-                        place = int(np.flatnonzero(w.sites.neurons == n)[0])
-                        mantissa += int(w.sites.mantissas(at[0], sample, 1, chip.timesteps)[0, t, place])
-            a = wrap(sum(now.coming[n].pop(t, [])), 32)
-            current = wrap(decayed(now.u[n], held["du"] + 1) + wrap(a << 6, 32), 32)
-            u = current - 2**24 if current > 2**23 else current + 2**24 if current <= -(2**23) else current
-            bias = wrap(shifted(wrap(mantissa, 16), one.bias_exponent), 32)
-            v = max(1 - 2**23, min(2**23 - 1, wrap(decayed(now.v[n], held["dv"]) + u + bias, 32)))
-            spike = v > held["vth"] << 6
-            v = 0 if spike else v
-            if isinstance(given, Spikes):
-                u, v, spike = 0, 0, bool(given.to_dense()[row, t, n])
-            for w in acting:
-                if w.what == "forced" and n in w.sites:
-                    spike = (t + 1) * w.more // 65536 > t * w.more // 65536
-            dead = any(w.what == "silent" and n in w.sites for w in acting)
-            if dead:
-                u = v = 0
-                spike = False
-            now.u[n], now.v[n] = u, v
-            out = result[name]
-            out["u"][row, t, n], out["v"][row, t, n], out["spikes"][row, t, n] = u, v, spike
-            out["dead"][row, n] = dead
+        for wire in cell.into:
+            live = [w for w in cell.wires if w.of in (wire.name, None) and w.acts(t, now_on_chip)]
+            meant, fired = letters.pop((wire.name, now), (k, ()))
+            if meant == k and len(fired):
+                self._arrive(cell, wire, fired, live, sample, t, known)
+        arrived = cell.coming.pop(t, None)
+        if cell.events is not None:
+            u, v, spikes = [0] * one.size, [0] * one.size, cell.events[k, t].tolist()
+        else:
+            given = None if cell.mantissas is None else self._given(cell.mantissas[k], acting, known[key], sample, t, known)
+            held = [fields for fields, _ in known[key]]
+            u, v, spikes = self._law(one, cell.u, cell.v, arrived, held, given)
+        dead = set()
+        for w in acting:
+            if w.what == "forced":
+                for n in w.sites:
+                    spikes[n] = (t + 1) * w.more // 65536 > t * w.more // 65536
+            dead |= w.sites if w.what == "silent" else set()
+        for n in dead:
+            u[n] = v[n] = 0
+            spikes[n] = False
+        cell.u, cell.v = u, v
+        cell.trace.append((u.copy(), v.copy(), spikes, [n in dead for n in range(one.size)]))
+        return [n for n, spike in enumerate(spikes) if spike]
 
-    def _arrive(self, wire, at, row, coming, known, result):
+    @staticmethod
+    def _law(one, before_u, before_v, arrived, held, given):
+        """The neurons' own step: Lava's ``fixed_pt`` LIF."""
+        after_u, after_v, spikes = [], [], []
+        for n, fields in enumerate(held):
+            current = 0 if arrived is None else wrap(wrap(arrived[n], 32) << 6, 32)
+            u = wrap(decayed(before_u[n], fields["du"] + 1) + current, 32)
+            u = u - 2**24 if u > 2**23 else u + 2**24 if u <= -(2**23) else u
+            bias = wrap(shifted(wrap(fields["bias_mantissa"] if given is None else given[n], 16), one.bias_exponent), 32)
+            v = max(1 - 2**23, min(2**23 - 1, wrap(decayed(before_v[n], fields["dv"]) + u + bias, 32)))
+            spike = v > fields["vth"] << 6
+            after_u.append(u)
+            after_v.append(0 if spike else v)
+            spikes.append(spike)
+        return after_u, after_v, spikes
+
+    def _given(self, mantissas, acting, held, sample, t, known):
+        """The bias of each neuron of an input: what the sample gives, its noise, or what a broken line or field puts in its place."""
+        given = list(mantissas)
+        noisy = [w for w in acting if w.what == "noise"]
+        for w in noisy:
+            if (id(w), sample) not in known:
+                known[id(w), sample] = w.more.mantissas(0, sample, 1, self.chip.timesteps)[0]
+            (n,) = w.sites
+            given[n] += int(known[id(w), sample][t, w.more.neurons.tolist().index(n)])
+        for n in {n for w in noisy for n in w.sites}:
+            given[n] = max(-(2**15), min(2**15 - 1, given[n]))
+        return [fields["bias_mantissa"] if own else given[n] for n, (fields, own) in enumerate(held)]
+
+    def _arrive(self, cell, wire, fired, live, sample, t, known):
         """Put what comes over a connection in a step on its way."""
-        _, sample, t, _ = at
-        one, before = self.chip.connection(wire), t - self.chip.schedule.lag[wire]
-        acting = [w for w in self.wrong if w.of == wire and self._of_synapses(w) and w.acts(*at)]
-        key = "wire", wire, *map(id, acting)
+        key = "wire", wire.name, *map(id, live)
         if key not in known:
-            known[key] = self.memory(wire, acting)
-        if before < 0:
-            return
-        fired = result[one.source]["spikes"][row, before]
-        arrived: list[dict] = [{} for _ in coming]
-        for (s, n), (weight, delay) in known[key].items():
-            if fired[s] and not any(self._loses(w, s, n, sample, t) for w in acting):
-                arrived[n][delay] = arrived[n].get(delay, 0) + weight
-        for n, found in enumerate(arrived):
-            for delay, total in found.items():
-                coming[n].setdefault(t + delay, []).append(shifted(total, one.weight_exponent))
+            rows: list[list] = [[] for _ in range(wire.synapses.n_in)]
+            for (s, n), (weight, delay) in self.memory(wire.name, [w for w in live if w.what != "shut"]).items():
+                rows[s].append((n, weight, delay))
+            known[key] = rows
+        rows = known[key]
+        sending, home = self.home[wire.source], self.home[wire.target]
+        taking = [w for w in live if w.what in ("cut", "lossy", "shut", "edit")]
+        lost: dict = {}
+        arrived: dict = {}
+        for s in fired:
+            for n, weight, delay in rows[s]:
+                if taking:
+                    place = s, home[n]
+                    if place not in lost:
+                        lost[place] = self._loses(taking, s, n, sending[s], home[n], sample, t, known)
+                    if lost[place]:
+                        continue
+                if delay not in arrived:
+                    arrived[delay] = [0] * cell.one.size
+                arrived[delay][n] += weight
+        for delay, totals in arrived.items():
+            coming = cell.coming.setdefault(t + delay, [0] * cell.one.size)
+            for n, total in enumerate(totals):
+                if total:
+                    coming[n] += shifted(total, wire.weight_exponent)
 
-    @staticmethod
-    def _of_synapses(w):
-        return isinstance(w.sites, Drop) if w.what == "edit" else w.what not in OF_NEURONS
-
-    @staticmethod
-    def _loses(w, source, target, sample, t):
-        if w.what == "cut":
-            return source == w.more and target in w.sites
-        if w.what != "edit" or not isinstance(w.sites, Drop) or target not in w.sites.targets or source not in w.sites.sources:
-            return False
-        bits = int(counter_hash(w.sites.key, sample, t, int(source), w.sites.core))
-        return w.sites.probability >= 1 or bits < int(w.sites.probability * 2**64)
-
-
-UNSEEN = {model.kind for model in faults.FAMILIES["learning"]}
-"""Kinds that inference must not see."""
+    def _loses(self, taking, source, target, here, there, sample, t, known):
+        """Whether the message of a neuron to a core is lost; ``target``: one of the neurons there."""
+        shut = [w for w in taking if w.what == "shut"]
+        if shut and here != there:
+            key = "mesh", here, there, *map(id, shut)
+            if key not in known:
+                known[key] = self._closed(shut, here, there)
+            if known[key]:
+                return True
+        for w in taking:
+            if w.what == "cut" and source == w.more and target in w.sites:
+                return True
+            if (w.what == "lossy" and (here, there) in w.sites) or (
+                w.what == "edit" and source in w.sites[0] and target in w.sites[1]
+            ):
+                key, probability = w.more
+                if probability >= 1 or chance(key, sample, t, source, there) < int(probability * 2**64):
+                    return True
+        return False

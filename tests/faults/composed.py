@@ -10,7 +10,6 @@ from engine_matrix import side_by_side
 from fault_chips import chain, deployment, encoded, from_sample, neurons, pairs_of, small_profile, wire
 
 from neurofault import faults
-from neurofault.activity import scores_from
 from neurofault.damage.stored import from_field
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import write
@@ -295,8 +294,8 @@ def side_by_side_case(batch, shape, copies):
     return whole, Inputs(bias=rng.integers(0, 8000, (2, size)).astype(np.int32), first_sample=first)
 
 
-def differences(case, activity, wanted, *, traces=True):
-    """What an engine gives otherwise than the slow chip."""
+def differences(slow, activity, wanted, *, traces=True):
+    """What an engine gives otherwise than a slow chip, which gives ``wanted``."""
     found = []
     for population, own in wanted.items():
         for name in ("u", "v", "spikes") if traces else ():
@@ -304,9 +303,7 @@ def differences(case, activity, wanted, *, traces=True):
                 found.append(f"{population} {name}")
         if not np.array_equal(activity.spike_counts[population], own["spikes"].sum(axis=(0, 1))):
             found.append(f"{population} counts")
-    last, how = wanted[case.chip.readout.population], case.chip.readout.how
-    scores = scores_from(last["v"][:, -1], last["spikes"].sum(axis=1), how, last["dead"])
-    if not np.array_equal(activity.scores, scores):
+    if not np.array_equal(activity.scores, slow.scores(wanted)):
         found.append("scores")
     if not np.array_equal(activity.sample_spikes, sum(own["spikes"].sum(axis=(1, 2)) for own in wanted.values())):
         found.append("sample spikes")
