@@ -24,9 +24,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from neurofault.convert.balance import scaled_synapses, shape_of
-from neurofault.convert.prelude import Prelude, folded
-from neurofault.convert.stages import Stage, stages_along
+from neurofault.convert.driven import Driven, input_shape
+from neurofault.convert.prelude import Prelude
+from neurofault.convert.stages import stages_along
 from neurofault.convert.tracing import trace
 from neurofault.errors import ConversionError
 from neurofault.graph import CubaLif, Encoding, Network, Population, Source
@@ -173,22 +173,20 @@ def network_of(
         title = each.replace(".", "/") or "?"
         used = sum(known == title or known.startswith(f"{title}#") for known in modules)
         modules[f"{title}#{used + 1}" if used else title] = module  # a layer that is used twice has one name
-    stages = stages_along(trace(nn.Sequential(modules), None), in_shape).stages
     if drive is not None and before is not None:
         raise ConversionError(f"layer {drive[0]!r}: neurons at the input take the sample itself, but forward changes it first")
-    stages = [folded(stages[0], before), *stages[1:]]
+    stages = stages_along(trace(nn.Sequential(modules), None), in_shape, before).stages
     encoding = None if coding is None else Encoding.for_pixels(coding.full_rate, coding.start, timesteps)
     unit = 1.0 if coding is None else 1 / coding.full_rate
     source = Source(encoding)
     if drive is not None:
-        source, unit = _driven(*drive, stages[0].in_shape), 1.0
-    populations, synapses = [Population("input", stages[0].in_shape, source)], []
+        source, unit = _driven(*drive, input_shape(stages, in_shape)), 1.0
+    populations, synapses = [Population("input", input_shape(stages, in_shape), source)], []
     for index, (stage, (each, neuron)) in enumerate(zip(stages, neurons, strict=True)):
         title = "output" if index == len(stages) - 1 else f"hidden{index + 1}"
-        synapses.append(scaled_synapses(stage, unit))
-        shape = shape_of(synapses[-1])
-        cells = _cells(each, stage, neuron, shape)
-        populations.append(Population(title, shape, cells))
+        synapses.append(stage.synapses(stage.value.terms[0], unit))
+        cells = _cells(each, stage, neuron)
+        populations.append(Population(title, stage.shape, cells))
         unit = 1.0
     fires = cells.threshold is not None
     if readout == "count" and not fires:
@@ -323,9 +321,9 @@ def _fields(neuron: Neuron) -> dict[str, Value]:
     return {"threshold": neuron.threshold, "du": neuron.du, "dv": neuron.dv, "bias": neuron.bias}
 
 
-def _cells(name: str, stage: Stage, neuron: Neuron, shape: tuple[int, ...]) -> CubaLif:
+def _cells(name: str, stage: Driven, neuron: Neuron) -> CubaLif:
     """Return the neurons behind a stage, with its bias."""
-    bias = stage.biases(shape)
+    bias, shape = stage.biases(), stage.shape
     threshold = None if neuron.threshold is None else spread(name, "threshold", neuron.threshold, shape)
     if threshold is not None and not (np.all(np.asarray(threshold) > 0) and np.all(np.isfinite(threshold))):
         raise ConversionError(f"layer {name!r}: thresholds must be finite and above 0")

@@ -14,15 +14,15 @@ _ROUNDING = 1e-6
 """Of the largest answer: what float32 may turn round."""
 
 
-def without_ending(chain: list[Operation]) -> tuple[list[Operation], Operation | None]:
-    """Return a chain without a function at its end that leaves the order of a sample's scores as it is, and that function.
+def without_ending(operations: list[Operation]) -> tuple[list[Operation], Operation | None]:
+    """Return operations without a function at their end that leaves the order of a sample's scores as it is, and that function.
 
     Raises:
         ConversionError: it changes the order, or stands behind a single score.
     """
-    if not chain or kind_of(chain[-1]) not in _MONOTONE:
-        return chain, None
-    last = chain[-1]
+    if not operations or kind_of(operations[-1]) not in _MONOTONE:
+        return operations, None
+    last = operations[-1]
     if last.given is not None and last.returned is not None:
         scores, answers = last.given.flatten(1), last.returned.flatten(1)
         if scores.shape[1] == 1:
@@ -33,7 +33,7 @@ def without_ending(chain: list[Operation]) -> tuple[list[Operation], Operation |
             raise ConversionError(
                 f"layer {last.name!r}: {kind_of(last)} changes the order of a sample's scores; is its dim the classes? Remove it"
             )
-    return chain[:-1], last
+    return operations[:-1], last
 
 
 def same_order(scores: Tensor, answers: Tensor) -> bool:

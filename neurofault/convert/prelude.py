@@ -8,13 +8,12 @@ roll, clamp, powers, statistics of the batch, noise) is refused.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from neurofault.convert.running import same_values
-from neurofault.convert.stages import Stage
 from neurofault.errors import ConversionError
 
 _TOLERANCE = 1e-5
@@ -26,13 +25,15 @@ class Prelude:
     """What stands in front of the first layer.
 
     Attributes:
-        gain, shift: float64 [n], of each value of a sample in C, H, W order.
+        gain, shift: float64 [n], of each value of a sample in C, H, W order; None: 1 and 0.
         shape: of a sample as the first layer takes it.
+        entering: key of the operation that gives what enters the first layer; ``""`` where there are none.
     """
 
-    gain: Tensor
-    shift: Tensor
+    gain: Tensor | None
+    shift: Tensor | None
     shape: tuple[int, ...]
+    entering: str = ""
 
 
 def prelude_of(name: str, enters: Callable[[Tensor], Tensor], samples: Tensor) -> Prelude | None:
@@ -57,7 +58,7 @@ def prelude_of(name: str, enters: Callable[[Tensor], Tensor], samples: Tensor) -
             enters(each).double().flatten(1) for each in (samples, torch.zeros_like(samples[:2]), torch.ones_like(samples[:2]))
         )
         gain, shift = one[0] - zero[0], zero[0]
-        if len(seen.shape) == 4:
+        if len(seen.shape) > 2:
             gain = _by_channel(gain, seen.shape)
         said = samples.double().flatten(1) * gain + shift
         if float((said - flat).abs().max()) <= _TOLERANCE * float(flat.abs().max()):
@@ -66,30 +67,6 @@ def prelude_of(name: str, enters: Callable[[Tensor], Tensor], samples: Tensor) -
         f"layer {name!r} does not take the sample itself: forward changes it first, and not by one gain and one shift of each value (those are folded "
         "into the layer); do that to the data instead (flip, crop, clamp, statistics of a batch, random spikes), or leave it out"
     )
-
-
-def folded(stage: Stage, before: Prelude | None) -> Stage:
-    """Return the first stage with what stands in front of it inside.
-
-    Raises:
-        ConversionError: a convolution behind a gain that differs within a channel.
-    """
-    if before is None:
-        return stage
-    bias = stage.drive(before.shift[None].reshape(1, *stage.in_shape))[0]
-    if not stage.is_convolution:
-        return replace(stage, weight=stage.weight * before.gain, bias=bias)
-    gain = before.gain.reshape(stage.in_shape[0], -1)
-    if not torch.allclose(gain, gain[:, :1], rtol=_TOLERANCE, atol=0):
-        raise ConversionError(
-            f"layer {stage.name!r}: a convolution behind a gain that differs from place to place; use one a channel"
-        )
-    outputs, inputs, height, width = stage.weight.shape
-    grouped = stage.weight.reshape(stage.groups, outputs // stage.groups, inputs, height, width)
-    scaled = grouped * gain[:, 0].reshape(stage.groups, 1, inputs, 1, 1)
-    flat = bias.flatten(1)
-    even = bool(torch.allclose(flat, flat[:, :1], rtol=1e-12, atol=0))
-    return replace(stage, weight=scaled.reshape(stage.weight.shape), bias=flat[:, 0].clone() if even else bias)
 
 
 def _by_channel(gain: Tensor, shape: torch.Size) -> Tensor:

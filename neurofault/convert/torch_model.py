@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neurofault.convert.balance import Candidate, activations, balance
+from neurofault.convert.balance import Candidate, balance
 from neurofault.convert.check import CAUSES, check_activations
-from neurofault.convert.prelude import Prelude, folded, prelude_of
+from neurofault.convert.driven import Driven, activations
+from neurofault.convert.max_pools import POOLINGS, Pooling
+from neurofault.convert.prelude import Prelude, prelude_of
 from neurofault.convert.running import answer_of, dtype_of, readable, undisturbed
 from neurofault.convert.samples import as_fractions, images_of
-from neurofault.convert.stages import Stage, is_read, stages_along
-from neurofault.convert.tracing import Traced, first_layer, kind_of, trace
+from neurofault.convert.stages import stages_along
+from neurofault.convert.tracing import Traced, calls_of, first_layer, kind_of, trace
+from neurofault.convert.walk import LARGEST, is_read
 from neurofault.errors import ConversionError, NeurofaultWarning
 from neurofault.graph import Network
 from neurofault.zoo import RateCurve
@@ -43,8 +46,9 @@ def from_torch(
 ) -> Network:
     """Convert a feed-forward torch module with one candidate; :func:`neurofault.from_torch` measures which is best.
 
-    Takes Linear, Conv2d (stride, padding, dilation, groups), BatchNorm (folded), AvgPool2d (composed into its neighbour), Flatten, ReLU,
-    :class:`neurofault.zoo.RateCurve`, Dropout, Identity; a gain and shift of the sample in front of them (folded); the last layer is read by its potential.
+    Takes Linear, Conv1d and Conv2d, BatchNorm (folded), average and max pooling (adaptive too), ReLU, ReLU6, Hardtanh, :class:`neurofault.zoo.RateCurve`, sums,
+    concatenations, whatever reorders or averages a sample's values, Flatten, Dropout, Identity, as modules or as functions; a gain and shift of the
+    sample in front of them (folded); the last value is read by its potential. The whole list: ``docs/conversion.md``.
 
     Args:
         model: the module, in any floating type, on any device; evaluated, never changed.
@@ -63,26 +67,43 @@ def from_torch(
 def proposals(
     model: nn.Module, calibration: NDArray[np.generic] | Tensor, tried: Sequence[Candidate], *, timesteps: int, name: str
 ) -> Iterator[Network]:
-    """Yield the network of each candidate; the module is read and run on the calibration images once.
+    """Yield the network of each candidate; the module is read and run on the calibration images once for each way of max pooling.
 
     Arguments and errors as for :func:`from_torch`.
     """
-    found = read(model, images_of(calibration))
-    outputs = activations(found.stages, found.images)
+    images = images_of(calibration)
+    found: dict[Pooling, tuple[ReadModule, list[Tensor]]] = {}
     for candidate in tried:
-        yield balance(found.stages, outputs, candidate, name=name, timesteps=timesteps)
+        if candidate.pooling not in found:
+            own = read(model, images, pooling=candidate.pooling)
+            found[candidate.pooling] = own, activations(own.stages, own.images)
+        own, outputs = found[candidate.pooling]
+        yield balance(own.stages, outputs, candidate, sample=own.images.shape[1:], name=name, timesteps=timesteps)
 
 
 def candidates(model: nn.Module) -> list[Candidate]:
     """Return the candidates worth measuring for a module, a sensible one first.
 
-    A module with :class:`RateCurve` activations fixes its own rates; a ReLU module leaves them open.
+    A module with :class:`RateCurve` activations fixes its own rates; a ReLU module leaves them open. One with max pooling leaves open how it is made of neurons.
     """
     if any(isinstance(module, RateCurve) for module in model.modules()):
         return [Candidate(start=start, full_rate=0.5) for start in (0.5, 0.3, 0.4, 0.6, 0.7)]
     first = Candidate()
+    if pools_by_maximum(model):
+        rates = [(peak, full) for full in (1.0, 0.5) for peak in (0.5, 0.3, 0.8, 1.2)]
+        return [Candidate(peak, 0.5, full, pooling) for peak, full in rates for pooling in POOLINGS]
     grid = [Candidate(peak, start, full) for full in (1.0, 0.5) for peak in (0.3, 0.5, 0.8, 1.2, 1.8) for start in _START]
     return [first, *(each for each in grid if each != first)]
+
+
+def pools_by_maximum(model: nn.Module) -> bool:
+    """Return whether a module has a max pooling; a module that cannot be read has none."""
+    try:
+        inner = readable(model)
+        with undisturbed(inner):
+            return not calls_of(inner).isdisjoint(LARGEST)
+    except ConversionError:
+        return False
 
 
 def as_taken(model: nn.Module, images: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -121,19 +142,20 @@ def scores_of(model: nn.Module, images: NDArray[np.generic]) -> NDArray[np.float
 
 
 @dataclass(frozen=True, eq=False)
-class Read:
-    """A module's stages and the calibration images in the shape that it takes."""
+class ReadModule:
+    """A module's populations and the calibration images in the shape that it takes."""
 
-    stages: list[Stage]
+    stages: list[Driven]
     images: NDArray[np.generic]
 
 
-def read(model: nn.Module, images: NDArray[np.generic]) -> Read:
+def read(model: nn.Module, images: NDArray[np.generic], *, pooling: Pooling = "differences") -> ReadModule:
     """Read a module on calibration images, as they are or flattened.
 
     Args:
         model: the module.
         images: as :func:`images_of` returns them.
+        pooling: how a max pooling is made of neurons.
 
     Raises:
         ConversionError: as for :func:`from_torch`.
@@ -146,28 +168,28 @@ def read(model: nn.Module, images: NDArray[np.generic]) -> Read:
     first: ConversionError | None = None
     for shaped in shapes:
         try:
-            return _read_on(readied, shaped)
+            return _read_on(readied, shaped, pooling)
         except ConversionError as error:
             first = first or error
     assert first is not None
     raise first
 
 
-def _read_on(model: nn.Module, images: NDArray[np.generic]) -> Read:
+def _read_on(model: nn.Module, images: NDArray[np.generic], pooling: Pooling) -> ReadModule:
     samples = torch.from_numpy(as_fractions(images)).to(dtype_of(model))
     noise = torch.rand((7, *samples.shape[1:]), generator=torch.Generator().manual_seed(0), dtype=samples.dtype)
     checked = torch.cat([samples[:_CHECKED], noise])
     with undisturbed(model):
-        traced, before, shape = _without_prelude(model, trace(model, checked), checked)
-        walked = stages_along(traced, shape)
-        stages = [folded(walked.stages[0], before), *walked.stages[1:]]
-        ours = activations(stages, checked.double().numpy())
-        check_activations([stage.name for stage in stages], ours, walked.answers)
+        traced = trace(model, checked)
+        before, shape = _prelude(model, traced, checked)
+        walked = stages_along(traced, shape, before)
+        _check(walked.stages, checked)
         answers = [answer_of(model, batch) for batch in (checked, checked)]
-    last = traced.chain[-1].returned
-    if not all(isinstance(answer, Tensor) and last is not None and _same(answer, last) for answer in answers):
+        stages = walked.stages if pooling == "differences" else stages_along(traced, shape, before, pooling=pooling).stages
+    returned = traced.operations[-1].returned
+    if not all(isinstance(answer, Tensor) and returned is not None and _same(answer, returned) for answer in answers):
         raise ConversionError(
-            f"layer {stages[-1].name!r}: the module gives another answer than its layers one by one, or another one when it is asked twice; {CAUSES}"
+            f"layer {walked.stages[-1].name!r}: the module gives another answer than its layers one by one, or another one when it is asked twice; {CAUSES}"
         )
     if walked.dropped is not None:
         warnings.warn(
@@ -175,7 +197,14 @@ def _read_on(model: nn.Module, images: NDArray[np.generic]) -> Read:
             NeurofaultWarning,
             stacklevel=2,
         )
-    return Read(stages, images)
+    return ReadModule(stages, images)
+
+
+def _check(stages: Sequence[Driven], samples: Tensor) -> None:
+    """Compare every population with what the module itself gives there."""
+    ours = activations(stages, samples.double().numpy())
+    pairs = [(stage.name, one, stage.original) for stage, one in zip(stages, ours, strict=True) if stage.original is not None]
+    check_activations([name for name, _, _ in pairs], [one for _, one, _ in pairs], [other for _, _, other in pairs])
 
 
 def _same(answer: Tensor, traced: Tensor) -> bool:
@@ -183,20 +212,24 @@ def _same(answer: Tensor, traced: Tensor) -> bool:
     return answer.shape == traced.shape and bool((answer - traced).abs().max() <= _ROUNDING * traced.abs().max())
 
 
-def _without_prelude(model: nn.Module, traced: Traced, samples: Tensor) -> tuple[Traced, Prelude | None, tuple[int, ...]]:
-    """Cut off what stands in front of the first layer, where it is not itself something that a chain may begin with."""
-    chain = traced.chain
-    start = first_layer(chain)
-    if start is None or all(is_read(operation) for operation in chain[:start]):
-        return traced, None, tuple(samples.shape[1:])
+def _prelude(model: nn.Module, traced: Traced, samples: Tensor) -> tuple[Prelude | None, tuple[int, ...]]:
+    """Return what stands in front of the first layer, where it is not itself something that is read, and the shape of what enters."""
+    operations, sample = traced.operations, tuple(samples.shape[1:])
+    start = first_layer(operations)
+    if start is None or all(is_read(operation) for operation in operations[:start]) or not operations[start].inputs[0]:
+        return None, sample
+    key = operations[start].inputs[0]
 
     def enters(x: Tensor) -> Tensor:
-        inside = trace(model, x).chain[start].given
+        inside = next(each for each in trace(model, x).operations if each.key == operations[start].key).given
         assert inside is not None
         return inside
 
-    first = enters(samples)
-    return Traced(chain[start:], traced.problem), prelude_of(chain[start].name, enters, samples), tuple(first.shape[1:])
+    entering = tuple(enters(samples).shape[1:])
+    found = prelude_of(operations[start].name, enters, samples)
+    if found is None:
+        return Prelude(None, None, entering, key), entering
+    return replace(found, entering=key), entering
 
 
 def _problem(model: nn.Module, images: NDArray[np.generic]) -> str | None:

@@ -1,44 +1,83 @@
-"""What a torch module's forward does, as a chain of operations with what went in and came out on sample inputs.
+"""What a torch module's forward does, as a graph of operations with what went in and came out on sample inputs.
 
-The order comes from torch.fx, the values from running the traced operations one by one, layers with their hooks included. What lies in front of
-the first layer is not read operation by operation: what it makes of the samples is measured (:mod:`neurofault.convert.prelude`).
+The graph comes from torch.fx, the values from running the traced operations one by one, layers with their hooks included. What lies in front of
+the first layer may be anything that is one gain and one shift of each value: it is measured (:mod:`neurofault.convert.prelude`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, fx, nn
+from torch.fx.node import map_aggregate
 
 from neurofault.convert.running import one_line
 from neurofault.errors import ConversionError
 from neurofault.zoo import RateCurve
 
-LAYERS = (nn.Linear, nn.Conv2d, nn.AvgPool2d)
-"""What may stand first in a chain."""
+LAYERS = (
+    nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d,
+    nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d,
+)  # fmt: skip
+"""What may stand first in a network, behind whatever a sample goes through before it."""
 
-KNOWN = (*LAYERS, nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, RateCurve, nn.Flatten, nn.Dropout, nn.Dropout2d, nn.Identity)
+_LAYER_CALLS = ("linear", "conv1d", "conv2d", "avg_pool1d", "avg_pool2d", "max_pool1d", "max_pool2d")
+
+KNOWN = (
+    *LAYERS, nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.Hardtanh, RateCurve, nn.Flatten, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity,
+)  # fmt: skip
 """Modules that are taken, subclasses included: what a subclass's forward does differently shows in the values."""
+
+_IN_PLACE = ("iadd", "isub", "imul", "itruediv")
+
+_SPLITS = ("chunk", "split", "unbind", "tensor_split")
+"""Functions that give several tensors, each of which is an operation of its own here."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The place of a tensor among an operation's arguments: the number of its input."""
+
+    index: int
 
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """One step of a chain.
+    """One operation of a module.
 
     Attributes:
         name: of the layer, or of the traced call.
         what: the module, or the name of the function or method.
-        arguments: positional arguments behind the tensor, for messages.
-        given, returned: its input and output on the samples, [N, …]; None where no samples were given.
+        key: by which others take its output.
+        inputs: keys of the operations whose output it takes; ``""`` is the sample.
+        arguments, keywords: of the call; :class:`Taken` stands for its inputs, everything else is constant.
+        values: its inputs on the samples, [N, …]; empty where no samples were given.
+        returned: its output on the samples; None where no samples were given, or where it raised.
+        call: the operation as a function of inputs in float64.
     """
 
     name: str
     what: nn.Module | str
-    arguments: tuple[object, ...] = ()
-    given: Tensor | None = None
+    key: str
+    inputs: tuple[str, ...]
+    arguments: tuple[Any, ...] = ()
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    values: tuple[Tensor, ...] = ()
     returned: Tensor | None = None
+    call: Callable[..., Any] | None = None
+
+    @property
+    def given(self) -> Tensor | None:
+        """Its first input on the samples; None where no samples were given."""
+        return self.values[0] if self.values else None
+
+    @property
+    def constants(self) -> tuple[Any, ...]:
+        """Positional arguments behind the first."""
+        return self.arguments[1:]
 
 
 def kind_of(operation: Operation) -> str:
@@ -54,14 +93,15 @@ class _Tracer(fx.Tracer):
 
 @dataclass(frozen=True, eq=False)
 class Traced:
-    """A module's operations in order.
+    """What a module does to a sample.
 
     Attributes:
-        chain: the operations; where the module does not run, up to the one that raises, which has returned nothing.
+        operations: those that its answer needs, each behind those that it takes; the last one is the answer. Where the module does not
+            run, all up to the one that raises, which has returned nothing.
         problem: why it does not run, as one line; None if it does, or was not run.
     """
 
-    chain: list[Operation]
+    operations: list[Operation]
     problem: str | None = None
 
 
@@ -70,21 +110,16 @@ def trace(model: nn.Module, samples: Tensor | None) -> Traced:
 
     Args:
         model: the module, in eval mode.
-        samples: [N, …] to run it on; None: only the order is wanted.
+        samples: [N, …] to run it on; None: only the order is wanted, of a module without functions.
 
     Raises:
-        ConversionError: its forward cannot be traced, joins or branches, or returns something else than its last layer's tensor.
+        ConversionError: its forward cannot be traced, takes a second input, or returns something else than one layer's tensor.
     """
-    try:
-        graph = _Tracer().trace(model)
-    except Exception as error:  # torch.fx raises whatever the user's forward raises under symbolic values
-        raise ConversionError(
-            f"the module's forward cannot be traced ({one_line(error)}); write it without branches that depend on the data"
-        ) from error
+    graph = _graph_of(model)
     values, problem = (None, None) if samples is None else _values(model, graph, samples)
-    modules = dict(model.named_modules())
-    chain: list[Operation] = []
-    tensor: fx.Node | None = None
+    sample: fx.Node | None = None
+    found: dict[fx.Node, Operation] = {}
+    pieces: dict[fx.Node, Operation] = {}  # what gives several tensors
     changed_in: dict[fx.Node, fx.Node] = {}  # a tensor that an operation changed in place, and that operation
 
     def now(node: fx.Node) -> fx.Node:
@@ -93,40 +128,118 @@ def trace(model: nn.Module, samples: Tensor | None) -> Traced:
         return node
 
     for node in graph.nodes:
-        if node.op == "get_attr" or not (node.op == "output" or _is_tensor(node, values)):
-            continue
         if node.op == "placeholder":
-            if tensor is None:
-                tensor = node
+            if sample is None:
+                sample = node
             elif node.users:
                 raise ConversionError(f"the module takes a second input {node.target!r}; networks with one input are taken")
             continue
-        inputs = list(
-            dict.fromkeys(now(each) for each in node.all_input_nodes if each.op != "get_attr" and _is_tensor(each, values))
-        )
         if node.op == "output":
             returned = node.args[0]
-            if not isinstance(returned, fx.Node) or now(returned) is not tensor:
+            if not isinstance(returned, fx.Node) or now(returned) not in found:
                 raise ConversionError("the module returns something other than its last layer's tensor; return that alone")
+            return Traced(_needed(found.values(), now(returned).name), problem)
+        used = [now(each) for each in node.all_input_nodes]
+        inputs = list(dict.fromkeys(each for each in used if each in found or each is sample))
+        whole = next((pieces[each] for each in used if each in pieces), None)
+        if whole is not None and values is not None and node in values:
+            found[node] = _piece(whole, node, values[node])
+            continue
+        if not inputs or (values is not None and node in values and not _is_tensor(values[node])):
+            continue  # a constant, or a size
+        operation = _operation(model, node, inputs, sample, values)
+        if operation.what in _SPLITS and operation.returned is None and values is not None and node in values:
+            pieces[node] = operation
+            continue
+        found[node] = operation
+        if values is not None and node not in values:
             break
-        if len(inputs) > 1:
-            raise ConversionError(
-                f"layer {node.name!r}: joins or branches ({len(inputs)} inputs); only a chain of layers is taken, "
-                "so rewrite skip connections as a chain"
-            )
-        if inputs != [tensor]:
-            older = f"takes what {inputs[0].name!r} gave, which another layer takes too" if inputs else "takes no layer's output"
-            raise ConversionError(f"layer {node.name!r}: {older}; only a chain of layers is taken")
-        what: nn.Module | str = modules[str(node.target)] if node.op == "call_module" else _name(node)
-        name = str(node.target) if node.op == "call_module" else node.name
-        given, returned = (None, None) if values is None else (values.get(inputs[0]), values.get(node))
-        chain.append(Operation(name, what, tuple(node.args[1:]), given, returned))
-        if values is not None and returned is None:
-            break
-        if _in_place(node, what):
+        if _in_place(node, operation.what):
             changed_in[inputs[0]] = node
-        tensor = node
-    return Traced(chain, problem)
+    return Traced(list(found.values()), problem)
+
+
+def _graph_of(model: nn.Module) -> fx.Graph:
+    try:
+        return _Tracer().trace(model)
+    except Exception as error:  # torch.fx raises whatever the user's forward raises under symbolic values
+        raise ConversionError(
+            f"the module's forward cannot be traced ({one_line(error)}); write it without branches that depend on the data"
+        ) from error
+
+
+def calls_of(model: nn.Module) -> set[str]:
+    """Return the kinds of all operations of a module's forward, classes of layers and names of functions.
+
+    Raises:
+        ConversionError: it cannot be traced.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    return {
+        type(modules[str(node.target)]).__name__ if node.op == "call_module" else _name(node) for node in _graph_of(model).nodes
+    }
+
+
+def _operation(
+    model: nn.Module, node: fx.Node, inputs: Sequence[fx.Node], sample: fx.Node | None, values: Mapping[fx.Node, Any] | None
+) -> Operation:
+    places = {each: Taken(index) for index, each in enumerate(inputs)}
+
+    def resolved(each: fx.Node) -> Any:
+        if each in places:
+            return places[each]
+        return None if values is None else values.get(each)
+
+    arguments, keywords = fx.map_arg(tuple(node.args), resolved), fx.map_arg(dict(node.kwargs), resolved)
+    module = model.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+    def call(*tensors: Tensor) -> Any:
+        def filled(argument: Any) -> Any:
+            if isinstance(argument, Taken):
+                return tensors[argument.index]
+            return argument.double() if isinstance(argument, Tensor) and argument.is_floating_point() else argument
+
+        given, named = map_aggregate(arguments, filled), map_aggregate(keywords, filled)
+        if module is not None:
+            return copy.deepcopy(module).double()(*given, **named)
+        if node.op == "call_method":
+            return getattr(given[0], str(node.target))(*given[1:], **named)
+        return node.target(*given, **named)  # type: ignore[operator]  # a function
+
+    returned = None if values is None else values.get(node)
+    return Operation(
+        str(node.target) if module is not None else node.name,
+        module if module is not None else _name(node),
+        node.name,
+        tuple("" if each is sample else each.name for each in inputs),
+        arguments,
+        keywords,
+        () if values is None else tuple(values[each] for each in inputs),
+        returned if isinstance(returned, Tensor) else None,
+        call,
+    )
+
+
+def _piece(whole: Operation, node: fx.Node, value: Any) -> Operation:
+    """Return one of several tensors that an operation gives as an operation of its own."""
+    index = node.args[1]
+
+    def call(*tensors: Any) -> Any:
+        assert whole.call is not None
+        return whole.call(*tensors)[index]
+
+    return replace(whole, key=node.name, returned=value if isinstance(value, Tensor) else None, call=call)
+
+
+def _needed(operations: Iterable[Operation], last: str) -> list[Operation]:
+    """Return the operations that an answer needs, the answer last."""
+    ordered = list(operations)
+    wanted = {last}
+    for operation in reversed(ordered):
+        if operation.key in wanted:
+            wanted.update(operation.inputs)
+    kept = [operation for operation in ordered if operation.key in wanted]
+    return [*(each for each in kept if each.key != last), *(each for each in kept if each.key == last)]
 
 
 def _name(node: fx.Node) -> str:
@@ -136,15 +249,12 @@ def _name(node: fx.Node) -> str:
 def _in_place(node: fx.Node, what: nn.Module | str) -> bool:
     if isinstance(what, nn.Module):
         return getattr(what, "inplace", False) is True
-    return what.endswith("_") or node.kwargs.get("inplace") is True
+    return what.endswith("_") or what in _IN_PLACE or node.kwargs.get("inplace") is True
 
 
-def _is_tensor(node: fx.Node, values: Mapping[fx.Node, Any] | None) -> bool:
-    """Whether a traced value belongs to the chain; sizes and numbers do not."""
-    if values is None or node not in values:
-        return True
-    value = values[node]
-    return isinstance(value, Tensor) or (isinstance(value, tuple) and any(isinstance(each, Tensor) for each in value))
+def _is_tensor(value: Any) -> bool:
+    """Whether a traced value belongs to the network; sizes and numbers do not."""
+    return isinstance(value, Tensor) or (isinstance(value, tuple | list) and any(isinstance(each, Tensor) for each in value))
 
 
 def _values(model: nn.Module, graph: fx.Graph, samples: Tensor) -> tuple[dict[fx.Node, Any], str | None]:
@@ -166,6 +276,8 @@ def _values(model: nn.Module, graph: fx.Graph, samples: Tensor) -> tuple[dict[fx
     return found, None
 
 
-def first_layer(chain: list[Operation]) -> int | None:
-    """Return the index of the operation that is the chain's first layer; None if it has none."""
-    return next((index for index, operation in enumerate(chain) if isinstance(operation.what, LAYERS)), None)
+def first_layer(operations: Sequence[Operation]) -> int | None:
+    """Return the index of the operation that is a network's first layer; None if it has none."""
+    return next(
+        (index for index, each in enumerate(operations) if isinstance(each.what, LAYERS) or each.what in _LAYER_CALLS), None
+    )

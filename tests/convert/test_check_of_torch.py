@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from neurofault.convert.balance import activations
+from neurofault.convert.driven import activations
 from neurofault.convert.torch_model import as_taken, from_torch, read
 from neurofault.errors import ConversionError, NeurofaultError, NeurofaultWarning
 
@@ -87,6 +87,16 @@ TAKEN = {
     "half": lambda: made().half(),
     "bfloat16": lambda: made().bfloat16(),
     "double": lambda: made().double(),
+    "permuted": lambda: made(flat=lambda net, h: h.permute(0, 2, 3, 1).flatten(1)),
+    "transposed": lambda: made(flat=lambda net, h: h.transpose(2, 3).flatten(1)),
+    "flipped": lambda: made(flat=lambda net, h: h.flip(3).flatten(1)),
+    "padded": lambda: made(flat=lambda net, h: functional.pad(h, (1, 0))[..., :-1].flatten(1)),
+    "mul_": lambda: made(flat=lambda net, h: h.mul_(0.5).flatten(1)),
+    "add": lambda: made(flat=lambda net, h: (h + 1).flatten(1)),
+    "relu6": lambda: made(act=functional.relu6),
+    "flipped before": lambda: made(before=lambda net, x: x.flip(3)),
+    "clamped before": lambda: made(before=lambda net, x: x.clamp(0, 0.5)),
+    "even kernel": lambda: nn.Sequential(nn.Conv2d(1, 4, 2, padding="same"), nn.ReLU(), nn.Flatten(), nn.Linear(256, 5)),
     "layer used twice": lambda: made(flat=lambda net, h: functional.relu(net.more(functional.relu(net.more(h.flatten(1))))), more=nn.Linear(256, 256)),
 }  # fmt: skip
 
@@ -142,21 +152,12 @@ class Raises(nn.Module):
 
 
 REFUSED = {
-    "permuted": (lambda: made(flat=lambda net, h: h.permute(0, 2, 3, 1).flatten(1)), "layer 'permute': permute cannot become spiking"),
-    "transposed": (lambda: made(flat=lambda net, h: h.transpose(2, 3).flatten(1)), "layer 'transpose': transpose cannot become spiking"),
-    "flipped": (lambda: made(flat=lambda net, h: h.flip(3).flatten(1)), "layer 'flip': flip cannot become spiking"),
-    "padded": (lambda: made(flat=lambda net, h: functional.pad(h, (1, 0))[..., :-1].flatten(1)), "layer 'pad': pad cannot become spiking"),
-    "mul_": (lambda: made(flat=lambda net, h: h.mul_(0.5).flatten(1)), "layer 'mul_': mul_ cannot become spiking"),
-    "add": (lambda: made(flat=lambda net, h: (h + 1).flatten(1)), "layer 'add': add cannot become spiking"),
-    "relu6": (lambda: made(act=functional.relu6), "layer 'relu6': relu6 cannot become spiking"),
     "flatten 0": (lambda: made(flat=lambda net, h: h.flatten(0).view(h.size(0), -1)), "layer 'flatten': flatten(0) is not a flattening: it mixes samples"),
     "dropout stays": (lambda: made(flat=lambda net, h: functional.dropout(h).flatten(1)), "layer 'dropout': dropout that stays on in eval mode; pass training="),
-    "noise": (lambda: made(flat=lambda net, h: (h + torch.randn_like(h)).flatten(1)), "layer 'add': joins or branches (2 inputs)"),
-    "flipped before": (lambda: made(before=lambda net, x: x.flip(3)), FRONT),
+    "noise": (lambda: made(flat=lambda net, h: (h + torch.randn_like(h)).flatten(1)), "layer 'randn_like': randn_like cannot become spiking; what can: Linear, "),
     "squared before": (lambda: made(before=lambda net, x: x**2), FRONT),
     "binary before": (lambda: made(before=lambda net, x: (x > 0.5).float()), FRONT),
-    "clamped before": (lambda: made(before=lambda net, x: x.clamp(0, 0.5)), FRONT),
-    "centred before": (lambda: made(before=lambda net, x: x - x.mean()), "layer 'sub': joins or branches (2 inputs)"),
+    "centred before": (lambda: made(before=lambda net, x: x - x.mean()), "layer 'mean': mean() mixes samples, or is no sum of a sample's values"),
     "another forward": (lambda: seq(Twice(64, 3)), "layer '1' differs from the original: its output by "),
     "hook": (lambda: hooked(made(), "fc1", lambda module, inputs, output: output + 0.5), "layer 'fc1' differs from the original: its output by 0.5"),
     "hook in front": (front_hooked, "layer 'fc1' differs from the original: its output by "),
@@ -165,7 +166,6 @@ REFUSED = {
     "argmax": (lambda: made(end=lambda net, x: x.argmax(1)), "layer 'argmax': argmax cannot become spiking; use nothing: return the scores themselves"),
     "one score": (lambda: seq(nn.Linear(64, 1), nn.Sigmoid()), "layer '2': Sigmoid of one score; the largest of one score is always the same"),
     "two tensors": (lambda: made(end=lambda net, x: (x, x)), "the module returns something other than its last layer's tensor; return that alone"),
-    "even kernel": (lambda: nn.Sequential(nn.Conv2d(1, 4, 2, padding="same")), "layer '0': Conv2d with padding 'same' (zeros)"),
     "NaN weight": (lambda: with_value(made(), "fc1", "weight", float("nan")), "layer 'fc1': weight: 1 of 4096 values are not finite (the first: nan at [0, 2])"),
     "inf bias": (lambda: with_value(made(), "fc2", "bias", float("inf")), "layer 'fc2': bias: 1 of 5 values are not finite (the first: inf at [2])"),
     "NaN variance": (lambda: with_value(seq(nn.Linear(64, 4), nn.BatchNorm1d(4)), "2", "running_var", float("nan")), "layer '2': running_var: 1 of 4 values"),
