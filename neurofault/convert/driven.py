@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neurofault.convert.affine import Affine, Term, image_of, segments
-from neurofault.convert.maps import Kernel, Same, synapses_of
+from neurofault.convert.maps import Kernel, Map, Matrix, Same, rows_of
 from neurofault.convert.samples import as_fractions
+from neurofault.graph import Dense, Sparse
 from neurofault.graph.synapses import Synapses
 from neurofault.zoo import RateCurve
 
@@ -84,7 +85,21 @@ class Driven:
             term: one of ``value.terms``.
             unit: activation that a spike of the term's source stands for.
         """
-        return synapses_of(self.name, term.map, unit, first=term.first, n_out=self.value.size)
+        return _synapses(self.name, term.map, unit, term.first, self.value.size)
+
+
+def _synapses(name: str, linear: Map, unit: float, first: int, n_out: int) -> Synapses:
+    """Return a map's synapses into the neurons from ``first`` on, of ``n_out``, weights times ``unit``."""
+    match linear:
+        case Kernel() if linear.n_out == n_out:
+            return linear.conv(unit)
+        case Matrix(weight=weight) if linear.n_out == n_out:
+            return Dense((weight * unit).numpy())
+    rows = rows_of(name, linear)
+    rows.sort_indices()
+    behind = np.full(n_out - first - linear.n_out, rows.nnz, np.int64)
+    starts = np.concatenate([np.zeros(first, np.int64), rows.indptr.astype(np.int64), behind])
+    return Sparse(linear.n_in, starts, rows.indices.astype(np.int64), rows.data * unit)
 
 
 def input_shape(stages: Sequence[Driven], sample: tuple[int, ...]) -> tuple[int, ...]:

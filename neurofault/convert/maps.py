@@ -11,15 +11,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 from torch.nn import functional
 
 from neurofault.errors import ConversionError
-from neurofault.graph import Conv, Dense, Sparse
+from neurofault.graph import Conv
 from neurofault.graph.connectivity import taps
-from neurofault.graph.synapses import Synapses
 
 MOST_LISTED = 1 << 25
 """Synapses that a map may have when they are listed one by one."""
@@ -375,28 +373,3 @@ def _tiles(pool: Pool, layer: Convolution) -> bool:
 def _box(pool: Pool, channels: int) -> Tensor:
     """Return the depthwise kernel of an average pooling, [channels, 1, k_h, k_w]."""
     return torch.full((channels, 1, *pool.kernel), 1 / (pool.kernel[0] * pool.kernel[1]), dtype=torch.float64)
-
-
-def synapses_of(name: str, linear: Map, unit: float, *, first: int = 0, n_out: int | None = None) -> Synapses:
-    """Return a map's synapses.
-
-    Args:
-        name: of the layer, for the message.
-        linear: the map.
-        unit: what a spike of the source stands for; the weights are times this.
-        first: of the target's neurons, the one that the map's first value reaches.
-        n_out: number of the target's neurons; None: as many as the map gives.
-    """
-    whole = n_out is None or n_out == linear.n_out
-    match linear:
-        case Kernel() if whole:
-            return linear.conv(unit)
-        case Matrix(weight=weight) if whole:
-            return Dense((weight * unit).numpy())
-    rows = rows_of(name, linear)
-    rows.sort_indices()
-    behind = (linear.n_out if n_out is None else n_out) - first - linear.n_out
-    starts: NDArray[np.int64] = np.concatenate(
-        [np.zeros(first, np.int64), rows.indptr.astype(np.int64), np.full(behind, rows.nnz, np.int64)]
-    )
-    return Sparse(linear.n_in, starts, rows.indices.astype(np.int64), rows.data * unit)
