@@ -1,12 +1,12 @@
 """Random graphs, healthy and with every kind of fault at every time: does each engine give what a chip with one clock gives?
 
-    python experiments/graphs.py --graphs 300 [--elsewhere 60] [--first 0] [--workers 2] [--json docs/data/bench/graphs.json]
+    python experiments/graphs.py --graphs 300 [--elsewhere 60] [--workers 2] [--parts FILE] [--json docs/data/bench/graphs.json]
 
 A graph has one or two inputs (pixels or events) and up to five other populations, joined by skips, loops, self-loops, delays, exponents,
 dense, sparse and convolutional connections in any stored format, on the cores of a small chip; T is 1 to 200, log-uniform
 (`tests/random_graphs.py`, `tests/faults/struck_graphs.py`). Each is run healthy, cut at every step, and with each kind of fault at each of
-its times, its sites listed or drawn by population, connection, cores or words; a damaged run is cut at one step as well. What must come
-out is worked out apart, from the list of faults, by a chip in plain Python with one global clock (`tests/faults/bit_chip.py`): u, v and
+its times, its sites listed or drawn by population, connection, cores or words; one damaged run in four is cut at a step. What must come out
+is worked out apart, from the list of faults, by a chip in plain Python with one global clock (`tests/faults/bit_chip.py`): u, v and
 spikes of every neuron in every step, scores and counts. `--elsewhere`: so many graphs, healthy and damaged, in Lava and in Brian2 too.
 """
 
@@ -81,8 +81,8 @@ def in_parts(chip: Deployment, inputs: Inputs, cuts: list[int]) -> Activity:
     return Activity(parts[-1].scores, counts, np.sum([part.sample_spikes for part in parts], axis=0), traces)
 
 
-def run_graph(seed: int) -> tuple[Counter[str], list[str]]:
-    """Run one graph in every way; return what was counted, and the ways in which something differs."""
+def run_graph(seed: int) -> tuple[int, Counter[str], list[str]]:
+    """Run one graph in every way; return its seed, what was counted, and the ways in which something differs."""
     chip, inputs, rng = struck_graph(seed)
     slow = BitChip(chip)
     wanted, wrong = slow.present(inputs), []
@@ -91,7 +91,7 @@ def run_graph(seed: int) -> tuple[Counter[str], list[str]]:
         graphs=1, runs=3, population_steps=3 * steps, spikes=sum(int(own["spikes"].sum()) for own in wanted.values())
     )
     counts.update(f"held {name}" for name in features(chip, inputs))
-    counts[f"T {len(str(chip.timesteps))}"] += 1
+    counts["T 1 to 9" if chip.timesteps < 10 else "T 10 to 99" if chip.timesteps < 100 else "T 100 to 200"] += 1
     healthy = {
         "exact": EXACT.run(chip, inputs, record=TRACES),
         "step by step": StepwiseEngine().run(chip, inputs, record=TRACES),
@@ -114,22 +114,24 @@ def run_graph(seed: int) -> tuple[Counter[str], list[str]]:
                 wrong.append(f"{seed} {plan.faults[0].fault}: does not stall")
             except StalledError:
                 continue
-        wanted = other.present(inputs)
-        cut = int(rng.integers(1, chip.timesteps + 1))
-        for way, own in (
-            ("exact", EXACT.run(hurt, inputs, record=TRACES)),
-            (f"cut at {cut}", in_parts(hurt, inputs, list(dict.fromkeys([cut, chip.timesteps])))),
-        ):
-            counts += Counter(runs=1, population_steps=steps)
-            if found := differences(other, own, wanted):
+        expected = other.present(inputs) if other.wrong else wanted
+        cuts = [chip.timesteps] if rng.random() < 0.75 else sorted({int(rng.integers(1, chip.timesteps + 1)), chip.timesteps})
+        ways = (
+            {"exact": EXACT.run(hurt, inputs, record=TRACES)}
+            if len(cuts) == 1
+            else {f"cut at {cuts[0]}": in_parts(hurt, inputs, cuts)}
+        )
+        for way, own in ways.items():
+            counts += Counter(runs=1, cut=len(cuts) - 1, population_steps=steps)
+            if found := differences(other, own, expected):
                 wrong.append(f"{seed} {plan.faults[0].fault}, {way}: {found}")
-    return counts, wrong
+    return seed, counts, wrong
 
 
 def elsewhere(seed: int, name: str) -> tuple[Counter[str], list[str]]:
     """Run one graph in another engine, healthy and with one fault; return likewise."""
     chip, inputs, _ = struck_graph(seed)
-    slow, rng, counts, wrong = BitChip(chip), np.random.default_rng([seed, 1]), Counter[str](), []
+    slow, rng, counts, wrong = BitChip(chip), np.random.default_rng([seed, 1]), Counter[str](graphs=1), list[str]()
     kind, when, clock = COMBINATIONS[int(rng.integers(len(COMBINATIONS)))]
     found = struck(rng, chip, slow, len(inputs), kind, when, clock)
     cases = [("healthy", chip, slow)]
@@ -150,51 +152,67 @@ def named(counts: Counter[str], prefix: str) -> dict[str, int]:
     return {name[len(prefix) + 1 :]: number for name, number in sorted(counts.items()) if name.startswith(f"{prefix} ")}
 
 
+def summary(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Put what the graphs gave together; a part is of one graph in one engine."""
+    counts = {engine: Counter[str]() for engine in ("exact", *OTHERS)}
+    wrong: dict[str, list[str]] = {engine: [] for engine in counts}
+    for part in parts:
+        counts[part["engine"]].update(part["counts"])
+        wrong[part["engine"]] += part["wrong"]
+    own = counts["exact"]
+    struck_by = named(own, "struck")
+    return {
+        "graphs": own["graphs"],
+        "with": named(own, "held"),
+        "steps_of_a_sample": named(own, "T"),
+        "faults": own["faults"],
+        "kinds": len({name.split()[0] for name in struck_by}),
+        "kinds_and_times": {"all": len(KINDS_AND_TIMES), "met": len(struck_by), "least_often": min(struck_by.values(), default=0)},
+        "clocks": named(own, "clock"),
+        "stalled": own["stalled"],
+        "no_place_for": named(own, "no place"),
+        "runs": own["runs"],
+        "cut": own["cut"],
+        "steps_compared": own["population_steps"],
+        "differ": len(wrong["exact"]),
+        "wrong": sorted(wrong["exact"]),
+        "elsewhere": {
+            name: {key: counts[name][key] for key in ("graphs", "healthy", "damaged", "refused")}
+            | {"differ": len(wrong[name]), "wrong": sorted(wrong[name])}
+            for name in OTHERS
+        },
+    }
+
+
 def main() -> None:
     """Run the experiment."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--graphs", type=int, default=300)
     parser.add_argument("--elsewhere", type=int, default=0)
-    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--parts", type=Path, help="what each graph gave, a line each; a run that was broken off goes on")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    seeds = range(options.first, options.first + options.graphs)
-    counts, wrong = Counter[str](), list[str]()
+    parts = (
+        [json.loads(line) for line in options.parts.read_text().splitlines()] if options.parts and options.parts.exists() else []
+    )
+    done = {(part["engine"], part["seed"]) for part in parts}
+
+    def keep(engine: str, seed: int, counts: Counter[str], wrong: list[str]) -> None:
+        parts.append({"engine": engine, "seed": seed, "counts": dict(counts), "wrong": wrong})
+        print(f"{engine}: graph {seed}, {len(wrong)} differ", *wrong, sep="\n", flush=True)
+        if options.parts:
+            with options.parts.open("a") as stream:
+                stream.write(json.dumps(parts[-1]) + "\n")
+
     with Pool(options.workers) as pool:
-        for done, (part, found) in enumerate(pool.imap_unordered(run_graph, seeds), 1):
-            counts, wrong = counts + part, wrong + found
-            if done % 10 == 0 or found:
-                print(f"{done} graphs, {counts['faults']} faults, {len(wrong)} differ", *found, sep="\n", flush=True)
-    struck_by = named(counts, "struck")
-    steps = {f"{10 ** (int(digits) - 1)} to {min(10 ** int(digits) - 1, 200)}": n for digits, n in named(counts, "T").items()}
-    result: dict[str, Any] = {
-        "graphs": counts["graphs"],
-        "with": named(counts, "held"),
-        "steps_of_a_sample": steps,
-        "faults": counts["faults"],
-        "kinds": len({name.split()[0] for name in struck_by}),
-        "kinds_and_times": {"all": len(KINDS_AND_TIMES), "met": len(struck_by), "least_often": min(struck_by.values(), default=0)},
-        "clocks": named(counts, "clock"),
-        "stalled": counts["stalled"],
-        "no_place_for": named(counts, "no place"),
-        "runs": counts["runs"],
-        "steps_compared": counts["population_steps"],
-        "differ": len(wrong),
-        "wrong": sorted(wrong),
-        "elsewhere": {},
-    }
-    for name in OTHERS if options.elsewhere else ():
-        apart, differ = Counter[str](), list[str]()
-        for seed in range(options.first, options.first + options.elsewhere):
-            part, found = elsewhere(seed, name)
-            apart, differ = apart + part, differ + found
-            print(f"{name}: graph {seed}, {len(differ)} differ", *found, sep="\n", flush=True)
-        result["elsewhere"][name] = {
-            **{key: apart[key] for key in ("healthy", "damaged", "refused")},
-            "differ": len(differ),
-            "wrong": differ,
-        }
+        for seed, counts, wrong in pool.imap_unordered(run_graph, [n for n in range(options.graphs) if ("exact", n) not in done]):
+            keep("exact", seed, counts, wrong)
+    for name in OTHERS:
+        for seed in range(options.elsewhere):
+            if (name, seed) not in done:
+                keep(name, seed, *elsewhere(seed, name))
+    result = summary(parts)
     print(json.dumps(result, indent=1))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")

@@ -51,7 +51,8 @@ class Spikes:
         size: n_in.
 
     Raises:
-        UsageError: events out of range, out of order, or twice in a step (:meth:`of` sorts them and drops the second).
+        UsageError: events out of range or between whole numbers, out of order, or twice in a step (:meth:`of` sorts them and drops the
+            second).
     """
 
     starts: NDArray[np.int64]
@@ -62,6 +63,8 @@ class Spikes:
 
     def __post_init__(self) -> None:
         starts, steps, neurons = self.starts, self.steps, self.neurons
+        for what, values in (("starts", starts), ("steps", steps), ("neurons", neurons)):
+            _check_whole(what, values)
         if starts.ndim != 1 or not len(starts) or starts[0] < 0 or np.any(np.diff(starts) < 0) or starts[-1] > len(steps):
             raise UsageError(f"events: starts must rise from 0 to at most {len(steps)}, the number of events")
         if len(steps) != len(neurons):
@@ -113,14 +116,15 @@ class Spikes:
         """Return events given in any order, [E] each; two of one neuron in one step are one spike.
 
         Raises:
-            UsageError: samples, steps or neurons out of range.
+            UsageError: samples, steps or neurons out of range, or no whole numbers.
         """
         if not len(sample) == len(step) == len(neuron):
             raise UsageError(f"events: {len(sample)} samples, {len(step)} steps and {len(neuron)} neurons")
         for what, values, end in (("samples", sample, samples), ("steps", step, timesteps), ("neurons", neuron, size)):
+            _check_whole(what, values)
             if values.size and not 0 <= int(values.min()) <= int(values.max()) < end:
                 raise UsageError(f"events: {what} lie in {values.min()} … {values.max()}; allowed: 0 to {end - 1}")
-        key = (sample.astype(np.int64) * timesteps + step) * size + neuron
+        key = (sample.astype(np.int64) * timesteps + step.astype(np.int64)) * size + neuron.astype(np.int64)
         key = np.unique(key) if np.any(np.diff(key) <= 0) else key
         rest, neurons = np.divmod(key, size)
         which, steps = np.divmod(rest, timesteps)
@@ -148,6 +152,13 @@ class Spikes:
         here = slice(int(self.starts[0]), int(self.starts[-1]))
         out[sample, self.steps[here], self.neurons[here]] = True
         return out
+
+
+def _check_whole(what: str, values: NDArray[np.generic]) -> None:
+    """Refuse what would be cut off to whole numbers, and what is no array."""
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iu":
+        kind = f"an array of {values.dtype}" if isinstance(values, np.ndarray) else f"a {type(values).__name__}"
+        raise UsageError(f"events: {what} are {kind}; an array of whole numbers is taken")
 
 
 def _unchecked(

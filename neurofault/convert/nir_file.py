@@ -15,7 +15,7 @@ import numpy as np
 
 from neurofault.convert.hdf5_file import read_tree
 from neurofault.convert.nir_fields import check_fields
-from neurofault.errors import ConversionError, DataError, UnsupportedError
+from neurofault.errors import ConversionError, DataError, UnsupportedError, nearest
 
 ACCEPTED = (
     "Affine", "Linear", "Conv2d", "LIF", "CubaLIF", "IF", "Flatten", "SumPool2d", "AvgPool2d", "Input", "Output", "LI", "CubaLI", "I",
@@ -97,7 +97,10 @@ def chain_of(graph: Graph) -> list[tuple[str, Any]]:
     for source, target in dict.fromkeys(graph.edges):
         for end in (source, target):
             if end not in graph.nodes:
-                raise ConversionError(f"{graph.where}: edge {source!r} → {target!r} names a node {end!r} that is not there")
+                raise ConversionError(
+                    f"{graph.where}: edge {source!r} → {target!r} names a node {end!r} that is not there{nearest(str(end), graph.nodes)}; "
+                    f"nodes: {', '.join(graph.nodes)}"
+                )
         after[source].append(target)
         before[target].append(source)
     cycle = _cycle(after)

@@ -10,8 +10,9 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.placement import place
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.quantise import lost, quantise
-from neurofault.errors import NeurofaultWarning
+from neurofault.errors import ConversionError, NeurofaultWarning
 from neurofault.graph import Network
+from neurofault.graph.chip import reached
 
 __all__ = ["deploy"]
 
@@ -55,11 +56,16 @@ def deploy(
 
     Raises:
         UsageError: unknown profile, width or strategy.
-        ConversionError: a decay is no whole number from 0 to 4095.
+        ConversionError: a decay is no whole number from 0 to 4095, or nothing but a bias that rounds to 0 reaches the readout.
         CapacityError: the network does not fit.
     """
     chip = profile if isinstance(profile, HardwareProfile) else load_profile(profile)
     populations, connections = quantise(network, chip, weight_bits=weight_bits)
+    read = network.readout.population
+    if read not in reached(populations, connections):
+        raise ConversionError(
+            f"network {network.name!r}: its readout {read!r} has a bias alone, which rounds to 0 beside the threshold"
+        )
     for said in (*lost(network, connections), *map(str, wraps(populations, connections, network.timesteps))):
         warnings.warn(said, NeurofaultWarning, stacklevel=2)
     placement = place(

@@ -194,6 +194,6 @@ def _read(path: str | Path, members: _Members) -> Deployment:
     timesteps = parts.of("timesteps", int)
     if not 1 <= timesteps < 1 << 31:
         raise ValueError(f"timesteps is {timesteps}")
-    readout = read_readout(parts.inner("readout"), populations)
+    readout = read_readout(parts.inner("readout"), populations, connections)
     damage = read_damage(parts.inner("damage"), arrays, populations, connections, placement)
     return Deployment(parts.of("name", str), profile, populations, connections, placement, timesteps, readout, damage)

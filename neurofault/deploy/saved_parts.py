@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,8 @@ from pydantic import TypeAdapter
 
 from neurofault.deploy.deployment import Placement
 from neurofault.deploy.profile import HardwareProfile
-from neurofault.errors import ConversionError
-from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.errors import ConversionError, nearest
+from neurofault.graph.chip import ChipConnection, ChipPopulation, reached
 from neurofault.graph.network import Readout
 from neurofault.graph.neurons import Encoding
 from neurofault.graph.schedule import Wiring
@@ -81,13 +81,14 @@ class Arrays:
 
     members: Mapping[str, NDArray[Any]]
 
-    def get(self, number: int, shape: tuple[int | None, ...], dtype: Any) -> NDArray[Any]:
+    def get(self, number: int, shape: tuple[int | None, ...], dtype: Any, what: str | None = None) -> NDArray[Any]:
         """Return an array.
 
         Args:
             number: which.
             shape: its shape; None: any size.
             dtype: its type.
+            what: what it is, for messages; None: its number.
 
         Raises:
             ValueError: there is none, or of another shape or type.
@@ -96,7 +97,7 @@ class Arrays:
         fits = len(shape) == array.ndim and all(want in (None, size) for want, size in zip(shape, array.shape, strict=True))
         if not fits or array.dtype != np.dtype(dtype):
             wanted = f"{np.dtype(dtype)} [{', '.join('any' if size is None else str(size) for size in shape)}]"
-            raise ValueError(f"array {number} is {array.dtype} {list(array.shape)}, not {wanted}")
+            raise ValueError(f"{what or f'array {number}'} is {array.dtype} {list(array.shape)}, not {wanted}")
         return array
 
 
@@ -110,7 +111,7 @@ def read_populations(parts: Parts, arrays: Arrays) -> tuple[ChipPopulation, ...]
             raise ValueError(f"population {name[:40]!r} has the shape {list(shape)[:8]}")
         own: dict[str, Any] = {}
         for field in ("du", "dv", "vth", "bias_mantissa"):
-            own[field] = arrays.get(each.of(field, int), (size,), np.int32)
+            own[field] = arrays.get(each.of(field, int), (size,), np.int32, f"population {name[:40]!r}: {field}")
         for field in ("du", "dv"):
             if int(own[field].min()) < 0 or int(own[field].max()) > 4095:
                 raise ValueError(f"population {name[:40]!r}: {field} must lie in [0, 4095]")
@@ -126,7 +127,19 @@ def read_populations(parts: Parts, arrays: Arrays) -> tuple[ChipPopulation, ...]
     return tuple(populations)
 
 
-def _check_names(populations: Sequence[ChipPopulation], connections: Sequence[ChipConnection]) -> None:
+class _Ends(NamedTuple):
+    """A connection before its synapses are read."""
+
+    name: str
+    source: str
+    target: str
+    delay: int
+
+    def __str__(self) -> str:
+        return f"connection {self.name[:40]!r} ({self.source[:40]!r} → {self.target[:40]!r})"
+
+
+def _check_names(populations: Sequence[ChipPopulation], connections: Sequence[_Ends]) -> None:
     try:
         Wiring(tuple(populations), tuple(connections))
     except ConversionError as error:
@@ -150,45 +163,61 @@ def _encoding(parts: Parts, arrays: Arrays) -> Encoding:
 def read_connections(parts: Parts, arrays: Arrays, populations: Sequence[ChipPopulation]) -> tuple[ChipConnection, ...]:
     """Return the connections."""
     known = {one.name: one for one in populations}
+    listed = parts.listed("connections")
+    joined = [_Ends(each.of("name", str), each.of("source", str), each.of("target", str), each.of("delay", int)) for each in listed]
+    _check_names(populations, joined)
     connections: list[ChipConnection] = []
-    for each in parts.listed("connections"):
-        name, source, target = (each.of(field, str) for field in ("name", "source", "target"))
-        if source not in known or target not in known or known[target].is_source:
-            raise ValueError(f"connection {name[:40]!r} goes from {source[:40]!r} to {target[:40]!r}, which it cannot")
-        own = _whole(each, name, {"weight_exponent": (-32, 32), "weight_bits": (1, 16), "delay": (1, MOST - 1)})
-        connections.append(
-            ChipConnection(
-                name, source, target, _synapses(each.inner("synapses"), arrays, known[source].size, known[target].size),
-                sign_mode=each.one_of("sign_mode", ("mixed", "excitatory", "inhibitory")), **own,  # type: ignore[arg-type]
-            )
-        )  # fmt: skip
-    _check_names(populations, connections)
+    for each, ends in zip(listed, joined, strict=True):
+        if known[ends.target].is_source:
+            raise ValueError(f"{ends}: {ends.target[:40]!r} is driven from outside; nothing else may drive it")
+        own = _whole(each, ends.name, {"weight_exponent": (-32, 32), "weight_bits": (1, 16), "delay": (1, MOST - 1)})
+        mode = each.one_of("sign_mode", ("mixed", "excitatory", "inhibitory"))
+        try:
+            synapses = _synapses(each.inner("synapses"), arrays, known[ends.source], known[ends.target])
+        except ValueError as error:
+            raise ValueError(f"{ends}: {error}") from None
+        connections.append(ChipConnection(ends.name, ends.source, ends.target, synapses, sign_mode=mode, **own))  # type: ignore[arg-type]
     return tuple(connections)
 
 
-def read_readout(parts: Parts, populations: Sequence[ChipPopulation]) -> Readout:
+def read_readout(parts: Parts, populations: Sequence[ChipPopulation], connections: Sequence[ChipConnection]) -> Readout:
     """Return where the answer is read."""
-    name = parts.one_of("population", [one.name for one in populations])
+    name, names = parts.of("population", str), [one.name for one in populations]
+    if name not in names:
+        raise ValueError(f"readout: no population {name[:40]!r}{nearest(name, names)}; populations: {', '.join(names)}")
+    if name not in reached(populations, connections):
+        raise ValueError(f"no input and no bias reaches the readout {name[:40]!r}")
     return Readout(name, parts.one_of("how", ("potential", "count")))  # type: ignore[arg-type]
 
 
-def _synapses(own: Parts, arrays: Arrays, n_in: int, n_out: int) -> Synapses:
+def _synapses(own: Parts, arrays: Arrays, source: ChipPopulation, target: ChipPopulation) -> Synapses:
+    synapses = _synapses_of(own, arrays)
+    if (synapses.n_in, synapses.n_out) != (source.size, target.size):
+        raise ValueError(
+            f"synapses join {synapses.n_in} → {synapses.n_out} neurons, but {source.name[:40]!r} has {source.size} "
+            f"and {target.name[:40]!r} has {target.size}"
+        )
+    return synapses
+
+
+def _synapses_of(own: Parts, arrays: Arrays) -> Synapses:
     match own.one_of("kind", ("Dense", "Conv", "Sparse")):
         case "Dense":
-            weight = _weights(arrays, own.of("weight", int), (n_out, n_in))
+            weight = _weights(arrays, own.of("weight", int), (None, None))
             return Dense(weight, _delays(own, arrays, weight))
         case "Sparse":
             weight = _weights(arrays, own.of("weight", int), (None,))
-            starts = arrays.get(own.of("starts", int), (n_out + 1,), np.int64)
+            starts = arrays.get(own.of("starts", int), (None,), np.int64)
             sources = arrays.get(own.of("sources", int), weight.shape, np.int64)
-            if own.of("n_in", int) != n_in:
-                raise ValueError(f"synapses do not join {n_in} and {n_out} neurons")
+            n_in = own.of("n_in", int)
+            if not 1 <= n_in < MOST:
+                raise ValueError(f"n_in must lie in [1, {MOST - 1}], is {n_in}")
             sparse = Sparse(n_in, starts, sources, weight, _delays(own, arrays, weight))
             if (problem := sparse.mistake()) is not None:
                 raise ValueError(problem)
             return sparse
         case _:
-            return _conv(own, arrays, n_in, n_out)
+            return _conv(own, arrays)
 
 
 def _delays(own: Parts, arrays: Arrays, weight: NDArray[Any]) -> NDArray[np.int64] | None:
@@ -201,7 +230,7 @@ def _delays(own: Parts, arrays: Arrays, weight: NDArray[Any]) -> NDArray[np.int6
     return steps
 
 
-def _conv(own: Parts, arrays: Arrays, n_in: int, n_out: int) -> Conv:
+def _conv(own: Parts, arrays: Arrays) -> Conv:
     weight = _weights(arrays, own.of("weight", int), (None, None, None, None))
     pairs = {name: own.of(name, tuple[int, int]) for name in ("stride", "padding", "dilation")}
     in_shape, groups = own.of("in_shape", tuple[int, int, int]), own.of("groups", int)
@@ -210,9 +239,8 @@ def _conv(own: Parts, arrays: Arrays, n_in: int, n_out: int) -> Conv:
     if least < 1 or min(pairs["padding"]) < 0 or most >= MOST:
         raise ValueError("a convolution's numbers are out of range")
     conv = Conv(weight, in_shape, groups=groups, delay=_delays(own, arrays, weight), **pairs)
-    joined = weight.shape[0] % groups == 0 and weight.shape[1] * groups == in_shape[0] and min(conv.out_shape) >= 1
-    if not joined or (conv.n_in, conv.n_out) != (n_in, n_out):
-        raise ValueError(f"a convolution does not join {n_in} and {n_out} neurons")
+    if weight.shape[0] % groups or weight.shape[1] * groups != in_shape[0] or min(conv.out_shape) < 1:
+        raise ValueError(f"a convolution of {list(weight.shape)} in {groups} groups does not fit an input of {list(in_shape)}")
     return conv
 
 

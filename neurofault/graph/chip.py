@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.graph.neurons import Encoding
+from neurofault.graph.schedule import Wiring
 from neurofault.graph.synapses import SignMode, Synapses
 
 
@@ -65,3 +67,11 @@ class ChipConnection:
     weight_bits: int
     sign_mode: SignMode
     delay: int = 1
+
+
+def reached(populations: Sequence[ChipPopulation], connections: Sequence[ChipConnection]) -> set[str]:
+    """Return the populations in which anything can happen: names of those that an input, a bias, a start or a threshold below 0 reaches."""
+    driving = {
+        one.name for one in populations if one.is_source or np.any(one.bias_mantissa) or np.any(one.v_init) or np.any(one.vth < 0)
+    }
+    return Wiring(tuple(populations), tuple(connections)).downstream(driving)

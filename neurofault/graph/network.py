@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -136,6 +137,8 @@ class Network:
         for population in self.populations:
             _check_population(population, wiring.into(population.name))
         _check_readout(self)
+        if not isinstance(self.timesteps, Integral):
+            raise ConversionError(f"network {self.name!r}: timesteps must be a whole number, is {self.timesteps!r:.80}")
         if self.timesteps < 1:
             raise ConversionError(f"network {self.name!r}: timesteps must be at least 1, is {self.timesteps}")
 

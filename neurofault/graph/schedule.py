@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from typing import Generic, Protocol, TypeVar
 
 from neurofault.errors import ConversionError, UsageError, nearest
@@ -160,7 +161,7 @@ class Wiring(Generic[N, E]):
     """Populations and connections by name.
 
     Raises:
-        ConversionError: two of one name, or a connection that names a population that is not there, or has a delay below 1.
+        ConversionError: two of one name, or a connection that names a population that is not there, or has a delay below 1 or between whole steps.
     """
 
     populations: tuple[N, ...]
@@ -180,6 +181,8 @@ class Wiring(Generic[N, E]):
                 if end not in self._population:
                     known = [one.name for one in self.populations]
                     raise ConversionError(f"{ends}: no population {end!r}{nearest(end, known)}; populations: {', '.join(known)}")
+            if not isinstance(connection.delay, Integral):
+                raise ConversionError(f"{ends}: delay must be a whole number of steps, is {connection.delay!r:.80}")
             if connection.delay < 1:
                 raise ConversionError(f"{ends}: delay must be at least 1 step, is {connection.delay}")
 

@@ -45,6 +45,34 @@ def test_a_graph_that_cannot_run(cli, tmp_path, case):
     assert reason in err
 
 
+MESSAGES = {
+    "an edge to a node that is not there": (
+        graph([("input", "fc"), ("fc", "cels"), ("cells", "output")], fc=FC, cells=lif(10)),
+        "edge 'fc' → 'cels' names a node 'cels' that is not there (did you mean 'cells'?); nodes: cells, fc, input, output",
+    ),
+    "sizes that do not join": (
+        graph(CHAIN, fc=nir.Linear(np.ones((10, 33), np.float32)), cells=lif(10)),
+        "layer 'fc': Linear takes 33 values, but a sample has shape (64,) there",
+    ),
+    "fewer outputs than neurons": (
+        graph(CHAIN, fc=nir.Linear(np.ones((9, 64), np.float32)), cells=lif(10)),
+        "layer 'cells': threshold has the shape (10,), but the population has the shape (9,)",
+    ),
+    "an output that nothing reaches": (
+        graph(CHAIN[:2], fc=FC, cells=lif(10)),
+        "2 separate chains begin at input, output; exactly one is taken",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MESSAGES)
+def test_what_does_not_fit_in_a_graph_is_said_in_one_line(cli, tmp_path, case):
+    made, message = MESSAGES[case]
+    nir.write(tmp_path / "bad.nir", made)
+    code, out, err = cli("inject", "--network", str(tmp_path / "bad.nir"), "--kill-cores", "1")
+    assert (code, out, err) == (2, "", f"neurofault: {tmp_path / 'bad.nir'}: {message}\n")
+
+
 def test_a_truncated_file(cli, tmp_path):
     nir.write(tmp_path / "whole.nir", graph(CHAIN, fc=FC, cells=lif(10)))
     whole = (tmp_path / "whole.nir").read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from neurofault.deploy import deploy
 from neurofault.deploy.profile import load_profile
 from neurofault.deploy.quantise import POTENTIAL_LIMIT, quantise, truncate_weights, weight_range
-from neurofault.errors import CapacityError, UsageError
+from neurofault.errors import CapacityError, ConversionError, UsageError
 from neurofault.graph import Connection, Conv, CubaLif, Dense, Encoding, Network, Population, Readout, Source, Sparse, chain
 from neurofault.graph.synapses import Stored
 
@@ -302,3 +303,18 @@ def test_a_connection_whose_weights_become_nothing_is_said(share, said):
         if said
         else []
     )
+
+
+def test_a_readout_with_nothing_but_a_bias_that_rounds_to_0_is_refused():
+    populations = (
+        Population("input", (2,), Source()),
+        Population("hidden", (1,), CubaLif(1.0)),
+        Population("output", (1,), CubaLif(1.0, bias=1e-9)),
+    )
+    connections = (Connection("hidden", "input", "hidden", Dense(np.array([[1.0, 0.5]]))),)
+    network = Network("net", populations, connections, 4, Readout("output", "count"))
+    with pytest.raises(ConversionError) as caught:
+        deploy(network)
+    assert str(caught.value) == "network 'net': its readout 'output' has a bias alone, which rounds to 0 beside the threshold"
+    lively = replace(network, populations=(*populations[:2], Population("output", (1,), CubaLif(1.0, bias=0.1))))
+    assert deploy(lively).output.bias_mantissa.any()

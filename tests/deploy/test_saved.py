@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import subprocess
 import sys
 import zipfile
@@ -185,17 +186,28 @@ HOSTILE = {
     "no populations": (put("populations", []), "there is no population"),
     "two of one name": (put("populations", 1, "name", "input"), "two populations are called 'input'"),
     "connections of one name": (put("connections", 1, "name", "hidden1"), "two connections are called 'hidden1'"),
-    "a connection to an input": (put("connections", 1, "target", "input"), "goes from 'hidden1' to 'input', which it cannot"),
-    "a connection in no time": (put("connections", 1, "delay", 0), "'hidden2': delay must lie in [1, 2147483647], is 0"),
+    "a connection to an input": (put("connections", 1, "target", "input"), "connection 'hidden2' ('hidden1' → 'input'): 'input' is driven from outside; nothing else may drive it"),
+    "a connection in no time": (put("connections", 1, "delay", 0), "connection 'hidden2' ('hidden1' → 'hidden2'): delay must be at least 1 step, is 0"),
+    "a connection in half a step": (put("connections", 1, "delay", 0.5), "Input should be a valid integer"),
+    "a connection from nowhere": (
+        put("connections", 1, "source", "hiden1"),
+        "connection 'hidden2' ('hiden1' → 'hidden2'): no population 'hiden1' (did you mean 'hidden1'?); populations: input, hidden1, hidden2, output",
+    ),
+    "sizes that do not join": (
+        put("connections", 1, "source", "input"),
+        "connection 'hidden2' ('input' → 'hidden2'): synapses join 12 → 9 neurons, but 'input' has 8 and 'hidden2' has 9",
+    ),
+    "a readout that is not there": (put("readout", "population", "ouput"), "readout: no population 'ouput' (did you mean 'output'?); populations: input, hidden1, hidden2, output"),
+    "a readout that nothing reaches": (lambda *file: cut_off(*file), "no input and no bias reaches the readout 'output'"),
     "synapses of no kind": (put("connections", 1, "synapses", "kind", "Full"), "kind is 'Full', not Dense or Conv or Sparse"),
     "nobody placed": (put("placement", "core_of", {}), "0 populations are placed, there are 4"),
     "a word for a number": (put("timesteps", "12"), "Input should be a valid integer"),
     "no steps": (put("timesteps", 0), "timesteps is 0"),
     "a huge population": (put("populations", 1, "shape", [1 << 40]), "population 'hidden1' has the shape [1099511627776]"),
-    "another size": (put("populations", 1, "shape", [13]), "is int32 [12], not int32 [13]"),
+    "another size": (put("populations", 1, "shape", [13]), "population 'hidden1': du is int32 [12], not int32 [13]"),
     "an array that is not there": (put("populations", 1, "vth", 9999), "array 9999 is missing"),
     "a decay beyond": (lambda data, members: members.update({"0.npy": npy(np.full(8, 5000, np.int32))}), "population 'input': du must lie in [0, 4095]"),
-    "floats": (lambda data, members: members.update({"0.npy": npy(np.full(8, 0.5))}), "array 0 is float64 [8], not int32 [8]"),
+    "floats": (lambda data, members: members.update({"0.npy": npy(np.full(8, 0.5))}), "population 'input': du is float64 [8], not int32 [8]"),
     "objects": (lambda data, members: members.update({"0.npy": pickled()}), "array 0 holds |O"),
     "a size beyond the file": (lambda data, members: members.update({"0.npy": claimed(1 << 60)}), "does not take 32 bytes"),
     "a core beyond": (put("placement", "spare_cores", [120000]), "cores are 0 to 127"),
@@ -212,6 +224,13 @@ HOSTILE = {
     "edits of nobody": (put("damage", "hits", 0, "n_edits", 10**6), "faults claim more edits than"),
     "a place of no mesh": (put("damage", "hits", 0, "broken", [{"broken": "BrokenMesh", "links": ["../../x"]}]), "is missing"),
 }  # fmt: skip
+
+
+def cut_off(data, members):
+    """Take what drives the readout away, and its bias."""
+    data["connections"] = [one for one in data["connections"] if one["target"] != "output"]
+    size = math.prod(data["populations"][-1]["shape"])
+    members[f"{data['populations'][-1]['bias_mantissa']}.npy"] = npy(np.zeros(size, np.int32))
 
 
 def pickled():

@@ -26,6 +26,7 @@ from neurofault.damage.damage import (
 from neurofault.damage.when import When
 from neurofault.errors import UsageError
 from neurofault.graph import Encoding, Readout
+from neurofault.graph.chip import reached
 
 
 def edits(populations, connections):
@@ -51,7 +52,7 @@ def broken(seed):
     core_of = [rng.integers(0, 6, one.size) for one in populations]
     made = tuple(edits(populations, connections))
     damage = Damage(made, (Hit("made up", (1,), {populations[-1].name: 1}, {connections[-1].name: 1}, n_edits=len(made)),))
-    readout = populations[int(rng.integers(len(populations)))].name
+    readout = str(rng.choice([one.name for one in populations if one.name in reached(populations, connections)]))
     return graph_deployment(populations, connections, small_chip(3, 2, 1), core_of, readout=readout, damage=damage)
 
 
@@ -82,12 +83,12 @@ def test_each_input_has_its_own_table_of_pixels(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (put("connections", 0, "source", "nobody"), "goes from 'nobody' to"),
+        (put("connections", 0, "source", "nobody"), "('nobody' → 'h0'): no population 'nobody'; populations: in0, in1, h0"),
         (put("connections", 0, "synapses", "weight", 10**6), "array 1000000 is missing"),
         (put("populations", -1, "encoding", {"table": 0, "threshold": 1, "start": 0, "full_rate": 1.0}), "not int32 [256]"),
         (put("damage", "edits", 5, "connection", "nothing"), "connection 'nothing' is not there"),
         (put("damage", "edits", 4, "population", "h0"), "InputNoise: a number is out of range"),
-        (put("readout", "population", "h7"), "population is 'h7', not"),
+        (put("readout", "population", "h7"), "readout: no population 'h7' (did you mean 'h2'?); populations: "),
     ],
 )
 def test_what_no_chip_holds_is_refused_in_one_line(change, message, tmp_path):

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from fault_chips import expanded, pairs_of
-from slow_chip import decayed, shifted, wrap
+from slow_chip import shifted, wrap
 
 from neurofault.damage.damage import Drop, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Stall, Upset
 from neurofault.damage.when import ALWAYS
@@ -586,7 +586,7 @@ class BitChip:
         acting = [w for w in cell.wrong if w.acts(t, now_on_chip)]
         key = one.name, *map(id, acting)
         if key not in known:
-            known[key] = [self.fields(one.name, n, acting) for n in range(one.size)]
+            known[key] = self._held(one, acting)
         for w in acting:
             if w.what in ("u", "v"):
                 for n in w.sites:
@@ -601,9 +601,8 @@ class BitChip:
         if cell.events is not None:
             u, v, spikes = [0] * one.size, [0] * one.size, cell.events[k, t].tolist()
         else:
-            given = None if cell.mantissas is None else self._given(cell.mantissas[k], acting, known[key], sample, t, known)
-            held = [fields for fields, _ in known[key]]
-            u, v, spikes = self._law(one, cell.u, cell.v, arrived, held, given)
+            given = None if cell.mantissas is None else self._given(cell, k, acting, key, sample, t, known)
+            u, v, spikes = self._law(one, cell.u, cell.v, arrived, known[key][0], given)
         dead = set()
         for w in acting:
             if w.what == "forced":
@@ -617,34 +616,55 @@ class BitChip:
         cell.trace.append((u.copy(), v.copy(), spikes, [n in dead for n in range(one.size)]))
         return [n for n, spike in enumerate(spikes) if spike]
 
-    @staticmethod
-    def _law(one, before_u, before_v, arrived, held, given):
-        """The neurons' own step: Lava's ``fixed_pt`` LIF."""
+    def _law(self, one, before_u, before_v, arrived, held, given):
+        """The neurons' own step, Lava's ``fixed_pt`` LIF; numbers that fit 32 bits are not wrapped."""
         after_u, after_v, spikes = [], [], []
-        for n, fields in enumerate(held):
-            current = 0 if arrived is None else wrap(wrap(arrived[n], 32) << 6, 32)
-            u = wrap(decayed(before_u[n], fields["du"] + 1) + current, 32)
+        for n, (keep_u, keep_v, threshold, bias) in enumerate(held):
+            u = before_u[n]
+            u = u * keep_u // 4096 if u >= 0 else -(-u * keep_u // 4096)
+            if arrived is not None:
+                sum_ = arrived[n]
+                u += sum_ << 6 if -(2**25) <= sum_ < 2**25 else wrap(wrap(sum_, 32) << 6, 32)
+            u = u if -(2**31) <= u < 2**31 else wrap(u, 32)
             u = u - 2**24 if u > 2**23 else u + 2**24 if u <= -(2**23) else u
-            bias = wrap(shifted(wrap(fields["bias_mantissa"] if given is None else given[n], 16), one.bias_exponent), 32)
-            v = max(1 - 2**23, min(2**23 - 1, wrap(decayed(before_v[n], fields["dv"]) + u + bias, 32)))
-            spike = v > fields["vth"] << 6
+            v = before_v[n]
+            v = (v * keep_v // 4096 if v >= 0 else -(-v * keep_v // 4096)) + u + (bias if given is None else given[n])
+            v = v if -(2**31) <= v < 2**31 else wrap(v, 32)
+            v = 1 - 2**23 if v < 1 - 2**23 else 2**23 - 1 if v > 2**23 - 1 else v
+            spike = v > threshold
             after_u.append(u)
             after_v.append(0 if spike else v)
             spikes.append(spike)
         return after_u, after_v, spikes
 
-    def _given(self, mantissas, acting, held, sample, t, known):
+    def _held(self, one, acting):
+        """What a neuron's step takes, for each: what is kept of u and v in 4096, the threshold, the bias; and whether that is its own."""
+        held, own = [], []
+        for n in range(one.size):
+            fields, mine = self.fields(one.name, n, acting)
+            keep = 4096 - (fields["du"] + 1), 4096 - fields["dv"]
+            held.append((*keep, fields["vth"] << 6, self._bias(one, fields["bias_mantissa"])))
+            own.append(mine)
+        return held, own
+
+    @staticmethod
+    def _bias(one, mantissa):
+        return wrap(shifted(wrap(mantissa, 16), one.bias_exponent), 32)
+
+    def _given(self, cell, k, acting, key, sample, t, known):
         """The bias of each neuron of an input: what the sample gives, its noise, or what a broken line or field puts in its place."""
-        given = list(mantissas)
-        noisy = [w for w in acting if w.what == "noise"]
-        for w in noisy:
-            if (id(w), sample) not in known:
-                known[id(w), sample] = w.more.mantissas(0, sample, 1, self.chip.timesteps)[0]
-            (n,) = w.sites
-            given[n] += int(known[id(w), sample][t, w.more.neurons.tolist().index(n)])
-        for n in {n for w in noisy for n in w.sites}:
-            given[n] = max(-(2**15), min(2**15 - 1, given[n]))
-        return [fields["bias_mantissa"] if own else given[n] for n, (fields, own) in enumerate(held)]
+        given, noisy = cell.mantissas[k], [w for w in acting if w.what == "noise"]
+        place = "given", sample, t if noisy else None, key
+        if place not in known:
+            given = list(given)
+            for w in noisy:
+                (n,) = w.sites
+                given[n] += int(w.more.mantissas(0, sample, 1, self.chip.timesteps)[0, t, w.more.neurons.tolist().index(n)])
+            for n in {n for w in noisy for n in w.sites}:
+                given[n] = max(-(2**15), min(2**15 - 1, given[n]))
+            held, own = known[key]
+            known[place] = [held[n][3] if own[n] else self._bias(cell.one, mantissa) for n, mantissa in enumerate(given)]
+        return known[place]
 
     def _arrive(self, cell, wire, fired, live, sample, t, known):
         """Put what comes over a connection in a step on its way."""

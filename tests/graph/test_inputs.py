@@ -66,6 +66,45 @@ def test_events_that_are_not_in_order_or_range_are_said(starts: list[int], steps
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sample": [0, 2]}, "events: samples lie in 0 … 2; allowed: 0 to 1"),
+        ({"step": [-1, 0]}, "events: steps lie in -1 … 0; allowed: 0 to 3"),
+        ({"neuron": [0, 5]}, "events: neurons lie in 0 … 5; allowed: 0 to 4"),
+        ({"step": [0.5, 1]}, "events: steps are an array of float64; an array of whole numbers is taken"),
+        ({"neuron": [True, False]}, "events: neurons are an array of bool; an array of whole numbers is taken"),
+        ({"sample": [0]}, "events: 1 samples, 2 steps and 2 neurons"),
+    ],
+)
+def test_events_that_cannot_be_sorted_are_said(changes: dict[str, list[float]], message: str):
+    given = {"sample": [1, 0], "step": [3, 0], "neuron": [4, 0]} | changes
+    with pytest.raises(UsageError) as caught:
+        Spikes.of(**{name: np.array(values) for name, values in given.items()}, samples=2, timesteps=4, size=5)
+    assert str(caught.value) == message
+
+
+def test_no_number_of_an_event_is_cut_off_to_a_whole_one():
+    starts, whole = np.array([0, 1]), np.array([1], np.int32)
+    for what, own in (
+        ("steps", (starts, whole + 0.5, whole)),
+        ("neurons", (starts, whole, whole + 0.5)),
+        ("starts", (starts / 2, whole, whole)),
+    ):
+        with pytest.raises(UsageError) as caught:
+            Spikes(*own, 3, 3)
+        assert str(caught.value) == f"events: {what} are an array of float64; an array of whole numbers is taken"
+    with pytest.raises(UsageError, match=r"^events: steps are a list; an array of whole numbers is taken$"):
+        Spikes(starts, [1], whole, 3, 3)  # type: ignore[arg-type]
+
+
+def test_unsigned_numbers_of_events_are_as_good_as_signed_ones():
+    own = Spikes.of(
+        np.array([1, 0], np.uint64), np.array([2, 3], np.uint64), np.array([4, 0], np.uint64), samples=2, timesteps=4, size=5
+    )
+    assert (own.starts.tolist(), own.steps.tolist(), own.neurons.tolist()) == ([0, 1, 2], [3, 2], [0, 4])
+
+
 def test_samples_out_of_range_are_said():
     with pytest.raises(UsageError, match=r"^events: samples lie in 1 … 1; allowed: 0 to 0$"):
         Spikes.of(np.array([1]), np.array([0]), np.array([0]), samples=1, timesteps=1, size=1)

@@ -119,6 +119,10 @@ def test_islands_come_in_topological_order_whatever_the_order_of_the_populations
             "connection 'c' ('input' → 'hidden'): delay must be at least 1 step, is 0",
         ),
         (
+            {"connections": (Connection("c", "input", "hidden", dense(4, 3), 1.5),)},  # type: ignore[arg-type]
+            "connection 'c' ('input' → 'hidden'): delay must be a whole number of steps, is 1.5",
+        ),
+        (
             {"connections": (Connection("c", "input", "hidden", dense(4, 2)),)},
             "connection 'c' ('input' → 'hidden'): synapses join 2 → 4 neurons, but 'input' has 3 and 'hidden' has 4",
         ),
@@ -131,6 +135,7 @@ def test_islands_come_in_topological_order_whatever_the_order_of_the_populations
             "population 'output': no connection drives it and it has no bias, so it never does anything",
         ),
         ({"timesteps": 0}, "network 'net': timesteps must be at least 1, is 0"),
+        ({"timesteps": 2.5}, "network 'net': timesteps must be a whole number, is 2.5"),
         (
             {"connections": (Connection("c", "input", "hidden", Dense(np.full((4, 3), np.nan))),)},
             "connection 'c' ('input' → 'hidden'): weight: 12 of 12 values are not finite (the first: nan at [0, 0]); did training diverge?",
@@ -168,6 +173,9 @@ def test_an_unknown_name_is_refused_with_the_nearest():
         UsageError, match=r"^no population 'hiden' \(did you mean 'hidden'\?\); populations: input, hidden, output$"
     ):
         recurrent().into("hiden")
+    with pytest.raises(UsageError) as caught:
+        recurrent(readout=Readout("ouput"))
+    assert str(caught.value) == "no population 'ouput' (did you mean 'output'?); populations: input, hidden, output"
     with pytest.raises(
         UsageError, match=r"^no connection 'skipp' \(did you mean 'skip'\?\); connections: hidden, hidden.rec, output, skip$"
     ):
