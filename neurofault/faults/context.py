@@ -254,6 +254,21 @@ class Context:
             yield fault.when.window(stored=fault.stored), sites
 
 
+def check_place(deployment: Deployment, fault: Fault) -> None:
+    """Check that the populations or the connection that a fault names are there.
+
+    Raises:
+        FaultError: they are not; the text names the nearest.
+    """
+    context = Context(deployment, 0, 0)
+    if context.on_spares(fault):
+        return
+    if isinstance(fault, ConnectionFault):
+        context.connections(fault)
+    else:
+        context.populations(fault)
+
+
 def _by_block(blocks: Sequence[Block], sites: NDArray[np.int64]) -> Picked:
     """Sort site numbers of the whole index space into blocks."""
     ends = np.cumsum([block.size for block in blocks])
@@ -270,4 +285,4 @@ def listed_array(rows: Sequence[Any], width: int) -> NDArray[np.int64]:
     return array if width == 1 else array.reshape(-1, width)
 
 
-__all__ = ["Context", "Outcome", "Picked", "listed_array", "replace"]
+__all__ = ["Context", "Outcome", "Picked", "check_place", "listed_array", "replace"]

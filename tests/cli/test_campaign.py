@@ -34,6 +34,26 @@ def at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.parametrize("verb", ["plan", "run"])
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (
+            "{kind: synapse_dead, connection: hiden1, count: 1}",
+            "synapse_dead: no connection 'hiden1' (did you mean 'hidden1'?); connections: hidden1, output",
+        ),
+        (
+            "{kind: core_dead, layer: {sweep: [hiden1, hidden1]}, count: 1}",
+            "core_dead: no layer 'hiden1' (did you mean 'hidden1'?); layers: input, hidden1, output, any, hidden",
+        ),
+    ],
+)
+def test_a_name_that_no_network_has_is_refused_before_anything_runs(cli, at_work, verb, fault, message):
+    (at_work / "tiny.yaml").write_text(TINY.replace("{kind: core_dead, count: {sweep: [1, 3]}}", fault))
+    assert cli("campaign", verb, "tiny.yaml") == (2, "", f"neurofault: {message}\n")
+    assert not (at_work / "runs").exists()
+
+
 def test_from_a_file_to_a_report(cli, at_work):
     code, out, err = cli("campaign", "check", "tiny.yaml")
     assert (code, out, err) == (0, "tiny.yaml: 4 cells, 8 trials; axes: faults.0.count (2)\n", "")

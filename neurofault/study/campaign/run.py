@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from neurofault.digest import digest_of
-from neurofault.errors import UsageError
+from neurofault.errors import FaultError, UsageError
+from neurofault.faults.base import ConnectionFault
+from neurofault.faults.context import check_place
 from neurofault.progress import Progress
 from neurofault.study.campaign.agenda import Agenda
 from neurofault.study.campaign.files import INPUTS
@@ -95,7 +97,31 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
             digests[key] = (chip_digest(deployment), digest_of(split.images, labels), digest_of(train.images, train.labels))
             known[name] = key
         chip_of[cell.index] = known[name]
+    _check_names(campaign, chips, chip_of)
     return Ready(campaign, chips, prepared, chip_of, digests, data_dir)
+
+
+def _check_names(campaign: Campaign, chips: Mapping[str, Chip], chip_of: Mapping[int, str]) -> None:
+    """Refuse a fault whose population or connection none of the campaign's networks has; of one that only some have, trials fail.
+
+    Raises:
+        UsageError: the first such fault, with the nearest name.
+    """
+    missing: dict[tuple[str | None, str | None], str] = {}
+    met: set[tuple[str | None, str | None]] = set()
+    for cell in campaign.cells():
+        for fault in cell.faults:
+            place = fault.layer, fault.connection if isinstance(fault, ConnectionFault) else None
+            if place == (None, None) or place in met:
+                continue
+            try:
+                check_place(chips[chip_of[cell.index]].deployment, fault)
+                met.add(place)
+            except FaultError as error:
+                missing.setdefault(place, f"{fault.kind}: {error}")
+    for place, text in missing.items():
+        if place not in met:
+            raise UsageError(text)
 
 
 def _find_modules(folders: set[str | None], base: Path) -> None:
