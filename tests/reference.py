@@ -18,7 +18,6 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.graph import Conv, Dense, Sparse
 from neurofault.graph.chip import ChipConnection
 from neurofault.inputs import Bias, Inputs, Spikes
-from neurofault.streams import counter_hash
 
 Traces = dict[str, dict[str, np.ndarray]]
 
@@ -38,8 +37,39 @@ def decay(value: int, loss: int) -> int:
     return kept if value >= 0 else -kept
 
 
-def acts(when: When, sample: int, t: int, chip_step: int) -> bool:
-    """`When` without `When.active`."""
+def chance(key: int, *counters: int) -> int:
+    """64 bits of a counter-based hash (SplitMix64's finaliser), in Python's integers."""
+    whole = 2**64 - 1
+
+    def mixed(value: int) -> int:
+        value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 & whole
+        value = (value ^ (value >> 27)) * 0x94D049BB133111EB & whole
+        return value ^ (value >> 31)
+
+    state = key & whole
+    for counter in counters:
+        state = mixed((state + 0x9E3779B97F4A7C15 + mixed((counter + 0x632BE59BD9B4E019) & whole)) & whole)
+    return state
+
+
+def phases(chip: Deployment) -> dict[str, int]:
+    """The first step of each population: the shortest way from an input in delays, or as early as those need it that it drives."""
+    far = 10**9
+    first = {one.name: 0 if one.is_source else far for one in chip.populations}
+    for _ in chip.populations:
+        for one in chip.connections:
+            first[one.target] = min(first[one.target], first[one.source] + one.delay)
+    alone = [name for name, phase in first.items() if phase >= far]
+    first |= dict.fromkeys(alone, 0)
+    for _ in chip.populations:
+        for one in chip.connections:
+            if one.source in alone:
+                first[one.source] = max(first[one.source], first[one.target] - one.delay)
+    return first
+
+
+def acts(when: When, t: int, chip_step: int) -> bool:
+    """`When` without `When.active`, in step t of a sample, which is the chip's step ``chip_step``."""
     now = t if when.clock == "presentation" else chip_step
     if now < when.start or (when.stop is not None and now >= when.stop):
         return False
@@ -83,9 +113,9 @@ def place_of(array: np.ndarray, value: int) -> int | None:
 class Cell:
     """One population while the clock runs."""
 
-    def __init__(self, deployment: Deployment, inputs: Inputs, name: str) -> None:
+    def __init__(self, deployment: Deployment, inputs: Inputs, name: str, phase: int) -> None:
         self.deployment, self.inputs, self.name = deployment, inputs, name
-        self.chip, self.phase = deployment.population(name), deployment.schedule.phase[name]
+        self.chip, self.phase = deployment.population(name), phase
         self.into = [(one, synapses(one)) for one in deployment.into(name)]
         self.mail: dict[int, list[tuple[str, int, int]]] = defaultdict(list)  # chip step → connection, sample, source
         into = [one.name for one in deployment.into(name)]
@@ -110,7 +140,7 @@ class Cell:
             return None
         sample, size = k + self.inputs.first_sample, self.chip.size
         absolute = chip_step + self.inputs.first_sample * self.deployment.timesteps
-        live = [edit for edit in self.own if acts(edit.when, sample, t, absolute)]
+        live = [edit for edit in self.own if acts(edit.when, t, absolute)]
         if t == 0:
             self.u, self.v = [0] * size, [0 if self.events is not None else self.chip.v_init] * size
             self.on_the_way: dict[int, list[list[int]]] = defaultdict(list)
@@ -147,14 +177,12 @@ class Cell:
                 reached = dict(healthy.get(source, {}))
                 for edit in edits:
                     if isinstance(edit, SetSynapses | SetDelays):
-                        values = edit.values if isinstance(edit, SetSynapses) else edit.delays
-                        for other, target, value in zip(edit.sources.tolist(), edit.targets.tolist(), values.tolist(), strict=True):
+                        for at, (other, target) in enumerate(zip(edit.sources.tolist(), edit.targets.tolist(), strict=True)):
                             if other == source:
-                                weight, delay = reached.get(target, (0, 0))
-                                reached[target] = (value, delay) if isinstance(edit, SetSynapses) else (weight, value)
+                                reached[target] = _read(edit, at, healthy, *reached.get(target, (0, 0)))
                 for edit in edits:
                     if isinstance(edit, Drop) and source in edit.sources:
-                        bits = int(counter_hash(edit.key, sample, t, source, edit.core))
+                        bits = chance(edit.key, sample, t, source, edit.core)
                         if edit.probability >= 1 or bits < int(edit.probability * 2**64):
                             reached = {target: value for target, value in reached.items() if target not in edit.targets}
                 for target, (weight, delay) in reached.items():
@@ -191,10 +219,24 @@ class Cell:
         return spike
 
 
+def _read(
+    edit: SetSynapses | SetDelays, at: int, healthy: dict[int, dict[int, tuple[int, int]]], weight: int, delay: int
+) -> tuple[int, int]:
+    """What an edit makes of the weight and delay of its synapse number ``at``, on a chip where nothing else is broken in it."""
+    if isinstance(edit, SetDelays):
+        return weight, int(edit.delays[at])
+    if edit.of_sources is not None and edit.of_targets is not None and edit.of_sources[at] >= 0:
+        delay = healthy.get(int(edit.of_sources[at]), {}).get(int(edit.of_targets[at]), (0, 0))[1]
+    return int(edit.values[at]), delay
+
+
 def present(deployment: Deployment, inputs: Inputs) -> Traces:
     """Return u, v, spikes, each [N, T, n], of every population."""
-    cells = {population.name: Cell(deployment, inputs, population.name) for population in deployment.populations}
-    for chip_step in range(1, len(inputs) * deployment.timesteps + deployment.schedule.depth + 1):
+    first = phases(deployment)
+    cells = {
+        population.name: Cell(deployment, inputs, population.name, first[population.name]) for population in deployment.populations
+    }
+    for chip_step in range(1, len(inputs) * deployment.timesteps + max(first.values()) + 1):
         sent = {name: cell.step(chip_step) for name, cell in cells.items()}
         for name, messages in sent.items():
             if messages is not None:

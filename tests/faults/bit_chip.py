@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from fault_chips import expanded, pairs_of
-from slow_chip import shifted, wrap
+from reference import chance, phases, shift, wrap
 
 from neurofault.damage.damage import Drop, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Stall, Upset
 from neurofault.damage.when import ALWAYS
@@ -31,37 +31,6 @@ UPSETS = ("flip", "drift", "lost", "shifted", "delay")
 DEAD_SCORE = -(2**63)
 MOVES = {"E": (1, 0), "W": (-1, 0), "N": (0, -1), "S": (0, 1)}
 BACK = {"E": "W", "W": "E", "N": "S", "S": "N"}
-
-
-def chance(key, *counters):
-    """64 bits of a counter-based hash (SplitMix64's finaliser), in Python's integers."""
-    whole = 2**64 - 1
-
-    def mixed(value):
-        value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 & whole
-        value = (value ^ (value >> 27)) * 0x94D049BB133111EB & whole
-        return value ^ (value >> 31)
-
-    state = key & whole
-    for counter in counters:
-        state = mixed((state + 0x9E3779B97F4A7C15 + mixed((counter + 0x632BE59BD9B4E019) & whole)) & whole)
-    return state
-
-
-def phases(chip):
-    """The first step of each population: the shortest way from an input in delays, or as early as those need it that it drives."""
-    far = 10**9
-    first = {one.name: 0 if one.is_source else far for one in chip.populations}
-    for _ in chip.populations:
-        for one in chip.connections:
-            first[one.target] = min(first[one.target], first[one.source] + one.delay)
-    alone = [name for name, phase in first.items() if phase >= far]
-    first |= dict.fromkeys(alone, 0)
-    for _ in chip.populations:
-        for one in chip.connections:
-            if one.source in alone:
-                first[one.source] = max(first[one.source], first[one.target] - one.delay)
-    return first
 
 
 @dataclass
@@ -649,7 +618,7 @@ class BitChip:
 
     @staticmethod
     def _bias(one, mantissa):
-        return wrap(shifted(wrap(mantissa, 16), one.bias_exponent), 32)
+        return wrap(shift(wrap(mantissa, 16), one.bias_exponent), 32)
 
     def _given(self, cell, k, acting, key, sample, t, known):
         """The bias of each neuron of an input: what the sample gives, its noise, or what a broken line or field puts in its place."""
@@ -694,7 +663,7 @@ class BitChip:
             coming = cell.coming.setdefault(t + delay, [0] * cell.one.size)
             for n, total in enumerate(totals):
                 if total:
-                    coming[n] += shifted(total, wire.weight_exponent)
+                    coming[n] += shift(total, wire.weight_exponent)
 
     def _loses(self, taking, source, target, here, there, sample, t, known):
         """Whether the message of a neuron to a core is lost; ``target``: one of the neurons there."""

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import slow_chip
 from fault_chips import chain, even, expanded, neurons
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import acts, present
 
 from neurofault.activity import DEAD_SCORE
 from neurofault.damage.damage import Damage, Drop, Force, Hit, InputNoise, SetDelays, SetField, SetSynapses, Silence, Stall, Upset
@@ -115,7 +115,7 @@ def edit_of(chip, rng, kind):
 
 def check(chip, inputs, engine):
     activity = engine.run(chip, inputs, record=("u", "v", "spikes"))
-    slow = slow_chip.present(chip, inputs)
+    slow = present(chip, inputs)
     for population, wanted in slow.items():
         trace = activity.traces[population]
         for name in ("u", "v", "spikes"):
@@ -129,7 +129,7 @@ def check(chip, inputs, engine):
                     isinstance(e, Silence)
                     and e.population == "output"
                     and n in e.neurons
-                    and slow_chip.acts(e.when, 2, inputs.first_sample + row, STEPS - 1, STEPS)
+                    and acts(e.when, STEPS - 1, (inputs.first_sample + row + 1) * STEPS + 2)
                     for e in chip.damage.edits
                 )
                 for n in range(4)

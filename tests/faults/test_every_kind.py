@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import slow_chip
-from fault_chips import cnn, encoded, even, from_sample, mlp, small_profile, with_synapses
+from fault_chips import cnn, encoded, even, from_sample, mlp, pairs_of, small_profile, with_synapses
+from reference import present
 
 from neurofault import faults
 from neurofault.damage.damage import (
@@ -93,7 +93,7 @@ def test_every_kind_at_every_time_equals_plain_integers(kind, when, net):
     images = np.random.default_rng(1).integers(0, 256, (2, chip.population("input").size)).astype(np.uint8)
     inputs = from_sample(chip.encode(images), 1)
     activity = ExactEngine().run(hurt, inputs, record=("u", "v", "spikes"))
-    for population, wanted in slow_chip.present(hurt, inputs).items():
+    for population, wanted in present(hurt, inputs).items():
         for name in ("u", "v", "spikes"):
             np.testing.assert_array_equal(getattr(activity.traces[population], name), wanted[name], err_msg=f"{population} {name}")
 
@@ -392,7 +392,7 @@ def test_a_misrouted_axon_reads_another_row_of_the_same_core(net):
     core = int(chip.placement.core_of[name][0])
     targets = np.flatnonzero(chip.placement.core_of[name] == core)
     edit = edit_of(chip, faults.AxonMisrouted(axons=[(1, core)], layer=name))
-    rows = {n: slow_chip.healthy_synapses(chip.connection(name).synapses)[n] for n in targets}
+    rows = {n: {s: held for (s, t), held in pairs_of(chip.connection(name).synapses).items() if t == n} for n in targets}
     now = {int(n): 0 for n in targets} | dict(zip(edit.targets.tolist(), edit.values.tolist(), strict=True))
     others = [s for s in range(chip.population("input").size) if s != 1 and any(s in row for row in rows.values())]
     assert set(edit.sources.tolist()) == {1}

@@ -6,9 +6,9 @@ import warnings
 
 import numpy as np
 import pytest
-import slow_chip
 import yaml
 from fault_chips import mlp
+from reference import present
 from test_every_kind import lively
 
 import neurofault as nf
@@ -76,7 +76,7 @@ def test_noise_beyond_the_bias_saturates_in_the_engine_too(sigma, each):
     hurt = faults.inject(CHIP, [two[0], two[1] | {"sigma": 0.5, "count": 2}])
     inputs = CHIP.encode(np.random.default_rng(0).integers(0, 256, (4, 6)).astype(np.uint8))
     activity = ExactEngine().run(hurt, inputs, record=("u", "v", "spikes"))
-    for name, traces in slow_chip.present(hurt, inputs).items():
+    for name, traces in present(hurt, inputs).items():
         np.testing.assert_array_equal(activity.traces[name].v, traces["v"])
     noise = hurt.damage.edits[0].mantissas(0, 0, 4, CHIP.timesteps)
     fires = activity.traces["input"].spikes

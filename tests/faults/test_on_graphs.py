@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import slow_chip
 from fault_chips import deployment, even, from_sample, neurons, pairs_of, small_profile, wire
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import present
 from test_every_kind import EXTRA, LEARNING, WHENS, lively
 
 import neurofault as nf
@@ -95,7 +95,7 @@ def check(hurt):
     """The exact engine gives what plain integers give."""
     inputs = shown(hurt)
     activity = ExactEngine(threads=1).run(hurt, inputs, record=("u", "v", "spikes"))
-    for population, wanted in slow_chip.present(hurt, inputs).items():
+    for population, wanted in present(hurt, inputs).items():
         for name in ("u", "v", "spikes"):
             np.testing.assert_array_equal(getattr(activity.traces[population], name), wanted[name], err_msg=f"{population} {name}")
 
@@ -235,7 +235,7 @@ def test_sensors_of_several_inputs():
     for kind in ("sensor_noisy", "sensor_dead", "neuron_dead"):
         hurt = faults.inject(events, spec_of(kind, layer="input"))
         activity = ExactEngine(threads=1).run(hurt, inputs, record=("v", "spikes"))
-        for population, wanted in slow_chip.present(hurt, inputs).items():
+        for population, wanted in present(hurt, inputs).items():
             np.testing.assert_array_equal(activity.traces[population].spikes, wanted["spikes"], err_msg=f"{kind} {population}")
 
 
@@ -621,5 +621,5 @@ def test_every_kind_on_a_deployed_graph():
         for named in [None, *([*STORED] if kind in OF_ONE else [])]:
             hurt = nf.inject(chip, spec_of(kind, **({} if named is None else {"connection": named})) | {"count": 1}, seed=5)
             activity = ExactEngine(threads=1).run(hurt, inputs, record=("v", "spikes"))
-            for population, wanted in slow_chip.present(hurt, inputs).items():
+            for population, wanted in present(hurt, inputs).items():
                 np.testing.assert_array_equal(activity.traces[population].v, wanted["v"], err_msg=f"{kind} {named} {population}")
