@@ -1,0 +1,99 @@
+"""The 40-bit events of N-MNIST (``.bin``) and of SLAYER's examples (``.bs2``).
+
+An event is 5 bytes, big-endian: x, y, then the polarity in the top bit of 24 and µs in the other 23
+(Orchard et al. 2015, Frontiers in Neuroscience 9:437; www.garrickorchard.com/datasets/n-mnist). An event with y = 240 is none: it
+says that the clock of all later ones has gone over by 2¹³ µs, as the publisher's reader has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.data.recordings import Recordings, SensorShape
+from neurofault.errors import DataError
+from neurofault.files import read_file
+
+NMNIST_SHAPE: Final[SensorShape] = (2, 34, 34)
+"""(polarities, height, width) of N-MNIST."""
+
+_BYTES: Final = 5
+_OVERFLOW_ROW: Final = 240
+_OVERFLOW: Final = 1 << 13
+_MOST: Final = 256 << 20
+"""Bytes of one recording; N-MNIST's have about 20 kB."""
+
+_Events = tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.uint8], NDArray[np.int64]]
+
+
+def read_address_events(files: Sequence[Path], labels: Sequence[int], shape: SensorShape = NMNIST_SHAPE) -> Recordings:
+    """Read one recording a file, in this order.
+
+    Args:
+        files: ``.bin`` or ``.bs2`` files.
+        labels: the class of each.
+        shape: (polarities, height, width) of the sensor; 1 or 2 polarities.
+
+    Raises:
+        DataError: a file is missing, empty, too long, cut within an event, or has an event beside the sensor.
+    """
+    parts = [_read(path, shape) for path in files]
+    starts = np.cumsum([0, *(len(part[0]) for part in parts)], dtype=np.int64)
+    x, y, polarity, times = (
+        np.concatenate([np.zeros(0, kind), *(part[place] for part in parts)])
+        for place, kind in enumerate((np.int16, np.int16, np.uint8, np.int64))
+    )
+    return Recordings(starts, x, y, polarity, times, shape, np.asarray(labels, np.int64))
+
+
+def read_label_list(path: Path, classes: int) -> list[tuple[str, int]]:
+    """Read SLAYER's list of samples: a line ``#sample #class``, then a name and a label a line.
+
+    Returns:
+        The name of each recording, without a suffix, and its label, 0 to ``classes`` − 1.
+
+    Raises:
+        DataError: the file cannot be read, or a line is something else.
+    """
+    listed = []
+    text = read_file(path, _MOST).decode("utf-8", "replace")
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        plain = len(words) == 2 and all(word.isascii() and word.isdigit() and len(word) < 10 for word in words)
+        if not plain or int(words[1]) >= classes:
+            raise DataError(f"{path}:{number}: {line[:40]!r}, expected a sample's number and its class, 0 to {classes - 1}")
+        listed.append((words[0], int(words[1])))
+    if not listed:
+        raise DataError(f"{path}: lists no samples")
+    return listed
+
+
+def _read(path: Path, shape: SensorShape) -> _Events:
+    content = read_file(path, _MOST)
+    if len(content) % _BYTES:
+        whole = len(content) // _BYTES * _BYTES
+        raise DataError(f"{path}: truncated: an event of {len(content) - whole} bytes at byte {whole}, expected {_BYTES}")
+    rows = np.frombuffer(content, np.uint8).reshape(-1, _BYTES)
+    over = rows[:, 1] == _OVERFLOW_ROW
+    wide = rows.astype(np.int64)
+    times = (wide[:, 2] & 127) << 16 | wide[:, 3] << 8 | wide[:, 4]
+    times += np.cumsum(over, dtype=np.int64) * _OVERFLOW
+    x, y, polarity = rows[:, 0], rows[:, 1], rows[:, 2] >> 7
+    polarities, height, width = shape
+    wrong = np.flatnonzero(~over & ((x >= width) | (y >= height) | (polarity >= polarities)))
+    if wrong.size:
+        at = int(wrong[0])
+        raise DataError(
+            f"{path}: event at byte {at * _BYTES} has x {x[at]}, y {y[at]}, polarity {polarity[at]}; "
+            f"allowed: x below {width}, y below {height}, polarity below {polarities}"
+        )
+    keep = ~over
+    if not keep.any():
+        raise DataError(f"{path}: holds no events, expected at least 1")
+    return x[keep].astype(np.int16), y[keep].astype(np.int16), polarity[keep], times[keep]
