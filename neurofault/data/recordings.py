@@ -172,4 +172,5 @@ def _steps(times: NDArray[np.int64], step_us: int, rounding: str) -> NDArray[np.
     if rounding == "down":
         return step
     up = (rest > step_us - rest) | ((rest == step_us - rest) & (step % 2 == 1))
-    return step + up
+    nearest: NDArray[np.int64] = step + up
+    return nearest
