@@ -1,4 +1,4 @@
-"""`neurofault convert`: write a network, or what a chip makes of it, as a NIR file."""
+"""`neurofault convert`: write a network, or what a chip makes of it, as a NIR file; or say what its conversion loses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def convert(
     source: Annotated[
         str, typer.Argument(metavar="IN", help="Network of the zoo, your own as package.module:factory, or a NIR file.")
     ],
-    target: Annotated[Path, typer.Argument(metavar="OUT.nir", help="NIR file to write.")],
+    target: Annotated[Path | None, typer.Argument(metavar="OUT.nir", help="NIR file to write; none with --check.")] = None,
     weights: options.Weights = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
@@ -34,6 +34,9 @@ def convert(
     layer: Annotated[str, typer.Option(help="hidden (all hidden layers), input, hidden1 …, output, any.")] = "hidden",
     seed: Annotated[int, typer.Option(help="Seed of the fault.")] = 1,
     neurons_per_core: options.NeuronsPerCore = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say what is lost: gap, silent populations, caps, delays of skips, max pooling.")
+    ] = False,
 ) -> None:
     """Convert a network to the Neuromorphic Intermediate Representation, which snnTorch, norse, sinabs and others read."""
     from neurofault.convert.networks import is_nir_file
@@ -42,15 +45,26 @@ def convert(
     from neurofault.deploy import deploy
     from neurofault.deploy.nir_export import SNNTORCH_DT, to_nir
     from neurofault.faults import fault_from_mapping, inject
+    from neurofault.study.convert_report import lost_by
     from neurofault.study.prepare import Setup, prepare
 
+    if timesteps is not None and timesteps < 1:
+        raise UsageError(f"timesteps must be at least 1, is {timesteps}")
+    if check:
+        if target is not None or fault is not None:
+            raise UsageError("--check only says what is lost: it goes without OUT.nir and without --fault")
+        setup = Setup(source, profile or "loihi2", weights, data, data_dir, None, timesteps, dt, neurons_per_core=neurons_per_core)
+        with StderrProgress() as progress:
+            report = lost_by(prepare(setup, progress))
+        print(*report.lines(), sep="\n")
+        return
+    if target is None:
+        raise UsageError("say which file to write (OUT.nir), or --check")
     check_file("OUT", target, (".nir",))
     if fault is None and (count is not None or rate is not None):
         raise UsageError("--count and --rate go with --fault KIND")
     if fault is not None and profile is None:
         raise UsageError("--fault breaks a chip: say which with --profile")
-    if timesteps is not None and timesteps < 1:
-        raise UsageError(f"timesteps must be at least 1, is {timesteps}")
     if is_nir_file(source) and weights is not None:
         raise UsageError(f"--weights goes with a network of your own (package.module:factory), not with {source!r}")
     if is_nir_file(source) and profile is None:

@@ -32,12 +32,14 @@ class Candidate:
         start: ``v`` at a sample's first step as a fraction of the threshold, [0, 1].
         full_rate: spike rate of a pixel of 255, (0, 1].
         pooling: how a max pooling is made of neurons (:mod:`neurofault.convert.max_pools`).
+        settled: whether thresholds and biases are settled on what neurons really send (:mod:`neurofault.convert.settling`).
     """
 
     peak_rate: float = 0.5
     start: float = 0.5
     full_rate: float = 1.0
     pooling: Pooling = "differences"
+    settled: bool = False
 
 
 PEAK_QUANTILE = 0.999

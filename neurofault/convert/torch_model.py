@@ -18,6 +18,7 @@ from neurofault.convert.max_pools import POOLINGS, Pooling
 from neurofault.convert.prelude import Prelude, prelude_of
 from neurofault.convert.running import answer_of, dtype_of, readable, undisturbed
 from neurofault.convert.samples import as_fractions, images_of
+from neurofault.convert.settling import settled
 from neurofault.convert.stages import stages_along
 from neurofault.convert.tracing import Traced, calls_of, first_layer, kind_of, trace
 from neurofault.convert.walk import LARGEST, is_read
@@ -26,6 +27,12 @@ from neurofault.graph import Network
 from neurofault.zoo import RateCurve
 
 _START = (0.3, 0.5, 0.7)
+
+_BEYOND_A_CHAIN = {
+    "join", *LARGEST, "Conv1d", "conv1d", "AvgPool1d", "avg_pool1d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "mean", "ReLU6",
+    "Hardtanh", "relu6", "hardtanh", "clamp",
+}  # fmt: skip
+"""Kinds of operations that a chain of Linear, Conv2d, AvgPool2d and ReLU does not have; the candidates of such chains are what earlier results were chosen from."""
 
 _CHECKED = 64
 """Calibration images on which every layer is compared with the module's, beside a few of noise."""
@@ -78,32 +85,36 @@ def proposals(
             own = read(model, images, pooling=candidate.pooling)
             found[candidate.pooling] = own, activations(own.stages, own.images)
         own, outputs = found[candidate.pooling]
-        yield balance(own.stages, outputs, candidate, sample=own.images.shape[1:], name=name, timesteps=timesteps)
+        network = balance(own.stages, outputs, candidate, sample=own.images.shape[1:], name=name, timesteps=timesteps)
+        yield settled(network, own.stages, outputs, own.images) if candidate.settled else network
 
 
 def candidates(model: nn.Module) -> list[Candidate]:
     """Return the candidates worth measuring for a module, a sensible one first.
 
-    A module with :class:`RateCurve` activations fixes its own rates; a ReLU module leaves them open. One with max pooling leaves open how it is made of neurons.
+    A module with :class:`RateCurve` activations fixes its own rates; a ReLU module leaves them open. In a module that is more than a chain of Linear, Conv2d,
+    AvgPool2d and ReLU, thresholds are settled (:mod:`neurofault.convert.settling`), and how max pooling is made of neurons is left open too.
     """
     if any(isinstance(module, RateCurve) for module in model.modules()):
         return [Candidate(start=start, full_rate=0.5) for start in (0.5, 0.3, 0.4, 0.6, 0.7)]
     first = Candidate()
-    if pools_by_maximum(model):
-        rates = [(peak, full) for full in (1.0, 0.5) for peak in (0.5, 0.3, 0.8, 1.2)]
-        return [Candidate(peak, 0.5, full, pooling) for peak, full in rates for pooling in POOLINGS]
+    calls = _calls(model)
+    if not calls.isdisjoint(_BEYOND_A_CHAIN):
+        poolings = (first.pooling,) if calls.isdisjoint(LARGEST) else POOLINGS
+        rates = [(peak, full) for full in (1.0, 0.5) for peak in (0.5, 0.35, 0.8, 1.2)]
+        return [Candidate(peak, first.start, full, pooling, settled=True) for peak, full in rates for pooling in poolings]
     grid = [Candidate(peak, start, full) for full in (1.0, 0.5) for peak in (0.3, 0.5, 0.8, 1.2, 1.8) for start in _START]
     return [first, *(each for each in grid if each != first)]
 
 
-def pools_by_maximum(model: nn.Module) -> bool:
-    """Return whether a module has a max pooling; a module that cannot be read has none."""
+def _calls(model: nn.Module) -> set[str]:
+    """Return the kinds of a module's operations; none where it cannot be read, which is said later."""
     try:
         inner = readable(model)
         with undisturbed(inner):
-            return not calls_of(inner).isdisjoint(LARGEST)
+            return calls_of(inner)
     except ConversionError:
-        return False
+        return set()
 
 
 def as_taken(model: nn.Module, images: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -31,6 +31,10 @@ KNOWN = (
 )  # fmt: skip
 """Modules that are taken, subclasses included: what a subclass's forward does differently shows in the values."""
 
+JOINED = ("cat", "concat", "concatenate", "stack")
+JOINS = ("add", "add_", "iadd", "sub", "sub_", "isub", "subtract", *JOINED)
+"""Functions that take several values of a network."""
+
 _IN_PLACE = ("iadd", "isub", "imul", "itruediv")
 
 _SPLITS = ("chunk", "split", "unbind", "tensor_split")
@@ -169,15 +173,21 @@ def _graph_of(model: nn.Module) -> fx.Graph:
 
 
 def calls_of(model: nn.Module) -> set[str]:
-    """Return the kinds of all operations of a module's forward, classes of layers and names of functions.
+    """Return the kinds of all operations of a module's forward: classes of layers, names of functions, ``join`` for a sum or concatenation of several values.
 
     Raises:
         ConversionError: it cannot be traced.
     """
     modules = dict(model.named_modules(remove_duplicate=False))
-    return {
-        type(modules[str(node.target)]).__name__ if node.op == "call_module" else _name(node) for node in _graph_of(model).nodes
-    }
+    found = set()
+    for node in _graph_of(model).nodes:
+        if node.op == "call_module":
+            found.add(type(modules[str(node.target)]).__name__)
+        elif node.op in ("call_function", "call_method"):
+            found.add(_name(node))
+            if _name(node) in JOINS and sum(each.op != "get_attr" for each in node.all_input_nodes) > 1:
+                found.add("join")
+    return found
 
 
 def _operation(

@@ -15,7 +15,7 @@ from neurofault.convert.layers import arguments_of, average_of, cap_of, conv_of,
 from neurofault.convert.max_pools import Largest, Pooling, is_settled, settled
 from neurofault.convert.refusals import is_refused, refusal
 from neurofault.convert.running import one_line, same_values
-from neurofault.convert.tracing import KNOWN, Operation, Taken, kind_of
+from neurofault.convert.tracing import JOINED, KNOWN, Operation, Taken, kind_of
 from neurofault.errors import ConversionError
 from neurofault.zoo import RateCurve
 
@@ -44,7 +44,6 @@ _EACH = (
 )
 """What is taken of one value and constants where it is one gain and one shift of each number."""
 
-_JOINED = ("cat", "concat", "concatenate", "stack")
 _AVERAGES = {"AvgPool1d": 1, "avg_pool1d": 1, "AvgPool2d": 2, "avg_pool2d": 2}
 LARGEST = {
     "MaxPool1d": 1, "max_pool1d": 1, "AdaptiveMaxPool1d": 1, "adaptive_max_pool1d": 1,
@@ -61,7 +60,7 @@ _MEASURED = (
 """What is taken where it is affine and the same for each sample: its matrix is measured."""
 _SILENT = ("Dropout", "Dropout1d", "Dropout2d", "Identity")
 _READ = {
-    *_SHAPING, *_EACH, *_JOINED, *_AVERAGES, *LARGEST, *_CAPS, *_MEASURED, *_SILENT, "Flatten", "RateCurve", "Linear", "linear", "Conv1d", "conv1d", "Conv2d", "conv2d",
+    *_SHAPING, *_EACH, *JOINED, *_AVERAGES, *LARGEST, *_CAPS, *_MEASURED, *_SILENT, "Flatten", "RateCurve", "Linear", "linear", "Conv1d", "conv1d", "Conv2d", "conv2d",
     "BatchNorm1d", "BatchNorm2d", "batch_norm",
 }  # fmt: skip
 
@@ -141,7 +140,7 @@ class Walk:
             self._values[key] = self._average(operation, _AVERAGES[kind])
         elif kind in LARGEST:
             self._values[key] = self._largest(operation, LARGEST[kind])
-        elif kind in _JOINED:
+        elif kind in JOINED:
             self._values[key] = self._joined(operation)
         elif kind in _ADDED and sum(isinstance(each, Taken) for each in operation.arguments) == 2:
             self._values[key] = self._added(operation, _ADDED[kind])

@@ -61,10 +61,22 @@ class Calibration:
     Attributes:
         network: of the best candidate.
         trials: in the order of measurement; the chosen one is the best of those with the most images, or one near it.
+        chosen: the candidate.
     """
 
     network: Network
     trials: tuple[Trial, ...]
+    chosen: Candidate
+
+    @property
+    def pooled(self) -> tuple[tuple[str, float], ...]:
+        """The best accuracy of each way of max pooling where all were measured, the chosen way first; empty where there is nothing to choose."""
+        best: dict[str, float] = {}
+        for trial in self.trials:
+            if trial.samples == self.trials[0].samples:
+                best[trial.candidate.pooling] = max(best.get(trial.candidate.pooling, 0.0), trial.accuracy)
+        chosen = self.chosen.pooling
+        return () if len(best) == 1 else ((chosen, best.pop(chosen)), *best.items())
 
 
 def choose(
@@ -140,7 +152,6 @@ def from_torch(
     networks = list(proposals(model, images, tried, timesteps=timesteps, name=name))
     if candidate is not None:
         return networks[0]
-    images = images.reshape(len(images), *networks[0].population(networks[0].inputs[0]).shape)
     answers = scores_of(model, as_taken(model, images)).argmax(axis=1)
     if labels is not None:
         given = as_labels(labels)
@@ -217,7 +228,12 @@ def _best(
         }
         near = [index for index in best if best[index] >= best[ranking[0]] - STABLE_WITHIN]
         ranking = [first_stable((index, gain(placed(index))) for index in near)]
-    return Calibration(networks[ranking[0]], tuple(trials))
+    found = Calibration(networks[ranking[0]], tuple(trials), tried[ranking[0]])
+    if not found.pooled:
+        return found
+    ways = ", ".join(f"{name} {accuracy:.2%}" for name, accuracy in found.pooled)
+    note = f"max pooling is made of neurons by {found.pooled[0][0]!r}; at best, on {trials[0].samples} images: {ways}"
+    return replace(found, network=replace(found.network, notes=(*found.network.notes, note)))
 
 
 def _accuracy(deployment: Deployment, images: NDArray[np.generic], labels: NDArray[np.integer]) -> float:

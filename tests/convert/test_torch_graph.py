@@ -8,8 +8,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import neurofault as nf
+from neurofault.convert.balance import Candidate
 from neurofault.convert.driven import activations
 from neurofault.convert.torch_model import from_torch, read
+from neurofault.graph import Conv, Sparse
 
 IMAGES = np.random.default_rng(0).random((20, 2, 8, 8)).astype(np.float32)
 SIGNALS = np.random.default_rng(1).random((20, 3, 24)).astype(np.float32)
@@ -128,3 +131,35 @@ def test_what_is_built_gives_what_forward_gives(make):
     network = from_torch(model, samples, timesteps=4)
     assert set(network.schedule.lag.values()) == {0}
     assert network.populations[0].size == samples[0].size
+
+
+def test_skips_carry_the_steps_of_the_longest_way_and_one_only_connection_keeps_its_target_s_name():
+    network = from_torch(resnet(), IMAGES, timesteps=4)
+    found = [(one.name, one.source, one.delay) for one in network.connections]
+    assert found == [
+        ("hidden1", "input", 1), ("hidden2", "hidden1", 1), ("hidden3.hidden2", "hidden2", 1), ("hidden3.hidden1", "hidden1", 2), ("hidden4", "hidden3", 1),
+        ("hidden5.hidden4", "hidden4", 1), ("hidden5.hidden3", "hidden3", 2), ("output", "hidden5", 1),
+    ]  # fmt: skip
+    kinds = {one.name: type(one.synapses) for one in network.connections}
+    assert kinds["hidden3.hidden1"] is Conv
+    assert kinds["hidden5.hidden3"] is Sparse
+
+
+def test_each_connection_is_scaled_by_what_a_spike_of_its_source_stands_for():
+    network = from_torch(resnet(), IMAGES, timesteps=4, candidate=Candidate(0.5))
+    skip = network.connection("hidden5.hidden3").synapses
+    np.testing.assert_allclose(skip.weight, network.population("hidden3").neuron.threshold)
+    assert len(skip.weight) == network.population("hidden3").size
+
+
+@pytest.mark.parametrize("engine", ["brian2", "lava", "snntorch"])
+@pytest.mark.parametrize("make", [resnet, lambda: TAKEN["1-D"]()[0]], ids=["residual", "1-D"])
+def test_other_engines_send_the_same_spikes(make, engine):
+    pytest.importorskip(engine)
+    model, samples = make(), IMAGES if make is resnet else SIGNALS
+    chip = nf.deploy(from_torch(model, samples, timesteps=6, candidate=Candidate(0.8)))
+    ours, theirs = (nf.run(chip, samples[:2], engine=name).activity for name in ("exact", engine))
+    assert all(int(ours.spike_counts[one.name].sum()) > 0 for one in chip.populations if one.fires)
+    for name, counts in ours.spike_counts.items():
+        np.testing.assert_array_equal(theirs.spike_counts[name], counts)
+    np.testing.assert_array_equal(theirs.scores, ours.scores)

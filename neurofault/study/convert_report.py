@@ -1,0 +1,129 @@
+"""What a conversion loses, before anything is broken: `neurofault convert --check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.convert.driven import Driven, Rectified, activations
+from neurofault.convert.torch_model import as_taken, read, scores_of
+from neurofault.engines import run
+from neurofault.graph import Sparse
+from neurofault.study.calibrate import CALIBRATION_IMAGES
+from neurofault.study.prepare import Prepared
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What one population sends on the calibration images.
+
+    Attributes:
+        name: of the population.
+        neurons: how many.
+        rate: spikes a step of a neuron, mean.
+        silent: neurons that never fire.
+        capped: share of the module's activations that lie at the population's cap; None where it has none.
+    """
+
+    name: str
+    neurons: int
+    rate: float
+    silent: int
+    capped: float | None = None
+
+
+@dataclass(frozen=True)
+class ConvertReport:
+    """What a conversion loses.
+
+    Attributes:
+        samples: calibration images, of the training split.
+        original: accuracy of the module on them; None for a network that was spiking already.
+        chip: accuracy of the chip on them.
+        sent: of each population that can fire.
+        skips: connections that take more than one step, as (connection, source, target, steps).
+        single: connections whose synapses are listed one by one, as (connection, synapses).
+        pooled: best accuracy on validation images of each way of max pooling that was tried, the chosen one first; empty without max pooling.
+        notes: what else is suspect about the healthy chip.
+    """
+
+    samples: int
+    original: float | None
+    chip: float
+    sent: tuple[Sent, ...]
+    skips: tuple[tuple[str, str, str, int], ...]
+    single: tuple[tuple[str, int], ...]
+    pooled: tuple[tuple[str, float], ...]
+    notes: tuple[str, ...]
+
+    def lines(self) -> Iterator[str]:
+        """Yield the report as text, one finding a line."""
+        yield f"on {self.samples} calibration images: chip {self.chip:.2%}" + (
+            "" if self.original is None else f", original {self.original:.2%}, gap {100 * (self.original - self.chip):+.2f} points"
+        )
+        for one in self.sent:
+            silent = f", {one.silent} never fire" if one.silent else ""
+            capped = "" if one.capped is None else f", {one.capped:.2%} of the original's activations at the cap"
+            yield f"{one.name}: {one.neurons} neurons, {one.rate:.3f} spikes a step{silent}{capped}"
+        for name, source, target, steps in self.skips:
+            yield f"{name}: {source} → {target} takes {steps} steps, so that its spikes arrive with those of the longest way"
+        for name, synapses in self.single:
+            yield f"{name}: {synapses} synapses, one by one"
+        if self.pooled:
+            ways = ", ".join(f"{name} {accuracy:.2%}" for name, accuracy in self.pooled)
+            yield f"max pooling by {self.pooled[0][0]}; at best, on validation images: {ways}"
+        yield from (f"note: {note}" for note in self.notes)
+
+
+def lost_by(prepared: Prepared) -> ConvertReport:
+    """Measure what a conversion loses, on the calibration images of the training split.
+
+    Args:
+        prepared: from :func:`neurofault.study.prepare.prepare`.
+    """
+    part = prepared.data.train.first(CALIBRATION_IMAGES)
+    chip, network, model, calibration = prepared.deployment, prepared.network, prepared.model, prepared.calibration
+    result = run(chip, part.images, part.labels)
+    assert result.accuracy is not None
+    counts, original, capped = result.activity.spike_counts, None, {}
+    if model is not None and calibration is not None:
+        shown = as_taken(model, part.images)
+        original = float(np.mean(scores_of(model, shown).argmax(axis=1) == part.labels))
+        stages = read(model, shown, pooling=calibration.chosen.pooling).stages
+        behind = [one.name for one in network.populations if not one.is_source]
+        capped = dict(zip(behind, _capped(stages, shown), strict=True))
+    shown_at = len(part.labels) * network.timesteps
+    sent = tuple(
+        Sent(
+            one.name,
+            one.size,
+            float(counts[one.name].sum()) / (shown_at * one.size),
+            int((counts[one.name] == 0).sum()),
+            capped.get(one.name),
+        )
+        for one in chip.populations
+        if one.fires
+    )
+    return ConvertReport(
+        len(part.labels),
+        original,
+        result.accuracy,
+        sent,
+        tuple((one.name, one.source, one.target, one.delay) for one in network.connections if one.delay > 1),
+        tuple((one.name, len(one.synapses.weight)) for one in network.connections if isinstance(one.synapses, Sparse)),
+        () if calibration is None else calibration.pooled,
+        prepared.notes,
+    )
+
+
+def _capped(stages: Sequence[Driven], images: NDArray[np.generic]) -> Iterator[float | None]:
+    """Yield which share of each population's activations lies at its cap; None where it has none."""
+    for stage, output in zip(stages, activations(stages, images), strict=True):
+        match stage.activation:
+            case Rectified(cap=float() as cap):
+                yield float((output >= cap).double().mean())
+            case _:
+                yield None
