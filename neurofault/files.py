@@ -112,7 +112,7 @@ def _array(where: str, content: bytes) -> NDArray[np.generic]:
     file = io.BytesIO(content)
     try:
         shape, fortran, dtype = _header(file)
-    except (ValueError, TypeError, SyntaxError, KeyError, RecursionError, MemoryError, EOFError) as error:
+    except (ValueError, TypeError, SyntaxError, LookupError, RecursionError, MemoryError, EOFError) as error:
         raise DataError(f"{where}: not a NumPy array ({' '.join(str(error).split())[:200]})") from None
     if dtype.kind not in "biuf":
         raise DataError(f"{where}: holds {dtype}; booleans, integers and real numbers are read")

@@ -63,7 +63,7 @@ def read_state(weights: Path) -> State:
             f"{weights}: refused: it holds more than tensors and could execute code when loaded; "
             "save the weights alone: torch.save(model.state_dict(), path)"
         ) from error
-    except (OSError, EOFError, ValueError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, ValueError, LookupError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{weights}: not a readable torch file ({type(error).__name__})") from error
 
 

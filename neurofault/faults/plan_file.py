@@ -139,7 +139,7 @@ def load_plan(path: str | Path, chip: Deployment | None = None) -> FaultPlan:
         return FaultPlan(faults, _number(data["seed"]), _number(data["draw"]))
     except DataError as error:
         raise FaultError(f"{path}: not a fault plan, or a damaged one ({str(error).removeprefix(f'{path}: ')})") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         said = " ".join(str(error).split())
         raise FaultError(f"{path}: not a fault plan, or a damaged one ({type(error).__name__}: {said:.200})") from None
 
@@ -159,7 +159,9 @@ def _planned(item: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]])
             return record(When, stored["when"])
         return tuple(stored) if isinstance(stored, list) else stored
 
-    def rebuilt(kinds: Mapping[str, type[Any]], tag: str, data: Mapping[str, Any]) -> Any:
+    def rebuilt(kinds: Mapping[str, type[Any]], tag: str, data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise ValueError(f"{data!r:.40} is no {tag}")
         return record(kinds[data[tag]], {name: value(stored) for name, stored in data.items() if name != tag})
 
     fault = fault_from_mapping(item["fault"])

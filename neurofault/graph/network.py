@@ -15,7 +15,7 @@ from neurofault.arrays import not_finite
 from neurofault.errors import ConversionError
 from neurofault.graph.neurons import CubaLif, Encoding, Source
 from neurofault.graph.schedule import Schedule, Wiring
-from neurofault.graph.synapses import MOST_DELAY, Sparse, Stored, Synapses
+from neurofault.graph.synapses import MOST_DELAY, Stored, Synapses
 
 How = Literal["potential", "count"]
 
@@ -235,7 +235,7 @@ def _check_connection(wiring: Wiring[Population, Connection], connection: Connec
     ends = f"connection {connection.name!r} ({source.name!r} → {target.name!r})"
     if isinstance(target.neuron, Source):
         raise ConversionError(f"{ends}: {target.name!r} is driven from outside; nothing else may drive it")
-    if isinstance(synapses, Sparse) and (problem := synapses.mistake()) is not None:
+    if (problem := synapses.mistake()) is not None:
         raise ConversionError(f"{ends}: {problem}")
     if (synapses.n_in, synapses.n_out) != (source.size, target.size):
         raise ConversionError(

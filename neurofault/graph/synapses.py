@@ -39,6 +39,12 @@ class Dense:
         """Number of target neurons."""
         return int(self.weight.shape[0])
 
+    def mistake(self) -> str | None:
+        """Return what is wrong with its arrays, or None."""
+        if self.weight.ndim != 2:
+            return f"weight has the shape {self.weight.shape}; [n_out, n_in] is taken"
+        return None
+
 
 @dataclass(frozen=True, eq=False)
 class Conv:
@@ -80,6 +86,18 @@ class Conv:
     def n_out(self) -> int:
         """Number of target neurons."""
         return math.prod(self.out_shape)
+
+    def mistake(self) -> str | None:
+        """Return what is wrong with its arrays, or None."""
+        if self.weight.ndim != 4:
+            return f"weight has the shape {self.weight.shape}; [c_out, c_in/groups, k_h, k_w] is taken"
+        outputs, per_group = self.weight.shape[:2]
+        if self.groups < 1 or outputs % self.groups or per_group * self.groups != self.in_shape[0]:
+            return (
+                f"a kernel of {outputs} by {per_group} channels in {self.groups} group(s) does not fit {self.in_shape[0]} input channels; "
+                "the groups divide both, and a kernel's second size is c_in/groups"
+            )
+        return None
 
 
 @dataclass(frozen=True, eq=False)

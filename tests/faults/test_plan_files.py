@@ -86,6 +86,18 @@ def test_a_plan_that_numbers_what_is_no_layer_is_refused(tmp_path, kind, layer):
         faults.load_plan(tmp_path / "plan.npz", CHIPS["dense"])
 
 
+def test_a_plan_whose_broken_places_are_an_array_is_refused(tmp_path):
+    faults.save_plan(faults.plan(CHIPS["dense"], everything(), seed=3, draw=1), tmp_path / "plan.npz")
+    with np.load(tmp_path / "plan.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    data = json.loads(arrays["plan"].tobytes())
+    broken = next(fault["hit"] for fault in data["faults"] if fault["hit"].get("broken"))
+    broken["broken"] = {"array": next(name for name in arrays if name != "plan")}
+    np.savez(tmp_path / "plan.npz", **(arrays | {"plan": np.frombuffer(json.dumps(data).encode(), np.uint8)}))
+    with pytest.raises(FaultError, match=r"not a fault plan, or a damaged one \(ValueError: .* is no broken\)"):
+        faults.load_plan(tmp_path / "plan.npz")
+
+
 def test_a_hash_tells_plans_apart():
     chip = mlp(8, 24, 4)
     made = [

@@ -145,6 +145,19 @@ def test_islands_come_in_topological_order_whatever_the_order_of_the_populations
             "connection 'c' ('input' → 'hidden'): delays of synapses lie in 64 … 64; allowed: 0 to 63 extra steps",
         ),
         (
+            {"connections": (Connection("c", "input", "hidden", Dense(np.ones((4, 3, 1)))),)},
+            "connection 'c' ('input' → 'hidden'): weight has the shape (4, 3, 1); [n_out, n_in] is taken",
+        ),
+        (
+            {"connections": (Connection("c", "input", "hidden", Conv(np.ones((4, 3, 1, 1, 1)), (3, 1, 1))),)},
+            "connection 'c' ('input' → 'hidden'): weight has the shape (4, 3, 1, 1, 1); [c_out, c_in/groups, k_h, k_w] is taken",
+        ),
+        (
+            {"connections": (Connection("c", "input", "hidden", Conv(np.ones((4, 3, 1, 1)), (3, 1, 1), groups=2)),)},
+            "connection 'c' ('input' → 'hidden'): a kernel of 4 by 3 channels in 2 group(s) does not fit 3 input channels; "
+            "the groups divide both, and a kernel's second size is c_in/groups",
+        ),
+        (
             {"connections": (Connection("c", "input", "hidden", dense(4, 3), stored=Stored()),)},
             "connection 'c' ('input' → 'hidden'): population 'hidden' has real numbers, the weights integers",
         ),

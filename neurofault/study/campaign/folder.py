@@ -83,7 +83,7 @@ def whose(folder: Path, campaign: Campaign) -> str | None:
     try:
         planned = json.loads((folder / PLANNED).read_text(encoding="utf-8"))
         file, settings = planned["file"], planned["settings"]
-    except (OSError, ValueError, KeyError, TypeError):  # none, of an earlier version, or damaged: whoever reads it says so
+    except (OSError, ValueError, LookupError, TypeError):  # none, of an earlier version, or damaged: whoever reads it says so
         return None
     here = str(campaign.path.absolute())
     if settings == settings_of(campaign) or (campaign.path.name == RESOLVED and campaign.path.parent.resolve() == folder.resolve()):

@@ -354,5 +354,5 @@ def _provenance(found: Found) -> dict[str, str]:
             "weights": "; ".join(f"{key}: {digest}" for key, digest in found.planned.weights.items()) or "not known",
             "unreadable journal lines": str(found.damaged_lines),
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing or damaged: nothing is claimed
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # missing or damaged: nothing is claimed
         return {}
