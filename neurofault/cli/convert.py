@@ -42,8 +42,9 @@ def convert(
     from neurofault.convert.networks import is_nir_file
     from neurofault.convert.nir_copy import copy_nir
     from neurofault.convert.nir_graph import from_nir
+    from neurofault.convert.nir_writer import SNNTORCH_DT
     from neurofault.deploy import deploy
-    from neurofault.deploy.nir_export import SNNTORCH_DT, to_nir
+    from neurofault.deploy.nir_export import to_nir
     from neurofault.faults import fault_from_mapping, inject
     from neurofault.study.convert_report import lost_by
     from neurofault.study.prepare import Setup, prepare

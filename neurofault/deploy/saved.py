@@ -137,7 +137,16 @@ def load(path: str | Path) -> Deployment:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
         _damaged(path, f"{place + ': ' if place else ''}{first['msg']}")
-    except (OSError, ValueError, LookupError, TypeError, EOFError, RecursionError, NotImplementedError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        EOFError,
+        RecursionError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+    ) as error:
         _damaged(path, f"{error}" or type(error).__name__)
 
 
