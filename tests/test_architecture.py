@@ -68,6 +68,45 @@ def test_imports_point_one_way():
     assert wrong == []
 
 
+def module_of(file: Path) -> str:
+    parts = ("neurofault", *file.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def rests_on(file: Path) -> set[str]:
+    """Return the modules that a file imports when it is loaded or later, type checks left out."""
+    known = {module_of(each) for each in MODULES}
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    found = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.ImportFrom(module=str(module)):
+                found |= {name if name in known else module for name in (f"{module}.{alias.name}" for alias in node.names)}
+            case ast.Import(names=names):
+                found |= {alias.name for alias in names}
+    return (found & known) - {module_of(file)}
+
+
+def test_no_module_rests_on_itself_by_way_of_others_not_even_by_a_late_import():
+    waiting = {module_of(file): rests_on(file) for file in MODULES}
+    while free := [module for module, needs in waiting.items() if not needs & set(waiting)]:
+        for module in free:
+            del waiting[module]
+    assert {module: sorted(needs & set(waiting)) for module, needs in waiting.items()} == {}
+
+
+def test_no_two_classes_share_a_name():
+    places: dict[str, list[str]] = {}
+    for file in MODULES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(str(file.relative_to(PACKAGE)))
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
 def test_no_relative_imports():
     relative = [
         file.name

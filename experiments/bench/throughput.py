@@ -36,7 +36,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.engines.on_lava.shim import require_lava
 from neurofault.graph import Dense
-from neurofault.graph.chains import Link, links
+from neurofault.graph.chains import ChainLink, links
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.inputs import Inputs
 
@@ -52,12 +52,12 @@ def firing(chip: Deployment) -> Deployment:
     return replace(chip, populations=(*front, output), readout=replace(chip.readout, how="count"))
 
 
-def driven(chip: Deployment) -> tuple[Link[ChipPopulation, ChipConnection], ...]:
+def driven(chip: Deployment) -> tuple[ChainLink[ChipPopulation, ChipConnection], ...]:
     """Return the hidden layer and the output, each with what drives it."""
     return links(chip, "this benchmark")[1:]
 
 
-def weights(layer: Link[ChipPopulation, ChipConnection]) -> NDArray[np.int32]:
+def weights(layer: ChainLink[ChipPopulation, ChipConnection]) -> NDArray[np.int32]:
     """Return int32 [n_out, n_in]."""
     synapses = layer.incoming.synapses
     assert isinstance(synapses, Dense)

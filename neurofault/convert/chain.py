@@ -43,7 +43,7 @@ _MANTISSA_MAX = 4095
 
 
 @dataclass(frozen=True, eq=False)
-class Neuron:
+class SpikingNeurons:
     """Spiking neurons; every field is a scalar, or an array that fits the population (see :func:`spread`).
 
     Attributes:
@@ -66,7 +66,7 @@ class SumPool:
     stride: tuple[int, int]
 
 
-Operation = nn.Module | Neuron | SumPool
+Operation = nn.Module | SpikingNeurons | SumPool
 Chain = Sequence[tuple[str, Operation]]
 
 
@@ -141,7 +141,7 @@ def network_of(
     Args:
         name: for display.
         chain: (name, operation) in order: torch's Linear, Conv2d, BatchNorm, AvgPool2d, Flatten, Dropout, Identity; :class:`SumPool`;
-            :class:`Neuron`. Pooling is composed into its neighbour. Neurons at the very front are the input population, driven by
+            :class:`SpikingNeurons`. Pooling is composed into its neighbour. Neurons at the very front are the input population, driven by
             the pixel itself (1.0 for 255); a linear layer at the very end is read by the sum of its output over the steps.
         in_shape: of a sample, (n,) or (channels, height, width).
         timesteps: T, at least 1.
@@ -154,18 +154,18 @@ def network_of(
     """
     kept = _drop_silent_ends(list(chain))
     _check_order(kept)
-    drive: tuple[str, Neuron] | None = None
-    if kept and isinstance(kept[0][1], Neuron):
+    drive: tuple[str, SpikingNeurons] | None = None
+    if kept and isinstance(kept[0][1], SpikingNeurons):
         if coding is None:
             raise ConversionError(f"layer {kept[0][0]!r}: neurons at the input take a current from each pixel, not events")
         drive, kept = (kept[0][0], kept[0][1]), kept[1:]
     last_name, last = kept[-1] if kept else ("?", None)
-    linear = kept[:-1] if isinstance(last, Neuron) else kept
+    linear = kept[:-1] if isinstance(last, SpikingNeurons) else kept
     if not any(isinstance(operation, nn.Linear | nn.Conv2d) for _, operation in linear):
         raise ConversionError(f"network {name!r} has no Linear or Conv2d layer")
-    neurons = [(each, operation) for each, operation in kept if isinstance(operation, Neuron)]
-    if not isinstance(last, Neuron):
-        neurons.append((last_name, Neuron(None)))
+    neurons = [(each, operation) for each, operation in kept if isinstance(operation, SpikingNeurons)]
+    if not isinstance(last, SpikingNeurons):
+        neurons.append((last_name, SpikingNeurons(None)))
     elif readout == "potential":
         neurons[-1] = (last_name, replace(last, threshold=None))
     modules: OrderedDict[str, nn.Module] = OrderedDict()
@@ -199,7 +199,7 @@ def network_of(
 def _drop_silent_ends(chain: list[tuple[str, Operation]]) -> list[tuple[str, Operation]]:
     while chain and isinstance(chain[-1][1], _SILENT):
         chain = chain[:-1]
-    while len(chain) > 1 and isinstance(chain[0][1], _SILENT) and isinstance(chain[1][1], Neuron | nn.Flatten):
+    while len(chain) > 1 and isinstance(chain[0][1], _SILENT) and isinstance(chain[1][1], SpikingNeurons | nn.Flatten):
         chain = chain[1:]
     return chain
 
@@ -208,7 +208,7 @@ def _check_order(chain: Chain) -> None:
     """Refuse neurons that follow neurons, and neurons that never fire before the end."""
     before: str | None = None
     for index, (name, operation) in enumerate(chain):
-        if isinstance(operation, Neuron):
+        if isinstance(operation, SpikingNeurons):
             if before is not None:
                 raise ConversionError(
                     f"layer {name!r}: neurons directly behind the neurons {before!r}; put a Linear or Conv2d between them"
@@ -230,7 +230,7 @@ def _torch_modules(chain: Chain) -> Iterator[tuple[str, nn.Module]]:
     operations = list(chain)
     for index, (name, operation) in enumerate(operations):
         match operation:
-            case Neuron():
+            case SpikingNeurons():
                 linear = False
                 yield name, nn.ReLU()
             case SumPool() | nn.AvgPool2d() if not linear and _then_neurons(operations[index + 1 :]):
@@ -252,7 +252,7 @@ def _torch_modules(chain: Chain) -> Iterator[tuple[str, nn.Module]]:
 def _then_neurons(rest: Chain) -> bool:
     """Whether the next thing that computes is a population of neurons (or nothing)."""
     following = [operation for _, operation in rest if not isinstance(operation, _SILENT)]
-    return not following or isinstance(following[0], Neuron)
+    return not following or isinstance(following[0], SpikingNeurons)
 
 
 def _depthwise(name: str, pool: SumPool | nn.AvgPool2d, channels: int | None) -> nn.Conv2d:
@@ -297,7 +297,7 @@ def pair(value: object) -> tuple[int, int]:
     return int(flat[0]), int(flat[-1])
 
 
-def _driven(name: str, neuron: Neuron, shape: tuple[int, ...]) -> Source:
+def _driven(name: str, neuron: SpikingNeurons, shape: tuple[int, ...]) -> Source:
     """Return the input neurons that take the pixel itself as their current.
 
     The table is a line: pixel/255 times the largest mantissa for which the threshold is a whole number.
@@ -316,12 +316,12 @@ def _driven(name: str, neuron: Neuron, shape: tuple[int, ...]) -> Source:
     return Source(Encoding(table, vth, 0, 1.0), parts["du"], parts["dv"])  # type: ignore[arg-type]  # a dict of mixed fields
 
 
-def _fields(neuron: Neuron) -> dict[str, Value]:
+def _fields(neuron: SpikingNeurons) -> dict[str, Value]:
     assert neuron.threshold is not None
     return {"threshold": neuron.threshold, "du": neuron.du, "dv": neuron.dv, "bias": neuron.bias}
 
 
-def _cells(name: str, stage: Driven, neuron: Neuron) -> CubaLif:
+def _cells(name: str, stage: Driven, neuron: SpikingNeurons) -> CubaLif:
     """Return the neurons behind a stage, with its bias."""
     bias, shape = stage.biases(), stage.shape
     threshold = None if neuron.threshold is None else spread(name, "threshold", neuron.threshold, shape)

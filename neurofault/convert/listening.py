@@ -26,7 +26,7 @@ FORMS: tuple[Form, ...] = ("one step", "steps first", "samples first")
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
+class LayerCall:
     """One call of a layer.
 
     Attributes:
@@ -58,7 +58,7 @@ class Run:
     """
 
     shown: Tensor
-    calls: list[Call]
+    calls: list[LayerCall]
     returned: list[Any]
 
 
@@ -85,7 +85,7 @@ def listen(
     Raises:
         ConversionError: whatever forward raises, as one line; or a number of steps that depends on the data.
     """
-    calls: list[Call] = []
+    calls: list[LayerCall] = []
     ends: list[int] = []
     returned: list[Any] = []
     with undisturbed(model), _hearing(model, is_neuron, calls, probe):
@@ -122,12 +122,12 @@ def listen(
     return [Run(samples, calls, returned)]
 
 
-def of_module(calls: Sequence[Call], module: nn.Module) -> list[Call]:
+def of_module(calls: Sequence[LayerCall], module: nn.Module) -> list[LayerCall]:
     """Return the calls of one module."""
     return [call for call in calls if call.module is module]
 
 
-def _steps(calls: Sequence[Call], is_neuron: Callable[[nn.Module], bool]) -> int:
+def _steps(calls: Sequence[LayerCall], is_neuron: Callable[[nn.Module], bool]) -> int:
     """Return how often each population was called.
 
     Raises:
@@ -142,7 +142,7 @@ def _steps(calls: Sequence[Call], is_neuron: Callable[[nn.Module], bool]) -> int
     return next(iter(counts.values()), 1)
 
 
-def _clears(first: Sequence[Call], second: Sequence[Sequence[Call]]) -> bool:
+def _clears(first: Sequence[LayerCall], second: Sequence[Sequence[LayerCall]]) -> bool:
     """Return whether forward clears the neurons' states at its start."""
     found = {call.name: call.before for piece in second for call in piece if call.before is not None}
     left = [call.name for call in first if call.after is not None and bool(torch.any(call.after != 0))]
@@ -151,7 +151,7 @@ def _clears(first: Sequence[Call], second: Sequence[Sequence[Call]]) -> bool:
 
 @contextmanager
 def _hearing(
-    model: nn.Module, is_neuron: Callable[[nn.Module], bool], calls: list[Call], probe: torch.Generator | None
+    model: nn.Module, is_neuron: Callable[[nn.Module], bool], calls: list[LayerCall], probe: torch.Generator | None
 ) -> Iterator[None]:
     """Note every call of a layer: a neuron, a layer that may have parametrizations inside, or another module without children."""
     whole = {module for module in model.modules() if is_neuron(module) or isinstance(module, KNOWN)}
@@ -187,7 +187,7 @@ def _hearing(
                 if probe is not None:
                     passed = (torch.rand(answer.shape, generator=probe) < 0.5).to(answer.dtype)
             kept = _copy(answer)
-            calls.append(Call(name, module, _copy(given), kept, kept if passed is answer else _copy(passed), before, after))
+            calls.append(LayerCall(name, module, _copy(given), kept, kept if passed is answer else _copy(passed), before, after))
             return None if passed is answer else (passed, *output[1:]) if isinstance(output, tuple) else passed
 
         return hook
@@ -205,7 +205,7 @@ def _copy(tensor: Tensor) -> Tensor:
     return tensor.detach().clone()
 
 
-def one_step(calls: Sequence[Call], is_neuron: Callable[[nn.Module], bool]) -> list[Call]:
+def one_step(calls: Sequence[LayerCall], is_neuron: Callable[[nn.Module], bool]) -> list[LayerCall]:
     """Return the calls of one step, in the order of the chain.
 
     A forward may loop over the steps around all layers, or over each layer's steps in turn; layers that hold no state may be used several times in a step,
@@ -231,7 +231,7 @@ def one_step(calls: Sequence[Call], is_neuron: Callable[[nn.Module], bool]) -> l
     return [*chain, *tail]
 
 
-def check_flow(chain: Sequence[Call], run: Run, is_neuron: Callable[[nn.Module], bool]) -> None:
+def check_flow(chain: Sequence[LayerCall], run: Run, is_neuron: Callable[[nn.Module], bool]) -> None:
     """Compare what each layer takes with what the layer before it returned, in every step.
 
     Layers that are called once for all steps are left to the comparison of drives.
@@ -242,7 +242,7 @@ def check_flow(chain: Sequence[Call], run: Run, is_neuron: Callable[[nn.Module],
     steps = _steps(run.calls, is_neuron)
     used = Counter(call.module for call in chain)
     met: Counter[nn.Module] = Counter()
-    before: tuple[str, list[Call]] | None = None
+    before: tuple[str, list[LayerCall]] | None = None
     for call in chain:
         every = of_module(run.calls, call.module)
         own = every[met[call.module] :: used[call.module]] if len(every) == steps * used[call.module] else []

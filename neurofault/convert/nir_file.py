@@ -27,7 +27,7 @@ MAX_NODES = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class Graph:
+class UntypedGraph:
     """A NIR graph without its types.
 
     Attributes:
@@ -56,7 +56,7 @@ def import_nir() -> Any:
     return nir
 
 
-def read_graph(source: Any) -> Graph:
+def read_graph(source: Any) -> UntypedGraph:
     """Read a NIR file, or take a ``nir.NIRGraph``.
 
     Raises:
@@ -68,7 +68,7 @@ def read_graph(source: Any) -> Graph:
     if isinstance(source, nir.NIRGraph):
         _check_kinds("graph", {name: type(node).__name__ for name, node in source.nodes.items()})
         edges = [(str(a), str(b)) for a, b in source.edges]
-        return Graph("graph", dict(source.nodes), edges, source.metadata if isinstance(source.metadata, Mapping) else {})
+        return UntypedGraph("graph", dict(source.nodes), edges, source.metadata if isinstance(source.metadata, Mapping) else {})
     if not isinstance(source, str | Path):
         raise ConversionError(f"from_nir takes a path or a nir.NIRGraph, not {type(source).__name__}")
     path = Path(source)
@@ -83,10 +83,10 @@ def read_graph(source: Any) -> Graph:
     made = {name: _make(nir, path, name, node) for name, node in nodes.items()}
     metadata = data.get("metadata", {})
     edges = [(str(a), str(b)) for a, b in _pairs(path, pairs)]
-    return Graph(str(path), made, edges, metadata if isinstance(metadata, dict) else {})
+    return UntypedGraph(str(path), made, edges, metadata if isinstance(metadata, dict) else {})
 
 
-def chain_of(graph: Graph) -> list[tuple[str, Any]]:
+def chain_of(graph: UntypedGraph) -> list[tuple[str, Any]]:
     """Return the nodes from input to output.
 
     Raises:

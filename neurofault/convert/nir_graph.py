@@ -28,9 +28,9 @@ from torch import nn
 from neurofault.arrays import not_finite
 from neurofault.convert.chain import Operation, PixelCoding, SumPool, linear, network_of, pair
 from neurofault.convert.nir_fields import check_sizes
-from neurofault.convert.nir_file import Graph, chain_of, read_graph
+from neurofault.convert.nir_file import UntypedGraph, chain_of, read_graph
 from neurofault.convert.nir_metadata import KEY, network_from_metadata
-from neurofault.convert.nir_neurons import Dynamics, assumed, dynamics_of, neuron_of, step_of
+from neurofault.convert.nir_neurons import NodeDynamics, assumed, dynamics_of, neuron_of, step_of
 from neurofault.convert.nir_reference import check_fires, check_run, computing
 from neurofault.errors import ConversionError, DataError
 from neurofault.graph import Network
@@ -94,7 +94,7 @@ def from_nir(
     if kept is not None:
         return kept if timesteps is None else kept.with_timesteps(timesteps)
     operations: list[tuple[str, Operation]] = []
-    dynamics: dict[str, Dynamics] = {}
+    dynamics: dict[str, NodeDynamics] = {}
     for each, node in chain:
         with _malformed(f"{graph.where}: node {each!r} ({type(node).__name__}) is malformed"):
             operation = _operation(graph, each, node, step.dt)
@@ -130,7 +130,7 @@ def _malformed(what: str) -> Iterator[None]:
         raise DataError(f"{what} ({type(error).__name__}: {text[:200]})") from error
 
 
-def _check_sample(graph: Graph, sample: Sample) -> None:
+def _check_sample(graph: UntypedGraph, sample: Sample) -> None:
     if not (sample.shape and min(sample.shape) >= 1 and math.prod(sample.shape) <= _MOST_VALUES):
         raise ConversionError(f"{graph.where}: a sample has the shape {sample.shape}; taken: 1 to {_MOST_VALUES} values")
     if sample.steps is not None and sample.steps > MOST_STEPS:
@@ -139,7 +139,7 @@ def _check_sample(graph: Graph, sample: Sample) -> None:
         )
 
 
-def _check_step(graph: Graph, dt: float | None) -> None:
+def _check_step(graph: UntypedGraph, dt: float | None) -> None:
     """Refuse another step for a file that we wrote: its integers hold for the one that it says."""
     if dt is None or "dt" not in graph.metadata:
         return
@@ -148,7 +148,7 @@ def _check_step(graph: Graph, dt: float | None) -> None:
         raise ConversionError(f"{graph.where}: written by neurofault with dt {written:g}; leave dt out, it is in the file")
 
 
-def _timesteps(graph: Graph) -> int | None:
+def _timesteps(graph: UntypedGraph) -> int | None:
     """Return the steps a sample that the metadata say; None: they do not."""
     if "timesteps" not in graph.metadata:
         return None
@@ -190,7 +190,7 @@ class Sample:
         return (f"the input's first axis, {self.steps}, is taken for time: a sample has the shape {self.shape}",)
 
 
-def _sample(graph: Graph, chain: Sequence[tuple[str, Any]]) -> Sample:
+def _sample(graph: UntypedGraph, chain: Sequence[tuple[str, Any]]) -> Sample:
     """Return what a sample looks like, from the input node or else from the first node that knows."""
     for index, (_, node) in enumerate(chain):
         kind = type(node).__name__
@@ -242,7 +242,7 @@ def _behind_time(shape: tuple[int, ...], rest: Sequence[tuple[str, Any]]) -> tup
     return inner if shape[0] == 1 and len(shape) in (2, 4) else None
 
 
-def _operation(graph: Graph, name: str, node: Any, dt: float) -> Operation | None:
+def _operation(graph: UntypedGraph, name: str, node: Any, dt: float) -> Operation | None:
     """Return what a node does, None for the ends of the graph."""
     match type(node).__name__:
         case "Input" | "Output":
@@ -261,7 +261,7 @@ def _operation(graph: Graph, name: str, node: Any, dt: float) -> Operation | Non
             return neuron_of(graph.where, name, node, dt)
 
 
-def _matrix(graph: Graph, name: str, node: Any) -> nn.Linear:
+def _matrix(graph: UntypedGraph, name: str, node: Any) -> nn.Linear:
     weight = np.asarray(node.weight, np.float64)
     if weight.ndim != 2:
         raise ConversionError(f"{graph.where}: node {name!r}: weight has the shape {weight.shape}; a matrix [n_out, n_in] is taken")
@@ -272,7 +272,7 @@ def _matrix(graph: Graph, name: str, node: Any) -> nn.Linear:
     return linear(weight, bias)
 
 
-def _convolution(graph: Graph, name: str, node: Any) -> nn.Conv2d:
+def _convolution(graph: UntypedGraph, name: str, node: Any) -> nn.Conv2d:
     weight = np.asarray(node.weight, np.float64)
     groups = int(np.asarray(node.groups))
     padding = node.padding if not isinstance(node.padding, bytes) else node.padding.decode()
@@ -297,14 +297,14 @@ def _convolution(graph: Graph, name: str, node: Any) -> nn.Conv2d:
     return module
 
 
-def _check_finite(graph: Graph, name: str, node: Any) -> None:
+def _check_finite(graph: UntypedGraph, name: str, node: Any) -> None:
     for field in ("weight", "bias"):
         problem = not_finite(np.asarray(getattr(node, field, 0.0), np.float64))
         if problem is not None:
             raise ConversionError(f"{graph.where}: node {name!r}: {field}: {problem}; did training diverge?")
 
 
-def _window(graph: Graph, name: str, node: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+def _window(graph: UntypedGraph, name: str, node: Any) -> tuple[tuple[int, int], tuple[int, int]]:
     if pair(node.padding) != (0, 0):
         raise ConversionError(
             f"{graph.where}: node {name!r}: {type(node).__name__} with padding {pair(node.padding)}; use it without"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.convert.chain import pair
-from neurofault.convert.nir_file import Graph
+from neurofault.convert.nir_file import UntypedGraph
 from neurofault.convert.nir_kept import check_kept
 from neurofault.errors import DataError
 from neurofault.graph import Conv, CubaLif, Dense, Encoding, Network, Population, Source
@@ -42,7 +42,7 @@ def encoding_to_json(encoding: Encoding | None) -> dict[str, Any] | None:
 
 
 def network_from_metadata(
-    graph: Graph, chain: Sequence[tuple[str, Any]], neuron_of: Callable[[str, Any], Any], name: str | None
+    graph: UntypedGraph, chain: Sequence[tuple[str, Any]], neuron_of: Callable[[str, Any], Any], name: str | None
 ) -> Network | None:
     """Return the network that a graph was written from, None for a graph of somebody else.
 

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.convert.chain import Neuron, Value, current_decay, membrane_decay
+from neurofault.convert.chain import SpikingNeurons, Value, current_decay, membrane_decay
 from neurofault.convert.nir_fields import MAX_NUMBER
-from neurofault.convert.nir_file import Graph
+from neurofault.convert.nir_file import UntypedGraph
 from neurofault.errors import ConversionError
 
 NORSE_DT = 1e-6
@@ -59,7 +59,7 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Dynamics:
+class NodeDynamics:
     """A population's equations in one step, in NIR's own units; arrays of the node's shape.
 
     ``i ← i·(1 − lost_i) + gain_i·I``, ``v ← v·(1 − lost_v) + leak + gain_v·i``, spike where v > threshold, then v ← 0.
@@ -87,7 +87,7 @@ class Dynamics:
         return np.where(np.abs(gain - 1) < 1e-6, 1.0, gain)  # what float32 time constants leave of a gain of 1
 
 
-def step_of(graph: Graph, chain: Sequence[tuple[str, Any]], dt: float | None) -> Step:
+def step_of(graph: UntypedGraph, chain: Sequence[tuple[str, Any]], dt: float | None) -> Step:
     """Return the time step: as given, else of the file's metadata, else 1 where nothing in the file depends on it.
 
     Raises:
@@ -132,7 +132,7 @@ def _positive(where: str, what: str, value: Any) -> float:
     return number
 
 
-def dynamics_of(where: str, name: str, node: Any, dt: float) -> Dynamics:
+def dynamics_of(where: str, name: str, node: Any, dt: float) -> NodeDynamics:
     """Return what a neuron node does in a step.
 
     Raises:
@@ -157,7 +157,7 @@ def dynamics_of(where: str, name: str, node: Any, dt: float) -> Dynamics:
             return _integrator(at, kind, fields["r"], threshold, dt)
         case "LIF" | "LI":
             lost, gain = _leak(at, kind, "tau", fields["tau"], "r", fields["r"], dt)
-            return Dynamics(one, one, lost, gain, lost * fields["v_leak"], threshold, _coarse(name, "leak", lost))
+            return NodeDynamics(one, one, lost, gain, lost * fields["v_leak"], threshold, _coarse(name, "leak", lost))
         case _:
             lost, gain = _leak(at, kind, "tau_mem", fields["tau_mem"], "r", fields["r"], dt)
             lost_i, gain_i = _leak(at, kind, "tau_syn", fields["tau_syn"], "w_in", fields["w_in"], dt)
@@ -174,10 +174,10 @@ def dynamics_of(where: str, name: str, node: Any, dt: float) -> Dynamics:
                         f"node {name!r}: {kind} with w_in 1: by NIR's equation a spike adds {share} of its weight to the current (dt/tau_syn); "
                         "where its writer meant the whole weight, w_in should be tau_syn/dt",
                     )
-            return Dynamics(lost_i, gain_i, lost, gain, lost * fields["v_leak"] + none, threshold, said)
+            return NodeDynamics(lost_i, gain_i, lost, gain, lost * fields["v_leak"] + none, threshold, said)
 
 
-def _integrator(at: str, kind: str, resistance: Array, threshold: Array | None, dt: float) -> Dynamics:
+def _integrator(at: str, kind: str, resistance: Array, threshold: Array | None, dt: float) -> NodeDynamics:
     one, none = np.ones(()), np.zeros(())
     if np.any(np.isinf(resistance)):
         raise ConversionError(f"{at}: {kind} with resistance {some(resistance)}; it must be finite")
@@ -185,7 +185,7 @@ def _integrator(at: str, kind: str, resistance: Array, threshold: Array | None, 
     said = (
         f"{at.rpartition(': ')[2]}: {kind} with r 1 counts, v + I a step, and dt does not enter (so do snnTorch, norse, sinabs)",
     )
-    return Dynamics(one, one, none, resistance if counts else dt * resistance, none, threshold, said if counts else ())
+    return NodeDynamics(one, one, none, resistance if counts else dt * resistance, none, threshold, said if counts else ())
 
 
 def _leak(at: str, kind: str, field: str, tau: Array, factor_name: str, factor: Array, dt: float) -> tuple[Array, Array]:
@@ -218,7 +218,7 @@ def _coarse(name: str, what: str, lost: Array) -> tuple[str, ...]:
 
 
 @np.errstate(over="ignore", divide="ignore", invalid="ignore")  # what is beyond all numbers is refused by name
-def neuron_of(where: str, name: str, node: Any, dt: float) -> Neuron:
+def neuron_of(where: str, name: str, node: Any, dt: float) -> SpikingNeurons:
     """Return a NIR neuron as the chip's, its gain divided out.
 
     Raises:
@@ -234,10 +234,10 @@ def neuron_of(where: str, name: str, node: Any, dt: float) -> Neuron:
     du: Value = 4095 if np.all(dynamics.lost_i == 1) else current_decay(name, 1 - dynamics.lost_i)
     dv: Value = 0 if np.all(dynamics.lost_v == 0) else membrane_decay(1 - dynamics.lost_v)
     threshold = None if dynamics.threshold is None else dynamics.threshold / gain
-    return Neuron(threshold, du, dv, dynamics.leak / gain)
+    return SpikingNeurons(threshold, du, dv, dynamics.leak / gain)
 
 
-def assumed(graph: Graph, step: Step, dynamics: Mapping[str, Dynamics], shown: str) -> tuple[str, ...]:
+def assumed(graph: UntypedGraph, step: Step, dynamics: Mapping[str, NodeDynamics], shown: str) -> tuple[str, ...]:
     """Return what reading a graph took for granted, one text each.
 
     Args:

@@ -1,7 +1,7 @@
 """A NIR graph by its own equations, in float64, beside the network that was built of it.
 
 The original of a NIR file cannot be run, so its nodes are: matrices, convolutions and pools by torch's functions, neurons by forward Euler as
-:class:`neurofault.convert.nir_neurons.Dynamics` writes it, in NIR's own units and with decays that are not rounded. Both get the same seeded spikes.
+:class:`neurofault.convert.nir_neurons.NodeDynamics` writes it, in NIR's own units and with decays that are not rounded. Both get the same seeded spikes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from neurofault.convert.chain import PixelCoding, pair, spread
 from neurofault.convert.check import Heard, check_spikes, drive_of
-from neurofault.convert.nir_file import Graph
-from neurofault.convert.nir_neurons import Dynamics, Step
+from neurofault.convert.nir_file import UntypedGraph
+from neurofault.convert.nir_neurons import NodeDynamics, Step
 from neurofault.errors import ConversionError
 from neurofault.graph import Conv, CubaLif, Dense, Network
 from neurofault.graph.synapses import Synapses, with_weight
@@ -34,9 +34,9 @@ _MOST_WORK = 1 << 34
 
 
 def check_run(
-    graph: Graph,
+    graph: UntypedGraph,
     chain: Sequence[tuple[str, Any]],
-    dynamics: Mapping[str, Dynamics],
+    dynamics: Mapping[str, NodeDynamics],
     network: Network,
     shape: tuple[int, ...],
     coding: PixelCoding | None,
@@ -88,7 +88,7 @@ def computing(chain: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
     return kept[next(index for index, (_, node) in enumerate(kept) if type(node).__name__ != "Flatten") :]
 
 
-def check_fires(graph: Graph, names: Sequence[str], network: Network, step: Step) -> None:
+def check_fires(graph: UntypedGraph, names: Sequence[str], network: Network, step: Step) -> None:
     """Refuse a population whose threshold no input reaches.
 
     Args:
@@ -137,7 +137,7 @@ def _work(synapses: Synapses) -> int:
     return int(weight[0].size * synapses.n_out if isinstance(synapses, Conv) else weight.size)
 
 
-def _population(name: str, dynamics: Dynamics, x: Tensor, *, fires: bool) -> Heard:
+def _population(name: str, dynamics: NodeDynamics, x: Tensor, *, fires: bool) -> Heard:
     """Run a population on its input [K, N, …]."""
     shape = tuple(x.shape[2:])
 

@@ -1,7 +1,7 @@
 """A pickle as inert data: a machine for the few instructions that a saved state dict needs, and no way to call anything.
 
 Python's own unpickler calls what a pickle names. This one never looks a name up: ``torch._utils._rebuild_tensor_v2`` becomes a record
-:class:`Call` with its arguments, whatever it is; who reads the result decides what a record stands for. Every other instruction, a key that
+:class:`PickledCall` with its arguments, whatever it is; who reads the result decides what a record stands for. Every other instruction, a key that
 is no text, and a number or text beyond what the bytes hold are refused.
 """
 
@@ -28,7 +28,7 @@ class Name:
 
 
 @dataclass(eq=False)
-class Call:
+class PickledCall:
     """What the pickle would have called, and with what; ``state`` is what it would have been given then."""
 
     what: Any
@@ -133,7 +133,7 @@ class _Machine:
                 arguments, what = stack.pop(), stack.pop()
                 if type(arguments) is not tuple:
                     raise ValueError("arguments that are no tuple")
-                stack.append({} if what == Name("collections", "OrderedDict") and arguments == () else Call(what, arguments))
+                stack.append({} if what == Name("collections", "OrderedDict") and arguments == () else PickledCall(what, arguments))
             case "BUILD" if type(stack[-2]) is dict:
                 stack.pop()  # a state dict's _metadata, the versions of its modules
             case _:

@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neurofault.arrays import as_array, not_finite
-from neurofault.convert.chain import Neuron, Operation, PixelCoding, current_decay, membrane_decay, network_of
+from neurofault.convert.chain import Operation, PixelCoding, SpikingNeurons, current_decay, membrane_decay, network_of
 from neurofault.convert.check import Heard, check_neurons, check_spikes
 from neurofault.convert.endings import same_order
-from neurofault.convert.listening import FORMS, Call, Form, Run, check_flow, listen, of_module, one_step
+from neurofault.convert.listening import FORMS, Form, LayerCall, Run, check_flow, listen, of_module, one_step
 from neurofault.convert.prelude import prelude_of
 from neurofault.convert.running import dtype_of, readable
 from neurofault.convert.samples import as_fractions, images_of
@@ -110,7 +110,7 @@ def from_snntorch(
     chain = chain[next((index for index, call in enumerate(chain) if not _may_stand_before(call.module)), 0) :]
     shape = tuple(_entering(runs[0], chain[0]).shape[1:])
     before = prelude_of(chain[0].name, lambda x: _entering(_again(model, x, form, timesteps), chain[0]), runs[0].shown[0])
-    neurons: dict[str, Neuron] = {}
+    neurons: dict[str, SpikingNeurons] = {}
     operations: list[tuple[str, Operation]] = []
     for index, call in enumerate(chain):
         if index and len(call.given.shape) == 2 < len(chain[index - 1].passed.shape):
@@ -143,7 +143,7 @@ def _why_not(kind: str) -> str:
     return f"{kind} neurons have no counterpart on the chip"
 
 
-def _neuron(name: str, module: Any, *, last: bool) -> Neuron:
+def _neuron(name: str, module: Any, *, last: bool) -> SpikingNeurons:
     """Return a Leaky or Synaptic module as the chip's neuron."""
     kind = type(module).__name__
     if module.inhibition:
@@ -169,7 +169,7 @@ def _neuron(name: str, module: Any, *, last: bool) -> Neuron:
         )
     du = current_decay(name, _array(name, "alpha", module.alpha)) if synaptic else 4095
     threshold = None if reset == "none" else _array(name, "threshold", module.threshold)
-    return Neuron(threshold, du, membrane_decay(_array(name, "beta", module.beta)))
+    return SpikingNeurons(threshold, du, membrane_decay(_array(name, "beta", module.beta)))
 
 
 def _array(name: str, field: str, value: Tensor) -> Any:
@@ -246,7 +246,7 @@ def _again(model: nn.Module, x: Tensor, form: Form, timesteps: int) -> Run:
     return listen(model, _is_neuron, x.expand(1 if form == "one step" else timesteps, *x.shape), form)[0]
 
 
-def _entering(run: Run, first: Call) -> Tensor:
+def _entering(run: Run, first: LayerCall) -> Tensor:
     """Return what the first layer takes in the first step, [N, …]."""
     given = of_module(run.calls, first.module)[0].given
     steps, count = run.shown.shape[:2]
@@ -257,7 +257,9 @@ def _entering(run: Run, first: Call) -> Tensor:
     return given
 
 
-def _check(network: Network, neurons: Mapping[str, Neuron], chain: Sequence[Call], run: Run, coding: PixelCoding | None) -> None:
+def _check(
+    network: Network, neurons: Mapping[str, SpikingNeurons], chain: Sequence[LayerCall], run: Run, coding: PixelCoding | None
+) -> None:
     """Compare the network with a run of the module."""
     populations = [(call, neurons[call.name]) for call in chain if call.name in neurons]
     heard = []
@@ -293,7 +295,7 @@ def _check(network: Network, neurons: Mapping[str, Neuron], chain: Sequence[Call
         _check_returned(call.name, run, [spikes], [])
 
 
-def _front(inputs: Population, neuron: Neuron) -> tuple[int, CubaLif]:
+def _front(inputs: Population, neuron: SpikingNeurons) -> tuple[int, CubaLif]:
     """Return how many neurons stand at the input, and what they do under a given current."""
     assert isinstance(inputs.neuron, Source)
     return inputs.size, CubaLif(neuron.threshold, 0.0, inputs.neuron.du, inputs.neuron.dv)
@@ -307,12 +309,12 @@ def _spikes(name: str, answer: Tensor) -> Tensor:
     return answer != 0
 
 
-def _potential(call: Call) -> Tensor:
+def _potential(call: LayerCall) -> Tensor:
     assert call.after is not None
     return call.after
 
 
-def _ending(chain: Sequence[Call], run: Run) -> Tensor | None:
+def _ending(chain: Sequence[LayerCall], run: Run) -> Tensor | None:
     """Return what the layers behind the last neurons give in each step, [K, N, n]; None if there are none.
 
     Raises:

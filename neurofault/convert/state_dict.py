@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import torch
 
-from neurofault.convert.pickled import MAX_BYTES, Call, Name, NotPlainError, Persistent, read_pickle
+from neurofault.convert.pickled import MAX_BYTES, Name, NotPlainError, Persistent, PickledCall, read_pickle
 from neurofault.errors import DataError
 from neurofault.files import UNPACKED_MOST, why_not
 
@@ -137,20 +137,20 @@ def _from_legacy(weights: Path, content: bytes) -> State:
     return _tensors(weights, state, read)
 
 
-def _storages(state: dict[str, Call]) -> list[Persistent]:
+def _storages(state: dict[str, PickledCall]) -> list[Persistent]:
     """Return the storages that a state dict's tensors name."""
     calls = state.values()
-    inner = [argument for call in calls for argument in call.arguments if isinstance(argument, Call)]
+    inner = [argument for call in calls for argument in call.arguments if isinstance(argument, PickledCall)]
     return [argument for call in (*calls, *inner) for argument in call.arguments if isinstance(argument, Persistent)]
 
 
-def _names_and_records(weights: Path, state: Any) -> dict[str, Call]:
-    if not isinstance(state, dict) or not all(isinstance(value, Call) for value in state.values()):
+def _names_and_records(weights: Path, state: Any) -> dict[str, PickledCall]:
+    if not isinstance(state, dict) or not all(isinstance(value, PickledCall) for value in state.values()):
         raise DataError(f"{weights}: holds no state dict (names → tensors); save it with torch.save(model.state_dict(), path)")
     return state
 
 
-def _tensors(weights: Path, state: dict[str, Call], read: _Bytes) -> State:
+def _tensors(weights: Path, state: dict[str, PickledCall], read: _Bytes) -> State:
     """Return the tensors that a state dict's records stand for."""
     storages: dict[str, tuple[torch.dtype, torch.Tensor]] = {}
     total = held = 0
@@ -184,9 +184,9 @@ def _tensors(weights: Path, state: dict[str, Call], read: _Bytes) -> State:
     return tensors
 
 
-def _parts(said: str, call: Call) -> tuple[Persistent, int, tuple[int, ...], tuple[int, ...]]:
+def _parts(said: str, call: PickledCall) -> tuple[Persistent, int, tuple[int, ...], tuple[int, ...]]:
     """Return storage, offset, shape and strides of a tensor's record."""
-    if call.what == Name("torch._utils", "_rebuild_parameter") and call.arguments and isinstance(call.arguments[0], Call):
+    if call.what == Name("torch._utils", "_rebuild_parameter") and call.arguments and isinstance(call.arguments[0], PickledCall):
         call = call.arguments[0]
     if call.what not in (Name("torch._utils", "_rebuild_tensor_v2"), Name("torch._utils", "_rebuild_tensor")):
         if isinstance(call.what, Name) and call.what.module.split(".")[0] == "torch" and "rebuild" in call.what.name:

@@ -16,7 +16,7 @@ _WORD = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
-class Neurons:
+class NeuronsNow:
     """What holds in one step for the neurons of a population: [n], or [N, n] where samples differ.
 
     Attributes:
@@ -72,7 +72,7 @@ class NeuronFold:
         self._stored = {name: getattr(population, name).astype(np.int64) for name in ("du", "dv", "vth", "bias_mantissa")}
         self._size = population.size
 
-    def at(self, active: NDArray[np.bool_], stored: Mapping[str, NDArray[np.int64]] | None = None) -> Neurons:
+    def at(self, active: NDArray[np.bool_], stored: Mapping[str, NDArray[np.int64]] | None = None) -> NeuronsNow:
         """Return what holds while the edits of bool [E] act; ``stored``: the healthy fields, if not the population's own."""
         held = {name: values.copy() for name, values in (self._stored if stored is None else stored).items()}
         own, silent = np.zeros(self._size, bool), np.zeros(self._size, bool)
@@ -91,7 +91,7 @@ class NeuronFold:
                     rate[neurons] = edit.rate
                 case Upset(neurons=neurons):
                     flips[edit.state][neurons] ^= edit.masks
-        return Neurons(held["du"], held["dv"], held["vth"], held["bias_mantissa"], own, silent, rate, flips["u"], flips["v"])
+        return NeuronsNow(held["du"], held["dv"], held["vth"], held["bias_mantissa"], own, silent, rate, flips["u"], flips["v"])
 
 
 class NeuronsInTime:
@@ -108,8 +108,8 @@ class NeuronsInTime:
         edits, steps, phase = chip.damage.edits, chip.timesteps, chip.schedule.phase[population]
         self.fold = NeuronFold(chip.population(population), edits)
         self._moments = moments(self.fold.edits, phase, first_sample, samples, steps)
-        self._sets: dict[int, Neurons] = {}
-        self._last: tuple[NDArray[np.int64], Neurons] | None = None
+        self._sets: dict[int, NeuronsNow] = {}
+        self._last: tuple[NDArray[np.int64], NeuronsNow] | None = None
         noisy = [edit for edit in edits if isinstance(edit, InputNoise) and edit.population == population]
         self._noise = [(edit.neurons, edit.mantissas(phase, first_sample, samples, steps)) for edit in noisy]
 
@@ -127,11 +127,11 @@ class NeuronsInTime:
             out[..., neurons] = np.clip(out[..., neurons], -(1 << 15), (1 << 15) - 1)
         return out
 
-    def one(self, sample: int, step: int) -> Neurons:
+    def one(self, sample: int, step: int) -> NeuronsNow:
         """Return what holds in a step of a sample: [n]."""
         return self._set(int(self._moments.which[sample, step]))
 
-    def at(self, step: int) -> Neurons:
+    def at(self, step: int) -> NeuronsNow:
         """Return what holds in a step: [n] where it is the same for all samples, else [N, n]."""
         which = self._moments.which[:, step]
         if self._last is not None and np.array_equal(self._last[0], which):
@@ -140,11 +140,11 @@ class NeuronsInTime:
         sets = [self._set(int(number)) for number in numbers]
         now = sets[0]
         if len(sets) > 1:
-            now = Neurons(*(np.stack([getattr(each, one.name) for each in sets])[row.reshape(-1)] for one in fields(Neurons)))
+            now = NeuronsNow(*(np.stack([getattr(each, one.name) for each in sets])[row.reshape(-1)] for one in fields(NeuronsNow)))
         self._last = which, now
         return now
 
-    def _set(self, number: int) -> Neurons:
+    def _set(self, number: int) -> NeuronsNow:
         if number not in self._sets:
             self._sets[number] = self.fold.at(self._moments.active[number])
         return self._sets[number]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from neurofault.deploy.bound import wraps
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.grid import grid_html
 from neurofault.deploy.placement import place
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.quantise import lost, quantise
@@ -15,6 +16,8 @@ from neurofault.graph import Network
 from neurofault.graph.chip import reached
 
 __all__ = ["deploy"]
+
+Deployment._repr_html_ = grid_html
 
 
 def deploy(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +66,9 @@ class Deployment:
         readout: where the answer is read, and how.
         damage: what is broken.
     """
+
+    _repr_html_: ClassVar[Callable[[Deployment], str]]
+    """The grid of cores, as notebooks show it; set in :mod:`neurofault.deploy`, for the drawing rests on this module."""
 
     name: str
     profile: HardwareProfile
@@ -128,12 +132,6 @@ class Deployment:
     def with_damage(self, damage: Damage) -> Deployment:
         """Return the same chip with another damage; ``Damage()`` restores it exactly."""
         return replace(self, damage=damage)
-
-    def _repr_html_(self) -> str:
-        """Return the grid of cores, as notebooks show it."""
-        from neurofault.deploy.grid import grid_html
-
-        return grid_html(self)
 
     def encode(self, images: NDArray[np.generic] | Mapping[str, NDArray[np.generic]]) -> Inputs:
         """Turn images into bias currents of the input neurons.

@@ -56,7 +56,7 @@ __all__ = [
 ]
 
 
-class Source(BaseModel):
+class Provenance(BaseModel):
     """Where numbers come from.
 
     Attributes:
@@ -75,7 +75,7 @@ class Source(BaseModel):
     note: str | None = None
 
     @model_validator(mode="after")
-    def _findable(self) -> Source:
+    def _findable(self) -> Provenance:
         if self.url is None and self.doi is None:
             raise PydanticCustomError("no_address", "needs a url or a doi")
         return self
@@ -164,7 +164,7 @@ class Synapse(BaseModel):
     shared_kernels: Flag
 
 
-class Neuron(BaseModel):
+class NeuronRanges(BaseModel):
     """Ranges of a neuron's parameters (Lava ``LIF`` names); null: not checked.
 
     Attributes:
@@ -272,11 +272,11 @@ class HardwareProfile(BaseModel):
     name: str
     title: str
     arithmetic: Literal["lava"]
-    sources: dict[str, Source]
+    sources: dict[str, Provenance]
     chip: Chip
     core: Core
     synapse: Synapse
-    neuron: Neuron
+    neuron: NeuronRanges
     learning: Learning
     energy_tables: dict[str, CostTable] = Field(min_length=1)
     default_energy: str

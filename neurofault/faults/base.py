@@ -29,7 +29,7 @@ from neurofault.faults.mistakes import MOST, FaultMistakes, Mistake, Wrong, in_w
 from neurofault.faults.timing import PERMANENT, WHENS, Timing, timing_from, timing_schema
 
 if TYPE_CHECKING:
-    from neurofault.faults.context import Context, Outcome
+    from neurofault.faults.context import Context, FaultOutcome
 
 F = TypeVar("F", bound="Fault")
 
@@ -176,7 +176,7 @@ class Fault(BaseModel, ABC):
         return repr(self)
 
     @abstractmethod
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """Turn the model into edits on a deployment.
 
         Raises:

@@ -19,7 +19,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.routing import Link, Mesh, mesh
 from neurofault.errors import FaultError
 from neurofault.faults.base import ConnectionFault, Fault
-from neurofault.faults.context import Context, Outcome, listed_array
+from neurofault.faults.context import Context, FaultOutcome, listed_array
 from neurofault.faults.flows import Flow, flows_of, link_text, opposite, strike
 from neurofault.faults.places import Block, axon_blocks, axon_sources, key_of, target_blocks
 from neurofault.faults.sites import Names, Pairs
@@ -49,7 +49,7 @@ def _axons(context: Context, fault: Fault) -> Iterator[tuple[When, list[tuple[Bl
         yield when, [(blocks[int(core)], np.sort(part[part[:, 1] == core, 0])) for core in np.unique(part[:, 1])]
 
 
-def _note_axons(context: Context, out: Outcome, block: Block, sources: NDArray[np.int64]) -> None:
+def _note_axons(context: Context, out: FaultOutcome, block: Block, sources: NDArray[np.int64]) -> None:
     before = context.deployment.connection(block.connection).source
     homes = context.deployment.placement.core_of[before][sources]
     out.cores.update([block.core, *map(int, np.unique(homes))])
@@ -70,9 +70,9 @@ class AxonLost(ConnectionFault):
 
     axons: Pairs | None = Field(default=None, description="[source neuron, destination core] into the one layer that layer names")
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
-        out = Outcome()
+        out = FaultOutcome()
         for when, picked in _axons(context, self):
             for block, sources in picked:
                 out.edits.append(Drop(block.connection, block.core, sources, block.neurons, when=when))
@@ -116,9 +116,9 @@ class AxonMisrouted(ConnectionFault):
 
     axons: Pairs | None = Field(default=None, description="[source neuron, destination core] into the one layer that layer names")
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
-        out, key = Outcome(), context.key(self, "other")
+        out, key = FaultOutcome(), context.key(self, "other")
         for when, picked in _axons(context, self):
             for block, sources in picked:
                 others = axon_sources(context.deployment, block)
@@ -207,7 +207,7 @@ def _text(link: Link) -> str:
     return f"link {link_text(link)}"
 
 
-def _strike(context: Context, out: Outcome, broken: BrokenMesh, flows: Sequence[Flow] | None = None) -> None:
+def _strike(context: Context, out: FaultOutcome, broken: BrokenMesh, flows: Sequence[Flow] | None = None) -> None:
     earlier = [place for hit in context.deployment.damage.hits for place in hit.broken if isinstance(place, BrokenMesh)]
     own = [place for place in out.broken if isinstance(place, BrokenMesh)]
     strike(context.deployment, out, broken, flows, [*earlier, *own])
@@ -239,9 +239,9 @@ class LinkDead(ConnectionFault):
         default=False, description="whether messages go round it, avoiding all that is closed; extra hops are charged"
     )
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
-        out, groups = Outcome(), list(_links(context, self))
+        out, groups = FaultOutcome(), list(_links(context, self))
         for _, links in groups:
             out.name(map(_text, links))
         for when, links in _in_force(groups, self.reroute):
@@ -264,9 +264,9 @@ class LinkLossy(ConnectionFault):
     links: Names | None = Field(default=None, description='"x,y:E": the way out of tile x,y; E, W, N or S')
     probability: float = Field(default=0.1, description="of each message to be lost", ge=0, le=1)
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
-        out = Outcome()
+        out = FaultOutcome()
         flows = flows_of(context.deployment)
         for when, links in _links(context, self):
             out.name(map(_text, links))
@@ -294,9 +294,9 @@ class RouterDead(Fault):
         description="whether messages that only pass go round it, avoiding all that is closed; extra hops are charged",
     )
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
-        deployment, grid, out = context.deployment, mesh(context.deployment), Outcome()
+        deployment, grid, out = context.deployment, mesh(context.deployment), FaultOutcome()
         groups = list(self._tiles(context, grid))
         for _, tiles in groups:
             out.name(f"router {tile.x},{tile.y}" for tile in tiles)

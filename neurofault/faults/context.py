@@ -31,7 +31,7 @@ Picked = list[tuple[Block, NDArray[np.int64]]]
 
 
 @dataclass(eq=False)
-class Outcome:
+class FaultOutcome:
     """What a fault changes, while it is being worked out."""
 
     edits: list[Edit] = field(default_factory=list)
@@ -285,4 +285,4 @@ def listed_array(rows: Sequence[Any], width: int) -> NDArray[np.int64]:
     return array if width == 1 else array.reshape(-1, width)
 
 
-__all__ = ["Context", "Outcome", "Picked", "check_place", "listed_array", "replace"]
+__all__ = ["Context", "FaultOutcome", "Picked", "check_place", "listed_array", "replace"]

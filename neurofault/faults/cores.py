@@ -14,7 +14,7 @@ from neurofault.damage.damage import EnginePart, LearningDefect, Silence, Stall
 from neurofault.damage.when import When
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
-from neurofault.faults.context import Context, Outcome, listed_array
+from neurofault.faults.context import Context, FaultOutcome, listed_array
 from neurofault.faults.places import core_blocks, stored_synapses
 from neurofault.faults.sites import Ids
 from neurofault.faults.spare import LATER, spare_blocks
@@ -44,7 +44,7 @@ def _neurons_on(context: Context, cores: Sequence[int]) -> dict[str, NDArray[np.
     return {name: neurons for name, neurons in found.items() if neurons.size}
 
 
-def _empty(context: Context, out: Outcome, cores: Sequence[int], broken: Callable[[int], BrokenCore]) -> None:
+def _empty(context: Context, out: FaultOutcome, cores: Sequence[int], broken: Callable[[int], BrokenCore]) -> None:
     """Keep what is wrong with cores that hold nothing, for a repair that moves neurons there."""
     empty = sorted(set(cores) - set(context.deployment.placement.used_cores.tolist()))
     out.broken += map(broken, empty)
@@ -52,7 +52,7 @@ def _empty(context: Context, out: Outcome, cores: Sequence[int], broken: Callabl
         out.notes.append(LATER if len(empty) == len(cores) else f"of cores {', '.join(map(str, empty))}: {LATER}")
 
 
-def _silence(context: Context, out: Outcome, when: When, cores: Sequence[int]) -> None:
+def _silence(context: Context, out: FaultOutcome, when: When, cores: Sequence[int]) -> None:
     for name, lost in _neurons_on(context, cores).items():
         out.edits.append(Silence(name, lost, when))
         out.count(out.neurons, name, len(lost))
@@ -80,9 +80,9 @@ class CoreDead(Fault):
 
     cores: Ids | None = Field(default=None, description="ids of the cores; layer and where then say nothing")
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
-        out = Outcome()
+        out = FaultOutcome()
         for when, cores in _chosen(context, self):
             _silence(context, out, when, cores)
             if self.when.kind in ("permanent", "death", "ageing"):
@@ -104,9 +104,9 @@ class CoreHung(Fault):
     cores: Ids | None = Field(default=None, description="ids of the cores")
     on_core_death: Literal["stall", "silent"] = Field(default="stall", description="what the mesh does")
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
-        out = Outcome()
+        out = FaultOutcome()
         for when, cores in _chosen(context, self):
             if self.on_core_death == "silent":
                 _silence(context, out, when, cores)
@@ -117,8 +117,8 @@ class CoreHung(Fault):
         return out
 
 
-def _learning(context: Context, fault: Fault, part: EnginePart, trace: str = "", value: int = 0) -> Outcome:
-    out = Outcome()
+def _learning(context: Context, fault: Fault, part: EnginePart, trace: str = "", value: int = 0) -> FaultOutcome:
+    out = FaultOutcome()
     for when, cores in _chosen(context, fault):
         for name, neurons in _neurons_on(context, cores).items():
             for connection in context.deployment.into(name):
@@ -142,7 +142,7 @@ class LearningFrozen(Fault):
 
     cores: Ids | None = Field(default=None, description="ids of the cores")
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         return _learning(context, self, "frozen")
 
@@ -162,7 +162,7 @@ class TraceStuck(Fault):
     trace: Literal["x1", "x2", "y1", "y2", "y3"] = Field(default="x1", description="which trace")
     value: int = Field(default=0, description="what it reads", ge=0, le=127)
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         return _learning(context, self, "stuck_trace", self.trace, self.value)
 
@@ -180,7 +180,7 @@ class ThirdFactorDead(Fault):
 
     cores: Ids | None = Field(default=None, description="ids of the cores")
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         return _learning(context, self, "third_factor")
 
@@ -199,6 +199,6 @@ class RoundingStuck(Fault):
     cores: Ids | None = Field(default=None, description="ids of the cores")
     value: int = Field(default=0, description="the number that is always drawn", ge=0, le=127)
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         return _learning(context, self, "rounding", "", self.value)

@@ -14,7 +14,7 @@ from neurofault.damage.damage import Detour, Drop
 from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.routing import Direction, Link, Mesh, mesh
-from neurofault.faults.context import Outcome
+from neurofault.faults.context import FaultOutcome
 from neurofault.faults.places import Block, axon_sources, connections_into, key_of, target_blocks
 
 _MOVES = {"E": (1, 0), "W": (-1, 0), "N": (0, -1), "S": (0, 1)}
@@ -117,7 +117,7 @@ def _tile_of(router: str) -> tuple[int, int]:
 
 def strike(
     deployment: Deployment,
-    out: Outcome,
+    out: FaultOutcome,
     broken: BrokenMesh,
     flows: Sequence[Flow] | None = None,
     earlier: Sequence[BrokenMesh] = (),
@@ -228,7 +228,9 @@ def _around(grid: Mesh, ends: _Ends, closed: Collection[Link]) -> tuple[Link, ..
     return tuple(reversed(way))
 
 
-def _cut(deployment: Deployment, out: Outcome, broken: BrokenMesh, lost: Sequence[Flow], counted: set[tuple[str, int]]) -> None:
+def _cut(
+    deployment: Deployment, out: FaultOutcome, broken: BrokenMesh, lost: Sequence[Flow], counted: set[tuple[str, int]]
+) -> None:
     """Lose the messages of some flows; neurons of (population, core) in ``counted`` are in the echo already."""
     together: dict[tuple[str, int], list[Flow]] = {}
     for flow in lost:

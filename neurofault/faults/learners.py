@@ -15,7 +15,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.support import support_cores
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
-from neurofault.faults.context import Context, Outcome, listed_array
+from neurofault.faults.context import Context, FaultOutcome, listed_array
 from neurofault.faults.places import Block, neuron_blocks
 from neurofault.faults.sites import Ids, Pairs
 from neurofault.graph import Dense
@@ -37,9 +37,9 @@ class ErrorDead(Fault):
     errors: Ids | None = Field(default=None, description="classes whose error neuron it is")
     layer: str | None = Field(default="output", description="always output: an error neuron for each output neuron")
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
-        deployment, out = context.deployment, Outcome()
+        deployment, out = context.deployment, FaultOutcome()
         output = deployment.output
         if context.populations(self) != (output.name,):
             raise FaultError(f"error neurons stand behind layer 'output', not {self.layer!r}")
@@ -86,9 +86,9 @@ class FeedbackDead(Fault):
         default=None, description="[class of the error neuron, neuron] into the one hidden layer that layer names"
     )
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
-        deployment, out = context.deployment, Outcome()
+        deployment, out = context.deployment, FaultOutcome()
         classes, reached = deployment.output.size, _reached(deployment)
         if self.sites is not None:
             name = deployment.connection(context.into_one(self)[0]).target
@@ -124,7 +124,7 @@ class FeedbackDead(Fault):
                 self._add(context, out, name, when, np.concatenate(chosen))
         return out
 
-    def _add(self, context: Context, out: Outcome, name: str, when: When, rows: NDArray[np.int64]) -> None:
+    def _add(self, context: Context, out: FaultOutcome, name: str, when: When, rows: NDArray[np.int64]) -> None:
         into, home = context.deployment.into(name), context.deployment.placement.core_of[name]
         for c in np.unique(rows[:, 0]).tolist():
             neurons = np.unique(rows[rows[:, 0] == c, 1])

@@ -14,7 +14,7 @@ from neurofault.damage.stored import from_field, to_field
 from neurofault.damage.when import When
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
-from neurofault.faults.context import Context, Outcome, listed_array
+from neurofault.faults.context import Context, FaultOutcome, listed_array
 from neurofault.faults.places import (
     Block,
     called,
@@ -213,7 +213,7 @@ def rewrite(
     fault: Fault,
     groups: Iterator[StoredSites],
     change: Callable[[StoredSites, Callable[[], NDArray[np.int64]]], Change],
-) -> Outcome:
+) -> FaultOutcome:
     """Change stored synapses, whatever else is broken in them.
 
     Args:
@@ -223,7 +223,7 @@ def rewrite(
         change: what happens to them; it may ask for the field that the cells of each synapse [m] read now, by what is broken for good and
             by what this fault has broken before.
     """
-    out = Outcome()
+    out = FaultOutcome()
     own: dict[str, list[SetSynapses]] = {}
     seen: dict[str, set[int]] = {}
     for group in groups:
@@ -281,7 +281,7 @@ def _edit(blank: SetSynapses, group: StoredSites, back: NDArray[np.int64], chang
     raise AssertionError("a change is one of these")
 
 
-def note_stored(context: Context, out: Outcome, group: StoredSites) -> None:
+def note_stored(context: Context, out: FaultOutcome, group: StoredSites) -> None:
     """Add stored synapses to the echo."""
     name = group.connection
     out.count(out.synapses, name, len(np.unique(np.stack([group.core, group.site]), axis=1).T))

@@ -16,7 +16,7 @@ from neurofault.damage.fold_neurons import NeuronFold
 from neurofault.damage.when import When
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
-from neurofault.faults.context import Context, Outcome, listed_array
+from neurofault.faults.context import Context, FaultOutcome, listed_array
 from neurofault.faults.mistakes import MOST, Mistake
 from neurofault.faults.places import neuron_blocks
 from neurofault.faults.sites import Ids
@@ -50,7 +50,7 @@ def _chosen(
     return chosen
 
 
-def _note(context: Context, out: Outcome, name: str, neurons: NDArray[np.int64]) -> None:
+def _note(context: Context, out: FaultOutcome, name: str, neurons: NDArray[np.int64]) -> None:
     """Add neurons to the echo."""
     home = context.deployment.placement.core_of[name][neurons]
     out.count(out.neurons, name, len(neurons))
@@ -60,9 +60,9 @@ def _note(context: Context, out: Outcome, name: str, neurons: NDArray[np.int64])
 
 def _each(
     context: Context, fault: Fault, populations: Sequence[str] | None = None
-) -> tuple[Outcome, list[tuple[When, str, NDArray[np.int64]]]]:
+) -> tuple[FaultOutcome, list[tuple[When, str, NDArray[np.int64]]]]:
     """Choose neurons and echo them; return them population by population."""
-    out, groups = Outcome(), []
+    out, groups = FaultOutcome(), []
     for when, chosen in _chosen(context, fault, populations):
         for name, neurons in chosen.items():
             _note(context, out, name, neurons)
@@ -84,7 +84,7 @@ class NeuronDead(Fault):
 
     neurons: Ids | None = Field(default=None, description=_NEURONS)
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         out, groups = _each(context, self)
         out.edits += [Silence(name, neurons, when) for when, name, neurons in groups]
@@ -105,7 +105,7 @@ class NeuronSaturated(Fault):
 
     neurons: Ids | None = Field(default=None, description=_NEURONS)
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         out, groups = _each(context, self)
         out.edits += [Force(name, neurons, FORCE_UNIT, when) for when, name, neurons in groups]
@@ -127,7 +127,7 @@ class NeuronStuck(Fault):
     neurons: Ids | None = Field(default=None, description=_NEURONS)
     spike_rate: float = Field(default=0.5, description="spikes a step", ge=0, le=1, json_schema_extra={"unit": "1/step"})
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         out, groups = _each(context, self)
         rate = round(self.spike_rate * FORCE_UNIT)
@@ -140,7 +140,7 @@ def _sees(context: Context, fault: Fault) -> bool:
     return any(context.deployment.population(name).encoding is not None for name in context.populations(fault))
 
 
-def _altered(context: Context, fault: NeuronThreshold | NeuronLeak | NeuronBias, field: Stored) -> Outcome:
+def _altered(context: Context, fault: NeuronThreshold | NeuronLeak | NeuronBias, field: Stored) -> FaultOutcome:
     """Change a stored parameter by factor, offset or bit flip; the result stays in the field's range."""
     limits = context.deployment.profile.neuron
     match field:
@@ -203,7 +203,7 @@ class NeuronThreshold(Fault):
         """See :meth:`Fault.contradictions`."""
         return super().contradictions(given) + _one_change(given)
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         return _altered(context, self, "vth")
 
@@ -232,7 +232,7 @@ class NeuronLeak(Fault):
         """See :meth:`Fault.contradictions`."""
         return super().contradictions(given) + _one_change(given)
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         return _altered(context, self, self.decay)
 
@@ -259,7 +259,7 @@ class NeuronBias(Fault):
         """See :meth:`Fault.contradictions`."""
         return super().contradictions(given) + _one_change(given)
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         return _altered(context, self, "bias_mantissa")
 
@@ -281,7 +281,7 @@ class StateUpset(Fault):
     state: Literal["u", "v"] = Field(default="v", description="which state")
     bit: int = Field(default=22, description="which bit flips; 23 is the sign", ge=0, le=23)
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         out, groups = _each(context, self)
         assert self.when.at is not None
@@ -291,7 +291,7 @@ class StateUpset(Fault):
         return out
 
 
-def _sensors(context: Context, fault: Fault) -> tuple[Outcome, list[tuple[When, str, NDArray[np.int64]]]]:
+def _sensors(context: Context, fault: Fault) -> tuple[FaultOutcome, list[tuple[When, str, NDArray[np.int64]]]]:
     """Choose sensors, of the inputs that pixels drive."""
     deployment = context.deployment
     if all(one.encoding is None for one in deployment.populations):
@@ -326,7 +326,7 @@ class SensorDead(Fault):
     layer: str | None = Field(default="input", description="input, or the name of an input")
     value: int = Field(default=0, description="what it reads", ge=0, le=255, json_schema_extra={"unit": "8-bit pixel"})
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         out, groups = _sensors(context, self)
         edits: list[Edit] = [
@@ -353,7 +353,7 @@ class SensorNoisy(Fault):
     sigma: float = Field(default=0.1, description="standard deviation, as a fraction of the current of a pixel of 255", ge=0)
     each: Literal["sample", "step"] = Field(default="sample", description="a new number for each")
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         out, groups = _sensors(context, self)
         key = context.key(self, "noise")

@@ -7,13 +7,13 @@ from typing import Any
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError
-from neurofault.graph.chains import Link, links, not_a_chain
+from neurofault.graph.chains import ChainLink, links, not_a_chain
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 
 _OF_CONNECTIONS = ("SetSynapses", "SetDelays", "Drop", "LearningDefect")
 _OF_NOTHING = ("Stall", "Detour")
 
-_Links = Sequence[Link[ChipPopulation, ChipConnection]]
+_Links = Sequence[ChainLink[ChipPopulation, ChipConnection]]
 
 
 def numbers_layers(faults: Sequence[Mapping[str, Any]]) -> bool:

@@ -18,7 +18,7 @@ from neurofault.damage.stored import from_field
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
-from neurofault.faults.context import Context, Outcome, listed_array
+from neurofault.faults.context import Context, FaultOutcome, listed_array
 from neurofault.faults.places import (
     Block,
     connections_into,
@@ -54,7 +54,7 @@ def word_width(deployment: Deployment) -> int:
     return deployment.profile.synapse.word_bits.value or 64
 
 
-def break_cells(context: Context, fault: Fault, level: int, *, bits: bool) -> Outcome:
+def break_cells(context: Context, fault: Fault, level: int, *, bits: bool) -> FaultOutcome:
     """Choose bits or whole words in the synapse memory of spare cores that are stuck.
 
     Args:
@@ -66,7 +66,7 @@ def break_cells(context: Context, fault: Fault, level: int, *, bits: bool) -> Ou
     Raises:
         FaultError: no spare cores, no such core, word or bit, or the size of a core's memory is not known.
     """
-    blocks, width, out = spare_blocks(context), word_width(context.deployment), Outcome()
+    blocks, width, out = spare_blocks(context), word_width(context.deployment), FaultOutcome()
     memory = context.deployment.profile.core.synapse_bits.value
     words = None if memory is None else memory // width
     if fault.sites is not None:
@@ -114,7 +114,7 @@ def _check(rows: NDArray[np.int64], spares: Sequence[int], words: int | None, wi
             raise FaultError(f"bit must lie in [0, {width - 1}]: a memory word has {width} bits, is {bit[0]}")
 
 
-def _note(out: Outcome, broken: BrokenCells) -> None:
+def _note(out: FaultOutcome, broken: BrokenCells) -> None:
     """Add stuck cells to the echo."""
     out.broken.append(broken)
     out.cores.add(broken.core)
@@ -124,7 +124,7 @@ def _note(out: Outcome, broken: BrokenCells) -> None:
         out.notes.append(LATER)
 
 
-def strike_core(deployment: Deployment, out: Outcome, broken: BrokenCore) -> None:
+def strike_core(deployment: Deployment, out: FaultOutcome, broken: BrokenCore) -> None:
     """Add to ``out`` what a broken core does to the neurons that sit on it now."""
     for population in deployment.populations:
         name = population.name
@@ -140,7 +140,7 @@ def strike_core(deployment: Deployment, out: Outcome, broken: BrokenCore) -> Non
             out.count(out.synapses, connection.name, stored_synapses(deployment, connection.name, neurons))
 
 
-def strike_cells(deployment: Deployment, out: Outcome, broken: BrokenCells, earlier: Sequence[Edit]) -> None:
+def strike_cells(deployment: Deployment, out: FaultOutcome, broken: BrokenCells, earlier: Sequence[Edit]) -> None:
     """Add to ``out`` what stuck cells do to the synapses that are stored in their core now.
 
     Each connection's synapses fill the core's words from where those of the connection before it end (``places.py`` says in which order),

@@ -15,7 +15,7 @@ from neurofault.damage.fold import SynapseFold
 from neurofault.damage.stored import from_field, nearest_field
 from neurofault.errors import FaultError
 from neurofault.faults.base import ConnectionFault
-from neurofault.faults.context import Context, Outcome
+from neurofault.faults.context import Context, FaultOutcome
 from neurofault.faults.memory_sites import Change, StoredSites, note_stored, rewrite, stored_runs, stored_sites
 from neurofault.faults.mistakes import Mistake, Wrong, said
 from neurofault.faults.places import called, key_of, word_synapses
@@ -65,7 +65,7 @@ class SynapseDead(ConnectionFault):
 
     synapses: Pairs | None = Field(default=None, description=_PAIRS)
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         return rewrite(context, self, stored_sites(context, self), lambda group, _: _stuck(context, group, _none(group)))
 
@@ -88,7 +88,7 @@ class SynapseStuck(ConnectionFault):
         default=0, description="the weight that it reads", ge=-256, le=255, json_schema_extra={"unit": "weight as Lava reads it"}
     )
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
 
         def change(group: StoredSites, cells: Cells) -> Change:
@@ -115,7 +115,7 @@ class SynapseSaturated(ConnectionFault):
         default="sign", description="which extreme: highest, lowest, or that of the weight's own sign"
     )
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
 
         def change(group: StoredSites, cells: Cells) -> Change:
@@ -144,7 +144,7 @@ class SynapsePerturbed(ConnectionFault):
     sigma: float = Field(default=0.1, description="standard deviation: a fraction of the weight, or in weight units", ge=0)
     relative: bool = Field(default=True, description="whether sigma is a fraction of the weight")
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         key = context.key(self, "noise")
 
@@ -217,7 +217,7 @@ class SynapseBitFlip(ConnectionFault):
     synapse_bits: Triples | None = Field(default=None, description=_TRIPLES)
     bits: _Bits = Field(default="any", description=_BITS)
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
 
         def change(group: StoredSites, cells: Cells) -> Change:
@@ -243,7 +243,7 @@ class SynapseBitStuck(ConnectionFault):
     bits: _Bits = Field(default="any", description=_BITS)
     level: int = Field(default=0, description="what the bit reads", ge=0, le=1)
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         if context.on_spares(self):
             if self.bits != "any":
@@ -273,7 +273,7 @@ class MemoryWordDead(ConnectionFault):
         default=None, description="[core, word] of the one layer that layer names; with layer spare of spare cores"
     )
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         if context.on_spares(self):
             return break_cells(context, self, 0, bits=False)
@@ -298,7 +298,7 @@ class WordHeader(ConnectionFault):
     headers: Pairs | None = Field(default=None, description="[core, block] of the one layer that layer names")
     effect: Literal["lost", "shifted"] = Field(default="lost", description="what the corrupt header does")
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         size = context.deployment.profile.synapse.block_synapses.value or 64
 
@@ -330,7 +330,7 @@ class SynapseDelay(ConnectionFault):
     synapses: Pairs | None = Field(default=None, description=_PAIRS)
     bit: int = Field(default=0, description="this bit of the delay field flips; 0 is the lowest", ge=0, le=5)
 
-    def resolve(self, context: Context) -> Outcome:
+    def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         limits = context.deployment.profile.synapse
         bits, longest = limits.delay_bits.value, limits.delay_max.value or 0
@@ -338,7 +338,7 @@ class SynapseDelay(ConnectionFault):
             raise FaultError("the profile's synapses have no delay field")
         if self.bit >= bits:
             raise FaultError(f"bit must lie in [0, {bits - 1}]: the delay field has {bits} bits, is {self.bit}")
-        out = Outcome()
+        out = FaultOutcome()
         for group in stored_sites(context, self):
             _, first = np.unique(group.targets * (1 << 32) + group.sources, return_index=True)  # a word may be named twice
             sources, targets = group.sources[np.sort(first)], group.targets[np.sort(first)]

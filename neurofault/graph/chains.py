@@ -26,7 +26,7 @@ class _Graph(Protocol[N, E]):
 
 
 @dataclass(frozen=True, eq=False)
-class Link(Generic[N, E]):
+class ChainLink(Generic[N, E]):
     """A population of a chain.
 
     Attributes:
@@ -70,7 +70,7 @@ def not_a_chain(graph: _Graph[N, E]) -> str | None:
     return None
 
 
-def links(graph: _Graph[N, E], what: str) -> tuple[Link[N, E], ...]:
+def links(graph: _Graph[N, E], what: str) -> tuple[ChainLink[N, E], ...]:
     """Return the populations of a chain in order, each with what drives it.
 
     Args:
@@ -84,4 +84,4 @@ def links(graph: _Graph[N, E], what: str) -> tuple[Link[N, E], ...]:
     if reason is not None:
         raise UnsupportedError(f"{what} takes chains only, and {reason}")
     into = {one.target: one for one in graph.connections}
-    return tuple(Link(place, one, into.get(one.name)) for place, one in enumerate(graph.populations))
+    return tuple(ChainLink(place, one, into.get(one.name)) for place, one in enumerate(graph.populations))

@@ -15,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 from neurofault.errors import ConversionError, UsageError, nearest
 
 
-class Node(Protocol):
+class AnyPopulation(Protocol):
     """A population, of a network or on a chip."""
 
     @property
@@ -65,7 +65,7 @@ def title(connection: Edge) -> str:
 
 
 _NEVER = 1 << 62
-N = TypeVar("N", bound=Node, covariant=True)
+N = TypeVar("N", bound=AnyPopulation, covariant=True)
 E = TypeVar("E", bound=Edge, covariant=True)
 
 
@@ -92,7 +92,7 @@ class Schedule:
         return max(self.phase.values())
 
     @classmethod
-    def of(cls, populations: Sequence[Node], connections: Sequence[Edge]) -> Schedule:
+    def of(cls, populations: Sequence[AnyPopulation], connections: Sequence[Edge]) -> Schedule:
         """Work the schedule of a graph out."""
         names = [population.name for population in populations]
         islands = _islands(names, connections)

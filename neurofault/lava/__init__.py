@@ -19,14 +19,14 @@ from neurofault.engines.on_lava.shim import require_lava
 if TYPE_CHECKING:
     from neurofault.lava.chip_process import DeploymentProcess, process
     from neurofault.lava.injection import Handle, inject
-    from neurofault.lava.reading import Graph, from_lava, read_graph
+    from neurofault.lava.reading import LavaGraph, from_lava, read_graph
     from neurofault.lava.recording import record
     from neurofault.lava.watching import run_watched, watched
 
 __all__ = [
     "DeploymentProcess",
-    "Graph",
     "Handle",
+    "LavaGraph",
     "from_lava",
     "inject",
     "process",
@@ -42,7 +42,7 @@ _ON_USE = {
     "process": "chip_process",
     "Handle": "injection",
     "inject": "injection",
-    "Graph": "reading",
+    "LavaGraph": "reading",
     "from_lava": "reading",
     "read_graph": "reading",
     "record": "recording",

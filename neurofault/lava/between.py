@@ -19,11 +19,11 @@ from neurofault.engines.on_lava.shim import require_lava
 from neurofault.engines.wiring import Edits, edits_of, sparse_weights
 from neurofault.errors import UnsupportedError
 from neurofault.graph import Conv
-from neurofault.graph.chains import Link, links
+from neurofault.graph.chains import ChainLink, links
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.connectivity import places
 from neurofault.lava.chain import kind_of, title
-from neurofault.lava.reading import Graph
+from neurofault.lava.reading import LavaGraph
 
 require_lava()
 
@@ -54,7 +54,7 @@ class _Change:
         return lambda: variable.set(before)
 
 
-def set_vars(graph: Graph, deployment: Deployment, steps_run: int) -> tuple[Deployment, Undo]:
+def set_vars(graph: LavaGraph, deployment: Deployment, steps_run: int) -> tuple[Deployment, Undo]:
     """Cause a deployment's damage in the running graph that it was imported from.
 
     Args:
@@ -76,7 +76,7 @@ def set_vars(graph: Graph, deployment: Deployment, steps_run: int) -> tuple[Depl
     return deployment.with_damage(replace(deployment.damage, edits=tuple(begun))), undo
 
 
-def _from_now(graph: Graph, edit: Edit, kind: str, steps_run: int) -> Edit:
+def _from_now(graph: LavaGraph, edit: Edit, kind: str, steps_run: int) -> Edit:
     """Return an edit that begins with the next of Lava's steps.
 
     Raises:
@@ -109,7 +109,7 @@ def _from_now(graph: Graph, edit: Edit, kind: str, steps_run: int) -> Edit:
     raise UnsupportedError(f"{kind}: in a running graph, {why}; {_REMEDY}")
 
 
-def _changes(graph: Graph, deployment: Deployment, link: Link[ChipPopulation, ChipConnection]) -> list[_Change]:
+def _changes(graph: LavaGraph, deployment: Deployment, link: ChainLink[ChipPopulation, ChipConnection]) -> list[_Change]:
     """Return what is to be set for a population and what drives it."""
     changes, index = [], link.index
     order = graph.orders[index]

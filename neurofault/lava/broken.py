@@ -15,7 +15,7 @@ from scipy import sparse
 
 from neurofault.damage.damage import Drop, Edit, SetDelays
 from neurofault.damage.fold import SynapseFold
-from neurofault.damage.fold_neurons import NeuronFold, Neurons
+from neurofault.damage.fold_neurons import NeuronFold, NeuronsNow
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.wiring import Edits, listed
 
@@ -99,7 +99,7 @@ class BrokenNeurons:
     order: NDArray[np.int64]
     start: int = 0
 
-    def let_out(self, neurons: Neurons, step: int, spikes: NDArray[np.generic]) -> None:
+    def let_out(self, neurons: NeuronsNow, step: int, spikes: NDArray[np.generic]) -> None:
         """Change the spikes [n] (Lava's order) that leave: what is forced, and nothing from the silent."""
         left = neurons.let_out(np.zeros(self.order.size, bool), step)
         changed = neurons.silent | (neurons.rate >= 0)
@@ -155,7 +155,7 @@ def synapses_of(
 
 
 @dataclass(eq=False)
-class Traffic:
+class BrokenTraffic:
     """Runs :class:`BrokenSynapses`: takes the spikes of a step, gives what arrives one step later.
 
     Attributes:

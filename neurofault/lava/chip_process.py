@@ -11,7 +11,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.on_lava.shim import require_lava
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph.chip import ChipPopulation
-from neurofault.lava.broken import KEY, BrokenNeurons, BrokenSynapses, Clock, Traffic, Windows, neurons_of, synapses_of
+from neurofault.lava.broken import KEY, BrokenNeurons, BrokenSynapses, BrokenTraffic, Clock, Windows, neurons_of, synapses_of
 from neurofault.lava.models import BrokenLif
 
 require_lava()
@@ -142,7 +142,7 @@ class PyChipSynapses(PyLoihiProcessModel):  # type: ignore[misc]
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        self.traffic = Traffic(proc_params[KEY])
+        self.traffic = BrokenTraffic(proc_params[KEY])
 
     def run_spk(self) -> None:
         """Send what is due, take the spikes of this step."""

@@ -26,7 +26,7 @@ from neurofault.lava.between import set_vars
 from neurofault.lava.broken import KEY, Clock, neurons_of, synapses_of
 from neurofault.lava.chain import kind_of, title
 from neurofault.lava.models import MODELS
-from neurofault.lava.reading import Graph, Starts, read_graph
+from neurofault.lava.reading import LavaGraph, Starts, read_graph
 
 require_lava()
 
@@ -50,7 +50,7 @@ class Handle:
     """
 
     deployment: Deployment
-    graph: Graph
+    graph: LavaGraph
     models: Mapping[AbstractProcess, type[AbstractProcessModel]]
     broken: bool = True
     _undo: list[Callable[[], object]] = field(default_factory=list)
@@ -159,7 +159,7 @@ def inject(
     return _swapped(graph, deployment)
 
 
-def _swapped(graph: Graph, deployment: Deployment) -> Handle:
+def _swapped(graph: LavaGraph, deployment: Deployment) -> Handle:
     """Put what is broken beside the processes, for models that are swapped in."""
     own: dict[AbstractProcess, Any] = {}
     for link in links(deployment, "breaking a Lava graph"):

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.damage.damage import SetField
-from neurofault.damage.fold_neurons import Neurons
+from neurofault.damage.fold_neurons import NeuronsNow
 from neurofault.engines.on_lava.shim import require_lava
-from neurofault.lava.broken import KEY, BrokenNeurons, Traffic, Windows
+from neurofault.lava.broken import KEY, BrokenNeurons, BrokenTraffic, Windows
 
 require_lava()
 
@@ -50,7 +50,7 @@ class BrokenLif(PyLifModelBitAcc):  # type: ignore[misc]
         self.healthy: dict[str, NDArray[np.int64]] = {}
         self.altered = {edit.field for edit in self.own.fold.edits if isinstance(edit, SetField)}
         self.now: tuple[int, int] | None = None
-        self.neurons: Neurons | None = None
+        self.neurons: NeuronsNow | None = None
 
     def run_spk(self) -> None:
         """Start a sample if it is time, change what is broken in this step, and do Lava's step."""
@@ -62,7 +62,7 @@ class BrokenLif(PyLifModelBitAcc):  # type: ignore[misc]
             self.change(self.neurons)
         super().run_spk()
 
-    def change(self, neurons: Neurons) -> None:
+    def change(self, neurons: NeuronsNow) -> None:
         """Flip bits of the state and set the parameters of this step."""
         order = self.own.order
         u, v = (state.reshape(-1)[order] for state in (self.u, self.v))
@@ -119,7 +119,7 @@ class BrokenSource(PySendModelFixed):  # type: ignore[misc]
 def _step(model: Any) -> None:
     """Do a connection's step: send what is due, take the spikes of this step."""
     if model.traffic is None:
-        model.traffic = Traffic(model.proc_params[KEY])
+        model.traffic = BrokenTraffic(model.proc_params[KEY])
     model.a_out.send(model.traffic.due(model.time_step).reshape(model.a_out.shape))
     model.traffic.take(model.time_step, model.s_in.recv())
 
@@ -130,7 +130,7 @@ def _step(model: Any) -> None:
 class BrokenDense(PyDenseModelBitAcc):  # type: ignore[misc]
     """Lava's ``Dense`` with broken synapses."""
 
-    traffic: Traffic | None = None
+    traffic: BrokenTraffic | None = None
 
     def run_spk(self) -> None:
         """See :func:`_step`."""
@@ -143,7 +143,7 @@ class BrokenDense(PyDenseModelBitAcc):  # type: ignore[misc]
 class BrokenDelayDense(PyDelayDenseModelBitAcc):  # type: ignore[misc]
     """Lava's ``DelayDense`` with broken synapses."""
 
-    traffic: Traffic | None = None
+    traffic: BrokenTraffic | None = None
 
     def run_spk(self) -> None:
         """See :func:`_step`."""
@@ -156,7 +156,7 @@ class BrokenDelayDense(PyDelayDenseModelBitAcc):  # type: ignore[misc]
 class BrokenSparse(PySparseModelBitAcc):  # type: ignore[misc]
     """Lava's ``Sparse`` with broken synapses."""
 
-    traffic: Traffic | None = None
+    traffic: BrokenTraffic | None = None
 
     def run_spk(self) -> None:
         """See :func:`_step`."""
@@ -169,7 +169,7 @@ class BrokenSparse(PySparseModelBitAcc):  # type: ignore[misc]
 class BrokenConv(PyConvModelFixed):  # type: ignore[misc]
     """Lava's ``Conv`` with broken synapses."""
 
-    traffic: Traffic | None = None
+    traffic: BrokenTraffic | None = None
 
     def run_spk(self) -> None:
         """See :func:`_step`."""

@@ -29,7 +29,7 @@ _LIMIT = 1 << 23
 
 
 @dataclass(frozen=True, eq=False)
-class Graph:
+class LavaGraph:
     """A Lava graph and what it is here.
 
     Attributes:
@@ -93,7 +93,7 @@ def read_graph(
     starts: Starts = "together",
     name: str = "lava",
     part: bool = False,
-) -> Graph:
+) -> LavaGraph:
     """Import a Lava graph with its inputs and the order of its neurons.
 
     Args:
@@ -121,7 +121,7 @@ def read_graph(
     network = chain_network(
         name, populations, [synapses for synapses, _ in held], timesteps=timesteps, how="count", stored=[form for _, form in held]
     )
-    return Graph(network, inputs, chain.populations, chain.connections, orders)
+    return LavaGraph(network, inputs, chain.populations, chain.connections, orders)
 
 
 def places_of(chain: Chain) -> tuple[list[tuple[int, ...]], tuple[NDArray[np.int64], ...]]:

@@ -151,7 +151,7 @@ class LearningEngine:
     rule: LearningRule
     start: LearningState
     program: records.Program
-    dynamics: records.Dynamics
+    dynamics: records.TraceDynamics
     cells: records.Cells
     chance: Chance
     defects: DefectSchedule
@@ -203,7 +203,7 @@ class LearningEngine:
         memory = records.Memory(*(array.copy() for array in state.memory))
         kept = {name: steps if name in record else 0 for name in RECORDS}
         traces = {side: steps if any(name[0] == side for name in record) else 0 for side in "xy"}
-        rec = records.Record(
+        rec = records.StepRecord(
             np.empty((traces["x"], 2, n_in), np.int32),
             np.empty((traces["y"], 3, n_out), np.int32),
             *(np.empty((kept[name], *getattr(memory, name).shape), np.int16) for name in ("weight", "delay", "tag")),

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.learning.counter import jit
-from neurofault.learning.records import Defects, Memory, Program, Work
+from neurofault.learning.records import Defects, LearningRoom, Memory, Program
 
 
 @jit
@@ -82,7 +82,7 @@ def evaluate(
     hx: NDArray[np.int32],
     hy: NDArray[np.int32],
     whole: bool,
-    work: Work,
+    work: LearningRoom,
 ) -> bool:
     """Fill the factors of sources and targets; return whether an active product has an x0 gate."""
     last, n_in, n_out = program.epoch, work.live.shape[0], memory.ty.shape[0]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neurofault.learning.counter import absorb, jit
 from neurofault.learning.factors import any_set
-from neurofault.learning.records import Cells, Defects, Dynamics, Memory, Noise, Program, Record, Work
+from neurofault.learning.records import Cells, Defects, LearningRoom, Memory, Noise, Program, StepRecord, TraceDynamics
 from neurofault.learning.update import learn
 
 
@@ -53,7 +53,7 @@ def _rounds_up(noise: Noise, key: int, step: int, place: int, fraction: int, sha
 
 @jit
 def _spikes(
-    dynamics: Dynamics,
+    dynamics: TraceDynamics,
     noise: Noise,
     first: int,
     key: int,
@@ -81,7 +81,7 @@ def _spikes(
 
 @jit
 def _history(
-    dynamics: Dynamics,
+    dynamics: TraceDynamics,
     noise: Noise,
     first: int,
     key: int,
@@ -159,13 +159,13 @@ def _widened(values: NDArray[np.int16], out: NDArray[np.int32]) -> None:
 @jit
 def run(
     program: Program,
-    dynamics: Dynamics,
+    dynamics: TraceDynamics,
     cells: Cells,
     defects: Defects,
     noise: Noise,
     memory: Memory,
-    record: Record,
-    work: Work,
+    record: StepRecord,
+    work: LearningRoom,
     step0: int,
     clear: int,
     pre: NDArray[np.bool_],

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.learning.records import Memory, Record
+from neurofault.learning.records import Memory, StepRecord
 
 _BY_SOURCE = {"x": -1, "tx": -1, "weight": -2, "delay": -2, "tag": -2, "writes": -2}
 """Fields of a memory and a record that have a value for each source, and along which axis."""
@@ -25,13 +25,13 @@ class Part:
     """
 
     memory: Memory
-    record: Record
+    record: StepRecord
     pre: NDArray[np.bool_]
 
     def of(self, sources: slice) -> Part:
         """Return a copy for some of the sources."""
         memory = Memory(*(_taken(name, array, sources) for name, array in self.memory._asdict().items()))
-        record = Record(*(_taken(name, array, sources) for name, array in self.record._asdict().items()))
+        record = StepRecord(*(_taken(name, array, sources) for name, array in self.record._asdict().items()))
         return Part(memory, record, np.ascontiguousarray(self.pre[:, sources]))
 
     def fill(self, sources: Sequence[slice], parts: Sequence[Part]) -> None:

@@ -42,7 +42,7 @@ class Program(NamedTuple):
     used: NDArray[np.uint8]
 
 
-class Dynamics(NamedTuple):
+class TraceDynamics(NamedTuple):
     """How traces x1, x2, y1, y2, y3 move.
 
     Attributes:
@@ -139,7 +139,7 @@ class Defects(NamedTuple):
     pre: NDArray[np.int64]
 
 
-class Record(NamedTuple):
+class StepRecord(NamedTuple):
     """What is kept of each step; no rows: nothing.
 
     Attributes:
@@ -154,7 +154,7 @@ class Record(NamedTuple):
     tag: NDArray[np.int16]
 
 
-class Work(NamedTuple):
+class LearningRoom(NamedTuple):
     """Room to work in.
 
     Attributes:
@@ -192,7 +192,7 @@ class Work(NamedTuple):
     hy: NDArray[np.int32]
 
 
-def room(program: Program, defects: Defects, n_in: int, n_out: int, *, strict: bool) -> Work:
+def room(program: Program, defects: Defects, n_in: int, n_out: int, *, strict: bool) -> LearningRoom:
     """Return room to work in for a connection.
 
     Args:
@@ -209,7 +209,7 @@ def room(program: Program, defects: Defects, n_in: int, n_out: int, *, strict: b
     plain = n_in if program.plain and groups == 1 else 0
     narrow = plain if not strict and program.used[0] else 0
     width = -(-n_out // LANES) * LANES
-    return Work(
+    return LearningRoom(
         np.zeros((products, groups, 1 if program.plain else steps, n_in), np.int32),
         np.zeros((products, steps, n_out), np.int32),
         np.zeros(products, np.bool_),

@@ -190,7 +190,7 @@ def _memory(
     )
 
 
-def _dynamics(rule: LearningRule, top: int, *, held: bool) -> records.Dynamics:
+def _dynamics(rule: LearningRule, top: int, *, held: bool) -> records.TraceDynamics:
     """Traces as the kernel reads them; ``held``: y1, y2, y3 stay as the neurons wrote them."""
     traces = [getattr(rule, name) for name in (*PRE, *POST)]
     taus, impulses = np.array([trace.tau for trace in traces]), np.array([trace.impulse for trace in traces])
@@ -198,7 +198,7 @@ def _dynamics(rule: LearningRule, top: int, *, held: bool) -> records.Dynamics:
     if held:
         keep[2:] = 1.0
     whole = np.floor(impulses)
-    return records.Dynamics(
+    return records.TraceDynamics(
         keep, whole.astype(np.int64), np.round((impulses - whole) * 256).astype(np.int64), top, rule.third_factor
     )
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from neurofault.learning.counter import absorb, absorb_word, jit
 from neurofault.learning.factors import evaluate
-from neurofault.learning.records import FRACTION, HIGHEST, LOWEST, Cells, Defects, Memory, Noise, Program, Work
+from neurofault.learning.records import FRACTION, HIGHEST, LOWEST, Cells, Defects, LearningRoom, Memory, Noise, Program
 from neurofault.learning.vectors import LANES, add_clamped_lanes
 
 
@@ -281,7 +281,7 @@ def learn(
     hx: NDArray[np.int32],
     hy: NDArray[np.int32],
     whole: bool,
-    work: Work,
+    work: LearningRoom,
 ) -> None:
     """Apply the rule once, at the end of an epoch. Sources whose every product is 0 are left alone unless ``whole``.
 
@@ -308,7 +308,7 @@ def _learn_plain(
     epoch: int,
     gates: bool,
     whole: bool,
-    work: Work,
+    work: LearningRoom,
 ) -> None:
     """Without y0 gates and factors of the synapse, sources with equal factors share their sums, worked out once."""
     n_in, n_out, last = work.live.shape[0], memory.ty.shape[0], program.epoch
@@ -392,7 +392,7 @@ def _learn_general(
     index: int,
     epoch: int,
     whole: bool,
-    work: Work,
+    work: LearningRoom,
 ) -> None:
     """Synapse by synapse. Where only y0 gates are open, only targets that spiked are visited."""
     n_in, n_out, last, spiked = work.live.shape[0], memory.ty.shape[0], program.epoch, 0

@@ -29,7 +29,7 @@ ERROR_STEPS = 2
 
 
 @dataclass(frozen=True)
-class Learned:
+class LessonCharge:
     """What happened in a lesson beyond the inference of its samples.
 
     Attributes:
@@ -51,7 +51,7 @@ class Learned:
     extra_steps: int = 0
 
 
-def charge(deployment: Deployment, activity: Activity, samples: int, learned: Learned | None = None) -> Spent:
+def charge(deployment: Deployment, activity: Activity, samples: int, learned: LessonCharge | None = None) -> Spent:
     """Return what showing samples, and learning from them, has used.
 
     Args:
@@ -60,7 +60,7 @@ def charge(deployment: Deployment, activity: Activity, samples: int, learned: Le
         samples: their number, at least 1.
         learned: None: the chip only served.
     """
-    done = learned or Learned()
+    done = learned or LessonCharge()
     updates = sum(done.visits.values())
     per_core = np.zeros(deployment.placement.chips * deployment.placement.cores_per_chip)
     for name, count in done.visits.items():
@@ -93,7 +93,7 @@ def charge(deployment: Deployment, activity: Activity, samples: int, learned: Le
     )
 
 
-def _support_energy(costs: EnergyCosts, done: Learned, steps: int) -> float:
+def _support_energy(costs: EnergyCosts, done: LessonCharge, steps: int) -> float:
     def of(name: str) -> float:
         return getattr(costs, name).value or 0.0
 

@@ -186,7 +186,7 @@ class Keeper:
 
 
 @dataclass(frozen=True, eq=False)
-class Changes:
+class Differences:
     """Where two states of a chip differ.
 
     Attributes:
@@ -201,7 +201,7 @@ class Changes:
         return sum(int(mask.sum()) for mask in (*self.weights.values(), *self.biases.values()))
 
 
-def changes(now: Deployment, earlier: Deployment) -> Changes:
+def changes(now: Deployment, earlier: Deployment) -> Differences:
     """Return what differs between two states of one chip."""
     weights, biases = {}, {}
     for connection in now.connections:
@@ -212,7 +212,9 @@ def changes(now: Deployment, earlier: Deployment) -> Changes:
         before = earlier.population(population.name)
         if population is not before:
             biases[population.name] = population.bias_mantissa != before.bias_mantissa
-    return Changes({k: mask for k, mask in weights.items() if mask.any()}, {k: mask for k, mask in biases.items() if mask.any()})
+    return Differences(
+        {k: mask for k, mask in weights.items() if mask.any()}, {k: mask for k, mask in biases.items() if mask.any()}
+    )
 
 
 def cost_of_writing(deployment: Deployment, written: int) -> Spent:
@@ -226,7 +228,7 @@ def cost_of_writing(deployment: Deployment, written: int) -> Spent:
     )
 
 
-def write_back(now: Deployment, earlier: Deployment, differing: Changes) -> Deployment:
+def write_back(now: Deployment, earlier: Deployment, differing: Differences) -> Deployment:
     """Write the values of an earlier state through the gate, where they differ."""
     chip = now
     for name, mask in differing.weights.items():

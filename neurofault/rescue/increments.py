@@ -25,7 +25,7 @@ from neurofault.streams import permutation_prefix, stream_key
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class DamagePart:
     """What strikes in one step.
 
     Attributes:
@@ -35,7 +35,7 @@ class Part:
     faults: tuple[tuple[tuple[Edit, ...], Hit, tuple[int, ...]], ...]
 
 
-def increments(deployment: Deployment, steps: int, *, seed: int = 0) -> tuple[Part, ...]:
+def increments(deployment: Deployment, steps: int, *, seed: int = 0) -> tuple[DamagePart, ...]:
     """Cut the damage of a deployment into parts.
 
     Args:
@@ -62,7 +62,7 @@ def increments(deployment: Deployment, steps: int, *, seed: int = 0) -> tuple[Pa
         for step, found in enumerate(_cut(deployment, own, hit, steps, seed, number)):
             if found[0] or found[2] or (hit.broken and not step):
                 parts[step].append(found)
-    return tuple(Part(tuple(part)) for part in parts)
+    return tuple(DamagePart(tuple(part)) for part in parts)
 
 
 def _cut(
@@ -111,7 +111,7 @@ def _sites(edit: Edit) -> int | None:
             return None
 
 
-def strike(deployment: Deployment, part: Part) -> Deployment:
+def strike(deployment: Deployment, part: DamagePart) -> Deployment:
     """Let a part of the damage happen to a chip that may have learned since.
 
     Broken synapses act on the bits that are stored now: stuck bits force themselves on them, upsets flip the bits that they flipped on

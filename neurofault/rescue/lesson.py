@@ -13,7 +13,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError
 from neurofault.inputs import Inputs
 from neurofault.rescue.budget import Spent
-from neurofault.rescue.guard import Changes
+from neurofault.rescue.guard import Differences
 from neurofault.rescue.provision import Provision
 
 UNKNOWN = -1
@@ -126,7 +126,7 @@ class Learner(Protocol):
         """
         ...
 
-    def written_back(self, memory: Any, differing: Changes) -> Any:
+    def written_back(self, memory: Any, differing: Differences) -> Any:
         """Return the memory of a rescue in which a host wrote an earlier state of the chip back.
 
         Args:

@@ -20,14 +20,14 @@ from neurofault.engines.incremental.fault_rows import FaultBatch, FlatNetwork, n
 from neurofault.engines.incremental.golden import Changes, Golden, effects, golden
 from neurofault.errors import UsageError, nearest
 from neurofault.graph import Conv, Dense
-from neurofault.graph.chains import Link, links
+from neurofault.graph.chains import ChainLink, links
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.inputs import Inputs
 
 Kind = Literal["synapse_dead", "synapse_bit_flip", "neuron_dead", "core_dead"]
 KINDS: tuple[Kind, ...] = ("synapse_dead", "synapse_bit_flip", "neuron_dead", "core_dead")
 
-Placed = Link[ChipPopulation, ChipConnection]
+Placed = ChainLink[ChipPopulation, ChipConnection]
 """A layer of the chip: a population with what drives it."""
 
 COLUMNS = ("layer", "source", "target", "bit", "core", "changed", "correct")

@@ -13,7 +13,7 @@ import numpy as np
 from neurofault.deploy.deployment import Deployment, Placement
 from neurofault.digest import Record
 from neurofault.graph import Conv, CubaLif, Encoding, Network, Population, Source
-from neurofault.graph.chains import Link, links, not_a_chain
+from neurofault.graph.chains import ChainLink, links, not_a_chain
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.network import Connection
 from neurofault.graph.schedule import Edge
@@ -69,7 +69,7 @@ def _synapses(synapses: Synapses) -> Any:
     )  # fmt: skip
 
 
-def _chip_layer(link: Link[ChipPopulation, ChipConnection]) -> Record:
+def _chip_layer(link: ChainLink[ChipPopulation, ChipConnection]) -> Record:
     population, own = link.population, link.connection
     return Record(
         "ChipLayer",
@@ -83,7 +83,7 @@ def _chip_layer(link: Link[ChipPopulation, ChipConnection]) -> Record:
     )  # fmt: skip
 
 
-def _layer(link: Link[Population, Connection], *, written: bool) -> Record:
+def _layer(link: ChainLink[Population, Connection], *, written: bool) -> Record:
     population, own = link.population, link.connection
     match population.neuron:
         case Source() as source:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from neurofault.deploy.deployment import Deployment, Placement
-from neurofault.deploy.profile import Chip, Core, HardwareProfile, Neuron, Quantity, Synapse
+from neurofault.deploy.profile import Chip, Core, HardwareProfile, NeuronRanges, Quantity, Synapse
 from neurofault.graph import Conv, Dense, Encoding, Readout, Sparse
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.inputs import Bias, Inputs, Spikes
@@ -36,7 +36,7 @@ def small_profile(*, shared_kernels=False, columns=4, rows=3, cores_per_tile=2, 
         block_synapses=quantity(block, "synapses"),
         word_bits=quantity(word_bits, "bits"),
     )
-    neuron = Neuron.model_construct(
+    neuron = NeuronRanges.model_construct(
         threshold_max=quantity(2**17 - 1),
         bias_mantissa_min=quantity(-(2**12)),
         bias_mantissa_max=quantity(2**12 - 1),

@@ -20,7 +20,7 @@ from neurofault.deploy.routing import mesh
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import FaultError
 from neurofault.faults.base import ConnectionFault
-from neurofault.faults.context import Outcome
+from neurofault.faults.context import FaultOutcome
 from neurofault.faults.idle import idle_notes
 from neurofault.faults.importance import neuron_scores
 from neurofault.faults.masking import prune
@@ -356,12 +356,12 @@ def test_what_broke_in_a_spare_core_is_what_a_repair_meets_there():
     chip, core = CHIPS["crowded"], 2
     words = words_of(chip, core, 2)
     for number, (connection, pairs) in enumerate(words):
-        out = Outcome()
+        out = FaultOutcome()
         strike_cells(chip, out, BrokenCells(core, (number,), None, 0), [])
         assert pairs_in(out.edits) == {(connection, s, t) for s, t in pairs}
         assert out.synapses == {connection: len(pairs)}
     for part in ("silent", "frozen"):
-        out, dead = Outcome(), faults.CoreDead if part == "silent" else faults.LearningFrozen
+        out, dead = FaultOutcome(), faults.CoreDead if part == "silent" else faults.LearningFrozen
         strike_core(chip, out, BrokenCore(core, part))
         edits = faults.plan(chip, dead(cores=[core])).faults[0].edits
         assert [type(edit) for edit in out.edits] == [type(edit) for edit in edits]

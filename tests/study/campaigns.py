@@ -8,7 +8,7 @@ from typing import Any
 from neurofault.study.campaign.folder import JOURNAL
 from neurofault.study.campaign.journal import read_rows
 from neurofault.study.campaign.rows import VOLATILE
-from neurofault.study.campaign.run import Executor, Outcome, Ready, ready, run_campaign, sorted_rows
+from neurofault.study.campaign.run import CampaignOutcome, Executor, Ready, ready, run_campaign, sorted_rows
 from neurofault.study.campaign.spec import load_campaign
 
 SMALL = """\
@@ -36,7 +36,7 @@ def made_ready(folder: Path, text: str = SMALL, settings: tuple[str, ...] = ()) 
     return ready(load_campaign(written(folder, text), settings), None, lambda *_: None)
 
 
-def ran(folder: Path, state: Ready, executor: Executor | None = None, progress: Any = lambda *_: None) -> Outcome:
+def ran(folder: Path, state: Ready, executor: Executor | None = None, progress: Any = lambda *_: None) -> CampaignOutcome:
     return run_campaign(folder, state, executor or Executor(), progress)
 
 

@@ -17,7 +17,7 @@ from neurofault.study.campaign import run as running
 from neurofault.study.campaign.records import CampaignSpec
 from neurofault.study.campaign.rows import COLUMNS, SEMANTICS, VOLATILE, sound
 from neurofault.study.campaign.spec import load_campaign
-from neurofault.study.campaign.trial import Bench
+from neurofault.study.campaign.trial import WorkerBench
 
 BASE = {
     "name": "base",
@@ -71,7 +71,7 @@ def rows_of(tmp_path_factory):
 
         def rows(document) -> dict[str, dict]:
             state = running.ready(load_campaign(written(folder, yaml.safe_dump(document))), None, lambda *_: None)
-            bench = Bench(state.chips)
+            bench = WorkerBench(state.chips)
             found = {}
             for cell in state.campaign.cells():
                 for task in state.tasks_of(cell):
@@ -129,7 +129,7 @@ def test_an_engine_computes_its_own_rows(tmp_path):
     states = [running.ready(load_campaign(written(tmp_path, text)), None, lambda *_: None) for text in texts]
     tasks = [next(state.tasks_of(next(state.campaign.cells()))) for state in states]
     assert tasks[0].trial != tasks[1].trial
-    assert Bench(states[0].chips).row(tasks[0])["engine"] == "exact"
+    assert WorkerBench(states[0].chips).row(tasks[0])["engine"] == "exact"
 
 
 def test_a_profile_of_other_numbers_is_another_chip_and_one_of_other_words_is_not(tmp_path, rows_of):

@@ -16,7 +16,7 @@ from neurofault.study.atlas import atlas
 from neurofault.study.campaign.hit import changed_bits
 from neurofault.study.campaign.planned import _map_of
 from neurofault.study.campaign.records import Rescue
-from neurofault.study.campaign.trial import Bench, Chip, Task
+from neurofault.study.campaign.trial import Task, TrialChip, WorkerBench
 from neurofault.study.lesion import lesion
 from neurofault.study.outcomes import possible
 
@@ -78,12 +78,12 @@ def test_flipped_bits_of_every_connection_count():
 
 
 def test_the_map_of_a_graphs_chip_names_its_populations():
-    layers = [core["layer"] for core in _map_of(Chip(CHIP, INPUTS, TEST.labels, None, None))["cores"].values()]
+    layers = [core["layer"] for core in _map_of(TrialChip(CHIP, INPUTS, TEST.labels, None, None))["cores"].values()]
     assert layers == ["input"] * 5 + ["hidden1"] * 3 + ["output"] * 2
 
 
 def test_a_trial_of_a_graph_is_a_row():
-    bench = Bench({"chip0": Chip(CHIP, INPUTS, TEST.labels, None, None)})
+    bench = WorkerBench({"chip0": TrialChip(CHIP, INPUTS, TEST.labels, None, None)})
     faults = (nf.faults.NeuronDead(count=2),)
     row = bench.row(Task("t", 1, "chip0", faults, Rescue(strategy="none"), 4, "exact"))
     broken = nf.inject(CHIP, faults, seed=4, draw=1)

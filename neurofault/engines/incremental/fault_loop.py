@@ -16,22 +16,22 @@ from neurofault.engines.exact.kernels import compiled
 from neurofault.engines.incremental.propagation import (
     BLOCK,
     COUNT_UNIT,
+    FaultTable,
     Healthy,
-    Rows,
-    Work,
+    ThreadRoom,
     add_row,
     best,
     board,
     ripple,
     run_block,
 )  # fmt: skip
-from neurofault.engines.incremental.trains import Bench, Events, Net, entry, popcount, run_sample
+from neurofault.engines.incremental.trains import BlockRoom, LayerEvents, Net, entry, popcount, run_sample
 
 _DEAD = DEAD_SCORE
 _LIMIT = 1 << 23
 
 
-class Tally(NamedTuple):
+class ThreadTally(NamedTuple):
     """Results of one thread.
 
     Attributes:
@@ -73,7 +73,7 @@ def headroom(net: Net, sums: NDArray[Any]) -> int:
 
 
 @compiled
-def _account(row: int, sample: int, label: int, prediction: int, healthy: Healthy, tally: Tally, kept: int) -> int:
+def _account(row: int, sample: int, label: int, prediction: int, healthy: Healthy, tally: ThreadTally, kept: int) -> int:
     if prediction != healthy.prediction:
         tally.changed[row] += 1
         tally.correct[row] += int(prediction == label) - int(healthy.prediction == label)
@@ -84,15 +84,15 @@ def _account(row: int, sample: int, label: int, prediction: int, healthy: Health
 
 
 @compiled
-def _clean(end: int, healthy: Healthy, work: Work) -> None:
+def _clean(end: int, healthy: Healthy, work: ThreadRoom) -> None:
     for at in range(end):
         work.now[work.changed[at]] = healthy.trains[work.changed[at]]
 
 
 @compiled
 def _flush(
-    net: Net, layer: int, seats: int, sample: int, label: int, rows: Rows, healthy: Healthy, bench: Bench, work: Work,
-    tally: Tally, kept: int, found: NDArray[np.uint64],
+    net: Net, layer: int, seats: int, sample: int, label: int, rows: FaultTable, healthy: Healthy, bench: BlockRoom, work: ThreadRoom,
+    tally: ThreadTally, kept: int, found: NDArray[np.uint64],
 ) -> int:  # fmt: skip
     """Run the seated faults and account for those whose neuron changed."""
     run_block(net, layer, bench, work)
@@ -127,7 +127,7 @@ def _flush(
 
 @compiled
 def _singles(
-    net: Net, sample: int, label: int, rows: Rows, healthy: Healthy, bench: Bench, work: Work, tally: Tally, kept: int,
+    net: Net, sample: int, label: int, rows: FaultTable, healthy: Healthy, bench: BlockRoom, work: ThreadRoom, tally: ThreadTally, kept: int,
     found: NDArray[np.uint64],
 ) -> int:  # fmt: skip
     """Take every fault that is one synapse, source by source, so that silent sources cost nothing."""
@@ -159,8 +159,8 @@ def _singles(
 
 @compiled
 def _last_single(
-    net: Net, row: int, target: int, word: Any, delta: Any, sample: int, label: int, healthy: Healthy, bench: Bench, work: Work,
-    tally: Tally, kept: int,
+    net: Net, row: int, target: int, word: Any, delta: Any, sample: int, label: int, healthy: Healthy, bench: BlockRoom, work: ThreadRoom,
+    tally: ThreadTally, kept: int,
 ) -> int:  # fmt: skip
     """Take a fault that is one synapse of the output layer."""
     last = net.size.shape[0] - 1
@@ -183,7 +183,15 @@ def _last_single(
 
 @compiled
 def _others(
-    net: Net, sample: int, label: int, rows: Rows, healthy: Healthy, bench: Bench, work: Work, tally: Tally, kept: int
+    net: Net,
+    sample: int,
+    label: int,
+    rows: FaultTable,
+    healthy: Healthy,
+    bench: BlockRoom,
+    work: ThreadRoom,
+    tally: ThreadTally,
+    kept: int,
 ) -> int:
     """Take every fault that is more than one synapse, or a neuron."""
     none = np.int64(0)
@@ -226,7 +234,7 @@ def _others(
 
 
 @compiled
-def score(net: Net, bench: Bench, trains: NDArray[np.uint64], scores: NDArray[np.int64]) -> None:
+def score(net: Net, bench: BlockRoom, trains: NDArray[np.uint64], scores: NDArray[np.int64]) -> None:
     """Fill in the scores of the sample that :func:`run_sample` has just run."""
     last = net.size.shape[0] - 1
     for j in range(net.size[last]):
@@ -239,7 +247,7 @@ def score(net: Net, bench: Bench, trains: NDArray[np.uint64], scores: NDArray[np
 
 @entry
 def run_healthy(
-    net: Net, own_bias: NDArray[np.int32], bench: Bench, events: Events, sums: NDArray[Any], trains: NDArray[np.uint64],
+    net: Net, own_bias: NDArray[np.int32], bench: BlockRoom, events: LayerEvents, sums: NDArray[Any], trains: NDArray[np.uint64],
     scores: NDArray[np.int64], room: NDArray[np.int64], spikes: NDArray[np.int64], sample_spikes: NDArray[np.int64],
 ) -> bool:  # fmt: skip
     """Run a window of samples; return whether every sum fits.
@@ -273,9 +281,9 @@ def run_healthy(
 
 @entry
 def run_faults(
-    net: Net, begin: int, first_sample: int, own_bias: NDArray[np.int32], kept_run: bool, bench: Bench, events: Events,
+    net: Net, begin: int, first_sample: int, own_bias: NDArray[np.int32], kept_run: bool, bench: BlockRoom, events: LayerEvents,
     sums: NDArray[Any], trains: NDArray[np.uint64], scores: NDArray[np.int64], room: NDArray[np.int64],
-    labels: NDArray[np.int64], rows: Rows, work: Work, tally: Tally, progress: NDArray[np.int64],
+    labels: NDArray[np.int64], rows: FaultTable, work: ThreadRoom, tally: ThreadTally, progress: NDArray[np.int64],
 ) -> None:  # fmt: skip
     """Take every fault on a window of samples, from sample ``begin`` of the window on.
 

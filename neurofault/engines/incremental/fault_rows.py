@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from neurofault.damage.damage import Damage, Detour, Edit, Force, LearningDefect, SetSynapses, Silence
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.packing import NO_WIRES, exponent_out_of_range, pack
-from neurofault.engines.incremental.propagation import Rows
+from neurofault.engines.incremental.propagation import FaultTable
 from neurofault.engines.incremental.trains import MOST_STEPS, Net
 from neurofault.engines.wiring import edits_of
 from neurofault.errors import UsageError
-from neurofault.graph.chains import Link, links, not_a_chain
+from neurofault.graph.chains import ChainLink, links, not_a_chain
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.connectivity import conv_weights
 from neurofault.graph.synapses import Conv, Dense, Sparse
@@ -28,7 +28,7 @@ _INT16 = int(np.iinfo(np.int16).max)
 _MOST_WEIGHT = 1 << 20
 
 
-ChipLink = Link[ChipPopulation, ChipConnection]
+ChipLink = ChainLink[ChipPopulation, ChipConnection]
 
 
 def chain_of(deployment: Deployment) -> tuple[ChipLink, ...]:
@@ -156,7 +156,7 @@ class FaultBatch:
     """
 
     deployment: Deployment
-    rows: Rows
+    rows: FaultTable
 
     def __len__(self) -> int:
         return self.rows.faults
@@ -390,7 +390,7 @@ def _batch(
     pick = np.repeat(begin - edits[:-1], lengths) + np.arange(edits[-1]) if n_units else np.empty(0, np.int64)
     others = np.unique(unit_row)
     windows = np.append(np.searchsorted(unit_row[by_row], others), n_units).astype(np.int64)
-    rows = Rows(
+    rows = FaultTable(
         count, windows, others.astype(np.int64), unit_layer[by_row], unit_neuron[by_row], unit_fixed[by_row], unit_train[by_row],
         edits, rest[3][pick], rest[4][pick].astype(np.int32), starts, first, alone[0], alone[2], alone[4].astype(np.int32),
     )  # fmt: skip

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.incremental import fault_loop as follow
-from neurofault.engines.incremental.fault_loop import Tally
+from neurofault.engines.incremental.fault_loop import ThreadTally
 from neurofault.engines.incremental.fault_rows import FaultBatch, FlatNetwork, flatten, refusal
-from neurofault.engines.incremental.propagation import BLOCK, Work
-from neurofault.engines.incremental.trains import Bench, Events
+from neurofault.engines.incremental.propagation import BLOCK, ThreadRoom
+from neurofault.engines.incremental.trains import BlockRoom, LayerEvents
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph.arithmetic import bias_of
 from neurofault.inputs import Bias, Inputs
@@ -200,7 +200,7 @@ def follow_faults(
     changes: bool = False,
     full: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Tally, Changes | None]:
+) -> tuple[ThreadTally, Changes | None]:
     """Run every fault over every sample."""
     if batch.deployment is not healthy.deployment:
         raise UsageError("the faults were resolved on another deployment than the healthy run's")
@@ -210,7 +210,7 @@ def follow_faults(
     known = np.full(n, -1, np.int64) if labels is None else np.asarray(labels, np.int64)
     lock, done = threading.Lock(), [0]
     parts: list[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int16]]] = []
-    total = Tally(
+    total = ThreadTally(
         np.zeros(count, np.int64), np.zeros(count, np.int64), *_no_changes(0),
         np.zeros((count if full else 0, int(net.base[-1])), np.int64),
         np.zeros((count if full else 0, n), np.int64),
@@ -309,29 +309,29 @@ def _window(healthy: Golden, window: slice) -> tuple[NDArray[np.int32], NDArray[
     return np.empty((size, 0), np.int32), sums, trains
 
 
-def _bench(flat: FlatNetwork) -> Bench:
+def _bench(flat: FlatNetwork) -> BlockRoom:
     net = flat.net
     widest = max(int(net.lanes.max()), BLOCK)
     u, v, low, high = (np.zeros(widest, np.int32) for _ in range(4))
-    return Bench(
+    return BlockRoom(
         np.zeros((net.steps, widest), np.int32), np.zeros((1, widest), np.int32), u, v, low, high, np.zeros(widest, np.uint64)
     )
 
 
-def _events(flat: FlatNetwork) -> Events:
+def _events(flat: FlatNetwork) -> LayerEvents:
     net = flat.net
     largest = int((net.lanes * net.positions).max())
-    return Events(
+    return LayerEvents(
         np.zeros(net.steps + 1, np.int64), np.zeros(net.steps, np.int64), np.empty(largest * net.steps, np.int32),
         np.zeros(largest, np.int16), np.zeros(largest, np.int16),
     )  # fmt: skip
 
 
-def _work(flat: FlatNetwork) -> Work:
+def _work(flat: FlatNetwork) -> ThreadRoom:
     net = flat.net
     neurons, largest = int(net.base[-1]), int(np.diff(net.sums).max())
     block = [np.zeros(BLOCK, np.int32) for _ in range(3)]
-    return Work(
+    return ThreadRoom(
         np.zeros(neurons, np.uint64), np.zeros(neurons, np.int64), np.zeros(largest, np.int32),
         np.zeros(int(net.positions.max()), np.uint8), np.zeros(int(net.positions.max()), np.int64), np.zeros(neurons, np.uint8),
         np.zeros(int(net.size[-1]), np.int64), np.zeros((net.steps, BLOCK), np.int32), np.zeros(BLOCK), np.zeros(BLOCK),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from neurofault.activity import DEAD_SCORE
 from neurofault.engines.exact.kernels import compiled
-from neurofault.engines.incremental.trains import Bench, Net, lowest, popcount, simulate, simulate_place
+from neurofault.engines.incremental.trains import BlockRoom, Net, lowest, popcount, simulate, simulate_place
 
 BLOCK = 16
 """Neurons that are run side by side where single ones are hit."""
@@ -24,7 +24,7 @@ _DEAD = DEAD_SCORE
 _ONE = np.uint64(1)
 
 
-class Rows(NamedTuple):
+class FaultTable(NamedTuple):
     """Faults as rows of a batch; neurons are numbered as in :class:`Net`.
 
     Attributes:
@@ -53,7 +53,7 @@ class Rows(NamedTuple):
     single_delta: NDArray[np.int32]
 
 
-class Work(NamedTuple):
+class ThreadRoom(NamedTuple):
     """Room of one thread, clean between faults.
 
     Attributes:
@@ -114,7 +114,7 @@ def add_row(
 
 
 @compiled
-def _touch(position: int, count: int, work: Work) -> int:
+def _touch(position: int, count: int, work: ThreadRoom) -> int:
     if not work.touched[position]:
         work.touched[position] = 1
         work.places[count] = position
@@ -123,7 +123,7 @@ def _touch(position: int, count: int, work: Work) -> int:
 
 
 @compiled
-def _disturb(net: Net, layer: int, neuron: int, old: Any, count: int, work: Work) -> int:
+def _disturb(net: Net, layer: int, neuron: int, old: Any, count: int, work: ThreadRoom) -> int:
     """Add to ``work.extra`` what a changed neuron of the layer before sends otherwise; return the number of touched places."""
     steps, lanes = net.steps, net.lanes[layer]
     now = work.now[neuron]
@@ -175,7 +175,7 @@ def _disturb(net: Net, layer: int, neuron: int, old: Any, count: int, work: Work
 
 
 @compiled
-def _reweigh(net: Net, layer: int, unit: int, rows: Rows, count: int, work: Work) -> int:
+def _reweigh(net: Net, layer: int, unit: int, rows: FaultTable, count: int, work: ThreadRoom) -> int:
     """Add to ``work.extra`` what a unit's changed weights bring; return the number of touched places."""
     target = rows.neuron[unit] - net.base[layer]
     place = target // net.lanes[layer]
@@ -192,7 +192,7 @@ def _reweigh(net: Net, layer: int, unit: int, rows: Rows, count: int, work: Work
 
 
 @compiled
-def _resum(net: Net, layer: int, place: int, sums: NDArray[Any], bench: Bench, work: Work) -> None:
+def _resum(net: Net, layer: int, place: int, sums: NDArray[Any], bench: BlockRoom, work: ThreadRoom) -> None:
     """Write a touched place's sums to ``bench.drive`` and clean the place."""
     lanes = net.lanes[layer]
     for step in range(net.steps):
@@ -206,7 +206,7 @@ def _resum(net: Net, layer: int, place: int, sums: NDArray[Any], bench: Bench, w
 
 
 @compiled
-def _changed(neuron: int, train: Any, healthy: Healthy, work: Work, end: int) -> int:
+def _changed(neuron: int, train: Any, healthy: Healthy, work: ThreadRoom, end: int) -> int:
     if train != healthy.trains[neuron] and not work.held[neuron]:
         work.now[neuron] = train
         work.changed[end] = neuron
@@ -215,7 +215,7 @@ def _changed(neuron: int, train: Any, healthy: Healthy, work: Work, end: int) ->
 
 
 @compiled
-def run_block(net: Net, layer: int, bench: Bench, work: Work) -> None:
+def run_block(net: Net, layer: int, bench: BlockRoom, work: ThreadRoom) -> None:
     """Run the block of single neurons."""
     simulate(
         bench, work.drive, net.steps, np.int64(BLOCK), work.keep_u, work.keep_v, work.threshold, work.start, work.bias,
@@ -224,7 +224,7 @@ def run_block(net: Net, layer: int, bench: Bench, work: Work) -> None:
 
 
 @compiled
-def board(net: Net, layer: int, target: int, seat: int, sums: NDArray[Any], word: Any, delta: Any, work: Work) -> None:
+def board(net: Net, layer: int, target: int, seat: int, sums: NDArray[Any], word: Any, delta: Any, work: ThreadRoom) -> None:
     """Seat one neuron in the block, with its sums plus ``delta`` in the steps of ``word``."""
     work.keep_u[seat], work.keep_v[seat] = net.keep_u[target], net.keep_v[target]
     work.threshold[seat], work.start[seat], work.bias[seat] = net.threshold[target], net.start[target], net.bias[target]
@@ -239,7 +239,16 @@ def board(net: Net, layer: int, target: int, seat: int, sums: NDArray[Any], word
 
 @compiled
 def _hidden(
-    net: Net, layer: int, begin: int, end: int, unit: int, stop: int, rows: Rows, healthy: Healthy, bench: Bench, work: Work
+    net: Net,
+    layer: int,
+    begin: int,
+    end: int,
+    unit: int,
+    stop: int,
+    rows: FaultTable,
+    healthy: Healthy,
+    bench: BlockRoom,
+    work: ThreadRoom,
 ) -> int:
     """Run what is touched of a hidden layer; return the new end of the stack ``work.changed``.
 
@@ -295,7 +304,7 @@ def _hidden(
 
 
 @compiled
-def _fix(unit: int, stop: int, rows: Rows, healthy: Healthy, work: Work, top: int) -> int:
+def _fix(unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, top: int) -> int:
     """Give held neurons their trains and let go of them."""
     for each in range(unit, stop):
         if rows.fixed[each]:
@@ -305,7 +314,9 @@ def _fix(unit: int, stop: int, rows: Rows, healthy: Healthy, work: Work, top: in
 
 
 @compiled
-def _output(net: Net, begin: int, end: int, unit: int, stop: int, rows: Rows, healthy: Healthy, bench: Bench, work: Work) -> int:
+def _output(
+    net: Net, begin: int, end: int, unit: int, stop: int, rows: FaultTable, healthy: Healthy, bench: BlockRoom, work: ThreadRoom
+) -> int:
     """Fill ``work.scores`` in; return the new end of the stack of changed neurons."""
     last = net.size.shape[0] - 1
     base, size, top = net.base[last], net.size[last], end
@@ -360,7 +371,16 @@ def _output(net: Net, begin: int, end: int, unit: int, stop: int, rows: Rows, he
 
 @compiled
 def ripple(
-    net: Net, layer: int, begin: int, end: int, unit: int, stop: int, rows: Rows, healthy: Healthy, bench: Bench, work: Work
+    net: Net,
+    layer: int,
+    begin: int,
+    end: int,
+    unit: int,
+    stop: int,
+    rows: FaultTable,
+    healthy: Healthy,
+    bench: BlockRoom,
+    work: ThreadRoom,
 ) -> int:
     """Follow a fault from ``layer`` to the output; return the end of the stack of changed neurons; ``work.scores`` is filled in.
 

@@ -112,7 +112,7 @@ class Net(NamedTuple):
     dead: NDArray[np.bool_]
 
 
-class Bench(NamedTuple):
+class BlockRoom(NamedTuple):
     """Room for one block of neurons while it is simulated.
 
     Attributes:
@@ -131,7 +131,7 @@ class Bench(NamedTuple):
     trains: NDArray[np.uint64]
 
 
-class Events(NamedTuple):
+class LayerEvents(NamedTuple):
     """Room for the events of one layer: ``sources[starts[t]:starts[t + 1]]`` fire in step t."""
 
     starts: NDArray[np.int64]
@@ -143,7 +143,7 @@ class Events(NamedTuple):
 
 @compiled
 def simulate(
-    bench: Bench,
+    bench: BlockRoom,
     drive: NDArray[np.int32],
     steps: int,
     width: int,
@@ -189,7 +189,7 @@ def simulate(
 
 
 @compiled
-def simulate_place(net: Net, layer: int, position: int, bench: Bench) -> None:
+def simulate_place(net: Net, layer: int, position: int, bench: BlockRoom) -> None:
     """Run the neurons of one place of a layer on ``bench.drive``."""
     width = net.lanes[layer]
     first = net.base[layer] + position * width
@@ -201,7 +201,7 @@ def simulate_place(net: Net, layer: int, position: int, bench: Bench) -> None:
 
 
 @compiled
-def _listed(net: Net, layer: int, trains: NDArray[np.uint64], events: Events) -> None:
+def _listed(net: Net, layer: int, trains: NDArray[np.uint64], events: LayerEvents) -> None:
     """List the events of a layer step by step."""
     starts, ends = events.starts, events.ends
     own = trains[net.base[layer] : net.base[layer] + net.size[layer]]
@@ -225,7 +225,7 @@ def _listed(net: Net, layer: int, trains: NDArray[np.uint64], events: Events) ->
 
 
 @compiled
-def _add_up(net: Net, layer: int, bench: Bench, events: Events, sums: NDArray[Any]) -> bool:
+def _add_up(net: Net, layer: int, bench: BlockRoom, events: LayerEvents, sums: NDArray[Any]) -> bool:
     """Write the sums of a layer (int16 or int32); return whether they fit."""
     lanes, places, steps = net.lanes[layer], net.positions[layer], net.steps
     if net.kind[layer] == 1:
@@ -259,7 +259,7 @@ def _add_up(net: Net, layer: int, bench: Bench, events: Events, sums: NDArray[An
 
 @compiled
 def run_sample(
-    net: Net, own_bias: NDArray[np.int32], bench: Bench, events: Events, sums: NDArray[Any], trains: NDArray[np.uint64]
+    net: Net, own_bias: NDArray[np.int32], bench: BlockRoom, events: LayerEvents, sums: NDArray[Any], trains: NDArray[np.uint64]
 ) -> bool:
     """Run one sample through all layers; return whether every sum fits.
 

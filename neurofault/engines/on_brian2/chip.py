@@ -23,7 +23,7 @@ import numpy as np
 from neurofault.activity import Activity
 from neurofault.damage.fold_neurons import NeuronsInTime
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.on_brian2.edits import NeuronEdits, Show, SynapseEdits, Values, Wires
+from neurofault.engines.on_brian2.edits import BrianSynapses, NeuronEdits, Show, SynapseEdits, Values
 from neurofault.engines.sheet import Sheet
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.inputs import Inputs, Spikes
@@ -141,7 +141,7 @@ class _Chip:
         self.phase = self.deployment.schedule.phase
         self.neurons = {one.name: NeuronEdits(self.deployment, one.name) for one in populations}
         self.groups = {one.name: self._population(one) for one in populations}
-        self.synapses: list[tuple[ChipConnection, Wires, Any]] = []
+        self.synapses: list[tuple[ChipConnection, BrianSynapses, Any]] = []
         for connection in self.deployment.connections:
             self.synapses += [(connection, one, self._connect(connection, one)) for one in self.edits[connection.name].wires]
 
@@ -185,7 +185,7 @@ class _Chip:
         times = (show * steps + step)[order] * _STEP
         return brian2.SpikeGeneratorGroup(size * self.copies, (copy * size + neuron)[order], times, clock=self.clock)
 
-    def _connect(self, connection: ChipConnection, wires: Wires) -> Any:
+    def _connect(self, connection: ChipConnection, wires: BrianSynapses) -> Any:
         copies, name = np.arange(self.copies)[:, None], self._sum_of(connection, wires.delay)
         steps, phase = self.deployment.timesteps, self.phase[connection.target]
         # what would cross into the next presentation is lost: the target's next step must be at least what the spikes are late

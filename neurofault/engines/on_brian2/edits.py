@@ -82,7 +82,7 @@ class NeuronEdits:
 
 
 @dataclass(frozen=True, eq=False)
-class Wires:
+class BrianSynapses:
     """The synapses of one delay in one copy; the last of them vary in time.
 
     Attributes:
@@ -140,7 +140,7 @@ class SynapseEdits:
             steady = ~among & (delays == delay)
             varying = np.unique(np.concatenate([np.empty(0, np.int64), *possible[delay]]))
             self.wires.append(
-                Wires(
+                BrianSynapses(
                     delay,
                     np.concatenate([sources[steady], self._sources[varying]]),
                     np.concatenate([targets[steady], self._targets[varying]]),
@@ -156,7 +156,7 @@ class SynapseEdits:
         phase = self.deployment.schedule.phase[self.connection.target]
         self._lost = [edit.lost(phase, show.first, show.copies, show.timesteps) for edit in self._drops]
 
-    def varying(self, wires: Wires, sent: int) -> Values:
+    def varying(self, wires: BrianSynapses, sent: int) -> Values:
         """Return float64 [B, m]: what the varying synapses of one delay carry for spikes that arrived in step ``sent``."""
         weights, delays = (np.tile(values, (self._copies, 1)) for values in (self._weights, self._delays))
         kept = np.ones(weights.shape, bool)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from neurofault.engines.on_lava.plan import JOB, PROGRESS, Job, Population, Wires
+from neurofault.engines.on_lava.plan import JOB, PROGRESS, Job, LavaConnection, LavaPopulation
 from neurofault.engines.on_lava.shim import require_lava
 
 require_lava()
@@ -52,7 +52,7 @@ class SampledLif(PyLifModelBitAcc):  # type: ignore[misc]  # Lava ships no types
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        self.population: Population = proc_params["population"]
+        self.population: LavaPopulation = proc_params["population"]
         self.record: dict[str, NDArray[Any]] | None = None
         self.now: tuple[int, int] | None = None
 
@@ -111,7 +111,7 @@ def _begin(model: Any) -> tuple[int, int]:
 
     Process parameters: ``wires``, ``samples`` and ``period`` (N, T).
     """
-    wires: Wires = model.proc_params["wires"]
+    wires: LavaConnection = model.proc_params["wires"]
     sample, step = divmod(model.time_step - wires.phase, model.proc_params["period"])
     if wires.waits or wires.lag:
         if not isinstance(model.s_in, _HeldBack):
@@ -153,7 +153,7 @@ class SampledDelayDense(PyDelayDenseModelBitAcc):  # type: ignore[misc]  # Lava 
     def run_spk(self) -> None:
         """Do Lava's step, before it keep of older spikes only what arrives right now, if a sample starts, and apply faults."""
         sample, step = _begin(self)
-        wires: Wires = self.proc_params["wires"]
+        wires: LavaConnection = self.proc_params["wires"]
         if step == 0:
             self.a_buff[:, 1:] = 0
         if wires.rewired is not None and 0 <= sample < self.proc_params["samples"]:
@@ -171,7 +171,7 @@ MODELS = {LIF: SampledLif, Dense: SampledDense, Sparse: SampledSparse, DelayDens
 """Which model runs in place of Lava's own (``exception_proc_model_map`` of a run configuration)."""
 
 
-def connection(wires: Wires, samples: int, period: int) -> AbstractProcess:
+def connection(wires: LavaConnection, samples: int, period: int) -> AbstractProcess:
     """Return the Lava process of a connection."""
     stored = {"weight_exp": wires.exponent, "num_weight_bits": wires.bits, "sign_mode": _SIGN_MODES[wires.sign_mode]}
     timing = {"wires": wires, "samples": samples, "period": period}
@@ -182,7 +182,7 @@ def connection(wires: Wires, samples: int, period: int) -> AbstractProcess:
     return DelayDense(weights=wires.weights, delays=wires.delays, max_delay=wires.max_delay, **timing, **stored)
 
 
-def neurons(population: Population, samples: int, period: int, record: dict[str, str]) -> AbstractProcess:
+def neurons(population: LavaPopulation, samples: int, period: int, record: dict[str, str]) -> AbstractProcess:
     """Return the Lava process of a population."""
     return LIF(
         shape=population.start.shape,

@@ -44,7 +44,7 @@ class Rewired:
 
 
 @dataclass(frozen=True, eq=False)
-class Wires:
+class LavaConnection:
     """A Lava connection: ``Dense``, ``DelayDense`` (where synapses have delays of their own) or ``Sparse`` (a sparse matrix).
 
     Attributes:
@@ -74,7 +74,7 @@ class Wires:
 
 
 @dataclass(frozen=True, eq=False)
-class Population:
+class LavaPopulation:
     """A Lava ``LIF``, flat.
 
     Attributes:
@@ -112,8 +112,8 @@ class Job:
         depth: the largest phase.
     """
 
-    populations: tuple[Population, ...]
-    wires: tuple[Wires, ...]
+    populations: tuple[LavaPopulation, ...]
+    wires: tuple[LavaConnection, ...]
     events: Mapping[int, NDArray[np.bool_]]
     samples: int
     timesteps: int
@@ -156,10 +156,10 @@ def plan(deployment: Deployment, inputs: Inputs) -> Job:
     return Job(populations, wires, events, len(inputs), deployment.timesteps, deployment.schedule.depth)
 
 
-def _population(deployment: Deployment, own: ChipPopulation, inputs: Inputs) -> Population:
+def _population(deployment: Deployment, own: ChipPopulation, inputs: Inputs) -> LavaPopulation:
     given = inputs.of(own.name) if own.is_source else None
     bias = given.mantissa if isinstance(given, Bias) else own.bias_mantissa[None]
-    return Population(
+    return LavaPopulation(
         own.name,
         deployment.schedule.phase[own.name],
         own.du.astype(np.int64),
@@ -193,7 +193,7 @@ def _max_delay(deployment: Deployment, connection: ChipConnection) -> int:
     return max(largest, min(every, longest))
 
 
-def _wires(deployment: Deployment, connection: ChipConnection, inputs: Inputs) -> Wires:
+def _wires(deployment: Deployment, connection: ChipConnection, inputs: Inputs) -> LavaConnection:
     synapses, name = connection.synapses, connection.name
     rewired, edits = None, None
     if _rewired(deployment, connection):
@@ -218,7 +218,7 @@ def _wires(deployment: Deployment, connection: ChipConnection, inputs: Inputs) -
     else:
         weights = sparse_weights(synapses, edits)
     places = [one.name for one in deployment.populations]
-    return Wires(
+    return LavaConnection(
         places.index(connection.source),
         places.index(connection.target),
         deployment.schedule.phase[connection.target],

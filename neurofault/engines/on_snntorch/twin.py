@@ -46,7 +46,7 @@ class Response(NamedTuple):
     rates: tuple[Tensor, ...]
 
 
-class State(NamedTuple):
+class TwinState(NamedTuple):
     """One population after one of its steps: float32 [N, n] each."""
 
     u: Tensor
@@ -54,7 +54,7 @@ class State(NamedTuple):
     spikes: Tensor
 
 
-_NOTHING = State(*[torch.empty(0)] * 3)
+_NOTHING = TwinState(*[torch.empty(0)] * 3)
 
 
 class Twin(nn.Module):
@@ -66,7 +66,7 @@ class Twin(nn.Module):
     def __init__(self, deployment: Deployment) -> None:
         super().__init__()
         self.timesteps = deployment.timesteps
-        self.populations = nn.ModuleList(Population(deployment, one) for one in deployment.populations)
+        self.populations = nn.ModuleList(TwinPopulation(deployment, one) for one in deployment.populations)
         self.connections = nn.ModuleList(_synapses(deployment, one) for one in deployment.connections)
         names, schedule = [one.name for one in deployment.populations], deployment.schedule
         self._places = {name: place for place, name in enumerate(names)}
@@ -80,28 +80,28 @@ class Twin(nn.Module):
         ]
         self._longest = [max((schedule.lag[one.name] for one in deployment.out_of(name)), default=0) for name in names]
 
-    def population(self, name: str) -> Population:
+    def population(self, name: str) -> TwinPopulation:
         """Return the population of a name."""
-        return cast(Population, self.populations[self._places[name]])
+        return cast(TwinPopulation, self.populations[self._places[name]])
 
     def weight(self, connection: str) -> nn.Parameter:
         """Return the weights of a connection, of the shape of its synapses' weights."""
         return cast(nn.Parameter, self.connections[self._wires[connection]].weight)
 
-    def steps(self, inputs: Inputs) -> Iterator[list[State]]:
+    def steps(self, inputs: Inputs) -> Iterator[list[TwinState]]:
         """Yield, for each of the T steps of a sample, the state of every population in its own step."""
-        populations = [cast(Population, population) for population in self.populations]
+        populations = [cast(TwinPopulation, population) for population in self.populations]
         potentials = [population.begin(len(inputs)) for population in populations]
         given = [_given(population, inputs) for population in populations]
         # of the last steps, that of step t at t modulo their number
         sent = [[_NOTHING.spikes] * (longest + 1) for longest in self._longest]
         for step in range(self.timesteps):
-            states: list[State] = [_NOTHING] * len(populations)
+            states: list[TwinState] = [_NOTHING] * len(populations)
             for place in self._order:
                 population, (drive, events) = populations[place], given[place]
                 if events is not None:
                     spikes = events[:, step].float() * population.alive
-                    state = State(torch.zeros_like(spikes), torch.zeros_like(spikes), spikes)
+                    state = TwinState(torch.zeros_like(spikes), torch.zeros_like(spikes), spikes)
                 else:
                     arriving = [
                         self.connections[wires](sent[source][(step - lag) % len(sent[source])])
@@ -117,13 +117,13 @@ class Twin(nn.Module):
     def forward(self, inputs: Inputs) -> Response:
         """Present samples for T steps from the initial state."""
         totals: list[Tensor] = []
-        states: list[State] = []
+        states: list[TwinState] = []
         for states in self.steps(inputs):
             totals = [state.spikes + (totals[place] if totals else 0) for place, state in enumerate(states)]
         return Response(states[self._read].v, totals[self._read], tuple(total / self.timesteps for total in totals))
 
 
-def _given(population: Population, inputs: Inputs) -> tuple[Tensor | None, Tensor | None]:
+def _given(population: TwinPopulation, inputs: Inputs) -> tuple[Tensor | None, Tensor | None]:
     """Return what drives an input: biases [N, n] in the unit of v, or events [N, T, n]; (None, None) for what is no input."""
     part = inputs.of(population.name) if population.is_source else None
     match part:
@@ -174,7 +174,7 @@ def _spikes(excess: Tensor, scale: float) -> Tensor:
     return cast(Tensor, _Spike.apply(excess, scale))  # type: ignore[no-untyped-call]  # untyped in torch
 
 
-class Population(nn.Module):
+class TwinPopulation(nn.Module):
     """One population: an snnTorch ``Leaky``."""
 
     alive: Tensor
@@ -204,12 +204,12 @@ class Population(nn.Module):
         """Return v before a sample's first step, [N, n]."""
         return (self.v_init * self.alive).expand(samples, self.size)
 
-    def advance(self, v: Tensor, arriving: list[Tensor], drive: Tensor | None) -> State:
+    def advance(self, v: Tensor, arriving: list[Tensor], drive: Tensor | None) -> TwinState:
         """Do one step: what comes over each connection [N, n], or the bias of an input neuron [N, n] in the unit of v."""
         current = sum(arriving[1:], arriving[0]) * self.alive if arriving else torch.zeros_like(v)
         bias = self.bias if drive is None else drive
         spikes, v = self.neurons(current + bias * self.alive, v)
-        return State(current, v.clamp(1 - STATE_LIMIT, STATE_LIMIT - 1), spikes)
+        return TwinState(current, v.clamp(1 - STATE_LIMIT, STATE_LIMIT - 1), spikes)
 
 
 def _synapses(deployment: Deployment, connection: ChipConnection) -> nn.Module:

@@ -29,8 +29,8 @@ from neurofault.inputs import Inputs
 from neurofault.learning.rule import LearningRule, learning_rule
 from neurofault.learning.rule_check import LAVA_EXPONENT, check_rule
 from neurofault.learning.setup import strict_engine
-from neurofault.rescue.charge import Learned, charge
-from neurofault.rescue.guard import Changes
+from neurofault.rescue.charge import LessonCharge, charge
+from neurofault.rescue.guard import Differences
 from neurofault.rescue.learners import emstdp_kernel, error_kernel, gain
 from neurofault.rescue.learners.error_stages import Stages, Writes, arriving, build, counted_on, learned_deployment, spikes_of
 from neurofault.rescue.learners.errors import Feedback, feedback_weights, parts_of, usual_margin
@@ -146,11 +146,11 @@ class Emstdp:
         done, activity = self._learned(deployment, lesson, plus, tally), spikes_of(deployment, plus, counts, tally)
         return Taught(learned_deployment(deployment, plus), charge(deployment, activity, len(lesson.labels), done), plus.writes())
 
-    def written_back(self, memory: Writes | None, differing: Changes) -> Writes | None:
+    def written_back(self, memory: Writes | None, differing: Differences) -> Writes | None:
         """See :meth:`neurofault.rescue.lesson.Learner.written_back`."""
         return counted_on(memory, differing)
 
-    def _learned(self, deployment: Deployment, lesson: Lesson, stages: Stages, tally: error_kernel.Tally) -> Learned:
+    def _learned(self, deployment: Deployment, lesson: Lesson, stages: Stages, tally: error_kernel.StageTally) -> LessonCharge:
         """Count what learning took: in each step of both phases the engine visits the synapses of every source with a trace."""
         visits = {}
         for name in stages.plastic:
@@ -159,7 +159,7 @@ class Emstdp:
         hidden = sum(int(alive(deployment, name).sum()) for name in hidden_targets(deployment, stages.plastic))
         known, outputs = int(np.count_nonzero(lesson.labels >= 0)), deployment.output.size
         spikes = int(tally.errors[0]) * self.phase  # at most: every error at its largest
-        return Learned(
+        return LessonCharge(
             visits,
             stages.written(),
             operations=spikes * (_TEACHERS + hidden),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from neurofault.learning.counter import jit
 from neurofault.learning.kernel import run as run_learning
-from neurofault.rescue.learners.error_kernel import MOST, Stage, Tally, count, forward, margin_errors, silence_errors
+from neurofault.rescue.learners.error_kernel import MOST, Stage, StageTally, count, forward, margin_errors, silence_errors
 
 _FLOOR = -(1 << 23)
 
@@ -80,7 +80,7 @@ def teach(
     left: int,
     silence: Any,
     posts: Any,
-    tally: Tally,
+    tally: StageTally,
 ) -> None:
     """Show samples one after the other, each to the chip that the earlier ones left.
 

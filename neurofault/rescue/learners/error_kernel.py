@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from neurofault.engines.exact.kernels import _moved, _wrapped
 from neurofault.learning.counter import jit
 from neurofault.learning.kernel import run as run_learning
-from neurofault.learning.records import Cells, Defects, Dynamics, Memory, Noise, Program, Record, Work
+from neurofault.learning.records import Cells, Defects, LearningRoom, Memory, Noise, Program, StepRecord, TraceDynamics
 
 TIE = 64
 """Usual error of a rival whose score equals that of the right class; at most :data:`MOST` (a 7-bit trace)."""
@@ -42,7 +42,7 @@ class Room(NamedTuple):
         error: int32 [n].
     """
 
-    work: Work
+    work: LearningRoom
     before: NDArray[np.bool_]
     more: NDArray[np.int32]
     fired: NDArray[np.bool_]
@@ -80,12 +80,12 @@ class Stage(NamedTuple):
     plastic: bool
     aside: bool
     program: Program
-    dynamics: Dynamics
+    dynamics: TraceDynamics
     cells: Cells
     defects: Defects
     noise: Noise
     memory: Memory
-    record: Record
+    record: StepRecord
     keep_u: NDArray[np.float64]
     keep_v: NDArray[np.float64]
     threshold: NDArray[np.int32]
@@ -103,7 +103,7 @@ class Stage(NamedTuple):
     mute: NDArray[np.bool_]
 
 
-class Tally(NamedTuple):
+class StageTally(NamedTuple):
     """What happened while samples were shown, for each stage.
 
     Attributes:
@@ -302,7 +302,7 @@ def count(stage: Stage, spikes: NDArray[np.int64], active: NDArray[np.int64]) ->
 
 
 @jit
-def respond(stages: Any, first: int, label: int, margin: int, tie: int, tally: Tally) -> None:
+def respond(stages: Any, first: int, label: int, margin: int, tie: int, tally: StageTally) -> None:
     """Learn from one sample that has been run: its spikes and scores are in the stages' rooms.
 
     Args:
@@ -340,7 +340,7 @@ def respond(stages: Any, first: int, label: int, margin: int, tie: int, tally: T
 
 @jit
 def teach(
-    stages: Any, first: int, arriving: Any, labels: NDArray[np.int64], counted: bool, margin: int, tie: int, tally: Tally
+    stages: Any, first: int, arriving: Any, labels: NDArray[np.int64], counted: bool, margin: int, tie: int, tally: StageTally
 ) -> None:
     """Show samples one after the other, each to the chip that the earlier ones left.
 

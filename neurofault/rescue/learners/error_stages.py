@@ -19,13 +19,13 @@ from neurofault.graph.arithmetic import STATE_LIMIT, bias_of
 from neurofault.graph.chip import ChipConnection
 from neurofault.graph.schedule import title
 from neurofault.learning.engine import DefectSchedule
-from neurofault.learning.records import Memory, Record, room
+from neurofault.learning.records import Memory, StepRecord, room
 from neurofault.learning.rule import LearningRule
 from neurofault.learning.setup import strict_engine
-from neurofault.rescue.guard import Changes
+from neurofault.rescue.guard import Differences
 from neurofault.rescue.learners import error_kernel
 from neurofault.rescue.learners.error_faults import ErrorFaults, feedback_at
-from neurofault.rescue.learners.error_kernel import Room, Stage, Tally
+from neurofault.rescue.learners.error_kernel import Room, Stage, StageTally
 from neurofault.rescue.learners.unchanging import arriving_spikes
 from neurofault.rescue.lesson import Lesson
 
@@ -112,10 +112,10 @@ class Stages:
         """Return how many writes there were in this lesson."""
         return sum(int((now - self.before[name]).sum()) for name, now in self.writes().items())
 
-    def tally(self) -> Tally:
+    def tally(self) -> StageTally:
         """Return an empty tally."""
         widest = max(stage.alive.size for stage in self.stages)
-        return Tally(
+        return StageTally(
             np.zeros((len(self.stages), widest), np.int64), np.zeros((len(self.stages), 2), np.int64), np.zeros(1, np.int64)
         )
 
@@ -204,7 +204,9 @@ def _stage(
         defects,
         engine.chance.numbers(0, steps, engine.rule.t_epoch),
         _own(engine.start.memory)._replace(left=left),
-        Record(np.empty((0, 2, n_in), np.int32), np.empty((0, 3, n), np.int32), *(np.empty((0, 0, 0), np.int16) for _ in range(3))),
+        StepRecord(
+            np.empty((0, 2, n_in), np.int32), np.empty((0, 3, n), np.int32), *(np.empty((0, 0, 0), np.int16) for _ in range(3))
+        ),
         (4095 - chip.du.astype(np.float64)) / 4096,
         (4096 - chip.dv.astype(np.float64)) / 4096,
         np.where(alive, threshold, 2 * STATE_LIMIT).astype(np.int32),
@@ -260,7 +262,7 @@ def _late(spikes: NDArray[np.bool_], lag: int) -> NDArray[np.bool_]:
 
 
 def show(
-    deployment: Deployment, stages: Stages, lesson: Lesson, margin: int, tie: int, tally: Tally
+    deployment: Deployment, stages: Stages, lesson: Lesson, margin: int, tie: int, tally: StageTally
 ) -> dict[str, NDArray[np.int64]]:
     """Show samples to a chip; see :func:`neurofault.rescue.learners.error_kernel.teach`. Return spike counts of the populations before the stages."""
     if not stages.steady:
@@ -271,7 +273,7 @@ def show(
 
 
 def _show_through_engine(
-    deployment: Deployment, stages: Stages, lesson: Lesson, margin: int, tie: int, tally: Tally
+    deployment: Deployment, stages: Stages, lesson: Lesson, margin: int, tie: int, tally: StageTally
 ) -> dict[str, NDArray[np.int64]]:
     """Show samples to a chip whose damage comes and goes: each is run by the exact engine, which takes every kind of damage."""
     trained = stages.trained
@@ -301,7 +303,7 @@ def _spikes(activity: Activity, population: str) -> NDArray[np.bool_]:
     return spikes
 
 
-def spikes_of(deployment: Deployment, stages: Stages, before: Mapping[str, NDArray[np.int64]], tally: Tally) -> Activity:
+def spikes_of(deployment: Deployment, stages: Stages, before: Mapping[str, NDArray[np.int64]], tally: StageTally) -> Activity:
     """Return the spikes of a lesson, of every population, as if they were of one sample; without scores."""
     counts = {one.name: before.get(one.name, np.zeros(one.size, np.int64)) for one in deployment.populations}
     for connection, stage, spikes in zip(stages.connections, stages.stages, tally.spikes, strict=True):
@@ -316,7 +318,7 @@ def _own(memory: Memory) -> Memory:
     return Memory(*(array.copy() for array in memory))
 
 
-def counted_on(memory: Writes | None, differing: Changes) -> Writes | None:
+def counted_on(memory: Writes | None, differing: Differences) -> Writes | None:
     """Return how often each synapse was written after an earlier state was written back, too."""
     if memory is None:
         return None

@@ -37,8 +37,8 @@ from neurofault.graph.chains import links
 from neurofault.inputs import Inputs
 from neurofault.learning.rule import LearningRule, learning_rule
 from neurofault.learning.rule_check import LAVA_EXPONENT, check_rule
-from neurofault.rescue.charge import Learned, charge
-from neurofault.rescue.guard import Changes
+from neurofault.rescue.charge import LessonCharge, charge
+from neurofault.rescue.guard import Differences
 from neurofault.rescue.learners import error_kernel, gain
 from neurofault.rescue.learners.error_stages import Stages, Writes, build, counted_on, learned_deployment, show, spikes_of
 from neurofault.rescue.learners.trainable import dense_end, hidden_targets, into_readout
@@ -150,11 +150,11 @@ class ErrorLearning:
             stages.writes(),
         )
 
-    def written_back(self, memory: Writes | None, differing: Changes) -> Writes | None:
+    def written_back(self, memory: Writes | None, differing: Differences) -> Writes | None:
         """See :meth:`neurofault.rescue.lesson.Learner.written_back`."""
         return counted_on(memory, differing)
 
-    def _learned(self, deployment: Deployment, lesson: Lesson, stages: Stages, tally: error_kernel.Tally) -> Learned:
+    def _learned(self, deployment: Deployment, lesson: Lesson, stages: Stages, tally: error_kernel.StageTally) -> LessonCharge:
         """Count what learning took."""
         visits = {}
         for name in stages.plastic:
@@ -164,7 +164,7 @@ class ErrorLearning:
         errors, outputs = int(tally.errors[0]), deployment.output.size
         hidden = sum(int(alive(deployment, name).sum()) for name in hidden_targets(deployment, stages.plastic))
         known = int(np.count_nonzero(lesson.labels >= 0))
-        return Learned(
+        return LessonCharge(
             visits,
             stages.written(),
             operations=3 * outputs * known + errors * (1 + hidden),

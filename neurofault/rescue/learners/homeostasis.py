@@ -29,8 +29,8 @@ from neurofault.errors import UsageError
 from neurofault.graph.chip import ChipPopulation
 from neurofault.inputs import Inputs
 from neurofault.rescue.budget import Spent
-from neurofault.rescue.charge import Learned, charge
-from neurofault.rescue.guard import Changes
+from neurofault.rescue.charge import LessonCharge, charge
+from neurofault.rescue.guard import Differences
 from neurofault.rescue.lesson import Lesson, Plasticity, Taught
 from neurofault.rescue.provision import Provision
 
@@ -121,10 +121,10 @@ class Homeostasis:
                 samples = 0
                 for total in counted.values():
                     total[:] = 0
-            spent += charge(before, activity, len(part), Learned(writes=written))
+            spent += charge(before, activity, len(part), LessonCharge(writes=written))
         return Taught(deployment, spent, HomeostasisMemory(counted, samples, writes))
 
-    def written_back(self, memory: HomeostasisMemory | None, differing: Changes) -> HomeostasisMemory | None:
+    def written_back(self, memory: HomeostasisMemory | None, differing: Differences) -> HomeostasisMemory | None:
         """See :meth:`neurofault.rescue.lesson.Learner.written_back`; what was counted since is forgotten."""
         if memory is None:
             return None

@@ -28,7 +28,7 @@ from neurofault.graph import Dense
 from neurofault.graph.chip import ChipConnection
 from neurofault.inputs import Inputs
 from neurofault.rescue.budget import Spent
-from neurofault.rescue.guard import Changes
+from neurofault.rescue.guard import Differences
 from neurofault.rescue.learners import gain
 from neurofault.rescue.learners.errors import usual_margin
 from neurofault.rescue.learners.unchanging import arriving_spikes
@@ -140,7 +140,7 @@ class HostLearning:
         spent = Spent(samples=len(lesson.labels), writes=written, host_bytes=moved, energy=energy, time=time)
         return Taught(taught, spent, HostMemory(shadow, state, counts))
 
-    def written_back(self, memory: HostMemory | None, differing: Changes) -> HostMemory | None:
+    def written_back(self, memory: HostMemory | None, differing: Differences) -> HostMemory | None:
         """See :meth:`neurofault.rescue.lesson.Learner.written_back`; shadows follow the chip by themselves."""
         if memory is None:
             return None

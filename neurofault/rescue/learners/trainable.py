@@ -7,7 +7,7 @@ from collections.abc import Collection
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UnsupportedError
 from neurofault.graph import Dense
-from neurofault.graph.chains import Link, links
+from neurofault.graph.chains import ChainLink, links
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 
 
@@ -33,7 +33,7 @@ def into_readout(deployment: Deployment) -> tuple[str, ...]:
     return dense or (into[0].name,)
 
 
-def dense_end(deployment: Deployment, what: str) -> tuple[Link[ChipPopulation, ChipConnection], ...]:
+def dense_end(deployment: Deployment, what: str) -> tuple[ChainLink[ChipPopulation, ChipConnection], ...]:
     """Return the end of a chain that can be trained: the readout, and each population behind dense synapses from which only such follow.
 
     Args:

@@ -28,7 +28,7 @@ from neurofault.damage.damage import (
 )
 from neurofault.damage.edits import only
 from neurofault.deploy.deployment import Deployment
-from neurofault.faults.context import Outcome
+from neurofault.faults.context import FaultOutcome
 from neurofault.faults.flows import Flow, flows_of, strike
 from neurofault.faults.spare import LATER, strike_cells, strike_core
 
@@ -77,7 +77,7 @@ def _struck_anew(
 ) -> tuple[list[Edit], Hit]:
     """Return the edits of one fault after the move, and its echo."""
     mesh = [broken for broken in hit.broken if isinstance(broken, BrokenMesh)]
-    out = Outcome()
+    out = FaultOutcome()
     if mesh:
         for number, broken in enumerate(mesh):
             strike(deployment, out, broken, flows, [*closed, *mesh[:number]])

@@ -14,7 +14,7 @@ from neurofault.progress import Progress
 from neurofault.study.campaign.rows import failed
 from neurofault.study.campaign.run import Ready
 from neurofault.study.campaign.spec import Cell
-from neurofault.study.campaign.trial import Bench
+from neurofault.study.campaign.trial import WorkerBench
 
 _MEASURED = 12
 """Cells of which a trial is run, spread evenly."""
@@ -41,7 +41,7 @@ class CellEstimate:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CampaignEstimate:
     """A campaign.
 
     Attributes:
@@ -68,14 +68,14 @@ class Estimate:
         return found
 
 
-def estimate(state: Ready, progress: Progress) -> Estimate:
+def estimate(state: Ready, progress: Progress) -> CampaignEstimate:
     """Break the chip as every cell does, run a trial of up to a dozen, after one that warms up, and reckon with their mean for the others.
 
     Args:
         state: from :func:`neurofault.study.campaign.run.ready`.
         progress: called after each trial.
     """
-    bench = Bench(state.chips)
+    bench = WorkerBench(state.chips)
     cells = list(state.campaign.cells())
     stride = max(1, -(-len(cells) // _MEASURED))
     chosen = {cell.index for cell in cells[::stride]}
@@ -107,4 +107,4 @@ def estimate(state: Ready, progress: Progress) -> Estimate:
     total = sum((mean if one.seconds is None else one.seconds) * one.trials for one in found)
     unit = 1 if sys.platform == "darwin" else 1024
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit >> 20
-    return Estimate(tuple(found), sum(one.trials for one in found), total, megabytes, len(known))
+    return CampaignEstimate(tuple(found), sum(one.trials for one in found), total, megabytes, len(known))

@@ -9,9 +9,9 @@ from typing import Any
 from neurofault.errors import UsageError
 from neurofault.study.campaign.interrupts import without_interrupts
 from neurofault.study.campaign.rows import Row
-from neurofault.study.campaign.trial import Bench, Task, blank
+from neurofault.study.campaign.trial import Task, WorkerBench, blank
 
-_BENCHES: dict[str, Bench] = {}
+_BENCHES: dict[str, WorkerBench] = {}
 _AHEAD = 4
 
 
@@ -86,5 +86,5 @@ def _row(chips: bytes, name: str, task: Task) -> Row:
 
     if name not in _BENCHES:
         _BENCHES.clear()
-        _BENCHES[name] = Bench(pickle.loads(chips))
+        _BENCHES[name] = WorkerBench(pickle.loads(chips))
     return {**_BENCHES[name].row(task), "host": socket.gethostname(), "worker": str(get_worker().name)}

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from neurofault.errors import UsageError
 from neurofault.study.campaign.identity import settings_of
 from neurofault.study.campaign.spec import Campaign
-from neurofault.study.campaign.trial import Chip
+from neurofault.study.campaign.trial import TrialChip
 
 PLANNED = "planned.json"
 
@@ -93,7 +93,7 @@ def read_planned(folder: Path, campaign: Campaign, resolved: str) -> Planned:
 
 def planned_json(
     campaign: Campaign,
-    chips: Mapping[str, Chip],
+    chips: Mapping[str, TrialChip],
     data: str,
     digests: Mapping[str, tuple[str, str, str]],
     weights: Mapping[str, str],
@@ -129,7 +129,7 @@ def planned_json(
     }
 
 
-def _map_of(chip: Chip) -> dict[str, Any]:
+def _map_of(chip: TrialChip) -> dict[str, Any]:
     """Return where each used or spare core lies and which population it holds; None: a spare."""
     deployment = chip.deployment
     grid, placement = deployment.profile.chip, deployment.placement

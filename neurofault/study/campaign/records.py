@@ -23,7 +23,7 @@ _Natural = Annotated[int, Field(ge=0, le=1 << 31)]
 _Positive = Annotated[int, Field(ge=1, le=1 << 31)]
 
 
-class Network(BaseModel):
+class NetworkChoice(BaseModel):
     """Which network: exactly one of ``zoo``, ``torch`` and ``nir``.
 
     Attributes:
@@ -44,7 +44,7 @@ class Network(BaseModel):
     dt: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> Network:
+    def _one(self) -> NetworkChoice:
         given = [name for name in ("zoo", "torch", "nir") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"give one of zoo, torch and nir, not {' and '.join(given) or 'none'}")
@@ -268,7 +268,7 @@ class CampaignSpec(BaseModel):
 
     model_config = _RECORD
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    network: Network
+    network: NetworkChoice
     data: Data = Data()
     profile: str = "loihi2"
     convert: Convert = Convert()

@@ -27,7 +27,7 @@ from neurofault.study.campaign.on_dask import run_dask
 from neurofault.study.campaign.planned import PLANNED, planned_json
 from neurofault.study.campaign.rows import SEMANTICS, Row, best, failed, usable
 from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
-from neurofault.study.campaign.trial import Chip, Task
+from neurofault.study.campaign.trial import Task, TrialChip
 from neurofault.study.campaign.workers import run_local
 from neurofault.study.prepare import Prepared, Setup, prepare
 
@@ -46,7 +46,7 @@ class Ready:
     """
 
     campaign: Campaign
-    chips: Mapping[str, Chip]
+    chips: Mapping[str, TrialChip]
     prepared: Mapping[str, Prepared]
     chip_of: Mapping[int, str]
     digests: Mapping[str, tuple[str, str, str]]
@@ -66,7 +66,7 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
     Raises:
         NeurofaultError: whatever the user must mend, before any trial runs.
     """
-    chips: dict[str, Chip] = {}
+    chips: dict[str, TrialChip] = {}
     prepared: dict[str, Prepared] = {}
     digests: dict[str, tuple[str, str, str]] = {}
     chip_of: dict[int, str] = {}
@@ -92,7 +92,7 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
             labels = split.labels.astype(np.int64)
             inputs = deployment.encode(split.images)
             key = f"chip{len(chips)}"
-            chips[key] = Chip(deployment, inputs, labels, adapt, train.labels.astype(np.int64) if heals else None)
+            chips[key] = TrialChip(deployment, inputs, labels, adapt, train.labels.astype(np.int64) if heals else None)
             prepared[key] = whole
             digests[key] = (chip_digest(deployment), digest_of(split.images, labels), digest_of(train.images, train.labels))
             known[name] = key
@@ -101,7 +101,7 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
     return Ready(campaign, chips, prepared, chip_of, digests, data_dir)
 
 
-def _check_names(campaign: Campaign, chips: Mapping[str, Chip], chip_of: Mapping[int, str]) -> None:
+def _check_names(campaign: Campaign, chips: Mapping[str, TrialChip], chip_of: Mapping[int, str]) -> None:
     """Refuse a fault whose population or connection none of the campaign's networks has; of one that only some have, trials fail.
 
     Raises:
@@ -156,7 +156,7 @@ class Executor:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CampaignOutcome:
     """How a run ended.
 
     Attributes:
@@ -176,7 +176,7 @@ class Outcome:
     earlier: int = 0
 
 
-def run_campaign(folder: Path, state: Ready, executor: Executor, progress: Progress) -> Outcome:
+def run_campaign(folder: Path, state: Ready, executor: Executor, progress: Progress) -> CampaignOutcome:
     """Run what has no row yet.
 
     Args:
@@ -220,7 +220,7 @@ def run_campaign(folder: Path, state: Ready, executor: Executor, progress: Progr
         finally:
             rows.close()  # workers end with it, whatever came in between
             (folder / CHIPS).unlink(missing_ok=True)
-    return Outcome(ran, agenda.kept, lost, stop.asked, stop.signal, earlier)
+    return CampaignOutcome(ran, agenda.kept, lost, stop.asked, stop.signal, earlier)
 
 
 def planned_of(state: Ready) -> dict[str, Any]:

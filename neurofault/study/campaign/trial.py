@@ -26,7 +26,7 @@ from neurofault.study.campaign.rows import COLUMNS, SEMANTICS, Row
 
 
 @dataclass(frozen=True, eq=False)
-class Chip:
+class TrialChip:
     """A healthy chip with what its trials share; travels to workers whole.
 
     Attributes:
@@ -63,7 +63,7 @@ class Task:
 
 
 @dataclass(eq=False)
-class Bench:
+class WorkerBench:
     """A worker's bench: chips, healthy runs and learners are made once and used by all trials that need them.
 
     Attributes:
@@ -71,7 +71,7 @@ class Bench:
         threads: of the engine.
     """
 
-    chips: Mapping[str, Chip]
+    chips: Mapping[str, TrialChip]
     threads: int | None = 1
     _engines: dict[str, IncrementalEngine] = field(default_factory=dict)
     _healthy: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
@@ -116,21 +116,21 @@ class Bench:
             return row | {"correct": damaged, **_NO_REPAIR, "worst": damaged / samples}
         return row | self._healed(task, chip, broken)
 
-    def _whole(self, task: Task, chip: Chip) -> tuple[int, int]:
+    def _whole(self, task: Task, chip: TrialChip) -> tuple[int, int]:
         key = (task.chip, task.engine)
         if key not in self._healthy:
             activity = self._activity(task, chip, chip.deployment)
             self._healthy[key] = activity.correct(chip.labels), activity.spikes
         return self._healthy[key]
 
-    def _activity(self, task: Task, chip: Chip, deployment: Deployment) -> Activity:
+    def _activity(self, task: Task, chip: TrialChip, deployment: Deployment) -> Activity:
         if task.engine != "exact":
             return run(deployment, chip.inputs, chip.labels, engine=get_engine(task.engine)).activity
         if task.chip not in self._engines:
             self._engines[task.chip] = IncrementalEngine(self.threads)
         return self._engines[task.chip].run(deployment, chip.inputs)
 
-    def _healed(self, task: Task, chip: Chip, broken: Deployment) -> Row:
+    def _healed(self, task: Task, chip: TrialChip, broken: Deployment) -> Row:
         how, learner = task.rescue, None
         adapt, labels = chip.adapt, chip.adapt_labels
         assert adapt is not None

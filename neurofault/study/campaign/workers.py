@@ -27,7 +27,7 @@ from neurofault.study.campaign.cores import usable_cores
 from neurofault.study.campaign.interrupts import without_interrupts
 from neurofault.study.campaign.records import Limits
 from neurofault.study.campaign.rows import Row
-from neurofault.study.campaign.trial import Bench, Task, blank
+from neurofault.study.campaign.trial import Task, WorkerBench, blank
 
 _AHEAD = 4
 """Tasks that a worker has in hand, so that it never waits for the next."""
@@ -49,7 +49,7 @@ def _serve(pipe: Connection, chips: Path, threads: int, megabytes: int) -> None:
     """Run a worker process: tasks in, rows out, until the pipe closes."""
     _end_with_parent()
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    bench = Bench(pickle.loads(chips.read_bytes()), threads)
+    bench = WorkerBench(pickle.loads(chips.read_bytes()), threads)
     held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if Path("/proc/self/statm").exists() else 0
     pipe.send(None)
     limited = False
@@ -65,7 +65,7 @@ def _serve(pipe: Connection, chips: Path, threads: int, megabytes: int) -> None:
             row = bench.row(task)
         except MemoryError:
             row = {**blank(task), "status": "memory", "message": f"needs more than the limit of {megabytes:,} megabytes"}
-            bench = Bench(bench.chips, threads)
+            bench = WorkerBench(bench.chips, threads)
         try:
             pipe.send(row)
         except (BrokenPipeError, ConnectionResetError):
