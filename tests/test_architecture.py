@@ -14,7 +14,7 @@ import neurofault
 PACKAGE = Path(neurofault.__file__).parent
 
 LAYERS = (
-    ("errors", "specmistakes", "numerals", "files", "specfile", "streams", "progress", "digest", "cache", "frames"),
+    ("errors", "specmistakes", "numerals", "files", "specfile", "streams", "progress", "digest", "cache", "compiled", "frames"),
     ("arrays", "graph", "inputs", "damage"),
     ("activity", "data", "zoo"),
     ("convert",),

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.cache import compiled_kernels_have_a_place
-
-compiled_kernels_have_a_place()
+from neurofault import compiled
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
 
 
 def jit(function: _Function) -> _Function:
     """Compile without reference counts: such a function makes no arrays, and handing dozens of them on costs nothing."""
-    kernel: _Function = numba.njit(**_OPTIONS)(function)
-    return kernel
+    return compiled.jit(function, _nrt=False)
 
 
 _GOLDEN, _OFFSET = np.uint64(0x9E3779B97F4A7C15), np.uint64(0x632BE59BD9B4E019)

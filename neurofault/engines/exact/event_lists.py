@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.engines.exact.kernels import jit
+from neurofault.compiled import jit
 
 
 @jit

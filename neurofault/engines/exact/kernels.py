@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.cache import compiled_kernels_have_a_place
+from neurofault.compiled import jit
 from neurofault.graph.arithmetic import STATE_LIMIT
 
 
@@ -110,8 +109,6 @@ _PACK_BYTES = np.uint64(0x0102040810204080)
 _BITS = np.array([[bit for bit in range(8) if mask >> bit & 1] + [0] * (8 - mask.bit_count()) for mask in range(256)], np.int32)
 _COUNT = np.array([mask.bit_count() for mask in range(256)], np.int64)
 
-compiled_kernels_have_a_place()
-jit = numba.njit(cache=True, nogil=True, error_model="numpy")
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -121,9 +118,7 @@ def compiled(function: _Function) -> _Function:
     To count references to a dozen arrays would cost as much as a step of a small population; to unpack them from Python takes longer to
     compile than most kernels.
     """
-    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
-    kernel: _Function = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
-    return kernel
+    return jit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
 
 
 @compiled

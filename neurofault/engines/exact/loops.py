@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.compiled import jit
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.kernels import (
     Neurons,
@@ -24,7 +25,6 @@ from neurofault.engines.exact.kernels import (
     _shift,
     _step,
     compiled,
-    jit,
 )
 from neurofault.engines.exact.packing import Packed
 

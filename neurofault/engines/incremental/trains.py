@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-import numba
 import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from neurofault.compiled import jit
 from neurofault.engines.exact.kernels import Rows, Taps, _add_rows, _add_taps, _moved, _wrapped, compiled
 
 MOST_STEPS = 64
@@ -26,9 +26,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def entry(function: _Function) -> _Function:
     """Compile a kernel that Python calls, without reference counts."""
-    options: dict[str, Any] = {"no_cfunc_wrapper": True, "_nrt": False}
-    kernel: _Function = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
-    return kernel
+    return jit(function, no_cfunc_wrapper=True, _nrt=False)
 
 
 def _instruction(function: Callable[..., Any]) -> Any:

@@ -1,0 +1,43 @@
+"""Compiled kernels that are kept: found again by the same sources, made anew by others, and never in the way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+KERNEL = """
+from typing import NamedTuple
+import neurofault.compiled as compiled
+
+class {name}(NamedTuple):
+    size: int
+
+@compiled.jit
+def half(record):
+    return record.size // 2
+
+print(half({name}(8)), sum(half.stats.cache_hits.values()))
+"""
+
+
+def ran(folder: Path, name: str, before: str = "") -> list[str]:
+    file, text = folder / "kept.py", KERNEL.format(name=name)
+    if not file.exists() or file.read_text(encoding="utf-8") != text:
+        file.write_text(text, encoding="utf-8")
+    done = subprocess.run([sys.executable, "-c", f"{before}\nimport kept"], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_a_kept_kernel_is_used_again_and_not_for_other_sources(tmp_path):
+    other = "import neurofault.compiled; neurofault.compiled.sources_digest = lambda: 'other'"
+    assert ran(tmp_path, "Record") == ["4", "0"]
+    assert ran(tmp_path, "Record") == ["4", "1"]
+    assert ran(tmp_path, "Record", other) == ["4", "0"]
+
+
+def test_what_is_kept_of_a_record_that_is_called_otherwise_now_is_made_anew(tmp_path):
+    assert ran(tmp_path, "Record") == ["4", "0"]
+    assert ran(tmp_path, "Renamed") == ["4", "0"]
+    assert ran(tmp_path, "Renamed") == ["4", "1"]
