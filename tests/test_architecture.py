@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -105,6 +106,25 @@ def test_no_two_classes_share_a_name():
             if isinstance(node, ast.ClassDef):
                 places.setdefault(node.name, []).append(str(file.relative_to(PACKAGE)))
     assert {name: files for name, files in places.items() if len(files) > 1} == {}
+
+
+NEIGHBOURS = re.compile(
+    r"\b(?:layers|populations|connections|links|chain|orders|base|single_layers|place_of|sizes?|weights)\[[^\]:]*\b(?:index|layer|place)\s*[-+]\s*1\b"
+    r"|\b(?:layers|populations|connections|links)\[(?:1:|-1\]|:-1\])"
+)
+"""A neighbour, or an end, found by its position in a list."""
+
+
+def test_neighbours_are_found_by_position_only_where_the_first_line_says_that_there_is_a_chain():
+    """The founding paper's networks of floats are stacks of matrices, not graphs; ``graph/`` makes chains and takes them apart."""
+    wrong = [
+        f"{file.relative_to(PACKAGE)}:{number}: {line.strip()}"
+        for file in MODULES
+        if part_of(file) not in ("graph", "papers") and "chain" not in file.read_text(encoding="utf-8").split("\n", 1)[0].lower()
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+        if NEIGHBOURS.search(line)
+    ]
+    assert wrong == []
 
 
 def test_no_relative_imports():

@@ -121,11 +121,12 @@ def activations(stages: Sequence[Driven], images: NDArray[np.generic]) -> list[T
         stages: in order, each behind those that drive it.
         images: uint8 (shown as x/255) or float, [N, …] as the module takes them.
     """
-    populations = [torch.from_numpy(as_fractions(images))]
+    shown = torch.from_numpy(as_fractions(images))
+    outputs: list[torch.Tensor] = []
     with torch.no_grad():
         for stage in stages:
-            populations.append(stage.after(populations))
-    return populations[1:]
+            outputs.append(stage.after([shown, *outputs]))
+    return outputs
 
 
 def is_population(value: Affine) -> bool:

@@ -1,4 +1,4 @@
-"""`from_nir`: a graph of the Neuromorphic Intermediate Representation becomes a :class:`Network`.
+"""`from_nir`: a chain in the Neuromorphic Intermediate Representation (NIR) becomes a :class:`Network`; other graphs are refused by name.
 
 NIR (Pedersen et al. 2024, doi:10.1038/s41467-024-52259-9; equations: the nodes' docstrings, ``nir/ir/neuron.py``) describes neurons in
 continuous time and leaves the step open; :mod:`neurofault.convert.nir_neurons` says what they do here in a step. Their gain (dt/τ)·R is divided

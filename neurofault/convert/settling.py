@@ -44,7 +44,7 @@ def settled(network: Network, stages: Sequence[Driven], outputs: Sequence[Tensor
     shown = np.rint(as_fractions(images[:count]).reshape(count, -1) * 255).astype(np.uint8)
     found = [network.populations[0]]
     trains = {network.populations[0].name: _input_spikes(network.populations[0], shown, network.timesteps)}
-    for population, stage, output in zip(network.populations[1:], stages, outputs, strict=True):
+    for population, stage, output in zip((one for one in network.populations if not one.is_source), stages, outputs, strict=True):
         drive = sum(
             (drive_of(one.synapses, trains[one.source].flatten(0, 1).double()) for one in network.into(population.name)),
             torch.zeros((), dtype=torch.float64),

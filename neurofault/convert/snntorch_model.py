@@ -1,4 +1,4 @@
-"""`from_snntorch`: a trained snnTorch network becomes a :class:`Network`.
+"""`from_snntorch`: a trained snnTorch network that is a chain becomes a :class:`Network`.
 
 What snnTorch 1.0 computes in a step, and what the chip does with it (``Leaky``: ``snntorch/_neurons/leaky.py``, ``Synaptic``: ``synaptic.py``):
 

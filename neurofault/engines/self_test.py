@@ -1,4 +1,4 @@
-"""A test of a few seconds that shows whether an installed engine really gives the exact engine's spikes."""
+"""A test of a few seconds, on a chain of three populations, that shows whether an installed engine really gives the exact engine's spikes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every fault on every sample: compiled loops over a batch of faults, with short ways for the two commonest kinds.
+"""Every fault on every sample of a chain: compiled loops over a batch of faults, with short ways for the two commonest kinds.
 
 A fault that is one synapse is met source by source, so that silent sources cost nothing, and sixteen such faults are run side by
 side. A fault that is only dead or stuck neurons right before an output of plain sums needs no neuron to be run at all.

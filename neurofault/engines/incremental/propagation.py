@@ -1,4 +1,4 @@
-"""What a fault changes in one sample, and nothing else: compiled kernels of the incremental engine.
+"""What a fault changes in one sample, and nothing else: compiled kernels of the incremental engine, which takes chains.
 
 A fault is a few *units*: a neuron whose incoming weights differ (then its sums of the healthy run, plus what differs, are run
 again) or whose train is fixed (dead or stuck). Neurons whose trains come out different disturb the sums of the next layer, by their

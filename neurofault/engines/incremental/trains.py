@@ -1,4 +1,4 @@
-"""Spike trains as bit masks: a neuron's T ≤ 64 steps of a sample are one uint64 word, bit t for step t.
+"""Spike trains of a chain as bit masks: a neuron's T ≤ 64 steps of a sample are one uint64 word, bit t for step t.
 
 Compiled kernels that run one sample layer by layer and keep, for every neuron of a layer, the raw sum of weights that reached it in
 each step. With these sums at hand a fault is an addition to some of them (:mod:`neurofault.engines.incremental.propagation`). Arithmetic as in

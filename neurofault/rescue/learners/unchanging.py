@@ -33,7 +33,7 @@ def front(deployment: Deployment, trained: Collection[str]) -> Deployment:
         populations=populations,
         connections=connections,
         placement=replace(deployment.placement, core_of={name: own for name, own in core_of.items() if name in left[0]}),
-        readout=Readout(populations[-1].name, deployment.readout.how),
+        readout=Readout(max(populations, key=lambda one: deployment.schedule.phase[one.name]).name, deployment.readout.how),
         damage=replace(damage, edits=tuple(edit for edit in damage.edits if _concerns(edit, *left))),
     )
 
