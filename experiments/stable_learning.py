@@ -23,7 +23,8 @@ from torch import nn
 
 import neurofault as nf
 from neurofault.convert.torch_model import as_taken
-from neurofault.data.datasets import DataSet, load
+from neurofault.data.datasets import load
+from neurofault.data.splits import DataSet
 from neurofault.rescue.workbench import Examples
 from neurofault.study.calibrate import choose
 from neurofault.study.rescue_study import rescue_study, to_json, treatments
@@ -97,7 +98,7 @@ def measured(name: str, data: DataSet, hidden: tuple[int, ...] | None, adapt: in
     chip = place(found.network)
     train, start = data.train.first(min(adapt, len(data.train))), SEEN if len(data.test) > SEEN else 0
     test = replace(
-        data.test, images=data.test.images[start : start + TEST_IMAGES], labels=data.test.labels[start : start + TEST_IMAGES]
+        data.test, samples=data.test.images[start : start + TEST_IMAGES], labels=data.test.labels[start : start + TEST_IMAGES]
     )
     study = rescue_study(
         chip,

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from neurofault.data import datasets
-from neurofault.data.datasets import DataSet, Split, load
+from neurofault.data.datasets import load
+from neurofault.data.splits import ROLES, DataSet, Split
 from neurofault.errors import DataError, UsageError
 
 PACK: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": partial(gzip.compress, mtime=0), ".xz": lzma.compress}
@@ -145,7 +146,7 @@ def test_first_refuses_more_than_there_is(digits: DataSet, samples: int) -> None
 
 
 def test_roles_by_name(digits: DataSet) -> None:
-    assert [digits.split(role).name for role in datasets.ROLES] == ["digits/train", "digits/validation", "digits/test"]
+    assert [digits.split(role).name for role in ROLES] == ["digits/train", "digits/validation", "digits/test"]
     expected = "unknown split 'tset'; known: train, validation, test (did you mean 'test'?)"
     assert message(lambda: digits.split("tset"), UsageError) == expected
 

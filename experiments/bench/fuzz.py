@@ -38,7 +38,7 @@ from fuzz_mutants import CANARY, HERE, Chance
 from neurofault import faults
 from neurofault.cli.inject import read_faults
 from neurofault.convert import hdf5_child, hdf5_file
-from neurofault.convert.loading import user_module
+from neurofault.convert.loading import user_network
 from neurofault.convert.nir_graph import from_nir
 from neurofault.data.image_files import CIFAR_ARCHIVE, IDX_STEMS, read_cifar_set, read_idx_set
 from neurofault.deploy import deploy
@@ -220,7 +220,7 @@ def all_readers(folder: Path) -> dict[str, Reader]:
         ),
         "state dicts": Reader(
             110, lambda chance: mutants.spoiled_state(chance.choice(states), chance),
-            _written("weights.pt", lambda path: user_module("fuzz_net:net", path)),
+            _written("weights.pt", lambda path: user_network("fuzz_net:net", path)),
             lambda _, place: [*injected("--kill-cores", "1"), "--weights", str(place / "weights.pt")],
         ),
         "IDX": Reader(30, lambda chance: mutants.spoiled_images(idx[spoiled_idx], chance), _written(spoiled_idx, images)),

@@ -40,6 +40,7 @@ def atlas(
     from neurofault.study.atlas import COLUMNS, KINDS, picture, write_parquet
     from neurofault.study.atlas import atlas as follow
     from neurofault.study.prepare import Setup, prepare
+    from neurofault.study.shown import shown
 
     if top < 0:
         raise UsageError(f"--top must be at least 0, is {top}")
@@ -56,7 +57,7 @@ def atlas(
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)
         found = follow(
-            prepared.deployment, prepared.deployment.encode(prepared.test.images), prepared.test.labels, kind, layer=layer,
+            prepared.deployment, shown(prepared.deployment, prepared.test), prepared.test.labels, kind, layer=layer,
             changes=out is not None, progress=lambda done, total: progress("atlas", done, total, ""),
         )  # fmt: skip
     written: list[str] = []

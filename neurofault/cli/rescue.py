@@ -93,6 +93,7 @@ def rescue(
     from neurofault.rescue.workbench import Examples
     from neurofault.study.prepare import Setup, prepare
     from neurofault.study.rescue_study import rescue_study, to_json, treatments
+    from neurofault.study.shown import shown
 
     result_file = JsonOut(json_file)
     check_file("--picture", picture, (".png", ".svg", ".pdf"))
@@ -123,17 +124,18 @@ def rescue(
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)
-        chip, train, validation = prepared.deployment, prepared.data.train, prepared.data.validation
+        chip, validation = prepared.deployment, prepared.data.validation
+        train = prepared.data.train.first(min(adapt, len(prepared.data.train)))
         study = rescue_study(
             chip,
             faults,
-            Examples(chip.encode(train.images[:adapt]), train.labels[:adapt].astype("int64")),
-            Examples(chip.encode(prepared.test.images), prepared.test.labels),
+            Examples(shown(chip, train), train.labels),
+            Examples(shown(chip, prepared.test), prepared.test.labels),
             rows,
             draws=draws,
             seed=seed,
             plastic=None if plastic is None else tuple(_names(plastic)),
-            validation=None if tolerance is None else Examples(chip.encode(validation.images), validation.labels),
+            validation=None if tolerance is None else Examples(shown(chip, validation), validation.labels),
             fine=not coarse,
             guard=watch,
             progress=progress,
@@ -199,9 +201,10 @@ def _with_control(
     from neurofault.rescue.plans import Plan
     from neurofault.rescue.workbench import Examples
     from neurofault.study.rescue_study import DROPOUT, Treatment, rescue_study
+    from neurofault.study.shown import shown
 
     chip, test = twin.deployment, twin.test
-    judge = Examples(chip.encode(test.images), test.labels)
+    judge = Examples(shown(chip, test), test.labels)
     row = Treatment(DROPOUT, "none", None, Budget(), Plan(), control=True)
     own = rescue_study(chip, faults, judge, judge, [row], draws=draws, seed=seed, progress=progress)
     return replace(study, rows=(*study.rows, *own.rows))

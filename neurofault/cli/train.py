@@ -22,5 +22,5 @@ def train(
         model, data = trained(name, data_dir=data_dir, progress=progress)
     print(f"{name} weights {weights_digest(model)}")
     for split in (data.train, data.validation, data.test):
-        accuracy = torch_accuracy(model, split.images, split.labels)
+        accuracy = torch_accuracy(model, split.pixels, split.labels)
         print(f"{name} {split.name} {percent(accuracy)} of {len(split)} images")

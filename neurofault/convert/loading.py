@@ -11,16 +11,17 @@ from torch import nn
 
 from neurofault.convert.state_dict import read_state
 from neurofault.errors import ConversionError, UsageError
+from neurofault.graph import Network
 
 
-def user_module(path: str, weights: Path | None = None) -> nn.Module:
-    """Build a user's torch module and load its weights.
+def user_network(path: str, weights: Path | None = None) -> nn.Module | Network:
+    """Build a user's network: a torch module, whose weights are loaded, or a network of neurofault.
 
     Args:
-        path: ``package.module:factory``, or ``file.py:factory``; ``factory()`` returns a ``torch.nn.Module`` (a class will do). The
-            current folder is searched too.
+        path: ``package.module:factory``, or ``file.py:factory``; ``factory()`` returns a ``torch.nn.Module`` (a class will do) or a
+            :class:`neurofault.Network`. The current folder is searched too.
         weights: a state dict saved with ``torch.save``; read as data (:mod:`neurofault.convert.state_dict`), so a pickle that
-            would execute code is refused. None: the weights that the factory made.
+            would execute code is refused. None: the weights that the factory made. A :class:`neurofault.Network` takes none.
 
     Raises:
         UsageError: no such module or factory.
@@ -41,8 +42,16 @@ def user_module(path: str, weights: Path | None = None) -> nn.Module:
         model = factory()
     except Exception as error:  # the user's own code may raise anything; it is reported as theirs
         raise ConversionError(f"network {path!r}: {factory_name}() raised {type(error).__name__}: {error}") from error
+    if isinstance(model, Network):
+        if weights is not None:
+            raise UsageError(
+                f"network {path!r}: {factory_name}() returned a Network, which has its weights; --weights goes with a torch module"
+            )
+        return model
     if not isinstance(model, nn.Module):
-        raise ConversionError(f"network {path!r}: {factory_name}() returned {type(model).__name__}, not a torch.nn.Module")
+        raise ConversionError(
+            f"network {path!r}: {factory_name}() returned {type(model).__name__}, not a torch.nn.Module or a neurofault.Network"
+        )
     if weights is not None:
         state = read_state(weights)
         try:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from torch import nn
 
-from neurofault.convert.loading import user_module
+from neurofault.convert.chain import PixelCoding
+from neurofault.convert.loading import user_network
 from neurofault.convert.nir_graph import DEFAULT_TIMESTEPS, from_nir
 from neurofault.convert.snntorch_model import from_snntorch, is_snntorch
-from neurofault.errors import ConversionError
+from neurofault.errors import ConversionError, UsageError
 from neurofault.graph import Network
 
 
@@ -31,36 +32,47 @@ def load_network(
     timesteps: int | None = None,
     weights: Path | None = None,
     dt: float | None = None,
-) -> Network | None:
-    """Load a network that is spiking already.
+    events: bool = False,
+) -> Network | nn.Module:
+    """Load a network: one that is spiking already, or a torch module that is yet to be converted.
 
     Args:
-        name: NIR file (``*.nir``), or ``package.module:factory`` of a torch module.
-        sample_shape: (channels, height, width) of the images that it will see.
-        timesteps: T; None: what the file says, else 32.
+        name: NIR file (``*.nir``), or ``package.module:factory`` of a torch module or a :class:`neurofault.Network`.
+        sample_shape: of what it will see: (channels, height, width) of images, or the lines of a step of events.
+        timesteps: T; None: what the network says, else 32.
         weights: state dict for a module.
         dt: time step of a NIR file that does not say it.
+        events: whether it will see events; else values in [0, 1].
 
     Returns:
-        The network; None for a module without spiking neurons, which :func:`neurofault.convert.torch_model.from_torch` converts.
+        The network; or a module without spiking neurons, which :func:`neurofault.convert.torch_model.from_torch` converts.
 
     Raises:
         NeurofaultError: it cannot be read, or has no counterpart on the chip.
     """
     if is_nir_file(name):
         return from_nir(name, timesteps=timesteps, dt=dt)
-    model = user_module(name, weights)
-    return spiking_module(model, sample_shape, timesteps=timesteps, name=name) if is_snntorch(model) else None
+    found = user_network(name, weights)
+    if isinstance(found, Network):
+        if timesteps not in (None, found.timesteps):
+            raise UsageError(
+                f"network {name!r} is made for {found.timesteps} time steps, and {timesteps} are asked for; its factory sets them"
+            )
+        return found
+    return spiking_module(found, sample_shape, timesteps=timesteps, name=name, events=events) if is_snntorch(found) else found
 
 
-def spiking_module(model: nn.Module, sample_shape: Sequence[int], *, timesteps: int | None, name: str) -> Network:
-    """Convert an snnTorch module that takes images as they are, or flattened.
+def spiking_module(
+    model: nn.Module, sample_shape: Sequence[int], *, timesteps: int | None, name: str, events: bool = False
+) -> Network:
+    """Convert an snnTorch module that takes samples as they are, or flattened.
 
     Args:
         model: the module.
-        sample_shape: (channels, height, width) of the images.
+        sample_shape: (channels, height, width) of the images, or the lines of a step of events.
         timesteps: T; None: 32.
         name: for display.
+        events: whether it takes events; else values in [0, 1].
 
     Raises:
         ConversionError: it takes neither, or something in it has no counterpart on the chip.
@@ -68,7 +80,9 @@ def spiking_module(model: nn.Module, sample_shape: Sequence[int], *, timesteps: 
     first: ConversionError | None = None
     for shape in (tuple(sample_shape), (math.prod(sample_shape),)):
         try:
-            return from_snntorch(model, shape, timesteps=timesteps or DEFAULT_TIMESTEPS, name=name)
+            return from_snntorch(
+                model, shape, timesteps=timesteps or DEFAULT_TIMESTEPS, name=name, coding=None if events else PixelCoding()
+            )
         except ConversionError as error:
             first = first if first is not None and "does not run on a sample" in str(error) else error
     assert first is not None

@@ -21,11 +21,9 @@ back to the published order.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
@@ -34,93 +32,9 @@ from numpy.typing import NDArray
 
 from neurofault.cache import cache_dir
 from neurofault.data.image_files import CIFAR_ARCHIVE, CIFAR_FOLDER, IDX_STEMS, read_cifar_set, read_idx_set, variant
-from neurofault.errors import DataError, UsageError, nearest
+from neurofault.data.splits import DataSet, Split
+from neurofault.errors import DataError, nearest
 from neurofault.streams import counter_hash, stream_key
-
-ROLES: Final = ("train", "validation", "test")
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """The images of one role.
-
-    Attributes:
-        images: uint8 [N, C, H, W], 0 to 255, read-only.
-        labels: int64 [N], 0 to the number of classes − 1, read-only.
-        indices: int64 [N], where each image stands in the published set (``validation`` and ``train``: in its training files).
-        name: ``data set/role``, for messages.
-    """
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    indices: NDArray[np.int64]
-    name: str
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def first(self, samples: int) -> Split:
-        """Return the first ``samples`` images, a fair sample of the split; what ``--samples N`` means.
-
-        Raises:
-            UsageError: if ``samples`` is not in 1…N.
-        """
-        if not 1 <= samples <= len(self):
-            raise UsageError(f"samples: {samples} asked for, {self.name} holds {len(self)} images (allowed: 1 to {len(self)})")
-        return replace(self, images=self.images[:samples], labels=self.labels[:samples], indices=self.indices[:samples])
-
-    @functools.cached_property
-    def digest(self) -> str:
-        """32 hexadecimal digits: a hash of the images, their shape and their labels, in order."""
-        state = hashlib.blake2b(repr(self.images.shape).encode(), digest_size=16)
-        state.update(np.ascontiguousarray(self.images).data)
-        state.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
-        return state.hexdigest()
-
-
-@dataclass(frozen=True, eq=False)
-class DataSet:
-    """One data set in its three roles, which share no image.
-
-    Attributes:
-        name: ``digits``, ``mnist``, ``fashion-mnist`` or ``cifar10``.
-        train, validation, test: the roles.
-        classes: name of each class; a label is an index into it.
-    """
-
-    name: str
-    train: Split
-    validation: Split
-    test: Split
-    classes: tuple[str, ...]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of an image."""
-        channels, height, width = self.train.images.shape[1:]
-        return channels, height, width
-
-    @functools.cached_property
-    def digest(self) -> str:
-        """32 hexadecimal digits that identify the data: a hash of every split's :attr:`Split.digest`."""
-        parts = ":".join(split.digest for split in (self.train, self.validation, self.test))
-        return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
-
-    def split(self, role: str) -> Split:
-        """Return the split of a role.
-
-        Raises:
-            UsageError: if the role is not ``train``, ``validation`` or ``test``.
-        """
-        match role:
-            case "train":
-                return self.train
-            case "validation":
-                return self.validation
-            case "test":
-                return self.test
-            case _:
-                raise UsageError(f"unknown split {role!r}; known: {', '.join(ROLES)}{nearest(role, ROLES)}")
 
 
 @dataclass(frozen=True)

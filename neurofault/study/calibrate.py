@@ -15,7 +15,7 @@ from neurofault.arrays import as_labels
 from neurofault.convert.balance import Candidate
 from neurofault.convert.samples import images_of
 from neurofault.convert.torch_model import as_taken, candidates, proposals, scores_of
-from neurofault.data.datasets import DataSet
+from neurofault.data.splits import DataSet
 from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile

@@ -85,7 +85,7 @@ def lost_by(prepared: Prepared) -> ConvertReport:
         prepared: from :func:`neurofault.study.prepare.prepare`.
     """
     part = prepared.data.train.first(CALIBRATION_IMAGES)
-    chip, network, model, calibration = prepared.deployment, prepared.network, prepared.model, prepared.calibration
+    chip, network, model, calibration = prepared.deployment, prepared.network, prepared.levels_model(), prepared.calibration
     result = run(chip, part.images, part.labels)
     assert result.accuracy is not None
     counts, original, capped = result.activity.spike_counts, None, {}

@@ -13,6 +13,7 @@ from neurofault.faults.idle import idle_notes, of_draws
 from neurofault.progress import Progress
 from neurofault.study.lesion import Lesion, Measured, lesion, measure
 from neurofault.study.prepare import Prepared
+from neurofault.study.shown import shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,28 +72,28 @@ def injection(
     if faults is None and draws < 2:
         raise UsageError("one draw has no interval, so nothing says when an effect shows; give --draws 2 or more, or --kill-cores")
     chip, test = prepared.deployment, prepared.test
-    inputs = chip.encode(test.images)
+    inputs = shown(chip, test)
 
     def attempt(plan: Sequence[Fault], healthy: Measured | None) -> Lesion:
         return lesion(chip, test, plan, draws=draws, seed=seed, engine=engine, healthy=healthy, progress=progress)
 
     tried: list[Lesion] = []
     if faults is not None:
-        shown = attempt(faults, None)
+        seen = attempt(faults, None)
     else:
         healthy = measure(chip, inputs, test, engine=engine)
         count = 1
-        shown = attempt([CoreDead(count=count, layer=layer)], healthy)
-        while not shown.shows():
-            tried.append(shown)
+        seen = attempt([CoreDead(count=count, layer=layer)], healthy)
+        while not seen.shows():
+            tried.append(seen)
             count += 1
             try:
-                shown = attempt([CoreDead(count=count, layer=layer)], healthy)
+                seen = attempt([CoreDead(count=count, layer=layer)], healthy)
             except FaultError:  # every core of the layer is dead already: report that
-                shown = tried.pop()
+                seen = tried.pop()
                 break
     spiking = measure(prepared.unrounded(), inputs, test, engine="exact")
-    return Injection(prepared, engine, seed, prepared.ann_accuracy(), spiking.accuracy, tuple(tried), shown)
+    return Injection(prepared, engine, seed, prepared.ann_accuracy(), spiking.accuracy, tuple(tried), seen)
 
 
 def hit_to_json(hit: Hit) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from neurofault.activity import Activity
 from neurofault.damage.damage import Hit
-from neurofault.data.datasets import Split
+from neurofault.data.splits import Split
 from neurofault.deploy.cost import Cost, cost
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
@@ -17,6 +17,7 @@ from neurofault.faults import Fault, inject
 from neurofault.inputs import Inputs
 from neurofault.progress import Progress
 from neurofault.study.outcomes import MOST, exact_interval, possible
+from neurofault.study.shown import shown
 from neurofault.study.statistics import SHARE, Interval, t_interval
 
 _TOGETHER = 16
@@ -160,7 +161,7 @@ def lesion(
     Raises:
         FaultError: the faults do not fit the deployment.
     """
-    inputs = deployment.encode(test.images)
+    inputs = shown(deployment, test)
     broken = [inject(deployment, faults, seed=seed, draw=draw) for draw in range(draws)]
     whole = healthy or measure(deployment, inputs, test, engine=engine)
     done: list[Draw] = []

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from neurofault.convert.loading import user_module
 from neurofault.convert.networks import is_nir_file, load_network
 from neurofault.convert.running import readable
+from neurofault.convert.scaled import ShownLevels
 from neurofault.convert.torch_model import as_taken, scores_of
-from neurofault.data.datasets import DataSet, Split, load
+from neurofault.data.datasets import load
+from neurofault.data.scaling import Scaling, in_levels, scaling_of
+from neurofault.data.splits import DataSet, Split, said
 from neurofault.deploy import deploy
 from neurofault.deploy.bound import wraps
 from neurofault.deploy.deployment import Deployment
@@ -27,6 +29,7 @@ from neurofault.graph import Network
 from neurofault.progress import Progress
 from neurofault.study.calibrate import CALIBRATION_IMAGES, Calibration, choose, say_if_it_fails
 from neurofault.study.chain_identity import network_record
+from neurofault.study.shown import shown, why_not
 from neurofault.zoo import recipe, torch_accuracy, trained, weights_digest
 
 DEFAULT_NETWORK = "digits-mlp"
@@ -42,10 +45,10 @@ class Setup:
     """What to run, by name.
 
     Attributes:
-        network: zoo name, ``package.module:factory`` of a torch or snnTorch module, or a NIR file (``*.nir``).
+        network: zoo name, ``package.module:factory`` of a torch or snnTorch module or a :class:`neurofault.Network`, or a NIR file (``*.nir``).
         profile: bundled name or YAML file.
         weights: state dict of a user's module.
-        data: data set; None: the zoo network's own (digits for a user's module).
+        data: data set: a name, or one's own (:func:`neurofault.data.datasets.load`); None: the zoo network's own (digits for a user's module).
         data_dir: folder of published data files.
         samples: how many test images; None: all.
         timesteps: T; None: the network's own (32 for a user's module).
@@ -57,6 +60,7 @@ class Setup:
         chips: None: the fewest that fit.
         place_seed: of ``random`` placement.
         learns: the chip is to learn, which counts in the choice of its conversion; see :func:`neurofault.study.calibrate.choose`.
+        signed: how negative values are shown: ``bias`` or ``lines``; see :class:`neurofault.data.scaling.Scaling`.
     """
 
     network: str = DEFAULT_NETWORK
@@ -74,6 +78,7 @@ class Setup:
     chips: int | None = None
     place_seed: int = 0
     learns: bool = False
+    signed: str = "bias"
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +89,14 @@ class Prepared:
         setup: as asked for.
         profile: the chip's profile.
         model: the torch network; None for a network that is spiking already.
-        data: its data set.
-        test: the test images that results are reported on.
+        data: its data set, real values as levels.
+        test: the test samples that results are reported on, likewise.
         network: the spiking network before rounding.
         calibration: the conversions that it was chosen from; None for a network that is spiking already.
         deployment: the healthy chip.
         notes: what was assumed of a file that was read, and what is suspect about the healthy chip (:mod:`neurofault.engines.health`).
+        scaling: how real values became levels; None: they are uint8 or events, or the network takes them in [0, 1].
+        original: the test samples as they were given; None for a network that is spiking already.
     """
 
     setup: Setup
@@ -101,6 +108,8 @@ class Prepared:
     calibration: Calibration | None
     deployment: Deployment
     notes: tuple[str, ...] = ()
+    scaling: Scaling | None = None
+    original: Split | None = None
 
     @property
     def weights(self) -> str:
@@ -113,13 +122,19 @@ class Prepared:
         written = is_nir_file(self.setup.network) and not self.network.notes  # of other files something is always assumed
         return digest_of(network_record(self.network, written=written))[:16]
 
+    def levels_model(self) -> nn.Module | None:
+        """Return the torch network as it sees :attr:`data`: behind what turns levels into values, where that is anything."""
+        return self.model if self.model is None or self.scaling is None else ShownLevels(self.model, self.scaling)
+
     def ann_accuracy(self) -> float | None:
-        """Return the torch network's accuracy on the test images; None for a network that is spiking already."""
-        if self.model is None:
+        """Return the torch network's accuracy on the test samples as they were given; None for a network that is spiking already."""
+        if self.model is None or self.original is None:
             return None
         model = readable(self.model)
-        images = as_taken(model, self.test.images)
-        return torch_accuracy(model, np.asarray(images, np.uint8), self.test.labels)
+        images = as_taken(model, self.original.images)
+        if images.dtype == np.uint8:
+            return torch_accuracy(model, np.asarray(images, np.uint8), self.original.labels)
+        return float(np.mean(scores_of(model, images).argmax(axis=1) == self.original.labels))
 
     def unrounded(self) -> Deployment:
         """Return the chip with 15-bit weights, which no hardware has: the spiking network before rounding."""
@@ -149,7 +164,7 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
             + (" of the zoo" if spec is not None else "")
         )
     data = load(setup.data or (spec or recipe(DEFAULT_NETWORK)).dataset, data_dir=setup.data_dir)
-    test = data.test if setup.samples is None else data.test.first(setup.samples)
+    original = _reported(setup, data)
     grain = setup.neurons_per_core
     if grain is None and spec is not None:
         grain = spec.neurons_per_core
@@ -161,38 +176,89 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
         )  # fmt: skip
 
     if spec is None:
-        spiking = load_network(
-            setup.network, sample_shape=data.shape, timesteps=setup.timesteps, weights=setup.weights, dt=setup.dt
-        )
-        if spiking is not None:
-            return _noted(Prepared(setup, profile, None, data, test, spiking, None, place(spiking)))
-        model = user_module(setup.network, setup.weights)
-        timesteps = setup.timesteps or _USER_TIMESTEPS
+        timesteps = setup.timesteps or data.timesteps
+        found = load_network(
+            setup.network, sample_shape=data.shape, timesteps=timesteps, weights=setup.weights, dt=setup.dt,
+            events=data.timesteps is not None,
+        )  # fmt: skip
+        timesteps = timesteps or _USER_TIMESTEPS
     else:
-        model, _ = trained(setup.network, data_dir=setup.data_dir, progress=progress)
+        found, _ = trained(setup.network, data_dir=setup.data_dir, progress=progress)
         timesteps = setup.timesteps or spec.timesteps
-    shown = as_taken(model, data.train.images[:CALIBRATION_IMAGES])
+    if isinstance(found, Network):
+        encoded = _as_taken_by(found, data)
+        return _noted(Prepared(setup, profile, None, encoded, _reported(setup, encoded), found, None, place(found)))
+    if data.timesteps is not None:
+        raise UsageError(
+            f"network {setup.network!r} is a torch module without spiking neurons, which takes values, but data {data.name} holds events "
+            f"({said(data.test.samples)}); give it values, or a network of spiking neurons: snnTorch, NIR or neurofault.Network"
+        )
+    scaling = scaling_of(data, setup.signed)
+    encoded, model = (data, found) if scaling is None else (in_levels(data, scaling), ShownLevels(found, scaling))
+    seen = as_taken(model, encoded.train.images[:CALIBRATION_IMAGES])
+    _check_labels(data, scores_of(model, seen[:2]).shape[1], setup.network)
     calibration = choose(
-        model, data, place, timesteps=timesteps, name=setup.network, learns=setup.learns,
+        model, encoded, place, timesteps=timesteps, name=setup.network, learns=setup.learns,
         progress=progress,
     )  # fmt: skip
     if spec is None:
-        say_if_it_fails(scores_of(model, shown).argmax(axis=1), data.train.labels[:CALIBRATION_IMAGES], setup.network)
-    return _noted(Prepared(setup, profile, model, data, test, calibration.network, calibration, place(calibration.network)))
+        say_if_it_fails(scores_of(model, seen).argmax(axis=1), data.train.labels[:CALIBRATION_IMAGES], setup.network)
+    network = calibration.network
+    made = Prepared(setup, profile, found, encoded, _reported(setup, encoded), network, calibration, place(network))
+    return _noted(replace(made, scaling=scaling, original=original))
+
+
+def _reported(setup: Setup, data: DataSet) -> Split:
+    """Return the test samples that are reported on."""
+    return data.test if setup.samples is None else data.test.first(setup.samples)
+
+
+def _as_taken_by(network: Network, data: DataSet) -> DataSet:
+    """Return a data set as a network takes it that is spiking already: real values, of which it knows [0, 1] alone, in levels.
+
+    Raises:
+        UsageError: values beyond them, or labels that it has no output for.
+    """
+    _check_labels(data, network.population(network.readout.population).size, network.name)
+    if data.timesteps is not None or data.train.images.dtype == np.uint8:
+        return data
+    for split in (data.train, data.validation, data.test):
+        low, high = float(split.images.min()), float(split.images.max())
+        if low < 0 or high > 1:
+            raise UsageError(
+                f"{split.name} lies in [{low:.4g}, {high:.4g}], but network {network.name!r} is spiking already and takes values in [0, 1]; scale the data by what "
+                "the network was trained on"
+            )
+    return in_levels(data, Scaling(0.0, 1.0, "bias", 0.0))
+
+
+def _check_labels(data: DataSet, outputs: int, network: str) -> None:
+    """Make sure that a network has an output for every label.
+
+    Raises:
+        UsageError: it has not.
+    """
+    for split in (data.train, data.validation, data.test):
+        wrong = np.argwhere(split.labels >= outputs)
+        if len(wrong):
+            at = tuple(int(each) for each in wrong[0])
+            raise UsageError(
+                f"{split.name}: label {int(split.labels[at])} at sample {int(split.indices[at[0]])}, but network {network!r} has {outputs} outputs; allowed: 0 to {outputs - 1}"
+            )
 
 
 def _noted(prepared: Prepared) -> Prepared:
-    """Look at the healthy chip on training images, and say what is worth a word."""
+    """Look at the healthy chip on training samples, and say what is worth a word."""
     chip, data = prepared.deployment, prepared.data
-    notes = [*prepared.network.notes]
-    if chip.encoding is not None and chip.population(chip.inputs[0]).size == math.prod(data.shape):
-        samples = CALIBRATION_IMAGES if prepared.model is None else _HEALTH_IMAGES
-        images, labels = data.train.images[:samples], data.train.labels[:samples]
-        result = run(chip, images, labels)
+    notes = [*data.notes, *prepared.network.notes]
+    takes = why_not(chip, data.train) is None
+    if takes and (data.timesteps is not None or chip.population(chip.inputs[0]).size == math.prod(data.shape)):
+        part = data.train.first(min(len(data.train), CALIBRATION_IMAGES if prepared.model is None else _HEALTH_IMAGES))
+        result = run(chip, shown(chip, part), part.labels)
         notes += result.notes
         if prepared.model is None:
-            say_if_it_fails(result.activity.predictions, labels, prepared.setup.network)
+            say_if_it_fails(result.activity.predictions, part.labels, prepared.setup.network)
     for note in notes:
         warnings.warn(note, NeurofaultWarning, stacklevel=3)
-    said = (str(wrap) for wrap in wraps(chip.populations, chip.connections, chip.timesteps))  # by deploy
-    return replace(prepared, notes=(*notes, *said))
+    wrapped = (str(wrap) for wrap in wraps(chip.populations, chip.connections, chip.timesteps))  # by deploy
+    return replace(prepared, notes=(*notes, *wrapped))

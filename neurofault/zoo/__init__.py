@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurofault.cache import cache_dir, keep
-from neurofault.data.datasets import DataSet, load
+from neurofault.data.datasets import load
+from neurofault.data.splits import DataSet
 from neurofault.errors import UsageError, nearest
 from neurofault.graph import Encoding
 from neurofault.graph.neurons import NO_MEMORY
@@ -197,7 +198,8 @@ def trained(name: str, *, data_dir: Path | None = None, progress: Progress | Non
     """
     spec = recipe(name)
     data = load(spec.dataset, data_dir=data_dir)
-    model = build(spec, data.shape, len(data.classes))
+    channels, height, width = data.shape
+    model = build(spec, (channels, height, width), len(data.classes))
     key = f"{name}-{spec.digest}-{data.digest[:12]}"
     path = cache_dir() / "zoo" / f"{key}.pt"
     shipped = load_shipped(key)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import neurofault as nf
-from neurofault.data.datasets import Split
+from neurofault.data.splits import Split
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UnsupportedError
 from neurofault.graph import Connection, CubaLif, Dense, Encoding, Network, Population, Readout, Source

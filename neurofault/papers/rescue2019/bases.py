@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from neurofault.cache import cache_dir, keep
-from neurofault.data.datasets import DataSet
+from neurofault.data.splits import DataSet
 from neurofault.papers.rescue2019.descent import Descent, Optimiser
 from neurofault.papers.rescue2019.network import FloatNetwork, Images, fresh, gradients
 from neurofault.streams import generator, stream_key

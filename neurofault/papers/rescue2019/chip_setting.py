@@ -19,6 +19,7 @@ from neurofault.rescue.lesson import Learner
 from neurofault.rescue.workbench import Examples
 from neurofault.study.campaign.identity import chip_digest
 from neurofault.study.prepare import Prepared, Setup, prepare
+from neurofault.study.shown import shown
 
 Option = tuple[str, int | str]
 
@@ -234,8 +235,8 @@ class ChipStudy:
             prepared = prepare(setup, self.progress)
             chip, test, validation = prepared.deployment, prepared.test, prepared.data.validation
             self._chips[key] = HealthyChip(
-                prepared, f"{chip_digest(chip)} {prepared.data.digest}", Examples(chip.encode(test.images), test.labels),
-                Examples(chip.encode(validation.images), validation.labels),
+                prepared, f"{chip_digest(chip)} {prepared.data.digest}", Examples(shown(chip, test), test.labels),
+                Examples(shown(chip, validation), validation.labels),
             )  # fmt: skip
         return self._chips[key]
 
@@ -245,7 +246,7 @@ class ChipStudy:
         if key not in self._adapt:
             chip = self.chip(bits, dropout)
             train = chip.prepared.data.train.first(samples)
-            self._adapt[key] = Examples(chip.deployment.encode(train.images), train.labels.astype(np.int64))
+            self._adapt[key] = Examples(shown(chip.deployment, train), train.labels.astype(np.int64))
         return self._adapt[key]
 
     def learner(self, name: str, bits: int, samples: int, options: tuple[Option, ...] = (), dropout: bool = False) -> Learner:

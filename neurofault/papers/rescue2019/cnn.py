@@ -115,7 +115,7 @@ def cnn(study: Separate, setting: CnnSetting | None = None) -> Figure:
             }  # fmt: skip
 
             def compute(chosen: NDArray[np.int64] = chosen, counts: NDArray[np.int64] = counts) -> list[int]:
-                return [lesioned.correct(images.images, images.labels, chosen[:count]) for count in counts]
+                return [lesioned.correct(images.pixels, images.labels, chosen[:count]) for count in counts]
 
             curves.append(np.array(study.units.once(key, compute)) / len(images))
         one = Decline(

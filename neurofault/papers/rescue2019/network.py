@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from neurofault.data.datasets import Split
+from neurofault.data.splits import Split
 from neurofault.streams import generator
 
 

@@ -104,7 +104,7 @@ def _file_of(torch: str) -> str | None:
 
 
 def module_named(torch: str, folder: Path) -> str:
-    """Return what :func:`neurofault.convert.loading.user_module` takes: a file's name with the folder in front of it."""
+    """Return what :func:`neurofault.convert.loading.user_network` takes: a file's name with the folder in front of it."""
     return torch if _file_of(torch) is None else f"{folder / torch}"
 
 

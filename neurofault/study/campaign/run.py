@@ -30,6 +30,7 @@ from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
 from neurofault.study.campaign.trial import Task, TrialChip
 from neurofault.study.campaign.workers import run_local
 from neurofault.study.prepare import Prepared, Setup, prepare
+from neurofault.study.shown import shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,13 +89,13 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
             split = whole.data.split(data.split)
             split = split if data.samples is None else split.first(data.samples)
             train, deployment = whole.data.train.first(min(data.adapt, len(whole.data.train))), whole.deployment
-            adapt = deployment.encode(train.images) if heals else None
+            adapt = shown(deployment, train) if heals else None
             labels = split.labels.astype(np.int64)
-            inputs = deployment.encode(split.images)
+            inputs = shown(deployment, split)
             key = f"chip{len(chips)}"
             chips[key] = TrialChip(deployment, inputs, labels, adapt, train.labels.astype(np.int64) if heals else None)
             prepared[key] = whole
-            digests[key] = (chip_digest(deployment), digest_of(split.images, labels), digest_of(train.images, train.labels))
+            digests[key] = (chip_digest(deployment), digest_of(split.samples, labels), digest_of(train.samples, train.labels))
             known[name] = key
         chip_of[cell.index] = known[name]
     _check_names(campaign, chips, chip_of)
