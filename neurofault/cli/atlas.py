@@ -26,6 +26,7 @@ def atlas(
     weights: options.Weights = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
+    signed: options.Signed = "bias",
     samples: options.Samples = None,
     timesteps: options.Timesteps = None,
     weight_bits: options.WeightBits = 8,
@@ -52,7 +53,7 @@ def atlas(
     setup = Setup(
         network=network, profile=profile, weights=weights, data=data, data_dir=data_dir, samples=samples, timesteps=timesteps,
         weight_bits=weight_bits, place=place, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips,
-        place_seed=place_seed,
+        place_seed=place_seed, signed=signed,
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)

@@ -21,6 +21,7 @@ def convert(
     weights: options.Weights = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
+    signed: options.Signed = "bias",
     timesteps: options.Timesteps = None,
     dt: Annotated[
         float | None, typer.Option(help="Time step: of a NIR file that does not say it, and of the file that is written.")
@@ -75,7 +76,7 @@ def convert(
     if is_nir_file(source):
         network = from_nir(source, timesteps=timesteps, dt=dt)
     else:
-        setup = Setup(source, profile or "loihi2", weights, data, data_dir, None, timesteps)
+        setup = Setup(source, profile or "loihi2", weights, data, data_dir, None, timesteps, signed=signed)
         with StderrProgress() as progress:
             network = prepare(setup, progress).network
     written = dt if dt is not None else SNNTORCH_DT

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from neurofault.faults import Fault
     from neurofault.study.inject_report import Injection
     from neurofault.study.lesion import Lesion
+    from neurofault.study.prepare import Prepared
 
 
 def inject(
@@ -28,6 +29,7 @@ def inject(
     weights: options.Weights = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
+    signed: options.Signed = "bias",
     samples: options.Samples = None,
     timesteps: options.Timesteps = None,
     dt: options.Dt = None,
@@ -66,7 +68,7 @@ def inject(
     faults = read_faults(kill_cores, fault or [], count, rate, {"where": where, "layer": layer, "at": at}, defects)
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spare_cores,
-        chips, place_seed,
+        chips, place_seed, signed=signed,
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)
@@ -122,9 +124,11 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
     kinds = ", ".join(_describe(each) for each in lesions.faults)
     tell(
         f"{answer['network']} (weights {answer['weights']}) on {prepared.profile.title} ({answer['cores_used']} cores on {answer['chips']} chip(s)), "
-        f"{answer['samples']} test images of {answer['data']}, {answer['timesteps']} time steps, engine {answer['engine']}",
+        f"{answer['samples']} test {_seen(prepared)} of {answer['data']}, {answer['timesteps']} time steps, engine {answer['engine']}",
         f"simulated with Lava's integer arithmetic; broken: {kinds}, {answer['n_draws']} draws\n",
     )
+    if prepared.scaling is not None:
+        tell(f"{prepared.scaling}\n")
     rows = [] if answer["ann_accuracy"] is None else [("ANN", percent(answer["ann_accuracy"]), "", "the torch network")]
     rows += [
         ("spiking", percent(answer["spiking_accuracy"]), "", "reset-to-zero neurons, weights not yet rounded"),
@@ -159,6 +163,10 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
     print(f"\nto repeat: {_command(result)}")
 
 
+def _seen(prepared: Prepared) -> str:
+    return "images" if prepared.scaling is None and prepared.data.timesteps is None else "samples"
+
+
 def _notes(result: Injection) -> list[str]:
     """Return what a reader of these figures should know."""
     from neurofault.faults import FAMILIES
@@ -168,7 +176,7 @@ def _notes(result: Injection) -> list[str]:
     crowded = [name for name in hidden if len(chip.placement.cores_of(name)) == 1]
     if crowded:
         notes.append(f"all of {', '.join(crowded)} sits on one core, so losing that core loses it; --neurons-per-core spreads it")
-    if ":" in setup.network and setup.weights is None:
+    if result.prepared.model is not None and ":" in setup.network and setup.weights is None:
         notes.append("no --weights: the network has the weights that its factory made")
     if all(type(fault) in FAMILIES["learning"] for fault in result.lesion.faults):
         notes.append("faults of the learning engine act only while a chip learns; inference is untouched")
@@ -206,7 +214,8 @@ def _command(result: Injection) -> str:
     setup = result.prepared.setup
     words: list[str] = ["neurofault", "inject", "--profile", setup.profile, "--network", setup.network]
     named: dict[str, object] = {
-        "weights": setup.weights, "data": result.prepared.data.name, "data-dir": setup.data_dir, "samples": len(result.prepared.test),
+        "weights": setup.weights, "data": setup.data or result.prepared.data.name,
+        "signed": None if result.prepared.scaling is None else result.prepared.scaling.signed, "data-dir": setup.data_dir, "samples": len(result.prepared.test),
         "timesteps": result.prepared.deployment.timesteps, "dt": setup.dt, "weight-bits": setup.weight_bits, "place": setup.place,
         "neurons-per-core": setup.neurons_per_core, "spare-cores": setup.spare_cores or None, "chips": setup.chips,
         "place-seed": setup.place_seed or None,

@@ -13,6 +13,7 @@ def map_(
     weights: options.Weights = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
+    signed: options.Signed = "bias",
     timesteps: options.Timesteps = None,
     dt: options.Dt = None,
     weight_bits: options.WeightBits = 8,
@@ -40,6 +41,7 @@ def map_(
         spare_cores,
         chips,
         place_seed,
+        signed=signed,
     )
     with StderrProgress() as progress:
         prepared = prepare(setup, progress)

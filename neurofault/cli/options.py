@@ -9,16 +9,30 @@ import typer
 
 Profile = Annotated[str, typer.Option(help="Hardware profile: a YAML file, or a bundled name (see `neurofault profiles`).")]
 Network = Annotated[
-    str, typer.Option(help="Network of the zoo, your own as package.module:factory (torch or snnTorch), or a NIR file.")
+    str,
+    typer.Option(
+        help="Network of the zoo, your own as package.module:factory (torch, snnTorch or neurofault.Network), or a NIR file."
+    ),
 ]
 Weights = Annotated[Path | None, typer.Option(help="State dict of your own network; read as data, never executed.")]
-Data = Annotated[str | None, typer.Option(help="Data set: digits, mnist, fashion-mnist, cifar10. Default: the network's own.")]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="Data set: digits, mnist, fashion-mnist, cifar10; or your own: a file *.npz, or package.module:factory. Default: the network's own."
+    ),
+]
+Signed = Annotated[
+    str,
+    typer.Option(
+        help="How negative values are shown: bias (a shift that the first layer takes back), or lines (two lines a value)."
+    ),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder with the published data files, e.g. DIR/mnist/train-images-idx3-ubyte.gz. [env: NEUROFAULT_DATA]"),
 ]
-Samples = Annotated[int | None, typer.Option(help="Test images to use. Default: all.")]
-Timesteps = Annotated[int | None, typer.Option(help="Steps that each image is shown. Default: the network's own.")]
+Samples = Annotated[int | None, typer.Option(help="Test samples to use. Default: all.")]
+Timesteps = Annotated[int | None, typer.Option(help="Steps that each sample is shown. Default: the network's own.")]
 Dt = Annotated[float | None, typer.Option(help="Time step of a NIR file that does not say it.")]
 WeightBits = Annotated[int, typer.Option(help="Stored bits a weight.")]
 Place = Annotated[str, typer.Option(help="Where blocks of neurons go: pack, spread or random.")]

@@ -28,6 +28,7 @@ def rescue(
     weights: options.Weights = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
+    signed: options.Signed = "bias",
     samples: options.Samples = None,
     timesteps: options.Timesteps = None,
     dt: options.Dt = None,
@@ -120,7 +121,7 @@ def rescue(
         spares = cores_killed(faults) if any(strategy_named(row.strategy).spares for row in rows) else 0
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spares, chips,
-        place_seed, learns=any(row.learner for row in rows),
+        place_seed, signed=signed, learns=any(row.learner for row in rows),
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)

@@ -25,16 +25,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.cache import cache_dir
+from neurofault.data.factories import from_factory
 from neurofault.data.image_files import CIFAR_ARCHIVE, CIFAR_FOLDER, IDX_STEMS, read_cifar_set, read_idx_set, variant
+from neurofault.data.order import fair_order
+from neurofault.data.own import read_npz
 from neurofault.data.splits import DataSet, Split
 from neurofault.errors import DataError, nearest
-from neurofault.streams import counter_hash, stream_key
+from neurofault.streams import stream_key
 
 
 @dataclass(frozen=True)
@@ -100,16 +103,23 @@ def load(name: str, *, data_dir: str | Path | None = None) -> DataSet:
     """Return a data set in its fixed roles.
 
     Args:
-        name: one of :data:`NAMES`.
+        name: one of :data:`NAMES`; or one's own: a file ``*.npz`` (:mod:`neurofault.data.own`) or ``package.module:factory``
+            (:mod:`neurofault.data.factories`).
         data_dir: folder that holds ``mnist/``, ``fashion-mnist/``, ``cifar10/``; None: the environment's ``NEUROFAULT_DATA``.
             If it does not hold the set, the cache and then the network are tried. ``digits`` needs none of these.
 
     Raises:
         DataError: unknown name; no such folder; a file that is missing, truncated or not what its format says; nothing there and
-            no network.
+            no network; own data that do not make a data set.
     """
+    if name.lower().endswith(".npz"):
+        return read_npz(Path(name).expanduser())
+    if ":" in name:
+        return from_factory(name)
     if name not in NAMES:
-        raise DataError(f"unknown data set {name!r}; known: {', '.join(NAMES)}{nearest(name, NAMES)}")
+        raise DataError(
+            f"unknown data set {name!r}; known: {', '.join(NAMES)}, a file *.npz, or package.module:factory{nearest(name, NAMES)}"
+        )
     if name == "digits":
         return _digits()
     published = PUBLISHED[name]
@@ -118,9 +128,9 @@ def load(name: str, *, data_dir: str | Path | None = None) -> DataSet:
     images, labels, test_images, test_labels = read(folder, published.shape, len(published.classes))
     if len(labels) < 10:
         raise DataError(f"{folder}: {len(labels)} training images, expected at least 10 (a tenth is held out for validation)")
-    order = _fair_order(labels, stream_key("data", name, "train"))
+    order = fair_order(labels, stream_key("data", name, "train"))
     held_out = min(5000, len(order) // 10)
-    test_order = _fair_order(test_labels, stream_key("data", name, "test"))
+    test_order = fair_order(test_labels, stream_key("data", name, "test"))
     return DataSet(
         name,
         train=_take(images, labels, order[held_out:], f"{name}/train"),
@@ -137,7 +147,7 @@ def _digits() -> DataSet:
     pixels, target = load_digits(return_X_y=True)
     images = ((pixels.astype(np.int64) * 255 + 8) // 16).astype(np.uint8).reshape(-1, 1, 8, 8)
     labels = target.astype(np.int64)
-    order = _fair_order(labels, stream_key("data", "digits"))
+    order = fair_order(labels, stream_key("data", "digits"))
     return DataSet(
         "digits",
         train=_take(images, labels, order[700:], "digits/train"),
@@ -145,21 +155,6 @@ def _digits() -> DataSet:
         test=_take(images, labels, order[:500], "digits/test"),
         classes=_TEN,
     )
-
-
-def _fair_order(labels: NDArray[np.int64], key: int) -> NDArray[np.int64]:
-    """Return a keyed permutation of the samples in which every window holds each class in its share, to within a few samples.
-
-    Within its class a sample gets a random rank r; it is placed at (r + uniform) / (size of the class).
-    """
-    samples = np.arange(len(labels))
-    shuffled = np.lexsort((counter_hash(key, samples, 0), labels))
-    sizes = np.bincount(labels)
-    starts = np.cumsum(sizes) - sizes
-    grouped = labels[shuffled]
-    uniform = (counter_hash(key, shuffled, 1) >> np.uint64(11)) / 2.0**53
-    place = (samples - starts[grouped] + uniform) / sizes[grouped]
-    return cast("NDArray[np.int64]", shuffled[np.argsort(place, kind="stable")])
 
 
 def _take(images: NDArray[np.uint8], labels: NDArray[np.int64], order: NDArray[np.int64], name: str) -> Split:

@@ -117,58 +117,62 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def to_json(result: Injection) -> dict[str, Any]:
     """Return the result as JSON-ready types; no paths, times or machine facts, so that equal runs give equal bytes.
 
-    ``notes`` stands at the end where something is suspect about the healthy chip or a fault did nothing in some draw, else it is left out.
+    ``encoding`` (:class:`neurofault.data.scaling.Scaling`) stands there where the data are real values. ``notes`` stands at the end where something is suspect about the healthy chip or a fault did nothing in some draw, else it is left out.
     """
     prepared, lesions = result.prepared, result.lesion
     chip = prepared.deployment
     cost = lesions.healthy.cost
     interval = lesions.accuracy
-    return {
-        "profile": prepared.profile.name,
-        "network": prepared.setup.network,
-        "weights": prepared.weights,
-        "data": prepared.data.name,
-        "samples": len(prepared.test),
-        "timesteps": chip.timesteps,
-        "seed": result.seed,
-        "engine": result.engine,
-        "weight_bits": prepared.setup.weight_bits,
-        "chips": chip.placement.chips,
-        "cores_used": len(chip.placement.used_cores),
-        "cores_by_layer": {one.name: len(chip.placement.cores_of(one.name)) for one in chip.populations},
-        "ann_accuracy": result.ann_accuracy,
-        "spiking_accuracy": result.spiking_accuracy,
-        "healthy_accuracy": lesions.healthy.accuracy,
-        "chance_accuracy": result.chance,
-        "damaged_accuracy": {
-            "mean": None if interval is None else interval.mean,
-            "low": None if interval is None else interval.low,
-            "high": None if interval is None else interval.high,
-            "interval": None if interval is None or interval.low is None else interval.method,
-            "outcomes": None if lesions.exact is None else lesions.exact.n,
-        },
-        "faults": [fault_to_mapping(fault) for fault in lesions.faults],
-        "n_draws": len(lesions.draws),
-        "draws": [
-            {
-                "draw": draw.draw,
-                "status": draw.status,
-                "accuracy": None if draw.measured is None else draw.measured.accuracy,
-                "spikes": None if draw.measured is None else draw.measured.spikes,
-                "energy_joule_per_inference": None if draw.measured is None else draw.measured.cost.energy.value,
-                "faults": [hit_to_json(hit) for hit in draw.hits],
-            }
-            for draw in lesions.draws
-        ],
-        "spikes_healthy": lesions.healthy.spikes,
-        "energy_joule_per_inference": cost.energy.value,
-        "energy_joule_per_inference_damaged": _mean(
-            [draw.measured.cost.energy.value for draw in lesions.draws if draw.measured is not None]
-        ),
-        "energy_evidence": cost.energy.evidence,
-        "energy_table": cost.table,
-        "energy_not_included": list(cost.energy.missing),
-        "static_energy_joule_per_inference": cost.static_energy.value,
-        "time_second_per_inference": cost.time.value,
-        "time_evidence": cost.time.evidence,
-    } | ({"notes": list(result.notes)} if result.notes else {})
+    return (
+        {
+            "profile": prepared.profile.name,
+            "network": prepared.setup.network,
+            "weights": prepared.weights,
+            "data": prepared.data.name,
+            "samples": len(prepared.test),
+            "timesteps": chip.timesteps,
+            "seed": result.seed,
+            "engine": result.engine,
+            "weight_bits": prepared.setup.weight_bits,
+            "chips": chip.placement.chips,
+            "cores_used": len(chip.placement.used_cores),
+            "cores_by_layer": {one.name: len(chip.placement.cores_of(one.name)) for one in chip.populations},
+            "ann_accuracy": result.ann_accuracy,
+            "spiking_accuracy": result.spiking_accuracy,
+            "healthy_accuracy": lesions.healthy.accuracy,
+            "chance_accuracy": result.chance,
+            "damaged_accuracy": {
+                "mean": None if interval is None else interval.mean,
+                "low": None if interval is None else interval.low,
+                "high": None if interval is None else interval.high,
+                "interval": None if interval is None or interval.low is None else interval.method,
+                "outcomes": None if lesions.exact is None else lesions.exact.n,
+            },
+            "faults": [fault_to_mapping(fault) for fault in lesions.faults],
+            "n_draws": len(lesions.draws),
+            "draws": [
+                {
+                    "draw": draw.draw,
+                    "status": draw.status,
+                    "accuracy": None if draw.measured is None else draw.measured.accuracy,
+                    "spikes": None if draw.measured is None else draw.measured.spikes,
+                    "energy_joule_per_inference": None if draw.measured is None else draw.measured.cost.energy.value,
+                    "faults": [hit_to_json(hit) for hit in draw.hits],
+                }
+                for draw in lesions.draws
+            ],
+            "spikes_healthy": lesions.healthy.spikes,
+            "energy_joule_per_inference": cost.energy.value,
+            "energy_joule_per_inference_damaged": _mean(
+                [draw.measured.cost.energy.value for draw in lesions.draws if draw.measured is not None]
+            ),
+            "energy_evidence": cost.energy.evidence,
+            "energy_table": cost.table,
+            "energy_not_included": list(cost.energy.missing),
+            "static_energy_joule_per_inference": cost.static_energy.value,
+            "time_second_per_inference": cost.time.value,
+            "time_evidence": cost.time.evidence,
+        }
+        | ({"encoding": prepared.scaling.to_json()} if prepared.scaling is not None else {})
+        | ({"notes": list(result.notes)} if result.notes else {})
+    )

@@ -29,7 +29,7 @@ def shown(chip: Deployment, split: Split) -> Inputs:
 def why_not(chip: Deployment, split: Split) -> str | None:
     """Return why a chip cannot be shown the samples of a split, and what would do; None if it can."""
     if len(chip.inputs) != 1:
-        return f"network {chip.name!r} has {len(chip.inputs)} inputs ({', '.join(chip.inputs)}); a data set is for one: run it from Python, with nf.run"
+        return f"network {chip.name!r} has {len(chip.inputs)} inputs: {', '.join(chip.inputs)}; a data set is for one: run it from Python, with nf.run"
     inputs = chip.population(chip.inputs[0])
     match split.samples:
         case Spikes() as events:

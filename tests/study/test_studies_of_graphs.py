@@ -102,5 +102,8 @@ def test_a_chip_of_several_inputs_says_that_images_are_for_one():
     first = replace(CHIP.population("input"), name="other")
     core_of = {**CHIP.placement.core_of, "other": CHIP.placement.core_of["input"] + 64}
     two = replace(CHIP, populations=(*CHIP.populations, first), placement=replace(CHIP.placement, core_of=core_of))
-    with pytest.raises(nf.errors.UsageError, match=r"^network 'looped' has 2 inputs: input, other; pass \{name: images\}$"):
+    with pytest.raises(
+        nf.errors.UsageError,
+        match=r"^network 'looped' has 2 inputs: input, other; a data set is for one: run it from Python, with nf.run$",
+    ):
         lesion(two, TEST, [nf.faults.CoreDead(count=1)], draws=1, seed=1)
