@@ -32,7 +32,7 @@ def load_network(
     timesteps: int | None = None,
     weights: Path | None = None,
     dt: float | None = None,
-    events: bool = False,
+    events: int | None = None,
 ) -> Network | nn.Module:
     """Load a network: one that is spiking already, or a torch module that is yet to be converted.
 
@@ -42,7 +42,7 @@ def load_network(
         timesteps: T; None: what the network says, else 32.
         weights: state dict for a module.
         dt: time step of a NIR file that does not say it.
-        events: whether it will see events; else values in [0, 1].
+        events: steps of the events that it will see; None: it will see values in [0, 1].
 
     Returns:
         The network; or a module without spiking neurons, which :func:`neurofault.convert.torch_model.from_torch` converts.
@@ -51,7 +51,7 @@ def load_network(
         NeurofaultError: it cannot be read, or has no counterpart on the chip.
     """
     if is_nir_file(name):
-        return from_nir(name, timesteps=timesteps, dt=dt)
+        return from_nir(name, timesteps=timesteps or events, dt=dt)
     found = user_network(name, weights)
     if isinstance(found, Network):
         if timesteps not in (None, found.timesteps):
@@ -59,7 +59,9 @@ def load_network(
                 f"network {name!r} is made for {found.timesteps} time steps, and {timesteps} are asked for; its factory sets them"
             )
         return found
-    return spiking_module(found, sample_shape, timesteps=timesteps, name=name, events=events) if is_snntorch(found) else found
+    if is_snntorch(found):
+        return spiking_module(found, sample_shape, timesteps=timesteps or events, name=name, events=events is not None)
+    return found
 
 
 def spiking_module(

@@ -176,12 +176,11 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
         )  # fmt: skip
 
     if spec is None:
-        timesteps = setup.timesteps or data.timesteps
         found = load_network(
-            setup.network, sample_shape=data.shape, timesteps=timesteps, weights=setup.weights, dt=setup.dt,
-            events=data.timesteps is not None,
+            setup.network, sample_shape=data.shape, timesteps=setup.timesteps, weights=setup.weights, dt=setup.dt,
+            events=data.timesteps,
         )  # fmt: skip
-        timesteps = timesteps or _USER_TIMESTEPS
+        timesteps = setup.timesteps or _USER_TIMESTEPS
     else:
         found, _ = trained(setup.network, data_dir=setup.data_dir, progress=progress)
         timesteps = setup.timesteps or spec.timesteps
@@ -217,10 +216,9 @@ def _as_taken_by(network: Network, data: DataSet) -> DataSet:
     """Return a data set as a network takes it that is spiking already: real values, of which it knows [0, 1] alone, in levels.
 
     Raises:
-        UsageError: values beyond them, or labels that it has no output for.
+        UsageError: values beyond them.
     """
-    _check_labels(data, network.population(network.readout.population).size, network.name)
-    if data.timesteps is not None or data.train.images.dtype == np.uint8:
+    if data.timesteps is not None or network.encoding is None or data.train.images.dtype == np.uint8:
         return data
     for split in (data.train, data.validation, data.test):
         low, high = float(split.images.min()), float(split.images.max())
@@ -241,7 +239,7 @@ def _check_labels(data: DataSet, outputs: int, network: str) -> None:
     for split in (data.train, data.validation, data.test):
         wrong = np.argwhere(split.labels >= outputs)
         if len(wrong):
-            at = tuple(int(each) for each in wrong[0])
+            at = tuple(int(each) for each in min(wrong, key=lambda place: split.indices[place[0]]))
             raise UsageError(
                 f"{split.name}: label {int(split.labels[at])} at sample {int(split.indices[at[0]])}, but network {network!r} has {outputs} outputs; allowed: 0 to {outputs - 1}"
             )
@@ -252,6 +250,8 @@ def _noted(prepared: Prepared) -> Prepared:
     chip, data = prepared.deployment, prepared.data
     notes = [*data.notes, *prepared.network.notes]
     takes = why_not(chip, data.train) is None
+    if takes and prepared.model is None:
+        _check_labels(data, chip.output.size, chip.name)
     if takes and (data.timesteps is not None or chip.population(chip.inputs[0]).size == math.prod(data.shape)):
         part = data.train.first(min(len(data.train), CALIBRATION_IMAGES if prepared.model is None else _HEALTH_IMAGES))
         result = run(chip, shown(chip, part), part.labels)

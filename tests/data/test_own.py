@@ -126,7 +126,10 @@ def test_recordings_as_tonic_gives_them(made):
     found = made({"test": recordings, "timesteps": 7, "dt": 1e-3, "shape": (1, 2, 3)})
     assert found.test.digest == data_set_of({"events": EVENTS, "labels": LABELS}, "mine").test.digest
     assert (found.shape, found.timesteps) == ((1, 2, 3), 7)
-    with pytest.raises(DataError, match="^made_for_a_test:datasets: test: recordings need timesteps, dt, shape beside the roles; timesteps is missing$"):
+    with pytest.raises(
+        DataError,
+        match=r"^made_for_a_test:datasets: test: recordings need timesteps, dt, shape beside the roles; timesteps is missing$",
+    ):
         made({"test": recordings})
     with pytest.raises(DataError, match=r"^made_for_a_test:datasets: test: x lies in 0 … 2; expected 0 to 1$"):
         made({"test": recordings, "timesteps": 7, "dt": 1e-3, "shape": (1, 2, 2)})
@@ -143,7 +146,7 @@ BAD = [
     ({**GOOD, "labels": LABELS - 1}, "labels lie in -1 … 2; expected 0 to the number of classes − 1 (at most 100,000 classes)"),
     ({**GOOD, "labels": LABELS + 1}, "class 0 has no sample (labels go up to 4); expected labels 0 to the number of classes − 1, each in use"),
     ({**GOOD, "labels": np.where(LABELS == 2, 3, LABELS)}, "class 2 has no sample (labels go up to 3); expected labels 0 to the number of classes − 1, each in use"),
-    ({**GOOD, "images": np.where(VALUES == VALUES[3, 2], np.nan, VALUES)}, "images: 1 of 240 values are not finite (the first: nan at [3, 2])"),
+    ({**GOOD, "images": np.where(VALUES[3, 2] == VALUES, np.nan, VALUES)}, "images: 1 of 240 values are not finite (the first: nan at [3, 2])"),
     ({**GOOD, "images": VALUES[:, 0]}, "images: shape (40,); expected [N, …], N samples of at least one value each"),
     ({**GOOD, "events": EVENTS}, "expected one of images, events and sample, step, neuron; there is images and events"),
     ({"events": EVENTS * -1, "labels": LABELS}, "events: -1 events of a line in a step; expected 0 or more (a negative polarity is a line of its own)"),
@@ -176,19 +179,29 @@ def test_a_pickle_or_a_torn_file_is_refused_by_name(tmp_path):
     path.write_bytes((tmp_path / "whole.npz").read_bytes()[:-30])
     with pytest.raises(DataError, match=rf"^{re.escape(str(path))}: not a NumPy archive, or a damaged one"):
         load(str(path))
-    with pytest.raises(DataError, match="gone.npz: no such file$"):
+    with pytest.raises(DataError, match=r"gone.npz: no such file$"):
         load(str(tmp_path / "gone.npz"))
 
 
 def test_what_a_factory_should_not_return_is_said(made):
-    with pytest.raises(DataError, match="^made_for_a_test:datasets: returned int; expected a mapping of arrays or of datasets, see docs/own_data.md$"):
+    with pytest.raises(
+        DataError,
+        match=r"^made_for_a_test:datasets: returned int; expected a mapping of arrays or of datasets, see docs/own_data.md$",
+    ):
         made(3)
-    with pytest.raises(DataError, match=r"^made_for_a_test:datasets: test\[0\] is ndarray; expected a pair of what is seen and a label$"):
+    with pytest.raises(
+        DataError, match=r"^made_for_a_test:datasets: test\[0\] is ndarray; expected a pair of what is seen and a label$"
+    ):
         made({"test": list(VALUES)})
     uneven = [(np.zeros(3), 0), (np.zeros(4), 1)]
-    with pytest.raises(DataError, match=r"^made_for_a_test:datasets: test: samples: sample 1 has the shape \(4,\), sample 0 \(3,\); expected the same$"):
+    with pytest.raises(
+        DataError,
+        match=r"^made_for_a_test:datasets: test: samples: sample 1 has the shape \(4,\), sample 0 \(3,\); expected the same$",
+    ):
         made({"test": uneven})
-    with pytest.raises(UsageError, match="^data 'no_such_module:datasets': No module named 'no_such_module'; run where Python finds no_such_module"):
+    with pytest.raises(
+        UsageError, match=r"^data 'no_such_module:datasets': No module named 'no_such_module'; run where Python finds no_such_module"
+    ):
         load("no_such_module:datasets")
 
 
@@ -212,15 +225,19 @@ def test_uint8_and_events_are_shown_as_they_are():
     assert scaling_of(data_set_of({"events": EVENTS, "labels": LABELS}, "mine")) is None
     positive = data_set_of({"images": np.abs(VALUES), "labels": LABELS}, "mine")
     assert scaling_of(positive) == Scaling(0.0, float(positive.train.images.max()), "bias", scaling_of(positive).clipped)
-    with pytest.raises(UsageError, match="^signed: 'line'; allowed: bias, lines"):
+    with pytest.raises(UsageError, match=r"^signed: 'line'; allowed: bias, lines"):
         scaling_of(positive, "line")
-    with pytest.raises(DataError, match="^mine/train: every value is 0, so there is nothing to show$"):
+    with pytest.raises(DataError, match=r"^mine/train: every value is 0, so there is nothing to show$"):
         scaling_of(data_set_of({"images": np.zeros((40, 2)), "labels": LABELS}, "mine"))
 
 
 def test_a_split_says_what_it_holds_where_something_else_is_needed():
-    values, events = (data_set_of({key: given, "labels": LABELS}, "mine").test for key, given in (("images", VALUES), ("events", EVENTS)))
-    with pytest.raises(UsageError, match=r"^mine/test holds events \(7 steps of 6 lines\); values are needed here, such as images$"):
+    values, events = (
+        data_set_of({key: given, "labels": LABELS}, "mine").test for key, given in (("images", VALUES), ("events", EVENTS))
+    )
+    with pytest.raises(
+        UsageError, match=r"^mine/test holds events \(7 steps of 6 lines\); values are needed here, such as images$"
+    ):
         _ = events.images
     with pytest.raises(UsageError, match=r"^mine/test holds values \(float32 of shape \(6,\)\); events are needed here$"):
         _ = values.events

@@ -1,0 +1,170 @@
+"""Own networks on own data, from every verb."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+CODE = """
+import numpy as np
+import neurofault as nf
+from neurofault.graph import Encoding
+from torch import nn
+
+def mlp():
+    return nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 3))
+
+def pixels():
+    return ready(Encoding.for_pixels(1.0, 0.5, 5))
+
+def ready(encoding=None):
+    eyes, brain = nf.Population("eyes", (6,), nf.Source(encoding)), nf.Population("hidden1", (6,), nf.CubaLif(1.0))
+    hands = nf.Population("hands", (3,), nf.CubaLif(1.0))
+    pairs = np.repeat(np.eye(3), 2, axis=1) * 2
+    return nf.chain("ready", [eyes, brain, hands], [nf.Dense(np.eye(6) * 2), nf.Dense(pairs)], timesteps=5, how="count")
+"""
+RANDOM = np.random.default_rng(2)
+LABELS = np.arange(90) % 3
+VALUES = (RANDOM.normal(0, 0.4, (90, 6)) + np.repeat(np.eye(3), 2, axis=1)[LABELS] * 4 - 2).astype(np.float32)
+EVENTS = RANDOM.random((90, 5, 6)) < np.repeat(np.eye(3), 2, axis=1)[LABELS][:, None] * 0.5 + 0.1
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A module with two networks, a trained state dict, and data of both kinds."""
+    path = tmp_path_factory.mktemp("own")
+    (path / "own_networks.py").write_text(CODE)
+    np.savez(path / "values.npz", images=VALUES, labels=LABELS)
+    np.savez(path / "events.npz", events=EVENTS, labels=LABELS)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 3))
+    optimiser = torch.optim.Adam(model.parameters(), 0.05)
+    for _ in range(40):
+        optimiser.zero_grad()
+        nn.functional.cross_entropy(model(torch.tensor(VALUES)), torch.tensor(LABELS)).backward()
+        optimiser.step()
+    torch.save(model.state_dict(), path / "weights.pt")
+    return path
+
+
+@pytest.fixture
+def here(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.delitem(sys.modules, "own_networks", raising=False)
+    monkeypatch.syspath_prepend(str(folder))
+
+
+MLP = (
+    "--network",
+    "own_networks:mlp",
+    "--weights",
+    "weights.pt",
+    "--data",
+    "values.npz",
+    "--neurons-per-core",
+    "3",
+    "--timesteps",
+    "16",
+)
+READY = ("--network", "own_networks:ready", "--data", "events.npz", "--neurons-per-core", "2")
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("signed", ["bias", "lines"])
+def test_signed_values_and_an_own_module(cli, signed):
+    code, out, err = cli("inject", *MLP, "--signed", signed, "--kill-cores", "3", "--draws", "2", "--json", "-")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["ann_accuracy"] > 0.95
+    assert found["healthy_accuracy"] > 0.9 > found["damaged_accuracy"]["mean"]
+    assert found["samples"] == 36
+    assert found["data"] == "values.npz"
+    assert found["encoding"]["signed"] == signed
+    assert found["encoding"]["low"] == pytest.approx(VALUES.min(), abs=1)
+    assert found["cores_by_layer"]["input"] == {"bias": 2, "lines": 4}[signed]
+
+
+@pytest.mark.usefixtures("here")
+def test_the_encoding_is_said_and_the_command_repeats_the_run(cli):
+    code, out, err = cli("inject", *MLP, "--kill-cores", "1", "--draws", "2")
+    assert code == 0, err
+    assert "36 test samples of values.npz, 16 time steps" in out
+    assert "(the training samples') in 256 levels, rounded by at most" in out
+    assert "--data values.npz --signed bias --samples 36" in out
+    assert "values.npz has no train_… samples: 54 of its 90 calibrate and are not reported on, 36 are reported on" in err
+
+
+@pytest.mark.usefixtures("here")
+def test_a_network_by_hand_on_events_runs_from_every_verb(cli):
+    code, out, err = cli("inject", *READY, "--kill-cores", "1", "--draws", "2", "--json", "-")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["ann_accuracy"] is None
+    assert found["healthy_accuracy"] > 0.9 > found["damaged_accuracy"]["mean"]
+    assert found["timesteps"] == 5
+    code, out, err = cli("atlas", *READY, "--fault", "neuron_dead", "--json", "-")
+    assert code == 0, err
+    assert json.loads(out)["healthy_accuracy"] == found["healthy_accuracy"]
+    code, out, err = cli("map", *READY)
+    assert code == 0, err
+    assert "eyes" in out
+    code, out, err = cli(
+        "rescue",
+        *READY,
+        "--kill-cores",
+        "1",
+        "--draws",
+        "2",
+        "--strategy",
+        "none,batch",
+        "--learner",
+        "delta",
+        "--control",
+        "none",
+        "--json",
+        "-",
+    )
+    assert code == 0, err
+    assert json.loads(out)["healthy_accuracy"] == found["healthy_accuracy"]
+    code, out, err = cli("convert", "own_networks:ready", "ready.nir", "--data", "events.npz")
+    assert code == 0, err
+    code, out, err = cli(
+        "inject", "--network", "ready.nir", "--data", "events.npz", "--kill-cores", "0", "--draws", "1", "--json", "-"
+    )
+    assert code == 0, err
+    assert json.loads(out)["healthy_accuracy"] == found["healthy_accuracy"]
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--network", "own_networks:mlp", "--data", "events.npz"), "network 'own_networks:mlp' is a torch module without spiking neurons, which takes values, but data events.npz holds events (5 steps of 6 lines); give it values, or a network of spiking neurons: snnTorch, NIR or neurofault.Network"),
+        (("--network", "digits-mlp", "--data", "events.npz"), "network 'digits-mlp' is a torch module without spiking neurons, which takes values, but data events.npz holds events (5 steps of 6 lines); give it values, or a network of spiking neurons: snnTorch, NIR or neurofault.Network"),
+        (("--network", "own_networks:ready", "--data", "digits"), "network 'ready' takes events (its input 'eyes' has no encoding), but digits/test holds values: uint8 of shape (1, 8, 8); give it events, or give its Source an Encoding"),
+        (("--network", "own_networks:pixels", "--data", "values.npz"), "values.npz/train lies in [ network 'ready' is spiking already and takes values in [0, 1]; scale the data by what the network was trained on"),
+        (("--network", "own_networks:ready", "--data", "events.npz", "--timesteps", "9"), "network 'own_networks:ready' is made for 5 time steps, and 9 are asked for; its factory sets them"),
+        (("--network", "own_networks:ready", "--data", "events.npz", "--weights", "weights.pt"), "network 'own_networks:ready': ready() returned a Network, which has its weights; --weights goes with a torch module"),
+        (("--network", "own_networks:mlp", "--data", "four.npz"), "four.npz/test: label 3 at sample 3, but network 'own_networks:mlp' has 3 outputs; allowed: 0 to 2"),
+        (("--network", "own_networks:mlp", "--data", "wide.npz"), "the network takes neither samples of shape (7,) nor 7 values; does it belong to another data set?"),
+        (("--network", "own_networks:mlp", "--data", "values.npz", "--signed", "both"), "signed: 'both'; allowed: bias, lines"),
+        (("--network", "own_networks:ready", "--data", "more.npz"), "more.npz/test: events of 6 steps, but network 'ready' shows a sample for 5"),
+        (("--network", "own_networks:ready", "--data", "lines.npz"), "lines.npz/test: events of 4 lines, but input 'eyes' of network 'ready' has 6 neurons"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_one_line(cli, folder, arguments, message):
+    np.savez(folder / "four.npz", images=VALUES, labels=np.arange(90) % 4, train_images=VALUES, train_labels=LABELS)
+    np.savez(folder / "wide.npz", images=RANDOM.normal(0, 1, (90, 7)), labels=LABELS)
+    np.savez(folder / "more.npz", events=np.zeros((90, 6, 6)), labels=LABELS)
+    np.savez(folder / "lines.npz", events=np.zeros((90, 5, 4)), labels=LABELS)
+    code, out, err = cli("inject", *arguments, "--kill-cores", "1", "--draws", "2")
+    assert (code, out) == (2, "")
+    last = err.splitlines()[-1]
+    assert message in last
+    assert last.startswith("neurofault: ")
+    assert "Traceback" not in err
