@@ -200,7 +200,8 @@ def test_what_a_factory_should_not_return_is_said(made):
     ):
         made({"test": uneven})
     with pytest.raises(
-        UsageError, match=r"^data 'no_such_module:datasets': No module named 'no_such_module'; run where Python finds no_such_module"
+        UsageError,
+        match=r"^data 'no_such_module:datasets': No module named 'no_such_module'; run where Python finds no_such_module",
     ):
         load("no_such_module:datasets")
 
