@@ -15,7 +15,8 @@ import neurofault
 PACKAGE = Path(neurofault.__file__).parent
 
 LAYERS = (
-    ("errors", "specmistakes", "numerals", "files", "specfile", "streams", "progress", "digest", "cache", "compiled", "frames", "importing"),
+    ("errors", "specmistakes", "numerals", "files", "specfile", "streams"),
+    ("progress", "digest", "cache", "compiled", "frames", "importing"),
     ("arrays", "graph", "inputs", "damage"),
     ("activity", "data", "zoo"),
     ("convert",),

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.arrays import as_array
-from neurofault.data.own import Part, checked, data_set_of, labels_of, values_of, whole
+from neurofault.data.own import GivenSamples, checked, data_set_of, labels_of, values_of, whole
 from neurofault.data.recordings import Recordings
 from neurofault.data.splits import ROLES, DataSet
 from neurofault.errors import DataError, NeurofaultError
@@ -77,7 +77,7 @@ def from_factory(path: str) -> DataSet:
 def _of_roles(made: Mapping[str, object], name: str) -> DataSet:
     if "test" not in made:
         raise DataError(f"{name}: returned {', '.join(sorted(made))}; expected test among them")
-    parts: dict[str, Part] = {}
+    parts: dict[str, GivenSamples] = {}
     for role in ROLES:
         dataset = made.get(role)
         if dataset is None:
@@ -93,7 +93,7 @@ def _of_roles(made: Mapping[str, object], name: str) -> DataSet:
     return whole(parts, name)
 
 
-def _part(dataset: Numbered, binning: Mapping[str, Any], where: str) -> Part:
+def _part(dataset: Numbered, binning: Mapping[str, Any], where: str) -> GivenSamples:
     seen, labels = [], []
     for index in range(len(dataset)):
         try:
@@ -111,7 +111,7 @@ def _part(dataset: Numbered, binning: Mapping[str, Any], where: str) -> Part:
         raise DataError(f"{where}: {' and '.join(binning)} go with recordings, but samples are {type(seen[0]).__name__}")
     pictures = [each if isinstance(each, np.ndarray) else _array(each, f"{where}[{index}]") for index, each in enumerate(seen)]
     values = values_of(_stacked(pictures, f"{where}: samples"), f"{where}: samples")
-    return checked(Part(values, labels_of(known, f"{where}: labels")), f"{where}: ")
+    return checked(GivenSamples(values, labels_of(known, f"{where}: labels")), f"{where}: ")
 
 
 def _array(one: object, what: str) -> NDArray[np.generic]:
@@ -129,7 +129,7 @@ def _stacked(arrays: list[NDArray[np.generic]], what: str) -> NDArray[np.generic
     return np.stack(arrays)
 
 
-def _binned(seen: list[Any], labels: NDArray[np.int64], binning: Mapping[str, Any], where: str) -> Part:
+def _binned(seen: list[Any], labels: NDArray[np.int64], binning: Mapping[str, Any], where: str) -> GivenSamples:
     if missing := [key for key in _BINNING if key not in binning]:
         raise DataError(f"{where}: recordings need {', '.join(_BINNING)} beside the roles; {missing[0]} is missing")
     counts = [0]
@@ -156,4 +156,4 @@ def _binned(seen: list[Any], labels: NDArray[np.int64], binning: Mapping[str, An
         np.cumsum(counts, dtype=np.int64), x.astype(np.int16), y.astype(np.int16), p.astype(np.uint8), t, (shape[0], shape[1], shape[2]), labels
     )  # fmt: skip
     binned = recordings.binned(bins=int(binning["timesteps"]), dt=float(binning["dt"]), rounding="down")
-    return Part(binned.spikes, labels, binned.shape, (f"{where}: {binned}",))
+    return GivenSamples(binned.spikes, labels, binned.shape, (f"{where}: {binned}",))

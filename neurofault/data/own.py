@@ -43,7 +43,7 @@ MOST_CLASSES: Final = 100_000
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class GivenSamples:
     """Samples and their labels, in the order in which they were given.
 
     Attributes:
@@ -89,7 +89,7 @@ def data_set_of(arrays: Mapping[str, object], where: str, name: str | None = Non
         raise DataError(str(error) if str(error).startswith(where) else f"{where}: {error}") from None
 
 
-def _parts(arrays: Mapping[str, object], name: str) -> dict[str, Part]:
+def _parts(arrays: Mapping[str, object], name: str) -> dict[str, GivenSamples]:
     """Return role → its samples, of the roles that are there."""
     allowed = [*(prefix + key for prefix in PREFIXES for key in KEYS), *SHARED]
     for key in arrays:
@@ -98,7 +98,7 @@ def _parts(arrays: Mapping[str, object], name: str) -> dict[str, Part]:
                 f"{name}: unknown array {key!r}{nearest(key, allowed)}; known: {', '.join(KEYS)}, each also as train_… and validation_…, "
                 f"and {' and '.join(SHARED)}"
             )
-    found: dict[str, Part] = {}
+    found: dict[str, GivenSamples] = {}
     for prefix, role in PREFIXES.items():
         mine = {key: arrays[prefix + key] for key in KEYS if prefix + key in arrays}
         if mine and role in found:
@@ -110,7 +110,7 @@ def _parts(arrays: Mapping[str, object], name: str) -> dict[str, Part]:
     return found
 
 
-def _part(mine: Mapping[str, object], shared: Mapping[str, object], where: str, prefix: str) -> Part:
+def _part(mine: Mapping[str, object], shared: Mapping[str, object], where: str, prefix: str) -> GivenSamples:
     if "labels" not in mine:
         raise DataError(f"{where}{prefix}labels are missing: whole numbers, one for each sample")
     labels = labels_of(mine["labels"], f"{where}{prefix}labels")
@@ -128,10 +128,10 @@ def _part(mine: Mapping[str, object], shared: Mapping[str, object], where: str, 
         samples, sensor = _dense(mine["events"], f"{where}{prefix}events")
     else:
         samples, sensor, notes = _sparse(mine, shared, len(labels), where, prefix)
-    return checked(Part(samples, labels, sensor, notes), f"{where}{prefix}", kinds[0])
+    return checked(GivenSamples(samples, labels, sensor, notes), f"{where}{prefix}", kinds[0])
 
 
-def checked(part: Part, where: str, kind: str = "samples") -> Part:
+def checked(part: GivenSamples, where: str, kind: str = "samples") -> GivenSamples:
     """Return samples whose labels fit them.
 
     Raises:
@@ -227,7 +227,7 @@ def _whole(given: object, what: str) -> tuple[int, ...]:
     return tuple(int(each) for each in as_labels(np.atleast_1d(np.asarray(given)), what).reshape(-1))
 
 
-def whole(parts: Mapping[str, Part], name: str) -> DataSet:
+def whole(parts: Mapping[str, GivenSamples], name: str) -> DataSet:
     """Return a data set of the roles that are there: the others are parts of them.
 
     Args:
@@ -282,17 +282,17 @@ def whole(parts: Mapping[str, Part], name: str) -> DataSet:
     return DataSet(name, **made, classes=tuple(map(str, range(highest + 1))), sensor=parts["test"].sensor, notes=tuple(notes))
 
 
-def _kind(part: Part) -> str:
+def _kind(part: GivenSamples) -> str:
     labels = "" if part.labels.ndim == 1 else f", {part.labels.shape[1]} labels each"
     return said(part.samples) + labels
 
 
-def _classes(part: Part) -> NDArray[np.int64]:
+def _classes(part: GivenSamples) -> NDArray[np.int64]:
     """Return by what samples are mixed: their class; of labels of every step, nothing."""
     return part.labels if part.labels.ndim == 1 else np.zeros(len(part.labels), np.int64)
 
 
-def _taken(part: Part, order: NDArray[np.int64], name: str) -> Split:
+def _taken(part: GivenSamples, order: NDArray[np.int64], name: str) -> Split:
     """Return the samples of ``order`` as a read-only split."""
     samples = part.samples.take(order) if isinstance(part.samples, Spikes) else part.samples[order]
     split = Split(samples, part.labels[order], order.copy(), name)
