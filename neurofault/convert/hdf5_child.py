@@ -168,7 +168,7 @@ def main(path: str) -> None:
     except _Refused as error:
         parts = [json.dumps({"refused": str(error)}).encode()]
     except Exception:  # whatever HDF5 makes of a damaged file: it says nothing that a user could use
-        parts = [json.dumps({"refused": "not a readable NIR file: not HDF5, or cut short"}).encode()]
+        parts = [json.dumps({"unreadable": "not HDF5, or cut short"}).encode()]
     out = sys.stdout.buffer
     out.write(struct.pack("<Q", len(parts[0])))
     for part in parts:

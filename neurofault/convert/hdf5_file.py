@@ -30,8 +30,12 @@ Tree = dict[str, Any]
 """Name → another tree, a text, an object array of texts, or an array or scalar of numbers."""
 
 
-def read_tree(path: Path) -> Tree:
+def read_tree(path: Path, what: str = "NIR") -> Tree:
     """Return everything that an HDF5 file holds, in the types that ``h5py`` gives (texts as ``str``).
+
+    Args:
+        path: the file.
+        what: its format, for messages.
 
     Raises:
         DataError: no such file; not HDF5 or cut short; links, external or virtual data, object references, sizes that the file cannot
@@ -39,12 +43,14 @@ def read_tree(path: Path) -> Tree:
     """
     reason = why_not(path)
     if reason is not None:
-        raise DataError(f"{path}: {'no such NIR file' if reason == 'no such file' else reason}")
+        raise DataError(f"{path}: {f'no such {what} file' if reason == 'no such file' else reason}")
     sent = sent_by_child(path)
     if len(sent) < 8:
-        raise DataError(f"{path}: not a readable NIR file: the HDF5 library hangs or crashes on it, so it is damaged or hostile")
+        raise DataError(f"{path}: not a readable {what} file: the HDF5 library hangs or crashes on it, so it is damaged or hostile")
     (length,) = struct.unpack("<Q", sent[:8])
     header = json.loads(sent[8 : 8 + length])
+    if "unreadable" in header:
+        raise DataError(f"{path}: not a readable {what} file: {header['unreadable']}")
     if "refused" in header:
         raise DataError(f"{path}: {header['refused'].removeprefix('/')}")
     return _Values(sent, 8 + length, header["texts"]).tree(header["tree"])

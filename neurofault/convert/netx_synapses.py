@@ -1,0 +1,203 @@
+"""The synapses of a netx layer: weights, windows and delays as its file says them, in the chip's fields or refused by the layer's name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.convert.netx_file import NetxLayer
+from neurofault.convert.nir_fields import MAX_NEURONS, MAX_SYNAPSES
+from neurofault.errors import ConversionError, DataError
+from neurofault.graph import Conv, Dense, Sparse
+from neurofault.graph.synapses import MOST_DELAY, SignMode, Stored, Synapses
+
+
+@dataclass(frozen=True, eq=False)
+class Port:
+    """Spikes of one population as a layer sees them: ``shape`` is flat behind a flatten."""
+
+    population: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of neurons."""
+        return math.prod(self.shape)
+
+
+def matrix(layer: NetxLayer, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return the ``weight`` of a dense layer whose neurons have ``shape``, int64 [n_out, n_in] (DataError: another shape)."""
+    weight, size = layer.whole("weight", -(1 << 15), 1 << 15), math.prod(shape)
+    if weight.ndim > 2 and math.prod(weight.shape[2:]) == 1:
+        weight = weight.reshape(weight.shape[:2])
+    if weight.ndim == 1 and weight.size % size == 0:
+        weight = weight.reshape(size, -1)
+    if weight.ndim != 2 or len(weight) != size:
+        raise DataError(f"{layer.where}: weight has the shape {weight.shape}; [{size}, inputs] is taken")
+    return weight
+
+
+def synapses_of(
+    layer: NetxLayer, before: tuple[Port, ...], delays: Mapping[str, NDArray[np.int64]], shape: tuple[int, ...]
+) -> list[tuple[Port, Synapses]]:
+    """Return the synapses from each population that a layer sees.
+
+    Args:
+        layer: dense, recurrent, conv or pool.
+        before: what it sees, in the order in which its weights take them.
+        delays: population → int64 [n], axonal delays of what it sends.
+        shape: of its neurons.
+
+    Raises:
+        DataError, ConversionError: weights, delays and shapes do not fit each other, or cannot be held; the text names the layer.
+    """
+    if layer.kind in ("dense", "recurrent"):
+        return _dense(layer, before, delays, matrix(layer, shape))
+    if any(len(port.shape) != 3 for port in before):
+        said = ", ".join(str(port.shape) for port in before)
+        raise ConversionError(f"{layer.where}: gets the shape {said}; (channels, height, width) is taken")
+    return _conv(layer, before, delays, shape)
+
+
+def _dense(
+    layer: NetxLayer, before: tuple[Port, ...], delays: Mapping[str, NDArray[np.int64]], weight: NDArray[np.int64]
+) -> list[tuple[Port, Synapses]]:
+    sizes = [port.size for port in before]
+    if weight.shape[1] != sum(sizes):
+        raise ConversionError(f"{layer.where}: weight takes {weight.shape[1]} inputs, but {' + '.join(map(str, sizes))} come")
+    own = layer.whole("delay", 0, MOST_DELAY) if np.shape(layer.fields.get("delay", 0)) == weight.shape else None
+    joined, at = [], 0
+    for port in before:
+        part = slice(at, at + port.size)
+        delay = _sum(None if own is None else own[:, part], delays.get(port.population))
+        if delay is not None:
+            _check_delay(layer, delay := np.array(np.broadcast_to(delay, (len(weight), port.size))))
+        joined.append((port, Dense(np.ascontiguousarray(weight[:, part]), delay)))
+        at += port.size
+    return joined  # type: ignore[return-value]  # a list of the union's members
+
+
+def _conv(
+    layer: NetxLayer, before: tuple[Port, ...], delays: Mapping[str, NDArray[np.int64]], shape: tuple[int, ...]
+) -> list[tuple[Port, Synapses]]:
+    weight = layer.whole("weight", -(1 << 15), 1 << 15)
+    if weight.ndim == 5 and weight.shape[4] == 1:
+        weight = weight[..., 0]
+    if weight.ndim != 4:
+        raise DataError(f"{layer.where}: weight has the shape {weight.shape}; [c_out, c_in/groups, height, width] is taken")
+    channels = sum(port.shape[0] for port in before)
+    stride, padding, dilation = layer.pair("stride", 1, 1), layer.pair("padding", 0, 0), layer.pair("dilation", 1, 1)
+    groups = layer.one("groups", 1, MAX_NEURONS, 1)
+    own = layer.whole("delay", 0, MOST_DELAY) if np.shape(layer.fields.get("delay", 0))[:4] == weight.shape else None
+    if layer.kind == "pool":
+        weight, groups = _window(layer, weight, before, stride, padding, dilation), channels
+        own = None
+    if weight.shape[1] * groups != channels or len(weight) % groups or (groups > 1 and len(before) > 1):
+        raise ConversionError(
+            f"{layer.where}: weight {weight.shape} in {groups} groups takes {weight.shape[1] * groups} channels, but {channels} come"
+            + (" from several layers" if len(before) > 1 else "")
+        )
+    joined: list[tuple[Port, Synapses]] = []
+    at = 0
+    for port in before:
+        part = slice(at, at + port.shape[0]) if groups == 1 else slice(None)
+        channels, height, width = port.shape
+        kernel = np.ascontiguousarray(weight[:, part])
+        delay = _sum(None if own is None else own.reshape(weight.shape)[:, part], _by_channel(layer, port, delays, kernel, groups))
+        if delay is not None:
+            _check_delay(layer, delay := np.array(np.broadcast_to(delay, kernel.shape)))
+        conv = Conv(kernel, (channels, height, width), stride, padding, dilation, groups, delay)
+        if conv.out_shape != shape:
+            raise ConversionError(f"{layer.where}: its weights give the shape {conv.out_shape}, but it says {shape}")
+        if conv.n_out * kernel[0].size > MAX_SYNAPSES:
+            raise ConversionError(f"{layer.where}: {conv.n_out * kernel[0].size:,} synapses; at most {MAX_SYNAPSES:,} can be built")
+        joined.append((port, conv))
+        at += port.shape[0]
+    return joined
+
+
+def _window(layer: NetxLayer, weight: NDArray[np.int64], before: tuple[Port, ...], stride: tuple[int, int], padding: tuple[int, int],
+    dilation: tuple[int, int],
+) -> NDArray[np.int64]:  # fmt: skip
+    """Return the kernel [channels, 1, h, w] of a pool: its one window for every channel."""
+    window = weight.shape[2:]
+    _, height, width = before[0].shape
+    if len(before) > 1 or weight.shape[:2] != (1, 1):
+        raise ConversionError(
+            f"{layer.where}: weight {weight.shape} for {len(before)} layers; one window [1, 1, h, w] of one layer is taken"
+        )
+    if stride != window or padding != (0, 0) or dilation != (1, 1) or height % window[0] or width % window[1]:
+        raise ConversionError(
+            f"{layer.where}: a window of {window} at strides {stride}, padding {padding}, dilation {dilation} on {height} × {width}; "
+            "SLAYER runs its windows across channels then, so only windows that tile the image are taken"
+        )
+    return np.repeat(weight, before[0].shape[0], axis=0)
+
+
+def _by_channel(
+    layer: NetxLayer, port: Port, delays: Mapping[str, NDArray[np.int64]], kernel: NDArray[np.int64], groups: int
+) -> NDArray[np.int64] | None:
+    """Return the delays of a source as those of kernel words, [c_out, c_in/groups, 1, 1]."""
+    delay = delays.get(port.population)
+    if delay is None:
+        return None
+    rows = delay.reshape(port.shape[0], -1)
+    if np.any(rows != rows[:, :1]):
+        raise ConversionError(
+            f"{layer.where}: the delays of {port.population!r} differ within a channel, which the kernel of a convolution cannot hold; one a channel is taken"
+        )
+    group = np.arange(len(kernel)) // (len(kernel) // groups)
+    sources = group[:, None] * kernel.shape[1] + np.arange(kernel.shape[1])
+    return np.asarray(rows[:, 0][sources][:, :, None, None])
+
+
+def _sum(one: NDArray[np.int64] | None, other: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return np.asarray(one + other)
+
+
+def _check_delay(layer: NetxLayer, delay: NDArray[np.int64]) -> None:
+    if delay.max(initial=0) > MOST_DELAY:
+        raise ConversionError(
+            f"{layer.where}: delays of axons and synapses add up to {delay.max()}; at most {MOST_DELAY} steps are taken"
+        )
+
+
+def held(layer: NetxLayer, synapses: Dense | Conv | Sparse, exponent: int) -> tuple[Synapses, Stored]:
+    """Return synapses as the chip's fields hold them, and how they are to be read.
+
+    Eight mixed bits hold even numbers from −256 to 254. Odd ones fit doubled with an exponent less (−128 to 127), or in a field of one sign.
+
+    Raises:
+        ConversionError: they fit none of these; lava-dl would clip or truncate them.
+    """
+    weight = np.asarray(synapses.weight, np.int64)
+    low, high, even = int(weight.min(initial=0)), int(weight.max(initial=0)), not np.any(weight & 1)
+    mode: SignMode = "mixed"
+    if not (even and low >= -256 and high <= 254):
+        if low >= -128 and high <= 127 and exponent > -8:
+            weight, exponent = weight * 2, exponent - 1
+        elif low >= 0 and high <= 255:
+            mode = "excitatory"
+        elif high <= 0 and low >= -255:
+            mode = "inhibitory"
+        else:
+            odd = int(np.count_nonzero(weight & 1))
+            raise ConversionError(
+                f"{layer.where}: weights lie in {low} … {high}, {odd} of {weight.size} odd; the chip holds even numbers from −256 to 254, or any from −128 to 127, "
+                "or of one sign up to 255 (lava-dl would clip or truncate them); quantise the weights in training"
+            )
+    held = weight.astype(np.int32)
+    match synapses:
+        case Dense(delay=delay):
+            return Dense(held, delay), Stored(exponent, 8, mode)
+        case Conv() as conv:
+            own = Conv(held, conv.in_shape, conv.stride, conv.padding, conv.dilation, conv.groups, conv.delay)
+            return own, Stored(exponent, 8, mode)
+        case Sparse() as sparse:
+            return Sparse(sparse.n_in, sparse.starts, sparse.sources, held, sparse.delay), Stored(exponent, 8, mode)
