@@ -26,6 +26,7 @@ from neurofault.rescue import Budget, Guard, Plan, rescue
 from neurofault.rescue.outcome import Rescued
 
 if TYPE_CHECKING:
+    from neurofault.convert.netx_graph import from_netx
     from neurofault.convert.nir_graph import from_nir
     from neurofault.convert.snntorch_model import from_snntorch
     from neurofault.deploy.nir_export import to_nir
@@ -50,6 +51,7 @@ __all__ = [  # noqa: RUF022  (in pipeline order)
     "from_torch",
     "from_snntorch",
     "from_nir",
+    "from_netx",
     "from_lava",
     "to_nir",
     # where it sits
@@ -85,6 +87,7 @@ _ON_USE = {
     "from_torch": "neurofault.study.calibrate",
     "from_snntorch": "neurofault.convert.snntorch_model",
     "from_nir": "neurofault.convert.nir_graph",
+    "from_netx": "neurofault.convert.netx_graph",
     "from_lava": "neurofault.lava",
     "to_nir": "neurofault.deploy.nir_export",
     "run": "neurofault.engines",

@@ -11,7 +11,7 @@ Profile = Annotated[str, typer.Option(help="Hardware profile: a YAML file, or a 
 Network = Annotated[
     str,
     typer.Option(
-        help="Network of the zoo, your own as package.module:factory (torch, snnTorch or neurofault.Network), or a NIR file."
+        help="Network of the zoo, your own as package.module:factory (torch, snnTorch or neurofault.Network), a NIR file, or a netx file (.net)."
     ),
 ]
 Weights = Annotated[Path | None, typer.Option(help="State dict of your own network; read as data, never executed.")]

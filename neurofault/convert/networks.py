@@ -1,4 +1,4 @@
-"""Networks that are spiking already: NIR files and snnTorch modules, by name."""
+"""Networks that are spiking already: NIR and netx files and snnTorch modules, by name."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import nn
 
 from neurofault.convert.chain import PixelCoding
 from neurofault.convert.loading import user_network
+from neurofault.convert.netx_graph import from_netx
 from neurofault.convert.nir_graph import DEFAULT_TIMESTEPS, from_nir
 from neurofault.convert.snntorch_model import from_snntorch, is_snntorch
 from neurofault.errors import ConversionError, UsageError
@@ -25,6 +26,20 @@ def is_nir_file(name: str) -> bool:
     return name.lower().endswith(".nir")
 
 
+def is_netx_file(name: str) -> bool:
+    """Return whether a network's name is a netx file of lava-dl.
+
+    >>> is_netx_file("Trained/network.net"), is_netx_file("runs/model.nir")
+    (True, False)
+    """
+    return name.lower().endswith(".net")
+
+
+def is_network_file(name: str) -> bool:
+    """Return whether a network's name is a file of a spiking network: NIR or netx."""
+    return is_nir_file(name) or is_netx_file(name)
+
+
 def load_network(
     name: str,
     *,
@@ -37,7 +52,7 @@ def load_network(
     """Load a network: one that is spiking already, or a torch module that is yet to be converted.
 
     Args:
-        name: NIR file (``*.nir``), or ``package.module:factory`` of a torch module or a :class:`neurofault.Network`.
+        name: NIR file (``*.nir``), netx file (``*.net``), or ``package.module:factory`` of a torch module or a :class:`neurofault.Network`.
         sample_shape: of what it will see: (channels, height, width) of images, or the lines of a step of events.
         timesteps: T; None: what the network says, else 32.
         weights: state dict for a module.
@@ -52,6 +67,10 @@ def load_network(
     """
     if is_nir_file(name):
         return from_nir(name, timesteps=timesteps or events, dt=dt)
+    if is_netx_file(name):
+        if dt is not None:
+            raise UsageError(f"dt goes with a NIR file, not with {name!r}: a netx file counts steps")
+        return from_netx(name, timesteps=timesteps or events)
     found = user_network(name, weights)
     if isinstance(found, Network):
         if timesteps not in (None, found.timesteps):

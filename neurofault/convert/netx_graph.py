@@ -42,6 +42,16 @@ def from_netx(
     network takes events (``nf.Inputs(events=…)``). A last layer without ``neuron``, or with a threshold that is out of reach, is read by its
     potential, any other by its spikes. What was assumed stands in ``notes``.
 
+    >>> import tempfile, h5py
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with h5py.File(f"{folder.name}/tiny.net", "w") as file:
+    ...     file["layer/0/type"], file["layer/0/shape"], file["layer/0/weight"] = "dense", [2], [[8, -4], [6, 2]]
+    ...     for field, value in {"iDecay": 4096, "vDecay": 128, "vThMant": 5}.items():
+    ...         file[f"layer/0/neuron/{field}"] = value
+    >>> net = from_netx(f"{folder.name}/tiny.net", timesteps=4)
+    >>> [(one.name, one.shape) for one in net.populations], net.readout.how
+    ([('input', (2,)), ('output', (2,))], 'count')
+
     Args:
         path: the file.
         timesteps: T, steps that a sample is shown, at least 1; None: what the file says, else 32.

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from neurofault.convert.networks import is_nir_file, load_network
+from neurofault.convert.networks import is_network_file, is_nir_file, load_network
 from neurofault.convert.running import readable
 from neurofault.convert.scaled import ShownLevels
 from neurofault.convert.torch_model import as_taken, scores_of
@@ -45,7 +45,8 @@ class Setup:
     """What to run, by name.
 
     Attributes:
-        network: zoo name, ``package.module:factory`` of a torch or snnTorch module or a :class:`neurofault.Network`, or a NIR file (``*.nir``).
+        network: zoo name, ``package.module:factory`` of a torch or snnTorch module or a :class:`neurofault.Network`,
+            a NIR file (``*.nir``) or a netx file (``*.net``).
         profile: bundled name or YAML file.
         weights: state dict of a user's module.
         data: data set: a name, or one's own (:func:`neurofault.data.datasets.load`); None: the zoo network's own (digits for a user's module).
@@ -157,7 +158,7 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
     if setup.timesteps is not None and setup.timesteps > MAX_TIMESTEPS:
         raise UsageError(f"timesteps must be at most {MAX_TIMESTEPS}, is {setup.timesteps}")
     profile = load_profile(setup.profile)
-    spec = recipe(setup.network) if ":" not in setup.network and not is_nir_file(setup.network) else None
+    spec = recipe(setup.network) if ":" not in setup.network and not is_network_file(setup.network) else None
     if setup.weights is not None and ":" not in setup.network:
         raise UsageError(
             f"--weights goes with a network of your own (package.module:factory), not with {setup.network!r}"

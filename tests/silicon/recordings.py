@@ -7,7 +7,7 @@ The files are other people's (``docs/silicon.md`` names them) and not part of th
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,8 @@ import pytest
 
 import neurofault as nf
 from neurofault.deploy.deployment import Deployment
-from neurofault.graph import Conv, CubaLif, Dense, Population, Source, chain
-from neurofault.graph.synapses import Stored, Synapses
+from neurofault.graph import CubaLif, Dense, Population, Source, chain
+from neurofault.graph.synapses import Stored
 from neurofault.inputs import Inputs
 
 MARK = 128
@@ -51,13 +51,12 @@ class Driven:
     """A population and the synapses into it."""
 
     population: Population
-    synapses: Synapses
+    synapses: Dense
 
 
-def population(name: str, synapses: Synapses, *, vth: int, du: int, dv: int, bias: np.ndarray | int = 0) -> Driven:
+def population(name: str, synapses: Dense, *, vth: int, du: int, dv: int, bias: np.ndarray | int = 0) -> Driven:
     """Return a population of the chip's own integers: weights of exponent 0 with a sign, bias in units of 64."""
-    shape = synapses.out_shape if isinstance(synapses, Conv) else (synapses.n_out,)
-    return Driven(Population(name, shape, CubaLif(vth, bias, du, dv, bias_exponent=6)), synapses)
+    return Driven(Population(name, (synapses.n_out,), CubaLif(vth, bias, du, dv, bias_exponent=6)), synapses)
 
 
 def chip(profile: str, timesteps: int, in_shape: tuple[int, ...], *driven: Driven) -> Deployment:
@@ -151,8 +150,8 @@ def _spikes(path: Path, shape: tuple[int, int], behind: int, known: int) -> np.n
     return found
 
 
-PILOTNET = {"conv-2": 3, "conv-3": 4, "conv-4": 5, "fc-0": 7, "fc-1": 8, "fc-2": 9}
-"""Recorded populations of PilotNet → their layer in ``network.net``."""
+PILOTNET = {"conv-2": "hidden3", "conv-3": "hidden4", "conv-4": "hidden5", "fc-0": "hidden6", "fc-1": "hidden7", "fc-2": "hidden8"}
+"""Recorded populations of PilotNet → their names as ``from_netx`` reads ``network.net``."""
 PERIOD, FIRST_RESET, RECORDED = 17, 3, 24
 """PilotNet was reset every 17 steps, conv-2 at the 4th recorded step, each later population a step after the one before."""
 
@@ -163,8 +162,6 @@ def pilotnet(first: str = "conv-2") -> tuple[Deployment, np.ndarray, dict[str, R
     Each reset begins a sample: sample 0 is whole, of sample 1 the first steps were recorded. Left out are the first steps of the recording, which
     belong to a sample whose beginning was not recorded.
     """
-    import h5py
-
     at = folder("lava-nc__lava-dl", "tests", "lava", "lib", "dl", "netx", "gts", "pilotnet_lif")
     names = list(PILOTNET)[list(PILOTNET).index(first) :]
     begin = FIRST_RESET + list(PILOTNET).index(first)
@@ -173,30 +170,19 @@ def pilotnet(first: str = "conv-2") -> tuple[Deployment, np.ndarray, dict[str, R
     events = np.zeros((2, PERIOD, driven.shape[1]), bool)
     events[0], rest = driven[begin - 1 : begin - 1 + PERIOD], driven[begin - 1 + PERIOD :]
     events[1, : len(rest)] = rest
-    layers, recorded = [], {}
-    with h5py.File(at / "network.net") as file:
-        in_shape = tuple(int(side) for side in file[f"layer/{PILOTNET[first] - 1}/shape"][()])
-        shape = in_shape
-        for index, name in enumerate(names):
-            group = file[f"layer/{PILOTNET[name]}"]
-            weight, bias = group["weight"][()].astype(np.int32), group["bias"][()].astype(np.int32)
-            if "stride" in group:
-                sides = [tuple(int(side) for side in group[key][()]) for key in ("stride", "padding", "dilation")]
-                synapses: Synapses = Conv(weight, shape, *sides)
-                shape = synapses.out_shape
-                bias = np.repeat(bias, shape[1] * shape[2])
-            else:
-                synapses = Dense(weight)
-                shape = (synapses.n_out,)
-            neuron = {key: int(group[f"neuron/{key}"][()]) for key in ("iDecay", "vDecay", "vThMant")}
-            layers.append(
-                population(name, synapses, vth=neuron["vThMant"], du=neuron["iDecay"] - 1, dv=neuron["vDecay"], bias=bias)
-            )
-            recorded[name] = Recording(
-                _windows(np.load(at / f"{name}.npy"), begin + index, 255).astype(np.uint8),
-                *(_windows(np.load(at / f"{name}-{state}.npy"), begin + index, np.nan) for state in "vu"),
-            )
-    return chip("loihi2", PERIOD, in_shape, *layers), events, recorded
+    whole = nf.from_netx(at / "network.net")
+    kept = [PILOTNET[one] for one in names] + [whole.readout.population]
+    source = whole.into(PILOTNET[first])[0].source
+    populations = (replace(whole.population(source), neuron=Source()), *(whole.population(one) for one in kept))
+    connections = tuple(one for one in whole.connections if one.target in kept)
+    recorded = {
+        PILOTNET[name]: Recording(
+            _windows(np.load(at / f"{name}.npy"), begin + index, 255).astype(np.uint8),
+            *(_windows(np.load(at / f"{name}-{state}.npy"), begin + index, np.nan) for state in "vu"),
+        )
+        for index, name in enumerate(names)
+    }
+    return nf.deploy(nf.Network("pilotnet", populations, connections, PERIOD, whole.readout), "loihi2"), events, recorded
 
 
 def _steps(array: np.ndarray) -> np.ndarray:

@@ -18,9 +18,9 @@ COMPARED = {
     "Loihi 2, one neuron": {"neuron": 999 + 999},
     "Loihi 1, 250-25-1": {"hidden": 499 * 25 + 499 * 3, "output": 498 + 498},
     "Loihi 2, PilotNet from conv-2 on": {
-        "conv-2": 3 * 21 * 8064, "conv-3": 3 * 20 * 5632, "conv-4": 3 * 19 * 2560, "fc-0": 3 * 18 * 100, "fc-1": 3 * 17 * 50, "fc-2": 3 * 16 * 10,
+        "hidden3": 3 * 21 * 8064, "hidden4": 3 * 20 * 5632, "hidden5": 3 * 19 * 2560, "hidden6": 3 * 18 * 100, "hidden7": 3 * 17 * 50, "hidden8": 3 * 16 * 10,
     },
-    "Loihi 2, PilotNet from fc-0 on": {"fc-0": 3 * 18 * 100, "fc-1": 3 * 17 * 50, "fc-2": 3 * 16 * 10},
+    "Loihi 2, PilotNet from fc-0 on": {"hidden6": 3 * 18 * 100, "hidden7": 3 * 17 * 50, "hidden8": 3 * 16 * 10},
 }  # fmt: skip
 """Numbers of recorded values that are compared, so that a reader that finds nothing is not taken for agreement."""
 

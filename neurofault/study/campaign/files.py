@@ -12,7 +12,7 @@ from neurofault.deploy.profile import bundled_profiles
 from neurofault.errors import SpecError, UsageError, nearest
 from neurofault.specfile import Node, at
 
-PLACES = (("profile",), ("network", "nir"), ("network", "weights"))
+PLACES = (("profile",), ("network", "nir"), ("network", "netx"), ("network", "weights"))
 """Where a document names a file; a profile may be a bundled one instead."""
 
 INPUTS = "inputs"

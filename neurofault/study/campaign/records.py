@@ -24,14 +24,15 @@ _Positive = Annotated[int, Field(ge=1, le=1 << 31)]
 
 
 class NetworkChoice(BaseModel):
-    """Which network: exactly one of ``zoo``, ``torch`` and ``nir``.
+    """Which network: exactly one of ``zoo``, ``torch``, ``nir`` and ``netx``.
 
     Attributes:
         zoo: name of a network of the zoo.
         torch: ``package.module:factory`` of a torch or snnTorch module.
         weights: state dict of that module; paths are from the campaign file's folder.
         folder: in which Python finds the module, before where the command runs; null: the campaign file's.
-        nir: a NIR file.
+        nir: a NIR file (``*.nir``).
+        netx: a netx file of lava-dl (``*.net``).
         dt: time step of a NIR file that does not say it, in the file's unit.
     """
 
@@ -41,13 +42,14 @@ class NetworkChoice(BaseModel):
     weights: str | None = None
     folder: str | None = None
     nir: str | None = None
+    netx: str | None = None
     dt: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> NetworkChoice:
-        given = [name for name in ("zoo", "torch", "nir") if getattr(self, name) is not None]
+        given = [name for name in ("zoo", "torch", "nir", "netx") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"give one of zoo, torch and nir, not {' and '.join(given) or 'none'}")
+            raise ValueError(f"give one of zoo, torch, nir and netx, not {' and '.join(given) or 'none'}")
         if self.weights is not None and self.torch is None:
             raise ValueError("weights goes with torch")
         if self.folder is not None and self.torch is None:
@@ -56,6 +58,8 @@ class NetworkChoice(BaseModel):
             raise ValueError("dt goes with nir")
         if self.nir is not None and not self.nir.endswith(".nir"):
             raise ValueError(f"nir names a file *.nir, not {self.nir!r}")
+        if self.netx is not None and not self.netx.endswith(".net"):
+            raise ValueError(f"netx names a file *.net, not {self.netx!r}")
         if self.torch is not None and ":" not in self.torch:
             raise ValueError(f"torch is package.module:factory, not {self.torch!r}")
         return self
@@ -298,10 +302,11 @@ class CampaignSpec(BaseModel):
             UsageError: the profile is neither a file there nor a bundled one.
         """
         network, place = self.network, self.place
-        nir = None if network.nir is None else str(base / network.nir)
+        given = network.nir or network.netx
+        file = None if given is None else str(base / given)
         torch = None if network.torch is None else module_named(network.torch, base / (network.folder or "."))
         return Setup(
-            network=network.zoo or torch or nir or "", profile=profile_named(self.profile, base),
+            network=network.zoo or torch or file or "", profile=profile_named(self.profile, base),
             weights=None if network.weights is None else base / network.weights, data=self.data.name, data_dir=data_dir,
             timesteps=self.convert.timesteps, dt=network.dt, weight_bits=self.convert.weight_bits, place=place.strategy,
             neurons_per_core=place.neurons_per_core, spare_cores=place.spare_cores, chips=place.chips, place_seed=place.seed,

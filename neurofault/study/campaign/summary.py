@@ -124,7 +124,7 @@ def answer_of(found: Found) -> dict[str, Any]:
         "name": spec.name,
         "notes": _notes(found, cells, labels, by_cell),
         "command": f"neurofault campaign run {RESOLVED} --out ." + ("" if again is None else f" --data-dir {quote(again)}"),
-        "network": shown(spec.network.zoo or spec.network.torch or spec.network.nir),
+        "network": shown(spec.network.zoo or spec.network.torch or spec.network.nir or spec.network.netx),
         "data": found.planned.data,
         "profile": shown(spec.profile),
         "samples": found.planned.samples,
