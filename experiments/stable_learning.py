@@ -27,7 +27,8 @@ from neurofault.data.datasets import load
 from neurofault.data.splits import DataSet
 from neurofault.rescue.workbench import Examples
 from neurofault.study.calibrate import choose
-from neurofault.study.rescue_study import rescue_study, to_json, treatments
+from neurofault.study.rescue_json import to_json
+from neurofault.study.rescue_study import rescue_study, treatments
 
 WIDTHS = (16, 32, 64, 128, 256, 512)
 DEEP = ((32, 16), (64, 32), (256, 64))

@@ -11,7 +11,7 @@ import numpy as np
 from neurofault.damage.damage import Damage, Edit
 from neurofault.deploy.deployment import Deployment, Placement
 from neurofault.deploy.profile import HardwareProfile
-from neurofault.deploy.quantise import truncate_weights
+from neurofault.deploy.weight_fields import truncate_weights
 from neurofault.graph import Conv, Dense, Readout, Sparse
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.network import How

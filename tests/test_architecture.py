@@ -128,6 +128,11 @@ def test_neighbours_are_found_by_position_only_where_the_first_line_says_that_th
     assert wrong == []
 
 
+def test_no_module_is_longer_than_400_lines():
+    lengths = {str(file.relative_to(PACKAGE)): len(file.read_text(encoding="utf-8").splitlines()) for file in PACKAGE.rglob("*.py")}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
+
+
 def test_no_relative_imports():
     relative = [
         file.name

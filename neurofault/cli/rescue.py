@@ -93,7 +93,8 @@ def rescue(
     from neurofault.rescue.strategies import strategy_named
     from neurofault.rescue.workbench import Examples
     from neurofault.study.prepare import Setup, prepare
-    from neurofault.study.rescue_study import rescue_study, to_json, treatments
+    from neurofault.study.rescue_json import to_json
+    from neurofault.study.rescue_study import rescue_study, treatments
     from neurofault.study.shown import shown
 
     result_file = JsonOut(json_file)

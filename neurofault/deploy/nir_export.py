@@ -50,7 +50,7 @@ from neurofault.damage.damage import (
 from neurofault.damage.fold import SynapseFold
 from neurofault.damage.fold_neurons import NeuronFold
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.quantise import weight_range
+from neurofault.deploy.weight_fields import weight_range
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph import Conv, Dense, Network
 from neurofault.graph.chains import links

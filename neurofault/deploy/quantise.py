@@ -16,18 +16,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.bound import CURRENT_LIMIT, Arriving, reaches
 from neurofault.deploy.profile import HardwareProfile
+from neurofault.deploy.weight_fields import Grid, truncate_weights, weight_range
 from neurofault.errors import CapacityError, ConversionError, UsageError
 from neurofault.graph import Connection, CubaLif, Network, Population, Source
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.schedule import title
-from neurofault.graph.synapses import SignMode, longest_delay, with_weight
+from neurofault.graph.synapses import longest_delay, with_weight
 
 POTENTIAL_LIMIT = 2**23 - 1
 """Largest |v| (Lava ``LIF`` ``fixed_pt``: v saturates there)."""
@@ -39,69 +39,6 @@ _LEAST_THRESHOLD = 64
 
 _DEEP_RATE = 0.5
 """Spikes a step that the neurons of a hidden layer of a pixel network stay below on average."""
-
-
-def weight_range(bits: int, sign_mode: SignMode) -> tuple[int, int, int]:
-    """Return (lowest, highest, step) of the weights that a stored field can hold, as Lava reads them.
-
-    Args:
-        bits: stored bits, 1 to 8.
-        sign_mode: ``mixed`` spends one bit on the sign.
-
-    >>> weight_range(8, "mixed")
-    (-256, 254, 2)
-    >>> weight_range(4, "excitatory")
-    (0, 240, 16)
-    """
-    step = 1 << (8 - bits + (sign_mode == "mixed"))
-    top = 256 - step
-    match sign_mode:
-        case "mixed":
-            return -256, top, step
-        case "excitatory":
-            return 0, top, step
-        case "inhibitory":
-            return -top, 0, step
-
-
-def truncate_weights(weight: NDArray[np.integer], bits: int, sign_mode: SignMode) -> NDArray[np.int32]:
-    """Clip and truncate integers to the stored field exactly as Lava does at the first step.
-
-    MIXED clips to [−256, 255], EXC to [0, 255], INH to [−255, 0]; then k = 8 − bits (+ 1 if MIXED) low bits are cut: towards −∞ for
-    mixed and excitatory weights, towards 0 for inhibitory ones (Lava 0.10 ``lava/utils/weightutils.py``).
-
-    Args:
-        weight: integers of any shape.
-        bits: stored bits, 1 to 8.
-        sign_mode: which signs the field holds.
-    """
-    k = 8 - bits + (sign_mode == "mixed")
-    wide = weight.astype(np.int64)
-    match sign_mode:
-        case "mixed":
-            wide = (np.clip(wide, -256, 255) >> k) << k
-        case "excitatory":
-            wide = (np.clip(wide, 0, 255) >> k) << k
-        case "inhibitory":
-            wide = -((-np.clip(wide, -255, 0) >> k) << k)
-    return wide.astype(np.int32)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The integers that weights may take.
-
-    Attributes:
-        low, high, step: of the weights.
-        bits: stored bits; None for the reference grid, which no chip has.
-        exponent_min: smallest exponent e.
-    """
-
-    low: int
-    high: int
-    step: int
-    bits: int | None
-    exponent_min: int
 
 
 _REFERENCE = Grid(-(1 << 14), (1 << 14) - 1, 1, None, -24)
@@ -378,7 +315,7 @@ def _carried_weights(connection: Connection, profile: HardwareProfile) -> ChipCo
     if not np.array_equal(kept, weight):
         raise CapacityError(
             f"{title(connection)}: {int(np.count_nonzero(kept != weight))} of {weight.size} carried weights do not fit "
-            f"{stored.weight_bits} {stored.sign_mode} bits bit for bit; truncate them first (quantise.truncate_weights)"
+            f"{stored.weight_bits} {stored.sign_mode} bits bit for bit; truncate them first (deploy.weight_fields.truncate_weights)"
         )
     if np.any(kept != 0) and not -32 <= stored.weight_exponent <= 24:
         raise CapacityError(f"{title(connection)}: weight exponent {stored.weight_exponent} outside -32…24")

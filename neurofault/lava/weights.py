@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from neurofault.deploy.quantise import truncate_weights, weight_range
+from neurofault.deploy.weight_fields import truncate_weights, weight_range
 from neurofault.engines.on_lava.shim import require_lava
 from neurofault.errors import ConversionError
 from neurofault.graph import Conv, Dense

@@ -14,105 +14,16 @@ from numpy.typing import NDArray
 from neurofault.learning.counter import absorb, absorb_word, jit
 from neurofault.learning.factors import evaluate
 from neurofault.learning.records import FRACTION, HIGHEST, LOWEST, Cells, Defects, LearningRoom, Memory, Noise, Program
-from neurofault.learning.vectors import LANES, add_clamped_lanes
-
-
-@jit
-def _compose(a: Any, b: NDArray[np.int32], right: int, left: int, table: NDArray[np.int32], alone: bool) -> None:
-    """Put one saturating addition after others: clamp(clamp(R + C, l, h) + c, L, H) is again clamp(R + C + c, l', h').
-
-    ``alone``: there are none before it.
-    """
-    lowest, highest, right32, left32 = np.int32(LOWEST), np.int32(HIGHEST), np.int32(right), np.int32(left)
-    if alone:
-        for j in range(b.shape[0]):
-            c = np.int32(np.int32(np.int32(a * b[j]) >> right32) << left32)
-            table[0, j], table[1, j], table[2, j] = min(max(c, lowest), highest), lowest, highest
-        return
-    for j in range(b.shape[0]):
-        c = np.int32(np.int32(np.int32(a * b[j]) >> right32) << left32)
-        c = min(max(c, lowest), highest)
-        table[0, j] = np.int32(table[0, j] + c)
-        table[1, j] = min(max(np.int32(table[1, j] + c), lowest), highest)
-        table[2, j] = min(max(np.int32(table[2, j] + c), lowest), highest)
-
-
-@jit
-def _round_all(table: NDArray[np.int32], drawn: int, least: int, most: int) -> None:
-    """Turn additions to accumulators into additions to values, rounded with one number for all: ⌊R/128⌋ + [drawn < R mod 128].
-
-    A value is a multiple of 128 in its accumulator and rounding is monotone, so both pass through the clamp.
-    """
-    offset, shift, least32, most32 = np.int32(127 - drawn), np.int32(FRACTION), np.int32(least), np.int32(most)
-    for j in range(table.shape[1]):
-        table[0, j] = np.int32(np.int32(table[0, j] + offset) >> shift)
-        table[1, j] = min(max(np.int32(np.int32(table[1, j] + offset) >> shift), least32), most32)
-        table[2, j] = min(max(np.int32(np.int32(table[2, j] + offset) >> shift), least32), most32)
-
-
-@jit
-def _add_clamped(live: NDArray[np.uint8], first: NDArray[np.int64], tables: NDArray[np.int32], values: NDArray[np.int32]) -> None:
-    """Add to the values of each live source what its class adds; ``tables``: [n_in, 3, n_out]."""
-    for i in range(live.shape[0]):
-        if live[i]:
-            table, row = tables[first[i]], values[i]
-            for j in range(row.shape[0]):
-                row[j] = min(max(np.int32(row[j] + table[0, j]), table[1, j]), table[2, j])
-
-
-@jit
-def _pair_narrow(
-    a: Any,
-    b: NDArray[np.int32],
-    head: NDArray[np.int64],
-    a2: Any,
-    b2: NDArray[np.int32],
-    head2: NDArray[np.int64],
-    drawn: int,
-    least: int,
-    most: int,
-    out: NDArray[np.int16],
-) -> None:
-    """:func:`_compose` of two products and :func:`_round_narrow` in one pass."""
-    lowest, highest, far = np.int32(LOWEST), np.int32(HIGHEST), np.int32(1024)
-    right, left, right2, left2 = np.int32(head[3]), np.int32(head[4]), np.int32(head2[3]), np.int32(head2[4])
-    offset, shift, least32, most32 = np.int32(127 - drawn), np.int32(FRACTION), np.int32(least), np.int32(most)
-    for j in range(b.shape[0]):
-        c = min(max(np.int32(np.int32(np.int32(a * b[j]) >> right) << left), lowest), highest)
-        d = min(max(np.int32(np.int32(np.int32(a2 * b2[j]) >> right2) << left2), lowest), highest)
-        out[0, j] = np.int16(min(max(np.int32(np.int32(c + d + offset) >> shift), -far), far))
-        low, high = min(max(np.int32(lowest + d), lowest), highest), min(max(np.int32(highest + d), lowest), highest)
-        out[1, j] = np.int16(min(max(np.int32(np.int32(low + offset) >> shift), least32), most32))
-        out[2, j] = np.int16(min(max(np.int32(np.int32(high + offset) >> shift), least32), most32))
-
-
-@jit
-def _round_narrow(table: NDArray[np.int32], drawn: int, least: int, most: int, out: NDArray[np.int16]) -> None:
-    """:func:`_round_all` into 16 bits; a sum beyond ±1024 is beyond the range of weights all the more."""
-    offset, shift, least32, most32 = np.int32(127 - drawn), np.int32(FRACTION), np.int32(least), np.int32(most)
-    far = np.int32(1024)
-    for j in range(table.shape[1]):
-        out[0, j] = np.int16(min(max(np.int32(np.int32(table[0, j] + offset) >> shift), -far), far))
-        out[1, j] = np.int16(min(max(np.int32(np.int32(table[1, j] + offset) >> shift), least32), most32))
-        out[2, j] = np.int16(min(max(np.int32(np.int32(table[2, j] + offset) >> shift), least32), most32))
-
-
-@jit
-def _add_narrow(live: NDArray[np.uint8], first: NDArray[np.int64], tables: NDArray[np.int16], values: NDArray[np.int16]) -> None:
-    """:func:`_add_clamped` in 16 bits; the width of both is a multiple of :data:`LANES`."""
-    width = values.shape[1]
-    for i in range(live.shape[0]):
-        if live[i]:
-            row, table = i * width, first[i] * 3 * width
-            for j in range(0, width, LANES):
-                add_clamped_lanes(values, row + j, tables, table + j, width)
-
-
-@jit
-def _accumulate(values: NDArray[np.int32], table: NDArray[np.int32], total: NDArray[np.int32]) -> None:
-    """Add to the accumulators of one source what its class adds."""
-    for j in range(total.shape[0]):
-        total[j] = min(max(np.int32(np.int32(values[j] << np.int32(FRACTION)) + table[0, j]), table[1, j]), table[2, j])
+from neurofault.learning.shared_sums import (
+    accumulate,
+    add_clamped,
+    add_narrow,
+    classes,
+    compose,
+    pair_narrow,
+    round_all,
+    round_narrow,
+)
 
 
 @jit
@@ -192,83 +103,6 @@ def _store_strict(
 
 
 @jit
-def _by_value(
-    live: NDArray[np.uint8],
-    active: NDArray[np.bool_],
-    a: NDArray[np.int32],
-    slots: NDArray[np.int64],
-    first: NDArray[np.int64],
-) -> bool:
-    """:func:`_classes` by looking values up, where all active products are multiples of one small value; return whether they are."""
-    pilot = -1
-    for p in range(active.shape[0]):
-        if active[p]:
-            if pilot < 0:
-                pilot = p
-                continue
-            same, opposite = True, True
-            for i in range(live.shape[0]):
-                same &= a[p, 0, 0, i] == a[pilot, 0, 0, i]
-                opposite &= a[p, 0, 0, i] == -a[pilot, 0, 0, i]
-            if not (same or opposite):
-                return False
-    half = slots.shape[0] // 2
-    if pilot < 0:
-        return False
-    value, least, most = a[pilot, 0, 0], np.int32(0), np.int32(0)
-    for i in range(live.shape[0]):
-        least, most = min(least, value[i]), max(most, value[i])
-    if least < -half or most >= half:
-        return False
-    for slot in range(half + least, half + most + 1):
-        slots[slot] = -1
-    for i in range(live.shape[0]):
-        if live[i]:
-            other = slots[half + value[i]]
-            if other < 0:
-                slots[half + value[i]] = other = i
-            first[i] = other
-    return True
-
-
-@jit
-def _classes(
-    live: NDArray[np.uint8],
-    active: NDArray[np.bool_],
-    a: NDArray[np.int32],
-    tx: NDArray[np.int32],
-    gates: bool,
-    slots: NDArray[np.int64],
-    first: NDArray[np.int64],
-) -> None:
-    """Find for each live source the first that adds the same to each target. ``a``: [P, G, 1, n_in]; ``slots``: a hash table."""
-    if not gates and _by_value(live, active, a, slots, first):
-        return
-    mask = slots.shape[0] - 1
-    for slot in range(slots.shape[0]):
-        slots[slot] = -1
-    for i in range(live.shape[0]):
-        if not live[i]:
-            continue
-        key = np.int64(tx[i]) if gates else np.int64(0)
-        for p in range(active.shape[0]):
-            if active[p]:
-                key = key * 31 + a[p, 0, 0, i]
-        slot = (key ^ (key >> 12)) & mask
-        while True:
-            other = slots[slot]
-            if other < 0:
-                slots[slot] = other = i
-            same = not gates or tx[i] == tx[other]
-            for p in range(active.shape[0]):
-                same &= not active[p] or a[p, 0, 0, i] == a[p, 0, 0, other]
-            if same:
-                break
-            slot = (slot + 1) & mask
-        first[i] = other
-
-
-@jit
 def learn(
     program: Program,
     cells: Cells,
@@ -312,14 +146,14 @@ def _learn_plain(
 ) -> None:
     """Without y0 gates and factors of the synapse, sources with equal factors share their sums, worked out once."""
     n_in, n_out, last = work.live.shape[0], memory.ty.shape[0], program.epoch
-    _classes(work.live, work.active, work.a, memory.tx, gates, work.slots, work.first)
+    classes(work.live, work.active, work.a, memory.tx, gates, work.slots, work.first)
     pair = program.head.shape[0] == 2 and program.head[0, 0] == 0 and program.head[1, 0] == 0 and not whole
     pair = pair and work.narrow.shape[0] > 0 and work.active[0] and work.active[1] and not gates
     for i in range(n_in):
         if not work.live[i] or work.first[i] != i:
             continue
         if pair:
-            _pair_narrow(
+            pair_narrow(
                 work.a[0, 0, 0, i], work.b[0, last], program.head[0], work.a[1, 0, 0, i], work.b[1, last], program.head[1],
                 noise.rounding[index], cells.low[0], cells.high[0], work.narrow_tables[i],
             )  # fmt: skip
@@ -332,7 +166,7 @@ def _learn_plain(
                 head = program.head[p]
                 a = work.a[p, 0, 0, i] if work.active[p] and head[0] == variable else np.int32(0)
                 if a != 0 or (whole and head[0] == variable):
-                    _compose(a, work.b[p, memory.tx[i] if head[1] == 0 else last], head[3], head[4], table, alone)
+                    compose(a, work.b[p, memory.tx[i] if head[1] == 0 else last], head[3], head[4], table, alone)
                     alone = False
             if alone:
                 for j in range(n_out):
@@ -341,17 +175,17 @@ def _learn_plain(
                 continue
             drawn, low, high = noise.rounding[index], cells.low[variable], cells.high[variable]
             if variable == 0 and work.narrow.shape[0] and not whole:
-                _round_narrow(table, drawn, low, high, work.narrow_tables[i])
+                round_narrow(table, drawn, low, high, work.narrow_tables[i])
             else:
-                _round_all(table, drawn, low, high)
+                round_all(table, drawn, low, high)
     for variable in range(3):
         if program.used[variable]:
             values = memory.weight if variable == 0 else memory.delay if variable == 1 else memory.tag
             if variable == 0 and work.narrow.shape[0] and not whole:
-                _add_narrow(work.live, work.first, work.narrow_tables, work.narrow)
+                add_narrow(work.live, work.first, work.narrow_tables, work.narrow)
                 continue
             if not noise.strict:
-                _add_clamped(work.live, work.first, work.tables[variable], values)
+                add_clamped(work.live, work.first, work.tables[variable], values)
                 continue
             seed, total = absorb(noise.keys[4 + variable], epoch), work.total[variable]
             cut = cells.shift if variable == 0 else 0
@@ -360,7 +194,7 @@ def _learn_plain(
             masked = masks[0].shape[1] > 0
             for i in range(n_in):
                 if work.live[i]:
-                    _accumulate(values[i], work.tables[variable, work.first[i]], total)
+                    accumulate(values[i], work.tables[variable, work.first[i]], total)
                     _store_strict(
                         total,
                         cut,

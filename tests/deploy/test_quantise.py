@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from neurofault.deploy import deploy
 from neurofault.deploy.profile import load_profile
-from neurofault.deploy.quantise import POTENTIAL_LIMIT, quantise, truncate_weights, weight_range
+from neurofault.deploy.quantise import POTENTIAL_LIMIT, quantise
+from neurofault.deploy.weight_fields import truncate_weights, weight_range
 from neurofault.errors import CapacityError, ConversionError, UsageError
 from neurofault.graph import Connection, Conv, CubaLif, Dense, Encoding, Network, Population, Readout, Source, Sparse, chain
 from neurofault.graph.synapses import Stored
@@ -110,7 +111,7 @@ def test_carried_integers_that_do_not_fit_are_refused():
     with pytest.raises(CapacityError) as refusal:
         quantise(network(np.array([[3, 2], [300, 4]]), threshold=300, stored=stored, exponent=0), PROFILE)
     assert str(refusal.value) == (
-        "layer 'hidden1': 2 of 4 carried weights do not fit 8 mixed bits bit for bit; truncate them first (quantise.truncate_weights)"
+        "layer 'hidden1': 2 of 4 carried weights do not fit 8 mixed bits bit for bit; truncate them first (deploy.weight_fields.truncate_weights)"
     )
 
 

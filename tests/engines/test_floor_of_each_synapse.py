@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from chips import chip, population, random_weights
 
-from neurofault.deploy.quantise import truncate_weights
+from neurofault.deploy.weight_fields import truncate_weights
 from neurofault.engines import run
 from neurofault.graph import Dense
 from neurofault.inputs import Inputs

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from neurofault.errors import UsageError
+from neurofault.study.bootstrap import bootstrap_interval
 from neurofault.study.clustered import clustered_rate, jackknife_interval, ratio_interval, recovered_interval
-from neurofault.study.statistics import Interval, bootstrap_interval, t_interval
+from neurofault.study.statistics import Interval, t_interval
 
 Array = NDArray[np.float64]
 

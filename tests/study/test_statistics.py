@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from neurofault.errors import UsageError
+from neurofault.study.bootstrap import bootstrap_interval
 from neurofault.study.statistics import (
     SHARE,
     Interval,
     StopRule,
-    bootstrap_interval,
     cautious_interval,
     paired_difference,
     t_interval,

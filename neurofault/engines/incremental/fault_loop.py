@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 
 from neurofault.activity import DEAD_SCORE
 from neurofault.engines.exact.kernels import compiled
+from neurofault.engines.incremental.fault_table import FaultTable, Healthy, ThreadRoom
 from neurofault.engines.incremental.propagation import (
     BLOCK,
     COUNT_UNIT,
-    FaultTable,
-    Healthy,
-    ThreadRoom,
     add_row,
     best,
     board,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from neurofault.damage.damage import Damage, Detour, Edit, Force, LearningDefect, SetSynapses, Silence
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.packing import NO_WIRES, exponent_out_of_range, pack
-from neurofault.engines.incremental.propagation import FaultTable
+from neurofault.engines.incremental.fault_table import FaultTable
 from neurofault.engines.incremental.trains import MOST_STEPS, Net
 from neurofault.engines.wiring import edits_of
 from neurofault.errors import UsageError

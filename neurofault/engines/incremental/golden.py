@@ -21,7 +21,8 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.incremental import fault_loop as follow
 from neurofault.engines.incremental.fault_loop import ThreadTally
 from neurofault.engines.incremental.fault_rows import FaultBatch, FlatNetwork, flatten, refusal
-from neurofault.engines.incremental.propagation import BLOCK, ThreadRoom
+from neurofault.engines.incremental.fault_table import ThreadRoom
+from neurofault.engines.incremental.propagation import BLOCK
 from neurofault.engines.incremental.trains import BlockRoom, LayerEvents
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph.arithmetic import bias_of

@@ -13,7 +13,7 @@ from neurofault.damage.damage import Drop, SetDelays, SetSynapses
 from neurofault.damage.fold_neurons import NeuronsInTime
 from neurofault.damage.synapses_in_time import SynapsesInTime
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.quantise import truncate_weights
+from neurofault.deploy.weight_fields import truncate_weights
 from neurofault.engines.wiring import Edits, dense_delays, dense_weights, edits_of, listed, sparse_weights
 from neurofault.graph import Dense
 from neurofault.graph.chip import ChipConnection, ChipPopulation

@@ -13,8 +13,8 @@ from neurofault.papers.rescue2019.damage import by_importance, decline, random_o
 from neurofault.papers.rescue2019.fig1 import MARKS
 from neurofault.papers.rescue2019.float_setting import FloatStudy
 from neurofault.streams import stream_key
+from neurofault.study.bootstrap import bootstrap_interval
 from neurofault.study.changepoint import Thresholds
-from neurofault.study.statistics import bootstrap_interval
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,137 @@
+"""A study of ways of healing as JSON: each row with its intervals, its means over draws and its draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from neurofault.rescue.outcome import Point, Rescued
+from neurofault.study.rescue_study import RescueStudy, Row, name_of
+from neurofault.study.statistics import Interval
+
+
+def _interval(found: Interval | None) -> dict[str, float | None] | None:
+    return None if found is None else {"mean": found.mean, "low": found.low, "high": found.high}
+
+
+def to_json(study: RescueStudy) -> dict[str, Any]:
+    """Return a study as JSON-ready types; equal runs give equal bytes."""
+    return {
+        "samples": study.samples,
+        "cycle_samples": study.cycle,
+        "held_back_samples": study.held_back,
+        "seed": study.seed,
+        "healthy_accuracy": study.healthy,
+        "warnings": study.warnings(),
+        "rows": [row_to_json(row) for row in study.rows],
+        "paired": [
+            {
+                "a": name_of(a),
+                "b": name_of(b),
+                "difference": found.mean,
+                "low": found.low,
+                "high": found.high,
+                "draws": found.n,
+            }
+            for a, b, found in study.paired()
+        ],
+    }
+
+
+def row_to_json(row: Row) -> dict[str, Any]:
+    """Return a row; accuracies as ``{mean, low, high}``, what was used as a mean over draws."""
+
+    def mean(value: Callable[[Rescued], float]) -> float:
+        return float(np.mean([value(draw.rescued) for draw in row.draws]))
+
+    first_draw = row.draws[0].rescued
+    table = first_draw.deployment.profile.default_energy
+    tables = first_draw.deployment.profile.energy_tables
+    provision = first_draw.provision
+    return {
+        "strategy": row.treatment.label,
+        "learner": row.treatment.learner,
+        "control": row.treatment.control,
+        "healthy": _interval(row.interval(lambda draw: draw.healthy)),
+        "damaged": _interval(row.interval(lambda draw: draw.damaged)),
+        "final": _interval(row.interval(lambda draw: draw.final)),
+        "worst": _interval(row.interval(lambda draw: draw.rescued.worst)),
+        "mean_served": _interval(row.interval(lambda draw: draw.mean_served)),
+        "recovered_fraction": _interval(row.recovered),
+        "steps": row.treatment.plan.steps,
+        "cycles_per_step": mean(lambda done: done.cycles_per_step),
+        "cycles_total": mean(lambda done: done.cycles_total),
+        "cycles_after_last_damage": mean(lambda done: done.cycles_after_last_damage),
+        "samples_learned": mean(lambda done: done.samples_learned),
+        "writes": mean(lambda done: done.spent.writes),
+        "updates": mean(lambda done: done.spent.updates),
+        "axon_updates": mean(lambda done: done.spent.axon_updates),
+        "synaptic_operations": mean(lambda done: done.spent.synaptic_operations),
+        "spikes": mean(lambda done: done.spent.spikes),
+        "host_bytes": mean(lambda done: done.spent.host_bytes),
+        "energy_joule": mean(lambda done: done.spent.energy.get(table, 0.0)),
+        "time_second": mean(lambda done: done.spent.time.get(table, 0.0)),
+        "energy_joule_by_table": {name: mean(lambda done, name=name: done.spent.energy.get(name, 0.0)) for name in tables},  # type: ignore[misc]
+        "time_second_by_table": {name: mean(lambda done, name=name: done.spent.time.get(name, 0.0)) for name in tables},  # type: ignore[misc]
+        "learning_memory": None
+        if provision is None
+        else {
+            "synapse_bits": provision.synapse_bits,
+            "in_axons": provision.in_axons,
+            "neurons": provision.neurons,
+            "cores": sorted({core for each in provision.support for core in each.cores}),
+        },
+        "guard": _guard(row),
+        "notes": sorted({note for draw in row.draws for note in draw.rescued.notes}),
+        "n_draws": len(row.draws),
+        "draws": [
+            {
+                "draw": draw.draw,
+                "accuracy": draw.final,
+                "damaged": draw.damaged,
+                "worst": draw.rescued.worst,
+                "mean_served": draw.mean_served,
+                "spikes": draw.rescued.spent.spikes,
+                "writes": draw.rescued.spent.writes,
+                "energy_joule": draw.rescued.spent.energy.get(table),
+                "faults": [{"kind": hit.kind, "cores": list(hit.cores)} for hit in draw.rescued.deployment.damage.hits],
+                "time_line": [_point(point) for point in draw.rescued.points],
+            }
+            for draw in row.draws
+        ],
+    }
+
+
+def _guard(row: Row) -> dict[str, Any] | None:
+    """Return what the guard did and took, a mean over draws; None: nothing was held back."""
+    found = [draw.rescued.guarded for draw in row.draws if draw.rescued.guarded is not None]
+    if not found:
+        return None
+    table = row.draws[0].rescued.deployment.profile.default_energy
+    spells = [spell for each in found for spell in each.spells]
+    return {
+        "held_back": found[0].held_back,
+        "checks": float(np.mean([each.checks for each in found])),
+        "writes": float(np.mean([each.spent.writes for each in found])),
+        "host_bytes": float(np.mean([each.spent.host_bytes for each in found])),
+        "energy_joule": float(np.mean([each.spent.energy.get(table, 0.0) for each in found])),
+        "time_second": float(np.mean([each.spent.time.get(table, 0.0) for each in found])),
+        "begun": float(np.mean([spell.begun for spell in spells])) if spells else None,
+        "lowest": min((spell.lowest for spell in spells), default=None),
+        "kept": float(np.mean([spell.kept for spell in spells])) if spells else None,
+        "spells": len(spells),
+        "stopped": sum(spell.stopped for spell in spells),
+        "stayed": {name: sum(spell.stayed == name for spell in spells) for name in ("last", "best", "first")},
+    }
+
+
+def _point(point: Point) -> dict[str, Any]:
+    return {
+        "samples": point.samples,
+        "strikes": point.strikes,
+        "what": point.what,
+        "accuracy": point.accuracy,
+        "writes": point.spent.writes,
+    }
