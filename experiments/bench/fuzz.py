@@ -274,8 +274,7 @@ def _cpu() -> float:
 
 def _work(readers: dict[str, Reader], name: str, seed: int, numbers: range, folder: Path, at: Any, answers: Any) -> None:
     """Read mutants one after the other; say at each what it is at, and at the end what came of them."""
-    folder = folder / f"{name}-{os.getpid()}".replace(" ", "-")
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix=f"{name}-".replace(" ", "-"), dir=folder))
     os.chdir(folder)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     warnings.simplefilter("error", RuntimeWarning)
