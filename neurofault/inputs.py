@@ -285,6 +285,7 @@ class State:
         u, v: population → int32 [N, n], after that step.
         flying: connection → bool [N, d, n_in]: the source's spikes of the last d steps, oldest first, that may still be on their way.
         counts: int64 [N, n_out], spikes of the readout so far.
+        sample: of a stream (a deployment with ``reset: never``; N is 1): index in the whole data set of the sample that the step is of.
     """
 
     step: int
@@ -292,6 +293,7 @@ class State:
     v: Mapping[str, NDArray[np.int32]]
     flying: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     counts: NDArray[np.int64] | None = None
+    sample: int = 0
 
 
 def _mantissas(given: object) -> NDArray[np.int32]:

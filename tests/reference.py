@@ -3,7 +3,7 @@
 Written from the equations of Lava 0.10 ``fixed_pt`` (``lava/proc/lif/models.py``, ``lava/proc/dense/models.py``) and from the order of
 events in ``damage/damage.py``, without NumPy arithmetic, so that no width is implied: every wrap is written out. Nothing here knows
 lags or islands: in each chip step every population steps, a message sent in step s arrives in step s + delay, and it is dropped where
-its target has begun another sample by then.
+its target has begun another sample by then, unless the deployment is never reset.
 """
 
 from __future__ import annotations
@@ -141,12 +141,13 @@ class Cell:
         sample, size = k + self.inputs.first_sample, self.chip.size
         absolute = chip_step + self.inputs.first_sample * self.deployment.timesteps
         live = [edit for edit in self.own if acts(edit.when, t, absolute)]
-        if t == 0:
+        stream = self.deployment.reset == "never"
+        if t == 0 and not (stream and k):
             self.u, self.v = [0] * size, [0 if self.events is not None else self.chip.v_init] * size
             self.on_the_way: dict[int, list[list[int]]] = defaultdict(list)
         self._upset(live)
-        self._receive(live, sample, t, [letter for letter in self.mail.pop(chip_step, []) if letter[1] == k])
-        arrived = self.on_the_way.pop(t, [])
+        self._receive(live, sample, t, chip_step, [letter for letter in self.mail.pop(chip_step, []) if stream or letter[1] == k])
+        arrived = self.on_the_way.pop(chip_step, [])
         fired = []
         for n in range(size):
             spike = self._neuron(live, k, t, n, sum(sums[n] for sums in arrived))
@@ -169,7 +170,7 @@ class Cell:
                 for n, mask in zip(edit.neurons.tolist(), edit.masks.tolist(), strict=True):
                     state[n] = wrap(state[n] % 2**24 ^ mask, 24)
 
-    def _receive(self, live: list[Edit], sample: int, t: int, letters: list[tuple[str, int, int]]) -> None:
+    def _receive(self, live: list[Edit], sample: int, t: int, chip_step: int, letters: list[tuple[str, int, int]]) -> None:
         for one, healthy in self.into:
             sums: dict[int, list[int]] = defaultdict(lambda: [0] * self.chip.size)
             edits = [edit for edit in live if getattr(edit, "connection", None) == one.name]
@@ -188,7 +189,7 @@ class Cell:
                 for target, (weight, delay) in reached.items():
                     sums[delay][target] += weight
             for delay, totals in sums.items():
-                self.on_the_way[t + delay].append([shift(total, one.weight_exponent) for total in totals])
+                self.on_the_way[chip_step + delay].append([shift(total, one.weight_exponent) for total in totals])
 
     def _neuron(self, live: list[Edit], k: int, t: int, n: int, arrived: int) -> bool:
         if self.events is not None:

@@ -32,6 +32,7 @@ def inject(
     signed: options.Signed = "bias",
     samples: options.Samples = None,
     timesteps: options.Timesteps = None,
+    reset: options.Reset = "sample",
     dt: options.Dt = None,
     kill_cores: Annotated[int | None, typer.Option(help="Cores to kill (short for --fault core_dead --count N).")] = None,
     fault: Annotated[
@@ -68,7 +69,7 @@ def inject(
     faults = read_faults(kill_cores, fault or [], count, rate, {"where": where, "layer": layer, "at": at}, defects)
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spare_cores,
-        chips, place_seed, signed=signed,
+        chips, place_seed, signed=signed, reset=reset,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)
@@ -124,7 +125,7 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
     kinds = ", ".join(_describe(each) for each in lesions.faults)
     tell(
         f"{answer['network']} (weights {answer['weights']}) on {prepared.profile.title} ({answer['cores_used']} cores on {answer['chips']} chip(s)), "
-        f"{answer['samples']} test {_seen(prepared)} of {answer['data']}, {answer['timesteps']} time steps, engine {answer['engine']}",
+        f"{answer['samples']} test {_seen(prepared)} of {answer['data']}, {answer['timesteps']} time steps{', one stream (reset: never)' if 'reset' in answer else ''}, engine {answer['engine']}",
         f"simulated with Lava's integer arithmetic; broken: {kinds}, {answer['n_draws']} draws\n",
     )
     if prepared.scaling is not None:
@@ -214,6 +215,7 @@ def _command(result: Injection) -> str:
     setup = result.prepared.setup
     words: list[str] = ["neurofault", "inject", "--profile", setup.profile, "--network", setup.network]
     named: dict[str, object] = {
+        "reset": None if setup.reset == "sample" else setup.reset,
         "weights": setup.weights, "data": setup.data or result.prepared.data.name,
         "signed": None if result.prepared.scaling is None else result.prepared.scaling.signed, "data-dir": setup.data_dir, "samples": len(result.prepared.test),
         "timesteps": result.prepared.deployment.timesteps, "dt": setup.dt, "weight-bits": setup.weight_bits, "place": setup.place,

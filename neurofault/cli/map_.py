@@ -15,6 +15,7 @@ def map_(
     data_dir: options.DataDir = None,
     signed: options.Signed = "bias",
     timesteps: options.Timesteps = None,
+    reset: options.Reset = "sample",
     dt: options.Dt = None,
     weight_bits: options.WeightBits = 8,
     place: options.Place = "pack",
@@ -42,6 +43,7 @@ def map_(
         chips,
         place_seed,
         signed=signed,
+        reset=reset,  # type: ignore[arg-type]  # checked by prepare
     )
     with StderrProgress() as progress:
         prepared = prepare(setup, progress)

@@ -31,6 +31,7 @@ def rescue(
     signed: options.Signed = "bias",
     samples: options.Samples = None,
     timesteps: options.Timesteps = None,
+    reset: options.Reset = "sample",
     dt: options.Dt = None,
     kill_cores: Annotated[int | None, typer.Option(help="Cores to kill. Default, without --fault: 4.")] = None,
     fault: Annotated[
@@ -122,7 +123,7 @@ def rescue(
         spares = cores_killed(faults) if any(strategy_named(row.strategy).spares for row in rows) else 0
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spares, chips,
-        place_seed, signed=signed, learns=any(row.learner for row in rows),
+        place_seed, signed=signed, learns=any(row.learner for row in rows), reset=reset,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)
@@ -152,6 +153,7 @@ def rescue(
         "weights": prepared.weights,
         "data": prepared.data.name,
         "timesteps": chip.timesteps,
+        **({} if chip.reset == "sample" else {"reset": chip.reset}),
         "faults": [fault_to_mapping(each) for each in faults],
         "energy_table": prepared.profile.default_energy,
         **to_json(study),

@@ -14,6 +14,7 @@ from neurofault.deploy.quantise import lost, quantise
 from neurofault.errors import ConversionError, NeurofaultWarning
 from neurofault.graph import Network
 from neurofault.graph.chip import reached
+from neurofault.graph.network import horizon
 
 __all__ = ["deploy"]
 
@@ -69,10 +70,12 @@ def deploy(
         raise ConversionError(
             f"network {network.name!r}: its readout {read!r} has a bias alone, which rounds to 0 beside the threshold"
         )
-    for said in (*lost(network, connections), *map(str, wraps(populations, connections, network.timesteps))):
+    for said in (*lost(network, connections), *map(str, wraps(populations, connections, horizon(network)))):
         warnings.warn(said, NeurofaultWarning, stacklevel=2)
     placement = place(
         populations, connections, chip, strategy=strategy, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips,
         seed=seed,
     )  # fmt: skip
-    return Deployment(network.name, chip, populations, connections, placement, network.timesteps, network.readout)
+    return Deployment(
+        network.name, chip, populations, connections, placement, network.timesteps, network.readout, reset=network.reset
+    )

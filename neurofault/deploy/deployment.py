@@ -16,7 +16,7 @@ from neurofault.damage.damage import Damage
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import UsageError
 from neurofault.graph.chip import ChipConnection, ChipPopulation
-from neurofault.graph.network import Readout
+from neurofault.graph.network import Readout, SampleReset
 from neurofault.graph.neurons import Encoding
 from neurofault.graph.schedule import Schedule, Wiring
 from neurofault.inputs import Inputs
@@ -65,6 +65,7 @@ class Deployment:
         timesteps: T, steps a sample is shown.
         readout: where the answer is read, and how.
         damage: what is broken.
+        reset: when u, v and spikes on their way are cleared: ``sample`` or ``never`` (:data:`neurofault.graph.network.SampleReset`).
     """
 
     _repr_html_: ClassVar[Callable[[Deployment], str]]
@@ -78,6 +79,7 @@ class Deployment:
     timesteps: int
     readout: Readout
     damage: Damage = field(default_factory=Damage)
+    reset: SampleReset = "sample"
 
     @cached_property
     def wiring(self) -> Wiring[ChipPopulation, ChipConnection]:

@@ -55,6 +55,7 @@ from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph import Conv, Dense, Network
 from neurofault.graph.chains import links
 from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.network import samples_apart
 from neurofault.graph.synapses import Stored
 
 
@@ -80,6 +81,7 @@ def to_nir(network: Network | Deployment, path: str | Path | None = None, *, dt:
             stuck outputs.
         UsageError: dt is not above 0, or the file cannot be written.
     """
+    samples_apart(network, "the export to NIR")
     if not (np.isfinite(dt) and dt > 0):
         raise UsageError(f"dt must be above 0, is {dt}")
     return write_nir(_written(network) if isinstance(network, Deployment) else written_network(network), path, dt)

@@ -26,6 +26,7 @@ from neurofault.deploy.weight_fields import Grid, truncate_weights, weight_range
 from neurofault.errors import CapacityError, ConversionError, UsageError
 from neurofault.graph import Connection, CubaLif, Network, Population, Source
 from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.network import horizon
 from neurofault.graph.schedule import title
 from neurofault.graph.synapses import longest_delay, with_weight
 
@@ -158,7 +159,7 @@ def _scaled(
         Arriving(with_weight(one.synapses, _integers(weight, unit * 2.0**-k, grid)), k, _rate(network, one.source))
         for one, weight, k in zip(into, weights, below, strict=True)
     ]
-    wanted = _without_wrap(wanted, arriving, _array(neuron.du, size), theta, unit, network.timesteps)
+    wanted = _without_wrap(wanted, arriving, _array(neuron.du, size), theta, unit, horizon(network))
     if into:
         wanted = min(wanted, profile.synapse.weight_exponent_max.known)
     sigma = unit * 2.0**wanted
@@ -220,11 +221,11 @@ def _without_wrap(
     du: NDArray[np.int32],
     theta: NDArray[np.float64] | None,
     unit: float,
-    timesteps: int,
+    steps: int,
 ) -> int:
     """Return the weight exponent, lowered until the current cannot wrap or the threshold would become too coarse."""
     least = np.inf if theta is None else float(np.min(theta)) * unit
-    reach = reaches(arriving, du, timesteps)
+    reach = reaches(arriving, du, steps)
     while reach * 2.0**exponent >= CURRENT_LIMIT and least * 2.0 ** (exponent - 1) >= _LEAST_THRESHOLD:
         exponent -= 1
     return exponent

@@ -28,9 +28,12 @@ from neurofault.deploy.saved_damage import read_damage, written_edit
 from neurofault.deploy.saved_parts import Arrays, Parts, read_connections, read_placement, read_populations, read_readout
 from neurofault.errors import UsageError
 from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.network import SampleReset
 
 FORMAT = 2
 """Raised when a file of this version could not be read by an older one; files of 1 (chains of layers) are read too."""
+STREAM_FORMAT = 3
+"""As 2, with ``reset``: of deployments whose state is never reset, which an older version would reset."""
 
 _TEXT = "deployment"
 _TYPES = ("|b1", "|i1", "|u1", "<i2", "<i4", "<i8", "<f8")
@@ -66,7 +69,7 @@ def save(deployment: Deployment, path: str | Path) -> None:
         return len(arrays) - 1
 
     data = {
-        "format": FORMAT,
+        "format": FORMAT if deployment.reset == "sample" else STREAM_FORMAT,
         "name": deployment.name,
         "profile": json.loads(deployment.profile.model_dump_json()),
         "populations": [_population(one, kept) for one in deployment.populations],
@@ -74,6 +77,7 @@ def save(deployment: Deployment, path: str | Path) -> None:
         "placement": {field.name: getattr(deployment.placement, field.name) for field in fields(deployment.placement)}
         | {"core_of": {one.name: kept(deployment.placement.core_of[one.name]) for one in deployment.populations}},
         "timesteps": deployment.timesteps,
+        **({} if deployment.reset == "sample" else {"reset": deployment.reset}),
         "readout": asdict(deployment.readout),
         "damage": {
             "edits": [written_edit(edit, kept) for edit in deployment.damage.edits],
@@ -191,11 +195,11 @@ def _read(path: str | Path, members: _Members) -> Deployment:
     data = json.loads(members[_TEXT].tobytes().decode())
     if not isinstance(data, dict) or "format" not in data:
         raise ValueError("no format is named")
-    if data["format"] not in (1, FORMAT) or isinstance(data["format"], bool):
+    if data["format"] not in (1, FORMAT, STREAM_FORMAT) or isinstance(data["format"], bool):
         raise UsageError(
-            f"{path}: format {str(data['format'])[:40]} of a saved deployment is not known; this version reads {FORMAT}, and 1"
+            f"{path}: format {str(data['format'])[:40]} of a saved deployment is not known; this version reads 1 to {STREAM_FORMAT}"
         )
-    parts, arrays = Parts(data if data["format"] == FORMAT else as_graph(data)), Arrays(members)
+    parts, arrays = Parts(as_graph(data) if data["format"] == 1 else data), Arrays(members)
     profile = HardwareProfile.model_validate_json(json.dumps(parts.of("profile", dict[str, Any])))
     populations = read_populations(parts, arrays)
     connections = read_connections(parts, arrays, populations)
@@ -205,4 +209,9 @@ def _read(path: str | Path, members: _Members) -> Deployment:
         raise ValueError(f"timesteps is {timesteps}")
     readout = read_readout(parts.inner("readout"), populations, connections)
     damage = read_damage(parts.inner("damage"), arrays, populations, connections, placement)
-    return Deployment(parts.of("name", str), profile, populations, connections, placement, timesteps, readout, damage)
+    reset: SampleReset = "sample"
+    if data["format"] == STREAM_FORMAT:
+        if parts.of("reset", str) != "never":
+            raise ValueError(f"reset is {parts.of('reset', str)!r}")
+        reset = "never"
+    return Deployment(parts.of("name", str), profile, populations, connections, placement, timesteps, readout, damage, reset)

@@ -10,6 +10,9 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UnsupportedError
 from neurofault.inputs import Inputs, State
 
+STREAM = "a network that keeps its state between samples (reset: never)"
+"""Why an engine refuses, that can run samples only which start anew."""
+
 
 class Engine(Protocol):
     """Something that runs a deployment. Final classes, no base class with hooks."""

@@ -7,17 +7,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
-from typing import Literal
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 
 from neurofault.arrays import not_finite
-from neurofault.errors import ConversionError
+from neurofault.errors import ConversionError, UnsupportedError, nearest
 from neurofault.graph.neurons import CubaLif, Encoding, Source
 from neurofault.graph.schedule import Schedule, Wiring
 from neurofault.graph.synapses import MOST_DELAY, Stored, Synapses
 
 How = Literal["potential", "count"]
+SampleReset = Literal["sample", "never"]
+"""When a population starts anew. ``sample``: at its first step of each sample u = 0, v = v_init and no spike is on its way. ``never``: at
+the first sample alone; the samples are one unbroken stream, in their order, and each starts from the u, v and spikes on their way that the
+one before has left."""
+STREAM_STEPS = 1 << 16
+"""As good as without end: what has decayed with the slowest decay for so many steps is below the last bit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +120,7 @@ class Network:
             choose an exponent at which it does not saturate. None: unknown.
         gap: what the conversion cost; None: not measured.
         notes: what whoever read it from a file had to assume, one text each; for people, it changes nothing.
+        reset: see :data:`SampleReset`.
 
     Raises:
         ConversionError: names, sizes, delays or numbers that do not fit; the text names both ends.
@@ -127,8 +134,14 @@ class Network:
     peak_potential: float | None = None
     gap: ConversionGap | None = None
     notes: tuple[str, ...] = ()
+    reset: SampleReset = "sample"
 
     def __post_init__(self) -> None:
+        if self.reset not in get_args(SampleReset):
+            raise ConversionError(
+                f"network {self.name!r}: reset must be {' or '.join(get_args(SampleReset))}, is {self.reset!r:.80}"
+                f"{nearest(str(self.reset), get_args(SampleReset))}"
+            )
         if not self.populations:
             raise ConversionError(f"network {self.name!r} has no population")
         wiring = self.wiring
@@ -182,6 +195,41 @@ class Network:
     def with_timesteps(self, timesteps: int) -> Network:
         """Return the same network shown for another number of steps."""
         return replace(self, timesteps=timesteps, gap=None)
+
+    def with_reset(self, reset: SampleReset) -> Network:
+        """Return the same network with samples that start anew (``sample``), or that are one unbroken stream (``never``)."""
+        return replace(self, reset=reset, gap=None)
+
+
+class _Presented(Protocol):
+    """A network or a deployment, as far as samples go."""
+
+    @property
+    def timesteps(self) -> int: ...
+
+    @property
+    def reset(self) -> SampleReset: ...
+
+
+def horizon(graph: _Presented) -> int:
+    """Return for how many steps a current may add up: T, or :data:`STREAM_STEPS` where nothing is cleared between samples."""
+    return graph.timesteps if graph.reset == "sample" else STREAM_STEPS
+
+
+def samples_apart(graph: _Presented, what: str) -> None:
+    """Make sure that samples do not depend on each other, for what can do nothing else.
+
+    Args:
+        graph: a network or a deployment.
+        what: what needs it, for the message.
+
+    Raises:
+        UnsupportedError: the network's state is never reset.
+    """
+    if graph.reset == "never":
+        raise UnsupportedError(
+            f"{what} takes samples that start anew (reset: sample), and this network keeps its state between them (reset: never)"
+        )
 
 
 def chain(

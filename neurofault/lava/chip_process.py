@@ -11,6 +11,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.on_lava.shim import require_lava
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph.chip import ChipPopulation
+from neurofault.graph.network import samples_apart
 from neurofault.lava.broken import KEY, BrokenNeurons, BrokenSynapses, BrokenTraffic, Clock, Windows, neurons_of, synapses_of
 from neurofault.lava.models import BrokenLif
 
@@ -66,8 +67,9 @@ def process(
 
     Raises:
         UsageError: a number out of range, or a network without synapses.
-        UnsupportedError: not one input, or a readout that is the input; a core hangs, which would hang Lava; or Lava is not installed.
+        UnsupportedError: not one input, a readout that is the input, or state that is kept between samples; a core hangs, which would hang Lava; or Lava is not installed.
     """
+    samples_apart(deployment, "a Lava process")
     for label, number in (("timesteps", timesteps), ("first_step", first_step)):
         if number is not None and number < 1:
             raise UsageError(f"{label} must be at least 1, is {number}")

@@ -16,6 +16,7 @@ from neurofault.arrays import as_labels
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError
 from neurofault.graph.chains import links
+from neurofault.graph.network import samples_apart
 from neurofault.inputs import Inputs
 from neurofault.rescue.budget import Budget
 from neurofault.rescue.plans import Guard, Plan
@@ -79,7 +80,8 @@ def rescue(
 
     Raises:
         UsageError: unknown names, labels that do not fit, a budget of nothing for a strategy that learns, no spare cores.
-        UnsupportedError: the chip cannot learn like this, or the strategy or learner takes chains only and it is none.
+        UnsupportedError: the chip cannot learn like this, the strategy or learner takes chains only and it is none, or
+            something is to learn on a network that keeps its state between samples.
         CapacityError: a core has no room for learning.
         LearningRuleError: the chip cannot express the learner's rule.
     """
@@ -96,6 +98,8 @@ def rescue(
     if isinstance(strategy, str) and strategy_named(strategy).chains:
         links(deployment, f"strategy {strategy!r}")
     learns = not isinstance(strategy, str) or strategy_named(strategy).learns
+    if learns:
+        samples_apart(deployment, "what learns")
     adapt = Examples(inputs, labels)
     if labels.shape != (len(inputs),):
         raise UsageError(f"labels have the shape {labels.shape}, but there are {len(inputs)} samples to adapt to")

@@ -22,6 +22,7 @@ from neurofault.errors import UsageError, nearest
 from neurofault.graph import Conv, Dense
 from neurofault.graph.chains import ChainLink, links
 from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.network import samples_apart
 from neurofault.inputs import Inputs
 
 Kind = Literal["synapse_dead", "synapse_bit_flip", "neuron_dead", "core_dead"]
@@ -100,6 +101,7 @@ def atlas(
     if kind not in KINDS:
         raise UsageError(f"no atlas of {kind!r}; kinds: {', '.join(KINDS)}{nearest(kind, KINDS)}")
     links(deployment, "an atlas")
+    samples_apart(deployment, "an atlas")
     whole = golden(deployment, inputs, threads=threads)
     batch, sites = _sites(deployment, kind, layer, whole.flat)
     found = effects(whole, batch, labels, threads=threads, changes=changes, progress=progress)

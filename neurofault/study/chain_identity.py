@@ -23,10 +23,11 @@ from neurofault.graph.synapses import Synapses
 def chip_record(chip: Deployment) -> list[Any]:
     """Return what a chip's digest is of: integers, placement, time, input tables, readout."""
     placement = _placement(chip.placement, [one.name for one in chip.populations])
+    stream = [] if chip.reset == "sample" else [f"reset: {chip.reset}"]  # samples used to start anew, always
     if not _is_old(not_a_chain(chip), chip.connections):
-        return [chip.populations, chip.connections, placement, chip.timesteps, chip.readout]
+        return [chip.populations, chip.connections, placement, chip.timesteps, chip.readout, *stream]
     layers = [_chip_layer(link) for link in links(chip, "the identity of a chain")]
-    return [layers, placement, chip.timesteps, chip.encoding, chip.readout.how]
+    return [layers, placement, chip.timesteps, chip.encoding, chip.readout.how, *stream]
 
 
 def network_record(network: Network, *, written: bool) -> list[Any]:

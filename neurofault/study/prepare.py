@@ -6,6 +6,7 @@ import math
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from torch import nn
@@ -14,6 +15,7 @@ from neurofault.convert.networks import is_network_file, is_nir_file, load_netwo
 from neurofault.convert.running import readable
 from neurofault.convert.scaled import ShownLevels
 from neurofault.convert.torch_model import as_taken, scores_of
+from neurofault.damage.damage import Damage
 from neurofault.data.datasets import load
 from neurofault.data.scaling import Scaling, in_levels, scaling_of
 from neurofault.data.splits import DataSet, Split, said
@@ -24,8 +26,9 @@ from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.quantise import quantise
 from neurofault.digest import digest_of
 from neurofault.engines import run
-from neurofault.errors import NeurofaultWarning, UsageError
+from neurofault.errors import NeurofaultWarning, UsageError, nearest
 from neurofault.graph import Network
+from neurofault.graph.network import SampleReset, horizon
 from neurofault.progress import Progress
 from neurofault.study.calibrate import CALIBRATION_IMAGES, Calibration, choose, say_if_it_fails
 from neurofault.study.chain_identity import network_record
@@ -62,6 +65,7 @@ class Setup:
         place_seed: of ``random`` placement.
         learns: the chip is to learn, which counts in the choice of its conversion; see :func:`neurofault.study.calibrate.choose`.
         signed: how negative values are shown: ``bias`` or ``lines``; see :class:`neurofault.data.scaling.Scaling`.
+        reset: ``sample``, or ``never``: the samples are one stream; conversions are compared on samples that start anew.
     """
 
     network: str = DEFAULT_NETWORK
@@ -80,6 +84,7 @@ class Setup:
     place_seed: int = 0
     learns: bool = False
     signed: str = "bias"
+    reset: SampleReset = "sample"
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +146,7 @@ class Prepared:
         """Return the chip with 15-bit weights, which no hardware has: the spiking network before rounding."""
         chip = self.deployment
         populations, connections = quantise(self.network, self.profile, weight_bits=None)
-        return Deployment(chip.name, chip.profile, populations, connections, chip.placement, chip.timesteps, chip.readout)
+        return replace(chip, populations=populations, connections=connections, damage=Damage())
 
 
 def prepare(setup: Setup, progress: Progress) -> Prepared:
@@ -157,6 +162,8 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
         raise UsageError(f"timesteps must be at least 1, is {setup.timesteps}")
     if setup.timesteps is not None and setup.timesteps > MAX_TIMESTEPS:
         raise UsageError(f"timesteps must be at most {MAX_TIMESTEPS}, is {setup.timesteps}")
+    if setup.reset not in (resets := get_args(SampleReset)):
+        raise UsageError(f"reset is {' or '.join(resets)}, not {setup.reset!r}{nearest(setup.reset, resets)}")
     profile = load_profile(setup.profile)
     spec = recipe(setup.network) if ":" not in setup.network and not is_network_file(setup.network) else None
     if setup.weights is not None and ":" not in setup.network:
@@ -186,6 +193,7 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
         found, _ = trained(setup.network, data_dir=setup.data_dir, progress=progress)
         timesteps = setup.timesteps or spec.timesteps
     if isinstance(found, Network):
+        found = _kept_going(found, setup)
         encoded = _as_taken_by(found, data)
         return _noted(Prepared(setup, profile, None, encoded, _reported(setup, encoded), found, None, place(found)))
     if data.timesteps is not None:
@@ -203,9 +211,14 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
     )  # fmt: skip
     if spec is None:
         say_if_it_fails(scores_of(model, seen).argmax(axis=1), data.train.labels[:CALIBRATION_IMAGES], setup.network)
-    network = calibration.network
+    network = _kept_going(calibration.network, setup)
     made = Prepared(setup, profile, found, encoded, _reported(setup, encoded), network, calibration, place(network))
     return _noted(replace(made, scaling=scaling, original=original))
+
+
+def _kept_going(network: Network, setup: Setup) -> Network:
+    """Return a network that is reset as asked for."""
+    return network if setup.reset == network.reset else network.with_reset(setup.reset)
 
 
 def _reported(setup: Setup, data: DataSet) -> Split:
@@ -261,5 +274,5 @@ def _noted(prepared: Prepared) -> Prepared:
             say_if_it_fails(result.activity.predictions, part.labels, prepared.setup.network)
     for note in notes:
         warnings.warn(note, NeurofaultWarning, stacklevel=3)
-    wrapped = (str(wrap) for wrap in wraps(chip.populations, chip.connections, chip.timesteps))  # by deploy
+    wrapped = (str(wrap) for wrap in wraps(chip.populations, chip.connections, horizon(chip)))  # by deploy
     return replace(prepared, notes=(*notes, *wrapped))

@@ -181,7 +181,8 @@ def put(*keys):
 
 
 HOSTILE = {
-    "another format": (put("format", 3), "format 3 of a saved deployment is not known; this version reads 2, and 1"),
+    "another format": (put("format", 4), "format 4 of a saved deployment is not known; this version reads 1 to 3"),
+    "a stream that is none": (put("format", 3), "'reset'"),
     "a list": (lambda data, members: [data], "no format is named"),
     "no populations": (put("populations", []), "there is no population"),
     "two of one name": (put("populations", 1, "name", "input"), "two populations are called 'input'"),
@@ -333,3 +334,17 @@ def test_a_network_that_carries_what_only_memory_keeps_comes_back(tmp_path):
     written = write(chip.with_damage(Damage()), "hidden2", even(9, 12))
     nf.save(replace(written, name="written"), tmp_path / "chip.npz")
     same(replace(written, name="written"), nf.load(tmp_path / "chip.npz"))
+
+
+def test_a_deployment_that_is_never_reset_stays_one(tmp_path):
+    chip = replace(CHIPS["dense"], reset="never")
+    nf.save(chip, tmp_path / "stream.npz")
+    again = nf.load(tmp_path / "stream.npz")
+    assert again.reset == "never"
+    nf.save(again, tmp_path / "again.npz")
+    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "stream.npz").read_bytes()
+    nf.save(CHIPS["dense"], tmp_path / "samples.npz")
+    assert nf.load(tmp_path / "samples.npz").reset == "sample"
+    rewritten(tmp_path / "stream.npz", put("reset", "sometimes"))
+    with pytest.raises(UsageError, match="reset is 'sometimes'"):
+        nf.load(tmp_path / "stream.npz")

@@ -9,13 +9,14 @@ from scipy import sparse
 from neurofault.damage.damage import Drop
 from neurofault.damage.synapses_in_time import SynapsesInTime
 from neurofault.deploy.deployment import Deployment
+from neurofault.engines.exact.rows import Rows
 from neurofault.engines.wiring import Edits, dense_weights, listed
 from neurofault.graph.chip import ChipConnection
 from neurofault.graph.synapses import Conv, Dense, Sparse
 
 
 class Currents:
-    """The sums of weights that come over one connection, for a batch of samples.
+    """The sums of weights that come over one connection, for a batch of samples, or a part of a stream of them.
 
     Synapses that are the same at all times are matrices, one for each delay; the others are walked one by one. Steps are those of the
     target; in each of them :meth:`receive` comes before :meth:`at`.
@@ -26,24 +27,24 @@ class Currents:
     Args:
         deployment: the chip.
         connection: the connection.
-        sent: bool [N, T, n_in], spikes of the source in its own steps; read when they arrive.
-        first_sample: index of the first sample in the whole data set.
+        sent: bool [rows, steps, n_in], spikes of the source in its own steps; read when they arrive.
+        rows: how samples lie in it.
     """
 
-    def __init__(self, deployment: Deployment, connection: ChipConnection, sent: NDArray[np.bool_], first_sample: int) -> None:
-        samples, steps, _ = sent.shape
+    def __init__(self, deployment: Deployment, connection: ChipConnection, sent: NDArray[np.bool_], rows: Rows) -> None:
         self.lag, self._exponent = deployment.schedule.lag[connection.name], connection.weight_exponent
-        self._sent, self._first_sample = sent, first_sample
+        self._sent, self._rows = sent, rows
         self._arriving = np.zeros_like(sent) if self.lag else sent
         self._size = connection.synapses.n_out
-        self._broken = SynapsesInTime(deployment, connection.name, first_sample, samples)
+        self._broken = SynapsesInTime(deployment, connection.name, rows.first_sample, rows.samples)
+        self._which = rows.laid(self._broken.which)
         self._matrices = _matrices(connection, self._broken)
         self._delays = sorted({*self._matrices, *self._broken.delays()})
         self.longest = max(self._delays, default=0)
         self._sums: dict[int, NDArray[np.int64]] = {}
         phase = deployment.schedule.phase[connection.target]
         drops = [edit for edit in deployment.damage.edits if isinstance(edit, Drop) and edit.connection == connection.name]
-        self._drops = [(drop, drop.when.grid(phase, first_sample, samples, steps)) for drop in drops]
+        self._drops = [(drop, rows.laid(drop.when.grid(phase, rows.first_sample, rows.samples, rows.timesteps))) for drop in drops]
         self._lost = {drop.core: (drop.targets, np.zeros(sent.shape, bool)) for drop in drops if len(self._broken.sources)}
 
     def receive(self, first: int, stop: int) -> None:
@@ -78,8 +79,8 @@ class Currents:
     def _taken(self, drop: Drop, active: NDArray[np.bool_], first: int, stop: int) -> NDArray[np.bool_]:
         """Return bool [N, steps, k]: which spikes a drop takes; chance is asked for spikes that are there only."""
         lost = self._arriving[:, first:stop, drop.sources] & active[:, first:stop, None]
-        sample, step, source = np.nonzero(lost)
-        lost[sample, step, source] = drop.chance(sample + self._first_sample, step + first, drop.sources[source])
+        row, step, source = np.nonzero(lost)
+        lost[row, step, source] = drop.chance(*self._rows.place(row, step + first), drop.sources[source])
         return np.asarray(lost)
 
     def at(self, t: int) -> NDArray[np.int64]:
@@ -101,7 +102,7 @@ class Currents:
         broken = self._broken
         if not len(broken.sources):
             return total
-        which = broken.which[:, arrived]
+        which = self._which[:, arrived]
         for number in np.unique(which):
             rows, held = np.flatnonzero(which == number), broken.held(int(number))
             weights = np.where(held.delays == delay, held.weights, 0)

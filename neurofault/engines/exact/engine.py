@@ -67,13 +67,13 @@ class ExactEngine:
         """Present every sample for T steps, or for some of them (see :class:`neurofault.engines.base.Engine`).
 
         Memory: the result, plus buffers of a few megabytes a thread; samples are streamed in batches. Damage with time windows,
-        lost messages or altered parameters, and runs of some steps, are handed to :class:`neurofault.engines.exact.stepwise.StepwiseEngine`.
+        lost messages or altered parameters, streams (``reset: never``) and runs of some steps are handed to :class:`neurofault.engines.exact.stepwise.StepwiseEngine`.
 
         Raises:
             StalledError: a hung core stops the chip.
             UsageError: an input gets nothing, or a state that is not of these samples.
         """
-        if not deployment.damage.plain or state is not None or stop is not None:
+        if not deployment.damage.plain or deployment.reset == "never" or state is not None or stop is not None:
             return StepwiseEngine(self).run(deployment, inputs, record=record, state=state, stop=stop)
         names = tuple(population.name for population in deployment.populations)
         return self.run_part(deployment, names, inputs.named(deployment.inputs), record)

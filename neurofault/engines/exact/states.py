@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
+from neurofault.engines.exact.rows import Rows
 from neurofault.errors import UsageError
-from neurofault.inputs import State
+from neurofault.inputs import Inputs, State
 
 _Kind = TypeVar("_Kind", bound=np.generic)
 
@@ -23,6 +24,8 @@ def checked(deployment: Deployment, samples: int, state: State | None, stop: int
     """
     first, steps = 0 if state is None else state.step, deployment.timesteps
     last = steps if stop is None else stop
+    if deployment.reset == "never":
+        first, samples = first % steps, 1
     if not 0 <= first < steps:
         raise UsageError(f"the state is that after step {first}, but a sample has {steps} steps: nothing is left to run")
     if not first < last <= steps:
@@ -48,6 +51,45 @@ def checked(deployment: Deployment, samples: int, state: State | None, stop: int
             f"the state's counts have the shape {state.counts.shape}, but {samples} samples need {(samples, deployment.output.size)}"
         )
     return range(first, last)
+
+
+def follows(deployment: Deployment, inputs: Inputs, state: State | None, stop: int | None) -> Inputs:
+    """Return the samples of a stream, counted on from where a state stands.
+
+    Raises:
+        UsageError: they do not follow it, or a run of several samples starts or ends within one.
+    """
+    steps = deployment.timesteps
+    within = state is not None and 0 < state.step < steps
+    if len(inputs) != 1 and (within or stop not in (None, steps)):
+        raise UsageError(
+            f"a run of a stream (reset: never) that starts or ends within a sample is of that sample alone, not of {len(inputs)}"
+        )
+    if state is None:
+        return inputs
+    expected = state.sample if within else state.sample + 1
+    if inputs.first_sample not in (0, expected):
+        raise UsageError(
+            f"the state is that after step {state.step} of sample {state.sample}, so sample {expected} comes next, not {inputs.first_sample}"
+        )
+    return inputs.counted_from(expected)
+
+
+def laid_out(deployment: Deployment, inputs: Inputs, steps: range, known: int) -> tuple[Rows, range]:
+    """Return how the samples of a run lie in its arrays, and which steps there are run.
+
+    Args:
+        deployment: the chip.
+        inputs: what is presented.
+        steps: from which step of the first sample up to which of the last.
+        known: steps before the run whose spikes may still be on their way; of a stream they have their place in the arrays.
+    """
+    first, samples, each = inputs.first_sample, len(inputs), deployment.timesteps
+    if deployment.reset == "sample":
+        return Rows(first, samples, each, stream=False), steps
+    before = min(-(-max(0, known - steps.start) // each), first)
+    last = (before + samples - 1) * each
+    return Rows(first - before, before + samples, each, stream=True), range(before * each + steps.start, last + steps.stop)
 
 
 def window_of(state: State, window: slice) -> State:

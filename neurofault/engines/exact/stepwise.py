@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,13 @@ from neurofault.damage.fold_neurons import NeuronsInTime
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.currents import Currents
 from neurofault.engines.exact.packing import exponent_out_of_range
-from neurofault.engines.exact.states import checked, joined_states, window_of
+from neurofault.engines.exact.states import checked, follows, joined_states, laid_out, window_of
 from neurofault.errors import StalledError
 from neurofault.graph import arithmetic
 from neurofault.inputs import Bias, Inputs, Spikes, State
 
 _BATCH_STATES = 1 << 22
+_Kind = TypeVar("_Kind", bound=np.generic)
 
 
 class PartEngine(Protocol):
@@ -41,8 +42,8 @@ class StepwiseEngine:
     """Runs a deployment in this process with NumPy, a step at a time.
 
     Attributes:
-        plain: an engine to which populations are handed whose damage is :attr:`Damage.plain`, in runs of all steps; None: all are
-            run here.
+        plain: an engine to which populations are handed whose damage is :attr:`Damage.plain`, in runs of all steps of samples that start
+            anew; None: all are run here.
         name: the engine's.
     """
 
@@ -69,26 +70,30 @@ class StepwiseEngine:
             UsageError: an input gets nothing, or a state or a stop that does not fit the samples.
         """
         inputs = inputs.named(deployment.inputs)
+        stream = deployment.reset == "never"
+        if stream:
+            inputs = follows(deployment, inputs, state, stop)
         part = checked(deployment, len(inputs), state, stop)
         hung = deployment.damage.stalled(inputs.first_sample + len(inputs), deployment.timesteps, deployment.schedule.depth)
         if hung:
             raise StalledError(f"the chip stalls: core {', '.join(map(str, hung))} hangs and the mesh waits for it")
         largest = max(population.size for population in deployment.populations)
         batch = max(1, _BATCH_STATES // (largest * deployment.timesteps))
-        plain = self.plain if state is None and stop is None else None
-        parts = []
+        keep = stream or state is not None or stop is not None
+        plain = None if keep else self.plain
+        parts: list[Activity] = []
         for start in range(0, len(inputs), batch):
             window = slice(start, start + batch)
-            own = None if state is None else window_of(state, window)
-            run = _Run(deployment, inputs[window], record, part, own, plain)
-            parts.append(run.activity(keep=state is not None or stop is not None))
+            before = parts[-1].state if stream and parts else state
+            own = before if before is None or stream else window_of(before, window)
+            parts.append(_Run(deployment, inputs[window], record, part, own, plain).activity(keep=keep))
         names = [population.name for population in deployment.populations]
         return Activity(
             np.concatenate([one.scores for one in parts]),
             {name: np.sum([one.spike_counts[name] for one in parts], axis=0, dtype=np.int64) for name in names},
             np.concatenate([one.sample_spikes for one in parts]),
             {name: _joined([one.traces[name] for one in parts]) for name in (names if record else [])},
-            joined_states([one.state for one in parts if one.state is not None]),
+            parts[-1].state if stream else joined_states([one.state for one in parts if one.state is not None]),
         )
 
 
@@ -123,13 +128,16 @@ class _Run:
         state: State | None,
         plain: PartEngine | None,
     ) -> None:
-        self.deployment, self.inputs, self.record, self.steps, self.state = deployment, inputs, record, steps, state
+        self.deployment, self.inputs, self.record, self.state = deployment, inputs, record, state
+        known = 0 if state is None else max((one.shape[1] for one in state.flying.values()), default=0)
+        self.rows, self.steps = laid_out(deployment, inputs, steps, known)
         self.sent: dict[str, NDArray[np.bool_]] = {}
         self.traces: dict[str, Traces] = {}
         self.u: dict[str, NDArray[np.int64]] = {}
         self.v: dict[str, NDArray[np.int64]] = {}
         self.flying: dict[str, int] = {}
         self.scores: NDArray[np.int64] | None = None
+        self._potential: list[NDArray[np.int64]] = []
         islands = deployment.schedule.islands
         place = 0
         while place < len(islands):
@@ -165,8 +173,7 @@ class _Run:
         """Run the populations of an island."""
         first, stop = self.steps.start, self.steps.stop
         for name in island:
-            shape = (len(self.inputs), self.deployment.timesteps, self.deployment.population(name).size)
-            self.sent[name] = np.zeros(shape, bool)
+            self.sent[name] = np.zeros((*self.rows.shape, self.deployment.population(name).size), bool)
         self._take_off(island)
         cells = [_Cells(self, name) for name in island]
         for cell in cells:
@@ -178,10 +185,17 @@ class _Run:
                     if inside:
                         currents.receive(t, t + 1)
                 cell.step(t)
+                if cell.chip.name == self.deployment.readout.population and (t + 1 == stop or (t + 1) % self.rows.timesteps == 0):
+                    self._potential.append(cell.v.copy())
         for name, cell in zip(island, cells, strict=True):
             self.u[name], self.v[name] = cell.u, cell.v
-            spikes = self.sent[name][:, first:stop] if "spikes" in self.record else None
-            self.traces[name] = Traces(cell.u_trace, cell.v_trace, spikes)
+            spikes = self._by_sample(self.sent[name][:, first:stop]) if "spikes" in self.record else None
+            u, v = (None if one is None else self._by_sample(one) for one in (cell.u_trace, cell.v_trace))
+            self.traces[name] = Traces(u, v, spikes)
+
+    def _by_sample(self, array: NDArray[_Kind]) -> NDArray[_Kind]:
+        """Return [rows, steps that were run, n] as [N, steps of a sample that were run, n]."""
+        return array.reshape(len(self.inputs), -1, array.shape[2])
 
     def _take_off(self, island: Sequence[str]) -> None:
         """Put the spikes that were on their way where they were sent."""
@@ -196,21 +210,27 @@ class _Run:
         """Return the result; ``keep``: with the state."""
         deployment, names = self.deployment, [population.name for population in self.deployment.populations]
         first, stop = self.steps.start, self.steps.stop
-        spikes = {name: self.sent[name][:, first:stop] for name in names}
+        spikes = {name: self._by_sample(self.sent[name][:, first:stop]) for name in names}
         state, scores = None, self.scores
         if scores is None:
             read, how = deployment.readout.population, deployment.readout.how
             counts = spikes[read].sum(axis=1, dtype=np.int64)
-            counts += 0 if self.state is None or self.state.counts is None else self.state.counts
-            neurons = NeuronsInTime(deployment, read, self.inputs.first_sample, len(self.inputs))
-            scores = scores_from(self.v[read], counts, how, np.broadcast_to(neurons.at(stop - 1).silent, counts.shape))
+            if self.state is not None and self.state.counts is not None and first % self.rows.timesteps:  # within a sample
+                counts += self.state.counts
+            neurons, last = (
+                NeuronsInTime(deployment, read, self.inputs.first_sample, len(self.inputs)),
+                (stop - 1) % self.rows.timesteps,
+            )
+            silent = np.broadcast_to(neurons.at(last).silent, counts.shape)
+            scores = scores_from(np.concatenate(self._potential), counts, how, silent)
             if keep:
                 state = State(
-                    stop,
+                    last + 1,
                     {name: self.u[name].astype(np.int32) for name in names},
                     {name: self.v[name].astype(np.int32) for name in names},
                     {one.name: self._flying(one.source, one.name) for one in deployment.connections if self.flying[one.name]},
-                    counts,
+                    counts[-1:] if self.rows.stream else counts,
+                    self.inputs.first_sample + len(self.inputs) - 1 if self.rows.stream else 0,
                 )
         return Activity(
             scores,
@@ -232,18 +252,19 @@ class _Cells:
 
     Attributes:
         currents: what arrives, and whether its source is of the same island.
-        u, v: int64 [N, n].
-        u_trace, v_trace: int32 [N, steps, n], if recorded.
+        u, v: int64 [rows, n].
+        u_trace, v_trace: int32 [rows, steps that are run, n], if recorded.
     """
 
     def __init__(self, run: _Run, name: str) -> None:
-        deployment, inputs = run.deployment, run.inputs
+        deployment, inputs, self._rows = run.deployment, run.inputs, run.rows
         self.chip, self.out, self._first = deployment.population(name), run.sent[name], run.steps.start
-        self._neurons = NeuronsInTime(deployment, name, inputs.first_sample, len(inputs))
+        self._neurons = NeuronsInTime(deployment, name, run.rows.first_sample, run.rows.samples)
         presented = inputs.of(name) if self.chip.is_source else None
         self._given = presented.mantissa if isinstance(presented, Bias) else None
         self._events = presented.to_dense() if isinstance(presented, Spikes) else None
-        samples, size = len(inputs), self.chip.size
+        self._before = run.rows.samples - len(inputs)
+        (samples, _), size = run.rows.shape, self.chip.size
         start = 0 if self._events is not None else self.chip.v_init
         self.u, self.v = np.zeros((samples, size), np.int64), np.full((samples, size), start, np.int64)
         if run.state is not None:
@@ -253,26 +274,30 @@ class _Cells:
         island = next(each for each in deployment.schedule.islands if name in each)
         self.currents = []
         for one in deployment.into(name):
-            currents = Currents(deployment, one, run.sent[one.source], inputs.first_sample)
+            currents = Currents(deployment, one, run.sent[one.source], run.rows)
             run.flying[one.name] = currents.lag + currents.longest
             self.currents.append((currents, one.source in island))
 
     def step(self, t: int) -> None:
-        """Run one step; write the spikes that leave."""
-        now = self._neurons.at(t)
+        """Run one step of the rows; write the spikes that leave."""
+        sample, own = divmod(t, self._rows.timesteps)
+        given = slice(sample - self._before, sample - self._before + 1) if self._rows.stream else slice(None)
+        now = self._neurons.one(sample, own) if self._rows.stream else self._neurons.at(own)
         if self._events is not None:
-            self.out[:, t] = now.let_out(self._events[:, t], t)
+            self.out[:, t] = now.let_out(self._events[given, own], own)
             return
         now.upset(self.u, self.v)
         drive = np.zeros(self.u.shape, np.int64)
         for currents, _ in self.currents:
             drive += currents.at(t)
-        mantissa = now.mantissa(None if self._given is None else self._neurons.noisy(self._given, t))
+        mantissa = now.mantissa(
+            None if self._given is None else self._neurons.noisy(self._given[given], own, sample if self._rows.stream else None)
+        )
         bias = arithmetic.bias_of(mantissa, self.chip.bias_exponent)
         fired = arithmetic.step(self.u, self.v, arithmetic.wrap32(drive), now.du, now.dv, now.vth, bias)
         for state in (self.u, self.v):
             state[np.broadcast_to(now.silent, state.shape)] = 0
-        self.out[:, t] = now.let_out(fired, t)
+        self.out[:, t] = now.let_out(fired, own)
         for array, state in ((self.u_trace, self.u), (self.v_trace, self.v)):
             if array is not None:
                 array[:, t - self._first] = state

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from neurofault.damage.damage import Damage, Detour, Edit, Force, LearningDefect, SetSynapses, Silence
 from neurofault.deploy.deployment import Deployment
+from neurofault.engines.base import STREAM
 from neurofault.engines.exact.packing import NO_WIRES, exponent_out_of_range, pack
 from neurofault.engines.incremental.fault_table import FaultTable
 from neurofault.engines.incremental.trains import MOST_STEPS, Net
@@ -44,6 +45,8 @@ def refusal(deployment: Deployment) -> str | None:
     """Return None if a deployment can be the healthy side of an incremental run, else why not, naming the layer."""
     if deployment.timesteps > MOST_STEPS:
         return f"{deployment.timesteps} steps: a spike train is one word of {MOST_STEPS} bits"
+    if deployment.reset == "never":
+        return STREAM
     reason = not_a_chain(deployment)
     if reason is not None:
         return f"a graph that is no chain: {reason}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from neurofault.activity import Activity
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.availability import require
-from neurofault.engines.base import whole_runs_only
+from neurofault.engines.base import STREAM, whole_runs_only
 from neurofault.errors import StalledError
 from neurofault.graph.schedule import title
 from neurofault.inputs import Inputs, State
@@ -32,6 +32,8 @@ class Brian2Engine:
 
     def supports(self, deployment: Deployment) -> str | None:
         """Return None if this engine can run the deployment, else the reason, naming the connection."""
+        if deployment.reset == "never":
+            return STREAM
         for connection in deployment.connections:
             if not -31 <= connection.weight_exponent <= 24:
                 return f"{title(connection)}: weight exponent {connection.weight_exponent} is outside −31…24"

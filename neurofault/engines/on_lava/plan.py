@@ -14,6 +14,7 @@ from neurofault.damage.fold_neurons import NeuronsInTime
 from neurofault.damage.synapses_in_time import SynapsesInTime
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.weight_fields import truncate_weights
+from neurofault.engines.base import STREAM
 from neurofault.engines.wiring import Edits, dense_delays, dense_weights, edits_of, listed, sparse_weights
 from neurofault.graph import Dense
 from neurofault.graph.chip import ChipConnection, ChipPopulation
@@ -122,6 +123,8 @@ class Job:
 
 def unfit(deployment: Deployment) -> str | None:
     """Return why Lava cannot hold a deployment, naming the connection; None if it can."""
+    if deployment.reset == "never":
+        return STREAM
     for connection in deployment.connections:
         synapses = connection.synapses
         edits = [edit for edit in deployment.damage.edits if isinstance(edit, SetSynapses) and edit.connection == connection.name]

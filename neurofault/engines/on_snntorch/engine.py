@@ -21,7 +21,7 @@ from neurofault.damage.damage import Detour, LearningDefect, NeuronEdit, SetSyna
 from neurofault.deploy.bound import one_sign_sums, step_current
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.availability import require
-from neurofault.engines.base import whole_runs_only
+from neurofault.engines.base import STREAM, whole_runs_only
 from neurofault.engines.wiring import corrections, dense_weights, edits_of, listed
 from neurofault.errors import UnsupportedError
 from neurofault.graph import Conv, Dense, Sparse
@@ -53,6 +53,8 @@ class SnnTorchEngine:
 
     def supports(self, deployment: Deployment) -> str | None:
         """Return None if spikes are sure to be exact for every input, else the reason, naming the population or connection."""
+        if deployment.reset == "never":
+            return STREAM
         for edit in deployment.damage.edits:
             if isinstance(edit, LearningDefect | Detour) or (isinstance(edit, Silence | SetSynapses) and edit.when.always):
                 continue

@@ -88,11 +88,13 @@ class Convert(BaseModel):
     Attributes:
         timesteps: steps that a sample is shown; null: the zoo network's own (32 for another).
         weight_bits: stored bits a weight.
+        reset: ``sample``: u, v and spikes on their way are cleared before each sample; ``never``: the samples are one stream.
     """
 
     model_config = _RECORD
     timesteps: Annotated[int, Field(ge=1, le=4096)] | None = None
     weight_bits: Annotated[int, Field(ge=1, le=8)] = 8
+    reset: Literal["sample", "never"] = "sample"
 
 
 class Place_(BaseModel):
@@ -310,4 +312,5 @@ class CampaignSpec(BaseModel):
             weights=None if network.weights is None else base / network.weights, data=self.data.name, data_dir=data_dir,
             timesteps=self.convert.timesteps, dt=network.dt, weight_bits=self.convert.weight_bits, place=place.strategy,
             neurons_per_core=place.neurons_per_core, spare_cores=place.spare_cores, chips=place.chips, place_seed=place.seed,
+            reset=self.convert.reset,
         )  # fmt: skip
