@@ -45,7 +45,7 @@ def _check(chip: Deployment, inputs: Inputs, activity: Activity) -> None:
     np.testing.assert_array_equal(activity.scores[alive], scores[alive])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(SEEDS, st.integers(0, 5))
 def test_a_stream_equals_a_chip_with_one_clock_that_never_clears(seed: int, edits: int) -> None:
     chip, inputs, _ = _stream(seed, edits)
