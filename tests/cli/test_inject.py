@@ -266,3 +266,32 @@ def test_mnist_on_loihi2_keeps_the_accuracy(cli, data_dir):
     assert abs(result["healthy_accuracy"] - result["ann_accuracy"]) <= 0.005
     assert result["damaged_accuracy"]["mean"] < 0.95
     assert result["chance_accuracy"] == 0.1135
+
+
+def test_samples_as_one_stream(cli):
+    asked = ("--kill-cores", "2", "--draws", "1", "--samples", "20")
+    stream, apart = answer(cli, *asked, "--reset", "never"), answer(cli, *asked)
+    assert stream["reset"] == "never"
+    assert "reset" not in apart
+    assert stream["spikes_healthy"] != apart["spikes_healthy"]
+    code, out, err = cli("inject", *asked, "--reset", "never")
+    assert code == 0, err
+    assert "one stream (reset: never)" in out
+    assert "--reset never" in out.split("to repeat: ")[1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (("--reset", "nevr"), "neurofault: reset is sample or never, not 'nevr' (did you mean 'never'?)"),
+        (
+            ("--reset", "never", "--engine", "snntorch", "--samples", "5", "--kill-cores", "1"),
+            "neurofault: engine 'snntorch' cannot run a network that keeps its state between samples (reset: never); engines that can: exact",
+        ),
+    ],
+)
+def test_streams_that_cannot_be_are_refused_in_one_line(cli, asked, message):
+    code, _, err = cli("inject", *asked)
+    assert code == 2
+    assert message in " ".join(err.split())
+    assert "Traceback" not in err

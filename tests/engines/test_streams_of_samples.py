@@ -12,13 +12,17 @@ from hypothesis import strategies as st
 from random_graphs import random_edit, random_graph
 from reference import present
 
+import neurofault as nf
 from neurofault.activity import DEAD_SCORE, TRACES, Activity
 from neurofault.damage.damage import Damage
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
 from neurofault.engines.exact.engine import ExactEngine
-from neurofault.errors import UnsupportedError, UsageError
+from neurofault.engines.incremental.engine import IncrementalEngine
+from neurofault.engines.incremental.golden import golden
+from neurofault.errors import ConversionError, UnsupportedError, UsageError
 from neurofault.inputs import Inputs, State
+from neurofault.study.atlas import atlas
 
 SEEDS = st.integers(0, 1 << 20)
 
@@ -173,3 +177,27 @@ def test_other_engines_refuse_streams_by_name(engine: str) -> None:
 def test_threads_and_batches_of_the_engine_do_not_show() -> None:
     chip, inputs = _relay()
     np.testing.assert_array_equal(ExactEngine(1, 1).run(chip, inputs).scores, run(chip, inputs).activity.scores)
+
+
+def test_what_takes_samples_apart_refuses_streams_by_name() -> None:
+    eyes, hands = nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))
+    reflex = nf.chain("reflex", [eyes, hands], [nf.Dense(np.eye(2) * 2)], timesteps=4, how="count").with_reset("never")
+    chip, inputs = nf.deploy(reflex, spare_cores=1), Inputs(events=np.ones((2, 4, 2), bool))
+    labels = np.array([0, 1])
+    assert chip.reset == "never"
+    rest = "takes samples that start anew (reset: sample), and this network keeps its state between them (reset: never)"
+    for what, call in (
+        ("what learns", lambda: nf.rescue(chip, inputs, labels, strategy="batch", learner="delta")),
+        ("an atlas", lambda: atlas(chip, inputs, labels, "neuron_dead")),
+        ("the export to NIR", lambda: nf.to_nir(chip)),
+        ("the export to NIR", lambda: nf.to_nir(reflex)),
+    ):
+        with pytest.raises(UnsupportedError) as error:
+            call()
+        assert str(error.value) == f"{what} {rest}"
+    with pytest.raises(UnsupportedError, match="engine 'incremental' cannot run a network that keeps its state between samples"):
+        golden(chip, inputs)
+    np.testing.assert_array_equal(IncrementalEngine().run(chip, inputs).scores, run(chip, inputs).activity.scores)
+    with pytest.raises(ConversionError) as wrong:
+        reflex.with_reset("nevr")  # type: ignore[arg-type]
+    assert str(wrong.value) == "network 'reflex': reset must be sample or never, is 'nevr' (did you mean 'never'?)"
