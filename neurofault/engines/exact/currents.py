@@ -9,7 +9,7 @@ from scipy import sparse
 from neurofault.damage.damage import Drop
 from neurofault.damage.synapses_in_time import SynapsesInTime
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.exact.rows import Rows
+from neurofault.engines.exact.sample_layout import SampleLayout
 from neurofault.engines.wiring import Edits, dense_weights, listed
 from neurofault.graph.chip import ChipConnection
 from neurofault.graph.synapses import Conv, Dense, Sparse
@@ -31,7 +31,7 @@ class Currents:
         rows: how samples lie in it.
     """
 
-    def __init__(self, deployment: Deployment, connection: ChipConnection, sent: NDArray[np.bool_], rows: Rows) -> None:
+    def __init__(self, deployment: Deployment, connection: ChipConnection, sent: NDArray[np.bool_], rows: SampleLayout) -> None:
         self.lag, self._exponent = deployment.schedule.lag[connection.name], connection.weight_exponent
         self._sent, self._rows = sent, rows
         self._arriving = np.zeros_like(sent) if self.lag else sent

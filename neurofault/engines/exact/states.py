@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.exact.rows import Rows
+from neurofault.engines.exact.sample_layout import SampleLayout
 from neurofault.errors import UsageError
 from neurofault.inputs import Inputs, State
 
@@ -75,7 +75,7 @@ def follows(deployment: Deployment, inputs: Inputs, state: State | None, stop: i
     return inputs.counted_from(expected)
 
 
-def laid_out(deployment: Deployment, inputs: Inputs, steps: range, known: int) -> tuple[Rows, range]:
+def laid_out(deployment: Deployment, inputs: Inputs, steps: range, known: int) -> tuple[SampleLayout, range]:
     """Return how the samples of a run lie in its arrays, and which steps there are run.
 
     Args:
@@ -86,10 +86,10 @@ def laid_out(deployment: Deployment, inputs: Inputs, steps: range, known: int) -
     """
     first, samples, each = inputs.first_sample, len(inputs), deployment.timesteps
     if deployment.reset == "sample":
-        return Rows(first, samples, each, stream=False), steps
+        return SampleLayout(first, samples, each, stream=False), steps
     before = min(-(-max(0, known - steps.start) // each), first)
     last = (before + samples - 1) * each
-    return Rows(first - before, before + samples, each, stream=True), range(before * each + steps.start, last + steps.stop)
+    return SampleLayout(first - before, before + samples, each, stream=True), range(before * each + steps.start, last + steps.stop)
 
 
 def window_of(state: State, window: slice) -> State:

@@ -12,7 +12,7 @@ _Kind = TypeVar("_Kind", bound=np.generic)
 
 
 @dataclass(frozen=True)
-class Rows:
+class SampleLayout:
     """Arrays of a run are [rows, steps, …]: N rows of T steps where samples start anew, one row of N · T where they are one stream.
 
     Attributes:
@@ -29,7 +29,7 @@ class Rows:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and steps."""
+        """SampleLayout and steps."""
         return (1, self.samples * self.timesteps) if self.stream else (self.samples, self.timesteps)
 
     def laid(self, array: NDArray[_Kind]) -> NDArray[_Kind]:
