@@ -29,7 +29,7 @@ class SampleLayout:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """SampleLayout and steps."""
+        """Rows and steps."""
         return (1, self.samples * self.timesteps) if self.stream else (self.samples, self.timesteps)
 
     def laid(self, array: NDArray[_Kind]) -> NDArray[_Kind]:
