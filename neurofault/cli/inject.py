@@ -32,7 +32,7 @@ def inject(
     signed: options.Signed = "bias",
     samples: options.Samples = None,
     timesteps: options.Timesteps = None,
-    reset: options.Reset = "sample",
+    reset: options.Reset = None,
     dt: options.Dt = None,
     kill_cores: Annotated[int | None, typer.Option(help="Cores to kill (short for --fault core_dead --count N).")] = None,
     fault: Annotated[
@@ -215,7 +215,7 @@ def _command(result: Injection) -> str:
     setup = result.prepared.setup
     words: list[str] = ["neurofault", "inject", "--profile", setup.profile, "--network", setup.network]
     named: dict[str, object] = {
-        "reset": None if setup.reset == "sample" else setup.reset,
+        "reset": setup.reset,
         "weights": setup.weights, "data": setup.data or result.prepared.data.name,
         "signed": None if result.prepared.scaling is None else result.prepared.scaling.signed, "data-dir": setup.data_dir, "samples": len(result.prepared.test),
         "timesteps": result.prepared.deployment.timesteps, "dt": setup.dt, "weight-bits": setup.weight_bits, "place": setup.place,

@@ -15,7 +15,7 @@ def map_(
     data_dir: options.DataDir = None,
     signed: options.Signed = "bias",
     timesteps: options.Timesteps = None,
-    reset: options.Reset = "sample",
+    reset: options.Reset = None,
     dt: options.Dt = None,
     weight_bits: options.WeightBits = 8,
     place: options.Place = "pack",

@@ -34,8 +34,10 @@ DataDir = Annotated[
 Samples = Annotated[int | None, typer.Option(help="Test samples to use. Default: all.")]
 Timesteps = Annotated[int | None, typer.Option(help="Steps that each sample is shown. Default: the network's own.")]
 Reset = Annotated[
-    str,
-    typer.Option(help="sample: every sample starts anew; never: the samples are one stream and each goes on from the one before."),
+    str | None,
+    typer.Option(
+        help="sample: every sample starts anew; never: the samples are one stream, each goes on from the one before. Default: the network's own."
+    ),
 ]
 Dt = Annotated[float | None, typer.Option(help="Time step of a NIR file that does not say it.")]
 WeightBits = Annotated[int, typer.Option(help="Stored bits a weight.")]

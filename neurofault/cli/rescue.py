@@ -31,7 +31,7 @@ def rescue(
     signed: options.Signed = "bias",
     samples: options.Samples = None,
     timesteps: options.Timesteps = None,
-    reset: options.Reset = "sample",
+    reset: options.Reset = None,
     dt: options.Dt = None,
     kill_cores: Annotated[int | None, typer.Option(help="Cores to kill. Default, without --fault: 4.")] = None,
     fault: Annotated[

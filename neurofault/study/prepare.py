@@ -65,7 +65,8 @@ class Setup:
         place_seed: of ``random`` placement.
         learns: the chip is to learn, which counts in the choice of its conversion; see :func:`neurofault.study.calibrate.choose`.
         signed: how negative values are shown: ``bias`` or ``lines``; see :class:`neurofault.data.scaling.Scaling`.
-        reset: ``sample``, or ``never``: the samples are one stream; conversions are compared on samples that start anew.
+        reset: ``sample``, or ``never``: the samples are one stream; None: the network's own (``sample`` for what is converted). Conversions
+            are compared on samples that start anew.
     """
 
     network: str = DEFAULT_NETWORK
@@ -84,7 +85,7 @@ class Setup:
     place_seed: int = 0
     learns: bool = False
     signed: str = "bias"
-    reset: SampleReset = "sample"
+    reset: SampleReset | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +163,7 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
         raise UsageError(f"timesteps must be at least 1, is {setup.timesteps}")
     if setup.timesteps is not None and setup.timesteps > MAX_TIMESTEPS:
         raise UsageError(f"timesteps must be at most {MAX_TIMESTEPS}, is {setup.timesteps}")
-    if setup.reset not in (resets := get_args(SampleReset)):
+    if setup.reset is not None and setup.reset not in (resets := get_args(SampleReset)):
         raise UsageError(f"reset is {' or '.join(resets)}, not {setup.reset!r}{nearest(setup.reset, resets)}")
     profile = load_profile(setup.profile)
     spec = recipe(setup.network) if ":" not in setup.network and not is_network_file(setup.network) else None
@@ -218,7 +219,7 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
 
 def _kept_going(network: Network, setup: Setup) -> Network:
     """Return a network that is reset as asked for."""
-    return network if setup.reset == network.reset else network.with_reset(setup.reset)
+    return network if setup.reset in (None, network.reset) else network.with_reset(setup.reset)
 
 
 def _reported(setup: Setup, data: DataSet) -> Split:

@@ -280,6 +280,21 @@ def test_samples_as_one_stream(cli):
     assert "--reset never" in out.split("to repeat: ")[1]
 
 
+def test_a_network_that_keeps_its_state_is_not_reset_unless_asked(cli, tmp_path, monkeypatch):
+    (tmp_path / "kept.py").write_text(
+        "import numpy as np, neurofault as nf\n"
+        "def net():\n"
+        "    eyes = nf.Population('eyes', (1, 8, 8), nf.Source(nf.Encoding.for_pixels(0.8, 0.5, 4)))\n"
+        "    hands = nf.Population('hands', (10,), nf.CubaLif(2.0))\n"
+        "    synapses = [nf.Dense(np.random.default_rng(0).normal(size=(10, 64)))]\n"
+        "    return nf.chain('kept', [eyes, hands], synapses, timesteps=4, how='count').with_reset('never')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    asked = ("--network", "kept:net", "--fault", "neuron_dead", "--count", "1", "--layer", "output", "--draws", "1", "--samples", "5")
+    assert answer(cli, *asked)["reset"] == "never"
+    assert "reset" not in answer(cli, *asked, "--reset", "sample")
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [

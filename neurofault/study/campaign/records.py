@@ -88,13 +88,14 @@ class Convert(BaseModel):
     Attributes:
         timesteps: steps that a sample is shown; null: the zoo network's own (32 for another).
         weight_bits: stored bits a weight.
-        reset: ``sample``: u, v and spikes on their way are cleared before each sample; ``never``: the samples are one stream.
+        reset: ``sample``: u, v and spikes on their way are cleared before each sample; ``never``: the samples are one stream;
+            null: the network's own (``sample`` for what is converted).
     """
 
     model_config = _RECORD
     timesteps: Annotated[int, Field(ge=1, le=4096)] | None = None
     weight_bits: Annotated[int, Field(ge=1, le=8)] = 8
-    reset: Literal["sample", "never"] = "sample"
+    reset: Literal["sample", "never"] | None = None
 
 
 class Place_(BaseModel):
