@@ -290,7 +290,20 @@ def test_a_network_that_keeps_its_state_is_not_reset_unless_asked(cli, tmp_path,
         "    return nf.chain('kept', [eyes, hands], synapses, timesteps=4, how='count').with_reset('never')\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    asked = ("--network", "kept:net", "--fault", "neuron_dead", "--count", "1", "--layer", "output", "--draws", "1", "--samples", "5")
+    asked = (
+        "--network",
+        "kept:net",
+        "--fault",
+        "neuron_dead",
+        "--count",
+        "1",
+        "--layer",
+        "output",
+        "--draws",
+        "1",
+        "--samples",
+        "5",
+    )
     assert answer(cli, *asked)["reset"] == "never"
     assert "reset" not in answer(cli, *asked, "--reset", "sample")
 
