@@ -103,14 +103,15 @@ class _Builder:
             before = self.ports[index - 1] if index else (Port("input", self.populations[0].shape),) if self.populations else ()
             self.ports.append(self._ports(index, layer, before))
         if self.last != len(layers) - 1 and any(layer.kind != "flatten" for layer in layers[self.last + 1 :]):
-            raise ConversionError(f"{layers[-1].where}: a network ends with neurons or an average")
+            *_, end = layers
+            raise ConversionError(f"{end.where}: a network ends with neurons or an average")
         if timesteps is None and self.file.timesteps is None:
             self.notes.append(f"the file does not say how long a sample is shown: {DEFAULT_STEPS} steps are taken")
         self.notes.append(
             "lava-dl itself could not be run: layers mean what its loader and SLAYER say; neurons begin each sample at 0, each layer a step after the one before"
         )
         steps = timesteps if timesteps is not None else self.file.timesteps or DEFAULT_STEPS
-        neuron = self.populations[-1].neuron
+        neuron = next(one.neuron for one in self.populations if one.name == self.names[self.last])
         how = "potential" if isinstance(neuron, CubaLif) and neuron.threshold is None else "count"
         readout = Readout(self.names[self.last], "potential" if how == "potential" else "count")
         try:
