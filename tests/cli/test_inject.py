@@ -283,8 +283,9 @@ def test_samples_as_one_stream(cli):
 def test_a_network_that_keeps_its_state_is_not_reset_unless_asked(cli, tmp_path, monkeypatch):
     (tmp_path / "kept.py").write_text(
         "import numpy as np, neurofault as nf\n"
+        "from neurofault.graph import Encoding\n"
         "def net():\n"
-        "    eyes = nf.Population('eyes', (1, 8, 8), nf.Source(nf.Encoding.for_pixels(0.8, 0.5, 4)))\n"
+        "    eyes = nf.Population('eyes', (1, 8, 8), nf.Source(Encoding.for_pixels(0.8, 0.5, 4)))\n"
         "    hands = nf.Population('hands', (10,), nf.CubaLif(2.0))\n"
         "    synapses = [nf.Dense(np.random.default_rng(0).normal(size=(10, 64)))]\n"
         "    return nf.chain('kept', [eyes, hands], synapses, timesteps=4, how='count').with_reset('never')\n"
