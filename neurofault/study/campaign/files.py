@@ -12,8 +12,11 @@ from neurofault.deploy.profile import bundled_profiles
 from neurofault.errors import SpecError, UsageError, nearest
 from neurofault.specfile import Node, at
 
-PLACES = (("profile",), ("network", "nir"), ("network", "netx"), ("network", "weights"))
+PLACES = (("profile",), ("network", "nir"), ("network", "netx"), ("network", "weights"), ("data", "npz"))
 """Where a document names a file; a profile may be a bundled one instead."""
+
+MODULES = (("network", "torch"), ("data", "python"))
+"""Where a document names what a module of the user's own makes; beside it may stand ``folder``, in which Python finds the module."""
 
 INPUTS = "inputs"
 """Folder in the run folder that holds copies of them."""
@@ -79,7 +82,9 @@ def from_base(root: Node, base: Path) -> Node:
 
     for place in PLACES:
         root = mapped(root, place, moved)
-    return mapped(root, ("network", "torch"), moved_module)
+    for place in MODULES:
+        root = mapped(root, place, moved_module)
+    return root
 
 
 def profile_named(value: str, base: Path) -> str:
@@ -97,15 +102,15 @@ def profile_named(value: str, base: Path) -> str:
     raise UsageError(f"profile {value!r}: no file {file}, and no bundled profile of that name{nearest(value, bundled)}; bundled: {', '.join(bundled)}")  # fmt: skip
 
 
-def _file_of(torch: str) -> str | None:
+def _file_of(module: str) -> str | None:
     """Return the file that ``file.py:factory`` or ``folder/file:factory`` names; None: a module."""
-    name = torch.partition(":")[0]
+    name = module.partition(":")[0]
     return None if not (name.endswith(".py") or "/" in name) else name if name.endswith(".py") else f"{name}.py"
 
 
-def module_named(torch: str, folder: Path) -> str:
-    """Return what :func:`neurofault.convert.loading.user_network` takes: a file's name with the folder in front of it."""
-    return torch if _file_of(torch) is None else f"{folder / torch}"
+def module_named(module: str, folder: Path) -> str:
+    """Return what :func:`neurofault.importing.made_by` takes: a file's name with the folder in front of it."""
+    return module if _file_of(module) is None else f"{folder / module}"
 
 
 def check_files(root: Node, base: Path, filename: str) -> None:
@@ -130,18 +135,21 @@ def check_files(root: Node, base: Path, filename: str) -> None:
 
         return visit
 
-    def module(node: Node) -> Node:
-        torch = node.value.get("torch") if isinstance(node.value, dict) else None
-        file = _file_of(torch) if isinstance(torch, str) else None
-        if file is not None and not there(base / node.value.get("folder", ".") / file):
-            mistakes.append(
-                at(filename, node.children["torch"].mark, f"network.torch: no file {base / node.value.get('folder', '.') / file}")
-            )
-        return node
+    def module(part: str, key: str) -> Callable[[Node], Node]:
+        def visit(node: Node) -> Node:
+            named = node.value.get(key) if isinstance(node.value, dict) else None
+            file = _file_of(named) if isinstance(named, str) else None
+            if file is not None and not there(base / node.value.get("folder", ".") / file):
+                where = base / node.value.get("folder", ".") / file
+                mistakes.append(at(filename, node.children[key].mark, f"{part}.{key}: no file {where}"))
+            return node
+
+        return visit
 
     for place in PLACES:
         mapped(root, place, look(place))
-    mapped(root, ("network",), module)
+    for part, key in MODULES:
+        mapped(root, (part,), module(part, key))
     if mistakes:
         raise SpecError(mistakes)
 
@@ -172,7 +180,9 @@ def digests_in(root: Node, base: Path) -> Any:
 
     for place in PLACES:
         root = mapped(root, place, read)
-    return mapped(root, ("network",), bare).value
+    for part, _ in MODULES:
+        root = mapped(root, (part,), bare)
+    return root.value
 
 
 def portable(root: Node, base: Path, save: Callable[[str, Path], None]) -> Any:
@@ -199,13 +209,15 @@ def portable(root: Node, base: Path, save: Callable[[str, Path], None]) -> Any:
         return Node(f"{INPUTS}/{names[file]}", node.mark)
 
     def placed(node: Node) -> Node:
-        if not isinstance(node.value, dict) or "torch" not in node.value:
+        if not isinstance(node.value, dict) or not any(key in node.value for _, key in MODULES):
             return node
         return _with(node, {"folder": Node(str((base / node.value.get("folder", ".")).resolve()), node.mark)})
 
     for place in PLACES:
         root = mapped(root, place, copied)
-    return mapped(root, ("network",), placed).value
+    for part, _ in MODULES:
+        root = mapped(root, (part,), placed)
+    return root.value
 
 
 def shown(value: Any) -> Any:

@@ -66,20 +66,49 @@ class NetworkChoice(BaseModel):
 
 
 class Data(BaseModel):
-    """Which images.
+    """Which samples: at most one of ``name``, ``npz`` and ``python``.
 
     Attributes:
         name: data set; null: the zoo network's own (digits for another network).
+        npz: file of one's own (:mod:`neurofault.data.own`); paths are from the campaign file's folder.
+        python: ``package.module:factory`` of one's own (:mod:`neurofault.data.factories`).
+        folder: in which Python finds that module, before where the command runs; null: the campaign file's.
         split: ``test`` to report, ``validation`` to tune.
         samples: how many, from the first; null: all.
-        adapt: training images that a rescue adapts to; one pass over them is a cycle.
+        adapt: training samples that a rescue adapts to; one pass over them is a cycle.
+        signed: how negative values are shown, ``bias`` or ``lines`` (:class:`neurofault.data.scaling.Scaling`).
     """
 
     model_config = _RECORD
     name: str | None = None
+    npz: str | None = None
+    python: str | None = None
+    folder: str | None = None
     split: Literal["test", "validation"] = "test"
     samples: _Positive | None = None
     adapt: _Positive = 10_000
+    signed: Literal["bias", "lines"] = "bias"
+
+    @model_validator(mode="after")
+    def _one(self) -> Data:
+        given = [name for name in ("name", "npz", "python") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of name, npz and python, not {' and '.join(given)}")
+        if self.folder is not None and self.python is None:
+            raise ValueError("folder goes with python")
+        if self.npz is not None and not self.npz.lower().endswith(".npz"):
+            raise ValueError(f"npz names a file *.npz, not {self.npz!r}")
+        if self.python is not None and ":" not in self.python:
+            raise ValueError(f"python is package.module:factory, not {self.python!r}")
+        if self.name is not None and (":" in self.name or self.name.lower().endswith(".npz")):
+            raise ValueError(f"name is that of a data set, not {self.name!r}; a file is npz, a factory python")
+        return self
+
+    def named(self, base: Path) -> str | None:
+        """Return what :func:`neurofault.data.datasets.load` takes; None: the zoo network's own."""
+        if self.npz is not None:
+            return str(base / self.npz)
+        return self.name if self.python is None else module_named(self.python, base / (self.folder or "."))
 
 
 class Convert(BaseModel):
@@ -310,8 +339,8 @@ class CampaignSpec(BaseModel):
         torch = None if network.torch is None else module_named(network.torch, base / (network.folder or "."))
         return Setup(
             network=network.zoo or torch or file or "", profile=profile_named(self.profile, base),
-            weights=None if network.weights is None else base / network.weights, data=self.data.name, data_dir=data_dir,
+            weights=None if network.weights is None else base / network.weights, data=self.data.named(base), data_dir=data_dir,
             timesteps=self.convert.timesteps, dt=network.dt, weight_bits=self.convert.weight_bits, place=place.strategy,
             neurons_per_core=place.neurons_per_core, spare_cores=place.spare_cores, chips=place.chips, place_seed=place.seed,
-            reset=self.convert.reset,
+            reset=self.convert.reset, signed=self.data.signed,
         )  # fmt: skip

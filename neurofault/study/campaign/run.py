@@ -74,8 +74,9 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
     made: dict[Setup, Prepared] = {}
     known: dict[str, str] = {}
     folders = {cell.spec.network.folder for cell in campaign.cells() if cell.spec.network.torch is not None}
+    folders |= {cell.spec.data.folder for cell in campaign.cells() if cell.spec.data.python is not None}
     if len(folders) > 1:
-        raise UsageError(f"network.folder: modules of a campaign are found in one folder, not in {len(folders)}")
+        raise UsageError(f"network.folder, data.folder: modules of a campaign are found in one folder, not in {len(folders)}")
     _find_modules(folders, campaign.base)
     heals = any(way.strategy != "none" for way in campaign.ways())
     learns = any(way.learner is not None for way in campaign.ways())
@@ -126,7 +127,7 @@ def _check_names(campaign: Campaign, chips: Mapping[str, TrialChip], chip_of: Ma
 
 
 def _find_modules(folders: set[str | None], base: Path) -> None:
-    """Let Python find the modules of a campaign's networks beside its file, or in the one folder named, before those of the current folder."""
+    """Let Python find the modules of a campaign's networks and data beside its file, or in the one folder named, before those of the current folder."""
     first = str(base / (next(iter(folders), None) or "."))
     if folders and sys.path[:1] != [first]:
         sys.path[:0] = [first, *([] if str(Path.cwd()) in sys.path else [str(Path.cwd())])]
