@@ -174,6 +174,11 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
         )
     data = load(setup.data or (spec or recipe(DEFAULT_NETWORK)).dataset, data_dir=setup.data_dir)
     original = _reported(setup, data)
+    if original.labels.ndim != 1:
+        steps = original.labels.shape[1]
+        raise UsageError(
+            f"data {data.name} has {steps} labels a sample; one is taken: a network answers once for a sample, after its last step"
+        )
     grain = setup.neurons_per_core
     if grain is None and spec is not None:
         grain = spec.neurons_per_core
