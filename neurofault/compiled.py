@@ -19,8 +19,15 @@ from neurofault.cache import compiled_kernels_have_a_place
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-FOLDERS = ("engines/exact", "engines/incremental", "learning", "rescue/learners")
-"""Where kernels and what they inline stand."""
+SOURCES = (
+    "engines/exact/*.py",
+    "engines/incremental/*.py",
+    "learning/*.py",
+    "rescue/learners/*.py",
+    "graph/arithmetic.py",
+    "activity.py",
+)
+"""Where kernels, what they inline and the constants that they take in stand."""
 
 compiled_kernels_have_a_place()
 
@@ -30,7 +37,7 @@ def sources_digest() -> str:
     """Return 32 hexadecimal digits of every source that a kernel may hold code of."""
     digest = hashlib.blake2b(digest_size=16)
     package = Path(__file__).parent
-    for path in (each for folder in FOLDERS for each in sorted((package / folder).glob("*.py"))):
+    for path in (each for pattern in SOURCES for each in sorted(package.glob(pattern))):
         digest.update(f"{path.relative_to(package).as_posix()}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
@@ -40,13 +47,13 @@ class _KeptKernels(FunctionCache):
     """Numba's cache of one function, keyed by all sources, without what nobody can read any more."""
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return (*super()._index_key(sig, codegen), sources_digest())  # type: ignore[no-untyped-call]
+        return (*super()._index_key(sig, codegen), sources_digest())  # type: ignore[no-untyped-call]  # numba has no types
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
-            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # numba has no types
         except (AttributeError, ImportError):  # it holds records of an earlier version
-            self.flush()  # type: ignore[no-untyped-call]
+            self.flush()  # type: ignore[no-untyped-call]  # numba has no types
             return None
 
 
@@ -58,5 +65,5 @@ def jit(function: _Function, **options: Any) -> _Function:
         options: further ones of ``numba.njit``.
     """
     made: Any = numba.njit(nogil=True, error_model="numpy", **options)(function)
-    made._cache = _KeptKernels(function)  # type: ignore[no-untyped-call]
+    made._cache = _KeptKernels(function)  # type: ignore[no-untyped-call]  # numba has no types
     return made  # type: ignore[no-any-return]  # numba has no types

@@ -12,6 +12,7 @@ from collections import defaultdict
 
 import numpy as np
 
+from neurofault.activity import DEAD_SCORE, TRACES, Activity
 from neurofault.damage.damage import Drop, Edit, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset
 from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
@@ -245,3 +246,16 @@ def present(deployment: Deployment, inputs: Inputs) -> Traces:
                 for one in deployment.out_of(name):
                     cells[one.target].mail[chip_step + one.delay] += [(one.name, sample, source) for source in fired]
     return {name: cell.traces for name, cell in cells.items()}
+
+
+def check(chip: Deployment, activity: Activity, expected: Traces) -> None:
+    """Everything that an engine returns against the reference."""
+    for name, own in expected.items():
+        for state in TRACES:
+            np.testing.assert_array_equal(getattr(activity.traces[name], state), own[state], f"{name} {state}")
+        np.testing.assert_array_equal(activity.spike_counts[name], own["spikes"].sum(axis=(0, 1)))
+    np.testing.assert_array_equal(activity.sample_spikes, sum(own["spikes"].sum(axis=(1, 2)) for own in expected.values()))
+    read = expected[chip.readout.population]
+    scores = read["v"][:, -1] + (read["spikes"].sum(axis=1) << 24 if chip.readout.how == "count" else 0)
+    alive = activity.scores != DEAD_SCORE
+    np.testing.assert_array_equal(activity.scores[alive], scores[alive])

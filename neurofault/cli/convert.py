@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from neurofault.cli import options
 from neurofault.cli.output import check_file
 from neurofault.cli.progress import StderrProgress
 from neurofault.errors import UsageError
+
+if TYPE_CHECKING:
+    from neurofault.graph import Network
 
 
 def convert(
@@ -55,7 +58,9 @@ def convert(
     if check:
         if target is not None or fault is not None:
             raise UsageError("--check only says what is lost: it goes without OUT.nir and without --fault")
-        setup = Setup(source, profile or "loihi2", weights, data, data_dir, None, timesteps, dt, neurons_per_core=neurons_per_core)
+        setup = Setup(
+            source, profile or "loihi2", weights, data, data_dir, None, timesteps, dt, neurons_per_core=neurons_per_core, signed=signed,
+        )  # fmt: skip
         with StderrProgress() as progress:
             report = lost_by(prepare(setup, progress))
         print(*report.lines(), sep="\n")
@@ -71,7 +76,7 @@ def convert(
         raise UsageError(f"--weights goes with a network of your own (package.module:factory), not with {source!r}")
     if is_nir_file(source) and profile is None:
         network, step = copy_nir(Path(source), target, dt=dt, timesteps=timesteps)
-        print(f"{target}: {network.name}, real numbers, {network.timesteps} time steps, dt {step:g}")
+        print(f"{target}: {network.name}, {_numbers(network)}, {network.timesteps} time steps, dt {step:g}")
         return
     if is_nir_file(source):
         network = from_nir(source, timesteps=timesteps, dt=dt)
@@ -82,7 +87,7 @@ def convert(
     written = dt if dt is not None else SNNTORCH_DT
     if profile is None:
         to_nir(network, target, dt=written)
-        what = f"{network.name}, real numbers"
+        what = f"{network.name}, {_numbers(network)}"
     else:
         chip = deploy(network, profile, neurons_per_core=neurons_per_core)
         if fault is not None:
@@ -94,3 +99,7 @@ def convert(
     print(f"{target}: {what}, {network.timesteps} time steps, dt {written:g}")
     for note in network.notes:
         print(f"note: {note}")
+
+
+def _numbers(network: Network) -> str:
+    return "a chip's integers" if any(one.stored is not None for one in network.connections) else "real numbers"

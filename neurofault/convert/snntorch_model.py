@@ -161,7 +161,7 @@ def _neuron(name: str, module: Any, *, last: bool) -> SpikingNeurons:
         raise ConversionError(
             f"layer {name!r}: {kind} with reset_mechanism {reset!r}; the chip's neuron resets to zero: train with reset_mechanism='zero'"
         )
-    synaptic = hasattr(module, "alpha")
+    synaptic = any(base.__name__ == "Synaptic" for base in type(module).__mro__)
     if synaptic and reset == "zero" and module.reset_delay:
         raise ConversionError(
             f"layer {name!r}: {kind} with reset_delay=True also clears what arrives in the step after a spike, which the chip's neuron does not; "

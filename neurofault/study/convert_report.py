@@ -14,6 +14,7 @@ from neurofault.engines import run
 from neurofault.graph import Sparse
 from neurofault.study.calibrate import CALIBRATION_IMAGES
 from neurofault.study.prepare import Prepared
+from neurofault.study.shown import shown
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class ConvertReport:
 
     def lines(self) -> Iterator[str]:
         """Yield the report as text, one finding a line."""
-        yield f"on {self.samples} calibration images: chip {self.chip:.2%}" + (
+        yield f"on {self.samples} calibration samples: chip {self.chip:.2%}" + (
             "" if self.original is None else f", original {self.original:.2%}, gap {100 * (self.original - self.chip):+.2f} points"
         )
         for one in self.sent:
@@ -84,17 +85,18 @@ def lost_by(prepared: Prepared) -> ConvertReport:
     Args:
         prepared: from :func:`neurofault.study.prepare.prepare`.
     """
-    part = prepared.data.train.first(CALIBRATION_IMAGES)
+    train = prepared.data.train
+    part = train.first(min(len(train), CALIBRATION_IMAGES))
     chip, network, model, calibration = prepared.deployment, prepared.network, prepared.levels_model(), prepared.calibration
-    result = run(chip, part.images, part.labels)
+    result = run(chip, shown(chip, part), part.labels)
     assert result.accuracy is not None
     counts, original, capped = result.activity.spike_counts, None, {}
     if model is not None and calibration is not None:
-        shown = as_taken(model, part.images)
-        original = float(np.mean(scores_of(model, shown).argmax(axis=1) == part.labels))
-        stages = read(model, shown, pooling=calibration.chosen.pooling).stages
+        seen = as_taken(model, part.images)
+        original = float(np.mean(scores_of(model, seen).argmax(axis=1) == part.labels))
+        stages = read(model, seen, pooling=calibration.chosen.pooling).stages
         behind = [one.name for one in network.populations if not one.is_source]
-        capped = dict(zip(behind, _capped(stages, shown), strict=True))
+        capped = dict(zip(behind, _capped(stages, seen), strict=True))
     shown_at = len(part.labels) * network.timesteps
     sent = tuple(
         Sent(

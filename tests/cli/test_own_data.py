@@ -22,6 +22,11 @@ def mlp():
 def pixels():
     return ready(Encoding.for_pixels(1.0, 0.5, 5))
 
+def carried():
+    eyes, hands = nf.Population("eyes", (6,), nf.Source()), nf.Population("hands", (3,), nf.CubaLif(20, bias_exponent=0))
+    stored = [nf.graph.synapses.Stored()]
+    return nf.chain("carried", [eyes, hands], [nf.Dense(np.ones((3, 6), int) * 8)], timesteps=5, how="count", stored=stored)
+
 def ready(encoding=None):
     eyes, brain = nf.Population("eyes", (6,), nf.Source(encoding)), nf.Population("hidden1", (6,), nf.CubaLif(1.0))
     hands = nf.Population("hands", (3,), nf.CubaLif(1.0))
@@ -170,3 +175,21 @@ def test_what_does_not_fit_is_one_line(cli, folder, arguments, message):
     assert message in last
     assert last.startswith("neurofault: ")
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(("signed", "neurons"), [("bias", 6), ("lines", 12)])
+def test_a_check_shows_negative_values_as_asked(cli, here, signed, neurons):
+    code, out, _ = cli("convert", *MLP[1:6], "--timesteps", "8", "--check", "--signed", signed)
+    assert code == 0
+    assert f"input: {neurons} neurons" in out
+
+
+def test_integers_are_not_called_real_numbers(cli, here):
+    code, out, _ = cli("convert", "own_networks:carried", "carried.nir", "--data", "events.npz")
+    assert (code, out) == (0, "carried.nir: carried, a chip's integers, 5 time steps, dt 0.0001\n")
+
+
+def test_a_check_takes_events(cli, here):
+    code, out, _ = cli("convert", "own_networks:ready", "--check", "--data", "events.npz")
+    assert code == 0
+    assert out.startswith("on 45 calibration samples: chip ")

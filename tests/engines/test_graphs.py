@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from chips import connection, conv, dense, graph_chip, neurons, random_weights, sparse
 from random_graphs import random_edit, random_graph
-from reference import Traces, present
+from reference import check, present
 
-from neurofault.activity import DEAD_SCORE, TRACES, Activity
+from neurofault.activity import TRACES
 from neurofault.damage.damage import Damage, SetSynapses, Silence
 from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
@@ -52,19 +52,6 @@ def test_random_graphs_hold_what_they_are_for() -> None:
         spikes = ExactEngine().run(chip, inputs).spike_counts
         found["spikes"] += any(spikes[one.name].any() for one in chip.populations if not one.is_source)
     assert min(found.values()) >= 5, dict(found)
-
-
-def check(chip: Deployment, activity: Activity, expected: Traces) -> None:
-    """Everything that an engine returns against the reference."""
-    for name, own in expected.items():
-        for state in TRACES:
-            np.testing.assert_array_equal(getattr(activity.traces[name], state), own[state], f"{name} {state}")
-        np.testing.assert_array_equal(activity.spike_counts[name], own["spikes"].sum(axis=(0, 1)))
-    np.testing.assert_array_equal(activity.sample_spikes, sum(own["spikes"].sum(axis=(1, 2)) for own in expected.values()))
-    read = expected[chip.readout.population]
-    scores = read["v"][:, -1] + (read["spikes"].sum(axis=1) << 24 if chip.readout.how == "count" else 0)
-    alive = activity.scores != DEAD_SCORE
-    np.testing.assert_array_equal(activity.scores[alive], scores[alive])
 
 
 @pytest.mark.parametrize("seed", range(GRAPHS))

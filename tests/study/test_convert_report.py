@@ -45,7 +45,7 @@ def test_every_finding_is_a_line():
         (("differences", 0.96), ("any", 0.94)), ("odd",),
     )  # fmt: skip
     assert list(report.lines()) == [
-        "on 100 calibration images: chip 97.00%, original 98.00%, gap +1.00 points",
+        "on 100 calibration samples: chip 97.00%, original 98.00%, gap +1.00 points",
         "hidden1: 16 neurons, 0.250 spikes a step, 2 never fire, 3.10% of the original's activations at the cap",
         "hidden3.hidden1: hidden1 → hidden3 takes 2 steps, so that its spikes arrive with those of the longest way",
         "hidden3.hidden1: 16 synapses, one by one",
