@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -21,12 +21,14 @@ from neurofault.deploy.quantity import (
     Bits,
     Cores,
     Evidence,
+    Exponent,
     Flag,
     IndexBits,
     Integer,
     Joule,
     Keys,
     Natural,
+    NaturalExponent,
     NaturalNumber,
     Positive,
     Quantity,
@@ -135,6 +137,22 @@ class Core(BaseModel):
     out_axons: Axons
 
 
+_Ranges = TypeVar("_Ranges", bound=BaseModel)
+
+
+def _ranges_in_order(record: _Ranges) -> _Ranges:
+    """Refuse a ``…_min`` above its ``…_max``, where both are known."""
+    for name in type(record).model_fields:
+        if not name.endswith("_min"):
+            continue
+        low, high = (getattr(record, f"{name.removesuffix('_min')}_{end}").value for end in ("min", "max"))
+        if low is not None and high is not None and low > high:
+            raise PydanticCustomError("range_upside_down", "{name} {low} is more than {other} {high}", {
+                "name": name, "low": low, "other": f"{name.removesuffix('_min')}_max", "high": high,
+            })  # fmt: skip
+    return record
+
+
 class Synapse(BaseModel):
     """How a synapse is stored.
 
@@ -152,8 +170,8 @@ class Synapse(BaseModel):
     model_config = RECORD
 
     weight_bits: WeightBits
-    weight_exponent_min: Integer
-    weight_exponent_max: Integer
+    weight_exponent_min: Exponent
+    weight_exponent_max: Exponent
     delay_max: Steps
     delay_bits: Bits
     tag_bits: Bits
@@ -162,6 +180,8 @@ class Synapse(BaseModel):
     block_header_bits: Bits
     word_bits: Quantity[Positive, Literal["bits"]]
     shared_kernels: Flag
+
+    _in_order = model_validator(mode="after")(_ranges_in_order)
 
 
 class NeuronRanges(BaseModel):
@@ -178,8 +198,10 @@ class NeuronRanges(BaseModel):
     threshold_max: NaturalNumber
     bias_mantissa_min: Integer
     bias_mantissa_max: Integer
-    bias_exponent_max: NaturalNumber
+    bias_exponent_max: NaturalExponent
     decay_max: NaturalNumber
+
+    _in_order = model_validator(mode="after")(_ranges_in_order)
 
 
 class Learning(BaseModel):
@@ -213,9 +235,11 @@ class Learning(BaseModel):
     epoch_max: Steps
     scale_mantissa_min: Integer
     scale_mantissa_max: Integer
-    scale_exponent_min: Integer
-    scale_exponent_max: Integer
+    scale_exponent_min: Exponent
+    scale_exponent_max: Exponent
     in_axons_per_connection: Axons
+
+    _in_order = model_validator(mode="after")(_ranges_in_order)
 
     @field_validator("source")
     @classmethod

@@ -126,6 +126,9 @@ Axons = Quantity[Positive, Literal["axons"]]
 Steps = Quantity[Natural, Literal["steps"]]
 Integer = Quantity[int, Literal["1"]]
 NaturalNumber = Quantity[Natural, Literal["1"]]
+Exponent = Quantity[Annotated[int, Field(ge=-32, le=32)], Literal["1"]]
+NaturalExponent = Quantity[Annotated[int, Field(ge=0, le=32)], Literal["1"]]
+"""Of 2, of numbers of at most 32 bits."""
 Flag = Quantity[bool, Literal["flag"]]
 WeightBits = Annotated[
     Quantity[Annotated[tuple[Annotated[int, Field(ge=1, le=8)], ...], Field(strict=False, min_length=1)], Literal["bits"]],

@@ -224,6 +224,18 @@ def test_a_chip_must_fit_together(tmp_path, loihi2_text, old, new, message):
     assert refused(tmp_path, text) == [f"p.yaml:{place(text, 'cores: {value: 128')}: chip: {message}"]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("weight_exponent_min: {value: -8", "weight_exponent_min: {value: 9", "weight_bits:", "synapse: weight_exponent_min 9 is more than weight_exponent_max 7"),
+        ("weight_exponent_min: {value: -8", "weight_exponent_min: {value: -2147483648", "-2147483648", "synapse.weight_exponent_min.value: must be at least -32, is -2147483648"),
+    ],
+)  # fmt: skip
+def test_ranges_have_an_order_and_exponents_a_size(tmp_path, loihi2_text, old, new, line, message):
+    text = edited(loihi2_text, (old, new))
+    assert refused(tmp_path, text) == [f"p.yaml:{place(text, line)}: {message}"]
+
+
 def test_dead_cores_are_ids_and_ranges(tmp_path, loihi2_text):
     file = tmp_path / "p.yaml"
     file.write_text(edited(loihi2_text, ("dead_cores: []", 'dead_cores: [130, 12-15, "3", 13]')), encoding="utf-8")
