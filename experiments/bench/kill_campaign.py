@@ -25,8 +25,7 @@ from pathlib import Path
 
 from neurofault.study.campaign.folder import JOURNAL
 from neurofault.study.campaign.journal import read_rows
-from neurofault.study.campaign.rows import VOLATILE
-from neurofault.study.campaign.run import sorted_rows
+from neurofault.study.campaign.rows import VOLATILE, best
 
 SPEC = """
 name: kill
@@ -80,9 +79,8 @@ def orphans(process: subprocess.Popen[bytes], seconds: float = 20.0) -> int:
 
 def rows_of(folder: Path) -> list[dict[str, object]]:
     """Return what must be equal of a run's rows."""
-    return [
-        {key: value for key, value in row.items() if key not in VOLATILE} for row in sorted_rows(read_rows(folder / JOURNAL).rows)
-    ]
+    rows = best(read_rows(folder / JOURNAL).rows)
+    return [{key: value for key, value in rows[trial].items() if key not in VOLATILE} for trial in sorted(rows)]
 
 
 def main() -> None:

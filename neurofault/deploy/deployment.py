@@ -147,6 +147,8 @@ class Deployment:
         """
         if isinstance(images, Mapping):
             return Inputs(bias={name: self._mantissas(name, one) for name, one in images.items()})
+        if not self.inputs:
+            raise UsageError(f"network {self.name!r} has no input: nothing can be presented to it; pass Inputs(samples=N)")
         if len(self.inputs) != 1:
             raise UsageError(
                 f"network {self.name!r} has {len(self.inputs)} inputs: {', '.join(self.inputs)}; pass {{name: images}}"

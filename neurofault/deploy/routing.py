@@ -103,16 +103,6 @@ class Mesh:
                 links += [Link(x, y, "N")] * (y > 0) + [Link(x, y, "S")] * (y + 1 < self.rows)
         return tuple(links)
 
-    def crosses_chips(self, link: Link) -> bool:
-        """Say whether a link joins two chips."""
-        match link.direction:
-            case "E":
-                return link.x % self.columns == self.columns - 1
-            case "W":
-                return link.x % self.columns == 0
-            case _:
-                return False
-
 
 def mesh_of(profile: HardwareProfile, chips: int = 1) -> Mesh:
     """Return the mesh of ``chips`` chips of a profile."""

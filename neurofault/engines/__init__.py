@@ -121,7 +121,7 @@ def run(
     Args:
         deployment: the chip.
         x: images as :meth:`Deployment.encode` takes them, [N, …] uint8 or float in [0, 1], arrays or torch tensors; or :class:`Spikes`, or
-            spikes as 0 and 1, [N, T, n]; or a :class:`Bias`; or :class:`Inputs`. Where there are several inputs, a mapping with one of
+            spikes as 0 and 1, [N, T, n]; or a :class:`Bias`; or :class:`Inputs` (``Inputs(samples=N)`` where there is no input). Where there are several inputs, a mapping with one of
             these for each by name (:attr:`Deployment.inputs`).
         y: labels, whole numbers [N], the index of an output neuron each; −1: unknown, so never right.
         engine: name of one of :data:`ENGINES`, or an engine.
@@ -166,6 +166,8 @@ def as_inputs(deployment: Deployment, x: Inputs | Presented | Mapping[str, Prese
             if unknown := next((name for name in x if name not in deployment.inputs), None):
                 raise UsageError(
                     f"no input {unknown!r}{nearest(unknown, deployment.inputs)}; inputs: {', '.join(deployment.inputs)}"
+                    if deployment.inputs
+                    else f"the network has no input {unknown!r}, nor any other: pass Inputs(samples=N)"
                 )
             biases: dict[str, object] = {}
             spikes: dict[str, object] = {}

@@ -78,7 +78,8 @@ def models_of(faults: Faults) -> list[Fault]:
 
 def _read(faults: Faults) -> Iterator[Fault | FaultError]:
     """Yield each model, or what is wrong with its mapping."""
-    for item in [faults] if isinstance(faults, Fault | Mapping) else faults:
+    several = isinstance(faults, Sequence) and not isinstance(faults, str | bytes)
+    for item in faults if several else [faults]:
         if isinstance(item, Fault):
             yield item
         elif not isinstance(item, Mapping):

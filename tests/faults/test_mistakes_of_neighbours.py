@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fault_chips import chain, neurons, small_profile
+from kinds_page import kinds_table
 from test_every_kind import CHIPS, EXTRA, WHENS
 
 from neurofault import faults
 from neurofault.damage.damage import Damage, Drop, LearningDefect, NeuronEdit
 from neurofault.engines.exact.engine import ExactEngine
-from neurofault.faults.table import kinds_table
+from neurofault.errors import FaultError
 from neurofault.graph import Dense
 
 ROOT = Path(__file__).parents[2]
@@ -149,3 +150,12 @@ def test_the_benchmark_of_fault_sites_runs():
     rows = json.loads(run.stdout)
     assert [row["bits"] for row in rows] == [10**6, 10**8]
     assert all(row["peak_bytes"] < 3e6 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [("core_dead:count=1", "'core_dead:count=1'"), (None, "None"), (3, "3"), ([None], "None")]
+)
+def test_what_is_no_fault_is_said_once(given, said):
+    with pytest.raises(FaultError) as error:
+        faults.inject(CHIPS["dense"], given)
+    assert str(error.value) == f"a fault must be a mapping such as {{kind: core_dead, count: 3}}, is {said}"

@@ -14,7 +14,7 @@ from neurofault.papers.rescue2019.damage import by_importance, decline, random_o
 from neurofault.papers.rescue2019.descent import Descent, Optimiser
 from neurofault.papers.rescue2019.float_bench import FINE, FloatBench
 from neurofault.papers.rescue2019.history import History
-from neurofault.papers.rescue2019.network import FloatNetwork, Images, fresh, gradients, largest_dead_weight, silence, touches
+from neurofault.papers.rescue2019.network import FloatNetwork, Images, by_layer, fresh, gradients, silence, touches
 from neurofault.papers.rescue2019.units import Units
 from neurofault.rescue import Budget, Plan, strategies
 
@@ -50,6 +50,16 @@ def bench(network: FloatNetwork, roles: Roles, **changed) -> FloatBench:
     kind, rate = changed.pop("kind", "sgd"), changed.pop("rate", 0.05)
     plan, budget = changed.pop("plan", Plan()), changed.pop("budget", Budget(cycles=2))
     return FloatBench(network, nodes, roles, Optimiser(kind, rate), budget, plan, batch=changed.pop("batch", 10), **changed)
+
+
+def largest_dead_weight(network: FloatNetwork, alive: torch.Tensor) -> float:
+    """Return the largest magnitude among the weights and biases of dead nodes; 0 where none is dead."""
+    largest = 0.0
+    for layer, kept in enumerate(by_layer(network, alive)):
+        for part in (network.weights[layer][:, ~kept], network.biases[layer][~kept], network.weights[layer + 1][~kept]):
+            if part.numel():
+                largest = max(largest, float(part.abs().max()))
+    return largest
 
 
 def test_gradients_are_those_of_autograd(roles):

@@ -7,8 +7,8 @@ from typing import Any
 
 from neurofault.study.campaign.folder import JOURNAL
 from neurofault.study.campaign.journal import read_rows
-from neurofault.study.campaign.rows import VOLATILE
-from neurofault.study.campaign.run import CampaignOutcome, Executor, Ready, ready, run_campaign, sorted_rows
+from neurofault.study.campaign.rows import VOLATILE, best
+from neurofault.study.campaign.run import CampaignOutcome, Executor, Ready, ready, run_campaign
 from neurofault.study.campaign.spec import load_campaign
 
 SMALL = """\
@@ -42,5 +42,5 @@ def ran(folder: Path, state: Ready, executor: Executor | None = None, progress: 
 
 def rows_in(folder: Path) -> list[dict[str, Any]]:
     """Return what must be equal of a run's rows, however it ran."""
-    rows = sorted_rows(read_rows(folder / JOURNAL).rows)
-    return [{key: value for key, value in row.items() if key not in VOLATILE} for row in rows]
+    rows = best(read_rows(folder / JOURNAL).rows)
+    return [{key: value for key, value in rows[trial].items() if key not in VOLATILE} for trial in sorted(rows)]

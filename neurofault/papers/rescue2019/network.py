@@ -191,16 +191,6 @@ def put_back(network: FloatNetwork, alive: Tensor, parts: Sequence[Tensor]) -> N
         parameter[where] = part
 
 
-def largest_dead_weight(network: FloatNetwork, alive: Tensor) -> float:
-    """Return the largest magnitude among the weights and biases of dead nodes; 0 where none is dead."""
-    largest = 0.0
-    for layer, kept in enumerate(by_layer(network, alive)):
-        for part in (network.weights[layer][:, ~kept], network.biases[layer][~kept], network.weights[layer + 1][~kept]):
-            if part.numel():
-                largest = max(largest, float(part.abs().max()))
-    return largest
-
-
 def touches(network: FloatNetwork, nodes: Tensor) -> list[Tensor]:
     """Return for each parameter which of its elements belong to some hidden nodes: into them, out of them, or their bias.
 

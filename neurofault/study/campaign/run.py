@@ -270,9 +270,3 @@ def merge(into: Path, folders: Sequence[Path]) -> tuple[int, int]:
                 journal.add(row)
                 added += 1
     return added, known
-
-
-def sorted_rows(rows: Sequence[Row]) -> list[Row]:
-    """Return one row a trial, the last one that has a result if any has, by identity."""
-    found = best(rows)
-    return [found[trial] for trial in sorted(found)]
