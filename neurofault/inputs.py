@@ -301,6 +301,7 @@ class State:
         flying: connection → bool [N, d, n_in]: the source's spikes of the last d steps, oldest first, that may still be on their way.
         counts: int64 [N, n_out], spikes of the readout so far.
         sample: of a stream (a deployment with ``reset: never``; N is 1): index in the whole data set of the sample that the step is of.
+        waiting: population with refractory steps → int32 [N, n], how many of them are left of each neuron's.
     """
 
     step: int
@@ -309,6 +310,7 @@ class State:
     flying: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     counts: NDArray[np.int64] | None = None
     sample: int = 0
+    waiting: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
 
 
 def _given(part: object) -> bool:

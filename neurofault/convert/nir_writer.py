@@ -270,6 +270,8 @@ def _input(population: Population, neuron: Source) -> WrittenPopulation:
 def _driven(population: Population, neuron: CubaLif, connection: Connection | None) -> WrittenPopulation:
     assert connection is not None
     name, n, stored = population.name, population.size, connection.stored
+    if (law := neuron.unusual) or np.ndim(neuron.start):
+        raise UnsupportedError(f"layer {name!r}: {law or 'initial potentials of single neurons'}, which NIR's nodes do not say")
     synapses = as_nir_holds(name, connection.synapses)
     shape = (n,) if isinstance(synapses, Dense) else population.shape  # what a matrix drives is flat in NIR
     threshold = None if neuron.threshold is None else _full(neuron.threshold, n)

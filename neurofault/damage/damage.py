@@ -13,7 +13,7 @@ an edit of synapses goes by the clock of the target population)::
     4  synapses           w, d of the pair (j, i): see below
                           Σ w·s' of the connection's synapses with delay d is shifted by its exponent and arrives at step t + d (after
                           step T − 1: never)
-    5  neuron             as Lava's LIF; each of vth, du, dv, bias_mantissa is its healthy value, changed by each active SetField in
+    5  neuron             by its population's law; a StuckCounter is the refractory counter, a LostReset leaves v as it is; each of vth, du, dv, bias_mantissa is its healthy value, changed by each active SetField in
                           order (of an input the bias comes from the sample, every InputNoise is added, the sum saturates at 16 bits;
                           where a SetField is active, the population's own stored bias takes its place, changed)
     6  Silence            u = v = 0 and no spike; nothing else can make a silent neuron fire
@@ -51,6 +51,7 @@ from neurofault.damage.edits import (
     Force,
     InputNoise,
     LearningDefect,
+    LostReset,
     NeuronEdit,
     Part,
     SetDelays,
@@ -58,6 +59,7 @@ from neurofault.damage.edits import (
     SetSynapses,
     Silence,
     Stall,
+    StuckCounter,
     SynapseEdit,
     Upset,
 )
@@ -78,6 +80,7 @@ __all__ = [
     "Hit",
     "InputNoise",
     "LearningDefect",
+    "LostReset",
     "NeuronEdit",
     "OnChip",
     "Part",
@@ -86,6 +89,7 @@ __all__ = [
     "SetSynapses",
     "Silence",
     "Stall",
+    "StuckCounter",
     "SynapseEdit",
     "Upset",
 ]

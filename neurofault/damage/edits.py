@@ -127,6 +127,38 @@ class Upset:
 
 
 @dataclass(frozen=True, eq=False)
+class StuckCounter:
+    """Refractory counters that hold one number, whatever fires: at 0 the neuron is never refractory, above 0 it never leaves refractoriness.
+
+    Attributes:
+        population: its name.
+        neurons: int64 [k], sorted, without duplicates.
+        value: what the counter reads at the beginning of each active step, 0 or 1.
+        when: active steps.
+    """
+
+    population: str
+    neurons: NDArray[np.int64]
+    value: int
+    when: When = ALWAYS
+
+
+@dataclass(frozen=True, eq=False)
+class LostReset:
+    """Neurons whose potential stays as it is after a spike; refractory steps follow as ever.
+
+    Attributes:
+        population: its name.
+        neurons: int64 [k], sorted, without duplicates.
+        when: active steps, those in which the reset would act.
+    """
+
+    population: str
+    neurons: NDArray[np.int64]
+    when: When = ALWAYS
+
+
+@dataclass(frozen=True, eq=False)
 class SetSynapses:
     """Synapses of which the chip reads another weight.
 
@@ -315,7 +347,7 @@ class Detour:
     when: When = ALWAYS
 
 
-NeuronEdit = Silence | Force | SetField | Upset | InputNoise
+NeuronEdit = Silence | Force | SetField | Upset | StuckCounter | LostReset | InputNoise
 """Edits of a population's neurons."""
 SynapseEdit = SetSynapses | SetDelays | Drop | LearningDefect
 """Edits of a connection's synapses, or of what it carries."""

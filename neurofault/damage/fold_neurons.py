@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.damage.damage import FORCE_UNIT, Edit, Force, InputNoise, OnChip, SetField, Silence, Upset
+from neurofault.damage.damage import FORCE_UNIT, Edit, Force, InputNoise, LostReset, OnChip, SetField, Silence, StuckCounter, Upset
 from neurofault.damage.moments import moments
 from neurofault.graph.chip import ChipPopulation
 
@@ -25,6 +25,8 @@ class NeuronsNow:
         silent: bool, who is dead.
         rate: int64, 1/65536 spikes a step that are forced; −1: not forced.
         flips_u, flips_v: int64, bits of the state that flip at the beginning of the step.
+        counter: int64, what a stuck refractory counter reads; −1: it counts.
+        kept: bool, whose reset is lost.
     """
 
     du: NDArray[np.int64]
@@ -36,6 +38,8 @@ class NeuronsNow:
     rate: NDArray[np.int64]
     flips_u: NDArray[np.int64]
     flips_v: NDArray[np.int64]
+    counter: NDArray[np.int64]
+    kept: NDArray[np.bool_]
 
     def mantissa(self, given: NDArray[np.integer] | None) -> NDArray[np.int64]:
         """Return the bias mantissa that counts, from what the sample gives, noise included; None: nothing."""
@@ -62,12 +66,15 @@ class NeuronFold:
     """The neurons of a population and their edits.
 
     Attributes:
-        edits: `Silence`, `Force`, `SetField`, `Upset`, in order.
+        edits: all but `InputNoise`, in order.
     """
 
     def __init__(self, population: ChipPopulation, edits: Sequence[Edit]) -> None:
         self.edits = tuple(
-            edit for edit in edits if isinstance(edit, Silence | Force | SetField | Upset) and edit.population == population.name
+            edit
+            for edit in edits
+            if isinstance(edit, Silence | Force | SetField | Upset | StuckCounter | LostReset)
+            and edit.population == population.name
         )
         self._stored = {name: getattr(population, name).astype(np.int64) for name in ("du", "dv", "vth", "bias_mantissa")}
         self._size = population.size
@@ -76,6 +83,7 @@ class NeuronFold:
         """Return what holds while the edits of bool [E] act; ``stored``: the healthy fields, if not the population's own."""
         held = {name: values.copy() for name, values in (self._stored if stored is None else stored).items()}
         own, silent = np.zeros(self._size, bool), np.zeros(self._size, bool)
+        counter, kept = np.full(self._size, -1, np.int64), np.zeros(self._size, bool)
         rate, flips = np.full(self._size, -1, np.int64), {"u": np.zeros(self._size, np.int64), "v": np.zeros(self._size, np.int64)}
         for edit, act in zip(self.edits, active, strict=True):
             match edit:
@@ -91,7 +99,12 @@ class NeuronFold:
                     rate[neurons] = edit.rate
                 case Upset(neurons=neurons):
                     flips[edit.state][neurons] ^= edit.masks
-        return NeuronsNow(held["du"], held["dv"], held["vth"], held["bias_mantissa"], own, silent, rate, flips["u"], flips["v"])
+                case StuckCounter(neurons=neurons):
+                    counter[neurons] = edit.value
+                case LostReset(neurons=neurons):
+                    kept[neurons] = True
+        stored_now = (held["du"], held["dv"], held["vth"], held["bias_mantissa"])
+        return NeuronsNow(*stored_now, own, silent, rate, flips["u"], flips["v"], counter, kept)
 
 
 class NeuronsInTime:

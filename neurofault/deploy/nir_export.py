@@ -41,10 +41,12 @@ from neurofault.damage.damage import (
     Force,
     InputNoise,
     LearningDefect,
+    LostReset,
     SetDelays,
     SetField,
     SetSynapses,
     Silence,
+    StuckCounter,
     Upset,
 )
 from neurofault.damage.fold import SynapseFold
@@ -87,19 +89,27 @@ def to_nir(network: Network | Deployment, path: str | Path | None = None, *, dt:
     return write_nir(_written(network) if isinstance(network, Deployment) else written_network(network), path, dt)
 
 
+def _beyond(chip: ChipPopulation) -> str:
+    return "initial potentials of single neurons" if chip.law.usual else str(chip.law)
+
+
 def _written(deployment: Deployment) -> WrittenChain:
     """Return a deployment as it is written, everything that is broken in its numbers."""
     populations: list[WrittenPopulation] = []
     lost_inputs = np.zeros(0, bool)  # dead inputs of a network without input neurons
     for link in links(deployment, "the export to NIR"):
         chip, connection = link.population, link.connection
+        if not chip.law.usual or np.ndim(chip.v_init):
+            raise UnsupportedError(f"layer {chip.name!r}: {_beyond(chip)}, which NIR's nodes do not say")
         dead = np.zeros(chip.size, bool)
         altered: list[SetField] = []
         for edit in deployment.damage.edits:
             match edit:
                 case Detour() | LearningDefect():
                     pass
-                case Silence() | Force() | SetField() | Upset() | InputNoise() if edit.population != chip.name:
+                case Silence() | Force() | SetField() | Upset() | StuckCounter() | LostReset() | InputNoise() if (
+                    edit.population != chip.name
+                ):
                     pass
                 case SetSynapses() | SetDelays() | Drop() if connection is None or edit.connection != connection.name:
                     pass

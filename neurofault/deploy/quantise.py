@@ -26,6 +26,7 @@ from neurofault.deploy.weight_fields import Grid, truncate_weights, weight_range
 from neurofault.errors import CapacityError, ConversionError, UsageError
 from neurofault.graph import Connection, CubaLif, Network, Population, Source
 from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.law import Law
 from neurofault.graph.network import horizon
 from neurofault.graph.schedule import title
 from neurofault.graph.synapses import longest_delay, with_weight
@@ -180,12 +181,27 @@ def _scaled(
         )
     bias = np.broadcast_to(np.asarray(neuron.bias, np.float64), size) * sigma * 64
     mantissa, bias_exponent = _bias(population.name, bias, profile)
-    start = float(np.mean(vth)) * 64 * neuron.start if theta is not None else 0.0
+    full = sigma if theta is None else float(np.mean(vth)) if np.ndim(neuron.start) == 0 else vth
     chip = ChipPopulation(
         population.name, population.shape, _array(neuron.du, size), _array(neuron.dv, size), _array(vth, size), mantissa,
-        bias_exponent, round(start), theta is not None,
+        bias_exponent, _start(np.asarray(full) * 64 * neuron.start, size), theta is not None, law=_law(neuron, size, sigma * 64),
     )  # fmt: skip
     return chip, connections
+
+
+def _start(v: float | NDArray[np.generic], size: int) -> int | NDArray[np.int32]:
+    """Return v before the first step: one number where it is one, else int32 [n]."""
+    return round(float(v)) if np.ndim(v) == 0 else _array(np.rint(v), size)
+
+
+def _law(neuron: CubaLif, size: int, unit: float) -> Law:
+    """Return the law in the chip's integers; ``unit``: of v for 1.0 of the threshold's unit."""
+    refractory = _array(neuron.refractory, size) if np.any(neuron.refractory) else None
+    floor = None
+    if neuron.floor is not None:
+        lowest = np.rint(np.asarray(neuron.floor, np.float64) * unit)
+        floor = _array(np.maximum(lowest, -POTENTIAL_LIMIT), size)  # v saturates there of itself
+    return Law(neuron.reset, bool(neuron.reset_delay), refractory, floor)
 
 
 def _in_ranges(weight: NDArray[np.float64], grid: Grid) -> float:
@@ -295,11 +311,11 @@ def _carried(
     name, size, bias_exponent = population.name, population.size, neuron.bias_exponent
     assert bias_exponent is not None
     vth = 131071 if neuron.threshold is None else neuron.threshold
-    _check_whole(name, threshold=vth, bias=neuron.bias, start=neuron.start)
+    _check_whole(name, threshold=vth, bias=neuron.bias, start=neuron.start, floor=0 if neuron.floor is None else neuron.floor)
     _check_bias(name, neuron.bias, bias_exponent)
     chip = ChipPopulation(
         name, population.shape, _array(neuron.du, size), _array(neuron.dv, size), _array(vth, size), _array(neuron.bias, size),
-        bias_exponent, round(neuron.start), neuron.threshold is not None,
+        bias_exponent, _start(neuron.start, size), neuron.threshold is not None, law=_law(neuron, size, 1.0),
     )  # fmt: skip
     return chip, [_carried_weights(connection, profile) for connection in into]
 

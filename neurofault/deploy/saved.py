@@ -103,6 +103,12 @@ def save(deployment: Deployment, path: str | Path) -> None:
 
 def _population(population: ChipPopulation, kept: _Keep) -> dict[str, Any]:
     own = _written(population, kept)
+    if population.law.usual:
+        del own["law"]  # as files of before have it, which are read by what was before
+    else:
+        own["law"] = _written(population.law, kept)
+    if np.ndim(population.v_init):
+        own["v_init"] = {"array": own["v_init"]}
     if population.encoding is not None:
         own["encoding"] = _written(population.encoding, kept)
     return own

@@ -25,7 +25,7 @@ _EDITS: Mapping[str, type[Edit]] = {
     kind.__name__: kind
     for kind in (
         edits.Silence, edits.Force, edits.SetField, edits.Upset, edits.SetSynapses, edits.SetDelays, edits.Drop, edits.InputNoise,
-        edits.Stall, edits.LearningDefect, edits.Detour,
+        edits.Stall, edits.LearningDefect, edits.Detour, edits.StuckCounter, edits.LostReset,
     )
 }  # fmt: skip
 _BROKEN: Mapping[str, type[Broken]] = {kind.__name__: kind for kind in (places.BrokenCells, places.BrokenCore, places.BrokenMesh)}
@@ -132,6 +132,8 @@ def _in_range(edit: Edit, wiring: _Wiring, cores: int) -> None:
     match edit:
         case edits.Force(rate=rate):
             good = 0 <= rate <= edits.FORCE_UNIT
+        case edits.StuckCounter(value=value):
+            good = value in (0, 1)
         case edits.Upset(at=at, masks=masks):
             good = 0 <= at < 1 << 62 and not (masks.size and not 0 <= int(masks.min()) <= int(masks.max()) < 1 << 24)
         case edits.Drop(core=core, probability=probability, key=key):

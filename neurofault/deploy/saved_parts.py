@@ -17,6 +17,7 @@ from neurofault.deploy.deployment import Placement
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import ConversionError, nearest
 from neurofault.graph.chip import ChipConnection, ChipPopulation, reached
+from neurofault.graph.law import MOST_REFRACTORY, RESETS, USUAL, Law
 from neurofault.graph.network import Readout
 from neurofault.graph.neurons import Encoding
 from neurofault.graph.schedule import Wiring
@@ -115,7 +116,14 @@ def read_populations(parts: Parts, arrays: Arrays) -> tuple[ChipPopulation, ...]
         for field in ("du", "dv"):
             if int(own[field].min()) < 0 or int(own[field].max()) > 4095:
                 raise ValueError(f"population {name[:40]!r}: {field} must lie in [0, 4095]")
-        own |= _whole(each, name, {"bias_exponent": (-64, 64), "v_init": (-(1 << 23), 1 << 23)})
+        own |= _whole(each, name, {"bias_exponent": (-64, 64)})
+        if isinstance(each.data.get("v_init"), dict):
+            own["v_init"] = _between(
+                arrays, each.inner("v_init").of("array", int), size, f"population {name[:40]!r}: v_init", -_V, _V
+            )
+        else:
+            own |= _whole(each, name, {"v_init": (-_V, _V)})
+        own["law"] = USUAL if each.data.get("law") is None else _law(each.inner("law"), arrays, name, size)
         encoding = None if each.data.get("encoding") is None else _encoding(each.inner("encoding"), arrays)
         is_source = each.of("is_source", bool)
         if encoding is not None and not is_source:
@@ -125,6 +133,30 @@ def read_populations(parts: Parts, arrays: Arrays) -> tuple[ChipPopulation, ...]
         raise ValueError("there is no population")
     _check_names(populations, ())
     return tuple(populations)
+
+
+_V = 1 << 23
+"""No v is larger."""
+
+
+def _between(arrays: Arrays, number: int, size: int, what: str, low: int, high: int) -> NDArray[np.int32]:
+    array = arrays.get(number, (size,), np.int32, what)
+    if int(array.min()) < low or int(array.max()) > high:
+        raise ValueError(f"{what} must lie in [{low}, {high}]")
+    return array
+
+
+def _law(parts: Parts, arrays: Arrays, name: str, size: int) -> Law:
+    """Return a law; a file holds only what is not Lava's."""
+    held: dict[str, NDArray[np.int32] | None] = {}
+    for field, low, high in (("refractory", 0, MOST_REFRACTORY), ("floor", 1 - _V, 0)):
+        number = parts.of(field, int) if parts.data.get(field) is not None else None
+        what = f"population {name[:40]!r}: {field}"
+        held[field] = None if number is None else _between(arrays, number, size, what, low, high)
+    delayed = parts.of("delayed", bool)
+    if delayed and held["refractory"] is not None:
+        raise ValueError(f"population {name[:40]!r}: a delayed reset beside refractory steps")
+    return Law(parts.one_of("reset", RESETS), delayed, **held)  # type: ignore[arg-type]  # one of them
 
 
 class _Ends(NamedTuple):

@@ -31,7 +31,7 @@ _EDITS: Mapping[str, type[Edit]] = {
     kind.__name__: kind
     for kind in (
         edits.Silence, edits.Force, edits.SetField, edits.Upset, edits.SetSynapses, edits.SetDelays, edits.Drop, edits.InputNoise,
-        edits.Stall, edits.LearningDefect, edits.Detour,
+        edits.Stall, edits.LearningDefect, edits.Detour, edits.StuckCounter, edits.LostReset,
     )
 }  # fmt: skip
 

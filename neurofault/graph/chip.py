@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.graph.law import USUAL, Law
 from neurofault.graph.neurons import Encoding
 from neurofault.graph.schedule import Wiring
 from neurofault.graph.synapses import SignMode, Synapses
@@ -22,10 +23,11 @@ class ChipPopulation:
         name, shape: as in the network.
         du, dv, vth, bias_mantissa: int32 [n].
         bias_exponent: bias = mantissa ≪ exponent (≫ if negative).
-        v_init: int, ``v`` before a sample's first step.
+        v_init: ``v`` before a sample's first step, of all or int32 [n].
         fires: False for a readout by its potential (its threshold is out of reach).
         is_source: whether it is driven from outside: by biases in place of its own, or by events, which are its spikes.
         encoding: of a source, pixel → bias table; None where inputs are events, or biases as they are.
+        law: reset, refractory steps and floor.
     """
 
     name: str
@@ -35,15 +37,21 @@ class ChipPopulation:
     vth: NDArray[np.int32]
     bias_mantissa: NDArray[np.int32]
     bias_exponent: int
-    v_init: int
+    v_init: int | NDArray[np.int32]
     fires: bool = True
     is_source: bool = False
     encoding: Encoding | None = None
+    law: Law = USUAL
 
     @property
     def size(self) -> int:
         """Number of neurons."""
         return math.prod(self.shape)
+
+
+def unusual_law(populations: Iterable[ChipPopulation]) -> str | None:
+    """Return which population has another law than Lava's ``LIF``, and what is other; None: none."""
+    return next((f"layer {one.name!r}: {one.law}" for one in populations if not one.law.usual), None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,35 +7,53 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.graph.law import Reset, said
+
 NO_MEMORY = 4095
 """The ``du`` for which the current has no memory: ``u`` is this step's input (Davies 2018; Lava ``LIF``, du + 1 = 4096)."""
 
 
 @dataclass(frozen=True, eq=False)
 class CubaLif:
-    """Current-based leaky integrate-and-fire neurons, reset to zero (Lava 0.10 ``LIF``).
+    """Current-based leaky integrate-and-fire neurons; by default those of Lava 0.10's ``LIF``.
 
     Each step::
 
         u ← u·(4096 − du − 1)/4096 + Σ w·s        v ← v·(4096 − dv)/4096 + u + bias        s = [v > threshold], v ← 0 where s
 
-    where s are the spikes that arrive in this step. The chip's integers do the same by :func:`neurofault.graph.arithmetic.step`.
+    where s are the spikes that arrive in this step. Other resets, refractory steps and a floor: :class:`neurofault.graph.law.Law`. The chip's
+    integers do the same by :func:`neurofault.graph.arithmetic.step`.
 
     Attributes:
         threshold: in units of weight · spikes, > 0, scalar or [n]; None for neurons that never fire (potential readout).
         bias: [n] or scalar, added to ``v`` each step, in the threshold's unit.
         du, dv: decays in 1/4096, 0 to 4095, scalar or [n].
-        start: ``v`` at a sample's first step, as a fraction of the threshold (of 1 where the threshold is None).
+        start: ``v`` at a sample's first step, as a fraction of the threshold (of 1 where the threshold is None), scalar or [n]; rounded.
         bias_exponent: None for real numbers; else threshold (Lava ``vth``) and bias (Lava ``bias_mant``) are the chip's own integers, the bias
-            is ``bias · 2**bias_exponent`` (an arithmetic right shift if negative), and ``start`` is ``v`` itself.
+            is ``bias · 2**bias_exponent`` (an arithmetic right shift if negative), and ``start`` and ``floor`` are ``v`` itself.
+        reset: what a spike does to ``v``: ``zero``, ``subtract`` (the threshold is taken off, exactly) or ``none``.
+        reset_delay: steps from a spike to its reset, 0 or 1 (snnTorch's default).
+        refractory: steps after a spike in which ``v`` is held and nothing fires, 0 to 2**20, scalar or [n]; 0 with ``reset_delay`` 1.
+        floor: ``v`` does not go below it, at most 0, in the threshold's unit, scalar or [n]; rounded. None: no floor.
     """
 
     threshold: float | NDArray[np.generic] | None
     bias: float | NDArray[np.generic] = 0.0
     du: int | NDArray[np.generic] = NO_MEMORY
     dv: int | NDArray[np.generic] = 0
-    start: float = 0.0
+    start: float | NDArray[np.generic] = 0.0
     bias_exponent: int | None = None
+    reset: Reset = "zero"
+    reset_delay: int = 0
+    refractory: int | NDArray[np.generic] = 0
+    floor: float | NDArray[np.generic] | None = None
+
+    @property
+    def unusual(self) -> str:
+        """In words, what its law has that Lava's ``LIF`` has not; nothing: ``""``."""
+        return said(
+            self.reset, delayed=bool(self.reset_delay), refractory=bool(np.any(self.refractory)), floor=self.floor is not None
+        )
 
 
 @dataclass(frozen=True, eq=False)

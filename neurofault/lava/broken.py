@@ -13,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from neurofault.damage.damage import Drop, Edit, SetDelays
+from neurofault.damage.damage import Drop, Edit, LostReset, SetDelays, StuckCounter
 from neurofault.damage.fold import SynapseFold
 from neurofault.damage.fold_neurons import NeuronFold, NeuronsNow
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.wiring import Edits, listed
+from neurofault.errors import UnsupportedError
+from neurofault.graph.chip import unusual_law
 
 KEY = "neurofault"
 """Parameter of a Lava process that holds what is broken in it."""
@@ -91,13 +93,13 @@ class BrokenNeurons:
         clock: of the population.
         fold: its edits.
         order: int64 [n], where each neuron is in Lava's array, flattened.
-        start: v at each sample's first step, where samples restart.
+        start: v at each sample's first step, where samples restart, of all or int32 [n].
     """
 
     clock: Clock
     fold: NeuronFold
     order: NDArray[np.int64]
-    start: int = 0
+    start: int | NDArray[np.int32] = 0
 
     def let_out(self, neurons: NeuronsNow, step: int, spikes: NDArray[np.generic]) -> None:
         """Change the spikes [n] (Lava's order) that leave: what is forced, and nothing from the silent."""
@@ -130,6 +132,23 @@ class BrokenSynapses:
     exponent: int
     order_in: NDArray[np.int64]
     order_out: NDArray[np.int64]
+
+
+def refuse_other_laws(deployment: Deployment) -> None:
+    """Refuse what Lava's ``LIF`` does not do.
+
+    Raises:
+        UnsupportedError: a population's law is another, or its counters or resets are broken; the text names it.
+    """
+    law = unusual_law(deployment.populations)
+    if law is not None:
+        raise UnsupportedError(f"{law}: Lava's LIF resets to zero at once; run it on an engine, exact or lava")
+    for edit in deployment.damage.edits:
+        if isinstance(edit, StuckCounter | LostReset):
+            what = "refractory counter" if isinstance(edit, StuckCounter) else "lost reset"
+            raise UnsupportedError(
+                f"layer {edit.population!r}: Lava's LIF has no {what} to break; run it on an engine, exact or lava"
+            )
 
 
 def neurons_of(deployment: Deployment, name: str, clock: Clock, order: NDArray[np.int64]) -> BrokenNeurons:

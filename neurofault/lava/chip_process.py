@@ -12,7 +12,17 @@ from neurofault.engines.on_lava.shim import require_lava
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph.chip import ChipPopulation
 from neurofault.graph.network import samples_apart
-from neurofault.lava.broken import KEY, BrokenNeurons, BrokenSynapses, BrokenTraffic, Clock, Windows, neurons_of, synapses_of
+from neurofault.lava.broken import (
+    KEY,
+    BrokenNeurons,
+    BrokenSynapses,
+    BrokenTraffic,
+    Clock,
+    Windows,
+    neurons_of,
+    refuse_other_laws,
+    synapses_of,
+)
 from neurofault.lava.models import BrokenLif
 
 require_lava()
@@ -85,6 +95,7 @@ def process(
     hung = sorted({core for edit in deployment.damage.edits if isinstance(edit, Stall) for core in edit.cores})
     if hung:
         raise UnsupportedError(f"core {', '.join(map(str, hung))} hangs, which stops the chip; no Lava graph can go on with it")
+    refuse_other_laws(deployment)
     return DeploymentProcess(deployment=deployment, timesteps=timesteps or deployment.timesteps, first_step=first_step, name=name)
 
 

@@ -23,7 +23,7 @@ from neurofault.faults.inject import inject as inject_faults
 from neurofault.faults.plan import FaultPlan, Faults
 from neurofault.graph.chains import links
 from neurofault.lava.between import set_vars
-from neurofault.lava.broken import KEY, Clock, neurons_of, synapses_of
+from neurofault.lava.broken import KEY, Clock, neurons_of, refuse_other_laws, synapses_of
 from neurofault.lava.chain import kind_of, title
 from neurofault.lava.models import MODELS
 from neurofault.lava.reading import LavaGraph, Starts, read_graph
@@ -152,6 +152,7 @@ def inject(
     hung = sorted({core for edit in deployment.damage.edits if isinstance(edit, Stall) for core in edit.cores})
     if hung:
         raise UnsupportedError(f"core_hung: core {', '.join(map(str, hung))} would hang Lava for ever; run it on an engine")
+    refuse_other_laws(deployment)
     if running:
         assert steps_run is not None
         changed, undo = set_vars(graph, deployment, steps_run)

@@ -13,7 +13,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.damage.damage import Damage, Edit, Force, Hit, LearningDefect, SetField, SetSynapses, Silence, Upset
+from neurofault.damage.damage import (
+    Damage,
+    Edit,
+    Force,
+    Hit,
+    LearningDefect,
+    LostReset,
+    SetField,
+    SetSynapses,
+    Silence,
+    StuckCounter,
+    Upset,
+)
 from neurofault.damage.edits import only
 from neurofault.damage.fold import with_values
 from neurofault.damage.stored import to_field
@@ -103,7 +115,7 @@ def _turns(sites: int, steps: int) -> NDArray[np.int64]:
 def _sites(edit: Edit) -> int | None:
     """Return how many sites an edit has; None if it is one thing."""
     match edit:
-        case Silence() | Force() | SetField() | Upset() | LearningDefect():
+        case Silence() | Force() | SetField() | Upset() | StuckCounter() | LostReset() | LearningDefect():
             return len(edit.neurons)
         case SetSynapses():
             return len(edit.targets)

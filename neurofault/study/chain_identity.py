@@ -6,6 +6,7 @@ A chain was a list of layers, each of which held its neurons and the synapses in
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from neurofault.digest import Record
 from neurofault.graph import Conv, CubaLif, Encoding, Network, Population, Source
 from neurofault.graph.chains import ChainLink, links, not_a_chain
 from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.law import Law
 from neurofault.graph.network import Connection
 from neurofault.graph.schedule import Edge
 from neurofault.graph.synapses import Synapses
@@ -25,7 +27,14 @@ def chip_record(chip: Deployment) -> list[Any]:
     placement = _placement(chip.placement, [one.name for one in chip.populations])
     stream = [] if chip.reset == "sample" else [f"reset: {chip.reset}"]  # samples used to start anew, always
     if not _is_old(not_a_chain(chip), chip.connections):
-        return [chip.populations, chip.connections, placement, chip.timesteps, chip.readout, *stream]
+        return [
+            [_chip_population(one) for one in chip.populations],
+            chip.connections,
+            placement,
+            chip.timesteps,
+            chip.readout,
+            *stream,
+        ]
     layers = [_chip_layer(link) for link in links(chip, "the identity of a chain")]
     return [layers, placement, chip.timesteps, chip.encoding, chip.readout.how, *stream]
 
@@ -39,8 +48,41 @@ def network_record(network: Network, *, written: bool) -> list[Any]:
             each.
     """
     if not _is_old(not_a_chain(network), network.connections):
-        return [network.populations, network.connections, network.readout]
+        return [[_population(one) for one in network.populations], network.connections, network.readout]
     return [_layer(link, written=written) for link in links(network, "the identity of a chain")]
+
+
+def _chip_population(population: ChipPopulation) -> Record:
+    """Return what a population was before it had a law; one of its own counts."""
+    known = {one.name: getattr(population, one.name) for one in fields(population) if one.name != "law"}
+    return Record("ChipPopulation", known | _own_law(population.law))
+
+
+def _own_law(law: Law) -> dict[str, Any]:
+    return {} if law.usual else {"law": law}
+
+
+def _population(population: Population) -> Any:
+    neuron = population.neuron
+    if isinstance(neuron, Source):
+        return population
+    return Record("Population", {"name": population.name, "shape": population.shape, "neuron": _cuba_lif(neuron)})
+
+
+def _cuba_lif(neuron: CubaLif) -> Record:
+    """Return what a neuron was before it had a law; what is not as it was then counts."""
+    usual = CubaLif(None)
+    return Record(
+        "CubaLif",
+        {
+            one.name: getattr(neuron, one.name)
+            for one in fields(neuron)
+            if one.name not in _LAW or not np.array_equal(getattr(neuron, one.name), getattr(usual, one.name))
+        },
+    )
+
+
+_LAW = ("reset", "reset_delay", "refractory", "floor")
 
 
 def _is_old(not_chain: str | None, connections: Iterable[Edge]) -> bool:
@@ -80,7 +122,8 @@ def _chip_layer(link: ChainLink[ChipPopulation, ChipConnection]) -> Record:
             "sign_mode": "mixed" if own is None else own.sign_mode, "du": population.du, "dv": population.dv, "vth": population.vth,
             "bias_mantissa": population.bias_mantissa, "bias_exponent": population.bias_exponent, "v_init": population.v_init,
             "fires": population.fires,
-        },
+        }
+        | _own_law(population.law),
     )  # fmt: skip
 
 
@@ -101,7 +144,8 @@ def _layer(link: ChainLink[Population, Connection], *, written: bool) -> Record:
             "name": population.name, "shape": population.shape, "synapses": None if own is None else _synapses(own.synapses),
             "threshold": neuron.threshold, "bias": neuron.bias, "du": neuron.du, "dv": neuron.dv, "start": neuron.start,
             "stored": Record("StoredFormat", {**usual, **form, "bias_exponent": neuron.bias_exponent}) if stored else None,
-        },
+        }
+        | {name: value for name, value in _cuba_lif(neuron).fields.items() if name in _LAW},
     )  # fmt: skip
 
 

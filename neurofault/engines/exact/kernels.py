@@ -7,14 +7,13 @@ here and wraps where Lava's wraps; sums of weights are held in a type that :mod:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.compiled import jit
-from neurofault.graph.arithmetic import STATE_LIMIT
+from neurofault.engines.exact.neuron_steps import Neurons, _step, _step_plain, _step_ruled, compiled
 
 
 class Rows(NamedTuple):
@@ -82,43 +81,9 @@ class Wires(NamedTuple):
     wide: NDArray[Any]
 
 
-class Neurons(NamedTuple):
-    """Parameters of one population, padded with neurons that cannot fire; silent neurons have no bias and cannot fire either.
-
-    Attributes:
-        keep_u, keep_v: float64 [n_padded], the share of u and v that survives a step, a multiple of 1/4096.
-        remembers, leaks: whether any neuron keeps some u; whether any loses some v.
-        threshold: int32 [n_padded], in the unit of v.
-        start: int32 [n_padded], v before the first step.
-        silent: int64 [k], neurons that are held at u = v = 0.
-    """
-
-    keep_u: NDArray[np.float64]
-    keep_v: NDArray[np.float64]
-    remembers: bool
-    leaks: bool
-    threshold: NDArray[np.int32]
-    start: NDArray[np.int32]
-    silent: NDArray[np.int64]
-
-
-_LIMIT, _TURN, _ZERO = np.int32(STATE_LIMIT), np.int32(2 * STATE_LIMIT), np.int32(0)
-_LOWEST, _HIGHEST = np.int32(1 - STATE_LIMIT), np.int32(STATE_LIMIT - 1)
-
 _PACK_BYTES = np.uint64(0x0102040810204080)
 _BITS = np.array([[bit for bit in range(8) if mask >> bit & 1] + [0] * (8 - mask.bit_count()) for mask in range(256)], np.int32)
 _COUNT = np.array([mask.bit_count() for mask in range(256)], np.int64)
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def compiled(function: _Function) -> _Function:
-    """Compile a kernel that only kernels call, without reference counts: it may not make arrays, and a call costs little.
-
-    To count references to a dozen arrays would cost as much as a step of a small population; to unpack them from Python takes longer to
-    compile than most kernels.
-    """
-    return jit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
 
 
 @compiled
@@ -212,68 +177,6 @@ def _arrive(
 
 
 @compiled
-def _wrapped(current: Any) -> Any:
-    """Wrap u (int32) once: to −2**23 + 1 … 2**23, unless it is farther away than that."""
-    wrapped = current
-    if current > _LIMIT:
-        wrapped = np.int32(current - _TURN)
-    if current <= -_LIMIT:
-        wrapped = np.int32(current + _TURN)
-    return wrapped
-
-
-@compiled
-def _moved(v: Any, u: Any, bias: Any) -> Any:
-    """Add u and the bias to v (all int32), which saturates."""
-    moved = np.int32(v + u + bias)
-    if moved < _LOWEST:
-        moved = _LOWEST
-    if moved > _HIGHEST:
-        moved = _HIGHEST
-    return moved
-
-
-@compiled
-def _step(
-    neurons: Neurons,
-    bias: NDArray[np.int32],
-    drive: NDArray[np.int32],
-    u: NDArray[np.int32],
-    v: NDArray[np.int32],
-    fired: NDArray[np.uint8],
-) -> None:
-    """Advance every neuron by one step (Lava 0.10 ``PyLifModelBitAcc``); ``drive`` is read and set to zero."""
-    threshold = neurons.threshold
-    if neurons.remembers:
-        for j in range(drive.shape[0]):
-            drive[j] += np.int32(u[j] * neurons.keep_u[j])
-    if neurons.leaks:
-        for j in range(drive.shape[0]):
-            v[j] = np.int32(v[j] * neurons.keep_v[j])
-    for j in range(drive.shape[0]):
-        u[j] = _wrapped(drive[j])
-        drive[j] = 0
-        moved = _moved(v[j], u[j], bias[j])
-        spike = moved > threshold[j]
-        v[j] = _ZERO if spike else moved
-        fired[j] = spike
-
-
-@compiled
-def _step_plain(
-    neurons: Neurons, left: int, bias: NDArray[np.int32], total: NDArray[Any], v: NDArray[np.int32], fired: NDArray[np.uint8]
-) -> None:
-    """:func:`_step` and :func:`_shift` (to the left) in one pass, for neurons without memory of u or leak of v."""
-    threshold, factor = neurons.threshold, np.int32(1 << left)
-    for j in range(total.shape[0]):
-        moved = _moved(v[j], _wrapped(np.int32(np.int32(total[j]) * factor)), bias[j])
-        total[j] = 0
-        spike = moved > threshold[j]
-        v[j] = _ZERO if spike else moved
-        fired[j] = spike
-
-
-@compiled
 def _collect(fired: NDArray[np.uint8], sources: NDArray[np.int32], end: int) -> int:
     """Append the neurons that fired to ``sources`` at ``end``; return the new end. Up to 7 places beyond it are overwritten."""
     words = fired.view(np.uint64)
@@ -329,12 +232,22 @@ def present(
     total, lane = np.zeros(padded, wires.wide.dtype), np.zeros(padded, wires.rows.lane.dtype)
     drive, u, v = np.zeros(padded, np.int32), np.zeros(padded, np.int32), np.zeros(padded, np.int32)
     fired = np.zeros(padded, np.uint8)
+    ruled = not neurons.rules.usual
+    waiting = np.zeros(padded if ruled else 0, np.int32)
     plain = not (
-        neurons.remembers or neurons.leaks or wires.right or wires.lists.delays.shape[0] > 1 or outside.shape[0] or u_trace.shape[0]
+        ruled
+        or neurons.remembers
+        or neurons.leaks
+        or wires.right
+        or wires.lists.delays.shape[0] > 1
+        or outside.shape[0]
+        or u_trace.shape[0]
     )
     for sample in range(starts_out.shape[0]):
         for j in range(padded):
             u[j], v[j] = 0, neurons.start[j]
+        for j in range(waiting.shape[0]):
+            waiting[j] = 0
         own_bias = bias[sample if bias.shape[0] > 1 else 0]
         starts, sources = starts_in[sample if starts_in.shape[0] else 0], sources_in[sample if starts_in.shape[0] else 0]
         end = np.int64(0)
@@ -352,7 +265,10 @@ def present(
                 _step_plain(neurons, wires.left, own_bias, total, v, fired)
             else:
                 _shift(total, wires.left, wires.right, drive)
-                _step(neurons, own_bias, drive, u, v, fired)
+                if ruled:
+                    _step_ruled(neurons, own_bias, drive, u, v, waiting, fired)
+                else:
+                    _step(neurons, own_bias, drive, u, v, fired)
             end = _collect(fired, sources_out[sample], end)
             starts_out[sample, step + 1] = end
             if u_trace.shape[0]:

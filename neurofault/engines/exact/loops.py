@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from neurofault.compiled import jit
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.kernels import (
-    Neurons,
     Rows,
     Taps,
     _add_rows,
@@ -23,9 +22,8 @@ from neurofault.engines.exact.kernels import (
     _collect,
     _copy,
     _shift,
-    _step,
-    compiled,
 )
+from neurofault.engines.exact.neuron_steps import Neurons, Rules, _step, _step_ruled, compiled
 from neurofault.engines.exact.packing import Packed
 
 
@@ -35,6 +33,7 @@ class Loop(NamedTuple):
     Attributes:
         first: int64 [P + 1], first neuron of each population; neurons: those of all; silent: int64 [P + 1], window of each population's
             silent neurons in ``neurons.silent``. remembers, leaks: bool [P], as in :class:`Neurons`, which has them of all.
+        usual, delayed: bool [P], reset: int64 [P], as in :class:`Rules`, which has refractory steps and floors of all neurons.
         bias: int32 [neurons].
         into: int64 [P + 1], window of each population's connections.
         source, lag, left, right: int64 [C], as in :class:`neurofault.engines.exact.kernels.Wires`; the source is a population's number.
@@ -50,6 +49,9 @@ class Loop(NamedTuple):
     silent: NDArray[np.int64]
     remembers: NDArray[np.bool_]
     leaks: NDArray[np.bool_]
+    usual: NDArray[np.bool_]
+    reset: NDArray[np.int64]
+    delayed: NDArray[np.bool_]
     bias: NDArray[np.int32]
     into: NDArray[np.int64]
     source: NDArray[np.int64]
@@ -103,6 +105,7 @@ def pack_loop(deployment: Deployment, packed: Packed, names: Sequence[str]) -> L
         np.concatenate([population.neurons.threshold for population in own]),
         np.concatenate([population.neurons.start for population in own]),
         np.concatenate([population.neurons.silent + begin for population, begin in zip(own, first, strict=False)]),
+        _rules_of([population.neurons for population in own]),
     )
     wide = np.result_type(np.int32, *(part.wide.dtype for part in wires))
     return Loop(
@@ -111,6 +114,9 @@ def pack_loop(deployment: Deployment, packed: Packed, names: Sequence[str]) -> L
         edges([population.neurons.silent for population in own]),
         np.array([population.neurons.remembers for population in own]),
         np.array([population.neurons.leaks for population in own]),
+        np.array([population.neurons.rules.usual for population in own]),
+        each([population.neurons.rules.reset for population in own]),
+        np.array([population.neurons.rules.delayed for population in own]),
         np.concatenate([population.bias[0] for population in own]),
         np.cumsum([0, *map(len, joined)]).astype(np.int64),
         each([names.index(one.source) for one in connections]),
@@ -133,6 +139,16 @@ def pack_loop(deployment: Deployment, packed: Packed, names: Sequence[str]) -> L
         np.concatenate([part.weights for part in lists]),
         np.empty(0, wide),
     )
+
+
+def _rules_of(own: Sequence[Neurons]) -> Rules:
+    """Return refractory steps and floors of all neurons; none where no population has rules of its own."""
+    if all(each.rules.usual for each in own):
+        return own[0].rules
+    none = [np.zeros_like(each.threshold) for each in own]
+    refractory = [no if each.rules.usual else each.rules.refractory for each, no in zip(own, none, strict=True)]
+    floor = [no if each.rules.usual else each.rules.floor for each, no in zip(own, none, strict=True)]
+    return Rules(False, 0, False, np.concatenate(refractory), np.concatenate(floor))
 
 
 @jit
@@ -161,12 +177,12 @@ def present_loop(
     padded, first = loop.bias.shape[0], loop.first
     all_total, all_lane = np.zeros(padded, loop.wide.dtype), np.zeros(padded, loop.rows.dtype)
     all_drive, all_u, all_v = np.zeros(padded, np.int32), np.zeros(padded, np.int32), np.zeros(padded, np.int32)
-    all_fired = np.zeros(padded, np.uint8)
+    all_fired, all_waiting = np.zeros(padded, np.uint8), np.zeros(padded, np.int32)
     populations = first.shape[0] - 1
     ends = np.zeros(populations, np.int64)
     for sample in range(last_v.shape[0]):
         for j in range(padded):
-            all_u[j], all_v[j] = 0, loop.neurons.start[j]
+            all_u[j], all_v[j], all_waiting[j] = 0, loop.neurons.start[j], 0
         for p in range(populations):
             starts[p, sample, 0] = ends[p] = 0
         for step in range(steps):
@@ -191,8 +207,18 @@ def present_loop(
                     loop.neurons.threshold[a:b],
                     loop.neurons.start[a:b],
                     loop.neurons.silent,
+                    Rules(
+                        loop.usual[p],
+                        loop.reset[p],
+                        loop.delayed[p],
+                        loop.neurons.rules.refractory[a:b],
+                        loop.neurons.rules.floor[a:b],
+                    ),
                 )
-                _step(neurons, loop.bias[a:b], drive, all_u[a:b], all_v[a:b], fired)
+                if loop.usual[p]:
+                    _step(neurons, loop.bias[a:b], drive, all_u[a:b], all_v[a:b], fired)
+                else:
+                    _step_ruled(neurons, loop.bias[a:b], drive, all_u[a:b], all_v[a:b], all_waiting[a:b], fired)
                 ends[p] = _collect(fired, sources[p, sample], ends[p])
                 starts[p, sample, step + 1] = ends[p]
             if u_trace.shape[0]:

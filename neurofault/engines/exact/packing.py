@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.exact.kernels import Lists, Neurons, Rows, Taps, Wires
+from neurofault.engines.exact.kernels import Lists, Rows, Taps, Wires
+from neurofault.engines.exact.neuron_steps import Neurons, Rules
 from neurofault.engines.wiring import Listed, corrections, dense_weights, edits_of, listed
 from neurofault.graph.arithmetic import STATE_LIMIT, bias_of
 from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.law import RESETS
 from neurofault.graph.synapses import Conv, Dense, Sparse
 
 _LANES = 64
@@ -109,8 +111,18 @@ def pack_neurons(chip: ChipPopulation, order: NDArray[np.int64], silent: NDArray
         padded_with(2 * STATE_LIMIT, np.where(silent, np.int32(2 * STATE_LIMIT), threshold)),
         padded_with(0, np.where(silent, np.int32(0), np.int32(chip.v_init))),
         np.flatnonzero(silent[order]),
+        _rules(chip, padded_with),
     )
     return neurons, padded_with(0, np.where(silent, np.int32(0), bias_of(chip.bias_mantissa, chip.bias_exponent)))[None]
+
+
+def _rules(chip: ChipPopulation, padded_with: Callable[[int, NDArray[Any]], NDArray[Any]]) -> Rules:
+    law, none = chip.law, np.empty(0, np.int32)
+    if law.usual:
+        return Rules(True, 0, False, none, none)
+    refractory = np.zeros(chip.size, np.int32) if law.refractory is None else law.refractory
+    floor = np.full(chip.size, 1 - STATE_LIMIT, np.int32) if law.floor is None else law.floor
+    return Rules(False, RESETS.index(law.reset), law.delayed, padded_with(0, refractory), padded_with(0, floor))
 
 
 def _channels(deployment: Deployment) -> dict[str, int]:

@@ -40,6 +40,14 @@ def checked(deployment: Deployment, samples: int, state: State | None, stop: int
                 raise UsageError(
                     f"the state's {what} of population {population.name!r} {said}, but {samples} samples need {(samples, population.size)}"
                 )
+    for population in deployment.populations:
+        waiting = state.waiting.get(population.name)
+        if population.law.refractory is not None and np.shape(waiting) != (samples, population.size):
+            said = "lacks them" if waiting is None else f"has the shape {np.shape(waiting)}"
+            raise UsageError(
+                f"the state's refractory counters (waiting) of population {population.name!r}: it {said}, but {samples} samples need "
+                f"{(samples, population.size)}"
+            )
     for name, flying in state.flying.items():
         size = deployment.population(deployment.connection(name).source).size
         if flying.ndim != 3 or (len(flying), flying.shape[2]) != (samples, size):
@@ -100,6 +108,7 @@ def window_of(state: State, window: slice) -> State:
         {name: own[window] for name, own in state.v.items()},
         {name: own[window] for name, own in state.flying.items()},
         None if state.counts is None else state.counts[window],
+        waiting={name: own[window] for name, own in state.waiting.items()},
     )
 
 
@@ -113,6 +122,7 @@ def joined_states(parts: Sequence[State]) -> State | None:
         _joined([part.v for part in parts]),
         _joined([part.flying for part in parts]),
         np.concatenate([part.counts for part in parts if part.counts is not None]),
+        waiting=_joined([part.waiting for part in parts]),
     )
 
 

@@ -135,6 +135,7 @@ class _Run:
         self.traces: dict[str, Traces] = {}
         self.u: dict[str, NDArray[np.int64]] = {}
         self.v: dict[str, NDArray[np.int64]] = {}
+        self.waiting: dict[str, NDArray[np.int64]] = {}
         self.flying: dict[str, int] = {}
         self.scores: NDArray[np.int64] | None = None
         self._potential: list[NDArray[np.int64]] = []
@@ -189,6 +190,8 @@ class _Run:
                     self._potential.append(cell.v.copy())
         for name, cell in zip(island, cells, strict=True):
             self.u[name], self.v[name] = cell.u, cell.v
+            if cell.chip.law.refractory is not None:
+                self.waiting[name] = cell.waiting
             spikes = self._by_sample(self.sent[name][:, first:stop]) if "spikes" in self.record else None
             u, v = (None if one is None else self._by_sample(one) for one in (cell.u_trace, cell.v_trace))
             self.traces[name] = Traces(u, v, spikes)
@@ -231,6 +234,7 @@ class _Run:
                     {one.name: self._flying(one.source, one.name) for one in deployment.connections if self.flying[one.name]},
                     counts[-1:] if self.rows.stream else counts,
                     self.inputs.first_sample + len(self.inputs) - 1 if self.rows.stream else 0,
+                    {name: own.astype(np.int32) for name, own in self.waiting.items()},
                 )
         return Activity(
             scores,
@@ -252,7 +256,7 @@ class _Cells:
 
     Attributes:
         currents: what arrives, and whether its source is of the same island.
-        u, v: int64 [rows, n].
+        u, v, waiting: int64 [rows, n]; refractory counters are 0 where the law has none.
         u_trace, v_trace: int32 [rows, steps that are run, n], if recorded.
     """
 
@@ -267,8 +271,10 @@ class _Cells:
         (samples, _), size = run.rows.shape, self.chip.size
         start = 0 if self._events is not None else self.chip.v_init
         self.u, self.v = np.zeros((samples, size), np.int64), np.full((samples, size), start, np.int64)
+        self.waiting = np.zeros((samples, size), np.int64)
         if run.state is not None:
             self.u[:], self.v[:] = run.state.u[name], run.state.v[name]
+            self.waiting[:] = run.state.waiting.get(name, 0)
         shape = (samples, len(run.steps), size)
         self.u_trace, self.v_trace = (np.zeros(shape, np.int32) if trace in run.record else None for trace in ("u", "v"))
         island = next(each for each in deployment.schedule.islands if name in each)
@@ -294,8 +300,14 @@ class _Cells:
             None if self._given is None else self._neurons.noisy(self._given[given], own, sample if self._rows.stream else None)
         )
         bias = arithmetic.bias_of(mantissa, self.chip.bias_exponent)
-        fired = arithmetic.step(self.u, self.v, arithmetic.wrap32(drive), now.du, now.dv, now.vth, bias)
-        for state in (self.u, self.v):
+        stuck = now.counter >= 0
+        counts = self.chip.law.refractory is not None or bool(stuck.any())
+        np.copyto(self.waiting, now.counter, where=stuck)
+        fired = arithmetic.step(
+            self.u, self.v, arithmetic.wrap32(drive), now.du, now.dv, now.vth, bias, self.chip.law,
+            self.waiting if counts else None, now.kept if now.kept.any() else None,
+        )  # fmt: skip
+        for state in (self.u, self.v, self.waiting):
             state[np.broadcast_to(now.silent, state.shape)] = 0
         self.out[:, t] = now.let_out(fired, own)
         for array, state in ((self.u_trace, self.u), (self.v_trace, self.v)):

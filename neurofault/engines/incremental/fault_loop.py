@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import DEAD_SCORE
-from neurofault.engines.exact.kernels import compiled
+from neurofault.engines.exact.neuron_steps import compiled
 from neurofault.engines.incremental.fault_table import FaultTable, Healthy, ThreadRoom
 from neurofault.engines.incremental.propagation import (
     BLOCK,

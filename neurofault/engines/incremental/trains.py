@@ -16,7 +16,8 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from neurofault.compiled import jit
-from neurofault.engines.exact.kernels import Rows, Taps, _add_rows, _add_taps, _moved, _wrapped, compiled
+from neurofault.engines.exact.kernels import Rows, Taps, _add_rows, _add_taps
+from neurofault.engines.exact.neuron_steps import _moved, _wrapped, compiled
 
 MOST_STEPS = 64
 """Bits of a word."""
@@ -72,7 +73,7 @@ class Net(NamedTuple):
         rows: int16, dense weights by source; ``row_base`` int64 [layers]; ``run``: how many rows int16 can surely add up.
         words: int16, kernels; ``word_base`` int64 [layers]; ``table``, ``table_base``, ``pitch``: as in :class:`Taps`, by layer.
         keep_u, keep_v: float64; threshold, start, bias: int32; one for each neuron, as in
-            :class:`neurofault.engines.exact.kernels.Neurons`.
+            :class:`neurofault.engines.exact.neuron_steps.Neurons`.
         remembers, leaks, left, right: int64 [layers], likewise.
         linear: whether final potentials are sums of what arrives, as long as nothing wraps, saturates or fires.
         heaviest: the largest |weight| of the last layer.

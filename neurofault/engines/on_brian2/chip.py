@@ -26,6 +26,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.on_brian2.edits import BrianSynapses, NeuronEdits, Show, SynapseEdits, Values
 from neurofault.engines.sheet import Sheet
 from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.law import Law
 from neurofault.inputs import Inputs, Spikes
 
 _STEP = 1 * brian2.ms
@@ -43,12 +44,38 @@ alive : 1
 forced : 1
 leaves : boolean
 """
+_LAW_OF_A_NEURON = """refractory : 1
+floor : 1
+counter : 1
+resets : 1
+waiting : 1
+"""
 
 _STEP_OF_A_NEURON = """
 u = alive*turned(int32(decayed(u, keep_u) + int32({drive})))
 moved = clip(int32(decayed(v, keep_v) + u + bias), -8388607.0, 8388607.0)
 fired = int(moved > theta)
 v = alive*moved*(1 - fired)
+leaves = alive*(int(forced > 0) + int(forced < 0)*fired) > 0
+"""
+
+
+def _step_by_law(law: Law, drive: str) -> str:
+    """Return the code of a step of neurons with another law than Lava's, or whose counter or reset may be broken."""
+    above = "resets*int(v > theta)" if law.delayed else "0"
+    before = "v*(1 - above)" if law.reset == "zero" else "v"
+    loss = "above*theta" if law.reset == "subtract" else "0"
+    kept = {"zero": "0", "subtract": "clip(moved - theta, -8388607.0, 8388607.0)", "none": "moved"}[law.reset]
+    after = "moved" if law.delayed else f"resets*fired*{kept} + (1 - resets*fired)*moved"
+    return f"""
+u = alive*turned(int32(decayed(u, keep_u) + int32({drive})))
+waiting = int(counter < 0)*waiting + int(counter >= 0)*counter
+live = int(waiting == 0)
+above = {above}
+moved = clip(clip(int32(decayed({before}, keep_v) - {loss} + u + bias), -8388607.0, 8388607.0), floor, 8388607.0)
+fired = live*int(moved > theta)
+v = alive*(live*({after}) + (1 - live)*v)
+waiting = alive*(live*fired*refractory + (1 - live)*(waiting - 1))
 leaves = alive*(int(forced > 0) + int(forced < 0)*fired) > 0
 """
 
@@ -161,10 +188,13 @@ class _Chip:
             names = {self._sum_of(connection, wires.delay) for wires in self.edits[connection.name].wires}
             drive += [f"int32(shifted({name}, {connection.weight_exponent}))" for name in sorted(names)]
             arrived |= names
-        code = _STEP_OF_A_NEURON.format(drive=" + ".join(drive) or "0") + "".join(f"{name} = 0\n" for name in sorted(arrived))
+        ruled = self.neurons[own.name].ruled
+        summed = " + ".join(drive) or "0"
+        code = _step_by_law(own.law, summed) if ruled else _STEP_OF_A_NEURON.format(drive=summed)
+        code += "".join(f"{name} = 0\n" for name in sorted(arrived))
         group = brian2.NeuronGroup(
             own.size * self.copies,
-            _MODEL + "".join(f"{name} : 1\n" for name in sorted(arrived)),
+            _MODEL + (_LAW_OF_A_NEURON if ruled else "") + "".join(f"{name} : 1\n" for name in sorted(arrived)),
             threshold="leaves",
             reset="",
             clock=self.clock,
@@ -231,7 +261,9 @@ class _Chip:
             if step == 0:
                 edits.begin(self._show(presentation))
                 _array(group, "u")[:] = 0
-                _array(group, "v")[:] = edits.population.v_init
+                _array(group, "v")[:] = np.tile(np.broadcast_to(edits.population.v_init, edits.population.size), self.copies)
+                if edits.ruled:
+                    _array(group, "waiting")[:] = 0
             if step == 0 or edits.varies:
                 for variable, values in edits.parameters(step).items():
                     _array(group, variable)[:] = values.ravel()

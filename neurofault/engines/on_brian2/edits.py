@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.damage.damage import Drop, Force, InputNoise
+from neurofault.damage.damage import Drop, Force, InputNoise, LostReset, StuckCounter
 from neurofault.damage.fold_neurons import NeuronsInTime
 from neurofault.damage.synapses_in_time import SynapsesInTime
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.wiring import Edits, listed
-from neurofault.graph.arithmetic import bias_of
+from neurofault.graph.arithmetic import STATE_LIMIT, bias_of
 from neurofault.graph.chip import ChipConnection
 from neurofault.inputs import Bias, Inputs
 
@@ -43,6 +43,10 @@ class Show:
 class NeuronEdits:
     """The parameters and the state of one population's neurons, as the damage wants them.
 
+    Attributes:
+        varies: whether parameters may differ from step to step.
+        ruled: whether the law is not Lava's, or a counter or a reset is broken.
+
     Args:
         deployment: the chip.
         name: of the population.
@@ -51,6 +55,7 @@ class NeuronEdits:
     def __init__(self, deployment: Deployment, name: str) -> None:
         self.deployment, self.population = deployment, deployment.population(name)
         edits = deployment.damage.of_population(name)
+        self.ruled = not self.population.law.usual or any(isinstance(edit, StuckCounter | LostReset) for edit in edits)
         self.varies = any(isinstance(edit, InputNoise | Force) or not edit.when.always for edit in edits)
 
     def begin(self, show: Show) -> None:
@@ -59,7 +64,7 @@ class NeuronEdits:
         self._neurons = NeuronsInTime(self.deployment, self.population.name, show.first, show.copies)
 
     def parameters(self, step: int) -> dict[str, Values]:
-        """Return float64 [B, n] each of ``keep_u``, ``keep_v``, ``theta``, ``bias``, ``alive``, ``forced`` (−1: not) in a step."""
+        """Return float64 [B, n] each of ``keep_u``, ``keep_v``, ``theta``, ``bias``, ``alive``, ``forced`` (−1: not) in a step, and what a law takes."""
         own, show, now = self.population, self.show, self._neurons.at(step)
         given, part = None, show.inputs.of(own.name) if own.is_source else None
         if isinstance(part, Bias):
@@ -74,6 +79,15 @@ class NeuronEdits:
             "alive": np.where(now.silent, 0.0, 1.0),
             "forced": np.where(now.rate < 0, -1.0, every),
         }
+        if self.ruled:
+            law, reach = own.law, np.clip(now.vth * 64.0, -2.0 * STATE_LIMIT, 2.0 * STATE_LIMIT)
+            values |= {
+                "theta": reach,
+                "refractory": np.zeros(own.size) if law.refractory is None else law.refractory,
+                "floor": np.full(own.size, 1.0 - STATE_LIMIT) if law.floor is None else law.floor,
+                "counter": now.counter.astype(np.float64),
+                "resets": np.where(now.kept, 0.0, 1.0),
+            }
         return {name: np.broadcast_to(value, (show.copies, own.size)) for name, value in values.items()}
 
     def upset(self, step: int, u: Values, v: Values) -> None:

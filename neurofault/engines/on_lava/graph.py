@@ -20,6 +20,7 @@ from scipy import sparse
 
 from neurofault.engines.on_lava.plan import JOB, PROGRESS, Job, LavaConnection, LavaPopulation
 from neurofault.engines.on_lava.shim import require_lava
+from neurofault.graph.arithmetic import STATE_LIMIT
 
 require_lava()
 
@@ -47,6 +48,8 @@ _SIGN_MODES = {"mixed": SignMode.MIXED, "excitatory": SignMode.EXCITATORY, "inhi
 class SampledLif(PyLifModelBitAcc):  # type: ignore[misc]  # Lava ships no types
     """Lava's ``LIF`` that starts each sample afresh, suffers faults and records itself; the step itself is Lava's ``run_spk``.
 
+    Laws that Lava has not (:class:`neurofault.graph.law.Law`) are put around Lava's dynamics.
+
     Process parameters: ``population``, ``samples`` and ``period`` (N, T), ``record`` (state → .npy file [N, T, n]).
     """
 
@@ -55,6 +58,8 @@ class SampledLif(PyLifModelBitAcc):  # type: ignore[misc]  # Lava ships no types
         self.population: LavaPopulation = proc_params["population"]
         self.record: dict[str, NDArray[Any]] | None = None
         self.now: tuple[int, int] | None = None
+        self.waiting = np.zeros(self.population.start.shape, np.int64)
+        self.kept = np.zeros(self.population.start.shape, bool)
 
     def run_spk(self) -> None:
         """Do Lava's step: before it, start a sample if it is time and change what faults change; after it, record."""
@@ -64,7 +69,7 @@ class SampledLif(PyLifModelBitAcc):  # type: ignore[misc]  # Lava ships no types
         self.now = (sample, step) if 0 <= sample < self.proc_params["samples"] else None
         if self.now is not None:
             if step == 0:
-                self.u[:], self.v[:] = 0, self.population.start
+                self.u[:], self.v[:], self.waiting[:] = 0, self.population.start, 0
             self.change(sample, step)
         super().run_spk()
         if self.now is not None:
@@ -82,13 +87,39 @@ class SampledLif(PyLifModelBitAcc):  # type: ignore[misc]  # Lava ships no types
         self.du, self.dv, self.vth = damage.du, damage.dv, damage.vth
         self.isthrscaled = False
         self.bias_mant[:] = mantissa.astype(np.int16)
+        np.copyto(self.waiting, damage.counter, where=damage.counter >= 0)
+        self.kept = damage.kept
+
+    def subthr_dynamics(self, activation_in: NDArray[np.int32]) -> None:
+        """Move u and v; a reset of the step before comes first, a floor and refractory neurons after."""
+        law, before = self.population.law, self.v.copy()
+        above = ~self.kept & (self.v > self.effective_vth) if law.delayed else np.zeros(self.v.shape, bool)
+        if law.reset == "zero":
+            self.v[above] = 0
+        elif law.reset == "subtract":
+            self.effective_bias = np.asarray(self.effective_bias - np.where(above, self.effective_vth, 0)).astype(np.int32)
+        super().subthr_dynamics(activation_in)
+        if law.floor is not None:
+            np.maximum(self.v, law.floor, out=self.v)
+        self.v[self.waiting > 0] = before[self.waiting > 0]
+
+    def spiking_activation(self) -> NDArray[np.bool_]:
+        """Return who fires."""
+        return np.asarray(super().spiking_activation()) & (self.waiting == 0)
 
     def reset_voltage(self, spike_vector: NDArray[np.bool_]) -> None:
         """Reset who fired; then what is silent has no state and no spike, and what is forced leaves (``spike_vector`` is sent)."""
-        super().reset_voltage(spike_vector)
+        law, reset = self.population.law, spike_vector & ~self.kept
+        if not law.delayed and law.reset == "zero":
+            super().reset_voltage(reset)
+        elif not law.delayed and law.reset == "subtract":
+            left = self.v.astype(np.int64) - self.effective_vth
+            self.v[reset] = np.minimum(left, STATE_LIMIT - 1)[reset]
+        refractory = 0 if law.refractory is None else law.refractory
+        self.waiting = np.where(self.waiting > 0, self.waiting - 1, np.where(spike_vector, refractory, 0))
         if self.now is not None:
             damage = self.population.damage.one(*self.now)
-            self.u[damage.silent] = self.v[damage.silent] = 0
+            self.u[damage.silent] = self.v[damage.silent] = self.waiting[damage.silent] = 0
             spike_vector[:] = damage.let_out(spike_vector, self.now[1])
 
 

@@ -18,6 +18,7 @@ from neurofault.engines.base import STREAM
 from neurofault.engines.wiring import Edits, dense_delays, dense_weights, edits_of, listed, sparse_weights
 from neurofault.graph import Dense
 from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.law import Law
 from neurofault.graph.schedule import title
 from neurofault.graph.synapses import SignMode, longest_delay
 from neurofault.inputs import Bias, Inputs, Spikes
@@ -87,6 +88,7 @@ class LavaPopulation:
         start: int32 [n], v at a sample's first step.
         noisy: whether its bias is what a sample gives, with what noise adds.
         damage: what holds in each step of each sample.
+        law: reset, refractory steps, floor.
     """
 
     name: str
@@ -99,6 +101,7 @@ class LavaPopulation:
     start: NDArray[np.int32]
     noisy: bool
     damage: NeuronsInTime
+    law: Law
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,6 +176,7 @@ def _population(deployment: Deployment, own: ChipPopulation, inputs: Inputs) -> 
         np.full(own.size, own.v_init, np.int32),
         own.is_source,
         NeuronsInTime(deployment, own.name, inputs.first_sample, len(inputs)),
+        own.law,
     )
 
 

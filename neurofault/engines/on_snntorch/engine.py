@@ -114,7 +114,12 @@ def _unlike_leaky(deployment: Deployment, own: ChipPopulation) -> str | None:
     for connection in deployment.into(own.name):
         if longest_delay(connection.synapses):
             return f"{title(connection)}: snnTorch has no synaptic delays"
-    if int(own.vth.min()) < 0 or own.v_init > int(own.vth.min()) << 6:
+    law, place = own.law, f"layer {own.name!r}"
+    if law.refractory is not None or law.floor is not None:
+        return f"{place}: snnTorch's Leaky has no refractory steps and no floor of the potential"
+    if law.reset == "subtract" and not law.delayed:
+        return f"{place}: with reset_delay=False snnTorch takes the threshold off again from a neuron that is still above it; reset_delay 1 is taken"
+    if int(own.vth.min()) < 0 or (law.reset == "zero" and not law.delayed and np.any(own.v_init > own.vth.astype(np.int64) << 6)):
         return f"layer {own.name!r}: snnTorch's reset needs thresholds of at least 0 and an initial potential below them"
     return None
 
@@ -122,8 +127,8 @@ def _unlike_leaky(deployment: Deployment, own: ChipPopulation) -> str | None:
 def _out_of_range(deployment: Deployment, own: ChipPopulation) -> str | None:
     """Return why a population might leave the whole numbers that float32 holds, for some input; None if no input can do it."""
     place = f"layer {own.name!r}"
-    if abs(own.v_init) >= STATE_LIMIT:
-        return f"{place}: initial potential {own.v_init} is outside ±(2**23 − 1)"
+    if (furthest := int(np.abs(own.v_init).max())) >= STATE_LIMIT:
+        return f"{place}: initial potential {furthest} is outside ±(2**23 − 1)"
     if own.is_source:
         if own.bias_exponent > _LARGEST_BIAS_EXPONENT:
             return f"{place}: bias exponent {own.bias_exponent} is above {_LARGEST_BIAS_EXPONENT}: a bias may reach 2**23"

@@ -179,6 +179,7 @@ class TwinPopulation(nn.Module):
 
     alive: Tensor
     bias: Tensor
+    v_init: Tensor
 
     def __init__(self, deployment: Deployment, own: ChipPopulation) -> None:
         super().__init__()
@@ -187,15 +188,16 @@ class TwinPopulation(nn.Module):
         alive = ~deployment.damage.silent(own.name, own.size)
         self.register_buffer("alive", torch.from_numpy(alive).float())
         self.register_buffer("bias", torch.from_numpy(bias_of(own.bias_mantissa, own.bias_exponent)).float())
-        self.v_init = float(own.v_init)
+        self.register_buffer("v_init", torch.from_numpy(np.broadcast_to(own.v_init, (own.size,)).astype(np.float32)))
         threshold = own.vth.astype(np.float64) * 64
         scale = float(np.clip(np.median(threshold), 64, STATE_LIMIT))
-        reachable = torch.from_numpy(np.where(alive & (threshold < STATE_LIMIT), threshold, np.inf)).float()
+        far = 4.0 * STATE_LIMIT if own.law.reset == "subtract" else np.inf  # 0 times infinity is no number
+        reachable = torch.from_numpy(np.where(alive & (threshold < STATE_LIMIT), threshold, far)).float()
         self.neurons = snntorch.Leaky(
             beta=1.0,
             threshold=reachable,
-            reset_mechanism="zero",
-            reset_delay=False,
+            reset_mechanism=own.law.reset,
+            reset_delay=own.law.delayed,
             spike_grad=partial(_spikes, scale=scale),
         )
         snntorch.SpikingNeuron.instances.remove(self.neurons)  # snnTorch would keep every neuron ever made

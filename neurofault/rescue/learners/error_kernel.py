@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.engines.exact.kernels import _moved, _wrapped
+from neurofault.engines.exact.neuron_steps import _moved, _wrapped
 from neurofault.learning.counter import jit
 from neurofault.learning.kernel import run as run_learning
 from neurofault.learning.records import Cells, Defects, LearningRoom, Memory, Noise, Program, StepRecord, TraceDynamics

@@ -16,7 +16,7 @@ from neurofault.engines import get_engine
 from neurofault.errors import UnsupportedError
 from neurofault.graph import Dense
 from neurofault.graph.arithmetic import STATE_LIMIT, bias_of
-from neurofault.graph.chip import ChipConnection
+from neurofault.graph.chip import ChipConnection, unusual_law
 from neurofault.graph.schedule import title
 from neurofault.learning.engine import DefectSchedule
 from neurofault.learning.records import Memory, StepRecord, room
@@ -154,6 +154,11 @@ def _connections(learner: Teacher, deployment: Deployment, plastic: tuple[str, .
     driving = [
         one for population in deployment.populations if population.name in reached for one in deployment.into(population.name)
     ]
+    law = unusual_law([one for one in deployment.populations if one.name in reached])
+    if law is not None:
+        raise UnsupportedError(
+            f"{law}: {learner.name} trains neurons that reset to zero at once; learners for other laws: host, homeostasis"
+        )
     learning = {one.target for one in driving if one.name in plastic}
     chosen = []
     for one in driving:
