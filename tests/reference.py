@@ -13,7 +13,19 @@ from collections import defaultdict
 import numpy as np
 
 from neurofault.activity import DEAD_SCORE, TRACES, Activity
-from neurofault.damage.damage import Drop, Edit, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset
+from neurofault.damage.damage import (
+    Drop,
+    Edit,
+    Force,
+    InputNoise,
+    LostReset,
+    SetDelays,
+    SetField,
+    SetSynapses,
+    Silence,
+    StuckCounter,
+    Upset,
+)
 from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
 from neurofault.graph import Conv, Dense, Sparse
@@ -144,7 +156,8 @@ class Cell:
         live = [edit for edit in self.own if acts(edit.when, t, absolute)]
         stream = self.deployment.reset == "never"
         if t == 0 and not (stream and k):
-            self.u, self.v = [0] * size, [0 if self.events is not None else self.chip.v_init] * size
+            start = np.broadcast_to(0 if self.events is not None else self.chip.v_init, size)
+            self.u, self.v, self.waiting = [0] * size, start.tolist(), [0] * size
             self.on_the_way: dict[int, list[list[int]]] = defaultdict(list)
         self._upset(live)
         self._receive(live, sample, t, chip_step, [letter for letter in self.mail.pop(chip_step, []) if stream or letter[1] == k])
@@ -153,7 +166,7 @@ class Cell:
         for n in range(size):
             spike = self._neuron(live, k, t, n, sum(sums[n] for sums in arrived))
             if any(isinstance(edit, Silence) and n in edit.neurons for edit in live):
-                self.u[n] = self.v[n] = 0
+                self.u[n] = self.v[n] = self.waiting[n] = 0
                 spike = False
             else:
                 for edit in live:
@@ -214,10 +227,31 @@ class Cell:
         elif u <= -(2**23):
             u += 2**24
         bias = wrap(shift(wrap(held["bias_mantissa"], 16), self.chip.bias_exponent), 32)
-        v = wrap(decay(self.v[n], held["dv"]) + u + bias, 32)
+        self.u[n] = u
+        law, theta = self.chip.law, held["vth"] << 6
+        lost = any(isinstance(edit, LostReset) and n in edit.neurons for edit in live)
+        for edit in live:
+            if isinstance(edit, StuckCounter) and n in edit.neurons:
+                self.waiting[n] = edit.value
+        if self.waiting[n]:
+            self.waiting[n] -= 1
+            return False
+        v, owed = self.v[n], 0
+        if law.delayed and v > theta and not lost:
+            if law.reset == "zero":
+                v = 0
+            elif law.reset == "subtract":
+                owed = theta
+        v = wrap(decay(v, held["dv"]) - owed + u + bias, 32)
         v = max(1 - 2**23, min(2**23 - 1, v))
-        spike = v > held["vth"] << 6
-        self.u[n], self.v[n] = u, 0 if spike else v
+        if law.floor is not None:
+            v = max(v, int(law.floor[n]))
+        spike = v > theta
+        if spike and law.refractory is not None:
+            self.waiting[n] = int(law.refractory[n])
+        if spike and not law.delayed and not lost:
+            v = {"zero": 0, "subtract": min(v - theta, 2**23 - 1), "none": v}[law.reset]
+        self.v[n] = v
         return spike
 
 

@@ -9,13 +9,13 @@ In one step of such a chain a spike passes through all layers, as in snnTorch an
 
 A constant added to the drive of a neuron whose current has a memory (du < 4095) builds up in that current: after t steps ``v`` gets
 b·(1 − a^t)/(1 − a) of it, a = 1 − (du + 1)/4096. The chip's bias is added to ``v`` and its current starts at 0, so there is no setting of du, bias
-and start that does this: :func:`membrane_bias` refuses it.
+and start that does this: :func:`neurofault.convert.spiking_layers.membrane_bias` refuses it.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,48 +26,29 @@ from torch import nn
 
 from neurofault.convert.driven import Driven, input_shape
 from neurofault.convert.prelude import Prelude
+from neurofault.convert.spiking_layers import (
+    SILENT,
+    Chain,
+    Operation,
+    SpikingNeurons,
+    SumPool,
+    Value,
+    membrane_bias,
+    pair,
+    pools_as_neurons,
+    recurrent_synapses,
+    spread,
+)
 from neurofault.convert.stages import stages_along
 from neurofault.convert.tracing import trace
 from neurofault.errors import ConversionError
-from neurofault.graph import CubaLif, Encoding, Network, Population, Source
+from neurofault.graph import Connection, CubaLif, Encoding, Network, Population, Source
 from neurofault.graph import chain as feed_forward
 from neurofault.graph.network import How
-from neurofault.graph.neurons import NO_MEMORY
 from neurofault.graph.synapses import Synapses
 from neurofault.zoo import RateCurve
 
-Value = float | NDArray[Any]
-
-_SILENT = (nn.Flatten, nn.Dropout, nn.Dropout2d, nn.Identity)
 _MANTISSA_MAX = 4095
-
-
-@dataclass(frozen=True, eq=False)
-class SpikingNeurons:
-    """Spiking neurons; every field is a scalar, or an array that fits the population (see :func:`spread`).
-
-    Attributes:
-        threshold: in units of the drive, > 0; None for neurons that never fire and are read by their potential.
-        du, dv: decays in 1/4096, 0 to 4095.
-        bias: added to ``v`` each step, in units of the drive.
-    """
-
-    threshold: Value | None
-    du: Value = NO_MEMORY
-    dv: Value = 0
-    bias: Value = 0.0
-
-
-@dataclass(frozen=True)
-class SumPool:
-    """A sum pooling without padding; ``kernel`` and ``stride`` are (vertical, horizontal)."""
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-
-
-Operation = nn.Module | SpikingNeurons | SumPool
-Chain = Sequence[tuple[str, Operation]]
 
 
 @dataclass(frozen=True)
@@ -81,49 +62,6 @@ class PixelCoding:
 
     full_rate: float = 0.5
     start: float = 0.5
-
-
-def membrane_decay(keep: Value) -> Value:
-    """Return ``dv`` for a membrane that keeps the fraction ``keep`` of itself each step (0 becomes 1/4096, the chip's least)."""
-    lost = np.rint(4096 * (1 - np.clip(np.asarray(keep, np.float64), 0, 1)))
-    dv: NDArray[np.int64] = np.minimum(lost, 4095).astype(np.int64)
-    return dv
-
-
-def current_decay(name: str, keep: Value) -> Value:
-    """Return ``du`` for a current that keeps the fraction ``keep`` of itself each step.
-
-    Raises:
-        ConversionError: it would never decay (``keep`` above 1 − 1/8192).
-    """
-    du = np.rint(4096 * (1 - np.clip(np.asarray(keep, np.float64), 0, 1))) - 1
-    if np.any(du < 0):
-        raise ConversionError(f"layer {name!r}: its synaptic current never decays; the chip's slowest decay is 1/4096 a step")
-    return du.astype(np.int64)
-
-
-def spread(name: str, field: str, value: Value, shape: tuple[int, ...]) -> Value:
-    """Return a neuron parameter as a float, or as an array [n] in C, H, W order.
-
-    Args:
-        name: of the layer, for the message.
-        field: of the parameter, for the message.
-        value: one number, one a neuron (of the population's shape or flat), or one a channel, (C,) or (C, 1, 1).
-        shape: of the population.
-
-    Raises:
-        ConversionError: any other shape.
-    """
-    array = np.asarray(value)
-    size = int(np.prod(shape))
-    if array.size == 1 or (array.size and np.all(array == array.flat[0]) and array.size == size):
-        only: float = array.reshape(-1)[0].item()
-        return only
-    if array.size == size:
-        return array.reshape(-1)
-    if len(shape) == 3 and array.size == shape[0]:
-        return np.repeat(array.reshape(-1), shape[1] * shape[2])
-    raise ConversionError(f"layer {name!r}: {field} has the shape {array.shape}, but the population has the shape {shape}")
 
 
 def network_of(
@@ -141,7 +79,7 @@ def network_of(
     Args:
         name: for display.
         chain: (name, operation) in order: torch's Linear, Conv2d, BatchNorm, AvgPool2d, Flatten, Dropout, Identity; :class:`SumPool`;
-            :class:`SpikingNeurons`. Pooling is composed into its neighbour. Neurons at the very front are the input population, driven by
+            :class:`SpikeMaxPool`; :class:`SpikingNeurons`. Averages and sums are composed into their neighbour. Neurons at the very front are the input population, driven by
             the pixel itself (1.0 for 255); a linear layer at the very end is read by the sum of its output over the steps.
         in_shape: of a sample, (n,) or (channels, height, width).
         timesteps: T, at least 1.
@@ -152,7 +90,7 @@ def network_of(
     Raises:
         ConversionError: something in the chain has no counterpart on the chip; the text names the layer.
     """
-    kept = _drop_silent_ends(list(chain))
+    kept = _drop_silent_ends(pools_as_neurons(list(chain), in_shape, events=coding is None))
     _check_order(kept)
     drive: tuple[str, SpikingNeurons] | None = None
     if kept and isinstance(kept[0][1], SpikingNeurons):
@@ -181,11 +119,15 @@ def network_of(
     source = Source(encoding)
     if drive is not None:
         source, unit = _driven(*drive, input_shape(stages, in_shape)), 1.0
-    populations, synapses = [Population("input", input_shape(stages, in_shape), source)], []
+    populations, synapses, loops = [Population("input", input_shape(stages, in_shape), source)], [], list[Connection]()
     for index, (stage, (each, neuron)) in enumerate(zip(stages, neurons, strict=True)):
         title = "output" if index == len(stages) - 1 else f"hidden{index + 1}"
         synapses.append(stage.synapses(stage.value.terms[0], unit))
         cells = _cells(each, stage, neuron)
+        if neuron.recurrent is not None:
+            back, own = recurrent_synapses(each, neuron, stage.shape)
+            cells = replace(cells, bias=np.asarray(cells.bias) + membrane_bias(each, own, cells.du))
+            loops.append(Connection(f"{title}.rec", title, title, back))
         populations.append(Population(title, stage.shape, cells))
         unit = 1.0
     fires = cells.threshold is not None
@@ -193,13 +135,14 @@ def network_of(
         raise ConversionError(f"layer {last_name!r} never fires, so its spikes cannot be counted; use readout 'potential'")
     peak = None if fires else _peak(cells, synapses[-1], timesteps)
     how: How = "count" if fires else "potential"
-    return feed_forward(name, populations, synapses, timesteps=timesteps, how=how, peak_potential=peak)
+    network = feed_forward(name, populations, synapses, timesteps=timesteps, how=how, peak_potential=peak)
+    return replace(network, connections=(*network.connections, *loops)) if loops else network
 
 
 def _drop_silent_ends(chain: list[tuple[str, Operation]]) -> list[tuple[str, Operation]]:
-    while chain and isinstance(chain[-1][1], _SILENT):
+    while chain and isinstance(chain[-1][1], SILENT):
         chain = chain[:-1]
-    while len(chain) > 1 and isinstance(chain[0][1], _SILENT) and isinstance(chain[1][1], SpikingNeurons | nn.Flatten):
+    while len(chain) > 1 and isinstance(chain[0][1], SILENT) and isinstance(chain[1][1], SpikingNeurons | nn.Flatten):
         chain = chain[1:]
     return chain
 
@@ -220,7 +163,7 @@ def _check_order(chain: Chain) -> None:
             raise ConversionError(
                 f"layer {name!r}: {type(operation).__name__} in a chain of spiking neurons; its values are no spikes: put neurons in its place"
             )
-        elif not isinstance(operation, _SILENT):
+        elif not isinstance(operation, SILENT):
             before = None
 
 
@@ -245,13 +188,13 @@ def _torch_modules(chain: Chain) -> Iterator[tuple[str, nn.Module]]:
                 yield name, _scaled(operation, gain)
                 gain, linear = 1.0, True
                 channels = operation.out_channels if isinstance(operation, nn.Conv2d) else channels
-            case _:
+            case nn.Module():
                 yield name, operation
 
 
 def _then_neurons(rest: Chain) -> bool:
     """Whether the next thing that computes is a population of neurons (or nothing)."""
-    following = [operation for _, operation in rest if not isinstance(operation, _SILENT)]
+    following = [operation for _, operation in rest if not isinstance(operation, SILENT)]
     return not following or isinstance(following[0], SpikingNeurons)
 
 
@@ -291,12 +234,6 @@ def linear(weight: NDArray[Any], bias: NDArray[Any] | None) -> nn.Linear:
     return module
 
 
-def pair(value: object) -> tuple[int, int]:
-    """Return (vertical, horizontal) of a number, a tuple or an array of one or two."""
-    flat = np.asarray(value).reshape(-1)
-    return int(flat[0]), int(flat[-1])
-
-
 def _driven(name: str, neuron: SpikingNeurons, shape: tuple[int, ...]) -> Source:
     """Return the input neurons that take the pixel itself as their current.
 
@@ -304,6 +241,11 @@ def _driven(name: str, neuron: SpikingNeurons, shape: tuple[int, ...]) -> Source
     """
     parts = {field: spread(name, field, value, shape) for field, value in _fields(neuron).items()}
     threshold, bias = parts["threshold"], parts["bias"]
+    if neuron.recurrent is not None or neuron.refractory or neuron.reset != "zero":
+        raise ConversionError(
+            f"layer {name!r}: neurons at the input that {'come back to themselves' if neuron.recurrent is not None else 'do not reset to zero at once'}; "
+            "put a Linear or Conv2d in front of them, of weight 1 if need be"
+        )
     if not isinstance(threshold, float | int) or np.any(np.asarray(bias) != 0):
         raise ConversionError(f"layer {name!r}: neurons at the input need one threshold for all and no leak voltage")
     vth = int(np.clip(np.floor(threshold * _MANTISSA_MAX / 64), 1, 131071))
@@ -329,30 +271,8 @@ def _cells(name: str, stage: Driven, neuron: SpikingNeurons) -> CubaLif:
         raise ConversionError(f"layer {name!r}: thresholds must be finite and above 0")
     du, dv = spread(name, "du", neuron.du, shape), spread(name, "dv", neuron.dv, shape)
     total = membrane_bias(name, bias, du) + np.asarray(spread(name, "bias", neuron.bias, shape))
-    return CubaLif(threshold, total, du, dv)  # type: ignore[arg-type]  # scalar or array, as CubaLif takes them
-
-
-def membrane_bias(name: str, bias: NDArray[Any], du: Value) -> NDArray[Any]:
-    """Return what a linear layer's bias adds to ``v`` each step.
-
-    Args:
-        name: of the neurons, for the message.
-        bias: of the linear layer in front of them, [n].
-        du: their current decay in 1/4096, one number or [n].
-
-    Raises:
-        ConversionError: the bias enters a current with a memory; the chip adds biases behind the current.
-    """
-    kept = 1 - (np.asarray(du, np.float64) + 1) / 4096
-    ramps = (np.asarray(bias) != 0) & (kept > 0)
-    if np.any(ramps):
-        steps = float(np.max(1 / (1 - np.broadcast_to(kept, ramps.shape)[ramps])))
-        raise ConversionError(
-            f"layer {name!r}: {int(np.count_nonzero(ramps))} of {ramps.size} of its neurons get a bias through a synaptic current, where it builds "
-            f"up over about {steps:.0f} steps; the chip adds a bias to the membrane at once. Train that linear layer with bias=False (and without "
-            "batch normalisation behind it), or give the network an input line that spikes at every step in the place of the bias"
-        )
-    return bias
+    law = (neuron.reset, neuron.reset_delay, neuron.refractory) if threshold is not None else ("zero", 0, 0)
+    return CubaLif(threshold, total, du, dv, 0.0, None, *law)  # type: ignore[arg-type]  # scalar or array, as CubaLif takes them
 
 
 def _peak(neuron: CubaLif, synapses: Synapses, timesteps: int) -> float:

@@ -1,4 +1,4 @@
-"""The check of a conversion: the built network, in float64, beside the original on the same samples, layer by layer and step by step.
+"""The check of a converted chain, whose populations may drive themselves: the built network, in float64, beside the original on the same samples, step by step.
 
 Each layer is compared on its own: it gets what the original's layer before it gave, so the first one that differs is the one that is named.
 
@@ -24,7 +24,6 @@ from torch.nn import functional
 
 from neurofault.errors import ConversionError
 from neurofault.graph import Conv, CubaLif, Dense, Network, Sparse
-from neurofault.graph.chains import links
 from neurofault.graph.synapses import Synapses
 
 TOLERANCE = 1e-3
@@ -45,10 +44,11 @@ class Heard:
 
     Attributes:
         name: the original's name of it.
-        drive: [K, N, n], what its neurons got.
+        drive: [K, N, n], what its neurons got, over their own recurrence too.
         gave: [K, N, n], what the next layer got of it; None for the last.
         fired: bool [K, N, n]; None where it never fires, or where its spikes are not to be compared.
         potential: [K, N, n] after each step, before or after the reset; None where it is not known.
+        returned: [K, N, n], the spikes that came back to them over their own recurrence; None: there is none.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Heard:
     gave: Tensor | None = None
     fired: Tensor | None = None
     potential: Tensor | None = None
+    returned: Tensor | None = None
 
 
 def check_activations(names: Sequence[str], ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> None:
@@ -86,12 +87,16 @@ def check_spikes(network: Network, shown: Tensor, heard: Sequence[Heard], *, ful
         ConversionError: the first layer that differs, in which step, by how much.
     """
     before = shown.double() * full_rate
-    for link, each in zip(links(network, "the check of a conversion")[1:], heard, strict=True):
-        neuron, size, synapses = link.population.neuron, link.population.size, link.incoming.synapses
+    for source, population, each in zip(network.populations[:-1], network.populations[1:], heard, strict=True):
+        neuron, size, into = population.neuron, population.size, network.into(population.name)
         assert isinstance(neuron, CubaLif)
+        synapses = next(one.synapses for one in into if one.source == source.name)
+        back = next((one.synapses for one in into if one.source == population.name), None)
         bias = torch.as_tensor(np.broadcast_to(np.asarray(neuron.bias, np.float64), (size,)).copy())
         for step, (spikes, theirs) in enumerate(zip(before, each.drive, strict=True)):
             ours = drive_of(synapses, spikes) + bias
+            if back is not None and each.returned is not None:
+                ours = ours + drive_of(back, each.returned[step].double().flatten(1))
             _compare(each.name, "input to its neurons", ours, theirs.flatten(1), f" in step {step + 1}")
         check_neurons(size, neuron, each)
         if each.gave is not None:
@@ -117,11 +122,15 @@ def check_neurons(size: int, neuron: CubaLif, heard: Heard) -> None:
     threshold = np.inf if neuron.threshold is None else np.broadcast_to(np.asarray(neuron.threshold, np.float64), (size,))
     drive = heard.drive.flatten(2).double().numpy()
     u, v, error_u, error_v = (np.zeros(drive.shape[1:]) for _ in range(4))
+    fired = held = np.zeros(drive.shape[1:], bool)
     for step, given in enumerate(drive):
+        if np.any(neuron.refractory):
+            held = fired  # readers know of one refractory step
+        owed = np.where(fired, threshold, 0.0) if neuron.reset_delay and neuron.reset == "subtract" else 0.0
         error_u = kept_u * error_u + lost_u * np.abs(u) + _ROUNDING * np.abs(given)
         u = kept_u * u + given - bias
-        error_v = kept_v * error_v + lost_v * np.abs(v) + error_u
-        v = kept_v * v + u + bias
+        error_v = np.where(held, 0.0, kept_v * error_v + lost_v * np.abs(v) + error_u)
+        v = np.where(held, v, kept_v * v - owed + u + bias)
         error_v += _ROUNDING * np.abs(v)
         fired = np.zeros(v.shape, bool) if heard.fired is None else heard.fired[step].flatten(1).numpy()
         near = np.abs(v - threshold) <= error_v + _ROUNDING * np.abs(threshold)
@@ -141,7 +150,10 @@ def check_neurons(size: int, neuron: CubaLif, heard: Heard) -> None:
                 f"layer {heard.name!r} differs from the original in step {step + 1}: its neuron {which} {_does(fired[sample, which])} there{seen}, while the "
                 f"converted one has the potential {v[sample, which]:.4g}{limit}; {int(wrong.sum())} of {wrong.size} differ. {_capital(CAUSES)}"
             )
-        v, error_v = np.where(fired, 0.0, v), np.where(fired, 0.0, error_v)
+        if neuron.reset == "zero":
+            v, error_v = np.where(fired, 0.0, v), np.where(fired, 0.0, error_v)
+        elif neuron.reset == "subtract" and not neuron.reset_delay:
+            v = np.where(fired, v - threshold, v)
 
 
 def _does(fired: bool) -> str:

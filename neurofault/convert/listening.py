@@ -36,6 +36,7 @@ class LayerCall:
         answer: what it returned by itself (of a tuple, the first).
         passed: what the caller got: ``answer``, or random spikes in a probe.
         before, after: a neuron's ``mem`` as the call found and left it.
+        returned: the spikes that a recurrent neuron was given back in this call; None: it is not recurrent.
     """
 
     name: str
@@ -45,6 +46,7 @@ class LayerCall:
     passed: Tensor
     before: Tensor | None = None
     after: Tensor | None = None
+    returned: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,13 +166,16 @@ def _hearing(
     for module in model.modules():
         if is_neuron(module):
             for field, state in module.named_buffers(recurse=False):
-                if field in ("mem", "syn"):
+                if field in ("mem", "syn", "spk"):
                     setattr(module, field, torch.zeros(0, dtype=state.dtype))
-    found: list[Tensor | None] = []
+    found: list[tuple[Tensor, Tensor | None]] = []
 
     def enter(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         state = kwargs.get("mem", args[-1] if len(args) > 1 else None)
-        found.append(_copy(state if isinstance(state, Tensor) else module.get_buffer("mem")))
+        mem = _copy(state if isinstance(state, Tensor) else module.get_buffer("mem"))
+        found.append(
+            (mem, _given_back(module, args, kwargs) if isinstance(getattr(module, "recurrent", None), nn.Module) else None)
+        )
 
     def leave(name: str) -> Any:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
@@ -180,14 +185,18 @@ def _hearing(
                 raise TypeError(
                     f"layer {name!r} takes a {type(given).__name__} and returns a {type(answer).__name__}; tensors are taken"
                 )
-            before = after = None
+            before = after = returned = None
             passed = answer
             if is_neuron(module):
-                before, after = found.pop(), _copy(module.get_buffer("mem"))
+                (before, returned), after = found.pop(), _copy(module.get_buffer("mem"))
+                if returned is not None and returned.shape != given.shape:
+                    returned = torch.zeros_like(given)  # as snnTorch starts
                 if probe is not None:
                     passed = (torch.rand(answer.shape, generator=probe) < 0.5).to(answer.dtype)
             kept = _copy(answer)
-            calls.append(LayerCall(name, module, _copy(given), kept, kept if passed is answer else _copy(passed), before, after))
+            calls.append(
+                LayerCall(name, module, _copy(given), kept, kept if passed is answer else _copy(passed), before, after, returned)
+            )
             return None if passed is answer else (passed, *output[1:]) if isinstance(output, tuple) else passed
 
         return hook
@@ -199,6 +208,12 @@ def _hearing(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _given_back(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    """Return the spikes that a call of a recurrent neuron takes as its own of the step before."""
+    spikes = kwargs.get("spk", args[1] if len(args) > 1 else None)
+    return _copy(spikes if isinstance(spikes, Tensor) else module.get_buffer("spk"))
 
 
 def _copy(tensor: Tensor) -> Tensor:

@@ -26,12 +26,13 @@ import torch
 from torch import nn
 
 from neurofault.arrays import not_finite
-from neurofault.convert.chain import Operation, PixelCoding, SumPool, linear, network_of, pair
+from neurofault.convert.chain import PixelCoding, linear, network_of
 from neurofault.convert.nir_fields import check_sizes
 from neurofault.convert.nir_file import UntypedGraph, chain_of, read_graph
 from neurofault.convert.nir_metadata import KEY, network_from_metadata
 from neurofault.convert.nir_neurons import NodeDynamics, assumed, dynamics_of, neuron_of, step_of
 from neurofault.convert.nir_reference import check_fires, check_run, computing
+from neurofault.convert.spiking_layers import Operation, SumPool, pair
 from neurofault.errors import ConversionError, DataError
 from neurofault.graph import Network
 from neurofault.graph.network import How

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.convert.chain import pair
 from neurofault.convert.nir_file import UntypedGraph
 from neurofault.convert.nir_kept import check_kept
+from neurofault.convert.spiking_layers import pair
 from neurofault.errors import DataError
 from neurofault.graph import Conv, CubaLif, Dense, Encoding, Network, Population, Source
 from neurofault.graph import chain as feed_forward

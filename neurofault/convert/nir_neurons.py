@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.convert.chain import SpikingNeurons, Value, current_decay, membrane_decay
 from neurofault.convert.nir_fields import MAX_NUMBER
 from neurofault.convert.nir_file import UntypedGraph
+from neurofault.convert.spiking_layers import SpikingNeurons, Value, current_decay, membrane_decay
 from neurofault.errors import ConversionError
 
 NORSE_DT = 1e-6

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from neurofault.convert.chain import PixelCoding, pair, spread
+from neurofault.convert.chain import PixelCoding
 from neurofault.convert.check import Heard, check_spikes, drive_of
 from neurofault.convert.nir_file import UntypedGraph
 from neurofault.convert.nir_neurons import NodeDynamics, Step
+from neurofault.convert.spiking_layers import pair, spread
 from neurofault.errors import ConversionError
 from neurofault.graph import Conv, CubaLif, Dense, Network
 from neurofault.graph.synapses import Synapses, with_weight

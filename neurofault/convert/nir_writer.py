@@ -281,7 +281,9 @@ def _driven(population: Population, neuron: CubaLif, connection: Connection | No
         bias = np.floor(bias * 2.0**neuron.bias_exponent)
         synapses = scaled(synapses, stored.weight_exponent)
         kept = formats(stored, neuron.bias_exponent)
-    return WrittenPopulation(name, shape, synapses, threshold, bias, _full(neuron.du, n), _full(neuron.dv, n), neuron.start, kept)
+    return WrittenPopulation(
+        name, shape, synapses, threshold, bias, _full(neuron.du, n), _full(neuron.dv, n), float(neuron.start), kept
+    )
 
 
 def formats(stored: Stored, bias_exponent: int) -> dict[str, Any]:

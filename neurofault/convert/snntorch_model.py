@@ -5,10 +5,15 @@ What snnTorch 1.0 computes in a step, and what the chip does with it (``Leaky``:
 - ``Leaky``, reset ``zero``: ``mem ← β·mem·(1 − reset) + input``, spike where ``mem > threshold``: the chip's neuron with ``du`` 4095 and ``dv`` =
   round(4096·(1 − β)). With ``reset_delay`` (snnTorch's default) ``mem`` is shown before it is reset and is zero one step later; the spikes
   are the same with and without.
-- ``Synaptic``, reset ``zero``, ``reset_delay=False``: ``syn ← α·syn + input``, ``mem ← β·mem + syn``: ``du`` = round(4096·(1 − α)) − 1.
-  With ``reset_delay=True`` snnTorch also clears what arrives in the step after a spike, a dead time that the chip's neuron has not: refused.
-- reset ``subtract`` keeps what is above the threshold; the chip resets to zero: refused. Reset ``none`` is taken for the last
-  layer, which is then read by its potential.
+- ``Synaptic``: ``syn ← α·syn + input``, ``mem ← β·mem + syn``: ``du`` = round(4096·(1 − α)) − 1. Reset ``zero`` with ``reset_delay`` also clears what
+  ``mem`` gets in the step after a spike: one refractory step, in which ``syn`` goes on.
+- reset ``subtract`` (snnTorch's default): ``mem ← β·mem + input − threshold·reset``, one step after the spike with ``reset_delay``, else at once. Then
+  snnTorch takes the threshold off again from a neuron that is still above it, which the chip's does not: such a network differs in the check.
+- reset ``none``: spikes change nothing; a last layer of this kind is read by its potential.
+- ``RLeaky``, ``RSynaptic``: the neuron's own spikes of the step before come back through ``recurrent``: a connection of the population to itself. Reset ``zero`` with
+  ``reset_delay`` is a refractory step in both. ``RSynaptic`` with ``reset_delay=False`` resets nothing at all in snnTorch 1.0: refused.
+- ``MaxPool2d`` behind spikes is an OR: a population of its own, one step. ``Alpha`` has no membrane (its potential is the difference of two currents,
+  and its reset clears both): refused.
 
 snnTorch usually shows the image itself to the first Linear at each step. On the chip that layer sits behind input neurons that spike, so the
 drive is a spike train of the same mean (:class:`neurofault.convert.chain.PixelCoding`). A network that is trained on
@@ -20,8 +25,7 @@ place of its neurons' (:mod:`neurofault.convert.listening`).
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,22 +34,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neurofault.arrays import as_array, not_finite
-from neurofault.convert.chain import Operation, PixelCoding, SpikingNeurons, current_decay, membrane_decay, network_of
-from neurofault.convert.check import Heard, check_neurons, check_spikes
-from neurofault.convert.endings import same_order
+from neurofault.convert.chain import PixelCoding, network_of
 from neurofault.convert.listening import FORMS, Form, LayerCall, Run, check_flow, listen, of_module, one_step
 from neurofault.convert.prelude import prelude_of
 from neurofault.convert.running import dtype_of, readable
 from neurofault.convert.samples import as_fractions, images_of
+from neurofault.convert.snntorch_check import check_network
+from neurofault.convert.spiking_layers import SILENT, Operation, SpikingNeurons, current_decay, membrane_decay, windows_of
 from neurofault.convert.tracing import KNOWN
 from neurofault.errors import ConversionError, UnsupportedError
-from neurofault.graph import CubaLif, Network, Population, Source
+from neurofault.graph import Network
 from neurofault.graph.network import How
 
 _EVENT_RATE = 0.3
 _BUDGET = 2**24
 """Values that layers take in a run which is kept, about 300 MB: large networks are heard on fewer samples, down to 2, then in fewer steps."""
-_SILENT = (nn.Flatten, nn.Dropout, nn.Dropout2d, nn.Identity)
 
 
 def is_snntorch(model: nn.Module) -> bool:
@@ -63,7 +66,7 @@ def from_snntorch(
     readout: How | None = None,
     calibration: NDArray[np.generic] | Tensor | None = None,
 ) -> Network:
-    """Convert a feed-forward snnTorch network.
+    """Convert an snnTorch network: a chain of layers, whose neurons may be recurrent.
 
     >>> import snntorch
     >>> model = nn.Sequential(nn.Linear(4, 3), snntorch.Leaky(beta=0.9, init_hidden=True, reset_mechanism="zero", output=True))
@@ -72,8 +75,8 @@ def from_snntorch(
     ([('input', (4,)), ('output', (3,))], 'count')
 
     The module is called in eval mode with a few samples, and the order in which its layers are called is the chain: ``nn.Sequential`` with
-    ``init_hidden=True`` and classes whose ``forward`` loops over the steps, [N, …], [T, N, …] or [N, T, …], are taken. Layers: Leaky, Synaptic; Linear,
-    Conv2d, BatchNorm, AvgPool2d, Flatten, Dropout, Identity; a gain and shift of the sample in front of them (folded into the first). Its parameters, states
+    ``init_hidden=True`` and classes whose ``forward`` loops over the steps, [N, …], [T, N, …] or [N, T, …], are taken. Layers: Leaky, Synaptic, RLeaky, RSynaptic;
+    Linear, Conv2d, BatchNorm, AvgPool2d, MaxPool2d of spikes, Flatten, Dropout, Identity; a gain and shift of the sample in front of them (folded into the first). Its parameters, states
     and mode are left as they were.
 
     Args:
@@ -95,8 +98,12 @@ def from_snntorch(
         raise UnsupportedError("snnTorch is not installed; pip install 'neurofault[snntorch]'") from error
     model = readable(model, double=False)  # the spikes of snnTorch are float32, and so are the samples that it runs on
     for each, module in model.named_modules():
-        if _is_neuron(module) and not isinstance(module, snntorch.Leaky | snntorch.Synaptic):
-            raise ConversionError(f"layer {each!r}: {_why_not(type(module).__name__)}; taken: Leaky, Synaptic")
+        if _is_neuron(module) and not isinstance(module, tuple(getattr(snntorch, kind) for kind in TAKEN)):
+            raise ConversionError(f"layer {each!r}: {_why_not(type(module).__name__)}; taken: {', '.join(TAKEN)}")
+        if _is_neuron(module) and _is_recurrent(module) and _has_current(module) and not module.reset_delay:
+            raise ConversionError(
+                f"layer {each!r}: RSynaptic with reset_delay=False is never reset in snnTorch 1.0 (its forward changes a local mem); use reset_delay=True"
+            )
     if not is_snntorch(model):
         raise ConversionError(f"network {name!r} holds no snnTorch neurons; use from_torch")
     shape = tuple(int(size) for size in in_shape)
@@ -116,30 +123,41 @@ def from_snntorch(
         if index and len(call.given.shape) == 2 < len(chain[index - 1].passed.shape):
             operations.append((f"in front of {call.name}", nn.Flatten()))  # written as a function or a view
         if _is_neuron(call.module):
-            last = all(isinstance(later.module, _SILENT) for later in chain[index + 1 :])
+            last = all(isinstance(later.module, SILENT) for later in chain[index + 1 :])
             neurons[call.name] = _neuron(call.name, call.module, last=last)
-        operations.append((call.name, neurons[call.name] if _is_neuron(call.module) else call.module))
+        operations.append((call.name, neurons[call.name] if _is_neuron(call.module) else _operation(call)))
     network = network_of(name, operations, shape, timesteps=timesteps, coding=coding, readout=readout, before=before)
     for run in runs:
-        _check(network, neurons, chain, run, coding)
+        check_network(network, neurons, chain, run, coding)
     return network
 
 
 def _may_stand_before(module: nn.Module) -> bool:
     """Whether a module in front of the first layer is measured with all that forward does there: a silent one, or one of the user's own."""
-    return isinstance(module, _SILENT) or not (
+    return isinstance(module, SILENT) or not (
         _is_neuron(module) or isinstance(module, KNOWN) or type(module).__module__.startswith("torch.nn")
     )
 
 
 def _is_neuron(module: nn.Module) -> bool:
     """Whether a module is a neuron of snnTorch, or of a class made of one."""
-    return any(base.__module__.startswith("snntorch._neurons") for base in type(module).__mro__)
+    kinds = [base for base in type(module).__mro__ if base.__module__.startswith("snntorch._neurons")]
+    return bool(kinds) and kinds[0].__name__ != "RecurrentOneToOne"  # a part of one
+
+
+TAKEN = ("Leaky", "Synaptic", "RLeaky", "RSynaptic")
+
+
+def _operation(call: LayerCall) -> Operation:
+    """Return a layer as the chain takes it: max pooling by its windows."""
+    return windows_of(call.name, call.module) if isinstance(call.module, nn.MaxPool2d) else call.module
 
 
 def _why_not(kind: str) -> str:
-    if kind.startswith("R") or "LSTM" in kind:
-        return f"{kind} neurons are recurrent (their own spikes come back to them in the next step); only feed-forward chains are taken"
+    if "LSTM" in kind:
+        return f"{kind} cells have gates, which multiply; the chip's neurons only add"
+    if kind == "Alpha":
+        return "Alpha neurons have no membrane: their potential is the difference of two currents, and their reset clears both"
     return f"{kind} neurons have no counterpart on the chip"
 
 
@@ -156,20 +174,40 @@ def _neuron(name: str, module: Any, *, last: bool) -> SpikingNeurons:
         raise ConversionError(
             f"layer {name!r}: {kind} with graded_spikes_factor: spikes are 0 or 1 here; fold the factor into the next layer's weights"
         )
-    reset = module.reset_mechanism
-    if reset == "subtract" or (reset == "none" and not last):
-        raise ConversionError(
-            f"layer {name!r}: {kind} with reset_mechanism {reset!r}; the chip's neuron resets to zero: train with reset_mechanism='zero'"
-        )
-    synaptic = any(base.__name__ == "Synaptic" for base in type(module).__mro__)
-    if synaptic and reset == "zero" and module.reset_delay:
-        raise ConversionError(
-            f"layer {name!r}: {kind} with reset_delay=True also clears what arrives in the step after a spike, which the chip's neuron does not; "
-            "use reset_delay=False"
-        )
+    reset, delayed = module.reset_mechanism, bool(module.reset_delay)
+    synaptic, recurrent = _has_current(module), _is_recurrent(module)
     du = current_decay(name, _array(name, "alpha", module.alpha)) if synaptic else 4095
-    threshold = None if reset == "none" else _array(name, "threshold", module.threshold)
-    return SpikingNeurons(threshold, du, membrane_decay(_array(name, "beta", module.beta)))
+    threshold = None if reset == "none" and last else _array(name, "threshold", module.threshold)
+    return SpikingNeurons(
+        threshold,
+        du,
+        membrane_decay(_array(name, "beta", module.beta)),
+        reset=reset,
+        reset_delay=int(delayed and reset == "subtract"),  # to zero it is the same spikes at once
+        refractory=int(delayed and reset == "zero" and (synaptic or recurrent)),
+        recurrent=_back(name, module.recurrent) if recurrent else None,
+    )
+
+
+def _has_current(module: nn.Module) -> bool:
+    """Whether a neuron has a synaptic current, which α keeps."""
+    return any(name == "alpha" for name, _ in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)))
+
+
+def _is_recurrent(module: nn.Module) -> bool:
+    return any(base.__name__ in ("RLeaky", "RSynaptic") for base in type(module).__mro__)
+
+
+def _back(name: str, recurrent: nn.Module) -> nn.Linear | nn.Conv2d | NDArray[np.float64]:
+    """Return what a neuron's own spikes are multiplied by."""
+    match recurrent:
+        case nn.Linear() | nn.Conv2d():
+            for field, value in recurrent.named_parameters():
+                _array(name, f"recurrent.{field}", value)
+            return recurrent
+        case _:
+            weights: NDArray[np.float64] = _array(name, "V", torch.as_tensor(recurrent.V))
+            return weights
 
 
 def _array(name: str, field: str, value: Tensor) -> Any:
@@ -255,140 +293,3 @@ def _entering(run: Run, first: LayerCall) -> Tensor:
     if tuple(given.shape[:2]) == (count, steps) and len(given.shape) > 2 and steps > 1:
         return given[:, 0]
     return given
-
-
-def _check(
-    network: Network, neurons: Mapping[str, SpikingNeurons], chain: Sequence[LayerCall], run: Run, coding: PixelCoding | None
-) -> None:
-    """Compare the network with a run of the module."""
-    populations = [(call, neurons[call.name]) for call in chain if call.name in neurons]
-    heard = []
-    for call, neuron in populations:
-        calls = of_module(run.calls, call.module)
-        fires, rests = neuron.threshold is not None, not (call is populations[-1][0] and network.readout.how == "potential")
-        heard.append(
-            Heard(
-                call.name,
-                torch.stack([each.given for each in calls]),
-                torch.stack([each.passed for each in calls]),
-                torch.stack([_spikes(call.name, each.answer) for each in calls]) if fires and rests else None,
-                torch.stack([_potential(each) for each in calls]) if rests or not fires else None,
-            )
-        )
-    shown, full_rate = run.shown.flatten(2), 1.0 if coding is None else coding.full_rate
-    if len(heard) == len(network.populations):  # neurons at the very front: the input population
-        front, heard = heard[0], heard[1:]
-        check_neurons(*_front(network.populations[0], populations[0][1]), front)
-        assert front.gave is not None
-        shown, full_rate = front.gave.flatten(2), 1.0
-    ending = _ending(chain, run)
-    if ending is not None:
-        heard.append(Heard(chain[-1].name, ending))
-    check_spikes(network, shown, heard, full_rate=full_rate)
-    call, neuron = populations[-1]
-    spikes = torch.stack([each.passed for each in of_module(run.calls, call.module)])
-    if ending is not None:
-        _check_returned(chain[-1].name, run, [ending], [])
-    elif neuron.threshold is None:
-        _check_returned(call.name, run, [spikes], [torch.stack([_potential(each) for each in of_module(run.calls, call.module)])])
-    elif network.readout.how == "count":
-        _check_returned(call.name, run, [spikes], [])
-
-
-def _front(inputs: Population, neuron: SpikingNeurons) -> tuple[int, CubaLif]:
-    """Return how many neurons stand at the input, and what they do under a given current."""
-    assert isinstance(inputs.neuron, Source)
-    return inputs.size, CubaLif(neuron.threshold, 0.0, inputs.neuron.du, inputs.neuron.dv)
-
-
-def _spikes(name: str, answer: Tensor) -> Tensor:
-    if not torch.all((answer == 0) | (answer == 1)):
-        raise ConversionError(
-            f"layer {name!r} gives {float(answer.max()):.4g} for a spike; spikes are 0 or 1: a hook, or a class that changes them?"
-        )
-    return answer != 0
-
-
-def _potential(call: LayerCall) -> Tensor:
-    assert call.after is not None
-    return call.after
-
-
-def _ending(chain: Sequence[LayerCall], run: Run) -> Tensor | None:
-    """Return what the layers behind the last neurons give in each step, [K, N, n]; None if there are none.
-
-    Raises:
-        ConversionError: they are called neither in each step nor for all steps at once.
-    """
-    behind = [call for call in chain if not isinstance(call.module, _SILENT)]
-    if _is_neuron(behind[-1].module):
-        return None
-    steps, count = run.shown.shape[:2]
-    last = chain[-1]
-    calls = of_module(run.calls, last.module)
-    used = Counter(call.module for call in chain)[last.module]
-    if len(calls) == steps * used:
-        return torch.stack([call.answer for call in calls[used - 1 :: used]]).flatten(2)
-    answer = calls[-1].answer
-    match tuple(answer.shape[:2]):
-        case (first, second) if (first, second) == (steps, count):
-            return answer.flatten(2)
-        case (first, second) if (first, second) == (count, steps):
-            return answer.transpose(0, 1).flatten(2)
-        case (first, *_) if first == steps * count:
-            return answer.reshape(steps, count, -1)
-        case _:
-            raise ConversionError(
-                f"layer {last.name!r} is called {len(calls)} times in {steps} steps; a layer behind the last neurons is read by the sum of its output over "
-                "the steps, so call it in each"
-            )
-
-
-def _check_returned(name: str, run: Run, summed: Sequence[Tensor], held: Sequence[Tensor]) -> None:
-    """Refuse a forward that returns nothing of its last layer, nor scores in its order.
-
-    Args:
-        name: of the last layer.
-        run: with what forward returned.
-        summed: [K, N, n] each: spikes or outputs, whose sum over the steps is the answer.
-        held: [K, N, n] each: potentials, of which the last is the answer.
-    """
-    found = [tensor.detach() for returned in run.returned for tensor in _tensors(returned)]
-    known = [(each.flatten(2), each.flatten(2).sum(0)) for each in summed] + [
-        (each.flatten(2), each.flatten(2)[-1]) for each in held
-    ]
-    if not any(_is_of(tensor.to(steps.dtype), steps, answer) for tensor in found for steps, answer in known):
-        raise ConversionError(
-            f"forward returns neither what its last layer {name!r} gives in a step or in all, nor scores in the order that is read from the chip (sums of "
-            "spikes; potentials at the end): something changes them (argmax, a group of neurons for each class, a sign, another order, the largest over time), or it is the potentials of neurons that fire: then say readout="
-        )
-
-
-def _is_of(tensor: Tensor, steps: Tensor, answer: Tensor) -> bool:
-    """Return whether a tensor shows all the steps [K, N, n], one of them, or scores in the order of the answer [N, n]."""
-    if tensor.numel() == steps.numel() and any(
-        torch.equal(tensor.reshape(-1), steps.permute(order).reshape(-1)) for order in ((0, 1, 2), (1, 0, 2), (1, 2, 0))
-    ):
-        return True
-    if tensor.numel() != answer.numel() or len(tensor) != len(answer):
-        return False
-    scores = tensor.reshape(answer.shape)
-    return any(torch.equal(each, scores) for each in steps) or (
-        same_order(answer, scores) and bool(torch.any(answer != answer[:, :1]))
-    )
-
-
-def _tensors(value: object) -> Iterator[Tensor]:
-    match value:
-        case Tensor():
-            yield value
-        case dict():
-            for each in value.values():
-                yield from _tensors(each)
-        case tuple() | list():
-            if value and all(isinstance(each, Tensor) for each in value) and len({each.shape for each in value}) == 1:
-                yield torch.stack(list(value))
-            for each in value:
-                yield from _tensors(each)
-        case _:
-            return

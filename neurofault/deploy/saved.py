@@ -34,6 +34,8 @@ FORMAT = 2
 """Raised when a file of this version could not be read by an older one; files of 1 (chains of layers) are read too."""
 STREAM_FORMAT = 3
 """As 2, with ``reset``: of deployments whose state is never reset, which an older version would reset."""
+LAW_FORMAT = 4
+"""As 2, or with ``reset`` as 3, and with laws or initial potentials of populations that an older version would not read."""
 
 _TEXT = "deployment"
 _TYPES = ("|b1", "|i1", "|u1", "<i2", "<i4", "<i8", "<f8")
@@ -69,7 +71,7 @@ def save(deployment: Deployment, path: str | Path) -> None:
         return len(arrays) - 1
 
     data = {
-        "format": FORMAT if deployment.reset == "sample" else STREAM_FORMAT,
+        "format": _format(deployment),
         "name": deployment.name,
         "profile": json.loads(deployment.profile.model_dump_json()),
         "populations": [_population(one, kept) for one in deployment.populations],
@@ -99,6 +101,13 @@ def save(deployment: Deployment, path: str | Path) -> None:
         Path(path).write_bytes(whole.getvalue())
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _format(deployment: Deployment) -> int:
+    """Return the lowest format that says all of a deployment."""
+    if any(not one.law.usual or np.ndim(one.v_init) for one in deployment.populations):
+        return LAW_FORMAT
+    return FORMAT if deployment.reset == "sample" else STREAM_FORMAT
 
 
 def _population(population: ChipPopulation, kept: _Keep) -> dict[str, Any]:
@@ -201,9 +210,9 @@ def _read(path: str | Path, members: _Members) -> Deployment:
     data = json.loads(members[_TEXT].tobytes().decode())
     if not isinstance(data, dict) or "format" not in data:
         raise ValueError("no format is named")
-    if data["format"] not in (1, FORMAT, STREAM_FORMAT) or isinstance(data["format"], bool):
+    if data["format"] not in (1, FORMAT, STREAM_FORMAT, LAW_FORMAT) or isinstance(data["format"], bool):
         raise UsageError(
-            f"{path}: format {str(data['format'])[:40]} of a saved deployment is not known; this version reads 1 to {STREAM_FORMAT}"
+            f"{path}: format {str(data['format'])[:40]} of a saved deployment is not known; this version reads 1 to {LAW_FORMAT}"
         )
     parts, arrays = Parts(as_graph(data) if data["format"] == 1 else data), Arrays(members)
     profile = HardwareProfile.model_validate_json(json.dumps(parts.of("profile", dict[str, Any])))
@@ -216,7 +225,7 @@ def _read(path: str | Path, members: _Members) -> Deployment:
     readout = read_readout(parts.inner("readout"), populations, connections)
     damage = read_damage(parts.inner("damage"), arrays, populations, connections, placement)
     reset: SampleReset = "sample"
-    if data["format"] == STREAM_FORMAT:
+    if data["format"] == STREAM_FORMAT or (data["format"] == LAW_FORMAT and "reset" in parts.data):
         if parts.of("reset", str) != "never":
             raise ValueError(f"reset is {parts.of('reset', str)!r}")
         reset = "never"

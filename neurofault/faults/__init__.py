@@ -9,6 +9,7 @@ from neurofault.faults.inject import inject
 from neurofault.faults.learners import ErrorDead, FeedbackDead
 from neurofault.faults.masking import Masked, prune
 from neurofault.faults.models import FAMILIES, KINDS, KindInfo, Parameter, describe, fault_from_mapping, fault_to_mapping
+from neurofault.faults.neuron_laws import RefractoryStuck, SpikeResetLost
 from neurofault.faults.neurons import (
     NeuronBias,
     NeuronDead,
@@ -64,10 +65,12 @@ __all__ = [
     "NeuronThreshold",
     "Parameter",
     "PlannedFault",
+    "RefractoryStuck",
     "RoundingStuck",
     "RouterDead",
     "SensorDead",
     "SensorNoisy",
+    "SpikeResetLost",
     "StateUpset",
     "Struck",
     "SynapseBitFlip",

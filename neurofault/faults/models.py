@@ -12,6 +12,7 @@ from neurofault.faults.communication import AxonLost, AxonMisrouted, LinkDead, L
 from neurofault.faults.cores import CoreDead, CoreHung, LearningFrozen, RoundingStuck, ThirdFactorDead, TraceStuck
 from neurofault.faults.learners import ErrorDead, FeedbackDead
 from neurofault.faults.mistakes import FaultMistakes, Mistake, bounds, choices, said
+from neurofault.faults.neuron_laws import RefractoryStuck, SpikeResetLost
 from neurofault.faults.neurons import (
     NeuronBias,
     NeuronDead,
@@ -38,7 +39,9 @@ from neurofault.faults.timing import PERMANENT
 
 FAMILIES: Mapping[str, tuple[type[Fault], ...]] = {
     "core": (CoreDead, CoreHung),
-    "neuron": (NeuronDead, NeuronSaturated, NeuronStuck, NeuronThreshold, NeuronLeak, NeuronBias, StateUpset),
+    "neuron": (
+        NeuronDead, NeuronSaturated, NeuronStuck, NeuronThreshold, NeuronLeak, NeuronBias, StateUpset, RefractoryStuck, SpikeResetLost,
+    ),
     "synapse": (
         SynapseDead, SynapseStuck, SynapsePerturbed, SynapseSaturated, SynapseBitFlip, SynapseBitStuck, SynapseDelay,
         MemoryWordDead, WordHeader,

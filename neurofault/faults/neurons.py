@@ -22,7 +22,7 @@ from neurofault.faults.places import neuron_blocks
 from neurofault.faults.sites import Ids
 from neurofault.streams import stream_key
 
-_SPIKEFI = "Spyrou et al. 2024, SpikeFI, arXiv 2412.06795"
+SPIKEFI = "Spyrou et al. 2024, SpikeFI, arXiv 2412.06795"
 _NEURONS = "indices in the one layer that layer names (C, H, W order)"
 
 _FAR = 1 << 40
@@ -58,7 +58,7 @@ def _note(context: Context, out: FaultOutcome, name: str, neurons: NDArray[np.in
     out.name(f"core {core}: {name}[{neuron}]" for core, neuron in zip(home, neurons, strict=True))
 
 
-def _each(
+def each_neuron(
     context: Context, fault: Fault, populations: Sequence[str] | None = None
 ) -> tuple[FaultOutcome, list[tuple[When, str, NDArray[np.int64]]]]:
     """Choose neurons and echo them; return them population by population."""
@@ -79,14 +79,14 @@ class NeuronDead(Fault):
     list_field: ClassVar[str] = "neurons"
     equation: ClassVar[str] = "u = v = 0, s = 0"
     mechanism: ClassVar[str] = "defect in the neuron's update or state; threshold beyond reach"
-    sources: ClassVar[tuple[str, ...]] = (_SPIKEFI,)
+    sources: ClassVar[tuple[str, ...]] = (SPIKEFI,)
     neighbours: ClassVar[str] = "SpikeFI DeadNeuron"
 
     neurons: Ids | None = Field(default=None, description=_NEURONS)
 
     def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
-        out, groups = _each(context, self)
+        out, groups = each_neuron(context, self)
         out.edits += [Silence(name, neurons, when) for when, name, neurons in groups]
         return out
 
@@ -100,14 +100,14 @@ class NeuronSaturated(Fault):
     list_field: ClassVar[str] = "neurons"
     equation: ClassVar[str] = "s = 1; u and v as if nothing were wrong"
     mechanism: ClassVar[str] = "output stuck at 1; threshold register below zero"
-    sources: ClassVar[tuple[str, ...]] = (_SPIKEFI,)
+    sources: ClassVar[tuple[str, ...]] = (SPIKEFI,)
     neighbours: ClassVar[str] = "SpikeFI SaturatedNeuron"
 
     neurons: Ids | None = Field(default=None, description=_NEURONS)
 
     def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
-        out, groups = _each(context, self)
+        out, groups = each_neuron(context, self)
         out.edits += [Force(name, neurons, FORCE_UNIT, when) for when, name, neurons in groups]
         return out
 
@@ -121,7 +121,7 @@ class NeuronStuck(Fault):
     list_field: ClassVar[str] = "neurons"
     equation: ClassVar[str] = "s[t] = ⌊(t + 1)·r⌋ − ⌊t·r⌋, r in 1/65536"
     mechanism: ClassVar[str] = "output logic that cycles by itself"
-    sources: ClassVar[tuple[str, ...]] = (_SPIKEFI,)
+    sources: ClassVar[tuple[str, ...]] = (SPIKEFI,)
     neighbours: ClassVar[str] = "SpikeFI StuckNeuron"
 
     neurons: Ids | None = Field(default=None, description=_NEURONS)
@@ -129,7 +129,7 @@ class NeuronStuck(Fault):
 
     def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
-        out, groups = _each(context, self)
+        out, groups = each_neuron(context, self)
         rate = round(self.spike_rate * FORCE_UNIT)
         out.edits += [Force(name, neurons, rate, when) for when, name, neurons in groups]
         return out
@@ -156,7 +156,7 @@ def _altered(context: Context, fault: NeuronThreshold | NeuronLeak | NeuronBias,
         raise FaultError(f"bit must lie in [0, {bits - 1}]: the stored field has {bits} bits, is {fault.bit}")
     if field == "bias_mantissa" and _sees(context, fault):
         raise FaultError("the bias of input neurons comes with each sample; use sensor_dead or sensor_noisy for them")
-    out, groups = _each(context, fault)
+    out, groups = each_neuron(context, fault)
     for when, name, neurons in groups:
         blank = np.zeros(len(neurons), np.int32)
         edit = SetField(name, field, neurons, blank, when, low, high, fault.bit, fault.factor, fault.offset)
@@ -189,7 +189,7 @@ class NeuronThreshold(Fault):
     list_field: ClassVar[str] = "neurons"
     equation: ClassVar[str] = "vth ← clip(round(vth·factor) + offset, 0, max), or vth ^ 2**bit"
     mechanism: ClassVar[str] = "upset or stuck bit in the parameter memory; variation in analog neurons"
-    sources: ClassVar[tuple[str, ...]] = (_SPIKEFI, "loihi field width: profile neuron.threshold_max")
+    sources: ClassVar[tuple[str, ...]] = (SPIKEFI, "loihi field width: profile neuron.threshold_max")
     neighbours: ClassVar[str] = "SpikeFI ParametricNeuron(threshold), SpikingJET threshold"
     stored: ClassVar[bool] = True
 
@@ -217,7 +217,7 @@ class NeuronLeak(Fault):
     list_field: ClassVar[str] = "neurons"
     equation: ClassVar[str] = "d ← clip(round(d·factor) + offset, 0, max), or d ^ 2**bit; d is du or dv"
     mechanism: ClassVar[str] = "upset or stuck bit in the parameter memory"
-    sources: ClassVar[tuple[str, ...]] = (_SPIKEFI, "loihi field width: profile neuron.decay_max")
+    sources: ClassVar[tuple[str, ...]] = (SPIKEFI, "loihi field width: profile neuron.decay_max")
     neighbours: ClassVar[str] = "SpikeFI IntegrationFault, SpikingJET beta"
     stored: ClassVar[bool] = True
 
@@ -283,7 +283,7 @@ class StateUpset(Fault):
 
     def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
-        out, groups = _each(context, self)
+        out, groups = each_neuron(context, self)
         assert self.when.at is not None
         for _, name, neurons in groups:
             masks = np.full(len(neurons), 1 << self.bit, np.int32)
@@ -301,7 +301,7 @@ def _sensors(context: Context, fault: Fault) -> tuple[FaultOutcome, list[tuple[W
     seen = [name for name in context.populations(fault) if deployment.population(name).encoding is not None]
     if not seen:
         raise FaultError(f"sensors need pixels, and layer {fault.layer!r} takes events; use neuron_dead")
-    return _each(context, fault, seen)
+    return each_neuron(context, fault, seen)
 
 
 def _pixels(context: Context, population: str) -> NDArray[np.int32]:

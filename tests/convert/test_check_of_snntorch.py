@@ -253,8 +253,8 @@ def reused_neuron():
             "layer '1': ReLU in a chain of spiking neurons; its values are no spikes: put neurons in its place",
         ),
         (
-            lambda: nn.Sequential(nn.Linear(12, 4), snn.RLeaky(beta=0.9, linear_features=4, init_hidden=True)),
-            "layer '1': RLeaky neurons are recurrent (their own spikes come back to them in the next step); only feed-forward chains are taken",
+            lambda: nn.Sequential(nn.Linear(12, 4), snn.SLSTM(4, 4, init_hidden=True)),
+            "layer '1': SLSTM cells have gates, which multiply; the chip's neurons only add",
         ),
         (
             lambda: nn.Sequential(nn.Linear(12, 4), hidden(beta=torch.tensor([0.5, float("nan"), 0.5, 0.5]))),

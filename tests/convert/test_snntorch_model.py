@@ -182,19 +182,6 @@ class Functional(nn.Module):
 
 REFUSED = [
     (
-        lambda: nn.Sequential(nn.Linear(4, 3), leaky(reset_mechanism="subtract")),
-        "layer '1': Leaky with reset_mechanism 'subtract'; the chip's neuron resets to zero: train with reset_mechanism='zero'",
-    ),
-    (
-        lambda: nn.Sequential(nn.Linear(4, 3), leaky(reset_mechanism="none"), nn.Linear(3, 3), leaky()),
-        "layer '1': Leaky with reset_mechanism 'none'; the chip's neuron resets to zero: train with reset_mechanism='zero'",
-    ),
-    (
-        lambda: nn.Sequential(nn.Linear(4, 3), snn.Synaptic(alpha=0.5, beta=0.5, init_hidden=True, reset_mechanism="zero")),
-        "layer '1': Synaptic with reset_delay=True also clears what arrives in the step after a spike, which the chip's neuron does not; "
-        "use reset_delay=False",
-    ),
-    (
         lambda: nn.Sequential(
             nn.Linear(4, 3), snn.Synaptic(alpha=1.0, beta=0.5, init_hidden=True, reset_mechanism="zero", reset_delay=False)
         ),
@@ -202,7 +189,7 @@ REFUSED = [
     ),
     (
         lambda: nn.Sequential(nn.Linear(4, 3), snn.Lapicque(beta=0.5, init_hidden=True)),
-        "layer '1': Lapicque neurons have no counterpart on the chip; taken: Leaky, Synaptic",
+        "layer '1': Lapicque neurons have no counterpart on the chip; taken: Leaky, Synaptic, RLeaky, RSynaptic",
     ),
     (
         lambda: nn.Sequential(nn.Linear(4, 3), leaky(), leaky()),

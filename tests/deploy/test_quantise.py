@@ -319,3 +319,33 @@ def test_a_readout_with_nothing_but_a_bias_that_rounds_to_0_is_refused():
     assert str(caught.value) == "network 'net': its readout 'output' has a bias alone, which rounds to 0 beside the threshold"
     lively = replace(network, populations=(*populations[:2], Population("output", (1,), CubaLif(1.0, bias=0.1))))
     assert deploy(lively).output.bias_mantissa.any()
+
+
+def test_laws_are_rounded_to_the_unit_of_v_and_thresholds_stay_exact():
+    neuron = CubaLif(
+        np.array([1.0, 2.0]),
+        reset="subtract",
+        refractory=np.array([1, 0]),
+        floor=np.array([-1.0, -0.25]),
+        start=np.array([0.5, -0.5]),
+    )
+    populations = [Population("input", (2,), Source()), Population("out", (2,), neuron)]
+    chip, _ = quantised(chain("laws", populations, [Dense(np.eye(2))], timesteps=4, how="count"))
+    unit = chip.vth[0] * 64
+    assert chip.vth.tolist() == [chip.vth[0], 2 * chip.vth[0]]
+    assert (chip.law.reset, chip.law.delayed, chip.law.refractory.tolist()) == ("subtract", False, [1, 0])
+    assert chip.law.floor.tolist() == [-unit, -unit // 4]
+    assert chip.v_init.tolist() == [unit // 2, -unit]
+
+
+def test_integers_of_a_law_are_kept():
+    neuron = CubaLif(100, 0, bias_exponent=0, start=np.array([3, -4]), floor=-77, reset_delay=1, reset="none")
+    populations = [Population("input", (2,), Source()), Population("out", (2,), neuron)]
+    chip, _ = quantised(chain("laws", populations, [Dense(np.eye(2, dtype=int) * 2)], timesteps=4, how="count", stored=[Stored()]))
+    assert (chip.law.reset, chip.law.delayed, chip.law.refractory, chip.law.floor.tolist()) == ("none", True, None, [-77, -77])
+    assert chip.v_init.tolist() == [3, -4]
+    with pytest.raises(CapacityError, match="layer 'out' carries a floor that is no whole number of 32 bits"):
+        quantised(
+            chain("laws", [populations[0], Population("out", (2,), replace(neuron, floor=-0.5))], [Dense(np.eye(2, dtype=int) * 2)],
+                  timesteps=4, how="count", stored=[Stored()])
+        )  # fmt: skip

@@ -181,7 +181,7 @@ def put(*keys):
 
 
 HOSTILE = {
-    "another format": (put("format", 4), "format 4 of a saved deployment is not known; this version reads 1 to 3"),
+    "another format": (put("format", 5), "format 5 of a saved deployment is not known; this version reads 1 to 4"),
     "a stream that is none": (put("format", 3), "reset is missing"),
     "a list": (lambda data, members: [data], "no format is named"),
     "no populations": (put("populations", []), "there is no population"),

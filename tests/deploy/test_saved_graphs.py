@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
+
 import numpy as np
 import pytest
 from placed_networks import graph_deployment, random_graph, small_chip
@@ -16,11 +20,13 @@ from neurofault.damage.damage import (
     Hit,
     InputNoise,
     LearningDefect,
+    LostReset,
     SetDelays,
     SetField,
     SetSynapses,
     Silence,
     Stall,
+    StuckCounter,
     Upset,
 )
 from neurofault.damage.when import When
@@ -44,6 +50,8 @@ def edits(populations, connections):
     yield LearningDefect(one.name, "frozen", np.array([0]))
     yield Stall((1,), When(9, 10))
     yield Detour(np.array([0]), np.array([1]), np.array([4]))
+    yield StuckCounter(last.name, np.array([0]), 1, When(2, 5))
+    yield LostReset(last.name, np.array([0]))
 
 
 def broken(seed):
@@ -120,3 +128,44 @@ def test_listed_synapses_that_contradict_each_other_are_refused(field, array, me
     with pytest.raises(UsageError) as error:
         nf.load(tmp_path / "chip.npz")
     assert message in str(error.value)
+
+
+def lawful():
+    neuron = nf.CubaLif(1.0, reset="subtract", refractory=np.array([0, 2]), floor=-0.5, start=np.array([0.0, 0.25]))
+    populations = (nf.Population("input", (3,), nf.Source()), nf.Population("output", (2,), neuron))
+    return nf.deploy(nf.chain("lawful", populations, [nf.Dense(np.ones((2, 3)))], timesteps=4, how="count"))
+
+
+def test_laws_and_starts_of_single_neurons_come_back(tmp_path):
+    chip = lawful()
+    nf.save(chip, tmp_path / "chip.npz")
+    back = nf.load(tmp_path / "chip.npz")
+    same(chip, back)
+    law, theta = back.populations[1].law, int(back.populations[1].vth[0]) << 6
+    assert (law.reset, law.delayed, law.refractory.tolist(), law.floor.tolist()) == ("subtract", False, [0, 2], [-theta // 2] * 2)
+    assert back.populations[1].v_init.tolist() == [0, theta // 4]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (put("populations", 1, "law", "reset", "twice"), "reset is 'twice', not zero or subtract or none"),
+        (put("populations", 1, "law", "floor", 0), "population 'output': floor is int32 [3], not int32 [2]"),
+        (put("populations", 1, "law", "delayed", True), "population 'output': a delayed reset beside refractory steps"),
+        (put("populations", 1, "v_init", "array", 10**6), "array 1000000 is missing"),
+    ],
+)
+def test_laws_that_no_chip_has_are_refused_in_one_line(change, message, tmp_path):
+    nf.save(lawful(), tmp_path / "chip.npz")
+    rewritten(tmp_path / "chip.npz", change)
+    with pytest.raises(UsageError) as error:
+        nf.load(tmp_path / "chip.npz")
+    assert message in str(error.value)
+
+
+def test_a_chip_with_lavas_law_is_written_as_it_always_was(tmp_path):
+    nf.save(broken(0), tmp_path / "chip.npz")
+    with zipfile.ZipFile(tmp_path / "chip.npz") as archive, archive.open("deployment.npy") as member:
+        text = json.loads(np.load(io.BytesIO(member.read())).tobytes())
+    assert text["format"] == 2
+    assert all("law" not in each and isinstance(each["v_init"], int) for each in text["populations"])

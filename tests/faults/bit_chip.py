@@ -17,13 +17,25 @@ import numpy as np
 from fault_chips import expanded, pairs_of
 from reference import chance, phases, shift, wrap
 
-from neurofault.damage.damage import Drop, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Stall, Upset
+from neurofault.damage.damage import (
+    Drop,
+    Force,
+    InputNoise,
+    LostReset,
+    SetDelays,
+    SetField,
+    SetSynapses,
+    Silence,
+    Stall,
+    StuckCounter,
+    Upset,
+)
 from neurofault.damage.when import ALWAYS
 from neurofault.graph import Conv
 from neurofault.inputs import Bias
 
 PARAMETERS = {"neuron_threshold": "vth", "neuron_leak": "dv", "neuron_bias": "bias_mantissa"}
-OF_NEURONS = ("silent", "forced", "vth", "du", "dv", "bias_mantissa", "pixel", "u", "v", "noise")
+OF_NEURONS = ("silent", "forced", "vth", "du", "dv", "bias_mantissa", "pixel", "u", "v", "noise", "held", "unreset")
 """What is wrong with neurons; all else with synapses and messages."""
 OF_MESH = ("link_dead", "link_lossy", "router_dead")
 UPSETS = ("flip", "drift", "lost", "shifted", "delay")
@@ -218,7 +230,7 @@ class BitChip:
                 yield from ((None, core) for core in edit.cores)
             case Silence() if kind.startswith("core"):
                 yield from ((None, self.home[edit.population][n]) for n in edit.neurons.tolist())
-            case Silence() | Force() | SetField() | Upset() | InputNoise():
+            case Silence() | Force() | SetField() | Upset() | StuckCounter() | LostReset() | InputNoise():
                 yield from ((edit.population, n) for n in edit.neurons.tolist())
             case Drop():
                 yield from ((edit.connection, (s, edit.core)) for s in edit.sources.tolist())
@@ -269,6 +281,10 @@ class BitChip:
                 return "noise", name, {site}, replace(drawn, when=ALWAYS)
             case "state_upset":
                 return fault.state, name, {site}, 1 << fault.bit
+            case "refractory_stuck":  # on: no neuron here has refractory steps that it could fail to enter
+                return "held", name, {site}, None
+            case "spike_reset_lost":
+                return "unreset", name, {site}, None
         raise AssertionError(fault.kind)
 
     def _of_synapses(self, fault, wire, site, edits):
@@ -571,7 +587,11 @@ class BitChip:
             u, v, spikes = [0] * one.size, [0] * one.size, cell.events[k, t].tolist()
         else:
             given = None if cell.mantissas is None else self._given(cell, k, acting, key, sample, t, known)
-            u, v, spikes = self._law(one, cell.u, cell.v, arrived, known[key][0], given)
+            before = cell.v.copy()
+            unreset = {n for w in acting if w.what == "unreset" for n in w.sites}
+            u, v, spikes = self._law(one, cell.u, cell.v, arrived, known[key][0], given, unreset)
+            for n in {n for w in acting if w.what == "held" for n in w.sites}:
+                v[n], spikes[n] = before[n], False
         dead = set()
         for w in acting:
             if w.what == "forced":
@@ -585,7 +605,7 @@ class BitChip:
         cell.trace.append((u.copy(), v.copy(), spikes, [n in dead for n in range(one.size)]))
         return [n for n, spike in enumerate(spikes) if spike]
 
-    def _law(self, one, before_u, before_v, arrived, held, given):
+    def _law(self, one, before_u, before_v, arrived, held, given, unreset):
         """The neurons' own step, Lava's ``fixed_pt`` LIF; numbers that fit 32 bits are not wrapped."""
         after_u, after_v, spikes = [], [], []
         for n, (keep_u, keep_v, threshold, bias) in enumerate(held):
@@ -602,7 +622,7 @@ class BitChip:
             v = 1 - 2**23 if v < 1 - 2**23 else 2**23 - 1 if v > 2**23 - 1 else v
             spike = v > threshold
             after_u.append(u)
-            after_v.append(0 if spike else v)
+            after_v.append(0 if spike and n not in unreset else v)
             spikes.append(spike)
         return after_u, after_v, spikes
 

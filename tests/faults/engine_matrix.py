@@ -36,6 +36,7 @@ _PARAMETERS = {
     "neuron_threshold": {"factor": 0.0},
     "neuron_stuck": {"spike_rate": 0.75},
     "error_dead": {"count": 2},
+    "spike_reset_lost": {"count": 15, "layer": "any"},
 }  # whose effect shows
 _VARIANTS = {
     "core_hung": ({"on_core_death": "silent"}, {"on_core_death": "stall"}),

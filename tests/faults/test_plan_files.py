@@ -13,12 +13,16 @@ from neurofault import faults
 from neurofault.errors import FaultError
 from neurofault.graph import Dense
 
+NEWER = ("refractory_stuck", "spike_reset_lost")
+"""Kinds that there were not when edits numbered layers."""
+
 
 def everything():
     """One fault of each kind, at varied times."""
     times = list(WHENS)
     specs = []
-    for number, (kind, model) in enumerate(faults.KINDS.items()):
+    for number, kind in enumerate([*(kind for kind in faults.KINDS if kind not in NEWER), *NEWER]):
+        model = faults.KINDS[kind]
         when = times[number % len(times)] if model.whens != ("once",) else "once"
         specs.append({"kind": kind, "count": 2, "when": WHENS[when], **EXTRA.get(kind, {})})
     return specs
@@ -35,7 +39,9 @@ def test_a_plan_survives_its_file(tmp_path):
 
 
 def test_a_plan_that_numbers_layers_is_read_with_its_chip():
-    check_same(faults.load_plan(OF_LAYERS, CHIPS["dense"]), faults.plan(CHIPS["dense"], everything(), seed=3, draw=1))
+    check_same(
+        faults.load_plan(OF_LAYERS, CHIPS["dense"]), faults.plan(CHIPS["dense"], everything()[: -len(NEWER)], seed=3, draw=1)
+    )
 
 
 def check_same(read, plan):

@@ -221,3 +221,31 @@ def test_delays_of_a_convolution_have_its_kernels_shape():
     assert net.connections[0].synapses.delay is not None
     with pytest.raises(ConversionError, match=r"delays have the shape \(2, 1, 3\), but weights \(2, 1, 3, 3\)$"):
         chain("net", net.populations, [Conv(kernel, (1, 4, 4), delay=np.zeros((2, 1, 3), np.int64))], timesteps=2)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"reset": "substract"},
+            "population 'hidden': reset must be zero, subtract or none, is 'substract' (did you mean 'subtract'?)",
+        ),
+        ({"reset_delay": 2}, "population 'hidden': reset_delay must be 0 or 1, is 2"),
+        ({"refractory": -1}, "population 'hidden': refractory must be whole steps from 0 to 1048576, is -1"),
+        ({"refractory": 1.5}, "population 'hidden': refractory must be whole steps from 0 to 1048576, is 1.5"),
+        ({"refractory": np.ones(3, int)}, "population 'hidden': refractory has the shape (3,); allowed: a number, or [4]"),
+        (
+            {"refractory": 2, "reset_delay": 1},
+            "population 'hidden': reset_delay 1 beside refractory steps: a neuron is held before it is reset; allowed: one of them",
+        ),
+        ({"floor": 0.5}, "population 'hidden': floor must be at most 0, where v rests, is 0.5"),
+        ({"floor": np.array([0, -1])}, "population 'hidden': floor has the shape (2,); allowed: a number, or [4]"),
+        ({"floor": np.nan}, "population 'hidden': floor: 1 of 1 values are not finite (the first: nan); did training diverge?"),
+        ({"start": np.zeros(5)}, "population 'hidden': start has the shape (5,); allowed: a number, or [4]"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else "-".join(value),
+)
+def test_laws_that_say_nothing_are_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ConversionError) as error:
+        recurrent(populations=(INPUT, lif("hidden", 4, **fields), lif("output", 2)))
+    assert str(error.value) == message

@@ -144,3 +144,18 @@ def test_a_networks_digest_takes_its_loops_in():
     looped = replace(plain, connections=(*plain.connections, again))
     slower = replace(plain, connections=(*plain.connections, replace(again, delay=2)))
     assert len({digest_of(network_record(one, written=False)) for one in (plain, looped, slower)}) == 3
+
+
+def test_a_law_counts_in_a_digest_and_lavas_does_not():
+    def made(**law):
+        eyes, hands = Population("eyes", (2,), Source()), Population("hands", (2,), CubaLif(1.0, **law))
+        return chain("reflex", [eyes, hands], [Dense(np.eye(2) * 2)], timesteps=4, how="count")
+
+    plain = made()
+    laws = [{"reset": "subtract"}, {"reset": "none"}, {"reset_delay": 1}, {"refractory": 1}, {"floor": -1.0}, {"floor": -0.5}]
+    chips = {chip_digest(nf.deploy(net)) for net in [plain, *(made(**law) for law in laws)]}
+    networks = {digest_of(*network_record(net, written=False)) for net in [plain, *(made(**law) for law in laws)]}
+    assert len(chips) == len(networks) == len(laws) + 1
+    stated = made(reset="zero", reset_delay=0, refractory=0, floor=None)
+    assert chip_digest(nf.deploy(stated)) == chip_digest(nf.deploy(plain))
+    assert digest_of(*network_record(stated, written=False)) == digest_of(*network_record(plain, written=False))

@@ -77,9 +77,11 @@ def input_bias(mantissa: NDArray[np.int32], chip: ChipPopulation, own: PackedPop
 
 
 def constant_trains(chip: ChipPopulation, steps: int, own: PackedPopulation, mantissa: NDArray[np.int32]) -> Trains | None:
-    """Run one neuron for each pair of (kind of input neuron, bias that occurs); None where there are too many kinds."""
-    start = np.broadcast_to(np.asarray(chip.v_init, np.int32), (chip.size,))
-    kinds, kind = np.unique(np.stack([chip.dv, chip.vth, start]), axis=1, return_inverse=True)
+    """Run one neuron for each pair of (kind of input neuron, bias that occurs); None where there are too many kinds, or a law of their own."""
+    if not chip.law.usual:
+        return None
+    begin = np.broadcast_to(np.asarray(chip.v_init, np.int32), (chip.size,))
+    kinds, kind = np.unique(np.stack([chip.dv, chip.vth, begin]), axis=1, return_inverse=True)
     if kinds.shape[1] > _MOST_KINDS:
         return None
     occurs = np.zeros(1 << 16, bool)

@@ -42,8 +42,9 @@ def checked(deployment: Deployment, samples: int, state: State | None, stop: int
                 )
     for population in deployment.populations:
         waiting = state.waiting.get(population.name)
-        if population.law.refractory is not None and np.shape(waiting) != (samples, population.size):
-            said = "lacks them" if waiting is None else f"has the shape {np.shape(waiting)}"
+        shape = None if waiting is None else np.shape(waiting)
+        if population.law.refractory is not None and shape != (samples, population.size):
+            said = "lacks them" if shape is None else f"has the shape {shape}"
             raise UsageError(
                 f"the state's refractory counters (waiting) of population {population.name!r}: it {said}, but {samples} samples need "
                 f"{(samples, population.size)}"

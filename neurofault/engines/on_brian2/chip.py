@@ -44,8 +44,8 @@ alive : 1
 forced : 1
 leaves : boolean
 """
-_LAW_OF_A_NEURON = """refractory : 1
-floor : 1
+_LAW_OF_A_NEURON = """pause : 1
+lowest : 1
 counter : 1
 resets : 1
 waiting : 1
@@ -72,10 +72,10 @@ u = alive*turned(int32(decayed(u, keep_u) + int32({drive})))
 waiting = int(counter < 0)*waiting + int(counter >= 0)*counter
 live = int(waiting == 0)
 above = {above}
-moved = clip(clip(int32(decayed({before}, keep_v) - {loss} + u + bias), -8388607.0, 8388607.0), floor, 8388607.0)
+moved = clip(clip(int32(decayed({before}, keep_v) - {loss} + u + bias), -8388607.0, 8388607.0), lowest, 8388607.0)
 fired = live*int(moved > theta)
 v = alive*(live*({after}) + (1 - live)*v)
-waiting = alive*(live*fired*refractory + (1 - live)*(waiting - 1))
+waiting = alive*(live*fired*pause + (1 - live)*(waiting - 1))
 leaves = alive*(int(forced > 0) + int(forced < 0)*fired) > 0
 """
 

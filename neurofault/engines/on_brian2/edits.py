@@ -83,8 +83,8 @@ class NeuronEdits:
             law, reach = own.law, np.clip(now.vth * 64.0, -2.0 * STATE_LIMIT, 2.0 * STATE_LIMIT)
             values |= {
                 "theta": reach,
-                "refractory": np.zeros(own.size) if law.refractory is None else law.refractory,
-                "floor": np.full(own.size, 1.0 - STATE_LIMIT) if law.floor is None else law.floor,
+                "pause": np.zeros(own.size) if law.refractory is None else law.refractory,
+                "lowest": np.full(own.size, 1.0 - STATE_LIMIT) if law.floor is None else law.floor,
                 "counter": now.counter.astype(np.float64),
                 "resets": np.where(now.kept, 0.0, 1.0),
             }

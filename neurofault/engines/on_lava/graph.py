@@ -97,7 +97,7 @@ class SampledLif(PyLifModelBitAcc):  # type: ignore[misc]  # Lava ships no types
         if law.reset == "zero":
             self.v[above] = 0
         elif law.reset == "subtract":
-            self.effective_bias = np.asarray(self.effective_bias - np.where(above, self.effective_vth, 0)).astype(np.int32)
+            self.effective_bias: NDArray[np.int32] = (self.effective_bias - np.where(above, self.effective_vth, 0)).astype(np.int32)
         super().subthr_dynamics(activation_in)
         if law.floor is not None:
             np.maximum(self.v, law.floor, out=self.v)
@@ -105,7 +105,8 @@ class SampledLif(PyLifModelBitAcc):  # type: ignore[misc]  # Lava ships no types
 
     def spiking_activation(self) -> NDArray[np.bool_]:
         """Return who fires."""
-        return np.asarray(super().spiking_activation()) & (self.waiting == 0)
+        fired: NDArray[np.bool_] = super().spiking_activation() & (self.waiting == 0)
+        return fired
 
     def reset_voltage(self, spike_vector: NDArray[np.bool_]) -> None:
         """Reset who fired; then what is silent has no state and no spike, and what is forced leaves (``spike_vector`` is sent)."""
