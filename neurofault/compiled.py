@@ -26,6 +26,7 @@ SOURCES = (
     "rescue/learners/*.py",
     "graph/arithmetic.py",
     "activity.py",
+    "zoo/surrogate_kernels.py",
 )
 """Where kernels, what they inline and the constants that they take in stand."""
 

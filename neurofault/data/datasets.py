@@ -5,6 +5,7 @@ Files are read in the publishers' own layouts, plain, gzip or xz, and never unpa
     <dir>/mnist/train-images-idx3-ubyte[.gz|.xz]          likewise train-labels-idx1, t10k-images-idx3, t10k-labels-idx1
     <dir>/fashion-mnist/…                                 the same four names
     <dir>/cifar10/cifar-10-batches-bin/*.bin              or cifar-10-binary.tar[.gz|.xz] holding that folder
+    <dir>/ecg-qtdb/QTDB_train.mat                         and QTDB_test.mat (:mod:`neurofault.data.ecg`); these are not downloaded
 
 ``<dir>`` is the ``data_dir`` argument (``--data-dir``), else the environment's ``NEUROFAULT_DATA``; files that are not there are
 downloaded once into the cache (:func:`neurofault.cache.cache_dir`) and checked against the publishers' MD5.
@@ -31,6 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.cache import cache_dir
+from neurofault.data.ecg import NAME as ECG
+from neurofault.data.ecg import read_ecg_qtdb
 from neurofault.data.factories import from_factory
 from neurofault.data.image_files import CIFAR_ARCHIVE, CIFAR_FOLDER, IDX_STEMS, read_cifar_set, read_idx_set, variant
 from neurofault.data.order import fair_order
@@ -95,7 +98,7 @@ PUBLISHED: Final[Mapping[str, Published]] = {
 """MNIST: mirrors of yann.lecun.com/exdb/mnist; Fashion-MNIST: github.com/zalandoresearch/fashion-mnist; CIFAR-10:
 www.cs.toronto.edu/~kriz/cifar.html. A file fetched over any of them must have the publisher's MD5."""
 
-NAMES: Final = ("digits", *PUBLISHED)
+NAMES: Final = ("digits", *PUBLISHED, ECG)
 """Every name that :func:`load` takes."""
 
 
@@ -122,6 +125,8 @@ def load(name: str, *, data_dir: str | Path | None = None) -> DataSet:
         )
     if name == "digits":
         return _digits()
+    if name == ECG:
+        return read_ecg_qtdb(_root(data_dir))
     published = PUBLISHED[name]
     folder = _local_folder(name, data_dir) or _download(name, published, data_dir)
     read = read_cifar_set if name == "cifar10" else read_idx_set

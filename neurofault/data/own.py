@@ -7,7 +7,7 @@ Names, each with ``train_``, ``validation_`` or, for the test samples, no prefix
 ``events``              or spikes of steps, [N, T, …], 0 or more each: any number above 0 is a spike
 ``sample, step,         or the same, sparse: three arrays [E] of whole numbers, with ``timesteps`` (T) and ``shape`` (of the
 neuron``                lines of a step) once for all roles; N is the number of labels
-``labels``              whole numbers from 0, [N], or [N, T]: a label of every step
+``labels``              whole numbers from 0, [N], or [N, T]: a label of every step, −1 for none
 ======================  ================================================================================================
 
 Without ``train_…`` six tenths of the samples, in a fair order, calibrate and choose and are not reported on: half of all are the training part,
@@ -175,8 +175,14 @@ def labels_of(given: object, what: str) -> NDArray[np.int64]:
     if labels.ndim not in (1, 2) or not labels.size:
         raise DataError(f"{what}: shape {labels.shape}; expected [N], or [N, T] for a label of every step")
     low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= MOST_CLASSES:
-        raise DataError(f"{what} lie in {low} … {high}; expected 0 to the number of classes − 1 (at most {MOST_CLASSES:,} classes)")
+    least = 1 - labels.ndim
+    if low < least or high >= MOST_CLASSES:
+        none = ", or −1 for a step without a label" if least else ""
+        raise DataError(
+            f"{what} lie in {low} … {high}; expected 0 to the number of classes − 1 (at most {MOST_CLASSES:,} classes){none}"
+        )
+    if high < 0:
+        raise DataError(f"{what}: no step has a label")
     return labels
 
 
@@ -272,7 +278,7 @@ def whole(parts: Mapping[str, GivenSamples], name: str) -> DataSet:
     highest = max(int(part.labels.max()) for part in parts.values())
     there = np.zeros(highest + 1, bool)
     for part in parts.values():
-        there[part.labels.reshape(-1)] = True
+        there[part.labels[part.labels >= 0]] = True
     if not there.all():
         without = int(np.flatnonzero(~there)[0])
         raise DataError(

@@ -22,7 +22,7 @@ class Split:
 
     Attributes:
         samples: values [N, …] of any shape: uint8, 0 to 255, or real numbers; or :class:`neurofault.Spikes`. Read-only.
-        labels: int64 [N], or [N, T] for a label of every step, 0 to the number of classes − 1, read-only.
+        labels: int64 [N], 0 to the number of classes − 1; or [N, T], a label of every step, −1 for none. Read-only.
         indices: int64 [N], where each sample stands in the published set or the file (``validation`` and ``train``: in its training part).
         name: ``data set/role``, for messages.
     """

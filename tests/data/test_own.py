@@ -246,3 +246,16 @@ def test_a_split_says_what_it_holds_where_something_else_is_needed():
         _ = values.pixels
     assert isinstance(events.first(3).events, nf.Spikes)
     assert len(events.first(3)) == 3
+
+
+def test_a_step_without_a_label_is_minus_one(tmp_path):
+    steps = np.arange(len(LABELS) * 7).reshape(-1, 7) % 3 - 1
+    data = load(file(tmp_path, events=EVENTS, labels=steps))
+    assert data.classes == ("0", "1")
+    assert np.array_equal(data.test.labels, steps[data.test.indices])
+    for wrong, message in (
+        (steps - 1, "labels lie in -2 … 0; expected 0 .* or −1 for a step without a label"),
+        (steps * 0 - 1, "no step has"),
+    ):
+        with pytest.raises(DataError, match=message):
+            load(file(tmp_path, events=EVENTS, labels=wrong))
