@@ -16,7 +16,7 @@ from neurofault.errors import ConversionError, UnsupportedError, nearest
 from neurofault.graph.law import MOST_REFRACTORY, RESETS
 from neurofault.graph.neurons import CubaLif, Encoding, Source
 from neurofault.graph.schedule import Schedule, Wiring
-from neurofault.graph.synapses import MOST_DELAY, Stored, Synapses
+from neurofault.graph.synapses import MOST_DELAY, Stored, Synapses, known
 
 How = Literal["potential", "count"]
 SampleReset = Literal["sample", "never"]
@@ -59,9 +59,13 @@ class Connection:
     Attributes:
         name: its identity; in a chain, its target's name.
         source, target: names of populations.
-        synapses: their weights, and delays on top of
+        synapses: their weights, and delays on top of ``delay``; a kind of one's own (:class:`~neurofault.graph.synapses.Listing`) becomes
+            what it lists.
         delay: chip steps from firing to arrival, at least 1.
         stored: None for real weights; else they are the chip's own integers, read in this format.
+
+    Raises:
+        ConversionError: synapses of no kind.
     """
 
     name: str
@@ -70,6 +74,9 @@ class Connection:
     synapses: Synapses
     delay: int = 1
     stored: Stored | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "synapses", known(self.synapses))
 
 
 @dataclass(frozen=True)

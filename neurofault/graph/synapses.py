@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from neurofault.errors import ConversionError
 
 SignMode = Literal["mixed", "excitatory", "inhibitory"]
 MOST_DELAY = 63
@@ -159,6 +161,35 @@ class Sparse:
 
 
 Synapses = Dense | Conv | Sparse
+"""What deployment, faults and engines know. Any other kind is taken as what it lists: see :class:`Listing`."""
+
+
+class Listing(Protocol):
+    """A kind of synapses of one's own: a class that lists them.
+
+    A :class:`~neurofault.graph.network.Connection` takes it as that list, so each synapse is stored by itself, and everything that takes
+    :class:`Sparse` takes it.
+    """
+
+    def listed(self) -> Sparse:
+        """Return its synapses one by one."""
+        ...
+
+
+def known(synapses: Synapses | Listing) -> Synapses:
+    """Return synapses as deployment, faults and engines know them.
+
+    Raises:
+        ConversionError: they are of no such kind and do not list themselves.
+    """
+    if isinstance(synapses, Dense | Conv | Sparse):
+        return synapses
+    found = synapses.listed() if callable(getattr(synapses, "listed", None)) else None
+    if not isinstance(found, Sparse):
+        raise ConversionError(
+            f"synapses are Dense, Conv or Sparse, or of a class whose method listed() returns a Sparse; these are {type(synapses).__name__}"
+        )
+    return found
 
 
 @dataclass(frozen=True)

@@ -95,10 +95,10 @@ def rescue(
     labels = as_labels(y)
     limits, how = budget or Budget(), plan or Plan()
     act = strategy_named(strategy).act if isinstance(strategy, str) else strategy
-    if isinstance(strategy, str) and strategy_named(strategy).chains:
-        links(deployment, f"strategy {strategy!r}")
     learns = not isinstance(strategy, str) or strategy_named(strategy).learns
-    if learns:
+    if isinstance(strategy, str):
+        check_way(deployment, strategy, learner)
+    else:
         samples_apart(deployment, "what learns")
     adapt = Examples(inputs, labels)
     if labels.shape != (len(inputs),):
@@ -119,6 +119,32 @@ def rescue(
     act(bench)
     done = bench.result()
     return replace(done, notes=(*done.notes, *sham_notes(done))) if strategy == "sham" else done
+
+
+def check_way(deployment: Deployment, strategy: str, learner: str | Learner | None = None) -> None:
+    """Refuse a chip that a way of healing cannot take.
+
+    Args:
+        deployment: the chip.
+        strategy: one of the strategies' names.
+        learner: as of :func:`rescue`.
+
+    Raises:
+        UsageError: there is no such strategy or learner.
+        UnsupportedError: the chip is none that it takes; the text says why.
+    """
+    from neurofault.rescue.learners.by_name import check_learns
+    from neurofault.rescue.strategies import strategy_named
+
+    chosen = strategy_named(strategy)
+    if chosen.chains:
+        links(deployment, f"strategy {strategy!r}")
+    if not chosen.learns:
+        return
+    if learner is None or isinstance(learner, str):
+        check_learns(learner or "delta", deployment)
+    else:
+        samples_apart(deployment, "what learns")
 
 
 def _examples(deployment: Deployment, given: tuple[Any, NDArray[np.integer]] | None) -> Examples | None:

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError, nearest
+from neurofault.graph.network import samples_apart
 from neurofault.inputs import Inputs
 from neurofault.rescue.learners.emstdp import emstdp
 from neurofault.rescue.learners.errors import delta, dfa
 from neurofault.rescue.learners.homeostasis import homeostasis
 from neurofault.rescue.learners.host import host
+from neurofault.rescue.learners.trainable import dense_end, into_readout
 from neurofault.rescue.lesson import Learner
 
 Maker = Callable[..., Learner]
@@ -40,6 +42,22 @@ def check_learner(name: str) -> None:
     """
     if name not in LEARNERS:
         raise UsageError(f"no learner {name!r}; learners: {', '.join(LEARNERS)}{nearest(name, LEARNERS)}")
+
+
+def check_learns(name: str, deployment: Deployment) -> None:
+    """Refuse a chip that a learner cannot train.
+
+    Raises:
+        UsageError: there is no such learner.
+        UnsupportedError: the text names the connection, or what the learner takes.
+    """
+    check_learner(name)
+    samples_apart(deployment, "what learns")
+    match name:
+        case "delta":
+            into_readout(deployment)
+        case "dfa" | "emstdp":
+            dense_end(deployment, name)
 
 
 def learner_named(name: str, deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer], **options: Any) -> Learner:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import pickle
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from neurofault.deploy.deployment import Deployment
 from neurofault.digest import digest_of
-from neurofault.errors import FaultError, UsageError
+from neurofault.engines import get_engine
+from neurofault.errors import NeurofaultError, UnsupportedError, UsageError
 from neurofault.faults.base import ConnectionFault
 from neurofault.faults.context import check_place
 from neurofault.progress import Progress
+from neurofault.rescue import check_way
 from neurofault.study.campaign.agenda import Agenda
 from neurofault.study.campaign.files import INPUTS
 from neurofault.study.campaign.folder import CHIPS, ENVIRONMENT, JOURNAL, RESOLVED, WRITTEN, begin, rows_in, save
@@ -99,31 +103,48 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
             digests[key] = (chip_digest(deployment), digest_of(split.samples, labels), digest_of(train.samples, train.labels))
             known[name] = key
         chip_of[cell.index] = known[name]
-    _check_names(campaign, chips, chip_of)
+    _check_possible(campaign, chips, chip_of)
     return Ready(campaign, chips, prepared, chip_of, digests, data_dir)
 
 
-def _check_names(campaign: Campaign, chips: Mapping[str, TrialChip], chip_of: Mapping[int, str]) -> None:
-    """Refuse a fault whose population or connection none of the campaign's networks has; of one that only some have, trials fail.
+def _check_possible(campaign: Campaign, chips: Mapping[str, TrialChip], chip_of: Mapping[int, str]) -> None:
+    """Refuse what none of the campaign's chips can do: a fault's place, an engine, a way of healing. Where only some can, trials fail.
 
     Raises:
-        UsageError: the first such fault, with the nearest name.
+        UsageError: the first such, with the nearest name or with what could.
     """
-    missing: dict[tuple[str | None, str | None], str] = {}
-    met: set[tuple[str | None, str | None]] = set()
+    refused: dict[tuple[str, ...], str] = {}
+    met: set[tuple[str, ...]] = set()
     for cell in campaign.cells():
-        for fault in cell.faults:
-            place = fault.layer, fault.connection if isinstance(fault, ConnectionFault) else None
-            if place == (None, None) or place in met:
+        deployment = chips[chip_of[cell.index]].deployment
+        for what, check in _demands(cell, deployment):
+            if what in met:
                 continue
             try:
-                check_place(chips[chip_of[cell.index]].deployment, fault)
-                met.add(place)
-            except FaultError as error:
-                missing.setdefault(place, f"{fault.kind}: {error}")
-    for place, text in missing.items():
-        if place not in met:
+                check()
+                met.add(what)
+            except NeurofaultError as error:
+                refused.setdefault(what, f"{what[0]}: {error}")
+    for asked, text in refused.items():
+        if asked not in met:
             raise UsageError(text)
+
+
+def _demands(cell: Cell, deployment: Deployment) -> Iterator[tuple[tuple[str, ...], Callable[[], None]]]:
+    """Yield what a cell asks of its chip, and what says whether the chip can do it."""
+    for fault in cell.faults:
+        connection = fault.connection if isinstance(fault, ConnectionFault) else None
+        if (fault.layer, connection) != (None, None):
+            yield (fault.kind, str(fault.layer), str(connection)), partial(check_place, deployment, fault)
+    yield ("engine", cell.spec.engine), partial(_check_engine, cell.spec.engine, deployment)
+    way = cell.rescue
+    yield (f"rescue {way.strategy}", str(way.learner)), partial(check_way, deployment, way.strategy, way.learner)
+
+
+def _check_engine(name: str, deployment: Deployment) -> None:
+    """Refuse a chip that an engine cannot run (UnsupportedError)."""
+    if (reason := get_engine(name).supports(deployment)) is not None:
+        raise UnsupportedError(f"{name} cannot run {reason}")
 
 
 def _find_modules(folders: set[str | None], base: Path) -> None:
