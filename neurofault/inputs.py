@@ -98,6 +98,32 @@ class Spikes:
         place = np.repeat(self.starts[samples] - starts[:-1], counts) + np.arange(starts[-1])
         return _unchecked(starts, self.steps[place], self.neurons[place], self.timesteps, self.size)
 
+    @classmethod
+    def joined(cls, parts: list[Spikes]) -> Spikes:
+        """Return the samples of several, one after the other; the list is emptied on the way, so that memory holds the events about once.
+
+        Args:
+            parts: at least one, of equal steps and size.
+
+        Raises:
+            UsageError: their steps or sizes differ.
+        """
+        kinds = {(part.timesteps, part.size) for part in parts}
+        if len(kinds) != 1:
+            raise UsageError(f"events of {len(kinds)} kinds (steps, lines) cannot be joined: {sorted(kinds)}")
+        counts = np.concatenate([np.diff(part.starts) for part in parts])
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        steps, neurons = np.empty(starts[-1], np.int32), np.empty(starts[-1], np.int32)
+        at = 0
+        while parts:
+            part = parts.pop(0)
+            begin, end = int(part.starts[0]), int(part.starts[-1])
+            here = slice(at, at + end - begin)
+            steps[here], neurons[here] = part.steps[begin:end], part.neurons[begin:end]
+            at = here.stop
+        ((timesteps, size),) = kinds
+        return _unchecked(starts, steps, neurons, timesteps, size)
+
     @property
     def nbytes(self) -> int:
         """Bytes of the events."""

@@ -18,7 +18,7 @@ Weights = Annotated[Path | None, typer.Option(help="State dict of your own netwo
 Data = Annotated[
     str | None,
     typer.Option(
-        help="Data set: digits, mnist, fashion-mnist, cifar10, ecg-qtdb; or your own: a file *.npz, or package.module:factory. Default: the network's own."
+        help="Data set: digits, digits-events, mnist, fashion-mnist, cifar10, nmnist, ecg-qtdb; or your own: a file *.npz, or package.module:factory. Default: the network's own."
     ),
 ]
 Signed = Annotated[

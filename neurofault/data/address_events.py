@@ -7,7 +7,7 @@ says that the clock of all later ones has gone over by 2¹³ µs, as the publish
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,7 @@ NMNIST_SHAPE: Final[SensorShape] = (2, 34, 34)
 _BYTES: Final = 5
 _OVERFLOW_ROW: Final = 240
 _OVERFLOW: Final = 1 << 13
-_MOST: Final = 256 << 20
+MOST_BYTES: Final = 256 << 20
 """Bytes of one recording; N-MNIST's have about 20 kB."""
 
 _Events = tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.uint8], NDArray[np.int64]]
@@ -41,7 +41,21 @@ def read_address_events(files: Sequence[Path], labels: Sequence[int], shape: Sen
     Raises:
         DataError: a file is missing, empty, too long, cut within an event, or has an event beside the sensor.
     """
-    parts = [_read(path, shape) for path in files]
+    return address_events(((str(path), read_file(path, MOST_BYTES)) for path in files), labels, shape)
+
+
+def address_events(contents: Iterable[tuple[str, bytes]], labels: Sequence[int], shape: SensorShape = NMNIST_SHAPE) -> Recordings:
+    """Return one recording for each file's bytes, in this order.
+
+    Args:
+        contents: (what it is called in messages, bytes) of each.
+        labels: the class of each.
+        shape: (polarities, height, width) of the sensor; 1 or 2 polarities.
+
+    Raises:
+        DataError: one is empty, cut within an event, or has an event beside the sensor.
+    """
+    parts = [_events(where, content, shape) for where, content in contents]
     starts = np.cumsum([0, *(len(part[0]) for part in parts)], dtype=np.int64)
     x, y, polarity, times = (
         np.concatenate([np.zeros(0, kind), *(part[place] for part in parts)])
@@ -60,7 +74,7 @@ def read_label_list(path: Path, classes: int) -> list[tuple[str, int]]:
         DataError: the file cannot be read, or a line is something else.
     """
     listed = []
-    text = read_file(path, _MOST).decode("utf-8", "replace")
+    text = read_file(path, MOST_BYTES).decode("utf-8", "replace")
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
@@ -74,11 +88,10 @@ def read_label_list(path: Path, classes: int) -> list[tuple[str, int]]:
     return listed
 
 
-def _read(path: Path, shape: SensorShape) -> _Events:
-    content = read_file(path, _MOST)
+def _events(where: str, content: bytes, shape: SensorShape) -> _Events:
     if len(content) % _BYTES:
         whole = len(content) // _BYTES * _BYTES
-        raise DataError(f"{path}: truncated: an event of {len(content) - whole} bytes at byte {whole}, expected {_BYTES}")
+        raise DataError(f"{where}: truncated: an event of {len(content) - whole} bytes at byte {whole}, expected {_BYTES}")
     rows = np.frombuffer(content, np.uint8).reshape(-1, _BYTES)
     over = rows[:, 1] == _OVERFLOW_ROW
     wide = rows.astype(np.int64)
@@ -90,10 +103,10 @@ def _read(path: Path, shape: SensorShape) -> _Events:
     if wrong.size:
         at = int(wrong[0])
         raise DataError(
-            f"{path}: event at byte {at * _BYTES} has x {x[at]}, y {y[at]}, polarity {polarity[at]}; "
+            f"{where}: event at byte {at * _BYTES} has x {x[at]}, y {y[at]}, polarity {polarity[at]}; "
             f"allowed: x below {width}, y below {height}, polarity below {polarities}"
         )
     keep = ~over
     if not keep.any():
-        raise DataError(f"{path}: holds no events, expected at least 1")
+        raise DataError(f"{where}: holds no events, expected at least 1")
     return x[keep].astype(np.int16), y[keep].astype(np.int16), polarity[keep], times[keep]

@@ -1,18 +1,19 @@
-"""Real image data in fixed roles: digits (ships with scikit-learn), MNIST, Fashion-MNIST and CIFAR-10 from their published files.
+"""Real data in fixed roles: digits (ships with scikit-learn), MNIST, Fashion-MNIST and CIFAR-10 from their published files; events by name.
 
 Files are read in the publishers' own layouts, plain, gzip or xz, and never unpacked to disk::
 
     <dir>/mnist/train-images-idx3-ubyte[.gz|.xz]          likewise train-labels-idx1, t10k-images-idx3, t10k-labels-idx1
     <dir>/fashion-mnist/…                                 the same four names
     <dir>/cifar10/cifar-10-batches-bin/*.bin              or cifar-10-binary.tar[.gz|.xz] holding that folder
+    <dir>/nmnist/…                                        see :mod:`neurofault.data.nmnist`; ``<dir>`` itself may be that folder
     <dir>/ecg-qtdb/QTDB_train.mat                         and QTDB_test.mat (:mod:`neurofault.data.ecg`); these are not downloaded
 
 ``<dir>`` is the ``data_dir`` argument (``--data-dir``), else the environment's ``NEUROFAULT_DATA``; files that are not there are
-downloaded once into the cache (:func:`neurofault.cache.cache_dir`) and checked against the publishers' MD5.
+downloaded once into the cache (:func:`neurofault.cache.cache_dir`) and checked against the publishers' MD5; recordings are not.
 
 **Roles.** ``train`` fits, calibrates and adapts; ``validation`` (5,000 images of the published training set, a tenth of it if it
 is smaller than 50,000) stops and tunes; ``test`` only reports. ``digits``, which has no published split, is cut into 500 test, 200
-validation and 1,097 training images.
+validation and 1,097 training images; ``digits-events`` (:mod:`neurofault.data.saccades`) has the same digits in the same roles and order.
 
 **Order.** Each split is in one fixed order, keyed by the data set's name only, in which the first N images hold every class in its
 share (to within a few images) and are among the first M > N. So the first N are a fair sample of the split. (The published order is
@@ -32,14 +33,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.cache import cache_dir
+from neurofault.data.binning import Binning
+from neurofault.data.digits import TEN, digit_pixels, digit_roles
 from neurofault.data.ecg import NAME as ECG
 from neurofault.data.ecg import read_ecg_qtdb
+from neurofault.data.event_sets import EVENT_SETS, load_events
 from neurofault.data.factories import from_factory
 from neurofault.data.image_files import CIFAR_ARCHIVE, CIFAR_FOLDER, IDX_STEMS, read_cifar_set, read_idx_set, variant
 from neurofault.data.order import fair_order
 from neurofault.data.own import read_npz
 from neurofault.data.splits import DataSet, Split
-from neurofault.errors import DataError, nearest
+from neurofault.errors import DataError, UsageError, nearest
 from neurofault.streams import stream_key
 
 
@@ -60,8 +64,6 @@ class Published:
     shape: tuple[int, int, int]
 
 
-_TEN: Final = tuple(str(digit) for digit in range(10))
-
 PUBLISHED: Final[Mapping[str, Published]] = {
     "mnist": Published(
         files={
@@ -71,7 +73,7 @@ PUBLISHED: Final[Mapping[str, Published]] = {
             "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
         },
         mirrors=("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"),
-        classes=_TEN,
+        classes=TEN,
         shape=(1, 28, 28),
     ),
     "fashion-mnist": Published(
@@ -98,23 +100,29 @@ PUBLISHED: Final[Mapping[str, Published]] = {
 """MNIST: mirrors of yann.lecun.com/exdb/mnist; Fashion-MNIST: github.com/zalandoresearch/fashion-mnist; CIFAR-10:
 www.cs.toronto.edu/~kriz/cifar.html. A file fetched over any of them must have the publisher's MD5."""
 
-NAMES: Final = ("digits", *PUBLISHED, ECG)
+NAMES: Final = ("digits", *PUBLISHED, *EVENT_SETS, ECG)
 """Every name that :func:`load` takes."""
 
 
-def load(name: str, *, data_dir: str | Path | None = None) -> DataSet:
+def load(name: str, *, data_dir: str | Path | None = None, binning: Binning | None = None) -> DataSet:
     """Return a data set in its fixed roles.
 
     Args:
         name: one of :data:`NAMES`; or one's own: a file ``*.npz`` (:mod:`neurofault.data.own`) or ``package.module:factory``
             (:mod:`neurofault.data.factories`).
         data_dir: folder that holds ``mnist/``, ``fashion-mnist/``, ``cifar10/``; None: the environment's ``NEUROFAULT_DATA``.
-            If it does not hold the set, the cache and then the network are tried. ``digits`` needs none of these.
+            If it does not hold the set, the cache and then, for images, the network are tried. ``digits`` and ``digits-events`` need none of these.
+        binning: how recordings become spikes of steps, over what the data set proposes; None: as it proposes.
 
     Raises:
+        UsageError: a binning of what are no recordings, or out of range.
         DataError: unknown name; no such folder; a file that is missing, truncated or not what its format says; nothing there and
             no network; own data that do not make a data set.
     """
+    if name in EVENT_SETS:
+        return load_events(name, _root(data_dir), binning or Binning())
+    if binning is not None:
+        raise UsageError(f"data {name!r} are not recordings in files: how they become steps cannot be chosen")
     if name.lower().endswith(".npz"):
         return read_npz(Path(name).expanduser())
     if ":" in name:
@@ -146,20 +154,11 @@ def load(name: str, *, data_dir: str | Path | None = None) -> DataSet:
 
 
 def _digits() -> DataSet:
-    """Scikit-learn's 1,797 digits (UCI Optical Recognition of Handwritten Digits, test part), 0…16 scaled to 0…255."""
-    from sklearn.datasets import load_digits
-
-    pixels, target = load_digits(return_X_y=True)
-    images = ((pixels.astype(np.int64) * 255 + 8) // 16).astype(np.uint8).reshape(-1, 1, 8, 8)
-    labels = target.astype(np.int64)
-    order = fair_order(labels, stream_key("data", "digits"))
-    return DataSet(
-        "digits",
-        train=_take(images, labels, order[700:], "digits/train"),
-        validation=_take(images, labels, order[500:700], "digits/validation"),
-        test=_take(images, labels, order[:500], "digits/test"),
-        classes=_TEN,
-    )
+    """Scikit-learn's digits, 0…16 scaled to 0…255."""
+    pixels, labels = digit_pixels()
+    images = ((pixels * 255 + 8) // 16).astype(np.uint8).reshape(-1, 1, 8, 8)
+    train, validation, test = (_take(images, labels, order, f"digits/{role}") for role, order in digit_roles(labels).items())
+    return DataSet("digits", train, validation, test, TEN)
 
 
 def _take(images: NDArray[np.uint8], labels: NDArray[np.int64], order: NDArray[np.int64], name: str) -> Split:

@@ -247,10 +247,42 @@ def whole(parts: Mapping[str, GivenSamples], name: str) -> DataSet:
     for role, kind in kinds.items():
         if kind != kinds["test"]:
             raise DataError(f"{name}: {role} samples are {kind}, but those of test are {kinds['test']}; expected the same")
-    notes = [note for part in parts.values() for note in part.notes]
-    orders = {role: fair_order(_classes(part), stream_key("data", "own", role)) for role, part in parts.items()}
+    cut = roles_of({role: part.labels for role, part in parts.items()}, name, "own")
+    made = {role: _taken(parts[source], order, f"{name}/{role}") for role, (source, order) in cut.places.items()}
+    notes = (*(note for part in parts.values() for note in part.notes), *cut.notes)
+    return DataSet(name, **made, classes=cut.classes, sensor=parts["test"].sensor, notes=notes)
+
+
+@dataclass(frozen=True, eq=False)
+class Division:
+    """Which samples play which role.
+
+    Attributes:
+        places: role → where its samples were given (a role) and their numbers there, int64 [N], in order.
+        classes: names of the classes, their numbers.
+        notes: what was cut for want of training samples.
+    """
+
+    places: Mapping[str, tuple[str, NDArray[np.int64]]]
+    classes: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def roles_of(labels: Mapping[str, NDArray[np.int64]], name: str, key: str) -> Division:
+    """Return which samples play which role, of the labels alone.
+
+    Args:
+        labels: role → labels [N] or [N, T] in the order in which they were given; ``test`` is there.
+        name: of the data, for messages.
+        key: of the order, the same for every set of one kind.
+
+    Raises:
+        DataError: a class without samples, or too few samples.
+    """
+    notes: tuple[str, ...] = ()
+    orders = {role: fair_order(_classes(given), stream_key("data", key, role)) for role, given in labels.items()}
     places = {role: (role, order) for role, order in orders.items()}
-    if "train" not in parts:
+    if "train" not in labels:
         order = orders["test"]
         if len(order) < _FEWEST:
             raise DataError(
@@ -259,15 +291,15 @@ def whole(parts: Mapping[str, GivenSamples], name: str) -> DataSet:
         half, tenth = len(order) // 2, len(order) // 10
         reported = order[half + tenth :]
         places |= {"train": ("test", order[:half]), "test": ("test", reported)}
-        if "validation" not in parts:
+        if "validation" not in labels:
             places["validation"] = ("test", order[half : half + tenth])
         else:
             places["test"] = ("test", order[half:])
-        notes.append(
+        notes = (
             f"{name} has no train_… samples: {len(order) - len(places['test'][1]):,} of its {len(order):,} calibrate and are not reported on, "
-            f"{len(places['test'][1]):,} are reported on"
+            f"{len(places['test'][1]):,} are reported on",
         )
-    elif "validation" not in parts:
+    elif "validation" not in labels:
         order = orders["train"]
         if len(order) < _FEWEST:
             raise DataError(
@@ -275,17 +307,16 @@ def whole(parts: Mapping[str, GivenSamples], name: str) -> DataSet:
             )
         held = min(5000, len(order) // 10)
         places |= {"train": ("train", order[held:]), "validation": ("train", order[:held])}
-    highest = max(int(part.labels.max()) for part in parts.values())
+    highest = max(int(given.max()) for given in labels.values())
     there = np.zeros(highest + 1, bool)
-    for part in parts.values():
-        there[part.labels[part.labels >= 0]] = True
+    for given in labels.values():
+        there[given[given >= 0]] = True
     if not there.all():
         without = int(np.flatnonzero(~there)[0])
         raise DataError(
             f"{name}: class {without} has no sample (labels go up to {highest}); expected labels 0 to the number of classes − 1, each in use"
         )
-    made = {role: _taken(parts[source], order, f"{name}/{role}") for role, (source, order) in places.items()}
-    return DataSet(name, **made, classes=tuple(map(str, range(highest + 1))), sensor=parts["test"].sensor, notes=tuple(notes))
+    return Division(places, tuple(map(str, range(highest + 1))), notes)
 
 
 def _kind(part: GivenSamples) -> str:
@@ -293,9 +324,9 @@ def _kind(part: GivenSamples) -> str:
     return said(part.samples) + labels
 
 
-def _classes(part: GivenSamples) -> NDArray[np.int64]:
+def _classes(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return by what samples are mixed: their class; of labels of every step, nothing."""
-    return part.labels if part.labels.ndim == 1 else np.zeros(len(part.labels), np.int64)
+    return labels if labels.ndim == 1 else np.zeros(len(labels), np.int64)
 
 
 def _taken(part: GivenSamples, order: NDArray[np.int64], name: str) -> Split:

@@ -64,6 +64,15 @@ class Recordings:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
+    def take(self, which: NDArray[np.integer]) -> Recordings:
+        """Return some recordings, by number, in this order."""
+        counts = np.diff(self.starts)[which]
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        place = np.repeat(self.starts[which] - starts[:-1], counts) + np.arange(starts[-1])
+        return Recordings(
+            starts, self.x[place], self.y[place], self.polarity[place], self.times[place], self.shape, self.labels[which]
+        )
+
     def binned(
         self,
         *,
