@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from neurofault.convert.netx_graph import from_netx
     from neurofault.convert.nir_graph import from_nir
     from neurofault.convert.snntorch_model import from_snntorch
+    from neurofault.deploy.netx_export import to_netx
     from neurofault.deploy.nir_export import to_nir
     from neurofault.engines import Result, run
     from neurofault.lava import from_lava
@@ -54,6 +55,7 @@ __all__ = [  # noqa: RUF022  (in pipeline order)
     "from_netx",
     "from_lava",
     "to_nir",
+    "to_netx",
     # where it sits
     "HardwareProfile",
     "load_profile",
@@ -90,6 +92,7 @@ _ON_USE = {
     "from_netx": "neurofault.convert.netx_graph",
     "from_lava": "neurofault.lava",
     "to_nir": "neurofault.deploy.nir_export",
+    "to_netx": "neurofault.deploy.netx_export",
     "run": "neurofault.engines",
     "Result": "neurofault.engines",
     "campaign": "neurofault.study.campaign.api",

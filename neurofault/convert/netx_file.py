@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from neurofault.convert.hdf5_file import read_tree
 from neurofault.convert.nir_fields import MAX_NEURONS, MAX_SIZE
-from neurofault.errors import ConversionError, DataError, nearest
+from neurofault.errors import ConversionError, DataError, UnsupportedError, nearest
 
 LAYERS = ("input", "dense", "recurrent", "conv", "pool", "flatten", "concat", "average")
 """Types of layers that are read."""
@@ -147,13 +147,28 @@ def text_of(where: str, fields: Mapping[str, Any], field: str, default: str | No
     return value
 
 
+def import_h5py() -> Any:
+    """Return the ``h5py`` package.
+
+    Raises:
+        UnsupportedError: it is not installed.
+    """
+    try:
+        import h5py  # type: ignore[import-untyped]  # ships no type information
+    except ImportError as error:
+        raise UnsupportedError("netx files need h5py, which is not installed; pip install 'neurofault[nir]'") from error
+    return h5py
+
+
 def read_netx(path: Path) -> NetxFile:
     """Read a file.
 
     Raises:
         DataError: it is missing, damaged, no netx file, or a field is not what its layer needs.
         ConversionError: a type of layer or neuron that has no counterpart here.
+        UnsupportedError: h5py is not installed.
     """
+    import_h5py()
     tree = read_tree(path, "netx")
     found = tree.get("layer")
     if not isinstance(found, dict) or not found:

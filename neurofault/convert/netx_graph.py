@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.convert.netx_file import NetxFile, NetxLayer, read_netx, text_of
-from neurofault.convert.netx_synapses import Port, held, matrix, synapses_of
+from neurofault.convert.netx_synapses import Port, formats, held, matrix, synapses_of
 from neurofault.convert.nir_fields import MAX_NEURONS
 from neurofault.errors import ConversionError, DataError
 from neurofault.graph import Connection, CubaLif, Dense, Encoding, Network, Population, Readout, Source, Sparse
@@ -83,7 +83,9 @@ class _Builder:
             raise ConversionError(f"{file.where}: no layer with neurons; taken: {', '.join(_WITH_NEURONS)}")
         self.last = with_neurons[-1]
         self.names = {i: self._name(i, place, self.last) for place, i in enumerate(with_neurons, 1)}
-        if len(set(self.names.values())) < len(self.names):
+        first = file.layers[0]
+        self.first = text_of(first.where, first.fields, "name", "input") if first.kind == "input" else "input"
+        if len({self.first, *self.names.values()}) <= len(self.names):
             raise DataError(f"{file.where}: two layers have one name")
         self.delays: dict[str, NDArray[np.int64]] = {}
 
@@ -100,7 +102,7 @@ class _Builder:
                 self._events(layer)
             if index and layer.kind == "input":
                 raise ConversionError(f"{layer.where}: only layer 0 can be the input")
-            before = self.ports[index - 1] if index else (Port("input", self.populations[0].shape),) if self.populations else ()
+            before = self.ports[index - 1] if index else (Port(self.first, self.populations[0].shape),) if self.populations else ()
             self.ports.append(self._ports(index, layer, before))
         if self.last != len(layers) - 1 and any(layer.kind != "flatten" for layer in layers[self.last + 1 :]):
             *_, end = layers
@@ -137,9 +139,9 @@ class _Builder:
     def _input(self, layer: NetxLayer) -> tuple[Port, ...]:
         shape, neuron = layer.shape(), layer.neuron
         if neuron is None:
-            self.populations.append(Population("input", shape, Source()))
-            return (Port("input", shape),)
-        if "weight" not in layer.fields:
+            self.populations.append(Population(self.first, shape, Source()))
+            return (Port(self.first, shape),)
+        if "weight" not in layer.fields and "table" not in layer.fields:
             self.notes.append("the input layer says no weight: 64 is taken, as lava-dl does")
         slope = float(layer.numbers("weight").reshape(-1)[0]) if "weight" in layer.fields else 64.0
         shift = float(layer.numbers("bias").reshape(-1)[0]) if "bias" in layer.fields else 0.0
@@ -158,8 +160,8 @@ class _Builder:
         start = neuron.one("start", -(1 << 23), (1 << 23) - 1, 0)
         exponent = neuron.one("biasExp", -32, 24, BIAS_EXPONENT)
         encoding = Encoding(mantissa.astype(np.int32), vth, start, 1.0)
-        self.populations.append(Population("input", shape, Source(encoding, du, dv, vth, exponent, start)))
-        return (Port("input", shape),)
+        self.populations.append(Population(self.first, shape, Source(encoding, du, dv, vth, exponent, start)))
+        return (Port(self.first, shape),)
 
     def _events(self, layer: NetxLayer) -> None:
         """Take a file without an input layer: its first layer gets events."""
@@ -169,7 +171,7 @@ class _Builder:
         if shape is None or len(shape) not in (1, 3) or min(shape) < 1 or math.prod(shape) > MAX_NEURONS:
             raise ConversionError(f"{layer.where}: no layer says what shape a sample has; pass in_shape=(channels, height, width)")
         self.notes.append(f"there is no input layer: the network takes events of the shape {shape}")
-        self.populations.append(Population("input", shape, Source()))
+        self.populations.append(Population(self.first, shape, Source()))
 
     def _concat(self, index: int, layer: NetxLayer, before: tuple[Port, ...]) -> tuple[Port, ...]:
         parts = list(before)
@@ -182,7 +184,8 @@ class _Builder:
                 raise ConversionError(f"{layer.where}: layers names layer {other}, which comes later and has no neurons")
         if len({port.population for port in parts}) < len(parts):
             raise ConversionError(f"{layer.where}: names a layer twice, {', '.join(port.population for port in parts)}")
-        if len({port.shape[1:] for port in parts}) > 1:
+        following = self.file.layers[index + 1].kind if index + 1 < len(self.file.layers) else ""
+        if following not in ("dense", "recurrent") and len({port.shape[1:] for port in parts}) > 1:
             raise ConversionError(
                 f"{layer.where}: joins layers of the shapes {', '.join(str(port.shape) for port in parts)}; "
                 "only the first sides (channels) may differ"
@@ -235,20 +238,37 @@ class _Builder:
         out_of_reach = last and bool(np.all(np.asarray(vth) >= NEVER_FIRES))
         cells = CubaLif(None if out_of_reach else vth, bias, du, dv, float(start), exponent)
         self.populations.append(Population(name, shape, cells))
-        for port, own in synapses_of(layer, before, self.delays, shape):
-            title = name if port is before[0] else f"{name}.{port.population}"
-            own, form = held(layer, own, scale)
-            self.connections.append(Connection(title, port.population, name, own, 1, form))
-        if "weight_rec" in layer.fields or layer.kind == "recurrent":
+        recurrent = "weight_rec" in layer.fields or layer.kind == "recurrent"
+        titles, rows = self._connections(layer, name, before, recurrent)
+        for number, (port, own) in enumerate(synapses_of(layer, before, self.delays, shape)):
+            own, form = held(layer, own, scale, rows[number])
+            self.connections.append(Connection(titles[number], port.population, name, own, 1, form))
+        if recurrent:
             weight = layer.whole("weight_rec", -(1 << 15), 1 << 15)
             if layer.kind not in ("dense", "recurrent") or weight.size != math.prod(shape) ** 2:
                 raise ConversionError(
                     f"{layer.where}: weight_rec has the shape {weight.shape}; [n, n] of its {math.prod(shape)} neurons is taken"
                 )
-            rec, form = held(layer, Dense(weight.reshape(math.prod(shape), -1)), scale)
-            self.connections.append(Connection(f"{name}.rec", name, name, rec, 1, form))
+            rec, form = held(layer, Dense(weight.reshape(math.prod(shape), -1)), scale, rows[-1])
+            self.connections.append(Connection(titles[-1], name, name, rec, 1, form))
             self.notes.append(f"{name!r} gets its own spikes of the step before, over weight_rec")
         return (Port(name, shape),)
+
+    def _connections(
+        self, layer: NetxLayer, name: str, before: tuple[Port, ...], recurrent: bool
+    ) -> tuple[list[str], list[Stored | None]]:
+        """Return names and formats of the connections into a layer, those over ``weight_rec`` last; formats that it does not say are None."""
+        titles = [name if port is before[0] else f"{name}.{port.population}" for port in before]
+        titles += [f"{name}.rec"] if recurrent else []
+        if "connections" in layer.fields:
+            said = np.atleast_1d(np.asarray(layer.fields["connections"], object)).tolist()
+            if len(said) != len(titles) or not all(isinstance(one, str) for one in said):
+                raise DataError(f"{layer.where}: connections holds {len(said)} names; {len(titles)} texts are taken")
+            titles = said
+        rows: list[Stored | None] = [None] * len(titles)
+        if "stored" in layer.fields:
+            rows = list(formats(layer, len(titles)))
+        return titles, rows
 
     def _shape(self, index: int) -> tuple[int, ...]:
         layer = self.file.layers[index]

@@ -13,7 +13,10 @@ from neurofault.convert.netx_file import NetxLayer
 from neurofault.convert.nir_fields import MAX_NEURONS, MAX_SYNAPSES
 from neurofault.errors import ConversionError, DataError
 from neurofault.graph import Conv, Dense, Sparse
-from neurofault.graph.synapses import MOST_DELAY, SignMode, Stored, Synapses
+from neurofault.graph.synapses import MOST_DELAY, SignMode, Stored, Synapses, with_weight
+
+SIGNS: tuple[SignMode, ...] = ("mixed", "excitatory", "inhibitory")
+"""Which signs a field holds, by the number that a file says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,15 +171,54 @@ def _check_delay(layer: NetxLayer, delay: NDArray[np.int64]) -> None:
         )
 
 
-def held(layer: NetxLayer, synapses: Dense | Conv | Sparse, exponent: int) -> tuple[Synapses, Stored]:
+def formats(layer: NetxLayer, count: int) -> list[Stored]:
+    """Return the formats that ``stored`` says, [count, 3]: weight exponent, bits, and which signs (the place in :data:`SIGNS`).
+
+    Raises:
+        DataError: another shape, or a number out of range.
+    """
+    rows = layer.whole("stored", -32, 24)
+    if rows.shape != (count, 3) or np.any((rows[:, 1] < 1) | (rows[:, 1] > 8) | (rows[:, 2] < 0) | (rows[:, 2] >= len(SIGNS))):
+        raise DataError(f"{layer.where}: stored must be [{count}, 3]: weight exponent, bits 1 to 8, signs 0 to {len(SIGNS) - 1}")
+    return [Stored(exponent, bits, SIGNS[sign]) for exponent, bits, sign in rows.tolist()]
+
+
+def held(layer: NetxLayer, synapses: Dense | Conv | Sparse, exponent: int, stored: Stored | None = None) -> tuple[Synapses, Stored]:
     """Return synapses as the chip's fields hold them, and how they are to be read.
+
+    Args:
+        layer: whose they are, for messages.
+        synapses: with the numbers of the file.
+        exponent: ``wgtExp`` of its neurons.
+        stored: the format that the file says; None: the first one of :func:`natural`.
+
+    Raises:
+        ConversionError: they fit no field; lava-dl would clip or truncate them.
+        DataError: they are no integers of the format that the file says.
+    """
+    weight = np.asarray(synapses.weight, np.int64)
+    found = natural(weight, exponent) if stored is None else _in_format(layer, weight, exponent, stored)
+    if found is None:
+        odd = int(np.count_nonzero(weight & 1))
+        raise ConversionError(
+            f"{layer.where}: weights lie in {weight.min()} … {weight.max()}, {odd} of {weight.size} odd; the chip holds even numbers from −256 to 254, or any from −128 to 127, "
+            "or of one sign up to 255 (lava-dl would clip or truncate them); quantise the weights in training"
+        )
+    return with_weight(synapses, found[0].astype(np.int32)), found[1]
+
+
+def natural(weight: NDArray[np.int64], exponent: int) -> tuple[NDArray[np.int64], Stored] | None:
+    """Return the integers and the format in which a file's weights are exact where it does not say one; None: there is none.
 
     Eight mixed bits hold even numbers from −256 to 254. Odd ones fit doubled with an exponent less (−128 to 127), or in a field of one sign.
 
-    Raises:
-        ConversionError: they fit none of these; lava-dl would clip or truncate them.
+    >>> natural(np.array([3, -7]), 0)
+    (array([  6, -14]), Stored(weight_exponent=-1, weight_bits=8, sign_mode='mixed'))
+
+    Args:
+        weight: of any shape.
+        exponent: ``wgtExp`` of the layer's neurons, −8 to 16.
     """
-    weight = np.asarray(synapses.weight, np.int64)
     low, high, even = int(weight.min(initial=0)), int(weight.max(initial=0)), not np.any(weight & 1)
     mode: SignMode = "mixed"
     if not (even and low >= -256 and high <= 254):
@@ -187,17 +229,15 @@ def held(layer: NetxLayer, synapses: Dense | Conv | Sparse, exponent: int) -> tu
         elif high <= 0 and low >= -255:
             mode = "inhibitory"
         else:
-            odd = int(np.count_nonzero(weight & 1))
-            raise ConversionError(
-                f"{layer.where}: weights lie in {low} … {high}, {odd} of {weight.size} odd; the chip holds even numbers from −256 to 254, or any from −128 to 127, "
-                "or of one sign up to 255 (lava-dl would clip or truncate them); quantise the weights in training"
-            )
-    held = weight.astype(np.int32)
-    match synapses:
-        case Dense(delay=delay):
-            return Dense(held, delay), Stored(exponent, 8, mode)
-        case Conv() as conv:
-            own = Conv(held, conv.in_shape, conv.stride, conv.padding, conv.dilation, conv.groups, conv.delay)
-            return own, Stored(exponent, 8, mode)
-        case Sparse() as sparse:
-            return Sparse(sparse.n_in, sparse.starts, sparse.sources, held, sparse.delay), Stored(exponent, 8, mode)
+            return None
+    return weight, Stored(exponent, 8, mode)
+
+
+def _in_format(layer: NetxLayer, weight: NDArray[np.int64], exponent: int, stored: Stored) -> tuple[NDArray[np.int64], Stored]:
+    """Return weights in the format that the file says, from numbers in units of 2**exponent."""
+    own = np.ldexp(weight.astype(np.float64), exponent - stored.weight_exponent)
+    if np.any((np.rint(own) != own) | (np.abs(own) > 256)):
+        raise DataError(
+            f"{layer.where}: its weights are no {stored.weight_bits}-bit integers with the exponent {stored.weight_exponent}, as stored says"
+        )
+    return own.astype(np.int64), stored
