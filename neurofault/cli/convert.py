@@ -1,4 +1,4 @@
-"""`neurofault convert`: write a network, or what a chip makes of it, as a NIR file; or say what its conversion loses."""
+"""`neurofault convert`: write a network, or what a chip makes of it, as a NIR or netx file; or say what its conversion loses."""
 
 from __future__ import annotations
 
@@ -13,14 +13,20 @@ from neurofault.cli.progress import StderrProgress
 from neurofault.errors import UsageError
 
 if TYPE_CHECKING:
+    from neurofault.deploy.deployment import Deployment
     from neurofault.graph import Network
 
 
 def convert(
     source: Annotated[
-        str, typer.Argument(metavar="IN", help="Network of the zoo, your own as package.module:factory, or a NIR file.")
+        str,
+        typer.Argument(
+            metavar="IN", help="Network of the zoo, your own as package.module:factory, a NIR file (.nir), or a netx file (.net)."
+        ),
     ],
-    target: Annotated[Path | None, typer.Argument(metavar="OUT.nir", help="NIR file to write; none with --check.")] = None,
+    target: Annotated[
+        Path | None, typer.Argument(metavar="OUT", help="File to write, NIR (.nir) or netx of lava-dl (.net); none with --check.")
+    ] = None,
     weights: options.Weights = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
@@ -42,12 +48,14 @@ def convert(
         bool, typer.Option("--check", help="Say what is lost: gap, silent populations, caps, delays of skips, max pooling.")
     ] = False,
 ) -> None:
-    """Convert a network to the Neuromorphic Intermediate Representation, which snnTorch, norse, sinabs and others read."""
-    from neurofault.convert.networks import is_nir_file
+    """Convert a network to the Neuromorphic Intermediate Representation (.nir), which snnTorch, norse, sinabs and others read, or to lava-dl's netx (.net)."""
+    from neurofault.convert.networks import is_network_file, is_netx_file, is_nir_file
+    from neurofault.convert.netx_graph import from_netx
     from neurofault.convert.nir_copy import copy_nir
     from neurofault.convert.nir_graph import from_nir
     from neurofault.convert.nir_writer import SNNTORCH_DT
     from neurofault.deploy import deploy
+    from neurofault.deploy.netx_export import to_netx
     from neurofault.deploy.nir_export import to_nir
     from neurofault.faults import fault_from_mapping, inject
     from neurofault.study.convert_report import lost_by
@@ -57,7 +65,7 @@ def convert(
         raise UsageError(f"timesteps must be at least 1, is {timesteps}")
     if check:
         if target is not None or fault is not None:
-            raise UsageError("--check only says what is lost: it goes without OUT.nir and without --fault")
+            raise UsageError("--check only says what is lost: it goes without OUT and without --fault")
         setup = Setup(
             source, profile or "loihi2", weights, data, data_dir, None, timesteps, dt, neurons_per_core=neurons_per_core, signed=signed,
         )  # fmt: skip
@@ -66,38 +74,45 @@ def convert(
         print(*report.lines(), sep="\n")
         return
     if target is None:
-        raise UsageError("say which file to write (OUT.nir), or --check")
-    check_file("OUT", target, (".nir",))
+        raise UsageError("say which file to write (OUT.nir or OUT.net), or --check")
+    check_file("OUT", target, (".nir", ".net"))
     if fault is None and (count is not None or rate is not None):
         raise UsageError("--count and --rate go with --fault KIND")
     if fault is not None and profile is None:
         raise UsageError("--fault breaks a chip: say which with --profile")
-    if is_nir_file(source) and weights is not None:
+    nets = target.suffix.lower() == ".net"
+    if is_network_file(source) and weights is not None:
         raise UsageError(f"--weights goes with a network of your own (package.module:factory), not with {source!r}")
-    if is_nir_file(source) and profile is None:
+    if dt is not None and nets and not is_nir_file(source):
+        raise UsageError("--dt goes with a NIR file; a netx file counts steps")
+    if is_nir_file(source) and profile is None and not nets:
         network, step = copy_nir(Path(source), target, dt=dt, timesteps=timesteps)
         print(f"{target}: {network.name}, {_numbers(network)}, {network.timesteps} time steps, dt {step:g}")
         return
     if is_nir_file(source):
         network = from_nir(source, timesteps=timesteps, dt=dt)
+    elif is_netx_file(source):
+        network = from_netx(source, timesteps=timesteps)
     else:
         setup = Setup(source, profile or "loihi2", weights, data, data_dir, None, timesteps, signed=signed)
         with StderrProgress() as progress:
             network = prepare(setup, progress).network
     written = dt if dt is not None else SNNTORCH_DT
-    if profile is None:
-        to_nir(network, target, dt=written)
-        what = f"{network.name}, {_numbers(network)}"
-    else:
-        chip = deploy(network, profile, neurons_per_core=neurons_per_core)
-        if fault is not None:
-            given = {"count": count, "rate": rate}
-            mapping = {"kind": fault, "layer": layer} | {key: value for key, value in given.items() if value is not None}
-            chip = inject(chip, [fault_from_mapping(mapping)], seed=seed)
-        to_nir(chip, target, dt=written)
+    what = f"{network.name}, {_numbers(network)}"
+    given: Network | Deployment = network
+    if profile is not None:
+        given = chip = deploy(network, profile, neurons_per_core=neurons_per_core)
         what = f"{network.name}, integers of {profile}{'' if fault is None else f', broken by {fault}'}"
-    print(f"{target}: {what}, {network.timesteps} time steps, dt {written:g}")
-    for note in network.notes:
+        if fault is not None:
+            number = {key: value for key, value in {"count": count, "rate": rate}.items() if value is not None}
+            given = inject(chip, [fault_from_mapping({"kind": fault, "layer": layer} | number)], seed=seed)
+    notes: tuple[str, ...] = ()
+    if nets:
+        notes = to_netx(given, target)
+    else:
+        to_nir(given, target, dt=written)
+    print(f"{target}: {what}, {network.timesteps} time steps" + ("" if nets else f", dt {written:g}"))
+    for note in (*network.notes, *notes):
         print(f"note: {note}")
 
 

@@ -29,6 +29,11 @@ NEVER_FIRES = 131071
 """A vThMant from which the last layer is read by its potential: the largest threshold of the chip."""
 BIAS_EXPONENT = 6
 """Biases are in units of 64 (lava-dl: ``bias_exp``)."""
+MOST_REFDELAY = 63
+"""Steps of refractoriness that a neuron of Loihi counts, that of the spike included (nengo-loihi, ``hardware/validate.py``)."""
+LEFT_OUT = "lava-dl's own loader leaves it out"
+START = (-(1 << 23), (1 << 23) - 1)
+"""Range of a potential."""
 
 _WITH_NEURONS = ("dense", "recurrent", "conv", "pool")
 
@@ -155,9 +160,11 @@ class _Builder:
         if mantissa.size != 256 or np.abs(mantissa).max() >= 1 << 15:
             raise ConversionError(f"{layer.where}: weight {slope:g} and bias {shift:g} give biases beyond 16 bits")
         du, dv, vth = self._law(neuron, shape)
+        if np.any(self._refractory(neuron, shape)):
+            raise ConversionError(f"{neuron.where}: refDelay of input neurons is not taken; 1, no pause beyond the step itself, is")
         if not isinstance(vth, int):
             raise ConversionError(f"{neuron.where}: vThMant differs between input neurons; one for all is taken")
-        start = neuron.one("start", -(1 << 23), (1 << 23) - 1, 0)
+        start = neuron.one("start", *START, 0)
         exponent = neuron.one("biasExp", -32, 24, BIAS_EXPONENT)
         encoding = Encoding(mantissa.astype(np.int32), vth, start, 1.0)
         self.populations.append(Population(self.first, shape, Source(encoding, du, dv, vth, exponent, start)))
@@ -217,6 +224,8 @@ class _Builder:
         name, last = self.names[index], index == self.last
         shape = self._shape(index)
         neuron = layer.neuron
+        start: int | NDArray[np.int64]
+        refractory: int | NDArray[np.int64]
         if neuron is None:
             if not last:
                 raise ConversionError(
@@ -224,51 +233,54 @@ class _Builder:
                 )
             self.notes.append("the last layer has no neurons: it is read by the sum of its input over the steps")
             law: tuple[int | NDArray[np.int64], ...] = (NO_MEMORY, 0, NEVER_FIRES)
-            exponent, start, scale = BIAS_EXPONENT, 0, 0
+            exponent, scale, start, refractory = BIAS_EXPONENT, 0, 0, 0
         else:
-            law = self._law(neuron, shape)
-            exponent = neuron.one("biasExp", -32, 24, BIAS_EXPONENT)
-            start, scale = neuron.one("start", -(1 << 23), (1 << 23) - 1, 0), neuron.one("wgtExp", -8, 16, 0)
+            law, refractory = self._law(neuron, shape), self._refractory(neuron, shape)
+            exponent, scale = neuron.one("biasExp", -32, 24, BIAS_EXPONENT), neuron.one("wgtExp", -8, 16, 0)
+            start = self._spread(neuron, "start", neuron.whole("start", *START), shape) if "start" in neuron.fields else 0
         if scale:
-            self.notes.append(f"wgtExp {scale} of {name!r} scales its weights by 2**{scale}; lava-dl's own loader leaves it out")
+            self.notes.append(f"wgtExp {scale} of {name!r} scales its weights by 2**{scale}; {LEFT_OUT}")
         bias: int | NDArray[np.int64] = 0
         if "bias" in layer.fields:
             bias = self._spread(layer, "bias", layer.whole("bias", -(1 << 15), (1 << 15) - 1), shape)
         du, dv, vth = law
         out_of_reach = last and bool(np.all(np.asarray(vth) >= NEVER_FIRES))
-        cells = CubaLif(None if out_of_reach else vth, bias, du, dv, float(start), exponent)
+        cells = CubaLif(None if out_of_reach else vth, bias, du, dv, start, exponent, refractory=refractory)
         self.populations.append(Population(name, shape, cells))
         recurrent = "weight_rec" in layer.fields or layer.kind == "recurrent"
-        titles, rows = self._connections(layer, name, before, recurrent)
-        for number, (port, own) in enumerate(synapses_of(layer, before, self.delays, shape)):
-            own, form = held(layer, own, scale, rows[number])
-            self.connections.append(Connection(titles[number], port.population, name, own, 1, form))
+        ends = self._ends(layer, name, before, recurrent)
+        for (title, steps, form), (port, own) in zip(ends, synapses_of(layer, before, self.delays, shape), strict=False):
+            own, form = held(layer, own, scale, form)
+            self.connections.append(Connection(title, port.population, name, own, steps, form))
         if recurrent:
             weight = layer.whole("weight_rec", -(1 << 15), 1 << 15)
             if layer.kind not in ("dense", "recurrent") or weight.size != math.prod(shape) ** 2:
                 raise ConversionError(
                     f"{layer.where}: weight_rec has the shape {weight.shape}; [n, n] of its {math.prod(shape)} neurons is taken"
                 )
-            rec, form = held(layer, Dense(weight.reshape(math.prod(shape), -1)), scale, rows[-1])
-            self.connections.append(Connection(titles[-1], name, name, rec, 1, form))
+            title, steps, form = ends[-1]
+            rec, form = held(layer, Dense(weight.reshape(math.prod(shape), -1)), scale, form)
+            self.connections.append(Connection(title, name, name, rec, steps, form))
             self.notes.append(f"{name!r} gets its own spikes of the step before, over weight_rec")
         return (Port(name, shape),)
 
-    def _connections(
-        self, layer: NetxLayer, name: str, before: tuple[Port, ...], recurrent: bool
-    ) -> tuple[list[str], list[Stored | None]]:
-        """Return names and formats of the connections into a layer, those over ``weight_rec`` last; formats that it does not say are None."""
+    def _ends(self, layer: NetxLayer, name: str, before: tuple[Port, ...], recurrent: bool) -> list[tuple[str, int, Stored | None]]:
+        """Return (name, steps, format) of each connection into a layer, the one over ``weight_rec`` last; None: the file says no format."""
         titles = [name if port is before[0] else f"{name}.{port.population}" for port in before]
         titles += [f"{name}.rec"] if recurrent else []
+        steps, forms = [1] * len(titles), list[Stored | None]([None] * len(titles))
         if "connections" in layer.fields:
             said = np.atleast_1d(np.asarray(layer.fields["connections"], object)).tolist()
             if len(said) != len(titles) or not all(isinstance(one, str) for one in said):
-                raise DataError(f"{layer.where}: connections holds {len(said)} names; {len(titles)} texts are taken")
+                raise DataError(f"{layer.where}: connections holds {len(said)} values; {len(titles)} names are taken")
             titles = said
-        rows: list[Stored | None] = [None] * len(titles)
+        if "steps" in layer.fields:
+            steps = layer.whole("steps", 1, 1 + MOST_DELAY).reshape(-1).tolist()
+            if len(steps) != len(titles):
+                raise DataError(f"{layer.where}: steps holds {len(steps)} numbers; {len(titles)} are taken")
         if "stored" in layer.fields:
-            rows = list(formats(layer, len(titles)))
-        return titles, rows
+            forms = [*formats(layer, len(titles))]
+        return list(zip(titles, steps, forms, strict=True))
 
     def _shape(self, index: int) -> tuple[int, ...]:
         layer = self.file.layers[index]
@@ -281,8 +293,6 @@ class _Builder:
 
     def _law(self, neuron: NetxLayer, shape: tuple[int, ...]) -> tuple[int | NDArray[np.int64], ...]:
         """Return (du, dv, vth)."""
-        if (refractory := neuron.one("refDelay", 0, MAX_NEURONS, 1)) != 1:
-            raise ConversionError(f"{neuron.where}: refDelay {refractory} is not taken; 1, no pause beyond the step itself, is")
         fields = {}
         for field, low, high, why in (
             ("iDecay", 1, 4096, "1 to 4096 (0, a current that never decays, has no counterpart)"),
@@ -296,6 +306,18 @@ class _Builder:
         threshold = np.minimum(fields["vThMant"], NEVER_FIRES)
         vth = threshold if threshold.ndim else int(threshold)
         return fields["iDecay"] - 1, fields["vDecay"], vth
+
+    def _refractory(self, neuron: NetxLayer, shape: tuple[int, ...]) -> int | NDArray[np.int64]:
+        """Return the steps after a spike in which v is held: ``refDelay`` counts the step of the spike too (nengo-loihi, ``emulator/interface.py``)."""
+        if "refDelay" not in neuron.fields:
+            return 0
+        refractory = self._spread(neuron, "refDelay", neuron.whole("refDelay", 1, MOST_REFDELAY), shape) - 1
+        if (
+            np.any(refractory)
+            and (said := f"refDelay: v is held for refDelay − 1 steps after a spike, as on Loihi; {LEFT_OUT}") not in self.notes
+        ):
+            self.notes.append(said)
+        return refractory
 
     def _spread(self, layer: NetxLayer, field: str, values: NDArray[np.int64], shape: tuple[int, ...]) -> int | NDArray[np.int64]:
         """Return one number, or one of each neuron, of one, of each channel's or of each neuron's."""

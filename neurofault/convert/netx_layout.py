@@ -1,8 +1,8 @@
 """A graph in a chip's integers as the sequence of layers that a netx file is: who follows whom, what is joined, where delays go.
 
 A netx file is a sequence: each layer gets what the one before sends, and over a ``concat`` what other layers send, later ones too (lava-dl,
-``src/lava/lib/dl/netx/README.md``). Every connection takes one step there; what takes longer is written as delays of axons (``delay`` of
-the layer that sends) or, where these differ between targets, of synapses (``delay`` of the shape of ``weight``).
+``src/lava/lib/dl/netx/README.md``). Delays of synapses are written as those of axons (``delay`` of the layer that sends) or, where these differ
+between targets, as they are (``delay`` of the shape of ``weight``).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from neurofault.errors import UnsupportedError
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.connectivity import weights_and_delays
 from neurofault.graph.network import Readout
-from neurofault.graph.schedule import Schedule, title
-from neurofault.graph.synapses import MOST_DELAY, Conv, Dense, Sparse, Synapses
+from neurofault.graph.schedule import title
+from neurofault.graph.synapses import Conv, Dense, Sparse, Synapses
 
 MATRIX_LIMIT = 1 << 25
 """Numbers of the largest matrix that is written."""
@@ -56,7 +56,7 @@ def layers_of(
     """
     order = _order(populations, connections, readout)
     by_name = {one.name: one for one in populations}
-    images, connections = _images(by_name, _one_step(populations, connections))
+    images, connections = _images(by_name, connections)
     laid = []
     for place, name in enumerate(order):
         into = {one.source: one for one in connections if one.target == name}
@@ -109,24 +109,6 @@ def _order(populations: Sequence[ChipPopulation], connections: Sequence[ChipConn
         f"a netx file is a sequence in which each layer is driven by the one before it (and by others too); no order of "
         f"{', '.join(one.name for one in populations)} from the input {inputs[0]!r} to the readout {readout.population!r} is one"
     )
-
-
-def _one_step(populations: Sequence[ChipPopulation], connections: Sequence[ChipConnection]) -> list[ChipConnection]:
-    """Return connections of one step, with what they take beyond it as delays of their synapses; every spike arrives as before."""
-    steps = [replace(one, delay=1) for one in connections]
-    lag, own = Schedule.of(populations, connections).lag, Schedule.of(populations, steps).lag
-    found = []
-    for one in steps:
-        late = lag[one.name] - own[one.name]
-        held = np.zeros(one.synapses.weight.shape, np.int64) if one.synapses.delay is None else one.synapses.delay
-        total = held + late
-        if total.size and not 0 <= int(total.min()) <= int(total.max()) <= MOST_DELAY:
-            raise UnsupportedError(
-                f"{title(one)} ({one.source!r} → {one.target!r}): needs delays of {int(total.min())} to {int(total.max())} steps beyond the one of a "
-                f"netx file, which holds 0 to {MOST_DELAY}"
-            )
-        found.append(replace(one, synapses=replace(one.synapses, delay=total if total.any() else None)))
-    return found
 
 
 def _images(

@@ -7,17 +7,20 @@ lava-dl's loader takes, pools and averages it does not. Fields that lava-dl does
 ========================== ===============================================================================================================
 ``name``                   of a layer's population, where it is not ``input``, ``hidden1`` …, ``output``
 ``connections``            names of the connections into a layer, likewise
+``steps``                  [k]: chip steps of the connections into a layer, where one takes more than 1
 ``stored``                 [k, 3]: exponent, bits and signs of their stored weights, where the reader would take others
 ``table``                  [256]: bias of an input neuron for each pixel, where no ``weight`` and ``bias`` give it
 ``neuron/biasExp``         exponent of biases, where it is not 6
-``neuron/start``           v at a sample's first step, where it is not 0
+``neuron/start``           v at a sample's first step, of all neurons or of each, where it is not 0
 ========================== ===============================================================================================================
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.convert.netx_file import import_h5py
-from neurofault.convert.netx_graph import BIAS_EXPONENT, NEVER_FIRES
+from neurofault.convert.netx_graph import BIAS_EXPONENT, LEFT_OUT, MOST_REFDELAY, NEVER_FIRES
 from neurofault.convert.netx_layout import LaidPopulation, layers_of, numbers, scale_of
 from neurofault.convert.netx_synapses import SIGNS, natural
 from neurofault.errors import UnsupportedError, UsageError
@@ -107,9 +110,7 @@ class _Layers:
             joint = self._joint(self.laid[place], one)
             layers += [] if joint is None else [joint]
             layers.append(self._layer(place, one))
-        said = [
-            f"{what} ({', '.join(dict.fromkeys(names))}): lava-dl's own loader leaves it out" for what, names in self.beyond.items()
-        ]
+        said = [f"{what} ({', '.join(dict.fromkeys(names))}): {LEFT_OUT}" for what, names in self.beyond.items()]
         return layers, tuple(said)
 
     def _joint(self, before: LaidPopulation, one: LaidPopulation) -> Fields | None:
@@ -196,6 +197,9 @@ class _Layers:
             titles[-1] = f"{name}.rec"
         if [each.name for each in every] != titles:
             fields["connections"] = [each.name for each in every]
+        if any(each.delay > 1 for each in every):
+            fields["steps"] = np.array([each.delay for each in every], np.int64)
+            self._say("steps of connections", name)
         for each in every:
             taken = natural(numbers(each, scale).astype(np.int64), scale)
             if taken is None or taken[1] != Stored(each.weight_exponent, each.weight_bits, each.sign_mode):
@@ -216,7 +220,7 @@ class _Layers:
             "neuron/iDecay": _one_or_each(population.du.astype(np.int64) + 1),
             "neuron/vDecay": _one_or_each(population.dv),
             "neuron/vThMant": _one_or_each(threshold),
-            "neuron/refDelay": np.int64(1),
+            "neuron/refDelay": self._refractory(population),
             "neuron/gradedSpike": np.bool_(False),
         }
         for field in ("iDecay", "vDecay", "vThMant"):
@@ -229,18 +233,30 @@ class _Layers:
             if np.any(population.bias_mantissa) or population.is_source:
                 self._say("biasExp", population.name)
         if np.any(population.v_init):
-            fields["neuron/start"] = np.int64(population.v_init)
+            fields["neuron/start"] = _one_or_each(np.atleast_1d(population.v_init))
             self._say("start", population.name)
         return fields
+
+    def _refractory(self, population: ChipPopulation) -> NDArray[np.int64]:
+        """Return ``refDelay``, the only thing in which a netx file's law may differ from Lava's."""
+        other = replace(population.law, refractory=None)
+        if not other.usual:
+            raise UnsupportedError(f"population {population.name!r}: {other}, which a netx file does not say")
+        if population.law.refractory is None:
+            return np.array(1)
+        _within(population, "refractory", population.law.refractory, 0, MOST_REFDELAY - 1)
+        self._say("refDelay", population.name)
+        return _one_or_each(population.law.refractory + np.int64(1))
 
 
 def _shape(sides: Sequence[int]) -> NDArray[np.int64]:
     return np.array(sides, np.int64)
 
 
-def _one_or_each(values: NDArray[np.integer]) -> NDArray[np.int64] | np.int64:
+def _one_or_each(values: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return one number, [], where all are equal, else the numbers."""
     wide = values.astype(np.int64)
-    return np.int64(wide[0]) if np.all(wide == wide[0]) else wide
+    return wide[0].reshape(()) if np.all(wide == wide[0]) else wide
 
 
 def _within(population: ChipPopulation, what: str, values: NDArray[np.integer], low: int, high: int) -> None:
@@ -250,10 +266,11 @@ def _within(population: ChipPopulation, what: str, values: NDArray[np.integer], 
         )
 
 
-def _by_channel(values: NDArray[np.integer], shape: Sequence[int]) -> NDArray[np.integer]:
+def _by_channel(values: NDArray[np.integer], shape: Sequence[int]) -> NDArray[np.int64]:
     """Return one number a channel where a channel has one, else one a neuron."""
-    rows = values.reshape(shape[0], -1)
-    return rows[:, 0] if np.all(rows == rows[:, :1]) else values
+    wide = values.astype(np.int64)
+    rows = wide.reshape(shape[0], -1)
+    return np.asarray(rows[:, 0] if np.all(rows == rows[:, :1]) else wide, np.int64)
 
 
 def _sizes(one: LaidPopulation, weight: NDArray[np.float64]) -> Fields:
@@ -294,4 +311,5 @@ def _write(layers: Sequence[Mapping[str, Any]], timesteps: int, path: Path) -> N
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from error
+        why = os.strerror(error.errno) if error.errno else error  # of h5py's own text that is the end
+        raise UsageError(f"{path}: cannot be written ({why})") from error

@@ -85,7 +85,7 @@ def test_a_file_that_cannot_run_is_not_copied(tmp_path, file, dt):
         ({"weights": Path("w.pt")}, UsageError, "--weights goes with a network of your own (package.module:factory), not with "),
         ({"timesteps": 0}, UsageError, "timesteps must be at least 1, is 0"),
         ({"source": "no.nir"}, DataError, "no.nir: no such NIR file"),
-        ({"target": Path("x.onnx")}, UsageError, "OUT x.onnx: the name of the file must end in .nir"),
+        ({"target": Path("x.onnx")}, UsageError, "OUT x.onnx: the name of the file must end in .nir or .net"),
     ],
 )
 def test_mistakes_end_in_one_text(tmp_path, more, kind, message):
@@ -94,3 +94,44 @@ def test_mistakes_end_in_one_text(tmp_path, more, kind, message):
         convert(**arguments)
     assert str(error.value).startswith(message)
     assert not (tmp_path / "out.nir").exists()
+
+
+def test_a_netx_file_is_written_of_a_broken_chip_and_read_like_any_network(tmp_path, capsys):
+    broken, again, nir_file = tmp_path / "broken.net", tmp_path / "again.net", tmp_path / "again.nir"
+    convert(str(SNNTORCH_DIGITS), broken, dt=1e-4, profile="loihi2", fault="neuron_dead", count=8, seed=3, timesteps=9)
+    first, *notes = capsys.readouterr().out.splitlines()
+    assert first == f"{broken}: snntorch_digits, integers of loihi2, broken by neuron_dead, 9 time steps"
+    assert notes[-4:] == [
+        "note: a table of pixels' biases (input): lava-dl's own loader leaves it out",
+        "note: biasExp (input, hidden1, output): lava-dl's own loader leaves it out",
+        "note: start (input, hidden1, output): lava-dl's own loader leaves it out",
+        "note: wgtExp (hidden1, output): lava-dl's own loader leaves it out",
+    ]
+    convert(str(broken), again)
+    assert capsys.readouterr().out.startswith(f"{again}: broken, a chip's integers, 9 time steps\nnote: wgtExp ")
+    convert(str(broken), nir_file)
+    chips = [nf.deploy(network) for network in (nf.from_netx(broken), nf.from_netx(again), from_nir(nir_file))]
+    chips.append(
+        nf.inject(nf.deploy(from_nir(SNNTORCH_DIGITS, dt=1e-4, timesteps=9)), nf.faults.NeuronDead(count=8, layer="hidden"), seed=3)
+    )
+    images = np.random.default_rng(0).integers(0, 256, (20, 64)).astype(np.uint8)
+    for each in [nf.run(chip, images).activity.scores for chip in chips]:
+        assert np.array_equal(each, nf.run(chips[0], images).activity.scores)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "connection 'hidden1' has real numbers; a netx file holds a chip's integers: write what a chip makes of them, nf.to_netx("),
+        ({"source": "x.net", "dt": 0.1}, "--dt goes with a NIR file; a netx file counts steps"),
+        ({"source": "x.net"}, "x.net: no such netx file"),
+        ({"source": "x.net", "weights": Path("w.pt")}, "--weights goes with a network of your own (package.module:factory), not with 'x.net'"),
+    ],
+)  # fmt: skip
+def test_mistakes_with_netx_files_end_in_one_text(tmp_path, arguments, message):
+    with pytest.raises(nf.errors.NeurofaultError) as error:
+        convert(
+            **{"source": str(SNNTORCH_DIGITS), "target": tmp_path / "out.net", "dt": 1e-4 if not arguments else None} | arguments
+        )
+    assert str(error.value).startswith(message)
+    assert not list(tmp_path.iterdir())

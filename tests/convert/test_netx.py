@@ -116,6 +116,28 @@ def test_recurrence_sees_the_spikes_of_the_step_before(tmp_path):
     assert [one.name for one in network.connections] == ["output", "output.rec"]
 
 
+@pytest.mark.parametrize("held", [3, [1, 2, 5, 1, 3, 2]])
+def test_refractory_delays_hold_v_from_the_step_of_the_spike_on(tmp_path, held):
+    """Beside the counter of nengo-loihi's emulator: set to refDelay by a spike, decremented in each step, v is 0 above 0."""
+    rng = np.random.default_rng(11)
+    weight, neuron = even(rng, 6, 4) + 8, NEURON | {"refDelay": held}
+    network = nf.from_netx(write(tmp_path / "x.net", dense(weight, neuron)))
+    events = rng.random((T, 4)) < 0.7
+    u, v, count, expected = np.zeros(6, np.int64), np.zeros(6, np.int64), np.zeros(6, np.int64), []
+    for now in events:
+        (u, v), fired = step(neuron | {"vThMant": 1 << 20}, (u, v), weight @ now.astype(np.int64))
+        v[count > 0] = 0
+        fired = v > neuron["vThMant"] << 6
+        v[fired] = 0
+        count = np.maximum(np.where(fired, np.broadcast_to(held, 6), count) - 1, 0)
+        expected.append(fired)
+    np.testing.assert_array_equal(spikes_of(network, events)[0]["output"], expected)
+    assert np.array(expected).sum() > 6
+    assert (
+        "refDelay: v is held for refDelay − 1 steps after a spike, as on Loihi; lava-dl's own loader leaves it out" in network.notes
+    )
+
+
 def test_convolution_pool_and_flatten_keep_the_order_of_channels_rows_and_columns(tmp_path):
     rng = np.random.default_rng(4)
     kernel, window, last = even(rng, 4, 1, 2, 3), np.full((1, 1, 2, 1), 24), even(rng, 5, 16)
@@ -242,7 +264,13 @@ ONE = [[2, 4]]
         ([dense(ONE, NEURON | {"vDecay": 4096})], "layer 0 (dense): neuron: vDecay lies in 4096 … 4096; taken: 0 to 4095 (4096, a potential without memory, has no counterpart)"),
         ([dense(ONE, NEURON | {"vDecay": np.nan})], "layer 0 (dense): neuron: vDecay holds nan at position 0"),
         ([dense(ONE, {"type": "CUBA", "iDecay": 1})], "layer 0 (dense): neuron: vDecay is missing"),
-        ([dense(ONE, NEURON | {"refDelay": 3})], "layer 0 (dense): neuron: refDelay 3 is not taken; 1, no pause beyond the step itself, is"),
+        ([dense(ONE, NEURON | {"refDelay": 0})], "layer 0 (dense): neuron: refDelay holds 0 at position 0; taken: whole numbers from 1 to 63"),
+        ([{"type": "input", "shape": [2], "neuron": NEURON | {"refDelay": 2}}, dense(ONE)], "layer 0 (input): neuron: refDelay of input neurons is not taken; 1, no pause beyond the step itself, is"),
+        ([dense(ONE, stored=[[0, 9, 0]])], "layer 0 (dense): stored must be [1, 3]: weight exponent, bits 1 to 8, signs 0 to 2"),
+        ([dense(ONE, stored=[[4, 8, 0]])], "layer 0 (dense): its weights are no 8-bit integers with the exponent 4, as stored says"),
+        ([dense(ONE, steps=[1, 1])], "layer 0 (dense): steps holds 2 numbers; 1 are taken"),
+        ([dense(ONE, connections=["a", "b"])], "layer 0 (dense): connections holds 2 values; 1 names are taken"),
+        ([{"type": "input", "shape": [2], "name": "output"}, dense(ONE)], "two layers have one name"),
         ([dense([[2.5, 4]])], "layer 0 (dense): weight holds 2.5 at position 0; taken: whole numbers from -32,768 to 32,768"),
         ([dense([[-3, 255]])], "layer 0 (dense): weights lie in -3 … 255, 2 of 2 odd; the chip holds even numbers from −256 to 254, or any from −128 to 127, or of one sign up to 255 (lava-dl would clip or truncate them); quantise the weights in training"),
         ([dense(ONE, None), dense([[2]])], "layer 0 (dense): has no neuron; only the last layer may be without, it is read by its summed input"),

@@ -55,7 +55,7 @@ def test_every_finding_is_a_line():
 
 
 def test_a_file_or_the_check_but_not_both(tmp_path: Path):
-    with pytest.raises(UsageError, match=r"^say which file to write \(OUT.nir\), or --check$"):
+    with pytest.raises(UsageError, match=r"^say which file to write \(OUT.nir or OUT.net\), or --check$"):
         convert("digits-mlp")
-    with pytest.raises(UsageError, match=r"^--check only says what is lost: it goes without OUT.nir and without --fault$"):
+    with pytest.raises(UsageError, match=r"^--check only says what is lost: it goes without OUT and without --fault$"):
         convert("digits-mlp", tmp_path / "a.nir", check=True)
