@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,7 @@ class _Builder:
             raise ConversionError(f"{file.where}: no layer with neurons; taken: {', '.join(_WITH_NEURONS)}")
         self.last = with_neurons[-1]
         self.names = {i: self._name(i, place, self.last) for place, i in enumerate(with_neurons, 1)}
+        self.flattened = {i for i, (_, layer) in enumerate(pairwise(file.layers)) if layer.kind in ("dense", "recurrent")}
         first = file.layers[0]
         self.first = text_of(first.where, first.fields, "name", "input") if first.kind == "input" else "input"
         if len({self.first, *self.names.values()}) <= len(self.names):
@@ -191,8 +193,7 @@ class _Builder:
                 raise ConversionError(f"{layer.where}: layers names layer {other}, which comes later and has no neurons")
         if len({port.population for port in parts}) < len(parts):
             raise ConversionError(f"{layer.where}: names a layer twice, {', '.join(port.population for port in parts)}")
-        following = self.file.layers[index + 1].kind if index + 1 < len(self.file.layers) else ""
-        if following not in ("dense", "recurrent") and len({port.shape[1:] for port in parts}) > 1:
+        if index not in self.flattened and len({port.shape[1:] for port in parts}) > 1:
             raise ConversionError(
                 f"{layer.where}: joins layers of the shapes {', '.join(str(port.shape) for port in parts)}; "
                 "only the first sides (channels) may differ"

@@ -104,8 +104,8 @@ def test_a_netx_file_is_written_of_a_broken_chip_and_read_like_any_network(tmp_p
     assert notes[-4:] == [
         "note: a table of pixels' biases (input): lava-dl's own loader leaves it out",
         "note: biasExp (input, hidden1, output): lava-dl's own loader leaves it out",
-        "note: start (input, hidden1, output): lava-dl's own loader leaves it out",
-        "note: wgtExp (hidden1, output): lava-dl's own loader leaves it out",
+        "note: start (input): lava-dl's own loader leaves it out",
+        "note: wgtExp (hidden1): lava-dl's own loader leaves it out",
     ]
     convert(str(broken), again)
     assert capsys.readouterr().out.startswith(f"{again}: broken, a chip's integers, 9 time steps\nnote: wgtExp ")
