@@ -18,6 +18,7 @@ from neurofault.damage.damage import (
     Edit,
     Force,
     InputNoise,
+    KeptState,
     LostReset,
     SetDelays,
     SetField,
@@ -156,8 +157,11 @@ class Cell:
         live = [edit for edit in self.own if acts(edit.when, t, absolute)]
         stream = self.deployment.reset == "never"
         if t == 0 and not (stream and k):
-            start = np.broadcast_to(0 if self.events is not None else self.chip.v_init, size)
-            self.u, self.v, self.waiting = [0] * size, start.tolist(), [0] * size
+            start = np.broadcast_to(0 if self.events is not None else self.chip.v_init, size).tolist()
+            kept = {n for edit in live if k and isinstance(edit, KeptState) for n in edit.neurons.tolist()}
+            self.u = [self.u[n] if n in kept else 0 for n in range(size)]
+            self.v = [self.v[n] if n in kept else start[n] for n in range(size)]
+            self.waiting = [self.waiting[n] if n in kept else 0 for n in range(size)]
             self.on_the_way: dict[int, list[list[int]]] = defaultdict(list)
         self._upset(live)
         self._receive(live, sample, t, chip_step, [letter for letter in self.mail.pop(chip_step, []) if stream or letter[1] == k])

@@ -7,7 +7,8 @@ the tuple undoes it exactly. Engines read edits, never fault kinds, and what edi
 A step t of a population, with everything that edits can change (only edits whose ``when`` is active in this step of this population count;
 an edit of synapses goes by the clock of the target population)::
 
-    1  in the first step  u = 0, v = v_init, no spike is on its way
+    1  in the first step  u = 0, v = v_init, no refractory step is left; none of this where a KeptState acts and a sample went before in the
+                          run. No spike is on its way
     2  Upset              u or v ^= mask (24-bit two's complement), edits in order
     3  arriving spikes    over each connection, s'_j,i = s_j[t − lag], unless a Drop of (j, core of i) says that the message is lost
     4  synapses           w, d of the pair (j, i): see below
@@ -50,6 +51,7 @@ from neurofault.damage.edits import (
     Field,
     Force,
     InputNoise,
+    KeptState,
     LearningDefect,
     LostReset,
     NeuronEdit,
@@ -79,6 +81,7 @@ __all__ = [
     "Force",
     "Hit",
     "InputNoise",
+    "KeptState",
     "LearningDefect",
     "LostReset",
     "NeuronEdit",
@@ -197,6 +200,18 @@ class Damage:
         """Return the permanent synapse edits of a connection in order."""
         return tuple(
             edit for edit in self.edits if isinstance(edit, SetSynapses) and edit.connection == connection and edit.when.always
+        )
+
+    @property
+    def joining(self) -> str | None:
+        """Which population goes from one sample into the next with what is left of the first; None: none does."""
+        return next(
+            (
+                f"layer {edit.population!r}: states that are kept between samples (state_kept)"
+                for edit in self.edits
+                if isinstance(edit, KeptState)
+            ),
+            None,
         )
 
     def of_population(self, name: str) -> tuple[NeuronEdit, ...]:

@@ -159,6 +159,23 @@ class LostReset:
 
 
 @dataclass(frozen=True, eq=False)
+class KeptState:
+    """Neurons that are not cleared when a sample begins: u, v and the refractory counter go on from what the sample before left.
+
+    What is on its way ends with its sample as ever. The first sample of a run begins clean: nothing stands before it.
+
+    Attributes:
+        population: its name.
+        neurons: int64 [k], sorted, without duplicates.
+        when: active steps; what counts is a sample's first.
+    """
+
+    population: str
+    neurons: NDArray[np.int64]
+    when: When = ALWAYS
+
+
+@dataclass(frozen=True, eq=False)
 class SetSynapses:
     """Synapses of which the chip reads another weight.
 
@@ -347,7 +364,7 @@ class Detour:
     when: When = ALWAYS
 
 
-NeuronEdit = Silence | Force | SetField | Upset | StuckCounter | LostReset | InputNoise
+NeuronEdit = Silence | Force | SetField | Upset | StuckCounter | LostReset | KeptState | InputNoise
 """Edits of a population's neurons."""
 SynapseEdit = SetSynapses | SetDelays | Drop | LearningDefect
 """Edits of a connection's synapses, or of what it carries."""

@@ -8,7 +8,19 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.damage.damage import FORCE_UNIT, Edit, Force, InputNoise, LostReset, OnChip, SetField, Silence, StuckCounter, Upset
+from neurofault.damage.damage import (
+    FORCE_UNIT,
+    Edit,
+    Force,
+    InputNoise,
+    KeptState,
+    LostReset,
+    OnChip,
+    SetField,
+    Silence,
+    StuckCounter,
+    Upset,
+)
 from neurofault.damage.moments import moments
 from neurofault.graph.chip import ChipPopulation
 
@@ -27,6 +39,7 @@ class NeuronsNow:
         flips_u, flips_v: int64, bits of the state that flip at the beginning of the step.
         counter: int64, what a stuck refractory counter reads; −1: it counts.
         kept: bool, whose reset is lost.
+        goes_on: bool, who is not cleared if this is a sample's first step.
     """
 
     du: NDArray[np.int64]
@@ -40,6 +53,7 @@ class NeuronsNow:
     flips_v: NDArray[np.int64]
     counter: NDArray[np.int64]
     kept: NDArray[np.bool_]
+    goes_on: NDArray[np.bool_]
 
     def mantissa(self, given: NDArray[np.integer] | None) -> NDArray[np.int64]:
         """Return the bias mantissa that counts, from what the sample gives, noise included; None: nothing."""
@@ -73,7 +87,7 @@ class NeuronFold:
         self.edits = tuple(
             edit
             for edit in edits
-            if isinstance(edit, Silence | Force | SetField | Upset | StuckCounter | LostReset)
+            if isinstance(edit, Silence | Force | SetField | Upset | StuckCounter | LostReset | KeptState)
             and edit.population == population.name
         )
         self._stored = {name: getattr(population, name).astype(np.int64) for name in ("du", "dv", "vth", "bias_mantissa")}
@@ -83,7 +97,7 @@ class NeuronFold:
         """Return what holds while the edits of bool [E] act; ``stored``: the healthy fields, if not the population's own."""
         held = {name: values.copy() for name, values in (self._stored if stored is None else stored).items()}
         own, silent = np.zeros(self._size, bool), np.zeros(self._size, bool)
-        counter, kept = np.full(self._size, -1, np.int64), np.zeros(self._size, bool)
+        counter, kept, goes_on = np.full(self._size, -1, np.int64), np.zeros(self._size, bool), np.zeros(self._size, bool)
         rate, flips = np.full(self._size, -1, np.int64), {"u": np.zeros(self._size, np.int64), "v": np.zeros(self._size, np.int64)}
         for edit, act in zip(self.edits, active, strict=True):
             match edit:
@@ -103,8 +117,10 @@ class NeuronFold:
                     counter[neurons] = edit.value
                 case LostReset(neurons=neurons):
                     kept[neurons] = True
+                case KeptState(neurons=neurons):
+                    goes_on[neurons] = True
         stored_now = (held["du"], held["dv"], held["vth"], held["bias_mantissa"])
-        return NeuronsNow(*stored_now, own, silent, rate, flips["u"], flips["v"], counter, kept)
+        return NeuronsNow(*stored_now, own, silent, rate, flips["u"], flips["v"], counter, kept, goes_on)
 
 
 class NeuronsInTime:

@@ -40,6 +40,7 @@ from neurofault.damage.damage import (
     Drop,
     Force,
     InputNoise,
+    KeptState,
     LearningDefect,
     LostReset,
     SetDelays,
@@ -107,7 +108,7 @@ def _written(deployment: Deployment) -> WrittenChain:
             match edit:
                 case Detour() | LearningDefect():
                     pass
-                case Silence() | Force() | SetField() | Upset() | StuckCounter() | LostReset() | InputNoise() if (
+                case Silence() | Force() | SetField() | Upset() | StuckCounter() | LostReset() | KeptState() | InputNoise() if (
                     edit.population != chip.name
                 ):
                     pass

@@ -26,6 +26,7 @@ _EDITS: Mapping[str, type[Edit]] = {
     for kind in (
         edits.Silence, edits.Force, edits.SetField, edits.Upset, edits.SetSynapses, edits.SetDelays, edits.Drop, edits.InputNoise,
         edits.Stall, edits.LearningDefect, edits.Detour, edits.StuckCounter, edits.LostReset,
+        edits.KeptState,
     )
 }  # fmt: skip
 _BROKEN: Mapping[str, type[Broken]] = {kind.__name__: kind for kind in (places.BrokenCells, places.BrokenCore, places.BrokenMesh)}

@@ -9,7 +9,7 @@ from neurofault.faults.inject import inject
 from neurofault.faults.learners import ErrorDead, FeedbackDead
 from neurofault.faults.masking import Masked, prune
 from neurofault.faults.models import FAMILIES, KINDS, KindInfo, Parameter, describe, fault_from_mapping, fault_to_mapping
-from neurofault.faults.neuron_laws import RefractoryStuck, SpikeResetLost
+from neurofault.faults.neuron_laws import RefractoryStuck, SpikeResetLost, StateKept
 from neurofault.faults.neurons import (
     NeuronBias,
     NeuronDead,
@@ -71,6 +71,7 @@ __all__ = [
     "SensorDead",
     "SensorNoisy",
     "SpikeResetLost",
+    "StateKept",
     "StateUpset",
     "Struck",
     "SynapseBitFlip",

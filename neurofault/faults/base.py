@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticKnownError
 
+from neurofault.damage.when import Clock
 from neurofault.errors import FaultError
 from neurofault.faults.environment import exposed
 from neurofault.faults.mistakes import MOST, FaultMistakes, Mistake, Wrong, in_words
@@ -87,6 +88,8 @@ class Fault(BaseModel, ABC):
     neighbours: ClassVar[str] = "–"
     """How other tools name it."""
     whens: ClassVar[tuple[str, ...]] = tuple(WHENS)
+    clocks: ClassVar[tuple[Clock, ...]] = ("presentation", "chip")
+    """Clocks of the windows that it may have; ``chip`` alone where something happens between samples only."""
     stored: ClassVar[bool] = False
     """Whether a stored bit breaks, which keeps an upset until it is rewritten."""
 
@@ -160,6 +163,8 @@ class Fault(BaseModel, ABC):
             when = timing_from(given["when"])
             if when.kind not in cls.whens:
                 found.append(Mistake(f"when: {when.kind} is not possible here; {', '.join(cls.whens)}", ("when", "kind")))
+            elif when.kind != "permanent" and when.clock not in cls.clocks:
+                found.append(Mistake("when: it acts between samples, so steps within one say nothing; use clock: chip", ("when",)))
         return found
 
     def replace(self: F, **changes: Any) -> F:

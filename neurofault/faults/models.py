@@ -12,7 +12,7 @@ from neurofault.faults.communication import AxonLost, AxonMisrouted, LinkDead, L
 from neurofault.faults.cores import CoreDead, CoreHung, LearningFrozen, RoundingStuck, ThirdFactorDead, TraceStuck
 from neurofault.faults.learners import ErrorDead, FeedbackDead
 from neurofault.faults.mistakes import FaultMistakes, Mistake, bounds, choices, said
-from neurofault.faults.neuron_laws import RefractoryStuck, SpikeResetLost
+from neurofault.faults.neuron_laws import RefractoryStuck, SpikeResetLost, StateKept
 from neurofault.faults.neurons import (
     NeuronBias,
     NeuronDead,
@@ -41,6 +41,7 @@ FAMILIES: Mapping[str, tuple[type[Fault], ...]] = {
     "core": (CoreDead, CoreHung),
     "neuron": (
         NeuronDead, NeuronSaturated, NeuronStuck, NeuronThreshold, NeuronLeak, NeuronBias, StateUpset, RefractoryStuck, SpikeResetLost,
+        StateKept,
     ),
     "synapse": (
         SynapseDead, SynapseStuck, SynapsePerturbed, SynapseSaturated, SynapseBitFlip, SynapseBitStuck, SynapseDelay,

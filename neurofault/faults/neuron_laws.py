@@ -1,4 +1,4 @@
-"""Faults of what follows a spike in a neuron: its reset, and its refractory steps."""
+"""Faults of how neurons are set back: after a spike, by reset and refractory steps; and when a sample begins."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import ClassVar, Literal, final
 
 from pydantic import Field
 
-from neurofault.damage.damage import LostReset, StuckCounter
+from neurofault.damage.damage import KeptState, LostReset, StuckCounter
+from neurofault.damage.when import Clock
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
 from neurofault.faults.context import Context, FaultOutcome
@@ -77,4 +78,38 @@ class SpikeResetLost(Fault):
             context, self, _among(context, self, resetting, "its neurons have reset 'none': there is none to lose")
         )
         out.edits += [LostReset(name, neurons, when) for when, name, neurons in groups]
+        return out
+
+
+@final
+class StateKept(Fault):
+    """A neuron's state is not cleared between samples: u, v and the refractory counter go on into the next one.
+
+    What a sample gives then depends on those before it in the run: on their order, and on where the run begins, for its first sample starts
+    clean. Spikes on their way end with their sample as ever.
+    """
+
+    kind: ClassVar[str] = "state_kept"
+    site: ClassVar[str] = "neurons"
+    list_field: ClassVar[str] = "neurons"
+    equation: ClassVar[str] = (
+        "at a sample's first step u, v and c stay as the sample before left them; those of a run's first sample are clear"
+    )
+    mechanism: ClassVar[str] = (
+        "lost reset between inferences: a neuron or a core that misses the message, or a host that does not wait for it"
+    )
+    sources: ClassVar[tuple[str, ...]] = ("synsense/sinabs issue 148: states are not reset on the chip between samples",)
+    whens: ClassVar[tuple[str, ...]] = ("permanent", "transient", "intermittent", "death", "ageing")
+    clocks: ClassVar[tuple[Clock, ...]] = ("chip",)
+
+    neurons: Ids | None = Field(default=None, description=_NEURONS)
+
+    def resolve(self, context: Context) -> FaultOutcome:
+        """See :meth:`Fault.resolve`."""
+        if context.deployment.reset == "never":
+            raise FaultError("this network keeps its state between samples (reset: never): nothing is cleared that could be kept")
+        stateful = frozenset(one.name for one in context.deployment.populations if not one.is_source or one.encoding is not None)
+        among = _among(context, self, stateful, "its neurons are given events and have no state to keep")
+        out, groups = each_neuron(context, self, among)
+        out.edits += [KeptState(name, neurons, when) for when, name, neurons in groups]
         return out

@@ -32,6 +32,7 @@ _EDITS: Mapping[str, type[Edit]] = {
     for kind in (
         edits.Silence, edits.Force, edits.SetField, edits.Upset, edits.SetSynapses, edits.SetDelays, edits.Drop, edits.InputNoise,
         edits.Stall, edits.LearningDefect, edits.Detour, edits.StuckCounter, edits.LostReset,
+        edits.KeptState,
     )
 }  # fmt: skip
 

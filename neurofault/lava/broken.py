@@ -143,6 +143,8 @@ def refuse_other_laws(deployment: Deployment) -> None:
     law = unusual_law(deployment.populations)
     if law is not None:
         raise UnsupportedError(f"{law}: Lava's LIF resets to zero at once; run it on an engine, exact or lava")
+    if (joining := deployment.damage.joining) is not None:
+        raise UnsupportedError(f"{joining}: Lava's LIF is cleared in all its neurons at once; run it on engine exact")
     for edit in deployment.damage.edits:
         if isinstance(edit, StuckCounter | LostReset):
             what = "refractory counter" if isinstance(edit, StuckCounter) else "lost reset"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from neurofault.arrays import as_labels
 from neurofault.deploy.deployment import Deployment
-from neurofault.errors import UsageError
+from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph.chains import links
 from neurofault.graph.network import samples_apart
 from neurofault.inputs import Inputs
@@ -81,7 +81,7 @@ def rescue(
     Raises:
         UsageError: unknown names, labels that do not fit, a budget of nothing for a strategy that learns, no spare cores.
         UnsupportedError: the chip cannot learn like this, the strategy or learner takes chains only and it is none, or
-            something is to learn on a network that keeps its state between samples.
+            something is to learn on a network that keeps its state between samples, or on neurons that do.
         CapacityError: a core has no room for learning.
         LearningRuleError: the chip cannot express the learner's rule.
     """
@@ -100,6 +100,8 @@ def rescue(
         check_way(deployment, strategy, learner)
     else:
         samples_apart(deployment, "what learns")
+    if learns and (joining := deployment.damage.joining) is not None:
+        raise UnsupportedError(f"{joining}: what learns takes samples that start anew; strategies that do not learn: none, remap")
     adapt = Examples(inputs, labels)
     if labels.shape != (len(inputs),):
         raise UsageError(f"labels have the shape {labels.shape}, but there are {len(inputs)} samples to adapt to")

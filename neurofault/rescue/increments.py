@@ -18,6 +18,7 @@ from neurofault.damage.damage import (
     Edit,
     Force,
     Hit,
+    KeptState,
     LearningDefect,
     LostReset,
     SetField,
@@ -115,7 +116,7 @@ def _turns(sites: int, steps: int) -> NDArray[np.int64]:
 def _sites(edit: Edit) -> int | None:
     """Return how many sites an edit has; None if it is one thing."""
     match edit:
-        case Silence() | Force() | SetField() | Upset() | StuckCounter() | LostReset() | LearningDefect():
+        case Silence() | Force() | SetField() | Upset() | StuckCounter() | LostReset() | KeptState() | LearningDefect():
             return len(edit.neurons)
         case SetSynapses():
             return len(edit.targets)

@@ -21,6 +21,7 @@ from neurofault.damage.damage import (
     Drop,
     Force,
     InputNoise,
+    KeptState,
     LostReset,
     SetDelays,
     SetField,
@@ -35,7 +36,7 @@ from neurofault.graph import Conv
 from neurofault.inputs import Bias
 
 PARAMETERS = {"neuron_threshold": "vth", "neuron_leak": "dv", "neuron_bias": "bias_mantissa"}
-OF_NEURONS = ("silent", "forced", "vth", "du", "dv", "bias_mantissa", "pixel", "u", "v", "noise", "held", "unreset")
+OF_NEURONS = ("silent", "forced", "vth", "du", "dv", "bias_mantissa", "pixel", "u", "v", "noise", "held", "unreset", "unclear")
 """What is wrong with neurons; all else with synapses and messages."""
 OF_MESH = ("link_dead", "link_lossy", "router_dead")
 UPSETS = ("flip", "drift", "lost", "shifted", "delay")
@@ -230,7 +231,7 @@ class BitChip:
                 yield from ((None, core) for core in edit.cores)
             case Silence() if kind.startswith("core"):
                 yield from ((None, self.home[edit.population][n]) for n in edit.neurons.tolist())
-            case Silence() | Force() | SetField() | Upset() | StuckCounter() | LostReset() | InputNoise():
+            case Silence() | Force() | SetField() | Upset() | StuckCounter() | LostReset() | KeptState() | InputNoise():
                 yield from ((edit.population, n) for n in edit.neurons.tolist())
             case Drop():
                 yield from ((edit.connection, (s, edit.core)) for s in edit.sources.tolist())
@@ -285,6 +286,8 @@ class BitChip:
                 return "held", name, {site}, None
             case "spike_reset_lost":
                 return "unreset", name, {site}, None
+            case "state_kept":
+                return "unclear", name, {site}, None
         raise AssertionError(fault.kind)
 
     def _of_synapses(self, fault, wire, site, edits):
@@ -566,9 +569,12 @@ class BitChip:
         """All neurons of a population in one of the chip's steps; return who fires."""
         one, sample = cell.one, first + k
         now_on_chip = now + first * self.chip.timesteps
-        if t == 0:
-            cell.u, cell.v, cell.coming = [0] * one.size, [one.v_init] * one.size, {}
         acting = [w for w in cell.wrong if w.acts(t, now_on_chip)]
+        if t == 0:
+            unclear = {n for w in acting if k and w.what == "unclear" for n in w.sites}
+            cell.u = [cell.u[n] if n in unclear else 0 for n in range(one.size)]
+            cell.v = [cell.v[n] if n in unclear else one.v_init for n in range(one.size)]
+            cell.coming = {}
         key = one.name, *map(id, acting)
         if key not in known:
             known[key] = self._held(one, acting)

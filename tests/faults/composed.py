@@ -131,8 +131,8 @@ def graph_of(rng, scalars):
 def when_of(rng, kind):
     """A random time, written as in YAML."""
     allowed = faults.KINDS[kind].whens
-    name = str(rng.choice([*allowed, *(["permanent", "once"] if "permanent" in allowed else [])]))
-    clock = str(rng.choice(["presentation", "chip"]))
+    name = str(rng.choice([*allowed, *(each for each in ("permanent", "once") if each in allowed)]))
+    clock = str(rng.choice(faults.KINDS[kind].clocks))
     at = int(rng.integers(STEPS)) if clock == "presentation" else int(rng.integers(3 * STEPS))
     match name:
         case "permanent":

@@ -18,7 +18,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from scipy.linalg import block_diag
-from test_every_kind import CHIPS, EXTRA, WHENS
+from test_every_kind import CHIPS, EXTRA, WHENS, at_time
 
 from neurofault import faults
 from neurofault.damage.damage import Damage, Detour, Drop, Edit, NeuronEdit, SetDelays, SetSynapses, Stall
@@ -98,7 +98,7 @@ def hurt(chip: Deployment, cell: Cell) -> Deployment:
     """The chip on which a cell's fault has happened."""
     if cell.kind == "feedback_dead" and isinstance(chip.connections[0].synapses, Conv):
         return chip  # no feedback reaches a convolution
-    spec = {"kind": cell.kind, "count": _MANY, "when": WHENS[cell.when], **dict(cell.parameters)}
+    spec = {"kind": cell.kind, "count": _MANY, "when": at_time(cell.kind, cell.when), **dict(cell.parameters)}
     return faults.inject(chip, spec, seed=8)
 
 

@@ -23,7 +23,7 @@ COMBINATIONS = tuple(
     (kind, when, clock)
     for kind, model in faults.KINDS.items()
     for when in model.whens
-    for clock in (("presentation",) if when == "permanent" else ("presentation", "chip"))
+    for clock in (("presentation",) if when == "permanent" else model.clocks)
 )
 """Every kind, every time that it takes, on both clocks."""
 
@@ -205,7 +205,11 @@ def _as_asked(chip: Deployment, slow: BitChip, plan: faults.FaultPlan, place: di
     return True
 
 
-NONE_SUCH = ("there is no other to take it for", "the bias of input neurons comes with each sample")
+NONE_SUCH = (
+    "there is no other to take it for",
+    "the bias of input neurons comes with each sample",
+    "are given events and have no state",
+)
 """Why a fault whose sites are listed may find none."""
 UNREAD = {model.kind for model in faults.FAMILIES["learning"]}
 """Kinds that inference must not see."""

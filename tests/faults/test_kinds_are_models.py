@@ -88,6 +88,8 @@ def specs(kind: str) -> list[dict[str, Any]]:
     found = []
     for name in model.model_fields:
         spec = {**(bare if name in ways else base), name: SAMPLES[name]}
+        if name == "when" and "once" not in model.whens:
+            spec["when"] = {**SAMPLES["when"], "kind": "death"}
         if name in ("factor", "offset"):
             spec.pop("bit", None)
         found.append(spec)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_every_kind import CHIPS, EXTRA, WHENS
+from test_every_kind import CHIPS, EXTRA, WHENS, at_time
 
 from neurofault import faults
 from neurofault.engines.exact.engine import ExactEngine
@@ -36,8 +36,7 @@ def test_a_pruned_plan_gives_the_same_spikes(net, chosen, seed):
     chip = QUIET[net]
     specs = []
     for kind, when in chosen:
-        when = when if when in faults.KINDS[kind].whens else "once"
-        specs.append({"kind": kind, "rate": 0.4, "when": WHENS[when], **EXTRA.get(kind, {})})
+        specs.append({"kind": kind, "rate": 0.4, "when": at_time(kind, when), **EXTRA.get(kind, {})})
     plan = faults.plan(chip, specs, seed=seed)
     images = (np.random.default_rng(seed).integers(0, 2, (2, chip.populations[0].size)) * 200).astype(np.uint8)
     images[:, ::2] = 0

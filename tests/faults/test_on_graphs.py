@@ -10,7 +10,7 @@ from fault_chips import deployment, even, from_sample, neurons, pairs_of, small_
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import present
-from test_every_kind import EXTRA, LEARNING, WHENS, lively
+from test_every_kind import EXTRA, LEARNING, WHENS, at_time, lively
 
 import neurofault as nf
 from neurofault import faults
@@ -81,8 +81,7 @@ CHIP = CHIPS["dense"]
 
 
 def spec_of(kind, when="permanent", **more):
-    when = WHENS[when if when in faults.KINDS[kind].whens else "once"]
-    return {"kind": kind, "count": 2, "when": when, **EXTRA.get(kind, {}), **more}
+    return {"kind": kind, "count": 2, "when": at_time(kind, when), **EXTRA.get(kind, {}), **more}
 
 
 def shown(chip, samples=2):

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fault_chips import mlp, wire
-from test_every_kind import CHIPS, EXTRA, WHENS
+from test_every_kind import CHIPS, EXTRA, WHENS, at_time
 
 from neurofault import faults
 from neurofault.errors import FaultError
 from neurofault.graph import Dense
 
-NEWER = ("refractory_stuck", "spike_reset_lost")
+NEWER = ("refractory_stuck", "spike_reset_lost", "state_kept")
 """Kinds that there were not when edits numbered layers."""
 
 
@@ -22,9 +22,7 @@ def everything():
     times = list(WHENS)
     specs = []
     for number, kind in enumerate([*(kind for kind in faults.KINDS if kind not in NEWER), *NEWER]):
-        model = faults.KINDS[kind]
-        when = times[number % len(times)] if model.whens != ("once",) else "once"
-        specs.append({"kind": kind, "count": 2, "when": WHENS[when], **EXTRA.get(kind, {})})
+        specs.append({"kind": kind, "count": 2, "when": at_time(kind, times[number % len(times)]), **EXTRA.get(kind, {})})
     return specs
 
 

@@ -53,7 +53,8 @@ class Currents:
             return
         late = max(first, self.lag)
         if self.lag and late < stop:
-            self._arriving[:, late:stop] = self._sent[:, late - self.lag : stop - self.lag]
+            in_time = self._rows.reach(np.arange(late, stop)) >= self.lag
+            self._arriving[:, late:stop] = self._sent[:, late - self.lag : stop - self.lag] & in_time[:, None]
         samples, steps, n_in = self._arriving.shape
         arriving = self._arriving[:, first:stop]
         sums = {delay: _product(matrix, arriving.reshape(-1, n_in)) for delay, matrix in self._matrices.items()}
@@ -86,10 +87,10 @@ class Currents:
     def at(self, t: int) -> NDArray[np.int64]:
         """Return int64 [N, n]: what reaches each neuron in step t, shifted by the connection's exponent."""
         drive = np.zeros((len(self._arriving), self._size), np.int64)
+        reach = self._rows.reach(t)
         for delay in self._delays:
-            arrived = t - delay
-            if arrived >= 0:
-                total = self._total(arrived, delay)
+            if delay <= reach:
+                total = self._total(t - delay, delay)
                 drive += total << self._exponent if self._exponent >= 0 else total >> -self._exponent
         return drive
 

@@ -98,7 +98,9 @@ def laid_out(deployment: Deployment, inputs: Inputs, steps: range, known: int) -
         return SampleLayout(first, samples, each, stream=False), steps
     before = min(-(-max(0, known - steps.start) // each), first)
     last = (before + samples - 1) * each
-    return SampleLayout(first - before, before + samples, each, stream=True), range(before * each + steps.start, last + steps.stop)
+    return SampleLayout(first - before, before + samples, each, stream=True, cleared=False), range(
+        before * each + steps.start, last + steps.stop
+    )
 
 
 def window_of(state: State, window: slice) -> State:

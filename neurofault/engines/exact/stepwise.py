@@ -7,7 +7,7 @@ replaced weights, and runs that start or end within a sample. The order of event
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import Activity, Traces, scores_from
-from neurofault.damage.damage import Damage
+from neurofault.damage.damage import Damage, KeptState
 from neurofault.damage.fold_neurons import NeuronsInTime
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.currents import Currents
 from neurofault.engines.exact.packing import exponent_out_of_range
+from neurofault.engines.exact.sample_layout import SampleLayout
 from neurofault.engines.exact.states import checked, follows, joined_states, laid_out, window_of
-from neurofault.errors import StalledError
+from neurofault.errors import StalledError, UsageError
 from neurofault.graph import arithmetic
 from neurofault.inputs import Bias, Inputs, Spikes, State
 
@@ -80,13 +81,19 @@ class StepwiseEngine:
         largest = max(population.size for population in deployment.populations)
         batch = max(1, _BATCH_STATES // (largest * deployment.timesteps))
         keep = stream or state is not None or stop is not None
+        joining = deployment.damage.joining
+        if joining is not None and not stream and keep and len(inputs) != 1:
+            raise UsageError(f"{joining}: a run that starts or ends within a sample is of that sample alone, not of {len(inputs)}")
         plain = None if keep else self.plain
         parts: list[Activity] = []
+        left: dict[str, _Cells] | None = None
         for start in range(0, len(inputs), batch):
             window = slice(start, start + batch)
             before = parts[-1].state if stream and parts else state
             own = before if before is None or stream else window_of(before, window)
-            parts.append(_Run(deployment, inputs[window], record, part, own, plain).activity(keep=keep))
+            one = _Run(deployment, inputs[window], record, part, own, plain, left)
+            parts.append(one.activity(keep=keep))
+            left = one.left
         names = [population.name for population in deployment.populations]
         return Activity(
             np.concatenate([one.scores for one in parts]),
@@ -117,6 +124,10 @@ class _Run:
         steps: which of the T steps are run.
         state: what stood before them; None: the first is the sample's first.
         plain: see :class:`StepwiseEngine`.
+        before: populations that go on from one sample to the next, as the samples before these left them; None: there were none.
+
+    Attributes:
+        left: such populations, as these samples left them.
     """
 
     def __init__(
@@ -127,8 +138,10 @@ class _Run:
         steps: range,
         state: State | None,
         plain: PartEngine | None,
+        before: Mapping[str, _Cells] | None,
     ) -> None:
         self.deployment, self.inputs, self.record, self.state = deployment, inputs, record, state
+        self.before, self.left = before, dict[str, _Cells]()
         known = 0 if state is None else max((one.shape[1] for one in state.flying.values()), default=0)
         self.rows, self.steps = laid_out(deployment, inputs, steps, known)
         self.sent: dict[str, NDArray[np.bool_]] = {}
@@ -172,27 +185,34 @@ class _Run:
 
     def _go(self, island: Sequence[str]) -> None:
         """Run the populations of an island."""
-        first, stop = self.steps.start, self.steps.stop
+        rows, steps = self.rows, self.steps
+        if not rows.stream and any(
+            isinstance(edit, KeptState) and edit.population in island for edit in self.deployment.damage.edits
+        ):
+            rows, steps = rows.in_a_row, range(steps.start, (rows.samples - 1) * rows.timesteps + steps.stop)
+        first, stop = steps.start, steps.stop
         for name in island:
             self.sent[name] = np.zeros((*self.rows.shape, self.deployment.population(name).size), bool)
         self._take_off(island)
-        cells = [_Cells(self, name) for name in island]
+        cells = [_Cells(self, name, rows, steps) for name in island]
         for cell in cells:
             for currents, inside in cell.currents:
                 currents.receive(max(0, first - currents.longest), first if inside else stop)
-        for t in self.steps:
+        for t in steps:
             for cell in cells:
                 for currents, inside in cell.currents:
                     if inside:
                         currents.receive(t, t + 1)
                 cell.step(t)
-                if cell.chip.name == self.deployment.readout.population and (t + 1 == stop or (t + 1) % self.rows.timesteps == 0):
+                if cell.chip.name == self.deployment.readout.population and (t + 1 == stop or (t + 1) % rows.timesteps == 0):
                     self._potential.append(cell.v.copy())
         for name, cell in zip(island, cells, strict=True):
             self.u[name], self.v[name] = cell.u, cell.v
             if cell.chip.law.refractory is not None:
                 self.waiting[name] = cell.waiting
-            spikes = self._by_sample(self.sent[name][:, first:stop]) if "spikes" in self.record else None
+            if rows is not self.rows:
+                self.left[name] = cell
+            spikes = self._by_sample(self.sent[name][:, self.steps.start : self.steps.stop]) if "spikes" in self.record else None
             u, v = (None if one is None else self._by_sample(one) for one in (cell.u_trace, cell.v_trace))
             self.traces[name] = Traces(u, v, spikes)
 
@@ -260,27 +280,31 @@ class _Cells:
         u_trace, v_trace: int32 [rows, steps that are run, n], if recorded.
     """
 
-    def __init__(self, run: _Run, name: str) -> None:
-        deployment, inputs, self._rows = run.deployment, run.inputs, run.rows
-        self.chip, self.out, self._first = deployment.population(name), run.sent[name], run.steps.start
-        self._neurons = NeuronsInTime(deployment, name, run.rows.first_sample, run.rows.samples)
+    def __init__(self, run: _Run, name: str, rows: SampleLayout, steps: range) -> None:
+        deployment, inputs, self._rows = run.deployment, run.inputs, rows
+        self.chip, self.out, self._first = deployment.population(name), _in_rows(rows, run.sent[name]), steps.start
+        self._neurons = NeuronsInTime(deployment, name, rows.first_sample, rows.samples)
         presented = inputs.of(name) if self.chip.is_source else None
         self._given = presented.mantissa if isinstance(presented, Bias) else None
         self._events = presented.to_dense() if isinstance(presented, Spikes) else None
-        self._before = run.rows.samples - len(inputs)
-        (samples, _), size = run.rows.shape, self.chip.size
-        start = 0 if self._events is not None else self.chip.v_init
-        self.u, self.v = np.zeros((samples, size), np.int64), np.full((samples, size), start, np.int64)
+        self._before = rows.samples - len(inputs)
+        (samples, _), size = rows.shape, self.chip.size
+        self._start = 0 if self._events is not None else self.chip.v_init
+        self.u, self.v = np.zeros((samples, size), np.int64), np.full((samples, size), self._start, np.int64)
         self.waiting = np.zeros((samples, size), np.int64)
         if run.state is not None:
             self.u[:], self.v[:] = run.state.u[name], run.state.v[name]
             self.waiting[:] = run.state.waiting.get(name, 0)
-        shape = (samples, len(run.steps), size)
+        left = None if run.before is None else run.before.get(name)
+        if left is not None:
+            self.u, self.v, self.waiting = left.u, left.v, left.waiting
+        self._anew = range(steps.start if left is not None else steps.start + 1, steps.stop) if rows.cleared else range(0)
+        shape = (samples, len(steps), size)
         self.u_trace, self.v_trace = (np.zeros(shape, np.int32) if trace in run.record else None for trace in ("u", "v"))
         island = next(each for each in deployment.schedule.islands if name in each)
         self.currents = []
         for one in deployment.into(name):
-            currents = Currents(deployment, one, run.sent[one.source], run.rows)
+            currents = Currents(deployment, one, _in_rows(rows, run.sent[one.source]), rows)
             run.flying[one.name] = currents.lag + currents.longest
             self.currents.append((currents, one.source in island))
 
@@ -292,6 +316,8 @@ class _Cells:
         if self._events is not None:
             self.out[:, t] = now.let_out(self._events[given, own], own)
             return
+        if own == 0 and t in self._anew:
+            self._begin(now.goes_on)
         now.upset(self.u, self.v)
         drive = np.zeros(self.u.shape, np.int64)
         for currents, _ in self.currents:
@@ -313,6 +339,16 @@ class _Cells:
         for array, state in ((self.u_trace, self.u), (self.v_trace, self.v)):
             if array is not None:
                 array[:, t - self._first] = state
+
+    def _begin(self, goes_on: NDArray[np.bool_]) -> None:
+        """Clear who does not go on with what the sample before left."""
+        for state, value in ((self.u, 0), (self.v, self._start), (self.waiting, 0)):
+            state[...] = np.where(goes_on, state, value)
+
+
+def _in_rows(rows: SampleLayout, sent: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the same spikes as some layout has them; what is written there is written to all."""
+    return sent.reshape(*rows.shape, sent.shape[2])
 
 
 def _plain_until(deployment: Deployment, place: int) -> int:

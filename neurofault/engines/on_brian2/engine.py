@@ -34,6 +34,8 @@ class Brian2Engine:
         """Return None if this engine can run the deployment, else the reason, naming the connection."""
         if deployment.reset == "never":
             return STREAM
+        if (joining := deployment.damage.joining) is not None:
+            return joining
         for connection in deployment.connections:
             if not -31 <= connection.weight_exponent <= 24:
                 return f"{title(connection)}: weight exponent {connection.weight_exponent} is outside −31…24"

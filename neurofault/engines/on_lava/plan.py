@@ -128,6 +128,8 @@ def unfit(deployment: Deployment) -> str | None:
     """Return why Lava cannot hold a deployment, naming the connection; None if it can."""
     if deployment.reset == "never":
         return STREAM
+    if (joining := deployment.damage.joining) is not None:
+        return joining
     for connection in deployment.connections:
         synapses = connection.synapses
         edits = [edit for edit in deployment.damage.edits if isinstance(edit, SetSynapses) and edit.connection == connection.name]
