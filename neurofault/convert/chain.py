@@ -42,7 +42,7 @@ from neurofault.convert.spiking_layers import (
 from neurofault.convert.stages import stages_along
 from neurofault.convert.tracing import trace
 from neurofault.errors import ConversionError
-from neurofault.graph import Connection, CubaLif, Encoding, Network, Population, Source
+from neurofault.graph import Connection, CubaLif, Encoding, Network, Population, Source, spike_max_pool
 from neurofault.graph import chain as feed_forward
 from neurofault.graph.network import How
 from neurofault.graph.synapses import Synapses
@@ -104,6 +104,8 @@ def network_of(
     neurons = [(each, operation) for each, operation in kept if isinstance(operation, SpikingNeurons)]
     if not isinstance(last, SpikingNeurons):
         neurons.append((last_name, SpikingNeurons(None)))
+    elif last.pool is not None and readout == "potential":
+        raise ConversionError(f"layer {last_name!r}: a max pooling of spikes has no potential; use readout 'count'")
     elif readout == "potential":
         neurons[-1] = (last_name, replace(last, threshold=None))
     modules: OrderedDict[str, nn.Module] = OrderedDict()
@@ -122,6 +124,12 @@ def network_of(
     populations, synapses, loops = [Population("input", input_shape(stages, in_shape), source)], [], list[Connection]()
     for index, (stage, (each, neuron)) in enumerate(zip(stages, neurons, strict=True)):
         title = "output" if index == len(stages) - 1 else f"hidden{index + 1}"
+        if (pool := neuron.pool) is not None:
+            pooled, wires = spike_max_pool(title, populations[-1], pool.kernel, pool.stride, pool.padding, pool.dilation)
+            populations.append(pooled)
+            synapses.append(wires.synapses)
+            fires = True
+            continue
         synapses.append(stage.synapses(stage.value.terms[0], unit))
         cells = _cells(each, stage, neuron)
         if neuron.recurrent is not None:
@@ -129,8 +137,7 @@ def network_of(
             cells = replace(cells, bias=np.asarray(cells.bias) + membrane_bias(each, own, cells.du))
             loops.append(Connection(f"{title}.rec", title, title, back))
         populations.append(Population(title, stage.shape, cells))
-        unit = 1.0
-    fires = cells.threshold is not None
+        unit, fires = 1.0, cells.threshold is not None
     if readout == "count" and not fires:
         raise ConversionError(f"layer {last_name!r} never fires, so its spikes cannot be counted; use readout 'potential'")
     peak = None if fires else _peak(cells, synapses[-1], timesteps)

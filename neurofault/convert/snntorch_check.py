@@ -44,6 +44,8 @@ def check_network(
         heard.append(Heard(chain[-1].name, ending))
     check_spikes(network, shown, heard, full_rate=full_rate)
     call, neuron = populations[-1]
+    if isinstance((pool := _last(chain)).module, nn.MaxPool2d):
+        call, neuron = pool, SpikingNeurons(0.5)
     spikes = torch.stack([each.passed for each in of_module(run.calls, call.module)])
     if ending is not None:
         _check_returned(chain[-1].name, run, [ending], [])
@@ -119,14 +121,19 @@ def _potential(call: LayerCall) -> Tensor:
     return call.after
 
 
+def _last(chain: Sequence[LayerCall]) -> LayerCall:
+    """Return the last layer that computes."""
+    return next(call for call in reversed(chain) if not isinstance(call.module, SILENT))
+
+
 def _ending(chain: Sequence[LayerCall], neurons: Mapping[str, SpikingNeurons], run: Run) -> Tensor | None:
     """Return what the layers behind the last neurons give in each step, [K, N, n]; None if there are none.
 
     Raises:
         ConversionError: they are called neither in each step nor for all steps at once.
     """
-    behind = [call for call in chain if not isinstance(call.module, SILENT)]
-    if behind[-1].name in neurons:
+    computes = _last(chain)
+    if computes.name in neurons or isinstance(computes.module, nn.MaxPool2d):
         return None
     steps, count = run.shown.shape[:2]
     last = chain[-1]

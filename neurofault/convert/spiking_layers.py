@@ -32,6 +32,7 @@ class SpikingNeurons:
         reset, reset_delay, refractory: as of :class:`neurofault.graph.CubaLif`.
         recurrent: what their own spikes of the step before add to the drive: a Linear or Conv2d, or weights of each neuron to itself; None:
             nothing.
+        pool: they are those of a max pooling of spikes; None: they are not.
     """
 
     threshold: Value | None
@@ -42,6 +43,7 @@ class SpikingNeurons:
     reset_delay: int = 0
     refractory: int = 0
     recurrent: nn.Linear | nn.Conv2d | Value | None = None
+    pool: SpikeMaxPool | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ def pools_as_neurons(chain: list[tuple[str, Operation]], in_shape: tuple[int, ..
                 raise ConversionError(
                     f"layer {name!r}: max pooling needs maps of spikes: a sample of (channels, height, width), or a Conv2d before it"
                 )
-            found += [(name, operation.summed(channels)), (name, SpikingNeurons(0.5))]
+            found += [(name, operation.summed(channels)), (name, SpikingNeurons(0.5, pool=operation))]
             continue
         if not isinstance(operation, SILENT):
             spikes = isinstance(operation, SpikingNeurons)

@@ -22,6 +22,8 @@ STEPS = 5
 SHAPES = ("dense", "delays", "conv", "shared")
 """Of chains; ``graph`` is another."""
 KINDS = tuple(faults.KINDS)
+ELSEWHERE = tuple(kind for kind in KINDS if kind != "state_kept")
+"""Kinds that other engines than ``exact`` run."""
 LASTING = ("core_dead", "neuron_dead", "neuron_saturated", "synapse_bit_flip", "synapse_bit_stuck", "synapse_perturbed",
            "synapse_dead", "synapse_saturated", "memory_word_dead", "word_header", "axon_misrouted")  # fmt: skip
 """Kinds that the incremental engine follows itself where they last for good."""
@@ -237,8 +239,8 @@ def parameters(rng, kind):
     return {}
 
 
-def case_of(seed, *, batch=None, shape=None, first=None):
-    """Case number ``seed``; those of one ``batch`` share what a layer's neurons and synapses have in common."""
+def case_of(seed, *, batch=None, shape=None, first=None, of=KINDS):
+    """Case number ``seed``; those of one ``batch`` share what a layer's neurons and synapses have in common; ``of``: kinds of faults."""
     rng, hot = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
     scalars = np.random.default_rng([seed if batch is None else batch, 3])
     chip = chip_of(rng, shape or str(rng.choice(SHAPES)), scalars)
@@ -246,7 +248,7 @@ def case_of(seed, *, batch=None, shape=None, first=None):
     while len(kinds) < number:
         group = []
         for _ in range(int(rng.integers(1, number - len(kinds) + 1))):
-            kind = str(rng.choice(LASTING if lasting else KINDS))
+            kind = str(rng.choice(LASTING if lasting else of))
             what = fault_of(rng, chip, kind, np.random.default_rng([seed, 2, int(hot.integers(2))]), lasting)
             if what is not None:
                 group.append(what)
@@ -286,7 +288,7 @@ def written(rng, chip, slow):
 
 def side_by_side_case(batch, shape, copies):
     """Many random plans as one chip, and what is shown to it: for engines that take long to begin."""
-    cases = [case_of(1000 * batch + copy, batch=batch, shape=shape, first=0) for copy in range(copies)]
+    cases = [case_of(1000 * batch + copy, batch=batch, shape=shape, first=0, of=ELSEWHERE) for copy in range(copies)]
     whole, rng = side_by_side([case.chip for case in cases]), np.random.default_rng([batch, 4])
     size, first = whole.population("input").size, int(rng.integers(3))
     if batch % 3 == 2:
