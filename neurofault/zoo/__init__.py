@@ -1,8 +1,8 @@
 """The networks of the founding paper in torch, how they are trained, and where the trained weights are kept.
 
 MLPs follow the paper's base (55k/5k/10k split, ReLU, inputs x/255, plain SGD 0.1, batch 100, 30 epochs). The convolutional
-network is trained with :class:`RateCurve` in the place of ReLU, because five reset-to-zero populations in a row bend a ReLU too
-much; a plain ReLU network of the same shape (``cifar10-cnn-relu``) stands beside it.
+networks are trained with :class:`RateCurve` in the place of ReLU, because five reset-to-zero populations in a row bend a ReLU too
+much; a plain ReLU network of the same shape (``cifar10-cnn-relu``) stands beside one of them.
 """
 
 from __future__ import annotations
@@ -28,43 +28,11 @@ from neurofault.errors import UsageError, nearest
 from neurofault.graph import Encoding
 from neurofault.graph.neurons import NO_MEMORY
 from neurofault.progress import Progress
+from neurofault.zoo.rate_curve import RateCurve
+from neurofault.zoo.residual import residual_network
 from neurofault.zoo.shipped import load_shipped, weights_digest
 
 __all__ = ["RECIPES", "RateCurve", "Recipe", "build", "pixel_rates", "recipe", "torch_accuracy", "trained", "weights_digest"]
-
-
-class RateCurve(nn.Module):
-    """Firing-rate curve of a reset-to-zero neuron, in ReLU's place.
-
-    A neuron whose mean drive is z thresholds a step fires at about ``q = z / (1 + overshoot · z)`` spikes a step, at most 1: what the drive
-    exceeds the threshold by is lost at each reset. With ``s = scale`` spikes a unit of activation::
-
-        z = s · relu(x)        q = min(1, z / (1 + overshoot · z))        y = q / s
-
-    so y ≈ relu(x) for a small drive. In training, q is rounded to whole spikes in ``timesteps`` after Gaussian noise of standard
-    deviation ``noise · sqrt(q + 0.01)``, with a straight-through gradient (Bengio et al. 2013, arXiv:1308.3432).
-
-    Args:
-        scale: spikes a step for a unit of activation, > 0.
-        overshoot: loss a reset, ≥ 0; ½ for a constant drive, more for a bursty one.
-        timesteps: T of the rounding in training.
-        noise: of the spike counts in training, ≥ 0.
-        du: current decay of the neurons that the curve stands for, in 1/4096, 0 to 4095 (4095: no memory). A current that remembers a few
-            steps smooths the drive, which brings the loss a reset down to about ½ and makes it even.
-    """
-
-    def __init__(self, scale: float, overshoot: float, timesteps: int = 64, noise: float = 0.0, du: int = NO_MEMORY) -> None:
-        super().__init__()
-        self.scale, self.overshoot, self.timesteps, self.noise, self.du = scale, overshoot, timesteps, noise, du
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return y of the same shape as ``x``."""
-        drive = functional.relu(x) * self.scale
-        rate = (drive / (1 + self.overshoot * drive)).clamp(max=1.0)
-        if self.training and self.noise:
-            noisy = functional.relu(rate + self.noise * torch.sqrt(rate + 0.01) * torch.randn_like(rate))
-            rate = rate + (torch.round(noisy * self.timesteps) / self.timesteps - rate).detach()
-        return rate / self.scale
 
 
 @dataclass(frozen=True)
@@ -76,7 +44,8 @@ class Recipe:
         dataset: name for :func:`neurofault.data.datasets.load`.
         hidden: widths of the fully connected hidden layers.
         channels: output channels of the two convolutions; empty for an MLP.
-        overshoots: of the rate curve of each hidden layer; empty for plain ReLU.
+        stages: output channels of the residual stages (:mod:`neurofault.zoo.residual`); empty for the other networks.
+        overshoots: of the rate curve of each hidden layer (in a residual network: 1 + 2 a stage); empty for plain ReLU.
         scale: spikes a unit of activation (rate curve only).
         full_rate: spike rate of a full-scale pixel assumed in training (rate curve only).
         noise: of the rate curve in training.
@@ -106,11 +75,13 @@ class Recipe:
     dropout: float = 0.0
     neurons_per_core: int = 8
     seed: int = 2026
+    stages: tuple[int, ...] = ()
 
     @property
     def digest(self) -> str:
-        """Short hash of the recipe; the cache's key."""
-        return hashlib.blake2b(json.dumps(asdict(self), sort_keys=True).encode(), digest_size=6).hexdigest()
+        """Short hash of the recipe; the cache's key. ``stages`` counts where there are any: weights are older than it."""
+        said = {key: value for key, value in asdict(self).items() if value or key != "stages"}
+        return hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
 _CIFAR = Recipe(
@@ -132,6 +103,10 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             "cifar10-cnn-relu", "cifar10", (128,), (32, 48), epochs=14, batch=128, learning_rate=4e-3, optimiser="adamw",
             timesteps=64, neurons_per_core=256,
+        ),
+        Recipe(
+            "cifar10-resnet", "cifar10", (), overshoots=(0.7, *[0.5] * 6), du=1364, epochs=10, batch=128, learning_rate=4e-3,
+            optimiser="adamw", timesteps=64, neurons_per_core=256, stages=(16, 32, 64),
         ),
     )
 }  # fmt: skip
@@ -162,6 +137,8 @@ def build(spec: Recipe, in_shape: tuple[int, int, int], classes: int) -> nn.Sequ
             return nn.ReLU()
         return RateCurve(spec.scale, spec.overshoots[index], spec.timesteps, spec.noise, spec.du)
 
+    if spec.stages:
+        return residual_network(in_shape[0], spec.stages, classes, [activation(index) for index in range(1 + 2 * len(spec.stages))])
     if not spec.channels:
         widths = (int(np.prod(in_shape)), *spec.hidden)
         body: list[nn.Module] = [nn.Flatten()]
@@ -242,7 +219,7 @@ def _train(model: nn.Module, spec: Recipe, data: DataSet, progress: Progress | N
         labels = torch.from_numpy(np.array(data.train.labels))
         seen = torch.from_numpy(pixel_rates(spec).astype(np.float32)) if spec.overshoots else torch.arange(256) / 255
         batches = len(images) // spec.batch
-        augment = bool(spec.channels)
+        augment = bool(spec.channels or spec.stages)
         if spec.optimiser == "sgd":
             optimiser: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), spec.learning_rate)
             schedule = None
