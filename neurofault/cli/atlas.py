@@ -29,6 +29,7 @@ def atlas(
     signed: options.Signed = "bias",
     samples: options.Samples = None,
     timesteps: options.Timesteps = None,
+    calibrate: options.Calibrate = "usual",
     weight_bits: options.WeightBits = 8,
     place: options.Place = "pack",
     neurons_per_core: options.NeuronsPerCore = None,
@@ -53,7 +54,7 @@ def atlas(
     setup = Setup(
         network=network, profile=profile, weights=weights, data=data, data_dir=data_dir, samples=samples, timesteps=timesteps,
         weight_bits=weight_bits, place=place, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips,
-        place_seed=place_seed, signed=signed,
+        place_seed=place_seed, signed=signed, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)
@@ -73,7 +74,7 @@ def atlas(
     ]
     answer = {
         "network": network, "weights": prepared.weights, "data": prepared.data.name, "fault": kind, "sites": len(found), "samples": found.samples,
-        "timesteps": prepared.deployment.timesteps, "healthy_accuracy": found.healthy_correct / found.samples,
+        "timesteps": prepared.deployment.timesteps, **({} if calibrate == "usual" else {"calibrate": calibrate}), "healthy_accuracy": found.healthy_correct / found.samples,
         "sites_without_effect": int((found.sites["changed"] == 0).sum()), "changed_predictions": int(found.sites["changed"].sum()),
         "most_critical": critical, "files": written,
     }  # fmt: skip

@@ -32,6 +32,7 @@ def convert(
     data_dir: options.DataDir = None,
     signed: options.Signed = "bias",
     timesteps: options.Timesteps = None,
+    calibrate: options.Calibrate = "usual",
     dt: Annotated[
         float | None, typer.Option(help="Time step: of a NIR file that does not say it, and of the file that is written.")
     ] = None,
@@ -68,6 +69,7 @@ def convert(
             raise UsageError("--check only says what is lost: it goes without OUT and without --fault")
         setup = Setup(
             source, profile or "loihi2", weights, data, data_dir, None, timesteps, dt, neurons_per_core=neurons_per_core, signed=signed,
+            calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
         )  # fmt: skip
         with StderrProgress() as progress:
             report = lost_by(prepare(setup, progress))
@@ -94,7 +96,7 @@ def convert(
     elif is_netx_file(source):
         network = from_netx(source, timesteps=timesteps)
     else:
-        setup = Setup(source, profile or "loihi2", weights, data, data_dir, None, timesteps, signed=signed)
+        setup = Setup(source, profile or "loihi2", weights, data, data_dir, None, timesteps, signed=signed, calibrate=calibrate)  # type: ignore[arg-type]
         with StderrProgress() as progress:
             network = prepare(setup, progress).network
     written = dt if dt is not None else SNNTORCH_DT

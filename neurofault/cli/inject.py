@@ -32,6 +32,7 @@ def inject(
     signed: options.Signed = "bias",
     samples: options.Samples = None,
     timesteps: options.Timesteps = None,
+    calibrate: options.Calibrate = "usual",
     reset: options.Reset = None,
     dt: options.Dt = None,
     kill_cores: Annotated[int | None, typer.Option(help="Cores to kill (short for --fault core_dead --count N).")] = None,
@@ -69,7 +70,7 @@ def inject(
     faults = read_faults(kill_cores, fault or [], count, rate, {"where": where, "layer": layer, "at": at}, defects)
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spare_cores,
-        chips, place_seed, signed=signed, reset=reset,  # type: ignore[arg-type]  # checked by prepare
+        chips, place_seed, signed=signed, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)
@@ -218,7 +219,7 @@ def _command(result: Injection) -> str:
         "reset": setup.reset,
         "weights": setup.weights, "data": setup.data or result.prepared.data.name,
         "signed": None if result.prepared.scaling is None else result.prepared.scaling.signed, "data-dir": setup.data_dir, "samples": len(result.prepared.test),
-        "timesteps": result.prepared.deployment.timesteps, "dt": setup.dt, "weight-bits": setup.weight_bits, "place": setup.place,
+        "timesteps": result.prepared.deployment.timesteps, "calibrate": None if setup.calibrate == "usual" else setup.calibrate, "dt": setup.dt, "weight-bits": setup.weight_bits, "place": setup.place,
         "neurons-per-core": setup.neurons_per_core, "spare-cores": setup.spare_cores or None, "chips": setup.chips,
         "place-seed": setup.place_seed or None,
     }  # fmt: skip

@@ -15,6 +15,7 @@ def map_(
     data_dir: options.DataDir = None,
     signed: options.Signed = "bias",
     timesteps: options.Timesteps = None,
+    calibrate: options.Calibrate = "usual",
     reset: options.Reset = None,
     dt: options.Dt = None,
     weight_bits: options.WeightBits = 8,
@@ -44,6 +45,7 @@ def map_(
         place_seed,
         signed=signed,
         reset=reset,  # type: ignore[arg-type]  # checked by prepare
+        calibrate=calibrate,  # type: ignore[arg-type]
     )
     with StderrProgress() as progress:
         prepared = prepare(setup, progress)

@@ -27,6 +27,12 @@ Signed = Annotated[
         help="How negative values are shown: bias (a shift that the first layer takes back), or lines (two lines a value)."
     ),
 ]
+Calibrate = Annotated[
+    str,
+    typer.Option(
+        help="Conversions of a torch network that are compared: usual, or settled (thresholds settled on what neurons really send: loses less, takes longer)."
+    ),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder with the published data files, e.g. DIR/mnist/train-images-idx3-ubyte.gz. [env: NEUROFAULT_DATA]"),

@@ -31,6 +31,7 @@ def rescue(
     signed: options.Signed = "bias",
     samples: options.Samples = None,
     timesteps: options.Timesteps = None,
+    calibrate: options.Calibrate = "usual",
     reset: options.Reset = None,
     dt: options.Dt = None,
     kill_cores: Annotated[int | None, typer.Option(help="Cores to kill. Default, without --fault: 4.")] = None,
@@ -123,7 +124,7 @@ def rescue(
         spares = cores_killed(faults) if any(strategy_named(row.strategy).spares for row in rows) else 0
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spares, chips,
-        place_seed, signed=signed, learns=any(row.learner for row in rows), reset=reset,  # type: ignore[arg-type]  # checked by prepare
+        place_seed, signed=signed, learns=any(row.learner for row in rows), reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)
@@ -154,6 +155,7 @@ def rescue(
         "data": prepared.data.name,
         "timesteps": chip.timesteps,
         **({} if chip.reset == "sample" else {"reset": chip.reset}),
+        **({} if calibrate == "usual" else {"calibrate": calibrate}),
         "faults": [fault_to_mapping(each) for each in faults],
         "energy_table": prepared.profile.default_energy,
         **to_json(study),

@@ -33,6 +33,8 @@ class Candidate:
         full_rate: spike rate of a pixel of 255, (0, 1].
         pooling: how a max pooling is made of neurons (:mod:`neurofault.convert.max_pools`).
         settled: whether thresholds and biases are settled on what neurons really send (:mod:`neurofault.convert.settling`).
+        du: current decay of hidden ReLU neurons, 0 to 4095 (4095: no memory). Input neurons of equal pixels fire in the same steps; a current that
+            remembers a few steps evens out what arrives. (RateCurve layers carry their own.)
     """
 
     peak_rate: float = 0.5
@@ -40,6 +42,7 @@ class Candidate:
     full_rate: float = 1.0
     pooling: Pooling = "differences"
     settled: bool = False
+    du: int = NO_MEMORY
 
 
 PEAK_QUANTILE = 0.999
@@ -76,14 +79,19 @@ def balance(
                 unit, du = 1 / curve.scale, curve.du
             case Rectified(cap=cap):
                 peak = float(np.quantile(output.numpy(), PEAK_QUANTILE))
-                unit, du = (peak if peak > 0 else 1.0) / candidate.peak_rate, NO_MEMORY
+                unit, du = (peak if peak > 0 else 1.0) / candidate.peak_rate, candidate.du
                 unit = unit if cap is None else min(unit, cap)
-        memory = 4096 / (du + 1)  # what a spike's current adds up to before it has decayed
+        memory = memory_of(du)
         populations.append(Population(title, stage.shape, CubaLif(unit * memory, bias * memory, du, start=candidate.start)))
         units.append(unit)
     peak_potential = float(outputs[-1].abs().max()) * timesteps
     connections = connected(stages, [one.name for one in populations], units)
     return Network(name, tuple(populations), connections, timesteps, Readout("output"), peak_potential)
+
+
+def memory_of(du: int) -> float:
+    """Return what the current of a spike of weight 1 adds up to before it has decayed."""
+    return 4096 / (du + 1)
 
 
 def connected(stages: Sequence[Driven], names: Sequence[str], units: Sequence[float]) -> tuple[Connection, ...]:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neurofault.convert.balance import memory_of
 from neurofault.convert.check import drive_of
 from neurofault.convert.driven import Driven, Rectified
 from neurofault.convert.samples import as_fractions
@@ -65,7 +66,9 @@ def settled(network: Network, stages: Sequence[Driven], outputs: Sequence[Tensor
 
 def _settle(population: Population, neuron: CubaLif, drive: Tensor, wanted: Tensor) -> CubaLif:
     """Return neurons whose spikes are nearest to what is wanted, in activation, [N, n]."""
-    unit = float(np.max(np.asarray(neuron.threshold)))
+    summed = float(np.max(np.asarray(neuron.threshold)))
+    memory = memory_of(int(np.max(np.asarray(neuron.du))))
+    unit = summed / memory
     channels = population.shape[0]
 
     def by_channel(values: Tensor) -> Tensor:
@@ -73,7 +76,7 @@ def _settle(population: Population, neuron: CubaLif, drive: Tensor, wanted: Tens
 
     target = by_channel(wanted)
     active = (target**2).sum((0, 2))
-    threshold = np.full(population.size, unit)
+    threshold = np.full(population.size, summed)
     bias = np.broadcast_to(np.asarray(neuron.bias, np.float64), (population.size,)).copy()
     for _ in range(_ROUNDS):
         given = by_channel(_spikes(replace(neuron, threshold=threshold, bias=bias), drive).double().mean(0) * unit)
@@ -81,7 +84,7 @@ def _settle(population: Population, neuron: CubaLif, drive: Tensor, wanted: Tens
         threshold = threshold * np.repeat(ratio.numpy(), population.size // channels)
         given = by_channel(_spikes(replace(neuron, threshold=threshold, bias=bias), drive).double().mean(0) * unit)
         lacking = torch.where(active > 0, (target - given).mean((0, 2)), 0.0)
-        bias = bias + np.repeat(lacking.numpy() / 2, population.size // channels)
+        bias = bias + np.repeat(lacking.numpy() / 2 * memory, population.size // channels)
     return replace(neuron, threshold=threshold, bias=bias)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,9 +25,15 @@ from neurofault.convert.tracing import Traced, calls_of, first_layer, kind_of, t
 from neurofault.convert.walk import LARGEST, is_read
 from neurofault.errors import ConversionError, NeurofaultWarning
 from neurofault.graph import Network
+from neurofault.graph.neurons import NO_MEMORY
 from neurofault.zoo import RateCurve
 
 _START = (0.3, 0.5, 0.7)
+SMOOTH = 1364
+"""Current decay of a memory of three steps."""
+
+Calibrate = Literal["usual", "settled"]
+"""Which candidates are tried: those that results so far were chosen from, or settled ones."""
 
 _BEYOND_A_CHAIN = {
     "join", *LARGEST, "Conv1d", "conv1d", "AvgPool1d", "avg_pool1d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "mean", "ReLU6",
@@ -89,16 +96,26 @@ def proposals(
         yield settled(network, own.stages, outputs, own.images) if candidate.settled else network
 
 
-def candidates(model: nn.Module) -> list[Candidate]:
+def candidates(model: nn.Module, calibrate: Calibrate = "usual") -> list[Candidate]:
     """Return the candidates worth measuring for a module, a sensible one first.
 
     A module with :class:`RateCurve` activations fixes its own rates; a ReLU module leaves them open. In a module that is more than a chain of Linear, Conv2d,
     AvgPool2d and ReLU, thresholds are settled (:mod:`neurofault.convert.settling`), and how max pooling is made of neurons is left open too.
+
+    Args:
+        model: the module.
+        calibrate: ``settled``: thresholds of a ReLU module are settled whatever its form, and lower input rates and currents with a memory are tried.
     """
     if any(isinstance(module, RateCurve) for module in model.modules()):
         return [Candidate(start=start, full_rate=0.5) for start in (0.5, 0.3, 0.4, 0.6, 0.7)]
     first = Candidate()
     calls = _calls(model)
+    if calibrate == "settled":
+        poolings = (first.pooling,) if calls.isdisjoint(LARGEST) else POOLINGS
+        return [
+            Candidate(peak, start, full, pooling, settled=True, du=du)
+            for full in (0.5, 0.35, 1.0) for du in (NO_MEMORY, SMOOTH) for peak in (0.5, 0.8) for start in (0.5, 0.3) for pooling in poolings
+        ]  # fmt: skip
     if not calls.isdisjoint(_BEYOND_A_CHAIN):
         poolings = (first.pooling,) if calls.isdisjoint(LARGEST) else POOLINGS
         rates = [(peak, full) for full in (1.0, 0.5) for peak in (0.5, 0.35, 0.8, 1.2)]

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +15,13 @@ from torch import Tensor, nn
 from neurofault.arrays import as_labels
 from neurofault.convert.balance import Candidate
 from neurofault.convert.samples import images_of
-from neurofault.convert.torch_model import as_taken, candidates, proposals, scores_of
+from neurofault.convert.torch_model import Calibrate, as_taken, candidates, proposals, scores_of
 from neurofault.data.splits import DataSet
 from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.engines import run
-from neurofault.errors import NeurofaultWarning, UsageError
+from neurofault.errors import NeurofaultWarning, UsageError, nearest
 from neurofault.graph import Network
 from neurofault.graph.network import ConversionGap
 from neurofault.progress import Progress
@@ -45,7 +46,7 @@ class Trial:
 
     Attributes:
         candidate: what was tried.
-        accuracy: on chip, on ``samples`` validation images.
+        accuracy: on chip, on ``samples`` validation images; of settled ones how often the chip answers as the module does.
         samples: how many images.
     """
 
@@ -87,6 +88,7 @@ def choose(
     timesteps: int,
     name: str,
     learns: bool = False,
+    calibrate: Calibrate = "usual",
     progress: Progress | None = None,
 ) -> Calibration:
     """Convert a model with every candidate, run each on the chip, and keep the most accurate.
@@ -102,16 +104,21 @@ def choose(
         name: for display.
         learns: the chip is to learn: of the best few, those within :data:`STABLE_WITHIN` of the best are taken in order until the gain of
             the usual steps (:mod:`neurofault.rescue.learners.gain`) is small enough on one; where it is on none, that of the smallest gain.
+        calibrate: ``usual``, or ``settled``: other candidates (:func:`neurofault.convert.torch_model.candidates`), and what is measured is how often the chip
+            answers as the model does, which tells candidates apart on fewer images than its accuracy.
         progress: called as ``progress("calibrating", done, total, text)`` after each candidate.
     """
-    tried = candidates(model)
+    tried = candidates(model, calibrate)
     networks = list(proposals(model, data.train.images[:CALIBRATION_IMAGES], tried, timesteps=timesteps, name=name))
     seen, labels = data.train.images[:CALIBRATION_IMAGES], data.train.labels[:CALIBRATION_IMAGES].astype(np.int64)
 
     def gain(chip: Deployment) -> float:
         return usual_gain(chip, chip.encode(seen), labels)
 
-    return _best(networks, tried, data.validation.images, data.validation.labels, place, progress, gain if learns else None)
+    shown, truth = data.validation.images, data.validation.labels
+    if calibrate == "settled":
+        truth = scores_of(model, as_taken(model, shown)).argmax(axis=1)
+    return _best(networks, tried, shown, truth, place, progress, gain if learns else None)
 
 
 def from_torch(
@@ -122,6 +129,7 @@ def from_torch(
     timesteps: int = 32,
     name: str = "network",
     candidate: Candidate | None = None,
+    calibrate: Calibrate = "usual",
     profile: HardwareProfile | str | Path = "loihi2",
 ) -> Network:
     """Convert a feed-forward torch module, as the command line does: every candidate runs on the chip, and the best is kept.
@@ -141,14 +149,17 @@ def from_torch(
         timesteps: T, steps a sample will be shown, at least 1.
         name: for display.
         candidate: peak rate, start potential and pixel rate; None: chosen. One that is given is taken as it is, and no gap is measured.
+        calibrate: which are chosen from: ``usual``, or ``settled`` (:func:`neurofault.convert.torch_model.candidates`), which loses less and takes longer.
         profile: the chip that the candidates are measured on, with one core a block as large as fits.
 
     Raises:
         ConversionError: a layer cannot become spiking, the samples do not fit the model, or the stages do not give what its forward gives.
-        UsageError: labels that do not fit the images.
+        UsageError: labels that do not fit the images; an unknown way.
     """
     images = images_of(calibration)
-    tried = candidates(model) if candidate is None else [candidate]
+    if calibrate not in (ways := get_args(Calibrate)):
+        raise UsageError(f"calibrate is {' or '.join(ways)}, not {calibrate!r}{nearest(calibrate, ways)}")
+    tried = candidates(model, calibrate) if candidate is None else [candidate]
     networks = list(proposals(model, images, tried, timesteps=timesteps, name=name))
     if candidate is not None:
         return networks[0]

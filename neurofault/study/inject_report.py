@@ -117,7 +117,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def to_json(result: Injection) -> dict[str, Any]:
     """Return the result as JSON-ready types; no paths, times or machine facts, so that equal runs give equal bytes.
 
-    ``encoding`` (:class:`neurofault.data.scaling.Scaling`) stands there where the data are real values; ``reset`` where it is ``never``. ``notes`` stands at the end where something is suspect about the healthy chip or a fault did nothing in some draw, else it is left out.
+    ``encoding`` (:class:`neurofault.data.scaling.Scaling`) stands there where the data are real values; ``reset`` where it is ``never``, ``calibrate`` where it is not ``usual``. ``notes`` stands at the end where something is suspect about the healthy chip or a fault did nothing in some draw, else it is left out.
     """
     prepared, lesions = result.prepared, result.lesion
     chip = prepared.deployment
@@ -132,6 +132,7 @@ def to_json(result: Injection) -> dict[str, Any]:
             "samples": len(prepared.test),
             "timesteps": chip.timesteps,
             **({} if chip.reset == "sample" else {"reset": chip.reset}),
+            **({} if prepared.setup.calibrate == "usual" else {"calibrate": prepared.setup.calibrate}),
             "seed": result.seed,
             "engine": result.engine,
             "weight_bits": prepared.setup.weight_bits,

@@ -14,7 +14,7 @@ from torch import nn
 from neurofault.convert.networks import is_network_file, is_nir_file, load_network
 from neurofault.convert.running import readable
 from neurofault.convert.scaled import ShownLevels
-from neurofault.convert.torch_model import as_taken, scores_of
+from neurofault.convert.torch_model import Calibrate, as_taken, scores_of
 from neurofault.damage.damage import Damage
 from neurofault.data.datasets import load
 from neurofault.data.scaling import Scaling, in_levels, scaling_of
@@ -67,6 +67,7 @@ class Setup:
         signed: how negative values are shown: ``bias`` or ``lines``; see :class:`neurofault.data.scaling.Scaling`.
         reset: ``sample``, or ``never``: the samples are one stream; None: the network's own (``sample`` for what is converted). Conversions
             are compared on samples that start anew.
+        calibrate: which conversions of a torch network are compared: ``usual``, or ``settled``; see :func:`neurofault.study.calibrate.choose`.
     """
 
     network: str = DEFAULT_NETWORK
@@ -86,6 +87,7 @@ class Setup:
     learns: bool = False
     signed: str = "bias"
     reset: SampleReset | None = None
+    calibrate: Calibrate = "usual"
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +167,8 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
         raise UsageError(f"timesteps must be at most {MAX_TIMESTEPS}, is {setup.timesteps}")
     if setup.reset is not None and setup.reset not in (resets := get_args(SampleReset)):
         raise UsageError(f"reset is {' or '.join(resets)}, not {setup.reset!r}{nearest(setup.reset, resets)}")
+    if setup.calibrate not in (ways := get_args(Calibrate)):
+        raise UsageError(f"calibrate is {' or '.join(ways)}, not {setup.calibrate!r}{nearest(setup.calibrate, ways)}")
     profile = load_profile(setup.profile)
     spec = recipe(setup.network) if ":" not in setup.network and not is_network_file(setup.network) else None
     if setup.weights is not None and ":" not in setup.network:
@@ -199,6 +203,8 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
         found, _ = trained(setup.network, data_dir=setup.data_dir, progress=progress)
         timesteps = setup.timesteps or spec.timesteps
     if isinstance(found, Network):
+        if setup.calibrate != "usual":
+            raise UsageError(f"calibrate {setup.calibrate} is of torch networks; {setup.network!r} is spiking already")
         found = _kept_going(found, setup)
         encoded = _as_taken_by(found, data)
         return _noted(Prepared(setup, profile, None, encoded, _reported(setup, encoded), found, None, place(found)))
@@ -213,7 +219,7 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
     _check_labels(data, scores_of(model, seen[:2]).shape[1], setup.network)
     calibration = choose(
         model, encoded, place, timesteps=timesteps, name=setup.network, learns=setup.learns,
-        progress=progress,
+        calibrate=setup.calibrate, progress=progress,
     )  # fmt: skip
     if spec is None:
         say_if_it_fails(scores_of(model, seen).argmax(axis=1), data.train.labels[:CALIBRATION_IMAGES], setup.network)

@@ -280,6 +280,15 @@ def test_samples_as_one_stream(cli):
     assert "--reset never" in out.split("to repeat: ")[1]
 
 
+def test_a_settled_conversion_is_said_and_repeated(cli):
+    asked = ("--kill-cores", "2", "--draws", "1", "--samples", "20")
+    settled, usual = answer(cli, *asked, "--calibrate", "settled"), answer(cli, *asked)
+    assert settled["calibrate"] == "settled"
+    assert "calibrate" not in usual
+    assert settled["spikes_healthy"] != usual["spikes_healthy"]
+    assert "--calibrate settled" in cli("inject", *asked, "--calibrate", "settled")[1].split("to repeat: ")[1]
+
+
 def test_a_network_that_keeps_its_state_is_not_reset_unless_asked(cli, tmp_path, monkeypatch):
     (tmp_path / "kept.py").write_text(
         "import numpy as np, neurofault as nf\n"
@@ -312,6 +321,7 @@ def test_a_network_that_keeps_its_state_is_not_reset_unless_asked(cli, tmp_path,
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
+        (("--calibrate", "setled"), "neurofault: calibrate is usual or settled, not 'setled' (did you mean 'settled'?)"),
         (("--reset", "nevr"), "neurofault: reset is sample or never, not 'nevr' (did you mean 'never'?)"),
         (
             ("--reset", "never", "--engine", "snntorch", "--samples", "5", "--kill-cores", "1"),
@@ -319,7 +329,7 @@ def test_a_network_that_keeps_its_state_is_not_reset_unless_asked(cli, tmp_path,
         ),
     ],
 )
-def test_streams_that_cannot_be_are_refused_in_one_line(cli, asked, message):
+def test_what_cannot_be_is_refused_in_one_line(cli, asked, message):
     code, _, err = cli("inject", *asked)
     assert code == 2
     assert message in " ".join(err.split())

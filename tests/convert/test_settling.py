@@ -13,6 +13,7 @@ from neurofault.convert.balance import Candidate
 from neurofault.convert.torch_model import candidates, from_torch, scores_of
 from neurofault.data.datasets import load
 from neurofault.graph import Network
+from neurofault.zoo import trained as trained_zoo
 
 
 class Block(nn.Module):
@@ -131,3 +132,21 @@ def test_settling_moves_thresholds_and_biases_but_no_weight(digits):
         channels = np.asarray(other.neuron.threshold).reshape(one.shape[0], -1)
         assert np.ptp(channels, axis=1).max() == 0
         assert (channels < one.neuron.threshold).any()
+
+
+def test_a_current_with_a_memory_evens_out_what_equal_pixels_send_in_the_same_steps():
+    """One hidden layer: its spikes, settled, come nearer to the activations in a low input rate, with a memory than without."""
+    model, data = trained_zoo("digits-mlp")
+    images = data.train.images[:100]
+    with torch.no_grad():
+        wanted = model[:3](torch.from_numpy(np.array(images)).float() / 255).numpy()
+    errors = {}
+    for du in (4095, 1364):
+        network = from_torch(model, images, timesteps=32, candidate=Candidate(0.5, 0.5, 0.35, settled=True, du=du))
+        hidden = network.population("hidden1").neuron
+        assert hidden.du == du
+        unit = from_torch(model, images, timesteps=32, candidate=Candidate(0.5, 0.5, 0.35)).population("hidden1").neuron.threshold
+        chip = nf.deploy(network)
+        sent = nf.run(chip, images, record=("spikes",)).activity.traces["hidden1"].spikes.reshape(100, 32, -1).mean(1)
+        errors[du] = float(np.linalg.norm(sent * unit - wanted) / np.linalg.norm(wanted))
+    assert errors[1364] < 0.8 * errors[4095]

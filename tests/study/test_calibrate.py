@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from torch import nn
 
 import neurofault as nf
 from neurofault.convert.balance import Candidate
-from neurofault.convert.torch_model import candidates, scores_of
+from neurofault.convert.torch_model import SMOOTH, candidates, scores_of
 from neurofault.data.datasets import load
 from neurofault.errors import NeurofaultWarning, UsageError
+from neurofault.graph.neurons import NO_MEMORY
 from neurofault.study.calibrate import choose
 from neurofault.zoo import RateCurve
 
@@ -107,3 +109,30 @@ def test_labels_that_do_not_fit_are_refused(trained):
     model, data = trained
     with pytest.raises(UsageError, match=r"^labels have the shape \(9,\), but there are 10 calibration images$"):
         nf.from_torch(model, data.train.images[:10], labels=data.train.labels[:9])
+
+
+@pytest.mark.parametrize("trained", [False], indirect=True)
+def test_settled_conversions_are_measured_by_agreement_and_never_see_a_label(trained):
+    model, data = trained
+    few = data.validation.first(60)
+    wrong = replace(data, validation=replace(few, labels=(few.labels + 1) % 10), train=replace(data.train, labels=(data.train.labels + 1) % 10))
+    one, other = (choose(model, each, nf.deploy, timesteps=8, name="x", calibrate="settled") for each in (replace(data, validation=few), wrong))
+    assert one.trials == other.trials
+    assert {(trial.candidate.settled, trial.candidate.du) for trial in one.trials} == {(True, NO_MEMORY), (True, SMOOTH)}
+    answers = scores_of(model, few.images).argmax(1)
+    assert max(trial.accuracy for trial in one.trials) == nf.run(nf.deploy(one.network), few.images, answers).accuracy
+
+
+def test_the_usual_candidates_are_those_of_before():
+    chain = candidates(body(rates=False))
+    assert len(chain) == 30
+    assert not any(one.settled for one in chain)
+    assert {one.du for one in chain} == {NO_MEMORY}
+    assert candidates(body(rates=True), "settled") == candidates(body(rates=True))
+
+
+@pytest.mark.parametrize("trained", [True], indirect=True)
+def test_an_unknown_way_is_refused(trained):
+    model, data = trained
+    with pytest.raises(UsageError, match=r"^calibrate is usual or settled, not 'setled' \(did you mean 'settled'\?\)$"):
+        nf.from_torch(model, data.train.images[:10], calibrate="setled")

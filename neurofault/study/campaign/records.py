@@ -119,12 +119,14 @@ class Convert(BaseModel):
         weight_bits: stored bits a weight.
         reset: ``sample``: u, v and spikes on their way are cleared before each sample; ``never``: the samples are one stream;
             null: the network's own (``sample`` for what is converted).
+        calibrate: which conversions of a torch network are compared, ``usual`` or ``settled`` (:func:`neurofault.study.calibrate.choose`).
     """
 
     model_config = _RECORD
     timesteps: Annotated[int, Field(ge=1, le=4096)] | None = None
     weight_bits: Annotated[int, Field(ge=1, le=8)] = 8
     reset: Literal["sample", "never"] | None = None
+    calibrate: Literal["usual", "settled"] = "usual"
 
 
 class Place_(BaseModel):
@@ -342,5 +344,5 @@ class CampaignSpec(BaseModel):
             weights=None if network.weights is None else base / network.weights, data=self.data.named(base), data_dir=data_dir,
             timesteps=self.convert.timesteps, dt=network.dt, weight_bits=self.convert.weight_bits, place=place.strategy,
             neurons_per_core=place.neurons_per_core, spare_cores=place.spare_cores, chips=place.chips, place_seed=place.seed,
-            reset=self.convert.reset, signed=self.data.signed,
+            reset=self.convert.reset, signed=self.data.signed, calibrate=self.convert.calibrate,
         )  # fmt: skip
