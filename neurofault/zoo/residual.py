@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class ResidualBlock(nn.Module):
-    """Two 3×3 convolutions with batch normalisation and the way round them, which is a 1×1 convolution where the shape changes::
+    """Two 3×3 convolutions with batch normalisation and the way round them, which is a 1×1 convolution where the shape changes.
 
         h = first_activation(first(x))        y = last_activation(second(h) + short(x))
 

@@ -115,8 +115,13 @@ def test_labels_that_do_not_fit_are_refused(trained):
 def test_settled_conversions_are_measured_by_agreement_and_never_see_a_label(trained):
     model, data = trained
     few = data.validation.first(60)
-    wrong = replace(data, validation=replace(few, labels=(few.labels + 1) % 10), train=replace(data.train, labels=(data.train.labels + 1) % 10))
-    one, other = (choose(model, each, nf.deploy, timesteps=8, name="x", calibrate="settled") for each in (replace(data, validation=few), wrong))
+    wrong = replace(
+        data, validation=replace(few, labels=(few.labels + 1) % 10), train=replace(data.train, labels=(data.train.labels + 1) % 10)
+    )
+    one, other = (
+        choose(model, each, nf.deploy, timesteps=8, name="x", calibrate="settled")
+        for each in (replace(data, validation=few), wrong)
+    )
     assert one.trials == other.trials
     assert {(trial.candidate.settled, trial.candidate.du) for trial in one.trials} == {(True, NO_MEMORY), (True, SMOOTH)}
     answers = scores_of(model, few.images).argmax(1)
