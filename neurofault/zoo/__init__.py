@@ -1,8 +1,8 @@
 """The networks of the founding paper in torch, how they are trained, and where the trained weights are kept.
 
 MLPs follow the paper's base (55k/5k/10k split, ReLU, inputs x/255, plain SGD 0.1, batch 100, 30 epochs). The convolutional
-networks are trained with :class:`RateCurve` in the place of ReLU, because five reset-to-zero populations in a row bend a ReLU too
-much; a plain ReLU network of the same shape (``cifar10-cnn-relu``) stands beside one of them.
+network is trained with :class:`RateCurve` in the place of ReLU, because five reset-to-zero populations in a row bend a ReLU too
+much; a plain ReLU network of the same shape (``cifar10-cnn-relu``) stands beside it, and so does a residual one, ``cifar10-resnet``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Recipe:
         hidden: widths of the fully connected hidden layers.
         channels: output channels of the two convolutions; empty for an MLP.
         stages: output channels of the residual stages (:mod:`neurofault.zoo.residual`); empty for the other networks.
-        overshoots: of the rate curve of each hidden layer (in a residual network: 1 + 2 a stage); empty for plain ReLU.
+        overshoots: of the rate curve of each hidden layer (in a residual network 1 + 2 a stage); empty for plain ReLU.
         scale: spikes a unit of activation (rate curve only).
         full_rate: spike rate of a full-scale pixel assumed in training (rate curve only).
         noise: of the rate curve in training.
@@ -105,8 +105,8 @@ RECIPES: dict[str, Recipe] = {
             timesteps=64, neurons_per_core=256,
         ),
         Recipe(
-            "cifar10-resnet", "cifar10", (), overshoots=(0.7, *[0.5] * 6), du=1364, epochs=10, batch=128, learning_rate=4e-3,
-            optimiser="adamw", timesteps=64, neurons_per_core=256, stages=(16, 32, 64),
+            "cifar10-resnet", "cifar10", (), epochs=10, batch=128, learning_rate=4e-3, optimiser="adamw", timesteps=64,
+            neurons_per_core=256, stages=(16, 32, 64),
         ),
     )
 }  # fmt: skip

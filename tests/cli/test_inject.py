@@ -177,7 +177,7 @@ REFUSALS = {
     "unknown network": (
         ["--network", "mnist-mpl"],
         "no network 'mnist-mpl' in the zoo (did you mean 'mnist-mlp'?); there are: digits-mlp, digits-mlp-dropout, mnist-mlp, mnist-mlp-dropout, mnist-mlp-400, mnist-mlp2, "
-        "fashion-mlp-400, cifar10-cnn, cifar10-cnn-relu",
+        "fashion-mlp-400, cifar10-cnn, cifar10-cnn-relu, cifar10-resnet",
     ),
     "no samples": (["--samples", "0"], "samples: 0 asked for, digits/test holds 500 images (allowed: 1 to 500)"),
     "no timesteps": (["--timesteps", "0"], "timesteps must be at least 1, is 0"),
