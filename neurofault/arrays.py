@@ -64,3 +64,8 @@ def not_finite(array: object) -> str | None:
     at = tuple(int(each) for each in np.argwhere(~finite)[0]) if values.ndim else ()
     place = f" at [{', '.join(map(str, at))}]" if at else ""
     return f"{int(np.count_nonzero(~finite))} of {values.size} values are not finite (the first: {values[at]:g}{place})"
+
+
+def within(array: NDArray[np.integer], low: int, high: int) -> bool:
+    """Return whether every number of an array lies in low … high."""
+    return not array.size or low <= int(array.min()) <= int(array.max()) <= high

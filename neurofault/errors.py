@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
 MAX_LINE = 2000
 """Longest line of a message: what it repeats of a file or a word may be of any length."""
@@ -79,6 +80,15 @@ class UsageError(NeurofaultError):
 
 class NeurofaultWarning(UserWarning):
     """Something was taken that is worth a word: what was assumed or left out, and what to do if that is not meant."""
+
+
+def unforeseen(value: NoReturn) -> NoReturn:
+    """Stop at what a table of all cases leaves out (mypy finds it before): a bug of ours.
+
+    Raises:
+        AssertionError: always.
+    """
+    raise AssertionError(f"no case for {type(value).__name__}")
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

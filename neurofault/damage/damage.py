@@ -42,29 +42,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.damage.broken import Broken, BrokenMesh
-from neurofault.damage.edits import (
+from neurofault.damage.edits import Detour, Edit, Stall
+from neurofault.damage.neuron_edits import (
     FORCE_UNIT,
-    Detour,
-    Drop,
-    Edit,
-    EnginePart,
     Field,
     Force,
     InputNoise,
     KeptState,
-    LearningDefect,
     LostReset,
     NeuronEdit,
-    Part,
-    SetDelays,
     SetField,
-    SetSynapses,
     Silence,
-    Stall,
     StuckCounter,
-    SynapseEdit,
     Upset,
 )
+from neurofault.damage.synapse_edits import Drop, EnginePart, LearningDefect, Part, SetDelays, SetSynapses, SynapseEdit
 from neurofault.errors import UsageError
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.network import Readout

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.damage.damage import Edit, OnChip, SetDelays, SetSynapses
+from neurofault.damage.damage import Drop, Edit, LearningDefect, OnChip, SetDelays, SetSynapses, SynapseEdit
 from neurofault.damage.edits import only
 from neurofault.damage.stored import from_field, nearest_field, to_field
-from neurofault.errors import UsageError
+from neurofault.errors import UsageError, unforeseen
 from neurofault.graph.chip import ChipConnection
 from neurofault.graph.connectivity import weights_and_delays
 
@@ -49,9 +49,8 @@ class SynapseFold:
 
     def __init__(self, connection: ChipConnection, edits: Sequence[Edit]) -> None:
         self.connection = connection
-        self.edits = tuple(
-            edit for edit in edits if isinstance(edit, SetSynapses | SetDelays) and edit.connection == connection.name
-        )
+        mine = [edit for edit in edits if isinstance(edit, SynapseEdit) and edit.connection == connection.name]
+        self.edits = tuple(edit for edit in mine if not isinstance(edit, Drop | LearningDefect))
         self.bits, self.sign_mode = connection.weight_bits, connection.sign_mode
         self._n_in, n_out = connection.synapses.n_in, connection.synapses.n_out
         for edit in self.edits:
@@ -134,6 +133,10 @@ class SynapseFold:
                     delays[place] ^= flips
                 case SetDelays(delays=values):
                     delays[place] = values
+                case SetSynapses():
+                    pass  # stuck bits, headers and axon entries change what is read
+                case _:
+                    unforeseen(edit)
         for edit, place, _ in now:
             if isinstance(edit, SetDelays) and edit.longest is not None:
                 delays[place] = np.minimum(delays[place], edit.longest)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -15,6 +15,7 @@ from neurofault.damage.damage import (
     InputNoise,
     KeptState,
     LostReset,
+    NeuronEdit,
     OnChip,
     SetField,
     Silence,
@@ -22,6 +23,7 @@ from neurofault.damage.damage import (
     Upset,
 )
 from neurofault.damage.moments import moments
+from neurofault.errors import unforeseen
 from neurofault.graph.chip import ChipPopulation
 
 _WORD = 1 << 24
@@ -76,6 +78,32 @@ class NeuronsNow:
                 state[...] = np.where(flips != 0, turned, state)
 
 
+EFFECTS: Mapping[type[NeuronEdit], frozenset[str]] = {
+    Silence: frozenset({"silent"}),
+    Force: frozenset({"rate"}),
+    SetField: frozenset({"du", "dv", "vth", "bias_mantissa", "own_bias"}),
+    Upset: frozenset({"flips_u", "flips_v"}),
+    StuckCounter: frozenset({"counter"}),
+    LostReset: frozenset({"kept"}),
+    KeptState: frozenset({"goes_on"}),
+    InputNoise: frozenset({"noise"}),
+}
+"""What each kind of edit sets in a step: attributes of :class:`NeuronsNow`, or the noise of input biases."""
+
+
+def not_applied(edits: Sequence[Edit], applied: Collection[str]) -> str | None:
+    """Return which edit does something that an engine does not apply, as its ``supports`` says it; None: none does.
+
+    Args:
+        edits: of a chip.
+        applied: names as in :data:`EFFECTS`.
+    """
+    for edit in edits:
+        if isinstance(edit, NeuronEdit) and not EFFECTS[type(edit)] <= set(applied):
+            return f"layer {edit.population!r}: {type(edit).__name__} is not applied there"
+    return None
+
+
 class NeuronFold:
     """The neurons of a population and their edits.
 
@@ -84,12 +112,8 @@ class NeuronFold:
     """
 
     def __init__(self, population: ChipPopulation, edits: Sequence[Edit]) -> None:
-        self.edits = tuple(
-            edit
-            for edit in edits
-            if isinstance(edit, Silence | Force | SetField | Upset | StuckCounter | LostReset | KeptState)
-            and edit.population == population.name
-        )
+        own = [edit for edit in edits if isinstance(edit, NeuronEdit) and edit.population == population.name]
+        self.edits = tuple(edit for edit in own if not isinstance(edit, InputNoise))
         self._stored = {name: getattr(population, name).astype(np.int64) for name in ("du", "dv", "vth", "bias_mantissa")}
         self._size = population.size
 
@@ -119,6 +143,8 @@ class NeuronFold:
                     kept[neurons] = True
                 case KeptState(neurons=neurons):
                     goes_on[neurons] = True
+                case _:
+                    unforeseen(edit)
         stored_now = (held["du"], held["dv"], held["vth"], held["bias_mantissa"])
         return NeuronsNow(*stored_now, own, silent, rate, flips["u"], flips["v"], counter, kept, goes_on)
 

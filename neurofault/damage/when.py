@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Clock = Literal["presentation", "chip"]
+MOST_STEPS = 1 << 62
+"""No step of a chip is as late."""
 
 
 @dataclass(frozen=True)

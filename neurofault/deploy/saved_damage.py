@@ -12,23 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.damage import broken as places
-from neurofault.damage import damage as edits
 from neurofault.damage.broken import Broken
-from neurofault.damage.damage import Damage, Detour, Edit, Hit, NeuronEdit, Stall
+from neurofault.damage.damage import Damage, Detour, Drop, Edit, Hit, InputNoise, NeuronEdit, Stall
+from neurofault.damage.edits import EDITS, mistake
 from neurofault.damage.when import When
 from neurofault.deploy.deployment import Placement
 from neurofault.deploy.saved_parts import MOST, Arrays, Parts, inside, typed
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.schedule import Wiring
 
-_EDITS: Mapping[str, type[Edit]] = {
-    kind.__name__: kind
-    for kind in (
-        edits.Silence, edits.Force, edits.SetField, edits.Upset, edits.SetSynapses, edits.SetDelays, edits.Drop, edits.InputNoise,
-        edits.Stall, edits.LearningDefect, edits.Detour, edits.StuckCounter, edits.LostReset,
-        edits.KeptState,
-    )
-}  # fmt: skip
 _BROKEN: Mapping[str, type[Broken]] = {kind.__name__: kind for kind in (places.BrokenCells, places.BrokenCore, places.BrokenMesh)}
 
 _LINK, _TILE = re.compile(r"[0-9]{1,9},[0-9]{1,9}:[EWNS]"), re.compile(r"[0-9]{1,9},[0-9]{1,9}")
@@ -72,7 +64,7 @@ def _when(data: Any) -> When:
 
 
 def _edit(parts: Parts, arrays: Arrays, wiring: _Wiring, cores: int) -> Edit:
-    kind = _EDITS[parts.one_of("edit", tuple(_EDITS))]
+    kind = EDITS[parts.one_of("edit", tuple(EDITS))]
     hints, values = get_type_hints(kind), dict[str, Any]()
     for field in fields(kind):
         stored = parts.data.get(field.name)
@@ -80,21 +72,13 @@ def _edit(parts: Parts, arrays: Arrays, wiring: _Wiring, cores: int) -> Edit:
             values["when"] = _when(stored)
         elif (held := _held(hints[field.name])) is not None:
             free = stored is None and type(None) in get_args(hints[field.name])
-            own = None if free else arrays.get(parts.inner(field.name).of("array", int), (None,), held)
-            if own is not None and own.dtype.kind == "f" and not np.isfinite(own).all():
-                raise ValueError(f"{kind.__name__}: {field.name} holds what is no number")
-            values[field.name] = own
+            values[field.name] = None if free else arrays.get(parts.inner(field.name).of("array", int), (None,), held)
         else:
             values[field.name] = typed(hints[field.name], stored)
     edit = kind(**values)
-    lengths = {name: len(value) for name, value in values.items() if isinstance(value, np.ndarray)}
-    if isinstance(edit, edits.Drop):
-        lengths.pop("targets")
-    together = (("keep", "force"), ("factor", "offset"), ("of_sources", "of_targets"))
-    halved = isinstance(edit, edits.SetSynapses) and any((one in lengths) != (other in lengths) for one, other in together)
-    if len(set(lengths.values())) > 1 or halved:
-        raise ValueError(f"{kind.__name__}: its arrays have {' and '.join(map(str, lengths.values()))} entries")
-    _in_range(edit, wiring, cores)
+    if (problem := mistake(edit)) is not None:
+        raise ValueError(f"{kind.__name__}: {problem}")
+    _places(edit, wiring, cores)
     return edit
 
 
@@ -107,60 +91,31 @@ def _held(hint: Any) -> np.dtype[Any] | None:
     return None
 
 
-def _in_range(edit: Edit, wiring: _Wiring, cores: int) -> None:
-    """Refuse ids that do not exist and numbers that mean nothing."""
-    if isinstance(edit, Stall):
-        inside("core", edit.cores, cores)
-        return
-    if isinstance(edit, Detour):
-        inside("core", np.concatenate([edit.sources, edit.destinations]), cores)
-        return
-    ends = (0, 0)
-    if isinstance(edit, NeuronEdit):
-        if edit.population not in {one.name for one in wiring.populations}:
-            raise ValueError(f"population {edit.population[:40]!r} is not there")
-        inside("neuron", edit.neurons, wiring.population(edit.population).size)
-    else:
-        if edit.connection not in {one.name for one in wiring.connections}:
-            raise ValueError(f"connection {edit.connection[:40]!r} is not there")
-        synapses = wiring.connection(edit.connection).synapses
-        ends = synapses.n_in, synapses.n_out
-        if isinstance(edit, edits.LearningDefect):
-            inside("neuron", edit.neurons, ends[1])
-        else:
-            inside("neuron", edit.targets, ends[1])
-            inside("neuron", edit.sources, ends[0])
+def _places(edit: Edit, wiring: _Wiring, cores: int) -> None:
+    """Refuse ids that do not exist."""
     match edit:
-        case edits.Force(rate=rate):
-            good = 0 <= rate <= edits.FORCE_UNIT
-        case edits.StuckCounter(value=value):
-            good = value in (0, 1)
-        case edits.Upset(at=at, masks=masks):
-            good = 0 <= at < 1 << 62 and not (masks.size and not 0 <= int(masks.min()) <= int(masks.max()) < 1 << 24)
-        case edits.Drop(core=core, probability=probability, key=key):
-            inside("core", (core,), cores)
-            good = 0 < probability <= 1 and 0 <= key < 1 << 64
-        case edits.InputNoise(population=name, sigma=sigma, key=key):
-            good = sigma >= 0 and 0 <= key < 1 << 64 and wiring.population(name).is_source
-        case edits.LearningDefect(value=value):
-            good = 0 <= value < MOST
-        case edits.SetDelays(delays=delays, flips=flips, longest=longest):
-            good = all(
-                not each.size or 0 <= int(each.min()) <= int(each.max()) <= 63 for each in (delays, flips) if each is not None
-            )
-            good = good and (flips is None) == (longest is None) and (longest is None or 0 <= longest <= 63)
-        case edits.SetField(low=low, high=high, bit=bit):
-            ranged = low is not None and high is not None and -MOST <= low <= high < MOST
-            good = (ranged or low is high is None) and (bit is None or 0 <= bit < 32)
-        case edits.SetSynapses(of_sources=sources, of_targets=targets) if sources is not None and targets is not None:
-            good = all(
-                not each.size or -1 <= int(each.min()) <= int(each.max()) < end
-                for each, end in zip((sources, targets), ends, strict=True)
-            )
+        case Stall():
+            inside("core", edit.cores, cores)
+        case Detour():
+            inside("core", np.concatenate([edit.sources, edit.destinations]), cores)
+        case _ if isinstance(edit, NeuronEdit):
+            if edit.population not in {one.name for one in wiring.populations}:
+                raise ValueError(f"population {edit.population[:40]!r} is not there")
+            own = wiring.population(edit.population)
+            inside("neuron", edit.neurons, own.size)
+            if isinstance(edit, InputNoise) and not own.is_source:
+                raise ValueError(f"population {edit.population[:40]!r} is no input")
         case _:
-            good = True
-    if not good:
-        raise ValueError(f"{type(edit).__name__}: a number is out of range")
+            if edit.connection not in {one.name for one in wiring.connections}:
+                raise ValueError(f"connection {edit.connection[:40]!r} is not there")
+            synapses = wiring.connection(edit.connection).synapses
+            own_arrays = {name: value for name, value in vars(edit).items() if isinstance(value, np.ndarray)}
+            for name, end in (("neurons", synapses.n_out), ("targets", synapses.n_out), ("sources", synapses.n_in)):
+                inside("neuron", own_arrays.get(name, ()), end)
+                elsewhere = own_arrays.get(f"of_{name}", np.empty(0, np.int64))
+                inside("neuron", elsewhere[elsewhere >= 0], end)
+            if isinstance(edit, Drop):
+                inside("core", (edit.core,), cores)
 
 
 def _hit(parts: Parts, cores: int) -> Hit:

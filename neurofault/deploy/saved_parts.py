@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -17,7 +17,7 @@ from neurofault.deploy.deployment import Placement
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import ConversionError, nearest
 from neurofault.graph.chip import ChipConnection, ChipPopulation, reached
-from neurofault.graph.law import MOST_REFRACTORY, RESETS, USUAL, Law
+from neurofault.graph.law import RESETS, USUAL, Law
 from neurofault.graph.network import Readout
 from neurofault.graph.neurons import Encoding
 from neurofault.graph.schedule import Wiring
@@ -147,16 +147,24 @@ def _between(arrays: Arrays, number: int, size: int, what: str, low: int, high: 
 
 
 def _law(parts: Parts, arrays: Arrays, name: str, size: int) -> Law:
-    """Return a law; a file holds only what is not Lava's."""
-    held: dict[str, NDArray[np.int32] | None] = {}
-    for field, low, high in (("refractory", 0, MOST_REFRACTORY), ("floor", 1 - _V, 0)):
-        number = parts.of(field, int) if parts.data.get(field) is not None else None
-        what = f"population {name[:40]!r}: {field}"
-        held[field] = None if number is None else _between(arrays, number, size, what, low, high)
-    delayed = parts.of("delayed", bool)
-    if delayed and held["refractory"] is not None:
-        raise ValueError(f"population {name[:40]!r}: a delayed reset beside refractory steps")
-    return Law(parts.one_of("reset", RESETS), delayed, **held)  # type: ignore[arg-type]  # one of them
+    """Return a law, from what a file holds of its attributes; those that it does not hold are Lava's."""
+    held: dict[str, Any] = {}
+    for field in fields(Law):
+        value = parts.data.get(field.name)
+        if value is None:
+            continue
+        if isinstance(field.default, str):
+            held[field.name] = parts.one_of(field.name, RESETS)
+        elif isinstance(field.default, bool):
+            held[field.name] = parts.of(field.name, bool)
+        else:
+            held[field.name] = arrays.get(parts.of(field.name, int), (size,), np.int32, f"population {name[:40]!r}: {field.name}")
+    if unknown := sorted(set(parts.data) - {field.name for field in fields(Law)}):
+        raise ValueError(f"population {name[:40]!r}: a law with {unknown[0][:40]!r}")
+    law = Law(**held)
+    if (problem := law.mistake(size)) is not None:
+        raise ValueError(f"population {name[:40]!r}: {problem}")
+    return law
 
 
 class _Ends(NamedTuple):

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from neurofault.damage.damage import FORCE_UNIT, Edit, Force, InputNoise, SetField, Silence, Upset
-from neurofault.damage.edits import Field as Stored
 from neurofault.damage.fold_neurons import NeuronFold
+from neurofault.damage.neuron_edits import Field as Stored
 from neurofault.damage.when import When
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault

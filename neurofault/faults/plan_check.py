@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import math
-import sys
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
-from numpy.typing import NDArray
 
-from neurofault.damage.damage import FORCE_UNIT
+from neurofault.damage.edits import EDITS, Edit, mistake
+from neurofault.damage.synapse_edits import SetDelays, SetSynapses
 from neurofault.damage.when import When
 
 R = TypeVar("R")
 
-_RANGES: Mapping[str, tuple[float, float]] = {
-    "rate": (0, FORCE_UNIT), "masks": (1, (1 << 24) - 1), "delays": (0, 63), "probability": (0, 1), "level": (0, 1), "sigma": (0, 1e9), "factor": (-sys.float_info.max, sys.float_info.max), "offset": (-sys.float_info.max, sys.float_info.max),
-    "of_sources": (-1, 1 << 40), "of_targets": (-1, 1 << 40),
-}  # fmt: skip
+_RANGES: Mapping[str, tuple[float, float]] = {"probability": (0, 1), "level": (0, 1)}
 """Fields whose range is narrower than that of their type."""
-_SIGNED = ("values", "keep", "force", "low", "high")
 
 
 def record(kind: type[R], stored: Mapping[str, Any]) -> R:
@@ -40,13 +35,13 @@ def record(kind: type[R], stored: Mapping[str, Any]) -> R:
     for name, value in stored.items():
         if not _fits(hints[name], value):
             raise ValueError(f"{kind.__name__}: {name} is not what is stored there")
-        if not _in_range(name, value):
+        if kind.__name__ not in EDITS and not _in_range(name, value):
             raise ValueError(f"{kind.__name__}: {name} is out of range")
     made = kind(**stored)
     if isinstance(made, When):
         _check_when(made)
-    else:
-        _check_together(kind.__name__, stored)
+    elif kind.__name__ in EDITS:
+        _check_edit(kind.__name__, made)  # type: ignore[arg-type]  # its kind is one of an edit
     return made
 
 
@@ -69,7 +64,7 @@ def _fits(hint: Any, value: Any) -> bool:
 
 
 def _in_range(name: str, value: Any) -> bool:
-    low, high = _RANGES.get(name, (-(1 << 31) if name in _SIGNED else 0, 1 << 64))
+    low, high = _RANGES.get(name, (0, 1 << 64))
     if isinstance(value, np.ndarray):
         finite = value.dtype.kind != "f" or bool(np.isfinite(value).all())
         return finite and (not value.size or bool(low <= value.min() and value.max() <= high))
@@ -89,14 +84,16 @@ def _check_when(when: When) -> None:
         raise ValueError("a step beyond 62 bits")
 
 
-def _check_together(kind: str, stored: Mapping[str, Any]) -> None:
-    arrays: dict[str, NDArray[Any]] = {name: value for name, value in stored.items() if isinstance(value, np.ndarray)}
-    if kind != "Drop" and len({len(array) for array in arrays.values()}) > 1:
-        raise ValueError(f"{kind}: arrays of different lengths")
-    for name, array in arrays.items():
-        if (name == "neurons" or kind == "Drop") and np.any(np.diff(array) <= 0):
+def _check_edit(kind: str, edit: Edit) -> None:
+    if (problem := mistake(edit)) is not None:
+        raise ValueError(f"{kind}: {problem}")
+    for name, value in vars(edit).items():
+        ids = name in ("core", "cores", "neurons", "sources", "targets", "destinations")
+        if ids and np.size(value) and int(np.min(value)) < 0:
+            raise ValueError(f"{kind}: {name} is out of range")
+        if isinstance(value, np.ndarray) and (name == "neurons" or kind == "Drop") and np.any(np.diff(value) <= 0):
             raise ValueError(f"{kind}: {name} are not sorted, or one stands there twice")
-    if kind in ("SetSynapses", "SetDelays"):
-        pairs = np.stack([arrays["sources"], arrays["targets"]], axis=1)
+    if isinstance(edit, SetSynapses | SetDelays):
+        pairs = np.stack([edit.sources, edit.targets], axis=1)
         if len(np.unique(pairs, axis=0)) < len(pairs):
             raise ValueError(f"{kind}: a synapse stands there twice")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.damage import broken as places
-from neurofault.damage import edits
 from neurofault.damage.broken import Broken
-from neurofault.damage.damage import Edit, Hit
+from neurofault.damage.damage import Hit
+from neurofault.damage.edits import EDITS, Edit
+from neurofault.damage.neuron_edits import SetField
+from neurofault.damage.synapse_edits import SetDelays, SetSynapses
 from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import DataError, FaultError
@@ -27,20 +29,16 @@ from neurofault.files import read_arrays, why_not
 
 _FORMAT = 2
 """Raised when a file of this version could not be read by an older one; files of 1 (edits that number layers) are read too."""
-_EDITS: Mapping[str, type[Edit]] = {
-    kind.__name__: kind
-    for kind in (
-        edits.Silence, edits.Force, edits.SetField, edits.Upset, edits.SetSynapses, edits.SetDelays, edits.Drop, edits.InputNoise,
-        edits.Stall, edits.LearningDefect, edits.Detour, edits.StuckCounter, edits.LostReset,
-        edits.KeptState,
-    )
-}  # fmt: skip
-
 _BROKEN: Mapping[str, type[Broken]] = {kind.__name__: kind for kind in (places.BrokenCells, places.BrokenCore, places.BrokenMesh)}
 
 
-_CHANGES = ("low", "high", "bit", "factor", "offset", "flips", "longest", "of_sources", "of_targets")
-"""Fields of edits that say how they act on what else is broken; left out where they say nothing, and from hashes."""
+_CHANGES: Mapping[type[Edit], Collection[str]] = {
+    SetField: ("low", "high", "bit", "factor", "offset"),
+    SetSynapses: ("flips", "factor", "offset", "of_sources", "of_targets"),
+    SetDelays: ("flips", "longest"),
+}
+"""Fields of edits that say how they act on what else is broken; left out where they say nothing, and from hashes (as of before there were
+such fields; what these edits leave is in their other fields)."""
 
 
 def _flat(plan: FaultPlan, *, whole: bool = True) -> tuple[dict[str, Any], dict[str, NDArray[np.generic]]]:
@@ -51,7 +49,9 @@ def _flat(plan: FaultPlan, *, whole: bool = True) -> tuple[dict[str, Any], dict[
         data: dict[str, Any] = {"edit": type(edit).__name__}
         for field in fields(edit):
             value = getattr(edit, field.name)
-            if field.name in _CHANGES and (not whole or (not isinstance(value, np.ndarray) and value == field.default)):
+            if field.name in _CHANGES.get(type(edit), ()) and (
+                not whole or (not isinstance(value, np.ndarray) and value == field.default)
+            ):
                 continue
             if isinstance(value, np.ndarray):
                 arrays[name := f"array_{len(arrays)}"] = value
@@ -166,7 +166,7 @@ def _planned(item: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]])
         return record(kinds[data[tag]], {name: value(stored) for name, stored in data.items() if name != tag})
 
     fault = fault_from_mapping(item["fault"])
-    made = tuple(rebuilt(_EDITS, "edit", data) for data in item["edits"])
+    made = tuple(rebuilt(EDITS, "edit", data) for data in item["edits"])
     hit = {name: value(stored) for name, stored in item["hit"].items()}
     hit["broken"] = tuple(rebuilt(_BROKEN, "broken", data) for data in hit.get("broken", ()))
     echo, dead = record(Hit, hit), tuple(_number(core) for core in item["dead_cores"])

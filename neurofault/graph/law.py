@@ -1,12 +1,20 @@
-"""What a neuron does at its threshold and below: reset, refractory steps, floor. Once, for networks, chips and engines."""
+"""The chip's integer law of a CUBA LIF neuron, once: by default equal bit for bit to Lava 0.10 ``fixed_pt`` (``PyLifModelBitAcc``).
+
+What differs between laws is what a neuron does at its threshold and below: reset, refractory steps, floor. Engines that step with NumPy call
+:func:`step`; compiled kernels are checked against it, and an engine that does not know a feature of a law says so (:func:`unknown_feature`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from neurofault.arrays import within
+from neurofault.graph.arithmetic import STATE_LIMIT, decayed, wrap32
 
 Reset = Literal["zero", "subtract", "none"]
 """What a spike does to ``v``: it becomes 0, loses the threshold, or stays."""
@@ -44,9 +52,31 @@ class Law:
     floor: NDArray[np.int32] | None = None
 
     @property
+    def features(self) -> frozenset[str]:
+        """What it has that Lava's has not: names of its attributes; of the reset ``reset subtract`` or ``reset none``."""
+        found = set[str]()
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray) or value != field.default:
+                found.add(f"{field.name} {value}" if isinstance(value, str) else field.name)
+        return frozenset(found)
+
+    @property
     def usual(self) -> bool:
         """Whether it is Lava's."""
-        return self.reset == "zero" and not self.delayed and self.refractory is None and self.floor is None
+        return not self.features
+
+    def mistake(self, size: int) -> str | None:
+        """Return what is wrong with it for n neurons; None: nothing."""
+        if self.reset not in RESETS:
+            return f"reset is {self.reset!r:.40}"
+        for name, low, high in (("refractory", 0, MOST_REFRACTORY), ("floor", 1 - STATE_LIMIT, 0)):
+            held = getattr(self, name)
+            if held is not None and (held.shape != (size,) or not within(held, low, high)):
+                return f"{name} must lie in [{low}, {high}], one for each of {size} neurons"
+        if self.delayed and self.refractory is not None:
+            return "a delayed reset beside refractory steps"
+        return None
 
     def __str__(self) -> str:
         return said(self.reset, delayed=self.delayed, refractory=self.refractory is not None, floor=self.floor is not None)
@@ -67,3 +97,64 @@ def said(reset: Reset, *, delayed: bool, refractory: bool, floor: bool) -> str:
 
 USUAL = Law()
 """The law of Lava 0.10's ``LIF``."""
+
+
+def unknown_feature(law: Law, known: Collection[str]) -> str | None:
+    """Return a feature of a law that is not among the known ones, in words; None: all are."""
+    unknown = sorted(law.features - set(known))
+    return f"{unknown[0]} (of {law})" if unknown else None
+
+
+def step(
+    u: NDArray[np.int64],
+    v: NDArray[np.int64],
+    drive: NDArray[np.int64],
+    du: NDArray[np.int64],
+    dv: NDArray[np.int64],
+    vth: NDArray[np.int64],
+    bias: NDArray[np.integer],
+    law: Law = USUAL,
+    waiting: NDArray[np.int64] | None = None,
+    kept: NDArray[np.bool_] | None = None,
+) -> NDArray[np.bool_]:
+    """Advance u and v in place by one step; return bool: who fires. All arrays of one shape, or broadcast to it.
+
+    Args:
+        u: int64, state: the synaptic current, 24 bits.
+        v: int64, state: the membrane.
+        drive: int64, Σ over incoming connections of Σ w·s shifted by the connection's exponent, before the shift by 6.
+        du: decay of u, 0 to 4095.
+        dv: decay of v, 0 to 4095.
+        vth: threshold in units of 64.
+        bias: :func:`bias_of` the mantissa.
+        law: reset, refractory steps, floor.
+        waiting: int64, state: the refractory counters; needed where the law has refractory steps, or one is stuck.
+        kept: bool, who is not reset: its reset is lost. None: nobody.
+    """
+    current = wrap32(decayed(u, du + 1) + wrap32(drive << 6))
+    u[:] = np.where(
+        current > STATE_LIMIT, current - 2 * STATE_LIMIT, np.where(current <= -STATE_LIMIT, current + 2 * STATE_LIMIT, current)
+    )
+    if law.usual and waiting is None and kept is None:
+        moved = wrap32(decayed(v, dv) + u + bias)
+        v[:] = np.clip(moved, 1 - STATE_LIMIT, STATE_LIMIT - 1)
+        fired = v > vth << 6
+        v[fired] = 0
+        return np.asarray(fired)
+    theta = np.clip(vth << 6, -2 * STATE_LIMIT, 2 * STATE_LIMIT)
+    resets = np.asarray(True) if kept is None else ~kept
+    above = resets & (v > theta) if law.delayed else np.asarray(False)
+    before = np.where(above, 0, v) if law.reset == "zero" else v
+    leaked = decayed(before, dv) - (np.where(above, theta, 0) if law.reset == "subtract" else 0)
+    moved = np.clip(wrap32(leaked + u + bias), 1 - STATE_LIMIT, STATE_LIMIT - 1)
+    if law.floor is not None:
+        moved = np.maximum(moved, law.floor)
+    live = np.asarray(True) if waiting is None else waiting == 0
+    fired = live & (moved > theta)
+    if not law.delayed and law.reset != "none":
+        left = 0 if law.reset == "zero" else np.minimum(moved - theta, STATE_LIMIT - 1)
+        moved = np.where(fired & resets, left, moved)
+    v[:] = np.where(live, moved, v)
+    if waiting is not None:
+        waiting[:] = np.where(live, np.where(fired, 0 if law.refractory is None else law.refractory, 0), waiting - 1)
+    return np.asarray(fired)

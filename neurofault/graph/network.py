@@ -13,7 +13,6 @@ import numpy as np
 
 from neurofault.arrays import not_finite
 from neurofault.errors import ConversionError, UnsupportedError, nearest
-from neurofault.graph.law import MOST_REFRACTORY, RESETS
 from neurofault.graph.neurons import CubaLif, Encoding, Source
 from neurofault.graph.schedule import Schedule, Wiring
 from neurofault.graph.synapses import MOST_DELAY, Stored, Synapses, known
@@ -314,7 +313,8 @@ def _check_population(population: Population, into: Sequence[Connection]) -> Non
     neuron, name = population.neuron, population.name
     if isinstance(neuron, Source):
         return
-    _check_law(name, population.size, neuron)
+    if (wrong := neuron.mistake(population.size)) is not None:
+        raise ConversionError(f"population {name!r}: {wrong}")
     fields = (("threshold", neuron.threshold), ("bias", neuron.bias), ("start", neuron.start), ("floor", neuron.floor))
     for what, array in fields:
         problem = None if array is None else not_finite(array)
@@ -331,32 +331,6 @@ def _check_population(population: Population, into: Sequence[Connection]) -> Non
             raise ConversionError(
                 f"connection {connection.name!r} ({connection.source!r} → {name!r}): population {name!r} has {said}, the weights {other}"
             )
-
-
-def _check_law(name: str, size: int, neuron: CubaLif) -> None:
-    """Refuse resets, refractory steps, floors and starts that say nothing."""
-    if neuron.reset not in RESETS:
-        raise ConversionError(
-            f"population {name!r}: reset must be {', '.join(RESETS[:-1])} or {RESETS[-1]}, is {neuron.reset!r:.80}{nearest(str(neuron.reset), RESETS)}"
-        )
-    if not isinstance(neuron.reset_delay, Integral) or neuron.reset_delay not in (0, 1):
-        raise ConversionError(f"population {name!r}: reset_delay must be 0 or 1, is {neuron.reset_delay!r:.80}")
-    for what, value in (("start", neuron.start), ("refractory", neuron.refractory), ("floor", neuron.floor)):
-        if value is not None and np.shape(value) not in ((), (size,)):
-            raise ConversionError(f"population {name!r}: {what} has the shape {np.shape(value)}; allowed: a number, or [{size}]")
-    steps = np.asarray(neuron.refractory)
-    if steps.dtype.kind not in "iu" or np.any(steps < 0) or np.any(steps > MOST_REFRACTORY):
-        raise ConversionError(
-            f"population {name!r}: refractory must be whole steps from 0 to {MOST_REFRACTORY}, is {neuron.refractory!r:.80}"
-        )
-    if neuron.reset_delay and np.any(steps):
-        raise ConversionError(
-            f"population {name!r}: reset_delay 1 beside refractory steps: a neuron is held before it is reset; allowed: one of them"
-        )
-    if neuron.floor is not None and np.any(np.asarray(neuron.floor, np.float64) > 0):
-        raise ConversionError(
-            f"population {name!r}: floor must be at most 0, where v rests, is {np.max(np.asarray(neuron.floor)):g}"
-        )
 
 
 def _check_readout(network: Network) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.graph.law import Reset, said
+from neurofault.errors import nearest
+from neurofault.graph.law import MOST_REFRACTORY, RESETS, Reset, said
 
 NO_MEMORY = 4095
 """The ``du`` for which the current has no memory: ``u`` is this step's input (Davies 2018; Lava ``LIF``, du + 1 = 4096)."""
@@ -22,7 +24,7 @@ class CubaLif:
         u ← u·(4096 − du − 1)/4096 + Σ w·s        v ← v·(4096 − dv)/4096 + u + bias        s = [v > threshold], v ← 0 where s
 
     where s are the spikes that arrive in this step. Other resets, refractory steps and a floor: :class:`neurofault.graph.law.Law`. The chip's
-    integers do the same by :func:`neurofault.graph.arithmetic.step`.
+    integers do the same by :func:`neurofault.graph.law.step`.
 
     Attributes:
         threshold: in units of weight · spikes, > 0, scalar or [n]; None for neurons that never fire (potential readout).
@@ -54,6 +56,25 @@ class CubaLif:
         return said(
             self.reset, delayed=bool(self.reset_delay), refractory=bool(np.any(self.refractory)), floor=self.floor is not None
         )
+
+    def mistake(self, size: int) -> str | None:
+        """Return what is wrong with reset, refractory steps, floor and start for ``size`` neurons; None: nothing."""
+        if self.reset not in RESETS:
+            allowed = f"{', '.join(RESETS[:-1])} or {RESETS[-1]}"
+            return f"reset must be {allowed}, is {self.reset!r:.80}{nearest(str(self.reset), RESETS)}"
+        if not isinstance(self.reset_delay, Integral) or self.reset_delay not in (0, 1):
+            return f"reset_delay must be 0 or 1, is {self.reset_delay!r:.80}"
+        for what, value in (("start", self.start), ("refractory", self.refractory), ("floor", self.floor)):
+            if value is not None and np.shape(value) not in ((), (size,)):
+                return f"{what} has the shape {np.shape(value)}; allowed: a number, or [{size}]"
+        steps = np.asarray(self.refractory)
+        if steps.dtype.kind not in "iu" or np.any(steps < 0) or np.any(steps > MOST_REFRACTORY):
+            return f"refractory must be whole steps from 0 to {MOST_REFRACTORY}, is {self.refractory!r:.80}"
+        if self.reset_delay and np.any(steps):
+            return "reset_delay 1 beside refractory steps: a neuron is held before it is reset; allowed: one of them"
+        if self.floor is not None and np.any(np.asarray(self.floor, np.float64) > 0):
+            return f"floor must be at most 0, where v rests, is {np.max(np.asarray(self.floor)):g}"
+        return None
 
 
 @dataclass(frozen=True, eq=False)

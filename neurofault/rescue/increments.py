@@ -13,21 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.damage.damage import (
-    Damage,
-    Edit,
-    Force,
-    Hit,
-    KeptState,
-    LearningDefect,
-    LostReset,
-    SetField,
-    SetSynapses,
-    Silence,
-    StuckCounter,
-    Upset,
-)
-from neurofault.damage.edits import only
+from neurofault.damage.damage import Damage, Edit, Hit, SetSynapses, Silence
+from neurofault.damage.edits import only, sites
 from neurofault.damage.fold import with_values
 from neurofault.damage.stored import to_field
 from neurofault.deploy.deployment import Deployment
@@ -85,16 +72,16 @@ def _cut(
     turn_of_core = dict(zip(_shuffled(hit.dead_cores, seed, number), _turns(len(hit.dead_cores), steps), strict=True))
     dealt: list[list[Edit]] = [[] for _ in range(steps)]
     for position, edit in enumerate(own):
-        sites = _sites(edit)
-        if sites is None:
+        count = sites(edit)
+        if count is None:
             dealt[0].append(edit)
             continue
         if turn_of_core and isinstance(edit, Silence):
             cores = deployment.placement.core_of[edit.population][edit.neurons].tolist()
             turns = np.array([turn_of_core.get(core, 0) for core in cores], np.int64)
         else:
-            turns = np.empty(sites, np.int64)
-            turns[permutation_prefix(stream_key(seed, "increments", number, position), sites, sites)] = _turns(sites, steps)
+            turns = np.empty(count, np.int64)
+            turns[permutation_prefix(stream_key(seed, "increments", number, position), count, count)] = _turns(count, steps)
         for step in range(steps):
             if (turns == step).any():
                 dealt[step].append(only(edit, turns == step))
@@ -111,17 +98,6 @@ def _shuffled(cores: Sequence[int], seed: int, number: int) -> list[int]:
 def _turns(sites: int, steps: int) -> NDArray[np.int64]:
     """Return the step in which each of so many sites strikes: equal parts, the earlier ones larger where they cannot be equal."""
     return np.sort(np.arange(sites) % steps)
-
-
-def _sites(edit: Edit) -> int | None:
-    """Return how many sites an edit has; None if it is one thing."""
-    match edit:
-        case Silence() | Force() | SetField() | Upset() | StuckCounter() | LostReset() | KeptState() | LearningDefect():
-            return len(edit.neurons)
-        case SetSynapses():
-            return len(edit.targets)
-        case _:
-            return None
 
 
 def strike(deployment: Deployment, part: DamagePart) -> Deployment:

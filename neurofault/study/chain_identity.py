@@ -77,12 +77,13 @@ def _cuba_lif(neuron: CubaLif) -> Record:
         {
             one.name: getattr(neuron, one.name)
             for one in fields(neuron)
-            if one.name not in _LAW or not np.array_equal(getattr(neuron, one.name), getattr(usual, one.name))
+            if one.name in _FIRST or not np.array_equal(getattr(neuron, one.name), getattr(usual, one.name))
         },
     )
 
 
-_LAW = ("reset", "reset_delay", "refractory", "floor")
+_FIRST = ("threshold", "bias", "du", "dv", "start", "bias_exponent")
+"""What a neuron was described by at first; whatever else it has counts where it is not as it was then."""
 
 
 def _is_old(not_chain: str | None, connections: Iterable[Edge]) -> bool:
@@ -145,7 +146,7 @@ def _layer(link: ChainLink[Population, Connection], *, written: bool) -> Record:
             "threshold": neuron.threshold, "bias": neuron.bias, "du": neuron.du, "dv": neuron.dv, "start": neuron.start,
             "stored": Record("StoredFormat", {**usual, **form, "bias_exponent": neuron.bias_exponent}) if stored else None,
         }
-        | {name: value for name, value in _cuba_lif(neuron).fields.items() if name in _LAW},
+        | {name: value for name, value in _cuba_lif(neuron).fields.items() if name not in _FIRST},
     )  # fmt: skip
 
 

@@ -95,7 +95,7 @@ def test_each_input_has_its_own_table_of_pixels(tmp_path):
         (put("connections", 0, "synapses", "weight", 10**6), "array 1000000 is missing"),
         (put("populations", -1, "encoding", {"table": 0, "threshold": 1, "start": 0, "full_rate": 1.0}), "not int32 [256]"),
         (put("damage", "edits", 5, "connection", "nothing"), "connection 'nothing' is not there"),
-        (put("damage", "edits", 4, "population", "h0"), "InputNoise: a number is out of range"),
+        (put("damage", "edits", 4, "population", "h0"), "population 'h0' is no input"),
         (put("readout", "population", "h7"), "readout: no population 'h7' (did you mean 'h2'?); populations: "),
     ],
 )

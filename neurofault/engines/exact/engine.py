@@ -21,6 +21,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact import event_lists, kernels
 from neurofault.engines.exact.kernels import Wires
 from neurofault.engines.exact.loops import Loop, pack_loop, present_loop
+from neurofault.engines.exact.neuron_steps import FEATURES
 from neurofault.engines.exact.packing import (
     NO_WIRES,
     Packed,
@@ -31,6 +32,7 @@ from neurofault.engines.exact.packing import (
 )
 from neurofault.engines.exact.presented import Events, Trains, constant_trains, given, input_bias, unfold
 from neurofault.engines.exact.stepwise import StepwiseEngine
+from neurofault.graph.law import unknown_feature
 from neurofault.inputs import Bias, Inputs, Spikes, State
 
 _EVENT_BYTES = 16 << 20
@@ -67,14 +69,15 @@ class ExactEngine:
         """Present every sample for T steps, or for some of them (see :class:`neurofault.engines.base.Engine`).
 
         Memory: the result, plus buffers of a few megabytes a thread; samples are streamed in batches. Damage with time windows,
-        lost messages or altered parameters, streams (``reset: never``) and runs of some steps are handed to :class:`neurofault.engines.exact.stepwise.StepwiseEngine`.
+        lost messages or altered parameters, laws that the kernels do not know, streams (``reset: never``) and runs of some steps are handed to :class:`neurofault.engines.exact.stepwise.StepwiseEngine`.
 
         Raises:
             StalledError: a hung core stops the chip.
             UsageError: an input gets nothing, or a state that is not of these samples.
         """
-        if not deployment.damage.plain or deployment.reset == "never" or state is not None or stop is not None:
-            return StepwiseEngine(self).run(deployment, inputs, record=record, state=state, stop=stop)
+        compiled = all(unknown_feature(one.law, FEATURES) is None for one in deployment.populations)
+        if not compiled or not deployment.damage.plain or deployment.reset == "never" or state is not None or stop is not None:
+            return StepwiseEngine(self if compiled else None).run(deployment, inputs, record=record, state=state, stop=stop)
         names = tuple(population.name for population in deployment.populations)
         return self.run_part(deployment, names, inputs.named(deployment.inputs), record)
 

@@ -1,6 +1,6 @@
 """Compiled steps of a population's neurons, in wrapping int32: Lava's law in a pass of its own, every other law in one.
 
-:mod:`neurofault.graph.arithmetic` says the same with NumPy, and tests hold them to each other.
+:mod:`neurofault.graph.law` says the same with NumPy, and tests hold them to each other.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from neurofault.compiled import jit
 from neurofault.graph.arithmetic import STATE_LIMIT
+
+FEATURES = frozenset({"reset subtract", "reset none", "delayed", "refractory", "floor"})
+"""What laws these kernels know (:attr:`neurofault.graph.law.Law.features`)."""
 
 
 class Rules(NamedTuple):

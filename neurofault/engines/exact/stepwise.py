@@ -24,6 +24,7 @@ from neurofault.engines.exact.sample_layout import SampleLayout
 from neurofault.engines.exact.states import checked, follows, joined_states, laid_out, window_of
 from neurofault.errors import StalledError, UsageError
 from neurofault.graph import arithmetic
+from neurofault.graph.law import step as step_of_law
 from neurofault.inputs import Bias, Inputs, Spikes, State
 
 _BATCH_STATES = 1 << 22
@@ -329,7 +330,7 @@ class _Cells:
         stuck = now.counter >= 0
         counts = self.chip.law.refractory is not None or bool(stuck.any())
         np.copyto(self.waiting, now.counter, where=stuck)
-        fired = arithmetic.step(
+        fired = step_of_law(
             self.u, self.v, arithmetic.wrap32(drive), now.du, now.dv, now.vth, bias, self.chip.law,
             self.waiting if counts else None, now.kept if now.kept.any() else None,
         )  # fmt: skip

@@ -7,12 +7,21 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from neurofault.activity import Activity
+from neurofault.damage.fold_neurons import not_applied
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.availability import require
 from neurofault.engines.base import STREAM, whole_runs_only
 from neurofault.errors import StalledError
+from neurofault.graph.law import unknown_feature
 from neurofault.graph.schedule import title
 from neurofault.inputs import Inputs, State
+
+_FEATURES = frozenset({"reset subtract", "reset none", "delayed", "refractory", "floor"})
+"""What laws are built here (:attr:`neurofault.graph.law.Law.features`)."""
+_APPLIED = frozenset(
+    {"silent", "rate", "du", "dv", "vth", "bias_mantissa", "own_bias", "flips_u", "flips_v", "counter", "kept", "noise"}
+)
+"""What an edit may do to a step here (:data:`neurofault.damage.fold_neurons.EFFECTS`)."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,11 @@ class Brian2Engine:
             return STREAM
         if (joining := deployment.damage.joining) is not None:
             return joining
+        if (reason := not_applied(deployment.damage.edits, _APPLIED)) is not None:
+            return reason
+        for own in deployment.populations:
+            if (feature := unknown_feature(own.law, _FEATURES)) is not None:
+                return f"layer {own.name!r}: {feature} is not built here"
         for connection in deployment.connections:
             if not -31 <= connection.weight_exponent <= 24:
                 return f"{title(connection)}: weight exponent {connection.weight_exponent} is outside −31…24"

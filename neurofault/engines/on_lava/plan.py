@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from neurofault.damage.damage import Drop, SetDelays, SetSynapses
-from neurofault.damage.fold_neurons import NeuronsInTime
+from neurofault.damage.damage import Drop, LearningDefect, SetDelays, SetSynapses
+from neurofault.damage.fold_neurons import NeuronsInTime, not_applied
 from neurofault.damage.synapses_in_time import SynapsesInTime
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.weight_fields import truncate_weights
@@ -18,7 +18,7 @@ from neurofault.engines.base import STREAM
 from neurofault.engines.wiring import Edits, dense_delays, dense_weights, edits_of, listed, sparse_weights
 from neurofault.graph import Dense
 from neurofault.graph.chip import ChipConnection, ChipPopulation
-from neurofault.graph.law import Law
+from neurofault.graph.law import Law, unknown_feature
 from neurofault.graph.schedule import title
 from neurofault.graph.synapses import SignMode, longest_delay
 from neurofault.inputs import Bias, Inputs, Spikes
@@ -30,6 +30,12 @@ JOB, PROGRESS = "job.pickle", "progress"
 """Files in a run's folder: what to do, and how many samples have been through."""
 
 _LARGEST_MATRIX = 1 << 22
+_FEATURES = frozenset({"reset subtract", "reset none", "delayed", "refractory", "floor"})
+"""What laws are built here (:attr:`neurofault.graph.law.Law.features`)."""
+_APPLIED = frozenset(
+    {"silent", "rate", "du", "dv", "vth", "bias_mantissa", "own_bias", "flips_u", "flips_v", "counter", "kept", "noise"}
+)
+"""What an edit may do to a step here (:data:`neurofault.damage.fold_neurons.EFFECTS`)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +136,11 @@ def unfit(deployment: Deployment) -> str | None:
         return STREAM
     if (joining := deployment.damage.joining) is not None:
         return joining
+    if (reason := not_applied(deployment.damage.edits, _APPLIED)) is not None:
+        return reason
+    for own in deployment.populations:
+        if (feature := unknown_feature(own.law, _FEATURES)) is not None:
+            return f"layer {own.name!r}: {feature} is not built here"
     for connection in deployment.connections:
         synapses = connection.synapses
         edits = [edit for edit in deployment.damage.edits if isinstance(edit, SetSynapses) and edit.connection == connection.name]
@@ -184,7 +195,7 @@ def _population(deployment: Deployment, own: ChipPopulation, inputs: Inputs) -> 
 
 def _rewired(deployment: Deployment, connection: ChipConnection) -> bool:
     """Return whether any edit of a connection acts in time or on more than weights."""
-    own = [edit for edit in deployment.damage.of_connection(connection.name) if isinstance(edit, SetSynapses | SetDelays | Drop)]
+    own = [edit for edit in deployment.damage.of_connection(connection.name) if not isinstance(edit, LearningDefect)]
     return any(not isinstance(edit, SetSynapses) or not edit.when.always for edit in own)
 
 

@@ -27,6 +27,7 @@ from neurofault.errors import UnsupportedError
 from neurofault.graph import Conv, Dense, Sparse
 from neurofault.graph.arithmetic import STATE_LIMIT, bias_of
 from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.law import unknown_feature
 from neurofault.graph.neurons import NO_MEMORY
 from neurofault.graph.schedule import title
 from neurofault.graph.synapses import longest_delay
@@ -117,6 +118,8 @@ def _unlike_leaky(deployment: Deployment, own: ChipPopulation) -> str | None:
     law, place = own.law, f"layer {own.name!r}"
     if law.refractory is not None or law.floor is not None:
         return f"{place}: snnTorch's Leaky has no refractory steps and no floor of the potential"
+    if (feature := unknown_feature(law, ("reset subtract", "reset none", "delayed"))) is not None:
+        return f"{place}: snnTorch's Leaky has no {feature}"
     if law.reset == "subtract" and not law.delayed:
         return f"{place}: with reset_delay=False snnTorch takes the threshold off again from a neuron that is still above it; reset_delay 1 is taken"
     if int(own.vth.min()) < 0 or (law.reset == "zero" and not law.delayed and np.any(own.v_init > own.vth.astype(np.int64) << 6)):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.damage.damage import Detour, Edit, Stall
-from neurofault.damage.edits import NeuronEdit
+from neurofault.damage.neuron_edits import NeuronEdit
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import get_engine
 from neurofault.graph.network import Readout

@@ -1,0 +1,175 @@
+"""Edits of a connection: what may be broken in its synapses, their learning, or what it carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.arrays import within
+from neurofault.damage.when import ALWAYS, When
+from neurofault.graph.synapses import MOST_DELAY
+from neurofault.streams import counter_hash
+
+EnginePart = Literal["frozen", "stuck_trace", "third_factor", "rounding"]
+"""What can break of a core's learning engine."""
+Part = Literal[EnginePart, "error", "feedback"]
+"""The same, or what serves a learner: its error neurons, its feedback synapses."""
+
+
+@dataclass(frozen=True, eq=False)
+class SetSynapses:
+    """Synapses of which the chip reads another weight.
+
+    What it does is one of these, by what is given; all arrays are [k]:
+
+    - ``flips``: these bits of the stored field flip (an upset).
+    - ``factor``, ``offset``: the stored field becomes the one nearest to factor · weight + offset (drift).
+    - ``of_sources``, ``of_targets``, without ``keep``: a corrupt header; the chip reads what those synapses hold.
+    - ``of_sources``, ``of_targets``, with ``keep``: an axon entry that points at another row of the core.
+    - ``keep``, ``force``: stuck bits: whatever field f is stored, the chip reads (f & keep) | force.
+    - none of them: ``values`` is stored (an upset by hand, or of a plan that an earlier version saved).
+
+    Attributes:
+        connection: its name.
+        sources, targets: int64, neuron indices (C, H, W order); each pair once.
+        values: int32, the weight that the chip read when the edit was worked out, on top of what was broken for good (same unit as the
+            connection's stored weights). Where the other fields say what happens, it is for the reader, but for synapses wholly stuck, which
+            read it.
+        when: active steps of the target population.
+        keep, force: int32, bits of the stored field that a later write can still change, and bits that are stuck at 1. None: gone with
+            the next write.
+        flips: int32, bits of the stored field.
+        factor, offset: float64.
+        of_sources, of_targets: int64, whose weight and delay are read; −1 in both: none, the weight is 0.
+    """
+
+    connection: str
+    sources: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    values: NDArray[np.int32]
+    when: When = ALWAYS
+    keep: NDArray[np.int32] | None = None
+    force: NDArray[np.int32] | None = None
+    flips: NDArray[np.int32] | None = None
+    factor: NDArray[np.float64] | None = None
+    offset: NDArray[np.float64] | None = None
+    of_sources: NDArray[np.int64] | None = None
+    of_targets: NDArray[np.int64] | None = None
+
+    @property
+    def mended(self) -> bool:
+        """Whether the next write mends it, where it has happened for good."""
+        return self.keep is None
+
+    def fits(self) -> bool:
+        """Return whether its own numbers are in range, whatever chip it is of."""
+        pairs = ((self.keep, self.force), (self.factor, self.offset), (self.of_sources, self.of_targets))
+        together = all((one is None) == (other is None) for one, other in pairs)
+        elsewhere = [each for each in (self.of_sources, self.of_targets) if each is not None]
+        flips = self.flips is None or within(self.flips, 0, (1 << 31) - 1)
+        return together and flips and all(not each.size or int(each.min()) >= -1 for each in elsewhere)
+
+
+@dataclass(frozen=True, eq=False)
+class SetDelays:
+    """Synapses whose delay field holds another value: ``flips`` of its bits, or else ``delays`` itself.
+
+    Attributes:
+        connection: its name.
+        sources, targets: int64 [k], neuron indices (C, H, W order); each pair once.
+        delays: int64 [k], extra steps, at least 0; with ``flips``: what it left when it was worked out, for the reader.
+        when: active steps of the target population (a spike's delay is read when it arrives).
+        flips: int64 [k], bits of the stored delay.
+        longest: with ``flips``, the most steps that are read.
+    """
+
+    connection: str
+    sources: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    delays: NDArray[np.int64]
+    when: When = ALWAYS
+    flips: NDArray[np.int64] | None = None
+    longest: int | None = None
+
+    def fits(self) -> bool:
+        """Return whether its own numbers are in range, whatever chip it is of."""
+        together = (self.flips is None) == (self.longest is None)
+        flips = self.flips is None or within(self.flips, 0, MOST_DELAY)
+        return together and flips and within(self.delays, 0, MOST_DELAY) and 0 <= (self.longest or 0) <= MOST_DELAY
+
+
+@dataclass(frozen=True, eq=False)
+class Drop:
+    """Messages from some neurons to one core that get lost.
+
+    The message of source j in step t of sample k (its index in the whole data set) is lost iff
+    ``counter_hash(key, k, t, j, core) < probability · 2**64``; in that step none of the core's neurons receives that spike.
+
+    Attributes:
+        connection: its name.
+        core: id of the destination core.
+        sources: int64 [k], sorted, neurons of the source population.
+        targets: int64 [m], sorted, all neurons of the target population on this core.
+        probability: of each message, (0, 1]; 1: every message.
+        key: of the random stream.
+        when: active steps of the target population.
+    """
+
+    connection: str
+    core: int
+    sources: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    probability: float = 1.0
+    key: int = 0
+    when: When = ALWAYS
+
+    def lost(self, phase: int, first_sample: int, samples: int, timesteps: int) -> NDArray[np.bool_]:
+        """Return bool [N, T, k]: which messages are lost; ``phase``: of the target population."""
+        active = self.when.grid(phase, first_sample, samples, timesteps)[:, :, None]
+        sample = (first_sample + np.arange(samples, dtype=np.int64))[:, None, None]
+        step = np.arange(timesteps, dtype=np.int64)[:, None]
+        return np.asarray(active & self.chance(sample, step, self.sources))
+
+    def chance(self, sample: NDArray[np.int64], step: NDArray[np.int64], source: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return bool, broadcast: whether chance takes these messages while the fault is active."""
+        if self.probability >= 1.0:
+            return np.ones(np.broadcast_shapes(sample.shape, step.shape, source.shape), bool)
+        bits = counter_hash(self.key, sample, step, source, self.core)
+        return np.asarray(bits < np.uint64(int(self.probability * 2.0**64)))
+
+    def fits(self) -> bool:
+        """Return whether its own numbers are in range, whatever chip it is of."""
+        return self.core >= 0 and 0 < self.probability <= 1 and 0 <= self.key < 1 << 64
+
+
+@dataclass(frozen=True, eq=False)
+class LearningDefect:
+    """A broken part of a core's learning engine. Inference does not see it.
+
+    Attributes:
+        connection: name of the connection whose synapses learn there.
+        part: ``frozen`` (no update), ``stuck_trace``, ``third_factor`` (reads 0), ``rounding`` (always draws ``value``), ``error`` (the
+            error neurons of these outputs are dead), ``feedback`` (synapses from error neuron ``value`` read 0).
+        neurons: int64 [k], sorted: target neurons whose synapses are concerned.
+        trace: for ``stuck_trace``: ``x1`` … ``y3``.
+        value: what a stuck trace or rounding generator reads; of ``feedback`` the error neuron.
+        when: active steps.
+    """
+
+    connection: str
+    part: Part
+    neurons: NDArray[np.int64]
+    trace: str = ""
+    value: int = 0
+    when: When = ALWAYS
+
+    def fits(self) -> bool:
+        """Return whether its own numbers are in range, whatever chip it is of."""
+        return 0 <= self.value < 1 << 31
+
+
+SynapseEdit = SetSynapses | SetDelays | Drop | LearningDefect
+"""Edits of a connection's synapses, or of what it carries."""

@@ -1,0 +1,138 @@
+"""What docs/architecture.md promises to whoever adds something: what does not know it refuses it by name, and nothing forgets it silently."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import neurofault as nf
+from neurofault.damage import fold_neurons
+from neurofault.damage.edits import EDITS, mistake, sites
+from neurofault.damage.neuron_edits import Silence
+from neurofault.digest import digest_of
+from neurofault.engines import get_engine
+from neurofault.errors import UsageError
+from neurofault.faults.plan_file import plan_hash
+from neurofault.graph.law import Law
+from neurofault.study.chain_identity import chip_record
+
+
+@dataclass(frozen=True, eq=False)
+class Tired(Law):
+    """A law with something that no engine knows."""
+
+    tiredness: NDArray[np.int32] | None = None
+
+
+def chip() -> nf.Deployment:
+    populations = [
+        nf.Population("eyes", (3,), nf.Source()),
+        nf.Population("mind", (4,), nf.CubaLif(1.0)),
+        nf.Population("hands", (2,), nf.CubaLif(1.0)),
+    ]
+    random = np.random.default_rng(1)
+    return nf.deploy(
+        nf.chain(
+            "reflex",
+            populations,
+            [nf.Dense(random.normal(0.5, 0.5, shape)) for shape in ((4, 3), (2, 4))],
+            timesteps=6,
+            how="count",
+        )
+    )
+
+
+EVENTS = np.random.default_rng(2).random((3, 6, 3)) < 0.4
+
+
+def tired(law: Law) -> nf.Deployment:
+    whole = chip()
+    return whole.with_population(replace(whole.population("mind"), law=law))
+
+
+@pytest.mark.parametrize("engine", ["lava", "brian2", "snntorch"])
+def test_a_law_that_an_engine_does_not_know_is_refused_by_name(engine):
+    assert get_engine(engine).supports(tired(Tired())) is None
+    reason = get_engine(engine).supports(tired(Tired(tiredness=np.ones(4, np.int32))))
+    assert reason.startswith("layer 'mind': ")
+    assert "tiredness" in reason
+
+
+def test_a_law_that_no_kernel_knows_is_stepped_as_the_law_says(monkeypatch):
+    from neurofault.engines.exact import stepwise
+
+    met = []
+    usual = stepwise.step_of_law
+    monkeypatch.setattr(stepwise, "step_of_law", lambda *given: met.append(given[7]) or usual(*given))
+    nf.run(tired(Tired()), EVENTS)
+    assert not met
+    nf.run(tired(Tired(tiredness=np.ones(4, np.int32))), EVENTS)
+    assert any(isinstance(law, Tired) for law in met)
+
+
+def test_a_law_of_another_version_is_not_read_in_part(tmp_path):
+    nf.save(tired(Tired(tiredness=np.ones(4, np.int32))), tmp_path / "chip.npz")
+    with pytest.raises(UsageError, match="tiredness"):
+        nf.load(tmp_path / "chip.npz")
+
+
+def test_two_laws_never_share_an_identity():
+    laws = [
+        Law(),
+        Law("none"),
+        Law("subtract"),
+        Law(delayed=True),
+        Law(floor=np.zeros(4, np.int32)),
+        Tired(tiredness=np.ones(4, np.int32)),
+    ]
+    assert len({digest_of(*chip_record(tired(law))) for law in laws}) == len(laws)
+
+
+@pytest.mark.parametrize("engine", ["lava", "brian2"])
+def test_what_an_edit_does_to_a_step_is_applied_or_refused(engine, monkeypatch):
+    hurt = nf.inject(chip(), {"kind": "neuron_dead", "neurons": [1], "layer": "mind"})
+    assert get_engine(engine).supports(hurt) is None
+    monkeypatch.setattr(fold_neurons, "EFFECTS", {**fold_neurons.EFFECTS, Silence: frozenset({"silent", "sulking"})})
+    assert get_engine(engine).supports(hurt) == "layer 'mind': Silence is not applied there"
+
+
+def test_every_kind_of_edit_says_how_it_is_dealt_out_and_what_its_numbers_may_be():
+    ones = {
+        "neurons": np.arange(2),
+        "sources": np.arange(2),
+        "targets": np.arange(2),
+        "destinations": np.arange(2),
+        "extra_hops": np.arange(2),
+        "delays": np.arange(2),
+        "cores": (0, 1),
+        "values": np.zeros(2, np.int32),
+        "masks": np.ones(2, np.int32),
+    }
+    said = {
+        "population": "mind",
+        "connection": "mind",
+        "rate": 1,
+        "field": "vth",
+        "state": "u",
+        "at": 0,
+        "value": 0,
+        "core": 0,
+        "sigma": 1.0,
+        "key": 1,
+        "part": "frozen",
+    }
+    for name, kind in EDITS.items():
+        edit = kind(**{field: {**ones, **said}[field] for field in kind.__dataclass_fields__ if field in {**ones, **said}})
+        assert mistake(edit) is None, name
+        assert sites(edit) in (None, 2), name
+
+
+def test_the_hash_of_a_plan_knows_the_numbers_of_an_edit():
+    plans = [
+        nf.faults.plan(chip(), {"kind": "neuron_stuck", "neurons": [1], "layer": "mind", "spike_rate": rate})
+        for rate in (0.25, 0.5)
+    ]
+    assert plan_hash(plans[0]) != plan_hash(plans[1])
