@@ -222,7 +222,7 @@ def seconds_to_import(names: str) -> float:
 def test_the_package_is_imported_in_half_a_second():
     took = min(seconds_to_import("neurofault") for _ in range(3))
     below = min(seconds_to_import("numpy, pydantic, yaml") for _ in range(3))
-    assert took < max(0.5, 4 * below)  # on a busy or slow machine: beside what it cannot do without
+    assert took < max(0.5, 6 * below)  # on a busy or slow machine: beside what it cannot do without
 
 
 def test_a_name_that_is_not_public_is_refused():

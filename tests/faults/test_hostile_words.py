@@ -166,7 +166,7 @@ PLANS = {
     "a population that is true": (lambda data, arrays: edit_of(data, "Silence").update(population=True), "Silence: population is not what is stored there"),
     "a connection that is a number": (lambda data, arrays: edit_of(data, "SetSynapses").update(connection=1), "SetSynapses: connection is not what is stored there"),
     "a layer as well": (lambda data, arrays: edit_of(data, "Silence").update(layer=1), "Silence has no layer"),
-    "synapses of two lengths": (lambda data, arrays: arrays.update({edit_of(data, "SetSynapses")["values"]["array"]: np.zeros(1, np.int32)}), "SetSynapses: arrays of different lengths"),
+    "synapses of two lengths": (lambda data, arrays: arrays.update({edit_of(data, "SetSynapses")["values"]["array"]: np.zeros(1, np.int32)}), "SetSynapses: its arrays have 1 and 3 entries"),
     "a time that ends before it begins": (lambda data, arrays: edit_of(data, "Silence").update(when={"when": {"start": 3, "stop": 1}}), "stop 1 does not come after start 3"),
     "a time of nothing": (lambda data, arrays: edit_of(data, "Silence").update(when={"when": {"period": 0}}), "1 active steps of a cycle of 0"),
     "an unknown edit": (lambda data, arrays: edit_of(data, "Silence").update(edit="Explode"), "KeyError: 'Explode'"),
