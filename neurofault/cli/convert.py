@@ -36,6 +36,7 @@ def convert(
     dt: Annotated[
         float | None, typer.Option(help="Time step: of a NIR file that does not say it, and of the file that is written.")
     ] = None,
+    nir_reset: options.NirReset = None,
     profile: Annotated[
         str | None, typer.Option(help="Write the integers that this chip would hold, instead of real numbers.")
     ] = None,
@@ -69,7 +70,7 @@ def convert(
             raise UsageError("--check only says what is lost: it goes without OUT and without --fault")
         setup = Setup(
             source, profile or "loihi2", weights, data, data_dir, None, timesteps, dt, neurons_per_core=neurons_per_core, signed=signed,
-            calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
+            nir_reset=nir_reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
         )  # fmt: skip
         with StderrProgress() as progress:
             report = lost_by(prepare(setup, progress))
@@ -85,14 +86,16 @@ def convert(
     nets = target.suffix.lower() == ".net"
     if is_network_file(source) and weights is not None:
         raise UsageError(f"--weights goes with a network of your own (package.module:factory), not with {source!r}")
+    if nir_reset is not None and not is_nir_file(source):
+        raise UsageError(f"--nir-reset goes with a NIR file, not with {source!r}")
     if dt is not None and nets and not is_nir_file(source):
         raise UsageError("--dt goes with a NIR file; a netx file counts steps")
     if is_nir_file(source) and profile is None and not nets:
-        network, step = copy_nir(Path(source), target, dt=dt, timesteps=timesteps)
+        network, step = copy_nir(Path(source), target, dt=dt, timesteps=timesteps, reset=nir_reset)  # type: ignore[arg-type]  # checked there
         print(f"{target}: {network.name}, {_numbers(network)}, {network.timesteps} time steps, dt {step:g}")
         return
     if is_nir_file(source):
-        network = from_nir(source, timesteps=timesteps, dt=dt)
+        network = from_nir(source, timesteps=timesteps, dt=dt, reset=nir_reset)  # type: ignore[arg-type]  # checked there
     elif is_netx_file(source):
         network = from_netx(source, timesteps=timesteps)
     else:

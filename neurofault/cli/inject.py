@@ -35,6 +35,7 @@ def inject(
     calibrate: options.Calibrate = "usual",
     reset: options.Reset = None,
     dt: options.Dt = None,
+    nir_reset: options.NirReset = None,
     kill_cores: Annotated[int | None, typer.Option(help="Cores to kill (short for --fault core_dead --count N).")] = None,
     fault: Annotated[
         list[str] | None,
@@ -70,7 +71,7 @@ def inject(
     faults = read_faults(kill_cores, fault or [], count, rate, {"where": where, "layer": layer, "at": at}, defects)
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spare_cores,
-        chips, place_seed, signed=signed, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
+        chips, place_seed, signed=signed, nir_reset=nir_reset, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)
@@ -219,7 +220,7 @@ def _command(result: Injection) -> str:
         "reset": setup.reset,
         "weights": setup.weights, "data": setup.data or result.prepared.data.name,
         "signed": None if result.prepared.scaling is None else result.prepared.scaling.signed, "data-dir": setup.data_dir, "samples": len(result.prepared.test),
-        "timesteps": result.prepared.deployment.timesteps, "calibrate": None if setup.calibrate == "usual" else setup.calibrate, "dt": setup.dt, "weight-bits": setup.weight_bits, "place": setup.place,
+        "timesteps": result.prepared.deployment.timesteps, "calibrate": None if setup.calibrate == "usual" else setup.calibrate, "dt": setup.dt, "nir-reset": setup.nir_reset, "weight-bits": setup.weight_bits, "place": setup.place,
         "neurons-per-core": setup.neurons_per_core, "spare-cores": setup.spare_cores or None, "chips": setup.chips,
         "place-seed": setup.place_seed or None,
     }  # fmt: skip

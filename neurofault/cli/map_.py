@@ -18,6 +18,7 @@ def map_(
     calibrate: options.Calibrate = "usual",
     reset: options.Reset = None,
     dt: options.Dt = None,
+    nir_reset: options.NirReset = None,
     weight_bits: options.WeightBits = 8,
     place: options.Place = "pack",
     neurons_per_core: options.NeuronsPerCore = None,
@@ -44,6 +45,7 @@ def map_(
         chips,
         place_seed,
         signed=signed,
+        nir_reset=nir_reset,
         reset=reset,  # type: ignore[arg-type]  # checked by prepare
         calibrate=calibrate,  # type: ignore[arg-type]
     )

@@ -46,6 +46,13 @@ Reset = Annotated[
     ),
 ]
 Dt = Annotated[float | None, typer.Option(help="Time step of a NIR file that does not say it.")]
+NirReset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOW",
+        help="What a spike does to v in a NIR file that does not say it: zero, subtract, none, snntorch-zero or snntorch-subtract (a step late).",
+    ),
+]
 WeightBits = Annotated[int, typer.Option(help="Stored bits a weight.")]
 Place = Annotated[str, typer.Option(help="Where blocks of neurons go: pack, spread or random.")]
 NeuronsPerCore = Annotated[int | None, typer.Option(help="Neurons of a layer in one core. Default: the zoo network's own grain.")]

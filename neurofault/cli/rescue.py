@@ -34,6 +34,7 @@ def rescue(
     calibrate: options.Calibrate = "usual",
     reset: options.Reset = None,
     dt: options.Dt = None,
+    nir_reset: options.NirReset = None,
     kill_cores: Annotated[int | None, typer.Option(help="Cores to kill. Default, without --fault: 4.")] = None,
     fault: Annotated[
         list[str] | None, typer.Option(help="Kind of fault, or a whole '{kind: …, count: …}'; may be repeated.")
@@ -124,7 +125,7 @@ def rescue(
         spares = cores_killed(faults) if any(strategy_named(row.strategy).spares for row in rows) else 0
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spares, chips,
-        place_seed, signed=signed, learns=any(row.learner for row in rows), reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
+        place_seed, signed=signed, learns=any(row.learner for row in rows), nir_reset=nir_reset, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)

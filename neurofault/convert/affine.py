@@ -170,11 +170,11 @@ def _channels(term: Term, image: Image) -> slice | None:
     return None if first[1] or count[1] else slice(first[0], first[0] + count[0])
 
 
-def average(name: str, kernel: tuple[int, int], stride: tuple[int, int], value: Affine) -> Affine:
-    """Return an average pooling without padding of a value that :func:`convolution` would take."""
+def average(name: str, kernel: tuple[int, int], stride: tuple[int, int], value: Affine, gain: float = 1.0) -> Affine:
+    """Return an average pooling without padding, times ``gain``, of a value that :func:`convolution` would take."""
     image = image_of(value.shape)
     assert image is not None
-    whole = Pool(kernel, stride, image)
+    whole = Pool(kernel, stride, image, gain)
     area = whole.out_shape[1] * whole.out_shape[2]
     terms = []
     for each in value.terms:
@@ -183,12 +183,12 @@ def average(name: str, kernel: tuple[int, int], stride: tuple[int, int], value: 
             columns = rows_of(name, whole)[:, each.first : each.first + each.map.n_out]
             terms.append(Term(each.source, listed(name, columns, each.map)))
         else:
-            inner = Pool(kernel, stride, (channels.stop - channels.start, *image[1:]))
+            inner = Pool(kernel, stride, (channels.stop - channels.start, *image[1:]), gain)
             terms.append(Term(each.source, then_pool(name, inner, each.map), channels.start * area))
     shape = _like(value.shape, whole.out_shape)
-    bias = value.bias
+    bias = None if value.bias is None else gain * value.bias
     if bias is not None and bias.dim() > 1:
-        bias = _compact(functional.avg_pool2d(value.biases().reshape(1, *image), kernel, stride).reshape(shape), shape)
+        bias = _compact(gain * functional.avg_pool2d(value.biases().reshape(1, *image), kernel, stride).reshape(shape), shape)
     return Affine(shape, merged(terms), bias)
 
 

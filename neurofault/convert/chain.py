@@ -120,7 +120,7 @@ def network_of(
     unit = 1.0 if coding is None else 1 / coding.full_rate
     source = Source(encoding)
     if drive is not None:
-        source, unit = _driven(*drive, input_shape(stages, in_shape)), 1.0
+        source, unit = source_under_current(*drive, input_shape(stages, in_shape)), 1.0
     populations, synapses, loops = [Population("input", input_shape(stages, in_shape), source)], [], list[Connection]()
     for index, (stage, (each, neuron)) in enumerate(zip(stages, neurons, strict=True)):
         title = "output" if index == len(stages) - 1 else f"hidden{index + 1}"
@@ -241,7 +241,7 @@ def linear(weight: NDArray[Any], bias: NDArray[Any] | None) -> nn.Linear:
     return module
 
 
-def _driven(name: str, neuron: SpikingNeurons, shape: tuple[int, ...]) -> Source:
+def source_under_current(name: str, neuron: SpikingNeurons, shape: tuple[int, ...]) -> Source:
     """Return the input neurons that take the pixel itself as their current.
 
     The table is a line: pixel/255 times the largest mantissa for which the threshold is a whole number.

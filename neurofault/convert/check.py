@@ -71,7 +71,7 @@ def check_activations(names: Sequence[str], ours: Sequence[Tensor], theirs: Sequ
         ConversionError: the first layer that differs, by how much.
     """
     for name, one, other in zip(names, ours, theirs, strict=True):
-        _compare(name, "output", one.flatten(1), other.flatten(1), "")
+        compare(name, "output", one.flatten(1), other.flatten(1), "")
 
 
 def check_spikes(network: Network, shown: Tensor, heard: Sequence[Heard], *, full_rate: float = 1.0) -> None:
@@ -97,7 +97,7 @@ def check_spikes(network: Network, shown: Tensor, heard: Sequence[Heard], *, ful
             ours = drive_of(synapses, spikes) + bias
             if back is not None and each.returned is not None:
                 ours = ours + drive_of(back, each.returned[step].double().flatten(1))
-            _compare(each.name, "input to its neurons", ours, theirs.flatten(1), f" in step {step + 1}")
+            compare(each.name, "input to its neurons", ours, theirs.flatten(1), f" in step {step + 1}")
         check_neurons(size, neuron, each)
         if each.gave is not None:
             before = each.gave.double().flatten(2)
@@ -186,7 +186,7 @@ def drive_of(synapses: Synapses, spikes: Tensor) -> Tensor:
             ).flatten(1)
 
 
-def _compare(name: str, what: str, ours: Tensor, theirs: Tensor, when: str) -> None:
+def compare(name: str, what: str, ours: Tensor, theirs: Tensor, when: str) -> None:
     """Refuse a layer whose values differ, or whose shape does."""
     if ours.shape != theirs.shape:
         raise ConversionError(

@@ -51,11 +51,12 @@ class Same:
 
 @dataclass(frozen=True)
 class Pool:
-    """An average pooling without padding; ``kernel`` and ``stride`` are (vertical, horizontal)."""
+    """An average pooling without padding, times ``gain`` (of a sum pooling: the window's size); ``kernel`` and ``stride`` are (vertical, horizontal)."""
 
     kernel: Pair
     stride: Pair
     in_shape: Image
+    gain: float = 1.0
 
     @property
     def out_shape(self) -> Image:
@@ -175,8 +176,8 @@ def applied(linear: Map, x: Tensor, bias: Tensor | None = None) -> Tensor:
             )
         case Matrix(weight=weight):
             return functional.linear(x.flatten(1), weight, bias)
-        case Pool(kernel=kernel, stride=stride):
-            y = functional.avg_pool2d(x.reshape(-1, *linear.in_shape), kernel, stride).flatten(1)
+        case Pool(kernel=kernel, stride=stride, gain=factor):
+            y = factor * functional.avg_pool2d(x.reshape(-1, *linear.in_shape), kernel, stride).flatten(1)
         case Same(gain=gain):
             y = x.flatten(1) if gain is None else x.flatten(1) * gain
         case OneByOne(rows=rows):
@@ -202,7 +203,7 @@ def rows_of(name: str, linear: Map) -> sparse.csr_matrix:
         case Matrix(weight=weight):
             return sparse.csr_matrix(weight.numpy())
         case Pool(in_shape=in_shape):
-            return rows_of(name, Kernel(_box(linear, in_shape[0]), in_shape, linear.stride, groups=in_shape[0]))
+            return rows_of(name, Kernel(window_of(linear, in_shape[0]), in_shape, linear.stride, groups=in_shape[0]))
         case Kernel():
             return _kernel_rows(name, linear)
 
@@ -265,7 +266,7 @@ def then_linear(name: str, weight: Tensor, linear: Map) -> Map:
         case Pool():
             channels = linear.in_shape[0]
             spread = functional.conv_transpose2d(
-                weight.reshape(-1, *linear.out_shape), _box(linear, channels), stride=linear.stride, groups=channels
+                weight.reshape(-1, *linear.out_shape), window_of(linear, channels), stride=linear.stride, groups=channels
             )
             rest = [linear.in_shape[1 + axis] - spread.shape[2 + axis] for axis in (0, 1)]
             return Matrix(functional.pad(spread, (0, rest[1], 0, rest[0])).flatten(1))
@@ -293,7 +294,7 @@ def then_convolution(name: str, layer: Convolution, in_shape: Image, linear: Map
             return replace(kernel, weight=scaled.reshape(layer.weight.shape))
         case Pool() if linear.out_shape == in_shape and _tiles(linear, layer):
             inputs = layer.weight.shape[1]
-            weight = functional.conv_transpose2d(layer.weight, _box(linear, inputs), stride=linear.stride, groups=inputs)
+            weight = functional.conv_transpose2d(layer.weight, window_of(linear, inputs), stride=linear.stride, groups=inputs)
             stride, padding = ((pair[0] * linear.stride[0], pair[1] * linear.stride[1]) for pair in (layer.stride, layer.padding))
             return Kernel(weight, linear.in_shape, stride, padding, (1, 1), layer.groups)
         case _:
@@ -306,7 +307,7 @@ def then_pool(name: str, pool: Pool, linear: Map) -> Map:
         case Same(gain=None):
             return pool
         case Kernel(dilation=(1, 1)) if linear.out_shape == pool.in_shape:
-            box = torch.full((1, 1, *pool.kernel), 1 / (pool.kernel[0] * pool.kernel[1]), dtype=torch.float64)
+            box = window_of(pool, 1)
             flat = linear.weight.reshape(-1, 1, *linear.weight.shape[2:])
             weight = torch.cat([functional.conv_transpose2d(box, row[None], stride=linear.stride) for row in flat])
             return replace(
@@ -370,6 +371,6 @@ def _tiles(pool: Pool, layer: Convolution) -> bool:
     return layer.dilation == (1, 1) and (layer.padding == (0, 0) or not ragged)
 
 
-def _box(pool: Pool, channels: int) -> Tensor:
-    """Return the depthwise kernel of an average pooling, [channels, 1, k_h, k_w]."""
-    return torch.full((channels, 1, *pool.kernel), 1 / (pool.kernel[0] * pool.kernel[1]), dtype=torch.float64)
+def window_of(pool: Pool, channels: int) -> Tensor:
+    """Return the depthwise kernel of a pooling, float64 [channels, 1, k_h, k_w]."""
+    return torch.full((channels, 1, *pool.kernel), pool.gain / (pool.kernel[0] * pool.kernel[1]), dtype=torch.float64)

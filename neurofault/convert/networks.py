@@ -48,6 +48,7 @@ def load_network(
     weights: Path | None = None,
     dt: float | None = None,
     events: int | None = None,
+    nir_reset: str | None = None,
 ) -> Network | nn.Module:
     """Load a network: one that is spiking already, or a torch module that is yet to be converted.
 
@@ -58,6 +59,7 @@ def load_network(
         weights: state dict for a module.
         dt: time step of a NIR file that does not say it.
         events: steps of the events that it will see; None: it will see values in [0, 1].
+        nir_reset: what a spike does to the potential in a NIR file that does not say it, as ``reset`` of :func:`neurofault.convert.nir_graph.from_nir`.
 
     Returns:
         The network; or a module without spiking neurons, which :func:`neurofault.convert.torch_model.from_torch` converts.
@@ -66,7 +68,10 @@ def load_network(
         NeurofaultError: it cannot be read, or has no counterpart on the chip.
     """
     if is_nir_file(name):
-        return from_nir(name, timesteps=timesteps or events, dt=dt)
+        coding = PixelCoding() if events is None else None
+        return from_nir(name, timesteps=timesteps or events, dt=dt, coding=coding, reset=nir_reset)  # type: ignore[arg-type]  # checked there
+    if nir_reset is not None:
+        raise UsageError(f"--nir-reset goes with a NIR file, not with {name!r}, which says how its neurons reset")
     if is_netx_file(name):
         if dt is not None:
             raise UsageError(f"dt goes with a NIR file, not with {name!r}: a netx file counts steps")

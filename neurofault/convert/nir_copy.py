@@ -6,15 +6,18 @@ import json
 import shutil
 from pathlib import Path
 
-from neurofault.convert.nir_file import chain_of, read_graph
+from neurofault.convert.nir_fields import NirReset
+from neurofault.convert.nir_file import read_graph
 from neurofault.convert.nir_graph import from_nir
 from neurofault.convert.nir_metadata import KEY
-from neurofault.convert.nir_neurons import step_of
+from neurofault.convert.nir_step import step_of
 from neurofault.errors import UsageError
 from neurofault.graph import Network
 
 
-def copy_nir(source: Path, target: Path, *, dt: float | None = None, timesteps: int | None = None) -> tuple[Network, float]:
+def copy_nir(
+    source: Path, target: Path, *, dt: float | None = None, timesteps: int | None = None, reset: NirReset | None = None
+) -> tuple[Network, float]:
     """Copy a NIR file that converts; nothing is written of one that does not.
 
     Args:
@@ -22,6 +25,7 @@ def copy_nir(source: Path, target: Path, *, dt: float | None = None, timesteps: 
         target: NIR file to write, replaced as a whole.
         dt: kept in ``metadata["dt"]`` of the copy; None: as in the file.
         timesteps: kept in ``metadata["timesteps"]``; None: as in the file.
+        reset: kept in ``metadata["reset"]``; None: as in the file.
 
     Returns:
         The network as :func:`neurofault.convert.nir_graph.from_nir` reads it, and its time step.
@@ -31,10 +35,12 @@ def copy_nir(source: Path, target: Path, *, dt: float | None = None, timesteps: 
     """
     import h5py  # type: ignore[import-untyped]  # ships no type information
 
-    network = from_nir(source, dt=dt, timesteps=timesteps)
+    network = from_nir(source, dt=dt, timesteps=timesteps, reset=reset)
     graph = read_graph(source)
-    step = step_of(graph, chain_of(graph), dt)
-    said: dict[str, object] = {key: value for key, value in (("dt", dt), ("timesteps", timesteps)) if value is not None}
+    step = step_of(graph, dt)
+    said: dict[str, object] = {
+        key: value for key, value in (("dt", dt), ("timesteps", timesteps), ("reset", reset)) if value is not None
+    }
     if timesteps is not None and KEY in graph.metadata:
         text = graph.metadata[KEY]
         said[KEY] = json.dumps(json.loads(text.decode("utf8") if isinstance(text, bytes) else str(text)) | {"timesteps": timesteps})

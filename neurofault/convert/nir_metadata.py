@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from neurofault.convert.nir_file import UntypedGraph
 from neurofault.convert.nir_kept import check_kept
-from neurofault.convert.spiking_layers import pair
+from neurofault.convert.nir_neurons import dynamics_of
+from neurofault.convert.nir_neurons import neuron_of as own_neuron
+from neurofault.convert.spiking_layers import SpikingNeurons, pair
 from neurofault.errors import DataError
 from neurofault.graph import Conv, CubaLif, Dense, Encoding, Network, Population, Source
 from neurofault.graph import chain as feed_forward
@@ -41,15 +43,12 @@ def encoding_to_json(encoding: Encoding | None) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def network_from_metadata(
-    graph: UntypedGraph, chain: Sequence[tuple[str, Any]], neuron_of: Callable[[str, Any], Any], name: str | None
-) -> Network | None:
+def network_from_metadata(graph: UntypedGraph, dt: float, name: str | None) -> Network | None:
     """Return the network that a graph was written from, None for a graph of somebody else.
 
     Args:
         graph: the graph.
-        chain: its nodes in order.
-        neuron_of: reads a neuron node in units of its drive.
+        dt: the time step.
         name: for display; None: as written.
 
     Raises:
@@ -58,7 +57,11 @@ def network_from_metadata(
     if KEY not in graph.metadata:
         return None
     text = graph.metadata[KEY]
-    nodes = dict(chain)
+    nodes = graph.nodes
+
+    def neuron_of(each: str, node: Any) -> SpikingNeurons:
+        return own_neuron(graph.where, each, node, dynamics_of(graph.where, each, node, dt))
+
     try:
         said = json.loads(text.decode("utf8") if isinstance(text, bytes) else str(text))
         if said["version"] != VERSION:

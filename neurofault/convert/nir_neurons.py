@@ -1,4 +1,4 @@
-"""What the neurons of a NIR graph do in one time step, and what had to be assumed to say so.
+"""What the neurons of a NIR graph do in one time step.
 
 With step ``dt`` and forward Euler, currents before membranes::
 
@@ -18,51 +18,36 @@ dt = 1e-4) and what norse computes for LIFBoxCell (``norse/torch/functional/lif_
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.convert.nir_fields import MAX_NUMBER
-from neurofault.convert.nir_file import UntypedGraph
+from neurofault.convert.nir_fields import MAX_NUMBER, NirReset
 from neurofault.convert.spiking_layers import SpikingNeurons, Value, current_decay, membrane_decay
 from neurofault.errors import ConversionError
+from neurofault.graph.law import Reset
 
 NORSE_DT = 1e-6
 """norse 1.1 multiplies its time constants by its own dt of 1e-3 when it writes them."""
 
-DT_OF_WRITERS = "1e-4 for snnTorch, 1 for sinabs, 1e-6 for norse"
-
 TIMED = ("LIF", "CubaLIF", "LI", "CubaLI")
 """Nodes that have time constants."""
+FIRING = ("IF", "LIF", "CubaLIF", "Threshold")
+"""Nodes that spike."""
+NEURONS = (*FIRING, "I", "LI", "CubaLI")
+"""Nodes that become populations."""
 
-_PARAMETERS = ("r", "tau", "tau_mem", "tau_syn", "w_in", "v_leak", "v_threshold", "v_reset")
-_SECONDS = 100.0
-"""An IF resistance from which on its writer seems to have divided by a step in seconds."""
-
+_PARAMETERS = ("r", "tau", "tau_mem", "tau_syn", "w_in", "v_leak", "v_threshold", "v_reset", "threshold")
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Step:
-    """The time step.
-
-    Attributes:
-        dt: in the unit of the file's time constants.
-        source: who says so, in words.
-    """
-
-    dt: float
-    source: str
 
 
 @dataclass(frozen=True, eq=False)
 class NodeDynamics:
     """A population's equations in one step, in NIR's own units; arrays of the node's shape.
 
-    ``i ← i·(1 − lost_i) + gain_i·I``, ``v ← v·(1 − lost_v) + leak + gain_v·i``, spike where v > threshold, then v ← 0.
+    ``i ← i·(1 − lost_i) + gain_i·I``, ``v ← v·(1 − lost_v) + leak + gain_v·i``, spike where v > threshold, then the reset.
 
     Attributes:
         lost_i, lost_v: fractions that are lost each step, 0 to 1; lost_i 1: the current has no memory.
@@ -70,6 +55,7 @@ class NodeDynamics:
         leak: added to v each step.
         threshold: None for neurons that never fire.
         said: what was assumed of these neurons, one text each.
+        reset, reset_delay, refractory: as of :class:`neurofault.graph.CubaLif`.
     """
 
     lost_i: Array
@@ -79,6 +65,9 @@ class NodeDynamics:
     leak: Array
     threshold: Array | None
     said: tuple[str, ...] = ()
+    reset: Reset = "zero"
+    reset_delay: int = 0
+    refractory: int = 0
 
     @property
     def gain(self) -> Array:
@@ -87,60 +76,26 @@ class NodeDynamics:
         return np.where(np.abs(gain - 1) < 1e-6, 1.0, gain)  # what float32 time constants leave of a gain of 1
 
 
-def step_of(graph: UntypedGraph, chain: Sequence[tuple[str, Any]], dt: float | None) -> Step:
-    """Return the time step: as given, else of the file's metadata, else 1 where nothing in the file depends on it.
-
-    Raises:
-        ConversionError: nobody says, or it is no number above 0.
-    """
-    if dt is not None:
-        return Step(_positive(graph.where, "dt", dt), "as given")
-    if "dt" in graph.metadata:
-        return Step(_positive(graph.where, "metadata dt", graph.metadata["dt"]), "from the file's metadata")
-    timed = [name for name, node in chain if type(node).__name__ in TIMED]
-    if timed:
-        raise ConversionError(
-            f"{graph.where}: no time step: NIR neurons are continuous in time and the metadata have no 'dt'; pass dt (--dt), in the unit of "
-            f"the file's time constants: {DT_OF_WRITERS}"
-        )
-    for name, node in chain:
-        resistance = _double(node.r) if type(node).__name__ in ("IF", "I") else np.ones(1)
-        if np.any(resistance >= _SECONDS):
-            raise ConversionError(
-                f"{graph.where}: node {name!r}: {type(node).__name__} with resistance {some(node.r)} and no time step; some writers "
-                f"(spikingjelly) write 1/dt: pass dt (--dt) {1 / float(resistance.max()):g} for them, or 1"
-            )
-    return Step(1.0, "no node has a time constant")
-
-
-def _positive(where: str, what: str, value: Any) -> float:
-    """Return a step as a number.
-
-    Raises:
-        ConversionError: it is none, or not above 0.
-    """
-    shown = value.decode("utf8", "replace") if isinstance(value, bytes) else value
-    try:
-        array = np.asarray(shown)
-        number = float(array.reshape(-1)[0]) if array.size == 1 and array.dtype.kind in "iuf" else None
-    except (TypeError, ValueError, OverflowError):
-        number = None
-    if number is None:
-        raise ConversionError(f"{where}: {what} must be a number above 0, is {str(shown)[:40]!r}; pass dt (--dt)")
-    if not (np.isfinite(number) and number > 0):
-        raise ConversionError(f"{where}: {what} must be above 0, is {number}")
-    return number
-
-
-def dynamics_of(where: str, name: str, node: Any, dt: float) -> NodeDynamics:
+@np.errstate(over="ignore", divide="ignore", invalid="ignore")  # what is beyond all numbers is refused by name
+def dynamics_of(where: str, name: str, node: Any, dt: float, reset: NirReset = "zero", *, recurrent: bool = False) -> NodeDynamics:
     """Return what a neuron node does in a step.
+
+    Args:
+        where: file name, for messages.
+        name: of the node.
+        node: it.
+        dt: the time step.
+        reset: what a spike does.
+        recurrent: whether the neurons drive themselves, which snnTorch's reset to zero depends on.
 
     Raises:
         ConversionError: a parameter is NaN or infinite without a limit, ``v_reset`` is not 0, ``dt`` exceeds a time constant, or a gain is not
             positive; the text names the node.
     """
     kind, at = type(node).__name__, f"{where}: node {name!r}"
-    fields = {field: _double(value) for field in _PARAMETERS if (value := getattr(node, field, None)) is not None}
+    fields = {field: double(value) for field in _PARAMETERS if (value := getattr(node, field, None)) is not None}
+    synaptic = kind == "CubaLIF"
+    law = _law(reset, held=recurrent or synaptic) if kind in FIRING else {}
     for field, value in fields.items():
         if np.any(np.isnan(value)) or (field in ("v_leak", "v_reset") and np.any(np.isinf(value))):
             raise ConversionError(f"{at}: {kind} with {field} {some(value)}: not finite; did training diverge?")
@@ -154,10 +109,13 @@ def dynamics_of(where: str, name: str, node: Any, dt: float) -> NodeDynamics:
     threshold, one, none = fields.get("v_threshold"), np.ones(()), np.zeros(())
     match kind:
         case "IF" | "I":
-            return _integrator(at, kind, fields["r"], threshold, dt)
+            return replace(_integrator(at, kind, fields["r"], threshold, dt), **law)
+        case "Threshold":
+            kept = (f"node {name!r}: a Threshold compares the input of one step; the chip's membrane keeps 1/4096 of what it had",)
+            return NodeDynamics(one, one, one, one, none, fields["threshold"], kept, **law)
         case "LIF" | "LI":
             lost, gain = _leak(at, kind, "tau", fields["tau"], "r", fields["r"], dt)
-            return NodeDynamics(one, one, lost, gain, lost * fields["v_leak"], threshold, _coarse(name, "leak", lost))
+            return NodeDynamics(one, one, lost, gain, lost * fields["v_leak"], threshold, _coarse(name, "leak", lost), **law)
         case _:
             lost, gain = _leak(at, kind, "tau_mem", fields["tau_mem"], "r", fields["r"], dt)
             lost_i, gain_i = _leak(at, kind, "tau_syn", fields["tau_syn"], "w_in", fields["w_in"], dt)
@@ -174,7 +132,18 @@ def dynamics_of(where: str, name: str, node: Any, dt: float) -> NodeDynamics:
                         f"node {name!r}: {kind} with w_in 1: by NIR's equation a spike adds {share} of its weight to the current (dt/tau_syn); "
                         "where its writer meant the whole weight, w_in should be tau_syn/dt",
                     )
-            return NodeDynamics(lost_i, gain_i, lost, gain, lost * fields["v_leak"] + none, threshold, said)
+            return NodeDynamics(lost_i, gain_i, lost, gain, lost * fields["v_leak"] + none, threshold, said, **law)
+
+
+def _law(reset: NirReset, *, held: bool) -> dict[str, Any]:
+    """Return the fields of a reset; ``held``: snnTorch's reset to zero also clears what the membrane gets in the step after (not in Leaky)."""
+    match reset:
+        case "snntorch-zero":
+            return {"reset": "zero", "refractory": int(held)}
+        case "snntorch-subtract":
+            return {"reset": "subtract", "reset_delay": 1}
+        case how:
+            return {"reset": how}
 
 
 def _integrator(at: str, kind: str, resistance: Array, threshold: Array | None, dt: float) -> NodeDynamics:
@@ -218,13 +187,12 @@ def _coarse(name: str, what: str, lost: Array) -> tuple[str, ...]:
 
 
 @np.errstate(over="ignore", divide="ignore", invalid="ignore")  # what is beyond all numbers is refused by name
-def neuron_of(where: str, name: str, node: Any, dt: float) -> SpikingNeurons:
+def neuron_of(where: str, name: str, node: Any, dynamics: NodeDynamics) -> SpikingNeurons:
     """Return a NIR neuron as the chip's, its gain divided out.
 
     Raises:
-        ConversionError: as for :func:`dynamics_of`, or a gain beyond what can be divided out.
+        ConversionError: a gain beyond what can be divided out.
     """
-    dynamics = dynamics_of(where, name, node, dt)
     gain = dynamics.gain
     if not np.all((gain >= 1 / MAX_NUMBER) & (gain <= MAX_NUMBER)):
         raise ConversionError(
@@ -234,32 +202,17 @@ def neuron_of(where: str, name: str, node: Any, dt: float) -> SpikingNeurons:
     du: Value = 4095 if np.all(dynamics.lost_i == 1) else current_decay(name, 1 - dynamics.lost_i)
     dv: Value = 0 if np.all(dynamics.lost_v == 0) else membrane_decay(1 - dynamics.lost_v)
     threshold = None if dynamics.threshold is None else dynamics.threshold / gain
-    return SpikingNeurons(threshold, du, dv, dynamics.leak / gain)
+    law = (dynamics.reset, dynamics.reset_delay, dynamics.refractory)
+    return SpikingNeurons(threshold, du, dv, dynamics.leak / gain, *law)
 
 
-def assumed(graph: UntypedGraph, step: Step, dynamics: Mapping[str, NodeDynamics], shown: str) -> tuple[str, ...]:
-    """Return what reading a graph took for granted, one text each.
-
-    Args:
-        graph: the graph.
-        step: the time step.
-        dynamics: of its neurons, by node.
-        shown: how samples reach the first layer, in words.
-    """
-    said = [f"time step {step.dt:g} ({step.source})"]
-    if any(each.threshold is not None for each in dynamics.values()):
-        said.append(
-            "reset to zero and at most one spike a step for each neuron; NIR does not say whether its writer subtracts the threshold instead"
-        )
-    return (*said, shown, *(text for each in dynamics.values() for text in each.said))
-
-
-def _double(value: Any) -> Array:
+def double(value: Any) -> Array:
+    """Return numbers of a node in float64."""
     return np.asarray(value, np.float64)
 
 
 def some(value: Any) -> str:
     """Return a value or the range of an array, for messages."""
-    array = _double(value)
+    array = double(value)
     low, high = float(array.min()), float(array.max())
     return f"{low:g}" if low == high or np.isnan(low) else f"{low:g}…{high:g}"

@@ -68,6 +68,7 @@ class Setup:
         reset: ``sample``, or ``never``: the samples are one stream; None: the network's own (``sample`` for what is converted). Conversions
             are compared on samples that start anew.
         calibrate: which conversions of a torch network are compared: ``usual``, or ``settled``; see :func:`neurofault.study.calibrate.choose`.
+        nir_reset: what a spike does to the potential in a NIR file that does not say it (:data:`neurofault.convert.nir_neurons.NirReset`).
     """
 
     network: str = DEFAULT_NETWORK
@@ -88,6 +89,7 @@ class Setup:
     signed: str = "bias"
     reset: SampleReset | None = None
     calibrate: Calibrate = "usual"
+    nir_reset: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +198,7 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
     if spec is None:
         found = load_network(
             setup.network, sample_shape=data.shape, timesteps=setup.timesteps, weights=setup.weights, dt=setup.dt,
-            events=data.timesteps,
+            events=data.timesteps, nir_reset=setup.nir_reset,
         )  # fmt: skip
         timesteps = setup.timesteps or _USER_TIMESTEPS
     else:

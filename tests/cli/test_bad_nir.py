@@ -26,8 +26,8 @@ CHAIN = [("input", "fc"), ("fc", "cells"), ("cells", "output")]
 FC = nir.Linear(np.ones((10, 64), np.float32))
 
 GRAPHS = {
-    "unsupported node": (graph(CHAIN, fc=FC, cells=nir.Delay(np.ones(10, np.float32))), "cells", "cannot become spiking"),
-    "cycle": (graph([*CHAIN, ("cells", "fc")], fc=FC, cells=lif(10)), "fc", "recurrent"),
+    "half a step of delay": (graph(CHAIN, fc=FC, cells=nir.Delay(np.full(10, 1.5e-4))), "cells", "whole steps"),
+    "a sum of two shapes": (graph([*CHAIN, ("cells", "fc")], fc=FC, cells=lif(10)), "fc", "(10,) of 'cells'"),
     "wrong shape": (graph(CHAIN, fc=nir.Linear(np.ones((10, 33), np.float32)), cells=lif(10)), "fc", "33"),
     "no dt": (graph(CHAIN, {}, fc=FC, cells=lif(10)), "'dt'", "--dt"),
 }
@@ -60,7 +60,7 @@ MESSAGES = {
     ),
     "an output that nothing reaches": (
         graph(CHAIN[:2], fc=FC, cells=lif(10)),
-        "2 separate chains begin at input, output; exactly one is taken",
+        "nothing leads to the Output 'output'; add an edge",
     ),
 }
 

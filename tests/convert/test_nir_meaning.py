@@ -68,9 +68,19 @@ def events(**more):
 # --- what writers mean ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("dt", [1e-3, 1e-4, 1e-6])
+def test_a_step_that_nothing_depends_on_is_refused(dt):
+    with pytest.raises(ConversionError) as refused:
+        from_nir(simple("IF", r=1.0), dt=dt, **events())
+    assert str(refused.value) == (
+        f"graph: dt {dt:g} is given, and no node has a time constant, a resistance other than 1 or a Delay: the network counts steps, and its weights are "
+        "those of a step; leave dt (--dt) out"
+    )
+
+
 @pytest.mark.parametrize("dt", [None, 1.0, 1e-3, 1e-4, 1e-6])
 def test_an_integrator_with_resistance_1_counts_whatever_the_step_is(dt):
-    network = from_nir(simple("IF", r=1.0), dt=dt, **events())
+    network = from_nir(simple("IF", r=1.0, metadata=None if dt is None else {"dt": dt}), **events())
     assert counts(network) == own()
     said = "node 'n2': IF with r 1 counts, v + I a step, and dt does not enter (so do snnTorch, norse, sinabs)"
     assert (said in network.notes) == (dt not in (None, 1.0))
@@ -143,7 +153,7 @@ def test_what_was_assumed_stands_in_the_notes():
     network = from_nir(simple("LIF", metadata={"dt": 1.0}))
     assert network.notes == (
         "time step 1 (from the file's metadata)",
-        "reset to zero and at most one spike a step for each neuron; NIR does not say whether its writer subtracts the threshold instead",
+        "reset to zero and at most one spike a step for each neuron; NIR does not say whether its writer subtracts the threshold instead (--nir-reset subtract)",
         "a pixel of 1 is shown as 0.5 spikes a step, each worth 2",
     )
     network = from_nir(simple("LIF", tau=3e4, r=3e4), dt=1.0, **events())
@@ -260,8 +270,11 @@ def test_a_population_that_no_input_makes_fire_is_refused(node, dt):
     [
         (lambda made: vars(made.nodes["n1"]).update(stride=np.zeros(0)), "node 'n1' (Conv2d) is malformed (IndexError: "),
         (lambda made: vars(made.nodes["n1"]).update(stride=0), "graph: "),
-        (lambda made: vars(made.nodes["n1"]).update(groups=np.array([1, 1])), "node 'n1' (Conv2d) is malformed (TypeError: "),
-        (lambda made: vars(made.nodes["n1"]).update(groups=0), "node 'n1' (Conv2d) is malformed (ValueError: "),
+        (lambda made: vars(made.nodes["n1"]).update(groups=np.array([1, 1])), "the nodes do not fit each other (TypeError: "),
+        (
+            lambda made: vars(made.nodes["n1"]).update(groups=0),
+            "layer 'n1': Conv2d takes 0 channels, but a sample has shape (1, 5, 2) there",
+        ),
         (
             lambda made: made.nodes["input"].input_type.update(input=np.array([1, 10**6, 10**6])),
             "a sample has the shape (1, 1000000, 1000000); taken: 1 to ",
@@ -297,23 +310,23 @@ def test_one_neuron_that_can_fire_is_enough():
 @pytest.mark.parametrize("readout", [None, "potential"])
 def test_a_network_that_differs_from_nirs_equations_is_refused_by_its_node(monkeypatch, readout):
     """No graph is known to be read wrongly, so the reader is broken here."""
-    true = nir_graph.network_of
+    true = nir_graph.built
 
     def broken(*arguments, **keywords):
-        network = true(*arguments, **keywords)
-        first, second = network.connections
+        made = true(*arguments, **keywords)
+        first, second = made.network.connections
         weight = np.array(second.synapses.weight)
         weight[1, 2] += 0.05
-        return replace(network, connections=(first, replace(second, synapses=Dense(weight))))
+        return replace(made, network=replace(made.network, connections=(first, replace(second, synapses=Dense(weight)))))
 
     made = graph(nir.Linear(WEIGHT), neurons("LIF"), nir.Linear(np.ones((3, 4))), neurons("CubaLIF", 3))
     assert from_nir(made, dt=1.0, readout=readout, **events())
-    monkeypatch.setattr(nir_graph, "network_of", broken)
+    monkeypatch.setattr(nir_graph, "built", broken)
     with pytest.raises(
         ConversionError, match=r"graph: layer 'n4' differs from the original in step \d+: its input to its neurons by 0\.05"
     ):
         from_nir(made, dt=1.0, readout=readout, **events())
-    monkeypatch.setattr(nir_graph, "network_of", true)
+    monkeypatch.setattr(nir_graph, "built", true)
     monkeypatch.setattr(nir_graph, "neuron_of", lambda *given: replace(neuron_of(*given), dv=100))
     with pytest.raises(ConversionError, match=r"graph: layer 'n2' differs from the original in step \d+: "):
         from_nir(made, dt=1.0, readout=readout, **events())

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from neurofault.convert.nir_fields import NirReset
 from neurofault.engines import ENGINES
 from neurofault.errors import NeurofaultError
 from neurofault.rescue.budget import Budget
@@ -34,6 +35,8 @@ class NetworkChoice(BaseModel):
         nir: a NIR file (``*.nir``).
         netx: a netx file of lava-dl (``*.net``).
         dt: time step of a NIR file that does not say it, in the file's unit.
+        nir_reset: what a spike does to the potential in a NIR file that does not say it: ``zero``, ``subtract``, ``none``, or ``snntorch-zero`` and
+            ``snntorch-subtract``, a step late.
     """
 
     model_config = _RECORD
@@ -44,6 +47,7 @@ class NetworkChoice(BaseModel):
     nir: str | None = None
     netx: str | None = None
     dt: Annotated[float, Field(gt=0)] | None = None
+    nir_reset: NirReset | None = None
 
     @model_validator(mode="after")
     def _one(self) -> NetworkChoice:
@@ -56,6 +60,8 @@ class NetworkChoice(BaseModel):
             raise ValueError("folder goes with torch")
         if self.dt is not None and self.nir is None:
             raise ValueError("dt goes with nir")
+        if self.nir_reset is not None and self.nir is None:
+            raise ValueError("nir_reset goes with nir")
         if self.nir is not None and not self.nir.endswith(".nir"):
             raise ValueError(f"nir names a file *.nir, not {self.nir!r}")
         if self.netx is not None and not self.netx.endswith(".net"):
@@ -344,5 +350,5 @@ class CampaignSpec(BaseModel):
             weights=None if network.weights is None else base / network.weights, data=self.data.named(base), data_dir=data_dir,
             timesteps=self.convert.timesteps, dt=network.dt, weight_bits=self.convert.weight_bits, place=place.strategy,
             neurons_per_core=place.neurons_per_core, spare_cores=place.spare_cores, chips=place.chips, place_seed=place.seed,
-            reset=self.convert.reset, signed=self.data.signed, calibrate=self.convert.calibrate,
+            reset=self.convert.reset, signed=self.data.signed, nir_reset=network.nir_reset, calibrate=self.convert.calibrate,
         )  # fmt: skip
