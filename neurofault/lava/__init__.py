@@ -2,8 +2,8 @@
 
     process        a (damaged) deployment as one Lava process with ``s_in`` and ``s_out``
     inject         break an existing Lava graph in place, and restore it exactly
-    from_lava      a Lava chain as a Network; read_graph gives its inputs and the order of its neurons too
-    record         what every neuron of a chain does in a run that leaves the graph as it was
+    from_lava      a Lava graph as a Network; read_graph gives its inputs and the order of its neurons too
+    record         what every neuron does in a run that leaves the graph as it was
     watched        a function in an operating-system process of its own, with a time limit; run_watched runs a graph there
 
 Needs lava-nc 0.10.0, which is imported when one of these names is first used.

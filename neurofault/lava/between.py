@@ -1,4 +1,4 @@
-"""Chains only: faults in a running Lava graph, those that ``Var.set`` can really cause between two runs, and why not the others.
+"""Faults in a running Lava graph, those that ``Var.set`` can really cause between two runs, and why not the others.
 
 Measured with lava-nc 0.10.0: ``Dense.weights``, ``DelayDense.weights``, ``Conv.weight`` and ``LIF.bias_mant`` take effect at the next step; ``vth`` is read once, at the first step;
 setting ``du`` or ``dv`` crashes the model; ``Sparse.weights`` becomes a matrix of floats and crashes it.
@@ -19,10 +19,9 @@ from neurofault.engines.on_lava.shim import require_lava
 from neurofault.engines.wiring import Edits, edits_of, sparse_weights
 from neurofault.errors import UnsupportedError
 from neurofault.graph import Conv
-from neurofault.graph.chains import ChainLink, links
-from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.chip import ChipConnection
 from neurofault.graph.connectivity import places
-from neurofault.lava.chain import kind_of, title
+from neurofault.lava.joins import kind_of, title
 from neurofault.lava.reading import LavaGraph
 
 require_lava()
@@ -70,9 +69,8 @@ def set_vars(graph: LavaGraph, deployment: Deployment, steps_run: int) -> tuple[
     """
     kinds = [hit.kind for hit in deployment.damage.hits for _ in range(hit.n_edits)]
     begun = [_from_now(graph, edit, kind, steps_run) for edit, kind in zip(deployment.damage.edits, kinds, strict=True)]
-    chain = links(deployment, "breaking a running Lava graph")
-    changes = [change for link in chain for change in _changes(graph, deployment, link)]
-    undo = [change.make() for change in changes]
+    changes = [*_biases(graph, deployment), *(_weights(graph, deployment, one) for one in deployment.connections)]
+    undo = [change.make() for change in changes if change is not None]
     return deployment.with_damage(replace(deployment.damage, edits=tuple(begun))), undo
 
 
@@ -82,50 +80,49 @@ def _from_now(graph: LavaGraph, edit: Edit, kind: str, steps_run: int) -> Edit:
     Raises:
         UnsupportedError: no Var can cause it.
     """
-    depth = {population.name: place for place, population in enumerate(graph.network.populations)}
+    phase = graph.network.schedule.phase
     match edit:
         case LearningDefect() | Detour():
             return edit
         case SetSynapses(connection=name) if edit.when.always:
-            place = depth[graph.network.connection(name).target]
-            process = graph.connections[place - 1]
-            if kind_of(process) != "sparse":  # the next step's spikes are the source's step steps_run + 1 - place
-                return replace(edit, when=When(max(0, steps_run + 1 - place)))
+            process = graph.synapses(name)
+            if kind_of(process) != "sparse":  # the next step's spikes arrive in the target's step steps_run + 1 - phase
+                return replace(edit, when=When(max(0, steps_run + 1 - phase[graph.network.connection(name).target])))
             why = f"{title(process)}: setting its weights crashes Lava's model"
         case SetField(population=name, field="bias_mantissa") if edit.when.always:
-            if steps_run >= depth[name]:
-                return replace(edit, when=When(steps_run - depth[name]))
-            why = (
-                f"{title(graph.populations[depth[name]])} gets its first input after {depth[name]} steps, and {steps_run} are done"
-            )
+            if steps_run >= phase[name]:
+                return replace(edit, when=When(steps_run - phase[name]))
+            why = f"{title(graph.process(name))} gets its first input after {phase[name]} steps, and {steps_run} are done"
         case SetField(population=name, field=field):
             crash = "Lava reads vth once, at its first step" if field == "vth" else f"setting {field} crashes Lava's model"
-            why = f"{title(graph.populations[depth[name]])}: {crash if edit.when.always else 'nothing can change with time'}"
+            why = f"{title(graph.process(name))}: {crash if edit.when.always else 'nothing can change with time'}"
         case SetSynapses(connection=name):
-            process = graph.connections[depth[graph.network.connection(name).target] - 1]
-            why = f"{title(process)}: nothing can change with time"
+            why = f"{title(graph.synapses(name))}: nothing can change with time"
         case _:
             why = "no Var of Lava's can cause it"
     raise UnsupportedError(f"{kind}: in a running graph, {why}; {_REMEDY}")
 
 
-def _changes(graph: LavaGraph, deployment: Deployment, link: ChainLink[ChipPopulation, ChipConnection]) -> list[_Change]:
-    """Return what is to be set for a population and what drives it."""
-    changes, index = [], link.index
-    order = graph.orders[index]
-    for edit in deployment.damage.of_population(link.population.name):
-        if isinstance(edit, SetField):
-            changes.append(_Change(graph.populations[index], "bias_mant", order[edit.neurons], edit.values.astype(np.int64)))
-    if link.connection is None:
-        return changes
-    edits = edits_of(deployment, link.connection.name)
-    if edits.values.size:
-        process, before = graph.connections[index - 1], graph.orders[index - 1]
-        if isinstance(link.connection.synapses, Conv):
-            changes.append(_kernel_change(process, link.connection, link.connection.synapses, edits))
-        else:
-            changes.append(_Change(process, "weights", order[edits.targets] * before.size + before[edits.sources], edits.values))
-    return changes
+def _biases(graph: LavaGraph, deployment: Deployment) -> list[_Change]:
+    """Return what is to be set of populations."""
+    return [
+        _Change(
+            graph.process(edit.population), "bias_mant", graph.order(edit.population)[edit.neurons], edit.values.astype(np.int64)
+        )
+        for edit in deployment.damage.edits
+        if isinstance(edit, SetField)
+    ]
+
+
+def _weights(graph: LavaGraph, deployment: Deployment, connection: ChipConnection) -> _Change | None:
+    """Return what is to be set of a connection; None: nothing."""
+    edits = edits_of(deployment, connection.name)
+    if not edits.values.size:
+        return None
+    process, before, order = graph.synapses(connection.name), graph.order(connection.source), graph.order(connection.target)
+    if isinstance(connection.synapses, Conv):
+        return _kernel_change(process, connection, connection.synapses, edits)
+    return _Change(process, "weights", order[edits.targets] * before.size + before[edits.sources], edits.values)
 
 
 def _kernel_change(process: AbstractProcess, connection: ChipConnection, conv: Conv, edits: Edits) -> _Change:

@@ -1,4 +1,4 @@
-"""Chains only: faults in somebody else's Lava graph, in place, and their exact undoing.
+"""Faults in somebody else's Lava graph, in place, and their exact undoing.
 
 Lava chooses the models of its processes when it compiles a graph, at the first run. Before it, any fault is possible: the models of broken
 processes are swapped in the run configuration. Between runs only what Lava's ``Var.set`` really changes can break: the weights of
@@ -21,10 +21,9 @@ from neurofault.engines.on_lava.shim import require_lava
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.faults.inject import inject as inject_faults
 from neurofault.faults.plan import FaultPlan, Faults
-from neurofault.graph.chains import links
 from neurofault.lava.between import set_vars
 from neurofault.lava.broken import KEY, Clock, neurons_of, refuse_other_laws, synapses_of
-from neurofault.lava.chain import kind_of, title
+from neurofault.lava.joins import kind_of, title
 from neurofault.lava.models import MODELS
 from neurofault.lava.reading import LavaGraph, Starts, read_graph
 
@@ -110,6 +109,7 @@ def inject(
     profile: HardwareProfile | str | Path = "loihi2",
     steps_run: int | None = None,
     starts: Starts = "together",
+    readout: str | None = None,
     **placement: Any,
 ) -> Handle:
     """Break an existing Lava graph in place.
@@ -118,9 +118,8 @@ def inject(
     breaks is then written into the processes. Pass ``handle.run_config(…)`` to the first run.
 
     Args:
-        processes: the processes of a chain ``LIF`` (or ``io.source.RingBuffer``), connection, ``LIF`` …; it may be a part of a larger graph. One
-            process stands for all that it is joined to.
-        faults: models (or their mappings), or a plan. ``when`` counts from each population's first input: step t at depth l is Lava's step t + l + 1.
+        processes: as :func:`from_lava` takes them; they may be a part of a larger graph. One process stands for all that it is joined to.
+        faults: models (or their mappings), or a plan. ``when`` counts from each population's first input: step t at phase p is Lava's step t + p + 1.
         timesteps: T of :attr:`Handle.deployment`; a presentation in the graph itself never ends.
         seed: key of the random streams, with
         draw: which draw of this seed.
@@ -128,6 +127,7 @@ def inject(
         placement: arguments of :func:`neurofault.deploy`, e.g. ``neurons_per_core=8``.
         steps_run: steps that a running graph has done so far.
         starts: see :func:`from_lava`; ``staggered`` where a graph cannot be imported otherwise: then Lava's early steps are not those of the engines.
+        readout: see :func:`from_lava`: which population is no hidden one, beside the inputs.
 
     Raises:
         ConversionError: processes that cannot be imported.
@@ -136,7 +136,7 @@ def inject(
         UnsupportedError: a fault that Lava cannot hold, or cannot take on in a running graph; the text says what can be done.
         UsageError: a graph that is broken already, or ``steps_run`` is missing or given without need.
     """
-    graph = read_graph(processes, timesteps=timesteps, starts=starts, part=True)
+    graph = read_graph(processes, timesteps=timesteps, starts=starts, readout=readout, part=True)
     everything = (*graph.populations, *graph.connections)
     broken = [process for process in everything if process.proc_params.get(KEY) is not None]
     if broken:
@@ -163,16 +163,17 @@ def inject(
 def _swapped(graph: LavaGraph, deployment: Deployment) -> Handle:
     """Put what is broken beside the processes, for models that are swapped in."""
     own: dict[AbstractProcess, Any] = {}
-    for link in links(deployment, "breaking a Lava graph"):
-        index, process = link.index, graph.populations[link.index]
-        neurons = neurons_of(deployment, link.population.name, Clock(index, index + 1, None), graph.orders[index])
+    phase = deployment.schedule.phase
+    for population in deployment.populations:
+        clock = Clock(phase[population.name], phase[population.name] + 1, None)
+        neurons = neurons_of(deployment, population.name, clock, graph.order(population.name))
         if neurons.fold.edits:
-            own[process] = neurons
-        if link.connection is not None:
-            clock = Clock(index, index, None)
-            synapses = synapses_of(deployment, link.connection.name, clock, graph.orders[index - 1], graph.orders[index])
-            if synapses.fold.edits or synapses.drops:
-                own[graph.connections[index - 1]] = synapses
+            own[graph.process(population.name)] = neurons
+    for connection in deployment.connections:
+        clock = Clock(phase[connection.target], phase[connection.target], None)
+        synapses = synapses_of(deployment, connection.name, clock, graph.order(connection.source), graph.order(connection.target))
+        if synapses.fold.edits or synapses.drops:
+            own[graph.synapses(connection.name)] = synapses
     undo: list[Callable[[], object]] = []
     for process, broken in own.items():
         process.proc_params.overwrite(KEY, broken)

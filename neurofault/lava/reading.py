@@ -1,9 +1,8 @@
-"""Chains only: a Lava graph of neurons and connections, one after the other, as a `Network` that carries Lava's own integers."""
+"""A Lava graph of neurons and connections as a `Network` that carries Lava's own integers."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.engines.on_lava.shim import require_lava
-from neurofault.errors import ConversionError
-from neurofault.graph import CubaLif, Network, Population, Source
-from neurofault.graph import chain as chain_network
+from neurofault.errors import ConversionError, nearest
+from neurofault.graph import Connection, CubaLif, Network, Population, Readout, Source
 from neurofault.inputs import Inputs
-from neurofault.lava.chain import Chain, chain_of, kind_of, title
+from neurofault.lava.joins import Joined, Member, graph_of, kind_of, title
 from neurofault.lava.weights import stored_synapses
 
 require_lava()
@@ -36,7 +34,7 @@ class LavaGraph:
         network: carries Lava's integers; :func:`neurofault.deploy` keeps them bit for bit.
         inputs: what drives it, one sample of ``network.timesteps`` steps.
         populations: the Lava process of each population, in the network's order.
-        connections: the Lava process of the synapses into each population but the first.
+        connections: the Lava process of each connection, likewise.
         orders: of each population, int64 [n]: where neuron i is in Lava's array, flattened (C, H, W here, W, H, C there).
     """
 
@@ -46,6 +44,21 @@ class LavaGraph:
     connections: tuple[AbstractProcess, ...]
     orders: tuple[NDArray[np.int64], ...]
 
+    def process(self, population: str) -> AbstractProcess:
+        """Return the process of a population."""
+        return self.populations[self._place(population)]
+
+    def synapses(self, connection: str) -> AbstractProcess:
+        """Return the process of a connection."""
+        return self.connections[[one.name for one in self.network.connections].index(connection)]
+
+    def order(self, population: str) -> NDArray[np.int64]:
+        """Return where the neurons of a population are in Lava's array: its part of ``orders``."""
+        return self.orders[self._place(population)]
+
+    def _place(self, population: str) -> int:
+        return [one.name for one in self.network.populations].index(population)
+
 
 def from_lava(
     processes: AbstractProcess | Iterable[AbstractProcess],
@@ -54,11 +67,12 @@ def from_lava(
     conv: ConvAs = "lava",
     starts: Starts = "together",
     name: str = "lava",
+    readout: str | None = None,
 ) -> Network:
-    """Import a Lava graph: a source (``LIF`` or ``io.source.RingBuffer``), then ``Dense``, ``DelayDense``, ``Sparse`` or ``Conv`` → ``LIF`` ….
+    """Import a Lava graph: ``LIF`` and ``io.source.RingBuffer``, joined by ``Dense``, ``DelayDense``, ``Sparse`` or ``Conv``, with branches and loops.
 
-    The network computes what the processes compute with ``Loihi2SimCfg(select_tag="fixed_pt")``, bit for bit: step t of the population at
-    place l is Lava's step t + l + 1.
+    The network computes what the processes compute with ``Loihi2SimCfg(select_tag="fixed_pt")``, bit for bit: step t of a population of phase p
+    (how many connections lie between it and the nearest input) is Lava's step t + p + 1. Populations that no connection drives are inputs.
 
     >>> from lava.proc.dense.process import Dense
     >>> from lava.proc.io.source import RingBuffer
@@ -70,19 +84,20 @@ def from_lava(
     [('input', (2,)), ('hands', (2,))]
 
     Args:
-        processes: one process of the graph (then all that it is joined to), or the processes of the chain in any order.
+        processes: one process of the graph (then all that it is joined to), or its processes in any order.
         timesteps: steps of a presentation, at least 1.
         conv: ``lava``: as Lava's ``Conv`` computes (it ignores ``weight_exp`` and ``num_weight_bits``); ``sparse``: as the ``Sparse`` connection with these
             settings would.
         starts: ``together``: every population begins in Lava's step 1, before its first input, as it does in Lava; refused where none here can begin
             like that. ``staggered``: every population begins with its first input, as on a chip of neurofault's.
         name: of the network.
+        readout: name of the population that is read, by its spikes; None: the only one that drives no other.
 
     Raises:
         ConversionError: a process, a setting or a join that has no equal here; the text names the process.
         UnsupportedError: Lava is not installed.
     """
-    return read_graph(processes, timesteps=timesteps, conv=conv, starts=starts, name=name).network
+    return read_graph(processes, timesteps=timesteps, conv=conv, starts=starts, name=name, readout=readout).network
 
 
 def read_graph(
@@ -92,6 +107,7 @@ def read_graph(
     conv: ConvAs = "lava",
     starts: Starts = "together",
     name: str = "lava",
+    readout: str | None = None,
     part: bool = False,
 ) -> LavaGraph:
     """Import a Lava graph with its inputs and the order of its neurons.
@@ -100,72 +116,79 @@ def read_graph(
         processes: see :func:`from_lava`, as for
         timesteps: steps of a presentation,
         conv: how a ``Conv`` is read,
-        starts: when populations begin, and
-        name: of the network.
-        part: whether the chain may be a part of a larger graph, whose other joins are left out.
+        starts: when populations begin,
+        name: of the network, and
+        readout: what is read.
+        part: whether the processes may be a part of a larger graph, whose other joins are left out.
 
     Raises:
         ConversionError, UnsupportedError: see :func:`from_lava`.
     """
-    chain = chain_of(processes, part=part)
+    joined = graph_of(processes, part=part)
     if timesteps < 1:
         raise ConversionError(f"timesteps must be at least 1, is {timesteps}")
-    shapes, orders = places_of(chain)
-    names = names_of(chain)
-    populations = [
-        Population(names[depth], shapes[depth], _neuron(process, depth, orders[depth], starts))
-        for depth, process in enumerate(chain.populations)
-    ]
-    held = [stored_synapses(process, orders[depth], orders[depth + 1], conv) for depth, process in enumerate(chain.connections)]
-    inputs = _inputs(chain, orders[0], timesteps)
-    network = chain_network(
-        name, populations, [synapses for synapses, _ in held], timesteps=timesteps, how="count", stored=[form for _, form in held]
+    shapes, orders = places_of(joined)
+    phase = joined.schedule.phase
+    populations = tuple(
+        Population(one.name, shapes[one.name], _neuron(one, phase[one.name], orders[one.name], starts))
+        for one in joined.populations
     )
-    return LavaGraph(network, inputs, chain.populations, chain.connections, orders)
+    connections = []
+    for one in joined.connections:
+        synapses, form = stored_synapses(one.process, orders[one.source], orders[one.target], conv)
+        connections.append(Connection(one.name, one.source, one.target, synapses, 1, form))
+    inputs = _inputs(joined, orders, timesteps)
+    network = Network(name, populations, tuple(connections), timesteps, Readout(_read(joined, readout), "count"))
+    return LavaGraph(
+        network,
+        inputs,
+        tuple(one.process for one in joined.populations),
+        tuple(one.process for one in joined.connections),
+        tuple(orders[one.name] for one in joined.populations),
+    )
 
 
-def places_of(chain: Chain) -> tuple[list[tuple[int, ...]], tuple[NDArray[np.int64], ...]]:
+def _read(joined: Joined, readout: str | None) -> str:
+    """Return the name of the population that is read."""
+    names = [one.name for one in joined.populations]
+    if readout is not None:
+        if readout not in names:
+            raise ConversionError(f"readout: no population {readout!r}{nearest(readout, names)}; populations: {', '.join(names)}")
+        return readout
+    if len(joined.last) != 1:
+        found = f"{' and '.join(map(repr, joined.last))} drive no other" if joined.last else "every one drives another"
+        raise ConversionError(f"which population is read? {found}; say readout=, one of {', '.join(names)}")
+    return joined.last[0]
+
+
+def places_of(joined: Joined) -> tuple[dict[str, tuple[int, ...]], dict[str, NDArray[np.int64]]]:
     """Return each population's shape here, and where its neurons are in Lava's arrays."""
-    seen: list[tuple[int, int, int] | None] = [None] * len(chain.populations)
-    for depth, connection in enumerate(chain.connections):
-        if kind_of(connection) != "conv":
+    seen: dict[str, tuple[int, int, int]] = {}
+    process = {one.name: one.process for one in joined.populations}
+    for join in joined.connections:
+        if kind_of(join.process) != "conv":
             continue
-        for place, shape in ((depth, connection.input_shape), (depth + 1, connection.output_shape)):
+        for name, shape in ((join.source, join.process.input_shape), (join.target, join.process.output_shape)):
             width, height, channels = (int(size) for size in shape)
-            if seen[place] not in (None, (width, height, channels)):
+            if seen.setdefault(name, (width, height, channels)) != (width, height, channels):
                 raise ConversionError(
-                    f"{title(chain.populations[place])} is {seen[place]} to one Conv and {(width, height, channels)} to another; "
+                    f"{title(process[name])} is {seen[name]} to one Conv and {(width, height, channels)} to another; "
                     "give both the same (W, H, C) shape"
                 )
-            seen[place] = (width, height, channels)
-    shapes: list[tuple[int, ...]] = []
-    orders = []
-    for process, image in zip(chain.populations, seen, strict=True):
-        size = math.prod(process.s_out.shape)
-        if image is None:
-            shapes.append((size,))
-            orders.append(np.arange(size, dtype=np.int64))
-        else:
-            width, height, channels = image
-            shapes.append((channels, height, width))
-            orders.append(np.arange(size, dtype=np.int64).reshape(image).transpose(2, 1, 0).ravel())
-    return shapes, tuple(orders)
+    shapes: dict[str, tuple[int, ...]] = {}
+    orders: dict[str, NDArray[np.int64]] = {}
+    for one in joined.populations:
+        shapes[one.name], orders[one.name] = (one.size,), np.arange(one.size, dtype=np.int64)
+        if one.name in seen:
+            width, height, channels = seen[one.name]
+            shapes[one.name] = (channels, height, width)
+            orders[one.name] = orders[one.name].reshape(seen[one.name]).transpose(2, 1, 0).ravel()
+    return shapes, orders
 
 
-def names_of(chain: Chain) -> list[str]:
-    """Return the populations' names: those that were given to the processes, else input, hidden1 …, output."""
-    last = len(chain.populations) - 1
-    roles = ["input", *(f"hidden{depth}" for depth in range(1, last)), "output"][: last + 1]
-    given = [process.name for process in chain.populations]
-    named = [
-        name if name != f"Process_{process.id}" else role
-        for name, process, role in zip(given, chain.populations, roles, strict=True)
-    ]
-    return named if len(set(named)) == len(named) else roles
-
-
-def _neuron(process: AbstractProcess, depth: int, order: NDArray[np.int64], starts: Starts) -> CubaLif | Source:
-    """Return the neurons of the population at some depth."""
+def _neuron(member: Member, phase: int, order: NDArray[np.int64], starts: Starts) -> CubaLif | Source:
+    """Return the neurons of a population of some phase."""
+    process = member.process
     if kind_of(process) == "source":
         return Source()
     fields = {field: _whole(process, field, order) for field in ("u", "v", "du", "dv", "vth", "bias_mant", "bias_exp")}
@@ -178,16 +201,14 @@ def _neuron(process: AbstractProcess, depth: int, order: NDArray[np.int64], star
         raise ConversionError(f"{title(process)} starts with u = {_some(fields['u'])}; only u = 0 can be imported")
     v = fields["v"]
     if starts == "together":
-        v = _settled(process, v, fields, mantissa << exponent if exponent >= 0 else mantissa >> -exponent, depth)
-    levels = np.unique(v)
-    if levels.size > 1:
-        why = f"is at v = {_some(v)} when its first input arrives, and a layer begins at one v for all neurons"
-        remedy = '; starts="staggered" lets each layer begin with its first input' if np.unique(fields["v"]).size == 1 else ""
-        raise ConversionError(f"{title(process)} {why}{remedy}")
-    du, dv, vth, start = fields["du"], fields["dv"], fields["vth"], int(levels[0])
-    if depth:
-        return CubaLif(vth, mantissa, du, dv, float(start), exponent)
-    return Source(None, du, dv, vth, exponent, start, mantissa)
+        v = _settled(process, v, fields, mantissa << exponent if exponent >= 0 else mantissa >> -exponent, phase)
+    one = bool(np.all(v == v[:1]))
+    du, dv, vth = fields["du"], fields["dv"], fields["vth"]
+    if not member.is_source:
+        return CubaLif(vth, mantissa, du, dv, float(v[0]) if one else v, exponent)
+    if not one:
+        raise ConversionError(f"{title(process)} begins at v = {_some(v)}, and an input begins at one v for all neurons")
+    return Source(None, du, dv, vth, exponent, int(v[0]), mantissa)
 
 
 def _settled(
@@ -223,14 +244,23 @@ def _some(values: NDArray[Any]) -> str:
     return ", ".join(f"{value:g}" for value in different[:3]) + (" …" if len(different) > 3 else "")
 
 
-def _inputs(chain: Chain, order: NDArray[np.int64], timesteps: int) -> Inputs:
-    """Return what drives the first population, as one sample."""
-    source = chain.populations[0]
-    if kind_of(source) == "neurons":
-        return Inputs(bias=_whole(source, "bias_mant", order).astype(np.int16).astype(np.int32)[None])
-    data = np.asarray(source.data.init)
+def _inputs(joined: Joined, orders: Mapping[str, NDArray[np.int64]], timesteps: int) -> Inputs:
+    """Return what drives the inputs, as one sample."""
+    bias: dict[str, NDArray[np.int32]] = {}
+    events: dict[str, NDArray[np.bool_]] = {}
+    for one in joined.populations:
+        if one.is_source and kind_of(one.process) == "neurons":
+            bias[one.name] = _whole(one.process, "bias_mant", orders[one.name]).astype(np.int16).astype(np.int32)[None]
+        elif one.is_source:
+            events[one.name] = _events(joined, one, orders[one.name], timesteps)
+    return Inputs(bias, events) if bias or events else Inputs(samples=1)
+
+
+def _events(joined: Joined, source: Member, order: NDArray[np.int64], timesteps: int) -> NDArray[np.bool_]:
+    """Return what a source of spikes sends, bool [1, T, n]."""
+    data = np.asarray(source.process.data.init)
     flat = data.reshape(-1, data.shape[-1])[order]
-    graded = chain.connections and int(np.max(chain.connections[0].num_message_bits.init)) > 0
+    graded = any(int(np.max(one.process.num_message_bits.init)) > 0 for one in joined.connections if one.source == source.name)
     if graded and not np.isin(flat, (0, 1)).all():
-        raise ConversionError(f"{title(source)} sends {_some(flat)}; only spikes (0 and 1) can be imported")
-    return Inputs(events=(flat[:, np.arange(timesteps) % flat.shape[1]] != 0).T[None].copy())
+        raise ConversionError(f"{title(source.process)} sends {_some(flat)}; only spikes (0 and 1) can be imported")
+    return np.array(flat[:, np.arange(timesteps) % flat.shape[1]].T[None] != 0)

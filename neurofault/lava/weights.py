@@ -13,7 +13,7 @@ from neurofault.engines.on_lava.shim import require_lava
 from neurofault.errors import ConversionError
 from neurofault.graph import Conv, Dense
 from neurofault.graph.synapses import SignMode, Stored, Synapses
-from neurofault.lava.chain import kind_of, title
+from neurofault.lava.joins import kind_of, title
 
 require_lava()
 

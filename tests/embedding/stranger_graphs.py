@@ -152,6 +152,63 @@ def refused_between_runs() -> list[str]:
     return messages
 
 
+def joined(out: Any, wires: Any, into: Any) -> Any:
+    """Join two populations by a connection, which is returned; flat where shapes differ."""
+    (out.s_out if out.s_out.shape == wires.s_in.shape else out.s_out.reshape(wires.s_in.shape)).connect(wires.s_in)
+    (wires.a_out if wires.a_out.shape == into.a_in.shape else wires.a_out.reshape(into.a_in.shape)).connect(into.a_in)
+    return wires
+
+
+def looped(seed: int) -> list[Any]:
+    """Two inputs, a branch that meets again after unequal ways, a population that drives itself with delays, feedback over two, an island."""
+    rng = np.random.default_rng(seed)
+
+    def weights(n_out: int, n_in: int) -> np.ndarray:
+        return rng.integers(-90, 140, (n_out, n_in))
+
+    def cells(shape: Any, name: str, **more: Any) -> Any:
+        du, dv = (int(one) for one in rng.integers(200, 4096, 2))
+        return LIF(shape=shape, du=du, dv=dv // 8, vth=int(rng.integers(150, 400)), name=name, **more)
+
+    eyes = Source(data=(rng.random((8, 9)) < 0.4).astype(int))
+    eyes.name = "eyes"
+    ears = cells((6,), "ears", bias_mant=rng.integers(1500, 9000, 6))
+    left = cells((2, 2, 3), "left", bias_mant=rng.integers(0, 400, (2, 2, 3)), v=rng.integers(-900, 900, (2, 2, 3)))
+    right, meet, own, out = cells((5,), "right"), cells((7,), "meet"), cells((4,), "own", bias_mant=5000), cells((3,), "out")
+    image = Conv(weight=rng.integers(-60, 100, (2, 2, 1, 3)), input_shape=(2, 2, 3), name="image")
+    turn = scipy.sparse.csr_matrix(weights(5, 8) * (rng.random((5, 8)) < 0.6))
+    populations = [eyes, ears, left, right, meet, own, out]
+    connections = [
+        joined(eyes, Dense(weights=weights(12, 8)), left),
+        joined(ears, Dense(weights=weights(12, 6), weight_exp=1), left),
+        joined(eyes, Sparse(weights=turn, sign_mode=SignMode.MIXED), right),
+        joined(left, Dense(weights=weights(5, 12)), right),
+        joined(right, DelayDense(weights=weights(5, 5), delays=rng.integers(0, 4, (5, 5)), name="again"), right),
+        joined(left, image, cells(image.output_shape, "seen")),
+        joined(right, Dense(weights=weights(7, 5), num_weight_bits=5), meet),
+        joined(ears, Dense(weights=weights(7, 6)), meet),
+        joined(meet, Dense(weights=weights(12, 7) - 60, weight_exp=-1), left),
+        joined(own, Dense(weights=weights(4, 4)), own),
+        joined(own, Dense(weights=weights(3, 4)), out),
+        joined(meet, Dense(weights=weights(3, 7)), out),
+    ]
+    seen = connections[5].a_out.get_dst_ports()[0].process
+    connections.append(joined(seen, Dense(weights=weights(3, int(np.prod(seen.s_out.shape)))), out))
+    return [*populations, seen, *connections]
+
+
+def looped_runs(seeds: list[int], steps: int) -> list[Any]:
+    """What every neuron of such graphs does in Lava, healthy."""
+    return [nl.record(looped(seed), steps, fixed_pt()) for seed in seeds]
+
+
+def looped_broken(faults: Any, steps: int) -> Any:
+    """The same, broken in place, of one graph."""
+    processes = looped(1)
+    handle = nl.inject(processes, faults, timesteps=steps, seed=2, neurons_per_core=4)
+    return nl.record(processes, steps, handle.run_config(fixed_pt()))
+
+
 def imaged() -> list[Any]:
     """Recorded spikes of an image – Conv (groups, dilation, padding) – LIF – DelayDense – LIF – Conv of one sign, flat neurons – LIF."""
     rng = np.random.default_rng(8)

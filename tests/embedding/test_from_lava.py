@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from neurofault.activity import TRACES
 from neurofault.deploy import deploy
 from neurofault.engines import run
 from neurofault.errors import ConversionError
+from neurofault.faults import fault_from_mapping, inject
 
 if importlib.util.find_spec("lava") is None:
     pytest.skip("lava-nc is not installed", allow_module_level=True)
@@ -35,6 +37,48 @@ def test_every_kind_of_connection_equals_lava_at_every_step():
                 np.testing.assert_array_equal(getattr(ours[name], state), getattr(traces, state), f"{name} {state}")
         assert 0.02 < traces.spikes.mean() < 0.9, name
     assert (lava["input"].u, lava["input"].v) == (None, None)
+
+
+def assert_equal(ours: Any, lava: Any) -> None:
+    assert set(ours) == set(lava)
+    for name, traces in lava.items():
+        for state in TRACES:
+            if getattr(traces, state) is not None:
+                np.testing.assert_array_equal(getattr(ours[name], state), getattr(traces, state), f"{name} {state}")
+        assert 0.01 < traces.spikes.mean() < 0.95, name
+
+
+def test_graphs_with_branches_and_loops_equal_lava_at_every_step():
+    steps = 18
+    for seed, lava in zip((1, 2, 3), nl.watched(graphs.looped_runs, [1, 2, 3], steps, timeout=240), strict=True):
+        graph = nl.read_graph(graphs.looped(seed), timesteps=steps)
+        network = graph.network
+        assert {one.name for one in network.connections if one.source == one.target} == {"again", "own"}
+        assert (network.inputs, network.readout.population) == (("eyes", "ears"), "out")
+        assert_equal(run(deploy(network), graph.inputs, record=TRACES).activity.traces, lava)
+
+
+def test_faults_in_a_graph_with_loops_do_the_same_in_lava():
+    steps = 18
+    faults = [
+        {"kind": "core_dead", "count": 1, "layer": "left"},
+        {"kind": "synapse_stuck", "count": 5, "connection": "again", "value": 120},
+        {"kind": "neuron_threshold", "count": 2, "layer": "meet", "factor": 0.5, "when": {"kind": "death", "at": 6}},
+    ]
+    lava = nl.watched(graphs.looped_broken, faults, steps, timeout=240)
+    graph = nl.read_graph(graphs.looped(1), timesteps=steps)
+    chip = inject(deploy(graph.network, neurons_per_core=4), [fault_from_mapping(fault) for fault in faults], seed=2)
+    assert_equal(run(chip, graph.inputs, record=("spikes",)).activity.traces, {
+        name: replace(traces, u=None, v=None) for name, traces in lava.items()
+    })  # fmt: skip
+
+
+def test_names_and_phases_of_a_graph():
+    network = nl.from_lava(graphs.looped(1), timesteps=3)
+    assert [one.name for one in network.populations] == ["eyes", "ears", "left", "right", "meet", "own", "out", "seen"]
+    assert network.schedule.phase == {"eyes": 0, "ears": 0, "own": 1, "left": 1, "right": 1, "meet": 1, "seen": 2, "out": 2}
+    assert [one.name for one in network.connections if one.target == "right"] == ["right.eyes", "right.left", "again"]
+    assert [one.name for one in nl.from_lava(_loop(bias_mant=5), timesteps=3, readout="b").populations] == ["a", "b"]
 
 
 def test_integers_formats_and_names_are_carried():
@@ -62,12 +106,7 @@ def test_layers_that_begin_with_their_first_input():
     members = _chain(LIF(shape=(2,)), Dense(weights=np.eye(2)), out)
     staggered = nl.from_lava(members, timesteps=3, starts="staggered")
     assert staggered.populations[1].neuron.start == 0
-    with pytest.raises(ConversionError) as error:
-        nl.from_lava(members, timesteps=3)
-    assert str(error.value) == (
-        "LIF 'out' is at v = 0, 100 when its first input arrives, and a layer begins at one v for all neurons; "
-        'starts="staggered" lets each layer begin with its first input'
-    )
+    assert nl.from_lava(members, timesteps=3).populations[1].neuron.start.tolist() == [0, 100]
 
 
 def _chain(*members: Any) -> list[Any]:
@@ -83,8 +122,8 @@ def _two(connection: Any = None, **settings: Any) -> list[Any]:
     return _chain(LIF(shape=connection.s_in.shape, name="a"), connection, LIF(shape=connection.a_out.shape, name="b", **settings))
 
 
-def _loop() -> list[Any]:
-    members = _two()
+def _loop(**settings: Any) -> list[Any]:
+    members = _two(**settings)
     back = Dense(weights=np.eye(3), name="back")
     members[2].s_out.connect(back.s_in)
     back.a_out.connect(members[0].a_in)
@@ -111,6 +150,31 @@ def _join() -> list[Any]:
     return members
 
 
+def _shared() -> list[Any]:
+    members = [*_two(), LIF(shape=(3,), name="c")]
+    members[1].a_out.connect(members[3].a_in)
+    return members
+
+
+def _both() -> list[Any]:
+    members = [*_two(), LIF(shape=(3,), name="c")]
+    members[3].s_out.connect(members[1].s_in)
+    return members
+
+
+def _direct() -> list[Any]:
+    members = [*_two(), LIF(shape=(3,), name="c")]
+    members[0].s_out.connect(members[3].a_in)
+    return members
+
+
+def _twice() -> list[Any]:
+    members = _two()
+    more = Dense(weights=np.eye(3), name="more")
+    members[1].a_out.connect(more.s_in)
+    return [*members, more]
+
+
 def _turned() -> list[Any]:
     members = [LIF(shape=(2, 3), name="a"), Dense(weights=np.eye(6), name="wires"), LIF(shape=(6,), name="b")]
     members[0].s_out.transpose((1, 0)).reshape((6,)).connect(members[1].s_in)
@@ -131,15 +195,19 @@ def _kernel(weights: Any) -> Any:
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        (_loop, "the graph has no beginning (it is a loop); only a chain can be imported"),
-        (_fork, "LIF 'a' drives Dense 'wires' and Dense 'other'; only a chain can be imported"),
+        (_loop, "which population is read? every one drives another; say readout=, one of a, b"),
+        (_fork, "which population is read? 'b' and 'c' drive no other; say readout=, one of a, b, c"),
+        (_shared, "Dense 'wires' drives LIF 'b' and LIF 'c'; give each a connection of its own"),
+        (_both, "Dense 'wires' is driven by LIF 'a' and LIF 'c'; Lava makes one spike of theirs; give each a connection of its own"),
+        (_direct, "LIF 'c' stands where a connection is expected, behind LIF 'a'"),
+        (_twice, "Dense 'more' stands where a LIF is expected, behind Dense 'wires'"),
         (_outsider, "LIF 'a' also drives Dense 'other', which is not among the processes"),
         (_join, "LIF 'b' is driven by Dense 'more', which is not among the processes"),
         (_turned, "LIF 'a' → Dense 'wires': a TransposePort lies between; only reshape and flatten can be imported"),
         (lambda: _two()[:2], "Dense 'wires' also drives LIF 'b', which is not among the processes"),
         (lambda: [], "no processes to import"),
         (lambda: _two(u=5), "LIF 'b' starts with u = 5; only u = 0 can be imported"),
-        (lambda: _two(v=[1, 2, 3]), "LIF 'b' is at v = 1, 2, 3 when its first input arrives, and a layer begins at one v for all neurons"),
+        (lambda: [LIF(shape=(3,), v=[1, 2, 3], name="a")], "LIF 'a' begins at v = 1, 2, 3, and an input begins at one v for all neurons"),
         (
             lambda: _two(bias_mant=700, vth=10),
             "LIF 'b' fires in step 1, before its first input, which arrives in step 2; "
