@@ -287,7 +287,8 @@ class HardwareProfile(BaseModel):
         chip, core, synapse, neuron, learning: see their classes.
         energy_tables: published sets of costs by name.
         default_energy: name of the set that :attr:`energy` and :attr:`time` give.
-        facts: further numbers, for display; nothing is computed from them.
+        facts: further numbers, for display. Of them ``refractory_max`` alone limits what is deployed: steps that a neuron's refractory counter
+            holds, that of the spike included; without it they are not checked.
         dead_cores: known bad cores, ids and ranges such as ``12-15``; never used.
     """
 

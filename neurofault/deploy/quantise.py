@@ -184,7 +184,7 @@ def _scaled(
     full = sigma if theta is None else float(np.mean(vth)) if np.ndim(neuron.start) == 0 else vth
     chip = ChipPopulation(
         population.name, population.shape, _array(neuron.du, size), _array(neuron.dv, size), _array(vth, size), mantissa,
-        bias_exponent, _start(np.asarray(full) * 64 * neuron.start, size), theta is not None, law=_law(neuron, size, sigma * 64),
+        bias_exponent, _start(np.asarray(full) * 64 * neuron.start, size), theta is not None, law=_law(population, neuron, sigma * 64, profile),
     )  # fmt: skip
     return chip, connections
 
@@ -194,9 +194,16 @@ def _start(v: float | NDArray[np.generic], size: int) -> int | NDArray[np.int32]
     return round(float(v)) if np.ndim(v) == 0 else _array(np.rint(v), size)
 
 
-def _law(neuron: CubaLif, size: int, unit: float) -> Law:
+def _law(population: Population, neuron: CubaLif, unit: float, profile: HardwareProfile) -> Law:
     """Return the law in the chip's integers; ``unit``: of v for 1.0 of the threshold's unit."""
-    refractory = _array(neuron.refractory, size) if np.any(neuron.refractory) else None
+    size, longest = population.size, int(np.max(neuron.refractory))
+    most = profile.facts.get("refractory_max")
+    if longest and most is not None and most.value is not None and longest + 1 > most.value:
+        raise CapacityError(
+            f"layer {population.name!r}: {longest} refractory steps; a neuron of {profile.name!r} counts {most.value:g}, that of the spike included: "
+            f"0 to {most.value - 1:g}"
+        )
+    refractory = _array(neuron.refractory, size) if longest else None
     floor = None
     if neuron.floor is not None:
         lowest = np.rint(np.asarray(neuron.floor, np.float64) * unit)
@@ -315,7 +322,7 @@ def _carried(
     _check_bias(name, neuron.bias, bias_exponent)
     chip = ChipPopulation(
         name, population.shape, _array(neuron.du, size), _array(neuron.dv, size), _array(vth, size), _array(neuron.bias, size),
-        bias_exponent, _start(neuron.start, size), neuron.threshold is not None, law=_law(neuron, size, 1.0),
+        bias_exponent, _start(neuron.start, size), neuron.threshold is not None, law=_law(population, neuron, 1.0, profile),
     )  # fmt: skip
     return chip, [_carried_weights(connection, profile) for connection in into]
 

@@ -349,3 +349,17 @@ def test_integers_of_a_law_are_kept():
             chain("laws", [populations[0], Population("out", (2,), replace(neuron, floor=-0.5))], [Dense(np.eye(2, dtype=int) * 2)],
                   timesteps=4, how="count", stored=[Stored()])
         )  # fmt: skip
+
+
+def test_refractory_steps_beyond_the_chips_counter_are_refused():
+    def made(steps):
+        populations = [Population("input", (2,), Source()), Population("out", (2,), CubaLif(1.0, refractory=np.array([0, steps])))]
+        return chain("slow", populations, [Dense(np.eye(2))], timesteps=4, how="count")
+
+    assert deploy(made(62), "loihi1").output.law.refractory.tolist() == [0, 62]
+    assert deploy(made(63), "loihi2").output.law.refractory.tolist() == [0, 63]  # not known, not checked
+    with pytest.raises(CapacityError) as caught:
+        deploy(made(63), "loihi1")
+    assert str(caught.value) == (
+        "layer 'out': 63 refractory steps; a neuron of 'loihi1' counts 63, that of the spike included: 0 to 62"
+    )
