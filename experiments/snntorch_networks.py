@@ -3,7 +3,7 @@
     python experiments/snntorch_networks.py [--seeds 5] [--json docs/data/snntorch_networks.json]
 
 Networks of random weights on the grid of 8 mixed bits, thresholds on the grid of vth, T = 50, N = 100 samples of random events: each kind of neuron, reset and
-recurrence, and poolings. Leaks are the only thing that the chip rounds: towards 0 in each step, by less than a unit of v, which its leak forgets. So where a spike
+recurrence, and poolings, with leaks and without. Leaks are the only thing that the chip rounds: towards 0 in each step, by less than a unit of v, which its leak forgets. So where a spike
 differs, snnTorch's potential must lie as close to the threshold as rounding can carry it: ``bound`` in units of v, 1/(1 − β), and with a current
 (1 + 1/(1 − α))/(1 − β). Of each sample whose spikes differ, ``largest_margin`` looks at the first step in which they do; what follows in later steps follows from
 that. Two of the networks run in Lava and Brian2 too, on a few samples.
@@ -12,6 +12,7 @@ that. Two of the networks run in Lava and Brian2 too, on a few samples.
 from __future__ import annotations
 
 import argparse
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,11 @@ from neurofault.cli.output import JsonOut
 from neurofault.errors import UnsupportedError
 
 STEPS, SAMPLES, LINES, HIDDEN, OUTPUTS = 50, 100, 16, 32, 10
-ALPHA, BETA, THRESHOLD = 0.5, 0.875, 3 + 1 / 64
-CASES: tuple[tuple[str, str, bool, str], ...] = (
+THRESHOLD = 3 + 1 / 64
+LEAKS = ((0.5, 0.875), (0.0, 1.0))
+"""α and β: with leaks, and without."""
+Case = tuple[str, str, bool, str]
+CASES: tuple[Case, ...] = (
     *(
         (kind, reset, delay, "")
         for kind in ("Leaky", "Synaptic", "RLeaky", "RSynaptic")
@@ -60,18 +64,19 @@ class Net(nn.Module):
         return torch.stack([self.last(self.between(self.neurons(self.front(step)))) for step in x])
 
 
-def network(kind: str, reset: str, delay: bool, more: str, rng: np.random.Generator) -> tuple[nn.Module, tuple[int, ...]]:
+def network(case: Case, alpha: float, beta: float, rng: np.random.Generator) -> tuple[nn.Module, tuple[int, ...]]:
     """Return a network and the shape of a step's events."""
-    own: dict[str, Any] = {"alpha": ALPHA} if "Synaptic" in kind else {}
-    own |= {"beta": BETA, "threshold": THRESHOLD, "init_hidden": True, "reset_mechanism": reset, "reset_delay": delay}
+    kind, reset, delay, more = case
+    own: dict[str, Any] = {"alpha": alpha} if "Synaptic" in kind else {}
+    own |= {"beta": beta, "threshold": THRESHOLD, "init_hidden": True, "reset_mechanism": reset, "reset_delay": delay}
     if kind.startswith("R"):
         back = torch.from_numpy(rng.integers(-64, 64, HIDDEN) / 32).float()
         own |= {"all_to_all": False, "V": back} if more == "one to one" else {"linear_features": HIDDEN}
     if more == "learned":
-        own |= {"beta": torch.from_numpy(rng.choice([0.5, 0.75, 0.875], HIDDEN)).float(), "learn_beta": True}
+        own |= {"beta": torch.from_numpy(rng.choice([0.5, 0.75, beta] if beta < 1 else [1.0], HIDDEN)).float(), "learn_beta": True}
         own |= {"threshold": torch.from_numpy(rng.integers(2, 6, HIDDEN) + 1 / 64).float(), "learn_threshold": True}
     neurons = getattr(snntorch, kind)(**own)
-    last = snntorch.Leaky(beta=BETA, threshold=THRESHOLD, init_hidden=True, reset_mechanism=reset)
+    last = snntorch.Leaky(beta=beta, threshold=THRESHOLD, init_hidden=True, reset_mechanism=reset)
     if more.endswith("Pool2d"):
         pool = getattr(nn, more)(2)
         front, between = (
@@ -114,10 +119,10 @@ def run_there(model: Net, events: Tensor) -> tuple[list[NDArray[np.bool_]], list
     )
 
 
-def compared(kind: str, reset: str, delay: bool, more: str, seed: int) -> dict[str, Any]:
+def compared(case: Case, alpha: float, beta: float, seed: int) -> dict[str, Any]:
     """Run one network here and there; return how many spike counts and samples differ, and how close to the threshold."""
-    rng = np.random.default_rng([seed, CASES.index((kind, reset, delay, more))])
-    model, shape = network(kind, reset, delay, more, rng)
+    rng = np.random.default_rng([seed, CASES.index(case)])
+    model, shape = network(case, alpha, beta, rng)
     chip = nf.deploy(nf.from_snntorch(model, shape, timesteps=STEPS, coding=None))
     shown = rng.random((SAMPLES, STEPS, *shape)) < 0.3
     there, potentials = run_there(model, torch.from_numpy(shown).float())
@@ -147,7 +152,7 @@ def compared(kind: str, reset: str, delay: bool, more: str, seed: int) -> dict[s
                 break
     return {
         "spikes": spikes, "counts": counts, "unequal_counts": unequal, "samples": SAMPLES, "unequal_samples": int((first < STEPS).sum()),
-        "largest_margin": margin, "elsewhere": elsewhere(chip, inputs[:FEW]) if (kind, reset, delay, more) in ELSEWHERE and not seed else {},
+        "largest_margin": margin, "elsewhere": elsewhere(chip, inputs[:FEW]) if case in ELSEWHERE and beta < 1 and not seed else {},
     }  # fmt: skip
 
 
@@ -173,16 +178,12 @@ def main() -> None:
     torch.set_num_threads(1)
     result_file = JsonOut(arguments.json)
     rows = []
-    for kind, reset, delay, more in CASES:
-        runs = [compared(kind, reset, delay, more, seed) for seed in range(arguments.seeds)]
-        bound = (1 + 1 / (1 - ALPHA) if "Synaptic" in kind else 1) / (1 - BETA)
-        row: dict[str, Any] = {
-            "neurons": kind,
-            "reset": reset,
-            "reset_delay": delay,
-            "more": more or None,
-            "seeds": arguments.seeds,
-        }
+    for (alpha, beta), case in product(LEAKS, CASES):
+        kind, reset, delay, more = case
+        runs = [compared(case, alpha, beta, seed) for seed in range(arguments.seeds)]
+        bound = 0.0 if beta == 1 else (1 + 1 / (1 - alpha) if "Synaptic" in kind else 1) / (1 - beta)
+        row: dict[str, Any] = {"neurons": kind, "reset": reset, "reset_delay": delay, "more": more or None, "beta": beta}
+        row |= {"alpha": alpha if "Synaptic" in kind else None, "seeds": arguments.seeds}
         row |= {
             name: sum(run[name] for run in runs) for name in ("spikes", "counts", "unequal_counts", "samples", "unequal_samples")
         }
@@ -190,7 +191,7 @@ def main() -> None:
         row |= {f"equal_in_{engine}": equal for engine, equal in runs[0]["elsewhere"].items()}
         rows.append(row)
         print(", ".join(f"{name} {value}" for name, value in row.items() if value is not None), flush=True)
-    result_file.write({"timesteps": STEPS, "alpha": ALPHA, "beta": BETA, "rows": rows})
+    result_file.write({"timesteps": STEPS, "rows": rows})
 
 
 if __name__ == "__main__":

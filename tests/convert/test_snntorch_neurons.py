@@ -1,7 +1,7 @@
 """snnTorch's neurons, resets, recurrence and max pooling: equal spike counts here and there, on weights of the chip's grid.
 
-The chip's decays round towards 0 and snnTorch's do not, so a spike that hangs on less than a unit of v may differ: over eight drawings of events 13 of 44,000 counts
-did, in 8 of 88 runs. The drawing that is used here has none.
+The chip's decays round towards 0 and snnTorch's do not, so a spike that hangs on a few units of v may differ (``experiments/snntorch_networks.py`` counts how
+often, and how close to the threshold). The drawing that is used here has none.
 """
 
 from __future__ import annotations
