@@ -39,6 +39,7 @@ class Activity:
         sample_spikes: int64 [N], spikes of all populations for each sample.
         traces: by population name, if recorded.
         state: what goes on after the last step, of runs that start from a state or stop early; else None.
+        answers: int64 [N, T], the class answered in each step, where labels of steps were given (:mod:`neurofault.engines.answers`); else None.
     """
 
     scores: NDArray[np.int64]
@@ -46,6 +47,7 @@ class Activity:
     sample_spikes: NDArray[np.int64]
     traces: Mapping[str, Traces] = field(default_factory=dict)
     state: State | None = None
+    answers: NDArray[np.int64] | None = None
 
     @property
     def predictions(self) -> NDArray[np.int64]:
@@ -59,8 +61,34 @@ class Activity:
         return int(self.sample_spikes.sum())
 
     def correct(self, labels: NDArray[np.integer]) -> int:
-        """Return how many samples are classified as in ``labels`` (int [N])."""
-        return int(np.count_nonzero(self.predictions == labels))
+        """Return how many labels are answered right.
+
+        Args:
+            labels: int [N], of samples; or [N, T], of steps, for which :attr:`answers` must be there. One of −1 is never right.
+        """
+        if labels.ndim == 1:
+            return int(np.count_nonzero(self.predictions == labels))
+        assert self.answers is not None
+        return int(np.count_nonzero(self.answers == labels))
+
+    def within(self, labels: NDArray[np.integer], k: int) -> int:
+        """Return how many samples have the class of their label (int [N]) among the k highest scores.
+
+        Of equal scores those of the lowest indices are higher; a dead neuron is never among them.
+
+        >>> found = Activity(np.array([[3, 5, 5], [1, 1, 0]]), {}, np.zeros(2, np.int64))
+        >>> [found.within(np.array([2, 2]), k) for k in (1, 2, 3)]
+        [0, 1, 2]
+        """
+        order = np.argsort(-self.scores.astype(np.float64), axis=1, kind="stable")
+        found = (order[:, :k] == np.asarray(labels)[:, None]).any(axis=1)
+        own = np.take_along_axis(self.scores, np.maximum(labels, 0)[:, None].astype(np.int64), axis=1)[:, 0]
+        return int(np.count_nonzero(found & (own != DEAD_SCORE)))
+
+
+def counted(labels: NDArray[np.integer]) -> int:
+    """Return how many labels there are to be answered: N of samples, [N]; of steps, [N, T], those that are not −1."""
+    return len(labels) if labels.ndim == 1 else int(np.count_nonzero(labels >= 0))
 
 
 DEAD_SCORE = int(np.iinfo(np.int64).min)

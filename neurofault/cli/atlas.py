@@ -57,7 +57,7 @@ def atlas(
         place_seed=place_seed, signed=signed, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
-        prepared = prepare(setup, progress)
+        prepared = prepare(setup, progress, one_label_for="atlas")
         found = follow(
             prepared.deployment, shown(prepared.deployment, prepared.test), prepared.test.labels, kind, layer=layer,
             changes=out is not None, progress=lambda done, total: progress("atlas", done, total, ""),

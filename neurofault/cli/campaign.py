@@ -253,13 +253,21 @@ def _table(answer: dict[str, Any]) -> None:
 
     healthy = "–" if answer["healthy"] is None else percent(answer["healthy"])
     tell(
-        f"{answer['network']} on {answer['profile']}, {answer['samples']:,} images of {answer['data']}; "
+        f"{answer['network']} on {answer['profile']}, {answer['samples']:,} {'recordings' if answer.get('metric') == 'accuracy a step' else 'images'} of {answer['data']}; "
         f"healthy {healthy}, chance {percent(answer['chance'])}; intervals: 95 %, over draws"
     )
     tell(*(f"note: {note}" for note in answer["notes"]), "")
     axes = {axis_words(answer["plans"], curve["axis"]) for curve in answer["curves"]} - {""}
     points = [point for curve in answer["curves"] for point in curve["points"]]
-    heads = ["what", axes.pop() if len(axes) == 1 else "at", "accuracy", "95 % interval", "loss recovered", "draws", "failed"]
+    heads = [
+        "what",
+        axes.pop() if len(axes) == 1 else "at",
+        answer.get("metric", "accuracy"),
+        "95 % interval",
+        "loss recovered",
+        "draws",
+        "failed",
+    ]
     stalls = any(point["stalled"] for point in points)
     rows = []
     for curve, at in zip(answer["curves"], at_words(answer), strict=True):

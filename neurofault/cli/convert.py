@@ -73,7 +73,7 @@ def convert(
             nir_reset=nir_reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
         )  # fmt: skip
         with StderrProgress() as progress:
-            report = lost_by(prepare(setup, progress))
+            report = lost_by(prepare(setup, progress, one_label_for="convert --check"))
         print(*report.lines(), sep="\n")
         return
     if target is None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from neurofault.faults import Fault
     from neurofault.study.inject_report import Injection
     from neurofault.study.lesion import Lesion
+    from neurofault.study.metrics import Metric
     from neurofault.study.prepare import Prepared
 
 
@@ -30,6 +31,7 @@ def inject(
     data: options.Data = None,
     data_dir: options.DataDir = None,
     signed: options.Signed = "bias",
+    metric: options.Metric = None,
     samples: options.Samples = None,
     timesteps: options.Timesteps = None,
     calibrate: options.Calibrate = "usual",
@@ -71,7 +73,7 @@ def inject(
     faults = read_faults(kill_cores, fault or [], count, rate, {"where": where, "layer": layer, "at": at}, defects)
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spare_cores,
-        chips, place_seed, signed=signed, nir_reset=nir_reset, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
+        chips, place_seed, signed=signed, nir_reset=nir_reset, reset=reset, calibrate=calibrate, metric=metric,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)
@@ -137,9 +139,9 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
         ("spiking", percent(answer["spiking_accuracy"]), "", "reset-to-zero neurons, weights not yet rounded"),
         ("healthy chip", percent(answer["healthy_accuracy"]), "", f"{answer['weight_bits']}-bit weights, placed"),
         *(_damaged_row(each) for each in (*result.tried, lesions)),
-        ("chance", percent(answer["chance_accuracy"]), "", "always the most frequent class"),
+        ("chance", percent(answer["chance_accuracy"]), "", _chance(prepared.metric)),
     ]
-    heads = ("what", "accuracy", "95 % interval", "what it is")
+    heads = ("what", prepared.metric.words, "95 % interval", "what it is")
     tell(*tabled(heads, rows, (heads[0], *heads[2:]), width()))
     reference = answer["spiking_accuracy"] if answer["ann_accuracy"] is None else answer["ann_accuracy"]
     lost = "no accuracy is left: every draw stalled"
@@ -164,6 +166,10 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
     )
     draw_chip(lesions.draws[0].deployment)
     print(f"\nto repeat: {_command(result)}")
+
+
+def _chance(metric: Metric) -> str:
+    return "always the most frequent class" if metric.k == 1 else f"always the {metric.k} most frequent classes"
 
 
 def _seen(prepared: Prepared) -> str:
@@ -219,6 +225,7 @@ def _command(result: Injection) -> str:
     named: dict[str, object] = {
         "reset": setup.reset,
         "weights": setup.weights, "data": setup.data or result.prepared.data.name,
+        "metric": None if result.prepared.metric.name == "accuracy" else result.prepared.metric.name,
         "signed": None if result.prepared.scaling is None else result.prepared.scaling.signed, "data-dir": setup.data_dir, "samples": len(result.prepared.test),
         "timesteps": result.prepared.deployment.timesteps, "calibrate": None if setup.calibrate == "usual" else setup.calibrate, "dt": setup.dt, "nir-reset": setup.nir_reset, "weight-bits": setup.weight_bits, "place": setup.place,
         "neurons-per-core": setup.neurons_per_core, "spare-cores": setup.spare_cores or None, "chips": setup.chips,

@@ -37,6 +37,12 @@ DataDir = Annotated[
     Path | None,
     typer.Option(help="Folder with the published data files, e.g. DIR/mnist/train-images-idx3-ubyte.gz. [env: NEUROFAULT_DATA]"),
 ]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        help="What is measured: accuracy, top-K (such as top-3), or, of labels of every step, accuracy-step. Default: what goes with the labels."
+    ),
+]
 Samples = Annotated[int | None, typer.Option(help="Test samples to use. Default: all.")]
 Timesteps = Annotated[int | None, typer.Option(help="Steps that each sample is shown. Default: the network's own.")]
 Reset = Annotated[

@@ -128,7 +128,7 @@ def rescue(
         place_seed, signed=signed, learns=any(row.learner for row in rows), nir_reset=nir_reset, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
-        prepared = prepare(setup, progress)
+        prepared = prepare(setup, progress, one_label_for="rescue")
         chip, validation = prepared.deployment, prepared.data.validation
         train = prepared.data.train.first(min(adapt, len(prepared.data.train)))
         study = rescue_study(
@@ -146,7 +146,9 @@ def rescue(
             progress=progress,
         )
         if robust is not None:
-            study = _with_control(study, prepare(replace(setup, network=robust), progress), faults, draws, seed, progress)
+            study = _with_control(
+                study, prepare(replace(setup, network=robust), progress, one_label_for="rescue"), faults, draws, seed, progress
+            )
     from neurofault.faults import fault_to_mapping
 
     answer = {

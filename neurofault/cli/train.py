@@ -16,11 +16,29 @@ def train(
     data_dir: options.DataDir = None,
 ) -> None:
     """Train a network of the zoo; the weights are kept, so that a second call only reads them."""
-    from neurofault.zoo import torch_accuracy, trained, weights_digest
+    from neurofault.digest import digest_of
+    from neurofault.study.chain_identity import network_record
+    from neurofault.zoo import any_recipe, torch_accuracy, trained, weights_digest
+    from neurofault.zoo.events import EventRecipe, trained_model
+    from neurofault.zoo.surrogate import model_accuracy, network_of
 
+    spec = any_recipe(name)
     with StderrProgress() as progress:
-        model, data = trained(name, data_dir=data_dir, progress=progress)
-    print(f"{name} weights {weights_digest(model)}")
-    for split in (data.train, data.validation, data.test):
-        accuracy = torch_accuracy(model, split.pixels, split.labels)
-        print(f"{name} {split.name} {percent(accuracy)} of {len(split)} images")
+        if isinstance(spec, EventRecipe):
+            events, data = trained_model(spec, data_dir=data_dir, progress=progress)
+            rows = [
+                (split, model_accuracy(events, split, spec.training.loss), "every step of" if spec.training.loss == "step" else "")
+                for split in (data.train, data.validation, data.test)
+            ]
+            network = network_of(events, name, data.shape, spec.timesteps)
+            digest = digest_of(network_record(network, written=False))[:16]
+        else:
+            model, data = trained(name, data_dir=data_dir, progress=progress)
+            rows = [
+                (split, torch_accuracy(model, split.pixels, split.labels), "") for split in (data.train, data.validation, data.test)
+            ]
+            digest = weights_digest(model)
+    print(f"{name} weights {digest}")
+    for split, accuracy, part in rows:
+        samples = f"{len(split)} images" if not isinstance(spec, EventRecipe) else f"{len(split)} recordings"
+        print(f"{name} {split.name} {percent(accuracy)} of {part + ' ' if part else ''}{samples}")

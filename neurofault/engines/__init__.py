@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.activity import TRACES, Activity
+from neurofault.activity import TRACES, Activity, counted
 from neurofault.arrays import as_labels
 from neurofault.deploy.deployment import Deployment
+from neurofault.engines.answers import run_with_answers
 from neurofault.engines.base import Engine
 from neurofault.engines.health import suspicions
 from neurofault.errors import UnsupportedError, UsageError, nearest
@@ -49,8 +50,8 @@ class Result:
     Attributes:
         activity: scores, spikes, traces.
         n: number of samples.
-        correct: samples classified as labelled; None without labels.
-        labels: int64 [N], −1 where unknown; None without labels.
+        correct: labels that are answered right; None without labels.
+        labels: int64 [N], −1 where unknown; or [N, T], of steps, −1 where there is none; None without labels.
         notes: what is suspect about a healthy chip on these samples (:mod:`neurofault.engines.health`); empty for a damaged one.
     """
 
@@ -62,21 +63,29 @@ class Result:
 
     @property
     def accuracy(self) -> float | None:
-        """``correct / n``; None without labels."""
-        return None if self.correct is None else self.correct / self.n
+        """``correct`` by the number of labels: of samples, n; of steps, those that are not −1. None without labels."""
+        return None if self.correct is None or self.labels is None else self.correct / counted(self.labels)
 
     def table(self) -> DataFrame:
         """Return one row a sample.
 
         Columns, int64 but for ``correct``: ``sample`` (from 0), ``prediction`` (index of an output neuron), ``label`` and ``correct`` (bool)
-        where labels were given, ``spikes`` (of all populations), and ``score.0``, ``score.1`` … of the output neurons
+        where labels were given (of labels of steps: ``steps_labelled`` and ``steps_correct``, how many), ``spikes`` (of all populations), and ``score.0``, ``score.1`` … of the output neurons
         (:attr:`neurofault.Activity.scores`).
 
         Raises:
             UnsupportedError: pandas is not installed.
         """
         activity, predictions = self.activity, self.activity.predictions
-        known = {} if self.labels is None else {"label": self.labels, "correct": predictions == self.labels}
+        known: dict[str, NDArray[np.generic]] = {}
+        if self.labels is not None and self.labels.ndim == 2:
+            assert activity.answers is not None
+            known = {
+                "steps_labelled": np.count_nonzero(self.labels >= 0, axis=1),
+                "steps_correct": np.count_nonzero(activity.answers == self.labels, axis=1),
+            }
+        elif self.labels is not None:
+            known = {"label": self.labels, "correct": predictions == self.labels}
         scores = {f"score.{neuron}": column for neuron, column in enumerate(activity.scores.T)}
         columns = {"sample": np.arange(self.n), "prediction": predictions, **known, "spikes": activity.sample_spikes, **scores}
         return import_pandas().DataFrame(columns)
@@ -123,7 +132,8 @@ def run(
         x: images as :meth:`Deployment.encode` takes them, [N, …] uint8 or float in [0, 1], arrays or torch tensors; or :class:`Spikes`, or
             spikes as 0 and 1, [N, T, n]; or a :class:`Bias`; or :class:`Inputs` (``Inputs(samples=N)`` where there is no input). Where there are several inputs, a mapping with one of
             these for each by name (:attr:`Deployment.inputs`).
-        y: labels, whole numbers [N], the index of an output neuron each; −1: unknown, so never right.
+        y: labels, whole numbers [N], the index of an output neuron each; −1: unknown, so never right. Or [N, T], a label of every step, −1 where there is
+            none, which does not count: what the answer in a step is, see :mod:`neurofault.engines.answers`.
         engine: name of one of :data:`ENGINES`, or an engine.
         record: which of ``u``, ``v``, ``spikes`` to keep for every population, sample and step.
         state: what an earlier run of the same samples left in :attr:`Activity.state`, to go on from; None: from the first step.
@@ -141,7 +151,12 @@ def run(
     reason = chosen.supports(deployment)
     if reason is not None:
         raise UnsupportedError(f"engine {chosen.name!r} cannot run {reason}; engines that can: {_able(deployment, chosen.name)}")
-    if state is None and stop is None:
+    if labels is not None and labels.ndim == 2:
+        if state is not None or stop is not None:
+            raise UnsupportedError("labels of steps are of whole samples: a run from a state or to a stop takes labels of samples")
+        activity = run_with_answers(chosen, deployment, inputs, record)
+        notes = () if deployment.damage.edits else suspicions(deployment, activity, labels)
+    elif state is None and stop is None:
         activity = chosen.run(deployment, inputs, record=record)
         notes = () if deployment.damage.edits else suspicions(deployment, activity, labels)
     else:
@@ -206,8 +221,9 @@ def _check(deployment: Deployment, inputs: Inputs, y: NDArray[np.integer] | None
             raise UsageError(f"no trace {name!r}; traces: {', '.join(TRACES)}{nearest(name, TRACES)}")
     if not len(inputs):
         raise UsageError("no samples: a run needs at least one")
-    if y is not None and np.shape(y) != (len(inputs),):
-        raise UsageError(f"labels have the shape {np.shape(y)}, but there are {len(inputs)} samples")
+    if y is not None and np.shape(y) not in ((len(inputs),), (len(inputs), deployment.timesteps)):
+        of_steps = f" of {deployment.timesteps} steps" if np.ndim(y) == 2 else ""
+        raise UsageError(f"labels have the shape {np.shape(y)}, but there are {len(inputs)} samples{of_steps}")
     outputs = deployment.output.size
     if y is not None and not -1 <= int(y.min()) <= int(y.max()) < outputs:
         raise UsageError(f"labels lie in {y.min()} … {y.max()}; allowed: 0 to {outputs - 1}, −1 for unknown")

@@ -22,7 +22,7 @@ def suspicions(deployment: Deployment, activity: Activity, labels: NDArray[np.in
     Args:
         deployment: the healthy chip.
         activity: of it, on calibration or validation samples.
-        labels: int [N] of these samples; None: unknown.
+        labels: int [N] of these samples, or [N, T] of their steps; None: unknown.
     """
     samples = len(activity.scores)
     found: list[str] = []
@@ -39,11 +39,12 @@ def suspicions(deployment: Deployment, activity: Activity, labels: NDArray[np.in
                 f"every neuron of layer {layer.name!r} fires at every step on {samples} samples, so it tells nothing apart; try a higher threshold or "
                 "smaller weights, and check the time step"
             )
-    answers = np.unique(activity.predictions)
-    classes = activity.scores.shape[1] if labels is None else len(np.unique(labels))
+    of_steps = labels is not None and labels.ndim == 2
+    answers = np.unique(activity.predictions if activity.answers is None else activity.answers)
+    classes = activity.scores.shape[1] if labels is None else len(np.unique(labels[labels >= 0] if of_steps else labels))
     if samples >= _FEW and len(answers) == 1 and classes > 1:
         found.append(
-            f"the readout answers {int(answers[0])} for all {samples} samples"
+            f"the readout answers {int(answers[0])} {'in every step of' if of_steps else 'for'} all {samples} samples"
             + ("" if labels is None else f" of {classes} classes")
             + "; check that the network belongs to this data, how its inputs are scaled, and the time step"
         )

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from neurofault.activity import counted
 from neurofault.damage.damage import Hit
 from neurofault.errors import FaultError, UsageError
 from neurofault.faults import CoreDead, Fault, fault_to_mapping
 from neurofault.faults.idle import idle_notes, of_draws
 from neurofault.progress import Progress
 from neurofault.study.lesion import Lesion, Measured, lesion, measure
+from neurofault.study.metrics import ACCURACY
 from neurofault.study.prepare import Prepared
 from neurofault.study.shown import shown
 
@@ -47,9 +49,8 @@ class Injection:
 
     @property
     def chance(self) -> float:
-        """Accuracy of the best constant answer on these images."""
-        labels = self.prepared.test.labels
-        return max(int((labels == label).sum()) for label in set(labels.tolist())) / len(labels)
+        """What the best constant answer reaches on these images, by the metric."""
+        return self.prepared.metric.chance(self.prepared.test.labels)
 
 
 def injection(
@@ -71,17 +72,17 @@ def injection(
         raise UsageError(f"draws must be at least 1, is {draws}")
     if faults is None and draws < 2:
         raise UsageError("one draw has no interval, so nothing says when an effect shows; give --draws 2 or more, or --kill-cores")
-    chip, test = prepared.deployment, prepared.test
+    chip, test, metric = prepared.deployment, prepared.test, prepared.metric
     inputs = shown(chip, test)
 
     def attempt(plan: Sequence[Fault], healthy: Measured | None) -> Lesion:
-        return lesion(chip, test, plan, draws=draws, seed=seed, engine=engine, healthy=healthy, progress=progress)
+        return lesion(chip, test, plan, draws=draws, seed=seed, engine=engine, metric=metric, healthy=healthy, progress=progress)
 
     tried: list[Lesion] = []
     if faults is not None:
         seen = attempt(faults, None)
     else:
-        healthy = measure(chip, inputs, test, engine=engine)
+        healthy = measure(chip, inputs, test, engine=engine, metric=metric)
         count = 1
         seen = attempt([CoreDead(count=count, layer=layer)], healthy)
         while not seen.shows():
@@ -92,7 +93,7 @@ def injection(
             except FaultError:  # every core of the layer is dead already: report that
                 seen = tried.pop()
                 break
-    spiking = measure(prepared.unrounded(), inputs, test, engine="exact")
+    spiking = measure(prepared.unrounded(), inputs, test, engine="exact", metric=metric)
     return Injection(prepared, engine, seed, prepared.ann_accuracy(), spiking.accuracy, tuple(tried), seen)
 
 
@@ -117,7 +118,8 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def to_json(result: Injection) -> dict[str, Any]:
     """Return the result as JSON-ready types; no paths, times or machine facts, so that equal runs give equal bytes.
 
-    ``encoding`` (:class:`neurofault.data.scaling.Scaling`) stands there where the data are real values; ``reset`` where it is ``never``, ``calibrate`` where it is not ``usual``. ``notes`` stands at the end where something is suspect about the healthy chip or a fault did nothing in some draw, else it is left out.
+    ``encoding`` (:class:`neurofault.data.scaling.Scaling`) stands there where the data are real values; ``reset`` where it is ``never``, ``calibrate`` where it is not ``usual``, ``metric``
+    where it is not ``accuracy``, all ``…accuracy`` being its values then, and ``labels``, how many count, where they are of steps. ``notes`` stands at the end where something is suspect about the healthy chip or a fault did nothing in some draw, else it is left out.
     """
     prepared, lesions = result.prepared, result.lesion
     chip = prepared.deployment
@@ -133,6 +135,8 @@ def to_json(result: Injection) -> dict[str, Any]:
             "timesteps": chip.timesteps,
             **({} if chip.reset == "sample" else {"reset": chip.reset}),
             **({} if prepared.setup.calibrate == "usual" else {"calibrate": prepared.setup.calibrate}),
+            **({} if prepared.metric == ACCURACY else {"metric": prepared.metric.name}),
+            **({"labels": counted(prepared.test.labels)} if prepared.metric.of_steps else {}),
             "seed": result.seed,
             "engine": result.engine,
             "weight_bits": prepared.setup.weight_bits,

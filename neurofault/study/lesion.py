@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from neurofault.activity import Activity
+from neurofault.activity import Activity, counted
 from neurofault.damage.damage import Hit
 from neurofault.data.splits import Split
 from neurofault.deploy.cost import Cost, cost
@@ -16,6 +16,7 @@ from neurofault.errors import StalledError
 from neurofault.faults import Fault, inject
 from neurofault.inputs import Inputs
 from neurofault.progress import Progress
+from neurofault.study.metrics import ACCURACY, Metric
 from neurofault.study.outcomes import MOST, exact_interval, possible
 from neurofault.study.shown import shown
 from neurofault.study.statistics import SHARE, Interval, t_interval
@@ -29,10 +30,10 @@ class Measured:
     """One chip on the test images.
 
     Attributes:
-        accuracy: fraction classified as labelled.
+        accuracy: share of the labels that are answered right, by the metric.
         spikes: of all neurons over all samples.
         cost: energy and time per inference.
-        correct: number of samples classified as labelled.
+        correct: number of labels that are answered right.
     """
 
     accuracy: float
@@ -94,42 +95,40 @@ class Lesion:
         return interval is not None and width is not None and interval.mean < self.healthy.accuracy - 3 * width
 
 
-def measure(deployment: Deployment, inputs: Inputs, test: Split, *, engine: str) -> Measured:
+def measure(deployment: Deployment, inputs: Inputs, test: Split, *, engine: str, metric: Metric = ACCURACY) -> Measured:
     """Run a chip on encoded test images and cost it."""
-    result = run(deployment, inputs, test.labels, engine=engine)
-    activity: Activity = result.activity
-    assert result.accuracy is not None
-    assert result.correct is not None
-    return Measured(result.accuracy, activity.spikes, cost(deployment, activity, len(test.labels)), result.correct)
+    return _costed(deployment, run(deployment, inputs, test.labels, engine=engine).activity, test, metric)
 
 
-def measure_many(deployments: Sequence[Deployment], inputs: Inputs, test: Split, *, engine: str) -> list[Measured | None]:
+def measure_many(
+    deployments: Sequence[Deployment], inputs: Inputs, test: Split, *, engine: str, metric: Metric = ACCURACY
+) -> list[Measured | None]:
     """Run several damaged states of one chip on the same samples and cost them; None where a hung core stops the chip.
 
     With the ``exact`` engine, what each differs in from the healthy chip is followed where that is less work
-    (:class:`neurofault.engines.incremental.engine.IncrementalEngine`); the results are the same.
+    (:class:`neurofault.engines.incremental.engine.IncrementalEngine`); the results are the same. Answers of every step it does not say.
     """
-    if engine != "exact":
-        return [_measured(chip, inputs, test, engine) for chip in deployments]
+    if engine != "exact" or metric.of_steps:
+        return [_measured(chip, inputs, test, engine, metric) for chip in deployments]
     from neurofault.engines.incremental.engine import IncrementalEngine
 
     last = inputs.first_sample + len(inputs)
     hung = [bool(chip.damage.stalled(last, chip.timesteps, chip.schedule.depth)) for chip in deployments]
     able = [chip for chip, stalls in zip(deployments, hung, strict=True) if not stalls]
     found = iter(IncrementalEngine().run_many(able, inputs))
-    return [None if stalls else _costed(chip, next(found), test) for chip, stalls in zip(deployments, hung, strict=True)]
+    return [None if stalls else _costed(chip, next(found), test, metric) for chip, stalls in zip(deployments, hung, strict=True)]
 
 
-def _measured(deployment: Deployment, inputs: Inputs, test: Split, engine: str) -> Measured | None:
+def _measured(deployment: Deployment, inputs: Inputs, test: Split, engine: str, metric: Metric) -> Measured | None:
     try:
-        return measure(deployment, inputs, test, engine=engine)
+        return measure(deployment, inputs, test, engine=engine, metric=metric)
     except StalledError:
         return None
 
 
-def _costed(deployment: Deployment, activity: Activity, test: Split) -> Measured:
-    correct, samples = activity.correct(test.labels), len(test.labels)
-    return Measured(correct / samples, activity.spikes, cost(deployment, activity, samples), correct)
+def _costed(deployment: Deployment, activity: Activity, test: Split, metric: Metric) -> Measured:
+    correct = metric.correct(activity, test.labels)
+    return Measured(correct / counted(test.labels), activity.spikes, cost(deployment, activity, len(test)), correct)
 
 
 def lesion(
@@ -140,6 +139,7 @@ def lesion(
     draws: int,
     seed: int,
     engine: str = "exact",
+    metric: Metric = ACCURACY,
     healthy: Measured | None = None,
     progress: Progress | None = None,
 ) -> Lesion:
@@ -155,6 +155,7 @@ def lesion(
         draws: number of draws, at least 1.
         seed: key of the random sites.
         engine: name of the engine.
+        metric: what is measured.
         healthy: the healthy measurement, if there is one already.
         progress: called after each draw.
 
@@ -163,31 +164,35 @@ def lesion(
     """
     inputs = shown(deployment, test)
     broken = [inject(deployment, faults, seed=seed, draw=draw) for draw in range(draws)]
-    whole = healthy or measure(deployment, inputs, test, engine=engine)
+    whole = healthy or measure(deployment, inputs, test, engine=engine, metric=metric)
     done: list[Draw] = []
     for start in range(0, draws, _TOGETHER):
         part = broken[start : start + _TOGETHER]
-        for chip, measured in zip(part, measure_many(part, inputs, test, engine=engine), strict=True):
+        for chip, measured in zip(part, measure_many(part, inputs, test, engine=engine, metric=metric), strict=True):
             done.append(Draw(len(done), measured, "stalled" if measured is None else "ok", chip.damage.hits, chip))
         if progress is not None:
             last = done[-1].measured
-            progress("breaking", len(done), draws, "stalled" if last is None else f"accuracy {last.accuracy:.2%}")
-    return Lesion(tuple(faults), whole, tuple(done), _exact(deployment, inputs, test, faults, draws, engine))
+            progress("breaking", len(done), draws, "stalled" if last is None else f"{metric.words} {last.accuracy:.2%}")
+    return Lesion(tuple(faults), whole, tuple(done), _exact(deployment, inputs, test, faults, draws, engine, metric))
 
 
 _IMAGES = 1_000_000
-"""Most images that are run for the sake of outcomes that were not drawn."""
+"""Most labels that are answered for the sake of outcomes that were not drawn."""
 
 
 def _exact(
-    deployment: Deployment, inputs: Inputs, test: Split, faults: Sequence[Fault], draws: int, engine: str
+    deployment: Deployment, inputs: Inputs, test: Split, faults: Sequence[Fault], draws: int, engine: str, metric: Metric
 ) -> Interval | None:
     """Return the accuracy over all outcomes; None where they are many, or one of them stalls the chip."""
-    few = min(MOST, max(draws, _IMAGES // len(test))) if engine == "exact" else draws
+    shown = len(test) * (test.labels.shape[1] if metric.of_steps else 1)
+    few = min(MOST, max(draws, _IMAGES // shown)) if engine == "exact" else draws
     outcomes = possible(deployment, faults, few) if draws > 1 else None
     if outcomes is None:
         return None
     broken = [inject(deployment, listed) for listed, _ in outcomes]
-    parts = [measure_many(broken[at : at + _TOGETHER], inputs, test, engine=engine) for at in range(0, len(broken), _TOGETHER)]
+    parts = [
+        measure_many(broken[at : at + _TOGETHER], inputs, test, engine=engine, metric=metric)
+        for at in range(0, len(broken), _TOGETHER)
+    ]
     found = [each.accuracy for part in parts for each in part if each is not None]
     return exact_interval(found, [chance for _, chance in outcomes]) if len(found) == len(outcomes) else None

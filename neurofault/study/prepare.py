@@ -32,8 +32,10 @@ from neurofault.graph.network import SampleReset, horizon
 from neurofault.progress import Progress
 from neurofault.study.calibrate import CALIBRATION_IMAGES, Calibration, choose, say_if_it_fails
 from neurofault.study.chain_identity import network_record
+from neurofault.study.metrics import ACCURACY, Metric, metric_of
 from neurofault.study.shown import shown, why_not
-from neurofault.zoo import recipe, torch_accuracy, trained, weights_digest
+from neurofault.zoo import any_recipe, torch_accuracy, trained, weights_digest
+from neurofault.zoo.events import EventRecipe, trained_on_events
 
 DEFAULT_NETWORK = "digits-mlp"
 _USER_TIMESTEPS = 32
@@ -69,6 +71,7 @@ class Setup:
             are compared on samples that start anew.
         calibrate: which conversions of a torch network are compared: ``usual``, or ``settled``; see :func:`neurofault.study.calibrate.choose`.
         nir_reset: what a spike does to the potential in a NIR file that does not say it (:data:`neurofault.convert.nir_neurons.NirReset`).
+        metric: what is measured (:mod:`neurofault.study.metrics`); None: what goes with the labels.
     """
 
     network: str = DEFAULT_NETWORK
@@ -90,6 +93,7 @@ class Setup:
     reset: SampleReset | None = None
     calibrate: Calibrate = "usual"
     nir_reset: str | None = None
+    metric: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +112,7 @@ class Prepared:
         notes: what was assumed of a file that was read, and what is suspect about the healthy chip (:mod:`neurofault.engines.health`).
         scaling: how real values became levels; None: they are uint8 or events, or the network takes them in [0, 1].
         original: the test samples as they were given; None for a network that is spiking already.
+        metric: what is measured.
     """
 
     setup: Setup
@@ -121,6 +126,7 @@ class Prepared:
     notes: tuple[str, ...] = ()
     scaling: Scaling | None = None
     original: Split | None = None
+    metric: Metric = ACCURACY
 
     @property
     def weights(self) -> str:
@@ -138,11 +144,14 @@ class Prepared:
         return self.model if self.model is None or self.scaling is None else ShownLevels(self.model, self.scaling)
 
     def ann_accuracy(self) -> float | None:
-        """Return the torch network's accuracy on the test samples as they were given; None for a network that is spiking already."""
+        """Return what the torch network reaches, by the metric, on the test samples as they were given; None for a network that is spiking already."""
         if self.model is None or self.original is None:
             return None
         model = readable(self.model)
         images = as_taken(model, self.original.images)
+        if self.metric != ACCURACY:
+            scores = scores_of(model, images).argsort(axis=1)[:, ::-1][:, : self.metric.k]
+            return float(np.mean((scores == self.original.labels[:, None]).any(axis=1)))
         if images.dtype == np.uint8:
             return torch_accuracy(model, np.asarray(images, np.uint8), self.original.labels)
         return float(np.mean(scores_of(model, images).argmax(axis=1) == self.original.labels))
@@ -154,8 +163,13 @@ class Prepared:
         return replace(chip, populations=populations, connections=connections, damage=Damage())
 
 
-def prepare(setup: Setup, progress: Progress) -> Prepared:
+def prepare(setup: Setup, progress: Progress, *, one_label_for: str | None = None) -> Prepared:
     """Load, train, convert and place a network.
+
+    Args:
+        setup: what to run, by name.
+        progress: called as work goes on.
+        one_label_for: what it is for, where that takes one label a sample; None: labels of every step are taken, too.
 
     Warns:
         NeurofaultWarning: each of the notes.
@@ -172,18 +186,19 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
     if setup.calibrate not in (ways := get_args(Calibrate)):
         raise UsageError(f"calibrate is {' or '.join(ways)}, not {setup.calibrate!r}{nearest(setup.calibrate, ways)}")
     profile = load_profile(setup.profile)
-    spec = recipe(setup.network) if ":" not in setup.network and not is_network_file(setup.network) else None
+    spec = any_recipe(setup.network) if ":" not in setup.network and not is_network_file(setup.network) else None
     if setup.weights is not None and ":" not in setup.network:
         raise UsageError(
             f"--weights goes with a network of your own (package.module:factory), not with {setup.network!r}"
             + (" of the zoo" if spec is not None else "")
         )
-    data = load(setup.data or (spec or recipe(DEFAULT_NETWORK)).dataset, data_dir=setup.data_dir)
+    data = load(setup.data or (spec or any_recipe(DEFAULT_NETWORK)).dataset, data_dir=setup.data_dir)
     original = _reported(setup, data)
-    if original.labels.ndim != 1:
-        steps = original.labels.shape[1]
+    metric = metric_of(original.labels, len(data.classes), setup.metric, data.name)
+    if metric.of_steps and one_label_for is not None:
         raise UsageError(
-            f"data {data.name} has {steps} labels a sample; one is taken: a network answers once for a sample, after its last step"
+            f"data {data.name} has {original.labels.shape[1]} labels a sample; {one_label_for} takes one. What takes a label of every step: inject, map, "
+            "campaigns that heal nothing"
         )
     grain = setup.neurons_per_core
     if grain is None and spec is not None:
@@ -202,14 +217,22 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
         )  # fmt: skip
         timesteps = setup.timesteps or _USER_TIMESTEPS
     else:
-        found, _ = trained(setup.network, data_dir=setup.data_dir, progress=progress)
         timesteps = setup.timesteps or spec.timesteps
+        if isinstance(spec, EventRecipe):
+            found = trained_on_events(spec, data_dir=setup.data_dir, progress=progress)[0].with_timesteps(timesteps)
+        else:
+            found, _ = trained(setup.network, data_dir=setup.data_dir, progress=progress)
     if isinstance(found, Network):
         if setup.calibrate != "usual":
             raise UsageError(f"calibrate {setup.calibrate} is of torch networks; {setup.network!r} is spiking already")
         found = _kept_going(found, setup)
         encoded = _as_taken_by(found, data)
-        return _noted(Prepared(setup, profile, None, encoded, _reported(setup, encoded), found, None, place(found)))
+        return _noted(Prepared(setup, profile, None, encoded, _reported(setup, encoded), found, None, place(found), metric=metric))
+    if metric.of_steps:
+        raise UsageError(
+            f"data {data.name} has a label of each of {original.labels.shape[1]} steps, but network {setup.network!r} is a torch module without spiking "
+            "neurons, which answers once for a sample; a network of spiking neurons answers in every step: snnTorch, NIR or neurofault.Network"
+        )
     if data.timesteps is not None:
         raise UsageError(
             f"network {setup.network!r} is a torch module without spiking neurons, which takes values, but data {data.name} holds events "
@@ -226,7 +249,7 @@ def prepare(setup: Setup, progress: Progress) -> Prepared:
     if spec is None:
         say_if_it_fails(scores_of(model, seen).argmax(axis=1), data.train.labels[:CALIBRATION_IMAGES], setup.network)
     network = _kept_going(calibration.network, setup)
-    made = Prepared(setup, profile, found, encoded, _reported(setup, encoded), network, calibration, place(network))
+    made = Prepared(setup, profile, found, encoded, _reported(setup, encoded), network, calibration, place(network), metric=metric)
     return _noted(replace(made, scaling=scaling, original=original))
 
 
@@ -285,7 +308,9 @@ def _noted(prepared: Prepared) -> Prepared:
         result = run(chip, shown(chip, part), part.labels)
         notes += result.notes
         if prepared.model is None:
-            say_if_it_fails(result.activity.predictions, part.labels, prepared.setup.network)
+            answers = result.activity.predictions if result.activity.answers is None else result.activity.answers
+            known = part.labels >= 0
+            say_if_it_fails(answers[known], part.labels[known], prepared.setup.network)
     for note in notes:
         warnings.warn(note, NeurofaultWarning, stacklevel=3)
     wrapped = (str(wrap) for wrap in wraps(chip.populations, chip.connections, horizon(chip)))  # by deploy

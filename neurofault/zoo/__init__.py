@@ -28,11 +28,23 @@ from neurofault.errors import UsageError, nearest
 from neurofault.graph import Encoding
 from neurofault.graph.neurons import NO_MEMORY
 from neurofault.progress import Progress
+from neurofault.zoo.events import EVENT_RECIPES, EventRecipe
 from neurofault.zoo.rate_curve import RateCurve
 from neurofault.zoo.residual import residual_network
 from neurofault.zoo.shipped import load_shipped, weights_digest
 
-__all__ = ["RECIPES", "RateCurve", "Recipe", "build", "pixel_rates", "recipe", "torch_accuracy", "trained", "weights_digest"]
+__all__ = [
+    "RECIPES",
+    "RateCurve",
+    "Recipe",
+    "any_recipe",
+    "build",
+    "pixel_rates",
+    "recipe",
+    "torch_accuracy",
+    "trained",
+    "weights_digest",
+]
 
 
 @dataclass(frozen=True)
@@ -113,14 +125,28 @@ RECIPES: dict[str, Recipe] = {
 
 
 def recipe(name: str) -> Recipe:
-    """Return the recipe called ``name``.
+    """Return the recipe called ``name``, of a torch module.
+
+    Raises:
+        UsageError: unknown name, or a network of events.
+    """
+    if name not in RECIPES:
+        known = (*RECIPES, *EVENT_RECIPES)
+        if name in known:
+            raise UsageError(
+                f"network {name!r} takes events and is spiking already; here a torch module is needed: {', '.join(RECIPES)}"
+            )
+        raise UsageError(f"no network {name!r} in the zoo{nearest(name, known)}; there are: {', '.join(known)}")
+    return RECIPES[name]
+
+
+def any_recipe(name: str) -> Recipe | EventRecipe:
+    """Return the recipe called ``name``, of a torch module or of a network of events.
 
     Raises:
         UsageError: unknown name.
     """
-    if name not in RECIPES:
-        raise UsageError(f"no network {name!r} in the zoo{nearest(name, RECIPES)}; there are: {', '.join(RECIPES)}")
-    return RECIPES[name]
+    return EVENT_RECIPES[name] if name in EVENT_RECIPES else recipe(name)
 
 
 def build(spec: Recipe, in_shape: tuple[int, int, int], classes: int) -> nn.Sequential:

@@ -4,7 +4,7 @@ How to use it::
 
     model = SpikingModel(8, (LayerSpec(128, recurrent=True, tau_v=(2, 200)), LayerSpec(6, tau_v=(5, 50), fires=False)), seed=1)
     fit(model, data.train, data.validation, Training(epochs=60, loss="step"), progress=progress)   # labels [N, T]: an answer in every step
-    network = network_of(model, "ecg-rnn", data)                                                   # a neurofault.Network, to be deployed
+    network = network_of(model, "ecg-rnn", data.shape, data.timesteps)   # a neurofault.Network, to be deployed
 
 A layer is all-to-all, with the spikes of the layer before and, if it is recurrent, its own spikes of the step before; the last layer never fires and
 is read by its potential (``loss="step"``: in every step, ``"last"``: after the last step). Its neurons are those of
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurofault.data.splits import DataSet, Split
+from neurofault.data.splits import Split
 from neurofault.graph import Connection, CubaLif, Dense, Network, Population, Readout, Source
 from neurofault.inputs import Spikes
 from neurofault.progress import Progress
@@ -181,10 +181,16 @@ class SpikingModel(nn.Module):
         lines: of the input.
         layers: at least one; the last is the readout.
         seed: of the initial weights.
+
+    Attributes:
+        peak: largest potential of the readout that training samples gave; 0: untrained.
     """
+
+    peak: Tensor
 
     def __init__(self, lines: int, layers: Sequence[LayerSpec], *, seed: int) -> None:
         super().__init__()
+        self.register_buffer("peak", torch.zeros(()))
         generator = torch.Generator().manual_seed(seed)
         widths = [lines, *(layer.size for layer in layers)]
         self.layers = nn.ModuleList(SpikingLayer(fan_in, spec, generator) for fan_in, spec in zip(widths[:-1], layers, strict=True))
@@ -263,6 +269,8 @@ def fit(model: SpikingModel, train: Split, validation: Split, training: Training
             if progress is not None:
                 progress("training", epoch + 1, training.epochs, f"loss {loss.item():.3f}, validation {reached:.2%}")
         model.load_state_dict(kept)
+        with torch.no_grad():
+            model.peak.copy_(model(train.events[:100])[0].abs().max())
     return best
 
 
@@ -290,6 +298,7 @@ def _answered(model: SpikingModel, events: Spikes, labels: NDArray[np.int64], lo
 def _one_thread() -> Iterator[None]:
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
+    np.finfo(np.float32), np.finfo(np.float64)  # NumPy looks at the smallest numbers once, and would warn of what follows
     torch.set_flush_denormal(True)  # gradients fade over a thousand steps, and numbers near 0 are slow
     torch.use_deterministic_algorithms(True)
     try:
@@ -300,18 +309,16 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def network_of(model: SpikingModel, name: str, data: DataSet) -> Network:
+def network_of(model: SpikingModel, name: str, shape: tuple[int, ...], timesteps: int) -> Network:
     """Return a trained model as a graph: ``input``, ``hidden1`` … and ``output``; a recurrent connection has its population's name and ``.rec``.
 
     Args:
         model: the trained model.
         name: of the network.
-        data: of its training samples the first hundred tell how far the readout's potential goes.
+        shape: of the lines of the input.
+        timesteps: T.
     """
-    seen = data.train.events[:100]
-    with torch.no_grad():
-        potentials, _ = model(seen)
-    populations = [Population("input", data.shape, Source())]
+    populations = [Population("input", shape, Source())]
     connections: list[Connection] = []
     before = "input"
     for place, layer in enumerate(model._layers(), 1):
@@ -325,9 +332,8 @@ def network_of(model: SpikingModel, name: str, data: DataSet) -> Network:
             connections.append(Connection(f"{own}.rec", own, own, Dense(recurrent)))
         populations.append(Population(own, (layer.spec.size,), neuron))
         before = own
-    return Network(
-        name, tuple(populations), tuple(connections), seen.timesteps, Readout("output", "potential"), float(potentials.abs().max())
-    )
+    peak = float(model.peak) or None
+    return Network(name, tuple(populations), tuple(connections), timesteps, Readout("output", "potential"), peak)
 
 
 def _stretched(

@@ -110,7 +110,7 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_torch_as_it_was():
 def test_the_network_computes_what_the_model_does():
     """In real numbers the network of the graph, scaled neuron by neuron, gives the model's potentials; on the chip, nearly all of its answers."""
     model, _, data = trained()
-    network = network_of(model, "memory", data)
+    network = network_of(model, "memory", data.shape, 12)
     assert [one.name for one in network.connections] == ["hidden1", "hidden1.rec", "output"]
     events = data.validation.events.to_dense()[:20]
     with torch.no_grad():

@@ -38,7 +38,7 @@ def document_digest(data: Any) -> str:
     return digest_of(json.dumps(data, sort_keys=True))
 
 
-def trial_id(cell: Cell, draw: int, chip: str, images: str, adapt: str) -> str:
+def trial_id(cell: Cell, draw: int, chip: str, images: str, adapt: str, *, metric: str = "accuracy") -> str:
     """Return the identity of one trial: of all that can change a column of its row (but the volatile ones), and of nothing else.
 
     The engine counts, although engines are equal: a row says which engine computed it, and one must not stand in for another. Limits and
@@ -50,6 +50,7 @@ def trial_id(cell: Cell, draw: int, chip: str, images: str, adapt: str) -> str:
         chip: :func:`chip_digest`.
         images: digest of the images that are reported on and their labels.
         adapt: digest of those that a rescue adapts to, or that pass by until it notices the damage; counts wherever something heals.
+        metric: name of what is measured; the labels' digest knows whether they are of steps, so it counts where there is a choice.
     """
     heals = cell.rescue.strategy != "none"
     return digest_of(
@@ -63,5 +64,6 @@ def trial_id(cell: Cell, draw: int, chip: str, images: str, adapt: str) -> str:
             "engine": cell.spec.engine,
             "seed": cell.spec.repeats.seed,
             "draw": draw,
+            **({"metric": metric} if metric.startswith("top-") else {}),
         }
     )

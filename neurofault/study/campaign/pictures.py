@@ -60,7 +60,7 @@ def draw_curves(answer: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) 
                 axes.axhline(100 * value, color="#555555", linewidth=1, linestyle=style)
                 axes.annotate(text, (1, 100 * value), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="#444444")
         axes.set_xlabel(_plain(axis_words(answer["plans"], curves[0]["axis"])))
-        axes.set_ylabel("accuracy (%)")
+        axes.set_ylabel(f"{answer.get('metric', 'accuracy')} (%)")
         axes.legend(frameon=False, fontsize=9)
         return _svg(figure)
 

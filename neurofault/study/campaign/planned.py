@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from neurofault.errors import UsageError
@@ -38,7 +37,8 @@ class Planned(BaseModel):
         resolved: digest of the data of ``resolved.json``; empty: not known.
         data_dir: folder of published data files that it was run with.
         data, samples, timesteps: of the first chip.
-        chance: chip → accuracy of the best constant answer.
+        metric: what is measured (:mod:`neurofault.study.metrics`).
+        chance: chip → what the best constant answer reaches by it.
         chips: chip → where its cores lie.
         digests: chip → digests of the chip, the images and the adapt set.
         chip_of: cell → chip.
@@ -55,6 +55,7 @@ class Planned(BaseModel):
     data: str
     samples: int
     timesteps: int
+    metric: str = "accuracy"
     chance: Annotated[dict[str, float], Field(min_length=1)]
     chips: Annotated[dict[str, _Map], Field(min_length=1)]
     digests: dict[str, Annotated[list[str], Field(min_length=3, max_length=3)]]
@@ -121,7 +122,8 @@ def planned_json(
         "data": data,
         "samples": len(first.labels),
         "timesteps": first.deployment.timesteps,
-        "chance": {key: float(np.bincount(chip.labels).max() / len(chip.labels)) for key, chip in chips.items()},
+        "chance": {key: chip.metric.chance(chip.labels) for key, chip in chips.items()},
+        "metric": first.metric.name,
         "chips": {key: _map_of(chip) for key, chip in chips.items()},
         "digests": {key: list(found) for key, found in digests.items()},
         "weights": dict(weights),

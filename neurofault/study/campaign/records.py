@@ -83,6 +83,7 @@ class Data(BaseModel):
         samples: how many, from the first; null: all.
         adapt: training samples that a rescue adapts to; one pass over them is a cycle.
         signed: how negative values are shown, ``bias`` or ``lines`` (:class:`neurofault.data.scaling.Scaling`).
+        metric: what is measured: ``accuracy``, ``top-3`` …, ``accuracy-step`` (:mod:`neurofault.study.metrics`); null: what goes with the labels.
     """
 
     model_config = _RECORD
@@ -94,6 +95,7 @@ class Data(BaseModel):
     samples: _Positive | None = None
     adapt: _Positive = 10_000
     signed: Literal["bias", "lines"] = "bias"
+    metric: str | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Data:
@@ -351,4 +353,5 @@ class CampaignSpec(BaseModel):
             timesteps=self.convert.timesteps, dt=network.dt, weight_bits=self.convert.weight_bits, place=place.strategy,
             neurons_per_core=place.neurons_per_core, spare_cores=place.spare_cores, chips=place.chips, place_seed=place.seed,
             reset=self.convert.reset, signed=self.data.signed, nir_reset=network.nir_reset, calibrate=self.convert.calibrate,
+            metric=self.data.metric,
         )  # fmt: skip

@@ -61,7 +61,7 @@ class Ready:
         """Yield the trials of one cell."""
         key, repeats = self.chip_of[cell.index], cell.spec.repeats
         for draw in range(repeats.draws):
-            trial = trial_id(cell, draw, *self.digests[key])
+            trial = trial_id(cell, draw, *self.digests[key], metric=self.chips[key].metric.name)
             yield Task(trial, draw, key, cell.faults, cell.rescue, repeats.seed, cell.spec.engine)
 
 
@@ -89,7 +89,7 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
         name = digest_of(repr(setup), data.model_dump())
         if name not in known:
             if setup not in made:
-                made[setup] = prepare(setup, progress)
+                made[setup] = prepare(setup, progress, one_label_for="rescue" if heals else None)
             whole = made[setup]
             split = whole.data.split(data.split)
             split = split if data.samples is None else split.first(data.samples)
@@ -98,12 +98,16 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
             labels = split.labels.astype(np.int64)
             inputs = shown(deployment, split)
             key = f"chip{len(chips)}"
-            chips[key] = TrialChip(deployment, inputs, labels, adapt, train.labels.astype(np.int64) if heals else None)
+            chips[key] = TrialChip(
+                deployment, inputs, labels, adapt, train.labels.astype(np.int64) if heals else None, whole.metric
+            )
             prepared[key] = whole
             digests[key] = (chip_digest(deployment), digest_of(split.samples, labels), digest_of(train.samples, train.labels))
             known[name] = key
         chip_of[cell.index] = known[name]
     _check_possible(campaign, chips, chip_of)
+    if len(measured := {chip.metric.name for chip in chips.values()}) > 1:
+        raise UsageError(f"data: a campaign measures one thing, not {' and '.join(sorted(measured))}; make a campaign of each")
     return Ready(campaign, chips, prepared, chip_of, digests, data_dir)
 
 

@@ -24,6 +24,7 @@ from neurofault.study.campaign.rows import SEMANTICS, Row, best, failed, usable
 from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
 from neurofault.study.campaign.tested import tested
 from neurofault.study.clustered import recovered_interval
+from neurofault.study.metrics import ACCURACY, STEPS, words_of
 from neurofault.study.outcomes import cores_drawn_from, interval_of_few
 from neurofault.study.statistics import SHARE, Interval, holm, paired_difference, paired_p, t_interval, wilson
 
@@ -88,7 +89,7 @@ def found_in(folder: Path) -> Found:
     trials = 0
     for cell in campaign.cells():
         digests, repeats = planned.digests[planned.chip_of[str(cell.index)]], cell.spec.repeats
-        ids = [trial_id(cell, draw, *digests) for draw in range(repeats.draws)]
+        ids = [trial_id(cell, draw, *digests, metric=planned.metric) for draw in range(repeats.draws)]
         if repeats.stop is not None:
             first = [outcome_of(last[trial]) for trial in takewhile(last.__contains__, ids)]
             ids = ids[: repeats.stop.rule.last_draw(first)]
@@ -110,7 +111,8 @@ def answer_of(found: Found) -> dict[str, Any]:
     for row in found.rows:
         by_cell.setdefault(row["cell"], []).append(row)
     cells = list(campaign.cells())
-    points = {cell.index: _point(cell, by_cell.get(cell.index, []), _layers(found, cell)) for cell in cells}
+    of_steps = found.planned.metric == STEPS.name
+    points = {cell.index: _point(cell, by_cell.get(cell.index, []), _layers(found, cell), of_steps=of_steps) for cell in cells}
     labels = labels_of(campaign, cells)
     curves = [
         {"label": labels[members[0].index], "axis": x_axis(members[0]), "points": [points[cell.index] for cell in members]}
@@ -128,6 +130,7 @@ def answer_of(found: Found) -> dict[str, Any]:
         "data": found.planned.data,
         "profile": shown(spec.profile),
         "samples": found.planned.samples,
+        **({} if found.planned.metric == ACCURACY.name else {"metric": words_of(found.planned.metric)}),
         "timesteps": found.planned.timesteps,
         "seed": spec.repeats.seed,
         "healthy": float(np.mean(healthy)) if len(set(healthy)) == 1 else None,
@@ -223,10 +226,10 @@ def points_x(cell: Cell) -> int | float | str | None:
     return None if x is None else value if number else words(value)
 
 
-def _point(cell: Cell, rows: Sequence[Row], layers: Mapping[int, str]) -> dict[str, Any]:
+def _point(cell: Cell, rows: Sequence[Row], layers: Mapping[int, str], *, of_steps: bool) -> dict[str, Any]:
     done = [row for row in rows if row["correct"] is not None]
-    final = wilson(done[0]["correct"], done[0]["samples"]) if len(done) == 1 else _interval(cell, done, layers)
-
+    alone = len(done) == 1 and not of_steps  # steps of a recording are not answered independently of each other
+    final = wilson(done[0]["correct"], done[0]["samples"]) if alone else _interval(cell, done, layers)
     stop = cell.spec.repeats.stop
     finals = [row["correct"] / row["samples"] for row in done]
     broken = [row["damaged_correct"] / row["samples"] for row in done]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.activity import Activity
+from neurofault.activity import Activity, counted
 from neurofault.deploy.cost import cost
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import get_engine, run
@@ -23,6 +23,7 @@ from neurofault.rescue.lesson import Learner
 from neurofault.study.campaign.hit import changed_bits
 from neurofault.study.campaign.records import Rescue
 from neurofault.study.campaign.rows import COLUMNS, SEMANTICS, Row
+from neurofault.study.metrics import ACCURACY, Metric
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +32,9 @@ class TrialChip:
 
     Attributes:
         deployment: the chip.
-        inputs, labels: encoded samples that are reported on and int64 [N].
+        inputs, labels: encoded samples that are reported on and int64 [N], or [N, T] of steps.
         adapt, adapt_labels: those that a rescue adapts to, or that pass by until it notices the damage; None where nothing heals.
+        metric: what is measured.
     """
 
     deployment: Deployment
@@ -40,6 +42,7 @@ class TrialChip:
     labels: NDArray[np.int64]
     adapt: Inputs | None
     adapt_labels: NDArray[np.int64] | None
+    metric: Metric = ACCURACY
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,15 +103,15 @@ class WorkerBench:
 
     def _measured(self, task: Task) -> Row:
         chip = self.chips[task.chip]
-        samples = len(chip.labels)
+        samples = counted(chip.labels)
         healthy, healthy_spikes = self._whole(task, chip)
         broken = inject(chip.deployment, task.faults, seed=task.seed, draw=task.draw)
         activity = self._activity(task, chip, broken)
-        damaged = activity.correct(chip.labels)
+        damaged = chip.metric.correct(activity, chip.labels)
         hit = struck(broken)
         row: Row = {
             "samples": samples, "healthy_correct": healthy, "healthy_spikes": healthy_spikes, "damaged_correct": damaged,
-            "damaged_spikes": activity.spikes, "energy_joule_per_inference": cost(broken, activity, samples).energy.value,
+            "damaged_spikes": activity.spikes, "energy_joule_per_inference": cost(broken, activity, len(chip.labels)).energy.value,
             "cores": list(hit.cores), "neurons": sum(hit.neurons.values()), "synapses": sum(hit.synapses.values()),
             "bits": changed_bits(broken),
         }  # fmt: skip
@@ -120,11 +123,11 @@ class WorkerBench:
         key = (task.chip, task.engine)
         if key not in self._healthy:
             activity = self._activity(task, chip, chip.deployment)
-            self._healthy[key] = activity.correct(chip.labels), activity.spikes
+            self._healthy[key] = chip.metric.correct(activity, chip.labels), activity.spikes
         return self._healthy[key]
 
     def _activity(self, task: Task, chip: TrialChip, deployment: Deployment) -> Activity:
-        if task.engine != "exact":
+        if task.engine != "exact" or chip.metric.of_steps:
             return run(deployment, chip.inputs, chip.labels, engine=get_engine(task.engine)).activity
         if task.chip not in self._engines:
             self._engines[task.chip] = IncrementalEngine(self.threads)

@@ -1,0 +1,80 @@
+"""What a chip answers in each step of a sample, from what an engine records of its readout, in bounded memory.
+
+**The answer in step t is what the readout would answer if the sample ended with that step**: of a ``potential`` readout the neuron whose v is highest after its
+t-th step (as Yin, Corradi and Bohté 2021 read their ECG network, Nature Machine Intelligence 3:905), of a ``count`` readout the one with the most spikes so far
+(ties by v); then the lowest index. A neuron that is dead in that step is never the answer. A step is the readout's own: that in which what was presented in
+step t can first have reached it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.activity import Activity, Traces, scores_from
+from neurofault.damage.fold_neurons import NeuronsInTime
+from neurofault.deploy.deployment import Deployment
+from neurofault.engines.base import Engine
+from neurofault.inputs import Inputs
+
+_MOST_BYTES = 64 << 20
+"""Of the traces of a batch."""
+
+
+def run_with_answers(engine: Engine, deployment: Deployment, inputs: Inputs, record: Collection[str] = ()) -> Activity:
+    """Present every sample for T steps, and keep the answer of each step in :attr:`Activity.answers`.
+
+    Samples go to the engine in batches, unless traces are asked for, which hold all of them anyway, or the samples are one stream.
+
+    Args:
+        engine: one that can run the deployment.
+        deployment: the (damaged) chip.
+        inputs: N encoded samples.
+        record: traces to keep as well.
+    """
+    needed = {"v"} if deployment.readout.how == "potential" else {"v", "spikes"}
+    neurons = sum(population.size for population in deployment.populations)
+    batch = max(1, _MOST_BYTES // (5 * neurons * deployment.timesteps))
+    if record or deployment.reset == "never":
+        batch = len(inputs)
+    parts: list[Activity] = []
+    for start in range(0, len(inputs), batch):
+        window = inputs[start : start + batch]
+        activity = engine.run(deployment, window, record={*record, *needed})
+        answers = _answers(deployment, activity.traces[deployment.readout.population], window.first_sample)
+        kept = {name: _only(trace, record) for name, trace in activity.traces.items()} if record else {}
+        parts.append(replace(activity, answers=answers, traces=kept))
+    if len(parts) == 1:
+        return parts[0]
+    names = parts[0].spike_counts
+    return Activity(
+        np.concatenate([part.scores for part in parts]),
+        {name: np.sum([part.spike_counts[name] for part in parts], axis=0, dtype=np.int64) for name in names},
+        np.concatenate([part.sample_spikes for part in parts]),
+        answers=np.concatenate([part.answers for part in parts if part.answers is not None]),
+    )
+
+
+def _answers(deployment: Deployment, trace: Traces, first_sample: int) -> NDArray[np.int64]:
+    """Return int64 [N, T] from the readout's traces."""
+    readout = deployment.readout
+    assert trace.v is not None
+    samples, steps, _ = trace.v.shape
+    neurons = NeuronsInTime(deployment, readout.population, first_sample, samples)
+    counts = np.zeros(trace.v.shape[::2], np.int64)
+    answers = np.empty((samples, steps), np.int64)
+    for step in range(steps):
+        if trace.spikes is not None:
+            counts += trace.spikes[:, step]
+        scores = scores_from(trace.v[:, step], counts, readout.how, neurons.at(step).silent)
+        answers[:, step] = scores.argmax(axis=1)
+    return answers
+
+
+def _only(trace: Traces, record: Collection[str]) -> Traces:
+    return Traces(
+        trace.u if "u" in record else None, trace.v if "v" in record else None, trace.spikes if "spikes" in record else None
+    )

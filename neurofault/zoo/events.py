@@ -1,0 +1,95 @@
+"""Networks of the zoo that take events: spiking already, trained by surrogate gradients (:mod:`neurofault.zoo.surrogate`), and where their weights are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from neurofault.cache import cache_dir, keep
+from neurofault.data.datasets import load
+from neurofault.data.splits import DataSet
+from neurofault.graph import Network
+from neurofault.progress import Progress
+from neurofault.zoo.shipped import load_shipped
+from neurofault.zoo.surrogate import LayerSpec, SpikingModel, Training, fit, network_of
+
+
+@dataclass(frozen=True)
+class EventRecipe:
+    """Everything that determines the trained weights of a zoo network of events.
+
+    Attributes:
+        name: zoo name.
+        dataset: name for :func:`neurofault.data.datasets.load`.
+        layers: behind the input, see :class:`neurofault.zoo.surrogate.LayerSpec`.
+        training: how it is trained; its seed is that of the initial weights, too.
+        timesteps: T of the data.
+        neurons_per_core: block size at which losing one core is a partial loss; the default placement of ``inject``.
+    """
+
+    name: str
+    dataset: str
+    layers: tuple[LayerSpec, ...]
+    training: Training
+    timesteps: int
+    neurons_per_core: int = 8
+
+    @property
+    def digest(self) -> str:
+        """Short hash of what determines the weights; the cache's key."""
+        said = {"layers": [asdict(layer) for layer in self.layers], "training": asdict(self.training)}
+        return hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=6).hexdigest()
+
+
+EVENT_RECIPES: dict[str, EventRecipe] = {
+    recipe.name: recipe
+    for recipe in (
+        EventRecipe(
+            "ecg-rnn", "ecg-qtdb",
+            (LayerSpec(128, True, (2.0, 300.0), (1.0, 30.0)), LayerSpec(6, False, (3.0, 30.0), fires=False)),
+            Training("step", epochs=30, batch=32, learning_rate=6e-3), timesteps=1301,
+        ),
+    )
+}  # fmt: skip
+"""``ecg-rnn``: one recurrent layer with time constants of a step to more than a heartbeat, read in every step; its size, rate and number of epochs
+were chosen on the validation recordings."""
+
+
+def trained_on_events(
+    recipe: EventRecipe, *, data_dir: Path | None = None, progress: Progress | None = None
+) -> tuple[Network, DataSet]:
+    """Return a trained network and its data set, training it if its weights are neither shipped nor in the cache.
+
+    Args:
+        recipe: of :data:`EVENT_RECIPES`, or one's own.
+        data_dir: folder of published data files, see :func:`neurofault.data.datasets.load`.
+        progress: called after every epoch.
+
+    Raises:
+        DataError: the data set is missing or damaged.
+    """
+    model, data = trained_model(recipe, data_dir=data_dir, progress=progress)
+    return network_of(model, recipe.name, data.shape, recipe.timesteps), data
+
+
+def trained_model(
+    recipe: EventRecipe, *, data_dir: Path | None = None, progress: Progress | None = None
+) -> tuple[SpikingModel, DataSet]:
+    """Return the same as a torch module; see :func:`trained_on_events`."""
+    data = load(recipe.dataset, data_dir=data_dir)
+    model = SpikingModel(data.train.events.size, recipe.layers, seed=recipe.training.seed)
+    key = f"{recipe.name}-{recipe.digest}-{data.digest[:12]}"
+    path = cache_dir() / "zoo" / f"{key}.pt"
+    shipped = load_shipped(key)
+    if shipped is not None:
+        model.load_state_dict(shipped)
+    elif path.exists():
+        model.load_state_dict(torch.load(path, weights_only=True))
+    else:
+        fit(model, data.train, data.validation, recipe.training, progress=progress)
+        keep(path, lambda part: torch.save(model.state_dict(), part))
+    return model, data
