@@ -195,6 +195,10 @@ def prepare(setup: Setup, progress: Progress, *, one_label_for: str | None = Non
     data = load(setup.data or (spec or any_recipe(DEFAULT_NETWORK)).dataset, data_dir=setup.data_dir)
     original = _reported(setup, data)
     metric = metric_of(original.labels, len(data.classes), setup.metric, data.name)
+    if metric.k > 1 and one_label_for is not None:
+        raise UsageError(
+            f"metric {metric.name}: {one_label_for} measures accuracy; what measures others: inject, campaigns that heal nothing"
+        )
     if metric.of_steps and one_label_for is not None:
         raise UsageError(
             f"data {data.name} has {original.labels.shape[1]} labels a sample; {one_label_for} takes one. What takes a label of every step: inject, map, "

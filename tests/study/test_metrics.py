@@ -188,6 +188,7 @@ def test_a_campaign_that_heals_or_measures_two_things_is_refused(folder):
     path = folder / "plan.yaml"
     for file, more, message in (
         ("steps.npz", "rescue: [{strategy: batch, learner: delta}]", "5 labels a sample; rescue takes one"),
+        ("samples.npz, metric: top-2", "rescue: [{strategy: batch, learner: delta}]", "metric top-2: rescue measures accuracy"),
         ("samples.npz, metric: {sweep: [accuracy, top-2]}", "", "a campaign measures one thing, not accuracy and top-2"),
     ):
         path.write_text(PLAN.replace("FILE", file) + more)
