@@ -9,8 +9,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from torch import nn
+
 from neurofault.data.datasets import load
-from neurofault.zoo import recipe, trained, weights_digest
+from neurofault.zoo import any_recipe, trained, weights_digest
+from neurofault.zoo.events import EventRecipe, trained_model
 from neurofault.zoo.shipped import save_shipped, shipped_file
 
 
@@ -21,10 +24,14 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     asked = parser.parse_args()
     for name in asked.names:
-        spec = recipe(name)
+        spec = any_recipe(name)
         key = f"{name}-{spec.digest}-{load(spec.dataset, data_dir=asked.data_dir).digest[:12]}"
         shipped_file(key).unlink(missing_ok=True)
-        model, _ = trained(name, data_dir=asked.data_dir)
+        model: nn.Module
+        if isinstance(spec, EventRecipe):
+            model, _ = trained_model(spec, data_dir=asked.data_dir)
+        else:
+            model, _ = trained(name, data_dir=asked.data_dir)
         print(name, weights_digest(model), save_shipped(key, model.state_dict()).stat().st_size, "bytes")
 
 
