@@ -60,6 +60,9 @@ def brief(options: argparse.Namespace, samples: int) -> tuple[Deployment, Inputs
         data = load(spec.dataset, data_dir=options.data_dir)
         torch.manual_seed(spec.seed)
         model = build(spec, data.shape, len(data.classes)).eval()
+        with torch.no_grad():
+            for weight in (one for one in model.parameters() if one.ndim > 1):
+                weight.mul_(weight.abs() / weight.abs().max())  # few large ones, as training leaves them: sums stay within 16 bits
     else:
         model, data = trained(BRIEF, data_dir=options.data_dir)
     network = from_torch(model, data.train.images[:512], candidate=candidates(model)[0], timesteps=spec.timesteps, name=BRIEF)
