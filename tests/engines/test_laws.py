@@ -35,7 +35,7 @@ def random_law(rng: np.random.Generator, size: int) -> Law:
     return Law(RESETS[int(rng.integers(0, 3))], delayed, refractory, floor)
 
 
-def lawful(seed: int, most_steps: int = 60) -> tuple[Deployment, Inputs, np.random.Generator]:
+def lawful(seed: int, most_steps: int = 24) -> tuple[Deployment, Inputs, np.random.Generator]:
     """A random graph in which most populations have a law of their own, and starts of single neurons."""
     made, inputs, rng = random_graph(seed, most_steps)
 

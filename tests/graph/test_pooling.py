@@ -28,7 +28,7 @@ def pooled_by_chip(spikes: np.ndarray, **windows: object) -> np.ndarray:
     return found.reshape(samples, steps, *pooled.shape)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.tuples(st.integers(3, 7), st.integers(3, 7)),
     st.tuples(st.integers(1, 3), st.integers(1, 3)),
