@@ -7,8 +7,9 @@ them into edits of what sits there then.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from neurofault.damage.when import ALWAYS, When
 
@@ -75,3 +76,5 @@ class BrokenMesh:
 
 
 Broken = BrokenCells | BrokenCore | BrokenMesh
+BROKEN: Mapping[str, type[Broken]] = {kind.__name__: kind for kind in get_args(Broken)}
+"""Every kind of record by the name that files hold."""

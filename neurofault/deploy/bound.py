@@ -99,7 +99,7 @@ class Wrap:
         signs = ("excitatory", "inhibition") if self.excitatory else ("inhibitory", "excitation")
         together = "in one step" if self.steps == 1 else f"in each of {self.steps} steps"
         return (
-            f"layer {self.population!r}: where {len(self.sources)} {signs[0]} inputs of neuron {self.neuron} ({first}) fire together {together}, "
+            f"population {self.population!r}: where {len(self.sources)} {signs[0]} inputs of neuron {self.neuron} ({first}) fire together {together}, "
             f"its current u passes 2**23, wraps and becomes {signs[1]}; smaller weights beside the threshold, or fewer inputs, keep it below"
         )
 

@@ -12,7 +12,7 @@ spikes alone, a message lost on its way counts as if it arrived)::
 
     E = Σ synaptic operations·e + Σ updates·e + Σ spikes·e + Σ messages·(e_out + e_in + e_tile + hops·e_hop)
     t_step = max over cores (Σ the core's events·t) + longest route·t_hop + barrier(tiles)
-    time = T · t_step, latency = (T + L) · t_step with L the phase of the readout (the layers after the input); E_static = P_static · chips · time
+    time = T · t_step, latency = (T + L) · t_step with L the phase of the readout (the connections between it and the input); E_static = P_static · chips · time
 
 Sources: event costs as in the profile's table (Davies et al. 2018, IEEE Micro 38(1), table 2; SANA-FE ``arch/loihi.yaml``); the
 form of the sum as in SANA-FE. ``t_step`` is that of a mean step: the busiest core of the mean, not the mean of the busiest. The

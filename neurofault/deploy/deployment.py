@@ -167,7 +167,7 @@ class Deployment:
         images = as_array(images, "images")
         flat = images.reshape(len(images), math.prod(images.shape[1:]))
         if flat.shape[1] != population.size:
-            whose = "the input layer" if alone else f"input {name!r}"
+            whose = "the input" if alone else f"input {name!r}"
             raise UsageError(f"a sample has {flat.shape[1]} values, but {whose} has {population.size} neurons")
         if flat.dtype != np.uint8:
             if not np.issubdtype(flat.dtype, np.floating):

@@ -168,7 +168,7 @@ def _legend(deployment: Deployment, marks: Sequence[_Mark]) -> Iterator[_Line]:
             text += f", {lost} dead"
         yield [(mark.symbol, mark.style), (text, "")]
     meanings = (
-        (_SHARED, "with neurons of several layers"),
+        (_SHARED, "with neurons of several populations"),
         (_DEAD, "dead"),
         (_SPARE, "spare"),
         (_BAD, "known bad, never used"),

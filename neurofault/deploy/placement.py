@@ -210,7 +210,7 @@ class _Cut:
         if self.out_of:
             targets = " and ".join(repr(name) for name in dict.fromkeys(one.target for one in self.out_of))
             raised = f"raise neurons_per_core ({neurons_per_core})" if neurons_per_core else "shrink it"
-            needs.append(("out_axons", int(destinations.max()), f"let layer {targets} take fewer cores: {raised}"))
+            needs.append(("out_axons", int(destinations.max()), f"let {targets} take fewer cores: {raised}"))
         if self.into:
             axons = np.zeros(self.population.size, np.int64)
             memory = np.zeros(self.population.size, np.int64)
@@ -230,7 +230,7 @@ class _Cut:
             available = limit[resource]
             if available is not None and used > available:
                 raise CapacityError(
-                    f"layer {self.population.name!r} does not fit: one neuron takes {used} {resource}, a core of {self.profile.name!r} has "
+                    f"population {self.population.name!r} does not fit: one neuron takes {used} {resource}, a core of {self.profile.name!r} has "
                     f"{available}; {change}, or use a profile with more core.{resource}"
                 )
 

@@ -6,7 +6,7 @@ unit of a connection adds 2**(6 + e) to ``u``, one threshold unit is 64 of ``v``
     weight = round(w·σ / 2**e)      vth = round(θ·σ)      mantissa · 2**x = round(b·σ·64)
 
 σ is set by the largest weight of all, which takes the whole range of its field; each connection has the smallest exponent e at which its own
-weights fit theirs. That of the largest is chosen so that threshold and bias have enough integers to be exact in, the potential of a layer
+weights fit theirs. That of the largest is chosen so that threshold and bias have enough integers to be exact in, the potential of a population
 that is never reset stays below saturation, and the current does not wrap (:mod:`neurofault.deploy.bound`): for no input where a network takes
 events, which may be any; where it takes pixels, for none in which neurons fire independently of each other, at whatever rate. What a chosen
 set of a pixel network's neurons could still wrap, :func:`neurofault.deploy.deploy` says.
@@ -40,7 +40,7 @@ _LEAST_THRESHOLD = 64
 """A threshold is not made coarser than this to keep the current from wrapping: it is then off by less than 1 %."""
 
 _DEEP_RATE = 0.5
-"""Spikes a step that the neurons of a hidden layer of a pixel network stay below on average."""
+"""Spikes a step that the neurons of a hidden population of a pixel network stay below on average."""
 
 
 _REFERENCE = Grid(-(1 << 14), (1 << 14) - 1, 1, None, -24)
@@ -107,7 +107,7 @@ def _check_decays(population: Population) -> None:
         values = np.asarray(decay, np.float64)
         wrong = values[~((values >= 0) & (values <= 4095) & (np.rint(values) == values))]
         if wrong.size:
-            raise ConversionError(f"layer {population.name!r}: {field} {wrong.flat[0]:g} is no whole number from 0 to 4095")
+            raise ConversionError(f"population {population.name!r}: {field} {wrong.flat[0]:g} is no whole number from 0 to 4095")
 
 
 def _check_delay(connection: Connection, profile: HardwareProfile) -> None:
@@ -176,8 +176,8 @@ def _scaled(
     vth = np.rint(theta * sigma) if theta is not None else np.asarray(threshold_max)
     if theta is not None and (vth.min() < 1 or vth.max() > threshold_max):
         raise CapacityError(
-            f"layer {population.name!r}: threshold becomes {int(vth.min())}…{int(vth.max())} beside its weights, "
-            f"outside 1…{threshold_max}; rescale the layer's weights, or convert with another peak rate"
+            f"population {population.name!r}: threshold becomes {int(vth.min())}…{int(vth.max())} beside its weights, "
+            f"outside 1…{threshold_max}; rescale its weights, or convert with another peak rate"
         )
     bias = np.broadcast_to(np.asarray(neuron.bias, np.float64), size) * sigma * 64
     mantissa, bias_exponent = _bias(population.name, bias, profile)
@@ -269,13 +269,13 @@ def _exponent(
     biased = float(np.max(np.abs(neuron.bias))) > 0
     if biased and largest_bias <= 0:
         raise CapacityError(
-            f"layer {population.name!r} has a bias, for which the mantissas {low}…{high} of {profile.name} leave no room"
+            f"population {population.name!r} has a bias, for which the mantissas {low}…{high} of {profile.name} leave no room"
         )
     limit = _log2_floor(largest_bias, float(np.max(np.abs(neuron.bias))) * unit * 64) if biased else _NO_LIMIT
     if theta is not None:
         if threshold_max < 1:
             raise CapacityError(
-                f"layer {population.name!r} has thresholds, and the largest that {profile.name} stores is {threshold_max}"
+                f"population {population.name!r} has thresholds, and the largest that {profile.name} stores is {threshold_max}"
             )
         fine = math.ceil(math.log2(_MIN_THRESHOLD / max(float(np.min(theta)) * unit, 1e-300)))
         exponent = min(max(0, fine), _log2_floor(threshold_max, float(np.max(theta)) * unit), limit)
@@ -305,8 +305,8 @@ def _bias(name: str, bias: NDArray[np.float64], profile: HardwareProfile) -> tup
     mantissa = np.rint(bias / 2**exponent)
     if mantissa.size and (mantissa.max() > high or mantissa.min() < low):
         raise CapacityError(
-            f"layer {name!r}: bias {float(np.abs(bias).max()):.0f} exceeds mantissa {low}…{high} · 2**{exponent}; "
-            "rescale the layer, or convert with a smaller peak rate"
+            f"population {name!r}: bias {float(np.abs(bias).max()):.0f} exceeds mantissa {low}…{high} · 2**{exponent}; "
+            "rescale its weights, or convert with a smaller peak rate"
         )
     return mantissa.astype(np.int32), exponent
 
@@ -354,7 +354,7 @@ def _check_whole(name: str, **fields: object) -> None:
     for field, value in fields.items():
         numbers = np.asarray(value, np.float64)
         if np.any(np.rint(numbers) != numbers) or np.any(np.abs(numbers) >= 2.0**31):
-            raise CapacityError(f"layer {name!r} carries a {field} that is no whole number of 32 bits")
+            raise CapacityError(f"population {name!r} carries a {field} that is no whole number of 32 bits")
 
 
 def _check_bias(name: str, mantissa: object, exponent: int) -> None:
@@ -362,7 +362,7 @@ def _check_bias(name: str, mantissa: object, exponent: int) -> None:
     largest = float(np.abs(np.asarray(mantissa, np.float64)).max(initial=0)) * 2.0**exponent
     if largest >= 2.0**31:
         raise CapacityError(
-            f"layer {name!r}: carried bias of {largest:.3g} (mantissa · 2**{exponent}) exceeds 32 bits, where it wraps"
+            f"population {name!r}: carried bias of {largest:.3g} (mantissa · 2**{exponent}) exceeds 32 bits, where it wraps"
         )
 
 

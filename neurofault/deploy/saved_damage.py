@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.damage import broken as places
-from neurofault.damage.broken import Broken
+from neurofault.damage.broken import BROKEN, Broken, BrokenCells, BrokenMesh
 from neurofault.damage.damage import Damage, Detour, Drop, Edit, Hit, InputNoise, NeuronEdit, Stall
 from neurofault.damage.edits import EDITS, mistake
 from neurofault.damage.when import When
@@ -20,8 +19,6 @@ from neurofault.deploy.deployment import Placement
 from neurofault.deploy.saved_parts import MOST, Arrays, Parts, inside, typed
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.schedule import Wiring
-
-_BROKEN: Mapping[str, type[Broken]] = {kind.__name__: kind for kind in (places.BrokenCells, places.BrokenCore, places.BrokenMesh)}
 
 _LINK, _TILE = re.compile(r"[0-9]{1,9},[0-9]{1,9}:[EWNS]"), re.compile(r"[0-9]{1,9},[0-9]{1,9}")
 _Wiring = Wiring[ChipPopulation, ChipConnection]
@@ -129,17 +126,17 @@ def _hit(parts: Parts, cores: int) -> Hit:
 
 
 def _broken(parts: Parts, cores: int) -> Broken:
-    kind = _BROKEN[parts.one_of("broken", tuple(_BROKEN))]
+    kind = BROKEN[parts.one_of("broken", tuple(BROKEN))]
     hints = get_type_hints(kind)
     found = {field.name: parts.of(field.name, hints[field.name]) for field in fields(kind) if field.name != "when"}
     place: Broken = kind(**found, when=_when(parts.of("when", dict[str, Any])))
-    if isinstance(place, places.BrokenMesh):
+    if isinstance(place, BrokenMesh):
         for text, form in (*((link, _LINK) for link in place.links), *((router, _TILE) for router in place.routers)):
             if not form.fullmatch(text):
                 raise ValueError(f"{text[:40]!r} is no place of the mesh")
     else:
         inside("core", (place.core,), cores)
-    if isinstance(place, places.BrokenCells):
+    if isinstance(place, BrokenCells):
         if place.bits is not None and len(place.bits) != len(place.words):
             raise ValueError(f"{len(place.words)} words of {len(place.bits)} bits")
         inside("word", place.words, MOST)

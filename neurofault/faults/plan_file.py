@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.damage import broken as places
-from neurofault.damage.broken import Broken
+from neurofault.damage.broken import BROKEN, Broken
 from neurofault.damage.damage import Hit
 from neurofault.damage.edits import EDITS, Edit
 from neurofault.damage.neuron_edits import SetField
@@ -29,7 +28,6 @@ from neurofault.files import read_arrays, why_not
 
 _FORMAT = 2
 """Raised when a file of this version could not be read by an older one; files of 1 (edits that number layers) are read too."""
-_BROKEN: Mapping[str, type[Broken]] = {kind.__name__: kind for kind in (places.BrokenCells, places.BrokenCore, places.BrokenMesh)}
 
 
 _CHANGES: Mapping[type[Edit], Collection[str]] = {
@@ -168,7 +166,7 @@ def _planned(item: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]])
     fault = fault_from_mapping(item["fault"])
     made = tuple(rebuilt(EDITS, "edit", data) for data in item["edits"])
     hit = {name: value(stored) for name, stored in item["hit"].items()}
-    hit["broken"] = tuple(rebuilt(_BROKEN, "broken", data) for data in hit.get("broken", ()))
+    hit["broken"] = tuple(rebuilt(BROKEN, "broken", data) for data in hit.get("broken", ()))
     echo, dead = record(Hit, hit), tuple(_number(core) for core in item["dead_cores"])
     if echo.kind != fault.kind or any(core < 0 for core in dead):
         raise ValueError(f"{fault.kind}: its echo is that of another fault")

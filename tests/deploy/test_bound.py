@@ -87,7 +87,7 @@ def test_what_only_a_chosen_set_of_pixels_wraps_keeps_its_integers_and_is_said_w
         chip = nf.deploy(net)
     assert chip.connection("output").weight_exponent == 0
     assert str(said[0].message) == (
-        "layer 'output': where 517 excitatory inputs of neuron 0 (1, 3, 5, 7, 9, 11 …) fire together in one step, its current u passes 2**23, "
+        "population 'output': where 517 excitatory inputs of neuron 0 (1, 3, 5, 7, 9, 11 …) fire together in one step, its current u passes 2**23, "
         "wraps and becomes inhibition; smaller weights beside the threshold, or fewer inputs, keep it below"
     )
     [wrap] = wraps(chip.populations, chip.connections, STEPS)
@@ -103,7 +103,7 @@ def test_what_only_a_chosen_set_of_pixels_wraps_keeps_its_integers_and_is_said_w
 def test_integers_that_a_network_carries_are_kept_and_what_wraps_them_is_said():
     weight = np.full((1, 600), 254)
     net = network(Dense(weight), threshold=1000, stored=Stored())
-    with pytest.warns(NeurofaultWarning, match="layer 'output': where 517 excitatory inputs of neuron 0 "):
+    with pytest.warns(NeurofaultWarning, match="population 'output': where 517 excitatory inputs of neuron 0 "):
         chip = nf.deploy(net)
     assert np.array_equal(chip.connection("output").synapses.weight, weight)
     assert chip.connection("output").weight_exponent == 0
@@ -255,7 +255,7 @@ def test_what_wraps_over_several_connections_is_said_with_their_names():
     with pytest.warns(NeurofaultWarning) as said:
         nf.deploy(Network("test", (*inputs, output), connections, STEPS, Readout("output", "count")))
     assert str(said[0].message) == (
-        "layer 'output': where 517 excitatory inputs of neuron 0 (0 of 'l', 1 of 'l', 2 of 'l', 3 of 'l', 4 of 'l', 5 of 'l' …) fire together in "
+        "population 'output': where 517 excitatory inputs of neuron 0 (0 of 'l', 1 of 'l', 2 of 'l', 3 of 'l', 4 of 'l', 5 of 'l' …) fire together in "
         "one step, its current u passes 2**23, wraps and becomes inhibition; smaller weights beside the threshold, or fewer inputs, keep it below"
     )
 
@@ -283,9 +283,9 @@ def test_what_wraps_over_several_connections_is_said_with_their_names():
             "population 'output': bias: 1 of 1 values are not finite (the first: -inf at [0]); did training diverge?",
         ),
         ({"start": np.nan}, "population 'output': start: 1 of 1 values are not finite (the first: nan); did training diverge?"),
-        ({"dv": np.nan}, "layer 'output': dv nan is no whole number from 0 to 4095"),
-        ({"du": np.array([4096])}, "layer 'output': du 4096 is no whole number from 0 to 4095"),
-        ({"dv": 0.5}, "layer 'output': dv 0.5 is no whole number from 0 to 4095"),
+        ({"dv": np.nan}, "population 'output': dv nan is no whole number from 0 to 4095"),
+        ({"du": np.array([4096])}, "population 'output': du 4096 is no whole number from 0 to 4095"),
+        ({"dv": 0.5}, "population 'output': dv 0.5 is no whole number from 0 to 4095"),
     ],
 )
 def test_numbers_that_are_not_finite_are_refused_by_the_name_of_their_layer(change, message):
@@ -301,11 +301,11 @@ def test_carried_numbers_that_are_no_integers_are_refused(change, field):
     net = network(Dense(np.array([[2, 4, 6]])), stored=Stored(), **{"threshold": 20, **change})
     with pytest.raises(CapacityError) as refused:
         nf.deploy(net)
-    assert str(refused.value) == f"layer 'output' carries a {field} that is no whole number of 32 bits"
+    assert str(refused.value) == f"population 'output' carries a {field} that is no whole number of 32 bits"
 
 
 def test_a_carried_bias_that_would_wrap_is_refused():
     net = network(Dense(np.array([[2, 4, 6]])), threshold=20, bias=4000, stored=Stored(), exponent=20)
     with pytest.raises(CapacityError) as refused:
         nf.deploy(net)
-    assert str(refused.value) == "layer 'output': carried bias of 4.19e+09 (mantissa · 2**20) exceeds 32 bits, where it wraps"
+    assert str(refused.value) == "population 'output': carried bias of 4.19e+09 (mantissa · 2**20) exceeds 32 bits, where it wraps"

@@ -52,7 +52,7 @@ def test_a_core_that_took_over_neurons_of_another_layer_is_marked():
     layers = mlp(2, 2, 1)
     drawing = draw_grid(deployment(layers, small_chip(3, 1, 1), [[0, 0], [1, 2], [2]]))
     assert drawing.splitlines()[:2] == ["chip 0", "  i  1  &"]
-    assert "& 1 core with neurons of several layers: 2" in drawing.splitlines()
+    assert "& 1 core with neurons of several populations: 2" in drawing.splitlines()
 
 
 def test_each_chip_is_drawn_with_its_own_cores():

@@ -262,28 +262,28 @@ def test_arguments_out_of_range_are_refused(options, text):
             (5000, 100, 10),
             {},
             {},
-            "layer 'hidden1' does not fit: one neuron takes 5000 in_axons, a core of 'loihi1' has 4096; give its neurons fewer "
+            "population 'hidden1' does not fit: one neuron takes 5000 in_axons, a core of 'loihi1' has 4096; give its neurons fewer "
             "inputs, or use a profile with more core.in_axons",
         ),
         (
             (3000, 10),
             {},
             {"learning": ["output"]},
-            "layer 'output' does not fit: one neuron takes 6000 in_axons, a core of 'loihi1' has 4096; give its neurons fewer "
+            "population 'output' does not fit: one neuron takes 6000 in_axons, a core of 'loihi1' has 4096; give its neurons fewer "
             "inputs, or use a profile with more core.in_axons",
         ),
         (
             (100, 10),
             {"core__synapse_bits": 5000},
             {},
-            "layer 'output' does not fit: one neuron takes 6400 synapse_bits, a core of 'loihi1' has 5000; give its neurons "
+            "population 'output' does not fit: one neuron takes 6400 synapse_bits, a core of 'loihi1' has 5000; give its neurons "
             "fewer inputs or its weights fewer bits, or use a profile with more core.synapse_bits",
         ),
         (
             (100, 10),
             {"core__out_axons": 4},
             {"neurons_per_core": 2},
-            "layer 'input' does not fit: one neuron takes 5 out_axons, a core of 'loihi1' has 4; let layer 'output' take "
+            "population 'input' does not fit: one neuron takes 5 out_axons, a core of 'loihi1' has 4; let 'output' take "
             "fewer cores: raise neurons_per_core (2), or use a profile with more core.out_axons",
         ),
     ],
@@ -300,7 +300,7 @@ def test_a_shared_kernel_that_no_core_can_hold_is_refused():
     with pytest.raises(CapacityError) as caught:
         place_chain(layers, small_chip(2, 2, 1, core__synapse_bits=600))
     assert str(caught.value) == (
-        "layer 'hidden1' does not fit: one neuron takes 704 synapse_bits, a core of 'loihi1' has 600; give its neurons fewer "
+        "population 'hidden1' does not fit: one neuron takes 704 synapse_bits, a core of 'loihi1' has 600; give its neurons fewer "
         "inputs or its weights fewer bits, or use a profile with more core.synapse_bits"
     )
 
@@ -350,7 +350,7 @@ def test_what_a_neuron_reaches_in_a_loop_depends_on_its_own_cut():
     with pytest.raises(CapacityError) as caught:
         place(ring, [into, own], small_chip(4, 4, 2, core__out_axons=11))
     assert str(caught.value) == (
-        "layer 'ring' does not fit: one neuron takes 12 out_axons, a core of 'loihi1' has 11; let layer 'ring' take fewer cores: "
+        "population 'ring' does not fit: one neuron takes 12 out_axons, a core of 'loihi1' has 11; let 'ring' take fewer cores: "
         "shrink it, or use a profile with more core.out_axons"
     )
 
@@ -365,7 +365,7 @@ def test_several_connections_into_a_population_share_the_memory_and_the_axons_of
     with pytest.raises(CapacityError) as caught:
         slice_sizes(populations, connections, small_chip(4, 4, 2, core__in_axons=10))
     assert str(caught.value) == (
-        "layer 'both' does not fit: one neuron takes 11 in_axons, a core of 'loihi1' has 10; give its neurons fewer inputs, or use a "
+        "population 'both' does not fit: one neuron takes 11 in_axons, a core of 'loihi1' has 10; give its neurons fewer inputs, or use a "
         "profile with more core.in_axons"
     )
 
@@ -375,7 +375,5 @@ def test_a_neuron_that_reaches_two_populations_names_both():
     connections = [connection("a", "input", "a", dense(4, 2)), connection("b", "input", "b", dense(4, 2))]
     profile = small_chip(4, 4, 2, core__out_axons=3)
     assert slice_sizes(populations, connections, profile, neurons_per_core=4) == {"input": 1, "a": 4, "b": 4}
-    with pytest.raises(
-        CapacityError, match=r"one neuron takes 4 out_axons.*let layer 'a' and 'b' take fewer cores: raise neurons_per"
-    ):
+    with pytest.raises(CapacityError, match=r"one neuron takes 4 out_axons.*let 'a' and 'b' take fewer cores: raise neurons_per"):
         slice_sizes(populations, connections, profile, neurons_per_core=2)

@@ -132,10 +132,10 @@ def test_a_profile_without_room_for_a_bias_or_a_threshold_says_so():
     assert layer.bias_mantissa.tolist() == [0]
     np.testing.assert_array_equal(into.synapses.weight, quantised(network(np.ones((1, 2))))[1].synapses.weight)
     with pytest.raises(
-        CapacityError, match=r"^layer 'hidden1' has a bias, for which the mantissas 0…4095 of loihi2 leave no room$"
+        CapacityError, match=r"^population 'hidden1' has a bias, for which the mantissas 0…4095 of loihi2 leave no room$"
     ):
         quantise(network(np.ones((1, 2)), bias=0.5), unsigned)
-    with pytest.raises(CapacityError, match=r"^layer 'hidden1' has thresholds, and the largest that loihi2 stores is 0$"):
+    with pytest.raises(CapacityError, match=r"^population 'hidden1' has thresholds, and the largest that loihi2 stores is 0$"):
         quantise(network(np.ones((1, 2))), limited(threshold_max=0))
 
 
@@ -344,7 +344,7 @@ def test_integers_of_a_law_are_kept():
     chip, _ = quantised(chain("laws", populations, [Dense(np.eye(2, dtype=int) * 2)], timesteps=4, how="count", stored=[Stored()]))
     assert (chip.law.reset, chip.law.delayed, chip.law.refractory, chip.law.floor.tolist()) == ("none", True, None, [-77, -77])
     assert chip.v_init.tolist() == [3, -4]
-    with pytest.raises(CapacityError, match="layer 'out' carries a floor that is no whole number of 32 bits"):
+    with pytest.raises(CapacityError, match="population 'out' carries a floor that is no whole number of 32 bits"):
         quantised(
             chain("laws", [populations[0], Population("out", (2,), replace(neuron, floor=-0.5))], [Dense(np.eye(2, dtype=int) * 2)],
                   timesteps=4, how="count", stored=[Stored()])
