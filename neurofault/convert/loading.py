@@ -26,7 +26,7 @@ def user_network(path: str, weights: Path | None = None) -> nn.Module | Network:
         ConversionError: the factory fails or returns something else, or the weights do not fit it.
         DataError: the weights file is missing, unsafe or not a state dict.
     """
-    model, factory = made_by(path, "network", ConversionError, "a name of the zoo"), path.partition(":")[2]
+    model, factory = made_by(path, "network", ConversionError, "a name of the zoo, or a file (.nir, .net)"), path.partition(":")[2]
     if isinstance(model, Network):
         if weights is not None:
             raise UsageError(

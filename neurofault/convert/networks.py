@@ -40,6 +40,22 @@ def is_network_file(name: str) -> bool:
     return is_nir_file(name) or is_netx_file(name)
 
 
+def refuse_other_files(name: str) -> None:
+    """Refuse a network's name that is a file of another ending.
+
+    >>> refuse_other_files("runs/model.onnx")
+    Traceback (most recent call last):
+    neurofault.errors.UsageError: network 'runs/model.onnx': a file of a network ends in .nir (NIR) or .net (netx of lava-dl); a torch module is package.module:factory
+
+    Raises:
+        UsageError: it is one.
+    """
+    if Path(name).suffix and ":" not in name and not is_network_file(name):
+        raise UsageError(
+            f"network {name!r}: a file of a network ends in .nir (NIR) or .net (netx of lava-dl); a torch module is package.module:factory"
+        )
+
+
 def load_network(
     name: str,
     *,

@@ -11,7 +11,7 @@ from typing import get_args
 import numpy as np
 from torch import nn
 
-from neurofault.convert.networks import is_network_file, is_nir_file, load_network
+from neurofault.convert.networks import is_network_file, is_nir_file, load_network, refuse_other_files
 from neurofault.convert.running import readable
 from neurofault.convert.scaled import ShownLevels
 from neurofault.convert.torch_model import Calibrate, as_taken, scores_of
@@ -186,6 +186,7 @@ def prepare(setup: Setup, progress: Progress, *, one_label_for: str | None = Non
     if setup.calibrate not in (ways := get_args(Calibrate)):
         raise UsageError(f"calibrate is {' or '.join(ways)}, not {setup.calibrate!r}{nearest(setup.calibrate, ways)}")
     profile = load_profile(setup.profile)
+    refuse_other_files(setup.network)
     spec = any_recipe(setup.network) if ":" not in setup.network and not is_network_file(setup.network) else None
     if setup.weights is not None and ":" not in setup.network:
         raise UsageError(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def test_a_nir_file_is_rewritten_as_real_numbers_or_as_a_broken_chips_integers(t
     assert first.startswith(f"{broken}: plain, integers of loihi2, broken by neuron_dead, 25 time steps")
     assert notes == [
         "note: time step 0.0001 (from the file's metadata)",
-        "note: reset to zero and at most one spike a step for each neuron; NIR does not say whether its writer subtracts the threshold instead",
+        "note: reset to zero and at most one spike a step for each neuron; NIR does not say whether its writer subtracts the threshold instead (--nir-reset subtract)",
         "note: a pixel of 1 is shown as 0.5 spikes a step, each worth 2",
     ]
     expected = nf.inject(nf.deploy(from_nir(plain)), nf.faults.NeuronDead(count=8, layer="hidden"), seed=3)
@@ -37,7 +38,7 @@ def test_a_nir_file_is_rewritten_as_real_numbers_or_as_a_broken_chips_integers(t
 @pytest.mark.parametrize(
     ("file", "given"),
     [
-        ("norse_lifbox", {"dt": 1e-6}), ("sinabs_iaf", {}), ("sinabs_iaf", {"dt": 1e-4}), ("sinabs_lif", {"dt": 1.0, "timesteps": 9}),
+        ("norse_lifbox", {"dt": 1e-6}), ("sinabs_iaf", {}), ("sinabs_lif", {"dt": 1.0, "timesteps": 9}),
         ("snntorch_digits", {"dt": 1e-4}),
     ],
 )  # fmt: skip
@@ -123,6 +124,7 @@ def test_a_netx_file_is_written_of_a_broken_chip_and_read_like_any_network(tmp_p
     ("arguments", "message"),
     [
         ({}, "connection 'hidden1' has real numbers; a netx file holds a chip's integers: write what a chip makes of them, nf.to_netx("),
+        ({"source": "x.onnx"}, "network 'x.onnx': a file of a network ends in .nir (NIR) or .net (netx of lava-dl); a torch module is package.module:factory"),
         ({"source": "x.net", "dt": 0.1}, "--dt goes with a NIR file; a netx file counts steps"),
         ({"source": "x.net"}, "x.net: no such netx file"),
         ({"source": "x.net", "weights": Path("w.pt")}, "--weights goes with a network of your own (package.module:factory), not with 'x.net'"),
@@ -135,3 +137,13 @@ def test_mistakes_with_netx_files_end_in_one_text(tmp_path, arguments, message):
         )
     assert str(error.value).startswith(message)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_check_takes_a_netx_file(tmp_path, capsys):
+    chip = tmp_path / "chip.net"
+    convert(str(SNNTORCH_DIGITS), chip, dt=1e-4, profile="loihi2", timesteps=9)
+    capsys.readouterr()
+    convert(str(chip), data="digits", check=True)
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"on \d+ calibration samples: chip [89]\d\.\d\d%", first)
+    assert [line.split(":")[0] for line in rest[:3]] == ["input", "hidden1", "output"]

@@ -49,7 +49,7 @@ VERBS = {
     "atlas --json": (("atlas", "--json"), ".json"),
     "doctor --json": (("doctor", "--json"), ".json"),
     "rescue --picture": (("rescue", "--picture"), ".png or .svg or .pdf"),
-    "convert OUT": (("convert", "digits-mlp"), ".nir"),
+    "convert OUT": (("convert", "digits-mlp"), ".nir or .net"),
 }
 
 
@@ -266,7 +266,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing(cli, monkeypatch):
         ("nets/broken.py:net", "network 'nets/broken.py:net': importing broken raised ZeroDivisionError: division by zero"),
         ("nets/good.py:nte", "network 'nets/good.py:nte': module nets/good.py has no 'nte'"),
         ("nets/other.py:number", "network 'nets/other.py:number': number is int, not a class or function that makes the module"),
-        ("nets.good:", "network 'nets.good:': write package.module:factory, or a name of the zoo"),
+        ("nets.good:", "network 'nets.good:': write package.module:factory, or a name of the zoo, or a file (.nir, .net)"),
     ],
 )
 def test_a_network_that_is_not_there_is_one_line(cli, tmp_path, monkeypatch, network, message):
