@@ -37,7 +37,7 @@ from fuzz_mutants import CANARY, HERE, Chance
 
 from neurofault import faults
 from neurofault.cli.inject import read_faults
-from neurofault.convert import hdf5_child, hdf5_file
+from neurofault import hdf5_child, hdf5_file
 from neurofault.convert.loading import user_network
 from neurofault.convert.nir_graph import from_nir
 from neurofault.data.image_files import CIFAR_ARCHIVE, IDX_STEMS, read_cifar_set, read_idx_set
@@ -117,7 +117,7 @@ def sound(network: Network) -> None:
 
 
 def forked(path: Path) -> bytes:
-    """Return what :func:`neurofault.convert.hdf5_file.sent_by_child` does, from a fork in place of a new interpreter."""
+    """Return what :func:`neurofault.hdf5_file.sent_by_child` does, from a fork in place of a new interpreter."""
     reading, writing = os.pipe()
     process = os.fork()
     if not process:

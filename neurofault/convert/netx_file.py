@@ -1,7 +1,7 @@
 """A lava-dl `.net` file (netx, HDF5) as a list of layers whose fields are checked: everything that can be wrong with them ends in one text.
 
 The format: ``layer/<i>/`` with ``type``, ``shape`` and more, in order from the input (lava-dl, ``src/lava/lib/dl/netx/README.md``); what is
-written there: ``slayer/block/base.py``, ``export_hdf5``. A file is opened by a process of its own (:mod:`neurofault.convert.hdf5_file`).
+written there: ``slayer/block/base.py``, ``export_hdf5``. A file is opened by a process of its own (:mod:`neurofault.hdf5_file`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.convert.hdf5_file import read_tree
 from neurofault.convert.nir_fields import MAX_NEURONS, MAX_SIZE
 from neurofault.errors import ConversionError, DataError, UnsupportedError, nearest
+from neurofault.hdf5_file import read_tree
 
 LAYERS = ("input", "dense", "recurrent", "conv", "pool", "flatten", "concat", "average")
 """Types of layers that are read."""

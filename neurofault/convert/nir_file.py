@@ -1,6 +1,6 @@
 """NIR files and graphs as plain nodes and edges, graphs within unfolded: everything that can be wrong with them ends in one text.
 
-A file is opened by a process of its own (:mod:`neurofault.convert.hdf5_file`) and read node by node (``nir.dict2NIRNode``) without NIR's own
+A file is opened by a process of its own (:mod:`neurofault.hdf5_file`) and read node by node (``nir.dict2NIRNode``) without NIR's own
 type inference, so that files with missing shapes are taken.
 """
 
@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from neurofault.convert.hdf5_file import read_tree
 from neurofault.convert.nir_fields import check_fields
 from neurofault.convert.nir_nested import DEEPEST, MAX_NODES, Nest, unfolded
 from neurofault.errors import ConversionError, DataError, UnsupportedError
+from neurofault.hdf5_file import read_tree
 
 ACCEPTED = (
     "Affine", "Linear", "Scale", "Conv1d", "Conv2d", "Flatten", "SumPool2d", "AvgPool2d", "Delay", "LIF", "CubaLIF", "IF", "Threshold", "LI",

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from neurofault.data.recordings import Recordings, SensorShape
+from neurofault.data.recordings import Columns, Recordings, SensorShape, on_sensor
 from neurofault.errors import DataError
 from neurofault.files import read_file
 
@@ -26,8 +25,6 @@ _OVERFLOW_ROW: Final = 240
 _OVERFLOW: Final = 1 << 13
 MOST_BYTES: Final = 256 << 20
 """Bytes of one recording; N-MNIST's have about 20 kB."""
-
-_Events = tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.uint8], NDArray[np.int64]]
 
 
 def read_address_events(files: Sequence[Path], labels: Sequence[int], shape: SensorShape = NMNIST_SHAPE) -> Recordings:
@@ -55,13 +52,7 @@ def address_events(contents: Iterable[tuple[str, bytes]], labels: Sequence[int],
     Raises:
         DataError: one is empty, cut within an event, or has an event beside the sensor.
     """
-    parts = [_events(where, content, shape) for where, content in contents]
-    starts = np.cumsum([0, *(len(part[0]) for part in parts)], dtype=np.int64)
-    x, y, polarity, times = (
-        np.concatenate([np.zeros(0, kind), *(part[place] for part in parts)])
-        for place, kind in enumerate((np.int16, np.int16, np.uint8, np.int64))
-    )
-    return Recordings(starts, x, y, polarity, times, shape, np.asarray(labels, np.int64))
+    return Recordings.of([events_of(where, content, shape) for where, content in contents], shape, np.asarray(labels, np.int64))
 
 
 def read_label_list(path: Path, classes: int) -> list[tuple[str, int]]:
@@ -88,7 +79,17 @@ def read_label_list(path: Path, classes: int) -> list[tuple[str, int]]:
     return listed
 
 
-def _events(where: str, content: bytes, shape: SensorShape) -> _Events:
+def events_of(where: str, content: bytes, shape: SensorShape = NMNIST_SHAPE) -> Columns:
+    """Return the columns of one file's events.
+
+    Args:
+        where: what it is called in messages.
+        content: its bytes.
+        shape: (polarities, height, width) of the sensor; 1 or 2 polarities.
+
+    Raises:
+        DataError: it is empty, cut within an event, or has an event beside the sensor.
+    """
     if len(content) % _BYTES:
         whole = len(content) // _BYTES * _BYTES
         raise DataError(f"{where}: truncated: an event of {len(content) - whole} bytes at byte {whole}, expected {_BYTES}")
@@ -97,16 +98,8 @@ def _events(where: str, content: bytes, shape: SensorShape) -> _Events:
     wide = rows.astype(np.int64)
     times = (wide[:, 2] & 127) << 16 | wide[:, 3] << 8 | wide[:, 4]
     times += np.cumsum(over, dtype=np.int64) * _OVERFLOW
-    x, y, polarity = rows[:, 0], rows[:, 1], rows[:, 2] >> 7
-    polarities, height, width = shape
-    wrong = np.flatnonzero(~over & ((x >= width) | (y >= height) | (polarity >= polarities)))
-    if wrong.size:
-        at = int(wrong[0])
-        raise DataError(
-            f"{where}: event at byte {at * _BYTES} has x {x[at]}, y {y[at]}, polarity {polarity[at]}; "
-            f"allowed: x below {width}, y below {height}, polarity below {polarities}"
-        )
     keep = ~over
     if not keep.any():
         raise DataError(f"{where}: holds no events, expected at least 1")
-    return x[keep].astype(np.int16), y[keep].astype(np.int16), polarity[keep], times[keep]
+    events = (rows[keep, 0], rows[keep, 1], rows[keep, 2] >> 7, times[keep])
+    return on_sensor(where, events, shape, np.flatnonzero(keep) * _BYTES)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from neurofault.data.recordings import Binned, Recordings
 from neurofault.errors import UsageError
+from neurofault.specfile import load_spec
+
+_Size = Annotated[int, Field(ge=1, le=1 << 20)]
 
 
-@dataclass(frozen=True)
-class Binning:
-    """How recordings become spikes of steps (:meth:`neurofault.data.recordings.Recordings.binned`); None: as the data set proposes.
+class Binning(BaseModel):
+    """How recordings become spikes of steps (:meth:`neurofault.data.recordings.Recordings.binned`); null: as the data set proposes.
 
     Attributes:
         bins: steps a recording, 1 or more.
@@ -20,19 +23,29 @@ class Binning:
         crop: (top, left, height, width) in pixels of the sensor.
         down: pixels in each direction that become one line, 1 or more.
         rounding: an event falls into the ``nearest`` step, t/dt rounded, or ``down``, t/dt cut off.
+        sensor: (polarities, height, width), where the format does not say it and another than the format's usual one is meant.
     """
 
-    bins: int | None = None
-    dt: float | None = None
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    bins: _Size | None = None
+    dt: Annotated[float, Field(gt=0, le=1e6)] | None = None
     polarity: Literal["kept", "merged"] | None = None
     crop: tuple[int, int, int, int] | None = None
-    down: int | None = None
+    down: _Size | None = None
     rounding: Literal["nearest", "down"] | None = None
+    sensor: (
+        tuple[Annotated[int, Field(ge=1, le=2)], Annotated[int, Field(ge=1, le=1 << 14)], Annotated[int, Field(ge=1, le=1 << 14)]]
+        | None
+    ) = None
+
+    def asked(self) -> dict[str, Any]:
+        """Return what is not null."""
+        found = {name: getattr(self, name) for name in Binning.model_fields}
+        return {name: value for name, value in found.items() if value is not None}
 
     def over(self, proposed: Binning) -> Binning:
         """Return what is asked for here, and as proposed where nothing is."""
-        asked = {one.name: getattr(self, one.name) for one in fields(self) if getattr(self, one.name) is not None}
-        return replace(proposed, **asked)
+        return Binning(**{**proposed.asked(), **self.asked()})
 
     def of(self, recordings: Recordings, name: str) -> Binned:
         """Return recordings as spikes of steps.
@@ -44,13 +57,24 @@ class Binning:
         Raises:
             UsageError: ``bins`` or ``dt`` is not known, or something is out of range.
         """
-        if self.bins is None or self.dt is None:
-            missing = " and ".join(key for key in ("bins", "dt") if getattr(self, key) is None)
+        given = self.asked()
+        given.pop("sensor", None)
+        if missing := [key for key in ("bins", "dt") if key not in given]:
             raise UsageError(
-                f"data {name} are recordings: how they become steps must be said, {missing} are missing, such as bins: 300, dt: 1e-3 "
-                "(steps a sample, seconds a step)"
+                f"data {name} are recordings: {' and '.join(missing)} must be said, how many steps a recording has and how many seconds a step takes, "
+                "such as bins: 300, dt: 1e-3"
             )
-        given: dict[str, Any] = {
-            "polarity": self.polarity, "crop": self.crop, "down": self.down, "rounding": self.rounding,
-        }  # fmt: skip
-        return recordings.binned(bins=self.bins, dt=self.dt, **{key: value for key, value in given.items() if value is not None})
+        return recordings.binned(**given)
+
+
+def binning_named(text: str, option: str) -> Binning:
+    """Return the binning that words say, such as ``bins: 300, dt: 1e-3, crop: [0, 0, 32, 32]``.
+
+    Args:
+        text: YAML, with or without braces around it.
+        option: where it stands, for messages.
+
+    Raises:
+        SpecError: an unknown word or a value out of range, each with its place.
+    """
+    return load_spec(text if text.lstrip().startswith("{") else f"{{{text}}}", Binning, filename=option)

@@ -5,7 +5,7 @@ Files are read in the publishers' own layouts, plain, gzip or xz, and never unpa
     <dir>/mnist/train-images-idx3-ubyte[.gz|.xz]          likewise train-labels-idx1, t10k-images-idx3, t10k-labels-idx1
     <dir>/fashion-mnist/…                                 the same four names
     <dir>/cifar10/cifar-10-batches-bin/*.bin              or cifar-10-binary.tar[.gz|.xz] holding that folder
-    <dir>/nmnist/…                                        see :mod:`neurofault.data.nmnist`; ``<dir>`` itself may be that folder
+    <dir>/nmnist/…                                        and dvs-gesture, shd, ssc: see :mod:`neurofault.data.event_sets`
     <dir>/ecg-qtdb/QTDB_train.mat                         and QTDB_test.mat (:mod:`neurofault.data.ecg`); these are not downloaded
 
 ``<dir>`` is the ``data_dir`` argument (``--data-dir``), else the environment's ``NEUROFAULT_DATA``; files that are not there are
@@ -37,7 +37,7 @@ from neurofault.data.binning import Binning
 from neurofault.data.digits import TEN, digit_pixels, digit_roles
 from neurofault.data.ecg import NAME as ECG
 from neurofault.data.ecg import read_ecg_qtdb
-from neurofault.data.event_sets import EVENT_SETS, load_events
+from neurofault.data.event_sets import EVENT_SETS, is_recordings, load_events, load_recordings
 from neurofault.data.factories import from_factory
 from neurofault.data.image_files import CIFAR_ARCHIVE, CIFAR_FOLDER, IDX_STEMS, read_cifar_set, read_idx_set, variant
 from neurofault.data.order import fair_order
@@ -108,8 +108,8 @@ def load(name: str, *, data_dir: str | Path | None = None, binning: Binning | No
     """Return a data set in its fixed roles.
 
     Args:
-        name: one of :data:`NAMES`; or one's own: a file ``*.npz`` (:mod:`neurofault.data.own`) or ``package.module:factory``
-            (:mod:`neurofault.data.factories`).
+        name: one of :data:`NAMES`; or one's own: a file ``*.npz`` (:mod:`neurofault.data.own`), ``package.module:factory``
+            (:mod:`neurofault.data.factories`), or recordings, a folder or a file ``*.h5`` (:mod:`neurofault.data.event_sets`).
         data_dir: folder that holds ``mnist/``, ``fashion-mnist/``, ``cifar10/``; None: the environment's ``NEUROFAULT_DATA``.
             If it does not hold the set, the cache and then, for images, the network are tried. ``digits`` and ``digits-events`` need none of these.
         binning: how recordings become spikes of steps, over what the data set proposes; None: as it proposes.
@@ -121,6 +121,8 @@ def load(name: str, *, data_dir: str | Path | None = None, binning: Binning | No
     """
     if name in EVENT_SETS:
         return load_events(name, _root(data_dir), binning or Binning())
+    if name not in NAMES and ":" not in name and is_recordings(name):
+        return load_recordings(Path(name).expanduser(), binning or Binning())
     if binning is not None:
         raise UsageError(f"data {name!r} are not recordings in files: how they become steps cannot be chosen")
     if name.lower().endswith(".npz"):
@@ -129,7 +131,7 @@ def load(name: str, *, data_dir: str | Path | None = None, binning: Binning | No
         return from_factory(name)
     if name not in NAMES:
         raise DataError(
-            f"unknown data set {name!r}; known: {', '.join(NAMES)}, a file *.npz, or package.module:factory{nearest(name, NAMES)}"
+            f"unknown data set {name!r}; known: {', '.join(NAMES)}, a file *.npz, a folder or a file *.h5 of recordings, or package.module:factory{nearest(name, NAMES)}"
         )
     if name == "digits":
         return _digits()

@@ -15,7 +15,6 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -24,11 +23,8 @@ from numpy.typing import NDArray
 
 from neurofault.data.address_events import MOST_BYTES, address_events, read_label_list
 from neurofault.data.binning import Binning
-from neurofault.data.digits import TEN
-from neurofault.data.own import roles_of
 from neurofault.data.recordings import Recordings
-from neurofault.data.splits import DataSet
-from neurofault.data.unread import Unread, data_set_of_recordings
+from neurofault.data.unread import Unread
 from neurofault.errors import DataError
 from neurofault.files import read_file, why_not
 
@@ -49,23 +45,19 @@ def is_there(folder: Path) -> bool:
     return any(_source(folder, role) is not None for role in _ROLES)
 
 
-def read_nmnist(folder: Path, binning: Binning) -> DataSet:
-    """Return the set that a folder holds.
+def unread_nmnist(folder: Path) -> dict[str, Unread]:
+    """Return role → its recordings, not read yet.
 
     Args:
         folder: in which :func:`is_there` finds it.
-        binning: over :data:`BINNING`.
 
     Raises:
-        DataError: no test recordings, a file that is missing, truncated or not what its format says, or too few recordings.
-        UsageError: the binning does not fit.
+        DataError: no test recordings, or files that are not what their format says.
     """
     found = {role: source for role in _ROLES if (source := _source(folder, role)) is not None}
     if "test" not in found:
         raise DataError(f"{folder}: holds training recordings of {NAME} alone; expected those of Test too: {WANTED}")
-    unread = {role: _unread(source) for role, source in found.items()}
-    division = roles_of({role: part.labels for role, part in unread.items()}, NAME, NAME)
-    return data_set_of_recordings(unread, NAME, binning.over(BINNING), replace(division, classes=TEN))
+    return {role: _unread(source) for role, source in found.items()}
 
 
 def _source(folder: Path, role: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -14,6 +15,9 @@ from neurofault.inputs import Spikes
 
 SensorShape = tuple[int, int, int]
 """(polarities, height, width)."""
+
+Columns = tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]
+"""x, y, polarity and time (µs) of the events of one recording, [E] each."""
 
 _FIELDS = (("x", 2), ("y", 1), ("polarity", 0))
 
@@ -63,6 +67,20 @@ class Recordings:
 
     def __len__(self) -> int:
         return len(self.starts) - 1
+
+    @classmethod
+    def of(cls, events: Sequence[Columns], shape: SensorShape, labels: NDArray[np.int64]) -> Recordings:
+        """Return recordings of the columns (x, y, polarity, time) of each.
+
+        Raises:
+            DataError: values out of range.
+        """
+        starts = np.cumsum([0, *(len(each[0]) for each in events)], dtype=np.int64)
+        x, y, polarity, times = (
+            np.concatenate([np.zeros(0, kind), *(each[place] for each in events)]).astype(kind)
+            for place, kind in enumerate((np.int16, np.int16, np.uint8, np.int64))
+        )
+        return cls(starts, x, y, polarity, times, shape, labels)
 
     def take(self, which: NDArray[np.integer]) -> Recordings:
         """Return some recordings, by number, in this order."""
@@ -137,6 +155,30 @@ class Recordings:
             np.cumsum(counts, dtype=np.int64), np.concatenate([none, *steps]), np.concatenate([none, *lines]), bins, size
         )
         return Binned(spikes, (kept, height, width), merged, outside, cropped)
+
+
+def on_sensor(where: str, events: Columns, shape: SensorShape, at: NDArray[np.integer]) -> Columns:
+    """Return events that all lie on the sensor.
+
+    Args:
+        where: they come from.
+        events: their columns.
+        shape: of the sensor.
+        at: int [E], byte at which each stands.
+
+    Raises:
+        DataError: one lies beside it.
+    """
+    x, y, polarity, _ = events
+    polarities, height, width = shape
+    wrong = np.flatnonzero((x < 0) | (x >= width) | (y < 0) | (y >= height) | (polarity < 0) | (polarity >= polarities))
+    if wrong.size:
+        first = int(wrong[0])
+        raise DataError(
+            f"{where}: event at byte {at[first]} has x {x[first]}, y {y[first]}, polarity {polarity[first]}; "
+            f"allowed: x below {width}, y below {height}, polarity below {polarities}"
+        )
+    return events
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """The process that opens a stranger's HDF5 file: it may hang, crash or run out of memory, and only it does.
 
 It walks the file before it reads any value: every link, object and data set is counted, and every size is checked against the bytes that
-the file has. Then it writes one header and the plain values to its standard output; :mod:`neurofault.convert.hdf5_file` reads them. Its
+the file has. Then it writes one header and the plain values to its standard output; :mod:`neurofault.hdf5_file` reads them. Its
 processor time is limited by a timer that ends the process (``ITIMER_PROF``), its memory by ``RLIMIT_AS`` where the system keeps to that
 (Linux); no plugin, external file, virtual data set or object reference is followed.
 """
@@ -35,6 +35,8 @@ MAX_CHUNKS = 65_536
 """Chunks of one data set."""
 MAX_TEXTS = 100_000
 """Texts in one data set."""
+MAX_ROWS = 1_000_000
+"""Rows of a data set of rows."""
 MAX_RANK = 8
 """Dimensions of a data set."""
 
@@ -159,12 +161,85 @@ def read(path: str) -> list[bytes]:
     return [json.dumps({"tree": tree, "texts": texts}).encode(), *blobs]
 
 
-def main(path: str) -> None:
-    """Read one file; write its values, or why there are none, to standard output."""
+def read_rows(path: str, names: list[str], whole: list[str], rows: list[int]) -> list[bytes]:
+    """Return rows of data sets that are rows of numbers, each as long as it is, and small data sets whole.
+
+    Args:
+        path: the file.
+        names: of data sets of rows.
+        whole: of data sets of one dimension, each a number a row.
+        rows: which, from 0.
+
+    Returns:
+        A JSON header ``{"rows": how many there are, "whole": [type of each], "sets": [[type, [length of each]], …]}``, then the bytes of each.
+
+    Raises:
+        _Refused: the file cannot be taken.
+    """
+    with h5py.File(path, "r") as file:
+        size = Path(path).stat().st_size
+        walk, sets = _Walk(size), []
+        for name in names:
+            item = _found(file, name)
+            kind = h5py.check_vlen_dtype(item.dtype) if isinstance(item, h5py.Dataset) else None
+            if kind is None or kind.kind not in "iuf" or item.ndim != 1:
+                raise _Refused(f"{name}: expected rows of numbers, each as long as it is (variable length)")
+            creation = item.id.get_create_plist()
+            if creation.get_layout() == h5py.h5d.VIRTUAL or creation.get_external_count() or creation.get_nfilters():
+                raise _Refused(f"{name}: its values lie in another file or are packed")
+            sets.append((name, item, kind))
+        counts = {item.shape[0] for _, item, _ in sets}
+        if len(counts) != 1 or max(counts) > MAX_ROWS:
+            raise _Refused(
+                f"{' and '.join(names)}: {' and '.join(map(str, sorted(counts)))} rows; expected the same number, at most {MAX_ROWS:,}"
+            )
+        (count,) = counts
+        flat = []
+        for name in whole:
+            item = _found(file, name)
+            if not isinstance(item, h5py.Dataset) or item.shape != (count,) or item.dtype.kind not in "iu":
+                raise _Refused(f"{name}: expected {count} whole numbers")
+            walk.data(item, name)
+            flat.append(np.asarray(item[()]))
+        limit(WALK_SECONDS + len(rows) / 1000 + size / 50e6, MEMORY_FREE + 3 * unpacked_limit(size))
+        described, blobs, left = [], [], size
+        for name, item, kind in sets:
+            lengths = []
+            for row in rows:
+                values = np.asarray(item[row])
+                left -= values.nbytes
+                if left < 0:
+                    raise _Refused(f"{name}: rows hold more bytes than the file (one value many times)")
+                lengths.append(len(values))
+                blobs.append(values.astype(kind.newbyteorder("<")).tobytes())
+            described.append([kind.newbyteorder("<").str, lengths])
+    head = {"rows": count, "whole": [each.dtype.newbyteorder("<").str for each in flat], "sets": described}
+    return [json.dumps(head).encode(), *(each.astype(each.dtype.newbyteorder("<")).tobytes() for each in flat), *blobs]
+
+
+def _found(file: Any, name: str) -> Any:
+    """Return what stands under a name, through the file's own groups alone."""
+    item = file
+    for key in name.split("/"):
+        if not isinstance(item, h5py.Group) or key not in item:
+            raise _Refused(f"{name}: is not there")
+        if not isinstance(item.get(key, getlink=True), h5py.HardLink):
+            raise _Refused(f"{name}: is a link; only what the file itself holds is read")
+        item = item[key]
+    return item
+
+
+def main(path: str, asked: str = "") -> None:
+    """Read one file; write its values, or why there are none, to standard output.
+
+    Args:
+        path: the file.
+        asked: JSON of the other arguments of :func:`read_rows`; empty: all that it holds.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     limit(WALK_SECONDS, MEMORY_FREE)
     try:
-        parts = read(path)
+        parts = read_rows(path, *json.loads(asked)) if asked else read(path)
     except _Refused as error:
         parts = [json.dumps({"refused": str(error)}).encode()]
     except Exception:  # whatever HDF5 makes of a damaged file: it says nothing that a user could use

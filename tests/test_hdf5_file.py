@@ -11,8 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from neurofault.convert import hdf5_child
-from neurofault.convert.hdf5_file import read_tree
+from neurofault import hdf5_child
+from neurofault.hdf5_file import read_tree
 from neurofault.errors import DataError
 
 h5py = pytest.importorskip("h5py")
@@ -171,7 +171,7 @@ def test_what_is_no_plain_value_is_refused_by_its_name(tmp_path, monkeypatch, ca
 
 def read_here(path):
     """Read a file in a fork, which is quicker than a new interpreter; what is refused is the same."""
-    from neurofault.convert import hdf5_file
+    from neurofault import hdf5_file
 
     def forked(path):
         reading, writing = os.pipe()
@@ -202,18 +202,18 @@ def test_what_is_no_hdf5_is_refused(tmp_path, content):
 def test_a_library_that_hangs_or_crashes_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "x.nir").write_bytes(b"anything")
     for end in ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "import sys; sys.exit(3)"):
-        monkeypatch.setattr("neurofault.convert.hdf5_file._BOOT", end)
+        monkeypatch.setattr("neurofault.hdf5_file._BOOT", end)
         with pytest.raises(DataError, match=r"the HDF5 library hangs or crashes on it, so it is damaged or hostile$"):
             read_tree(tmp_path / "x.nir")
-    monkeypatch.setattr("neurofault.convert.hdf5_file._BOOT", "import time; time.sleep(60)")
-    monkeypatch.setattr("neurofault.convert.hdf5_file.WALL_SECONDS", 0.2)
+    monkeypatch.setattr("neurofault.hdf5_file._BOOT", "import time; time.sleep(60)")
+    monkeypatch.setattr("neurofault.hdf5_file.WALL_SECONDS", 0.2)
     with pytest.raises(DataError, match="hangs or crashes"):
         read_tree(tmp_path / "x.nir")
 
 
 def limited(code: str, seconds: float) -> tuple[int, float]:
     began = time.monotonic()
-    words = f"from neurofault.convert.hdf5_child import limit; limit({seconds}, 64 << 20)\n{code}"
+    words = f"from neurofault.hdf5_child import limit; limit({seconds}, 64 << 20)\n{code}"
     return subprocess.run(
         [sys.executable, "-c", words], capture_output=True, check=False, timeout=100
     ).returncode, time.monotonic() - began

@@ -1,7 +1,7 @@
 """A stranger's HDF5 file as plain values: opened by a process of its own, under limits of time and memory.
 
 HDF5 is read by a C library that a damaged or hostile file can make loop, crash or ask for exabytes. So another process opens it
-(:mod:`neurofault.convert.hdf5_child`, about half a second to start), checks it and sends texts and numbers; whatever happens there ends in
+(:mod:`neurofault.hdf5_child`, about half a second to start), checks it and sends texts and numbers; whatever happens there ends in
 one text here.
 """
 
@@ -13,10 +13,13 @@ import os
 import struct
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurofault.errors import DataError
 from neurofault.files import why_not
@@ -24,7 +27,7 @@ from neurofault.files import why_not
 WALL_SECONDS = 120.0
 """Longest wait for the process; its processor time is limited much more tightly by itself."""
 
-_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from neurofault.convert.hdf5_child import main; main(sys.argv[2])"
+_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from neurofault.hdf5_child import main; main(sys.argv[2], sys.stdin.read())"
 
 Tree = dict[str, Any]
 """Name → another tree, a text, an object array of texts, or an array or scalar of numbers."""
@@ -45,26 +48,76 @@ def read_tree(path: Path, what: str = "NIR") -> Tree:
     if reason is not None:
         raise DataError(f"{path}: {f'no such {what} file' if reason == 'no such file' else reason}")
     sent = sent_by_child(path)
+    header, length = _header(path, what, sent)
+    return _Values(sent, 8 + length, header["texts"]).tree(header["tree"])
+
+
+@dataclass(frozen=True, eq=False)
+class Ragged:
+    """Rows of numbers, each as long as it is.
+
+    Attributes:
+        starts: int64 [R + 1]: row r is ``values[starts[r]:starts[r + 1]]``.
+        values: of all rows.
+    """
+
+    starts: NDArray[np.int64]
+    values: NDArray[Any]
+
+
+def read_rows(
+    path: Path, names: Sequence[str], whole: Sequence[str], rows: Sequence[int], what: str
+) -> tuple[int, list[NDArray[Any]], list[Ragged]]:
+    """Return how many rows there are, data sets of a number a row, and some rows of data sets of rows.
+
+    Args:
+        path: the file.
+        names: of data sets of rows, such as ``spikes/times``.
+        whole: of data sets of a number a row, such as ``labels``.
+        rows: which, from 0.
+        what: the format, for messages.
+
+    Raises:
+        DataError: as :func:`read_tree`; a data set that is not there or something else; the name stands in the text.
+    """
+    reason = why_not(path)
+    if reason is not None:
+        raise DataError(f"{path}: {f'no such {what} file' if reason == 'no such file' else reason}")
+    sent = sent_by_child(path, json.dumps([list(names), list(whole), list(map(int, rows))]))
+    header, length = _header(path, what, sent)
+    at, flat, ragged = 8 + length, [], []
+    for kind in header["whole"]:
+        flat.append(np.frombuffer(sent, kind, header["rows"], at).copy())
+        at += flat[-1].nbytes
+    for kind, lengths in header["sets"]:
+        values = np.frombuffer(sent, kind, sum(lengths), at)
+        ragged.append(Ragged(np.cumsum([0, *lengths], dtype=np.int64), values))
+        at += values.nbytes
+    return header["rows"], flat, ragged
+
+
+def _header(path: Path, what: str, sent: bytes) -> tuple[dict[str, Any], int]:
+    """Return what the process says of the values that follow, and the bytes that this takes."""
     if len(sent) < 8:
         raise DataError(f"{path}: not a readable {what} file: the HDF5 library hangs or crashes on it, so it is damaged or hostile")
     (length,) = struct.unpack("<Q", sent[:8])
-    header = json.loads(sent[8 : 8 + length])
+    header: dict[str, Any] = json.loads(sent[8 : 8 + length])
     if "unreadable" in header:
         raise DataError(f"{path}: not a readable {what} file: {header['unreadable']}")
     if "refused" in header:
         raise DataError(f"{path}: {header['refused'].removeprefix('/')}")
-    return _Values(sent, 8 + length, header["texts"]).tree(header["tree"])
+    return header, length
 
 
-def sent_by_child(path: Path) -> bytes:
-    """Return what :func:`neurofault.convert.hdf5_child.main` writes in a process of its own; nothing if that process does not end well."""
+def sent_by_child(path: Path, asked: str = "") -> bytes:
+    """Return what :func:`neurofault.hdf5_child.main` writes in a process of its own; nothing if that process does not end well."""
     command = [sys.executable, "-I", "-c", _BOOT, json.dumps(sys.path), os.path.abspath(path)]  # noqa: PTH100  (no links resolved)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "HDF5_PLUGIN_PATH": "::"}
     child = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, cwd="/"
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment, cwd="/"
     )
     try:
-        sent, _ = child.communicate(timeout=WALL_SECONDS)
+        sent, _ = child.communicate(asked.encode(), timeout=WALL_SECONDS)
     except subprocess.TimeoutExpired:
         sent = b""
     finally:
