@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from neurofault import hdf5_child
-from neurofault.hdf5_file import read_tree
 from neurofault.errors import DataError
+from neurofault.hdf5_file import read_tree
 
 h5py = pytest.importorskip("h5py")
 

@@ -35,9 +35,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import fuzz_mutants as mutants
 from fuzz_mutants import CANARY, HERE, Chance
 
-from neurofault import faults
+from neurofault import faults, hdf5_child, hdf5_file
 from neurofault.cli.inject import read_faults
-from neurofault import hdf5_child, hdf5_file
 from neurofault.convert.loading import user_network
 from neurofault.convert.nir_graph import from_nir
 from neurofault.data.image_files import CIFAR_ARCHIVE, IDX_STEMS, read_cifar_set, read_idx_set

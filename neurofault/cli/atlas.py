@@ -27,6 +27,7 @@ def atlas(
     data: options.Data = None,
     data_dir: options.DataDir = None,
     signed: options.Signed = "bias",
+    binning: options.Binned = None,
     samples: options.Samples = None,
     timesteps: options.Timesteps = None,
     calibrate: options.Calibrate = "usual",
@@ -54,7 +55,7 @@ def atlas(
     setup = Setup(
         network=network, profile=profile, weights=weights, data=data, data_dir=data_dir, samples=samples, timesteps=timesteps,
         weight_bits=weight_bits, place=place, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips,
-        place_seed=place_seed, signed=signed, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
+        place_seed=place_seed, signed=signed, binning=options.binned(binning), calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress, one_label_for="atlas")

@@ -31,6 +31,7 @@ def convert(
     data: options.Data = None,
     data_dir: options.DataDir = None,
     signed: options.Signed = "bias",
+    binning: options.Binned = None,
     timesteps: options.Timesteps = None,
     calibrate: options.Calibrate = "usual",
     dt: Annotated[
@@ -69,7 +70,7 @@ def convert(
         if target is not None or fault is not None:
             raise UsageError("--check only says what is lost: it goes without OUT and without --fault")
         setup = Setup(
-            source, profile or "loihi2", weights, data, data_dir, None, timesteps, dt, neurons_per_core=neurons_per_core, signed=signed,
+            source, profile or "loihi2", weights, data, data_dir, None, timesteps, dt, neurons_per_core=neurons_per_core, signed=signed, binning=options.binned(binning),
             nir_reset=nir_reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
         )  # fmt: skip
         with StderrProgress() as progress:
@@ -99,7 +100,10 @@ def convert(
     elif is_netx_file(source):
         network = from_netx(source, timesteps=timesteps)
     else:
-        setup = Setup(source, profile or "loihi2", weights, data, data_dir, None, timesteps, signed=signed, calibrate=calibrate)  # type: ignore[arg-type]
+        setup = Setup(
+            source, profile or "loihi2", weights, data, data_dir, None, timesteps, signed=signed, binning=options.binned(binning),
+            calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
+        )  # fmt: skip
         with StderrProgress() as progress:
             network = prepare(setup, progress).network
     written = dt if dt is not None else SNNTORCH_DT

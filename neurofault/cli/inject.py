@@ -17,6 +17,7 @@ from neurofault.cli.tables import draw_chip, tabled, tell, width
 from neurofault.errors import UsageError
 
 if TYPE_CHECKING:
+    from neurofault.data.binning import Binning
     from neurofault.faults import Fault
     from neurofault.study.inject_report import Injection
     from neurofault.study.lesion import Lesion
@@ -32,6 +33,7 @@ def inject(
     data_dir: options.DataDir = None,
     signed: options.Signed = "bias",
     metric: options.Metric = None,
+    binning: options.Binned = None,
     samples: options.Samples = None,
     timesteps: options.Timesteps = None,
     calibrate: options.Calibrate = "usual",
@@ -73,7 +75,7 @@ def inject(
     faults = read_faults(kill_cores, fault or [], count, rate, {"where": where, "layer": layer, "at": at}, defects)
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spare_cores,
-        chips, place_seed, signed=signed, nir_reset=nir_reset, reset=reset, calibrate=calibrate, metric=metric,  # type: ignore[arg-type]  # checked by prepare
+        chips, place_seed, signed=signed, binning=options.binned(binning), nir_reset=nir_reset, reset=reset, calibrate=calibrate, metric=metric,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)
@@ -216,6 +218,10 @@ def _describe(fault: Fault) -> str:
     return f"{kind} ({', '.join(f'{key} {value}' for key, value in spec.items() if value is not None)})"
 
 
+def _binning(asked: Binning | None) -> str | None:
+    return None if asked is None else json.dumps(asked.asked())
+
+
 def _command(result: Injection) -> str:
     """Return the command line that repeats this run, with every default written out."""
     from neurofault.faults import fault_to_mapping
@@ -226,7 +232,7 @@ def _command(result: Injection) -> str:
         "reset": setup.reset,
         "weights": setup.weights, "data": setup.data or result.prepared.data.name,
         "metric": None if result.prepared.metric.name == "accuracy" else result.prepared.metric.name,
-        "signed": None if result.prepared.scaling is None else result.prepared.scaling.signed, "data-dir": setup.data_dir, "samples": len(result.prepared.test),
+        "signed": None if result.prepared.scaling is None else result.prepared.scaling.signed, "binning": _binning(setup.binning), "data-dir": setup.data_dir, "samples": len(result.prepared.test),
         "timesteps": result.prepared.deployment.timesteps, "calibrate": None if setup.calibrate == "usual" else setup.calibrate, "dt": setup.dt, "nir-reset": setup.nir_reset, "weight-bits": setup.weight_bits, "place": setup.place,
         "neurons-per-core": setup.neurons_per_core, "spare-cores": setup.spare_cores or None, "chips": setup.chips,
         "place-seed": setup.place_seed or None,

@@ -14,6 +14,7 @@ def map_(
     data: options.Data = None,
     data_dir: options.DataDir = None,
     signed: options.Signed = "bias",
+    binning: options.Binned = None,
     timesteps: options.Timesteps = None,
     calibrate: options.Calibrate = "usual",
     reset: options.Reset = None,
@@ -46,6 +47,7 @@ def map_(
         place_seed,
         signed=signed,
         nir_reset=nir_reset,
+        binning=options.binned(binning),
         reset=reset,  # type: ignore[arg-type]  # checked by prepare
         calibrate=calibrate,  # type: ignore[arg-type]
     )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from neurofault.data.binning import Binning
 
 Profile = Annotated[str, typer.Option(help="Hardware profile: a YAML file, or a bundled name (see `neurofault profiles`).")]
 Network = Annotated[
@@ -18,7 +21,7 @@ Weights = Annotated[Path | None, typer.Option(help="State dict of your own netwo
 Data = Annotated[
     str | None,
     typer.Option(
-        help="Data set: digits, digits-events, mnist, fashion-mnist, cifar10, nmnist, ecg-qtdb; or your own: a file *.npz, or package.module:factory. Default: the network's own."
+        help="Data set: digits, digits-events, mnist, fashion-mnist, cifar10, nmnist, dvs-gesture, shd, ssc, ecg-qtdb; or your own: a file *.npz, a folder or a file *.h5 of recordings, or package.module:factory. Default: the network's own."
     ),
 ]
 Signed = Annotated[
@@ -31,6 +34,13 @@ Calibrate = Annotated[
     str,
     typer.Option(
         help="Conversions of a torch network that are compared: usual, or settled (thresholds settled on what neurons really send: loses less, takes longer)."
+    ),
+]
+Binned = Annotated[
+    str | None,
+    typer.Option(
+        "--binning",
+        help="How recordings become steps, as 'bins: 300, dt: 1e-3', also polarity (kept, merged), crop [top, left, height, width], down, rounding (nearest, down), sensor. Default: as their data set proposes.",
     ),
 ]
 DataDir = Annotated[
@@ -68,3 +78,14 @@ PlaceSeed = Annotated[int, typer.Option(help="Seed of random placement.")]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is stdout (nothing else is printed).")
 ]
+
+
+def binned(given: str | None) -> Binning | None:
+    """Return what ``--binning`` says.
+
+    Raises:
+        SpecError: an unknown word or a value out of range.
+    """
+    from neurofault.data.binning import binning_named
+
+    return None if given is None else binning_named(given, "--binning")

@@ -29,6 +29,7 @@ def rescue(
     data: options.Data = None,
     data_dir: options.DataDir = None,
     signed: options.Signed = "bias",
+    binning: options.Binned = None,
     samples: options.Samples = None,
     timesteps: options.Timesteps = None,
     calibrate: options.Calibrate = "usual",
@@ -125,7 +126,7 @@ def rescue(
         spares = cores_killed(faults) if any(strategy_named(row.strategy).spares for row in rows) else 0
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spares, chips,
-        place_seed, signed=signed, learns=any(row.learner for row in rows), nir_reset=nir_reset, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
+        place_seed, signed=signed, binning=options.binned(binning), learns=any(row.learner for row in rows), nir_reset=nir_reset, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress, one_label_for="rescue")

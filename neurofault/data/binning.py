@@ -11,6 +11,10 @@ from neurofault.errors import UsageError
 from neurofault.specfile import load_spec
 
 _Size = Annotated[int, Field(ge=1, le=1 << 20)]
+_Side = Annotated[int, Field(ge=1, le=1 << 14)]
+_Four = Annotated[tuple[int, int, int, int], Field(strict=False)]
+"""A list is taken for a tuple, as in YAML."""
+_Sensor = Annotated[tuple[Annotated[int, Field(ge=1, le=2)], _Side, _Side], Field(strict=False)]
 
 
 class Binning(BaseModel):
@@ -30,13 +34,10 @@ class Binning(BaseModel):
     bins: _Size | None = None
     dt: Annotated[float, Field(gt=0, le=1e6)] | None = None
     polarity: Literal["kept", "merged"] | None = None
-    crop: tuple[int, int, int, int] | None = None
+    crop: _Four | None = None
     down: _Size | None = None
     rounding: Literal["nearest", "down"] | None = None
-    sensor: (
-        tuple[Annotated[int, Field(ge=1, le=2)], Annotated[int, Field(ge=1, le=1 << 14)], Annotated[int, Field(ge=1, le=1 << 14)]]
-        | None
-    ) = None
+    sensor: _Sensor | None = None
 
     def asked(self) -> dict[str, Any]:
         """Return what is not null."""

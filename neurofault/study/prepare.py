@@ -16,6 +16,7 @@ from neurofault.convert.running import readable
 from neurofault.convert.scaled import ShownLevels
 from neurofault.convert.torch_model import Calibrate, as_taken, scores_of
 from neurofault.damage.damage import Damage
+from neurofault.data.binning import Binning
 from neurofault.data.datasets import load
 from neurofault.data.scaling import Scaling, in_levels, scaling_of
 from neurofault.data.splits import DataSet, Split, said
@@ -67,6 +68,7 @@ class Setup:
         place_seed: of ``random`` placement.
         learns: the chip is to learn, which counts in the choice of its conversion; see :func:`neurofault.study.calibrate.choose`.
         signed: how negative values are shown: ``bias`` or ``lines``; see :class:`neurofault.data.scaling.Scaling`.
+        binning: how recordings become spikes of steps, over what their data set proposes; None: as it proposes.
         reset: ``sample``, or ``never``: the samples are one stream; None: the network's own (``sample`` for what is converted). Conversions
             are compared on samples that start anew.
         calibrate: which conversions of a torch network are compared: ``usual``, or ``settled``; see :func:`neurofault.study.calibrate.choose`.
@@ -90,6 +92,7 @@ class Setup:
     place_seed: int = 0
     learns: bool = False
     signed: str = "bias"
+    binning: Binning | None = None
     reset: SampleReset | None = None
     calibrate: Calibrate = "usual"
     nir_reset: str | None = None
@@ -193,7 +196,7 @@ def prepare(setup: Setup, progress: Progress, *, one_label_for: str | None = Non
             f"--weights goes with a network of your own (package.module:factory), not with {setup.network!r}"
             + (" of the zoo" if spec is not None else "")
         )
-    data = load(setup.data or (spec or any_recipe(DEFAULT_NETWORK)).dataset, data_dir=setup.data_dir)
+    data = load(setup.data or (spec or any_recipe(DEFAULT_NETWORK)).dataset, data_dir=setup.data_dir, binning=setup.binning)
     original = _reported(setup, data)
     metric = metric_of(original.labels, len(data.classes), setup.metric, data.name)
     if metric.k > 1 and one_label_for is not None:

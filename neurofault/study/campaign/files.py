@@ -12,8 +12,11 @@ from neurofault.deploy.profile import bundled_profiles
 from neurofault.errors import SpecError, UsageError, nearest
 from neurofault.specfile import Node, at
 
-PLACES = (("profile",), ("network", "nir"), ("network", "netx"), ("network", "weights"), ("data", "npz"))
+PLACES = (("profile",), ("network", "nir"), ("network", "netx"), ("network", "weights"), ("data", "npz"), ("data", "events"))
 """Where a document names a file; a profile may be a bundled one instead."""
+
+FOLDERS = (("data", "events"),)
+"""Where a folder may stand in the place of a file; it is not copied, but named in full."""
 
 MODULES = (("network", "torch"), ("data", "python"))
 """Where a document names what a module of the user's own makes; beside it may stand ``folder``, in which Python finds the module."""
@@ -31,6 +34,14 @@ def there(path: Path) -> bool:
     """Return whether there is such a file; a name that no file can have is none."""
     try:
         return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def folder_there(path: Path) -> bool:
+    """Return whether there is such a folder; a name that no folder can have is none."""
+    try:
+        return path.is_dir()
     except (OSError, ValueError):
         return False
 
@@ -75,6 +86,13 @@ def from_base(root: Node, base: Path) -> Node:
         found = (Path.cwd() if file.startswith("--set ") else base_of(Path(file))) / node.value
         return Node(os.path.relpath(found, base), node.mark) if there(found) and not Path(node.value).is_absolute() else node
 
+    def moved_folder(node: Node) -> Node:
+        file = node.mark.file
+        if file is None or not isinstance(node.value, str) or Path(node.value).is_absolute():
+            return node
+        found = (Path.cwd() if file.startswith("--set ") else base_of(Path(file))) / node.value
+        return Node(os.path.relpath(found, base), node.mark) if folder_there(found) else node
+
     def moved_module(node: Node) -> Node:
         name = _file_of(node.value) if isinstance(node.value, str) else None
         there_now = None if name is None else moved(Node(name, node.mark)).value
@@ -82,6 +100,8 @@ def from_base(root: Node, base: Path) -> Node:
 
     for place in PLACES:
         root = mapped(root, place, moved)
+    for held in FOLDERS:
+        root = mapped(root, held, moved_folder)
     for place in MODULES:
         root = mapped(root, place, moved_module)
     return root
@@ -129,8 +149,9 @@ def check_files(root: Node, base: Path, filename: str) -> None:
                         profile_named(node.value, base)
                     except UsageError as error:
                         mistakes.append(at(filename, node.mark, str(error)))
-                elif not there(base / node.value):
-                    mistakes.append(at(filename, node.mark, f"{'.'.join(place)}: no file {base / node.value}"))
+                elif not (there(base / node.value) or (place in FOLDERS and folder_there(base / node.value))):
+                    kind = "file or folder" if place in FOLDERS else "file"
+                    mistakes.append(at(filename, node.mark, f"{'.'.join(place)}: no {kind} {base / node.value}"))
             return node
 
         return visit
@@ -213,6 +234,12 @@ def portable(root: Node, base: Path, save: Callable[[str, Path], None]) -> Any:
             return node
         return _with(node, {"folder": Node(str((base / node.value.get("folder", ".")).resolve()), node.mark)})
 
+    def whole(node: Node) -> Node:
+        found = base / node.value if isinstance(node.value, str) else None
+        return Node(str(found.resolve()), node.mark) if found is not None and folder_there(found) else node
+
+    for held in FOLDERS:
+        root = mapped(root, held, whole)
     for place in PLACES:
         root = mapped(root, place, copied)
     for part, _ in MODULES:

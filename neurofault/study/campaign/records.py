@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from neurofault.convert.nir_fields import NirReset
+from neurofault.data.binning import Binning
+from neurofault.data.event_sets import EVENT_SETS
 from neurofault.engines import ENGINES
 from neurofault.errors import NeurofaultError
 from neurofault.rescue.budget import Budget
@@ -71,12 +73,13 @@ class NetworkChoice(BaseModel):
         return self
 
 
-class Data(BaseModel):
-    """Which samples: at most one of ``name``, ``npz`` and ``python``.
+class Data(Binning):
+    """Which samples: at most one of ``name``, ``npz``, ``events`` and ``python``; and how recordings become steps (:class:`neurofault.data.binning.Binning`).
 
     Attributes:
         name: data set; null: the zoo network's own (digits for another network).
         npz: file of one's own (:mod:`neurofault.data.own`); paths are from the campaign file's folder.
+        events: recordings of one's own: a folder or a file ``*.h5`` (:mod:`neurofault.data.event_sets`), likewise.
         python: ``package.module:factory`` of one's own (:mod:`neurofault.data.factories`).
         folder: in which Python finds that module, before where the command runs; null: the campaign file's.
         split: ``test`` to report, ``validation`` to tune.
@@ -89,6 +92,7 @@ class Data(BaseModel):
     model_config = _RECORD
     name: str | None = None
     npz: str | None = None
+    events: str | None = None
     python: str | None = None
     folder: str | None = None
     split: Literal["test", "validation"] = "test"
@@ -99,23 +103,37 @@ class Data(BaseModel):
 
     @model_validator(mode="after")
     def _one(self) -> Data:
-        given = [name for name in ("name", "npz", "python") if getattr(self, name) is not None]
+        given = [name for name in ("name", "npz", "events", "python") if getattr(self, name) is not None]
         if len(given) > 1:
-            raise ValueError(f"give one of name, npz and python, not {' and '.join(given)}")
+            raise ValueError(f"give one of name, npz, events and python, not {' and '.join(given)}")
         if self.folder is not None and self.python is None:
             raise ValueError("folder goes with python")
         if self.npz is not None and not self.npz.lower().endswith(".npz"):
             raise ValueError(f"npz names a file *.npz, not {self.npz!r}")
+        if asked := self.binning:
+            where = "events" if self.events is not None else self.name
+            if where != "events" and where not in EVENT_SETS:
+                raise ValueError(f"{next(iter(asked.asked()))} goes with recordings: events, or name of {', '.join(EVENT_SETS)}")
+        if self.events is not None and (missing := [key for key in ("bins", "dt") if getattr(self, key) is None]):
+            raise ValueError(f"events are recordings: {' and '.join(missing)} must be said, such as bins: 300, dt: 1e-3")
         if self.python is not None and ":" not in self.python:
             raise ValueError(f"python is package.module:factory, not {self.python!r}")
         if self.name is not None and (":" in self.name or self.name.lower().endswith(".npz")):
             raise ValueError(f"name is that of a data set, not {self.name!r}; a file is npz, a factory python")
         return self
 
+    @property
+    def binning(self) -> Binning | None:
+        """How recordings become steps; None: nothing is asked for."""
+        asked = self.asked()
+        return Binning(**asked) if asked else None
+
     def named(self, base: Path) -> str | None:
         """Return what :func:`neurofault.data.datasets.load` takes; None: the zoo network's own."""
         if self.npz is not None:
             return str(base / self.npz)
+        if self.events is not None:
+            return str(base / self.events)
         return self.name if self.python is None else module_named(self.python, base / (self.folder or "."))
 
 
@@ -352,6 +370,6 @@ class CampaignSpec(BaseModel):
             weights=None if network.weights is None else base / network.weights, data=self.data.named(base), data_dir=data_dir,
             timesteps=self.convert.timesteps, dt=network.dt, weight_bits=self.convert.weight_bits, place=place.strategy,
             neurons_per_core=place.neurons_per_core, spare_cores=place.spare_cores, chips=place.chips, place_seed=place.seed,
-            reset=self.convert.reset, signed=self.data.signed, nir_reset=network.nir_reset, calibrate=self.convert.calibrate,
+            reset=self.convert.reset, signed=self.data.signed, binning=self.data.binning, nir_reset=network.nir_reset, calibrate=self.convert.calibrate,
             metric=self.data.metric,
         )  # fmt: skip
