@@ -105,9 +105,9 @@ def open_aedat(path: Path) -> Aedat:
                 file.seek(place)
                 head = _exactly(file, _HEADER.size, path)
                 kind, _, each, _, gone, capacity, number, _ = _HEADER.unpack(head)
-                if not 0 < each <= _MOST_READ or number > capacity or number * each > size - place:
+                if not 0 < each <= _MOST_READ or number > capacity or number * each > size - place - _HEADER.size:
                     raise DataError(
-                        f"{path}: byte {place}: truncated or damaged: a packet of {number} events (room for {capacity}) of {each} bytes each, {size - place} bytes are left"
+                        f"{path}: byte {place}: truncated or damaged: a packet of {number} events (room for {capacity}) of {each} bytes each, {size - place - _HEADER.size} bytes are left"
                     )
                 if kind == _POLARITY and number:
                     if each != _BYTES or number > _MOST_EVENTS:
