@@ -106,7 +106,7 @@ def checked(path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("{npz: data/events.npz, name: digits}", "own.yaml:4:7: data: give one of name, npz and python, not name and npz"),
+        ("{npz: data/events.npz, name: digits}", "own.yaml:4:7: data: give one of name, npz, events and python, not name and npz"),
         ("{npz: events.h5}", "own.yaml:4:7: data: npz names a file *.npz, not 'events.h5'"),
         ("{python: datasets}", "own.yaml:4:7: data: python is package.module:factory, not 'datasets'"),
         ("{folder: nets}", "own.yaml:4:7: data: folder goes with python"),

@@ -65,7 +65,7 @@ def test_every_mistake_is_told_at_its_place(tmp_path):
     found = mistakes(tmp_path, text)
     assert found == [
         "campaign.yaml:2:10: network: give one of zoo, torch, nir and netx, not zoo and nir",
-        "campaign.yaml:3:8: unknown key 'sampels' in data (did you mean 'samples'?); allowed: name, npz, python, folder, split, samples, adapt, signed, metric",
+        "campaign.yaml:3:8: unknown key 'sampels' in data (did you mean 'samples'?); allowed: bins, dt, polarity, crop, down, rounding, sensor, name, npz, events, python, folder, split, samples, adapt, signed, metric",
         f"campaign.yaml:5:12: faults[0]: unknown kind 'core_ded' (did you mean 'core_dead'?); kinds: {', '.join(KINDS)}",
         "campaign.yaml:9:5: rescue[1]: strategy batch needs a learner",
         "campaign.yaml:10:18: repeats.draws: expected a whole number, found text 'none'",
