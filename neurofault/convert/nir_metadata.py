@@ -8,25 +8,28 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from neurofault.convert.maps import Kernel, rows_of
 from neurofault.convert.nir_file import UntypedGraph
 from neurofault.convert.nir_kept import check_kept
 from neurofault.convert.nir_neurons import dynamics_of
 from neurofault.convert.nir_neurons import neuron_of as own_neuron
+from neurofault.convert.nir_version1 import of_a_chain
 from neurofault.convert.spiking_layers import SpikingNeurons, pair
 from neurofault.errors import DataError
-from neurofault.graph import Conv, CubaLif, Dense, Encoding, Network, Population, Source
-from neurofault.graph import chain as feed_forward
+from neurofault.graph import Connection, Conv, CubaLif, Dense, Encoding, Network, Population, Readout, Source, Sparse
 from neurofault.graph.neurons import NO_MEMORY
 from neurofault.graph.synapses import Stored, Synapses
 
 KEY = "neurofault"
-VERSION = 1
+VERSION = 2
+"""Of what is written; version 1, chains only, is read."""
 NEVER = 131072
 """A Lava ``vth`` that ``v`` cannot exceed (v saturates at 2**23 − 1 = 131072·64 − 1): neurons that are dead but share a kernel."""
 
@@ -56,20 +59,47 @@ def network_from_metadata(graph: UntypedGraph, dt: float, name: str | None) -> N
     """
     if KEY not in graph.metadata:
         return None
-    text = graph.metadata[KEY]
-    nodes = graph.nodes
-
-    def neuron_of(each: str, node: Any) -> SpikingNeurons:
-        return own_neuron(graph.where, each, node, dynamics_of(graph.where, each, node, dt))
-
+    text, where = graph.metadata[KEY], graph.where
     try:
         said = json.loads(text.decode("utf8") if isinstance(text, bytes) else str(text))
-        if said["version"] != VERSION:
+        if said["version"] not in (1, VERSION):
             raise DataError(
-                f"{graph.where}: written by a newer neurofault (metadata version {said['version']!r:.40}, this one reads {VERSION})"
+                f"{where}: written by a newer neurofault (metadata version {said['version']!r:.40}, this one reads {VERSION})"
             )
-        check_kept(f"{graph.where}: metadata {KEY!r}", said)
-        encoding = said["encoding"]
+        check_kept(f"{where}: metadata {KEY!r}", said)
+        if said["version"] == 1:
+            said = of_a_chain(said, graph.nodes)
+        connections = [_connection(graph, entry) for entry in said["connections"]]
+        nodes: dict[str, list[str]] = {}
+        for entry in said["connections"]:
+            nodes.setdefault(entry["target"], []).extend(part["node"] for part in entry["parts"])
+        populations = [_population(graph, entry, nodes.get(entry["name"], []), dt) for entry in said["populations"]]
+        return Network(
+            name or said["name"], tuple(populations), tuple(connections), int(said["timesteps"]),
+            Readout(said["readout"]["population"], said["readout"]["how"]), said["peak_potential"],
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        raise DataError(
+            f"{where}: metadata {KEY!r} and the nodes do not belong together ({type(error).__name__}: {error!s:.200}); "
+            f"take the metadata {KEY!r} out to read the graph like any other"
+        ) from error
+
+
+def _population(graph: UntypedGraph, entry: Mapping[str, Any], synapses: Sequence[str], dt: float) -> Population:
+    """Return a population; ``synapses``: the nodes that drive it, whose biases are its own."""
+    where, nodes, name = graph.where, graph.nodes, str(entry["name"])
+    shape, exponent, start = tuple(int(size) for size in entry["shape"]), entry["bias_exponent"], entry["start"]
+    size = math.prod(shape)
+    neuron = None
+    if entry["neuron"] is not None:
+        node = nodes[entry["neuron"]]
+        if np.size(node.r) != size:
+            raise ValueError(f"population {name!r} has the shape {shape}, but node {entry['neuron']!r} {np.size(node.r)} neurons")
+        neuron = own_neuron(where, entry["neuron"], node, dynamics_of(where, entry["neuron"], node, dt))
+    elif entry["source"] and entry["input"] is not None and int(np.prod(nodes[entry["input"]].input_type["input"])) != size:
+        raise ValueError(f"population {name!r} has the shape {shape}, but its Input has another")
+    if entry["source"]:
+        encoding = entry["encoding"]
         if encoding is not None:
             encoding = Encoding(
                 np.asarray(encoding["table"], np.int32),
@@ -77,84 +107,102 @@ def network_from_metadata(graph: UntypedGraph, dt: float, name: str | None) -> N
                 int(encoding["start"]),
                 float(encoding["full_rate"]),
             )
-        if not 1 <= int(said["timesteps"]) <= 100_000:
-            raise ValueError(f"{said['timesteps']} timesteps")
-        first, *rest = said["layers"]
-        read = [_input(graph.where, first, nodes, neuron_of, encoding)]
-        synapses: list[Synapses] = []
-        stored: list[Stored | None] = []
-        for entry in rest:
-            form = None if entry["stored"] is None else Stored(**{k: v for k, v in entry["stored"].items() if k != "bias_exponent"})
-            population, own = _population(graph.where, entry, nodes, neuron_of, read[-1], form)
-            read.append(population)
-            synapses.append(own)
-            stored.append(form)
-        return feed_forward(
-            name or said["name"], read, synapses, timesteps=int(said["timesteps"]), how=said["readout"], stored=stored,
-            peak_potential=said["peak_potential"],
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
-        raise DataError(
-            f"{graph.where}: metadata {KEY!r} and the nodes do not belong together ({type(error).__name__}: {error!s:.200}); "
-            f"take the metadata {KEY!r} out to read the graph like any other"
-        ) from error
-
-
-def _input(
-    where: str, entry: Mapping[str, Any], nodes: Mapping[str, Any], neuron_of: Callable[[str, Any], Any], encoding: Encoding | None
-) -> Population:
-    """Return the input population."""
-    shape, stored, name = _shape(entry, nodes), entry["stored"], str(entry["name"])
-    neuron = (
-        None if entry["neuron"] is None else neuron_of(entry["neuron"], nodes[entry["neuron"]])
-    )  # None: its spikes are the input
-    du, dv = (NO_MEMORY, 0) if neuron is None else (_even(neuron.du), _even(neuron.dv))
-    if stored is None:  # threshold and start are the pixel table's
-        return Population(name, shape, Source(encoding, du, dv))
-    exponent, start = int(stored.get("bias_exponent", 0)), round(float(entry["start"]))
+        return Population(name, shape, _source(where, entry, encoding, neuron, size))
     if neuron is None:
-        return Population(name, shape, Source(encoding, du, dv, 1, exponent, start))
-    threshold = _vth(where, entry["neuron"], neuron.threshold)
-    bias = _mantissa(where, name, np.zeros(math.prod(shape)) + np.asarray(neuron.bias).reshape(-1), exponent)
-    return Population(name, shape, Source(encoding, du, dv, threshold, exponent, start, bias))
-
-
-def _population(
-    where: str,
-    entry: Mapping[str, Any],
-    nodes: Mapping[str, Any],
-    neuron_of: Callable[[str, Any], Any],
-    before: Population,
-    stored: Stored | None,
-) -> tuple[Population, Synapses]:
-    """Return a population and the synapses that drive it."""
-    shape = _shape(entry, nodes)
-    name, start = str(entry["name"]), float(entry["start"])
-    node = nodes[entry["synapses"]]
-    unit = 1.0 if stored is None else 2.0 ** (6 + stored.weight_exponent)
-    synapses = _synapses(where, entry["synapses"], node, before, unit, int(entry["groups"]))
-    bias = np.zeros(math.prod(shape))
-    flat = np.asarray(getattr(node, "bias", 0.0), np.float64).reshape(-1)
-    bias = bias + (np.repeat(flat, bias.size // flat.size) if flat.size > 1 else flat)
-    if entry["neuron"] is None:
         raise ValueError(f"population {name!r} has no neurons")
-    neuron = neuron_of(entry["neuron"], nodes[entry["neuron"]])
-    total = bias + np.asarray(neuron.bias).reshape(-1)
-    du, dv = _even(neuron.du), _even(neuron.dv)
-    if stored is None:
-        threshold = None if neuron.threshold is None else _even(neuron.threshold)
-        return Population(name, shape, CubaLif(threshold, total, du, dv, start)), synapses
-    exponent = int(entry["stored"].get("bias_exponent", 0))
-    mantissa = _mantissa(where, name, total, exponent)
-    vth = None if neuron.threshold is None else _vth(where, entry["neuron"], neuron.threshold)
-    return Population(name, shape, CubaLif(vth, mantissa, du, dv, start, exponent)), synapses
+    total = np.zeros(size) + np.asarray(neuron.bias).reshape(-1)
+    for each in synapses:
+        flat = np.asarray(getattr(nodes[each], "bias", 0.0), np.float64).reshape(-1)
+        total = total + (np.repeat(flat, size // flat.size) if flat.size > 1 else flat)
+    threshold, bias = neuron.threshold, total
+    if exponent is not None:
+        threshold, bias = (
+            None if threshold is None else _vth(where, entry["neuron"], threshold),
+            _mantissa(where, name, total, exponent),
+        )
+    elif threshold is not None:
+        threshold = _even(threshold)
+    begin = float(start) if np.ndim(start) == 0 else np.asarray(start, np.float64)
+    floor = entry["floor"] if entry["floor"] is None or np.ndim(entry["floor"]) == 0 else np.asarray(entry["floor"], np.float64)
+    held = int(entry["refractory"]) if np.ndim(entry["refractory"]) == 0 else np.asarray(entry["refractory"], np.int32)
+    law = (entry["reset"], int(entry["reset_delay"]), held, floor)
+    return Population(name, shape, CubaLif(threshold, bias, _even(neuron.du), _even(neuron.dv), begin, exponent, *law))
 
 
-def _shape(entry: Mapping[str, Any], nodes: Mapping[str, Any]) -> tuple[int, ...]:
-    shape = tuple(int(size) for size in entry["shape"])
-    if min(shape, default=0) < 1 or math.prod(shape) > _most_neurons(entry, nodes):
-        raise ValueError(f"a population of the shape {shape}")
-    return shape
+def _source(where: str, entry: Mapping[str, Any], encoding: Encoding | None, neuron: SpikingNeurons | None, size: int) -> Source:
+    exponent, bare = entry["bias_exponent"], entry["bare"]
+    du, dv = (NO_MEMORY, 0) if neuron is None else (_even(neuron.du), _even(neuron.dv))
+    if exponent is None:  # threshold and start are the pixel table's
+        return Source(encoding, du, dv)
+    start = round(float(entry["start"]))
+    if bare is not None:
+        own = {key: np.zeros(size) + np.asarray(value, np.float64) for key, value in bare.items()}
+        du, dv, threshold = (_even(_whole(where, entry["name"], key, own[key])) for key in ("du", "dv", "threshold"))
+        return Source(encoding, du, dv, threshold, exponent, start, _mantissa(where, entry["name"], own["bias"], exponent))
+    if neuron is None:
+        return Source(encoding, du, dv, 1, exponent, start)
+    bias = _mantissa(where, entry["name"], np.zeros(size) + np.asarray(neuron.bias).reshape(-1), exponent)
+    return Source(encoding, du, dv, _vth(where, entry["neuron"], neuron.threshold), exponent, start, bias)
+
+
+def _connection(graph: UntypedGraph, entry: Mapping[str, Any]) -> Connection:
+    """Return a connection, its weights and delays put together from its ways."""
+    stored = None if entry["stored"] is None else Stored(**entry["stored"])
+    unit = 1.0 if stored is None else 2.0 ** (6 + stored.weight_exponent)
+    weights = []
+    for part in entry["parts"]:
+        weight: NDArray[Any] = np.asarray(graph.nodes[part["node"]].weight, np.float64)
+        weights.append(weight if stored is None else _whole(graph.where, part["node"], "weight", weight / unit).astype(np.int32))
+    total = np.sum(weights, axis=0, dtype=weights[0].dtype)
+    late: NDArray[np.int64] | None = None
+    if entry["delayed"]:
+        steps = [int(part["delay"]) for part in entry["parts"]]
+        late = np.full(total.shape, steps[0], np.int64)
+        for weight, step in zip(weights[1:], steps[1:], strict=True):
+            late[weight != 0] = step
+    synapses: Synapses
+    match entry["kind"]:
+        case "dense":
+            synapses = Dense(total, late)
+        case "sparse":
+            targets, sources = np.nonzero(total)
+            own = None if late is None else late[targets, sources]
+            synapses = Sparse.of(len(total), total.shape[1], targets, sources, total[targets, sources], own)
+        case _:
+            synapses = _conv(total, late, entry["window"])
+    return Connection(str(entry["name"]), str(entry["source"]), str(entry["target"]), synapses, int(entry["delay"]), stored)
+
+
+def _conv(weight: NDArray[Any], late: NDArray[Any] | None, window: Mapping[str, Any]) -> Conv:
+    """Return a convolution from its kernel, or from its matrix."""
+    channels, height, width = (int(side) for side in window["in_shape"])
+    shape, groups = (channels, height, width), int(window["groups"])
+    stride, padding, dilation = (pair(window[key]) for key in ("stride", "padding", "dilation"))
+
+    def as_kernel(value: NDArray[Any]) -> NDArray[Any]:
+        if value.ndim == 4:
+            return _grouped(value, groups)
+        kernel = tuple(int(side) for side in window["kernel"])
+        numbered = Conv(np.arange(1.0, math.prod(kernel) + 1).reshape(kernel), shape, stride, padding, dilation, groups)
+        if numbered.mistake() is not None or (numbered.n_out, numbered.n_in) != value.shape:
+            raise ValueError(f"a kernel of {kernel} on {shape} is no matrix of {value.shape}")
+        listed = rows_of("metadata", Kernel(torch.from_numpy(numbered.weight), shape, stride, padding, dilation, groups)).tocoo()
+        found = np.zeros(math.prod(kernel), value.dtype)
+        found[listed.data.astype(np.int64) - 1] = value[listed.row, listed.col]
+        return found.reshape(kernel)
+
+    return Conv(
+        as_kernel(weight), shape, stride, padding, dilation, groups, None if late is None else as_kernel(late).astype(np.int64)
+    )
+
+
+def _grouped(weight: NDArray[Any], groups: int) -> NDArray[Any]:
+    """Return a kernel in its groups; it was written as one group."""
+    if groups == 1:
+        return weight
+    outputs, channels, *window = weight.shape
+    blocks = weight.reshape(groups, outputs // groups, groups, channels // groups, *window)
+    return np.concatenate([blocks[group, :, group] for group in range(groups)])
 
 
 def _mantissa(where: str, name: str, bias: NDArray[np.float64], exponent: int) -> Any:
@@ -167,29 +215,6 @@ def _vth(where: str, name: str, threshold: Any) -> Any:
     even = _even(threshold)
     scaled = np.where(np.isinf(even), NEVER, np.asarray(even, np.float64) / V_UNIT)
     return _even(_whole(where, name, "threshold", scaled))
-
-
-def _most_neurons(entry: Mapping[str, Any], nodes: Mapping[str, Any]) -> int:
-    """Return a bound on a population's size from the node that holds its neurons, or else from the graph's input."""
-    if entry["neuron"] is not None:
-        node = nodes[entry["neuron"]]
-        return int(np.size(node.r))
-    inputs = [node for node in nodes.values() if type(node).__name__ == "Input"]
-    return int(np.prod(inputs[0].input_type["input"]))
-
-
-def _synapses(where: str, name: str, node: Any, before: Population, unit: float, groups: int) -> Synapses:
-    weight: NDArray[Any] = np.asarray(node.weight, np.float64)
-    if unit != 1.0:
-        weight = _whole(where, name, "weight", weight / unit).astype(np.int32)
-    if weight.ndim == 2:
-        return Dense(weight)
-    channels, height, width = before.shape
-    if groups > 1:  # written as one group
-        outputs, _, *window = weight.shape
-        blocks = weight.reshape(groups, outputs // groups, groups, channels // groups, *window)
-        weight = np.concatenate([blocks[group, :, group] for group in range(groups)])
-    return Conv(weight, (channels, height, width), pair(node.stride), pair(node.padding), pair(node.dilation), groups)
 
 
 def _whole(where: str, name: str, field: str, value: NDArray[np.float64]) -> NDArray[np.int64]:

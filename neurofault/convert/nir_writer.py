@@ -1,4 +1,4 @@
-"""A chain of populations, in units in which each drive is Σ weight·s, as a NIR graph or file; what a network is in such units.
+"""A graph of populations, in units in which each drive is Σ weight·s, as a NIR graph or file; what a network is in such units.
 
 :mod:`neurofault.deploy.nir_export` says what a deployment is in such units.
 
@@ -7,112 +7,63 @@ Each population becomes one neuron node: LIF (``du`` 4095) or CubaLIF; LI or Cub
 weights keep their values. A membrane without leak (dv 0) gets τ = 2**40·dt, which float32 cannot tell from none; it is no IF, because
 importers read IF in different ways (snnTorch 1.0: as β = 0.9). ``dt`` defaults to 1e-4, which snnTorch's importer takes for granted.
 
-The input population is a LIF node too: the graph's input is its bias current (the pixel table is in the metadata). A network that
-takes events has no such node: its graph's input is spikes.
+Each connection becomes its synapses, and a Delay in front of them of as many steps as its spikes act late; of synapses that differ in delay, one such
+way for each delay. The step of a population's connection to itself is left to the loop, as every writer does. A population has the shape of an
+image where convolutions alone drive it, else it is flat, and a convolution from a flat population is written as its matrix.
+
+An input population with a pixel table is a LIF node too: the graph's input is its bias current (the table is in the metadata). One that
+takes events has no such node: its Input is spikes. Resets other than to zero stand in the metadata of the neuron node (``reset``).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.convert.nir_fields import NirReset
 from neurofault.convert.nir_file import import_nir
-from neurofault.convert.nir_metadata import KEY, V_UNIT, VERSION, encoding_to_json
+from neurofault.convert.nir_metadata import KEY, NEVER, V_UNIT, VERSION, encoding_to_json
+from neurofault.convert.nir_written import MATRIX_LIMIT, Numbers, WrittenConnection, WrittenGraph, WrittenPopulation, matrix_of
 from neurofault.errors import UnsupportedError, UsageError
-from neurofault.graph import Connection, Conv, CubaLif, Dense, Encoding, Network, Population, Source, Sparse
-from neurofault.graph.chains import links
-from neurofault.graph.synapses import Stored, Synapses, longest_delay
+from neurofault.graph import Conv, Dense, Sparse
+from neurofault.graph.synapses import Synapses
 
 SNNTORCH_DT = 1e-4
 """The step that snnTorch's importer and exporter take for granted (``snntorch/import_nir.py``)."""
 
 _NO_LEAK = 2.0**40
-_MATRIX_LIMIT = 1 << 25
 
 
-@dataclass(frozen=True, eq=False)
-class WrittenPopulation:
-    """A population in units in which its drive is Σ weight·s.
-
-    Attributes:
-        name: its name.
-        shape: the shape of its neurons; one number where a matrix drives it.
-        synapses: from the population before it, ``Dense`` or ``Conv`` without delays; None: the input.
-        threshold: float64 [n]; None: the population never fires, inf: this neuron never fires.
-        bias: float64 [n], added at each step.
-        du, dv: decays, float64 [n], 0 to 4095.
-        start: the potential at the start.
-        stored: the formats of a chip's integers (:func:`formats`); None: the numbers are no chip's.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    synapses: Dense | Conv | None
-    threshold: NDArray[np.float64] | None
-    bias: NDArray[np.float64]
-    du: NDArray[np.float64]
-    dv: NDArray[np.float64]
-    start: float
-    stored: dict[str, Any] | None
-
-
-@dataclass(frozen=True, eq=False)
-class WrittenChain:
-    """A chain as it is written.
-
-    Attributes:
-        name, timesteps, how: of the network, and how it is read out.
-        encoding: the pixel table; None: the graph's input is spikes.
-        peak_potential: of a network (:class:`neurofault.graph.Network`); None: unknown.
-        populations: from the input to the output.
-    """
-
-    name: str
-    timesteps: int
-    how: str
-    encoding: Encoding | None
-    peak_potential: float | None
-    populations: Sequence[WrittenPopulation]
-
-
-def written_network(network: Network) -> WrittenChain:
-    """Return a network as it is written; connections that carry integers in units of ``v``.
-
-    Raises:
-        UnsupportedError: the network is no chain, or NIR cannot hold its synapses.
-    """
-    populations = [_plain(link.population, link.connection) for link in links(network, "the export to NIR")]
-    return WrittenChain(network.name, network.timesteps, network.readout.how, network.encoding, network.peak_potential, populations)
-
-
-def write_nir(chain: WrittenChain, path: str | Path | None, dt: float) -> Any:
-    """Return a chain as a ``nir.NIRGraph``, and write it if a path is given.
+def write_nir(graph: WrittenGraph, path: str | Path | None, dt: float) -> Any:
+    """Return a graph as a ``nir.NIRGraph``, and write it if a path is given.
 
     Args:
-        chain: what to write.
+        graph: what to write.
         path: NIR file (HDF5), replaced as a whole; None: nothing is written.
         dt: the step in the unit of the time constants that are written, > 0; kept in ``metadata["dt"]``.
 
     Raises:
-        UnsupportedError: NIR is not installed, or it has no node for a convolution of a flat population.
+        UnsupportedError: NIR is not installed, or a connection has more than 2**25 numbers as matrices.
         UsageError: the file cannot be written.
     """
     nir = import_nir()
-    nodes, edges, entries = _graph(nir, chain.populations, chain.encoding is not None, dt)
+    made = _NirWriter(nir, graph, dt)
+    made.write()
     said = {
-        "version": VERSION, "name": chain.name, "timesteps": chain.timesteps, "readout": chain.how,
-        "encoding": encoding_to_json(chain.encoding), "peak_potential": chain.peak_potential, "layers": entries,
+        "version": VERSION, "name": graph.name, "timesteps": graph.timesteps, "readout": {"population": graph.readout, "how": graph.how},
+        "peak_potential": graph.peak_potential, "populations": made.populations, "connections": made.connections,
     }  # fmt: skip
-    graph = nir.NIRGraph(nodes, edges, metadata={"dt": float(dt), "timesteps": chain.timesteps, KEY: json.dumps(said)})
+    metadata = {"dt": float(dt), "timesteps": graph.timesteps, KEY: json.dumps(said)}
+    finished = nir.NIRGraph(made.nodes, made.edges, metadata=metadata, type_check=False)
     if path is not None:
-        _write(nir, graph, Path(path))
-    return graph
+        _write(nir, finished, Path(path))
+    return finished
 
 
 def _write(nir: Any, graph: Any, path: Path) -> None:
@@ -124,67 +75,190 @@ def _write(nir: Any, graph: Any, path: Path) -> None:
         raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _graph(
-    nir: Any, populations: Sequence[WrittenPopulation], takes_current: bool, dt: float
-) -> tuple[dict[str, Any], list[tuple[str, str]], list[dict[str, Any]]]:
-    nodes: dict[str, Any] = {"input": nir.Input(input_type={"input": np.array(populations[0].shape)})}
-    edges: list[tuple[str, str]] = []
-    entries: list[dict[str, Any]] = []
-    at, shape = "input", populations[0].shape
+@dataclass(eq=False)
+class _NirWriter:
+    """One pass over a graph.
 
-    def add(name: str, node: Any) -> str:
-        nonlocal at
+    Attributes:
+        nir: the package.
+        graph: what is written.
+        dt: the time step.
+        nodes, edges: of NIR.
+        populations, connections: what NIR cannot hold of them, as JSON.
+    """
+
+    nir: Any
+    graph: WrittenGraph
+    dt: float
+    nodes: dict[str, Any] = field(default_factory=dict)
+    edges: list[tuple[str, str]] = field(default_factory=list)
+    populations: list[dict[str, Any]] = field(default_factory=list)
+    connections: list[dict[str, Any]] = field(default_factory=list)
+
+    def write(self) -> None:
+        into = {one.name: [each for each in self.graph.connections if each.target == one.name] for one in self.graph.populations}
+        flat = {
+            one.name: len(one.shape) == 1 or any(not isinstance(each.synapses, Conv) for each in into[one.name])
+            for one in self.graph.populations
+        }
+        shapes = {one.name: (int(np.prod(one.shape)),) if flat[one.name] else one.shape for one in self.graph.populations}
+        sources = [one for one in self.graph.populations if one.source]
+        ends = {one.name: self._name("input" if len(sources) == 1 else one.name) for one in sources}
+        for one in sources:
+            self.nodes[ends[one.name]] = self.nir.Input(input_type={"input": np.array(shapes[one.name])})
+        leaks, cells = {}, {}
+        ways = {one.name: self._ways(one, shapes) for one in self.graph.connections}
+        for one in self.graph.populations:
+            own = [way for each in into[one.name] for way in ways[each.name]]
+            leaks[one.name] = self._leak(one, own)
+            cells[one.name] = None if one.source and one.encoding is None else self._name(f"{one.name}_neurons")
+        for one in self.graph.populations:
+            for each in into[one.name]:
+                before, after = cells[each.source] or ends[each.source], cells[one.name]
+                assert after is not None
+                parts = [self._along(each, way, before, after, shapes) for way in ways[each.name]]
+                self.connections.append(_connection_entry(each, parts, shapes))
+            node = cells[one.name]
+            if node is not None:
+                self.nodes[node] = _neuron_node(self.nir, one, shapes[one.name], leaks[one.name], self.dt)
+                if one.source:
+                    self.edges.append((ends[one.name], node))
+            self.populations.append(_population_entry(one, ends.get(one.name), node))
+        order = [one.name for one in self.graph.connections]
+        self.connections.sort(key=lambda entry: order.index(entry["name"]))
+        read = cells[self.graph.readout] or ends[self.graph.readout]
+        self.nodes[end := self._name("output")] = self.nir.Output(output_type={"output": np.array(shapes[self.graph.readout])})
+        self.edges.append((read, end))
+
+    def _name(self, name: str) -> str:
+        """Return a name that no node has yet, and take it."""
         name = name.replace("/", "_")  # a folder in HDF5
-        while name in nodes:
+        while name in self.nodes:
             name += "_"
-        nodes[name] = node
-        edges.append((at, name))
-        at = name
+        self.nodes[name] = None
         return name
 
-    for each in populations:
-        synapses = neuron = None
-        leak = each.bias
-        if each.synapses is not None:
-            if isinstance(each.synapses, Conv) and len(shape) == 1:
-                raise UnsupportedError(
-                    f"layer {each.name!r}: NIR has no node that folds a flat population into the channels of a Conv2d"
-                )
-            if isinstance(each.synapses, Dense) and len(shape) > 1:
-                add(f"{each.name}_flatten", nir.Flatten(input_type={"input": np.array(shape)}, start_dim=0, end_dim=-1))
-            node, leak = _synapse_node(nir, each, each.synapses)
-            synapses = add(f"{each.name}_synapses", node)
-        if each.synapses is not None or takes_current:
-            neuron = add(f"{each.name}_neurons", _neuron_node(nir, each, leak, dt))
-        shape = each.shape
-        entries.append({
-            "name": each.name, "shape": list(each.shape), "synapses": synapses, "neuron": neuron, "start": each.start,
-            "groups": each.synapses.groups if isinstance(each.synapses, Conv) else 1,
-            "stored": each.stored,
-        })  # fmt: skip
-    add("output", nir.Output(output_type={"output": np.array(shape)}))
-    return nodes, edges, entries
+    def _ways(self, one: WrittenConnection, shapes: Mapping[str, tuple[int, ...]]) -> list[_Way]:
+        """Return the ways of a connection, one for each delay of its synapses."""
+        synapses: Synapses = one.synapses
+        if isinstance(synapses, Sparse) or (isinstance(synapses, Conv) and len(shapes[one.source]) == 1):
+            synapses = Dense(
+                matrix_of(one.name, synapses),
+                None
+                if synapses.delay is None
+                else matrix_of(one.name, replace(synapses, weight=synapses.delay, delay=None)).astype(np.int64),
+            )
+        weight = np.asarray(synapses.weight, np.float64)
+        if synapses.delay is None:
+            return [_Way(one.lag, replace(synapses, weight=weight))]
+        delays = np.unique(synapses.delay[weight != 0]) if np.any(weight) else np.zeros(1, np.int64)
+        if len(delays) * weight.size > MATRIX_LIMIT:
+            raise UnsupportedError(
+                f"connection {one.name!r}: NIR holds delays of single synapses only as a matrix for each delay, here {len(delays)} × {weight.size} numbers "
+                f"(more than {MATRIX_LIMIT})"
+            )
+        return [
+            _Way(one.lag + late, replace(synapses, weight=np.where(synapses.delay == late, weight, 0.0), delay=None))
+            for late in delays.tolist()
+        ]
+
+    def _leak(self, one: WrittenPopulation, ways: Sequence[_Way]) -> Numbers:
+        """Return the bias of a population that its only way cannot hold, and let the way hold the rest."""
+        if len(ways) != 1 or not np.all(one.du == 4095) or not np.any(one.bias):
+            return one.bias
+        match ways[0].synapses:
+            case Dense():
+                ways[0].bias = one.bias
+            case Conv() as conv:
+                rows = one.bias.reshape(conv.out_shape[0], -1)
+                if not np.all(rows == rows[:, :1]):
+                    return one.bias
+                ways[0].bias = rows[:, 0].copy()
+        return np.zeros_like(one.bias)
+
+    def _along(
+        self, one: WrittenConnection, way: _Way, before: str, after: str, shapes: Mapping[str, tuple[int, ...]]
+    ) -> dict[str, Any]:
+        """Add the nodes of a way; return what the metadata say of it."""
+        chain: list[str] = [before]
+
+        def add(name: str, node: Any) -> str:
+            chain.append(self._name(f"{one.name}_{name}"))
+            self.nodes[chain[-1]] = node
+            return chain[-1]
+
+        steps = way.lag - (one.source == one.target and way.lag == 1)
+        shape = shapes[one.source]
+        if steps:
+            add("delay", self.nir.Delay(np.full(shape, steps * self.dt)))
+        if isinstance(way.synapses, Dense) and len(shape) > 1:
+            add("flatten", self.nir.Flatten(input_type={"input": np.array(shape)}, start_dim=0, end_dim=-1))
+        synapses = add("synapses", _synapse_node(self.nir, way))
+        if isinstance(way.synapses, Conv) and len(shapes[one.target]) == 1:
+            add("flatten", self.nir.Flatten(input_type={"input": np.array(way.synapses.out_shape)}, start_dim=0, end_dim=-1))
+        self.edges += zip(chain, [*chain[1:], after], strict=True)
+        return {"node": synapses, "delay": way.lag - one.lag}
 
 
-def _synapse_node(nir: Any, each: WrittenPopulation, synapses: Dense | Conv) -> tuple[Any, NDArray[np.float64]]:
-    """Return the node of a layer's synapses and the bias that it cannot hold."""
-    weight = np.asarray(synapses.weight, np.float64)
-    forgets = bool(np.all(each.du == 4095))
-    match synapses:
+@dataclass(eq=False)
+class _Way:
+    """Synapses of one delay, ``lag`` steps late; ``bias`` of a neuron or channel where the target's is added there."""
+
+    lag: int
+    synapses: Dense | Conv
+    bias: Numbers | None = None
+
+
+def _population_entry(one: WrittenPopulation, entering: str | None, neuron: str | None) -> dict[str, Any]:
+    bare = {
+        "du": one.du,
+        "dv": one.dv,
+        "threshold": None if one.threshold is None else np.minimum(one.threshold / V_UNIT, NEVER),
+        "bias": one.bias,
+    }
+    return {
+        "name": one.name, "shape": list(one.shape), "source": one.source, "input": entering, "neuron": neuron, "encoding": encoding_to_json(one.encoding),
+        "start": listed(one.start), "bias_exponent": one.bias_exponent, "reset": one.reset, "reset_delay": one.reset_delay,
+        "refractory": listed(one.refractory), "floor": None if one.floor is None else listed(one.floor),
+        "bare": {key: listed(value) for key, value in bare.items()} if one.source and neuron is None and one.bias_exponent is not None else None,
+    }  # fmt: skip
+
+
+def _connection_entry(one: WrittenConnection, parts: list[dict[str, Any]], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    match one.synapses:
         case Dense():
-            if forgets and np.any(each.bias):
-                return nir.Affine(weight=weight, bias=each.bias), np.zeros_like(each.bias)
-            return nir.Linear(weight=weight), each.bias
-        case Conv():
-            rows = each.bias.reshape(synapses.out_shape[0], -1)
-            even = forgets and bool(np.all(rows == rows[:, :1]))
+            kind, window = "dense", None
+        case Sparse():
+            kind, window = "sparse", None
+        case Conv() as conv:
+            kind, window = "conv", {
+                "in_shape": list(conv.in_shape), "kernel": list(conv.weight.shape), "stride": list(conv.stride), "padding": list(conv.padding),
+                "dilation": list(conv.dilation), "groups": conv.groups,
+            }  # fmt: skip
+    return {
+        "name": one.name, "source": one.source, "target": one.target, "delay": one.delay, "kind": kind, "window": window, "parts": parts,
+        "delayed": one.synapses.delay is not None, "stored": None if one.stored is None else asdict(one.stored),
+    }  # fmt: skip
+
+
+def listed(value: Any) -> Any:
+    """Return a number, or a list of one of each neuron, as JSON holds it."""
+    return None if value is None else np.asarray(value).tolist()
+
+
+def _synapse_node(nir: Any, way: _Way) -> Any:
+    """Return the node of synapses."""
+    weight = np.asarray(way.synapses.weight, np.float64)
+    match way.synapses:
+        case Dense():
+            return nir.Linear(weight=weight) if way.bias is None else nir.Affine(weight=weight, bias=way.bias)
+        case Conv() as conv:
             node = nir.Conv2d(
-                input_shape=synapses.in_shape[1:], weight=_one_group(weight, synapses.groups), stride=synapses.stride,
-                padding=synapses.padding, dilation=synapses.dilation, groups=1,
-                bias=rows[:, 0].copy() if even else np.zeros(len(rows)),
+                input_shape=conv.in_shape[1:], weight=_one_group(weight, conv.groups), stride=conv.stride,
+                padding=conv.padding, dilation=conv.dilation, groups=1, bias=np.zeros(len(weight)) if way.bias is None else way.bias,
             )  # fmt: skip
-            node.output_type = {"output": np.array(synapses.out_shape)}  # nir 1.0 takes a kernel's height for its width too
-            return node, np.zeros_like(each.bias) if even else each.bias
+            node.output_type = {"output": np.array(conv.out_shape)}  # nir 1.0 takes a kernel's height for its width too
+            return node
 
 
 def _one_group(weight: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
@@ -198,7 +272,7 @@ def _one_group(weight: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
     return whole.reshape(outputs, groups * inputs, *window)
 
 
-def _neuron_node(nir: Any, each: WrittenPopulation, leak: NDArray[np.float64], dt: float) -> Any:
+def _neuron_node(nir: Any, each: WrittenPopulation, shape: tuple[int, ...], leak: Numbers, dt: float) -> Any:
     """Return the node of a population; ``leak`` is added to v at each step, as a leak voltage."""
     lost = np.where(each.dv > 0, each.dv / 4096, 1 / _NO_LEAK)
     fields = {"r": 1 / lost, "v_leak": leak / lost}
@@ -210,87 +284,15 @@ def _neuron_node(nir: Any, each: WrittenPopulation, leak: NDArray[np.float64], d
     else:
         kind = "CubaLI" if each.threshold is None else "CubaLIF"
         fields |= {"tau_mem": dt / lost, "tau_syn": dt * 4096 / (each.du + 1), "w_in": 4096 / (each.du + 1)}
-    return getattr(nir, kind)(**{field: np.ascontiguousarray(value).reshape(each.shape) for field, value in fields.items()})
+    node = getattr(nir, kind)(**{name: np.ascontiguousarray(value).reshape(shape) for name, value in fields.items()})
+    word = _reset_word(each)
+    if word is not None:
+        node.metadata = {"reset": word}
+    return node
 
 
-def _full(value: Any, size: int) -> NDArray[np.float64]:
-    return np.array(np.broadcast_to(np.asarray(value, np.float64), (size,)))
-
-
-def as_nir_holds(name: str, synapses: Synapses) -> Dense | Conv:
-    """Return synapses as NIR can hold them: without delays, listed ones as a matrix.
-
-    Raises:
-        UnsupportedError: they have delays, or the matrix has more than 2**25 numbers.
-    """
-    if longest_delay(synapses):
-        raise UnsupportedError(f"layer {name!r}: NIR holds no delays of single synapses")
-    if not isinstance(synapses, Sparse):
-        return synapses
-    check_matrix(name, "synapses that are listed one by one", synapses)
-    weight = np.zeros((synapses.n_out, synapses.n_in), synapses.weight.dtype)
-    weight[synapses.targets, synapses.sources] = synapses.weight
-    return Dense(weight)
-
-
-def check_matrix(name: str, what: str, synapses: Synapses) -> None:
-    """Refuse a matrix of more than 2**25 numbers.
-
-    Raises:
-        UnsupportedError: it would have more; ``what`` says of what.
-    """
-    if synapses.n_in * synapses.n_out > _MATRIX_LIMIT:
-        raise UnsupportedError(
-            f"layer {name!r}: NIR holds {what} only as a matrix, here {synapses.n_out} × {synapses.n_in} numbers "
-            f"(more than {_MATRIX_LIMIT})"
-        )
-
-
-def _plain(population: Population, connection: Connection | None) -> WrittenPopulation:
-    """Return a population of a network; one that carries integers in units of ``v``."""
-    match population.neuron:
-        case Source() as source:
-            return _input(population, source)
-        case CubaLif() as neuron:
-            return _driven(population, neuron, connection)
-
-
-def _input(population: Population, neuron: Source) -> WrittenPopulation:
-    n, encoding = population.size, neuron.encoding
-    threshold = neuron.threshold if neuron.threshold is not None else 1 if encoding is None else encoding.threshold
-    stated = neuron.threshold is not None or neuron.start is not None or bool(neuron.bias_exponent) or bool(np.any(neuron.bias))
-    start = neuron.start if neuron.start is not None else 0 if encoding is None else encoding.start
-    return WrittenPopulation(
-        population.name, population.shape, None, _full(threshold, n) * V_UNIT, np.floor(_full(neuron.bias, n) * 2.0**neuron.bias_exponent),
-        _full(neuron.du, n), _full(neuron.dv, n), float(start) if stated else 0.0,
-        formats(Stored(), neuron.bias_exponent) if stated else None,  # else the pixel table says all
-    )  # fmt: skip
-
-
-def _driven(population: Population, neuron: CubaLif, connection: Connection | None) -> WrittenPopulation:
-    assert connection is not None
-    name, n, stored = population.name, population.size, connection.stored
-    if (law := neuron.unusual) or np.ndim(neuron.start):
-        raise UnsupportedError(f"layer {name!r}: {law or 'initial potentials of single neurons'}, which NIR's nodes do not say")
-    synapses = as_nir_holds(name, connection.synapses)
-    shape = (n,) if isinstance(synapses, Dense) else population.shape  # what a matrix drives is flat in NIR
-    threshold = None if neuron.threshold is None else _full(neuron.threshold, n)
-    bias, kept = _full(neuron.bias, n), None
-    if stored is not None and neuron.bias_exponent is not None:
-        threshold = None if threshold is None else threshold * V_UNIT
-        bias = np.floor(bias * 2.0**neuron.bias_exponent)
-        synapses = scaled(synapses, stored.weight_exponent)
-        kept = formats(stored, neuron.bias_exponent)
-    return WrittenPopulation(
-        name, shape, synapses, threshold, bias, _full(neuron.du, n), _full(neuron.dv, n), float(neuron.start), kept
-    )
-
-
-def formats(stored: Stored, bias_exponent: int) -> dict[str, Any]:
-    """Return the formats of integers; a bias that was shifted right is written as what is left of it."""
-    return {**asdict(stored), "bias_exponent": max(bias_exponent, 0)}
-
-
-def scaled(synapses: Dense | Conv, exponent: int) -> Dense | Conv:
-    """Return synapses of integers in units of ``v``: weight·2**(6 + exponent)."""
-    return replace(synapses, weight=np.asarray(synapses.weight, np.float64) * 2.0 ** (6 + exponent))
+def _reset_word(each: WrittenPopulation) -> NirReset | None:
+    """Return the reset that other readers should know of; None: to zero, which is ``v_reset``."""
+    if each.reset == "subtract" and each.reset_delay:
+        return "snntorch-subtract"
+    return None if each.reset == "zero" else each.reset

@@ -1,4 +1,4 @@
-"""`to_nir`: a chain of populations, as a network or a deployment with whatever is broken in it, as a NIR graph. Chains only.
+"""`to_nir`: a network, or a deployment with whatever is broken in it, as a NIR graph.
 
 :mod:`neurofault.convert.nir_writer` writes the nodes; here stands what a deployment is in its units.
 
@@ -19,22 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 
 from neurofault.convert.nir_metadata import NEVER, V_UNIT
-from neurofault.convert.nir_writer import (
-    SNNTORCH_DT,
-    WrittenChain,
-    WrittenPopulation,
-    as_nir_holds,
-    check_matrix,
-    formats,
-    scaled,
-    write_nir,
-    written_network,
-)
+from neurofault.convert.nir_writer import SNNTORCH_DT, write_nir
+from neurofault.convert.nir_written import WrittenConnection, WrittenGraph, WrittenPopulation, matrix_of, scaled, written_network
 from neurofault.damage.damage import (
     Detour,
     Drop,
@@ -55,11 +44,10 @@ from neurofault.damage.fold_neurons import NeuronFold
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.weight_fields import weight_range
 from neurofault.errors import UnsupportedError, UsageError
-from neurofault.graph import Conv, Dense, Network
-from neurofault.graph.chains import links
+from neurofault.graph import Dense, Network, Sparse
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.network import samples_apart
-from neurofault.graph.synapses import Stored
+from neurofault.graph.synapses import Stored, Synapses
 
 
 def to_nir(network: Network | Deployment, path: str | Path | None = None, *, dt: float = SNNTORCH_DT) -> Any:
@@ -80,8 +68,8 @@ def to_nir(network: Network | Deployment, path: str | Path | None = None, *, dt:
         dt: the step in the unit of the time constants that are written, > 0; kept in ``metadata["dt"]``.
 
     Raises:
-        UnsupportedError: NIR is not installed, the network is no chain, or NIR cannot hold something: delays, faults that come and go,
-            stuck outputs.
+        UnsupportedError: NIR is not installed, or NIR cannot hold something: faults that come and go, stuck outputs, samples that are one stream,
+            matrices of more than 2**25 numbers.
         UsageError: dt is not above 0, or the file cannot be written.
     """
     samples_apart(network, "the export to NIR")
@@ -90,114 +78,118 @@ def to_nir(network: Network | Deployment, path: str | Path | None = None, *, dt:
     return write_nir(_written(network) if isinstance(network, Deployment) else written_network(network), path, dt)
 
 
-def _beyond(chip: ChipPopulation) -> str:
-    return "initial potentials of single neurons" if chip.law.usual else str(chip.law)
-
-
-def _written(deployment: Deployment) -> WrittenChain:
+def _written(deployment: Deployment) -> WrittenGraph:
     """Return a deployment as it is written, everything that is broken in its numbers."""
-    populations: list[WrittenPopulation] = []
-    lost_inputs = np.zeros(0, bool)  # dead inputs of a network without input neurons
-    for link in links(deployment, "the export to NIR"):
-        chip, connection = link.population, link.connection
-        if not chip.law.usual or np.ndim(chip.v_init):
-            raise UnsupportedError(f"layer {chip.name!r}: {_beyond(chip)}, which NIR's nodes do not say")
-        dead = np.zeros(chip.size, bool)
-        altered: list[SetField] = []
-        for edit in deployment.damage.edits:
-            match edit:
-                case Detour() | LearningDefect():
-                    pass
-                case Silence() | Force() | SetField() | Upset() | StuckCounter() | LostReset() | KeptState() | InputNoise() if (
-                    edit.population != chip.name
-                ):
-                    pass
-                case SetSynapses() | SetDelays() | Drop() if connection is None or edit.connection != connection.name:
-                    pass
-                case Silence(neurons=neurons) if edit.when.always:
-                    dead[neurons] = True
-                case SetField(field=field) if edit.when.always and not (chip.is_source and field == "bias_mantissa"):
-                    altered.append(edit)
-                case SetSynapses() if edit.when.always:
-                    pass
-                case Drop(probability=1.0) if edit.when.always:
-                    pass
-                case _:
-                    at_times = "" if edit.when.always else " that acts only at times"
-                    raise UnsupportedError(f"layer {chip.name!r}: NIR holds no fault of the kind {type(edit).__name__}{at_times}")
-        now = NeuronFold(chip, altered).at(np.ones(len(altered), bool))
-        fields = {name: getattr(now, name).astype(np.int32) for name in ("du", "dv", "vth", "bias_mantissa")}
-        chip = replace(chip, **fields)  # names of int32 [n] fields
-        synapses = None
-        if connection is not None:
-            synapses = _damaged_synapses(deployment, connection, len(populations[-1].shape) == 1, lost_inputs)
-        lost_inputs = dead if chip.is_source and deployment.encoding is None else np.zeros(0, bool)
-        shape = (chip.size,) if isinstance(synapses, Dense) else chip.shape
-        last = chip.name == deployment.readout.population
-        lowest_bias = deployment.profile.neuron.bias_mantissa_min.known
-        populations.append(_with_dead(chip, connection, synapses, shape, dead, last, lowest_bias))
-    return WrittenChain(deployment.name, deployment.timesteps, deployment.readout.how, deployment.encoding, None, populations)
+    lag, read = deployment.schedule.lag, deployment.readout.population
+    populations, dead = [], {}
+    matrices = {one.name: isinstance(one.synapses, Dense | Sparse) or _struck(deployment, one) for one in deployment.connections}
+    for one in deployment.populations:
+        chip, dead[one.name] = _struck_population(deployment, one)
+        into = deployment.into(one.name)
+        only_matrices = bool(into) and all(matrices[each.name] for each in into)
+        lowest = deployment.profile.neuron.bias_mantissa_min.known if chip.name == read and dead[one.name].any() else 0
+        populations.append(_with_dead(chip, dead[one.name], only_matrices, lowest))
+    connections = []
+    for each in deployment.connections:
+        source, target = deployment.population(each.source), each.target
+        lost = dead[each.source] if source.is_source and source.encoding is None else np.zeros(source.size, bool)
+        synapses = _damaged_synapses(deployment, each, lost)
+        if dead[target].any() and all(matrices[other.name] for other in deployment.into(target)):
+            lowest = weight_range(min(each.weight_bits, 8), each.sign_mode)[0] if target == read else 0
+            synapses = _rows(synapses, dead[target], lowest)
+        form = Stored(each.weight_exponent, each.weight_bits, each.sign_mode)
+        connections.append(
+            WrittenConnection(
+                each.name, each.source, target, each.delay, lag[each.name], scaled(synapses, each.weight_exponent), form
+            )
+        )
+    how = deployment.readout.how
+    return WrittenGraph(deployment.name, deployment.timesteps, read, how, None, populations, connections)
 
 
-def _damaged_synapses(
-    deployment: Deployment, connection: ChipConnection, flat: bool, lost_inputs: NDArray[np.bool_]
-) -> Dense | Conv:
-    """Return synapses as the chip reads them; a matrix where a kernel cannot hold them or the source population is flat."""
-    name = connection.name
-    synapses = as_nir_holds(name, connection.synapses)
+def _struck(deployment: Deployment, connection: ChipConnection) -> bool:
+    """Return whether what a connection brings is no convolution any more."""
+    source = deployment.population(connection.source)
+    edits = any(isinstance(edit, SetSynapses | Drop) for edit in deployment.damage.of_connection(connection.name))
+    lost = source.is_source and source.encoding is None and bool(deployment.damage.silent(source.name, source.size).any())
+    return edits or lost
+
+
+def _struck_population(deployment: Deployment, chip: ChipPopulation) -> tuple[ChipPopulation, NDArray[np.bool_]]:
+    """Return a population with its damaged fields, and which of its neurons are dead.
+
+    Raises:
+        UnsupportedError: a fault that NIR cannot hold, in it or in what drives it.
+    """
+    dead, altered = np.zeros(chip.size, bool), list[SetField]()
+    own = {one.name for one in deployment.into(chip.name)}
+    for edit in deployment.damage.edits:
+        match edit:
+            case Detour() | LearningDefect():
+                pass
+            case Silence() | Force() | SetField() | Upset() | StuckCounter() | LostReset() | KeptState() | InputNoise() if (
+                edit.population != chip.name
+            ):
+                pass
+            case SetSynapses() | SetDelays() | Drop() if edit.connection not in own:
+                pass
+            case Silence(neurons=neurons) if edit.when.always:
+                dead[neurons] = True
+            case SetField(field=field) if edit.when.always and not (chip.is_source and field == "bias_mantissa"):
+                altered.append(edit)
+            case SetSynapses() if edit.when.always:
+                pass
+            case Drop(probability=1.0) if edit.when.always:
+                pass
+            case _:
+                at_times = "" if edit.when.always else " that acts only at times"
+                raise UnsupportedError(f"layer {chip.name!r}: NIR holds no fault of the kind {type(edit).__name__}{at_times}")
+    now = NeuronFold(chip, altered).at(np.ones(len(altered), bool))
+    fields = {name: getattr(now, name).astype(np.int32) for name in ("du", "dv", "vth", "bias_mantissa")}
+    return replace(chip, **fields), dead  # names of int32 [n] fields
+
+
+def _damaged_synapses(deployment: Deployment, connection: ChipConnection, lost: NDArray[np.bool_]) -> Synapses:
+    """Return synapses as the chip reads them; a matrix where they are damaged."""
+    name, synapses = connection.name, connection.synapses
     edits = [edit for edit in deployment.damage.of_connection(name) if isinstance(edit, SetSynapses | Drop)]
-    lost = bool(lost_inputs.any())
-    if isinstance(synapses, Conv) and (edits or flat or lost):
-        synapses = Dense(_matrix(name, synapses))
-    if not edits and not lost:
+    if not edits and not lost.any():
         return synapses
-    weight = np.array(synapses.weight)
+    delay = None
+    if synapses.delay is not None:
+        delay = matrix_of(name, replace(synapses, weight=synapses.delay, delay=None)).astype(np.int64)
+    weight = matrix_of(name, synapses).astype(np.int32)
     fold = SynapseFold(connection, [edit for edit in edits if isinstance(edit, SetSynapses)])
     weight[fold.targets, fold.sources] = fold.at(fold.always).weights
     for edit in edits:
         if isinstance(edit, Drop):
             weight[np.ix_(edit.targets, edit.sources)] = 0
-    if lost:
-        weight[:, lost_inputs] = 0
+    weight[:, lost] = 0
+    return Dense(weight, delay)
+
+
+def _rows(synapses: Synapses, which: NDArray[np.bool_], value: int) -> Synapses:
+    """Return a matrix or listed synapses with one weight into some neurons."""
+    weight = np.array(synapses.weight)
+    weight[which[synapses.targets] if isinstance(synapses, Sparse) else which] = value
     return replace(synapses, weight=weight)
 
 
-def _matrix(name: str, conv: Conv) -> NDArray[np.int32]:
-    """Return the matrix [n_out, n_in] that a convolution is."""
-    check_matrix(name, "a damaged convolution", conv)
-    weight = torch.from_numpy(np.array(conv.weight, np.float64))
-    images = torch.eye(conv.n_in, dtype=torch.float64).reshape(-1, *conv.in_shape)
-    out = functional.conv2d(images, weight, None, conv.stride, conv.padding, conv.dilation, conv.groups)
-    return np.asarray(out.flatten(1).T.contiguous().numpy(), np.int32)
-
-
-def _with_dead(
-    chip: ChipPopulation,
-    connection: ChipConnection | None,
-    synapses: Dense | Conv | None,
-    shape: tuple[int, ...],
-    dead: NDArray[np.bool_],
-    last: bool,
-    lowest_bias: int,
-) -> WrittenPopulation:
-    form = Stored() if connection is None else Stored(connection.weight_exponent, connection.weight_bits, connection.sign_mode)
-    mantissa = np.array(chip.bias_mantissa, np.int64)
+def _with_dead(chip: ChipPopulation, dead: NDArray[np.bool_], only_matrices: bool, lowest_bias: int) -> WrittenPopulation:
+    """Return a population whose dead neurons get a bias, and where a kernel drives them no threshold to reach."""
     threshold = np.asarray(chip.vth, np.float64) * V_UNIT
     exponent = chip.bias_exponent
-    bias = np.floor(mantissa * 2.0**exponent)
-    if dead.any() and last:
-        bias[dead] = lowest_bias * 2.0 ** max(exponent, 0)
-    elif dead.any():
-        bias[dead] = 0
-    if dead.any() and isinstance(synapses, Dense):
-        weight = np.array(synapses.weight)
-        weight[dead] = weight_range(min(form.weight_bits, 8), form.sign_mode)[0] if last else 0
-        synapses = replace(synapses, weight=weight)
+    bias = np.floor(np.array(chip.bias_mantissa, np.int64) * 2.0**exponent)
+    bias[dead] = lowest_bias * 2.0 ** max(exponent, 0)
+    if only_matrices:
         threshold[dead & (chip.v_init > chip.vth << 6)] = np.inf
-    elif dead.any():
+    else:
         threshold[dead] = np.inf
     threshold[chip.vth >= NEVER] = np.inf
+    law = chip.law
     return WrittenPopulation(
-        chip.name, shape, None if synapses is None else scaled(synapses, form.weight_exponent), threshold if chip.fires else None, bias,
-        np.asarray(chip.du, np.float64), np.asarray(chip.dv, np.float64), float(chip.v_init), formats(form, exponent),
+        chip.name, chip.shape, chip.is_source, chip.encoding, threshold if chip.fires else None, bias, np.asarray(chip.du, np.float64),
+        np.asarray(chip.dv, np.float64), float(chip.v_init) if np.ndim(chip.v_init) == 0 else np.asarray(chip.v_init, np.float64), max(exponent, 0),
+        law.reset, int(law.delayed), 0 if law.refractory is None else law.refractory,
+        None if law.floor is None else np.asarray(law.floor, np.float64),
     )  # fmt: skip

@@ -246,10 +246,11 @@ def test_what_nir_cannot_hold_is_refused_by_the_name_of_its_layer(tmp_path):
         with pytest.raises(UnsupportedError) as error:
             to_nir(nf.inject(chip, nf.faults.fault_from_mapping(fault), seed=1))
         assert str(error.value) == message
-    populations = [Population("input", (3,), Source()), Population("output", (2,), CubaLif(1.0))]
     with pytest.raises(UnsupportedError) as error:
-        to_nir(chain("delays", populations, [Dense(np.ones((2, 3)), np.ones((2, 3), np.int64))], timesteps=4, how="count"))
-    assert str(error.value) == "layer 'output': NIR holds no delays of single synapses"
+        to_nir(network(rng, convolutional=False).with_reset("never"))
+    assert str(error.value) == (
+        "the export to NIR takes samples that start anew (reset: sample), and this network keeps its state between them (reset: never)"
+    )
     with pytest.raises(UsageError) as usage:
         to_nir(chip, dt=0.0)
     assert str(usage.value) == "dt must be above 0, is 0.0"
@@ -266,18 +267,20 @@ def test_metadata_that_do_not_belong_to_the_nodes_are_refused():
     assert np.array_equal(again.connection("output").synapses.weight, synapses.weight)
     neuron = again.population("output").neuron
     assert (neuron.threshold, neuron.start) == (20, 3.0)
-    graph.nodes["output_synapses"].weight = graph.nodes["output_synapses"].weight * 1.01
+    sound = graph.nodes["output_synapses"].weight
+    graph.nodes["output_synapses"].weight = sound * 1.01
     with pytest.raises(DataError) as error:
         from_nir(graph)
     assert str(error.value) == (
         "graph: node 'output_synapses': weight is not the integer that metadata 'neurofault' promise; was the file edited? "
         "Take the metadata 'neurofault' out to read real numbers"
     )
+    graph.nodes["output_synapses"].weight = sound
     said = json.loads(graph.metadata["neurofault"])
-    graph.metadata["neurofault"] = json.dumps(said | {"version": 2})
+    graph.metadata["neurofault"] = json.dumps(said | {"version": 3})
     with pytest.raises(DataError) as error:
         from_nir(graph)
-    assert str(error.value) == "graph: written by a newer neurofault (metadata version 2, this one reads 1)"
+    assert str(error.value) == "graph: written by a newer neurofault (metadata version 3, this one reads 2)"
     del graph.metadata["neurofault"]
     assert from_nir(graph, coding=None).populations[1].neuron.threshold == 20 * 64
     del graph.metadata["dt"]
@@ -330,7 +333,7 @@ def test_metadata_with_numbers_that_are_none_are_refused_without_a_traceback(cha
     if "timesteps" in change:
         said |= change
     else:
-        said["layers"][1] |= change
+        said["populations"][1] |= change
     graph.metadata["neurofault"] = json.dumps(said)
     with pytest.raises(DataError, match="metadata 'neurofault'"):
         from_nir(graph)
