@@ -9,8 +9,8 @@ What makes recordings of one digit differ is keyed by the sample's number (:func
 when the recording begins, and events of noise; thresholds differ from pixel to pixel. All numbers are integers, or sums and products of integers below 2⁵³ in
 float64, so every platform gives the same events.
 
-Movement, thresholds and the darkness of black are chosen on training digits alone (``experiments/digits_events.py``): of the settings tried, one with few events, of
-which steps of 5 ms keep more than nine in ten, and which a linear readout of the events of each saccade tells apart as well as any.
+Movement, threshold and the darkness of black are chosen on training digits alone (``experiments/digits_events.py``): few events, of which steps of 5 ms keep 99.9 %. A linear
+readout of the events of each saccade gets 95.0 % of 219 held-out training digits; at half and at one and a half times the threshold 95.9 and 96.3 %, which so few do not tell apart.
 """
 
 from __future__ import annotations
