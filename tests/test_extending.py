@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 
 import neurofault as nf
-from neurofault.damage import fold_neurons
 from neurofault.damage.edits import EDITS, mistake, sites
 from neurofault.damage.neuron_edits import Silence
 from neurofault.digest import digest_of
@@ -91,11 +90,11 @@ def test_two_laws_never_share_an_identity():
     assert len({digest_of(*chip_record(tired(law))) for law in laws}) == len(laws)
 
 
-@pytest.mark.parametrize("engine", ["lava", "brian2"])
+@pytest.mark.parametrize("engine", ["exact", "lava", "brian2"])
 def test_what_an_edit_does_to_a_step_is_applied_or_refused(engine, monkeypatch):
     hurt = nf.inject(chip(), {"kind": "neuron_dead", "neurons": [1], "layer": "mind"})
     assert get_engine(engine).supports(hurt) is None
-    monkeypatch.setattr(fold_neurons, "EFFECTS", {**fold_neurons.EFFECTS, Silence: frozenset({"silent", "sulking"})})
+    monkeypatch.setattr(Silence, "does", frozenset({"silent", "sulking"}))
     assert get_engine(engine).supports(hurt) == "layer 'mind': Silence is not applied there"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar, get_args
 
@@ -57,6 +57,20 @@ EDITS: Mapping[str, type[Edit]] = {kind.__name__: kind for kind in get_args(Edit
 """Every kind of edit by the name that files hold."""
 
 _Any = TypeVar("_Any", bound=Edit)
+
+
+def not_applied(edits: Sequence[Edit], applied: Collection[str]) -> str | None:
+    """Return which edit does something that an engine does not apply, as its ``supports`` says it; None: none does.
+
+    Args:
+        edits: of a chip.
+        applied: what edits may do there (``does`` of their classes).
+    """
+    for edit in edits:
+        if isinstance(edit, NeuronEdit | SynapseEdit) and not edit.does <= set(applied):
+            place = f"layer {edit.population!r}" if isinstance(edit, NeuronEdit) else f"connection {edit.connection!r}"
+            return f"{place}: {type(edit).__name__} is not applied there"
+    return None
 
 
 def sites(edit: Edit) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -76,32 +76,6 @@ class NeuronsNow:
                 word = (state.astype(np.int64) ^ flips) & (_WORD - 1)
                 turned = np.where(word >= _WORD // 2, word - _WORD, word)
                 state[...] = np.where(flips != 0, turned, state)
-
-
-EFFECTS: Mapping[type[NeuronEdit], frozenset[str]] = {
-    Silence: frozenset({"silent"}),
-    Force: frozenset({"rate"}),
-    SetField: frozenset({"du", "dv", "vth", "bias_mantissa", "own_bias"}),
-    Upset: frozenset({"flips_u", "flips_v"}),
-    StuckCounter: frozenset({"counter"}),
-    LostReset: frozenset({"kept"}),
-    KeptState: frozenset({"goes_on"}),
-    InputNoise: frozenset({"noise"}),
-}
-"""What each kind of edit sets in a step: attributes of :class:`NeuronsNow`, or the noise of input biases."""
-
-
-def not_applied(edits: Sequence[Edit], applied: Collection[str]) -> str | None:
-    """Return which edit does something that an engine does not apply, as its ``supports`` says it; None: none does.
-
-    Args:
-        edits: of a chip.
-        applied: names as in :data:`EFFECTS`.
-    """
-    for edit in edits:
-        if isinstance(edit, NeuronEdit) and not EFFECTS[type(edit)] <= set(applied):
-            return f"layer {edit.population!r}: {type(edit).__name__} is not applied there"
-    return None
 
 
 class NeuronFold:

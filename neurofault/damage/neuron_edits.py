@@ -1,10 +1,14 @@
-"""Edits of a population's neurons: what may be broken in them, each one thing, with the steps in which it acts."""
+"""Edits of a population's neurons: what may be broken in them, each one thing, with the steps in which it acts.
+
+``does``: what an edit sets in a step, attributes of :class:`neurofault.damage.fold_neurons.NeuronsNow`, or the ``noise`` of input biases. An
+engine that does not apply it refuses the edit (:func:`neurofault.damage.edits.not_applied`).
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +33,7 @@ class Silence:
         when: active steps.
     """
 
+    does: ClassVar[frozenset[str]] = frozenset({"silent"})
     population: str
     neurons: NDArray[np.int64]
     when: When = ALWAYS
@@ -49,6 +54,7 @@ class Force:
         when: active steps.
     """
 
+    does: ClassVar[frozenset[str]] = frozenset({"rate"})
     population: str
     neurons: NDArray[np.int64]
     rate: int
@@ -81,6 +87,7 @@ class SetField:
         factor, offset: else the field is multiplied by the factor, rounded, the offset added, and clipped.
     """
 
+    does: ClassVar[frozenset[str]] = frozenset({"du", "dv", "vth", "bias_mantissa", "own_bias"})
     population: str
     field: Field
     neurons: NDArray[np.int64]
@@ -125,6 +132,7 @@ class Upset:
         clock: whose step.
     """
 
+    does: ClassVar[frozenset[str]] = frozenset({"flips_u", "flips_v"})
     population: str
     state: Literal["u", "v"]
     neurons: NDArray[np.int64]
@@ -153,6 +161,7 @@ class StuckCounter:
         when: active steps.
     """
 
+    does: ClassVar[frozenset[str]] = frozenset({"counter"})
     population: str
     neurons: NDArray[np.int64]
     value: int
@@ -173,6 +182,7 @@ class LostReset:
         when: active steps, those in which the reset would act.
     """
 
+    does: ClassVar[frozenset[str]] = frozenset({"kept"})
     population: str
     neurons: NDArray[np.int64]
     when: When = ALWAYS
@@ -194,6 +204,7 @@ class KeptState:
         when: active steps; what counts is a sample's first.
     """
 
+    does: ClassVar[frozenset[str]] = frozenset({"goes_on"})
     population: str
     neurons: NDArray[np.int64]
     when: When = ALWAYS
@@ -216,6 +227,7 @@ class InputNoise:
         when: active steps.
     """
 
+    does: ClassVar[frozenset[str]] = frozenset({"noise"})
     population: str
     neurons: NDArray[np.int64]
     sigma: float

@@ -1,9 +1,13 @@
-"""Edits of a connection: what may be broken in its synapses, their learning, or what it carries."""
+"""Edits of a connection: what may be broken in its synapses, their learning, or what it carries.
+
+``does``: what an edit changes for inference: ``weights``, ``delays``, ``messages``. An engine that does not apply it refuses the edit
+(:func:`neurofault.damage.edits.not_applied`).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +50,7 @@ class SetSynapses:
         of_sources, of_targets: int64, whose weight and delay are read; −1 in both: none, the weight is 0.
     """
 
+    does: ClassVar[frozenset[str]] = frozenset({"weights"})
     connection: str
     sources: NDArray[np.int64]
     targets: NDArray[np.int64]
@@ -86,6 +91,7 @@ class SetDelays:
         longest: with ``flips``, the most steps that are read.
     """
 
+    does: ClassVar[frozenset[str]] = frozenset({"delays"})
     connection: str
     sources: NDArray[np.int64]
     targets: NDArray[np.int64]
@@ -118,6 +124,7 @@ class Drop:
         when: active steps of the target population.
     """
 
+    does: ClassVar[frozenset[str]] = frozenset({"messages"})
     connection: str
     core: int
     sources: NDArray[np.int64]
@@ -159,6 +166,7 @@ class LearningDefect:
         when: active steps.
     """
 
+    does: ClassVar[frozenset[str]] = frozenset()
     connection: str
     part: Part
     neurons: NDArray[np.int64]

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from neurofault.deploy.bound import CURRENT_LIMIT, Arriving, reaches
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.weight_fields import Grid, truncate_weights, weight_range
-from neurofault.errors import CapacityError, ConversionError, UsageError
+from neurofault.errors import CapacityError, ConversionError, UnsupportedError, UsageError
 from neurofault.graph import Connection, CubaLif, Network, Population, Source
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.law import Law
@@ -208,7 +208,10 @@ def _law(population: Population, neuron: CubaLif, unit: float, profile: Hardware
     if neuron.floor is not None:
         lowest = np.rint(np.asarray(neuron.floor, np.float64) * unit)
         floor = _array(np.maximum(lowest, -POTENTIAL_LIMIT), size)  # v saturates there of itself
-    return Law(neuron.reset, bool(neuron.reset_delay), refractory, floor)
+    law = Law(neuron.reset, bool(neuron.reset_delay), refractory, floor)
+    if law.features != neuron.features:
+        raise UnsupportedError(f"{neuron.unusual} has no integers on the chip, which would follow: {law or 'the usual law'}")
+    return law
 
 
 def _in_ranges(weight: NDArray[np.float64], grid: Grid) -> float:

@@ -155,8 +155,8 @@ def _law(parts: Parts, arrays: Arrays, name: str, size: int) -> Law:
             continue
         if isinstance(field.default, str):
             held[field.name] = parts.one_of(field.name, RESETS)
-        elif isinstance(field.default, bool):
-            held[field.name] = parts.of(field.name, bool)
+        elif field.default is not None:
+            held[field.name] = parts.of(field.name, type(field.default))
         else:
             held[field.name] = arrays.get(parts.of(field.name, int), (size,), np.int32, f"population {name[:40]!r}: {field.name}")
     if unknown := sorted(set(parts.data) - {field.name for field in fields(Law)}):

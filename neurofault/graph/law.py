@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.arrays import within
+from neurofault.errors import unforeseen
 from neurofault.graph.arithmetic import STATE_LIMIT, decayed, wrap32
 
 Reset = Literal["zero", "subtract", "none"]
@@ -79,20 +80,26 @@ class Law:
         return None
 
     def __str__(self) -> str:
-        return said(self.reset, delayed=self.delayed, refractory=self.refractory is not None, floor=self.floor is not None)
+        return said(self.features)
 
 
-def said(reset: Reset, *, delayed: bool, refractory: bool, floor: bool) -> str:
+_WORDS = {
+    "reset subtract": "reset 'subtract'",
+    "reset none": "reset 'none'",
+    "delayed": "a reset one step after the spike",
+    "refractory": "refractory steps",
+    "floor": "a floor of v",
+}
+
+
+def said(features: Collection[str]) -> str:
     """Return in words what a law has that Lava's has not; nothing: ``""``.
 
-    >>> said("subtract", delayed=True, refractory=False, floor=False)
+    >>> said({"delayed", "reset subtract"})
     "reset 'subtract', a reset one step after the spike"
     """
-    parts = [f"reset {reset!r}"] if reset != "zero" else []
-    parts += ["a reset one step after the spike"] if delayed else []
-    parts += ["refractory steps"] if refractory else []
-    parts += ["a floor of v"] if floor else []
-    return ", ".join(parts)
+    known = [text for feature, text in _WORDS.items() if feature in features]
+    return ", ".join(known + sorted(set(features) - set(_WORDS)))
 
 
 USUAL = Law()
@@ -151,9 +158,16 @@ def step(
         moved = np.maximum(moved, law.floor)
     live = np.asarray(True) if waiting is None else waiting == 0
     fired = live & (moved > theta)
-    if not law.delayed and law.reset != "none":
-        left = 0 if law.reset == "zero" else np.minimum(moved - theta, STATE_LIMIT - 1)
-        moved = np.where(fired & resets, left, moved)
+    if not law.delayed:
+        match law.reset:
+            case "zero":
+                moved = np.where(fired & resets, 0, moved)
+            case "subtract":
+                moved = np.where(fired & resets, np.minimum(moved - theta, STATE_LIMIT - 1), moved)
+            case "none":
+                pass
+            case _:
+                unforeseen(law.reset)
     v[:] = np.where(live, moved, v)
     if waiting is not None:
         waiting[:] = np.where(live, np.where(fired, 0 if law.refractory is None else law.refractory, 0), waiting - 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral
 
 import numpy as np
@@ -13,6 +13,11 @@ from neurofault.graph.law import MOST_REFRACTORY, RESETS, Reset, said
 
 NO_MEMORY = 4095
 """The ``du`` for which the current has no memory: ``u`` is this step's input (Davies 2018; Lava ``LIF``, du + 1 = 4096)."""
+
+
+FIRST = ("threshold", "bias", "du", "dv", "start", "bias_exponent")
+"""What a neuron of Lava's ``LIF`` is described by; its other fields make a law of their own."""
+_IN_LAW = {"reset_delay": "delayed"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +56,20 @@ class CubaLif:
     floor: float | NDArray[np.generic] | None = None
 
     @property
+    def features(self) -> frozenset[str]:
+        """What its law has that Lava's ``LIF`` has not, as :attr:`neurofault.graph.law.Law.features` says it."""
+        found = set[str]()
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name in FIRST or value is None or not np.any(np.asarray(value) != field.default):
+                continue
+            found.add(f"reset {value}" if field.name == "reset" else _IN_LAW.get(field.name, field.name))
+        return frozenset(found)
+
+    @property
     def unusual(self) -> str:
         """In words, what its law has that Lava's ``LIF`` has not; nothing: ``""``."""
-        return said(
-            self.reset, delayed=bool(self.reset_delay), refractory=bool(np.any(self.refractory)), floor=self.floor is not None
-        )
+        return said(self.features)
 
     def mistake(self, size: int) -> str | None:
         """Return what is wrong with reset, refractory steps, floor and start for ``size`` neurons; None: nothing."""

@@ -112,6 +112,8 @@ class Sparse:
         sources: int64 [k], source neuron of each synapse, rising within a row, each pair once.
         weight: [k]; float64 or an integer type. A weight of 0 is stored like any other.
         delay: [k] extra steps, int, 0 to 63; None for no delays.
+
+    Other integers than int64 are taken, and kept as int64.
     """
 
     n_in: int
@@ -119,6 +121,12 @@ class Sparse:
     sources: NDArray[np.int64]
     weight: NDArray[np.generic]
     delay: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("starts", "sources", "delay"):
+            held = getattr(self, name)
+            if held is not None and held.dtype != np.int64 and held.dtype.kind in "iu":
+                object.__setattr__(self, name, held.astype(np.int64))
 
     @property
     def n_out(self) -> int:
@@ -182,9 +190,10 @@ def known(synapses: Synapses | Listing) -> Synapses:
     Raises:
         ConversionError: they are of no such kind and do not list themselves.
     """
-    if isinstance(synapses, Dense | Conv | Sparse):
+    lists = callable(getattr(synapses, "listed", None))
+    if isinstance(synapses, Dense | Conv | Sparse) and not lists:
         return synapses
-    found = synapses.listed() if callable(getattr(synapses, "listed", None)) else None
+    found = synapses.listed() if lists else None  # type: ignore[union-attr]  # lists says so
     if not isinstance(found, Sparse):
         raise ConversionError(
             f"synapses are Dense, Conv or Sparse, or of a class whose method listed() returns a Sparse; these are {type(synapses).__name__}"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from neurofault.damage.damage import Drop, Edit, LostReset, SetDelays, StuckCounter
+from neurofault.damage.edits import not_applied
 from neurofault.damage.fold import SynapseFold
 from neurofault.damage.fold_neurons import NeuronFold, NeuronsNow
 from neurofault.deploy.deployment import Deployment
@@ -26,6 +27,25 @@ KEY = "neurofault"
 
 _NONE = Edits(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
 _FIRST_TABLE = 64
+
+_APPLIED = frozenset(
+    {
+        "silent",
+        "rate",
+        "du",
+        "dv",
+        "vth",
+        "bias_mantissa",
+        "own_bias",
+        "flips_u",
+        "flips_v",
+        "noise",
+        "weights",
+        "delays",
+        "messages",
+    }
+)
+"""What edits may do to a step here (``does`` of their classes)."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +171,8 @@ def refuse_other_laws(deployment: Deployment) -> None:
             raise UnsupportedError(
                 f"layer {edit.population!r}: Lava's LIF has no {what} to break; run it on an engine, exact or lava"
             )
+    if (reason := not_applied(deployment.damage.edits, _APPLIED)) is not None:
+        raise UnsupportedError(f"{reason}: by Lava processes of a graph of one's own; run it on engine exact")
 
 
 def neurons_of(deployment: Deployment, name: str, clock: Clock, order: NDArray[np.int64]) -> BrokenNeurons:

@@ -48,7 +48,9 @@ class BrokenLif(PyLifModelBitAcc):  # type: ignore[misc]
         self.own: BrokenNeurons = proc_params[KEY]
         self.windows = Windows(self.own.fold.edits, self.own.clock)
         self.healthy: dict[str, NDArray[np.int64]] = {}
-        self.altered = {edit.field for edit in self.own.fold.edits if isinstance(edit, SetField)}
+        self.altered = set[str]()
+        for edit in self.own.fold.edits:
+            self.altered |= {edit.field} if isinstance(edit, SetField) else edit.does & {"du", "dv", "vth", "bias_mantissa"}
         self.now: tuple[int, int] | None = None
         self.neurons: NeuronsNow | None = None
 

@@ -18,6 +18,7 @@ from neurofault.graph.chains import ChainLink, links, not_a_chain
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.law import Law
 from neurofault.graph.network import Connection
+from neurofault.graph.neurons import FIRST
 from neurofault.graph.schedule import Edge
 from neurofault.graph.synapses import Synapses
 
@@ -77,13 +78,9 @@ def _cuba_lif(neuron: CubaLif) -> Record:
         {
             one.name: getattr(neuron, one.name)
             for one in fields(neuron)
-            if one.name in _FIRST or not np.array_equal(getattr(neuron, one.name), getattr(usual, one.name))
+            if one.name in FIRST or not np.array_equal(getattr(neuron, one.name), getattr(usual, one.name))
         },
     )
-
-
-_FIRST = ("threshold", "bias", "du", "dv", "start", "bias_exponent")
-"""What a neuron was described by at first; whatever else it has counts where it is not as it was then."""
 
 
 def _is_old(not_chain: str | None, connections: Iterable[Edge]) -> bool:
@@ -146,7 +143,7 @@ def _layer(link: ChainLink[Population, Connection], *, written: bool) -> Record:
             "threshold": neuron.threshold, "bias": neuron.bias, "du": neuron.du, "dv": neuron.dv, "start": neuron.start,
             "stored": Record("StoredFormat", {**usual, **form, "bias_exponent": neuron.bias_exponent}) if stored else None,
         }
-        | {name: value for name, value in _cuba_lif(neuron).fields.items() if name not in _FIRST},
+        | {name: value for name, value in _cuba_lif(neuron).fields.items() if name not in FIRST},
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import Activity, Traces, scores_from
+from neurofault.damage.edits import not_applied
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact import event_lists, kernels
 from neurofault.engines.exact.kernels import Wires
@@ -31,7 +32,7 @@ from neurofault.engines.exact.packing import (
     pack,
 )
 from neurofault.engines.exact.presented import Events, Trains, constant_trains, given, input_bias, unfold
-from neurofault.engines.exact.stepwise import StepwiseEngine
+from neurofault.engines.exact.stepwise import APPLIED, StepwiseEngine
 from neurofault.graph.law import unknown_feature
 from neurofault.inputs import Bias, Inputs, Spikes, State
 
@@ -55,7 +56,7 @@ class ExactEngine:
 
     def supports(self, deployment: Deployment) -> str | None:
         """Return None if this engine can run the deployment, else the reason, naming the connection."""
-        return exponent_out_of_range(deployment)
+        return exponent_out_of_range(deployment) or not_applied(deployment.damage.edits, APPLIED)
 
     def run(
         self,

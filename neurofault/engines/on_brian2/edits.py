@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.damage.damage import Drop, Force, InputNoise, LostReset, StuckCounter
+from neurofault.damage.damage import Drop, Force, InputNoise
 from neurofault.damage.fold_neurons import NeuronsInTime
 from neurofault.damage.synapses_in_time import SynapsesInTime
 from neurofault.deploy.deployment import Deployment
@@ -55,7 +55,7 @@ class NeuronEdits:
     def __init__(self, deployment: Deployment, name: str) -> None:
         self.deployment, self.population = deployment, deployment.population(name)
         edits = deployment.damage.of_population(name)
-        self.ruled = not self.population.law.usual or any(isinstance(edit, StuckCounter | LostReset) for edit in edits)
+        self.ruled = not self.population.law.usual or any(edit.does & {"counter", "kept"} for edit in edits)
         self.varies = any(isinstance(edit, InputNoise | Force) or not edit.when.always for edit in edits)
 
     def begin(self, show: Show) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from neurofault.activity import Activity
-from neurofault.damage.fold_neurons import not_applied
+from neurofault.damage.edits import not_applied
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.availability import require
 from neurofault.engines.base import STREAM, whole_runs_only
@@ -19,9 +19,25 @@ from neurofault.inputs import Inputs, State
 _FEATURES = frozenset({"reset subtract", "reset none", "delayed", "refractory", "floor"})
 """What laws are built here (:attr:`neurofault.graph.law.Law.features`)."""
 _APPLIED = frozenset(
-    {"silent", "rate", "du", "dv", "vth", "bias_mantissa", "own_bias", "flips_u", "flips_v", "counter", "kept", "noise"}
+    {
+        "silent",
+        "rate",
+        "du",
+        "dv",
+        "vth",
+        "bias_mantissa",
+        "own_bias",
+        "flips_u",
+        "flips_v",
+        "noise",
+        "weights",
+        "delays",
+        "messages",
+        "counter",
+        "kept",
+    }
 )
-"""What an edit may do to a step here (:data:`neurofault.damage.fold_neurons.EFFECTS`)."""
+"""What edits may do to a step here (``does`` of their classes)."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from neurofault.damage.damage import Drop, LearningDefect, SetDelays, SetSynapses
-from neurofault.damage.fold_neurons import NeuronsInTime, not_applied
+from neurofault.damage.edits import not_applied
+from neurofault.damage.fold_neurons import NeuronsInTime
 from neurofault.damage.synapses_in_time import SynapsesInTime
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.weight_fields import truncate_weights
@@ -33,9 +34,25 @@ _LARGEST_MATRIX = 1 << 22
 _FEATURES = frozenset({"reset subtract", "reset none", "delayed", "refractory", "floor"})
 """What laws are built here (:attr:`neurofault.graph.law.Law.features`)."""
 _APPLIED = frozenset(
-    {"silent", "rate", "du", "dv", "vth", "bias_mantissa", "own_bias", "flips_u", "flips_v", "counter", "kept", "noise"}
+    {
+        "silent",
+        "rate",
+        "du",
+        "dv",
+        "vth",
+        "bias_mantissa",
+        "own_bias",
+        "flips_u",
+        "flips_v",
+        "noise",
+        "weights",
+        "delays",
+        "messages",
+        "counter",
+        "kept",
+    }
 )
-"""What an edit may do to a step here (:data:`neurofault.damage.fold_neurons.EFFECTS`)."""
+"""What edits may do to a step here (``does`` of their classes)."""
 
 
 @dataclass(frozen=True, eq=False)
