@@ -42,9 +42,10 @@ from neurofault.convert.spiking_layers import (
 from neurofault.convert.stages import stages_along
 from neurofault.convert.tracing import trace
 from neurofault.errors import ConversionError
-from neurofault.graph import Connection, CubaLif, Encoding, Network, Population, Source, spike_max_pool
+from neurofault.graph import Connection, CubaLif, Encoding, Network, Population, Source
 from neurofault.graph import chain as feed_forward
 from neurofault.graph.network import How
+from neurofault.graph.pooling import spike_max_pool
 from neurofault.graph.synapses import Synapses
 from neurofault.zoo import RateCurve
 

@@ -2,7 +2,6 @@
 
 from neurofault.graph.network import Connection, Network, Population, Readout, chain
 from neurofault.graph.neurons import CubaLif, Encoding, Source
-from neurofault.graph.pooling import spike_max_pool
 from neurofault.graph.schedule import Schedule
 from neurofault.graph.synapses import Conv, Dense, Sparse
 
@@ -19,5 +18,4 @@ __all__ = [
     "Source",
     "Sparse",
     "chain",
-    "spike_max_pool",
 ]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import neurofault as nf
 from neurofault.errors import ConversionError
-from neurofault.graph import spike_max_pool
+from neurofault.graph.pooling import spike_max_pool
 
 torch = pytest.importorskip("torch")
 
