@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from chips import connection, dense, graph_chip, neurons
+from chips import connection, dense, neurons
 from placed_networks import graph_deployment, small_chip
 
 import neurofault as nf
 from neurofault.damage.damage import Damage, Silence
-from neurofault.deploy.nir_export import to_nir
 from neurofault.deploy.support import support_cores
-from neurofault.errors import UnsupportedError, UsageError
+from neurofault.errors import UsageError
 from neurofault.graph import Encoding
 
 RNG = np.random.default_rng(6)
@@ -78,28 +77,6 @@ def test_supporting_neurons_sit_near_what_is_read_wherever_it_stands_in_the_list
     connections = [connection("o", "input", "output", dense(RNG, 2, 2)), connection("a", "input", "aside", dense(RNG, 2, 2))]
     chip = graph_deployment(populations, connections, small_chip(8, 1, 1), [[0, 0], [2, 2], [7, 7]], readout="output")
     assert support_cores(chip, 3).tolist() == [1, 1, 1]
-
-
-@pytest.mark.parametrize(
-    ("extra", "text"),
-    [
-        (("output", "output", 1), "connection 'extra' drives itself"),
-        (("input", "output", 1), "connection 'extra' goes from 'input' to 'output'"),
-        (("hidden", "output", 1), "connections 'output' and 'extra' both drive 'output'"),
-    ],
-)
-def test_what_is_no_chain_is_not_written_as_nir_and_says_why(extra, text):
-    pytest.importorskip("nir")
-    source, target, delay = extra
-    sizes = {"input": 3, "hidden": 4, "output": 2}
-    populations = [neurons(name, (size,), is_source=name == "input") for name, size in sizes.items()]
-    connections = [
-        connection("hidden", "input", "hidden", dense(RNG, 4, 3)), connection("output", "hidden", "output", dense(RNG, 2, 4)),
-        connection("extra", source, target, dense(RNG, 2, sizes[source]), delay=delay),
-    ]  # fmt: skip
-    with pytest.raises(UnsupportedError) as refused:
-        to_nir(graph_chip(populations, connections, 5))
-    assert str(refused.value) == f"the export to NIR takes chains only, and {text}"
 
 
 def test_a_damaged_graph_is_healthy_without_its_damage():
