@@ -1,8 +1,9 @@
-"""ANN → spiking → on-chip accuracy of every network of the zoo, on all test images.
+"""What conversion costs every network of the zoo: accuracy of the network that was trained, of its spiking form, and of the chip, on all test samples.
 
-    python experiments/conversion_gap.py [--data-dir DIR] [--profile loihi2] [--json FILE|-] [NETWORK …]
+    python experiments/conversion_gap.py [--data-dir DIR] [--profile loihi2] [--calibrate usual|settled …] [--json FILE|-] [NETWORK …]
 
-Trains what is not in the cache (about ten minutes for the convolutional networks on two cores).
+Trains what is not in the cache (about ten minutes for each convolutional network on two cores). Of a network of events the one that was trained is spiking
+already, in floating point; rounding is all that it can lose. Conversions are chosen on validation images alone.
 """
 
 from __future__ import annotations
@@ -13,31 +14,50 @@ from pathlib import Path
 from neurofault.cli.output import JsonOut, percent
 from neurofault.cli.progress import StderrProgress
 from neurofault.study.lesion import measure
-from neurofault.study.prepare import Setup, prepare
+from neurofault.study.prepare import Prepared, Setup, prepare
+from neurofault.study.shown import shown
 from neurofault.zoo import RECIPES
+from neurofault.zoo.events import EVENT_RECIPES, trained_model
+from neurofault.zoo.surrogate import model_accuracy
+
+
+def original(prepared: Prepared) -> float | None:
+    """Return the accuracy of the network that was trained, on the test samples."""
+    recipe = EVENT_RECIPES.get(prepared.setup.network)
+    if recipe is None:
+        return prepared.ann_accuracy()
+    model, data = trained_model(recipe, data_dir=prepared.setup.data_dir)
+    return model_accuracy(model, data.test, recipe.training.loss)
 
 
 def main() -> None:
     """Print a row a network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", default=list(RECIPES))
+    parser.add_argument("networks", nargs="*", default=[*RECIPES, *EVENT_RECIPES])
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--profile", default="loihi2")
+    parser.add_argument("--calibrate", action="append", choices=("usual", "settled"), help="of torch networks; may be given twice")
     parser.add_argument("--json")
     arguments = parser.parse_args()
     result_file, rows = JsonOut(arguments.json), []
     if arguments.json != "-":
-        print(f"{'network':18s} {'images':>7s} {'steps':>5s} {'ANN':>9s} {'spiking':>9s} {'on chip':>9s} {'gap':>6s}")
-    for name in arguments.networks:
+        print(f"{'network':26s} {'images':>7s} {'steps':>5s} {'ANN':>9s} {'spiking':>9s} {'on chip':>9s} {'gap':>6s}")
+    asked = [
+        (name, calibrate)
+        for name in arguments.networks
+        for calibrate in (["usual"] if name in EVENT_RECIPES else arguments.calibrate or ["usual"])
+    ]
+    for name, calibrate in asked:
         with StderrProgress() as progress:
-            prepared = prepare(Setup(network=name, profile=arguments.profile, data_dir=arguments.data_dir), progress)
-        inputs = prepared.deployment.encode(prepared.test.images)
+            prepared = prepare(Setup(network=name, profile=arguments.profile, data_dir=arguments.data_dir, calibrate=calibrate), progress)
+        inputs = shown(prepared.deployment, prepared.test)
         row = {
             "network": name,
             "weights": prepared.weights,
             "samples": len(prepared.test),
             "timesteps": prepared.deployment.timesteps,
-            "ann_accuracy": prepared.ann_accuracy(),
+            **({} if calibrate == "usual" else {"calibrate": calibrate}),
+            "ann_accuracy": original(prepared),
             "spiking_accuracy": measure(prepared.unrounded(), inputs, prepared.test, engine="exact").accuracy,
             "healthy_accuracy": measure(prepared.deployment, inputs, prepared.test, engine="exact").accuracy,
         }
@@ -45,7 +65,7 @@ def main() -> None:
         if arguments.json != "-":
             ann, spiking, chip = row["ann_accuracy"], row["spiking_accuracy"], row["healthy_accuracy"]
             print(
-                f"{name:18s} {row['samples']:7d} {row['timesteps']:5d} {percent(ann):>9s} {percent(spiking):>9s} "
+                f"{name + (' settled' if calibrate == 'settled' else ''):26s} {row['samples']:7d} {row['timesteps']:5d} {percent(ann):>9s} {percent(spiking):>9s} "
                 f"{percent(chip):>9s} {100 * (ann - chip):+6.2f}",
                 flush=True,
             )
