@@ -49,7 +49,9 @@ def main() -> None:
     ]
     for name, calibrate in asked:
         with StderrProgress() as progress:
-            prepared = prepare(Setup(network=name, profile=arguments.profile, data_dir=arguments.data_dir, calibrate=calibrate), progress)
+            prepared = prepare(
+                Setup(network=name, profile=arguments.profile, data_dir=arguments.data_dir, calibrate=calibrate), progress
+            )
         inputs = shown(prepared.deployment, prepared.test)
         row = {
             "network": name,

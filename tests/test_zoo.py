@@ -21,7 +21,7 @@ SHIPPED = {
 
 
 def test_what_is_shipped_is_listed_here():
-    of_events = {"ecg-rnn"}  # tests/zoo/test_events.py
+    of_events = {"ecg-rnn", "digits-events-mlp"}  # tests/zoo/test_events.py
     assert {file.name.rsplit("-", 2)[0] for file in FOLDER.glob("*.npz")} == set(SHIPPED) | of_events
 
 

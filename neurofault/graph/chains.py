@@ -70,18 +70,19 @@ def not_a_chain(graph: _Graph[N, E]) -> str | None:
     return None
 
 
-def links(graph: _Graph[N, E], what: str) -> tuple[ChainLink[N, E], ...]:
+def links(graph: _Graph[N, E], what: str, *, instead: str | None = None) -> tuple[ChainLink[N, E], ...]:
     """Return the populations of a chain in order, each with what drives it.
 
     Args:
         graph: a network or a deployment.
         what: what needs a chain, for the message.
+        instead: what to do with another graph, for the message.
 
     Raises:
         UnsupportedError: it is no chain; the text names the first population or connection that makes it more.
     """
     reason = not_a_chain(graph)
     if reason is not None:
-        raise UnsupportedError(f"{what} takes chains only, and {reason}")
+        raise UnsupportedError(f"{what} takes chains only, and {reason}" + ("" if instead is None else f"; {instead}"))
     into = {one.target: one for one in graph.connections}
     return tuple(ChainLink(place, one, into.get(one.name)) for place, one in enumerate(graph.populations))

@@ -100,7 +100,7 @@ def atlas(
     """
     if kind not in KINDS:
         raise UsageError(f"no atlas of {kind!r}; kinds: {', '.join(KINDS)}{nearest(kind, KINDS)}")
-    links(deployment, "an atlas")
+    links(deployment, "an atlas", instead=f"for other graphs: inject --fault {kind} --count 1 with many draws")
     samples_apart(deployment, "an atlas")
     whole = golden(deployment, inputs, threads=threads)
     batch, sites = _sites(deployment, kind, layer, whole.flat)

@@ -95,7 +95,10 @@ def test_a_trial_of_a_graph_is_a_row():
 def test_an_atlas_is_refused_by_what_makes_the_chip_no_chain():
     with pytest.raises(UnsupportedError) as error:
         atlas(CHIP, INPUTS, TEST.labels, "neuron_dead")
-    assert str(error.value) == "an atlas takes chains only, and connection 'again' drives itself"
+    assert (
+        str(error.value)
+        == "an atlas takes chains only, and connection 'again' drives itself; for other graphs: inject --fault neuron_dead --count 1 with many draws"
+    )
 
 
 def test_a_chip_of_several_inputs_says_that_images_are_for_one():

@@ -12,6 +12,7 @@ from neurofault.errors import UsageError
 from neurofault.study.prepare import Setup, prepare
 from neurofault.zoo import any_recipe, recipe, weights_digest
 from neurofault.zoo.events import EVENT_RECIPES, trained_model
+from neurofault.zoo.surrogate import model_accuracy
 
 
 @pytest.fixture
@@ -48,3 +49,15 @@ def test_a_name_is_looked_for_in_both_kinds_of_networks():
         UsageError, match="network 'ecg-rnn' takes events and is spiking already; here a torch module is needed: digits-mlp"
     ):
         recipe("ecg-rnn")
+
+
+def test_digits_events_mlp_is_shipped_and_loses_nothing_by_rounding(offline):
+    model, data = trained_model(EVENT_RECIPES["digits-events-mlp"])
+    assert weights_digest(model) == "a8fb0e5165b7250a"
+    assert not (offline / "zoo").exists()
+    part = data.test.first(100)
+    chip = prepare(Setup("digits-events-mlp", samples=100), lambda *_: None).deployment
+    reached = nf.run(chip, part.events, part.labels).accuracy
+    assert reached is not None
+    assert reached > 0.9
+    assert abs(reached - model_accuracy(model, part, "last")) <= 0.02
