@@ -44,6 +44,8 @@ def as_labels(value: object, what: str = "labels") -> NDArray[np.int64]:
     array = as_array(value, what)
     if array.dtype.kind == "f" and not (np.all(np.isfinite(array)) and np.all(array == np.rint(array))):
         raise UsageError(f"{what} must be whole numbers: {not_finite(array) or f'{array.dtype} with fractions was given'}")
+    if array.size and array.dtype.kind in "fu" and float(np.abs(array).max()) >= 2.0**63:
+        raise UsageError(f"{what} must be whole numbers of 64 bits, and the largest is {np.abs(array).max():g}")
     return array.astype(np.int64, copy=False)
 
 

@@ -11,7 +11,8 @@ import torch
 from chips import chip, dense, population
 
 import neurofault as nf
-from neurofault.errors import ConversionError, NeurofaultError
+from neurofault.arrays import as_labels
+from neurofault.errors import ConversionError, NeurofaultError, UsageError
 from neurofault.graph import CubaLif, Dense, Encoding, Population, Source, chain
 
 STEPS = 5
@@ -124,3 +125,10 @@ def test_a_network_with_numbers_that_are_not_finite_is_refused_by_its_layer(fiel
     message = f"{named}: {field}: 1 of {18 if field == 'weight' else 3} values are not finite (the first: {value:g} at [{at}])"
     with pytest.raises(ConversionError, match="^" + re.escape(message)):
         chain("mine", populations, [Dense(weight)], timesteps=STEPS, how="count")
+
+
+def test_labels_beyond_64_bits_are_said():
+    for wrong in (np.array([1.0, 1e30]), np.array([2**63], np.uint64)):
+        with pytest.raises(UsageError, match="labels must be whole numbers of 64 bits, and the largest is "):
+            as_labels(wrong)
+    assert as_labels(np.array([3.0, -1.0])).tolist() == [3, -1]

@@ -33,12 +33,16 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 import fuzz_mutants as mutants
+import fuzz_own as own
 from fuzz_mutants import CANARY, HERE, Chance
 
 from neurofault import faults, hdf5_child, hdf5_file
 from neurofault.cli.inject import read_faults
 from neurofault.convert.loading import user_network
+from neurofault.convert.netx_graph import from_netx
 from neurofault.convert.nir_graph import from_nir
+from neurofault.data.binning import Binning
+from neurofault.data.datasets import load
 from neurofault.data.image_files import CIFAR_ARCHIVE, IDX_STEMS, read_cifar_set, read_idx_set
 from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
@@ -115,7 +119,7 @@ def sound(network: Network) -> None:
         assert 1 <= population.size <= 1 << 22, f"{name}: size"
 
 
-def forked(path: Path) -> bytes:
+def forked(path: Path, asked: str = "") -> bytes:
     """Return what :func:`neurofault.hdf5_file.sent_by_child` does, from a fork in place of a new interpreter."""
     reading, writing = os.pipe()
     process = os.fork()
@@ -123,7 +127,7 @@ def forked(path: Path) -> bytes:
         try:
             os.close(reading)
             with os.fdopen(writing, "w") as sys.stdout:
-                hdf5_child.main(str(path))
+                hdf5_child.main(str(path), asked)
         finally:
             os._exit(0)
     os.close(writing)
@@ -159,6 +163,8 @@ def all_readers(folder: Path) -> dict[str, Reader]:
     sys.path.insert(0, str(folder))
     nirs, states = mutants.nir_seeds(folder / "seed.nir"), mutants.state_seeds()
     idx, cifar = mutants.idx_seeds(), mutants.cifar_seed()
+    npzs, nets, recorded = own.npz_seeds(), own.netx_seeds(folder / "seed.net"), own.recording_seeds()
+    shd, binning = own.hdf5_seed(folder / "seed.h5"), Binning(bins=10, dt=0.1)
     spoiled_idx = IDX_STEMS[0]
 
     def word(mutant: bytes, _: Path) -> object:
@@ -185,6 +191,23 @@ def all_readers(folder: Path) -> dict[str, Reader]:
                 path.with_name(stem).write_bytes(idx[stem])
         return read_idx_set(path.parent, (1, 28, 28), 10)
 
+    def integers(path: Path) -> object:
+        read = from_netx(path)
+        sound(read)
+        return deploy(read, profile)
+
+    def recording(suffix: str) -> Callable[[bytes, Path], object]:
+        def read(mutant: bytes, place: Path) -> object:
+            whole = place / suffix
+            for label in ("0", "1"):
+                (whole / label).mkdir(parents=True, exist_ok=True)
+                for number in range(5):
+                    spoiled = label == "0" and number == 0
+                    (whole / label / f"{number}.{suffix}").write_bytes(mutant if spoiled else recorded[suffix])
+            return load(str(whole), binning=binning)
+
+        return read
+
     def journal(path: Path) -> object:
         with Journal(path):
             return read_rows(path)
@@ -192,6 +215,12 @@ def all_readers(folder: Path) -> dict[str, Reader]:
     def injected(*options: str) -> list[str]:
         return ["inject", "--network", "fuzz_net:net", "--samples", "20", "--draws", "1", "--timesteps", "8", *options]
 
+    recordings = {
+        f"recordings .{suffix}": Reader(
+            15, lambda chance, suffix=suffix: mutants.spoiled_bytes(recorded[suffix], chance), recording(suffix)
+        )
+        for suffix in own.RECORDINGS
+    }
     return {
         "fault words": Reader(
             380, mutants.fault_word, word, lambda mutant, _: injected("--fault", mutant.decode("utf-8", "surrogateescape").replace("\0", ""))
@@ -226,6 +255,18 @@ def all_readers(folder: Path) -> dict[str, Reader]:
         "CIFAR": Reader(
             20, lambda chance: mutants.spoiled_archive(cifar, chance),
             _written(CIFAR_ARCHIVE, lambda path: read_cifar_set(path.parent, (3, 32, 32), 10)),
+        ),
+        "own data": Reader(
+            60, lambda chance: own.spoiled_npz(chance.choice(npzs), chance), _written("own.npz", lambda path: load(str(path))),
+            lambda _, place: ["inject", "--network", "fuzz_net:net", "--draws", "1", "--kill-cores", "1", "--data", str(place / "own.npz")],
+        ),
+        "netx": Reader(
+            60, lambda chance: mutants.spoiled_nir(chance.choice(nets), chance), _written("network.net", integers),
+            lambda _, place: ["convert", str(place / "network.net"), str(place / "out.nir")],
+        ),
+        **recordings,
+        "recordings in HDF5": Reader(
+            30, lambda chance: mutants.spoiled_nir(shd, chance), _written("own.h5", lambda path: load(str(path), binning=binning))
         ),
         "journals": Reader(30, mutants.spoiled_journal, _written("journal.jsonl", journal)),
         "resolved.json": Reader(
@@ -417,7 +458,16 @@ def through_the_command_line(readers: dict[str, Reader], sample: int, seed: int,
     for number in range(sample):
         name = [*verbs][number % len(verbs)]
         mutant = mutant_of(readers, name, seed, number)
-        for file in ("campaign.yaml", "profile.yaml", "defects.yaml", "network.nir", "weights.pt", "resolved.json"):
+        for file in (
+            "campaign.yaml",
+            "profile.yaml",
+            "defects.yaml",
+            "network.nir",
+            "network.net",
+            "own.npz",
+            "weights.pt",
+            "resolved.json",
+        ):
             (place / file).write_bytes(mutant)
         command = verbs[name].command
         assert command is not None

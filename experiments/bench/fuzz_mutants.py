@@ -189,7 +189,7 @@ def _within(data: Any, chance: Chance) -> Any:
     return data
 
 
-def _array(chance: Chance, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def other_array(chance: Chance, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return an array that is not quite the one that belongs there."""
     like = np.atleast_1d(like)
     match chance.randrange(8):
@@ -216,7 +216,7 @@ def _array(chance: Chance, like: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
             return like[::-1].copy()
 
 
-def _header(shape: str, descr: str = "<i8") -> bytes:
+def header(shape: str, descr: str = "<i8") -> bytes:
     """Return the header of a ``.npy`` file that may promise anything."""
     text = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}, }}".encode()
     text += b" " * (63 - (len(text) + 10) % 64) + b"\n"
@@ -262,7 +262,7 @@ def spoiled_plan(seed: bytes, chance: Chance) -> bytes:
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(
                 "plan.npy",
-                _header(
+                header(
                     chance.choice(("(10**18,)", "(4611686018427387904,)", "(-1,)", "(1000000000, 1000000000)", "()", "(2,)")),
                     chance.choice(("<i8", "|O", "|u1", "|V8", "<U9")),
                 )
@@ -271,7 +271,7 @@ def spoiled_plan(seed: bytes, chance: Chance) -> bytes:
         return out.getvalue()
     if chance.random() < 0.02:
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("plan.npy", _header("(100000000,)", "|u1") + bytes(100_000_000))
+            archive.writestr("plan.npy", header("(100000000,)", "|u1") + bytes(100_000_000))
         return out.getvalue()
     if chance.random() < 0.05:
         np.savez(out, plan=np.array([_Canary()], object))
@@ -284,7 +284,7 @@ def spoiled_plan(seed: bytes, chance: Chance) -> bytes:
             arrays["plan"] = np.frombuffer(json.dumps(data).encode(), np.uint8)
     else:
         name = chance.choice([*arrays])
-        arrays[name] = _array(chance, arrays[name])
+        arrays[name] = other_array(chance, arrays[name])
     np.savez_compressed(out, **arrays)
     return out.getvalue()
 
@@ -417,7 +417,7 @@ def _spoil(file: Any, name: str, chance: Chance) -> None:
             item.attrs["type"] = "text"
         case _ if array.dtype != object:
             del parent[key]
-            parent[key] = _array(chance, array)
+            parent[key] = other_array(chance, array)
 
 
 def state_seeds() -> list[bytes]:

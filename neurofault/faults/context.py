@@ -221,9 +221,11 @@ class Context:
         passed = int(over.sum())
         count = how_many(fault.count, fault.rate, population - passed, key)
         if count > population - passed:
+            thin = "cores" in fault.site and fault.layers != "spare" and not passed
+            spread = "; fewer neurons a core (--neurons-per-core) spread a network over more cores" if thin else ""
             widen = "" if self._connection(fault) or fault.layers == "any" else "; layer='any' takes all layers"
             least = f", {population - passed} of them not broken for good already; again='always' draws those too" if passed else ""
-            raise FaultError(f"{count} {fault.site} asked for, but {fault.about} has only {population}{least or widen}")
+            raise FaultError(f"{count} {fault.site} asked for, but {fault.about} has only {population}{least or widen}{spread}")
         if fault.where == "clustered":
             order = np.arange(count + passed, dtype=np.int64)
         elif fault.where == "random":

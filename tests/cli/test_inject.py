@@ -196,7 +196,7 @@ REFUSALS = {
     "rate without kind": (["--rate", "0.1"], "--count and --rate go with --fault KIND"),
     "too many cores": (
         ["--kill-cores", "99"],
-        "core_dead: 99 used cores asked for, but layer 'hidden' has only 13; layer='any' takes all layers",
+        "core_dead: 99 used cores asked for, but layer 'hidden' has only 13; layer='any' takes all layers; fewer neurons a core (--neurons-per-core) spread a network over more cores",
     ),
     "does not fit": (
         ["--neurons-per-core", "1", "--chips", "1"],

@@ -295,9 +295,12 @@ def test_models_refuse_what_cannot_be(make, message):
 PLANS = [
     (
         faults.CoreDead(count=9),
-        "core_dead: 9 used cores asked for, but layer 'hidden' has only 3; layer='any' takes all layers",
+        "core_dead: 9 used cores asked for, but layer 'hidden' has only 3; layer='any' takes all layers; fewer neurons a core (--neurons-per-core) spread a network over more cores",
     ),
-    (faults.CoreDead(count=99, layer="any"), "core_dead: 99 used cores asked for, but layer 'any' has only 6"),
+    (
+        faults.CoreDead(count=99, layer="any"),
+        "core_dead: 99 used cores asked for, but layer 'any' has only 6; fewer neurons a core (--neurons-per-core) spread a network over more cores",
+    ),
     (faults.CoreDead(cores=[0, 24, 30]), "core_dead: no core 24, 30; cores: 0 to 23"),
     (
         faults.CoreDead(count=1, layer="hiden1"),
@@ -322,7 +325,7 @@ def test_all_mistakes_of_all_faults_come_at_once():
     with pytest.raises(FaultError) as error:
         faults.plan(mlp(8, 12, 4), [{"kind": "core_dead", "count": 9}, {"kind": "neuron_dead", "rate": 3}])
     assert str(error.value) == (
-        "core_dead: 9 used cores asked for, but layer 'hidden' has only 3; layer='any' takes all layers\n"
+        "core_dead: 9 used cores asked for, but layer 'hidden' has only 3; layer='any' takes all layers; fewer neurons a core (--neurons-per-core) spread a network over more cores\n"
         "neuron_dead: rate must lie in [0, 1], is 3"
     )
 
