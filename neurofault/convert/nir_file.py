@@ -78,7 +78,8 @@ def read_graph(source: Any) -> UntypedGraph:
     data = read_tree(path).get("node")
     if not isinstance(data, dict):
         raise DataError(f"{path}: not a NIR file: it has no group 'node'")
-    if data.get("type") != "NIRGraph" or not isinstance(data.get("nodes"), dict) or data.get("edges") is None:
+    kind = data.get("type")
+    if not isinstance(kind, str) or kind != "NIRGraph" or not isinstance(data.get("nodes"), dict) or data.get("edges") is None:
         raise DataError(f"{path}: not a NIR graph (an HDF5 file with node/type 'NIRGraph', node/nodes and node/edges)")
     metadata = data.get("metadata", {})
     return _plain(str(path), _nest_in(nir, path, data, ""), metadata if isinstance(metadata, dict) else {})

@@ -61,8 +61,7 @@ def from_nir(
 ) -> Network:
     """Convert a NIR graph.
 
-    >>> from neurofault.convert.nir_fields import NirReset
-    from neurofault.convert.nir_file import import_nir
+    >>> from neurofault.convert.nir_file import import_nir
     >>> nir = import_nir()
     >>> neurons = nir.IF(r=np.ones(2), v_threshold=np.ones(2))
     >>> nodes = {"input": nir.Input(np.array([2])), "w": nir.Linear(np.eye(2)), "n": neurons, "output": nir.Output(np.array([2]))}

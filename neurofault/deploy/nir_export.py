@@ -57,7 +57,7 @@ def to_nir(network: Network | Deployment, path: str | Path | None = None, *, dt:
     >>> eyes, hands = nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))
     >>> graph = to_nir(nf.chain("reflex", [eyes, hands], [nf.Dense(np.eye(2) * 2)], timesteps=4, how="count"))
     >>> {name: type(node).__name__ for name, node in graph.nodes.items()}
-    {'input': 'Input', 'hands_synapses': 'Linear', 'hands_neurons': 'LIF', 'output': 'Output'}
+    {'input': 'Input', 'hands_neurons': 'LIF', 'hands_synapses': 'Linear', 'output': 'Output'}
 
     Reading the file back with :func:`neurofault.convert.nir_graph.from_nir` and deploying on the same profile gives the same spikes of every
     neuron for the same inputs, and the same answers.

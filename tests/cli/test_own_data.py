@@ -159,7 +159,6 @@ def test_a_network_by_hand_on_events_runs_from_every_verb(cli):
         (("--network", "own_networks:mlp", "--data", "wide.npz"), "the network takes neither samples of shape (7,) nor 7 values; does it belong to another data set?"),
         (("--network", "own_networks:mlp", "--data", "values.npz", "--signed", "both"), "signed: 'both'; allowed: bias, lines"),
         (("--network", "own_networks:ready", "--data", "more.npz"), "more.npz/test: events of 6 steps, but network 'ready' shows a sample for 5"),
-        (("--network", "own_networks:ready", "--data", "steps.npz"), "data steps.npz has 5 labels a sample; one is taken: a network answers once for a sample, after its last step"),
         (("--network", "own_networks:ready", "--data", "lines.npz"), "lines.npz/test: events of 4 lines, but input 'eyes' of network 'ready' has 6 neurons"),
     ],
 )  # fmt: skip
@@ -167,7 +166,6 @@ def test_what_does_not_fit_is_one_line(cli, folder, arguments, message):
     np.savez(folder / "four.npz", images=VALUES, labels=np.arange(90) % 4, train_images=VALUES, train_labels=LABELS)
     np.savez(folder / "wide.npz", images=RANDOM.normal(0, 1, (90, 7)), labels=LABELS)
     np.savez(folder / "more.npz", events=np.zeros((90, 6, 6)), labels=LABELS)
-    np.savez(folder / "steps.npz", events=EVENTS, labels=np.repeat(LABELS[:, None], 5, axis=1))
     np.savez(folder / "lines.npz", events=np.zeros((90, 5, 4)), labels=LABELS)
     code, out, err = cli("inject", *arguments, "--kill-cores", "1", "--draws", "2")
     assert (code, out) == (2, "")

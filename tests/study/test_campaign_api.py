@@ -230,7 +230,7 @@ def test_every_mistake_of_a_dict_is_told_at_its_place():
     )  # fmt: skip
     assert found[:4] == [
         "<dict>: network: give one of zoo, torch, nir and netx, not zoo and nir",
-        "<dict>: unknown key 'sampels' in data (did you mean 'samples'?); allowed: name, npz, python, folder, split, samples, adapt, signed",
+        "<dict>: unknown key 'sampels' in data (did you mean 'samples'?); allowed: bins, dt, polarity, crop, down, rounding, sensor, name, npz, events, python, folder, split, samples, adapt, signed, metric",
         "<dict>: rescue[0]: strategy batch needs a learner",
         "<dict>: repeats.draws: expected a whole number, found text 'none'",
     ]
