@@ -17,11 +17,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from neurofault.convert.driven import Driven, input_shape
@@ -31,7 +28,6 @@ from neurofault.convert.spiking_layers import (
     Chain,
     Operation,
     SpikingNeurons,
-    SumPool,
     Value,
     membrane_bias,
     pair,
@@ -79,8 +75,8 @@ def network_of(
 
     Args:
         name: for display.
-        chain: (name, operation) in order: torch's Linear, Conv2d, BatchNorm, AvgPool2d, Flatten, Dropout, Identity; :class:`SumPool`;
-            :class:`SpikeMaxPool`; :class:`SpikingNeurons`. Averages and sums are composed into their neighbour. Neurons at the very front are the input population, driven by
+        chain: (name, operation) in order: torch's Linear, Conv2d, BatchNorm, AvgPool2d, Flatten, Dropout, Identity;
+            :class:`SpikeMaxPool`; :class:`SpikingNeurons`. Averages are composed into their neighbour. Neurons at the very front are the input population, driven by
             the pixel itself (1.0 for 255); a linear layer at the very end is read by the sum of its output over the steps.
         in_shape: of a sample, (n,) or (channels, height, width).
         timesteps: T, at least 1.
@@ -176,25 +172,20 @@ def _check_order(chain: Chain) -> None:
 
 
 def _torch_modules(chain: Chain) -> Iterator[tuple[str, nn.Module]]:
-    """Yield torch modules only: a ReLU stands where neurons are; sum poolings become averages times their window."""
-    gain, channels, linear = 1.0, None, False
+    """Yield torch modules only: a ReLU stands where neurons are; an average pooling between neurons is the convolution that it is."""
+    channels, linear = None, False
     operations = list(chain)
     for index, (name, operation) in enumerate(operations):
         match operation:
             case SpikingNeurons():
                 linear = False
                 yield name, nn.ReLU()
-            case SumPool() | nn.AvgPool2d() if not linear and _then_neurons(operations[index + 1 :]):
+            case nn.AvgPool2d() if not linear and _then_neurons(operations[index + 1 :]):
                 yield name, _depthwise(name, operation, channels)
                 linear = True
-            case SumPool(kernel=kernel, stride=stride):
-                gain *= kernel[0] * kernel[1]
-                if linear:
-                    raise ConversionError(f"layer {name!r}: SumPool2d directly behind a linear layer; put neurons between them")
-                yield name, nn.AvgPool2d(kernel, stride)
             case nn.Linear() | nn.Conv2d():
-                yield name, _scaled(operation, gain)
-                gain, linear = 1.0, True
+                yield name, operation
+                linear = True
                 channels = operation.out_channels if isinstance(operation, nn.Conv2d) else channels
             case nn.Module():
                 yield name, operation
@@ -206,40 +197,14 @@ def _then_neurons(rest: Chain) -> bool:
     return not following or isinstance(following[0], SpikingNeurons)
 
 
-def _depthwise(name: str, pool: SumPool | nn.AvgPool2d, channels: int | None) -> nn.Conv2d:
+def _depthwise(name: str, pool: nn.AvgPool2d, channels: int | None) -> nn.Conv2d:
     """Return a pooling between two populations as the convolution that it is."""
     if channels is None:
         raise ConversionError(f"layer {name!r}: pooling between neurons needs a Conv2d somewhere before it")
-    kernel, stride = (pool.kernel, pool.stride) if isinstance(pool, SumPool) else (pair(pool.kernel_size), pair(pool.stride))
+    kernel, stride = pair(pool.kernel_size), pair(pool.stride)
     convolution = nn.Conv2d(channels, channels, kernel, stride, groups=channels, bias=False).double()
-    nn.init.constant_(convolution.weight, 1.0 if isinstance(pool, SumPool) else 1 / (kernel[0] * kernel[1]))
+    nn.init.constant_(convolution.weight, 1 / (kernel[0] * kernel[1]))
     return convolution
-
-
-def _scaled(module: nn.Linear | nn.Conv2d, gain: float) -> nn.Module:
-    if gain == 1.0:
-        return module
-    if isinstance(module, nn.Linear):
-        return linear(module.weight.detach().numpy() * gain, None if module.bias is None else module.bias.detach().numpy())
-    twin = nn.Conv2d(
-        module.in_channels, module.out_channels, module.kernel_size, module.stride, module.padding, module.dilation,  # type: ignore[arg-type]  # torch types them as tuples of any length
-        module.groups, module.bias is not None, module.padding_mode,
-    ).double()  # fmt: skip
-    with torch.no_grad():
-        twin.weight.copy_(module.weight.double() * gain)
-        if module.bias is not None and twin.bias is not None:
-            twin.bias.copy_(module.bias)
-    return twin
-
-
-def linear(weight: NDArray[Any], bias: NDArray[Any] | None) -> nn.Linear:
-    """Return torch's Linear in float64 with a given weight [n_out, n_in] and bias [n_out]."""
-    module = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None).double()
-    with torch.no_grad():
-        module.weight.copy_(torch.from_numpy(np.array(weight, np.float64)))
-        if bias is not None:
-            module.bias.copy_(torch.from_numpy(np.array(bias, np.float64)))
-    return module
 
 
 def source_under_current(name: str, neuron: SpikingNeurons, shape: tuple[int, ...]) -> Source:

@@ -47,14 +47,6 @@ class SpikingNeurons:
 
 
 @dataclass(frozen=True)
-class SumPool:
-    """A sum pooling without padding; ``kernel`` and ``stride`` are (vertical, horizontal)."""
-
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-
-
-@dataclass(frozen=True)
 class SpikeMaxPool:
     """A max pooling of spikes: neurons that fire where any of their window does, a population of its own.
 
@@ -74,7 +66,7 @@ class SpikeMaxPool:
         return convolution.double()
 
 
-Operation = nn.Module | SpikingNeurons | SumPool | SpikeMaxPool
+Operation = nn.Module | SpikingNeurons | SpikeMaxPool
 Chain = Sequence[tuple[str, Operation]]
 
 
