@@ -49,7 +49,7 @@ def map_(
         nir_reset=nir_reset,
         binning=options.binned(binning),
         reset=reset,  # type: ignore[arg-type]  # checked by prepare
-        calibrate=calibrate,  # type: ignore[arg-type]
+        calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )
     with StderrProgress() as progress:
         prepared = prepare(setup, progress)

@@ -62,6 +62,8 @@ _Any = TypeVar("_Any", bound=Edit)
 def not_applied(edits: Sequence[Edit], applied: Collection[str]) -> str | None:
     """Return which edit does something that an engine does not apply, as its ``supports`` says it; None: none does.
 
+    Each engine lists what it applies by itself, on purpose: with one list for all, what one of them has learnt would pass in the others.
+
     Args:
         edits: of a chip.
         applied: what edits may do there (``does`` of their classes).

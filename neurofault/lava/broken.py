@@ -28,23 +28,10 @@ KEY = "neurofault"
 _NONE = Edits(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64))
 _FIRST_TABLE = 64
 
-_APPLIED = frozenset(
-    {
-        "silent",
-        "rate",
-        "du",
-        "dv",
-        "vth",
-        "bias_mantissa",
-        "own_bias",
-        "flips_u",
-        "flips_v",
-        "noise",
-        "weights",
-        "delays",
-        "messages",
-    }
-)
+_APPLIED = frozenset({
+    "silent", "rate", "du", "dv", "vth", "bias_mantissa", "own_bias", "flips_u", "flips_v", "noise", "weights", "delays",
+    "messages",
+})  # fmt: skip
 """What edits may do to a step here (``does`` of their classes)."""
 
 

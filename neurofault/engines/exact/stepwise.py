@@ -27,26 +27,10 @@ from neurofault.graph import arithmetic
 from neurofault.graph.law import step as step_of_law
 from neurofault.inputs import Bias, Inputs, Spikes, State
 
-APPLIED = frozenset(
-    {
-        "silent",
-        "rate",
-        "du",
-        "dv",
-        "vth",
-        "bias_mantissa",
-        "own_bias",
-        "flips_u",
-        "flips_v",
-        "noise",
-        "weights",
-        "delays",
-        "messages",
-        "counter",
-        "kept",
-        "goes_on",
-    }
-)
+APPLIED = frozenset({
+    "silent", "rate", "du", "dv", "vth", "bias_mantissa", "own_bias", "flips_u", "flips_v", "noise", "weights", "delays",
+    "messages", "counter", "kept", "goes_on",
+})  # fmt: skip
 """What edits may do to a step here (``does`` of their classes)."""
 _BATCH_STATES = 1 << 22
 _Kind = TypeVar("_Kind", bound=np.generic)

@@ -18,25 +18,10 @@ from neurofault.inputs import Inputs, State
 
 _FEATURES = frozenset({"reset subtract", "reset none", "delayed", "refractory", "floor"})
 """What laws are built here (:attr:`neurofault.graph.law.Law.features`)."""
-_APPLIED = frozenset(
-    {
-        "silent",
-        "rate",
-        "du",
-        "dv",
-        "vth",
-        "bias_mantissa",
-        "own_bias",
-        "flips_u",
-        "flips_v",
-        "noise",
-        "weights",
-        "delays",
-        "messages",
-        "counter",
-        "kept",
-    }
-)
+_APPLIED = frozenset({
+    "silent", "rate", "du", "dv", "vth", "bias_mantissa", "own_bias", "flips_u", "flips_v", "noise", "weights", "delays",
+    "messages", "counter", "kept",
+})  # fmt: skip
 """What edits may do to a step here (``does`` of their classes)."""
 
 
