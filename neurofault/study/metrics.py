@@ -55,7 +55,7 @@ class Metric:
 
     def chance(self, labels: NDArray[np.integer]) -> float:
         """Return the share of the best constant answer."""
-        sizes = np.bincount(labels[labels >= 0] if self.of_steps else labels)
+        sizes = np.bincount(labels[labels >= 0])  # −1: not known
         return float(np.sort(sizes)[::-1][: self.k].sum() / counted(labels))
 
 
