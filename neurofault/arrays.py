@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.errors import UsageError
+
+_Record = TypeVar("_Record")
 
 
 def as_array(value: object, what: str) -> NDArray[np.generic]:
@@ -71,3 +75,11 @@ def not_finite(array: object) -> str | None:
 def within(array: NDArray[np.integer], low: int, high: int) -> bool:
     """Return whether every number of an array lies in low … high."""
     return not array.size or low <= int(array.min()) <= int(array.max()) <= high
+
+
+def only(record: _Record, chosen: NDArray[np.bool_]) -> _Record:
+    """Return a frozen record with some of its entries: of each field that is an array of the shape of ``chosen``, what bool [k] names."""
+    arrays = {
+        name: value[chosen] for name, value in vars(record).items() if isinstance(value, np.ndarray) and value.shape == chosen.shape
+    }
+    return replace(record, **arrays)  # type: ignore[type-var]  # every dataclass is taken; typeshed's own protocol for them is private

@@ -135,3 +135,44 @@ def test_the_hash_of_a_plan_knows_the_numbers_of_an_edit():
         for rate in (0.25, 0.5)
     ]
     assert plan_hash(plans[0]) != plan_hash(plans[1])
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "neuron_stuck", "spike_rate": 0.5},
+        {"kind": "spike_reset_lost"},
+        {"kind": "state_kept", "when": {"kind": "permanent"}},
+    ],
+)
+def test_what_an_edit_holds_is_not_drawn_again(fault):
+    two = {**fault, "count": 2, "layer": "mind"}
+    hurt = nf.inject(chip(), [two, two], seed=3)
+    first, second = (edit.neurons.tolist() for edit in hurt.damage.edits)
+    assert sorted(first + second) == [0, 1, 2, 3]
+    with pytest.raises(UsageError, match="0 of them|4 of them"):
+        nf.inject(hurt, {**two, "count": 1, "again": "never"}, seed=4)
+
+
+def test_what_is_no_part_of_a_core_goes_along_when_its_neurons_move(monkeypatch):
+    from neurofault.rescue.remap.damage import damage_after
+
+    hurt = nf.inject(chip(), {"kind": "neuron_stuck", "neurons": [1, 2], "layer": "mind", "spike_rate": 0.5})
+    moved = {one.name: np.zeros(one.size, bool) for one in hurt.populations}
+    moved["mind"][1] = True
+    (left,) = damage_after(hurt, moved, []).edits
+    assert left.neurons.tolist() == [2]
+    monkeypatch.setattr(type(left), "of_core", False)
+    (left,) = damage_after(hurt, moved, []).edits
+    assert left.neurons.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(("mended_by", "left"), [("weights", 0), (None, 1)])
+def test_a_write_mends_what_says_so(mended_by, left, monkeypatch):
+    from neurofault.damage.synapse_edits import SetSynapses
+    from neurofault.deploy.memory import write
+
+    hurt = nf.inject(chip(), {"kind": "synapse_bit_flip", "count": 1, "layer": "mind"}, seed=1)
+    monkeypatch.setattr(SetSynapses, "mended_by", mended_by)
+    (edit,) = write(hurt, "mind", np.zeros((4, 3), np.int64)).damage.edits
+    assert len(edit.targets) == left

@@ -201,7 +201,7 @@ class Damage:
             (
                 f"layer {edit.population!r}: states that are kept between samples (state_kept)"
                 for edit in self.edits
-                if isinstance(edit, KeptState)
+                if isinstance(edit, NeuronEdit) and "goes_on" in edit.does
             ),
             None,
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeVar, get_args
+from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,8 +56,6 @@ Edit = NeuronEdit | SynapseEdit | Stall | Detour
 EDITS: Mapping[str, type[Edit]] = {kind.__name__: kind for kind in get_args(Edit)}
 """Every kind of edit by the name that files hold."""
 
-_Any = TypeVar("_Any", bound=Edit)
-
 
 def not_applied(edits: Sequence[Edit], applied: Collection[str]) -> str | None:
     """Return which edit does something that an engine does not apply, as its ``supports`` says it; None: none does.
@@ -92,11 +90,3 @@ def mistake(edit: Edit) -> str | None:
     if len(lengths) > 1:
         return f"its arrays have {' and '.join(map(str, sorted(lengths)))} entries"
     return None if edit.fits() else "a number is out of range"
-
-
-def only(edit: _Any, chosen: NDArray[np.bool_]) -> _Any:
-    """Return an edit with some of its sites: bool [k]."""
-    arrays = {
-        name: value[chosen] for name, value in vars(edit).items() if isinstance(value, np.ndarray) and value.shape == chosen.shape
-    }
-    return replace(edit, **arrays)  # type: ignore[arg-type]  # each field keeps its type

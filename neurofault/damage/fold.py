@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.arrays import only
 from neurofault.damage.damage import Drop, Edit, LearningDefect, OnChip, SetDelays, SetSynapses, SynapseEdit
-from neurofault.damage.edits import only
 from neurofault.damage.stored import from_field, nearest_field, to_field
 from neurofault.errors import UsageError, unforeseen
 from neurofault.graph.chip import ChipConnection

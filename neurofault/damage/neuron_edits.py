@@ -2,6 +2,8 @@
 
 ``does``: what an edit sets in a step, attributes of :class:`neurofault.damage.fold_neurons.NeuronsNow`, or the ``noise`` of input biases. An
 engine that does not apply it refuses the edit (:func:`neurofault.damage.edits.not_applied`).
+``holds``: what of its neurons it holds while it lasts, so that a fault that breaks the same (``breaks`` of its kind) finds nothing left there; what
+is ``silent`` leaves nothing at all. ``of_core``: whether it is the core's, and stays behind when its neurons move to another.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ class Silence:
     """
 
     does: ClassVar[frozenset[str]] = frozenset({"silent"})
+    holds: ClassVar[frozenset[str]] = frozenset({"silent"})
+    of_core: ClassVar[bool] = True
     population: str
     neurons: NDArray[np.int64]
     when: When = ALWAYS
@@ -55,6 +59,8 @@ class Force:
     """
 
     does: ClassVar[frozenset[str]] = frozenset({"rate"})
+    holds: ClassVar[frozenset[str]] = frozenset({"rate"})
+    of_core: ClassVar[bool] = True
     population: str
     neurons: NDArray[np.int64]
     rate: int
@@ -88,6 +94,7 @@ class SetField:
     """
 
     does: ClassVar[frozenset[str]] = frozenset({"du", "dv", "vth", "bias_mantissa", "own_bias"})
+    of_core: ClassVar[bool] = True
     population: str
     field: Field
     neurons: NDArray[np.int64]
@@ -98,6 +105,11 @@ class SetField:
     bit: int | None = None
     factor: float = 1.0
     offset: int = 0
+
+    @property
+    def holds(self) -> frozenset[str]:
+        """What of its neurons it holds for good."""
+        return frozenset({"bias"}) if self.field == "bias_mantissa" else frozenset()
 
     def changed(self, stored: NDArray[np.integer]) -> NDArray[np.int64]:
         """Return int64 [k]: what the fields of its neurons become, from what they hold."""
@@ -133,6 +145,8 @@ class Upset:
     """
 
     does: ClassVar[frozenset[str]] = frozenset({"flips_u", "flips_v"})
+    holds: ClassVar[frozenset[str]] = frozenset()
+    of_core: ClassVar[bool] = True
     population: str
     state: Literal["u", "v"]
     neurons: NDArray[np.int64]
@@ -162,6 +176,8 @@ class StuckCounter:
     """
 
     does: ClassVar[frozenset[str]] = frozenset({"counter"})
+    holds: ClassVar[frozenset[str]] = frozenset({"counter"})
+    of_core: ClassVar[bool] = True
     population: str
     neurons: NDArray[np.int64]
     value: int
@@ -183,6 +199,8 @@ class LostReset:
     """
 
     does: ClassVar[frozenset[str]] = frozenset({"kept"})
+    holds: ClassVar[frozenset[str]] = frozenset({"kept"})
+    of_core: ClassVar[bool] = True
     population: str
     neurons: NDArray[np.int64]
     when: When = ALWAYS
@@ -205,6 +223,8 @@ class KeptState:
     """
 
     does: ClassVar[frozenset[str]] = frozenset({"goes_on"})
+    holds: ClassVar[frozenset[str]] = frozenset({"goes_on"})
+    of_core: ClassVar[bool] = True
     population: str
     neurons: NDArray[np.int64]
     when: When = ALWAYS
@@ -228,6 +248,8 @@ class InputNoise:
     """
 
     does: ClassVar[frozenset[str]] = frozenset({"noise"})
+    holds: ClassVar[frozenset[str]] = frozenset()
+    of_core: ClassVar[bool] = False
     population: str
     neurons: NDArray[np.int64]
     sigma: float

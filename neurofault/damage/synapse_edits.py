@@ -2,17 +2,18 @@
 
 ``does``: what an edit changes for inference: ``weights``, ``delays``, ``messages``. An engine that does not apply it refuses the edit
 (:func:`neurofault.damage.edits.not_applied`).
+``left_behind``: what of it stays with the cores that neurons leave, given bool [n] of the source and of the target population: which neurons stay.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.arrays import within
+from neurofault.arrays import only, within
 from neurofault.damage.when import ALWAYS, When
 from neurofault.graph.synapses import MOST_DELAY
 from neurofault.streams import counter_hash
@@ -21,6 +22,8 @@ EnginePart = Literal["frozen", "stuck_trace", "third_factor", "rounding"]
 """What can break of a core's learning engine."""
 Part = Literal[EnginePart, "error", "feedback"]
 """The same, or what serves a learner: its error neurons, its feedback synapses."""
+Write = Literal["weights", "delays"]
+"""What a write sets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,9 +68,16 @@ class SetSynapses:
     of_targets: NDArray[np.int64] | None = None
 
     @property
-    def mended(self) -> bool:
-        """Whether the next write mends it, where it has happened for good."""
-        return self.keep is None
+    def mended_by(self) -> Write | None:
+        """Which write mends it: of weights, unless bits are stuck or an axon entry leads past."""
+        return "weights" if self.keep is None else None
+
+    def left_behind(self, sources: NDArray[np.bool_], targets: NDArray[np.bool_]) -> SetSynapses:
+        """Return what stays behind: the words are in the target's core, an axon entry is in the source's too."""
+        stay = targets[self.targets]
+        if self.keep is not None and self.of_sources is not None:
+            stay = stay & sources[self.sources]
+        return only(self, stay)
 
     def fits(self) -> bool:
         """Return whether its own numbers are in range, whatever chip it is of."""
@@ -92,6 +102,7 @@ class SetDelays:
     """
 
     does: ClassVar[frozenset[str]] = frozenset({"delays"})
+    mended_by: ClassVar[Write | None] = "delays"
     connection: str
     sources: NDArray[np.int64]
     targets: NDArray[np.int64]
@@ -105,6 +116,10 @@ class SetDelays:
         together = (self.flips is None) == (self.longest is None)
         flips = self.flips is None or within(self.flips, 0, MOST_DELAY)
         return together and flips and within(self.delays, 0, MOST_DELAY) and 0 <= (self.longest or 0) <= MOST_DELAY
+
+    def left_behind(self, sources: NDArray[np.bool_], targets: NDArray[np.bool_]) -> SetDelays:
+        """Return what stays behind: the words are in the target's core."""
+        return only(self, targets[self.targets])
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +166,10 @@ class Drop:
         """Return whether its own numbers are in range, whatever chip it is of."""
         return self.core >= 0 and 0 < self.probability <= 1 and 0 <= self.key < 1 << 64
 
+    def left_behind(self, sources: NDArray[np.bool_], targets: NDArray[np.bool_]) -> Drop:
+        """Return what stays behind: the way between what is left at both ends."""
+        return replace(self, sources=self.sources[sources[self.sources]], targets=self.targets[targets[self.targets]])
+
 
 @dataclass(frozen=True, eq=False)
 class LearningDefect:
@@ -178,6 +197,12 @@ class LearningDefect:
         """Return whether its own numbers are in range, whatever chip it is of."""
         return 0 <= self.value < 1 << 31
 
+    def left_behind(self, sources: NDArray[np.bool_], targets: NDArray[np.bool_]) -> LearningDefect:
+        """Return what stays behind: the target's core learns; error neurons have a core of their own, which nothing leaves."""
+        return self if self.part == "error" else only(self, targets[self.neurons])
 
+
+SingleSynapses = SetSynapses | SetDelays
+"""Edits of single synapses, given by pairs of source and target; a write of them mends what says so (``mended_by``)."""
 SynapseEdit = SetSynapses | SetDelays | Drop | LearningDefect
 """Edits of a connection's synapses, or of what it carries."""

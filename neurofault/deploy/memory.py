@@ -18,8 +18,9 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.damage.damage import Edit, SetDelays, SetSynapses
-from neurofault.damage.edits import only
+from neurofault.arrays import only
+from neurofault.damage.edits import Edit
+from neurofault.damage.synapse_edits import SingleSynapses, Write
 from neurofault.damage.fold import SynapseFold
 from neurofault.damage.stored import from_field, to_field
 from neurofault.damage.when import ALWAYS
@@ -120,19 +121,19 @@ def next_upset(deployment: Deployment, sample: int) -> int | None:
     return min((one for one in coming if one > sample), default=None)
 
 
-def _stays(edit: Edit) -> TypeGuard[SetSynapses | SetDelays]:
+def _stays(edit: Edit) -> TypeGuard[SingleSynapses]:
     """Whether an edit is an upset that happens at a step of the chip's clock and stays until it is written over."""
-    if not isinstance(edit, SetDelays) and not (isinstance(edit, SetSynapses) and edit.mended):
+    if not isinstance(edit, SingleSynapses) or edit.mended_by is None:
         return False
     return edit.when.clock == "chip" and edit.when.lasts and not edit.when.always
 
 
-def _sample_of(deployment: Deployment, edit: SetSynapses | SetDelays) -> int:
+def _sample_of(deployment: Deployment, edit: SingleSynapses) -> int:
     phase = deployment.schedule.phase[deployment.connection(edit.connection).target]
     return (edit.when.start - phase - 1) // deployment.timesteps
 
 
-def _for_good(deployment: Deployment, happened: Callable[[SetSynapses | SetDelays], bool]) -> Deployment:
+def _for_good(deployment: Deployment, happened: Callable[[SingleSynapses], bool]) -> Deployment:
     before = deployment.damage.edits
     edits = tuple(replace(edit, when=ALWAYS) if _stays(edit) and happened(edit) else edit for edit in before)
     if all(one is other for one, other in zip(edits, before, strict=True)):
@@ -171,16 +172,20 @@ def write(
     past = fold.elsewhere(fold.always)
     chosen[fold.targets[past], fold.sources[past]] = False
     held = np.where(chosen, gate.admit(weights, present), present)
-    edits = tuple(_after_write(edit, connection, chosen) for edit in deployment.damage.edits)
+    edits = _after_write(deployment, connection, "weights", chosen)
     stored = replace(synapses, weight=np.where(chosen, held, synapses.weight).astype(np.int32))
     return deployment.with_connection(replace(own, synapses=stored)).with_damage(replace(deployment.damage, edits=edits))
 
 
-def _after_write(edit: Edit, connection: str, chosen: NDArray[np.bool_]) -> Edit:
-    """Return what is left of an edit."""
-    if isinstance(edit, SetSynapses) and edit.connection == connection and edit.when.always and edit.mended:
-        return only(edit, ~chosen[edit.targets, edit.sources])
-    return edit
+def _after_write(deployment: Deployment, connection: str, what: Write, chosen: NDArray[np.bool_]) -> tuple[Edit, ...]:
+    """Return the edits, without what a write of the chosen synapses mends."""
+
+    def left(edit: Edit) -> Edit:
+        if isinstance(edit, SingleSynapses) and edit.connection == connection and edit.when.always and edit.mended_by == what:
+            return only(edit, ~chosen[edit.targets, edit.sources])
+        return edit
+
+    return tuple(map(left, deployment.damage.edits))
 
 
 def write_delays(deployment: Deployment, connection: str, delays: NDArray[np.integer], *, now: int = 0) -> Deployment:
@@ -199,11 +204,6 @@ def write_delays(deployment: Deployment, connection: str, delays: NDArray[np.int
     own, synapses = _dense(deployment, connection)
     before = np.zeros(synapses.weight.shape, np.int64) if synapses.delay is None else synapses.delay
     chosen = np.asarray(before != delays)
-    edits = tuple(
-        only(edit, ~chosen[edit.targets, edit.sources])
-        if isinstance(edit, SetDelays) and edit.connection == connection and edit.when.always
-        else edit
-        for edit in deployment.damage.edits
-    )
+    edits = _after_write(deployment, connection, "delays", chosen)
     stored = replace(synapses, delay=delays.astype(np.int64))
     return deployment.with_connection(replace(own, synapses=stored)).with_damage(replace(deployment.damage, edits=edits))

@@ -92,6 +92,8 @@ class Fault(BaseModel, ABC):
     """Clocks of the windows that it may have; ``chip`` alone where something happens between samples only."""
     stored: ClassVar[bool] = False
     """Whether a stored bit breaks, which keeps an upset until it is rewritten."""
+    breaks: ClassVar[str] = "silent"
+    """What of its sites it breaks, in the words of the edits (``holds`` of neurons, ``does`` of synapses, ``part`` of a learning engine)."""
 
     count: int | None = Field(default=None, description="how many sites", ge=0, le=MOST)
     rate: float | None = Field(default=None, description="probability of each site", ge=0, le=1)

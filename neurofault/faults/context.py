@@ -212,7 +212,7 @@ class Context:
         if done:
             parts = [
                 gone(done, block) if gone else spent(
-                    self.deployment, done, fault.kind, fault.site, block, bits[block.connection] if bits else None,
+                    self.deployment, done, fault.breaks, fault.site, block, bits[block.connection] if bits else None,
                     run(block.connection) if run else None,
                 )
                 for block in blocks

@@ -134,6 +134,7 @@ class LearningFrozen(Fault):
     """A core's learning engine is dead: inference goes on, its synapses are never updated again."""
 
     kind: ClassVar[str] = "learning_frozen"
+    breaks: ClassVar[str] = "frozen"
     site: ClassVar[str] = "used cores"
     list_field: ClassVar[str] = "cores"
     equation: ClassVar[str] = "Δw = Δd = Δt = 0 for every synapse stored on the core"
@@ -152,6 +153,7 @@ class TraceStuck(Fault):
     """A trace of a core's learning engine always reads one value."""
 
     kind: ClassVar[str] = "trace_stuck"
+    breaks: ClassVar[str] = "stuck_trace"
     site: ClassVar[str] = "used cores"
     list_field: ClassVar[str] = "cores"
     equation: ClassVar[str] = "trace = value for every synapse stored on the core"
@@ -172,6 +174,7 @@ class ThirdFactorDead(Fault):
     """The third factor (reward, error) no longer reaches a core."""
 
     kind: ClassVar[str] = "third_factor_dead"
+    breaks: ClassVar[str] = "third_factor"
     site: ClassVar[str] = "used cores"
     list_field: ClassVar[str] = "cores"
     equation: ClassVar[str] = "y1 = y2 = y3 = 0 where they carry the third factor"
@@ -190,6 +193,7 @@ class RoundingStuck(Fault):
     """The random number of stochastic rounding is stuck: always up (0), never up (127), or between."""
 
     kind: ClassVar[str] = "rounding_stuck"
+    breaks: ClassVar[str] = "rounding"
     site: ClassVar[str] = "used cores"
     list_field: ClassVar[str] = "cores"
     equation: ClassVar[str] = "⌊R/128⌋ + [value < R mod 128] in place of a random number"

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.arrays import only
 from neurofault.damage.damage import (
     Damage,
     Detour,
@@ -34,7 +35,6 @@ from neurofault.damage.damage import (
     SynapseEdit,
     Upset,
 )
-from neurofault.damage.edits import only
 from neurofault.deploy.deployment import Deployment
 from neurofault.faults.places import weights_at
 from neurofault.faults.plan import FaultPlan
@@ -144,10 +144,9 @@ def _altered(deployment: Deployment, edits: Sequence[Edit]) -> set[str]:
 
 
 def _size(edit: Edit) -> int:
-    for name in ("sources", "neurons", "cores"):
-        if hasattr(edit, name):
-            return len(getattr(edit, name))
-    return 0
+    if isinstance(edit, NeuronEdit | LearningDefect):
+        return len(edit.neurons)
+    return len(edit.cores) if isinstance(edit, Stall) else len(edit.sources)
 
 
 def _left(facts: _Facts, edit: Edit) -> Edit | None:

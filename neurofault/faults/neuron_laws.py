@@ -35,6 +35,7 @@ class RefractoryStuck(Fault):
     """A neuron's refractory counter is stuck: it never leaves refractoriness, or never enters it."""
 
     kind: ClassVar[str] = "refractory_stuck"
+    breaks: ClassVar[str] = "counter"
     site: ClassVar[str] = "neurons"
     list_field: ClassVar[str] = "neurons"
     equation: ClassVar[str] = "c = 1 (on: v stays, s = 0, u goes on), or c = 0 (off), whatever fires"
@@ -62,6 +63,7 @@ class SpikeResetLost(Fault):
     """A neuron is not reset after a spike: its potential stays where it was."""
 
     kind: ClassVar[str] = "spike_reset_lost"
+    breaks: ClassVar[str] = "kept"
     site: ClassVar[str] = "neurons"
     list_field: ClassVar[str] = "neurons"
     equation: ClassVar[str] = "s = 1 as ever, v as before the reset; refractory steps follow"
@@ -90,6 +92,7 @@ class StateKept(Fault):
     """
 
     kind: ClassVar[str] = "state_kept"
+    breaks: ClassVar[str] = "goes_on"
     site: ClassVar[str] = "neurons"
     list_field: ClassVar[str] = "neurons"
     equation: ClassVar[str] = (

@@ -96,6 +96,7 @@ class NeuronSaturated(Fault):
     """A neuron sends a spike in every step, whatever its state."""
 
     kind: ClassVar[str] = "neuron_saturated"
+    breaks: ClassVar[str] = "rate"
     site: ClassVar[str] = "neurons"
     list_field: ClassVar[str] = "neurons"
     equation: ClassVar[str] = "s = 1; u and v as if nothing were wrong"
@@ -117,6 +118,7 @@ class NeuronStuck(Fault):
     """A neuron fires at a fixed rate, evenly spaced, whatever its state."""
 
     kind: ClassVar[str] = "neuron_stuck"
+    breaks: ClassVar[str] = "rate"
     site: ClassVar[str] = "neurons"
     list_field: ClassVar[str] = "neurons"
     equation: ClassVar[str] = "s[t] = ⌊(t + 1)·r⌋ − ⌊t·r⌋, r in 1/65536"
@@ -316,6 +318,7 @@ class SensorDead(Fault):
     """A sensor line always reads one pixel value; its input neuron is sound."""
 
     kind: ClassVar[str] = "sensor_dead"
+    breaks: ClassVar[str] = "bias"
     site: ClassVar[str] = "sensors"
     list_field: ClassVar[str] = "pixels"
     equation: ClassVar[str] = "bias mantissa = table[value]"
@@ -342,6 +345,7 @@ class SensorNoisy(Fault):
     """A sensor line adds normal noise to the current of its input neuron."""
 
     kind: ClassVar[str] = "sensor_noisy"
+    breaks: ClassVar[str] = "bias"
     site: ClassVar[str] = "sensors"
     list_field: ClassVar[str] = "pixels"
     equation: ClassVar[str] = "bias mantissa += round(σ·table[255]·g), within 16 bits; g ~ N(0, 1) from (sample, step, neuron)"

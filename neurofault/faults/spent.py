@@ -6,14 +6,15 @@ changed again; only what dies, sticks or is closed for good counts, whenever tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.damage.broken import Broken, BrokenCells, BrokenCore
-from neurofault.damage.damage import Drop, Edit, Force, Hit, LearningDefect, SetDelays, SetField, SetSynapses, Silence, Stall
+from neurofault.damage.damage import Drop, Edit, Hit, LearningDefect, NeuronEdit, SetSynapses, Stall
+from neurofault.damage.synapse_edits import SingleSynapses
 from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
 from neurofault.faults.places import Block, axon_sources, run_ranges, synapse_blocks, synapses_at
@@ -60,23 +61,15 @@ def lasting(when: When) -> bool:
     return when.stop is None and when.period in (None, when.on)
 
 
-_PARTS = {
-    "learning_frozen": "frozen",
-    "trace_stuck": "stuck_trace",
-    "third_factor_dead": "third_factor",
-    "rounding_stuck": "rounding",
-}
-
-
 def spent(
-    deployment: Deployment, earlier: Earlier, kind: str, site: str, block: Block, bits: Sequence[int] | None, run: int | None
+    deployment: Deployment, earlier: Earlier, breaks: str, site: str, block: Block, bits: Sequence[int] | None, run: int | None
 ) -> NDArray[np.bool_]:
-    """Return bool [sites of the block]: where nothing is left for a kind of fault to break.
+    """Return bool [sites of the block]: where nothing is left for a fault to break.
 
     Args:
         deployment: the chip.
         earlier: what counts.
-        kind: of the fault, with
+        breaks: what of its sites the fault breaks (:attr:`neurofault.faults.base.Fault.breaks`), with
         site: what one of its sites is.
         block: the sites.
         bits: where bits are the sites: those of each stored weight that are.
@@ -84,21 +77,20 @@ def spent(
     """
     match site:
         case "used cores":
-            return np.array([_core_spent(deployment, earlier, kind, block.core)])
+            return np.array([_core_spent(deployment, earlier, breaks, block.core)])
         case "neurons" | "sensors":
-            held = _silent(deployment, earlier, block.population) | _held(deployment, earlier, kind, block.population)
-            return held[block.neurons]
+            return _held(deployment, earlier, block.population, {"silent", breaks})[block.neurons]
         case "axon entries":
             return _lost(deployment, earlier, block)
         case "memory words" | "headers":
             assert run is not None
             (whole,) = (each for each in synapse_blocks(deployment, [block.connection]) if each.core == block.core)
-            stuck = _stuck(deployment, earlier, kind, whole) == _whole(deployment, block)
+            stuck = _stuck(deployment, earlier, breaks, whole) == _whole(deployment, block)
             ranges = run_ranges(deployment, whole, run, block.first + np.arange(block.size))
             return np.array([bool(stuck[low:high].all()) for low, high in zip(*ranges, strict=True)], bool)
         case _:
             per = len(bits) if bits else 1
-            stuck = _stuck(deployment, earlier, kind, replace(block, size=block.size // per, first=block.first // per))
+            stuck = _stuck(deployment, earlier, breaks, replace(block, size=block.size // per, first=block.first // per))
             if bits:
                 return np.asarray((stuck[:, None] >> np.array(bits)) & 1, bool).reshape(-1)
             return np.asarray(stuck == _whole(deployment, block))
@@ -126,17 +118,21 @@ def spent_cells(earlier: Earlier, block: Block, width: int | None) -> NDArray[np
     return gone
 
 
-def _silent(deployment: Deployment, earlier: Earlier, population: str) -> NDArray[np.bool_]:
+def _held(deployment: Deployment, earlier: Earlier, population: str, what: Collection[str]) -> NDArray[np.bool_]:
+    """Return bool [n]: neurons of which something is held already."""
     mask = np.zeros(deployment.population(population).size, bool)
     for edit in earlier.edits:
-        if isinstance(edit, Silence) and edit.population == population:
+        if isinstance(edit, NeuronEdit) and edit.population == population and not edit.holds.isdisjoint(what):
             mask[edit.neurons] = True
     return mask
 
 
-def _core_spent(deployment: Deployment, earlier: Earlier, kind: str, core: int) -> bool:
+def _silent(deployment: Deployment, earlier: Earlier, population: str) -> NDArray[np.bool_]:
+    return _held(deployment, earlier, population, {"silent"})
+
+
+def _core_spent(deployment: Deployment, earlier: Earlier, part: str, core: int) -> bool:
     """Whether a core is dead, hangs, or has this part of its learning engine broken."""
-    part = _PARTS.get(kind, "silent")
     if core in earlier.dead_cores or any(isinstance(edit, Stall) and core in edit.cores for edit in earlier.edits):
         return True
     if any(isinstance(place, BrokenCore) and (place.core, place.part) == (core, part) for place in earlier.broken):
@@ -157,19 +153,6 @@ def _core_spent(deployment: Deployment, earlier: Earlier, kind: str, core: int) 
     return bool(found.size and found.all())
 
 
-def _held(deployment: Deployment, earlier: Earlier, kind: str, population: str) -> NDArray[np.bool_]:
-    """Neurons whose output, or sensor line, is held at something already."""
-    mask = np.zeros(deployment.population(population).size, bool)
-    for edit in earlier.edits:
-        if not isinstance(edit, Force | SetField) or edit.population != population:
-            continue
-        forced = isinstance(edit, Force) and kind in ("neuron_saturated", "neuron_stuck")
-        sensed = isinstance(edit, SetField) and edit.field == "bias_mantissa" and kind in ("sensor_dead", "sensor_noisy")
-        if forced or sensed:
-            mask[edit.neurons] = True
-    return mask
-
-
 def _lost(deployment: Deployment, earlier: Earlier, block: Block) -> NDArray[np.bool_]:
     sources = axon_sources(deployment, block)
     gone = np.zeros(len(sources), bool)
@@ -179,17 +162,16 @@ def _lost(deployment: Deployment, earlier: Earlier, block: Block) -> NDArray[np.
     return gone
 
 
-def _stuck(deployment: Deployment, earlier: Earlier, kind: str, block: Block) -> NDArray[np.int64]:
+def _stuck(deployment: Deployment, earlier: Earlier, breaks: str, block: Block) -> NDArray[np.int64]:
     """Return int64 [stored synapses of the block]: bits of each that no fault can change any more, for every synapse that reads it."""
+    what = "delays" if breaks == "delays" else "weights"
     whole, dead = _whole(deployment, block), _silent(deployment, earlier, block.population)
     which, sources, targets = synapses_at(deployment, block, block.first + np.arange(block.size))
     keys = targets * (1 << 32) + sources
     held = np.where(dead[targets], whole, 0)
     order = np.argsort(keys)
     for edit in earlier.edits:
-        if not isinstance(edit, SetSynapses | SetDelays) or edit.connection != block.connection:
-            continue
-        if isinstance(edit, SetDelays) != (kind == "synapse_delay"):
+        if not isinstance(edit, SingleSynapses) or edit.connection != block.connection or what not in edit.does:
             continue
         stuck = np.full(len(edit.targets), whole, np.int64)
         if isinstance(edit, SetSynapses):

@@ -320,6 +320,7 @@ class SynapseDelay(ConnectionFault):
     """The delay field of a stored synapse is another one: its spikes arrive later or earlier."""
 
     kind: ClassVar[str] = "synapse_delay"
+    breaks: ClassVar[str] = "delays"
     site: ClassVar[str] = "stored synapses"
     list_field: ClassVar[str] = "synapses"
     equation: ClassVar[str] = "d ← d ^ 2**bit, at most the profile's longest delay; a spike arrives d steps later"

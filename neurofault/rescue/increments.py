@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.arrays import only
 from neurofault.damage.damage import Damage, Edit, Hit, SetSynapses, Silence
-from neurofault.damage.edits import only, sites
+from neurofault.damage.edits import sites
 from neurofault.damage.fold import with_values
 from neurofault.damage.stored import to_field
 from neurofault.deploy.deployment import Deployment

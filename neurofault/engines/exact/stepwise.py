@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import Activity, Traces, scores_from
-from neurofault.damage.damage import Damage, KeptState
+from neurofault.damage.damage import Damage, NeuronEdit
 from neurofault.damage.fold_neurons import NeuronsInTime
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.currents import Currents
@@ -193,7 +193,7 @@ class _Run:
         """Run the populations of an island."""
         rows, steps = self.rows, self.steps
         if not rows.stream and any(
-            isinstance(edit, KeptState) and edit.population in island for edit in self.deployment.damage.edits
+            isinstance(edit, NeuronEdit) and "goes_on" in edit.does and edit.population in island for edit in self.deployment.damage.edits
         ):
             rows, steps = rows.in_a_row, range(steps.start, (rows.samples - 1) * rows.timesteps + steps.stop)
         first, stop = steps.start, steps.stop

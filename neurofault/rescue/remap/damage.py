@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.arrays import only
 from neurofault.damage.broken import BrokenCells, BrokenCore, BrokenMesh
 from neurofault.damage.damage import (
     Damage,
@@ -19,14 +20,12 @@ from neurofault.damage.damage import (
     Drop,
     Edit,
     Hit,
-    InputNoise,
     LearningDefect,
     SetDelays,
     SetField,
     SetSynapses,
     Stall,
 )
-from neurofault.damage.edits import only
 from neurofault.deploy.deployment import Deployment
 from neurofault.faults.context import FaultOutcome
 from neurofault.faults.flows import Flow, flows_of, strike
@@ -52,7 +51,7 @@ def damage_after(deployment: Deployment, moved: Mapping[str, NDArray[np.bool_]],
         left, hit = _struck_anew(deployment, own, hit, moved, taken, edits, flows, _closed(hits))
         edits += left
         hits.append(replace(hit, n_edits=len(left)))
-    edits += _left(deployment, damage.edits[first:], "", moved)
+    edits += _left(deployment, damage.edits[first:], moved)
     return Damage(tuple(edits), tuple(hits), damage.dead_cores)
 
 
@@ -84,7 +83,7 @@ def _struck_anew(
         notes = [*out.notes, *(note for note in hit.notes if note.startswith("acts: "))]
         cores = tuple(sorted({*hit.cores, *out.cores}))
         return out.edits, replace(hit, cores=cores, neurons=out.neurons, notes=(*notes, ANEW))
-    left = _left(deployment, own, hit.kind, moved)
+    left = _left(deployment, own, moved)
     for place in hit.broken:
         if isinstance(place, BrokenCells) and place.core in taken:
             strike_cells(deployment, out, place, [*earlier, *left])
@@ -103,36 +102,29 @@ def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {name: one.get(name, 0) + other.get(name, 0) for name in (*one, *(name for name in other if name not in one))}
 
 
-def _left(deployment: Deployment, edits: Sequence[Edit], kind: str, moved: Mapping[str, NDArray[np.bool_]]) -> list[Edit]:
+def _left(deployment: Deployment, edits: Sequence[Edit], moved: Mapping[str, NDArray[np.bool_]]) -> list[Edit]:
     """Return the edits without the moved neurons; those that concern nobody else are gone."""
-    found = (_without(deployment, edit, kind, moved) for edit in edits)
-    return [edit for edit in found if edit is not None]
+    return [left for edit in edits if (left := _without(deployment, edit, moved)) is edit or _concerns(left)]
 
 
-def _without(deployment: Deployment, edit: Edit, kind: str, moved: Mapping[str, NDArray[np.bool_]]) -> Edit | None:
+def _concerns(edit: Edit) -> bool:
+    """Whether an edit concerns anybody."""
+    return all(value.size for value in vars(edit).values() if isinstance(value, np.ndarray))
+
+
+def _without(deployment: Deployment, edit: Edit, moved: Mapping[str, NDArray[np.bool_]]) -> Edit:
     match edit:
-        case Stall() | Detour() | InputNoise():
+        case Stall() | Detour():
             return edit
-        case LearningDefect(part="error"):
-            return edit  # error neurons stay where they are
         case SetField(field="bias_mantissa") if deployment.population(edit.population).encoding is not None:
             return edit  # what a sensor reads; no core can alter the bias of a neuron that pixels drive
-        case SetSynapses() | SetDelays():
+        case SetSynapses() | SetDelays() | Drop() | LearningDefect():
             connection = deployment.connection(edit.connection)
-            stay = ~moved[connection.target][edit.targets]
-            if isinstance(edit, SetSynapses) and kind == "axon_misrouted":  # the entry is in the source's core
-                stay &= ~moved[connection.source][edit.sources]
-        case Drop():
-            connection = deployment.connection(edit.connection)
-            sources = edit.sources[~moved[connection.source][edit.sources]]
-            targets = edit.targets[~moved[connection.target][edit.targets]]
-            if len(sources) == len(edit.sources) and len(targets) == len(edit.targets):
-                return edit
-            return replace(edit, sources=sources, targets=targets) if sources.size and targets.size else None
-        case LearningDefect():
-            stay = ~moved[deployment.connection(edit.connection).target][edit.neurons]
+            left: Edit = edit.left_behind(~moved[connection.source], ~moved[connection.target])
         case _:
-            stay = ~moved[edit.population][edit.neurons]
-    if stay.all():
-        return edit
-    return only(edit, stay) if stay.any() else None
+            left = only(edit, ~moved[edit.population][edit.neurons]) if edit.of_core else edit
+    return edit if _size(left) == _size(edit) else left
+
+
+def _size(edit: Edit) -> int:
+    return sum(value.size for value in vars(edit).values() if isinstance(value, np.ndarray))
