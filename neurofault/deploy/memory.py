@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from neurofault.arrays import only
 from neurofault.damage.edits import Edit
-from neurofault.damage.synapse_edits import SingleSynapses, Write
 from neurofault.damage.fold import SynapseFold
 from neurofault.damage.stored import from_field, to_field
+from neurofault.damage.synapse_edits import SingleSynapses, Write
 from neurofault.damage.when import ALWAYS
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError

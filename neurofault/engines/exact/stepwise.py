@@ -193,7 +193,8 @@ class _Run:
         """Run the populations of an island."""
         rows, steps = self.rows, self.steps
         if not rows.stream and any(
-            isinstance(edit, NeuronEdit) and "goes_on" in edit.does and edit.population in island for edit in self.deployment.damage.edits
+            isinstance(edit, NeuronEdit) and "goes_on" in edit.does and edit.population in island
+            for edit in self.deployment.damage.edits
         ):
             rows, steps = rows.in_a_row, range(steps.start, (rows.samples - 1) * rows.timesteps + steps.stop)
         first, stop = steps.start, steps.stop
