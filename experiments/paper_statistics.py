@@ -4,7 +4,7 @@
     python experiments/paper_statistics.py --check    # writes nothing; exit code 1 where something would change
 
 The journal of units that `neurofault paper` computes from is not published; the draws, ways and lines are. From these the same functions make
-return rates, barriers, shapes and recovered shares again, and cut the intervals of accuracies and shares at 0 and 1. Everything else must stay
+return rates, barriers, shapes, recovered shares and the intervals of slopes again, and cut the intervals of accuracies and shares at 0 and 1. Everything else must stay
 as it is: any other difference ends the run before anything is written.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -21,9 +22,12 @@ from typing import Any
 
 import numpy as np
 
+from neurofault.papers.rescue2019.fig1 import MARKS
 from neurofault.papers.rescue2019.fig4 import returns_and_exits, summaries
+from neurofault.papers.rescue2019.float_declines import scaling
 from neurofault.papers.rescue2019.output import Figure, save
 from neurofault.papers.rescue2019.run import published
+from neurofault.study.changepoint import Thresholds
 from neurofault.study.clustered import recovered_interval
 from neurofault.study.csv_table import rounded
 from neurofault.study.statistics import SHARE, Interval, cut
@@ -79,6 +83,18 @@ def decline(figure: Figure) -> None:
         cut_row(row)  # type: ignore[arg-type]  # rows of this script are dicts
 
 
+def floats_decline(figure: Figure) -> None:
+    """As :func:`decline`; make the intervals of how marks change with the width again, over bases."""
+    decline(figure)
+    rows = [row for row in figure.tables["orders"] if row["network"].count("-") == 2 and " " not in row["network"]]
+    marks = [
+        (int(row["network"].split("-")[1]), int(row["base"]), Thresholds(**{name: math.nan if row[name] is None else row[name] for name in MARKS}))
+        for row in rows
+    ]  # fmt: skip
+    for name, found in scaling(marks).items():
+        figure.answer["width_scaling"][name] |= {end: found[end] for end in ENDS}
+
+
 def controls(figure: Figure) -> None:
     """Cut the intervals of the controls' accuracies."""
     for row in (*figure.answer["controls"], *figure.tables["controls"]):
@@ -127,7 +143,7 @@ def on_chips(figure: Figure) -> None:
 
 
 AGAIN: dict[str, Callable[[Figure], None]] = {
-    "fig1": decline, "fig1_cnn": decline, "fig4": on_floats, "chip_fig1": decline, "chip_fig3": controls, "chip_fig4": on_chips,
+    "fig1": floats_decline, "fig1_cnn": decline, "fig4": on_floats, "chip_fig1": decline, "chip_fig3": controls, "chip_fig4": on_chips,
 }  # fmt: skip
 
 

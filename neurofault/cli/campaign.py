@@ -50,10 +50,10 @@ def schema() -> None:
 @app.command()
 def plan(file: File, set_: Set = None, data_dir: options.DataDir = None) -> None:
     """Show cells and trials, and estimate time and memory from a few trials run on this machine."""
+    campaign = _loaded(file, set_)
     from neurofault.study.campaign.estimate import estimate
     from neurofault.study.campaign.run import ready
 
-    campaign = _loaded(file, set_)
     with StderrProgress() as progress:
         found = estimate(ready(campaign, data_dir, progress), progress)
     heads = ("cell", "faults", "rescue", "axes", "trials", "seconds each", "cannot matter")
@@ -91,11 +91,12 @@ def run(
     from neurofault.study.campaign.folder import check_folder, default_folder
     from neurofault.study.campaign.report import check_tools
     from neurofault.study.campaign.rows import failed
-    from neurofault.study.campaign.run import Executor, ready, run_campaign
-    from neurofault.study.campaign.summary import earlier_words, found_in
 
     check_tools()
     campaign = _loaded(file, set_)
+    from neurofault.study.campaign.run import Executor, ready, run_campaign
+    from neurofault.study.campaign.summary import earlier_words, found_in
+
     executor = Executor(usable_cores() if workers is None else workers, dask, _shard(shard), retry)
     folder = out or default_folder(campaign)
     check_folder(folder, campaign, named=out is not None)

@@ -56,12 +56,8 @@ def convert(
     from neurofault.convert.netx_graph import from_netx
     from neurofault.convert.nir_copy import copy_nir
     from neurofault.convert.nir_graph import from_nir
-    from neurofault.convert.nir_writer import SNNTORCH_DT
     from neurofault.deploy import deploy
-    from neurofault.deploy.netx_export import to_netx
-    from neurofault.deploy.nir_export import to_nir
     from neurofault.faults import fault_from_mapping, inject
-    from neurofault.study.convert_report import lost_by
     from neurofault.study.prepare import Setup, prepare
 
     if timesteps is not None and timesteps < 1:
@@ -74,7 +70,10 @@ def convert(
             nir_reset=nir_reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
         )  # fmt: skip
         with StderrProgress() as progress:
-            report = lost_by(prepare(setup, progress, one_label_for="convert --check"))
+            prepared = prepare(setup, progress, one_label_for="convert --check")
+            from neurofault.study.convert_report import lost_by
+
+            report = lost_by(prepared)
         print(*report.lines(), sep="\n")
         return
     if target is None:
@@ -106,6 +105,10 @@ def convert(
         )  # fmt: skip
         with StderrProgress() as progress:
             network = prepare(setup, progress).network
+    from neurofault.convert.nir_writer import SNNTORCH_DT
+    from neurofault.deploy.netx_export import to_netx
+    from neurofault.deploy.nir_export import to_nir
+
     written = dt if dt is not None else SNNTORCH_DT
     what = f"{network.name}, {_numbers(network)}"
     given: Network | Deployment = network

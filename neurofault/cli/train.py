@@ -18,9 +18,11 @@ def train(
     """Train a network of the zoo; the weights are kept, so that a second call only reads them."""
     from neurofault.digest import digest_of
     from neurofault.study.chain_identity import network_record
-    from neurofault.zoo import any_recipe, torch_accuracy, trained, weights_digest
+    from neurofault.zoo import any_recipe
     from neurofault.zoo.events import EventRecipe, trained_model
+    from neurofault.zoo.shipped import weights_digest
     from neurofault.zoo.surrogate import model_accuracy, network_of
+    from neurofault.zoo.training import torch_accuracy, trained
 
     spec = any_recipe(name)
     with StderrProgress() as progress:

@@ -19,7 +19,7 @@ from neurofault.convert.driven import Driven, Rectified, Winner, input_shape
 from neurofault.convert.max_pools import Pooling
 from neurofault.graph import Connection, CubaLif, Encoding, Network, Population, Readout, Source
 from neurofault.graph.neurons import NO_MEMORY
-from neurofault.zoo import RateCurve
+from neurofault.zoo.rate_curve import RateCurve
 
 
 @dataclass(frozen=True)

@@ -16,25 +16,23 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from torch import nn
 
 from neurofault.convert.driven import Driven, input_shape
+from neurofault.convert.asked import PixelCoding
 from neurofault.convert.prelude import Prelude
 from neurofault.convert.spiking_layers import (
     SILENT,
     Chain,
     Operation,
-    SpikingNeurons,
-    Value,
     membrane_bias,
-    pair,
     pools_as_neurons,
     recurrent_synapses,
-    spread,
 )
+from neurofault.convert.spiking_neurons import SpikingNeurons, Value, pair, spread
 from neurofault.convert.stages import stages_along
 from neurofault.convert.tracing import trace
 from neurofault.errors import ConversionError
@@ -43,22 +41,9 @@ from neurofault.graph import chain as feed_forward
 from neurofault.graph.network import How
 from neurofault.graph.pooling import spike_max_pool
 from neurofault.graph.synapses import Synapses
-from neurofault.zoo import RateCurve
+from neurofault.zoo.rate_curve import RateCurve
 
 _MANTISSA_MAX = 4095
-
-
-@dataclass(frozen=True)
-class PixelCoding:
-    """How pixels reach a network that takes spikes: input neurons under a bias current, as :meth:`Encoding.for_pixels` makes it.
-
-    Attributes:
-        full_rate: spikes a step that stand for a pixel of 255, (0, 1]; the first layer's weights are divided by it.
-        start: ``v`` of the input neurons at a sample's first step as a fraction of their threshold, [0, 1].
-    """
-
-    full_rate: float = 0.5
-    start: float = 0.5
 
 
 def network_of(

@@ -16,7 +16,7 @@ from neurofault.convert.maps import Kernel, Map, Matrix, Same, rows_of
 from neurofault.convert.samples import as_fractions
 from neurofault.graph import Dense, Sparse
 from neurofault.graph.synapses import Synapses
-from neurofault.zoo import RateCurve
+from neurofault.zoo.rate_curve import RateCurve
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import nn
-
-from neurofault.convert.chain import PixelCoding
-from neurofault.convert.loading import user_network
+from neurofault.convert.asked import PixelCoding
 from neurofault.convert.netx_graph import from_netx
 from neurofault.convert.nir_graph import DEFAULT_TIMESTEPS, from_nir
-from neurofault.convert.snntorch_model import from_snntorch, is_snntorch
 from neurofault.errors import ConversionError, UsageError
 from neurofault.graph import Network
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def is_nir_file(name: str) -> bool:
@@ -92,6 +92,9 @@ def load_network(
         if dt is not None:
             raise UsageError(f"dt goes with a NIR file, not with {name!r}: a netx file counts steps")
         return from_netx(name, timesteps=timesteps or events)
+    from neurofault.convert.loading import user_network
+    from neurofault.convert.snntorch_model import is_snntorch
+
     found = user_network(name, weights)
     if isinstance(found, Network):
         if timesteps not in (None, found.timesteps):
@@ -119,6 +122,8 @@ def spiking_module(
     Raises:
         ConversionError: it takes neither, or something in it has no counterpart on the chip.
     """
+    from neurofault.convert.snntorch_model import from_snntorch
+
     first: ConversionError | None = None
     for shape in (tuple(sample_shape), (math.prod(sample_shape),)):
         try:

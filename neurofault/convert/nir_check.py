@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neurofault.convert.chain import PixelCoding
+from neurofault.convert.asked import PixelCoding
 from neurofault.convert.check import drive_of
 from neurofault.convert.check_graph import check_graph
 from neurofault.convert.nir_file import UntypedGraph

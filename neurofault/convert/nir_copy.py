@@ -9,7 +9,7 @@ from pathlib import Path
 from neurofault.convert.nir_fields import NirReset
 from neurofault.convert.nir_file import read_graph
 from neurofault.convert.nir_graph import from_nir
-from neurofault.convert.nir_metadata import KEY
+from neurofault.convert.nir_kept import KEY
 from neurofault.convert.nir_step import step_of
 from neurofault.errors import UsageError
 from neurofault.graph import Network

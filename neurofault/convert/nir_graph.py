@@ -22,23 +22,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neurofault.convert.chain import PixelCoding
-from neurofault.convert.nir_check import check_fires, check_run
+from neurofault.convert.asked import PixelCoding
 from neurofault.convert.nir_ends import completed, is_neurons
 from neurofault.convert.nir_fields import NirReset
 from neurofault.convert.nir_file import UntypedGraph, read_graph
-from neurofault.convert.nir_flow import NirFlow, flow_of
-from neurofault.convert.nir_metadata import KEY, network_from_metadata
-from neurofault.convert.nir_network import Built, built
+from neurofault.convert.nir_kept import KEY
+from neurofault.convert.nir_metadata import network_from_metadata
 from neurofault.convert.nir_neurons import FIRING, dynamics_of, neuron_of
 from neurofault.convert.nir_step import Step, assumed, reset_of, step_of
 from neurofault.errors import ConversionError, DataError
 from neurofault.graph import Network
 from neurofault.graph.network import How
+
+if TYPE_CHECKING:
+    from neurofault.convert.nir_flow import NirFlow
+    from neurofault.convert.nir_network import Built
 
 DEFAULT_TIMESTEPS = 32
 
@@ -100,6 +102,8 @@ def from_nir(
     graph = completed(graph)
     with _malformed(f"{graph.where}: the nodes do not fit each other"):
         samples = _samples(graph, in_shape)
+        from neurofault.convert.nir_flow import flow_of  # with torch, which a file that cannot be read does not need
+
         flow = flow_of(graph, {name: one.shape for name, one in samples.items()}, step.dt, _malformed)
         first = next(iter(samples.values()))
         steps = timesteps or _timesteps(graph) or first.steps or DEFAULT_TIMESTEPS
@@ -110,6 +114,9 @@ def _network(
     graph: UntypedGraph, title: str, flow: NirFlow, step: Step, reset: NirReset | None, timesteps: int, coding: PixelCoding | None, readout: How | None,
     sample: Sample,
 ) -> Network:  # fmt: skip
+    from neurofault.convert.nir_check import check_fires, check_run
+    from neurofault.convert.nir_network import built
+
     rules, dynamics, neurons = {}, {}, {}
     for one in flow.neurons:
         node = graph.nodes[one.node]

@@ -13,6 +13,9 @@ from neurofault.graph.law import MOST_REFRACTORY
 from neurofault.graph.synapses import MOST_DELAY
 from neurofault.specmistakes import mistakes_of
 
+KEY = "neurofault"
+"""Of the graph's metadata."""
+
 _RECORD = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 _Name = Annotated[str, Field(max_length=1000)]
 _Size = Annotated[int, Field(ge=1, le=MAX_NEURONS)]

@@ -12,22 +12,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from neurofault.convert.maps import Kernel, rows_of
 from neurofault.convert.nir_file import UntypedGraph
-from neurofault.convert.nir_kept import check_kept
+from neurofault.convert.nir_kept import KEY, check_kept
 from neurofault.convert.nir_neurons import dynamics_of
 from neurofault.convert.nir_neurons import neuron_of as own_neuron
 from neurofault.convert.nir_version1 import of_a_chain
-from neurofault.convert.spiking_layers import SpikingNeurons, pair
+from neurofault.convert.spiking_neurons import SpikingNeurons, pair
 from neurofault.errors import DataError
 from neurofault.graph import Connection, Conv, CubaLif, Dense, Encoding, Network, Population, Readout, Source, Sparse
 from neurofault.graph.neurons import NO_MEMORY
 from neurofault.graph.synapses import Stored, Synapses
 
-KEY = "neurofault"
 VERSION = 2
 """Of what is written; version 1, chains only, is read."""
 NEVER = 131072
@@ -182,6 +179,10 @@ def _conv(weight: NDArray[Any], late: NDArray[Any] | None, window: Mapping[str, 
     def as_kernel(value: NDArray[Any]) -> NDArray[Any]:
         if value.ndim == 4:
             return _grouped(value, groups)
+        import torch
+
+        from neurofault.convert.maps import Kernel, rows_of
+
         kernel = tuple(int(side) for side in window["kernel"])
         numbered = Conv(np.arange(1.0, math.prod(kernel) + 1).reshape(kernel), shape, stride, padding, dilation, groups)
         if numbered.mistake() is not None or (numbered.n_out, numbered.n_in) != value.shape:

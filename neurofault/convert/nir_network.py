@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.convert.affine import Affine, Term
-from neurofault.convert.chain import PixelCoding, source_under_current
+from neurofault.convert.chain import source_under_current
+from neurofault.convert.asked import PixelCoding
 from neurofault.convert.driven import Driven, is_population
 from neurofault.convert.maps import Kernel, Map, Pool, window_of
 from neurofault.convert.nir_flow import NirFlow, NirPort, Reached
 from neurofault.convert.nir_timing import Arrival, MeantLink, TimedPlace, timing_of
-from neurofault.convert.spiking_layers import SpikingNeurons, spread
+from neurofault.convert.spiking_neurons import SpikingNeurons, spread
 from neurofault.errors import ConversionError
 from neurofault.graph import Connection, CubaLif, Dense, Encoding, Network, Population, Readout, Source, Sparse
 from neurofault.graph.chains import not_a_chain

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.convert.nir_fields import MAX_NUMBER, NirReset
-from neurofault.convert.spiking_layers import SpikingNeurons, Value, current_decay, membrane_decay
+from neurofault.convert.spiking_neurons import SpikingNeurons, Value, current_decay, membrane_decay
 from neurofault.errors import ConversionError
 from neurofault.graph.law import Reset
 

@@ -27,7 +27,7 @@ from neurofault.convert.nir_flow import NirFlow, tensor
 from neurofault.convert.nir_network import Built
 from neurofault.convert.nir_neurons import NodeDynamics
 from neurofault.convert.nir_step import delay_steps
-from neurofault.convert.spiking_layers import spread
+from neurofault.convert.spiking_neurons import spread
 
 
 def run_by_equations(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from neurofault.convert.spiking_layers import pair
+from neurofault.convert.spiking_neurons import pair
 
 
 def of_a_chain(said: Mapping[str, Any], nodes: Mapping[str, Any]) -> dict[str, Any]:

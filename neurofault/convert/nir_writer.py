@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from neurofault.convert.nir_fields import NirReset
 from neurofault.convert.nir_file import import_nir
-from neurofault.convert.nir_metadata import KEY, NEVER, V_UNIT, VERSION, encoding_to_json
+from neurofault.convert.nir_kept import KEY
+from neurofault.convert.nir_metadata import NEVER, V_UNIT, VERSION, encoding_to_json
 from neurofault.convert.nir_written import MATRIX_LIMIT, Numbers, WrittenConnection, WrittenGraph, WrittenPopulation, matrix_of
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph import Conv, Dense, Sparse

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neurofault.convert.chain import PixelCoding
+from neurofault.convert.asked import PixelCoding
 from neurofault.convert.check import Heard, check_neurons, check_spikes
 from neurofault.convert.endings import same_order
 from neurofault.convert.listening import LayerCall, Run, of_module
 from neurofault.convert.running import same_values
-from neurofault.convert.spiking_layers import SILENT, SpikingNeurons, windows_of
+from neurofault.convert.spiking_layers import SILENT, sum_of_windows, windows_of
+from neurofault.convert.spiking_neurons import SpikingNeurons
 from neurofault.errors import ConversionError
 from neurofault.graph import CubaLif, Network, Population, Source
 
@@ -96,7 +97,7 @@ def _pooled(call: LayerCall, calls: Sequence[LayerCall], steps: int) -> Heard:
     if len(calls) != steps:
         raise ConversionError(f"layer {call.name!r} is called {len(calls)} times in {steps} steps; call it in each")
     pool = windows_of(call.name, call.module)
-    sums = pool.summed(call.given.shape[1]).to(call.given.dtype)
+    sums = sum_of_windows(pool, call.given.shape[1]).to(call.given.dtype)
     drive = torch.stack([sums(each.given).detach() for each in calls])
     gave = torch.stack([each.answer for each in calls])
     return Heard(call.name, drive, gave, gave != 0)

@@ -34,13 +34,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neurofault.arrays import as_array, not_finite
-from neurofault.convert.chain import PixelCoding, network_of
+from neurofault.convert.chain import network_of
+from neurofault.convert.asked import PixelCoding
 from neurofault.convert.listening import FORMS, Form, LayerCall, Run, check_flow, listen, of_module, one_step
 from neurofault.convert.prelude import prelude_of
 from neurofault.convert.running import dtype_of, readable
 from neurofault.convert.samples import as_fractions, images_of
 from neurofault.convert.snntorch_check import check_network
-from neurofault.convert.spiking_layers import SILENT, Operation, SpikingNeurons, current_decay, membrane_decay, windows_of
+from neurofault.convert.spiking_layers import SILENT, Operation, windows_of
+from neurofault.convert.spiking_neurons import SpikingNeurons, current_decay, membrane_decay
 from neurofault.convert.tracing import KNOWN
 from neurofault.errors import ConversionError, UnsupportedError
 from neurofault.graph import Network

@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from neurofault.convert.asked import Calibrate
 from neurofault.convert.balance import Candidate, balance
 from neurofault.convert.check import CAUSES, check_activations
 from neurofault.convert.driven import Driven, activations
@@ -26,14 +26,11 @@ from neurofault.convert.walk import LARGEST, is_read
 from neurofault.errors import ConversionError, NeurofaultWarning
 from neurofault.graph import Network
 from neurofault.graph.neurons import NO_MEMORY
-from neurofault.zoo import RateCurve
+from neurofault.zoo.rate_curve import RateCurve
 
 _START = (0.3, 0.5, 0.7)
 SMOOTH = 1364
 """Current decay of a memory of three steps."""
-
-Calibrate = Literal["usual", "settled"]
-"""Which candidates are tried: those that results so far were chosen from, or settled ones."""
 
 _BEYOND_A_CHAIN = {
     "join", *LARGEST, "Conv1d", "conv1d", "AvgPool1d", "avg_pool1d", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "mean", "ReLU6",

@@ -16,7 +16,7 @@ from torch.fx.node import map_aggregate
 
 from neurofault.convert.running import one_line
 from neurofault.errors import ConversionError
-from neurofault.zoo import RateCurve
+from neurofault.zoo.rate_curve import RateCurve
 
 LAYERS = (
     nn.Linear, nn.Conv1d, nn.Conv2d, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d,

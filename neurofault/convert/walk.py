@@ -17,7 +17,7 @@ from neurofault.convert.refusals import is_refused, refusal
 from neurofault.convert.running import one_line, same_values
 from neurofault.convert.tracing import JOINED, KNOWN, Operation, Taken, kind_of
 from neurofault.errors import ConversionError
-from neurofault.zoo import RateCurve
+from neurofault.zoo.rate_curve import RateCurve
 
 _SHAPING = (
     "flatten", "view", "reshape", "squeeze", "unsqueeze", "unflatten", "contiguous", "clone", "detach", "to", "float", "double", "type", "dropout", "dropout1d",

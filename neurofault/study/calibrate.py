@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neurofault.arrays import as_labels
+from neurofault.convert.asked import Calibrate
 from neurofault.convert.balance import Candidate
 from neurofault.convert.samples import images_of
-from neurofault.convert.torch_model import Calibrate, as_taken, candidates, proposals, scores_of
+from neurofault.convert.torch_model import as_taken, candidates, proposals, scores_of
 from neurofault.data.splits import DataSet
 from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment

@@ -12,7 +12,6 @@ from math import comb, fsum
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError, UsageError
@@ -77,9 +76,7 @@ def _of_one(deployment: Deployment, fault: Fault, most: int) -> list[tuple[Fault
     numbers = range(len(sites) + 1) if fault.count is None else [fault.count]
     if sum(comb(len(sites), number) for number in numbers) > most:
         return None
-    chance_of = {
-        number: 1.0 if fault.rate is None else float(stats.binom.pmf(number, len(sites), fault.rate)) for number in numbers
-    }
+    chance_of = {number: 1.0 if fault.rate is None else _binomial(number, len(sites), fault.rate) for number in numbers}
     name = None if isinstance(fault, _OF_CORES) else populations_named(deployment, fault.layers)[0]
     fixed: dict[str, Any] = {"count": None, "rate": None, "at": None, "layer": name}
     return [
@@ -88,6 +85,12 @@ def _of_one(deployment: Deployment, fault: Fault, most: int) -> list[tuple[Fault
         for chosen in combinations(sites, number)
         if chance_of[number] > 0
     ]
+
+
+def _binomial(hits: int, n: int, rate: float) -> float:
+    from scipy import stats
+
+    return float(stats.binom.pmf(hits, n, rate))
 
 
 def _sites(deployment: Deployment, fault: Fault) -> list[int] | None:

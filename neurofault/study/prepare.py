@@ -6,15 +6,12 @@ import math
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
-from torch import nn
 
+from neurofault.convert.asked import Calibrate
 from neurofault.convert.networks import is_network_file, is_nir_file, load_network, refuse_other_files
-from neurofault.convert.running import readable
-from neurofault.convert.scaled import ShownLevels
-from neurofault.convert.torch_model import Calibrate, as_taken, scores_of
 from neurofault.damage.damage import Damage
 from neurofault.data.binning import Binning
 from neurofault.data.datasets import load
@@ -31,12 +28,16 @@ from neurofault.errors import NeurofaultWarning, UsageError, nearest
 from neurofault.graph import Network
 from neurofault.graph.network import SampleReset, horizon
 from neurofault.progress import Progress
-from neurofault.study.calibrate import CALIBRATION_IMAGES, Calibration, choose, say_if_it_fails
 from neurofault.study.chain_identity import network_record
 from neurofault.study.metrics import ACCURACY, Metric, metric_of
 from neurofault.study.shown import shown, why_not
-from neurofault.zoo import any_recipe, torch_accuracy, trained, weights_digest
+from neurofault.zoo import any_recipe
 from neurofault.zoo.events import EventRecipe, trained_on_events
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from neurofault.study.calibrate import Calibration
 
 DEFAULT_NETWORK = "digits-mlp"
 _USER_TIMESTEPS = 32
@@ -138,18 +139,28 @@ class Prepared:
         Of a torch module :func:`neurofault.zoo.weights_digest`; of a network that is spiking already, of its populations and connections.
         """
         if self.model is not None:
+            from neurofault.zoo.shipped import weights_digest
+
             return weights_digest(self.model)
         written = is_nir_file(self.setup.network) and not self.network.notes  # of other files something is always assumed
         return digest_of(network_record(self.network, written=written))[:16]
 
     def levels_model(self) -> nn.Module | None:
         """Return the torch network as it sees :attr:`data`: behind what turns levels into values, where that is anything."""
-        return self.model if self.model is None or self.scaling is None else ShownLevels(self.model, self.scaling)
+        if self.model is None or self.scaling is None:
+            return self.model
+        from neurofault.convert.scaled import ShownLevels
+
+        return ShownLevels(self.model, self.scaling)
 
     def ann_accuracy(self) -> float | None:
         """Return what the torch network reaches, by the metric, on the test samples as they were given; None for a network that is spiking already."""
         if self.model is None or self.original is None:
             return None
+        from neurofault.convert.running import readable
+        from neurofault.convert.torch_model import as_taken, scores_of
+        from neurofault.zoo.training import torch_accuracy
+
         model = readable(self.model)
         images = as_taken(model, self.original.images)
         if self.metric != ACCURACY:
@@ -229,6 +240,8 @@ def prepare(setup: Setup, progress: Progress, *, one_label_for: str | None = Non
         if isinstance(spec, EventRecipe):
             found = trained_on_events(spec, data_dir=setup.data_dir, progress=progress)[0].with_timesteps(timesteps)
         else:
+            from neurofault.zoo.training import trained
+
             found, _ = trained(setup.network, data_dir=setup.data_dir, progress=progress)
     if isinstance(found, Network):
         if setup.calibrate != "usual":
@@ -246,6 +259,10 @@ def prepare(setup: Setup, progress: Progress, *, one_label_for: str | None = Non
             f"network {setup.network!r} is a torch module without spiking neurons, which takes values, but data {data.name} holds events "
             f"({said(data.test.samples)}); give it values, or a network of spiking neurons: snnTorch, NIR or neurofault.Network"
         )
+    from neurofault.convert.scaled import ShownLevels
+    from neurofault.convert.torch_model import as_taken, scores_of
+    from neurofault.study.calibrate import CALIBRATION_IMAGES, choose, say_if_it_fails
+
     scaling = scaling_of(data, setup.signed)
     encoded, model = (data, found) if scaling is None else (in_levels(data, scaling), ShownLevels(found, scaling))
     seen = as_taken(model, encoded.train.images[:CALIBRATION_IMAGES])
@@ -312,6 +329,8 @@ def _noted(prepared: Prepared) -> Prepared:
     if takes and prepared.model is None:
         _check_labels(data, chip.output.size, chip.name)
     if takes and (data.timesteps is not None or chip.population(chip.inputs[0]).size == math.prod(data.shape)):
+        from neurofault.study.calibrate import CALIBRATION_IMAGES, say_if_it_fails
+
         part = data.train.first(min(len(data.train), CALIBRATION_IMAGES if prepared.model is None else _HEALTH_IMAGES))
         result = run(chip, shown(chip, part), part.labels)
         notes += result.notes

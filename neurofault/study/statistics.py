@@ -2,7 +2,7 @@
 
 The draw (one random placement of the faults) is the statistical unit: :func:`t_interval` over draws, :func:`paired_difference` between
 two treatments of the same draws, :func:`cautious_interval` where the number of draws depends on the draws. What is counted or compared
-inside draws and pairs of draws is in :mod:`neurofault.study.clustered`, what can be enumerated in :mod:`neurofault.study.outcomes`, resampling in :mod:`neurofault.study.bootstrap`.
+inside draws and pairs of draws is in :mod:`neurofault.study.clustered`, what can be enumerated in :mod:`neurofault.study.outcomes`.
 :func:`wilson` is only for the samples inside one draw: pooled over draws it ignores what differs between them, and its intervals are far
 too narrow.
 
@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
 
 from neurofault.errors import UsageError
 
@@ -30,10 +29,10 @@ class Interval:
     """An estimate and its confidence interval.
 
     Attributes:
-        mean: the estimate (for a bootstrap of another statistic, that statistic of the data).
+        mean: the estimate.
         low, high: ends of the interval; both None where it is undefined (one draw says nothing about the spread).
         n: number of units behind it: draws; samples for Wilson; outcomes for ``exact``.
-        method: ``t``, ``paired-t``, ``cautious``, ``exact``, ``ratio``, ``clustered``, ``jackknife``, ``wilson``, ``percentile``, ``bca``.
+        method: ``t``, ``paired-t``, ``cautious``, ``exact``, ``ratio``, ``clustered``, ``jackknife``, ``slope``, ``wilson``.
         confidence: nominal coverage, in (0, 1).
     """
 
@@ -80,7 +79,7 @@ def t_interval(values: Values, confidence: float = 0.95, within: tuple[float, fl
     if draws.min() == draws.max():
         return Interval(float(draws[0]), float(draws[0]), float(draws[0]), n, "t", confidence)
     mean = float(draws.mean())
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * draws.std(ddof=1) / np.sqrt(n))
+    half = float(t_quantile(confidence, n - 1) * draws.std(ddof=1) / np.sqrt(n))
     return cut(Interval(mean, mean - half, mean + half, n, "t", confidence), within)
 
 
@@ -109,7 +108,7 @@ def skewed(values: NDArray[np.float64], confidence: float) -> tuple[float, float
     n, spread = len(values), values.std(ddof=1)
     if not spread > 0:
         return 0.0, 0.0
-    t, apart = float(special.stdtrit(n - 1, (1 + confidence) / 2)), (values - values.mean()) / spread
+    t, apart = t_quantile(confidence, n - 1), (values - values.mean()) / spread
     skewness = (apart**3).mean() / (apart**2).mean() ** 1.5
     error = spread / np.sqrt(n)
     move = float(error * skewness / np.sqrt(n) * (1 + 2 * t * t) / 6)
@@ -186,6 +185,8 @@ def paired_p(a: Values, b: Values) -> float:
     differences = left - right
     if not differences.std() > 0:
         return 0.0 if differences.any() else 1.0
+    from scipy import stats
+
     return float(stats.ttest_rel(left, right).pvalue)
 
 
@@ -295,8 +296,17 @@ def wilson(correct: int, n: int, confidence: float = 0.95) -> Interval:
     if not 0 <= correct <= n:
         raise UsageError(f"correct: {correct} of {n} samples, expected 0 to {n}")
     check_confidence(confidence)
+    from scipy import stats
+
     ends = stats.binomtest(correct, n).proportion_ci(confidence, method="wilson")
     return Interval(correct / n, float(ends.low), float(ends.high), n, "wilson", confidence)
+
+
+def t_quantile(confidence: float, freedom: float) -> float:
+    """Return how many standard errors Student's t interval reaches to either side, with so many degrees of freedom."""
+    from scipy import special  # without scipy.stats, which takes a second to import
+
+    return float(special.stdtrit(freedom, (1 + confidence) / 2))
 
 
 def draws_of(name: str, values: Values) -> NDArray[np.float64]:

@@ -6,16 +6,17 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from neurofault.cache import cache_dir, keep
 from neurofault.data.datasets import load
 from neurofault.data.splits import DataSet
 from neurofault.graph import Network
 from neurofault.progress import Progress
-from neurofault.zoo.shipped import load_shipped
-from neurofault.zoo.surrogate import LayerSpec, SpikingModel, Training, fit, network_of
+from neurofault.zoo.surrogate_specs import LayerSpec, Training
+
+if TYPE_CHECKING:
+    from neurofault.zoo.surrogate import SpikingModel
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class EventRecipe:
     Attributes:
         name: zoo name.
         dataset: name for :func:`neurofault.data.datasets.load`.
-        layers: behind the input, see :class:`neurofault.zoo.surrogate.LayerSpec`.
+        layers: behind the input, see :class:`neurofault.zoo.surrogate_specs.LayerSpec`.
         training: how it is trained; its seed is that of the initial weights, too.
         timesteps: T of the data.
         neurons_per_core: block size at which losing one core is a partial loss; the default placement of ``inject``.
@@ -81,6 +82,8 @@ def trained_on_events(
     Raises:
         DataError: the data set is missing or damaged.
     """
+    from neurofault.zoo.surrogate import network_of
+
     model, data = trained_model(recipe, data_dir=data_dir, progress=progress)
     return network_of(model, recipe.name, data.shape, recipe.timesteps), data
 
@@ -89,6 +92,11 @@ def trained_model(
     recipe: EventRecipe, *, data_dir: Path | None = None, progress: Progress | None = None
 ) -> tuple[SpikingModel, DataSet]:
     """Return the same as a torch module; see :func:`trained_on_events`."""
+    import torch
+
+    from neurofault.zoo.shipped import load_shipped
+    from neurofault.zoo.surrogate import SpikingModel, fit
+
     data = load(recipe.dataset, data_dir=data_dir)
     model = SpikingModel(data.train.events.size, recipe.layers, seed=recipe.training.seed)
     key = f"{recipe.name}-{recipe.digest}-{data.digest[:12]}"

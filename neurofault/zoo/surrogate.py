@@ -21,8 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -35,32 +34,13 @@ from neurofault.graph import Connection, CubaLif, Dense, Network, Population, Re
 from neurofault.inputs import Spikes
 from neurofault.progress import Progress
 from neurofault.zoo.surrogate_kernels import run_back, run_steps
+from neurofault.zoo.surrogate_specs import LayerSpec, Training
 
 _ONE = 4096
 SLOPE, DAMPING = 10.0, 0.3
 """Of the surrogate: how steep it is around the threshold, and its height."""
 _RATE = 0.1
 """Spikes a step of a neuron that initial weights are made for: they give a potential of about the threshold."""
-
-
-@dataclass(frozen=True)
-class LayerSpec:
-    """A layer of a spiking network.
-
-    Attributes:
-        size: neurons.
-        recurrent: whether each also sees the layer's own spikes of the step before.
-        tau_v: time constants of the potential that training starts from, in steps: from the first (of the first neuron) to the second, evenly
-            on a logarithmic scale; infinity: no leak.
-        tau_u: of the current, likewise; 0: no memory.
-        fires: whether its neurons spike; only those of the last layer may not.
-    """
-
-    size: int
-    recurrent: bool = False
-    tau_v: tuple[float, float] = (20.0, 20.0)
-    tau_u: tuple[float, float] = (0.0, 0.0)
-    fires: bool = True
 
 
 class _Rounded(torch.autograd.Function):
@@ -220,27 +200,6 @@ def _by_step(events: Spikes) -> Tensor:
     places = torch.from_numpy(np.stack([rows, events.neurons[window].astype(np.int64)]))
     size = (events.timesteps * len(events), events.size)
     return torch.sparse_coo_tensor(places, torch.ones(places.shape[1]), size, check_invariants=False).coalesce()
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a model is trained.
-
-    Attributes:
-        loss: ``step``: an answer in every step, labels [N, T], −1 where there is none; ``last``: after the last step, labels [N].
-        epochs, batch, learning_rate: of AdamW under a one-cycle schedule; the epoch that is best on the validation samples is kept.
-        weight_decay: of the weights.
-        clip: largest norm of the gradient.
-        seed: of the order of the samples.
-    """
-
-    loss: Literal["step", "last"] = "last"
-    epochs: int = 30
-    batch: int = 64
-    learning_rate: float = 5e-3
-    weight_decay: float = 1e-4
-    clip: float = 1.0
-    seed: int = 2026
 
 
 def fit(model: SpikingModel, train: Split, validation: Split, training: Training, *, progress: Progress | None = None) -> float:

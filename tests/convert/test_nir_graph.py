@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import neurofault as nf
-from neurofault.convert.chain import PixelCoding
+from neurofault.convert.asked import PixelCoding
 from neurofault.convert.nir_graph import from_nir
 from neurofault.data.datasets import load
 from neurofault.errors import ConversionError, DataError

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import neurofault as nf
-from neurofault.convert.chain import PixelCoding
+from neurofault.convert.asked import PixelCoding
 from neurofault.convert.networks import spiking_module
 from neurofault.convert.snntorch_model import from_snntorch, is_snntorch
 from neurofault.errors import ConversionError

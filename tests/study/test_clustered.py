@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from neurofault.errors import UsageError
-from neurofault.study.bootstrap import bootstrap_interval
-from neurofault.study.clustered import clustered_rate, jackknife_interval, ratio_interval, recovered_interval
+from neurofault.study.clustered import clustered_rate, jackknife_interval, ratio_interval, recovered_interval, slope_interval
 from neurofault.study.statistics import Interval, t_interval
 
 Array = NDArray[np.float64]
@@ -121,10 +120,9 @@ def test_the_percentile_bootstrap_would_not() -> None:
     study, truth, _ = RECOVERIES["few fail"]
     for _ in range(300):
         gained, lost = study(random, 8)
-        found = bootstrap_interval(
-            gained, lost, statistic=lambda a, b: np.asarray(a.mean(-1) / b.mean(-1)), method="percentile", resamples=500
-        )
-        hits.append(holds(found, truth))
+        picks = random.integers(0, 8, (500, 8))
+        low, high = np.quantile(gained[picks].mean(1) / lost[picks].mean(1), [0.025, 0.975])
+        hits.append(low <= truth <= high)
     assert np.mean(hits) < 0.75
 
 
@@ -213,6 +211,32 @@ def test_lines_between_draws_cover_what_they_claim_and_as_if_independent_they_wo
     assert np.mean(independent) < 0.88
 
 
+# ── slopes ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_slope_is_the_textbook_regression_over_the_means_of_draws() -> None:
+    random = np.random.default_rng(8)
+    x, draws = np.repeat([1.0, 1.0, 2.0, 4.0, 5.0], 3), np.repeat(np.arange(5), 3)
+    y = 2 * x + random.normal(0, 1, 5)[draws] + random.normal(0, 0.1, 15)
+    found = slope_interval(x, y, draws.tolist())
+    line = stats.linregress([1, 1, 2, 4, 5], y.reshape(5, 3).mean(1))
+    half = stats.t.ppf(0.975, 3) * line.stderr
+    assert (found.mean, found.n, found.method) == (pytest.approx(line.slope), 5, "slope")
+    np.testing.assert_allclose(ends(found), [line.slope - half, line.slope + half], rtol=1e-9)
+    assert slope_interval([1, 2], [3, 5], ["a", "b"]) == Interval(2.0, None, None, 2, "slope")
+
+
+def test_slopes_cover_what_they_claim_and_as_if_points_were_draws_they_would_not() -> None:
+    random, by_draw, by_point = np.random.default_rng(9), [], []
+    x, draws = np.repeat(np.arange(5.0), 60), np.repeat(np.arange(15), 20)
+    for _ in range(400):
+        y = 0.1 * x + random.normal(0, 0.05, 15)[draws] + random.normal(0, 0.1, 300)
+        by_draw.append(holds(slope_interval(x, y, draws.tolist()), 0.1))
+        by_point.append(holds(slope_interval(x, y, list(range(300))), 0.1))
+    assert 0.93 < np.mean(by_draw) < 0.97
+    assert np.mean(by_point) < 0.8
+
+
 # ── bad input ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -231,6 +255,9 @@ def test_lines_between_draws_cover_what_they_claim_and_as_if_independent_they_wo
         (lambda: clustered_rate([-1], [1]), "hits: expected 0 to as many as the trials of the same draw"),
         (lambda: clustered_rate([0, 0], [0, 0]), "trials: none at all"),
         (lambda: jackknife_interval([1, 2], [["a"]]), "2 values, but draws of 1"),
+        (lambda: slope_interval([1, 2], [1], ["a", "b"]), "2 draws against 1, expected as many: paired values come from the same draws"),
+        (lambda: slope_interval([1, 2], [1, 2], ["a"]), "2 points, but draws of 1"),
+        (lambda: slope_interval([2, 2], [1, 2], ["a", "b"]), "x: the same in every draw, expected at least two places"),
         (lambda: jackknife_interval([], []), "values: shape (0,), expected one number a draw and at least one draw"),
     ],
 )

@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy import stats
 
 from neurofault.errors import UsageError
-from neurofault.study.bootstrap import bootstrap_interval
 from neurofault.study.statistics import (
     SHARE,
     Interval,
@@ -58,7 +56,6 @@ def test_t_interval_is_the_textbook_formula(n: int) -> None:
 def test_one_draw_has_a_mean_and_no_interval() -> None:
     assert t_interval([0.5]) == Interval(0.5, None, None, 1, "t")
     assert t_interval([0.5]).half_width is None
-    assert bootstrap_interval([0.5]) == Interval(0.5, None, None, 1, "bca")
     assert paired_difference([0.5], [0.25]) == Interval(0.25, None, None, 1, "paired-t")
 
 
@@ -98,56 +95,6 @@ def test_wilson_ends_solve_the_score_equation(n: int, share: float) -> None:
         assert (correct / n - end) ** 2 == pytest.approx(z * z * end * (1 - end) / n, rel=1e-6, abs=1e-12)
 
 
-# ── bootstrap over draws ───────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize("method", ["bca", "percentile"])
-def test_bootstrap_agrees_with_scipy(method: str) -> None:
-    values = np.random.default_rng(1).exponential(1.0, 15)
-    reference = stats.bootstrap((values,), np.mean, n_resamples=40_000, method=method, random_state=1).confidence_interval
-    interval = bootstrap_interval(values, method=method, resamples=40_000)  # type: ignore[arg-type]
-    assert interval.method == method
-    np.testing.assert_allclose(ends(interval), [reference.low, reference.high], atol=0.05)
-
-
-def test_bca_moves_with_the_skew() -> None:
-    values = np.random.default_rng(1).exponential(1.0, 15)
-    bca, percentile = ends(bootstrap_interval(values)), ends(bootstrap_interval(values, method="percentile"))
-    assert bca[0] > percentile[0]
-    assert bca[1] > percentile[1] + 0.05
-
-
-def test_bootstrap_is_seeded() -> None:
-    values = [0.7, 0.8, 0.9, 0.6, 0.75]
-    assert bootstrap_interval(values, seed=3) == bootstrap_interval(values, seed=3)
-    random = np.random.default_rng(2).normal(size=30)
-    assert bootstrap_interval(random, seed=3) != bootstrap_interval(random, seed=4)
-
-
-def test_bootstrap_in_blocks_covers_every_resample() -> None:
-    values = np.random.default_rng(3).normal(size=3000)
-    half = t_interval(values).half_width
-    assert half is not None
-    low, high = ends(bootstrap_interval(values, resamples=2000))
-    assert (high - low) / 2 == pytest.approx(half, rel=0.1)
-
-
-def test_bootstrap_keeps_draws_paired() -> None:
-    healthy = np.random.default_rng(4).normal(0.3, 0.1, 20)
-
-    def ratio(gained: NDArray[np.float64], lost: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(gained.mean(-1) / lost.mean(-1))
-
-    interval = bootstrap_interval(healthy / 2, healthy, statistic=ratio)
-    assert (interval.mean, interval.n) == (pytest.approx(0.5), 20)
-    np.testing.assert_allclose(ends(interval), [0.5, 0.5], rtol=1e-12)
-
-
-@pytest.mark.parametrize("method", ["bca", "percentile"])
-def test_bootstrap_of_identical_draws_has_zero_width(method: str) -> None:
-    assert bootstrap_interval([0.25] * 7, method=method) == Interval(0.25, 0.25, 0.25, 7, method)  # type: ignore[arg-type]
-
-
 # ── paired ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -184,16 +131,6 @@ def test_t_over_draws_covers_what_it_claims_and_pooled_wilson_does_not() -> None
 def test_wilson_covers_inside_one_draw() -> None:
     correct = np.random.default_rng(7).binomial(200, 0.9, 1500)
     assert 0.93 < np.mean([covered(wilson(int(count), 200), 0.9) for count in correct]) < 0.97
-
-
-@pytest.mark.parametrize(("method", "least"), [("bca", 0.9), ("percentile", 0.88)])
-def test_bootstrap_covers_nearly_what_it_claims(method: str, least: float) -> None:
-    random = np.random.default_rng(8)
-    hits = [
-        covered(bootstrap_interval(random.normal(0.8, 0.05, 20), method=method, resamples=500), 0.8)  # type: ignore[arg-type]
-        for _ in range(500)
-    ]
-    assert least < np.mean(hits) < 0.98
 
 
 # ── what no draw showed ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -302,20 +239,8 @@ def test_t_intervals_after_stopping_would_not() -> None:
         (lambda: wilson(11, 10), "correct: 11 of 10 samples, expected 0 to 10"),
         (lambda: wilson(-1, 10), "correct: -1 of 10 samples, expected 0 to 10"),
         (lambda: wilson(1, 10, 1.0), "confidence: 1.0, expected a number between 0 and 1, both excluded"),
-        (lambda: bootstrap_interval(), "samples: none given, expected at least one array of draws"),
-        (
-            lambda: bootstrap_interval([1, 2], [1], statistic=lambda a, b: a),
-            "2 draws against 1, expected as many: paired values come from the same draws",
-        ),
-        (lambda: bootstrap_interval([1, 2], method="basic"), "method: 'basic', expected 'bca' or 'percentile'"),  # type: ignore[arg-type]
-        (lambda: bootstrap_interval([1, 2], resamples=9), "resamples: 9, expected at least 100"),
-        (
-            lambda: bootstrap_interval([0, 0, 1], statistic=lambda a: np.log(a.mean(-1) + 0 * a.sum(-1))),
-            "statistic: not finite for some resample of the draws (a denominator near zero?)",
-        ),
     ],
 )
-@pytest.mark.filterwarnings("ignore:divide by zero")
 def test_bad_input(call: object, expected: str) -> None:
     assert callable(call)
     with pytest.raises(UsageError) as caught:

@@ -19,7 +19,9 @@ from neurofault.papers.rescue2019.float_setting import Separate
 from neurofault.papers.rescue2019.output import Figure
 from neurofault.papers.rescue2019.subject import Decline
 from neurofault.streams import generator
-from neurofault.zoo import recipe, trained
+from neurofault.zoo import recipe
+from neurofault.zoo.shipped import weights_digest
+from neurofault.zoo.training import trained
 
 _BATCH = 500
 
@@ -99,7 +101,7 @@ def cnn(study: Separate, setting: CnnSetting | None = None) -> Figure:
     groups = {"all units": np.arange(starts[-1])}
     groups |= {name: np.arange(starts[index], starts[index + 1]) for index, name in enumerate(names)}
     answer: dict[str, Any] = {
-        "network": setting.network, "units": dict(zip(names, widths, strict=True)), "test_images": len(images), "orders": setting.orders,
+        "network": setting.network, "weights": weights_digest(model), "units": dict(zip(names, widths, strict=True)), "test_images": len(images), "orders": setting.orders,
         "curves": {}, "thresholds": {}, "change_point": {},
     }  # fmt: skip
     rows = []

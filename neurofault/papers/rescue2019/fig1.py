@@ -22,7 +22,8 @@ def fig1(subject: Subject) -> Figure:
     JSON: ``curves`` {curve → fraction (of what can die), mean, sd, low, high (95 % t interval over units), orders (units), and as the subject
     has them dead, least, most}; ``thresholds`` {curve → minus1pp, minus5pp, half, width, auc, and the interval of each}, as shares of what can
     die; ``change_point`` {curve → hinge_wins, slope_ratio, knot_sd, verdict, knot, wins, orders}. On networks of floats also ``width_scaling``
-    {mark → change for each doubling of the width, with its interval} and ``bases`` {network → test accuracies}.
+    {mark → change for each doubling of the width, with its interval} ``bases`` {network → test accuracies} and
+    ``weights`` {network → digest of the trained weights of each base}.
     """
     layout, seen = subject.layout, list[Decline]()
     answer: dict[str, Any] = {**subject.heading("fig1"), "curves": {}, "thresholds": {}, "change_point": {}}

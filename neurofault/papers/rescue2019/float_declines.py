@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,8 @@ from neurofault.papers.rescue2019.damage import by_importance, decline, random_o
 from neurofault.papers.rescue2019.fig1 import MARKS
 from neurofault.papers.rescue2019.float_setting import FloatStudy
 from neurofault.streams import stream_key
-from neurofault.study.bootstrap import bootstrap_interval
 from neurofault.study.changepoint import Thresholds
+from neurofault.study.clustered import slope_interval
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ class Condition:
     layer: int | None = None
     importance: str | None = None
     dropout: float = 0.0
+
+    @property
+    def whole(self) -> bool:
+        """Whether nodes of all layers fail at random: one such curve for each network that is trained."""
+        return self.layer is None and self.importance is None
 
 
 def conditions(study: FloatStudy) -> Iterator[Condition]:
@@ -76,19 +81,19 @@ def curves(study: FloatStudy, condition: Condition) -> dict[tuple[int, int], NDA
     return found
 
 
-def scaling(marks: list[tuple[int, Thresholds]]) -> dict[str, Any]:
-    """Return for each mark how it changes with each doubling of the width: a least-squares slope, bootstrap over (base, order)."""
-    if len({width for width, _ in marks}) < 2:
+def scaling(marks: Sequence[tuple[int, int, Thresholds]]) -> dict[str, Any]:
+    """Return for each mark how it changes with each doubling of the width: a least-squares slope, with an interval over bases.
+
+    Args:
+        marks: of each curve its width, the number of its base, and its marks.
+    """
+    if len({width for width, _, _ in marks}) < 2:
         return {}
-
-    def slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        x = x - x.mean(-1, keepdims=True)
-        return np.asarray((x * y).sum(-1) / (x * x).sum(-1), np.float64)
-
     found = {}
     for name in MARKS:
-        known = [(np.log2(width), getattr(one, name)) for width, one in marks if not np.isnan(getattr(one, name))]
-        widths, values = (np.array(column) for column in zip(*known, strict=True))
-        interval = bootstrap_interval(widths, values, statistic=slope, method="percentile", resamples=2000)
-        found[name] = {"per_doubling": interval.mean, "low": interval.low, "high": interval.high, "curves": interval.n}
+        known = [(width, base, value) for width, base, one in marks if not np.isnan(value := getattr(one, name))]
+        interval = slope_interval(
+            [np.log2(width) for width, _, _ in known], [value for _, _, value in known], [(width, base) for width, base, _ in known]
+        )
+        found[name] = {"per_doubling": interval.mean, "low": interval.low, "high": interval.high, "curves": len(known)}
     return found

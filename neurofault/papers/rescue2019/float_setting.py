@@ -148,6 +148,14 @@ class FloatStudy:
             self._networks[base.digest] = trained(base, self.roles.train)
         return self._networks[base.digest]
 
+    def weights(self, hidden: tuple[int, ...], dropout: float = 0.0) -> dict[str, str]:
+        """Return the digest of the trained weights of each base of a network, by its number (:attr:`FloatNetwork.digest`)."""
+        bases = [self.base(hidden, number, dropout) for number in range(self.setting.bases)]
+        return {
+            str(number): self.units.once({"unit": "weights", "base": base.digest}, lambda base=base: self.network(base).digest)
+            for number, base in enumerate(bases)
+        }
+
     def name(self, hidden: tuple[int, ...]) -> str:
         """Return ``784-100-10``."""
         return self.base(hidden, 0).name

@@ -96,7 +96,7 @@ class Floats:
         setting = self.study.setting
         if figure == "fig1":
             return {"setting": setting.name}
-        begin = {"setting": setting.name, "network": self.study.name(setting.study)}
+        begin = {"setting": setting.name, "network": self.study.name(setting.study), "weights": self.study.weights(setting.study)}
         pace = {"nodes_a_step": setting.step, "cycles_a_step": setting.cycles}
         match figure:
             case "fig2":
@@ -122,16 +122,22 @@ class Floats:
         self.study.progress("figure 1", len(listed), len(listed), "")
 
     def of_declines(self, seen: Sequence[Decline]) -> Row:
-        """Return the accuracies of the bases, and how the marks change with the width."""
+        """Return the accuracies and weights of the bases, and how the marks change with the width."""
         plain = {self.study.name(hidden): hidden[0] for hidden in self.study.setting.networks if len(hidden) == 1}
-        marks = [(plain[one.name], thresholds(one.fraction, each)) for one in seen if one.name in plain for each in one.values]
+        marks = [
+            (plain[one.name], int(unit["base"]), thresholds(one.fraction, each))
+            for one in seen
+            if one.name in plain
+            for unit, each in zip(one.units, one.values, strict=True)
+        ]
         bases = {
             one.name: {
                 str(unit["base"]): float(each[0]) for unit, each in zip(one.units, one.values, strict=True) if not unit["order"]
             }
             for one in seen
         }
-        return {"bases": bases, "width_scaling": scaling(marks)}
+        weights = {one.name: self.study.weights(one.hidden, one.dropout) for one in conditions(self.study) if one.whole}
+        return {"bases": bases, "weights": weights, "width_scaling": scaling(marks)}
 
     def recoveries(self) -> Iterator[Recovery]:
         """Yield every strategy at every number of dead."""

@@ -6,6 +6,7 @@ outgoing weights are zero (the paper's D_i); with ReLU it then has no gradient o
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -90,6 +91,13 @@ class FloatNetwork:
     def vector(self) -> NDArray[np.float32]:
         """Return all parameters as float32 [P]."""
         return np.concatenate([parameter.reshape(-1).numpy() for parameter in self.parameters])
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits by which the trained network is known: BLAKE2b over its sizes and the bytes of :meth:`vector`."""
+        digest = hashlib.blake2b(repr(self.sizes).encode(), digest_size=8)
+        digest.update(self.vector().tobytes())
+        return digest.hexdigest()
 
     def with_vector(self, vector: NDArray[np.float32]) -> FloatNetwork:
         """Return a network of this shape whose :meth:`vector` is ``vector``."""

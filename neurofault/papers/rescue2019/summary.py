@@ -11,6 +11,8 @@ from neurofault.papers.rescue2019.output import Figure
 def lines(figure: Figure) -> Iterator[str]:
     """Yield what a figure says, in plain text."""
     answer = figure.answer
+    if "weights" in answer:
+        yield f"{figure.name} weights: {_weights(answer['weights'])}"
     match figure.name:
         case "fig1":
             for name, one in answer["change_point"].items():
@@ -72,6 +74,13 @@ def lines(figure: Figure) -> Iterator[str]:
                 yield f"{figure.name} {row['learner']}, {row['change']} {row['value']}: iterative − batch {_difference(row)}; {row['better']}"
         case _:
             return
+
+
+def _weights(found: Any) -> str:
+    """Return digests of trained weights: one, or by number of base, or these by network."""
+    if not isinstance(found, dict):
+        return str(found)
+    return ", ".join(f"{name} ({_weights(one)})" if isinstance(one, dict) else f"base {name} {one}" for name, one in found.items())
 
 
 def _share(value: float | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,28 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError, nearest
 from neurofault.graph.network import samples_apart
 from neurofault.inputs import Inputs
-from neurofault.rescue.learners.emstdp import emstdp
-from neurofault.rescue.learners.errors import delta, dfa
-from neurofault.rescue.learners.homeostasis import homeostasis
-from neurofault.rescue.learners.host import host
 from neurofault.rescue.learners.trainable import dense_end, into_readout
 from neurofault.rescue.lesson import Learner
 
 Maker = Callable[..., Learner]
 
-LEARNERS: Mapping[str, Maker] = {"delta": delta, "dfa": dfa, "emstdp": emstdp, "homeostasis": homeostasis, "host": host}
-"""Name → function of (deployment, inputs, labels, options): what a learner is given when the chip is deployed."""
+
+def _lazy(module: str, name: str) -> Maker:
+    def make(*given: Any, **options: Any) -> Learner:
+        learner: Learner = getattr(import_module(f"neurofault.rescue.learners.{module}"), name)(*given, **options)
+        return learner
+
+    return make
+
+
+LEARNERS: Mapping[str, Maker] = {
+    "delta": _lazy("errors", "delta"),
+    "dfa": _lazy("errors", "dfa"),
+    "emstdp": _lazy("emstdp", "emstdp"),
+    "homeostasis": _lazy("homeostasis", "homeostasis"),
+    "host": _lazy("host", "host"),
+}
+"""Name → function of (deployment, inputs, labels, options): what a learner is given when the chip is deployed. What it needs is imported when it is made."""
 
 TEXTS: Mapping[str, str] = {
     "delta": "the readout learns on chip from the errors of its own neurons",

@@ -6,11 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from neurofault.study.campaign.spec import Campaign, Cell
-from neurofault.study.campaign.trial import Task
 from neurofault.study.statistics import StopRule
+
+if TYPE_CHECKING:
+    from neurofault.study.campaign.trial import Task
 
 Row = dict[str, Any]
 

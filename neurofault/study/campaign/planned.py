@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from neurofault.errors import UsageError
 from neurofault.study.campaign.identity import settings_of
 from neurofault.study.campaign.spec import Campaign
-from neurofault.study.campaign.trial import TrialChip
+
+if TYPE_CHECKING:
+    from neurofault.study.campaign.trial import TrialChip
 
 PLANNED = "planned.json"
 
