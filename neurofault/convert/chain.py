@@ -21,8 +21,8 @@ from dataclasses import replace
 import numpy as np
 from torch import nn
 
-from neurofault.convert.driven import Driven, input_shape
 from neurofault.convert.asked import PixelCoding
+from neurofault.convert.driven import Driven, input_shape
 from neurofault.convert.prelude import Prelude
 from neurofault.convert.spiking_layers import (
     SILENT,

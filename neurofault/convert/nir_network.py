@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.convert.affine import Affine, Term
-from neurofault.convert.chain import source_under_current
 from neurofault.convert.asked import PixelCoding
+from neurofault.convert.chain import source_under_current
 from neurofault.convert.driven import Driven, is_population
 from neurofault.convert.maps import Kernel, Map, Pool, window_of
 from neurofault.convert.nir_flow import NirFlow, NirPort, Reached

@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neurofault.arrays import as_array, not_finite
-from neurofault.convert.chain import network_of
 from neurofault.convert.asked import PixelCoding
+from neurofault.convert.chain import network_of
 from neurofault.convert.listening import FORMS, Form, LayerCall, Run, check_flow, listen, of_module, one_step
 from neurofault.convert.prelude import prelude_of
 from neurofault.convert.running import dtype_of, readable

@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from neurofault.errors import UsageError
 from neurofault.streams import generator
-from neurofault.study.statistics import SHARE, Interval, Values, check_confidence, check_equal_lengths, cut, draws_of, skewed, t_quantile
+from neurofault.study.statistics import (
+    SHARE,
+    Interval,
+    Values,
+    check_confidence,
+    check_equal_lengths,
+    cut,
+    draws_of,
+    skewed,
+    t_quantile,
+)
 
 _RESAMPLES = 1999
 _FLOOR = 0.03

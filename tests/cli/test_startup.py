@@ -14,8 +14,8 @@ HEAVY = ("torch", "numba", "scipy.stats", "scipy.sparse", "sklearn", "snntorch",
 RUN = """
 import contextlib, io, json, sys
 from neurofault.cli.app import main
-answers = []
-for words in json.loads(sys.argv[1]):
+cases, heavy, answers = *json.loads(sys.argv[1]), []
+for words in cases:
     sys.argv, said = ["neurofault", *words], io.StringIO()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
         try:
@@ -23,9 +23,9 @@ for words in json.loads(sys.argv[1]):
             code = 0
         except SystemExit as end:
             code = end.code or 0
-    answers.append([code, said.getvalue(), [name for name in %r if name in sys.modules]])
+    answers.append([code, said.getvalue(), [name for name in heavy if name in sys.modules]])
 print(json.dumps(answers))
-""" % (HEAVY,)
+"""
 
 
 def test_broken_files_and_words_are_refused_without_heavy_libraries(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_broken_files_and_words_are_refused_without_heavy_libraries(tmp_path: Pa
         (["campaign", "run", str(spec)], spec),
     )
     done = subprocess.run(
-        [sys.executable, "-c", RUN, json.dumps([words for words, _ in cases])], capture_output=True, text=True, check=True
+        [sys.executable, "-c", RUN, json.dumps([[words for words, _ in cases], HEAVY])], capture_output=True, text=True, check=True
     )
     for (words, named), (code, said, loaded) in zip(cases, json.loads(done.stdout), strict=True):
         assert loaded == [], words

@@ -255,7 +255,10 @@ def test_slopes_cover_what_they_claim_and_as_if_points_were_draws_they_would_not
         (lambda: clustered_rate([-1], [1]), "hits: expected 0 to as many as the trials of the same draw"),
         (lambda: clustered_rate([0, 0], [0, 0]), "trials: none at all"),
         (lambda: jackknife_interval([1, 2], [["a"]]), "2 values, but draws of 1"),
-        (lambda: slope_interval([1, 2], [1], ["a", "b"]), "2 draws against 1, expected as many: paired values come from the same draws"),
+        (
+            lambda: slope_interval([1, 2], [1], ["a", "b"]),
+            "2 draws against 1, expected as many: paired values come from the same draws",
+        ),
         (lambda: slope_interval([1, 2], [1, 2], ["a"]), "2 points, but draws of 1"),
         (lambda: slope_interval([2, 2], [1, 2], ["a", "b"]), "x: the same in every draw, expected at least two places"),
         (lambda: jackknife_interval([], []), "values: shape (0,), expected one number a draw and at least one draw"),
