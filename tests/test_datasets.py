@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from neurofault.data import datasets
 from neurofault.data.datasets import load
+from neurofault.data.digits import digit_pixels
 from neurofault.data.splits import ROLES, DataSet, Split
 from neurofault.errors import DataError, UsageError
 
@@ -116,6 +117,14 @@ def test_digits_are_the_real_ones_scaled_to_a_byte(digits: DataSet) -> None:
     np.testing.assert_array_equal(labels, target)
     assert (images.dtype, images.min(), images.max(), digits.shape) == (np.uint8, 0, 255, (1, 8, 8))
     assert digits.classes == tuple("0123456789")
+
+
+def test_digits_are_found_wherever_scikit_learn_keeps_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = digit_pixels()
+    monkeypatch.setattr("neurofault.data.digits.digits_file", lambda: tmp_path / "gone")
+    for one, other in zip(found, digit_pixels(), strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert one.dtype == other.dtype == np.int64
 
 
 def test_digits_roles_are_fixed_disjoint_and_balanced(digits: DataSet) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -16,10 +18,21 @@ TEN: Final = tuple(str(digit) for digit in range(10))
 
 def digit_pixels() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the digits, int64 [1797, 8, 8], 0 to 16, and their labels, int64 [1797]."""
-    from sklearn.datasets import load_digits
+    file = digits_file()
+    if file.is_file():
+        numbers = np.loadtxt(file, np.int64, delimiter=",")
+        return numbers[:, :-1].reshape(-1, 8, 8), numbers[:, -1]
+    from sklearn.datasets import load_digits  # it knows where another version of scikit-learn has them
 
     pixels, target = load_digits(return_X_y=True)
     return pixels.astype(np.int64).reshape(-1, 8, 8), target.astype(np.int64)
+
+
+def digits_file() -> Path:
+    """Return where scikit-learn has its digits; importing it would take a second, with SciPy's statistics and whatever else is installed."""
+    spec = find_spec("sklearn")
+    folders = None if spec is None else spec.submodule_search_locations
+    return Path(next(iter(folders or [""]))) / "datasets" / "data" / "digits.csv.gz"
 
 
 def digit_roles(labels: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
