@@ -27,7 +27,7 @@ document or a program, assumed by us."""
 EVIDENCE_ORDER: tuple[Evidence, ...] = ("measured", "calibrated", "simulated", "documented", "assumed")
 """Evidence from the strongest to the weakest; a result carries the weakest evidence among its inputs."""
 
-RECORD = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+RECORD = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
 V = TypeVar("V")
 U = TypeVar("U", bound=str)

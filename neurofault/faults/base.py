@@ -75,7 +75,7 @@ class Fault(BaseModel, ABC):
         FaultError: all that is out of range, in one text.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
     kind: ClassVar[str]
     site: ClassVar[str]

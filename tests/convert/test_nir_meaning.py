@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import neurofault as nf
-from neurofault.convert import nir_graph
+from neurofault.convert import nir_graph, nir_network
 from neurofault.convert.nir_graph import from_nir
 from neurofault.convert.nir_neurons import neuron_of
 from neurofault.errors import ConversionError, DataError
@@ -310,7 +310,7 @@ def test_one_neuron_that_can_fire_is_enough():
 @pytest.mark.parametrize("readout", [None, "potential"])
 def test_a_network_that_differs_from_nirs_equations_is_refused_by_its_node(monkeypatch, readout):
     """No graph is known to be read wrongly, so the reader is broken here."""
-    true = nir_graph.built
+    true = nir_network.built
 
     def broken(*arguments, **keywords):
         made = true(*arguments, **keywords)
@@ -321,12 +321,12 @@ def test_a_network_that_differs_from_nirs_equations_is_refused_by_its_node(monke
 
     made = graph(nir.Linear(WEIGHT), neurons("LIF"), nir.Linear(np.ones((3, 4))), neurons("CubaLIF", 3))
     assert from_nir(made, dt=1.0, readout=readout, **events())
-    monkeypatch.setattr(nir_graph, "built", broken)
+    monkeypatch.setattr(nir_network, "built", broken)
     with pytest.raises(
         ConversionError, match=r"graph: layer 'n4' differs from the original in step \d+: its input to its neurons by 0\.05"
     ):
         from_nir(made, dt=1.0, readout=readout, **events())
-    monkeypatch.setattr(nir_graph, "built", true)
+    monkeypatch.setattr(nir_network, "built", true)
     monkeypatch.setattr(nir_graph, "neuron_of", lambda *given: replace(neuron_of(*given), dv=100))
     with pytest.raises(ConversionError, match=r"graph: layer 'n2' differs from the original in step \d+: "):
         from_nir(made, dt=1.0, readout=readout, **events())

@@ -12,16 +12,19 @@ from neurofault.papers.rescue2019.cnn import CnnSetting, Lesioned, cnn
 from neurofault.papers.rescue2019.float_setting import Separate
 from neurofault.papers.rescue2019.units import Units
 from neurofault.progress import silent
-from neurofault.zoo import RECIPES, Recipe, trained
+from neurofault.zoo import RECIPES, Recipe, trained, weights_digest
 
 TINY = Recipe("digits-cnn", "digits", (12,), (8, 10), epochs=6, batch=20, learning_rate=1e-2, optimiser="adamw")
 SETTING = CnnSetting("digits-cnn", orders=3, points=9, images=120)
 
 
-@pytest.fixture(autouse=True)
-def recipe(monkeypatch, tmp_path):
-    monkeypatch.setitem(RECIPES, "digits-cnn", TINY)
-    monkeypatch.setenv("NEUROFAULT_CACHE", str(tmp_path / "cache"))
+@pytest.fixture(scope="module", autouse=True)
+def _recipe(tmp_path_factory):
+    """A network of the zoo that is trained once, in a cache of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RECIPES, "digits-cnn", TINY)
+        patch.setenv("NEUROFAULT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def test_a_deleted_unit_gives_nothing_to_the_next_layer():
@@ -53,6 +56,7 @@ def test_curves_of_all_units_and_of_each_layer_and_a_second_run_from_the_journal
     assert curves["all units"]["mean"][-1] < 0.2
     again = cnn(Separate(Units(tmp_path / "units.jsonl"), silent, None), SETTING)
     assert json.dumps(again.answer) == json.dumps(figure.answer)
+    assert figure.answer["weights"] == weights_digest(trained("digits-cnn")[0])
 
 
 def test_the_command_refuses_a_quick_version(cli, tmp_path):

@@ -11,7 +11,10 @@ import pytest
 
 from neurofault.errors import UsageError
 from neurofault.papers.rescue2019.float_setting import FULL, QUICK
+from neurofault.papers.rescue2019.network import fresh
+from neurofault.papers.rescue2019.output import Figure
 from neurofault.papers.rescue2019.run import paper
+from neurofault.papers.rescue2019.summary import lines
 
 TINY = replace(
     QUICK, name="tiny", networks=((12,), (24,), (8, 8)), bases=2, orders=3, study=(24,), repair_orders=2, step=4, deaths=(4, 12),
@@ -72,6 +75,19 @@ def test_figure_1_has_its_curves_marks_and_verdicts(made):
     assert {"hinge_wins", "slope_ratio", "knot_sd", "verdict"} <= set(answer["change_point"]["64-12-10"])
     least, most = (answer["thresholds"][f"64-24-10 {first} important first"]["auc"] for first in ("least", "most"))
     assert least > answer["thresholds"]["64-24-10"]["auc"] > most
+
+
+def test_figures_name_the_weights_of_their_bases(made):
+    answers = made[1]
+    weights = answers["fig1"]["weights"]
+    assert set(weights) == {"64-12-10", "64-24-10", "64-8-8-10", "64-24-10 dropout"}
+    digests = [digest for each in weights.values() for digest in each.values()]
+    assert len(set(digests)) == len(digests) == 8
+    assert all(answers[name]["weights"] == weights["64-24-10"] for name in ("fig2", "fig3", "fig4"))
+    one = fresh((64, 24, 10), 1)
+    assert one.digest == one.copy().digest != fresh((64, 24, 10), 2).digest
+    first = next(lines(Figure("fig2", answers["fig2"], {})))
+    assert first == f"fig2 weights: base 0 {weights['64-24-10']['0']}, base 1 {weights['64-24-10']['1']}"
 
 
 def test_figure_2_has_every_strategy_and_control(made):

@@ -150,11 +150,15 @@ class FloatStudy:
 
     def weights(self, hidden: tuple[int, ...], dropout: float = 0.0) -> dict[str, str]:
         """Return the digest of the trained weights of each base of a network, by its number (:attr:`FloatNetwork.digest`)."""
-        bases = [self.base(hidden, number, dropout) for number in range(self.setting.bases)]
-        return {
-            str(number): self.units.once({"unit": "weights", "base": base.digest}, lambda base=base: self.network(base).digest)
-            for number, base in enumerate(bases)
-        }
+        found = {}
+        for number in range(self.setting.bases):
+            base = self.base(hidden, number, dropout)
+
+            def compute(base: Base = base) -> str:
+                return self.network(base).digest
+
+            found[str(number)] = str(self.units.once({"unit": "weights", "base": base.digest}, compute))
+        return found
 
     def name(self, hidden: tuple[int, ...]) -> str:
         """Return ``784-100-10``."""
