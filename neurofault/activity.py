@@ -33,8 +33,9 @@ class Activity:
     """Result of presenting N samples.
 
     Attributes:
-        scores: int64 [N, n_out]; v after the last step (potential readout) or spike counts · 2**24 + v (count readout: counts first,
-            then v); a dead output neuron scores the smallest int64.
+        scores: int64 [N, n_out], by :class:`neurofault.graph.Readout`: v after the last step (``potential``), the largest v of the steps that
+            are read (``largest``), the sum of v over them (``mean``: the mean is that by their number), or spike counts · 2**24 + v after the
+            last of them (``count``: counts first, then v); an output neuron that is dead in the last of them scores the smallest int64.
         spike_counts: for each population by name, int64 [n], spikes of each neuron over all samples and the steps that were run.
         sample_spikes: int64 [N], spikes of all populations for each sample.
         traces: by population name, if recorded.
@@ -98,18 +99,42 @@ DEAD_SCORE = int(np.iinfo(np.int64).min)
 def scores_from(
     potential: NDArray[np.integer], counts: NDArray[np.integer], how: str, dead: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Combine the readout's final potentials and spike counts into scores.
+    """Combine what was read of the readout's potentials and its spike counts into scores.
 
     Args:
-        potential: v of the readout after the last step, [N, n_out].
-        counts: spikes of each output neuron, [N, n_out].
-        how: ``potential`` or ``count``.
+        potential: what :func:`gather` made of v of the readout in the steps that are read, [N, n_out].
+        counts: spikes of each output neuron in these steps, [N, n_out].
+        how: as of :class:`neurofault.graph.Readout`.
         dead: bool [n_out] or [N, n_out], neurons that are dead at the readout.
     """
     scores = potential.astype(np.int64)
     if how == "count":
         scores = counts.astype(np.int64) * (1 << 24) + scores
     return np.where(dead, DEAD_SCORE, scores)
+
+
+def gather(held: NDArray[np.int64], v: NDArray[np.number], how: str, *, first: bool) -> None:
+    """Add a step that is read to what was read of the potentials of a sample.
+
+    >>> held = np.zeros(2, np.int64)
+    >>> for step, v in enumerate(np.array([[-3, 5], [-1, -9]])):
+    ...     gather(held, v, "largest", first=step == 0)
+    >>> held.tolist()
+    [-1, 5]
+
+    Args:
+        held: written to; zeros before the first step.
+        v: potentials after the step, whole numbers, of the same shape.
+        how: as of :class:`neurofault.graph.Readout`.
+        first: whether it is the first step that is read.
+    """
+    match how:
+        case "mean":
+            held += v.astype(np.int64)
+        case "largest" if not first:
+            np.maximum(held, v.astype(np.int64), out=held)
+        case _:
+            held[...] = v
 
 
 def counts_from(scores: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -325,9 +325,10 @@ class State:
         step: steps of the sample that have been run.
         u, v: population → int32 [N, n], after that step.
         flying: connection → bool [N, d, n_in]: the source's spikes of the last d steps, oldest first, that may still be on their way.
-        counts: int64 [N, n_out], spikes of the readout so far.
+        counts: int64 [N, n_out], spikes of the readout so far, in the steps that are read.
         sample: of a stream (a deployment with ``reset: never``; N is 1): index in the whole data set of the sample that the step is of.
         waiting: population with refractory steps → int32 [N, n], how many of them are left of each neuron's.
+        read: int64 [N, n_out], what has been read of the readout's potentials so far, where it is not v after the last step alone; else None.
     """
 
     step: int
@@ -337,6 +338,7 @@ class State:
     counts: NDArray[np.int64] | None = None
     sample: int = 0
     waiting: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
+    read: NDArray[np.int64] | None = None
 
 
 def _given(part: object) -> bool:

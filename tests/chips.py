@@ -14,7 +14,7 @@ from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.weight_fields import truncate_weights
 from neurofault.graph import Conv, Dense, Readout, Sparse
 from neurofault.graph.chip import ChipConnection, ChipPopulation
-from neurofault.graph.network import How
+from neurofault.graph.readout import How
 from neurofault.graph.synapses import SignMode, Synapses
 
 

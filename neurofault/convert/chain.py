@@ -38,7 +38,7 @@ from neurofault.convert.tracing import trace
 from neurofault.errors import ConversionError
 from neurofault.graph import Connection, CubaLif, Encoding, Network, Population, Source
 from neurofault.graph import chain as feed_forward
-from neurofault.graph.network import How
+from neurofault.graph.readout import How
 from neurofault.graph.pooling import spike_max_pool
 from neurofault.graph.synapses import Synapses
 from neurofault.zoo.rate_curve import RateCurve
@@ -66,7 +66,8 @@ def network_of(
         in_shape: of a sample, (n,) or (channels, height, width).
         timesteps: T, at least 1.
         coding: how pixels become spikes; None: the network takes events.
-        readout: ``count``, or ``potential`` (the last neurons then never fire); None: ``count`` if the last neurons fire.
+        readout: ``count``; ``potential`` (the last neurons then never fire); ``largest`` or ``mean`` of the potentials of the last neurons,
+            which fire and reset as they do; None: ``count`` if the last neurons fire.
         before: what the original does to a sample in front of the chain; folded into the first layer.
 
     Raises:
@@ -85,8 +86,9 @@ def network_of(
         raise ConversionError(f"network {name!r} has no Linear or Conv2d layer")
     neurons = [(each, operation) for each, operation in kept if isinstance(operation, SpikingNeurons)]
     if not isinstance(last, SpikingNeurons):
+        check_ends_in_neurons(last_name, readout)
         neurons.append((last_name, SpikingNeurons(None)))
-    elif last.pool is not None and readout == "potential":
+    elif last.pool is not None and readout not in (None, "count"):
         raise ConversionError(f"layer {last_name!r}: a max pooling of spikes has no potential; use readout 'count'")
     elif readout == "potential":
         neurons[-1] = (last_name, replace(last, threshold=None))
@@ -124,8 +126,23 @@ def network_of(
         raise ConversionError(f"layer {last_name!r} never fires, so its spikes cannot be counted; use readout 'potential'")
     peak = None if fires else _peak(cells, synapses[-1], timesteps)
     how: How = "count" if fires else "potential"
+    how = readout if readout in ("largest", "mean") else how
     network = feed_forward(name, populations, synapses, timesteps=timesteps, how=how, peak_potential=peak)
     return replace(network, connections=(*network.connections, *loops)) if loops else network
+
+
+def check_ends_in_neurons(name: str, readout: How | None) -> None:
+    """Refuse readouts of the potentials of neurons that are not there: a linear layer at the end is read by the sum of its output.
+
+    Raises:
+        ConversionError: such a readout.
+    """
+    if readout in ("largest", "mean"):
+        same = "; that sum is T times the mean of its output, so 'potential' ranks them alike" if readout == "mean" else ""
+        raise ConversionError(
+            f"layer {name!r} has no neurons behind it: it is read by the sum of its output over the steps, whose {readout} says nothing of any "
+            f"step{same}; put neurons that never reset behind it (in snnTorch Leaky with reset_mechanism='none'), or use readout 'potential'"
+        )
 
 
 def _drop_silent_ends(chain: list[tuple[str, Operation]]) -> list[tuple[str, Operation]]:

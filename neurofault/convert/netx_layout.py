@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from neurofault.errors import UnsupportedError
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.connectivity import weights_and_delays
-from neurofault.graph.network import Readout
+from neurofault.graph.readout import Readout
 from neurofault.graph.schedule import title
 from neurofault.graph.synapses import Conv, Dense, Sparse, Synapses
 

@@ -33,7 +33,7 @@ from neurofault.convert.netx_layout import LaidPopulation, layers_of, numbers, s
 from neurofault.convert.netx_synapses import SIGNS, natural
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph.chip import ChipConnection, ChipPopulation
-from neurofault.graph.network import Readout
+from neurofault.graph.readout import Readout, usual_readout
 from neurofault.graph.neurons import NO_MEMORY, Encoding
 from neurofault.graph.synapses import Conv, Stored
 
@@ -66,6 +66,7 @@ def write_netx(
 
 
 def _check_readout(last: ChipPopulation, readout: Readout) -> None:
+    usual_readout(readout, "the export to netx")
     if last.fires != (readout.how == "count"):
         fires = "fire" if last.fires else "never fire"
         raise UnsupportedError(

@@ -36,7 +36,7 @@ from neurofault.convert.nir_neurons import FIRING, dynamics_of, neuron_of
 from neurofault.convert.nir_step import Step, assumed, reset_of, step_of
 from neurofault.errors import ConversionError, DataError
 from neurofault.graph import Network
-from neurofault.graph.network import How
+from neurofault.graph.readout import How
 
 if TYPE_CHECKING:
     from neurofault.convert.nir_flow import NirFlow
@@ -83,7 +83,9 @@ def from_nir(
         name: for display; None: the file's name.
         in_shape: of one sample, (n,), (channels, length) or (channels, height, width), for a graph with one input; None: what the file says.
         coding: how pixels in [0, 1] become spikes; None: the network takes ``Inputs(events=…)``.
-        readout: ``count`` (spikes of the last layer; the default where it fires) or ``potential`` (the last neurons then never fire).
+        readout: ``count`` (spikes of the last layer; the default where it fires), ``potential`` (the last neurons then never fire), or ``largest``
+            or ``mean`` of their potentials over the steps, where they fire and reset as they do (:class:`neurofault.graph.Readout`; steps of their
+            own: :meth:`neurofault.graph.Network.with_readout`).
 
     Raises:
         DataError: the file is missing, truncated or malformed.

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from neurofault.convert.nir_fields import MAX_NEURONS, MAX_SIZE
 from neurofault.errors import DataError
 from neurofault.graph.law import MOST_REFRACTORY
+from neurofault.graph.readout import How
 from neurofault.graph.synapses import MOST_DELAY
 from neurofault.specmistakes import mistakes_of
 
@@ -148,11 +149,12 @@ class _ConnectionKept(BaseModel):
 class _Read(BaseModel):
     model_config = _RECORD
     population: _Name
-    how: Literal["potential", "count"]
+    how: How
+    when: Annotated[list[Annotated[int, Field(ge=0, le=1 << 20)]], Field(min_length=2, max_length=2)] | None = None
 
 
 class KeptGraph(BaseModel):
-    """The whole of it in version 2."""
+    """The whole of it in version 2, and in 3, which knows every readout."""
 
     model_config = _RECORD
     name: _Name
@@ -173,7 +175,7 @@ def check_kept(where: str, said: Any) -> None:
     Raises:
         DataError: the first thing that is wrong.
     """
-    model = KeptGraph if isinstance(said, dict) and said.get("version", 1) == 2 else Kept
+    model = KeptGraph if isinstance(said, dict) and said.get("version", 1) != 1 else Kept
     try:
         model.model_validate(said)
     except ValidationError as error:

@@ -27,6 +27,8 @@ from neurofault.graph.synapses import Stored, Synapses
 
 VERSION = 2
 """Of what is written; version 1, chains only, is read."""
+READ_VERSION = 3
+"""As 2, with a readout of other potentials than the last, or of some steps, which an older version would not know."""
 NEVER = 131072
 """A Lava ``vth`` that ``v`` cannot exceed (v saturates at 2**23 − 1 = 131072·64 − 1): neurons that are dead but share a kernel."""
 
@@ -59,9 +61,9 @@ def network_from_metadata(graph: UntypedGraph, dt: float, name: str | None) -> N
     text, where = graph.metadata[KEY], graph.where
     try:
         said = json.loads(text.decode("utf8") if isinstance(text, bytes) else str(text))
-        if said["version"] not in (1, VERSION):
+        if said["version"] not in (1, VERSION, READ_VERSION):
             raise DataError(
-                f"{where}: written by a newer neurofault (metadata version {said['version']!r:.40}, this one reads {VERSION})"
+                f"{where}: written by a newer neurofault (metadata version {said['version']!r:.40}, this one reads {READ_VERSION})"
             )
         check_kept(f"{where}: metadata {KEY!r}", said)
         if said["version"] == 1:
@@ -73,7 +75,7 @@ def network_from_metadata(graph: UntypedGraph, dt: float, name: str | None) -> N
         populations = [_population(graph, entry, nodes.get(entry["name"], []), dt) for entry in said["populations"]]
         return Network(
             name or said["name"], tuple(populations), tuple(connections), int(said["timesteps"]),
-            Readout(said["readout"]["population"], said["readout"]["how"]), said["peak_potential"],
+            Readout(said["readout"]["population"], said["readout"]["how"], said["readout"].get("when")), said["peak_potential"],
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(

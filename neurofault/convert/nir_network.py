@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from neurofault.convert.affine import Affine, Term
 from neurofault.convert.asked import PixelCoding
-from neurofault.convert.chain import source_under_current
+from neurofault.convert.chain import check_ends_in_neurons, source_under_current
 from neurofault.convert.driven import Driven, is_population
 from neurofault.convert.maps import Kernel, Map, Pool, window_of
 from neurofault.convert.nir_flow import NirFlow, NirPort, Reached
@@ -20,7 +20,7 @@ from neurofault.convert.spiking_neurons import SpikingNeurons, spread
 from neurofault.errors import ConversionError
 from neurofault.graph import Connection, CubaLif, Dense, Encoding, Network, Population, Readout, Source, Sparse
 from neurofault.graph.chains import not_a_chain
-from neurofault.graph.network import How
+from neurofault.graph.readout import How
 from neurofault.graph.synapses import MOST_DELAY, Synapses
 
 BIAS = ".bias"
@@ -63,7 +63,8 @@ def built(
         neurons: of each of its nodes with neurons.
         timesteps: T.
         coding: how pixels become spikes; None, or several inputs: they take events.
-        readout: ``count``, or ``potential`` (the neurons that are read then never fire); None: ``count`` if they fire.
+        readout: ``count``; ``potential`` (the neurons that are read then never fire); ``largest`` or ``mean`` of their potentials, where they
+            fire and reset as they do; None: ``count`` if they fire.
 
     Raises:
         ConversionError: neurons that never fire but should drive others, delays that do not fit, parameters of another shape.
@@ -71,6 +72,7 @@ def built(
     answer = _answer(where, flow)
     reached, cells = {one.node: one for one in flow.neurons}, dict(neurons)
     if answer not in reached:
+        check_ends_in_neurons(answer, readout)
         reached[answer], cells[answer] = Reached(answer, flow.answer), SpikingNeurons(None)
     if readout == "count" and cells[answer].threshold is None:
         raise ConversionError(f"layer {answer!r} never fires, so its spikes cannot be counted; use readout 'potential'")
@@ -82,7 +84,7 @@ def built(
     for node, own in cells.items():
         if own.threshold is None and (node != answer or node in sending):
             raise ConversionError(f"layer {node!r}: neurons that never fire are taken only as the last layer, whose answer is read")
-    return _NirBuilder(where, flow, reached, cells, answer).built(title, timesteps, coding)
+    return _NirBuilder(where, flow, reached, cells, answer, readout).built(title, timesteps, coding)
 
 
 def _answer(where: str, flow: NirFlow) -> str:
@@ -106,6 +108,7 @@ class _NirBuilder:
     reached: dict[str, Reached]
     cells: dict[str, SpikingNeurons]
     answer: str
+    readout: How | None
 
     def built(self, title: str, timesteps: int, coding: PixelCoding | None) -> Built:
         flow, one_input = self.flow, len(self.flow.inputs) == 1
@@ -148,9 +151,9 @@ class _NirBuilder:
         into = [one for one in connections if one.target == "output"]
         read = next(one for one in populations if one.name == "output")
         peak = None if fires else peak_of(read, [one.synapses for one in into], timesteps)
-        network = Network(
-            title, tuple(populations), tuple(connections), timesteps, Readout("output", "count" if fires else "potential"), peak,
-        )  # fmt: skip
+        how: How = "count" if fires else "potential"
+        how = self.readout if self.readout in ("largest", "mean") else how
+        network = Network(title, tuple(populations), tuple(connections), timesteps, Readout("output", how), peak)
         self._check_lags(network, named, arrivals)
         stands = "populations: " + ", ".join(f"{name} is node {node!r}" for node, name in named.items() if node != name)
         said = (*([stands] if not_a_chain(network) else []), *self._said(named, carried, arrivals))

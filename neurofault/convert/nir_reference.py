@@ -64,7 +64,7 @@ def run_by_equations(
         drive = torch.zeros((steps, samples, *shape), dtype=torch.float64)
         drives[name] = drive + constant[name] if name in constant else drive
         if name in dynamics:
-            fires = name != answer or made.network.readout.how == "count"
+            fires = name != answer or made.network.readout.how != "potential"
             cells[name] = _NirCells.of(name, dynamics[name], drives[name], fires=fires)
     for step in range(steps):
         for name in (each for each in order if each in cells or each in shown):

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from neurofault.convert.nir_fields import NirReset
 from neurofault.convert.nir_file import import_nir
 from neurofault.convert.nir_kept import KEY
-from neurofault.convert.nir_metadata import NEVER, V_UNIT, VERSION, encoding_to_json
+from neurofault.convert.nir_metadata import NEVER, READ_VERSION, V_UNIT, VERSION, encoding_to_json
 from neurofault.convert.nir_written import MATRIX_LIMIT, Numbers, WrittenConnection, WrittenGraph, WrittenPopulation, matrix_of
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph import Conv, Dense, Sparse
@@ -56,8 +56,11 @@ def write_nir(graph: WrittenGraph, path: str | Path | None, dt: float) -> Any:
     nir = import_nir()
     made = _NirWriter(nir, graph, dt)
     made.write()
+    readout = graph.readout
+    steps = {} if readout.when is None else {"when": list(readout.when)}
     said = {
-        "version": VERSION, "name": graph.name, "timesteps": graph.timesteps, "readout": {"population": graph.readout, "how": graph.how},
+        "version": VERSION if readout.usual else READ_VERSION, "name": graph.name, "timesteps": graph.timesteps,
+        "readout": {"population": readout.population, "how": readout.how} | steps,
         "peak_potential": graph.peak_potential, "populations": made.populations, "connections": made.connections,
     }  # fmt: skip
     metadata = {"dt": float(dt), "timesteps": graph.timesteps, KEY: json.dumps(said)}
@@ -127,8 +130,8 @@ class _NirWriter:
             self.populations.append(_population_entry(one, ends.get(one.name), node))
         order = [one.name for one in self.graph.connections]
         self.connections.sort(key=lambda entry: order.index(entry["name"]))
-        read = cells[self.graph.readout] or ends[self.graph.readout]
-        self.nodes[end := self._name("output")] = self.nir.Output(output_type={"output": np.array(shapes[self.graph.readout])})
+        read = cells[self.graph.readout.population] or ends[self.graph.readout.population]
+        self.nodes[end := self._name("output")] = self.nir.Output(output_type={"output": np.array(shapes[self.graph.readout.population])})
         self.edges.append((read, end))
 
     def _name(self, name: str) -> str:

@@ -15,7 +15,7 @@ from neurofault.convert.nir_metadata import V_UNIT
 from neurofault.errors import UnsupportedError
 from neurofault.graph import Connection, CubaLif, Dense, Encoding, Network, Population, Source, Sparse
 from neurofault.graph.law import Reset
-from neurofault.graph.network import How
+from neurofault.graph.readout import Readout
 from neurofault.graph.synapses import Stored, Synapses
 
 MATRIX_LIMIT = 1 << 25
@@ -82,15 +82,14 @@ class WrittenGraph:
 
     Attributes:
         name, timesteps: of the network.
-        readout, how: the population that is read, and how.
+        readout: the population that is read, and how.
         peak_potential: of a network (:class:`neurofault.graph.Network`); None: unknown.
         populations, connections: in order.
     """
 
     name: str
     timesteps: int
-    readout: str
-    how: How
+    readout: Readout
     peak_potential: float | None
     populations: Sequence[WrittenPopulation]
     connections: Sequence[WrittenConnection]
@@ -103,9 +102,8 @@ def written_network(network: Network) -> WrittenGraph:
         WrittenConnection(one.name, one.source, one.target, one.delay, lag[one.name], _unit(one), one.stored)
         for one in network.connections
     ]
-    how, read = network.readout.how, network.readout.population
     populations = [_plain(population) for population in network.populations]
-    return WrittenGraph(network.name, network.timesteps, read, how, network.peak_potential, populations, connections)
+    return WrittenGraph(network.name, network.timesteps, network.readout, network.peak_potential, populations, connections)
 
 
 def _full(value: Any, size: int) -> Numbers:

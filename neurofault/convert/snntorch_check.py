@@ -25,7 +25,7 @@ def check_network(
 ) -> None:
     """Compare the network with a run of the module."""
     populations = [(call, neurons[call.name]) for call in chain if call.name in neurons]
-    last, potentials = populations[-1][0], network.readout.how == "potential"
+    last, silenced = populations[-1][0], network.readout.how == "potential"
     heard, used, met = list[Heard](), Counter(call.module for call in chain), Counter[nn.Module]()
     for call in chain:
         own = of_module(run.calls, call.module)[met[call.module] :: used[call.module]]
@@ -33,7 +33,7 @@ def check_network(
         if isinstance(call.module, nn.MaxPool2d):
             heard.append(_pooled(call, own, len(run.shown)))
         elif call.name in neurons:
-            heard.append(_neurons(call.name, neurons[call.name], own, read=not (call is last and potentials)))
+            heard.append(_neurons(call.name, neurons[call.name], own, read=not (call is last and silenced)))
     shown, full_rate = run.shown.flatten(2), 1.0 if coding is None else coding.full_rate
     if len(heard) == len(network.populations):  # neurons at the very front: the input population
         front, heard = heard[0], heard[1:]
@@ -48,12 +48,15 @@ def check_network(
     if isinstance((pool := _last(chain)).module, nn.MaxPool2d):
         call, neuron = pool, SpikingNeurons(0.5)
     spikes = torch.stack([each.passed for each in of_module(run.calls, call.module)])
+    how = network.readout.how
     if ending is not None:
-        _check_returned(chain[-1].name, run, [ending], [])
-    elif neuron.threshold is None:
-        _check_returned(call.name, run, [spikes], [torch.stack([_potential(each) for each in of_module(run.calls, call.module)])])
-    elif network.readout.how == "count":
-        _check_returned(call.name, run, [spikes], [])
+        _check_returned(chain[-1].name, run, [(ending, ending.flatten(2).sum(0))])
+    elif how == "count":
+        _check_returned(call.name, run, [(spikes, spikes.flatten(2).sum(0))])
+    elif neuron.threshold is None or how != "potential":
+        potentials = torch.stack([_potential(each) for each in of_module(run.calls, call.module)])
+        counted = [(spikes, spikes.flatten(2).sum(0))] if how == "potential" else []
+        _check_returned(call.name, run, [*counted, (potentials, _read(potentials.flatten(2), how))])
 
 
 def _neurons(name: str, neuron: SpikingNeurons, calls: Sequence[LayerCall], *, read: bool) -> Heard:
@@ -157,23 +160,31 @@ def _ending(chain: Sequence[LayerCall], neurons: Mapping[str, SpikingNeurons], r
             )
 
 
-def _check_returned(name: str, run: Run, summed: Sequence[Tensor], held: Sequence[Tensor]) -> None:
+def _read(potentials: Tensor, how: str) -> Tensor:
+    """Return what a readout makes of potentials [K, N, n]."""
+    match how:
+        case "largest":
+            return potentials.amax(0)
+        case "mean":
+            return potentials.mean(0)
+        case _:
+            return potentials[-1]
+
+
+def _check_returned(name: str, run: Run, known: Sequence[tuple[Tensor, Tensor]]) -> None:
     """Refuse a forward that returns nothing of its last layer, nor scores in its order.
 
     Args:
         name: of the last layer.
         run: with what forward returned.
-        summed: [K, N, n] each: spikes or outputs, whose sum over the steps is the answer.
-        held: [K, N, n] each: potentials, of which the last is the answer.
+        known: spikes, outputs or potentials [K, N, …], and what is read of them, [N, n].
     """
     found = [tensor.detach() for returned in run.returned for tensor in _tensors(returned)]
-    known = [(each.flatten(2), each.flatten(2).sum(0)) for each in summed] + [
-        (each.flatten(2), each.flatten(2)[-1]) for each in held
-    ]
-    if not any(_is_of(tensor.to(steps.dtype), steps, answer) for tensor in found for steps, answer in known):
+    if not any(_is_of(tensor.to(steps.dtype), steps.flatten(2), answer) for tensor in found for steps, answer in known):
         raise ConversionError(
             f"forward returns neither what its last layer {name!r} gives in a step or in all, nor scores in the order that is read from the chip (sums of "
-            "spikes; potentials at the end): something changes them (argmax, a group of neurons for each class, a sign, another order, the largest over time), or it is the potentials of neurons that fire: then say readout="
+            "spikes; potentials at the end): something changes them (argmax, a group of neurons for each class, a sign, another order), or it is potentials of "
+            "neurons that fire, or their largest or mean over time: then say readout="
         )
 
 

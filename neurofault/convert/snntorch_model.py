@@ -46,7 +46,7 @@ from neurofault.convert.spiking_neurons import SpikingNeurons, current_decay, me
 from neurofault.convert.tracing import KNOWN
 from neurofault.errors import ConversionError, UnsupportedError
 from neurofault.graph import Network
-from neurofault.graph.network import How
+from neurofault.graph.readout import How
 
 _EVENT_RATE = 0.3
 _BUDGET = 2**24
@@ -87,7 +87,9 @@ def from_snntorch(
         timesteps: T, steps that a sample will be shown, at least 1.
         name: for display.
         coding: how pixels in [0, 1] become spikes; None: the network takes ``Inputs(events=…)``.
-        readout: ``count`` (spikes of the last layer; the default where it fires) or ``potential`` (its ``mem`` at the end; it then never fires).
+        readout: ``count`` (spikes of the last layer; the default where it fires), ``potential`` (its ``mem`` at the end; it then never fires), or
+            ``largest`` or ``mean`` of its ``mem`` over the steps, where it fires and resets as it does (``mem_rec.max(0)``, ``mem_rec.mean(0)``;
+            steps of their own: :meth:`neurofault.graph.Network.with_readout`).
         calibration: samples for the check, images [N, …] or events [N, T, …]; None: random ones. The first few are used.
 
     Raises:

@@ -59,7 +59,7 @@ from neurofault.damage.neuron_edits import (
 from neurofault.damage.synapse_edits import Drop, EnginePart, LearningDefect, Part, SetDelays, SetSynapses, SynapseEdit
 from neurofault.errors import UsageError
 from neurofault.graph.chip import ChipConnection, ChipPopulation
-from neurofault.graph.network import Readout
+from neurofault.graph.readout import Readout
 from neurofault.graph.schedule import Schedule
 
 __all__ = [

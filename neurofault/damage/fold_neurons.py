@@ -180,7 +180,7 @@ class NeuronsInTime:
 
 
 def silent_at_the_end(chip: OnChip, first_sample: int, samples: int) -> NDArray[np.bool_]:
-    """Return bool [N, n_out]: which neurons of the readout are dead in the last step of each sample."""
-    name = chip.readout.population
+    """Return bool [N, n_out]: which neurons of the readout are dead in the last step of each sample that is read."""
+    name, last = chip.readout.population, chip.readout.steps(chip.timesteps).stop - 1
     shape = (samples, chip.population(name).size)
-    return np.broadcast_to(NeuronsInTime(chip, name, first_sample, samples).at(chip.timesteps - 1).silent, shape)
+    return np.broadcast_to(NeuronsInTime(chip, name, first_sample, samples).at(last).silent, shape)

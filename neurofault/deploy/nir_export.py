@@ -89,6 +89,11 @@ def _written(deployment: Deployment) -> WrittenGraph:
         only_matrices = bool(into) and all(matrices[each.name] for each in into)
         lowest = deployment.profile.neuron.bias_mantissa_min.known if chip.name == read and dead[one.name].any() else 0
         populations.append(_with_dead(chip, dead[one.name], only_matrices, lowest))
+    if not deployment.readout.usual and (count := int(dead[read].sum())):
+        raise UnsupportedError(
+            f"population {read!r}: {count} of its neurons are dead; a readout by {deployment.readout} scores them below all others, which "
+            "NIR cannot hold"
+        )
     connections = []
     for each in deployment.connections:
         source, target = deployment.population(each.source), each.target
@@ -103,8 +108,7 @@ def _written(deployment: Deployment) -> WrittenGraph:
                 each.name, each.source, target, each.delay, lag[each.name], scaled(synapses, each.weight_exponent), form
             )
         )
-    how = deployment.readout.how
-    return WrittenGraph(deployment.name, deployment.timesteps, read, how, None, populations, connections)
+    return WrittenGraph(deployment.name, deployment.timesteps, deployment.readout, None, populations, connections)
 
 
 def _struck(deployment: Deployment, connection: ChipConnection) -> bool:

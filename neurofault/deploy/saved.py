@@ -36,6 +36,8 @@ STREAM_FORMAT = 3
 """As 2, with ``reset``: of deployments whose state is never reset, which an older version would reset."""
 LAW_FORMAT = 4
 """As 2, or with ``reset`` as 3, and with laws or initial potentials of populations that an older version would not read."""
+READ_FORMAT = 5
+"""As 4 or below, with a readout of other potentials than the last, or of some steps, which an older version would not know."""
 
 _TEXT = "deployment"
 _TYPES = ("|b1", "|i1", "|u1", "<i2", "<i4", "<i8", "<f8")
@@ -80,7 +82,7 @@ def save(deployment: Deployment, path: str | Path) -> None:
         | {"core_of": {one.name: kept(deployment.placement.core_of[one.name]) for one in deployment.populations}},
         "timesteps": deployment.timesteps,
         **({} if deployment.reset == "sample" else {"reset": deployment.reset}),
-        "readout": asdict(deployment.readout),
+        "readout": {name: value for name, value in asdict(deployment.readout).items() if name != "when" or value is not None},
         "damage": {
             "edits": [written_edit(edit, kept) for edit in deployment.damage.edits],
             "hits": [
@@ -105,6 +107,8 @@ def save(deployment: Deployment, path: str | Path) -> None:
 
 def _format(deployment: Deployment) -> int:
     """Return the lowest format that says all of a deployment."""
+    if not deployment.readout.usual:
+        return READ_FORMAT
     if any(not one.law.usual or np.ndim(one.v_init) for one in deployment.populations):
         return LAW_FORMAT
     return FORMAT if deployment.reset == "sample" else STREAM_FORMAT
@@ -210,9 +214,9 @@ def _read(path: str | Path, members: _Members) -> Deployment:
     data = json.loads(members[_TEXT].tobytes().decode())
     if not isinstance(data, dict) or "format" not in data:
         raise ValueError("no format is named")
-    if data["format"] not in (1, FORMAT, STREAM_FORMAT, LAW_FORMAT) or isinstance(data["format"], bool):
+    if data["format"] not in range(1, READ_FORMAT + 1) or isinstance(data["format"], bool):
         raise UsageError(
-            f"{path}: format {str(data['format'])[:40]} of a saved deployment is not known; this version reads 1 to {LAW_FORMAT}"
+            f"{path}: format {str(data['format'])[:40]} of a saved deployment is not known; this version reads 1 to {READ_FORMAT}"
         )
     parts, arrays = Parts(as_graph(data) if data["format"] == 1 else data), Arrays(members)
     profile = HardwareProfile.model_validate_json(json.dumps(parts.of("profile", dict[str, Any])))
@@ -222,10 +226,12 @@ def _read(path: str | Path, members: _Members) -> Deployment:
     timesteps = parts.of("timesteps", int)
     if not 1 <= timesteps < 1 << 31:
         raise ValueError(f"timesteps is {timesteps}")
-    readout = read_readout(parts.inner("readout"), populations, connections)
+    readout = read_readout(parts.inner("readout"), populations, connections, known=data["format"] == READ_FORMAT)
+    if (beyond := readout.beyond(timesteps)) is not None:
+        raise ValueError(beyond)
     damage = read_damage(parts.inner("damage"), arrays, populations, connections, placement)
     reset: SampleReset = "sample"
-    if data["format"] == STREAM_FORMAT or (data["format"] == LAW_FORMAT and "reset" in parts.data):
+    if data["format"] == STREAM_FORMAT or (data["format"] in (LAW_FORMAT, READ_FORMAT) and "reset" in parts.data):
         if parts.of("reset", str) != "never":
             raise ValueError(f"reset is {parts.of('reset', str)!r}")
         reset = "never"

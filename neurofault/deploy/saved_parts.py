@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import ConversionError, nearest
 from neurofault.graph.chip import ChipConnection, ChipPopulation, reached
 from neurofault.graph.law import RESETS, USUAL, Law
-from neurofault.graph.network import Readout
+from neurofault.graph.readout import How, Readout
 from neurofault.graph.neurons import Encoding
 from neurofault.graph.schedule import Wiring
 from neurofault.graph.synapses import MOST_DELAY, Conv, Dense, Sparse, Synapses
@@ -220,14 +220,22 @@ def read_connections(parts: Parts, arrays: Arrays, populations: Sequence[ChipPop
     return tuple(connections)
 
 
-def read_readout(parts: Parts, populations: Sequence[ChipPopulation], connections: Sequence[ChipConnection]) -> Readout:
-    """Return where the answer is read."""
+def read_readout(
+    parts: Parts, populations: Sequence[ChipPopulation], connections: Sequence[ChipConnection], *, known: bool
+) -> Readout:
+    """Return where the answer is read; ``known``: the file is of a format that knows more than potential and count of all steps."""
     name, names = parts.of("population", str), [one.name for one in populations]
     if name not in names:
         raise ValueError(f"readout: no population {name[:40]!r}{nearest(name, names)}; populations: {', '.join(names)}")
     if name not in reached(populations, connections):
         raise ValueError(f"no input and no bias reaches the readout {name[:40]!r}")
-    return Readout(name, parts.one_of("how", ("potential", "count")))  # type: ignore[arg-type]
+    if not known:
+        return Readout(name, parts.one_of("how", ("potential", "count")))  # type: ignore[arg-type]
+    how, when = parts.one_of("how", get_args(How)), parts.data.get("when")
+    try:
+        return Readout(name, how, None if when is None else typed(tuple[int, int], when))  # type: ignore[arg-type]
+    except ConversionError as error:
+        raise ValueError(str(error)) from None
 
 
 def _synapses(own: Parts, arrays: Arrays, source: ChipPopulation, target: ChipPopulation) -> Synapses:

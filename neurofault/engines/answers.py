@@ -2,7 +2,7 @@
 
 **The answer in step t is what the readout would answer if the sample ended with that step**: of a ``potential`` readout the neuron whose v is highest after its
 t-th step (as Yin, Corradi and Bohté 2021 read their ECG network, Nature Machine Intelligence 3:905), of a ``count`` readout the one with the most spikes so far
-(ties by v); then the lowest index. A neuron that is dead in that step is never the answer. A step is the readout's own: that in which what was presented in
+(ties by v), of ``largest`` and ``mean`` that whose v was largest in any step so far, or in the mean of them; then the lowest index. A neuron that is dead in that step is never the answer. A step is the readout's own: that in which what was presented in
 step t can first have reached it.
 """
 
@@ -14,10 +14,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.activity import Activity, Traces, scores_from
+from neurofault.activity import Activity, Traces, gather, scores_from
 from neurofault.damage.fold_neurons import NeuronsInTime
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.base import Engine
+from neurofault.errors import UnsupportedError
+from neurofault.graph.readout import unusual_readout
 from neurofault.inputs import Inputs
 
 _MOST_BYTES = 64 << 20
@@ -34,8 +36,13 @@ def run_with_answers(engine: Engine, deployment: Deployment, inputs: Inputs, rec
         deployment: the (damaged) chip.
         inputs: N encoded samples.
         record: traces to keep as well.
+
+    Raises:
+        UnsupportedError: a readout of some steps alone, which answers in no other.
     """
-    needed = {"v"} if deployment.readout.how == "potential" else {"v", "spikes"}
+    if deployment.readout.when is not None:
+        raise UnsupportedError(f"labels of every step: {unusual_readout(deployment.readout)}, which answers in no other step; take all steps")
+    needed = {"v"} if deployment.readout.potentials else {"v", "spikes"}
     neurons = sum(population.size for population in deployment.populations)
     batch = max(1, _MOST_BYTES // (5 * neurons * deployment.timesteps))
     if record or deployment.reset == "never":
@@ -64,12 +71,13 @@ def _answers(deployment: Deployment, trace: Traces, first_sample: int) -> NDArra
     assert trace.v is not None
     samples, steps, _ = trace.v.shape
     neurons = NeuronsInTime(deployment, readout.population, first_sample, samples)
-    counts = np.zeros(trace.v.shape[::2], np.int64)
+    counts, held = np.zeros(trace.v.shape[::2], np.int64), np.zeros(trace.v.shape[::2], np.int64)
     answers = np.empty((samples, steps), np.int64)
     for step in range(steps):
         if trace.spikes is not None:
             counts += trace.spikes[:, step]
-        scores = scores_from(trace.v[:, step], counts, readout.how, neurons.at(step).silent)
+        gather(held, trace.v[:, step], readout.how, first=step == 0)
+        scores = scores_from(held, counts, readout.how, neurons.at(step).silent)
         answers[:, step] = scores.argmax(axis=1)
     return answers
 

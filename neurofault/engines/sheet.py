@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.activity import TRACES, Activity, Traces, scores_from
+from neurofault.activity import TRACES, Activity, Traces, gather, scores_from
 from neurofault.damage.fold_neurons import silent_at_the_end
 from neurofault.deploy.deployment import Deployment
 
@@ -19,8 +19,8 @@ class Sheet:
 
     Attributes:
         deployment: the chip.
-        potential: int64 [N, n_out], v of the readout after its T-th step.
-        output_counts: int64 [N, n_out], its spikes.
+        potential: int64 [N, n_out], what was read of v of the readout (:func:`neurofault.activity.gather`).
+        output_counts: int64 [N, n_out], its spikes in the steps that are read.
         spike_counts: population → int64 [n], spikes of each neuron.
         sample_spikes: int64 [N], spikes of all populations.
         traces: population → the wanted ones of ``u``, ``v``, ``spikes``, [N, T, n].
@@ -75,10 +75,11 @@ class Sheet:
         for name, values in (("u", u), ("v", v), ("spikes", spikes)):
             if name in self.traces[population] and values is not None:
                 self.traces[population][name][samples, step] = values
-        if population == self.deployment.readout.population:
+        readout = self.deployment.readout
+        if population == readout.population and step in (read := readout.steps(self.deployment.timesteps)):
             self.output_counts[samples] += spikes
-            if step == self.deployment.timesteps - 1 and v is not None:
-                self.potential[samples] = v
+            if v is not None:
+                gather(self.potential[samples], v, readout.how, first=step == read.start)
 
     def activity(self, first_sample: int = 0) -> Activity:
         """Return the result; ``first_sample`` is the index of sample 0 in the whole data set."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol
 
 from neurofault.errors import UnsupportedError
-from neurofault.graph.network import Readout
+from neurofault.graph.readout import Readout
 from neurofault.graph.schedule import E, N
 
 

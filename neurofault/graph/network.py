@@ -14,10 +14,10 @@ import numpy as np
 from neurofault.arrays import not_finite
 from neurofault.errors import ConversionError, UnsupportedError, nearest
 from neurofault.graph.neurons import CubaLif, Encoding, Source
+from neurofault.graph.readout import How, Readout
 from neurofault.graph.schedule import Schedule, Wiring
 from neurofault.graph.synapses import MOST_DELAY, Stored, Synapses, known
 
-How = Literal["potential", "count"]
 SampleReset = Literal["sample", "never"]
 """When a population starts anew. ``sample``: at its first step of each sample u = 0, v = v_init and no spike is on its way. ``never``: at
 the first sample alone; the samples are one unbroken stream, in their order, and each starts from the u, v and spikes on their way that the
@@ -79,19 +79,6 @@ class Connection:
 
 
 @dataclass(frozen=True)
-class Readout:
-    """What the answer is read from.
-
-    Attributes:
-        population: its name.
-        how: ``potential`` (its neurons never fire; score = ``v`` after step T) or ``count`` (spikes; ties by ``v``).
-    """
-
-    population: str
-    how: How = "potential"
-
-
-@dataclass(frozen=True)
 class ConversionGap:
     """What a conversion cost, on the images that it was calibrated with.
 
@@ -122,7 +109,7 @@ class Network:
         populations: at least one; those with a :class:`Source` are the inputs. A population that no connection reaches has a bias.
         connections: between them, any number, also from a population to itself.
         timesteps: T, steps a sample is shown, at least 1.
-        readout: where the answer is read; a population that an input or a bias reaches.
+        readout: where the answer is read, and how; a population that an input or a bias reaches.
         peak_potential: largest magnitude of v of the readout met in calibration, in the threshold's unit; lets :func:`neurofault.deploy`
             choose an exponent at which it does not saturate. None: unknown.
         gap: what the conversion cost; None: not measured.
@@ -161,6 +148,8 @@ class Network:
             raise ConversionError(f"network {self.name!r}: timesteps must be a whole number, is {self.timesteps!r:.80}")
         if self.timesteps < 1:
             raise ConversionError(f"network {self.name!r}: timesteps must be at least 1, is {self.timesteps}")
+        if (beyond := self.readout.beyond(self.timesteps)) is not None:
+            raise ConversionError(f"network {self.name!r}: {beyond}")
 
     @cached_property
     def wiring(self) -> Wiring[Population, Connection]:
@@ -206,6 +195,29 @@ class Network:
     def with_reset(self, reset: SampleReset) -> Network:
         """Return the same network with samples that start anew (``sample``), or that are one unbroken stream (``never``)."""
         return replace(self, reset=reset, gap=None)
+
+    def with_readout(self, how: How, when: tuple[int, int] | None = None) -> Network:
+        """Return the same network, whose answer is read in another way.
+
+        >>> import neurofault as nf
+        >>> eyes, hands = nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(None))
+        >>> nf.chain("reflex", [eyes, hands], [nf.Dense(np.eye(2))], timesteps=8).with_readout("mean", (2, 8)).readout
+        Readout(population='hands', how='mean', when=(2, 8))
+
+        Args:
+            how, when: as of :class:`Readout`. ``largest`` and ``mean`` are of neurons that fire, too.
+
+        Raises:
+            ConversionError: spikes of neurons that never fire, the last potential of neurons that fire, steps that a sample has not.
+        """
+        name = self.readout.population
+        neuron = self.population(name).neuron
+        fires = isinstance(neuron, Source) or neuron.threshold is not None
+        if how == "count" and not fires:
+            raise ConversionError(f"population {name!r} never fires, so its spikes cannot be counted; use potential, largest or mean")
+        if how == "potential" != self.readout.how and fires:
+            raise ConversionError(f"population {name!r} fires, and potential is of neurons that never fire; use count, largest or mean")
+        return replace(self, readout=Readout(name, how, when), gap=None)
 
 
 class _Presented(Protocol):

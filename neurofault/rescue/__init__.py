@@ -17,6 +17,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph.chains import links
 from neurofault.graph.network import samples_apart
+from neurofault.graph.readout import usual_readout
 from neurofault.inputs import Inputs
 from neurofault.rescue.budget import Budget
 from neurofault.rescue.plans import Guard, Plan
@@ -100,6 +101,7 @@ def rescue(
         check_way(deployment, strategy, learner)
     else:
         samples_apart(deployment, "what learns")
+        usual_readout(deployment.readout, "what learns")
     if learns and (joining := deployment.damage.joining) is not None:
         raise UnsupportedError(f"{joining}: what learns takes samples that start anew; strategies that do not learn: none, remap")
     adapt = Examples(inputs, labels)
@@ -147,6 +149,7 @@ def check_way(deployment: Deployment, strategy: str, learner: str | Learner | No
         check_learns(learner or "delta", deployment)
     else:
         samples_apart(deployment, "what learns")
+        usual_readout(deployment.readout, "what learns")
 
 
 def _examples(deployment: Deployment, given: tuple[Any, NDArray[np.integer]] | None) -> Examples | None:

@@ -23,6 +23,7 @@ from neurofault.graph import Conv, Dense
 from neurofault.graph.chains import ChainLink, links
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.network import samples_apart
+from neurofault.graph.readout import usual_readout
 from neurofault.inputs import Inputs
 
 Kind = Literal["synapse_dead", "synapse_bit_flip", "neuron_dead", "core_dead"]
@@ -102,6 +103,7 @@ def atlas(
         raise UsageError(f"no atlas of {kind!r}; kinds: {', '.join(KINDS)}{nearest(kind, KINDS)}")
     links(deployment, "an atlas", instead=f"for other graphs: inject --fault {kind} --count 1 with many draws")
     samples_apart(deployment, "an atlas")
+    usual_readout(deployment.readout, "an atlas")
     whole = golden(deployment, inputs, threads=threads)
     batch, sites = _sites(deployment, kind, layer, whole.flat)
     found = effects(whole, batch, labels, threads=threads, changes=changes, progress=progress)

@@ -13,7 +13,7 @@ import numpy as np
 
 from neurofault.deploy.deployment import Deployment, Placement
 from neurofault.digest import Record
-from neurofault.graph import Conv, CubaLif, Encoding, Network, Population, Source
+from neurofault.graph import Conv, CubaLif, Encoding, Network, Population, Readout, Source
 from neurofault.graph.chains import ChainLink, links, not_a_chain
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.law import Law
@@ -33,11 +33,12 @@ def chip_record(chip: Deployment) -> list[Any]:
             chip.connections,
             placement,
             chip.timesteps,
-            chip.readout,
+            _readout(chip.readout),
             *stream,
         ]
     layers = [_chip_layer(link) for link in links(chip, "the identity of a chain")]
-    return [layers, placement, chip.timesteps, chip.encoding, chip.readout.how, *stream]
+    how = chip.readout.how if chip.readout.when is None else str(chip.readout)
+    return [layers, placement, chip.timesteps, chip.encoding, how, *stream]
 
 
 def network_record(network: Network, *, written: bool) -> list[Any]:
@@ -49,8 +50,14 @@ def network_record(network: Network, *, written: bool) -> list[Any]:
             each.
     """
     if not _is_old(not_a_chain(network), network.connections):
-        return [[_population(one) for one in network.populations], network.connections, network.readout]
+        return [[_population(one) for one in network.populations], network.connections, _readout(network.readout)]
     return [_layer(link, written=written) for link in links(network, "the identity of a chain")]
+
+
+def _readout(readout: Readout) -> Record:
+    """Return what a readout was before it had steps; its own count."""
+    steps = {} if readout.when is None else {"when": readout.when}
+    return Record("Readout", {"population": readout.population, "how": readout.how} | steps)
 
 
 def _chip_population(population: ChipPopulation) -> Record:

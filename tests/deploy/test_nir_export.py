@@ -277,10 +277,10 @@ def test_metadata_that_do_not_belong_to_the_nodes_are_refused():
     )
     graph.nodes["output_synapses"].weight = sound
     said = json.loads(graph.metadata["neurofault"])
-    graph.metadata["neurofault"] = json.dumps(said | {"version": 3})
+    graph.metadata["neurofault"] = json.dumps(said | {"version": 4})
     with pytest.raises(DataError) as error:
         from_nir(graph)
-    assert str(error.value) == "graph: written by a newer neurofault (metadata version 3, this one reads 2)"
+    assert str(error.value) == "graph: written by a newer neurofault (metadata version 4, this one reads 3)"
     del graph.metadata["neurofault"]
     assert from_nir(graph, coding=None).populations[1].neuron.threshold == 20 * 64
     del graph.metadata["dt"]

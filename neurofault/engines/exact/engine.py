@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.activity import Activity, Traces, scores_from
+from neurofault.activity import Activity, Traces, gather, scores_from
 from neurofault.damage.edits import not_applied
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact import event_lists, kernels
@@ -167,9 +167,12 @@ class _Plan:
 
 @dataclass(frozen=True, eq=False)
 class _Sheet:
-    """Where the results of all samples, or of a window of them, are written; public order."""
+    """Where the results of all samples, or of a window of them, are written; public order.
 
-    potential: NDArray[np.int32]
+    ``potential`` and ``output_counts`` hold what is read of the readout's v and spikes.
+    """
+
+    potential: NDArray[np.int64]
     output_counts: NDArray[np.int64]
     sample_spikes: NDArray[np.int64]
     traces: Mapping[str, Traces]
@@ -187,7 +190,7 @@ class _Sheet:
                 np.zeros(shape, np.bool_) if "spikes" in record else None,
             )
         return cls(
-            np.zeros((samples, outputs), np.int32), np.zeros((samples, outputs), np.int64), np.zeros(samples, np.int64), traces
+            np.zeros((samples, outputs), np.int64), np.zeros((samples, outputs), np.int64), np.zeros(samples, np.int64), traces
         )
 
     def part(self, window: slice) -> _Sheet:
@@ -224,6 +227,8 @@ def _run_batch(plan: _Plan, inputs: Inputs, sheet: _Sheet) -> Mapping[str, NDArr
         for name in island:
             read = name == deployment.readout.population
             counts[name] = _finish(plan.packed.populations[name], events[name], sheet, read=read)
+            if read and deployment.readout.when is not None:
+                _count_window(plan.packed.populations[name], events[name], deployment.readout.when, sheet)
         waiting = {one.source for later, _ in plan.islands[place + 1 :] for name in later for one in deployment.into(name)}
         for name in events.keys() - waiting:
             del events[name]
@@ -266,11 +271,12 @@ def _present(
     before: Events | None = None,
     outside: NDArray[np.int32] | None = None,
 ) -> Events:
-    """Run one population; write its traces, and its last v where it is the readout."""
+    """Run one population; write its traces, and what is read of v where it is the readout."""
     samples, size, trace, steps = sheet.sample_spikes.size, own.order.size, sheet.traces[own.name], plan.deployment.timesteps
     after = Events.room(samples, steps, size)
     last_v = np.empty((samples, size), np.int32)
-    u, v = (np.empty((0 if array is None else samples, steps, size), np.int32) for array in (trace.u, trace.v))
+    u = np.empty((0 if trace.u is None else samples, steps, size), np.int32)
+    v = np.empty((samples if trace.v is not None or _reads_steps(plan, own.name) else 0, steps, size), np.int32)
     before = Events.none() if before is None else before
     outside = np.empty((0, 0, 0), np.int32) if outside is None else outside
     kernels.present(
@@ -293,8 +299,21 @@ def _write(
     for array, internal in ((trace.u, u_trace), (trace.v, v_trace)):
         if array is not None:
             array[:, :, own.order] = internal
-    if own.name == plan.deployment.readout.population:
+    if own.name != plan.deployment.readout.population:
+        return
+    if not _reads_steps(plan, own.name):
         sheet.potential[:, own.order] = last_v
+        return
+    steps, held = plan.deployment.readout.steps(plan.deployment.timesteps), np.zeros(last_v.shape, np.int64)
+    for step in steps:
+        gather(held, v_trace[:, step], plan.deployment.readout.how, first=step == steps.start)
+    sheet.potential[:, own.order] = held
+
+
+def _reads_steps(plan: _Plan, population: str) -> bool:
+    """Whether v of other steps than the last is read of a population."""
+    readout = plan.deployment.readout
+    return population == readout.population and not readout.usual
 
 
 def _run_loop(plan: _Plan, names: tuple[str, ...], loop: Loop, events: dict[str, Events], sheet: _Sheet) -> None:
@@ -309,13 +328,23 @@ def _run_loop(plan: _Plan, names: tuple[str, ...], loop: Loop, events: dict[str,
     sources = np.empty((len(names), samples, max(population.order.size for population in own) * steps + 8), np.int32)
     last_v = np.empty((samples, width), np.int32)
     traces = sheet.traces[names[0]]
-    u, v = (np.empty((0 if array is None else samples, steps, width), np.int32) for array in (traces.u, traces.v))
+    u = np.empty((0 if traces.u is None else samples, steps, width), np.int32)
+    read = any(_reads_steps(plan, name) for name in names)
+    v = np.empty((samples if traces.v is not None or read else 0, steps, width), np.int32)
     present_loop(steps, loop, outside, starts, sources, last_v, u, v)
     for place, population in enumerate(own):
         first = int(loop.first[place])
         window = slice(first, first + population.order.size)
         _write(plan, population, sheet, last_v[:, window], u[:, :, window], v[:, :, window])
         events[population.name] = Events(starts[place], sources[place])
+
+
+def _count_window(own: PackedPopulation, events: Events, when: tuple[int, int], sheet: _Sheet) -> None:
+    """Write the readout's spikes of some steps as those that are read."""
+    late, early = np.zeros_like(sheet.output_counts), np.zeros_like(sheet.output_counts)
+    for stop, counts in ((when[1], late), (when[0], early)):
+        event_lists.tally(np.ascontiguousarray(events.starts[:, : stop + 1]), events.sources, own.order, counts)
+    sheet.output_counts[:] = late - early
 
 
 def _finish(own: PackedPopulation, events: Events, sheet: _Sheet, *, read: bool) -> NDArray[np.int64]:

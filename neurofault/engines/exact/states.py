@@ -59,6 +59,13 @@ def checked(deployment: Deployment, samples: int, state: State | None, stop: int
         raise UsageError(
             f"the state's counts have the shape {state.counts.shape}, but {samples} samples need {(samples, deployment.output.size)}"
         )
+    shape = None if state.read is None else state.read.shape
+    if first and not deployment.readout.usual and shape != (samples, deployment.output.size):
+        said = "lacks it" if shape is None else f"has the shape {shape}"
+        raise UsageError(
+            f"the state's read of the readout {deployment.output.name!r}: it {said}, but {samples} samples need "
+            f"{(samples, deployment.output.size)}"
+        )
     return range(first, last)
 
 
@@ -112,6 +119,7 @@ def window_of(state: State, window: slice) -> State:
         {name: own[window] for name, own in state.flying.items()},
         None if state.counts is None else state.counts[window],
         waiting={name: own[window] for name, own in state.waiting.items()},
+        read=None if state.read is None else state.read[window],
     )
 
 
@@ -126,6 +134,7 @@ def joined_states(parts: Sequence[State]) -> State | None:
         _joined([part.flying for part in parts]),
         np.concatenate([part.counts for part in parts if part.counts is not None]),
         waiting=_joined([part.waiting for part in parts]),
+        read=None if parts[0].read is None else np.concatenate([part.read for part in parts if part.read is not None]),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.activity import Activity, Traces, scores_from
+from neurofault.activity import Activity, Traces, gather, scores_from
 from neurofault.damage.damage import Damage, NeuronEdit
 from neurofault.damage.fold_neurons import NeuronsInTime
 from neurofault.deploy.deployment import Deployment
@@ -157,7 +157,7 @@ class _Run:
         self.waiting: dict[str, NDArray[np.int64]] = {}
         self.flying: dict[str, int] = {}
         self.scores: NDArray[np.int64] | None = None
-        self._potential: list[NDArray[np.int64]] = []
+        self._read: list[NDArray[np.int64]] = []
         islands = deployment.schedule.islands
         place = 0
         while place < len(islands):
@@ -211,8 +211,8 @@ class _Run:
                     if inside:
                         currents.receive(t, t + 1)
                 cell.step(t)
-                if cell.chip.name == self.deployment.readout.population and (t + 1 == stop or (t + 1) % rows.timesteps == 0):
-                    self._potential.append(cell.v.copy())
+                if cell.chip.name == self.deployment.readout.population:
+                    self._read_step(cell.v, t % rows.timesteps, begins=t == first)
         for name, cell in zip(island, cells, strict=True):
             self.u[name], self.v[name] = cell.u, cell.v
             if cell.chip.law.refractory is not None:
@@ -222,6 +222,17 @@ class _Run:
             spikes = self._by_sample(self.sent[name][:, self.steps.start : self.steps.stop]) if "spikes" in self.record else None
             u, v = (None if one is None else self._by_sample(one) for one in (cell.u_trace, cell.v_trace))
             self.traces[name] = Traces(u, v, spikes)
+
+    def _read_step(self, v: NDArray[np.int64], own: int, *, begins: bool) -> None:
+        """Add step ``own`` of a sample to what is read of the readout's potentials; ``begins``: it is the run's first."""
+        readout = self.deployment.readout
+        steps = readout.steps(self.deployment.timesteps)
+        if begins or own == 0:
+            self._read.append(np.zeros(v.shape, np.int64))
+            if own and self.state is not None and self.state.read is not None:
+                self._read[-1][...] = self.state.read
+        if own in steps:
+            gather(self._read[-1], v, readout.how, first=own == steps.start)
 
     def _by_sample(self, array: NDArray[_Kind]) -> NDArray[_Kind]:
         """Return [rows, steps that were run, n] as [N, steps of a sample that were run, n]."""
@@ -244,15 +255,19 @@ class _Run:
         state, scores = None, self.scores
         if scores is None:
             read, how = deployment.readout.population, deployment.readout.how
-            counts = spikes[read].sum(axis=1, dtype=np.int64)
+            window = deployment.readout.steps(self.rows.timesteps)
+            begin = first % self.rows.timesteps  # of several samples all steps are there
+            counted = slice(max(window.start - begin, 0), max(window.stop - begin, 0))
+            counts = spikes[read][:, counted].sum(axis=1, dtype=np.int64)
             if self.state is not None and self.state.counts is not None and first % self.rows.timesteps:  # within a sample
                 counts += self.state.counts
             neurons, last = (
                 NeuronsInTime(deployment, read, self.inputs.first_sample, len(self.inputs)),
                 (stop - 1) % self.rows.timesteps,
             )
-            silent = np.broadcast_to(neurons.at(last).silent, counts.shape)
-            scores = scores_from(np.concatenate(self._potential), counts, how, silent)
+            silent = np.broadcast_to(neurons.at(min(last, window.stop - 1)).silent, counts.shape)
+            held = np.concatenate(self._read)
+            scores = scores_from(held, counts, how, silent)
             if keep:
                 state = State(
                     last + 1,
@@ -262,6 +277,7 @@ class _Run:
                     counts[-1:] if self.rows.stream else counts,
                     self.inputs.first_sample + len(self.inputs) - 1 if self.rows.stream else 0,
                     {name: own.astype(np.int32) for name, own in self.waiting.items()},
+                    None if deployment.readout.usual else held[-1:] if self.rows.stream else held,
                 )
         return Activity(
             scores,

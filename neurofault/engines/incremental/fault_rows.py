@@ -23,6 +23,7 @@ from neurofault.errors import UsageError
 from neurofault.graph.chains import ChainLink, links, not_a_chain
 from neurofault.graph.chip import ChipConnection, ChipPopulation, unusual_law
 from neurofault.graph.connectivity import conv_weights
+from neurofault.graph.readout import unusual_readout
 from neurofault.graph.synapses import Conv, Dense, Sparse
 
 _INT16 = int(np.iinfo(np.int16).max)
@@ -55,7 +56,7 @@ def refusal(deployment: Deployment) -> str | None:
         return f"layer {layers[0].population.name!r} alone: there is nothing behind it"
     if not deployment.damage.plain:
         return "damage that acts in time windows or alters parameters"
-    reason = exponent_out_of_range(deployment) or unusual_law(deployment.populations)
+    reason = exponent_out_of_range(deployment) or unusual_law(deployment.populations) or unusual_readout(deployment.readout)
     if reason is not None:
         return reason
     for link in layers[1:]:

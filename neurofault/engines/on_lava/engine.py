@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neurofault.activity import TRACES, Activity, Traces, scores_from
+from neurofault.activity import TRACES, Activity, Traces, gather, scores_from
 from neurofault.damage.fold_neurons import silent_at_the_end
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.base import whole_runs_only
@@ -145,7 +145,10 @@ def _collect(deployment: Deployment, job: Job, folder: Path, record: Collection[
     names = [own.name for own in deployment.populations]
     trains = [np.load(folder / f"{place}-spikes.npy", mmap_mode="r") for place in range(len(names))]
     read = names.index(deployment.readout.population)
-    potential = np.load(folder / f"{read}-v.npy", mmap_mode="r")[:, -1]
+    v, readout = np.load(folder / f"{read}-v.npy", mmap_mode="r"), deployment.readout
+    steps, potential = readout.steps(job.timesteps), np.zeros(v.shape[::2], np.int64)
+    for step in steps:
+        gather(potential, v[:, step], readout.how, first=step == steps.start)
     dead = silent_at_the_end(deployment, first_sample, job.samples)
     traces = {
         name: Traces(**{state: np.load(folder / f"{place}-{state}.npy") for state in record})
@@ -153,7 +156,7 @@ def _collect(deployment: Deployment, job: Job, folder: Path, record: Collection[
         if record
     }
     return Activity(
-        scores_from(potential, trains[read].sum(axis=1, dtype=np.int64), deployment.readout.how, dead),
+        scores_from(potential, trains[read][:, steps.start : steps.stop].sum(axis=1, dtype=np.int64), readout.how, dead),
         {name: train.sum(axis=(0, 1), dtype=np.int64) for name, train in zip(names, trains, strict=True)},
         np.sum([train.sum(axis=(1, 2), dtype=np.int64) for train in trains], axis=0),
         traces,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError, nearest
 from neurofault.graph.network import samples_apart
+from neurofault.graph.readout import usual_readout
 from neurofault.inputs import Inputs
 from neurofault.rescue.learners.trainable import dense_end, into_readout
 from neurofault.rescue.lesson import Learner
@@ -65,6 +66,7 @@ def check_learns(name: str, deployment: Deployment) -> None:
     """
     check_learner(name)
     samples_apart(deployment, "what learns")
+    usual_readout(deployment.readout, "what learns")
     match name:
         case "delta":
             into_readout(deployment)

@@ -12,7 +12,7 @@ from neurofault.damage.damage import Detour, Edit, Stall
 from neurofault.damage.neuron_edits import NeuronEdit
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import get_engine
-from neurofault.graph.network import Readout
+from neurofault.graph.readout import Readout
 from neurofault.inputs import Inputs
 
 
