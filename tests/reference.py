@@ -286,6 +286,28 @@ def present(deployment: Deployment, inputs: Inputs) -> Traces:
     return {name: cell.traces for name, cell in cells.items()}
 
 
+def answered(chip: Deployment, expected: Traces) -> np.ndarray:
+    """What the readout scores, one sample, neuron and step at a time."""
+    read, T = expected[chip.readout.population], chip.timesteps
+    first, stop = (0, T) if chip.readout.when is None else chip.readout.when
+    samples, _, size = read["v"].shape
+    found = np.zeros((samples, size), np.int64)
+    for k in range(samples):
+        for n in range(size):
+            seen = [int(read["v"][k, t, n]) for t in range(first, stop)]
+            fired = sum(int(read["spikes"][k, t, n]) for t in range(first, stop))
+            match chip.readout.how:
+                case "potential":
+                    found[k, n] = seen[-1]
+                case "count":
+                    found[k, n] = (fired << 24) + seen[-1]
+                case "largest":
+                    found[k, n] = max(seen)
+                case "mean":
+                    found[k, n] = sum(seen)
+    return found
+
+
 def check(chip: Deployment, activity: Activity, expected: Traces) -> None:
     """Everything that an engine returns against the reference."""
     for name, own in expected.items():
@@ -293,7 +315,6 @@ def check(chip: Deployment, activity: Activity, expected: Traces) -> None:
             np.testing.assert_array_equal(getattr(activity.traces[name], state), own[state], f"{name} {state}")
         np.testing.assert_array_equal(activity.spike_counts[name], own["spikes"].sum(axis=(0, 1)))
     np.testing.assert_array_equal(activity.sample_spikes, sum(own["spikes"].sum(axis=(1, 2)) for own in expected.values()))
-    read = expected[chip.readout.population]
-    scores = read["v"][:, -1] + (read["spikes"].sum(axis=1) << 24 if chip.readout.how == "count" else 0)
+    scores = answered(chip, expected)
     alive = activity.scores != DEAD_SCORE
     np.testing.assert_array_equal(activity.scores[alive], scores[alive])

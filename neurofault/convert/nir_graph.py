@@ -134,6 +134,12 @@ def _network(
     except ConversionError as error:
         text = str(error)
         raise ConversionError(text if text.startswith(f"{graph.where}: ") else f"{graph.where}: {text}") from error
+    late = [node for node, name in made.named.items() if name == "output" and node in rules and rules[node].how == "snntorch-zero"]
+    if readout in ("largest", "mean") and late:
+        raise ConversionError(
+            f"{graph.where}: node {late[0]!r}: neurons that are reset to zero a step late (reset snntorch-zero) hold what made them fire until the next "
+            "step, and the chip's are 0 there, so the potentials of all steps are not the same; use readout 'count'"
+        )
     check_fires(graph, made, step)
     check_run(graph, flow, dynamics, made, step, coding)
     said = (*graph.said, *assumed(step, rules, dynamics, _shown(made, coding)), *made.network.notes, *sample.said)

@@ -131,7 +131,9 @@ class _NirWriter:
         order = [one.name for one in self.graph.connections]
         self.connections.sort(key=lambda entry: order.index(entry["name"]))
         read = cells[self.graph.readout.population] or ends[self.graph.readout.population]
-        self.nodes[end := self._name("output")] = self.nir.Output(output_type={"output": np.array(shapes[self.graph.readout.population])})
+        self.nodes[end := self._name("output")] = self.nir.Output(
+            output_type={"output": np.array(shapes[self.graph.readout.population])}
+        )
         self.edges.append((read, end))
 
     def _name(self, name: str) -> str:

@@ -128,7 +128,7 @@ def from_snntorch(
             operations.append((f"in front of {call.name}", nn.Flatten()))  # written as a function or a view
         if _is_neuron(call.module):
             last = all(isinstance(later.module, SILENT) for later in chain[index + 1 :])
-            neurons[call.name] = _neuron(call.name, call.module, last=last)
+            neurons[call.name] = _neuron(call.name, call.module, last=last, read=last and readout in ("largest", "mean"))
         operations.append((call.name, neurons[call.name] if _is_neuron(call.module) else _operation(call)))
     network = network_of(name, operations, shape, timesteps=timesteps, coding=coding, readout=readout, before=before)
     for run in runs:
@@ -165,8 +165,8 @@ def _why_not(kind: str) -> str:
     return f"{kind} neurons have no counterpart on the chip"
 
 
-def _neuron(name: str, module: Any, *, last: bool) -> SpikingNeurons:
-    """Return a Leaky or Synaptic module as the chip's neuron."""
+def _neuron(name: str, module: Any, *, last: bool, read: bool) -> SpikingNeurons:
+    """Return a Leaky or Synaptic module as the chip's neuron; ``read``: its potentials of all steps count, not its spikes alone."""
     kind = type(module).__name__
     if module.inhibition:
         raise ConversionError(
@@ -182,12 +182,17 @@ def _neuron(name: str, module: Any, *, last: bool) -> SpikingNeurons:
     synaptic, recurrent = _has_current(module), _is_recurrent(module)
     du = current_decay(name, _array(name, "alpha", module.alpha)) if synaptic else 4095
     threshold = None if reset == "none" and last else _array(name, "threshold", module.threshold)
+    if read and delayed and reset == "zero" and (synaptic or recurrent):
+        raise ConversionError(
+            f"layer {name!r}: {kind} that is reset to zero a step late holds what made it fire until the next step, and the chip's refractory neuron is 0 "
+            "there, so the potentials of all steps are not the same; use reset_mechanism='subtract' or 'none', or readout 'count'"
+        )
     return SpikingNeurons(
         threshold,
         du,
         membrane_decay(_array(name, "beta", module.beta)),
         reset=reset,
-        reset_delay=int(delayed and reset == "subtract"),  # to zero it is the same spikes at once
+        reset_delay=int(delayed and (reset == "subtract" or (read and reset == "zero"))),  # to zero it is the same spikes at once
         refractory=int(delayed and reset == "zero" and (synaptic or recurrent)),
         recurrent=_back(name, module.recurrent) if recurrent else None,
     )

@@ -41,7 +41,9 @@ def run_with_answers(engine: Engine, deployment: Deployment, inputs: Inputs, rec
         UnsupportedError: a readout of some steps alone, which answers in no other.
     """
     if deployment.readout.when is not None:
-        raise UnsupportedError(f"labels of every step: {unusual_readout(deployment.readout)}, which answers in no other step; take all steps")
+        raise UnsupportedError(
+            f"labels of every step: {unusual_readout(deployment.readout)}, which answers in no other step; take all steps"
+        )
     needed = {"v"} if deployment.readout.potentials else {"v", "spikes"}
     neurons = sum(population.size for population in deployment.populations)
     batch = max(1, _MOST_BYTES // (5 * neurons * deployment.timesteps))

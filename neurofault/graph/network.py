@@ -214,9 +214,13 @@ class Network:
         neuron = self.population(name).neuron
         fires = isinstance(neuron, Source) or neuron.threshold is not None
         if how == "count" and not fires:
-            raise ConversionError(f"population {name!r} never fires, so its spikes cannot be counted; use potential, largest or mean")
+            raise ConversionError(
+                f"population {name!r} never fires, so its spikes cannot be counted; use potential, largest or mean"
+            )
         if how == "potential" != self.readout.how and fires:
-            raise ConversionError(f"population {name!r} fires, and potential is of neurons that never fire; use count, largest or mean")
+            raise ConversionError(
+                f"population {name!r} fires, and potential is of neurons that never fire; use count, largest or mean"
+            )
         return replace(self, readout=Readout(name, how, when), gap=None)
 
 

@@ -113,7 +113,9 @@ def usual_readout(readout: Readout, what: str) -> None:
         UnsupportedError: it is another; the text says which.
     """
     if (reason := unusual_readout(readout)) is not None:
-        raise UnsupportedError(f"{what} takes the potential after a sample's last step or the spikes of all its steps; here {reason}")
+        raise UnsupportedError(
+            f"{what} takes the potential after a sample's last step or the spikes of all its steps; here {reason}"
+        )
 
 
 def unusual_readout(readout: Readout) -> str | None:

@@ -46,7 +46,7 @@ def broken(what: str, how: str):
     return inject(chip(how), faults, seed=2) if faults else chip(how)
 
 
-@pytest.mark.parametrize("how", ["potential", "count"])
+@pytest.mark.parametrize("how", ["potential", "count", "largest", "mean"])
 @pytest.mark.parametrize("what", BROKEN)
 def test_an_answer_is_that_of_a_sample_that_ends_there(what, how):
     deployment = broken(what, how)

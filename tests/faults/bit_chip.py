@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from fault_chips import expanded, pairs_of
-from reference import chance, phases, shift, wrap
+from reference import answered, chance, phases, shift, wrap
 
 from neurofault.damage.damage import (
     Drop,
@@ -92,9 +92,9 @@ class _Cell:
         self.u, self.v, self.coming, self.trace = [], [], {}, []
 
     def traces(self, samples):
-        """What it went through, and who was dead in the last step of each sample."""
+        """What it went through, and who was dead in each step."""
         u, v, spikes, dead = (np.array(own).reshape(samples, -1, self.one.size) for own in zip(*self.trace, strict=True))
-        return {"u": u, "v": v, "spikes": spikes, "dead": dead[:, -1]}
+        return {"u": u, "v": v, "spikes": spikes, "dead": dead}
 
 
 def times(when, number, count, stored):
@@ -562,8 +562,7 @@ class BitChip:
     def scores(self, result):
         """What the readout's neurons score, int64 [N, n]."""
         read = result[self.chip.readout.population]
-        scores = read["v"][:, -1] + (read["spikes"].sum(axis=1) * 2**24 if self.chip.readout.how == "count" else 0)
-        return np.where(read["dead"], DEAD_SCORE, scores)
+        return np.where(read["dead"][:, self.chip.readout.steps(self.chip.timesteps).stop - 1], DEAD_SCORE, answered(self.chip, result))
 
     def _step(self, cell, k, t, now, first, letters, known):
         """All neurons of a population in one of the chip's steps; return who fires."""
