@@ -38,8 +38,8 @@ from neurofault.convert.tracing import trace
 from neurofault.errors import ConversionError
 from neurofault.graph import Connection, CubaLif, Encoding, Network, Population, Source
 from neurofault.graph import chain as feed_forward
-from neurofault.graph.readout import How
 from neurofault.graph.pooling import spike_max_pool
+from neurofault.graph.readout import How
 from neurofault.graph.synapses import Synapses
 from neurofault.zoo.rate_curve import RateCurve
 

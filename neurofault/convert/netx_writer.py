@@ -33,8 +33,8 @@ from neurofault.convert.netx_layout import LaidPopulation, layers_of, numbers, s
 from neurofault.convert.netx_synapses import SIGNS, natural
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph.chip import ChipConnection, ChipPopulation
-from neurofault.graph.readout import Readout, usual_readout
 from neurofault.graph.neurons import NO_MEMORY, Encoding
+from neurofault.graph.readout import Readout, usual_readout
 from neurofault.graph.synapses import Conv, Stored
 
 Fields = dict[str, Any]

@@ -17,8 +17,8 @@ from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import UsageError
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.network import SampleReset
-from neurofault.graph.readout import Readout
 from neurofault.graph.neurons import Encoding
+from neurofault.graph.readout import Readout
 from neurofault.graph.schedule import Schedule, Wiring
 from neurofault.inputs import Inputs
 

@@ -18,8 +18,8 @@ from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import ConversionError, nearest
 from neurofault.graph.chip import ChipConnection, ChipPopulation, reached
 from neurofault.graph.law import RESETS, USUAL, Law
-from neurofault.graph.readout import How, Readout
 from neurofault.graph.neurons import Encoding
+from neurofault.graph.readout import How, Readout
 from neurofault.graph.schedule import Wiring
 from neurofault.graph.synapses import MOST_DELAY, Conv, Dense, Sparse, Synapses
 

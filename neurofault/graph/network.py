@@ -205,7 +205,8 @@ class Network:
         Readout(population='hands', how='mean', when=(2, 8))
 
         Args:
-            how, when: as of :class:`Readout`. ``largest`` and ``mean`` are of neurons that fire, too.
+            how: as of :class:`Readout`; ``largest`` and ``mean`` are of neurons that fire, too.
+            when: likewise.
 
         Raises:
             ConversionError: spikes of neurons that never fire, the last potential of neurons that fire, steps that a sample has not.

@@ -342,7 +342,9 @@ def test_flattening_by_a_view_and_a_pool_that_is_used_twice_are_read():
 
 def test_a_forward_that_returns_the_potentials_of_neurons_that_fire_has_to_say_its_readout():
     torch.manual_seed(0)
-    with pytest.raises(ConversionError, match=r"or it is potentials of neurons that fire, or their largest or mean over time: then say readout="):
+    with pytest.raises(
+        ConversionError, match=r"or it is potentials of neurons that fire, or their largest or mean over time: then say readout="
+    ):
         from_snntorch(Potentials(), (1, 8, 8), timesteps=STEPS)
     assert from_snntorch(Potentials(), (1, 8, 8), timesteps=STEPS, readout="potential").readout.how == "potential"
 

@@ -70,7 +70,9 @@ def test_the_chip_answers_from_the_same_potentials(ending, how, answer):
 
 def test_steps_of_ones_own_are_said_afterwards():
     model = MembraneNet("none", late).eval()
-    network = from_snntorch(MembraneNet("none", mean).eval(), (6,), timesteps=T, coding=None, readout="mean").with_readout("mean", (4, 9))
+    network = from_snntorch(MembraneNet("none", mean).eval(), (6,), timesteps=T, coding=None, readout="mean").with_readout(
+        "mean", (4, 9)
+    )
     result = nf.run(nf.deploy(network), nf.Spikes.dense(EVENTS))
     with torch.no_grad():
         assert np.array_equal(result.activity.predictions, model(torch.from_numpy(EVENTS).float()).argmax(1).numpy())

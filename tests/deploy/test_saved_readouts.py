@@ -101,7 +101,9 @@ def test_what_files_cannot_hold_is_refused(tmp_path: Path) -> None:
     assert str(error.value) == (
         "population 'hands': 1 of its neurons are dead; a readout by largest scores them below all others, which NIR cannot hold"
     )
-    with pytest.raises(UnsupportedError, match=r"the export to netx takes .*; here population 'hands' is read by largest of all steps$"):
+    with pytest.raises(
+        UnsupportedError, match=r"the export to netx takes .*; here population 'hands' is read by largest of all steps$"
+    ):
         nf.to_netx(chip, tmp_path / "chip.net")
 
 

@@ -85,7 +85,7 @@ def test_a_run_cut_anywhere_reads_as_if_it_were_whole(seed: int, edits: int, str
 @settings(max_examples=10, deadline=None)
 @given(SEEDS)
 def test_each_sample_of_a_stream_is_read_by_itself(seed: int) -> None:
-    chip, inputs, rng = read_graph(seed, 1)
+    chip, inputs, _ = read_graph(seed, 1)
     chip, inputs = replace(chip, reset="never"), inputs.take(np.arange(5) % len(inputs))
     check(chip, run(chip, inputs, record=TRACES).activity, present(chip, inputs))
 
@@ -133,7 +133,9 @@ def test_lava_reads_the_same(how: str, when: tuple[int, int] | None) -> None:
 
 
 def test_readouts_answer_differently() -> None:
-    answers = [nf.run(small(*each), SEEN).activity.scores.tolist() for each in [("potential",), ("largest",), ("mean",), ("mean", (2, 6))]]
+    answers = [
+        nf.run(small(*each), SEEN).activity.scores.tolist() for each in [("potential",), ("largest",), ("mean",), ("mean", (2, 6))]
+    ]
     assert all(one != other for place, one in enumerate(answers) for other in answers[:place])
     assert nf.run(small("potential", (7, 8)), SEEN).activity.scores.tolist() == answers[0]
 

@@ -562,7 +562,9 @@ class BitChip:
     def scores(self, result):
         """What the readout's neurons score, int64 [N, n]."""
         read = result[self.chip.readout.population]
-        return np.where(read["dead"][:, self.chip.readout.steps(self.chip.timesteps).stop - 1], DEAD_SCORE, answered(self.chip, result))
+        return np.where(
+            read["dead"][:, self.chip.readout.steps(self.chip.timesteps).stop - 1], DEAD_SCORE, answered(self.chip, result)
+        )
 
     def _step(self, cell, k, t, now, first, letters, known):
         """All neurons of a population in one of the chip's steps; return who fires."""

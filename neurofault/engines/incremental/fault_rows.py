@@ -48,8 +48,7 @@ def refusal(deployment: Deployment) -> str | None:
         return f"{deployment.timesteps} steps: a spike train is one word of {MOST_STEPS} bits"
     if deployment.reset == "never":
         return STREAM
-    reason = not_a_chain(deployment)
-    if reason is not None:
+    if (reason := not_a_chain(deployment)) is not None:
         return f"a graph that is no chain: {reason}"
     layers = chain_of(deployment)
     if len(layers) < 2:
