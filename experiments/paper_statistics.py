@@ -28,7 +28,7 @@ from neurofault.papers.rescue2019.float_declines import scaling
 from neurofault.papers.rescue2019.output import Figure, save
 from neurofault.papers.rescue2019.run import published
 from neurofault.study.changepoint import Thresholds
-from neurofault.study.clustered import recovered_interval
+from neurofault.study.clustered import ratio_covers, recovered_interval
 from neurofault.study.csv_table import rounded
 from neurofault.study.statistics import SHARE, Interval, cut
 
@@ -181,7 +181,10 @@ def rescue() -> tuple[Path, str, list[str]]:
             found = recovered_interval(
                 [new["healthy_accuracy"]] * len(draws), [draw["damaged"] for draw in draws], [draw["accuracy"] for draw in draws]
             )
-            row["recovered_fraction"] = None if found is None else {"mean": found.mean, "low": found.low, "high": found.high}
+            row["recovered_fraction"] = None if found is None else {
+                "mean": found.mean, "low": found.low, "high": found.high, "covers_at_least": ratio_covers(found.n)
+            }  # fmt: skip
+
     return path, json.dumps(new, indent=2, ensure_ascii=False) + "\n", checked(path.name, old, new)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from neurofault.rescue.outcome import Point, Rescued
+from neurofault.study.clustered import ratio_covers
 from neurofault.study.rescue_study import RescueStudy, Row, name_of
 from neurofault.study.statistics import Interval
 
@@ -59,7 +60,7 @@ def row_to_json(row: Row) -> dict[str, Any]:
         "final": _interval(row.interval(lambda draw: draw.final)),
         "worst": _interval(row.interval(lambda draw: draw.rescued.worst)),
         "mean_served": _interval(row.interval(lambda draw: draw.mean_served)),
-        "recovered_fraction": _interval(row.recovered),
+        "recovered_fraction": _recovered(row.recovered),
         "steps": row.treatment.plan.steps,
         "cycles_per_step": mean(lambda done: done.cycles_per_step),
         "cycles_total": mean(lambda done: done.cycles_total),
@@ -102,6 +103,12 @@ def row_to_json(row: Row) -> dict[str, Any]:
             for draw in row.draws
         ],
     }
+
+
+def _recovered(interval: Interval | None) -> dict[str, float | None] | None:
+    """Return a recovered share, and in what share of studies such an interval holds the truth at the least."""
+    found = _interval(interval)
+    return found if found is None or interval is None else {**found, "covers_at_least": ratio_covers(interval.n)}
 
 
 def _guard(row: Row) -> dict[str, Any] | None:

@@ -92,7 +92,7 @@ def cut(interval: Interval, within: tuple[float, float] | None) -> Interval:
     )
 
 
-def skewed(values: NDArray[np.float64], confidence: float) -> tuple[float, float]:
+def skewed(values: NDArray[np.float64], confidence: float, weight: float = 1.0) -> tuple[float, float]:
     """Return how far an interval of the mean reaches below and above it, with an eye to skew.
 
     Each end is the further one of Student's t interval and of its correction by the third moment: both ends moved by
@@ -101,6 +101,7 @@ def skewed(values: NDArray[np.float64], confidence: float) -> tuple[float, float
     Args:
         values: float64 [n], n at least 2.
         confidence: nominal coverage.
+        weight: of the skewness, at least 1: that of few values lies nearer to 0 than that of what they are drawn from.
 
     Returns:
         Both at least 0; 0 and 0 for identical values.
@@ -111,7 +112,7 @@ def skewed(values: NDArray[np.float64], confidence: float) -> tuple[float, float
     t, apart = t_quantile(confidence, n - 1), (values - values.mean()) / spread
     skewness = (apart**3).mean() / (apart**2).mean() ** 1.5
     error = spread / np.sqrt(n)
-    move = float(error * skewness / np.sqrt(n) * (1 + 2 * t * t) / 6)
+    move = float(weight * error * skewness / np.sqrt(n) * (1 + 2 * t * t) / 6)
     return float(t * error) + max(0.0, -move), float(t * error) + max(0.0, move)
 
 

@@ -54,6 +54,7 @@ def test_rows_pairs_and_both_accountings(cli, kept):
     assert rows["remap", None]["final"]["mean"] == found["healthy_accuracy"]
     assert rows["remap", None]["axon_updates"] > 0
     assert rows["none", None]["recovered_fraction"]["mean"] == 0
+    assert rows["none", None]["recovered_fraction"]["covers_at_least"] is None
     both = [pair for pair in found["paired"] if {pair["a"], pair["b"]} == {"batch · dfa", "iterative · dfa"}]
     assert len(both) == 1
     assert both[0]["draws"] == 3

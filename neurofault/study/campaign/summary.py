@@ -23,7 +23,7 @@ from neurofault.study.campaign.planned import Planned, read_planned
 from neurofault.study.campaign.rows import SEMANTICS, Row, best, failed, usable
 from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
 from neurofault.study.campaign.tested import tested
-from neurofault.study.clustered import recovered_interval
+from neurofault.study.clustered import ratio_covers, recovered_interval
 from neurofault.study.metrics import ACCURACY, STEPS, words_of
 from neurofault.study.outcomes import cores_drawn_from, interval_of_few
 from neurofault.study.statistics import SHARE, Interval, holm, paired_difference, paired_p, t_interval, wilson
@@ -104,7 +104,8 @@ def answer_of(found: Found) -> dict[str, Any]:
     """Return the answer as JSON-ready types: what :func:`neurofault.study.campaign.report.write_report` takes.
 
     Accuracies are fractions; intervals are 95 % intervals over draws, by the method that a point names (``exact`` where every outcome was
-    drawn, ``cautious`` under a stop rule); those of the recovered share are of a ratio over the same draws.
+    drawn, ``cautious`` under a stop rule); those of the recovered share are of a ratio over the same draws and cover 95 % of
+    studies or less, ``covers_at_least`` (:func:`neurofault.study.clustered.ratio_covers`).
     """
     campaign, spec = found.campaign, found.campaign.spec
     by_cell: dict[int, list[Row]] = {}
@@ -256,7 +257,7 @@ def _point(cell: Cell, rows: Sequence[Row], layers: Mapping[int, str], *, of_ste
         "damaged": None
         if not broken
         else {**(_ends(_interval(cell, done, layers, "damaged_correct")) or {}), "lowest": min(broken)},
-        "recovered": None if cell.rescue.strategy == "none" else _ends(_recovered(done)),
+        "recovered": None if cell.rescue.strategy == "none" else _with_covers(_recovered(done)),
         "cycles": mean("cycles_total"),
         "writes": mean("writes"),
         "energy_joule": mean("repair_energy_joule"),
@@ -284,6 +285,11 @@ def _recovered(rows: Sequence[Row]) -> Interval | None:
         return None
     healthy, damaged, correct = ([row[name] for row in rows] for name in ("healthy_correct", "damaged_correct", "correct"))
     return recovered_interval(healthy, damaged, correct)
+
+
+def _with_covers(interval: Interval | None) -> dict[str, float | None] | None:
+    ends = _ends(interval)
+    return ends if ends is None or interval is None else {**ends, "covers_at_least": ratio_covers(interval.n)}
 
 
 def _paired(labels: Mapping[int, str], cells: Sequence[Cell], by_cell: Mapping[int, Sequence[Row]]) -> list[dict[str, Any]]:
