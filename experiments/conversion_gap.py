@@ -1,9 +1,10 @@
 """What conversion costs every network of the zoo: accuracy of the network that was trained, of its spiking form, and of the chip, on all test samples.
 
-    python experiments/conversion_gap.py [--data-dir DIR] [--profile loihi2] [--calibrate usual|settled …] [--json FILE|-] [NETWORK …]
+    python experiments/conversion_gap.py [--data-dir DIR] [--profile loihi2] [--calibrate usual|settled|subtract …] [--json FILE|-] [NETWORK …]
 
 Trains what is not in the cache (about ten minutes for each convolutional network on two cores). Of a network of events the one that was trained is spiking
-already, in floating point; rounding is all that it can lose. Conversions are chosen on validation images alone.
+already, in floating point; rounding is all that it can lose. Networks of events, and those that were trained with rate curves, have one conversion. Conversions are
+chosen on validation images alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from neurofault.cli.progress import StderrProgress
 from neurofault.study.lesion import measure
 from neurofault.study.prepare import Prepared, Setup, prepare
 from neurofault.study.shown import shown
-from neurofault.zoo import RECIPES
+from neurofault.zoo import RECIPES, Recipe, any_recipe
 from neurofault.zoo.events import EVENT_RECIPES, trained_model
 from neurofault.zoo.surrogate import model_accuracy
 
@@ -30,13 +31,24 @@ def original(prepared: Prepared) -> float | None:
     return model_accuracy(model, data.test, recipe.training.loss)
 
 
+def left_open(name: str) -> bool:
+    """Return whether a network leaves it open how it is converted: one of ReLU."""
+    recipe = any_recipe(name)
+    return isinstance(recipe, Recipe) and not recipe.overshoots
+
+
 def main() -> None:
     """Print a row a network."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", default=[*RECIPES, *EVENT_RECIPES])
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--profile", default="loihi2")
-    parser.add_argument("--calibrate", action="append", choices=("usual", "settled"), help="of torch networks; may be given twice")
+    parser.add_argument(
+        "--calibrate",
+        action="append",
+        choices=("usual", "settled", "subtract"),
+        help="of ReLU networks; may be given several times",
+    )
     parser.add_argument("--json")
     arguments = parser.parse_args()
     result_file, rows = JsonOut(arguments.json), []
@@ -45,7 +57,7 @@ def main() -> None:
     asked = [
         (name, calibrate)
         for name in arguments.networks
-        for calibrate in (["usual"] if name in EVENT_RECIPES else arguments.calibrate or ["usual"])
+        for calibrate in (arguments.calibrate or ["usual"] if left_open(name) else ["usual"])
     ]
     for name, calibrate in asked:
         with StderrProgress() as progress:
@@ -67,7 +79,7 @@ def main() -> None:
         if arguments.json != "-":
             ann, spiking, chip = row["ann_accuracy"], row["spiking_accuracy"], row["healthy_accuracy"]
             print(
-                f"{name + (' settled' if calibrate == 'settled' else ''):26s} {row['samples']:7d} {row['timesteps']:5d} {percent(ann):>9s} {percent(spiking):>9s} "
+                f"{name + ('' if calibrate == 'usual' else f' {calibrate}'):26s} {row['samples']:7d} {row['timesteps']:5d} {percent(ann):>9s} {percent(spiking):>9s} "
                 f"{percent(chip):>9s} {100 * (ann - chip):+6.2f}",
                 flush=True,
             )

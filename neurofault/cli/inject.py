@@ -15,6 +15,7 @@ from neurofault.cli.output import JsonOut, percent, scientific
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import draw_chip, tabled, tell, width
 from neurofault.errors import UsageError
+from neurofault.graph import Network, Source
 
 if TYPE_CHECKING:
     from neurofault.data.binning import Binning
@@ -125,6 +126,14 @@ def read_faults(
     return [*known, *(fault_from_mapping(mapping) for mapping in mappings)]
 
 
+def _neurons(network: Network) -> str:
+    """Return in words what a spike does to the neurons of a network."""
+    resets = sorted(
+        {one.neuron.reset for one in network.populations if isinstance(one.neuron, Source) or one.neuron.threshold is not None}
+    )
+    return "reset-to-zero neurons" if resets == ["zero"] else f"neurons of reset {' and '.join(resets)}"
+
+
 def _print(result: Injection, answer: dict[str, Any]) -> None:
     prepared, lesions = result.prepared, result.lesion
     interval = lesions.accuracy
@@ -138,7 +147,7 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
         tell(f"{prepared.scaling}\n")
     rows = [] if answer["ann_accuracy"] is None else [("ANN", percent(answer["ann_accuracy"]), "", "the torch network")]
     rows += [
-        ("spiking", percent(answer["spiking_accuracy"]), "", "reset-to-zero neurons, weights not yet rounded"),
+        ("spiking", percent(answer["spiking_accuracy"]), "", f"{_neurons(prepared.network)}, weights not yet rounded"),
         ("healthy chip", percent(answer["healthy_accuracy"]), "", f"{answer['weight_bits']}-bit weights, placed"),
         *(_damaged_row(each) for each in (*result.tried, lesions)),
         ("chance", percent(answer["chance_accuracy"]), "", _chance(prepared.metric)),

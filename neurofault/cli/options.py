@@ -33,7 +33,7 @@ Signed = Annotated[
 Calibrate = Annotated[
     str,
     typer.Option(
-        help="Conversions of a torch network that are compared: usual, or settled (thresholds settled on what neurons really send: loses less, takes longer)."
+        help="Conversions of a torch network that are compared: usual, settled (thresholds settled on what neurons really send: loses less, takes longer), or subtract (settled, and neurons that reset by subtraction: loses least; exact, lava and brian2 run it)."
     ),
 ]
 Binned = Annotated[

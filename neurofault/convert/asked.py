@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-Calibrate = Literal["usual", "settled"]
-"""Which candidates are tried: those that results so far were chosen from, or settled ones."""
+from neurofault.errors import UsageError, nearest
+
+Calibrate = Literal["usual", "settled", "subtract"]
+"""Which candidates are tried: those that results so far were chosen from, settled ones, or ones of neurons that reset by subtraction."""
+
+
+def check_calibrate(calibrate: str) -> None:
+    """Refuse what is no way of calibration.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if calibrate not in (ways := get_args(Calibrate)):
+        raise UsageError(f"calibrate is {', '.join(ways[:-1])} or {ways[-1]}, not {calibrate!r}{nearest(calibrate, ways)}")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from torch import Tensor
 from neurofault.convert.driven import Driven, Rectified, Winner, input_shape
 from neurofault.convert.max_pools import Pooling
 from neurofault.graph import Connection, CubaLif, Encoding, Network, Population, Readout, Source
+from neurofault.graph.law import Reset
 from neurofault.graph.neurons import NO_MEMORY
 from neurofault.zoo.rate_curve import RateCurve
 
@@ -35,6 +36,8 @@ class Candidate:
         settled: whether thresholds and biases are settled on what neurons really send (:mod:`neurofault.convert.settling`).
         du: current decay of hidden ReLU neurons, 0 to 4095 (4095: no memory). Input neurons of equal pixels fire in the same steps; a current that
             remembers a few steps evens out what arrives. (RateCurve layers carry their own.)
+        reset: ``zero`` or ``subtract``: what a spike does to the potential of input neurons and hidden ReLU neurons. One that loses its threshold, and
+            nothing more, fires at every rate up to one spike a step (Rueckauer et al. 2017, section 2.2).
     """
 
     peak_rate: float = 0.5
@@ -43,6 +46,7 @@ class Candidate:
     pooling: Pooling = "differences"
     settled: bool = False
     du: int = NO_MEMORY
+    reset: Reset = "zero"
 
 
 PEAK_QUANTILE = 0.999
@@ -61,11 +65,11 @@ def balance(
         name: for display.
         timesteps: T for which the pixel table and the start potentials are meant.
     """
-    encoding = Encoding.for_pixels(candidate.full_rate, candidate.start, timesteps)
-    populations = [Population("input", input_shape(stages, sample), Source(encoding))]
+    encoding = Encoding.for_pixels(candidate.full_rate, candidate.start, timesteps, candidate.reset)
+    populations = [Population("input", input_shape(stages, sample), Source(encoding, reset=candidate.reset))]
     units = [1 / candidate.full_rate]  # activation that one spike a step of each population stands for
     for index, (stage, output) in enumerate(zip(stages, outputs, strict=True)):
-        bias, title = stage.biases(), f"hidden{index + 1}"
+        bias, title, reset = stage.biases(), f"hidden{index + 1}", candidate.reset
         match stage.activation:
             case None:
                 populations.append(Population("output", stage.shape, CubaLif(None, bias)))
@@ -76,13 +80,14 @@ def balance(
                 units.append(unit)
                 continue
             case RateCurve() as curve:
-                unit, du = 1 / curve.scale, curve.du
+                unit, du, reset = 1 / curve.scale, curve.du, "zero"  # the curve of such neurons
             case Rectified(cap=cap):
                 peak = float(np.quantile(output.numpy(), PEAK_QUANTILE))
                 unit, du = (peak if peak > 0 else 1.0) / candidate.peak_rate, candidate.du
                 unit = unit if cap is None else min(unit, cap)
         memory = memory_of(du)
-        populations.append(Population(title, stage.shape, CubaLif(unit * memory, bias * memory, du, start=candidate.start)))
+        neuron = CubaLif(unit * memory, bias * memory, du, start=candidate.start, reset=reset)
+        populations.append(Population(title, stage.shape, neuron))
         units.append(unit)
     peak_potential = float(outputs[-1].abs().max()) * timesteps
     connections = connected(stages, [one.name for one in populations], units)

@@ -129,19 +129,19 @@ def _population(graph: UntypedGraph, entry: Mapping[str, Any], synapses: Sequenc
 
 
 def _source(where: str, entry: Mapping[str, Any], encoding: Encoding | None, neuron: SpikingNeurons | None, size: int) -> Source:
-    exponent, bare = entry["bias_exponent"], entry["bare"]
+    exponent, bare, reset = entry["bias_exponent"], entry["bare"], entry["reset"]
     du, dv = (NO_MEMORY, 0) if neuron is None else (_even(neuron.du), _even(neuron.dv))
     if exponent is None:  # threshold and start are the pixel table's
-        return Source(encoding, du, dv)
+        return Source(encoding, du, dv, reset=reset)
     start = round(float(entry["start"]))
     if bare is not None:
         own = {key: np.zeros(size) + np.asarray(value, np.float64) for key, value in bare.items()}
         du, dv, threshold = (_even(_whole(where, entry["name"], key, own[key])) for key in ("du", "dv", "threshold"))
-        return Source(encoding, du, dv, threshold, exponent, start, _mantissa(where, entry["name"], own["bias"], exponent))
+        return Source(encoding, du, dv, threshold, exponent, start, _mantissa(where, entry["name"], own["bias"], exponent), reset)
     if neuron is None:
-        return Source(encoding, du, dv, 1, exponent, start)
+        return Source(encoding, du, dv, 1, exponent, start, reset=reset)
     bias = _mantissa(where, entry["name"], np.zeros(size) + np.asarray(neuron.bias).reshape(-1), exponent)
-    return Source(encoding, du, dv, _vth(where, entry["neuron"], neuron.threshold), exponent, start, bias)
+    return Source(encoding, du, dv, _vth(where, entry["neuron"], neuron.threshold), exponent, start, bias, reset)
 
 
 def _connection(graph: UntypedGraph, entry: Mapping[str, Any]) -> Connection:

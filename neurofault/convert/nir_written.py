@@ -151,6 +151,7 @@ def _input(population: Population, neuron: Source) -> WrittenPopulation:
         population.name, population.shape, True, encoding, _full(threshold, n) * V_UNIT,
         np.floor(_full(neuron.bias, n) * 2.0**neuron.bias_exponent), _full(neuron.du, n), _full(neuron.dv, n), float(start) if stated else 0.0,
         max(neuron.bias_exponent, 0) if stated else None,  # else the pixel table says all
+        neuron.reset,
     )  # fmt: skip
 
 

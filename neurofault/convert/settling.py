@@ -101,7 +101,7 @@ def _spikes(neuron: CubaLif, drive: Tensor) -> Tensor:
         u = kept_u * u + given
         v = kept_v * v + u + bias
         fired[step] = v > threshold
-        v = v.masked_fill(fired[step], 0.0)
+        v = torch.where(fired[step], v - threshold if neuron.reset == "subtract" else 0.0, v)
     return fired
 
 
@@ -114,8 +114,9 @@ def _input_spikes(population: Population, pixels: NDArray[np.uint8], timesteps: 
     bias = torch.from_numpy(encoding.table[pixels].astype(np.int64))
     v = torch.full_like(bias, encoding.start)
     fired = torch.empty((timesteps, *bias.shape), dtype=torch.bool)
+    threshold = encoding.threshold << 6
     for step in range(timesteps):
         v = v + bias
-        fired[step] = v > encoding.threshold << 6
-        v = v.masked_fill(fired[step], 0)
+        fired[step] = v > threshold
+        v = torch.where(fired[step], v - threshold if source.reset == "subtract" else 0, v)
     return fired

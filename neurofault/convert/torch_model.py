@@ -101,9 +101,17 @@ def candidates(model: nn.Module, calibrate: Calibrate = "usual") -> list[Candida
 
     Args:
         model: the module.
-        calibrate: ``settled``: thresholds of a ReLU module are settled whatever its form, and lower input rates and currents with a memory are tried.
+        calibrate: ``settled``: thresholds of a ReLU module are settled whatever its form, and lower input rates and currents with a memory are tried;
+            ``subtract``: its neurons, those of the input too, reset by subtraction.
+
+    Raises:
+        ConversionError: ``subtract`` of a module with :class:`RateCurve` activations, which are the curve of neurons that reset to zero.
     """
     if any(isinstance(module, RateCurve) for module in model.modules()):
+        if calibrate == "subtract":
+            raise ConversionError(
+                "calibrate subtract is of ReLU networks; this one has RateCurve activations, the curve of neurons that reset to zero: usual or settled"
+            )
         return [Candidate(start=start, full_rate=0.5) for start in (0.5, 0.3, 0.4, 0.6, 0.7)]
     first = Candidate()
     calls = _calls(model)
@@ -112,6 +120,12 @@ def candidates(model: nn.Module, calibrate: Calibrate = "usual") -> list[Candida
         return [
             Candidate(peak, start, full, pooling, settled=True, du=du)
             for full in (0.5, 0.35, 1.0) for du in (NO_MEMORY, SMOOTH) for peak in (0.5, 0.8) for start in (0.5, 0.3) for pooling in poolings
+        ]  # fmt: skip
+    if calibrate == "subtract":
+        poolings = (first.pooling,) if calls.isdisjoint(LARGEST) else POOLINGS
+        return [
+            Candidate(peak, start, 1.0, pooling, settled=moved, reset="subtract")
+            for moved, start in ((True, 0.5), (True, 0.3), (False, 0.5)) for peak in (1.0, 0.8) for pooling in poolings
         ]  # fmt: skip
     if not calls.isdisjoint(_BEYOND_A_CHAIN):
         poolings = (first.pooling,) if calls.isdisjoint(LARGEST) else POOLINGS

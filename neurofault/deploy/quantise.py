@@ -134,7 +134,7 @@ def _source(population: Population, neuron: Source) -> ChipPopulation:
     _check_bias(population.name, neuron.bias, neuron.bias_exponent)
     return ChipPopulation(
         population.name, population.shape, _array(neuron.du, size), _array(neuron.dv, size), _array(threshold, size),
-        _array(neuron.bias, size), neuron.bias_exponent, round(start), is_source=True, encoding=encoding,
+        _array(neuron.bias, size), neuron.bias_exponent, round(start), is_source=True, encoding=encoding, law=Law(neuron.reset),
     )  # fmt: skip
 
 

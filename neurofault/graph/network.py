@@ -328,10 +328,11 @@ def _check_connection(wiring: Wiring[Population, Connection], connection: Connec
 
 def _check_population(population: Population, into: Sequence[Connection]) -> None:
     neuron, name = population.neuron, population.name
+    wrong = neuron.mistake() if isinstance(neuron, Source) else neuron.mistake(population.size)
+    if wrong is not None:
+        raise ConversionError(f"population {name!r}: {wrong}")
     if isinstance(neuron, Source):
         return
-    if (wrong := neuron.mistake(population.size)) is not None:
-        raise ConversionError(f"population {name!r}: {wrong}")
     fields = (("threshold", neuron.threshold), ("bias", neuron.bias), ("start", neuron.start), ("floor", neuron.floor))
     for what, array in fields:
         problem = None if array is None else not_finite(array)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral
 
@@ -18,6 +19,9 @@ NO_MEMORY = 4095
 FIRST = ("threshold", "bias", "du", "dv", "start", "bias_exponent")
 """What a neuron of Lava's ``LIF`` is described by; its other fields make a law of their own."""
 _IN_LAW = {"reset_delay": "delayed"}
+
+INPUT_RESETS: tuple[Reset, ...] = ("zero", "subtract")
+"""What a spike may do to the potential of neurons that are driven from outside."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +77,8 @@ class CubaLif:
 
     def mistake(self, size: int) -> str | None:
         """Return what is wrong with reset, refractory steps, floor and start for ``size`` neurons; None: nothing."""
-        if self.reset not in RESETS:
-            allowed = f"{', '.join(RESETS[:-1])} or {RESETS[-1]}"
-            return f"reset must be {allowed}, is {self.reset!r:.80}{nearest(str(self.reset), RESETS)}"
+        if (wrong := _not_among(self.reset, RESETS)) is not None:
+            return wrong
         if not isinstance(self.reset_delay, Integral) or self.reset_delay not in (0, 1):
             return f"reset_delay must be 0 or 1, is {self.reset_delay!r:.80}"
         for what, value in (("start", self.start), ("refractory", self.refractory), ("floor", self.floor)):
@@ -89,6 +92,14 @@ class CubaLif:
         if self.floor is not None and np.any(np.asarray(self.floor, np.float64) > 0):
             return f"floor must be at most 0, where v rests, is {np.max(np.asarray(self.floor)):g}"
         return None
+
+
+def _not_among(reset: Reset, allowed: Sequence[Reset]) -> str | None:
+    """Return that a reset is none of those that are allowed; None: it is one."""
+    if reset in allowed:
+        return None
+    said = f"{', '.join(allowed[:-1])} or {allowed[-1]}"
+    return f"reset must be {said}, is {reset!r:.80}{nearest(str(reset), allowed)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,29 +119,40 @@ class Encoding:
     full_rate: float
 
     @staticmethod
-    def for_pixels(full_rate: float, start: float, timesteps: int) -> Encoding:
+    def for_pixels(full_rate: float, start: float, timesteps: int, reset: Reset = "zero") -> Encoding:
         """Return the table whose spike counts in ``timesteps`` come nearest to ``full_rate · timesteps · pixel / 255``.
 
-        A reset-to-zero neuron under a constant bias fires at one of the rates 1, ½, ⅓ …, so the table is a search, not a line.
+        A reset-to-zero neuron under a constant bias fires at one of the rates 1, ½, ⅓ …, so its table is a search, not a line. One that resets by
+        subtraction fires at every rate, T + 1 counts in T steps: its table is the line itself, and from a start of ½ its counts are rounded.
+
+        >>> [len(set(Encoding.for_pixels(1.0, 0.5, 32, reset).rates(32, reset))) for reset in ("zero", "subtract")]
+        [11, 33]
 
         Args:
             full_rate: spikes a step for a pixel of 255, in (0, 1].
             start: ``v`` at a sample's first step as a fraction of the threshold, [0, 1].
             timesteps: T, at least 1.
+            reset: of the input neurons, ``zero`` or ``subtract``; that of their :class:`Source`.
         """
         threshold, mantissas = 63, np.arange(4096, dtype=np.int32)  # 13-bit signed mantissa; 4033 fires at every step
         begin = int(start * (threshold << 6))
+        if reset == "subtract":
+            return Encoding(
+                np.rint(np.arange(256) / 255 * full_rate * (threshold << 6)).astype(np.int32), threshold, begin, full_rate
+            )
         counts = _constant_drive_counts(mantissas, threshold, begin, timesteps)
         target = np.arange(256) / 255 * full_rate * timesteps
         chosen = np.abs(counts[None, :] - target[:, None]).argmin(axis=1)
         return Encoding(mantissas[chosen], threshold, begin, full_rate)
 
-    def rates(self, timesteps: int) -> NDArray[np.float64]:
-        """Return [256]: the exact spike rate (spikes / ``timesteps``) of an input neuron for each pixel value."""
-        return _constant_drive_counts(self.table, self.threshold, self.start, timesteps) / timesteps
+    def rates(self, timesteps: int, reset: Reset = "zero") -> NDArray[np.float64]:
+        """Return [256]: the exact spike rate (spikes / ``timesteps``) of an input neuron with a reset for each pixel value."""
+        return _constant_drive_counts(self.table, self.threshold, self.start, timesteps, reset) / timesteps
 
 
-def _constant_drive_counts(bias: NDArray[np.int32], threshold: int, start: int, timesteps: int) -> NDArray[np.int64]:
+def _constant_drive_counts(
+    bias: NDArray[np.int32], threshold: int, start: int, timesteps: int, reset: Reset = "zero"
+) -> NDArray[np.int64]:
     """Return the spikes in ``timesteps`` of a leak-free neuron for each constant bias."""
     v = np.full(bias.shape, start, np.int64)
     count = np.zeros(bias.shape, np.int64)
@@ -138,7 +160,7 @@ def _constant_drive_counts(bias: NDArray[np.int32], threshold: int, start: int, 
         v = np.minimum(v + bias, 2**23 - 1)
         fired = v > threshold << 6
         count += fired
-        v[fired] = 0
+        v = np.where(fired, v - (threshold << 6) if reset == "subtract" else 0, v)
     return count
 
 
@@ -155,6 +177,8 @@ class Source:
         bias_exponent: the bias is ``mantissa · 2**bias_exponent``.
         start: ``v`` at a sample's first step; None: the encoding's, or 0.
         bias: mantissa that is stored beside what a sample brings, scalar or [n]: what a fault of this field starts from.
+        reset: what a spike does to ``v``, ``zero`` or ``subtract``. Under a constant current a neuron that resets to zero fires at one of the
+            rates 1, ½, ⅓ …, one that resets by subtraction at every rate.
     """
 
     encoding: Encoding | None = None
@@ -164,3 +188,8 @@ class Source:
     bias_exponent: int = 0
     start: int | None = None
     bias: int | NDArray[np.generic] = 0
+    reset: Reset = "zero"
+
+    def mistake(self) -> str | None:
+        """Return what is wrong with its reset; None: nothing."""
+        return _not_among(self.reset, INPUT_RESETS)

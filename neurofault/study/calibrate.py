@@ -6,14 +6,13 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neurofault.arrays import as_labels
-from neurofault.convert.asked import Calibrate
+from neurofault.convert.asked import Calibrate, check_calibrate
 from neurofault.convert.balance import Candidate
 from neurofault.convert.samples import images_of
 from neurofault.convert.torch_model import as_taken, candidates, proposals, scores_of
@@ -22,7 +21,7 @@ from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.engines import run
-from neurofault.errors import NeurofaultWarning, UsageError, nearest
+from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.graph import Network
 from neurofault.graph.network import ConversionGap
 from neurofault.progress import Progress
@@ -47,7 +46,7 @@ class Trial:
 
     Attributes:
         candidate: what was tried.
-        accuracy: on chip, on ``samples`` validation images; of settled ones how often the chip answers as the module does.
+        accuracy: on chip, on ``samples`` validation images; of ``settled`` and ``subtract`` how often the chip answers as the module does.
         samples: how many images.
     """
 
@@ -105,8 +104,8 @@ def choose(
         name: for display.
         learns: the chip is to learn: of the best few, those within :data:`STABLE_WITHIN` of the best are taken in order until the gain of
             the usual steps (:mod:`neurofault.rescue.learners.gain`) is small enough on one; where it is on none, that of the smallest gain.
-        calibrate: ``usual``, or ``settled``: other candidates (:func:`neurofault.convert.torch_model.candidates`), and what is measured is how often the chip
-            answers as the model does, which tells candidates apart on fewer images than its accuracy.
+        calibrate: ``usual``, or ``settled`` and ``subtract``: other candidates (:func:`neurofault.convert.torch_model.candidates`), and what is measured is how
+            often the chip answers as the model does, which tells candidates apart on fewer images than its accuracy.
         progress: called as ``progress("calibrating", done, total, text)`` after each candidate.
     """
     tried = candidates(model, calibrate)
@@ -117,7 +116,7 @@ def choose(
         return usual_gain(chip, chip.encode(seen), labels)
 
     shown, truth = data.validation.images, data.validation.labels
-    if calibrate == "settled":
+    if calibrate != "usual":
         truth = scores_of(model, as_taken(model, shown)).argmax(axis=1)
     return _best(networks, tried, shown, truth, place, progress, gain if learns else None)
 
@@ -150,7 +149,8 @@ def from_torch(
         timesteps: T, steps a sample will be shown, at least 1.
         name: for display.
         candidate: peak rate, start potential and pixel rate; None: chosen. One that is given is taken as it is, and no gap is measured.
-        calibrate: which are chosen from: ``usual``, or ``settled`` (:func:`neurofault.convert.torch_model.candidates`), which loses less and takes longer.
+        calibrate: which are chosen from: ``usual``, ``settled``, which loses less and takes longer, or ``subtract``, whose neurons reset by subtraction
+            (:func:`neurofault.convert.torch_model.candidates`).
         profile: the chip that the candidates are measured on, with one core a block as large as fits.
 
     Raises:
@@ -158,8 +158,7 @@ def from_torch(
         UsageError: labels that do not fit the images; an unknown way.
     """
     images = images_of(calibration)
-    if calibrate not in (ways := get_args(Calibrate)):
-        raise UsageError(f"calibrate is {' or '.join(ways)}, not {calibrate!r}{nearest(calibrate, ways)}")
+    check_calibrate(calibrate)
     tried = candidates(model, calibrate) if candidate is None else [candidate]
     networks = list(proposals(model, images, tried, timesteps=timesteps, name=name))
     if candidate is not None:

@@ -72,9 +72,19 @@ def _own_law(law: Law) -> dict[str, Any]:
 
 def _population(population: Population) -> Any:
     neuron = population.neuron
-    if isinstance(neuron, Source):
-        return population
-    return Record("Population", {"name": population.name, "shape": population.shape, "neuron": _cuba_lif(neuron)})
+    own = _source(neuron) if isinstance(neuron, Source) else _cuba_lif(neuron)
+    return Record("Population", {"name": population.name, "shape": population.shape, "neuron": own})
+
+
+def _source(source: Source) -> Record:
+    """Return what a source was before it had a reset; one that is not to zero counts."""
+    return Record(
+        "Source", {one.name: getattr(source, one.name) for one in fields(source) if one.name != "reset"} | _own_reset(source)
+    )
+
+
+def _own_reset(source: Source) -> dict[str, Any]:
+    return {} if source.reset == "zero" else {"reset": source.reset}
 
 
 def _cuba_lif(neuron: CubaLif) -> Record:
@@ -158,11 +168,13 @@ def _input(source: Source, size: int, *, written: bool) -> CubaLif:
     """Return the neurons that an input was described by; it has integers if it says its threshold."""
     encoding = source.encoding
     if encoding is None:  # its neurons do nothing: events are their spikes
-        return CubaLif(1.0, 0.0, source.du, source.dv, float(source.start or 0), source.bias_exponent)
+        return CubaLif(1.0, 0.0, source.du, source.dv, float(source.start or 0), source.bias_exponent, source.reset)
     if source.threshold is not None:
-        return CubaLif(source.threshold, source.bias, source.du, source.dv, float(source.start or 0), source.bias_exponent)
+        return CubaLif(
+            source.threshold, source.bias, source.du, source.dv, float(source.start or 0), source.bias_exponent, source.reset
+        )
     bias = np.zeros(size) if written else 0.0
-    return CubaLif(float(encoding.threshold), bias, source.du, source.dv, _fraction(encoding))
+    return CubaLif(float(encoding.threshold), bias, source.du, source.dv, _fraction(encoding), reset=source.reset)
 
 
 def _fraction(encoding: Encoding) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from neurofault.convert.asked import Calibrate
+from neurofault.convert.asked import Calibrate, check_calibrate
 from neurofault.convert.networks import is_network_file, is_nir_file, load_network, refuse_other_files
 from neurofault.damage.damage import Damage
 from neurofault.data.binning import Binning
@@ -72,7 +72,7 @@ class Setup:
         binning: how recordings become spikes of steps, over what their data set proposes; None: as it proposes.
         reset: ``sample``, or ``never``: the samples are one stream; None: the network's own (``sample`` for what is converted). Conversions
             are compared on samples that start anew.
-        calibrate: which conversions of a torch network are compared: ``usual``, or ``settled``; see :func:`neurofault.study.calibrate.choose`.
+        calibrate: which conversions of a torch network are compared: ``usual``, ``settled`` or ``subtract``; see :func:`neurofault.study.calibrate.choose`.
         nir_reset: what a spike does to the potential in a NIR file that does not say it (:data:`neurofault.convert.nir_neurons.NirReset`).
         metric: what is measured (:mod:`neurofault.study.metrics`); None: what goes with the labels.
     """
@@ -197,8 +197,7 @@ def prepare(setup: Setup, progress: Progress, *, one_label_for: str | None = Non
         raise UsageError(f"timesteps must be at most {MAX_TIMESTEPS}, is {setup.timesteps}")
     if setup.reset is not None and setup.reset not in (resets := get_args(SampleReset)):
         raise UsageError(f"reset is {' or '.join(resets)}, not {setup.reset!r}{nearest(setup.reset, resets)}")
-    if setup.calibrate not in (ways := get_args(Calibrate)):
-        raise UsageError(f"calibrate is {' or '.join(ways)}, not {setup.calibrate!r}{nearest(setup.calibrate, ways)}")
+    check_calibrate(setup.calibrate)
     profile = load_profile(setup.profile)
     refuse_other_files(setup.network)
     spec = any_recipe(setup.network) if ":" not in setup.network and not is_network_file(setup.network) else None

@@ -289,6 +289,16 @@ def test_a_settled_conversion_is_said_and_repeated(cli):
     assert "--calibrate settled" in cli("inject", *asked, "--calibrate", "settled")[1].split("to repeat: ")[1]
 
 
+def test_a_conversion_by_subtraction_is_said(cli):
+    asked = ("--kill-cores", "2", "--draws", "1", "--samples", "20")
+    code, out, err = cli("inject", *asked, "--calibrate", "subtract")
+    assert code == 0, err
+    assert "neurons of reset subtract, weights not yet rounded" in out
+    code, out, err = cli("inject", *asked, "--calibrate", "subtract", "--engine", "snntorch")
+    assert (code, out) == (2, "")
+    assert "engine 'snntorch' cannot run layer 'input': with reset_delay=False snnTorch takes the threshold off again" in err
+
+
 def test_a_network_that_keeps_its_state_is_not_reset_unless_asked(cli, tmp_path, monkeypatch):
     (tmp_path / "kept.py").write_text(
         "import numpy as np, neurofault as nf\n"
@@ -321,7 +331,7 @@ def test_a_network_that_keeps_its_state_is_not_reset_unless_asked(cli, tmp_path,
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (("--calibrate", "setled"), "neurofault: calibrate is usual or settled, not 'setled' (did you mean 'settled'?)"),
+        (("--calibrate", "setled"), "neurofault: calibrate is usual, settled or subtract, not 'setled' (did you mean 'settled'?)"),
         (("--reset", "nevr"), "neurofault: reset is sample or never, not 'nevr' (did you mean 'never'?)"),
         (
             ("--reset", "never", "--engine", "snntorch", "--samples", "5", "--kill-cores", "1"),

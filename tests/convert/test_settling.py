@@ -10,6 +10,7 @@ from torch.nn import functional
 
 import neurofault as nf
 from neurofault.convert.balance import Candidate
+from neurofault.convert.settling import _input_spikes
 from neurofault.convert.torch_model import candidates, from_torch, scores_of
 from neurofault.data.datasets import load
 from neurofault.graph import Network
@@ -150,3 +151,26 @@ def test_a_current_with_a_memory_evens_out_what_equal_pixels_send_in_the_same_st
         sent = nf.run(chip, images, record=("spikes",)).activity.traces["hidden1"].spikes.reshape(100, 32, -1).mean(1)
         errors[du] = float(np.linalg.norm(sent * unit - wanted) / np.linalg.norm(wanted))
     assert errors[1364] < 0.8 * errors[4095]
+
+
+def test_neurons_that_reset_by_subtraction_lose_less(digits):
+    """Input and hidden neurons get the reset; what they send is nearer to what the module has, also where skips meet."""
+    model, images, _ = digits
+    agreed = {}
+    for reset in ("zero", "subtract"):
+        network = from_torch(model, images[:64], timesteps=32, candidate=Candidate(1.0, settled=True, reset=reset))
+        assert {one.neuron.reset for one in network.populations[:-1]} == {reset}
+        assert network.populations[-1].neuron.threshold is None
+        answers = scores_of(model, images[900:1200]).argmax(1)
+        agreed[reset] = nf.run(nf.deploy(network), images[900:1200], answers).accuracy
+    assert agreed["subtract"] > 0.95
+    assert agreed["subtract"] > agreed["zero"] + 0.005
+
+
+def test_a_settled_layer_runs_as_the_chip_does(digits):
+    """What settling computes of an input that resets by subtraction is what its neurons send on the chip."""
+    model, images, _ = digits
+    network = from_torch(model, images[:32], timesteps=8, candidate=Candidate(reset="subtract"))
+    sent = nf.run(nf.deploy(network), images[:32], record=("spikes",)).activity.traces["input"].spikes
+    shown = np.rint(images[:32].reshape(32, -1)).astype(np.uint8)
+    np.testing.assert_array_equal(_input_spikes(network.populations[0], shown, 8).numpy().transpose(1, 0, 2), sent)

@@ -14,7 +14,7 @@ import neurofault as nf
 from neurofault.convert.balance import Candidate
 from neurofault.convert.torch_model import SMOOTH, candidates, scores_of
 from neurofault.data.datasets import load
-from neurofault.errors import NeurofaultWarning, UsageError
+from neurofault.errors import ConversionError, NeurofaultWarning, UsageError
 from neurofault.graph.neurons import NO_MEMORY
 from neurofault.study.calibrate import choose
 from neurofault.zoo import RateCurve
@@ -136,8 +136,30 @@ def test_the_usual_candidates_are_those_of_before():
     assert candidates(body(rates=True), "settled") == candidates(body(rates=True))
 
 
+@pytest.mark.parametrize("trained", [False], indirect=True)
+def test_subtraction_is_chosen_by_agreement(trained):
+    model, data = trained
+    images = data.train.images[:60]
+    network = nf.from_torch(model, images, timesteps=8, calibrate="subtract")
+    assert [one.neuron.reset for one in network.populations] == ["subtract", "subtract", "zero"]
+    assert {(one.settled, one.peak_rate, one.full_rate, one.reset) for one in candidates(model, "subtract")} == {
+        (settled, peak, 1.0, "subtract") for settled in (True, False) for peak in (1.0, 0.8)
+    }
+    assert network.gap is not None
+    assert network.gap.chip == nf.run(nf.deploy(network), images, scores_of(model, images).argmax(1)).accuracy
+
+
+@pytest.mark.parametrize("trained", [True], indirect=True)
+def test_subtraction_is_not_for_rate_curves(trained):
+    with pytest.raises(ConversionError) as error:
+        nf.from_torch(trained[0], trained[1].train.images[:10], calibrate="subtract")
+    assert str(error.value) == (
+        "calibrate subtract is of ReLU networks; this one has RateCurve activations, the curve of neurons that reset to zero: usual or settled"
+    )
+
+
 @pytest.mark.parametrize("trained", [True], indirect=True)
 def test_an_unknown_way_is_refused(trained):
     model, data = trained
-    with pytest.raises(UsageError, match=r"^calibrate is usual or settled, not 'setled' \(did you mean 'settled'\?\)$"):
+    with pytest.raises(UsageError, match=r"^calibrate is usual, settled or subtract, not 'setled' \(did you mean 'settled'\?\)$"):
         nf.from_torch(model, data.train.images[:10], calibrate="setled")

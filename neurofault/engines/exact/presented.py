@@ -77,8 +77,8 @@ def input_bias(mantissa: NDArray[np.int32], chip: ChipPopulation, own: PackedPop
 
 
 def constant_trains(chip: ChipPopulation, steps: int, own: PackedPopulation, mantissa: NDArray[np.int32]) -> Trains | None:
-    """Run one neuron for each pair of (kind of input neuron, bias that occurs); None where there are too many kinds, or a law of their own."""
-    if not chip.law.usual:
+    """Run one neuron for each pair of (kind of input neuron, bias that occurs); None where there are too many kinds, or refractory steps or floors of each."""
+    if chip.law.refractory is not None or chip.law.floor is not None:
         return None
     begin = np.broadcast_to(np.asarray(chip.v_init, np.int32), (chip.size,))
     kinds, kind = np.unique(np.stack([chip.dv, chip.vth, begin]), axis=1, return_inverse=True)
@@ -91,7 +91,7 @@ def constant_trains(chip: ChipPopulation, steps: int, own: PackedPopulation, man
     n_trains = kinds.shape[1] * biases.size
     twin = ChipPopulation(
         chip.name, (n_trains,), np.zeros(n_trains, np.int32), kinds[0].repeat(biases.size), kinds[1].repeat(biases.size),
-        np.tile(biases, kinds.shape[1]).astype(np.int32), chip.bias_exponent, kinds[2].repeat(biases.size),
+        np.tile(biases, kinds.shape[1]).astype(np.int32), chip.bias_exponent, kinds[2].repeat(biases.size), law=chip.law,
     )  # fmt: skip
     order = np.arange(n_trains)
     neurons, bias = pack_neurons(twin, order, np.zeros(n_trains, bool))

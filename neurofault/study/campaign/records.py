@@ -145,14 +145,14 @@ class Convert(BaseModel):
         weight_bits: stored bits a weight.
         reset: ``sample``: u, v and spikes on their way are cleared before each sample; ``never``: the samples are one stream;
             null: the network's own (``sample`` for what is converted).
-        calibrate: which conversions of a torch network are compared, ``usual`` or ``settled`` (:func:`neurofault.study.calibrate.choose`).
+        calibrate: which conversions of a torch network are compared, ``usual``, ``settled`` or ``subtract`` (:func:`neurofault.study.calibrate.choose`).
     """
 
     model_config = _RECORD
     timesteps: Annotated[int, Field(ge=1, le=4096)] | None = None
     weight_bits: Annotated[int, Field(ge=1, le=8)] = 8
     reset: Literal["sample", "never"] | None = None
-    calibrate: Literal["usual", "settled"] = "usual"
+    calibrate: Literal["usual", "settled", "subtract"] = "usual"
 
 
 class Place_(BaseModel):
