@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from neurofault import errors, faults
 from neurofault.activity import Activity
+from neurofault.data.scaling import Scaling
 from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
@@ -50,6 +51,7 @@ __all__ = [  # noqa: RUF022  (in pipeline order)
     "Schedule",
     "chain",
     "from_torch",
+    "Scaling",
     "from_snntorch",
     "from_nir",
     "from_netx",

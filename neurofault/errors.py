@@ -7,7 +7,8 @@ line prints it without a traceback and exits with code 2. Anything else that esc
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 MAX_LINE = 2000
@@ -80,6 +81,21 @@ class UsageError(NeurofaultError):
 
 class NeurofaultWarning(UserWarning):
     """Something was taken that is worth a word: what was assumed or left out, and what to do if that is not meant."""
+
+
+@contextmanager
+def with_remedy(remedy: str) -> Iterator[None]:
+    """Add to a refusal (:class:`UnsupportedError`) inside what would do.
+
+    >>> with with_remedy("use a larger one"):
+    ...     raise UnsupportedError("it does not fit")
+    Traceback (most recent call last):
+    neurofault.errors.UnsupportedError: it does not fit; use a larger one
+    """
+    try:
+        yield
+    except UnsupportedError as error:
+        raise UnsupportedError(f"{error}; {remedy}") from error
 
 
 def unforeseen(value: NoReturn) -> NoReturn:

@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from neurofault.errors import NeurofaultError, UsageError
+from neurofault.errors import NeurofaultError, UsageError, nearest
+
+_SHOWN = 5
+"""Most names that a message lists."""
 
 
 def made_by(path: str, what: str, failed: type[NeurofaultError], otherwise: str) -> object:
@@ -26,9 +29,10 @@ def made_by(path: str, what: str, failed: type[NeurofaultError], otherwise: str)
     module_name, _, factory_name = path.partition(":")
     if not module_name or not factory_name:
         raise UsageError(f"{what} {path!r}: write package.module:factory, or {otherwise}")
-    factory = getattr(_module(module_name, path, what), factory_name, None)
+    module = _module(module_name, path, what)
+    factory = getattr(module, factory_name, None)
     if factory is None:
-        raise UsageError(f"{what} {path!r}: module {module_name} has no {factory_name!r}")
+        raise UsageError(f"{what} {path!r}: module {module_name} has no {factory_name!r}{_instead(module, factory_name)}")
     if not callable(factory):
         raise UsageError(
             f"{what} {path!r}: {factory_name} is {type(factory).__name__}, not a class or function that makes the {'module' if what == 'network' else what}"
@@ -38,6 +42,14 @@ def made_by(path: str, what: str, failed: type[NeurofaultError], otherwise: str)
     except Exception as error:  # the user's own code may raise anything; it is reported as theirs
         raise failed(f"{what} {path!r}: {factory_name}() raised {type(error).__name__}: {error}") from error
     return made
+
+
+def _instead(module: ModuleType, name: str) -> str:
+    """Return the nearest name of what a module itself defines and can be called; where none is near, all of them."""
+    own = [
+        each for each, value in vars(module).items() if callable(value) and getattr(value, "__module__", None) == module.__name__
+    ]
+    return nearest(name, own) or (f"; it defines {', '.join(own[:_SHOWN])}" if own else "; it defines nothing that can be called")
 
 
 def _module(name: str, path: str, what: str) -> ModuleType:
@@ -57,7 +69,8 @@ def _module(name: str, path: str, what: str) -> ModuleType:
     try:
         found = importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise UsageError(f"{what} {path!r}: {error}; run where Python finds {name}, or set PYTHONPATH") from error
+        here = nearest(name, [each.stem for each in folder.glob("*.py")]) if error.name == name else ""
+        raise UsageError(f"{what} {path!r}: {error}{here}; run where Python finds {name}, or set PYTHONPATH") from error
     except Exception as error:  # the user's own code may raise anything; it is reported as theirs
         raise UsageError(f"{what} {path!r}: importing {name} raised {type(error).__name__}: {error}") from error
     if folder != Path.cwd() and found.__file__ is not None and Path(found.__file__).resolve() != file.resolve():

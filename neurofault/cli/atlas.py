@@ -18,7 +18,12 @@ def atlas(
     fault: Annotated[
         str, typer.Option(help="Kind of site: synapse_dead, synapse_bit_flip, neuron_dead or core_dead.")
     ] = "neuron_dead",
-    layer: Annotated[str, typer.Option(help="Target layer whose sites are meant: its name, or any.")] = "any",
+    layer: Annotated[
+        str,
+        typer.Option(
+            help="Target layer whose sites are meant: its name, or any; of synapses of what is no chain, also a connection's."
+        ),
+    ] = "any",
     out: Annotated[Path | None, typer.Option(help="Folder for the Parquet tables and the picture.")] = None,
     top: Annotated[int, typer.Option(help="How many of the most critical sites to list.")] = 10,
     profile: options.Profile = "loihi2",
@@ -31,6 +36,9 @@ def atlas(
     samples: options.Samples = None,
     timesteps: options.Timesteps = None,
     calibrate: options.Calibrate = "usual",
+    reset: options.Reset = None,
+    dt: options.Dt = None,
+    nir_reset: options.NirReset = None,
     weight_bits: options.WeightBits = 8,
     place: options.Place = "pack",
     neurons_per_core: options.NeuronsPerCore = None,
@@ -40,8 +48,9 @@ def atlas(
     json_file: options.Json = None,
 ) -> None:
     """Work out the effect of every single site on every test image, and name the most critical sites."""
-    from neurofault.study.atlas import COLUMNS, KINDS, picture, write_parquet
     from neurofault.study.atlas import atlas as follow
+    from neurofault.study.atlas import picture, write_parquet
+    from neurofault.study.atlas_sites import COLUMNS, KINDS
     from neurofault.study.prepare import Setup, prepare
     from neurofault.study.shown import shown
 
@@ -54,11 +63,12 @@ def atlas(
     check_folder("--out", out)
     setup = Setup(
         network=network, profile=profile, weights=weights, data=data, data_dir=data_dir, samples=samples, timesteps=timesteps,
+        dt=dt, nir_reset=nir_reset, reset=reset,  # type: ignore[arg-type]  # checked by prepare
         weight_bits=weight_bits, place=place, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips,
         place_seed=place_seed, signed=signed, binning=options.binned(binning), calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
-        prepared = prepare(setup, progress, one_label_for="atlas")
+        prepared = prepare(setup, progress, accuracy_for="atlas", one_label_for="atlas")
         found = follow(
             prepared.deployment, shown(prepared.deployment, prepared.test), prepared.test.labels, kind, layer=layer,
             changes=out is not None, progress=lambda done, total: progress("atlas", done, total, ""),

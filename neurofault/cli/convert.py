@@ -34,6 +34,7 @@ def convert(
     binning: options.Binned = None,
     timesteps: options.Timesteps = None,
     calibrate: options.Calibrate = "usual",
+    reset: options.Reset = None,
     dt: Annotated[
         float | None, typer.Option(help="Time step: of a NIR file that does not say it, and of the file that is written.")
     ] = None,
@@ -58,6 +59,7 @@ def convert(
     from neurofault.convert.nir_graph import from_nir
     from neurofault.deploy import deploy
     from neurofault.faults import fault_from_mapping, inject
+    from neurofault.graph.network import check_reset
     from neurofault.study.prepare import Setup, prepare
 
     if timesteps is not None and timesteps < 1:
@@ -67,10 +69,10 @@ def convert(
             raise UsageError("--check only says what is lost: it goes without OUT and without --fault")
         setup = Setup(
             source, profile or "loihi2", weights, data, data_dir, None, timesteps, dt, neurons_per_core=neurons_per_core, signed=signed, binning=options.binned(binning),
-            nir_reset=nir_reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
+            nir_reset=nir_reset, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
         )  # fmt: skip
         with StderrProgress() as progress:
-            prepared = prepare(setup, progress, one_label_for="convert --check")
+            prepared = prepare(setup, progress)
             from neurofault.study.convert_report import lost_by
 
             report = lost_by(prepared)
@@ -79,6 +81,11 @@ def convert(
     if target is None:
         raise UsageError("say which file to write (OUT.nir or OUT.net), or --check")
     check_file("OUT", target, (".nir", ".net"))
+    check_reset(reset)
+    if reset == "never":
+        raise UsageError(
+            "--reset never: no file says that samples are one stream; leave it out here, and give it to the verb that shows the samples: inject, map, rescue"
+        )
     if fault is None and (count is not None or rate is not None):
         raise UsageError("--count and --rate go with --fault KIND")
     if fault is not None and profile is None:
@@ -101,7 +108,7 @@ def convert(
     else:
         setup = Setup(
             source, profile or "loihi2", weights, data, data_dir, None, timesteps, signed=signed, binning=options.binned(binning),
-            calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
+            reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
         )  # fmt: skip
         with StderrProgress() as progress:
             network = prepare(setup, progress).network

@@ -128,8 +128,9 @@ def rescue(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spares, chips,
         place_seed, signed=signed, binning=options.binned(binning), learns=any(row.learner for row in rows), nir_reset=nir_reset, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
+    one_label_for = "what learns" if setup.learns else None
     with result_file.working(), StderrProgress() as progress:
-        prepared = prepare(setup, progress, one_label_for="rescue")
+        prepared = prepare(setup, progress, accuracy_for="rescue", one_label_for=one_label_for)
         chip, validation = prepared.deployment, prepared.data.validation
         train = prepared.data.train.first(min(adapt, len(prepared.data.train)))
         study = rescue_study(
@@ -147,9 +148,8 @@ def rescue(
             progress=progress,
         )
         if robust is not None:
-            study = _with_control(
-                study, prepare(replace(setup, network=robust), progress, one_label_for="rescue"), faults, draws, seed, progress
-            )
+            twin = prepare(replace(setup, network=robust), progress, accuracy_for="rescue", one_label_for=one_label_for)
+            study = _with_control(study, twin, faults, draws, seed, progress)
     from neurofault.faults import fault_to_mapping
 
     answer = {
@@ -158,6 +158,7 @@ def rescue(
         "weights": prepared.weights,
         "data": prepared.data.name,
         "timesteps": chip.timesteps,
+        **({} if prepared.metric.name == "accuracy" else {"metric": prepared.metric.name}),
         **({} if chip.reset == "sample" else {"reset": chip.reset}),
         **({} if calibrate == "usual" else {"calibrate": calibrate}),
         "faults": [fault_to_mapping(each) for each in faults],

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from neurofault.convert.running import one_line, same_values, undisturbed
+from neurofault.convert.running import misplaced_channels, one_line, same_values, undisturbed
 from neurofault.convert.tracing import KNOWN
 from neurofault.errors import ConversionError
 
@@ -105,8 +105,9 @@ def listen(
                             returned.append(model(each.clone()))
                             ends.append(len(calls))
         except Exception as error:  # the user's own forward may raise anything
+            shape, said = tuple(samples.shape[2:]), one_line(error)
             raise ConversionError(
-                f"the network does not run on a sample of shape {tuple(samples.shape[2:])} ({one_line(error)})"
+                f"the network does not run on a sample of shape {shape} ({misplaced_channels(model, shape, said) or said})"
             ) from error
     if form != "one step":
         steps = min(_steps(calls, is_neuron), len(samples))

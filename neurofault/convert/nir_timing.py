@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from neurofault.errors import ConversionError
 from neurofault.graph.schedule import Schedule
@@ -100,7 +101,7 @@ def timing_of(where: str, places: Sequence[TimedPlace], links: Sequence[MeantLin
         )
         meant.append(1 if back else one.steps)
         forward.append(not back and (together[one.source] != together[one.target] or not one.steps))
-    phase = _phases(names, depth, [one for one, leads in zip(links, forward, strict=True) if leads])
+    phase = _phases(names, depth, [one for one, leads in zip(links, forward, strict=True) if leads], together)
     lags = [max(own, 1 + phase[one.source] - phase[one.target]) for one, own in zip(links, meant, strict=True)]
     extra = _first_ways(where, links, lags, depth)
     arrivals = tuple(
@@ -132,27 +133,43 @@ def _parts(places: Sequence[TimedPlace], links: Sequence[MeantLink]) -> dict[str
     return {name: number for number, island in enumerate(islands) for name in island}
 
 
-def _phases(names: Sequence[str], depth: dict[str, int], links: Sequence[MeantLink]) -> dict[str, int]:
-    """Return the longest way to each population over links without loops; what no input reaches begins as late as those need it that it drives."""
-    waiting = dict.fromkeys(names, 0)
+def _phases(names: Sequence[str], depth: dict[str, int], links: Sequence[MeantLink], parts: dict[str, int]) -> dict[str, int]:
+    """Return when populations begin, over links without loops: each behind all that drive it, and those of a loop as late as the ones of it that they drive allow.
+
+    So a detour into a loop makes all of the loop begin later, and not its way round longer. What no input reaches begins as late as those need it that it drives.
+    """
     after: dict[str, list[str]] = {name: [] for name in names}
+    before: dict[str, list[str]] = {name: [] for name in names}
     for one in links:
-        waiting[one.target] += 1
         after[one.source].append(one.target)
+        before[one.target].append(one.source)
     phase = dict.fromkeys(names, 0)
-    ready, ordered = deque(name for name in names if not waiting[name]), []
-    while ready:
-        name = ready.popleft()
-        ordered.append(name)
-        for target in after[name]:
-            phase[target] = max(phase[target], phase[name] + 1)
-            waiting[target] -= 1
-            if not waiting[target]:
-                ready.append(target)
+    ordered = _behind(names, before, after)
+    ordered.sort(key=lambda name: parts[name])  # a part is behind those that lead to it; the order within each stays
+    for _, members in groupby(ordered, key=lambda name: parts[name]):
+        own = list(members)
+        for name in own:
+            phase[name] = max((phase[source] + 1 for source in before[name]), default=0)
+        for name in reversed(own):
+            inside = [phase[target] for target in after[name] if parts[target] == parts[name]]
+            phase[name] = max(phase[name], min(inside, default=0) - 1)
     for name in reversed(ordered):
         if name not in depth and after[name]:
             phase[name] = min(phase[target] for target in after[name]) - 1
     return phase
+
+
+def _behind(names: Sequence[str], before: dict[str, list[str]], after: dict[str, list[str]]) -> list[str]:
+    """Return populations behind those that drive them, over links without loops."""
+    waiting = {name: len(before[name]) for name in names}
+    ready, ordered = deque(name for name in names if not waiting[name]), list[str]()
+    while ready:
+        ordered.append(ready.popleft())
+        for target in after[ordered[-1]]:
+            waiting[target] -= 1
+            if not waiting[target]:
+                ready.append(target)
+    return ordered
 
 
 def _first_ways(where: str, links: Sequence[MeantLink], lags: Sequence[int], depth: dict[str, int]) -> list[int]:

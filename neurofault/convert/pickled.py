@@ -2,7 +2,7 @@
 
 Python's own unpickler calls what a pickle names. This one never looks a name up: ``torch._utils._rebuild_tensor_v2`` becomes a record
 :class:`PickledCall` with its arguments, whatever it is; who reads the result decides what a record stands for. Every other instruction, a key that
-is no text, and a number or text beyond what the bytes hold are refused.
+is neither text nor a whole number, and a number or text beyond what the bytes hold are refused.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class NotPlainError(Exception):
 
 
 def read_pickle(file: BinaryIO, where: str) -> Any:
-    """Read one pickle: dicts with texts as keys, lists, tuples, texts, numbers, and records for the rest.
+    """Read one pickle: dicts with texts and whole numbers as keys, lists, tuples, texts, numbers, and records for the rest.
 
     Args:
         file: left behind the pickle.
@@ -159,8 +159,8 @@ class _Machine:
         if type(into) is not dict or len(pairs) % 2:
             raise ValueError("items for something that is no dict")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            if type(key) is not str:
-                raise NotPlainError("a key that is no text")
+            if type(key) not in (str, int):
+                raise NotPlainError("a key that is neither text nor number")
             into[key] = value
 
 

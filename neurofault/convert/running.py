@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from neurofault.convert.scaled import ShownLevels
 from neurofault.errors import ConversionError
 
 
@@ -111,5 +112,42 @@ def answer_of(model: nn.Module, samples: Tensor) -> Any:
     try:
         return model(samples)
     except Exception as error:  # the user's own forward may raise anything
-        shape = tuple(samples.shape[1:])
-        raise ConversionError(f"the module does not run on samples of shape {shape} ({one_line(error)})") from error
+        raise ConversionError(why_it_does_not_run(model, samples, error)) from error
+
+
+def why_it_does_not_run(model: nn.Module, samples: Tensor, error: Exception) -> str:
+    """Return in one line that a module's forward raised on samples [N, …], and what is wrong with these where that is seen."""
+    shape = tuple(samples.shape[1:])
+    why = misplaced_channels(model, shape, one_line(error)) or one_line(error)
+    return f"the module does not run on samples of shape {shape} ({why})"
+
+
+def misplaced_channels(model: nn.Module, shape: Sequence[int], said: str) -> str | None:
+    """Return what is wrong with the axis of channels of a sample, judged by a module's first convolution; None: nothing that is seen.
+
+    >>> misplaced_channels(nn.Conv2d(3, 8, 3), (32, 32, 3), "expected input[2, 32, 32, 3] to have 3 channels")
+    'samples are channels first: (3, height, width) was expected, (32, 32, 3) came; np.moveaxis(x, -1, 1) puts the last axis there'
+    >>> misplaced_channels(nn.Conv1d(1, 8, 3), (64,), "expected input[1, 2, 64] to have 1 channels")
+    'samples have an axis of channels: (1, length) was expected, (64,) came; x[:, None] adds it'
+
+    Args:
+        model: the module, whose forward raised.
+        shape: of a sample.
+        said: what it raised; other exceptions than torch's of channels are not judged.
+    """
+    if isinstance(model, ShownLevels) and model.lines:
+        shape = shape[1:]
+    if "channels" not in said:
+        return None
+    first = next((each for each in model.modules() if isinstance(each, nn.Conv1d | nn.Conv2d)), None)
+    if first is None:
+        return None
+    channels, axes = first.in_channels, ("height", "width") if isinstance(first, nn.Conv2d) else ("length",)
+    expected, came = f"({channels}, {', '.join(axes)}) was expected", f"{tuple(shape)} came"
+    if channels == 1 and len(shape) == len(axes):
+        return f"samples have an axis of channels: {expected}, {came}; x[:, None] adds it"
+    if len(shape) != len(axes) + 1 or shape[0] == channels:
+        return None
+    if shape[-1] == channels:
+        return f"samples are channels first: {expected}, {came}; np.moveaxis(x, -1, 1) puts the last axis there"
+    return f"samples are channels first: {expected}, {came}"

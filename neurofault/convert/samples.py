@@ -9,7 +9,10 @@ from neurofault.arrays import as_array, not_finite
 from neurofault.errors import ConversionError
 
 _TAKEN = "images are uint8 (shown as x/255) or float in [0, 1]"
-_NORMALISED = "a normalisation (transforms.Normalize) belongs into the module's forward, in front of its first layer, where it is folded into that layer"
+_NORMALISED = (
+    "a normalisation (transforms.Normalize) belongs into the module's forward, in front of its first layer, where it is folded into that layer; values that are negative "
+    "by nature take nf.from_torch(…, scaling=nf.Scaling.of(x))"
+)
 
 
 def images_of(given: object, what: str = "calibration") -> NDArray[np.generic]:

@@ -31,6 +31,9 @@ _LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL: Final = 1001
 _MAX_RANK: Final = 8
 _MAX_NAME: Final = 1000
+CHECKPOINT_KEYS: Final = ("state_dict", "model_state_dict", "model", "net", "weights")
+"""Under which of its keys the state dict of a checkpoint is taken, whatever else stands in it."""
+_SHOWN: Final = 5
 _SHARED: Final = 4
 """Times that the tensors together may be as long as their storages together (tied weights)."""
 
@@ -40,7 +43,7 @@ _Bytes = Callable[[str, int], bytes]
 
 
 def read_state(weights: Path) -> State:
-    """Read a state dict as data.
+    """Read a state dict as data: alone in its file, or in a checkpoint under one of :data:`CHECKPOINT_KEYS`.
 
     Raises:
         DataError: missing, damaged, longer than 1 GiB, not a state dict, a tensor that is not a plain dense one, numbers that are not
@@ -111,13 +114,14 @@ def _from_legacy(weights: Path, content: bytes) -> State:
     system = read_pickle(file, where)
     if not isinstance(system, dict) or system.get("little_endian") is not True:
         raise DataError(f"{weights}: numbers are not little-endian; save it again on such a machine")
-    state = _names_and_records(weights, read_pickle(file, where))
+    everything = read_pickle(file, where)
+    state = _names_and_records(weights, everything)
     keys = read_pickle(file, where)
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or len(set(keys)) < len(keys):
         raise DataError(f"{weights}: not a readable torch file (its list of storages)")
     lengths = {
         argument.key[2]: argument.key[4] * _DTYPES[argument.key[1].name].itemsize
-        for argument in _storages(state)
+        for argument in _storages(everything)
         if _is_storage(argument)
     }
     places: dict[str, tuple[int, int]] = {}
@@ -137,17 +141,52 @@ def _from_legacy(weights: Path, content: bytes) -> State:
     return _tensors(weights, state, read)
 
 
-def _storages(state: dict[str, PickledCall]) -> list[Persistent]:
-    """Return the storages that a state dict's tensors name."""
-    calls = state.values()
-    inner = [argument for call in calls for argument in call.arguments if isinstance(argument, PickledCall)]
-    return [argument for call in (*calls, *inner) for argument in call.arguments if isinstance(argument, Persistent)]
+def _storages(pickled: Any) -> list[Persistent]:
+    """Return the storages that whatever a pickle holds names."""
+    found: list[Persistent] = []
+    left, seen = [pickled], set[int]()
+    while left:
+        one = left.pop()
+        if id(one) in seen:  # a pickle may name a thing again, and itself
+            continue
+        seen.add(id(one))
+        match one:
+            case dict() as inner:
+                left += inner.values()
+            case list() | tuple() as inner:
+                left += inner
+            case PickledCall(arguments=arguments):
+                left += arguments
+            case Persistent() as storage:
+                found.append(storage)
+    return found
 
 
 def _names_and_records(weights: Path, state: Any) -> dict[str, PickledCall]:
-    if not isinstance(state, dict) or not all(isinstance(value, PickledCall) for value in state.values()):
-        raise DataError(f"{weights}: holds no state dict (names → tensors); save it with torch.save(model.state_dict(), path)")
-    return state
+    """Return the records of a state dict, which may stand in a checkpoint under one of the usual keys."""
+    if _is_state(state):
+        return dict(state)
+    asked = "save it with torch.save(model.state_dict(), path)"
+    if not isinstance(state, dict):
+        raise DataError(f"{weights}: holds no state dict (names → tensors); {asked}")
+    inside = [key for key in CHECKPOINT_KEYS if _is_state(state.get(key)) and state[key]]
+    if len(inside) == 1:
+        return dict(state[inside[0]])
+    if inside:
+        raise DataError(
+            f"{weights}: holds several state dicts, under {' and '.join(map(repr, inside))}; save the one that is meant alone: {asked}"
+        )
+    others = [repr(key)[:40] for key, value in state.items() if _is_state(value) and value]
+    keys = ", ".join(repr(key)[:40] for key in list(state)[:_SHOWN]) + (" …" if len(state) > _SHOWN else "")
+    where = (
+        f"a state dict under {others[0]}, which is none of {', '.join(CHECKPOINT_KEYS)}" if others
+        else f"no state dict (names → tensors), but {keys or 'nothing'}"
+    )  # fmt: skip
+    raise DataError(f"{weights}: holds {where}; {asked}")
+
+
+def _is_state(state: Any) -> bool:
+    return isinstance(state, dict) and all(isinstance(key, str) and isinstance(value, PickledCall) for key, value in state.items())
 
 
 def _tensors(weights: Path, state: dict[str, PickledCall], read: _Bytes) -> State:

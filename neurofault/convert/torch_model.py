@@ -17,7 +17,7 @@ from neurofault.convert.check import CAUSES, check_activations
 from neurofault.convert.driven import Driven, activations
 from neurofault.convert.max_pools import POOLINGS, Pooling
 from neurofault.convert.prelude import Prelude, prelude_of
-from neurofault.convert.running import answer_of, dtype_of, readable, undisturbed
+from neurofault.convert.running import answer_of, dtype_of, misplaced_channels, readable, undisturbed
 from neurofault.convert.samples import as_fractions, images_of
 from neurofault.convert.settling import settled
 from neurofault.convert.stages import stages_along
@@ -157,11 +157,19 @@ def as_taken(model: nn.Module, images: NDArray[np.generic]) -> NDArray[np.generi
         if problem is None:
             return shaped
         problems.append(problem)
+    _check_channels(model, images, problems)
     why = problems[0] if problems[0] == problems[1] else " and ".join(problems)
     raise ConversionError(
         f"the network takes neither samples of shape {images.shape[1:]} nor {int(np.prod(images.shape[1:]))} values; "
         f"does it belong to another data set? ({why})"
     )
+
+
+def _check_channels(model: nn.Module, images: NDArray[np.generic], problems: Sequence[str | None]) -> None:
+    """Refuse samples whose axis of channels is not where a model that does not run on them needs it (ConversionError)."""
+    wrong = misplaced_channels(model, images.shape[1:], problems[0] or "")
+    if wrong is not None:
+        raise ConversionError(f"the network does not take the samples: {wrong}")
 
 
 def scores_of(model: nn.Module, images: NDArray[np.generic]) -> NDArray[np.float64]:
@@ -201,9 +209,11 @@ def read(model: nn.Module, images: NDArray[np.generic], *, pooling: Pooling = "d
     """
     readied = readable(model)
     shapes = [images] if images.ndim == 2 else [images, images.reshape(len(images), -1)]
-    shapes.sort(
-        key=lambda shaped: _problem(readied, shaped[:2]) is not None
-    )  # a shape on which it runs first: its refusal is the right one
+    problems = [_problem(readied, shaped[:2]) for shaped in shapes]
+    if None not in problems:
+        _check_channels(readied, images, problems)
+    shapes = [shapes[at] for at in sorted(range(len(shapes)), key=lambda at: problems[at] is not None)]
+    # a shape on which it runs comes first: its refusal is the right one
     first: ConversionError | None = None
     for shaped in shapes:
         try:

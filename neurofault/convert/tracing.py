@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, fx, nn
 from torch.fx.node import map_aggregate
 
-from neurofault.convert.running import one_line
+from neurofault.convert.running import one_line, why_it_does_not_run
 from neurofault.errors import ConversionError
 from neurofault.zoo.rate_curve import RateCurve
 
@@ -282,7 +282,7 @@ def _values(model: nn.Module, graph: fx.Graph, samples: Tensor) -> tuple[dict[fx
     try:
         runner.run(samples.clone())
     except Exception as error:  # the user's layers may raise anything
-        return found, f"the module does not run on samples of shape {tuple(samples.shape[1:])} ({one_line(error)})"
+        return found, why_it_does_not_run(model, samples, error)
     return found, None
 
 

@@ -17,7 +17,7 @@ their own: as of every data set, the first N are a fair sample (:func:`neurofaul
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,6 +36,19 @@ from neurofault.streams import stream_key
 KEYS: Final = ("images", "events", "sample", "step", "neuron", "labels")
 SHARED: Final = ("timesteps", "shape")
 PREFIXES: Final = {"": "test", "test_": "test", "train_": "train", "validation_": "validation"}
+ELSEWHERE: Final = {
+    **dict.fromkeys(("x", "data", "inputs", "input", "samples", "features", "values", "image"), "images"),
+    **dict.fromkeys(("y", "target", "targets", "label", "classes"), "labels"),
+}
+"""Names that other programs give to arrays, and what they are called here."""
+ROLE_WORDS: Final = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
 _SPARSE: Final = ("sample", "step", "neuron")
 _FEWEST: Final = 10
 MOST_CLASSES: Final = 100_000
@@ -95,7 +108,7 @@ def _parts(arrays: Mapping[str, object], name: str) -> dict[str, GivenSamples]:
     for key in arrays:
         if key not in allowed:
             raise DataError(
-                f"{name}: unknown array {key!r}{nearest(key, allowed)}; known: {', '.join(KEYS)}, each also as train_… and validation_…, "
+                f"{name}: unknown array {key!r}{_meant(key, allowed)}; known: {', '.join(KEYS)}, each also as train_… and validation_…, "
                 f"and {' and '.join(SHARED)}"
             )
     found: dict[str, GivenSamples] = {}
@@ -108,6 +121,20 @@ def _parts(arrays: Mapping[str, object], name: str) -> dict[str, GivenSamples]:
     if "test" not in found:
         raise DataError(f"{name}: expected images or events, and labels; there is {', '.join(sorted(arrays)) or 'nothing'}")
     return found
+
+
+def _meant(key: str, allowed: Sequence[str]) -> str:
+    """Return what an unknown name probably means: one of the usual names elsewhere, with its role, or the nearest known one.
+
+    >>> _meant("x_train", ["images"]), _meant("y", ["labels"]), _meant("lables", ["labels"])
+    (" (did you mean 'train_images'?)", " (did you mean 'labels'?)", " (did you mean 'labels'?)")
+    """
+    words = [ROLE_WORDS.get(word, word) for word in key.lower().split("_")]
+    said = [word for word in words if word not in ROLE_WORDS.values()]
+    roles = [f"{word}_" for word in words if word in ROLE_WORDS.values() and word != "test"]
+    if len(said) == 1 and len(roles) <= 1 and said[0] in ELSEWHERE:
+        return f" (did you mean {''.join(roles) + ELSEWHERE[said[0]]!r}?)"
+    return nearest(key, allowed)
 
 
 def _part(mine: Mapping[str, object], shared: Mapping[str, object], where: str, prefix: str) -> GivenSamples:

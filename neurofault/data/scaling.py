@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.arrays import as_array, not_finite
 from neurofault.data.splits import DataSet, Split
-from neurofault.errors import DataError, UsageError, nearest
+from neurofault.errors import DataError, NeurofaultWarning, UsageError, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Signed = Literal["bias", "lines"]
 """How negative values are shown: by a shift that the first layer's bias takes back, or as a second line each."""
@@ -34,6 +39,25 @@ class Scaling:
     signed: Signed
     clipped: float
 
+    @staticmethod
+    def of(values: NDArray[np.generic] | Tensor | Sequence[Any], signed: str = "bias") -> Scaling:
+        """Return the scaling by the range of training samples.
+
+        >>> scaling = Scaling.of([[-1.0, 0.5], [3.0, 0.0]])
+        >>> scaling.low, scaling.high, scaling.levels([[-1.0, 1.0]]).tolist()
+        (-1.0, 3.0, [[0, 128]])
+
+        Args:
+            values: training samples [N, …], array or tensor of finite real numbers of any range.
+            signed: ``bias`` or ``lines``, as in :class:`Scaling`.
+
+        Raises:
+            UsageError: another word, or no array of finite numbers.
+            DataError: every value is 0.
+        """
+        train = _finite(values)
+        return _of_range(train, _way(signed), 0.0, "the values")
+
     @property
     def unit(self) -> float:
         """What 255 levels stand for."""
@@ -44,8 +68,27 @@ class Scaling:
         """Most by which a value is rounded: half a level."""
         return self.unit / 510
 
-    def levels(self, values: NDArray[np.generic]) -> NDArray[np.uint8]:
-        """Return values [N, …] as uint8 [N, …], or [N, 2, …] as two lines: above 0, below 0."""
+    def levels(self, values: NDArray[np.generic] | Tensor | Sequence[Any]) -> NDArray[np.uint8]:
+        """Return values [N, …], array or tensor, as uint8 [N, …], or [N, 2, …] as two lines: above 0, below 0.
+
+        Warns:
+            NeurofaultWarning: values beyond ``low … high`` are cut off, and how many.
+
+        Raises:
+            UsageError: no array of finite numbers.
+        """
+        given = _finite(values)
+        cut = float(np.mean((given < self.low) | (given > self.high))) if given.size else 0.0
+        if cut:
+            warnings.warn(
+                f"{cut:.2%} of the values lie outside {self.low:.6g} … {self.high:.6g}, the training samples' range, and are cut off",
+                NeurofaultWarning,
+                stacklevel=2,
+            )
+        return self.cut_off(given)
+
+    def cut_off(self, values: NDArray[np.generic]) -> NDArray[np.uint8]:
+        """Return the same as :meth:`levels`, of finite numbers, and say nothing of what is cut off."""
         exact = values.astype(np.float64)
         if self.signed == "bias":
             return _rounded((exact - self.low) / self.unit)
@@ -78,16 +121,35 @@ def scaling_of(data: DataSet, signed: str = "bias") -> Scaling | None:
         UsageError: another word.
         DataError: every training value is 0.
     """
+    way = _way(signed)
+    if data.timesteps is not None or data.train.images.dtype == np.uint8:
+        return None
+    found = _of_range(data.train.images, way, 0.0, data.train.name)
+    test = data.test.images.astype(np.float64)
+    return replace(found, clipped=float(np.mean((test < found.low) | (test > found.high))))
+
+
+def _way(signed: str) -> Signed:
     way: Signed | None = next((each for each in SIGNED if each == signed), None)
     if way is None:
         raise UsageError(f"signed: {signed!r}; allowed: {', '.join(SIGNED)}{nearest(signed, SIGNED)}")
-    if data.timesteps is not None or data.train.images.dtype == np.uint8:
-        return None
-    train, test = data.train.images, data.test.images.astype(np.float64)
+    return way
+
+
+def _of_range(train: NDArray[np.generic], signed: Signed, clipped: float, name: str) -> Scaling:
     low, high = min(0.0, float(train.min())), max(0.0, float(train.max()))
     if low == high:
-        raise DataError(f"{data.train.name}: every value is 0, so there is nothing to show")
-    return Scaling(low, high, way, float(np.mean((test < low) | (test > high))))
+        raise DataError(f"{name}: every value is 0, so there is nothing to show")
+    return Scaling(low, high, signed, clipped)
+
+
+def _finite(values: object) -> NDArray[np.float64]:
+    found = as_array(values, "values")
+    if not found.size or found.ndim < 2:
+        raise UsageError(f"values have the shape {found.shape}; samples are [N, …], N and every axis at least 1")
+    if (problem := not_finite(found)) is not None:
+        raise UsageError(f"values: {problem}")
+    return found.astype(np.float64)
 
 
 def in_levels(data: DataSet, scaling: Scaling) -> DataSet:
@@ -96,7 +158,7 @@ def in_levels(data: DataSet, scaling: Scaling) -> DataSet:
 
 
 def _in_levels(split: Split, scaling: Scaling) -> Split:
-    levels = scaling.levels(split.images)
+    levels = scaling.cut_off(split.images)
     levels.setflags(write=False)
     return replace(split, samples=levels)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.convert.netx_file import import_h5py
 from neurofault.convert.netx_layout import as_matrix
 from neurofault.convert.netx_writer import write_netx
 from neurofault.damage.damage import (
@@ -33,11 +34,13 @@ from neurofault.damage.fold_neurons import NeuronFold
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import load_profile
 from neurofault.deploy.quantise import quantise
-from neurofault.errors import UnsupportedError
+from neurofault.errors import UnsupportedError, with_remedy
 from neurofault.graph import Network
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.network import samples_apart
 from neurofault.graph.synapses import Dense
+
+_MORE = "a NIR file (nf.to_nir, OUT.nir) holds more, nf.save a chip with all its damage"
 
 
 def to_netx(network: Network | Deployment, path: str | Path) -> tuple[str, ...]:
@@ -69,8 +72,10 @@ def to_netx(network: Network | Deployment, path: str | Path) -> tuple[str, ...]:
         UsageError: the file cannot be written.
     """
     samples_apart(network, "the export to netx")
+    import_h5py()
     if isinstance(network, Deployment):
-        return _write(network, Path(path))
+        with with_remedy(_MORE):
+            return _write(network, Path(path))
     real = next((one for one in network.connections if one.stored is None), None)
     if real is not None:
         raise UnsupportedError(
@@ -78,7 +83,8 @@ def to_netx(network: Network | Deployment, path: str | Path) -> tuple[str, ...]:
             "nf.to_netx(nf.deploy(network, 'loihi2'), path), or --profile loihi2"
         )
     populations, connections = quantise(network, load_profile("loihi2"))
-    return write_netx(populations, connections, network.readout, network.timesteps, Path(path))
+    with with_remedy(_MORE):
+        return write_netx(populations, connections, network.readout, network.timesteps, Path(path))
 
 
 @dataclass

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.convert.nir_file import import_nir
 from neurofault.convert.nir_metadata import NEVER, V_UNIT
 from neurofault.convert.nir_writer import SNNTORCH_DT, write_nir
 from neurofault.convert.nir_written import WrittenConnection, WrittenGraph, WrittenPopulation, matrix_of, scaled, written_network
@@ -43,7 +44,7 @@ from neurofault.damage.fold import SynapseFold
 from neurofault.damage.fold_neurons import NeuronFold
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.weight_fields import weight_range
-from neurofault.errors import UnsupportedError, UsageError
+from neurofault.errors import UnsupportedError, UsageError, with_remedy
 from neurofault.graph import Dense, Network, Sparse
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.network import samples_apart
@@ -75,7 +76,9 @@ def to_nir(network: Network | Deployment, path: str | Path | None = None, *, dt:
     samples_apart(network, "the export to NIR")
     if not (np.isfinite(dt) and dt > 0):
         raise UsageError(f"dt must be above 0, is {dt}")
-    return write_nir(_written(network) if isinstance(network, Deployment) else written_network(network), path, dt)
+    import_nir()
+    with with_remedy("nf.save keeps a chip whole, all its damage too"):
+        return write_nir(_written(network) if isinstance(network, Deployment) else written_network(network), path, dt)
 
 
 def _written(deployment: Deployment) -> WrittenGraph:

@@ -12,7 +12,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 
 from neurofault.arrays import not_finite
-from neurofault.errors import ConversionError, UnsupportedError, nearest
+from neurofault.errors import ConversionError, UnsupportedError, UsageError, nearest
 from neurofault.graph.neurons import CubaLif, Encoding, Source
 from neurofault.graph.readout import How, Readout
 from neurofault.graph.schedule import Schedule, Wiring
@@ -225,6 +225,12 @@ class Network:
         return replace(self, readout=Readout(name, how, when), gap=None)
 
 
+def check_reset(reset: str | None) -> None:
+    """Refuse a word that is neither ``sample`` nor ``never``, nor None (UsageError, with the nearest)."""
+    if reset is not None and reset not in (known := get_args(SampleReset)):
+        raise UsageError(f"reset is {' or '.join(known)}, not {reset!r}{nearest(reset, known)}")
+
+
 class _Presented(Protocol):
     """A network or a deployment, as far as samples go."""
 
@@ -252,7 +258,8 @@ def samples_apart(graph: _Presented, what: str) -> None:
     """
     if graph.reset == "never":
         raise UnsupportedError(
-            f"{what} takes samples that start anew (reset: sample), and this network keeps its state between them (reset: never)"
+            f"{what} takes samples that start anew (reset: sample), and this network keeps its state between them (reset: never); "
+            "--reset sample, or convert: {reset: sample}, shows it such samples"
         )
 
 

@@ -66,13 +66,13 @@ def rescue(
     Args:
         deployment: the chip with all its damage; strategies that let damage happen in steps cut it into equal parts.
         x: N samples to adapt to, as :func:`neurofault.run` takes them; one pass over them is a cycle.
-        y: their labels, int [N]: the index of an output neuron each; −1: unknown.
+        y: their labels, int [N]: the index of an output neuron each; −1: unknown. Where nothing learns, labels of every step, [N, T], are taken too.
         strategy: one of :data:`STRATEGIES`, or a function of a :class:`Workbench`.
         learner: one of :data:`LEARNERS`, or a learner; None: ``delta`` where the strategy learns.
         budget: None: one cycle.
         plan: how the strategy goes about it; None: one step, no delay.
         plastic: names of the connections that may change (in a chain: of the layers); None: all that the learner can train.
-        test: samples and labels for the accuracies in :attr:`Rescued.points`; None: none are measured.
+        test: samples and labels, [N] or of every step [N, T], for the accuracies in :attr:`Rescued.points`; None: none are measured.
         validation: samples and labels for ``plan.tolerance``.
         seed: of the order of damage and samples, rounding, fresh weights.
         fine: look at the chip inside the first cycle after a strike too.
@@ -88,6 +88,7 @@ def rescue(
     """
     from neurofault.engines import as_inputs
     from neurofault.rescue.learners.by_name import learner_named
+    from neurofault.rescue.lesson import UNKNOWN
     from neurofault.rescue.outcome import sham_notes
     from neurofault.rescue.strategies import strategy_named
     from neurofault.rescue.workbench import Examples, Workbench
@@ -98,12 +99,14 @@ def rescue(
     act = strategy_named(strategy).act if isinstance(strategy, str) else strategy
     learns = not isinstance(strategy, str) or strategy_named(strategy).learns
     if isinstance(strategy, str):
-        check_way(deployment, strategy, learner)
+        check_way(deployment, strategy, learner, plastic)
     else:
         samples_apart(deployment, "what learns")
         usual_readout(deployment.readout, "what learns")
     if learns and (joining := deployment.damage.joining) is not None:
         raise UnsupportedError(f"{joining}: what learns takes samples that start anew; strategies that do not learn: none, remap")
+    if not learns and labels.shape == (len(inputs), deployment.timesteps):
+        labels = np.full(len(inputs), UNKNOWN, np.int64)  # of every step; nothing reads them
     adapt = Examples(inputs, labels)
     if labels.shape != (len(inputs),):
         raise UsageError(f"labels have the shape {labels.shape}, but there are {len(inputs)} samples to adapt to")
@@ -125,28 +128,32 @@ def rescue(
     return replace(done, notes=(*done.notes, *sham_notes(done))) if strategy == "sham" else done
 
 
-def check_way(deployment: Deployment, strategy: str, learner: str | Learner | None = None) -> None:
-    """Refuse a chip that a way of healing cannot take.
+def check_way(
+    deployment: Deployment, strategy: str, learner: str | Learner | None = None, plastic: tuple[str, ...] | None = None
+) -> None:
+    """Refuse a chip that a way of healing cannot take, before anything runs.
 
     Args:
         deployment: the chip.
         strategy: one of the strategies' names.
         learner: as of :func:`rescue`.
+        plastic: likewise.
 
     Raises:
-        UsageError: there is no such strategy or learner.
-        UnsupportedError: the chip is none that it takes; the text says why.
+        UsageError: there is no such strategy, learner or connection.
+        UnsupportedError: the chip is none that it takes; the text says why, and what takes it.
+        LearningRuleError: the chip cannot express the learner's rule.
     """
     from neurofault.rescue.learners.by_name import check_learns
     from neurofault.rescue.strategies import strategy_named
 
     chosen = strategy_named(strategy)
     if chosen.chains:
-        links(deployment, f"strategy {strategy!r}")
+        links(deployment, f"strategy {strategy!r}", instead="strategies for other graphs: remap, remap+learn, batch, iterative")
     if not chosen.learns:
         return
     if learner is None or isinstance(learner, str):
-        check_learns(learner or "delta", deployment)
+        check_learns(learner or "delta", deployment, plastic)
     else:
         samples_apart(deployment, "what learns")
         usual_readout(deployment.readout, "what learns")

@@ -1,7 +1,7 @@
-"""The atlas (chains only): what every single site of a chip does to every test image; a table a site, a table of changed predictions.
+"""The atlas: what every single site of a chip does to every test image; a table a site, a table of changed predictions.
 
-A site is one stored synapse, one bit of it, a neuron or a core. All sites are followed in one pass of the incremental engine over
-the images; only predictions that change are kept, so memory does not grow with sites × images.
+A site is one stored synapse, one bit of it, a neuron or a core. Of a chain that the incremental engine can run all sites are followed in one pass over
+the images; any other network runs once for each site. Only predictions that change are kept, so memory does not grow with sites × images.
 """
 
 from __future__ import annotations
@@ -9,31 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.damage.stored import from_field, to_field
+from neurofault.damage.damage import Damage
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.incremental.fault_rows import FaultBatch, FlatNetwork, neuron_rows, synapse_rows
-from neurofault.engines.incremental.golden import Changes, Golden, effects, golden
+from neurofault.engines.exact.engine import ExactEngine
+from neurofault.engines.incremental.fault_rows import FaultBatch, FlatNetwork, neuron_rows, refusal, synapse_rows
+from neurofault.engines.incremental.golden import Changes, effects, golden
 from neurofault.errors import UsageError, nearest
-from neurofault.graph import Conv, Dense
 from neurofault.graph.chains import ChainLink, links
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.network import samples_apart
-from neurofault.graph.readout import usual_readout
 from neurofault.inputs import Inputs
-
-Kind = Literal["synapse_dead", "synapse_bit_flip", "neuron_dead", "core_dead"]
-KINDS: tuple[Kind, ...] = ("synapse_dead", "synapse_bit_flip", "neuron_dead", "core_dead")
+from neurofault.study.atlas_sites import COLUMNS, KINDS, Kind, graph_sites, stored_sites
 
 Placed = ChainLink[ChipPopulation, ChipConnection]
 """A layer of the chip: a population with what drives it."""
-
-COLUMNS = ("layer", "source", "target", "bit", "core", "changed", "correct")
-"""Columns of the table of sites; −1 where a column does not apply to the kind."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +35,13 @@ class Atlas:
 
     Attributes:
         kind: of the fault.
-        layers: names of the chip's layers.
+        layers: names of the chip's layers; of synapses of what is no chain, of its connections.
         samples: N, number of images.
         healthy_correct: images that the healthy chip classifies as labelled.
         sites: by name of :data:`COLUMNS`, int64 [F]: where the site is; ``changed``: images whose prediction it
             changes; ``correct``: change in the number of images classified as labelled.
         changes: every changed prediction; None if they were not asked for.
-        whole: the healthy run.
+        predictions: int64 [N], what the healthy chip answers.
     """
 
     kind: Kind
@@ -57,7 +50,7 @@ class Atlas:
     healthy_correct: int
     sites: dict[str, NDArray[np.int64]]
     changes: Changes | None
-    whole: Golden
+    predictions: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.sites["layer"])
@@ -87,29 +80,69 @@ def atlas(
 
     Args:
         deployment: the healthy chip.
-        inputs: N encoded images.
+        inputs: N encoded samples.
         labels: int [N].
-        kind: one of :data:`KINDS`.
-        layer: name of the target layer whose sites are meant, or ``any``.
+        kind: one of :data:`neurofault.study.atlas_sites.KINDS`.
+        layer: name of the target layer whose sites are meant, or ``any``; of synapses of what is no chain, also of a connection.
         changes: whether to keep which predictions change.
         threads: worker threads; None: one for each usable core.
-        progress: called as ``progress(images done, N)``.
+        progress: called as ``progress(done, all)``, of images, or of sites where the network runs once for each.
 
     Raises:
-        UsageError: no such kind or layer, or a layer without such sites.
-        UnsupportedError: the deployment is no chain, or the incremental engine cannot run it.
+        UsageError: no such kind or layer, or a layer without such sites; labels that are not one a sample.
+        UnsupportedError: the samples are one stream.
     """
     if kind not in KINDS:
         raise UsageError(f"no atlas of {kind!r}; kinds: {', '.join(KINDS)}{nearest(kind, KINDS)}")
-    links(deployment, "an atlas", instead=f"for other graphs: inject --fault {kind} --count 1 with many draws")
+    if np.shape(labels) != (len(inputs),):
+        raise UsageError(
+            f"labels have the shape {np.shape(labels)}, but there are {len(inputs)} samples; an atlas takes one a sample"
+        )
     samples_apart(deployment, "an atlas")
-    usual_readout(deployment.readout, "an atlas")
+    if refusal(deployment) is not None:
+        return _by_runs(deployment, inputs, labels, kind, layer, changes, threads, progress)
     whole = golden(deployment, inputs, threads=threads)
     batch, sites = _sites(deployment, kind, layer, whole.flat)
     found = effects(whole, batch, labels, threads=threads, changes=changes, progress=progress)
     sites |= {"changed": found.changed, "correct": found.correct}
     healthy = int(np.count_nonzero(whole.predictions == labels))
-    return Atlas(kind, tuple(each.name for each in deployment.populations), len(inputs), healthy, sites, found.changes, whole)
+    layers = tuple(each.name for each in deployment.populations)
+    return Atlas(kind, layers, len(inputs), healthy, sites, found.changes, whole.predictions)
+
+
+def _by_runs(
+    deployment: Deployment,
+    inputs: Inputs,
+    labels: NDArray[np.integer],
+    kind: Kind,
+    layer: str,
+    changes: bool,
+    threads: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> Atlas:
+    """Run the exact engine once for each site."""
+    sites, engine = graph_sites(deployment, kind, layer), ExactEngine(threads)
+    whole = engine.run(deployment, inputs).predictions
+    changed, correct = np.zeros(len(sites.edits), np.int64), np.zeros(len(sites.edits), np.int64)
+    found: list[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = []
+    for number, edits in enumerate(sites.edits):
+        hurt = deployment.with_damage(Damage((*deployment.damage.edits, *edits)))
+        answers = engine.run(hurt, inputs).predictions
+        (where,) = np.nonzero(answers != whole)
+        changed[number], correct[number] = len(where), np.count_nonzero(answers == labels) - np.count_nonzero(whole == labels)
+        if changes:
+            found.append((number, where, answers[where]))
+        if progress is not None:
+            progress(number + 1, len(sites.edits))
+    kept = None
+    if changes:
+        kept = Changes(
+            np.repeat([number for number, _, _ in found], [len(where) for _, where, _ in found]).astype(np.int32),
+            np.concatenate([where for _, where, _ in found]).astype(np.int32),
+            np.concatenate([answers for _, _, answers in found]).astype(np.int16),
+        )
+    table = sites.columns | {"changed": changed, "correct": correct}
+    return Atlas(kind, sites.layers, len(inputs), int(np.count_nonzero(whole == labels)), table, kept, whole)
 
 
 def _sites(deployment: Deployment, kind: Kind, layer: str, flat: FlatNetwork) -> tuple[FaultBatch, dict[str, NDArray[np.int64]]]:
@@ -168,21 +201,8 @@ def _table(*columns: NDArray[np.integer]) -> dict[str, NDArray[np.int64]]:
 
 def _stored(link: Placed, kind: Kind) -> Iterator[tuple[NDArray[np.int64], ...]]:
     """Yield layer, source, target, bit and new weight of every stored synapse, or of every bit of it, of a dense layer."""
-    name, own = link.population.name, link.incoming
-    if not isinstance(own.synapses, Dense):
-        what = "a convolution" if isinstance(own.synapses, Conv) else "sparse"
-        raise UsageError(f"layer {name!r} is {what}: an atlas of synapses takes dense layers; name one with --layer")
-    sources, targets = (part.ravel() for part in np.indices((own.synapses.n_in, own.synapses.n_out)))
-    where = np.full(len(sources), link.index)
-    if kind == "synapse_dead":
-        yield where, sources, targets, np.full(len(sources), -1), np.zeros(len(sources), np.int64)
-        return
-    if own.weight_bits > 8:
-        raise UsageError(f"layer {name!r} is a {own.weight_bits}-bit reference that no chip stores: it has no stored bits")
-    field = to_field(own.synapses.weight[targets, sources], own.weight_bits, own.sign_mode)
-    for bit in range(own.weight_bits):
-        values = from_field(field ^ (1 << bit), own.weight_bits, own.sign_mode).astype(np.int64)
-        yield where, sources, targets, np.full(len(sources), bit), values
+    for part in stored_sites(f"layer {link.population.name!r}", link.incoming, kind):
+        yield np.full(len(part.sources), link.index), part.sources, part.targets, part.bits, part.values
 
 
 def _joined(deployment: Deployment, batches: list[FaultBatch]) -> FaultBatch:
@@ -225,7 +245,7 @@ def write_parquet(found: Atlas, folder: Path) -> tuple[Path, ...]:
             "layer": names[found.sites["layer"]],
             "accuracy_change": found.accuracy_change,
         },
-        "healthy": {"image": np.arange(found.samples), "prediction": found.whole.predictions},
+        "healthy": {"image": np.arange(found.samples), "prediction": found.predictions},
     }
     if found.changes is not None:
         tables["changes"] = {

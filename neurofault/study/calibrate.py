@@ -15,13 +15,15 @@ from neurofault.arrays import as_labels
 from neurofault.convert.asked import Calibrate, check_calibrate
 from neurofault.convert.balance import Candidate
 from neurofault.convert.samples import images_of
+from neurofault.convert.scaled import ShownLevels
 from neurofault.convert.torch_model import as_taken, candidates, proposals, scores_of
+from neurofault.data.scaling import Scaling
 from neurofault.data.splits import DataSet
 from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.engines import run
-from neurofault.errors import NeurofaultWarning, UsageError
+from neurofault.errors import NeurofaultWarning, UnsupportedError, UsageError
 from neurofault.graph import Network
 from neurofault.graph.network import ConversionGap
 from neurofault.progress import Progress
@@ -113,7 +115,10 @@ def choose(
     seen, labels = data.train.images[:CALIBRATION_IMAGES], data.train.labels[:CALIBRATION_IMAGES].astype(np.int64)
 
     def gain(chip: Deployment) -> float:
-        return usual_gain(chip, chip.encode(seen), labels)
+        try:
+            return usual_gain(chip, chip.encode(seen), labels)
+        except UnsupportedError:
+            return 0.0  # its readout takes no steps, whatever its learner
 
     shown, truth = data.validation.images, data.validation.labels
     if calibrate != "usual":
@@ -131,6 +136,7 @@ def from_torch(
     candidate: Candidate | None = None,
     calibrate: Calibrate = "usual",
     profile: HardwareProfile | str | Path = "loihi2",
+    scaling: Scaling | None = None,
 ) -> Network:
     """Convert a feed-forward torch module, as the command line does: every candidate runs on the chip, and the best is kept.
 
@@ -144,7 +150,8 @@ def from_torch(
 
     Args:
         model: the module, in any floating type, on any device; evaluated, never changed.
-        calibration: training images, array or tensor, uint8 [N, …] (shown to the model as x/255) or float in [0, 1]; 500 to 1,000 are plenty.
+        calibration: training images, array or tensor, uint8 [N, …] (shown to the model as x/255) or float in [0, 1]; with ``scaling`` real numbers of any
+            range, as the model takes them; 500 to 1,000 are plenty.
         labels: of the calibration images, int [N]; None: the module's own answers, so that agreement with it is what counts.
         timesteps: T, steps a sample will be shown, at least 1.
         name: for display.
@@ -152,12 +159,16 @@ def from_torch(
         calibrate: which are chosen from: ``usual``, ``settled``, which loses less and takes longer, or ``subtract``, whose neurons reset by subtraction
             (:func:`neurofault.convert.torch_model.candidates`).
         profile: the chip that the candidates are measured on, with one core a block as large as fits.
+        scaling: how real values, negative ones too, are shown (:meth:`neurofault.data.scaling.Scaling.of` the training samples, as ``--signed`` of the command
+            line); the network then takes ``scaling.levels(x)``. None: the model takes values in [0, 1].
 
     Raises:
         ConversionError: a layer cannot become spiking, the samples do not fit the model, or the stages do not give what its forward gives.
         UsageError: labels that do not fit the images; an unknown way.
     """
-    images = images_of(calibration)
+    images = images_of(calibration if scaling is None else scaling.levels(calibration))
+    if scaling is not None:
+        model = ShownLevels(model, scaling)
     check_calibrate(calibrate)
     tried = candidates(model, calibrate) if candidate is None else [candidate]
     networks = list(proposals(model, images, tried, timesteps=timesteps, name=name))

@@ -43,7 +43,7 @@ class ConvertReport:
     Attributes:
         samples: calibration images, of the training split.
         original: accuracy of the module on them; None for a network that was spiking already.
-        chip: accuracy of the chip on them.
+        chip: accuracy of the chip on them; of labels of every step, accuracy a step.
         sent: of each population that can fire.
         skips: connections that take more than one step, as (connection, source, target, steps).
         single: connections whose synapses are listed one by one, as (connection, synapses).

@@ -6,7 +6,7 @@ import math
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,9 +24,9 @@ from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.quantise import quantise
 from neurofault.digest import digest_of
 from neurofault.engines import run
-from neurofault.errors import NeurofaultWarning, UsageError, nearest
+from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.graph import Network
-from neurofault.graph.network import SampleReset, horizon
+from neurofault.graph.network import SampleReset, check_reset, horizon
 from neurofault.progress import Progress
 from neurofault.study.chain_identity import network_record
 from neurofault.study.metrics import ACCURACY, Metric, metric_of
@@ -177,12 +177,13 @@ class Prepared:
         return replace(chip, populations=populations, connections=connections, damage=Damage())
 
 
-def prepare(setup: Setup, progress: Progress, *, one_label_for: str | None = None) -> Prepared:
+def prepare(setup: Setup, progress: Progress, *, accuracy_for: str | None = None, one_label_for: str | None = None) -> Prepared:
     """Load, train, convert and place a network.
 
     Args:
         setup: what to run, by name.
         progress: called as work goes on.
+        accuracy_for: what it is for, where that measures accuracy alone; None: other metrics are taken, too.
         one_label_for: what it is for, where that takes one label a sample; None: labels of every step are taken, too.
 
     Warns:
@@ -195,8 +196,7 @@ def prepare(setup: Setup, progress: Progress, *, one_label_for: str | None = Non
         raise UsageError(f"timesteps must be at least 1, is {setup.timesteps}")
     if setup.timesteps is not None and setup.timesteps > MAX_TIMESTEPS:
         raise UsageError(f"timesteps must be at most {MAX_TIMESTEPS}, is {setup.timesteps}")
-    if setup.reset is not None and setup.reset not in (resets := get_args(SampleReset)):
-        raise UsageError(f"reset is {' or '.join(resets)}, not {setup.reset!r}{nearest(setup.reset, resets)}")
+    check_reset(setup.reset)
     check_calibrate(setup.calibrate)
     profile = load_profile(setup.profile)
     refuse_other_files(setup.network)
@@ -209,14 +209,14 @@ def prepare(setup: Setup, progress: Progress, *, one_label_for: str | None = Non
     data = load(setup.data or (spec or any_recipe(DEFAULT_NETWORK)).dataset, data_dir=setup.data_dir, binning=setup.binning)
     original = _reported(setup, data)
     metric = metric_of(original.labels, len(data.classes), setup.metric, data.name)
-    if metric.k > 1 and one_label_for is not None:
+    if metric.k > 1 and accuracy_for is not None:
         raise UsageError(
-            f"metric {metric.name}: {one_label_for} measures accuracy; what measures others: inject, campaigns that heal nothing"
+            f"metric {metric.name}: {accuracy_for} measures accuracy; what measures others: inject, campaigns that heal nothing"
         )
     if metric.of_steps and one_label_for is not None:
         raise UsageError(
             f"data {data.name} has {original.labels.shape[1]} labels a sample; {one_label_for} takes one. What takes a label of every step: inject, map, "
-            "campaigns that heal nothing"
+            "convert --check, and what learns nothing: campaigns and rescue --strategy none,remap --control none"
         )
     grain = setup.neurons_per_core
     if grain is None and spec is not None:

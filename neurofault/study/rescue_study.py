@@ -13,7 +13,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError
 from neurofault.faults import Fault, inject
 from neurofault.progress import Progress
-from neurofault.rescue import rescue
+from neurofault.rescue import check_way, rescue
 from neurofault.rescue.budget import Budget
 from neurofault.rescue.learners.by_name import check_learner, learner_named
 from neurofault.rescue.lesson import Learner
@@ -233,6 +233,8 @@ def rescue_study(
     """
     if draws < 1:
         raise UsageError(f"draws must be at least 1, is {draws}")
+    for row in rows:
+        check_way(chip, row.strategy, row.learner, plastic)
     hurt = [inject(chip, faults, seed=seed, draw=draw) for draw in range(draws)]
     named = {
         (row.learner, tuple(sorted(row.options.items()))): learner_named(

@@ -264,7 +264,13 @@ def test_a_cache_that_cannot_be_written_costs_nothing(cli, monkeypatch):
     [
         ("./mynets:wine", "network './mynets:wine': there is no file mynets.py; write package.module:factory, or file.py:factory"),
         ("nets/broken.py:net", "network 'nets/broken.py:net': importing broken raised ZeroDivisionError: division by zero"),
-        ("nets/good.py:nte", "network 'nets/good.py:nte': module nets/good.py has no 'nte'"),
+        ("nets/good.py:nte", "network 'nets/good.py:nte': module nets/good.py has no 'nte'; it defines nothing that can be called"),
+        ("nets/pair.py:biuld", "network 'nets/pair.py:biuld': module nets/pair.py has no 'biuld' (did you mean 'build'?)"),
+        ("nets/couple.py:xyz", "network 'nets/couple.py:xyz': module nets/couple.py has no 'xyz'; it defines build, other"),
+        (
+            "nest:build",
+            "network 'nest:build': No module named 'nest' (did you mean 'nets'?); run where Python finds nest, or set PYTHONPATH",
+        ),
         ("nets/other.py:number", "network 'nets/other.py:number': number is int, not a class or function that makes the module"),
         ("nets.good:", "network 'nets.good:': write package.module:factory, or a name of the zoo, or a file (.nir, .net)"),
     ],
@@ -275,6 +281,9 @@ def test_a_network_that_is_not_there_is_one_line(cli, tmp_path, monkeypatch, net
     (tmp_path / "nets" / "broken.py").write_text("1 / 0\n")
     (tmp_path / "nets" / "good.py").write_text("number = 1\n")
     (tmp_path / "nets" / "other.py").write_text("number = 1\n")
+    for name in ("pair", "couple"):
+        (tmp_path / "nets" / f"{name}.py").write_text("from pathlib import Path\ndef build():\n    pass\ndef other():\n    pass\n")
+    (tmp_path / "nets.py").write_text("")
     code, out, err = cli("inject", "--network", network)
     assert (code, out, err) == (2, "", f"neurofault: {message}\n")
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from neurofault.cli import options
+from neurofault.cli.atlas import atlas
+from neurofault.cli.convert import convert
+from neurofault.cli.inject import inject
+from neurofault.cli.map_ import map_
+from neurofault.cli.rescue import rescue
+from neurofault.data.datasets import NAMES
 from neurofault.faults import KINDS
 
 ROOT = Path(__file__).parents[2]
@@ -117,6 +126,31 @@ def test_the_readme_names_every_verb(cli):
     assert len(verbs) >= 7
     text = (ROOT / "README.md").read_text()
     assert [verb for verb in verbs if f"neurofault {verb}" not in text] == []
+
+
+SHARED = {
+    "weights",
+    "data",
+    "data_dir",
+    "signed",
+    "binning",
+    "timesteps",
+    "calibrate",
+    "reset",
+    "dt",
+    "nir_reset",
+    "neurons_per_core",
+}
+
+
+@pytest.mark.parametrize("verb", [inject, rescue, atlas, map_, convert])
+def test_the_verbs_read_networks_and_data_by_the_same_options(verb):
+    assert set(inspect.signature(verb).parameters) >= SHARED
+
+
+def test_the_help_of_data_names_every_data_set():
+    (option,) = get_args(options.Data)[1:]
+    assert [name for name in NAMES if f" {name}," not in option.help.replace(";", ",")] == []
 
 
 def test_a_second_fault_of_the_same_kind_is_another_draw(cli):

@@ -150,6 +150,34 @@ def test_a_loop_over_two_populations_takes_two_steps_which_is_said():
     )
 
 
+@pytest.mark.parametrize("detour", [1, 3])
+def test_a_detour_into_a_loop_makes_its_way_round_no_longer(detour):
+    long = [f"x{number}" for number in range(detour)]
+    ways = [("input", "a"), ("a", "b"), ("b", "a"), *itertools.pairwise(["input", *long, "b"]), ("b", "c"), ("a", "c")]
+    weights = {way: whole(np.random.default_rng(seed), N, N) for seed, way in enumerate(ways)}
+    nodes = {name: integrators() for name in ("a", "b", *long, "c")}
+    edges = [("c", "output")]
+    for (source, target), weight in weights.items():
+        nodes[f"{source}_{target}"] = nir.Linear(weight)
+        edges += [(source, f"{source}_{target}"), (f"{source}_{target}", target)]
+    network = from_nir(graph(nodes, edges), timesteps=T, coding=None)
+    assert [note for note in network.notes if "later" in note] == [
+        "spikes of node 'b' act on 'a' 2 steps later, where the file means 1: a loop over several populations takes a step for each of them on a chip"
+    ]
+    drives = {
+        name: [
+            (source, weight, 2 * ((source, target) == ("b", "a"))) for (source, target), weight in weights.items() if target == name
+        ]
+        for name in ("a", *long, "b", "c")
+    }
+    events = np.random.default_rng(5).random((5, T, N)) < 0.4
+    found, expected = spikes_of(network, [events]), integrate(drives, {"input": events})
+    assert expected["a"].any()
+    assert all(
+        np.array_equal(found[population], expected[node] > 0) for node, population in names_of(network).items() if node != "input"
+    )
+
+
 def test_a_graph_within_is_what_it_holds(tmp_path):
     rng = np.random.default_rng(3)
     first, back, last = (whole(rng, N, N) for _ in range(3))

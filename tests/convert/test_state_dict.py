@@ -51,6 +51,19 @@ def test_what_torch_writes_comes_back(tmp_path, options, dtype):
     other.load_state_dict({name: read[name] for name in other.state_dict()})
 
 
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model", "net", "weights"])
+def test_the_state_dict_of_a_checkpoint_is_taken(tmp_path, options, key):
+    trained = model()
+    optimiser = torch.optim.Adam(trained.parameters())
+    trained(torch.ones(2, 2, 4, 4)).sum().backward()
+    optimiser.step()
+    held = {"epoch": 3, "optimizer": optimiser.state_dict(), key: trained.state_dict(), "best": None, "losses": [0.5, 0.25]}
+    read = read_state(saved(held, tmp_path / "w.pt", **OPTIONS[options]))
+    assert list(read) == list(trained.state_dict())
+    assert all(torch.equal(read[name], tensor) for name, tensor in trained.state_dict().items())
+
+
 def test_tied_weights_and_parameters(tmp_path):
     weight = nn.Parameter(torch.ones(3, 3))
     read = read_state(saved({"a": weight, "b": weight, "c": weight.data.t()}, tmp_path / "w.pt"))
@@ -91,10 +104,13 @@ def test_a_plain_pickle_is_no_state_dict(tmp_path, monkeypatch, protocol):
 
 SAVE = "save it with torch.save(model.state_dict(), path)"
 ODD = {
-    "a checkpoint": ({"state_dict": model().state_dict(), "epoch": 3}, f"holds no state dict (names → tensors); {SAVE}"),
+    "a checkpoint of another key": ({"brain": model().state_dict(), "epoch": 3}, f"holds a state dict under 'brain', which is none of state_dict, model_state_dict, model, net, weights; {SAVE}"),
+    "two in a checkpoint": ({"model": model().state_dict(), "net": model().state_dict()}, f"holds several state dicts, under 'model' and 'net'; save the one that is meant alone: {SAVE}"),
+    "no tensors": ({"epoch": 3, "loss": 0.5}, f"holds no state dict (names → tensors), but 'epoch', 'loss'; {SAVE}"),
     "a list": ([torch.eye(2)], f"holds no state dict (names → tensors); {SAVE}"),
     "a tensor": (torch.eye(2), f"holds no state dict (names → tensors); {SAVE}"),
-    "numbers as keys": ({1: torch.eye(2)}, "refused: it holds more than tensors"),
+    "numbers as keys": ({1: torch.eye(2)}, f"holds no state dict (names → tensors), but 1; {SAVE}"),
+    "other keys": ({(1, 2): torch.eye(2)}, "refused: it holds more than tensors"),
     "sparse": ({"a": torch.eye(2).to_sparse()}, "tensor 'a': is no plain dense tensor (_rebuild_sparse_tensor): sparse, quantised and meta tensors are not taken"),
     "meta": ({"a": torch.eye(2, device="meta")}, "tensor 'a': is no plain dense tensor (_rebuild_meta_tensor_no_storage)"),
     "complex": ({"a": torch.eye(2, dtype=torch.complex64)}, "tensor 'a': its numbers are a ComplexFloatStorage; taken: FloatStorage, DoubleStorage"),

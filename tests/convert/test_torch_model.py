@@ -194,3 +194,39 @@ def test_hidden_computation_is_noticed():
         match=r"^layer 'inner' differs from the original: its output by .*; usual causes: .* a hook or a parametrization",
     ):
         from_torch(bias, IMAGES)
+
+
+CHANNELS = {
+    "last": (nn.Conv2d(3, 2, 3), (8, 9, 3), "samples are channels first: (3, height, width) was expected, (8, 9, 3) came; np.moveaxis(x, -1, 1) puts the last axis there"),
+    "none": (nn.Conv2d(1, 2, 3), (8, 9), "samples have an axis of channels: (1, height, width) was expected, (8, 9) came; x[:, None] adds it"),
+    "others": (nn.Conv2d(3, 2, 3), (1, 8, 9), "samples are channels first: (3, height, width) was expected, (1, 8, 9) came"),
+    "of a signal": (nn.Conv1d(4, 2, 3), (30, 4), "samples are channels first: (4, length) was expected, (30, 4) came; np.moveaxis(x, -1, 1) puts the last axis there"),
+    "none of a signal": (nn.Conv1d(1, 2, 3), (30,), "samples have an axis of channels: (1, length) was expected, (30,) came; x[:, None] adds it"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CHANNELS)
+def test_a_wrong_axis_of_channels_is_said(case):
+    first, shape, message = CHANNELS[case]
+    model = nn.Sequential(first, nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
+    axes = 2 if isinstance(first, nn.Conv2d) else 1
+    model(torch.zeros(1, first.in_channels, *[8] * axes))
+    images = np.random.default_rng(1).random((12, *shape))
+    for call in (from_torch, as_taken):
+        with pytest.raises(ConversionError) as caught:
+            call(model, images)
+        assert str(caught.value) == f"the network does not take the samples: {message}"
+
+
+def test_another_failure_of_a_forward_is_not_blamed_on_channels():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv1d(1, 2, 3)
+
+        def forward(self, x):
+            self.first(x[:, None])
+            raise KeyError("mine")
+
+    with pytest.raises(ConversionError, match=r"\(KeyError: 'mine'\); write"):
+        from_torch(Own(), np.ones((4, 30)))

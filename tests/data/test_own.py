@@ -136,11 +136,16 @@ def test_recordings_as_tonic_gives_them(made):
 
 
 GOOD = {"images": VALUES, "labels": LABELS}
+KNOWN = "known: images, events, sample, step, neuron, labels, each also as train_… and validation_…, and timesteps and shape"
 BAD = [
     ({"labels": LABELS}, "expected one of images, events and sample, step, neuron; there is none"),
     ({"images": VALUES}, "labels are missing: whole numbers, one for each sample"),
     ({"train_images": VALUES, "train_labels": LABELS}, "expected images or events, and labels; there is train_images, train_labels"),
-    ({**GOOD, "lables": LABELS}, "unknown array 'lables' (did you mean 'labels'?); known: images, events, sample, step, neuron, labels, each also as train_… and validation_…, and timesteps and shape"),
+    ({"x": GOOD["images"], "labels": LABELS}, f"unknown array 'x' (did you mean 'images'?); {KNOWN}"),
+    ({"images": GOOD["images"], "Y": LABELS}, f"unknown array 'Y' (did you mean 'labels'?); {KNOWN}"),
+    ({**GOOD, "x_train": GOOD["images"]}, f"unknown array 'x_train' (did you mean 'train_images'?); {KNOWN}"),
+    ({**GOOD, "test_y": LABELS}, f"unknown array 'test_y' (did you mean 'labels'?); {KNOWN}"),
+    ({**GOOD, "lables": LABELS}, f"unknown array 'lables' (did you mean 'labels'?); {KNOWN}"),
     ({**GOOD, "labels": LABELS[:39]}, "images: 40 samples, but 39 labels; expected one for each sample"),
     ({**GOOD, "labels": LABELS + 0.5}, "labels must be whole numbers: float64 with fractions was given"),
     ({**GOOD, "labels": LABELS - 1}, "labels lie in -1 … 2; expected 0 to the number of classes − 1 (at most 100,000 classes)"),

@@ -245,11 +245,12 @@ def test_what_nir_cannot_hold_is_refused_by_the_name_of_its_layer(tmp_path):
     ):
         with pytest.raises(UnsupportedError) as error:
             to_nir(nf.inject(chip, nf.faults.fault_from_mapping(fault), seed=1))
-        assert str(error.value) == message
+        assert str(error.value) == f"{message}; nf.save keeps a chip whole, all its damage too"
     with pytest.raises(UnsupportedError) as error:
         to_nir(network(rng, convolutional=False).with_reset("never"))
     assert str(error.value) == (
-        "the export to NIR takes samples that start anew (reset: sample), and this network keeps its state between them (reset: never)"
+        "the export to NIR takes samples that start anew (reset: sample), and this network keeps its state between them (reset: never); "
+        "--reset sample, or convert: {reset: sample}, shows it such samples"
     )
     with pytest.raises(UsageError) as usage:
         to_nir(chip, dt=0.0)

@@ -217,10 +217,12 @@ def test_what_knows_other_readouts_only_refuses_by_name() -> None:
         golden(chip, inputs)
     np.testing.assert_array_equal(IncrementalEngine().run(chip, inputs).scores, ExactEngine().run(chip, inputs).scores)
     usual = f"takes the potential after a sample's last step or the spikes of all its steps; here {said}"
-    with pytest.raises(UnsupportedError, match=f"^an atlas {usual}$"):
-        atlas(chip, inputs, labels, "neuron_dead")
+    found = atlas(chip, inputs, labels, "neuron_dead", layer="hands")
+    for neuron in range(len(found)):
+        hurt = nf.run(nf.inject(chip, nf.faults.NeuronDead(neurons=[neuron], layer="hands")), inputs, labels)
+        assert found.sites["correct"][neuron] == hurt.correct - found.healthy_correct
     for learner in ("delta", "host", "homeostasis"):
-        with pytest.raises(UnsupportedError, match=f"^what learns {usual}$"):
+        with pytest.raises(UnsupportedError, match=f"^what learns {usual}; strategies that do not learn: none, remap$"):
             nf.rescue(chip, inputs, labels, learner=learner)
     assert nf.rescue(chip, inputs, labels, strategy="none").deployment.readout == chip.readout
     with pytest.raises(UnsupportedError, match=f"labels of every step: {said}, which answers in no other step; take all steps"):

@@ -171,7 +171,10 @@ def test_what_takes_samples_apart_refuses_streams_by_name() -> None:
     chip, inputs = nf.deploy(reflex, spare_cores=1), Inputs(events=np.ones((2, 4, 2), bool))
     labels = np.array([0, 1])
     assert chip.reset == "never"
-    rest = "takes samples that start anew (reset: sample), and this network keeps its state between them (reset: never)"
+    rest = (
+        "takes samples that start anew (reset: sample), and this network keeps its state between them (reset: never); "
+        "--reset sample, or convert: {reset: sample}, shows it such samples"
+    )
     for what, call in (
         ("what learns", lambda: nf.rescue(chip, inputs, labels, strategy="batch", learner="delta")),
         ("an atlas", lambda: atlas(chip, inputs, labels, "neuron_dead")),

@@ -13,10 +13,11 @@ import neurofault as nf
 from neurofault import faults
 from neurofault.deploy.memory import stored_weights, write
 from neurofault.engines.exact.engine import ExactEngine
-from neurofault.errors import UnsupportedError, UsageError
+from neurofault.errors import LearningRuleError, UnsupportedError, UsageError
 from neurofault.graph import Dense, Population
 from neurofault.inputs import Inputs
 from neurofault.learning.setup import strict_engine
+from neurofault.rescue import check_way
 from neurofault.rescue.fresh import implant
 from neurofault.rescue.learners import gain
 from neurofault.rescue.learners.by_name import learner_named
@@ -24,6 +25,8 @@ from neurofault.rescue.learners.errors import ErrorLearning, delta
 from neurofault.rescue.learners.unchanging import arriving_spikes
 from neurofault.rescue.lesson import Lesson, Plasticity
 from neurofault.rescue.remap.remap import remap
+from neurofault.rescue.workbench import Examples
+from neurofault.study.rescue_study import rescue_study, treatments
 
 SAMPLES = 24
 SMALL = (
@@ -340,10 +343,13 @@ LOOP = "takes chains only, and connection 'hidden1.rec' drives itself"
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"learner": "dfa"}, f"dfa {LOOP}"),
-        ({"learner": "emstdp"}, f"emstdp {LOOP}"),
+        ({"learner": "dfa"}, f"dfa {LOOP}; learners that can: delta, homeostasis"),
+        ({"learner": "emstdp"}, f"emstdp {LOOP}; learners that can: delta, homeostasis"),
         ({"learner": ErrorLearning(True, 1)}, f"dfa {LOOP}"),
-        ({"learner": "delta", "strategy": "embryonic"}, f"strategy 'embryonic' {LOOP}"),
+        (
+            {"learner": "delta", "strategy": "embryonic"},
+            f"strategy 'embryonic' {LOOP}; strategies for other graphs: remap, remap+learn, batch, iterative",
+        ),
     ],
 )
 def test_what_takes_chains_only_says_so_before_anything_runs(monkeypatch, options, text):
@@ -353,6 +359,51 @@ def test_what_takes_chains_only_says_so_before_anything_runs(monkeypatch, option
     with pytest.raises(UnsupportedError) as error:
         nf.rescue(hurt, x, y, **options)
     assert str(error.value) == text
+
+
+@pytest.mark.parametrize(
+    ("law", "learner", "text"),
+    [
+        ({"reset": "subtract"}, "delta", "layer 'hands': reset 'subtract': delta trains neurons that reset to zero at once; learners that can: homeostasis"),
+        ({"reset": "subtract"}, "host", "engine 'snntorch' cannot run layer 'hidden1': with reset_delay=False snnTorch takes the threshold off again from a neuron that is still above it; reset_delay 1 is taken; learners that can: homeostasis"),
+        ({"reset": "subtract", "reset_delay": 1}, "dfa", "layer 'hidden1': reset 'subtract', a reset one step after the spike: dfa trains neurons that reset to zero at once; learners that can: homeostasis, host"),
+        ({"refractory": 2}, "emstdp", "layer 'hidden1': refractory steps: emstdp trains neurons that reset to zero at once; learners that can: homeostasis"),
+    ],
+)  # fmt: skip
+def test_other_laws_are_refused_before_anything_runs_with_the_learners_that_can(monkeypatch, law, learner, text):
+    cells = [nf.Population(name, (4,), nf.CubaLif(1.0, **law)) for name in ("hidden1", "hands")]
+    net = nf.chain(
+        "other law", [nf.Population("eyes", (4,), nf.Source()), *cells], [nf.Dense(np.eye(4) * 2)] * 2, timesteps=5, how="count"
+    )
+    hurt, x = dead(nf.deploy(net, neurons_per_core=2), "hidden1"), np.ones((8, 5, 4), bool)
+    monkeypatch.setattr(ExactEngine, "run", never)
+    with pytest.raises(UnsupportedError) as error:
+        nf.rescue(hurt, x, np.arange(8) % 4, learner=learner)
+    assert str(error.value) == text
+    rows = treatments(["none", "batch"], [learner], nf.Budget(), nf.Plan())
+    examples = Examples(Inputs(events=x), np.arange(8) % 4)
+    with pytest.raises(UnsupportedError) as error:
+        rescue_study(hurt, [faults.CoreDead(count=1)], examples, examples, rows, draws=1, seed=1)
+    assert str(error.value) == text
+
+
+def test_a_learner_that_trains_what_is_plastic_alone_is_taken():
+    cells = [nf.Population("hidden1", (4,), nf.CubaLif(1.0, reset="subtract")), nf.Population("hands", (4,), nf.CubaLif(1.0))]
+    net = nf.chain(
+        "one other", [nf.Population("eyes", (4,), nf.Source()), *cells], [nf.Dense(np.eye(4) * 2)] * 2, timesteps=5, how="count"
+    )
+    whole = nf.deploy(net, neurons_per_core=2)
+    with pytest.raises(UnsupportedError, match=r"learners that can: homeostasis$"):
+        check_way(whole, "batch", "dfa", ("hidden1",))
+    check_way(whole, "batch", "dfa", ("hands",))
+
+
+def test_a_chip_without_the_rules_third_factor_names_the_learners_that_can():
+    eyes, hands = nf.Population("eyes", (4,), nf.Source()), nf.Population("hands", (4,), nf.CubaLif(1.0))
+    whole = nf.deploy(nf.chain("reflex", [eyes, hands], [nf.Dense(np.eye(4) * 2)], timesteps=5, how="count"), "loihi1")
+    with pytest.raises(LearningRuleError) as error:
+        check_way(whole, "batch", "delta")
+    assert error.value.mistakes[-1] == "learners that can: emstdp, host"
 
 
 def test_fresh_neurons_are_for_chains():
@@ -366,7 +417,10 @@ def test_delta_needs_a_readout_that_drives_nothing(monkeypatch):
     monkeypatch.setattr(ExactEngine, "run", never)
     with pytest.raises(UnsupportedError) as error:
         nf.rescue(whole, x, y, learner="delta")
-    assert str(error.value) == "delta trains a readout that drives nothing, and connection 'answer' leaves the readout 'output'"
+    assert (
+        str(error.value)
+        == "delta trains a readout that drives nothing, and connection 'answer' leaves the readout 'output'; learners that can: homeostasis"
+    )
 
 
 def test_delta_needs_a_dense_connection_without_delays():

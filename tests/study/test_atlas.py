@@ -11,7 +11,9 @@ from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UsageError
 from neurofault.faults import fault_from_mapping, inject
 from neurofault.inputs import Inputs
-from neurofault.study.atlas import KINDS, atlas, picture, write_parquet
+from neurofault.study import atlas as module
+from neurofault.study.atlas import atlas, picture, write_parquet
+from neurofault.study.atlas_sites import KINDS
 
 
 def _small() -> tuple[Deployment, Inputs, np.ndarray]:
@@ -57,6 +59,24 @@ def test_every_site_equals_the_exact_engine_on_every_image(kind: str, sites: int
     assert len(worst) == 3
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_for_each_site_says_the_same_as_one_pass(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    small = _small()
+    followed = atlas(*small, kind, layer="output")
+    monkeypatch.setattr(module, "refusal", lambda _: "told so")
+    found = atlas(*small, kind, layer="output")
+    assert (found.healthy_correct, found.samples) == (followed.healthy_correct, followed.samples)
+    assert np.array_equal(found.predictions, followed.predictions)
+    for name, column in found.sites.items():
+        if name == "layer":
+            assert {found.layers[at] for at in column} == {followed.layers[at] for at in followed.sites[name]}
+        else:
+            assert np.array_equal(column, followed.sites[name])
+    for name in ("faults", "samples", "predictions"):
+        assert np.array_equal(getattr(found.changes, name), getattr(followed.changes, name))
+    assert found.changes.faults.size or kind == "core_dead"
+
+
 def test_tables_and_picture(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     pytest.importorskip("matplotlib")
@@ -66,7 +86,7 @@ def test_tables_and_picture(tmp_path: Path) -> None:
     assert sites["layer"][0] == "hidden"
     assert sites["layer"][-1] == "output"
     assert np.bincount(changes["site"], minlength=72).tolist() == sites["changed"]
-    assert parquet.read_table(tmp_path / "healthy.parquet").to_pydict()["prediction"] == found.whole.predictions.tolist()
+    assert parquet.read_table(tmp_path / "healthy.parquet").to_pydict()["prediction"] == found.predictions.tolist()
     picture(found, tmp_path / "atlas.png")
     assert (tmp_path / "atlas.png").read_bytes().startswith(b"\x89PNG")
 
@@ -79,3 +99,6 @@ def test_bad_kinds_and_layers() -> None:
     with pytest.raises(UsageError) as error:
         atlas(deployment, inputs, labels, "synapse_dead", layer="input")
     assert str(error.value) == "layer 'input' has no synapses"
+    with pytest.raises(UsageError) as error:
+        atlas(deployment, inputs, np.zeros((8, 10), int), "neuron_dead")
+    assert str(error.value) == "labels have the shape (8, 10), but there are 8 samples; an atlas takes one a sample"

@@ -22,7 +22,8 @@ repeats: {draws: 2, seed: 7}
     [
         (
             "rescue: [{strategy: none}, {strategy: batch, learner: delta}]",
-            "rescue batch: what learns takes samples that start anew (reset: sample), and this network keeps its state between them (reset: never)",
+            "rescue batch: what learns takes samples that start anew (reset: sample), and this network keeps its state between them (reset: never); "
+            "--reset sample, or convert: {reset: sample}, shows it such samples",
         ),
         ("engine: snntorch", "engine: snntorch cannot run a network that keeps its state between samples (reset: never)"),
     ],

@@ -128,7 +128,7 @@ def test_inject_measures_top_k(cli):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("rescue", "--network", "metric_networks:ready", "--data", "steps.npz"), "data steps.npz has 5 labels a sample; rescue takes one"),
+        (("rescue", "--network", "metric_networks:ready", "--data", "steps.npz"), "data steps.npz has 5 labels a sample; what learns takes one"),
         (("atlas", "--network", "metric_networks:ready", "--data", "steps.npz"), "data steps.npz has 5 labels a sample; atlas takes one"),
         (("inject", "--network", "metric_networks:module", "--data", "steps.npz"), "is a torch module without spiking neurons, which answers once"),
         (("inject", "--network", "metric_networks:ready", "--data", "steps.npz", "--metric", "top-2"), "for which there is accuracy-step"),
@@ -141,19 +141,36 @@ def test_what_takes_one_label_a_sample_says_so(cli, words, message):
     assert message in err
 
 
+@pytest.mark.usefixtures("folder")
+def test_a_remap_is_measured_a_step(cli):
+    network = ("--network", "metric_networks:ready", "--data", "steps.npz", "--neurons-per-core", "2")
+    words = (*network, "--kill-cores", "1", "--draws", "3", "--strategy", "none,remap", "--control", "none", "--json", "-")
+    code, out, err = cli("rescue", *words)
+    assert code == 0, err
+    found = json.loads(out)
+    chip = nf.deploy(sys.modules["metric_networks"].ready(), neurons_per_core=2)
+    healthy = nf.run(chip, *reported(steps=True)).accuracy
+    assert (found["metric"], found["healthy_accuracy"]) == ("accuracy-step", healthy)
+    none, remap = (row["final"]["mean"] for row in found["rows"])
+    assert none < remap == healthy
+    code, out, err = cli("convert", "metric_networks:ready", "--data", "steps.npz", "--check")
+    assert code == 0, err
+    assert out.startswith("on 45 calibration samples: chip ")
+
+
 PLAN = """
 name: steps
 network: {torch: "metric_networks.py:ready"}
 data: {npz: FILE}
-place: {neurons_per_core: 2}
+place: {neurons_per_core: 2, spare_cores: 2}
 faults: [{kind: core_dead, count: {sweep: [1, 2]}}]
 repeats: {draws: 3, seed: 3}
 """
 
 
-def campaign(folder, file: str):
+def campaign(folder, file: str, more: str = ""):
     path = folder / "plan.yaml"
-    path.write_text(PLAN.replace("FILE", file))
+    path.write_text(PLAN.replace("FILE", file) + more)
     state = ready(load_campaign(path), None, lambda *_: None)
     run_campaign(folder / "out", state, Executor(), lambda *_: None)
     return found_in(folder / "out")
@@ -172,6 +189,12 @@ def test_a_campaign_counts_steps(folder):
     assert "<strong>accuracy a step</strong>" in page_of(answer)
 
 
+def test_a_campaign_that_remaps_counts_steps(folder):
+    found = campaign(folder, "steps.npz", "rescue: [{strategy: remap}]")
+    assert {row["samples"] for row in found.rows} == {36 * 4}
+    assert all(row["correct"] == row["healthy_correct"] > row["damaged_correct"] for row in found.rows)
+
+
 def test_a_campaign_measures_top_k_and_its_trials_are_others(folder):
     rows = {}
     for file in ("samples.npz", "samples.npz, metric: top-2"):
@@ -187,7 +210,7 @@ def test_a_campaign_measures_top_k_and_its_trials_are_others(folder):
 def test_a_campaign_that_heals_or_measures_two_things_is_refused(folder):
     path = folder / "plan.yaml"
     for file, more, message in (
-        ("steps.npz", "rescue: [{strategy: batch, learner: delta}]", "5 labels a sample; rescue takes one"),
+        ("steps.npz", "rescue: [{strategy: batch, learner: delta}]", "5 labels a sample; what learns takes one"),
         ("samples.npz, metric: top-2", "rescue: [{strategy: batch, learner: delta}]", "metric top-2: rescue measures accuracy"),
         ("samples.npz, metric: {sweep: [accuracy, top-2]}", "", "a campaign measures one thing, not accuracy and top-2"),
     ):

@@ -10,7 +10,7 @@ import pytest
 import neurofault as nf
 from neurofault.data.splits import Split
 from neurofault.engines.exact.engine import ExactEngine
-from neurofault.errors import UnsupportedError
+from neurofault.errors import UsageError
 from neurofault.graph import Connection, CubaLif, Dense, Encoding, Network, Population, Readout, Source
 from neurofault.study.atlas import atlas
 from neurofault.study.campaign.hit import changed_bits
@@ -92,13 +92,38 @@ def test_a_trial_of_a_graph_is_a_row():
     assert row["neurons"] == 2
 
 
-def test_an_atlas_is_refused_by_what_makes_the_chip_no_chain():
-    with pytest.raises(UnsupportedError) as error:
-        atlas(CHIP, INPUTS, TEST.labels, "neuron_dead")
-    assert (
-        str(error.value)
-        == "an atlas takes chains only, and connection 'again' drives itself; for other graphs: inject --fault neuron_dead --count 1 with many draws"
-    )
+@pytest.mark.parametrize(
+    ("kind", "layer", "of"),
+    [("neuron_dead", "hidden1", "hidden1"), ("core_dead", "any", None), ("synapse_dead", "again", "again"), ("synapse_dead", "output", "output")],
+)  # fmt: skip
+def test_an_atlas_of_a_graph_is_every_site_by_itself(kind, layer, of):
+    found = atlas(CHIP, INPUTS, TEST.labels, kind, layer=layer)
+    healthy = nf.run(CHIP, INPUTS, TEST.labels)
+    assert found.healthy_correct == healthy.correct
+    for row in range(0, len(found), 5):
+        at = {name: int(column[row]) for name, column in found.sites.items()}
+        match kind:
+            case "neuron_dead":
+                fault = {"layer": of, "neurons": [at["target"]]}
+            case "core_dead":
+                fault = {"layer": "any", "cores": [at["core"]]}
+            case _:
+                fault = {"connection": of, "synapses": [[at["source"], at["target"]]]}
+        hurt = nf.run(nf.inject(CHIP, nf.faults.fault_from_mapping({"kind": kind, **fault})), INPUTS, TEST.labels)
+        assert at["correct"] == hurt.correct - healthy.correct
+        assert at["changed"] == np.count_nonzero(hurt.activity.predictions != healthy.activity.predictions)
+    assert found.sites["changed"].any()
+
+
+def test_an_atlas_of_a_graph_names_its_places():
+    for kind, layer, text in (
+        ("synapse_dead", "agian", "no layer 'agian'; layers: input, hidden1, output, again, skip (did you mean 'again'?)"),
+        ("synapse_dead", "input", "layer 'input' has no synapses"),
+        ("neuron_dead", "again", "no layer 'again'; layers: input, hidden1, output"),
+    ):
+        with pytest.raises(UsageError) as error:
+            atlas(CHIP, INPUTS, TEST.labels, kind, layer=layer)
+        assert str(error.value) == text
 
 
 def test_a_chip_of_several_inputs_says_that_images_are_for_one():

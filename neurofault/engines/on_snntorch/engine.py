@@ -100,12 +100,21 @@ def twin(deployment: Deployment) -> Twin:
     Raises:
         UnsupportedError: snnTorch is not installed, or the arithmetic would not be the chip's; the text names the population or connection.
     """
-    reason = SnnTorchEngine().supports(deployment)
-    if reason is not None:
-        raise UnsupportedError(f"engine 'snntorch' cannot run {reason}")
+    check_twin(deployment)
     from neurofault.engines.on_snntorch.twin import Twin
 
     return Twin(deployment)
+
+
+def check_twin(deployment: Deployment) -> None:
+    """Refuse a deployment that has no twin.
+
+    Raises:
+        UnsupportedError: as of :func:`twin`.
+    """
+    reason = SnnTorchEngine().supports(deployment)
+    if reason is not None:
+        raise UnsupportedError(f"engine 'snntorch' cannot run {reason}")
 
 
 def _unlike_leaky(deployment: Deployment, own: ChipPopulation) -> str | None:

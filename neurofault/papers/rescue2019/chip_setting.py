@@ -232,7 +232,7 @@ class ChipStudy:
                 setting.network + ("-dropout" if dropout else ""), setting.profile, data_dir=self.data_dir, weight_bits=key[0],
                 neurons_per_core=setting.neurons_per_core, spare_cores=setting.spare_cores,
             )  # fmt: skip
-            prepared = prepare(setup, self.progress, one_label_for="paper")
+            prepared = prepare(setup, self.progress, accuracy_for="paper", one_label_for="paper")
             chip, test, validation = prepared.deployment, prepared.test, prepared.data.validation
             self._chips[key] = HealthyChip(
                 prepared, f"{chip_digest(chip)} {prepared.data.digest}", Examples(shown(chip, test), test.labels),

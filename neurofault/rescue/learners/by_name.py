@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
-from neurofault.errors import UsageError, nearest
+from neurofault.errors import UsageError, nearest, with_remedy
 from neurofault.graph.network import samples_apart
 from neurofault.graph.readout import usual_readout
 from neurofault.inputs import Inputs
-from neurofault.rescue.learners.trainable import dense_end, into_readout
 from neurofault.rescue.lesson import Learner
 
 Maker = Callable[..., Learner]
@@ -57,21 +56,28 @@ def check_learner(name: str) -> None:
         raise UsageError(f"no learner {name!r}; learners: {', '.join(LEARNERS)}{nearest(name, LEARNERS)}")
 
 
-def check_learns(name: str, deployment: Deployment) -> None:
-    """Refuse a chip that a learner cannot train.
+def check_learns(name: str, deployment: Deployment, plastic: tuple[str, ...] | None = None) -> None:
+    """Refuse a chip that a learner cannot train, before anything runs.
+
+    Args:
+        name: one of :data:`LEARNERS`.
+        deployment: the chip; its damage is left out.
+        plastic: names of the connections that may change; None: all that the learner can train.
 
     Raises:
-        UsageError: there is no such learner.
-        UnsupportedError: the text names the connection, or what the learner takes.
+        UsageError: there is no such learner or connection.
+        UnsupportedError: the text names the population or connection, or what the learner takes, and the learners that can.
+        LearningRuleError: the chip cannot express the learner's rule; likewise.
     """
     check_learner(name)
     samples_apart(deployment, "what learns")
-    usual_readout(deployment.readout, "what learns")
-    match name:
-        case "delta":
-            into_readout(deployment)
-        case "dfa" | "emstdp":
-            dense_end(deployment, name)
+    with with_remedy("strategies that do not learn: none, remap"):
+        usual_readout(deployment.readout, "what learns")
+    from neurofault.rescue.learners.suited import check_suits
+
+    check_suits(
+        name, deployment, None if plastic is None else tuple(deployment.connection(each).name for each in plastic), tuple(LEARNERS)
+    )
 
 
 def learner_named(name: str, deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer], **options: Any) -> Learner:

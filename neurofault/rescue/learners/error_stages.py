@@ -127,7 +127,7 @@ def build(learner: Teacher, deployment: Deployment, plastic: tuple[str, ...], le
         UnsupportedError: a connection that must be a stage is not dense or has delays.
     """
     left = np.array([1 << 62 if lesson.writes is None else lesson.writes], np.int64)
-    connections, whole = _connections(learner, deployment, plastic)
+    connections, whole = stages_of(learner.name, deployment, plastic)
     stages: list[Stage] = []
     schedules, before = [], {}
     for connection in connections:
@@ -148,24 +148,31 @@ def build(learner: Teacher, deployment: Deployment, plastic: tuple[str, ...], le
     )  # fmt: skip
 
 
-def _connections(learner: Teacher, deployment: Deployment, plastic: tuple[str, ...]) -> tuple[tuple[ChipConnection, ...], bool]:
-    """Return the connections that must be stages, and whether these are all that drive the populations that learning reaches."""
+def stages_of(learner: str, deployment: Deployment, plastic: tuple[str, ...]) -> tuple[tuple[ChipConnection, ...], bool]:
+    """Return the connections that must be stages, and whether these are all that drive the populations that learning reaches.
+
+    Args:
+        learner: its name, for messages.
+        deployment: the chip.
+        plastic: connections that learn.
+
+    Raises:
+        UnsupportedError: a population that learning reaches has another law than Lava's, or a connection that must be a stage is not dense or has delays.
+    """
     reached = deployment.wiring.downstream({deployment.connection(name).target for name in plastic})
     driving = [
         one for population in deployment.populations if population.name in reached for one in deployment.into(population.name)
     ]
     law = unusual_law([one for one in deployment.populations if one.name in reached])
     if law is not None:
-        raise UnsupportedError(
-            f"{law}: {learner.name} trains neurons that reset to zero at once; learners for other laws: host, homeostasis"
-        )
+        raise UnsupportedError(f"{law}: {learner} trains neurons that reset to zero at once")
     learning = {one.target for one in driving if one.name in plastic}
     chosen = []
     for one in driving:
         if isinstance(one.synapses, Dense) and one.synapses.delay is None:
             chosen.append(one)
         elif one.name in plastic or one.target not in learning:
-            raise UnsupportedError(f"{title(one)}: {learner.name} trains dense layers without delays, and dense ones must follow")
+            raise UnsupportedError(f"{title(one)}: {learner} trains dense layers without delays, and dense ones must follow")
     return tuple(chosen), len(chosen) == len(driving)
 
 

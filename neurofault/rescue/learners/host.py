@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from neurofault.damage.stored import field_shift
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import WriteGate, stored_weights, write, write_gate
-from neurofault.engines.on_snntorch.engine import twin
+from neurofault.engines.on_snntorch.engine import check_twin, twin
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph import Dense
 from neurofault.graph.chip import ChipConnection
@@ -108,7 +108,7 @@ class HostLearning:
         Raises:
             UnsupportedError: the twin would not be the chip; the text names the population or connection.
         """
-        twin(deployment)
+        check_twin(deployment)
         return Provision()
 
     def teach(self, deployment: Deployment, lesson: Lesson, memory: HostMemory | None = None) -> Taught:
@@ -118,7 +118,9 @@ class HostLearning:
         if not plastic:
             raise UsageError(f"host can train {', '.join(self.trainable(deployment))}, none of which is plastic")
         if not deployment.damage.plain:
-            raise UnsupportedError("host: the damage comes and goes in time, which the host's copy of the chip cannot follow")
+            raise UnsupportedError(
+                "host: the damage comes and goes in time, which the host's copy of the chip cannot follow; learners that can: delta, dfa, homeostasis"
+            )
         gates = {name: write_gate(deployment, name) for name in plastic}
         stored = {name: stored_weights(deployment, name) for name in plastic}
         speed = {name: _speed(gate, lesson.plasticity) for name, gate in gates.items()}

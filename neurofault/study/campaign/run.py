@@ -89,7 +89,9 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
         name = digest_of(repr(setup), data.model_dump())
         if name not in known:
             if setup not in made:
-                made[setup] = prepare(setup, progress, one_label_for="rescue" if heals else None)
+                made[setup] = prepare(
+                    setup, progress, accuracy_for="rescue" if heals else None, one_label_for="what learns" if learns else None
+                )
             whole = made[setup]
             split = whole.data.split(data.split)
             split = split if data.samples is None else split.first(data.samples)
@@ -142,7 +144,11 @@ def _demands(cell: Cell, deployment: Deployment) -> Iterator[tuple[tuple[str, ..
             yield (fault.kind, str(fault.layer), str(connection)), partial(check_place, deployment, fault)
     yield ("engine", cell.spec.engine), partial(_check_engine, cell.spec.engine, deployment)
     way = cell.rescue
-    yield (f"rescue {way.strategy}", str(way.learner)), partial(check_way, deployment, way.strategy, way.learner)
+    plastic = None if way.plastic is None else tuple(way.plastic)
+    yield (
+        (f"rescue {way.strategy}", str(way.learner), str(plastic)),
+        partial(check_way, deployment, way.strategy, way.learner, plastic),
+    )
 
 
 def _check_engine(name: str, deployment: Deployment) -> None:

@@ -151,7 +151,7 @@ class WorkerBench:
         assert done.final is not None
         table = chip.deployment.profile.default_energy
         return {
-            "correct": round(done.final * len(chip.labels)), "worst": done.worst,
+            "correct": round(done.final * counted(chip.labels)), "worst": done.worst,
             "served": done.mean_served(how.budget.samples_allowed(len(labels))), "cycles_total": done.cycles_total,
             "cycles_after_last_damage": done.cycles_after_last_damage, "samples_learned": done.samples_learned,
             "writes": done.spent.writes, "updates": done.spent.updates, "host_bytes": done.spent.host_bytes,
