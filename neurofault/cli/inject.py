@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from neurofault.faults import Fault
     from neurofault.study.inject_report import Injection
     from neurofault.study.lesion import Lesion
-    from neurofault.study.metrics import Metric
+    from neurofault.study.metrics import Measure
     from neurofault.study.prepare import Prepared
 
 
@@ -145,27 +145,41 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
     )
     if prepared.scaling is not None:
         tell(f"{prepared.scaling}\n")
-    rows = [] if answer["ann_accuracy"] is None else [("ANN", percent(answer["ann_accuracy"]), "", "the torch network")]
+    value = _value(prepared.metric)
+    rows = [] if result.ann_accuracy is None else [("ANN", value(result.ann_accuracy), "", "the torch network")]
     rows += [
-        ("spiking", percent(answer["spiking_accuracy"]), "", f"{_neurons(prepared.network)}, weights not yet rounded"),
-        ("healthy chip", percent(answer["healthy_accuracy"]), "", f"{answer['weight_bits']}-bit weights, placed"),
-        *(_damaged_row(each) for each in (*result.tried, lesions)),
-        ("chance", percent(answer["chance_accuracy"]), "", _chance(prepared.metric)),
+        ("spiking", value(result.spiking_accuracy), "", f"{_neurons(prepared.network)}, weights not yet rounded"),
+        ("healthy chip", value(lesions.healthy.accuracy), "", f"{answer['weight_bits']}-bit weights, placed"),
+        *(_damaged_row(each, value) for each in (*result.tried, lesions)),
+        ("chance", value(result.chance), "", _chance(prepared.metric)),
     ]
     heads = ("what", prepared.metric.words, "95 % interval", "what it is")
     tell(*tabled(heads, rows, (heads[0], *heads[2:]), width()))
-    reference = answer["spiking_accuracy"] if answer["ann_accuracy"] is None else answer["ann_accuracy"]
+    reference, healthy = result.spiking_accuracy if result.ann_accuracy is None else result.ann_accuracy, lesions.healthy.accuracy
     lost = "no accuracy is left: every draw stalled"
-    if interval is not None:
-        lost = f"the damage costs {100 * (answer['healthy_accuracy'] - interval.mean):.2f} points"
-    tell(f"\nconversion gap {100 * (reference - answer['healthy_accuracy']):+.2f} points; {lost}", "\nwhat was hit")
+    if lesions.error:
+        if interval is not None:
+            lost = f"the damage adds {interval.mean - healthy:.4g} to the mean squared error"
+        tell(f"\nconversion adds {healthy - reference:.4g} to the mean squared error; {lost}", "\nwhat was hit")
+    else:
+        if interval is not None:
+            lost = f"the damage costs {100 * (healthy - interval.mean):.2f} points"
+        tell(f"\nconversion gap {100 * (reference - healthy):+.2f} points; {lost}", "\nwhat was hit")
     hits = []
     for draw in answer["draws"]:
-        accuracy = draw["status"] if draw["accuracy"] is None else percent(draw["accuracy"])
+        measured = draw["mean_squared_error" if lesions.error else "accuracy"]
+        accuracy = draw["status"] if measured is None else value(measured)
         for each in draw["faults"]:
             cores = " ".join(map(str, each["cores"][:16])) + (" …" if len(each["cores"]) > 16 else "")
             hits.append((str(draw["draw"]), accuracy, each["kind"], cores, str(each["neurons"]), str(each["synapses"])))
-    tell(*tabled(("draw", "accuracy", "fault", "cores", "neurons", "synapses"), hits, ("fault", "cores"), width()))
+    tell(
+        *tabled(
+            ("draw", "error" if lesions.error else "accuracy", "fault", "cores", "neurons", "synapses"),
+            hits,
+            ("fault", "cores"),
+            width(),
+        )
+    )
     for note in _notes(result):
         tell(f"note: {note}")
     cost = lesions.healthy.cost
@@ -179,7 +193,18 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
     print(f"\nto repeat: {_command(result)}")
 
 
-def _chance(metric: Metric) -> str:
+def _value(metric: Measure) -> Callable[[float], str]:
+    """Return how a value is written: a share in percent, an error in four digits."""
+    from neurofault.study.metrics import SquaredError
+
+    return "{:.4g}".format if isinstance(metric, SquaredError) else percent
+
+
+def _chance(metric: Measure) -> str:
+    from neurofault.study.metrics import SquaredError
+
+    if isinstance(metric, SquaredError):
+        return "always the mean of the training targets"
     return "always the most frequent class" if metric.k == 1 else f"always the {metric.k} most frequent classes"
 
 
@@ -205,7 +230,7 @@ def _notes(result: Injection) -> list[str]:
     return [*notes, *result.notes]
 
 
-def _damaged_row(lesions: Lesion) -> tuple[str, str, str, str]:
+def _damaged_row(lesions: Lesion, value: Callable[[float], str]) -> tuple[str, str, str, str]:
     interval = lesions.accuracy
     what = ", ".join(_describe(each) for each in lesions.faults)
     if interval is None:
@@ -214,9 +239,9 @@ def _damaged_row(lesions: Lesion) -> tuple[str, str, str, str]:
     if lesions.exact is not None:
         bounds = "exact: the only outcome" if lesions.exact.n == 1 else f"exact: all {lesions.exact.n} outcomes"
     elif interval.low is not None and interval.high is not None:
-        bounds = f"{percent(interval.low)} … {percent(interval.high)}"
+        bounds = f"{value(interval.low)} … {value(interval.high)}"
     stalled = sum(draw.status == "stalled" for draw in lesions.draws)
-    return "damaged", percent(interval.mean), bounds, what + (f"; {stalled} draws stalled" if stalled else "")
+    return "damaged", value(interval.mean), bounds, what + (f"; {stalled} draws stalled" if stalled else "")
 
 
 def _describe(fault: Fault) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.arrays import as_array
-from neurofault.data.own import GivenSamples, checked, data_set_of, labels_of, values_of, whole
+from neurofault.data.own import GivenSamples, answers_of, checked, data_set_of, labels_of, values_of, whole
 from neurofault.data.recordings import Recordings
 from neurofault.data.splits import ROLES, DataSet
 from neurofault.errors import DataError, NeurofaultError
@@ -111,7 +111,8 @@ def _part(dataset: Numbered, binning: Mapping[str, Any], where: str) -> GivenSam
         raise DataError(f"{where}: {' and '.join(binning)} go with recordings, but samples are {type(seen[0]).__name__}")
     pictures = [each if isinstance(each, np.ndarray) else _array(each, f"{where}[{index}]") for index, each in enumerate(seen)]
     values = values_of(_stacked(pictures, f"{where}: samples"), f"{where}: samples")
-    return checked(GivenSamples(values, labels_of(known, f"{where}: labels")), f"{where}: ")
+    classes, targets = answers_of(known, f"{where}: labels")
+    return checked(GivenSamples(values, classes, targets=targets), f"{where}: ")
 
 
 def _array(one: object, what: str) -> NDArray[np.generic]:

@@ -7,7 +7,8 @@ Names, each with ``train_``, ``validation_`` or, for the test samples, no prefix
 ``events``              or spikes of steps, [N, T, …], 0 or more each: any number above 0 is a spike
 ``sample, step,         or the same, sparse: three arrays [E] of whole numbers, with ``timesteps`` (T) and ``shape`` (of the
 neuron``                lines of a step) once for all roles; N is the number of labels
-``labels``              whole numbers from 0, [N], or [N, T]: a label of every step, −1 for none
+``labels``              whole numbers from 0, [N], or [N, T]: a label of every step, −1 for none. Numbers with fractions are targets
+``targets``             in the place of labels: real numbers to be answered, [N], or [N, K]
 ======================  ================================================================================================
 
 Without ``train_…`` six tenths of the samples, in a fair order, calibrate and choose and are not reported on: half of all are the training part,
@@ -33,7 +34,7 @@ from neurofault.files import read_arrays
 from neurofault.inputs import Spikes
 from neurofault.streams import stream_key
 
-KEYS: Final = ("images", "events", "sample", "step", "neuron", "labels")
+KEYS: Final = ("images", "events", "sample", "step", "neuron", "labels", "targets")
 SHARED: Final = ("timesteps", "shape")
 PREFIXES: Final = {"": "test", "test_": "test", "train_": "train", "validation_": "validation"}
 ELSEWHERE: Final = {
@@ -64,12 +65,14 @@ class GivenSamples:
         labels: int64 [N] or [N, T].
         sensor: shape of the lines of a step of events.
         notes: what was lost when they were read.
+        targets: float64 [N, K], in the place of labels, which are −1 then; None: there are none.
     """
 
     samples: NDArray[np.generic] | Spikes
     labels: NDArray[np.int64]
     sensor: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
+    targets: NDArray[np.float64] | None = None
 
 
 def read_npz(path: Path) -> DataSet:
@@ -138,9 +141,16 @@ def _meant(key: str, allowed: Sequence[str]) -> str:
 
 
 def _part(mine: Mapping[str, object], shared: Mapping[str, object], where: str, prefix: str) -> GivenSamples:
-    if "labels" not in mine:
+    if "labels" in mine and "targets" in mine:
+        raise DataError(f"{where}{prefix}labels and {prefix}targets are there; expected classes, or real numbers to be answered")
+    if "labels" not in mine and "targets" not in mine:
         raise DataError(f"{where}{prefix}labels are missing: whole numbers, one for each sample")
-    labels = labels_of(mine["labels"], f"{where}{prefix}labels")
+    targets: NDArray[np.float64] | None
+    if "targets" in mine:
+        numbers = targets_of(mine["targets"], f"{where}{prefix}targets")
+        labels, targets = unknown_labels(numbers), numbers
+    else:
+        labels, targets = answers_of(mine["labels"], f"{where}{prefix}labels")
     kinds = [key for key in ("images", "events") if key in mine] + (["sample, step, neuron"] if set(_SPARSE) & set(mine) else [])
     if len(kinds) != 1:
         raise DataError(
@@ -155,7 +165,7 @@ def _part(mine: Mapping[str, object], shared: Mapping[str, object], where: str, 
         samples, sensor = _dense(mine["events"], f"{where}{prefix}events")
     else:
         samples, sensor, notes = _sparse(mine, shared, len(labels), where, prefix)
-    return checked(GivenSamples(samples, labels, sensor, notes), f"{where}{prefix}", kinds[0])
+    return checked(GivenSamples(samples, labels, sensor, notes, targets), f"{where}{prefix}", kinds[0])
 
 
 def checked(part: GivenSamples, where: str, kind: str = "samples") -> GivenSamples:
@@ -165,7 +175,8 @@ def checked(part: GivenSamples, where: str, kind: str = "samples") -> GivenSampl
         DataError: they do not.
     """
     if len(part.samples) != len(part.labels):
-        raise DataError(f"{where}{kind}: {len(part.samples)} samples, but {len(part.labels)} labels; expected one for each sample")
+        given = "labels" if part.targets is None else "targets"
+        raise DataError(f"{where}{kind}: {len(part.samples)} samples, but {len(part.labels)} {given}; expected one for each sample")
     steps = part.samples.timesteps if isinstance(part.samples, Spikes) else None
     if part.labels.ndim == 2 and steps not in (None, part.labels.shape[1]):
         raise DataError(
@@ -189,6 +200,41 @@ def values_of(given: object, what: str) -> NDArray[np.generic]:
     if (problem := not_finite(array)) is not None:
         raise DataError(f"{what}: {problem}")
     return array
+
+
+def answers_of(given: object, what: str) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
+    """Return labels, and None; or of numbers with fractions labels of −1, unknown, and the numbers as targets.
+
+    Raises:
+        UsageError: no numbers.
+        DataError: another shape, or numbers out of range.
+    """
+    array = as_array(given, what)
+    if array.dtype.kind != "f" or not_finite(array) is not None or np.all(array == np.rint(array)):
+        return labels_of(given, what), None
+    targets = targets_of(given, what)
+    return unknown_labels(targets), targets
+
+
+def targets_of(given: object, what: str) -> NDArray[np.float64]:
+    """Return targets [N] or [N, K] as float64 [N, K].
+
+    Raises:
+        UsageError: no numbers.
+        DataError: another shape, or numbers that are not finite.
+    """
+    array = as_array(given, what)
+    if array.ndim not in (1, 2) or not array.size:
+        of_steps = "; a target of every step is not taken" if array.ndim == 3 else ""
+        raise DataError(f"{what}: shape {array.shape}; expected targets [N], or [N, K], K numbers a sample{of_steps}")
+    if (problem := not_finite(array)) is not None:
+        raise DataError(f"{what}: {problem}")
+    return array.astype(np.float64).reshape(len(array), -1)
+
+
+def unknown_labels(targets: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return a label of −1 for each sample."""
+    return np.full(len(targets), -1, np.int64)
 
 
 def labels_of(given: object, what: str) -> NDArray[np.int64]:
@@ -274,10 +320,11 @@ def whole(parts: Mapping[str, GivenSamples], name: str) -> DataSet:
     for role, kind in kinds.items():
         if kind != kinds["test"]:
             raise DataError(f"{name}: {role} samples are {kind}, but those of test are {kinds['test']}; expected the same")
-    cut = roles_of({role: part.labels for role, part in parts.items()}, name, "own")
+    cut = roles_of({role: _mixed_by(part) for role, part in parts.items()}, name, "own")
     made = {role: _taken(parts[source], order, f"{name}/{role}") for role, (source, order) in cut.places.items()}
     notes = (*(note for part in parts.values() for note in part.notes), *cut.notes)
-    return DataSet(name, **made, classes=cut.classes, sensor=parts["test"].sensor, notes=notes)
+    classes = cut.classes if parts["test"].targets is None else ()
+    return DataSet(name, **made, classes=classes, sensor=parts["test"].sensor, notes=notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -348,7 +395,13 @@ def roles_of(labels: Mapping[str, NDArray[np.int64]], name: str, key: str) -> Di
 
 def _kind(part: GivenSamples) -> str:
     labels = "" if part.labels.ndim == 1 else f", {part.labels.shape[1]} labels each"
+    labels = labels if part.targets is None else f", {part.targets.shape[1]} targets each"
     return said(part.samples) + labels
+
+
+def _mixed_by(part: GivenSamples) -> NDArray[np.int64]:
+    """Return labels by which samples are mixed; of targets one class for all."""
+    return part.labels if part.targets is None else np.zeros(len(part.labels), np.int64)
 
 
 def _classes(labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -359,7 +412,9 @@ def _classes(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 def _taken(part: GivenSamples, order: NDArray[np.int64], name: str) -> Split:
     """Return the samples of ``order`` as a read-only split."""
     samples = part.samples.take(order) if isinstance(part.samples, Spikes) else part.samples[order]
-    split = Split(samples, part.labels[order], order.copy(), name)
-    for array in (split.labels, split.indices, *(() if isinstance(samples, Spikes) else (samples,))):
+    targets = None if part.targets is None else part.targets[order]
+    split = Split(samples, part.labels[order], order.copy(), name, targets)
+    held = (samples, targets)
+    for array in (split.labels, split.indices, *(one for one in held if isinstance(one, np.ndarray))):
         array.setflags(write=False)
     return split

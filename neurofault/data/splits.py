@@ -25,12 +25,14 @@ class Split:
         labels: int64 [N], 0 to the number of classes − 1; or [N, T], a label of every step, −1 for none. Read-only.
         indices: int64 [N], where each sample stands in the published set or the file (``validation`` and ``train``: in its training part).
         name: ``data set/role``, for messages.
+        targets: float64 [N, K], real numbers to be answered, in the place of classes: the labels are then all −1, unknown; None: there are none. Read-only.
     """
 
     samples: NDArray[np.generic] | Spikes
     labels: NDArray[np.int64]
     indices: NDArray[np.int64]
     name: str
+    targets: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -78,7 +80,10 @@ class Split:
         if not 1 <= samples <= len(self):
             what = "samples" if isinstance(self.samples, Spikes) else "images"
             raise UsageError(f"samples: {samples} asked for, {self.name} holds {len(self)} {what} (allowed: 1 to {len(self)})")
-        return replace(self, samples=self.samples[:samples], labels=self.labels[:samples], indices=self.indices[:samples])
+        targets = None if self.targets is None else self.targets[:samples]
+        return replace(
+            self, samples=self.samples[:samples], labels=self.labels[:samples], indices=self.indices[:samples], targets=targets
+        )
 
     @functools.cached_property
     def digest(self) -> str:
@@ -96,6 +101,9 @@ class Split:
         if self.labels.ndim > 1:
             state.update(repr(self.labels.shape).encode())
         state.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
+        if self.targets is not None:
+            state.update(f"targets{self.targets.shape}".encode())
+            state.update(np.ascontiguousarray(self.targets, dtype="<f8").data)
         return state.hexdigest()
 
 
@@ -106,7 +114,7 @@ class DataSet:
     Attributes:
         name: ``digits``, ``mnist``, …, or what was given: a file, or ``package.module:factory``.
         train, validation, test: the roles.
-        classes: name of each class; a label is an index into it.
+        classes: name of each class; a label is an index into it. Empty: there are targets instead.
         sensor: shape of the lines of a step of events, such as (polarities, height, width); None: a row, or the samples are values.
         notes: what was assumed or lost when it was read.
     """

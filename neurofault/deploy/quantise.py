@@ -43,7 +43,8 @@ _DEEP_RATE = 0.5
 """Spikes a step that the neurons of a hidden population of a pixel network stay below on average."""
 
 
-_REFERENCE = Grid(-(1 << 14), (1 << 14) - 1, 1, None, -24)
+REFERENCE = Grid(-(1 << 14), (1 << 14) - 1, 1, None, -24)
+"""15-bit weights, which no hardware has."""
 
 
 def quantise(
@@ -65,7 +66,7 @@ def quantise(
     if weight_bits is not None and weight_bits not in allowed:
         raise UsageError(f"profile {profile.name!r} stores no {weight_bits}-bit weights; allowed: {', '.join(map(str, allowed))}")
     if weight_bits is None:
-        grid = _REFERENCE
+        grid = REFERENCE
     else:
         grid = Grid(*weight_range(weight_bits, "mixed"), weight_bits, profile.synapse.weight_exponent_min.known)
     populations: list[ChipPopulation] = []
@@ -148,7 +149,7 @@ def _scaled(
 ) -> tuple[ChipPopulation, list[ChipConnection]]:
     size = population.size
     weights = [np.asarray(one.synapses.weight, np.float64) for one in into]
-    ranges = [_in_ranges(weight, grid) for weight in weights]
+    ranges = [in_ranges(weight, grid) for weight in weights]
     largest = max(ranges, default=0.0)
     unit = 1 / largest if largest else 1.0  # σ / 2**e of the largest weight
     below = [_exponent_below(one, largest) for one in ranges]
@@ -214,7 +215,7 @@ def _law(population: Population, neuron: CubaLif, unit: float, profile: Hardware
     return law
 
 
-def _in_ranges(weight: NDArray[np.float64], grid: Grid) -> float:
+def in_ranges(weight: NDArray[np.float64], grid: Grid) -> float:
     """Return how many times the range of a stored field the largest weight takes."""
     positive = float(weight.max(initial=0)) / grid.high if grid.high else 0.0  # one mixed bit holds no positive weight
     return max(positive, float(-weight.min(initial=0)) / -grid.low)

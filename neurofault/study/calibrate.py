@@ -29,6 +29,7 @@ from neurofault.graph.network import ConversionGap
 from neurofault.progress import Progress
 from neurofault.rescue.learners.errors import usual_gain
 from neurofault.rescue.learners.gain import first_stable
+from neurofault.study.targets import error_of, explained_share
 
 CALIBRATION_IMAGES = 512
 """Training images whose activations set the thresholds."""
@@ -48,7 +49,8 @@ class Trial:
 
     Attributes:
         candidate: what was tried.
-        accuracy: on chip, on ``samples`` validation images; of ``settled`` and ``subtract`` how often the chip answers as the module does.
+        accuracy: on chip, on ``samples`` validation images; of ``settled`` and ``subtract`` how often the chip answers as the module does; of targets the
+            share of their variance that the answers explain (R², of ``settled`` and ``subtract`` that of the module's answers).
         samples: how many images.
     """
 
@@ -121,9 +123,20 @@ def choose(
             return 0.0  # its readout takes no steps, whatever its learner
 
     shown, truth = data.validation.images, data.validation.labels
+    targets = data.validation.targets
     if calibrate != "usual":
-        truth = scores_of(model, as_taken(model, shown)).argmax(axis=1)
-    return _best(networks, tried, shown, truth, place, progress, gain if learns else None)
+        answers = scores_of(model, as_taken(model, shown))
+        truth = answers.argmax(axis=1)
+        targets = None if targets is None else answers
+    if targets is None:
+        return _best(networks, tried, shown, truth, place, progress, gain if learns else None)
+    wanted = targets
+
+    def explained(network: Network, chip: Deployment, samples: int) -> float:
+        error = error_of(network, chip, data, rates=True)
+        return explained_share(error.answers(run(chip, shown[:samples]).activity), wanted[:samples])
+
+    return _best(networks, tried, shown, truth, place, progress, None, explained)
 
 
 def from_torch(
@@ -215,10 +228,11 @@ def _best(
     place: Callable[[Network], Deployment],
     progress: Progress | None,
     gain: Callable[[Deployment], float] | None = None,
+    explained: Callable[[Network, Deployment, int], float] | None = None,
 ) -> Calibration:
     """Run every candidate's network on the first images and the best few on more; arguments as for :func:`choose`.
 
-    ``gain`` measures the gain of the usual steps on a chip that is to learn.
+    ``gain`` measures the gain of the usual steps on a chip that is to learn; ``explained`` what the first of the images are answered with, where they have targets.
     """
     size = sum(population.size for population in networks[0].populations)
     final = min(len(labels), max(_SCREEN, _FINAL_WORK // (size * networks[0].timesteps)))
@@ -232,7 +246,11 @@ def _best(
             return place(networks[index])
 
     def measure(index: int, samples: int) -> Trial:
-        accuracy = _accuracy(placed(index), images[:samples], labels[:samples])
+        chip = placed(index)
+        if explained is None:
+            accuracy = _accuracy(chip, images[:samples], labels[:samples])
+        else:
+            accuracy = explained(networks[index], chip, samples)
         trials.append(Trial(tried[index], accuracy, samples))
         if progress is not None:
             progress(

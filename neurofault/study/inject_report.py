@@ -13,7 +13,7 @@ from neurofault.faults import CoreDead, Fault, fault_to_mapping
 from neurofault.faults.idle import idle_notes, of_draws
 from neurofault.progress import Progress
 from neurofault.study.lesion import Lesion, Measured, lesion, measure
-from neurofault.study.metrics import ACCURACY
+from neurofault.study.metrics import ACCURACY, Metric, SquaredError
 from neurofault.study.prepare import Prepared
 from neurofault.study.shown import shown
 
@@ -50,7 +50,12 @@ class Injection:
     @property
     def chance(self) -> float:
         """What the best constant answer reaches on these images, by the metric."""
-        return self.prepared.metric.chance(self.prepared.test.labels)
+        test = self.prepared.test
+        match self.prepared.metric:
+            case SquaredError() as error:
+                return error.chance(test)
+            case metric:
+                return metric.chance(test.labels)
 
 
 def injection(
@@ -93,7 +98,8 @@ def injection(
             except FaultError:  # every core of the layer is dead already: report that
                 seen = tried.pop()
                 break
-    spiking = measure(prepared.unrounded(), inputs, test, engine="exact", metric=metric)
+    unrounded = prepared.unrounded()
+    spiking = measure(unrounded, inputs, test, engine="exact", metric=prepared.metric_on(unrounded))
     return Injection(prepared, engine, seed, prepared.ann_accuracy(), spiking.accuracy, tuple(tried), seen)
 
 
@@ -115,17 +121,28 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
+def _errors(found: Any) -> Any:
+    """Return JSON with errors named as such."""
+    match found:
+        case dict():
+            return {key.replace("accuracy", "mean_squared_error"): _errors(value) for key, value in found.items()}
+        case list():
+            return [_errors(value) for value in found]
+        case _:
+            return found
+
+
 def to_json(result: Injection) -> dict[str, Any]:
     """Return the result as JSON-ready types; no paths, times or machine facts, so that equal runs give equal bytes.
 
     ``encoding`` (:class:`neurofault.data.scaling.Scaling`) stands there where the data are real values; ``reset`` where it is ``never``, ``calibrate`` where it is not ``usual``, ``metric``
-    where it is not ``accuracy``, all ``…accuracy`` being its values then, and ``labels``, how many count, where they are of steps. ``notes`` stands at the end where something is suspect about the healthy chip or a fault did nothing in some draw, else it is left out.
+    where it is not ``accuracy``, all ``…accuracy`` being its values then, and ``labels``, how many count, where they are of steps. Of targets (``metric`` is ``mean-squared-error``) ``mean_squared_error`` stands in every name in the place of ``accuracy``. ``notes`` stands at the end where something is suspect about the healthy chip or a fault did nothing in some draw, else it is left out.
     """
     prepared, lesions = result.prepared, result.lesion
     chip = prepared.deployment
     cost = lesions.healthy.cost
     interval = lesions.accuracy
-    return (
+    found = (
         {
             "profile": prepared.profile.name,
             "network": prepared.setup.network,
@@ -136,7 +153,11 @@ def to_json(result: Injection) -> dict[str, Any]:
             **({} if chip.reset == "sample" else {"reset": chip.reset}),
             **({} if prepared.setup.calibrate == "usual" else {"calibrate": prepared.setup.calibrate}),
             **({} if prepared.metric == ACCURACY else {"metric": prepared.metric.name}),
-            **({"labels": counted(prepared.test.labels)} if prepared.metric.of_steps else {}),
+            **(
+                {"labels": counted(prepared.test.labels)}
+                if isinstance(prepared.metric, Metric) and prepared.metric.of_steps
+                else {}
+            ),
             "seed": result.seed,
             "engine": result.engine,
             "weight_bits": prepared.setup.weight_bits,
@@ -182,3 +203,4 @@ def to_json(result: Injection) -> dict[str, Any]:
         | ({"encoding": prepared.scaling.to_json()} if prepared.scaling is not None else {})
         | ({"notes": list(result.notes)} if result.notes else {})
     )
+    return _errors(found) if isinstance(prepared.metric, SquaredError) else found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,11 +17,12 @@ from neurofault.errors import StalledError
 from neurofault.faults import Fault, inject
 from neurofault.inputs import Inputs
 from neurofault.progress import Progress
-from neurofault.study.metrics import ACCURACY, Metric
+from neurofault.study.metrics import ACCURACY, Measure, Metric, SquaredError
 from neurofault.study.outcomes import MOST, exact_interval, possible
 from neurofault.study.shown import shown
 from neurofault.study.statistics import SHARE, Interval, t_interval
 
+_ERRORS = (0.0, math.inf)
 _TOGETHER = 16
 """Draws that are run at a time; a healthy run is shared by them."""
 
@@ -30,16 +32,16 @@ class Measured:
     """One chip on the test images.
 
     Attributes:
-        accuracy: share of the labels that are answered right, by the metric.
+        accuracy: share of the labels that are answered right, by the metric; of targets, the mean squared error.
         spikes: of all neurons over all samples.
         cost: energy and time per inference.
-        correct: number of labels that are answered right.
+        correct: number of labels that are answered right; of targets None.
     """
 
     accuracy: float
     spikes: int
     cost: Cost
-    correct: int
+    correct: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,18 +72,20 @@ class Lesion:
         healthy: the healthy chip on the same images.
         draws: in order.
         exact: the damaged accuracy over all that a draw can be, where that is little (:mod:`neurofault.study.outcomes`); else None.
+        error: whether what is called accuracy is a mean squared error, of which more is worse.
     """
 
     faults: tuple[Fault, ...]
     healthy: Measured
     draws: tuple[Draw, ...]
     exact: Interval | None = None
+    error: bool = False
 
     @property
     def over_draws(self) -> Interval | None:
         """Mean and 95 % t interval of the damaged accuracy over the draws that ran; None if every one stalled."""
         values = [draw.measured.accuracy for draw in self.draws if draw.measured is not None]
-        return t_interval(values, within=SHARE) if values else None
+        return t_interval(values, within=_ERRORS if self.error else SHARE) if values else None
 
     @property
     def accuracy(self) -> Interval | None:
@@ -89,26 +93,30 @@ class Lesion:
         return self.exact if self.exact is not None else self.over_draws
 
     def shows(self) -> bool:
-        """Whether the mean over draws lies below the healthy accuracy by more than three half-widths of their interval."""
+        """Whether the mean over draws lies below the healthy accuracy (of errors: above) by more than three half-widths of their interval."""
         interval = self.over_draws
         width = None if interval is None else interval.half_width
-        return interval is not None and width is not None and interval.mean < self.healthy.accuracy - 3 * width
+        if interval is None or width is None:
+            return False
+        if self.error:
+            return interval.mean > self.healthy.accuracy + 3 * width
+        return interval.mean < self.healthy.accuracy - 3 * width
 
 
-def measure(deployment: Deployment, inputs: Inputs, test: Split, *, engine: str, metric: Metric = ACCURACY) -> Measured:
+def measure(deployment: Deployment, inputs: Inputs, test: Split, *, engine: str, metric: Measure = ACCURACY) -> Measured:
     """Run a chip on encoded test images and cost it."""
     return _costed(deployment, run(deployment, inputs, test.labels, engine=engine).activity, test, metric)
 
 
 def measure_many(
-    deployments: Sequence[Deployment], inputs: Inputs, test: Split, *, engine: str, metric: Metric = ACCURACY
+    deployments: Sequence[Deployment], inputs: Inputs, test: Split, *, engine: str, metric: Measure = ACCURACY
 ) -> list[Measured | None]:
     """Run several damaged states of one chip on the same samples and cost them; None where a hung core stops the chip.
 
     With the ``exact`` engine, what each differs in from the healthy chip is followed where that is less work
     (:class:`neurofault.engines.incremental.engine.IncrementalEngine`); the results are the same. Answers of every step it does not say.
     """
-    if engine != "exact" or metric.of_steps:
+    if engine != "exact" or _of_steps(metric):
         return [_measured(chip, inputs, test, engine, metric) for chip in deployments]
     from neurofault.engines.incremental.engine import IncrementalEngine
 
@@ -119,16 +127,21 @@ def measure_many(
     return [None if stalls else _costed(chip, next(found), test, metric) for chip, stalls in zip(deployments, hung, strict=True)]
 
 
-def _measured(deployment: Deployment, inputs: Inputs, test: Split, engine: str, metric: Metric) -> Measured | None:
+def _measured(deployment: Deployment, inputs: Inputs, test: Split, engine: str, metric: Measure) -> Measured | None:
     try:
         return measure(deployment, inputs, test, engine=engine, metric=metric)
     except StalledError:
         return None
 
 
-def _costed(deployment: Deployment, activity: Activity, test: Split, metric: Metric) -> Measured:
-    correct = metric.correct(activity, test.labels)
-    return Measured(correct / counted(test.labels), activity.spikes, cost(deployment, activity, len(test)), correct)
+def _costed(deployment: Deployment, activity: Activity, test: Split, metric: Measure) -> Measured:
+    correct = metric.correct(activity, test.labels) if isinstance(metric, Metric) else None
+    value = metric.measured(activity, test) if correct is None else correct / counted(test.labels)
+    return Measured(value, activity.spikes, cost(deployment, activity, len(test)), correct)
+
+
+def _of_steps(metric: Measure) -> bool:
+    return isinstance(metric, Metric) and metric.of_steps
 
 
 def lesion(
@@ -139,7 +152,7 @@ def lesion(
     draws: int,
     seed: int,
     engine: str = "exact",
-    metric: Metric = ACCURACY,
+    metric: Measure = ACCURACY,
     healthy: Measured | None = None,
     progress: Progress | None = None,
 ) -> Lesion:
@@ -172,8 +185,16 @@ def lesion(
             done.append(Draw(len(done), measured, "stalled" if measured is None else "ok", chip.damage.hits, chip))
         if progress is not None:
             last = done[-1].measured
-            progress("breaking", len(done), draws, "stalled" if last is None else f"{metric.words} {last.accuracy:.2%}")
-    return Lesion(tuple(faults), whole, tuple(done), _exact(deployment, inputs, test, faults, draws, engine, metric))
+            progress(
+                "breaking", len(done), draws, "stalled" if last is None else f"{metric.words} {shown_value(last.accuracy, metric)}"
+            )
+    exact = _exact(deployment, inputs, test, faults, draws, engine, metric)
+    return Lesion(tuple(faults), whole, tuple(done), exact, isinstance(metric, SquaredError))
+
+
+def shown_value(value: float, metric: Measure) -> str:
+    """Return what was measured as text: a share in percent, an error in four digits."""
+    return f"{value:.4g}" if isinstance(metric, SquaredError) else f"{value:.2%}"
 
 
 _IMAGES = 1_000_000
@@ -181,10 +202,10 @@ _IMAGES = 1_000_000
 
 
 def _exact(
-    deployment: Deployment, inputs: Inputs, test: Split, faults: Sequence[Fault], draws: int, engine: str, metric: Metric
+    deployment: Deployment, inputs: Inputs, test: Split, faults: Sequence[Fault], draws: int, engine: str, metric: Measure
 ) -> Interval | None:
     """Return the accuracy over all outcomes; None where they are many, or one of them stalls the chip."""
-    shown = len(test) * (test.labels.shape[1] if metric.of_steps else 1)
+    shown = len(test) * (test.labels.shape[1] if _of_steps(metric) else 1)
     few = min(MOST, max(draws, _IMAGES // shown)) if engine == "exact" else draws
     outcomes = possible(deployment, faults, few) if draws > 1 else None
     if outcomes is None:

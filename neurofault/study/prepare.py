@@ -29,8 +29,9 @@ from neurofault.graph import Network
 from neurofault.graph.network import SampleReset, check_reset, horizon
 from neurofault.progress import Progress
 from neurofault.study.chain_identity import network_record
-from neurofault.study.metrics import ACCURACY, Metric, metric_of
+from neurofault.study.metrics import ACCURACY, Measure, SquaredError, check_targets, metric_of, squared_error
 from neurofault.study.shown import shown, why_not
+from neurofault.study.targets import check_ending, check_outputs, error_of
 from neurofault.zoo import any_recipe
 from neurofault.zoo.events import EventRecipe, trained_on_events
 
@@ -130,7 +131,7 @@ class Prepared:
     notes: tuple[str, ...] = ()
     scaling: Scaling | None = None
     original: Split | None = None
-    metric: Metric = ACCURACY
+    metric: Measure = ACCURACY
 
     @property
     def weights(self) -> str:
@@ -163,12 +164,20 @@ class Prepared:
 
         model = readable(self.model)
         images = as_taken(model, self.original.images)
+        if isinstance(self.metric, SquaredError):
+            return squared_error(scores_of(model, images), self.original)
         if self.metric != ACCURACY:
             scores = scores_of(model, images).argsort(axis=1)[:, ::-1][:, : self.metric.k]
             return float(np.mean((scores == self.original.labels[:, None]).any(axis=1)))
         if images.dtype == np.uint8:
             return torch_accuracy(model, np.asarray(images, np.uint8), self.original.labels)
         return float(np.mean(scores_of(model, images).argmax(axis=1) == self.original.labels))
+
+    def metric_on(self, chip: Deployment) -> Measure:
+        """Return what is measured, on another chip of the same network: a squared error knows the unit of the chip's scores."""
+        if not isinstance(self.metric, SquaredError):
+            return self.metric
+        return error_of(self.network, chip, self.data, rates=self.model is not None)
 
     def unrounded(self) -> Deployment:
         """Return the chip with 15-bit weights, which no hardware has: the spiking network before rounding."""
@@ -177,7 +186,9 @@ class Prepared:
         return replace(chip, populations=populations, connections=connections, damage=Damage())
 
 
-def prepare(setup: Setup, progress: Progress, *, accuracy_for: str | None = None, one_label_for: str | None = None) -> Prepared:
+def prepare(
+    setup: Setup, progress: Progress, *, accuracy_for: str | None = None, one_label_for: str | None = None, classes_for: str | None = None
+) -> Prepared:
     """Load, train, convert and place a network.
 
     Args:
@@ -185,6 +196,7 @@ def prepare(setup: Setup, progress: Progress, *, accuracy_for: str | None = None
         progress: called as work goes on.
         accuracy_for: what it is for, where that measures accuracy alone; None: other metrics are taken, too.
         one_label_for: what it is for, where that takes one label a sample; None: labels of every step are taken, too.
+        classes_for: what it is for, where that takes classes alone; None: targets are taken, too, unless one label is.
 
     Warns:
         NeurofaultWarning: each of the notes.
@@ -208,7 +220,15 @@ def prepare(setup: Setup, progress: Progress, *, accuracy_for: str | None = None
         )
     data = load(setup.data or (spec or any_recipe(DEFAULT_NETWORK)).dataset, data_dir=setup.data_dir, binning=setup.binning)
     original = _reported(setup, data)
-    metric = metric_of(original.labels, len(data.classes), setup.metric, data.name)
+    if original.targets is not None:
+        check_targets(setup.metric, data.name)
+        if (who := accuracy_for or one_label_for or classes_for) is not None:
+            raise UsageError(
+                f"data {data.name} has targets, real numbers to be answered; {who} takes classes. What measures a squared error: inject"
+            )
+        metric = ACCURACY  # until there is a chip, whose scores have a unit
+    else:
+        metric = metric_of(original.labels, len(data.classes), setup.metric, data.name)
     if metric.k > 1 and accuracy_for is not None:
         raise UsageError(
             f"metric {metric.name}: {accuracy_for} measures accuracy; what measures others: inject, campaigns that heal nothing"
@@ -246,8 +266,12 @@ def prepare(setup: Setup, progress: Progress, *, accuracy_for: str | None = None
         if setup.calibrate != "usual":
             raise UsageError(f"calibrate {setup.calibrate} is of torch networks; {setup.network!r} is spiking already")
         found = _kept_going(found, setup)
-        encoded = _as_taken_by(found, data)
-        return _noted(Prepared(setup, profile, None, encoded, _reported(setup, encoded), found, None, place(found), metric=metric))
+        encoded, chip = _as_taken_by(found, data), place(found)
+        made = Prepared(setup, profile, None, encoded, _reported(setup, encoded), found, None, chip, metric=metric)
+        if original.targets is not None:
+            check_outputs(data, chip.output.size, setup.network)
+            made = replace(made, metric=error_of(found, chip, data, rates=False))
+        return _noted(made)
     if metric.of_steps:
         raise UsageError(
             f"data {data.name} has a label of each of {original.labels.shape[1]} steps, but network {setup.network!r} is a torch module without spiking "
@@ -266,14 +290,19 @@ def prepare(setup: Setup, progress: Progress, *, accuracy_for: str | None = None
     encoded, model = (data, found) if scaling is None else (in_levels(data, scaling), ShownLevels(found, scaling))
     seen = as_taken(model, encoded.train.images[:CALIBRATION_IMAGES])
     _check_labels(data, scores_of(model, seen[:2]).shape[1], setup.network)
+    if original.targets is not None:
+        check_outputs(data, scores_of(model, seen[:2]).shape[1], setup.network)
+        check_ending(model, seen, setup.network)
     calibration = choose(
         model, encoded, place, timesteps=timesteps, name=setup.network, learns=setup.learns,
         calibrate=setup.calibrate, progress=progress,
     )  # fmt: skip
-    if spec is None:
+    if spec is None and original.targets is None:
         say_if_it_fails(scores_of(model, seen).argmax(axis=1), data.train.labels[:CALIBRATION_IMAGES], setup.network)
     network = _kept_going(calibration.network, setup)
     made = Prepared(setup, profile, found, encoded, _reported(setup, encoded), network, calibration, place(network), metric=metric)
+    if original.targets is not None:
+        made = replace(made, metric=error_of(network, made.deployment, data, rates=True))
     return _noted(replace(made, scaling=scaling, original=original))
 
 
@@ -333,7 +362,7 @@ def _noted(prepared: Prepared) -> Prepared:
         part = data.train.first(min(len(data.train), CALIBRATION_IMAGES if prepared.model is None else _HEALTH_IMAGES))
         result = run(chip, shown(chip, part), part.labels)
         notes += result.notes
-        if prepared.model is None:
+        if prepared.model is None and part.targets is None:
             answers = result.activity.predictions if result.activity.answers is None else result.activity.answers
             known = part.labels >= 0
             say_if_it_fails(answers[known], part.labels[known], prepared.setup.network)

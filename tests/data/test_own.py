@@ -136,7 +136,7 @@ def test_recordings_as_tonic_gives_them(made):
 
 
 GOOD = {"images": VALUES, "labels": LABELS}
-KNOWN = "known: images, events, sample, step, neuron, labels, each also as train_… and validation_…, and timesteps and shape"
+KNOWN = "known: images, events, sample, step, neuron, labels, targets, each also as train_… and validation_…, and timesteps and shape"
 BAD = [
     ({"labels": LABELS}, "expected one of images, events and sample, step, neuron; there is none"),
     ({"images": VALUES}, "labels are missing: whole numbers, one for each sample"),
@@ -147,7 +147,6 @@ BAD = [
     ({**GOOD, "test_y": LABELS}, f"unknown array 'test_y' (did you mean 'labels'?); {KNOWN}"),
     ({**GOOD, "lables": LABELS}, f"unknown array 'lables' (did you mean 'labels'?); {KNOWN}"),
     ({**GOOD, "labels": LABELS[:39]}, "images: 40 samples, but 39 labels; expected one for each sample"),
-    ({**GOOD, "labels": LABELS + 0.5}, "labels must be whole numbers: float64 with fractions was given"),
     ({**GOOD, "labels": LABELS - 1}, "labels lie in -1 … 2; expected 0 to the number of classes − 1 (at most 100,000 classes)"),
     ({**GOOD, "labels": LABELS + 1}, "class 0 has no sample (labels go up to 4); expected labels 0 to the number of classes − 1, each in use"),
     ({**GOOD, "labels": np.where(LABELS == 2, 3, LABELS)}, "class 2 has no sample (labels go up to 3); expected labels 0 to the number of classes − 1, each in use"),

@@ -58,7 +58,7 @@ def test_the_form_of_the_labels_says_what_is_measured():
 @pytest.mark.parametrize(
     ("labels", "asked", "message"),
     [
-        (LABELS, "acuracy", r"unknown metric 'acuracy'; metrics: accuracy, top-K \(such as top-3\), accuracy-step \(did you mean 'accuracy'\?\)"),
+        (LABELS, "acuracy", r"unknown metric 'acuracy'; metrics: accuracy, top-K \(such as top-3\), accuracy-step, mean-squared-error \(did you mean 'accuracy'\?\)"),
         (LABELS, "accuracy-step", "metric accuracy-step: data mine has one label a sample, for which there is accuracy and top-K"),
         (STEP_LABELS, "top-2", "metric top-2: data mine has a label of each of 5 steps, for which there is accuracy-step"),
         (STEP_LABELS, "accuracy", "metric accuracy: data mine has a label of each of 5 steps"),

@@ -33,6 +33,7 @@ from neurofault.study.campaign.rows import SEMANTICS, Row, best, failed, usable
 from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
 from neurofault.study.campaign.trial import Task, TrialChip
 from neurofault.study.campaign.workers import run_local
+from neurofault.study.metrics import Metric
 from neurofault.study.prepare import Prepared, Setup, prepare
 from neurofault.study.shown import shown
 
@@ -90,9 +91,11 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
         if name not in known:
             if setup not in made:
                 made[setup] = prepare(
-                    setup, progress, accuracy_for="rescue" if heals else None, one_label_for="what learns" if learns else None
-                )
+                    setup, progress, accuracy_for="rescue" if heals else None, one_label_for="what learns" if learns else None,
+                    classes_for="a campaign",
+                )  # fmt: skip
             whole = made[setup]
+            assert isinstance(whole.metric, Metric)
             split = whole.data.split(data.split)
             split = split if data.samples is None else split.first(data.samples)
             train, deployment = whole.data.train.first(min(data.adapt, len(whole.data.train))), whole.deployment

@@ -1,0 +1,71 @@
+"""From scores of a chip back to the unit of the network that was deployed: what its quantising multiplied the readout's weights by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.activity import DEAD_SCORE, counts_from
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.quantise import REFERENCE, in_ranges
+from neurofault.deploy.weight_fields import Grid, weight_range
+from neurofault.errors import UnsupportedError
+from neurofault.graph import Network
+from neurofault.graph.chip import ChipConnection
+from neurofault.graph.network import Connection
+from neurofault.graph.readout import Readout
+
+
+def unit_of(network: Network, chip: Deployment, what: str) -> float:
+    """Return what one unit of a score is in the network's own unit: of ``v``, or 1 spike.
+
+    Quantising writes a weight w into a population as the integer nearest to w·σ·2**(−e), with σ a power of two times what fills the stored field, and
+    ``v`` holds 64 times the sum of weights (:mod:`neurofault.deploy.quantise`). So ``v`` of 1.0 is 64·σ there; σ is read off the largest weight.
+
+    Args:
+        network: what was deployed, with real weights.
+        chip: its deployment, healthy or broken.
+        what: what needs it, for messages.
+
+    Raises:
+        UnsupportedError: a network that carries a chip's integers, which have no unit; the text names the population.
+    """
+    read = chip.readout
+    if read.how == "count":
+        return 1.0
+    into = network.into(read.population)
+    if any(one.stored is not None for one in into) or not any(np.any(np.asarray(one.synapses.weight)) for one in into):
+        raise UnsupportedError(
+            f"{what}: population {read.population!r} has a chip's integers, or no weights, so its potential has no unit; give a network with real weights"
+        )
+    steps = len(read.steps(chip.timesteps)) if read.how == "mean" else 1
+    return 1 / (64 * _sigma(into, [chip.connection(one.name) for one in into]) * steps)
+
+
+def _sigma(real: Sequence[Connection], stored: Sequence[ChipConnection]) -> float:
+    """Return σ: a power of two times 1 by the largest weight, in ranges of the stored field."""
+    weights = [np.asarray(one.synapses.weight, np.float64) for one in real]
+    chosen = max(range(len(weights)), key=lambda place: float(np.abs(weights[place]).max(initial=0)))
+    own, chip = weights[chosen].ravel(), stored[chosen]
+    at = int(np.abs(own).argmax())
+    integers = np.asarray(chip.synapses.weight).ravel()
+    rough = float(integers[at]) * 2.0**chip.weight_exponent / float(own[at])
+    bits = chip.weight_bits
+    grid = REFERENCE if bits > 8 else Grid(*weight_range(bits, "mixed"), bits, chip.weight_exponent)
+    ranges = max(in_ranges(weight, grid) for weight in weights)
+    return 2.0 ** round(math.log2(rough * ranges)) / ranges
+
+
+def values_of(scores: NDArray[np.int64], readout: Readout, unit: float) -> NDArray[np.float64]:
+    """Return scores in the network's unit, float64 [N, n_out]; a dead neuron, which sends nothing, has 0.
+
+    Args:
+        scores: of a run.
+        readout: of the chip.
+        unit: of :func:`unit_of`.
+    """
+    plain = counts_from(scores) if readout.how == "count" else scores
+    return np.where(scores == DEAD_SCORE, 0.0, plain * unit)
