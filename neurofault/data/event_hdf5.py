@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.data.own import MOST_CLASSES
+from neurofault.data.labels import MOST_CLASSES
 from neurofault.data.recordings import Recordings, SensorShape
 from neurofault.data.unread import Unread
 from neurofault.errors import DataError, UnsupportedError

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.arrays import as_array
-from neurofault.data.own import GivenSamples, answers_of, checked, data_set_of, labels_of, values_of, whole
+from neurofault.data.labels import answers_of, labels_of
+from neurofault.data.own import GivenSamples, checked, data_set_of, values_of, whole
 from neurofault.data.recordings import Recordings
 from neurofault.data.splits import ROLES, DataSet
 from neurofault.errors import DataError, NeurofaultError

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.arrays import as_array, as_labels, not_finite
+from neurofault.data.labels import answers_of, targets_of, unknown_labels
 from neurofault.data.order import fair_order
 from neurofault.data.splits import DataSet, Split, said
 from neurofault.errors import DataError, UsageError, nearest
@@ -52,8 +53,6 @@ ROLE_WORDS: Final = {
 }
 _SPARSE: Final = ("sample", "step", "neuron")
 _FEWEST: Final = 10
-MOST_CLASSES: Final = 100_000
-"""Largest label and 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,63 +199,6 @@ def values_of(given: object, what: str) -> NDArray[np.generic]:
     if (problem := not_finite(array)) is not None:
         raise DataError(f"{what}: {problem}")
     return array
-
-
-def answers_of(given: object, what: str) -> tuple[NDArray[np.int64], NDArray[np.float64] | None]:
-    """Return labels, and None; or of numbers with fractions labels of −1, unknown, and the numbers as targets.
-
-    Raises:
-        UsageError: no numbers.
-        DataError: another shape, or numbers out of range.
-    """
-    array = as_array(given, what)
-    if array.dtype.kind != "f" or not_finite(array) is not None or np.all(array == np.rint(array)):
-        return labels_of(given, what), None
-    targets = targets_of(given, what)
-    return unknown_labels(targets), targets
-
-
-def targets_of(given: object, what: str) -> NDArray[np.float64]:
-    """Return targets [N] or [N, K] as float64 [N, K].
-
-    Raises:
-        UsageError: no numbers.
-        DataError: another shape, or numbers that are not finite.
-    """
-    array = as_array(given, what)
-    if array.ndim not in (1, 2) or not array.size:
-        of_steps = "; a target of every step is not taken" if array.ndim == 3 else ""
-        raise DataError(f"{what}: shape {array.shape}; expected targets [N], or [N, K], K numbers a sample{of_steps}")
-    if (problem := not_finite(array)) is not None:
-        raise DataError(f"{what}: {problem}")
-    return array.astype(np.float64).reshape(len(array), -1)
-
-
-def unknown_labels(targets: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return a label of −1 for each sample."""
-    return np.full(len(targets), -1, np.int64)
-
-
-def labels_of(given: object, what: str) -> NDArray[np.int64]:
-    """Return labels [N] or [N, T].
-
-    Raises:
-        UsageError: no whole numbers.
-        DataError: another shape, or numbers out of range.
-    """
-    labels = as_labels(given, what)
-    if labels.ndim not in (1, 2) or not labels.size:
-        raise DataError(f"{what}: shape {labels.shape}; expected [N], or [N, T] for a label of every step")
-    low, high = int(labels.min()), int(labels.max())
-    least = 1 - labels.ndim
-    if low < least or high >= MOST_CLASSES:
-        none = ", or −1 for a step without a label" if least else ""
-        raise DataError(
-            f"{what} lie in {low} … {high}; expected 0 to the number of classes − 1 (at most {MOST_CLASSES:,} classes){none}"
-        )
-    if high < 0:
-        raise DataError(f"{what}: no step has a label")
-    return labels
 
 
 def _dense(given: object, what: str) -> tuple[Spikes, tuple[int, ...]]:

@@ -187,7 +187,12 @@ class Prepared:
 
 
 def prepare(
-    setup: Setup, progress: Progress, *, accuracy_for: str | None = None, one_label_for: str | None = None, classes_for: str | None = None
+    setup: Setup,
+    progress: Progress,
+    *,
+    accuracy_for: str | None = None,
+    one_label_for: str | None = None,
+    classes_for: str | None = None,
 ) -> Prepared:
     """Load, train, convert and place a network.
 

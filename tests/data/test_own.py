@@ -136,7 +136,9 @@ def test_recordings_as_tonic_gives_them(made):
 
 
 GOOD = {"images": VALUES, "labels": LABELS}
-KNOWN = "known: images, events, sample, step, neuron, labels, targets, each also as train_… and validation_…, and timesteps and shape"
+KNOWN = (
+    "known: images, events, sample, step, neuron, labels, targets, each also as train_… and validation_…, and timesteps and shape"
+)
 BAD = [
     ({"labels": LABELS}, "expected one of images, events and sample, step, neuron; there is none"),
     ({"images": VALUES}, "labels are missing: whole numbers, one for each sample"),

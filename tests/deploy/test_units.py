@@ -35,7 +35,7 @@ def drives(draw):
     return net, rng.random((4, T, 10)) < 0.5, draw(st.sampled_from([8, 6, 4]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(drives())
 def test_values_are_those_of_the_real_weights(case):
     net, seen, bits = case
