@@ -16,8 +16,9 @@ LAVA_NEEDS := asteval networkx scipy scikit-learn
 demo: $(VENV)/.run
 	$(BIN)/neurofault inject
 
+# Whole files to a worker: what the tests of a file share is made once, and two workers seldom compile the same kernels at a time.
 test: lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

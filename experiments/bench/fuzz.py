@@ -11,6 +11,7 @@ through the real command line. Several mutants would make a file ``canary`` if a
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import multiprocessing as mp
 import os
@@ -276,6 +277,12 @@ def all_readers(folder: Path) -> dict[str, Reader]:
     }  # fmt: skip
 
 
+def warm() -> None:
+    """Import what readers import when they get so far, so that workers, which are forks of this process, need not each do it."""
+    for name in ("convert.nir_check", "convert.nir_network", "convert.snntorch_model", "convert.torch_model"):
+        importlib.import_module(f"neurofault.{name}")
+
+
 def mutant_of(readers: dict[str, Reader], name: str, seed: int, number: int) -> bytes:
     """Return one mutant."""
     return readers[name].make(random.Random(f"{seed}:{name}:{number}"))
@@ -496,6 +503,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    warm()
     json_file, keep = (None if path is None else path.absolute() for path in (options.json, options.keep))
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

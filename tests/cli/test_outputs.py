@@ -339,7 +339,7 @@ def test_a_read_only_install_and_home_do(tmp_path):
     shutil.copytree(source, tmp_path / "code" / "neurofault", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(source.parent / "hardware_profiles", tmp_path / "code" / "hardware_profiles")
     script = "mount --make-rprivate /; for d in code home; do mount --bind $d $d; mount -o remount,ro,bind $d; done; "
-    script += f"{sys.executable} -m neurofault {' '.join(INJECT)} --json r.json"
+    script += f"{sys.executable} -m neurofault convert digits-mlp r.nir --timesteps 8"
     env = {key: value for key, value in os.environ.items() if not key.startswith(("NEUROFAULT", "XDG"))}
     env |= {"PYTHONPATH": str(tmp_path / "code"), "HOME": str(tmp_path / "home")}
     done = subprocess.run(
@@ -347,5 +347,6 @@ def test_a_read_only_install_and_home_do(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    assert json.loads((tmp_path / "r.json").read_text())["n_draws"] == 2
+    assert done.stdout.startswith("r.nir: digits-mlp, ")
+    assert (tmp_path / "r.nir").stat().st_size > 10_000
     assert list((tmp_path / "home").iterdir()) == []
