@@ -108,7 +108,7 @@ def test_images_and_labels_of_any_type_mean_the_same(given, labels):
 )
 @pytest.mark.parametrize("verb", ["run", "rescue"])
 def test_images_and_labels_that_mean_nothing_are_refused_alike_by_run_and_rescue(images, labels, message, verb):
-    pixels = deployment(Encoding.for_pixels(1.0, 0.5, STEPS))
+    pixels = replace(deployment(Encoding.for_pixels(1.0, 0.5, STEPS)), profile=nf.load_profile("loihi2"))
     with pytest.raises(NeurofaultError, match="^" + re.escape(message)) as error:
         nf.run(pixels, images, labels) if verb == "run" else nf.rescue(pixels, images, labels)
     assert "\n" not in str(error.value)
