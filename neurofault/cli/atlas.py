@@ -39,6 +39,7 @@ def atlas(
     reset: options.Reset = None,
     dt: options.Dt = None,
     nir_reset: options.NirReset = None,
+    readout: options.Readout = None,
     weight_bits: options.WeightBits = 8,
     place: options.Place = "pack",
     neurons_per_core: options.NeuronsPerCore = None,
@@ -63,7 +64,7 @@ def atlas(
     check_folder("--out", out)
     setup = Setup(
         network=network, profile=profile, weights=weights, data=data, data_dir=data_dir, samples=samples, timesteps=timesteps,
-        dt=dt, nir_reset=nir_reset, reset=reset,  # type: ignore[arg-type]  # checked by prepare
+        dt=dt, nir_reset=nir_reset, readout=readout, reset=reset,  # type: ignore[arg-type]  # checked by prepare
         weight_bits=weight_bits, place=place, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips,
         place_seed=place_seed, signed=signed, binning=options.binned(binning), calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip

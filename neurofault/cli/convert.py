@@ -39,6 +39,7 @@ def convert(
         float | None, typer.Option(help="Time step: of a NIR file that does not say it, and of the file that is written.")
     ] = None,
     nir_reset: options.NirReset = None,
+    readout: options.Readout = None,
     profile: Annotated[
         str | None, typer.Option(help="Write the integers that this chip would hold, instead of real numbers.")
     ] = None,
@@ -53,13 +54,14 @@ def convert(
     ] = False,
 ) -> None:
     """Convert a network to the Neuromorphic Intermediate Representation (.nir), which snnTorch, norse, sinabs and others read, or to lava-dl's netx (.net)."""
-    from neurofault.convert.networks import is_network_file, is_netx_file, is_nir_file
+    from neurofault.convert.networks import is_network_file, is_netx_file, is_nir_file, read_as
     from neurofault.convert.netx_graph import from_netx
     from neurofault.convert.nir_copy import copy_nir
     from neurofault.convert.nir_graph import from_nir
     from neurofault.deploy import deploy
     from neurofault.faults import fault_from_mapping, inject
     from neurofault.graph.network import check_reset
+    from neurofault.graph.readout import readout_words
     from neurofault.study.prepare import Setup, prepare
 
     if timesteps is not None and timesteps < 1:
@@ -69,7 +71,7 @@ def convert(
             raise UsageError("--check only says what is lost: it goes without OUT and without --fault")
         setup = Setup(
             source, profile or "loihi2", weights, data, data_dir, None, timesteps, dt, neurons_per_core=neurons_per_core, signed=signed, binning=options.binned(binning),
-            nir_reset=nir_reset, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
+            nir_reset=nir_reset, readout=readout, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
         )  # fmt: skip
         with StderrProgress() as progress:
             prepared = prepare(setup, progress, classes_for="convert --check")
@@ -97,18 +99,24 @@ def convert(
         raise UsageError(f"--nir-reset goes with a NIR file, not with {source!r}")
     if dt is not None and nets and not is_nir_file(source):
         raise UsageError("--dt goes with a NIR file; a netx file counts steps")
+    asked = None if readout is None else readout_words(readout)
     if is_nir_file(source) and profile is None and not nets:
+        if asked is not None:
+            raise UsageError(
+                "--readout: a copy of a NIR file has the nodes of the file, which say nothing of a readout; with --profile the network is written, and its readout"
+            )
         network, step = copy_nir(Path(source), target, dt=dt, timesteps=timesteps, reset=nir_reset)  # type: ignore[arg-type]  # checked there
         print(f"{target}: {network.name}, {_numbers(network)}, {network.timesteps} time steps, dt {step:g}")
         return
     if is_nir_file(source):
-        network = from_nir(source, timesteps=timesteps, dt=dt, reset=nir_reset)  # type: ignore[arg-type]  # checked there
+        how = None if asked is None else asked[0]
+        network = read_as(from_nir(source, timesteps=timesteps, dt=dt, reset=nir_reset, readout=how), asked)  # type: ignore[arg-type]  # checked there
     elif is_netx_file(source):
-        network = from_netx(source, timesteps=timesteps)
+        network = read_as(from_netx(source, timesteps=timesteps), asked)
     else:
         setup = Setup(
             source, profile or "loihi2", weights, data, data_dir, None, timesteps, signed=signed, binning=options.binned(binning),
-            reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
+            readout=readout, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
         )  # fmt: skip
         with StderrProgress() as progress:
             network = prepare(setup, progress).network

@@ -41,6 +41,7 @@ def inject(
     reset: options.Reset = None,
     dt: options.Dt = None,
     nir_reset: options.NirReset = None,
+    readout: options.Readout = None,
     kill_cores: Annotated[int | None, typer.Option(help="Cores to kill (short for --fault core_dead --count N).")] = None,
     fault: Annotated[
         list[str] | None,
@@ -76,7 +77,7 @@ def inject(
     faults = read_faults(kill_cores, fault or [], count, rate, {"where": where, "layer": layer, "at": at}, defects)
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spare_cores,
-        chips, place_seed, signed=signed, binning=options.binned(binning), nir_reset=nir_reset, reset=reset, calibrate=calibrate, metric=metric,  # type: ignore[arg-type]  # checked by prepare
+        chips, place_seed, signed=signed, binning=options.binned(binning), nir_reset=nir_reset, readout=readout, reset=reset, calibrate=calibrate, metric=metric,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)
@@ -267,7 +268,7 @@ def _command(result: Injection) -> str:
         "weights": setup.weights, "data": setup.data or result.prepared.data.name,
         "metric": None if result.prepared.metric.name == "accuracy" else result.prepared.metric.name,
         "signed": None if result.prepared.scaling is None else result.prepared.scaling.signed, "binning": _binning(setup.binning), "data-dir": setup.data_dir, "samples": len(result.prepared.test),
-        "timesteps": result.prepared.deployment.timesteps, "calibrate": None if setup.calibrate == "usual" else setup.calibrate, "dt": setup.dt, "nir-reset": setup.nir_reset, "weight-bits": setup.weight_bits, "place": setup.place,
+        "timesteps": result.prepared.deployment.timesteps, "calibrate": None if setup.calibrate == "usual" else setup.calibrate, "dt": setup.dt, "nir-reset": setup.nir_reset, "readout": setup.readout, "weight-bits": setup.weight_bits, "place": setup.place,
         "neurons-per-core": setup.neurons_per_core, "spare-cores": setup.spare_cores or None, "chips": setup.chips,
         "place-seed": setup.place_seed or None,
     }  # fmt: skip

@@ -20,6 +20,7 @@ def map_(
     reset: options.Reset = None,
     dt: options.Dt = None,
     nir_reset: options.NirReset = None,
+    readout: options.Readout = None,
     weight_bits: options.WeightBits = 8,
     place: options.Place = "pack",
     neurons_per_core: options.NeuronsPerCore = None,
@@ -47,6 +48,7 @@ def map_(
         place_seed,
         signed=signed,
         nir_reset=nir_reset,
+        readout=readout,
         binning=options.binned(binning),
         reset=reset,  # type: ignore[arg-type]  # checked by prepare
         calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare

@@ -69,6 +69,13 @@ NirReset = Annotated[
         help="What a spike does to v in a NIR file that does not say it: zero, subtract, none, snntorch-zero or snntorch-subtract (a step late).",
     ),
 ]
+Readout = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOW",
+        help="How a network of spiking neurons answers: count (spikes), potential (after the last step), largest or mean (potentials of all steps); mean:10:50 reads steps 10 to 49. Default: the network's own.",
+    ),
+]
 WeightBits = Annotated[int, typer.Option(help="Stored bits a weight.")]
 Place = Annotated[str, typer.Option(help="Where blocks of neurons go: pack, spread or random.")]
 NeuronsPerCore = Annotated[int | None, typer.Option(help="Neurons of a layer in one core. Default: the zoo network's own grain.")]

@@ -36,6 +36,7 @@ def rescue(
     reset: options.Reset = None,
     dt: options.Dt = None,
     nir_reset: options.NirReset = None,
+    readout: options.Readout = None,
     kill_cores: Annotated[int | None, typer.Option(help="Cores to kill. Default, without --fault: 4.")] = None,
     fault: Annotated[
         list[str] | None, typer.Option(help="Kind of fault, or a whole '{kind: …, count: …}'; may be repeated.")
@@ -126,7 +127,7 @@ def rescue(
         spares = cores_killed(faults) if any(strategy_named(row.strategy).spares for row in rows) else 0
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spares, chips,
-        place_seed, signed=signed, binning=options.binned(binning), learns=any(row.learner for row in rows), nir_reset=nir_reset, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
+        place_seed, signed=signed, binning=options.binned(binning), learns=any(row.learner for row in rows), nir_reset=nir_reset, readout=readout, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     one_label_for = "what learns" if setup.learns else None
     with result_file.working(), StderrProgress() as progress:

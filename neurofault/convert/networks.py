@@ -12,6 +12,7 @@ from neurofault.convert.netx_graph import from_netx
 from neurofault.convert.nir_graph import DEFAULT_TIMESTEPS, from_nir
 from neurofault.errors import ConversionError, UsageError
 from neurofault.graph import Network
+from neurofault.graph.readout import How
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,6 +66,7 @@ def load_network(
     dt: float | None = None,
     events: int | None = None,
     nir_reset: str | None = None,
+    readout: tuple[How, tuple[int, int] | None] | None = None,
 ) -> Network | nn.Module:
     """Load a network: one that is spiking already, or a torch module that is yet to be converted.
 
@@ -76,6 +78,7 @@ def load_network(
         dt: time step of a NIR file that does not say it.
         events: steps of the events that it will see; None: it will see values in [0, 1].
         nir_reset: what a spike does to the potential in a NIR file that does not say it, as ``reset`` of :func:`neurofault.convert.nir_graph.from_nir`.
+        readout: how the answer is read, and of which steps (:func:`neurofault.graph.readout.readout_words`); None: as the network says.
 
     Returns:
         The network; or a module without spiking neurons, which :func:`neurofault.convert.torch_model.from_torch` converts.
@@ -83,15 +86,17 @@ def load_network(
     Raises:
         NeurofaultError: it cannot be read, or has no counterpart on the chip.
     """
+    how = None if readout is None else readout[0]
     if is_nir_file(name):
         coding = PixelCoding() if events is None else None
-        return from_nir(name, timesteps=timesteps or events, dt=dt, coding=coding, reset=nir_reset)  # type: ignore[arg-type]  # checked there
+        made = from_nir(name, timesteps=timesteps or events, dt=dt, coding=coding, reset=nir_reset, readout=how)  # type: ignore[arg-type]  # checked there
+        return read_as(made, readout)
     if nir_reset is not None:
         raise UsageError(f"--nir-reset goes with a NIR file, not with {name!r}, which says how its neurons reset")
     if is_netx_file(name):
         if dt is not None:
             raise UsageError(f"dt goes with a NIR file, not with {name!r}: a netx file counts steps")
-        return from_netx(name, timesteps=timesteps or events)
+        return read_as(from_netx(name, timesteps=timesteps or events), readout)
     from neurofault.convert.loading import user_network
     from neurofault.convert.snntorch_model import is_snntorch
 
@@ -101,14 +106,35 @@ def load_network(
             raise UsageError(
                 f"network {name!r} is made for {found.timesteps} time steps, and {timesteps} are asked for; its factory sets them"
             )
-        return found
+        return read_as(found, readout)
     if is_snntorch(found):
-        return spiking_module(found, sample_shape, timesteps=timesteps or events, name=name, events=events is not None)
+        made = spiking_module(found, sample_shape, timesteps=timesteps or events, name=name, events=events is not None, readout=how)
+        return read_as(made, readout)
     return found
 
 
+def read_as(network: Network, readout: tuple[How, tuple[int, int] | None] | None) -> Network:
+    """Return a network whose answer is read as asked for.
+
+    Args:
+        network: a network.
+        readout: how, and of which steps; None: as it is.
+
+    Raises:
+        ConversionError: it cannot be read so.
+    """
+    own = network.readout
+    return network if readout is None or readout == (own.how, own.when) else network.with_readout(*readout)
+
+
 def spiking_module(
-    model: nn.Module, sample_shape: Sequence[int], *, timesteps: int | None, name: str, events: bool = False
+    model: nn.Module,
+    sample_shape: Sequence[int],
+    *,
+    timesteps: int | None,
+    name: str,
+    events: bool = False,
+    readout: How | None = None,
 ) -> Network:
     """Convert an snnTorch module that takes samples as they are, or flattened.
 
@@ -118,6 +144,7 @@ def spiking_module(
         timesteps: T; None: 32.
         name: for display.
         events: whether it takes events; else values in [0, 1].
+        readout: as of :func:`neurofault.convert.snntorch_model.from_snntorch`.
 
     Raises:
         ConversionError: it takes neither, or something in it has no counterpart on the chip.
@@ -128,8 +155,9 @@ def spiking_module(
     for shape in (tuple(sample_shape), (math.prod(sample_shape),)):
         try:
             return from_snntorch(
-                model, shape, timesteps=timesteps or DEFAULT_TIMESTEPS, name=name, coding=None if events else PixelCoding()
-            )
+                model, shape, timesteps=timesteps or DEFAULT_TIMESTEPS, name=name, coding=None if events else PixelCoding(),
+                readout=readout,
+            )  # fmt: skip
         except ConversionError as error:
             first = first if first is not None and "does not run on a sample" in str(error) else error
     assert first is not None

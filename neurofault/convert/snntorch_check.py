@@ -55,8 +55,8 @@ def check_network(
         _check_returned(call.name, run, [(spikes, spikes.flatten(2).sum(0))])
     elif neuron.threshold is None or how != "potential":
         potentials = torch.stack([_potential(each) for each in of_module(run.calls, call.module)])
-        counted = [(spikes, spikes.flatten(2).sum(0))] if how == "potential" else []
-        _check_returned(call.name, run, [*counted, (potentials, _read(potentials.flatten(2), how))])
+        counted = (spikes, spikes.flatten(2).sum(0))  # a forward that hands spikes on leaves the reading to who asked for it
+        _check_returned(call.name, run, [counted, (potentials, _read(potentials.flatten(2), how))])
 
 
 def _neurons(name: str, neuron: SpikingNeurons, calls: Sequence[LayerCall], *, read: bool) -> Heard:

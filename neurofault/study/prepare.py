@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neurofault.convert.asked import Calibrate, check_calibrate
-from neurofault.convert.networks import is_network_file, is_nir_file, load_network, refuse_other_files
+from neurofault.convert.networks import is_network_file, is_nir_file, load_network, read_as, refuse_other_files
 from neurofault.damage.damage import Damage
 from neurofault.data.binning import Binning
 from neurofault.data.datasets import load
@@ -27,6 +27,7 @@ from neurofault.engines import run
 from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.graph import Network
 from neurofault.graph.network import SampleReset, check_reset, horizon
+from neurofault.graph.readout import readout_words
 from neurofault.progress import Progress
 from neurofault.study.chain_identity import network_record
 from neurofault.study.metrics import ACCURACY, Measure, SquaredError, check_targets, metric_of, squared_error
@@ -76,6 +77,7 @@ class Setup:
         calibrate: which conversions of a torch network are compared: ``usual``, ``settled`` or ``subtract``; see :func:`neurofault.study.calibrate.choose`.
         nir_reset: what a spike does to the potential in a NIR file that does not say it (:data:`neurofault.convert.nir_neurons.NirReset`).
         metric: what is measured (:mod:`neurofault.study.metrics`); None: what goes with the labels.
+        readout: how a network of spiking neurons answers, as :func:`neurofault.graph.readout.readout_words` takes it; None: the network's own.
     """
 
     network: str = DEFAULT_NETWORK
@@ -99,6 +101,7 @@ class Setup:
     calibrate: Calibrate = "usual"
     nir_reset: str | None = None
     metric: str | None = None
+    readout: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,6 +218,7 @@ def prepare(
         raise UsageError(f"timesteps must be at most {MAX_TIMESTEPS}, is {setup.timesteps}")
     check_reset(setup.reset)
     check_calibrate(setup.calibrate)
+    asked = None if setup.readout is None else readout_words(setup.readout)
     profile = load_profile(setup.profile)
     refuse_other_files(setup.network)
     spec = any_recipe(setup.network) if ":" not in setup.network and not is_network_file(setup.network) else None
@@ -256,7 +260,7 @@ def prepare(
     if spec is None:
         found = load_network(
             setup.network, sample_shape=data.shape, timesteps=setup.timesteps, weights=setup.weights, dt=setup.dt,
-            events=data.timesteps, nir_reset=setup.nir_reset,
+            events=data.timesteps, nir_reset=setup.nir_reset, readout=asked,
         )  # fmt: skip
         timesteps = setup.timesteps or _USER_TIMESTEPS
     else:
@@ -268,6 +272,7 @@ def prepare(
 
             found, _ = trained(setup.network, data_dir=setup.data_dir, progress=progress)
     if isinstance(found, Network):
+        found = read_as(found, asked)
         if setup.calibrate != "usual":
             raise UsageError(f"calibrate {setup.calibrate} is of torch networks; {setup.network!r} is spiking already")
         found = _kept_going(found, setup)
@@ -277,6 +282,11 @@ def prepare(
             check_outputs(data, chip.output.size, setup.network)
             made = replace(made, metric=error_of(found, chip, data, rates=False))
         return _noted(made)
+    if asked is not None:
+        raise UsageError(
+            f"readout {setup.readout}: network {setup.network!r} is a torch module without spiking neurons, whose chip is read by the potential after the last "
+            "step; readouts are of snnTorch, NIR and netx networks and of neurofault.Network"
+        )
     if metric.of_steps:
         raise UsageError(
             f"data {data.name} has a label of each of {original.labels.shape[1]} steps, but network {setup.network!r} is a torch module without spiking "

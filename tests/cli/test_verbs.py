@@ -139,6 +139,7 @@ SHARED = {
     "reset",
     "dt",
     "nir_reset",
+    "readout",
     "neurons_per_core",
 }
 

@@ -31,7 +31,7 @@ BASE = {
 
 CHANGES = {
     "name": "other",
-    "network.zoo": None, "network.torch": None, "network.weights": None, "network.folder": None, "network.nir": None, "network.netx": None, "network.dt": None, "network.nir_reset": None,
+    "network.zoo": None, "network.torch": None, "network.weights": None, "network.folder": None, "network.nir": None, "network.netx": None, "network.dt": None, "network.nir_reset": None, "network.readout": None,
     "data.events": None, "data.bins": None, "data.dt": None, "data.polarity": None, "data.crop": None, "data.down": None, "data.rounding": None, "data.sensor": None,
     "data.name": None, "data.npz": None, "data.python": None, "data.folder": None, "data.signed": None, "data.metric": None, "data.split": "validation", "data.samples": 30, "data.adapt": 20,
     "profile": "loihi1",

@@ -11,7 +11,8 @@ from neurofault.convert.nir_fields import NirReset
 from neurofault.data.binning import Binning
 from neurofault.data.event_sets import EVENT_SETS
 from neurofault.engines import ENGINES
-from neurofault.errors import NeurofaultError
+from neurofault.errors import ConversionError, NeurofaultError
+from neurofault.graph.readout import readout_words
 from neurofault.rescue.budget import Budget
 from neurofault.rescue.learners.by_name import check_learner
 from neurofault.rescue.plans import Guard, Plan
@@ -39,6 +40,8 @@ class NetworkChoice(BaseModel):
         dt: time step of a NIR file that does not say it, in the file's unit.
         nir_reset: what a spike does to the potential in a NIR file that does not say it: ``zero``, ``subtract``, ``none``, or ``snntorch-zero`` and
             ``snntorch-subtract``, a step late.
+        readout: how a network of spiking neurons answers: ``count``, ``potential``, ``largest``, ``mean``, or one of them with its steps, ``mean:10:50``
+            (:class:`neurofault.graph.Readout`); null: the network's own.
     """
 
     model_config = _RECORD
@@ -50,6 +53,7 @@ class NetworkChoice(BaseModel):
     netx: str | None = None
     dt: Annotated[float, Field(gt=0)] | None = None
     nir_reset: NirReset | None = None
+    readout: str | None = None
 
     @model_validator(mode="after")
     def _one(self) -> NetworkChoice:
@@ -64,6 +68,11 @@ class NetworkChoice(BaseModel):
             raise ValueError("dt goes with nir")
         if self.nir_reset is not None and self.nir is None:
             raise ValueError("nir_reset goes with nir")
+        if self.readout is not None:
+            try:
+                readout_words(self.readout)
+            except ConversionError as error:
+                raise ValueError(str(error)) from None
         if self.nir is not None and not self.nir.endswith(".nir"):
             raise ValueError(f"nir names a file *.nir, not {self.nir!r}")
         if self.netx is not None and not self.netx.endswith(".net"):
@@ -370,6 +379,6 @@ class CampaignSpec(BaseModel):
             weights=None if network.weights is None else base / network.weights, data=self.data.named(base), data_dir=data_dir,
             timesteps=self.convert.timesteps, dt=network.dt, weight_bits=self.convert.weight_bits, place=place.strategy,
             neurons_per_core=place.neurons_per_core, spare_cores=place.spare_cores, chips=place.chips, place_seed=place.seed,
-            reset=self.convert.reset, signed=self.data.signed, binning=self.data.binning, nir_reset=network.nir_reset, calibrate=self.convert.calibrate,
+            reset=self.convert.reset, signed=self.data.signed, binning=self.data.binning, nir_reset=network.nir_reset, readout=network.readout, calibrate=self.convert.calibrate,
             metric=self.data.metric,
         )  # fmt: skip
