@@ -270,7 +270,8 @@ def prepare(
         else:
             from neurofault.zoo.training import trained
 
-            found, _ = trained(setup.network, data_dir=setup.data_dir, progress=progress)
+            own = data if data.name == spec.dataset else None
+            found, _ = trained(setup.network, data_dir=setup.data_dir, progress=progress, data=own)
     if isinstance(found, Network):
         found = read_as(found, asked)
         if setup.calibrate != "usual":

@@ -58,7 +58,9 @@ def build(spec: Recipe, in_shape: tuple[int, int, int], classes: int) -> nn.Sequ
     )  # fmt: skip
 
 
-def trained(name: str, *, data_dir: Path | None = None, progress: Progress | None = None) -> tuple[nn.Module, DataSet]:
+def trained(
+    name: str, *, data_dir: Path | None = None, progress: Progress | None = None, data: DataSet | None = None
+) -> tuple[nn.Module, DataSet]:
     """Return a trained zoo network (in eval mode) and its data set, training it if it is not in the cache.
 
     Small networks come with the package (:mod:`neurofault.zoo.shipped`): the same bits everywhere. The others are trained with deterministic
@@ -69,13 +71,15 @@ def trained(name: str, *, data_dir: Path | None = None, progress: Progress | Non
         name: zoo name, see :data:`RECIPES`.
         data_dir: folder of published data files, see :func:`neurofault.data.datasets.load`.
         progress: called after every epoch.
+        data: its data set, where it is read already.
 
     Raises:
         UsageError: unknown name.
         DataError: the data set is missing or damaged.
     """
     spec = recipe(name)
-    data = load(spec.dataset, data_dir=data_dir)
+    if data is None:
+        data = load(spec.dataset, data_dir=data_dir)
     channels, height, width = data.shape
     model = build(spec, (channels, height, width), len(data.classes))
     key = f"{name}-{spec.digest}-{data.digest[:12]}"
