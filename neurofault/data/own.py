@@ -40,7 +40,7 @@ SHARED: Final = ("timesteps", "shape")
 PREFIXES: Final = {"": "test", "test_": "test", "train_": "train", "validation_": "validation"}
 ELSEWHERE: Final = {
     **dict.fromkeys(("x", "data", "inputs", "input", "samples", "features", "values", "image"), "images"),
-    **dict.fromkeys(("y", "target", "targets", "label", "classes"), "labels"),
+    **dict.fromkeys(("y", "label", "classes"), "labels"),
 }
 """Names that other programs give to arrays, and what they are called here."""
 ROLE_WORDS: Final = {

@@ -151,7 +151,7 @@ def _sites(deployment: Deployment, kind: Kind, layer: str, flat: FlatNetwork) ->
     core_of = [deployment.placement.core_of[link.population.name] for link in chain]
     chosen = _chosen(chain, layer, with_synapses=kind.startswith("synapse"))
     if kind.startswith("synapse"):
-        parts = [part for link in chosen for part in _stored(link, kind)]
+        parts = [part for link in chosen for part in _stored(deployment, link, kind)]
         layers, sources, targets, bits, values = (np.concatenate(column) for column in zip(*parts, strict=True))
         batches = [_of_layer(deployment, link.index, layers, sources, targets, values, flat) for link in chosen]
         core = np.concatenate([core_of[link.index][targets[layers == link.index]] for link in chosen])
@@ -176,7 +176,8 @@ def _chosen(chain: Sequence[Placed], layer: str, *, with_synapses: bool) -> Sequ
         return chain[1:] if with_synapses else chain
     found = [link for link in chain if link.population.name == layer]
     if not found:
-        raise UsageError(f"no layer {layer!r}; layers: {', '.join(link.population.name for link in chain)}")
+        names = [link.population.name for link in chain]
+        raise UsageError(f"no layer {layer!r}; layers: {', '.join(names)}{nearest(layer, names)}")
     if with_synapses and found[0].connection is None:
         raise UsageError(f"layer {layer!r} has no synapses")
     return found
@@ -199,9 +200,9 @@ def _table(*columns: NDArray[np.integer]) -> dict[str, NDArray[np.int64]]:
     return {name: np.asarray(column, np.int64) for name, column in zip(COLUMNS, columns, strict=False)}
 
 
-def _stored(link: Placed, kind: Kind) -> Iterator[tuple[NDArray[np.int64], ...]]:
+def _stored(deployment: Deployment, link: Placed, kind: Kind) -> Iterator[tuple[NDArray[np.int64], ...]]:
     """Yield layer, source, target, bit and new weight of every stored synapse, or of every bit of it, of a dense layer."""
-    for part in stored_sites(f"layer {link.population.name!r}", link.incoming, kind):
+    for part in stored_sites(deployment, f"layer {link.population.name!r}", link.incoming, kind):
         yield np.full(len(part.sources), link.index), part.sources, part.targets, part.bits, part.values
 
 

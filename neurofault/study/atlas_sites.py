@@ -38,12 +38,13 @@ class SynapseSites:
     values: NDArray[np.int64]
 
 
-def stored_sites(title: str, connection: ChipConnection, kind: Kind) -> Iterator[SynapseSites]:
+def stored_sites(deployment: Deployment, title: str, connection: ChipConnection, kind: Kind) -> Iterator[SynapseSites]:
     """Yield every stored synapse of a dense connection, or every bit of it, the lowest bit first.
 
     Args:
-        title: what it is called in messages.
-        connection: of the healthy chip.
+        deployment: the healthy chip.
+        title: what the connection is called in messages.
+        connection: one of its.
         kind: ``synapse_dead`` or ``synapse_bit_flip``.
 
     Raises:
@@ -51,7 +52,9 @@ def stored_sites(title: str, connection: ChipConnection, kind: Kind) -> Iterator
     """
     if not isinstance(connection.synapses, Dense):
         what = "a convolution" if isinstance(connection.synapses, Conv) else "sparse"
-        raise UsageError(f"{title} is {what}: an atlas of synapses takes dense layers; name one with --layer")
+        dense = ", ".join(one.name for one in deployment.connections if isinstance(one.synapses, Dense))
+        able = f"name one with --layer: {dense}" if dense else "there is none; --fault neuron_dead and core_dead take all"
+        raise UsageError(f"{title} is {what}: an atlas of synapses takes dense layers; {able}")
     n_in, n_out, width = connection.synapses.n_in, connection.synapses.n_out, connection.weight_bits
     sources, targets = (part.ravel() for part in np.indices((n_in, n_out)))
     if kind == "synapse_dead":
@@ -99,7 +102,7 @@ def graph_sites(deployment: Deployment, kind: Kind, layer: str) -> GraphSites:
         layers = tuple(one.name for one in deployment.connections)
         for name in _connections(deployment, layer):
             own = deployment.connection(name)
-            for part in stored_sites(f"connection {name!r}", own, kind):
+            for part in stored_sites(deployment, f"connection {name!r}", own, kind):
                 for source, target, bit, value in zip(part.sources, part.targets, part.bits, part.values, strict=True):
                     rows.append((layers.index(name), int(source), int(target), int(bit), int(core_of[own.target][target])))
                     edits.append((_weight(name, source, target, value),))

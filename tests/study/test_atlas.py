@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UsageError
 from neurofault.faults import fault_from_mapping, inject
+from neurofault.graph import Sparse
 from neurofault.inputs import Inputs
 from neurofault.study import atlas as module
 from neurofault.study.atlas import atlas, picture, write_parquet
@@ -77,6 +79,20 @@ def test_a_run_for_each_site_says_the_same_as_one_pass(monkeypatch: pytest.Monke
     assert found.changes.faults.size or kind == "core_dead"
 
 
+def test_an_atlas_of_synapses_names_the_dense_layers() -> None:
+    deployment, inputs, labels = _small()
+    weight = deployment.connection("hidden").synapses.weight
+    targets, sources = (one.ravel() for one in np.indices(weight.shape))
+    listed = replace(deployment.connection("hidden"), synapses=Sparse.of(6, 9, targets, sources, weight.ravel()))
+    some = replace(deployment, connections=(listed, deployment.connection("output")))
+    with pytest.raises(UsageError) as error:
+        atlas(some, inputs, labels, "synapse_dead")
+    assert str(error.value) == (
+        "connection 'hidden' is sparse: an atlas of synapses takes dense layers; name one with --layer: output"
+    )
+    assert len(atlas(some, inputs, labels, "synapse_dead", layer="output")) == 18
+
+
 def test_tables_and_picture(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     pytest.importorskip("matplotlib")
@@ -99,6 +115,9 @@ def test_bad_kinds_and_layers() -> None:
     with pytest.raises(UsageError) as error:
         atlas(deployment, inputs, labels, "synapse_dead", layer="input")
     assert str(error.value) == "layer 'input' has no synapses"
+    with pytest.raises(UsageError) as error:
+        atlas(deployment, inputs, labels, "neuron_dead", layer="outptu")
+    assert str(error.value) == "no layer 'outptu'; layers: input, hidden, output (did you mean 'output'?)"
     with pytest.raises(UsageError) as error:
         atlas(deployment, inputs, np.zeros((8, 10), int), "neuron_dead")
     assert str(error.value) == "labels have the shape (8, 10), but there are 8 samples; an atlas takes one a sample"
