@@ -44,8 +44,8 @@ from neurofault.zoo import build, recipe
 
 DATA = Path(__file__).with_suffix(".json")
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "pyarrow")
-VOLATILE = {"seconds", "host", "worker", "versions", "version", "machine", "path", "out"}
-"""Keys of JSON that say when, where and with what; of ``files`` the names count."""
+VOLATILE = {"seconds", "host", "worker", "versions", "version", "machine", "path", "out", "covers_at_least"}
+"""Keys of JSON that say when, where and with what, or that are newer and say nothing of a result; of ``files`` the names count."""
 
 FAULTS: dict[str, tuple[dict[str, Any], ...]] = {
     "core_dead": ({"kind": "core_dead", "count": 2},),
