@@ -99,7 +99,8 @@ def test_what_files_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError) as error:
         nf.to_nir(hurt)
     assert str(error.value) == (
-        "population 'hands': 1 of its neurons are dead; a readout by largest scores them below all others, which NIR cannot hold"
+        "population 'hands': 1 of its neurons are dead; a readout by largest scores them below all others, which NIR cannot hold; "
+        "nf.save keeps a chip whole, all its damage too"
     )
     with pytest.raises(
         UnsupportedError, match=r"the export to netx takes .*; here population 'hands' is read by largest of all steps$"
