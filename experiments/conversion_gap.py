@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from neurofault.cli.output import JsonOut, percent
 from neurofault.cli.progress import StderrProgress
+from neurofault.convert.asked import Calibrate
 from neurofault.study.lesion import measure
 from neurofault.study.prepare import Prepared, Setup, prepare
 from neurofault.study.shown import shown
@@ -46,7 +48,7 @@ def main() -> None:
     parser.add_argument(
         "--calibrate",
         action="append",
-        choices=("usual", "settled", "subtract"),
+        choices=get_args(Calibrate),
         help="of ReLU networks; may be given several times",
     )
     parser.add_argument("--json")

@@ -1,6 +1,6 @@
 """What the conversion of graphs loses: a residual network on digits, 1-D networks on waves, and lava-dl's MNIST network if it is given.
 
-    python experiments/graph_conversion.py [--quick] [--netx network.net --data-dir DIR] [--json docs/data/graph_conversion.json]
+    python experiments/graph_conversion.py [--quick] [--calibrate usual|settled|subtract …] [--netx network.net --data-dir DIR] [--json docs/data/graph_conversion.json]
 
 Each network is trained three times, for seconds. As :func:`neurofault.from_torch` does, the candidate is chosen on calibration images alone (256 of the training
 part); reported is what the chip loses on test samples, which chose nothing: the 500 of digits, 400 more waves of a seed of their own. ``--netx`` runs
@@ -10,8 +10,9 @@ lava-dl's ``bootstrap/mnist/Trained/network.net`` on the first 3,000 published t
 from __future__ import annotations
 
 import argparse
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from torch.nn import functional
 
 import neurofault as nf
 from neurofault.cli.output import JsonOut, percent
+from neurofault.convert.asked import Calibrate
 from neurofault.convert.torch_model import scores_of
 from neurofault.data.datasets import load
 
@@ -79,13 +81,16 @@ def trained(model: nn.Module, images: NDArray[np.float32], labels: NDArray[np.in
     return model.eval()
 
 
-def row(what: str, seed: int, timesteps: int, model: nn.Module, known: tuple[Any, Any], test: tuple[Any, Any]) -> dict[str, Any]:
+def row(
+    what: str, seed: int, timesteps: int, calibrate: Calibrate, model: nn.Module, known: tuple[Any, Any], test: tuple[Any, Any]
+) -> dict[str, Any]:
     """Convert with the candidate that calibration chooses; return both accuracies on test samples."""
-    network = nf.from_torch(model, known[0][:CALIBRATION], labels=known[1][:CALIBRATION], timesteps=timesteps)
+    images, labels = known[0][:CALIBRATION], known[1][:CALIBRATION]
+    network = nf.from_torch(model, images, labels=labels, timesteps=timesteps, calibrate=calibrate)
     original = float(np.mean(scores_of(model, test[0]).argmax(axis=1) == test[1]))
     return {
-        "network": what, "seed": seed, "timesteps": timesteps, "samples": len(test[1]), "original": original,
-        "chip": nf.run(nf.deploy(network), *test).accuracy,
+        "network": what, "seed": seed, "timesteps": timesteps, **({} if calibrate == "usual" else {"calibrate": calibrate}), "samples": len(test[1]),
+        "original": original, "chip": nf.run(nf.deploy(network), *test).accuracy,
     }  # fmt: skip
 
 
@@ -93,6 +98,12 @@ def main() -> None:
     """Print a row a training."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one training of each, and few updates: shows that it runs")
+    parser.add_argument(
+        "--calibrate",
+        action="append",
+        choices=get_args(Calibrate),
+        help="of torch networks; may be given several times. Default: usual",
+    )
     parser.add_argument("--netx", type=Path)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--json")
@@ -100,24 +111,28 @@ def main() -> None:
     result_file, rows = JsonOut(arguments.json), []
     digits = load("digits")
     seeds, updates = (1, 30) if arguments.quick else (3, 600)
+    ways: list[Calibrate] = arguments.calibrate or ["usual"]
 
     def say(one: dict[str, Any]) -> None:
         rows.append(one)
         gap = "" if one["original"] is None else f"{percent(one['original']):>9s} {100 * (one['original'] - one['chip']):+6.2f}"
-        print(f"{one['network']:32s} {one['seed']!s:>5s} {one['timesteps']:4d} {percent(one['chip']):>9s} {gap}", flush=True)
+        name = one["network"] + (f", {one['calibrate']}" if "calibrate" in one else "")
+        print(f"{name:42s} {one['seed']!s:>5s} {one['timesteps']:4d} {percent(one['chip']):>9s} {gap}", flush=True)
 
-    print(f"{'network':32s} {'seed':>5s} {'T':>4s} {'chip':>9s} {'original':>9s} {'gap':>6s}")
+    print(f"{'network':42s} {'seed':>5s} {'T':>4s} {'chip':>9s} {'original':>9s} {'gap':>6s}")
     for seed in range(seeds):
         torch.manual_seed(seed)
         images = digits.train.images.astype(np.float32) / np.float32(255)
         model = trained(residual(), images, digits.train.labels, updates, seed)
-        for timesteps in (32, 64):
+        for timesteps, way in product((32, 64), ways):
             known, test = (digits.train.images, digits.train.labels), (digits.test.images, digits.test.labels)
-            say(row("residual, digits", seed, timesteps, model, known, test))
+            say(row("residual, digits", seed, timesteps, way, model, known, test))
         for what, heights in HEIGHTS.items():
             torch.manual_seed(seed)
             known = waves(1000, 2 * seed, *heights)
-            say(row(what, seed, 32, trained(for_signals(), *known, updates, seed), known, waves(400, 2 * seed + 1, *heights)))
+            model = trained(for_signals(), *known, updates, seed)
+            for way in ways:
+                say(row(what, seed, 32, way, model, known, waves(400, 2 * seed + 1, *heights)))
     if arguments.netx is not None:
         test_images = load("mnist", data_dir=arguments.data_dir).test
         first = np.argsort(test_images.indices)[:3000]

@@ -1,17 +1,18 @@
 """snnTorch's networks here and there: spikes of every neuron in every step, in snnTorch and on the chip.
 
-    python experiments/snntorch_networks.py [--seeds 5] [--json docs/data/snntorch_networks.json]
+    python experiments/snntorch_networks.py [--seeds 5] [--finer 1 2] [--json docs/data/snntorch_networks.json]
 
 Networks of random weights on the grid of 8 mixed bits, thresholds on the grid of vth, T = 50, N = 100 samples of random events: each kind of neuron, reset and
 recurrence, and poolings, with leaks and without. Leaks are the only thing that the chip rounds: towards 0 in each step, by less than a unit of v, which its leak forgets. So where a spike
 differs, snnTorch's potential must lie as close to the threshold as rounding can carry it: ``bound`` in units of v, 1/(1 − β), and with a current
 (1 + 1/(1 − α))/(1 − β). Of each sample whose spikes differ, ``largest_margin`` looks at the first step in which they do; what follows in later steps follows from
-that. Two of the networks run in Lava and Brian2 too, on a few samples.
+that. Two of the networks run in Lava and Brian2 too, on a few samples. ``--finer`` runs those with leaks again with so many more bits of v below a weight.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -119,11 +120,20 @@ def run_there(model: Net, events: Tensor) -> tuple[list[NDArray[np.bool_]], list
     )
 
 
-def compared(case: Case, alpha: float, beta: float, seed: int) -> dict[str, Any]:
-    """Run one network here and there; return how many spike counts and samples differ, and how close to the threshold."""
+def finer(chip: nf.Deployment, bits: int) -> nf.Deployment:
+    """Return the same chip with weights and thresholds of 2**bits as many units of v each."""
+    return replace(
+        chip,
+        populations=tuple(one if one.is_source else replace(one, vth=one.vth << bits) for one in chip.populations),
+        connections=tuple(replace(one, weight_exponent=one.weight_exponent + bits) for one in chip.connections),
+    )
+
+
+def compared(case: Case, alpha: float, beta: float, seed: int, bits: int = 0) -> dict[str, Any]:
+    """Run one network here and there, with more bits of v; return how many spike counts and samples differ, and how close to the threshold."""
     rng = np.random.default_rng([seed, CASES.index(case)])
     model, shape = network(case, alpha, beta, rng)
-    chip = nf.deploy(nf.from_snntorch(model, shape, timesteps=STEPS, coding=None))
+    chip = finer(nf.deploy(nf.from_snntorch(model, shape, timesteps=STEPS, coding=None)), bits)
     shown = rng.random((SAMPLES, STEPS, *shape)) < 0.3
     there, potentials = run_there(model, torch.from_numpy(shown).float())
     inputs = nf.Inputs(events=shown.reshape(SAMPLES, STEPS, -1))
@@ -152,7 +162,7 @@ def compared(case: Case, alpha: float, beta: float, seed: int) -> dict[str, Any]
                 break
     return {
         "spikes": spikes, "counts": counts, "unequal_counts": unequal, "samples": SAMPLES, "unequal_samples": int((first < STEPS).sum()),
-        "largest_margin": margin, "elsewhere": elsewhere(chip, inputs[:FEW]) if case in ELSEWHERE and beta < 1 and not seed else {},
+        "largest_margin": margin, "elsewhere": elsewhere(chip, inputs[:FEW]) if case in ELSEWHERE and beta < 1 and not seed and not bits else {},
     }  # fmt: skip
 
 
@@ -173,6 +183,9 @@ def main() -> None:
     """Print one line a network, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument(
+        "--finer", type=int, nargs="*", default=[], help="bits of v more below a weight, of the networks with leaks"
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -191,7 +204,15 @@ def main() -> None:
         row |= {f"equal_in_{engine}": equal for engine, equal in runs[0]["elsewhere"].items()}
         rows.append(row)
         print(", ".join(f"{name} {value}" for name, value in row.items() if value is not None), flush=True)
-    result_file.write({"timesteps": STEPS, "rows": rows})
+    again = []
+    for bits in arguments.finer:
+        runs = [compared(case, *LEAKS[0], seed, bits) for case, seed in product(CASES, range(arguments.seeds))]
+        total: dict[str, Any] = {"bits": bits} | {
+            name: sum(run[name] for run in runs) for name in ("counts", "unequal_counts", "unequal_samples")
+        }
+        again.append(total | {"largest_margin": max(run["largest_margin"] for run in runs)})
+        print(", ".join(f"{name} {value}" for name, value in again[-1].items()), flush=True)
+    result_file.write({"timesteps": STEPS, "rows": rows, "finer": again})
 
 
 if __name__ == "__main__":
