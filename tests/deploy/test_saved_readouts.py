@@ -103,7 +103,7 @@ def test_what_files_cannot_hold_is_refused(tmp_path: Path) -> None:
         "nf.save keeps a chip whole, all its damage too"
     )
     with pytest.raises(
-        UnsupportedError, match=r"the export to netx takes .*; here population 'hands' is read by largest of all steps$"
+        UnsupportedError, match=r"the export to netx takes .*; here population 'hands' is read by largest of all steps; a NIR file "
     ):
         nf.to_netx(chip, tmp_path / "chip.net")
 
