@@ -43,7 +43,7 @@ def main() -> None:
     for row in checked:
         layer, source, target = (int(found.sites[name][row]) for name in ("layer", "source", "target"))
         edit = SetSynapses(found.layers[layer], np.array([source]), np.array([target]), np.zeros(1, np.int32))
-        expected = found.whole.predictions.copy()
+        expected = found.predictions.copy()
         first, stop = np.searchsorted(found.changes.faults, [row, row + 1])
         expected[found.changes.samples[first:stop]] = found.changes.predictions[first:stop]
         require(np.array_equal(engine.run(chip.with_damage(Damage((edit,))), inputs).predictions, expected), f"site {row}")
