@@ -327,7 +327,8 @@ class State:
         flying: connection → bool [N, d, n_in]: the source's spikes of the last d steps, oldest first, that may still be on their way.
         counts: int64 [N, n_out], spikes of the readout so far, in the steps that are read.
         sample: of a stream (a deployment with ``reset: never``; N is 1): index in the whole data set of the sample that the step is of.
-        waiting: population with refractory steps → int32 [N, n], how many of them are left of each neuron's.
+        own: population whose law has states of its own (:attr:`neurofault.graph.law.Law.states`) → name → int32 [N, n]; of ``waiting`` how many
+            refractory steps are left of each neuron's.
         read: int64 [N, n_out], what has been read of the readout's potentials so far, where it is not v after the last step alone; else None.
     """
 
@@ -337,7 +338,7 @@ class State:
     flying: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     counts: NDArray[np.int64] | None = None
     sample: int = 0
-    waiting: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)
+    own: Mapping[str, Mapping[str, NDArray[np.int32]]] = field(default_factory=dict)
     read: NDArray[np.int64] | None = None
 
 

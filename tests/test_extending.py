@@ -13,7 +13,7 @@ from neurofault.damage.edits import EDITS, mistake, sites
 from neurofault.damage.neuron_edits import Silence
 from neurofault.digest import digest_of
 from neurofault.engines import get_engine
-from neurofault.errors import FaultError, UsageError
+from neurofault.errors import FaultError, UnsupportedError, UsageError
 from neurofault.faults.plan_file import plan_hash
 from neurofault.graph.law import Law
 from neurofault.study.chain_identity import chip_record
@@ -176,3 +176,54 @@ def test_a_write_mends_what_says_so(mended_by, left, monkeypatch):
     monkeypatch.setattr(SetSynapses, "mended_by", mended_by)
     (edit,) = write(hurt, "mind", np.zeros((4, 3), np.int64)).damage.edits
     assert len(edit.targets) == left
+
+
+@dataclass(frozen=True, eq=False)
+class Adaptive(Law):
+    """A law whose threshold rises with each spike and falls back: a state of its own, ``raised``."""
+
+    rise: NDArray[np.int32] | None = None
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        return ("raised",)
+
+
+def adaptive(monkeypatch: pytest.MonkeyPatch) -> nf.Deployment:
+    from neurofault.engines.exact import stepwise
+
+    usual = stepwise.step_of_law
+
+    def step(u, v, drive, du, dv, vth, bias, law, own, kept):  # type: ignore[no-untyped-def]  # as the law's
+        if not isinstance(law, Adaptive):
+            return usual(u, v, drive, du, dv, vth, bias, law, own, kept)
+        fired = usual(u, v, drive, du, dv, vth + own["raised"], bias)
+        own["raised"][:] = own["raised"] // 2 + np.where(fired, law.rise, 0)
+        return fired
+
+    monkeypatch.setattr(stepwise, "step_of_law", step)
+    return tired(Adaptive(rise=np.full(4, 1 << 14, np.int32)))
+
+
+def test_a_state_of_a_law_of_its_own_is_kept_carried_cut_and_cleared(monkeypatch):
+    from neurofault.engines.exact.engine import ExactEngine
+
+    made, engine, inputs = adaptive(monkeypatch), ExactEngine(1), nf.Inputs(events=EVENTS)
+    whole = engine.run(made, inputs, record=("spikes",))
+    plain = engine.run(chip(), inputs, record=("spikes",))
+    assert whole.traces["mind"].spikes.sum() < plain.traces["mind"].spikes.sum()
+    first = engine.run(made, inputs, stop=3, record=("spikes",))
+    assert first.state.own["mind"]["raised"].any()
+    second = engine.run(made, inputs, state=first.state, record=("spikes",))
+    joined = np.concatenate([part.traces["mind"].spikes for part in (first, second)], axis=1)
+    np.testing.assert_array_equal(joined, whole.traces["mind"].spikes)
+    np.testing.assert_array_equal(second.scores, whole.scores)
+    alone = engine.run(made, nf.Inputs(events=EVENTS[1:2]), record=("spikes",))
+    np.testing.assert_array_equal(alone.traces["mind"].spikes[0], whole.traces["mind"].spikes[1])
+    with pytest.raises(UsageError, match="the state's own 'raised' of population 'mind': it lacks it"):
+        engine.run(made, inputs, state=replace(first.state, own={}))
+
+
+def test_a_law_that_nir_does_not_say_is_not_written():
+    with pytest.raises(UnsupportedError, match=r"population 'mind': tiredness .* which a NIR file does not say"):
+        nf.to_nir(tired(Tired(tiredness=np.ones(4, np.int32))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,10 @@ MATRIX_LIMIT = 1 << 25
 """Numbers of a matrix that is written."""
 
 Numbers = NDArray[np.float64]
+
+
+_SAID = frozenset({"threshold", "bias", "du", "dv", "start", "bias_exponent", "reset", "reset_delay", "refractory", "floor"})
+"""What of a :class:`neurofault.graph.CubaLif` is written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +161,9 @@ def _input(population: Population, neuron: Source) -> WrittenPopulation:
 
 def _driven(population: Population, neuron: CubaLif) -> WrittenPopulation:
     n, whole = population.size, neuron.bias_exponent is not None
+    for one in fields(neuron):
+        if one.name not in _SAID and np.any(np.asarray(getattr(neuron, one.name) != one.default)):
+            raise UnsupportedError(f"population {population.name!r}: its neurons have {one.name}, which a NIR file does not say")
     threshold = None if neuron.threshold is None else _full(neuron.threshold, n) * (V_UNIT if whole else 1)
     bias = _full(neuron.bias, n)
     if neuron.bias_exponent is not None:

@@ -56,7 +56,16 @@ from neurofault.damage.neuron_edits import (
     StuckCounter,
     Upset,
 )
-from neurofault.damage.synapse_edits import Drop, EnginePart, LearningDefect, Part, SetDelays, SetSynapses, SynapseEdit
+from neurofault.damage.synapse_edits import (
+    Drop,
+    EnginePart,
+    LearningDefect,
+    Part,
+    SetDelays,
+    SetSynapses,
+    SingleSynapses,
+    SynapseEdit,
+)
 from neurofault.errors import UsageError
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.readout import Readout
@@ -83,6 +92,7 @@ __all__ = [
     "SetField",
     "SetSynapses",
     "Silence",
+    "SingleSynapses",
     "Stall",
     "StuckCounter",
     "SynapseEdit",
@@ -184,14 +194,16 @@ class Damage:
         """Return bool [size]: which neurons of a population are dead for good."""
         mask = np.zeros(size, bool)
         for edit in self.edits:
-            if isinstance(edit, Silence) and edit.population == population and edit.when.always:
+            if isinstance(edit, NeuronEdit) and "silent" in edit.does and edit.population == population and edit.when.always:
                 mask[edit.neurons] = True
         return mask
 
-    def synapse_edits(self, connection: str) -> tuple[SetSynapses, ...]:
-        """Return the permanent synapse edits of a connection in order."""
+    def synapse_edits(self, connection: str) -> tuple[SingleSynapses, ...]:
+        """Return the permanent edits of a connection's weights in order."""
         return tuple(
-            edit for edit in self.edits if isinstance(edit, SetSynapses) and edit.connection == connection and edit.when.always
+            edit
+            for edit in self.edits
+            if isinstance(edit, SingleSynapses) and "weights" in edit.does and edit.connection == connection and edit.when.always
         )
 
     @property

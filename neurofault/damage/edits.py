@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from neurofault.arrays import within
 from neurofault.damage.neuron_edits import InputNoise, NeuronEdit
-from neurofault.damage.synapse_edits import Drop, SetDelays, SetSynapses, SynapseEdit
+from neurofault.damage.synapse_edits import Drop, SetDelays, SingleSynapses, SynapseEdit
 from neurofault.damage.when import ALWAYS, When
 
 
@@ -77,7 +77,7 @@ def sites(edit: Edit) -> int | None:
     """Return how many sites an edit has, which can break one after the other; None: it is one thing."""
     if isinstance(edit, InputNoise | SetDelays | Drop | Stall | Detour):
         return None
-    return len(edit.targets) if isinstance(edit, SetSynapses) else len(edit.neurons)
+    return len(edit.targets) if isinstance(edit, SingleSynapses) else len(edit.neurons)
 
 
 def mistake(edit: Edit) -> str | None:

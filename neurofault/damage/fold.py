@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.arrays import only
-from neurofault.damage.damage import Drop, Edit, LearningDefect, OnChip, SetDelays, SetSynapses, SynapseEdit
+from neurofault.damage.damage import Drop, Edit, LearningDefect, OnChip, SetDelays, SetSynapses, SingleSynapses, SynapseEdit
 from neurofault.damage.stored import from_field, nearest_field, to_field
 from neurofault.errors import UsageError, unforeseen
 from neurofault.graph.chip import ChipConnection
@@ -195,7 +195,7 @@ class SynapseFold:
         )
 
 
-def read_at(chip: OnChip, edits: Sequence[SetSynapses], pairs: SetSynapses, *, cells: bool = False) -> NDArray[np.int64]:
+def read_at(chip: OnChip, edits: Sequence[SingleSynapses], pairs: SetSynapses, *, cells: bool = False) -> NDArray[np.int64]:
     """Return int64 [k]: the weights that the chip reads at the pairs of an edit while some edits of its connection act; see ``at``."""
     fold = SynapseFold(chip.connection(pairs.connection), [*edits, pairs])
     active = np.ones(len(fold.edits), bool)
@@ -203,7 +203,7 @@ def read_at(chip: OnChip, edits: Sequence[SetSynapses], pairs: SetSynapses, *, c
     return fold.at(active, cells=cells).weights[fold.place(-1)]
 
 
-def with_values(chip: OnChip, earlier: Sequence[SetSynapses], edit: SetSynapses) -> SetSynapses:
+def with_values(chip: OnChip, earlier: Sequence[SingleSynapses], edit: SetSynapses) -> SetSynapses:
     """Return an edit with the weights that the chip reads once it acts on top of earlier ones of its connection."""
     values = read_at(chip, [*earlier, edit], edit).astype(np.int32)
     if edit.keep is not None and edit.of_sources is None:

@@ -3,6 +3,8 @@
 ``does``: what an edit changes for inference: ``weights``, ``delays``, ``messages``. An engine that does not apply it refuses the edit
 (:func:`neurofault.damage.edits.not_applied`).
 ``left_behind``: what of it stays with the cores that neurons leave, given bool [n] of the source and of the target population: which neurons stay.
+Of single synapses besides ``mended_by``: which write mends it where it has happened for good (None: none does), and ``held``: which bits of a
+stored field it holds while it lasts.
 """
 
 from __future__ import annotations
@@ -72,6 +74,10 @@ class SetSynapses:
         """Which write mends it: of weights, unless bits are stuck or an axon entry leads past."""
         return "weights" if self.keep is None else None
 
+    def held(self, whole: int) -> NDArray[np.int64]:
+        """Return int64 [k]: which bits of each stored field it holds, of ``whole`` (all that the field has)."""
+        return np.zeros(len(self.targets), np.int64) if self.keep is None else whole & ~self.keep.astype(np.int64)
+
     def left_behind(self, sources: NDArray[np.bool_], targets: NDArray[np.bool_]) -> SetSynapses:
         """Return what stays behind: the words are in the target's core, an axon entry is in the source's too."""
         stay = targets[self.targets]
@@ -116,6 +122,10 @@ class SetDelays:
         together = (self.flips is None) == (self.longest is None)
         flips = self.flips is None or within(self.flips, 0, MOST_DELAY)
         return together and flips and within(self.delays, 0, MOST_DELAY) and 0 <= (self.longest or 0) <= MOST_DELAY
+
+    def held(self, whole: int) -> NDArray[np.int64]:
+        """Return int64 [k]: which bits of each stored field it holds, of ``whole``: all."""
+        return np.full(len(self.targets), whole, np.int64)
 
     def left_behind(self, sources: NDArray[np.bool_], targets: NDArray[np.bool_]) -> SetDelays:
         """Return what stays behind: the words are in the target's core."""
@@ -204,5 +214,5 @@ class LearningDefect:
 
 SingleSynapses = SetSynapses | SetDelays
 """Edits of single synapses, given by pairs of source and target; a write of them mends what says so (``mended_by``)."""
-SynapseEdit = SetSynapses | SetDelays | Drop | LearningDefect
+SynapseEdit = SingleSynapses | Drop | LearningDefect
 """Edits of a connection's synapses, or of what it carries."""

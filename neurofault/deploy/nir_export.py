@@ -47,8 +47,12 @@ from neurofault.deploy.weight_fields import weight_range
 from neurofault.errors import UnsupportedError, UsageError, with_remedy
 from neurofault.graph import Dense, Network, Sparse
 from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.law import unknown_feature
 from neurofault.graph.network import samples_apart
 from neurofault.graph.synapses import Stored, Synapses
+
+_FEATURES = frozenset({"reset subtract", "reset none", "delayed", "refractory", "floor"})
+"""What a law may have to be written."""
 
 
 def to_nir(network: Network | Deployment, path: str | Path | None = None, *, dt: float = SNNTORCH_DT) -> Any:
@@ -194,6 +198,8 @@ def _with_dead(chip: ChipPopulation, dead: NDArray[np.bool_], only_matrices: boo
         threshold[dead] = np.inf
     threshold[chip.vth >= NEVER] = np.inf
     law = chip.law
+    if (unknown := unknown_feature(law, _FEATURES)) is not None:
+        raise UnsupportedError(f"population {chip.name!r}: {unknown}, which a NIR file does not say")
     return WrittenPopulation(
         chip.name, chip.shape, chip.is_source, chip.encoding, threshold if chip.fires else None, bias, np.asarray(chip.du, np.float64),
         np.asarray(chip.dv, np.float64), float(chip.v_init) if np.ndim(chip.v_init) == 0 else np.asarray(chip.v_init, np.float64), max(exponent, 0),

@@ -119,7 +119,7 @@ def _population(population: ChipPopulation, kept: _Keep) -> dict[str, Any]:
     if population.law.usual:
         del own["law"]  # as files of before have it, which are read by what was before
     else:
-        own["law"] = _written(population.law, kept)
+        own["law"] = _written(population.law, lambda array: {"array": kept(array)})
     if np.ndim(population.v_init):
         own["v_init"] = {"array": own["v_init"]}
     if population.encoding is not None:
@@ -132,8 +132,8 @@ def _connection(connection: ChipConnection, kept: _Keep) -> dict[str, Any]:
     return _written(connection, kept) | {"synapses": {"kind": type(synapses).__name__, **_written(synapses, kept)}}
 
 
-def _written(record: Any, kept: _Keep) -> dict[str, Any]:
-    """Return the fields of a record; of arrays, their numbers."""
+def _written(record: Any, kept: Callable[[NDArray[np.generic]], Any]) -> dict[str, Any]:
+    """Return the fields of a record; of arrays, what stands for them."""
     values = {field.name: getattr(record, field.name) for field in fields(record)}
     return {name: kept(value) if isinstance(value, np.ndarray) else value for name, value in values.items()}
 

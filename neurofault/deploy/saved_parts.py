@@ -153,12 +153,11 @@ def _law(parts: Parts, arrays: Arrays, name: str, size: int) -> Law:
         value = parts.data.get(field.name)
         if value is None:
             continue
-        if isinstance(field.default, str):
-            held[field.name] = parts.one_of(field.name, RESETS)
-        elif field.default is not None:
-            held[field.name] = parts.of(field.name, type(field.default))
+        if isinstance(value, dict):
+            number = parts.inner(field.name).of("array", int)
+            held[field.name] = arrays.get(number, (size,), np.int32, f"population {name[:40]!r}: {field.name}")
         else:
-            held[field.name] = arrays.get(parts.of(field.name, int), (size,), np.int32, f"population {name[:40]!r}: {field.name}")
+            held[field.name] = parts.one_of("reset", RESETS) if field.name == "reset" else parts.of(field.name, type(field.default))
     if unknown := sorted(set(parts.data) - {field.name for field in fields(Law)}):
         raise ValueError(f"population {name[:40]!r}: a law with {unknown[0][:40]!r}")
     law = Law(**held)

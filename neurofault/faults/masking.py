@@ -14,7 +14,7 @@ shift is *not* masked: Lava shifts after the sum, where such bits still carry.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -86,7 +86,7 @@ class _Facts:
         deployment: the chip.
         quiet: of each population bool [n]: neurons that never spike, whatever the plan does (all False in those that it may alter).
         dead: of each population bool [n]: neurons that the plan silences for good.
-        changed: (population or connection, what) → number of edits that change it; with several, a later one may depend on an earlier one.
+        changed: (population or connection, what of it) → number of edits that change it; with several, a later one may depend on an earlier one.
         rows: (connection, source) of synapses that corrupt headers and axon entries read in place of others.
     """
 
@@ -105,7 +105,7 @@ class _Facts:
         }
         whole = Damage(tuple(edits))
         dead = {one.name: whole.silent(one.name, one.size) for one in deployment.populations}
-        changed = Counter((_place(edit), edit.field if isinstance(edit, SetField) else type(edit).__name__) for edit in edits)
+        changed = Counter((_place(edit), what) for edit in edits for what in _changes(edit))
         rows = frozenset(
             (edit.connection, source)
             for edit in edits
@@ -116,7 +116,7 @@ class _Facts:
 
     def delays(self, connection: str) -> bool:
         """Whether synapses of a connection may differ in their delay."""
-        return bool(self.changed[connection, "SetDelays"]) or self.deployment.connection(connection).synapses.delay is not None
+        return bool(self.changed[connection, "delays"]) or self.deployment.connection(connection).synapses.delay is not None
 
     def silent_sources(self, edit: SetSynapses | SetDelays | Drop) -> NDArray[np.bool_]:
         """Return bool [k]: whose sources never spike."""
@@ -132,6 +132,13 @@ class _Facts:
 def _place(edit: Edit) -> str:
     """Return the population or connection of an edit; of one that has neither, nothing."""
     return edit.population if isinstance(edit, NeuronEdit) else edit.connection if isinstance(edit, SynapseEdit) else ""
+
+
+def _changes(edit: Edit) -> Collection[str]:
+    """Return what an edit changes, as its class says; of a parameter, which."""
+    if isinstance(edit, SetField):
+        return (edit.field,)
+    return edit.does if isinstance(edit, NeuronEdit | SynapseEdit) else ()
 
 
 def _altered(deployment: Deployment, edits: Sequence[Edit]) -> set[str]:
@@ -157,7 +164,7 @@ def _left(facts: _Facts, edit: Edit) -> Edit | None:
             left: Edit = replace(edit, sources=edit.sources[keep])
         case SetSynapses():
             keep = facts.read(edit)
-            if facts.changed[edit.connection, "SetSynapses"] == 1 and not (
+            if facts.changed[edit.connection, "weights"] == 1 and not (
                 edit.of_sources is not None and facts.delays(edit.connection)
             ):
                 keep &= weights_at(facts.deployment, edit.connection, edit.sources, edit.targets) != edit.values

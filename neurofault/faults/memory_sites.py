@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from neurofault.damage.damage import SetSynapses
 from neurofault.damage.fold import read_at, with_values
 from neurofault.damage.stored import from_field, to_field
+from neurofault.damage.synapse_edits import SingleSynapses
 from neurofault.damage.when import When
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
@@ -236,7 +237,7 @@ def rewrite(
 
         def cells(
             chip: ChipConnection = chip,
-            earlier: Sequence[SetSynapses] = earlier,
+            earlier: Sequence[SingleSynapses] = earlier,
             blank: SetSynapses = blank,
             back: NDArray[np.int64] = back,
         ) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import numpy as np
 
 from neurofault.damage.edits import EDITS, Edit, mistake
-from neurofault.damage.synapse_edits import SetDelays, SetSynapses
+from neurofault.damage.synapse_edits import SingleSynapses
 from neurofault.damage.when import When
 
 R = TypeVar("R")
@@ -93,7 +93,7 @@ def _check_edit(kind: str, edit: Edit) -> None:
             raise ValueError(f"{kind}: {name} is out of range")
         if isinstance(value, np.ndarray) and (name == "neurons" or kind == "Drop") and np.any(np.diff(value) <= 0):
             raise ValueError(f"{kind}: {name} are not sorted, or one stands there twice")
-    if isinstance(edit, SetSynapses | SetDelays):
+    if isinstance(edit, SingleSynapses):
         pairs = np.stack([edit.sources, edit.targets], axis=1)
         if len(np.unique(pairs, axis=0)) < len(pairs):
             raise ValueError(f"{kind}: a synapse stands there twice")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.damage.broken import Broken, BrokenCells, BrokenCore
-from neurofault.damage.damage import Drop, Edit, Hit, LearningDefect, NeuronEdit, SetSynapses, Stall
+from neurofault.damage.damage import Drop, Edit, Hit, LearningDefect, NeuronEdit, Stall
 from neurofault.damage.synapse_edits import SingleSynapses
 from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
@@ -173,9 +173,7 @@ def _stuck(deployment: Deployment, earlier: Earlier, breaks: str, block: Block) 
     for edit in earlier.edits:
         if not isinstance(edit, SingleSynapses) or edit.connection != block.connection or what not in edit.does:
             continue
-        stuck = np.full(len(edit.targets), whole, np.int64)
-        if isinstance(edit, SetSynapses):
-            stuck = stuck & ~(stuck if edit.keep is None else edit.keep.astype(np.int64))
+        stuck = edit.held(whole)
         own = edit.targets * (1 << 32) + edit.sources
         at = np.minimum(np.searchsorted(keys, own, sorter=order), max(0, len(keys) - 1))
         found = keys[order[at]] == own if len(keys) else np.zeros(len(own), bool)

@@ -6,8 +6,9 @@ What differs between laws is what a neuron does at its threshold and below: rese
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -61,6 +62,11 @@ class Law:
             if isinstance(value, np.ndarray) or value != field.default:
                 found.add(f"{field.name} {value}" if isinstance(value, str) else field.name)
         return frozenset(found)
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """What its neurons keep from step to step besides u and v, each int64, 0 at a sample's first step: ``waiting``, the refractory counter."""
+        return () if self.refractory is None else ("waiting",)
 
     @property
     def usual(self) -> bool:
@@ -121,7 +127,7 @@ def step(
     vth: NDArray[np.int64],
     bias: NDArray[np.integer],
     law: Law = USUAL,
-    waiting: NDArray[np.int64] | None = None,
+    own: Mapping[str, NDArray[np.int64]] = MappingProxyType({}),
     kept: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.bool_]:
     """Advance u and v in place by one step; return bool: who fires. All arrays of one shape, or broadcast to it.
@@ -135,14 +141,15 @@ def step(
         vth: threshold in units of 64.
         bias: :func:`bias_of` the mantissa.
         law: reset, refractory steps, floor.
-        waiting: int64, state: the refractory counters; needed where the law has refractory steps, or one is stuck.
+        own: int64, state: the law's own ones by name (:attr:`Law.states`); ``waiting`` also where a refractory counter is stuck.
         kept: bool, who is not reset: its reset is lost. None: nobody.
     """
+    waiting = own.get("waiting")
     current = wrap32(decayed(u, du + 1) + wrap32(drive << 6))
     u[:] = np.where(
         current > STATE_LIMIT, current - 2 * STATE_LIMIT, np.where(current <= -STATE_LIMIT, current + 2 * STATE_LIMIT, current)
     )
-    if law.usual and waiting is None and kept is None:
+    if law.usual and not own and kept is None:
         moved = wrap32(decayed(v, dv) + u + bias)
         v[:] = np.clip(moved, 1 - STATE_LIMIT, STATE_LIMIT - 1)
         fired = v > vth << 6

@@ -340,9 +340,9 @@ def _check_population(population: Population, into: Sequence[Connection]) -> Non
         raise ConversionError(f"population {name!r}: {wrong}")
     if isinstance(neuron, Source):
         return
-    fields = (("threshold", neuron.threshold), ("bias", neuron.bias), ("start", neuron.start), ("floor", neuron.floor))
-    for what, array in fields:
-        problem = None if array is None else not_finite(array)
+    for what, array in vars(neuron).items():
+        known = array is None or isinstance(array, str) or what in ("du", "dv")  # whole numbers, checked as such
+        problem = None if known else not_finite(array)
         if problem is not None:
             raise ConversionError(f"population {name!r}: {what}: {problem}; did training diverge?")
     whole = neuron.bias_exponent is not None

@@ -16,7 +16,7 @@ from neurofault.digest import Record
 from neurofault.graph import Conv, CubaLif, Encoding, Network, Population, Readout, Source
 from neurofault.graph.chains import ChainLink, links, not_a_chain
 from neurofault.graph.chip import ChipConnection, ChipPopulation
-from neurofault.graph.law import Law
+from neurofault.graph.law import USUAL, Law
 from neurofault.graph.network import Connection
 from neurofault.graph.neurons import FIRST
 from neurofault.graph.schedule import Edge
@@ -67,7 +67,10 @@ def _chip_population(population: ChipPopulation) -> Record:
 
 
 def _own_law(law: Law) -> dict[str, Any]:
-    return {} if law.usual else {"law": law}
+    """Return in what a law differs from Lava's."""
+    other = {one.name: getattr(law, one.name) for one in fields(law)}
+    kept = {name: value for name, value in other.items() if isinstance(value, np.ndarray) or value != getattr(USUAL, name)}
+    return {"law": Record("Law", kept)} if kept else {}
 
 
 def _population(population: Population) -> Any:

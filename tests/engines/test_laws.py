@@ -147,12 +147,10 @@ def test_a_state_without_counters_is_refused() -> None:
     inputs = Inputs(bias=np.full((2, 3), 5000))
     state = run(made, inputs, stop=3).activity.state
     assert state is not None
-    assert set(state.waiting) == {"out"}
+    assert {name: set(own) for name, own in state.own.items()} == {"out": {"waiting"}}
     with pytest.raises(UsageError) as error:
-        run(made, inputs, state=replace(state, waiting={}))
-    assert str(error.value) == (
-        "the state's refractory counters (waiting) of population 'out': it lacks them, but 2 samples need (2, 4)"
-    )
+        run(made, inputs, state=replace(state, own={}))
+    assert str(error.value) == ("the state's own 'waiting' of population 'out': it lacks it, but 2 samples need (2, 4)")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("snntorch") is None, reason="snntorch is not installed")

@@ -41,14 +41,15 @@ def checked(deployment: Deployment, samples: int, state: State | None, stop: int
                     f"the state's {what} of population {population.name!r} {said}, but {samples} samples need {(samples, population.size)}"
                 )
     for population in deployment.populations:
-        waiting = state.waiting.get(population.name)
-        shape = None if waiting is None else np.shape(waiting)
-        if population.law.refractory is not None and shape != (samples, population.size):
-            said = "lacks them" if shape is None else f"has the shape {shape}"
-            raise UsageError(
-                f"the state's refractory counters (waiting) of population {population.name!r}: it {said}, but {samples} samples need "
-                f"{(samples, population.size)}"
-            )
+        for what in population.law.states:
+            held_own = state.own.get(population.name, {})
+            shape = np.shape(held_own[what]) if what in held_own else None
+            if shape != (samples, population.size):
+                said = "lacks it" if shape is None else f"has the shape {shape}"
+                raise UsageError(
+                    f"the state's own {what!r} of population {population.name!r}: it {said}, but {samples} samples need "
+                    f"{(samples, population.size)}"
+                )
     for name, flying in state.flying.items():
         size = deployment.population(deployment.connection(name).source).size
         if flying.ndim != 3 or (len(flying), flying.shape[2]) != (samples, size):
@@ -118,7 +119,7 @@ def window_of(state: State, window: slice) -> State:
         {name: own[window] for name, own in state.v.items()},
         {name: own[window] for name, own in state.flying.items()},
         None if state.counts is None else state.counts[window],
-        waiting={name: own[window] for name, own in state.waiting.items()},
+        own={name: {what: held[window] for what, held in own.items()} for name, own in state.own.items()},
         read=None if state.read is None else state.read[window],
     )
 
@@ -133,7 +134,7 @@ def joined_states(parts: Sequence[State]) -> State | None:
         _joined([part.v for part in parts]),
         _joined([part.flying for part in parts]),
         np.concatenate([part.counts for part in parts if part.counts is not None]),
-        waiting=_joined([part.waiting for part in parts]),
+        own={name: _joined([part.own[name] for part in parts]) for name in parts[0].own},
         read=None if parts[0].read is None else np.concatenate([part.read for part in parts if part.read is not None]),
     )
 

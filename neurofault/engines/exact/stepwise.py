@@ -154,7 +154,7 @@ class _Run:
         self.traces: dict[str, Traces] = {}
         self.u: dict[str, NDArray[np.int64]] = {}
         self.v: dict[str, NDArray[np.int64]] = {}
-        self.waiting: dict[str, NDArray[np.int64]] = {}
+        self.own: dict[str, dict[str, NDArray[np.int64]]] = {}
         self.flying: dict[str, int] = {}
         self.scores: NDArray[np.int64] | None = None
         self._read: list[NDArray[np.int64]] = []
@@ -215,8 +215,8 @@ class _Run:
                     self._read_step(cell.v, t % rows.timesteps, begins=t == first)
         for name, cell in zip(island, cells, strict=True):
             self.u[name], self.v[name] = cell.u, cell.v
-            if cell.chip.law.refractory is not None:
-                self.waiting[name] = cell.waiting
+            if cell.chip.law.states:
+                self.own[name] = {what: cell.own[what] for what in cell.chip.law.states}
             if rows is not self.rows:
                 self.left[name] = cell
             spikes = self._by_sample(self.sent[name][:, self.steps.start : self.steps.stop]) if "spikes" in self.record else None
@@ -276,7 +276,7 @@ class _Run:
                     {one.name: self._flying(one.source, one.name) for one in deployment.connections if self.flying[one.name]},
                     counts[-1:] if self.rows.stream else counts,
                     self.inputs.first_sample + len(self.inputs) - 1 if self.rows.stream else 0,
-                    {name: own.astype(np.int32) for name, own in self.waiting.items()},
+                    {name: {what: held.astype(np.int32) for what, held in own.items()} for name, own in self.own.items()},
                     None if deployment.readout.usual else held[-1:] if self.rows.stream else held,
                 )
         return Activity(
@@ -299,7 +299,8 @@ class _Cells:
 
     Attributes:
         currents: what arrives, and whether its source is of the same island.
-        u, v, waiting: int64 [rows, n]; refractory counters are 0 where the law has none.
+        u, v: int64 [rows, n].
+        own: the law's own states by name, and ``waiting``, 0 where the law has no refractory steps.
         u_trace, v_trace: int32 [rows, steps that are run, n], if recorded.
     """
 
@@ -314,13 +315,14 @@ class _Cells:
         (samples, _), size = rows.shape, self.chip.size
         self._start = 0 if self._events is not None else self.chip.v_init
         self.u, self.v = np.zeros((samples, size), np.int64), np.full((samples, size), self._start, np.int64)
-        self.waiting = np.zeros((samples, size), np.int64)
+        self.own = {what: np.zeros((samples, size), np.int64) for what in ("waiting", *self.chip.law.states)}
         if run.state is not None:
             self.u[:], self.v[:] = run.state.u[name], run.state.v[name]
-            self.waiting[:] = run.state.waiting.get(name, 0)
+            for what, held in run.state.own.get(name, {}).items():
+                self.own[what][:] = held
         left = None if run.before is None else run.before.get(name)
         if left is not None:
-            self.u, self.v, self.waiting = left.u, left.v, left.waiting
+            self.u, self.v, self.own = left.u, left.v, left.own
         self._anew = range(steps.start if left is not None else steps.start + 1, steps.stop) if rows.cleared else range(0)
         shape = (samples, len(steps), size)
         self.u_trace, self.v_trace = (np.zeros(shape, np.int32) if trace in run.record else None for trace in ("u", "v"))
@@ -350,13 +352,13 @@ class _Cells:
         )
         bias = arithmetic.bias_of(mantissa, self.chip.bias_exponent)
         stuck = now.counter >= 0
-        counts = self.chip.law.refractory is not None or bool(stuck.any())
-        np.copyto(self.waiting, now.counter, where=stuck)
+        own_states = {what: self.own[what] for what in (*self.chip.law.states, *(("waiting",) if stuck.any() else ()))}
+        np.copyto(self.own["waiting"], now.counter, where=stuck)
         fired = step_of_law(
             self.u, self.v, arithmetic.wrap32(drive), now.du, now.dv, now.vth, bias, self.chip.law,
-            self.waiting if counts else None, now.kept if now.kept.any() else None,
+            own_states, now.kept if now.kept.any() else None,
         )  # fmt: skip
-        for state in (self.u, self.v, self.waiting):
+        for state in (self.u, self.v, *self.own.values()):
             state[np.broadcast_to(now.silent, state.shape)] = 0
         self.out[:, t] = now.let_out(fired, own)
         for array, state in ((self.u_trace, self.u), (self.v_trace, self.v)):
@@ -365,7 +367,7 @@ class _Cells:
 
     def _begin(self, goes_on: NDArray[np.bool_]) -> None:
         """Clear who does not go on with what the sample before left."""
-        for state, value in ((self.u, 0), (self.v, self._start), (self.waiting, 0)):
+        for state, value in ((self.u, 0), (self.v, self._start), *((held, 0) for held in self.own.values())):
             state[...] = np.where(goes_on, state, value)
 
 

@@ -14,18 +14,7 @@ from numpy.typing import NDArray
 
 from neurofault.arrays import only
 from neurofault.damage.broken import BrokenCells, BrokenCore, BrokenMesh
-from neurofault.damage.damage import (
-    Damage,
-    Detour,
-    Drop,
-    Edit,
-    Hit,
-    LearningDefect,
-    SetDelays,
-    SetField,
-    SetSynapses,
-    Stall,
-)
+from neurofault.damage.damage import Damage, Detour, Edit, Hit, SetField, Stall, SynapseEdit
 from neurofault.deploy.deployment import Deployment
 from neurofault.faults.context import FaultOutcome
 from neurofault.faults.flows import Flow, flows_of, strike
@@ -113,17 +102,21 @@ def _concerns(edit: Edit) -> bool:
 
 
 def _without(deployment: Deployment, edit: Edit, moved: Mapping[str, NDArray[np.bool_]]) -> Edit:
-    match edit:
-        case Stall() | Detour():
-            return edit
-        case SetField(field="bias_mantissa") if deployment.population(edit.population).encoding is not None:
-            return edit  # what a sensor reads; no core can alter the bias of a neuron that pixels drive
-        case SetSynapses() | SetDelays() | Drop() | LearningDefect():
-            connection = deployment.connection(edit.connection)
-            left: Edit = edit.left_behind(~moved[connection.source], ~moved[connection.target])
-        case _:
-            left = only(edit, ~moved[edit.population][edit.neurons]) if edit.of_core else edit
+    if isinstance(edit, Stall | Detour) or _of_sensor(deployment, edit):
+        return edit
+    if isinstance(edit, SynapseEdit):
+        connection = deployment.connection(edit.connection)
+        left: Edit = edit.left_behind(~moved[connection.source], ~moved[connection.target])
+    else:
+        left = only(edit, ~moved[edit.population][edit.neurons]) if edit.of_core else edit
     return edit if _size(left) == _size(edit) else left
+
+
+def _of_sensor(deployment: Deployment, edit: Edit) -> bool:
+    """Whether an edit is of what a sensor reads: no core can alter the bias of a neuron that pixels drive."""
+    if not isinstance(edit, SetField) or edit.field != "bias_mantissa":
+        return False
+    return deployment.population(edit.population).encoding is not None
 
 
 def _size(edit: Edit) -> int:
