@@ -153,7 +153,7 @@ def _law(parts: Parts, arrays: Arrays, name: str, size: int) -> Law:
         value = parts.data.get(field.name)
         if value is None:
             continue
-        if isinstance(value, dict):
+        if isinstance(value, dict) or field.default is None:
             number = parts.inner(field.name).of("array", int)
             held[field.name] = arrays.get(number, (size,), np.int32, f"population {name[:40]!r}: {field.name}")
         else:

@@ -150,7 +150,7 @@ def test_laws_and_starts_of_single_neurons_come_back(tmp_path):
     ("change", "message"),
     [
         (put("populations", 1, "law", "reset", "twice"), "reset is 'twice', not zero or subtract or none"),
-        (put("populations", 1, "law", "floor", 0), "population 'output': floor is int32 [3], not int32 [2]"),
+        (put("populations", 1, "law", "floor", {"array": 0}), "population 'output': floor is int32 [3], not int32 [2]"),
         (put("populations", 1, "law", "delayed", True), "population 'output': a delayed reset beside refractory steps"),
         (put("populations", 1, "v_init", "array", 10**6), "array 1000000 is missing"),
     ],

@@ -34,7 +34,7 @@ CHANGES = {
     "network.zoo": None, "network.torch": None, "network.weights": None, "network.folder": None, "network.nir": None, "network.netx": None, "network.dt": None, "network.nir_reset": None, "network.readout": None,
     "data.events": None, "data.bins": None, "data.dt": None, "data.polarity": None, "data.crop": None, "data.down": None, "data.rounding": None, "data.sensor": None,
     "data.name": None, "data.npz": None, "data.python": None, "data.folder": None, "data.signed": None, "data.metric": None, "data.split": "validation", "data.samples": 30, "data.adapt": 20,
-    "profile": "loihi1",
+    "profile": None,
     "convert.timesteps": 16, "convert.weight_bits": 4, "convert.reset": None, "convert.calibrate": None,
     "place.strategy": "random", "place.neurons_per_core": 6, "place.spare_cores": 4, "place.chips": 2, "place.seed": None,
     "engine": None,
@@ -111,13 +111,15 @@ def test_what_changes_a_row_changes_its_identity(rows_of, place, value):
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-@given(
-    some.lists(
-        some.sampled_from([one for one in SINGLE if not one[0].startswith(("place.chips", "profile"))]), min_size=2, max_size=5
-    )
-)
+@given(some.lists(some.sampled_from([one for one in SINGLE if not one[0].startswith("place.chips")]), min_size=2, max_size=5))
 def test_changes_together_never_share_an_identity_for_other_rows(rows_of, changes):
     rows_of(changed(changes))
+
+
+def test_another_chip_has_other_rows(rows_of):
+    ways = [each for each in BASE["rescue"] if each.get("learner") != "delta"]  # whose rule Loihi 1 cannot hold
+    chips = [set(rows_of({**BASE, "rescue": ways, "profile": profile})) for profile in ("loihi2", "loihi1")]
+    assert chips[0].isdisjoint(chips[1])
 
 
 def test_a_way_without_learning_has_the_same_row_beside_one_that_learns(rows_of):
