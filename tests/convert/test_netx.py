@@ -344,12 +344,9 @@ def test_every_published_file_loads_with_these_shapes():
     }
 
 
-def test_the_mnist_network_of_lava_dl_on_the_first_published_test_images():
+def test_the_mnist_network_of_lava_dl_on_the_first_published_test_images(data_dir):
     path = published() / "lava-nc__lava-dl/tutorials/lava/lib/dl/bootstrap/mnist/Trained/network.net"
-    folder = os.environ.get("NEUROFAULT_DATA")
-    if folder is None or not (Path(folder) / "mnist").exists():
-        pytest.skip("no MNIST: NEUROFAULT_DATA names the folder that holds it")
-    test = load("mnist", data_dir=Path(folder)).test
+    test = load("mnist", data_dir=data_dir).test
     first = np.argsort(test.indices)[:3000]  # the published order
     assert test.indices[first].tolist() == list(range(3000))
     result = nf.run(nf.deploy(nf.from_netx(path), "loihi2"), test.images[first], test.labels[first])
