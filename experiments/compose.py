@@ -37,7 +37,7 @@ def begin() -> None:
     """Let the incremental engine of a worker follow whatever it can, and count it."""
     follow = incremental.IncrementalEngine._activities
     incremental.touched_share = lambda deployment: 0.0
-    incremental.IncrementalEngine._activities = lambda self, whole, chips: followed.extend(chips) or follow(self, whole, chips)  # type: ignore[method-assign]  # counts
+    incremental.IncrementalEngine._activities = lambda self, whole, chips: followed.extend(chips) or follow(self, whole, chips)
 
 
 def run_chunk(first: int) -> tuple[Counter[str], list[int]]:

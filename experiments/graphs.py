@@ -100,6 +100,8 @@ def run_graph(seed: int) -> tuple[int, Counter[str], list[str]]:
     wrong += [f"{seed} healthy, {way}: {found}" for way, own in healthy.items() if (found := differences(slow, own, wanted))]
     for kind, when in KINDS_AND_TIMES:
         clock = "presentation" if when == "permanent" or rng.random() < 0.5 else "chip"
+        if (kind, when, clock) not in COMBINATIONS:
+            clock = "chip"  # what acts between samples
         found = struck(rng, chip, slow, len(inputs), kind, when, clock)
         if isinstance(found, str):
             counts[f"no place {kind}"] += 1
@@ -115,7 +117,8 @@ def run_graph(seed: int) -> tuple[int, Counter[str], list[str]]:
             except StalledError:
                 continue
         expected = other.present(inputs) if other.wrong else wanted
-        cuts = [chip.timesteps] if rng.random() < 0.75 else sorted({int(rng.integers(1, chip.timesteps + 1)), chip.timesteps})
+        whole = rng.random() < 0.75 or (hurt.damage.joining is not None and len(inputs) > 1)  # kept states: one sample alone is cut
+        cuts = [chip.timesteps] if whole else sorted({int(rng.integers(1, chip.timesteps + 1)), chip.timesteps})
         ways = (
             {"exact": EXACT.run(hurt, inputs, record=TRACES)}
             if len(cuts) == 1

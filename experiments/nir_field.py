@@ -155,7 +155,7 @@ def braille(field: Path, name: str) -> dict[str, Any]:
     path, reset = folder / f"{name}.nir", BRAILLE[name]
     events = np.random.default_rng(2024).random((SAMPLES, STEPS, 12)) < RATE
     theirs = snntorch_spikes(path, events, reset.removeprefix("snntorch-"))
-    network = from_nir(path, dt=SNNTORCH_DT, timesteps=STEPS, coding=None, reset=reset)  # type: ignore[arg-type]  # one of them
+    network = from_nir(path, dt=SNNTORCH_DT, timesteps=STEPS, coding=None, reset=reset)
     lif = nir.read(path, type_check=False).nodes["lif1.lif"]
     subtract = reset.endswith("subtract")
     chip = nf.deploy(network)

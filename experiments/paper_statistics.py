@@ -80,7 +80,7 @@ def decline(figure: Figure) -> None:
             found = cut(Interval(marks[name.removesuffix("_interval")], *marks[name], 0, "t"), SHARE)
             marks[name] = [found.low, found.high]
     for row in figure.tables["curves"]:
-        cut_row(row)  # type: ignore[arg-type]  # rows of this script are dicts
+        cut_row(row)
 
 
 def floats_decline(figure: Figure) -> None:
@@ -121,7 +121,7 @@ def on_floats(figure: Figure) -> None:
     """Make returns, exits and barriers of figure 4 again; cut the intervals of shapes."""
     answer = figure.answer
     tolerances = [float(epsilon) for epsilon in answer["return_rate"]]
-    seen = ways_of(figure.tables["ways"], lambda row: (row["base"], row["order"]))  # type: ignore[arg-type]
+    seen = ways_of(figure.tables["ways"], lambda row: (row["base"], row["order"]))
     returns, exits = returns_and_exits(*seen, tolerances)
     update(answer, {"return_rate": returns, "first_exit": exits, "barriers": summaries(figure.tables["barriers"])})
     for shapes in answer["embedding"].values():

@@ -129,5 +129,5 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
         raise ValueError(f"format {version}")
-    shape, fortran, dtype = read(file)  # type: ignore[no-untyped-call]
+    shape, fortran, dtype = read(file)  # type: ignore[no-untyped-call]  # NumPy has no types for its file format
     return shape, fortran, dtype

@@ -144,14 +144,14 @@ def random_weights(rng: np.random.Generator, shape: tuple[int, ...], bits: int =
 
 def dense(rng: np.random.Generator, n_out: int, n_in: int, delays: int = 0, **stored: object) -> Dense:
     """Random dense synapses, delayed by up to ``delays`` steps."""
-    weight = random_weights(rng, (n_out, n_in), **stored)  # type: ignore[arg-type]
+    weight = random_weights(rng, (n_out, n_in), **stored)
     return Dense(weight, rng.integers(0, delays + 1, weight.shape) if delays else None)
 
 
 def conv(rng: np.random.Generator, in_shape: tuple[int, int, int], c_out: int, kernel: tuple[int, int], **geometry: object) -> Conv:
     """A random convolution."""
-    groups = int(geometry.get("groups", 1))  # type: ignore[call-overload]
-    return Conv(random_weights(rng, (c_out, in_shape[0] // groups, *kernel)), in_shape, **geometry)  # type: ignore[arg-type]
+    groups = int(geometry.get("groups", 1))
+    return Conv(random_weights(rng, (c_out, in_shape[0] // groups, *kernel)), in_shape, **geometry)
 
 
 def delayed(rng: np.random.Generator, conv: Conv, delays: int) -> Conv:

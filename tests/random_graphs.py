@@ -40,7 +40,7 @@ def _synapses(rng: np.random.Generator, source: ChipPopulation, target: ChipPopu
     kind = int(rng.integers(0, 4))
     if len(source.shape) == len(target.shape) == 3 and kind != 1 and source.shape[1:] == target.shape[1:]:
         reach = int(rng.integers(0, 2))
-        found = conv(rng, source.shape, target.shape[0], (2 * reach + 1, 3), padding=(reach, 1))  # type: ignore[arg-type]
+        found = conv(rng, source.shape, target.shape[0], (2 * reach + 1, 3), padding=(reach, 1))
         return delayed(rng, found, longest) if longest else found
     if kind <= 1:
         return sparse(rng, target.size, source.size, delays=longest)
@@ -88,11 +88,11 @@ def _when(rng: np.random.Generator, steps: int) -> When:
         case 0:
             return ALWAYS
         case 1:
-            return When(start, clock=clock)  # type: ignore[arg-type]
+            return When(start, clock=clock)
         case 2:
-            return When(start, start + int(rng.integers(1, steps + 2)), clock=clock)  # type: ignore[arg-type]
+            return When(start, start + int(rng.integers(1, steps + 2)), clock=clock)
         case _:
-            return When(start, None, 4, int(rng.integers(1, 5)), clock)  # type: ignore[arg-type]
+            return When(start, None, 4, int(rng.integers(1, 5)), clock)
 
 
 def _pairs(rng: np.random.Generator, chip: Deployment, one: ChipConnection) -> tuple[np.ndarray, np.ndarray]:
@@ -115,11 +115,11 @@ def random_edit(rng: np.random.Generator, chip: Deployment, *, plain: bool = Fal
             return Force(population.name, some, int(rng.choice([0, 20000, 65536])), when)
         case 2:
             field = ("vth", "du", "dv", "bias_mantissa")[int(rng.integers(0, 4))]
-            return SetField(population.name, field, some, rng.integers(0, 4096, len(some)).astype(np.int32), when)  # type: ignore[arg-type]
+            return SetField(population.name, field, some, rng.integers(0, 4096, len(some)).astype(np.int32), when)
         case 3:
             masks = (1 << rng.integers(0, 24, len(some))).astype(np.int32)
             at = int(rng.integers(0, 2 * chip.timesteps))
-            return Upset(population.name, "uv"[int(rng.integers(0, 2))], some, masks, at, when.clock)  # type: ignore[arg-type]
+            return Upset(population.name, "uv"[int(rng.integers(0, 2))], some, masks, at, when.clock)
         case 4 if one is not None:
             sources, targets = _pairs(rng, chip, one)
             return SetSynapses(one.name, sources, targets, random_weights(rng, targets.shape), when)
@@ -136,6 +136,6 @@ def random_edit(rng: np.random.Generator, chip: Deployment, *, plain: bool = Fal
             name = chip.inputs[int(rng.integers(0, len(chip.inputs)))]
             return InputNoise(
                 name, np.arange(3), 500.0, int(rng.integers(0, 99)), ("sample", "step")[int(rng.integers(0, 2))], when
-            )  # type: ignore[arg-type]
+            )
         case _:
             return Silence(population.name, some, when)

@@ -194,7 +194,7 @@ def adaptive(monkeypatch: pytest.MonkeyPatch) -> nf.Deployment:
 
     usual = stepwise.step_of_law
 
-    def step(u, v, drive, du, dv, vth, bias, law, own, kept):  # type: ignore[no-untyped-def]  # as the law's
+    def step(u, v, drive, du, dv, vth, bias, law, own, kept):
         if not isinstance(law, Adaptive):
             return usual(u, v, drive, du, dv, vth, bias, law, own, kept)
         fired = usual(u, v, drive, du, dv, vth + own["raised"], bias)

@@ -40,7 +40,7 @@ def npz_seeds() -> list[bytes]:
         {"events": events, "labels": np.repeat(labels[:, None], 4, axis=1)},
     ):
         buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]  # NumPy types keywords as its options
+        np.savez(buffer, **arrays)
         seeds.append(buffer.getvalue())
     return seeds
 
@@ -75,7 +75,7 @@ def spoiled_npz(seed: bytes, chance: Chance) -> bytes:
             arrays[name] = wild if chance.random() < 0.5 else wild.astype(np.float32)
         case _:
             arrays[name] = other_array(chance, arrays[name])
-    np.savez(out, **arrays)  # type: ignore[arg-type]  # as above
+    np.savez(out, **arrays)
     return out.getvalue()
 
 

@@ -50,7 +50,7 @@ def main() -> None:
         subprocess.run([*words, "2"], check=True, capture_output=True)  # trains and compiles
         done = subprocess.run([*words, "50" if options.quick else "0"], check=True, capture_output=True, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
-        answer["peak_bytes"][case], answer["images"][case] = found["peak"], found["images"]  # type: ignore[index]
+        answer["peak_bytes"][case], answer["images"][case] = found["peak"], found["images"]
         rows.append((f"{case}, {found['images']:,} images", f"{found['peak'] / 1e9:.2f} GB, {found['seconds']:.0f} s"))
     finish("peak memory of inject", rows, answer, options.json)
 

@@ -114,7 +114,7 @@ def main() -> None:
     rows = [("Lava", f"{theirs / steps * 1e6:,.0f} µs a step")]
     ours: dict[int, float] = {}
     for threads in (1, 2):
-        seconds, _ = median_time(lambda threads=threads: ExactEngine(threads).run(chip, given), options.repeats)  # type: ignore[misc]  # mypy: default of a lambda
+        seconds, _ = median_time(lambda threads=threads: ExactEngine(threads).run(chip, given), options.repeats)
         ours[threads] = seconds / (samples * steps)
         rows.append(
             (f"exact, {threads} thread(s)", f"{ours[threads] * 1e6:,.2f} µs a step, {theirs / steps / ours[threads]:,.0f} × Lava")

@@ -87,7 +87,7 @@ def run(
     data_dir: options.DataDir = None,
 ) -> None:
     """Run what has not run yet; a run that was broken off goes on. Then write the report."""
-    from neurofault.study.campaign.cores import usable_cores
+    from neurofault.cores import usable_cores
     from neurofault.study.campaign.folder import check_folder, default_folder
     from neurofault.study.campaign.report import check_tools
     from neurofault.study.campaign.rows import failed

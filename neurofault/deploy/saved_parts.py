@@ -215,7 +215,7 @@ def read_connections(parts: Parts, arrays: Arrays, populations: Sequence[ChipPop
             synapses = _synapses(each.inner("synapses"), arrays, known[ends.source], known[ends.target])
         except ValueError as error:
             raise ValueError(f"{ends}: {error}") from None
-        connections.append(ChipConnection(ends.name, ends.source, ends.target, synapses, sign_mode=mode, **own))  # type: ignore[arg-type]
+        connections.append(ChipConnection(ends.name, ends.source, ends.target, synapses, sign_mode=mode, **own))  # type: ignore[arg-type]  # one of the modes, checked by one_of
     return tuple(connections)
 
 
@@ -229,10 +229,10 @@ def read_readout(
     if name not in reached(populations, connections):
         raise ValueError(f"no input and no bias reaches the readout {name[:40]!r}")
     if not known:
-        return Readout(name, parts.one_of("how", ("potential", "count")))  # type: ignore[arg-type]
+        return Readout(name, parts.one_of("how", ("potential", "count")))  # type: ignore[arg-type]  # one of the two, checked by one_of
     how, when = parts.one_of("how", get_args(How)), parts.data.get("when")
     try:
-        return Readout(name, how, None if when is None else typed(tuple[int, int], when))  # type: ignore[arg-type]
+        return Readout(name, how, None if when is None else typed(tuple[int, int], when))  # type: ignore[arg-type]  # checked by one_of
     except ConversionError as error:
         raise ValueError(str(error)) from None
 

@@ -108,7 +108,7 @@ class ChipInput(AbstractProcess):  # type: ignore[misc]  # Lava ships no types
         self.s_out = OutPort(shape=own.order.shape)
 
 
-class ChipSynapses(AbstractProcess):  # type: ignore[misc]
+class ChipSynapses(AbstractProcess):  # type: ignore[misc]  # Lava has no types
     """A connection of a :class:`DeploymentProcess`."""
 
     def __init__(self, *, own: BrokenSynapses) -> None:
@@ -117,14 +117,14 @@ class ChipSynapses(AbstractProcess):  # type: ignore[misc]
         self.a_out = OutPort(shape=own.order_out.shape)
 
 
-class ChipNeurons(LIF):  # type: ignore[misc]
+class ChipNeurons(LIF):  # type: ignore[misc]  # Lava has no types
     """A population of a :class:`DeploymentProcess`: Lava's ``LIF``."""
 
 
 @implements(proc=ChipInput, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class PyChipInput(PyLoihiProcessModel):  # type: ignore[misc]
+class PyChipInput(PyLoihiProcessModel):  # type: ignore[misc]  # Lava has no types
     """Runs :class:`ChipInput`."""
 
     s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
@@ -147,7 +147,7 @@ class PyChipInput(PyLoihiProcessModel):  # type: ignore[misc]
 @implements(proc=ChipSynapses, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class PyChipSynapses(PyLoihiProcessModel):  # type: ignore[misc]
+class PyChipSynapses(PyLoihiProcessModel):  # type: ignore[misc]  # Lava has no types
     """Runs :class:`ChipSynapses`."""
 
     s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
@@ -171,7 +171,7 @@ class PyChipNeurons(BrokenLif):
 
 @implements(proc=DeploymentProcess, protocol=LoihiProtocol)
 @tag("fixed_pt")
-class DeploymentModel(AbstractSubProcessModel):  # type: ignore[misc]
+class DeploymentModel(AbstractSubProcessModel):  # type: ignore[misc]  # Lava has no types
     """Makes the processes inside a :class:`DeploymentProcess` and joins them."""
 
     def __init__(self, proc: AbstractProcess) -> None:

@@ -40,7 +40,7 @@ _FIELDS = {"vth": "vth", "du": "du", "dv": "dv", "bias_mantissa": "bias_mant"}
 @implements(proc=LIF, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class BrokenLif(PyLifModelBitAcc):  # type: ignore[misc]
+class BrokenLif(PyLifModelBitAcc):  # type: ignore[misc]  # Lava has no types
     """Lava's ``LIF`` with broken neurons: parameters, state and output change around Lava's own step."""
 
     def __init__(self, proc_params: Any) -> None:
@@ -101,7 +101,7 @@ class BrokenLif(PyLifModelBitAcc):  # type: ignore[misc]
 @implements(proc=RingBuffer, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class BrokenSource(PySendModelFixed):  # type: ignore[misc]
+class BrokenSource(PySendModelFixed):  # type: ignore[misc]  # Lava has no types
     """Lava's source of recorded spikes, some of whose lines are broken."""
 
     def __init__(self, proc_params: Any) -> None:
@@ -129,7 +129,7 @@ def _step(model: Any) -> None:
 @implements(proc=Dense, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class BrokenDense(PyDenseModelBitAcc):  # type: ignore[misc]
+class BrokenDense(PyDenseModelBitAcc):  # type: ignore[misc]  # Lava has no types
     """Lava's ``Dense`` with broken synapses."""
 
     traffic: BrokenTraffic | None = None
@@ -142,7 +142,7 @@ class BrokenDense(PyDenseModelBitAcc):  # type: ignore[misc]
 @implements(proc=DelayDense, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class BrokenDelayDense(PyDelayDenseModelBitAcc):  # type: ignore[misc]
+class BrokenDelayDense(PyDelayDenseModelBitAcc):  # type: ignore[misc]  # Lava has no types
     """Lava's ``DelayDense`` with broken synapses."""
 
     traffic: BrokenTraffic | None = None
@@ -155,7 +155,7 @@ class BrokenDelayDense(PyDelayDenseModelBitAcc):  # type: ignore[misc]
 @implements(proc=Sparse, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class BrokenSparse(PySparseModelBitAcc):  # type: ignore[misc]
+class BrokenSparse(PySparseModelBitAcc):  # type: ignore[misc]  # Lava has no types
     """Lava's ``Sparse`` with broken synapses."""
 
     traffic: BrokenTraffic | None = None
@@ -168,7 +168,7 @@ class BrokenSparse(PySparseModelBitAcc):  # type: ignore[misc]
 @implements(proc=Conv, protocol=LoihiProtocol)
 @requires(CPU)
 @tag("fixed_pt")
-class BrokenConv(PyConvModelFixed):  # type: ignore[misc]
+class BrokenConv(PyConvModelFixed):  # type: ignore[misc]  # Lava has no types
     """Lava's ``Conv`` with broken synapses."""
 
     traffic: BrokenTraffic | None = None

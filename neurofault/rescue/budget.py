@@ -84,4 +84,4 @@ class Spent:
                 return int(mine + its)
             return {table: mine.get(table, 0.0) + its.get(table, 0.0) for table in {**mine, **its}}
 
-        return Spent(**{one.name: joined(one.name) for one in fields(self)})  # type: ignore[arg-type]
+        return Spent(**{one.name: joined(one.name) for one in fields(self)})  # type: ignore[arg-type]  # each field keeps its type

@@ -74,8 +74,8 @@ def row_to_json(row: Row) -> dict[str, Any]:
         "host_bytes": mean(lambda done: done.spent.host_bytes),
         "energy_joule": mean(lambda done: done.spent.energy.get(table, 0.0)),
         "time_second": mean(lambda done: done.spent.time.get(table, 0.0)),
-        "energy_joule_by_table": {name: mean(lambda done, name=name: done.spent.energy.get(name, 0.0)) for name in tables},  # type: ignore[misc]
-        "time_second_by_table": {name: mean(lambda done, name=name: done.spent.time.get(name, 0.0)) for name in tables},  # type: ignore[misc]
+        "energy_joule_by_table": {name: mean(lambda done, name=name: done.spent.energy.get(name, 0.0)) for name in tables},  # type: ignore[misc]  # a lambda with a default has no type of its own
+        "time_second_by_table": {name: mean(lambda done, name=name: done.spent.time.get(name, 0.0)) for name in tables},  # type: ignore[misc]  # a lambda with a default has no type of its own
         "learning_memory": None
         if provision is None
         else {

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from neurofault.cache import cache_dir, keep
 from neurofault.data.datasets import load
 from neurofault.data.splits import DataSet
 from neurofault.graph import Network
@@ -92,21 +91,11 @@ def trained_model(
     recipe: EventRecipe, *, data_dir: Path | None = None, progress: Progress | None = None
 ) -> tuple[SpikingModel, DataSet]:
     """Return the same as a torch module; see :func:`trained_on_events`."""
-    import torch
-
-    from neurofault.zoo.shipped import load_shipped
+    from neurofault.zoo.shipped import with_weights
     from neurofault.zoo.surrogate import SpikingModel, fit
 
     data = load(recipe.dataset, data_dir=data_dir)
     model = SpikingModel(data.train.events.size, recipe.layers, seed=recipe.training.seed)
     key = f"{recipe.name}-{recipe.digest}-{data.digest[:12]}"
-    path = cache_dir() / "zoo" / f"{key}.pt"
-    shipped = load_shipped(key)
-    if shipped is not None:
-        model.load_state_dict(shipped)
-    elif path.exists():
-        model.load_state_dict(torch.load(path, weights_only=True))
-    else:
-        fit(model, data.train, data.validation, recipe.training, progress=progress)
-        keep(path, lambda part: torch.save(model.state_dict(), part))
+    with_weights(model, key, lambda: fit(model, data.train, data.validation, recipe.training, progress=progress))
     return model, data

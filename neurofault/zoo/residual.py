@@ -32,7 +32,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return [N, outputs, height/stride, width/stride] for ``x`` [N, inputs, height, width]."""
         inner = self.first_activation(self.first(x))
-        return self.last_activation(self.second(inner) + self.short(x))  # type: ignore[no-any-return]
+        return self.last_activation(self.second(inner) + self.short(x))  # type: ignore[no-any-return]  # torch types what modules return as Any
 
 
 def residual_network(inputs: int, stages: Sequence[int], classes: int, activations: Sequence[nn.Module]) -> nn.Sequential:

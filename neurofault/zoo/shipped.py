@@ -1,4 +1,4 @@
-"""Trained weights that come with the package, so that everybody breaks the same network; and the digest by which weights are known.
+"""Trained weights: those that come with the package, so that everybody breaks the same network, those that are kept; and the digest by which weights are known.
 
 Training gives the same bits on the same kind of processor only: libraries of linear algebra add in another order on another. So the small
 networks of the zoo are shipped as they were trained once (``weights/<name>-<recipe>-<data>.npz``: the arrays of a state dict).
@@ -7,13 +7,15 @@ networks of the zoo are shipped as they were trained once (``weights/<name>-<rec
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from neurofault.cache import cache_dir, keep
 
 FOLDER = Path(__file__).with_name("weights")
 
@@ -42,6 +44,24 @@ def load_shipped(key: str) -> dict[str, Tensor] | None:
         return None
     with np.load(path, allow_pickle=False) as arrays:
         return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+
+
+def with_weights(model: nn.Module, key: str, train: Callable[[], object]) -> None:
+    """Give a module its trained weights: shipped, else kept in the cache, else trained now and kept. The file appears whole or not at all.
+
+    Args:
+        model: of ``key``, untrained; its parameters are set in place.
+        key: name, recipe and data, joined by ``-``.
+        train: trains it.
+    """
+    path, shipped = cache_dir() / "zoo" / f"{key}.pt", load_shipped(key)
+    if shipped is not None:
+        model.load_state_dict(shipped)
+    elif path.exists():
+        model.load_state_dict(torch.load(path, weights_only=True))
+    else:
+        train()
+        keep(path, lambda part: torch.save(model.state_dict(), part))
 
 
 def save_shipped(key: str, state: Mapping[str, Any]) -> Path:

@@ -140,7 +140,7 @@ class SpikingLayer(nn.Module):
         keep_u, keep_v = self.kept
         return cast(
             tuple[Tensor, Tensor],
-            _Steps.apply(drive, self.recurrent, self.bias, keep_u / _ONE, keep_v / _ONE, self.spec.fires),  # type: ignore[no-untyped-call]
+            _Steps.apply(drive, self.recurrent, self.bias, keep_u / _ONE, keep_v / _ONE, self.spec.fires),  # type: ignore[no-untyped-call]  # torch has no types for it
         )
 
 
@@ -218,7 +218,7 @@ def fit(model: SpikingModel, train: Split, validation: Split, training: Training
                 scores, labels = _answered(model, train.events.take(chosen), train.labels[chosen], training.loss)
                 loss = functional.cross_entropy(scores, labels, ignore_index=-1)
                 optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
                 nn.utils.clip_grad_norm_(model.parameters(), training.clip)
                 optimiser.step()
                 schedule.step()

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurofault.cache import cache_dir, keep
 from neurofault.data.datasets import load
 from neurofault.data.splits import DataSet
 from neurofault.graph import Encoding
@@ -21,7 +20,7 @@ from neurofault.progress import Progress
 from neurofault.zoo import Recipe, recipe
 from neurofault.zoo.rate_curve import RateCurve
 from neurofault.zoo.residual import residual_network
-from neurofault.zoo.shipped import load_shipped
+from neurofault.zoo.shipped import with_weights
 
 
 def build(spec: Recipe, in_shape: tuple[int, int, int], classes: int) -> nn.Sequential:
@@ -83,16 +82,12 @@ def trained(
     channels, height, width = data.shape
     model = build(spec, (channels, height, width), len(data.classes))
     key = f"{name}-{spec.digest}-{data.digest[:12]}"
-    path = cache_dir() / "zoo" / f"{key}.pt"
-    shipped = load_shipped(key)
-    if shipped is not None:
-        model.load_state_dict(shipped)
-    elif path.exists():
-        model.load_state_dict(torch.load(path, weights_only=True))
-    else:
+
+    def train() -> None:
         with _same_bits(1 if not spec.channels else 2), torch.enable_grad():  # also where the caller has switched gradients off
             _train(model, spec, data, progress)
-        keep(path, lambda part: torch.save(model.state_dict(), part))
+
+    with_weights(model, key, train)
     return model.eval(), data
 
 
@@ -140,7 +135,7 @@ def _train(model: nn.Module, spec: Recipe, data: DataSet, progress: Progress | N
                     batch = _augment(batch, generator)
                 loss = functional.cross_entropy(model(batch), labels[chosen])
                 optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
                 optimiser.step()
                 if schedule is not None:
                     schedule.step()

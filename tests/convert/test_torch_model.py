@@ -188,7 +188,7 @@ def test_hidden_computation_is_noticed():
 
     from_torch(Hidden(), IMAGES)  # the same values in another order of memory are fine
     bias = Hidden()
-    bias.inner.forward = lambda x: nn.functional.linear(x, bias.inner.weight) + 1  # type: ignore[method-assign]
+    bias.inner.forward = lambda x: nn.functional.linear(x, bias.inner.weight) + 1
     with pytest.raises(
         ConversionError,
         match=r"^layer 'inner' differs from the original: its output by .*; usual causes: .* a hook or a parametrization",

@@ -36,7 +36,7 @@ def broken_chip() -> tuple[Deployment, Inputs]:
             if not index:
                 continue
             for place, (field, value) in enumerate((("vth", 5), ("du", 100), ("dv", 900), ("bias_mantissa", 3000))):
-                edits.append(SetField(layer.name, field, hit[3 + place : 4 + place], np.array([value], np.int32), when))  # type: ignore[arg-type]
+                edits.append(SetField(layer.name, field, hit[3 + place : 4 + place], np.array([value], np.int32), when))
             at = 1 + number if when.clock == "presentation" else 12
             edits.append(Upset(layer.name, "v", np.sort(hit[7:9]), np.array([1 << 13, 1 << 23 | 5], np.int32), at, when.clock))
             edits.append(Upset(layer.name, "u", np.sort(hit[8:10]), np.array([1 << 12, 1 << 23], np.int32), at, when.clock))

@@ -97,11 +97,11 @@ def _stored(sign_mode: str, seed: int) -> Case:
     rng = np.random.default_rng(seed)
     layers = [population("input", (40,), vth=100)]
     for bits in range(1, 9):
-        synapses = Dense(random_weights(rng, (40, 40), bits, sign_mode))  # type: ignore[arg-type]
+        synapses = Dense(random_weights(rng, (40, 40), bits, sign_mode))
         bias = rng.integers(500, 3000, 40) if sign_mode == "excitatory" else rng.integers(3000, 9000, 40)
         exponent = -2 if sign_mode == "excitatory" else -4
         stored = {"bits": bits, "sign_mode": sign_mode}
-        layers.append(population(f"bits{bits}", (40,), synapses, exponent=exponent, bias=bias, vth=400, **stored))  # type: ignore[arg-type]
+        layers.append(population(f"bits{bits}", (40,), synapses, exponent=exponent, bias=bias, vth=400, **stored))
     return chip(layers, 16), _drive(rng, 1, 40)
 
 
@@ -147,7 +147,7 @@ def _images(edits: bool) -> Case:
         (4, (2, 2), {"stride": (3, 2), "padding": (1, 2), "dilation": (2, 1), "groups": 4}),
     )
     for index, (c_out, kernel, geometry) in enumerate(geometries):
-        synapses = conv(rng, layers[-1].population.shape, c_out, kernel, **geometry)  # type: ignore[arg-type]
+        synapses = conv(rng, layers[-1].population.shape, c_out, kernel, **geometry)
         layers.append(
             population(
                 f"conv{index}",
@@ -242,7 +242,7 @@ def _in_time(rng: np.random.Generator, layers: list[Driven], *, delayed: bool) -
             edits.append(Silence(layer.name, np.sort(hit[:2]), when))
             edits.append(Force(layer.name, np.sort(hit[1:3]), (65536, 0, 20000)[number % 3], when))
             for place, (field, value) in enumerate((("vth", 5), ("du", 100), ("dv", 900), ("bias_mantissa", 3000))):
-                edits.append(SetField(layer.name, field, hit[3 + place : 4 + place], np.array([value], np.int32), when))  # type: ignore[arg-type]
+                edits.append(SetField(layer.name, field, hit[3 + place : 4 + place], np.array([value], np.int32), when))
             at, clock = (when.start, when.clock) if when.clock == "chip" else (number + 1, when.clock)
             edits.append(Upset(layer.name, "v", np.sort(hit[7:9]), np.array([1 << 13, 1 << 23 | 5], np.int32), at, clock))
             edits.append(Upset(layer.name, "u", np.sort(hit[6:8]), np.array([1 << 12, 1 << 23], np.int32), at, clock))
@@ -258,7 +258,7 @@ def _in_time(rng: np.random.Generator, layers: list[Driven], *, delayed: bool) -
                 )
     for number, when in enumerate(WHENS):
         some = np.sort(rng.choice(layers[0].size, 4, replace=False))
-        edits.append(InputNoise("input", some, 900.0, 5 + number, ("sample", "step")[number % 2], when))  # type: ignore[arg-type]
+        edits.append(InputNoise("input", some, 900.0, 5 + number, ("sample", "step")[number % 2], when))
     return chip(layers, 8, edits)
 
 

@@ -203,7 +203,7 @@ def test_run_gives_accuracy_from_images() -> None:
 def test_bad_arguments_get_one_clear_message(arguments: dict[str, object], message: str) -> None:
     deployment, inputs = CASES["damaged"]()
     with pytest.raises(UsageError) as error:
-        run(deployment, **{"x": inputs, **arguments})  # type: ignore[arg-type]
+        run(deployment, **{"x": inputs, **arguments})
     assert str(error.value) == message.format(engines=", ".join(ENGINES))
 
 

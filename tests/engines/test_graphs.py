@@ -121,7 +121,7 @@ def test_run_takes_an_input_of_each_name() -> None:
     images = np.random.default_rng(1).integers(0, 256, (5, 1, 2, 3)).astype(np.uint8)
     events = inputs.of("events")
     assert isinstance(events, Spikes)
-    bias = Bias(chip.encode({"pixels": images}).of("pixels").mantissa)  # type: ignore[union-attr]
+    bias = Bias(chip.encode({"pixels": images}).of("pixels").mantissa)
     wanted = run(chip, Inputs({"pixels": bias}, {"events": events})).activity.scores
     assert len(np.unique(wanted)) > 2
     for given in (
@@ -155,7 +155,7 @@ def test_run_takes_an_input_of_each_name() -> None:
 )
 def test_what_does_not_fit_the_inputs_is_said(given: object, message: str) -> None:
     with pytest.raises(UsageError) as error:
-        run(_looped()[0], given)  # type: ignore[arg-type]
+        run(_looped()[0], given)
     assert str(error.value) == message
 
 
@@ -172,7 +172,7 @@ def test_states_of_batches_are_those_of_all_samples(monkeypatch: pytest.MonkeyPa
     np.testing.assert_array_equal(rest.activity.scores, whole.activity.scores)
     np.testing.assert_array_equal(rest.activity.sample_spikes + first.activity.sample_spikes, whole.activity.sample_spikes)
     both = [first.activity.traces["a"].v, rest.activity.traces["a"].v]
-    np.testing.assert_array_equal(np.concatenate(both, axis=1), whole.activity.traces["a"].v)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(np.concatenate(both, axis=1), whole.activity.traces["a"].v)
     assert whole.activity.state is None
     assert rest.activity.state is not None
     assert rest.activity.state.step == 8
@@ -205,7 +205,7 @@ def test_states_and_stops_that_do_not_fit_are_said() -> None:
         ({"state": replace(state, v={})}, "the state's v of population 'pixels' lacks it, but 5 samples need (5, 6)"),
     ):
         with pytest.raises(UsageError) as error:
-            run(chip, inputs, **given)  # type: ignore[arg-type]
+            run(chip, inputs, **given)
         assert str(error.value) == message
     with pytest.raises(UsageError, match="the state's u of population 'pixels' has the shape"):
         run(chip, inputs[:2], state=state)

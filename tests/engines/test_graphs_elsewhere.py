@@ -129,7 +129,7 @@ def _skip(synapses: Synapses, *, size: int = 2, **settings: int) -> Deployment:
 
 def _pairs(size: int, **more: object) -> Sparse:
     ids = np.arange(size)
-    return Sparse.of(size, size, ids, ids, np.full(size, 2, np.int32), **more)  # type: ignore[arg-type]
+    return Sparse.of(size, size, ids, ids, np.full(size, 2, np.int32), **more)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("lava") is None, reason="lava-nc is not installed")

@@ -76,7 +76,7 @@ def test_kept_states_equal_a_chip_with_one_clock(seed: int, monkeypatch: pytest.
 
 def adding(steps: int = 4, **fields: object) -> Deployment:
     """A neuron that adds up what its input sends, 1 a step, and fires at the 8th."""
-    neuron = nf.CubaLif(7.5, **fields)  # type: ignore[arg-type]
+    neuron = nf.CubaLif(7.5, **fields)
     populations = [nf.Population("eyes", (1,), nf.Source()), nf.Population("hands", (2,), neuron)]
     return nf.deploy(nf.chain("adding", populations, [nf.Dense(np.ones((2, 1)))], timesteps=steps, how="count"))
 

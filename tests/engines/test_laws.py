@@ -63,7 +63,7 @@ def with_damage(made: Deployment, rng: np.random.Generator) -> Deployment:
 def assert_equal(made: Deployment, inputs: Inputs, *engines: object) -> None:
     expected = present(made, inputs)
     for engine in engines:
-        activity = engine.run(made, inputs, record=TRACES)  # type: ignore[attr-defined]
+        activity = engine.run(made, inputs, record=TRACES)
         for name, own in expected.items():
             for state in TRACES:
                 np.testing.assert_array_equal(getattr(activity.traces[name], state), own[state], f"{engine} {name} {state}")

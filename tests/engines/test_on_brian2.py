@@ -51,7 +51,7 @@ def test_brian2_equals_exact_at_every_step(name: str) -> None:
 def test_sums_beyond_32_bits_wrap_where_lava_wraps(weight: int) -> None:
     layers = [population("input", (1,))]
     layers.append(population("h", (1,), dense(np.random.default_rng(0), 1, 1), exponent=20, du=2000, vth=131071))
-    layers[1].synapses.weight[:] = weight  # type: ignore[union-attr]
+    layers[1].synapses.weight[:] = weight
     exact = assert_equal_to_exact(chip(layers, 4), Inputs(events=np.array([[[1], [0], [1], [0]]], bool)))
     assert exact.traces["h"].u[0, 0, 0] == (weight << 26) % 2**32 - 2**32 + 2**24 * (1 if weight % 64 in (32, 34) else 0)
 

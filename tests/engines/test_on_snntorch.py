@@ -79,7 +79,7 @@ def random_chip(rng: np.random.Generator, readout: str = "count", damage: bool =
             SetSynapses(name, sources[upset], targets[upset], values[upset]),
             Silence(name, rng.choice(size, 1)),
         ]
-    return chip(layers, 7, edits, readout)  # type: ignore[arg-type]
+    return chip(layers, 7, edits, readout)
 
 
 @settings(max_examples=25, deadline=None)
@@ -131,7 +131,7 @@ def test_what_snntorch_cannot_express_is_refused_by_name() -> None:
     first = population("input", (3,))
 
     def refusal(*edits: object, **fields: object) -> str | None:
-        return reason(chip([first, population("o", (2,), fields.pop("synapses", dense(rng, 2, 3)), **fields)], 3, edits))  # type: ignore[arg-type]
+        return reason(chip([first, population("o", (2,), fields.pop("synapses", dense(rng, 2, 3)), **fields)], 3, edits))
 
     assert refusal() is None
     assert refusal(du=[4095, 4094]) == "layer 'o': snnTorch's Leaky needs du = 4095 and dv = 0 (its decays do not round)"

@@ -38,7 +38,7 @@ def read_otherwise(chip: Deployment, rng: np.random.Generator) -> Deployment:
     first = int(rng.integers(0, chip.timesteps))
     stop = first + 1 if how == "potential" else int(rng.integers(first + 1, chip.timesteps + 1))
     when = None if rng.random() < 0.3 else (first, stop)
-    return replace(chip, readout=Readout(chip.readout.population, how, when))  # type: ignore[arg-type]
+    return replace(chip, readout=Readout(chip.readout.population, how, when))
 
 
 def read_graph(seed: int, edits: int, *, plain: bool = False) -> tuple[Deployment, Inputs, np.random.Generator]:
@@ -120,7 +120,7 @@ def small(how: str = "potential", when: tuple[int, int] | None = None, **options
         nf.Connection("mind", "eyes", "mind", nf.Dense(rng.normal(0.4, 0.5, (6, 5)))),
         nf.Connection("hands", "mind", "hands", nf.Dense(rng.normal(0, 0.5, (3, 6)))),
     )
-    return nf.deploy(nf.Network("reflex", populations, connections, 8, Readout("hands", how, when), **options))  # type: ignore[arg-type]
+    return nf.deploy(nf.Network("reflex", populations, connections, 8, Readout("hands", how, when), **options))
 
 
 SEEN = nf.Spikes.dense(np.random.default_rng(4).random((12, 8, 5)) < 0.4)

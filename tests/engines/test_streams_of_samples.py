@@ -116,7 +116,7 @@ def test_samples_after_a_state_are_counted_on() -> None:
     chip, inputs = _relay()
     whole = run(chip, inputs).activity
     state = run(chip, inputs[:2]).activity.state
-    events = inputs.of("").to_dense()  # type: ignore[union-attr]
+    events = inputs.of("").to_dense()
     np.testing.assert_array_equal(run(chip, events[2:], state=state).activity.scores, whole.scores[2:])
     np.testing.assert_array_equal(run(chip, inputs[2:], state=state).activity.scores, whole.scores[2:])
 
@@ -146,7 +146,7 @@ def test_what_does_not_follow_is_said() -> None:
         ),
     ):
         with pytest.raises(UsageError) as error:
-            run(chip, given_, **arguments)  # type: ignore[arg-type]
+            run(chip, given_, **arguments)
         assert str(error.value) == message
 
 
@@ -188,5 +188,5 @@ def test_what_takes_samples_apart_refuses_streams_by_name() -> None:
         golden(chip, inputs)
     np.testing.assert_array_equal(IncrementalEngine().run(chip, inputs).scores, run(chip, inputs).activity.scores)
     with pytest.raises(ConversionError) as wrong:
-        reflex.with_reset("nevr")  # type: ignore[arg-type]
+        reflex.with_reset("nevr")
     assert str(wrong.value) == "network 'reflex': reset must be sample or never, is 'nevr' (did you mean 'never'?)"

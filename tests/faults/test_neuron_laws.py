@@ -11,7 +11,7 @@ from neurofault.errors import FaultError
 
 def reflex(**law: object) -> nf.Deployment:
     """A current of 1 threshold a step into two neurons of which the first is hit below."""
-    eyes, hands = nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(0.9, **law))  # type: ignore[arg-type]
+    eyes, hands = nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(0.9, **law))
     return nf.deploy(nf.chain("reflex", [eyes, hands], [nf.Dense(np.eye(2))], timesteps=6, how="count"))
 
 

@@ -18,7 +18,7 @@ DENSE = st.tuples(*(st.integers(1, 5) for _ in range(3))).flatmap(lambda shape: 
 def test_events_in_any_order_are_the_dense_array(dense: np.ndarray, shuffle: object):
     sample, step, neuron = np.nonzero(dense)
     order = np.arange(len(sample))
-    shuffle.shuffle(order)  # type: ignore[attr-defined]
+    shuffle.shuffle(order)
     n, steps, size = dense.shape
     own = Spikes.of(sample[order], step[order], neuron[order], samples=n, timesteps=steps, size=size)
     assert np.array_equal(own.to_dense(), dense)
@@ -95,7 +95,7 @@ def test_no_number_of_an_event_is_cut_off_to_a_whole_one():
             Spikes(*own, 3, 3)
         assert str(caught.value) == f"events: {what} are an array of float64; an array of whole numbers is taken"
     with pytest.raises(UsageError, match=r"^events: steps are a list; an array of whole numbers is taken$"):
-        Spikes(starts, [1], whole, 3, 3)  # type: ignore[arg-type]
+        Spikes(starts, [1], whole, 3, 3)
 
 
 def test_unsigned_numbers_of_events_are_as_good_as_signed_ones():
@@ -129,7 +129,7 @@ def test_every_input_gets_what_is_its_own():
 )
 def test_an_input_without_data_or_data_without_an_input_is_said(given: dict[str, object], names: tuple[str, ...], message: str):
     with pytest.raises(UsageError) as caught:
-        Inputs(**given).named(names)  # type: ignore[arg-type]
+        Inputs(**given).named(names)
     assert str(caught.value) == message
 
 

@@ -13,7 +13,7 @@ from neurofault.graph.synapses import Stored
 
 
 def lif(name: str, size: int, **fields: object) -> Population:
-    return Population(name, (size,), CubaLif(1.0, **fields))  # type: ignore[arg-type]
+    return Population(name, (size,), CubaLif(1.0, **fields))
 
 
 def dense(n_out: int, n_in: int) -> Dense:
@@ -37,7 +37,7 @@ def recurrent(**changes: object) -> Network:
         "timesteps": 5,
         "readout": Readout("output", "count"),
     }
-    return Network(**{**fields, **changes})  # type: ignore[arg-type]
+    return Network(**{**fields, **changes})
 
 
 def test_exactly_these_names_are_public():
@@ -119,7 +119,7 @@ def test_islands_come_in_topological_order_whatever_the_order_of_the_populations
             "connection 'c' ('input' → 'hidden'): delay must be at least 1 step, is 0",
         ),
         (
-            {"connections": (Connection("c", "input", "hidden", dense(4, 3), 1.5),)},  # type: ignore[arg-type]
+            {"connections": (Connection("c", "input", "hidden", dense(4, 3), 1.5),)},
             "connection 'c' ('input' → 'hidden'): delay must be a whole number of steps, is 1.5",
         ),
         (

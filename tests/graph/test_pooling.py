@@ -20,7 +20,7 @@ def pooled_by_chip(spikes: np.ndarray, **windows: object) -> np.ndarray:
     """What the population fires under spikes [N, T, C, H, W] of the input."""
     samples, steps, *shape = spikes.shape
     maps = nf.Population("maps", tuple(shape), nf.Source())
-    pooled, connection = spike_max_pool("pooled", maps, **windows)  # type: ignore[arg-type]
+    pooled, connection = spike_max_pool("pooled", maps, **windows)
     network = nf.Network("pooling", (maps, pooled), (connection,), steps, nf.Readout("pooled", "count"))
     activity = nf.run(nf.deploy(network), nf.Inputs(events=spikes.reshape(samples, steps, -1)), record=("spikes",)).activity
     found = activity.traces["pooled"].spikes

@@ -161,7 +161,7 @@ def test_a_run_outlives_each_other_process_of_it(tmp_path):
 
 def test_workers_are_as_many_as_cores_may_be_used(tmp_path, monkeypatch):
     if sys.platform == "linux":
-        one = f"import os; os.sched_setaffinity(0, [{min(os.sched_getaffinity(0))}]); from neurofault.study.campaign.cores import usable_cores as u; print(u())"
+        one = f"import os; os.sched_setaffinity(0, [{min(os.sched_getaffinity(0))}]); from neurofault.cores import usable_cores as u; print(u())"
         assert subprocess.run([sys.executable, "-c", one], capture_output=True, text=True, check=True).stdout == "1\n"
     (tmp_path / "cgroup").write_text("0::/user/job\n")
     job = tmp_path / "fs" / "user" / "job"

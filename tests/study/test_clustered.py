@@ -66,7 +66,7 @@ def test_a_ratio_that_is_the_same_in_every_draw_has_no_width() -> None:
 
 
 def test_a_ratio_to_what_is_not_told_from_zero_has_no_interval() -> None:
-    assert ratio_interval([0.1, 0.2, 0.3], [0.0, 0.0, 0.9]) == Interval(pytest.approx(2 / 3), None, None, 3, "ratio")  # type: ignore[arg-type]
+    assert ratio_interval([0.1, 0.2, 0.3], [0.0, 0.0, 0.9]) == Interval(pytest.approx(2 / 3), None, None, 3, "ratio")
     assert ratio_interval([0.1], [0.4]) == Interval(0.25, None, None, 1, "ratio")
 
 

@@ -7,7 +7,6 @@ a sample's last step is dropped: it is cleared with u and v when the next sample
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import Activity, Traces, gather, scores_from
+from neurofault.cores import usable_cores
 from neurofault.damage.edits import not_applied
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact import event_lists, kernels
@@ -105,7 +105,7 @@ class ExactEngine:
         def work(window: slice) -> Mapping[str, NDArray[np.int64]]:
             return _run_batch(plan, inputs[window], sheet.part(window))
 
-        number = min(self.threads or _usable_cores(), len(windows))
+        number = min(self.threads or usable_cores(), len(windows))
         with ThreadPoolExecutor(number) if number > 1 else nullcontext() as pool:
             for found in map(work, windows) if pool is None else pool.map(work, windows):
                 for name, own in found.items():
@@ -204,10 +204,6 @@ class _Sheet:
             for name, trace in self.traces.items()
         }
         return _Sheet(self.potential[window], self.output_counts[window], self.sample_spikes[window], traces)
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run_batch(plan: _Plan, inputs: Inputs, sheet: _Sheet) -> Mapping[str, NDArray[np.int64]]:

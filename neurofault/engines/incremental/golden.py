@@ -7,7 +7,6 @@ faults. :func:`effects` takes such a batch.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.cores import usable_cores
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.incremental import fault_loop as follow
 from neurofault.engines.incremental.fault_loop import ThreadTally
@@ -102,11 +102,6 @@ class Effects:
     changed: NDArray[np.int64]
     correct: NDArray[np.int64]
     changes: Changes | None = None
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def golden(deployment: Deployment, inputs: Inputs, *, threads: int | None = None, keep_bytes: int = KEPT_BYTES) -> Golden:

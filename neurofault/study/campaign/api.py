@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from neurofault.cache import cache_dir
+from neurofault.cores import usable_cores
 from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.frames import frame_of
 from neurofault.progress import Progress, silent
-from neurofault.study.campaign.cores import usable_cores
 from neurofault.study.campaign.files import check_files
 from neurofault.study.campaign.folder import JOURNAL, check_folder, default_folder, save, whose
 from neurofault.study.campaign.identity import settings_of

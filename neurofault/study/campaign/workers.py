@@ -22,8 +22,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from neurofault.cores import usable_cores
 from neurofault.errors import UsageError
-from neurofault.study.campaign.cores import usable_cores
 from neurofault.study.campaign.interrupts import without_interrupts
 from neurofault.study.campaign.records import Limits
 from neurofault.study.campaign.rows import Row
