@@ -42,7 +42,7 @@ def test_a_shipped_network_of_mnist_has_its_bits(name, data_dir):
 
 
 def test_training_gives_the_same_bits_on_any_number_of_threads(offline, monkeypatch):
-    monkeypatch.setattr("neurofault.zoo.training.load_shipped", lambda key: None)
+    monkeypatch.setattr("neurofault.zoo.shipped.load_shipped", lambda key: None)
     found = []
     for threads in (1, 2):
         before = torch.get_num_threads()

@@ -218,7 +218,7 @@ class Network:
             raise ConversionError(
                 f"population {name!r} never fires, so its spikes cannot be counted; use potential, largest or mean"
             )
-        if how == "potential" != self.readout.how and fires:
+        if how == "potential" and self.readout.how != "potential" and fires:
             raise ConversionError(
                 f"population {name!r} fires, and potential is of neurons that never fire; use count, largest or mean"
             )

@@ -18,7 +18,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.engines.incremental.fault_rows import FaultBatch, FlatNetwork, neuron_rows, refusal, synapse_rows
 from neurofault.engines.incremental.golden import Changes, effects, golden
-from neurofault.errors import UsageError, nearest
+from neurofault.errors import UnsupportedError, UsageError, nearest
 from neurofault.graph.chains import ChainLink, links
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.network import samples_apart
@@ -27,6 +27,9 @@ from neurofault.study.atlas_sites import COLUMNS, KINDS, Kind, graph_sites, stor
 
 Placed = ChainLink[ChipPopulation, ChipConnection]
 """A layer of the chip: a population with what drives it."""
+
+_MOST_ANSWERS = 1 << 15
+"""Outputs whose numbers fit the 16 bits in which changed answers are kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +93,7 @@ def atlas(
 
     Raises:
         UsageError: no such kind or layer, or a layer without such sites; labels that are not one a sample.
-        UnsupportedError: the samples are one stream.
+        UnsupportedError: the samples are one stream, or there are more than 32,768 outputs.
     """
     if kind not in KINDS:
         raise UsageError(f"no atlas of {kind!r}; kinds: {', '.join(KINDS)}{nearest(kind, KINDS)}")
@@ -99,6 +102,10 @@ def atlas(
             f"labels have the shape {np.shape(labels)}, but there are {len(inputs)} samples; an atlas takes one a sample"
         )
     samples_apart(deployment, "an atlas")
+    if deployment.output.size > _MOST_ANSWERS:
+        raise UnsupportedError(
+            f"an atlas keeps answers in 16 bits; layer {deployment.output.name!r} has {deployment.output.size:,} outputs"
+        )
     if refusal(deployment) is not None:
         return _by_runs(deployment, inputs, labels, kind, layer, changes, threads, progress)
     whole = golden(deployment, inputs, threads=threads)

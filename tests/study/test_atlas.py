@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from chips import chip, dense, population
 
+import neurofault as nf
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.engine import ExactEngine
-from neurofault.errors import UsageError
+from neurofault.errors import UnsupportedError, UsageError
 from neurofault.faults import fault_from_mapping, inject
 from neurofault.graph import Sparse
 from neurofault.inputs import Inputs
@@ -121,3 +122,20 @@ def test_bad_kinds_and_layers() -> None:
     with pytest.raises(UsageError) as error:
         atlas(deployment, inputs, np.zeros((8, 10), int), "neuron_dead")
     assert str(error.value) == "labels have the shape (8, 10), but there are 8 samples; an atlas takes one a sample"
+
+
+def test_more_outputs_than_16_bits_number_are_refused() -> None:
+    made = nf.deploy(
+        nf.chain(
+            "wide",
+            [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (32_769,), nf.CubaLif(1.0))],
+            [nf.Dense(np.ones((32_769, 2)))],
+            timesteps=2,
+            how="count",
+        )
+    )
+    inputs = Inputs(events=np.ones((1, 2, 2), bool))
+    with pytest.raises(UnsupportedError) as refused:
+        atlas(made, inputs, np.zeros(1, np.int64), "neuron_dead")
+    assert str(refused.value) == "an atlas keeps answers in 16 bits; layer 'hands' has 32,769 outputs"
+    assert nf.run(made, inputs).activity.predictions.tolist() == [0]

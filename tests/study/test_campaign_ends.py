@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from campaigns import SMALL, made_ready, ran, rows_in, written
 
-from neurofault.study.campaign import cores
+from neurofault import cores
 from neurofault.study.campaign.folder import CHIPS, JOURNAL
 from neurofault.study.campaign.interrupts import Interrupts
 from neurofault.study.campaign.journal import read_rows
