@@ -248,7 +248,7 @@ def test_signals_end_a_verb_with_one_line(number, code):
 
 def test_a_cache_that_cannot_be_written_costs_nothing(cli, monkeypatch):
     monkeypatch.setenv("NEUROFAULT_CACHE", "/proc/nope")
-    monkeypatch.setattr("neurofault.zoo.training.load_shipped", lambda key: None)
+    monkeypatch.setattr("neurofault.zoo.shipped.load_shipped", lambda key: None)
     code, out, err = cli(*INJECT)
     assert code == 0, err
     assert "damaged" in out
