@@ -48,7 +48,7 @@ from neurofault.data.image_files import CIFAR_ARCHIVE, IDX_STEMS, read_cifar_set
 from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
-from neurofault.errors import NeurofaultError
+from neurofault.errors import NeurofaultError, NeurofaultWarning
 from neurofault.graph import Conv, CubaLif, Dense, Encoding, Network, Population, Source, chain
 from neurofault.graph.synapses import Synapses
 from neurofault.study.campaign.journal import Journal, read_rows
@@ -326,6 +326,7 @@ def _work(readers: dict[str, Reader], name: str, seed: int, numbers: range, fold
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     warnings.simplefilter("error", RuntimeWarning)
     warnings.simplefilter("error", UserWarning)
+    warnings.simplefilter("ignore", NeurofaultWarning)  # what is taken with a word
     hdf5_file.sent_by_child = forked
     statm = Path("/proc/self/statm")
     if statm.exists():
