@@ -30,7 +30,7 @@ class Scaling:
     Attributes:
         low, high: smallest and largest value that is shown: of the training samples, with 0 between or at them.
         signed: ``bias``: level = 255 · (x − low) / (high − low), so ``low`` is no current at all, and a constant in the first layer takes the shift
-            back; ``lines``: two lines a value, for what is above 0 and what is below, level = 255 · |x| / max(−low, high).
+            back; ``lines``: two lines a value, for what is above 0 and what is below, level = 255 · abs(x) / max(−low, high).
         clipped: share of the test values that lie outside and are cut off.
     """
 
