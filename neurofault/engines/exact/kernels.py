@@ -13,21 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.compiled import jit
-from neurofault.engines.exact.neuron_steps import Neurons, _step, _step_plain, _step_ruled, compiled
+from neurofault.engines.exact.lanes import UNIT, add_rows, step_rows, step_sums, write_ones
+from neurofault.engines.exact.neuron_steps import Neurons, _step, _step_ruled, compiled
 
 
 class Rows(NamedTuple):
     """Dense synapses: one row of target weights for each source neuron.
 
     Attributes:
-        weights: int8, int16 or int32 [n_in, n_padded]; columns beyond n_out are zero. No rows: there are none.
-        run: how many rows the type of ``lane`` can surely add up without overflow, at least 8.
-        lane: empty array of the type in which rows are added up, int16 or int32.
+        weights: int16 or int32 [n_in, n_padded], or uint8, bytes in pairs (:mod:`neurofault.engines.exact.lanes`); columns beyond n_out are
+            zero. No rows: there are none.
+        run: how many rows can surely be added up without overflow, in 16 bits, those of int32 in 32; at least 8.
     """
 
     weights: NDArray[Any]
     run: int
-    lane: NDArray[Any]
 
 
 class Taps(NamedTuple):
@@ -70,6 +70,7 @@ class Wires(NamedTuple):
         left, right: the sum of weights of each delay is shifted right (floor), then left, into u; left at most 30.
         lag: how many steps late spikes come.
         wide: empty array of the type that holds a sum of weights.
+        wraps: whether u can leave its range by a sum of weights.
     """
 
     rows: Rows
@@ -79,36 +80,20 @@ class Wires(NamedTuple):
     right: int
     lag: int
     wide: NDArray[Any]
+    wraps: bool
 
 
 _PACK_BYTES = np.uint64(0x0102040810204080)
-_BITS = np.array([[bit for bit in range(8) if mask >> bit & 1] + [0] * (8 - mask.bit_count()) for mask in range(256)], np.int32)
-_COUNT = np.array([mask.bit_count() for mask in range(256)], np.int64)
+_PLACES = np.array([[bit for bit in range(8) if mask >> bit & 1] + [0] * (8 - mask.bit_count()) for mask in range(256)], np.uint8)
 
 
 @compiled
-def _add_rows(rows: Rows, sources: NDArray[np.int32], lane: NDArray[Any], total: NDArray[Any]) -> None:
-    """Add the rows of ``sources`` to ``total`` by way of ``lane``, a zeroed buffer of the narrow type."""
-    weights, size = rows.weights, total.shape[0]
-    position = 0
-    while position < sources.shape[0]:
-        stop = min(position + rows.run, sources.shape[0])
-        while position + 8 <= stop:
-            a, b = weights[sources[position]], weights[sources[position + 1]]
-            c, d = weights[sources[position + 2]], weights[sources[position + 3]]
-            e, f = weights[sources[position + 4]], weights[sources[position + 5]]
-            g, h = weights[sources[position + 6]], weights[sources[position + 7]]
-            for j in range(size):
-                lane[j] += a[j] + b[j] + c[j] + d[j] + e[j] + f[j] + g[j] + h[j]
-            position += 8
-        while position < stop:
-            row = weights[sources[position]]
-            for j in range(size):
-                lane[j] += row[j]
-            position += 1
-        for j in range(size):
-            total[j] += lane[j]
-            lane[j] = 0
+def _add_rows(rows: Rows, sources: NDArray[np.int32], first: int, stop: int, total: NDArray[Any]) -> None:
+    """Add the rows of ``sources[first:stop]`` to ``total``."""
+    while first < stop:
+        last = min(first + rows.run, stop)
+        add_rows(rows.weights, sources, first, last, total)
+        first = last
 
 
 @compiled
@@ -152,7 +137,6 @@ def _arrive(
     at: int,
     starts: NDArray[np.int64],
     sources: NDArray[np.int32],
-    lane: NDArray[Any],
     total: NDArray[Any],
     drive: NDArray[np.int32],
 ) -> None:
@@ -164,7 +148,7 @@ def _arrive(
         return
     window = sources[starts[at] : starts[at + 1]]
     if wires.rows.weights.shape[0]:
-        _add_rows(wires.rows, window, lane, total)
+        _add_rows(wires.rows, sources, starts[at], starts[at + 1], total)
     if wires.taps.table.shape[0]:
         _add_taps(wires.taps, window, total)
     sets = wires.lists.delays.shape[0]
@@ -178,15 +162,24 @@ def _arrive(
 
 @compiled
 def _collect(fired: NDArray[np.uint8], sources: NDArray[np.int32], end: int) -> int:
-    """Append the neurons that fired to ``sources`` at ``end``; return the new end. Up to 7 places beyond it are overwritten."""
-    words = fired.view(np.uint64)
-    for word in range(words.shape[0]):
-        if words[word]:
-            mask = (words[word] * _PACK_BYTES) >> np.uint64(56)  # one bit from each of eight bytes, the first lowest
-            bits = _BITS[mask]
-            for j in range(8):
-                sources[end + j] = 8 * word + bits[j]
-            end += _COUNT[mask]
+    """Append the neurons that fired to ``sources`` at ``end``; return the new end. Up to 8 places beyond it are overwritten."""
+    bytes8 = fired.view(np.uint64)
+    for first in range(0, bytes8.shape[0], 8):
+        word = np.uint64(0)
+        for each in range(8):
+            bits = (bytes8[first + each] * _PACK_BYTES) >> np.uint64(56)  # one bit from each of eight bytes, the first lowest
+            word |= bits << np.uint64(8 * each)
+        if word:
+            end = write_ones(word, np.int32(8 * first), _PLACES, sources, end)
+    return end
+
+
+@compiled
+def _collect_words(fired: NDArray[np.uint64], sources: NDArray[np.int32], end: int) -> int:
+    """:func:`_collect` from one bit for each neuron."""
+    for word in range(fired.shape[0]):
+        if fired[word]:
+            end = write_ones(fired[word], np.int32(UNIT * word), _PLACES, sources, end)
     return end
 
 
@@ -229,9 +222,9 @@ def present(
         v_trace: likewise v.
     """
     padded = neurons.threshold.shape[0]
-    total, lane = np.zeros(padded, wires.wide.dtype), np.zeros(padded, wires.rows.lane.dtype)
+    total = np.zeros(padded, wires.wide.dtype)
     drive, u, v = np.zeros(padded, np.int32), np.zeros(padded, np.int32), np.zeros(padded, np.int32)
-    fired = np.zeros(padded, np.uint8)
+    fired, words = np.zeros(padded, np.uint8), np.zeros(padded // UNIT, np.uint64)
     ruled = not neurons.rules.usual
     waiting = np.zeros(padded if ruled else 0, np.int32)
     plain = not (
@@ -243,6 +236,8 @@ def present(
         or outside.shape[0]
         or u_trace.shape[0]
     )
+    at_once = plain and wires.rows.weights.shape[0] > 0 and wires.lists.delays.shape[0] == 0
+    factor = np.int32(1 << wires.left)
     for sample in range(starts_out.shape[0]):
         for j in range(padded):
             u[j], v[j] = 0, neurons.start[j]
@@ -253,23 +248,34 @@ def present(
         end = np.int64(0)
         starts_out[sample, 0] = 0
         for step in range(steps):
-            if starts_in.shape[0]:
-                _arrive(wires, step - wires.lag, starts, sources, lane, total, drive)
-            if outside.shape[0]:
-                arrived = outside[sample, step]
-                for j in range(padded):
-                    drive[j] += arrived[j]
-            for position in range(neurons.silent.shape[0]):
-                total[neurons.silent[position]] = drive[neurons.silent[position]] = 0
-            if plain:
-                _step_plain(neurons, wires.left, own_bias, total, v, fired)
+            at = step - wires.lag
+            first, stop = (starts[at], starts[at + 1]) if starts_in.shape[0] and at >= 0 else (np.int64(0), np.int64(0))
+            if at_once and stop - first <= wires.rows.run:
+                step_rows(
+                    wires.rows.weights, sources, first, stop, factor, own_bias, neurons.threshold, v, words, wires.wraps
+                )  # fmt: skip
+                for position in range(neurons.silent.shape[0]):
+                    v[neurons.silent[position]] = 0
+                end = _collect_words(words, sources_out[sample], end)
             else:
-                _shift(total, wires.left, wires.right, drive)
-                if ruled:
-                    _step_ruled(neurons, own_bias, drive, u, v, waiting, fired)
+                if starts_in.shape[0]:
+                    _arrive(wires, at, starts, sources, total, drive)
+                if outside.shape[0]:
+                    arrived = outside[sample, step]
+                    for j in range(padded):
+                        drive[j] += arrived[j]
+                for position in range(neurons.silent.shape[0]):
+                    total[neurons.silent[position]] = drive[neurons.silent[position]] = 0
+                if plain:
+                    step_sums(total, factor, own_bias, neurons.threshold, v, words, wires.wraps)
+                    end = _collect_words(words, sources_out[sample], end)
                 else:
-                    _step(neurons, own_bias, drive, u, v, fired)
-            end = _collect(fired, sources_out[sample], end)
+                    _shift(total, wires.left, wires.right, drive)
+                    if ruled:
+                        _step_ruled(neurons, own_bias, drive, u, v, waiting, fired)
+                    else:
+                        _step(neurons, own_bias, drive, u, v, fired)
+                    end = _collect(fired, sources_out[sample], end)
             starts_out[sample, step + 1] = end
             if u_trace.shape[0]:
                 _copy(u, u_trace[sample, step])
@@ -299,10 +305,10 @@ def add_drive(
         padded: how many there are.
         outside: the drive, [S, T, …].
     """
-    total, lane = np.zeros(padded, wires.wide.dtype), np.zeros(padded, wires.rows.lane.dtype)
+    total = np.zeros(padded, wires.wide.dtype)
     for sample in range(starts_in.shape[0]):
         starts, sources = starts_in[sample], sources_in[sample]
         for step in range(wires.lag, steps):
             drive = outside[sample, step][first : first + padded]
-            _arrive(wires, step - wires.lag, starts, sources, lane, total, drive)
+            _arrive(wires, step - wires.lag, starts, sources, total, drive)
             _shift(total, wires.left, wires.right, drive)

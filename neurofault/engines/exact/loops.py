@@ -175,7 +175,7 @@ def present_loop(
         v_trace: likewise v.
     """
     padded, first = loop.bias.shape[0], loop.first
-    all_total, all_lane = np.zeros(padded, loop.wide.dtype), np.zeros(padded, loop.rows.dtype)
+    all_total = np.zeros(padded, loop.wide.dtype)
     all_drive, all_u, all_v = np.zeros(padded, np.int32), np.zeros(padded, np.int32), np.zeros(padded, np.int32)
     all_fired, all_waiting = np.zeros(padded, np.uint8), np.zeros(padded, np.int32)
     populations = first.shape[0] - 1
@@ -188,7 +188,7 @@ def present_loop(
         for step in range(steps):
             for p in range(populations):
                 a, b = first[p], first[p + 1]
-                total, lane, drive, fired = all_total[a:b], all_lane[a:b], all_drive[a:b], all_fired[a:b]
+                total, drive, fired = all_total[a:b], all_drive[a:b], all_fired[a:b]
                 if outside.shape[0]:
                     arrived = outside[sample, step][a:b]
                     for j in range(b - a):
@@ -196,7 +196,7 @@ def present_loop(
                 for c in range(loop.into[p], loop.into[p + 1]):
                     at = step - loop.lag[c]
                     if at >= 0:
-                        _arrive_in(loop, c, at, starts[loop.source[c], sample], sources[loop.source[c], sample], lane, total, drive)
+                        _arrive_in(loop, c, at, starts[loop.source[c], sample], sources[loop.source[c], sample], total, drive)
                 for position in range(loop.silent[p], loop.silent[p + 1]):
                     all_drive[loop.neurons.silent[position]] = 0
                 neurons = Neurons(
@@ -235,7 +235,6 @@ def _arrive_in(
     at: int,
     starts: NDArray[np.int64],
     sources: NDArray[np.int32],
-    lane: NDArray[Any],
     total: NDArray[Any],
     drive: NDArray[np.int32],
 ) -> None:
@@ -245,7 +244,7 @@ def _arrive_in(
     begin, end = loop.row_first[c], loop.row_first[c + 1]
     if end > begin:
         weights = loop.rows[begin:end].reshape(((end - begin) // width, width))
-        _add_rows(Rows(weights, loop.run[c], loop.rows[:0]), window, lane, total)
+        _add_rows(Rows(weights, loop.run[c]), sources, starts[at], starts[at + 1], total)
     if loop.table_first[c + 1] > loop.table_first[c]:
         table = loop.table[loop.table_first[c] : loop.table_first[c + 1]]
         _add_taps(Taps(loop.words[loop.word_first[c] :], table, loop.pitch[c]), window, total)

@@ -160,17 +160,3 @@ def _step_ruled(
                     if moved > _HIGHEST:
                         moved = _HIGHEST
         v[j] = moved
-
-
-@compiled
-def _step_plain(
-    neurons: Neurons, left: int, bias: NDArray[np.int32], total: NDArray[Any], v: NDArray[np.int32], fired: NDArray[np.uint8]
-) -> None:
-    """:func:`_step` and :func:`_shift` (to the left) in one pass, for neurons without memory of u or leak of v."""
-    threshold, factor = neurons.threshold, np.int32(1 << left)
-    for j in range(total.shape[0]):
-        moved = _moved(v[j], _wrapped(np.int32(np.int32(total[j]) * factor)), bias[j])
-        total[j] = 0
-        spike = moved > threshold[j]
-        v[j] = _ZERO if spike else moved
-        fired[j] = spike

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.kernels import Lists, Rows, Taps, Wires
+from neurofault.engines.exact.lanes import UNIT, paired
 from neurofault.engines.exact.neuron_steps import Neurons, Rules
 from neurofault.engines.wiring import Listed, corrections, dense_weights, edits_of, listed
 from neurofault.graph.arithmetic import STATE_LIMIT, bias_of
@@ -19,8 +20,8 @@ from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.law import RESETS
 from neurofault.graph.synapses import Conv, Dense, Sparse
 
-_LANES = 64
 _LARGEST_LEFT = 30
+_LARGE_PAGE = 2 << 20
 _INT16, _INT32 = int(np.iinfo(np.int16).max), int(np.iinfo(np.int32).max)
 
 
@@ -80,20 +81,21 @@ def exponent_out_of_range(deployment: Deployment) -> str | None:
 
 
 NO_WIRES = Wires(
-    Rows(np.empty((0, 0), np.int16), 8, np.empty(0, np.int16)),
+    Rows(np.empty((0, 0), np.int16), 8),
     Taps(np.empty(0, np.int16), np.empty((0, 5), np.int32), np.zeros(4, np.int64)),
     Lists(np.empty(0, np.int64), np.empty((0, 0), np.int64), np.empty(0, np.int32), np.empty(0, np.int32)),
     0,
     0,
     0,
     np.empty(0, np.int32),
+    False,
 )
 """Nothing that arrives."""
 
 
 def pack_neurons(chip: ChipPopulation, order: NDArray[np.int64], silent: NDArray[np.bool_]) -> tuple[Neurons, NDArray[np.int32]]:
     """Pack a population and its constant bias; ``silent`` is bool [n] in public order."""
-    padded = -(-order.size // _LANES) * _LANES
+    padded = -(-order.size // UNIT) * UNIT
 
     def padded_with(value: int, values: NDArray[Any]) -> NDArray[Any]:
         out = np.full(padded, value, values.dtype)
@@ -167,7 +169,9 @@ def _pack_wires(
     left, right = max(chip.weight_exponent, 0) + 6, max(-chip.weight_exponent, 0)
     if bound > _INT32 and right:
         wide = np.int64
-    return Wires(rows, taps, lists, left, right, deployment.schedule.lag[chip.name], np.empty(0, wide))
+    return Wires(
+        rows, taps, lists, left, right, deployment.schedule.lag[chip.name], np.empty(0, wide), bound << left >= STATE_LIMIT
+    )
 
 
 def _pack_rows(weights: NDArray[np.int32], padded: int) -> Rows:
@@ -176,7 +180,7 @@ def _pack_rows(weights: NDArray[np.int32], padded: int) -> Rows:
     narrow, most = (np.int16, _INT16) if 8 * largest <= _INT16 else (np.int32, _INT32)
     packed = np.zeros((weights.shape[1], padded), narrow)
     packed[:, : weights.shape[0]] = weights.T
-    return Rows(packed, most // largest, np.empty(0, narrow))
+    return Rows(packed, most // largest)
 
 
 def in_bytes(wires: Wires) -> Wires:
@@ -193,10 +197,25 @@ def in_bytes(wires: Wires) -> Wires:
     small = weights >> shift
     right = max(wires.right - shift, 0)
     left = wires.left + shift - (wires.right - right)
-    if int(small.min()) < -128 or int(small.max()) > 127 or left > _LARGEST_LEFT:
+    least, most = int(small.min()), int(small.max())
+    if least < -128 or most > 127 or left > _LARGEST_LEFT:
         return wires
-    largest = max(1, int(np.abs(small.astype(np.int64)).max()))
-    return wires._replace(rows=Rows(small.astype(np.int8), _INT16 // largest, wires.rows.lane), left=left, right=right)
+    rows = Rows(_in_large_pages(paired(small.astype(np.int8))), _INT16 // max(1, -least, most))
+    return wires._replace(rows=rows, left=left, right=right)
+
+
+def _in_large_pages(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return rows in pages of 2 MB where the system gives them: NumPy asks for them from 4 MB on.
+
+    Rows are read in any order, and a processor knows only some dozens of pages of 4 kB at a time.
+    """
+    if rows.nbytes < _LARGE_PAGE >> 4:
+        return rows
+    room = np.empty(max(rows.nbytes + _LARGE_PAGE, 2 * _LARGE_PAGE), np.uint8)
+    begin = -room.ctypes.data % _LARGE_PAGE
+    out = room[begin : begin + rows.nbytes].reshape(rows.shape)
+    out[:] = rows
+    return out
 
 
 def _pack_lists(found: Listed, order_in: NDArray[np.int64], order_out: NDArray[np.int64]) -> Lists:

@@ -319,7 +319,7 @@ def _events(flat: FlatNetwork) -> LayerEvents:
     largest = int((net.lanes * net.positions).max())
     return LayerEvents(
         np.zeros(net.steps + 1, np.int64), np.zeros(net.steps, np.int64), np.empty(largest * net.steps, np.int32),
-        np.zeros(largest, np.int16), np.zeros(largest, np.int16),
+        np.zeros(largest, np.int16),
     )  # fmt: skip
 
 

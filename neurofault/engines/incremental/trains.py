@@ -136,7 +136,6 @@ class LayerEvents(NamedTuple):
     starts: NDArray[np.int64]
     ends: NDArray[np.int64]
     sources: NDArray[np.int32]
-    lane: NDArray[np.int16]
     total: NDArray[np.int16]
 
 
@@ -230,13 +229,13 @@ def _add_up(net: Net, layer: int, bench: BlockRoom, events: LayerEvents, sums: N
     if net.kind[layer] == 1:
         n_in = net.size[layer - 1]
         first = net.row_base[layer]
-        rows = Rows(net.rows[first : first + n_in * lanes].reshape((n_in, lanes)), net.run[layer], net.rows[:0])
+        rows = Rows(net.rows[first : first + n_in * lanes].reshape((n_in, lanes)), net.run[layer])
         least, most = np.int32(0), np.int32(0)
         for step in range(steps):
             row = bench.drive[step][:lanes]
             for j in range(lanes):
                 row[j] = 0
-            _add_rows(rows, events.sources[events.starts[step] : events.starts[step + 1]], events.lane[:lanes], row)
+            _add_rows(rows, events.sources, events.starts[step], events.starts[step + 1], row)
             kept = sums[step * lanes : (step + 1) * lanes]
             for j in range(lanes):
                 least, most = min(least, row[j]), max(most, row[j])
