@@ -339,19 +339,20 @@ def _count_window(own: PackedPopulation, events: Events, when: tuple[int, int], 
     """Write the readout's spikes of some steps as those that are read."""
     late, early = np.zeros_like(sheet.output_counts), np.zeros_like(sheet.output_counts)
     for stop, counts in ((when[1], late), (when[0], early)):
-        event_lists.tally(np.ascontiguousarray(events.starts[:, : stop + 1]), events.sources, own.order, counts)
-    sheet.output_counts[:] = late - early
+        event_lists.tally(np.ascontiguousarray(events.starts[:, : stop + 1]), events.sources, counts)
+    sheet.output_counts[:, own.order] = late - early
 
 
 def _finish(own: PackedPopulation, events: Events, sheet: _Sheet, *, read: bool) -> NDArray[np.int64]:
     """Count the spikes of a population, ``read``: of the readout, and write its spike trace."""
     counts = np.zeros((len(sheet.sample_spikes) if read else 1, own.order.size), np.int64)
-    event_lists.tally(events.starts, events.sources, own.order, counts)
+    event_lists.tally(events.starts, events.sources, counts)
     sheet.sample_spikes[:] += events.starts[:, -1]
     if read:
-        sheet.output_counts[:] = counts
+        sheet.output_counts[:, own.order] = counts
     spikes = sheet.traces[own.name].spikes
     if spikes is not None:
         event_lists.spread(events.starts, events.sources, own.order, spikes)
-    total: NDArray[np.int64] = counts.sum(axis=0)
+    total = np.zeros(own.order.size, np.int64)
+    total[own.order] = counts.sum(axis=0)
     return total

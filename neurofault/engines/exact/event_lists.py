@@ -67,24 +67,36 @@ def given(
         starts: [S + 1], window of each sample's spikes.
         steps: the step of each spike, rising within a sample.
         neurons: its neuron, public order.
-        rank: [n], internal index of each neuron; −1: silent.
+        rank: [n], internal index of each neuron; −1: silent; none: each is its own.
         starts_out: filled, [S, T + 1].
-        sources_out: filled, [S, at least as many as the most spikes of a sample].
+        sources_out: filled, [S, more than the most spikes of a sample].
     """
     for sample in range(starts_out.shape[0]):
-        end, step = np.int64(0), np.int64(0)
-        starts_out[sample, 0] = 0
-        for position in range(starts[sample], starts[sample + 1]):
-            while step < steps[position]:
-                step += 1
-                starts_out[sample, step] = end
-            source = rank[neurons[position]]
-            if source >= 0:
-                sources_out[sample, end] = source
-                end += 1
-        while step + 1 < starts_out.shape[1]:
-            step += 1
-            starts_out[sample, step] = end
+        which, when, out = (
+            neurons[starts[sample] : starts[sample + 1]],
+            steps[starts[sample] : starts[sample + 1]],
+            sources_out[sample],
+        )
+        ends, number = starts_out[sample], which.shape[0]
+        position, end = np.int64(0), np.int64(0)
+        ends[0] = 0
+        if rank.shape[0] == 0:
+            for k in range(number):
+                out[k] = which[k]
+        for step in range(starts_out.shape[1] - 1):
+            begin = position
+            while position + 16 <= number and when[position + 15] <= step:
+                position += 16
+            while position < number and when[position] <= step:
+                position += 1
+            if rank.shape[0] == 0:
+                end = position
+            else:
+                for k in range(begin, position):
+                    source = rank[which[k]]
+                    out[end] = source
+                    end += np.int64(source >= 0)
+            ends[step + 1] = end
 
 
 @jit
@@ -97,10 +109,10 @@ def spread(starts: NDArray[np.int64], sources: NDArray[np.int32], order: NDArray
 
 
 @jit
-def tally(starts: NDArray[np.int64], sources: NDArray[np.int32], order: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
-    """Add the spikes of each neuron to ``counts`` [1 or S, n] (public order)."""
+def tally(starts: NDArray[np.int64], sources: NDArray[np.int32], counts: NDArray[np.int64]) -> None:
+    """Add the spikes of each neuron to ``counts`` [1 or S, n] (internal order)."""
     last = starts.shape[1] - 1
     for sample in range(starts.shape[0]):
-        own = counts[sample if counts.shape[0] > 1 else 0]
+        own, events = counts[sample if counts.shape[0] > 1 else 0], sources[sample]
         for position in range(starts[sample, last]):
-            own[order[sources[sample, position]]] += 1
+            own[events[position]] += 1

@@ -62,6 +62,8 @@ def given(spikes: Spikes, own: PackedPopulation) -> Events:
     """Turn given spikes into events; silent neurons send none."""
     rank = np.argsort(own.order)
     rank[own.order[own.neurons.silent]] = -1
+    if np.array_equal(rank, np.arange(rank.size)):
+        rank = rank[:0]
     most = int(np.diff(spikes.starts).max(initial=0))
     events = Events(np.empty((len(spikes), spikes.timesteps + 1), np.int64), np.empty((len(spikes), most + 8), np.int32))
     event_lists.given(spikes.starts, spikes.steps, spikes.neurons, rank, events.starts, events.sources)
