@@ -25,6 +25,7 @@ SOURCES = (
     "learning/*.py",
     "rescue/learners/*.py",
     "graph/arithmetic.py",
+    "vector_code.py",
     "activity.py",
     "zoo/surrogate_kernels.py",
 )

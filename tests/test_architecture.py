@@ -16,7 +16,7 @@ PACKAGE = Path(neurofault.__file__).parent
 
 LAYERS = (
     ("errors", "specmistakes", "numerals", "files", "specfile", "streams"),
-    ("progress", "digest", "cache", "compiled", "cores", "frames", "importing", "hdf5_child", "hdf5_file"),
+    ("progress", "digest", "cache", "compiled", "vector_code", "cores", "frames", "importing", "hdf5_child", "hdf5_file"),
     ("arrays", "graph", "inputs", "damage"),
     ("activity", "data", "zoo"),
     ("convert",),

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.compiled import jit
-from neurofault.engines.exact.lanes import UNIT, add_rows, step_rows, step_sums, write_ones
-from neurofault.engines.exact.neuron_steps import Neurons, _step, _step_ruled, compiled
+from neurofault.engines.exact.lanes import UNIT, add_rows, add_words, step_rows, step_sums, write_ones
+from neurofault.engines.exact.neuron_steps import Neurons, _step_ruled, compiled
 
 
 class Rows(NamedTuple):
@@ -106,9 +106,7 @@ def _add_taps(taps: Taps, sources: NDArray[np.int32], total: NDArray[Any]) -> No
             target = entry[0] + row * taps.pitch[0]
             word = entry[1] + row * taps.pitch[1]
             for _ in range(entry[3]):
-                reached, words = total[target : target + length], taps.kernel[word : word + length]
-                for j in range(length):
-                    reached[j] += words[j]
+                add_words(taps.kernel, word, total, target, length)
                 target += taps.pitch[2]
                 word += taps.pitch[3]
 
@@ -184,6 +182,25 @@ def _collect_words(fired: NDArray[np.uint64], sources: NDArray[np.int32], end: i
 
 
 @compiled
+def _step(
+    neurons: Neurons,
+    total: NDArray[Any],
+    right: int,
+    factor: Any,
+    bias: NDArray[np.int32],
+    u: NDArray[np.int32],
+    v: NDArray[np.int32],
+    fired: NDArray[np.uint64],
+    remembers: bool,
+    wraps: bool,
+) -> None:
+    """Advance neurons of Lava's law by sums of weights, which are set to zero; ``remembers``: whether u is written down."""
+    step_sums(
+        total, right, factor, neurons.keep_u, neurons.keep_v, u, bias, neurons.threshold, v, fired, remembers, neurons.leaks, wraps
+    )  # fmt: skip
+
+
+@compiled
 def _copy(state: NDArray[np.int32], out: NDArray[np.int32]) -> None:
     """Copy as many values as ``out`` holds."""
     for j in range(out.shape[0]):  # a slice assignment takes numba ten times as long to compile
@@ -227,16 +244,10 @@ def present(
     fired, words = np.zeros(padded, np.uint8), np.zeros(padded // UNIT, np.uint64)
     ruled = not neurons.rules.usual
     waiting = np.zeros(padded if ruled else 0, np.int32)
-    plain = not (
-        ruled
-        or neurons.remembers
-        or neurons.leaks
-        or wires.right
-        or wires.lists.delays.shape[0] > 1
-        or outside.shape[0]
-        or u_trace.shape[0]
-    )
-    at_once = plain and wires.rows.weights.shape[0] > 0 and wires.lists.delays.shape[0] == 0
+    straight = wires.lists.delays.shape[0] <= 1 and not outside.shape[0]
+    remembers = neurons.remembers or u_trace.shape[0] > 0
+    at_once = straight and not (ruled or remembers or neurons.leaks or wires.right or wires.lists.delays.shape[0])
+    at_once = at_once and wires.rows.weights.shape[0] > 0
     factor = np.int32(1 << wires.left)
     for sample in range(starts_out.shape[0]):
         for j in range(padded):
@@ -266,16 +277,17 @@ def present(
                         drive[j] += arrived[j]
                 for position in range(neurons.silent.shape[0]):
                     total[neurons.silent[position]] = drive[neurons.silent[position]] = 0
-                if plain:
-                    step_sums(total, factor, own_bias, neurons.threshold, v, words, wires.wraps)
+                if straight and not ruled:
+                    _step(neurons, total, wires.right, factor, own_bias, u, v, words, remembers, wires.wraps)
                     end = _collect_words(words, sources_out[sample], end)
                 else:
                     _shift(total, wires.left, wires.right, drive)
                     if ruled:
                         _step_ruled(neurons, own_bias, drive, u, v, waiting, fired)
+                        end = _collect(fired, sources_out[sample], end)
                     else:
-                        _step(neurons, own_bias, drive, u, v, fired)
-                    end = _collect(fired, sources_out[sample], end)
+                        _step(neurons, drive, 0, np.int32(1), own_bias, u, v, words, remembers, True)
+                        end = _collect_words(words, sources_out[sample], end)
             starts_out[sample, step + 1] = end
             if u_trace.shape[0]:
                 _copy(u, u_trace[sample, step])

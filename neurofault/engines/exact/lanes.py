@@ -21,12 +21,12 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from neurofault.graph.arithmetic import STATE_LIMIT
+from neurofault.vector_code import I8, I16, I32, I64, Arguments, loop, resized, same, spread, vector
 
 UNIT = 64
 """Targets of one word of spikes, to which populations are padded."""
 
 _BLOCK, _HALF, _LEAST = 2 * UNIT, UNIT // 2, 16
-_I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 
 
 def paired(weights: NDArray[np.int8]) -> NDArray[np.uint8]:
@@ -35,84 +35,6 @@ def paired(weights: NDArray[np.int8]) -> NDArray[np.uint8]:
     halves = weights.reshape(sources, width // UNIT, 2, _HALF).astype(np.int16)
     words = (halves[:, :, 0] + 128) | (halves[:, :, 1] << 8)
     return np.ascontiguousarray(words.astype("<i2")).view(np.uint8).reshape(sources, width)
-
-
-def _vector(bits: int, lanes: int) -> Any:
-    return ir.VectorType(ir.IntType(bits), lanes)
-
-
-def _same(value: int, kind: Any) -> Any:
-    return ir.Constant(kind, [value] * kind.count)
-
-
-def _spread(builder: Any, value: Any, lanes: int) -> Any:
-    """Return a vector of one value that is known when the kernel runs."""
-    kind = ir.VectorType(value.type, lanes)
-    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, _I32(0))
-    return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), _same(0, _vector(32, lanes)))
-
-
-def _resized(builder: Any, values: Any, bits: int) -> Any:
-    """Return whole numbers in a type of so many bits."""
-    kind, own = _vector(bits, values.type.count), values.type.element.width
-    return values if own == bits else builder.sext(values, kind) if own < bits else builder.trunc(values, kind)
-
-
-class _Arguments:
-    """The arguments of a call: arrays by their data, the others as they are."""
-
-    def __init__(self, context: Any, builder: Any, signature: Any, values: Any) -> None:
-        self.builder, self.kinds, self.values = builder, signature.args, values
-        self.arrays = [
-            context.make_array(kind)(context, builder, value) if isinstance(kind, types.Array) else None
-            for kind, value in zip(signature.args, values, strict=True)
-        ]
-
-    def bits(self, which: int) -> int:
-        """Return the width of an array's elements."""
-        return int(self.kinds[which].dtype.bitwidth)
-
-    def place(self, which: int, offset: Any, vector: Any) -> Any:
-        """Return where a vector begins in an array, ``offset`` elements from its start."""
-        array = self.arrays[which]
-        assert array is not None
-        return self.builder.bitcast(self.builder.gep(array.data, [offset]), vector.as_pointer())
-
-    def load(self, which: int, offset: Any, lanes: int) -> Any:
-        """Load some elements of an array."""
-        bits = self.bits(which)
-        return self.builder.load(self.place(which, offset, _vector(bits, lanes)), align=bits // 8)
-
-    def size(self, which: int) -> Any:
-        """Return the length of an array of one dimension."""
-        array = self.arrays[which]
-        assert array is not None
-        return self.builder.extract_value(array.shape, 0)
-
-    def store(self, which: int, offset: Any, values: Any) -> None:
-        """Store elements of an array."""
-        self.builder.store(values, self.place(which, offset, values.type), align=self.bits(which) // 8)
-
-
-def _loop(
-    builder: Any, first: Any, stop: Any, step: int, carried: list[Any], body: Callable[[Any, list[Any]], list[Any]]
-) -> tuple[Any, list[Any]]:
-    """Emit ``while place + step ≤ stop`` from ``first`` on, handing values on from turn to turn; return the last place and values."""
-    before = builder.block
-    head, inside, done = (builder.append_basic_block() for _ in range(3))
-    builder.branch(head)
-    builder.position_at_end(head)
-    place, own = builder.phi(_I64), [builder.phi(value.type) for value in carried]
-    after = builder.add(place, _I64(step))
-    builder.cbranch(builder.icmp_signed("<=", after, stop), inside, done)
-    builder.position_at_end(inside)
-    made = body(place, list(own))
-    for phi, initial, later in zip([place, *own], [first, *carried], [after, *made], strict=True):
-        phi.add_incoming(initial, before)
-        phi.add_incoming(later, builder.block)
-    builder.branch(head)
-    builder.position_at_end(done)
-    return place, own
 
 
 def _over_targets(builder: Any, size: Any, body: Callable[[Any, int], None], rest: int = UNIT) -> None:
@@ -125,11 +47,11 @@ def _over_targets(builder: Any, size: Any, body: Callable[[Any, int], None], res
 
         return turn
 
-    column, _ = _loop(builder, _I64(0), size, _BLOCK, [], of(_BLOCK))
-    _loop(builder, column, size, rest, [], of(rest))
+    column, _ = loop(builder, I64(0), size, _BLOCK, [], of(_BLOCK))
+    loop(builder, column, size, rest, [], of(rest))
 
 
-def _summed(given: _Arguments, column: Any, lanes: int) -> list[Any]:
+def _summed(given: Arguments, column: Any, lanes: int) -> list[Any]:
     """Add the rows of some sources up; return the sums of each 64 (or all, if fewer) of ``lanes`` targets from ``column`` on.
 
     The first four of the arguments: weights [n_in, width], sources, first and stop: window of ``sources``.
@@ -140,51 +62,59 @@ def _summed(given: _Arguments, column: Any, lanes: int) -> list[Any]:
     first, stop = given.values[2:4]
     pairs = given.kinds[0].dtype == types.uint8
     bits = 16 if pairs else given.bits(0)
-    kind = _vector(bits, lanes // 2 if pairs else lanes)
-    pitch, begin = builder.extract_value(weights.strides, 0), builder.bitcast(builder.gep(weights.data, [column]), _I8.as_pointer())
+    kind = vector(bits, lanes // 2 if pairs else lanes)
+    pitch, begin = builder.extract_value(weights.strides, 0), builder.bitcast(builder.gep(weights.data, [column]), I8.as_pointer())
 
     def add(place: Any, sums: list[Any]) -> list[Any]:
-        source = builder.sext(builder.load(builder.gep(sources.data, [place])), _I64)
+        source = builder.sext(builder.load(builder.gep(sources.data, [place])), I64)
         at = builder.bitcast(builder.gep(begin, [builder.mul(source, pitch)]), kind.as_pointer())
         row = builder.load(at, align=1 if pairs else bits // 8)
-        parts = [row, builder.ashr(row, _same(8, kind))] if pairs else [row]
+        parts = [row, builder.ashr(row, same(8, kind))] if pairs else [row]
         return [builder.add(own, part) for own, part in zip(sums, parts, strict=True)]
 
-    _, sums = _loop(builder, first, stop, 1, [ir.Constant(kind, None)] * (2 if pairs else 1), add)
+    _, sums = loop(builder, first, stop, 1, [ir.Constant(kind, None)] * (2 if pairs else 1), add)
     lower, upper, apart = sums[0], sums[-1], min(lanes, UNIT)
     if pairs:
-        rows = builder.trunc(builder.shl(builder.sub(stop, first), _I64(7)), _I16)
-        lower = builder.sub(builder.sub(lower, builder.shl(upper, _same(8, kind))), _spread(builder, rows, lanes // 2))
+        rows = builder.trunc(builder.shl(builder.sub(stop, first), I64(7)), I16)
+        lower = builder.sub(builder.sub(lower, builder.shl(upper, same(8, kind))), spread(builder, rows, lanes // 2))
         apart = _HALF
     parts = []
     for unit in range(0, kind.count, apart):
         chosen = [*range(unit, unit + apart), *(range(kind.count + unit, kind.count + unit + apart) if pairs else ())]
-        parts.append(builder.shuffle_vector(lower, upper, ir.Constant(_vector(32, len(chosen)), chosen)))
+        parts.append(builder.shuffle_vector(lower, upper, ir.Constant(vector(32, len(chosen)), chosen)))
     return parts
 
 
-def _stepped(given: _Arguments, sums: Any, at: Any, first: int, wraps: bool) -> None:
-    """Advance 64 plain neurons from ``at`` on by one step; ``first``: of the arguments factor, bias, threshold, v and fired."""
-    builder, kind = given.builder, _vector(32, UNIT)
-    current = builder.mul(_resized(builder, sums, 32), _spread(builder, given.values[first], UNIT))
-    if wraps:
-        over = builder.icmp_signed(">", current, _same(STATE_LIMIT, kind))
-        under = builder.icmp_signed("<=", current, _same(-STATE_LIMIT, kind))
-        turn = _same(2 * STATE_LIMIT, kind)
-        lower, higher = builder.sub(current, turn), builder.add(current, turn)
-        current = builder.select(under, higher, builder.select(over, lower, current))
-    moved = builder.add(builder.add(given.load(first + 3, at, UNIT), current), given.load(first + 1, at, UNIT))
-    for sign, end in (("<", _same(1 - STATE_LIMIT, kind)), (">", _same(STATE_LIMIT - 1, kind))):
+def _kept(builder: Any, values: Any, share: Any) -> Any:
+    """Return what is left of values (int32) of which a share (float64, a multiple of 1/4096) survives: exact, cut off towards 0."""
+    return builder.fptosi(builder.fmul(builder.sitofp(values, share.type), share), values.type)
+
+
+def _wrapped(builder: Any, current: Any) -> Any:
+    """Wrap u (int32) once: to −2**23 + 1 … 2**23, unless it is farther away than that."""
+    kind = current.type
+    over = builder.icmp_signed(">", current, same(STATE_LIMIT, kind))
+    under = builder.icmp_signed("<=", current, same(-STATE_LIMIT, kind))
+    turn = same(2 * STATE_LIMIT, kind)
+    lower, higher = builder.sub(current, turn), builder.add(current, turn)
+    return builder.select(under, higher, builder.select(over, lower, current))
+
+
+def _stepped(given: Arguments, u: Any, v: Any, at: Any, first: int) -> None:
+    """Advance 64 neurons from ``at`` on, of which v is left, by u; ``first``: of the arguments bias, threshold, v and fired."""
+    builder, kind = given.builder, u.type
+    moved = builder.add(builder.add(v, u), given.load(first, at, UNIT))
+    for sign, end in (("<", same(1 - STATE_LIMIT, kind)), (">", same(STATE_LIMIT - 1, kind))):
         moved = builder.select(builder.icmp_signed(sign, moved, end), end, moved)
-    spike = builder.icmp_signed(">", moved, given.load(first + 2, at, UNIT))
-    given.store(first + 3, at, builder.select(spike, ir.Constant(kind, None), moved))
-    word = builder.lshr(at, _I64(UNIT.bit_length() - 1))
-    builder.store(builder.bitcast(spike, _I64), given.place(first + 4, word, _I64), align=8)
+    spike = builder.icmp_signed(">", moved, given.load(first + 1, at, UNIT))
+    given.store(first + 2, at, builder.select(spike, ir.Constant(kind, None), moved))
+    word = builder.lshr(at, I64(UNIT.bit_length() - 1))
+    builder.store(builder.bitcast(spike, I64), given.place(first + 3, word, I64), align=8)
 
 
-def _either(builder: Any, wraps: Any, body: Callable[[bool], None]) -> None:
-    """Emit ``body`` for neurons whose u can wrap, and for others."""
-    with builder.if_else(builder.trunc(wraps, ir.IntType(1))) as (then, otherwise):
+def _either(builder: Any, condition: Any, body: Callable[[bool], None]) -> None:
+    """Emit ``body`` for both values of a condition."""
+    with builder.if_else(builder.trunc(condition, ir.IntType(1))) as (then, otherwise):
         with then:
             body(True)
         with otherwise:
@@ -199,12 +129,12 @@ def _add_rows(typing: Any, weights: Any, sources: Any, first: Any, stop: Any, to
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        given = _Arguments(context, builder, signature, values)
+        given = Arguments(context, builder, signature, values)
 
         def body(column: Any, lanes: int) -> None:
             for unit, sums in enumerate(_summed(given, column, lanes)):
-                at = builder.add(column, _I64(unit * UNIT))
-                given.store(4, at, builder.add(given.load(4, at, sums.type.count), _resized(builder, sums, given.bits(4))))
+                at = builder.add(column, I64(unit * UNIT))
+                given.store(4, at, builder.add(given.load(4, at, sums.type.count), resized(builder, sums, given.bits(4))))
 
         _over_targets(builder, given.size(4), body, UNIT if weights.dtype == types.uint8 else _LEAST)
         return context.get_dummy_value()
@@ -232,12 +162,14 @@ def _step_rows(
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        given = _Arguments(context, builder, signature, values)
+        given = Arguments(context, builder, signature, values)
 
         def step(wrapping: bool) -> None:
             def body(column: Any, lanes: int) -> None:
                 for unit, sums in enumerate(_summed(given, column, lanes)):
-                    _stepped(given, sums, builder.add(column, _I64(unit * UNIT)), 4, wrapping)
+                    at = builder.add(column, I64(unit * UNIT))
+                    current = builder.mul(resized(builder, sums, 32), spread(builder, values[4], UNIT))
+                    _stepped(given, _wrapped(builder, current) if wrapping else current, given.load(7, at, UNIT), at, 5)
 
             _over_targets(builder, given.size(7), body)
 
@@ -247,25 +179,85 @@ def _step_rows(
     return types.void(weights, sources, types.intp, types.intp, types.int32, bias, threshold, v, fired, types.boolean), generate
 
 
-def _step_sums(typing: Any, total: Any, factor: Any, bias: Any, threshold: Any, v: Any, fired: Any, wraps: Any) -> Any:
-    """Advance plain neurons as :func:`step_rows` does, by sums (int16, int32 or int64 [width]) that are set to zero."""
+def _step_sums(
+    typing: Any,
+    total: Any,
+    right: Any,
+    factor: Any,
+    keep_u: Any,
+    keep_v: Any,
+    u: Any,
+    bias: Any,
+    threshold: Any,
+    v: Any,
+    fired: Any,
+    remembers: Any,
+    leaks: Any,
+    wraps: Any,
+) -> Any:
+    """Advance neurons of Lava's law (``PyLifModelBitAcc``) by sums (int16, int32 or int64 [width]), shifted to the right, times ``factor``.
+
+    The sums are set to zero. ``keep_u``, ``keep_v``: float64 [width]; ``u`` (int32 [width]) is read and written where neurons remember it, ``v`` loses
+    something where they leak; what else there is: :func:`step_rows`.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        given = _Arguments(context, builder, signature, values)
+        given = Arguments(context, builder, signature, values)
 
-        def step(wrapping: bool) -> None:
+        def step(remembering: bool, leaking: bool, wrapping: bool) -> None:
             def body(at: Any, carried: list[Any]) -> list[Any]:
                 sums = given.load(0, at, UNIT)
                 given.store(0, at, ir.Constant(sums.type, None))
-                _stepped(given, sums, at, 1, wrapping)
+                places = spread(builder, builder.trunc(values[1], sums.type.element), UNIT)
+                sums = resized(builder, builder.ashr(sums, places), 32)
+                own = builder.mul(sums, spread(builder, values[2], UNIT))
+                if remembering:
+                    own = builder.add(own, _kept(builder, given.load(5, at, UNIT), given.load(3, at, UNIT)))
+                own = _wrapped(builder, own) if wrapping else own
+                if remembering:
+                    given.store(5, at, own)
+                before = given.load(8, at, UNIT)
+                before = _kept(builder, before, given.load(4, at, UNIT)) if leaking else before
+                _stepped(given, own, before, at, 6)
                 return carried
 
-            _loop(builder, _I64(0), given.size(0), UNIT, [], body)
+            loop(builder, I64(0), given.size(0), UNIT, [], body)
 
-        _either(builder, values[6], step)
+        def plain(wrapping: bool) -> None:
+            step(False, False, wrapping)
+
+        def remember(remembering: bool) -> None:
+            if remembering:
+                _either(builder, values[11], lambda leaking: step(True, leaking, True))
+            else:
+                _either(
+                    builder, values[11], lambda leaking: step(False, True, True) if leaking else _either(builder, values[12], plain)
+                )
+
+        _either(builder, values[10], remember)
         return context.get_dummy_value()
 
-    return types.void(total, types.int32, bias, threshold, v, fired, types.boolean), generate
+    flags = types.boolean, types.boolean, types.boolean
+    return types.void(total, types.intp, types.int32, keep_u, keep_v, u, bias, threshold, v, fired, *flags), generate
+
+
+def _add_words(typing: Any, words: Any, first: Any, total: Any, target: Any, length: Any) -> Any:
+    """Add ``words[first + k]`` (int16 or int32) to ``total[target + k]`` (int16, int32 or int64), k = 0 … ``length`` − 1."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        given, (_, first, _, target, length) = Arguments(context, builder, signature, values), values
+        place = I64(0)
+        for lanes in (16, 8, 1):
+
+            def body(at: Any, carried: list[Any], lanes: int = lanes) -> list[Any]:
+                here, word = builder.add(target, at), given.load(0, builder.add(first, at), lanes)
+                given.store(2, here, builder.add(given.load(2, here, lanes), resized(builder, word, given.bits(2))))
+                return carried
+
+            place, _ = loop(builder, place, length, lanes, [], body)
+        return context.get_dummy_value()
+
+    return types.void(words, types.intp, total, types.intp, types.intp), generate
 
 
 def _write_ones(typing: Any, word: Any, first: Any, places: Any, out: Any, end: Any) -> Any:
@@ -275,11 +267,11 @@ def _write_ones(typing: Any, word: Any, first: Any, places: Any, out: Any, end: 
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        given, (word, first, _, _, end) = _Arguments(context, builder, signature, values), values
+        given, (word, first, _, _, end) = Arguments(context, builder, signature, values), values
         for shift in range(0, UNIT, 8):
-            byte = builder.and_(builder.lshr(word, _I64(shift)), _I64(255))
-            found = builder.zext(given.load(2, builder.shl(byte, _I64(3)), 8), _vector(32, 8))
-            given.store(3, end, builder.add(found, _spread(builder, builder.add(first, _I32(shift)), 8)))
+            byte = builder.and_(builder.lshr(word, I64(shift)), I64(255))
+            found = builder.zext(given.load(2, builder.shl(byte, I64(3)), 8), vector(32, 8))
+            given.store(3, end, builder.add(found, spread(builder, builder.add(first, I32(shift)), 8)))
             end = builder.add(end, builder.ctpop(byte))
         return end
 
@@ -289,4 +281,5 @@ def _write_ones(typing: Any, word: Any, first: Any, places: Any, out: Any, end: 
 add_rows: Any = intrinsic(_add_rows)
 step_rows: Any = intrinsic(_step_rows)
 step_sums: Any = intrinsic(_step_sums)
+add_words: Any = intrinsic(_add_words)
 write_ones: Any = intrinsic(_write_ones)

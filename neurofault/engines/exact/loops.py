@@ -20,10 +20,13 @@ from neurofault.engines.exact.kernels import (
     _add_rows,
     _add_taps,
     _collect,
+    _collect_words,
     _copy,
     _shift,
+    _step,
 )
-from neurofault.engines.exact.neuron_steps import Neurons, Rules, _step, _step_ruled, compiled
+from neurofault.engines.exact.lanes import UNIT
+from neurofault.engines.exact.neuron_steps import Neurons, Rules, _step_ruled, compiled
 from neurofault.engines.exact.packing import Packed
 
 
@@ -178,6 +181,7 @@ def present_loop(
     all_total = np.zeros(padded, loop.wide.dtype)
     all_drive, all_u, all_v = np.zeros(padded, np.int32), np.zeros(padded, np.int32), np.zeros(padded, np.int32)
     all_fired, all_waiting = np.zeros(padded, np.uint8), np.zeros(padded, np.int32)
+    all_words = np.zeros(padded // UNIT, np.uint64)
     populations = first.shape[0] - 1
     ends = np.zeros(populations, np.int64)
     for sample in range(last_v.shape[0]):
@@ -215,11 +219,14 @@ def present_loop(
                         loop.neurons.rules.floor[a:b],
                     ),
                 )
+                u, v, bias = all_u[a:b], all_v[a:b], loop.bias[a:b]
                 if loop.usual[p]:
-                    _step(neurons, loop.bias[a:b], drive, all_u[a:b], all_v[a:b], fired)
+                    words = all_words[a // UNIT : b // UNIT]
+                    _step(neurons, drive, 0, np.int32(1), bias, u, v, words, loop.remembers[p] or u_trace.shape[0] > 0, True)
+                    ends[p] = _collect_words(words, sources[p, sample], ends[p])
                 else:
-                    _step_ruled(neurons, loop.bias[a:b], drive, all_u[a:b], all_v[a:b], all_waiting[a:b], fired)
-                ends[p] = _collect(fired, sources[p, sample], ends[p])
+                    _step_ruled(neurons, bias, drive, u, v, all_waiting[a:b], fired)
+                    ends[p] = _collect(fired, sources[p, sample], ends[p])
                 starts[p, sample, step + 1] = ends[p]
             if u_trace.shape[0]:
                 _copy(all_u, u_trace[sample, step])

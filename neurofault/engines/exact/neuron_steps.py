@@ -1,4 +1,4 @@
-"""Compiled steps of a population's neurons, in wrapping int32: Lava's law in a pass of its own, every other law in one.
+"""Compiled steps of neurons whose law is not Lava's, in wrapping int32; Lava's own stands in :mod:`neurofault.engines.exact.lanes`.
 
 :mod:`neurofault.graph.law` says the same with NumPy, and tests hold them to each other.
 """
@@ -96,32 +96,6 @@ def _moved(v: Any, u: Any, bias: Any) -> Any:
 
 
 @compiled
-def _step(
-    neurons: Neurons,
-    bias: NDArray[np.int32],
-    drive: NDArray[np.int32],
-    u: NDArray[np.int32],
-    v: NDArray[np.int32],
-    fired: NDArray[np.uint8],
-) -> None:
-    """Advance every neuron by one step (Lava 0.10 ``PyLifModelBitAcc``); ``drive`` is read and set to zero."""
-    threshold = neurons.threshold
-    if neurons.remembers:
-        for j in range(drive.shape[0]):
-            drive[j] += np.int32(u[j] * neurons.keep_u[j])
-    if neurons.leaks:
-        for j in range(drive.shape[0]):
-            v[j] = np.int32(v[j] * neurons.keep_v[j])
-    for j in range(drive.shape[0]):
-        u[j] = _wrapped(drive[j])
-        drive[j] = 0
-        moved = _moved(v[j], u[j], bias[j])
-        spike = moved > threshold[j]
-        v[j] = _ZERO if spike else moved
-        fired[j] = spike
-
-
-@compiled
 def _step_ruled(
     neurons: Neurons,
     bias: NDArray[np.int32],
@@ -131,7 +105,7 @@ def _step_ruled(
     waiting: NDArray[np.int32],
     fired: NDArray[np.uint8],
 ) -> None:
-    """:func:`_step` of a population with rules of its own; ``waiting`` holds the refractory counters."""
+    """Advance every neuron of a population with rules of its own by one step; ``drive`` is read and set to zero, ``waiting`` holds the refractory counters."""
     threshold, rules = neurons.threshold, neurons.rules
     for j in range(drive.shape[0]):
         u[j] = _wrapped(np.int32(drive[j] + np.int32(u[j] * neurons.keep_u[j])))
