@@ -21,7 +21,7 @@ from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
 from neurofault.faults import Fault, fault_from_mapping, inject
-from neurofault.study.metrics import STEPS
+from neurofault.metrics import STEPS
 from neurofault.study.statistics import SHARE, t_interval
 from neurofault.zoo.events import EVENT_RECIPES, trained_model
 from neurofault.zoo.surrogate import model_accuracy, network_of

@@ -25,7 +25,7 @@ import neurofault as nf
 from neurofault.convert.torch_model import as_taken
 from neurofault.data.datasets import load
 from neurofault.data.splits import DataSet
-from neurofault.rescue.workbench import Examples
+from neurofault.rescue.examples import Examples
 from neurofault.study.calibrate import choose
 from neurofault.study.rescue_json import to_json
 from neurofault.study.rescue_study import rescue_study, treatments

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from neurofault.convert.snntorch_model import from_snntorch
     from neurofault.deploy.netx_export import to_netx
     from neurofault.deploy.nir_export import to_nir
+    from neurofault.deploy.units import unit_of
     from neurofault.engines import Result, run
     from neurofault.lava import from_lava
     from neurofault.study.calibrate import from_torch
@@ -74,6 +75,7 @@ __all__ = [  # noqa: RUF022  (in pipeline order)
     "Spikes",
     "State",
     "run",
+    "unit_of",
     "Result",
     "Activity",
     # what heals it
@@ -96,6 +98,7 @@ _ON_USE = {
     "to_nir": "neurofault.deploy.nir_export",
     "to_netx": "neurofault.deploy.netx_export",
     "run": "neurofault.engines",
+    "unit_of": "neurofault.deploy.units",
     "Result": "neurofault.engines",
     "campaign": "neurofault.study.campaign.api",
 }

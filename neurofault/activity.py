@@ -41,6 +41,7 @@ class Activity:
         traces: by population name, if recorded.
         state: what goes on after the last step, of runs that start from a state or stop early; else None.
         answers: int64 [N, T], the class answered in each step, where labels of steps were given (:mod:`neurofault.engines.answers`); else None.
+        step_scores: int64 [N, T, n_out], what ``scores`` would be if the sample ended with each step, where targets of steps were given; else None.
     """
 
     scores: NDArray[np.int64]
@@ -49,6 +50,7 @@ class Activity:
     traces: Mapping[str, Traces] = field(default_factory=dict)
     state: State | None = None
     answers: NDArray[np.int64] | None = None
+    step_scores: NDArray[np.int64] | None = None
 
     @property
     def predictions(self) -> NDArray[np.int64]:
@@ -72,19 +74,19 @@ class Activity:
         assert self.answers is not None
         return int(np.count_nonzero(self.answers == labels))
 
-    def within(self, labels: NDArray[np.integer], k: int) -> int:
-        """Return how many samples have the class of their label (int [N]) among the k highest scores.
+    def among(self, labels: NDArray[np.integer], k: int) -> NDArray[np.bool_]:
+        """Return bool [N], which samples have the class of their label (int [N]) among the k highest scores.
 
         Of equal scores those of the lowest indices are higher; a dead neuron is never among them.
 
         >>> found = Activity(np.array([[3, 5, 5], [1, 1, 0]]), {}, np.zeros(2, np.int64))
-        >>> [found.within(np.array([2, 2]), k) for k in (1, 2, 3)]
-        [0, 1, 2]
+        >>> [found.among(np.array([2, 2]), k).tolist() for k in (1, 2, 3)]
+        [[False, False], [True, False], [True, True]]
         """
         order = np.argsort(-self.scores.astype(np.float64), axis=1, kind="stable")
         found = (order[:, :k] == np.asarray(labels)[:, None]).any(axis=1)
         own = np.take_along_axis(self.scores, np.maximum(labels, 0)[:, None].astype(np.int64), axis=1)[:, 0]
-        return int(np.count_nonzero(found & (own != DEAD_SCORE)))
+        return np.asarray(found & (own != DEAD_SCORE))
 
 
 def counted(labels: NDArray[np.integer]) -> int:

@@ -16,10 +16,10 @@ from common import arguments, finish
 
 from neurofault.damage.damage import Damage
 from neurofault.faults import CoreDead, inject
+from neurofault.rescue.examples import Examples
 from neurofault.rescue.learners.by_name import learner_named
 from neurofault.rescue.learners.errors import delta, dfa
 from neurofault.rescue.lesson import Learner, Lesson
-from neurofault.rescue.workbench import Examples
 from neurofault.streams import generator
 from neurofault.study.prepare import Setup, prepare
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from neurofault.cli import options
-from neurofault.cli.output import JsonOut, check_folder, percent
+from neurofault.cli.output import JsonOut, check_folder
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
 from neurofault.errors import UsageError
@@ -49,6 +49,9 @@ def atlas(
     json_file: options.Json = None,
 ) -> None:
     """Work out the effect of every single site on every test image, and name the most critical sites."""
+    import numpy as np
+
+    from neurofault.metrics import ACCURACY
     from neurofault.study.atlas import atlas as follow
     from neurofault.study.atlas import picture, write_parquet
     from neurofault.study.atlas_sites import COLUMNS, KINDS
@@ -69,9 +72,9 @@ def atlas(
         place_seed=place_seed, signed=signed, binning=options.binned(binning), calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
-        prepared = prepare(setup, progress, accuracy_for="atlas", one_label_for="atlas")
+        prepared = prepare(setup, progress, accuracy_for="atlas")
         found = follow(
-            prepared.deployment, shown(prepared.deployment, prepared.test), prepared.test.labels, kind, layer=layer,
+            prepared.deployment, shown(prepared.deployment, prepared.test), prepared.test.expected, kind, unit=prepared.metric.unit, layer=layer,
             changes=out is not None, progress=lambda done, total: progress("atlas", done, total, ""),
         )  # fmt: skip
     written: list[str] = []
@@ -79,30 +82,37 @@ def atlas(
         written += map(str, write_parquet(found, out))
         picture(found, out / "atlas.png")
         written.append(str(out / "atlas.png"))
+    metric = prepared.metric
+    sites, changed = np.asarray(found.sites["layer"], np.int64), np.asarray(found.sites["changed"], np.int64)
     critical: list[dict[str, Any]] = [
-        {name: int(found.sites[name][row]) for name in COLUMNS}
-        | {"layer": found.layers[int(found.sites["layer"][row])], "accuracy_change": float(found.accuracy_change[row])}
+        {name: int(found.sites[name][row]) for name in COLUMNS if name in found.sites}
+        | ({metric.stored: float(found.sites[metric.stored][row])} if metric.lower else {})
+        | {"layer": found.layers[int(sites[row])], "accuracy_change": float(found.accuracy_change[row])}
         for row in found.most_critical(top)
     ]
-    answer = {
+    figures = {
         "network": network, "weights": prepared.weights, "data": prepared.data.name, "fault": kind, "sites": len(found), "samples": found.samples,
-        "timesteps": prepared.deployment.timesteps, **({} if calibrate == "usual" else {"calibrate": calibrate}), "healthy_accuracy": found.healthy_correct / found.samples,
-        "sites_without_effect": int((found.sites["changed"] == 0).sum()), "changed_predictions": int(found.sites["changed"].sum()),
+        "timesteps": prepared.deployment.timesteps, **({} if calibrate == "usual" else {"calibrate": calibrate}), **({} if metric == ACCURACY else {"metric": metric.name}), "healthy_accuracy": found.healthy,
+        "sites_without_effect": int((changed == 0).sum()), "changed_predictions": int(changed.sum()),
         "most_critical": critical, "files": written,
     }  # fmt: skip
+    answer: dict[str, Any] = metric.named(figures)
     result_file.write(answer)
     if result_file.alone:
         return
     tell(
-        f"{kind}: {len(found):,} sites × {found.samples:,} images; healthy {percent(found.healthy_correct / found.samples)}; "
-        f"{answer['sites_without_effect']:,} sites change no prediction",
+        f"{kind}: {len(found):,} sites × {found.samples:,} {'samples' if metric != ACCURACY else 'images'}; healthy {'' if metric == ACCURACY else metric.words + ' '}{metric.shown(found.healthy)}; "
+        f"{answer['sites_without_effect']:,} sites change no {'error' if metric.lower else 'prediction'}",
         "most critical sites",
     )
     rows = [
         (
             *("-" if site[name] == -1 else str(site[name]) for name in COLUMNS[:5]), str(site["changed"]),
-            f"{100 * site['accuracy_change']:+.2f} points",
+            metric.differing(site[f"{metric.key}_change"]) + ("" if metric.lower else " points"),
         )
-        for site in critical
+        for site in answer["most_critical"]
     ]  # fmt: skip
-    tell(*tabled((*COLUMNS[:5], "changed", "accuracy change"), rows, (), width()), *(f"wrote {path}" for path in written))
+    tell(
+        *tabled((*COLUMNS[:5], "changed", f"{'error' if metric.lower else 'accuracy'} change"), rows, (), width()),
+        *(f"wrote {path}" for path in written),
+    )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurofault.cli import options
-from neurofault.cli.output import JsonOut, check_file, percent
+from neurofault.cli.output import JsonOut, check_file
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
 from neurofault.errors import UsageError
@@ -250,12 +250,14 @@ def _answer(found: Found) -> None:
 
 def _table(answer: dict[str, Any]) -> None:
     from neurofault.study.campaign.report import at_words
+    from neurofault.study.campaign.summary import metric_in
     from neurofault.study.campaign.tested import axis_words
 
-    healthy = "–" if answer["healthy"] is None else percent(answer["healthy"])
+    metric = metric_in(answer)
+    healthy = "–" if answer["healthy"] is None else metric.shown(answer["healthy"])
     tell(
-        f"{answer['network']} on {answer['profile']}, {answer['samples']:,} {'recordings' if answer.get('metric') == 'accuracy a step' else 'images'} of {answer['data']}; "
-        f"healthy {healthy}, chance {percent(answer['chance'])}; intervals: 95 %, over draws"
+        f"{answer['network']} on {answer['profile']}, {answer['samples']:,} {'recordings' if metric.of_steps else 'samples' if metric.lower else 'images'} of {answer['data']}; "
+        f"healthy {healthy}, chance {metric.shown(answer['chance'])}; intervals: 95 %, over draws"
     )
     tell(*(f"note: {note}" for note in answer["notes"]), "")
     axes = {axis_words(answer["plans"], curve["axis"]) for curve in answer["curves"]} - {""}
@@ -277,8 +279,8 @@ def _table(answer: dict[str, Any]) -> None:
             row = [
                 curve["label"],
                 "–" if point["x"] is None else f"{at}{point['x']}",
-                "–" if point["mean"] is None else percent(point["mean"]),
-                "–" if point["low"] is None else f"{percent(point['low'])} … {percent(point['high'])}",
+                "–" if point["mean"] is None else metric.shown(point["mean"]),
+                "–" if point["low"] is None else f"{metric.shown(point['low'])} … {metric.shown(point['high'])}",
                 "–" if share is None else f"{100 * share['mean']:.0f} %",
                 f"{point['draws']}{'*' if point['method'] == 'wilson' else ''}{'†' if point['narrow'] is False else ''}",
                 str(point["failed"]),

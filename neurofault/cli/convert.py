@@ -74,7 +74,7 @@ def convert(
             nir_reset=nir_reset, readout=readout, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
         )  # fmt: skip
         with StderrProgress() as progress:
-            prepared = prepare(setup, progress, classes_for="convert --check")
+            prepared = prepare(setup, progress)
             from neurofault.study.convert_report import lost_by
 
             report = lost_by(prepared)

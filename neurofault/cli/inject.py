@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurofault.cli import options
-from neurofault.cli.output import JsonOut, percent, scientific
+from neurofault.cli.output import JsonOut, scientific
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import draw_chip, tabled, tell, width
 from neurofault.errors import UsageError
@@ -20,9 +20,9 @@ from neurofault.graph import Network, Source
 if TYPE_CHECKING:
     from neurofault.data.binning import Binning
     from neurofault.faults import Fault
+    from neurofault.metrics import Metric
     from neurofault.study.inject_report import Injection
     from neurofault.study.lesion import Lesion
-    from neurofault.study.metrics import Measure
     from neurofault.study.prepare import Prepared
 
 
@@ -146,19 +146,20 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
     )
     if prepared.scaling is not None:
         tell(f"{prepared.scaling}\n")
-    value = _value(prepared.metric)
+    metric = prepared.metric
+    value = metric.shown
     rows = [] if result.ann_accuracy is None else [("ANN", value(result.ann_accuracy), "", "the torch network")]
     rows += [
         ("spiking", value(result.spiking_accuracy), "", f"{_neurons(prepared.network)}, weights not yet rounded"),
         ("healthy chip", value(lesions.healthy.accuracy), "", f"{answer['weight_bits']}-bit weights, placed"),
         *(_damaged_row(each, value) for each in (*result.tried, lesions)),
-        ("chance", value(result.chance), "", _chance(prepared.metric)),
+        ("chance", value(result.chance), "", _chance(metric)),
     ]
-    heads = ("what", prepared.metric.words, "95 % interval", "what it is")
+    heads = ("what", metric.words, "95 % interval", "what it is")
     tell(*tabled(heads, rows, (heads[0], *heads[2:]), width()))
     reference, healthy = result.spiking_accuracy if result.ann_accuracy is None else result.ann_accuracy, lesions.healthy.accuracy
     lost = "no accuracy is left: every draw stalled"
-    if lesions.error:
+    if metric.lower:
         if interval is not None:
             lost = f"the damage adds {interval.mean - healthy:.4g} to the mean squared error"
         tell(f"\nconversion adds {healthy - reference:.4g} to the mean squared error; {lost}", "\nwhat was hit")
@@ -168,14 +169,14 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
         tell(f"\nconversion gap {100 * (reference - healthy):+.2f} points; {lost}", "\nwhat was hit")
     hits = []
     for draw in answer["draws"]:
-        measured = draw["mean_squared_error" if lesions.error else "accuracy"]
+        measured = draw[metric.key]
         accuracy = draw["status"] if measured is None else value(measured)
         for each in draw["faults"]:
             cores = " ".join(map(str, each["cores"][:16])) + (" …" if len(each["cores"]) > 16 else "")
             hits.append((str(draw["draw"]), accuracy, each["kind"], cores, str(each["neurons"]), str(each["synapses"])))
     tell(
         *tabled(
-            ("draw", "error" if lesions.error else "accuracy", "fault", "cores", "neurons", "synapses"),
+            ("draw", "error" if metric.lower else "accuracy", "fault", "cores", "neurons", "synapses"),
             hits,
             ("fault", "cores"),
             width(),
@@ -194,17 +195,8 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
     print(f"\nto repeat: {_command(result)}")
 
 
-def _value(metric: Measure) -> Callable[[float], str]:
-    """Return how a value is written: a share in percent, an error in four digits."""
-    from neurofault.study.metrics import SquaredError
-
-    return "{:.4g}".format if isinstance(metric, SquaredError) else percent
-
-
-def _chance(metric: Measure) -> str:
-    from neurofault.study.metrics import SquaredError
-
-    if isinstance(metric, SquaredError):
+def _chance(metric: Metric) -> str:
+    if metric.lower:
         return "always the mean of the training targets"
     return "always the most frequent class" if metric.k == 1 else f"always the {metric.k} most frequent classes"
 

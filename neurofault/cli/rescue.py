@@ -11,13 +11,14 @@ import typer
 
 from neurofault.cli import options
 from neurofault.cli.inject import read_faults
-from neurofault.cli.output import JsonOut, check_file, percent, scientific
+from neurofault.cli.output import JsonOut, check_file, scientific
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
 from neurofault.errors import UsageError
 
 if TYPE_CHECKING:
     from neurofault.faults import Fault
+    from neurofault.metrics import Metric
     from neurofault.study.prepare import Prepared
     from neurofault.study.rescue_study import RescueStudy
 
@@ -94,9 +95,9 @@ def rescue(
 ) -> None:
     """Break a chip, heal it in several ways on the same draws and samples, and report what came back and at what cost."""
     from neurofault.rescue.budget import Budget
+    from neurofault.rescue.examples import Examples
     from neurofault.rescue.plans import Guard, Plan
     from neurofault.rescue.strategies import strategy_named
-    from neurofault.rescue.workbench import Examples
     from neurofault.study.prepare import Setup, prepare
     from neurofault.study.rescue_json import to_json
     from neurofault.study.rescue_study import rescue_study, treatments
@@ -133,17 +134,18 @@ def rescue(
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress, accuracy_for="rescue", one_label_for=one_label_for)
         chip, validation = prepared.deployment, prepared.data.validation
+        unit = prepared.metric.unit
         train = prepared.data.train.first(min(adapt, len(prepared.data.train)))
         study = rescue_study(
             chip,
             faults,
-            Examples(shown(chip, train), train.labels),
-            Examples(shown(chip, prepared.test), prepared.test.labels),
+            Examples(shown(chip, train), train.expected, unit),
+            Examples(shown(chip, prepared.test), prepared.test.expected, unit),
             rows,
             draws=draws,
             seed=seed,
             plastic=None if plastic is None else tuple(_names(plastic)),
-            validation=None if tolerance is None else Examples(shown(chip, validation), validation.labels),
+            validation=None if tolerance is None else Examples(shown(chip, validation), validation.expected, unit),
             fine=not coarse,
             guard=watch,
             progress=progress,
@@ -168,7 +170,7 @@ def rescue(
     }
     result_file.write(answer)
     if not result_file.alone:
-        _print(answer, prepared.profile.title)
+        _print(answer, prepared.profile.title, prepared.metric)
     if picture is not None:
         from neurofault.study.rescue_picture import draw_time_line
 
@@ -210,13 +212,13 @@ def _with_control(
 ) -> RescueStudy:
     """Return the study with the row of the network trained with dropout, damaged in the same cores and not repaired."""
     from neurofault.rescue.budget import Budget
+    from neurofault.rescue.examples import Examples
     from neurofault.rescue.plans import Plan
-    from neurofault.rescue.workbench import Examples
     from neurofault.study.rescue_study import DROPOUT, Treatment, rescue_study
     from neurofault.study.shown import shown
 
     chip, test = twin.deployment, twin.test
-    judge = Examples(shown(chip, test), test.labels)
+    judge = Examples(shown(chip, test), test.expected, twin.metric.unit)
     row = Treatment(DROPOUT, "none", None, Budget(), Plan(), control=True)
     own = rescue_study(chip, faults, judge, judge, [row], draws=draws, seed=seed, progress=progress)
     return replace(study, rows=(*study.rows, *own.rows))
@@ -232,17 +234,18 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _print(answer: dict[str, Any], title: str) -> None:
+def _print(answer: dict[str, Any], title: str, metric: Metric) -> None:
     kinds = ", ".join(
         f"{each['kind']} ({', '.join(f'{k} {v}' for k, v in each.items() if k != 'kind')})" for each in answer["faults"]
     )
+    value, measured = metric.shown, f"{metric.words} " if metric.lower else ""
     draws = answer["rows"][0]["n_draws"] if answer["rows"] else 0
     tell(
-        f"{answer['network']} (weights {answer['weights']}) on {title}, {answer['samples']:,} test images; broken: {kinds}, {draws} draws; "
+        f"{answer['network']} (weights {answer['weights']}) on {title}, {answer['samples']:,} test {'samples' if metric.lower else 'images'}; broken: {kinds}, {draws} draws; "
         f"a cycle: {answer['cycle_samples']:,} samples"
         + (f" ({answer['held_back_samples']:,} more are held back to watch learning)" if answer["held_back_samples"] else ""),
         *(f"warning: {warning}" for warning in answer["warnings"]),
-        f"simulated with Lava's integer arithmetic; learning in mode hardware_strict; healthy {percent(answer['healthy_accuracy'])}\n",
+        f"simulated with Lava's integer arithmetic; learning in mode hardware_strict; healthy {measured}{value(answer[f'healthy_{metric.key}'])}\n",
     )
     heads = (
         "strategy", "learner", "damaged", "final", "95 % interval", "recovered", "worst", "served", "cycles", "after last", "writes",
@@ -255,12 +258,12 @@ def _print(answer: dict[str, Any], title: str) -> None:
             (
                 row["strategy"] + (" (control)" if row["control"] else ""),
                 row["learner"] or "–",
-                percent(row["damaged"]["mean"]),
-                percent(final["mean"]),
-                "one draw" if final["low"] is None else f"{percent(final['low'])} … {percent(final['high'])}",
+                value(row["damaged"]["mean"]),
+                value(final["mean"]),
+                "one draw" if final["low"] is None else f"{value(final['low'])} … {value(final['high'])}",
                 "–" if share is None else f"{100 * share['mean']:.0f} %",
-                percent(row["worst"]["mean"]),
-                percent(row["mean_served"]["mean"]),
+                value(row["worst"]["mean"]),
+                value(row["mean_served"]["mean"]),
                 f"{row['cycles_total']:.2f}",
                 f"{row['cycles_after_last_damage']:.2f}",
                 f"{row['writes']:,.0f}",
@@ -271,14 +274,19 @@ def _print(answer: dict[str, Any], title: str) -> None:
     tell(*tabled(heads, rows, ("strategy", "learner", "95 % interval"), width()))
     shown = [each for each in answer["paired"] if each["low"] is not None and _kin(each["a"], each["b"])]
     if shown:
-        tell("\npaired over draws (a − b, points of final accuracy)")
+        tell(f"\npaired over draws (a − b, {'of the final ' + metric.words if metric.lower else 'points of final accuracy'})")
         pairs = [
-            (each["a"], each["b"], f"{100 * each['difference']:+.2f}", f"{100 * each['low']:+.2f} … {100 * each['high']:+.2f}")
+            (
+                each["a"],
+                each["b"],
+                metric.differing(each["difference"]),
+                f"{metric.differing(each['low'])} … {metric.differing(each['high'])}",
+            )
             for each in shown
         ]
         tell(*tabled(("a", "b", "difference", "95 % interval"), pairs, ("a", "b", "95 % interval"), width()))
     tell(
         f"\nenergy and time of learning by table {answer['energy_table']}, static power not included; "
-        f"served: mean accuracy from the first strike to the end of the budget"
+        f"served: mean {metric.words if metric.lower else 'accuracy'} from the first strike to the end of the budget"
     )
     tell(*(f"note: {note}" for note in sorted({note for row in answer["rows"] for note in row["notes"]})))

@@ -29,19 +29,20 @@ def answers_of(given: object, what: str) -> tuple[NDArray[np.int64], NDArray[np.
 
 
 def targets_of(given: object, what: str) -> NDArray[np.float64]:
-    """Return targets [N] or [N, K] as float64 [N, K].
+    """Return targets [N] or [N, K] as float64 [N, K]; targets of every step, [N, T, K], as they are.
 
     Raises:
         UsageError: no numbers.
         DataError: another shape, or numbers that are not finite.
     """
     array = as_array(given, what)
-    if array.ndim not in (1, 2) or not array.size:
-        of_steps = "; a target of every step is not taken" if array.ndim == 3 else ""
-        raise DataError(f"{what}: shape {array.shape}; expected targets [N], or [N, K], K numbers a sample{of_steps}")
+    if array.ndim not in (1, 2, 3) or not array.size:
+        raise DataError(
+            f"{what}: shape {array.shape}; expected targets [N], or [N, K], K numbers a sample, or [N, T, K], K numbers a step"
+        )
     if (problem := not_finite(array)) is not None:
         raise DataError(f"{what}: {problem}")
-    return array.astype(np.float64).reshape(len(array), -1)
+    return array.astype(np.float64).reshape(len(array), *(array.shape[1:] or (1,)))
 
 
 def unknown_labels(targets: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ Names, each with ``train_``, ``validation_`` or, for the test samples, no prefix
 ``sample, step,         or the same, sparse: three arrays [E] of whole numbers, with ``timesteps`` (T) and ``shape`` (of the
 neuron``                lines of a step) once for all roles; N is the number of labels
 ``labels``              whole numbers from 0, [N], or [N, T]: a label of every step, −1 for none. Numbers with fractions are targets
-``targets``             in the place of labels: real numbers to be answered, [N], or [N, K]
+``targets``             in the place of labels: real numbers to be answered, [N], or [N, K], or [N, T, K]: targets of every step
 ======================  ================================================================================================
 
 Without ``train_…`` six tenths of the samples, in a fair order, calibrate and choose and are not reported on: half of all are the training part,
@@ -64,7 +64,7 @@ class GivenSamples:
         labels: int64 [N] or [N, T].
         sensor: shape of the lines of a step of events.
         notes: what was lost when they were read.
-        targets: float64 [N, K], in the place of labels, which are −1 then; None: there are none.
+        targets: float64 [N, K] or [N, T, K], in the place of labels, which are −1 then; None: there are none.
     """
 
     samples: NDArray[np.generic] | Spikes
@@ -180,6 +180,10 @@ def checked(part: GivenSamples, where: str, kind: str = "samples") -> GivenSampl
     if part.labels.ndim == 2 and steps not in (None, part.labels.shape[1]):
         raise DataError(
             f"{where}labels: {part.labels.shape[1]} labels a sample, but its events have {steps} steps; expected one, or one for each step"
+        )
+    if part.targets is not None and part.targets.ndim == 3 and steps not in (None, part.targets.shape[1]):
+        raise DataError(
+            f"{where}targets: of {part.targets.shape[1]} steps a sample, but its events have {steps} steps; expected [N, {steps}, K], or [N, K]"
         )
     return part
 
@@ -337,7 +341,7 @@ def roles_of(labels: Mapping[str, NDArray[np.int64]], name: str, key: str) -> Di
 
 def _kind(part: GivenSamples) -> str:
     labels = "" if part.labels.ndim == 1 else f", {part.labels.shape[1]} labels each"
-    labels = labels if part.targets is None else f", {part.targets.shape[1]} targets each"
+    labels = labels if part.targets is None else f", {' × '.join(map(str, part.targets.shape[1:]))} targets each"
     return said(part.samples) + labels
 
 

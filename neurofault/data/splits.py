@@ -25,7 +25,8 @@ class Split:
         labels: int64 [N], 0 to the number of classes − 1; or [N, T], a label of every step, −1 for none. Read-only.
         indices: int64 [N], where each sample stands in the published set or the file (``validation`` and ``train``: in its training part).
         name: ``data set/role``, for messages.
-        targets: float64 [N, K], real numbers to be answered, in the place of classes: the labels are then all −1, unknown; None: there are none. Read-only.
+        targets: float64 [N, K], or [N, T, K] of every step, real numbers to be answered, in the place of classes: the labels are then all −1, unknown; None:
+            there are none. Read-only.
     """
 
     samples: NDArray[np.generic] | Spikes
@@ -36,6 +37,11 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def expected(self) -> NDArray[np.int64] | NDArray[np.float64]:
+        """What is to be answered: the targets where there are any, else the labels."""
+        return self.labels if self.targets is None else self.targets
 
     @property
     def images(self) -> NDArray[np.generic]:

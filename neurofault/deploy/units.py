@@ -6,9 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from neurofault.activity import DEAD_SCORE, counts_from
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.quantise import REFERENCE, in_ranges
 from neurofault.deploy.weight_fields import Grid, weight_range
@@ -16,10 +14,9 @@ from neurofault.errors import UnsupportedError
 from neurofault.graph import Network
 from neurofault.graph.chip import ChipConnection
 from neurofault.graph.network import Connection
-from neurofault.graph.readout import Readout
 
 
-def unit_of(network: Network, chip: Deployment, what: str) -> float:
+def unit_of(network: Network, chip: Deployment, what: str = "targets", *, rates: bool = False) -> float:
     """Return what one unit of a score is in the network's own unit: of ``v``, or 1 spike.
 
     Quantising writes a weight w into a population as the integer nearest to w·σ·2**(−e), with σ a power of two times what fills the stored field, and
@@ -29,20 +26,22 @@ def unit_of(network: Network, chip: Deployment, what: str) -> float:
         network: what was deployed, with real weights.
         chip: its deployment, healthy or broken.
         what: what needs it, for messages.
+        rates: the network was converted from one without time (``nf.from_torch``), so that its potential after T steps is T times the answer.
 
     Raises:
         UnsupportedError: a network that carries a chip's integers, which have no unit; the text names the population.
     """
     read = chip.readout
+    each = chip.timesteps if rates else 1
     if read.how == "count":
-        return 1.0
+        return 1.0 / each
     into = network.into(read.population)
     if any(one.stored is not None for one in into) or not any(np.any(np.asarray(one.synapses.weight)) for one in into):
         raise UnsupportedError(
             f"{what}: population {read.population!r} has a chip's integers, or no weights, so its potential has no unit; give a network with real weights"
         )
     steps = len(read.steps(chip.timesteps)) if read.how == "mean" else 1
-    return 1 / (64 * _sigma(into, [chip.connection(one.name) for one in into]) * steps)
+    return 1 / (64 * _sigma(into, [chip.connection(one.name) for one in into]) * steps) / each
 
 
 def _sigma(real: Sequence[Connection], stored: Sequence[ChipConnection]) -> float:
@@ -57,15 +56,3 @@ def _sigma(real: Sequence[Connection], stored: Sequence[ChipConnection]) -> floa
     grid = REFERENCE if bits > 8 else Grid(*weight_range(bits, "mixed"), bits, chip.weight_exponent)
     ranges = max(in_ranges(weight, grid) for weight in weights)
     return 2.0 ** round(math.log2(rough * ranges)) / ranges
-
-
-def values_of(scores: NDArray[np.int64], readout: Readout, unit: float) -> NDArray[np.float64]:
-    """Return scores in the network's unit, float64 [N, n_out]; a dead neuron, which sends nothing, has 0.
-
-    Args:
-        scores: of a run.
-        readout: of the chip.
-        unit: of :func:`unit_of`.
-    """
-    plain = counts_from(scores) if readout.how == "count" else scores
-    return np.where(scores == DEAD_SCORE, 0.0, plain * unit)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.activity import TRACES, Activity, counted
+from neurofault.activity import TRACES, Activity
 from neurofault.arrays import as_labels
+from neurofault.data.labels import targets_of
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.answers import run_with_answers
 from neurofault.engines.base import Engine
@@ -19,6 +20,7 @@ from neurofault.engines.health import suspicions
 from neurofault.errors import UnsupportedError, UsageError, nearest
 from neurofault.frames import import_pandas
 from neurofault.inputs import Bias, Inputs, Spikes, State
+from neurofault.metrics import ACCURACY, STEPS, Expected, Metric, metric_of_targets
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -45,13 +47,15 @@ ENGINES: Mapping[str, Callable[[], Engine]] = {
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A run and, where labels were given, how good it was.
+    """A run and, where labels or targets were given, how good it was.
 
     Attributes:
         activity: scores, spikes, traces.
         n: number of samples.
         correct: labels that are answered right; None without labels.
         labels: int64 [N], −1 where unknown; or [N, T], of steps, −1 where there is none; None without labels.
+        targets: float64 [N, K] or [N, T, K]; None without targets.
+        metric: what is measured; None without labels and targets.
         notes: what is suspect about a healthy chip on these samples (:mod:`neurofault.engines.health`); empty for a damaged one.
     """
 
@@ -60,17 +64,37 @@ class Result:
     correct: int | None
     notes: tuple[str, ...] = ()
     labels: NDArray[np.int64] | None = None
+    targets: NDArray[np.float64] | None = None
+    metric: Metric | None = None
+
+    @property
+    def total(self) -> int | float | None:
+        """What :attr:`value` is the share or the mean of: right answers, or the sum of squared errors; None without labels and targets."""
+        expected = self.labels if self.targets is None else self.targets
+        return None if self.metric is None or expected is None else self.metric.total(self.activity, expected)
+
+    @property
+    def value(self) -> float | None:
+        """:attr:`accuracy` where labels were given, :attr:`mean_squared_error` where targets were; None without."""
+        expected = self.labels if self.targets is None else self.targets
+        return None if self.metric is None or expected is None else self.metric.value(self.activity, expected)
+
+    @property
+    def mean_squared_error(self) -> float | None:
+        """Mean over samples and outputs, of targets of steps over steps too, of (answer − target)², in the targets' unit squared; None without targets."""
+        return None if self.targets is None else self.value
 
     @property
     def accuracy(self) -> float | None:
         """``correct`` by the number of labels: of samples, n; of steps, those that are not −1. None without labels."""
-        return None if self.correct is None or self.labels is None else self.correct / counted(self.labels)
+        return None if self.labels is None else self.value
 
     def table(self) -> DataFrame:
         """Return one row a sample.
 
         Columns, int64 but for ``correct``: ``sample`` (from 0), ``prediction`` (index of an output neuron), ``label`` and ``correct`` (bool)
-        where labels were given (of labels of steps: ``steps_labelled`` and ``steps_correct``, how many), ``spikes`` (of all populations), and ``score.0``, ``score.1`` … of the output neurons
+        where labels were given (of labels of steps: ``steps_labelled`` and ``steps_correct``, how many; of targets: ``squared_error``, float64, the sum over outputs and
+        steps), ``spikes`` (of all populations), and ``score.0``, ``score.1`` … of the output neurons
         (:attr:`neurofault.Activity.scores`).
 
         Raises:
@@ -86,6 +110,8 @@ class Result:
             }
         elif self.labels is not None:
             known = {"label": self.labels, "correct": predictions == self.labels}
+        elif self.targets is not None and self.metric is not None:
+            known = {"squared_error": -self.metric.merits(activity, self.targets)}
         scores = {f"score.{neuron}": column for neuron, column in enumerate(activity.scores.T)}
         columns = {"sample": np.arange(self.n), "prediction": predictions, **known, "spikes": activity.sample_spikes, **scores}
         return import_pandas().DataFrame(columns)
@@ -110,8 +136,9 @@ Presented = NDArray[np.generic] | Bias | Spikes
 def run(
     deployment: Deployment,
     x: Inputs | Presented | Mapping[str, Presented],
-    y: NDArray[np.integer] | None = None,
+    y: Expected | None = None,
     *,
+    unit: float | None = None,
     engine: str | Engine = "exact",
     record: Collection[str] = (),
     state: State | None = None,
@@ -133,7 +160,10 @@ def run(
             spikes as 0 and 1, [N, T, n]; or a :class:`Bias`; or :class:`Inputs` (``Inputs(samples=N)`` where there is no input). Where there are several inputs, a mapping with one of
             these for each by name (:attr:`Deployment.inputs`).
         y: labels, whole numbers [N], the index of an output neuron each; −1: unknown, so never right. Or [N, T], a label of every step, −1 where there is
-            none, which does not count: what the answer in a step is, see :mod:`neurofault.engines.answers`.
+            none, which does not count: what the answer in a step is, see :mod:`neurofault.engines.answers`. With ``unit`` targets instead: real numbers to be
+            answered, [N, K] of K output neurons, or of every step, [N, T, K].
+        unit: what one of a score is in the targets' unit, above 0: of potentials :func:`neurofault.unit_of` the network and its chip, of spike counts 1.0
+            where targets are spikes. None: ``y`` is labels.
         engine: name of one of :data:`ENGINES`, or an engine.
         record: which of ``u``, ``v``, ``spikes`` to keep for every population, sample and step.
         state: what an earlier run of the same samples left in :attr:`Activity.state`, to go on from; None: from the first step.
@@ -146,22 +176,51 @@ def run(
     """
     chosen = get_engine(engine) if isinstance(engine, str) else engine
     inputs = as_inputs(deployment, x)
-    labels = None if y is None else as_labels(y)
-    _check(deployment, inputs, labels, record)
+    expected, metric = expected_of(deployment, y, unit)
+    _check(deployment, inputs, record)
+    check_expected(deployment, inputs, expected)
     reason = chosen.supports(deployment)
     if reason is not None:
         raise UnsupportedError(f"engine {chosen.name!r} cannot run {reason}; engines that can: {_able(deployment, chosen.name)}")
-    if labels is not None and labels.ndim == 2:
+    lower = metric is not None and metric.lower
+    labels = None if lower else expected
+    if metric is not None and metric.of_steps:
         if state is not None or stop is not None:
-            raise UnsupportedError("labels of steps are of whole samples: a run from a state or to a stop takes labels of samples")
-        activity = run_with_answers(chosen, deployment, inputs, record)
+            what = "targets" if lower else "labels"
+            raise UnsupportedError(f"{what} of steps are of whole samples: a run from a state or to a stop takes {what} of samples")
+        activity = run_with_answers(chosen, deployment, inputs, record, scores=lower)
         notes = () if deployment.damage.edits else suspicions(deployment, activity, labels)
     elif state is None and stop is None:
         activity = chosen.run(deployment, inputs, record=record)
         notes = () if deployment.damage.edits else suspicions(deployment, activity, labels)
     else:
         activity, notes = chosen.run(deployment, inputs, record=record, state=state, stop=stop), ()
-    return Result(activity, len(inputs), None if labels is None else activity.correct(labels), notes, labels)
+    correct = None if labels is None else activity.correct(labels)
+    return Result(activity, len(inputs), correct, notes, labels, expected if lower else None, metric)
+
+
+def expected_of(deployment: Deployment, y: object, unit: float | None) -> tuple[Any, Metric | None]:
+    """Return what is to be answered, int64 labels or float64 targets, and what is measured by it; ``y`` and ``unit`` as of :func:`run`.
+
+    Raises:
+        UsageError: no numbers, labels with fractions, or a unit that is none.
+    """
+    if y is None:
+        return None, None
+    if unit is None:
+        try:
+            labels = as_labels(y)
+        except UsageError as error:
+            if "with fractions" in str(error):
+                raise UsageError(
+                    f"{error}; numbers to be answered are targets, which go with unit=, what one of a score is in their unit"
+                ) from None
+            raise
+        return labels, STEPS if labels.ndim == 2 else ACCURACY
+    if not 0 < unit < float("inf"):
+        raise UsageError(f"unit must be above 0 and finite, is {unit}")
+    targets = targets_of(y, "targets")
+    return targets, replace(metric_of_targets(targets, None, "targets"), unit=float(unit), how=deployment.readout.how)
 
 
 def as_inputs(deployment: Deployment, x: Inputs | Presented | Mapping[str, Presented]) -> Inputs:
@@ -215,18 +274,40 @@ def _able(deployment: Deployment, but: str) -> str:
     return ", ".join(able) or "none"
 
 
-def _check(deployment: Deployment, inputs: Inputs, y: NDArray[np.integer] | None, record: Collection[str]) -> None:
+def check_expected(deployment: Deployment, inputs: Inputs, y: Expected | None) -> None:
+    """Refuse labels or targets that do not fit the chip or the samples.
+
+    Args:
+        deployment: the chip.
+        inputs: N samples.
+        y: int64 labels, or float64 targets.
+
+    Raises:
+        UsageError: another shape, or a label that is no output neuron's.
+    """
+    if y is None:
+        return
+    outputs = deployment.output.size
+    if y.dtype.kind == "f":
+        if y.shape not in ((len(inputs), outputs), (len(inputs), deployment.timesteps, outputs)):
+            raise UsageError(
+                f"targets have the shape {y.shape}, but there are {len(inputs)} samples of {deployment.timesteps} steps, and {outputs} output neurons; "
+                f"expected [N, {outputs}], or [N, {deployment.timesteps}, {outputs}]"
+            )
+        return
+    if np.shape(y) not in ((len(inputs),), (len(inputs), deployment.timesteps)):
+        of_steps = f" of {deployment.timesteps} steps" if np.ndim(y) == 2 else ""
+        raise UsageError(f"labels have the shape {np.shape(y)}, but there are {len(inputs)} samples{of_steps}")
+    if not -1 <= int(y.min()) <= int(y.max()) < outputs:
+        raise UsageError(f"labels lie in {y.min()} … {y.max()}; allowed: 0 to {outputs - 1}, −1 for unknown")
+
+
+def _check(deployment: Deployment, inputs: Inputs, record: Collection[str]) -> None:
     for name in record:
         if name not in TRACES:
             raise UsageError(f"no trace {name!r}; traces: {', '.join(TRACES)}{nearest(name, TRACES)}")
     if not len(inputs):
         raise UsageError("no samples: a run needs at least one")
-    if y is not None and np.shape(y) not in ((len(inputs),), (len(inputs), deployment.timesteps)):
-        of_steps = f" of {deployment.timesteps} steps" if np.ndim(y) == 2 else ""
-        raise UsageError(f"labels have the shape {np.shape(y)}, but there are {len(inputs)} samples{of_steps}")
-    outputs = deployment.output.size
-    if y is not None and not -1 <= int(y.min()) <= int(y.max()) < outputs:
-        raise UsageError(f"labels lie in {y.min()} … {y.max()}; allowed: 0 to {outputs - 1}, −1 for unknown")
     steps = deployment.timesteps
     for name in deployment.inputs:
         part, size = inputs.of(name), deployment.population(name).size

@@ -1,4 +1,4 @@
-"""What a chip answers in each step of a sample, from what an engine records of its readout, in bounded memory.
+"""What a chip answers in each step of a sample, from what an engine records of its readout, a batch of samples at a time.
 
 **The answer in step t is what the readout would answer if the sample ended with that step**: of a ``potential`` readout the neuron whose v is highest after its
 t-th step (as Yin, Corradi and Bohté 2021 read their ECG network, Nature Machine Intelligence 3:905), of a ``count`` readout the one with the most spikes so far
@@ -8,7 +8,7 @@ step t can first have reached it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,8 +26,10 @@ _MOST_BYTES = 64 << 20
 """Of the traces of a batch."""
 
 
-def run_with_answers(engine: Engine, deployment: Deployment, inputs: Inputs, record: Collection[str] = ()) -> Activity:
-    """Present every sample for T steps, and keep the answer of each step in :attr:`Activity.answers`.
+def run_with_answers(
+    engine: Engine, deployment: Deployment, inputs: Inputs, record: Collection[str] = (), *, scores: bool = False
+) -> Activity:
+    """Present every sample for T steps, and keep the answer of each step in :attr:`Activity.answers`, or its scores in :attr:`Activity.step_scores`.
 
     Samples go to the engine in batches, unless traces are asked for, which hold all of them anyway, or the samples are one stream.
 
@@ -36,13 +38,14 @@ def run_with_answers(engine: Engine, deployment: Deployment, inputs: Inputs, rec
         deployment: the (damaged) chip.
         inputs: N encoded samples.
         record: traces to keep as well.
+        scores: keep scores, which are N·T·n_out numbers of 8 bytes, in the place of answers.
 
     Raises:
         UnsupportedError: a readout of some steps alone, which answers in no other.
     """
     if deployment.readout.when is not None:
         raise UnsupportedError(
-            f"labels of every step: {unusual_readout(deployment.readout)}, which answers in no other step; take all steps"
+            f"{'targets' if scores else 'labels'} of every step: {unusual_readout(deployment.readout)}, which answers in no other step; take all steps"
         )
     needed = {"v"} if deployment.readout.potentials else {"v", "spikes"}
     neurons = sum(population.size for population in deployment.populations)
@@ -53,9 +56,9 @@ def run_with_answers(engine: Engine, deployment: Deployment, inputs: Inputs, rec
     for start in range(0, len(inputs), batch):
         window = inputs[start : start + batch]
         activity = engine.run(deployment, window, record={*record, *needed})
-        answers = _answers(deployment, activity.traces[deployment.readout.population], window.first_sample)
+        found = _answers(deployment, activity.traces[deployment.readout.population], window.first_sample, scores=scores)
         kept = {name: _only(trace, record) for name, trace in activity.traces.items()} if record else {}
-        parts.append(replace(activity, answers=answers, traces=kept))
+        parts.append(replace(activity, traces=kept, answers=None if scores else found, step_scores=found if scores else None))
     if len(parts) == 1:
         return parts[0]
     names = parts[0].spike_counts
@@ -63,24 +66,30 @@ def run_with_answers(engine: Engine, deployment: Deployment, inputs: Inputs, rec
         np.concatenate([part.scores for part in parts]),
         {name: np.sum([part.spike_counts[name] for part in parts], axis=0, dtype=np.int64) for name in names},
         np.concatenate([part.sample_spikes for part in parts]),
-        answers=np.concatenate([part.answers for part in parts if part.answers is not None]),
+        answers=_joined([part.answers for part in parts]),
+        step_scores=_joined([part.step_scores for part in parts]),
     )
 
 
-def _answers(deployment: Deployment, trace: Traces, first_sample: int) -> NDArray[np.int64]:
-    """Return int64 [N, T] from the readout's traces."""
+def _joined(parts: Sequence[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known else None
+
+
+def _answers(deployment: Deployment, trace: Traces, first_sample: int, *, scores: bool) -> NDArray[np.int64]:
+    """Return int64 [N, T] from the readout's traces; of scores [N, T, n_out]."""
     readout = deployment.readout
     assert trace.v is not None
     samples, steps, _ = trace.v.shape
     neurons = NeuronsInTime(deployment, readout.population, first_sample, samples)
     counts, held = np.zeros(trace.v.shape[::2], np.int64), np.zeros(trace.v.shape[::2], np.int64)
-    answers = np.empty((samples, steps), np.int64)
+    answers = np.empty(trace.v.shape if scores else (samples, steps), np.int64)
     for step in range(steps):
         if trace.spikes is not None:
             counts += trace.spikes[:, step]
         gather(held, trace.v[:, step], readout.how, first=step == 0)
-        scores = scores_from(held, counts, readout.how, neurons.at(step).silent)
-        answers[:, step] = scores.argmax(axis=1)
+        now = scores_from(held, counts, readout.how, neurons.at(step).silent)
+        answers[:, step] = now if scores else now.argmax(axis=1)
     return answers
 
 

@@ -26,6 +26,7 @@ def suspicions(deployment: Deployment, activity: Activity, labels: NDArray[np.in
     """
     samples = len(activity.scores)
     found: list[str] = []
+    found += cut_off(deployment, activity)
     for layer in deployment.populations:
         if not layer.fires:
             continue
@@ -49,6 +50,16 @@ def suspicions(deployment: Deployment, activity: Activity, labels: NDArray[np.in
             + "; check that the network belongs to this data, how its inputs are scaled, and the time step"
         )
     return tuple(found)
+
+
+def cut_off(deployment: Deployment, activity: Activity) -> tuple[str, ...]:
+    """Return which populations without a threshold have passed the largest potential of the chip, where a neuron fires all the same and starts anew."""
+    return tuple(
+        f"layer {one.name!r} never fires by design, but its potential passes the largest that the chip holds {spikes} times on {len(activity.scores)} samples and "
+        "starts anew there, so its answers are wrong; try fewer time steps, smaller weights into it, or another readout"
+        for one in deployment.populations
+        if not one.fires and (spikes := int(activity.spike_counts[one.name].sum()))
+    )
 
 
 def _silent(deployment: Deployment, name: str) -> str:

@@ -10,24 +10,23 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from neurofault.arrays import as_labels
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph.chains import links
 from neurofault.graph.network import samples_apart
 from neurofault.graph.readout import usual_readout
 from neurofault.inputs import Inputs
+from neurofault.metrics import Expected
 from neurofault.rescue.budget import Budget
 from neurofault.rescue.plans import Guard, Plan
 
 if TYPE_CHECKING:
     from neurofault.engines import Presented
+    from neurofault.rescue.examples import Examples
     from neurofault.rescue.lesson import Learner
     from neurofault.rescue.outcome import Rescued
     from neurofault.rescue.strategies import Act
-    from neurofault.rescue.workbench import Examples
 
 __all__ = ["Budget", "Guard", "Plan", "rescue"]
 
@@ -37,15 +36,16 @@ _USUAL_GUARD = Guard()
 def rescue(
     deployment: Deployment,
     x: Inputs | Presented | Mapping[str, Presented],
-    y: NDArray[np.integer],
+    y: Expected,
     *,
+    unit: float | None = None,
     strategy: str | Act = "batch",
     learner: str | Learner | None = None,
     budget: Budget | None = None,
     plan: Plan | None = None,
     plastic: tuple[str, ...] | None = None,
-    test: tuple[Inputs | Presented | Mapping[str, Presented], NDArray[np.integer]] | None = None,
-    validation: tuple[Inputs | Presented | Mapping[str, Presented], NDArray[np.integer]] | None = None,
+    test: tuple[Inputs | Presented | Mapping[str, Presented], Expected] | None = None,
+    validation: tuple[Inputs | Presented | Mapping[str, Presented], Expected] | None = None,
     seed: int = 0,
     fine: bool = True,
     guard: Guard | None = _USUAL_GUARD,
@@ -67,13 +67,16 @@ def rescue(
         deployment: the chip with all its damage; strategies that let damage happen in steps cut it into equal parts.
         x: N samples to adapt to, as :func:`neurofault.run` takes them; one pass over them is a cycle.
         y: their labels, int [N]: the index of an output neuron each; −1: unknown. Where nothing learns, labels of every step, [N, T], are taken too.
+            With ``unit`` targets instead, [N, K] of K output neurons; where nothing learns also [N, T, K].
+        unit: what one of a score is in the targets' unit, here and in ``test`` and ``validation``, as of :func:`neurofault.run`; None: of labels. Accuracies
+            are mean squared errors then, of which less is better.
         strategy: one of :data:`STRATEGIES`, or a function of a :class:`Workbench`.
         learner: one of :data:`LEARNERS`, or a learner; None: ``delta`` where the strategy learns.
         budget: None: one cycle.
         plan: how the strategy goes about it; None: one step, no delay.
         plastic: names of the connections that may change (in a chain: of the layers); None: all that the learner can train.
-        test: samples and labels, [N] or of every step [N, T], for the accuracies in :attr:`Rescued.points`; None: none are measured.
-        validation: samples and labels for ``plan.tolerance``.
+        test: samples and labels or targets, also of every step, for the accuracies in :attr:`Rescued.points`; None: none are measured.
+        validation: samples and labels or targets for ``plan.tolerance``.
         seed: of the order of damage and samples, rounding, fresh weights.
         fine: look at the chip inside the first cycle after a strike too.
         guard: what is held back of the samples to adapt to, so that learning leaves the chip no worse on it; None: nothing, and a learner
@@ -86,15 +89,16 @@ def rescue(
         CapacityError: a core has no room for learning.
         LearningRuleError: the chip cannot express the learner's rule.
     """
-    from neurofault.engines import as_inputs
+    from neurofault.engines import as_inputs, check_expected, expected_of
+    from neurofault.rescue.examples import Examples
     from neurofault.rescue.learners.by_name import learner_named
-    from neurofault.rescue.lesson import UNKNOWN
+    from neurofault.rescue.lesson import UNKNOWN, in_scores
     from neurofault.rescue.outcome import sham_notes
     from neurofault.rescue.strategies import strategy_named
-    from neurofault.rescue.workbench import Examples, Workbench
+    from neurofault.rescue.workbench import Workbench
 
     inputs = as_inputs(deployment, x)
-    labels = as_labels(y)
+    labels = expected_of(deployment, y, unit)[0]
     limits, how = budget or Budget(), plan or Plan()
     act = strategy_named(strategy).act if isinstance(strategy, str) else strategy
     learns = not isinstance(strategy, str) or strategy_named(strategy).learns
@@ -105,23 +109,31 @@ def rescue(
         usual_readout(deployment.readout, "what learns")
     if learns and (joining := deployment.damage.joining) is not None:
         raise UnsupportedError(f"{joining}: what learns takes samples that start anew; strategies that do not learn: none, remap")
-    if not learns and labels.shape == (len(inputs), deployment.timesteps):
-        labels = np.full(len(inputs), UNKNOWN, np.int64)  # of every step; nothing reads them
-    adapt = Examples(inputs, labels)
-    if labels.shape != (len(inputs),):
+    outputs, each = deployment.output.size, unit
+    of_steps = (len(inputs), deployment.timesteps) if unit is None else (len(inputs), deployment.timesteps, outputs)
+    if not learns and labels.shape == of_steps:
+        labels, each = np.full(len(inputs), UNKNOWN, np.int64), None  # nothing reads them
+    if each is None and labels.shape != (len(inputs),):
         raise UsageError(f"labels have the shape {labels.shape}, but there are {len(inputs)} samples to adapt to")
-    outputs = deployment.output.size
-    if labels.size and not -1 <= int(labels.min()) <= int(labels.max()) < outputs:
-        raise UsageError(f"labels lie in {labels.min()} … {labels.max()}; allowed: 0 to {outputs - 1}, −1 for unknown")
+    if labels.ndim == 3:
+        raise UsageError(f"targets have the shape {labels.shape}; what learns takes those of one answer a sample, [N, {outputs}]")
+    if len(labels):
+        check_expected(deployment, inputs, labels)
+    adapt = Examples(inputs, labels, each)
     if learns and isinstance(strategy, str) and limits.samples_allowed(len(labels)) == 0:
         raise UsageError(f"a budget of no samples leaves strategy {strategy!r} nothing to learn from; allowed: more than 0 cycles")
     chosen = None if isinstance(learner, str) else learner
     if learns and chosen is None:
-        chosen = learner_named(learner if isinstance(learner, str) else "delta", deployment, inputs, labels)
+        chosen = learner_named(
+            learner if isinstance(learner, str) else "delta",
+            deployment,
+            inputs,
+            labels if each is None else in_scores(deployment, labels, each),
+        )
     named = None if plastic is None else tuple(deployment.connection(name).name for name in plastic)
     bench = Workbench(
-        deployment, adapt, chosen, limits, how, plastic=named, test=_examples(deployment, test),
-        validation=_examples(deployment, validation), seed=seed, fine=fine, guard=guard,
+        deployment, adapt, chosen, limits, how, plastic=named, test=_examples(deployment, test, unit),
+        validation=_examples(deployment, validation, unit), seed=seed, fine=fine, guard=guard,
     )  # fmt: skip
     act(bench)
     done = bench.result()
@@ -159,11 +171,11 @@ def check_way(
         usual_readout(deployment.readout, "what learns")
 
 
-def _examples(deployment: Deployment, given: tuple[Any, NDArray[np.integer]] | None) -> Examples | None:
-    from neurofault.engines import as_inputs
-    from neurofault.rescue.workbench import Examples
+def _examples(deployment: Deployment, given: tuple[Any, Expected] | None, unit: float | None) -> Examples | None:
+    from neurofault.engines import as_inputs, expected_of
+    from neurofault.rescue.examples import Examples
 
     if given is None:
         return None
     images, labels = given
-    return Examples(as_inputs(deployment, images), as_labels(labels))
+    return Examples(as_inputs(deployment, images), expected_of(deployment, labels, unit)[0], unit)

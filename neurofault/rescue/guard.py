@@ -3,9 +3,9 @@
 Before each spell of learning, at :data:`CHECKS` and at its end the chip classifies the held-back samples, which it never learns from.
 Weights that were learned take the place of those before where they are right about more samples, by more than 2.5 standard errors of the
 paired difference (√(gained + lost) samples; McNemar 1947; 2.5, because several checks are made); of two that were learned, those that are right about more, and the later of
-equals. Learning ends early once two checks in a row lie as far below the best. In the end the best are written back.
+equals. Where targets are to be answered squared errors take the place of right answers: Σd by √Σd², d the differences of the samples, which of right answers is McNemar's. Learning ends early once two checks in a row lie as far below the best. In the end the best are written back.
 
-Charged: each check as served samples, a byte a label, the weights that a host reads whenever they are the best so far, and every weight that
+Charged: each check as served samples, a byte a label and four a target, the weights that a host reads whenever they are the best so far, and every weight that
 is written back. A budget of writes is shared so that the way back can always be paid.
 """
 
@@ -24,6 +24,7 @@ from neurofault.deploy.memory import stored_weights, write
 from neurofault.engines import run
 from neurofault.graph import Dense
 from neurofault.inputs import Inputs
+from neurofault.metrics import ACCURACY, Expected, Metric
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.charge import charge
 
@@ -39,11 +40,11 @@ Stayed = Literal["last", "best", "first"]
 
 @dataclass(frozen=True)
 class Spell:
-    """One spell of learning as the held-back samples saw it, in accuracies.
+    """One spell of learning as the held-back samples saw it, in accuracies or mean squared errors.
 
     Attributes:
         begun: before it.
-        lowest: at the worst check.
+        lowest: at the worst check (of errors the largest).
         kept: of the weights that stayed.
         stopped: whether it ended early.
         stayed: ``last``: what was learned; ``best``: weights of an earlier check; ``first``: those from before.
@@ -79,23 +80,26 @@ class Check:
 
     Attributes:
         deployment: the chip.
-        right: bool [k], which it classifies as labelled.
+        merits: float64 [k], 1 where it answers right, else 0; of targets less the squared errors.
+        accuracy: share that is right, or the mean squared error.
         spent: by that.
     """
 
     deployment: Deployment
-    right: NDArray[np.bool_]
+    merits: NDArray[np.float64]
+    accuracy: float
     spent: Spent
 
     @property
-    def accuracy(self) -> float:
-        """Share that is right."""
-        return float(self.right.mean())
+    def total(self) -> float:
+        """Sum of the merits."""
+        return float(self.merits.sum())
 
     def ahead_of(self, other: Check) -> float:
-        """Return by how many standard errors more samples are right than in another check; 0 where none differs."""
-        gained, lost = int(np.sum(self.right & ~other.right)), int(np.sum(other.right & ~self.right))
-        return (gained - lost) / sqrt(gained + lost) if gained + lost else 0.0
+        """Return by how many standard errors the samples are answered better than in another check; 0 where none differs."""
+        apart = self.merits - other.merits
+        squares = float((apart**2).sum())
+        return float(apart.sum()) / sqrt(squares) if squares else 0.0
 
 
 @dataclass(eq=False)
@@ -103,17 +107,19 @@ class Keeper:
     """Remembers the best weights of a spell.
 
     Attributes:
-        inputs, labels: the held-back samples.
+        inputs, expected: the held-back samples, and their labels or targets.
+        metric: what is measured.
         checks, spells, spent: so far.
         start, best: of this spell.
         last: what was shown last.
         judged: what was judged last.
-        lowest: accuracy at its worst check.
+        lowest: accuracy, or error, at its worst check.
         worse: checks in a row that lay clearly below the best.
     """
 
     inputs: Inputs
-    labels: NDArray[np.int64]
+    expected: Expected
+    metric: Metric = ACCURACY
     checks: int = 0
     spells: list[Spell] = field(default_factory=list)
     spent: Spent = field(default_factory=Spent)
@@ -135,9 +141,10 @@ class Keeper:
             if known is not None and known.deployment is deployment:
                 return known
         activity = run(deployment, self.inputs.counted_from(first)).activity
-        right = activity.predictions == self.labels
-        spent = charge(deployment, activity, len(self.labels)) + Spent(host_bytes=len(self.labels))
-        self.last = Check(deployment, right, spent)
+        merits = self.metric.merits(activity, self.expected)
+        each = 4 * self.expected.shape[1] if self.metric.lower else 1
+        spent = charge(deployment, activity, len(merits)) + Spent(host_bytes=len(merits) * each)
+        self.last = Check(deployment, merits, self.metric.value(activity, self.expected), spent)
         return self.last
 
     def begin(self, found: Check) -> Spent:
@@ -150,9 +157,9 @@ class Keeper:
         """Judge what has been learned so far; return what that took."""
         assert self.best is not None
         self.judged = found
-        better = found.ahead_of(self.best) > _CLEARLY if self.best is self.start else found.right.sum() >= self.best.right.sum()
+        better = found.ahead_of(self.best) > _CLEARLY if self.best is self.start else found.total >= self.best.total
         self.worse = self.worse + 1 if found.ahead_of(self.best) < -_CLEARLY else 0
-        self.lowest = min(self.lowest, found.accuracy)
+        self.lowest = self.metric.worst((self.lowest, found.accuracy))
         if better:
             self.best = found
         return self._count(found, best=better)
@@ -182,7 +189,7 @@ class Keeper:
 
     def done(self) -> Guarded:
         """Return what the guard did."""
-        return Guarded(len(self.labels), self.checks, tuple(self.spells), self.spent)
+        return Guarded(len(self.expected), self.checks, tuple(self.spells), self.spent)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError
 from neurofault.inputs import Inputs
+from neurofault.metrics import Expected
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.guard import Differences
 from neurofault.rescue.provision import Provision
@@ -48,13 +49,14 @@ class Lesson:
 
     Attributes:
         inputs: encoded samples, in the order shown.
-        labels: int64 [N]; −1: not available.
+        labels: int64 [N]; −1: not available. Where there are targets, any number from 0 says that those of the sample are available.
         first: samples that this rescue has shown before; it counts in random streams and schedules.
         cycle: samples of a cycle.
         seed: of random numbers; common to all strategies, so that comparisons are paired.
         writes: changes of stored weights that are still allowed; None: no limit.
         writes_per_synapse: changes that one stored weight stands in all; None: no limit.
         plasticity: which synapses may change.
+        targets: float64 [N, n_out], what each output neuron is to score, in units of ``v`` or spikes; None: labels are to be answered.
         fresh: the chip was damaged or re-placed since the last lesson: what an optimiser remembers of dead neurons must be forgotten.
     """
 
@@ -67,12 +69,35 @@ class Lesson:
     writes_per_synapse: int | None = None
     plasticity: Plasticity = Plasticity()
     fresh: bool = False
+    targets: NDArray[np.float64] | None = None
+
+    @property
+    def known(self) -> int:
+        """Samples whose label or targets are available."""
+        return int(np.count_nonzero(self.labels >= 0))
+
+    @property
+    def bytes_told(self) -> int:
+        """Bytes of the labels or targets that are available: 1 a label, 4 a target."""
+        return self.known * bytes_of(self.targets)
+
+    @property
+    def wanted(self) -> NDArray[np.float64]:
+        """The targets, or float64 [N, 0] where there are none: what compiled learning reads."""
+        return np.empty((len(self.labels), 0)) if self.targets is None else self.targets
 
     def part(self, window: slice) -> Lesson:
         """Return the lesson that shows a window of the samples (step 1)."""
         start = range(len(self.labels))[window].start if len(self.labels) else 0
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return Lesson(**values | {"inputs": self.inputs[window], "labels": self.labels[window], "first": self.first + start})
+        targets = None if self.targets is None else self.targets[window]
+        taken = {"inputs": self.inputs[window], "labels": self.labels[window], "targets": targets, "first": self.first + start}
+        return Lesson(**values | taken)
+
+
+def bytes_of(targets: NDArray[np.float64] | None) -> int:
+    """Return how many bytes say what one sample is to be answered with: a label 1, a target 4."""
+    return 1 if targets is None else 4 * targets.shape[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,15 +161,33 @@ class Learner(Protocol):
         ...
 
 
+def in_scores(deployment: Deployment, targets: Expected, unit: float) -> NDArray[np.float64]:
+    """Return targets as what output neurons are to score: whole units of ``v``, or spikes in steps of 1/64.
+
+    Args:
+        deployment: the chip.
+        targets: float64 [N, n_out].
+        unit: what one of a score is in their unit.
+    """
+    grain = 1 if deployment.readout.potentials else 64
+    return np.asarray(np.rint(np.asarray(targets, np.float64) * (grain / unit)) / grain, np.float64)
+
+
 def check_labels(deployment: Deployment, lesson: Lesson) -> None:
-    """Refuse labels that do not fit.
+    """Refuse labels or targets that do not fit.
 
     Raises:
-        UsageError: not one label a sample, or a class that the chip has not.
+        UsageError: not one label a sample, a class that the chip has not, or not a target for each output neuron.
     """
     if lesson.labels.shape != (len(lesson.inputs),):
         raise UsageError(f"labels have the shape {lesson.labels.shape}, but there are {len(lesson.inputs)} samples")
     outputs = deployment.output.size
+    if lesson.targets is not None:
+        if lesson.targets.shape != (len(lesson.inputs), outputs):
+            raise UsageError(
+                f"targets have the shape {lesson.targets.shape}, but there are {len(lesson.inputs)} samples and {outputs} output neurons"
+            )
+        return
     if lesson.labels.size and not UNKNOWN <= int(lesson.labels.min()) <= int(lesson.labels.max()) < outputs:
         raise UsageError(
             f"labels lie in {lesson.labels.min()} … {lesson.labels.max()}; allowed: 0 to {outputs - 1}, −1 for unknown"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.frames import frame_of
+from neurofault.metrics import ACCURACY, Metric
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.guard import Guarded
 from neurofault.rescue.provision import Provision
@@ -23,9 +24,10 @@ class Point:
     Attributes:
         samples: shown since the first strike (or since the beginning, where nothing struck).
         strikes: damage steps that have happened.
-        accuracy: on the test examples; None without any.
+        accuracy: on the test examples, of targets their mean squared error; None without any.
         spent: in all so far.
         what: what had just happened: ``healthy``, ``strike``, ``learn``, ``restore``, ``wait``, ``remap``, ``embryos``, ``renew``.
+        total: that ``accuracy`` is the share or the mean of: right answers, or the sum of squared errors; None: not kept.
     """
 
     samples: int
@@ -33,6 +35,7 @@ class Point:
     accuracy: float | None
     spent: Spent
     what: str
+    total: int | float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +53,8 @@ class Rescued:
         provision: what learning takes from the chip; None: nothing learned.
         notes: what else must be known.
         guarded: what the guard did; None: nothing was held back.
+        metric: what is called accuracy.
+        scale: beside what a loss is small or large (:meth:`neurofault.metrics.Metric.scale`).
     """
 
     deployment: Deployment
@@ -62,12 +67,14 @@ class Rescued:
     provision: Provision | None
     notes: tuple[str, ...]
     guarded: Guarded | None = None
+    metric: Metric = ACCURACY
+    scale: float = 1.0
 
     def table(self) -> DataFrame:
         """Return one row a look at the chip, in order; the first is the healthy chip.
 
         Columns: ``samples`` (shown since the first strike), ``cycles`` (the same in passes over the adapt set), ``strikes``, ``what`` (see
-        :class:`Point`), ``accuracy`` (0 to 1; missing where no test examples were given); and what was spent up to then
+        :class:`Point`), ``accuracy`` (0 to 1; missing where no test examples were given) or ``mean_squared_error``; and what was spent up to then
         (:class:`neurofault.rescue.budget.Spent`): ``samples_shown``, ``updates``, ``writes``, ``axon_updates``, ``spikes``,
         ``synaptic_operations``, ``host_bytes``, ``energy_joule`` and ``time_second``, these two by the profile's default table.
 
@@ -75,7 +82,8 @@ class Rescued:
             UnsupportedError: pandas is not installed.
         """
         table = self.deployment.profile.default_energy
-        return frame_of(_COLUMNS, [_look(point, self.cycle, table) for point in self.points])
+        columns = {name.replace("accuracy", self.metric.key): kind for name, kind in _COLUMNS.items()}
+        return frame_of(columns, [self.metric.named(_look(point, self.cycle, table)) for point in self.points])
 
     @property
     def cycles_total(self) -> float:
@@ -94,14 +102,14 @@ class Rescued:
 
     @property
     def final(self) -> float | None:
-        """Accuracy in the end."""
+        """Accuracy in the end, or mean squared error."""
         return self.points[-1].accuracy
 
     @property
     def worst(self) -> float | None:
-        """Lowest accuracy from the first strike on."""
+        """Lowest accuracy from the first strike on, or largest error."""
         known = [point.accuracy for point in served(self.points) if point.accuracy is not None]
-        return min(known) if known else None
+        return self.metric.worst(known) if known else None
 
     def mean_served(self, horizon: int) -> float | None:
         """Return the mean accuracy of an answer from the first strike to ``horizon`` samples later (availability).
@@ -131,26 +139,32 @@ def _look(point: Point, cycle: int, table: str) -> dict[str, int | float | str |
 
 
 SHAM_LOSS = 0.003
-"""Accuracy that learning may cost a healthy chip before it is said."""
+"""Accuracy that learning may cost a healthy chip before it is said; of errors, as a share of chance."""
 
 
 def sham_notes(done: Rescued) -> tuple[str, ...]:
     """Return a note where learning cost a chip without damage more than :data:`SHAM_LOSS`; none where nothing was measured."""
     healthy = done.points[0].accuracy
-    return () if healthy is None or done.final is None else sham_warning(healthy, done.final)
+    return () if healthy is None or done.final is None else sham_warning(healthy, done.final, metric=done.metric, scale=done.scale)
 
 
-def sham_warning(healthy: float, final: float, learner: str | None = None) -> tuple[str, ...]:
+def sham_warning(
+    healthy: float, final: float, learner: str | None = None, *, metric: Metric = ACCURACY, scale: float = 1.0
+) -> tuple[str, ...]:
     """Return what must be said of a sham control: nothing, or that learning alone costs more than :data:`SHAM_LOSS`.
 
     Args:
-        healthy: accuracy before, 0 to 1.
+        healthy: accuracy before, 0 to 1, or error.
         final: after learning without damage; a mean over draws where a learner is named.
         learner: None: this is one run of a learner.
+        metric: what is measured.
+        scale: beside what a loss is small or large.
     """
-    if healthy - final <= SHAM_LOSS + 1e-12:
+    lost = metric.loss(healthy, final)
+    if lost <= SHAM_LOSS * scale + 1e-12:
         return ()
-    loss = f"loses {100 * (healthy - final):.1f} points ({100 * healthy:.2f} % to {100 * final:.2f} %)"
+    ends = f"({metric.shown(healthy)} to {metric.shown(final)})"
+    loss = f"answers with a {metric.words} larger by {lost:.3g} {ends}" if metric.lower else f"loses {100 * lost:.1f} points {ends}"
     return (
         f"sham: a healthy chip {loss} by learning alone"
         if learner is None

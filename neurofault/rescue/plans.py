@@ -20,7 +20,7 @@ class Plan:
         watchdog: samples that pass between a strike and its detection, at least 0; the chip serves broken meanwhile.
         old_shift: embryonic: how many halvings slower old synapses learn; None: they keep every bit.
         outgoing: embryonic: whether the outgoing synapses of new neurons start at ``zero`` or ``random``.
-        tolerance: stop a step's learning once the validation accuracy is within this much (0 to 1) of the healthy one; None: learn on.
+        tolerance: stop a step's learning once the validation accuracy is within this much (0 to 1; of errors as a share of chance) of the healthy one; None: learn on.
     """
 
     steps: int = 1

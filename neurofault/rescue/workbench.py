@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from neurofault.damage.damage import Damage
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import begun, next_upset
 from neurofault.engines import run
 from neurofault.errors import UsageError
-from neurofault.inputs import Inputs
 from neurofault.rescue.budget import Budget, Spent
 from neurofault.rescue.charge import charge
+from neurofault.rescue.examples import Examples
 from neurofault.rescue.fresh import implant, renewed
 from neurofault.rescue.guard import CHECKS, Keeper, changes, cost_of_writing, write_back
 from neurofault.rescue.increments import increments, strike
-from neurofault.rescue.lesson import UNKNOWN, Learner, Lesson, Plasticity
+from neurofault.rescue.lesson import UNKNOWN, Learner, Lesson, Plasticity, in_scores
 from neurofault.rescue.outcome import Point, Rescued
 from neurofault.rescue.plans import Guard, Plan
 from neurofault.rescue.provision import Provision
@@ -34,25 +33,6 @@ FINE = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _NEVER = 1 << 62
 _FEW = 16
 """Writes that are a smaller part of their budget than one in so many are not worth another check."""
-
-
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """Labelled samples.
-
-    Attributes:
-        inputs: N encoded samples.
-        labels: int64 [N].
-    """
-
-    inputs: Inputs
-    labels: NDArray[np.int64]
-
-    def accuracy(self, deployment: Deployment) -> float:
-        """Return the fraction that a chip classifies as labelled."""
-        found = run(deployment, self.inputs, self.labels).accuracy
-        assert found is not None
-        return found
 
 
 @final
@@ -90,7 +70,12 @@ class Workbench:
     ) -> None:
         if not len(adapt.labels):
             raise UsageError("no samples to adapt to: a repair needs at least one")
-        if adapt.labels.shape != (len(adapt.inputs),):
+        targets = adapt.unit is not None
+        if adapt.labels.shape != ((len(adapt.inputs), hurt.output.size) if targets else (len(adapt.inputs),)):
+            if targets:
+                raise UsageError(
+                    f"targets have the shape {adapt.labels.shape}, but there are {len(adapt.inputs)} samples to adapt to and {hurt.output.size} output neurons"
+                )
             raise UsageError(f"labels have the shape {adapt.labels.shape}, but there are {len(adapt.inputs)} samples to adapt to")
         if plan.tolerance is not None and validation is None:
             raise UsageError("tolerance is measured on validation examples; give some")
@@ -108,7 +93,8 @@ class Workbench:
         samples = len(adapt.labels)
         known = permutation_prefix(stream_key(seed, "labels"), samples, round(budget.labels * samples))
         self._labels = np.full(samples, UNKNOWN, np.int64)
-        self._labels[known] = adapt.labels[known]
+        self._labels[known] = 0 if targets else adapt.labels[known]
+        self.metric = (test or adapt).metric(hurt)
         self._keeper = None if guard is None or learner is None else self._held_back(guard)
         self._goal = None if validation is None else validation.accuracy(self.healthy)
         self.look("healthy")
@@ -123,8 +109,9 @@ class Workbench:
             self.notes.append("guard: off, for there are too few labelled samples to hold one back")
             return None
         rest = np.setdiff1d(np.arange(len(self._labels)), index)
-        keeper = Keeper(self.adapt.inputs.take(index), self._labels[index])
-        self.adapt, self._labels = Examples(self.adapt.inputs.take(rest), self.adapt.labels[rest]), self._labels[rest]
+        held = self.adapt.take(index)
+        keeper = Keeper(held.inputs, held.labels, held.metric(self.hurt))
+        self.adapt, self._labels = self.adapt.take(rest), self._labels[rest]
         return keeper
 
     @property
@@ -134,8 +121,9 @@ class Workbench:
 
     def look(self, what: str) -> None:
         """Evaluate the chip and note it down; costs nothing on the chip, for it is the experimenter who looks."""
-        accuracy = None if self.test is None else self.test.accuracy(self.deployment)
-        self.points.append(Point(self.shown, self.strikes, accuracy, self.spent, what))
+        seen = None if self.test is None else self.test.seen(self.deployment)
+        value, total = (None, None) if seen is None else (seen.value, seen.total)
+        self.points.append(Point(self.shown, self.strikes, value, self.spent, what, total))
 
     def strike(self, steps: int | None = None) -> None:
         """Let the next damage steps happen; None: all that are left."""
@@ -266,7 +254,9 @@ class Workbench:
         assert self.validation is not None
         assert self._goal is not None
         assert self.plan.tolerance is not None
-        return self.validation.accuracy(self.deployment) >= self._goal - self.plan.tolerance
+        metric = self.validation.metric(self.deployment)
+        enough = metric.merit(self._goal) - self.plan.tolerance * metric.scale(self.validation.labels)
+        return metric.merit(self.validation.accuracy(self.deployment)) >= enough
 
     def _next_check(self) -> int:
         """Return the number of samples learned at which the held-back samples are shown next; a very large one without a guard."""
@@ -296,6 +286,7 @@ class Workbench:
             each - 1 if each is not None and guarded else each,  # one is kept for writing back
             self.plasticity,
             self._fresh,
+            None if self.adapt.unit is None else in_scores(self.deployment, self.adapt.labels[index], self.adapt.unit),
         )
 
     def _writes_left(self) -> int | None:
@@ -381,4 +372,6 @@ class Workbench:
             self.provision,
             tuple(dict.fromkeys(self.notes)),
             None if self._keeper is None else self._keeper.done(),
+            self.metric,
+            1.0 if self.test is None else self.metric.scale(self.test.labels),
         )

@@ -1,7 +1,7 @@
 """The atlas: what every single site of a chip does to every test image; a table a site, a table of changed predictions.
 
 A site is one stored synapse, one bit of it, a neuron or a core. Of a chain that the incremental engine can run all sites are followed in one pass over
-the images; any other network runs once for each site. Only predictions that change are kept, so memory does not grow with sites × images.
+the images; any other network, and one whose steps or targets are to be answered, runs once for each site. Only answers that change are kept, so memory does not grow with sites × images.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.damage.damage import Damage
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.exact.engine import ExactEngine
+from neurofault.engines import check_expected, expected_of
 from neurofault.engines.incremental.fault_rows import FaultBatch, FlatNetwork, neuron_rows, refusal, synapse_rows
 from neurofault.engines.incremental.golden import Changes, effects, golden
 from neurofault.errors import UnsupportedError, UsageError, nearest
@@ -23,6 +22,8 @@ from neurofault.graph.chains import ChainLink, links
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.network import samples_apart
 from neurofault.inputs import Inputs
+from neurofault.metrics import Expected, Metric
+from neurofault.study.atlas_runs import answers_of, by_runs
 from neurofault.study.atlas_sites import COLUMNS, KINDS, Kind, graph_sites, stored_sites
 
 Placed = ChainLink[ChipPopulation, ChipConnection]
@@ -40,40 +41,53 @@ class Atlas:
         kind: of the fault.
         layers: names of the chip's layers; of synapses of what is no chain, of its connections.
         samples: N, number of images.
-        healthy_correct: images that the healthy chip classifies as labelled.
+        healthy_total: images that the healthy chip classifies as labelled, or steps; of targets the sum of squared errors.
         sites: by name of :data:`COLUMNS`, int64 [F]: where the site is; ``changed``: images whose prediction it
-            changes; ``correct``: change in the number of images classified as labelled.
+            changes, or steps whose answer, or samples whose squared error; ``correct``: change in the number of images classified as labelled, or of
+            steps; of targets in its place ``squared_error``, float64 [F], change in the sum of squared errors.
         changes: every changed prediction; None if they were not asked for.
-        predictions: int64 [N], what the healthy chip answers.
+        predictions: int64 [N], what the healthy chip answers, or [N, T] of steps; of targets float64 [N], the squared error of each sample.
+        metric: what is measured.
+        number: by which a total is divided.
     """
 
     kind: Kind
     layers: tuple[str, ...]
     samples: int
-    healthy_correct: int
-    sites: dict[str, NDArray[np.int64]]
+    healthy_total: int | float
+    sites: dict[str, NDArray[np.generic]]
     changes: Changes | None
-    predictions: NDArray[np.int64]
+    predictions: NDArray[np.generic]
+    metric: Metric
+    number: int
 
     def __len__(self) -> int:
         return len(self.sites["layer"])
 
     @property
+    def healthy(self) -> float:
+        """Accuracy of the healthy chip, or its mean squared error."""
+        return self.healthy_total / self.number
+
+    @property
     def accuracy_change(self) -> NDArray[np.float64]:
-        """Float64 [F]: accuracy with the fault less the healthy accuracy."""
-        return np.asarray(self.sites["correct"] / self.samples)
+        """Float64 [F]: accuracy, or mean squared error, with the fault less the healthy one."""
+        return np.asarray(self.sites[self.metric.stored], np.float64) / self.number
 
     def most_critical(self, count: int) -> NDArray[np.int64]:
         """Return the numbers of the sites that cost most: by images lost, then by predictions changed, then in order."""
-        return np.asarray(np.lexsort((np.arange(len(self)), -self.sites["changed"], self.sites["correct"]))[:count], np.int64)
+        worst = np.asarray(self.sites[self.metric.stored], np.float64) * (-1 if self.metric.lower else 1)
+        changed = np.asarray(self.sites["changed"], np.int64)
+        return np.asarray(np.lexsort((np.arange(len(self)), -changed, worst))[:count], np.int64)
 
 
 def atlas(
     deployment: Deployment,
     inputs: Inputs,
-    labels: NDArray[np.integer],
+    labels: Expected,
     kind: Kind,
     *,
+    unit: float | None = None,
     layer: str = "any",
     changes: bool = True,
     threads: int | None = None,
@@ -84,72 +98,44 @@ def atlas(
     Args:
         deployment: the healthy chip.
         inputs: N encoded samples.
-        labels: int [N].
+        labels: int [N], or of every step, [N, T]; with ``unit`` targets, [N, K] or [N, T, K].
         kind: one of :data:`neurofault.study.atlas_sites.KINDS`.
+        unit: of targets, as of :func:`neurofault.run`; None: of labels.
         layer: name of the target layer whose sites are meant, or ``any``; of synapses of what is no chain, also of a connection.
         changes: whether to keep which predictions change.
         threads: worker threads; None: one for each usable core.
         progress: called as ``progress(done, all)``, of images, or of sites where the network runs once for each.
 
     Raises:
-        UsageError: no such kind or layer, or a layer without such sites; labels that are not one a sample.
+        UsageError: no such kind or layer, or a layer without such sites; labels or targets that do not fit.
         UnsupportedError: the samples are one stream, or there are more than 32,768 outputs.
     """
     if kind not in KINDS:
         raise UsageError(f"no atlas of {kind!r}; kinds: {', '.join(KINDS)}{nearest(kind, KINDS)}")
-    if np.shape(labels) != (len(inputs),):
-        raise UsageError(
-            f"labels have the shape {np.shape(labels)}, but there are {len(inputs)} samples; an atlas takes one a sample"
-        )
+    expected, metric = expected_of(deployment, labels, unit)
+    check_expected(deployment, inputs, expected)
+    assert metric is not None
     samples_apart(deployment, "an atlas")
     if deployment.output.size > _MOST_ANSWERS:
         raise UnsupportedError(
             f"an atlas keeps answers in 16 bits; layer {deployment.output.name!r} has {deployment.output.size:,} outputs"
         )
-    if refusal(deployment) is not None:
-        return _by_runs(deployment, inputs, labels, kind, layer, changes, threads, progress)
+    number = metric.number(expected)
+    if metric.lower or metric.of_steps or refusal(deployment) is not None:
+        places = graph_sites(deployment, kind, layer)
+        columns, kept, seen = by_runs(
+            deployment, inputs, expected, metric, places, changes=changes, threads=threads, progress=progress
+        )  # fmt: skip
+        table: dict[str, NDArray[np.generic]] = {**places.columns, **columns}
+        answers = answers_of(seen, expected, metric)
+        return Atlas(kind, places.layers, len(inputs), metric.total(seen, expected), table, kept, answers, metric, number)
     whole = golden(deployment, inputs, threads=threads)
     batch, sites = _sites(deployment, kind, layer, whole.flat)
-    found = effects(whole, batch, labels, threads=threads, changes=changes, progress=progress)
-    sites |= {"changed": found.changed, "correct": found.correct}
-    healthy = int(np.count_nonzero(whole.predictions == labels))
+    found = effects(whole, batch, expected, threads=threads, changes=changes, progress=progress)
+    table = {**sites, "changed": found.changed, metric.stored: found.correct}
+    healthy = int(np.count_nonzero(whole.predictions == expected))
     layers = tuple(each.name for each in deployment.populations)
-    return Atlas(kind, layers, len(inputs), healthy, sites, found.changes, whole.predictions)
-
-
-def _by_runs(
-    deployment: Deployment,
-    inputs: Inputs,
-    labels: NDArray[np.integer],
-    kind: Kind,
-    layer: str,
-    changes: bool,
-    threads: int | None,
-    progress: Callable[[int, int], None] | None,
-) -> Atlas:
-    """Run the exact engine once for each site."""
-    sites, engine = graph_sites(deployment, kind, layer), ExactEngine(threads)
-    whole = engine.run(deployment, inputs).predictions
-    changed, correct = np.zeros(len(sites.edits), np.int64), np.zeros(len(sites.edits), np.int64)
-    found: list[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = []
-    for number, edits in enumerate(sites.edits):
-        hurt = deployment.with_damage(Damage((*deployment.damage.edits, *edits)))
-        answers = engine.run(hurt, inputs).predictions
-        (where,) = np.nonzero(answers != whole)
-        changed[number], correct[number] = len(where), np.count_nonzero(answers == labels) - np.count_nonzero(whole == labels)
-        if changes:
-            found.append((number, where, answers[where]))
-        if progress is not None:
-            progress(number + 1, len(sites.edits))
-    kept = None
-    if changes:
-        kept = Changes(
-            np.repeat([number for number, _, _ in found], [len(where) for _, where, _ in found]).astype(np.int32),
-            np.concatenate([where for _, where, _ in found]).astype(np.int32),
-            np.concatenate([answers for _, _, answers in found]).astype(np.int16),
-        )
-    table = sites.columns | {"changed": changed, "correct": correct}
-    return Atlas(kind, sites.layers, len(inputs), int(np.count_nonzero(whole == labels)), table, kept, whole)
+    return Atlas(kind, layers, len(inputs), healthy, table, found.changes, whole.predictions, metric, number)
 
 
 def _sites(deployment: Deployment, kind: Kind, layer: str, flat: FlatNetwork) -> tuple[FaultBatch, dict[str, NDArray[np.int64]]]:
@@ -235,7 +221,8 @@ def _joined(deployment: Deployment, batches: list[FaultBatch]) -> FaultBatch:
 def write_parquet(found: Atlas, folder: Path) -> tuple[Path, ...]:
     """Write ``sites.parquet`` (one row a site) and, if changes were kept, ``changes.parquet`` (one row a changed prediction).
 
-    A site's prediction of an image that ``changes`` does not name is the healthy one, in ``healthy.parquet``.
+    A site's prediction of an image that ``changes`` does not name is the healthy one, in ``healthy.parquet``. Of labels of steps ``step`` stands beside
+    ``image`` there; of targets ``squared_error`` (of a sample, a sum) in the place of ``prediction``, and in ``sites`` also in that of ``correct``.
 
     Raises:
         UsageError: pyarrow is not installed, or the folder cannot be written.
@@ -250,15 +237,15 @@ def write_parquet(found: Atlas, folder: Path) -> tuple[Path, ...]:
         "sites": {
             "site": np.arange(len(found)),
             **found.sites,
-            "layer": names[found.sites["layer"]],
-            "accuracy_change": found.accuracy_change,
+            "layer": names[np.asarray(found.sites["layer"], np.int64)],
+            f"{found.metric.key}_change": found.accuracy_change,
         },
-        "healthy": {"image": np.arange(found.samples), "prediction": found.predictions},
+        "healthy": _of_steps(found.predictions, found),
     }
     if found.changes is not None:
-        tables["changes"] = {
-            "site": found.changes.faults, "image": found.changes.samples, "prediction": found.changes.predictions
-        }  # fmt: skip
+        kept = found.changes
+        steps = {} if kept.steps is None else {"step": kept.steps}
+        tables["changes"] = {"site": kept.faults, "image": kept.samples, **steps, _answer(found): kept.predictions}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         paths = []
@@ -273,6 +260,17 @@ def write_parquet(found: Atlas, folder: Path) -> tuple[Path, ...]:
     return tuple(paths)
 
 
+def _answer(found: Atlas) -> str:
+    """Return how the column of answers is called."""
+    return "squared_error" if found.metric.lower else "prediction"
+
+
+def _of_steps(answers: NDArray[np.generic], found: Atlas) -> dict[str, NDArray[np.generic]]:
+    """Return the columns of the healthy answers: one row an image, or of answers of steps one row a step."""
+    at = np.indices(answers.shape).reshape(answers.ndim, -1)
+    return {**dict(zip(("image", "step"), at, strict=False)), _answer(found): answers.ravel()}
+
+
 def picture(found: Atlas, path: Path) -> None:
     """Draw how many predictions each site changes: sites by layer, the critical ones first, on logarithmic axes.
 
@@ -285,14 +283,16 @@ def picture(found: Atlas, path: Path) -> None:
         raise UsageError("pictures are drawn with matplotlib, which is not installed: pip install matplotlib") from error
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    for index in np.unique(found.sites["layer"]):
-        own = np.sort(found.sites["changed"][found.sites["layer"] == index])[::-1]
+    changed, layer = (np.asarray(found.sites[name], np.int64) for name in ("changed", "layer"))
+    what = "squared errors" if found.metric.lower else "predictions"
+    for index in np.unique(layer):
+        own = np.sort(changed[layer == index])[::-1]
         axes.plot(np.arange(1, len(own) + 1), own, label=f"{found.layers[index]} ({len(own):,} sites)")
     axes.set(
         xscale="log",
         yscale="symlog",
         xlabel="rank of the site",
-        ylabel=f"predictions changed, of {found.samples:,}",
+        ylabel=f"{what} changed, of {found.predictions.size:,}",
         title=found.kind,
     )
     axes.legend()

@@ -134,7 +134,7 @@ def choose(
 
     def explained(network: Network, chip: Deployment, samples: int) -> float:
         error = error_of(network, chip, data, rates=True)
-        return explained_share(error.answers(run(chip, shown[:samples]).activity), wanted[:samples])
+        return explained_share(error.values(run(chip, shown[:samples]).activity), wanted[:samples])
 
     return _best(networks, tried, shown, truth, place, progress, None, explained)
 

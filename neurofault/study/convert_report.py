@@ -12,6 +12,7 @@ from neurofault.convert.driven import Driven, Rectified, activations
 from neurofault.convert.torch_model import as_taken, read, scores_of
 from neurofault.engines import run
 from neurofault.graph import Sparse
+from neurofault.metrics import ACCURACY, Metric
 from neurofault.study.calibrate import CALIBRATION_IMAGES
 from neurofault.study.prepare import Prepared
 from neurofault.study.shown import shown
@@ -42,13 +43,14 @@ class ConvertReport:
 
     Attributes:
         samples: calibration images, of the training split.
-        original: accuracy of the module on them; None for a network that was spiking already.
-        chip: accuracy of the chip on them; of labels of every step, accuracy a step.
+        original: accuracy of the module on them, or its mean squared error; None for a network that was spiking already.
+        chip: the same of the chip.
         sent: of each population that can fire.
         skips: connections that take more than one step, as (connection, source, target, steps).
         single: connections whose synapses are listed one by one, as (connection, synapses).
         pooled: best accuracy on validation images of each way of max pooling that was tried, the chosen one first; empty without max pooling.
         notes: what else is suspect about the healthy chip.
+        metric: what is measured.
     """
 
     samples: int
@@ -59,11 +61,12 @@ class ConvertReport:
     single: tuple[tuple[str, int], ...]
     pooled: tuple[tuple[str, float], ...]
     notes: tuple[str, ...]
+    metric: Metric = ACCURACY
 
     def lines(self) -> Iterator[str]:
         """Yield the report as text, one finding a line."""
-        yield f"on {self.samples} calibration samples: chip {self.chip:.2%}" + (
-            "" if self.original is None else f", original {self.original:.2%}, gap {100 * (self.original - self.chip):+.2f} points"
+        yield f"on {self.samples} calibration samples: chip {self._value(self.chip)}" + (
+            "" if self.original is None else self._gap(self.original)
         )
         for one in self.sent:
             silent = f", {one.silent} never fire" if one.silent else ""
@@ -78,6 +81,17 @@ class ConvertReport:
             yield f"max pooling by {self.pooled[0][0]}; at best, on validation images: {ways}"
         yield from (f"note: {note}" for note in self.notes)
 
+    def _value(self, value: float) -> str:
+        return f"{self.metric.words} {value:.4g}" if self.metric.lower else f"{value:.2%}"
+
+    def _gap(self, original: float) -> str:
+        gap = self.metric.differing(self.metric.loss(original, self.chip))
+        return (
+            f", original {original:.4g}, conversion adds {gap}"
+            if self.metric.lower
+            else f", original {original:.2%}, gap {gap} points"
+        )
+
 
 def lost_by(prepared: Prepared) -> ConvertReport:
     """Measure what a conversion loses, on the calibration images of the training split.
@@ -88,12 +102,15 @@ def lost_by(prepared: Prepared) -> ConvertReport:
     train = prepared.data.train
     part = train.first(min(len(train), CALIBRATION_IMAGES))
     chip, network, model, calibration = prepared.deployment, prepared.network, prepared.levels_model(), prepared.calibration
-    result = run(chip, shown(chip, part), part.labels)
-    assert result.accuracy is not None
+    metric = prepared.metric
+    result = run(chip, shown(chip, part), part.expected, unit=metric.unit)
+    assert result.value is not None
     counts, original, capped = result.activity.spike_counts, None, {}
     if model is not None and calibration is not None:
         seen = as_taken(model, part.images)
-        original = float(np.mean(scores_of(model, seen).argmax(axis=1) == part.labels))
+        scores = scores_of(model, seen)
+        right = scores.argmax(axis=1) == part.labels
+        original = float(np.mean(right)) if part.targets is None else metric.of_answers(scores, part.targets)
         stages = read(model, seen, pooling=calibration.chosen.pooling).stages
         behind = [one.name for one in network.populations if not one.is_source]
         capped = dict(zip(behind, _capped(stages, seen), strict=True))
@@ -112,12 +129,13 @@ def lost_by(prepared: Prepared) -> ConvertReport:
     return ConvertReport(
         len(part.labels),
         original,
-        result.accuracy,
+        result.value,
         sent,
         tuple((one.name, one.source, one.target, one.delay) for one in network.connections if one.delay > 1),
         tuple((one.name, len(one.synapses.weight)) for one in network.connections if isinstance(one.synapses, Sparse)),
         () if calibration is None else calibration.pooled,
         prepared.notes,
+        metric,
     )
 
 

@@ -6,16 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from neurofault.activity import counted
 from neurofault.damage.damage import Hit
+from neurofault.engines import run
+from neurofault.engines.health import cut_off
 from neurofault.errors import FaultError, UsageError
 from neurofault.faults import CoreDead, Fault, fault_to_mapping
 from neurofault.faults.idle import idle_notes, of_draws
+from neurofault.metrics import ACCURACY
 from neurofault.progress import Progress
 from neurofault.study.lesion import Lesion, Measured, lesion, measure
-from neurofault.study.metrics import ACCURACY, Metric, SquaredError
 from neurofault.study.prepare import Prepared
 from neurofault.study.shown import shown
+
+
+_LOOKED_AT = 100
+"""Samples on which the chip without rounding is looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +35,7 @@ class Injection:
         spiking_accuracy: on the chip's arithmetic with 15-bit weights: the conversion without the rounding.
         tried: lesions with fewer faults that did not yet show (only where no number was asked for).
         lesion: the one that is reported.
+        unrounded_notes: what is wrong with the figure ``spiking_accuracy``.
     """
 
     prepared: Prepared
@@ -39,23 +45,19 @@ class Injection:
     spiking_accuracy: float
     tried: tuple[Lesion, ...]
     lesion: Lesion
+    unrounded_notes: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What is suspect about the healthy chip, and which faults did nothing in which draws."""
         samples = len(self.prepared.test)
         idle = of_draws((draw.draw, idle_notes(draw.deployment, samples, self.lesion.faults)) for draw in self.lesion.draws)
-        return (*self.prepared.notes, *idle)
+        return (*self.prepared.notes, *self.unrounded_notes, *idle)
 
     @property
     def chance(self) -> float:
         """What the best constant answer reaches on these images, by the metric."""
-        test = self.prepared.test
-        match self.prepared.metric:
-            case SquaredError() as error:
-                return error.chance(test)
-            case metric:
-                return metric.chance(test.labels)
+        return self.prepared.metric.chance(self.prepared.test.expected)
 
 
 def injection(
@@ -100,7 +102,11 @@ def injection(
                 break
     unrounded = prepared.unrounded()
     spiking = measure(unrounded, inputs, test, engine="exact", metric=prepared.metric_on(unrounded))
-    return Injection(prepared, engine, seed, prepared.ann_accuracy(), spiking.accuracy, tuple(tried), seen)
+    wrong = tuple(
+        f"with weights not yet rounded: {note}"
+        for note in cut_off(unrounded, run(unrounded, inputs[: min(len(inputs), _LOOKED_AT)]).activity)
+    )
+    return Injection(prepared, engine, seed, prepared.ann_accuracy(), spiking.accuracy, tuple(tried), seen, wrong)
 
 
 def hit_to_json(hit: Hit) -> dict[str, Any]:
@@ -121,22 +127,11 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
-def _errors(found: Any) -> Any:
-    """Return JSON with errors named as such."""
-    match found:
-        case dict():
-            return {key.replace("accuracy", "mean_squared_error"): _errors(value) for key, value in found.items()}
-        case list():
-            return [_errors(value) for value in found]
-        case _:
-            return found
-
-
 def to_json(result: Injection) -> dict[str, Any]:
     """Return the result as JSON-ready types; no paths, times or machine facts, so that equal runs give equal bytes.
 
     ``encoding`` (:class:`neurofault.data.scaling.Scaling`) stands there where the data are real values; ``reset`` where it is ``never``, ``calibrate`` where it is not ``usual``, ``metric``
-    where it is not ``accuracy``, all ``…accuracy`` being its values then, and ``labels``, how many count, where they are of steps. Of targets (``metric`` is ``mean-squared-error``) ``mean_squared_error`` stands in every name in the place of ``accuracy``. ``notes`` stands at the end where something is suspect about the healthy chip or a fault did nothing in some draw, else it is left out.
+    where it is not ``accuracy``, all ``…accuracy`` being its values then, and ``labels``, how many count, where they are of steps (of targets ``values``). Of targets (``metric`` is ``mean-squared-error``, or ``mean-squared-error-step``) ``mean_squared_error`` stands in every name in the place of ``accuracy``. ``notes`` stands at the end where something is suspect about the healthy chip or a fault did nothing in some draw, else it is left out.
     """
     prepared, lesions = result.prepared, result.lesion
     chip = prepared.deployment
@@ -154,8 +149,8 @@ def to_json(result: Injection) -> dict[str, Any]:
             **({} if prepared.setup.calibrate == "usual" else {"calibrate": prepared.setup.calibrate}),
             **({} if prepared.metric == ACCURACY else {"metric": prepared.metric.name}),
             **(
-                {"labels": counted(prepared.test.labels)}
-                if isinstance(prepared.metric, Metric) and prepared.metric.of_steps
+                {"values" if prepared.metric.lower else "labels": prepared.metric.number(prepared.test.expected)}
+                if prepared.metric.of_steps
                 else {}
             ),
             "seed": result.seed,
@@ -203,4 +198,4 @@ def to_json(result: Injection) -> dict[str, Any]:
         | ({"encoding": prepared.scaling.to_json()} if prepared.scaling is not None else {})
         | ({"notes": list(result.notes)} if result.notes else {})
     )
-    return _errors(found) if isinstance(prepared.metric, SquaredError) else found
+    return dict(prepared.metric.named(found))

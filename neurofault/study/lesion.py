@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from neurofault.activity import Activity, counted
+from neurofault.activity import Activity
 from neurofault.damage.damage import Hit
 from neurofault.data.splits import Split
 from neurofault.deploy.cost import Cost, cost
@@ -16,13 +15,12 @@ from neurofault.engines import run
 from neurofault.errors import StalledError
 from neurofault.faults import Fault, inject
 from neurofault.inputs import Inputs
+from neurofault.metrics import ACCURACY, Metric
 from neurofault.progress import Progress
-from neurofault.study.metrics import ACCURACY, Measure, Metric, SquaredError
 from neurofault.study.outcomes import MOST, exact_interval, possible
 from neurofault.study.shown import shown
-from neurofault.study.statistics import SHARE, Interval, t_interval
+from neurofault.study.statistics import Interval, t_interval
 
-_ERRORS = (0.0, math.inf)
 _TOGETHER = 16
 """Draws that are run at a time; a healthy run is shared by them."""
 
@@ -32,16 +30,16 @@ class Measured:
     """One chip on the test images.
 
     Attributes:
-        accuracy: share of the labels that are answered right, by the metric; of targets, the mean squared error.
+        accuracy: value of the metric: share of the labels that are answered right, or mean squared error.
         spikes: of all neurons over all samples.
         cost: energy and time per inference.
-        correct: number of labels that are answered right; of targets None.
+        total: that the value is of: number of labels that are answered right, or sum of squared errors.
     """
 
     accuracy: float
     spikes: int
     cost: Cost
-    correct: int | None
+    total: int | float
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,20 +70,20 @@ class Lesion:
         healthy: the healthy chip on the same images.
         draws: in order.
         exact: the damaged accuracy over all that a draw can be, where that is little (:mod:`neurofault.study.outcomes`); else None.
-        error: whether what is called accuracy is a mean squared error, of which more is worse.
+        metric: what is measured.
     """
 
     faults: tuple[Fault, ...]
     healthy: Measured
     draws: tuple[Draw, ...]
     exact: Interval | None = None
-    error: bool = False
+    metric: Metric = ACCURACY
 
     @property
     def over_draws(self) -> Interval | None:
         """Mean and 95 % t interval of the damaged accuracy over the draws that ran; None if every one stalled."""
         values = [draw.measured.accuracy for draw in self.draws if draw.measured is not None]
-        return t_interval(values, within=_ERRORS if self.error else SHARE) if values else None
+        return t_interval(values, within=self.metric.within) if values else None
 
     @property
     def accuracy(self) -> Interval | None:
@@ -98,25 +96,25 @@ class Lesion:
         width = None if interval is None else interval.half_width
         if interval is None or width is None:
             return False
-        if self.error:
+        if self.metric.lower:
             return interval.mean > self.healthy.accuracy + 3 * width
         return interval.mean < self.healthy.accuracy - 3 * width
 
 
-def measure(deployment: Deployment, inputs: Inputs, test: Split, *, engine: str, metric: Measure = ACCURACY) -> Measured:
+def measure(deployment: Deployment, inputs: Inputs, test: Split, *, engine: str, metric: Metric = ACCURACY) -> Measured:
     """Run a chip on encoded test images and cost it."""
-    return _costed(deployment, run(deployment, inputs, test.labels, engine=engine).activity, test, metric)
+    return _costed(deployment, run(deployment, inputs, test.expected, unit=metric.unit, engine=engine).activity, test, metric)
 
 
 def measure_many(
-    deployments: Sequence[Deployment], inputs: Inputs, test: Split, *, engine: str, metric: Measure = ACCURACY
+    deployments: Sequence[Deployment], inputs: Inputs, test: Split, *, engine: str, metric: Metric = ACCURACY
 ) -> list[Measured | None]:
     """Run several damaged states of one chip on the same samples and cost them; None where a hung core stops the chip.
 
     With the ``exact`` engine, what each differs in from the healthy chip is followed where that is less work
     (:class:`neurofault.engines.incremental.engine.IncrementalEngine`); the results are the same. Answers of every step it does not say.
     """
-    if engine != "exact" or _of_steps(metric):
+    if engine != "exact" or metric.of_steps:
         return [_measured(chip, inputs, test, engine, metric) for chip in deployments]
     from neurofault.engines.incremental.engine import IncrementalEngine
 
@@ -127,21 +125,16 @@ def measure_many(
     return [None if stalls else _costed(chip, next(found), test, metric) for chip, stalls in zip(deployments, hung, strict=True)]
 
 
-def _measured(deployment: Deployment, inputs: Inputs, test: Split, engine: str, metric: Measure) -> Measured | None:
+def _measured(deployment: Deployment, inputs: Inputs, test: Split, engine: str, metric: Metric) -> Measured | None:
     try:
         return measure(deployment, inputs, test, engine=engine, metric=metric)
     except StalledError:
         return None
 
 
-def _costed(deployment: Deployment, activity: Activity, test: Split, metric: Measure) -> Measured:
-    correct = metric.correct(activity, test.labels) if isinstance(metric, Metric) else None
-    value = metric.measured(activity, test) if correct is None else correct / counted(test.labels)
-    return Measured(value, activity.spikes, cost(deployment, activity, len(test)), correct)
-
-
-def _of_steps(metric: Measure) -> bool:
-    return isinstance(metric, Metric) and metric.of_steps
+def _costed(deployment: Deployment, activity: Activity, test: Split, metric: Metric) -> Measured:
+    total = metric.total(activity, test.expected)
+    return Measured(total / metric.number(test.expected), activity.spikes, cost(deployment, activity, len(test)), total)
 
 
 def lesion(
@@ -152,7 +145,7 @@ def lesion(
     draws: int,
     seed: int,
     engine: str = "exact",
-    metric: Measure = ACCURACY,
+    metric: Metric = ACCURACY,
     healthy: Measured | None = None,
     progress: Progress | None = None,
 ) -> Lesion:
@@ -185,16 +178,9 @@ def lesion(
             done.append(Draw(len(done), measured, "stalled" if measured is None else "ok", chip.damage.hits, chip))
         if progress is not None:
             last = done[-1].measured
-            progress(
-                "breaking", len(done), draws, "stalled" if last is None else f"{metric.words} {shown_value(last.accuracy, metric)}"
-            )
+            progress("breaking", len(done), draws, "stalled" if last is None else f"{metric.words} {metric.shown(last.accuracy)}")
     exact = _exact(deployment, inputs, test, faults, draws, engine, metric)
-    return Lesion(tuple(faults), whole, tuple(done), exact, isinstance(metric, SquaredError))
-
-
-def shown_value(value: float, metric: Measure) -> str:
-    """Return what was measured as text: a share in percent, an error in four digits."""
-    return f"{value:.4g}" if isinstance(metric, SquaredError) else f"{value:.2%}"
+    return Lesion(tuple(faults), whole, tuple(done), exact, metric)
 
 
 _IMAGES = 1_000_000
@@ -202,10 +188,10 @@ _IMAGES = 1_000_000
 
 
 def _exact(
-    deployment: Deployment, inputs: Inputs, test: Split, faults: Sequence[Fault], draws: int, engine: str, metric: Measure
+    deployment: Deployment, inputs: Inputs, test: Split, faults: Sequence[Fault], draws: int, engine: str, metric: Metric
 ) -> Interval | None:
     """Return the accuracy over all outcomes; None where they are many, or one of them stalls the chip."""
-    shown = len(test) * (test.labels.shape[1] if _of_steps(metric) else 1)
+    shown = len(test) * (test.expected.shape[1] if metric.of_steps else 1)
     few = min(MOST, max(draws, _IMAGES // shown)) if engine == "exact" else draws
     outcomes = possible(deployment, faults, few) if draws > 1 else None
     if outcomes is None:

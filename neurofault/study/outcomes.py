@@ -159,19 +159,27 @@ def cores_drawn_from(faults: Sequence[Fault], layer_of: Mapping[int, str]) -> tu
     return (outcomes, len(set(drawn_from)) > 1) if 1 <= outcomes <= MOST else None
 
 
-def interval_of_few(values: Values, outcomes: Sequence[Hashable], possible: int, mixed: bool, confidence: float = 0.95) -> Interval:
+def interval_of_few(
+    values: Values,
+    outcomes: Sequence[Hashable],
+    possible: int,
+    mixed: bool,
+    confidence: float = 0.95,
+    within: tuple[float, float] = SHARE,
+) -> Interval:
     """Interval of the mean over draws of equally likely outcomes, of which there are few.
 
     Draws that repeat an outcome say nothing new, and once every outcome was drawn nothing is left to know: the mean over outcomes, exactly.
     Until then: a t interval over draws, or, where outcomes are of several populations, so that one that was not drawn may be of another kind
-    altogether, a :func:`neurofault.study.statistics.cautious_interval`.
+    altogether, a :func:`neurofault.study.statistics.cautious_interval`; without ends where values are not bounded.
 
     Args:
-        values: [n], accuracies or shares, one a draw.
+        values: [n], accuracies, shares or errors, one a draw.
         outcomes: [n], what each draw hit.
         possible: outcomes that there are.
         mixed: whether they are of several populations.
         confidence: nominal coverage, in (0, 1).
+        within: least and largest value that there can be.
 
     Raises:
         UsageError: unequal lengths.
@@ -182,4 +190,8 @@ def interval_of_few(values: Values, outcomes: Sequence[Hashable], possible: int,
     seen = dict(zip(outcomes, array.tolist(), strict=True))
     if len(seen) == possible:
         return exact_interval(list(seen.values()), [1.0] * possible)
-    return cautious_interval(array, confidence) if mixed and len(array) > 1 else t_interval(array, confidence, SHARE)
+    if not mixed or len(array) == 1:
+        return t_interval(array, confidence, within)
+    if not np.isfinite(within).all():  # an outcome that was not drawn may be anything
+        return Interval(float(array.mean()), None, None, len(array), "cautious", confidence)
+    return cautious_interval(array, confidence, within)

@@ -28,9 +28,9 @@ from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.graph import Network
 from neurofault.graph.network import SampleReset, check_reset, horizon
 from neurofault.graph.readout import readout_words
+from neurofault.metrics import ACCURACY, Metric, metric_of, metric_of_targets
 from neurofault.progress import Progress
 from neurofault.study.chain_identity import network_record
-from neurofault.study.metrics import ACCURACY, Measure, SquaredError, check_targets, metric_of, squared_error
 from neurofault.study.shown import shown, why_not
 from neurofault.study.targets import check_ending, check_outputs, error_of
 from neurofault.zoo import any_recipe
@@ -76,7 +76,7 @@ class Setup:
             are compared on samples that start anew.
         calibrate: which conversions of a torch network are compared: ``usual``, ``settled`` or ``subtract``; see :func:`neurofault.study.calibrate.choose`.
         nir_reset: what a spike does to the potential in a NIR file that does not say it (:data:`neurofault.convert.nir_neurons.NirReset`).
-        metric: what is measured (:mod:`neurofault.study.metrics`); None: what goes with the labels.
+        metric: what is measured (:mod:`neurofault.metrics`); None: what goes with the labels.
         readout: how a network of spiking neurons answers, as :func:`neurofault.graph.readout.readout_words` takes it; None: the network's own.
     """
 
@@ -134,7 +134,7 @@ class Prepared:
     notes: tuple[str, ...] = ()
     scaling: Scaling | None = None
     original: Split | None = None
-    metric: Measure = ACCURACY
+    metric: Metric = ACCURACY
 
     @property
     def weights(self) -> str:
@@ -167,8 +167,8 @@ class Prepared:
 
         model = readable(self.model)
         images = as_taken(model, self.original.images)
-        if isinstance(self.metric, SquaredError):
-            return squared_error(scores_of(model, images), self.original)
+        if self.original.targets is not None:
+            return self.metric.of_answers(scores_of(model, images), self.original.targets)
         if self.metric != ACCURACY:
             scores = scores_of(model, images).argsort(axis=1)[:, ::-1][:, : self.metric.k]
             return float(np.mean((scores == self.original.labels[:, None]).any(axis=1)))
@@ -176,9 +176,9 @@ class Prepared:
             return torch_accuracy(model, np.asarray(images, np.uint8), self.original.labels)
         return float(np.mean(scores_of(model, images).argmax(axis=1) == self.original.labels))
 
-    def metric_on(self, chip: Deployment) -> Measure:
+    def metric_on(self, chip: Deployment) -> Metric:
         """Return what is measured, on another chip of the same network: a squared error knows the unit of the chip's scores."""
-        if not isinstance(self.metric, SquaredError):
+        if not self.metric.lower:
             return self.metric
         return error_of(self.network, chip, self.data, rates=self.model is not None)
 
@@ -195,16 +195,14 @@ def prepare(
     *,
     accuracy_for: str | None = None,
     one_label_for: str | None = None,
-    classes_for: str | None = None,
 ) -> Prepared:
     """Load, train, convert and place a network.
 
     Args:
         setup: what to run, by name.
         progress: called as work goes on.
-        accuracy_for: what it is for, where that measures accuracy alone; None: other metrics are taken, too.
-        one_label_for: what it is for, where that takes one label a sample; None: labels of every step are taken, too.
-        classes_for: what it is for, where that takes classes alone; None: targets are taken, too, unless one label is.
+        accuracy_for: what it is for, where that measures no top-K accuracy; None: it is taken, too.
+        one_label_for: what it is for, where that takes one label, or the targets of one answer, a sample; None: those of every step are taken, too.
 
     Warns:
         NeurofaultWarning: each of the notes.
@@ -230,12 +228,7 @@ def prepare(
     data = load(setup.data or (spec or any_recipe(DEFAULT_NETWORK)).dataset, data_dir=setup.data_dir, binning=setup.binning)
     original = _reported(setup, data)
     if original.targets is not None:
-        check_targets(setup.metric, data.name)
-        if (who := accuracy_for or one_label_for or classes_for) is not None:
-            raise UsageError(
-                f"data {data.name} has targets, real numbers to be answered; {who} takes classes. What measures a squared error: inject"
-            )
-        metric = ACCURACY  # until there is a chip, whose scores have a unit
+        metric = metric_of_targets(original.targets, setup.metric, data.name)  # until there is a chip, whose scores have a unit
     else:
         metric = metric_of(original.labels, len(data.classes), setup.metric, data.name)
     if metric.k > 1 and accuracy_for is not None:
@@ -243,8 +236,10 @@ def prepare(
             f"metric {metric.name}: {accuracy_for} measures accuracy; what measures others: inject, campaigns that heal nothing"
         )
     if metric.of_steps and one_label_for is not None:
+        given = f"targets of {original.expected.shape[1]} steps" if metric.lower else f"{original.labels.shape[1]} labels a sample"
+        each = "those of one answer" if metric.lower else "one"
         raise UsageError(
-            f"data {data.name} has {original.labels.shape[1]} labels a sample; {one_label_for} takes one. What takes a label of every step: inject, map, "
+            f"data {data.name} has {given}; {one_label_for} takes {each}. What takes {'targets' if metric.lower else 'a label'} of every step: inject, atlas, map, "
             "convert --check, and what learns nothing: campaigns and rescue --strategy none,remap --control none"
         )
     grain = setup.neurons_per_core
@@ -280,7 +275,7 @@ def prepare(
         encoded, chip = _as_taken_by(found, data), place(found)
         made = Prepared(setup, profile, None, encoded, _reported(setup, encoded), found, None, chip, metric=metric)
         if original.targets is not None:
-            check_outputs(data, chip.output.size, setup.network)
+            check_outputs(data, chip.output.size, setup.network, chip.timesteps)
             made = replace(made, metric=error_of(found, chip, data, rates=False))
         return _noted(made)
     if asked is not None:
@@ -290,7 +285,7 @@ def prepare(
         )
     if metric.of_steps:
         raise UsageError(
-            f"data {data.name} has a label of each of {original.labels.shape[1]} steps, but network {setup.network!r} is a torch module without spiking "
+            f"data {data.name} has {'targets' if metric.lower else 'a label'} of each of {original.expected.shape[1]} steps, but network {setup.network!r} is a torch module without spiking "
             "neurons, which answers once for a sample; a network of spiking neurons answers in every step: snnTorch, NIR or neurofault.Network"
         )
     if data.timesteps is not None:

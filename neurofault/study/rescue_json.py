@@ -18,8 +18,8 @@ def _interval(found: Interval | None) -> dict[str, float | None] | None:
 
 
 def to_json(study: RescueStudy) -> dict[str, Any]:
-    """Return a study as JSON-ready types; equal runs give equal bytes."""
-    return {
+    """Return a study as JSON-ready types; equal runs give equal bytes. Of targets ``mean_squared_error`` stands in the place of ``accuracy``."""
+    found = {
         "samples": study.samples,
         "cycle_samples": study.cycle,
         "held_back_samples": study.held_back,
@@ -39,6 +39,7 @@ def to_json(study: RescueStudy) -> dict[str, Any]:
             for a, b, found in study.paired()
         ],
     }
+    return dict(study.metric.named(found))
 
 
 def row_to_json(row: Row) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def _guard(row: Row) -> dict[str, Any] | None:
         "energy_joule": float(np.mean([each.spent.energy.get(table, 0.0) for each in found])),
         "time_second": float(np.mean([each.spent.time.get(table, 0.0) for each in found])),
         "begun": float(np.mean([spell.begun for spell in spells])) if spells else None,
-        "lowest": min((spell.lowest for spell in spells), default=None),
+        "lowest": row.metric.worst(spell.lowest for spell in spells) if spells else None,
         "kept": float(np.mean([spell.kept for spell in spells])) if spells else None,
         "spells": len(spells),
         "stopped": sum(spell.stopped for spell in spells),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.study.rescue_study import RescueStudy, Row, name_of
-from neurofault.study.statistics import SHARE, t_interval
+from neurofault.study.statistics import t_interval
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe & Ito's, told apart by colour-blind readers."""
@@ -18,7 +18,7 @@ _DASHES = ("-", "--", "-.", ":")
 
 
 def draw_time_line(study: RescueStudy, path: Path) -> None:
-    """Draw the mean accuracy over draws, with 95 % bands, against cycles since the first strike.
+    """Draw the mean accuracy or error over draws, with 95 % bands, against cycles since the first strike.
 
     Args:
         study: what to draw.
@@ -36,19 +36,23 @@ def draw_time_line(study: RescueStudy, path: Path) -> None:
     figure = Figure(figsize=(11, 5), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    metric = study.metric
+    times = 1 if metric.lower else 100
     damaged = [row for row in study.rows if any(draw.rescued.steps for draw in row.draws)]
     curves = [_curve(row, study.cycle) for row in damaged]
     end = max((float(x[-1]) for x, *_ in curves), default=0.0)
     for at, (row, curve) in enumerate(zip(damaged, curves, strict=True)):
         x, mean, low, high = (np.append(each, end if each is curve[0] else each[-1]) for each in curve)  # what is reached is kept
         colour, dash = _COLOURS[at % len(_COLOURS)], _DASHES[at // len(_COLOURS) % len(_DASHES)]
-        axes.plot(x, 100 * mean, dash, color=colour, label=name_of(row))
-        axes.fill_between(x, 100 * low, 100 * high, color=colour, alpha=0.15, linewidth=0)
-    axes.axhline(100 * study.healthy, color="#777777", linewidth=1, linestyle=":")
-    axes.annotate("healthy", (0, 100 * study.healthy), color="#555555", fontsize=8, va="bottom")
+        axes.plot(x, times * mean, dash, color=colour, label=name_of(row))
+        axes.fill_between(x, times * low, times * high, color=colour, alpha=0.15, linewidth=0)
+    axes.axhline(times * study.healthy, color="#777777", linewidth=1, linestyle=":")
+    axes.annotate("healthy", (0, times * study.healthy), color="#555555", fontsize=8, va="bottom")
     axes.set_xlabel(f"cycles since the first strike (a cycle: {study.cycle:,} samples)")
-    axes.set_ylabel("accuracy on test images (%)")
-    axes.set_title(f"Accuracy while the chip is broken and healed: mean and 95 % interval over {len(study.rows[0].draws)} draws")
+    axes.set_ylabel(f"{metric.words} on test samples" if metric.lower else "accuracy on test images (%)")
+    axes.set_title(
+        f"{metric.words.capitalize() if metric.lower else 'Accuracy'} while the chip is broken and healed: mean and 95 % interval over {len(study.rows[0].draws)} draws"
+    )
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
     try:
         canvas.figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
@@ -65,7 +69,7 @@ def _curve(row: Row, cycle: int) -> tuple[NDArray[np.float64], NDArray[np.float6
         lines.append([(point.samples, point.accuracy) for point in points[start:]])
     length = min(len(line) for line in lines)
     x = np.array([lines[0][at][0] for at in range(length)], float) / cycle
-    found = [t_interval([line[at][1] or 0.0 for line in lines], within=SHARE) for at in range(length)]
+    found = [t_interval([line[at][1] or 0.0 for line in lines], within=row.metric.within) for at in range(length)]
     mean = np.array([each.mean for each in found])
     low = np.array([each.mean if each.low is None else each.low for each in found])
     high = np.array([each.mean if each.high is None else each.high for each in found])

@@ -12,17 +12,18 @@ from typing import Any
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError
 from neurofault.faults import Fault, inject
+from neurofault.metrics import ACCURACY, Metric
 from neurofault.progress import Progress
 from neurofault.rescue import check_way, rescue
 from neurofault.rescue.budget import Budget
+from neurofault.rescue.examples import Examples
 from neurofault.rescue.learners.by_name import check_learner, learner_named
-from neurofault.rescue.lesson import Learner
+from neurofault.rescue.lesson import Learner, in_scores
 from neurofault.rescue.outcome import Rescued, sham_warning
 from neurofault.rescue.plans import Guard, Plan
 from neurofault.rescue.strategies import strategy_named
-from neurofault.rescue.workbench import Examples
 from neurofault.study.clustered import recovered_interval
-from neurofault.study.statistics import SHARE, Interval, paired_difference, t_interval
+from neurofault.study.statistics import Interval, paired_difference, t_interval
 
 DROPOUT = "dropout-trained"
 """Control: the network trained with dropout, damaged and not repaired."""
@@ -61,7 +62,7 @@ class Healed:
 
     Attributes:
         draw: its number.
-        healthy: accuracy before any damage.
+        healthy: accuracy before any damage, or mean squared error; likewise all that follows.
         damaged: accuracy with all damage and no repair, on what the chip held when it was deployed.
         rescued: what came of it.
         mean_served: see :meth:`Rescued.mean_served`, over the budget's cycles.
@@ -82,14 +83,21 @@ class Healed:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One treatment over all draws."""
+    """One treatment over all draws.
+
+    Attributes:
+        treatment: what was done.
+        draws: in order.
+        metric: what was measured.
+    """
 
     treatment: Treatment
     draws: tuple[Healed, ...]
+    metric: Metric = ACCURACY
 
     def interval(self, value: Callable[[Healed], float | None]) -> Interval:
         """Return mean and 95 % t interval over draws."""
-        return t_interval([_known(value(draw)) for draw in self.draws], within=SHARE)
+        return t_interval([_known(value(draw)) for draw in self.draws], within=self.metric.within)
 
     @property
     def recovered(self) -> Interval | None:
@@ -99,8 +107,9 @@ class Row:
         """
         if self.treatment.control and not any(draw.rescued.steps for draw in self.draws):
             return None
-        draws = self.draws
-        return recovered_interval([one.healthy for one in draws], [one.damaged for one in draws], [one.final for one in draws])
+        seen = [[one.healthy for one in self.draws], [one.damaged for one in self.draws], [one.final for one in self.draws]]
+        healthy, damaged, final = ([self.metric.merit(value) for value in values] for values in seen)
+        return recovered_interval(healthy, damaged, final)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +124,8 @@ class RescueStudy:
         held_back: samples that watch learning and are not learned from; 0 without a guard.
         seed: of everything random.
         learners: name → learner, as deployed.
+        metric: what is called accuracy.
+        scale: beside what a loss is small or large (:meth:`neurofault.metrics.Metric.scale`).
     """
 
     healthy: float
@@ -124,6 +135,8 @@ class RescueStudy:
     held_back: int
     seed: int
     learners: Mapping[str, Learner]
+    metric: Metric = ACCURACY
+    scale: float = 1.0
 
     def warnings(self) -> list[str]:
         """Return what must be said before anything else: learning that costs a healthy chip something, repairs that end below the damage."""
@@ -131,9 +144,10 @@ class RescueStudy:
         for row in self.rows:
             final, damaged = row.interval(lambda draw: draw.final).mean, row.interval(lambda draw: draw.damaged).mean
             if row.treatment.strategy == "sham":
-                found += sham_warning(self.healthy, final, row.treatment.learner)
-            elif not row.treatment.control and final < damaged:
-                found.append(f"{name_of(row)} ends below the damaged accuracy: {100 * final:.2f} % from {100 * damaged:.2f} %")
+                found += sham_warning(self.healthy, final, row.treatment.learner, metric=self.metric, scale=self.scale)
+            elif not row.treatment.control and self.metric.merit(final) < self.metric.merit(damaged):
+                side = f"above the damaged {self.metric.words}" if self.metric.lower else "below the damaged accuracy"
+                found.append(f"{name_of(row)} ends {side}: {self.metric.shown(final)} from {self.metric.shown(damaged)}")
         return found
 
     def paired(self) -> list[tuple[Row, Row, Interval]]:
@@ -236,10 +250,10 @@ def rescue_study(
     for row in rows:
         check_way(chip, row.strategy, row.learner, plastic)
     hurt = [inject(chip, faults, seed=seed, draw=draw) for draw in range(draws)]
+    metric = test.metric(chip)
+    told = adapt.labels if adapt.unit is None else in_scores(chip, adapt.labels, adapt.unit)
     named = {
-        (row.learner, tuple(sorted(row.options.items()))): learner_named(
-            row.learner, chip, adapt.inputs, adapt.labels, **row.options
-        )
+        (row.learner, tuple(sorted(row.options.items()))): learner_named(row.learner, chip, adapt.inputs, told, **row.options)
         for row in rows
         if row.learner is not None
     }
@@ -253,7 +267,7 @@ def rescue_study(
         for row in rows:
             learner = None if row.learner is None else named[row.learner, tuple(sorted(row.options.items()))]
             rescued = rescue(
-                broken, adapt.inputs, adapt.labels, strategy=row.strategy, learner=learner, budget=row.budget, plan=row.plan,
+                broken, adapt.inputs, adapt.labels, unit=adapt.unit, strategy=row.strategy, learner=learner, budget=row.budget, plan=row.plan,
                 plastic=plastic, test=(test.inputs, test.labels), seed=seed + 1000 * draw, fine=fine, guard=guard,
                 validation=None if validation is None else (validation.inputs, validation.labels),
             )  # fmt: skip
@@ -263,7 +277,7 @@ def rescue_study(
             found.append(Healed(draw, healthy, damaged, rescued, served))
             done[0] += 1
             if progress is not None:
-                progress("healing", done[0], draws * len(rows), f"{row.label} {row.learner or ''} {rescued.final:.2%}")
+                progress("healing", done[0], draws * len(rows), f"{row.label} {row.learner or ''} {metric.shown(found[-1].final)}")
         return found
 
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
@@ -271,12 +285,14 @@ def rescue_study(
     learned = [each.rescued for each in tasks[0] if each.rescued.provision is not None]
     return RescueStudy(
         healthy,
-        tuple(Row(row, tuple(task[at] for task in tasks)) for at, row in enumerate(rows)),
+        tuple(Row(row, tuple(task[at] for task in tasks), metric) for at, row in enumerate(rows)),
         len(test.labels),
         max((each.cycle for each in learned), default=len(adapt.labels)),
         max((each.guarded.held_back for each in learned if each.guarded is not None), default=0),
         seed,
         {str(name): learner for (name, _), learner in named.items()},
+        metric,
+        metric.scale(test.labels),
     )
 
 

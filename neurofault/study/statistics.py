@@ -208,7 +208,7 @@ class StopRule:
         half_width: of the interval, in the values' unit, above 0.
         first: draws at the first look, at least 10.
         every: draws between looks, at least 1.
-        within: least and largest value that there can be.
+        within: least and largest value that there can be, or is allowed for: a value beyond it widens the interval.
 
     Raises:
         UsageError: a number outside its range.
@@ -231,7 +231,8 @@ class StopRule:
 
     def interval(self, values: Values, confidence: float = 0.95) -> Interval:
         """Return the interval that the rule looks at, and that belongs to what it stopped: see :func:`cautious_interval`."""
-        return cautious_interval(values, confidence, self.within)
+        low, high = self.within
+        return cautious_interval(values, confidence, (min([low, *values]), max([high, *values])))
 
     def last_draw(self, values: Sequence[float | None], confidence: float = 0.95) -> int | None:
         """Return after how many of the draws to stop; None: not yet.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.units import unit_of
 from neurofault.errors import ConversionError, UsageError
 from neurofault.graph import Network
-from neurofault.study.metrics import SQUARED, SquaredError
+from neurofault.metrics import Metric, metric_of_targets
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,34 +23,54 @@ _TOLERANCE = 1e-3
 """Of the largest answer; float32 leaves about 1e-6."""
 
 
-def error_of(network: Network, chip: Deployment, data: DataSet, *, rates: bool) -> SquaredError:
-    """Return the squared error of a chip on data with targets.
+def error_of(network: Network, chip: Deployment, data: DataSet, *, rates: bool) -> Metric:
+    """Return the mean squared error of a chip on data with targets.
 
     Args:
         network: what was deployed.
         chip: its deployment, healthy or broken.
         data: what is shown; its training targets give the guess.
-        rates: the network was converted from one without time, so that its potential after T steps is T times the answer.
+        rates: as of :func:`neurofault.deploy.units.unit_of`.
 
     Raises:
         UnsupportedError: the chip's scores have no unit; the text names the population.
     """
-    assert data.train.targets is not None
-    unit = unit_of(network, chip, f"metric {SQUARED}") / (chip.timesteps if rates else 1)
-    return SquaredError(chip.readout, unit, tuple(data.train.targets.mean(axis=0).tolist()))
+    known = data.train.targets
+    assert known is not None
+    metric = metric_of_targets(known, None, data.name)
+    guess = known.mean(axis=tuple(range(known.ndim - 1)))
+    return replace(
+        metric, unit=unit_of(network, chip, f"metric {metric.name}", rates=rates), how=chip.readout.how, guess=tuple(guess.tolist())
+    )
 
 
-def check_outputs(data: DataSet, outputs: int, network: str) -> None:
-    """Make sure that a network has an output for every target of a sample.
+def check_outputs(data: DataSet, outputs: int, network: str, timesteps: int | None = None) -> None:
+    """Make sure that a network has an output for every target of a sample, and its samples the steps of targets of steps.
+
+    Args:
+        data: with targets.
+        outputs: of the network.
+        network: its name.
+        timesteps: that a sample is shown; None: it does not matter.
 
     Raises:
         UsageError: it has not.
     """
     for split in (data.train, data.validation, data.test):
         assert split.targets is not None
-        if (given := split.targets.shape[1]) != outputs:
+        *steps, given = split.targets.shape[1:]
+        if given != outputs:
+            hint = (
+                "; targets of every step are [N, T, K]"
+                if outputs == 1 and not steps and given in (timesteps, data.timesteps)
+                else ""
+            )
             raise UsageError(
-                f"{split.name} has {given} targets a sample, but network {network!r} has {outputs} outputs; expected as many"
+                f"{split.name} has {given} targets a {'step' if steps else 'sample'}, but network {network!r} has {outputs} outputs; expected as many{hint}"
+            )
+        if steps and timesteps is not None and steps[0] != timesteps:
+            raise UsageError(
+                f"{split.name} has targets of {steps[0]} steps, but a sample is shown for {timesteps}; expected as many"
             )
 
 

@@ -8,6 +8,7 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+import torch
 
 import neurofault as nf
 from neurofault.convert.torch_model import candidates
@@ -45,6 +46,14 @@ def recurrent(**law):
     loop = nf.Connection("hidden1.rec", "hidden1", "hidden1", nf.Dense(np.roll(np.eye(6), 1, axis=1) * 0.5))
     return nf.Network("recurrent", (eyes, brain, hands), (*chain.connections, loop), 5, chain.readout)
 
+def regression():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))
+
+def summing():
+    eyes, brain = nf.Population("eyes", (6,), nf.Source()), nf.Population("hidden1", (6,), nf.CubaLif(1.0))
+    return nf.chain("summing", [eyes, brain, nf.Population("output", (2,), nf.CubaLif(None))], [nf.Dense(np.eye(6) * 2), nf.Dense(np.tile(np.eye(2), (1, 3)) / 4)], timesteps=5)
+
 def subtracting():
     return recurrent(reset="subtract")
 """
@@ -56,7 +65,13 @@ NETWORKS = {
     "subtract": ("matrix_nets:subtracting", "events.npz"),
     "nir": ("recurrent.nir", "events.npz"),
     "netx": ("events.net", "events.npz"),
+    "regression": ("matrix_nets:regression", "numbers.npz"),
+    "targets": ("matrix_nets:summing", "sums.npz"),
+    "labels of steps": ("matrix_nets:events", "steps.npz"),
+    "targets of steps": ("matrix_nets:summing", "moving.npz"),
 }
+VALUES = ("pictures.npz", "signals.npz", "numbers.npz")
+"""Data that hold no steps."""
 DRAWS = ("--kill-cores", "1", "--draws", "2")
 HEAL = ("rescue", "{net}", *DRAWS, "--control", "none", "--adapt", "20", "--cycles", "0.5", "--coarse")
 VERBS = {
@@ -77,10 +92,18 @@ def make(folder):
     (folder / "matrix_nets.py").write_text(CODE)
     random = np.random.default_rng(2)
     classes = np.repeat(np.eye(3), 2, axis=1)[LABELS]
-    np.savez(folder / "events.npz", events=random.random((60, 5, 6)) < classes[:, None] * 0.5 + 0.1, labels=LABELS)
+    events = random.random((60, 5, 6)) < classes[:, None] * 0.5 + 0.1
+    np.savez(folder / "events.npz", events=events, labels=LABELS)
+    np.savez(folder / "steps.npz", events=events, labels=np.where(np.arange(5) == 0, -1, LABELS[:, None]))
+    so_far = np.cumsum(events, axis=1) @ np.tile(np.eye(2), (3, 1)) / 4
+    np.savez(folder / "sums.npz", events=events, targets=so_far[:, -1])
+    np.savez(folder / "moving.npz", events=events, targets=so_far)
     np.savez(folder / "signals.npz", images=(classes - 0.5 + random.normal(0, 0.2, (60, 6))).astype(np.float32), labels=LABELS)
     np.savez(folder / "pictures.npz", images=random.integers(0, 256, (60, 1, 8, 8), dtype=np.uint8), labels=LABELS)
     made = import_module("matrix_nets")
+    numbers = random.normal(0, 1, (60, 6)).astype(np.float32)
+    with torch.no_grad():
+        np.savez(folder / "numbers.npz", images=numbers, targets=made.regression()(torch.from_numpy(numbers)).numpy())
     nf.to_nir(made.recurrent(), folder / "recurrent.nir")
     nf.to_netx(nf.deploy(made.events()), folder / "events.net")
 
@@ -88,7 +111,7 @@ def make(folder):
 def words(network, verb):
     """Return the command line of a cell."""
     name, data = NETWORKS[network]
-    size = () if data == "events.npz" else ("--timesteps", "4")
+    size = ("--timesteps", "4") if data in VALUES else ()
     given = {"{net}": ("--network", name), "{in}": (name,)}
     each = [word for part in VERBS[verb] for word in given.get(part, (part,))]
     spread = () if verb in ("check", "to nir") else ("--neurons-per-core", "16" if network == "residual" else "2")
@@ -111,9 +134,7 @@ def campaign(network, learner=None):
     name, data = NETWORKS[network]
     kind = name.rpartition(".")[2] if name.endswith((".nir", ".net")) else "torch"
     kind = {"net": "netx"}.get(kind, kind)
-    said = f'{kind}: "{name.replace("matrix_nets:", "matrix_nets.py:")}"' + (
-        "" if data == "events.npz" else "}\nconvert: {timesteps: 4"
-    )
+    said = f'{kind}: "{name.replace("matrix_nets:", "matrix_nets.py:")}"' + ("}\nconvert: {timesteps: 4" if data in VALUES else "")
     learns = "" if learner is None else f", {{strategy: batch, learner: {learner}, cycles: 0.5}}"
     text = CAMPAIGN.replace("NETWORK", said).replace("DATA", data).replace("LEARNS", learns)
     return text.replace("SIZE", "16" if network == "residual" else "2")
@@ -127,10 +148,17 @@ CELLS = {
     "signal": ("dfa", "emstdp", "host", "to nir", "to netx"),
     "nir": ("inject", "delta", "to nir"),
     "netx": ("inject", "delta", "to netx"),
+    "regression": ("inject", "remap", "delta", "dfa", "emstdp", "homeostasis", "host", "atlas", "map", "check"),
+    "targets": ("inject", "delta", "host", "atlas", "check"),
+    "labels of steps": ("inject", "remap", "delta", "atlas", "map", "check"),
+    "targets of steps": ("inject", "remap", "delta", "atlas", "map", "check"),
 }
 LOOP = "takes chains only, and connection 'hidden1.rec' drives itself; learners that can: delta, homeostasis"
 SKIP = "takes chains only, and connection 'hidden3.hidden1' goes from 'hidden1' to 'hidden3'; learners that can: delta, homeostasis"
+STEPS = "What takes {} of every step: inject, atlas, map, convert --check, and what learns nothing: campaigns and rescue --strategy none,remap --control none"
 REFUSED = {
+    ("labels of steps", "delta"): f"data steps.npz has 5 labels a sample; what learns takes one. {STEPS.format('a label')}",
+    ("targets of steps", "delta"): f"data moving.npz has targets of 5 steps; what learns takes those of one answer. {STEPS.format('targets')}",
     ("residual", "dfa"): f"dfa {SKIP}",
     ("residual", "emstdp"): f"emstdp {SKIP}",
     ("residual", "host"): "engine 'snntorch' cannot run layer 'hidden3': snnTorch's reset needs thresholds of at least 0 and an initial potential below them; learners that can: delta, homeostasis",
@@ -167,7 +195,7 @@ def test_each_verb_works_or_says_in_one_line_what_would_do(cli, network):
 
 
 @pytest.mark.filterwarnings("ignore::neurofault.errors.NeurofaultWarning")
-@pytest.mark.parametrize("network", CELLS)
+@pytest.mark.parametrize("network", [name for name in CELLS if (name, "delta") not in REFUSED])
 def test_campaigns_heal_each_network_or_refuse_before_a_trial_runs(here, network):
     path = here / "cell.yaml"
     path.write_text(campaign(network, "delta"))
@@ -181,6 +209,21 @@ def test_campaigns_heal_each_network_or_refuse_before_a_trial_runs(here, network
         with pytest.raises(UsageError) as error:
             ready(load_campaign(path), None, lambda *_: None)
         assert str(error.value) == f"rescue batch: {REFUSED[network, 'dfa']}"
+
+
+@pytest.mark.filterwarnings("ignore::neurofault.errors.NeurofaultWarning")
+@pytest.mark.parametrize("network", ["labels of steps", "targets of steps"])
+def test_campaigns_remap_where_every_step_is_answered_and_refuse_what_learns(here, network):
+    path = here / "cell.yaml"
+    path.write_text(campaign(network))
+    state = ready(load_campaign(path), None, lambda *_: None)
+    bench = WorkerBench(state.chips)
+    rows = [bench.row(task) for cell in state.campaign.cells() for task in state.tasks_of(cell)]
+    assert [(row["status"], row["message"]) for row in rows] == [("ok", "")] * 4
+    path.write_text(campaign(network, "delta"))
+    with pytest.raises(UsageError) as error:
+        ready(load_campaign(path), None, lambda *_: None)
+    assert str(error.value) == REFUSED[network, "delta"]
 
 
 @pytest.mark.filterwarnings("ignore::neurofault.errors.NeurofaultWarning")

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 import neurofault as nf
 from neurofault.deploy.quantise import quantise
-from neurofault.deploy.units import unit_of, values_of
+from neurofault.deploy.units import unit_of
 from neurofault.errors import UnsupportedError
 from neurofault.graph.synapses import Stored
+from neurofault.metrics import values_of
 
 T = 9
 
@@ -56,7 +57,7 @@ def test_values_are_those_of_the_real_weights(case):
         floors = (
             2 * T * 64 * unit * (stop - first if net.readout.how == "mean" else 1)
         )  # a negative exponent cuts each step off, once a connection
-        assert np.abs(values_of(scores, one.readout, unit) - wanted).max() <= 10 * T * largest * error + floors
+        assert np.abs(values_of(scores, one.readout.how, unit) - wanted).max() <= 10 * T * largest * error + floors
 
 
 def test_counts_are_spikes_and_dead_neurons_answer_nothing():
@@ -65,7 +66,7 @@ def test_counts_are_spikes_and_dead_neurons_answer_nothing():
     chip = nf.deploy(net, neurons_per_core=1)
     hurt = nf.inject(chip, [nf.faults.NeuronDead(count=1, layer="hands")], seed=1)
     scores = nf.run(hurt, nf.Spikes.dense(np.ones((1, 4, 2), bool))).activity.scores
-    assert sorted(values_of(scores, chip.readout, unit_of(net, chip, "this"))[0].tolist()) == [0.0, 4.0]
+    assert sorted(values_of(scores, chip.readout.how, unit_of(net, chip, "this"))[0].tolist()) == [0.0, 4.0]
 
 
 def test_integers_of_a_chip_have_no_unit():

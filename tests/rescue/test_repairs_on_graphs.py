@@ -18,6 +18,7 @@ from neurofault.graph import Dense, Population
 from neurofault.inputs import Inputs
 from neurofault.learning.setup import strict_engine
 from neurofault.rescue import check_way
+from neurofault.rescue.examples import Examples
 from neurofault.rescue.fresh import implant
 from neurofault.rescue.learners import gain
 from neurofault.rescue.learners.by_name import learner_named
@@ -25,7 +26,6 @@ from neurofault.rescue.learners.errors import ErrorLearning, delta
 from neurofault.rescue.learners.unchanging import arriving_spikes
 from neurofault.rescue.lesson import Lesson, Plasticity
 from neurofault.rescue.remap.remap import remap
-from neurofault.rescue.workbench import Examples
 from neurofault.study.rescue_study import rescue_study, treatments
 
 SAMPLES = 24

@@ -19,6 +19,7 @@ from neurofault.deploy.memory import stored_weights, write
 from neurofault.errors import UsageError
 from neurofault.graph import Readout
 from neurofault.rescue.budget import Spent
+from neurofault.rescue.examples import Examples
 from neurofault.rescue.learners import gain
 from neurofault.rescue.learners.by_name import learner_named
 from neurofault.rescue.learners.emstdp import emstdp
@@ -27,7 +28,6 @@ from neurofault.rescue.learners.host import host, host_gain
 from neurofault.rescue.lesson import Lesson, Taught
 from neurofault.rescue.outcome import sham_warning
 from neurofault.rescue.provision import Provision
-from neurofault.rescue.workbench import Examples
 from neurofault.study.calibrate import STABLE_WITHIN, choose
 from neurofault.study.rescue_study import rescue_study, treatments
 from neurofault.zoo import trained

@@ -9,10 +9,11 @@ from test_learners import SAMPLES, healthy, rescued, samples
 import neurofault as nf
 from neurofault.deploy.memory import stored_weights
 from neurofault.rescue.budget import Spent
+from neurofault.rescue.examples import Examples
 from neurofault.rescue.lesson import Taught
 from neurofault.rescue.plans import Plan
 from neurofault.rescue.provision import Provision
-from neurofault.rescue.workbench import Examples, Workbench
+from neurofault.rescue.workbench import Workbench
 
 LAYER, PHASE = "output", 3
 

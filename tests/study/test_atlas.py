@@ -48,7 +48,7 @@ def test_every_site_equals_the_exact_engine_on_every_image(kind: str, sites: int
     found = atlas(deployment, inputs, labels, kind)
     assert len(found) == sites
     healthy = ExactEngine(1).run(deployment, inputs)
-    assert found.healthy_correct == healthy.correct(labels)
+    assert found.healthy_total == healthy.correct(labels)
     for row in range(0, sites, 7 if sites > 100 else 1):
         activity = ExactEngine(1).run(inject(deployment, fault_from_mapping(_as_fault(kind, found, row))), inputs)
         predictions = healthy.predictions.copy()
@@ -68,7 +68,7 @@ def test_a_run_for_each_site_says_the_same_as_one_pass(monkeypatch: pytest.Monke
     followed = atlas(*small, kind, layer="output")
     monkeypatch.setattr(module, "refusal", lambda _: "told so")
     found = atlas(*small, kind, layer="output")
-    assert (found.healthy_correct, found.samples) == (followed.healthy_correct, followed.samples)
+    assert (found.healthy_total, found.samples) == (followed.healthy_total, followed.samples)
     assert np.array_equal(found.predictions, followed.predictions)
     for name, column in found.sites.items():
         if name == "layer":
@@ -120,8 +120,8 @@ def test_bad_kinds_and_layers() -> None:
         atlas(deployment, inputs, labels, "neuron_dead", layer="outptu")
     assert str(error.value) == "no layer 'outptu'; layers: input, hidden, output (did you mean 'output'?)"
     with pytest.raises(UsageError) as error:
-        atlas(deployment, inputs, np.zeros((8, 10), int), "neuron_dead")
-    assert str(error.value) == "labels have the shape (8, 10), but there are 8 samples; an atlas takes one a sample"
+        atlas(deployment, inputs, np.zeros((8, 3), int), "neuron_dead")
+    assert str(error.value) == f"labels have the shape (8, 3), but there are 8 samples of {deployment.timesteps} steps"
 
 
 def test_more_outputs_than_16_bits_number_are_refused() -> None:

@@ -41,7 +41,7 @@ def test_a_profile_and_a_deployment_travel_between_processes(state):
 
 
 def test_a_trial_is_inject_and_rescue_by_hand(state, calm):
-    chip, labels = state.chips["chip0"].deployment, state.chips["chip0"].labels
+    chip, labels = state.chips["chip0"].deployment, state.chips["chip0"].expected
     whole = state.chips["chip0"]
     found = {(row["cell"], row["draw"]): row for row in found_in(calm).rows}
     broken = nf.inject(chip, [nf.faults.CoreDead(count=3)], seed=7, draw=2)
@@ -49,7 +49,7 @@ def test_a_trial_is_inject_and_rescue_by_hand(state, calm):
     assert found[2, 2]["correct"] == damaged.correct
     assert found[2, 2]["cores"] == sorted(broken.damage.hits[0].cores)
     healed = nf.rescue(
-        broken, whole.adapt, whole.adapt_labels, strategy="batch", learner="delta", budget=nf.Budget(cycles=1.0), seed=7 + 2000
+        broken, whole.adapt, whole.adapt_expected, strategy="batch", learner="delta", budget=nf.Budget(cycles=1.0), seed=7 + 2000
     )
     row = found[3, 2]
     assert row["correct"] == nf.run(healed, whole.inputs, labels).correct if hasattr(healed, "layers") else True
@@ -157,7 +157,7 @@ def test_a_trial_that_takes_too_much_memory_is_a_row(state, tmp_path):
     spec, whole = state.campaign.spec, state.chips["chip0"]
     images = next(iter(state.prepared.values())).test.images
     huge = replace(
-        whole, inputs=whole.deployment.encode(np.repeat(images, 100, axis=0)), labels=np.resize(whole.labels, 100 * len(images))
+        whole, inputs=whole.deployment.encode(np.repeat(images, 100, axis=0)), expected=np.resize(whole.expected, 100 * len(images))
     )
     limits = spec.limits.model_copy(update={"megabytes": 128})
     campaign = replace(state.campaign, spec=spec.model_copy(update={"limits": limits}))
@@ -288,4 +288,4 @@ def test_measuring_by_hand_agrees_with_the_healthy_row(state, calm):
     whole = state.chips["chip0"]
     split = next(iter(state.prepared.values())).test.first(60)
     by_hand = measure(whole.deployment, whole.inputs, split, engine="exact")
-    assert {row["healthy_correct"] for row in found_in(calm).rows} == {by_hand.correct}
+    assert {row["healthy_correct"] for row in found_in(calm).rows} == {by_hand.total}

@@ -12,11 +12,11 @@ import pytest
 import neurofault as nf
 from neurofault.data.datasets import load
 from neurofault.errors import UsageError
+from neurofault.metrics import ACCURACY, STEPS, Metric, metric_of
 from neurofault.study.campaign.report import page_of
 from neurofault.study.campaign.run import Executor, ready, run_campaign
 from neurofault.study.campaign.spec import load_campaign
 from neurofault.study.campaign.summary import answer_of, found_in
-from neurofault.study.metrics import ACCURACY, STEPS, Metric, metric_of
 
 CODE = """
 import numpy as np
@@ -58,7 +58,7 @@ def test_the_form_of_the_labels_says_what_is_measured():
 @pytest.mark.parametrize(
     ("labels", "asked", "message"),
     [
-        (LABELS, "acuracy", r"unknown metric 'acuracy'; metrics: accuracy, top-K \(such as top-3\), accuracy-step, mean-squared-error \(did you mean 'accuracy'\?\)"),
+        (LABELS, "acuracy", r"unknown metric 'acuracy'; metrics: accuracy, top-K \(such as top-3\), accuracy-step, mean-squared-error, mean-squared-error-step \(did you mean 'accuracy'\?\)"),
         (LABELS, "accuracy-step", "metric accuracy-step: data mine has one label a sample, for which there is accuracy and top-K"),
         (STEP_LABELS, "top-2", "metric top-2: data mine has a label of each of 5 steps, for which there is accuracy-step"),
         (STEP_LABELS, "accuracy", "metric accuracy: data mine has a label of each of 5 steps"),
@@ -84,8 +84,8 @@ def test_top_k_counts_labels_among_the_highest_scores():
     activity = nf.Activity(scores, {}, np.zeros(200, np.int64))
     for k in range(1, 6):
         best = [sorted(range(5), key=lambda neuron, row=row: (-row[neuron], neuron))[:k] for row in scores]
-        assert activity.within(labels, k) == sum(label in row for label, row in zip(labels, best, strict=True))
-    assert activity.within(labels, 1) == activity.correct(labels)
+        assert activity.among(labels, k).sum() == sum(label in row for label, row in zip(labels, best, strict=True))
+    assert activity.among(labels, 1).sum() == activity.correct(labels)
 
 
 def reported(steps: int) -> tuple[nf.Spikes, np.ndarray]:

@@ -13,7 +13,7 @@ from torch import nn
 from neurofault.data.datasets import load
 from neurofault.data.own import data_set_of
 from neurofault.errors import DataError, UsageError
-from neurofault.study.metrics import metric_of
+from neurofault.metrics import metric_of
 
 CODE = """
 import numpy as np
@@ -55,6 +55,9 @@ def folder(tmp_path, monkeypatch):
     np.savez("classes.npz", images=VALUES, labels=np.arange(90) % 2)
     sums = EVENTS.sum(1) @ np.array([[0.5, -0.25, 0.125, 0], [1, 1, 0, -1]]).T
     np.savez("sums.npz", events=EVENTS, targets=sums + np.array([0.5, 0.0]))
+    so_far = np.cumsum(EVENTS, axis=1) @ np.array([[0.5, -0.25, 0.125, 0], [1, 1, 0, -1]]).T
+    np.savez("steps.npz", events=EVENTS, targets=so_far + np.array([0.5, 0.0]))
+    np.savez("short.npz", events=EVENTS, targets=so_far[:, 1:])
     return tmp_path
 
 
@@ -76,7 +79,7 @@ def test_numbers_without_fractions_are_classes_unless_they_are_named_targets():
 
 BAD = [
     ({"labels": TARGETS[:89]}, "mine: images: 90 samples, but 89 targets; expected one for each sample"),
-    ({"labels": np.zeros((90, 4, 2)) + 0.5}, "mine: labels: shape (90, 4, 2); expected targets [N], or [N, K], K numbers a sample; a target of every step is not taken"),
+    ({"labels": np.zeros((90, 4, 2, 1)) + 0.5}, "mine: labels: shape (90, 4, 2, 1); expected targets [N], or [N, K], K numbers a sample, or [N, T, K], K numbers a step"),
     ({"targets": np.where(TARGETS[5, 1] == TARGETS, np.nan, TARGETS)}, "mine: targets: 1 of 180 values are not finite (the first: nan at [5, 1])"),
     ({"labels": TARGETS, "targets": TARGETS}, "mine: labels and targets are there; expected classes, or real numbers to be answered"),
     ({"labels": TARGETS, "train_images": VALUES, "train_labels": TARGETS[:, 0]}, "mine: train samples are float32 of shape (6,), 1 targets each, but those of test are float32 of shape (6,), 2 targets each; expected the same"),
@@ -144,6 +147,17 @@ def test_a_spiking_network_answers_by_its_potential(cli, folder):
     assert found["damaged_mean_squared_error"]["mean"] == pytest.approx(np.mean(test.targets**2))
 
 
+def test_targets_of_steps_are_answered_by_the_potential_so_far(cli, folder):
+    words = ("--network", "target_networks:summed", "--fault", "neuron_dead", "--layer", "output", "--count", "2", "--draws", "2")
+    found = said(cli, "inject", *words, "--data", "steps.npz")
+    test = load("steps.npz").test
+    assert (found["metric"], found["values"]) == ("mean-squared-error-step", test.targets.size)
+    assert found["healthy_mean_squared_error"] == pytest.approx(0.125, rel=0.05)
+    assert found["damaged_mean_squared_error"]["mean"] == pytest.approx(np.mean(test.targets**2))
+    guess = load("steps.npz").train.targets.mean((0, 1))
+    assert found["chance_mean_squared_error"] == pytest.approx(np.mean((guess - test.targets) ** 2))
+
+
 def test_the_page_says_what_an_error_is(cli, folder):
     page = cli(*INJECT, "--network", "target_networks:mlp", "--data", "values.npz")[1]
     for words in (
@@ -163,8 +177,10 @@ REFUSED = [
     (("inject", "--network", "target_networks:three", "--data", "values.npz"), "values.npz/train has 2 targets a sample, but network 'target_networks:three' has 3 outputs; expected as many"),
     (("inject", "--network", "target_networks:mlp", "--data", "values.npz", "--metric", "top-2"), "metric top-2: data values.npz has targets, real numbers to be answered, for which there is mean-squared-error"),
     (("inject", "--network", "target_networks:mlp", "--data", "classes.npz", "--metric", "mean-squared-error"), "metric mean-squared-error: data classes.npz has classes as labels (whole numbers), for which there is accuracy and top-K; numbers to be answered are named targets, in the place of labels"),
-    (("rescue", "--network", "target_networks:mlp", "--data", "values.npz"), "data values.npz has targets, real numbers to be answered; rescue takes classes. What measures a squared error: inject"),
-    (("atlas", "--network", "target_networks:mlp", "--data", "values.npz"), "data values.npz has targets, real numbers to be answered; atlas takes classes. What measures a squared error: inject"),
+    (("inject", "--network", "target_networks:mlp", "--data", "steps.npz"), "data steps.npz has targets of each of 8 steps, but network 'target_networks:mlp' is a torch module without spiking neurons, which answers once for a sample"),
+    (("inject", "--network", "target_networks:summed", "--data", "steps.npz", "--metric", "mean-squared-error"), "metric mean-squared-error: data steps.npz has targets of each of 8 steps, real numbers to be answered, for which there is mean-squared-error-step"),
+    (("rescue", "--network", "target_networks:summed", "--data", "steps.npz"), "data steps.npz has targets of 8 steps; what learns takes those of one answer. What takes targets of every step: inject, atlas, map, convert --check, and what learns nothing: campaigns and rescue --strategy none,remap --control none"),
+    (("inject", "--network", "target_networks:summed", "--data", "short.npz"), "short.npz: targets: of 7 steps a sample, but its events have 8 steps; expected [N, 8, K], or [N, K]"),
 ]  # fmt: skip
 
 
@@ -173,18 +189,6 @@ def test_what_targets_do_not_go_with_is_said(cli, folder, words, text):
     code, _, err = cli(*words)
     assert code == 2
     assert text in " ".join(err.split())
-
-
-def test_a_campaign_of_targets_says_what_measures_them(cli, folder):
-    (folder / "c.yaml").write_text(
-        "name: c\nnetwork: {torch: 'target_networks:mlp'}\ndata: {npz: values.npz}\nfaults: [{kind: core_dead, count: 1}]\nrepeats: {draws: 2}\n"
-    )
-    code, _, err = cli("campaign", "run", "c.yaml")
-    assert code == 2
-    assert (
-        "data values.npz has targets, real numbers to be answered; a campaign takes classes. What measures a squared error: inject"
-        in " ".join(err.split())
-    )
 
 
 def test_a_metric_that_is_none_lists_them_all():

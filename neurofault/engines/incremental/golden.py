@@ -81,12 +81,14 @@ class Changes:
 
     Attributes:
         faults, samples: int32 [k].
-        predictions: int16 [k], the class that is predicted instead.
+        predictions: int16 [k], the class that is predicted instead; where targets are answered float64 [k], the squared error of the sample.
+        steps: int32 [k], of which step, where every step is answered; else None.
     """
 
     faults: NDArray[np.int32]
     samples: NDArray[np.int32]
-    predictions: NDArray[np.int16]
+    predictions: NDArray[np.int16] | NDArray[np.float64]
+    steps: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, eq=False)

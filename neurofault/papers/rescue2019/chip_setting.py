@@ -14,9 +14,9 @@ from neurofault.errors import UsageError, nearest
 from neurofault.faults import CoreDead, NeuronDead, inject
 from neurofault.papers.rescue2019.units import Units
 from neurofault.progress import Progress
+from neurofault.rescue.examples import Examples
 from neurofault.rescue.learners.by_name import learner_named
 from neurofault.rescue.lesson import Learner
-from neurofault.rescue.workbench import Examples
 from neurofault.study.campaign.identity import chip_digest
 from neurofault.study.prepare import Prepared, Setup, prepare
 from neurofault.study.shown import shown

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
 from neurofault.engines.incremental.engine import IncrementalEngine
+from neurofault.metrics import ACCURACY
 from neurofault.papers.rescue2019.chip_repairs import (
     ONE_RATE,
     WAYS,
@@ -71,7 +72,7 @@ def decline(study: ChipStudy, loss: Loss, bits: int, dropout: bool, draw: int, e
 
     def compute() -> list[int]:
         broken = [study.hurt(chip.deployment, loss.name, int(count), draw) for count in counts]
-        return [one.correct(chip.test.labels) for one in engine.run_many(broken, chip.test.inputs)]
+        return [int(ACCURACY.total(one, chip.test.labels)) for one in engine.run_many(broken, chip.test.inputs)]
 
     key = {
         "unit": "chip decline", "chip": chip.digest, "seed": study.setting.seed, "loss": loss.name, "counts": counts.tolist(), "draw": draw

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import final
 
-import numpy as np
-
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
 from neurofault.rescue.budget import Budget
+from neurofault.rescue.examples import Examples
 from neurofault.rescue.plans import Plan
-from neurofault.rescue.workbench import Examples, Workbench
+from neurofault.rescue.workbench import Workbench
 
 
 @final
@@ -124,6 +123,6 @@ class WatchedBench:
 
 
 def _correct(chip: Deployment, examples: Examples) -> int:
-    found = run(chip, examples.inputs, np.asarray(examples.labels)).correct
+    found = run(chip, examples.inputs, examples.labels).correct
     assert found is not None
     return found

@@ -6,14 +6,12 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError, nearest, with_remedy
 from neurofault.graph.network import samples_apart
 from neurofault.graph.readout import usual_readout
 from neurofault.inputs import Inputs
+from neurofault.metrics import Expected
 from neurofault.rescue.lesson import Learner
 
 Maker = Callable[..., Learner]
@@ -80,14 +78,14 @@ def check_learns(name: str, deployment: Deployment, plastic: tuple[str, ...] | N
     )
 
 
-def learner_named(name: str, deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer], **options: Any) -> Learner:
+def learner_named(name: str, deployment: Deployment, inputs: Inputs, labels: Expected, **options: Any) -> Learner:
     """Make a learner for a chip.
 
     Args:
         name: one of :data:`LEARNERS`.
         deployment: the chip; its healthy state is what counts.
         inputs: encoded samples that are at hand at deployment, with
-        labels: int [N].
+        labels: int [N]; or targets, float [N, n_out] in the unit of scores (:func:`neurofault.rescue.lesson.in_scores`).
         options: of the learner.
 
     Raises:

@@ -5,7 +5,7 @@ After Shrestha, Fang, Mei, Rider, Wu and Qiu, "In-hardware learning of multilaye
 spike turns that into weight changes. Here, in each sample:
 
 1. T steps forward; a source's trace x1 holds its spikes. An embedded processor reads the output potentials (Loihi 1 has three), works
-   the margin errors out as :mod:`neurofault.rescue.learners.error_kernel` does, and sets the biases of two error neurons a class.
+   the margin errors out as :mod:`neurofault.rescue.learners.error_sizes` does, and sets the biases of two error neurons a class.
 2. S steps in which positive errors excite: an output neuron fires with its error neuron (through teacher synapses strong enough), a
    hidden neuron that fired before integrates the feedback of all error neurons. Each spike adds ``dw = +2^e·x1·y0``.
 3. S steps with the signs turned, and ``dw = −2^e·x1·y0``: the processor switches the rule, as nengo-loihi's PES does.
@@ -29,9 +29,11 @@ from neurofault.inputs import Inputs
 from neurofault.learning.rule import LearningRule, learning_rule
 from neurofault.learning.rule_check import LAVA_EXPONENT, check_rule
 from neurofault.learning.setup import strict_engine
+from neurofault.metrics import Expected
 from neurofault.rescue.charge import LessonCharge, charge
 from neurofault.rescue.guard import Differences
 from neurofault.rescue.learners import emstdp_kernel, error_kernel, gain
+from neurofault.rescue.learners.error_sizes import MOST, TIE
 from neurofault.rescue.learners.error_stages import Stages, Writes, arriving, build, counted_on, learned_deployment, spikes_of
 from neurofault.rescue.learners.errors import Feedback, feedback_weights, parts_of, usual_margin
 from neurofault.rescue.learners.trainable import dense_end, hidden_targets
@@ -64,7 +66,7 @@ class Emstdp:
     """
 
     margin: int
-    tie: int = error_kernel.TIE
+    tie: int = TIE
     phase: int = 16
     readout_exponent: int = -6
     hidden_exponent: int = -7
@@ -140,7 +142,7 @@ class Emstdp:
             for name, total in before.items():
                 counts[name] = counts.get(name, 0) + total
             emstdp_kernel.teach(
-                plus.stages, minus, part.first, spikes, part.labels, plus.counted, self.margin, self.tie,
+                plus.stages, minus, part.first, spikes, part.labels, part.wanted, plus.counted, self.margin, self.tie,
                 6 + self.feedback_exponent, silence, posts, tally,
             )  # fmt: skip
         done, activity = self._learned(deployment, lesson, plus, tally), spikes_of(deployment, plus, counts, tally)
@@ -157,7 +159,7 @@ class Emstdp:
             live = alive(deployment, deployment.connection(name).target)
             visits[name] = 2 * self.phase * int(tally.active[stages.of(name)].sum()) * int(live.sum())
         hidden = sum(int(alive(deployment, name).sum()) for name in hidden_targets(deployment, stages.plastic))
-        known, outputs = int(np.count_nonzero(lesson.labels >= 0)), deployment.output.size
+        outputs = deployment.output.size
         spikes = int(tally.errors[0]) * self.phase  # at most: every error at its largest
         return LessonCharge(
             visits,
@@ -165,7 +167,7 @@ class Emstdp:
             operations=spikes * (_TEACHERS + hidden),
             messages=spikes,
             neurons=2 * outputs,
-            host_bytes=known,
+            host_bytes=lesson.bytes_told,
             extra_steps=2 * self.phase,
         )
 
@@ -173,7 +175,7 @@ class Emstdp:
 def emstdp(
     deployment: Deployment,
     inputs: Inputs,
-    labels: NDArray[np.integer],
+    labels: Expected,
     *,
     margin: int | None = None,
     feedback: Feedback = "readout_copy",
@@ -186,7 +188,7 @@ def emstdp(
     Args:
         deployment: the chip.
         inputs: encoded samples, with
-        labels: int [N].
+        labels: int [N], or targets, as of :func:`neurofault.rescue.learners.errors.delta`.
         margin: None: as of :func:`neurofault.rescue.learners.errors.delta`.
         feedback: ``readout_copy`` or ``random``.
         seed: of random feedback.
@@ -206,7 +208,7 @@ def emstdp(
 
 def error_spikes(learner: Emstdp) -> int:
     """Return how many spikes the error neuron of a tie sends in a phase."""
-    return -(-learner.tie * learner.phase // error_kernel.MOST)
+    return -(-learner.tie * learner.phase // MOST)
 
 
 def readout_gain(learner: Emstdp, seen: gain.Seen) -> float:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from neurofault.learning.counter import jit
 from neurofault.learning.kernel import run as run_learning
-from neurofault.rescue.learners.error_kernel import MOST, Stage, StageTally, count, forward, margin_errors, silence_errors
+from neurofault.rescue.learners.error_kernel import Stage, StageTally, count, forward
+from neurofault.rescue.learners.error_sizes import MOST, errors_of, silence_errors
 
 _FLOOR = -(1 << 23)
 
@@ -74,6 +75,7 @@ def teach(
     first: int,
     arriving: Any,
     labels: NDArray[np.int64],
+    wanted: NDArray[np.float64],
     counted: bool,
     margin: int,
     tie: int,
@@ -90,8 +92,9 @@ def teach(
         first: number of the first sample in the rescue, from 0.
         arriving: see :func:`neurofault.rescue.learners.error_kernel.forward`.
         labels: int64 [N]; −1: not known.
+        wanted: float64 [N, n_out], targets; no columns: there are none.
         counted: whether spike counts are read, not potentials.
-        margin: see :func:`neurofault.rescue.learners.error_kernel.margin_errors`.
+        margin: see :func:`neurofault.rescue.learners.error_sizes.margin_errors`.
         tie: likewise.
         left: what arrives through feedback is shifted left by this much.
         silence: tuple of bool [S, n_in], no spikes, for each stage.
@@ -105,7 +108,7 @@ def teach(
         forward(plus, arriving, k, counted)
         for s in range(len(plus)):
             count(plus[s], tally.spikes[s], tally.active[s])
-        found = margin_errors(output.room.scores, output.alive, labels[k], margin, tie, error)
+        found = errors_of(output.room.scores, output.alive, labels[k], wanted[k], margin, tie, error)
         tally.errors[0] += found
         if not found:
             continue

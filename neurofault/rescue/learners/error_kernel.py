@@ -16,12 +16,7 @@ from neurofault.engines.exact.neuron_steps import _moved, _wrapped
 from neurofault.learning.counter import jit
 from neurofault.learning.kernel import run as run_learning
 from neurofault.learning.records import Cells, Defects, LearningRoom, Memory, Noise, Program, StepRecord, TraceDynamics
-
-TIE = 64
-"""Usual error of a rival whose score equals that of the right class; at most :data:`MOST` (a 7-bit trace)."""
-
-MOST = 127
-"""Largest error."""
+from neurofault.rescue.learners.error_sizes import MOST, errors_of, silence_errors
 
 
 class Room(NamedTuple):
@@ -196,47 +191,6 @@ def forward(stages: Any, arriving: Any, sample: int, counted: bool) -> None:
 
 
 @jit
-def margin_errors(
-    scores: NDArray[np.int64], alive: NDArray[np.bool_], label: int, margin: int, tie: int, error: NDArray[np.int32]
-) -> int:
-    """Fill ``error`` (int32 [n_out]) and return how many are not 0.
-
-    A rival within ``margin`` of the right class sends −min(127, ⌊tie·(score − score of the right class + margin)/margin⌋); the right
-    class sends the sum of them, at most 127. Dead output neurons take no part; without a label, or with a dead right class, there is
-    no error (the multi-class hinge of Crammer & Singer 2001, JMLR 2, but with an error that grows with the violation).
-    """
-    for c in range(error.shape[0]):
-        error[c] = 0
-    if label < 0 or not alive[label]:
-        return 0
-    total, count = np.int64(0), 0
-    for c in range(error.shape[0]):
-        if c != label and alive[c]:
-            excess = scores[c] - scores[label] + margin
-            if excess > 0:
-                size = min(excess * tie // margin, np.int64(MOST))
-                if size > 0:
-                    error[c] = -size
-                    total += size
-                    count += 1
-    if total > 0:
-        error[label] = min(total, np.int64(MOST))
-        count += 1
-    return count
-
-
-@jit
-def silence_errors(mute: NDArray[np.bool_], error: NDArray[np.int32]) -> int:
-    """Set the errors of dead error neurons to 0; return how many were not."""
-    count = 0
-    for c in range(mute.shape[1]):
-        if (error[c] > 0 and mute[0, c]) or (error[c] < 0 and mute[1, c]):
-            error[c] = 0
-            count += 1
-    return count
-
-
-@jit
 def _third_factors(stage: Stage, error: NDArray[np.int32]) -> bool:
     """Fill y1 (increase) and y2 (decrease) in the room; return whether any is not 0.
 
@@ -302,20 +256,21 @@ def count(stage: Stage, spikes: NDArray[np.int64], active: NDArray[np.int64]) ->
 
 
 @jit
-def respond(stages: Any, first: int, label: int, margin: int, tie: int, tally: StageTally) -> None:
+def respond(stages: Any, first: int, label: int, wanted: NDArray[np.float64], margin: int, tie: int, tally: StageTally) -> None:
     """Learn from one sample that has been run: its spikes and scores are in the stages' rooms.
 
     Args:
         stages: tuple of :class:`Stage`, from the first plastic connection to those into the readout; the last of these is no stage aside.
         first: number of the sample in the rescue, from 0.
         label: its class; −1: not known.
-        margin: see :func:`margin_errors`.
+        wanted: its targets; see :func:`~neurofault.rescue.learners.error_sizes.errors_of`.
+        margin: see :func:`~neurofault.rescue.learners.error_sizes.margin_errors`.
         tie: likewise.
         tally: counted on.
     """
     output = stages[len(stages) - 1]
     error = output.room.error
-    tally.errors[0] += margin_errors(output.room.scores, output.alive, label, margin, tie, error)
+    tally.errors[0] += errors_of(output.room.scores, output.alive, label, wanted, margin, tie, error)
     for s in range(len(stages)):
         count(stages[s], tally.spikes[s], tally.active[s])
     tally.errors[0] -= silence_errors(output.mute, error)
@@ -340,7 +295,15 @@ def respond(stages: Any, first: int, label: int, margin: int, tie: int, tally: S
 
 @jit
 def teach(
-    stages: Any, first: int, arriving: Any, labels: NDArray[np.int64], counted: bool, margin: int, tie: int, tally: StageTally
+    stages: Any,
+    first: int,
+    arriving: Any,
+    labels: NDArray[np.int64],
+    wanted: NDArray[np.float64],
+    counted: bool,
+    margin: int,
+    tie: int,
+    tally: StageTally,
 ) -> None:
     """Show samples one after the other, each to the chip that the earlier ones left.
 
@@ -349,11 +312,12 @@ def teach(
         first: number of the first sample in the rescue, from 0.
         arriving: see :func:`forward`.
         labels: int64 [N]; −1: not known.
+        wanted: float64 [N, n_out], targets; no columns: there are none.
         counted: whether spike counts are read, not potentials.
-        margin: see :func:`margin_errors`.
+        margin: see :func:`~neurofault.rescue.learners.error_sizes.margin_errors`.
         tie: likewise.
         tally: counted on.
     """
     for k in range(labels.shape[0]):
         forward(stages, arriving, k, counted)
-        respond(stages, first + k, labels[k], margin, tie, tally)
+        respond(stages, first + k, labels[k], wanted[k], margin, tie, tally)

@@ -280,7 +280,7 @@ def show(
     if not stages.steady:
         return _show_through_engine(deployment, stages, lesson, margin, tie, tally)
     spikes, counts = arriving(deployment, stages, lesson)
-    error_kernel.teach(stages.stages, lesson.first, spikes, lesson.labels, stages.counted, margin, tie, tally)
+    error_kernel.teach(stages.stages, lesson.first, spikes, lesson.labels, lesson.wanted, stages.counted, margin, tie, tally)
     return counts
 
 
@@ -290,6 +290,7 @@ def _show_through_engine(
     """Show samples to a chip whose damage comes and goes: each is run by the exact engine, which takes every kind of damage."""
     trained = stages.trained
     counts = {one.name: np.zeros(one.size, np.int64) for one in deployment.populations if one.name not in trained}
+    wanted = lesson.wanted
     for k, label in enumerate(lesson.labels):
         now = learned_deployment(deployment, stages)
         activity = get_engine("exact").run(now, lesson.inputs[k : k + 1], record=("spikes",))
@@ -305,7 +306,7 @@ def _show_through_engine(
             stage.room.fired[:] = _spikes(activity, connection.target)[0]
         present[-1] = present[-1]._replace(mute=stages.errors.at(step))
         present[-1].room.scores[:] = counts_from(activity.scores[0]) if stages.counted else activity.scores[0]
-        error_kernel.respond(tuple(present), lesson.first + k, label, margin, tie, tally)
+        error_kernel.respond(tuple(present), lesson.first + k, label, wanted[k], margin, tie, tally)
     return counts
 
 

@@ -1,7 +1,7 @@
 """Learning from errors on chip: `delta` trains the readout, `dfa` (chains only) the hidden layers too.
 
 At a sample's last step each error neuron compares its class's score with that of the right class
-(:func:`neurofault.rescue.learners.error_kernel.margin_errors`) and writes what it finds into the third factors of the output neurons; with `dfa`
+(:func:`neurofault.rescue.learners.error_sizes.margin_errors`; where targets are to be answered with its target, :func:`~neurofault.rescue.learners.error_sizes.target_errors`) and writes what it finds into the third factors of the output neurons; with `dfa`
 it also goes through fixed feedback synapses to the hidden neurons that fired (direct feedback alignment, Nøkland 2016,
 arXiv:1609.01596). The rule is the three-factor product series of a Loihi 2 ::
 
@@ -37,9 +37,11 @@ from neurofault.graph.chains import links
 from neurofault.inputs import Inputs
 from neurofault.learning.rule import LearningRule, learning_rule
 from neurofault.learning.rule_check import LAVA_EXPONENT, check_rule
+from neurofault.metrics import Expected
 from neurofault.rescue.charge import LessonCharge, charge
 from neurofault.rescue.guard import Differences
 from neurofault.rescue.learners import error_kernel, gain
+from neurofault.rescue.learners.error_sizes import TIE
 from neurofault.rescue.learners.error_stages import Stages, Writes, build, counted_on, learned_deployment, show, spikes_of
 from neurofault.rescue.learners.trainable import dense_end, hidden_targets, into_readout
 from neurofault.rescue.lesson import Lesson, Plasticity, Taught, check_labels
@@ -64,7 +66,7 @@ class ErrorLearning:
         hidden: whether hidden dense layers learn too.
         margin: scores closer than this to that of the right class are errors, in the unit of v (potential readout) or in spikes (count
             readout), at least 1.
-        tie: error of a rival whose score equals that of the right class, 1 to 127.
+        tie: error of a rival whose score equals that of the right class, 1 to 127; of targets, that of a score which misses its target by the margin.
         readout_exponent, hidden_exponent: e of the rule, −7 to 8.
         readout_impulse, hidden_impulse: what a spike adds to x1 in the readout and in hidden layers, 1 to 127.
         feedback: where feedback synapses come from.
@@ -74,7 +76,7 @@ class ErrorLearning:
 
     hidden: bool
     margin: int
-    tie: int = error_kernel.TIE
+    tie: int = TIE
     readout_exponent: int = -6
     hidden_exponent: int = -7
     readout_impulse: int = 2
@@ -163,21 +165,21 @@ class ErrorLearning:
             visits[name] = new * int(live.sum()) + old * int((live & stage.new_out if stage.old_shift < 0 else live).sum())
         errors, outputs = int(tally.errors[0]), deployment.output.size
         hidden = sum(int(alive(deployment, name).sum()) for name in hidden_targets(deployment, stages.plastic))
-        known = int(np.count_nonzero(lesson.labels >= 0))
+        known = lesson.known
         return LessonCharge(
             visits,
             stages.written(),
             operations=3 * outputs * known + errors * (1 + hidden),
             messages=(outputs + 2) * known + errors,
             neurons=outputs,
-            host_bytes=known,
+            host_bytes=lesson.bytes_told,
         )
 
 
 def delta(
     deployment: Deployment,
     inputs: Inputs,
-    labels: NDArray[np.integer],
+    labels: Expected,
     *,
     margin: int | None = None,
     scaled: bool = True,
@@ -188,8 +190,9 @@ def delta(
     Args:
         deployment: the chip; its healthy state says what a usual distance between scores is, and how large a step may be.
         inputs: encoded samples for that.
-        labels: int [N].
-        margin: None: the power of two nearest to 0.4 of the median distance between the right class and its best rival.
+        labels: int [N]; or targets, float [N, n_out] in the unit of scores, of ``v`` or spikes.
+        margin: None: the power of two nearest to 0.4 of the median distance between the right class and its best rival; of targets that nearest to their
+            standard deviation.
         scaled: whether steps follow from the chip (:mod:`neurofault.rescue.learners.gain`); else they are the attributes' defaults.
         options: other attributes of :class:`ErrorLearning`, in the place of what follows from the chip.
 
@@ -206,7 +209,7 @@ def delta(
 def dfa(
     deployment: Deployment,
     inputs: Inputs,
-    labels: NDArray[np.integer],
+    labels: Expected,
     *,
     margin: int | None = None,
     feedback: Feedback = "readout_copy",
@@ -244,7 +247,7 @@ def readout_gain(learner: ErrorLearning, seen: gain.Seen) -> float:
     return sum(rate * seen.drive(name, learner.readout_impulse) * seen.unit(name) for name in into_readout(seen.deployment))
 
 
-def usual_gain(deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer]) -> float:
+def usual_gain(deployment: Deployment, inputs: Inputs, labels: Expected) -> float:
     """Return the gain that the usual steps of the readout would have on a chip."""
     learner = ErrorLearning(False, usual_margin(deployment, inputs, labels))
     return readout_gain(learner, gain.seen(deployment, inputs, into_readout(deployment)))
@@ -319,17 +322,20 @@ def feedback_weights(deployment: Deployment, feedback: Feedback, seed: int, what
     return found
 
 
-def usual_margin(deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer], samples: int = 512) -> int:
-    """Return the power of two nearest to 0.4 of the median distance between the right class's score and its best rival's.
+def usual_margin(deployment: Deployment, inputs: Inputs, labels: Expected, samples: int = 512) -> int:
+    """Return the power of two nearest to 0.4 of the median distance between the right class's score and its best rival's, or to the spread of targets.
 
     It is a parameter of the error neurons, set when the chip is deployed, so it is read off the healthy chip.
 
     Args:
         deployment: the chip; its damage is left out.
         inputs: encoded samples.
-        labels: int [N], their classes; −1: not known.
+        labels: int [N], their classes; −1: not known. Or targets, float [N, n_out] in the unit of scores, of which it is their standard deviation, the mean
+            over outputs.
         samples: how many of them are looked at.
     """
+    if labels.dtype.kind == "f":
+        return 1 << max(0, round(math.log2(max(float(np.asarray(labels[:samples], np.float64).std(axis=0).mean()), 1.0))))
     healthy = deployment.with_damage(Damage())
     activity = get_engine("exact").run(healthy, inputs[: min(samples, len(inputs))])
     scores = activity.scores if deployment.readout.how == "potential" else counts_from(activity.scores)

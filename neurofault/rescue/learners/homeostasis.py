@@ -28,6 +28,7 @@ from neurofault.engines import get_engine
 from neurofault.errors import UsageError
 from neurofault.graph.chip import ChipPopulation
 from neurofault.inputs import Inputs
+from neurofault.metrics import Expected
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.charge import LessonCharge, charge
 from neurofault.rescue.guard import Differences
@@ -168,7 +169,7 @@ class Homeostasis:
 
 
 def homeostasis(
-    deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer] | None = None, *, samples: int = 1000, **options: float
+    deployment: Deployment, inputs: Inputs, labels: Expected | None = None, *, samples: int = 1000, **options: float
 ) -> Homeostasis:
     """Return `homeostasis`, its rates taken from the healthy chip.
 

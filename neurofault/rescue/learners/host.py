@@ -3,7 +3,7 @@
 The copy is the snnTorch twin of :func:`neurofault.engines.on_snntorch.engine.twin`: the chip's own integers, with a surrogate gradient
 (fast sigmoid, Zenke & Ganguli 2018, Neural Computation 30(6)) through its spikes, and the damage in it. The loss is the multi-class
 hinge of Crammer & Singer 2001 (JMLR 2), with the margin of the learners on chip: it leaves a network that is right alone, where cross
-entropy would go on pulling. Weights are float shadows that the forward pass sees rounded to the stored grid (BinaryConnect, Courbariaux et al. 2015,
+entropy would go on pulling. Where targets are to be answered it is half the squared error, in margins. Weights are float shadows that the forward pass sees rounded to the stored grid (BinaryConnect, Courbariaux et al. 2015,
 arXiv:1511.00363). After each step every synapse that is dead, stuck or not plastic is put back, whatever an optimiser's momentum says,
 and what an optimiser remembers is forgotten whenever the chip was damaged or re-placed.
 
@@ -27,6 +27,7 @@ from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph import Dense
 from neurofault.graph.chip import ChipConnection
 from neurofault.inputs import Inputs
+from neurofault.metrics import Expected
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.guard import Differences
 from neurofault.rescue.learners import gain
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 Optimiser = Literal["sgd", "momentum", "adam"]
 _LIMIT = 10.0
 """Largest :func:`host_gain`; on ``mnist-mlp`` on Loihi 2, where the rate was tuned, it is 7.4."""
+
+_SQUARED_LIMIT = 0.5
+"""The same where squared errors are made smaller, whose steps grow with the error: with a momentum of 0.9 those above 3.8 diverge."""
 
 OPTIMISERS: tuple[Optimiser, ...] = ("sgd", "momentum", "adam")
 
@@ -136,7 +140,7 @@ class HostLearning:
         taught, written = _write_back(deployment, lesson, gates, stored, shadow, speed, counts)
         read = sum(weight.size for weight in stored.values()) if memory is None or lesson.fresh else 0
         width = max(gate.connection.weight_bits for gate in gates.values())
-        moved = read * width // 8 + written * 8 + len(known)
+        moved = read * width // 8 + written * 8 + lesson.bytes_told
         energy = {t: written * (c.energy.synaptic_write.value or 0.0) for t, c in deployment.profile.energy_tables.items()}
         time = {t: written * (c.time.synaptic_write.value or 0.0) for t, c in deployment.profile.energy_tables.items()}
         spent = Spent(samples=len(lesson.labels), writes=written, host_bytes=moved, energy=energy, time=time)
@@ -190,9 +194,14 @@ class HostLearning:
                         weight.grad = None
                 response = module(arriving)
                 scores = response.potential if deployment.readout.how == "potential" else response.counts
-                scores = scores.masked_fill(module.population(deployment.readout.population).alive == 0, -1e9)
-                hinge = functional.multi_margin_loss(scores / self.margin, torch.from_numpy(lesson.labels[chosen]))
-                loss = hinge * (scores.shape[1] / 2)  # torch takes the mean over classes
+                dead = module.population(deployment.readout.population).alive == 0
+                if lesson.targets is None:
+                    scores = scores.masked_fill(dead, -1e9)
+                    hinge = functional.multi_margin_loss(scores / self.margin, torch.from_numpy(lesson.labels[chosen]))
+                    loss = hinge * (scores.shape[1] / 2)  # torch takes the mean over classes
+                else:
+                    wanted = torch.from_numpy(lesson.targets[chosen]).to(scores.dtype)
+                    loss = (((scores - wanted) / self.margin).masked_fill(dead, 0.0) ** 2).sum(dim=1).mean() / 2
                 loss.backward()
                 before = {name: values.clone() for name, values in floats.items()}
                 for name, weight in weights.items():
@@ -220,15 +229,13 @@ class HostLearning:
                 return optim.SGD(weights, self.rate)
 
 
-def host(
-    deployment: Deployment, inputs: Inputs, labels: NDArray[np.integer], *, scaled: bool = True, **options: Any
-) -> HostLearning:
+def host(deployment: Deployment, inputs: Inputs, labels: Expected, *, scaled: bool = True, **options: Any) -> HostLearning:
     """Return `host`, its margin and its rate taken from the healthy chip.
 
     Args:
         deployment: the chip.
         inputs: encoded samples, from which the usual distance between scores is read.
-        labels: int [N].
+        labels: int [N]; or targets, as of :func:`neurofault.rescue.learners.errors.delta`.
         scaled: whether the rate follows from the chip (:func:`host_gain`; never for ``adam``, whose steps have no scale); else it is the
             attribute's default.
         options: attributes of :class:`HostLearning`, in the place of what follows from the chip.
@@ -236,7 +243,8 @@ def host(
     learner = HostLearning(float(usual_margin(deployment, inputs, labels)))
     if scaled and options.get("optimiser") != "adam":
         seen = gain.seen(deployment, inputs, [one.name for one in deployment.into(deployment.readout.population)])
-        while host_gain(learner, seen) > _LIMIT:
+        limit = _SQUARED_LIMIT if labels.dtype.kind == "f" else _LIMIT
+        while host_gain(learner, seen) > limit:
             learner = replace(learner, rate=learner.rate / 2)
     return replace(learner, **options)
 

@@ -6,20 +6,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
+from neurofault.study.campaign.rows import Row, value_of
 from neurofault.study.campaign.spec import Campaign, Cell
 from neurofault.study.statistics import StopRule
 
 if TYPE_CHECKING:
     from neurofault.study.campaign.trial import Task
-
-Row = dict[str, Any]
-
-
-def outcome_of(row: Row) -> float | None:
-    """Return a row's final accuracy; None: it has none."""
-    return None if row["correct"] is None else float(row["correct"] / row["samples"])
 
 
 @dataclass(eq=False)
@@ -54,7 +48,7 @@ class Agenda:
         self._done = {row["trial"] for row in rows}
         self._given: set[str] = set()
         self._may_stop = campaign.spec.repeats.stop is not None or any(axis.place[0] == "repeats" for axis in campaign.axes)
-        self._outcomes = {row["trial"]: outcome_of(row) for row in rows} if self._may_stop else {}
+        self._outcomes = {row["trial"]: value_of(row) for row in rows} if self._may_stop else {}
         self._waiting: dict[str, list[_Open]] = {}
         self._next: deque[Task] = deque()
         self.kept = 0
@@ -81,7 +75,7 @@ class Agenda:
     def note(self, row: Row) -> None:
         """Learn that a trial has its row."""
         if self._may_stop:
-            self._outcomes[row["trial"]] = outcome_of(row)
+            self._outcomes[row["trial"]] = value_of(row)
         for cell in self._waiting.pop(row["trial"], ()):
             cell.missing.discard(row["trial"])
             if not cell.missing:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from neurofault.study.campaign.summary import metric_in
 from neurofault.study.campaign.tested import axis_words
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -22,22 +23,24 @@ _STYLE: Any = {
 
 
 def draw_curves(answer: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) -> str:
-    """Return an SVG: accuracy in percent over the axis that the curves run along, bands are 95 % intervals."""
+    """Return an SVG: accuracy in percent, or a mean squared error, over the axis that the curves run along; bands are 95 % intervals."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context(_STYLE):
         figure = Figure((7.2, 4.4), layout="constrained")
         axes = figure.add_subplot()
+        metric = metric_in(answer)
+        times = 1 if metric.lower else 100
         values = [point["x"] for curve in curves for point in curve["points"]]
         numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         names = list(dict.fromkeys(map(str, values)))
         for index, curve in enumerate(curves):
             points = [point for point in curve["points"] if point["mean"] is not None]
             look: dict[str, Any] = {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}
-            middle = [100 * point["mean"] for point in points]
-            low = [100 * (point["mean"] if point["low"] is None else point["low"]) for point in points]
-            high = [100 * (point["mean"] if point["high"] is None else point["high"]) for point in points]
+            middle = [times * point["mean"] for point in points]
+            low = [times * (point["mean"] if point["low"] is None else point["low"]) for point in points]
+            high = [times * (point["mean"] if point["high"] is None else point["high"]) for point in points]
             if numeric:
                 x = [float(point["x"]) for point in points]
                 axes.plot(x, middle, label=_plain(curve["label"]), linestyle=_STYLES[index % len(_STYLES)], **look)
@@ -57,27 +60,31 @@ def draw_curves(answer: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) 
             axes.set_xticks(range(len(names)), ["" if name == "None" else _plain(name) for name in names])
         for value, text, style in ((answer["healthy"], "healthy", (0, (6, 2))), (answer["chance"], "chance", (0, (1, 2)))):
             if value is not None:
-                axes.axhline(100 * value, color="#555555", linewidth=1, linestyle=style)
-                axes.annotate(text, (1, 100 * value), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="#444444")
+                axes.axhline(times * value, color="#555555", linewidth=1, linestyle=style)
+                axes.annotate(
+                    text, (1, times * value), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="#444444"
+                )
         axes.set_xlabel(_plain(axis_words(answer["plans"], curves[0]["axis"])))
-        axes.set_ylabel(f"{answer.get('metric', 'accuracy')} (%)")
+        axes.set_ylabel(metric.words + ("" if metric.lower else " (%)"))
         axes.legend(frameon=False, fontsize=9)
         return _svg(figure)
 
 
 def draw_map(answer: Mapping[str, Any]) -> str:
-    """Return an SVG: the tiles of the chip, in each its used cores, shaded by the mean accuracy lost in trials that hit them."""
+    """Return an SVG: the tiles of the chip, in each its used cores, shaded by the mean loss in trials that hit them."""
     from matplotlib import colormaps, rc_context
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    cores = answer["criticality"]
+    cores, metric = answer["criticality"], metric_in(answer)
+    times = 1 if metric.lower else 100
     tiles: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
     for core in sorted(cores, key=lambda each: each["core"]):
         tiles.setdefault((core["column"], core["row"]), []).append(core)
     known = [core["loss"] for core in cores if core["loss"] is not None]
-    shade = Normalize(0, max([*known, 1e-3]) * 100)
+    least = 1e-3 * (answer["chance"] if metric.lower else 1)
+    shade = Normalize(0, max([*known, least]) * times)
     colours = colormaps["cividis_r"]
     rows = 1 + max(row for _, row in tiles)
     columns = 1 + max(column for column, _ in tiles)
@@ -91,13 +98,17 @@ def draw_map(answer: Mapping[str, Any]) -> str:
                 x = column + 0.04 + side * (index % wide)
                 y = row + 0.04 + side * (index // wide)
                 loss = core["loss"]
-                face = "#ffffff" if loss is None else colours(shade(100 * loss))
+                face = "#ffffff" if loss is None else colours(shade(times * loss))
                 hatch = ("..." if core["layer"] is None else "////") if loss is None else None
                 axes.add_patch(
                     Rectangle((x, y), side * 0.94, side * 0.94, facecolor=face, edgecolor="#666666", hatch=hatch, linewidth=0.6)
                 )
-                dark = loss is not None and shade(100 * loss) > 0.5
-                text = str(core["core"]) if loss is None else f"{core['core']}\n{100 * loss:.1f}"
+                dark = loss is not None and shade(times * loss) > 0.5
+                text = (
+                    str(core["core"])
+                    if loss is None
+                    else f"{core['core']}\n{f'{loss:.2g}' if metric.lower else f'{100 * loss:.1f}'}"
+                )
                 axes.text(
                     x + side * 0.47,
                     y + side * 0.47,
@@ -116,7 +127,12 @@ def draw_map(answer: Mapping[str, Any]) -> str:
         axes.set_yticks([row + 0.5 for row in range(rows)], [str(row) for row in range(rows)])
         from matplotlib.cm import ScalarMappable
 
-        figure.colorbar(ScalarMappable(shade, colours), ax=axes, label="points of accuracy lost", shrink=0.8)
+        figure.colorbar(
+            ScalarMappable(shade, colours),
+            ax=axes,
+            label=f"{metric.words} added" if metric.lower else "points of accuracy lost",
+            shrink=0.8,
+        )
         return _svg(figure)
 
 

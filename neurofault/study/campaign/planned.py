@@ -39,7 +39,7 @@ class Planned(BaseModel):
         resolved: digest of the data of ``resolved.json``; empty: not known.
         data_dir: folder of published data files that it was run with.
         data, samples, timesteps: of the first chip.
-        metric: what is measured (:mod:`neurofault.study.metrics`).
+        metric: what is measured (:mod:`neurofault.metrics`).
         chance: chip → what the best constant answer reaches by it.
         chips: chip → where its cores lie.
         digests: chip → digests of the chip, the images and the adapt set.
@@ -122,9 +122,9 @@ def planned_json(
         "name": campaign.spec.name,
         "axes": [{"name": axis.name, "values": list(axis.values)} for axis in campaign.axes],
         "data": data,
-        "samples": len(first.labels),
+        "samples": len(first.expected),
         "timesteps": first.deployment.timesteps,
-        "chance": {key: chip.metric.chance(chip.labels) for key, chip in chips.items()},
+        "chance": {key: chip.metric.chance(chip.expected) for key, chip in chips.items()},
         "metric": first.metric.name,
         "chips": {key: _map_of(chip) for key, chip in chips.items()},
         "digests": {key: list(found) for key, found in digests.items()},

@@ -19,7 +19,7 @@ from neurofault.rescue.plans import Guard, Plan
 from neurofault.rescue.strategies import strategy_named
 from neurofault.study.campaign.files import module_named, profile_named
 from neurofault.study.prepare import Setup
-from neurofault.study.statistics import LEAST_FIRST, StopRule
+from neurofault.study.statistics import LEAST_FIRST, SHARE, StopRule
 
 _RECORD = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -95,7 +95,7 @@ class Data(Binning):
         samples: how many, from the first; null: all.
         adapt: training samples that a rescue adapts to; one pass over them is a cycle.
         signed: how negative values are shown, ``bias`` or ``lines`` (:class:`neurofault.data.scaling.Scaling`).
-        metric: what is measured: ``accuracy``, ``top-3`` …, ``accuracy-step`` (:mod:`neurofault.study.metrics`); null: what goes with the labels.
+        metric: what is measured: ``accuracy``, ``top-3`` …, ``accuracy-step``, ``mean-squared-error``, ``mean-squared-error-step`` (:mod:`neurofault.metrics`); null: what goes with the labels.
     """
 
     model_config = _RECORD
@@ -272,20 +272,30 @@ class Stop(BaseModel):
     """Enough draws of a cell; see :class:`neurofault.study.statistics.StopRule`.
 
     Attributes:
-        half_width: half of the 95 % interval of the final accuracy, as a fraction, 0 to 1.
+        half_width: half of the 95 % interval of the final accuracy, as a fraction, 0 to 1; with ``most`` of the final mean squared error, above 0.
         first: draws at the first look, at least 10.
         every: draws between looks.
+        most: of a mean squared error, which has no largest value: the error that no draw will exceed, in the targets' unit squared, above half_width.
     """
 
     model_config = _RECORD
-    half_width: Annotated[float, Field(gt=0, lt=1)]
+    half_width: Annotated[float, Field(gt=0)]
     first: Annotated[int, Field(ge=LEAST_FIRST, le=1_000_000)] = 10
     every: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+    most: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Stop:
+        if self.half_width >= (self.most or 1.0):
+            raise ValueError(
+                f"half_width must be below {'1' if self.most is None else f'most ({self.most:g})'}, is {self.half_width:g}"
+            )
+        return self
 
     @property
     def rule(self) -> StopRule:
         """The rule."""
-        return StopRule(self.half_width, self.first, self.every)
+        return StopRule(self.half_width, self.first, self.every, SHARE if self.most is None else (0.0, self.most))
 
     def __str__(self) -> str:
         return f"half width <= {self.half_width:g} at draws {self.first}, {self.first + self.every}, …"

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from neurofault.errors import UsageError
+from neurofault.metrics import Metric
 from neurofault.study.campaign.folder import save
 from neurofault.study.campaign.pictures import draw_curves, draw_map
-from neurofault.study.campaign.summary import points_of
+from neurofault.study.campaign.summary import metric_in, points_of
 from neurofault.study.campaign.tested import axis_words
 from neurofault.study.csv_table import table
 
@@ -66,17 +67,22 @@ def _page(answer: Mapping[str, Any], figures: Sequence[Mapping[str, Any]]) -> st
     from jinja2 import Environment
     from markupsafe import Markup
 
+    metric = metric_in(answer)
     shown = [{**figure, "svg": Markup(_own_ids(figure["svg"], figure["name"]))} for figure in figures]
     share = answer["healthy"]
-    image_error = None if share is None else 1.96 * (share * (1 - share) / answer["samples"]) ** 0.5
+    image_error = None if share is None or metric.lower else 1.96 * (share * (1 - share) / answer["samples"]) ** 0.5
     single = any(point["method"] == "wilson" for curve in answer["curves"] for point in curve["points"])
     environment = Environment(autoescape=True)
     bare = [row for row in answer["paired"] if row["bare"]]
     ways = [row for row in answer["paired"] if not row["bare"]]
     heads = {axis_words(answer["plans"], curve["axis"]) for curve in answer["curves"]} - {""}
-    environment.filters.update(percent=_percent, interval=_interval, share=_share, number=_number)
+    environment.filters.update(
+        value=lambda value: _shown(value, metric), interval=lambda point: _interval(point, metric), differing=metric.differing,
+        share=_share, number=_number,
+    )  # fmt: skip
     page = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8")).render(
         a=answer,
+        metric=metric,
         answer=sentence(answer),
         figures=shown,
         single=single,
@@ -111,23 +117,26 @@ def sentence(answer: Mapping[str, Any]) -> str:
     known = [(curve, point) for curve in answer["curves"] for point in curve["points"] if point["mean"] is not None]
     if not known:
         return "No trial has a result yet."
-    worst = min(known, key=lambda pair: pair[1]["damaged"]["mean"] if pair[1]["damaged"] else pair[1]["mean"])
+    metric = metric_in(answer)
+    worst = min(known, key=lambda pair: metric.merit(pair[1]["damaged"]["mean"] if pair[1]["damaged"] else pair[1]["mean"]))
     x, axis = worst[1]["x"], worst[0]["axis"]
     place = "" if x is None else f" ({axis_words(answer['plans'], axis)}: {x})"
     damaged = worst[1]["damaged"]
-    start = "" if answer["healthy"] is None else f"Healthy, the network answers {_percent(answer['healthy'])} right. "
-    lost = (
-        f"The strongest damage of this campaign{place} leaves {_percent(damaged['mean'])}{_bracket(damaged)} in the mean over draws"
-    )
-    low = f", {_percent(damaged['lowest'])} in the worst of {worst[1]['draws']}" if worst[1]["draws"] > 1 else ""
+    whole = f"the {metric.words} is {{}}" if metric.lower else "the network answers {} right"
+    start = "" if answer["healthy"] is None else f"Healthy, {whole.format(metric.shown(answer['healthy']))}. "
+    leaves = "raises it to" if metric.lower else "leaves"
+    lost = f"The strongest damage of this campaign{place} {leaves} {metric.shown(damaged['mean'])}{_bracket(damaged, metric)} in the mean over draws"
+    low = f", {metric.shown(damaged[metric.worst_end])} in the worst of {worst[1]['draws']}" if worst[1]["draws"] > 1 else ""
     same = [
         (curve["label"], point) for curve, point in known if point["x"] == x and point["damaged"] and point["cycles"] is not None
     ]
     healed = sorted(
         (pair for pair in same if pair[1]["recovered"] is not None or pair[1]["mean"] != pair[1]["damaged"]["mean"]),
-        key=lambda pair: -pair[1]["mean"],
+        key=lambda pair: -metric.merit(pair[1]["mean"]),
     )[:3]
-    ways = "; ".join(f"{label} ends at {_percent(point['mean'])}{_bracket(point)}{_cost(point)}" for label, point in healed)
+    ways = "; ".join(
+        f"{label} ends at {metric.shown(point['mean'])}{_bracket(point, metric)}{_cost(point)}" for label, point in healed
+    )
     rest = answer["trials"]["planned"] - answer["trials"]["done"]
     more = f" {rest:,} trials are still to run." if rest else ""
     return f"{start}{lost}{low}{'. With repair: ' + ways if ways else ''}.{more}"
@@ -141,6 +150,8 @@ def _cost(point: Mapping[str, Any]) -> str:
 
 
 def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    metric = metric_in(answer)
+    what_is = metric.words.capitalize() if metric.lower else "Accuracy"
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for curve in answer["curves"]:
         if any(point["mean"] is not None for point in curve["points"]):
@@ -152,10 +163,10 @@ def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
             what = axis or "ways of healing"
             figures.append(
                 {
-                    "name": f"accuracy{len(figures) + 1}", "title": f"Accuracy over {what}" if axis else "Accuracy",
-                    "alt": f"Accuracy over {what}: " + ", ".join(curve["label"] for curve in part) + "; all numbers are in the table",
+                    "name": f"accuracy{len(figures) + 1}", "title": f"{what_is} over {what}" if axis else what_is,
+                    "alt": f"{what_is} over {what}: " + ", ".join(curve["label"] for curve in part) + "; all numbers are in the table",
                     "caption": "Mean over draws; bands or bars: 95 % interval. Lines: healthy chip, chance.",
-                    "svg": draw_curves(answer, part), "rows": points_of(part),
+                    "svg": draw_curves(answer, part), "rows": points_of(part, metric),
                 }
             )  # fmt: skip
     if answer["criticality"]:
@@ -168,8 +179,8 @@ def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
         figures.append(
             {
                 "name": "chip", "title": "Mean loss in the trials that hit a core",
-                "alt": "Map of the chip: points of accuracy lost in trials that hit each core; the CSV has the numbers",
-                "caption": f"Number of the core, and the points of accuracy lost before any repair, a mean over the trials that hit it ({together}). "
+                "alt": f"Map of the chip: {_points(metric)} in trials that hit each core; the CSV has the numbers",
+                "caption": f"Number of the core, and the {_points(metric)} before any repair, a mean over the trials that hit it ({together}). "
                 "Striped: never hit, for the faults aim elsewhere or by chance. Dotted: spare.",
                 "svg": draw_map(answer), "rows": answer["criticality"],
             }
@@ -177,16 +188,21 @@ def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
     return figures
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{100 * value:.2f} %"
+def _points(metric: Metric) -> str:
+    """Return in words in what a loss is counted."""
+    return f"{metric.words} added" if metric.lower else "points of accuracy lost"
 
 
-def _bracket(interval: Mapping[str, Any]) -> str:
-    return "" if interval["low"] is None else f" [{100 * interval['low']:.2f}, {100 * interval['high']:.2f}]"
+def _shown(value: float | None, metric: Metric) -> str:
+    return "–" if value is None else metric.shown(value)
 
 
-def _interval(point: Mapping[str, Any]) -> str:
-    return "–" if point["low"] is None else f"{100 * point['low']:.2f} … {100 * point['high']:.2f}"
+def _bracket(interval: Mapping[str, Any], metric: Metric) -> str:
+    return "" if interval["low"] is None else f" [{metric.figures(interval['low'])}, {metric.figures(interval['high'])}]"
+
+
+def _interval(point: Mapping[str, Any], metric: Metric) -> str:
+    return "–" if point["low"] is None else f"{metric.figures(point['low'])} … {metric.figures(point['high'])}"
 
 
 def _share(interval: Mapping[str, Any] | None) -> str:

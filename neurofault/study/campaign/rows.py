@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from math import inf
 from typing import Any
+
+from neurofault.metrics import ACCURACY, SQUARED, Metric
 
 Row = dict[str, Any]
 
@@ -19,6 +22,33 @@ COLUMNS: Mapping[str, type] = {
     "seconds": float, "host": str, "worker": str,
 }  # fmt: skip
 """Every column of a row and what its values are; all but the first six may also be None."""
+
+_OF_ERRORS = {"samples": ("values", int)} | {
+    f"{when}correct": (f"{when}squared_error", float) for when in ("healthy_", "damaged_", "")
+}
+
+
+def columns_of(metric: Metric) -> Mapping[str, type]:
+    """Return the columns of what is measured: of errors ``values`` and ``…squared_error``, float64, stand in the places of ``samples`` and ``…correct``."""
+    return dict(_OF_ERRORS.get(name, (name, kind)) for name, kind in COLUMNS.items()) if metric.lower else COLUMNS
+
+
+def value_of(row: Row, when: str = "") -> float | None:
+    """Return the accuracy, or the mean squared error, that a row holds; None: it has none.
+
+    Args:
+        row: of a trial.
+        when: ``healthy_``, ``damaged_``, or nothing: in the end.
+    """
+    total, number = total_of(row, when), row["values" if "values" in row else "samples"]
+    return None if total is None or number is None else float(total / number)
+
+
+def total_of(row: Row, when: str = "") -> float | None:
+    """Return what :func:`value_of` is the share or the mean of; None: there is none."""
+    found: float | None = row[f"{when}squared_error" if "values" in row else f"{when}correct"]
+    return found
+
 
 VOLATILE = ("seconds", "host", "worker")
 """Columns in which equal trials may differ."""
@@ -37,14 +67,22 @@ def failed(row: Row) -> bool:
 
 def sound(row: Row) -> bool:
     """Return whether a row is one that a trial makes: every column is there, of its type, and an accuracy can be had of it."""
-    if not all(name in row and _is(row[name], kind, name) for name, kind in COLUMNS.items()):
+    errors = "values" in row
+    if not all(
+        name in row and _is(row[name], kind, name) for name, kind in columns_of(Metric(SQUARED) if errors else ACCURACY).items()
+    ):
         return False
     if row["status"] not in STATUSES or not all(_is(core, int, "draw") for core in row["cores"]):
         return False
-    counts = [row[name] for name in ("correct", "damaged_correct", "healthy_correct")]
-    if all(count is None for count in counts):
+    totals, number = [total_of(row, when) for when in ("", "damaged_", "healthy_")], row["values" if errors else "samples"]
+    if all(total is None for total in totals):
         return True
-    return None not in counts and row["samples"] is not None and all(0 <= count <= row["samples"] > 0 for count in counts)
+    most = inf if errors else number
+    return (
+        None not in totals
+        and number is not None
+        and all(0 <= total <= most and number > 0 for total in totals if total is not None)
+    )
 
 
 def _is(value: object, kind: type, name: str) -> bool:

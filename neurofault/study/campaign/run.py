@@ -11,14 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from neurofault.data.splits import Split
 from neurofault.deploy.deployment import Deployment
 from neurofault.digest import digest_of
 from neurofault.engines import get_engine
 from neurofault.errors import NeurofaultError, UnsupportedError, UsageError
 from neurofault.faults.base import ConnectionFault
 from neurofault.faults.context import check_place
+from neurofault.metrics import Metric
 from neurofault.progress import Progress
 from neurofault.rescue import check_way
 from neurofault.study.campaign.agenda import Agenda
@@ -33,7 +33,6 @@ from neurofault.study.campaign.rows import SEMANTICS, Row, best, failed, usable
 from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
 from neurofault.study.campaign.trial import Task, TrialChip
 from neurofault.study.campaign.workers import run_local
-from neurofault.study.metrics import Metric
 from neurofault.study.prepare import Prepared, Setup, prepare
 from neurofault.study.shown import shown
 
@@ -62,8 +61,9 @@ class Ready:
         """Yield the trials of one cell."""
         key, repeats = self.chip_of[cell.index], cell.spec.repeats
         for draw in range(repeats.draws):
-            trial = trial_id(cell, draw, *self.digests[key], metric=self.chips[key].metric.name)
-            yield Task(trial, draw, key, cell.faults, cell.rescue, repeats.seed, cell.spec.engine)
+            metric = self.chips[key].metric.name
+            trial = trial_id(cell, draw, *self.digests[key], metric=metric)
+            yield Task(trial, draw, key, cell.faults, cell.rescue, repeats.seed, cell.spec.engine, metric)
 
 
 def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Ready:
@@ -92,28 +92,47 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
             if setup not in made:
                 made[setup] = prepare(
                     setup, progress, accuracy_for="rescue" if heals else None, one_label_for="what learns" if learns else None,
-                    classes_for="a campaign",
                 )  # fmt: skip
             whole = made[setup]
-            assert isinstance(whole.metric, Metric)
             split = whole.data.split(data.split)
             split = split if data.samples is None else split.first(data.samples)
             train, deployment = whole.data.train.first(min(data.adapt, len(whole.data.train))), whole.deployment
             adapt = shown(deployment, train) if heals else None
-            labels = split.labels.astype(np.int64)
-            inputs = shown(deployment, split)
+            inputs, expected = shown(deployment, split), split.expected
             key = f"chip{len(chips)}"
-            chips[key] = TrialChip(
-                deployment, inputs, labels, adapt, train.labels.astype(np.int64) if heals else None, whole.metric
-            )
+            chips[key] = TrialChip(deployment, inputs, expected, adapt, train.expected if heals else None, whole.metric)
             prepared[key] = whole
-            digests[key] = (chip_digest(deployment), digest_of(split.samples, labels), digest_of(train.samples, train.labels))
+            digests[key] = (chip_digest(deployment), _digest(split, whole.metric), _digest(train, whole.metric))
             known[name] = key
         chip_of[cell.index] = known[name]
     _check_possible(campaign, chips, chip_of)
     if len(measured := {chip.metric.name for chip in chips.values()}) > 1:
         raise UsageError(f"data: a campaign measures one thing, not {' and '.join(sorted(measured))}; make a campaign of each")
+    _check_stops(campaign, next(iter(chips.values())).metric)
     return Ready(campaign, chips, prepared, chip_of, digests, data_dir)
+
+
+def _digest(split: Split, metric: Metric) -> str:
+    """Return the digest of samples and what they are to be answered with; the unit and the way in which scores are read belong to targets."""
+    return digest_of(split.samples, split.expected, *([metric.unit, metric.how] if metric.lower else []))
+
+
+def _check_stops(campaign: Campaign, metric: Metric) -> None:
+    """Refuse a stop rule that does not suit what is measured.
+
+    Raises:
+        UsageError: of errors one without ``most``, of shares one with it.
+    """
+    stops = [stop for cell in campaign.cells() if (stop := cell.spec.repeats.stop) is not None]
+    if metric.lower and any(stop.most is None for stop in stops):
+        raise UsageError(
+            f"repeats.stop: a {metric.words} has no largest value, and a rule that stops must allow for draws heavier than those it saw; "
+            "say with most which error no draw will exceed, in the targets' unit squared"
+        )
+    if not metric.lower and any(stop.most is not None for stop in stops):
+        raise UsageError(
+            f"repeats.stop.most goes with a mean squared error; a share of right answers is at most 1, and {metric.words} is measured here"
+        )
 
 
 def _check_possible(campaign: Campaign, chips: Mapping[str, TrialChip], chip_of: Mapping[int, str]) -> None:

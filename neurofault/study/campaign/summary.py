@@ -14,19 +14,18 @@ from typing import Any
 import numpy as np
 
 from neurofault.faults import describe
-from neurofault.study.campaign.agenda import outcome_of
+from neurofault.metrics import ACCURACY, Metric, metric_named
 from neurofault.study.campaign.files import shown
 from neurofault.study.campaign.folder import ENVIRONMENT, RESOLVED, rows_in
 from neurofault.study.campaign.identity import document_digest, trial_id
 from neurofault.study.campaign.labels import labels_of, lines_of, words, x_axis
 from neurofault.study.campaign.planned import Planned, read_planned
-from neurofault.study.campaign.rows import SEMANTICS, Row, best, failed, usable
+from neurofault.study.campaign.rows import SEMANTICS, Row, best, failed, total_of, usable, value_of
 from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
 from neurofault.study.campaign.tested import tested
 from neurofault.study.clustered import ratio_covers, recovered_interval
-from neurofault.study.metrics import ACCURACY, STEPS, words_of
 from neurofault.study.outcomes import cores_drawn_from, interval_of_few
-from neurofault.study.statistics import SHARE, Interval, holm, paired_difference, paired_p, t_interval, wilson
+from neurofault.study.statistics import Interval, holm, paired_difference, paired_p, t_interval, wilson
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,15 +52,20 @@ class Found:
     others: int
     earlier: int
 
+    @property
+    def metric(self) -> Metric:
+        """What was measured."""
+        return metric_named(self.planned.metric)
+
     def _repr_html_(self) -> str:
         """Return the table of accuracies, as notebooks show it."""
-        answer = answer_of(self)
-        heads = ("what", "at", "accuracy (%)", "95 % interval", "draws", "failed")
+        answer, metric = answer_of(self), self.metric
+        heads = ("what", "at", metric.words if metric.lower else "accuracy (%)", "95 % interval", "draws", "failed")
         rows = [
             (
                 curve["label"], "–" if point["x"] is None else str(point["x"]),
-                "–" if point["mean"] is None else f"{100 * point['mean']:.2f}",
-                "–" if point["low"] is None else f"{100 * point['low']:.2f} … {100 * point['high']:.2f}",
+                "–" if point["mean"] is None else metric.figures(point["mean"]),
+                "–" if point["low"] is None else f"{metric.figures(point['low'])} … {metric.figures(point['high'])}",
                 str(point["draws"]), str(point["failed"]),
             )
             for curve in answer["curves"]
@@ -91,7 +95,7 @@ def found_in(folder: Path) -> Found:
         digests, repeats = planned.digests[planned.chip_of[str(cell.index)]], cell.spec.repeats
         ids = [trial_id(cell, draw, *digests, metric=planned.metric) for draw in range(repeats.draws)]
         if repeats.stop is not None:
-            first = [outcome_of(last[trial]) for trial in takewhile(last.__contains__, ids)]
+            first = [value_of(last[trial]) for trial in takewhile(last.__contains__, ids)]
             ids = ids[: repeats.stop.rule.last_draw(first)]
         trials += len(ids)
         stop = None if repeats.stop is None else str(repeats.stop)
@@ -103,7 +107,7 @@ def found_in(folder: Path) -> Found:
 def answer_of(found: Found) -> dict[str, Any]:
     """Return the answer as JSON-ready types: what :func:`neurofault.study.campaign.report.write_report` takes.
 
-    Accuracies are fractions; intervals are 95 % intervals over draws, by the method that a point names (``exact`` where every outcome was
+    Accuracies are fractions, errors in the targets' unit squared (``metric`` says which, ``metric_name`` by its name); intervals are 95 % intervals over draws, by the method that a point names (``exact`` where every outcome was
     drawn, ``cautious`` under a stop rule); those of the recovered share are of a ratio over the same draws and cover 95 % of
     studies or less, ``covers_at_least`` (:func:`neurofault.study.clustered.ratio_covers`).
     """
@@ -112,15 +116,15 @@ def answer_of(found: Found) -> dict[str, Any]:
     for row in found.rows:
         by_cell.setdefault(row["cell"], []).append(row)
     cells = list(campaign.cells())
-    of_steps = found.planned.metric == STEPS.name
-    points = {cell.index: _point(cell, by_cell.get(cell.index, []), _layers(found, cell), of_steps=of_steps) for cell in cells}
+    metric = found.metric
+    points = {cell.index: _point(cell, by_cell.get(cell.index, []), _layers(found, cell), metric) for cell in cells}
     labels = labels_of(campaign, cells)
     curves = [
         {"label": labels[members[0].index], "axis": x_axis(members[0]), "points": [points[cell.index] for cell in members]}
         for members in lines_of(cells).values()
     ]
     plans = {cell.plan: cell.faults for cell in cells}
-    healthy = [row["healthy_correct"] / row["samples"] for row in found.rows if row["healthy_correct"] is not None]
+    healthy = [value for row in found.rows if (value := value_of(row, "healthy_")) is not None]
     lost = [row for row in found.rows if failed(row)]
     again = found.planned.data_dir
     return {
@@ -131,14 +135,14 @@ def answer_of(found: Found) -> dict[str, Any]:
         "data": found.planned.data,
         "profile": shown(spec.profile),
         "samples": found.planned.samples,
-        **({} if found.planned.metric == ACCURACY.name else {"metric": words_of(found.planned.metric)}),
+        **({} if metric == ACCURACY else {"metric": metric.words, "metric_name": metric.name}),
         "timesteps": found.planned.timesteps,
         "seed": spec.repeats.seed,
         "healthy": float(np.mean(healthy)) if len(set(healthy)) == 1 else None,
         "chance": next(iter(found.planned.chance.values())),
         "plans": [" + ".join(fault.kind for fault in plan) for plan in plans.values()],
         "tested": _tested(found, cells),
-        "stop": None if spec.repeats.stop is None else spec.repeats.stop.model_dump(),
+        "stop": None if spec.repeats.stop is None else spec.repeats.stop.model_dump(exclude_none=True),
         "kinds": {fault.kind: describe(fault.kind).summary for plan in plans.values() for fault in plan},
         "curves": curves,
         "paired": _paired(labels, cells, by_cell),
@@ -157,23 +161,22 @@ def _tested(found: Found, cells: Sequence[Cell]) -> dict[str, Any]:
 
 
 _HARM = 0.003
-"""Accuracy that learning on a healthy chip may cost before the report says so at its top."""
+"""Accuracy that learning on a healthy chip may cost before the report says so at its top; of errors, as a share of chance."""
 
 
 def _notes(found: Found, cells: Sequence[Cell], labels: Mapping[int, str], by_cell: Mapping[int, Sequence[Row]]) -> list[str]:
     """Return what must be known before the numbers are read."""
-    notes = []
+    notes, metric = [], found.metric
     for cell in cells:
-        rows = [row for row in by_cell.get(cell.index, []) if row["correct"] is not None]
+        rows = [row for row in by_cell.get(cell.index, []) if total_of(row) is not None]
         if not rows:
             continue
         label = labels[cell.index]
-        lost = float(np.mean([(row["healthy_correct"] - row["correct"]) / row["samples"] for row in rows]))
-        if cell.rescue.strategy == "sham" and lost > _HARM:
-            notes.append(
-                f"{label}: on a healthy chip this learning alone costs {100 * lost:.2f} points of accuracy; what it does to a broken one "
-                "is not repair alone"
-            )
+        lost = float(np.mean([_lost(row, metric) for row in rows]))
+        chance = found.planned.chance[found.planned.chip_of[str(cell.index)]]
+        if cell.rescue.strategy == "sham" and lost > _HARM * (chance if metric.lower else 1):
+            cost = f"adds {lost:.4g} to the {metric.words}" if metric.lower else f"costs {100 * lost:.2f} points of accuracy"
+            notes.append(f"{label}: on a healthy chip this learning alone {cost}; what it does to a broken one is not repair alone")
         asked = any(fault.count != 0 and fault.rate != 0 for fault in cell.faults)
         if asked and not any(row["cores"] or row["neurons"] or row["synapses"] for row in rows):
             x = x_axis(cell)
@@ -192,8 +195,22 @@ def earlier_words(count: int) -> str:
     )
 
 
-def _accuracy(row: Row, column: str = "correct") -> float | None:
-    return None if row[column] is None else float(row[column] / row["samples"])
+def _value(row: Row, when: str = "") -> float:
+    """Return what a row holds that has a result."""
+    found = value_of(row, when)
+    assert found is not None
+    return found
+
+
+def _lost(row: Row, metric: Metric, when: str = "") -> float:
+    """Return how much worse than the healthy chip a trial is, which has a result."""
+    totals = [total_of(row, each) or 0 for each in ("healthy_", when)]
+    return metric.loss(*totals) / row[metric.counts]  # type: ignore[no-any-return]  # a number
+
+
+def metric_in(answer: Mapping[str, Any]) -> Metric:
+    """Return what an answer measures."""
+    return metric_named(answer.get("metric_name", ACCURACY.name))
 
 
 def _layers(found: Found, cell: Cell) -> dict[int, str]:
@@ -202,17 +219,19 @@ def _layers(found: Found, cell: Cell) -> dict[int, str]:
     return {int(core): place.layer for core, place in cores.items() if place.layer is not None}
 
 
-def _interval(cell: Cell, rows: Sequence[Row], layers: Mapping[int, str], column: str = "correct") -> Interval | None:
-    """Return the mean of an accuracy over rows, with the interval that the cell's way of drawing allows."""
-    values = [row[column] / row["samples"] for row in rows]
+def _interval(cell: Cell, rows: Sequence[Row], layers: Mapping[int, str], metric: Metric, when: str = "") -> Interval | None:
+    """Return the mean of what was measured over rows, with the interval that the cell's way of drawing allows."""
+    values = [_value(row, when) for row in rows]
     if not values:
         return None
     few = cores_drawn_from(cell.faults, layers)
     if few is not None and len(values) > 1:
-        found = interval_of_few(values, [tuple(row["cores"]) for row in rows], *few)
+        found = interval_of_few(values, [tuple(row["cores"]) for row in rows], *few, within=metric.within)
         if found.method == "exact" or cell.spec.repeats.stop is None:
             return found
-    return t_interval(values, within=SHARE) if cell.spec.repeats.stop is None else cell.spec.repeats.stop.rule.interval(values)
+    return (
+        t_interval(values, within=metric.within) if cell.spec.repeats.stop is None else cell.spec.repeats.stop.rule.interval(values)
+    )
 
 
 def _ends(interval: Interval | None) -> dict[str, float | None] | None:
@@ -227,13 +246,15 @@ def points_x(cell: Cell) -> int | float | str | None:
     return None if x is None else value if number else words(value)
 
 
-def _point(cell: Cell, rows: Sequence[Row], layers: Mapping[int, str], *, of_steps: bool) -> dict[str, Any]:
-    done = [row for row in rows if row["correct"] is not None]
-    alone = len(done) == 1 and not of_steps  # steps of a recording are not answered independently of each other
-    final = wilson(done[0]["correct"], done[0]["samples"]) if alone else _interval(cell, done, layers)
+def _point(cell: Cell, rows: Sequence[Row], layers: Mapping[int, str], metric: Metric) -> dict[str, Any]:
+    done = [row for row in rows if total_of(row) is not None]
+    alone = len(done) == 1 and not (
+        metric.of_steps or metric.lower
+    )  # steps of a recording are not answered independently of each other
+    final = wilson(done[0]["correct"], done[0]["samples"]) if alone else _interval(cell, done, layers, metric)
     stop = cell.spec.repeats.stop
-    finals = [row["correct"] / row["samples"] for row in done]
-    broken = [row["damaged_correct"] / row["samples"] for row in done]
+    finals = [_value(row) for row in done]
+    broken = [_value(row, "damaged_") for row in done]
 
     def mean(column: str) -> float | None:
         known = [row[column] for row in done if row[column] is not None]
@@ -246,45 +267,50 @@ def _point(cell: Cell, rows: Sequence[Row], layers: Mapping[int, str], *, of_ste
         "low": None if final is None else final.low,
         "high": None if final is None else final.high,
         "method": None if final is None else final.method,
-        "narrow": None if stop is None else stop.rule.last_draw([outcome_of(row) for row in rows]) is not None,
+        "narrow": None if stop is None else stop.rule.last_draw([value_of(row) for row in rows]) is not None,
         "lowest": min(finals, default=None),
         "median": float(np.median(finals)) if finals else None,
         "highest": max(finals, default=None),
         "draws": len(done),
         "failed": sum(map(failed, rows)),
         "stalled": sum(row["status"] == "stalled" for row in rows),
-        "healthy": _accuracy(done[0], "healthy_correct") if done else None,
+        "healthy": _value(done[0], "healthy_") if done else None,
         "damaged": None
         if not broken
-        else {**(_ends(_interval(cell, done, layers, "damaged_correct")) or {}), "lowest": min(broken)},
-        "recovered": None if cell.rescue.strategy == "none" else _with_covers(_recovered(done)),
+        else {**(_ends(_interval(cell, done, layers, metric, "damaged_")) or {}), metric.worst_end: metric.worst(broken)},
+        "recovered": None if cell.rescue.strategy == "none" else _with_covers(_recovered(done, metric)),
         "cycles": mean("cycles_total"),
         "writes": mean("writes"),
         "energy_joule": mean("repair_energy_joule"),
     }
 
 
-def points_of(curves: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return curves of an answer as one flat row a point: what the CSV beside a figure holds."""
+def points_of(curves: Sequence[Mapping[str, Any]], metric: Metric) -> list[dict[str, Any]]:
+    """Return curves of an answer as one flat row a point: what the CSV beside a figure holds.
+
+    Args:
+        curves: of an answer.
+        metric: what was measured.
+    """
     return [
         {
             "label": curve["label"],
             "axis": curve["axis"],
             **{key: value for key, value in point.items() if key not in ("damaged", "recovered")},
         }
-        | {f"damaged_{end}": (point["damaged"] or {}).get(end) for end in ("mean", "low", "high", "lowest")}
+        | {f"damaged_{end}": (point["damaged"] or {}).get(end) for end in ("mean", "low", "high", metric.worst_end)}
         | {f"recovered_{end}": (point["recovered"] or {}).get(end) for end in ("mean", "low", "high")}
         for curve in curves
         for point in curve["points"]
     ]
 
 
-def _recovered(rows: Sequence[Row]) -> Interval | None:
+def _recovered(rows: Sequence[Row], metric: Metric) -> Interval | None:
     """Return mean(final − damaged) / mean(healthy − damaged); None where the loss is under two standard errors."""
     if len(rows) < 2:
         return None
-    healthy, damaged, correct = ([row[name] for row in rows] for name in ("healthy_correct", "damaged_correct", "correct"))
-    return recovered_interval(healthy, damaged, correct)
+    healthy, damaged, final = ([metric.merit(total_of(row, when) or 0) for row in rows] for when in ("healthy_", "damaged_", ""))
+    return recovered_interval(healthy, damaged, final)
 
 
 def _with_covers(interval: Interval | None) -> dict[str, float | None] | None:
@@ -302,8 +328,8 @@ def _paired(labels: Mapping[int, str], cells: Sequence[Cell], by_cell: Mapping[i
     for members in same.values():
         for position, first in enumerate(members):
             for second in members[position + 1 :]:
-                a = {row["draw"]: _accuracy(row) for row in by_cell.get(first.index, []) if row["correct"] is not None}
-                b = {row["draw"]: _accuracy(row) for row in by_cell.get(second.index, []) if row["correct"] is not None}
+                a = {row["draw"]: value_of(row) for row in by_cell.get(first.index, []) if total_of(row) is not None}
+                b = {row["draw"]: value_of(row) for row in by_cell.get(second.index, []) if total_of(row) is not None}
                 both = sorted(set(a) & set(b))
                 if len(both) < 2:
                     continue
@@ -323,19 +349,20 @@ def _paired(labels: Mapping[int, str], cells: Sequence[Cell], by_cell: Mapping[i
 
 
 def _criticality(found: Found) -> dict[str, Any]:
-    """Return, for each core of the first chip, the mean accuracy lost in trials that hit it (without repair)."""
+    """Return, for each core of the first chip, the mean loss in trials that hit it (without repair), in what was measured."""
     chip = next(iter(found.planned.chips))
     grid = found.planned.chips[chip]
     losses: dict[str, list[float]] = {core: [] for core in grid.cores}
     seen: set[tuple[Any, ...]] = set()
     for row in found.rows:
-        key = (row["draw"], tuple(row["cores"]), row["damaged_correct"])
-        if row["damaged_correct"] is None or found.planned.chip_of[str(row["cell"])] != chip or key in seen:
+        damaged = total_of(row, "damaged_")
+        key = (row["draw"], tuple(row["cores"]), damaged)
+        if damaged is None or found.planned.chip_of[str(row["cell"])] != chip or key in seen:
             continue
         seen.add(key)
         for core in row["cores"]:
             if str(core) in losses:
-                losses[str(core)].append((row["healthy_correct"] - row["damaged_correct"]) / row["samples"])
+                losses[str(core)].append(_lost(row, found.metric, "damaged_"))
     if not any(losses.values()):
         return {"criticality": [], "grid": None}
     return {

@@ -15,9 +15,9 @@ from neurofault.study.campaign.files import shown
 from neurofault.study.campaign.folder import save
 from neurofault.study.campaign.labels import labels_of
 from neurofault.study.campaign.records import Rescue
-from neurofault.study.campaign.rows import COLUMNS
+from neurofault.study.campaign.rows import columns_of
 from neurofault.study.campaign.spec import Cell
-from neurofault.study.campaign.summary import Found, points_of
+from neurofault.study.campaign.summary import Found, metric_in, points_of
 from neurofault.study.csv_table import rounded
 
 Columns = Mapping[str, type]
@@ -40,7 +40,7 @@ def table_of(found: Found) -> tuple[Columns, list[dict[str, Any]]]:
     done = {cell.index: _of_cell(cell, labels[cell.index]) for cell in cells}
     names = list(dict.fromkeys(name for values in done.values() for name in values if name not in _OF_CELL))
     kinds = {name: _kind(values.get(name) for values in done.values()) for name in names}
-    columns = {**COLUMNS, **_OF_CELL, **kinds}
+    columns = {**columns_of(found.metric), **_OF_CELL, **kinds}
     told = {
         index: {
             name: _as(values.get(name), kinds[name]) if name in kinds else values[name]
@@ -110,10 +110,12 @@ def summary_of(answer: Mapping[str, Any]) -> tuple[Columns, list[dict[str, Any]]
     Args:
         answer: from :func:`neurofault.study.campaign.summary.answer_of`.
     """
-    points = sorted(points_of(answer["curves"]), key=lambda point: int(point["cell"]))
+    points = sorted(points_of(answer["curves"], metric_in(answer)), key=lambda point: int(point["cell"]))
     rows = [{name.replace("mean", "best"): value for name, value in point.items()} for point in points]
     kind = _kind(row["x"] for row in rows)
-    return {**_OF_POINT, "x": kind}, [{**row, "x": _as(row["x"], kind)} for row in rows]
+    worst = f"damaged_{metric_in(answer).worst_end}"
+    columns = {worst if name == "damaged_lowest" else name: own for name, own in _OF_POINT.items()}
+    return {**columns, "x": kind}, [{**row, "x": _as(row["x"], kind)} for row in rows]
 
 
 def write_csv(found: Found, path: Path) -> None:

@@ -6,10 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
-from neurofault.activity import Activity, counted
+from neurofault.activity import Activity
 from neurofault.deploy.cost import cost
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import get_engine, run
@@ -17,13 +14,13 @@ from neurofault.engines.incremental.engine import IncrementalEngine
 from neurofault.errors import NeurofaultError, StalledError
 from neurofault.faults import Fault, inject, struck
 from neurofault.inputs import Inputs
+from neurofault.metrics import ACCURACY, Expected, Metric, metric_named
 from neurofault.rescue import rescue
 from neurofault.rescue.learners.by_name import learner_named
-from neurofault.rescue.lesson import Learner
+from neurofault.rescue.lesson import Learner, in_scores
 from neurofault.study.campaign.hit import changed_bits
 from neurofault.study.campaign.records import Rescue
-from neurofault.study.campaign.rows import COLUMNS, SEMANTICS, Row
-from neurofault.study.metrics import ACCURACY, Metric
+from neurofault.study.campaign.rows import SEMANTICS, Row, columns_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,16 +29,16 @@ class TrialChip:
 
     Attributes:
         deployment: the chip.
-        inputs, labels: encoded samples that are reported on and int64 [N], or [N, T] of steps.
-        adapt, adapt_labels: those that a rescue adapts to, or that pass by until it notices the damage; None where nothing heals.
+        inputs, expected: encoded samples that are reported on, and their labels, int64 [N], or [N, T] of steps, or targets, float64 [N, K] or [N, T, K].
+        adapt, adapt_expected: those that a rescue adapts to, or that pass by until it notices the damage; None where nothing heals.
         metric: what is measured.
     """
 
     deployment: Deployment
     inputs: Inputs
-    labels: NDArray[np.int64]
+    expected: Expected
     adapt: Inputs | None
-    adapt_labels: NDArray[np.int64] | None
+    adapt_expected: Expected | None
     metric: Metric = ACCURACY
 
 
@@ -54,6 +51,7 @@ class Task:
         draw: which draw of the faults.
         chip: which chip.
         faults, rescue, seed, engine: what is done.
+        metric: name of what is measured.
     """
 
     trial: str
@@ -63,6 +61,7 @@ class Task:
     rescue: Rescue
     seed: int
     engine: str
+    metric: str = "accuracy"
 
 
 @dataclass(eq=False)
@@ -77,7 +76,7 @@ class WorkerBench:
     chips: Mapping[str, TrialChip]
     threads: int | None = 1
     _engines: dict[str, IncrementalEngine] = field(default_factory=dict)
-    _healthy: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    _healthy: dict[tuple[str, str], tuple[int | float, int]] = field(default_factory=dict)
     _learners: dict[tuple[str, str], Learner] = field(default_factory=dict)
 
     def row(self, task: Task) -> Row:
@@ -103,60 +102,67 @@ class WorkerBench:
 
     def _measured(self, task: Task) -> Row:
         chip = self.chips[task.chip]
-        samples = counted(chip.labels)
+        metric, number = chip.metric, chip.metric.number(chip.expected)
         healthy, healthy_spikes = self._whole(task, chip)
         broken = inject(chip.deployment, task.faults, seed=task.seed, draw=task.draw)
         activity = self._activity(task, chip, broken)
-        damaged = chip.metric.correct(activity, chip.labels)
+        damaged = metric.total(activity, chip.expected)
         hit = struck(broken)
         row: Row = {
-            "samples": samples, "healthy_correct": healthy, "healthy_spikes": healthy_spikes, "damaged_correct": damaged,
-            "damaged_spikes": activity.spikes, "energy_joule_per_inference": cost(broken, activity, len(chip.labels)).energy.value,
+            metric.counts: number, f"healthy_{metric.stored}": healthy, "healthy_spikes": healthy_spikes, f"damaged_{metric.stored}": damaged,
+            "damaged_spikes": activity.spikes, "energy_joule_per_inference": cost(broken, activity, len(chip.expected)).energy.value,
             "cores": list(hit.cores), "neurons": sum(hit.neurons.values()), "synapses": sum(hit.synapses.values()),
             "bits": changed_bits(broken),
         }  # fmt: skip
         if task.rescue.strategy == "none":
-            return row | {"correct": damaged, **_NO_REPAIR, "worst": damaged / samples}
+            return row | {metric.stored: damaged, **_NO_REPAIR, "worst": damaged / number}
         return row | self._healed(task, chip, broken)
 
-    def _whole(self, task: Task, chip: TrialChip) -> tuple[int, int]:
+    def _whole(self, task: Task, chip: TrialChip) -> tuple[int | float, int]:
         key = (task.chip, task.engine)
         if key not in self._healthy:
             activity = self._activity(task, chip, chip.deployment)
-            self._healthy[key] = chip.metric.correct(activity, chip.labels), activity.spikes
+            self._healthy[key] = chip.metric.total(activity, chip.expected), activity.spikes
         return self._healthy[key]
 
     def _activity(self, task: Task, chip: TrialChip, deployment: Deployment) -> Activity:
         if task.engine != "exact" or chip.metric.of_steps:
-            return run(deployment, chip.inputs, chip.labels, engine=get_engine(task.engine)).activity
+            return run(deployment, chip.inputs, chip.expected, unit=chip.metric.unit, engine=get_engine(task.engine)).activity
         if task.chip not in self._engines:
             self._engines[task.chip] = IncrementalEngine(self.threads)
         return self._engines[task.chip].run(deployment, chip.inputs)
 
     def _healed(self, task: Task, chip: TrialChip, broken: Deployment) -> Row:
-        how, learner = task.rescue, None
-        adapt, labels = chip.adapt, chip.adapt_labels
+        how, learner, metric = task.rescue, None, chip.metric
+        adapt, expected = chip.adapt, chip.adapt_expected
         assert adapt is not None
-        assert labels is not None
+        assert expected is not None
         if how.learner is not None:
             key = (task.chip, how.learner)
             if key not in self._learners:
-                self._learners[key] = learner_named(how.learner, chip.deployment, adapt, labels)
+                self._learners[key] = learner_named(how.learner, chip.deployment, adapt, _told(chip))
             learner = self._learners[key]
         done = rescue(
-            broken, adapt, labels, strategy=how.strategy, learner=learner, budget=how.budget, plan=how.plan,
-            plastic=None if how.plastic is None else tuple(how.plastic), test=(chip.inputs, chip.labels),
+            broken, adapt, expected, unit=metric.unit, strategy=how.strategy, learner=learner, budget=how.budget, plan=how.plan,
+            plastic=None if how.plastic is None else tuple(how.plastic), test=(chip.inputs, chip.expected),
             seed=task.seed + 1000 * task.draw, fine=False, guard=how.watch,
         )  # fmt: skip
-        assert done.final is not None
         table = chip.deployment.profile.default_energy
         return {
-            "correct": round(done.final * counted(chip.labels)), "worst": done.worst,
-            "served": done.mean_served(how.budget.samples_allowed(len(labels))), "cycles_total": done.cycles_total,
+            metric.stored: done.points[-1].total, "worst": done.worst,
+            "served": done.mean_served(how.budget.samples_allowed(len(expected))), "cycles_total": done.cycles_total,
             "cycles_after_last_damage": done.cycles_after_last_damage, "samples_learned": done.samples_learned,
             "writes": done.spent.writes, "updates": done.spent.updates, "host_bytes": done.spent.host_bytes,
             "repair_energy_joule": done.spent.energy.get(table), "repair_time_second": done.spent.time.get(table),
         }  # fmt: skip
+
+
+def _told(chip: TrialChip) -> Expected:
+    """Return what learners are told: labels, or targets in the unit of scores."""
+    assert chip.adapt_expected is not None
+    if chip.metric.unit is None:
+        return chip.adapt_expected
+    return in_scores(chip.deployment, chip.adapt_expected, chip.metric.unit)
 
 
 _NO_REPAIR: Row = {
@@ -168,6 +174,6 @@ _NO_REPAIR: Row = {
 def blank(task: Task) -> Row:
     """Return a row of a trial that has no result yet."""
     return {
-        **dict.fromkeys(COLUMNS), "trial": task.trial, "draw": task.draw, "status": "", "message": "", "engine": task.engine,
+        **dict.fromkeys(columns_of(metric_named(task.metric))), "trial": task.trial, "draw": task.draw, "status": "", "message": "", "engine": task.engine,
         "semantics": SEMANTICS, "cores": [], "host": "", "worker": "",
     }  # fmt: skip
