@@ -50,7 +50,7 @@ DataDir = Annotated[
 Metric = Annotated[
     str | None,
     typer.Option(
-        help="What is measured: accuracy, top-K (such as top-3), or, of labels of every step, accuracy-step. Default: what goes with the labels."
+        help="What is measured: accuracy, top-K (such as top-3), or, of labels of every step, accuracy-step; of targets mean-squared-error, of every step mean-squared-error-step. Default: what goes with the labels."
     ),
 ]
 Samples = Annotated[int | None, typer.Option(help="Test samples to use. Default: all.")]
