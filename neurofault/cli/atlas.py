@@ -69,7 +69,7 @@ def atlas(
         network=network, profile=profile, weights=weights, data=data, data_dir=data_dir, samples=samples, timesteps=timesteps,
         dt=dt, nir_reset=nir_reset, readout=readout, reset=reset,  # type: ignore[arg-type]  # checked by prepare
         weight_bits=weight_bits, place=place, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips,
-        place_seed=place_seed, signed=signed, binning=options.binned(binning), calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
+        place_seed=place_seed, signed=signed, adapt=0, validates=False, binning=options.binned(binning), calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress, accuracy_for="atlas")

@@ -70,7 +70,7 @@ def convert(
         if target is not None or fault is not None:
             raise UsageError("--check only says what is lost: it goes without OUT and without --fault")
         setup = Setup(
-            source, profile or "loihi2", weights, data, data_dir, None, timesteps, dt, neurons_per_core=neurons_per_core, signed=signed, binning=options.binned(binning),
+            source, profile or "loihi2", weights, data, data_dir, None, timesteps, dt, neurons_per_core=neurons_per_core, signed=signed, adapt=0, validates=False, binning=options.binned(binning),
             nir_reset=nir_reset, readout=readout, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
         )  # fmt: skip
         with StderrProgress() as progress:
@@ -115,7 +115,7 @@ def convert(
         network = read_as(from_netx(source, timesteps=timesteps), asked)
     else:
         setup = Setup(
-            source, profile or "loihi2", weights, data, data_dir, None, timesteps, signed=signed, binning=options.binned(binning),
+            source, profile or "loihi2", weights, data, data_dir, None, timesteps, signed=signed, adapt=0, validates=False, binning=options.binned(binning),
             readout=readout, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
         )  # fmt: skip
         with StderrProgress() as progress:

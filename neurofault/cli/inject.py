@@ -77,7 +77,7 @@ def inject(
     faults = read_faults(kill_cores, fault or [], count, rate, {"where": where, "layer": layer, "at": at}, defects)
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spare_cores,
-        chips, place_seed, signed=signed, binning=options.binned(binning), nir_reset=nir_reset, readout=readout, reset=reset, calibrate=calibrate, metric=metric,  # type: ignore[arg-type]  # checked by prepare
+        chips, place_seed, signed=signed, adapt=0, validates=False, binning=options.binned(binning), nir_reset=nir_reset, readout=readout, reset=reset, calibrate=calibrate, metric=metric,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)

@@ -37,7 +37,7 @@ def map_(
         weights,
         data,
         data_dir,
-        None,
+        1,
         timesteps,
         dt,
         weight_bits,
@@ -50,6 +50,8 @@ def map_(
         nir_reset=nir_reset,
         readout=readout,
         binning=options.binned(binning),
+        adapt=0,
+        validates=False,
         reset=reset,  # type: ignore[arg-type]  # checked by prepare
         calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )

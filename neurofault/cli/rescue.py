@@ -128,7 +128,7 @@ def rescue(
         spares = cores_killed(faults) if any(strategy_named(row.strategy).spares for row in rows) else 0
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spares, chips,
-        place_seed, signed=signed, binning=options.binned(binning), learns=any(row.learner for row in rows), nir_reset=nir_reset, readout=readout, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
+        place_seed, signed=signed, adapt=adapt, validates=tolerance is not None, binning=options.binned(binning), learns=any(row.learner for row in rows), nir_reset=nir_reset, readout=readout, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     one_label_for = "what learns" if setup.learns else None
     with result_file.working(), StderrProgress() as progress:

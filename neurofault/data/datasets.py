@@ -43,6 +43,7 @@ from neurofault.data.image_files import CIFAR_ARCHIVE, CIFAR_FOLDER, IDX_STEMS, 
 from neurofault.data.order import fair_order
 from neurofault.data.own import read_npz
 from neurofault.data.splits import DataSet, Split
+from neurofault.data.unread import NOTHING
 from neurofault.errors import DataError, UsageError, nearest
 from neurofault.streams import stream_key
 
@@ -104,7 +105,13 @@ NAMES: Final = ("digits", *PUBLISHED, *EVENT_SETS, ECG)
 """Every name that :func:`load` takes."""
 
 
-def load(name: str, *, data_dir: str | Path | None = None, binning: Binning | None = None) -> DataSet:
+def load(
+    name: str,
+    *,
+    data_dir: str | Path | None = None,
+    binning: Binning | None = None,
+    most: Mapping[str, int] = NOTHING,
+) -> DataSet:
     """Return a data set in its fixed roles.
 
     Args:
@@ -113,6 +120,7 @@ def load(name: str, *, data_dir: str | Path | None = None, binning: Binning | No
         data_dir: folder that holds ``mnist/``, ``fashion-mnist/``, ``cifar10/``; None: the environment's ``NEUROFAULT_DATA``.
             If it does not hold the set, the cache and then, for images, the network are tried. ``digits`` and ``digits-events`` need none of these.
         binning: how recordings become spikes of steps, over what the data set proposes; None: as it proposes.
+        most: role → how many samples are needed, from the first, at least 1: recordings beyond are not read. Other data come whole.
 
     Raises:
         UsageError: a binning of what are no recordings, or out of range.
@@ -120,9 +128,9 @@ def load(name: str, *, data_dir: str | Path | None = None, binning: Binning | No
             no network; own data that do not make a data set.
     """
     if name in EVENT_SETS:
-        return load_events(name, _root(data_dir), binning or Binning())
+        return load_events(name, _root(data_dir), binning or Binning(), most)
     if name not in NAMES and ":" not in name and is_recordings(name):
-        return load_recordings(Path(name).expanduser(), binning or Binning())
+        return load_recordings(Path(name).expanduser(), binning or Binning(), most)
     if binning is not None:
         raise UsageError(f"data {name!r} are not recordings in files: how they become steps cannot be chosen")
     if name.lower().endswith(".npz"):

@@ -24,7 +24,7 @@ from neurofault.data.event_folder import unread_folder, why_no_recording
 from neurofault.data.event_hdf5 import unread_hdf5
 from neurofault.data.own import Division, roles_of
 from neurofault.data.splits import DataSet
-from neurofault.data.unread import Unread, data_set_of_recordings
+from neurofault.data.unread import NOTHING, Unread, data_set_of_recordings
 from neurofault.errors import DataError, UsageError
 
 HDF5: Final = (".h5", ".hdf5")
@@ -86,13 +86,14 @@ EVENT_SETS: Final = (DIGITS, *_PUBLISHED)
 """Names of sets of event recordings."""
 
 
-def load_events(name: str, root: Path | None, binning: Binning) -> DataSet:
+def load_events(name: str, root: Path | None, binning: Binning, most: Mapping[str, int] = NOTHING) -> DataSet:
     """Return a set of event recordings, binned.
 
     Args:
         name: one of :data:`EVENT_SETS`.
         root: the data folder; None: there is none.
         binning: over what the set proposes.
+        most: role → how many of its recordings are read, at least 1; of files alone.
 
     Raises:
         DataError: its files are not there, damaged, or not what their format says.
@@ -108,11 +109,16 @@ def load_events(name: str, root: Path | None, binning: Binning) -> DataSet:
     published = _PUBLISHED[name]
     unread = published.unread(_folder(name, published, root))
     division = replace(roles_of({role: part.labels for role, part in unread.items()}, name, name), classes=published.classes)
-    return data_set_of_recordings(unread, name, binning.over(published.binning), division)
+    return data_set_of_recordings(unread, name, binning.over(published.binning), division, most)
 
 
-def load_recordings(path: Path, binning: Binning) -> DataSet:
+def load_recordings(path: Path, binning: Binning, most: Mapping[str, int] = NOTHING) -> DataSet:
     """Return one's own recordings, binned: a folder (:mod:`neurofault.data.event_folder`) or an HDF5 file (:mod:`neurofault.data.event_hdf5`).
+
+    Args:
+        path: of it.
+        binning: complete.
+        most: as of :func:`load_events`.
 
     Raises:
         DataError: what they hold is no recordings, or damaged.
@@ -126,7 +132,7 @@ def load_recordings(path: Path, binning: Binning) -> DataSet:
     division = roles_of({role: part.labels for role, part in unread.items()}, name, "own")
     if classes is not None:
         division = replace(division, classes=classes)
-    return data_set_of_recordings(unread, name, binning, division)
+    return data_set_of_recordings(unread, name, binning, division, most)
 
 
 def is_recordings(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from neurofault.data.recordings import Recordings
 from neurofault.data.splits import DataSet, Split
 from neurofault.errors import DataError
 from neurofault.inputs import Spikes
+
+NOTHING: Final[Mapping[str, int]] = {}
+"""No limit of any role."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +37,9 @@ class Unread:
     notes: tuple[str, ...] = ()
 
 
-def data_set_of_recordings(unread: Mapping[str, Unread], name: str, binning: Binning, division: Division) -> DataSet:
+def data_set_of_recordings(
+    unread: Mapping[str, Unread], name: str, binning: Binning, division: Division, most: Mapping[str, int] = NOTHING
+) -> DataSet:
     """Return a data set of recordings, binned.
 
     Args:
@@ -41,6 +47,7 @@ def data_set_of_recordings(unread: Mapping[str, Unread], name: str, binning: Bin
         name: of the data.
         binning: complete.
         division: which of them play which role (:func:`neurofault.data.own.roles_of`).
+        most: role → how many of its recordings are read, from the first; roles that are not named are read whole.
 
     Raises:
         DataError: a file is damaged.
@@ -49,8 +56,8 @@ def data_set_of_recordings(unread: Mapping[str, Unread], name: str, binning: Bin
     kept = total = 0
     lost = dict.fromkeys(("merged", "outside", "cropped"), 0)
     shape, made = None, {}
-    for role, (source, order) in division.places.items():
-        part, parts = unread[source], []
+    for role, (source, whole) in division.places.items():
+        part, parts, order = unread[source], [], whole[: most.get(role, len(whole))]
         for first in range(0, len(order), part.chunk):
             recordings = part.read(order[first : first + part.chunk])
             binned = binning.of(recordings, name)
@@ -70,7 +77,7 @@ def data_set_of_recordings(unread: Mapping[str, Unread], name: str, binning: Bin
             "merged": "with another of the same line in the same step", "outside": f"after step {made['test'].events.timesteps - 1}", "cropped": "beside the crop",
         }  # fmt: skip
         how = ", ".join(f"{lost[way]:,} {why}" for way, why in reasons.items() if lost[way])
-        notes = (*notes, f"{name}: {total - kept:,} of {total:,} events are lost: {how}")
+        notes = (*notes, f"{name}: {total - kept:,} of {total:,} events{' that were read' if most else ''} are lost: {how}")
     return DataSet(name, **made, classes=division.classes, sensor=shape, notes=notes)
 
 

@@ -18,7 +18,6 @@ from neurofault.study.lesion import Lesion, Measured, lesion, measure
 from neurofault.study.prepare import Prepared
 from neurofault.study.shown import shown
 
-
 _LOOKED_AT = 100
 """Samples on which the chip without rounding is looked at."""
 

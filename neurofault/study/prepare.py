@@ -77,6 +77,8 @@ class Setup:
         calibrate: which conversions of a torch network are compared: ``usual``, ``settled`` or ``subtract``; see :func:`neurofault.study.calibrate.choose`.
         nir_reset: what a spike does to the potential in a NIR file that does not say it (:data:`neurofault.convert.nir_neurons.NirReset`).
         metric: what is measured (:mod:`neurofault.metrics`); None: what goes with the labels.
+        adapt: training samples that something learns from or waits with; recordings beyond these and the calibration's are not read. None: all.
+        validates: whether anything is measured on validation samples; else recordings of them are not read.
         readout: how a network of spiking neurons answers, as :func:`neurofault.graph.readout.readout_words` takes it; None: the network's own.
     """
 
@@ -102,6 +104,17 @@ class Setup:
     nir_reset: str | None = None
     metric: str | None = None
     readout: str | None = None
+    adapt: int | None = None
+    validates: bool = True
+
+    @property
+    def most(self) -> dict[str, int]:
+        """Role → how many recordings of it are needed; roles that are needed whole are left out."""
+        from neurofault.study.calibrate import CALIBRATION_IMAGES
+
+        found = {"test": self.samples, "train": None if self.adapt is None else max(self.adapt, CALIBRATION_IMAGES)}
+        found |= {} if self.validates else {"validation": 1}
+        return {role: max(1, number) for role, number in found.items() if number is not None}
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,7 +238,9 @@ def prepare(
             f"--weights goes with a network of your own (package.module:factory), not with {setup.network!r}"
             + (" of the zoo" if spec is not None else "")
         )
-    data = load(setup.data or (spec or any_recipe(DEFAULT_NETWORK)).dataset, data_dir=setup.data_dir, binning=setup.binning)
+    data = load(
+        setup.data or (spec or any_recipe(DEFAULT_NETWORK)).dataset, data_dir=setup.data_dir, binning=setup.binning, most=setup.most
+    )
     original = _reported(setup, data)
     if original.targets is not None:
         metric = metric_of_targets(original.targets, setup.metric, data.name)  # until there is a chip, whose scores have a unit
