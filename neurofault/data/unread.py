@@ -54,6 +54,7 @@ def data_set_of_recordings(
         UsageError: the binning does not fit.
     """
     kept = total = 0
+    cut = any(most.get(role, len(order)) < len(order) for role, (_, order) in division.places.items())
     lost = dict.fromkeys(("merged", "outside", "cropped"), 0)
     shape, made = None, {}
     for role, (source, whole) in division.places.items():
@@ -77,7 +78,7 @@ def data_set_of_recordings(
             "merged": "with another of the same line in the same step", "outside": f"after step {made['test'].events.timesteps - 1}", "cropped": "beside the crop",
         }  # fmt: skip
         how = ", ".join(f"{lost[way]:,} {why}" for way, why in reasons.items() if lost[way])
-        notes = (*notes, f"{name}: {total - kept:,} of {total:,} events{' that were read' if most else ''} are lost: {how}")
+        notes = (*notes, f"{name}: {total - kept:,} of {total:,} events{' that were read' if cut else ''} are lost: {how}")
     return DataSet(name, **made, classes=division.classes, sensor=shape, notes=notes)
 
 

@@ -22,6 +22,16 @@ def unit_of(network: Network, chip: Deployment, what: str = "targets", *, rates:
     Quantising writes a weight w into a population as the integer nearest to w·σ·2**(−e), with σ a power of two times what fills the stored field, and
     ``v`` holds 64 times the sum of weights (:mod:`neurofault.deploy.quantise`). So ``v`` of 1.0 is 64·σ there; σ is read off the largest weight.
 
+    >>> import neurofault as nf
+    >>> eyes, hands = nf.Population("eyes", (1,), nf.Source()), nf.Population("hands", (1,), nf.CubaLif(None))
+    >>> net = nf.chain("reach", [eyes, hands], [nf.Dense(np.array([[0.5]]))], timesteps=4)
+    >>> chip, seen = nf.deploy(net), nf.Spikes.dense(np.ones((1, 4, 1), bool))
+    >>> unit = unit_of(net, chip)
+    >>> round(float(nf.run(chip, seen).activity.scores[0, 0] * unit), 1)
+    2.0
+    >>> nf.run(chip, seen, np.array([[2.5]]), unit=unit).mean_squared_error < 0.26
+    True
+
     Args:
         network: what was deployed, with real weights.
         chip: its deployment, healthy or broken.

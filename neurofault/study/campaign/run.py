@@ -86,9 +86,9 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
     heals = any(way.strategy != "none" for way in campaign.ways())
     learns = any(way.learner is not None for way in campaign.ways())
     wanted = [cell.spec.data for cell in campaign.cells()]
-    adapt, validates = max(data.adapt for data in wanted) if heals else 0, any(data.split == "validation" for data in wanted)
+    needed, validates = max(data.adapt for data in wanted) if heals else 0, any(data.split == "validation" for data in wanted)
     for cell in campaign.cells():
-        setup = replace(cell.spec.setup(data_dir, campaign.base), learns=learns, adapt=adapt, validates=validates)
+        setup = replace(cell.spec.setup(data_dir, campaign.base), learns=learns, adapt=needed, validates=validates)
         data = cell.spec.data
         name = digest_of(repr(setup), data.model_dump())
         if name not in known:
