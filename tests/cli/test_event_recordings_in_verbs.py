@@ -78,7 +78,8 @@ def test_a_folder_of_recordings_goes_with_every_verb(cli):
     assert (found["data"], found["timesteps"], found["samples"]) == ("recorded", 20, 24)
     assert found["healthy_accuracy"] > 0.8
     assert any(
-        note.startswith("recorded: ") and note.endswith(" after step 19") and "events that were read are lost" in note for note in found["notes"]
+        note.startswith("recorded: ") and note.endswith(" after step 19") and "events that were read are lost" in note
+        for note in found["notes"]
     )
     code, out, err = cli("inject", *VERB, "--kill-cores", "1", "--draws", "2")
     assert code == 0, err
