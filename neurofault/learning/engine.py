@@ -117,13 +117,13 @@ class Chance:
         """
         if self.keys is not None:
             zeros = np.zeros((steps, 3), np.int64)
-            return records.Noise(zeros[:, :2].astype(np.float64), zeros, zeros[:, 0].copy(), self.keys, True)
+            return records.Noise(zeros[:, :2].astype(np.float64), zeros, zeros[:, 0].copy(), self.keys, True, 0)
         fractions = [_stream(self.seed + k, 2 * step).random(2 * steps + 1)[2::2] for k in (0, 2)]
         integers = [_stream(self.seed + k, step).integers(0, 128, 2 * steps + 1) for k in (1, 3)]
         impulse = np.stack([integers[0][2::2], integers[1][2::2], integers[1][1::2]], axis=1)
         past = step // epoch
         rounding = np.floor(_stream(2, past + 1).random((step + steps) // epoch - past) * 128).astype(np.int64)
-        return records.Noise(np.stack(fractions, axis=1), impulse, rounding, np.zeros(7, np.uint64), False)
+        return records.Noise(np.stack(fractions, axis=1), impulse, rounding, np.zeros(7, np.uint64), False, 0)
 
 
 def _stream(seed: int, words: int) -> np.random.Generator:
@@ -177,8 +177,8 @@ class LearningEngine:
                 that are missing are 0.
             record: which of :data:`RECORDS` to keep for each step.
             clear: clear the traces before each sample ([N, T, n_in] only).
-            threads: how many share the sources (``lava_compat``, whose random numbers do not depend on them); None: one for each core
-                of the machine where that pays. Results do not depend on it.
+            threads: how many share the sources (one where a budget of writes could end, which serves sources in order); None: one for
+                each core of the machine where that pays. Results do not depend on it.
 
         Raises:
             UsageError: a state of the other mode, arrays that do not fit, a third factor that the rule has not, or an unknown record.
@@ -216,12 +216,14 @@ class LearningEngine:
             def run(part: Part) -> None:
                 work = records.room(self.program, defects, part.pre.shape[1], n_out, strict=self.mode == "hardware_strict")
                 learning_kernel.run(
-                    self.program, self.dynamics, self.cells, defects, noise, part.memory, part.record, work, state.step, clearing,
-                    part.pre, after, written,
+                    self.program, self.dynamics, part.cells, defects, noise._replace(first=part.first), part.memory, part.record, work,
+                    state.step, clearing, part.pre, after, written,
                 )  # fmt: skip
 
-            whole = Part(memory, rec, before)
-            cuts = 1 if self.mode == "hardware_strict" else _parts(threads, n_in, steps * n_in * n_out)
+            whole = Part(memory, rec, before, self.cells)
+            updates = steps * n_in * n_out
+            budget = int(memory.left[0])
+            cuts = _parts(threads, n_in, updates) if self.mode == "lava_compat" or budget >= 3 * updates else 1
             if cuts == 1:
                 run(whole)
             else:
@@ -231,6 +233,7 @@ class LearningEngine:
                 with ThreadPoolExecutor(cuts) as pool:
                     list(pool.map(run, parts))
                 whole.fill(sources, parts)
+                memory.left[0] = budget - sum(budget - int(part.memory.left[0]) for part in parts)
         recorded = {}
         for name in record:
             if name in ("weight", "delay", "tag"):

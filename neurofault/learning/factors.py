@@ -12,10 +12,10 @@ from neurofault.learning.records import Defects, LearningRoom, Memory, Program
 @jit
 def any_set(values: NDArray[np.int32]) -> bool:
     """Whether a value is not 0."""
-    for i in range(values.shape[0]):  # noqa: SIM110 (compiled)
-        if values[i] != 0:
-            return True
-    return False
+    found = np.int32(0)
+    for i in range(values.shape[0]):  # without an end before the last, so that it is done many at a time
+        found |= values[i]
+    return bool(found != 0)
 
 
 @jit
@@ -65,12 +65,34 @@ def _of_target(
 ) -> None:
     """Π factors of the target, traces read at step ``at`` (−1: at its last spike; then 0 for targets without one)."""
     for j in range(out.shape[0]):
-        product = np.int32(1) if at >= 0 or ty[j] > 0 else np.int32(0)
-        for f in range(head[6], head[7]):
-            which = factors[f, 0]
-            value = np.int64(ty[j] > 0) if which == 3 else np.int64(h[at if at >= 0 else ty[j], which, j])
-            product = np.int32(product * np.int32(min(max(value + factors[f, 1], factors[f, 2]), factors[f, 3])))
-        out[j] = product
+        out[j] = np.int32(1) if at >= 0 or ty[j] > 0 else np.int32(0)
+    for f in range(head[6], head[7]):
+        which, constant, low, high = factors[f, 0], factors[f, 1], factors[f, 2], factors[f, 3]
+        if which == 3:
+            for j in range(out.shape[0]):
+                out[j] = np.int32(out[j] * np.int32(min(max(np.int64(ty[j] > 0) + constant, low), high)))
+        elif at >= 0:
+            trace = h[at, which]
+            for j in range(out.shape[0]):
+                out[j] = np.int32(out[j] * np.int32(min(max(np.int64(trace[j]) + constant, low), high)))
+        else:
+            for j in range(out.shape[0]):
+                out[j] = np.int32(out[j] * np.int32(min(max(np.int64(h[ty[j], which, j]) + constant, low), high)))
+
+
+@jit
+def _twin(program: Program, p: int, active: NDArray[np.bool_]) -> int:
+    """Return an earlier active product with the gate, the mantissa, but for its sign, and the factors of the source of product ``p``; −1: none."""
+    own, factors = program.head[p], program.factors
+    for q in range(p):
+        other = program.head[q]
+        same = active[q] and own[1] == other[1] and abs(own[2]) == abs(other[2]) and own[6] - own[5] == other[6] - other[5]
+        for f in range(own[6] - own[5]):
+            for column in range(4):
+                same = same and factors[own[5] + f, column] == factors[other[5] + f, column]
+        if same:
+            return q
+    return -1
 
 
 @jit
@@ -105,10 +127,16 @@ def evaluate(
             work.active[p] = any_set(work.b[p, last])
         if not work.active[p]:
             continue
+        twin = _twin(program, p, work.active)
         for g in range(defects.pre.shape[0]):
             for t in range(1 if gate == 1 else last, last + 1):
                 if gate != 1 or work.times[t]:
                     out = work.a[p, g, t if gate == 1 else 0]
+                    if twin >= 0:  # what is 0 there is 0 here
+                        known, sign = work.a[twin, g, t if gate == 1 else 0], np.int32(program.head[p, 2] // program.head[twin, 2])
+                        for i in range(n_in):
+                            out[i] = known[i] * sign
+                        continue
                     _of_source(program.head[p], program.factors, hx, memory.tx, -1 if gate == 0 else t, defects.pre[g], out)
                     mark = np.uint8(1 if gate == 1 else 2)
                     for i in range(n_in):

@@ -63,6 +63,7 @@ def _spikes(
     fired: NDArray[np.bool_],
     trace: NDArray[np.int32],
     last: NDArray[np.int32],
+    number: int,
 ) -> None:
     """A neuron that fires again in an epoch gets the impulse of its earlier spike at once; the last spike's comes at its end."""
     if now == 1:  # nobody has fired yet
@@ -74,7 +75,7 @@ def _spikes(
             if last[i] > 0:
                 for k in range(trace.shape[0]):
                     whole, fraction = dynamics.whole[first + k], dynamics.fraction[first + k]
-                    up = _rounds_up(noise, key, start + last[i], i * trace.shape[0] + k, fraction, shared)
+                    up = _rounds_up(noise, key, start + last[i], (number + i) * trace.shape[0] + k, fraction, shared)
                     trace[k, i] = min(max(trace[k, i] + whole + up, 0), dynamics.top)
             last[i] = now
 
@@ -90,6 +91,7 @@ def _history(
     shared_impulse: int,
     last: NDArray[np.int32],
     h: NDArray[np.int32],
+    number: int,
 ) -> None:
     """Fill h[1 … T] from h[0]: each step decays, the step of the last spike adds the impulse."""
     kinds, n = h.shape[1], h.shape[2]
@@ -111,7 +113,7 @@ def _history(
                     floor = np.floor(part)
                     up = 0
                     if part > floor:
-                        drawn = np.float64(absorb(state, i * kinds + k) >> np.uint64(11)) * 2.0**-53
+                        drawn = np.float64(absorb(state, (number + i) * kinds + k) >> np.uint64(11)) * 2.0**-53
                         up = 1 if drawn < part - floor else 0
                     after[i] = np.int32(floor) + up
             else:
@@ -127,7 +129,7 @@ def _history(
                 continue
             for i in range(n):
                 if last[i] == t:
-                    up = _rounds_up(noise, key + 1, start + t, i * kinds + k, fraction, shared_impulse)
+                    up = _rounds_up(noise, key + 1, start + t, (number + i) * kinds + k, fraction, shared_impulse)
                     after[i] = min(max(after[i] + whole + up, 0), dynamics.top)
 
 
@@ -196,8 +198,8 @@ def run(
             _fill_rows(memory.y, 0)
             _fill(memory.tx, 0)
             _fill(memory.ty, 0)
-        _spikes(dynamics, noise, 0, 1, now, start, 0, pre[s], memory.x, memory.tx)
-        _spikes(dynamics, noise, 2, 3, now, start, noise.impulse[s, 2], post[s], memory.y, memory.ty)
+        _spikes(dynamics, noise, 0, 1, now, start, 0, pre[s], memory.x, memory.tx, noise.first)
+        _spikes(dynamics, noise, 2, 3, now, start, noise.impulse[s, 2], post[s], memory.y, memory.ty, 0)
         if dynamics.third:
             for k in range(3):
                 for j in range(n_out):
@@ -207,8 +209,8 @@ def run(
             row = min(epochs, defects.plastic.shape[0] - 1)
             _copy_rows(memory.x, hx[0])
             _copy_rows(memory.y, hy[0])
-            _history(dynamics, noise, 0, 0, start, noise.decay[s, 0], noise.impulse[s, 0], memory.tx, hx)
-            _history(dynamics, noise, 2, 2, start, noise.decay[s, 1], noise.impulse[s, 1], memory.ty, hy)
+            _history(dynamics, noise, 0, 0, start, noise.decay[s, 0], noise.impulse[s, 0], memory.tx, hx, noise.first)
+            _history(dynamics, noise, 2, 2, start, noise.decay[s, 1], noise.impulse[s, 1], memory.ty, hy, 0)
             for k in range(3):
                 for j in range(n_out):
                     if defects.post[row, k, j] >= 0:

@@ -1,4 +1,4 @@
-"""A learning connection cut by its sources, for threads: in ``lava_compat`` no source's synapses depend on another's."""
+"""A learning connection cut by its sources, for threads: no source's synapses depend on another's, but by a budget of writes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.learning.records import Memory, StepRecord
+from neurofault.learning.records import Cells, Memory, StepRecord
 
 _BY_SOURCE = {"x": -1, "tx": -1, "weight": -2, "delay": -2, "tag": -2, "writes": -2}
 """Fields of a memory and a record that have a value for each source, and along which axis."""
@@ -22,17 +22,24 @@ class Part:
     Attributes:
         memory, record: written to.
         pre: bool [S, n], spikes of its sources.
+        cells: how their values are stored.
+        first: number of its first source in the whole.
     """
 
     memory: Memory
     record: StepRecord
     pre: NDArray[np.bool_]
+    cells: Cells
+    first: int = 0
 
     def of(self, sources: slice) -> Part:
         """Return a copy for some of the sources."""
         memory = Memory(*(_taken(name, array, sources) for name, array in self.memory._asdict().items()))
         record = StepRecord(*(_taken(name, array, sources) for name, array in self.record._asdict().items()))
-        return Part(memory, record, np.ascontiguousarray(self.pre[:, sources]))
+        cells = self.cells
+        if cells.keep.shape[1]:
+            cells = cells._replace(keep=cells.keep[sources], force=cells.force[sources])
+        return Part(memory, record, np.ascontiguousarray(self.pre[:, sources]), cells, self.first + sources.start)
 
     def fill(self, sources: Sequence[slice], parts: Sequence[Part]) -> None:
         """Write what the parts have become into the whole; what is no source's is the same in all of them."""

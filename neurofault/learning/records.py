@@ -14,12 +14,6 @@ from numpy.typing import NDArray
 from neurofault.learning.counter import words
 from neurofault.learning.vectors import LANES
 
-FRACTION = 7
-"""Bits of a synaptic variable's accumulator below its lowest bit (Lava: ``W_ACCUMULATOR_S - W_SYN_VAR_S``)."""
-
-LOWEST, HIGHEST = -(1 << 15) - 1, (1 << 15) - 1
-"""Where the accumulator saturates (Lava: ``LearningRuleApplierBitApprox.apply``)."""
-
 
 class Program(NamedTuple):
     """A rule as numbers.
@@ -90,6 +84,7 @@ class Noise(NamedTuple):
         rounding: int64 [E], 7 bits, of the synaptic variables of each epoch.
         keys: uint64 [7], of x decay, x impulse, y decay, y impulse, w, d, t rounding.
         strict: whether the keys count, not the shared numbers.
+        first: number of the first of these sources in the whole connection, on which the numbers of one's own depend.
     """
 
     decay: NDArray[np.float64]
@@ -97,6 +92,7 @@ class Noise(NamedTuple):
     rounding: NDArray[np.int64]
     keys: NDArray[np.uint64]
     strict: bool
+    first: int
 
 
 class Cells(NamedTuple):
@@ -164,13 +160,15 @@ class LearningRoom(NamedTuple):
         live: uint8 [n_in]: 0 every product is 0, 1 only those with y0 gates are not, 2 others.
         times: bool [T + 1], steps at which a target spiked last.
         slots: int64, a power of two above n_in, room to find equal sources.
-        first: int64 [n_in], for each source the first that adds the same to each target.
-        tables: int32 [3, n_in, 3, n_out], what such a class adds to each target, and between what the sum stays.
+        heads: int64 [n_in + 1], one source of each class of those that add the same to each target.
+        following, which: int64 [n_in], for each source another of its class, −1: no further one; and its class.
+        tables: int32 [3, n_in, 3, n_out], what a class adds to each target, and between what the sum stays.
         total: int32 [3, n_out], accumulators of one source.
         columns, spiked: int64 [n_out], all targets, those that spiked.
         words: uint64 [n_out], see :func:`neurofault.learning.counter.word`.
         narrow: int16 [n_in, n_out filled up to whole vectors], the weights while they learn in ``lava_compat`` by plain products; no rows otherwise.
         narrow_tables: int16 [n_in, 3, as wide], the weights' part of ``tables``.
+        wide: int32 [2, as wide], factors of the targets of a pair of products.
         hx, hy: int32 [T + 1, 2, n_in], [T + 1, 3, n_out], traces before an epoch and after each of its steps.
     """
 
@@ -180,7 +178,9 @@ class LearningRoom(NamedTuple):
     live: NDArray[np.uint8]
     times: NDArray[np.bool_]
     slots: NDArray[np.int64]
-    first: NDArray[np.int64]
+    heads: NDArray[np.int64]
+    following: NDArray[np.int64]
+    which: NDArray[np.int64]
     tables: NDArray[np.int32]
     total: NDArray[np.int32]
     columns: NDArray[np.int64]
@@ -188,6 +188,7 @@ class LearningRoom(NamedTuple):
     words: NDArray[np.uint64]
     narrow: NDArray[np.int16]
     narrow_tables: NDArray[np.int16]
+    wide: NDArray[np.int32]
     hx: NDArray[np.int32]
     hy: NDArray[np.int32]
 
@@ -216,6 +217,8 @@ def room(program: Program, defects: Defects, n_in: int, n_out: int, *, strict: b
         np.zeros(n_in, np.uint8),
         np.zeros(steps, np.bool_),
         np.full(slots if plain else 0, -1, np.int64),
+        np.empty(n_in + 1, np.int64),
+        np.empty(n_in, np.int64),
         np.empty(n_in, np.int64),
         np.empty((3, plain, 3, n_out), np.int32),
         np.zeros((3, n_out), np.int32),
@@ -224,6 +227,7 @@ def room(program: Program, defects: Defects, n_in: int, n_out: int, *, strict: b
         words(n_out),
         np.zeros((narrow, width), np.int16),
         np.zeros((narrow, 3, width), np.int16),
+        np.zeros((2, width), np.int32),
         np.zeros((steps, 2, n_in), np.int32),
         np.zeros((steps, 3, n_out), np.int32),
     )

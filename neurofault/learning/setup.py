@@ -16,6 +16,7 @@ from neurofault.learning import records
 from neurofault.learning.engine import Chance, DefectSchedule, LearningEngine, LearningState
 from neurofault.learning.rule import POST, PRE, SYNAPTIC, TARGETS, LearningRule
 from neurofault.learning.rule_check import LAVA_EXPONENT, LAVA_MANTISSA, check_rule, scale_mistakes
+from neurofault.learning.widths import FRACTION
 from neurofault.streams import stream_key
 
 _TRACE_BITS, _VARIABLE_BITS, _MANTISSA_BITS, _ACCUMULATOR_BITS = 7, 9, 4, 15
@@ -221,7 +222,7 @@ def _program(rule: LearningRule) -> records.Program:
                     factors.append([names.index(factor.variable), factor.constant, -(1 << own), (1 << own) - 1, int(factor.sign)])
             bounds.append(len(factors))
             right = max(0, width - _ACCUMULATOR_BITS)
-            heads.append([variable, _GATES[product.gate], product.mantissa, right, product.exponent + records.FRACTION, *bounds])
+            heads.append([variable, _GATES[product.gate], product.mantissa, right, product.exponent + FRACTION, *bounds])
             plain &= product.gate != "y0" and bounds[2] == bounds[3]
     return records.Program(
         np.array(heads, np.int64).reshape(-1, 9),

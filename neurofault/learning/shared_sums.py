@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.learning.counter import jit
-from neurofault.learning.records import FRACTION, HIGHEST, LOWEST
-from neurofault.learning.vectors import LANES, add_clamped_lanes
+from neurofault.learning.widths import FRACTION, HIGHEST, LOWEST
 
 
 @jit
@@ -49,39 +48,13 @@ def round_all(table: NDArray[np.int32], drawn: int, least: int, most: int) -> No
 
 
 @jit
-def add_clamped(live: NDArray[np.uint8], first: NDArray[np.int64], tables: NDArray[np.int32], values: NDArray[np.int32]) -> None:
-    """Add to the values of each live source what its class adds; ``tables``: [n_in, 3, n_out]."""
+def add_clamped(live: NDArray[np.uint8], which: NDArray[np.int64], tables: NDArray[np.int32], values: NDArray[np.int32]) -> None:
+    """Add to the values of each live source what its class adds; ``tables``: [classes, 3, n_out]."""
     for i in range(live.shape[0]):
         if live[i]:
-            table, row = tables[first[i]], values[i]
+            table, row = tables[which[i]], values[i]
             for j in range(row.shape[0]):
                 row[j] = min(max(np.int32(row[j] + table[0, j]), table[1, j]), table[2, j])
-
-
-@jit
-def pair_narrow(
-    a: Any,
-    b: NDArray[np.int32],
-    head: NDArray[np.int64],
-    a2: Any,
-    b2: NDArray[np.int32],
-    head2: NDArray[np.int64],
-    drawn: int,
-    least: int,
-    most: int,
-    out: NDArray[np.int16],
-) -> None:
-    """:func:`compose` of two products and :func:`round_narrow` in one pass."""
-    lowest, highest, far = np.int32(LOWEST), np.int32(HIGHEST), np.int32(1024)
-    right, left, right2, left2 = np.int32(head[3]), np.int32(head[4]), np.int32(head2[3]), np.int32(head2[4])
-    offset, shift, least32, most32 = np.int32(127 - drawn), np.int32(FRACTION), np.int32(least), np.int32(most)
-    for j in range(b.shape[0]):
-        c = min(max(np.int32(np.int32(np.int32(a * b[j]) >> right) << left), lowest), highest)
-        d = min(max(np.int32(np.int32(np.int32(a2 * b2[j]) >> right2) << left2), lowest), highest)
-        out[0, j] = np.int16(min(max(np.int32(np.int32(c + d + offset) >> shift), -far), far))
-        low, high = min(max(np.int32(lowest + d), lowest), highest), min(max(np.int32(highest + d), lowest), highest)
-        out[1, j] = np.int16(min(max(np.int32(np.int32(low + offset) >> shift), least32), most32))
-        out[2, j] = np.int16(min(max(np.int32(np.int32(high + offset) >> shift), least32), most32))
 
 
 @jit
@@ -96,17 +69,6 @@ def round_narrow(table: NDArray[np.int32], drawn: int, least: int, most: int, ou
 
 
 @jit
-def add_narrow(live: NDArray[np.uint8], first: NDArray[np.int64], tables: NDArray[np.int16], values: NDArray[np.int16]) -> None:
-    """:func:`add_clamped` in 16 bits; the width of both is a multiple of :data:`LANES`."""
-    width = values.shape[1]
-    for i in range(live.shape[0]):
-        if live[i]:
-            row, table = i * width, first[i] * 3 * width
-            for j in range(0, width, LANES):
-                add_clamped_lanes(values, row + j, tables, table + j, width)
-
-
-@jit
 def accumulate(values: NDArray[np.int32], table: NDArray[np.int32], total: NDArray[np.int32]) -> None:
     """Add to the accumulators of one source what its class adds."""
     for j in range(total.shape[0]):
@@ -115,42 +77,47 @@ def accumulate(values: NDArray[np.int32], table: NDArray[np.int32], total: NDArr
 
 @jit
 def _by_value(
-    live: NDArray[np.uint8],
     active: NDArray[np.bool_],
     a: NDArray[np.int32],
+    whole: bool,
     slots: NDArray[np.int64],
-    first: NDArray[np.int64],
-) -> bool:
-    """:func:`classes` by looking values up, where all active products are multiples of one small value; return whether they are."""
-    pilot = -1
+    heads: NDArray[np.int64],
+    following: NDArray[np.int64],
+) -> int:
+    """:func:`classes` by looking values up, where all active products are multiples of one small value; −1: they are not."""
+    pilot, sources = -1, following.shape[0]
     for p in range(active.shape[0]):
         if active[p]:
             if pilot < 0:
                 pilot = p
                 continue
-            same, opposite = True, True
-            for i in range(live.shape[0]):
-                same &= a[p, 0, 0, i] == a[pilot, 0, 0, i]
-                opposite &= a[p, 0, 0, i] == -a[pilot, 0, 0, i]
-            if not (same or opposite):
-                return False
+            same, opposite = np.int32(0), np.int32(0)
+            for i in range(sources):
+                same |= a[p, 0, 0, i] - a[pilot, 0, 0, i]
+                opposite |= a[p, 0, 0, i] + a[pilot, 0, 0, i]
+            if same != 0 and opposite != 0:
+                return -1
     half = slots.shape[0] // 2
     if pilot < 0:
-        return False
+        return -1
     value, least, most = a[pilot, 0, 0], np.int32(0), np.int32(0)
-    for i in range(live.shape[0]):
+    for i in range(sources):
         least, most = min(least, value[i]), max(most, value[i])
     if least < -half or most >= half:
-        return False
+        return -1
     for slot in range(half + least, half + most + 1):
         slots[slot] = -1
-    for i in range(live.shape[0]):
-        if live[i]:
-            other = slots[half + value[i]]
-            if other < 0:
-                slots[half + value[i]] = other = i
-            first[i] = other
-    return True
+    for i in range(sources):  # nothing that a processor would have to guess, here and below
+        slot = half + value[i]
+        following[i] = slots[slot]
+        slots[slot] = i
+    if not whole:
+        slots[half] = -1  # they are not live
+    count = 0
+    for slot in range(half + least, half + most + 1):
+        heads[count] = slots[slot]
+        count += np.int64(slots[slot] >= 0)
+    return count
 
 
 @jit
@@ -160,13 +127,20 @@ def classes(
     a: NDArray[np.int32],
     tx: NDArray[np.int32],
     gates: bool,
+    whole: bool,
     slots: NDArray[np.int64],
-    first: NDArray[np.int64],
-) -> None:
-    """Find for each live source the first that adds the same to each target. ``a``: [P, G, 1, n_in]; ``slots``: a hash table."""
-    if not gates and _by_value(live, active, a, slots, first):
-        return
-    mask = slots.shape[0] - 1
+    heads: NDArray[np.int64],
+    following: NDArray[np.int64],
+) -> int:
+    """Put live sources that add the same to each target into classes; return how many there are.
+
+    ``a``: [P, G, 1, n_in]; ``slots``: a hash table; ``heads``: filled, one source of each class, with room for one more; ``following``: filled, for each source
+    another of its class, −1: no further one.
+    """
+    count = -1 if gates else _by_value(active, a, whole, slots, heads, following)
+    if count >= 0:
+        return count
+    mask, count = slots.shape[0] - 1, 0
     for slot in range(slots.shape[0]):
         slots[slot] = -1
     for i in range(live.shape[0]):
@@ -180,11 +154,25 @@ def classes(
         while True:
             other = slots[slot]
             if other < 0:
-                slots[slot] = other = i
+                slots[slot] = heads[count] = i
+                count += 1
+                following[i] = -1
+                break
             same = not gates or tx[i] == tx[other]
             for p in range(active.shape[0]):
                 same &= not active[p] or a[p, 0, 0, i] == a[p, 0, 0, other]
             if same:
+                following[i], following[other] = following[other], i
                 break
             slot = (slot + 1) & mask
-        first[i] = other
+    return count
+
+
+@jit
+def numbered(count: int, heads: NDArray[np.int64], following: NDArray[np.int64], which: NDArray[np.int64]) -> None:
+    """Write down the class of each live source."""
+    for number in range(count):
+        source = heads[number]
+        while source >= 0:
+            which[source] = number
+            source = following[source]

@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 
 from neurofault.learning.counter import absorb, absorb_word, jit
 from neurofault.learning.factors import evaluate
-from neurofault.learning.records import FRACTION, HIGHEST, LOWEST, Cells, Defects, LearningRoom, Memory, Noise, Program
+from neurofault.learning.records import Cells, Defects, LearningRoom, Memory, Noise, Program
 from neurofault.learning.shared_sums import (
     accumulate,
     add_clamped,
-    add_narrow,
     classes,
     compose,
-    pair_narrow,
+    numbered,
     round_all,
     round_narrow,
 )
+from neurofault.learning.vectors import add_chain, pair_table, store_at_random
+from neurofault.learning.widths import FRACTION, HIGHEST, LOWEST
 
 
 @jit
@@ -146,22 +147,27 @@ def _learn_plain(
 ) -> None:
     """Without y0 gates and factors of the synapse, sources with equal factors share their sums, worked out once."""
     n_in, n_out, last = work.live.shape[0], memory.ty.shape[0], program.epoch
-    classes(work.live, work.active, work.a, memory.tx, gates, work.slots, work.first)
+    count = classes(work.live, work.active, work.a, memory.tx, gates, whole, work.slots, work.heads, work.following)
     pair = program.head.shape[0] == 2 and program.head[0, 0] == 0 and program.head[1, 0] == 0 and not whole
     pair = pair and work.narrow.shape[0] > 0 and work.active[0] and work.active[1] and not gates
-    for i in range(n_in):
-        if not work.live[i] or work.first[i] != i:
-            continue
+    if pair:
+        for p in range(2):
+            for j in range(n_out):
+                work.wide[p, j] = work.b[p, last, j]
+    if noise.strict or whole or program.used[1] or program.used[2] or work.narrow.shape[0] == 0:
+        numbered(count, work.heads, work.following, work.which)
+    for number in range(count):
+        i = work.heads[number]
         if pair:
-            pair_narrow(
-                work.a[0, 0, 0, i], work.b[0, last], program.head[0], work.a[1, 0, 0, i], work.b[1, last], program.head[1],
-                noise.rounding[index], cells.low[0], cells.high[0], work.narrow_tables[i],
+            pair_table(
+                work.a[0, 0, 0, i], work.wide[0], program.head[0, 3], program.head[0, 4], work.a[1, 0, 0, i], work.wide[1],
+                program.head[1, 3], program.head[1, 4], 127 - noise.rounding[index], cells.low[0], cells.high[0], work.narrow_tables, number,
             )  # fmt: skip
             continue
         for variable in range(3):
             if not program.used[variable]:
                 continue
-            table, alone = work.tables[variable, i], True
+            table, alone = work.tables[variable, number], True
             for p in range(program.head.shape[0]):
                 head = program.head[p]
                 a = work.a[p, 0, 0, i] if work.active[p] and head[0] == variable else np.int32(0)
@@ -175,32 +181,42 @@ def _learn_plain(
                 continue
             drawn, low, high = noise.rounding[index], cells.low[variable], cells.high[variable]
             if variable == 0 and work.narrow.shape[0] and not whole:
-                round_narrow(table, drawn, low, high, work.narrow_tables[i])
+                round_narrow(table, drawn, low, high, work.narrow_tables[number])
             else:
                 round_all(table, drawn, low, high)
     for variable in range(3):
         if program.used[variable]:
             values = memory.weight if variable == 0 else memory.delay if variable == 1 else memory.tag
             if variable == 0 and work.narrow.shape[0] and not whole:
-                add_narrow(work.live, work.first, work.narrow_tables, work.narrow)
+                for number in range(count):
+                    add_chain(work.narrow, work.following, work.heads[number], work.narrow_tables, number)
                 continue
             if not noise.strict:
-                add_clamped(work.live, work.first, work.tables[variable], values)
+                add_clamped(work.live, work.which, work.tables[variable], values)
                 continue
             seed, total = absorb(noise.keys[4 + variable], epoch), work.total[variable]
             cut = cells.shift if variable == 0 else 0
             low, high = cells.low[variable], cells.high[variable]
             masks = (cells.keep, cells.force) if variable == 0 else (cells.none, cells.none)
             masked = masks[0].shape[1] > 0
+            free = not masked and cells.limit > 1 << 31
+            for j in range(n_out):
+                free &= defects.rounding[row, j] < 0
             for i in range(n_in):
                 if work.live[i]:
-                    accumulate(values[i], work.tables[variable, work.first[i]], total)
+                    if free and memory.left[0] >= n_out:
+                        memory.left[0] -= store_at_random(
+                            values[i], work.tables[variable, work.which[i]], work.words, absorb(seed, noise.first + i),
+                            defects.plastic[row], memory.writes[i], cut, low, high,
+                        )  # fmt: skip
+                        continue
+                    accumulate(values[i], work.tables[variable, work.which[i]], total)
                     _store_strict(
                         total,
                         cut,
                         low,
                         high,
-                        absorb(seed, i),
+                        absorb(seed, noise.first + i),
                         work.words,
                         defects.rounding[row],
                         defects.plastic[row],
@@ -279,7 +295,7 @@ def _learn_general(
                     cells.shift if variable == 0 else 0,
                     cells.low[variable],
                     cells.high[variable],
-                    absorb(absorb(noise.keys[4 + variable], epoch), i),
+                    absorb(absorb(noise.keys[4 + variable], epoch), noise.first + i),
                     work.words,
                     defects.rounding[row],
                     defects.plastic[row],

@@ -121,3 +121,24 @@ def test_arrays_that_do_not_fit_are_refused():
         with pytest.raises(UsageError) as error:
             call()
         assert str(error.value) == text
+
+
+@pytest.mark.parametrize(
+    "dw", ["2^-4*u0*x1*y1 - 2^-4*u0*x1*y2", "2^-2*x0*y1 - 2^-3*u0*x1*y2", "2^-3*u0*x1*y1", "2^-4*u0*x1*y1 + 2^-3*u0*x1*y2"]
+)
+def test_wide_connections_are_narrow_ones_side_by_side(dw: str) -> None:
+    """Targets know nothing of each other; 170 are a block of 128 synapses and two of 32, 9 are less than one."""
+    rng = np.random.default_rng(5)
+    rule = learning_rule(dw=dw, x1_impulse=21, x1_tau=6, t_epoch=1, third_factor=True)
+    weight, pre = rng.integers(-256, 256, (170, 33)), rng.random((40, 33)) < 0.3
+    third = {name: rng.integers(-200, 200, (40, 170)) for name in ("y1", "y2")}
+    engine = lava_engine(rule, weight, seed=4)
+    whole = engine.learn(engine.start, pre, third=third).state
+    assert np.mean(whole.weight != weight) > 0.9
+    for threads in (2, 7):
+        np.testing.assert_array_equal(engine.learn(engine.start, pre, third=third, threads=threads).state.weight, whole.weight)
+    for first in range(0, 170, 9):
+        own = slice(first, first + 9)
+        part = lava_engine(rule, weight[own], seed=4)
+        found = part.learn(part.start, pre, third={name: values[:, own] for name, values in third.items()}).state
+        np.testing.assert_array_equal(found.weight, whole.weight[own])

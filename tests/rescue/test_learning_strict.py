@@ -210,3 +210,49 @@ def test_modes_are_never_mixed():
         with pytest.raises(UsageError) as error:
             call()
         assert str(error.value) == text
+
+
+def wide_chip(seed: int) -> Deployment:
+    """41 sources, 23 targets: whole vectors of synapses and what is left of them."""
+    weight = random_weights(np.random.default_rng(seed), (23, 41))
+    populations = neurons("input", (41,), vth=0, is_source=True), neurons("hidden1", (23,), vth=0)
+    cores = {"input": np.zeros(41, np.int32), "hidden1": (1 + np.arange(23) // 2).astype(np.int32)}
+    synapses = connection("hidden1", "input", "hidden1", Dense(weight))
+    return Deployment("test", PROFILE, populations, (synapses,), Placement(1, 128, cores), T, Readout("hidden1", "count"))
+
+
+@pytest.mark.parametrize(
+    "damage", [[], FAULTS["core"], FAULTS["stuck"], FAULTS["rounding"]], ids=["none", "core", "stuck", "rounding"]
+)
+@pytest.mark.parametrize("name", ["delta", "plain", "stdp"])
+def test_whole_vectors_of_synapses_equal_the_plain_reference_on_any_number_of_threads(name: str, damage: list[object]) -> None:
+    rng = np.random.default_rng(7)
+    deployment = faults.inject(wide_chip(3), damage, seed=3) if damage else wide_chip(3)
+    rule = learning_rule(**RULES[name])
+    pre, post = rng.random((2, T, 41)) < 0.4, rng.random((2, T, 23)) < 0.3
+    third = {one: rng.integers(-40, 200, (2, T, 23)) for one in ("y1", "y2", "y3")} if rule.third_factor else None
+    reference = Reference(deployment, "hidden1", rule, 2)
+    for k, t in np.ndindex(2, T):
+        reference.step(pre[k, t], post[k, t], {one: values[k, t] for one, values in (third or {}).items()})
+    engine = strict_engine(deployment, "hidden1", rule, seed=2)
+    first = engine.learn(engine.start, pre, post, third, threads=1).state
+    np.testing.assert_array_equal(first.weight, reference.w)
+    assert first.writes.sum() > 100
+    for threads in (2, 5):
+        again = engine.learn(engine.start, pre, post, third, threads=threads).state
+        for one, other in zip(first.memory, again.memory, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_budget_of_writes_that_may_end_serves_sources_in_order_on_any_number_of_threads() -> None:
+    rng = np.random.default_rng(8)
+    deployment, rule = wide_chip(4), learning_rule(**RULES["stdp"])
+    pre, post = rng.random((2, T, 41)) < 0.4, rng.random((2, T, 23)) < 0.3
+    free = strict_engine(deployment, "hidden1", rule)
+    needed = int(free.learn(free.start, pre, post).state.writes.sum())
+    for budget, spent in ((needed // 2, needed // 2), (needed + 1, needed)):
+        engine = strict_engine(deployment, "hidden1", rule, write_budget=budget)
+        found = [engine.learn(engine.start, pre, post, threads=threads).state for threads in (1, 3)]
+        np.testing.assert_array_equal(found[0].weight, found[1].weight)
+        assert [int(state.writes.sum()) for state in found] == [spent, spent]
+        assert [int(state.memory.left[0]) for state in found] == [budget - spent] * 2
