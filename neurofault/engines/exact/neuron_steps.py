@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.compiled import jit
+from neurofault.compiled import part as compiled
 from neurofault.graph.arithmetic import STATE_LIMIT
 
 FEATURES = frozenset({"reset subtract", "reset none", "delayed", "refractory", "floor"})
@@ -60,18 +59,6 @@ class Neurons(NamedTuple):
 
 _LIMIT, _TURN, _ZERO = np.int32(STATE_LIMIT), np.int32(2 * STATE_LIMIT), np.int32(0)
 _LOWEST, _HIGHEST = np.int32(1 - STATE_LIMIT), np.int32(STATE_LIMIT - 1)
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def compiled(function: _Function) -> _Function:
-    """Compile a kernel that only kernels call, without reference counts: it may not make arrays, and a call costs little.
-
-    To count references to a dozen arrays would cost as much as a step of a small population; to unpack them from Python takes longer to
-    compile than most kernels.
-    """
-    return jit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False)
-
 
 @compiled
 def _wrapped(current: Any) -> Any:

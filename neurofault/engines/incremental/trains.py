@@ -27,7 +27,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def entry(function: _Function) -> _Function:
     """Compile a kernel that Python calls, without reference counts."""
-    return jit(function, no_cfunc_wrapper=True, _nrt=False)
+    return jit(function, _nrt=False)
 
 
 def _instruction(function: Callable[..., Any]) -> Any:
