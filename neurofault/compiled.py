@@ -37,6 +37,8 @@ SOURCES = (
 
 compiled_kernels_have_a_place()
 
+_njit: Any = functools.partial(numba.njit, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
+
 
 @functools.cache
 def sources_digest() -> str:
@@ -132,7 +134,7 @@ def jit(function: _Function, **options: Any) -> _Function:
         function: what numba takes.
         options: further ones of ``numba.njit``.
     """
-    made: Any = numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True, pipeline_class=_KernelCompiler, **options)(function)
+    made: Any = _njit(pipeline_class=_KernelCompiler, **options)(function)
     made._cache = _KeptKernels(function)  # type: ignore[no-untyped-call]  # numba has no types
     return made  # type: ignore[no-any-return]  # numba has no types
 
@@ -143,7 +145,5 @@ def part(function: _Function) -> _Function:
     To count references to a dozen arrays would cost as much as a step of a small population; to unpack them from Python takes longer to
     compile than most kernels.
     """
-    made: _Function = numba.njit(
-        nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, _nrt=False, pipeline_class=_PartCompiler
-    )(function)
+    made: _Function = _njit(pipeline_class=_PartCompiler, no_cpython_wrapper=True, _nrt=False)(function)
     return made

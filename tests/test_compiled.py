@@ -21,8 +21,8 @@ print(half({name}(8)), sum(half.stats.cache_hits.values()))
 """
 
 
-def ran(folder: Path, name: str, before: str = "") -> list[str]:
-    file, text = folder / "kept.py", KERNEL.format(name=name)
+def ran(folder: Path, name: str, before: str = "", text: str | None = None) -> list[str]:
+    file, text = folder / "kept.py", text or KERNEL.format(name=name)
     if not file.exists() or file.read_text(encoding="utf-8") != text:
         file.write_text(text, encoding="utf-8")
     done = subprocess.run([sys.executable, "-c", f"{before}\nimport kept"], cwd=folder, capture_output=True, text=True, check=False)
@@ -41,3 +41,32 @@ def test_what_is_kept_of_a_record_that_is_called_otherwise_now_is_made_anew(tmp_
     assert ran(tmp_path, "Record") == ["4", "0"]
     assert ran(tmp_path, "Renamed") == ["4", "0"]
     assert ran(tmp_path, "Renamed") == ["4", "1"]
+
+
+PARTS = """
+import numpy as np
+import neurofault.compiled as compiled
+
+@compiled.part
+def next_of(value, unused):
+    return value + np.int32(1)
+
+@compiled.part
+def add_up(values, unused):
+    total = np.int32(0)
+    for value in values:
+        total += next_of(value, unused)
+    return total
+
+@compiled.jit
+def both(values):
+    return add_up(values, values), next_of(values[0], values)
+
+print(*both(np.arange(4, dtype=np.int32)), sum(both.stats.cache_hits.values()))
+"""
+
+
+def test_parts_go_into_the_kernels_that_call_them_and_nothing_else_is_kept(tmp_path):
+    assert ran(tmp_path, "", text=PARTS) == ["10", "1", "0"]
+    assert ran(tmp_path, "", text=PARTS) == ["10", "1", "1"]
+    assert [path.name.split("-")[0] for path in tmp_path.rglob("*.nbc")] == ["kept.both"]

@@ -10,8 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.compiled import part as compiled
+from neurofault.compiled import part
 from neurofault.graph.arithmetic import STATE_LIMIT
+
+compiled = part
+"""What a kernel that only kernels call is marked by."""
 
 FEATURES = frozenset({"reset subtract", "reset none", "delayed", "refractory", "floor"})
 """What laws these kernels know (:attr:`neurofault.graph.law.Law.features`)."""
@@ -59,6 +62,7 @@ class Neurons(NamedTuple):
 
 _LIMIT, _TURN, _ZERO = np.int32(STATE_LIMIT), np.int32(2 * STATE_LIMIT), np.int32(0)
 _LOWEST, _HIGHEST = np.int32(1 - STATE_LIMIT), np.int32(STATE_LIMIT - 1)
+
 
 @compiled
 def _wrapped(current: Any) -> Any:
