@@ -16,6 +16,8 @@ of the samples that the other side ran must equal ours. What is timed:
 ``fraction_of_peak``: additions of 16-bit weights a second, of those that the engine needs (spikes times targets, padding included), over
 what one loop of this machine reaches that does nothing but add rows of eight sources, 512 weights long, that lie in the first-level
 cache.
+
+``rates``: the same fraction from rate 0.01 to 0.5, dense and convolutional, against a plain reference (``rates.py``, which says what the keys mean).
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ import numba
 import numpy as np
 from common import arguments, finish, median_time, require, wide
 from numpy.typing import NDArray
+from rates import measure
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.engine import ExactEngine
@@ -294,6 +297,8 @@ def main() -> None:
         rows.append(
             (f"ours, {threads} threads", f"{n * steps / own[threads]:,.0f} steps/s, {100 * fraction:.0f} % of peak additions")
         )
+    answer["rates"], found = measure(chip, options.quick, options.repeats, peak_adds)
+    rows += found
     counted = 16 if options.quick else 600
     for seconds, ran, counts in lava(chip, events[:counted], 0.0 if options.quick else 5.0):
         same(counts, "Lava")

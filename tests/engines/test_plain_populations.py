@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from chips import chip, population, random_weights
+from chips import chip, conv, population, random_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference import present
 
 from neurofault.damage.damage import Silence
 from neurofault.deploy.deployment import Deployment
@@ -130,3 +131,19 @@ def test_events_with_empty_steps_and_silent_sources_are_those_that_were_given(se
     found = ExactEngine(1).run(deployment, Inputs(events=events), record=("spikes",))
     np.testing.assert_array_equal(found.traces["input"].spikes, events_left)
     np.testing.assert_array_equal(found.spike_counts["input"], events_left.sum(axis=(0, 1)))
+
+
+@pytest.mark.parametrize("channels", [9, 40, 48, 130])
+@pytest.mark.parametrize("rate", [0.02, 0.2, 0.7])
+def test_convolutions_of_any_number_of_channels(channels: int, rate: float) -> None:
+    """Runs of 128, 32 and 8 words and single ones; sources of one place come together."""
+    rng = np.random.default_rng(channels)
+    synapses = conv(rng, (4, 3, 4), channels, (3, 3), padding=(1, 1))
+    layers = [population("input", (4, 3, 4)), population("output", synapses.out_shape, synapses, vth=300, exponent=-1, dv=9)]
+    deployment = chip(layers, 3, [Silence("input", np.array([7]))])
+    inputs = Inputs(events=rng.random((2, 3, 48)) < rate)
+    expected = present(deployment, inputs)
+    found = ExactEngine(1).run(deployment, inputs, record=("v", "spikes"))
+    for name in ("input", "output"):
+        np.testing.assert_array_equal(found.traces[name].spikes, expected[name]["spikes"])
+    np.testing.assert_array_equal(found.traces["output"].v, expected["output"]["v"])

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.compiled import jit
+from neurofault.engines.exact.lanes import PLACES, UNIT, write_ones
 
 
 @jit
@@ -61,7 +62,7 @@ def given(
     starts_out: NDArray[np.int64],
     sources_out: NDArray[np.int32],
 ) -> None:
-    """Write the events of an input population whose spikes are given; those of a step are in their order in public order.
+    """Write the events of an input population whose spikes are given, those of a step in rising internal order.
 
     Args:
         starts: [S + 1], window of each sample's spikes.
@@ -69,8 +70,9 @@ def given(
         neurons: its neuron, public order.
         rank: [n], internal index of each neuron; −1: silent; none: each is its own.
         starts_out: filled, [S, T + 1].
-        sources_out: filled, [S, more than the most spikes of a sample].
+        sources_out: filled, [S, at least 8 more than the most spikes of a sample].
     """
+    ones = np.zeros(-(-rank.shape[0] // UNIT), np.uint64)
     for sample in range(starts_out.shape[0]):
         which, when, out = (
             neurons[starts[sample] : starts[sample + 1]],
@@ -94,8 +96,12 @@ def given(
             else:
                 for k in range(begin, position):
                     source = rank[which[k]]
-                    out[end] = source
-                    end += np.int64(source >= 0)
+                    if source >= 0:
+                        ones[source >> 6] |= np.uint64(1) << np.uint64(source & 63)
+                for word in range(ones.shape[0]):
+                    if ones[word]:
+                        end = write_ones(ones[word], np.int32(UNIT * word), PLACES, out, end)
+                        ones[word] = 0
             ends[step + 1] = end
 
 

@@ -26,6 +26,9 @@ from neurofault.vector_code import I8, I16, I32, I64, Arguments, loop, resized, 
 UNIT = 64
 """Targets of one word of spikes, to which populations are padded."""
 
+PLACES = np.array([[bit for bit in range(8) if mask >> bit & 1] + [0] * (8 - mask.bit_count()) for mask in range(256)], np.uint8)
+"""The ones of each byte, uint8 [256, 8]."""
+
 _BLOCK, _HALF, _LEAST = 2 * UNIT, UNIT // 2, 16
 
 
@@ -241,29 +244,44 @@ def _step_sums(
     return types.void(total, types.intp, types.int32, keep_u, keep_v, u, bias, threshold, v, fired, *flags), generate
 
 
-def _add_words(typing: Any, words: Any, first: Any, total: Any, target: Any, length: Any) -> Any:
-    """Add ``words[first + k]`` (int16 or int32) to ``total[target + k]`` (int16, int32 or int64), k = 0 … ``length`` − 1."""
+def _add_words(
+    typing: Any, kernel: Any, table: Any, sources: Any, first: Any, stop: Any, offset: Any, total: Any, target: Any, length: Any
+) -> Any:
+    """Add, for the sources in ``sources[first:stop]``, the words of ``kernel`` from ``table[source, 1] + offset`` on to ``total[target : target + length]``.
+
+    ``kernel``: int16 or int32; ``table``: int32 [n_in, 5]; ``total``: int16, int32 or int64.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        given, (_, first, _, target, length) = Arguments(context, builder, signature, values), values
-        place = I64(0)
-        for lanes in (16, 8, 1):
+        given, (_, _, _, first, stop, offset, _, target, length) = Arguments(context, builder, signature, values), values
+        place: Any = I64(0)
+        for lanes in (128, 32, 8, 1):
 
             def body(at: Any, carried: list[Any], lanes: int = lanes) -> list[Any]:
-                here, word = builder.add(target, at), given.load(0, builder.add(first, at), lanes)
-                given.store(2, here, builder.add(given.load(2, here, lanes), resized(builder, word, given.bits(2))))
+                here, begin = builder.add(target, at), builder.add(offset, at)
+
+                def add(position: Any, sums: list[Any]) -> list[Any]:
+                    source = builder.sext(builder.extract_element(given.load(2, position, 1), I32(0)), I64)
+                    column = builder.add(builder.mul(source, I64(5)), I64(1))
+                    word = builder.sext(builder.extract_element(given.load(1, column, 1), I32(0)), I64)
+                    words = given.load(0, builder.add(word, begin), lanes)
+                    return [builder.add(sums[0], resized(builder, words, given.bits(6)))]
+
+                _, sums = loop(builder, first, stop, 1, [given.load(6, here, lanes)], add)
+                given.store(6, here, sums[0])
                 return carried
 
             place, _ = loop(builder, place, length, lanes, [], body)
         return context.get_dummy_value()
 
-    return types.void(words, types.intp, total, types.intp, types.intp), generate
+    whole = types.intp
+    return types.void(kernel, table, sources, whole, whole, whole, total, whole, whole), generate
 
 
 def _write_ones(typing: Any, word: Any, first: Any, places: Any, out: Any, end: Any) -> Any:
     """Write ``first`` plus the place of each one of a word to ``out`` (int32) from ``end`` on; return the new end.
 
-    ``places``: uint8 [256, 8], the ones of each byte. Up to 8 elements beyond the new end are overwritten.
+    ``places``: :data:`PLACES`. Up to 8 elements beyond the new end are overwritten.
     """
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:

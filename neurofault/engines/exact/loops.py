@@ -246,7 +246,6 @@ def _arrive_in(
     drive: NDArray[np.int32],
 ) -> None:
     """Add to ``drive`` what comes over a connection: spikes sent in step ``at``, and those of earlier steps whose delays end with it."""
-    window = sources[starts[at] : starts[at + 1]]
     width = total.shape[0]
     begin, end = loop.row_first[c], loop.row_first[c + 1]
     if end > begin:
@@ -254,7 +253,7 @@ def _arrive_in(
         _add_rows(Rows(weights, loop.run[c]), sources, starts[at], starts[at + 1], total)
     if loop.table_first[c + 1] > loop.table_first[c]:
         table = loop.table[loop.table_first[c] : loop.table_first[c + 1]]
-        _add_taps(Taps(loop.words[loop.word_first[c] :], table, loop.pitch[c]), window, total)
+        _add_taps(Taps(loop.words[loop.word_first[c] :], table, loop.pitch[c]), sources, starts[at], starts[at + 1], total)
     for which in range(loop.sets[c], loop.sets[c + 1]):
         if which > loop.sets[c]:
             _shift(total, loop.left[c], loop.right[c], drive)

@@ -247,7 +247,7 @@ def _add_up(net: Net, layer: int, bench: BlockRoom, events: LayerEvents, sums: N
     for step in range(steps):
         for j in range(total.shape[0]):
             total[j] = 0
-        _add_taps(taps, events.sources[events.starts[step] : events.starts[step + 1]], total)
+        _add_taps(taps, events.sources, events.starts[step], events.starts[step + 1], total)
         for place in range(places):
             first = (place * steps + step) * lanes
             for j in range(lanes):
