@@ -47,10 +47,12 @@ def _synapses(rng: np.random.Generator, source: ChipPopulation, target: ChipPopu
     return dense(rng, target.size, source.size, delays=longest)
 
 
-def random_graph(seed: int, most_steps: int = MOST_STEPS) -> tuple[Deployment, Inputs, np.random.Generator]:
+def random_graph(
+    seed: int, most_steps: int = MOST_STEPS, *, forward: bool = False
+) -> tuple[Deployment, Inputs, np.random.Generator]:
     """One or two inputs and up to five other populations; a chain, and up to six connections more, wherever they lead.
 
-    T is 1 to ``most_steps``, log-uniform.
+    T is 1 to ``most_steps``, log-uniform. ``forward``: no loops, and no exponents below 0.
     """
     rng = np.random.default_rng(seed)
     sources = [_population(rng, name, source=True) for name in ("left", "right")[: int(rng.integers(1, 3))]]
@@ -59,13 +61,16 @@ def random_graph(seed: int, most_steps: int = MOST_STEPS) -> tuple[Deployment, I
     ends = [(before, after) for before, after in zip([sources[0], *others[:-1]], others, strict=True) if rng.random() < 0.9]
     for _ in range(int(rng.integers(0, 7))):
         ends.append((populations[int(rng.integers(0, len(populations)))], others[int(rng.integers(0, len(others)))]))
+    if forward:
+        order = [one.name for one in [*sources, *others]]
+        ends = [(before, after) for before, after in ends if order.index(before.name) < order.index(after.name)]
     connections = [
         connection(
             f"c{number}",
             source.name,
             target.name,
             _synapses(rng, source, target),
-            exponent=int(rng.choice([-3, -1, 0, 0, 1, 4])),
+            exponent=int(rng.choice([0, 0, 1, 4] if forward else [-3, -1, 0, 0, 1, 4])),
             delay=int(rng.choice([1, 1, 2, 5])),
         )
         for number, (source, target) in enumerate(ends)

@@ -7,7 +7,7 @@ a sample's last step is dropped: it is cleared with u and v when the next sample
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -94,8 +94,8 @@ class ExactEngine:
         Returns:
             Their activity; scores mean something where the readout is one of them.
         """
-        plan = _Plan.of(deployment, part, inputs)
-        sheet = _Sheet.blank(deployment, part, len(inputs), record)
+        plan = Plan.of(deployment, part, inputs)
+        sheet = Sheet.blank(deployment, part, len(inputs), record)
         largest = max(plan.packed.populations[name].order.size for name in {*part, *plan.given})
         batch = self.batch or max(1, min(_MOST_SAMPLES, _EVENT_BYTES // (4 * largest * deployment.timesteps)))
         windows = [slice(start, min(start + batch, len(inputs))) for start in range(0, len(inputs), batch)]
@@ -103,7 +103,7 @@ class ExactEngine:
         counts = {name: np.zeros(deployment.population(name).size, np.int64) for name in names}
 
         def work(window: slice) -> Mapping[str, NDArray[np.int64]]:
-            return _run_batch(plan, inputs[window], sheet.part(window))
+            return run_batch(plan, inputs[window], sheet.part(window))
 
         number = min(self.threads or usable_cores(), len(windows))
         with ThreadPoolExecutor(number) if number > 1 else nullcontext() as pool:
@@ -121,7 +121,7 @@ class ExactEngine:
 
 
 @dataclass(frozen=True, eq=False)
-class _Plan:
+class Plan:
     """What is worked out once for all batches.
 
     Attributes:
@@ -139,7 +139,7 @@ class _Plan:
     trains: Mapping[str, Trains]
 
     @classmethod
-    def of(cls, deployment: Deployment, part: Collection[str], inputs: Inputs) -> _Plan:
+    def of(cls, deployment: Deployment, part: Collection[str], inputs: Inputs) -> Plan:
         packed = pack(deployment, part)
         schedule = deployment.schedule
         islands = [
@@ -166,7 +166,7 @@ class _Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class _Sheet:
+class Sheet:
     """Where the results of all samples, or of a window of them, are written; public order.
 
     ``potential`` and ``output_counts`` hold what is read of the readout's v and spikes.
@@ -178,7 +178,7 @@ class _Sheet:
     traces: Mapping[str, Traces]
 
     @classmethod
-    def blank(cls, deployment: Deployment, part: Collection[str], samples: int, record: Collection[str]) -> _Sheet:
+    def blank(cls, deployment: Deployment, part: Collection[str], samples: int, record: Collection[str]) -> Sheet:
         """Return a sheet with room for every sample and for the traces of ``record``."""
         outputs = deployment.output.size
         traces = {}
@@ -193,7 +193,7 @@ class _Sheet:
             np.zeros((samples, outputs), np.int64), np.zeros((samples, outputs), np.int64), np.zeros(samples, np.int64), traces
         )
 
-    def part(self, window: slice) -> _Sheet:
+    def part(self, window: slice) -> Sheet:
         """Return the part that belongs to a window of the samples; writing to it writes to the whole."""
         traces = {
             name: Traces(
@@ -203,11 +203,21 @@ class _Sheet:
             )
             for name, trace in self.traces.items()
         }
-        return _Sheet(self.potential[window], self.output_counts[window], self.sample_spikes[window], traces)
+        return Sheet(self.potential[window], self.output_counts[window], self.sample_spikes[window], traces)
 
 
-def _run_batch(plan: _Plan, inputs: Inputs, sheet: _Sheet) -> Mapping[str, NDArray[np.int64]]:
-    """Run a batch of samples through all populations; return their spike counts and fill the rest of the results in."""
+def run_batch(
+    plan: Plan, inputs: Inputs, sheet: Sheet, seen: Callable[[str, Mapping[str, Events]], None] | None = None
+) -> Mapping[str, NDArray[np.int64]]:
+    """Run a batch of samples through all populations; return their spike counts and fill the rest of the results in.
+
+    Args:
+        plan: what runs.
+        inputs: the batch.
+        sheet: filled in.
+        seen: called with the name of each population once its spikes are there, and the events of all that are still at hand, its sources' among
+            them.
+    """
     deployment = plan.deployment
     events: dict[str, Events] = {}
     for name in plan.given:
@@ -225,13 +235,15 @@ def _run_batch(plan: _Plan, inputs: Inputs, sheet: _Sheet) -> Mapping[str, NDArr
             counts[name] = _finish(plan.packed.populations[name], events[name], sheet, read=read)
             if read and deployment.readout.when is not None:
                 _count_window(plan.packed.populations[name], events[name], deployment.readout.when, sheet)
+            if seen is not None:
+                seen(name, events)
         waiting = {one.source for later, _ in plan.islands[place + 1 :] for name in later for one in deployment.into(name)}
         for name in events.keys() - waiting:
             del events[name]
     return counts
 
 
-def _run_whole(plan: _Plan, name: str, inputs: Inputs, events: Mapping[str, Events], sheet: _Sheet) -> Events:
+def _run_whole(plan: Plan, name: str, inputs: Inputs, events: Mapping[str, Events], sheet: Sheet) -> Events:
     """Run a population outside loops, all T steps of each sample at once."""
     chip, own, steps = plan.deployment.population(name), plan.packed.populations[name], plan.deployment.timesteps
     if chip.is_source:
@@ -251,7 +263,7 @@ def _run_whole(plan: _Plan, name: str, inputs: Inputs, events: Mapping[str, Even
 
 
 def _add_drive(
-    plan: _Plan, connection: str, events: Events, first: int, target: PackedPopulation, outside: NDArray[np.int32]
+    plan: Plan, connection: str, events: Events, first: int, target: PackedPopulation, outside: NDArray[np.int32]
 ) -> None:
     """Add what comes over a connection to a drive in which the target's neurons start at ``first``."""
     wires = plan.packed.wires[connection]
@@ -259,10 +271,10 @@ def _add_drive(
 
 
 def _present(
-    plan: _Plan,
+    plan: Plan,
     own: PackedPopulation,
     bias: NDArray[np.int32],
-    sheet: _Sheet,
+    sheet: Sheet,
     wires: Wires = NO_WIRES,
     before: Events | None = None,
     outside: NDArray[np.int32] | None = None,
@@ -283,9 +295,9 @@ def _present(
 
 
 def _write(
-    plan: _Plan,
+    plan: Plan,
     own: PackedPopulation,
-    sheet: _Sheet,
+    sheet: Sheet,
     last_v: NDArray[np.int32],
     u_trace: NDArray[np.int32],
     v_trace: NDArray[np.int32],
@@ -306,13 +318,13 @@ def _write(
     sheet.potential[:, own.order] = held
 
 
-def _reads_steps(plan: _Plan, population: str) -> bool:
+def _reads_steps(plan: Plan, population: str) -> bool:
     """Whether v of other steps than the last is read of a population."""
     readout = plan.deployment.readout
     return population == readout.population and not readout.usual
 
 
-def _run_loop(plan: _Plan, names: tuple[str, ...], loop: Loop, events: dict[str, Events], sheet: _Sheet) -> None:
+def _run_loop(plan: Plan, names: tuple[str, ...], loop: Loop, events: dict[str, Events], sheet: Sheet) -> None:
     """Run the populations of a loop; write their events to ``events``."""
     samples, steps, width = sheet.sample_spikes.size, plan.deployment.timesteps, int(loop.first[-1])
     own = [plan.packed.populations[name] for name in names]
@@ -335,7 +347,7 @@ def _run_loop(plan: _Plan, names: tuple[str, ...], loop: Loop, events: dict[str,
         events[population.name] = Events(starts[place], sources[place])
 
 
-def _count_window(own: PackedPopulation, events: Events, when: tuple[int, int], sheet: _Sheet) -> None:
+def _count_window(own: PackedPopulation, events: Events, when: tuple[int, int], sheet: Sheet) -> None:
     """Write the readout's spikes of some steps as those that are read."""
     late, early = np.zeros_like(sheet.output_counts), np.zeros_like(sheet.output_counts)
     for stop, counts in ((when[1], late), (when[0], early)):
@@ -343,7 +355,7 @@ def _count_window(own: PackedPopulation, events: Events, when: tuple[int, int], 
     sheet.output_counts[:, own.order] = late - early
 
 
-def _finish(own: PackedPopulation, events: Events, sheet: _Sheet, *, read: bool) -> NDArray[np.int64]:
+def _finish(own: PackedPopulation, events: Events, sheet: Sheet, *, read: bool) -> NDArray[np.int64]:
     """Count the spikes of a population, ``read``: of the readout, and write its spike trace."""
     counts = np.zeros((len(sheet.sample_spikes) if read else 1, own.order.size), np.int64)
     event_lists.tally(events.starts, events.sources, counts)

@@ -8,19 +8,23 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from neurofault.activity import DEAD_SCORE, Activity
-from neurofault.damage.damage import Damage, Edit, Force, SetSynapses, Silence
+from neurofault.damage.damage import Damage, SingleSynapses
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.engine import ExactEngine
-from neurofault.engines.incremental.fault_rows import accepts, chain_of, edit_rows, refusal
+from neurofault.engines.incremental.fault_rows import edit_rows, not_followed
 from neurofault.engines.incremental.golden import KEPT_BYTES, Golden, follow_faults, golden
+from neurofault.engines.incremental.net import refusal
 from neurofault.errors import UnsupportedError
-from neurofault.graph.synapses import Conv
+from neurofault.graph.synapses import Conv, Sparse, Synapses
 from neurofault.inputs import Bias, Inputs, Spikes, State
+
+_MOST_SHARE = 0.5
+_TALLIED_BYTES = 256 << 20
 
 
 @dataclass(eq=False)
 class IncrementalEngine:
-    """Runs damaged chains as differences from their healthy side; falls back to the exact engine where that would not pay, or cannot be.
+    """Runs damaged chips as differences from their healthy side; falls back to the exact engine where that would not pay, or cannot be.
 
     The healthy run is kept from call to call for the same integers and the same encoded samples.
 
@@ -85,28 +89,32 @@ class IncrementalEngine:
 
     def _pays(self, deployment: Deployment, inputs: Inputs, others: int) -> bool:
         """Say whether the differences of a deployment are worth following."""
-        healthy = deployment.with_damage(Damage())
-        if refusal(healthy) is not None or not accepts(healthy, deployment.damage.edits):
+        if why_not(deployment) is not None or touched_share(deployment) >= _MOST_SHARE:
             return False
-        share = touched_share(deployment)
-        size = sum(link.population.size for link in chain_of(deployment)[1:]) * deployment.timesteps * 2 * len(inputs)
-        return share < 0.5 and (size <= self.keep_bytes or others > 1)
+        size = sum(one.size for one in deployment.populations if not one.is_source) * deployment.timesteps * 4 * len(inputs)
+        return size <= self.keep_bytes or others > 1
 
     def _activities(self, whole: Golden, deployments: Sequence[Deployment]) -> list[Activity]:
         done: list[Activity] = []
-        net, flat = whole.flat.net, whole.flat
-        per = max(1, (256 << 20) // (8 * (whole.scores.size + len(whole) + int(net.base[-1]))))
+        flat = whole.flat
+        per = max(1, _TALLIED_BYTES // (8 * (whole.scores.size + len(whole) + flat.neurons)))
         for start in range(0, len(deployments), per):
             part = deployments[start : start + per]
-            batch = edit_rows(whole.deployment, [chip.damage.edits for chip in part], flat, whole=True)
-            tally, _ = follow_faults(whole, batch, None, self.threads, full=True)
+            batch = edit_rows(whole, [chip.damage.edits for chip in part], whole=True)
+            tally, _ = follow_faults(batch, None, self.threads, full=True)
             for row, chip in enumerate(part):
                 spikes = whole.spikes + tally.spikes[row]
                 scores = tally.scores[row].copy()
                 scores[:, chip.damage.silent(chip.output.name, chip.output.size)] = DEAD_SCORE
-                counts = {one.name: spikes[place] for one, place in zip(chip.populations, flat.place_of, strict=True)}
+                counts = {one.name: spikes[flat.place_of[one.name]] for one in chip.populations}
                 done.append(Activity(scores, counts, whole.sample_spikes + tally.sample_spikes[row]))
         return done
+
+
+def why_not(deployment: Deployment) -> str | None:
+    """Return None if a damaged chip can be run as a difference from its healthy side, else why it is run whole."""
+    healthy = deployment.with_damage(Damage())
+    return refusal(healthy) or not_followed(healthy, deployment.damage.edits)
 
 
 def _same_side(first: Deployment, second: Deployment) -> bool:
@@ -143,28 +151,40 @@ def _same_part(first: Bias | Spikes, second: Bias | Spikes) -> bool:
 
 
 def touched_share(deployment: Deployment) -> float:
-    """Return the share of a full run's work that following a chain's damage may take at most, roughly (0: nothing, 1: all)."""
-    edits: list[Edit] = list(deployment.damage.edits)
-    layers = chain_of(deployment)
+    """Return the share of a full run's work that following the damage may take at most, roughly (0: nothing, 1: all)."""
     total = work = 0.0
-    changed = np.zeros(layers[0].population.size, bool)
-    for link in layers:
-        size, connection = link.population.size, link.connection
-        own = np.zeros(size, bool)
-        for edit in edits:
-            if isinstance(edit, SetSynapses) and connection is not None and edit.connection == connection.name:
-                own[edit.targets] = True
-                work += len(edit.targets)
-            elif isinstance(edit, Silence | Force) and edit.population == link.population.name:
+    changed: dict[str, float] = {}
+    for island in deployment.schedule.islands:
+        for name in island:
+            population = deployment.population(name)
+            own = np.zeros(population.size, bool)
+            reached, arriving = 0.0, 8.0 * population.size
+            for edit in deployment.damage.of_population(name):
                 own[edit.neurons] = True
-        if connection is not None:
-            synapses = connection.synapses
-            fan_out = synapses.weight.shape[0] if not isinstance(synapses, Conv) else synapses.weight[:, 0].size
-            share = float(changed.mean())
-            total += len(changed) * fan_out + 8.0 * size
-            if link.index < len(layers) - 1 or isinstance(synapses, Conv):
-                reached = (1.0 if share else 0.0) if not isinstance(synapses, Conv) else min(1.0, share * fan_out)
-                work += 2 * share * len(changed) * fan_out + 12.0 * size * max(reached, float(own.mean()))
-                own |= bool(reached)
-        changed = own
+            for one in deployment.into(name):
+                for edit in deployment.damage.of_connection(one.name):
+                    if isinstance(edit, SingleSynapses):
+                        own[edit.targets] = True
+                        work += len(edit.targets)
+                share, fan_out = changed.get(one.source, 0.0), _fan_out(one.synapses)
+                arriving += one.synapses.n_in * fan_out
+                if name != deployment.readout.population or isinstance(one.synapses, Conv):
+                    work += 2 * share * one.synapses.n_in * fan_out
+                    spread = (1.0 if share else 0.0) if not isinstance(one.synapses, Conv) else min(1.0, share * fan_out)
+                    reached = max(reached, spread)
+            total += arriving
+            if name != deployment.readout.population:
+                work += 12.0 * population.size * max(reached, float(own.mean()))
+            changed[name] = 1.0 if reached else float(own.mean())
     return work / max(total, 1.0)
+
+
+def _fan_out(synapses: Synapses) -> float:
+    """Return how many synapses a source has, on average."""
+    match synapses:
+        case Conv(weight=weight):
+            return float(weight[:, 0].size)
+        case Sparse():
+            return len(synapses.targets) / max(synapses.n_in, 1)
+        case _:
+            return float(synapses.n_out)

@@ -1,322 +1,170 @@
-"""Every fault on every sample of a chain: compiled loops over a batch of faults, with short ways for the two commonest kinds.
+"""Every fault on every sample but those of one synapse: compiled loops over a batch of faults.
 
-A fault that is one synapse is met source by source, so that silent sources cost nothing, and sixteen such faults are run side by
-side. A fault that is only dead or stuck neurons right before an output of plain sums needs no neuron to be run at all.
+A fault that is only dead or stuck neurons right before an output of plain sums needs no neuron to be run at all; faults of one synapse have a way of
+their own (:mod:`neurofault.engines.incremental.singles`), which leaves here what must be followed on.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.activity import DEAD_SCORE
 from neurofault.engines.exact.neuron_steps import compiled
-from neurofault.engines.incremental.fault_table import FaultTable, Healthy, ThreadRoom
-from neurofault.engines.incremental.propagation import (
-    BLOCK,
-    COUNT_UNIT,
-    add_row,
-    best,
-    board,
-    ripple,
-    run_block,
-)  # fmt: skip
-from neurofault.engines.incremental.trains import BlockRoom, LayerEvents, Net, entry, popcount, run_sample
+from neurofault.engines.incremental.fault_table import FIXED, FaultTable, Healthy, Pending, Tally, ThreadRoom
+from neurofault.engines.incremental.net import Net
+from neurofault.engines.incremental.propagation import add_row, best, clean, ripple, spikes_before
+from neurofault.engines.incremental.singles import account, survey
+from neurofault.engines.incremental.steps import entry, popcount
+from neurofault.graph.arithmetic import STATE_LIMIT
 
-_DEAD = DEAD_SCORE
-_LIMIT = 1 << 23
+_ONE = np.uint32(1)
 
 
-class ThreadTally(NamedTuple):
-    """Results of one thread.
+@entry
+def keep_trains(starts: NDArray[np.int64], sources: NDArray[np.int32], first: int, words: int, trains: NDArray[np.uint32]) -> None:
+    """Set the bits of a population's events.
 
-    Attributes:
-        changed: int64 [F], samples whose prediction changed.
-        correct: int64 [F], change in the number of samples classified as labelled.
-        rows, samples: int32, predictions: int16, the changed predictions; no room: they are not kept.
-        spikes: int64 [F, neurons], sample_spikes: int64 [F, N], scores: int64 [F, N, n_out]: differences, and scores; empty: not
-            kept.
+    Args:
+        starts: as in :mod:`neurofault.engines.exact.kernels`, [S, T + 1].
+        sources: likewise.
+        first: the population's first neuron.
+        words: of a train.
+        trains: [S, neurons · words], zero where the population is.
     """
-
-    changed: NDArray[np.int64]
-    correct: NDArray[np.int64]
-    rows: NDArray[np.int32]
-    samples: NDArray[np.int32]
-    predictions: NDArray[np.int16]
-    spikes: NDArray[np.int64]
-    sample_spikes: NDArray[np.int64]
-    scores: NDArray[np.int64]
+    for sample in range(starts.shape[0]):
+        for step in range(starts.shape[1] - 1):
+            bit, word = np.uint32(_ONE << np.uint32(step & 31)), step >> 5
+            for position in range(starts[sample, step], starts[sample, step + 1]):
+                trains[sample, (first + sources[sample, position]) * words + word] |= bit
 
 
-@compiled
-def headroom(net: Net, sums: NDArray[Any]) -> int:
-    """Return how far final sums may move, in weights, with no output wrapping, saturating or firing; −1: they are not sums."""
-    last = net.size.shape[0] - 1
-    if not net.linear:
-        return -1
-    room = np.int64(_LIMIT)
-    lanes, first = net.lanes[last], net.sums[last]
-    for j in range(net.size[last]):
-        neuron = net.base[last] + j
-        bias = np.int64(net.bias[neuron])
-        top = min(np.int64(net.threshold[neuron]), _LIMIT - 1)
-        v = np.int64(net.start[neuron])
-        for step in range(net.steps):
-            u = np.int64(sums[first + step * lanes + j]) << net.left[last]
-            v += u + bias
-            room = min(room, _LIMIT - 1 - abs(u), top - v, _LIMIT - 1 + v, _LIMIT * 64 - abs(u + bias) - abs(v))
-    return int(room >> net.left[last] if room >= 0 else np.int64(-1))
+@entry
+def keep_drive(drive: NDArray[np.int32], first: int, positions: int, lanes: int, sums: NDArray[np.int32]) -> None:
+    """Copy a population's drive, [S, T, ≥ positions · lanes], to its place in ``sums`` [S, …], as [position, step, lane]."""
+    steps = drive.shape[1]
+    for sample in range(drive.shape[0]):
+        for step in range(steps):
+            for place in range(positions):
+                at = first + (place * steps + step) * lanes
+                row, out = drive[sample, step, place * lanes : (place + 1) * lanes], sums[sample, at : at + lanes]
+                for j in range(row.shape[0]):
+                    out[j] = row[j]
 
 
-@compiled
-def _account(row: int, sample: int, label: int, prediction: int, healthy: Healthy, tally: ThreadTally, kept: int) -> int:
-    if prediction != healthy.prediction:
-        tally.changed[row] += 1
-        tally.correct[row] += int(prediction == label) - int(healthy.prediction == label)
-        if tally.rows.shape[0]:
-            tally.rows[kept], tally.samples[kept], tally.predictions[kept] = row, sample, prediction
-            kept += 1
-    return kept
+@entry
+def headroom(net: Net, sums: NDArray[np.int32], room: NDArray[np.int64]) -> None:
+    """Fill in how far final sums of each sample may move with no output wrapping, saturating or firing."""
+    last = net.readout
+    lanes, limit = net.pops[last].lanes, np.int64(STATE_LIMIT)
+    for sample in range(room.shape[0]):
+        least = limit
+        for j in range(net.pops[last].size):
+            neuron = net.pops[last].base + j
+            bias, v = np.int64(net.neurons[neuron].bias), np.int64(net.neurons[neuron].start)
+            top = min(np.int64(net.neurons[neuron].threshold), limit - 1)
+            place = j // lanes
+            first = net.pops[last].sums + place * net.steps * lanes + j - place * lanes
+            for step in range(net.steps):
+                u = np.int64(sums[sample, first + step * lanes])
+                v += u + bias
+                least = min(least, limit - 1 - abs(u), top - v, limit - 1 + v, limit * 64 - abs(u + bias) - abs(v))
+        room[sample] = max(least, np.int64(-1))
 
 
 @compiled
-def _clean(end: int, healthy: Healthy, work: ThreadRoom) -> None:
-    for at in range(end):
-        work.now[work.changed[at]] = healthy.trains[work.changed[at]]
+def _at_once(net: Net, unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom) -> int:
+    """Fill in the scores of a fault that is neurons with fixed trains, right before final sums that stay in their room.
 
-
-@compiled
-def _flush(
-    net: Net, layer: int, seats: int, sample: int, label: int, rows: FaultTable, healthy: Healthy, bench: BlockRoom, work: ThreadRoom,
-    tally: ThreadTally, kept: int, found: NDArray[np.uint64],
-) -> int:  # fmt: skip
-    """Run the seated faults and account for those whose neuron changed."""
-    run_block(net, layer, bench, work)
-    for seat in range(seats):
-        found[seat] = bench.trains[seat]
-    none = np.int64(0)
-    last = net.size.shape[0] - 1
-    for seat in range(seats):
-        target = work.target[seat]
-        if found[seat] == healthy.trains[target]:
-            continue
-        if layer + 1 == last and popcount(found[seat] ^ healthy.trains[target]) * net.heaviest <= healthy.room:
-            more = popcount(found[seat]) - popcount(healthy.trains[target])
-            if more:
-                for j in range(work.scores.shape[0]):
-                    work.scores[j] = healthy.scores[j]
-                add_row(
-                    net.rows, net.row_base[last] + (target - net.base[layer]) * net.lanes[last], more, net.left[last], net.dead,
-                    work.scores,
-                )  # fmt: skip
-                prediction = best(work.scores)
-                if prediction != healthy.prediction:
-                    kept = _account(work.row[seat], sample, label, prediction, healthy, tally, kept)
-            continue
-        work.now[target] = found[seat]
-        work.changed[0] = target
-        end = ripple(net, layer + 1, none, none + 1, none, none, rows, healthy, bench, work)
-        kept = _account(work.row[seat], sample, label, best(work.scores), healthy, tally, kept)
-        _clean(end, healthy, work)
-    return kept
-
-
-@compiled
-def _singles(
-    net: Net, sample: int, label: int, rows: FaultTable, healthy: Healthy, bench: BlockRoom, work: ThreadRoom, tally: ThreadTally, kept: int,
-    found: NDArray[np.uint64],
-) -> int:  # fmt: skip
-    """Take every fault that is one synapse, source by source, so that silent sources cost nothing."""
-    last = net.size.shape[0] - 1
-    for layer in range(1, last + 1):
-        seats = np.int64(0)
-        begin = rows.single_layers[layer - 1]
-        for source in range(rows.single_layers[layer] - begin):
-            word = healthy.trains[net.base[layer - 1] + source]
-            if not word:
-                continue
-            for each in range(rows.first[begin + source], rows.first[begin + source + 1]):
-                target, delta = rows.single_target[each], rows.single_delta[each]
-                if layer < last:
-                    board(net, layer, target, seats, healthy.sums, word, delta, work)
-                    work.row[seats] = rows.single_row[each]
-                    seats += 1
-                    if seats == BLOCK:
-                        kept = _flush(net, layer, seats, sample, label, rows, healthy, bench, work, tally, kept, found)
-                        seats = np.int64(0)
-                else:
-                    kept = _last_single(
-                        net, rows.single_row[each], target, word, delta, sample, label, healthy, bench, work, tally, kept
-                    )
-        if seats:
-            kept = _flush(net, layer, seats, sample, label, rows, healthy, bench, work, tally, kept, found)
-    return kept
-
-
-@compiled
-def _last_single(
-    net: Net, row: int, target: int, word: Any, delta: Any, sample: int, label: int, healthy: Healthy, bench: BlockRoom, work: ThreadRoom,
-    tally: ThreadTally, kept: int,
-) -> int:  # fmt: skip
-    """Take a fault that is one synapse of the output layer."""
-    last = net.size.shape[0] - 1
-    output = target - net.base[last]
-    count = popcount(word)
-    if net.dead[output]:
-        return kept
-    for j in range(net.size[last]):
+    Return 0: it is another; 1: nothing changes; 2: filled in.
+    """
+    for j in range(work.scores.shape[0]):
         work.scores[j] = healthy.scores[j]
-    if count * abs(np.int64(delta)) <= healthy.room:
-        work.scores[output] += (count * delta) << net.left[last]
-    else:
-        board(net, last, target, np.int64(0), healthy.sums, word, delta, work)
-        run_block(net, last, bench, work)
-        work.scores[output] = bench.v[0]
-        if net.counted:
-            work.scores[output] += popcount(bench.trains[0]) * COUNT_UNIT
-    return _account(row, sample, label, best(work.scores), healthy, tally, kept)
-
-
-@compiled
-def _others(
-    net: Net,
-    sample: int,
-    label: int,
-    rows: FaultTable,
-    healthy: Healthy,
-    bench: BlockRoom,
-    work: ThreadRoom,
-    tally: ThreadTally,
-    kept: int,
-) -> int:
-    """Take every fault that is more than one synapse, or a neuron."""
-    none = np.int64(0)
-    last = net.size.shape[0] - 1
-    for other in range(rows.others.shape[0]):
-        row = rows.others[other]
-        if tally.spikes.shape[0] == 0:
-            swing = np.int64(0)
-            for unit in range(rows.units[other], rows.units[other + 1]):
-                if not rows.fixed[unit] or rows.layer[unit] != last - 1:
-                    swing = healthy.room + 1
-                    break
-                swing += popcount(rows.train[unit] ^ healthy.trains[rows.neuron[unit]]) * net.heaviest
-            if swing <= healthy.room:
-                if swing:
-                    for j in range(work.scores.shape[0]):
-                        work.scores[j] = healthy.scores[j]
-                    for unit in range(rows.units[other], rows.units[other + 1]):
-                        neuron = rows.neuron[unit]
-                        more = popcount(rows.train[unit]) - popcount(healthy.trains[neuron])
-                        if more:
-                            begins = net.row_base[last] + (neuron - net.base[last - 1]) * net.lanes[last]
-                            add_row(net.rows, begins, more, net.left[last], net.dead, work.scores)
-                    prediction = best(work.scores)
-                    if prediction != healthy.prediction:
-                        kept = _account(row, sample, label, prediction, healthy, tally, kept)
-                continue
-        end = ripple(net, none, none, none, rows.units[other], rows.units[other + 1], rows, healthy, bench, work)
-        kept = _account(row, sample, label, best(work.scores), healthy, tally, kept)
-        if tally.spikes.shape[0]:
-            for at in range(end):
-                neuron = work.changed[at]
-                more = popcount(work.now[neuron]) - popcount(healthy.trains[neuron])
-                tally.spikes[row, neuron] += more
-                tally.sample_spikes[row, sample] += more
-            for j in range(work.scores.shape[0]):
-                tally.scores[row, sample, j] = work.scores[j]
-        _clean(end, healthy, work)
-    return kept
-
-
-@compiled
-def score(net: Net, bench: BlockRoom, trains: NDArray[np.uint64], scores: NDArray[np.int64]) -> None:
-    """Fill in the scores of the sample that :func:`run_sample` has just run."""
-    last = net.size.shape[0] - 1
-    for j in range(net.size[last]):
-        scores[j] = bench.v[j]
-        if net.counted:
-            scores[j] += popcount(trains[net.base[last] + j]) * COUNT_UNIT
-        if net.dead[j]:
-            scores[j] = _DEAD
+    swing, moved = np.int64(0), False
+    for each in range(unit, stop):
+        fault = rows.units[each]
+        wire = net.pops[fault.population].shortcut
+        if fault.kind != FIXED or wire < 0:
+            return 0
+        first, differs, more = fault.neuron * net.words, np.int64(0), np.int64(0)
+        for word in range(net.words):
+            now, before = rows.trains[fault.what, word], healthy.trains[first + word]
+            differs += popcount(np.uint32(now ^ before))
+            more += popcount(now) - popcount(before)
+        swing += differs * net.wires[wire].heaviest
+        if more:
+            add_row(net, wire, fault.neuron, more, work.scores)
+            moved = True
+    if swing > healthy.room:
+        return 0
+    return 2 if moved else 1
 
 
 @entry
-def run_healthy(
-    net: Net, own_bias: NDArray[np.int32], bench: BlockRoom, events: LayerEvents, sums: NDArray[Any], trains: NDArray[np.uint64],
-    scores: NDArray[np.int64], room: NDArray[np.int64], spikes: NDArray[np.int64], sample_spikes: NDArray[np.int64],
-) -> bool:  # fmt: skip
-    """Run a window of samples; return whether every sum fits.
-
-    Args:
-        net: the network.
-        own_bias: [S, lanes of the input] or [S, 0] where the input trains are in ``trains``.
-        bench: room.
-        events: room.
-        sums: [S or 1, …] filled; one row: nothing is kept.
-        trains: [S or 1, …] filled; likewise (S rows where the input is given).
-        scores: [S, n_out] filled.
-        room: [S] filled, see :func:`headroom`.
-        spikes: [neurons], counts are added.
-        sample_spikes: [S] filled.
-    """
-    for sample in range(scores.shape[0]):
-        own, now = sums[sample if sums.shape[0] > 1 else 0], trains[sample if trains.shape[0] > 1 else 0]
-        if not run_sample(net, own_bias[sample], bench, events, own, now):
-            return False
-        score(net, bench, now, scores[sample])
-        room[sample] = headroom(net, own)
-        total = np.int64(0)
-        for neuron in range(now.shape[0]):
-            count = popcount(now[neuron])
-            spikes[neuron] += count
-            total += count
-        sample_spikes[sample] = total
-    return True
-
-
-@entry
-def run_faults(
-    net: Net, begin: int, first_sample: int, own_bias: NDArray[np.int32], kept_run: bool, bench: BlockRoom, events: LayerEvents,
-    sums: NDArray[Any], trains: NDArray[np.uint64], scores: NDArray[np.int64], room: NDArray[np.int64],
-    labels: NDArray[np.int64], rows: FaultTable, work: ThreadRoom, tally: ThreadTally, progress: NDArray[np.int64],
+def run_rest(
+    net: Net, begin: int, stop: int, first_sample: int, sums: NDArray[np.int32], trains: NDArray[np.uint32], scores: NDArray[np.int64],
+    room: NDArray[np.int64], labels: NDArray[np.int64], rows: FaultTable, work: ThreadRoom, tally: Tally, pending: Pending,
+    progress: NDArray[np.int64],
 ) -> None:  # fmt: skip
-    """Take every fault on a window of samples, from sample ``begin`` of the window on.
+    """Follow what is pending on, and every fault that is units, on samples ``begin`` to ``stop`` − 1 of a window.
 
     Args:
         net: the network.
-        begin: first sample of the window that is not done yet.
+        begin: first sample.
+        stop: the first one after the last.
         first_sample: index of the window's first sample.
-        own_bias: as for :func:`run_healthy`; used where the run was not kept.
-        kept_run: whether ``sums`` and ``trains`` hold the healthy run of the window, else they are room for one sample
-            (``trains``: the given input trains where ``own_bias`` is empty).
-        bench: room.
-        events: room.
-        sums: of the window, or room for one sample.
-        trains: likewise.
+        sums: drives of the healthy run, [S, …].
+        trains: of the healthy run, [S, neurons · words].
         scores: of the window.
         room: of the window.
         labels: [S], −1 where there is none.
         rows: the faults.
         work: room, clean.
         tally: results are added.
-        progress: [2] filled: samples done, changes kept. It stops before a sample whose changes might not have room.
+        pending: what :func:`neurofault.engines.incremental.singles.run_singles` left.
+        progress: [3]: as it left them; changes kept are counted on.
     """
-    found = work.found
-    kept = np.int64(0)
-    for sample in range(begin, scores.shape[0]):
-        if tally.rows.shape[0] and tally.rows.shape[0] - kept < rows.faults:
-            progress[0], progress[1] = sample, kept
-            return
-        own, now = sums[sample if sums.shape[0] > 1 else 0], trains[sample if trains.shape[0] > 1 else 0]
-        if not kept_run:
-            run_sample(net, own_bias[sample], bench, events, own, now)
-        healthy = Healthy(own, now, scores[sample], best(scores[sample]), room[sample])
-        for neuron in range(now.shape[0]):
-            work.now[neuron] = now[neuron]
-        at = first_sample + sample
-        kept = _singles(net, at, labels[sample], rows, healthy, bench, work, tally, kept, found)
-        kept = _others(net, at, labels[sample], rows, healthy, bench, work, tally, kept)
-    progress[0], progress[1] = scores.shape[0], kept
+    kept, at = progress[1], np.int64(0)
+    units = rows.others.shape[0] - 1
+    for sample in range(begin, stop):
+        now = trains[sample]
+        healthy = Healthy(first_sample + sample, sums[sample], now, scores[sample], best(scores[sample]), room[sample])
+        waiting = np.int64(0)
+        while at + waiting < progress[2] and pending.faults[at + waiting].sample == healthy.sample:
+            waiting += 1
+        if waiting or units:
+            for word in range(now.shape[0]):
+                work.now[word] = now[word]
+        if units:
+            survey(net, now, work)
+        for fault in range(waiting + units):
+            unit, last, population = np.int64(0), np.int64(0), np.int64(0)
+            if fault < waiting:
+                item = pending.faults[at + fault]
+                row, population = item.row, item.population
+                for word in range(net.words):
+                    work.now[item.neuron * net.words + word] = pending.trains[at + fault, word]
+                work.changed[0], work.parts[population].begin, work.parts[population].end = item.neuron, 0, 1
+                population += 1
+            else:
+                other = rows.others[fault - waiting]
+                row, unit, last = other.row, other.first, rows.others[fault - waiting + 1].first
+                population = rows.units[unit].population
+                if tally.spikes.shape[0] == 0:
+                    found = _at_once(net, unit, last, rows, healthy, work)
+                    if found == 2:
+                        kept = account(row, labels[sample], best(work.scores), healthy, tally, kept)
+                    if found:
+                        continue
+            end = ripple(net, population, unit, last, rows, healthy, work)
+            kept = account(row, labels[sample], best(work.scores), healthy, tally, kept)
+            if tally.spikes.shape[0]:
+                for place in range(end):
+                    neuron = work.changed[place]
+                    more = spikes_before(net, work.now, neuron, net.steps) - work.fired[neuron].active
+                    tally.spikes[row, neuron] += more
+                    tally.sample_spikes[row, healthy.sample] += more
+                for j in range(work.scores.shape[0]):
+                    tally.scores[row, healthy.sample, j] = work.scores[j]
+            clean(net, max(end, np.int64(1 if fault < waiting else 0)), healthy, work)
+        at += waiting
+    progress[1] = kept

@@ -1,400 +1,443 @@
-"""From edits of a deployment to rows of a batch that the incremental engine takes, and from packed arrays to its flat network. Chains only.
-
-A layer is a population of the chain with the connection that drives it; layers are numbered from 0, the input.
-"""
+"""From edits of a deployment to rows of a batch that the incremental engine takes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.damage.damage import Damage, Detour, Edit, Force, LearningDefect, SetSynapses, Silence
+from neurofault.damage.damage import (
+    Damage,
+    Detour,
+    Edit,
+    Force,
+    InputNoise,
+    KeptState,
+    LearningDefect,
+    NeuronEdit,
+    SetDelays,
+    SetSynapses,
+    Silence,
+    SingleSynapses,
+)
+from neurofault.damage.fold_neurons import NeuronFold, NeuronsNow
+from neurofault.damage.moments import moments
+from neurofault.damage.synapses_in_time import SynapsesInTime
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.base import STREAM
-from neurofault.engines.exact.packing import NO_WIRES, exponent_out_of_range, pack
-from neurofault.engines.incremental.fault_table import FaultTable
-from neurofault.engines.incremental.trains import MOST_STEPS, Net
+from neurofault.engines.incremental.fault_table import (
+    BY_SAMPLE,
+    FAULT,
+    FIXED,
+    MOOD,
+    PIECE,
+    SCRIPT,
+    TARGET,
+    UNIT,
+    WEIGHTS,
+    FaultTable,
+    records,
+)
+from neurofault.engines.incremental.golden import FaultBatch, Golden
+from neurofault.engines.incremental.net import BITS, FlatNetwork, unfollowed
 from neurofault.engines.wiring import edits_of
 from neurofault.errors import UsageError
-from neurofault.graph.chains import ChainLink, links, not_a_chain
-from neurofault.graph.chip import ChipConnection, ChipPopulation, unusual_law
-from neurofault.graph.connectivity import conv_weights
-from neurofault.graph.readout import unusual_readout
-from neurofault.graph.synapses import Conv, Dense, Sparse
+from neurofault.graph.arithmetic import STATE_LIMIT, bias_of
+from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.connectivity import weights_and_delays
+from neurofault.graph.schedule import title
 
-_INT16 = int(np.iinfo(np.int16).max)
-_MOST_WEIGHT = 1 << 20
-
-
-ChipLink = ChainLink[ChipPopulation, ChipConnection]
+_MOST_WEIGHT = 1 << 24
+_ALL = -1
 
 
-def chain_of(deployment: Deployment) -> tuple[ChipLink, ...]:
-    """Return the layers of a chain.
-
-    Raises:
-        UnsupportedError: it is none; the text names what makes it more.
-    """
-    return links(deployment, "the incremental engine")
-
-
-def refusal(deployment: Deployment) -> str | None:
-    """Return None if a deployment can be the healthy side of an incremental run, else why not, naming the layer."""
-    if deployment.timesteps > MOST_STEPS:
-        return f"{deployment.timesteps} steps: a spike train is one word of {MOST_STEPS} bits"
-    if deployment.reset == "never":
-        return STREAM
-    if (reason := not_a_chain(deployment)) is not None:
-        return f"a graph that is no chain: {reason}"
-    layers = chain_of(deployment)
-    if len(layers) < 2:
-        return f"layer {layers[0].population.name!r} alone: there is nothing behind it"
-    if not deployment.damage.plain:
-        return "damage that acts in time windows or alters parameters"
-    reason = exponent_out_of_range(deployment) or unusual_law(deployment.populations) or unusual_readout(deployment.readout)
-    if reason is not None:
-        return reason
-    for link in layers[1:]:
-        reason = _refused_synapses(deployment, link.incoming)
-        if reason is not None:
-            return f"layer {link.population.name!r}: {reason}"
-    if not isinstance(layers[-1].incoming.synapses, Dense):
-        return f"layer {layers[-1].population.name!r}: an output layer that is a convolution"
-    return None
-
-
-def _refused_synapses(deployment: Deployment, connection: ChipConnection) -> str | None:
-    match connection.synapses:
-        case Sparse():
-            return "synapses that are listed one by one"
-        case Dense(delay=delay) | Conv(delay=delay) if delay is not None:
-            return "synapses with delays"
-        case Dense(weight=weight):
-            values = np.abs(weight.astype(np.int64)).max(initial=0)
-            if 8 * max(int(values), int(np.abs(edits_of(deployment, connection.name).values).max(initial=0))) > _INT16:
-                return "weights of more than 13 bits"
-        case Conv(weight=weight):
-            if int(np.abs(weight.astype(np.int64)).sum(axis=(1, 2, 3)).max(initial=0)) > _INT16:
-                return "sums of more than 16 bits"
-            if deployment.damage.synapse_edits(connection.name):
-                return "a convolution with edited synapses"
-    return None
-
-
-@dataclass(frozen=True, eq=False)
-class FlatNetwork:
-    """A network as the kernels read it, and where each neuron went.
-
-    Attributes:
-        net: the arrays.
-        place_of: for each layer, int64 [n], number in ``net`` of each neuron in public (C, H, W) order.
-        input_order: int64 [n], public index of each input neuron of ``net``.
-    """
-
-    net: Net
-    place_of: tuple[NDArray[np.int64], ...]
-    input_order: NDArray[np.int64]
-
-
-def flatten(deployment: Deployment) -> FlatNetwork:
-    """Lay a deployment that :func:`refusal` has nothing against out for the kernels."""
-    layers, packed = chain_of(deployment), pack(deployment)
-    own = [packed.populations[link.population.name] for link in layers]
-    wires = [NO_WIRES if link.connection is None else packed.wires[link.connection.name] for link in layers]
-    count = len(layers)
-    size = np.array([one.order.size for one in own], np.int64)
-    kind = np.zeros(count, np.int64)
-    lanes = -(-size // 16) * 16
-    positions = np.ones(count, np.int64)
-    for link in layers[1:]:
-        synapses = link.incoming.synapses
-        kind[link.index] = 1 if isinstance(synapses, Dense) else 2
-        if isinstance(synapses, Conv):
-            channels, height, width = synapses.out_shape
-            lanes[link.index], positions[link.index] = channels, height * width
-    base = np.concatenate([[0], np.cumsum(lanes * positions)]).astype(np.int64)
-    sums = np.concatenate([[0, 0], np.cumsum((lanes * positions)[1:] * deployment.timesteps)]).astype(np.int64)
-    rows = [one.rows.weights[:, :width].astype(np.int16).ravel() for one, width in zip(wires, lanes, strict=True)]
-    words = [one.taps.kernel.astype(np.int16) for one in wires]
-    tables = [one.taps.table for one in wires]
-
-    def starts(parts: Sequence[NDArray[np.generic]]) -> NDArray[np.int64]:
-        return np.cumsum([0, *(len(part) for part in parts[:-1])]).astype(np.int64)
-
-    def padded(name: str) -> NDArray[Any]:
-        return np.concatenate([getattr(one.neurons, name)[:stop] for one, stop in zip(own, lanes * positions, strict=True)])
-
-    def each(values: Sequence[int]) -> NDArray[np.int64]:
-        return np.array(values, np.int64)
-
-    last, how = own[-1].neurons, deployment.readout.how
-    net = Net(
-        deployment.timesteps, size, positions, lanes, base, sums, kind, np.concatenate(rows), starts(rows),
-        each([one.rows.run for one in wires]), np.concatenate(words), starts(words),
-        np.concatenate(tables), starts(tables), np.stack([one.taps.pitch for one in wires]), padded("keep_u"),
-        padded("keep_v"), padded("threshold"), padded("start"),
-        np.concatenate([one.bias[0, :stop] for one, stop in zip(own, lanes * positions, strict=True)]),
-        each([one.neurons.remembers for one in own]), each([one.neurons.leaks for one in own]),
-        each([one.left for one in wires]), each([one.right for one in wires]),
-        not (last.remembers or last.leaks or wires[-1].right) and how == "potential",
-        int(np.abs(wires[-1].rows.weights.astype(np.int64)).max(initial=0)),
-        how == "count",
-        deployment.damage.silent(layers[-1].population.name, layers[-1].population.size),
-    )  # fmt: skip
-    place_of = tuple(np.argsort(one.order) + first for one, first in zip(own, base[:-1], strict=True))
-    return FlatNetwork(net, place_of, own[0].order)
-
-
-@dataclass(frozen=True, eq=False)
-class FaultBatch:
-    """Faults on one deployment, one a row.
-
-    Attributes:
-        deployment: the healthy side.
-        rows: as the kernels read them.
-    """
-
-    deployment: Deployment
-    rows: FaultTable
-
-    def __len__(self) -> int:
-        return self.rows.faults
-
-
-def _weights_at(
-    deployment: Deployment, connection: ChipConnection, sources: NDArray[np.int64], targets: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return the weights that the healthy side reads now."""
-    synapses = connection.synapses
-    if isinstance(synapses, Conv):
-        return conv_weights(synapses, sources, targets)
-    assert isinstance(synapses, Dense)
-    if not deployment.damage.synapse_edits(connection.name):
-        return synapses.weight[targets, sources].astype(np.int64)
-    edits = edits_of(deployment, connection.name)
-    weights = synapses.weight.astype(np.int32)
-    weights[edits.targets, edits.sources] = edits.values
-    return weights[targets, sources].astype(np.int64)
-
-
-def synapse_rows(
-    deployment: Deployment,
-    layer: int,
-    sources: NDArray[np.integer],
-    targets: NDArray[np.integer],
-    values: NDArray[np.integer],
-    flat: FlatNetwork | None = None,
-) -> FaultBatch:
-    """Return faults of one synapse each: ``values`` is what the chip reads instead.
+def not_followed(deployment: Deployment, edits: Sequence[Edit], left_out: dict[str, str] | None = None) -> str | None:
+    """Return None if a fault made of these edits, on top of a deployment that can be a healthy side, can be a row, else why not.
 
     Args:
         deployment: the healthy side.
-        layer: number of the target layer, at least 1.
-        sources: int [F], neurons in public order, and
-        targets: int [F], likewise.
-        values: int [F], weights as Lava reads them.
-        flat: the network if it is laid out already.
-
-    Raises:
-        UsageError: a layer or neuron does not exist, or a value is too large.
+        edits: what the fault does.
+        left_out: as :func:`neurofault.engines.incremental.net.unfollowed` gives it, if it is known already.
     """
-    layers = chain_of(deployment)
-    if not 1 <= layer < len(layers):
-        raise UsageError(f"layer {layer} has no synapses; layers with synapses are 1 to {len(layers) - 1}")
-    sources, targets, values = (np.asarray(part).astype(np.int64) for part in (sources, targets, values))
-    for label, ids, size in (
-        ("source", sources, layers[layer - 1].population.size),
-        ("target", targets, layers[layer].population.size),
-    ):
-        if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < size:
-            raise UsageError(
-                f"layer {layers[layer].population.name!r}: a synapse fault names {label} {ids.min()}…{ids.max()}, "
-                f"allowed are 0…{size - 1}"
-            )
-    laid = flat or flatten(deployment)
-    delta = values - _weights_at(deployment, layers[layer].incoming, sources, targets)
-    columns = np.stack(
-        [
-            np.arange(len(sources)),
-            np.full(len(sources), layer),
-            laid.place_of[layer][targets],
-            laid.place_of[layer - 1][sources],
-            delta,
-        ]
-    )
-    return _batch(deployment, laid, len(sources), np.empty((5, 0), np.int64), np.empty(0, np.uint64), columns)
-
-
-def neuron_rows(
-    deployment: Deployment, groups: Sequence[Sequence[tuple[int, NDArray[np.integer]]]], flat: FlatNetwork | None = None
-) -> FaultBatch:
-    """Return faults that silence neurons: for each fault its (number of the layer, neurons in public order), each layer once."""
-    layers = chain_of(deployment)
-    return edit_rows(
-        deployment,
-        [
-            [Silence(layers[layer].population.name, np.unique(np.asarray(neurons, np.int64))) for layer, neurons in group]
-            for group in groups
-        ],
-        flat,
-    )
-
-
-def accepts(deployment: Deployment, edits: Sequence[Edit]) -> bool:
-    """Say whether a fault made of these edits, on top of a chain, can be a row: all of them act for good."""
+    places = unfollowed(deployment) if left_out is None else left_out
+    fixed, other = set[str](), set[str]()
     for edit in edits:
         match edit:
             case LearningDefect() | Detour():
                 pass
-            case Silence(when=when):
-                if not when.always:
-                    return False
-            case Force(when=when, population=population):
-                if not when.always or population == deployment.readout.population:
-                    return False
-            case SetSynapses(when=when, connection=connection, values=values):
-                dense = deployment.connection(connection).synapses
-                if not when.always or int(np.abs(values.astype(np.int64)).max(initial=0)) >= _MOST_WEIGHT:
-                    return False
-                if isinstance(dense, Dense) and dense.delay is not None:
-                    return False
+            case KeptState() | InputNoise():
+                return f"{_title(edit)}: {_WORDS[type(edit)]}"
+            case Silence(population=name) | Force(population=name) if edit.when.always:
+                if isinstance(edit, Force) and name == deployment.readout.population:
+                    return f"layer {name!r}: stuck outputs of the readout"
+                fixed.add(name)
+            case _ if isinstance(edit, NeuronEdit):
+                if deployment.population(edit.population).is_source:
+                    return f"layer {edit.population!r}: what changes in an input's neurons with time"
+                if edit.population == deployment.readout.population and isinstance(edit, Silence | Force):
+                    return f"layer {edit.population!r}: outputs that are dead or stuck for some steps"
+                other.add(edit.population)
+            case SetSynapses(connection=connection) | SetDelays(connection=connection):
+                if isinstance(edit, SetSynapses) and int(np.abs(edit.values.astype(np.int64)).max(initial=0)) >= _MOST_WEIGHT:
+                    return f"{title(deployment.connection(connection))}: weights beyond 24 bits"
+                other.add(deployment.connection(connection).target)
             case _:
-                return False
-    return True
+                return f"{type(edit).__name__}: messages that are lost, or a chip that stalls"
+    driven = {one.target for name in fixed | other for one in deployment.out_of(name)}
+    for name in sorted(deployment.wiring.downstream(other | driven)):
+        if name in places:
+            return places[name]
+    return None
 
 
-def edit_rows(
-    deployment: Deployment, faults: Sequence[Sequence[Edit]], flat: FlatNetwork | None = None, *, whole: bool = False
-) -> FaultBatch:
-    """Return faults given by their edits, in the order in which they act, on top of the deployment's own damage.
+_WORDS = {KeptState: "states that are kept between samples", InputNoise: "noise of inputs"}
+
+
+def _title(edit: KeptState | InputNoise) -> str:
+    return f"layer {edit.population!r}"
+
+
+@dataclass(eq=False)
+class _Rows:
+    """Rows as they are gathered."""
+
+    units: list[NDArray[np.int64]] = field(default_factory=list)
+    pieces: list[NDArray[np.int64]] = field(default_factory=list)
+    trains: list[NDArray[np.uint32]] = field(default_factory=list)
+    masks: list[NDArray[np.uint32]] = field(default_factory=list)
+    mask_rows: list[tuple[int, int]] = field(default_factory=list)
+    scripts: list[tuple[int, int]] = field(default_factory=list)
+    moods: list[dict[str, NDArray[np.int64]]] = field(default_factory=list)
+    mood_of: list[NDArray[np.int32]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("trains", "masks", "moods", "mood_of"), 0))
+
+    def unit(self, row: int, population: int, neurons: NDArray[np.int64], kind: int, what: NDArray[np.int64]) -> None:
+        """Add units: row, population, neuron, kind, what."""
+        one = np.ones(len(neurons), np.int64)
+        self.units.append(np.stack([row * one, population * one, neurons, kind * one, what]))
+
+    def train(self, spikes: NDArray[np.bool_]) -> int:
+        """Add a fixed train; return its number."""
+        self.trains.append(packed(spikes[None])[0])
+        return len(self.trains) - 1
+
+    def mask(self, active: NDArray[np.bool_]) -> int:
+        """Add a mask, bool [N, T]; return its number."""
+        alike = bool((active == active[:1]).all())
+        own = packed(active[:1] if alike else active)
+        self.masks.append(own)
+        self.mask_rows.append((self.counts["masks"], 0 if alike else 1))
+        self.counts["masks"] += len(own)
+        return len(self.mask_rows) - 1
+
+
+def packed(spikes: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Return trains or masks bool [k, T] as words, uint32 [k, ⌈T / 32⌉]."""
+    rows, steps = spikes.shape
+    words = -(-steps // BITS)
+    whole = np.zeros((rows, words * BITS), bool)
+    whole[:, :steps] = spikes
+    return np.packbits(whole, axis=1, bitorder="little").view("<u4").astype(np.uint32)
+
+
+def edit_rows(healthy: Golden, faults: Sequence[Sequence[Edit]], *, whole: bool = False) -> FaultBatch:
+    """Return faults given by their edits, in the order in which they act, on top of the healthy side's own damage.
 
     Args:
-        deployment: the healthy side, a chain.
+        healthy: the healthy run.
         faults: the edits of each.
-        flat: the network if it is laid out already.
         whole: whether single synapses are followed like everything else, so that spikes can be counted.
 
     Raises:
-        UsageError: an edit that :func:`accepts` refuses, or that names a neuron that does not exist.
+        UsageError: an edit that is not followed (:func:`not_followed`), or that names a neuron that does not exist.
     """
-    laid, layers = flat or flatten(deployment), chain_of(deployment)
-    units: list[NDArray[np.int64]] = []
-    trains: list[NDArray[np.uint64]] = []
-    weights: list[NDArray[np.int64]] = []
+    deployment, flat, gathered = healthy.deployment, healthy.flat, _Rows()
     for row, edits in enumerate(faults):
-        if not accepts(deployment, edits):
-            raise UsageError("the incremental engine takes only dead and stuck neurons and changed weights that last for good")
-        for link in layers:
-            layer, place = link.index, laid.place_of[link.index]
-            named = [edit for edit in edits if isinstance(edit, Silence | Force) and edit.population == link.population.name]
-            changed = [
-                edit
-                for edit in edits
-                if isinstance(edit, SetSynapses) and link.connection is not None and edit.connection == link.connection.name
-            ]
-            if not named and not changed:
-                continue
-            fixed = _fixed_trains(deployment, link.population, named)
-            own = np.array(sorted(fixed), np.int64)
-            units.append(np.stack([np.full(len(own), row), np.full(len(own), layer), place[own]]))
-            trains.append(np.array([fixed[neuron] for neuron in own.tolist()], np.uint64))
-            if changed:
-                found = edits_of(_with_edits(deployment, link.incoming.name, changed), link.incoming.name)
-                delta = found.values - _weights_at(deployment, link.incoming, found.sources, found.targets)
-                among = (delta != 0) & ~np.isin(found.targets, own)
-                sources, targets, delta = found.sources[among], found.targets[among], delta[among]
-                columns = [
-                    np.full(len(delta), row),
-                    np.full(len(delta), layer),
-                    place[targets],
-                    laid.place_of[layer - 1][sources],
-                    delta,
-                ]
-                weights.append(np.stack(columns))
-    fixed_units = np.concatenate([np.empty((3, 0), np.int64), *units], axis=1)
-    columns5 = np.concatenate([np.empty((5, 0), np.int64), *weights], axis=1)
-    return _batch(deployment, laid, len(faults), fixed_units, np.concatenate([np.empty(0, np.uint64), *trains]), columns5, whole)
+        reason = not_followed(deployment, edits, flat.unfollowed)
+        if reason is not None:
+            raise UsageError(f"the incremental engine does not follow {reason}")
+        hurt = deployment.with_damage(Damage((*deployment.damage.edits, *edits)))
+        for population in deployment.populations:
+            named = [edit for edit in edits if isinstance(edit, NeuronEdit) and edit.population == population.name]
+            held = _neurons(healthy, hurt, population, named, row, gathered)
+            for connection in deployment.into(population.name):
+                if any(isinstance(edit, SingleSynapses) and edit.connection == connection.name for edit in edits):
+                    _synapses(healthy, hurt, connection, row, held, gathered)
+    return _batch(healthy, len(faults), gathered, whole=whole)
 
 
-def _with_edits(deployment: Deployment, connection: str, edits: Sequence[SetSynapses]) -> Deployment:
-    return deployment.with_damage(Damage((*deployment.damage.synapse_edits(connection), *edits)))
-
-
-def _fixed_trains(deployment: Deployment, population: ChipPopulation, edits: Sequence[Silence | Force]) -> dict[int, int]:
-    """Neuron → train of the neurons of a population whose spikes no longer depend on what arrives."""
-    fixed: dict[int, int] = {}
+def _neurons(
+    healthy: Golden, hurt: Deployment, population: ChipPopulation, edits: Sequence[NeuronEdit], row: int, gathered: _Rows
+) -> NDArray[np.int64]:
+    """Add the units of a population whose neurons are hit; return which have fixed trains."""
+    if not edits:
+        return np.empty(0, np.int64)
+    flat, size = healthy.flat, population.size
     for edit in edits:
-        if isinstance(edit, Force):
-            spikes = edit.spikes(deployment.timesteps)
-            word = sum(1 << step for step in range(deployment.timesteps) if spikes[step])
-            fixed.update(dict.fromkeys(edit.neurons.tolist(), word))
-    for edit in edits:  # nothing can make a silent neuron fire
-        if isinstance(edit, Silence):
-            fixed.update(dict.fromkeys(edit.neurons.tolist(), 0))
-    size = population.size
-    if fixed:
-        dead = deployment.damage.silent(population.name, size)
-        fixed = {neuron: 0 if neuron < dead.size and dead[neuron] else word for neuron, word in fixed.items()}
-    if fixed and not 0 <= min(fixed) <= max(fixed) < size:
-        raise UsageError(f"layer {population.name!r}: an edit names neuron {max(fixed)}, allowed are 0…{size - 1}")
-    return fixed
+        if edit.neurons.size and not 0 <= int(edit.neurons.min()) <= int(edit.neurons.max()) < size:
+            raise UsageError(f"layer {population.name!r}: an edit names neuron {edit.neurons.max()}, allowed are 0…{size - 1}")
+    index, place = flat.index(population.name), flat.place_of[population.name]
+    if all(isinstance(edit, Silence | Force) and edit.when.always for edit in edits):
+        fold = NeuronFold(population, hurt.damage.edits)
+        now = fold.at(np.array([edit.when.always for edit in fold.edits], bool))
+        own = np.unique(np.concatenate([edit.neurons for edit in edits]))
+        rates = np.where(now.silent[own], 0, now.rate[own])
+        kinds, which = np.unique(rates, return_inverse=True)
+        numbers = np.array([gathered.train(_forced(int(rate), hurt.timesteps)) for rate in kinds], np.int64)
+        gathered.unit(row, index, place[own], FIXED, numbers[which.reshape(-1)])
+        return own
+    _script(healthy, hurt, population, edits, row, gathered)
+    return np.empty(0, np.int64)
 
 
-def _batch(
-    deployment: Deployment,
-    laid: FlatNetwork,
-    count: int,
-    fixed: NDArray[np.int64],
-    trains: NDArray[np.uint64],
-    weights: NDArray[np.int64],
-    whole: bool = False,
+def _forced(rate: int, timesteps: int) -> NDArray[np.bool_]:
+    return Force("", np.empty(0, np.int64), rate).spikes(timesteps)
+
+
+def _script(
+    healthy: Golden, hurt: Deployment, population: ChipPopulation, edits: Sequence[NeuronEdit], row: int, gathered: _Rows
+) -> None:
+    flat, inputs = healthy.flat, healthy.inputs
+    fold = NeuronFold(population, hurt.damage.edits)
+    found = moments(fold.edits, hurt.schedule.phase[population.name], inputs.first_sample, len(inputs), hurt.timesteps)
+    own = np.unique(np.concatenate([edit.neurons for edit in edits]))
+    sets = [_mood(fold.at(active), population, own) for active in found.active]
+    alike = bool((found.which == found.which[:1]).all())
+    which = (found.which[:1] if alike else found.which).astype(np.int32)
+    numbers = []
+    for position in range(len(own)):
+        gathered.mood_of.append(which + np.int32(gathered.counts["moods"]))
+        gathered.scripts.append((gathered.counts["mood_of"], 0 if alike else 1))
+        gathered.moods.append({name: np.array([one[name][position] for one in sets]) for name in sets[0]})
+        gathered.counts["mood_of"] += len(which)
+        gathered.counts["moods"] += len(sets)
+        numbers.append(len(gathered.scripts) - 1)
+    index, place = flat.index(population.name), flat.place_of[population.name]
+    gathered.unit(row, index, place[own], SCRIPT, np.array(numbers, np.int64))
+
+
+def _mood(now: NeuronsNow, population: ChipPopulation, own: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """Return what holds for some neurons while some edits act, as kernels read it."""
+    bias = bias_of(now.bias_mantissa, population.bias_exponent).astype(np.int64)
+    return {
+        "keep_u": 4095 - now.du[own],
+        "keep_v": 4096 - now.dv[own],
+        "threshold": np.clip(now.vth[own] << 6, -2 * STATE_LIMIT, 2 * STATE_LIMIT),
+        "bias": bias[own],
+        "flips_u": now.flips_u[own],
+        "flips_v": now.flips_v[own],
+        "counter": now.counter[own],
+        "silent": now.silent[own].astype(np.int64),
+        "kept": now.kept[own].astype(np.int64),
+        "rate": now.rate[own],
+    }
+
+
+def _synapses(
+    healthy: Golden, hurt: Deployment, connection: ChipConnection, row: int, held: NDArray[np.int64], gathered: _Rows
+) -> None:
+    """Add the pieces of a connection's broken synapses, but of neurons whose trains are fixed."""
+    now = SynapsesInTime(hurt, connection.name, healthy.inputs.first_sample, len(healthy.inputs))
+    zero = np.zeros(len(now.steady_sources), np.int64)
+    before, delay = _held(healthy.deployment, connection, now.steady_sources, now.steady_targets)
+    parts = [(now.steady_sources, now.steady_targets, now.steady_weights - before, delay, zero + _ALL)]
+    if len(now.sources):
+        before, delay = _held(healthy.deployment, connection, now.sources, now.targets)
+        for number in np.unique(now.which):
+            found, active = now.held(int(number)), now.which == number
+            other = (found.weights != before) | (found.delays != delay)
+            if other.any():
+                mask = np.full(np.count_nonzero(other), _ALL if active.all() else gathered.mask(_arrived(active, healthy, connection)))
+                pairs = now.sources[other], now.targets[other]
+                parts.append((*pairs, -before[other], delay[other], mask))
+                parts.append((*pairs, found.weights[other], found.delays[other], mask))
+    columns = [np.concatenate(each) for each in zip(*parts, strict=True)]
+    sources, targets, deltas, delays, masks = _joined(columns, connection.synapses.n_in)
+    kept = (deltas != 0) & ~np.isin(targets, held)
+    gathered.pieces.append(
+        _columns(healthy.flat, connection, row, sources[kept], targets[kept], deltas[kept], delays[kept], masks[kept])
+    )
+
+
+def _joined(columns: Sequence[NDArray[np.int64]], n_in: int) -> tuple[NDArray[np.int64], ...]:
+    """Add up what goes to the same pair with the same delay and mask: source, target, delta, delay, mask."""
+    sources, targets, deltas, delays, masks = columns
+    if not sources.size:
+        return tuple(columns)
+    keys = np.stack([targets * n_in + sources, delays, masks])
+    pairs, which = np.unique(keys, axis=1, return_inverse=True)
+    total = np.zeros(pairs.shape[1], np.int64)
+    np.add.at(total, which.reshape(-1), deltas)
+    return pairs[0] % n_in, pairs[0] // n_in, total, pairs[1], pairs[2]
+
+
+def _arrived(active: NDArray[np.bool_], healthy: Golden, connection: ChipConnection) -> NDArray[np.bool_]:
+    """Return in which steps of its own, bool [N, T], a source's spike arrives in an active step."""
+    lag = healthy.deployment.schedule.lag[connection.name]
+    sent = np.zeros_like(active)
+    sent[:, : max(active.shape[1] - lag, 0)] = active[:, lag:]
+    return sent
+
+
+def _held(
+    deployment: Deployment, connection: ChipConnection, sources: NDArray[np.int64], targets: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the weights and delays that the healthy side reads."""
+    weights, delays = weights_and_delays(connection.synapses, sources, targets)
+    weights, delays = weights.astype(np.int64), delays.astype(np.int64)
+    if deployment.damage.synapse_edits(connection.name):
+        edits, n_in = edits_of(deployment, connection.name), connection.synapses.n_in
+        keys = edits.targets * n_in + edits.sources
+        order = np.argsort(keys)
+        asked = targets * n_in + sources
+        at = order[np.minimum(np.searchsorted(keys[order], asked), len(keys) - 1)]
+        own = keys[at] == asked
+        weights = np.where(own, edits.values[at], weights)
+        if edits.delays is not None:
+            delays = np.where(own, edits.delays[at], delays)
+    return weights, delays
+
+
+def _columns(
+    flat: FlatNetwork, connection: ChipConnection, row: int | NDArray[np.int64], sources: NDArray[np.int64], targets: NDArray[np.int64],
+    deltas: NDArray[np.int64], delays: NDArray[np.int64], masks: NDArray[np.int64],
+) -> NDArray[np.int64]:  # fmt: skip
+    """Return pieces as columns: row, population, target, source, delta, shift, mask."""
+    one = np.ones(len(sources), np.int64)
+    left = max(connection.weight_exponent, 0) + 6
+    shifted = (deltas << left).astype(np.int32).astype(np.int64)  # as sums of 32 bits wrap
+    lag = flat.packed.wires[connection.name].lag
+    return np.stack(
+        [row * one, one * flat.index(connection.target), flat.place_of[connection.target][targets],
+         flat.place_of[connection.source][sources], shifted, delays + lag, masks]
+    )  # fmt: skip
+
+
+def synapse_rows(
+    healthy: Golden,
+    connection: str,
+    sources: NDArray[np.integer],
+    targets: NDArray[np.integer],
+    values: NDArray[np.integer],
 ) -> FaultBatch:
-    """Sort units and single synapses into rows.
+    """Return faults of one synapse each: ``values`` is what the chip reads instead.
 
     Args:
-        deployment: the healthy side.
-        laid: its network.
-        count: F.
-        fixed: int64 [3, k]: row, layer, neuron.
-        trains: uint64 [k], of the fixed neurons.
-        weights: int64 [5, m]: row, layer, target, source, delta.
-        whole: whether no fault is taken as a single synapse.
+        healthy: the healthy run.
+        connection: whose synapses they are.
+        sources: int [F], neurons in public order, and
+        targets: int [F], likewise.
+        values: int [F], weights as Lava reads them.
+
+    Raises:
+        UsageError: a connection or neuron does not exist, or what it drives is not followed.
     """
-    per_row = np.bincount(weights[0], minlength=count)
-    has_fixed = np.zeros(count, bool)
-    has_fixed[fixed[0]] = True
-    single_row = (per_row == 1) & ~has_fixed & (not whole)
-    single = single_row[weights[0]]
-    alone = weights[:, single & (weights[4] != 0)]
-    net = laid.net
-    starts = np.concatenate([[0], np.cumsum(net.size[:-1])]).astype(np.int64)
-    source = starts[alone[1] - 1] + alone[3] - net.base[alone[1] - 1]
-    order = np.lexsort((alone[2], source))
-    alone, source = alone[:, order], source[order]
-    first = np.searchsorted(source, np.arange(starts[-1] + 1)).astype(np.int64)
-    rest = weights[:, ~single]
+    return joined_rows(healthy, [(connection, sources, targets, values)])
+
+
+def joined_rows(
+    healthy: Golden, parts: Sequence[tuple[str, NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]]
+) -> FaultBatch:
+    """Return faults of one synapse each of several connections, one part behind the other; see :func:`synapse_rows`."""
+    deployment, gathered, count = healthy.deployment, _Rows(), 0
+    for name, *arrays in parts:
+        connection = deployment.connection(name)
+        sources, targets, values = (np.asarray(part).astype(np.int64) for part in arrays)
+        ends = (("source", sources, connection.synapses.n_in), ("target", targets, connection.synapses.n_out))
+        for label, ids, size in ends:
+            if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < size:
+                raise UsageError(
+                    f"{title(connection)}: a synapse fault names {label} {ids.min()}…{ids.max()}, allowed are 0…{size - 1}"
+                )
+        example = SetSynapses(name, sources[:1], targets[:1], values[:1].astype(np.int32))
+        reason = not_followed(deployment, [example], healthy.flat.unfollowed)
+        if reason is not None:
+            raise UsageError(f"the incremental engine does not follow {reason}")
+        before, delays = _held(deployment, connection, sources, targets)
+        row = count + np.arange(len(sources))
+        gathered.pieces.append(
+            _columns(healthy.flat, connection, row, sources, targets, values - before, delays, np.full(len(row), _ALL))
+        )
+        count += len(sources)
+    return _batch(healthy, count, gathered)
+
+
+def neuron_rows(healthy: Golden, groups: Sequence[Sequence[tuple[str, NDArray[np.integer]]]]) -> FaultBatch:
+    """Return faults that silence neurons: for each fault its (population, neurons in public order), each population once."""
+    return edit_rows(
+        healthy, [[Silence(name, np.unique(np.asarray(neurons, np.int64))) for name, neurons in group] for group in groups]
+    )
+
+
+def _batch(healthy: Golden, count: int, gathered: _Rows, *, whole: bool = False) -> FaultBatch:
+    """Sort units and pieces into rows; ``whole``: no fault is taken as a single piece."""
+    net = healthy.flat.net
+    pieces = np.concatenate([np.empty((7, 0), np.int64), *gathered.pieces], axis=1)
+    pieces = pieces[:, pieces[4] != 0]
+    given = np.concatenate([np.empty((5, 0), np.int64), *gathered.units], axis=1)
+    busy = np.zeros(count, bool)
+    busy[given[0]] = True
+    if net.pops["farthest"][net.readout] >= 0:  # then both its potentials and its spikes matter
+        busy[pieces[0][pieces[1] == net.readout]] = True
+    single_row = (np.bincount(pieces[0], minlength=count) == 1) & ~busy & (not whole)
+    single = single_row[pieces[0]]
+    alone = pieces[:, single]
+    alone = alone[:, np.lexsort((alone[3], alone[2]))]
+    targets, first = np.unique(alone[2], return_index=True)
+    rest = pieces[:, ~single]
     rest = rest[:, np.lexsort((rest[2], rest[1], rest[0]))]
-    heads = np.flatnonzero(np.any(np.diff(rest[:3], axis=1, prepend=-1) != 0, axis=0)) if rest.shape[1] else np.empty(0, np.int64)
-    ends = np.append(heads, rest.shape[1])
-    n_units = len(heads) + fixed.shape[1]
-    unit_row = np.concatenate([rest[0, heads], fixed[0]])
-    unit_layer = np.concatenate([rest[1, heads], fixed[1]])
-    unit_neuron = np.concatenate([rest[2, heads], fixed[2]])
-    unit_fixed = np.repeat(np.array([0, 1], np.uint8), [len(heads), fixed.shape[1]])
-    unit_train = np.concatenate([np.zeros(len(heads), np.uint64), trains])
-    by_row = np.lexsort((unit_neuron, unit_layer, unit_row))
-    lengths = np.concatenate([np.diff(ends), np.zeros(fixed.shape[1], np.int64)])[by_row]
-    begin = np.concatenate([heads, np.zeros(fixed.shape[1], np.int64)])[by_row]
-    edits = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    pick = np.repeat(begin - edits[:-1], lengths) + np.arange(edits[-1]) if n_units else np.empty(0, np.int64)
-    others = np.unique(unit_row)
-    windows = np.append(np.searchsorted(unit_row[by_row], others), n_units).astype(np.int64)
+    heads = _heads(rest[:3, _not_among(rest[:3], given[:, given[3] == SCRIPT])])
+    bare = np.concatenate([heads, np.stack([np.full(heads.shape[1], WEIGHTS), np.zeros(heads.shape[1], np.int64)])])
+    units = np.concatenate([bare, given], axis=1)
+    units = units[:, np.lexsort((units[2], units[1], units[0]))]
+    others, begins = np.unique(units[0], return_index=True)
+    named = dict(zip(("population", "neuron", "kind", "what"), units[1:], strict=True))
     rows = FaultTable(
-        count, windows, others.astype(np.int64), unit_layer[by_row], unit_neuron[by_row], unit_fixed[by_row], unit_train[by_row],
-        edits, rest[3][pick], rest[4][pick].astype(np.int32), starts, first, alone[0], alone[2], alone[4].astype(np.int32),
-    )  # fmt: skip
-    return FaultBatch(deployment, rows)
+        count,
+        records(FAULT, {"row": others, "first": begins}, end={"first": units.shape[1]}),
+        records(UNIT, named | {"first": _firsts(rest[:3], units)}, end={"first": rest.shape[1]}),
+        _pieces(rest),
+        np.concatenate([np.empty((0, net.words), np.uint32), *(train[None] for train in gathered.trains)]),
+        _by_sample(gathered.scripts),
+        np.concatenate([np.empty((0, net.steps), np.int32), *gathered.mood_of]),
+        np.concatenate([np.empty(0, MOOD), *(records(MOOD, one) for one in gathered.moods)]),
+        _by_sample(gathered.mask_rows),
+        np.concatenate([np.empty((0, net.words), np.uint32), *gathered.masks]),
+        records(TARGET, {"neuron": targets, "first": first}, end={"first": alone.shape[1]}),
+        _pieces(alone),
+    )
+    return FaultBatch(healthy, rows)
+
+
+def _heads(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return sorted columns, each once."""
+    if not keys.shape[1]:
+        return keys
+    return keys[:, np.any(np.diff(keys, axis=1, prepend=-1) != 0, axis=0)]
+
+
+def _not_among(keys: NDArray[np.int64], units: NDArray[np.int64]) -> NDArray[np.bool_]:
+    taken = set(map(tuple, units[:3].T.tolist()))
+    if not taken:
+        return np.ones(keys.shape[1], bool)
+    return np.array([tuple(key) not in taken for key in keys.T.tolist()], bool)
+
+
+def _firsts(keys: NDArray[np.int64], units: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return int64 [units]: each one's first piece; both are sorted alike, and every piece has a unit."""
+    if not keys.shape[1]:
+        return np.zeros(units.shape[1], np.int64)
+    _, which = np.unique(np.concatenate([units[:3], keys], axis=1), axis=1, return_inverse=True)
+    own, pieces = np.split(which.reshape(-1), [units.shape[1]])
+    return np.searchsorted(pieces, own).astype(np.int64)
+
+
+def _pieces(columns: NDArray[np.int64]) -> NDArray[Any]:
+    return records(PIECE, dict(zip(("row", "source", "delta", "shift", "mask"), columns[[0, 3, 4, 5, 6]], strict=True)))
+
+
+def _by_sample(rows: Sequence[tuple[int, int]]) -> NDArray[Any]:
+    begin, pitch = np.array(rows, np.int64).reshape(-1, 2).T
+    return records(BY_SAMPLE, {"begin": begin, "pitch": pitch})

@@ -7,71 +7,199 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.engines.incremental.net import LANES, Net
+
+WEIGHTS, FIXED, SCRIPT = 0, 1, 2
+"""Kinds of units: a neuron whose drive differs, one whose train is given, one that is run by a script (its drive may differ too)."""
+
+KEEP_U, KEEP_V, THRESHOLD, BIAS, REFRACTORY, FLOOR, U, V, WAITING = range(9)
+"""Rows of :attr:`Lanes.numbers`."""
+
+FAULT = np.dtype([("row", np.int64), ("first", np.int64)])
+"""A fault that is units: its row, its first unit."""
+
+UNIT = np.dtype([(name, np.int64) for name in ("population", "neuron", "kind", "what", "first")])
+"""A neuron that a fault hits: its kind, number of the train or the script, first piece."""
+
+PIECE = np.dtype([("source", np.int32), ("delta", np.int32), ("shift", np.int32), ("mask", np.int32), ("row", np.int32)])
+"""An addition to a neuron's drive: ``delta`` in step s + shift (the wire's lag included) for each spike of the source neuron in step s that a mask of the
+source's own steps lets through (−1: all do). row: its fault, where it is all of it."""
+
+TARGET = np.dtype([("neuron", np.int64), ("first", np.int64)])
+"""A neuron with faults that are one piece: the first of these."""
+
+BY_SAMPLE = np.dtype([("begin", np.int64), ("pitch", np.int64)])
+"""Where the row of the first sample stands, and how many rows on that of the next one (0: all samples are alike)."""
+
+MOOD = np.dtype([(name, np.int32) for name in (
+    "keep_u", "keep_v", "threshold", "bias", "flips_u", "flips_v", "counter", "silent", "kept", "rate",
+)])  # fmt: skip
+"""What holds for a neuron while some edits act. counter: what its refractory counter reads, −1: it counts. silent, kept: dead; its reset is lost.
+rate: forced spikes in 1/65536 a step, −1: none."""
+
+CHANGE = np.dtype([("row", np.int32), ("sample", np.int32), ("prediction", np.int16)])
+"""A changed prediction."""
+
 
 class FaultTable(NamedTuple):
-    """Faults as rows of a batch; neurons are numbered as in :class:`Net`.
+    """Faults as rows of a batch; neurons are numbered as in :class:`neurofault.engines.incremental.net.Net`.
 
     Attributes:
-        faults: int, F.
-        units: int64 [G + 1], window of each *other* fault's units, sorted by layer; ``others``: int64 [G], their rows.
-        layer, neuron: int64 [units]; fixed: uint8 [units], whether the train is ``train`` (uint64) whatever arrives.
-        edits: int64 [units + 1], window of each unit's changed weights; source: int64, delta: int32 [edits].
-        layers: int64 [S + 1], window of each layer's sources in ``first`` (int64 [sources + 1]), which are windows of the faults
-            that are one synapse of this source: single_row, single_target: int64, single_delta: int32.
+        faults: F.
+        others: :data:`FAULT`, the faults that are units, and an end.
+        units: :data:`UNIT`, sorted by fault, then population, and an end.
+        pieces: :data:`PIECE`, of units.
+        trains: uint32 [k, words], fixed trains.
+        scripts: :data:`BY_SAMPLE`, rows of ``mood_rows``, int32 [rows, T], numbers of ``moods``, :data:`MOOD`.
+        mask_rows: :data:`BY_SAMPLE`, rows of ``masks``, uint32 [rows, words].
+        targets: :data:`TARGET`, sorted by neuron, and an end; alone: :data:`PIECE`, of these.
     """
 
     faults: int
-    units: NDArray[np.int64]
-    others: NDArray[np.int64]
-    layer: NDArray[np.int64]
-    neuron: NDArray[np.int64]
-    fixed: NDArray[np.uint8]
-    train: NDArray[np.uint64]
-    edits: NDArray[np.int64]
-    source: NDArray[np.int64]
-    delta: NDArray[np.int32]
-    single_layers: NDArray[np.int64]
-    first: NDArray[np.int64]
-    single_row: NDArray[np.int64]
-    single_target: NDArray[np.int64]
-    single_delta: NDArray[np.int32]
+    others: NDArray[Any]
+    units: NDArray[Any]
+    pieces: NDArray[Any]
+    trains: NDArray[np.uint32]
+    scripts: NDArray[Any]
+    mood_rows: NDArray[np.int32]
+    moods: NDArray[Any]
+    mask_rows: NDArray[Any]
+    masks: NDArray[np.uint32]
+    targets: NDArray[Any]
+    alone: NDArray[Any]
+
+
+class Lanes(NamedTuple):
+    """Neurons that are run side by side, n of them at least as many as are run.
+
+    Attributes:
+        numbers: int32 [9, n], rows ``KEEP_U`` … ``WAITING``; the last three are states before the first step that is run, then after the last.
+        bits: uint32 [words, n], trains; steps that are run are added.
+        drive: int32 [T, n].
+    """
+
+    numbers: NDArray[np.int32]
+    bits: NDArray[np.uint32]
+    drive: NDArray[np.int32]
+
+
+PART = np.dtype([("begin", np.int64), ("end", np.int64)])
+"""A population's part of the stack of changed neurons."""
+
+SEAT = np.dtype([("neuron", np.int64), ("row", np.int64)])
+"""Who sits in a lane of the block: a neuron, for a fault."""
+
+FIRED = np.dtype([("active", np.int32), ("early", np.int32)])
+"""How often a neuron fires in a sample; its first spike."""
 
 
 class ThreadRoom(NamedTuple):
     """Room of one thread, clean between faults.
 
     Attributes:
-        now: uint64 [neurons], trains of the sample with the fault; equal to the healthy ones but for the changed neurons.
-        changed: int64 [neurons], stack of the neurons that changed.
-        extra: int32 [most sums of a layer], what is added to a layer's sums.
-        touched: uint8 [most places]; places: int64 [most places], list of them.
-        held: uint8 [neurons], whether a fixed unit holds the neuron.
-        lanes: parameters and targets of ``BLOCK`` single neurons.
+        now: uint32 [neurons · words], trains of the sample with the fault; equal to the healthy ones but for the changed neurons.
+        changed: int64 [neurons], stack of the neurons that changed; parts: :data:`PART` [P].
+        extra: int32 [most drive of a population], what is added to it; touched: uint8, places: int64 [most places].
+        held: uint8 [neurons], whether a unit holds the neuron.
+        scores: int64 [n_out].
+        place: neurons of one place. block: ``LANES`` single neurons, seats: :data:`SEAT` of them.
+        column: int32 [T], drive of one neuron; train: uint32 [words].
+        trace: int32 [2, T + 1], the healthy u and v of one neuron before each step.
+        chosen, sorted: int64 [most faults of a neuron], those that matter; heads: int64 [T + 2].
+        fired: :data:`FIRED` [neurons].
     """
 
-    now: NDArray[np.uint64]
+    now: NDArray[np.uint32]
     changed: NDArray[np.int64]
+    parts: NDArray[Any]
     extra: NDArray[np.int32]
     touched: NDArray[np.uint8]
     places: NDArray[np.int64]
     held: NDArray[np.uint8]
     scores: NDArray[np.int64]
-    drive: NDArray[np.int32]
-    keep_u: NDArray[np.float64]
-    keep_v: NDArray[np.float64]
-    threshold: NDArray[np.int32]
-    start: NDArray[np.int32]
-    bias: NDArray[np.int32]
-    target: NDArray[np.int64]
-    row: NDArray[np.int64]
-    found: NDArray[np.uint64]
+    place: Lanes
+    block: Lanes
+    seats: NDArray[Any]
+    column: NDArray[np.int32]
+    train: NDArray[np.uint32]
+    trace: NDArray[np.int32]
+    chosen: NDArray[np.int64]
+    sorted: NDArray[np.int64]
+    heads: NDArray[np.int64]
+    fired: NDArray[Any]
 
 
 class Healthy(NamedTuple):
-    """One sample of the healthy run: sums and trains of all layers, scores, the best output, its room before anything wraps."""
+    """One sample of the healthy run: its index, drives and trains of all populations, scores, the best output, the room of final sums."""
 
-    sums: NDArray[Any]
-    trains: NDArray[np.uint64]
+    sample: int
+    sums: NDArray[np.int32]
+    trains: NDArray[np.uint32]
     scores: NDArray[np.int64]
     prediction: int
     room: int
+
+
+class Tally(NamedTuple):
+    """Results of one thread.
+
+    Attributes:
+        changed: int64 [F], samples whose prediction changed.
+        correct: int64 [F], change in the number of samples classified as labelled.
+        kept: :data:`CHANGE`, the changed predictions; no room: they are not kept.
+        spikes: int64 [F, neurons], sample_spikes: int64 [F, N], scores: int64 [F, N, n_out]: differences, and scores; empty: not
+            kept.
+    """
+
+    changed: NDArray[np.int64]
+    correct: NDArray[np.int64]
+    kept: NDArray[Any]
+    spikes: NDArray[np.int64]
+    sample_spikes: NDArray[np.int64]
+    scores: NDArray[np.int64]
+
+
+PENDING = np.dtype([(name, np.int64) for name in ("row", "neuron", "population", "sample")])
+"""A fault of one synapse whose neuron has another train."""
+
+
+class Pending(NamedTuple):
+    """Faults that must be followed on: :data:`PENDING` [k], and uint32 [k, words]: the trains."""
+
+    faults: NDArray[Any]
+    trains: NDArray[np.uint32]
+
+
+class Counted(NamedTuple):
+    """How many changes are kept, and how many faults are pending."""
+
+    kept: int
+    pending: int
+
+
+def _lanes(net: Net, count: int) -> Lanes:
+    return Lanes(np.zeros((9, count), np.int32), np.zeros((net.words, count), np.uint32), np.zeros((net.steps, count), np.int32))
+
+
+def room_for(net: Net, most: int) -> ThreadRoom:
+    """Return room for a thread; ``most``: faults of one piece at a neuron."""
+    neurons, places = len(net.neurons), int(net.pops["positions"].max())
+    drive = int((net.pops["lanes"] * net.pops["positions"]).max()) * net.steps
+    return ThreadRoom(
+        np.zeros(neurons * net.words, np.uint32), np.zeros(neurons + 1, np.int64), np.zeros(len(net.pops), PART), np.zeros(drive, np.int32),
+        np.zeros(places, np.uint8), np.zeros(places, np.int64), np.zeros(neurons, np.uint8),
+        np.zeros(int(net.pops["size"][net.readout]), np.int64), _lanes(net, int(net.pops["lanes"].max())), _lanes(net, LANES),
+        np.zeros(LANES, SEAT), np.zeros(net.steps, np.int32), np.zeros(net.words, np.uint32), np.zeros((2, net.steps + 1), np.int32),
+        np.zeros(most + 1, np.int64), np.zeros(most + 1, np.int64), np.zeros(net.steps + 2, np.int64), np.zeros(neurons, FIRED),
+    )  # fmt: skip
+
+
+def records(kind: np.dtype[Any], columns: dict[str, NDArray[Any]], *, end: dict[str, int] | None = None) -> NDArray[Any]:
+    """Return records of columns by name; ``end``: one more record at the end."""
+    count = len(next(iter(columns.values())))
+    found = np.zeros(count + (end is not None), kind)
+    for name, column in columns.items():
+        found[name][:count] = column
+    for name, value in (end or {}).items():
+        found[name][-1] = value
+    return found

@@ -1,14 +1,13 @@
-"""One healthy run of a chain, then only what each fault changes; equal spike for spike to the exact engine.
+"""One healthy run, then only what each fault changes; equal spike for spike to the exact engine.
 
-A :class:`Golden` holds the healthy run: scores and, where memory allows, the spike trains (one word a neuron and sample) and the
-sums of weights that reached each neuron in each step; where it does not, both are made again sample by sample for each batch of
-faults. :func:`effects` takes such a batch.
+A :class:`Golden` holds the healthy run: scores and, where memory allows, the spike trains and the drive of each neuron in each step; where it does not,
+both are made again, window by window of samples, for each batch of faults. :func:`effects` takes such a batch.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,22 +15,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.activity import Activity, scores_from
 from neurofault.cores import usable_cores
 from neurofault.deploy.deployment import Deployment
+from neurofault.engines.exact import kernels
+from neurofault.engines.exact.engine import Plan, Sheet, run_batch
+from neurofault.engines.exact.presented import Events
 from neurofault.engines.incremental import fault_loop as follow
-from neurofault.engines.incremental.fault_loop import ThreadTally
-from neurofault.engines.incremental.fault_rows import FaultBatch, FlatNetwork, flatten, refusal
-from neurofault.engines.incremental.fault_table import ThreadRoom
-from neurofault.engines.incremental.propagation import BLOCK
-from neurofault.engines.incremental.trains import BlockRoom, LayerEvents
+from neurofault.engines.incremental.fault_table import CHANGE, PENDING, FaultTable, Pending, Tally, room_for
+from neurofault.engines.incremental.net import FlatNetwork, lay_out, refusal
+from neurofault.engines.incremental.singles import run_singles
 from neurofault.errors import UnsupportedError, UsageError
-from neurofault.graph.arithmetic import bias_of
-from neurofault.inputs import Bias, Inputs
+from neurofault.inputs import Inputs
 
 KEPT_BYTES = 1 << 30
 """How much of a healthy run is kept unless told otherwise."""
 
 _WINDOW = 64
+_WINDOW_BYTES = 32 << 20
 _CHANGES = 1 << 20
 
 
@@ -43,23 +44,23 @@ class Golden:
         deployment: the healthy side; plain damage is allowed.
         inputs: the samples.
         flat: the network as the kernels read it.
+        plan: the same as the exact engine runs it.
         scores: int64 [N, n_out].
-        room: int64 [N], how far final sums may move before anything wraps, saturates or fires.
-        sums, trains: kept run, one row a sample; None: made again where needed.
-        sum_type: int16, or int32 where a sum of the run leaves 16 bits.
+        room: int64 [N], how far final sums may move before anything wraps, saturates or fires; −1: they are no sums.
+        sums, trains: int32 and uint32, kept run, one row a sample; None: made again where needed.
         spikes: int64 [neurons], in the numbering of ``flat``. sample_spikes: int64 [N].
     """
 
     deployment: Deployment
     inputs: Inputs
     flat: FlatNetwork
+    plan: Plan
     scores: NDArray[np.int64]
     room: NDArray[np.int64]
-    sums: NDArray[Any] | None
-    trains: NDArray[np.uint64] | None
+    sums: NDArray[np.int32] | None
+    trains: NDArray[np.uint32] | None
     spikes: NDArray[np.int64]
     sample_spikes: NDArray[np.int64]
-    sum_type: type[np.int16] | type[np.int32] = np.int16
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -73,6 +74,22 @@ class Golden:
     def nbytes(self) -> int:
         """Bytes of the kept run."""
         return sum(part.nbytes for part in (self.sums, self.trains) if part is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class FaultBatch:
+    """Faults on one healthy run, one a row.
+
+    Attributes:
+        healthy: the run.
+        rows: as the kernels read them.
+    """
+
+    healthy: Golden
+    rows: FaultTable
+
+    def __len__(self) -> int:
+        return self.rows.faults
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,11 +123,16 @@ class Effects:
     changes: Changes | None = None
 
 
+def bytes_kept(flat: FlatNetwork) -> int:
+    """Return how many bytes of a sample a healthy run keeps."""
+    return 4 * (flat.drives + flat.neurons * flat.net.words)
+
+
 def golden(deployment: Deployment, inputs: Inputs, *, threads: int | None = None, keep_bytes: int = KEPT_BYTES) -> Golden:
     """Run the healthy side.
 
     Args:
-        deployment: a chain, with no damage, or with dead neurons and changed synapses that last for good.
+        deployment: no damage, or dead neurons and changed synapses that last for good.
         inputs: N encoded samples.
         threads: worker threads; None: one for each usable core.
         keep_bytes: the run is kept for the faults that follow if it takes no more than this.
@@ -121,50 +143,64 @@ def golden(deployment: Deployment, inputs: Inputs, *, threads: int | None = None
     reason = refusal(deployment)
     if reason is not None:
         raise UnsupportedError(f"engine 'incremental' cannot run {reason}")
-    flat, inputs = flatten(deployment), inputs.named(deployment.inputs)
-    narrow = _run(deployment, inputs, flat, np.int16, threads, keep_bytes)
-    whole = narrow or _run(deployment, inputs, flat, np.int32, threads, keep_bytes)
-    assert whole is not None
+    flat, inputs = lay_out(deployment), inputs.named(deployment.inputs)
+    net, n, names = flat.net, len(inputs), [one.name for one in deployment.populations]
+    kept = n * bytes_kept(flat) <= keep_bytes
+    sums = np.empty((n, flat.drives), np.int32) if kept else None
+    trains = np.zeros((n, flat.neurons * net.words), np.uint32) if kept else None
+    whole = Golden(
+        deployment, inputs, flat, Plan.of(deployment, names, inputs), np.empty((n, deployment.output.size), np.int64),
+        np.empty(n, np.int64), sums, trains, np.zeros(flat.neurons, np.int64), np.zeros(n, np.int64),
+    )  # fmt: skip
+    lock = threading.Lock()
+
+    def work(windows: Iterator[slice]) -> None:
+        for window in windows:
+            own, found = (None, None) if sums is None or trains is None else (sums[window], trains[window])
+            activity, drive = _present(whole, window, own, found)
+            whole.scores[window], whole.sample_spikes[window] = activity.scores, activity.sample_spikes
+            if net.linear:
+                follow.headroom(net, drive, whole.room[window])
+            else:
+                whole.room[window] = -1
+            with lock:
+                for name, counts in activity.spike_counts.items():
+                    whole.spikes[flat.place_of[name]] += counts
+
+    _in_threads(work, n, threads, bytes_kept(flat))
     return whole
 
 
-def _run(
-    deployment: Deployment, inputs: Inputs, flat: FlatNetwork, kind: type[np.int16] | type[np.int32], threads: int | None,
-    keep_bytes: int,
-) -> Golden | None:  # fmt: skip
-    """Run the healthy side with sums of a type; None if one does not fit."""
-    net, n = flat.net, len(inputs)
-    n_sums, n_neurons = int(net.sums[-1]), int(net.base[-1])
-    kept = n * (np.dtype(kind).itemsize * n_sums + 8 * n_neurons) <= keep_bytes
-    sums = np.empty((n, n_sums), kind) if kept else None
-    trains = np.zeros((n, n_neurons), np.uint64) if kept else None
-    whole = Golden(
-        deployment, inputs, flat, np.empty((n, int(net.size[-1])), np.int64), np.empty(n, np.int64), sums, trains,
-        np.zeros(n_neurons, np.int64), np.zeros(n, np.int64), kind,
-    )  # fmt: skip
-    lock, fit = threading.Lock(), [True]
+def _present(
+    whole: Golden, window: slice, sums: NDArray[np.int32] | None, trains: NDArray[np.uint32] | None
+) -> tuple[Activity, NDArray[np.int32]]:
+    """Run a window of samples; fill drives and trains in (trains: zero before), in room of their own where there is none."""
+    net, flat, deployment = whole.flat.net, whole.flat, whole.deployment
+    size, inputs = window.stop - window.start, whole.inputs[window]
+    own = np.empty((size, flat.drives), np.int32) if sums is None else sums
+    bits = np.zeros((size, flat.neurons * net.words), np.uint32) if trains is None else trains
+    sheet = Sheet.blank(deployment, [one.name for one in deployment.populations], size, ())
 
-    def work(windows: Iterator[slice]) -> None:
-        bench, events = _bench(flat), _events(flat)
-        spikes = np.zeros(n_neurons, np.int64)
-        for window in windows:
-            bias, own, kept_trains = _window(whole, window)
-            fits = follow.run_healthy(
-                net, bias, bench, events, own, kept_trains, whole.scores[window], whole.room[window], spikes,
-                whole.sample_spikes[window],
-            )  # fmt: skip
-            if not fits or not fit[0]:
-                fit[0] = False
-                return
-        with lock:
-            whole.spikes[:] += spikes
+    def seen(name: str, events: Mapping[str, Events]) -> None:
+        place = net.pops[flat.index(name)]
+        follow.keep_trains(events[name].starts, events[name].sources, int(place["base"]), net.words, bits)
+        if not flat.driven[name]:
+            return
+        padded = flat.packed.populations[name].bias.shape[1]
+        drive = np.zeros((size, net.steps, padded), np.int32)
+        for one in deployment.into(name):
+            sent = events[one.source]
+            kernels.add_drive(net.steps, whole.plan.packed.wires[one.name], sent.starts, sent.sources, 0, padded, drive)
+        follow.keep_drive(drive, int(place["sums"]), int(place["positions"]), int(place["lanes"]), own)
 
-    _in_threads(work, n, threads)
-    return whole if fit[0] else None
+    counts = run_batch(whole.plan, inputs, sheet, seen)
+    readout = deployment.readout
+    dead = deployment.damage.silent(readout.population, deployment.output.size)
+    scores = scores_from(sheet.potential, sheet.output_counts, readout.how, dead)
+    return Activity(scores, dict(counts), sheet.sample_spikes), own
 
 
 def effects(
-    healthy: Golden,
     batch: FaultBatch,
     labels: NDArray[np.integer] | None = None,
     *,
@@ -175,22 +211,20 @@ def effects(
     """Work out what each fault of a batch does to the prediction of each sample.
 
     Args:
-        healthy: the healthy run.
-        batch: faults on the same deployment.
+        batch: faults on a healthy run.
         labels: int [N].
         threads: worker threads; None: one for each usable core. Results do not depend on it.
         changes: whether to keep which predictions change.
         progress: called as ``progress(samples done, N)``.
 
     Raises:
-        UsageError: the batch is about another deployment, or labels do not fit.
+        UsageError: labels do not fit.
     """
-    tally, found = follow_faults(healthy, batch, labels, threads, changes=changes, progress=progress)
+    tally, found = follow_faults(batch, labels, threads, changes=changes, progress=progress)
     return Effects(tally.changed, tally.correct, found)
 
 
 def follow_faults(
-    healthy: Golden,
     batch: FaultBatch,
     labels: NDArray[np.integer] | None,
     threads: int | None,
@@ -198,44 +232,52 @@ def follow_faults(
     changes: bool = False,
     full: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[ThreadTally, Changes | None]:
+) -> tuple[Tally, Changes | None]:
     """Run every fault over every sample."""
-    if batch.deployment is not healthy.deployment:
-        raise UsageError("the faults were resolved on another deployment than the healthy run's")
-    n, count, net = len(healthy), len(batch), healthy.flat.net
+    healthy, rows = batch.healthy, batch.rows
+    n, count, net, flat = len(healthy), len(batch), healthy.flat.net, healthy.flat
     if labels is not None and np.shape(labels) != (n,):
         raise UsageError(f"labels have the shape {np.shape(labels)}, but there are {n} samples")
     known = np.full(n, -1, np.int64) if labels is None else np.asarray(labels, np.int64)
     lock, done = threading.Lock(), [0]
-    parts: list[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int16]]] = []
-    total = ThreadTally(
-        np.zeros(count, np.int64), np.zeros(count, np.int64), *_no_changes(0),
-        np.zeros((count if full else 0, int(net.base[-1])), np.int64),
+    parts: list[NDArray[Any]] = []
+    total = Tally(
+        np.zeros(count, np.int64), np.zeros(count, np.int64), np.empty(0, CHANGE),
+        np.zeros((count if full else 0, flat.neurons), np.int64),
         np.zeros((count if full else 0, n), np.int64),
         np.repeat(healthy.scores[None], count, axis=0) if full else np.empty((0, 0, 0), np.int64),
     )  # fmt: skip
 
     def work(windows: Iterator[slice]) -> None:
-        bench, events, room = _bench(healthy.flat), _events(healthy.flat), _work(healthy.flat)
+        room = room_for(net, int(np.diff(rows.targets["first"]).max(initial=0)))
         own = total._replace(
             changed=np.zeros_like(total.changed), correct=np.zeros_like(total.correct), spikes=np.zeros_like(total.spikes)
         )
         if changes:
-            rows, samples, predictions = _no_changes(max(count, _CHANGES))
-            own = own._replace(rows=rows, samples=samples, predictions=predictions)
-        state = np.zeros(2, np.int64)
+            own = own._replace(kept=np.empty(max(count, _CHANGES), CHANGE))
+        state = np.zeros(3, np.int64)
+        most = max(len(rows.alone), min(_CHANGES, len(rows.alone) * _WINDOW))
+        pending = Pending(np.empty(most, PENDING), np.empty((most, net.words), np.uint32))
         for window in windows:
-            bias, sums, trains = _window(healthy, window)
+            sums, trains = healthy.sums, healthy.trains
+            if sums is None or trains is None:
+                trains = np.zeros((window.stop - window.start, flat.neurons * net.words), np.uint32)
+                _, sums = _present(healthy, window, None, trains)
+            else:
+                sums, trains = sums[window], trains[window]
             begin, size = 0, window.stop - window.start
             while begin < size:
-                follow.run_faults(
-                    net, begin, window.start, bias, healthy.sums is not None, bench, events, sums, trains, healthy.scores[window],
-                    healthy.room[window], known[window], batch.rows, room, own, state,
-                )  # fmt: skip
-                begin, kept = int(state[0]), int(state[1])
+                run = (window.start, sums, trains, healthy.scores[window], healthy.room[window], known[window], rows, room, own, pending, state)
+                state[:] = min(size, begin + len(own.kept) // count) if changes and count else size, 0, 0
+                if len(rows.alone):
+                    run_singles(net, begin, *run)
+                stop = int(state[0])
+                if state[2] or len(rows.units) > 1:
+                    follow.run_rest(net, begin, stop, *run)
+                begin, kept = stop, int(state[1])
                 if kept:
                     with lock:
-                        parts.append((own.rows[:kept].copy(), own.samples[:kept].copy(), own.predictions[:kept].copy()))
+                        parts.append(own.kept[:kept].copy())
             if progress is not None:
                 with lock:
                     done[0] += size
@@ -245,25 +287,20 @@ def follow_faults(
             total.correct[:] += own.correct
             total.spikes[:] += own.spikes
 
-    _in_threads(work, n, threads)
+    _in_threads(work, n, threads, bytes_kept(healthy.flat))
     return total, _sorted(parts) if changes else None
 
 
-def _sorted(parts: list[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int16]]]) -> Changes:
-    parts = [_no_changes(0), *parts]
-    faults, samples, predictions = (np.concatenate([part[column] for part in parts]) for column in range(3))
-    order = np.lexsort((samples, faults))
-    return Changes(faults[order], samples[order], predictions[order])
+def _sorted(parts: list[NDArray[Any]]) -> Changes:
+    found = np.concatenate([np.empty(0, CHANGE), *parts])
+    order = np.lexsort((found["sample"], found["row"]))
+    return Changes(found["row"][order], found["sample"][order], found["prediction"][order])
 
 
-def _no_changes(room: int) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int16]]:
-    return np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.int16)
-
-
-def _in_threads(work: Callable[[Iterator[slice]], None], n: int, threads: int | None) -> None:
-    """Share the samples' windows out among threads."""
+def _in_threads(work: Callable[[Iterator[slice]], None], n: int, threads: int | None, each: int) -> None:
+    """Share the samples' windows out among threads; ``each``: bytes of a sample."""
     number = threads or usable_cores()
-    window = max(1, min(_WINDOW, -(-n // number)))
+    window = max(1, min(_WINDOW, -(-n // number), _WINDOW_BYTES // max(each, 1)))
     todo = iter([slice(start, min(start + window, n)) for start in range(0, n, window)])
     lock = threading.Lock()
 
@@ -281,57 +318,3 @@ def _in_threads(work: Callable[[Iterator[slice]], None], n: int, threads: int | 
     with ThreadPoolExecutor(number) as pool:
         for future in [pool.submit(work, mine()) for _ in range(number)]:
             future.result()
-
-
-def _window(healthy: Golden, window: slice) -> tuple[NDArray[np.int32], NDArray[Any], NDArray[np.uint64]]:
-    """Return the bias of a window's input neurons (no columns: trains are given), its sums and its trains, or room for them."""
-    flat, source = healthy.flat, healthy.deployment.population(healthy.deployment.inputs[0])
-    net, order = flat.net, flat.input_order
-    size = window.stop - window.start
-    sums = healthy.sums[window] if healthy.sums is not None else np.empty((1, int(net.sums[-1])), healthy.sum_type)
-    trains = healthy.trains[window] if healthy.trains is not None else np.zeros((1, int(net.base[-1])), np.uint64)
-    silent = healthy.deployment.damage.silent(source.name, order.size)[order]
-    given = healthy.inputs.of(source.name)[window]
-    if isinstance(given, Bias):
-        bias = np.zeros((size, int(net.lanes[0])), np.int32)
-        bias[:, : order.size] = bias_of(given.mantissa[:, order], source.bias_exponent)
-        bias[:, : order.size][:, silent] = 0
-        return bias, sums, trains
-    if healthy.trains is None:
-        trains = np.zeros((size, int(net.base[-1])), np.uint64)
-    words = np.zeros((size, order.size), np.uint64)
-    sample = np.repeat(np.arange(size), np.diff(given.starts))
-    bits = np.uint64(1) << given.steps.astype(np.uint64)
-    np.add.at(words.reshape(-1), sample * order.size + given.neurons, bits)  # each bit once
-    trains[:, : order.size] = np.where(silent, np.uint64(0), words[:, order])
-    return np.empty((size, 0), np.int32), sums, trains
-
-
-def _bench(flat: FlatNetwork) -> BlockRoom:
-    net = flat.net
-    widest = max(int(net.lanes.max()), BLOCK)
-    u, v, low, high = (np.zeros(widest, np.int32) for _ in range(4))
-    return BlockRoom(
-        np.zeros((net.steps, widest), np.int32), np.zeros((1, widest), np.int32), u, v, low, high, np.zeros(widest, np.uint64)
-    )
-
-
-def _events(flat: FlatNetwork) -> LayerEvents:
-    net = flat.net
-    largest = int((net.lanes * net.positions).max())
-    return LayerEvents(
-        np.zeros(net.steps + 1, np.int64), np.zeros(net.steps, np.int64), np.empty(largest * net.steps, np.int32),
-        np.zeros(largest, np.int16),
-    )  # fmt: skip
-
-
-def _work(flat: FlatNetwork) -> ThreadRoom:
-    net = flat.net
-    neurons, largest = int(net.base[-1]), int(np.diff(net.sums).max())
-    block = [np.zeros(BLOCK, np.int32) for _ in range(3)]
-    return ThreadRoom(
-        np.zeros(neurons, np.uint64), np.zeros(neurons, np.int64), np.zeros(largest, np.int32),
-        np.zeros(int(net.positions.max()), np.uint8), np.zeros(int(net.positions.max()), np.int64), np.zeros(neurons, np.uint8),
-        np.zeros(int(net.size[-1]), np.int64), np.zeros((net.steps, BLOCK), np.int32), np.zeros(BLOCK), np.zeros(BLOCK),
-        block[0], block[1], block[2], np.zeros(BLOCK, np.int64), np.zeros(BLOCK, np.int64), np.zeros(BLOCK, np.uint64),
-    )  # fmt: skip

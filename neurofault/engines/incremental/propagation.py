@@ -1,9 +1,9 @@
-"""What a fault changes in one sample, and nothing else: compiled kernels of the incremental engine, which takes chains.
+"""What a fault changes in one sample, and nothing else: compiled kernels of the incremental engine.
 
-A fault is a few *units*: a neuron whose incoming weights differ (then its sums of the healthy run, plus what differs, are run
-again) or whose train is fixed (dead or stuck). Neurons whose trains come out different disturb the sums of the next layer, by their
-own rows or kernel windows in the steps that differ, and only places that are disturbed run again. Final potentials that are sums of
-what arrives take the difference at once, if nothing can wrap, saturate or fire on the way; else they are run again like the rest.
+A fault is a few *units*: a neuron whose drive differs, whose train is fixed (dead or stuck), or that follows a script (numbers that change, flips
+of its state, damage that comes and goes). Neurons whose trains come out different disturb the drive of what they drive, by their own rows, kernel
+windows or lists in the steps that differ, and only places that are disturbed run again. Final potentials that are sums of what arrives take the
+difference at once, if nothing can wrap, saturate or fire on the way; else they are run again like the rest.
 """
 
 from __future__ import annotations
@@ -15,14 +15,29 @@ from numpy.typing import NDArray
 
 from neurofault.activity import DEAD_SCORE
 from neurofault.engines.exact.neuron_steps import compiled
-from neurofault.engines.incremental.fault_table import FaultTable, Healthy, ThreadRoom
-from neurofault.engines.incremental.trains import BlockRoom, Net, lowest, popcount, simulate, simulate_place
+from neurofault.engines.incremental.fault_table import (
+    BIAS,
+    FIXED,
+    FLOOR,
+    KEEP_U,
+    KEEP_V,
+    REFRACTORY,
+    SCRIPT,
+    THRESHOLD,
+    WAITING,
+    WEIGHTS,
+    FaultTable,
+    Healthy,
+    ThreadRoom,
+    U,
+    V,
+)
+from neurofault.engines.incremental.net import DENSE, LANES, TAPS, Net
+from neurofault.engines.incremental.steps import lowest, perform, popcount, silent_at_the_end, simulate
 
-BLOCK = 16
-"""Neurons that are run side by side where single ones are hit."""
 COUNT_UNIT = 1 << 24
 _DEAD = DEAD_SCORE
-_ONE = np.uint64(1)
+_ONE, _NONE = np.uint32(1), np.uint32(0)
 
 
 @compiled
@@ -36,13 +51,27 @@ def best(scores: NDArray[np.int64]) -> int:
 
 
 @compiled
-def add_row(
-    rows: NDArray[np.int16], begins: int, times: int, left: int, dead: NDArray[np.bool_], scores: NDArray[np.int64]
-) -> None:
-    """Add an output row ``times`` times to the scores of the outputs that live."""
-    for j in range(scores.shape[0]):
-        if not dead[j]:
-            scores[j] += (times * rows[begins + j]) << left
+def spikes_before(net: Net, trains: NDArray[np.uint32], neuron: int, stop: int) -> int:
+    """Count the spikes of a neuron in steps 0 to ``stop`` − 1."""
+    total, first = np.int64(0), neuron * net.words
+    for word in range(net.words):
+        left = stop - word * 32
+        if left <= 0:
+            break
+        bits = trains[first + word]
+        if left < 32:
+            bits &= np.uint32((_ONE << np.uint32(left)) - _ONE)
+        total += popcount(bits)
+    return total
+
+
+@compiled
+def differences(net: Net, first: NDArray[np.uint32], second: NDArray[np.uint32], neuron: int) -> int:
+    """Count the steps in which two trains of a neuron differ."""
+    total, begin = np.int64(0), neuron * net.words
+    for word in range(net.words):
+        total += popcount(np.uint32(first[begin + word] ^ second[begin + word]))
+    return total
 
 
 @compiled
@@ -55,31 +84,51 @@ def _touch(position: int, count: int, work: ThreadRoom) -> int:
 
 
 @compiled
-def _disturb(net: Net, layer: int, neuron: int, old: Any, count: int, work: ThreadRoom) -> int:
-    """Add to ``work.extra`` what a changed neuron of the layer before sends otherwise; return the number of touched places."""
-    steps, lanes = net.steps, net.lanes[layer]
-    now = work.now[neuron]
-    source = neuron - net.base[layer - 1]
-    differs = old ^ now
-    if net.kind[layer] == 1:
-        count = _touch(np.int64(0), count, work)
-        begins = net.row_base[layer] + source * lanes
-        row = net.rows[begins : begins + lanes]
+def _disturb(net: Net, population: int, wire: int, neuron: int, old: NDArray[np.uint32], count: int, work: ThreadRoom) -> int:
+    """Add to ``work.extra`` what a changed neuron sends otherwise over a wire; return the number of touched places."""
+    steps, lanes, lag = net.steps, net.pops[population].lanes, net.wires[wire].lag
+    source = neuron - net.pops[net.wires[wire].source].base
+    for word in range(net.words):
+        now = work.now[neuron * net.words + word]
+        differs = np.uint32(old[neuron * net.words + word] ^ now)
         while differs:
-            step = lowest(differs)
-            differs &= differs - _ONE
-            extra = work.extra[step * lanes : (step + 1) * lanes]
-            if (now >> np.uint64(step)) & _ONE:
-                for j in range(lanes):
-                    extra[j] += row[j]
+            bit = lowest(differs)
+            differs &= np.uint32(differs - _ONE)
+            step = word * 32 + bit + lag
+            if step >= steps:
+                break
+            sign = np.int32(1) if (now >> np.uint32(bit)) & _ONE else np.int32(-1)
+            factor = np.int32(sign * np.int32(1 << net.wires[wire].left))
+            if net.wires[wire].kind == DENSE:
+                begins = net.wires[wire].first + source * net.wires[wire].pitch
+                for place in range(net.pops[population].positions):
+                    count = _touch(place, count, work)
+                    row = net.rows[begins + place * lanes : begins + (place + 1) * lanes]
+                    extra = work.extra[(place * steps + step) * lanes : (place * steps + step + 1) * lanes]
+                    for j in range(row.shape[0]):
+                        extra[j] = np.int32(extra[j] + np.int32(row[j] * factor))
+            elif net.wires[wire].kind == TAPS:
+                count = _disturb_taps(net, population, wire, source, step, factor, count, work)
             else:
-                for j in range(lanes):
-                    extra[j] -= row[j]
-        return count
-    entry, pitch = net.table[net.table_base[layer] + source], net.pitch[layer]
+                window = net.wires[wire].first + source
+                for synapse in range(net.windows[window], net.windows[window + 1]):
+                    target = np.int64(net.targets[synapse])
+                    place = target // lanes
+                    count = _touch(place, count, work)
+                    at = (place * steps + step) * lanes + target - place * lanes
+                    work.extra[at] = np.int32(work.extra[at] + np.int32(net.weights[synapse] * factor))
+    return count
+
+
+@compiled
+def _disturb_taps(
+    net: Net, population: int, wire: int, source: int, step: int, factor: Any, count: int, work: ThreadRoom
+) -> int:
+    steps, lanes, pitch = net.steps, net.pops[population].lanes, net.wires[wire]
+    entry = net.table[net.wires[wire].first + source]
     for strip in range(entry[2]):
-        reached = entry[0] + strip * pitch[0]
-        word = entry[1] + strip * pitch[1] + net.word_base[layer]
+        reached = entry[0] + strip * pitch.row_targets
+        word = entry[1] + strip * pitch.row_words + net.wires[wire].word
         for _ in range(entry[3]):
             done = np.int64(0)
             while done < entry[4]:
@@ -87,251 +136,314 @@ def _disturb(net: Net, layer: int, neuron: int, old: Any, count: int, work: Thre
                 lane = (reached + done) - place * lanes
                 length = min(entry[4] - done, lanes - lane)
                 count = _touch(place, count, work)
-                words = net.words[word + done : word + done + length]
-                left = differs
-                while left:
-                    step = lowest(left)
-                    left &= left - _ONE
-                    first = (place * steps + step) * lanes + lane
-                    extra = work.extra[first : first + length]
-                    if (now >> np.uint64(step)) & _ONE:
-                        for j in range(length):
-                            extra[j] += words[j]
-                    else:
-                        for j in range(length):
-                            extra[j] -= words[j]
+                words = net.kernel[word + done : word + done + length]
+                first = (place * steps + step) * lanes + lane
+                extra = work.extra[first : first + length]
+                for j in range(length):
+                    extra[j] = np.int32(extra[j] + np.int32(words[j] * factor))
                 done += length
-            reached += pitch[2]
-            word += pitch[3]
+            reached += pitch.block_targets
+            word += pitch.block_words
     return count
 
 
 @compiled
-def _reweigh(net: Net, layer: int, unit: int, rows: FaultTable, count: int, work: ThreadRoom) -> int:
-    """Add to ``work.extra`` what a unit's changed weights bring; return the number of touched places."""
-    target = rows.neuron[unit] - net.base[layer]
-    place = target // net.lanes[layer]
-    lane = target - place * net.lanes[layer]
-    for edit in range(rows.edits[unit], rows.edits[unit + 1]):
-        word = work.now[rows.source[edit]]
-        if word:
-            count = _touch(place, count, work)
-        while word:
-            step = lowest(word)
-            word &= word - _ONE
-            work.extra[(place * net.steps + step) * net.lanes[layer] + lane] += rows.delta[edit]
-    return count
+def add_piece(
+    net: Net, rows: FaultTable, pieces: NDArray[Any], each: int, sample: int, trains: NDArray[np.uint32], drive: NDArray[np.int32], at: int, pitch: int
+) -> int:  # fmt: skip
+    """Add a piece to a neuron's drive, which begins at ``at`` with ``pitch`` numbers from step to step; return how many steps it adds to."""
+    source, delta, shift, mask = np.int64(pieces[each].source), pieces[each].delta, np.int64(pieces[each].shift), pieces[each].mask
+    own = np.int64(0)
+    if mask >= 0:
+        own = rows.mask_rows[mask].begin + sample * rows.mask_rows[mask].pitch
+    found = np.int64(0)
+    for word in range(net.words):
+        bits = trains[source * net.words + word]
+        if mask >= 0:
+            bits &= rows.masks[own, word]
+        while bits:
+            step = word * 32 + lowest(bits) + shift
+            bits &= np.uint32(bits - _ONE)
+            if step >= net.steps:
+                break
+            drive[at + step * pitch] = np.int32(drive[at + step * pitch] + delta)
+            found += 1
+    return found
 
 
 @compiled
-def _resum(net: Net, layer: int, place: int, sums: NDArray[Any], bench: BlockRoom, work: ThreadRoom) -> None:
-    """Write a touched place's sums to ``bench.drive`` and clean the place."""
-    lanes = net.lanes[layer]
-    for step in range(net.steps):
-        first = (place * net.steps + step) * lanes
-        drive, extra = bench.drive[step][:lanes], work.extra[first : first + lanes]
-        kept = sums[net.sums[layer] + first : net.sums[layer] + first + lanes]
-        for j in range(lanes):
-            drive[j] = kept[j] + extra[j]
-            extra[j] = 0
-    work.touched[place] = 0
+def count_piece(net: Net, rows: FaultTable, pieces: NDArray[Any], each: int, sample: int, trains: NDArray[np.uint32]) -> int:
+    """Count the steps to which a piece adds."""
+    source, shift, mask = np.int64(pieces[each].source), np.int64(pieces[each].shift), pieces[each].mask
+    if mask < 0:
+        return spikes_before(net, trains, source, net.steps - shift)
+    own, total = rows.mask_rows[mask].begin + sample * rows.mask_rows[mask].pitch, np.int64(0)
+    for word in range(net.words):
+        bits = np.uint32(trains[source * net.words + word] & rows.masks[own, word])
+        while bits:
+            total += 1 if word * 32 + lowest(bits) + shift < net.steps else 0
+            bits &= np.uint32(bits - _ONE)
+    return total
 
 
 @compiled
-def _changed(neuron: int, train: Any, healthy: Healthy, work: ThreadRoom, end: int) -> int:
-    if train != healthy.trains[neuron] and not work.held[neuron]:
-        work.now[neuron] = train
+def _changed(net: Net, neuron: int, bits: NDArray[np.uint32], lane: int, healthy: Healthy, work: ThreadRoom, end: int) -> int:
+    """Note a neuron's train, of a lane of ``bits`` [words, n], if it differs; return the new end of the stack."""
+    first, differs = neuron * net.words, False
+    for word in range(net.words):
+        if bits[word, lane] != healthy.trains[first + word]:
+            differs = True
+    if differs:
+        for word in range(net.words):
+            work.now[first + word] = bits[word, lane]
         work.changed[end] = neuron
         end += 1
     return end
 
 
 @compiled
-def run_block(net: Net, layer: int, bench: BlockRoom, work: ThreadRoom) -> None:
-    """Run the block of single neurons."""
-    simulate(
-        bench, work.drive, net.steps, np.int64(BLOCK), work.keep_u, work.keep_v, work.threshold, work.start, work.bias,
-        net.remembers[layer], net.leaks[layer], net.left[layer], net.right[layer],
-    )  # fmt: skip
+def seat(net: Net, neuron: int, lane: int, work: ThreadRoom) -> None:
+    """Give a lane of the block the numbers of a neuron, before the first step."""
+    block = work.block
+    block.numbers[KEEP_U, lane], block.numbers[KEEP_V, lane] = net.neurons[neuron].keep_u, net.neurons[neuron].keep_v
+    block.numbers[THRESHOLD, lane], block.numbers[BIAS, lane] = net.neurons[neuron].threshold, net.neurons[neuron].bias
+    block.numbers[REFRACTORY, lane], block.numbers[FLOOR, lane] = net.neurons[neuron].refractory, net.neurons[neuron].floor
+    block.numbers[U, lane], block.numbers[V, lane], block.numbers[WAITING, lane] = 0, net.neurons[neuron].start, 0
+    work.seats[lane].neuron = neuron
+    for word in range(net.words):
+        block.bits[word, lane] = _NONE
 
 
 @compiled
-def board(net: Net, layer: int, target: int, seat: int, sums: NDArray[Any], word: Any, delta: Any, work: ThreadRoom) -> None:
-    """Seat one neuron in the block, with its sums plus ``delta`` in the steps of ``word``."""
-    work.keep_u[seat], work.keep_v[seat] = net.keep_u[target], net.keep_v[target]
-    work.threshold[seat], work.start[seat], work.bias[seat] = net.threshold[target], net.start[target], net.bias[target]
-    work.target[seat] = target
-    lanes = net.lanes[layer]
-    place = (target - net.base[layer]) // lanes
-    at = net.sums[layer] + place * net.steps * lanes + (target - net.base[layer] - place * lanes)
-    for step in range(net.steps):
-        work.drive[step, seat] = np.int32(sums[at]) + np.int32((word >> np.uint64(step)) & _ONE) * delta
-        at += lanes
+def place_of(net: Net, population: int, neuron: int) -> tuple[int, int]:
+    """Return where a neuron's drive begins among that of all, and among that of its population; its pitch is the population's lanes."""
+    own, lanes = neuron - net.pops[population].base, net.pops[population].lanes
+    place = own // lanes
+    at = place * net.steps * lanes + own - place * lanes
+    return net.pops[population].sums + at, at
 
 
 @compiled
-def _hidden(
-    net: Net,
-    layer: int,
-    begin: int,
-    end: int,
-    unit: int,
-    stop: int,
-    rows: FaultTable,
-    healthy: Healthy,
-    bench: BlockRoom,
-    work: ThreadRoom,
-) -> int:
-    """Run what is touched of a hidden layer; return the new end of the stack ``work.changed``.
-
-    ``begin`` to ``end`` are the stack's neurons of the layer before, ``unit`` to ``stop`` the fault's units in this layer.
-    """
-    for each in range(unit, stop):
-        if rows.fixed[each]:
-            work.held[rows.neuron[each]] = 1
-    top = end
-    if end == begin:
-        seats = np.int64(0)
-        for each in range(unit, stop):
-            if rows.fixed[each]:
-                continue
-            heard = np.uint64(0)
-            for edit in range(rows.edits[each], rows.edits[each + 1]):
-                heard |= work.now[rows.source[edit]]
-            if not heard:
-                continue
-            at = rows.edits[each]
-            board(net, layer, rows.neuron[each], seats, healthy.sums, work.now[rows.source[at]], rows.delta[at], work)
-            for edit in range(at + 1, rows.edits[each + 1]):
-                word = work.now[rows.source[edit]]
-                while word:
-                    work.drive[lowest(word), seats] += rows.delta[edit]
-                    word &= word - _ONE
-            seats += 1
-            if seats == BLOCK:
-                run_block(net, layer, bench, work)
-                for seat in range(seats):
-                    top = _changed(work.target[seat], bench.trains[seat], healthy, work, top)
-                seats = np.int64(0)
-        if seats:
-            run_block(net, layer, bench, work)
-            for seat in range(seats):
-                top = _changed(work.target[seat], bench.trains[seat], healthy, work, top)
-    else:
-        count = np.int64(0)
-        for at in range(begin, end):
-            count = _disturb(net, layer, work.changed[at], healthy.trains[work.changed[at]], count, work)
-        for each in range(unit, stop):
-            if not rows.fixed[each]:
-                count = _reweigh(net, layer, each, rows, count, work)
-        lanes = net.lanes[layer]
-        for at in range(count):
-            place = work.places[at]
-            _resum(net, layer, place, healthy.sums, bench, work)
-            simulate_place(net, layer, place, bench)
-            first = net.base[layer] + place * lanes
-            for j in range(lanes):
-                top = _changed(first + j, bench.trains[j], healthy, work, top)
-    return _fix(unit, stop, rows, healthy, work, top)
+def _final(net: Net, neuron: int, v: Any, train: NDArray[np.uint32], first: int, pitch: int, work: ThreadRoom) -> None:
+    """Write the score of an output that was run; its train begins at ``first``."""
+    output = net.output_of[neuron - net.pops[net.readout].base]
+    if output < 0 or net.dead[output]:
+        return
+    score = np.int64(v)
+    if net.counted:
+        for word in range(net.words):
+            score += popcount(train[first + word * pitch]) * COUNT_UNIT
+    work.scores[output] = score
 
 
 @compiled
-def _fix(unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, top: int) -> int:
-    """Give held neurons their trains and let go of them."""
-    for each in range(unit, stop):
-        if rows.fixed[each]:
-            work.held[rows.neuron[each]] = 0
-            top = _changed(rows.neuron[each], rows.train[each], healthy, work, top)
+def _run_seats(net: Net, population: int, seats: int, healthy: Healthy, work: ThreadRoom, top: int) -> int:
+    simulate(net, population, np.int64(0), np.int64(LANES), work.block)
+    for lane in range(seats):
+        top = _changed(net, work.seats[lane].neuron, work.block.bits, lane, healthy, work, top)
+        if population == net.readout:
+            _final(net, work.seats[lane].neuron, work.block.numbers[V, lane], work.block.bits.reshape(-1), lane, np.int64(LANES), work)
     return top
 
 
 @compiled
-def _output(
-    net: Net, begin: int, end: int, unit: int, stop: int, rows: FaultTable, healthy: Healthy, bench: BlockRoom, work: ThreadRoom
-) -> int:
-    """Fill ``work.scores`` in; return the new end of the stack of changed neurons."""
-    last = net.size.shape[0] - 1
-    base, size, top = net.base[last], net.size[last], end
-    scores = work.scores
-    for j in range(size):
-        scores[j] = healthy.scores[j]
-    swing = np.int64(0)
-    for at in range(begin, end):
-        neuron = work.changed[at]
-        swing += popcount(work.now[neuron] ^ healthy.trains[neuron]) * net.heaviest
+def _run_units(
+    net: Net, population: int, unit: int, stop: int, disturbed: bool, rows: FaultTable, healthy: Healthy, work: ThreadRoom, top: int
+) -> int:  # fmt: skip
+    """Run the units that go by scripts, and, where nothing else disturbs the population, those whose drive differs."""
+    seats, lanes = np.int64(0), net.pops[population].lanes
     for each in range(unit, stop):
-        for edit in range(rows.edits[each], rows.edits[each + 1]):
-            swing += popcount(work.now[rows.source[edit]]) * abs(np.int64(rows.delta[edit]))
-    if swing <= healthy.room:
-        for at in range(begin, end):
-            neuron = work.changed[at]
-            more = popcount(work.now[neuron]) - popcount(healthy.trains[neuron])
-            if more:
-                begins = net.row_base[last] + (neuron - net.base[last - 1]) * net.lanes[last]
-                row = net.rows[begins : begins + size]
-                for j in range(size):
-                    scores[j] += (more * row[j]) << net.left[last]
-        for each in range(unit, stop):
-            for edit in range(rows.edits[each], rows.edits[each + 1]):
-                count = popcount(work.now[rows.source[edit]])
-                scores[rows.neuron[each] - base] += (count * rows.delta[edit]) << net.left[last]
-    else:
-        count = np.int64(0)
-        for at in range(begin, end):
-            count = _disturb(net, last, work.changed[at], healthy.trains[work.changed[at]], count, work)
-        for each in range(unit, stop):
-            if not rows.fixed[each]:
-                count = _reweigh(net, last, each, rows, count, work)
-            else:
-                work.held[rows.neuron[each]] = 1
-        if count:
-            _resum(net, last, np.int64(0), healthy.sums, bench, work)
-            simulate_place(net, last, np.int64(0), bench)
-            for j in range(size):
-                scores[j] = bench.v[j]
-                if net.counted:
-                    scores[j] += popcount(bench.trains[j]) * COUNT_UNIT
-                top = _changed(base + j, bench.trains[j], healthy, work, top)
-    for j in range(size):
-        if net.dead[j]:
-            scores[j] = _DEAD
-    for each in range(unit, stop):
-        if rows.fixed[each]:
-            scores[rows.neuron[each] - base] = _DEAD
-    return _fix(unit, stop, rows, healthy, work, top)
+        kind, neuron = rows.units[each].kind, rows.units[each].neuron
+        if kind == FIXED or (kind == WEIGHTS and disturbed):
+            continue
+        whole, at = place_of(net, population, neuron)
+        if kind == SCRIPT:
+            for step in range(net.steps):
+                extra = work.extra[at + step * lanes] if disturbed else np.int32(0)
+                work.column[step] = np.int32(healthy.sums[whole + step * lanes] + extra)
+            for edit in range(rows.units[each].first, rows.units[each + 1].first):
+                add_piece(net, rows, rows.pieces, edit, healthy.sample, work.now, work.column, np.int64(0), np.int64(1))
+            v = perform(net, population, neuron, rows.units[each].what, healthy.sample, rows, work.column, work.train)
+            if population == net.readout:
+                if silent_at_the_end(net, rows.units[each].what, healthy.sample, rows):
+                    work.scores[net.output_of[neuron - net.pops[population].base]] = _DEAD
+                else:
+                    _final(net, neuron, v, work.train, np.int64(0), np.int64(1), work)
+            top = _changed(net, neuron, work.train.reshape((net.words, 1)), np.int64(0), healthy, work, top)
+            continue
+        for step in range(net.steps):
+            work.block.drive[step, seats] = healthy.sums[whole + step * lanes]
+        moved = np.int64(0)
+        for edit in range(rows.units[each].first, rows.units[each + 1].first):
+            moved += add_piece(
+                net, rows, rows.pieces, edit, healthy.sample, work.now, work.block.drive.reshape(-1), seats, np.int64(LANES)
+            )
+        if moved:
+            seat(net, neuron, seats, work)
+            seats += 1
+            if seats == LANES:
+                top = _run_seats(net, population, seats, healthy, work, top)
+                seats = np.int64(0)
+    if seats:
+        top = _run_seats(net, population, seats, healthy, work, top)
+    return top
 
 
 @compiled
-def ripple(
-    net: Net,
-    layer: int,
-    begin: int,
-    end: int,
-    unit: int,
-    stop: int,
-    rows: FaultTable,
-    healthy: Healthy,
-    bench: BlockRoom,
-    work: ThreadRoom,
-) -> int:
-    """Follow a fault from ``layer`` to the output; return the end of the stack of changed neurons; ``work.scores`` is filled in.
+def _run_place(net: Net, population: int, place: int, healthy: Healthy, work: ThreadRoom, top: int) -> int:
+    """Run a touched place again and clean it."""
+    lanes = net.pops[population].lanes
+    first = net.pops[population].base + place * lanes
+    for step in range(net.steps):
+        at = (place * net.steps + step) * lanes
+        drive, extra = work.place.drive[step][:lanes], work.extra[at : at + lanes]
+        kept = healthy.sums[net.pops[population].sums + at : net.pops[population].sums + at + lanes]
+        for j in range(lanes):
+            drive[j] = np.int32(kept[j] + extra[j])
+            extra[j] = 0
+    work.touched[place] = 0
+    own = work.place
+    for j in range(lanes):
+        own.numbers[KEEP_U, j], own.numbers[KEEP_V, j] = net.neurons[first + j].keep_u, net.neurons[first + j].keep_v
+        own.numbers[THRESHOLD, j], own.numbers[BIAS, j] = net.neurons[first + j].threshold, net.neurons[first + j].bias
+        own.numbers[REFRACTORY, j], own.numbers[FLOOR, j] = net.neurons[first + j].refractory, net.neurons[first + j].floor
+        own.numbers[U, j], own.numbers[V, j], own.numbers[WAITING, j] = 0, net.neurons[first + j].start, 0
+    for word in range(net.words):
+        for j in range(lanes):
+            own.bits[word, j] = _NONE
+    simulate(net, population, np.int64(0), lanes, own)
+    for j in range(lanes):
+        if not work.held[first + j]:
+            top = _changed(net, first + j, own.bits, j, healthy, work, top)
+            if population == net.readout:
+                _final(net, first + j, own.numbers[V, j], own.bits.reshape(-1), j, np.int64(own.bits.shape[1]), work)
+    return top
 
-    ``layer`` is the first to look at, ``begin`` to ``end`` are the neurons of the layer before that changed, in the stack, ``unit``
-    to ``stop`` the fault's units in this layer and later.
+
+@compiled
+def _quickly(net: Net, unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom) -> bool:
+    """Add what differs to final sums, if they are sums and stay in their room; return whether that was all."""
+    swing, last = np.int64(0), net.readout
+    if healthy.room < 0:
+        return False
+    for wire in range(net.pops[last].into, net.pops[last].until):
+        source = net.wires[wire].source
+        if work.parts[source].begin != work.parts[source].end and net.wires[wire].kind != DENSE:
+            return False
+        for at in range(work.parts[source].begin, work.parts[source].end):
+            swing += differences(net, work.now, healthy.trains, work.changed[at]) * net.wires[wire].heaviest
+    for each in range(unit, stop):
+        if rows.units[each].kind == SCRIPT:
+            return False
+        for edit in range(rows.units[each].first, rows.units[each + 1].first):
+            swing += count_piece(net, rows, rows.pieces, edit, healthy.sample, work.now) * abs(np.int64(rows.pieces[edit].delta))
+    if swing > healthy.room:
+        return False
+    for wire in range(net.pops[last].into, net.pops[last].until):
+        source, until = net.wires[wire].source, net.steps - net.wires[wire].lag
+        for at in range(work.parts[source].begin, work.parts[source].end):
+            neuron = work.changed[at]
+            more = spikes_before(net, work.now, neuron, until) - spikes_before(net, healthy.trains, neuron, until)
+            if more:
+                add_row(net, wire, neuron, more, work.scores)
+    for each in range(unit, stop):
+        output = rows.units[each].neuron - net.pops[last].base
+        for edit in range(rows.units[each].first, rows.units[each + 1].first):
+            if not net.dead[output]:
+                count = count_piece(net, rows, rows.pieces, edit, healthy.sample, work.now)
+                work.scores[output] += count * np.int64(rows.pieces[edit].delta)
+    return True
+
+
+@compiled
+def add_row(net: Net, wire: int, neuron: int, times: int, scores: NDArray[np.int64]) -> None:
+    """Add a neuron's row of weights ``times`` times to the scores of the outputs that live."""
+    begins = net.wires[wire].first + (neuron - net.pops[net.wires[wire].source].base) * net.wires[wire].pitch
+    factor = times << net.wires[wire].left
+    row = net.rows[begins : begins + scores.shape[0]]
+    for j in range(scores.shape[0]):
+        scores[j] += factor * row[j]
+    if net.any_dead:
+        for j in range(scores.shape[0]):
+            if net.dead[j]:
+                scores[j] = _DEAD
+
+
+@compiled
+def _advance(net: Net, population: int, unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, top: int) -> int:
+    """Run what is touched of a population; return the new end of the stack of changed neurons."""
+    disturbed = False
+    for wire in range(net.pops[population].into, net.pops[population].until):
+        disturbed |= work.parts[net.wires[wire].source].begin != work.parts[net.wires[wire].source].end
+    if population == net.readout and _quickly(net, unit, stop, rows, healthy, work):
+        disturbed = False
+    else:
+        count = np.int64(0)
+        if disturbed:
+            for wire in range(net.pops[population].into, net.pops[population].until):
+                source = net.wires[wire].source
+                for at in range(work.parts[source].begin, work.parts[source].end):
+                    count = _disturb(net, population, wire, work.changed[at], healthy.trains, count, work)
+        for each in range(unit, stop):
+            if rows.units[each].kind != WEIGHTS:
+                work.held[rows.units[each].neuron] = 1
+        top = _run_units(net, population, unit, stop, disturbed, rows, healthy, work, top)
+        if disturbed:
+            for each in range(unit, stop):
+                if rows.units[each].kind == WEIGHTS:
+                    _, at = place_of(net, population, rows.units[each].neuron)
+                    moved = np.int64(0)
+                    for edit in range(rows.units[each].first, rows.units[each + 1].first):
+                        moved += add_piece(
+                            net, rows, rows.pieces, edit, healthy.sample, work.now, work.extra, at, net.pops[population].lanes
+                        )
+                    if moved:
+                        count = _touch((rows.units[each].neuron - net.pops[population].base) // net.pops[population].lanes, count, work)
+            for at in range(count):
+                top = _run_place(net, population, work.places[at], healthy, work, top)
+    for each in range(unit, stop):
+        neuron = rows.units[each].neuron
+        work.held[neuron] = 0
+        if rows.units[each].kind == FIXED:
+            top = _changed(net, neuron, rows.trains[rows.units[each].what].reshape((net.words, 1)), np.int64(0), healthy, work, top)
+            if population == net.readout:
+                work.scores[net.output_of[neuron - net.pops[population].base]] = _DEAD
+    return top
+
+
+@compiled
+def ripple(net: Net, population: int, unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom) -> int:
+    """Follow a fault from a population on; return the end of the stack of changed neurons; ``work.scores`` is filled in.
+
+    What is in the stack already is of populations before ``population`` (``work.begin``, ``work.end``; the others' parts are empty); ``unit`` to
+    ``stop`` are the fault's units in this population and later.
     """
-    last = net.size.shape[0] - 1
-    while True:
-        if begin == end:
-            if unit == stop:
-                break
-            layer = rows.layer[unit]
-        until = unit
-        while until < stop and rows.layer[until] == layer:
-            until += 1
-        if layer == last:
-            return _output(net, begin, end, unit, until, rows, healthy, bench, work)
-        top = _hidden(net, layer, begin, end, unit, until, rows, healthy, bench, work)
-        begin, end, unit, layer = end, top, until, layer + 1
     for j in range(work.scores.shape[0]):
         work.scores[j] = healthy.scores[j]
-    return end
+    top, farthest = np.int64(0), np.int64(-1)
+    for before in range(population):
+        if work.parts[before].end != work.parts[before].begin:
+            top, farthest = max(top, work.parts[before].end), max(farthest, net.pops[before].farthest)
+    while population < net.pops.shape[0] and (unit < stop or population <= farthest):
+        if unit < stop and farthest < population:
+            population = rows.units[unit].population
+        until = unit
+        while until < stop and rows.units[until].population == population:
+            until += 1
+        end = _advance(net, population, unit, until, rows, healthy, work, top)
+        work.parts[population].begin, work.parts[population].end = top, end
+        if end != top:
+            farthest = max(farthest, net.pops[population].farthest)
+        top, unit, population = end, until, population + 1
+    return top
+
+
+@compiled
+def clean(net: Net, end: int, healthy: Healthy, work: ThreadRoom) -> None:
+    """Forget what a fault has changed."""
+    for at in range(end):
+        first = work.changed[at] * net.words
+        for word in range(net.words):
+            work.now[first + word] = healthy.trains[first + word]
+    for population in range(work.parts.shape[0]):
+        work.parts[population].begin = work.parts[population].end = 0

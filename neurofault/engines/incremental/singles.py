@@ -1,0 +1,320 @@
+"""Faults that are one synapse: a compiled way of their own, neuron by neuron.
+
+Of a neuron with many such faults the healthy states and the *room* are worked out once: how far its potential may move before a step is decided
+otherwise. What stays in it changes nothing and is not run; of the rest sixteen are run side by side, from the first step that one of them changes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.engines.exact.neuron_steps import _moved, _wrapped, compiled
+from neurofault.engines.incremental.fault_table import Counted, FaultTable, Healthy, Pending, Tally, ThreadRoom, U, V
+from neurofault.engines.incremental.net import LANES, Net
+from neurofault.engines.incremental.propagation import (
+    COUNT_UNIT,
+    add_piece,
+    add_row,
+    best,
+    count_piece,
+    place_of,
+    seat,
+)
+from neurofault.engines.incremental.steps import decayed, entry, lowest, popcount, simulate
+
+_MANY = 8
+_ONE = np.uint32(1)
+_FAR = 1 << 60
+
+
+@compiled
+def account(row: int, label: int, prediction: int, healthy: Healthy, tally: Tally, kept: int) -> int:
+    """Count a fault's prediction of a sample; return how many changes are kept."""
+    if prediction != healthy.prediction:
+        tally.changed[row] += 1
+        tally.correct[row] += int(prediction == label) - int(healthy.prediction == label)
+        if tally.kept.shape[0]:
+            change = tally.kept[kept]
+            change.row, change.sample, change.prediction = row, healthy.sample, prediction
+            kept += 1
+    return kept
+
+
+@compiled
+def survey(net: Net, trains: NDArray[np.uint32], work: ThreadRoom) -> None:
+    """Note how often each neuron fires and when first."""
+    for neuron in range(work.fired.shape[0]):
+        total, first = np.int64(0), np.int64(net.steps)
+        for word in range(net.words):
+            bits = trains[neuron * net.words + word]
+            if bits:
+                if not total:
+                    first = word * 32 + lowest(bits)
+                total += popcount(bits)
+        work.fired[neuron].active, work.fired[neuron].early = total, first
+
+
+@compiled
+def _reconsider(
+    net: Net, population: int, seats: int, label: int, healthy: Healthy, work: ThreadRoom, tally: Tally, pending: Pending, count: Counted
+) -> Counted:
+    """Account for the seated faults, which were run, whose neuron changed, or hand its train on."""
+    wire, block = net.pops[population].shortcut, work.block
+    for lane in range(seats):
+        seat = work.seats[lane]
+        first, differs, less = seat.neuron * net.words, np.int64(0), np.int64(0)
+        for word in range(net.words):
+            now, before = block.bits[word, lane], healthy.trains[first + word]
+            differs += popcount(np.uint32(now ^ before))
+            less += popcount(before) - popcount(now)
+        if not differs:
+            continue
+        if wire >= 0 and differs * net.wires[wire].heaviest <= healthy.room:
+            if less:
+                for j in range(work.scores.shape[0]):
+                    work.scores[j] = healthy.scores[j]
+                add_row(net, wire, seat.neuron, -less, work.scores)
+                count = Counted(account(seat.row, label, best(work.scores), healthy, tally, count.kept), count.pending)
+            continue
+        item = pending.faults[count.pending]
+        item.row, item.neuron, item.population, item.sample = seat.row, seat.neuron, population, healthy.sample
+        for word in range(net.words):
+            pending.trains[count.pending, word] = block.bits[word, lane]
+        count = Counted(count.kept, count.pending + 1)
+    return count
+
+
+@compiled
+def _last(
+    net: Net, each: int, neuron: int, label: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, tally: Tally, kept: int
+) -> int:
+    """Take a fault that is one synapse of the readout, which drives nothing."""
+    output = net.output_of[neuron - net.pops[net.readout].base]
+    if net.dead[output]:
+        return kept
+    count, delta = count_piece(net, rows, rows.alone, each, healthy.sample, healthy.trains), np.int64(rows.alone[each].delta)
+    small = count * abs(delta) <= healthy.room
+    if small:
+        score, top = healthy.scores[output] + count * delta, healthy.scores[healthy.prediction]
+        if output == healthy.prediction and delta > 0:
+            return kept
+        if output != healthy.prediction and (score < top or (score == top and output > healthy.prediction)):
+            return kept
+    for j in range(work.scores.shape[0]):
+        work.scores[j] = healthy.scores[j]
+    if small:
+        work.scores[output] += count * delta
+    else:
+        whole, _ = place_of(net, net.readout, neuron)
+        for step in range(net.steps):
+            work.block.drive[step, 0] = healthy.sums[whole + step * net.pops[net.readout].lanes]
+        add_piece(
+            net, rows, rows.alone, each, healthy.sample, healthy.trains, work.block.drive.reshape(-1), np.int64(0), np.int64(LANES)
+        )
+        seat(net, neuron, np.int64(0), work)
+        simulate(net, net.readout, np.int64(0), np.int64(LANES), work.block)
+        work.scores[output] = work.block.numbers[V, 0]
+        if net.counted:
+            for word in range(net.words):
+                work.scores[output] += popcount(work.block.bits[word, 0]) * COUNT_UNIT
+    return account(rows.alone[each].row, label, best(work.scores), healthy, tally, kept)
+
+
+@compiled
+def _trace(net: Net, population: int, neuron: int, healthy: Healthy, work: ThreadRoom) -> tuple[int, int]:
+    """Run a healthy neuron of Lava's law; fill its drive and states in; return how far v may rise, and fall, with no step decided otherwise."""
+    whole, _ = place_of(net, population, neuron)
+    lanes, u, v, up, down = net.pops[population].lanes, np.int32(0), net.neurons[neuron].start, np.int64(_FAR), np.int64(_FAR)
+    threshold, keep_u, keep_v, bias = net.neurons[neuron].threshold, net.neurons[neuron].keep_u, net.neurons[neuron].keep_v, net.neurons[neuron].bias
+    for step in range(net.steps):
+        work.trace[0, step], work.trace[1, step] = u, v
+        drive = healthy.sums[whole + step * lanes]
+        work.column[step] = drive
+        u = _wrapped(np.int32(drive + decayed(u, keep_u)))
+        moved = _moved(decayed(v, keep_v), u, bias)
+        over = np.int64(moved) - np.int64(threshold)
+        if over > 0:
+            down = min(down, over - 1)
+            v = np.int32(0)
+        else:
+            up = min(up, -over)
+            v = moved
+    return up, down
+
+
+@compiled
+def _matters(net: Net, population: int, neuron: int, up: int, down: int, spikes: int, delta: Any) -> bool:
+    """Say whether ``spikes`` additions of ``delta`` might decide a step otherwise."""
+    size = abs(np.int64(delta))
+    if net.pops[population].slack < size:
+        return True
+    gain, rounding = np.int64(1), np.int64(0)
+    if net.pops[population].remembers or net.pops[population].leaks:
+        gain += 4096 // (4096 - np.int64(net.neurons[neuron].keep_u))
+        rounding = net.steps * (gain + 1)
+    far = spikes * size * gain + rounding
+    if delta > 0:
+        return bool(far > up or rounding > down)
+    return bool(far > down or rounding > up)
+
+
+@compiled
+def _early_first(net: Net, count: int, rows: FaultTable, work: ThreadRoom) -> None:
+    """Sort the chosen faults by the first spike of their sources."""
+    heads = work.heads
+    for step in range(net.steps + 2):
+        heads[step] = 0
+    for at in range(count):
+        heads[work.fired[rows.alone[work.chosen[at]].source].early + 1] += 1
+    for step in range(net.steps + 1):
+        heads[step + 1] += heads[step]
+    for at in range(count):
+        each = work.chosen[at]
+        step = work.fired[rows.alone[each].source].early
+        work.sorted[heads[step]] = each
+        heads[step] += 1
+    for at in range(count):
+        work.chosen[at] = work.sorted[at]
+
+
+@compiled
+def _column(
+    net: Net, population: int, neuron: int, chosen: int, label: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, tally: Tally,
+    pending: Pending, count: Counted,
+) -> Counted:  # fmt: skip
+    """Take the chosen faults of one neuron of Lava's law."""
+    up, down = _trace(net, population, neuron, healthy, work)
+    left = np.int64(0)
+    for at in range(chosen):
+        each = work.chosen[at]
+        work.chosen[left] = each
+        spikes = np.int64(work.fired[rows.alone[each].source].active)
+        left += int(_matters(net, population, neuron, up, down, spikes, rows.alone[each].delta))
+    if left > LANES and net.words > 1:
+        _early_first(net, left, rows, work)
+    block, at = work.block, np.int64(0)
+    while at < left:
+        seats, begin = min(np.int64(LANES), left - at), np.int64(net.steps)
+        for lane in range(seats):
+            each = work.chosen[at + lane]
+            begin = min(begin, np.int64(work.fired[rows.alone[each].source].early) + np.int64(rows.alone[each].shift))
+        if begin < net.steps:
+            for lane in range(LANES):
+                seat(net, neuron, lane, work)
+                block.numbers[U, lane], block.numbers[V, lane] = work.trace[0, begin], work.trace[1, begin]
+            for step in range(begin, net.steps):
+                row, own = work.block.drive[step], work.column[step]
+                for lane in range(LANES):
+                    row[lane] = own
+            for lane in range(seats):
+                each = work.chosen[at + lane]
+                work.seats[lane].row = rows.alone[each].row
+                add_piece(
+                    net, rows, rows.alone, each, healthy.sample, healthy.trains, work.block.drive.reshape(-1), lane, np.int64(LANES)
+                )
+            simulate(net, population, begin, np.int64(LANES), block)
+            for word in range((begin + 31) >> 5):
+                before = healthy.trains[neuron * net.words + word]
+                if word == begin >> 5:
+                    before &= np.uint32((_ONE << np.uint32(begin & 31)) - _ONE)
+                for lane in range(seats):
+                    block.bits[word, lane] |= before
+            count = _reconsider(net, population, seats, label, healthy, work, tally, pending, count)
+        at += seats
+    return count
+
+
+@compiled
+def _neuron(
+    net: Net, place: int, population: int, seats: int, label: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, tally: Tally,
+    pending: Pending, count: Counted,
+) -> tuple[int, Counted]:  # fmt: skip
+    """Take the faults of one neuron; return how many of the block's seats are taken now by neurons of its population."""
+    neuron = rows.targets[place].neuron
+    read = population == net.readout
+    calm = np.int64(-1) if read or work.fired[neuron].active else net.pops[population].slack
+    chosen = np.int64(0)
+    for each in range(rows.targets[place].first, rows.targets[place + 1].first):
+        delta = np.int64(rows.alone[each].delta)
+        work.chosen[chosen] = each
+        chosen += int(work.fired[rows.alone[each].source].active != 0 and not (delta <= 0 and -delta <= calm))
+    if read:
+        kept = count.kept
+        for at in range(chosen):
+            kept = _last(net, work.chosen[at], neuron, label, rows, healthy, work, tally, kept)
+        return seats, Counted(kept, count.pending)
+    many = chosen >= _MANY and not net.pops[population].ruled
+    whole, _ = place_of(net, population, neuron)
+    lanes = net.pops[population].lanes
+    for at in range(np.int64(0) if many else chosen):
+        for step in range(net.steps):
+            work.block.drive[step, seats] = healthy.sums[whole + step * lanes]
+        each = work.chosen[at]
+        if add_piece(
+            net, rows, rows.alone, each, healthy.sample, healthy.trains, work.block.drive.reshape(-1), seats, np.int64(LANES)
+        ):
+            seat(net, neuron, seats, work)
+            work.seats[seats].row = rows.alone[each].row
+            seats += 1
+        if seats == LANES:
+            simulate(net, population, np.int64(0), np.int64(LANES), work.block)
+            count, seats = _reconsider(net, population, seats, label, healthy, work, tally, pending, count), np.int64(0)
+    if many:
+        if seats:
+            simulate(net, population, np.int64(0), np.int64(LANES), work.block)
+            count, seats = _reconsider(net, population, seats, label, healthy, work, tally, pending, count), np.int64(0)
+        count = _column(net, population, neuron, chosen, label, rows, healthy, work, tally, pending, count)
+    return seats, count
+
+
+@entry
+def run_singles(
+    net: Net, begin: int, first_sample: int, sums: NDArray[np.int32], trains: NDArray[np.uint32], scores: NDArray[np.int64],
+    room: NDArray[np.int64], labels: NDArray[np.int64], rows: FaultTable, work: ThreadRoom, tally: Tally, pending: Pending,
+    progress: NDArray[np.int64],
+) -> None:  # fmt: skip
+    """Take every fault that is one piece on a window of samples, from sample ``begin`` of the window on.
+
+    Args:
+        net: the network.
+        begin: first sample of the window that is not done yet.
+        first_sample: index of the window's first sample.
+        sums: drives of the healthy run, [S, …].
+        trains: of the healthy run, [S, neurons · words].
+        scores: of the window.
+        room: of the window.
+        labels: [S], −1 where there is none.
+        rows: the faults.
+        work: room, clean.
+        tally: results are added.
+        pending: filled: neurons whose trains must be followed on.
+        progress: [3] filled: samples done, changes kept, pending. It stops before a sample that might not have room for these.
+    """
+    count = Counted(np.int64(0), np.int64(0))
+    for sample in range(begin, scores.shape[0]):
+        taken = count.kept + count.pending + (sample - begin) * (rows.others.shape[0] - 1)
+        full = tally.kept.shape[0] and tally.kept.shape[0] - taken < rows.faults
+        if full or pending.faults.shape[0] - count.pending < rows.alone.shape[0]:
+            progress[0], progress[1], progress[2] = sample, count.kept, count.pending
+            return
+        now = trains[sample]
+        healthy = Healthy(first_sample + sample, sums[sample], now, scores[sample], best(scores[sample]), room[sample])
+        survey(net, now, work)
+        population, seats = np.int64(0), np.int64(0)
+        for place in range(rows.targets.shape[0] - 1):
+            own = population
+            while rows.targets[place].neuron >= net.pops[own].stop:
+                own += 1
+            if seats and own != population:
+                simulate(net, population, np.int64(0), np.int64(LANES), work.block)
+                count = _reconsider(net, population, seats, labels[sample], healthy, work, tally, pending, count)
+                seats = np.int64(0)
+            population = own
+            seats, count = _neuron(net, place, population, seats, labels[sample], rows, healthy, work, tally, pending, count)
+        if seats:
+            simulate(net, population, np.int64(0), np.int64(LANES), work.block)
+            count = _reconsider(net, population, seats, labels[sample], healthy, work, tally, pending, count)
+    progress[0], progress[1], progress[2] = scores.shape[0], count.kept, count.pending
