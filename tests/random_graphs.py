@@ -11,6 +11,7 @@ from neurofault.damage.damage import Drop, Edit, Force, InputNoise, SetDelays, S
 from neurofault.damage.when import ALWAYS, When
 from neurofault.deploy.deployment import Deployment
 from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.law import RESETS, Law
 from neurofault.graph.synapses import Synapses
 from neurofault.inputs import Inputs
 
@@ -52,7 +53,7 @@ def random_graph(
 ) -> tuple[Deployment, Inputs, np.random.Generator]:
     """One or two inputs and up to five other populations; a chain, and up to six connections more, wherever they lead.
 
-    T is 1 to ``most_steps``, log-uniform. ``forward``: no loops, and no exponents below 0.
+    T is 1 to ``most_steps``, log-uniform. ``forward``: no loops.
     """
     rng = np.random.default_rng(seed)
     sources = [_population(rng, name, source=True) for name in ("left", "right")[: int(rng.integers(1, 3))]]
@@ -70,7 +71,7 @@ def random_graph(
             source.name,
             target.name,
             _synapses(rng, source, target),
-            exponent=int(rng.choice([0, 0, 1, 4] if forward else [-3, -1, 0, 0, 1, 4])),
+            exponent=int(rng.choice([0, 0, 1, 4, -2] if forward else [-3, -1, 0, 0, 1, 4])),
             delay=int(rng.choice([1, 1, 2, 5])),
         )
         for number, (source, target) in enumerate(ends)
@@ -87,7 +88,7 @@ def random_graph(
     return chip, Inputs(bias, events, int(rng.integers(0, 3))), rng
 
 
-def _when(rng: np.random.Generator, steps: int) -> When:
+def random_when(rng: np.random.Generator, steps: int) -> When:
     start, clock = int(rng.integers(0, 2 * steps + 3)), ("presentation", "chip")[int(rng.integers(0, 2))]
     match int(rng.integers(0, 4)):
         case 0:
@@ -108,7 +109,7 @@ def _pairs(rng: np.random.Generator, chip: Deployment, one: ChipConnection) -> t
 
 def random_edit(rng: np.random.Generator, chip: Deployment, *, plain: bool = False) -> Edit:
     """An edit of any type, in any window; ``plain``: one that is there for good and that the exact engine takes itself."""
-    when = ALWAYS if plain else _when(rng, chip.timesteps)
+    when = ALWAYS if plain else random_when(rng, chip.timesteps)
     population = chip.populations[int(rng.integers(0, len(chip.populations)))]
     some = np.sort(rng.choice(population.size, int(rng.integers(1, 4)), replace=False))
     kind = int(rng.choice([0, 4])) if plain else int(rng.integers(0, 8))
@@ -144,3 +145,11 @@ def random_edit(rng: np.random.Generator, chip: Deployment, *, plain: bool = Fal
             )
         case _:
             return Silence(population.name, some, when)
+
+
+def random_law(rng: np.random.Generator, size: int) -> Law:
+    """Any reset, delayed or not, refractory steps and floors of single neurons."""
+    delayed = bool(rng.random() < 0.4)
+    refractory = rng.integers(0, 4, size).astype(np.int32) if not delayed and rng.random() < 0.6 else None
+    floor = -rng.integers(0, 9000, size).astype(np.int32) if rng.random() < 0.5 else None
+    return Law(RESETS[int(rng.integers(0, 3))], delayed, refractory, floor)

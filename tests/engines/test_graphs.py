@@ -22,8 +22,6 @@ from neurofault.engines.base import whole_runs_only
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.engines.exact.states import window_of
 from neurofault.engines.exact.stepwise import StepwiseEngine
-from neurofault.engines.incremental.engine import IncrementalEngine
-from neurofault.engines.incremental.golden import golden
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph import Encoding
 from neurofault.graph.synapses import Conv, Dense, Sparse
@@ -212,17 +210,6 @@ def test_states_and_stops_that_do_not_fit_are_said() -> None:
     with pytest.raises(UnsupportedError) as refused:
         whole_runs_only("lava", None, 3)
     assert str(refused.value) == "engine 'lava' runs samples as a whole: it takes no state and no stop; engines that do: exact"
-
-
-def test_the_incremental_engine_hands_graphs_on_and_says_why() -> None:
-    chip, inputs = _looped()
-    hurt = chip.with_damage(Damage((Silence("b", np.array([1])),)))
-    np.testing.assert_array_equal(IncrementalEngine().run(hurt, inputs).scores, ExactEngine().run(hurt, inputs).scores)
-    with pytest.raises(UnsupportedError) as error:
-        golden(chip, inputs)
-    assert str(error.value) == (
-        "engine 'incremental' cannot run a graph that is no chain: connection 'pa' goes from 'pixels' to 'a'"
-    )
 
 
 def test_recordings_of_events_are_never_dense_as_a_whole() -> None:

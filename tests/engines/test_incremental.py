@@ -1,4 +1,4 @@
-"""The incremental engine equals the exact one, fault by fault, sample by sample, on random chips that wrap, leak and saturate."""
+"""The incremental engine equals the exact one, fault by fault, sample by sample, on random chips that wrap, leak and saturate, and on random graphs."""
 
 from __future__ import annotations
 
@@ -6,18 +6,32 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from chips import Driven, chip, conv, dense, population, random_weights
+from chips import Driven, chip, connection, conv, dense, graph_chip, neurons, population, random_weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_graphs import random_edit, random_graph, random_law, random_when
 
 from neurofault.activity import DEAD_SCORE, Activity
-from neurofault.damage.damage import Damage, Edit, Force, SetField, SetSynapses, Silence
+from neurofault.damage.damage import (
+    Damage,
+    Drop,
+    Edit,
+    Force,
+    InputNoise,
+    KeptState,
+    LostReset,
+    SetField,
+    SetSynapses,
+    Silence,
+    StuckCounter,
+)
 from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.engines.incremental.engine import IncrementalEngine
-from neurofault.engines.incremental.fault_rows import accepts, edit_rows, refusal, synapse_rows
-from neurofault.engines.incremental.golden import effects, golden
+from neurofault.engines.incremental.fault_rows import edit_rows, joined_rows, not_followed, synapse_rows
+from neurofault.engines.incremental.golden import Effects, Golden, effects, follow_faults, golden
+from neurofault.engines.incremental.net import refusal
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph import Dense
 from neurofault.inputs import Inputs
@@ -104,7 +118,7 @@ def test_whole_faults_equal_the_exact_engine(seed: int, convolutional: bool, kee
     faults = [_fault(rng, deployment) for _ in range(12)]
     healthy = ExactEngine(1).run(deployment, inputs)
     np.testing.assert_array_equal(whole.scores, healthy.scores)
-    found = effects(whole, edit_rows(deployment, faults), np.arange(4) % 3, threads=2, changes=True)
+    found = effects(edit_rows(whole, faults), np.arange(4) % 3, threads=2, changes=True)
     engine = IncrementalEngine(1, keep_bytes)
     activities = engine._activities(whole, [deployment.with_damage(Damage(edits)) for edits in faults])
     for row, (edits, activity) in enumerate(zip(faults, activities, strict=True)):
@@ -126,8 +140,8 @@ def test_single_synapses_equal_the_exact_engine(seed: int, convolutional: bool) 
     whole = golden(deployment, inputs, threads=1)
     for index in range(1, len(deployment.populations)):
         edit = _synapses(rng, deployment, index, 25)
-        batch = synapse_rows(deployment, index, edit.sources, edit.targets, edit.values)
-        found = effects(whole, batch, threads=1, changes=True)
+        batch = synapse_rows(whole, edit.connection, edit.sources, edit.targets, edit.values)
+        found = effects(batch, threads=1, changes=True)
         for row in range(len(batch)):
             one = SetSynapses(edit.connection, edit.sources[[row]], edit.targets[[row]], edit.values[[row]])
             expected = ExactEngine(1).run(deployment.with_damage(Damage((one,))), inputs).predictions
@@ -161,17 +175,16 @@ def test_faults_on_top_of_a_damaged_chip() -> None:
 def test_results_do_not_depend_on_threads_or_on_what_is_kept() -> None:
     deployment, inputs = _small()
     targets, sources = np.divmod(np.arange(600), 30)
-    batch = synapse_rows(deployment, 1, sources, targets, np.full(600, -200))
-    first = effects(golden(deployment, inputs, threads=1), batch, np.zeros(6, int), threads=1, changes=True)
+
+    def found(threads: int, keep_bytes: int) -> Effects:
+        whole = golden(deployment, inputs, threads=threads, keep_bytes=keep_bytes)
+        batch = synapse_rows(whole, "hidden", sources, targets, np.full(600, -200))
+        return effects(batch, np.zeros(6, int), threads=threads, changes=True)
+
+    first = found(1, 1 << 30)
     assert first.changed.sum() > 0
     for threads, keep_bytes in ((3, 1 << 30), (2, 0)):
-        other = effects(
-            golden(deployment, inputs, threads=threads, keep_bytes=keep_bytes),
-            batch,
-            np.zeros(6, int),
-            threads=threads,
-            changes=True,
-        )
+        other = found(threads, keep_bytes)
         np.testing.assert_array_equal(first.changed, other.changed)
         np.testing.assert_array_equal(first.correct, other.correct)
         for column in ("faults", "samples", "predictions"):
@@ -183,14 +196,14 @@ def test_engine_keeps_the_healthy_run_and_hands_over_what_it_does_not_take(monke
     engine = IncrementalEngine()
     small = deployment.with_damage(Damage((Silence("hidden", np.array([3])),)))
     field = deployment.with_damage(Damage((SetField("hidden", "vth", np.array([3]), np.array([1], np.int32)),)))
-    timed = deployment.with_damage(Damage((Silence("hidden", np.array([3]), When(2, 5)),)))
+    timed = deployment.with_damage(Damage((Silence("output", np.array([1]), When(2, 5)),)))
     all_inputs = deployment.with_damage(Damage((Silence("input", np.arange(30)),)))
     expected = [ExactEngine().run(each, inputs) for each in (small, field, timed, all_inputs)]
     calls = []
     exact = ExactEngine.run
     monkeypatch.setattr(ExactEngine, "run", lambda self, *args, **named: calls.append(1) or exact(self, *args, **named))
     for each, right, through in zip(
-        (small, field, timed, all_inputs, small), [*expected, expected[0]], (0, 1, 1, 1, 0), strict=True
+        (small, field, timed, all_inputs, small), [*expected, expected[0]], (0, 0, 1, 1, 0), strict=True
     ):
         calls.clear()
         _assert_equal(engine.run(each, inputs), right)
@@ -204,21 +217,132 @@ def test_engine_keeps_the_healthy_run_and_hands_over_what_it_does_not_take(monke
 
 
 def test_what_cannot_be_followed_is_refused() -> None:
-    rng = np.random.default_rng(5)
     deployment, inputs = _small()
-    delayed = chip([population("input", (4,)), population("output", (2,), dense(rng, 2, 4, delays=3))], 4)
-    assert refusal(delayed) == "layer 'output': synapses with delays"
+    stream = replace(deployment, reset="never")
     with pytest.raises(UnsupportedError) as error:
-        golden(delayed, Inputs(events=np.zeros((1, 4, 4), bool)))
-    assert str(error.value) == "engine 'incremental' cannot run layer 'output': synapses with delays"
-    assert refusal(replace(deployment, timesteps=65)) == "65 steps: a spike train is one word of 64 bits"
-    assert not accepts(deployment, [Force("output", np.array([0]), 0)])
+        golden(stream, inputs)
+    assert str(error.value) == f"engine 'incremental' cannot run {refusal(stream)}"
+    hurt = deployment.with_damage(Damage((Silence("hidden", np.array([1]), When(2, 5)),)))
+    assert refusal(hurt) == "damage that acts in time windows or alters parameters"
+    neuron = np.array([0])
+    for edit, reason in (
+        (Force("output", neuron, 0), "layer 'output': stuck outputs of the readout"),
+        (Silence("output", neuron, When(2, 5)), "layer 'output': outputs that are dead or stuck for some steps"),
+        (SetField("input", "vth", neuron, np.array([1], np.int32)), "layer 'input': what changes in an input's neurons with time"),
+        (InputNoise("input", neuron, 3.0, 1), "layer 'input': noise of inputs"),
+        (KeptState("hidden", neuron), "layer 'hidden': states that are kept between samples"),
+        (Drop("hidden", 0, neuron, neuron), "Drop: messages that are lost, or a chip that stalls"),
+        (SetSynapses("hidden", neuron, neuron, np.array([1 << 24])), "layer 'hidden': weights beyond 24 bits"),
+    ):
+        assert not_followed(deployment, [edit]) == reason
+        with pytest.raises(UsageError) as usage:
+            edit_rows(golden(deployment, inputs), [(edit,)])
+        assert str(usage.value) == f"the incremental engine does not follow {reason}"
+    whole = golden(deployment, inputs)
     with pytest.raises(UsageError) as usage:
-        synapse_rows(deployment, 1, np.array([30]), np.array([0]), np.array([0]))
+        synapse_rows(whole, "hidden", np.array([30]), np.array([0]), np.array([0]))
     assert str(usage.value) == "layer 'hidden': a synapse fault names source 30…30, allowed are 0…29"
     with pytest.raises(UsageError) as usage:
-        effects(golden(deployment, inputs), edit_rows(deployment.with_damage(Damage()), [()]))
-    assert str(usage.value) == "the faults were resolved on another deployment than the healthy run's"
+        edit_rows(whole, [(Silence("hidden", np.array([20])),)])
+    assert str(usage.value) == "layer 'hidden': an edit names neuron 20, allowed are 0…19"
+    with pytest.raises(UsageError) as usage:
+        effects(edit_rows(whole, [()]), np.zeros(5, int))
+    assert str(usage.value) == "labels have the shape (5,), but there are 6 samples"
+
+
+def test_only_what_reaches_a_loop_or_a_rounded_sum_is_run_whole() -> None:
+    rng = np.random.default_rng(2)
+    populations = [neurons(name, (6,), is_source=name == "in") for name in ("in", "a", "b", "out")]
+    ends = [("in", "a"), ("a", "a"), ("a", "out"), ("in", "b"), ("b", "out")]
+    made = [connection(f"{s}{t}", s, t, dense(rng, 6, 6)) for s, t in ends]
+    looped = graph_chip(populations, made, 9, readout="out")
+    inputs = Inputs(events=rng.random((4, 9, 6)) < 0.3)
+    one = np.array([0])
+    assert not_followed(looped, [Silence("b", one)]) is None
+    assert not_followed(looped, [SetSynapses("aout", one, one, one)]) is None
+    for edit in (Silence("a", one), Silence("in", one), SetSynapses("ina", one, one, one)):
+        assert not_followed(looped, [edit]) == "layer 'a' is in a loop: it drives itself"
+    rounded = graph_chip(populations, [made[0], *made[2:4], replace(made[4], weight_exponent=-1)], 9, readout="out")
+    reason = "connection 'bout': a weight exponent below 0 rounds one sum of several"
+    assert not_followed(rounded, [Silence("b", one)]) == reason
+    engine = IncrementalEngine(1)
+    for chip_, edit in ((looped, Silence("b", one)), (looped, Silence("a", one)), (rounded, Silence("a", one))):
+        hurt = chip_.with_damage(Damage((edit,)))
+        _assert_equal(engine.run(hurt, inputs), ExactEngine(1).run(hurt, inputs))
+
+
+def _graph(seed: int) -> tuple[Deployment, Inputs, np.random.Generator, Golden]:
+    """A random graph without loops; half of them with laws of their own, a third with permanent damage."""
+    chip_, inputs, rng = random_graph(seed, 100, forward=True)
+    if seed % 2:
+        own = [
+            one
+            if one.is_source or rng.random() < 0.4
+            else replace(one, law=random_law(rng, one.size), v_init=rng.integers(-9000, 9000, one.size).astype(np.int32))
+            for one in chip_.populations
+        ]
+        chip_ = replace(chip_, populations=tuple(own))
+    if seed % 3 == 0:
+        chip_ = chip_.with_damage(Damage(tuple(random_edit(rng, chip_, plain=True) for _ in range(2))))
+    whole = golden(chip_, inputs, threads=1, keep_bytes=0 if seed % 5 == 0 else 1 << 30)
+    np.testing.assert_array_equal(whole.scores, ExactEngine(1).run(chip_, inputs).scores)
+    return chip_, inputs, rng, whole
+
+
+def _predictions(whole: Golden, found: Effects, row: int) -> np.ndarray:
+    assert found.changes is not None
+    predictions, own = whole.predictions.copy(), found.changes.faults == row
+    predictions[found.changes.samples[own]] = found.changes.predictions[own]
+    assert found.changed[row] == own.sum()
+    return predictions
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_damage_of_a_graph_equals_the_exact_engine(seed: int) -> None:
+    chip_, inputs, rng, whole = _graph(seed)
+    faults: list[tuple[Edit, ...]] = []
+    for number in range(9):
+        edits = [random_edit(rng, chip_, plain=number % 3 == 0) for _ in range(int(rng.integers(1, 4)))]
+        one = chip_.populations[int(rng.integers(0, len(chip_.populations)))]
+        some, when = np.sort(rng.choice(one.size, 2, replace=False)), random_when(rng, chip_.timesteps)
+        if number % 3 == 1:
+            edits.append(StuckCounter(one.name, some, int(rng.integers(0, 2)), when))
+        elif number % 3 == 2:
+            edits.append(LostReset(one.name, some, when))
+        if not_followed(chip_, edits) is None:
+            faults.append(tuple(edits))
+    found = effects(edit_rows(whole, faults), threads=1, changes=True)
+    tally, _ = follow_faults(edit_rows(whole, faults, whole=True), None, 1, full=True)
+    for row, edits in enumerate(faults):
+        wanted = ExactEngine(1).run(chip_.with_damage(Damage((*chip_.damage.edits, *edits))), inputs)
+        spikes = whole.spikes + tally.spikes[row]
+        counts = {name: spikes[place] for name, place in whole.flat.place_of.items()}
+        _assert_equal(Activity(tally.scores[row], counts, whole.sample_spikes + tally.sample_spikes[row]), wanted)
+        np.testing.assert_array_equal(_predictions(whole, found, row), wanted.predictions)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_single_synapses_of_a_graph_equal_the_exact_engine(seed: int) -> None:
+    """Of some connections those of one target alone: of so many faults a neuron the healthy states are worked out once."""
+    chip_, inputs, rng, whole = _graph(seed)
+    parts = []
+    for one in chip_.connections:
+        n_in, count = one.synapses.n_in, min(one.synapses.n_in * one.synapses.n_out, 20)
+        targets, sources = np.divmod(np.sort(rng.choice(n_in * one.synapses.n_out, count, replace=False)), n_in)
+        if rng.random() < 0.5:
+            sources, targets = np.arange(n_in), np.full(n_in, targets[0])
+        example = SetSynapses(one.name, sources[:1], targets[:1], np.zeros(1, np.int32))
+        if not_followed(chip_, [example]) is not None:
+            continue
+        parts.append((one.name, sources, targets, rng.integers(-128, 128, len(targets)) * 2 * (rng.random(len(targets)) < 0.5)))
+    found = effects(joined_rows(whole, parts), threads=2, changes=True)
+    row = 0
+    for name, *columns in parts:
+        for source, target, value in zip(*columns, strict=True):
+            edit = SetSynapses(name, np.array([source]), np.array([target]), np.array([value], np.int32))
+            wanted = ExactEngine(1).run(chip_.with_damage(Damage((*chip_.damage.edits, edit))), inputs)
+            np.testing.assert_array_equal(_predictions(whole, found, row), wanted.predictions)
+            row += 1
 
 
 def _wide_chip(seed: int) -> tuple[Deployment, Inputs, np.random.Generator]:
@@ -243,19 +367,17 @@ def _wide_chip(seed: int) -> tuple[Deployment, Inputs, np.random.Generator]:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_sums_beyond_sixteen_bits_are_followed_in_thirty_two(seed: int) -> None:
+def test_sums_beyond_sixteen_bits_are_followed(seed: int) -> None:
     deployment, inputs, rng = _wide_chip(seed)
     faults = [_fault(rng, deployment) for _ in range(12)]
     faults += [(SetSynapses("hidden1", np.arange(130), np.full(130, 7), np.full(130, value, np.int32)),) for value in (-256, 254)]
-    broken = [deployment.with_damage(Damage(fault)) for fault in faults if accepts(deployment, fault)]
+    broken = [deployment.with_damage(Damage(fault)) for fault in faults if not_followed(deployment, fault) is None]
     wanted = [ExactEngine().run(each, inputs) for each in broken]
     for keep in (1 << 30, 0):
         whole = golden(deployment, inputs, keep_bytes=keep)
-        assert whole.sum_type is np.int32
         assert (whole.sums is None) == (keep == 0)
-        batch = edit_rows(deployment, [each.damage.edits for each in broken], whole.flat)
-        batch = replace(batch, deployment=whole.deployment)
-        found = effects(whole, batch, np.zeros(4, np.int64), changes=True)
+        batch = edit_rows(whole, [each.damage.edits for each in broken])
+        found = effects(batch, np.zeros(4, np.int64), changes=True)
         predictions = np.repeat(whole.predictions[None], len(broken), axis=0)
         assert found.changes is not None
         predictions[found.changes.faults, found.changes.samples] = found.changes.predictions
@@ -268,8 +390,6 @@ def test_sums_that_only_damage_takes_beyond_sixteen_bits_are_exact_too() -> None
     layers = [population("input", (140,)), population("hidden", (3,), Dense(np.full((3, 140), 200, np.int32)), vth=1)]
     layers.append(population("output", (2,), Dense(np.array([[2, 2, 6], [4, -4, 2]], np.int32)), vth=131072))
     deployment, inputs = chip(layers, 3, readout="potential"), Inputs(events=np.ones((2, 3, 140), bool))
-    whole = golden(deployment, inputs)
-    assert whole.sum_type is np.int16  # 28000
     for value in (254, -256):
         edit = SetSynapses("hidden", np.arange(140), np.full(140, 1), np.full(140, value, np.int32))
         hurt = deployment.with_damage(Damage((edit, Silence("hidden", np.array([0])))))

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from chips import chip, connection, dense, graph_chip, neurons, population
-from random_graphs import random_edit, random_graph
+from random_graphs import random_edit, random_graph, random_law
 from reference import present
 
 from neurofault.activity import TRACES
@@ -18,21 +18,13 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines import get_engine, run
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.engines.exact.stepwise import StepwiseEngine
-from neurofault.engines.incremental.golden import golden
-from neurofault.errors import UnsupportedError, UsageError
+from neurofault.errors import UsageError
 from neurofault.graph import Dense
 from neurofault.graph.chip import ChipPopulation
-from neurofault.graph.law import RESETS, Law
+from neurofault.graph.law import Law
 from neurofault.inputs import Inputs
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Brian2's, of pyparsing
-
-
-def random_law(rng: np.random.Generator, size: int) -> Law:
-    delayed = bool(rng.random() < 0.4)
-    refractory = rng.integers(0, 4, size).astype(np.int32) if not delayed and rng.random() < 0.6 else None
-    floor = -rng.integers(0, 9000, size).astype(np.int32) if rng.random() < 0.5 else None
-    return Law(RESETS[int(rng.integers(0, 3))], delayed, refractory, floor)
 
 
 def lawful(seed: int, most_steps: int = 24) -> tuple[Deployment, Inputs, np.random.Generator]:
@@ -185,10 +177,3 @@ def test_what_snntorch_has_not_is_said(law: Law, reason: str) -> None:
     made = chip([population("in", (3,)), population("out", (5,), dense(np.random.default_rng(0), 5, 3))], 6)
     made = replace(made, populations=(made.populations[0], replace(made.populations[1], law=law)))
     assert get_engine("snntorch").supports(made) == reason
-
-
-def test_the_incremental_engine_refuses_other_laws_by_name() -> None:
-    made = chip([population("in", (3,)), population("out", (5,), dense(np.random.default_rng(0), 5, 3))], 6)
-    made = replace(made, populations=(made.populations[0], replace(made.populations[1], law=Law("subtract"))))
-    with pytest.raises(UnsupportedError, match="engine 'incremental' cannot run layer 'out': reset 'subtract'"):
-        golden(made, Inputs(bias=np.zeros((1, 3), np.int32)))

@@ -140,6 +140,7 @@ class Plan:
 
     @classmethod
     def of(cls, deployment: Deployment, part: Collection[str], inputs: Inputs) -> Plan:
+        """Work it out for some populations and what is presented."""
         packed = pack(deployment, part)
         schedule = deployment.schedule
         islands = [

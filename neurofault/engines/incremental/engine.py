@@ -162,10 +162,10 @@ def touched_share(deployment: Deployment) -> float:
             for edit in deployment.damage.of_population(name):
                 own[edit.neurons] = True
             for one in deployment.into(name):
-                for edit in deployment.damage.of_connection(one.name):
-                    if isinstance(edit, SingleSynapses):
-                        own[edit.targets] = True
-                        work += len(edit.targets)
+                for broken in deployment.damage.of_connection(one.name):
+                    if isinstance(broken, SingleSynapses):
+                        own[broken.targets] = True
+                        work += len(broken.targets)
                 share, fan_out = changed.get(one.source, 0.0), _fan_out(one.synapses)
                 arriving += one.synapses.n_in * fan_out
                 if name != deployment.readout.population or isinstance(one.synapses, Conv):

@@ -82,7 +82,10 @@ def not_followed(deployment: Deployment, edits: Sequence[Edit], left_out: dict[s
             case SetSynapses(connection=connection) | SetDelays(connection=connection):
                 if isinstance(edit, SetSynapses) and int(np.abs(edit.values.astype(np.int64)).max(initial=0)) >= _MOST_WEIGHT:
                     return f"{title(deployment.connection(connection))}: weights beyond 24 bits"
-                other.add(deployment.connection(connection).target)
+                own = deployment.connection(connection)
+                if isinstance(edit, SetDelays) and own.weight_exponent < 0:
+                    return f"{title(own)}: other delays where a weight exponent below 0 rounds sums"
+                other.add(own.target)
             case _:
                 return f"{type(edit).__name__}: messages that are lost, or a chip that stalls"
     driven = {one.target for name in fixed | other for one in deployment.out_of(name)}
@@ -249,7 +252,9 @@ def _synapses(
             found, active = now.held(int(number)), now.which == number
             other = (found.weights != before) | (found.delays != delay)
             if other.any():
-                mask = np.full(np.count_nonzero(other), _ALL if active.all() else gathered.mask(_arrived(active, healthy, connection)))
+                mask = np.full(
+                    np.count_nonzero(other), _ALL if active.all() else gathered.mask(_arrived(active, healthy, connection))
+                )
                 pairs = now.sources[other], now.targets[other]
                 parts.append((*pairs, -before[other], delay[other], mask))
                 parts.append((*pairs, found.weights[other], found.delays[other], mask))
@@ -306,7 +311,7 @@ def _columns(
 ) -> NDArray[np.int64]:  # fmt: skip
     """Return pieces as columns: row, population, target, source, delta, shift, mask."""
     one = np.ones(len(sources), np.int64)
-    left = max(connection.weight_exponent, 0) + 6
+    left = 0 if flat.net.pops["right"][flat.index(connection.target)] else max(connection.weight_exponent, 0) + 6
     shifted = (deltas << left).astype(np.int32).astype(np.int64)  # as sums of 32 bits wrap
     lag = flat.packed.wires[connection.name].lag
     return np.stack(

@@ -189,8 +189,10 @@ def _present(
         padded = flat.packed.populations[name].bias.shape[1]
         drive = np.zeros((size, net.steps, padded), np.int32)
         for one in deployment.into(name):
-            sent = events[one.source]
-            kernels.add_drive(net.steps, whole.plan.packed.wires[one.name], sent.starts, sent.sources, 0, padded, drive)
+            sent, wires = events[one.source], whole.plan.packed.wires[one.name]
+            if place["right"]:  # whole weights, not their bytes
+                wires = flat.packed.wires[one.name]._replace(left=0, right=0)
+            kernels.add_drive(net.steps, wires, sent.starts, sent.sources, 0, padded, drive)
         follow.keep_drive(drive, int(place["sums"]), int(place["positions"]), int(place["lanes"]), own)
 
     counts = run_batch(whole.plan, inputs, sheet, seen)
@@ -267,7 +269,19 @@ def follow_faults(
                 sums, trains = sums[window], trains[window]
             begin, size = 0, window.stop - window.start
             while begin < size:
-                run = (window.start, sums, trains, healthy.scores[window], healthy.room[window], known[window], rows, room, own, pending, state)
+                run = (
+                    window.start,
+                    sums,
+                    trains,
+                    healthy.scores[window],
+                    healthy.room[window],
+                    known[window],
+                    rows,
+                    room,
+                    own,
+                    pending,
+                    state,
+                )
                 state[:] = min(size, begin + len(own.kept) // count) if changes and count else size, 0, 0
                 if len(rows.alone):
                     run_singles(net, begin, *run)

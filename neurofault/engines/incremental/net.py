@@ -32,8 +32,8 @@ _MOST_BIAS = 1 << 29
 
 
 POPULATION = np.dtype([(name, np.int64) for name in (
-    "size", "positions", "lanes", "base", "stop", "sums", "into", "until", "farthest", "shortcut", "slack", "remembers", "leaks", "ruled",
-    "reset", "delayed",
+    "size", "positions", "lanes", "base", "stop", "sums", "into", "until", "farthest", "shortcut", "slack", "right", "left", "remembers",
+    "leaks", "ruled", "reset", "delayed",
 )])  # fmt: skip
 """A population.
 
@@ -42,6 +42,7 @@ size: neurons, in ``positions`` × ``lanes``: the places × channels of a convol
 base, stop: first neuron, and the first after it. sums: first number of its drive.
 into, until: window of the wires into it. farthest: the last population that it drives, −1: none.
 shortcut: the wire by which its spikes are added to final sums, where that is all that they do; −1: it is not.
+right, left: shifts of its drive into the unit of u, where one sum of weights is rounded; else 0, and the wires shift.
 slack: largest |change| of drive in a step at which u can surely not wrap, so that less drive never makes a spike; −1: unknown, or rules of its own.
 remembers, leaks, ruled, reset, delayed: as in :class:`neurofault.engines.exact.neuron_steps.Neurons` and ``Rules``.
 """
@@ -148,8 +149,8 @@ def unfollowed(deployment: Deployment) -> dict[str, str]:
                 "it drives itself" if len(island) == 1 else f"{', '.join(map(repr, island))} drive each other"
             )
     for one in deployment.connections:
-        if one.weight_exponent < 0:
-            found.setdefault(one.target, f"{title(one)}: a weight exponent below 0 rounds the sum of all weights")
+        if one.weight_exponent < 0 and (len(deployment.into(one.target)) > 1 or one.synapses.delay is not None):
+            found.setdefault(one.target, f"{title(one)}: a weight exponent below 0 rounds one sum of several")
     return found
 
 
@@ -184,8 +185,14 @@ def lay_out(deployment: Deployment) -> FlatNetwork:
     pops["into"], pops["until"] = (np.searchsorted(target, np.arange(len(names)), side) for side in ("left", "right"))
     readout, how = names.index(deployment.readout.population), deployment.readout.how
     last = own[readout].neurons
-    summed = not (last.remembers or last.leaks) and last.rules.usual and bool((np.diff(own[readout].order) > 0).all())
+    whole = not any(packed.wires[one.name].right for one in deployment.into(names[readout]))
+    summed = whole and not (last.remembers or last.leaks) and last.rules.usual and bool((np.diff(own[readout].order) > 0).all())
     linear = how == "potential" and summed and names[readout] not in left_out
+    for place, name in enumerate(names):
+        rounded = [packed.wires[one.name] for one in deployment.into(name) if packed.wires[one.name].right]
+        if rounded and driven[place]:
+            pops["right"][place], pops["left"][place] = rounded[0].right, rounded[0].left
+            wires["left"][pops["into"][place] : pops["until"][place]] = 0
     pops["farthest"], pops["shortcut"] = -1, -1
     np.maximum.at(pops["farthest"], wires["source"], target)
     for place in range(len(names)):
@@ -194,7 +201,8 @@ def lay_out(deployment: Deployment) -> FlatNetwork:
         if linear and direct and place != readout and pops["farthest"][readout] < 0:
             pops["shortcut"][place] = out[0]
         reach = sum(found.reach[pops["into"][place] : pops["until"][place]].tolist())
-        pops["slack"][place] = _slack(own[place], neurons[pops["base"][place] : pops["stop"][place]], reach)
+        slack = _slack(own[place], neurons[pops["base"][place] : pops["stop"][place]], reach)
+        pops["slack"][place] = -1 if pops["right"][place] else slack
     output_of = np.full(int(width[readout]), -1, np.int64)
     output_of[: own[readout].order.size] = own[readout].order
     dead = deployment.damage.silent(names[readout], int(pops["size"][readout]))

@@ -62,7 +62,7 @@ def spikes_before(net: Net, trains: NDArray[np.uint32], neuron: int, stop: int) 
         if left < 32:
             bits &= np.uint32((_ONE << np.uint32(left)) - _ONE)
         total += popcount(bits)
-    return total
+    return int(total)
 
 
 @compiled
@@ -71,7 +71,7 @@ def differences(net: Net, first: NDArray[np.uint32], second: NDArray[np.uint32],
     total, begin = np.int64(0), neuron * net.words
     for word in range(net.words):
         total += popcount(np.uint32(first[begin + word] ^ second[begin + word]))
-    return total
+    return int(total)
 
 
 @compiled
@@ -121,9 +121,7 @@ def _disturb(net: Net, population: int, wire: int, neuron: int, old: NDArray[np.
 
 
 @compiled
-def _disturb_taps(
-    net: Net, population: int, wire: int, source: int, step: int, factor: Any, count: int, work: ThreadRoom
-) -> int:
+def _disturb_taps(net: Net, population: int, wire: int, source: int, step: int, factor: Any, count: int, work: ThreadRoom) -> int:
     steps, lanes, pitch = net.steps, net.pops[population].lanes, net.wires[wire]
     entry = net.table[net.wires[wire].first + source]
     for strip in range(entry[2]):
@@ -168,7 +166,7 @@ def add_piece(
                 break
             drive[at + step * pitch] = np.int32(drive[at + step * pitch] + delta)
             found += 1
-    return found
+    return int(found)
 
 
 @compiled
@@ -183,7 +181,7 @@ def count_piece(net: Net, rows: FaultTable, pieces: NDArray[Any], each: int, sam
         while bits:
             total += 1 if word * 32 + lowest(bits) + shift < net.steps else 0
             bits &= np.uint32(bits - _ONE)
-    return total
+    return int(total)
 
 
 @compiled
@@ -198,7 +196,7 @@ def _changed(net: Net, neuron: int, bits: NDArray[np.uint32], lane: int, healthy
             work.now[first + word] = bits[word, lane]
         work.changed[end] = neuron
         end += 1
-    return end
+    return int(end)
 
 
 @compiled
@@ -242,7 +240,9 @@ def _run_seats(net: Net, population: int, seats: int, healthy: Healthy, work: Th
     for lane in range(seats):
         top = _changed(net, work.seats[lane].neuron, work.block.bits, lane, healthy, work, top)
         if population == net.readout:
-            _final(net, work.seats[lane].neuron, work.block.numbers[V, lane], work.block.bits.reshape(-1), lane, np.int64(LANES), work)
+            _final(
+                net, work.seats[lane].neuron, work.block.numbers[V, lane], work.block.bits.reshape(-1), lane, np.int64(LANES), work
+            )
     return top
 
 
@@ -370,7 +370,9 @@ def add_row(net: Net, wire: int, neuron: int, times: int, scores: NDArray[np.int
 
 
 @compiled
-def _advance(net: Net, population: int, unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, top: int) -> int:
+def _advance(
+    net: Net, population: int, unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, top: int
+) -> int:
     """Run what is touched of a population; return the new end of the stack of changed neurons."""
     disturbed = False
     for wire in range(net.pops[population].into, net.pops[population].until):
@@ -398,7 +400,9 @@ def _advance(net: Net, population: int, unit: int, stop: int, rows: FaultTable, 
                             net, rows, rows.pieces, edit, healthy.sample, work.now, work.extra, at, net.pops[population].lanes
                         )
                     if moved:
-                        count = _touch((rows.units[each].neuron - net.pops[population].base) // net.pops[population].lanes, count, work)
+                        count = _touch(
+                            (rows.units[each].neuron - net.pops[population].base) // net.pops[population].lanes, count, work
+                        )
             for at in range(count):
                 top = _run_place(net, population, work.places[at], healthy, work, top)
     for each in range(unit, stop):

@@ -23,7 +23,7 @@ from neurofault.engines.incremental.propagation import (
     place_of,
     seat,
 )
-from neurofault.engines.incremental.steps import decayed, entry, lowest, popcount, simulate
+from neurofault.engines.incremental.steps import decayed, entry, lowest, popcount, rounded, simulate
 
 _MANY = 8
 _ONE = np.uint32(1)
@@ -59,7 +59,15 @@ def survey(net: Net, trains: NDArray[np.uint32], work: ThreadRoom) -> None:
 
 @compiled
 def _reconsider(
-    net: Net, population: int, seats: int, label: int, healthy: Healthy, work: ThreadRoom, tally: Tally, pending: Pending, count: Counted
+    net: Net,
+    population: int,
+    seats: int,
+    label: int,
+    healthy: Healthy,
+    work: ThreadRoom,
+    tally: Tally,
+    pending: Pending,
+    count: Counted,
 ) -> Counted:
     """Account for the seated faults, which were run, whose neuron changed, or hand its train on."""
     wire, block = net.pops[population].shortcut, work.block
@@ -128,12 +136,18 @@ def _trace(net: Net, population: int, neuron: int, healthy: Healthy, work: Threa
     """Run a healthy neuron of Lava's law; fill its drive and states in; return how far v may rise, and fall, with no step decided otherwise."""
     whole, _ = place_of(net, population, neuron)
     lanes, u, v, up, down = net.pops[population].lanes, np.int32(0), net.neurons[neuron].start, np.int64(_FAR), np.int64(_FAR)
-    threshold, keep_u, keep_v, bias = net.neurons[neuron].threshold, net.neurons[neuron].keep_u, net.neurons[neuron].keep_v, net.neurons[neuron].bias
+    threshold, keep_u, keep_v, bias = (
+        net.neurons[neuron].threshold,
+        net.neurons[neuron].keep_u,
+        net.neurons[neuron].keep_v,
+        net.neurons[neuron].bias,
+    )
     for step in range(net.steps):
         work.trace[0, step], work.trace[1, step] = u, v
         drive = healthy.sums[whole + step * lanes]
         work.column[step] = drive
-        u = _wrapped(np.int32(drive + decayed(u, keep_u)))
+        arrived = rounded(net, population, drive) if net.pops[population].right else drive
+        u = _wrapped(np.int32(arrived + decayed(u, keep_u)))
         moved = _moved(decayed(v, keep_v), u, bias)
         over = np.int64(moved) - np.int64(threshold)
         if over > 0:

@@ -80,12 +80,23 @@ def decayed(value: Any, keep: Any) -> Any:
 
 
 @compiled
+def rounded(net: Net, population: int, total: Any) -> Any:
+    """Return a sum of weights in the unit of u, where a population's sums are rounded."""
+    return np.int32(np.int32(total >> net.pops[population].right) * np.int32(1 << net.pops[population].left))
+
+
+@compiled
 def simulate(net: Net, population: int, begin: int, width: int, lanes: Lanes) -> None:
     """Run ``width`` neurons of a population from step ``begin`` on."""
     own = lanes.numbers
     u, v, threshold, bias = own[U][:width], own[V][:width], own[THRESHOLD][:width], own[BIAS][:width]
     keep_u, keep_v = own[KEEP_U][:width], own[KEEP_V][:width]
     remembers, leaks = net.pops[population].remembers, net.pops[population].leaks
+    if net.pops[population].right:
+        for step in range(begin, net.steps):
+            row = lanes.drive[step][:width]
+            for j in range(width):
+                row[j] = rounded(net, population, row[j])
     for step in range(begin, net.steps):
         row, bits, bit = lanes.drive[step][:width], lanes.bits[step >> 5][:width], np.uint32(_ONE << np.uint32(step & 31))
         if net.pops[population].ruled:
@@ -106,9 +117,7 @@ def simulate(net: Net, population: int, begin: int, width: int, lanes: Lanes) ->
 
 
 @compiled
-def simulate_ruled(
-    net: Net, population: int, row: NDArray[np.int32], lanes: Lanes, bits: NDArray[np.uint32], bit: Any
-) -> None:
+def simulate_ruled(net: Net, population: int, row: NDArray[np.int32], lanes: Lanes, bits: NDArray[np.uint32], bit: Any) -> None:
     """Run a step of neurons with rules of their own."""
     reset, delayed, own = net.pops[population].reset, net.pops[population].delayed, lanes.numbers
     for j in range(row.shape[0]):
@@ -172,7 +181,8 @@ def perform(
             u = _flipped(u, rows.moods[mood].flips_u)
         if rows.moods[mood].flips_v:
             v = _flipped(v, rows.moods[mood].flips_v)
-        u = _wrapped(np.int32(drive[step] + decayed(u, rows.moods[mood].keep_u)))
+        arrived = rounded(net, population, drive[step]) if net.pops[population].right else drive[step]
+        u = _wrapped(np.int32(arrived + decayed(u, rows.moods[mood].keep_u)))
         kept, threshold, stuck = bool(rows.moods[mood].kept), rows.moods[mood].threshold, rows.moods[mood].counter >= 0
         if stuck:
             waiting = rows.moods[mood].counter
@@ -181,7 +191,15 @@ def perform(
             spike = False
         else:
             v, spike = ruled_step(
-                reset if ruled else 0, delayed if ruled else 0, v, u, rows.moods[mood].keep_v, threshold, rows.moods[mood].bias, floor, kept
+                reset if ruled else 0,
+                delayed if ruled else 0,
+                v,
+                u,
+                rows.moods[mood].keep_v,
+                threshold,
+                rows.moods[mood].bias,
+                floor,
+                kept,
             )
             waiting = refractory if spike else _ZERO
         if rows.moods[mood].silent:
@@ -197,4 +215,4 @@ def perform(
 def silent_at_the_end(net: Net, script: int, sample: int, rows: FaultTable) -> bool:
     """Say whether a neuron is dead in the last step of a sample."""
     mood = rows.mood_rows[rows.scripts[script].begin + sample * rows.scripts[script].pitch, net.steps - 1]
-    return rows.moods[mood].silent != 0
+    return bool(rows.moods[mood].silent != 0)
