@@ -15,13 +15,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from neurofault.convert.torch_model import candidates, from_torch
 from neurofault.data.datasets import load
 from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.profile import load_profile
+from neurofault.graph import CubaLif, Dense, Population, Source, chain
+from neurofault.graph.synapses import Stored
 from neurofault.inputs import Inputs
 from neurofault.study.prepare import Prepared, Setup, prepare
+from neurofault.study.shown import shown
 from neurofault.zoo import RECIPES, build, recipe, trained
 
 T = TypeVar("T")
@@ -33,11 +38,12 @@ RECIPES.setdefault(BRIEF, replace(recipe("cifar10-cnn"), name=BRIEF, epochs=1))
 
 
 def arguments(description: str) -> argparse.Namespace:
-    """Read ``--json``, ``--quick``, ``--data-dir``, ``--repeats``."""
+    """Read ``--json``, ``--quick``, ``--data-dir``, ``--field``, ``--repeats``."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", metavar="FILE|-")
     parser.add_argument("--quick", action="store_true", help="fewer images and faults: shows that it runs, not how fast")
     parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--field", type=Path, help="folder that holds a copy of bamsumit/slayerPytorch, as bamsumit__slayerPytorch")
     parser.add_argument("--repeats", type=int, default=3)
     return parser.parse_args()
 
@@ -68,6 +74,20 @@ def brief(options: argparse.Namespace, samples: int) -> tuple[Deployment, Inputs
     network = from_torch(model, data.train.images[:512], candidate=candidates(model)[0], timesteps=spec.timesteps, name=BRIEF)
     chip = deploy(network, neurons_per_core=spec.neurons_per_core)
     return chip, chip.encode(data.test.images[:samples])
+
+
+def intel(field: Path) -> tuple[Deployment, Inputs, NDArray[np.int64]]:
+    """Return Intel's N-MNIST network for Loihi, 2312-512-10 (docs/events.md), its 100 encoded test recordings and their labels."""
+    folder = field / "bamsumit__slayerPytorch"
+    files = (("NMNISTFc1.txt.gz", (512, 2312)), ("NMNISTFc2.txt", (10, 512)))
+    parts = folder / "exampleLoihi" / "02_NMNIST" / "TrainedFull"
+    weights = [np.loadtxt(parts / file).reshape(shape).astype(np.int32) for file, shape in files]
+    neurons = [Population(name, (n,), CubaLif(80, 0, 1024, 128, bias_exponent=6)) for name, n in (("hidden1", 512), ("output", 10))]
+    pixels = Population("input", (2, 34, 34), Source(threshold=60))
+    made = chain("intel", [pixels, *neurons], [Dense(one) for one in weights], timesteps=300, how="count", stored=[Stored()] * 2)
+    data = load("nmnist", data_dir=folder / "test" / "test_files" / "NMNISTsmall")
+    chip = deploy(made, load_profile("loihi1"), neurons_per_core=16)
+    return chip, shown(chip, data.test), data.test.labels
 
 
 def median_time(work: Callable[[], T], repeats: int) -> tuple[float, T]:

@@ -1,9 +1,11 @@
 """The incremental engine against our full engine at its best, by kind of fault and layer; equality is asserted first.
 
-python experiments/bench/incremental.py --data-dir ../shared/data --json incremental.json
+python experiments/bench/incremental.py --data-dir ../shared/data --field ../shared/data/field --json incremental.json
 
-784-512-10 on all of MNIST's test images (10,000 × 32 steps), and single synapses of the first convolution of CIFAR-10's CNN (64 steps): the
-zoo's network trained for one epoch in place of fourteen, for its shape and activity, on the first images.
+784-512-10 on all of MNIST's test images (10,000 × 32 steps), also with faults that come and go (``window``) and thresholds changed for good
+(``threshold``); single synapses of the first layer of: a network with a skip, trained for one epoch (2,000 images); Intel's N-MNIST network (100
+recordings × 300 steps); CIFAR-10's CNN (64 steps), the zoo's network trained for one epoch in place of fourteen, for its shape and activity, on the
+first images.
 """
 
 from __future__ import annotations
@@ -11,13 +13,21 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from common import arguments, brief, finish, median_time, require, wide
+import torch
+from common import arguments, brief, finish, intel, median_time, require, wide
+from numpy.typing import NDArray
 
-from neurofault.damage.damage import Damage, SetSynapses, Silence
+from neurofault.convert.torch_model import candidates, from_torch
+from neurofault.damage.damage import Damage, Edit, SetField, SetSynapses, Silence
+from neurofault.damage.when import When
+from neurofault.data.datasets import load
+from neurofault.deploy import deploy
+from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.engine import ExactEngine
-from neurofault.engines.incremental.fault_rows import FaultBatch, neuron_rows, synapse_rows
-from neurofault.engines.incremental.golden import Effects, Golden, effects, golden
+from neurofault.engines.incremental.fault_rows import edit_rows, synapse_rows
+from neurofault.engines.incremental.golden import Effects, FaultBatch, effects, golden
 from neurofault.graph import Conv
+from neurofault.inputs import Inputs
 
 _CHECKED = 3
 
@@ -30,7 +40,7 @@ def main() -> None:
     hidden = chip.population("hidden1").size
     rows: list[tuple[str, str]] = []
     answer: dict[str, object] = {"network": sizes, "images": n, "steps": chip.timesteps, "quick": options.quick}
-    counts = (100, 1000) if options.quick else (100, 10_000, 1_000_000)
+    counts = (100, 1000, 10_000) if options.quick else (100, 10_000, 1_000_000)
     for threads in (1, 2):
         full = ExactEngine(threads)
         full.run(chip, inputs[:64])
@@ -43,42 +53,128 @@ def main() -> None:
         ]
         tag = "" if threads == 2 else "_1_thread"
         answer |= {f"full_seconds{tag}": full_seconds, f"golden_seconds{tag}": golden_seconds}
-        groups: list[tuple[str, FaultBatch]] = []
-        for count in counts[: 3 if threads == 2 else 2]:  # the largest batch takes minutes: on two threads, once
-            sources, targets = rng.integers(0, 784, count), rng.integers(0, hidden, count)
-            groups.append((f"synapse_{count}", synapse_rows(chip, 1, sources, targets, np.zeros(count, int), whole.flat)))
-        groups.append(
-            (
-                "output_synapse",
-                synapse_rows(chip, 2, *np.divmod(np.arange(10 * hidden), 10), np.zeros(10 * hidden, int), whole.flat),
-            )
-        )
-        groups.append(("neuron", neuron_rows(chip, [[(1, np.array([i]))] for i in range(hidden)], whole.flat)))
-        groups.append(("core", neuron_rows(chip, [[(1, np.arange(i, i + 8))] for i in range(hidden - 7)], whole.flat)))
-        groups.append(("input_neuron", neuron_rows(chip, [[(0, np.array([i]))] for i in range(300, 420)], whole.flat)))
-        for name, batch in groups:
+        outputs, input_neurons = np.divmod(np.arange(10 * hidden), 10), range(300, 420)
+        single = {f"synapse_{count}": ("hidden1", rng.integers(0, 784, count), rng.integers(0, hidden, count)) for count in counts}
+        single["output_synapse"] = ("output", *outputs)
+        if threads == 1:  # the largest batch takes long: on two threads, once
+            del single[f"synapse_{counts[-1]}"]
+        listed: dict[str, list[tuple[Edit, ...]]] = {
+            "neuron": [(Silence("hidden1", np.array([one])),) for one in range(hidden)],
+            "core": [(Silence("hidden1", np.arange(one, one + 8)),) for one in range(hidden - 7)],
+            "input_neuron": [(Silence("input", np.array([one])),) for one in input_neurons],
+            "window": transient(chip, counts[1] // 2),
+            "threshold": thresholds(chip),
+        }
+        batches = {name: synapse_rows(whole, *places, np.zeros(len(places[1]), int)) for name, places in single.items()}
+        batches |= {name: edit_rows(whole, edits) for name, edits in listed.items()}
+        for name, batch in batches.items():
             repeats = options.repeats if len(batch) <= 10_000 else 1
-            seconds, found = median_time(
-                lambda whole=whole, batch=batch, threads=threads: effects(whole, batch, threads=threads), repeats
-            )
-            check(whole, batch, full, found)
+            seconds, found = median_time(lambda batch=batch, threads=threads: effects(batch, threads=threads), repeats)
+            for row in np.linspace(0, len(batch) - 1, _CHECKED).astype(int):
+                check(batch, full, found, row, listed[name][row] if name in listed else dead(*single[name], row))
             rate = len(batch) * n / seconds
             ratio = rate * full_seconds / n
             rows.append((f"{threads} threads: {name}, {len(batch):,} faults", f"{rate:.3g} fault-images/s, {ratio:,.0f} × full"))
             answer |= {f"{name}_rate{tag}": rate, f"{name}{tag}": ratio}
         answer |= {
-            f"synapse_rate{tag}": answer[f"synapse_{counts[-1 if threads == 2 else 1]}_rate{tag}"],
-            f"synapse{tag}": answer[f"synapse_{counts[-1 if threads == 2 else 1]}{tag}"],
+            f"synapse_rate{tag}": answer[f"synapse_{counts[threads]}_rate{tag}"],
+            f"synapse{tag}": answer[f"synapse_{counts[threads]}{tag}"],
         }
+    skip(options, rows, answer)
+    recordings(options, rows, answer)
     convolution(options, rows, answer)
     finish("incremental engine, exact on every image", rows, answer, options.json)
+
+
+def transient(chip: Deployment, count: int) -> list[tuple[Edit, ...]]:
+    """Return single synapses of the first layer that read 0 for some steps of each sample."""
+    rng, (n_out, n_in) = np.random.default_rng(4), chip.connection("hidden1").synapses.weight.shape
+    found: list[tuple[Edit, ...]] = []
+    for source, target, start in zip(*(rng.integers(0, most, count) for most in (n_in, n_out, chip.timesteps - 8)), strict=True):
+        when = When(int(start), int(start) + int(rng.integers(1, 9)))
+        found.append((SetSynapses("hidden1", np.array([source]), np.array([target]), np.zeros(1, np.int32), when),))
+    return found
+
+
+def thresholds(chip: Deployment) -> list[tuple[Edit, ...]]:
+    """Return each hidden neuron with a threshold of half its own."""
+    vth = chip.population("hidden1").vth // 2
+    return [(SetField("hidden1", "vth", np.array([one]), vth[one : one + 1]),) for one in range(len(vth))]
+
+
+class Skipping(torch.nn.Module):
+    """784-256-256-10 whose second layer is added to the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = torch.nn.Linear(784, 256), torch.nn.Linear(256, 256), torch.nn.Linear(256, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits [N, 10]."""
+        hidden = self.first(x.flatten(1)).relu()
+        return self.last(hidden + self.second(hidden).relu())
+
+
+def skip(options: argparse.Namespace, rows: list[tuple[str, str]], answer: dict[str, object]) -> None:
+    """Measure single synapses of the first layer of a network with a skip, trained for one epoch."""
+    data, count = load("mnist", data_dir=options.data_dir), 200 if options.quick else 2000
+    torch.manual_seed(1)
+    model, order = Skipping(), torch.randperm(len(data.train.images))
+    optimiser = torch.optim.Adam(model.parameters(), 1e-3)
+    images = torch.from_numpy(data.train.images.astype(np.float32))
+    labels = torch.from_numpy(data.train.labels.astype(np.int64))
+    for batch in order[: 10_000 if options.quick else len(order)].split(100):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
+        optimiser.step()
+    network = from_torch(model.eval(), data.train.images[:512], candidate=candidates(model)[0], timesteps=32, name="skipping")
+    chip = deploy(network)
+    connection = chip.out_of(chip.inputs[0])[0]
+    inputs, rng = chip.encode(data.test.images[:count]), np.random.default_rng(3)
+    synapses = connection.synapses
+    places = rng.integers(0, synapses.n_in, 2000), rng.integers(0, synapses.n_out, 2000)
+    measured(options, "skip", connection.name, places, chip, inputs, rows, answer)
+
+
+def recordings(options: argparse.Namespace, rows: list[tuple[str, str]], answer: dict[str, object]) -> None:
+    """Measure single synapses of the first layer of Intel's N-MNIST network on 100 recordings of 300 steps."""
+    if options.field is None:
+        rows.append(("N-MNIST", "not measured: no --field"))
+        return
+    chip, inputs, _ = intel(options.field)
+    some, rng = 500 if options.quick else 20_000, np.random.default_rng(5)
+    places = rng.integers(0, 2312, some), rng.integers(0, 512, some)
+    measured(options, "nmnist_synapse", "hidden1", places, chip, inputs, rows, answer)
+
+
+def measured(
+    options: argparse.Namespace, name: str, connection: str, places: tuple[NDArray[np.int64], NDArray[np.int64]], chip: Deployment, inputs: Inputs,
+    rows: list[tuple[str, str]], answer: dict[str, object],
+) -> None:  # fmt: skip
+    """Measure dead synapses of a connection of a network, on one thread and on two."""
+    count, n = len(places[0]), len(inputs)
+    for threads, tag in ((1, "_1_thread"), (2, "")):
+        full = ExactEngine(threads)
+        full.run(chip, inputs[:2])
+        full_seconds, healthy = median_time(lambda full=full: full.run(chip, inputs), options.repeats)
+        whole = golden(chip, inputs, threads=threads)
+        require(np.array_equal(whole.scores, healthy.scores), f"healthy scores, {name}")
+        batch = synapse_rows(whole, connection, *places, np.zeros(count, int))
+        effects(batch, threads=threads)
+        seconds, found = median_time(lambda batch=batch, threads=threads: effects(batch, threads=threads), options.repeats)
+        for row in np.linspace(0, count - 1, _CHECKED).astype(int):
+            check(batch, full, found, row, dead(connection, *places, row))
+        rate = count * n / seconds
+        answer |= {f"{name}_rate{tag}": rate, f"{name}{tag}": rate * full_seconds / n, f"{name}_samples": n}
+        rows.append(
+            (f"{threads} threads: {name}, {count:,} faults", f"{rate:.3g} fault-images/s, {rate * full_seconds / n:,.0f} × full")
+        )
 
 
 def convolution(options: argparse.Namespace, rows: list[tuple[str, str]], answer: dict[str, object]) -> None:
     """Measure single synapses of the first layer of the convolutional network."""
     chip, inputs = brief(options, 30 if options.quick else 200)
-    repeats, rng = options.repeats, np.random.default_rng(2)
-    n = len(inputs)
+    rng = np.random.default_rng(2)
     conv = chip.connection("hidden1").synapses
     assert isinstance(conv, Conv)
     count = 100 if options.quick else 5000
@@ -91,58 +187,19 @@ def convolution(options: argparse.Namespace, rows: list[tuple[str, str]], answer
     )
     inside = (in_y >= 0) & (in_y < conv.in_shape[1]) & (in_x >= 0) & (in_x < conv.in_shape[2])
     sources = np.ravel_multi_index((source_channel[inside], in_y[inside], in_x[inside]), conv.in_shape)[:count]
-    targets = targets[inside][:count]
-    for threads, tag in ((1, "_1_thread"), (2, "")):
-        full = ExactEngine(threads)
-        full.run(chip, inputs[:2])
-        full_seconds, healthy = median_time(lambda full=full: full.run(chip, inputs), repeats)
-        whole = golden(chip, inputs, threads=threads)
-        require(np.array_equal(whole.scores, healthy.scores), "healthy scores of the convolutional network")
-        batch = synapse_rows(chip, 1, sources, targets, np.zeros(count, int), whole.flat)
-        seconds, found = median_time(
-            lambda whole=whole, batch=batch, threads=threads: effects(whole, batch, threads=threads), repeats
-        )
-        for row in np.linspace(0, count - 1, _CHECKED).astype(int):
-            edit = SetSynapses("hidden1", sources[row : row + 1], targets[row : row + 1], np.zeros(1, np.int32))
-            predictions = full.run(chip.with_damage(Damage((edit,))), inputs).predictions
-            require(int(found.changed[row]) == int(np.count_nonzero(predictions != healthy.predictions)), f"fault {row}")
-        rate = count * n / seconds
-        answer |= {f"conv_synapse_rate{tag}": rate, f"conv_synapse{tag}": rate * full_seconds / n, "conv_images": n}
-        rows.append(
-            (
-                f"{threads} threads: conv_synapse, {count:,} faults",
-                f"{rate:.3g} fault-images/s, {rate * full_seconds / n:,.0f} × full",
-            )
-        )
+    measured(options, "conv_synapse", "hidden1", (sources, targets[inside][:count]), chip, inputs, rows, answer)
 
 
-def check(whole: Golden, batch: FaultBatch, full: ExactEngine, measured: Effects) -> None:
-    """Compare a few faults of a batch with the full engine, every image."""
-    found = effects(whole, batch, changes=True) if len(batch) <= 10_000 else measured
-    require(np.array_equal(found.changed, measured.changed), "two runs of a batch")
-    chip, net, rows = whole.deployment, whole.flat.net, batch.rows
-    offset, names = rows.single_layers, [one.name for one in chip.populations]
-    for row in np.linspace(0, len(batch) - 1, _CHECKED).astype(int):
-        at = np.flatnonzero(rows.single_row == row)
-        if at.size:
-            numbered = int(np.searchsorted(rows.first, at[0], "right")) - 1
-            layer = int(np.searchsorted(offset, numbered, "right"))
-            source, target = numbered - offset[layer - 1], rows.single_target[at[0]] - net.base[layer]
-            edit: SetSynapses | Silence = SetSynapses(names[layer], np.array([source]), np.array([target]), np.zeros(1, np.int32))
-        else:
-            other = int(np.searchsorted(rows.others, row))
-            if other >= len(rows.others) or rows.others[other] != row:
-                continue  # a weight that is zero already: no fault
-            units = slice(rows.units[other], rows.units[other + 1])
-            layer = int(rows.layer[units][0])
-            edit = Silence(names[layer], np.sort(rows.neuron[units] - net.base[layer]))
-        predictions = full.run(chip.with_damage(Damage((edit,))), whole.inputs).predictions
-        require(int(found.changed[row]) == int(np.count_nonzero(predictions != whole.predictions)), f"fault {row}")
-        if found.changes is not None:
-            expected = whole.predictions.copy()
-            own = found.changes.faults == row
-            expected[found.changes.samples[own]] = found.changes.predictions[own]
-            require(np.array_equal(expected, predictions), f"predictions of fault {row}")
+def dead(connection: str, sources: NDArray[np.int64], targets: NDArray[np.int64], row: int) -> tuple[Edit, ...]:
+    """Return what one of the dead synapses does."""
+    return (SetSynapses(connection, sources[row : row + 1], targets[row : row + 1], np.zeros(1, np.int32)),)
+
+
+def check(batch: FaultBatch, full: ExactEngine, found: Effects, row: int, edits: tuple[Edit, ...]) -> None:
+    """Compare a fault of a batch with the full engine, every image."""
+    whole = batch.healthy
+    predictions = full.run(whole.deployment.with_damage(Damage(edits)), whole.inputs).predictions
+    require(int(found.changed[row]) == int(np.count_nonzero(predictions != whole.predictions)), f"fault {row}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from neurofault.damage.damage import (
     InputNoise,
     KeptState,
     LostReset,
+    SetDelays,
     SetField,
     SetSynapses,
     Silence,
@@ -250,7 +251,7 @@ def test_what_cannot_be_followed_is_refused() -> None:
     assert str(usage.value) == "labels have the shape (5,), but there are 6 samples"
 
 
-def test_only_what_reaches_a_loop_or_a_rounded_sum_is_run_whole() -> None:
+def test_only_what_reaches_a_loop_or_splits_a_rounded_sum_is_run_whole() -> None:
     rng = np.random.default_rng(2)
     populations = [neurons(name, (6,), is_source=name == "in") for name in ("in", "a", "b", "out")]
     ends = [("in", "a"), ("a", "a"), ("a", "out"), ("in", "b"), ("b", "out")]
@@ -263,8 +264,9 @@ def test_only_what_reaches_a_loop_or_a_rounded_sum_is_run_whole() -> None:
     for edit in (Silence("a", one), Silence("in", one), SetSynapses("ina", one, one, one)):
         assert not_followed(looped, [edit]) == "layer 'a' is in a loop: it drives itself"
     rounded = graph_chip(populations, [made[0], *made[2:4], replace(made[4], weight_exponent=-1)], 9, readout="out")
-    reason = "connection 'bout': a weight exponent below 0 rounds one sum of several"
-    assert not_followed(rounded, [Silence("b", one)]) == reason
+    assert not_followed(rounded, [Silence("b", one)]) is None
+    reason = "connection 'bout': other delays where a weight exponent below 0 rounds sums"
+    assert not_followed(rounded, [SetDelays("bout", one, one, one)]) == reason
     engine = IncrementalEngine(1)
     for chip_, edit in ((looped, Silence("b", one)), (looped, Silence("a", one)), (rounded, Silence("a", one))):
         hurt = chip_.with_damage(Damage((edit,)))

@@ -83,7 +83,8 @@ def not_followed(deployment: Deployment, edits: Sequence[Edit], left_out: dict[s
                 if isinstance(edit, SetSynapses) and int(np.abs(edit.values.astype(np.int64)).max(initial=0)) >= _MOST_WEIGHT:
                     return f"{title(deployment.connection(connection))}: weights beyond 24 bits"
                 own = deployment.connection(connection)
-                if isinstance(edit, SetDelays) and own.weight_exponent < 0:
+                moved = isinstance(edit, SetDelays) or (edit.of_sources is not None and own.synapses.delay is not None)
+                if moved and own.weight_exponent < 0:
                     return f"{title(own)}: other delays where a weight exponent below 0 rounds sums"
                 other.add(own.target)
             case _:
@@ -309,14 +310,17 @@ def _columns(
     flat: FlatNetwork, connection: ChipConnection, row: int | NDArray[np.int64], sources: NDArray[np.int64], targets: NDArray[np.int64],
     deltas: NDArray[np.int64], delays: NDArray[np.int64], masks: NDArray[np.int64],
 ) -> NDArray[np.int64]:  # fmt: skip
-    """Return pieces as columns: row, population, target, source, delta, shift, mask."""
+    """Return pieces as columns: row, population, target, source, delta, shift, mask, group."""
     one = np.ones(len(sources), np.int64)
-    left = 0 if flat.net.pops["right"][flat.index(connection.target)] else max(connection.weight_exponent, 0) + 6
-    shifted = (deltas << left).astype(np.int32).astype(np.int64)  # as sums of 32 bits wrap
-    lag = flat.packed.wires[connection.name].lag
+    rounded = flat.packed.wires[connection.name].right > 0
+    shifted = (deltas << (0 if rounded else max(connection.weight_exponent, 0) + 6)).astype(np.int32)  # as sums of 32 bits wrap
+    lag, group = flat.packed.wires[connection.name].lag, flat.group_of[connection.name, 0]
+    groups = np.full(len(delays), group)
+    for delay in np.unique(delays) if rounded else ():
+        groups[delays == delay] = flat.group_of[connection.name, int(delay)]
     return np.stack(
         [row * one, one * flat.index(connection.target), flat.place_of[connection.target][targets],
-         flat.place_of[connection.source][sources], shifted, delays + lag, masks]
+         flat.place_of[connection.source][sources], shifted.astype(np.int64), delays + lag, masks, groups]
     )  # fmt: skip
 
 
@@ -379,13 +383,15 @@ def neuron_rows(healthy: Golden, groups: Sequence[Sequence[tuple[str, NDArray[np
 def _batch(healthy: Golden, count: int, gathered: _Rows, *, whole: bool = False) -> FaultBatch:
     """Sort units and pieces into rows; ``whole``: no fault is taken as a single piece."""
     net = healthy.flat.net
-    pieces = np.concatenate([np.empty((7, 0), np.int64), *gathered.pieces], axis=1)
+    pieces = np.concatenate([np.empty((8, 0), np.int64), *gathered.pieces], axis=1)
     pieces = pieces[:, pieces[4] != 0]
     given = np.concatenate([np.empty((5, 0), np.int64), *gathered.units], axis=1)
     busy = np.zeros(count, bool)
     busy[given[0]] = True
+    apart = net.pops["groups"][pieces[1]] > 1
     if net.pops["farthest"][net.readout] >= 0:  # then both its potentials and its spikes matter
-        busy[pieces[0][pieces[1] == net.readout]] = True
+        apart |= pieces[1] == net.readout
+    busy[pieces[0][apart]] = True
     single_row = (np.bincount(pieces[0], minlength=count) == 1) & ~busy & (not whole)
     single = single_row[pieces[0]]
     alone = pieces[:, single]
@@ -440,7 +446,7 @@ def _firsts(keys: NDArray[np.int64], units: NDArray[np.int64]) -> NDArray[np.int
 
 
 def _pieces(columns: NDArray[np.int64]) -> NDArray[Any]:
-    return records(PIECE, dict(zip(("row", "source", "delta", "shift", "mask"), columns[[0, 3, 4, 5, 6]], strict=True)))
+    return records(PIECE, dict(zip(("row", "source", "delta", "shift", "mask", "group"), columns[[0, 3, 4, 5, 6, 7]], strict=True)))
 
 
 def _by_sample(rows: Sequence[tuple[int, int]]) -> NDArray[Any]:

@@ -21,9 +21,12 @@ FAULT = np.dtype([("row", np.int64), ("first", np.int64)])
 UNIT = np.dtype([(name, np.int64) for name in ("population", "neuron", "kind", "what", "first")])
 """A neuron that a fault hits: its kind, number of the train or the script, first piece."""
 
-PIECE = np.dtype([("source", np.int32), ("delta", np.int32), ("shift", np.int32), ("mask", np.int32), ("row", np.int32)])
+PIECE = np.dtype([
+    ("source", np.int32), ("delta", np.int32), ("shift", np.int32), ("mask", np.int32), ("row", np.int32),
+    ("group", np.int32),
+])  # fmt: skip
 """An addition to a neuron's drive: ``delta`` in step s + shift (the wire's lag included) for each spike of the source neuron in step s that a mask of the
-source's own steps lets through (−1: all do). row: its fault, where it is all of it."""
+source's own steps lets through (−1: all do). row: its fault, where it is all of it. group: which of the neuron's sums."""
 
 TARGET = np.dtype([("neuron", np.int64), ("first", np.int64)])
 """A neuron with faults that are one piece: the first of these."""
@@ -184,7 +187,7 @@ def _lanes(net: Net, count: int) -> Lanes:
 def room_for(net: Net, most: int) -> ThreadRoom:
     """Return room for a thread; ``most``: faults of one piece at a neuron."""
     neurons, places = len(net.neurons), int(net.pops["positions"].max())
-    drive = int((net.pops["lanes"] * net.pops["positions"]).max()) * net.steps
+    drive = int((net.pops["lanes"] * net.pops["positions"] * net.pops["groups"]).max()) * net.steps
     return ThreadRoom(
         np.zeros(neurons * net.words, np.uint32), np.zeros(neurons + 1, np.int64), np.zeros(len(net.pops), PART), np.zeros(drive, np.int32),
         np.zeros(places, np.uint8), np.zeros(places, np.int64), np.zeros(neurons, np.uint8),

@@ -20,6 +20,8 @@ from neurofault.cores import usable_cores
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact import kernels
 from neurofault.engines.exact.engine import Plan, Sheet, run_batch
+from neurofault.engines.exact.kernels import Lists, Wires
+from neurofault.engines.exact.packing import NO_WIRES
 from neurofault.engines.exact.presented import Events
 from neurofault.engines.incremental import fault_loop as follow
 from neurofault.engines.incremental.fault_table import CHANGE, PENDING, FaultTable, Pending, Tally, room_for
@@ -187,19 +189,39 @@ def _present(
         if not flat.driven[name]:
             return
         padded = flat.packed.populations[name].bias.shape[1]
-        drive = np.zeros((size, net.steps, padded), np.int32)
-        for one in deployment.into(name):
-            sent, wires = events[one.source], whole.plan.packed.wires[one.name]
-            if place["right"]:  # whole weights, not their bytes
-                wires = flat.packed.wires[one.name]._replace(left=0, right=0)
-            kernels.add_drive(net.steps, wires, sent.starts, sent.sources, 0, padded, drive)
-        follow.keep_drive(drive, int(place["sums"]), int(place["positions"]), int(place["lanes"]), own)
+        shape, first = (size, net.steps, padded), int(place["sums"])
+        span = int(place["positions"] * place["lanes"]) * net.steps
+        for group in range(int(place["groups"])):
+            drive = np.zeros(shape, np.int32)
+            for wires, source in _summed(whole, name, group):
+                kernels.add_drive(net.steps, wires, events[source].starts, events[source].sources, 0, padded, drive)
+            follow.keep_drive(drive, first + group * span, int(place["positions"]), int(place["lanes"]), own)
 
     counts = run_batch(whole.plan, inputs, sheet, seen)
     readout = deployment.readout
     dead = deployment.damage.silent(readout.population, deployment.output.size)
     scores = scores_from(sheet.potential, sheet.output_counts, readout.how, dead)
     return Activity(scores, dict(counts), sheet.sample_spikes), own
+
+
+def _summed(whole: Golden, name: str, group: int) -> Iterator[tuple[Wires, str]]:
+    """Yield what goes into one of a population's sums, and over which connection from where; sums that are rounded in whole weights, unshifted."""
+    flat = whole.flat
+    for one in whole.deployment.into(name):
+        wires, own = (
+            flat.packed.wires[one.name],
+            {delay for (known, delay), at in flat.group_of.items() if known == one.name and at == group},
+        )
+        if not own:
+            continue
+        if not wires.right:
+            yield whole.plan.packed.wires[one.name], one.source
+            continue
+        (delay,) = own
+        (which,) = np.nonzero(wires.lists.delays == delay)
+        lists = Lists(wires.lists.delays[which], wires.lists.starts[which], wires.lists.targets, wires.lists.weights)
+        alone = wires._replace(left=0, right=0, lists=lists if delay or len(wires.lists.delays) else wires.lists)
+        yield (alone if not delay else alone._replace(rows=NO_WIRES.rows, taps=NO_WIRES.taps)), one.source
 
 
 def effects(

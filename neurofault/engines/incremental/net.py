@@ -6,7 +6,7 @@ of the healthy run is kept, after the shift into the unit of u; a fault is an ad
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from neurofault.graph.arithmetic import STATE_LIMIT
 from neurofault.graph.law import unknown_feature
 from neurofault.graph.readout import unusual_readout
 from neurofault.graph.schedule import title
-from neurofault.graph.synapses import Conv
+from neurofault.graph.synapses import Conv, Sparse, Synapses
 
 LANES = 16
 """Neurons that are run side by side where single ones are hit."""
@@ -29,11 +29,12 @@ BITS = 32
 """Steps in a word of a train."""
 DENSE, TAPS, LISTS = 0, 1, 2
 _MOST_BIAS = 1 << 29
+_INT32 = int(np.iinfo(np.int32).max)
 
 
 POPULATION = np.dtype([(name, np.int64) for name in (
-    "size", "positions", "lanes", "base", "stop", "sums", "into", "until", "farthest", "shortcut", "slack", "right", "left", "remembers",
-    "leaks", "ruled", "reset", "delayed",
+    "size", "positions", "lanes", "base", "stop", "sums", "into", "until", "farthest", "shortcut", "slack", "groups", "group",
+    "remembers", "leaks", "ruled", "reset", "delayed",
 )])  # fmt: skip
 """A population.
 
@@ -42,20 +43,24 @@ size: neurons, in ``positions`` × ``lanes``: the places × channels of a convol
 base, stop: first neuron, and the first after it. sums: first number of its drive.
 into, until: window of the wires into it. farthest: the last population that it drives, −1: none.
 shortcut: the wire by which its spikes are added to final sums, where that is all that they do; −1: it is not.
-right, left: shifts of its drive into the unit of u, where one sum of weights is rounded; else 0, and the wires shift.
+groups, group: how many sums its drive is made of, and number of the first, of :data:`GROUP`. Its drive is kept sum by sum.
 slack: largest |change| of drive in a step at which u can surely not wrap, so that less drive never makes a spike; −1: unknown, or rules of its own.
 remembers, leaks, ruled, reset, delayed: as in :class:`neurofault.engines.exact.neuron_steps.Neurons` and ``Rules``.
 """
 
 WIRE = np.dtype([(name, np.int64) for name in (
-    "source", "lag", "left", "kind", "first", "pitch", "word", "heaviest", "row_targets", "row_words", "block_targets", "block_words",
+    "source", "lag", "left", "kind", "first", "pitch", "word", "heaviest", "group", "row_targets", "row_words", "block_targets", "block_words",
 )])  # fmt: skip
 """What comes over a connection with one delay.
 
 source: population; lag: steps late; left: shift of weights into drive; kind: one of ``DENSE``, ``TAPS``, ``LISTS``.
+group: which of the target's sums, from 0.
 first, pitch: where its rows, table or windows begin; between rows. word: first word of its kernel; heaviest: largest |weight|, shifted.
 row_targets … block_words: as ``pitch`` of :class:`neurofault.engines.exact.kernels.Taps`.
 """
+
+GROUP = np.dtype([("right", np.int64), ("left", np.int64)])
+"""A sum of weights that is shifted into the unit of u as a whole; 0, 0: one of what the wires have shifted already."""
 
 NEURON = np.dtype([(name, np.int32) for name in ("keep_u", "keep_v", "threshold", "start", "bias", "refractory", "floor")])
 """A neuron: 1/4096 of u and v that survive a step, and the rest as in :class:`neurofault.engines.exact.neuron_steps.Neurons`."""
@@ -66,7 +71,7 @@ class Net(NamedTuple):
 
     Attributes:
         steps, words: T, and words of a train.
-        pops: :data:`POPULATION` [P]; wires: :data:`WIRE` [W], sorted by target; neurons: :data:`NEURON` [neurons].
+        pops: :data:`POPULATION` [P]; wires: :data:`WIRE` [W], sorted by target; groups: :data:`GROUP`; neurons: :data:`NEURON` [neurons].
         rows, table, kernel, windows, targets, weights: dense weights by source; of convolutions and lists as in the exact engine, ``windows`` absolute.
         readout: population that is read.
         linear: whether its final potentials are sums of what arrives, as long as nothing wraps, saturates or fires.
@@ -79,6 +84,7 @@ class Net(NamedTuple):
     words: int
     pops: NDArray[Any]
     wires: NDArray[Any]
+    groups: NDArray[Any]
     neurons: NDArray[Any]
     rows: NDArray[Any]
     table: NDArray[np.int32]
@@ -106,6 +112,7 @@ class FlatNetwork:
         unfollowed: population → why a change that reaches it is not followed.
         drives: numbers of drive of a sample.
         driven: population → whether its drive is kept.
+        group_of: (connection, extra delay of a synapse) → which of the target's sums it goes to.
     """
 
     net: Net
@@ -115,6 +122,7 @@ class FlatNetwork:
     unfollowed: dict[str, str]
     drives: int
     driven: dict[str, bool]
+    group_of: dict[tuple[str, int], int]
 
     @property
     def neurons(self) -> int:
@@ -149,9 +157,15 @@ def unfollowed(deployment: Deployment) -> dict[str, str]:
                 "it drives itself" if len(island) == 1 else f"{', '.join(map(repr, island))} drive each other"
             )
     for one in deployment.connections:
-        if one.weight_exponent < 0 and (len(deployment.into(one.target)) > 1 or one.synapses.delay is not None):
-            found.setdefault(one.target, f"{title(one)}: a weight exponent below 0 rounds one sum of several")
+        if one.weight_exponent < 0 and largest_sum(one.synapses) > _INT32:
+            found.setdefault(one.target, f"{title(one)}: sums beyond 32 bits that are rounded")
     return found
+
+
+def largest_sum(synapses: Synapses) -> int:
+    """Return the largest Σ|w| of a target, or more."""
+    sizes = np.abs(synapses.weight.astype(np.int64))
+    return int(sizes.sum() if isinstance(synapses, Sparse) else sizes.reshape(len(sizes), -1).sum(axis=1).max(initial=0))
 
 
 def lay_out(deployment: Deployment) -> FlatNetwork:
@@ -174,13 +188,16 @@ def lay_out(deployment: Deployment) -> FlatNetwork:
     pops["stop"] = np.cumsum(width)
     pops["base"] = pops["stop"] - width
     driven = np.array([name not in left_out and not deployment.population(name).is_source for name in names])
-    drive = np.where(driven, width * deployment.timesteps, 0)
+    groups, group_of = _groups(deployment, packed, names)
+    pops["groups"] = [len(own_groups) for own_groups in groups]
+    pops["group"] = np.cumsum(pops["groups"]) - pops["groups"]
+    drive = np.where(driven, width * deployment.timesteps * pops["groups"], 0)
     pops["sums"] = np.cumsum(drive) - drive
     neurons = _neurons(own, width)
     flags = [(one.neurons.remembers, one.neurons.leaks, not one.neurons.rules.usual, one.neurons.rules.reset, one.neurons.rules.delayed) for one in own]  # fmt: skip
     for column, name in enumerate(("remembers", "leaks", "ruled", "reset", "delayed")):
         pops[name] = [int(row[column]) for row in flags]
-    found = _Wires.of(deployment, packed, names)
+    found = _Wires.of(deployment, packed, names, group_of)
     wires, target = found.wires, found.target
     pops["into"], pops["until"] = (np.searchsorted(target, np.arange(len(names)), side) for side in ("left", "right"))
     readout, how = names.index(deployment.readout.population), deployment.readout.how
@@ -188,11 +205,6 @@ def lay_out(deployment: Deployment) -> FlatNetwork:
     whole = not any(packed.wires[one.name].right for one in deployment.into(names[readout]))
     summed = whole and not (last.remembers or last.leaks) and last.rules.usual and bool((np.diff(own[readout].order) > 0).all())
     linear = how == "potential" and summed and names[readout] not in left_out
-    for place, name in enumerate(names):
-        rounded = [packed.wires[one.name] for one in deployment.into(name) if packed.wires[one.name].right]
-        if rounded and driven[place]:
-            pops["right"][place], pops["left"][place] = rounded[0].right, rounded[0].left
-            wires["left"][pops["into"][place] : pops["until"][place]] = 0
     pops["farthest"], pops["shortcut"] = -1, -1
     np.maximum.at(pops["farthest"], wires["source"], target)
     for place in range(len(names)):
@@ -202,16 +214,38 @@ def lay_out(deployment: Deployment) -> FlatNetwork:
             pops["shortcut"][place] = out[0]
         reach = sum(found.reach[pops["into"][place] : pops["until"][place]].tolist())
         slack = _slack(own[place], neurons[pops["base"][place] : pops["stop"][place]], reach)
-        pops["slack"][place] = -1 if pops["right"][place] else slack
+        pops["slack"][place] = -1 if any(right for right, _ in groups[place]) else slack
     output_of = np.full(int(width[readout]), -1, np.int64)
     output_of[: own[readout].order.size] = own[readout].order
     dead = deployment.damage.silent(names[readout], int(pops["size"][readout]))
     net = Net(
-        deployment.timesteps, -(-deployment.timesteps // BITS), pops, wires, neurons, found.rows, found.table, found.kernel, found.windows,
+        deployment.timesteps, -(-deployment.timesteps // BITS), pops, wires, np.array([one for each in groups for one in each], GROUP), neurons, found.rows, found.table, found.kernel, found.windows,
         found.targets, found.weights, readout, linear, how == "count", output_of, dead, bool(dead.any()),
     )  # fmt: skip
     place_of = {name: np.argsort(one.order) + first for name, one, first in zip(names, own, pops["base"], strict=True)}
-    return FlatNetwork(net, names, place_of, packed, left_out, int(drive.sum()), dict(zip(names, driven.tolist(), strict=True)))
+    return FlatNetwork(
+        net, names, place_of, packed, left_out, int(drive.sum()), dict(zip(names, driven.tolist(), strict=True)), group_of
+    )
+
+
+def _groups(
+    deployment: Deployment, packed: Packed, names: Sequence[str]
+) -> tuple[list[list[tuple[int, int]]], dict[tuple[str, int], int]]:
+    """Return for each population the shifts (right, left) of its sums, and which one a (connection, delay) goes to."""
+    groups: list[list[tuple[int, int]]] = []
+    found: dict[tuple[str, int], int] = {}
+    for name in names:
+        own = (
+            [(0, 0)] if not all(packed.wires[one.name].right for one in deployment.into(name)) or not deployment.into(name) else []
+        )
+        for one in deployment.into(name):
+            wires = packed.wires[one.name]
+            for delay in {0, *wires.lists.delays.tolist()} if wires.right else (0,):
+                found[one.name, delay] = len(own) if wires.right else 0
+                if wires.right:
+                    own.append((wires.right, wires.left))
+        groups.append(own)
+    return groups, found
 
 
 def _neurons(own: Sequence[PackedPopulation], width: NDArray[np.int64]) -> NDArray[Any]:
@@ -247,7 +281,7 @@ class _Wires:
     weights: NDArray[np.int32]
 
     @classmethod
-    def of(cls, deployment: Deployment, packed: Packed, names: Sequence[str]) -> _Wires:
+    def of(cls, deployment: Deployment, packed: Packed, names: Sequence[str], group_of: Mapping[tuple[str, int], int]) -> _Wires:
         found: list[tuple[int, ...]] = []
         rows: list[NDArray[Any]] = [np.empty(0, np.int16)]
         tables, kernels = [np.empty((0, 5), np.int32)], [np.empty(0, np.int16)]
@@ -256,18 +290,20 @@ class _Wires:
         for place, name in enumerate(names):
             for one in deployment.into(name):
                 wires, source = packed.wires[one.name], names.index(one.source)
-                left = wires.left
+                left, group = 0 if wires.right else wires.left, group_of[one.name, 0]
                 if len(wires.rows.weights):
                     own = wires.rows.weights
                     most, reach = _bounds(own, left)
-                    found.append((place, reach, source, wires.lag, left, DENSE, begin["rows"], own.shape[1], 0, most, 0, 0, 0, 0))
+                    found.append(
+                        (place, reach, source, wires.lag, left, DENSE, begin["rows"], own.shape[1], 0, most, group, 0, 0, 0, 0)
+                    )
                     rows.append(own.ravel())
                     begin["rows"] += own.size
                 if len(wires.taps.table):
                     sizes = np.abs(wires.taps.kernel.astype(np.int64)) << left
                     most, reach = int(sizes.max(initial=0)), int(sizes.sum())
                     at = begin["tables"], 0, begin["kernels"]
-                    found.append((place, reach, source, wires.lag, left, TAPS, *at, most, *wires.taps.pitch.tolist()))
+                    found.append((place, reach, source, wires.lag, left, TAPS, *at, most, group, *wires.taps.pitch.tolist()))
                     tables.append(wires.taps.table)
                     kernels.append(wires.taps.kernel)
                     begin["tables"] += len(wires.taps.table)
@@ -277,13 +313,14 @@ class _Wires:
                     own = wires.lists.weights[first:stop]
                     most, reach = _bounds(own[:, None], left)
                     at = begin["windows"], 0, 0
-                    found.append((place, reach, source, wires.lag + delay, left, LISTS, *at, most, 0, 0, 0, 0))
+                    group = group_of[one.name, delay if wires.right else 0]
+                    found.append((place, reach, source, wires.lag + delay, left, LISTS, *at, most, group, 0, 0, 0, 0))
                     windows.append(wires.lists.starts[which] - first + begin["targets"])
                     targets.append(wires.lists.targets[first:stop])
                     weights.append(own)
                     begin["windows"] += wires.lists.starts.shape[1]
                     begin["targets"] += len(own)
-        columns = np.array(found, np.int64).reshape(-1, 14)
+        columns = np.array(found, np.int64).reshape(-1, 15)
         records = np.zeros(len(columns), WIRE)
         for column, key in enumerate(WIRE.names or ()):
             records[key] = columns[:, 2 + column]

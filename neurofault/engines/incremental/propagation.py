@@ -33,7 +33,7 @@ from neurofault.engines.incremental.fault_table import (
     V,
 )
 from neurofault.engines.incremental.net import DENSE, LANES, TAPS, Net
-from neurofault.engines.incremental.steps import lowest, perform, popcount, silent_at_the_end, simulate
+from neurofault.engines.incremental.steps import lowest, perform, popcount, round_lanes, rounded, silent_at_the_end, simulate
 
 COUNT_UNIT = 1 << 24
 _DEAD = DEAD_SCORE
@@ -75,6 +75,12 @@ def differences(net: Net, first: NDArray[np.uint32], second: NDArray[np.uint32],
 
 
 @compiled
+def span_of(net: Net, population: int) -> int:
+    """Return how many numbers one sum of a population's drive has."""
+    return int(net.pops[population].positions * net.pops[population].lanes * net.steps)
+
+
+@compiled
 def _touch(position: int, count: int, work: ThreadRoom) -> int:
     if not work.touched[position]:
         work.touched[position] = 1
@@ -87,6 +93,7 @@ def _touch(position: int, count: int, work: ThreadRoom) -> int:
 def _disturb(net: Net, population: int, wire: int, neuron: int, old: NDArray[np.uint32], count: int, work: ThreadRoom) -> int:
     """Add to ``work.extra`` what a changed neuron sends otherwise over a wire; return the number of touched places."""
     steps, lanes, lag = net.steps, net.pops[population].lanes, net.wires[wire].lag
+    begin = net.wires[wire].group * span_of(net, population)
     source = neuron - net.pops[net.wires[wire].source].base
     for word in range(net.words):
         now = work.now[neuron * net.words + word]
@@ -104,7 +111,8 @@ def _disturb(net: Net, population: int, wire: int, neuron: int, old: NDArray[np.
                 for place in range(net.pops[population].positions):
                     count = _touch(place, count, work)
                     row = net.rows[begins + place * lanes : begins + (place + 1) * lanes]
-                    extra = work.extra[(place * steps + step) * lanes : (place * steps + step + 1) * lanes]
+                    first = begin + (place * steps + step) * lanes
+                    extra = work.extra[first : first + lanes]
                     for j in range(row.shape[0]):
                         extra[j] = np.int32(extra[j] + np.int32(row[j] * factor))
             elif net.wires[wire].kind == TAPS:
@@ -115,7 +123,7 @@ def _disturb(net: Net, population: int, wire: int, neuron: int, old: NDArray[np.
                     target = np.int64(net.targets[synapse])
                     place = target // lanes
                     count = _touch(place, count, work)
-                    at = (place * steps + step) * lanes + target - place * lanes
+                    at = begin + (place * steps + step) * lanes + target - place * lanes
                     work.extra[at] = np.int32(work.extra[at] + np.int32(net.weights[synapse] * factor))
     return count
 
@@ -123,6 +131,7 @@ def _disturb(net: Net, population: int, wire: int, neuron: int, old: NDArray[np.
 @compiled
 def _disturb_taps(net: Net, population: int, wire: int, source: int, step: int, factor: Any, count: int, work: ThreadRoom) -> int:
     steps, lanes, pitch = net.steps, net.pops[population].lanes, net.wires[wire]
+    begin = net.wires[wire].group * span_of(net, population)
     entry = net.table[net.wires[wire].first + source]
     for strip in range(entry[2]):
         reached = entry[0] + strip * pitch.row_targets
@@ -135,7 +144,7 @@ def _disturb_taps(net: Net, population: int, wire: int, source: int, step: int, 
                 length = min(entry[4] - done, lanes - lane)
                 count = _touch(place, count, work)
                 words = net.kernel[word + done : word + done + length]
-                first = (place * steps + step) * lanes + lane
+                first = begin + (place * steps + step) * lanes + lane
                 extra = work.extra[first : first + length]
                 for j in range(length):
                     extra[j] = np.int32(extra[j] + np.int32(words[j] * factor))
@@ -236,6 +245,7 @@ def _final(net: Net, neuron: int, v: Any, train: NDArray[np.uint32], first: int,
 
 @compiled
 def _run_seats(net: Net, population: int, seats: int, healthy: Healthy, work: ThreadRoom, top: int) -> int:
+    round_lanes(net, population, np.int64(0), work.block)
     simulate(net, population, np.int64(0), np.int64(LANES), work.block)
     for lane in range(seats):
         top = _changed(net, work.seats[lane].neuron, work.block.bits, lane, healthy, work, top)
@@ -247,30 +257,44 @@ def _run_seats(net: Net, population: int, seats: int, healthy: Healthy, work: Th
 
 
 @compiled
-def _run_units(
-    net: Net, population: int, unit: int, stop: int, disturbed: bool, rows: FaultTable, healthy: Healthy, work: ThreadRoom, top: int
-) -> int:  # fmt: skip
-    """Run the units that go by scripts, and, where nothing else disturbs the population, those whose drive differs."""
+def _run_scripts(
+    net: Net, population: int, unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, top: int
+) -> int:
+    """Run the units that go by scripts; what differs in their drive stands in ``work.extra``."""
+    span, lanes, first = span_of(net, population), net.pops[population].lanes, net.pops[population].group
+    for each in range(unit, stop):
+        if rows.units[each].kind != SCRIPT:
+            continue
+        neuron, what = rows.units[each].neuron, rows.units[each].what
+        whole, at = place_of(net, population, neuron)
+        for step in range(net.steps):
+            total = np.int32(0)
+            for group in range(net.pops[population].groups):
+                place = group * span + step * lanes
+                held = np.int32(healthy.sums[whole + place] + work.extra[at + place])
+                total = np.int32(total + rounded(net, first + group, held))
+            work.column[step] = total
+        v = perform(net, population, neuron, what, healthy.sample, rows, work.column, work.train)
+        if population == net.readout:
+            if silent_at_the_end(net, what, healthy.sample, rows):
+                work.scores[net.output_of[neuron - net.pops[population].base]] = _DEAD
+            else:
+                _final(net, neuron, v, work.train, np.int64(0), np.int64(1), work)
+        top = _changed(net, neuron, work.train.reshape((net.words, 1)), np.int64(0), healthy, work, top)
+    return int(top)
+
+
+@compiled
+def _run_alone(
+    net: Net, population: int, unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, top: int
+) -> int:
+    """Run units of a population that nothing else disturbs, and whose drive is one sum, side by side; their drive differs."""
     seats, lanes = np.int64(0), net.pops[population].lanes
     for each in range(unit, stop):
-        kind, neuron = rows.units[each].kind, rows.units[each].neuron
-        if kind == FIXED or (kind == WEIGHTS and disturbed):
+        if rows.units[each].kind != WEIGHTS:
             continue
-        whole, at = place_of(net, population, neuron)
-        if kind == SCRIPT:
-            for step in range(net.steps):
-                extra = work.extra[at + step * lanes] if disturbed else np.int32(0)
-                work.column[step] = np.int32(healthy.sums[whole + step * lanes] + extra)
-            for edit in range(rows.units[each].first, rows.units[each + 1].first):
-                add_piece(net, rows, rows.pieces, edit, healthy.sample, work.now, work.column, np.int64(0), np.int64(1))
-            v = perform(net, population, neuron, rows.units[each].what, healthy.sample, rows, work.column, work.train)
-            if population == net.readout:
-                if silent_at_the_end(net, rows.units[each].what, healthy.sample, rows):
-                    work.scores[net.output_of[neuron - net.pops[population].base]] = _DEAD
-                else:
-                    _final(net, neuron, v, work.train, np.int64(0), np.int64(1), work)
-            top = _changed(net, neuron, work.train.reshape((net.words, 1)), np.int64(0), healthy, work, top)
-            continue
+        neuron = rows.units[each].neuron
+        whole, _ = place_of(net, population, neuron)
         for step in range(net.steps):
             work.block.drive[step, seats] = healthy.sums[whole + step * lanes]
         moved = np.int64(0)
@@ -286,21 +310,28 @@ def _run_units(
                 seats = np.int64(0)
     if seats:
         top = _run_seats(net, population, seats, healthy, work, top)
-    return top
+    return int(top)
 
 
 @compiled
 def _run_place(net: Net, population: int, place: int, healthy: Healthy, work: ThreadRoom, top: int) -> int:
     """Run a touched place again and clean it."""
-    lanes = net.pops[population].lanes
+    lanes, span, base = net.pops[population].lanes, span_of(net, population), net.pops[population].sums
     first = net.pops[population].base + place * lanes
-    for step in range(net.steps):
-        at = (place * net.steps + step) * lanes
-        drive, extra = work.place.drive[step][:lanes], work.extra[at : at + lanes]
-        kept = healthy.sums[net.pops[population].sums + at : net.pops[population].sums + at + lanes]
-        for j in range(lanes):
-            drive[j] = np.int32(kept[j] + extra[j])
-            extra[j] = 0
+    for group in range(net.pops[population].groups):
+        number = net.pops[population].group + group
+        for step in range(net.steps):
+            at = group * span + (place * net.steps + step) * lanes
+            drive, extra, kept = work.place.drive[step], work.extra[at : at + lanes], healthy.sums[base + at : base + at + lanes]
+            if net.groups[number].right:
+                for j in range(lanes):
+                    extra[j] = rounded(net, number, np.int32(kept[j] + extra[j]))
+            else:
+                for j in range(lanes):
+                    extra[j] = np.int32(kept[j] + extra[j])
+            for j in range(lanes):
+                drive[j] = np.int32(extra[j] + drive[j]) if group else extra[j]
+                extra[j] = 0
     work.touched[place] = 0
     own = work.place
     for j in range(lanes):
@@ -370,6 +401,19 @@ def add_row(net: Net, wire: int, neuron: int, times: int, scores: NDArray[np.int
 
 
 @compiled
+def _add_pieces(net: Net, population: int, unit: int, rows: FaultTable, healthy: Healthy, count: int, work: ThreadRoom) -> int:
+    """Add a unit's pieces to ``work.extra``; return the number of touched places."""
+    _, at = place_of(net, population, rows.units[unit].neuron)
+    moved = np.int64(0)
+    for edit in range(rows.units[unit].first, rows.units[unit + 1].first):
+        begin = at + rows.pieces[edit].group * span_of(net, population)
+        moved += add_piece(net, rows, rows.pieces, edit, healthy.sample, work.now, work.extra, begin, net.pops[population].lanes)
+    if moved:
+        count = _touch((rows.units[unit].neuron - net.pops[population].base) // net.pops[population].lanes, count, work)
+    return int(count)
+
+
+@compiled
 def _advance(
     net: Net, population: int, unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, top: int
 ) -> int:
@@ -387,24 +431,20 @@ def _advance(
                 for at in range(work.parts[source].begin, work.parts[source].end):
                     count = _disturb(net, population, wire, work.changed[at], healthy.trains, count, work)
         for each in range(unit, stop):
+            if rows.units[each].kind == SCRIPT:
+                count = _add_pieces(net, population, each, rows, healthy, count, work)
             if rows.units[each].kind != WEIGHTS:
                 work.held[rows.units[each].neuron] = 1
-        top = _run_units(net, population, unit, stop, disturbed, rows, healthy, work, top)
-        if disturbed:
-            for each in range(unit, stop):
-                if rows.units[each].kind == WEIGHTS:
-                    _, at = place_of(net, population, rows.units[each].neuron)
-                    moved = np.int64(0)
-                    for edit in range(rows.units[each].first, rows.units[each + 1].first):
-                        moved += add_piece(
-                            net, rows, rows.pieces, edit, healthy.sample, work.now, work.extra, at, net.pops[population].lanes
-                        )
-                    if moved:
-                        count = _touch(
-                            (rows.units[each].neuron - net.pops[population].base) // net.pops[population].lanes, count, work
-                        )
-            for at in range(count):
-                top = _run_place(net, population, work.places[at], healthy, work, top)
+        together = count > 0 or net.pops[population].groups > 1
+        for each in range(unit, stop if together else unit):
+            if rows.units[each].kind == WEIGHTS:
+                count = _add_pieces(net, population, each, rows, healthy, count, work)
+        if unit < stop:
+            top = _run_scripts(net, population, unit, stop, rows, healthy, work, top)
+            if not together:
+                top = _run_alone(net, population, unit, stop, rows, healthy, work, top)
+        for at in range(count):
+            top = _run_place(net, population, work.places[at], healthy, work, top)
     for each in range(unit, stop):
         neuron = rows.units[each].neuron
         work.held[neuron] = 0
@@ -439,7 +479,7 @@ def ripple(net: Net, population: int, unit: int, stop: int, rows: FaultTable, he
         if end != top:
             farthest = max(farthest, net.pops[population].farthest)
         top, unit, population = end, until, population + 1
-    return top
+    return int(top)
 
 
 @compiled

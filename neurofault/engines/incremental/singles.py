@@ -23,7 +23,7 @@ from neurofault.engines.incremental.propagation import (
     place_of,
     seat,
 )
-from neurofault.engines.incremental.steps import decayed, entry, lowest, popcount, rounded, simulate
+from neurofault.engines.incremental.steps import decayed, entry, lowest, popcount, round_lanes, rounded, simulate
 
 _MANY = 8
 _ONE = np.uint32(1)
@@ -123,6 +123,7 @@ def _last(
             net, rows, rows.alone, each, healthy.sample, healthy.trains, work.block.drive.reshape(-1), np.int64(0), np.int64(LANES)
         )
         seat(net, neuron, np.int64(0), work)
+        round_lanes(net, net.readout, np.int64(0), work.block)
         simulate(net, net.readout, np.int64(0), np.int64(LANES), work.block)
         work.scores[output] = work.block.numbers[V, 0]
         if net.counted:
@@ -146,7 +147,7 @@ def _trace(net: Net, population: int, neuron: int, healthy: Healthy, work: Threa
         work.trace[0, step], work.trace[1, step] = u, v
         drive = healthy.sums[whole + step * lanes]
         work.column[step] = drive
-        arrived = rounded(net, population, drive) if net.pops[population].right else drive
+        arrived = rounded(net, net.pops[population].group, drive)
         u = _wrapped(np.int32(arrived + decayed(u, keep_u)))
         moved = _moved(decayed(v, keep_v), u, bias)
         over = np.int64(moved) - np.int64(threshold)
@@ -229,6 +230,7 @@ def _column(
                 add_piece(
                     net, rows, rows.alone, each, healthy.sample, healthy.trains, work.block.drive.reshape(-1), lane, np.int64(LANES)
                 )
+            round_lanes(net, population, begin, work.block)
             simulate(net, population, begin, np.int64(LANES), block)
             for word in range((begin + 31) >> 5):
                 before = healthy.trains[neuron * net.words + word]
@@ -274,10 +276,12 @@ def _neuron(
             work.seats[seats].row = rows.alone[each].row
             seats += 1
         if seats == LANES:
+            round_lanes(net, population, np.int64(0), work.block)
             simulate(net, population, np.int64(0), np.int64(LANES), work.block)
             count, seats = _reconsider(net, population, seats, label, healthy, work, tally, pending, count), np.int64(0)
     if many:
         if seats:
+            round_lanes(net, population, np.int64(0), work.block)
             simulate(net, population, np.int64(0), np.int64(LANES), work.block)
             count, seats = _reconsider(net, population, seats, label, healthy, work, tally, pending, count), np.int64(0)
         count = _column(net, population, neuron, chosen, label, rows, healthy, work, tally, pending, count)
@@ -323,12 +327,14 @@ def run_singles(
             while rows.targets[place].neuron >= net.pops[own].stop:
                 own += 1
             if seats and own != population:
+                round_lanes(net, population, np.int64(0), work.block)
                 simulate(net, population, np.int64(0), np.int64(LANES), work.block)
                 count = _reconsider(net, population, seats, labels[sample], healthy, work, tally, pending, count)
                 seats = np.int64(0)
             population = own
             seats, count = _neuron(net, place, population, seats, labels[sample], rows, healthy, work, tally, pending, count)
         if seats:
+            round_lanes(net, population, np.int64(0), work.block)
             simulate(net, population, np.int64(0), np.int64(LANES), work.block)
             count = _reconsider(net, population, seats, labels[sample], healthy, work, tally, pending, count)
     progress[0], progress[1], progress[2] = scores.shape[0], count.kept, count.pending

@@ -80,23 +80,29 @@ def decayed(value: Any, keep: Any) -> Any:
 
 
 @compiled
-def rounded(net: Net, population: int, total: Any) -> Any:
-    """Return a sum of weights in the unit of u, where a population's sums are rounded."""
-    return np.int32(np.int32(total >> net.pops[population].right) * np.int32(1 << net.pops[population].left))
+def rounded(net: Net, group: int, total: Any) -> Any:
+    """Return a sum of weights in the unit of u."""
+    return np.int32(np.int32(total >> net.groups[group].right) * np.int32(1 << net.groups[group].left))
+
+
+@compiled
+def round_lanes(net: Net, population: int, begin: int, lanes: Lanes) -> None:
+    """Shift the drive of neurons of a population whose drive is one sum into the unit of u."""
+    group = net.pops[population].group
+    if net.groups[group].right:
+        for step in range(begin, net.steps):
+            row = lanes.drive[step]
+            for j in range(row.shape[0]):
+                row[j] = rounded(net, group, row[j])
 
 
 @compiled
 def simulate(net: Net, population: int, begin: int, width: int, lanes: Lanes) -> None:
-    """Run ``width`` neurons of a population from step ``begin`` on."""
+    """Run ``width`` neurons of a population from step ``begin`` on; their drive is in the unit of u."""
     own = lanes.numbers
     u, v, threshold, bias = own[U][:width], own[V][:width], own[THRESHOLD][:width], own[BIAS][:width]
     keep_u, keep_v = own[KEEP_U][:width], own[KEEP_V][:width]
     remembers, leaks = net.pops[population].remembers, net.pops[population].leaks
-    if net.pops[population].right:
-        for step in range(begin, net.steps):
-            row = lanes.drive[step][:width]
-            for j in range(width):
-                row[j] = rounded(net, population, row[j])
     for step in range(begin, net.steps):
         row, bits, bit = lanes.drive[step][:width], lanes.bits[step >> 5][:width], np.uint32(_ONE << np.uint32(step & 31))
         if net.pops[population].ruled:
@@ -181,8 +187,7 @@ def perform(
             u = _flipped(u, rows.moods[mood].flips_u)
         if rows.moods[mood].flips_v:
             v = _flipped(v, rows.moods[mood].flips_v)
-        arrived = rounded(net, population, drive[step]) if net.pops[population].right else drive[step]
-        u = _wrapped(np.int32(arrived + decayed(u, rows.moods[mood].keep_u)))
+        u = _wrapped(np.int32(drive[step] + decayed(u, rows.moods[mood].keep_u)))
         kept, threshold, stuck = bool(rows.moods[mood].kept), rows.moods[mood].threshold, rows.moods[mood].counter >= 0
         if stuck:
             waiting = rows.moods[mood].counter
