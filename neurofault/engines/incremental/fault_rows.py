@@ -34,6 +34,7 @@ from neurofault.engines.incremental.fault_table import (
     MOOD,
     PIECE,
     SCRIPT,
+    SCRIPT_ROW,
     TARGET,
     UNIT,
     WEIGHTS,
@@ -112,7 +113,7 @@ class _Rows:
     trains: list[NDArray[np.uint32]] = field(default_factory=list)
     masks: list[NDArray[np.uint32]] = field(default_factory=list)
     mask_rows: list[tuple[int, int]] = field(default_factory=list)
-    scripts: list[tuple[int, int]] = field(default_factory=list)
+    scripts: list[tuple[int, int, int]] = field(default_factory=list)
     moods: list[dict[str, NDArray[np.int64]]] = field(default_factory=list)
     mood_of: list[NDArray[np.int32]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("trains", "masks", "moods", "mood_of"), 0))
@@ -213,13 +214,19 @@ def _script(
     numbers = []
     for position in range(len(own)):
         gathered.mood_of.append(which + np.int32(gathered.counts["moods"]))
-        gathered.scripts.append((gathered.counts["mood_of"], 0 if alike else 1))
-        gathered.moods.append({name: np.array([one[name][position] for one in sets]) for name in sets[0]})
+        moods = {name: np.array([one[name][position] for one in sets]) for name in sets[0]}
+        steady = len(sets) == 1 and all(moods[name][0] == usual for name, usual in _ONLY_NUMBERS.items())
+        gathered.scripts.append((gathered.counts["mood_of"], 0 if alike else 1, gathered.counts["moods"] if steady else -1))
+        gathered.moods.append(moods)
         gathered.counts["mood_of"] += len(which)
         gathered.counts["moods"] += len(sets)
         numbers.append(len(gathered.scripts) - 1)
     index, place = flat.index(population.name), flat.place_of[population.name]
     gathered.unit(row, index, place[own], SCRIPT, np.array(numbers, np.int64))
+
+
+_ONLY_NUMBERS = {"flips_u": 0, "flips_v": 0, "counter": -1, "silent": 0, "kept": 0, "rate": -1}
+"""Of a mood that only has other numbers."""
 
 
 def _mood(now: NeuronsNow, population: ChipPopulation, own: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
@@ -411,7 +418,9 @@ def _batch(healthy: Golden, count: int, gathered: _Rows, *, whole: bool = False)
         records(UNIT, named | {"first": _firsts(rest[:3], units)}, end={"first": rest.shape[1]}),
         _pieces(rest),
         np.concatenate([np.empty((0, net.words), np.uint32), *(train[None] for train in gathered.trains)]),
-        _by_sample(gathered.scripts),
+        records(
+            SCRIPT_ROW, dict(zip(("begin", "pitch", "steady"), np.array(gathered.scripts, np.int64).reshape(-1, 3).T, strict=True))
+        ),
         np.concatenate([np.empty((0, net.steps), np.int32), *gathered.mood_of]),
         np.concatenate([np.empty(0, MOOD), *(records(MOOD, one) for one in gathered.moods)]),
         _by_sample(gathered.mask_rows),

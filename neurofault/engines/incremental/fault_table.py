@@ -31,6 +31,9 @@ source's own steps lets through (−1: all do). row: its fault, where it is all 
 TARGET = np.dtype([("neuron", np.int64), ("first", np.int64)])
 """A neuron with faults that are one piece: the first of these."""
 
+SCRIPT_ROW = np.dtype([("begin", np.int64), ("pitch", np.int64), ("steady", np.int64)])
+"""As :data:`BY_SAMPLE`; steady: the number of the one mood that is nothing but other numbers and holds in every step of every sample, −1: it is more."""
+
 BY_SAMPLE = np.dtype([("begin", np.int64), ("pitch", np.int64)])
 """Where the row of the first sample stands, and how many rows on that of the next one (0: all samples are alike)."""
 
@@ -53,7 +56,7 @@ class FaultTable(NamedTuple):
         units: :data:`UNIT`, sorted by fault, then population, and an end.
         pieces: :data:`PIECE`, of units.
         trains: uint32 [k, words], fixed trains.
-        scripts: :data:`BY_SAMPLE`, rows of ``mood_rows``, int32 [rows, T], numbers of ``moods``, :data:`MOOD`.
+        scripts: :data:`SCRIPT_ROW`, rows of ``mood_rows``, int32 [rows, T], numbers of ``moods``, :data:`MOOD`.
         mask_rows: :data:`BY_SAMPLE`, rows of ``masks``, uint32 [rows, words].
         targets: :data:`TARGET`, sorted by neuron, and an end; alone: :data:`PIECE`, of these.
     """

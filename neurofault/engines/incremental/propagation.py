@@ -33,7 +33,16 @@ from neurofault.engines.incremental.fault_table import (
     V,
 )
 from neurofault.engines.incremental.net import DENSE, LANES, TAPS, Net
-from neurofault.engines.incremental.steps import lowest, perform, popcount, round_lanes, rounded, silent_at_the_end, simulate
+from neurofault.engines.incremental.steps import (
+    lowest,
+    perform,
+    perform_steady,
+    popcount,
+    round_lanes,
+    rounded,
+    silent_at_the_end,
+    simulate,
+)
 
 COUNT_UNIT = 1 << 24
 _DEAD = DEAD_SCORE
@@ -258,23 +267,28 @@ def _run_seats(net: Net, population: int, seats: int, healthy: Healthy, work: Th
 
 @compiled
 def _run_scripts(
-    net: Net, population: int, unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, top: int
-) -> int:
-    """Run the units that go by scripts; what differs in their drive stands in ``work.extra``."""
+    net: Net, population: int, unit: int, stop: int, together: bool, rows: FaultTable, healthy: Healthy, work: ThreadRoom, top: int
+) -> int:  # fmt: skip
+    """Run the units that go by scripts; what differs in their drive stands in ``work.extra``, ``together``: something may."""
     span, lanes, first = span_of(net, population), net.pops[population].lanes, net.pops[population].group
+    plain = not (together or net.pops[population].ruled or net.groups[first].right)
     for each in range(unit, stop):
         if rows.units[each].kind != SCRIPT:
             continue
         neuron, what = rows.units[each].neuron, rows.units[each].what
         whole, at = place_of(net, population, neuron)
-        for step in range(net.steps):
-            total = np.int32(0)
-            for group in range(net.pops[population].groups):
-                place = group * span + step * lanes
-                held = np.int32(healthy.sums[whole + place] + work.extra[at + place])
-                total = np.int32(total + rounded(net, first + group, held))
-            work.column[step] = total
-        v = perform(net, population, neuron, what, healthy.sample, rows, work.column, work.train)
+        steady = rows.scripts[what].steady
+        if plain and steady >= 0:
+            v = perform_steady(net, neuron, steady, rows, healthy.sums, whole, lanes, work.train)
+        else:
+            for step in range(net.steps):
+                total = np.int32(0)
+                for group in range(net.pops[population].groups):
+                    place = group * span + step * lanes
+                    held = np.int32(healthy.sums[whole + place] + work.extra[at + place])
+                    total = np.int32(total + rounded(net, first + group, held))
+                work.column[step] = total
+            v = perform(net, population, neuron, what, healthy.sample, rows, work.column, work.train)
         if population == net.readout:
             if silent_at_the_end(net, what, healthy.sample, rows):
                 work.scores[net.output_of[neuron - net.pops[population].base]] = _DEAD
@@ -440,7 +454,7 @@ def _advance(
             if rows.units[each].kind == WEIGHTS:
                 count = _add_pieces(net, population, each, rows, healthy, count, work)
         if unit < stop:
-            top = _run_scripts(net, population, unit, stop, rows, healthy, work, top)
+            top = _run_scripts(net, population, unit, stop, together, rows, healthy, work, top)
             if not together:
                 top = _run_alone(net, population, unit, stop, rows, healthy, work, top)
         for at in range(count):

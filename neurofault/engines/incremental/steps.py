@@ -46,6 +46,7 @@ def _instruction(function: Callable[..., Any]) -> Any:
 
 _ZERO, _ONE = np.int32(0), np.uint32(1)
 _HIGHEST = np.int32(STATE_LIMIT - 1)
+_WHOLE = np.int32(4096)
 _WORD, _HALF = np.int32((1 << 24) - 1), np.int32(1 << 23)
 
 
@@ -213,6 +214,28 @@ def perform(
             spike = (step + 1) * np.int64(rows.moods[mood].rate) // 65536 > step * np.int64(rows.moods[mood].rate) // 65536
         if spike:
             train[step >> 5] |= np.uint32(_ONE << np.uint32(step & 31))
+    return v
+
+
+@compiled
+def perform_steady(
+    net: Net, neuron: int, mood: int, rows: FaultTable, sums: NDArray[np.int32], first: int, pitch: int, train: NDArray[np.uint32]
+) -> Any:  # fmt: skip
+    """Run one neuron of Lava's law with other numbers on a drive in the unit of u; fill its train in and return its final v."""
+    numbers = rows.moods[mood]
+    keep_u, keep_v, threshold, bias = numbers.keep_u, numbers.keep_v, numbers.threshold, numbers.bias
+    u, v, bits = _ZERO, net.neurons[neuron].start, np.uint32(0)
+    for step in range(net.steps):
+        drive = sums[first + step * pitch]
+        u = _wrapped(np.int32(drive + decayed(u, keep_u)) if keep_u else drive)
+        moved = _moved(decayed(v, keep_v) if keep_v != _WHOLE else v, u, bias)
+        spike = moved > threshold
+        v = _ZERO if spike else moved
+        if spike:
+            bits |= np.uint32(_ONE << np.uint32(step & 31))
+        if step & 31 == 31 or step + 1 == net.steps:
+            train[step >> 5] = bits
+            bits = np.uint32(0)
     return v
 
 
