@@ -24,7 +24,9 @@ def atlas(
             help="Target layer whose sites are meant: its name, or any; of synapses of what is no chain, also a connection's."
         ),
     ] = "any",
-    out: Annotated[Path | None, typer.Option(help="Folder for the Parquet tables and the picture.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the Parquet tables and the picture; an atlas that was broken off goes on there.")
+    ] = None,
     top: Annotated[int, typer.Option(help="How many of the most critical sites to list.")] = 10,
     profile: options.Profile = "loihi2",
     network: options.Network = "digits-mlp",
@@ -75,7 +77,7 @@ def atlas(
         prepared = prepare(setup, progress, accuracy_for="atlas")
         found = follow(
             prepared.deployment, shown(prepared.deployment, prepared.test), prepared.test.expected, kind, unit=prepared.metric.unit, layer=layer,
-            changes=out is not None, progress=lambda done, total: progress("atlas", done, total, ""),
+            changes=out is not None, progress=lambda done, total: progress("atlas", done, total, ""), keep=None if out is None else out / "parts",
         )  # fmt: skip
     written: list[str] = []
     if out is not None:

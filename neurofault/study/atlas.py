@@ -1,12 +1,12 @@
 """The atlas: what every single site of a chip does to every test image; a table a site, a table of changed predictions.
 
-A site is one stored synapse, one bit of it, a neuron or a core. Of a chain that the incremental engine can run all sites are followed in one pass over
-the images; any other network, and one whose steps or targets are to be answered, runs once for each site. Only answers that change are kept, so memory does not grow with sites × images.
+A site is one stored synapse, one bit of it, a neuron or a core. What the incremental engine follows is followed from one healthy run,
+many sites in a pass over the images; sites that reach a loop, and networks whose steps or targets are to be answered, run once for each site. Only answers that change are kept, so memory does not grow with sites × images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,19 +15,15 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import check_expected, expected_of
-from neurofault.engines.incremental.fault_rows import FaultBatch, FlatNetwork, neuron_rows, refusal, synapse_rows
-from neurofault.engines.incremental.golden import Changes, effects, golden
+from neurofault.engines.incremental.golden import Changes, golden
+from neurofault.engines.incremental.limits import refusal
 from neurofault.errors import UnsupportedError, UsageError, nearest
-from neurofault.graph.chains import ChainLink, links
-from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.network import samples_apart
 from neurofault.inputs import Inputs
 from neurofault.metrics import Expected, Metric
+from neurofault.study.atlas_follow import follow, forget
 from neurofault.study.atlas_runs import answers_of, by_runs
-from neurofault.study.atlas_sites import COLUMNS, KINDS, Kind, graph_sites, stored_sites
-
-Placed = ChainLink[ChipPopulation, ChipConnection]
-"""A layer of the chip: a population with what drives it."""
+from neurofault.study.atlas_sites import KINDS, Kind, all_sites
 
 _MOST_ANSWERS = 1 << 15
 """Outputs whose numbers fit the 16 bits in which changed answers are kept."""
@@ -92,6 +88,7 @@ def atlas(
     changes: bool = True,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    keep: Path | None = None,
 ) -> Atlas:
     """Follow every site of a kind over every image.
 
@@ -104,7 +101,8 @@ def atlas(
         layer: name of the target layer whose sites are meant, or ``any``; of synapses of what is no chain, also of a connection.
         changes: whether to keep which predictions change.
         threads: worker threads; None: one for each usable core.
-        progress: called as ``progress(done, all)``, of images, or of sites where the network runs once for each.
+        progress: called as ``progress(done, all)``, of images times batches of sites, or of sites where the network runs once for each.
+        keep: folder in which what is done is kept until the atlas is whole, so that a run that was broken off goes on there; None: nowhere.
 
     Raises:
         UsageError: no such kind or layer, or a layer without such sites; labels or targets that do not fit.
@@ -121,101 +119,51 @@ def atlas(
             f"an atlas keeps answers in 16 bits; layer {deployment.output.name!r} has {deployment.output.size:,} outputs"
         )
     number = metric.number(expected)
+    places = all_sites(deployment, kind, layer)
+    names = metric.stored
     if metric.lower or metric.of_steps or refusal(deployment) is not None:
-        places = graph_sites(deployment, kind, layer)
         columns, kept, seen = by_runs(
             deployment, inputs, expected, metric, places, changes=changes, threads=threads, progress=progress
         )  # fmt: skip
-        table: dict[str, NDArray[np.generic]] = {**places.columns, **columns}
         answers = answers_of(seen, expected, metric)
-        return Atlas(kind, places.layers, len(inputs), metric.total(seen, expected), table, kept, answers, metric, number)
-    whole = golden(deployment, inputs, threads=threads)
-    batch, sites = _sites(deployment, kind, layer, whole.flat)
-    found = effects(whole, batch, expected, threads=threads, changes=changes, progress=progress)
-    table = {**sites, "changed": found.changed, metric.stored: found.correct}
-    healthy = int(np.count_nonzero(whole.predictions == expected))
-    layers = tuple(each.name for each in deployment.populations)
-    return Atlas(kind, layers, len(inputs), healthy, table, found.changes, whole.predictions, metric, number)
+        return Atlas(
+            kind,
+            places.layers,
+            len(inputs),
+            metric.total(seen, expected),
+            {**places.columns, **columns},
+            kept,
+            answers,
+            metric,
+            number,
+        )
+    whole, labelled = golden(deployment, inputs, threads=threads), np.asarray(expected, np.int64)
+    found = follow(whole, places, labelled, changes=changes, threads=threads, progress=progress, keep=keep)
+    changed, correct = np.zeros(len(places), np.int64), np.zeros(len(places), np.int64)
+    changed[found.sites], correct[found.sites] = found.changed, found.correct
+    lists = [] if found.changes is None else [(found.sites, found.changes)]
+    left = np.setdiff1d(np.arange(len(places)), found.sites)
+    if left.size:
+        columns, others, _ = by_runs(
+            deployment, inputs, expected, metric, places.chosen(left), changes=changes, threads=threads, progress=progress
+        )  # fmt: skip
+        changed[left], correct[left] = columns["changed"], columns[names]
+        lists += [] if others is None else [(left, others)]
+    table: dict[str, NDArray[np.generic]] = {**places.columns, "changed": changed, names: correct}
+    healthy = int(np.count_nonzero(whole.predictions == labelled))
+    every = _together(lists) if changes else None
+    if keep is not None:
+        forget(keep)
+    return Atlas(kind, places.layers, len(inputs), healthy, table, every, whole.predictions, metric, number)
 
 
-def _sites(deployment: Deployment, kind: Kind, layer: str, flat: FlatNetwork) -> tuple[FaultBatch, dict[str, NDArray[np.int64]]]:
-    """List all sites of a kind."""
-    chain = links(deployment, "an atlas")
-    core_of = [deployment.placement.core_of[link.population.name] for link in chain]
-    chosen = _chosen(chain, layer, with_synapses=kind.startswith("synapse"))
-    if kind.startswith("synapse"):
-        parts = [part for link in chosen for part in _stored(deployment, link, kind)]
-        layers, sources, targets, bits, values = (np.concatenate(column) for column in zip(*parts, strict=True))
-        batches = [_of_layer(deployment, link.index, layers, sources, targets, values, flat) for link in chosen]
-        core = np.concatenate([core_of[link.index][targets[layers == link.index]] for link in chosen])
-        return _joined(deployment, batches), _table(layers, sources, targets, bits, core)
-    if kind == "neuron_dead":
-        places = [(link.index, neuron) for link in chosen for neuron in range(link.population.size)]
-        layers, targets = (np.array(column, np.int64) for column in zip(*places, strict=True))
-        core = np.array([core_of[index][neuron] for index, neuron in places], np.int64)
-        none = np.full(len(places), -1)
-        groups = [[(index, np.array([neuron]))] for index, neuron in places]
-        return neuron_rows(deployment, groups, flat), _table(layers, none, targets, none, core)
-    cores = np.unique(np.concatenate([core_of[link.index] for link in chosen]))
-    held = [[(index, np.flatnonzero(own == core)) for index, own in enumerate(core_of) if (own == core).any()] for core in cores]
-    none = np.full(len(cores), -1)
-    first = np.array([group[0][0] for group in held], np.int64)
-    return neuron_rows(deployment, held, flat), _table(first, none, none, none, cores)
-
-
-def _chosen(chain: Sequence[Placed], layer: str, *, with_synapses: bool) -> Sequence[Placed]:
-    """Return the layers whose sites are meant."""
-    if layer == "any":
-        return chain[1:] if with_synapses else chain
-    found = [link for link in chain if link.population.name == layer]
-    if not found:
-        names = [link.population.name for link in chain]
-        raise UsageError(f"no layer {layer!r}; layers: {', '.join(names)}{nearest(layer, names)}")
-    if with_synapses and found[0].connection is None:
-        raise UsageError(f"layer {layer!r} has no synapses")
-    return found
-
-
-def _of_layer(
-    deployment: Deployment,
-    index: int,
-    layers: NDArray[np.int64],
-    sources: NDArray[np.int64],
-    targets: NDArray[np.int64],
-    values: NDArray[np.int64],
-    flat: FlatNetwork,
-) -> FaultBatch:
-    own = layers == index
-    return synapse_rows(deployment, index, sources[own], targets[own], values[own], flat)
-
-
-def _table(*columns: NDArray[np.integer]) -> dict[str, NDArray[np.int64]]:
-    return {name: np.asarray(column, np.int64) for name, column in zip(COLUMNS, columns, strict=False)}
-
-
-def _stored(deployment: Deployment, link: Placed, kind: Kind) -> Iterator[tuple[NDArray[np.int64], ...]]:
-    """Yield layer, source, target, bit and new weight of every stored synapse, or of every bit of it, of a dense layer."""
-    for part in stored_sites(deployment, f"layer {link.population.name!r}", link.incoming, kind):
-        yield np.full(len(part.sources), link.index), part.sources, part.targets, part.bits, part.values
-
-
-def _joined(deployment: Deployment, batches: list[FaultBatch]) -> FaultBatch:
-    """Put batches of single synapses of different layers, in the order of layers, one behind the other."""
-    if len(batches) == 1:
-        return batches[0]
-    count, first, row = 0, np.zeros_like(batches[0].rows.first), []
-    for batch in batches:
-        row.append(batch.rows.single_row + count)
-        first = first + batch.rows.first
-        count += len(batch)
-    joined = batches[0].rows._replace(
-        faults=count,
-        first=first,
-        single_row=np.concatenate(row),
-        single_target=np.concatenate([batch.rows.single_target for batch in batches]),
-        single_delta=np.concatenate([batch.rows.single_delta for batch in batches]),
-    )
-    return FaultBatch(deployment, joined)
+def _together(lists: list[tuple[NDArray[np.int64], Changes]]) -> Changes:
+    """Put lists of changes into one, by site, then sample; each comes with the sites that its numbers mean."""
+    sites = np.concatenate([which[own.faults] for which, own in lists])
+    samples = np.concatenate([own.samples for _, own in lists])
+    answers = np.concatenate([own.predictions for _, own in lists])
+    order = np.lexsort((samples, sites))
+    return Changes(sites[order].astype(np.int32), samples[order], answers[order])
 
 
 def write_parquet(found: Atlas, folder: Path) -> tuple[Path, ...]:

@@ -16,7 +16,7 @@ from neurofault.engines.incremental.engine import IncrementalEngine
 from neurofault.engines.incremental.golden import Changes
 from neurofault.inputs import Inputs
 from neurofault.metrics import Expected, Metric
-from neurofault.study.atlas_sites import GraphSites
+from neurofault.study.atlas_sites import Sites
 
 
 def by_runs(
@@ -24,7 +24,7 @@ def by_runs(
     inputs: Inputs,
     expected: Expected,
     metric: Metric,
-    sites: GraphSites,
+    sites: Sites,
     *,
     changes: bool,
     threads: int | None,

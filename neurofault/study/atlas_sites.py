@@ -1,10 +1,10 @@
-"""The sites of an atlas: kinds, columns, and every site of a network that is more than a chain, as an edit of its own."""
+"""The sites of an atlas: kinds, columns, and every site of a network, with what it does to the chip."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,12 @@ from neurofault.damage.damage import Edit, SetSynapses, Silence
 from neurofault.damage.stored import from_field, to_field
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError, nearest
-from neurofault.graph import Conv, Dense
+from neurofault.faults.places import synapse_blocks, synapses_at
+from neurofault.graph import Dense
+from neurofault.graph.chains import not_a_chain
 from neurofault.graph.chip import ChipConnection
+from neurofault.graph.connectivity import weights_and_delays
+from neurofault.graph.schedule import title
 
 Kind = Literal["synapse_dead", "synapse_bit_flip", "neuron_dead", "core_dead"]
 KINDS: tuple[Kind, ...] = ("synapse_dead", "synapse_bit_flip", "neuron_dead", "core_dead")
@@ -25,65 +29,87 @@ COLUMNS = ("layer", "source", "target", "bit", "core", "changed", "correct")
 
 @dataclass(frozen=True, eq=False)
 class SynapseSites:
-    """Sites among the stored synapses of a dense connection.
+    """Sites among the stored synapses of a connection: one synapse each, or, where a core shares kernels, all that read one stored word.
 
     Attributes:
-        sources, targets, bits: int64 [k]; bits are −1 where whole synapses are meant.
-        values: int64 [k], the weight that is read there.
+        connection: its name.
+        starts: int64 [k + 1], window of each site's synapses.
+        sources, targets: int64 [m], synapse by synapse; of a site, the first of its synapses stands in the table.
+        values: int64 [m], the weight that is read there.
+        bits: int64 [k]; −1 where whole synapses are meant.
     """
 
+    connection: str
+    starts: NDArray[np.int64]
     sources: NDArray[np.int64]
     targets: NDArray[np.int64]
-    bits: NDArray[np.int64]
     values: NDArray[np.int64]
+    bits: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.bits)
+
+    def edit(self, site: int) -> SetSynapses:
+        """Return what a site does to the chip."""
+        own = slice(self.starts[site], self.starts[site + 1])
+        return SetSynapses(self.connection, self.sources[own], self.targets[own], self.values[own].astype(np.int32))
 
 
-def stored_sites(deployment: Deployment, title: str, connection: ChipConnection, kind: Kind) -> Iterator[SynapseSites]:
-    """Yield every stored synapse of a dense connection, or every bit of it, the lowest bit first.
+class MadeEdits(Sequence[tuple[Edit, ...]]):
+    """What each of many sites does to the chip, made when it is asked for.
 
     Args:
-        deployment: the healthy chip.
-        title: what the connection is called in messages.
-        connection: one of its.
-        kind: ``synapse_dead`` or ``synapse_bit_flip``.
-
-    Raises:
-        UsageError: it is not dense, or has no stored bits.
+        count: how many.
+        made: site → its edits.
     """
-    if not isinstance(connection.synapses, Dense):
-        what = "a convolution" if isinstance(connection.synapses, Conv) else "sparse"
-        dense = ", ".join(one.name for one in deployment.connections if isinstance(one.synapses, Dense))
-        able = f"name one with --layer: {dense}" if dense else "there is none; --fault neuron_dead and core_dead take all"
-        raise UsageError(f"{title} is {what}: an atlas of synapses takes dense layers; {able}")
-    n_in, n_out, width = connection.synapses.n_in, connection.synapses.n_out, connection.weight_bits
-    sources, targets = (part.ravel() for part in np.indices((n_in, n_out)))
-    if kind == "synapse_dead":
-        yield SynapseSites(sources, targets, np.full(len(sources), -1), np.zeros(len(sources), np.int64))
-        return
-    if width > 8:
-        raise UsageError(f"{title} is a {width}-bit reference that no chip stores: it has no stored bits")
-    field = to_field(connection.synapses.weight[targets, sources], width, connection.sign_mode)
-    for bit in range(width):
-        values = from_field(field ^ (1 << bit), width, connection.sign_mode).astype(np.int64)
-        yield SynapseSites(sources, targets, np.full(len(sources), bit), values)
+
+    def __init__(self, count: int, made: Callable[[int], tuple[Edit, ...]]) -> None:
+        self._count, self._made = count, made
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, at: int) -> tuple[Edit, ...]: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[tuple[Edit, ...]]: ...
+    def __getitem__(self, at: int | slice) -> tuple[Edit, ...] | Sequence[tuple[Edit, ...]]:
+        if isinstance(at, slice):
+            chosen = range(self._count)[at]
+            return MadeEdits(len(chosen), lambda place: self._made(chosen[place]))
+        return self._made(range(self._count)[at])
 
 
 @dataclass(frozen=True, eq=False)
-class GraphSites:
+class Sites:
     """Every site of a kind.
 
     Attributes:
-        layers: names that the column ``layer`` counts: of populations, or, of synapses, of connections.
+        layers: names that the column ``layer`` counts: of populations, or, of synapses of what is no chain, of connections.
         columns: the first five of :data:`COLUMNS`, int64 [F].
         edits: one site after the other, what it does to the chip.
+        parts: of synapses, the same sites, connection by connection.
     """
 
     layers: tuple[str, ...]
     columns: dict[str, NDArray[np.int64]]
     edits: Sequence[tuple[Edit, ...]]
+    parts: tuple[SynapseSites, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.edits)
+
+    def chosen(self, which: NDArray[np.int64]) -> Sites:
+        """Return some of the sites, int64 [k], without their parts."""
+        edits = self.edits
+        return Sites(
+            self.layers,
+            {name: column[which] for name, column in self.columns.items()},
+            MadeEdits(len(which), lambda place: edits[int(which[place])]),
+        )
 
 
-def graph_sites(deployment: Deployment, kind: Kind, layer: str) -> GraphSites:
+def all_sites(deployment: Deployment, kind: Kind, layer: str) -> Sites:
     """List all sites of a kind.
 
     Args:
@@ -92,33 +118,86 @@ def graph_sites(deployment: Deployment, kind: Kind, layer: str) -> GraphSites:
         layer: name of a population; of synapses of a connection, else of the population whose synapses are meant; ``any``: all.
 
     Raises:
-        UsageError: no such place, or one without such sites.
+        UsageError: no such place, or one without such sites, or without stored bits.
     """
     names = tuple(one.name for one in deployment.populations)
     core_of = deployment.placement.core_of
+    if kind.startswith("synapse"):
+        return _synapses(deployment, kind, layer)
+    chosen = names if layer == "any" else (_known(layer, names),)
     rows: list[tuple[int, int, int, int, int]] = []
     edits: list[tuple[Edit, ...]] = []
-    if kind.startswith("synapse"):
-        layers = tuple(one.name for one in deployment.connections)
-        for name in _connections(deployment, layer):
-            own = deployment.connection(name)
-            for part in stored_sites(deployment, f"connection {name!r}", own, kind):
-                for source, target, bit, value in zip(part.sources, part.targets, part.bits, part.values, strict=True):
-                    rows.append((layers.index(name), int(source), int(target), int(bit), int(core_of[own.target][target])))
-                    edits.append((_weight(name, source, target, value),))
-        return GraphSites(layers, _columns(rows), edits)
-    chosen = names if layer == "any" else (_known(layer, names),)
     if kind == "neuron_dead":
         for name in chosen:
             for neuron in range(deployment.population(name).size):
                 rows.append((names.index(name), -1, neuron, -1, int(core_of[name][neuron])))
                 edits.append((Silence(name, np.array([neuron])),))
-        return GraphSites(names, _columns(rows), edits)
+        return Sites(names, _columns(rows), edits)
     for core in np.unique(np.concatenate([core_of[name] for name in chosen])).tolist():
         held = [(name, np.flatnonzero(core_of[name] == core)) for name in names if (core_of[name] == core).any()]
         rows.append((names.index(held[0][0]), -1, -1, -1, core))
         edits.append(tuple(Silence(name, neurons) for name, neurons in held))
-    return GraphSites(names, _columns(rows), edits)
+    return Sites(names, _columns(rows), edits)
+
+
+def _synapses(deployment: Deployment, kind: Kind, layer: str) -> Sites:
+    chain = not_a_chain(deployment) is None
+    names = tuple(one.name for one in (deployment.populations if chain else deployment.connections))
+    parts, tables = [], []
+    for name in _connections(deployment, layer):
+        own = deployment.connection(name)
+        number = names.index(own.target if chain else name)
+        for part in _stored(deployment, own, kind):
+            first = part.starts[:-1]
+            core = deployment.placement.core_of[own.target][part.targets[first]]
+            tables.append((np.full(len(part), number), part.sources[first], part.targets[first], part.bits, core))
+            parts.append(part)
+    columns = [np.concatenate(column).astype(np.int64) for column in zip(*tables, strict=True)]
+    ends = np.cumsum([len(part) for part in parts])
+
+    def made(site: int) -> tuple[Edit, ...]:
+        at = int(np.searchsorted(ends, site, "right"))
+        return (parts[at].edit(site - int(ends[at]) + len(parts[at])),)
+
+    return Sites(names, dict(zip(COLUMNS, columns, strict=False)), MadeEdits(int(ends[-1]), made), tuple(parts))
+
+
+def _stored(deployment: Deployment, connection: ChipConnection, kind: Kind) -> Iterator[SynapseSites]:
+    """Yield every stored synapse of a connection, or every bit of it, the lowest bit first."""
+    starts, sources, targets = _places(deployment, connection)
+    width = connection.weight_bits
+    none = np.full(len(starts) - 1, -1)
+    if kind == "synapse_dead":
+        yield SynapseSites(connection.name, starts, sources, targets, np.zeros(len(sources), np.int64), none)
+        return
+    if width > 8:
+        raise UsageError(f"{title(connection)} is a {width}-bit reference that no chip stores: it has no stored bits")
+    field = to_field(weights_and_delays(connection.synapses, sources, targets)[0], width, connection.sign_mode)
+    for bit in range(width):
+        values = from_field(field ^ (1 << bit), width, connection.sign_mode).astype(np.int64)
+        yield SynapseSites(connection.name, starts, sources, targets, values, np.full(len(none), bit))
+
+
+def _places(deployment: Deployment, connection: ChipConnection) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return int64: window of each stored synapse [k + 1], and source and target of each that reads it [m]. Words that nothing reads are left out.
+
+    Those of a dense connection go by source, then target; of the others core by core, as the core stores them.
+    """
+    synapses = connection.synapses
+    if isinstance(synapses, Dense):
+        sources, targets = (part.ravel().astype(np.int64) for part in np.indices((synapses.n_in, synapses.n_out)))
+        return np.arange(len(sources) + 1), sources, targets
+    which, read = [np.empty(0, np.int64)], [(np.empty(0, np.int64), np.empty(0, np.int64))]
+    begin = 0
+    for block in synapse_blocks(deployment, [connection.name]):
+        own, *pair = synapses_at(deployment, block, np.arange(block.size))
+        which.append(own + begin)
+        read.append((pair[0], pair[1]))
+        begin += block.size
+    sites, (sources, targets) = np.concatenate(which), (np.concatenate(column) for column in zip(*read, strict=True))
+    order = np.argsort(sites, kind="stable")
+    _, first = np.unique(sites[order], return_index=True)
+    return np.append(first, len(sites)).astype(np.int64), sources[order], targets[order]
 
 
 def _connections(deployment: Deployment, layer: str) -> tuple[str, ...]:
@@ -136,10 +215,6 @@ def _known(layer: str, names: Sequence[str]) -> str:
     if layer not in names:
         raise UsageError(f"no layer {layer!r}; layers: {', '.join(dict.fromkeys(names))}{nearest(layer, names)}")
     return layer
-
-
-def _weight(connection: str, source: int, target: int, value: int) -> SetSynapses:
-    return SetSynapses(connection, np.array([source]), np.array([target]), np.array([value], np.int32))
 
 
 def _columns(rows: Sequence[tuple[int, ...]]) -> dict[str, NDArray[np.int64]]:

@@ -30,9 +30,9 @@ from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.engines.incremental.engine import IncrementalEngine
-from neurofault.engines.incremental.fault_rows import edit_rows, joined_rows, not_followed, synapse_rows
+from neurofault.engines.incremental.fault_rows import edit_rows, joined_rows, synapse_rows
 from neurofault.engines.incremental.golden import Effects, Golden, effects, follow_faults, golden
-from neurofault.engines.incremental.net import refusal
+from neurofault.engines.incremental.limits import not_followed, refusal
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph import Dense
 from neurofault.inputs import Inputs
@@ -336,10 +336,18 @@ def test_single_synapses_of_a_graph_equal_the_exact_engine(seed: int) -> None:
         example = SetSynapses(one.name, sources[:1], targets[:1], np.zeros(1, np.int32))
         if not_followed(chip_, [example]) is not None:
             continue
-        parts.append((one.name, sources, targets, rng.integers(-128, 128, len(targets)) * 2 * (rng.random(len(targets)) < 0.5)))
+        parts.append(
+            (
+                one.name,
+                np.arange(len(sources) + 1),
+                sources,
+                targets,
+                rng.integers(-128, 128, len(targets)) * 2 * (rng.random(len(targets)) < 0.5),
+            )
+        )
     found = effects(joined_rows(whole, parts), threads=2, changes=True)
     row = 0
-    for name, *columns in parts:
+    for name, _, *columns in parts:
         for source, target, value in zip(*columns, strict=True):
             edit = SetSynapses(name, np.array([source]), np.array([target]), np.array([value], np.int32))
             wanted = ExactEngine(1).run(chip_.with_damage(Damage((*chip_.damage.edits, edit))), inputs)

@@ -220,7 +220,7 @@ def test_what_knows_other_readouts_only_refuses_by_name() -> None:
     found = atlas(chip, inputs, labels, "neuron_dead", layer="hands")
     for neuron in range(len(found)):
         hurt = nf.run(nf.inject(chip, nf.faults.NeuronDead(neurons=[neuron], layer="hands")), inputs, labels)
-        assert found.sites["correct"][neuron] == hurt.correct - found.healthy_correct
+        assert found.sites["correct"][neuron] == hurt.correct - found.healthy_total
     for learner in ("delta", "host", "homeostasis"):
         with pytest.raises(UnsupportedError, match=f"^what learns {usual}; strategies that do not learn: none, remap$"):
             nf.rescue(chip, inputs, labels, learner=learner)

@@ -5,18 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chips import chip, dense, population
+from chips import chip, connection, conv, dense, graph_chip, neurons, population, sparse
 
 import neurofault as nf
+from neurofault.damage.damage import Damage
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.faults import fault_from_mapping, inject
-from neurofault.graph import Sparse
+from neurofault.graph.chains import not_a_chain
 from neurofault.inputs import Inputs
 from neurofault.study import atlas as module
-from neurofault.study.atlas import atlas, picture, write_parquet
-from neurofault.study.atlas_sites import KINDS
+from neurofault.study import atlas_follow
+from neurofault.study.atlas import Atlas, atlas, picture, write_parquet
+from neurofault.study.atlas_sites import KINDS, all_sites
 
 
 def _small() -> tuple[Deployment, Inputs, np.ndarray]:
@@ -80,18 +82,89 @@ def test_a_run_for_each_site_says_the_same_as_one_pass(monkeypatch: pytest.Monke
     assert found.changes.faults.size or kind == "core_dead"
 
 
-def test_an_atlas_of_synapses_names_the_dense_layers() -> None:
-    deployment, inputs, labels = _small()
-    weight = deployment.connection("hidden").synapses.weight
-    targets, sources = (one.ravel() for one in np.indices(weight.shape))
-    listed = replace(deployment.connection("hidden"), synapses=Sparse.of(6, 9, targets, sources, weight.ravel()))
-    some = replace(deployment, connections=(listed, deployment.connection("output")))
-    with pytest.raises(UsageError) as error:
-        atlas(some, inputs, labels, "synapse_dead")
-    assert str(error.value) == (
-        "connection 'hidden' is sparse: an atlas of synapses takes dense layers; name one with --layer: output"
-    )
-    assert len(atlas(some, inputs, labels, "synapse_dead", layer="output")) == 18
+def _equals_a_run_for_each_site(found: Atlas, made: Deployment, inputs: Inputs) -> None:
+    """Every dead synapse against the exact engine, and, of a chain, against the fault that names it."""
+    healthy, chain = ExactEngine(1).run(made, inputs), not_a_chain(made) is None
+    sites = all_sites(made, "synapse_dead", "any")
+    assert len(sites) == len(found)
+    for row, edits in enumerate(sites.edits):
+        answers = ExactEngine(1).run(made.with_damage(Damage(edits)), inputs).predictions
+        own = found.changes.faults == row
+        predictions = healthy.predictions.copy()
+        predictions[found.changes.samples[own]] = found.changes.predictions[own]
+        np.testing.assert_array_equal(predictions, answers)
+        if chain:
+            named = inject(made, fault_from_mapping(_as_fault("synapse_dead", found, row)))
+            np.testing.assert_array_equal(ExactEngine(1).run(named, inputs).predictions, answers)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_synapses_of_convolutions_are_those_that_cores_store(shared: bool) -> None:
+    rng = np.random.default_rng(4)
+    first = conv(rng, (1, 4, 4), 2, (2, 2))
+    layers = [population("input", (1, 4, 4)), population("hidden", first.out_shape, first, vth=200)]
+    layers.append(population("output", (3,), dense(rng, 3, 18), vth=131072))
+    made, inputs = chip(layers, 6, readout="potential"), Inputs(events=rng.random((5, 6, 16)) < 0.3)
+    loihi = nf.load_profile("loihi1")
+    flag = loihi.synapse.shared_kernels.model_copy(update={"value": shared})
+    synapse = loihi.synapse.model_copy(update={"shared_kernels": flag})
+    made = replace(made, profile=loihi.model_copy(update={"synapse": synapse}))
+    found = atlas(made, inputs, np.zeros(5, int), "synapse_dead", layer="hidden")
+    cores = len(np.unique(made.placement.core_of["hidden"]))
+    assert len(found) == (8 * cores if shared else 2 * 9 * 4)
+    _equals_a_run_for_each_site(atlas(made, inputs, np.zeros(5, int), "synapse_dead"), made, inputs)
+    flips = atlas(made, inputs, np.zeros(5, int), "synapse_bit_flip", layer="hidden")
+    assert np.bincount(flips.sites["bit"]).tolist() == [len(found)] * 8
+
+
+def test_what_reaches_a_loop_runs_once_for_each_site_and_the_rest_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    populations = [neurons(name, (4,), is_source=name == "in") for name in ("in", "a", "b", "out")]
+    ends = [("in", "a"), ("a", "a"), ("a", "out"), ("in", "b"), ("b", "out")]
+    made = graph_chip(populations, [connection(f"{s}{t}", s, t, sparse(rng, 4, 4)) for s, t in ends], 9, readout="out")
+    inputs = Inputs(events=rng.random((4, 9, 4)) < 0.3)
+    asked: list[int] = []
+    runs = module.by_runs
+    monkeypatch.setattr(module, "by_runs", lambda *args, **named: asked.append(len(args[4])) or runs(*args, **named))
+    found = atlas(made, inputs, np.zeros(4, int), "synapse_dead")
+    sites = all_sites(made, "synapse_dead", "any")
+    into_loop = np.isin(found.sites["layer"], [found.layers.index("ina"), found.layers.index("aa")])
+    assert asked == [into_loop.sum()]
+    assert 0 < into_loop.sum() < len(sites)
+    _equals_a_run_for_each_site(found, made, inputs)
+    asked.clear()
+    assert len(atlas(made, inputs, np.zeros(4, int), "synapse_dead", layer="bout")) > 0
+    assert asked == []
+
+
+def test_an_atlas_that_was_broken_off_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(atlas_follow, "_BATCH", 20)
+    small, whole, done = _small(), atlas(*_small(), "synapse_dead"), []
+    effects = atlas_follow.effects
+    monkeypatch.setattr(atlas_follow, "effects", lambda *args, **named: done.append(len(args[0])) or effects(*args, **named))
+
+    def break_off(now: int, total: int) -> None:
+        if now > total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        atlas(*small, "synapse_dead", progress=break_off, keep=tmp_path / "parts")
+    assert done == [20, 20, 20]
+    done.clear()
+    others = (*small[:2], (small[2] + 1) % 3)
+    assert len(atlas(*others, "synapse_dead", keep=tmp_path / "others")) == 72
+    assert done == [20, 20, 20, 12]
+    done.clear()
+    seen: list[tuple[int, int]] = []
+    found = atlas(*small, "synapse_dead", progress=lambda *at: seen.append(at), keep=tmp_path / "parts")
+    assert done == [20, 12]
+    assert seen[0] == (8, 32)
+    assert seen[-1] == (32, 32)
+    for name, column in whole.sites.items():
+        np.testing.assert_array_equal(found.sites[name], column)
+    for name in ("faults", "samples", "predictions"):
+        np.testing.assert_array_equal(getattr(found.changes, name), getattr(whole.changes, name))
+    assert not (tmp_path / "parts").exists()
 
 
 def test_tables_and_picture(tmp_path: Path) -> None:

@@ -94,8 +94,8 @@ class ExactEngine:
         Returns:
             Their activity; scores mean something where the readout is one of them.
         """
-        plan = Plan.of(deployment, part, inputs)
-        sheet = Sheet.blank(deployment, part, len(inputs), record)
+        plan = RunPlan.of(deployment, part, inputs)
+        sheet = RunSheet.blank(deployment, part, len(inputs), record)
         largest = max(plan.packed.populations[name].order.size for name in {*part, *plan.given})
         batch = self.batch or max(1, min(_MOST_SAMPLES, _EVENT_BYTES // (4 * largest * deployment.timesteps)))
         windows = [slice(start, min(start + batch, len(inputs))) for start in range(0, len(inputs), batch)]
@@ -121,7 +121,7 @@ class ExactEngine:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class RunPlan:
     """What is worked out once for all batches.
 
     Attributes:
@@ -139,7 +139,7 @@ class Plan:
     trains: Mapping[str, Trains]
 
     @classmethod
-    def of(cls, deployment: Deployment, part: Collection[str], inputs: Inputs) -> Plan:
+    def of(cls, deployment: Deployment, part: Collection[str], inputs: Inputs) -> RunPlan:
         """Work it out for some populations and what is presented."""
         packed = pack(deployment, part)
         schedule = deployment.schedule
@@ -167,7 +167,7 @@ class Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class Sheet:
+class RunSheet:
     """Where the results of all samples, or of a window of them, are written; public order.
 
     ``potential`` and ``output_counts`` hold what is read of the readout's v and spikes.
@@ -179,7 +179,7 @@ class Sheet:
     traces: Mapping[str, Traces]
 
     @classmethod
-    def blank(cls, deployment: Deployment, part: Collection[str], samples: int, record: Collection[str]) -> Sheet:
+    def blank(cls, deployment: Deployment, part: Collection[str], samples: int, record: Collection[str]) -> RunSheet:
         """Return a sheet with room for every sample and for the traces of ``record``."""
         outputs = deployment.output.size
         traces = {}
@@ -194,7 +194,7 @@ class Sheet:
             np.zeros((samples, outputs), np.int64), np.zeros((samples, outputs), np.int64), np.zeros(samples, np.int64), traces
         )
 
-    def part(self, window: slice) -> Sheet:
+    def part(self, window: slice) -> RunSheet:
         """Return the part that belongs to a window of the samples; writing to it writes to the whole."""
         traces = {
             name: Traces(
@@ -204,11 +204,11 @@ class Sheet:
             )
             for name, trace in self.traces.items()
         }
-        return Sheet(self.potential[window], self.output_counts[window], self.sample_spikes[window], traces)
+        return RunSheet(self.potential[window], self.output_counts[window], self.sample_spikes[window], traces)
 
 
 def run_batch(
-    plan: Plan, inputs: Inputs, sheet: Sheet, seen: Callable[[str, Mapping[str, Events]], None] | None = None
+    plan: RunPlan, inputs: Inputs, sheet: RunSheet, seen: Callable[[str, Mapping[str, Events]], None] | None = None
 ) -> Mapping[str, NDArray[np.int64]]:
     """Run a batch of samples through all populations; return their spike counts and fill the rest of the results in.
 
@@ -244,7 +244,7 @@ def run_batch(
     return counts
 
 
-def _run_whole(plan: Plan, name: str, inputs: Inputs, events: Mapping[str, Events], sheet: Sheet) -> Events:
+def _run_whole(plan: RunPlan, name: str, inputs: Inputs, events: Mapping[str, Events], sheet: RunSheet) -> Events:
     """Run a population outside loops, all T steps of each sample at once."""
     chip, own, steps = plan.deployment.population(name), plan.packed.populations[name], plan.deployment.timesteps
     if chip.is_source:
@@ -264,7 +264,7 @@ def _run_whole(plan: Plan, name: str, inputs: Inputs, events: Mapping[str, Event
 
 
 def _add_drive(
-    plan: Plan, connection: str, events: Events, first: int, target: PackedPopulation, outside: NDArray[np.int32]
+    plan: RunPlan, connection: str, events: Events, first: int, target: PackedPopulation, outside: NDArray[np.int32]
 ) -> None:
     """Add what comes over a connection to a drive in which the target's neurons start at ``first``."""
     wires = plan.packed.wires[connection]
@@ -272,10 +272,10 @@ def _add_drive(
 
 
 def _present(
-    plan: Plan,
+    plan: RunPlan,
     own: PackedPopulation,
     bias: NDArray[np.int32],
-    sheet: Sheet,
+    sheet: RunSheet,
     wires: Wires = NO_WIRES,
     before: Events | None = None,
     outside: NDArray[np.int32] | None = None,
@@ -296,9 +296,9 @@ def _present(
 
 
 def _write(
-    plan: Plan,
+    plan: RunPlan,
     own: PackedPopulation,
-    sheet: Sheet,
+    sheet: RunSheet,
     last_v: NDArray[np.int32],
     u_trace: NDArray[np.int32],
     v_trace: NDArray[np.int32],
@@ -319,13 +319,13 @@ def _write(
     sheet.potential[:, own.order] = held
 
 
-def _reads_steps(plan: Plan, population: str) -> bool:
+def _reads_steps(plan: RunPlan, population: str) -> bool:
     """Whether v of other steps than the last is read of a population."""
     readout = plan.deployment.readout
     return population == readout.population and not readout.usual
 
 
-def _run_loop(plan: Plan, names: tuple[str, ...], loop: Loop, events: dict[str, Events], sheet: Sheet) -> None:
+def _run_loop(plan: RunPlan, names: tuple[str, ...], loop: Loop, events: dict[str, Events], sheet: RunSheet) -> None:
     """Run the populations of a loop; write their events to ``events``."""
     samples, steps, width = sheet.sample_spikes.size, plan.deployment.timesteps, int(loop.first[-1])
     own = [plan.packed.populations[name] for name in names]
@@ -348,7 +348,7 @@ def _run_loop(plan: Plan, names: tuple[str, ...], loop: Loop, events: dict[str, 
         events[population.name] = Events(starts[place], sources[place])
 
 
-def _count_window(own: PackedPopulation, events: Events, when: tuple[int, int], sheet: Sheet) -> None:
+def _count_window(own: PackedPopulation, events: Events, when: tuple[int, int], sheet: RunSheet) -> None:
     """Write the readout's spikes of some steps as those that are read."""
     late, early = np.zeros_like(sheet.output_counts), np.zeros_like(sheet.output_counts)
     for stop, counts in ((when[1], late), (when[0], early)):
@@ -356,7 +356,7 @@ def _count_window(own: PackedPopulation, events: Events, when: tuple[int, int], 
     sheet.output_counts[:, own.order] = late - early
 
 
-def _finish(own: PackedPopulation, events: Events, sheet: Sheet, *, read: bool) -> NDArray[np.int64]:
+def _finish(own: PackedPopulation, events: Events, sheet: RunSheet, *, read: bool) -> NDArray[np.int64]:
     """Count the spikes of a population, ``read``: of the readout, and write its spike trace."""
     counts = np.zeros((len(sheet.sample_spikes) if read else 1, own.order.size), np.int64)
     event_lists.tally(events.starts, events.sources, counts)

@@ -11,9 +11,9 @@ from neurofault.activity import DEAD_SCORE, Activity
 from neurofault.damage.damage import Damage, SingleSynapses
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.engine import ExactEngine
-from neurofault.engines.incremental.fault_rows import edit_rows, not_followed
+from neurofault.engines.incremental.fault_rows import edit_rows
 from neurofault.engines.incremental.golden import KEPT_BYTES, Golden, follow_faults, golden
-from neurofault.engines.incremental.net import refusal
+from neurofault.engines.incremental.limits import not_followed, refusal
 from neurofault.errors import UnsupportedError
 from neurofault.graph.synapses import Conv, Sparse, Synapses
 from neurofault.inputs import Bias, Inputs, Spikes, State

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.engines.exact.neuron_steps import compiled
+from neurofault.engines.incremental.drive_changes import add_row, spikes_before
 from neurofault.engines.incremental.fault_table import FIXED, FaultTable, Healthy, Pending, Tally, ThreadRoom
 from neurofault.engines.incremental.net import Net
-from neurofault.engines.incremental.propagation import add_row, best, clean, ripple, spikes_before
+from neurofault.engines.incremental.propagation import best, clean, ripple
 from neurofault.engines.incremental.singles import account, survey
 from neurofault.engines.incremental.steps import entry, popcount
 from neurofault.graph.arithmetic import STATE_LIMIT

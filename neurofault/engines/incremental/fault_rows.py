@@ -11,14 +11,9 @@ from numpy.typing import NDArray
 
 from neurofault.damage.damage import (
     Damage,
-    Detour,
     Edit,
     Force,
-    InputNoise,
-    KeptState,
-    LearningDefect,
     NeuronEdit,
-    SetDelays,
     SetSynapses,
     Silence,
     SingleSynapses,
@@ -42,7 +37,8 @@ from neurofault.engines.incremental.fault_table import (
     records,
 )
 from neurofault.engines.incremental.golden import FaultBatch, Golden
-from neurofault.engines.incremental.net import BITS, FlatNetwork, unfollowed
+from neurofault.engines.incremental.limits import not_followed
+from neurofault.engines.incremental.net import BITS, FlatNetwork
 from neurofault.engines.wiring import edits_of
 from neurofault.errors import UsageError
 from neurofault.graph.arithmetic import STATE_LIMIT, bias_of
@@ -50,58 +46,7 @@ from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.connectivity import weights_and_delays
 from neurofault.graph.schedule import title
 
-_MOST_WEIGHT = 1 << 24
 _ALL = -1
-
-
-def not_followed(deployment: Deployment, edits: Sequence[Edit], left_out: dict[str, str] | None = None) -> str | None:
-    """Return None if a fault made of these edits, on top of a deployment that can be a healthy side, can be a row, else why not.
-
-    Args:
-        deployment: the healthy side.
-        edits: what the fault does.
-        left_out: as :func:`neurofault.engines.incremental.net.unfollowed` gives it, if it is known already.
-    """
-    places = unfollowed(deployment) if left_out is None else left_out
-    fixed, other = set[str](), set[str]()
-    for edit in edits:
-        match edit:
-            case LearningDefect() | Detour():
-                pass
-            case KeptState() | InputNoise():
-                return f"{_title(edit)}: {_WORDS[type(edit)]}"
-            case Silence(population=name) | Force(population=name) if edit.when.always:
-                if isinstance(edit, Force) and name == deployment.readout.population:
-                    return f"layer {name!r}: stuck outputs of the readout"
-                fixed.add(name)
-            case _ if isinstance(edit, NeuronEdit):
-                if deployment.population(edit.population).is_source:
-                    return f"layer {edit.population!r}: what changes in an input's neurons with time"
-                if edit.population == deployment.readout.population and isinstance(edit, Silence | Force):
-                    return f"layer {edit.population!r}: outputs that are dead or stuck for some steps"
-                other.add(edit.population)
-            case SetSynapses(connection=connection) | SetDelays(connection=connection):
-                if isinstance(edit, SetSynapses) and int(np.abs(edit.values.astype(np.int64)).max(initial=0)) >= _MOST_WEIGHT:
-                    return f"{title(deployment.connection(connection))}: weights beyond 24 bits"
-                own = deployment.connection(connection)
-                moved = isinstance(edit, SetDelays) or (edit.of_sources is not None and own.synapses.delay is not None)
-                if moved and own.weight_exponent < 0:
-                    return f"{title(own)}: other delays where a weight exponent below 0 rounds sums"
-                other.add(own.target)
-            case _:
-                return f"{type(edit).__name__}: messages that are lost, or a chip that stalls"
-    driven = {one.target for name in fixed | other for one in deployment.out_of(name)}
-    for name in sorted(deployment.wiring.downstream(other | driven)):
-        if name in places:
-            return places[name]
-    return None
-
-
-_WORDS = {KeptState: "states that are kept between samples", InputNoise: "noise of inputs"}
-
-
-def _title(edit: KeptState | InputNoise) -> str:
-    return f"layer {edit.population!r}"
 
 
 @dataclass(eq=False)
@@ -350,17 +295,19 @@ def synapse_rows(
     Raises:
         UsageError: a connection or neuron does not exist, or what it drives is not followed.
     """
-    return joined_rows(healthy, [(connection, sources, targets, values)])
+    return joined_rows(healthy, [(connection, np.arange(len(np.asarray(sources)) + 1), sources, targets, values)])
 
 
-def joined_rows(
-    healthy: Golden, parts: Sequence[tuple[str, NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]]
-) -> FaultBatch:
-    """Return faults of one synapse each of several connections, one part behind the other; see :func:`synapse_rows`."""
+Part = tuple[str, NDArray[np.integer], NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]
+"""Faults of a connection: its name, window of each one's synapses [F + 1], and of these source, target and what the chip reads instead."""
+
+
+def joined_rows(healthy: Golden, parts: Sequence[Part]) -> FaultBatch:
+    """Return faults of synapses of several connections, one part behind the other; see :func:`synapse_rows`."""
     deployment, gathered, count = healthy.deployment, _Rows(), 0
     for name, *arrays in parts:
         connection = deployment.connection(name)
-        sources, targets, values = (np.asarray(part).astype(np.int64) for part in arrays)
+        starts, sources, targets, values = (np.asarray(part).astype(np.int64) for part in arrays)
         ends = (("source", sources, connection.synapses.n_in), ("target", targets, connection.synapses.n_out))
         for label, ids, size in ends:
             if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < size:
@@ -372,19 +319,12 @@ def joined_rows(
         if reason is not None:
             raise UsageError(f"the incremental engine does not follow {reason}")
         before, delays = _held(deployment, connection, sources, targets)
-        row = count + np.arange(len(sources))
+        row = count + np.repeat(np.arange(len(starts) - 1), np.diff(starts))
         gathered.pieces.append(
             _columns(healthy.flat, connection, row, sources, targets, values - before, delays, np.full(len(row), _ALL))
         )
-        count += len(sources)
+        count += len(starts) - 1
     return _batch(healthy, count, gathered)
-
-
-def neuron_rows(healthy: Golden, groups: Sequence[Sequence[tuple[str, NDArray[np.integer]]]]) -> FaultBatch:
-    """Return faults that silence neurons: for each fault its (population, neurons in public order), each population once."""
-    return edit_rows(
-        healthy, [[Silence(name, np.unique(np.asarray(neurons, np.int64))) for name, neurons in group] for group in groups]
-    )
 
 
 def _batch(healthy: Golden, count: int, gathered: _Rows, *, whole: bool = False) -> FaultBatch:
@@ -418,12 +358,10 @@ def _batch(healthy: Golden, count: int, gathered: _Rows, *, whole: bool = False)
         records(UNIT, named | {"first": _firsts(rest[:3], units)}, end={"first": rest.shape[1]}),
         _pieces(rest),
         np.concatenate([np.empty((0, net.words), np.uint32), *(train[None] for train in gathered.trains)]),
-        records(
-            SCRIPT_ROW, dict(zip(("begin", "pitch", "steady"), np.array(gathered.scripts, np.int64).reshape(-1, 3).T, strict=True))
-        ),
+        _numbered(SCRIPT_ROW, gathered.scripts),
         np.concatenate([np.empty((0, net.steps), np.int32), *gathered.mood_of]),
         np.concatenate([np.empty(0, MOOD), *(records(MOOD, one) for one in gathered.moods)]),
-        _by_sample(gathered.mask_rows),
+        _numbered(BY_SAMPLE, gathered.mask_rows),
         np.concatenate([np.empty((0, net.words), np.uint32), *gathered.masks]),
         records(TARGET, {"neuron": targets, "first": first}, end={"first": alone.shape[1]}),
         _pieces(alone),
@@ -458,6 +396,6 @@ def _pieces(columns: NDArray[np.int64]) -> NDArray[Any]:
     return records(PIECE, dict(zip(("row", "source", "delta", "shift", "mask", "group"), columns[[0, 3, 4, 5, 6, 7]], strict=True)))
 
 
-def _by_sample(rows: Sequence[tuple[int, int]]) -> NDArray[Any]:
-    begin, pitch = np.array(rows, np.int64).reshape(-1, 2).T
-    return records(BY_SAMPLE, {"begin": begin, "pitch": pitch})
+def _numbered(kind: np.dtype[Any], rows: Sequence[tuple[int, ...]]) -> NDArray[Any]:
+    names = kind.names or ()
+    return records(kind, dict(zip(names, np.array(rows, np.int64).reshape(-1, len(names)).T, strict=True)))

@@ -19,13 +19,14 @@ from neurofault.activity import Activity, scores_from
 from neurofault.cores import usable_cores
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact import kernels
-from neurofault.engines.exact.engine import Plan, Sheet, run_batch
+from neurofault.engines.exact.engine import RunPlan, RunSheet, run_batch
 from neurofault.engines.exact.kernels import Lists, Wires
 from neurofault.engines.exact.packing import NO_WIRES
 from neurofault.engines.exact.presented import Events
 from neurofault.engines.incremental import fault_loop as follow
 from neurofault.engines.incremental.fault_table import CHANGE, PENDING, FaultTable, Pending, Tally, room_for
-from neurofault.engines.incremental.net import FlatNetwork, lay_out, refusal
+from neurofault.engines.incremental.limits import refusal
+from neurofault.engines.incremental.net import FlatNetwork, lay_out
 from neurofault.engines.incremental.singles import run_singles
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.inputs import Inputs
@@ -56,7 +57,7 @@ class Golden:
     deployment: Deployment
     inputs: Inputs
     flat: FlatNetwork
-    plan: Plan
+    plan: RunPlan
     scores: NDArray[np.int64]
     room: NDArray[np.int64]
     sums: NDArray[np.int32] | None
@@ -151,7 +152,7 @@ def golden(deployment: Deployment, inputs: Inputs, *, threads: int | None = None
     sums = np.empty((n, flat.drives), np.int32) if kept else None
     trains = np.zeros((n, flat.neurons * net.words), np.uint32) if kept else None
     whole = Golden(
-        deployment, inputs, flat, Plan.of(deployment, names, inputs), np.empty((n, deployment.output.size), np.int64),
+        deployment, inputs, flat, RunPlan.of(deployment, names, inputs), np.empty((n, deployment.output.size), np.int64),
         np.empty(n, np.int64), sums, trains, np.zeros(flat.neurons, np.int64), np.zeros(n, np.int64),
     )  # fmt: skip
     lock = threading.Lock()
@@ -181,7 +182,7 @@ def _present(
     size, inputs = window.stop - window.start, whole.inputs[window]
     own = np.empty((size, flat.drives), np.int32) if sums is None else sums
     bits = np.zeros((size, flat.neurons * net.words), np.uint32) if trains is None else trains
-    sheet = Sheet.blank(deployment, [one.name for one in deployment.populations], size, ())
+    sheet = RunSheet.blank(deployment, [one.name for one in deployment.populations], size, ())
 
     def seen(name: str, events: Mapping[str, Events]) -> None:
         place = net.pops[flat.index(name)]

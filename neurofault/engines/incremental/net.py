@@ -14,14 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.base import STREAM
-from neurofault.engines.exact.neuron_steps import FEATURES
-from neurofault.engines.exact.packing import Packed, PackedPopulation, exponent_out_of_range, pack
+from neurofault.engines.exact.packing import Packed, PackedPopulation, pack
+from neurofault.engines.incremental.limits import unfollowed
 from neurofault.graph.arithmetic import STATE_LIMIT
-from neurofault.graph.law import unknown_feature
-from neurofault.graph.readout import unusual_readout
-from neurofault.graph.schedule import title
-from neurofault.graph.synapses import Conv, Sparse, Synapses
+from neurofault.graph.synapses import Conv
 
 LANES = 16
 """Neurons that are run side by side where single ones are hit."""
@@ -29,7 +25,6 @@ BITS = 32
 """Steps in a word of a train."""
 DENSE, TAPS, LISTS = 0, 1, 2
 _MOST_BIAS = 1 << 29
-_INT32 = int(np.iinfo(np.int32).max)
 
 
 POPULATION = np.dtype([(name, np.int64) for name in (
@@ -132,40 +127,6 @@ class FlatNetwork:
     def index(self, population: str) -> int:
         """Return the place of a population in ``net``."""
         return self.names.index(population)
-
-
-def refusal(deployment: Deployment) -> str | None:
-    """Return None if a deployment can be the healthy side of an incremental run, else why not."""
-    if deployment.reset == "never":
-        return STREAM
-    if not deployment.damage.plain:
-        return "damage that acts in time windows or alters parameters"
-    for one in deployment.populations:
-        feature = unknown_feature(one.law, FEATURES)
-        if feature is not None:
-            return f"layer {one.name!r}: {feature}"
-    return exponent_out_of_range(deployment) or unusual_readout(deployment.readout)
-
-
-def unfollowed(deployment: Deployment) -> dict[str, str]:
-    """Return the populations in which no change is followed, each with the reason."""
-    found = {}
-    schedule = deployment.schedule
-    for island, looped in zip(schedule.islands, schedule.loops, strict=True):
-        for name in island if looped else ():
-            found[name] = f"layer {name!r} is in a loop: " + (
-                "it drives itself" if len(island) == 1 else f"{', '.join(map(repr, island))} drive each other"
-            )
-    for one in deployment.connections:
-        if one.weight_exponent < 0 and largest_sum(one.synapses) > _INT32:
-            found.setdefault(one.target, f"{title(one)}: sums beyond 32 bits that are rounded")
-    return found
-
-
-def largest_sum(synapses: Synapses) -> int:
-    """Return the largest Σ|w| of a target, or more."""
-    sizes = np.abs(synapses.weight.astype(np.int64))
-    return int(sizes.sum() if isinstance(synapses, Sparse) else sizes.reshape(len(sizes), -1).sum(axis=1).max(initial=0))
 
 
 def lay_out(deployment: Deployment) -> FlatNetwork:

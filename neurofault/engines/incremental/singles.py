@@ -12,17 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.engines.exact.neuron_steps import _moved, _wrapped, compiled
+from neurofault.engines.incremental.drive_changes import add_piece, add_row, count_piece, place_of
 from neurofault.engines.incremental.fault_table import Counted, FaultTable, Healthy, Pending, Tally, ThreadRoom, U, V
 from neurofault.engines.incremental.net import LANES, Net
-from neurofault.engines.incremental.propagation import (
-    COUNT_UNIT,
-    add_piece,
-    add_row,
-    best,
-    count_piece,
-    place_of,
-    seat,
-)
+from neurofault.engines.incremental.propagation import COUNT_UNIT, best, seat
 from neurofault.engines.incremental.steps import decayed, entry, lowest, popcount, round_lanes, rounded, simulate
 
 _MANY = 8

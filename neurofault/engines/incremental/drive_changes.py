@@ -1,0 +1,184 @@
+"""What a fault changes in the drive of neurons: compiled kernels that add rows, kernel windows, lists and single pieces to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.activity import DEAD_SCORE
+from neurofault.engines.exact.neuron_steps import compiled
+from neurofault.engines.incremental.fault_table import FaultTable, ThreadRoom
+from neurofault.engines.incremental.net import DENSE, TAPS, Net
+from neurofault.engines.incremental.steps import lowest, popcount
+
+_DEAD = DEAD_SCORE
+_ONE = np.uint32(1)
+
+
+@compiled
+def spikes_before(net: Net, trains: NDArray[np.uint32], neuron: int, stop: int) -> int:
+    """Count the spikes of a neuron in steps 0 to ``stop`` − 1."""
+    total, first = np.int64(0), neuron * net.words
+    for word in range(net.words):
+        left = stop - word * 32
+        if left <= 0:
+            break
+        bits = trains[first + word]
+        if left < 32:
+            bits &= np.uint32((_ONE << np.uint32(left)) - _ONE)
+        total += popcount(bits)
+    return int(total)
+
+
+@compiled
+def differences(net: Net, first: NDArray[np.uint32], second: NDArray[np.uint32], neuron: int) -> int:
+    """Count the steps in which two trains of a neuron differ."""
+    total, begin = np.int64(0), neuron * net.words
+    for word in range(net.words):
+        total += popcount(np.uint32(first[begin + word] ^ second[begin + word]))
+    return int(total)
+
+
+@compiled
+def span_of(net: Net, population: int) -> int:
+    """Return how many numbers one sum of a population's drive has."""
+    return int(net.pops[population].positions * net.pops[population].lanes * net.steps)
+
+
+@compiled
+def touch(position: int, count: int, work: ThreadRoom) -> int:
+    """Note a place that must run again; return the number of touched places."""
+    if not work.touched[position]:
+        work.touched[position] = 1
+        work.places[count] = position
+        count += 1
+    return count
+
+
+@compiled
+def disturb(net: Net, population: int, wire: int, neuron: int, old: NDArray[np.uint32], count: int, work: ThreadRoom) -> int:
+    """Add to ``work.extra`` what a changed neuron sends otherwise over a wire; return the number of touched places."""
+    steps, lanes, lag = net.steps, net.pops[population].lanes, net.wires[wire].lag
+    begin = net.wires[wire].group * span_of(net, population)
+    source = neuron - net.pops[net.wires[wire].source].base
+    for word in range(net.words):
+        now = work.now[neuron * net.words + word]
+        differs = np.uint32(old[neuron * net.words + word] ^ now)
+        while differs:
+            bit = lowest(differs)
+            differs &= np.uint32(differs - _ONE)
+            step = word * 32 + bit + lag
+            if step >= steps:
+                break
+            sign = np.int32(1) if (now >> np.uint32(bit)) & _ONE else np.int32(-1)
+            factor = np.int32(sign * np.int32(1 << net.wires[wire].left))
+            if net.wires[wire].kind == DENSE:
+                begins = net.wires[wire].first + source * net.wires[wire].pitch
+                for place in range(net.pops[population].positions):
+                    count = touch(place, count, work)
+                    row = net.rows[begins + place * lanes : begins + (place + 1) * lanes]
+                    first = begin + (place * steps + step) * lanes
+                    extra = work.extra[first : first + lanes]
+                    for j in range(row.shape[0]):
+                        extra[j] = np.int32(extra[j] + np.int32(row[j] * factor))
+            elif net.wires[wire].kind == TAPS:
+                count = _disturb_taps(net, population, wire, source, step, factor, count, work)
+            else:
+                window = net.wires[wire].first + source
+                for synapse in range(net.windows[window], net.windows[window + 1]):
+                    target = np.int64(net.targets[synapse])
+                    place = target // lanes
+                    count = touch(place, count, work)
+                    at = begin + (place * steps + step) * lanes + target - place * lanes
+                    work.extra[at] = np.int32(work.extra[at] + np.int32(net.weights[synapse] * factor))
+    return count
+
+
+@compiled
+def _disturb_taps(net: Net, population: int, wire: int, source: int, step: int, factor: Any, count: int, work: ThreadRoom) -> int:
+    steps, lanes, pitch = net.steps, net.pops[population].lanes, net.wires[wire]
+    begin = net.wires[wire].group * span_of(net, population)
+    entry = net.table[net.wires[wire].first + source]
+    for strip in range(entry[2]):
+        reached = entry[0] + strip * pitch.row_targets
+        word = entry[1] + strip * pitch.row_words + net.wires[wire].word
+        for _ in range(entry[3]):
+            done = np.int64(0)
+            while done < entry[4]:
+                place = (reached + done) // lanes
+                lane = (reached + done) - place * lanes
+                length = min(entry[4] - done, lanes - lane)
+                count = touch(place, count, work)
+                words = net.kernel[word + done : word + done + length]
+                first = begin + (place * steps + step) * lanes + lane
+                extra = work.extra[first : first + length]
+                for j in range(length):
+                    extra[j] = np.int32(extra[j] + np.int32(words[j] * factor))
+                done += length
+            reached += pitch.block_targets
+            word += pitch.block_words
+    return count
+
+
+@compiled
+def add_piece(
+    net: Net, rows: FaultTable, pieces: NDArray[Any], each: int, sample: int, trains: NDArray[np.uint32], drive: NDArray[np.int32], at: int, pitch: int
+) -> int:  # fmt: skip
+    """Add a piece to a neuron's drive, which begins at ``at`` with ``pitch`` numbers from step to step; return how many steps it adds to."""
+    source, delta, shift, mask = np.int64(pieces[each].source), pieces[each].delta, np.int64(pieces[each].shift), pieces[each].mask
+    own = np.int64(0)
+    if mask >= 0:
+        own = rows.mask_rows[mask].begin + sample * rows.mask_rows[mask].pitch
+    found = np.int64(0)
+    for word in range(net.words):
+        bits = trains[source * net.words + word]
+        if mask >= 0:
+            bits &= rows.masks[own, word]
+        while bits:
+            step = word * 32 + lowest(bits) + shift
+            bits &= np.uint32(bits - _ONE)
+            if step >= net.steps:
+                break
+            drive[at + step * pitch] = np.int32(drive[at + step * pitch] + delta)
+            found += 1
+    return int(found)
+
+
+@compiled
+def count_piece(net: Net, rows: FaultTable, pieces: NDArray[Any], each: int, sample: int, trains: NDArray[np.uint32]) -> int:
+    """Count the steps to which a piece adds."""
+    source, shift, mask = np.int64(pieces[each].source), np.int64(pieces[each].shift), pieces[each].mask
+    if mask < 0:
+        return spikes_before(net, trains, source, net.steps - shift)
+    own, total = rows.mask_rows[mask].begin + sample * rows.mask_rows[mask].pitch, np.int64(0)
+    for word in range(net.words):
+        bits = np.uint32(trains[source * net.words + word] & rows.masks[own, word])
+        while bits:
+            total += 1 if word * 32 + lowest(bits) + shift < net.steps else 0
+            bits &= np.uint32(bits - _ONE)
+    return int(total)
+
+
+@compiled
+def place_of(net: Net, population: int, neuron: int) -> tuple[int, int]:
+    """Return where a neuron's drive begins among that of all, and among that of its population; its pitch is the population's lanes."""
+    own, lanes = neuron - net.pops[population].base, net.pops[population].lanes
+    place = own // lanes
+    at = place * net.steps * lanes + own - place * lanes
+    return net.pops[population].sums + at, at
+
+
+@compiled
+def add_row(net: Net, wire: int, neuron: int, times: int, scores: NDArray[np.int64]) -> None:
+    """Add a neuron's row of weights ``times`` times to the scores of the outputs that live."""
+    begins = net.wires[wire].first + (neuron - net.pops[net.wires[wire].source].base) * net.wires[wire].pitch
+    factor = times << net.wires[wire].left
+    row = net.rows[begins : begins + scores.shape[0]]
+    for j in range(scores.shape[0]):
+        scores[j] += factor * row[j]
+    if net.any_dead:
+        for j in range(scores.shape[0]):
+            if net.dead[j]:
+                scores[j] = _DEAD
