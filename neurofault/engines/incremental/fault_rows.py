@@ -170,8 +170,7 @@ def _script(
     gathered.unit(row, index, place[own], SCRIPT, np.array(numbers, np.int64))
 
 
-_ONLY_NUMBERS = {"flips_u": 0, "flips_v": 0, "counter": -1, "silent": 0, "kept": 0, "rate": -1}
-"""Of a mood that only has other numbers."""
+_ONLY_NUMBERS = {"flips_u": 0, "flips_v": 0, "counter": -1, "silent": 0, "kept": 0, "rate": -1}  # of a mood
 
 
 def _mood(now: NeuronsNow, population: ChipPopulation, own: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
