@@ -19,6 +19,7 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
 from neurofault.cache import compiled_kernels_have_a_place
+from neurofault.progress import compiling
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -64,10 +65,13 @@ class _KeptKernels(FunctionCache):
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
-            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # numba has no types
+            found = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # numba has no types
         except (AttributeError, ImportError):  # it holds records of an earlier version
             self.flush()  # type: ignore[no-untyped-call]  # numba has no types
-            return None
+            found = None
+        if found is None:
+            compiling()
+        return found
 
 
 class _PartLibrary(JITCodeLibrary):

@@ -10,3 +10,17 @@ Progress = Callable[[str, int, int, str], None]
 
 def silent(stage: str, done: int, total: int, text: str) -> None:
     """Say nothing."""
+
+
+_waiting: list[Callable[[], object]] = []
+
+
+def when_compiling(say: Callable[[], object] | None) -> None:
+    """Call ``say`` when this process compiles its next kernel, once; None: nobody wants to know any more."""
+    _waiting[:] = [] if say is None else [say]
+
+
+def compiling() -> None:
+    """Tell whoever waits for it (:func:`when_compiling`) that a kernel is compiled."""
+    while _waiting:
+        _waiting.pop()()

@@ -70,3 +70,10 @@ def test_parts_go_into_the_kernels_that_call_them_and_nothing_else_is_kept(tmp_p
     assert ran(tmp_path, "", text=PARTS) == ["10", "1", "0"]
     assert ran(tmp_path, "", text=PARTS) == ["10", "1", "1"]
     assert [path.name.split("-")[0] for path in tmp_path.rglob("*.nbc")] == ["kept.both"]
+
+
+def test_that_a_kernel_is_compiled_is_said_once(tmp_path):
+    say = "import neurofault.progress; neurofault.progress.when_compiling(lambda: print('compiling'))"
+    text = PARTS + "both(np.arange(4, dtype=np.int64).astype(np.int32)[::2])\n"
+    assert ran(tmp_path, "", say, text) == ["compiling", "10", "1", "0"]
+    assert ran(tmp_path, "", say, text) == ["10", "1", "1"]

@@ -107,14 +107,15 @@ def measure(deployment: Deployment, inputs: Inputs, test: Split, *, engine: str,
 
 
 def measure_many(
-    deployments: Sequence[Deployment], inputs: Inputs, test: Split, *, engine: str, metric: Metric = ACCURACY
+    deployments: Sequence[Deployment], inputs: Inputs, test: Split, *, engine: str, metric: Metric = ACCURACY, of: int | None = None
 ) -> list[Measured | None]:
     """Run several damaged states of one chip on the same samples and cost them; None where a hung core stops the chip.
 
     With the ``exact`` engine, what each differs in from the healthy chip is followed where that is less work
-    (:class:`neurofault.engines.incremental.engine.IncrementalEngine`); the results are the same. Answers of every step it does not say.
+    (:class:`neurofault.engines.incremental.engine.IncrementalEngine`); the results are the same. Answers of every step it does not say. Where ``of`` states in all (None: these) are little work, each is run as
+    it is: that takes no longer than loading what follows differences, and a first run need not compile it.
     """
-    if engine != "exact" or metric.of_steps:
+    if engine != "exact" or metric.of_steps or _work(deployments, len(inputs)) * (of or len(deployments)) < _LITTLE:
         return [_measured(chip, inputs, test, engine, metric) for chip in deployments]
     from neurofault.engines.incremental.engine import IncrementalEngine
 
@@ -123,6 +124,19 @@ def measure_many(
     able = [chip for chip, stalls in zip(deployments, hung, strict=True) if not stalls]
     found = iter(IncrementalEngine().run_many(able, inputs))
     return [None if stalls else _costed(chip, next(found), test, metric) for chip, stalls in zip(deployments, hung, strict=True)]
+
+
+_LITTLE = 2_000_000_000
+"""So many synapses · steps are not worth following as differences: the exact engine takes 0.1 s for them."""
+
+
+def _work(deployments: Sequence[Deployment], samples: int) -> int:
+    """Return synapses · steps of one of the states on all samples, as if every population were wholly connected."""
+    chip = next(iter(deployments), None)
+    if chip is None:
+        return 0
+    pairs = ((chip.population(one.source).size, chip.population(one.target).size) for one in chip.connections)
+    return samples * chip.timesteps * sum(source * target for source, target in pairs)
 
 
 def _measured(deployment: Deployment, inputs: Inputs, test: Split, engine: str, metric: Metric) -> Measured | None:
@@ -174,7 +188,7 @@ def lesion(
     done: list[Draw] = []
     for start in range(0, draws, _TOGETHER):
         part = broken[start : start + _TOGETHER]
-        for chip, measured in zip(part, measure_many(part, inputs, test, engine=engine, metric=metric), strict=True):
+        for chip, measured in zip(part, measure_many(part, inputs, test, engine=engine, metric=metric, of=draws), strict=True):
             done.append(Draw(len(done), measured, "stalled" if measured is None else "ok", chip.damage.hits, chip))
         if progress is not None:
             last = done[-1].measured
@@ -198,7 +212,7 @@ def _exact(
         return None
     broken = [inject(deployment, listed) for listed, _ in outcomes]
     parts = [
-        measure_many(broken[at : at + _TOGETHER], inputs, test, engine=engine, metric=metric)
+        measure_many(broken[at : at + _TOGETHER], inputs, test, engine=engine, metric=metric, of=len(broken))
         for at in range(0, len(broken), _TOGETHER)
     ]
     found = [each.accuracy for part in parts for each in part if each is not None]

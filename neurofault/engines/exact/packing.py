@@ -80,8 +80,9 @@ def exponent_out_of_range(deployment: Deployment) -> str | None:
     return None
 
 
+_NO_ROWS = Rows(np.empty((0, 0), np.int16), 8)
 NO_WIRES = Wires(
-    Rows(np.empty((0, 0), np.int16), 8),
+    Rows(np.empty((0, 0), np.uint8), 8),  # as most connections are handed to kernels, which need not be compiled for others then
     Taps(np.empty(0, np.int16), np.empty((0, 5), np.int32), np.zeros(4, np.int64)),
     Lists(np.empty(0, np.int64), np.empty((0, 0), np.int64), np.empty(0, np.int32), np.empty(0, np.int32)),
     0,
@@ -144,7 +145,7 @@ def _pack_wires(
 ) -> Wires:
     order_in, target = packed[chip.source].order, packed[chip.target]
     edits = edits_of(deployment, chip.name)
-    rows, taps, lists = NO_WIRES.rows, NO_WIRES.taps, NO_WIRES.lists
+    rows, taps, lists = _NO_ROWS, NO_WIRES.taps, NO_WIRES.lists
     wide: type[np.signedinteger[Any]] = np.int32
     match chip.synapses:
         case Dense(delay=None) as dense:
