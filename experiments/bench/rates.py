@@ -26,6 +26,7 @@ from neurofault.inputs import Inputs
 RATES = (0.01, 0.05, 0.1, 0.2, 0.5)
 _CHECKED = 4
 _LIMIT = 1 << 23
+_MOSTLY = 0.9
 
 
 def convolutional(steps: int) -> Deployment:
@@ -110,8 +111,8 @@ def measure(
     Returns:
         For the JSON, ``{"dense": {"0.01": {…}, …}, "conv": {…}}``, and rows of the table. Keys of each: ``samples_a_second``, ``adds_a_second``,
         ``fraction_of_peak``; ``idle_share``: the time of the same run without a single event, as a share of this one's; and
-        ``fraction_of_peak_of_additions``: additions a second of the time beyond that, over the peak. All for one thread, those of two threads
-        under ``"2 threads"``.
+        ``fraction_of_peak_of_additions``: additions a second of the time beyond that, over the peak (null: there is too little of it). All for
+        one thread, those of two threads under ``"2 threads"``.
     """
     answer: dict[str, Any] = {}
     rows = []
@@ -140,14 +141,14 @@ def measure(
                     "adds_a_second": adds / seconds,
                     "fraction_of_peak": adds / seconds / peaks[threads],
                     "idle_share": rest / seconds,
-                    "fraction_of_peak_of_additions": adds / max(seconds - rest, 1e-9) / peaks[threads],
+                    "fraction_of_peak_of_additions": adds / (seconds - rest) / peaks[threads] if rest < _MOSTLY * seconds else None,
                 }
             answer[name][str(rate)] = {**found[1], "2 threads": found[2]}
-            rows.append(
-                (
-                    f"{name}, rate {rate}",
-                    f"{found[2]['samples_a_second']:,.0f} samples/s, {100 * found[2]['fraction_of_peak']:.0f} % of peak additions; without events "
-                    f"{100 * found[2]['idle_share']:.0f} % of the time, beyond it {100 * found[2]['fraction_of_peak_of_additions']:.0f} % of peak",
-                )
+            two = found[2]
+            beyond = two["fraction_of_peak_of_additions"]
+            text = (
+                f"{two['samples_a_second']:,.0f} samples/s, {100 * two['fraction_of_peak']:.0f} % of peak additions; "
+                f"without events {100 * two['idle_share']:.0f} % of the time"
             )
+            rows.append((f"{name}, rate {rate}", text + ("" if beyond is None else f", beyond it {100 * beyond:.0f} % of peak")))
     return answer, rows

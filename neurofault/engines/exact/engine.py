@@ -97,7 +97,11 @@ class ExactEngine:
         plan = RunPlan.of(deployment, part, inputs)
         sheet = RunSheet.blank(deployment, part, len(inputs), record)
         largest = max(plan.packed.populations[name].order.size for name in {*part, *plan.given})
-        batch = self.batch or max(1, min(_MOST_SAMPLES, _EVENT_BYTES // (4 * largest * deployment.timesteps)))
+        workers = self.threads or usable_cores()
+        most = min(
+            4 * _MOST_SAMPLES, max(_MOST_SAMPLES, len(inputs) // (8 * workers))
+        )  # large ones only where every thread has many
+        batch = self.batch or max(1, min(most, _EVENT_BYTES // (4 * largest * deployment.timesteps)))
         windows = [slice(start, min(start + batch, len(inputs))) for start in range(0, len(inputs), batch)]
         names = [population.name for population in deployment.populations if population.name in part]
         counts = {name: np.zeros(deployment.population(name).size, np.int64) for name in names}
@@ -105,7 +109,7 @@ class ExactEngine:
         def work(window: slice) -> Mapping[str, NDArray[np.int64]]:
             return run_batch(plan, inputs[window], sheet.part(window))
 
-        number = min(self.threads or usable_cores(), len(windows))
+        number = min(workers, len(windows))
         with ThreadPoolExecutor(number) if number > 1 else nullcontext() as pool:
             for found in map(work, windows) if pool is None else pool.map(work, windows):
                 for name, own in found.items():
