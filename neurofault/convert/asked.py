@@ -7,6 +7,9 @@ from typing import Literal, get_args
 
 from neurofault.errors import UsageError, nearest
 
+CALIBRATION_IMAGES = 512
+"""Training images whose activations set the thresholds."""
+
 Calibrate = Literal["usual", "settled", "subtract"]
 """Which candidates are tried: those that results so far were chosen from, settled ones, or ones of neurons that reset by subtraction."""
 

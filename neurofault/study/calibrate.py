@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from neurofault.arrays import as_labels
-from neurofault.convert.asked import Calibrate, check_calibrate
+from neurofault.convert.asked import CALIBRATION_IMAGES, Calibrate, check_calibrate
 from neurofault.convert.balance import Candidate
 from neurofault.convert.samples import images_of
 from neurofault.convert.scaled import ShownLevels
@@ -30,9 +30,6 @@ from neurofault.progress import Progress
 from neurofault.rescue.learners.errors import usual_gain
 from neurofault.rescue.learners.gain import first_stable
 from neurofault.study.targets import error_of, explained_share
-
-CALIBRATION_IMAGES = 512
-"""Training images whose activations set the thresholds."""
 
 STABLE_WITHIN = 0.003
 """Accuracy that a chip which is to learn may give up for a conversion on which the usual steps of learning are stable."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.convert.asked import CALIBRATION_IMAGES
 from neurofault.convert.driven import Driven, Rectified, activations
 from neurofault.convert.torch_model import as_taken, read, scores_of
 from neurofault.engines import run
 from neurofault.graph import Sparse
 from neurofault.metrics import ACCURACY, Metric
-from neurofault.study.calibrate import CALIBRATION_IMAGES
 from neurofault.study.prepare import Prepared
 from neurofault.study.shown import shown
 

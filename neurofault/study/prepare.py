@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neurofault.convert.asked import Calibrate, check_calibrate
+from neurofault.convert.asked import CALIBRATION_IMAGES, Calibrate, check_calibrate
 from neurofault.convert.networks import is_network_file, is_nir_file, load_network, read_as, refuse_other_files
 from neurofault.damage.damage import Damage
 from neurofault.data.binning import Binning
@@ -110,8 +110,6 @@ class Setup:
     @property
     def most(self) -> dict[str, int]:
         """Role → how many recordings of it are needed; roles that are needed whole are left out."""
-        from neurofault.study.calibrate import CALIBRATION_IMAGES
-
         found = {"test": self.samples, "train": None if self.adapt is None else max(self.adapt, CALIBRATION_IMAGES)}
         found |= {} if self.validates else {"validation": 1}
         return {role: max(1, number) for role, number in found.items() if number is not None}
@@ -310,7 +308,7 @@ def prepare(
         )
     from neurofault.convert.scaled import ShownLevels
     from neurofault.convert.torch_model import as_taken, scores_of
-    from neurofault.study.calibrate import CALIBRATION_IMAGES, choose, say_if_it_fails
+    from neurofault.study.calibrate import choose, say_if_it_fails
 
     scaling = scaling_of(data, setup.signed)
     encoded, model = (data, found) if scaling is None else (in_levels(data, scaling), ShownLevels(found, scaling))
@@ -383,7 +381,7 @@ def _noted(prepared: Prepared) -> Prepared:
     if takes and prepared.model is None:
         _check_labels(data, chip.output.size, chip.name)
     if takes and (data.timesteps is not None or chip.population(chip.inputs[0]).size == math.prod(data.shape)):
-        from neurofault.study.calibrate import CALIBRATION_IMAGES, say_if_it_fails
+        from neurofault.study.calibrate import say_if_it_fails
 
         part = data.train.first(min(len(data.train), CALIBRATION_IMAGES if prepared.model is None else _HEALTH_IMAGES))
         result = run(chip, shown(chip, part), part.labels)
