@@ -65,7 +65,7 @@ class IncrementalEngine:
         """
         if deployments:
             inputs = inputs.named(deployments[0].inputs)
-        chosen = [index for index, chip in enumerate(deployments) if self._pays(chip, inputs, len(deployments))]
+        chosen = [at for at, chip in enumerate(deployments) if self.why_whole(chip, len(inputs), len(deployments)) is None]
         whole = self._healthy(deployments[chosen[0]], inputs) if chosen else None
         if whole is None:
             chosen = []
@@ -87,12 +87,23 @@ class IncrementalEngine:
             return None
         return self._kept
 
-    def _pays(self, deployment: Deployment, inputs: Inputs, others: int) -> bool:
-        """Say whether the differences of a deployment are worth following."""
-        if why_not(deployment) is not None or touched_share(deployment) >= _MOST_SHARE:
-            return False
-        size = sum(one.size for one in deployment.populations if not one.is_source) * deployment.timesteps * 4 * len(inputs)
-        return size <= self.keep_bytes or others > 1
+    def why_whole(self, deployment: Deployment, samples: int, together: int = 1) -> str | None:
+        """Return None if a damaged chip is run as a difference from its healthy side, else why the exact engine runs it whole.
+
+        Args:
+            deployment: the chip.
+            samples: how many are presented.
+            together: how many chips are run at a time (:meth:`run_many`).
+        """
+        healthy = deployment.with_damage(Damage())
+        reason = refusal(healthy) or not_followed(healthy, deployment.damage.edits)
+        if reason is not None:
+            return reason
+        share = touched_share(deployment)
+        if share >= _MOST_SHARE:
+            return f"damage that may touch {min(share, 1):.0%} of the work"
+        size = sum(one.size for one in deployment.populations if not one.is_source) * deployment.timesteps * 4 * samples
+        return "one chip alone, whose healthy run is too large to be kept" if size > self.keep_bytes and together < 2 else None
 
     def _activities(self, whole: Golden, deployments: Sequence[Deployment]) -> list[Activity]:
         done: list[Activity] = []
@@ -109,12 +120,6 @@ class IncrementalEngine:
                 counts = {one.name: spikes[flat.place_of[one.name]] for one in chip.populations}
                 done.append(Activity(scores, counts, whole.sample_spikes + tally.sample_spikes[row]))
         return done
-
-
-def why_not(deployment: Deployment) -> str | None:
-    """Return None if a damaged chip can be run as a difference from its healthy side, else why it is run whole."""
-    healthy = deployment.with_damage(Damage())
-    return refusal(healthy) or not_followed(healthy, deployment.damage.edits)
 
 
 def _same_side(first: Deployment, second: Deployment) -> bool:

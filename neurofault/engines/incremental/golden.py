@@ -221,7 +221,7 @@ def _summed(whole: Golden, name: str, group: int) -> Iterator[tuple[Wires, str]]
         (delay,) = own
         (which,) = np.nonzero(wires.lists.delays == delay)
         lists = Lists(wires.lists.delays[which], wires.lists.starts[which], wires.lists.targets, wires.lists.weights)
-        alone = wires._replace(left=0, right=0, lists=lists if delay or len(wires.lists.delays) else wires.lists)
+        alone = wires._replace(left=0, right=0, lists=lists)
         yield (alone if not delay else alone._replace(rows=NO_WIRES.rows, taps=NO_WIRES.taps)), one.source
 
 

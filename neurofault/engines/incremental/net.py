@@ -201,7 +201,8 @@ def _groups(
         )
         for one in deployment.into(name):
             wires = packed.wires[one.name]
-            for delay in {0, *wires.lists.delays.tolist()} if wires.right else (0,):
+            delays = [0] if one.synapses.delay is None else [0, *np.unique(one.synapses.delay).tolist()]
+            for delay in dict.fromkeys(delays) if wires.right else (0,):
                 found[one.name, delay] = len(own) if wires.right else 0
                 if wires.right:
                     own.append((wires.right, wires.left))
