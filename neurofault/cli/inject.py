@@ -58,6 +58,12 @@ def inject(
     draws: Annotated[int, typer.Option(help="Independent draws of the faults.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed of the faults.")] = 1,
     engine: Annotated[str, typer.Option(help="Which simulator runs the chip.")] = "exact",
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Say which draws were followed as differences from the healthy chip, and why others were not."
+        ),
+    ] = False,
     weight_bits: options.WeightBits = 8,
     place: options.Place = "pack",
     neurons_per_core: options.NeuronsPerCore = None,
@@ -82,10 +88,12 @@ def inject(
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)
         result = injection(prepared, faults, layer=layer or "hidden", draws=draws, seed=seed, engine=engine, progress=progress)
-    answer = to_json(result)
+    answer = to_json(result, explain=explain)
     result_file.write(answer)
     if not result_file.alone:
         _print(result, answer)
+        if explain:
+            tell("\nhow the draws were run", *(f"  {how}: {_listed(own)}" for how, own in result.how.items()))
 
 
 def read_faults(
@@ -125,6 +133,11 @@ def read_faults(
         return None
     known = load_defects(defects) if defects is not None else ()
     return [*known, *(fault_from_mapping(mapping) for mapping in mappings)]
+
+
+def _listed(draws: Sequence[int]) -> str:
+    """Return numbers of draws, of many how many."""
+    return f"draw {', '.join(map(str, draws))}" if len(draws) <= 8 else f"{len(draws)} draws"
 
 
 def _neurons(network: Network) -> str:

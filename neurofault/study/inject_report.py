@@ -14,7 +14,7 @@ from neurofault.faults import CoreDead, Fault, fault_to_mapping
 from neurofault.faults.idle import idle_notes, of_draws
 from neurofault.metrics import ACCURACY
 from neurofault.progress import Progress
-from neurofault.study.lesion import Lesion, Measured, lesion, measure
+from neurofault.study.lesion import Lesion, Measured, how_run, lesion, measure
 from neurofault.study.prepare import Prepared
 from neurofault.study.shown import shown
 
@@ -52,6 +52,16 @@ class Injection:
         samples = len(self.prepared.test)
         idle = of_draws((draw.draw, idle_notes(draw.deployment, samples, self.lesion.faults)) for draw in self.lesion.draws)
         return (*self.prepared.notes, *self.unrounded_notes, *idle)
+
+    @property
+    def how(self) -> dict[str, list[int]]:
+        """How the draws were run, each with its draws: ``followed``, as differences from the healthy chip, or why whole."""
+        found: dict[str, list[int]] = {}
+        draws, prepared = self.lesion.draws, self.prepared
+        for draw in draws:
+            reason = how_run(draw.deployment, len(prepared.test), len(draws), engine=self.engine, metric=prepared.metric)
+            found.setdefault("followed" if reason is None else reason, []).append(draw.draw)
+        return found
 
     @property
     def chance(self) -> float:
@@ -126,11 +136,11 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
-def to_json(result: Injection) -> dict[str, Any]:
+def to_json(result: Injection, *, explain: bool = False) -> dict[str, Any]:
     """Return the result as JSON-ready types; no paths, times or machine facts, so that equal runs give equal bytes.
 
     ``encoding`` (:class:`neurofault.data.scaling.Scaling`) stands there where the data are real values; ``reset`` where it is ``never``, ``calibrate`` where it is not ``usual``, ``metric``
-    where it is not ``accuracy``, all ``…accuracy`` being its values then, and ``labels``, how many count, where they are of steps (of targets ``values``). Of targets (``metric`` is ``mean-squared-error``, or ``mean-squared-error-step``) ``mean_squared_error`` stands in every name in the place of ``accuracy``. ``notes`` stands at the end where something is suspect about the healthy chip or a fault did nothing in some draw, else it is left out.
+    where it is not ``accuracy``, all ``…accuracy`` being its values then, and ``labels``, how many count, where they are of steps (of targets ``values``). Of targets (``metric`` is ``mean-squared-error``, or ``mean-squared-error-step``) ``mean_squared_error`` stands in every name in the place of ``accuracy``. With ``explain``, ``explained`` says how the draws were run (:attr:`Injection.how`). ``notes`` stands at the end where something is suspect about the healthy chip or a fault did nothing in some draw, else it is left out.
     """
     prepared, lesions = result.prepared, result.lesion
     chip = prepared.deployment
@@ -195,6 +205,7 @@ def to_json(result: Injection) -> dict[str, Any]:
             "time_evidence": cost.time.evidence,
         }
         | ({"encoding": prepared.scaling.to_json()} if prepared.scaling is not None else {})
+        | ({"explained": result.how} if explain else {})
         | ({"notes": list(result.notes)} if result.notes else {})
     )
     return dict(prepared.metric.named(found))

@@ -126,6 +126,29 @@ def measure_many(
     return [None if stalls else _costed(chip, next(found), test, metric) for chip, stalls in zip(deployments, hung, strict=True)]
 
 
+def how_run(chip: Deployment, samples: int, together: int, *, engine: str, metric: Metric = ACCURACY) -> str | None:
+    """Return None if :func:`lesion` follows a damaged chip as a difference from its healthy side, else why it runs it whole.
+
+    Args:
+        chip: the damaged chip.
+        samples: how many are presented.
+        together: how many damaged chips there are.
+        engine: name of the engine.
+        metric: what is measured.
+    """
+    if engine != "exact":
+        return f"engine {engine!r} runs every chip whole"
+    if metric.of_steps:
+        return "answers of every step"
+    if _work([chip], samples) * together < _LITTLE:
+        return "little work: it takes no longer whole"
+    if chip.damage.stalled(samples, chip.timesteps, chip.schedule.depth):
+        return "a hung core stops the chip"
+    from neurofault.engines.incremental.engine import IncrementalEngine
+
+    return IncrementalEngine().why_whole(chip, samples, together)
+
+
 _LITTLE = 2_000_000_000
 """So many synapses · steps are not worth following as differences: the exact engine takes 0.1 s for them."""
 
