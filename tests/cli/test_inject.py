@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import nn
 
+from neurofault.study import lesion
+
 KEYS = {
     "profile", "network", "data", "samples", "timesteps", "seed", "engine", "cores_used", "ann_accuracy", "spiking_accuracy",
     "healthy_accuracy", "chance_accuracy", "damaged_accuracy", "n_draws", "draws", "spikes_healthy", "energy_joule_per_inference",
@@ -344,3 +346,17 @@ def test_what_cannot_be_is_refused_in_one_line(cli, asked, message):
     assert code == 2
     assert message in " ".join(err.split())
     assert "Traceback" not in err
+
+
+def test_explain_says_which_draws_were_followed_and_why_not_the_others(cli, monkeypatch):
+    words = ("--samples", "40", "--draws", "3", "--explain")
+    assert answer(cli, *words, "--kill-cores", "1")["explained"] == {"little work: it takes no longer whole": [0, 1, 2]}
+    monkeypatch.setattr(lesion, "_LITTLE", 0)
+    assert answer(cli, *words, "--kill-cores", "1")["explained"] == {"followed": [0, 1, 2]}
+    whole = "layer 'input': noise of inputs"
+    noisy = ("--fault", "{kind: sensor_noisy, count: 3, sigma: 20}")
+    assert answer(cli, *words, *noisy)["explained"] == {whole: [0, 1, 2]}
+    code, out, err = cli("inject", *words, *noisy)
+    assert code == 0, err
+    assert out.endswith(f"how the draws were run\n  {whole}: draw 0, 1, 2\n")
+    assert "explained" not in answer(cli, "--samples", "40", "--draws", "3", "--kill-cores", "1")
