@@ -92,7 +92,6 @@ class _PartLibrary(JITCodeLibrary):
         """Put the code of other parts beside that of this one."""
         self._raise_if_finalized()  # type: ignore[no-untyped-call]  # numba has no types
         for library in dict.fromkeys(self._linking_libraries):
-            self._reload_init.update(library._reload_init)
             self._final_module.link_in(library._get_module_for_linking(), preserve=True)
         self._finalize_dynamic_globals()  # type: ignore[no-untyped-call]  # numba has no types
         self._finalized = True
