@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from neurofault.data.binning import binning_named
+from neurofault.data.event_sets import load_recordings
 from neurofault.study.campaign.run import ready
 from neurofault.study.campaign.spec import load_campaign
 
@@ -68,6 +70,23 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "recorded_networks", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_a_verb_reads_no_more_recordings_than_it_shows(cli, folder):
+    words = ("inject", *VERB, "--kill-cores", "1", "--draws", "2", "--samples", "5", "--json", "-")
+    whole = json.loads(cli(*words)[1])
+    used = load_recordings(folder / "recorded", binning_named(BINNING, "--binning"))
+    shown = {*used.train.indices.tolist(), used.validation.indices[0], *used.test.indices[:5].tolist()}
+    files = [path for name in ("low", "middle", "up") for path in sorted((folder / "recorded" / name).iterdir())]
+    for number, path in enumerate(files):
+        if number not in shown:
+            path.write_bytes(b"cut")
+    code, out, err = cli(*words)
+    assert code == 0, err
+    assert json.loads(out) == whole
+    code, _, err = cli("inject", *VERB, "--kill-cores", "1", "--draws", "2")
+    assert code == 2
+    assert ".bin: " in err.splitlines()[-1]
 
 
 @pytest.mark.usefixtures("folder")

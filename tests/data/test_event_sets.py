@@ -95,6 +95,23 @@ def test_test_recordings_alone_are_cut_as_own_data(tmp_path):
     assert "12 of its 20 calibrate and are not reported on, 8 are reported on" in data.notes[0]
 
 
+def test_recordings_beyond_what_is_needed_are_not_read(tmp_path):
+    write(tmp_path, "folders")
+    whole = load("nmnist", data_dir=tmp_path)
+    most = {"train": 7, "validation": 1, "test": 3}
+    needed = {role: set(whole.split(role).indices[:number].tolist()) for role, number in most.items()}
+    for role, names in (("Train", needed["train"] | needed["validation"]), ("Test", needed["test"])):
+        for path in (tmp_path / role).rglob("*.bin"):
+            if int(path.stem) - 1 not in names:
+                path.write_bytes(b"cut")
+    data = load("nmnist", data_dir=tmp_path, most=most)
+    for role, number in most.items():
+        assert data.split(role).digest == whole.split(role).first(number).digest
+    assert "events that were read are lost" in data.notes[-1]
+    with pytest.raises(DataError, match=r"\.bin: "):
+        load("nmnist", data_dir=tmp_path, most=most | {"test": 4})
+
+
 def test_a_list_of_recordings_that_are_not_all_there_says_so(tmp_path):
     write(tmp_path, "list")
     for number in range(31, 41):
