@@ -155,7 +155,7 @@ def test_a_trial_that_runs_too_long_is_a_row_and_the_others_go_on(tmp_path):
 
 def test_a_trial_that_takes_too_much_memory_is_a_row(state, tmp_path):
     spec, whole = state.campaign.spec, state.chips["chip0"]
-    images = next(iter(state.prepared.values())).test.images
+    images = next(iter(state.prepared.values())).data.test.images
     huge = replace(
         whole, inputs=whole.deployment.encode(np.repeat(images, 100, axis=0)), expected=np.resize(whole.expected, 100 * len(images))
     )

@@ -87,8 +87,12 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
     learns = any(way.learner is not None for way in campaign.ways())
     wanted = [cell.spec.data for cell in campaign.cells()]
     needed, validates = max(data.adapt for data in wanted) if heals else 0, any(data.split == "validation" for data in wanted)
+    shows = [data.samples or 0 for data in wanted if data.split == "test"]
+    samples = max(shows) if shows and all(shows) else None
     for cell in campaign.cells():
-        setup = replace(cell.spec.setup(data_dir, campaign.base), learns=learns, adapt=needed, validates=validates)
+        setup = replace(
+            cell.spec.setup(data_dir, campaign.base), learns=learns, samples=samples, adapt=needed, validates=validates
+        )  # fmt: skip
         data = cell.spec.data
         name = digest_of(repr(setup), data.model_dump())
         if name not in known:
