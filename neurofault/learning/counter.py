@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault import compiled
+from neurofault.compiled import part
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -23,7 +24,7 @@ _MUL1, _MUL2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S27, _S30, _S31 = np.uint64(27), np.uint64(30), np.uint64(31)
 
 
-@jit
+@part
 def _mix(value: Any) -> Any:
     value = (value ^ (value >> _S30)) * _MUL1
     value = (value ^ (value >> _S27)) * _MUL2
@@ -36,13 +37,13 @@ def word(counter: Any) -> Any:
     return _mix(np.uint64(counter) + _OFFSET)
 
 
-@jit
+@part
 def absorb_word(state: Any, contribution: Any) -> Any:
     """The state after a counter whose :func:`word` is given; the state after the last one is the hash."""
     return _mix(state + _GOLDEN + contribution)
 
 
-@jit
+@part
 def absorb(state: Any, counter: Any) -> Any:
     """The state after a counter; the first state is the key."""
     return absorb_word(state, word(counter))

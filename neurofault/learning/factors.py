@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.learning.counter import jit
+from neurofault.compiled import part
 from neurofault.learning.records import Defects, LearningRoom, Memory, Program
 
 
-@jit
+@part
 def any_set(values: NDArray[np.int32]) -> bool:
     """Whether a value is not 0."""
     found = np.int32(0)
@@ -18,7 +18,7 @@ def any_set(values: NDArray[np.int32]) -> bool:
     return bool(found != 0)
 
 
-@jit
+@part
 def _of_source(
     head: NDArray[np.int64],
     factors: NDArray[np.int64],
@@ -54,7 +54,7 @@ def _of_source(
                 out[i] = np.int32(out[i] * min(max(value, low), high))
 
 
-@jit
+@part
 def _of_target(
     head: NDArray[np.int64],
     factors: NDArray[np.int64],
@@ -80,7 +80,7 @@ def _of_target(
                 out[j] = np.int32(out[j] * np.int32(min(max(np.int64(h[ty[j], which, j]) + constant, low), high)))
 
 
-@jit
+@part
 def _twin(program: Program, p: int, active: NDArray[np.bool_]) -> int:
     """Return an earlier active product with the gate, the mantissa, but for its sign, and the factors of the source of product ``p``; −1: none."""
     own, factors = program.head[p], program.factors
@@ -95,7 +95,7 @@ def _twin(program: Program, p: int, active: NDArray[np.bool_]) -> int:
     return -1
 
 
-@jit
+@part
 def evaluate(
     program: Program,
     defects: Defects,

@@ -8,33 +8,34 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.compiled import part
 from neurofault.learning.counter import absorb, jit
 from neurofault.learning.factors import any_set
 from neurofault.learning.records import Cells, Defects, LearningRoom, Memory, Noise, Program, StepRecord, TraceDynamics
 from neurofault.learning.update import learn
 
 
-@jit
+@part
 def _fill(out: NDArray[np.int32], value: int) -> None:
     for i in range(out.shape[0]):  # a slice assignment takes numba ten times as long to compile
         out[i] = value
 
 
-@jit
+@part
 def _fill_rows(out: NDArray[np.int32], value: int) -> None:
     for k in range(out.shape[0]):
         for i in range(out.shape[1]):
             out[k, i] = value
 
 
-@jit
+@part
 def _copy_rows(values: NDArray[np.int32], out: NDArray[np.int32]) -> None:
     for k in range(out.shape[0]):
         for i in range(out.shape[1]):
             out[k, i] = values[k, i]
 
 
-@jit
+@part
 def _keep_rows(values: NDArray[np.int32], out: NDArray[np.int16]) -> None:
     """Copy into a record; values beyond 16 bits, which only the first epoch can hold, saturate."""
     for k in range(out.shape[0]):
@@ -42,7 +43,7 @@ def _keep_rows(values: NDArray[np.int32], out: NDArray[np.int16]) -> None:
             out[k, i] = np.int16(min(max(values[k, i], np.int32(-32768)), np.int32(32767)))
 
 
-@jit
+@part
 def _rounds_up(noise: Noise, key: int, step: int, place: int, fraction: int, shared: int) -> int:
     """1 if an impulse's fraction is rounded up. Lava compares a fraction of 8 bits with a number of 7, shared by all."""
     if noise.strict:
@@ -51,7 +52,7 @@ def _rounds_up(noise: Noise, key: int, step: int, place: int, fraction: int, sha
     return 1 if shared < fraction else 0
 
 
-@jit
+@part
 def _spikes(
     dynamics: TraceDynamics,
     noise: Noise,
@@ -80,7 +81,7 @@ def _spikes(
             last[i] = now
 
 
-@jit
+@part
 def _history(
     dynamics: TraceDynamics,
     noise: Noise,
@@ -133,7 +134,7 @@ def _history(
                     after[i] = min(max(after[i] + whole + up, 0), dynamics.top)
 
 
-@jit
+@part
 def _outside(values: NDArray[np.int32], low: int, high: int) -> bool:
     """Whether a value lies outside its range, which only the first epoch can meet."""
     for i in range(values.shape[0]):
@@ -143,7 +144,7 @@ def _outside(values: NDArray[np.int32], low: int, high: int) -> bool:
     return False
 
 
-@jit
+@part
 def _narrowed(values: NDArray[np.int32], out: NDArray[np.int16]) -> None:
     """Copy weights that lie in their range; nothing where there is no room."""
     for i in range(out.shape[0]):
@@ -151,7 +152,7 @@ def _narrowed(values: NDArray[np.int32], out: NDArray[np.int16]) -> None:
             out[i, j] = np.int16(values[i, j])
 
 
-@jit
+@part
 def _widened(values: NDArray[np.int16], out: NDArray[np.int32]) -> None:
     for i in range(values.shape[0]):
         for j in range(out.shape[1]):

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.learning.counter import jit
+from neurofault.compiled import part
 from neurofault.learning.widths import FRACTION, HIGHEST, LOWEST
 
 
-@jit
+@part
 def compose(a: Any, b: NDArray[np.int32], right: int, left: int, table: NDArray[np.int32], alone: bool) -> None:
     """Put one saturating addition after others: clamp(clamp(R + C, l, h) + c, L, H) is again clamp(R + C + c, l', h').
 
@@ -34,7 +34,7 @@ def compose(a: Any, b: NDArray[np.int32], right: int, left: int, table: NDArray[
         table[2, j] = min(max(np.int32(table[2, j] + c), lowest), highest)
 
 
-@jit
+@part
 def round_all(table: NDArray[np.int32], drawn: int, least: int, most: int) -> None:
     """Turn additions to accumulators into additions to values, rounded with one number for all: ⌊R/128⌋ + [drawn < R mod 128].
 
@@ -47,7 +47,7 @@ def round_all(table: NDArray[np.int32], drawn: int, least: int, most: int) -> No
         table[2, j] = min(max(np.int32(np.int32(table[2, j] + offset) >> shift), least32), most32)
 
 
-@jit
+@part
 def add_clamped(live: NDArray[np.uint8], which: NDArray[np.int64], tables: NDArray[np.int32], values: NDArray[np.int32]) -> None:
     """Add to the values of each live source what its class adds; ``tables``: [classes, 3, n_out]."""
     for i in range(live.shape[0]):
@@ -57,7 +57,7 @@ def add_clamped(live: NDArray[np.uint8], which: NDArray[np.int64], tables: NDArr
                 row[j] = min(max(np.int32(row[j] + table[0, j]), table[1, j]), table[2, j])
 
 
-@jit
+@part
 def round_narrow(table: NDArray[np.int32], drawn: int, least: int, most: int, out: NDArray[np.int16]) -> None:
     """:func:`round_all` into 16 bits; a sum beyond ±1024 is beyond the range of weights all the more."""
     offset, shift, least32, most32 = np.int32(127 - drawn), np.int32(FRACTION), np.int32(least), np.int32(most)
@@ -68,14 +68,14 @@ def round_narrow(table: NDArray[np.int32], drawn: int, least: int, most: int, ou
         out[2, j] = np.int16(min(max(np.int32(np.int32(table[2, j] + offset) >> shift), least32), most32))
 
 
-@jit
+@part
 def accumulate(values: NDArray[np.int32], table: NDArray[np.int32], total: NDArray[np.int32]) -> None:
     """Add to the accumulators of one source what its class adds."""
     for j in range(total.shape[0]):
         total[j] = min(max(np.int32(np.int32(values[j] << np.int32(FRACTION)) + table[0, j]), table[1, j]), table[2, j])
 
 
-@jit
+@part
 def _by_value(
     active: NDArray[np.bool_],
     a: NDArray[np.int32],
@@ -120,7 +120,7 @@ def _by_value(
     return count
 
 
-@jit
+@part
 def classes(
     live: NDArray[np.uint8],
     active: NDArray[np.bool_],
@@ -168,7 +168,7 @@ def classes(
     return count
 
 
-@jit
+@part
 def numbered(count: int, heads: NDArray[np.int64], following: NDArray[np.int64], which: NDArray[np.int64]) -> None:
     """Write down the class of each live source."""
     for number in range(count):

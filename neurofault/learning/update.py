@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.learning.counter import absorb, absorb_word, jit
+from neurofault.compiled import part
+from neurofault.learning.counter import absorb, absorb_word
 from neurofault.learning.factors import evaluate
 from neurofault.learning.records import Cells, Defects, LearningRoom, Memory, Noise, Program
 from neurofault.learning.shared_sums import (
@@ -27,7 +28,7 @@ from neurofault.learning.vectors import add_chain, pair_table, store_at_random
 from neurofault.learning.widths import FRACTION, HIGHEST, LOWEST
 
 
-@jit
+@part
 def _add_general(
     head: NDArray[np.int64],
     factors: NDArray[np.int64],
@@ -56,7 +57,7 @@ def _add_general(
         total[j] = np.int32(min(max(total[j] + wide, LOWEST), HIGHEST))
 
 
-@jit
+@part
 def _store_shared(
     total: NDArray[np.int32], drawn: int, least: int, most: int, columns: NDArray[np.int64], out: NDArray[np.int32]
 ) -> None:
@@ -65,7 +66,7 @@ def _store_shared(
         out[j] = np.int32(min(max((np.int64(total[j]) + (127 - drawn)) >> FRACTION, least), most))
 
 
-@jit
+@part
 def _store_strict(
     total: NDArray[np.int32],
     cut: int,
@@ -103,7 +104,7 @@ def _store_strict(
             out[j] = new
 
 
-@jit
+@part
 def learn(
     program: Program,
     cells: Cells,
@@ -131,7 +132,7 @@ def learn(
         _learn_general(program, cells, defects, noise, memory, row, index, epoch, whole, work)
 
 
-@jit
+@part
 def _learn_plain(
     program: Program,
     cells: Cells,
@@ -231,7 +232,7 @@ def _learn_plain(
                     )
 
 
-@jit
+@part
 def _learn_general(
     program: Program,
     cells: Cells,

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.compiled import jit
+from neurofault.compiled import jit, part
 from neurofault.engines.exact.lanes import PLACES, UNIT, add_rows, add_words, step_rows, step_sums, write_ones
-from neurofault.engines.exact.neuron_steps import Neurons, _step_ruled, compiled
+from neurofault.engines.exact.neuron_steps import Neurons, _step_ruled
 
 
 class Rows(NamedTuple):
@@ -86,7 +86,7 @@ class Wires(NamedTuple):
 _PACK_BYTES = np.uint64(0x0102040810204080)
 
 
-@compiled
+@part
 def _add_rows(rows: Rows, sources: NDArray[np.int32], first: int, stop: int, total: NDArray[Any]) -> None:
     """Add the rows of ``sources[first:stop]`` to ``total``."""
     while first < stop:
@@ -95,7 +95,7 @@ def _add_rows(rows: Rows, sources: NDArray[np.int32], first: int, stop: int, tot
         first = last
 
 
-@compiled
+@part
 def _add_taps(taps: Taps, sources: NDArray[np.int32], first: int, stop: int, total: NDArray[Any]) -> None:
     """Add the kernel blocks of ``sources[first:stop]`` to ``total``; those of one place, which reach the same targets, in one go."""
     table, pitch = taps.table, taps.pitch
@@ -117,7 +117,7 @@ def _add_taps(taps: Taps, sources: NDArray[np.int32], first: int, stop: int, tot
         first = last
 
 
-@compiled
+@part
 def _add_lists(lists: Lists, which: int, sources: NDArray[np.int32], total: NDArray[Any]) -> None:
     """Add the single synapses of ``sources`` in set ``which`` to ``total``."""
     for position in range(sources.shape[0]):
@@ -126,7 +126,7 @@ def _add_lists(lists: Lists, which: int, sources: NDArray[np.int32], total: NDAr
             total[lists.targets[synapse]] += lists.weights[synapse]
 
 
-@compiled
+@part
 def _shift(total: NDArray[Any], left: int, right: int, drive: NDArray[np.int32]) -> None:
     """Add the shifted sums of weights to ``drive`` and set them to zero."""
     factor = np.int32(1 << left)
@@ -135,7 +135,7 @@ def _shift(total: NDArray[Any], left: int, right: int, drive: NDArray[np.int32])
         total[j] = 0
 
 
-@compiled
+@part
 def _arrive(
     wires: Wires,
     at: int,
@@ -163,7 +163,7 @@ def _arrive(
             _shift(total, wires.left, wires.right, drive)
 
 
-@compiled
+@part
 def _collect(fired: NDArray[np.uint8], sources: NDArray[np.int32], end: int) -> int:
     """Append the neurons that fired to ``sources`` at ``end``; return the new end. Up to 8 places beyond it are overwritten."""
     bytes8 = fired.view(np.uint64)
@@ -177,7 +177,7 @@ def _collect(fired: NDArray[np.uint8], sources: NDArray[np.int32], end: int) -> 
     return end
 
 
-@compiled
+@part
 def _collect_words(fired: NDArray[np.uint64], sources: NDArray[np.int32], end: int) -> int:
     """:func:`_collect` from one bit for each neuron."""
     for word in range(fired.shape[0]):
@@ -186,7 +186,7 @@ def _collect_words(fired: NDArray[np.uint64], sources: NDArray[np.int32], end: i
     return end
 
 
-@compiled
+@part
 def _step(
     neurons: Neurons,
     total: NDArray[Any],
@@ -205,7 +205,7 @@ def _step(
     )  # fmt: skip
 
 
-@compiled
+@part
 def _copy(state: NDArray[np.int32], out: NDArray[np.int32]) -> None:
     """Copy as many values as ``out`` holds."""
     for j in range(out.shape[0]):  # a slice assignment takes numba ten times as long to compile

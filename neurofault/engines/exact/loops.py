@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.compiled import jit
+from neurofault.compiled import jit, part
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.kernels import (
     Rows,
@@ -26,7 +26,7 @@ from neurofault.engines.exact.kernels import (
     _step,
 )
 from neurofault.engines.exact.lanes import UNIT
-from neurofault.engines.exact.neuron_steps import Neurons, Rules, _step_ruled, compiled
+from neurofault.engines.exact.neuron_steps import Neurons, Rules, _step_ruled
 from neurofault.engines.exact.packing import Packed
 
 
@@ -235,7 +235,7 @@ def present_loop(
         _copy(all_v, last_v[sample])
 
 
-@compiled
+@part
 def _arrive_in(
     loop: Loop,
     c: int,

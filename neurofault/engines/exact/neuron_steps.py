@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 from neurofault.compiled import part
 from neurofault.graph.arithmetic import STATE_LIMIT
 
-compiled = part
-"""What a kernel that only kernels call is marked by."""
-
 FEATURES = frozenset({"reset subtract", "reset none", "delayed", "refractory", "floor"})
 """What laws these kernels know (:attr:`neurofault.graph.law.Law.features`)."""
 
@@ -64,7 +61,7 @@ _LIMIT, _TURN, _ZERO = np.int32(STATE_LIMIT), np.int32(2 * STATE_LIMIT), np.int3
 _LOWEST, _HIGHEST = np.int32(1 - STATE_LIMIT), np.int32(STATE_LIMIT - 1)
 
 
-@compiled
+@part
 def _wrapped(current: Any) -> Any:
     """Wrap u (int32) once: to −2**23 + 1 … 2**23, unless it is farther away than that."""
     wrapped = current
@@ -75,7 +72,7 @@ def _wrapped(current: Any) -> Any:
     return wrapped
 
 
-@compiled
+@part
 def _moved(v: Any, u: Any, bias: Any) -> Any:
     """Add u and the bias to v (all int32), which saturates."""
     moved = np.int32(v + u + bias)
@@ -86,7 +83,7 @@ def _moved(v: Any, u: Any, bias: Any) -> Any:
     return moved
 
 
-@compiled
+@part
 def _step_ruled(
     neurons: Neurons,
     bias: NDArray[np.int32],

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import DEAD_SCORE
-from neurofault.engines.exact.neuron_steps import compiled
+from neurofault.compiled import part
 from neurofault.engines.incremental.fault_table import FaultTable, ThreadRoom
 from neurofault.engines.incremental.net import DENSE, TAPS, Net
 from neurofault.engines.incremental.steps import lowest, popcount
@@ -17,7 +17,7 @@ _DEAD = DEAD_SCORE
 _ONE = np.uint32(1)
 
 
-@compiled
+@part
 def spikes_before(net: Net, trains: NDArray[np.uint32], neuron: int, stop: int) -> int:
     """Count the spikes of a neuron in steps 0 to ``stop`` − 1."""
     total, first = np.int64(0), neuron * net.words
@@ -32,7 +32,7 @@ def spikes_before(net: Net, trains: NDArray[np.uint32], neuron: int, stop: int) 
     return int(total)
 
 
-@compiled
+@part
 def differences(net: Net, first: NDArray[np.uint32], second: NDArray[np.uint32], neuron: int) -> int:
     """Count the steps in which two trains of a neuron differ."""
     total, begin = np.int64(0), neuron * net.words
@@ -41,13 +41,13 @@ def differences(net: Net, first: NDArray[np.uint32], second: NDArray[np.uint32],
     return int(total)
 
 
-@compiled
+@part
 def span_of(net: Net, population: int) -> int:
     """Return how many numbers one sum of a population's drive has."""
     return int(net.pops[population].positions * net.pops[population].lanes * net.steps)
 
 
-@compiled
+@part
 def touch(position: int, count: int, work: ThreadRoom) -> int:
     """Note a place that must run again; return the number of touched places."""
     if not work.touched[position]:
@@ -57,7 +57,7 @@ def touch(position: int, count: int, work: ThreadRoom) -> int:
     return count
 
 
-@compiled
+@part
 def disturb(net: Net, population: int, wire: int, neuron: int, old: NDArray[np.uint32], count: int, work: ThreadRoom) -> int:
     """Add to ``work.extra`` what a changed neuron sends otherwise over a wire; return the number of touched places."""
     steps, lanes, lag = net.steps, net.pops[population].lanes, net.wires[wire].lag
@@ -96,7 +96,7 @@ def disturb(net: Net, population: int, wire: int, neuron: int, old: NDArray[np.u
     return count
 
 
-@compiled
+@part
 def _disturb_taps(net: Net, population: int, wire: int, source: int, step: int, factor: Any, count: int, work: ThreadRoom) -> int:
     steps, lanes, pitch = net.steps, net.pops[population].lanes, net.wires[wire]
     begin = net.wires[wire].group * span_of(net, population)
@@ -122,7 +122,7 @@ def _disturb_taps(net: Net, population: int, wire: int, source: int, step: int, 
     return count
 
 
-@compiled
+@part
 def add_piece(
     net: Net, rows: FaultTable, pieces: NDArray[Any], each: int, sample: int, trains: NDArray[np.uint32], drive: NDArray[np.int32], at: int, pitch: int
 ) -> int:  # fmt: skip
@@ -146,7 +146,7 @@ def add_piece(
     return int(found)
 
 
-@compiled
+@part
 def count_piece(net: Net, rows: FaultTable, pieces: NDArray[Any], each: int, sample: int, trains: NDArray[np.uint32]) -> int:
     """Count the steps to which a piece adds."""
     source, shift, mask = np.int64(pieces[each].source), np.int64(pieces[each].shift), pieces[each].mask
@@ -161,7 +161,7 @@ def count_piece(net: Net, rows: FaultTable, pieces: NDArray[Any], each: int, sam
     return int(total)
 
 
-@compiled
+@part
 def place_of(net: Net, population: int, neuron: int) -> tuple[int, int]:
     """Return where a neuron's drive begins among that of all, and among that of its population; its pitch is the population's lanes."""
     own, lanes = neuron - net.pops[population].base, net.pops[population].lanes
@@ -170,7 +170,7 @@ def place_of(net: Net, population: int, neuron: int) -> tuple[int, int]:
     return net.pops[population].sums + at, at
 
 
-@compiled
+@part
 def add_row(net: Net, wire: int, neuron: int, times: int, scores: NDArray[np.int64]) -> None:
     """Add a neuron's row of weights ``times`` times to the scores of the outputs that live."""
     begins = net.wires[wire].first + (neuron - net.pops[net.wires[wire].source].base) * net.wires[wire].pitch

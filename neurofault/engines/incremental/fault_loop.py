@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.engines.exact.neuron_steps import compiled
+from neurofault.compiled import part
 from neurofault.engines.incremental.drive_changes import add_row, spikes_before
 from neurofault.engines.incremental.fault_table import FIXED, FaultTable, Healthy, Pending, Tally, ThreadRoom
 from neurofault.engines.incremental.net import Net
@@ -72,7 +72,7 @@ def headroom(net: Net, sums: NDArray[np.int32], room: NDArray[np.int64]) -> None
         room[sample] = max(least, np.int64(-1))
 
 
-@compiled
+@part
 def _at_once(net: Net, unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom) -> int:
     """Fill in the scores of a fault that is neurons with fixed trains, right before final sums that stay in their room.
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import DEAD_SCORE
-from neurofault.engines.exact.neuron_steps import compiled
+from neurofault.compiled import part
 from neurofault.engines.incremental.drive_changes import (
     add_piece,
     add_row,
@@ -59,7 +59,7 @@ _DEAD = DEAD_SCORE
 _ONE, _NONE = np.uint32(1), np.uint32(0)
 
 
-@compiled
+@part
 def best(scores: NDArray[np.int64]) -> int:
     """Index of the highest score, the lowest of equals."""
     found = 0
@@ -69,7 +69,7 @@ def best(scores: NDArray[np.int64]) -> int:
     return found
 
 
-@compiled
+@part
 def _changed(net: Net, neuron: int, bits: NDArray[np.uint32], lane: int, healthy: Healthy, work: ThreadRoom, end: int) -> int:
     """Note a neuron's train, of a lane of ``bits`` [words, n], if it differs; return the new end of the stack."""
     first, differs = neuron * net.words, False
@@ -84,7 +84,7 @@ def _changed(net: Net, neuron: int, bits: NDArray[np.uint32], lane: int, healthy
     return int(end)
 
 
-@compiled
+@part
 def seat(net: Net, neuron: int, lane: int, work: ThreadRoom) -> None:
     """Give a lane of the block the numbers of a neuron, before the first step."""
     block = work.block
@@ -97,7 +97,7 @@ def seat(net: Net, neuron: int, lane: int, work: ThreadRoom) -> None:
         block.bits[word, lane] = _NONE
 
 
-@compiled
+@part
 def _final(net: Net, neuron: int, v: Any, train: NDArray[np.uint32], first: int, pitch: int, work: ThreadRoom) -> None:
     """Write the score of an output that was run; its train begins at ``first``."""
     output = net.output_of[neuron - net.pops[net.readout].base]
@@ -110,7 +110,7 @@ def _final(net: Net, neuron: int, v: Any, train: NDArray[np.uint32], first: int,
     work.scores[output] = score
 
 
-@compiled
+@part
 def _run_seats(net: Net, population: int, seats: int, healthy: Healthy, work: ThreadRoom, top: int) -> int:
     round_lanes(net, population, np.int64(0), work.block)
     simulate(net, population, np.int64(0), np.int64(LANES), work.block)
@@ -123,7 +123,7 @@ def _run_seats(net: Net, population: int, seats: int, healthy: Healthy, work: Th
     return top
 
 
-@compiled
+@part
 def _run_scripts(
     net: Net, population: int, unit: int, stop: int, together: bool, rows: FaultTable, healthy: Healthy, work: ThreadRoom, top: int
 ) -> int:  # fmt: skip
@@ -156,7 +156,7 @@ def _run_scripts(
     return int(top)
 
 
-@compiled
+@part
 def _run_alone(
     net: Net, population: int, unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, top: int
 ) -> int:
@@ -185,7 +185,7 @@ def _run_alone(
     return int(top)
 
 
-@compiled
+@part
 def _run_place(net: Net, population: int, place: int, healthy: Healthy, work: ThreadRoom, top: int) -> int:
     """Run a touched place again and clean it."""
     lanes, span, base = net.pops[population].lanes, span_of(net, population), net.pops[population].sums
@@ -223,7 +223,7 @@ def _run_place(net: Net, population: int, place: int, healthy: Healthy, work: Th
     return top
 
 
-@compiled
+@part
 def _quickly(net: Net, unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom) -> bool:
     """Add what differs to final sums, if they are sums and stay in their room; return whether that was all."""
     swing, last = np.int64(0), net.readout
@@ -258,7 +258,7 @@ def _quickly(net: Net, unit: int, stop: int, rows: FaultTable, healthy: Healthy,
     return True
 
 
-@compiled
+@part
 def _add_pieces(net: Net, population: int, unit: int, rows: FaultTable, healthy: Healthy, count: int, work: ThreadRoom) -> int:
     """Add a unit's pieces to ``work.extra``; return the number of touched places."""
     _, at = place_of(net, population, rows.units[unit].neuron)
@@ -271,7 +271,7 @@ def _add_pieces(net: Net, population: int, unit: int, rows: FaultTable, healthy:
     return int(count)
 
 
-@compiled
+@part
 def _advance(
     net: Net, population: int, unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, top: int
 ) -> int:
@@ -313,7 +313,7 @@ def _advance(
     return top
 
 
-@compiled
+@part
 def ripple(net: Net, population: int, unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom) -> int:
     """Follow a fault from a population on; return the end of the stack of changed neurons; ``work.scores`` is filled in.
 
@@ -340,7 +340,7 @@ def ripple(net: Net, population: int, unit: int, stop: int, rows: FaultTable, he
     return int(top)
 
 
-@compiled
+@part
 def clean(net: Net, end: int, healthy: Healthy, work: ThreadRoom) -> None:
     """Forget what a fault has changed."""
     for at in range(end):

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.engines.exact.neuron_steps import _moved, _wrapped, compiled
+from neurofault.compiled import part
+from neurofault.engines.exact.neuron_steps import _moved, _wrapped
 from neurofault.engines.incremental.drive_changes import add_piece, add_row, count_piece, place_of
 from neurofault.engines.incremental.fault_table import Counted, FaultTable, Healthy, Pending, Tally, ThreadRoom, U, V
 from neurofault.engines.incremental.net import LANES, Net
@@ -23,7 +24,7 @@ _ONE = np.uint32(1)
 _FAR = 1 << 60
 
 
-@compiled
+@part
 def account(row: int, label: int, prediction: int, healthy: Healthy, tally: Tally, kept: int) -> int:
     """Count a fault's prediction of a sample; return how many changes are kept."""
     if prediction != healthy.prediction:
@@ -36,7 +37,7 @@ def account(row: int, label: int, prediction: int, healthy: Healthy, tally: Tall
     return kept
 
 
-@compiled
+@part
 def survey(net: Net, trains: NDArray[np.uint32], work: ThreadRoom) -> None:
     """Note how often each neuron fires and when first."""
     for neuron in range(work.fired.shape[0]):
@@ -50,7 +51,7 @@ def survey(net: Net, trains: NDArray[np.uint32], work: ThreadRoom) -> None:
         work.fired[neuron].active, work.fired[neuron].early = total, first
 
 
-@compiled
+@part
 def _reconsider(
     net: Net,
     population: int,
@@ -88,7 +89,7 @@ def _reconsider(
     return count
 
 
-@compiled
+@part
 def _last(
     net: Net, each: int, neuron: int, label: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, tally: Tally, kept: int
 ) -> int:
@@ -125,7 +126,7 @@ def _last(
     return account(rows.alone[each].row, label, best(work.scores), healthy, tally, kept)
 
 
-@compiled
+@part
 def _trace(net: Net, population: int, neuron: int, healthy: Healthy, work: ThreadRoom) -> tuple[int, int]:
     """Run a healthy neuron of Lava's law; fill its drive and states in; return how far v may rise, and fall, with no step decided otherwise."""
     whole, _ = place_of(net, population, neuron)
@@ -153,7 +154,7 @@ def _trace(net: Net, population: int, neuron: int, healthy: Healthy, work: Threa
     return up, down
 
 
-@compiled
+@part
 def _matters(net: Net, population: int, neuron: int, up: int, down: int, spikes: int, delta: Any) -> bool:
     """Say whether ``spikes`` additions of ``delta`` might decide a step otherwise."""
     size = abs(np.int64(delta))
@@ -169,7 +170,7 @@ def _matters(net: Net, population: int, neuron: int, up: int, down: int, spikes:
     return bool(far > down or rounding > up)
 
 
-@compiled
+@part
 def _early_first(net: Net, count: int, rows: FaultTable, work: ThreadRoom) -> None:
     """Sort the chosen faults by the first spike of their sources."""
     heads = work.heads
@@ -188,7 +189,7 @@ def _early_first(net: Net, count: int, rows: FaultTable, work: ThreadRoom) -> No
         work.chosen[at] = work.sorted[at]
 
 
-@compiled
+@part
 def _column(
     net: Net, population: int, neuron: int, chosen: int, label: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, tally: Tally,
     pending: Pending, count: Counted,
@@ -236,7 +237,7 @@ def _column(
     return count
 
 
-@compiled
+@part
 def _neuron(
     net: Net, place: int, population: int, seats: int, label: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, tally: Tally,
     pending: Pending, count: Counted,

@@ -13,8 +13,8 @@ from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from neurofault.compiled import jit
-from neurofault.engines.exact.neuron_steps import _moved, _wrapped, compiled
+from neurofault.compiled import jit, part
+from neurofault.engines.exact.neuron_steps import _moved, _wrapped
 from neurofault.engines.incremental.fault_table import (
     BIAS,
     FLOOR,
@@ -71,7 +71,7 @@ def lowest(typing: Any, word: Any) -> Any:
     return types.int64(types.uint32), generate
 
 
-@compiled
+@part
 def decayed(value: Any, keep: Any) -> Any:
     """Return value · keep / 4096, rounded towards 0: int32, |value| below 2**31, keep 0 to 4096."""
     size = np.int32(-value if value < 0 else value)
@@ -80,13 +80,13 @@ def decayed(value: Any, keep: Any) -> Any:
     return np.int32(-left if value < 0 else left)
 
 
-@compiled
+@part
 def rounded(net: Net, group: int, total: Any) -> Any:
     """Return a sum of weights in the unit of u."""
     return np.int32(np.int32(total >> net.groups[group].right) * np.int32(1 << net.groups[group].left))
 
 
-@compiled
+@part
 def round_lanes(net: Net, population: int, begin: int, lanes: Lanes) -> None:
     """Shift the drive of neurons of a population whose drive is one sum into the unit of u."""
     group = net.pops[population].group
@@ -97,7 +97,7 @@ def round_lanes(net: Net, population: int, begin: int, lanes: Lanes) -> None:
                 row[j] = rounded(net, group, row[j])
 
 
-@compiled
+@part
 def simulate(net: Net, population: int, begin: int, width: int, lanes: Lanes) -> None:
     """Run ``width`` neurons of a population from step ``begin`` on; their drive is in the unit of u."""
     own = lanes.numbers
@@ -123,7 +123,7 @@ def simulate(net: Net, population: int, begin: int, width: int, lanes: Lanes) ->
                 bits[j] |= bit if spike else np.uint32(0)
 
 
-@compiled
+@part
 def simulate_ruled(net: Net, population: int, row: NDArray[np.int32], lanes: Lanes, bits: NDArray[np.uint32], bit: Any) -> None:
     """Run a step of neurons with rules of their own."""
     reset, delayed, own = net.pops[population].reset, net.pops[population].delayed, lanes.numbers
@@ -140,7 +140,7 @@ def simulate_ruled(net: Net, population: int, row: NDArray[np.int32], lanes: Lan
             own[WAITING, j] = own[REFRACTORY, j]
 
 
-@compiled
+@part
 def ruled_step(
     reset: int, delayed: int, before: Any, u: Any, keep_v: Any, threshold: Any, bias: Any, floor: Any, kept: bool
 ) -> tuple[Any, bool]:
@@ -165,13 +165,13 @@ def ruled_step(
     return moved, spike
 
 
-@compiled
+@part
 def _flipped(state: Any, mask: Any) -> Any:
     word = np.int32(np.int32(state ^ mask) & _WORD)
     return np.int32(word - _WORD - np.int32(1)) if word >= _HALF else word
 
 
-@compiled
+@part
 def perform(
     net: Net, population: int, neuron: int, script: int, sample: int, rows: FaultTable, drive: NDArray[np.int32], train: NDArray[np.uint32]
 ) -> Any:  # fmt: skip
@@ -217,7 +217,7 @@ def perform(
     return v
 
 
-@compiled
+@part
 def perform_steady(
     net: Net, neuron: int, mood: int, rows: FaultTable, sums: NDArray[np.int32], first: int, pitch: int, train: NDArray[np.uint32]
 ) -> Any:  # fmt: skip
@@ -239,7 +239,7 @@ def perform_steady(
     return v
 
 
-@compiled
+@part
 def silent_at_the_end(net: Net, script: int, sample: int, rows: FaultTable) -> bool:
     """Say whether a neuron is dead in the last step of a sample."""
     mood = rows.mood_rows[rows.scripts[script].begin + sample * rows.scripts[script].pitch, net.steps - 1]

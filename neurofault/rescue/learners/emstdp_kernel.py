@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.compiled import part
 from neurofault.learning.counter import jit
 from neurofault.learning.kernel import run as run_learning
 from neurofault.rescue.learners.error_kernel import Stage, StageTally, count, forward
@@ -15,14 +16,14 @@ from neurofault.rescue.learners.error_sizes import MOST, errors_of, silence_erro
 _FLOOR = -(1 << 23)
 
 
-@jit
+@part
 def _spikes_now(size: int, steps: int, step: int) -> bool:
     """Whether one of ⌈size·steps/127⌉ spikes, evenly spread over a phase, falls into a step."""
     number = (size * steps + MOST - 1) // MOST
     return (step + 1) * number // steps > step * number // steps
 
 
-@jit
+@part
 def drive(stage: Stage, error: NDArray[np.int32], sign: int, left: int, post: NDArray[np.bool_]) -> bool:
     """Fill ``post`` (bool [S, n]) with what error spikes make fire in one phase; return whether anything does.
 
@@ -57,7 +58,7 @@ def drive(stage: Stage, error: NDArray[np.int32], sign: int, left: int, post: ND
     return some
 
 
-@jit
+@part
 def _traces(stage: Stage) -> None:
     """Set x1 to what the forward phase leaves: an impulse for each spike, up to the largest trace."""
     x, before = stage.memory.x[0], stage.room.before

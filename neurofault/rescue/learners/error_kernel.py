@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.compiled import part
 from neurofault.engines.exact.neuron_steps import _moved, _wrapped
 from neurofault.learning.counter import jit
 from neurofault.learning.kernel import run as run_learning
@@ -112,7 +113,7 @@ class StageTally(NamedTuple):
     errors: NDArray[np.int64]
 
 
-@jit
+@part
 def _bring(stage: Stage, more: NDArray[np.int32]) -> None:
     """Add what the sources of a stage aside bring in each step."""
     weight, factor = stage.memory.weight, np.int32(1 << stage.left)
@@ -128,7 +129,7 @@ def _bring(stage: Stage, more: NDArray[np.int32]) -> None:
             total[j] = 0
 
 
-@jit
+@part
 def _forward_one(stage: Stage) -> None:
     """Run the neurons of one stage for one sample, into its room."""
     weight, factor = stage.memory.weight, np.int32(1 << stage.left)
@@ -157,7 +158,7 @@ def _forward_one(stage: Stage) -> None:
             v[j] = np.int32(0) if spike else moved
 
 
-@jit
+@part
 def forward(stages: Any, arriving: Any, sample: int, counted: bool) -> None:
     """Run what learns for one sample, into the stages' rooms; the readout's scores too.
 
@@ -190,7 +191,7 @@ def forward(stages: Any, arriving: Any, sample: int, counted: bool) -> None:
                 output.scores[c] += output.fired[t, c]
 
 
-@jit
+@part
 def _third_factors(stage: Stage, error: NDArray[np.int32]) -> bool:
     """Fill y1 (increase) and y2 (decrease) in the room; return whether any is not 0.
 
@@ -220,7 +221,7 @@ def _third_factors(stage: Stage, error: NDArray[np.int32]) -> bool:
     return some
 
 
-@jit
+@part
 def _learn(stage: Stage, sample: int, fired: NDArray[np.bool_]) -> None:
     """Apply the rule at the end of a sample; the third factors are written in its last step."""
     steps, y, third = fired.shape[0], stage.room.y, stage.room.third
@@ -233,7 +234,7 @@ def _learn(stage: Stage, sample: int, fired: NDArray[np.bool_]) -> None:
     )  # fmt: skip
 
 
-@jit
+@part
 def _of_group(fired: NDArray[np.bool_], chosen: NDArray[np.bool_], value: bool, out: NDArray[np.bool_]) -> None:
     """Fill ``out`` with the spikes of the sources whose ``chosen`` has a value."""
     for t in range(fired.shape[0]):
@@ -241,7 +242,7 @@ def _of_group(fired: NDArray[np.bool_], chosen: NDArray[np.bool_], value: bool, 
             out[t, i] = fired[t, i] and chosen[i] == value
 
 
-@jit
+@part
 def count(stage: Stage, spikes: NDArray[np.int64], active: NDArray[np.int64]) -> None:
     """Count the spikes of a stage's neurons, and its sources that fired."""
     before, fired = stage.room.before, stage.room.fired

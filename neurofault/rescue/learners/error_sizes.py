@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.compiled import part
 from neurofault.learning.counter import jit
 
 TIE = 64
@@ -14,7 +15,7 @@ MOST = 127
 """Largest error."""
 
 
-@jit
+@part
 def margin_errors(
     scores: NDArray[np.int64], alive: NDArray[np.bool_], label: int, margin: int, tie: int, error: NDArray[np.int32]
 ) -> int:
@@ -67,7 +68,7 @@ def target_errors(
     return count
 
 
-@jit
+@part
 def errors_of(
     scores: NDArray[np.int64],
     alive: NDArray[np.bool_],
@@ -93,7 +94,7 @@ def errors_of(
     return target_errors(scores, alive, wanted, margin, tie, error)
 
 
-@jit
+@part
 def silence_errors(mute: NDArray[np.bool_], error: NDArray[np.int32]) -> int:
     """Set the errors of dead error neurons to 0; return how many were not."""
     count = 0
