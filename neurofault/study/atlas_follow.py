@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.compiled import sources_digest
 from neurofault.digest import digest_of
 from neurofault.engines.incremental.fault_rows import edit_rows, joined_rows
 from neurofault.engines.incremental.golden import Changes, FaultBatch, Golden, effects
@@ -135,7 +136,7 @@ def _identity(healthy: Golden, sites: Sites, labels: NDArray[np.integer], *, cha
     readout, inputs = chip.readout, healthy.inputs
     parts = [value for name in sorted(inputs.parts) for value in vars(inputs.parts[name]).values()]
     return digest_of(
-        list(chip.populations), list(chip.connections), [readout.population, readout.how], chip.timesteps, list(chip.damage.edits),
+        sources_digest(), list(chip.populations), list(chip.connections), [readout.population, readout.how], chip.timesteps, list(chip.damage.edits),
         [part for part in parts if isinstance(part, np.ndarray | int)], inputs.first_sample, list(sites.columns.values()), labels, changes,
     )  # fmt: skip
 
