@@ -56,6 +56,7 @@ def atlas(
     from neurofault.metrics import ACCURACY
     from neurofault.study.atlas import atlas as follow
     from neurofault.study.atlas import picture, write_parquet
+    from neurofault.study.atlas_follow import forget
     from neurofault.study.atlas_sites import COLUMNS, KINDS
     from neurofault.study.prepare import Setup, prepare
     from neurofault.study.shown import shown
@@ -84,6 +85,7 @@ def atlas(
         written += map(str, write_parquet(found, out))
         picture(found, out / "atlas.png")
         written.append(str(out / "atlas.png"))
+        forget(out / "parts")
     metric = prepared.metric
     sites, changed = np.asarray(found.sites["layer"], np.int64), np.asarray(found.sites["changed"], np.int64)
     critical: list[dict[str, Any]] = [

@@ -15,18 +15,15 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import check_expected, expected_of
-from neurofault.engines.incremental.golden import Changes, golden
+from neurofault.engines.incremental.golden import MOST_ANSWERS, Changes, golden
 from neurofault.engines.incremental.limits import refusal
 from neurofault.errors import UnsupportedError, UsageError, nearest
 from neurofault.graph.network import samples_apart
 from neurofault.inputs import Inputs
 from neurofault.metrics import Expected, Metric
-from neurofault.study.atlas_follow import follow, forget
+from neurofault.study.atlas_follow import follow
 from neurofault.study.atlas_runs import answers_of, by_runs
 from neurofault.study.atlas_sites import KINDS, Kind, all_sites
-
-_MOST_ANSWERS = 1 << 15
-"""Outputs whose numbers fit the 16 bits in which changed answers are kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +99,8 @@ def atlas(
         changes: whether to keep which predictions change.
         threads: worker threads; None: one for each usable core.
         progress: called as ``progress(done, all)``, of images times batches of sites, or of sites where the network runs once for each.
-        keep: folder in which what is done is kept until the atlas is whole, so that a run that was broken off goes on there; None: nowhere.
+        keep: folder in which what is followed is kept, batch by batch, so that a run that was broken off goes on there; None: nowhere. What runs once for
+            each site is not kept. :func:`neurofault.study.atlas_follow.forget` empties it.
 
     Raises:
         UsageError: no such kind or layer, or a layer without such sites; labels or targets that do not fit.
@@ -114,7 +112,7 @@ def atlas(
     check_expected(deployment, inputs, expected)
     assert metric is not None
     samples_apart(deployment, "an atlas")
-    if deployment.output.size > _MOST_ANSWERS:
+    if deployment.output.size > MOST_ANSWERS:
         raise UnsupportedError(
             f"an atlas keeps answers in 16 bits; layer {deployment.output.name!r} has {deployment.output.size:,} outputs"
         )
@@ -152,8 +150,6 @@ def atlas(
     table: dict[str, NDArray[np.generic]] = {**places.columns, "changed": changed, names: correct}
     healthy = int(np.count_nonzero(whole.predictions == labelled))
     every = _together(lists) if changes else None
-    if keep is not None:
-        forget(keep)
     return Atlas(kind, places.layers, len(inputs), healthy, table, every, whole.predictions, metric, number)
 
 

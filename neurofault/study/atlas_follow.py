@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,12 @@ from neurofault.digest import digest_of
 from neurofault.engines.incremental.fault_rows import edit_rows, joined_rows
 from neurofault.engines.incremental.golden import Changes, FaultBatch, Golden, effects
 from neurofault.engines.incremental.limits import not_followed
+from neurofault.errors import DataError
 from neurofault.files import read_arrays
 from neurofault.study.atlas_sites import Sites
+from neurofault.study.campaign.rows import SEMANTICS
 
+_OURS = re.compile(r"[0-9a-f]{32}-\d+\.npz")
 _BATCH = 1 << 18
 """Sites that are followed at a time."""
 
@@ -65,7 +69,7 @@ def follow(
     changed, correct = np.zeros(len(which), np.int64), np.zeros(len(which), np.int64)
     found = [np.empty((0, 3), np.int32)]
     for number, batch in enumerate(batches):
-        done = None if keep is None else _kept(keep / f"{known}-{number}.npz")
+        done = None if keep is None else _kept(keep / f"{known}-{number}.npz", batch.stop - batch.start)
         if done is None:
 
             def told(images: int, total: int, before: int = number * len(healthy)) -> None:
@@ -92,9 +96,10 @@ def follow(
 
 
 def forget(keep: Path) -> None:
-    """Remove what :func:`follow` kept in a folder."""
+    """Remove what :func:`follow` kept in a folder, and the folder, if nothing else is in it."""
     for path in keep.glob("*.npz"):
-        path.unlink()
+        if _OURS.fullmatch(path.name):
+            path.unlink()
     if keep.is_dir() and not any(keep.iterdir()):
         keep.rmdir()
 
@@ -136,23 +141,25 @@ def _identity(healthy: Golden, sites: Sites, labels: NDArray[np.integer], *, cha
     readout, inputs = chip.readout, healthy.inputs
     parts = [value for name in sorted(inputs.parts) for value in vars(inputs.parts[name]).values()]
     return digest_of(
-        sources_digest(), list(chip.populations), list(chip.connections), [readout.population, readout.how], chip.timesteps, list(chip.damage.edits),
+        sources_digest(), SEMANTICS, _BATCH, list(chip.populations), list(chip.connections), [readout.population, readout.how], chip.timesteps, list(chip.damage.edits),
         [part for part in parts if isinstance(part, np.ndarray | int)], inputs.first_sample, list(sites.columns.values()), labels, changes,
+        [chip.placement.core_of[one.name] for one in chip.populations], [[part.starts, part.sources, part.targets, part.values] for part in sites.parts],
     )  # fmt: skip
 
 
 _Done = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]
 
 
-def _kept(path: Path) -> _Done | None:
-    if not path.is_file():
+def _kept(path: Path, count: int) -> _Done | None:
+    """Return what was done, of so many sites; None where it is not there, or damaged."""
+    try:
+        held = read_arrays(path)
+        done = tuple(held[name] for name in ("changed", "correct", "changes"))
+    except (DataError, KeyError):
         return None
-    held = read_arrays(path)
-    return (
-        np.asarray(held["changed"], np.int64),
-        np.asarray(held["correct"], np.int64),
-        np.asarray(held["changes"], np.int32).reshape(-1, 3),
-    )
+    if [part.dtype for part in done] != [np.int64, np.int64, np.int32] or [part.shape for part in done[:2]] != [(count,)] * 2:
+        return None
+    return np.asarray(done[0], np.int64), np.asarray(done[1], np.int64), np.asarray(done[2], np.int32).reshape(-1, 3)
 
 
 def _write(path: Path, done: _Done) -> None:

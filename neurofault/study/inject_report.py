@@ -57,9 +57,8 @@ class Injection:
     def how(self) -> dict[str, list[int]]:
         """How the draws were run, each with its draws: ``followed``, as differences from the healthy chip, or why whole."""
         found: dict[str, list[int]] = {}
-        draws, prepared = self.lesion.draws, self.prepared
-        for draw in draws:
-            reason = how_run(draw.deployment, len(prepared.test), len(draws), engine=self.engine, metric=prepared.metric)
+        inputs = shown(self.prepared.deployment, self.prepared.test)
+        for draw, reason in zip(self.lesion.draws, how_run(self.lesion, inputs, engine=self.engine), strict=True):
             found.setdefault("followed" if reason is None else reason, []).append(draw.draw)
         return found
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from typing import TYPE_CHECKING, Literal
 
 from neurofault.activity import Activity
 from neurofault.damage.damage import Hit
@@ -20,6 +21,9 @@ from neurofault.progress import Progress
 from neurofault.study.outcomes import MOST, exact_interval, possible
 from neurofault.study.shown import shown
 from neurofault.study.statistics import Interval, t_interval
+
+if TYPE_CHECKING:
+    from neurofault.engines.incremental.engine import IncrementalEngine
 
 _TOGETHER = 16
 """Draws that are run at a time; a healthy run is shared by them."""
@@ -107,7 +111,14 @@ def measure(deployment: Deployment, inputs: Inputs, test: Split, *, engine: str,
 
 
 def measure_many(
-    deployments: Sequence[Deployment], inputs: Inputs, test: Split, *, engine: str, metric: Metric = ACCURACY, of: int | None = None
+    deployments: Sequence[Deployment],
+    inputs: Inputs,
+    test: Split,
+    *,
+    engine: str,
+    metric: Metric = ACCURACY,
+    of: int | None = None,
+    follower: Callable[[], IncrementalEngine] | None = None,
 ) -> list[Measured | None]:
     """Run several damaged states of one chip on the same samples and cost them; None where a hung core stops the chip.
 
@@ -117,36 +128,43 @@ def measure_many(
     """
     if engine != "exact" or metric.of_steps or _work(deployments, len(inputs)) * (of or len(deployments)) < _LITTLE:
         return [_measured(chip, inputs, test, engine, metric) for chip in deployments]
-    from neurofault.engines.incremental.engine import IncrementalEngine
-
     last = inputs.first_sample + len(inputs)
     hung = [bool(chip.damage.stalled(last, chip.timesteps, chip.schedule.depth)) for chip in deployments]
     able = [chip for chip, stalls in zip(deployments, hung, strict=True) if not stalls]
-    found = iter(IncrementalEngine().run_many(able, inputs))
+    found = iter((follower or _follower)().run_many(able, inputs))
     return [None if stalls else _costed(chip, next(found), test, metric) for chip, stalls in zip(deployments, hung, strict=True)]
 
 
-def how_run(chip: Deployment, samples: int, together: int, *, engine: str, metric: Metric = ACCURACY) -> str | None:
-    """Return None if :func:`lesion` follows a damaged chip as a difference from its healthy side, else why it runs it whole.
-
-    Args:
-        chip: the damaged chip.
-        samples: how many are presented.
-        together: how many damaged chips there are.
-        engine: name of the engine.
-        metric: what is measured.
-    """
-    if engine != "exact":
-        return f"engine {engine!r} runs every chip whole"
-    if metric.of_steps:
-        return "answers of every step"
-    if _work([chip], samples) * together < _LITTLE:
-        return "little work: it takes no longer whole"
-    if chip.damage.stalled(samples, chip.timesteps, chip.schedule.depth):
-        return "a hung core stops the chip"
+def _follower() -> IncrementalEngine:
+    """Return an engine that keeps a healthy run from call to call."""
     from neurofault.engines.incremental.engine import IncrementalEngine
 
-    return IncrementalEngine().why_whole(chip, samples, together)
+    return IncrementalEngine()
+
+
+def how_run(lesions: Lesion, inputs: Inputs, *, engine: str) -> list[str | None]:
+    """Return for each draw None if :func:`lesion` has followed it as a difference from the healthy chip, else why it was run whole.
+
+    Args:
+        lesions: what was measured.
+        inputs: the samples.
+        engine: name of the engine.
+    """
+    chips, follower = [draw.deployment for draw in lesions.draws], cache(_follower)
+
+    def reason(number: int, chip: Deployment) -> str | None:
+        if engine != "exact":
+            return f"engine {engine!r} runs every chip whole"
+        if lesions.metric.of_steps:
+            return "answers of every step"
+        if _work(chips, len(inputs)) * len(chips) < _LITTLE:
+            return "little work: it takes no longer whole"
+        if lesions.draws[number].measured is None:
+            return "a hung core stops the chip"
+        together = min(_TOGETHER, len(chips) - number // _TOGETHER * _TOGETHER)
+        return follower().why_whole(chip, len(inputs), together)
+
+    return [reason(number, chip) for number, chip in enumerate(chips)]
 
 
 _LITTLE = 2_000_000_000
@@ -209,14 +227,16 @@ def lesion(
     broken = [inject(deployment, faults, seed=seed, draw=draw) for draw in range(draws)]
     whole = healthy or measure(deployment, inputs, test, engine=engine, metric=metric)
     done: list[Draw] = []
+    follower = cache(_follower)
     for start in range(0, draws, _TOGETHER):
         part = broken[start : start + _TOGETHER]
-        for chip, measured in zip(part, measure_many(part, inputs, test, engine=engine, metric=metric, of=draws), strict=True):
+        found = measure_many(part, inputs, test, engine=engine, metric=metric, of=draws, follower=follower)
+        for chip, measured in zip(part, found, strict=True):
             done.append(Draw(len(done), measured, "stalled" if measured is None else "ok", chip.damage.hits, chip))
         if progress is not None:
             last = done[-1].measured
             progress("breaking", len(done), draws, "stalled" if last is None else f"{metric.words} {metric.shown(last.accuracy)}")
-    exact = _exact(deployment, inputs, test, faults, draws, engine, metric)
+    exact = _exact(deployment, inputs, test, faults, draws, engine, metric, follower)
     return Lesion(tuple(faults), whole, tuple(done), exact, metric)
 
 
@@ -225,8 +245,9 @@ _IMAGES = 1_000_000
 
 
 def _exact(
-    deployment: Deployment, inputs: Inputs, test: Split, faults: Sequence[Fault], draws: int, engine: str, metric: Metric
-) -> Interval | None:
+    deployment: Deployment, inputs: Inputs, test: Split, faults: Sequence[Fault], draws: int, engine: str, metric: Metric,
+    follower: Callable[[], IncrementalEngine],
+) -> Interval | None:  # fmt: skip
     """Return the accuracy over all outcomes; None where they are many, or one of them stalls the chip."""
     shown = len(test) * (test.expected.shape[1] if metric.of_steps else 1)
     few = min(MOST, max(draws, _IMAGES // shown)) if engine == "exact" else draws
@@ -235,7 +256,7 @@ def _exact(
         return None
     broken = [inject(deployment, listed) for listed, _ in outcomes]
     parts = [
-        measure_many(broken[at : at + _TOGETHER], inputs, test, engine=engine, metric=metric, of=len(broken))
+        measure_many(broken[at : at + _TOGETHER], inputs, test, engine=engine, metric=metric, of=len(broken), follower=follower)
         for at in range(0, len(broken), _TOGETHER)
     ]
     found = [each.accuracy for part in parts for each in part if each is not None]

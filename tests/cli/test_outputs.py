@@ -123,9 +123,9 @@ def test_json_that_cannot_be_written_any_more_is_printed(cli, tmp_path, monkeypa
 
     original = inject_report.to_json
 
-    def and_the_folder_goes(result):
+    def and_the_folder_goes(result, **named):
         target.parent.rmdir()
-        return original(result)
+        return original(result, **named)
 
     monkeypatch.setattr(inject_report, "to_json", and_the_folder_goes)
     code, out, err = cli(*INJECT, "--json", str(target))

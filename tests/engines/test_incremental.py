@@ -404,3 +404,58 @@ def test_sums_that_only_damage_takes_beyond_sixteen_bits_are_exact_too() -> None
         edit = SetSynapses("hidden", np.arange(140), np.full(140, 1), np.full(140, value, np.int32))
         hurt = deployment.with_damage(Damage((edit, Silence("hidden", np.array([0])))))
         _assert_equal(IncrementalEngine().run(hurt, inputs), ExactEngine().run(hurt, inputs))
+
+
+def test_a_readout_that_is_an_input_has_no_sums() -> None:
+    made = graph_chip([neurons("in", (40,), is_source=True)], [], 500, readout="in")
+    inputs = Inputs(bias=np.arange(80).reshape(2, 40).astype(np.int32) * 40)
+    hurt = made.with_damage(Damage((Silence("in", np.array([39])),)))
+    whole = golden(made, inputs)
+    assert (whole.room == -1).all()
+    wanted = ExactEngine().run(hurt, inputs)
+    found = effects(edit_rows(whole, [hurt.damage.edits]), changes=True)
+    np.testing.assert_array_equal(_predictions(whole, found, 0), wanted.predictions)
+
+
+def test_rounded_sums_that_damage_takes_beyond_32_bits_are_run_whole() -> None:
+    populations = [neurons("in", (256,), is_source=True), neurons("out", (2,), vth=131072)]
+    weight = np.full((2, 256), 2, np.int32)
+    made = graph_chip(populations, [connection("c", "in", "out", Dense(weight), exponent=-8)], 5, readout="out")
+    inputs, every = Inputs(events=np.ones((1, 5, 256), bool)), np.arange(256)
+    large = SetSynapses("c", every, np.zeros(256, int), np.full(256, (1 << 24) - 1))
+    reason = "connection 'c': sums beyond 32 bits that are rounded"
+    assert not_followed(made, [large]) == reason
+    assert not_followed(made, [SetSynapses("c", every[:100], every[:100] * 0, large.values[:100])]) is None
+    broken = made.with_damage(Damage((large,)))
+    assert not_followed(broken, [Silence("in", np.array([3]))]) == reason
+    _assert_equal(IncrementalEngine().run(broken, inputs), ExactEngine().run(broken, inputs))
+    with pytest.raises(UsageError) as usage:
+        synapse_rows(golden(made, inputs), "c", every[:2], every[:2] * 0, np.array([0, 1 << 24]))
+    assert str(usage.value) == "the incremental engine does not follow connection 'c': weights beyond 24 bits"
+
+
+def test_a_start_near_the_end_of_32_bits_is_never_calm() -> None:
+    layers = [population("input", (2,)), population("hidden", (1,), Dense(np.array([[60, 2]])), vth=131072, v_init=2**31 - 1)]
+    layers.append(population("output", (2,), Dense(np.array([[4], [8]])), vth=131072))
+    made, inputs = chip(layers, 3, readout="potential"), Inputs(events=np.ones((1, 3, 2), bool))
+    whole = golden(made, inputs)
+    assert whole.flat.net.pops["slack"][1] == -1
+    found = effects(synapse_rows(whole, "hidden", np.array([0]), np.array([0]), np.array([-60])), changes=True)
+    edit = SetSynapses("hidden", np.array([0]), np.array([0]), np.array([-60]))
+    wanted = ExactEngine().run(made.with_damage(Damage((edit,))), inputs).predictions
+    np.testing.assert_array_equal(_predictions(whole, found, 0), wanted)
+
+
+def test_the_healthy_run_is_of_what_was_shown_and_of_one_readout() -> None:
+    deployment, _ = _small()
+    hurt, engine = deployment.with_damage(Damage((Silence("hidden", np.array([3])),))), IncrementalEngine()
+    spikes = np.ones((6, 16, 30), bool)
+    shown = Inputs(bias=np.full((6, 30), 4000, np.int32))
+    first = engine.run(hurt, shown)
+    for part in shown.parts.values():
+        part.mantissa[:] = 0
+    _assert_equal(engine.run(hurt, shown), ExactEngine().run(hurt, shown))
+    assert not np.array_equal(first.scores, engine.run(hurt, shown).scores)
+    counted = replace(hurt, readout=replace(hurt.readout, how="count"))
+    for found, made in zip(engine.run_many([hurt, counted], Inputs(events=spikes)), (hurt, counted), strict=True):
+        _assert_equal(found, ExactEngine().run(made, Inputs(events=spikes)))

@@ -164,7 +164,14 @@ def test_an_atlas_that_was_broken_off_goes_on(monkeypatch: pytest.MonkeyPatch, t
         np.testing.assert_array_equal(found.sites[name], column)
     for name in ("faults", "samples", "predictions"):
         np.testing.assert_array_equal(getattr(found.changes, name), getattr(whole.changes, name))
-    assert not (tmp_path / "parts").exists()
+    (tmp_path / "parts" / "mine.npz").write_bytes(b"")
+    damaged = sorted((tmp_path / "parts").glob("*-1.npz"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    done.clear()
+    np.testing.assert_array_equal(atlas(*small, "synapse_dead", keep=tmp_path / "parts").sites["changed"], whole.sites["changed"])
+    assert done == [20]
+    atlas_follow.forget(tmp_path / "parts")
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["mine.npz"]
 
 
 def test_tables_and_picture(tmp_path: Path) -> None:

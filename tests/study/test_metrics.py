@@ -129,7 +129,6 @@ def test_inject_measures_top_k(cli):
     ("words", "message"),
     [
         (("rescue", "--network", "metric_networks:ready", "--data", "steps.npz"), "data steps.npz has 5 labels a sample; what learns takes one"),
-        (("atlas", "--network", "metric_networks:ready", "--data", "steps.npz"), "data steps.npz has 5 labels a sample; atlas takes one"),
         (("inject", "--network", "metric_networks:module", "--data", "steps.npz"), "is a torch module without spiking neurons, which answers once"),
         (("inject", "--network", "metric_networks:ready", "--data", "steps.npz", "--metric", "top-2"), "for which there is accuracy-step"),
         (("inject", "--network", "metric_networks:ready", "--data", "steps.npz", "--timesteps", "4"), "is made for 5 time steps"),

@@ -1,1 +1,1 @@
-"""One healthy run of a chain, then only what each fault changes."""
+"""One healthy run of a graph, then only what each fault changes."""

@@ -62,14 +62,18 @@ class IncrementalEngine:
 
         Raises:
             StalledError: a hung core stops one of the chips.
+            UnsupportedError: nothing runs one of them; the text says why.
         """
         if deployments:
             inputs = inputs.named(deployments[0].inputs)
+        for chip in deployments:
+            if (reason := ExactEngine().supports(chip)) is not None:
+                raise UnsupportedError(f"engine 'incremental' cannot run {reason}")
         chosen = [at for at, chip in enumerate(deployments) if self.why_whole(chip, len(inputs), len(deployments)) is None]
         whole = self._healthy(deployments[chosen[0]], inputs) if chosen else None
         if whole is None:
             chosen = []
-        chosen = [index for index in chosen if whole is not None and _same_integers(deployments[index], whole.deployment)]
+        chosen = [index for index in chosen if whole is not None and _same_side(deployments[index], whole.deployment)]
         found = dict(zip(chosen, self._activities(whole, [deployments[index] for index in chosen]), strict=True)) if whole else {}
         return [
             found[index] if index in found else ExactEngine(self.threads).run(chip, inputs)
@@ -132,20 +136,19 @@ def _same_integers(first: Deployment, second: Deployment) -> bool:
 
 
 def _same(first: Inputs, second: Inputs) -> bool:
-    """Whether two inputs, by name, are the same arrays, or equal ones."""
+    """Whether two inputs, by name, are equal."""
     if first.parts.keys() != second.parts.keys() or first.first_sample != second.first_sample:
         return False
     return all(_same_part(first.parts[name], second.parts[name]) for name in first.parts)
 
 
 def _same_part(first: Bias | Spikes, second: Bias | Spikes) -> bool:
-    if first is second:
-        return True
+    """Whether two parts are equal; the first is the healthy run's own copy."""
     if isinstance(first, Bias) and isinstance(second, Bias):
-        return first.mantissa is second.mantissa or np.array_equal(first.mantissa, second.mantissa)
+        return np.array_equal(first.mantissa, second.mantissa)
     if isinstance(first, Spikes) and isinstance(second, Spikes):
         return (first.timesteps, first.size) == (second.timesteps, second.size) and all(
-            one is other or np.array_equal(one, other)
+            np.array_equal(one, other)
             for one, other in (
                 (first.starts, second.starts),
                 (first.steps, second.steps),

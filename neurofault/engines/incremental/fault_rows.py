@@ -34,11 +34,12 @@ from neurofault.engines.incremental.fault_table import (
     UNIT,
     WEIGHTS,
     FaultTable,
+    packed,
     records,
 )
 from neurofault.engines.incremental.golden import FaultBatch, Golden
-from neurofault.engines.incremental.limits import not_followed
-from neurofault.engines.incremental.net import BITS, FlatNetwork
+from neurofault.engines.incremental.limits import MOST_WEIGHT, beyond_32_bits, not_followed
+from neurofault.engines.incremental.net import FlatNetwork
 from neurofault.engines.wiring import edits_of
 from neurofault.errors import UsageError
 from neurofault.graph.arithmetic import STATE_LIMIT, bias_of
@@ -81,15 +82,6 @@ class _Rows:
         self.mask_rows.append((self.counts["masks"], 0 if alike else 1))
         self.counts["masks"] += len(own)
         return len(self.mask_rows) - 1
-
-
-def packed(spikes: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """Return trains or masks bool [k, T] as words, uint32 [k, ⌈T / 32⌉]."""
-    rows, steps = spikes.shape
-    words = -(-steps // BITS)
-    whole = np.zeros((rows, words * BITS), bool)
-    whole[:, :steps] = spikes
-    return np.packbits(whole, axis=1, bitorder="little").view("<u4").astype(np.uint32)
 
 
 def edit_rows(healthy: Golden, faults: Sequence[Sequence[Edit]], *, whole: bool = False) -> FaultBatch:
@@ -314,7 +306,10 @@ def joined_rows(healthy: Golden, parts: Sequence[Part]) -> FaultBatch:
                     f"{title(connection)}: a synapse fault names {label} {ids.min()}…{ids.max()}, allowed are 0…{size - 1}"
                 )
         example = SetSynapses(name, sources[:1], targets[:1], values[:1].astype(np.int32))
-        reason = not_followed(deployment, [example], healthy.flat.unfollowed)
+        most = int(np.diff(starts).max(initial=0)) * max(int(np.abs(values).max(initial=0)), 1 << connection.weight_bits)
+        reason = not_followed(deployment, [example], healthy.flat.unfollowed) or beyond_32_bits(deployment, connection, most)
+        if int(np.abs(values).max(initial=0)) >= MOST_WEIGHT:
+            reason = f"{title(connection)}: weights beyond 24 bits"
         if reason is not None:
             raise UsageError(f"the incremental engine does not follow {reason}")
         before, delays = _held(deployment, connection, sources, targets)

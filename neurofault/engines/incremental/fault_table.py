@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.engines.incremental.net import LANES, Net
+from neurofault.engines.incremental.net import BITS, LANES, Net
 
 WEIGHTS, FIXED, SCRIPT = 0, 1, 2
 """Kinds of units: a neuron whose drive differs, one whose train is given, one that is run by a script (its drive may differ too)."""
@@ -209,3 +209,12 @@ def records(kind: np.dtype[Any], columns: dict[str, NDArray[Any]], *, end: dict[
     for name, value in (end or {}).items():
         found[name][-1] = value
     return found
+
+
+def packed(spikes: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Return trains or masks bool [k, T] as words, uint32 [k, ⌈T / 32⌉]."""
+    rows, steps = spikes.shape
+    words = -(-steps // BITS)
+    whole = np.zeros((rows, words * BITS), bool)
+    whole[:, :steps] = spikes
+    return np.packbits(whole, axis=1, bitorder="little").view("<u4").astype(np.uint32)

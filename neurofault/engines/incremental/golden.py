@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,9 @@ from neurofault.inputs import Inputs
 
 KEPT_BYTES = 1 << 30
 """How much of a healthy run is kept unless told otherwise."""
+
+MOST_ANSWERS = 1 << 15
+"""Outputs whose numbers fit the 16 bits in which changed answers are kept."""
 
 _WINDOW = 64
 _WINDOW_BYTES = 32 << 20
@@ -146,7 +150,7 @@ def golden(deployment: Deployment, inputs: Inputs, *, threads: int | None = None
     reason = refusal(deployment)
     if reason is not None:
         raise UnsupportedError(f"engine 'incremental' cannot run {reason}")
-    flat, inputs = lay_out(deployment), inputs.named(deployment.inputs)
+    flat, inputs = lay_out(deployment), deepcopy(inputs.named(deployment.inputs))  # whatever becomes of the caller's arrays
     net, n, names = flat.net, len(inputs), [one.name for one in deployment.populations]
     kept = n * bytes_kept(flat) <= keep_bytes
     sums = np.empty((n, flat.drives), np.int32) if kept else None
@@ -261,6 +265,8 @@ def follow_faults(
     """Run every fault over every sample."""
     healthy, rows = batch.healthy, batch.rows
     n, count, net, flat = len(healthy), len(batch), healthy.flat.net, healthy.flat
+    if changes and healthy.deployment.output.size > MOST_ANSWERS:
+        raise UsageError(f"changed answers are kept in 16 bits; there are {healthy.deployment.output.size:,} outputs")
     if labels is not None and np.shape(labels) != (n,):
         raise UsageError(f"labels have the shape {np.shape(labels)}, but there are {n} samples")
     known = np.full(n, -1, np.int64) if labels is None else np.asarray(labels, np.int64)

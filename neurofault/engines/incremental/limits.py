@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurofault.damage.damage import (
     Detour,
@@ -18,16 +19,22 @@ from neurofault.damage.damage import (
     SetSynapses,
     Silence,
 )
+from neurofault.damage.edits import not_applied
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.base import STREAM
 from neurofault.engines.exact.neuron_steps import FEATURES
 from neurofault.engines.exact.packing import exponent_out_of_range
+from neurofault.graph.chip import ChipConnection
 from neurofault.graph.law import unknown_feature
 from neurofault.graph.readout import unusual_readout
 from neurofault.graph.schedule import title
-from neurofault.graph.synapses import Sparse, Synapses
+from neurofault.graph.synapses import Sparse
 
-_MOST_WEIGHT = 1 << 24
+FOLLOWED = frozenset({
+    "silent", "rate", "du", "dv", "vth", "bias_mantissa", "own_bias", "flips_u", "flips_v", "counter", "kept", "weights", "delays",
+})  # fmt: skip
+"""What edits may do to a step that is followed (``does`` of their classes)."""
+MOST_WEIGHT = 1 << 24
 _INT32 = int(np.iinfo(np.int32).max)
 
 
@@ -54,15 +61,25 @@ def unfollowed(deployment: Deployment) -> dict[str, str]:
                 "it drives itself" if len(island) == 1 else f"{', '.join(map(repr, island))} drive each other"
             )
     for one in deployment.connections:
-        if one.weight_exponent < 0 and largest_sum(one.synapses) > _INT32:
-            found.setdefault(one.target, f"{title(one)}: sums beyond 32 bits that are rounded")
+        if (reason := beyond_32_bits(deployment, one, 0)) is not None:
+            found.setdefault(one.target, reason)
     return found
 
 
-def largest_sum(synapses: Synapses) -> int:
-    """Return the largest Σ|w| of a target, or more."""
-    sizes = np.abs(synapses.weight.astype(np.int64))
-    return int(sizes.sum() if isinstance(synapses, Sparse) else sizes.reshape(len(sizes), -1).sum(axis=1).max(initial=0))
+def beyond_32_bits(deployment: Deployment, connection: ChipConnection, added: int) -> str | None:
+    """Return that a target's sum of weights, ``added`` to the healthy side's, may leave 32 bits before it is rounded; None: it cannot, or is not rounded."""
+    if connection.weight_exponent >= 0:
+        return None
+    sizes = np.abs(connection.synapses.weight.astype(np.int64))
+    most = sizes.sum() if isinstance(connection.synapses, Sparse) else sizes.reshape(len(sizes), -1).sum(axis=1).max(initial=0)
+    edits = [edit for edit in deployment.damage.synapse_edits(connection.name) if isinstance(edit, SetSynapses)]
+    most = int(most) + added + sum(largest_weights(edit.values, connection) for edit in edits)
+    return f"{title(connection)}: sums beyond 32 bits that are rounded" if most > _INT32 else None
+
+
+def largest_weights(values: NDArray[np.integer], connection: ChipConnection) -> int:
+    """Return Σ|w| that synapses may read at most whose weights were, or are, these ``values``; others fit the stored field."""
+    return int(np.maximum(np.abs(values.astype(np.int64)), 1 << connection.weight_bits).sum())
 
 
 def not_followed(deployment: Deployment, edits: Sequence[Edit], left_out: dict[str, str] | None = None) -> str | None:
@@ -71,10 +88,11 @@ def not_followed(deployment: Deployment, edits: Sequence[Edit], left_out: dict[s
     Args:
         deployment: the healthy side.
         edits: what the fault does.
-        left_out: as :func:`neurofault.engines.incremental.net.unfollowed` gives it, if it is known already.
+        left_out: as :func:`unfollowed` gives it, if it is known already.
     """
     places = unfollowed(deployment) if left_out is None else left_out
     fixed, other = set[str](), set[str]()
+    added = dict[str, int]()
     for edit in edits:
         match edit:
             case LearningDefect() | Detour():
@@ -92,15 +110,21 @@ def not_followed(deployment: Deployment, edits: Sequence[Edit], left_out: dict[s
                     return f"layer {edit.population!r}: outputs that are dead or stuck for some steps"
                 other.add(edit.population)
             case SetSynapses(connection=connection) | SetDelays(connection=connection):
-                if isinstance(edit, SetSynapses) and int(np.abs(edit.values.astype(np.int64)).max(initial=0)) >= _MOST_WEIGHT:
+                if isinstance(edit, SetSynapses) and int(np.abs(edit.values.astype(np.int64)).max(initial=0)) >= MOST_WEIGHT:
                     return f"{title(deployment.connection(connection))}: weights beyond 24 bits"
                 own = deployment.connection(connection)
                 moved = isinstance(edit, SetDelays) or (edit.of_sources is not None and own.synapses.delay is not None)
                 if moved and own.weight_exponent < 0:
                     return f"{title(own)}: other delays where a weight exponent below 0 rounds sums"
+                if isinstance(edit, SetSynapses):
+                    added[connection] = added.get(connection, 0) + largest_weights(edit.values, own)
+                    if (reason := beyond_32_bits(deployment, own, added[connection])) is not None:
+                        return reason
                 other.add(own.target)
             case _:
                 return f"{type(edit).__name__}: messages that are lost, or a chip that stalls"
+        if (reason := not_applied([edit], FOLLOWED)) is not None:
+            return reason
     driven = {one.target for name in fixed | other for one in deployment.out_of(name)}
     for name in sorted(deployment.wiring.downstream(other | driven)):
         if name in places:

@@ -1,7 +1,7 @@
 """A deployment as the kernels of the incremental engine read it: flat arrays, populations in topological order.
 
 A spike train is a bit mask of 32-bit words, bit t % 32 of word t // 32 for step t. For each population the drive that reached its neurons in each step
-of the healthy run is kept, after the shift into the unit of u; a fault is an addition to some of it.
+of the healthy run is kept, after the shift into the unit of u but where whole sums are rounded; a fault is an addition to some of it.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def lay_out(deployment: Deployment) -> FlatNetwork:
     last = own[readout].neurons
     whole = not any(packed.wires[one.name].right for one in deployment.into(names[readout]))
     summed = whole and not (last.remembers or last.leaks) and last.rules.usual and bool((np.diff(own[readout].order) > 0).all())
-    linear = how == "potential" and summed and names[readout] not in left_out
+    linear = how == "potential" and summed and bool(driven[readout])
     pops["farthest"], pops["shortcut"] = -1, -1
     np.maximum.at(pops["farthest"], wires["source"], target)
     for place in range(len(names)):
@@ -223,7 +223,8 @@ def _neurons(own: Sequence[PackedPopulation], width: NDArray[np.int64]) -> NDArr
 
 
 def _slack(one: PackedPopulation, neurons: NDArray[Any], reach: int) -> int:
-    if not one.neurons.rules.usual or int(np.abs(neurons["bias"].astype(np.int64)).max(initial=0)) >= _MOST_BIAS:
+    far = max(int(np.abs(neurons[name].astype(np.int64)).max(initial=0)) for name in ("bias", "start"))
+    if not one.neurons.rules.usual or far >= _MOST_BIAS:
         return -1
     return max(-1, (STATE_LIMIT - 1) * (4096 - int(neurons["keep_u"].max(initial=0))) // 4096 - reach - 1)
 

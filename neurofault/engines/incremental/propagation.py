@@ -317,7 +317,7 @@ def _advance(
 def ripple(net: Net, population: int, unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom) -> int:
     """Follow a fault from a population on; return the end of the stack of changed neurons; ``work.scores`` is filled in.
 
-    What is in the stack already is of populations before ``population`` (``work.begin``, ``work.end``; the others' parts are empty); ``unit`` to
+    What is in the stack already is of populations before ``population`` (``work.parts``; those of the others are empty); ``unit`` to
     ``stop`` are the fault's units in this population and later.
     """
     for j in range(work.scores.shape[0]):
