@@ -60,9 +60,58 @@ def touch(position: int, count: int, work: ThreadRoom) -> int:
 @part
 def disturb(net: Net, population: int, wire: int, neuron: int, old: NDArray[np.uint32], count: int, work: ThreadRoom) -> int:
     """Add to ``work.extra`` what a changed neuron sends otherwise over a wire; return the number of touched places."""
-    steps, lanes, lag = net.steps, net.pops[population].lanes, net.wires[wire].lag
-    begin = net.wires[wire].group * span_of(net, population)
+    lanes, begin = net.pops[population].lanes, net.wires[wire].group * span_of(net, population)
     source = neuron - net.pops[net.wires[wire].source].base
+    if net.wires[wire].kind == TAPS:
+        return _disturb_taps(net, population, wire, source, neuron, old, count, work)
+    if net.wires[wire].kind == DENSE:
+        begins = net.wires[wire].first + source * net.wires[wire].pitch
+        for place in range(net.pops[population].positions):
+            row = net.rows[begins + place * lanes : begins + (place + 1) * lanes]
+            count = _add_run(net, wire, neuron, old, row, begin + place * net.steps * lanes, lanes, place, count, work)
+        return int(count)
+    window = net.wires[wire].first + source
+    for synapse in range(net.windows[window], net.windows[window + 1]):
+        target = np.int64(net.targets[synapse])
+        place = target // lanes
+        first = begin + place * net.steps * lanes + target - place * lanes
+        count = _add_run(net, wire, neuron, old, net.weights[synapse : synapse + 1], first, lanes, place, count, work)
+    return int(count)
+
+
+@part
+def _disturb_taps(
+    net: Net, population: int, wire: int, source: int, neuron: int, old: NDArray[np.uint32], count: int, work: ThreadRoom
+) -> int:
+    lanes, pitch, begin = net.pops[population].lanes, net.wires[wire], net.wires[wire].group * span_of(net, population)
+    entry = net.table[pitch.first + source]
+    for strip in range(entry[2]):
+        reached = entry[0] + strip * pitch.row_targets
+        word = entry[1] + strip * pitch.row_words + pitch.word
+        for _ in range(entry[3]):
+            done = np.int64(0)
+            while done < entry[4]:
+                place = (reached + done) // lanes
+                lane = (reached + done) - place * lanes
+                length = min(entry[4] - done, lanes - lane)
+                words = net.kernel[word + done : word + done + length]
+                count = _add_run(net, wire, neuron, old, words, begin + place * net.steps * lanes + lane, lanes, place, count, work)
+                done += length
+            reached += pitch.block_targets
+            word += pitch.block_words
+    return int(count)
+
+
+@part
+def _add_run(
+    net: Net, wire: int, neuron: int, old: NDArray[np.uint32], weights: NDArray[Any], first: int, pitch: int, place: int, count: int,
+    work: ThreadRoom,
+) -> int:  # fmt: skip
+    """Add a run of weights in the steps in which a neuron's train differs; return the number of touched places.
+
+    ``first``: where the run's first lane has its step 0 in ``work.extra``; ``pitch``: from step to step.
+    """
+    size, left, lag = weights.shape[0], net.wires[wire].left, net.wires[wire].lag
     for word in range(net.words):
         now = work.now[neuron * net.words + word]
         differs = np.uint32(old[neuron * net.words + word] ^ now)
@@ -70,56 +119,17 @@ def disturb(net: Net, population: int, wire: int, neuron: int, old: NDArray[np.u
             bit = lowest(differs)
             differs &= np.uint32(differs - _ONE)
             step = word * 32 + bit + lag
-            if step >= steps:
+            if step >= net.steps:
                 break
-            sign = np.int32(1) if (now >> np.uint32(bit)) & _ONE else np.int32(-1)
-            factor = np.int32(sign * np.int32(1 << net.wires[wire].left))
-            if net.wires[wire].kind == DENSE:
-                begins = net.wires[wire].first + source * net.wires[wire].pitch
-                for place in range(net.pops[population].positions):
-                    count = touch(place, count, work)
-                    row = net.rows[begins + place * lanes : begins + (place + 1) * lanes]
-                    first = begin + (place * steps + step) * lanes
-                    extra = work.extra[first : first + lanes]
-                    for j in range(row.shape[0]):
-                        extra[j] = np.int32(extra[j] + np.int32(row[j] * factor))
-            elif net.wires[wire].kind == TAPS:
-                count = _disturb_taps(net, population, wire, source, step, factor, count, work)
+            count = touch(place, count, work)
+            extra = work.extra[first + step * pitch : first + step * pitch + size]
+            if (now >> np.uint32(bit)) & _ONE:
+                for j in range(size):
+                    extra[j] = np.int32(extra[j] + np.int32(np.int32(weights[j]) << left))
             else:
-                window = net.wires[wire].first + source
-                for synapse in range(net.windows[window], net.windows[window + 1]):
-                    target = np.int64(net.targets[synapse])
-                    place = target // lanes
-                    count = touch(place, count, work)
-                    at = begin + (place * steps + step) * lanes + target - place * lanes
-                    work.extra[at] = np.int32(work.extra[at] + np.int32(net.weights[synapse] * factor))
-    return count
-
-
-@part
-def _disturb_taps(net: Net, population: int, wire: int, source: int, step: int, factor: Any, count: int, work: ThreadRoom) -> int:
-    steps, lanes, pitch = net.steps, net.pops[population].lanes, net.wires[wire]
-    begin = net.wires[wire].group * span_of(net, population)
-    entry = net.table[net.wires[wire].first + source]
-    for strip in range(entry[2]):
-        reached = entry[0] + strip * pitch.row_targets
-        word = entry[1] + strip * pitch.row_words + net.wires[wire].word
-        for _ in range(entry[3]):
-            done = np.int64(0)
-            while done < entry[4]:
-                place = (reached + done) // lanes
-                lane = (reached + done) - place * lanes
-                length = min(entry[4] - done, lanes - lane)
-                count = touch(place, count, work)
-                words = net.kernel[word + done : word + done + length]
-                first = begin + (place * steps + step) * lanes + lane
-                extra = work.extra[first : first + length]
-                for j in range(length):
-                    extra[j] = np.int32(extra[j] + np.int32(words[j] * factor))
-                done += length
-            reached += pitch.block_targets
-            word += pitch.block_words
-    return count
+                for j in range(size):
+                    extra[j] = np.int32(extra[j] - np.int32(np.int32(weights[j]) << left))
+    return int(count)
 
 
 @part

@@ -82,11 +82,14 @@ class Lanes(NamedTuple):
         numbers: int32 [9, n], rows ``KEEP_U`` … ``WAITING``; the last three are states before the first step that is run, then after the last.
         bits: uint32 [words, n], trains; steps that are run are added.
         drive: int32 [T, n].
+        keep: float64 [2, n], ``KEEP_U`` and ``KEEP_V`` as shares, multiples of 1/4096: their products with states are exact, and vector code has fewer
+            steps for them than for whole numbers.
     """
 
     numbers: NDArray[np.int32]
     bits: NDArray[np.uint32]
     drive: NDArray[np.int32]
+    keep: NDArray[np.float64]
 
 
 PART = np.dtype([("begin", np.int64), ("end", np.int64)])
@@ -184,7 +187,12 @@ class Counted(NamedTuple):
 
 
 def _lanes(net: Net, count: int) -> Lanes:
-    return Lanes(np.zeros((9, count), np.int32), np.zeros((net.words, count), np.uint32), np.zeros((net.steps, count), np.int32))
+    return Lanes(
+        np.zeros((9, count), np.int32),
+        np.zeros((net.words, count), np.uint32),
+        np.zeros((net.steps, count), np.int32),
+        np.zeros((2, count)),
+    )
 
 
 def room_for(net: Net, most: int) -> ThreadRoom:

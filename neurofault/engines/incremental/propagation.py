@@ -93,6 +93,7 @@ def seat(net: Net, neuron: int, lane: int, work: ThreadRoom) -> None:
     block.numbers[REFRACTORY, lane], block.numbers[FLOOR, lane] = net.neurons[neuron].refractory, net.neurons[neuron].floor
     block.numbers[U, lane], block.numbers[V, lane], block.numbers[WAITING, lane] = 0, net.neurons[neuron].start, 0
     work.seats[lane].neuron = neuron
+    block.keep[0, lane], block.keep[1, lane] = net.neurons[neuron].keep_u / 4096.0, net.neurons[neuron].keep_v / 4096.0
     for word in range(net.words):
         block.bits[word, lane] = _NONE
 
@@ -192,18 +193,20 @@ def _run_place(net: Net, population: int, place: int, healthy: Healthy, work: Th
     first = net.pops[population].base + place * lanes
     for group in range(net.pops[population].groups):
         number = net.pops[population].group + group
+        simply = group == 0 and not net.groups[number].right
         for step in range(net.steps):
             at = group * span + (place * net.steps + step) * lanes
-            drive, extra, kept = work.place.drive[step], work.extra[at : at + lanes], healthy.sums[base + at : base + at + lanes]
-            if net.groups[number].right:
+            drive, extra = work.place.drive[step][:lanes], work.extra[at : at + lanes]
+            kept = healthy.sums[base + at : base + at + lanes]
+            if simply:
                 for j in range(lanes):
-                    extra[j] = rounded(net, number, np.int32(kept[j] + extra[j]))
+                    drive[j] = np.int32(kept[j] + extra[j])
+                    extra[j] = 0
             else:
                 for j in range(lanes):
-                    extra[j] = np.int32(kept[j] + extra[j])
-            for j in range(lanes):
-                drive[j] = np.int32(extra[j] + drive[j]) if group else extra[j]
-                extra[j] = 0
+                    total = rounded(net, number, np.int32(kept[j] + extra[j]))
+                    drive[j] = np.int32(total + drive[j]) if group else total
+                    extra[j] = 0
     work.touched[place] = 0
     own = work.place
     for j in range(lanes):
@@ -211,6 +214,7 @@ def _run_place(net: Net, population: int, place: int, healthy: Healthy, work: Th
         own.numbers[THRESHOLD, j], own.numbers[BIAS, j] = net.neurons[first + j].threshold, net.neurons[first + j].bias
         own.numbers[REFRACTORY, j], own.numbers[FLOOR, j] = net.neurons[first + j].refractory, net.neurons[first + j].floor
         own.numbers[U, j], own.numbers[V, j], own.numbers[WAITING, j] = 0, net.neurons[first + j].start, 0
+        own.keep[0, j], own.keep[1, j] = net.neurons[first + j].keep_u / 4096.0, net.neurons[first + j].keep_v / 4096.0
     for word in range(net.words):
         for j in range(lanes):
             own.bits[word, j] = _NONE

@@ -102,16 +102,20 @@ def simulate(net: Net, population: int, begin: int, width: int, lanes: Lanes) ->
     """Run ``width`` neurons of a population from step ``begin`` on; their drive is in the unit of u."""
     own = lanes.numbers
     u, v, threshold, bias = own[U][:width], own[V][:width], own[THRESHOLD][:width], own[BIAS][:width]
-    keep_u, keep_v = own[KEEP_U][:width], own[KEEP_V][:width]
+    keep_u, keep_v = lanes.keep[0][:width], lanes.keep[1][:width]
     remembers, leaks = net.pops[population].remembers, net.pops[population].leaks
     for step in range(begin, net.steps):
         row, bits, bit = lanes.drive[step][:width], lanes.bits[step >> 5][:width], np.uint32(_ONE << np.uint32(step & 31))
         if net.pops[population].ruled:
             simulate_ruled(net, population, row, lanes, bits, bit)
         elif remembers or leaks:
+            if leaks:
+                for j in range(width):
+                    v[j] = np.int32(v[j] * keep_v[j])
             for j in range(width):
-                u[j] = _wrapped(np.int32(row[j] + decayed(u[j], keep_u[j])))
-                moved = _moved(decayed(v[j], keep_v[j]), u[j], bias[j])
+                u[j] = _wrapped(np.int32(row[j] + np.int32(u[j] * keep_u[j])))
+            for j in range(width):
+                moved = _moved(v[j], u[j], bias[j])
                 spike = moved > threshold[j]
                 v[j] = _ZERO if spike else moved
                 bits[j] |= bit if spike else np.uint32(0)
