@@ -139,28 +139,24 @@ def main() -> None:
             }
         answer[axis] = found
         shown = ", ".join(f"{what} {found[what]['exponent']:+.2f}" for what in ("full", "golden", "follow", "kept"))
-        speed = "" if axis != "threads" else "; ".join(f"{what} {costs[0].full / costs[1].full:.2f} ×" for what in ("full",))
-        rows.append(
-            (
-                f"{axis} {values[0]} … {values[-1]}",
-                shown if axis != "threads" else f"{speed}; follow {costs[0].follow / costs[1].follow:.2f} ×",
-            )
-        )
+        if axis == "threads":
+            shown = f"full {costs[0].full / costs[1].full:.2f} ×, follow {costs[0].follow / costs[1].follow:.2f} × as fast"
+        rows.append((f"{axis} {values[0]} … {values[-1]}", shown))
     answer["billion"] = billion(answer, base)
     rows += [(f"10⁹ synapses: {name}", f"{value:.3g}") for name, value in answer["billion"].items()]
     finish("how cost grows (exponents of seconds and bytes)", rows, answer, options.json)
 
 
 def billion(answer: dict[str, object], base: Size) -> dict[str, float]:
-    """Return what every synapse of a layer of 31,623 × 31,623, 1,000 samples × 32 steps, would take, by the rate of one core and the measured exponents."""
+    """Return what every synapse of a layer of 31,623 × 31,623, 1,000 samples × 32 steps, would take, by the rate of one core and the measured exponent of hidden neurons (and, ``hours_at_most``, the end of its interval)."""
     side, samples, steps = 31_623, 1000, 32
     hidden, grown = answer["hidden"], side / base.hidden
     a_fault_sample = answer["faults"]["follow"]["measured"][-1] / (answer["faults"]["values"][-1] * base.samples)
-    growth = max(0.0, hidden["follow"]["exponent"])
+    growth, most = (max(0.0, hidden["follow"][name]) for name in ("exponent", "high"))
     cores = CORES * NODES
     return {
         "fault_samples": float(side) ** 2 * samples, "core_seconds_a_fault_sample": a_fault_sample * grown**growth,
-        "hours_on_all_cores": side**2 * samples * a_fault_sample * grown**growth / cores / 3600, "cores_a_node": CORES, "nodes": NODES,
+        "hours_on_all_cores": side**2 * samples * a_fault_sample * grown**growth / cores / 3600, "hours_at_most": side**2 * samples * a_fault_sample * grown**most / cores / 3600, "cores_a_node": CORES, "nodes": NODES,
         "weight_bytes_a_process": 2.0 * side**2, "healthy_bytes_a_sample": 4.0 * steps * side,
         "site_table_bytes_a_node": 56.0 * side**2 / NODES,
     }  # fmt: skip
