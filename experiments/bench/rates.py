@@ -111,7 +111,7 @@ def measure(
     Returns:
         For the JSON, ``{"dense": {"0.01": {…}, …}, "conv": {…}}``, and rows of the table. Keys of each: ``samples_a_second``, ``adds_a_second``,
         ``fraction_of_peak``; ``idle_share``: the time of the same run without a single event, as a share of this one's; and
-        ``fraction_of_peak_of_additions``: additions a second of the time beyond that, over the peak (null: there is too little of it). All for
+        ``fraction_of_peak_of_additions``: additions beyond that run's, a second of the time beyond its, over the peak (null: there is too little of it). All for
         one thread, those of two threads under ``"2 threads"``.
     """
     answer: dict[str, Any] = {}
@@ -134,14 +134,17 @@ def measure(
             for threads in (1, 2):
                 engine = ExactEngine(threads)
                 seconds, activity = median_time(lambda engine=engine, chip=chip, inputs=inputs: engine.run(chip, inputs), repeats)
-                rest, _ = median_time(lambda engine=engine, chip=chip, idle=idle: engine.run(chip, idle), repeats)
+                rest, still = median_time(lambda engine=engine, chip=chip, idle=idle: engine.run(chip, idle), repeats)
                 adds = sum(int(activity.spike_counts[source] @ each) for source, each in fan_out.items())
+                moved = adds - sum(int(still.spike_counts[source] @ each) for source, each in fan_out.items())
                 found[threads] = {
                     "samples_a_second": samples / seconds,
                     "adds_a_second": adds / seconds,
                     "fraction_of_peak": adds / seconds / peaks[threads],
                     "idle_share": rest / seconds,
-                    "fraction_of_peak_of_additions": adds / (seconds - rest) / peaks[threads] if rest < _MOSTLY * seconds else None,
+                    "fraction_of_peak_of_additions": moved / (seconds - rest) / peaks[threads]
+                    if rest < _MOSTLY * seconds
+                    else None,
                 }
             answer[name][str(rate)] = {**found[1], "2 threads": found[2]}
             two = found[2]

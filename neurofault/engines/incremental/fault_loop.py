@@ -102,7 +102,7 @@ def _at_once(net: Net, unit: int, stop: int, rows: FaultTable, healthy: Healthy,
 
 @entry
 def run_rest(
-    net: Net, begin: int, stop: int, first_sample: int, sums: NDArray[np.int32], trains: NDArray[np.uint32], scores: NDArray[np.int64],
+    net: Net, begin: int, stop: int, window_first: int, sums: NDArray[np.int32], trains: NDArray[np.uint32], scores: NDArray[np.int64],
     room: NDArray[np.int64], labels: NDArray[np.int64], rows: FaultTable, work: ThreadRoom, tally: Tally, pending: Pending,
     progress: NDArray[np.int64],
 ) -> None:  # fmt: skip
@@ -112,7 +112,7 @@ def run_rest(
         net: the network.
         begin: first sample.
         stop: the first one after the last.
-        first_sample: index of the window's first sample.
+        window_first: index of the window's first sample.
         sums: drives of the healthy run, [S, …].
         trains: of the healthy run, [S, neurons · words].
         scores: of the window.
@@ -128,7 +128,7 @@ def run_rest(
     units = rows.others.shape[0] - 1
     for sample in range(begin, stop):
         now = trains[sample]
-        healthy = Healthy(first_sample + sample, sums[sample], now, scores[sample], best(scores[sample]), room[sample])
+        healthy = Healthy(window_first + sample, sums[sample], now, scores[sample], best(scores[sample]), room[sample])
         waiting = np.int64(0)
         while at + waiting < progress[2] and pending.faults[at + waiting].sample == healthy.sample:
             waiting += 1

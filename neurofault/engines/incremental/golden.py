@@ -24,7 +24,7 @@ from neurofault.engines.exact.engine import RunPlan, RunSheet, run_batch
 from neurofault.engines.exact.kernels import Lists, Wires
 from neurofault.engines.exact.packing import NO_WIRES
 from neurofault.engines.exact.presented import Events
-from neurofault.engines.incremental import fault_loop as follow
+from neurofault.engines.incremental.fault_loop import headroom, keep_drive, keep_trains, run_rest
 from neurofault.engines.incremental.fault_table import CHANGE, PENDING, FaultTable, Pending, Tally, room_for
 from neurofault.engines.incremental.limits import refusal
 from neurofault.engines.incremental.net import FlatNetwork, lay_out
@@ -167,7 +167,7 @@ def golden(deployment: Deployment, inputs: Inputs, *, threads: int | None = None
             activity, drive = _present(whole, window, own, found)
             whole.scores[window], whole.sample_spikes[window] = activity.scores, activity.sample_spikes
             if net.linear:
-                follow.headroom(net, drive, whole.room[window])
+                headroom(net, drive, whole.room[window])
             else:
                 whole.room[window] = -1
             with lock:
@@ -190,7 +190,7 @@ def _present(
 
     def seen(name: str, events: Mapping[str, Events]) -> None:
         place = net.pops[flat.index(name)]
-        follow.keep_trains(events[name].starts, events[name].sources, int(place["base"]), net.words, bits)
+        keep_trains(events[name].starts, events[name].sources, int(place["base"]), net.words, bits)
         if not flat.driven[name]:
             return
         padded = flat.packed.populations[name].bias.shape[1]
@@ -200,7 +200,7 @@ def _present(
             drive = np.zeros(shape, np.int32)
             for wires, source in _summed(whole, name, group):
                 kernels.add_drive(net.steps, wires, events[source].starts, events[source].sources, 0, padded, drive)
-            follow.keep_drive(drive, first + group * span, int(place["positions"]), int(place["lanes"]), own)
+            keep_drive(drive, first + group * span, int(place["positions"]), int(place["lanes"]), own)
 
     counts = run_batch(whole.plan, inputs, sheet, seen)
     readout = deployment.readout
@@ -316,7 +316,7 @@ def follow_faults(
                     run_singles(net, begin, *run)
                 stop = int(state[0])
                 if state[2] or len(rows.units) > 1:
-                    follow.run_rest(net, begin, stop, *run)
+                    run_rest(net, begin, stop, *run)
                 begin, kept = stop, int(state[1])
                 if kept:
                     with lock:

@@ -90,6 +90,18 @@ def _reconsider(
 
 
 @part
+def _flush(
+    net: Net, population: int, seats: int, label: int, healthy: Healthy, work: ThreadRoom, tally: Tally, pending: Pending, count: Counted
+) -> Counted:  # fmt: skip
+    """Run the seated faults, from the first step on, and account for them."""
+    if seats:
+        round_lanes(net, population, np.int64(0), work.block)
+        simulate(net, population, np.int64(0), np.int64(LANES), work.block)
+        count = _reconsider(net, population, seats, label, healthy, work, tally, pending, count)
+    return count
+
+
+@part
 def _last(
     net: Net, each: int, neuron: int, label: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, tally: Tally, kept: int
 ) -> int:
@@ -270,21 +282,16 @@ def _neuron(
             work.seats[seats].row = rows.alone[each].row
             seats += 1
         if seats == LANES:
-            round_lanes(net, population, np.int64(0), work.block)
-            simulate(net, population, np.int64(0), np.int64(LANES), work.block)
-            count, seats = _reconsider(net, population, seats, label, healthy, work, tally, pending, count), np.int64(0)
+            count, seats = _flush(net, population, seats, label, healthy, work, tally, pending, count), np.int64(0)
     if many:
-        if seats:
-            round_lanes(net, population, np.int64(0), work.block)
-            simulate(net, population, np.int64(0), np.int64(LANES), work.block)
-            count, seats = _reconsider(net, population, seats, label, healthy, work, tally, pending, count), np.int64(0)
+        count, seats = _flush(net, population, seats, label, healthy, work, tally, pending, count), np.int64(0)
         count = _column(net, population, neuron, chosen, label, rows, healthy, work, tally, pending, count)
     return seats, count
 
 
 @entry
 def run_singles(
-    net: Net, begin: int, first_sample: int, sums: NDArray[np.int32], trains: NDArray[np.uint32], scores: NDArray[np.int64],
+    net: Net, begin: int, window_first: int, sums: NDArray[np.int32], trains: NDArray[np.uint32], scores: NDArray[np.int64],
     room: NDArray[np.int64], labels: NDArray[np.int64], rows: FaultTable, work: ThreadRoom, tally: Tally, pending: Pending,
     progress: NDArray[np.int64],
 ) -> None:  # fmt: skip
@@ -293,7 +300,7 @@ def run_singles(
     Args:
         net: the network.
         begin: first sample of the window that is not done yet.
-        first_sample: index of the window's first sample.
+        window_first: index of the window's first sample.
         sums: drives of the healthy run, [S, …].
         trains: of the healthy run, [S, neurons · words].
         scores: of the window.
@@ -313,22 +320,16 @@ def run_singles(
             progress[0], progress[1], progress[2] = sample, count.kept, count.pending
             return
         now = trains[sample]
-        healthy = Healthy(first_sample + sample, sums[sample], now, scores[sample], best(scores[sample]), room[sample])
+        healthy = Healthy(window_first + sample, sums[sample], now, scores[sample], best(scores[sample]), room[sample])
         survey(net, now, work)
         population, seats = np.int64(0), np.int64(0)
         for place in range(rows.targets.shape[0] - 1):
             own = population
             while rows.targets[place].neuron >= net.pops[own].stop:
                 own += 1
-            if seats and own != population:
-                round_lanes(net, population, np.int64(0), work.block)
-                simulate(net, population, np.int64(0), np.int64(LANES), work.block)
-                count = _reconsider(net, population, seats, labels[sample], healthy, work, tally, pending, count)
-                seats = np.int64(0)
+            if own != population:
+                count, seats = _flush(net, population, seats, labels[sample], healthy, work, tally, pending, count), np.int64(0)
             population = own
             seats, count = _neuron(net, place, population, seats, labels[sample], rows, healthy, work, tally, pending, count)
-        if seats:
-            round_lanes(net, population, np.int64(0), work.block)
-            simulate(net, population, np.int64(0), np.int64(LANES), work.block)
-            count = _reconsider(net, population, seats, labels[sample], healthy, work, tally, pending, count)
+        count = _flush(net, population, seats, labels[sample], healthy, work, tally, pending, count)
     progress[0], progress[1], progress[2] = scores.shape[0], count.kept, count.pending
