@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -228,3 +229,13 @@ def test_the_package_is_imported_in_half_a_second():
 def test_a_name_that_is_not_public_is_refused():
     with pytest.raises(AttributeError, match=r"^module 'neurofault' has no attribute 'nonsense'$"):
         _ = neurofault.nonsense
+
+
+def test_no_script_takes_the_name_of_a_package():
+    """A script's folder comes first on its path: ``coverage.py`` there would be taken for the package that numba imports."""
+    root = Path(__file__).parents[1] / "experiments"
+    scripts = {path.stem for path in root.rglob("*.py")}
+    folders = {str(path.parent) for path in root.rglob("*.py")}
+    elsewhere = [place for place in sys.path if place not in folders]
+    assert "interval_coverage" in scripts
+    assert [name for name in sorted(scripts) if PathFinder.find_spec(name, elsewhere) is not None] == []

@@ -62,7 +62,7 @@ def ratio_interval(top: Values, bottom: Values, confidence: float = 0.95, seed: 
 
     Each end is the further one of Fieller's (1954, the ratios r for which a t test does not tell the mean of top − r·bottom from 0) and of a
     bootstrap of the studentised ratio (Efron & Tibshirani 1993, chapter 12; 1,999 resamples of whole draws). The first is right where
-    the rest, top − r·bottom, is about normal, however skewed both are; the second follows a skewed rest. Simulated (``experiments/coverage.py``), 8 to 50
+    the rest, top − r·bottom, is about normal, however skewed both are; the second follows a skewed rest. Simulated (``experiments/interval_coverage.py``), 8 to 50
     draws: 94 to 98 % where the ratio varies from draw to draw, losses skewed or not; 89 to 95 % where one repair in twenty fails; as little as
     :func:`ratio_covers` says where what is not recovered grows with the loss and sits in a few heavy draws, of which so few draws say little.
 
@@ -117,7 +117,7 @@ def ratio_covers(draws: int) -> float | None:
         draws: number of draws.
 
     Returns:
-        For the largest number of draws that was simulated (``experiments/coverage.py``, rounded down) and is not above ``draws``; None
+        For the largest number of draws that was simulated (``experiments/interval_coverage.py``, rounded down) and is not above ``draws``; None
         below 5 draws.
 
     >>> ratio_covers(8), ratio_covers(25), ratio_covers(3)

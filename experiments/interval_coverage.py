@@ -1,6 +1,6 @@
 """How often the interval of a recovered share holds the truth, simulated: the table behind `neurofault.study.clustered.ratio_covers`.
 
-    python experiments/coverage.py [--studies 2000] [--workers 2] [--json docs/data/coverage.json]
+    python experiments/interval_coverage.py [--studies 2000] [--workers 2] [--json docs/data/coverage.json]
 
 Studies are drawn from the kinds of damage and repair of `tests/study/test_clustered.py`: losses normal or skewed, repairs that bring back
 a share that does not depend on the loss, that fail once in a while, and (`heavy`) such that what is not brought back grows with the square
