@@ -20,7 +20,7 @@ class Traces:
 
     Attributes:
         u, v: int32 [N, T, n]; None where not recorded.
-        spikes: bool [N, T, n]; None where not recorded.
+        spikes: bool [N, T, n]; uint8, how many, of neurons that may fire several times a step; None where not recorded.
     """
 
     u: NDArray[np.int32] | None = None

@@ -324,7 +324,7 @@ class State:
     Attributes:
         step: steps of the sample that have been run.
         u, v: population → int32 [N, n], after that step.
-        flying: connection → bool [N, d, n_in]: the source's spikes of the last d steps, oldest first, that may still be on their way.
+        flying: connection → bool [N, d, n_in] (uint8, how many, of neurons that may fire several times a step): the source's spikes of the last d steps, oldest first, that may still be on their way.
         counts: int64 [N, n_out], spikes of the readout so far, in the steps that are read.
         sample: of a stream (a deployment with ``reset: never``; N is 1): index in the whole data set of the sample that the step is of.
         own: population whose law has states of its own (:attr:`neurofault.graph.law.Law.states`) → name → int32 [N, n]; of ``waiting`` how many

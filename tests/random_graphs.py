@@ -10,8 +10,9 @@ from chips import connection, conv, delayed, dense, graph_chip, neurons, random_
 from neurofault.damage.damage import Drop, Edit, Force, InputNoise, SetDelays, SetField, SetSynapses, Silence, Upset
 from neurofault.damage.when import ALWAYS, When
 from neurofault.deploy.deployment import Deployment
+from neurofault.graph.arithmetic import RESETS
 from neurofault.graph.chip import ChipConnection, ChipPopulation
-from neurofault.graph.law import RESETS, Law
+from neurofault.graph.law import Law
 from neurofault.graph.synapses import Synapses
 from neurofault.inputs import Inputs
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from neurofault.convert.driven import Driven, Rectified, Winner, input_shape
 from neurofault.convert.max_pools import Pooling
 from neurofault.graph import Connection, CubaLif, Encoding, Network, Population, Readout, Source
-from neurofault.graph.law import Reset
+from neurofault.graph.arithmetic import Reset
 from neurofault.graph.neurons import NO_MEMORY
 from neurofault.zoo.rate_curve import RateCurve
 

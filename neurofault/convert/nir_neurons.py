@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from neurofault.convert.nir_fields import MAX_NUMBER, NirReset
 from neurofault.convert.spiking_neurons import SpikingNeurons, Value, current_decay, membrane_decay
 from neurofault.errors import ConversionError
-from neurofault.graph.law import Reset
+from neurofault.graph.arithmetic import Reset
 
 NORSE_DT = 1e-6
 """norse 1.1 multiplies its time constants by its own dt of 1e-3 when it writes them."""

@@ -14,7 +14,7 @@ from torch.nn import functional
 from neurofault.convert.nir_metadata import V_UNIT
 from neurofault.errors import UnsupportedError
 from neurofault.graph import Connection, CubaLif, Dense, Encoding, Network, Population, Source, Sparse
-from neurofault.graph.law import Reset
+from neurofault.graph.arithmetic import Reset
 from neurofault.graph.readout import Readout
 from neurofault.graph.synapses import Stored, Synapses
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.errors import ConversionError
-from neurofault.graph.law import Reset
+from neurofault.graph.arithmetic import Reset
 from neurofault.graph.neurons import NO_MEMORY
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,8 @@ from neurofault.damage.damage import (
 )
 from neurofault.damage.moments import moments
 from neurofault.errors import unforeseen
+from neurofault.graph.arithmetic import LOIHI, Arithmetic
 from neurofault.graph.chip import ChipPopulation
-
-_WORD = 1 << 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,17 +64,16 @@ class NeuronsNow:
         wide = given.astype(np.int64)
         return np.where(self.own_bias, self.bias_mantissa, wide) if self.own_bias.any() else wide
 
-    def let_out(self, spikes: NDArray[np.bool_], step: int) -> NDArray[np.bool_]:
-        """Return the spikes that leave, from those that the neurons fire in a step of the sample."""
+    def let_out(self, spikes: NDArray[Any], step: int) -> NDArray[Any]:
+        """Return the spikes that leave, from those that the neurons fire in a step of the sample: bool, or uint8 how many."""
         forced = (step + 1) * self.rate // FORCE_UNIT > step * self.rate // FORCE_UNIT
-        return np.asarray(np.where(self.rate < 0, spikes, forced) & ~self.silent)
+        return np.asarray(np.where(self.silent, False, np.where(self.rate < 0, spikes, forced)), spikes.dtype)
 
-    def upset(self, u: NDArray[np.generic], v: NDArray[np.generic]) -> None:
-        """Flip bits of states, whole numbers [n] or [N, n], in place, in 24-bit two's complement."""
-        for state, flips in ((u, self.flips_u), (v, self.flips_v)):
-            if flips.any():
-                word = (state.astype(np.int64) ^ flips) & (_WORD - 1)
-                turned = np.where(word >= _WORD // 2, word - _WORD, word)
+    def upset(self, u: NDArray[np.generic], v: NDArray[np.generic], chip: Arithmetic = LOIHI) -> None:
+        """Flip bits of states, whole numbers [n] or [N, n], in place, in the registers of an arithmetic."""
+        for state, flips, register in ((u, self.flips_u, chip.u), (v, self.flips_v, chip.v)):
+            if register is not None and flips.any():
+                turned = replace(register, overflow="wrap").held(state.astype(np.int64) ^ flips)
                 state[...] = np.where(flips != 0, turned, state)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from neurofault.deploy.bound import wraps
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.grid import grid_html
+from neurofault.deploy.neuron_laws import approximated
 from neurofault.deploy.placement import place
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.quantise import lost, quantise
@@ -55,8 +56,8 @@ def deploy(
         seed: of the ``random`` strategy.
 
     Warns:
-        NeurofaultWarning: some input makes a neuron's current wrap, or all weights of a connection become 0; the text names the neuron and
-            the input, or the connection.
+        NeurofaultWarning: some input makes a neuron's current wrap, all weights of a connection become 0, or the chip stores another decay
+            than the network has; the text names the neuron and the input, the connection, or the population.
 
     Raises:
         UsageError: unknown profile, width or strategy.
@@ -70,7 +71,11 @@ def deploy(
         raise ConversionError(
             f"network {network.name!r}: its readout {read!r} has a bias alone, which rounds to 0 beside the threshold"
         )
-    for said in (*lost(network, connections), *map(str, wraps(populations, connections, horizon(network)))):
+    for said in (
+        *lost(network, connections),
+        *approximated(network, populations, chip),
+        *map(str, wraps(populations, connections, horizon(network))),
+    ):
         warnings.warn(said, NeurofaultWarning, stacklevel=2)
     placement = place(
         populations, connections, chip, strategy=strategy, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips,

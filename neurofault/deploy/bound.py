@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.graph.arithmetic import LOIHI
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.connectivity import taps
 from neurofault.graph.synapses import Conv, Dense, Sparse, Synapses
@@ -167,6 +168,8 @@ def wraps(populations: Sequence[ChipPopulation], connections: Sequence[ChipConne
         timesteps: T.
     """
     for population in populations:
+        if population.law.arithmetic != LOIHI:
+            continue  # of others, registers say what becomes of what they cannot hold
         into = [one for one in connections if one.target == population.name]
         for sign in (1, -1):
             found = largest_current(population, into, timesteps, sign)

@@ -61,7 +61,7 @@ class WriteGate:
 
 
 def _edges(bits: int, sign_mode: str) -> tuple[int, int]:
-    return (1 << (bits - 1), (1 << (bits - 1)) - 1) if sign_mode == "mixed" else (0, (1 << bits) - 1)
+    return (1 << (bits - 1), (1 << (bits - 1)) - 1) if sign_mode in ("mixed", "signed") else (0, (1 << bits) - 1)
 
 
 def write_gate(deployment: Deployment, connection: str) -> WriteGate:

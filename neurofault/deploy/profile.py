@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from neurofault.deploy.arithmetic_spec import AnyArithmetic, ArithmeticSpec
 from neurofault.deploy.cost_table import CostTable, EnergyCosts, TimeCosts
 from neurofault.deploy.quantity import (
     EVIDENCE_ORDER,
@@ -40,6 +41,8 @@ from neurofault.deploy.quantity import (
     check_sources,
 )
 from neurofault.errors import UsageError, nearest
+from neurofault.graph.arithmetic import LOIHI, Arithmetic
+from neurofault.graph.synapses import SignMode
 from neurofault.specfile import load_spec
 
 __all__ = [
@@ -165,6 +168,7 @@ class Synapse(BaseModel):
         block_synapses, block_header_bits, word_bits: synapses of an axon are stored in blocks of ``block_synapses``, each with a
             header and filled up to whole words.
         shared_kernels: whether the positions of a convolution in one core read the same stored kernel.
+        format: how the bits of a weight are read: ``loihi`` (shifted so that they span ±256), or ``signed`` (two's complement, as they are).
     """
 
     model_config = RECORD
@@ -180,6 +184,12 @@ class Synapse(BaseModel):
     block_header_bits: Bits
     word_bits: Quantity[Positive, Literal["bits"]]
     shared_kernels: Flag
+    format: Literal["loihi", "signed"] = "loihi"
+
+    @property
+    def sign_mode(self) -> SignMode:
+        """The mode of fields that hold weights of both signs."""
+        return "mixed" if self.format == "loihi" else "signed"
 
     _in_order = model_validator(mode="after")(_ranges_in_order)
 
@@ -282,7 +292,8 @@ class HardwareProfile(BaseModel):
     Attributes:
         name: short, as in file names.
         title: for display.
-        arithmetic: whose integer arithmetic is simulated; ``lava`` is the only one.
+        arithmetic: how its neurons compute: ``loihi`` (Lava 0.10's integers), ``lava`` (those on the places of a chip that has others), or a record
+            (:class:`neurofault.deploy.arithmetic_spec.ArithmeticSpec`).
         sources: what the numbers' ``source`` keys stand for.
         chip, core, synapse, neuron, learning: see their classes.
         energy_tables: published sets of costs by name.
@@ -296,7 +307,7 @@ class HardwareProfile(BaseModel):
 
     name: str
     title: str
-    arithmetic: Literal["lava"]
+    arithmetic: AnyArithmetic
     sources: dict[str, Provenance]
     chip: Chip
     core: Core
@@ -323,6 +334,11 @@ class HardwareProfile(BaseModel):
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel between processes as JSON: pickle cannot name the generic classes of the quantities."""
         return HardwareProfile.model_validate_json, (self.model_dump_json(),)
+
+    @property
+    def law(self) -> Arithmetic:
+        """How its neurons compute."""
+        return self.arithmetic.arithmetic_of() if isinstance(self.arithmetic, ArithmeticSpec) else LOIHI
 
     @property
     def energy(self) -> EnergyCosts:

@@ -1,9 +1,12 @@
 """From a network's real numbers to the chip's integers.
 
 A population's threshold and bias, and the weights of every connection into it, are scaled by one number σ and rounded: one stored weight
-unit of a connection adds 2**(6 + e) to ``u``, one threshold unit is 64 of ``v``, so with weight w, threshold θ and bias b::
+unit of a connection adds 2**(h + e) to ``u``, one threshold unit is 2**h of ``v``, h the shift of the chip's arithmetic (Loihi: 6), so with weight w,
+threshold θ and bias b::
 
-    weight = round(w·σ / 2**e)      vth = round(θ·σ)      mantissa · 2**x = round(b·σ·64)
+    weight = round(w·σ / 2**e)      vth = round(θ·σ)      mantissa · 2**x = round(b·σ·2**h)
+
+Where sums join u before it decays (Xylo), what arrives has lost its share once before it counts: weights are made so much larger.
 
 σ is set by the largest weight of all, which takes the whole range of its field; each connection has the smallest exponent e at which its own
 weights fit theirs. That of the largest is chosen so that threshold and bias have enough integers to be exact in, the potential of a population
@@ -21,18 +24,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.bound import CURRENT_LIMIT, Arriving, reaches
+from neurofault.deploy.neuron_laws import kept_of_arrivals, law_of, stored_decays
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.weight_fields import Grid, truncate_weights, weight_range
-from neurofault.errors import CapacityError, ConversionError, UnsupportedError, UsageError
+from neurofault.errors import CapacityError, UsageError
 from neurofault.graph import Connection, CubaLif, Network, Population, Source
+from neurofault.graph.arithmetic import LOIHI
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.law import Law
 from neurofault.graph.network import horizon
 from neurofault.graph.schedule import title
 from neurofault.graph.synapses import longest_delay, with_weight
-
-POTENTIAL_LIMIT = 2**23 - 1
-"""Largest |v| (Lava ``LIF`` ``fixed_pt``: v saturates there)."""
 
 _HEADROOM = 0.5
 _MIN_THRESHOLD = 512
@@ -43,7 +45,7 @@ _DEEP_RATE = 0.5
 """Spikes a step that the neurons of a hidden population of a pixel network stay below on average."""
 
 
-REFERENCE = Grid(-(1 << 14), (1 << 14) - 1, 1, None, -24)
+REFERENCE = Grid(-(1 << 14), (1 << 14) - 1, 1, None, -24, "mixed")
 """15-bit weights, which no hardware has."""
 
 
@@ -68,17 +70,17 @@ def quantise(
     if weight_bits is None:
         grid = REFERENCE
     else:
-        grid = Grid(*weight_range(weight_bits, "mixed"), weight_bits, profile.synapse.weight_exponent_min.known)
+        mode = profile.synapse.sign_mode
+        grid = Grid(*weight_range(weight_bits, mode), weight_bits, profile.synapse.weight_exponent_min.known, mode)
     populations: list[ChipPopulation] = []
     connections: dict[str, ChipConnection] = {}
     for population in network.populations:
-        _check_decays(population)
         into = network.into(population.name)
         for connection in into:
             _check_delay(connection, profile)
         match population.neuron:
             case Source() as source:
-                populations.append(_source(population, source))
+                populations.append(_source(population, source, profile))
                 continue
             case CubaLif(bias_exponent=None) as neuron:
                 quantised = _scaled(network, population, neuron, into, profile, grid)
@@ -102,15 +104,6 @@ def lost(network: Network, connections: Sequence[ChipConnection]) -> list[str]:
     return found
 
 
-def _check_decays(population: Population) -> None:
-    """Refuse decays that are no 4096ths, by the names of the population and the field."""
-    for field, decay in (("du", population.neuron.du), ("dv", population.neuron.dv)):
-        values = np.asarray(decay, np.float64)
-        wrong = values[~((values >= 0) & (values <= 4095) & (np.rint(values) == values))]
-        if wrong.size:
-            raise ConversionError(f"population {population.name!r}: {field} {wrong.flat[0]:g} is no whole number from 0 to 4095")
-
-
 def _check_delay(connection: Connection, profile: HardwareProfile) -> None:
     """Refuse delays that the synapses of a chip cannot hold: what a connection takes beyond its first step, and its synapses on top."""
     most = profile.synapse.delay_max.value
@@ -126,15 +119,16 @@ def _check_delay(connection: Connection, profile: HardwareProfile) -> None:
     )
 
 
-def _source(population: Population, neuron: Source) -> ChipPopulation:
-    """Return an input; its bias comes with each sample."""
+def _source(population: Population, neuron: Source, profile: HardwareProfile) -> ChipPopulation:
+    """Return an input; its bias comes with each sample. It computes as Loihi does on any chip: it stands for what makes its spikes."""
     size, encoding = population.size, neuron.encoding
+    du, dv = stored_decays(population, profile)
     threshold = neuron.threshold if neuron.threshold is not None else 1 if encoding is None else encoding.threshold
     start = neuron.start if neuron.start is not None else 0 if encoding is None else encoding.start
     _check_whole(population.name, threshold=threshold, bias=neuron.bias, start=start)
     _check_bias(population.name, neuron.bias, neuron.bias_exponent)
     return ChipPopulation(
-        population.name, population.shape, _array(neuron.du, size), _array(neuron.dv, size), _array(threshold, size),
+        population.name, population.shape, du, dv, _array(threshold, size),
         _array(neuron.bias, size), neuron.bias_exponent, round(start), is_source=True, encoding=encoding, law=Law(neuron.reset),
     )  # fmt: skip
 
@@ -147,21 +141,25 @@ def _scaled(
     profile: HardwareProfile,
     grid: Grid,
 ) -> tuple[ChipPopulation, list[ChipConnection]]:
-    size = population.size
+    size, chip_law = population.size, profile.law
+    du, dv = stored_decays(population, profile)
+    counts = kept_of_arrivals(chip_law, du)  # exactly 1 on Loihi
     weights = [np.asarray(one.synapses.weight, np.float64) for one in into]
     ranges = [in_ranges(weight, grid) for weight in weights]
     largest = max(ranges, default=0.0)
     unit = 1 / largest if largest else 1.0  # σ / 2**e of the largest weight
     below = [_exponent_below(one, largest) for one in ranges]
-    threshold_max = profile.neuron.threshold_max.known if profile.neuron.threshold_max.value is not None else 131071
-    theta = None if neuron.threshold is None else np.asarray(neuron.threshold, np.float64)
+    threshold_max = _threshold_max(profile)
+    theta = None if neuron.threshold is None else np.asarray(neuron.threshold, np.float64) * _each(counts)
+    shift = 1 << chip_law.shift
     peak = network.peak_potential if population.name == network.readout.population and theta is None else None
     wanted = _exponent(population, neuron, theta, unit, peak, profile, threshold_max)
     arriving = [
         Arriving(with_weight(one.synapses, _integers(weight, unit * 2.0**-k, grid)), k, _rate(network, one.source))
         for one, weight, k in zip(into, weights, below, strict=True)
     ]
-    wanted = _without_wrap(wanted, arriving, _array(neuron.du, size), theta, unit, horizon(network))
+    if chip_law == LOIHI:
+        wanted = _without_wrap(wanted, arriving, du, theta, unit, horizon(network))
     if into:
         wanted = min(wanted, profile.synapse.weight_exponent_max.known)
     sigma = unit * 2.0**wanted
@@ -171,7 +169,14 @@ def _scaled(
         integers = _integers(weight, unit * 2.0 ** (wanted - exponent), grid)
         connections.append(
             ChipConnection(
-                one.name, one.source, one.target, with_weight(one.synapses, integers), exponent, grid.bits or 15, "mixed", one.delay
+                one.name,
+                one.source,
+                one.target,
+                with_weight(one.synapses, integers),
+                exponent,
+                grid.bits or 15,
+                grid.sign_mode,
+                one.delay,
             )
         )
     vth = np.rint(theta * sigma) if theta is not None else np.asarray(threshold_max)
@@ -180,12 +185,12 @@ def _scaled(
             f"population {population.name!r}: threshold becomes {int(vth.min())}…{int(vth.max())} beside its weights, "
             f"outside 1…{threshold_max}; rescale its weights, or convert with another peak rate"
         )
-    bias = np.broadcast_to(np.asarray(neuron.bias, np.float64), size) * sigma * 64
+    bias = np.broadcast_to(np.asarray(neuron.bias, np.float64) * _each(counts), size) * sigma * shift
     mantissa, bias_exponent = _bias(population.name, bias, profile)
     full = sigma if theta is None else float(np.mean(vth)) if np.ndim(neuron.start) == 0 else vth
     chip = ChipPopulation(
-        population.name, population.shape, _array(neuron.du, size), _array(neuron.dv, size), _array(vth, size), mantissa,
-        bias_exponent, _start(np.asarray(full) * 64 * neuron.start, size), theta is not None, law=_law(population, neuron, sigma * 64, profile),
+        population.name, population.shape, du, dv, _array(vth, size), mantissa, bias_exponent,
+        _start(np.asarray(full) * shift * neuron.start, size), theta is not None, law=law_of(population, neuron, sigma * shift, profile),
     )  # fmt: skip
     return chip, connections
 
@@ -195,24 +200,15 @@ def _start(v: float | NDArray[np.generic], size: int) -> int | NDArray[np.int32]
     return round(float(v)) if np.ndim(v) == 0 else _array(np.rint(v), size)
 
 
-def _law(population: Population, neuron: CubaLif, unit: float, profile: HardwareProfile) -> Law:
-    """Return the law in the chip's integers; ``unit``: of v for 1.0 of the threshold's unit."""
-    size, longest = population.size, int(np.max(neuron.refractory))
-    most = profile.facts.get("refractory_max")
-    if longest and most is not None and most.value is not None and longest + 1 > most.value:
-        raise CapacityError(
-            f"layer {population.name!r}: {longest} refractory steps; a neuron of {profile.name!r} counts {most.value:g}, that of the spike included: "
-            f"0 to {most.value - 1:g}"
-        )
-    refractory = _array(neuron.refractory, size) if longest else None
-    floor = None
-    if neuron.floor is not None:
-        lowest = np.rint(np.asarray(neuron.floor, np.float64) * unit)
-        floor = _array(np.maximum(lowest, -POTENTIAL_LIMIT), size)  # v saturates there of itself
-    law = Law(neuron.reset, bool(neuron.reset_delay), refractory, floor)
-    if law.features != neuron.features:
-        raise UnsupportedError(f"{neuron.unusual} has no integers on the chip, which would follow: {law or 'the usual law'}")
-    return law
+def _threshold_max(profile: HardwareProfile) -> int:
+    """Return the largest threshold that is stored and that v can reach."""
+    reached = profile.law.v.high >> profile.law.shift
+    return reached if profile.neuron.threshold_max.value is None else min(profile.neuron.threshold_max.value, reached)
+
+
+def _each(counts: NDArray[np.float64]) -> float | NDArray[np.float64]:
+    """Return one number where all are equal."""
+    return float(counts[0]) if np.all(counts == counts[0]) else counts
 
 
 def in_ranges(weight: NDArray[np.float64], grid: Grid) -> float:
@@ -269,13 +265,13 @@ def _exponent(
 ) -> int:
     """Return the weight exponent: large enough for a fine threshold, small enough for threshold, bias and potential to fit."""
     low, high = profile.neuron.bias_mantissa_min.known, profile.neuron.bias_mantissa_max.known
-    largest_bias = min(-low, high) << profile.neuron.bias_exponent_max.known
+    largest_bias, shift = min(-low, high) << profile.neuron.bias_exponent_max.known, 1 << profile.law.shift
     biased = float(np.max(np.abs(neuron.bias))) > 0
     if biased and largest_bias <= 0:
         raise CapacityError(
             f"population {population.name!r} has a bias, for which the mantissas {low}…{high} of {profile.name} leave no room"
         )
-    limit = _log2_floor(largest_bias, float(np.max(np.abs(neuron.bias))) * unit * 64) if biased else _NO_LIMIT
+    limit = _log2_floor(largest_bias, float(np.max(np.abs(neuron.bias))) * unit * shift) if biased else _NO_LIMIT
     if theta is not None:
         if threshold_max < 1:
             raise CapacityError(
@@ -284,8 +280,8 @@ def _exponent(
         fine = math.ceil(math.log2(_MIN_THRESHOLD / max(float(np.min(theta)) * unit, 1e-300)))
         exponent = min(max(0, fine), _log2_floor(threshold_max, float(np.max(theta)) * unit), limit)
     else:
-        # One threshold unit is 64 of v: keep the largest potential met in calibration under half of the range.
-        exponent = min(0, _log2_floor(_HEADROOM * POTENTIAL_LIMIT, (peak or 0.0) * unit * 64), limit)
+        # Keep the largest potential met in calibration under half of the range.
+        exponent = min(0, _log2_floor(_HEADROOM * profile.law.v.high, (peak or 0.0) * unit * shift), limit)
     return exponent
 
 
@@ -321,12 +317,12 @@ def _carried(
     """Take over a population that is integer already, bit for bit."""
     name, size, bias_exponent = population.name, population.size, neuron.bias_exponent
     assert bias_exponent is not None
-    vth = 131071 if neuron.threshold is None else neuron.threshold
+    vth = _threshold_max(profile) if neuron.threshold is None else neuron.threshold
     _check_whole(name, threshold=vth, bias=neuron.bias, start=neuron.start, floor=0 if neuron.floor is None else neuron.floor)
     _check_bias(name, neuron.bias, bias_exponent)
     chip = ChipPopulation(
-        name, population.shape, _array(neuron.du, size), _array(neuron.dv, size), _array(vth, size), _array(neuron.bias, size),
-        bias_exponent, _start(neuron.start, size), neuron.threshold is not None, law=_law(population, neuron, 1.0, profile),
+        name, population.shape, *stored_decays(population, profile), _array(vth, size), _array(neuron.bias, size),
+        bias_exponent, _start(neuron.start, size), neuron.threshold is not None, law=law_of(population, neuron, 1.0, profile),
     )  # fmt: skip
     return chip, [_carried_weights(connection, profile) for connection in into]
 

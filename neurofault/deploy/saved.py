@@ -120,6 +120,7 @@ def _population(population: ChipPopulation, kept: _Keep) -> dict[str, Any]:
         del own["law"]  # as files of before have it, which are read by what was before
     else:
         own["law"] = _written(population.law, lambda array: {"array": kept(array)})
+        own["law"]["arithmetic"] = asdict(population.law.arithmetic)
     if np.ndim(population.v_init):
         own["v_init"] = {"array": own["v_init"]}
     if population.encoding is not None:

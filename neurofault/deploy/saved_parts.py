@@ -16,12 +16,13 @@ from pydantic import TypeAdapter
 from neurofault.deploy.deployment import Placement
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import ConversionError, nearest
+from neurofault.graph.arithmetic import RESETS, Arithmetic
 from neurofault.graph.chip import ChipConnection, ChipPopulation, reached
-from neurofault.graph.law import RESETS, USUAL, Law
+from neurofault.graph.law import USUAL, Law
 from neurofault.graph.neurons import Encoding
 from neurofault.graph.readout import How, Readout
 from neurofault.graph.schedule import Wiring
-from neurofault.graph.synapses import MOST_DELAY, Conv, Dense, Sparse, Synapses
+from neurofault.graph.synapses import MOST_DELAY, Conv, Dense, SignMode, Sparse, Synapses
 
 V = TypeVar("V")
 
@@ -113,9 +114,6 @@ def read_populations(parts: Parts, arrays: Arrays) -> tuple[ChipPopulation, ...]
         own: dict[str, Any] = {}
         for field in ("du", "dv", "vth", "bias_mantissa"):
             own[field] = arrays.get(each.of(field, int), (size,), np.int32, f"population {name[:40]!r}: {field}")
-        for field in ("du", "dv"):
-            if int(own[field].min()) < 0 or int(own[field].max()) > 4095:
-                raise ValueError(f"population {name[:40]!r}: {field} must lie in [0, 4095]")
         own |= _whole(each, name, {"bias_exponent": (-64, 64)})
         if isinstance(each.data.get("v_init"), dict):
             own["v_init"] = _between(
@@ -124,6 +122,11 @@ def read_populations(parts: Parts, arrays: Arrays) -> tuple[ChipPopulation, ...]
         else:
             own |= _whole(each, name, {"v_init": (-_V, _V)})
         own["law"] = USUAL if each.data.get("law") is None else _law(each.inner("law"), arrays, name, size)
+        chip = own["law"].arithmetic
+        for field, register in (("du", chip.u), ("dv", chip.v)):
+            most = 0 if register is None else register.decay.most
+            if int(own[field].min()) < 0 or int(own[field].max()) > most:
+                raise ValueError(f"population {name[:40]!r}: {field} must lie in [0, {most}]")
         encoding = None if each.data.get("encoding") is None else _encoding(each.inner("encoding"), arrays)
         is_source = each.of("is_source", bool)
         if encoding is not None and not is_source:
@@ -152,6 +155,9 @@ def _law(parts: Parts, arrays: Arrays, name: str, size: int) -> Law:
     for field in fields(Law):
         value = parts.data.get(field.name)
         if value is None:
+            continue
+        if field.name == "arithmetic":
+            held[field.name] = typed(Arithmetic, value)
             continue
         if isinstance(value, dict) or field.default is None:
             number = parts.inner(field.name).of("array", int)
@@ -210,7 +216,7 @@ def read_connections(parts: Parts, arrays: Arrays, populations: Sequence[ChipPop
         if known[ends.target].is_source:
             raise ValueError(f"{ends}: {ends.target[:40]!r} is driven from outside; nothing else may drive it")
         own = _whole(each, ends.name, {"weight_exponent": (-32, 32), "weight_bits": (1, 16), "delay": (1, MOST - 1)})
-        mode = each.one_of("sign_mode", ("mixed", "excitatory", "inhibitory"))
+        mode = each.one_of("sign_mode", get_args(SignMode))
         try:
             synapses = _synapses(each.inner("synapses"), arrays, known[ends.source], known[ends.target])
         except ValueError as error:

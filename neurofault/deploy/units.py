@@ -63,6 +63,6 @@ def _sigma(real: Sequence[Connection], stored: Sequence[ChipConnection]) -> floa
     integers = np.asarray(chip.synapses.weight).ravel()
     rough = float(integers[at]) * 2.0**chip.weight_exponent / float(own[at])
     bits = chip.weight_bits
-    grid = REFERENCE if bits > 8 else Grid(*weight_range(bits, "mixed"), bits, chip.weight_exponent)
+    grid = REFERENCE if bits > 8 else Grid(*weight_range(bits, chip.sign_mode), bits, chip.weight_exponent, chip.sign_mode)
     ranges = max(in_ranges(weight, grid) for weight in weights)
     return 2.0 ** round(math.log2(rough * ranges)) / ranges

@@ -14,14 +14,18 @@ def weight_range(bits: int, sign_mode: SignMode) -> tuple[int, int, int]:
     """Return (lowest, highest, step) of the weights that a stored field can hold, as Lava reads them.
 
     Args:
-        bits: stored bits, 1 to 8.
-        sign_mode: ``mixed`` spends one bit on the sign.
+        bits: stored bits, 1 to 8; of ``signed`` fields to 16.
+        sign_mode: ``mixed`` and ``signed`` spend one bit on the sign; a ``signed`` field is the weight itself.
 
     >>> weight_range(8, "mixed")
     (-256, 254, 2)
     >>> weight_range(4, "excitatory")
     (0, 240, 16)
+    >>> weight_range(4, "signed")
+    (-8, 7, 1)
     """
+    if sign_mode == "signed":
+        return -(1 << (bits - 1)), (1 << (bits - 1)) - 1, 1
     step = 1 << (8 - bits + (sign_mode == "mixed"))
     top = 256 - step
     match sign_mode:
@@ -47,6 +51,8 @@ def truncate_weights(weight: NDArray[np.integer], bits: int, sign_mode: SignMode
     k = 8 - bits + (sign_mode == "mixed")
     wide = weight.astype(np.int64)
     match sign_mode:
+        case "signed":
+            wide = np.clip(wide, *weight_range(bits, sign_mode)[:2])
         case "mixed":
             wide = (np.clip(wide, -256, 255) >> k) << k
         case "excitatory":
@@ -64,6 +70,7 @@ class Grid:
         low, high, step: of the weights.
         bits: stored bits; None for the reference grid, which no chip has.
         exponent_min: smallest exponent e.
+        sign_mode: how the field is read.
     """
 
     low: int
@@ -71,3 +78,4 @@ class Grid:
     step: int
     bits: int | None
     exponent_min: int
+    sign_mode: SignMode

@@ -9,18 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.arrays import within
 from neurofault.errors import unforeseen
-from neurofault.graph.arithmetic import STATE_LIMIT, decayed, wrap32
-
-Reset = Literal["zero", "subtract", "none"]
-"""What a spike does to ``v``: it becomes 0, loses the threshold, or stays."""
-RESETS: tuple[Reset, ...] = ("zero", "subtract", "none")
+from neurofault.graph.arithmetic import LOIHI, RESETS, STATE_LIMIT, Arithmetic, Reset, decayed, wrap32
 
 MOST_REFRACTORY = 1 << 20
 """Refractory steps that a counter of neurofault holds, inclusive (no chip holds as many: Loihi 1 to 63, nengo-loihi)."""
@@ -46,12 +41,14 @@ class Law:
         delayed: whether the reset acts in the step after the spike.
         refractory: int32 [n], steps, 0 to 2**20; None: none. Not with ``delayed``.
         floor: int32 [n], in the unit of v, 1 − 2**23 to 0; None: none.
+        arithmetic: the chip's; c, θ, v' and the floor are then in its widths, and θ = vth · 2**shift.
     """
 
     reset: Reset = "zero"
     delayed: bool = False
     refractory: NDArray[np.int32] | None = None
     floor: NDArray[np.int32] | None = None
+    arithmetic: Arithmetic = LOIHI
 
     @property
     def features(self) -> frozenset[str]:
@@ -83,6 +80,11 @@ class Law:
                 return f"{name} must lie in [{low}, {high}], one for each of {size} neurons"
         if self.delayed and self.refractory is not None:
             return "a delayed reset beside refractory steps"
+        own = self.arithmetic
+        if (wrong := own.mistake()) is not None:
+            return f"arithmetic {own.name!r:.40}: {wrong}"
+        if self.reset not in own.resets or int(self.delayed) not in own.reset_delays:
+            return f"arithmetic {own.name!r:.40} has no reset {self.reset!r} {int(self.delayed)} steps after a spike"
         return None
 
     def __str__(self) -> str:
@@ -95,6 +97,7 @@ _WORDS = {
     "delayed": "a reset one step after the spike",
     "refractory": "refractory steps",
     "floor": "a floor of v",
+    "arithmetic": "another arithmetic than Loihi's",
 }
 
 
@@ -129,21 +132,25 @@ def step(
     law: Law = USUAL,
     own: Mapping[str, NDArray[np.int64]] = MappingProxyType({}),
     kept: NDArray[np.bool_] | None = None,
-) -> NDArray[np.bool_]:
-    """Advance u and v in place by one step; return bool: who fires. All arrays of one shape, or broadcast to it.
+) -> NDArray[np.bool_] | NDArray[np.uint8]:
+    """Advance u and v in place by one step; return bool: who fires; uint8, how often, where the arithmetic has several spikes a step.
+
+    All arrays are of one shape, or broadcast to it.
 
     Args:
         u: int64, state: the synaptic current, 24 bits.
         v: int64, state: the membrane.
         drive: int64, Σ over incoming connections of Σ w·s shifted by the connection's exponent, before the shift by 6.
-        du: decay of u, 0 to 4095.
-        dv: decay of v, 0 to 4095.
-        vth: threshold in units of 64.
+        du: decay of u, 0 to 4095, or as the arithmetic stores it.
+        dv: decay of v, likewise.
+        vth: threshold in units of 64, or of 2**shift.
         bias: :func:`bias_of` the mantissa.
         law: reset, refractory steps, floor.
         own: int64, state: the law's own ones by name (:attr:`Law.states`); ``waiting`` also where a refractory counter is stuck.
         kept: bool, who is not reset: its reset is lost. None: nobody.
     """
+    if law.arithmetic != LOIHI:
+        return _step_of(law.arithmetic, u, v, drive, du, dv, vth, bias, law, own, kept)
     waiting = own.get("waiting")
     current = wrap32(decayed(u, du + 1) + wrap32(drive << 6))
     u[:] = np.where(
@@ -179,3 +186,56 @@ def step(
     if waiting is not None:
         waiting[:] = np.where(live, np.where(fired, 0 if law.refractory is None else law.refractory, 0), waiting - 1)
     return np.asarray(fired)
+
+
+def _step_of(
+    chip: Arithmetic,
+    u: NDArray[np.int64],
+    v: NDArray[np.int64],
+    drive: NDArray[np.int64],
+    du: NDArray[np.int64],
+    dv: NDArray[np.int64],
+    vth: NDArray[np.int64],
+    bias: NDArray[np.integer],
+    law: Law,
+    own: Mapping[str, NDArray[np.int64]],
+    kept: NDArray[np.bool_] | None,
+) -> NDArray[np.bool_] | NDArray[np.uint8]:
+    """:func:`step` in an arithmetic that is data."""
+    waiting, sums, theta = own.get("waiting"), drive << chip.shift, vth.astype(np.int64) << chip.shift
+    if chip.u is None:
+        current = sums
+    elif chip.sums == "after_decay":
+        u[:] = current = chip.u.held(chip.u.decay(u, du) + sums)
+    else:
+        u[:] = current = chip.u.decay(chip.u.held(u + sums), du)
+    resets = np.asarray(True) if kept is None else ~kept
+    above = resets & _reaches(chip, v, theta) if law.delayed else np.asarray(False)
+    before = np.where(above, 0, v) if law.reset == "zero" else v
+    leaked = chip.v.decay(before, dv)
+    if chip.partly:
+        change = chip.v.held(chip.v.held(leaked - before + current) + bias)
+        moved = chip.v.held(before + change)
+    else:
+        moved = chip.v.held(leaked - (np.where(above, theta, 0) if law.reset == "subtract" else 0) + current + bias)
+    if law.floor is not None:
+        moved = np.maximum(moved, law.floor)
+    live = np.asarray(True) if waiting is None else waiting == 0
+    fired = live & _reaches(chip, moved, theta)
+    times = fired.astype(np.int64)
+    if chip.spikes > 1:
+        fit = (moved if chip.threshold == ">=" else moved - 1) // np.maximum(theta, 1)
+        times = np.where(fired, np.clip(fit, 1, chip.spikes), 0)
+    if not law.delayed and law.reset == "zero":
+        moved = np.where(fired & resets, 0, moved)
+    elif not law.delayed and law.reset == "subtract":
+        moved = np.where(fired & resets, chip.v.held(moved - times * theta), moved)
+    v[:] = np.where(live, moved, v)
+    if waiting is not None:
+        waiting[:] = np.where(live, np.where(fired, 0 if law.refractory is None else law.refractory, 0), waiting - 1)
+    return np.asarray(times, np.uint8) if chip.spikes > 1 else np.asarray(fired)
+
+
+def _reaches(chip: Arithmetic, v: NDArray[np.int64], theta: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return who is at a threshold, or above it, as the arithmetic compares."""
+    return np.asarray(v > theta if chip.threshold == ">" else v >= theta)

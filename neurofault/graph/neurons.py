@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.errors import nearest
-from neurofault.graph.law import MOST_REFRACTORY, RESETS, Reset, said
+from neurofault.graph.arithmetic import RESETS, Reset
+from neurofault.graph.law import MOST_REFRACTORY, said
 
 NO_MEMORY = 4095
 """The ``du`` for which the current has no memory: ``u`` is this step's input (Davies 2018; Lava ``LIF``, du + 1 = 4096)."""

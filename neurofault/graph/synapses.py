@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from neurofault.errors import ConversionError
 
-SignMode = Literal["mixed", "excitatory", "inhibitory"]
+SignMode = Literal["mixed", "excitatory", "inhibitory", "signed"]
 MOST_DELAY = 63
 """Largest extra delay of a synapse (six bits, Loihi 2)."""
 

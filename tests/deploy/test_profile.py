@@ -180,7 +180,7 @@ def test_what_placement_needs_may_not_be_unknown(tmp_path, loihi2_text):
 def test_every_mistake_of_a_profile_is_reported_at_once(tmp_path, loihi2_text):
     text = edited(
         loihi2_text,
-        ("arithmetic: lava\n", "arithmetic: spinnaker\n"),
+        ("arithmetic: loihi\n", "arithmetic: spinnaker\n"),
         ("  tile_rows: {value: 4, unit: tiles, source: sanafe", "  tile_row: {value: 4, unit: tiles, source: sanafe"),
         ("value: 8192\n    unit: neurons\n    source: intel2021", 'value: "8192"\n    unit: cells\n    source: intel2022'),
         ("value: [1, 2, 3, 4, 5, 6, 7, 8]", "value: [1, 9]"),
@@ -190,7 +190,7 @@ def test_every_mistake_of_a_profile_is_reported_at_once(tmp_path, loihi2_text):
         ("dead_cores: []", "dead_cores: [5, 12-15, x]"),
     )
     assert refused(tmp_path, text) == [
-        f"p.yaml:{place(text, 'spinnaker')}: arithmetic: text 'spinnaker' is not allowed; allowed: lava",
+        f"p.yaml:{place(text, 'spinnaker')}: arithmetic: text 'spinnaker' is not allowed; allowed: loihi, lava",
         f"p.yaml:{place(text, 'chip:' + chr(10) + '  cores')}: chip: missing key 'tile_rows'",
         f"p.yaml:{place(text, 'tile_row:')}: unknown key 'tile_row' in chip (did you mean 'tile_rows'?); "
         "allowed: cores, usable_cores, tile_columns, tile_rows, cores_per_tile, max_chips",

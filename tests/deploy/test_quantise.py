@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from neurofault.deploy import deploy
 from neurofault.deploy.profile import load_profile
-from neurofault.deploy.quantise import POTENTIAL_LIMIT, quantise
+from neurofault.deploy.quantise import quantise
 from neurofault.deploy.weight_fields import truncate_weights, weight_range
 from neurofault.errors import CapacityError, ConversionError, UsageError
 from neurofault.graph import Connection, Conv, CubaLif, Dense, Encoding, Network, Population, Readout, Source, Sparse, chain
+from neurofault.graph.arithmetic import LOIHI
 from neurofault.graph.synapses import Stored
 
 PROFILE = load_profile("loihi2")
@@ -74,8 +75,8 @@ def test_a_potential_that_is_never_reset_stays_below_saturation():
     layer, into = quantised(network(np.ones((2, 4)), threshold=None, peak=1e5))
     assert not layer.fires
     per_spike = into.synapses.weight[0, 0] * 2.0**into.weight_exponent * 64
-    assert per_spike * 1e5 <= 0.51 * POTENTIAL_LIMIT
-    assert per_spike * 1e5 >= 0.2 * POTENTIAL_LIMIT
+    assert per_spike * 1e5 <= 0.51 * LOIHI.v.high
+    assert per_spike * 1e5 >= 0.2 * LOIHI.v.high
 
 
 @given(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -11,6 +13,7 @@ from neurofault.damage.synapses_in_time import SynapsesInTime
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.sample_layout import SampleLayout
 from neurofault.engines.wiring import Edits, dense_weights, listed
+from neurofault.graph.arithmetic import MOST_SPIKES
 from neurofault.graph.chip import ChipConnection
 from neurofault.graph.synapses import Conv, Dense, Sparse
 
@@ -27,25 +30,25 @@ class Currents:
     Args:
         deployment: the chip.
         connection: the connection.
-        sent: bool [rows, steps, n_in], spikes of the source in its own steps; read when they arrive.
+        sent: bool [rows, steps, n_in], spikes of the source in its own steps, or uint8, how many; read when they arrive.
         rows: how samples lie in it.
     """
 
-    def __init__(self, deployment: Deployment, connection: ChipConnection, sent: NDArray[np.bool_], rows: SampleLayout) -> None:
+    def __init__(self, deployment: Deployment, connection: ChipConnection, sent: NDArray[Any], rows: SampleLayout) -> None:
         self.lag, self._exponent = deployment.schedule.lag[connection.name], connection.weight_exponent
         self._sent, self._rows = sent, rows
         self._arriving = np.zeros_like(sent) if self.lag else sent
         self._size = connection.synapses.n_out
         self._broken = SynapsesInTime(deployment, connection.name, rows.first_sample, rows.samples)
         self._which = rows.laid(self._broken.which)
-        self._matrices = _matrices(connection, self._broken)
+        self._matrices = _matrices(connection, self._broken, 1 if sent.dtype == bool else MOST_SPIKES)
         self._delays = sorted({*self._matrices, *self._broken.delays()})
         self.longest = max(self._delays, default=0)
         self._sums: dict[int, NDArray[np.int64]] = {}
         phase = deployment.schedule.phase[connection.target]
         drops = [edit for edit in deployment.damage.edits if isinstance(edit, Drop) and edit.connection == connection.name]
         self._drops = [(drop, rows.laid(drop.when.grid(phase, rows.first_sample, rows.samples, rows.timesteps))) for drop in drops]
-        self._lost = {drop.core: (drop.targets, np.zeros(sent.shape, bool)) for drop in drops if len(self._broken.sources)}
+        self._lost = {drop.core: (drop.targets, np.zeros(sent.shape, sent.dtype)) for drop in drops if len(self._broken.sources)}
 
     def receive(self, first: int, stop: int) -> None:
         """Take the spikes in that arrive in steps ``first`` up to, not including, ``stop``."""
@@ -54,15 +57,15 @@ class Currents:
         late = max(first, self.lag)
         if self.lag and late < stop:
             in_time = self._rows.reach(np.arange(late, stop)) >= self.lag
-            self._arriving[:, late:stop] = self._sent[:, late - self.lag : stop - self.lag] & in_time[:, None]
+            self._arriving[:, late:stop] = np.where(in_time[:, None], self._sent[:, late - self.lag : stop - self.lag], False)
         samples, steps, n_in = self._arriving.shape
         arriving = self._arriving[:, first:stop]
         sums = {delay: _product(matrix, arriving.reshape(-1, n_in)) for delay, matrix in self._matrices.items()}
         for core in sorted({drop.core for drop, _ in self._drops}):
-            lost = np.zeros(arriving.shape, bool)
+            lost = np.zeros(arriving.shape, arriving.dtype)
             for drop, active in self._drops:
                 if drop.core == core:
-                    lost[:, :, drop.sources] |= self._taken(drop, active, first, stop)
+                    lost[:, :, drop.sources] = np.maximum(lost[:, :, drop.sources], self._taken(drop, active, first, stop))
                     targets = drop.targets
             flat = lost.reshape(-1, n_in)
             rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
@@ -77,11 +80,11 @@ class Currents:
             else:
                 self._sums.setdefault(delay, np.zeros((samples, steps, self._size), np.int64))[:, first:stop] = own
 
-    def _taken(self, drop: Drop, active: NDArray[np.bool_], first: int, stop: int) -> NDArray[np.bool_]:
-        """Return bool [N, steps, k]: which spikes a drop takes; chance is asked for spikes that are there only."""
-        lost = self._arriving[:, first:stop, drop.sources] & active[:, first:stop, None]
+    def _taken(self, drop: Drop, active: NDArray[np.bool_], first: int, stop: int) -> NDArray[Any]:
+        """Return [N, steps, k], as ``sent``: which spikes a drop takes, all of a neuron's in a step together; chance is asked for those only."""
+        lost = np.where(active[:, first:stop, None], self._arriving[:, first:stop, drop.sources], False)
         row, step, source = np.nonzero(lost)
-        lost[row, step, source] = drop.chance(*self._rows.place(row, step + first), drop.sources[source])
+        lost[row, step, source] *= drop.chance(*self._rows.place(row, step + first), drop.sources[source])
         return np.asarray(lost)
 
     def at(self, t: int) -> NDArray[np.int64]:
@@ -114,8 +117,8 @@ class Currents:
         return total
 
 
-def _matrices(connection: ChipConnection, broken: SynapsesInTime) -> dict[int, NDArray[np.floating] | sparse.csr_matrix]:
-    """Return the synapses of each delay, [n_out, n_in]; those that are walked one by one are 0 there."""
+def _matrices(connection: ChipConnection, broken: SynapsesInTime, most: int) -> dict[int, NDArray[np.floating] | sparse.csr_matrix]:
+    """Return the synapses of each delay, [n_out, n_in]; those that are walked one by one are 0 there. ``most``: spikes of a source in a step."""
     synapses = connection.synapses
     steady = Edits(
         np.concatenate([broken.steady_sources, broken.sources]),
@@ -124,7 +127,7 @@ def _matrices(connection: ChipConnection, broken: SynapsesInTime) -> dict[int, N
     )
     match synapses:
         case Dense(delay=delay):
-            weights = _exact(dense_weights(synapses, steady))
+            weights = _exact(dense_weights(synapses, steady), most)
             if delay is None:
                 return {0: weights}
             return {int(d): np.where(delay == d, weights, weights.dtype.type(0)) for d in np.unique(delay)}
@@ -138,14 +141,14 @@ def _matrices(connection: ChipConnection, broken: SynapsesInTime) -> dict[int, N
             return matrices
 
 
-def _product(matrix: NDArray[np.floating] | sparse.csr_matrix, spikes: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _product(matrix: NDArray[np.floating] | sparse.csr_matrix, spikes: NDArray[Any]) -> NDArray[np.int64]:
     """Return int64 [N, n_out]; a dense matrix is of a type that is exact for its sums."""
     if isinstance(matrix, np.ndarray):
         return np.asarray(spikes.astype(matrix.dtype) @ matrix.T, np.int64)
     return np.asarray((matrix.astype(np.int64) @ spikes.T.astype(np.int64)).T, np.int64)
 
 
-def _exact(weights: NDArray[np.int32]) -> NDArray[np.floating]:
-    """Return weights in the narrowest floating type that is exact for every sum of them."""
-    largest = int(np.abs(weights.astype(np.int64)).sum(axis=1).max(initial=0))
+def _exact(weights: NDArray[np.int32], most: int) -> NDArray[np.floating]:
+    """Return weights in the narrowest floating type that is exact for every sum of them, each up to ``most`` times."""
+    largest = most * int(np.abs(weights.astype(np.int64)).sum(axis=1).max(initial=0))
     return weights.astype(np.float32 if largest < 1 << 24 else np.float64)

@@ -15,9 +15,8 @@ from neurofault.engines.exact.kernels import Lists, Rows, Taps, Wires
 from neurofault.engines.exact.lanes import UNIT, paired
 from neurofault.engines.exact.neuron_steps import Neurons, Rules
 from neurofault.engines.wiring import Listed, corrections, dense_weights, edits_of, listed
-from neurofault.graph.arithmetic import STATE_LIMIT, bias_of
+from neurofault.graph.arithmetic import RESETS, STATE_LIMIT, bias_of
 from neurofault.graph.chip import ChipConnection, ChipPopulation
-from neurofault.graph.law import RESETS
 from neurofault.graph.synapses import Conv, Dense, Sparse
 
 _LARGEST_LEFT = 30

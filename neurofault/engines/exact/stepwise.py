@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from neurofault.engines.exact.sample_layout import SampleLayout
 from neurofault.engines.exact.states import checked, follows, joined_states, laid_out, window_of
 from neurofault.errors import StalledError, UsageError
 from neurofault.graph import arithmetic
+from neurofault.graph.arithmetic import LOIHI
 from neurofault.graph.law import step as step_of_law
 from neurofault.inputs import Bias, Inputs, Spikes, State
 
@@ -150,7 +151,7 @@ class _Run:
         self.before, self.left = before, dict[str, _Cells]()
         known = 0 if state is None else max((one.shape[1] for one in state.flying.values()), default=0)
         self.rows, self.steps = laid_out(deployment, inputs, steps, known)
-        self.sent: dict[str, NDArray[np.bool_]] = {}
+        self.sent: dict[str, NDArray[Any]] = {}
         self.traces: dict[str, Traces] = {}
         self.u: dict[str, NDArray[np.int64]] = {}
         self.v: dict[str, NDArray[np.int64]] = {}
@@ -199,7 +200,9 @@ class _Run:
             rows, steps = rows.in_a_row, range(steps.start, (rows.samples - 1) * rows.timesteps + steps.stop)
         first, stop = steps.start, steps.stop
         for name in island:
-            self.sent[name] = np.zeros((*self.rows.shape, self.deployment.population(name).size), bool)
+            chip = self.deployment.population(name)
+            several = chip.law.arithmetic.spikes > 1 and not chip.is_source
+            self.sent[name] = np.zeros((*self.rows.shape, chip.size), np.uint8 if several else bool)
         self._take_off(island)
         cells = [_Cells(self, name, rows, steps) for name in island]
         for cell in cells:
@@ -287,8 +290,8 @@ class _Run:
             state,
         )
 
-    def _flying(self, source: str, connection: str) -> NDArray[np.bool_]:
-        """Return bool [N, d, n_in]: the spikes of the last d steps."""
+    def _flying(self, source: str, connection: str) -> NDArray[Any]:
+        """Return bool [N, d, n_in], or uint8 how many: the spikes of the last d steps."""
         known = self.sent[source][:, max(0, self.steps.stop - self.flying[connection]) : self.steps.stop]
         missing = self.flying[connection] - known.shape[1]
         return np.pad(known, ((0, 0), (missing, 0), (0, 0)))
@@ -306,6 +309,7 @@ class _Cells:
 
     def __init__(self, run: _Run, name: str, rows: SampleLayout, steps: range) -> None:
         deployment, inputs, self._rows = run.deployment, run.inputs, rows
+        self._wide = run.deployment.population(name).law.arithmetic != LOIHI  # its registers say what they hold
         self.chip, self.out, self._first = deployment.population(name), _in_rows(rows, run.sent[name]), steps.start
         self._neurons = NeuronsInTime(deployment, name, rows.first_sample, rows.samples)
         presented = inputs.of(name) if self.chip.is_source else None
@@ -343,7 +347,7 @@ class _Cells:
             return
         if own == 0 and t in self._anew:
             self._begin(now.goes_on)
-        now.upset(self.u, self.v)
+        now.upset(self.u, self.v, self.chip.law.arithmetic)
         drive = np.zeros(self.u.shape, np.int64)
         for currents, _ in self.currents:
             drive += currents.at(t)
@@ -355,7 +359,7 @@ class _Cells:
         own_states = {what: self.own[what] for what in (*self.chip.law.states, *(("waiting",) if stuck.any() else ()))}
         np.copyto(self.own["waiting"], now.counter, where=stuck)
         fired = step_of_law(
-            self.u, self.v, arithmetic.wrap32(drive), now.du, now.dv, now.vth, bias, self.chip.law,
+            self.u, self.v, drive if self._wide else arithmetic.wrap32(drive), now.du, now.dv, now.vth, bias, self.chip.law,
             own_states, now.kept if now.kept.any() else None,
         )  # fmt: skip
         for state in (self.u, self.v, *self.own.values()):
@@ -371,7 +375,7 @@ class _Cells:
             state[...] = np.where(goes_on, state, value)
 
 
-def _in_rows(rows: SampleLayout, sent: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _in_rows(rows: SampleLayout, sent: NDArray[Any]) -> NDArray[Any]:
     """Return the same spikes as some layout has them; what is written there is written to all."""
     return sent.reshape(*rows.shape, sent.shape[2])
 

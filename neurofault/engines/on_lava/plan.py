@@ -144,6 +144,8 @@ def unfit(deployment: Deployment) -> str | None:
         if (feature := unknown_feature(own.law, _FEATURES)) is not None:
             return f"layer {own.name!r}: {feature} is not built here"
     for connection in deployment.connections:
+        if connection.sign_mode == "signed":
+            return f"{title(connection)}: Lava stores no weights in plain signed bits"
         synapses = connection.synapses
         edits = [edit for edit in deployment.damage.edits if isinstance(edit, SetSynapses) and edit.connection == connection.name]
         weights = np.concatenate([synapses.weight.ravel(), *(edit.values for edit in edits)])

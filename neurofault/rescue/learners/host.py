@@ -273,7 +273,7 @@ def _range(connection: ChipConnection) -> tuple[float, float]:
     """Return the lowest and the highest stored weight."""
     step, bits = _step(connection), connection.weight_bits
     match connection.sign_mode:
-        case "mixed":
+        case "mixed" | "signed":
             return -float(step << (bits - 1)), float(step * ((1 << (bits - 1)) - 1))
         case "excitatory":
             return 0.0, float(step * ((1 << bits) - 1))

@@ -17,6 +17,10 @@ from neurofault.study.chain_identity import chip_record
 def chip_digest(chip: Deployment) -> str:
     """Return the digest of a healthy chip: integers, placement, time, input tables, readout, profile without its texts."""
     profile = chip.profile.model_dump(mode="json", exclude={"name", "title", "sources", "facts"})
+    if profile["arithmetic"] == "loihi":
+        profile["arithmetic"] = "lava"  # as it was called, and the same integers
+    if profile["synapse"]["format"] == "loihi":
+        del profile["synapse"]["format"]  # as when there was no other
     return digest_of(chip_record(chip), canonical(_without_texts(profile)))
 
 

@@ -1,0 +1,150 @@
+"""The ``arithmetic:`` of a hardware profile: the name of a known one, or a record of what its neurons do in a step."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from neurofault.deploy.quantity import RECORD, Evidence, Keys, check_sources
+from neurofault.graph.arithmetic import Arithmetic, Decay, DecayKind, Overflow, Register, Reset, Rounding
+
+
+class DecaySpec(BaseModel):
+    """What a state x loses in a step, by a stored number d of each neuron (:class:`neurofault.graph.arithmetic.Decay`).
+
+    Attributes:
+        kind: ``multiply``: x·(2**bits − d − more)/2**bits; ``shift``: x − (x >> d); ``linear``: x − d towards 0; ``none``.
+        most: the largest d that is stored; 0 for none.
+        bits: of ``multiply``: 1 to 16.
+        rounding: of ``multiply``: towards ``zero``, or ``floor``.
+        more: of ``multiply``: 0 or 1.
+        tail: of ``shift``: what is not 0 loses at least 1.
+    """
+
+    model_config = RECORD
+
+    kind: DecayKind
+    most: int = Field(default=0, ge=0, le=1 << 16)
+    bits: int = Field(default=12, ge=1, le=16)
+    rounding: Rounding = "zero"
+    more: Literal[0, 1] = 0
+    tail: bool = False
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> DecaySpec:
+        of = {"multiply": {"bits", "rounding", "more"}, "shift": {"tail"}, "linear": set[str](), "none": set[str]()}[self.kind]
+        wrong = sorted((self.model_fields_set & {"bits", "rounding", "more", "tail"}) - of)
+        if wrong:
+            text = "a decay of kind {kind} has no {field}; it has: {allowed}"
+            allowed = ", ".join(sorted(of)) or "kind and most alone"
+            raise PydanticCustomError("not_of_this_kind", text, {"kind": self.kind, "field": wrong[0], "allowed": allowed})
+        if self.kind != "none" and not self.most:
+            raise PydanticCustomError(
+                "no_decay", "a decay of kind {kind} needs most, the largest number that is stored", {"kind": self.kind}
+            )
+        return self
+
+
+class RegisterSpec(BaseModel):
+    """What holds a state of a neuron (:class:`neurofault.graph.arithmetic.Register`).
+
+    Attributes:
+        bits: its width.
+        signed: two's complement; else from 0 on.
+        overflow: ``saturate`` or ``wrap``.
+        decay: what it loses in a step.
+    """
+
+    model_config = RECORD
+
+    bits: int = Field(ge=2, le=32)
+    signed: bool = True
+    overflow: Overflow = "saturate"
+    decay: DecaySpec = DecaySpec(kind="none")
+
+    def register_of(self) -> Register:
+        """Return it as the package computes with it."""
+        return Register(self.bits, self.signed, self.overflow, Decay(**self.decay.model_dump()))
+
+
+_Resets = Annotated[tuple[Reset, ...], Field(strict=False, min_length=1)]
+
+
+class ArithmeticSpec(BaseModel):
+    """How the neurons of a chip compute (:class:`neurofault.graph.arithmetic.Arithmetic`, which has the equations).
+
+    Attributes:
+        name: for display.
+        source: keys of what says so.
+        evidence: how it is known.
+        note: what is simplified: sums of a step are added up before a register holds them.
+        v: the membrane.
+        u: the synaptic current; null: what arrives goes into v.
+        threshold: ``>`` or ``>=``.
+        resets: what a spike may do to v: ``zero``, ``subtract``, ``none``.
+        reset_delays: steps from a spike to its reset, of 0 and 1.
+        spikes: of a neuron in a step, at most.
+        shift: of sums and thresholds, to the left.
+        sums: whether sums join u ``after_decay`` or ``before_decay``.
+        partly: whether v changes in steps that are each held in its width.
+        floor: whether neurons have a lower bound of v.
+        refractory: refractory steps that a neuron counts; 0: none.
+    """
+
+    model_config = RECORD
+
+    name: str = Field(min_length=1, max_length=40)
+    source: Keys
+    evidence: Evidence
+    note: str | None = None
+    v: RegisterSpec
+    u: RegisterSpec | None
+    threshold: Literal[">", ">="]
+    resets: _Resets
+    reset_delays: Annotated[tuple[Literal[0, 1], ...], Field(strict=False, min_length=1)] = (0,)
+    spikes: int = Field(default=1, ge=1, le=255)
+    shift: int = Field(default=0, ge=0, le=16)
+    sums: Literal["after_decay", "before_decay"] = "after_decay"
+    partly: bool = False
+    floor: bool = False
+    refractory: int = Field(default=0, ge=0, le=1 << 20)
+
+    @field_validator("source")
+    @classmethod
+    def _sourced(cls, source: Keys, info: ValidationInfo) -> Keys:
+        if not source:
+            raise PydanticCustomError("no_source", "the arithmetic has no source (add source: KEY, a key of sources)")
+        check_sources(source, info)
+        return source
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ArithmeticSpec:
+        wrong = self.arithmetic_of().mistake()
+        if wrong is not None:
+            raise PydanticCustomError("contradiction", "{wrong}", {"wrong": wrong})
+        return self
+
+    def arithmetic_of(self) -> Arithmetic:
+        """Return it as the package computes with it."""
+        own: dict[str, Any] = {
+            name: getattr(self, name) for name in type(self).model_fields if name not in ("source", "evidence", "note", "v", "u")
+        }
+        return Arithmetic(v=self.v.register_of(), u=None if self.u is None else self.u.register_of(), **own)
+
+
+KnownArithmetic = Literal["loihi", "lava"]
+"""``loihi``: the chip computes as Lava 0.10's ``fixed_pt``; ``lava``: it computes otherwise, or that is not published, and Lava's law is simulated on
+its places."""
+
+
+def _branch(given: Any) -> str:
+    return "record" if isinstance(given, dict | ArithmeticSpec) else "name"
+
+
+AnyArithmetic = Annotated[
+    Annotated[KnownArithmetic, Tag("name")] | Annotated[ArithmeticSpec, Tag("record")],
+    Discriminator(_branch),
+]
+"""What a profile's ``arithmetic`` may be."""
