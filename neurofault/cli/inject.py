@@ -14,6 +14,7 @@ from neurofault.cli import options
 from neurofault.cli.output import JsonOut, scientific
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import draw_chip, tabled, tell, width
+from neurofault.deploy.arithmetic_spec import computes
 from neurofault.errors import UsageError
 from neurofault.graph import Network, Source
 
@@ -155,7 +156,7 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
     tell(
         f"{answer['network']} (weights {answer['weights']}) on {prepared.profile.title} ({answer['cores_used']} cores on {answer['chips']} chip(s)), "
         f"{answer['samples']} test {_seen(prepared)} of {answer['data']}, {answer['timesteps']} time steps{', one stream (reset: never)' if 'reset' in answer else ''}, engine {answer['engine']}",
-        f"simulated with Lava's integer arithmetic; broken: {kinds}, {answer['n_draws']} draws\n",
+        f"simulated with {computes(prepared.profile.arithmetic, prepared.profile.name)}; broken: {kinds}, {answer['n_draws']} draws\n",
     )
     if prepared.scaling is not None:
         tell(f"{prepared.scaling}\n")

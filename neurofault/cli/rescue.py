@@ -14,6 +14,8 @@ from neurofault.cli.inject import read_faults
 from neurofault.cli.output import JsonOut, check_file, scientific
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
+from neurofault.deploy.arithmetic_spec import computes
+from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import UsageError
 
 if TYPE_CHECKING:
@@ -170,7 +172,7 @@ def rescue(
     }
     result_file.write(answer)
     if not result_file.alone:
-        _print(answer, prepared.profile.title, prepared.metric)
+        _print(answer, prepared.profile, prepared.metric)
     if picture is not None:
         from neurofault.study.rescue_picture import draw_time_line
 
@@ -234,18 +236,18 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _print(answer: dict[str, Any], title: str, metric: Metric) -> None:
+def _print(answer: dict[str, Any], profile: HardwareProfile, metric: Metric) -> None:
     kinds = ", ".join(
         f"{each['kind']} ({', '.join(f'{k} {v}' for k, v in each.items() if k != 'kind')})" for each in answer["faults"]
     )
     value, measured = metric.shown, f"{metric.words} " if metric.lower else ""
     draws = answer["rows"][0]["n_draws"] if answer["rows"] else 0
     tell(
-        f"{answer['network']} (weights {answer['weights']}) on {title}, {answer['samples']:,} test {'samples' if metric.lower else 'images'}; broken: {kinds}, {draws} draws; "
+        f"{answer['network']} (weights {answer['weights']}) on {profile.title}, {answer['samples']:,} test {'samples' if metric.lower else 'images'}; broken: {kinds}, {draws} draws; "
         f"a cycle: {answer['cycle_samples']:,} samples"
         + (f" ({answer['held_back_samples']:,} more are held back to watch learning)" if answer["held_back_samples"] else ""),
         *(f"warning: {warning}" for warning in answer["warnings"]),
-        f"simulated with Lava's integer arithmetic; learning in mode hardware_strict; healthy {measured}{value(answer[f'healthy_{metric.key}'])}\n",
+        f"simulated with {computes(profile.arithmetic, profile.name)}; learning in mode hardware_strict; healthy {measured}{value(answer[f'healthy_{metric.key}'])}\n",
     )
     heads = (
         "strategy", "learner", "damaged", "final", "95 % interval", "recovered", "worst", "served", "cycles", "after last", "writes",

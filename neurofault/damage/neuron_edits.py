@@ -133,13 +133,13 @@ class SetField:
 
 @dataclass(frozen=True, eq=False)
 class Upset:
-    """Bits of the state that flip once, at the beginning of a step; the 24-bit result is read as two's complement.
+    """Bits of the state that flip once, at the beginning of a step; the result is read as two's complement of the register's width (24 bits on Loihi).
 
     Attributes:
         population: its name.
         state: ``u`` or ``v``.
         neurons: int64 [k], sorted, without duplicates.
-        masks: int32 [k], bits that flip, 1 to 2**24 − 1.
+        masks: int32 [k], bits that flip, 1 to 2**24 − 1, of a narrower register to its highest.
         at: the step.
         clock: whose step.
     """

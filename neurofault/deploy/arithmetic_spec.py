@@ -35,7 +35,9 @@ class DecaySpec(BaseModel):
     @model_validator(mode="after")
     def _of_its_kind(self) -> DecaySpec:
         of = {"multiply": {"bits", "rounding", "more"}, "shift": {"tail"}, "linear": set[str](), "none": set[str]()}[self.kind]
-        wrong = sorted((self.model_fields_set & {"bits", "rounding", "more", "tail"}) - of)
+        own = type(self).model_fields
+        given = {name for name in ("bits", "rounding", "more", "tail") if getattr(self, name) != own[name].default}
+        wrong = sorted(given - of)
         if wrong:
             text = "a decay of kind {kind} has no {field}; it has: {allowed}"
             allowed = ", ".join(sorted(of)) or "kind and most alone"
@@ -148,3 +150,14 @@ AnyArithmetic = Annotated[
     Discriminator(_branch),
 ]
 """What a profile's ``arithmetic`` may be."""
+
+
+def computes(arithmetic: KnownArithmetic | ArithmeticSpec, chip: str) -> str:
+    """Return in words whose integers are simulated, and whether the chip has others.
+
+    >>> computes("loihi", "loihi2"), computes("lava", "darwin3")
+    ("Lava's integer arithmetic", "Lava's integer arithmetic on the places of darwin3, whose own it is not")
+    """
+    if isinstance(arithmetic, ArithmeticSpec):
+        return f"the integer arithmetic of {arithmetic.name} ({arithmetic.evidence})"
+    return "Lava's integer arithmetic" + ("" if arithmetic == "loihi" else f" on the places of {chip}, whose own it is not")

@@ -38,6 +38,7 @@ from neurofault.damage.damage import (
 from neurofault.deploy.deployment import Deployment
 from neurofault.faults.places import weights_at
 from neurofault.faults.plan import FaultPlan
+from neurofault.graph.arithmetic import LOIHI
 from neurofault.graph.neurons import NO_MEMORY
 
 
@@ -181,7 +182,7 @@ def _left(facts: _Facts, edit: Edit) -> Edit | None:
         case Upset():
             own = facts.deployment.population(edit.population)
             keep = ~facts.dead[own.name][edit.neurons]
-            if edit.state == "u" and not facts.changed[own.name, "du"]:
+            if edit.state == "u" and own.law.arithmetic == LOIHI and not facts.changed[own.name, "du"]:
                 keep &= own.du[edit.neurons] != NO_MEMORY
             left = only(edit, keep)
         case _:

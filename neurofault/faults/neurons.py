@@ -20,6 +20,7 @@ from neurofault.faults.context import Context, FaultOutcome, listed_array
 from neurofault.faults.mistakes import MOST, Mistake
 from neurofault.faults.places import neuron_blocks
 from neurofault.faults.sites import Ids
+from neurofault.graph.arithmetic import Register
 from neurofault.streams import stream_key
 
 SPIKEFI = "Spyrou et al. 2024, SpikeFI, arXiv 2412.06795"
@@ -144,15 +145,19 @@ def _sees(context: Context, fault: Fault) -> bool:
 
 def _altered(context: Context, fault: NeuronThreshold | NeuronLeak | NeuronBias, field: Stored) -> FaultOutcome:
     """Change a stored parameter by factor, offset or bit flip; the result stays in the field's range."""
-    limits = context.deployment.profile.neuron
+    limits, chip = context.deployment.profile.neuron, context.deployment.profile.law
     match field:
         case "vth":
-            low, high = 0, limits.threshold_max.value or (1 << 17) - 1
+            low, high = 0, limits.threshold_max.value or chip.v.high >> chip.shift
         case "bias_mantissa":
             low = limits.bias_mantissa_min.value if limits.bias_mantissa_min.value is not None else -(1 << 12)
             high = limits.bias_mantissa_max.value if limits.bias_mantissa_max.value is not None else (1 << 12) - 1
-        case _:
-            low, high = 0, limits.decay_max.value or 4095
+        case "du" | "dv":
+            register = chip.u if field == "du" else chip.v
+            low, high = 0, 0 if register is None else register.decay.most
+            if not high:
+                raise FaultError(f"neurons of chip {context.deployment.profile.name!r} store no {field}: {_no_decay(register)}")
+            high = min(high, limits.decay_max.value or high)
     bits = (high - low).bit_length()
     if fault.bit is not None and fault.bit >= bits:
         raise FaultError(f"bit must lie in [0, {bits - 1}]: the stored field has {bits} bits, is {fault.bit}")
@@ -167,6 +172,10 @@ def _altered(context: Context, fault: NeuronThreshold | NeuronLeak | NeuronBias,
         held = getattr(fold.at(np.ones(len(fold.edits), bool)), field)[neurons]
         out.edits.append(replace(edit, values=held.astype(np.int32)))
     return out
+
+
+def _no_decay(register: Register | None) -> str:
+    return "they have no current of their own" if register is None else "their potential does not decay"
 
 
 def _one_change(given: Mapping[str, Any]) -> list[Mistake]:
@@ -273,7 +282,7 @@ class StateUpset(Fault):
     kind: ClassVar[str] = "state_upset"
     site: ClassVar[str] = "neurons"
     list_field: ClassVar[str] = "neurons"
-    equation: ClassVar[str] = "u or v ^= 2**bit before the step's update (24-bit two's complement)"
+    equation: ClassVar[str] = "u or v ^= 2**bit before the step's update (two's complement of the register's width; Loihi: 24 bits)"
     mechanism: ClassVar[str] = "single event upset in the state memory"
     sources: ClassVar[tuple[str, ...]] = ("Lava 0.10 LIF fixed_pt: 24-bit u and v",)
     neighbours: ClassVar[str] = "SpikingJET potential flip"
@@ -281,10 +290,18 @@ class StateUpset(Fault):
 
     neurons: Ids | None = Field(default=None, description=_NEURONS)
     state: Literal["u", "v"] = Field(default="v", description="which state")
-    bit: int = Field(default=22, description="which bit flips; 23 is the sign", ge=0, le=23)
+    bit: int = Field(default=22, description="which bit flips; the highest of the register (Loihi: 23) is the sign", ge=0, le=23)
 
     def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
+        register = getattr(context.deployment.profile.law, self.state)
+        what = f"chip {context.deployment.profile.name!r}"
+        if register is None:
+            raise FaultError(f"neurons of {what} have no state u: what arrives goes into v at once; allowed: state v")
+        if self.bit >= register.bits:
+            raise FaultError(
+                f"bit must lie in [0, {register.bits - 1}]: {self.state} of {what} has {register.bits} bits, is {self.bit}"
+            )
         out, groups = each_neuron(context, self)
         assert self.when.at is not None
         for _, name, neurons in groups:
