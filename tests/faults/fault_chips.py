@@ -45,7 +45,7 @@ def small_profile(*, shared_kernels=False, columns=4, rows=3, cores_per_tile=2, 
     core = Core.model_construct(
         neurons=quantity(16, "neurons"), synapse_bits=quantity(None, "bits"), in_axons=quantity(None), out_axons=quantity(None)
     )
-    return HardwareProfile.model_construct(name="small", chip=chip, core=core, synapse=synapse, neuron=neuron)
+    return HardwareProfile.model_construct(name="small", arithmetic="loihi", chip=chip, core=core, synapse=synapse, neuron=neuron)
 
 
 TABLE = Encoding(np.arange(256, dtype=np.int32), 100, 0, 1.0)
