@@ -36,7 +36,7 @@ followed: list[object] = []
 def begin() -> None:
     """Let the incremental engine of a worker follow whatever it can, and count it."""
     follow = incremental.IncrementalEngine._activities
-    incremental.touched_share = lambda deployment: 0.0
+    incremental.touched_share = lambda *_: 0.0
     incremental.IncrementalEngine._activities = lambda self, whole, chips: followed.extend(chips) or follow(self, whole, chips)
 
 

@@ -18,7 +18,8 @@ class SynapsesInTime:
     Attributes:
         steady_sources, steady_targets, steady_weights: int64 [s], synapses that always read another weight, with the healthy delay.
         sources, targets: int64 [K], the others, sorted by target, then source: they change with time, or have another delay.
-        which: int64 [N, T], number of the set of edits that acts in each step of each sample.
+        which: int64 [N, T], number of the set of edits that acts in each step of each sample; sets: how many there are.
+        alike: whether it is known that all samples are alike.
 
     Args:
         chip: with its damage.
@@ -41,7 +42,7 @@ class SynapsesInTime:
         self._own = np.isin(self._fold.targets * n_in + self._fold.sources, keys[apart])
         self.sources, self.targets = self._fold.sources[self._own], self._fold.targets[self._own]
         found = moments(self._fold.edits, chip.schedule.phase[own.target], first_sample, samples, chip.timesteps)
-        self.which, self._active = found.which, found.active
+        self.which, self._active, self.alike, self.sets = found.which, found.active, found.alike, len(found.active)
         self._kept: dict[int, Held] = {}
 
     def held(self, number: int) -> Held:

@@ -55,11 +55,11 @@ class Injection:
 
     @property
     def how(self) -> dict[str, list[int]]:
-        """How the draws were run, each with its draws: ``followed``, as differences from the healthy chip, or why whole."""
+        """How the draws were run, each with its draws (:func:`neurofault.study.lesion.how_run`)."""
         found: dict[str, list[int]] = {}
         inputs = shown(self.prepared.deployment, self.prepared.test)
-        for draw, reason in zip(self.lesion.draws, how_run(self.lesion, inputs, engine=self.engine), strict=True):
-            found.setdefault("followed" if reason is None else reason, []).append(draw.draw)
+        for draw, how in zip(self.lesion.draws, how_run(self.lesion, inputs, engine=self.engine), strict=True):
+            found.setdefault(how, []).append(draw.draw)
         return found
 
     @property

@@ -142,8 +142,8 @@ def _follower() -> IncrementalEngine:
     return IncrementalEngine()
 
 
-def how_run(lesions: Lesion, inputs: Inputs, *, engine: str) -> list[str | None]:
-    """Return for each draw None if :func:`lesion` has followed it as a difference from the healthy chip, else why it was run whole.
+def how_run(lesions: Lesion, inputs: Inputs, *, engine: str) -> list[str]:
+    """Say for each draw how :func:`lesion` has run it: ``followed`` as a difference from the healthy chip, but for what layers, or ``whole``, and why.
 
     Args:
         lesions: what was measured.
@@ -152,19 +152,19 @@ def how_run(lesions: Lesion, inputs: Inputs, *, engine: str) -> list[str | None]
     """
     chips, follower = [draw.deployment for draw in lesions.draws], cache(_follower)
 
-    def reason(number: int, chip: Deployment) -> str | None:
+    def how(number: int, chip: Deployment) -> str:
         if engine != "exact":
-            return f"engine {engine!r} runs every chip whole"
+            return f"whole: engine {engine!r} runs every chip so"
         if lesions.metric.of_steps:
-            return "answers of every step"
+            return "whole: answers of every step"
         if _work(chips, len(inputs)) * len(chips) < _LITTLE:
-            return "little work: it takes no longer whole"
+            return "whole: little work, it takes no longer"
         if lesions.draws[number].measured is None:
-            return "a hung core stops the chip"
+            return "not: a hung core stops the chip"
         together = min(_TOGETHER, len(chips) - number // _TOGETHER * _TOGETHER)
-        return follower().why_whole(chip, len(inputs), together)
+        return follower().explained(chip, len(inputs), together)
 
-    return [reason(number, chip) for number, chip in enumerate(chips)]
+    return [how(number, chip) for number, chip in enumerate(chips)]
 
 
 _LITTLE = 2_000_000_000

@@ -350,10 +350,10 @@ def test_what_cannot_be_is_refused_in_one_line(cli, asked, message):
 
 def test_explain_says_which_draws_were_followed_and_why_not_the_others(cli, monkeypatch):
     words = ("--samples", "40", "--draws", "3", "--explain")
-    assert answer(cli, *words, "--kill-cores", "1")["explained"] == {"little work: it takes no longer whole": [0, 1, 2]}
+    assert answer(cli, *words, "--kill-cores", "1")["explained"] == {"whole: little work, it takes no longer": [0, 1, 2]}
     monkeypatch.setattr(lesion, "_LITTLE", 0)
     assert answer(cli, *words, "--kill-cores", "1")["explained"] == {"followed": [0, 1, 2]}
-    whole = "layer 'input': noise of inputs"
+    whole = "whole: layer 'input': noise of inputs"
     noisy = ("--fault", "{kind: sensor_noisy, count: 3, sigma: 20}")
     assert answer(cli, *words, *noisy)["explained"] == {whole: [0, 1, 2]}
     code, out, err = cli("inject", *words, *noisy)

@@ -32,9 +32,11 @@ from neurofault.engines.exact.engine import ExactEngine
 from neurofault.engines.incremental.engine import IncrementalEngine
 from neurofault.engines.incremental.fault_rows import edit_rows, joined_rows, synapse_rows
 from neurofault.engines.incremental.golden import Effects, Golden, effects, follow_faults, golden
-from neurofault.engines.incremental.limits import not_followed, refusal
+from neurofault.engines.incremental.limits import course, not_followed, refusal
+from neurofault.engines.incremental.rest import Rest
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph import Dense
+from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.inputs import Inputs
 
 
@@ -251,13 +253,17 @@ def test_what_cannot_be_followed_is_refused() -> None:
     assert str(usage.value) == "labels have the shape (5,), but there are 6 samples"
 
 
-def test_only_what_reaches_a_loop_or_splits_a_rounded_sum_is_run_whole() -> None:
+def _looped() -> tuple[Deployment, Inputs, list[ChipPopulation], list[ChipConnection]]:
+    """Two ways from an input to the output, one of them over a loop."""
     rng = np.random.default_rng(2)
     populations = [neurons(name, (6,), is_source=name == "in") for name in ("in", "a", "b", "out")]
     ends = [("in", "a"), ("a", "a"), ("a", "out"), ("in", "b"), ("b", "out")]
     made = [connection(f"{s}{t}", s, t, dense(rng, 6, 6)) for s, t in ends]
-    looped = graph_chip(populations, made, 9, readout="out")
-    inputs = Inputs(events=rng.random((4, 9, 6)) < 0.3)
+    return graph_chip(populations, made, 9, readout="out"), Inputs(events=rng.random((4, 9, 6)) < 0.3), populations, made
+
+
+def test_what_reaches_a_loop_or_splits_a_rounded_sum_is_not_followed_on() -> None:
+    looped, inputs, populations, made = _looped()
     one = np.array([0])
     assert not_followed(looped, [Silence("b", one)]) is None
     assert not_followed(looped, [SetSynapses("aout", one, one, one)]) is None
@@ -271,6 +277,72 @@ def test_only_what_reaches_a_loop_or_splits_a_rounded_sum_is_run_whole() -> None
     for chip_, edit in ((looped, Silence("b", one)), (looped, Silence("a", one)), (rounded, Silence("a", one))):
         hurt = chip_.with_damage(Damage((edit,)))
         _assert_equal(engine.run(hurt, inputs), ExactEngine(1).run(hurt, inputs))
+
+
+def test_a_loop_is_run_only_on_the_samples_in_which_something_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    looped, inputs, _, _ = _looped()
+    monkeypatch.setattr("neurofault.engines.incremental.engine.touched_share", lambda *_: 0.0)
+    ran: list[int] = []
+    run = Rest.run
+    monkeypatch.setattr(Rest, "run", lambda self, trains: ran.append(len(trains)) or run(self, trains))
+    engine, one = IncrementalEngine(1), np.array([0])
+    trace = ExactEngine(1).run(looped, inputs, record=("spikes",)).traces
+    spikes = {name: trace[name].spikes for name in ("in", "a", "b")}
+    silent, busy = (np.argmin(spikes["in"].sum((0, 1))), np.argmax(spikes["a"].sum((0, 1))))
+    fired = int(spikes["a"][:, :, busy].any(axis=1).sum())
+    for edit, least, most in (
+        (Silence("a", np.array([busy])), fired, fired),
+        (SetSynapses("ina", np.array([silent]), one, np.array([254])), 0, int(spikes["in"][:, :, silent].any(axis=1).sum())),
+        (SetSynapses("aa", np.array([busy]), one, np.array([-256])), 0, fired),
+        (Silence("b", one), 0, 0),
+    ):
+        ran.clear()
+        hurt = looped.with_damage(Damage((edit,)))
+        _assert_equal(engine.run(hurt, inputs), ExactEngine(1).run(hurt, inputs))
+        assert least <= sum(ran) <= most
+    assert engine.explained(looped.with_damage(Damage((Silence("b", one),))), 4) == "followed"
+    assert (
+        engine.explained(looped.with_damage(Damage((Silence("a", one),))), 4)
+        == "followed, but layers 'a', 'out' run on the samples in which anything reaches them: layer 'a' is in a loop: it drives itself"
+    )
+    large = SetSynapses("bout", one, one, np.array([1 << 24]))
+    assert (
+        engine.explained(looped.with_damage(Damage((large,))), 4)
+        == "followed, but layers 'out' run on every sample: connection 'bout': weights beyond 24 bits"
+    )
+    timed = Silence("a", one, When(2, 5))
+    why = "layer 'a' is in a loop: it drives itself, and Silence there or behind it is more than dead neurons and synapses changed for good"
+    assert engine.explained(looped.with_damage(Damage((timed,))), 4) == f"whole: {why}"
+    whole = golden(looped, inputs)
+    with pytest.raises(UsageError, match="run anew only where spikes are counted"):
+        effects(edit_rows(whole, [(Silence("a", one),)], whole=True))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_damage_of_a_graph_with_loops_equals_the_exact_engine(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if seed % 5 == 0:
+        monkeypatch.setattr("neurofault.engines.incremental.rest._BYTES", 100 * seed)  # what is run anew is run in parts
+    chip_, inputs, rng = random_graph(seed, 60)
+    whole = golden(chip_, inputs, threads=1, keep_bytes=0 if seed % 3 == 0 else 1 << 30)
+    np.testing.assert_array_equal(whole.scores, ExactEngine(1).run(chip_, inputs).scores)
+    faults: list[tuple[Edit, ...]] = []
+    for number in range(9):
+        edits = [random_edit(rng, chip_, plain=number % 3 != 0) for _ in range(int(rng.integers(1, 4)))]
+        if number % 3 == 1 and chip_.connections:
+            one = chip_.connections[int(rng.integers(0, len(chip_.connections)))]
+            sources, targets = rng.integers(0, one.synapses.n_in, 2), np.arange(2)
+            edits = [SetSynapses(one.name, sources, targets, rng.choice([0, 100, 1 << 24], 2).astype(np.int32))]
+        if not isinstance(course(chip_, edits), str):
+            faults.append(tuple(edits))
+    threads = 1 + seed % 2
+    tally, _ = follow_faults(edit_rows(whole, faults, whole=True), None, threads, full=True)
+    for row, edits in enumerate(faults):
+        hurt = chip_.with_damage(Damage(edits))
+        wanted = ExactEngine(1).run(hurt, inputs)
+        spikes = whole.spikes + tally.spikes[row]
+        counts = {name: spikes[place] for name, place in whole.flat.place_of.items()}
+        scores = np.where(hurt.damage.silent(hurt.output.name, hurt.output.size), DEAD_SCORE, tally.scores[row])
+        _assert_equal(Activity(scores, counts, whole.sample_spikes + tally.sample_spikes[row]), wanted)
 
 
 def _graph(seed: int) -> tuple[Deployment, Inputs, np.random.Generator, Golden]:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Brian2'
 @pytest.fixture
 def followed(monkeypatch):
     """An incremental engine that follows whatever it can, and the chips that it has followed."""
-    monkeypatch.setattr(incremental, "touched_share", lambda _: 0.0)
+    monkeypatch.setattr(incremental, "touched_share", lambda *_: 0.0)
     follow, chips = incremental.IncrementalEngine._activities, []
     monkeypatch.setattr(
         incremental.IncrementalEngine, "_activities", lambda self, whole, own: chips.extend(own) or follow(self, whole, own)

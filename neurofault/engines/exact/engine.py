@@ -212,8 +212,9 @@ class RunSheet:
 
 
 def run_batch(
-    plan: RunPlan, inputs: Inputs, sheet: RunSheet, seen: Callable[[str, Mapping[str, Events]], None] | None = None
-) -> Mapping[str, NDArray[np.int64]]:
+    plan: RunPlan, inputs: Inputs, sheet: RunSheet, seen: Callable[[str, Mapping[str, Events]], None] | None = None,
+    before: Mapping[str, Events] | None = None,
+) -> Mapping[str, NDArray[np.int64]]:  # fmt: skip
     """Run a batch of samples through all populations; return their spike counts and fill the rest of the results in.
 
     Args:
@@ -222,10 +223,11 @@ def run_batch(
         sheet: filled in.
         seen: called with the name of each population once its spikes are there, and the events of all that are still at hand, its sources' among
             them.
+        before: events of the populations outside, in internal order, where they are not in ``inputs``.
     """
     deployment = plan.deployment
-    events: dict[str, Events] = {}
-    for name in plan.given:
+    events: dict[str, Events] = dict(before or {})
+    for name in plan.given if before is None else ():
         spikes = inputs.of(name)
         assert isinstance(spikes, Spikes)
         events[name] = given(spikes, plan.packed.populations[name])

@@ -13,7 +13,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.engines.incremental.fault_rows import edit_rows
 from neurofault.engines.incremental.golden import KEPT_BYTES, Golden, follow_faults, golden
-from neurofault.engines.incremental.limits import not_followed, refusal
+from neurofault.engines.incremental.limits import Course, course, refusal
 from neurofault.errors import UnsupportedError
 from neurofault.graph.synapses import Conv, Sparse, Synapses
 from neurofault.inputs import Bias, Inputs, Spikes, State
@@ -99,15 +99,29 @@ class IncrementalEngine:
             samples: how many are presented.
             together: how many chips are run at a time (:meth:`run_many`).
         """
-        healthy = deployment.with_damage(Damage())
-        reason = refusal(healthy) or not_followed(healthy, deployment.damage.edits)
-        if reason is not None:
-            return reason
-        share = touched_share(deployment)
+        found = self._course(deployment)
+        if isinstance(found, str):
+            return found
+        share = touched_share(deployment, found)
         if share >= _MOST_SHARE:
             return f"damage that may touch {min(share, 1):.0%} of the work"
         size = sum(one.size for one in deployment.populations if not one.is_source) * deployment.timesteps * 4 * samples
         return "one chip alone, whose healthy run is too large to be kept" if size > self.keep_bytes and together < 2 else None
+
+    def explained(self, deployment: Deployment, samples: int, together: int = 1) -> str:
+        """Say how a damaged chip is run, and why it is not followed all the way, or not at all; arguments as of :meth:`why_whole`."""
+        whole, found = self.why_whole(deployment, samples, together), self._course(deployment)
+        if whole is not None or isinstance(found, str):
+            return f"whole: {whole}"
+        if not found.rest:
+            return "followed"
+        names = ", ".join(repr(one.name) for one in deployment.populations if one.name in found.rest)
+        where = "run on every sample" if found.always else "run on the samples in which anything reaches them"
+        return f"followed, but layers {names} {where}: {found.why}"
+
+    def _course(self, deployment: Deployment) -> Course | str:
+        healthy = deployment.with_damage(Damage())
+        return refusal(healthy) or course(healthy, deployment.damage.edits)
 
     def _activities(self, whole: Golden, deployments: Sequence[Deployment]) -> list[Activity]:
         done: list[Activity] = []
@@ -158,8 +172,8 @@ def _same_part(first: Bias | Spikes, second: Bias | Spikes) -> bool:
     return False
 
 
-def touched_share(deployment: Deployment) -> float:
-    """Return the share of a full run's work that following the damage may take at most, roughly (0: nothing, 1: all)."""
+def touched_share(deployment: Deployment, way: Course) -> float:
+    """Return the share of a full run's work that following the damage may take at most, roughly (0: nothing, 1: all); what is run anew counts where it is on every sample."""
     total = work = 0.0
     changed: dict[str, float] = {}
     for island in deployment.schedule.islands:
@@ -181,6 +195,9 @@ def touched_share(deployment: Deployment) -> float:
                     spread = (1.0 if share else 0.0) if not isinstance(one.synapses, Conv) else min(1.0, share * fan_out)
                     reached = max(reached, spread)
             total += arriving
+            if way.always and name in way.rest:
+                work += arriving
+                continue
             if name != deployment.readout.population:
                 work += 12.0 * population.size * max(reached, float(own.mean()))
             changed[name] = 1.0 if reached else float(own.mean())

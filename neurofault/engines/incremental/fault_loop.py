@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from neurofault.compiled import part
 from neurofault.engines.incremental.drive_changes import add_row, spikes_before
-from neurofault.engines.incremental.fault_table import FIXED, FaultTable, Healthy, Pending, Tally, ThreadRoom
+from neurofault.engines.incremental.fault_table import FIXED, REST, SENDER, FaultTable, Handed, Healthy, Pending, Tally, ThreadRoom
 from neurofault.engines.incremental.net import Net
 from neurofault.engines.incremental.propagation import best, clean, ripple
 from neurofault.engines.incremental.singles import account, survey
-from neurofault.engines.incremental.steps import entry, popcount
+from neurofault.engines.incremental.steps import entry, lowest, popcount
 from neurofault.graph.arithmetic import STATE_LIMIT
 
 _ONE = np.uint32(1)
@@ -37,6 +37,39 @@ def keep_trains(starts: NDArray[np.int64], sources: NDArray[np.int32], first: in
             bit, word = np.uint32(_ONE << np.uint32(step & 31)), step >> 5
             for position in range(starts[sample, step], starts[sample, step + 1]):
                 trains[sample, (first + sources[sample, position]) * words + word] |= bit
+
+
+@entry
+def write_events(trains: NDArray[np.uint32], words: int, starts: NDArray[np.int64], sources: NDArray[np.int32]) -> None:
+    """Write a population's events.
+
+    Args:
+        trains: [S, n · words].
+        words: of a train.
+        starts: filled, as in :mod:`neurofault.engines.exact.kernels`, [S, T + 1].
+        sources: filled, likewise; it has room for all.
+    """
+    steps = starts.shape[1] - 1
+    for sample in range(starts.shape[0]):
+        ends, own = starts[sample], trains[sample]
+        for step in range(steps + 1):
+            ends[step] = 0
+        for place in range(own.shape[0]):
+            bits, first = own[place], (place % words) * 32 + 1
+            while bits:
+                ends[first + lowest(bits)] += 1
+                bits &= np.uint32(bits - _ONE)
+        for step in range(steps):
+            ends[step + 1] += ends[step]
+        for step in range(steps, 0, -1):
+            ends[step] = ends[step - 1]
+        for place in range(own.shape[0]):
+            bits, first = own[place], (place % words) * 32 + 1
+            while bits:
+                at = first + lowest(bits)
+                sources[sample, ends[at]] = place // words
+                ends[at] += 1
+                bits &= np.uint32(bits - _ONE)
 
 
 @entry
@@ -100,11 +133,46 @@ def _at_once(net: Net, unit: int, stop: int, rows: FaultTable, healthy: Healthy,
     return 2 if moved else 1
 
 
+@part
+def _count(
+    net: Net, row: int, own_part: int, reached: bool, rows: FaultTable, healthy: Healthy, work: ThreadRoom, tally: Tally
+) -> None:  # fmt: skip
+    """Add what differs in a sample; of populations that are run anew, once reached, all spikes of the healthy run are taken away."""
+    for population in range(net.pops.shape[0]):
+        if reached and rows.roles[own_part, population] & REST:
+            for neuron in range(net.pops[population].base, net.pops[population].stop):
+                tally.spikes[row, neuron] -= work.fired[neuron].active
+                tally.sample_spikes[row, healthy.sample] -= work.fired[neuron].active
+        else:
+            for place in range(work.parts[population].begin, work.parts[population].end):
+                neuron = work.changed[place]
+                more = spikes_before(net, work.now, neuron, net.steps) - work.fired[neuron].active
+                tally.spikes[row, neuron] += more
+                tally.sample_spikes[row, healthy.sample] += more
+    for j in range(work.scores.shape[0]):
+        tally.scores[row, healthy.sample, j] = work.scores[j]
+
+
+@part
+def _hand_on(
+    net: Net, row: int, sample: int, own_part: int, rows: FaultTable, work: ThreadRoom, handed: Handed, progress: NDArray[np.int64]
+) -> None:  # fmt: skip
+    """Write a fault down that reaches what is not followed in a sample, and what the senders do with it."""
+    case, place = progress[3], np.int64(0)
+    handed.cases[case].row, handed.cases[case].sample = row, sample
+    for population in range(net.pops.shape[0]):
+        if rows.roles[own_part, population] & SENDER:
+            for word in range(net.pops[population].base * net.words, net.pops[population].stop * net.words):
+                handed.trains[case, place] = work.now[word]
+                place += 1
+    progress[3] += 1
+
+
 @entry
 def run_rest(
     net: Net, begin: int, stop: int, window_first: int, sums: NDArray[np.int32], trains: NDArray[np.uint32], scores: NDArray[np.int64],
     room: NDArray[np.int64], labels: NDArray[np.int64], rows: FaultTable, work: ThreadRoom, tally: Tally, pending: Pending,
-    progress: NDArray[np.int64],
+    progress: NDArray[np.int64], handed: Handed,
 ) -> None:  # fmt: skip
     """Follow what is pending on, and every fault that is units, on samples ``begin`` to ``stop`` − 1 of a window.
 
@@ -122,7 +190,8 @@ def run_rest(
         work: room, clean.
         tally: results are added.
         pending: what :func:`neurofault.engines.incremental.singles.run_singles` left.
-        progress: [3]: as it left them; changes kept are counted on.
+        progress: [4]: as it left them; changes kept are counted on, and the last is how many are handed on.
+        handed: filled, from its beginning: what the exact engine is to run; it has room for every fault of each sample.
     """
     kept, at = progress[1], np.int64(0)
     units = rows.others.shape[0] - 1
@@ -138,7 +207,7 @@ def run_rest(
         if units:
             survey(net, now, work)
         for fault in range(waiting + units):
-            unit, last, population = np.int64(0), np.int64(0), np.int64(0)
+            unit, last, population, own_part, reached = np.int64(0), np.int64(0), np.int64(0), np.int64(-1), False
             if fault < waiting:
                 item = pending.faults[at + fault]
                 row, population = item.row, item.population
@@ -149,23 +218,20 @@ def run_rest(
             else:
                 other = rows.others[fault - waiting]
                 row, unit, last = other.row, other.first, rows.others[fault - waiting + 1].first
-                population = rows.units[unit].population
+                population, own_part, reached = rows.units[unit].population, other.part, other.always != 0
                 if tally.spikes.shape[0] == 0:
                     found = _at_once(net, unit, last, rows, healthy, work)
                     if found == 2:
                         kept = account(row, labels[sample], best(work.scores), healthy, tally, kept)
                     if found:
                         continue
-            end = ripple(net, population, unit, last, rows, healthy, work)
-            kept = account(row, labels[sample], best(work.scores), healthy, tally, kept)
+            end, reached = ripple(net, population, unit, last, own_part, reached, rows, healthy, work)
             if tally.spikes.shape[0]:
-                for place in range(end):
-                    neuron = work.changed[place]
-                    more = spikes_before(net, work.now, neuron, net.steps) - work.fired[neuron].active
-                    tally.spikes[row, neuron] += more
-                    tally.sample_spikes[row, healthy.sample] += more
-                for j in range(work.scores.shape[0]):
-                    tally.scores[row, healthy.sample, j] = work.scores[j]
+                _count(net, row, own_part, reached, rows, healthy, work, tally)
+                if reached:
+                    _hand_on(net, row, sample, own_part, rows, work, handed, progress)
+            if not reached:
+                kept = account(row, labels[sample], best(work.scores), healthy, tally, kept)
             clean(net, max(end, np.int64(1 if fault < waiting else 0)), healthy, work)
         at += waiting
     progress[1] = kept

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,24 +20,12 @@ from neurofault.damage.fold_neurons import NeuronFold, NeuronsNow
 from neurofault.damage.moments import moments
 from neurofault.damage.synapses_in_time import SynapsesInTime
 from neurofault.deploy.deployment import Deployment
-from neurofault.engines.incremental.fault_table import (
-    BY_SAMPLE,
-    FAULT,
-    FIXED,
-    MOOD,
-    PIECE,
-    SCRIPT,
-    SCRIPT_ROW,
-    TARGET,
-    UNIT,
-    WEIGHTS,
-    FaultTable,
-    packed,
-    records,
-)
+from neurofault.engines.incremental.fault_table import FIXED, SCRIPT
+from neurofault.engines.incremental.gathered_rows import GatheredRows, batch_of
 from neurofault.engines.incremental.golden import FaultBatch, Golden
-from neurofault.engines.incremental.limits import MOST_WEIGHT, beyond_32_bits, not_followed
+from neurofault.engines.incremental.limits import MOST_WEIGHT, acts_in, beyond_32_bits, course, not_followed
 from neurofault.engines.incremental.net import FlatNetwork
+from neurofault.engines.incremental.rest import Rest
 from neurofault.engines.wiring import edits_of
 from neurofault.errors import UsageError
 from neurofault.graph.arithmetic import STATE_LIMIT, bias_of
@@ -50,68 +36,42 @@ from neurofault.graph.schedule import title
 _ALL = -1
 
 
-@dataclass(eq=False)
-class _Rows:
-    """Rows as they are gathered."""
-
-    units: list[NDArray[np.int64]] = field(default_factory=list)
-    pieces: list[NDArray[np.int64]] = field(default_factory=list)
-    trains: list[NDArray[np.uint32]] = field(default_factory=list)
-    masks: list[NDArray[np.uint32]] = field(default_factory=list)
-    mask_rows: list[tuple[int, int]] = field(default_factory=list)
-    scripts: list[tuple[int, int, int]] = field(default_factory=list)
-    moods: list[dict[str, NDArray[np.int64]]] = field(default_factory=list)
-    mood_of: list[NDArray[np.int32]] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("trains", "masks", "moods", "mood_of"), 0))
-
-    def unit(self, row: int, population: int, neurons: NDArray[np.int64], kind: int, what: NDArray[np.int64]) -> None:
-        """Add units: row, population, neuron, kind, what."""
-        one = np.ones(len(neurons), np.int64)
-        self.units.append(np.stack([row * one, population * one, neurons, kind * one, what]))
-
-    def train(self, spikes: NDArray[np.bool_]) -> int:
-        """Add a fixed train; return its number."""
-        self.trains.append(packed(spikes[None])[0])
-        return len(self.trains) - 1
-
-    def mask(self, active: NDArray[np.bool_]) -> int:
-        """Add a mask, bool [N, T]; return its number."""
-        alike = bool((active == active[:1]).all())
-        own = packed(active[:1] if alike else active)
-        self.masks.append(own)
-        self.mask_rows.append((self.counts["masks"], 0 if alike else 1))
-        self.counts["masks"] += len(own)
-        return len(self.mask_rows) - 1
-
-
 def edit_rows(healthy: Golden, faults: Sequence[Sequence[Edit]], *, whole: bool = False) -> FaultBatch:
     """Return faults given by their edits, in the order in which they act, on top of the healthy side's own damage.
 
     Args:
         healthy: the healthy run.
         faults: the edits of each.
-        whole: whether single synapses are followed like everything else, so that spikes can be counted.
+        whole: whether single synapses are followed like everything else, so that spikes can be counted, and what is not followed is run anew.
 
     Raises:
-        UsageError: an edit that is not followed (:func:`not_followed`), or that names a neuron that does not exist.
+        UsageError: an edit that is not followed (:func:`not_followed`; with ``whole`` :func:`course`), or that names a neuron that does not exist.
     """
-    deployment, flat, gathered = healthy.deployment, healthy.flat, _Rows()
+    deployment, flat, gathered = healthy.deployment, healthy.flat, GatheredRows()
+    shared: dict[frozenset[str], Rest] = {}
     for row, edits in enumerate(faults):
-        reason = not_followed(deployment, edits, flat.unfollowed)
-        if reason is not None:
+        way = course(deployment, edits, flat.unfollowed)
+        reason = way if isinstance(way, str) else None if whole else way.why
+        if isinstance(way, str) or reason is not None:
             raise UsageError(f"the incremental engine does not follow {reason}")
         hurt = deployment.with_damage(Damage((*deployment.damage.edits, *edits)))
+        if way.rest and any(acts_in(deployment, edit) in way.rest for edit in edits):
+            gathered.rests[row] = Rest(hurt, flat, way)
+        elif way.rest:
+            gathered.rests[row] = shared.setdefault(way.rest, Rest(deployment, flat, way))
         for population in deployment.populations:
+            if population.name in way.closed:
+                continue
             named = [edit for edit in edits if isinstance(edit, NeuronEdit) and edit.population == population.name]
             held = _neurons(healthy, hurt, population, named, row, gathered)
             for connection in deployment.into(population.name):
                 if any(isinstance(edit, SingleSynapses) and edit.connection == connection.name for edit in edits):
                     _synapses(healthy, hurt, connection, row, held, gathered)
-    return _batch(healthy, len(faults), gathered, whole=whole)
+    return batch_of(healthy, len(faults), gathered, whole=whole)
 
 
 def _neurons(
-    healthy: Golden, hurt: Deployment, population: ChipPopulation, edits: Sequence[NeuronEdit], row: int, gathered: _Rows
+    healthy: Golden, hurt: Deployment, population: ChipPopulation, edits: Sequence[NeuronEdit], row: int, gathered: GatheredRows
 ) -> NDArray[np.int64]:
     """Add the units of a population whose neurons are hit; return which have fixed trains."""
     if not edits:
@@ -139,14 +99,14 @@ def _forced(rate: int, timesteps: int) -> NDArray[np.bool_]:
 
 
 def _script(
-    healthy: Golden, hurt: Deployment, population: ChipPopulation, edits: Sequence[NeuronEdit], row: int, gathered: _Rows
+    healthy: Golden, hurt: Deployment, population: ChipPopulation, edits: Sequence[NeuronEdit], row: int, gathered: GatheredRows
 ) -> None:
     flat, inputs = healthy.flat, healthy.inputs
     fold = NeuronFold(population, hurt.damage.edits)
     found = moments(fold.edits, hurt.schedule.phase[population.name], inputs.first_sample, len(inputs), hurt.timesteps)
     own = np.unique(np.concatenate([edit.neurons for edit in edits]))
     sets = [_mood(fold.at(active), population, own) for active in found.active]
-    alike = bool((found.which == found.which[:1]).all())
+    alike = found.alike or bool((found.which == found.which[:1]).all())
     which = (found.which[:1] if alike else found.which).astype(np.int32)
     numbers = []
     for position in range(len(own)):
@@ -183,7 +143,7 @@ def _mood(now: NeuronsNow, population: ChipPopulation, own: NDArray[np.int64]) -
 
 
 def _synapses(
-    healthy: Golden, hurt: Deployment, connection: ChipConnection, row: int, held: NDArray[np.int64], gathered: _Rows
+    healthy: Golden, hurt: Deployment, connection: ChipConnection, row: int, held: NDArray[np.int64], gathered: GatheredRows
 ) -> None:
     """Add the pieces of a connection's broken synapses, but of neurons whose trains are fixed."""
     now = SynapsesInTime(hurt, connection.name, healthy.inputs.first_sample, len(healthy.inputs))
@@ -192,8 +152,9 @@ def _synapses(
     parts = [(now.steady_sources, now.steady_targets, now.steady_weights - before, delay, zero + _ALL)]
     if len(now.sources):
         before, delay = _held(healthy.deployment, connection, now.sources, now.targets)
-        for number in np.unique(now.which):
-            found, active = now.held(int(number)), now.which == number
+        which = now.which[:1] if now.alike else now.which
+        for number in range(now.sets):
+            found, active = now.held(number), which == number
             other = (found.weights != before) | (found.delays != delay)
             if other.any():
                 mask = np.full(
@@ -295,7 +256,7 @@ Part = tuple[str, NDArray[np.integer], NDArray[np.integer], NDArray[np.integer],
 
 def joined_rows(healthy: Golden, parts: Sequence[Part]) -> FaultBatch:
     """Return faults of synapses of several connections, one part behind the other; see :func:`synapse_rows`."""
-    deployment, gathered, count = healthy.deployment, _Rows(), 0
+    deployment, gathered, count = healthy.deployment, GatheredRows(), 0
     for name, *arrays in parts:
         connection = deployment.connection(name)
         starts, sources, targets, values = (np.asarray(part).astype(np.int64) for part in arrays)
@@ -318,78 +279,4 @@ def joined_rows(healthy: Golden, parts: Sequence[Part]) -> FaultBatch:
             _columns(healthy.flat, connection, row, sources, targets, values - before, delays, np.full(len(row), _ALL))
         )
         count += len(starts) - 1
-    return _batch(healthy, count, gathered)
-
-
-def _batch(healthy: Golden, count: int, gathered: _Rows, *, whole: bool = False) -> FaultBatch:
-    """Sort units and pieces into rows; ``whole``: no fault is taken as a single piece."""
-    net = healthy.flat.net
-    pieces = np.concatenate([np.empty((8, 0), np.int64), *gathered.pieces], axis=1)
-    pieces = pieces[:, pieces[4] != 0]
-    given = np.concatenate([np.empty((5, 0), np.int64), *gathered.units], axis=1)
-    busy = np.zeros(count, bool)
-    busy[given[0]] = True
-    apart = net.pops["groups"][pieces[1]] > 1
-    if net.pops["farthest"][net.readout] >= 0:  # then both its potentials and its spikes matter
-        apart |= pieces[1] == net.readout
-    busy[pieces[0][apart]] = True
-    single_row = (np.bincount(pieces[0], minlength=count) == 1) & ~busy & (not whole)
-    single = single_row[pieces[0]]
-    alone = pieces[:, single]
-    alone = alone[:, np.lexsort((alone[3], alone[2]))]
-    targets, first = np.unique(alone[2], return_index=True)
-    rest = pieces[:, ~single]
-    rest = rest[:, np.lexsort((rest[2], rest[1], rest[0]))]
-    heads = _heads(rest[:3, _not_among(rest[:3], given[:, given[3] == SCRIPT])])
-    bare = np.concatenate([heads, np.stack([np.full(heads.shape[1], WEIGHTS), np.zeros(heads.shape[1], np.int64)])])
-    units = np.concatenate([bare, given], axis=1)
-    units = units[:, np.lexsort((units[2], units[1], units[0]))]
-    others, begins = np.unique(units[0], return_index=True)
-    named = dict(zip(("population", "neuron", "kind", "what"), units[1:], strict=True))
-    rows = FaultTable(
-        count,
-        records(FAULT, {"row": others, "first": begins}, end={"first": units.shape[1]}),
-        records(UNIT, named | {"first": _firsts(rest[:3], units)}, end={"first": rest.shape[1]}),
-        _pieces(rest),
-        np.concatenate([np.empty((0, net.words), np.uint32), *(train[None] for train in gathered.trains)]),
-        _numbered(SCRIPT_ROW, gathered.scripts),
-        np.concatenate([np.empty((0, net.steps), np.int32), *gathered.mood_of]),
-        np.concatenate([np.empty(0, MOOD), *(records(MOOD, one) for one in gathered.moods)]),
-        _numbered(BY_SAMPLE, gathered.mask_rows),
-        np.concatenate([np.empty((0, net.words), np.uint32), *gathered.masks]),
-        records(TARGET, {"neuron": targets, "first": first}, end={"first": alone.shape[1]}),
-        _pieces(alone),
-    )
-    return FaultBatch(healthy, rows)
-
-
-def _heads(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return sorted columns, each once."""
-    if not keys.shape[1]:
-        return keys
-    return keys[:, np.any(np.diff(keys, axis=1, prepend=-1) != 0, axis=0)]
-
-
-def _not_among(keys: NDArray[np.int64], units: NDArray[np.int64]) -> NDArray[np.bool_]:
-    taken = set(map(tuple, units[:3].T.tolist()))
-    if not taken:
-        return np.ones(keys.shape[1], bool)
-    return np.array([tuple(key) not in taken for key in keys.T.tolist()], bool)
-
-
-def _firsts(keys: NDArray[np.int64], units: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return int64 [units]: each one's first piece; both are sorted alike, and every piece has a unit."""
-    if not keys.shape[1]:
-        return np.zeros(units.shape[1], np.int64)
-    _, which = np.unique(np.concatenate([units[:3], keys], axis=1), axis=1, return_inverse=True)
-    own, pieces = np.split(which.reshape(-1), [units.shape[1]])
-    return np.searchsorted(pieces, own).astype(np.int64)
-
-
-def _pieces(columns: NDArray[np.int64]) -> NDArray[Any]:
-    return records(PIECE, dict(zip(("row", "source", "delta", "shift", "mask", "group"), columns[[0, 3, 4, 5, 6, 7]], strict=True)))
-
-
-def _numbered(kind: np.dtype[Any], rows: Sequence[tuple[int, ...]]) -> NDArray[Any]:
-    names = kind.names or ()
-    return records(kind, dict(zip(names, np.array(rows, np.int64).reshape(-1, len(names)).T, strict=True)))
+    return batch_of(healthy, count, gathered)

@@ -15,8 +15,13 @@ WEIGHTS, FIXED, SCRIPT = 0, 1, 2
 KEEP_U, KEEP_V, THRESHOLD, BIAS, REFRACTORY, FLOOR, U, V, WAITING = range(9)
 """Rows of :attr:`Lanes.numbers`."""
 
-FAULT = np.dtype([("row", np.int64), ("first", np.int64)])
-"""A fault that is units: its row, its first unit."""
+FAULT = np.dtype([(name, np.int64) for name in ("row", "first", "part", "always")])
+"""A fault that is units: its row, its first unit, its row of :attr:`FaultTable.roles` (−1: all of it is followed), and whether the part that is not is run on
+every sample."""
+
+REST, CLOSED, SENDER = 1, 2, 4
+"""What a population is to a fault that is not followed all the way: one of the part that is run anew where anything reaches it; of these one in which not even
+the first change is told from none; one outside that drives one of them."""
 
 UNIT = np.dtype([(name, np.int64) for name in ("population", "neuron", "kind", "what", "first")])
 """A neuron that a fault hits: its kind, number of the train or the script, first piece."""
@@ -52,7 +57,8 @@ class FaultTable(NamedTuple):
 
     Attributes:
         faults: F.
-        others: :data:`FAULT`, the faults that are units, and an end.
+        others: :data:`FAULT`, the faults that are units, or are not followed all the way, and an end.
+        roles: uint8 [k, P], sums of ``REST``, ``CLOSED``, ``SENDER``.
         units: :data:`UNIT`, sorted by fault, then population, and an end.
         pieces: :data:`PIECE`, of units.
         trains: uint32 [k, words], fixed trains.
@@ -63,6 +69,7 @@ class FaultTable(NamedTuple):
 
     faults: int
     others: NDArray[Any]
+    roles: NDArray[np.uint8]
     units: NDArray[Any]
     pieces: NDArray[Any]
     trains: NDArray[np.uint32]
@@ -176,6 +183,17 @@ class Pending(NamedTuple):
     """Faults that must be followed on: :data:`PENDING` [k], and uint32 [k, words]: the trains."""
 
     faults: NDArray[Any]
+    trains: NDArray[np.uint32]
+
+
+HANDED = np.dtype([("row", np.int64), ("sample", np.int64)])
+"""A fault, and a sample of the window, in which something reaches what is not followed."""
+
+
+class Handed(NamedTuple):
+    """What is to be run anew: :data:`HANDED` [k], and uint32 [k, …]: the trains of the senders, one population after the other."""
+
+    cases: NDArray[Any]
     trains: NDArray[np.uint32]
 
 

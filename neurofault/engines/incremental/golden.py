@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from neurofault.engines.incremental.fault_loop import headroom, keep_drive, keep
 from neurofault.engines.incremental.fault_table import CHANGE, PENDING, FaultTable, Pending, Tally, room_for
 from neurofault.engines.incremental.limits import refusal
 from neurofault.engines.incremental.net import FlatNetwork, lay_out
+from neurofault.engines.incremental.rest import Rest, Waiting
 from neurofault.engines.incremental.singles import run_singles
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.inputs import Inputs
@@ -90,10 +91,12 @@ class FaultBatch:
     Attributes:
         healthy: the run.
         rows: as the kernels read them.
+        rests: by row, what is not followed of a fault; none: all is.
     """
 
     healthy: Golden
     rows: FaultTable
+    rests: Mapping[int, Rest] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.rows.faults
@@ -264,6 +267,8 @@ def follow_faults(
 ) -> tuple[Tally, Changes | None]:
     """Run every fault over every sample."""
     healthy, rows = batch.healthy, batch.rows
+    if batch.rests and not full:
+        raise UsageError("what is not followed is run anew only where spikes are counted")
     n, count, net, flat = len(healthy), len(batch), healthy.flat.net, healthy.flat
     if changes and healthy.deployment.output.size > MOST_ANSWERS:
         raise UsageError(f"changed answers are kept in 16 bits; there are {healthy.deployment.output.size:,} outputs")
@@ -286,9 +291,10 @@ def follow_faults(
         )
         if changes:
             own = own._replace(kept=np.empty(max(count, _CHANGES), CHANGE))
-        state = np.zeros(3, np.int64)
+        state = np.zeros(4, np.int64)
         most = max(len(rows.alone), min(_CHANGES, len(rows.alone) * _WINDOW))
         pending = Pending(np.empty(most, PENDING), np.empty((most, net.words), np.uint32))
+        waiting = Waiting.of(batch.rests)
         for window in windows:
             sums, trains = healthy.sums, healthy.trains
             if sums is None or trains is None:
@@ -311,12 +317,15 @@ def follow_faults(
                     pending,
                     state,
                 )
-                state[:] = min(size, begin + len(own.kept) // count) if changes and count else size, 0, 0
+                state[:] = min(size, begin + len(own.kept) // count) if changes and count else size, 0, 0, 0
+                if batch.rests:
+                    state[0] = min(size, begin + waiting.samples)
                 if len(rows.alone):
                     run_singles(net, begin, *run)
                 stop = int(state[0])
-                if state[2] or len(rows.units) > 1:
-                    run_rest(net, begin, stop, *run)
+                if state[2] or len(rows.others) > 1:
+                    run_rest(net, begin, stop, *run, waiting.handed)
+                    waiting.keep(int(state[3]), window.start, own)
                 begin, kept = stop, int(state[1])
                 if kept:
                     with lock:
@@ -325,6 +334,7 @@ def follow_faults(
                 with lock:
                     done[0] += size
                     progress(done[0], n)
+        waiting.run(own)
         with lock:
             total.changed[:] += own.changed
             total.correct[:] += own.correct

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.packing import Packed, PackedPopulation, pack
-from neurofault.engines.incremental.limits import unfollowed
+from neurofault.engines.incremental.limits import unfollowed, unsummed
 from neurofault.graph.arithmetic import STATE_LIMIT
 from neurofault.graph.synapses import Conv
 
@@ -29,7 +29,7 @@ _MOST_BIAS = 1 << 29
 
 POPULATION = np.dtype([(name, np.int64) for name in (
     "size", "positions", "lanes", "base", "stop", "sums", "into", "until", "farthest", "shortcut", "slack", "groups", "group",
-    "remembers", "leaks", "ruled", "reset", "delayed",
+    "remembers", "leaks", "ruled", "reset", "delayed", "looped",
 )])  # fmt: skip
 """A population.
 
@@ -41,6 +41,7 @@ shortcut: the wire by which its spikes are added to final sums, where that is al
 groups, group: how many sums its drive is made of, and number of the first, of :data:`GROUP`. Its drive is kept sum by sum.
 slack: largest |change| of drive in a step at which u can surely not wrap, so that less drive never makes a spike; −1: unknown, or rules of its own.
 remembers, leaks, ruled, reset, delayed: as in :class:`neurofault.engines.exact.neuron_steps.Neurons` and ``Rules``.
+looped: whether it drives itself, also through others: then it is only known whether anything in it changes.
 """
 
 WIRE = np.dtype([(name, np.int64) for name in (
@@ -104,7 +105,7 @@ class FlatNetwork:
         names: of its populations, in their order there.
         place_of: by name, int64 [n], number in ``net`` of each neuron in public (C, H, W) order.
         packed: the same deployment as the exact engine reads it.
-        unfollowed: population → why a change that reaches it is not followed.
+        unfollowed: population → why a change that reaches it is not followed on.
         drives: numbers of drive of a sample.
         driven: population → whether its drive is kept.
         group_of: (connection, extra delay of a synapse) → which of the target's sums it goes to.
@@ -133,7 +134,7 @@ def lay_out(deployment: Deployment) -> FlatNetwork:
     """Lay a deployment that :func:`refusal` has nothing against out for the kernels."""
     packed, schedule = pack(deployment), deployment.schedule
     names = tuple(name for island in schedule.islands for name in island)
-    left_out = unfollowed(deployment)
+    left_out, without = unfollowed(deployment), unsummed(deployment)
     own = [packed.populations[name] for name in names]
     pops = np.zeros(len(names), POPULATION)
     pops["size"] = [one.order.size for one in own]
@@ -148,7 +149,7 @@ def lay_out(deployment: Deployment) -> FlatNetwork:
     width = pops["lanes"] * pops["positions"]
     pops["stop"] = np.cumsum(width)
     pops["base"] = pops["stop"] - width
-    driven = np.array([name not in left_out and not deployment.population(name).is_source for name in names])
+    driven = np.array([name not in without and not deployment.population(name).is_source for name in names])
     groups, group_of = _groups(deployment, packed, names)
     pops["groups"] = [len(own_groups) for own_groups in groups]
     pops["group"] = np.cumsum(pops["groups"]) - pops["groups"]
@@ -158,6 +159,7 @@ def lay_out(deployment: Deployment) -> FlatNetwork:
     flags = [(one.neurons.remembers, one.neurons.leaks, not one.neurons.rules.usual, one.neurons.rules.reset, one.neurons.rules.delayed) for one in own]  # fmt: skip
     for column, name in enumerate(("remembers", "leaks", "ruled", "reset", "delayed")):
         pops[name] = [int(row[column]) for row in flags]
+    pops["looped"] = [loops for island, loops in zip(schedule.islands, schedule.loops, strict=True) for _ in island]
     found = _Wires.of(deployment, packed, names, group_of)
     wires, target = found.wires, found.target
     pops["into"], pops["until"] = (np.searchsorted(target, np.arange(len(names)), side) for side in ("left", "right"))

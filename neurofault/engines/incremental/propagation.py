@@ -28,11 +28,13 @@ from neurofault.engines.incremental.drive_changes import (
 )
 from neurofault.engines.incremental.fault_table import (
     BIAS,
+    CLOSED,
     FIXED,
     FLOOR,
     KEEP_U,
     KEEP_V,
     REFRACTORY,
+    REST,
     SCRIPT,
     THRESHOLD,
     WAITING,
@@ -318,11 +320,16 @@ def _advance(
 
 
 @part
-def ripple(net: Net, population: int, unit: int, stop: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom) -> int:
-    """Follow a fault from a population on; return the end of the stack of changed neurons; ``work.scores`` is filled in.
+def ripple(
+    net: Net, population: int, unit: int, stop: int, part: int, reached: bool, rows: FaultTable, healthy: Healthy, work: ThreadRoom
+) -> tuple[int, bool]:  # fmt: skip
+    """Follow a fault from a population on; return the end of the stack of changed neurons, and whether the part that is not followed is reached.
 
     What is in the stack already is of populations before ``population`` (``work.parts``; those of the others are empty); ``unit`` to
-    ``stop`` are the fault's units in this population and later.
+    ``stop`` are the fault's units in this population and later. ``part``: its row of ``rows.roles``, −1: it is followed all the way. ``work.scores`` is filled
+    in. Once the part is reached, what has changed in its populations means nothing.
+
+    A loop sees its own healthy spikes: where no train of its populations differs then, none does, since every way round takes a step or more.
     """
     for j in range(work.scores.shape[0]):
         work.scores[j] = healthy.scores[j]
@@ -336,12 +343,20 @@ def ripple(net: Net, population: int, unit: int, stop: int, rows: FaultTable, he
         until = unit
         while until < stop and rows.units[until].population == population:
             until += 1
-        end = _advance(net, population, unit, until, rows, healthy, work, top)
-        work.parts[population].begin, work.parts[population].end = top, end
-        if end != top:
-            farthest = max(farthest, net.pops[population].farthest)
-        top, unit, population = end, until, population + 1
-    return int(top)
+        role = np.uint8(0) if part < 0 else rows.roles[part, population]
+        if role & CLOSED and not reached:
+            for wire in range(net.pops[population].into, net.pops[population].until):
+                reached |= work.parts[net.wires[wire].source].begin != work.parts[net.wires[wire].source].end
+        if not (role & REST and (reached or role & CLOSED)):
+            end = _advance(net, population, unit, until, rows, healthy, work, top)
+            work.parts[population].begin, work.parts[population].end = top, end
+            if end != top:
+                farthest = max(farthest, net.pops[population].farthest)
+                if role & REST and net.pops[population].looped:
+                    reached = True
+            top = end
+        unit, population = until, population + 1
+    return int(top), reached
 
 
 @part

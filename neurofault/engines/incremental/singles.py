@@ -310,7 +310,7 @@ def run_singles(
         work: room, clean.
         tally: results are added.
         pending: filled: neurons whose trains must be followed on.
-        progress: [3] filled: samples done, changes kept, pending. It stops before a sample that might not have room for these.
+        progress: [4] filled: samples done, changes kept, pending; the last is left as it is. It stops before a sample that might not have room for these.
     """
     count = Counted(np.int64(0), np.int64(0))
     for sample in range(begin, scores.shape[0]):
