@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +20,7 @@ from neurofault.errors import SpecError
 from neurofault.files import why_not
 from neurofault.numerals import INT64
 from neurofault.specmistakes import mistakes_of
+from neurofault.specnodes import Mark, Node, at
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -42,42 +42,6 @@ _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": Fals
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _SPECIAL_FLOAT = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A place in a document; line and column count from 1 (0: the whole of it); ``file`` where it is another file than the document's own."""
-
-    line: int
-    column: int
-    file: str | None = None
-
-
-@dataclass(eq=False)
-class Node:
-    """A value and where it stood.
-
-    Attributes:
-        value: plain data: dict, list, str, int, float, bool or None.
-        mark: where the value starts.
-        keys: for a mapping, where each key stands.
-        children: for a mapping or a list, the nodes inside, by key or index.
-        size: values inside, itself included, aliases counted in full.
-        height: levels of nesting inside.
-    """
-
-    value: Any
-    mark: Mark
-    keys: dict[str, Mark] = field(default_factory=dict)
-    children: dict[str | int, Node] = field(default_factory=dict)
-    size: int = 1
-    height: int = 1
-
-    def add(self, key: str | int, child: Node) -> None:
-        """Put a child in, keeping ``size`` and ``height``."""
-        self.children[key] = child
-        self.size += child.size
-        self.height = max(self.height, child.height + 1)
 
 
 class _Composer:
@@ -227,29 +191,6 @@ class _Composer:
         return text
 
 
-def at(filename: str, mark: Mark, text: str) -> str:
-    """Return ``file:line:column: text``; a mark on line 0 is the whole source, ``source: text``."""
-    source = mark.file or filename
-    return f"{source}:{mark.line}:{mark.column}: {text}" if mark.line else f"{source}: {text}"
-
-
-def mark_of(node: Node, path: Sequence[str | int], *, at_key: bool = False) -> Mark:
-    """Return where a value stands, or as much of its path as there is.
-
-    Args:
-        node: what the path begins in.
-        path: keys and indices.
-        at_key: its last key, not its value.
-    """
-    mark = node.mark
-    for index, element in enumerate(path):
-        if element not in node.children:
-            break
-        mark = node.keys[str(element)] if at_key and index + 1 == len(path) else node.children[element].mark
-        node = node.children[element]
-    return mark
-
-
 def _mark(mark: Any) -> Mark:
     return Mark(1, 1) if mark is None else Mark(mark.line + 1, mark.column + 1)
 
@@ -320,8 +261,17 @@ def load_spec(path_or_text: Path | str, model: type[M], *, context: Mapping[str,
     return checked(root, model, context=context, filename=filename)
 
 
-def checked(root: Node, model: type[M], *, context: Mapping[str, Any] | None = None, filename: str = "<text>") -> M:
+def checked(
+    root: Node, model: type[M], *, context: Mapping[str, Any] | None = None, filename: str = "<text>", also: Sequence[str] = ()
+) -> M:
     """Check a document that is read already against a pydantic model; as :func:`load_spec`.
+
+    Args:
+        root: the document's root node.
+        model: what it must be.
+        context: for the model's validators.
+        filename: shown in messages.
+        also: keys of the top level that are allowed too, for messages: whoever read the document has taken them out.
 
     Raises:
         SpecError: every mistake, in the order of the file.
@@ -333,7 +283,7 @@ def checked(root: Node, model: type[M], *, context: Mapping[str, Any] | None = N
     try:
         return model.model_validate_json(json.dumps(data), context={**(context or {}), "document": data})
     except ValidationError as error:
-        found = mistakes_of(error, model, data)
+        found = mistakes_of(error, model, data, also)
         raise SpecError(list(_placed(found, root, filename))) from None
 
 

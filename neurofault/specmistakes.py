@@ -58,13 +58,16 @@ def describe(value: Any) -> str:
             return str(value)
 
 
-def mistakes_of(error: ValidationError, model: type[BaseModel], data: Mapping[str, Any]) -> dict[tuple[Path_, str], bool]:
+def mistakes_of(
+    error: ValidationError, model: type[BaseModel], data: Mapping[str, Any], also: Sequence[str] = ()
+) -> dict[tuple[Path_, str], bool]:
     """Put a validation error into words.
 
     Args:
         error: what ``model`` said of ``data``.
         model: can make a JSON schema; its property names are what is allowed.
         data: the document.
+        also: keys of the top level that are allowed too.
 
     Returns:
         (path of the value inside ``data``, text) → whether the key is what is wrong rather than the value.
@@ -85,7 +88,7 @@ def mistakes_of(error: ValidationError, model: type[BaseModel], data: Mapping[st
                 continue
             text = f"{where}: expected {_either(expected[path])}, found {describe(_value(data, path))}"
         elif kind == "extra_forbidden":
-            allowed = schema.keys_at(item["loc"][:-1])
+            allowed = [*schema.keys_at(item["loc"][:-1]), *(also if len(path) == 1 else ())]
             inside = f" in {_name(path[:-1])}" if len(path) > 1 else ""
             at_key = True
             text = f"unknown key {path[-1]!r}{inside}{nearest(str(path[-1]), allowed)}; allowed: {', '.join(allowed)}"

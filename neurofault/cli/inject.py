@@ -199,10 +199,13 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
     for note in _notes(result):
         tell(f"note: {note}")
     cost = lesions.healthy.cost
+    spikes = f"{answer['spikes_healthy'] / answer['samples']:.0f} spikes"
     tell(
-        f"\nper inference (healthy): {scientific(cost.energy.value, 'J')} ({cost.energy.evidence}; table {cost.table}; "
+        f"\nper inference (healthy): {spikes}; energy and time are not known: profile {answer['profile']} has no energy table"
+        if cost.table is None
+        else f"\nper inference (healthy): {scientific(cost.energy.value, 'J')} ({cost.energy.evidence}; table {cost.table}; "
         f"{cost.static_note}), {scientific(cost.time.value, 's')} ({cost.time.evidence}), "
-        f"{answer['spikes_healthy'] / answer['samples']:.0f} spikes; damaged: {scientific(answer['energy_joule_per_inference_damaged'], 'J')}",
+        f"{spikes}; damaged: {scientific(answer['energy_joule_per_inference_damaged'], 'J')}",
         f"\nchip after draw {lesions.draws[0].draw}",
     )
     draw_chip(lesions.draws[0].deployment)

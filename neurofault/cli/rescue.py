@@ -287,8 +287,13 @@ def _print(answer: dict[str, Any], profile: HardwareProfile, metric: Metric) -> 
             for each in shown
         ]
         tell(*tabled(("a", "b", "difference", "95 % interval"), pairs, ("a", "b", "95 % interval"), width()))
+    costs = (
+        "not known: the profile has no energy table"
+        if answer["energy_table"] is None
+        else f"by table {answer['energy_table']}, static power not included"
+    )
     tell(
-        f"\nenergy and time of learning by table {answer['energy_table']}, static power not included; "
+        f"\nenergy and time of learning {costs}; "
         f"served: mean {metric.words if metric.lower else 'accuracy'} from the first strike to the end of the budget"
     )
     tell(*(f"note: {note}" for note in sorted({note for row in answer["rows"] for note in row["notes"]})))

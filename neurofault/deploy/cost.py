@@ -18,8 +18,8 @@ Sources: event costs as in the profile's table (Davies et al. 2018, IEEE Micro 3
 form of the sum as in SANA-FE. ``t_step`` is that of a mean step: the busiest core of the mean, not the mean of the busiest. The
 barrier is interpolated over log2 of the tiles in use between the published ends (our choice; SANA-FE's calibrated
 values, 0.6 µs at 1 tile, 1.0 at 2, 1.4 at 4 and 1.8 at 29, grow like that).
-A cost that the table leaves unknown is not counted and named in ``Estimate.missing``; without the cost of a synaptic operation
-or of a neuron update there is no estimate.
+A cost that the table leaves unknown is not counted and named in ``Estimate.missing``, and so are the hops of a chip whose mesh is not
+known; without the cost of a synaptic operation or of a neuron update there is no estimate, and none without any table.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Estimate:
     Attributes:
         value: in joules or seconds; None: not known.
         evidence: the weakest among the numbers that went in; ``unknown`` where ``value`` is None.
-        missing: names of the costs that the table does not know and that are therefore not in ``value``.
+        missing: names of the costs that the table does not know and that are therefore not in ``value``; ``hops`` where the way of
+            messages is not known, ``energy_tables`` where the profile has none.
     """
 
     value: float | None
@@ -75,9 +76,10 @@ class Cost:
     """What one inference (one sample) takes, a mean over the samples of a run.
 
     Attributes:
-        table: name of the cost table.
-        synaptic_operations, neuron_updates, active_updates, spikes, messages, hops: events; ``hops`` without steps between chips.
-        inter_chip_hops: steps from chip to chip; counted, their energy and time are not published.
+        table: name of the cost table; None: the profile has none.
+        synaptic_operations, neuron_updates, active_updates, spikes, messages, hops: events; ``hops`` without steps between chips, None
+            where the mesh is not known.
+        inter_chip_hops: steps from chip to chip; counted, their energy and time are not published; None likewise.
         energy: of all events, in joules; without static power.
         static_energy: static power · chips · ``time``, in joules; value None where the table does not know the power.
         step: one time step, in seconds.
@@ -85,14 +87,14 @@ class Cost:
         latency: T + L steps, in seconds: from a sample's first step to its answer.
     """
 
-    table: str
+    table: str | None
     synaptic_operations: float
     neuron_updates: float
     active_updates: float
     spikes: float
     messages: float
-    hops: float
-    inter_chip_hops: float
+    hops: float | None
+    inter_chip_hops: float | None
     energy: Estimate
     static_energy: Estimate
     step: Estimate
@@ -170,26 +172,24 @@ def cost(deployment: Deployment, activity: Activity, samples: int, *, table: str
         raise UsageError(f"samples must be at least 1, is {samples}")
     name = table or deployment.profile.default_energy
     tables = deployment.profile.energy_tables
-    if name not in tables:
+    if name is not None and name not in tables:
         raise UsageError(
-            f"profile {deployment.profile.name!r} has no energy table {name!r}{nearest(name, tables)}: {', '.join(tables)}"
+            f"profile {deployment.profile.name!r} has no energy table {name!r}{nearest(name, tables)}: {', '.join(tables) or 'none'}"
         )
-    costs = tables[name]
     flows = traffic(deployment, activity)
     cores, events = _core_events(deployment, activity, flows, samples * deployment.timesteps)
-    hops = mesh(deployment).hops(flows.sources, flows.destinations)
-    detours = _detours(deployment, flows, samples)
-    way = {
-        "hop_east_west": float((flows.messages * hops.east_west).sum()) / samples,
-        "hop_north_south": float((flows.messages * (hops.north_south + detours)).sum()) / samples,
-    }
+    way, inter_chip, routes = _ways(deployment, flows, samples)
     totals = {event: int(counts.sum()) / samples for event, counts in events.items()}
-    energy = _sum(costs.energy, totals | way)
-    mean_events = {event: counts / (samples * deployment.timesteps) for event, counts in events.items()}
-    step = _step(
-        deployment, costs.time, cores, mean_events, np.stack([hops.east_west, hops.north_south + np.ceil(detours).astype(np.int64)])
-    )
-    time = _scaled(step, deployment.timesteps)
+    if name is None:
+        energy = static = step = Estimate(None, "unknown", ("energy_tables",))
+        time = step
+    else:
+        costs, untold = tables[name], ("hops",) * (way is None and bool((flows.sources != flows.destinations).any()))
+        energy = _but_for(_sum(costs.energy, totals | (way or {})), untold)
+        mean_events = {event: counts / (samples * deployment.timesteps) for event, counts in events.items()}
+        step = _but_for(_step(deployment, costs.time, cores, mean_events, routes), untold)
+        time = _scaled(step, deployment.timesteps)
+        static = _static(costs, time, deployment.placement.chips)
     return Cost(
         table=name,
         synaptic_operations=totals["synaptic_operation"],
@@ -197,14 +197,31 @@ def cost(deployment: Deployment, activity: Activity, samples: int, *, table: str
         active_updates=totals["neuron_update_active"],
         spikes=totals["neuron_spike"],
         messages=totals["axon_out_message"],
-        hops=sum(way.values()),
-        inter_chip_hops=float((flows.messages * hops.inter_chip).sum()) / samples,
+        hops=None if way is None else sum(way.values()),
+        inter_chip_hops=inter_chip,
         energy=energy,
-        static_energy=_static(costs, time, deployment.placement.chips),
+        static_energy=static,
         step=step,
         time=time,
         latency=_scaled(step, deployment.timesteps + deployment.schedule.phase[deployment.readout.population]),
     )
+
+
+def _ways(deployment: Deployment, flows: Traffic, samples: int) -> tuple[dict[str, float] | None, float | None, NDArray[np.int64]]:
+    """Return the hops of an inference by their kind, those from chip to chip, and int64 [2, k], the hops of each flow.
+
+    Where the mesh is not known: None, None and no flows.
+    """
+    if deployment.profile.chip.sides is None:
+        return None, None, np.empty((2, 0), np.int64)
+    hops = mesh(deployment).hops(flows.sources, flows.destinations)
+    detours = _detours(deployment, flows, samples)
+    way = {
+        "hop_east_west": float((flows.messages * hops.east_west).sum()) / samples,
+        "hop_north_south": float((flows.messages * (hops.north_south + detours)).sum()) / samples,
+    }
+    inter_chip = float((flows.messages * hops.inter_chip).sum()) / samples
+    return way, inter_chip, np.stack([hops.east_west, hops.north_south + np.ceil(detours).astype(np.int64)])
 
 
 def _detours(deployment: Deployment, flows: Traffic, samples: int) -> NDArray[np.float64]:
@@ -289,6 +306,8 @@ def _barrier(deployment: Deployment, costs: TimeCosts, cores: NDArray[np.int64])
     missing = tuple(name for name, end in zip(("barrier_min", "barrier_max"), ends, strict=True) if end.value is None)
     if ends[0].value is None or ends[1].value is None:
         return Estimate(0.0, EVIDENCE_ORDER[0], missing)
+    if deployment.profile.chip.sides is None:
+        return Estimate(0.0, EVIDENCE_ORDER[0], ("barrier_min", "barrier_max"))
     geometry = mesh(deployment)
     x, y = geometry.tiles(cores)
     chip_of_tile = np.unique(np.stack([x, y]), axis=1)[0] // geometry.columns
@@ -316,10 +335,15 @@ def _added(first: Estimate, second: Estimate) -> Estimate:
     return Estimate(first.value + second.value, _weakest([first.evidence, second.evidence]), missing)
 
 
+def _but_for(each: Estimate, missing: tuple[str, ...]) -> Estimate:
+    """Return an estimate that lacks something more."""
+    return Estimate(each.value, each.evidence, each.missing + missing)
+
+
 def _scaled(each: Estimate, count: int) -> Estimate:
     return Estimate(None if each.value is None else each.value * count, each.evidence, each.missing)
 
 
-def _weakest(evidence: Sequence[Evidence]) -> Evidence:
-    """Return the weakest evidence; the strongest there is where nothing went in."""
-    return max(evidence, key=EVIDENCE_ORDER.index, default=EVIDENCE_ORDER[0])
+def _weakest(evidence: Sequence[Evidence | None]) -> Evidence:
+    """Return the weakest evidence of known numbers; the strongest there is where nothing went in."""
+    return max((each for each in evidence if each is not None), key=EVIDENCE_ORDER.index, default=EVIDENCE_ORDER[0])

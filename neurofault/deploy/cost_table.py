@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from neurofault.deploy.quantity import RECORD, Joule, Second, Watt
+from neurofault.deploy.quantity import RECORD, Joule, Second, Watt, not_given
 
 
 class EnergyCosts(BaseModel):
-    """Energy of each event.
+    """Energy of each event; null: not known, not counted and said so.
 
     Attributes:
         synaptic_operation: one spike at one synapse.
@@ -23,21 +23,21 @@ class EnergyCosts(BaseModel):
 
     model_config = RECORD
 
-    synaptic_operation: Joule
-    neuron_update_active: Joule
-    neuron_update_inactive: Joule
-    neuron_spike: Joule
-    spike_in_tile: Joule
-    hop_east_west: Joule
-    hop_north_south: Joule
-    axon_out_message: Joule
-    axon_in_message: Joule
-    synaptic_write: Joule
-    static_power: Watt
+    synaptic_operation: Joule = not_given()
+    neuron_update_active: Joule = not_given()
+    neuron_update_inactive: Joule = not_given()
+    neuron_spike: Joule = not_given()
+    spike_in_tile: Joule = not_given()
+    hop_east_west: Joule = not_given()
+    hop_north_south: Joule = not_given()
+    axon_out_message: Joule = not_given()
+    axon_in_message: Joule = not_given()
+    synaptic_write: Joule = not_given()
+    static_power: Watt = not_given()
 
 
 class TimeCosts(BaseModel):
-    """Time of each event; the events are those of :class:`EnergyCosts`.
+    """Time of each event; the events are those of :class:`EnergyCosts`. Null: not known.
 
     Attributes:
         barrier_min, barrier_max: synchronisation at the end of a step, with one tile and with all tiles of a chip.
@@ -45,18 +45,18 @@ class TimeCosts(BaseModel):
 
     model_config = RECORD
 
-    synaptic_operation: Second
-    neuron_update_active: Second
-    neuron_update_inactive: Second
-    neuron_spike: Second
-    spike_in_tile: Second
-    hop_east_west: Second
-    hop_north_south: Second
-    axon_out_message: Second
-    axon_in_message: Second
-    synaptic_write: Second
-    barrier_min: Second
-    barrier_max: Second
+    synaptic_operation: Second = not_given()
+    neuron_update_active: Second = not_given()
+    neuron_update_inactive: Second = not_given()
+    neuron_spike: Second = not_given()
+    spike_in_tile: Second = not_given()
+    hop_east_west: Second = not_given()
+    hop_north_south: Second = not_given()
+    axon_out_message: Second = not_given()
+    axon_in_message: Second = not_given()
+    synaptic_write: Second = not_given()
+    barrier_min: Second = not_given()
+    barrier_max: Second = not_given()
 
 
 class CostTable(BaseModel):
@@ -70,5 +70,5 @@ class CostTable(BaseModel):
     model_config = RECORD
 
     title: str
-    energy: EnergyCosts
-    time: TimeCosts
+    energy: EnergyCosts = Field(default_factory=EnergyCosts)
+    time: TimeCosts = Field(default_factory=TimeCosts)

@@ -6,6 +6,7 @@ Each cell is a core, each group of cells a tile, in the chip's own rows and colu
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -17,7 +18,6 @@ import numpy as np
 from neurofault.deploy.cost import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.resources import RESOURCES, Resource, usage
-from neurofault.deploy.routing import mesh
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -108,7 +108,7 @@ def _marks(deployment: Deployment) -> list[_Mark]:
     """Return how each core is shown, by core id."""
     placement, chip = deployment.placement, deployment.profile.chip
     local = np.arange(placement.chips * placement.cores_per_chip) % placement.cores_per_chip
-    marks = [_FREE if core < chip.usable_cores.known else _RESERVED for core in local.tolist()]
+    marks = [_FREE if core < chip.usable else _RESERVED for core in local.tolist()]
     for core in placement.bad_cores:
         marks[core] = _BAD
     for core in placement.spare_cores:
@@ -140,16 +140,22 @@ def _population_marks(deployment: Deployment) -> dict[str, _Mark]:
 
 
 def _chip_rows(deployment: Deployment, marks: Sequence[_Mark]) -> Iterator[_Line]:
-    """Draw one chip: a line for each row of tiles."""
-    geometry = mesh(deployment)
-    for row in range(geometry.rows):
+    """Draw one chip: a line for each row of tiles; where the mesh is not known, the cores by their ids."""
+    columns, rows, each = deployment.profile.chip.sides or in_rows(deployment.placement.cores_per_chip)
+    for row in range(rows):
         line: _Line = []
-        for column in range(geometry.columns):
-            first = (row * geometry.columns + column) * geometry.cores_per_tile
-            cells = marks[first : first + geometry.cores_per_tile]
+        for column in range(columns):
+            first = (row * columns + column) * each
+            cells = marks[first : first + each]
             line += [("  ", ""), *((mark.symbol, mark.style) for mark in cells)]
-            line.append((" " * (geometry.cores_per_tile - len(cells)), ""))
+            line.append((" " * (each - len(cells)), ""))
         yield line
+
+
+def in_rows(cores: int) -> tuple[int, int, int]:
+    """Return columns, rows and cores of a tile in which cores are drawn whose places are not known: in the order of their ids."""
+    columns = min(cores, math.isqrt(cores - 1) + 1)
+    return columns, -(-cores // columns), 1
 
 
 def _counts(marks: Sequence[_Mark]) -> _Line:

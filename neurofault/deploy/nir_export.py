@@ -94,7 +94,7 @@ def _written(deployment: Deployment) -> WrittenGraph:
         chip, dead[one.name] = _struck_population(deployment, one)
         into = deployment.into(one.name)
         only_matrices = bool(into) and all(matrices[each.name] for each in into)
-        lowest = deployment.profile.neuron.bias_mantissa_min.known if chip.name == read and dead[one.name].any() else 0
+        lowest = deployment.profile.neuron.bias_mantissas[0] if chip.name == read and dead[one.name].any() else 0
         populations.append(_with_dead(chip, dead[one.name], only_matrices, lowest))
     if not deployment.readout.usual and (count := int(dead[read].sum())):
         raise UnsupportedError(

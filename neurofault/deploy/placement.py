@@ -244,7 +244,7 @@ def _run(total: int, start: int, size: int) -> NDArray[np.bool_]:
 def _healthy_cores(profile: HardwareProfile, chips: int) -> NDArray[np.int64]:
     """Sorted ids of the usable cores of all chips that the profile does not list as dead."""
     cores = profile.chip.cores.known
-    usable = (np.arange(chips)[:, None] * cores + np.arange(profile.chip.usable_cores.known)).reshape(-1)
+    usable = (np.arange(chips)[:, None] * cores + np.arange(profile.chip.usable)).reshape(-1)
     return np.setdiff1d(usable, profile.dead_core_ids)
 
 
@@ -265,7 +265,7 @@ def _chips_needed(
     if chips is not None and most is not None and chips > most:
         raise CapacityError(f"chips is {chips}, but at most {most} of {profile.name!r} can be joined; lower chips")
     needed = sum(cuts) + spare_cores
-    count = chips or max(1, -(-needed // profile.chip.usable_cores.known))
+    count = chips or max(1, -(-needed // profile.chip.usable))
     while chips is None and len(_healthy_cores(profile, count)) < needed and (most is None or count < most):
         count += 1
     count = count if most is None else min(count, most)

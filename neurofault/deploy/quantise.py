@@ -45,6 +45,9 @@ _DEEP_RATE = 0.5
 """Spikes a step that the neurons of a hidden population of a pixel network stay below on average."""
 
 
+_EXPONENT_LIMIT = 32
+"""Largest |exponent| of a connection that there is at all; where a profile knows no limit, this one holds."""
+
 REFERENCE = Grid(-(1 << 14), (1 << 14) - 1, 1, None, -24, "mixed")
 """15-bit weights, which no hardware has."""
 
@@ -70,8 +73,8 @@ def quantise(
     if weight_bits is None:
         grid = REFERENCE
     else:
-        mode = profile.synapse.sign_mode
-        grid = Grid(*weight_range(weight_bits, mode), weight_bits, profile.synapse.weight_exponent_min.known, mode)
+        mode, least = profile.synapse.sign_mode, _or(profile.synapse.weight_exponent_min.value, -_EXPONENT_LIMIT)
+        grid = Grid(*weight_range(weight_bits, mode), weight_bits, least, mode)
     populations: list[ChipPopulation] = []
     connections: dict[str, ChipConnection] = {}
     for population in network.populations:
@@ -161,7 +164,7 @@ def _scaled(
     if chip_law == LOIHI:
         wanted = _without_wrap(wanted, arriving, du, theta, unit, horizon(network))
     if into:
-        wanted = min(wanted, profile.synapse.weight_exponent_max.known)
+        wanted = min(wanted, _or(profile.synapse.weight_exponent_max.value, _EXPONENT_LIMIT))
     sigma = unit * 2.0**wanted
     connections = []
     for one, weight, k in zip(into, weights, below, strict=True):
@@ -264,8 +267,8 @@ def _exponent(
     threshold_max: int,
 ) -> int:
     """Return the weight exponent: large enough for a fine threshold, small enough for threshold, bias and potential to fit."""
-    low, high = profile.neuron.bias_mantissa_min.known, profile.neuron.bias_mantissa_max.known
-    largest_bias, shift = min(-low, high) << profile.neuron.bias_exponent_max.known, 1 << profile.law.shift
+    low, high = profile.neuron.bias_mantissas
+    largest_bias, shift = min(-low, high) << profile.neuron.bias_exponent_limit, 1 << profile.law.shift
     biased = float(np.max(np.abs(neuron.bias))) > 0
     if biased and largest_bias <= 0:
         raise CapacityError(
@@ -294,11 +297,15 @@ def _log2_floor(room: float, need: float) -> int:
     return math.floor(math.log2(room / max(need, 1e-300)))
 
 
+def _or(known: int | None, otherwise: int) -> int:
+    return otherwise if known is None else known
+
+
 def _bias(name: str, bias: NDArray[np.float64], profile: HardwareProfile) -> tuple[NDArray[np.int32], int]:
     """Return (mantissa, exponent) of a population's bias, the exponent as small as the mantissa's range allows."""
-    low, high = profile.neuron.bias_mantissa_min.known, profile.neuron.bias_mantissa_max.known
+    low, high = profile.neuron.bias_mantissas
     exponent = 0
-    while exponent < profile.neuron.bias_exponent_max.known and (
+    while exponent < profile.neuron.bias_exponent_limit and (
         np.rint(bias.max(initial=0) / 2**exponent) > high or np.rint(bias.min(initial=0) / 2**exponent) < low
     ):
         exponent += 1

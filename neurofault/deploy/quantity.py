@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -45,43 +45,51 @@ Keys = Annotated[
 class Quantity(BaseModel, Generic[V, U]):
     """One number of a profile and how it is known.
 
+    In a file ``null`` alone, or leaving the key out, says that the number is not known.
+
     Attributes:
         value: the number (or list of allowed numbers, or flag) in ``unit``; None: unknown, not checked.
         unit: the one unit that the field takes.
-        source: keys into the profile's ``sources``; only a null value may go without, and then says why in ``note``.
-        evidence: see :data:`Evidence`.
-        note: what a reader must know before trusting the number.
+        source: keys into the profile's ``sources``; what is assumed may go without, and so may a null that says why in ``note``.
+        evidence: see :data:`Evidence`; only a null may go without.
+        note: what a reader must know before trusting the number; of what is assumed, why.
     """
 
     model_config = RECORD
 
     value: V | None
     unit: U
-    evidence: Evidence
+    evidence: Evidence | None = None
     note: str | None = None
     source: Keys = Field(default=(), validate_default=True)
 
     @model_validator(mode="before")
     @classmethod
     def _not_bare(cls, data: Any) -> Any:
+        units = get_args(cls.model_fields["unit"].annotation)
+        if data is None and units:
+            return {"value": None, "unit": units[0]}
         if not isinstance(data, dict | Quantity):
-            text = "{data} has no source (write {value: {data}, unit: …, source: …, evidence: …})"
-            raise PydanticCustomError("no_source", text, {"data": json.dumps(data)})
+            text = "{data} has no source (write {value: {data}, unit: {unit}, source: …, evidence: …})"
+            raise PydanticCustomError("no_source", text, {"data": json.dumps(data), "unit": units[0] if units else "…"})
         return data
 
     @field_validator("source")
     @classmethod
     def _sourced(cls, source: Keys, info: ValidationInfo) -> Keys:
-        if not source and "value" in info.data:
-            value = info.data["value"]
-            if value is not None:
-                raise PydanticCustomError(
-                    "no_source", "the value {value} has no source (add source: KEY, a key of sources)", {"value": json.dumps(value)}
-                )
-            if not info.data.get("note"):
-                raise PydanticCustomError("no_reason", "a null value needs a source or a note that says why it is not known")
+        if not source and "value" in info.data and "evidence" in info.data:
+            wrong = _unfounded(info.data["value"], info.data["evidence"], info.data.get("note"), source, info)
+            if wrong is not None:
+                raise PydanticCustomError("no_source", "{wrong}", {"wrong": wrong})
         check_sources(source, info)
         return source
+
+    @model_validator(mode="after")
+    def _founded(self, info: ValidationInfo) -> Quantity[V, U]:
+        wrong = _unfounded(self.value, self.evidence, self.note, self.source, info)
+        if wrong is not None:
+            raise PydanticCustomError("no_reason", "{wrong}", {"wrong": wrong})
+        return self
 
     @property
     def known(self) -> V:
@@ -91,13 +99,53 @@ class Quantity(BaseModel, Generic[V, U]):
             UsageError: if it is not known.
         """
         if self.value is None:
-            raise UsageError(f"the profile leaves this number unknown: {self.note or ', '.join(self.source)}")
+            reason = self.note or ", ".join(self.source) or "it is not given"
+            raise UsageError(f"the profile leaves this number unknown: {reason}")
         return self.value
+
+
+def not_given() -> Any:
+    """Return the default of a quantity that a profile may leave out: a null of its unit."""
+    return Field(default=None, validate_default=True)
+
+
+def _unfounded(value: Any, evidence: Evidence | None, note: str | None, source: Keys, info: ValidationInfo) -> str | None:
+    """Return what a quantity fails to say of how it is known; None: nothing.
+
+    Args:
+        value: as in :class:`Quantity`.
+        evidence: likewise.
+        note: likewise.
+        source: likewise.
+        info: knows the document where somebody writes a profile, in which what is assumed must say why; saved chips hold what was valid once.
+    """
+    if value is None:
+        if source or note or evidence is None:
+            return None
+        return "a null value needs a source or a note that says why it is not known; or write null alone"
+    number = f"the value {json.dumps(value)}"
+    match evidence:
+        case None if not source:
+            return (
+                f"{number} has no source and no evidence (add source: KEY, a key of sources, and evidence: documented; "
+                "or evidence: assumed and a note that says why)"
+            )
+        case None:
+            return f"{number} says no evidence (add evidence: one of {', '.join(EVIDENCE_ORDER)})"
+        case "assumed":
+            return (
+                f"{number} is assumed and does not say why (add a note)"
+                if "document" in (info.context or {}) and not note
+                else None
+            )
+        case _ if not source:
+            return f"{number} has no source (add source: KEY, a key of sources; or evidence: assumed and a note that says why)"
+    return None
 
 
 def check_sources(source: tuple[str, ...], info: ValidationInfo) -> None:
     """Refuse a key that the document's ``sources`` do not hold (checked where there is a document, see :func:`load_profile`)."""
-    sources = (info.context or {}).get("document", {}).get("sources")
+    sources = (info.context or {}).get("document", {"sources": None}).get("sources", {})
     if not isinstance(sources, dict):
         return
     for key in source:
@@ -105,7 +153,7 @@ def check_sources(source: tuple[str, ...], info: ValidationInfo) -> None:
             raise PydanticCustomError(
                 "unknown_source",
                 "{key} is not a key of sources{near}; keys: {keys}",
-                {"key": repr(key), "near": nearest(key, sources), "keys": ", ".join(sources)},
+                {"key": repr(key), "near": nearest(key, sources), "keys": ", ".join(sources) or "none"},
             )
 
 
@@ -120,7 +168,8 @@ Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Cost = Annotated[float, Field(ge=0.0)]
 Cores = Annotated[Quantity[Positive, Literal["cores"]], AfterValidator(must_be_known)]
-Tiles = Annotated[Quantity[Positive, Literal["tiles"]], AfterValidator(must_be_known)]
+SomeCores = Quantity[Positive, Literal["cores"]]
+Tiles = Quantity[Positive, Literal["tiles"]]
 Bits = Quantity[Natural, Literal["bits"]]
 Axons = Quantity[Positive, Literal["axons"]]
 Steps = Quantity[Natural, Literal["steps"]]

@@ -105,9 +105,18 @@ class Mesh:
 
 
 def mesh_of(profile: HardwareProfile, chips: int = 1) -> Mesh:
-    """Return the mesh of ``chips`` chips of a profile."""
-    chip = profile.chip
-    return Mesh(chip.tile_columns.known, chip.tile_rows.known, chip.cores_per_tile.known, chip.cores.known, chips)
+    """Return the mesh of ``chips`` chips of a profile.
+
+    Raises:
+        UsageError: the profile does not know it.
+    """
+    sides = profile.chip.sides
+    if sides is None:
+        raise UsageError(
+            f"profile {profile.name!r} does not know how its cores are joined (chip.tile_columns, tile_rows, cores_per_tile): it has no tiles, "
+            "routers, links, ways and distances that could be used or break"
+        )
+    return Mesh(*sides, profile.chip.cores.known, chips)
 
 
 def mesh(deployment: Deployment) -> Mesh:

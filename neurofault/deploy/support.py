@@ -31,7 +31,7 @@ def support_cores(deployment: Deployment, neurons: int, what: str = "error", tak
     """
     placement, damage = deployment.placement, deployment.damage
     cores = np.arange(placement.chips * placement.cores_per_chip)
-    cores = cores[cores % placement.cores_per_chip < deployment.profile.chip.usable_cores.known]
+    cores = cores[cores % placement.cores_per_chip < deployment.profile.chip.usable]
     empty = {place.core for hit in damage.hits for place in hit.broken if isinstance(place, BrokenCore)}
     left = set(damage.dead_cores) - empty
     closed = {*placement.used_cores.tolist(), *placement.spare_cores, *placement.bad_cores, *left, *taken}
@@ -44,6 +44,7 @@ def support_cores(deployment: Deployment, neurons: int, what: str = "error", tak
             f"(spare, bad and dead cores not counted); lower spare_cores, raise neurons_per_core, or use more chips"
         )
     outputs = placement.cores_of(deployment.readout.population)
-    distance = mesh(deployment).hops(free, np.full(len(free), outputs[0])).total
+    known = deployment.profile.chip.sides is not None  # else the first that are free
+    distance = mesh(deployment).hops(free, np.full(len(free), outputs[0])).total if known else np.zeros(len(free), np.int64)
     chosen = np.sort(free[np.argsort(distance, kind="stable")[:needed]])
     return np.asarray(chosen[np.arange(neurons) // room], np.int64)

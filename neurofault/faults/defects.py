@@ -28,7 +28,8 @@ def load_defects(path: str | Path) -> tuple[Fault, ...]:
             ``file:line:column``.
         SpecError: not YAML.
     """
-    from neurofault.specfile import at, mark_of, parse_yaml, read_bytes
+    from neurofault.specfile import parse_yaml, read_bytes
+    from neurofault.specnodes import at, mark_of
 
     reason = why_not(Path(path))
     if reason is not None:

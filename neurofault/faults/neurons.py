@@ -145,19 +145,24 @@ def _sees(context: Context, fault: Fault) -> bool:
 
 def _altered(context: Context, fault: NeuronThreshold | NeuronLeak | NeuronBias, field: Stored) -> FaultOutcome:
     """Change a stored parameter by factor, offset or bit flip; the result stays in the field's range."""
-    limits, chip = context.deployment.profile.neuron, context.deployment.profile.law
+    profile = context.deployment.profile
+    limits, chip = profile.neuron, profile.law
+    wide = True  # whether it is known how many bits the field has; of a decay the law says it
     match field:
         case "vth":
             low, high = 0, limits.threshold_max.value or chip.v.high >> chip.shift
+            wide = limits.threshold_max.value is not None
         case "bias_mantissa":
-            low = limits.bias_mantissa_min.value if limits.bias_mantissa_min.value is not None else -(1 << 12)
-            high = limits.bias_mantissa_max.value if limits.bias_mantissa_max.value is not None else (1 << 12) - 1
+            low, high = limits.bias_mantissas
+            wide = limits.bias_mantissa_min.value is not None and limits.bias_mantissa_max.value is not None
         case "du" | "dv":
             register = chip.u if field == "du" else chip.v
             low, high = 0, 0 if register is None else register.decay.most
             if not high:
-                raise FaultError(f"neurons of chip {context.deployment.profile.name!r} store no {field}: {_no_decay(register)}")
+                raise FaultError(f"neurons of chip {profile.name!r} store no {field}: {_no_decay(register)}")
             high = min(high, limits.decay_max.value or high)
+    if fault.bit is not None and not wide:
+        raise FaultError(f"bit: how many bits {field} has is not known of chip {profile.name!r}; give factor or offset")
     bits = (high - low).bit_length()
     if fault.bit is not None and fault.bit >= bits:
         raise FaultError(f"bit must lie in [0, {bits - 1}]: the stored field has {bits} bits, is {fault.bit}")

@@ -72,13 +72,15 @@ def _one(deployment: Deployment, text: str) -> Region:
         low, _, high = part.strip().partition("-")
         ranges.append((int(low), int(high or low) + 1))
     ranges.sort()
-    placement, grid = deployment.placement, mesh(deployment)
+    placement = deployment.placement
     cores = np.arange(placement.chips * placement.cores_per_chip)
     if unit == "word":
         return dict.fromkeys(map(int, cores), _merged(ranges))
     chip, local = np.divmod(cores, placement.cores_per_chip)
-    tiles_per_chip = grid.columns * grid.rows
-    owner = {"chip": chip, "tile": chip * tiles_per_chip + local // grid.cores_per_tile, "core": cores}[unit]
+    owner = {"chip": chip, "core": cores}.get(unit)
+    if owner is None:
+        grid = mesh(deployment)
+        owner = chip * grid.columns * grid.rows + local // grid.cores_per_tile
     last = ranges[-1][1] - 1
     if last > int(owner.max()):
         raise FaultError(f"at: there is no {unit} {last}; {unit}s: 0 to {int(owner.max())}")

@@ -23,7 +23,8 @@ def check_rule(rule: LearningRule, profile: HardwareProfile) -> None:
     """
     engine, chip = profile.learning, profile.name
     if not engine.available:
-        raise UnsupportedError(f"{chip} has no learning engine: nothing on it can learn on chip")
+        unknown = "" if engine.available is False else " that its profile knows of (learning.available is not given)"
+        raise UnsupportedError(f"{chip} has no learning engine{unknown}: nothing on it can learn on chip")
     mistakes: list[str] = []
     for target in TARGETS:
         products, most = rule.products(target), engine.products_max.value

@@ -63,8 +63,8 @@ class Spent:
         synaptic_operations: likewise, those of error and feedback synapses included.
         host_bytes: between host and chip: labels, weights read and written, configuration of spare cores. The samples themselves
             are the sensor's and not counted.
-        energy: cost table → joules, without static power.
-        time: cost table → seconds on the chip.
+        energy: cost table → joules, without static power; None: not known by that table. A table that is not there: nothing was spent.
+        time: cost table → seconds on the chip; likewise.
     """
 
     samples: int = 0
@@ -74,14 +74,26 @@ class Spent:
     spikes: int = 0
     synaptic_operations: int = 0
     host_bytes: int = 0
-    energy: Mapping[str, float] = field(default_factory=dict)
-    time: Mapping[str, float] = field(default_factory=dict)
+    energy: Mapping[str, float | None] = field(default_factory=dict)
+    time: Mapping[str, float | None] = field(default_factory=dict)
 
     def __add__(self, other: Spent) -> Spent:
-        def joined(name: str) -> int | dict[str, float]:
+        def joined(name: str) -> int | dict[str, float | None]:
             mine, its = getattr(self, name), getattr(other, name)
             if isinstance(mine, int):
                 return int(mine + its)
-            return {table: mine.get(table, 0.0) + its.get(table, 0.0) for table in {**mine, **its}}
+            return {table: _sum(mine.get(table, 0.0), its.get(table, 0.0)) for table in {**mine, **its}}
 
         return Spent(**{one.name: joined(one.name) for one in fields(self)})  # type: ignore[arg-type]  # each field keeps its type
+
+    def joules(self, table: str | None) -> float | None:
+        """Return the energy by a table of costs; None: not known, as where there is no table."""
+        return None if table is None else self.energy.get(table, 0.0)
+
+    def seconds(self, table: str | None) -> float | None:
+        """Return the time by a table of costs; None: not known, as where there is no table."""
+        return None if table is None else self.time.get(table, 0.0)
+
+
+def _sum(mine: float | None, its: float | None) -> float | None:
+    return None if mine is None or its is None else mine + its

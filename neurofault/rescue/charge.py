@@ -20,8 +20,10 @@ import numpy as np
 
 from neurofault.activity import Activity
 from neurofault.deploy.cost import alive, cost
-from neurofault.deploy.cost_table import EnergyCosts, TimeCosts
+from neurofault.deploy.cost_table import EnergyCosts
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.profile import HardwareProfile
+from neurofault.deploy.quantity import Joule, Second
 from neurofault.rescue.budget import Spent
 
 ERROR_STEPS = 2
@@ -68,19 +70,25 @@ def charge(deployment: Deployment, activity: Activity, samples: int, learned: Le
         live = alive(deployment, target)
         np.add.at(per_core, deployment.placement.core_of[target], live * (count / max(1, int(live.sum()))))
     steps = deployment.timesteps + deployment.schedule.depth + ERROR_STEPS + done.extra_steps
-    energy, time, operations = {}, {}, 0.0
-    for table, costs in deployment.profile.energy_tables.items():
+    energy: dict[str, float | None] = {}
+    time: dict[str, float | None] = {}
+    tables = deployment.profile.energy_tables
+    operations = 0.0 if tables else cost(deployment, activity, samples).synaptic_operations * samples
+    for table, costs in tables.items():
         served = cost(deployment, activity, samples, table=table)
         operations = served.synaptic_operations * samples
-        extra = _support_energy(costs.energy, done, steps * samples) + updates * (costs.energy.synaptic_write.value or 0.0)
-        if learned is not None:
-            idle = served.neuron_updates / deployment.timesteps * (steps - deployment.timesteps) * samples
-            extra += idle * (costs.energy.neuron_update_inactive.value or 0.0)
-        if served.energy.value is not None:
+        written = _times(updates, costs.energy.synaptic_write)
+        energy[table] = time[table] = None
+        if served.energy.value is not None and written is not None:
+            extra = _support_energy(costs.energy, done, steps * samples) + written
+            if learned is not None:
+                idle = served.neuron_updates / deployment.timesteps * (steps - deployment.timesteps) * samples
+                extra += idle * (costs.energy.neuron_update_inactive.value or 0.0)
             energy[table] = served.energy.value * samples + extra
-        if served.step.value is not None:
+        written = _times(float(per_core.max()), costs.time.synaptic_write)
+        if served.step.value is not None and written is not None:
             shown = served.step.value * steps if learned is not None else served.time.value or 0.0
-            time[table] = shown * samples + float(per_core.max()) * _write_time(costs.time)
+            time[table] = shown * samples + written
     return Spent(
         samples=samples,
         updates=updates,
@@ -102,5 +110,15 @@ def _support_energy(costs: EnergyCosts, done: LessonCharge, steps: int) -> float
     return done.operations * of("synaptic_operation") + done.messages * message + updates
 
 
-def _write_time(costs: TimeCosts) -> float:
-    return costs.synaptic_write.value or 0.0
+def _times(count: float, each: Joule | Second) -> float | None:
+    """Return what so many events cost; None: not known, though there were some."""
+    return 0.0 if not count else None if each.value is None else count * each.value
+
+
+def cost_of_writes(profile: HardwareProfile, count: int) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """Return the energy (joules) and the time (seconds) of writing so many stored values, by table; None: not known by that table."""
+    tables = profile.energy_tables.items()
+    return (
+        {name: _times(count, table.energy.synaptic_write) for name, table in tables},
+        {name: _times(count, table.time.synaptic_write) for name, table in tables},
+    )

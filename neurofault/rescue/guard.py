@@ -26,7 +26,7 @@ from neurofault.graph import Dense
 from neurofault.inputs import Inputs
 from neurofault.metrics import ACCURACY, Expected, Metric
 from neurofault.rescue.budget import Spent
-from neurofault.rescue.charge import charge
+from neurofault.rescue.charge import charge, cost_of_writes
 
 CHECKS = (0.1, 0.2, 0.5, 1.0)
 """Cycles after a strike at which the held-back samples are shown; then at the end of each cycle."""
@@ -226,13 +226,8 @@ def changes(now: Deployment, earlier: Deployment) -> Differences:
 
 def cost_of_writing(deployment: Deployment, written: int) -> Spent:
     """Return what a host that writes so many values takes (8 bytes each, for address and value)."""
-    tables = deployment.profile.energy_tables
-    return Spent(
-        writes=written,
-        host_bytes=8 * written,
-        energy={name: written * (table.energy.synaptic_write.value or 0.0) for name, table in tables.items()},
-        time={name: written * (table.time.synaptic_write.value or 0.0) for name, table in tables.items()},
-    )
+    energy, time = cost_of_writes(deployment.profile, written)
+    return Spent(writes=written, host_bytes=8 * written, energy=energy, time=time)
 
 
 def write_back(now: Deployment, earlier: Deployment, differing: Differences) -> Deployment:

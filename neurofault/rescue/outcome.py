@@ -76,7 +76,7 @@ class Rescued:
         Columns: ``samples`` (shown since the first strike), ``cycles`` (the same in passes over the adapt set), ``strikes``, ``what`` (see
         :class:`Point`), ``accuracy`` (0 to 1; missing where no test examples were given) or ``mean_squared_error``; and what was spent up to then
         (:class:`neurofault.rescue.budget.Spent`): ``samples_shown``, ``updates``, ``writes``, ``axon_updates``, ``spikes``,
-        ``synaptic_operations``, ``host_bytes``, ``energy_joule`` and ``time_second``, these two by the profile's default table.
+        ``synaptic_operations``, ``host_bytes``, ``energy_joule`` and ``time_second``, these two by the profile's default table (missing where it does not know them).
 
         Raises:
             UnsupportedError: pandas is not installed.
@@ -129,12 +129,12 @@ _COLUMNS = {
 }  # fmt: skip
 
 
-def _look(point: Point, cycle: int, table: str) -> dict[str, int | float | str | None]:
+def _look(point: Point, cycle: int, table: str | None) -> dict[str, int | float | str | None]:
     spent = point.spent
     return {
         "samples": point.samples, "cycles": point.samples / cycle, "strikes": point.strikes, "what": point.what,
         "accuracy": point.accuracy, "samples_shown": spent.samples, **{name: getattr(spent, name) for name in _COUNTS},
-        "energy_joule": spent.energy.get(table, 0.0), "time_second": spent.time.get(table, 0.0),
+        "energy_joule": spent.joules(table), "time_second": spent.seconds(table),
     }  # fmt: skip
 
 

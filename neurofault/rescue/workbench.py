@@ -14,7 +14,7 @@ from neurofault.deploy.memory import begun, next_upset
 from neurofault.engines import run
 from neurofault.errors import UsageError
 from neurofault.rescue.budget import Budget, Spent
-from neurofault.rescue.charge import charge
+from neurofault.rescue.charge import charge, cost_of_writes
 from neurofault.rescue.examples import Examples
 from neurofault.rescue.fresh import implant, renewed
 from neurofault.rescue.guard import CHECKS, Keeper, changes, cost_of_writing, write_back
@@ -151,10 +151,7 @@ class Workbench:
 
     def _moved(self, done: Remapped, what: str) -> None:
         self.deployment = done.deployment
-        energy, time = {}, {}
-        for table, costs in self.deployment.profile.energy_tables.items():
-            energy[table] = done.writes * (costs.energy.synaptic_write.value or 0.0)
-            time[table] = done.writes * (costs.time.synaptic_write.value or 0.0)
+        energy, time = cost_of_writes(self.deployment.profile, done.writes)
         self.spent += Spent(
             writes=done.writes, axon_updates=done.axon_updates, host_bytes=done.host_bytes, energy=energy, time=time
         )
@@ -343,11 +340,14 @@ class Workbench:
 
     def _within(self, spent: Spent) -> bool:
         table = self.deployment.profile.default_energy
-        for limit, used in ((self.budget.energy, spent.energy.get(table)), (self.budget.time, spent.time.get(table))):
+        for limit, used in ((self.budget.energy, spent.joules(table)), (self.budget.time, spent.seconds(table))):
             if limit is not None:
                 if used is None:
                     raise UsageError(
-                        f"energy table {table!r} of {self.deployment.profile.name!r} gives no total, so no limit can be kept"
+                        f"profile {self.deployment.profile.name!r} has no energy table, so no limit of energy or time can be kept; limit samples, "
+                        "cycles or writes"
+                        if table is None
+                        else f"energy table {table!r} of {self.deployment.profile.name!r} gives no total, so no limit can be kept"
                     )
                 if used > limit:
                     return False

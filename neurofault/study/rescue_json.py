@@ -43,10 +43,13 @@ def to_json(study: RescueStudy) -> dict[str, Any]:
 
 
 def row_to_json(row: Row) -> dict[str, Any]:
-    """Return a row; accuracies as ``{mean, low, high}``, what was used as a mean over draws."""
+    """Return a row; accuracies as ``{mean, low, high}``, what was used as a mean over draws (energy and time null where the profile does not know them)."""
 
     def mean(value: Callable[[Rescued], float]) -> float:
         return float(np.mean([value(draw.rescued) for draw in row.draws]))
+
+    def known(value: Callable[[Rescued], float | None]) -> float | None:
+        return _known_mean([value(draw.rescued) for draw in row.draws])
 
     first_draw = row.draws[0].rescued
     table = first_draw.deployment.profile.default_energy
@@ -73,10 +76,10 @@ def row_to_json(row: Row) -> dict[str, Any]:
         "synaptic_operations": mean(lambda done: done.spent.synaptic_operations),
         "spikes": mean(lambda done: done.spent.spikes),
         "host_bytes": mean(lambda done: done.spent.host_bytes),
-        "energy_joule": mean(lambda done: done.spent.energy.get(table, 0.0)),
-        "time_second": mean(lambda done: done.spent.time.get(table, 0.0)),
-        "energy_joule_by_table": {name: mean(lambda done, name=name: done.spent.energy.get(name, 0.0)) for name in tables},  # type: ignore[misc]  # a lambda with a default has no type of its own
-        "time_second_by_table": {name: mean(lambda done, name=name: done.spent.time.get(name, 0.0)) for name in tables},  # type: ignore[misc]  # a lambda with a default has no type of its own
+        "energy_joule": known(lambda done: done.spent.joules(table)),
+        "time_second": known(lambda done: done.spent.seconds(table)),
+        "energy_joule_by_table": {name: known(lambda done, name=name: done.spent.joules(name)) for name in tables},  # type: ignore[misc]  # a lambda with a default has no type of its own
+        "time_second_by_table": {name: known(lambda done, name=name: done.spent.seconds(name)) for name in tables},  # type: ignore[misc]  # a lambda with a default has no type of its own
         "learning_memory": None
         if provision is None
         else {
@@ -97,13 +100,19 @@ def row_to_json(row: Row) -> dict[str, Any]:
                 "mean_served": draw.mean_served,
                 "spikes": draw.rescued.spent.spikes,
                 "writes": draw.rescued.spent.writes,
-                "energy_joule": draw.rescued.spent.energy.get(table),
+                "energy_joule": None if table is None else draw.rescued.spent.energy.get(table),
                 "faults": [{"kind": hit.kind, "cores": list(hit.cores)} for hit in draw.rescued.deployment.damage.hits],
                 "time_line": [_point(point) for point in draw.rescued.points],
             }
             for draw in row.draws
         ],
     }
+
+
+def _known_mean(values: list[float | None]) -> float | None:
+    """Return a mean; None where one of the values is not known."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def _recovered(interval: Interval | None) -> dict[str, float | None] | None:
@@ -124,8 +133,8 @@ def _guard(row: Row) -> dict[str, Any] | None:
         "checks": float(np.mean([each.checks for each in found])),
         "writes": float(np.mean([each.spent.writes for each in found])),
         "host_bytes": float(np.mean([each.spent.host_bytes for each in found])),
-        "energy_joule": float(np.mean([each.spent.energy.get(table, 0.0) for each in found])),
-        "time_second": float(np.mean([each.spent.time.get(table, 0.0) for each in found])),
+        "energy_joule": _known_mean([each.spent.joules(table) for each in found]),
+        "time_second": _known_mean([each.spent.seconds(table) for each in found]),
         "begun": float(np.mean([spell.begun for spell in spells])) if spells else None,
         "lowest": row.metric.worst(spell.lowest for spell in spells) if spells else None,
         "kept": float(np.mean([spell.kept for spell in spells])) if spells else None,

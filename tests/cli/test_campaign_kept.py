@@ -13,7 +13,7 @@ import pytest
 
 from neurofault.cli import campaign as verb
 from neurofault.cli import tables
-from neurofault.deploy.profile import _profile_folder
+from neurofault.deploy.profile_file import profile_folder
 from neurofault.study.campaign.folder import JOURNAL
 from neurofault.study.campaign.journal import line_of, read_rows
 from neurofault.study.campaign.report import write_report
@@ -38,7 +38,7 @@ def at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def profile(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text((_profile_folder() / "loihi2.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    path.write_text((profile_folder() / "loihi2.yaml").read_text(encoding="utf-8"), encoding="utf-8")
 
 
 def test_failures_end_in_1_however_often_it_is_run_and_in_whatever_folder(cli, at_work):

@@ -105,9 +105,8 @@ def test_loihi2_has_what_lava_gives_and_leaves_the_unpublished_open():
 def test_both_published_energy_tables_are_there_and_the_default_is_the_first():
     profile = load_profile("loihi1")
     assert list(profile.energy_tables) == ["davies2018", "sanafe"]
-    assert profile.energy is profile.energy_tables["davies2018"].energy
-    assert profile.time is profile.energy_tables["davies2018"].time
-    assert profile.energy.synaptic_operation.known == 23.6e-12
+    assert profile.costs is profile.energy_tables["davies2018"]
+    assert profile.costs.energy.synaptic_operation.known == 23.6e-12
     assert profile.energy_tables["sanafe"].energy.synaptic_operation.known == 35.5e-12
     assert {number.evidence for number in quantities(profile.energy_tables["sanafe"].time)} == {"calibrated", "simulated"}
 
@@ -149,7 +148,8 @@ def test_a_number_without_a_source_is_refused(tmp_path, loihi2_text):
     text = edited(loihi2_text, (DELAY, DELAY.replace("source: lava, ", "")))
     where = place(text, "{value: 63, unit: steps, evidence: documented}")
     assert refused(tmp_path, text) == [
-        f"p.yaml:{where}: synapse.delay_max: the value 63 has no source (add source: KEY, a key of sources)"
+        f"p.yaml:{where}: synapse.delay_max: the value 63 has no source (add source: KEY, a key of sources; "
+        "or evidence: assumed and a note that says why)"
     ]
 
 
@@ -157,7 +157,7 @@ def test_a_bare_number_is_refused(tmp_path, loihi2_text):
     text = edited(loihi2_text, (DELAY, "delay_max: 63"))
     where = place(text, "63\n  delay_bits")
     assert refused(tmp_path, text) == [
-        f"p.yaml:{where}: synapse.delay_max: 63 has no source (write {{value: 63, unit: …, source: …, evidence: …}})"
+        f"p.yaml:{where}: synapse.delay_max: 63 has no source (write {{value: 63, unit: steps, source: …, evidence: …}})"
     ]
 
 
@@ -166,7 +166,7 @@ def test_an_unknown_number_must_say_why(tmp_path, loihi2_text):
     text = edited(loihi2_text, (old, "out_axons: {value: null, unit: axons, evidence: documented}"))
     where = place(text, "{value: null, unit: axons, evidence: documented}")
     assert refused(tmp_path, text) == [
-        f"p.yaml:{where}: core.out_axons: a null value needs a source or a note that says why it is not known"
+        f"p.yaml:{where}: core.out_axons: a null value needs a source or a note that says why it is not known; or write null alone"
     ]
 
 
@@ -191,7 +191,6 @@ def test_every_mistake_of_a_profile_is_reported_at_once(tmp_path, loihi2_text):
     )
     assert refused(tmp_path, text) == [
         f"p.yaml:{place(text, 'spinnaker')}: arithmetic: text 'spinnaker' is not allowed; allowed: loihi, lava",
-        f"p.yaml:{place(text, 'chip:' + chr(10) + '  cores')}: chip: missing key 'tile_rows'",
         f"p.yaml:{place(text, 'tile_row:')}: unknown key 'tile_row' in chip (did you mean 'tile_rows'?); "
         "allowed: cores, usable_cores, tile_columns, tile_rows, cores_per_tile, max_chips",
         f"p.yaml:{place(text, chr(34) + '8192')}: core.neurons.value: expected a whole number, found text '8192'",
@@ -251,3 +250,115 @@ def test_dead_cores_must_exist(tmp_path, loihi2_text):
         f"p.yaml:{line}:28: dead_cores[2]: must be at least 0, is -2",
         f"p.yaml:{line}:32: dead_cores[3]: expected a whole number or text, found a list",
     ]
+
+
+UNFOUNDED = (
+    ("{value: 63, unit: steps}", "the value 63 has no source and no evidence (add source: KEY, a key of sources, and evidence: documented; "
+     "or evidence: assumed and a note that says why)"),
+    ("{value: 63, unit: steps, source: lava}", "the value 63 says no evidence (add evidence: one of measured, calibrated, simulated, "
+     "documented, assumed)"),
+    ("{value: 63, unit: steps, evidence: assumed}", "the value 63 is assumed and does not say why (add a note)"),
+    ("{value: 63, unit: steps, source: lava, evidence: assumed}", "the value 63 is assumed and does not say why (add a note)"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "message"), UNFOUNDED)
+def test_how_a_number_is_known_is_asked_for_in_one_message(tmp_path, loihi2_text, number, message):
+    text = edited(loihi2_text, (DELAY, f"delay_max: {number}"))
+    assert refused(tmp_path, text) == [f"p.yaml:{place(text, number)}: synapse.delay_max: {message}"]
+
+
+def test_what_is_assumed_needs_a_reason_and_no_source(tmp_path, loihi2_text):
+    file = tmp_path / "p.yaml"
+    file.write_text(
+        edited(loihi2_text, (DELAY, "delay_max: {value: 63, unit: steps, evidence: assumed, note: 6 bits}")), encoding="utf-8"
+    )
+    delay = load_profile(file).synapse.delay_max
+    assert (delay.known, delay.evidence, delay.source, delay.note) == (63, "assumed", (), "6 bits")
+
+
+def test_a_source_that_is_not_on_the_web_says_where_it_is_found(tmp_path, loihi2_text):
+    old = "    url: https://en.wikichip.org/wiki/intel/loihi_2\n    year: 2021\n    note: Read as quoted by later sources.\n"
+    file = tmp_path / "p.yaml"
+    file.write_text(edited(loihi2_text, (old, "    note: data sheet, revision 3, under NDA\n")), encoding="utf-8")
+    assert load_profile(file).sources["wikichip"].note == "data sheet, revision 3, under NDA"
+    text = edited(loihi2_text, (old, ""))
+    assert refused(tmp_path, text) == [
+        f"p.yaml:{place(text, 'title: WikiChip')}: sources.wikichip: needs a url or a doi, or a note that says where a reader finds it "
+        "(document number, revision)"
+    ]
+
+
+LEAST = """\
+name: bare
+title: A chip of which little is known
+arithmetic: loihi
+sources: {sheet: {title: Data sheet, note: revision 3}}
+chip: {cores: {value: 16, unit: cores, source: sheet, evidence: documented}}
+synapse: {weight_bits: {value: [2, 4], unit: bits, source: sheet, evidence: documented}}
+"""
+
+
+def test_what_is_not_known_is_left_out_or_null(tmp_path):
+    nulls = "core: {neurons: null, in_axons: null}\nneuron: null\nlearning:\nfacts: null\nenergy_tables: {}\ndefault_energy: null\n"
+    for more in ("", nulls):
+        file = tmp_path / "p.yaml"
+        file.write_text(
+            LEAST.replace(
+                "source: sheet, evidence: documented}}\nsyn", "source: sheet, evidence: documented}, tile_rows: null}\nsyn"
+            )
+            + more
+        )
+        profile = load_profile(file)
+        assert (profile.chip.usable, profile.chip.sides) == (16, None)
+        assert (profile.core.neurons.value, profile.core.neurons.unit, profile.core.neurons.evidence) == (None, "neurons", None)
+        assert (profile.learning.available, profile.costs, profile.default_energy) == (None, None, None)
+        assert HardwareProfile.model_validate_json(profile.model_dump_json()) == profile
+    with pytest.raises(UsageError, match=r"^the profile leaves this number unknown: it is not given$"):
+        _ = profile.core.neurons.known
+
+
+def test_one_core_needs_no_mesh(tmp_path):
+    file = tmp_path / "p.yaml"
+    file.write_text(LEAST.replace("value: 16", "value: 1"))
+    assert load_profile(file).chip.sides == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "message"),
+    [
+        ("learning: {available: false}\n", "{available", "learning: has no source (add source: KEY, a key of sources)"),
+        (
+            "learning: {available: true, source: sheet}\n",
+            "{available",
+            "learning: the chip learns; say its third_factor (none, reward or graded)",
+        ),
+        (
+            "learning: {available: false, source: sheet, pre_traces: {value: 1, unit: '1', source: sheet, evidence: documented}}\n",
+            "{available",
+            "learning: the chip does not learn (available is false), yet pre_traces is given",
+        ),
+        ("learning: {third_factor: reward}\n", "{third", "learning: the chip does not learn (available is not given), yet third_factor is given"),
+        ("facts: {power: null}\n", "null", "facts.power: null has no source (write {value: null, unit: …, source: …, evidence: …})"),
+        ("default_energy: sheet\n", "sheet\n", "default_energy: 'sheet' is not one of energy_tables; tables: none"),
+        ("energy_tables: {a: {title: A}, b: {title: B}}\n", "name: bare", "default_energy must say which of energy_tables counts: a, b"),
+        ("extend: loihi1\n", "extend:", "unknown key 'extend' (did you mean 'extends'?); allowed: name, title, arithmetic, sources, chip, core, synapse, neuron, "
+         "learning, energy_tables, default_energy, facts, dead_cores, extends"),
+    ],
+)  # fmt: skip
+def test_sections_that_contradict_themselves_are_refused(tmp_path, text, at, message):
+    whole = LEAST + text
+    assert refused(tmp_path, whole) == [f"p.yaml:{place(whole, at)}: {message}"]
+
+
+def test_delays_that_their_bits_do_not_hold_are_refused(tmp_path, loihi2_text):
+    text = edited(loihi2_text, ("delay_bits: {value: 6", "delay_bits: {value: 5"))
+    assert refused(tmp_path, text) == [
+        f"p.yaml:{place(text, 'weight_bits:')}: synapse: delay_max 63 is more than delay_bits 5 hold: 0 to 31"
+    ]
+
+
+def test_chips_that_learn_not_need_only_say_so(tmp_path):
+    file = tmp_path / "p.yaml"
+    file.write_text(LEAST + "learning: {available: false, source: sheet}\n")
+    assert load_profile(file).learning.available is False

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from pydantic import BaseModel
 
-from neurofault.deploy.profile import _profile_folder
+from neurofault.deploy.profile_file import profile_folder
 from neurofault.study.campaign import run as running
 from neurofault.study.campaign.records import CampaignSpec
 from neurofault.study.campaign.rows import COLUMNS, SEMANTICS, VOLATILE, sound
@@ -136,7 +136,7 @@ def test_an_engine_computes_its_own_rows(tmp_path):
 
 
 def test_a_profile_of_other_numbers_is_another_chip_and_one_of_other_words_is_not(tmp_path, rows_of):
-    text = (_profile_folder() / "loihi2.yaml").read_text(encoding="utf-8")
+    text = (profile_folder() / "loihi2.yaml").read_text(encoding="utf-8")
     before = set(rows_of(BASE))
     (tmp_path / "words.yaml").write_text(text.replace("title: ", "title: My ", 1), encoding="utf-8")
     assert set(rows_of({**BASE, "profile": str(tmp_path / "words.yaml")})) == before

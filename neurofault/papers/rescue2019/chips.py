@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
 from neurofault.engines.incremental.engine import IncrementalEngine
+from neurofault.errors import UsageError
 from neurofault.metrics import ACCURACY
 from neurofault.papers.rescue2019.chip_repairs import (
     ONE_RATE,
@@ -177,7 +178,7 @@ class Chips:
         table = self.study.chip().deployment.profile.default_energy
         return {
             "writes": float(np.mean([one.spent.writes for one in seen])),
-            "energy_joule": float(np.mean([one.spent.energy[table] for one in seen])),
+            "energy_joule": float(np.mean([_joules(one, table) for one in seen])),
         }
 
     def recovery_pairs(self, one: Recovery) -> list[Row]:
@@ -336,7 +337,19 @@ def _equal(study: ChipStudy, loss: Loss, way: History, name: str, m: int, draw: 
     roomy = replace(usual, cycles=ROOM * usual.cycles, looks=(usual.cycles,))
     if table is None:
         return history(study, replace(roomy, writes=way.spent.writes))
-    return history(study, replace(roomy, energy=way.spent.energy[table], table=table))
+    return history(study, replace(roomy, energy=_joules(way, table), table=table))
+
+
+def _joules(one: History, table: str | None) -> float:
+    """Return the energy of a repair by a table of costs; refuse one that is not known."""
+    if (energy := one.spent.joules(table)) is not None:
+        return energy
+    raise UsageError("figure 2 compares repairs of equal energy, which the profile does not know; take loihi1 or loihi2")
+
+
+def _mean_seconds(each: list[History], table: str) -> float | None:
+    known = [seconds for one in each if (seconds := one.spent.seconds(table)) is not None]
+    return float(np.mean(known)) if len(known) == len(each) else None
 
 
 def _book(each: list[History]) -> dict[str, Any]:
@@ -346,8 +359,8 @@ def _book(each: list[History]) -> dict[str, Any]:
         "final": float(np.mean([one.final for one in each])),
         "cycles": float(np.mean([one.steps[-1] / one.cycle for one in each])),
         "writes": float(np.mean([one.spent.writes for one in each])), "updates": float(np.mean([one.spent.updates for one in each])),
-        **{f"energy_{table}": float(np.mean([one.spent.energy[table] for one in each])) for table in tables},
-        **{f"time_{table}": float(np.mean([one.spent.time.get(table, 0.0) for one in each])) for table in tables},
+        **{f"energy_{table}": float(np.mean([_joules(one, table) for one in each])) for table in tables},
+        **{f"time_{table}": _mean_seconds(each, table) for table in tables},
     }  # fmt: skip
 
 

@@ -151,9 +151,7 @@ class Homeostasis:
             error = np.clip(self.gain * missing, -self.most, self.most)
             way = np.maximum((chip.vth.astype(np.float64) * 64) - chip.v_init, 64.0)
             step = np.rint(error * way / deployment.timesteps / 2.0**chip.bias_exponent).astype(np.int64)
-            low = profile.bias_mantissa_min.value if profile.bias_mantissa_min.value is not None else -(1 << 15)
-            high = profile.bias_mantissa_max.value if profile.bias_mantissa_max.value is not None else (1 << 15) - 1
-            wanted = np.clip(chip.bias_mantissa + step, low, high)
+            wanted = np.clip(chip.bias_mantissa + step, *profile.bias_mantissas)
             changes = (wanted != chip.bias_mantissa) & alive(deployment, name) & ~_stuck(deployment, chip)
             if limit is not None:
                 changes &= writes[name] < limit

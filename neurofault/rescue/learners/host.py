@@ -29,6 +29,7 @@ from neurofault.graph.chip import ChipConnection
 from neurofault.inputs import Inputs
 from neurofault.metrics import Expected
 from neurofault.rescue.budget import Spent
+from neurofault.rescue.charge import cost_of_writes
 from neurofault.rescue.guard import Differences
 from neurofault.rescue.learners import gain
 from neurofault.rescue.learners.errors import usual_margin
@@ -141,8 +142,7 @@ class HostLearning:
         read = sum(weight.size for weight in stored.values()) if memory is None or lesson.fresh else 0
         width = max(gate.connection.weight_bits for gate in gates.values())
         moved = read * width // 8 + written * 8 + lesson.bytes_told
-        energy = {t: written * (c.energy.synaptic_write.value or 0.0) for t, c in deployment.profile.energy_tables.items()}
-        time = {t: written * (c.time.synaptic_write.value or 0.0) for t, c in deployment.profile.energy_tables.items()}
+        energy, time = cost_of_writes(deployment.profile, written)
         spent = Spent(samples=len(lesson.labels), writes=written, host_bytes=moved, energy=energy, time=time)
         return Taught(taught, spent, HostMemory(shadow, state, counts))
 

@@ -148,7 +148,8 @@ def assign(deployment: Deployment, served: Sequence[Piece], free: NDArray[np.int
     """Give each piece a core of its own so that messages take the fewest hops in all.
 
     Hops of a piece: each of its neurons' messages to the cores that it reaches, and each message that reaches the piece, once for each
-    spike; steps from chip to chip count like others. Ends on dead cores are left out.
+    spike; steps from chip to chip count like others. Ends on dead cores are left out. Where the mesh is not known, the first free cores are
+    taken in order.
 
     Args:
         deployment: the chip.
@@ -158,6 +159,8 @@ def assign(deployment: Deployment, served: Sequence[Piece], free: NDArray[np.int
     """
     from scipy.optimize import linear_sum_assignment
 
+    if deployment.profile.chip.sides is None:
+        return [int(core) for core in free[: len(served)]]
     grid, hops = mesh(deployment), np.zeros((len(served), len(free)))
     size = deployment.placement.chips * deployment.placement.cores_per_chip
     sound = np.ones(size)

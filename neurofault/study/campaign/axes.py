@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from neurofault.errors import SpecError
-from neurofault.specfile import Mark, Node, at, parse_yaml, read_bytes
+from neurofault.specfile import parse_yaml, read_bytes
+from neurofault.specnodes import Mark, Node, at
 from neurofault.study.campaign.files import piped
 
 Place = tuple[str | int, ...]

@@ -10,7 +10,7 @@ from typing import Any
 
 from neurofault.deploy.profile import bundled_profiles
 from neurofault.errors import SpecError, UsageError, nearest
-from neurofault.specfile import Node, at
+from neurofault.specnodes import Node, at, replaced
 
 PLACES = (("profile",), ("network", "nir"), ("network", "netx"), ("network", "weights"), ("data", "npz"), ("data", "events"))
 """Where a document names a file; a profile may be a bundled one instead."""
@@ -56,24 +56,11 @@ def mapped(node: Node, place: tuple[str, ...], change: Callable[[Node], Node]) -
     if isinstance(node.value, dict) and "sweep" in node.value and isinstance(node.value["sweep"], list):
         values = node.children["sweep"]
         new = {index: mapped(child, place, change) for index, child in values.children.items()}
-        return _with(node, {"sweep": _with(values, new)})
+        return replaced(node, {"sweep": replaced(values, new)})
     if not place:
         return change(node)
     child = node.children.get(place[0]) if isinstance(node.value, dict) else None
-    return node if child is None else _with(node, {place[0]: mapped(child, place[1:], change)})
-
-
-def _with(node: Node, new: dict[Any, Node]) -> Node:
-    """Return a mapping or a list with some of its children replaced, or added."""
-    made = Node([] if isinstance(node.value, list) else {}, node.mark, dict(node.keys))
-    for key, child in {**node.children, **new}.items():
-        made.add(key, child)
-        if isinstance(made.value, list):
-            made.value.append(child.value)
-        else:
-            made.value[key] = child.value
-            made.keys.setdefault(str(key), child.mark)
-    return made
+    return node if child is None else replaced(node, {place[0]: mapped(child, place[1:], change)})
 
 
 def from_base(root: Node, base: Path) -> Node:
@@ -232,7 +219,7 @@ def portable(root: Node, base: Path, save: Callable[[str, Path], None]) -> Any:
     def placed(node: Node) -> Node:
         if not isinstance(node.value, dict) or not any(key in node.value for _, key in MODULES):
             return node
-        return _with(node, {"folder": Node(str((base / node.value.get("folder", ".")).resolve()), node.mark)})
+        return replaced(node, {"folder": Node(str((base / node.value.get("folder", ".")).resolve()), node.mark)})
 
     def whole(node: Node) -> Node:
         found = base / node.value if isinstance(node.value, str) else None

@@ -14,7 +14,8 @@ import numpy as np
 
 from neurofault.errors import SpecError
 from neurofault.faults import Fault, fault_to_mapping
-from neurofault.specfile import MAX_DEPTH, Mark, Node, parse_yaml
+from neurofault.specfile import MAX_DEPTH, parse_yaml
+from neurofault.specnodes import Mark, Node
 
 GIVEN = Path("<dict>")
 """Stands for the file of a campaign that has none."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from neurofault.deploy.grid import in_rows
 from neurofault.errors import UsageError
 from neurofault.study.campaign.identity import settings_of
 from neurofault.study.campaign.spec import Campaign
@@ -136,8 +137,8 @@ def planned_json(
 def _map_of(chip: TrialChip) -> dict[str, Any]:
     """Return where each used or spare core lies and which population it holds; None: a spare."""
     deployment = chip.deployment
-    grid, placement = deployment.profile.chip, deployment.placement
-    columns, per = grid.tile_columns.known, grid.cores_per_tile.known
+    placement = deployment.placement
+    columns, rows, per = deployment.profile.chip.sides or in_rows(placement.cores_per_chip)
     layer_of: dict[int, str | None] = dict.fromkeys(placement.spare_cores)
     for population in deployment.populations:
         layer_of |= dict.fromkeys(map(int, placement.cores_of(population.name)), population.name)
@@ -145,5 +146,5 @@ def _map_of(chip: TrialChip) -> dict[str, Any]:
     for core, name in sorted(layer_of.items()):
         board, local = divmod(core, placement.cores_per_chip)
         tile = local // per
-        cores[str(core)] = {"layer": name, "column": tile % columns, "row": tile // columns + board * grid.tile_rows.known}
-    return {"columns": columns, "rows": grid.tile_rows.known * placement.chips, "cores": cores}
+        cores[str(core)] = {"layer": name, "column": tile % columns, "row": tile // columns + board * rows}
+    return {"columns": columns, "rows": rows * placement.chips, "cores": cores}

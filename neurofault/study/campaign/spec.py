@@ -13,7 +13,8 @@ from neurofault.faults import Fault, fault_from_mapping
 from neurofault.faults.mistakes import FaultMistakes
 from neurofault.faults.plan import models_of
 from neurofault.numerals import INT64
-from neurofault.specfile import Node, at, checked, mark_of, read_bytes
+from neurofault.specfile import checked, read_bytes
+from neurofault.specnodes import Node, at, mark_of
 from neurofault.study.campaign.axes import Axis, Place, axes_of, choices, chosen, one_at_a_time, read_document
 from neurofault.study.campaign.files import base_of, from_base
 from neurofault.study.campaign.mapping import GIVEN, document_of, source_of

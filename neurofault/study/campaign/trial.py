@@ -153,7 +153,7 @@ class WorkerBench:
             "served": done.mean_served(how.budget.samples_allowed(len(expected))), "cycles_total": done.cycles_total,
             "cycles_after_last_damage": done.cycles_after_last_damage, "samples_learned": done.samples_learned,
             "writes": done.spent.writes, "updates": done.spent.updates, "host_bytes": done.spent.host_bytes,
-            "repair_energy_joule": done.spent.energy.get(table), "repair_time_second": done.spent.time.get(table),
+            "repair_energy_joule": None if table is None else done.spent.energy.get(table), "repair_time_second": None if table is None else done.spent.time.get(table),
         }  # fmt: skip
 
 
