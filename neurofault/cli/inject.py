@@ -65,7 +65,7 @@ def inject(
             "--explain", help="Say which draws were followed as differences from the healthy chip, and why others were not."
         ),
     ] = False,
-    weight_bits: options.WeightBits = 8,
+    weight_bits: options.WeightBits = None,
     place: options.Place = "pack",
     neurons_per_core: options.NeuronsPerCore = None,
     spare_cores: options.SpareCores = 0,

@@ -76,7 +76,7 @@ Readout = Annotated[
         help="How a network of spiking neurons answers: count (spikes), potential (after the last step), largest or mean (potentials of all steps); mean:10:50 reads steps 10 to 49. Default: the network's own.",
     ),
 ]
-WeightBits = Annotated[int, typer.Option(help="Stored bits a weight.")]
+WeightBits = Annotated[int | None, typer.Option(help="Stored bits a weight. Default: the most that the profile stores.")]
 Place = Annotated[str, typer.Option(help="Where blocks of neurons go: pack, spread or random.")]
 NeuronsPerCore = Annotated[int | None, typer.Option(help="Neurons of a layer in one core. Default: the zoo network's own grain.")]
 SpareCores = Annotated[int, typer.Option(help="Healthy cores kept free for repair.")]

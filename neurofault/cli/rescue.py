@@ -84,7 +84,7 @@ def rescue(
     seed: Annotated[int, typer.Option(help="Seed of faults, orders and rounding.")] = 1,
     coarse: Annotated[bool, typer.Option("--coarse", help="Look at the chip at the end of cycles only (faster).")] = False,
     picture: Annotated[Path | None, typer.Option(help="Draw accuracy over the damage time line (png, svg or pdf).")] = None,
-    weight_bits: options.WeightBits = 8,
+    weight_bits: options.WeightBits = None,
     place: options.Place = "pack",
     neurons_per_core: options.NeuronsPerCore = None,
     spare_cores: Annotated[

@@ -26,7 +26,7 @@ def deploy(
     network: Network,
     profile: HardwareProfile | str | Path = "loihi2",
     *,
-    weight_bits: int = 8,
+    weight_bits: int | None = None,
     strategy: str = "pack",
     neurons_per_core: int | None = None,
     spare_cores: int = 0,
@@ -48,7 +48,7 @@ def deploy(
     Args:
         network: the spiking network.
         profile: a profile, the name of a bundled one, or a YAML file.
-        weight_bits: stored bits a weight, as the profile allows.
+        weight_bits: stored bits a weight, as the profile allows; None: the most that it stores.
         strategy: where blocks of neurons go: ``pack``, ``spread`` or ``random``.
         neurons_per_core: neurons of a population in one core, at least 1; None: as many as the core's limits allow.
         spare_cores: healthy cores kept free for repair, at least 0.

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +84,18 @@ def read_profile_file(path: Path) -> ProfileDocument:
         SpecError: mistakes in the YAML or in what is taken over, at ``file:line:column``.
     """
     return _read(path, ())
+
+
+def whole_profile(path: Path) -> bytes:
+    """Return a profile's file as it reads on its own: of one that extends another, with what it takes over.
+
+    Raises:
+        SpecError: as :func:`read_profile_file`.
+    """
+    document = read_profile_file(path)
+    if len(document.files) == 1:
+        return path.read_bytes()
+    return (json.dumps(document.root.value, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def _read(path: Path, before: tuple[Path, ...]) -> ProfileDocument:

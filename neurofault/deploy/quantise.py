@@ -53,14 +53,15 @@ REFERENCE = Grid(-(1 << 14), (1 << 14) - 1, 1, None, -24, "mixed")
 
 
 def quantise(
-    network: Network, profile: HardwareProfile, *, weight_bits: int | None = 8
+    network: Network, profile: HardwareProfile, *, weight_bits: int | None = None, rounded: bool = True
 ) -> tuple[tuple[ChipPopulation, ...], tuple[ChipConnection, ...]]:
     """Return the network's populations and connections in the profile's integers.
 
     Args:
         network: real numbers, or integers of a chip already (kept bit for bit, or refused).
         profile: integer widths and ranges.
-        weight_bits: stored bits a weight; None: 15-bit weights that no chip has, a reference for the cost of rounding.
+        weight_bits: stored bits a weight; None: the most that the profile stores.
+        rounded: False: 15-bit weights that no chip has, a reference for the cost of rounding.
 
     Raises:
         UsageError: the profile has no such weight width.
@@ -70,9 +71,10 @@ def quantise(
     allowed = profile.synapse.weight_bits.known
     if weight_bits is not None and weight_bits not in allowed:
         raise UsageError(f"profile {profile.name!r} stores no {weight_bits}-bit weights; allowed: {', '.join(map(str, allowed))}")
-    if weight_bits is None:
+    if not rounded:
         grid = REFERENCE
     else:
+        weight_bits = weight_bits or max(allowed)
         mode, least = profile.synapse.sign_mode, _or(profile.synapse.weight_exponent_min.value, -_EXPONENT_LIMIT)
         grid = Grid(*weight_range(weight_bits, mode), weight_bits, least, mode)
     populations: list[ChipPopulation] = []

@@ -63,7 +63,7 @@ class Setup:
         samples: how many test images; None: all.
         timesteps: T; None: the network's own (32 for a user's module).
         dt: time step of a NIR file that does not say it.
-        weight_bits: stored bits a weight.
+        weight_bits: stored bits a weight; None: the most that the profile stores.
         place: ``pack``, ``spread`` or ``random``.
         neurons_per_core: None: the zoo network's own grain (as many as fit for a user's module).
         spare_cores: kept free.
@@ -90,7 +90,7 @@ class Setup:
     samples: int | None = None
     timesteps: int | None = None
     dt: float | None = None
-    weight_bits: int = 8
+    weight_bits: int | None = None
     place: str = "pack"
     neurons_per_core: int | None = None
     spare_cores: int = 0
@@ -196,7 +196,7 @@ class Prepared:
     def unrounded(self) -> Deployment:
         """Return the chip with 15-bit weights, which no hardware has: the spiking network before rounding."""
         chip = self.deployment
-        populations, connections = quantise(self.network, self.profile, weight_bits=None)
+        populations, connections = quantise(self.network, self.profile, rounded=False)
         return replace(chip, populations=populations, connections=connections, damage=Damage())
 
 
@@ -229,6 +229,7 @@ def prepare(
     check_calibrate(setup.calibrate)
     asked = None if setup.readout is None else readout_words(setup.readout)
     profile = load_profile(setup.profile)
+    setup = replace(setup, weight_bits=setup.weight_bits or max(profile.synapse.weight_bits.known))
     refuse_other_files(setup.network)
     spec = any_recipe(setup.network) if ":" not in setup.network and not is_network_file(setup.network) else None
     if setup.weights is not None and ":" not in setup.network:

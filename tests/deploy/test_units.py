@@ -49,7 +49,7 @@ def test_values_are_those_of_the_real_weights(case):
     for one, error in (
         (chip, 2.0 ** (1 - bits)),
         (
-            replace(chip, **dict(zip(("populations", "connections"), quantise(net, chip.profile, weight_bits=None), strict=True))),
+            replace(chip, **dict(zip(("populations", "connections"), quantise(net, chip.profile, rounded=False), strict=True))),
             2.0**-14,
         ),
     ):

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from neurofault.deploy.profile import bundled_profiles
+from neurofault.deploy.profile_file import bundled_profiles, whole_profile
 from neurofault.errors import SpecError, UsageError, nearest
 from neurofault.specnodes import Node, at, replaced
 
@@ -163,7 +163,16 @@ def check_files(root: Node, base: Path, filename: str) -> None:
 
 
 def digests_in(root: Node, base: Path) -> Any:
-    """Return a document's data with the digest of each file in place of its name, and without the folder of a module."""
+    """Return a document's data with the digest of each file in place of its name, and without the folder of a module.
+
+    Raises:
+        SpecError: a profile extends what it cannot.
+    """
+
+    def profile(node: Node) -> Node:
+        if not isinstance(node.value, str) or not there(base / node.value):
+            return node
+        return Node({"file": blake2b(whole_profile(base / node.value), digest_size=16).hexdigest()}, node.mark)
 
     def read(node: Node) -> Node:
         if isinstance(node.value, str):
@@ -187,23 +196,26 @@ def digests_in(root: Node, base: Path) -> Any:
         return made
 
     for place in PLACES:
-        root = mapped(root, place, read)
+        root = mapped(root, place, profile if place == ("profile",) else read)
     for part, _ in MODULES:
         root = mapped(root, (part,), bare)
     return root.value
 
 
-def portable(root: Node, base: Path, save: Callable[[str, Path], None]) -> Any:
+def portable(root: Node, base: Path, save: Callable[[str, Path, bool], None]) -> Any:
     """Return a document's data as it reads in the run folder: each file is a copy there, and a module's folder is named in full.
 
     Args:
         root: the document.
         base: what its paths start from.
-        save: called with the name that a copy has in :data:`INPUTS`, and the file.
+        save: called with the name that a copy has in :data:`INPUTS`, the file, and whether it is a profile, which may extend another.
     """
     names: dict[Path, str] = {}
 
-    def copied(node: Node) -> Node:
+    def profile(node: Node) -> Node:
+        return copied(node, True)
+
+    def copied(node: Node, profile: bool = False) -> Node:
         if not isinstance(node.value, str) or not there(base / node.value):
             return node
         file = (base / node.value).resolve()
@@ -213,7 +225,7 @@ def portable(root: Node, base: Path, save: Callable[[str, Path], None]) -> Any:
                 number += 1
                 name = f"{file.stem}-{number}{file.suffix}"
             names[file] = name
-            save(name, file)
+            save(name, file, profile)
         return Node(f"{INPUTS}/{names[file]}", node.mark)
 
     def placed(node: Node) -> Node:
@@ -228,7 +240,7 @@ def portable(root: Node, base: Path, save: Callable[[str, Path], None]) -> Any:
     for held in FOLDERS:
         root = mapped(root, held, whole)
     for place in PLACES:
-        root = mapped(root, place, copied)
+        root = mapped(root, place, profile if place == ("profile",) else copied)
     for part, _ in MODULES:
         root = mapped(root, (part,), placed)
     return root.value

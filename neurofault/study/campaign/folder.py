@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from neurofault.deploy.profile_file import whole_profile
 from neurofault.errors import UsageError
 from neurofault.study.campaign.files import INPUTS, piped, portable
 from neurofault.study.campaign.identity import document_digest, settings_of
@@ -132,9 +133,9 @@ def begin(folder: Path, campaign: Campaign, planned: dict[str, Any]) -> None:
     """
     clear(folder)
 
-    def copy(name: str, file: Path) -> None:
+    def copy(name: str, file: Path, profile: bool) -> None:
         if (folder / INPUTS / name).resolve() != file:
-            save(folder / INPUTS / name, file.read_bytes())
+            save(folder / INPUTS / name, whole_profile(file) if profile else file.read_bytes())
 
     data = portable(campaign.root, campaign.base, copy)
     again = campaign.path.resolve() == (folder / RESOLVED).resolve()

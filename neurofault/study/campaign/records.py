@@ -151,7 +151,7 @@ class Convert(BaseModel):
 
     Attributes:
         timesteps: steps that a sample is shown; null: the zoo network's own (32 for another).
-        weight_bits: stored bits a weight.
+        weight_bits: stored bits a weight; null: the most that the profile stores.
         reset: ``sample``: u, v and spikes on their way are cleared before each sample; ``never``: the samples are one stream;
             null: the network's own (``sample`` for what is converted).
         calibrate: which conversions of a torch network are compared, ``usual``, ``settled`` or ``subtract`` (:func:`neurofault.study.calibrate.choose`).
@@ -159,7 +159,7 @@ class Convert(BaseModel):
 
     model_config = _RECORD
     timesteps: Annotated[int, Field(ge=1, le=4096)] | None = None
-    weight_bits: Annotated[int, Field(ge=1, le=8)] = 8
+    weight_bits: Annotated[int, Field(ge=1, le=8)] | None = None
     reset: Literal["sample", "never"] | None = None
     calibrate: Literal["usual", "settled", "subtract"] = "usual"
 
