@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from neurofault.damage.stored import from_field
-from neurofault.deploy.cost import alive
+from neurofault.deploy.cost_events import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import stored_weights
 from neurofault.papers.rescue2019.chip_repairs import batch, perform

@@ -25,7 +25,7 @@ known; without the cost of a synaptic operation or of a neuron update there is n
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,23 +34,12 @@ from numpy.typing import NDArray
 
 from neurofault.activity import Activity
 from neurofault.damage.damage import Detour
+from neurofault.deploy.cost_events import EVENTS, Places, Traffic, connection_traffic, merged, place_events
 from neurofault.deploy.cost_table import CostTable, EnergyCosts, TimeCosts
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.quantity import EVIDENCE_ORDER, Evidence, Joule, Second
 from neurofault.deploy.routing import mesh
 from neurofault.errors import UsageError, nearest
-from neurofault.graph.connectivity import arrivals, fan_out
-
-_EVENTS = (
-    "synaptic_operation",
-    "neuron_update_active",
-    "neuron_update_inactive",
-    "neuron_spike",
-    "axon_out_message",
-    "axon_in_message",
-    "spike_in_tile",
-)
-"""Events that take place in a core (the last one at its router), named as in the profile's cost tables."""
 
 _ESSENTIAL = ("synaptic_operation", "neuron_update_active")
 
@@ -110,50 +99,56 @@ class Cost:
 
 
 @dataclass(frozen=True, eq=False)
-class Traffic:
-    """Messages from core to core, each pair once, none without messages.
+class CostByPlace:
+    """What one inference takes at each place: the neurons of one population that sit on one core.
 
     Attributes:
-        sources, destinations: int64 [k], core ids.
-        messages: int64 [k].
+        populations: [k], names, in the order of the deployment.
+        cores: int64 [k], core ids.
+        events: each event of the table by its name → float64 [k], a mean sample's; hops with what detours add, none where the mesh is
+            not known.
+        energy: float64 [k], joules a sample, of the costs that the table knows; None where ``total.energy`` is not known.
+        total: what :func:`cost` gives; its energy and events are the sums over the places.
     """
 
-    sources: NDArray[np.int64]
-    destinations: NDArray[np.int64]
-    messages: NDArray[np.int64]
+    populations: tuple[str, ...]
+    cores: NDArray[np.int64]
+    events: Mapping[str, NDArray[np.float64]]
+    energy: NDArray[np.float64] | None
+    total: Cost
+
+    def places(self) -> dict[tuple[str, int], float]:
+        """Return (population, core) → joules a sample.
+
+        Raises:
+            UsageError: there is no table, or it does not know an essential cost.
+        """
+        if self.total.table is None:
+            raise UsageError("the profile has no energy table")
+        if self.energy is None:
+            raise UsageError(f"table {self.total.table!r} does not know the cost of {', '.join(self.total.energy.missing)}")
+        return dict(zip(zip(self.populations, self.cores.tolist(), strict=True), self.energy.tolist(), strict=True))
 
 
-def alive(deployment: Deployment, population: str) -> NDArray[np.bool_]:
-    """Return bool [n]: neurons of a population that are neither silent for good nor on a dead core."""
-    on_dead_core = np.isin(deployment.placement.core_of[population], deployment.damage.dead_cores)
-    return ~(deployment.damage.silent(population, deployment.population(population).size) | on_dead_core)
+@dataclass(frozen=True)
+class EnergyChange:
+    """What damage changes at one place.
 
-
-def traffic(deployment: Deployment, activity: Activity) -> Traffic:
-    """Count the messages of a run: over each connection, one for each spike and each core that holds a live target of it.
-
-    Args:
-        deployment: the chip.
-        activity: a run on it; counts are over all its samples.
+    Attributes:
+        population: name.
+        core: core id.
+        healthy, damaged: joules a sample; 0 where the place is not used.
     """
-    sources, destinations, messages = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for connection in deployment.connections:
-        spikes = _spikes(deployment, activity, connection.source)
-        cores, seats = np.unique(deployment.placement.core_of[connection.source], return_inverse=True)
-        core_of, live = deployment.placement.core_of[connection.target], alive(deployment, connection.target)
-        for core in np.unique(core_of[live]):
-            reached = fan_out(connection.synapses, live & (core_of == core)) > 0
-            sent = np.zeros(len(cores), np.int64)
-            np.add.at(sent, seats, spikes * reached)
-            senders = np.flatnonzero(sent)
-            sources.append(cores[senders].astype(np.int64))
-            destinations.append(np.full(len(senders), core, np.int64))
-            messages.append(sent[senders])
-    cores_in_all = deployment.placement.chips * deployment.placement.cores_per_chip
-    pairs, where = np.unique(np.concatenate(sources) * cores_in_all + np.concatenate(destinations), return_inverse=True)
-    total = np.zeros(len(pairs), np.int64)
-    np.add.at(total, where, np.concatenate(messages))
-    return Traffic(pairs // cores_in_all, pairs % cores_in_all, total)
+
+    population: str
+    core: int
+    healthy: float
+    damaged: float
+
+    @property
+    def change(self) -> float:
+        """Joules a sample more than healthy; negative: saved."""
+        return self.damaged - self.healthy
 
 
 def cost(deployment: Deployment, activity: Activity, samples: int, *, table: str | None = None) -> Cost:
@@ -168,6 +163,26 @@ def cost(deployment: Deployment, activity: Activity, samples: int, *, table: str
     Raises:
         UsageError: ``samples`` below 1, or no such table.
     """
+    return cost_by_place(deployment, activity.spike_counts, samples, table=table).total
+
+
+def cost_by_place(
+    deployment: Deployment, spike_counts: Mapping[str, NDArray[np.int64]], samples: int, *, table: str | None = None
+) -> CostByPlace:
+    """Estimate what one inference takes, and where: :func:`cost`, split by core and population.
+
+    An event is charged where it is worked off: synaptic operations and updates to the neurons that they reach, a spike to the neuron that sends
+    it, a message to its sender (leaving the core, and all its hops) and to the targets that it reaches (entering the core, and the tile).
+
+    Args:
+        deployment: the chip, with its damage.
+        spike_counts: of a run on it, as :attr:`neurofault.activity.Activity.spike_counts`.
+        samples: how many samples the run presented, at least 1.
+        table: name of one of the profile's ``energy_tables``; None: its default.
+
+    Raises:
+        UsageError: ``samples`` below 1, or no such table.
+    """
     if samples < 1:
         raise UsageError(f"samples must be at least 1, is {samples}")
     name = table or deployment.profile.default_energy
@@ -176,8 +191,60 @@ def cost(deployment: Deployment, activity: Activity, samples: int, *, table: str
         raise UsageError(
             f"profile {deployment.profile.name!r} has no energy table {name!r}{nearest(name, tables)}: {', '.join(tables) or 'none'}"
         )
-    flows = traffic(deployment, activity)
-    cores, events = _core_events(deployment, activity, flows, samples * deployment.timesteps)
+    flows = connection_traffic(deployment, spike_counts)
+    places = place_events(deployment, spike_counts, flows, samples)
+    total = _total(deployment, name, places, merged(deployment, flows), samples)
+    events = {event: counts / samples for event, counts in places.events.items()} | _place_ways(deployment, places, flows, samples)
+    energy = None
+    if name is not None and total.energy.value is not None:
+        energy = np.zeros(len(places.cores))
+        for event, counts in events.items():
+            energy += counts * (getattr(tables[name].energy, event).value or 0.0)
+    return CostByPlace(places.populations, places.cores, events, energy, total)
+
+
+def energy_changes(healthy: CostByPlace, damaged: CostByPlace) -> tuple[EnergyChange, ...]:
+    """Return the places at which damage changes the energy of an inference, the largest change first.
+
+    Args:
+        healthy: the chip as it was.
+        damaged: the same network by the same table; it may sit on other cores.
+
+    Raises:
+        UsageError: they are by different tables, or the table knows no energy.
+    """
+    if healthy.total.table != damaged.total.table:
+        raise UsageError(
+            f"the healthy chip is costed by table {healthy.total.table!r}, the damaged one by {damaged.total.table!r}; give both the same"
+        )
+    before, after = healthy.places(), damaged.places()
+    changes = [
+        EnergyChange(population, core, before.get((population, core), 0.0), after.get((population, core), 0.0))
+        for population, core in before | after
+    ]
+    return tuple(sorted((one for one in changes if one.change), key=lambda one: (-abs(one.change), one.population, one.core)))
+
+
+def _place_ways(deployment: Deployment, places: Places, flows: Sequence[Traffic], samples: int) -> dict[str, NDArray[np.float64]]:
+    """Return the hops of the messages that each place sends, a mean sample's: float64 [k] each; none where the mesh is not known."""
+    if deployment.profile.chip.sides is None:
+        return {}
+    found = {"hop_east_west": np.zeros(len(places.cores)), "hop_north_south": np.zeros(len(places.cores))}
+    for connection, flow in zip(deployment.connections, flows, strict=True):
+        seats = places.seats(connection.source, flow.sources)
+        hops = mesh(deployment).hops(flow.sources, flow.destinations)
+        np.add.at(found["hop_east_west"], seats, flow.messages * hops.east_west)
+        np.add.at(found["hop_north_south"], seats, flow.messages * (hops.north_south + _detours(deployment, flow, samples)))
+    return {event: counts / samples for event, counts in found.items()}
+
+
+def _total(deployment: Deployment, name: str | None, places: Places, flows: Traffic, samples: int) -> Cost:
+    """Put the events of all places and all messages together."""
+    tables = deployment.profile.energy_tables
+    cores, seats = np.unique(places.cores, return_inverse=True)
+    events = {event: np.zeros(len(cores), np.int64) for event in EVENTS}
+    for event, counts in places.events.items():
+        np.add.at(events[event], seats, counts)
     way, inter_chip, routes = _ways(deployment, flows, samples)
     totals = {event: int(counts.sum()) / samples for event, counts in events.items()}
     if name is None:
@@ -235,36 +302,6 @@ def _detours(deployment: Deployment, flows: Traffic, samples: int) -> NDArray[np
             longer = dict(zip((edit.sources * size + edit.destinations).tolist(), edit.extra_hops.tolist(), strict=True))
             extra += share * np.array([longer.get(pair, 0) for pair in pairs.tolist()], np.float64)
     return extra
-
-
-def _spikes(deployment: Deployment, activity: Activity, population: str) -> NDArray[np.int64]:
-    """Spikes of each neuron of a population over all samples, none from the dead."""
-    return np.where(alive(deployment, population), activity.spike_counts[population], 0).astype(np.int64)
-
-
-def _core_events(
-    deployment: Deployment, activity: Activity, flows: Traffic, steps: int
-) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
-    """Count each event of a run of so many steps on each core in use."""
-    cores = deployment.placement.used_cores
-    counts = {event: np.zeros(len(cores), np.int64) for event in _EVENTS}
-    for population in deployment.populations:
-        name, into = population.name, deployment.into(population.name)
-        seats, live = np.searchsorted(cores, deployment.placement.core_of[name]), alive(deployment, name)
-        active = np.where(live, steps, 0)
-        if into:
-            arrived = np.zeros(population.size, np.int64)
-            for connection in into:
-                arrived += np.where(live, arrivals(connection.synapses, _spikes(deployment, activity, connection.source)), 0)
-            np.add.at(counts["synaptic_operation"], seats, arrived)
-            active = np.minimum(active, arrived)
-        np.add.at(counts["neuron_update_active"], seats, active)
-        np.add.at(counts["neuron_update_inactive"], seats, np.where(live, steps - active, 0))
-        np.add.at(counts["neuron_spike"], seats, _spikes(deployment, activity, name))
-    np.add.at(counts["axon_out_message"], np.searchsorted(cores, flows.sources), flows.messages)
-    for event in ("axon_in_message", "spike_in_tile"):
-        np.add.at(counts[event], np.searchsorted(cores, flows.destinations), flows.messages)
-    return cores, counts
 
 
 def _sum(costs: EnergyCosts | TimeCosts, counts: dict[str, float]) -> Estimate:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from neurofault.deploy.cost import alive
+from neurofault.deploy.cost_events import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.resources import RESOURCES, Resource, usage
 

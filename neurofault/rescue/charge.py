@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from neurofault.activity import Activity
-from neurofault.deploy.cost import alive, cost
+from neurofault.deploy.cost import cost
+from neurofault.deploy.cost_events import alive
 from neurofault.deploy.cost_table import EnergyCosts
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile

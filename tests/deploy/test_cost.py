@@ -23,7 +23,8 @@ from placed_networks import (
 
 from neurofault.damage.damage import Damage, Detour, Silence
 from neurofault.damage.when import ALWAYS, When
-from neurofault.deploy.cost import cost, traffic
+from neurofault.deploy.cost import cost
+from neurofault.deploy.cost_events import traffic
 from neurofault.errors import UsageError
 
 ENERGY = {

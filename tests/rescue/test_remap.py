@@ -13,7 +13,8 @@ from remap_chips import STEPS, chips, cnn, events, mlp, pairs, profile, same, se
 import neurofault as nf
 from neurofault import faults
 from neurofault.damage.damage import Damage, Detour, Drop, LearningDefect, SetSynapses, Silence
-from neurofault.deploy.cost import cost, traffic
+from neurofault.deploy.cost import cost
+from neurofault.deploy.cost_events import traffic
 from neurofault.deploy.memory import stored_weights, write_gate
 from neurofault.deploy.resources import limits, usage
 from neurofault.deploy.routing import mesh

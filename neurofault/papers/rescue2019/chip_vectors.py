@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.damage.stored import field_shift
-from neurofault.deploy.cost import alive
+from neurofault.deploy.cost_events import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import stored_weights, write
 

@@ -22,7 +22,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.deploy.cost import alive
+from neurofault.deploy.cost_events import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.inputs import Inputs

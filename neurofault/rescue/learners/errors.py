@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from neurofault.activity import counts_from
 from neurofault.damage.damage import Damage
-from neurofault.deploy.cost import alive
+from neurofault.deploy.cost_events import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.engines import get_engine

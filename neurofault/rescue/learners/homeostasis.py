@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from neurofault.activity import Activity
 from neurofault.damage.damage import Damage, SetField
-from neurofault.deploy.cost import alive
+from neurofault.deploy.cost_events import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import get_engine
 from neurofault.errors import UsageError
