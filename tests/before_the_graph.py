@@ -44,7 +44,18 @@ from neurofault.zoo import build, recipe
 
 DATA = Path(__file__).with_suffix(".json")
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "matplotlib", "pyarrow")
-VOLATILE = {"seconds", "host", "worker", "versions", "version", "machine", "path", "out", "covers_at_least"}
+VOLATILE = {
+    "seconds",
+    "host",
+    "worker",
+    "versions",
+    "version",
+    "machine",
+    "path",
+    "out",
+    "covers_at_least",
+    "energy_change_joule_per_inference",
+}
 """Keys of JSON that say when, where and with what, or that are newer and say nothing of a result; of ``files`` the names count."""
 
 FAULTS: dict[str, tuple[dict[str, Any], ...]] = {

@@ -206,10 +206,26 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
         else f"\nper inference (healthy): {scientific(cost.energy.value, 'J')} ({cost.energy.evidence}; table {cost.table}; "
         f"{cost.static_note}), {scientific(cost.time.value, 's')} ({cost.time.evidence}), "
         f"{spikes}; damaged: {scientific(answer['energy_joule_per_inference_damaged'], 'J')}",
+        *_where_energy_changes(result, answer),
         f"\nchip after draw {lesions.draws[0].draw}",
     )
     draw_chip(lesions.draws[0].deployment)
     print(f"\nto repeat: {_command(result)}")
+
+
+def _where_energy_changes(result: Injection, answer: dict[str, Any]) -> list[str]:
+    """Return a line that says where the damage costs or saves energy, none where it does neither."""
+    by_core = result.energy_by_core
+    if not by_core:
+        return []
+    core = max(by_core, key=lambda each: abs(by_core[each]))
+    draws = len(result.energy_changes)
+    sign = "+" if by_core[core] > 0 else "−"
+    return [
+        f"energy a sample: {scientific(answer['energy_joule_per_inference'], 'J')} → "
+        f"{scientific(answer['energy_joule_per_inference_damaged'], 'J')}, "
+        f"{sign}{scientific(abs(by_core[core]), 'J')} of it on core {core}{f' (means of {draws} draws)' if draws > 1 else ''}"
+    ]
 
 
 def _chance(metric: Metric) -> str:

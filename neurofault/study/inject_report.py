@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 from neurofault.damage.damage import Hit
+from neurofault.deploy.cost import CostByPlace, EnergyChange, cost_by_place, energy_changes
+from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
 from neurofault.engines.health import cut_off
 from neurofault.errors import FaultError, UsageError
@@ -61,6 +65,28 @@ class Injection:
         for draw, how in zip(self.lesion.draws, how_run(self.lesion, inputs, engine=self.engine), strict=True):
             found.setdefault(how, []).append(draw.draw)
         return found
+
+    @cached_property
+    def energy_changes(self) -> dict[int, tuple[EnergyChange, ...]]:
+        """Draw → the places at which it changes the energy of an inference; draws that stalled, and all where the table knows no energy, are left out."""
+        samples = len(self.prepared.test)
+
+        def places(chip: Deployment, measured: Measured) -> CostByPlace:
+            return cost_by_place(chip, measured.spike_counts, samples)
+
+        if self.lesion.healthy.cost.energy.value is None:
+            return {}
+        healthy = places(self.prepared.deployment, self.lesion.healthy)
+        return {
+            draw.draw: energy_changes(healthy, places(draw.deployment, draw.measured))
+            for draw in self.lesion.draws
+            if draw.measured is not None and draw.measured.cost.energy.value is not None
+        }
+
+    @property
+    def energy_by_core(self) -> dict[int, float]:
+        """Core → joules a sample more than healthy, a mean over the draws that ran; cores at which nothing changes are left out."""
+        return _summed([one for changes in self.energy_changes.values() for one in changes], len(self.energy_changes), "core")
 
     @property
     def chance(self) -> float:
@@ -130,6 +156,27 @@ def hit_to_json(hit: Hit) -> dict[str, Any]:
     }
 
 
+def _summed(changes: Sequence[EnergyChange], draws: int, by: Literal["core", "population"]) -> dict[Any, float]:
+    """Return what changes at each core or population, a mean over so many draws."""
+    found: dict[Any, list[float]] = {}
+    for one in changes:
+        found.setdefault(getattr(one, by), []).append(one.change)
+    means = {place: math.fsum(values) / draws for place, values in sorted(found.items())}
+    return {place: mean for place, mean in means.items() if mean}
+
+
+def _changes(changes: Sequence[EnergyChange], draws: int) -> dict[str, Any]:
+    """Return changes of the energy as JSON, nothing where there are none."""
+    if not changes:
+        return {}
+    return {
+        "energy_change_joule_per_inference": {
+            "by_core": {str(core): value for core, value in _summed(changes, draws, "core").items()},
+            "by_population": _summed(changes, draws, "population"),
+        }
+    }
+
+
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
@@ -140,6 +187,9 @@ def to_json(result: Injection, *, explain: bool = False) -> dict[str, Any]:
 
     ``encoding`` (:class:`neurofault.data.scaling.Scaling`) stands there where the data are real values; ``reset`` where it is ``never``, ``calibrate`` where it is not ``usual``, ``metric``
     where it is not ``accuracy``, all ``…accuracy`` being its values then, and ``labels``, how many count, where they are of steps (of targets ``values``). Of targets (``metric`` is ``mean-squared-error``, or ``mean-squared-error-step``) ``mean_squared_error`` stands in every name in the place of ``accuracy``. With ``explain``, ``explained`` says how the draws were run (:attr:`Injection.how`). ``notes`` stands at the end where something is suspect about the healthy chip or a fault did nothing in some draw, else it is left out.
+
+    ``energy_change_joule_per_inference`` says where a draw takes more energy than the healthy chip (less: negative), ``by_core`` (core id as a string → joules a sample) and ``by_population``; beside ``draws`` it is the mean over the
+    draws that ran. Places at which nothing changes are left out, and the key where nothing does.
     """
     prepared, lesions = result.prepared, result.lesion
     chip = prepared.deployment
@@ -188,6 +238,7 @@ def to_json(result: Injection, *, explain: bool = False) -> dict[str, Any]:
                     "spikes": None if draw.measured is None else draw.measured.spikes,
                     "energy_joule_per_inference": None if draw.measured is None else draw.measured.cost.energy.value,
                     "faults": [hit_to_json(hit) for hit in draw.hits],
+                    **_changes(result.energy_changes.get(draw.draw, ()), 1),
                 }
                 for draw in lesions.draws
             ],
@@ -196,6 +247,7 @@ def to_json(result: Injection, *, explain: bool = False) -> dict[str, Any]:
             "energy_joule_per_inference_damaged": _mean(
                 [draw.measured.cost.energy.value for draw in lesions.draws if draw.measured is not None]
             ),
+            **_changes([one for part in result.energy_changes.values() for one in part], len(result.energy_changes)),
             "energy_evidence": cost.energy.evidence,
             "energy_table": cost.table,
             "energy_not_included": list(cost.energy.missing),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from neurofault.activity import Activity
 from neurofault.damage.damage import Hit
@@ -38,12 +41,14 @@ class Measured:
         spikes: of all neurons over all samples.
         cost: energy and time per inference.
         total: that the value is of: number of labels that are answered right, or sum of squared errors.
+        spike_counts: for each population by name, int64 [n], spikes of each neuron over all samples.
     """
 
     accuracy: float
     spikes: int
     cost: Cost
     total: int | float
+    spike_counts: Mapping[str, NDArray[np.int64]] = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +194,8 @@ def _measured(deployment: Deployment, inputs: Inputs, test: Split, engine: str, 
 
 def _costed(deployment: Deployment, activity: Activity, test: Split, metric: Metric) -> Measured:
     total = metric.total(activity, test.expected)
-    return Measured(total / metric.number(test.expected), activity.spikes, cost(deployment, activity, len(test)), total)
+    costs = cost(deployment, activity, len(test))
+    return Measured(total / metric.number(test.expected), activity.spikes, costs, total, activity.spike_counts)
 
 
 def lesion(

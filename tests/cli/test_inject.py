@@ -78,6 +78,31 @@ def test_no_cores_killed_is_exactly_healthy(cli):
         assert draw["spikes"] == result["spikes_healthy"]
 
 
+def test_the_places_at_which_damage_costs_or_saves_energy_add_up(cli):
+    spread = ("--neurons-per-core", "16", "--samples", "40", "--draws", "2")
+    key, healthy, damaged = "energy_change_joule_per_inference", "energy_joule_per_inference", "energy_joule_per_inference_damaged"
+    stuck = ("--fault", "{kind: neuron_saturated, count: 2}", *spread)
+    costly, saving = answer(cli, *stuck), answer(cli, "--kill-cores", "1", *spread)
+    for result in (costly, saving):
+        for split in result[key].values():
+            assert sum(split.values()) == pytest.approx(result[damaged] - result[healthy], rel=1e-9)
+        for draw in result["draws"]:
+            assert sum(draw[key]["by_core"].values()) == pytest.approx(draw[healthy] - result[healthy], rel=1e-9)
+    assert costly[key]["by_population"]["output"] > 0
+    assert min(saving["draws"][0][key]["by_core"].items(), key=lambda each: each[1])[0] == str(
+        saving["draws"][0]["faults"][0]["cores"][0]
+    )
+    code, out, err = cli("inject", *stuck)
+    assert code == 0, err
+    (line,) = [each for each in out.splitlines() if each.startswith("energy a sample: ")]
+    assert " J → " not in line
+    assert " of it on core " in line
+    assert line.endswith(" (means of 2 draws)")
+    untouched = answer(cli, "--kill-cores", "0", *spread)
+    assert key not in untouched
+    assert key not in untouched["draws"][0]
+
+
 def test_all_cores_killed_is_a_constant_answer_without_spikes(cli):
     result = answer(cli, "--kill-cores", "23", "--layer", "any", "--draws", "1")
     assert result["cores_used"] == 23

@@ -121,3 +121,18 @@ def test_what_cannot_be_compared_is_refused():
     with pytest.raises(UsageError) as caught:
         energy_changes(nothing, nothing)
     assert str(caught.value) == "table 'davies2018' does not know the cost of synaptic_operation"
+
+
+def test_without_a_mesh_hops_are_left_out_and_without_a_table_nothing_is_compared():
+    ran = counted(LAYERS, SPIKES)
+    flat = priced(chip__tile_columns=None, chip__tile_rows=None, chip__cores_per_tile=None)
+    places = cost_by_place(deployment(LAYERS, flat, CORES), ran, 2)
+    assert not [event for event in places.events if event.startswith("hop")]
+    assert places.total.hops is None
+    assert sum(places.energy.tolist()) == places.total.energy.value
+    free = priced().model_copy(update={"energy_tables": {}, "default_energy": None})
+    nothing = cost_by_place(deployment(LAYERS, free, CORES), ran, 2)
+    assert nothing.energy is None
+    with pytest.raises(UsageError) as caught:
+        energy_changes(nothing, nothing)
+    assert str(caught.value) == "the profile has no energy table"
