@@ -1,0 +1,128 @@
+"""What a profile says, key by key: shown, and compared with another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from neurofault.deploy.arithmetic_spec import ArithmeticSpec
+from neurofault.deploy.profile import HardwareProfile
+from neurofault.deploy.quantity import EVIDENCE_ORDER, Quantity
+
+Said = Quantity[Any, Any] | str
+"""A number with what is known of it, or a word."""
+
+
+def keys_of(profile: HardwareProfile) -> dict[str, Said]:
+    """Return what a profile says by the path of its key (``core.neurons``), in its order; without ``name``, ``title`` and ``sources``."""
+    return dict(_keys({name: value for name, value in profile if name not in ("name", "title", "sources")}, ""))
+
+
+def _keys(record: Any, path: str) -> Iterator[tuple[str, Said]]:
+    pairs = record.items() if isinstance(record, dict) else record
+    for name, value in pairs:
+        inner = f"{path}.{name}".removeprefix(".")
+        if isinstance(value, Quantity):
+            yield inner, value
+        elif isinstance(value, BaseModel | dict) and value:
+            yield from _keys(value, inner)
+        else:
+            yield inner, _word(value)
+
+
+def _word(value: Any) -> str:
+    match value:
+        case None:
+            return "not known"
+        case bool():
+            return str(value).lower()
+        case tuple() | dict():
+            return ", ".join(map(str, value)) or "none"
+        case _:
+            return str(value)
+
+
+def shown(said: Said) -> str:
+    """Return a value with its unit, as a user reads it.
+
+    >>> shown("loihi"), shown(Quantity[int, str](value=None, unit="neurons"))
+    ('loihi', 'not known')
+    """
+    if isinstance(said, str):
+        return said
+    if said.value is None:
+        return "not known"
+    value = f"{said.value:g}" if isinstance(said.value, float) else _word(said.value)
+    return value if said.unit in ("1", "flag") else f"{value} {said.unit}"
+
+
+def basis(said: Said) -> str:
+    """Return how a number is known: its evidence, and the keys of its sources; nothing of words and what is not known."""
+    if isinstance(said, str) or said.value is None:
+        return ""
+    return "; ".join(part for part in (said.evidence or "", ", ".join(said.source)) if part)
+
+
+def unknown(profile: HardwareProfile) -> list[str]:
+    """Return what a profile does not know, by section: ``core: in_axons, out_axons``."""
+    found: dict[str, list[str]] = {}
+    for path, said in keys_of(profile).items():
+        section, _, key = path.partition(".")
+        if shown(said) == "not known" and section in ("chip", "core", "synapse", "neuron", "learning"):
+            found.setdefault(section, []).append(key)
+    learning = profile.learning
+    if not learning.available:
+        found.pop("learning", None)
+    if learning.available is None:
+        found["learning"] = ["whether there is any"]
+    costs = [] if profile.costs is not None else ["energy and time (no energy_tables)"]
+    return [f"{section}: {', '.join(keys)}" for section, keys in found.items()] + costs
+
+
+def difference(first: HardwareProfile, second: HardwareProfile) -> dict[str, tuple[Said | None, Said | None]]:
+    """Return the keys whose values differ, with both; None: the key is not there.
+
+    What differs only in how it is known (evidence, source, note) is the same here.
+    """
+    one, other = keys_of(first), keys_of(second)
+    return {
+        key: (one.get(key), other.get(key))
+        for key in dict.fromkeys([*one, *other])
+        if key not in one or key not in other or shown(one[key]) != shown(other[key])
+    }
+
+
+def law_of(profile: HardwareProfile) -> str:
+    """Return whose law its neurons are simulated with."""
+    match profile.arithmetic:
+        case ArithmeticSpec() as spec:
+            return f"exact: {spec.name}"
+        case "loihi":
+            return "exact: Lava 0.10's integers"
+        case _:
+            return "Lava's law on its places"
+
+
+def energy_evidence(profile: HardwareProfile) -> str | None:
+    """Return the weakest evidence of the default table's energies; None: none is known."""
+    if profile.costs is None:
+        return None
+    known = [cost.evidence for _, cost in profile.costs.energy if cost.value is not None and cost.evidence is not None]
+    return max(known, key=EVIDENCE_ORDER.index, default=None)
+
+
+def overview(profile: HardwareProfile) -> dict[str, Any]:
+    """Return a profile in a row, JSON-ready."""
+    return {
+        "name": profile.name,
+        "title": profile.title,
+        "cores": profile.chip.cores.known,
+        "usable_cores": profile.chip.usable,
+        "neurons_per_core": profile.core.neurons.value,
+        "weight_bits": list(profile.synapse.weight_bits.known),
+        "law": law_of(profile),
+        "energy_table": profile.default_energy,
+        "energy_evidence": energy_evidence(profile),
+    }
