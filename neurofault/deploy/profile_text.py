@@ -11,6 +11,8 @@ from neurofault.deploy.arithmetic_spec import ArithmeticSpec
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.quantity import EVIDENCE_ORDER, Quantity
 
+_MESH = ("tile_columns", "tile_rows", "cores_per_tile")
+
 Said = Quantity[Any, Any] | str
 """A number with what is known of it, or a word."""
 
@@ -70,6 +72,8 @@ def unknown(profile: HardwareProfile) -> list[str]:
     found: dict[str, list[str]] = {}
     for path, said in keys_of(profile).items():
         section, _, key = path.partition(".")
+        if path == "chip.usable_cores" or (path.startswith("chip.") and key in _MESH and profile.chip.sides is not None):
+            continue  # all of them; one core has no mesh
         if shown(said) == "not known" and section in ("chip", "core", "synapse", "neuron", "learning"):
             found.setdefault(section, []).append(key)
     learning = profile.learning
