@@ -56,7 +56,7 @@ class UnsupportedError(NeurofaultError):
 
 
 class EngineError(NeurofaultError):
-    """Another program that an engine runs failed or hung; the text ends with its last words."""
+    """Another program that an engine runs failed or hung (the text ends with its last words), or a device computes otherwise than the CPU."""
 
 
 class LearningRuleError(NeurofaultError):

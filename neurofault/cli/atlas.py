@@ -48,11 +48,13 @@ def atlas(
     spare_cores: options.SpareCores = 0,
     chips: options.Chips = None,
     place_seed: options.PlaceSeed = 0,
+    device: options.Device = "cpu",
     json_file: options.Json = None,
 ) -> None:
     """Work out the effect of every single site on every test image, and name the most critical sites."""
     import numpy as np
 
+    from neurofault.engines.on_torch.devices import check_device
     from neurofault.metrics import ACCURACY
     from neurofault.study.atlas import atlas as follow
     from neurofault.study.atlas import picture, write_parquet
@@ -66,6 +68,7 @@ def atlas(
     kind = next((each for each in KINDS if each == fault), None)
     if kind is None:
         raise UsageError(f"--fault {fault}: an atlas takes {', '.join(KINDS)}")
+    check_device(device)
     result_file = JsonOut(json_file)
     check_folder("--out", out)
     setup = Setup(
@@ -78,7 +81,7 @@ def atlas(
         prepared = prepare(setup, progress, accuracy_for="atlas")
         found = follow(
             prepared.deployment, shown(prepared.deployment, prepared.test), prepared.test.expected, kind, unit=prepared.metric.unit, layer=layer,
-            changes=out is not None, progress=lambda done, total: progress("atlas", done, total, ""), keep=None if out is None else out / "parts",
+            changes=out is not None, progress=lambda done, total: progress("atlas", done, total, ""), keep=None if out is None else out / "parts", device=device,
         )  # fmt: skip
     written: list[str] = []
     if out is not None:
@@ -107,6 +110,11 @@ def atlas(
     tell(
         f"{kind}: {len(found):,} sites × {found.samples:,} {'samples' if metric != ACCURACY else 'images'}; healthy {'' if metric == ACCURACY else metric.words + ' '}{metric.shown(found.healthy)}; "
         f"{answer['sites_without_effect']:,} sites change no {'error' if metric.lower else 'prediction'}",
+        *(
+            []
+            if device == "cpu"
+            else [f"{found.whole:,} sites ran on {device}; {len(found) - found.whole:,} were followed as differences on the CPU"]
+        ),
         "most critical sites",
     )
     rows = [

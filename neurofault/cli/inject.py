@@ -59,6 +59,7 @@ def inject(
     draws: Annotated[int, typer.Option(help="Independent draws of the faults.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed of the faults.")] = 1,
     engine: Annotated[str, typer.Option(help="Which simulator runs the chip.")] = "exact",
+    device: options.Device = "cpu",
     explain: Annotated[
         bool,
         typer.Option(
@@ -77,9 +78,11 @@ def inject(
 
     Without options: real 8×8 digits on a Loihi 2, killing hidden cores until the effect shows.
     """
+    from neurofault.engines.on_torch.devices import check_device
     from neurofault.study.inject_report import injection, to_json
     from neurofault.study.prepare import Setup, prepare
 
+    check_device(device, engine)
     result_file = JsonOut(json_file)
     faults = read_faults(kill_cores, fault or [], count, rate, {"where": where, "layer": layer, "at": at}, defects)
     setup = Setup(
@@ -88,7 +91,9 @@ def inject(
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress)
-        result = injection(prepared, faults, layer=layer or "hidden", draws=draws, seed=seed, engine=engine, progress=progress)
+        result = injection(
+            prepared, faults, layer=layer or "hidden", draws=draws, seed=seed, engine=engine, progress=progress, device=device
+        )
     answer = to_json(result, explain=explain)
     result_file.write(answer)
     if not result_file.alone:
@@ -299,7 +304,12 @@ def _command(result: Injection) -> str:
     }  # fmt: skip
     for each in result.lesion.faults:
         words += ["--fault", json.dumps(fault_to_mapping(each))]
-    named |= {"draws": len(result.lesion.draws), "seed": result.seed, "engine": result.engine}
+    named |= {
+        "draws": len(result.lesion.draws),
+        "seed": result.seed,
+        "engine": result.engine,
+        "device": None if result.device == "cpu" else result.device,
+    }
     for key, value in named.items():
         if value is not None:
             words += [f"--{key}", str(value)]

@@ -82,6 +82,12 @@ NeuronsPerCore = Annotated[int | None, typer.Option(help="Neurons of a layer in 
 SpareCores = Annotated[int, typer.Option(help="Healthy cores kept free for repair.")]
 Chips = Annotated[int | None, typer.Option(help="Chips to use. Default: the fewest that fit.")]
 PlaceSeed = Annotated[int, typer.Option(help="Seed of random placement.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        help="Where engine exact runs: cpu; cuda (or cuda:1 …), through torch on a GPU, with the same results; torch-cpu, the same operations on the CPU, to compare."
+    ),
+]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is stdout (nothing else is printed).")
 ]

@@ -17,6 +17,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.answers import run_with_answers
 from neurofault.engines.base import Engine
 from neurofault.engines.health import suspicions
+from neurofault.engines.on_torch.devices import CPU, check_device
 from neurofault.errors import UnsupportedError, UsageError, nearest
 from neurofault.frames import import_pandas
 from neurofault.inputs import Bias, Inputs, Spikes, State
@@ -117,16 +118,25 @@ class Result:
         return import_pandas().DataFrame(columns)
 
 
-def get_engine(name: str) -> Engine:
-    """Return the engine called ``name``.
+def get_engine(name: str, device: str = "cpu") -> Engine:
+    """Return the engine called ``name``, on a device.
+
+    Args:
+        name: one of :data:`ENGINES`.
+        device: as of :func:`run`.
 
     Raises:
-        UsageError: if there is none.
-        UnsupportedError: if what it needs is not installed.
+        UsageError: if there is none, or no such device, or the device does not go with it.
+        UnsupportedError: if what it needs is not installed, or the device is not there.
     """
     if name not in ENGINES:
         raise UsageError(f"no engine {name!r}; engines: {', '.join(ENGINES)}{nearest(name, ENGINES)}")
-    return ENGINES[name]()
+    if device == CPU:
+        return ENGINES[name]()
+    check_device(device, name)
+    from neurofault.engines.on_torch.engine import TorchEngine
+
+    return TorchEngine(device)
 
 
 Presented = NDArray[np.generic] | Bias | Spikes
@@ -140,6 +150,7 @@ def run(
     *,
     unit: float | None = None,
     engine: str | Engine = "exact",
+    device: str = "cpu",
     record: Collection[str] = (),
     state: State | None = None,
     stop: int | None = None,
@@ -165,23 +176,29 @@ def run(
         unit: what one of a score is in the targets' unit, above 0: of potentials :func:`neurofault.unit_of` the network and its chip, of spike counts 1.0
             where targets are spikes. None: ``y`` is labels.
         engine: name of one of :data:`ENGINES`, or an engine.
+        device: where engine ``exact`` runs, by name: ``cpu``; ``cuda`` (or ``cuda:1`` …), through torch on a GPU, with the same results; ``torch-cpu``, the same
+            operations on the CPU, slower, to be compared.
         record: which of ``u``, ``v``, ``spikes`` to keep for every population, sample and step.
         state: what an earlier run of the same samples left in :attr:`Activity.state`, to go on from; None: from the first step.
         stop: the first step that is not run; None: all T steps are. ``x`` holds all steps in either case.
 
     Raises:
-        UsageError: unknown engine or trace, no samples, or arrays that do not fit the deployment or each other.
+        UsageError: unknown engine, device or trace, no samples, or arrays that do not fit the deployment or each other.
         UnsupportedError: the engine cannot run this deployment, or not from a state or to a stop; the text names the layer and the engines
-            that can.
+            that can. Or the device is not there.
+        EngineError: the device computes otherwise than the CPU.
     """
-    chosen = get_engine(engine) if isinstance(engine, str) else engine
+    if device != CPU and not isinstance(engine, str):
+        raise UsageError(f"device {device} goes with engine='exact', not with an engine that is made already, which has its own")
+    chosen = get_engine(engine, device) if isinstance(engine, str) else engine
     inputs = as_inputs(deployment, x)
     expected, metric = expected_of(deployment, y, unit)
     _check(deployment, inputs, record)
     check_expected(deployment, inputs, expected)
     reason = chosen.supports(deployment)
     if reason is not None:
-        raise UnsupportedError(f"engine {chosen.name!r} cannot run {reason}; engines that can: {_able(deployment, chosen.name)}")
+        able, where = _able(deployment, chosen.name if device == CPU else ""), "" if device == CPU else " (device cpu)"
+        raise UnsupportedError(f"engine {chosen.name!r} cannot run {reason}; engines that can{where}: {able}")
     lower = metric is not None and metric.lower
     labels = None if lower else expected
     if metric is not None and metric.of_steps:

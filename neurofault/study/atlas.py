@@ -17,6 +17,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines import check_expected, expected_of
 from neurofault.engines.incremental.golden import MOST_ANSWERS, Changes, golden
 from neurofault.engines.incremental.limits import refusal
+from neurofault.engines.on_torch.devices import CPU
 from neurofault.errors import UnsupportedError, UsageError, nearest
 from neurofault.graph.network import samples_apart
 from neurofault.inputs import Inputs
@@ -42,6 +43,7 @@ class Atlas:
         predictions: int64 [N], what the healthy chip answers, or [N, T] of steps; of targets float64 [N], the squared error of each sample.
         metric: what is measured.
         number: by which a total is divided.
+        whole: sites for each of which the network ran; the others were followed as differences.
     """
 
     kind: Kind
@@ -53,6 +55,7 @@ class Atlas:
     predictions: NDArray[np.generic]
     metric: Metric
     number: int
+    whole: int
 
     def __len__(self) -> int:
         return len(self.sites["layer"])
@@ -86,6 +89,7 @@ def atlas(
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     keep: Path | None = None,
+    device: str = CPU,
 ) -> Atlas:
     """Follow every site of a kind over every image.
 
@@ -101,6 +105,7 @@ def atlas(
         progress: called as ``progress(done, all)``, of images times batches of sites, or of sites where the network runs once for each.
         keep: folder in which what is followed is kept, batch by batch, so that a run that was broken off goes on there; None: nowhere. What runs once for
             each site is not kept. :func:`neurofault.study.atlas_follow.forget` empties it.
+        device: where the network runs for what is not followed, as of :func:`neurofault.run`; differences are followed on the CPU.
 
     Raises:
         UsageError: no such kind or layer, or a layer without such sites; labels or targets that do not fit.
@@ -121,7 +126,7 @@ def atlas(
     names = metric.stored
     if metric.lower or metric.of_steps or refusal(deployment) is not None:
         columns, kept, seen = by_runs(
-            deployment, inputs, expected, metric, places, changes=changes, threads=threads, progress=progress
+            deployment, inputs, expected, metric, places, changes=changes, threads=threads, device=device, progress=progress
         )  # fmt: skip
         answers = answers_of(seen, expected, metric)
         return Atlas(
@@ -134,6 +139,7 @@ def atlas(
             answers,
             metric,
             number,
+            len(places),
         )
     whole, labelled = golden(deployment, inputs, threads=threads), np.asarray(expected, np.int64)
     found = follow(whole, places, labelled, changes=changes, threads=threads, progress=progress, keep=keep)
@@ -143,14 +149,14 @@ def atlas(
     left = np.setdiff1d(np.arange(len(places)), found.sites)
     if left.size:
         columns, others, _ = by_runs(
-            deployment, inputs, expected, metric, places.chosen(left), changes=changes, threads=threads, progress=progress
+            deployment, inputs, expected, metric, places.chosen(left), changes=changes, threads=threads, device=device, progress=progress
         )  # fmt: skip
         changed[left], correct[left] = columns["changed"], columns[names]
         lists += [] if others is None else [(left, others)]
     table: dict[str, NDArray[np.generic]] = {**places.columns, "changed": changed, names: correct}
     healthy = int(np.count_nonzero(whole.predictions == labelled))
     every = _together(lists) if changes else None
-    return Atlas(kind, places.layers, len(inputs), healthy, table, every, whole.predictions, metric, number)
+    return Atlas(kind, places.layers, len(inputs), healthy, table, every, whole.predictions, metric, number, len(left))
 
 
 def _together(lists: list[tuple[NDArray[np.int64], Changes]]) -> Changes:

@@ -11,9 +11,9 @@ from neurofault.activity import Activity
 from neurofault.damage.damage import Damage
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.answers import run_with_answers
-from neurofault.engines.exact.engine import ExactEngine
 from neurofault.engines.incremental.engine import IncrementalEngine
 from neurofault.engines.incremental.golden import Changes
+from neurofault.engines.on_torch.engine import exact_on
 from neurofault.inputs import Inputs
 from neurofault.metrics import Expected, Metric
 from neurofault.study.atlas_sites import Sites
@@ -28,6 +28,7 @@ def by_runs(
     *,
     changes: bool,
     threads: int | None,
+    device: str,
     progress: Callable[[int, int], None] | None,
 ) -> tuple[dict[str, NDArray[np.generic]], Changes | None, Activity]:
     """Run a network once for each site.
@@ -40,12 +41,13 @@ def by_runs(
         sites: which.
         changes: whether to keep which answers change.
         threads: worker threads; None: one for each usable core.
+        device: where engine exact runs.
         progress: called as ``progress(done, all)`` after each site.
 
     Returns:
         The columns ``changed`` and that of the metric's total, [F]; every changed answer; the healthy run.
     """
-    run = _runner(inputs, metric, threads)
+    run = _runner(inputs, metric, threads, device)
     healthy = run(deployment)
     before, total = answers_of(healthy, expected, metric), metric.total(healthy, expected)
     changed, moved = np.zeros(len(sites.edits), np.int64), np.zeros(len(sites.edits), np.float64 if metric.lower else np.int64)
@@ -73,10 +75,10 @@ def answers_of(activity: Activity, expected: Expected, metric: Metric) -> NDArra
     return activity.predictions
 
 
-def _runner(inputs: Inputs, metric: Metric, threads: int | None) -> Callable[[Deployment], Activity]:
+def _runner(inputs: Inputs, metric: Metric, threads: int | None, device: str) -> Callable[[Deployment], Activity]:
     if metric.of_steps:
-        return lambda chip: run_with_answers(ExactEngine(threads), chip, inputs, scores=metric.lower)
-    engine = IncrementalEngine(threads)
+        return lambda chip: run_with_answers(exact_on(device, threads), chip, inputs, scores=metric.lower)
+    engine = IncrementalEngine(threads, device=device)
     return lambda chip: engine.run(chip, inputs)
 
 

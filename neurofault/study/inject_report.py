@@ -39,6 +39,7 @@ class Injection:
         tried: lesions with fewer faults that did not yet show (only where no number was asked for).
         lesion: the one that is reported.
         unrounded_notes: what is wrong with the figure ``spiking_accuracy``.
+        device: where engine exact ran; no result says it, since none depends on it.
     """
 
     prepared: Prepared
@@ -49,6 +50,7 @@ class Injection:
     tried: tuple[Lesion, ...]
     lesion: Lesion
     unrounded_notes: tuple[str, ...] = ()
+    device: str = "cpu"
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -95,7 +97,15 @@ class Injection:
 
 
 def injection(
-    prepared: Prepared, faults: Sequence[Fault] | None, *, layer: str, draws: int, seed: int, engine: str, progress: Progress
+    prepared: Prepared,
+    faults: Sequence[Fault] | None,
+    *,
+    layer: str,
+    draws: int,
+    seed: int,
+    engine: str,
+    progress: Progress,
+    device: str = "cpu",
 ) -> Injection:
     """Run a lesion experiment on a prepared chip.
 
@@ -108,6 +118,7 @@ def injection(
         seed: of the faults.
         engine: name of the engine.
         progress: called as work goes on.
+        device: where engine ``exact`` runs, as of :func:`neurofault.run`.
     """
     if draws < 1:
         raise UsageError(f"draws must be at least 1, is {draws}")
@@ -117,13 +128,24 @@ def injection(
     inputs = shown(chip, test)
 
     def attempt(plan: Sequence[Fault], healthy: Measured | None) -> Lesion:
-        return lesion(chip, test, plan, draws=draws, seed=seed, engine=engine, metric=metric, healthy=healthy, progress=progress)
+        return lesion(
+            chip,
+            test,
+            plan,
+            draws=draws,
+            seed=seed,
+            engine=engine,
+            metric=metric,
+            healthy=healthy,
+            progress=progress,
+            device=device,
+        )
 
     tried: list[Lesion] = []
     if faults is not None:
         seen = attempt(faults, None)
     else:
-        healthy = measure(chip, inputs, test, engine=engine, metric=metric)
+        healthy = measure(chip, inputs, test, engine=engine, metric=metric, device=device)
         count = 1
         seen = attempt([CoreDead(count=count, layer=layer)], healthy)
         while not seen.shows():
@@ -135,12 +157,12 @@ def injection(
                 seen = tried.pop()
                 break
     unrounded = prepared.unrounded()
-    spiking = measure(unrounded, inputs, test, engine="exact", metric=prepared.metric_on(unrounded))
+    spiking = measure(unrounded, inputs, test, engine="exact", metric=prepared.metric_on(unrounded), device=device)
     wrong = tuple(
         f"with weights not yet rounded: {note}"
         for note in cut_off(unrounded, run(unrounded, inputs[: min(len(inputs), _LOOKED_AT)]).activity)
     )
-    return Injection(prepared, engine, seed, prepared.ann_accuracy(), spiking.accuracy, tuple(tried), seen, wrong)
+    return Injection(prepared, engine, seed, prepared.ann_accuracy(), spiking.accuracy, tuple(tried), seen, wrong, device)
 
 
 def hit_to_json(hit: Hit) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -110,9 +110,12 @@ class Lesion:
         return interval.mean < self.healthy.accuracy - 3 * width
 
 
-def measure(deployment: Deployment, inputs: Inputs, test: Split, *, engine: str, metric: Metric = ACCURACY) -> Measured:
-    """Run a chip on encoded test images and cost it."""
-    return _costed(deployment, run(deployment, inputs, test.expected, unit=metric.unit, engine=engine).activity, test, metric)
+def measure(
+    deployment: Deployment, inputs: Inputs, test: Split, *, engine: str, metric: Metric = ACCURACY, device: str = "cpu"
+) -> Measured:
+    """Run a chip on encoded test images, on a device as :func:`neurofault.run` takes it, and cost it."""
+    found = run(deployment, inputs, test.expected, unit=metric.unit, engine=engine, device=device)
+    return _costed(deployment, found.activity, test, metric)
 
 
 def measure_many(
@@ -124,27 +127,28 @@ def measure_many(
     metric: Metric = ACCURACY,
     of: int | None = None,
     follower: Callable[[], IncrementalEngine] | None = None,
+    device: str = "cpu",
 ) -> list[Measured | None]:
     """Run several damaged states of one chip on the same samples and cost them; None where a hung core stops the chip.
 
     With the ``exact`` engine, what each differs in from the healthy chip is followed where that is less work
-    (:class:`neurofault.engines.incremental.engine.IncrementalEngine`); the results are the same. Answers of every step it does not say. Where ``of`` states in all (None: these) are little work, each is run as
+    (:class:`neurofault.engines.incremental.engine.IncrementalEngine`); the results are the same. That is done on the CPU; what runs whole, on ``device``. Answers of every step it does not say. Where ``of`` states in all (None: these) are little work, each is run as
     it is: that takes no longer than loading what follows differences, and a first run need not compile it.
     """
     if engine != "exact" or metric.of_steps or _work(deployments, len(inputs)) * (of or len(deployments)) < _LITTLE:
-        return [_measured(chip, inputs, test, engine, metric) for chip in deployments]
+        return [_measured(chip, inputs, test, engine, metric, device) for chip in deployments]
     last = inputs.first_sample + len(inputs)
     hung = [bool(chip.damage.stalled(last, chip.timesteps, chip.schedule.depth)) for chip in deployments]
     able = [chip for chip, stalls in zip(deployments, hung, strict=True) if not stalls]
-    found = iter((follower or _follower)().run_many(able, inputs))
+    found = iter((follower or partial(_follower, device))().run_many(able, inputs))
     return [None if stalls else _costed(chip, next(found), test, metric) for chip, stalls in zip(deployments, hung, strict=True)]
 
 
-def _follower() -> IncrementalEngine:
-    """Return an engine that keeps a healthy run from call to call."""
+def _follower(device: str = "cpu") -> IncrementalEngine:
+    """Return an engine that keeps a healthy run from call to call, and runs on a device what it does not follow."""
     from neurofault.engines.incremental.engine import IncrementalEngine
 
-    return IncrementalEngine()
+    return IncrementalEngine(device=device)
 
 
 def how_run(lesions: Lesion, inputs: Inputs, *, engine: str) -> list[str]:
@@ -185,9 +189,9 @@ def _work(deployments: Sequence[Deployment], samples: int) -> int:
     return samples * chip.timesteps * sum(source * target for source, target in pairs)
 
 
-def _measured(deployment: Deployment, inputs: Inputs, test: Split, engine: str, metric: Metric) -> Measured | None:
+def _measured(deployment: Deployment, inputs: Inputs, test: Split, engine: str, metric: Metric, device: str) -> Measured | None:
     try:
-        return measure(deployment, inputs, test, engine=engine, metric=metric)
+        return measure(deployment, inputs, test, engine=engine, metric=metric, device=device)
     except StalledError:
         return None
 
@@ -209,6 +213,7 @@ def lesion(
     metric: Metric = ACCURACY,
     healthy: Measured | None = None,
     progress: Progress | None = None,
+    device: str = "cpu",
 ) -> Lesion:
     """Break a healthy chip in ``draws`` independent draws of the same faults and run each.
 
@@ -225,24 +230,25 @@ def lesion(
         metric: what is measured.
         healthy: the healthy measurement, if there is one already.
         progress: called after each draw.
+        device: where engine ``exact`` runs, as of :func:`neurofault.run`.
 
     Raises:
         FaultError: the faults do not fit the deployment.
     """
     inputs = shown(deployment, test)
     broken = [inject(deployment, faults, seed=seed, draw=draw) for draw in range(draws)]
-    whole = healthy or measure(deployment, inputs, test, engine=engine, metric=metric)
+    whole = healthy or measure(deployment, inputs, test, engine=engine, metric=metric, device=device)
     done: list[Draw] = []
-    follower = cache(_follower)
+    follower = cache(partial(_follower, device))
     for start in range(0, draws, _TOGETHER):
         part = broken[start : start + _TOGETHER]
-        found = measure_many(part, inputs, test, engine=engine, metric=metric, of=draws, follower=follower)
+        found = measure_many(part, inputs, test, engine=engine, metric=metric, of=draws, follower=follower, device=device)
         for chip, measured in zip(part, found, strict=True):
             done.append(Draw(len(done), measured, "stalled" if measured is None else "ok", chip.damage.hits, chip))
         if progress is not None:
             last = done[-1].measured
             progress("breaking", len(done), draws, "stalled" if last is None else f"{metric.words} {metric.shown(last.accuracy)}")
-    exact = _exact(deployment, inputs, test, faults, draws, engine, metric, follower)
+    exact = _exact(deployment, inputs, test, faults, draws, engine, metric, follower, device)
     return Lesion(tuple(faults), whole, tuple(done), exact, metric)
 
 
@@ -252,7 +258,7 @@ _IMAGES = 1_000_000
 
 def _exact(
     deployment: Deployment, inputs: Inputs, test: Split, faults: Sequence[Fault], draws: int, engine: str, metric: Metric,
-    follower: Callable[[], IncrementalEngine],
+    follower: Callable[[], IncrementalEngine], device: str,
 ) -> Interval | None:  # fmt: skip
     """Return the accuracy over all outcomes; None where they are many, or one of them stalls the chip."""
     shown = len(test) * (test.expected.shape[1] if metric.of_steps else 1)
@@ -262,7 +268,16 @@ def _exact(
         return None
     broken = [inject(deployment, listed) for listed, _ in outcomes]
     parts = [
-        measure_many(broken[at : at + _TOGETHER], inputs, test, engine=engine, metric=metric, of=len(broken), follower=follower)
+        measure_many(
+            broken[at : at + _TOGETHER],
+            inputs,
+            test,
+            engine=engine,
+            metric=metric,
+            of=len(broken),
+            follower=follower,
+            device=device,
+        )
         for at in range(0, len(broken), _TOGETHER)
     ]
     found = [each.accuracy for part in parts for each in part if each is not None]

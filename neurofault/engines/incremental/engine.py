@@ -14,6 +14,8 @@ from neurofault.engines.exact.engine import ExactEngine
 from neurofault.engines.incremental.fault_rows import edit_rows
 from neurofault.engines.incremental.golden import KEPT_BYTES, Golden, follow_faults, golden
 from neurofault.engines.incremental.limits import Course, course, refusal
+from neurofault.engines.on_torch.devices import CPU
+from neurofault.engines.on_torch.engine import TorchEngine, exact_on
 from neurofault.errors import UnsupportedError
 from neurofault.graph.synapses import Conv, Sparse, Synapses
 from neurofault.inputs import Bias, Inputs, Spikes, State
@@ -31,17 +33,23 @@ class IncrementalEngine:
     Attributes:
         threads: worker threads; None: one for each usable core. Results do not depend on it.
         keep_bytes: how much of the healthy run is kept.
+        device: where the exact engine runs what is not followed (:data:`neurofault.engines.on_torch.devices.DEVICES`).
         name: the engine's.
     """
 
     threads: int | None = None
     keep_bytes: int = KEPT_BYTES
+    device: str = CPU
     name: str = "incremental"
     _kept: Golden | None = field(default=None, repr=False)
 
     def supports(self, deployment: Deployment) -> str | None:
         """Return None if this engine or the exact one can run the deployment, else the reason, naming the connection."""
-        return ExactEngine().supports(deployment)
+        return self._exact.supports(deployment)
+
+    @property
+    def _exact(self) -> ExactEngine | TorchEngine:
+        return exact_on(self.device, self.threads)
 
     def run(
         self,
@@ -54,7 +62,7 @@ class IncrementalEngine:
     ) -> Activity:
         """Present every sample for T steps, or for some of them (see :class:`neurofault.engines.base.Engine`)."""
         if record or state is not None or stop is not None:
-            return ExactEngine(self.threads).run(deployment, inputs, record=record, state=state, stop=stop)
+            return self._exact.run(deployment, inputs, record=record, state=state, stop=stop)
         return self.run_many([deployment], inputs)[0]
 
     def run_many(self, deployments: Sequence[Deployment], inputs: Inputs) -> list[Activity]:
@@ -67,7 +75,7 @@ class IncrementalEngine:
         if deployments:
             inputs = inputs.named(deployments[0].inputs)
         for chip in deployments:
-            if (reason := ExactEngine().supports(chip)) is not None:
+            if (reason := self._exact.supports(chip)) is not None:
                 raise UnsupportedError(f"engine 'incremental' cannot run {reason}")
         chosen = [at for at, chip in enumerate(deployments) if self.why_whole(chip, len(inputs), len(deployments)) is None]
         whole = self._healthy(deployments[chosen[0]], inputs) if chosen else None
@@ -75,10 +83,7 @@ class IncrementalEngine:
             chosen = []
         chosen = [index for index in chosen if whole is not None and _same_side(deployments[index], whole.deployment)]
         found = dict(zip(chosen, self._activities(whole, [deployments[index] for index in chosen]), strict=True)) if whole else {}
-        return [
-            found[index] if index in found else ExactEngine(self.threads).run(chip, inputs)
-            for index, chip in enumerate(deployments)
-        ]
+        return [found[index] if index in found else self._exact.run(chip, inputs) for index, chip in enumerate(deployments)]
 
     def _healthy(self, deployment: Deployment, inputs: Inputs) -> Golden | None:
         """Return the healthy run, an earlier one if it is the same; None where the engine cannot do it."""
