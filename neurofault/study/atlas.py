@@ -43,7 +43,7 @@ class Atlas:
         predictions: int64 [N], what the healthy chip answers, or [N, T] of steps; of targets float64 [N], the squared error of each sample.
         metric: what is measured.
         number: by which a total is divided.
-        whole: sites for each of which the network ran; the others were followed as differences.
+        whole: sites for which all of the network ran; the others were followed as differences, loops and what lies behind them run where anything reached them.
     """
 
     kind: Kind
@@ -125,7 +125,7 @@ def atlas(
     places = all_sites(deployment, kind, layer)
     names = metric.stored
     if metric.lower or metric.of_steps or refusal(deployment) is not None:
-        columns, kept, seen = by_runs(
+        columns, kept, seen, ran = by_runs(
             deployment, inputs, expected, metric, places, changes=changes, threads=threads, device=device, progress=progress
         )  # fmt: skip
         answers = answers_of(seen, expected, metric)
@@ -139,7 +139,7 @@ def atlas(
             answers,
             metric,
             number,
-            len(places),
+            ran,
         )
     whole, labelled = golden(deployment, inputs, threads=threads), np.asarray(expected, np.int64)
     found = follow(whole, places, labelled, changes=changes, threads=threads, progress=progress, keep=keep)
@@ -147,8 +147,9 @@ def atlas(
     changed[found.sites], correct[found.sites] = found.changed, found.correct
     lists = [] if found.changes is None else [(found.sites, found.changes)]
     left = np.setdiff1d(np.arange(len(places)), found.sites)
+    ran = 0
     if left.size:
-        columns, others, _ = by_runs(
+        columns, others, _, ran = by_runs(
             deployment, inputs, expected, metric, places.chosen(left), changes=changes, threads=threads, device=device, progress=progress
         )  # fmt: skip
         changed[left], correct[left] = columns["changed"], columns[names]
@@ -156,7 +157,7 @@ def atlas(
     table: dict[str, NDArray[np.generic]] = {**places.columns, "changed": changed, names: correct}
     healthy = int(np.count_nonzero(whole.predictions == labelled))
     every = _together(lists) if changes else None
-    return Atlas(kind, places.layers, len(inputs), healthy, table, every, whole.predictions, metric, number, len(left))
+    return Atlas(kind, places.layers, len(inputs), healthy, table, every, whole.predictions, metric, number, ran)
 
 
 def _together(lists: list[tuple[NDArray[np.int64], Changes]]) -> Changes:

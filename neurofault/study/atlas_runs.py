@@ -30,7 +30,7 @@ def by_runs(
     threads: int | None,
     device: str,
     progress: Callable[[int, int], None] | None,
-) -> tuple[dict[str, NDArray[np.generic]], Changes | None, Activity]:
+) -> tuple[dict[str, NDArray[np.generic]], Changes | None, Activity, int]:
     """Run a network once for each site.
 
     Args:
@@ -45,11 +45,18 @@ def by_runs(
         progress: called as ``progress(done, all)`` after each site.
 
     Returns:
-        The columns ``changed`` and that of the metric's total, [F]; every changed answer; the healthy run.
+        The columns ``changed`` and that of the metric's total, [F]; every changed answer; the healthy run; for how many sites engine exact ran all of the network.
     """
-    run = _runner(inputs, metric, threads, device)
+    follower = None if metric.of_steps else IncrementalEngine(threads, device=device)
+
+    def run(chip: Deployment) -> Activity:
+        if follower is not None:
+            return follower.run(chip, inputs)
+        return run_with_answers(exact_on(device, threads), chip, inputs, scores=metric.lower)
+
     healthy = run(deployment)
     before, total = answers_of(healthy, expected, metric), metric.total(healthy, expected)
+    at_first = 0 if follower is None else follower.whole
     changed, moved = np.zeros(len(sites.edits), np.int64), np.zeros(len(sites.edits), np.float64 if metric.lower else np.int64)
     found: list[tuple[int, tuple[NDArray[np.int64], ...], NDArray[np.generic]]] = []
     for number, edits in enumerate(sites.edits):
@@ -62,7 +69,8 @@ def by_runs(
         if progress is not None:
             progress(number + 1, len(sites.edits))
     columns: dict[str, NDArray[np.generic]] = {"changed": changed, metric.stored: moved}
-    return columns, _joined(found, metric) if changes else None, healthy
+    whole = len(sites.edits) if follower is None else follower.whole - at_first
+    return columns, _joined(found, metric) if changes else None, healthy, whole
 
 
 def answers_of(activity: Activity, expected: Expected, metric: Metric) -> NDArray[np.generic]:
@@ -73,13 +81,6 @@ def answers_of(activity: Activity, expected: Expected, metric: Metric) -> NDArra
         assert activity.answers is not None
         return activity.answers
     return activity.predictions
-
-
-def _runner(inputs: Inputs, metric: Metric, threads: int | None, device: str) -> Callable[[Deployment], Activity]:
-    if metric.of_steps:
-        return lambda chip: run_with_answers(exact_on(device, threads), chip, inputs, scores=metric.lower)
-    engine = IncrementalEngine(threads, device=device)
-    return lambda chip: engine.run(chip, inputs)
 
 
 def _joined(found: list[tuple[int, tuple[NDArray[np.int64], ...], NDArray[np.generic]]], metric: Metric) -> Changes:

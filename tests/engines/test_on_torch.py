@@ -30,6 +30,8 @@ from neurofault.engines.on_torch.devices import TORCH_CPU, check_device
 from neurofault.engines.on_torch.engine import TorchEngine
 from neurofault.errors import EngineError, UnsupportedError, UsageError
 from neurofault.graph import Conv, Dense
+from neurofault.graph.arithmetic import Arithmetic, Register
+from neurofault.graph.law import Law
 from neurofault.graph.synapses import Sparse
 from neurofault.inputs import Inputs
 
@@ -332,6 +334,10 @@ def test_what_cannot_run_on_a_device_is_refused_by_name(monkeypatch: pytest.Monk
         "layer 'output': 4,194,304 source neurons, whose sums may pass 2**53; allowed: fewer than 4,194,304, on device torch-cpu"
     )
     unknown, _, _ = lawful(3)
+    other = replace(made.output, law=Law(arithmetic=Arithmetic("other", Register(16))))
+    assert TorchEngine(TORCH_CPU).supports(
+        replace(made, populations=(*(one for one in made.populations if one is not made.output), other))
+    ) == (f"layer {other.name!r} on device torch-cpu: arithmetic (of another arithmetic than Loihi's)")
     monkeypatch.setattr(neurons_module, "FEATURES", frozenset())
     assert TorchEngine(TORCH_CPU).supports(unknown) == "layer 'left' on device torch-cpu: refractory (of refractory steps)"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_studies_of_graphs import CHIP, INPUTS, TEST
@@ -9,6 +11,7 @@ from test_studies_of_graphs import CHIP, INPUTS, TEST
 import neurofault as nf
 from neurofault.engines.on_torch import present
 from neurofault.engines.on_torch.devices import TORCH_CPU
+from neurofault.graph import Readout
 from neurofault.study.atlas import atlas
 from neurofault.study.lesion import lesion
 
@@ -37,16 +40,18 @@ def test_a_lesion_is_the_same_and_runs_there(batches: list[int]) -> None:
     assert batches[:4] == [20] * 4
 
 
-@pytest.mark.parametrize("steps", [False, True])
+@pytest.mark.parametrize("what", ["followed", "steps", "mean"])
 @pytest.mark.parametrize("kind", ["neuron_dead", "synapse_dead"])
-def test_an_atlas_is_the_same_and_its_sites_that_reach_a_loop_run_there(kind: str, batches: list[int], *, steps: bool) -> None:
-    labels = np.repeat(TEST.labels[:, None], CHIP.timesteps, axis=1) if steps else TEST.labels
-    right, found = atlas(CHIP, INPUTS, labels, kind), atlas(CHIP, INPUTS, labels, kind, device=TORCH_CPU)
+def test_an_atlas_is_the_same_and_its_healthy_run_and_sites_run_there_where_they_run_whole(
+    kind: str, what: str, batches: list[int]
+) -> None:
+    labels = np.repeat(TEST.labels[:, None], CHIP.timesteps, axis=1) if what == "steps" else TEST.labels
+    chip = replace(CHIP, readout=Readout("output", "mean")) if what == "mean" else CHIP
+    right, found = atlas(chip, INPUTS, labels, kind), atlas(chip, INPUTS, labels, kind, device=TORCH_CPU)
     assert (found.healthy_total, found.whole) == (right.healthy_total, right.whole)
     for name, column in right.sites.items():
         np.testing.assert_array_equal(found.sites[name], column)
     for part in ("faults", "samples", "predictions"):
         np.testing.assert_array_equal(getattr(found.changes, part), getattr(right.changes, part))
-    sites = len(found)
-    assert found.whole == (sites if steps else {"neuron_dead": 15, "synapse_dead": 54 + 36}[kind])
-    assert len(batches) == found.whole + steps
+    assert found.whole == (0 if what == "followed" else len(found))
+    assert batches == ([] if what == "followed" else [20] * (len(found) + 1))

@@ -35,12 +35,14 @@ class IncrementalEngine:
         keep_bytes: how much of the healthy run is kept.
         device: where the exact engine runs what is not followed (:data:`neurofault.engines.on_torch.devices.DEVICES`).
         name: the engine's.
+        whole: how many chips the exact engine has run so far.
     """
 
     threads: int | None = None
     keep_bytes: int = KEPT_BYTES
     device: str = CPU
     name: str = "incremental"
+    whole: int = 0
     _kept: Golden | None = field(default=None, repr=False)
 
     def supports(self, deployment: Deployment) -> str | None:
@@ -83,6 +85,7 @@ class IncrementalEngine:
             chosen = []
         chosen = [index for index in chosen if whole is not None and _same_side(deployments[index], whole.deployment)]
         found = dict(zip(chosen, self._activities(whole, [deployments[index] for index in chosen]), strict=True)) if whole else {}
+        self.whole += len(deployments) - len(found)
         return [found[index] if index in found else self._exact.run(chip, inputs) for index, chip in enumerate(deployments)]
 
     def _healthy(self, deployment: Deployment, inputs: Inputs) -> Golden | None:
