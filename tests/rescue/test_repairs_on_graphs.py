@@ -364,10 +364,10 @@ def test_what_takes_chains_only_says_so_before_anything_runs(monkeypatch, option
 @pytest.mark.parametrize(
     ("law", "learner", "text"),
     [
-        ({"reset": "subtract"}, "delta", "layer 'hands': reset 'subtract': delta trains neurons that reset to zero at once; learners that can: homeostasis"),
+        ({"reset": "subtract"}, "delta", "layer 'hands': reset 'subtract': delta trains neurons of Loihi's arithmetic that reset to zero at once; learners that can: homeostasis"),
         ({"reset": "subtract"}, "host", "engine 'snntorch' cannot run layer 'hidden1': with reset_delay=False snnTorch takes the threshold off again from a neuron that is still above it; reset_delay 1 is taken; learners that can: homeostasis"),
-        ({"reset": "subtract", "reset_delay": 1}, "dfa", "layer 'hidden1': reset 'subtract', a reset one step after the spike: dfa trains neurons that reset to zero at once; learners that can: homeostasis, host"),
-        ({"refractory": 2}, "emstdp", "layer 'hidden1': refractory steps: emstdp trains neurons that reset to zero at once; learners that can: homeostasis"),
+        ({"reset": "subtract", "reset_delay": 1}, "dfa", "layer 'hidden1': reset 'subtract', a reset one step after the spike: dfa trains neurons of Loihi's arithmetic that reset to zero at once; learners that can: homeostasis, host"),
+        ({"refractory": 2}, "emstdp", "layer 'hidden1': refractory steps: emstdp trains neurons of Loihi's arithmetic that reset to zero at once; learners that can: homeostasis"),
     ],
 )  # fmt: skip
 def test_other_laws_are_refused_before_anything_runs_with_the_learners_that_can(monkeypatch, law, learner, text):

@@ -165,7 +165,7 @@ def stages_of(learner: str, deployment: Deployment, plastic: tuple[str, ...]) ->
     ]
     law = unusual_law([one for one in deployment.populations if one.name in reached])
     if law is not None:
-        raise UnsupportedError(f"{law}: {learner} trains neurons that reset to zero at once")
+        raise UnsupportedError(f"{law}: {learner} trains neurons of Loihi's arithmetic that reset to zero at once")
     learning = {one.target for one in driving if one.name in plastic}
     chosen = []
     for one in driving:
