@@ -79,9 +79,9 @@ class ArithmeticSpec(BaseModel):
 
     Attributes:
         name: for display.
-        source: keys of what says so.
         evidence: how it is known.
-        note: what is simplified: sums of a step are added up before a register holds them.
+        note: what is simplified, or why it is assumed.
+        source: keys of what says so; what is assumed may go without.
         v: the membrane.
         u: the synaptic current; null: what arrives goes into v.
         threshold: ``>`` or ``>=``.
@@ -98,9 +98,9 @@ class ArithmeticSpec(BaseModel):
     model_config = RECORD
 
     name: str = Field(min_length=1, max_length=40)
-    source: Keys
     evidence: Evidence
     note: str | None = None
+    source: Keys = Field(default=(), validate_default=True)
     v: RegisterSpec
     u: RegisterSpec | None
     threshold: Literal[">", ">="]
@@ -116,8 +116,9 @@ class ArithmeticSpec(BaseModel):
     @field_validator("source")
     @classmethod
     def _sourced(cls, source: Keys, info: ValidationInfo) -> Keys:
-        if not source:
-            raise PydanticCustomError("no_source", "the arithmetic has no source (add source: KEY, a key of sources)")
+        if not source and (info.data.get("evidence") != "assumed" or not info.data.get("note")):
+            text = "the arithmetic has no source (add source: KEY, a key of sources; or evidence: assumed and a note that says why)"
+            raise PydanticCustomError("no_source", text)
         check_sources(source, info)
         return source
 

@@ -310,7 +310,7 @@ def test_a_flip_of_the_state_is_of_the_registers_width(tmp_path: Path) -> None:
         ({"v": {"bits": 16, "decay": {"kind": "shift", "most": 3, "bits": 4}}}, "arithmetic.v.decay: a decay of kind shift has no bits; it has: tail"),
         ({"v": {"bits": 16, "decay": {"kind": "multiply", "bits": 4, "most": 17}}}, "arithmetic: v: a decay of 4 bits stores at most 16, not 17"),
         ({"v": {"bits": 16, "decay": {"kind": "linear"}}}, "arithmetic.v.decay: a decay of kind linear needs most, the largest number that is stored"),
-        ({"source": []}, "arithmetic.source: the arithmetic has no source (add source: KEY, a key of sources)"),
+        ({"source": []}, "arithmetic.source: the arithmetic has no source (add source: KEY, a key of sources; or evidence: assumed and a note that says why)"),
         ({"treshold": ">"}, "unknown key 'treshold' in arithmetic (did you mean 'threshold'?)"),
     ],
 )  # fmt: skip
