@@ -7,8 +7,9 @@ spikes alone, a message lost on its way counts as if it arrived)::
     neuron updates        live neurons × T; active: updates with synaptic input, at most one for each spike that arrives; populations
                           that no connection drives have a bias and count as active throughout
     messages              for each spike and connection, the cores that hold a live target of it (Loihi sends to each core on its own)
-    hops                  steps between tiles of all messages, XY routing; from chip to chip counted apart, not costed; what a detour
-                          round a dead link or router adds is charged as north-south hops, the dearer ones, while it lasts
+    hops                  steps between tiles of all messages, on the way that the topology gives them; from chip to chip counted apart, and
+                          costed where the table does; what a detour round a dead link or router adds is charged, while it lasts, as
+                          north-south hops of a mesh, the dearer ones, and as steps between chips of hexagonal links
 
     E = Σ synaptic operations·e + Σ updates·e + Σ spikes·e + Σ messages·(e_out + e_in + e_tile + hops·e_hop)
     t_step = max over cores (Σ the core's events·t) + longest route·t_hop + barrier(tiles)
@@ -38,8 +39,11 @@ from neurofault.deploy.cost_events import EVENTS, Places, Traffic, connection_tr
 from neurofault.deploy.cost_table import CostTable, EnergyCosts, TimeCosts
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.quantity import EVIDENCE_ORDER, Evidence, Joule, Second
-from neurofault.deploy.routing import mesh
+from neurofault.deploy.routing import Mesh, topology
 from neurofault.errors import UsageError, nearest
+
+_HOPS = ("hop_east_west", "hop_north_south", "hop_tree", "hop_inter_chip")
+"""Steps of a message, named as in the profile's cost tables."""
 
 _ESSENTIAL = ("synaptic_operation", "neuron_update_active")
 
@@ -67,8 +71,9 @@ class Cost:
     Attributes:
         table: name of the cost table; None: the profile has none.
         synaptic_operations, neuron_updates, active_updates, spikes, messages, hops: events; ``hops`` without steps between chips, None
-            where the mesh is not known.
-        inter_chip_hops: steps from chip to chip; counted, their energy and time are not published; None likewise.
+            where it is not known how cores are joined.
+        inter_chip_hops: steps from chip to chip; they cost what the table says (``hop_inter_chip``), nothing where it does not speak of them;
+            None likewise.
         energy: of all events, in joules; without static power.
         static_energy: static power · chips · ``time``, in joules; value None where the table does not know the power.
         step: one time step, in seconds.
@@ -252,7 +257,7 @@ def _total(deployment: Deployment, name: str | None, places: Places, flows: Traf
         time = step
     else:
         costs, untold = tables[name], ("hops",) * (way is None and bool((flows.sources != flows.destinations).any()))
-        energy = _but_for(_sum(costs.energy, totals | (way or {})), untold)
+        energy = _but_for(_sum(costs.energy, totals | (way or {}) | _priced(costs.energy, inter_chip or 0.0)), untold)
         mean_events = {event: counts / (samples * deployment.timesteps) for event, counts in events.items()}
         step = _but_for(_step(deployment, costs.time, cores, mean_events, routes), untold)
         time = _scaled(step, deployment.timesteps)
@@ -275,20 +280,29 @@ def _total(deployment: Deployment, name: str | None, places: Places, flows: Traf
 
 
 def _ways(deployment: Deployment, flows: Traffic, samples: int) -> tuple[dict[str, float] | None, float | None, NDArray[np.int64]]:
-    """Return the hops of an inference by their kind, those from chip to chip, and int64 [2, k], the hops of each flow.
+    """Return the hops of an inference by their kind, those from chip to chip, and int64 [4, k], the hops of each flow by :data:`_HOPS`.
 
-    Where the mesh is not known: None, None and no flows.
+    Where it is not known how cores are joined: None, None and no flows.
     """
-    if deployment.profile.chip.sides is None:
-        return None, None, np.empty((2, 0), np.int64)
-    hops = mesh(deployment).hops(flows.sources, flows.destinations)
-    detours = _detours(deployment, flows, samples)
+    if not deployment.profile.joined:
+        return None, None, np.empty((len(_HOPS), 0), np.int64)
+    geometry = topology(deployment)
+    hops = geometry.hops(flows.sources, flows.destinations)
+    extra = _detours(deployment, flows, samples)
+    round_mesh = extra if isinstance(geometry, Mesh) else np.zeros_like(extra)
+    round_chips = extra - round_mesh
     way = {
         "hop_east_west": float((flows.messages * hops.east_west).sum()) / samples,
-        "hop_north_south": float((flows.messages * (hops.north_south + detours)).sum()) / samples,
+        "hop_north_south": float((flows.messages * (hops.north_south + round_mesh)).sum()) / samples,
+        "hop_tree": float((flows.messages * hops.tree).sum()) / samples,
     }
-    inter_chip = float((flows.messages * hops.inter_chip).sum()) / samples
-    return way, inter_chip, np.stack([hops.east_west, hops.north_south + np.ceil(detours).astype(np.int64)])
+    each = (
+        hops.east_west,
+        hops.north_south + np.ceil(round_mesh).astype(np.int64),
+        np.broadcast_to(hops.tree, hops.east_west.shape),
+        hops.inter_chip + np.ceil(round_chips).astype(np.int64),
+    )
+    return way, float((flows.messages * (hops.inter_chip + round_chips)).sum()) / samples, np.stack(each)
 
 
 def _detours(deployment: Deployment, flows: Traffic, samples: int) -> NDArray[np.float64]:
@@ -306,15 +320,21 @@ def _detours(deployment: Deployment, flows: Traffic, samples: int) -> NDArray[np
 
 def _sum(costs: EnergyCosts | TimeCosts, counts: dict[str, float]) -> Estimate:
     """Add up events times their cost; events that did not happen need no cost."""
-    happened: dict[str, tuple[Joule | Second, float]] = {
+    happened: dict[str, tuple[Joule | Second | None, float]] = {
         event: (getattr(costs, event), count) for event, count in counts.items() if count
     }
-    missing = tuple(event for event, (each, _) in happened.items() if each.value is None)
+    missing = tuple(event for event, (each, _) in happened.items() if each is None or each.value is None)
     if set(missing) & set(_ESSENTIAL):
         return Estimate(None, "unknown", missing)
-    known = [(each.value, count) for each, count in happened.values() if each.value is not None]
-    evidence = _weakest([each.evidence for each, _ in happened.values() if each.value is not None])
+    priced = [(each, count) for each, count in happened.values() if each is not None]
+    known = [(each.value, count) for each, count in priced if each.value is not None]
+    evidence = _weakest([each.evidence for each, _ in priced if each.value is not None])
     return Estimate(sum(value * count for value, count in known), evidence, missing)
+
+
+def _priced(costs: EnergyCosts | TimeCosts, between_chips: float) -> dict[str, float]:
+    """Return the steps from chip to chip as an event, where the table speaks of them."""
+    return {} if costs.hop_inter_chip is None else {"hop_inter_chip": between_chips}
 
 
 def _step(
@@ -328,11 +348,11 @@ def _step(
     busy = np.zeros(len(cores))
     for event, count in events.items():
         busy += count * (getattr(costs, event).value or 0.0)
-    per_hop = np.array([costs.hop_east_west.value or 0.0, costs.hop_north_south.value or 0.0])
-    route = hops[:, int(np.argmax(per_hop @ hops))] if hops.size else np.zeros(2, np.int64)
+    per_hop = np.array([0.0 if (each := getattr(costs, kind)) is None else each.value or 0.0 for kind in _HOPS])
+    route = dict(zip(_HOPS, (hops[:, int(np.argmax(per_hop @ hops))] if hops.size else np.zeros(4)).tolist(), strict=True))
     busiest = int(np.argmax(busy))
     counts = {event: float(count[busiest]) for event, count in events.items()}
-    work = _sum(costs, counts | {"hop_east_west": float(route[0]), "hop_north_south": float(route[1])})
+    work = _sum(costs, counts | route | _priced(costs, route.pop("hop_inter_chip")))
     barrier = _barrier(deployment, costs, cores[np.any(np.stack(list(events.values())) > 0, axis=0)])
     return _added(work, barrier)
 
@@ -343,14 +363,13 @@ def _barrier(deployment: Deployment, costs: TimeCosts, cores: NDArray[np.int64])
     missing = tuple(name for name, end in zip(("barrier_min", "barrier_max"), ends, strict=True) if end.value is None)
     if ends[0].value is None or ends[1].value is None:
         return Estimate(0.0, EVIDENCE_ORDER[0], missing)
-    if deployment.profile.chip.sides is None:
+    if not deployment.profile.joined:
         return Estimate(0.0, EVIDENCE_ORDER[0], ("barrier_min", "barrier_max"))
-    geometry = mesh(deployment)
+    geometry = topology(deployment)
     x, y = geometry.tiles(cores)
-    chip_of_tile = np.unique(np.stack([x, y]), axis=1)[0] // geometry.columns
+    chip_of_tile = np.unique(np.stack([cores // deployment.placement.cores_per_chip, x, y]), axis=1)[0]
     tiles = int(np.bincount(chip_of_tile, minlength=1).max())
-    all_tiles = geometry.columns * geometry.rows
-    share = math.log2(tiles) / math.log2(all_tiles) if tiles > 1 else 0.0
+    share = math.log2(tiles) / math.log2(geometry.tiles_per_chip) if tiles > 1 else 0.0
     value = ends[0].value + (ends[1].value - ends[0].value) * share
     return Estimate(value, _weakest([end.evidence for end in ends]))
 

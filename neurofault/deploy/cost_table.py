@@ -15,7 +15,9 @@ class EnergyCosts(BaseModel):
         neuron_update_active, neuron_update_inactive: a neuron's step, with and without synaptic input.
         neuron_spike: extra for a neuron's step that ends in a spike.
         spike_in_tile: a spike message inside its tile.
-        hop_east_west, hop_north_south: a message's way to the next tile.
+        hop_east_west, hop_north_south: a message's way to the next tile of a mesh.
+        hop_tree: a message's way over one link of a tree, within a chip; left out on other chips.
+        hop_inter_chip: a message's way from a chip to the next; left out: the table does not speak of it, and it is not counted.
         axon_out_message, axon_in_message: a message leaving and entering a core.
         synaptic_write: one learning update of one synapse.
         static_power: of a whole chip, all the time.
@@ -34,6 +36,8 @@ class EnergyCosts(BaseModel):
     axon_in_message: Joule = not_given()
     synaptic_write: Joule = not_given()
     static_power: Watt = not_given()
+    hop_tree: Joule | None = None
+    hop_inter_chip: Joule | None = None
 
 
 class TimeCosts(BaseModel):
@@ -57,6 +61,8 @@ class TimeCosts(BaseModel):
     synaptic_write: Second = not_given()
     barrier_min: Second = not_given()
     barrier_max: Second = not_given()
+    hop_tree: Second | None = None
+    hop_inter_chip: Second | None = None
 
 
 class CostTable(BaseModel):

@@ -17,7 +17,8 @@ import numpy as np
 
 from neurofault.deploy.cost_events import alive
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.resources import RESOURCES, Resource, usage
+from neurofault.deploy.resources import RESOURCES, Resource, Usage, stored_biases, usage
+from neurofault.deploy.routing import Hexagon, Mesh, Tree, topology
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -90,6 +91,9 @@ def _lines(deployment: Deployment) -> Iterator[_Line]:
     marks = _marks(deployment)
     placement = deployment.placement
     chips = [marks[first : first + placement.cores_per_chip] for first in range(0, len(marks), placement.cores_per_chip)]
+    if deployment.profile.joined and isinstance(geometry := topology(deployment), Hexagon):
+        yield from _machine(geometry, chips)
+        yield []
     if placement.chips <= DRAWN_CHIPS:
         for chip, own in enumerate(chips):
             yield [(f"chip {chip}", "bold")]
@@ -140,16 +144,61 @@ def _population_marks(deployment: Deployment) -> dict[str, _Mark]:
 
 
 def _chip_rows(deployment: Deployment, marks: Sequence[_Mark]) -> Iterator[_Line]:
-    """Draw one chip: a line for each row of tiles; where the mesh is not known, the cores by their ids."""
-    columns, rows, each = deployment.profile.chip.sides or in_rows(deployment.placement.cores_per_chip)
-    for row in range(rows):
-        line: _Line = []
-        for column in range(columns):
-            first = (row * columns + column) * each
-            cells = marks[first : first + each]
-            line += [("  ", ""), *((mark.symbol, mark.style) for mark in cells)]
-            line.append((" " * (each - len(cells)), ""))
+    """Draw one chip: a line for each row of tiles of a mesh; one line, gaps growing with the level, of a tree; one line of others.
+
+    Where it is not known how cores are joined, they stand in rows by their ids.
+    """
+    if not deployment.profile.joined:
+        columns, rows, _ = in_rows(len(marks))
+        for row in range(rows):
+            yield _tiles(marks, range(row * columns, (row + 1) * columns), 1)
+        return
+    match topology(deployment):
+        case Mesh() as mesh:
+            width = mesh.columns * mesh.cores_per_tile
+            for row in range(mesh.rows):
+                yield _tiles(marks, range(row * width, (row + 1) * width, mesh.cores_per_tile), mesh.cores_per_tile)
+        case Tree() as tree:
+            firsts = range(0, tree.tiles_per_chip * tree.cores_per_tile, tree.cores_per_tile)
+            yield _tiles(marks, firsts, tree.cores_per_tile, tree.branches)
+        case _:
+            yield _tiles(marks, range(0, 1), len(marks))
+
+
+def _tiles(marks: Sequence[_Mark], firsts: range, size: int, branches: int | None = None) -> _Line:
+    """Draw tiles side by side; ``branches``: so many are one group, so many groups a larger one, and so on."""
+    line: _Line = []
+    for number, first in enumerate(firsts):
+        level = 0
+        while branches is not None and number and number % branches ** (level + 1) == 0:
+            level += 1
+        cells = marks[first : first + size]
+        line += [("  " + " " * level, ""), *((mark.symbol, mark.style) for mark in cells), (" " * (size - len(cells)), "")]
+    return line
+
+
+def _machine(hexagon: Hexagon, chips: Sequence[Sequence[_Mark]]) -> Iterator[_Line]:
+    """Draw chips of hexagonal links by one letter each, y upwards; a row is half a cell left of that below, so that the six neighbours touch."""
+    width, height = (max(axis) + 1 for axis in zip(*hexagon.places, strict=True))
+    symbol: dict[tuple[int, int], _Mark] = {place: _of_chip(own) for place, own in zip(hexagon.places, chips, strict=True)}
+    shift = max(0, height - 1)
+    for y in reversed(range(height)):
+        line: _Line = [(f"y {y:<3}", "dim"), (" " * (shift - y), "")]
+        for x in range(width):
+            mark = symbol.get((x, y), _Mark(" ", ""))
+            line += [(mark.symbol, mark.style), (" ", "")]
         yield line
+    yield [(f"x from the left, 0 to {width - 1}; E is right, NE up and right, N up and left", "dim")]
+
+
+def _of_chip(marks: Sequence[_Mark]) -> _Mark:
+    """Return one mark for a chip: its only population, or that several share it, that all of it is dead or known bad, or free."""
+    used = [mark for mark in dict.fromkeys(marks) if mark not in (_SPARE, _BAD, _RESERVED, _FREE, _DEAD)]
+    if len(used) == 1:
+        return used[0]
+    if used:
+        return _SHARED
+    return next((mark for mark in (_DEAD, _SPARE, _FREE) if mark in marks), _BAD)
 
 
 def in_rows(cores: int) -> tuple[int, int, int]:
@@ -190,11 +239,38 @@ def _legend(deployment: Deployment, marks: Sequence[_Mark]) -> Iterator[_Line]:
 
 def _utilisation(deployment: Deployment) -> Iterator[_Line]:
     counted = usage(deployment)
+    if deployment.profile.core.layers is not None:
+        yield from _core_by_core(deployment, counted)
+        return
     yield [(f"{'of a core in use':<16}{'largest':>12}{'mean':>12}{'limit':>16}{'largest/limit':>15}", "bold")]
     for name in RESOURCES:
         used, limit = counted.used[name], counted.limits[name]
         known = f"{limit:>16,}{used.max() / limit:>15.1%}" if limit is not None else f"{'not checked':>16}"
         yield [(f"{_LABELS[name]:<16}{used.max():>12,}{used.mean():>12,.1f}{known}", "")]
+
+
+def _core_by_core(deployment: Deployment, counted: Usage) -> Iterator[_Line]:
+    """Say how full each core is where cores differ and hold one population each."""
+    names = ("neurons", "synapse_bits", "biases")
+    held = {int(deployment.placement.core_of[one.name][0]): one for one in deployment.populations}
+    width = max(len(one.name) for one in held.values())
+    yield [
+        (
+            "core  "
+            + " " * width
+            + "".join(f"{_LABELS.get(name, name):>26}" for name in ("neurons", "synapse_bits"))
+            + f"{'biases':>18}",
+            "bold",
+        )
+    ]
+    for at, core in enumerate(counted.cores.tolist()):
+        used = {
+            "neurons": counted.used["neurons"][at],
+            "synapse_bits": counted.used["synapse_bits"][at],
+            "biases": stored_biases(held[core]),
+        }
+        parts = [f"{used[name]:,} of {'?' if (most := counted.own[at][name]) is None else f'{most:,}'}" for name in names]
+        yield [(f"{core:>4}  {held[core].name:<{width}}{parts[0]:>26}{parts[1]:>26}{parts[2]:>18}", "")]
 
 
 def _number(count: int, noun: str) -> str:

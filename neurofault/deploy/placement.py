@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from neurofault.deploy.deployment import Placement
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.resources import Resource, check_learning, demand, entries, limits, row_bits, shares_kernels, synapse_bits
-from neurofault.deploy.routing import Mesh, mesh_of
+from neurofault.deploy.routing import Mesh, Topology, machine_chips, topology_of
+from neurofault.deploy.whole import match
 from neurofault.errors import CapacityError, UsageError, nearest
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.connectivity import fan_in, fan_out
@@ -76,20 +77,37 @@ def place(
         if value is not None and value < least:
             raise UsageError(f"{name} must be at least {least}, is {value}")
     check_learning(connections, learning)
+    if (machine := machine_chips(profile)) is not None:
+        if chips not in (None, machine):
+            raise UsageError(f"chips is {chips}, but {profile.name!r} is a machine of {machine} chips; leave chips out")
+        chips = machine
+    if profile.core.layers is not None and neurons_per_core is not None:
+        raise UsageError(
+            f"neurons_per_core is {neurons_per_core}, but a core of {profile.name!r} holds one whole population; leave neurons_per_core out"
+        )
     sizes = slice_sizes(populations, connections, profile, neurons_per_core=neurons_per_core, learning=learning)
     cuts = [-(-one.size // sizes[one.name]) for one in populations]
     cores_per_chip = profile.chip.cores.known
-    chips = _chips_needed(populations, cuts, profile, spare_cores, chips, neurons_per_core)
+    chips = (
+        1 if profile.core.layers is not None else _chips_needed(populations, cuts, profile, spare_cores, chips, neurons_per_core)
+    )
     healthy = _healthy_cores(profile, chips)
+    spare_cores = min(spare_cores, len(healthy))
     spares = healthy[(2 * np.arange(spare_cores) + 1) * len(healthy) // (2 * max(1, spare_cores))]
     free = np.setdiff1d(healthy, spares)
     match strategy:
         case "pack":
-            order = free[: sum(cuts)]
+            order = free
         case "spread":
-            order = _spread(free, mesh_of(profile, chips))[: sum(cuts)]
+            order = _spread(free, topology_of(profile, chips))
         case _:
-            order = free[permutation_prefix(stream_key(seed, "placement"), len(free), sum(cuts))]
+            order = free[
+                permutation_prefix(
+                    stream_key(seed, "placement"), len(free), sum(cuts) if profile.core.layers is None else len(free)
+                )
+            ]
+    if profile.core.layers is not None:
+        order = match(populations, connections, profile, profile.core.layers, order)
     first = np.concatenate([[0], np.cumsum(cuts)])
     return Placement(
         chips=chips,
@@ -124,6 +142,8 @@ def slice_sizes(
     Raises:
         CapacityError: a single neuron of a population takes more than a core has.
     """
+    if profile.core.layers is not None:
+        return {one.name: one.size for one in populations}
     wiring = Wiring(tuple(populations), tuple(connections))
     most = limits(profile)["neurons"]
     sizes = {one.name: min(one.size, neurons_per_core or one.size, most or one.size) for one in populations}
@@ -284,8 +304,24 @@ def _chips_needed(
     )
 
 
-def _spread(free: NDArray[np.int64], mesh: Mesh) -> NDArray[np.int64]:
-    """Order cores so that every prefix covers the mesh evenly and consecutive ones lie far apart."""
+def _spread(free: NDArray[np.int64], grid: Topology) -> NDArray[np.int64]:
+    """Order cores so that every prefix covers the tiles evenly and consecutive ones lie far apart."""
+    x, y = grid.tiles(free)
+    if isinstance(grid, Mesh):
+        tile, visits = y * grid.columns * grid.chips + x, _mesh_visits(grid)
+    else:
+        tile = np.unique(np.stack([x, y]), axis=1, return_inverse=True)[1].reshape(-1)
+        visits = np.arange(tile.max(initial=0) + 1) * _MESH_STEP[0] % 1.0
+    by_tile = np.argsort(tile, kind="stable")
+    starts = np.searchsorted(tile[by_tile], tile)
+    rank = np.empty(len(free), np.int64)
+    rank[by_tile] = np.arange(len(free))
+    order: NDArray[np.int64] = free[np.lexsort((visits[tile], rank - starts))]
+    return order
+
+
+def _mesh_visits(mesh: Mesh) -> NDArray[np.int64]:
+    """Return when each tile of a mesh is visited first, counted row by row."""
     width, tiles = mesh.columns * mesh.chips, mesh.columns * mesh.chips * mesh.rows
     visits = np.empty(0, np.int64)
     points = 4 * tiles
@@ -294,11 +330,4 @@ def _spread(free: NDArray[np.int64], mesh: Mesh) -> NDArray[np.int64]:
         walked = (walk[:, 1] * mesh.rows).astype(np.int64) * width + (walk[:, 0] * width).astype(np.int64)
         visits = np.unique(walked, return_index=True)[1]
         points *= 2
-    x, y = mesh.tiles(free)
-    tile = y * width + x
-    by_tile = np.argsort(tile, kind="stable")
-    starts = np.searchsorted(tile[by_tile], tile)
-    rank = np.empty(len(free), np.int64)
-    rank[by_tile] = np.arange(len(free))
-    order: NDArray[np.int64] = free[np.lexsort((visits[tile], rank - starts))]
-    return order
+    return visits

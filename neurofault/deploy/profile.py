@@ -21,6 +21,17 @@ from neurofault.deploy.cost_table import CostTable, EnergyCosts, TimeCosts
 from neurofault.deploy.profile_file import bundled_profiles, profile_path, read_profile_file
 from neurofault.deploy.profile_sections import Chip, Core, Learning, NeuronRanges, Provenance, Synapse
 from neurofault.deploy.quantity import EVIDENCE_ORDER, RECORD, Evidence, Joule, Natural, Quantity, Second, Watt
+from neurofault.deploy.topology import (
+    Board,
+    Down,
+    HexagonalLinks,
+    Links,
+    NoLinks,
+    SharedMemory,
+    spinnaker_chip,
+    spinnaker_cores,
+    spinnaker_link,
+)
 from neurofault.errors import nearest
 from neurofault.graph.arithmetic import LOIHI, Arithmetic
 from neurofault.specfile import checked
@@ -59,6 +70,18 @@ def _core_range(entry: int | str) -> range:
 
 
 def _is_core(entry: int | str, info: ValidationInfo) -> int | str:
+    links, chip = info.data.get("links"), info.data.get("chip")
+    if isinstance(entry, str) and "," in entry and isinstance(links, HexagonalLinks) and chip:
+        try:
+            for part in entry.split(":"):
+                place, cores = spinnaker_cores(part)
+                if place not in links.places:
+                    raise ValueError(f"no chip {place[0]},{place[1]}")
+                if beyond := [core for core in cores if not 0 <= core < chip.cores.known]:
+                    raise ValueError(f"chip {place[0]},{place[1]} has no core {beyond[0]}; cores: 0 to {chip.cores.known - 1}")
+        except ValueError as error:
+            raise PydanticCustomError("not_a_core", "{problem}", {"problem": str(error)}) from None
+        return entry
     if _CORES.fullmatch(str(entry)) and not _core_range(entry):
         first, _, last = str(entry).partition("-")
         text = "{entry} is no range: the lower end comes first (did you mean '{right}'?)"
@@ -66,7 +89,6 @@ def _is_core(entry: int | str, info: ValidationInfo) -> int | str:
     if not _CORES.fullmatch(str(entry)):
         text = "{entry} is not a core; write an id such as 5 or a range such as 12-15"
         raise PydanticCustomError("not_a_core", text, {"entry": repr(entry)})
-    chip: Chip | None = info.data.get("chip")
     chips = chip.max_chips.value if chip else None
     if chip and chips and _core_range(entry)[-1] >= (cores := chip.cores.known * chips):
         text = "core {entry} does not exist; ids go from 0 to {last}"
@@ -75,6 +97,23 @@ def _is_core(entry: int | str, info: ValidationInfo) -> int | str:
 
 
 _CoreEntry = Annotated[Natural | str, AfterValidator(_is_core)]
+
+
+def _is_down(entry: str, info: ValidationInfo) -> str:
+    """Refuse an entry of dead_chips or dead_links that the machine does not have."""
+    links = info.data.get("links")
+    try:
+        if not isinstance(links, HexagonalLinks):
+            raise ValueError("only a profile with links: {topology: hexagonal} lists dead chips and links; list its dead_cores")
+        place = spinnaker_chip(entry) if info.field_name == "dead_chips" else spinnaker_link(entry)[:2]
+        if place not in links.places:
+            raise ValueError(f"no chip {place[0]},{place[1]}")
+    except ValueError as error:
+        raise PydanticCustomError("not_down", "{problem}", {"problem": str(error)}) from None
+    return entry
+
+
+_DownEntry = Annotated[str, AfterValidator(_is_down)]
 
 
 class HardwareProfile(BaseModel):
@@ -91,7 +130,13 @@ class HardwareProfile(BaseModel):
         default_energy: name of the set that :attr:`costs` gives; left out where there is one, or none.
         facts: further numbers, for display. Of them ``refractory_max`` alone limits what is deployed: steps that a neuron's refractory counter
             holds, that of the spike included; without it they are not checked.
-        dead_cores: known bad cores, ids and ranges such as ``12-15``; never used.
+        links: how tiles are joined (:mod:`neurofault.deploy.topology`); left out: a mesh.
+        board: chips that share a board; left out: boards are not known.
+        shared_memory: a memory that holds the synapses of several cores; left out: each core has its own.
+        dead_cores: known bad cores, ids and ranges such as ``12-15``; never used. On hexagonal links also SpiNNMachine's ``"x,y,p"`` and
+            ``"x,y,2-17"``, several of them joined by colons.
+        dead_chips, dead_links: on hexagonal links, chips ``"x,y"`` and links ``"x,y,link"`` known bad, as SpiNNMachine's ``down_chips`` and
+            ``down_links``: their cores are not used and messages go round them.
     """
 
     model_config = RECORD
@@ -108,7 +153,12 @@ class HardwareProfile(BaseModel):
     energy_tables: dict[str, CostTable] = {}
     default_energy: str | None = Field(default=None, validate_default=True)
     facts: dict[str, Quantity[float, str]] = {}
+    links: Links | None = None
+    board: Board | None = None
+    shared_memory: SharedMemory | None = None
     dead_cores: tuple[_CoreEntry, ...] = ()
+    dead_chips: tuple[_DownEntry, ...] = ()
+    dead_links: tuple[_DownEntry, ...] = ()
 
     @field_validator("default_energy")
     @classmethod
@@ -143,8 +193,29 @@ class HardwareProfile(BaseModel):
 
     @property
     def dead_core_ids(self) -> tuple[int, ...]:
-        """Ids in :attr:`dead_cores`, sorted, without duplicates."""
-        return tuple(sorted({core for entry in self.dead_cores for core in _core_range(entry)}))
+        """Ids in :attr:`dead_cores` and of chips that are down or cut off, sorted, without duplicates."""
+        size, dead = self.chip.cores.known, set[int]()
+        places = self.links.places if isinstance(self.links, HexagonalLinks) else ()
+        for entry in self.dead_cores:
+            if isinstance(entry, int) or "," not in entry:
+                dead.update(_core_range(entry))
+                continue
+            for place, cores in map(spinnaker_cores, entry.split(":")):
+                dead.update(places.index(place) * size + core for core in cores)
+        if isinstance(self.links, HexagonalLinks):
+            for chip in self.links.machine(size, self.down).cut_off:
+                dead.update(range(chip * size, (chip + 1) * size))
+        return tuple(sorted(dead))
+
+    @property
+    def joined(self) -> bool:
+        """Whether it is known how cores are joined: by links of some topology, by none, or by a mesh of known sides."""
+        return isinstance(self.links, HexagonalLinks | NoLinks) or self.chip.sides is not None
+
+    @property
+    def down(self) -> Down:
+        """Chips and links of hexagonal links that are known bad."""
+        return Down(frozenset(map(spinnaker_chip, self.dead_chips)), frozenset(map(spinnaker_link, self.dead_links)))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from neurofault.deploy.core_limits import LayerCores
 from neurofault.deploy.quantity import (
     RECORD,
     Axons,
@@ -117,6 +118,8 @@ class Core(BaseModel):
         neurons: compartments.
         synapse_bits: synapse memory, headers included.
         in_axons, out_axons: entries of the input and output axon tables.
+        layers: that each core holds one whole population, and what each of them has in place of ``neurons`` and ``synapse_bits``; left out:
+            cores are alike, and hold parts of any populations.
     """
 
     model_config = RECORD
@@ -125,6 +128,7 @@ class Core(BaseModel):
     synapse_bits: Quantity[Positive, Literal["bits"]] = not_given()
     in_axons: Axons = not_given()
     out_axons: Axons = not_given()
+    layers: LayerCores | None = None
 
 
 _Ranges = TypeVar("_Ranges", bound=BaseModel)

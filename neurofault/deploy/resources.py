@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import UsageError, nearest
-from neurofault.graph.chip import ChipConnection
+from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.connectivity import fan_in, fan_out
 from neurofault.graph.synapses import Conv, Sparse
 
@@ -55,22 +55,78 @@ class Usage:
     Attributes:
         cores: int64 [k], sorted ids of the cores that hold neurons.
         used: for each resource, int64 [k].
-        limits: for each resource, what one core has; None: not known, not checked.
+        limits: for each resource, what one core has, where they differ the largest; None: not known, not checked.
+        own: the same of each core in use.
     """
 
     cores: NDArray[np.int64]
     used: Mapping[Resource, NDArray[np.int64]]
     limits: Mapping[Resource, int | None]
+    own: tuple[Mapping[str, int | None], ...]
 
     def of(self, core: int) -> dict[Resource, tuple[int, int | None]]:
         """Return (used, limit or None) of each resource of one core; a core that holds nothing uses 0."""
         at = np.flatnonzero(self.cores == core)
-        return {name: (int(self.used[name][at].sum()), self.limits[name]) for name in RESOURCES}
+        return {
+            name: (int(self.used[name][at].sum()), self.own[at[0]][name] if at.size else self.limits[name]) for name in RESOURCES
+        }
 
 
 def limits(profile: HardwareProfile) -> dict[Resource, int | None]:
-    """Return what one core has of each resource; None: not known, not checked."""
-    return {name: getattr(profile.core, name).value for name in RESOURCES}
+    """Return what one core has of each resource, where they differ the largest; None: not known, not checked."""
+    found: dict[Resource, int | None] = {name: getattr(profile.core, name).value for name in RESOURCES}
+    if (layers := profile.core.layers) is not None:
+        found["neurons"] = None if layers.neurons.value is None else max(layers.neurons.value)
+        found["synapse_bits"] = None if layers.synapse_bits.value is None else max(layers.synapse_bits.value)
+    return found
+
+
+def core_limits(profile: HardwareProfile, core: int) -> dict[str, int | None]:
+    """Return what a core has of each resource, and of ``biases`` where the profile says so; None: not known, not checked."""
+    found: dict[str, int | None] = {**limits(profile)}
+    if (layers := profile.core.layers) is not None:
+        local = core % profile.chip.cores.known
+        for name in ("neurons", "synapse_bits", "biases"):
+            each = getattr(layers, name).value
+            found[name] = None if each is None else each[local]
+    return found
+
+
+def _padded(profile: HardwareProfile) -> bool:
+    return profile.core.layers is not None and bool(profile.core.layers.padded.value)
+
+
+def stored_neurons(population: ChipPopulation, profile: HardwareProfile) -> int:
+    """Return how many places of a neuron memory a whole population takes: its size, or (``core.layers.padded``) that of its addresses."""
+    if not _padded(profile):
+        return population.size
+    channels, height, width = _map(population.shape)
+    return channels << ((height - 1).bit_length() + (width - 1).bit_length())
+
+
+def stored_biases(population: ChipPopulation) -> int:
+    """Return how many biases a whole population takes: none where all are 0, one a channel where its neurons share one, else one a neuron."""
+    if population.is_source or not np.any(population.bias_mantissa):
+        return 0
+    each = population.bias_mantissa.reshape(_map(population.shape)[0], -1)
+    return len(each) if bool((each == each[:, :1]).all()) else population.size
+
+
+def _map(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return a population's shape as channels, height and width; neurons in a row are channels."""
+    if len(shape) == 3:
+        return shape[0], shape[1], shape[2]
+    return int(np.prod(shape)), 1, 1
+
+
+def _padded_words(connection: ChipConnection, sources: tuple[int, ...] | None) -> int:
+    """Return the addresses of a connection's weights: a kernel of its own size, or, of other synapses, as large as the source's map."""
+    synapses = connection.synapses
+    if isinstance(synapses, Conv):
+        outputs, channels, height, width = synapses.weight.shape
+    else:
+        (channels, height, width), outputs = _map((synapses.n_in,) if sources is None else sources), synapses.n_out
+    return channels << ((height * width - 1).bit_length() + (outputs - 1).bit_length())
 
 
 def shares_kernels(connection: ChipConnection, profile: HardwareProfile) -> bool:
@@ -121,7 +177,13 @@ def synapse_bits(connection: ChipConnection, profile: HardwareProfile, learns: b
     return bits
 
 
-def demand(connection: ChipConnection, targets: NDArray[np.bool_], profile: HardwareProfile, learns: bool = False) -> Demand:
+def demand(
+    connection: ChipConnection,
+    targets: NDArray[np.bool_],
+    profile: HardwareProfile,
+    learns: bool = False,
+    sources: tuple[int, ...] | None = None,
+) -> Demand:
     """Return what a connection takes from a core that holds exactly some neurons of its target.
 
     Args:
@@ -129,9 +191,12 @@ def demand(connection: ChipConnection, targets: NDArray[np.bool_], profile: Hard
         targets: bool [n_out], the neurons in the core.
         profile: the chip.
         learns: whether the connection's synapses learn.
+        sources: shape of the source, where it is at hand: on ``padded`` cores a dense connection is a kernel of its size.
     """
     synapses = connection.synapses
     reach = fan_out(synapses, targets)
+    if _padded(profile):
+        return Demand(_padded_words(connection, sources) * connection.weight_bits, int(np.count_nonzero(reach)), reach)
     bits = synapse_bits(connection, profile, learns, int(np.count_nonzero(targets)))
     if shares_kernels(connection, profile):
         assert isinstance(synapses, Conv)
@@ -163,18 +228,20 @@ def usage(deployment: Deployment, learning: Collection[str] = ()) -> Usage:
     cores = deployment.placement.used_cores
     used = {name: np.zeros(len(cores), np.int64) for name in RESOURCES}
     seats = {name: np.searchsorted(cores, own) for name, own in core_of.items()}
-    for own in seats.values():
-        used["neurons"] += np.bincount(own, minlength=len(cores))
+    for one in deployment.populations:
+        own = np.bincount(seats[one.name], minlength=len(cores))
+        used["neurons"] += own if not _padded(deployment.profile) else np.minimum(own, 1) * stored_neurons(one, deployment.profile)
     for connection in deployment.connections:
         destinations = np.zeros(connection.synapses.n_in, np.int64)
         for seat in np.unique(seats[connection.target]):
             targets = seats[connection.target] == seat
-            need = demand(connection, targets, deployment.profile, connection.name in learning)
+            shape = deployment.population(connection.source).shape
+            need = demand(connection, targets, deployment.profile, connection.name in learning, shape)
             used["synapse_bits"][seat] += need.synapse_bits
             used["in_axons"][seat] += need.in_axons
             destinations += need.fan_out > 0
         np.add.at(used["out_axons"], seats[connection.source], destinations)
-    return Usage(cores, used, limits(deployment.profile))
+    return Usage(cores, used, limits(deployment.profile), tuple(core_limits(deployment.profile, core) for core in cores.tolist()))
 
 
 def stored_words(deployment: Deployment, connection: str) -> NDArray[np.int64]:

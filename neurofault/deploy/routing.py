@@ -1,43 +1,29 @@
-"""The mesh: where a core sits and which way its messages go.
+"""Where a core sits and which way its messages go: the links between tiles, as the profile has them.
 
-Tiles form a grid of columns × rows, row 0 in the north; chips stand side by side, west to east. A message goes along its row
-first, then along its column (dimension-order or XY routing, Davies et al. 2018, IEEE Micro 38(1), section "Mesh operation").
+Tiles of a mesh (the default) form a grid of columns × rows, row 0 in the north; chips stand side by side, west to east. A message goes along
+its row first, then along its column (dimension-order or XY routing, Davies et al. 2018, IEEE Micro 38(1), section "Mesh operation").
+Other topologies: :class:`~neurofault.deploy.hexagonal.Hexagon`, :class:`~neurofault.deploy.tree.Tree`, :class:`Unlinked`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.hexagonal import Hexagon
+from neurofault.deploy.links import Hops, Link, Tile, core_ids
 from neurofault.deploy.profile import HardwareProfile
+from neurofault.deploy.topology import HexagonalLinks, NoLinks, TreeLinks
+from neurofault.deploy.tree import Tree
 from neurofault.errors import UsageError
 
-Direction = Literal["E", "W", "N", "S"]
+__all__ = ["Hexagon", "Hops", "Link", "Mesh", "Topology", "Tree", "Unlinked", "topology", "topology_of"]
 
-
-class Link(NamedTuple):
-    """One directed link: the way out of the tile at (x, y) to its neighbour. x counts through the chips."""
-
-    x: int
-    y: int
-    direction: Direction
-
-
-class Hops(NamedTuple):
-    """Steps between tiles, int64 of one shape: within a chip east-west and north-south, and from chip to chip."""
-
-    east_west: NDArray[np.int64]
-    north_south: NDArray[np.int64]
-    inter_chip: NDArray[np.int64]
-
-    @property
-    def total(self) -> NDArray[np.int64]:
-        """All steps, whichever their kind."""
-        return np.asarray(self.east_west + self.north_south + self.inter_chip)
+_STEPS = {"E": (1, 0), "W": (-1, 0), "N": (0, -1), "S": (0, 1)}
+_BACK = {"E": "W", "W": "E", "N": "S", "S": "N"}
 
 
 @dataclass(frozen=True)
@@ -57,6 +43,11 @@ class Mesh:
     cores_per_chip: int
     chips: int = 1
 
+    @property
+    def tiles_per_chip(self) -> int:
+        """Routers of one chip."""
+        return self.columns * self.rows
+
     def tiles(self, cores: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the tile (x, y) of each core; x counts through the chips (0 … columns · chips − 1).
 
@@ -66,12 +57,7 @@ class Mesh:
         Raises:
             UsageError: if a core id is not on these chips.
         """
-        ids = np.asarray(cores, np.int64)
-        total = self.chips * self.cores_per_chip
-        if ids.size and (int(ids.min()) < 0 or int(ids.max()) >= total):
-            wrong = int(ids[(ids < 0) | (ids >= total)].flat[0])
-            raise UsageError(f"core {wrong} does not exist; cores are 0 to {total - 1}")
-        chip, local = np.divmod(ids, self.cores_per_chip)
+        chip, local = np.divmod(core_ids(cores, self.chips * self.cores_per_chip), self.cores_per_chip)
         y, x = np.divmod(local // self.cores_per_tile, self.columns)
         return chip * self.columns + x, y
 
@@ -93,32 +79,127 @@ class Mesh:
         along_column = [Link(x1, y, "S" if south else "N") for y in range(y0, y1, 1 if south else -1)]
         return (*along_row, *along_column)
 
+    def core_at(self, tile: Tile) -> int:
+        """Return the first core of a tile (the chip's last where the tile has none)."""
+        chip, column = divmod(tile[0], self.columns)
+        local = min((tile[1] * self.columns + column) * self.cores_per_tile, self.cores_per_chip - 1)
+        return chip * self.cores_per_chip + local
+
+    def routers(self) -> tuple[Tile, ...]:
+        """Return every tile from the north-west, row by row."""
+        return tuple((x, y) for y in range(self.rows) for x in range(self.columns * self.chips))
+
+    def over(self, link: Link) -> Tile:
+        """Return the tile that a link leads to."""
+        dx, dy = _STEPS[link.direction]
+        return link.x + dx, link.y + dy
+
+    def opposite(self, link: Link) -> Link:
+        """Return the link back."""
+        return Link(*self.over(link), _BACK[link.direction])
+
+    def out_of(self, tile: Tile) -> tuple[Link, ...]:
+        """Return the links out of a tile, in the order E, W, N, S."""
+        (x, y), width = tile, self.columns * self.chips
+        inside = {"E": x + 1 < width, "W": x > 0, "N": y > 0, "S": y + 1 < self.rows}
+        return tuple(Link(x, y, direction) for direction in _STEPS if inside[direction])
+
     def links(self) -> tuple[Link, ...]:
         """Return every directed link of the mesh, tile by tile from the north-west, in the order E, W, N, S."""
-        width = self.columns * self.chips
-        links: list[Link] = []
-        for y in range(self.rows):
-            for x in range(width):
-                links += [Link(x, y, "E")] * (x + 1 < width) + [Link(x, y, "W")] * (x > 0)
-                links += [Link(x, y, "N")] * (y > 0) + [Link(x, y, "S")] * (y + 1 < self.rows)
-        return tuple(links)
+        return tuple(link for tile in self.routers() for link in self.out_of(tile))
 
 
-def mesh_of(profile: HardwareProfile, chips: int = 1) -> Mesh:
-    """Return the mesh of ``chips`` chips of a profile.
+@dataclass(frozen=True)
+class Unlinked:
+    """Cores without links of their own: all of a chip hand spikes to each other in one place, and chips are not joined.
+
+    Attributes:
+        cores_per_chip: core ids of the chip.
+    """
+
+    cores_per_chip: int
+
+    @property
+    def chips(self) -> int:
+        """Number of chips."""
+        return 1
+
+    @property
+    def tiles_per_chip(self) -> int:
+        """Places of one chip."""
+        return 1
+
+    def tiles(self, cores: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return (0, 0) for each core; UsageError where a core is not on this chip."""
+        x = np.zeros_like(core_ids(cores, self.cores_per_chip))
+        return x, x
+
+    def core_at(self, tile: Tile) -> int:
+        """Return the first core."""
+        return 0
+
+    def routers(self) -> tuple[Tile, ...]:
+        """Return no router."""
+        return ()
+
+    def over(self, link: Link) -> Tile:
+        """Return the only place: no link leads out of it."""
+        return 0, 0
+
+    def opposite(self, link: Link) -> Link:
+        """Return the link."""
+        return link
+
+    def out_of(self, tile: Tile) -> tuple[Link, ...]:
+        """Return no link."""
+        return ()
+
+    def links(self) -> tuple[Link, ...]:
+        """Return no link."""
+        return ()
+
+    def path(self, source: int, destination: int) -> tuple[Link, ...]:
+        """Return the empty way."""
+        return ()
+
+    def hops(self, sources: NDArray[np.integer], destinations: NDArray[np.integer]) -> Hops:
+        """Count no step between any cores (broadcast together)."""
+        none = np.zeros(np.broadcast_shapes(self.tiles(sources)[0].shape, self.tiles(destinations)[0].shape), np.int64)
+        return Hops(none, none, none)
+
+
+Topology = Mesh | Hexagon | Tree | Unlinked
+"""Where routers are and how they are linked."""
+
+
+def topology_of(profile: HardwareProfile, chips: int = 1) -> Topology:
+    """Return the places and links of ``chips`` chips of a profile; of hexagonal links those of the whole machine.
 
     Raises:
-        UsageError: the profile does not know it.
+        UsageError: the profile does not know them.
     """
-    sides = profile.chip.sides
+    chip = profile.chip
+    match profile.links:
+        case HexagonalLinks() as links:
+            return links.machine(chip.cores.known, profile.down)
+        case NoLinks():
+            return Unlinked(chip.cores.known)
+    sides = chip.sides
     if sides is None:
         raise UsageError(
             f"profile {profile.name!r} does not know how its cores are joined (chip.tile_columns, tile_rows, cores_per_tile): it has no tiles, "
             "routers, links, ways and distances that could be used or break"
         )
-    return Mesh(*sides, profile.chip.cores.known, chips)
+    if isinstance(profile.links, TreeLinks):
+        return Tree(profile.links.branches.known, sides[0] * sides[1], sides[2], chip.cores.known, chips)
+    return Mesh(*sides, chip.cores.known, chips)
 
 
-def mesh(deployment: Deployment) -> Mesh:
-    """Return the mesh of a deployment's chips."""
-    return mesh_of(deployment.profile, deployment.placement.chips)
+def machine_chips(profile: HardwareProfile) -> int | None:
+    """Return how many chips a profile's machine has, of which all are there, used or not; None: chips are joined as needed."""
+    return len(profile.links.places) if isinstance(profile.links, HexagonalLinks) else None
+
+
+def topology(deployment: Deployment) -> Topology:
+    """Return the places and links of a deployment's chips."""
+    return topology_of(deployment.profile, deployment.placement.chips)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from neurofault.damage.broken import BrokenCore
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.resources import limits
-from neurofault.deploy.routing import mesh
+from neurofault.deploy.routing import topology
 from neurofault.errors import CapacityError
 
 
@@ -44,7 +44,7 @@ def support_cores(deployment: Deployment, neurons: int, what: str = "error", tak
             f"(spare, bad and dead cores not counted); lower spare_cores, raise neurons_per_core, or use more chips"
         )
     outputs = placement.cores_of(deployment.readout.population)
-    known = deployment.profile.chip.sides is not None  # else the first that are free
-    distance = mesh(deployment).hops(free, np.full(len(free), outputs[0])).total if known else np.zeros(len(free), np.int64)
+    known = deployment.profile.joined  # else the first that are free
+    distance = topology(deployment).hops(free, np.full(len(free), outputs[0])).total if known else np.zeros(len(free), np.int64)
     chosen = np.sort(free[np.argsort(distance, kind="stable")[:needed]])
     return np.asarray(chosen[np.arange(neurons) // room], np.int64)

@@ -24,6 +24,7 @@ from neurofault.faults.neurons import (
 from neurofault.faults.plan import FaultPlan, PlannedFault, plan
 from neurofault.faults.plan_file import load_plan, plan_hash, save_plan
 from neurofault.faults.sampling import enough, sample_size, share_interval
+from neurofault.faults.shared_parts import BoardDead, MemoryDead
 from neurofault.faults.struck import Struck, struck
 from neurofault.faults.synapses import (
     MemoryWordDead,
@@ -44,6 +45,7 @@ __all__ = [
     "KINDS",
     "AxonLost",
     "AxonMisrouted",
+    "BoardDead",
     "CoreDead",
     "CoreHung",
     "Environment",
@@ -56,6 +58,7 @@ __all__ = [
     "LinkDead",
     "LinkLossy",
     "Masked",
+    "MemoryDead",
     "MemoryWordDead",
     "NeuronBias",
     "NeuronDead",

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Fault")
 
+Part = Literal["links", "routers", "boards", "shared_memory", "learning"]
+"""A part that not every chip has."""
+
 
 def _timing(value: object) -> Timing:
     try:
@@ -92,6 +95,8 @@ class Fault(BaseModel, ABC):
     """Clocks of the windows that it may have; ``chip`` alone where something happens between samples only."""
     stored: ClassVar[bool] = False
     """Whether a stored bit breaks, which keeps an upset until it is rewritten."""
+    needs: ClassVar[Part | None] = None
+    """What a chip must have for it; None: every chip has."""
     breaks: ClassVar[str] = "silent"
     """What of its sites it breaks, in the words of the edits (``holds`` of neurons, ``does`` of synapses, ``part`` of a learning engine)."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal, final
 
@@ -15,12 +15,12 @@ from neurofault.damage.damage import Drop, SetSynapses
 from neurofault.damage.fold import with_values
 from neurofault.damage.stored import to_field
 from neurofault.damage.when import When
-from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.routing import Link, Mesh, mesh
+from neurofault.deploy.links import Link
+from neurofault.deploy.routing import Hexagon, Mesh, Topology, Tree, topology
 from neurofault.errors import FaultError
-from neurofault.faults.base import ConnectionFault, Fault
+from neurofault.faults.base import ConnectionFault, Fault, Part
 from neurofault.faults.context import Context, FaultOutcome, listed_array
-from neurofault.faults.flows import Flow, flows_of, link_text, opposite, strike
+from neurofault.faults.flows import Flow, flows_of, link_text, strike
 from neurofault.faults.places import Block, axon_blocks, axon_sources, key_of, target_blocks
 from neurofault.faults.sites import Names, Pairs
 from neurofault.faults.spent import Earlier
@@ -28,6 +28,11 @@ from neurofault.graph.connectivity import places
 from neurofault.numerals import natural
 from neurofault.streams import counter_hash, stream_key
 
+_LINKS: Mapping[type[Topology], str] = {
+    Mesh: '"x,y:E" (or W, N, S) for the way out of tile x,y of the mesh',
+    Hexagon: '"x,y:E" (or NE, N, W, SW, S) for the way out of chip x,y, where there is one',
+    Tree: '"x,y:U" for the way up from router x of level y, "x,y:D0" for that to its first child',
+}
 _AXONS = "nengo-loihi Axon tables; Davies et al. 2018, IEEE Micro 38(1)"
 _MESH = "Davies et al. 2018, IEEE Micro 38(1) (dimension-order routing); SpiNNMachine down_links, repair_machine"
 
@@ -147,18 +152,15 @@ class AxonMisrouted(ConnectionFault):
 
 
 def _used_links(context: Context, connections: Sequence[str]) -> list[Link]:
-    grid = mesh(context.deployment)
+    grid = topology(context.deployment)
     used = {link for flow in flows_of(context.deployment, connections) for link in grid.path(flow.source, flow.block.core)}
     return sorted(used)
 
 
 def _places(context: Context, fault: Fault, links: Sequence[Link]) -> Iterator[tuple[When, list[Link]]]:
     """Choose among links (or tiles, as links without a direction)."""
-    grid = mesh(context.deployment)
-    blocks = [
-        Block("", _core_at(context.deployment, grid, link.x, link.y), np.empty(0, np.int64), 1, index)
-        for index, link in enumerate(links)
-    ]
+    grid = topology(context.deployment)
+    blocks = [Block("", grid.core_at((link.x, link.y)), np.empty(0, np.int64), 1, index) for index, link in enumerate(links)]
 
     def gone(earlier: Earlier, block: Block) -> NDArray[np.bool_]:
         link, closed = (
@@ -174,11 +176,11 @@ def _places(context: Context, fault: Fault, links: Sequence[Link]) -> Iterator[t
 
 
 def _listed_links(context: Context, fault: Fault) -> Iterator[tuple[When, list[Link]]]:
-    names = {f"{link.x},{link.y}:{link.direction}": link for link in mesh(context.deployment).links()}
+    names = {link_text(link): link for link in topology(context.deployment).links()}
     sites = fault.sites or ()
     for name in sites:
         if name.replace(" ", "") not in names:
-            raise FaultError(f'no link {name!r}; write "x,y:E" (or W, N, S) for the way out of tile x,y of the mesh')
+            raise FaultError(f"no link {name!r}; write {_LINKS[type(topology(context.deployment))]}")
     for when, order in context.in_time(fault, np.arange(len(sites))):
         yield when, [names[sites[at].replace(" ", "")] for at in order]
 
@@ -207,18 +209,12 @@ def _text(link: Link) -> str:
     return f"link {link_text(link)}"
 
 
-def _strike(context: Context, out: FaultOutcome, broken: BrokenMesh, flows: Sequence[Flow] | None = None) -> None:
+def strike_mesh(context: Context, out: FaultOutcome, broken: BrokenMesh, flows: Sequence[Flow] | None = None) -> None:
+    """Add to ``out`` what broken links or routers do, after all that is broken already; ``flows``: those concerned (None: all)."""
     earlier = [place for hit in context.deployment.damage.hits for place in hit.broken if isinstance(place, BrokenMesh)]
     own = [place for place in out.broken if isinstance(place, BrokenMesh)]
     strike(context.deployment, out, broken, flows, [*earlier, *own])
     out.broken.append(broken)
-
-
-def _core_at(deployment: Deployment, grid: Mesh, x: int, y: int) -> int:
-    """Return a core of a tile (the chip's last where the tile has none)."""
-    chip, column = divmod(x, grid.columns)
-    local = min((y * grid.columns + column) * grid.cores_per_tile, grid.cores_per_chip - 1)
-    return chip * grid.cores_per_chip + local
 
 
 @final
@@ -226,6 +222,7 @@ class LinkDead(ConnectionFault):
     """A link between two tiles is dead, both ways or one way; messages on it are lost or go round it."""
 
     kind: ClassVar[str] = "link_dead"
+    needs: ClassVar[Part | None] = "links"
     site: ClassVar[str] = "used links"
     list_field: ClassVar[str] = "links"
     equation: ClassVar[str] = "s_j = 0 at the destination core of every flow whose XY route crosses the link"
@@ -245,8 +242,8 @@ class LinkDead(ConnectionFault):
         for _, links in groups:
             out.name(map(_text, links))
         for when, links in _in_force(groups, self.reroute):
-            closed = {*links, *(map(opposite, links) if self.direction == "both" else ())}
-            _strike(context, out, BrokenMesh(tuple(map(link_text, sorted(closed))), reroute=self.reroute, when=when))
+            closed = {*links, *(map(topology(context.deployment).opposite, links) if self.direction == "both" else ())}
+            strike_mesh(context, out, BrokenMesh(tuple(map(link_text, sorted(closed))), reroute=self.reroute, when=when))
         return out
 
 
@@ -255,6 +252,7 @@ class LinkLossy(ConnectionFault):
     """A link loses messages at random."""
 
     kind: ClassVar[str] = "link_lossy"
+    needs: ClassVar[Part | None] = "links"
     site: ClassVar[str] = "used links"
     list_field: ClassVar[str] = "links"
     equation: ClassVar[str] = "each message that crosses the link is lost with probability p"
@@ -272,7 +270,7 @@ class LinkLossy(ConnectionFault):
             out.name(map(_text, links))
             for link in links if self.probability > 0 else []:
                 key = stream_key(context.seed, self.kind, _text(link), context.draw)
-                _strike(context, out, BrokenMesh((link_text(link),), probability=self.probability, key=key, when=when), flows)
+                strike_mesh(context, out, BrokenMesh((link_text(link),), probability=self.probability, key=key, when=when), flows)
         return out
 
 
@@ -281,6 +279,7 @@ class RouterDead(Fault):
     """The router of a tile is dead: its cores are cut off, also from each other, and messages through it are lost or go round it."""
 
     kind: ClassVar[str] = "router_dead"
+    needs: ClassVar[Part | None] = "routers"
     site: ClassVar[str] = "routers of used tiles"
     list_field: ClassVar[str] = "routers"
     equation: ClassVar[str] = "s_j = 0 at the destination core of every flow that starts, ends or passes at the tile"
@@ -296,7 +295,7 @@ class RouterDead(Fault):
 
     def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
-        deployment, grid, out = context.deployment, mesh(context.deployment), FaultOutcome()
+        deployment, grid, out = context.deployment, topology(context.deployment), FaultOutcome()
         groups = list(self._tiles(context, grid))
         for _, tiles in groups:
             out.name(f"router {tile.x},{tile.y}" for tile in tiles)
@@ -306,10 +305,10 @@ class RouterDead(Fault):
             x, y = grid.tiles(used)
             out.cores.update(int(core) for core, a, b in zip(used, x, y, strict=True) if (int(a), int(b)) in dead)
             routers = tuple(f"{x},{y}" for x, y in sorted(dead))
-            _strike(context, out, BrokenMesh(routers=routers, reroute=self.reroute, when=when))
+            strike_mesh(context, out, BrokenMesh(routers=routers, reroute=self.reroute, when=when))
         return out
 
-    def _tiles(self, context: Context, grid: Mesh) -> Iterator[tuple[When, list[Link]]]:
+    def _tiles(self, context: Context, grid: Topology) -> Iterator[tuple[When, list[Link]]]:
         """Choose tiles, as links that point nowhere."""
         if self.sites is None:
             cores = np.unique(np.concatenate([context.deployment.placement.cores_of(name) for name in context.populations(self)]))
@@ -320,8 +319,19 @@ class RouterDead(Fault):
         found = []
         for name in self.sites:
             column, row = (natural(part) for part in name.partition(",")[::2])
-            if column is None or row is None or not (column < grid.columns * grid.chips and row < grid.rows):
-                raise FaultError(f'no router {name!r}; write "x,y", x 0 to {grid.columns * grid.chips - 1}, y 0 to {grid.rows - 1}')
+            if column is None or row is None or (column, row) not in grid.routers():
+                raise FaultError(f'no router {name!r}; write "x,y", {_range_of(grid)}')
             found.append(Link(column, row, "E"))
         for when, order in context.in_time(self, np.arange(len(found))):
             yield when, [found[at] for at in order]
+
+
+def _range_of(grid: Topology) -> str:
+    """Return which routers there are, for messages."""
+    match grid:
+        case Mesh():
+            return f"x 0 to {grid.columns * grid.chips - 1}, y 0 to {grid.rows - 1}"
+        case Tree():
+            return f"y the level, 0 to {len(grid.levels) - 1}, x 0 to {grid.levels[0] - 1} in level 0 and fewer above"
+        case _:
+            return f"one of the {len(grid.routers())} chips' places"

@@ -15,6 +15,7 @@ from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError, nearest
 from neurofault.faults.base import ConnectionFault, Fault
+from neurofault.faults.chip_places import check_chip
 from neurofault.faults.importance import block_scores
 from neurofault.faults.places import Block, clustered, connections_into, how_many, populations_named
 from neurofault.faults.region import ALL_WORDS, Region, region
@@ -257,11 +258,12 @@ class Context:
 
 
 def check_place(deployment: Deployment, fault: Fault) -> None:
-    """Check that the populations or the connection that a fault names are there.
+    """Check that the populations or the connection that a fault names are there, and that the chip has the places that it breaks.
 
     Raises:
         FaultError: they are not; the text names the nearest.
     """
+    check_chip(deployment.profile, fault)
     context = Context(deployment, 0, 0)
     if context.on_spares(fault):
         return

@@ -13,7 +13,7 @@ from neurofault.damage.broken import BrokenCore
 from neurofault.damage.damage import EnginePart, LearningDefect, Silence, Stall
 from neurofault.damage.when import When
 from neurofault.errors import FaultError
-from neurofault.faults.base import Fault
+from neurofault.faults.base import Fault, Part
 from neurofault.faults.context import Context, FaultOutcome, listed_array
 from neurofault.faults.places import core_blocks, stored_synapses
 from neurofault.faults.sites import Ids
@@ -52,7 +52,8 @@ def _empty(context: Context, out: FaultOutcome, cores: Sequence[int], broken: Ca
         out.notes.append(LATER if len(empty) == len(cores) else f"of cores {', '.join(map(str, empty))}: {LATER}")
 
 
-def _silence(context: Context, out: FaultOutcome, when: When, cores: Sequence[int]) -> None:
+def silence(context: Context, out: FaultOutcome, when: When, cores: Sequence[int]) -> None:
+    """Add to ``out`` that all neurons on some cores are silent, and what is wrong with those that hold none."""
     for name, lost in _neurons_on(context, cores).items():
         out.edits.append(Silence(name, lost, when))
         out.count(out.neurons, name, len(lost))
@@ -84,7 +85,7 @@ class CoreDead(Fault):
         """See :meth:`Fault.resolve`."""
         out = FaultOutcome()
         for when, cores in _chosen(context, self):
-            _silence(context, out, when, cores)
+            silence(context, out, when, cores)
             if self.when.kind in ("permanent", "death", "ageing"):
                 out.dead_cores.update(cores)
         return out
@@ -109,7 +110,7 @@ class CoreHung(Fault):
         out = FaultOutcome()
         for when, cores in _chosen(context, self):
             if self.on_core_death == "silent":
-                _silence(context, out, when, cores)
+                silence(context, out, when, cores)
             else:
                 out.edits.append(Stall(tuple(cores), when))
                 out.cores.update(cores)
@@ -134,6 +135,7 @@ class LearningFrozen(Fault):
     """A core's learning engine is dead: inference goes on, its synapses are never updated again."""
 
     kind: ClassVar[str] = "learning_frozen"
+    needs: ClassVar[Part | None] = "learning"
     breaks: ClassVar[str] = "frozen"
     site: ClassVar[str] = "used cores"
     list_field: ClassVar[str] = "cores"
@@ -153,6 +155,7 @@ class TraceStuck(Fault):
     """A trace of a core's learning engine always reads one value."""
 
     kind: ClassVar[str] = "trace_stuck"
+    needs: ClassVar[Part | None] = "learning"
     breaks: ClassVar[str] = "stuck_trace"
     site: ClassVar[str] = "used cores"
     list_field: ClassVar[str] = "cores"
@@ -174,6 +177,7 @@ class ThirdFactorDead(Fault):
     """The third factor (reward, error) no longer reaches a core."""
 
     kind: ClassVar[str] = "third_factor_dead"
+    needs: ClassVar[Part | None] = "learning"
     breaks: ClassVar[str] = "third_factor"
     site: ClassVar[str] = "used cores"
     list_field: ClassVar[str] = "cores"
@@ -193,6 +197,7 @@ class RoundingStuck(Fault):
     """The random number of stochastic rounding is stuck: always up (0), never up (127), or between."""
 
     kind: ClassVar[str] = "rounding_stuck"
+    needs: ClassVar[Part | None] = "learning"
     breaks: ClassVar[str] = "rounding"
     site: ClassVar[str] = "used cores"
     list_field: ClassVar[str] = "cores"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 
@@ -13,12 +11,10 @@ from neurofault.damage.broken import BrokenMesh
 from neurofault.damage.damage import Detour, Drop
 from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.routing import Direction, Link, Mesh, mesh
+from neurofault.deploy.links import Link, Tile, shortest
+from neurofault.deploy.routing import Topology, topology
 from neurofault.faults.context import FaultOutcome
 from neurofault.faults.places import Block, axon_sources, connections_into, key_of, target_blocks
-
-_MOVES = {"E": (1, 0), "W": (-1, 0), "N": (0, -1), "S": (0, 1)}
-_BACK = {"E": "W", "W": "E", "N": "S", "S": "N"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +39,6 @@ def flows_of(deployment: Deployment, connections: Sequence[str] | None = None) -
     return flows
 
 
-def opposite(link: Link) -> Link:
-    """Return the link back."""
-    dx, dy = _MOVES[link.direction]
-    return Link(link.x + dx, link.y + dy, cast(Direction, _BACK[link.direction]))
-
-
 def link_text(link: Link) -> str:
     """Return ``"x,y:E"``."""
     return f"{link.x},{link.y}:{link.direction}"
@@ -58,10 +48,10 @@ def link_of(text: str) -> Link:
     """Return the link that :func:`link_text` wrote."""
     tile, _, direction = text.partition(":")
     x, _, y = tile.partition(",")
-    return Link(int(x), int(y), cast(Direction, direction))
+    return Link(int(x), int(y), direction)
 
 
-_Ends = tuple[tuple[int, int], tuple[int, int]]
+_Ends = tuple[Tile, Tile]
 """The tiles (x, y) that a message leaves and reaches."""
 
 
@@ -70,19 +60,19 @@ class _Closed:
     """What does not pass in some steps, by any number of faults.
 
     Attributes:
-        grid: the mesh.
+        grid: the routers and their links.
         dead: tiles whose router is dead.
         links: every link that is closed, those of dead routers among them.
         round: of these, the ones that messages go round; the others take what crosses them.
     """
 
-    grid: Mesh
+    grid: Topology
     dead: frozenset[tuple[int, int]]
     links: frozenset[Link]
     round: frozenset[Link]
 
     @classmethod
-    def by(cls, grid: Mesh, broken: Sequence[BrokenMesh]) -> _Closed:
+    def by(cls, grid: Topology, broken: Sequence[BrokenMesh]) -> _Closed:
         """Put together what some records close."""
         dead: set[tuple[int, int]] = set()
         links: set[Link] = set()
@@ -90,7 +80,7 @@ class _Closed:
         for each in broken:
             own, tiles = set(map(link_of, each.links)), {_tile_of(router) for router in each.routers}
             if tiles:
-                own |= {link for link in grid.links() if (link.x, link.y) in tiles or opposite(link)[:2] in tiles}
+                own |= {link for link in grid.links() if (link.x, link.y) in tiles or grid.over(link) in tiles}
             dead |= tiles
             links |= own
             taking |= set() if each.reroute else own
@@ -107,7 +97,7 @@ class _Closed:
         shut = self.links.intersection(direct)
         if not shut:
             return direct
-        return _around(self.grid, ends, self.links) if shut <= self.round else None
+        return shortest(self.grid, *ends, self.links) if shut <= self.round else None
 
 
 def _tile_of(router: str) -> tuple[int, int]:
@@ -135,7 +125,7 @@ def strike(
         flows: all flows of the placement, where they are at hand.
         earlier: what broke before, in the same mesh.
     """
-    grid = mesh(deployment)
+    grid = topology(deployment)
     flows = flows_of(deployment) if flows is None else flows
     known = [(flow, _ends(grid, flow), grid.path(flow.source, flow.block.core)) for flow in flows]
     shut = [each for each in earlier if each.key is None]
@@ -180,7 +170,7 @@ def _turned(
     return taken, detours
 
 
-def _ends(grid: Mesh, flow: Flow) -> _Ends:
+def _ends(grid: Topology, flow: Flow) -> _Ends:
     (x0, x1), (y0, y1) = (axis.tolist() for axis in grid.tiles(np.array([flow.source, flow.block.core])))
     return (x0, y0), (x1, y1)
 
@@ -204,28 +194,6 @@ def _pieces(when: When, others: Sequence[When]) -> list[When]:
     ends = {end for other in timed if other.clock == when.clock for end in (other.start, other.stop) if end is not None}
     inner = sorted(end for end in ends if end > when.start and (when.stop is None or end < when.stop))
     return [replace(when, start=a, stop=b) for a, b in zip([when.start, *inner], [*inner, when.stop], strict=True)]
-
-
-def _around(grid: Mesh, ends: _Ends, closed: Collection[Link]) -> tuple[Link, ...] | None:
-    """Return the shortest way between two tiles that avoids closed links; None if there is none."""
-    start, end = ends
-    came: dict[tuple[int, int], Link | None] = {start: None}
-    queue = deque([start])
-    while queue and end not in came:
-        x, y = queue.popleft()
-        for direction, (dx, dy) in _MOVES.items():
-            there, link = (x + dx, y + dy), Link(x, y, cast(Direction, direction))
-            inside = 0 <= there[0] < grid.columns * grid.chips and 0 <= there[1] < grid.rows
-            if inside and there not in came and link not in closed:
-                came[there] = link
-                queue.append(there)
-    if end not in came:
-        return None
-    way: list[Link] = []
-    while (link_in := came[end]) is not None:
-        way.append(link_in)
-        end = (link_in.x, link_in.y)
-    return tuple(reversed(way))
 
 
 def _cut(

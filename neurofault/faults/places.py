@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.routing import mesh
+from neurofault.deploy.routing import topology
 from neurofault.errors import FaultError, nearest
 from neurofault.faults.region import Region
 from neurofault.graph import Conv, Dense, Sparse
@@ -377,7 +377,7 @@ def clustered(deployment: Deployment, blocks: Sequence[Block], key: int) -> list
     ranks = permutation_prefix(key, len(cores), len(cores))
     place = np.empty(len(cores), np.int64)
     place[ranks] = np.arange(len(cores))
-    distance = mesh(deployment).hops(cores[ranks[:1]], cores).total
+    distance = topology(deployment).hops(cores[ranks[:1]], cores).total
     order = {int(core): (int(d), int(p)) for core, d, p in zip(cores, distance, place, strict=True)}
     return sorted(blocks, key=lambda block: order[block.core])
 

@@ -18,6 +18,7 @@ from neurofault.damage.damage import Edit, Hit
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
+from neurofault.faults.chip_places import check_chip
 from neurofault.faults.context import Context
 from neurofault.faults.mistakes import said
 from neurofault.faults.models import fault_from_mapping
@@ -127,6 +128,7 @@ def plan(
         try:
             earlier = sum(one.fault.kind == item.kind for one in planned)
             before = len(deployment.damage.hits)
+            check_chip(deployment.profile, item)
             outcome = item.resolve(Context(deployment.with_damage(damage), seed, draw, importance, earlier, before))
         except FaultError as error:
             mistakes += [f"{item.kind}: {line}" for line in str(error).split("\n")]

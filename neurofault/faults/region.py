@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.routing import mesh
+from neurofault.deploy.profile import HardwareProfile
+from neurofault.deploy.routing import Hexagon, Mesh, Tree, Unlinked, topology
 from neurofault.errors import FaultError, nearest
 from neurofault.faults.ranges import turned
 
 ALL_WORDS = ((0, 1 << 62),)
 """The words of a core that is meant as a whole."""
-_UNITS = ("chip", "tile", "core", "word")
+_UNITS = ("board", "chip", "tile", "core", "word")
 _IDS = r"\s*[0-9]{1,12}(-[0-9]{1,12})?\s*"
 _NUMBERS = re.compile(rf"{_IDS}(,{_IDS})*")
 
@@ -28,8 +30,8 @@ def region(deployment: Deployment, at: str | Sequence[str] | Mapping[str, Any]) 
 
     Args:
         deployment: the chip.
-        at: ``"core:0-7"``, ``"core:3,5-6"``, ``"chip:0"``, ``"tile:3"`` (tiles counted like cores: chip by chip, row by row),
-            ``"word:0-63"`` (memory words of every core); a list or ``{any_of: […]}``: everything that one of them means;
+        at: ``"core:0-7"``, ``"core:3,5-6"``, ``"chip:0"``, ``"board:1"``, ``"tile:3"`` (tiles counted like cores: chip by chip, row by
+            row), ``"word:0-63"`` (memory words of every core); a list or ``{any_of: […]}``: everything that one of them means;
             ``{all_of: […]}``: what all of them mean.
 
     Raises:
@@ -77,15 +79,35 @@ def _one(deployment: Deployment, text: str) -> Region:
     if unit == "word":
         return dict.fromkeys(map(int, cores), _merged(ranges))
     chip, local = np.divmod(cores, placement.cores_per_chip)
-    owner = {"chip": chip, "core": cores}.get(unit)
-    if owner is None:
-        grid = mesh(deployment)
-        owner = chip * grid.columns * grid.rows + local // grid.cores_per_tile
+    owner = {
+        "board": lambda: chip // chips_of_a_board(deployment.profile),
+        "chip": lambda: chip,
+        "tile": lambda: _tiles(deployment, chip, local),
+        "core": lambda: cores,
+    }[unit]()
     last = ranges[-1][1] - 1
     if last > int(owner.max()):
         raise FaultError(f"at: there is no {unit} {last}; {unit}s: 0 to {int(owner.max())}")
     inside = np.any([(owner >= low) & (owner < high) for low, high in ranges], axis=0)
     return dict.fromkeys(map(int, cores[inside]), ALL_WORDS)
+
+
+def _tiles(deployment: Deployment, chip: NDArray[np.int64], local: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the number of each core's tile: all of a chip where its cores share one router."""
+    match topology(deployment):
+        case Mesh() | Tree() as grid:
+            return chip * grid.tiles_per_chip + local // grid.cores_per_tile
+        case Hexagon():
+            return chip
+        case Unlinked():
+            raise FaultError(f"at: chip {deployment.profile.name!r} has no tiles; write core or chip")
+
+
+def chips_of_a_board(profile: HardwareProfile) -> int:
+    """Return how many chips share a board (FaultError: the profile does not say)."""
+    if profile.board is None or profile.board.chips.value is None:
+        raise FaultError(f"profile {profile.name!r} does not say how many chips share a board (board.chips)")
+    return profile.board.chips.value
 
 
 def _merged(ranges: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

@@ -20,7 +20,7 @@ from placed_networks import (
 
 from neurofault.deploy.placement import STRATEGIES, place, slice_sizes
 from neurofault.deploy.resources import RESOURCES, usage
-from neurofault.deploy.routing import mesh_of
+from neurofault.deploy.routing import topology_of
 from neurofault.errors import CapacityError, UsageError
 from neurofault.graph import Conv
 
@@ -110,7 +110,7 @@ def test_bad_cores_of_a_later_chip_count_there():
 def test_spare_cores_are_spread_over_chips_and_tiles():
     placement = place_chain(mlp(784, 10), profile_with("loihi1"), chips=2, spare_cores=4)
     assert placement.spare_cores == (32, 96, 160, 224)
-    x, y = mesh_of(profile_with("loihi1"), 2).tiles(np.array(placement.spare_cores))
+    x, y = topology_of(profile_with("loihi1"), 2).tiles(np.array(placement.spare_cores))
     assert len(set(zip(x.tolist(), y.tolist(), strict=True))) == 4
 
 
@@ -123,7 +123,7 @@ def test_more_chips_on_request():
 
 @pytest.mark.parametrize("sizes", [(784, 100, 10), (400, 10), (64, 32, 10), (32, 10)])
 def test_spread_puts_consecutive_slices_far_apart(sizes):
-    shape = mesh_of(profile_with("loihi1"))
+    shape = topology_of(profile_with("loihi1"))
     order = np.array(slice_order(place_chain(mlp(*sizes), profile_with("loihi1"), strategy="spread", neurons_per_core=8)))
     packed = np.array(slice_order(place_chain(mlp(*sizes), profile_with("loihi1"), neurons_per_core=8)))
     apart = shape.hops(order[:-1], order[1:]).total
@@ -133,7 +133,7 @@ def test_spread_puts_consecutive_slices_far_apart(sizes):
 
 def test_spread_uses_every_tile_before_it_uses_one_twice():
     placement = place_chain(mlp(200, 10), profile_with("loihi1"), strategy="spread", neurons_per_core=5)
-    x, y = mesh_of(profile_with("loihi1")).tiles(np.array(slice_order(placement)))
+    x, y = topology_of(profile_with("loihi1")).tiles(np.array(slice_order(placement)))
     per_tile = np.bincount(y * 8 + x, minlength=32)
     assert len(slice_order(placement)) == 42
     assert sorted(per_tile.tolist()) == [1] * 22 + [2] * 10

@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from placed_networks import deployment, mlp, profile_with
 
-from neurofault.deploy.routing import Link, Mesh, mesh, mesh_of
+from neurofault.deploy.routing import Link, Mesh, topology, topology_of
 from neurofault.errors import UsageError
 
 LOIHI = Mesh(8, 4, 4, 128)
 
 
 def test_the_mesh_comes_from_the_profile_and_the_chips_in_use():
-    assert mesh_of(profile_with("loihi1"), 3) == Mesh(8, 4, 4, 128, 3)
-    assert mesh(deployment(mlp(2, 2), profile_with(), [[0, 0], [130, 130]], chips=2)) == Mesh(8, 4, 4, 128, 2)
+    assert topology_of(profile_with("loihi1"), 3) == Mesh(8, 4, 4, 128, 3)
+    assert topology(deployment(mlp(2, 2), profile_with(), [[0, 0], [130, 130]], chips=2)) == Mesh(8, 4, 4, 128, 2)
 
 
 def test_cores_fill_tiles_row_by_row_and_chips_from_the_west():

@@ -63,6 +63,8 @@ def everything():
         "link_dead": {"reroute": True}, "axon_misrouted": {"layer": "hidden2"}, "synapse_delay": {"layer": "hidden1"},
     }  # fmt: skip
     for kind, model in faults.KINDS.items():
+        if model.needs in ("boards", "shared_memory"):  # which this chip lacks
+            continue
         spec = {"kind": kind, "count": 2, **extra.get(kind, {})}
         yield spec | {
             "when": {"kind": "once", "at": 3} if model.whens == ("once",) else {"kind": "death", "at": 9, "clock": "chip"}

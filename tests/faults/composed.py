@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from bit_chip import BitChip
 from engine_matrix import side_by_side
-from fault_chips import chain, deployment, encoded, from_sample, neurons, pairs_of, small_profile, wire
+from fault_chips import EVERYWHERE, chain, deployment, encoded, from_sample, neurons, pairs_of, small_profile, wire
 
 from neurofault import faults
 from neurofault.damage.stored import from_field
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import write
-from neurofault.deploy.routing import mesh
+from neurofault.deploy.routing import topology
 from neurofault.errors import FaultError
 from neurofault.graph import Conv, Dense, Sparse
 from neurofault.inputs import Inputs
@@ -21,7 +21,7 @@ from neurofault.inputs import Inputs
 STEPS = 5
 SHAPES = ("dense", "delays", "conv", "shared")
 """Of chains; ``graph`` is another."""
-KINDS = tuple(faults.KINDS)
+KINDS = tuple(EVERYWHERE)
 ELSEWHERE = tuple(kind for kind in KINDS if kind != "state_kept")
 """Kinds that other engines than ``exact`` run."""
 LASTING = ("core_dead", "neuron_dead", "neuron_saturated", "synapse_bit_flip", "synapse_bit_stuck", "synapse_perturbed",
@@ -193,7 +193,7 @@ def fault_of(rng, chip, kind, hot, lasting):
                 return None
             what |= named | {"axons": [[int(pick.choice(there)), core]]}
         case "links":
-            x, y, direction = pick.choice([list(link) for link in mesh(chip).links()])
+            x, y, direction = pick.choice([list(link) for link in topology(chip).links()])
             what["links"] = [f"{x},{y}:{direction}"]
         case "routers":
             what["routers"] = [f"{pick.integers(3)},{pick.integers(3)}"]

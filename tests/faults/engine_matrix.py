@@ -17,6 +17,7 @@ import numpy as np
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from fault_chips import EVERYWHERE
 from scipy.linalg import block_diag
 from test_every_kind import CHIPS, EXTRA, WHENS, at_time
 
@@ -79,7 +80,7 @@ class Cell:
 
 CELLS = [
     Cell(kind, tuple(parameters.items()), when)
-    for kind, model in faults.KINDS.items()
+    for kind, model in EVERYWHERE.items()
     for parameters in _VARIANTS.get(kind, (_PARAMETERS.get(kind, {}),))
     for when in WHENS
     if when in model.whens

@@ -8,10 +8,14 @@ from itertools import pairwise
 import numpy as np
 
 from neurofault.deploy.deployment import Deployment, Placement
-from neurofault.deploy.profile import Chip, Core, HardwareProfile, NeuronRanges, Quantity, Synapse
+from neurofault.deploy.profile import Chip, Core, HardwareProfile, Learning, NeuronRanges, Quantity, Synapse
+from neurofault.faults import KINDS
 from neurofault.graph import Conv, Dense, Encoding, Readout, Sparse
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.inputs import Bias, Inputs, Spikes
+
+EVERYWHERE = {kind: model for kind, model in KINDS.items() if model.needs not in ("boards", "shared_memory")}
+"""The kinds whose places the small chip has: ``test_shared_parts.py`` is about the others."""
 
 
 def quantity(value, unit="1"):
@@ -45,7 +49,9 @@ def small_profile(*, shared_kernels=False, columns=4, rows=3, cores_per_tile=2, 
     core = Core.model_construct(
         neurons=quantity(16, "neurons"), synapse_bits=quantity(None, "bits"), in_axons=quantity(None), out_axons=quantity(None)
     )
-    return HardwareProfile.model_construct(name="small", arithmetic="loihi", chip=chip, core=core, synapse=synapse, neuron=neuron)
+    learning = Learning.model_construct(available=True)
+    parts = {"chip": chip, "core": core, "synapse": synapse, "neuron": neuron, "learning": learning}
+    return HardwareProfile.model_construct(name="small", arithmetic="loihi", **parts)
 
 
 TABLE = Encoding(np.arange(256, dtype=np.int32), 100, 0, 1.0)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from bit_chip import OF_MESH, BitChip
 from composed import parameters
-from fault_chips import TABLE, small_profile
+from fault_chips import EVERYWHERE, TABLE, small_profile
 from random_graphs import MOST_STEPS, random_graph
 
 from neurofault import faults
@@ -21,7 +21,7 @@ CORES = 12
 """Of the small chip, one a tile, or two."""
 COMBINATIONS = tuple(
     (kind, when, clock)
-    for kind, model in faults.KINDS.items()
+    for kind, model in EVERYWHERE.items()
     for when in model.whens
     for clock in (("presentation",) if when == "permanent" else model.clocks)
 )

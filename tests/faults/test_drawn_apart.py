@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fault_chips import cnn, mlp, small_profile
+from fault_chips import EVERYWHERE, cnn, mlp, small_profile
 from test_every_kind import CONV, lively
 
 import neurofault as nf
@@ -147,7 +147,7 @@ def test_upsets_may_hit_a_bit_twice_and_then_it_is_as_it_was():
 
 
 @pytest.mark.parametrize("again", ["later", "never", "always"])
-@pytest.mark.parametrize("kind", sorted(faults.KINDS))
+@pytest.mark.parametrize("kind", sorted(EVERYWHERE))
 def test_a_fault_alone_on_a_healthy_chip_is_the_same_whatever_again_says(kind, again):
     spec = {"kind": kind, "count": 2, **{"sensor_noisy": {"sigma": 1}, "neuron_threshold": {"bit": 1}, "neuron_leak": {"bit": 1}}.get(
         kind, {"bit": 1} if kind == "neuron_bias" else {})}  # fmt: skip
@@ -211,7 +211,7 @@ def test_what_several_faults_hit_is_counted_once():
     assert silent == {0, 1, 2, 23}
 
 
-@pytest.mark.parametrize("kind", sorted(faults.KINDS))
+@pytest.mark.parametrize("kind", sorted(EVERYWHERE))
 def test_of_one_fault_the_count_is_its_own(kind):
     spec = {
         "kind": kind,

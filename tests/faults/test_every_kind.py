@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fault_chips import cnn, encoded, even, from_sample, mlp, pairs_of, small_profile, with_synapses
+from fault_chips import EVERYWHERE, cnn, encoded, even, from_sample, mlp, pairs_of, small_profile, with_synapses
 from reference import present
 
 from neurofault import faults
@@ -23,7 +23,7 @@ from neurofault.damage.damage import (
     Stall,
     Upset,
 )
-from neurofault.deploy.routing import mesh
+from neurofault.deploy.routing import topology
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import FaultError, StalledError
 from neurofault.faults.places import weights_at
@@ -90,7 +90,7 @@ CHIPS = {
 
 @pytest.mark.parametrize("net", CHIPS)
 @pytest.mark.parametrize(
-    ("kind", "when"), [(kind, when) for kind, model in faults.KINDS.items() for when in model.whens], ids="-".join
+    ("kind", "when"), [(kind, when) for kind, model in EVERYWHERE.items() for when in model.whens], ids="-".join
 )
 def test_every_kind_at_every_time_equals_plain_integers(kind, when, net):
     chip = CHIPS[net]
@@ -111,7 +111,7 @@ def test_every_kind_at_every_time_equals_plain_integers(kind, when, net):
             np.testing.assert_array_equal(getattr(activity.traces[population], name), wanted[name], err_msg=f"{population} {name}")
 
 
-@pytest.mark.parametrize("kind", [kind for kind, model in faults.KINDS.items() if kind not in ("core_hung",)])
+@pytest.mark.parametrize("kind", [kind for kind, model in EVERYWHERE.items() if kind not in ("core_hung",)])
 def test_an_effect_is_there_and_goes_when_undone(kind):
     chip = CHIPS["dense"]
     what = {"kind": kind, "rate": 1.0, **EXTRA.get(kind, {})}
@@ -414,7 +414,7 @@ def test_a_misrouted_axon_reads_another_row_of_the_same_core(net):
 
 def crossing(chip, closed):
     """(connection, source core, destination core) of the flows whose route uses a link, by the routing alone."""
-    grid, found = mesh(chip), set()
+    grid, found = topology(chip), set()
     for one in chip.connections:
         for source in chip.placement.cores_of(one.source):
             for core in chip.placement.cores_of(one.target):
@@ -493,7 +493,7 @@ def test_links_that_fail_one_after_the_other_are_avoided_together():
 
 
 def test_a_dead_router_cuts_off_its_cores_even_with_reroute():
-    grid = mesh(BIG)
+    grid = topology(BIG)
     x, y = grid.tiles(np.arange(32))
     at = {int(core) for core in range(32) if (x[core], y[core]) == (1, 0)}
     assert at == {2, 3}
@@ -511,7 +511,7 @@ def same_tile(chip):
         for one in chip.connections
         for s in chip.placement.cores_of(one.source)
         for d in chip.placement.cores_of(one.target)
-        if s != d and not mesh(chip).path(int(s), int(d))
+        if s != d and not topology(chip).path(int(s), int(d))
     }
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from fault_chips import EVERYWHERE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_every_kind import CHIPS, EXTRA, WHENS, at_time
@@ -12,7 +13,7 @@ from neurofault import faults
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.faults.masking import prune
 
-KINDS = sorted(set(faults.KINDS) - {"feedback_dead"})  # no feedback reaches a convolution
+KINDS = sorted(set(EVERYWHERE) - {"feedback_dead"})  # no feedback reaches a convolution
 
 
 def quiet(chip):

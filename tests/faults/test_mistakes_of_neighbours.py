@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fault_chips import chain, neurons, small_profile
+from fault_chips import EVERYWHERE, chain, neurons, small_profile
 from kinds_page import kinds_table
 from test_every_kind import CHIPS, EXTRA, WHENS
 
@@ -65,7 +65,7 @@ def test_rows_of_a_huge_memory_are_reached_everywhere():
 
 @pytest.mark.parametrize(
     "kind",
-    sorted(set(faults.KINDS) - {"link_dead", "link_lossy", "router_dead", "core_hung", "error_dead", "feedback_dead"}),
+    sorted(set(EVERYWHERE) - {"link_dead", "link_lossy", "router_dead", "core_hung", "error_dead", "feedback_dead"}),
 )
 @pytest.mark.parametrize("net", CHIPS)
 def test_the_echo_is_what_was_hit(kind, net):

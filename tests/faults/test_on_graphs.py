@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fault_chips import deployment, even, from_sample, neurons, pairs_of, small_profile, wire
+from fault_chips import EVERYWHERE, deployment, even, from_sample, neurons, pairs_of, small_profile, wire
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import present
@@ -16,7 +16,7 @@ import neurofault as nf
 from neurofault import faults
 from neurofault.damage.broken import BrokenCells, BrokenCore
 from neurofault.damage.damage import Drop, InputNoise, LearningDefect
-from neurofault.deploy.routing import mesh
+from neurofault.deploy.routing import topology
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import FaultError
 from neurofault.faults.base import ConnectionFault
@@ -101,7 +101,7 @@ def check(hurt):
 
 @pytest.mark.parametrize("net", CHIPS)
 @pytest.mark.parametrize("when", ["permanent", "transient", "ageing"])
-@pytest.mark.parametrize("kind", faults.KINDS)
+@pytest.mark.parametrize("kind", EVERYWHERE)
 def test_every_kind_equals_plain_integers(kind, when, net):
     if kind == "feedback_dead" and net == "sparse":  # feedback reaches dense populations only
         with pytest.raises(FaultError, match="layer 'hidden' has no feedback synapses"):
@@ -142,7 +142,7 @@ def test_a_layer_means_all_connections_into_it(kind, layer):
 
 
 def test_links_of_a_connection_are_those_that_its_messages_cross():
-    grid = mesh(CHIP)
+    grid = topology(CHIP)
     for name in STORED:
         one = CHIP.connection(name)
         used = {
@@ -205,7 +205,7 @@ def two_inputs():
 TWO = two_inputs()
 
 
-@pytest.mark.parametrize("kind", faults.KINDS)
+@pytest.mark.parametrize("kind", EVERYWHERE)
 def test_every_kind_on_a_chip_with_two_inputs(kind):
     check(faults.inject(TWO, spec_of(kind, "intermittent"), seed=1))
 
@@ -300,7 +300,7 @@ def test_mistakes_name_the_connection(spec, message):
 
 
 def test_a_connection_shows_only_where_it_is_named():
-    for kind, model in faults.KINDS.items():
+    for kind, model in EVERYWHERE.items():
         plain = faults.fault_from_mapping({**spec_of(kind), "layer": "output" if kind == "error_dead" else "input"})
         assert "connection" not in faults.fault_to_mapping(plain)
         names = [parameter.name for parameter in faults.describe(kind).parameters]
@@ -436,7 +436,7 @@ def pairs_or_axons(edits):
 
 
 def test_dead_links_cut_every_connection_that_crosses_them():
-    grid = mesh(BIG)
+    grid = topology(BIG)
     for name in ("0,0:E", "1,0:S", "1,1:W", "2,1:S"):
         x, y, direction = int(name[0]), int(name[2]), name[4]
         wanted = {
@@ -461,7 +461,7 @@ def test_dead_links_cut_every_connection_that_crosses_them():
 @given(
     st.sampled_from([*CHIPS, "two"]),
     st.lists(
-        st.tuples(st.sampled_from(sorted(set(faults.KINDS) - {"feedback_dead"})), st.sampled_from(sorted(WHENS))),
+        st.tuples(st.sampled_from(sorted(set(EVERYWHERE) - {"feedback_dead"})), st.sampled_from(sorted(WHENS))),
         min_size=1,
         max_size=3,
     ),
@@ -500,7 +500,7 @@ def test_what_a_loop_reaches_is_not_taken_to_be_quiet():
 
 
 @pytest.mark.parametrize(
-    "kind", sorted(set(faults.KINDS) - {"axon_lost", "axon_misrouted", "link_dead", "link_lossy", "router_dead"})
+    "kind", sorted(set(EVERYWHERE) - {"axon_lost", "axon_misrouted", "link_dead", "link_lossy", "router_dead"})
 )
 @pytest.mark.parametrize("net", ["crowded", "dense"])
 def test_what_is_hit_twice_is_counted_once(kind, net):
@@ -542,7 +542,7 @@ def test_sparse_synapses_are_stored_axon_by_axon():
 
 
 def test_a_plan_of_a_graph_survives_its_file(tmp_path):
-    specs = [spec_of(kind, list(WHENS)[number % len(WHENS)]) for number, kind in enumerate(faults.KINDS)]
+    specs = [spec_of(kind, list(WHENS)[number % len(WHENS)]) for number, kind in enumerate(EVERYWHERE)]
     specs += [spec_of(kind, connection="hidden1.rec") for kind in OF_ONE]
     plan = faults.plan(CHIP, specs, seed=1)
     faults.save_plan(plan, tmp_path / "plan.npz")
@@ -616,7 +616,7 @@ def test_every_kind_on_a_deployed_graph():
     )  # fmt: skip
     chip = nf.deploy(network, "loihi2", neurons_per_core=3)
     inputs = Inputs(events=rng.random((2, 5, 6)) < 0.5)
-    for kind in sorted(set(faults.KINDS) - {"sensor_dead", "sensor_noisy"}):
+    for kind in sorted(set(EVERYWHERE) - {"sensor_dead", "sensor_noisy"}):
         for named in [None, *([*STORED] if kind in OF_ONE else [])]:
             hurt = nf.inject(chip, spec_of(kind, **({} if named is None else {"connection": named})) | {"count": 1}, seed=5)
             activity = ExactEngine(threads=1).run(hurt, inputs, record=("v", "spikes"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fault_chips import mlp, wire
+from fault_chips import EVERYWHERE, mlp, wire
 from test_every_kind import CHIPS, EXTRA, WHENS, at_time
 
 from neurofault import faults
@@ -21,7 +21,7 @@ def everything():
     """One fault of each kind, at varied times."""
     times = list(WHENS)
     specs = []
-    for number, kind in enumerate([*(kind for kind in faults.KINDS if kind not in NEWER), *NEWER]):
+    for number, kind in enumerate([*(kind for kind in EVERYWHERE if kind not in NEWER), *NEWER]):
         specs.append({"kind": kind, "count": 2, "when": at_time(kind, times[number % len(times)]), **EXTRA.get(kind, {})})
     return specs
 
@@ -223,4 +223,4 @@ def test_a_plan_of_another_chip_is_refused():
         "synapse_dead: the plan was made on another chip: it hits connection 'hidden2', but here connections are hidden1, output"
     )
     everywhere = faults.plan(CHIPS["dense"], everything())
-    assert len(faults.inject(CHIPS["dense"], everywhere).damage.hits) == len(faults.KINDS)
+    assert len(faults.inject(CHIPS["dense"], everywhere).damage.hits) == len(EVERYWHERE)

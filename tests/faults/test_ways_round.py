@@ -13,12 +13,12 @@ from test_every_kind import lively
 import neurofault as nf
 from neurofault import faults
 from neurofault.damage.damage import Damage, Detour, Drop
-from neurofault.deploy.routing import mesh
+from neurofault.deploy.routing import topology
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UsageError
 
 CHIP = mlp(16, 16, 16, 4, neurons_per_core=2, profile=small_profile(columns=4, rows=4, cores_per_tile=2))
-GRID = mesh(CHIP)
+GRID = topology(CHIP)
 STEP = {"E": (1, 0), "W": (-1, 0), "N": (0, -1), "S": (0, 1)}
 BACK = {"E": "W", "W": "E", "N": "S", "S": "N"}
 TILES = [(x, y) for x in range(4) for y in range(4)]

@@ -17,7 +17,7 @@ from neurofault.deploy.cost import cost
 from neurofault.deploy.cost_events import traffic
 from neurofault.deploy.memory import stored_weights, write_gate
 from neurofault.deploy.resources import limits, usage
-from neurofault.deploy.routing import mesh
+from neurofault.deploy.routing import topology
 from neurofault.errors import FaultError, UsageError
 from neurofault.graph import Conv, Dense
 from neurofault.rescue.remap.remap import remap
@@ -100,7 +100,7 @@ def test_the_hops_of_all_messages_are_the_fewest(chip, data, weighed):
     ones = {name: np.ones(len(values), np.int64) for name, values in counts.items()}
     weights = counts if weighed else ones
     repaired = remap(dead(chip, *lost), spikes=counts if weighed else None)
-    grid = mesh(chip)
+    grid = topology(chip)
 
     def hops(places):
         """Hops of the messages to and from the slices, other slices left out, by plain loops over synapses."""
@@ -694,7 +694,7 @@ def test_broken_links_and_routers_take_the_messages_of_the_new_way(way, chip, se
 
 def test_a_dead_link_that_nobody_used_cuts_off_the_spare_core():
     chip = mlp(7, 8, 4, spare_cores=1, neurons_per_core=4, chip=profile(columns=8, rows=1, cores_per_tile=1))
-    grid, (spare,) = mesh(chip), chip.placement.spare_cores
+    grid, (spare,) = topology(chip), chip.placement.spare_cores
     used = {link for a in chip.placement.used_cores for b in chip.placement.used_cores for link in grid.path(int(a), int(b))}
     core = int(chip.placement.core_of["hidden1"][0])
     chip = replace(chip, placement=replace(chip.placement, spare_cores=(7,)))

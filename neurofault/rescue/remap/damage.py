@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from neurofault.arrays import only
 from neurofault.damage.broken import BrokenCells, BrokenCore, BrokenMesh
-from neurofault.damage.damage import Damage, Detour, Edit, Hit, SetField, Stall, SynapseEdit
+from neurofault.damage.damage import Damage, Detour, Drop, Edit, Hit, SetField, Stall, SynapseEdit
 from neurofault.deploy.deployment import Deployment
 from neurofault.faults.context import FaultOutcome
 from neurofault.faults.flows import Flow, flows_of, strike
@@ -71,7 +71,11 @@ def _struck_anew(
             strike(deployment, out, broken, flows, [*closed, *mesh[:number]])
         notes = [*out.notes, *(note for note in hit.notes if note.startswith("acts: "))]
         cores = tuple(sorted({*hit.cores, *out.cores}))
-        return out.edits, replace(hit, cores=cores, neurons=out.neurons, notes=(*notes, ANEW))
+        left = _left(deployment, [edit for edit in own if not isinstance(edit, Drop | Detour)], moved)
+        for place in hit.broken:
+            if isinstance(place, BrokenCore) and place.core in taken:
+                strike_core(deployment, out, place)
+        return [*left, *out.edits], replace(hit, cores=cores, neurons=out.neurons, notes=(*notes, ANEW))
     left = _left(deployment, own, moved)
     for place in hit.broken:
         if isinstance(place, BrokenCells) and place.core in taken:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment, Placement
 from neurofault.deploy.resources import demand, limits, usage
-from neurofault.deploy.routing import mesh
+from neurofault.deploy.routing import topology
 from neurofault.errors import UsageError
 from neurofault.faults.importance import neuron_scores
 from neurofault.graph.chip import ChipConnection, ChipPopulation
@@ -159,9 +159,9 @@ def assign(deployment: Deployment, served: Sequence[Piece], free: NDArray[np.int
     """
     from scipy.optimize import linear_sum_assignment
 
-    if deployment.profile.chip.sides is None:
+    if not deployment.profile.joined:
         return [int(core) for core in free[: len(served)]]
-    grid, hops = mesh(deployment), np.zeros((len(served), len(free)))
+    grid, hops = topology(deployment), np.zeros((len(served), len(free)))
     size = deployment.placement.chips * deployment.placement.cores_per_chip
     sound = np.ones(size)
     sound[list(deployment.damage.dead_cores)] = 0

@@ -21,13 +21,19 @@ def chip_digest(chip: Deployment) -> str:
         profile["arithmetic"] = "lava"  # as it was called, and the same integers
     if profile["synapse"]["format"] == "loihi":
         del profile["synapse"]["format"]  # as when there was no other
+    profile = {key: value for key, value in profile.items() if value or key not in ("dead_chips", "dead_links")}
     return digest_of(chip_record(chip), canonical(_without_texts(profile)))
 
 
 def _without_texts(data: Any) -> Any:
-    """Return a profile's data without sources, notes and evidence of its numbers."""
+    """Return a profile's data without sources, notes and evidence of its numbers, and without sections that it leaves out."""
     if isinstance(data, dict):
-        return {key: _without_texts(value) for key, value in data.items() if key not in ("source", "note", "evidence")}
+        kept = {
+            key: value
+            for key, value in data.items()
+            if key not in ("source", "note", "evidence") and (value is not None or key == "value")
+        }
+        return {key: _without_texts(value) for key, value in kept.items()}
     return [_without_texts(value) for value in data] if isinstance(data, list) else data
 
 

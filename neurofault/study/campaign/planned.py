@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from neurofault.deploy.grid import in_rows
+from neurofault.deploy.routing import Hexagon, Mesh, topology
 from neurofault.errors import UsageError
 from neurofault.study.campaign.identity import settings_of
 from neurofault.study.campaign.spec import Campaign
@@ -138,13 +140,22 @@ def _map_of(chip: TrialChip) -> dict[str, Any]:
     """Return where each used or spare core lies and which population it holds; None: a spare."""
     deployment = chip.deployment
     placement = deployment.placement
-    columns, rows, per = deployment.profile.chip.sides or in_rows(placement.cores_per_chip)
     layer_of: dict[int, str | None] = dict.fromkeys(placement.spare_cores)
     for population in deployment.populations:
         layer_of |= dict.fromkeys(map(int, placement.cores_of(population.name)), population.name)
-    cores = {}
-    for core, name in sorted(layer_of.items()):
-        board, local = divmod(core, placement.cores_per_chip)
-        tile = local // per
-        cores[str(core)] = {"layer": name, "column": tile % columns, "row": tile // columns + board * rows}
-    return {"columns": columns, "rows": rows * placement.chips, "cores": cores}
+    ids = np.array(sorted(layer_of), np.int64)
+    grid = topology(deployment) if deployment.profile.joined else None
+    if grid is None or isinstance(grid, Mesh):
+        columns, rows, per = in_rows(placement.cores_per_chip) if grid is None else (grid.columns, grid.rows, grid.cores_per_tile)
+        chip, local = np.divmod(ids, placement.cores_per_chip)
+        column, row, rows = local // per % columns, local // per // columns + chip * rows, rows * placement.chips
+    else:
+        column, row = grid.tiles(ids)
+        columns, rows = (max(axis) + 1 for axis in zip(*(grid.routers() or ((0, 0),)), strict=True))
+        row = rows - 1 - row if isinstance(grid, Hexagon) else row
+    places = zip(ids.tolist(), column.tolist(), row.tolist(), strict=True)
+    return {
+        "columns": columns,
+        "rows": rows,
+        "cores": {str(core): {"layer": layer_of[core], "column": x, "row": y} for core, x, y in places},
+    }

@@ -1,0 +1,160 @@
+"""Faults of parts that several cores or chips share and that hold no neurons: boards, memories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from typing import ClassVar, final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from neurofault.damage.broken import BrokenCore, BrokenMesh
+from neurofault.damage.damage import Drop
+from neurofault.damage.when import When
+from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.routing import topology
+from neurofault.errors import FaultError
+from neurofault.faults.base import Fault, Part
+from neurofault.faults.communication import strike_mesh
+from neurofault.faults.context import Context, FaultOutcome
+from neurofault.faults.cores import silence
+from neurofault.faults.flows import flows_of
+from neurofault.faults.places import Block, neurons_by_core, stored_synapses
+from neurofault.faults.region import chips_of_a_board
+from neurofault.faults.sites import Ids
+from neurofault.faults.spent import Earlier
+from neurofault.graph.connectivity import fan_out
+
+
+def _chosen(
+    context: Context, fault: Fault, name: str, part_of: NDArray[np.int64], gone: Callable[[Earlier, NDArray[np.int64]], bool]
+) -> Iterator[tuple[When, list[int]]]:
+    """Choose parts.
+
+    Args:
+        context: where.
+        fault: the model.
+        name: what a part is called, for messages.
+        part_of: int64 [cores], the part of each core.
+        gone: says whether earlier damage leaves nothing to break at a part with these cores.
+    """
+    if fault.sites is not None:
+        last = int(part_of.max())
+        if beyond := [str(site) for site in fault.sites if site > last]:
+            raise FaultError(f"no {name} {', '.join(beyond)}; {name} ids: 0 to {last}")
+        for when, order in context.in_time(fault, np.array(fault.sites, np.int64)):
+            yield when, order.tolist()
+        return
+    placement = context.deployment.placement
+    cores = np.unique(np.concatenate([placement.cores_of(one) for one in context.populations(fault)]))
+    parts, first = np.unique(part_of[cores], return_index=True)
+    blocks = [Block("", int(cores[at]), np.empty(0, np.int64), 1, int(part)) for part, at in zip(parts, first, strict=True)]
+
+    def spent(earlier: Earlier, block: Block) -> NDArray[np.bool_]:
+        return np.array([gone(earlier, np.flatnonzero(part_of == block.first))])
+
+    for when, picked in context.choose(fault, blocks, gone=spent):
+        yield when, [int(site) for _, sites in picked for site in sites]
+
+
+def _all_cores(deployment: Deployment) -> NDArray[np.int64]:
+    return np.arange(deployment.placement.chips * deployment.placement.cores_per_chip, dtype=np.int64)
+
+
+@final
+class BoardDead(Fault):
+    """A board is dead: all its chips are, with their cores and routers; messages that would pass over it are lost or go round it."""
+
+    kind: ClassVar[str] = "board_dead"
+    site: ClassVar[str] = "boards in use"
+    list_field: ClassVar[str] = "boards"
+    equation: ClassVar[str] = "core_dead for every core of the board's chips, router_dead for every tile of them"
+    mechanism: ClassVar[str] = "supply, clock or connector of a board lost; a board that is switched off"
+    sources: ClassVar[tuple[str, ...]] = ("SpiNNaker spalloc: dead_boards", "Frady et al. 2020, NICE (24 boards of 32 chips)")
+    neighbours: ClassVar[str] = "spalloc_server dead_boards"
+    needs: ClassVar[Part | None] = "boards"
+
+    boards: Ids | None = Field(default=None, description="ids of the boards, chip id // chips of a board")
+    reroute: bool = Field(default=False, description="whether messages that only pass go round it; extra hops are charged")
+
+    def resolve(self, context: Context) -> FaultOutcome:
+        """See :meth:`Fault.resolve`."""
+        out, deployment, grid = FaultOutcome(), context.deployment, topology(context.deployment)
+        placement, used = deployment.placement, deployment.placement.used_cores
+        part_of = _all_cores(deployment) // (placement.cores_per_chip * chips_of_a_board(deployment.profile))
+
+        def gone(earlier: Earlier, cores: NDArray[np.int64]) -> bool:
+            return bool(np.isin(np.intersect1d(cores, used), list(earlier.dead_cores)).all())
+
+        for when, boards in _chosen(context, self, "board", part_of, gone):
+            out.name(f"board {board}" for board in boards)
+            dead = np.flatnonzero(np.isin(part_of, boards))
+            silence(context, out, when, np.intersect1d(dead, used).tolist())
+            out.broken += [BrokenCore(core, "silent", when=when) for core in np.setdiff1d(dead, used).tolist()]
+            if self.when.kind in ("permanent", "death", "ageing"):
+                out.dead_cores.update(dead.tolist())
+            routers = _routers(deployment, dead)
+            if routers and len(grid.routers()) > len(routers):
+                passing = [flow for flow in flows_of(deployment) if not np.isin([flow.source, flow.block.core], dead).any()]
+                broken = BrokenMesh(routers=routers, reroute=self.reroute, when=when)
+                strike_mesh(context, out, broken, passing)
+        return out
+
+
+def _routers(deployment: Deployment, cores: NDArray[np.int64]) -> tuple[str, ...]:
+    """Return the tiles of all these cores; none where there are no routers."""
+    grid = topology(deployment)
+    if not grid.routers():
+        return ()
+    x, y = grid.tiles(cores)
+    return tuple(f"{a},{b}" for a, b in sorted(set(zip(x.tolist(), y.tolist(), strict=True))))
+
+
+@final
+class MemoryDead(Fault):
+    """A memory that cores share is dead: no synapse of theirs is read any more, their neurons stay."""
+
+    kind: ClassVar[str] = "memory_dead"
+    site: ClassVar[str] = "shared memories in use"
+    list_field: ClassVar[str] = "memories"
+    equation: ClassVar[str] = (
+        "s_j = 0 for every neuron of every core that the memory serves: the row of a spike that arrives is never read"
+    )
+    mechanism: ClassVar[str] = "dead memory chip, its controller or its bus"
+    sources: ClassVar[tuple[str, ...]] = (
+        "Furber et al. 2014, Proc. IEEE 102(5) (synaptic rows in the SDRAM of each chip, read by DMA)",
+    )
+    needs: ClassVar[Part | None] = "shared_memory"
+
+    memories: Ids | None = Field(default=None, description="ids of the memories, counted chip by chip in the order of their cores")
+
+    def resolve(self, context: Context) -> FaultOutcome:
+        """See :meth:`Fault.resolve`."""
+        out, deployment = FaultOutcome(), context.deployment
+        assert deployment.profile.shared_memory is not None
+        each = deployment.profile.shared_memory.cores.known
+        chip, local = np.divmod(_all_cores(deployment), deployment.placement.cores_per_chip)
+        part_of = chip * -(-deployment.placement.cores_per_chip // each) + local // each
+
+        def gone(earlier: Earlier, cores: NDArray[np.int64]) -> bool:
+            return any(isinstance(edit, Drop) and edit.core in cores and edit.probability >= 1 for edit in earlier.edits)
+
+        for when, memories in _chosen(context, self, "memory", part_of, gone):
+            out.name(f"memory {memory}" for memory in memories)
+            self._cut(deployment, out, when, set(np.flatnonzero(np.isin(part_of, memories)).tolist()))
+        return out
+
+    def _cut(self, deployment: Deployment, out: FaultOutcome, when: When, cores: Collection[int]) -> None:
+        for population in deployment.populations:
+            for connection in deployment.into(population.name):
+                for core, neurons in neurons_by_core(deployment, population.name).items():
+                    if core not in cores:
+                        continue
+                    targets = np.zeros(population.size, bool)
+                    targets[neurons] = True
+                    sources = np.flatnonzero(fan_out(connection.synapses, targets)).astype(np.int64)
+                    if sources.size:
+                        out.edits.append(Drop(connection.name, core, sources, neurons, when=when))
+                        out.cores.add(core)
+                        out.count(out.synapses, connection.name, stored_synapses(deployment, connection.name, neurons))
