@@ -311,7 +311,7 @@ def _spread(free: NDArray[np.int64], grid: Topology) -> NDArray[np.int64]:
         tile, visits = y * grid.columns * grid.chips + x, _mesh_visits(grid)
     else:
         tile = np.unique(np.stack([x, y]), axis=1, return_inverse=True)[1].reshape(-1)
-        visits = np.arange(tile.max(initial=0) + 1) * _MESH_STEP[0] % 1.0
+        visits = np.argsort(np.argsort(np.arange(tile.max(initial=0) + 1) * _MESH_STEP[0] % 1.0))
     by_tile = np.argsort(tile, kind="stable")
     starts = np.searchsorted(tile[by_tile], tile)
     rank = np.empty(len(free), np.int64)

@@ -74,10 +74,10 @@ def _is_core(entry: int | str, info: ValidationInfo) -> int | str:
     if isinstance(entry, str) and "," in entry and isinstance(links, HexagonalLinks) and chip:
         try:
             for part in entry.split(":"):
-                place, cores = spinnaker_cores(part)
+                place, numbers = spinnaker_cores(part)
                 if place not in links.places:
                     raise ValueError(f"no chip {place[0]},{place[1]}")
-                if beyond := [core for core in cores if not 0 <= core < chip.cores.known]:
+                if beyond := [one for one in numbers if not 0 <= one < chip.cores.known]:
                     raise ValueError(f"chip {place[0]},{place[1]} has no core {beyond[0]}; cores: 0 to {chip.cores.known - 1}")
         except ValueError as error:
             raise PydanticCustomError("not_a_core", "{problem}", {"problem": str(error)}) from None

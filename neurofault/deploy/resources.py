@@ -83,7 +83,7 @@ def limits(profile: HardwareProfile) -> dict[Resource, int | None]:
 
 def core_limits(profile: HardwareProfile, core: int) -> dict[str, int | None]:
     """Return what a core has of each resource, and of ``biases`` where the profile says so; None: not known, not checked."""
-    found: dict[str, int | None] = {**limits(profile)}
+    found: dict[str, int | None] = dict(limits(profile).items())
     if (layers := profile.core.layers) is not None:
         local = core % profile.chip.cores.known
         for name in ("neurons", "synapse_bits", "biases"):
@@ -123,7 +123,7 @@ def _padded_words(connection: ChipConnection, sources: tuple[int, ...] | None) -
     """Return the addresses of a connection's weights: a kernel of its own size, or, of other synapses, as large as the source's map."""
     synapses = connection.synapses
     if isinstance(synapses, Conv):
-        outputs, channels, height, width = synapses.weight.shape
+        outputs, channels, height, width = map(int, synapses.weight.shape)
     else:
         (channels, height, width), outputs = _map((synapses.n_in,) if sources is None else sources), synapses.n_out
     return channels << ((height * width - 1).bit_length() + (outputs - 1).bit_length())

@@ -56,7 +56,7 @@ class Tree:
 
     def core_at(self, tile: Tile) -> int:
         """Return the first core below a router (the chip's last where that place has none)."""
-        chip, leaf = divmod(tile[0] * self.branches ** tile[1], self.tiles_per_chip)
+        chip, leaf = divmod(tile[0] * int(self.branches ** tile[1]), self.tiles_per_chip)
         return chip * self.cores_per_chip + min(leaf * self.cores_per_tile, self.cores_per_chip - 1)
 
     def routers(self) -> tuple[Tile, ...]:

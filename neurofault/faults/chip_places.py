@@ -22,7 +22,7 @@ _PARTS: Mapping[Part, tuple[str, Callable[[HardwareProfile], bool]]] = {
         "memory that cores share (shared_memory.cores)",
         lambda profile: profile.shared_memory is not None and profile.shared_memory.cores.value is not None,
     ),
-    "learning": ("learning engine", lambda profile: profile.learning.available),
+    "learning": ("learning engine", lambda profile: bool(profile.learning.available)),
 }
 """Parts that not every chip has: what they are called, and whether a profile has them."""
 

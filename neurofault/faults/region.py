@@ -79,12 +79,15 @@ def _one(deployment: Deployment, text: str) -> Region:
     if unit == "word":
         return dict.fromkeys(map(int, cores), _merged(ranges))
     chip, local = np.divmod(cores, placement.cores_per_chip)
-    owner = {
-        "board": lambda: chip // chips_of_a_board(deployment.profile),
-        "chip": lambda: chip,
-        "tile": lambda: _tiles(deployment, chip, local),
-        "core": lambda: cores,
-    }[unit]()
+    match unit:
+        case "board":
+            owner = chip // chips_of_a_board(deployment.profile)
+        case "chip":
+            owner = chip
+        case "tile":
+            owner = _tiles(deployment, chip, local)
+        case _:
+            owner = cores
     last = ranges[-1][1] - 1
     if last > int(owner.max()):
         raise FaultError(f"at: there is no {unit} {last}; {unit}s: 0 to {int(owner.max())}")

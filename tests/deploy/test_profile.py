@@ -343,7 +343,7 @@ def test_one_core_needs_no_mesh(tmp_path):
         ("default_energy: sheet\n", "sheet\n", "default_energy: 'sheet' is not one of energy_tables; tables: none"),
         ("energy_tables: {a: {title: A}, b: {title: B}}\n", "name: bare", "default_energy must say which of energy_tables counts: a, b"),
         ("extend: loihi1\n", "extend:", "unknown key 'extend' (did you mean 'extends'?); allowed: name, title, arithmetic, sources, chip, core, synapse, neuron, "
-         "learning, energy_tables, default_energy, facts, dead_cores, extends"),
+         "learning, energy_tables, default_energy, facts, links, board, shared_memory, dead_cores, dead_chips, dead_links, extends"),
     ],
 )  # fmt: skip
 def test_sections_that_contradict_themselves_are_refused(tmp_path, text, at, message):

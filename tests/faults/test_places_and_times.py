@@ -70,7 +70,7 @@ def test_word_ranges_of_bits_and_their_union():
 BAD = [
     (
         "cores:3",
-        "core_dead: at: 'cores:3' is not a place (did you mean 'core'?); write chip, tile, core, word, a colon, and ids such as 0-3,7",
+        "core_dead: at: 'cores:3' is not a place (did you mean 'core'?); write board, chip, tile, core, word, a colon, and ids such as 0-3,7",
     ),
     ("core:16", "core_dead: at: there is no core 16; cores: 0 to 15"),
     ("chip:2", "core_dead: at: there is no chip 2; chips: 0 to 1"),

@@ -147,8 +147,8 @@ def _map_of(chip: TrialChip) -> dict[str, Any]:
     grid = topology(deployment) if deployment.profile.joined else None
     if grid is None or isinstance(grid, Mesh):
         columns, rows, per = in_rows(placement.cores_per_chip) if grid is None else (grid.columns, grid.rows, grid.cores_per_tile)
-        chip, local = np.divmod(ids, placement.cores_per_chip)
-        column, row, rows = local // per % columns, local // per // columns + chip * rows, rows * placement.chips
+        board, local = np.divmod(ids, placement.cores_per_chip)
+        column, row, rows = local // per % columns, local // per // columns + board * rows, rows * placement.chips
     else:
         column, row = grid.tiles(ids)
         columns, rows = (max(axis) + 1 for axis in zip(*(grid.routers() or ((0, 0),)), strict=True))
