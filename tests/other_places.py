@@ -23,12 +23,24 @@ def made(base="loihi1", changes=None, **sections) -> HardwareProfile:
     return HardwareProfile.model_validate_json(json.dumps({**document, "name": "odd", **sections}))
 
 
-def hexagonal(columns=SPIN5, cores=4, neurons=8, origins=((0, 0),), wrap=None, **sections) -> HardwareProfile:
+def hexagonal(
+    columns=SPIN5, cores=4, neurons=8, origins=((0, 0),), wrap=None, reserved=0, usable=None, **sections
+) -> HardwareProfile:
     """Chips of so many cores on hexagonal links."""
-    sizes = {"cores": cores, "usable_cores": cores, "tile_columns": 1, "tile_rows": 1, "cores_per_tile": cores, "max_chips": None}
+    sizes = {
+        "cores": cores,
+        "usable_cores": usable or cores - reserved,
+        "tile_columns": 1,
+        "tile_rows": 1,
+        "cores_per_tile": cores,
+        "max_chips": None,
+    }
     changes = {f"chip__{name}": value for name, value in sizes.items()} | {"core__neurons": neurons}
     links = {"topology": "hexagonal", "board_columns": list(columns), "origins": [list(one) for one in origins], "wrap": wrap}
-    return made(changes=changes, links=links, **sections)
+    document = json.loads(made(changes=changes | {"chip__usable_cores": 1}, links=links).model_dump_json())
+    document["chip"]["usable_cores"]["value"] = sizes["usable_cores"]
+    document["chip"]["reserved_cores"] = quantity(reserved, "cores") if reserved else None
+    return HardwareProfile.model_validate_json(json.dumps({**document, **sections}))
 
 
 def tree(tiles=16, branches=4, cores_per_tile=1, neurons=8, **sections) -> HardwareProfile:

@@ -264,7 +264,7 @@ def _run(total: int, start: int, size: int) -> NDArray[np.bool_]:
 def _healthy_cores(profile: HardwareProfile, chips: int) -> NDArray[np.int64]:
     """Sorted ids of the usable cores of all chips that the profile does not list as dead."""
     cores = profile.chip.cores.known
-    usable = (np.arange(chips)[:, None] * cores + np.arange(profile.chip.usable)).reshape(-1)
+    usable = (np.arange(chips)[:, None] * cores + np.array(profile.chip.local_ids)).reshape(-1)
     return np.setdiff1d(usable, profile.dead_core_ids)
 
 

@@ -19,6 +19,7 @@ from neurofault.deploy.quantity import (
     IndexBits,
     Integer,
     Keys,
+    Natural,
     NaturalExponent,
     NaturalNumber,
     Positive,
@@ -65,11 +66,12 @@ class Chip(BaseModel):
 
     Attributes:
         cores: neuron cores on the die.
-        usable_cores: cores that a user gets: those with the lowest ids; null: all.
+        usable_cores: cores that a user gets: those with the lowest ids (behind ``reserved_cores``); null: all others.
         tile_columns, tile_rows: the mesh of routers; null: how the cores are joined is not known (hops are not counted then, and
             faults of links, routers and tiles are refused). One core needs no mesh.
         cores_per_tile: cores that share a router; core id = tile · cores_per_tile + place, tiles counted row by row.
         max_chips: chips that can be joined; null: not checked.
+        reserved_cores: cores with the lowest ids of each chip that its system takes (SpiNNaker's monitor); left out: none.
     """
 
     model_config = RECORD
@@ -80,11 +82,21 @@ class Chip(BaseModel):
     tile_rows: Tiles = not_given()
     cores_per_tile: SomeCores = not_given()
     max_chips: Quantity[Positive, Literal["chips"]] = not_given()
+    reserved_cores: Quantity[Natural, Literal["cores"]] | None = None
 
     @property
     def usable(self) -> int:
-        """How many cores a user gets, those with the lowest ids."""
-        return self.cores.known if self.usable_cores.value is None else self.usable_cores.value
+        """How many cores a user gets."""
+        return self.cores.known - self._reserved if self.usable_cores.value is None else self.usable_cores.value
+
+    @property
+    def local_ids(self) -> range:
+        """Ids within a chip of the cores that a user gets."""
+        return range(self._reserved, self._reserved + self.usable)
+
+    @property
+    def _reserved(self) -> int:
+        return 0 if self.reserved_cores is None else self.reserved_cores.value or 0
 
     @property
     def sides(self) -> tuple[int, int, int] | None:
@@ -104,9 +116,11 @@ class Chip(BaseModel):
                 "{cores} cores do not fit on a mesh of {room} places (tile_columns · tile_rows · cores_per_tile)",
                 {"cores": cores, "room": room},
             )
-        if usable > cores:
+        if usable + self._reserved > cores:
             raise PydanticCustomError(
-                "too_many_usable", "usable_cores {usable} is more than cores {cores}", {"usable": usable, "cores": cores}
+                "too_many_usable",
+                "usable_cores {usable}{more} is more than cores {cores}",
+                {"usable": usable, "cores": cores, "more": f" and {self._reserved} reserved" if self._reserved else ""},
             )
         return self
 

@@ -31,7 +31,7 @@ def support_cores(deployment: Deployment, neurons: int, what: str = "error", tak
     """
     placement, damage = deployment.placement, deployment.damage
     cores = np.arange(placement.chips * placement.cores_per_chip)
-    cores = cores[cores % placement.cores_per_chip < deployment.profile.chip.usable]
+    cores = cores[np.isin(cores % placement.cores_per_chip, deployment.profile.chip.local_ids)]
     empty = {place.core for hit in damage.hits for place in hit.broken if isinstance(place, BrokenCore)}
     left = set(damage.dead_cores) - empty
     closed = {*placement.used_cores.tolist(), *placement.spare_cores, *placement.bad_cores, *left, *taken}

@@ -192,7 +192,7 @@ def test_every_mistake_of_a_profile_is_reported_at_once(tmp_path, loihi2_text):
     assert refused(tmp_path, text) == [
         f"p.yaml:{place(text, 'spinnaker')}: arithmetic: text 'spinnaker' is not allowed; allowed: loihi, lava",
         f"p.yaml:{place(text, 'tile_row:')}: unknown key 'tile_row' in chip (did you mean 'tile_rows'?); "
-        "allowed: cores, usable_cores, tile_columns, tile_rows, cores_per_tile, max_chips",
+        "allowed: cores, usable_cores, tile_columns, tile_rows, cores_per_tile, max_chips, reserved_cores",
         f"p.yaml:{place(text, chr(34) + '8192')}: core.neurons.value: expected a whole number, found text '8192'",
         f"p.yaml:{place(text, 'cells')}: core.neurons.unit: text 'cells' is not allowed; allowed: neurons",
         f"p.yaml:{place(text, 'intel2022')}: core.neurons.source: 'intel2022' is not a key of sources "

@@ -143,3 +143,11 @@ def test_spares_of_such_a_chip_stay_free():
     placement = place_chain(mlp(4, 4, 2), layered([8] * 5, [1024] * 5), spare_cores=2)
     assert len(placement.spare_cores) == 2
     assert not set(placement.spare_cores) & {int(own[0]) for own in placement.core_of.values()}
+
+
+def test_cores_that_the_system_takes_are_the_first_and_not_used():
+    """SpiNNaker's monitor is core 0 of each chip."""
+    placement = place_chain(mlp(24, 8, 4), hexagonal(cores=4, reserved=1, dead_cores=["0,0,2"]), strategy="pack")
+    assert sorted({int(core) for own in placement.core_of.values() for core in own}) == [1, 3, 5, 6, 7]
+    with pytest.raises(ValueError, match="usable_cores 4 and 1 reserved is more than cores 4"):
+        hexagonal(cores=4, reserved=1, usable=4)
