@@ -34,16 +34,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import Activity
-from neurofault.damage.damage import Detour
 from neurofault.deploy.cost_events import EVENTS, Places, Traffic, connection_traffic, merged, place_events
 from neurofault.deploy.cost_table import CostTable, EnergyCosts, TimeCosts
+from neurofault.deploy.cost_ways import HOPS, flow_hops, told
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.quantity import EVIDENCE_ORDER, Evidence, Joule, Second
-from neurofault.deploy.routing import Mesh, topology
+from neurofault.deploy.routing import topology
 from neurofault.errors import UsageError, nearest
-
-_HOPS = ("hop_east_west", "hop_north_south", "hop_tree", "hop_inter_chip")
-"""Steps of a message, named as in the profile's cost tables."""
 
 _ESSENTIAL = ("synaptic_operation", "neuron_update_active")
 
@@ -204,7 +201,7 @@ def cost_by_place(
     if name is not None and total.energy.value is not None:
         energy = np.zeros(len(places.cores))
         for event, counts in events.items():
-            energy += counts * (getattr(tables[name].energy, event).value or 0.0)
+            energy += counts * _each(getattr(tables[name].energy, event))
     return CostByPlace(places.populations, places.cores, events, energy, total)
 
 
@@ -231,16 +228,13 @@ def energy_changes(healthy: CostByPlace, damaged: CostByPlace) -> tuple[EnergyCh
 
 
 def _place_ways(deployment: Deployment, places: Places, flows: Sequence[Traffic], samples: int) -> dict[str, NDArray[np.float64]]:
-    """Return the hops of the messages that each place sends, a mean sample's: float64 [k] each; none where the mesh is not known."""
-    if deployment.profile.chip.sides is None:
-        return {}
-    found = {"hop_east_west": np.zeros(len(places.cores)), "hop_north_south": np.zeros(len(places.cores))}
+    """Return the hops of the messages that each place sends, a mean sample's: float64 [k] each; none where it is not known how cores are joined."""
+    found: dict[str, NDArray[np.float64]] = {}
     for connection, flow in zip(deployment.connections, flows, strict=True):
         seats = places.seats(connection.source, flow.sources)
-        hops = mesh(deployment).hops(flow.sources, flow.destinations)
-        np.add.at(found["hop_east_west"], seats, flow.messages * hops.east_west)
-        np.add.at(found["hop_north_south"], seats, flow.messages * (hops.north_south + _detours(deployment, flow, samples)))
-    return {event: counts / samples for event, counts in found.items()}
+        for kind, each in (flow_hops(deployment, flow, samples) or {}).items():
+            np.add.at(found.setdefault(kind, np.zeros(len(places.cores))), seats, flow.messages * each)
+    return {kind: counts / samples for kind, counts in found.items() if kind in HOPS[:2] or counts.any()}
 
 
 def _total(deployment: Deployment, name: str | None, places: Places, flows: Traffic, samples: int) -> Cost:
@@ -250,14 +244,15 @@ def _total(deployment: Deployment, name: str | None, places: Places, flows: Traf
     events = {event: np.zeros(len(cores), np.int64) for event in EVENTS}
     for event, counts in places.events.items():
         np.add.at(events[event], seats, counts)
-    way, inter_chip, routes = _ways(deployment, flows, samples)
+    routes = flow_hops(deployment, flows, samples)
+    way = None if routes is None else {kind: float((flows.messages * each).sum()) / samples for kind, each in routes.items()}
     totals = {event: int(counts.sum()) / samples for event, counts in events.items()}
     if name is None:
         energy = static = step = Estimate(None, "unknown", ("energy_tables",))
         time = step
     else:
         costs, untold = tables[name], ("hops",) * (way is None and bool((flows.sources != flows.destinations).any()))
-        energy = _but_for(_sum(costs.energy, totals | (way or {}) | _priced(costs.energy, inter_chip or 0.0)), untold)
+        energy = _but_for(_sum(costs.energy, totals | told(costs.energy, way or {})), untold)
         mean_events = {event: counts / (samples * deployment.timesteps) for event, counts in events.items()}
         step = _but_for(_step(deployment, costs.time, cores, mean_events, routes), untold)
         time = _scaled(step, deployment.timesteps)
@@ -269,8 +264,8 @@ def _total(deployment: Deployment, name: str | None, places: Places, flows: Traf
         active_updates=totals["neuron_update_active"],
         spikes=totals["neuron_spike"],
         messages=totals["axon_out_message"],
-        hops=None if way is None else sum(way.values()),
-        inter_chip_hops=inter_chip,
+        hops=None if way is None else sum(way[kind] for kind in HOPS[:3]),
+        inter_chip_hops=None if way is None else way["hop_inter_chip"],
         energy=energy,
         static_energy=static,
         step=step,
@@ -279,43 +274,9 @@ def _total(deployment: Deployment, name: str | None, places: Places, flows: Traf
     )
 
 
-def _ways(deployment: Deployment, flows: Traffic, samples: int) -> tuple[dict[str, float] | None, float | None, NDArray[np.int64]]:
-    """Return the hops of an inference by their kind, those from chip to chip, and int64 [4, k], the hops of each flow by :data:`_HOPS`.
-
-    Where it is not known how cores are joined: None, None and no flows.
-    """
-    if not deployment.profile.joined:
-        return None, None, np.empty((len(_HOPS), 0), np.int64)
-    geometry = topology(deployment)
-    hops = geometry.hops(flows.sources, flows.destinations)
-    extra = _detours(deployment, flows, samples)
-    round_mesh = extra if isinstance(geometry, Mesh) else np.zeros_like(extra)
-    round_chips = extra - round_mesh
-    way = {
-        "hop_east_west": float((flows.messages * hops.east_west).sum()) / samples,
-        "hop_north_south": float((flows.messages * (hops.north_south + round_mesh)).sum()) / samples,
-        "hop_tree": float((flows.messages * hops.tree).sum()) / samples,
-    }
-    each = (
-        hops.east_west,
-        hops.north_south + np.ceil(round_mesh).astype(np.int64),
-        np.broadcast_to(hops.tree, hops.east_west.shape),
-        hops.inter_chip + np.ceil(round_chips).astype(np.int64),
-    )
-    return way, float((flows.messages * (hops.inter_chip + round_chips)).sum()) / samples, np.stack(each)
-
-
-def _detours(deployment: Deployment, flows: Traffic, samples: int) -> NDArray[np.float64]:
-    """Return float64 [k]: the hops that detours add to each flow, a mean over the steps of the run."""
-    size = deployment.placement.chips * deployment.placement.cores_per_chip
-    pairs = flows.sources * size + flows.destinations
-    extra = np.zeros(len(pairs))
-    for edit in deployment.damage.edits:
-        if isinstance(edit, Detour):
-            share = float(edit.when.grid(0, 0, samples, deployment.timesteps).mean())
-            longer = dict(zip((edit.sources * size + edit.destinations).tolist(), edit.extra_hops.tolist(), strict=True))
-            extra += share * np.array([longer.get(pair, 0) for pair in pairs.tolist()], np.float64)
-    return extra
+def _each(cost: Joule | Second | None) -> float:
+    """Return what an event costs, 0 where it is not known or the table does not speak of it."""
+    return 0.0 if cost is None else cost.value or 0.0
 
 
 def _sum(costs: EnergyCosts | TimeCosts, counts: dict[str, float]) -> Estimate:
@@ -332,29 +293,33 @@ def _sum(costs: EnergyCosts | TimeCosts, counts: dict[str, float]) -> Estimate:
     return Estimate(sum(value * count for value, count in known), evidence, missing)
 
 
-def _priced(costs: EnergyCosts | TimeCosts, between_chips: float) -> dict[str, float]:
-    """Return the steps from chip to chip as an event, where the table speaks of them."""
-    return {} if costs.hop_inter_chip is None else {"hop_inter_chip": between_chips}
-
-
 def _step(
     deployment: Deployment,
     costs: TimeCosts,
     cores: NDArray[np.int64],
     events: dict[str, NDArray[np.float64]],
-    hops: NDArray[np.int64],
+    hops: Mapping[str, NDArray[np.float64]] | None,
 ) -> Estimate:
     """Time of a mean step, from the events of one: the busiest core, the longest route, the barrier."""
     busy = np.zeros(len(cores))
     for event, count in events.items():
-        busy += count * (getattr(costs, event).value or 0.0)
-    per_hop = np.array([0.0 if (each := getattr(costs, kind)) is None else each.value or 0.0 for kind in _HOPS])
-    route = dict(zip(_HOPS, (hops[:, int(np.argmax(per_hop @ hops))] if hops.size else np.zeros(4)).tolist(), strict=True))
+        busy += count * _each(getattr(costs, event))
+    route = _longest(costs, hops or {})
     busiest = int(np.argmax(busy))
     counts = {event: float(count[busiest]) for event, count in events.items()}
-    work = _sum(costs, counts | route | _priced(costs, route.pop("hop_inter_chip")))
+    work = _sum(costs, counts | told(costs, route))
     barrier = _barrier(deployment, costs, cores[np.any(np.stack(list(events.values())) > 0, axis=0)])
     return _added(work, barrier)
+
+
+def _longest(costs: TimeCosts, hops: Mapping[str, NDArray[np.float64]]) -> dict[str, float]:
+    """Return the steps of the flow that takes longest, in whole hops."""
+    whole = {kind: np.ceil(each) for kind, each in hops.items()}
+    if not any(each.size for each in whole.values()):
+        return {}
+    known = {kind: each.value or 0.0 for kind in whole if (each := getattr(costs, kind)) is not None}
+    at = int(np.argmax(sum(value * whole[kind] for kind, value in known.items())))
+    return {kind: float(each[at]) for kind, each in whole.items()}
 
 
 def _barrier(deployment: Deployment, costs: TimeCosts, cores: NDArray[np.int64]) -> Estimate:
