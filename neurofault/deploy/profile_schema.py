@@ -7,15 +7,17 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from neurofault.deploy.arithmetic_spec import ArithmeticSpec, DecaySpec, RegisterSpec
+from neurofault.deploy.core_limits import LayerCores
 from neurofault.deploy.cost_table import CostTable, EnergyCosts, TimeCosts
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.profile_sections import Chip, Core, Learning, NeuronRanges, Provenance, Synapse
 from neurofault.deploy.quantity import Quantity
+from neurofault.deploy.topology import Board, HexagonalLinks, NoLinks, SharedMemory, TreeLinks
 from neurofault.specnodes import Mark, Node
 
 FILL = "FILL"
@@ -35,6 +37,7 @@ REASON = "why costs of another chip are assumed for this one"
 
 _RECORDS: tuple[type[BaseModel], ...] = (
     HardwareProfile, Provenance, Chip, Core, Synapse, NeuronRanges, Learning, CostTable, EnergyCosts, TimeCosts, ArithmeticSpec, RegisterSpec, DecaySpec,
+    HexagonalLinks, TreeLinks, NoLinks, Board, SharedMemory, LayerCores,
 )  # fmt: skip
 _SAME = {TimeCosts: EnergyCosts}
 """Records whose keys another one explains too."""
@@ -182,6 +185,9 @@ def _lines(name: str, extends: str | None) -> Iterator[str]:
     )
     yield from ("    #time:", f"      #synaptic_operation: {_number(FILL, 's')}", "")
     yield from (*_said(f"facts: {own['facts']}"), "#facts:", f"  #die_area: {_number(FILL, 'mm2')}", "")
+    yield from (*_said(f"links: {own['links']} See docs/places.md."), f"#links: {{topology: {FILL}, source: sheet}}", "")
+    yield from (*_said(f"board: {own['board']}"), f"#board: {{chips: {_number(FILL, 'chips')}}}", "")
+    yield from (*_said(f"shared_memory: {own['shared_memory']}"), f"#shared_memory: {{cores: {_number(FILL, 'cores')}}}", "")
     yield from (*_said(f"dead_cores: {own['dead_cores']}"), f"#dead_cores: [{FILL}]")
 
 
@@ -239,6 +245,7 @@ def _number(value: str, unit: str) -> str:
 
 def _unit(annotation: Any) -> str | None:
     """Return the unit of a key that is a quantity; None: it is none."""
+    annotation = next((one for one in get_args(annotation) if inspect.isclass(one) and issubclass(one, Quantity)), annotation)
     if inspect.isclass(annotation) and issubclass(annotation, Quantity):
         units = getattr(annotation.model_fields["unit"].annotation, "__args__", ())
         return str(units[0]) if units else None

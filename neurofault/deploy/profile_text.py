@@ -10,7 +10,10 @@ from pydantic import BaseModel
 from neurofault.deploy.arithmetic_spec import ArithmeticSpec
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.quantity import EVIDENCE_ORDER, Quantity
+from neurofault.deploy.resources import limits
 
+_OF_SOME = ("links", "board", "shared_memory", "layers", "reserved_cores", "hop_tree", "hop_inter_chip")
+"""Keys of what some chips have; a profile that leaves one out does not leave it unknown."""
 _MESH = ("tile_columns", "tile_rows", "cores_per_tile")
 
 Said = Quantity[Any, Any] | str
@@ -26,6 +29,8 @@ def _keys(record: Any, path: str) -> Iterator[tuple[str, Said]]:
     pairs = record.items() if isinstance(record, dict) else record
     for name, value in pairs:
         inner = f"{path}.{name}".removeprefix(".")
+        if value is None and name in _OF_SOME:
+            continue
         if isinstance(value, Quantity):
             yield inner, value
         elif isinstance(value, BaseModel | dict) and value:
@@ -72,7 +77,7 @@ def unknown(profile: HardwareProfile) -> list[str]:
     found: dict[str, list[str]] = {}
     for path, said in keys_of(profile).items():
         section, _, key = path.partition(".")
-        if path == "chip.usable_cores" or (path.startswith("chip.") and key in _MESH and profile.chip.sides is not None):
+        if path == "chip.usable_cores" or (path.startswith("chip.") and key in _MESH and profile.joined):
             continue  # all of them; one core has no mesh
         if shown(said) == "not known" and section in ("chip", "core", "synapse", "neuron", "learning"):
             found.setdefault(section, []).append(key)
@@ -113,7 +118,11 @@ def energy_evidence(profile: HardwareProfile) -> str | None:
     """Return the weakest evidence of the default table's energies; None: none is known."""
     if profile.costs is None:
         return None
-    known = [cost.evidence for _, cost in profile.costs.energy if cost.value is not None and cost.evidence is not None]
+    known = [
+        cost.evidence
+        for _, cost in profile.costs.energy
+        if cost is not None and cost.value is not None and cost.evidence is not None
+    ]
     return max(known, key=EVIDENCE_ORDER.index, default=None)
 
 
@@ -124,7 +133,7 @@ def overview(profile: HardwareProfile) -> dict[str, Any]:
         "title": profile.title,
         "cores": profile.chip.cores.known,
         "usable_cores": profile.chip.usable,
-        "neurons_per_core": profile.core.neurons.value,
+        "neurons_per_core": limits(profile)["neurons"],
         "weight_bits": list(profile.synapse.weight_bits.known),
         "law": law_of(profile),
         "energy_table": profile.default_energy,
