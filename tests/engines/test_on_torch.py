@@ -269,8 +269,24 @@ def test_batches_that_do_not_fit_are_halved(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_sample_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     made, inputs = two_layers()
     _short_of_memory(monkeypatch, 0)
-    with pytest.raises(EngineError, match=r"^device torch-cpu has no room for one sample of this network; allowed: --device cpu$"):
+    with pytest.raises(
+        EngineError, match=r"^device torch-cpu has no room for this network and one sample of it; allowed: --device cpu$"
+    ):
         TorchEngine(TORCH_CPU).run(made, inputs)
+
+
+@pytest.mark.parametrize(("where", "what"), [(present_module.ChipTensors, "of"), (present_module, "run_batch")])
+def test_a_device_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch, where: object, what: str) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be")
+
+    made, inputs = two_layers()
+    monkeypatch.setattr(where, what, fails)
+    with pytest.raises(EngineError) as refused:
+        TorchEngine(TORCH_CPU).run(made, inputs)
+    assert str(refused.value) == (
+        "device torch-cpu failed: CUDA error: an illegal memory access was encountered; allowed: --device cpu"
+    )
 
 
 # what is refused

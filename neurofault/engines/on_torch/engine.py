@@ -81,7 +81,7 @@ class TorchEngine:
 
         Raises:
             StalledError: a hung core stops the chip.
-            EngineError: the device computes otherwise than the CPU, or has no room for one sample.
+            EngineError: the device computes otherwise than the CPU, fails, or has no room for one sample.
             UnsupportedError: a state or a stop is given, or it cannot run the deployment.
             UsageError: an input gets nothing.
         """
@@ -114,18 +114,20 @@ class TorchEngine:
         counts = {name: np.zeros(deployment.population(name).size, np.int64) for name in names}
         batch = self.batch or self._fitting(deployment, device)
         with exact_arithmetic(device):
-            chip, start = ChipTensors.of(deployment, part, device), 0
+            start = 0
+            try:
+                chip = ChipTensors.of(deployment, part, device)
+            except RuntimeError as error:
+                raise self._failed(error) from error
             while start < samples:
                 window = slice(start, min(start + batch, samples))
                 own, results = inputs[window], sheet.part(window)
                 kept = _compared(len(own), first=not start)
                 try:
                     found, seen = run_batch(chip, own, results, kept)
-                except torch.cuda.OutOfMemoryError:
-                    if batch == 1:
-                        raise EngineError(
-                            f"device {self.device} has no room for one sample of this network; allowed: --device cpu"
-                        ) from None
+                except RuntimeError as error:
+                    if batch == 1 or not isinstance(error, torch.cuda.OutOfMemoryError):
+                        raise self._failed(error) from error
                     batch = -(-min(batch, samples) // 2)
                     continue
                 compare(
@@ -143,6 +145,14 @@ class TorchEngine:
             sheet.sample_spikes,
             {name: sheet.traces[name] for name in names} if record else {},
         )
+
+    def _failed(self, error: RuntimeError) -> EngineError:
+        """Return in one line what torch says of its device."""
+        import torch
+
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            return EngineError(f"device {self.device} has no room for this network and one sample of it; allowed: --device cpu")
+        return EngineError(f"device {self.device} failed: {str(error).strip().partition(chr(10))[0]}; allowed: --device cpu")
 
     def _fitting(self, deployment: Deployment, device: torch.device) -> int:
         """Return how many samples fit: a byte a neuron and step of all populations, and 24 of the largest."""
