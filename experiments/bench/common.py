@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import sys
@@ -92,11 +93,11 @@ def intel(field: Path) -> tuple[Deployment, Inputs, NDArray[np.int64]]:
     return chip, shown(chip, data.test), data.test.labels
 
 
-def median_time(work: Callable[[], T], repeats: int) -> tuple[float, T]:
-    """Run ``work`` and return the median seconds and the last result."""
+def median_time(work: Callable[[], T], repeats: int, most: float = math.inf) -> tuple[float, T]:
+    """Run ``work`` and return the median seconds and the last result; ``most``: after so many seconds in all it is not repeated."""
     seconds: list[float] = []
     result: T
-    for _ in range(max(1, repeats)):
+    while not seconds or (len(seconds) < repeats and sum(seconds) < most):
         begin = time.perf_counter()
         result = work()
         seconds.append(time.perf_counter() - begin)
