@@ -38,14 +38,20 @@ BRIEF = "cifar10-cnn-brief"
 RECIPES.setdefault(BRIEF, replace(recipe("cifar10-cnn"), name=BRIEF, epochs=1))
 
 
-def arguments(description: str, *flags: str) -> argparse.Namespace:
-    """Read further flags and ``--json``, ``--quick``, ``--data-dir``, ``--field``, ``--repeats``."""
+def parser_of(description: str) -> argparse.ArgumentParser:
+    """Return a parser of ``--json``, ``--quick``, ``--data-dir``, ``--field``, ``--repeats``."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--json", metavar="FILE|-")
     parser.add_argument("--quick", action="store_true", help="fewer images and faults: shows that it runs, not how fast")
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--field", type=Path, help="folder that holds a copy of bamsumit/slayerPytorch, as bamsumit__slayerPytorch")
     parser.add_argument("--repeats", type=int, default=3)
+    return parser
+
+
+def arguments(description: str, *flags: str) -> argparse.Namespace:
+    """Read further flags, and what :func:`parser_of` knows."""
+    parser = parser_of(description)
     for flag in flags:
         parser.add_argument(f"--{flag}", action="store_true")
     return parser.parse_args()

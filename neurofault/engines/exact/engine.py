@@ -214,6 +214,7 @@ class RunSheet:
 def run_batch(
     plan: RunPlan, inputs: Inputs, sheet: RunSheet, seen: Callable[[str, Mapping[str, Events]], None] | None = None,
     before: Mapping[str, Events] | None = None,
+    drives: dict[str, NDArray[np.int32]] | None = None,
 ) -> Mapping[str, NDArray[np.int64]]:  # fmt: skip
     """Run a batch of samples through all populations; return their spike counts and fill the rest of the results in.
 
@@ -224,6 +225,7 @@ def run_batch(
         seen: called with the name of each population once its spikes are there, and the events of all that are still at hand, its sources' among
             them.
         before: events of the populations outside, in internal order, where they are not in ``inputs``.
+        drives: filled in before ``seen`` is called, with the drive, [S, T, n_padded], of the population outside loops alone that was run last and that anything drives.
     """
     deployment = plan.deployment
     events: dict[str, Events] = dict(before or {})
@@ -234,7 +236,7 @@ def run_batch(
     counts = {}
     for place, (island, loop) in enumerate(plan.islands):
         if loop is None:
-            events[island[0]] = _run_whole(plan, island[0], inputs, events, sheet)
+            events[island[0]] = _run_whole(plan, island[0], inputs, events, sheet, drives)
         else:
             _run_loop(plan, island, loop, events, sheet)
         for name in island:
@@ -250,7 +252,9 @@ def run_batch(
     return counts
 
 
-def _run_whole(plan: RunPlan, name: str, inputs: Inputs, events: Mapping[str, Events], sheet: RunSheet) -> Events:
+def _run_whole(
+    plan: RunPlan, name: str, inputs: Inputs, events: Mapping[str, Events], sheet: RunSheet, drives: dict[str, NDArray[np.int32]] | None
+) -> Events:  # fmt: skip
     """Run a population outside loops, all T steps of each sample at once."""
     chip, own, steps = plan.deployment.population(name), plan.packed.populations[name], plan.deployment.timesteps
     if chip.is_source:
@@ -261,11 +265,14 @@ def _run_whole(plan: RunPlan, name: str, inputs: Inputs, events: Mapping[str, Ev
             return unfold(presented.mantissa, own, plan.trains[name], steps, sheet.traces[name])
         return _present(plan, own, input_bias(presented.mantissa, chip, own), sheet)
     into = plan.deployment.into(name)
-    if len(into) == 1:
+    if len(into) == 1 and drives is None:
         return _present(plan, own, own.bias, sheet, plan.packed.wires[into[0].name], events[into[0].source])
     outside = np.zeros((len(inputs) if into else 0, steps, own.bias.shape[1]), np.int32)
     for one in into:
         _add_drive(plan, one.name, events[one.source], 0, own, outside)
+    if drives is not None and into:
+        drives.clear()
+        drives[name] = outside
     return _present(plan, own, own.bias, sheet, outside=outside)
 
 

@@ -199,13 +199,15 @@ def _present(
         padded = flat.packed.populations[name].bias.shape[1]
         shape, first = (size, net.steps, padded), int(place["sums"])
         span = int(place["positions"] * place["lanes"]) * net.steps
+        simply = name in drives and place["groups"] == 1 and not net.groups[place["group"]]["right"]
         for group in range(int(place["groups"])):
-            drive = np.zeros(shape, np.int32)
-            for wires, source in _summed(whole, name, group):
+            drive = drives[name] if simply else np.zeros(shape, np.int32)
+            for wires, source in () if simply else _summed(whole, name, group):
                 kernels.add_drive(net.steps, wires, events[source].starts, events[source].sources, 0, padded, drive)
             keep_drive(drive, first + group * span, int(place["positions"]), int(place["lanes"]), own)
 
-    counts = run_batch(whole.plan, inputs, sheet, seen)
+    drives: dict[str, NDArray[np.int32]] = {}
+    counts = run_batch(whole.plan, inputs, sheet, seen, drives=drives)
     readout = deployment.readout
     dead = deployment.damage.silent(readout.population, deployment.output.size)
     scores = scores_from(sheet.potential, sheet.output_counts, readout.how, dead)
