@@ -206,16 +206,16 @@ def billion(answer: dict[str, Any], alone: Cost, base: Size) -> dict[str, float]
 
     pairs = SIDE**2 * SAMPLES
     each, healthy = alone.follow / (base.faults * base.samples), alone.golden / base.samples * STEPS / base.steps
-    hours = {
-        end: (pairs / NODES * each * grown("follow", end) + SAMPLES * healthy * grown("golden", end)) / CORES / 3600
+    minutes = {
+        end: (pairs / NODES * each * grown("follow", end) + SAMPLES * healthy * grown("golden", end)) / CORES / 60
         for end in ("exponent", "high")
     }
     largest = answer["inputs"]["costs"][-1]
     synapses = answer["inputs"]["values"][-1] * base.hidden
     return {
         "fault_samples": pairs, "nodes": NODES, "cores_a_node": CORES, "core_seconds_a_fault_sample": each * grown("follow", "exponent"),
-        "hours": hours["exponent"], "hours_at_most": hours["high"],
-        "healthy_run_hours": SAMPLES * healthy * grown("golden", "exponent") / CORES / 3600,
+        "minutes": minutes["exponent"], "minutes_at_most": minutes["high"],
+        "healthy_run_minutes": SAMPLES * healthy * grown("golden", "exponent") / CORES / 60,
         "network_bytes_a_node": largest["network"] / synapses * SIDE**2,
         "healthy_bytes_a_node": alone.sample / (base.hidden * base.steps) * SIDE * STEPS * SAMPLES,
         "fault_bytes_a_node": alone.fault * SIDE**2 / NODES,
@@ -252,8 +252,8 @@ def page(answer: dict[str, Any]) -> str:
         "|---|---|",
         f"| fault-samples | {far['fault_samples']:.2e} |",
         f"| core seconds a fault-sample | {far['core_seconds_a_fault_sample']:.2e} |",
-        f"| hours in all (upper end of the intervals) | {far['hours']:,.1f} ({far['hours_at_most']:,.1f}) |",
-        f"| of these, the healthy run of each node | {far['healthy_run_hours']:,.2f} |",
+        f"| minutes in all (upper end of the intervals) | {far['minutes']:,.2g} ({far['minutes_at_most']:,.2g}) |",
+        f"| of these, the healthy run of each node | {far['healthy_run_minutes']:,.2g} |",
         f"| memory of a node: network, healthy run, its faults | {far['network_bytes_a_node'] / 1e9:,.1f} + {far['healthy_bytes_a_node'] / 1e9:,.1f} + {far['fault_bytes_a_node'] / 1e9:,.2f} GB |",
         "",
     ]
