@@ -6,7 +6,7 @@ python experiments/bench/incremental.py --data-dir ../shared/data --field ../sha
 
 784-512-10 on all of MNIST's test images (10,000 × 32 steps), also with faults that come and go (``window``) and thresholds changed for good
 (``threshold``); single synapses of the first layer of: a network with a skip, trained for one epoch (2,000 images); Intel's N-MNIST network (100
-recordings × 300 steps); CIFAR-10's CNN (64 steps), the zoo's network trained for one epoch in place of fourteen, for its shape and activity, on the
+recordings × 300 steps); single synapses of a loop of 256 neurons (1,000 samples × 32 steps, spikes counted); CIFAR-10's CNN (64 steps), the zoo's network trained for one epoch in place of fourteen, for its shape and activity, on the
 first images.
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from common import arguments, brief, finish, intel, median_time, require, wide
 from numpy.typing import NDArray
+from recurrent import RATE, SIZE, active
 
 from neurofault.convert.torch_model import candidates, from_torch
 from neurofault.damage.damage import Damage, Edit, SetField, SetSynapses, Silence
@@ -27,6 +28,7 @@ from neurofault.data.datasets import load
 from neurofault.deploy import deploy
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.engine import ExactEngine
+from neurofault.engines.incremental.engine import IncrementalEngine
 from neurofault.engines.incremental.fault_rows import edit_rows, synapse_rows
 from neurofault.engines.incremental.golden import Effects, FaultBatch, effects, golden
 from neurofault.graph import Conv
@@ -94,6 +96,7 @@ def main() -> None:
         }
     del whole, batches, batch
     skip(options, rows, answer)
+    loop(options, rows, answer)
     recordings(options, rows, answer)
     convolution(options, rows, answer)
     answer["seconds"] = time.perf_counter() - begin
@@ -148,6 +151,37 @@ def skip(options: argparse.Namespace, rows: list[tuple[str, str]], answer: dict[
     synapses = connection.synapses
     places = rng.integers(0, synapses.n_in, 2000), rng.integers(0, synapses.n_out, 2000)
     measured(options, "skip", connection.name, places, chip, inputs, rows, answer)
+
+
+def loop(options: argparse.Namespace, rows: list[tuple[str, str]], answer: dict[str, object]) -> None:
+    """Measure single synapses of a loop (``recurrent.py``'s network, 32 steps), which is run anew where one changes anything; every score is compared."""
+    count, samples = (16, 100) if options.quick else (80, 1000)
+    events, rng = np.random.default_rng(6).random((samples, 32, SIZE)) < RATE, np.random.default_rng(7)
+    chip, _ = active(32, events[:20])
+    inputs, weight = Inputs(events=events), chip.connection("loop.rec").synapses.weight
+    places = list(zip(*rng.integers(0, SIZE, (2, count)), strict=True))
+    for name, value in (("loop_dead", lambda now: 0), ("loop_bit", lambda now: now ^ 2)):
+        edits = [
+            SetSynapses("loop.rec", np.array([s]), np.array([t]), np.array([value(weight[t, s])], np.int32)) for s, t in places
+        ]
+        hurt = [chip.with_damage(Damage((edit,))) for edit in edits]
+        for threads, tag in ((2, ""), (1, "_1_thread")):
+            full, engine = ExactEngine(threads), IncrementalEngine(threads)
+            engine.run_many(hurt[:2], inputs)
+            full_seconds, wanted = median_time(lambda full=full, hurt=hurt: [full.run(one, inputs) for one in hurt], 1)
+            seconds, found = median_time(lambda engine=engine, hurt=hurt: engine.run_many(hurt, inputs), options.repeats)
+            require(all(np.array_equal(one.scores, own.scores) for one, own in zip(found, wanted, strict=True)), name)
+            answer |= {
+                f"{name}_rate{tag}": count * samples / seconds,
+                f"{name}{tag}": full_seconds / seconds,
+                "loop_samples": samples,
+            }
+            rows.append(
+                (
+                    f"{threads} threads: {name}, {count} faults",
+                    f"{count * samples / seconds:.3g} fault-samples/s, {full_seconds / seconds:,.1f} × full",
+                )
+            )
 
 
 def recordings(options: argparse.Namespace, rows: list[tuple[str, str]], answer: dict[str, object]) -> None:
