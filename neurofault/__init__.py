@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from neurofault.lava import from_lava
     from neurofault.study.calibrate import from_torch
     from neurofault.study.campaign.api import campaign
+    from neurofault.study.patterns.apply import apply_patterns
+    from neurofault.study.patterns.choose import choose_patterns
+    from neurofault.study.patterns.pattern_set import PatternSet, load_patterns, save_patterns
 
 __all__ = [  # noqa: RUF022  (in pipeline order)
     # what computes
@@ -84,6 +87,12 @@ __all__ = [  # noqa: RUF022  (in pipeline order)
     "Plan",
     "Guard",
     "Rescued",
+    # what finds it
+    "choose_patterns",
+    "apply_patterns",
+    "PatternSet",
+    "save_patterns",
+    "load_patterns",
     # many trials
     "campaign",
     "errors",
@@ -100,6 +109,11 @@ _ON_USE = {
     "run": "neurofault.engines",
     "unit_of": "neurofault.deploy.units",
     "Result": "neurofault.engines",
+    "choose_patterns": "neurofault.study.patterns.choose",
+    "apply_patterns": "neurofault.study.patterns.apply",
+    "PatternSet": "neurofault.study.patterns.pattern_set",
+    "save_patterns": "neurofault.study.patterns.pattern_set",
+    "load_patterns": "neurofault.study.patterns.pattern_set",
     "campaign": "neurofault.study.campaign.api",
 }
 """Name → module that has it, for what is not loaded with the package."""

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, TextIO
 
 import typer
 
-from neurofault.cli import atlas, campaign, convert, doctor, faults, inject, map_, paper, profile, profiles, rescue, train
+from neurofault.cli import atlas, campaign, convert, doctor, faults, inject, map_, paper, profile, profiles, rescue, testset, train
 from neurofault.cli.output import forgiving_streams
 from neurofault.cli.words import check_numbers
 from neurofault.errors import NeurofaultError, NeurofaultWarning
@@ -63,6 +63,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(faults.app, name="faults")
 app.add_typer(profile.app, name="profile")
+app.add_typer(testset.app, name="testset")
 
 _WRONG_WORDS: Final[Any] = typer.BadParameter.__mro__[2]
 """Typer's root of what is wrong with the words of a command line; it comes from click or from Typer's own copy of it."""

@@ -63,7 +63,7 @@ def follow(
         progress: called as ``progress(done, all)``, of images times batches of sites.
         keep: folder for what is done, one file a batch; what is there already, of the same chip, samples and sites, is not done again.
     """
-    which = _able(healthy, sites)
+    which = able(healthy, sites)
     batches = [slice(start, min(start + _BATCH, len(which))) for start in range(0, len(which), _BATCH)]
     known = "" if keep is None else _identity(healthy, sites, labels, changes=changes)
     changed, correct = np.zeros(len(which), np.int64), np.zeros(len(which), np.int64)
@@ -76,7 +76,7 @@ def follow(
                 if progress is not None:
                     progress(before + images, len(batches) * total)
 
-            made = effects(_rows(healthy, sites, which[batch]), labels, threads=threads, changes=changes, progress=told)
+            made = effects(rows_of(healthy, sites, which[batch]), labels, threads=threads, changes=changes, progress=told)
             own = made.changes
             listed = (
                 np.empty((0, 3), np.int32)
@@ -104,8 +104,8 @@ def forget(keep: Path) -> None:
         keep.rmdir()
 
 
-def _able(healthy: Golden, sites: Sites) -> NDArray[np.int64]:
-    """Return the sites that are followed; of the synapses of one connection all are, or none."""
+def able(healthy: Golden, sites: Sites) -> NDArray[np.int64]:
+    """Return the sites that are followed, rising; of the synapses of one connection all are, or none."""
     chip, left_out = healthy.deployment, healthy.flat.unfollowed
     if sites.parts:
         able = [not_followed(chip, [part.edit(0)], left_out) is None if len(part) else False for part in sites.parts]
@@ -113,11 +113,11 @@ def _able(healthy: Golden, sites: Sites) -> NDArray[np.int64]:
     return np.array([at for at, edits in enumerate(sites.edits) if not_followed(chip, edits, left_out) is None], np.int64)
 
 
-def _rows(healthy: Golden, sites: Sites, which: NDArray[np.int64]) -> FaultBatch:
-    """Return a batch of sites."""
+def rows_of(healthy: Golden, sites: Sites, which: NDArray[np.int64], *, whole: bool = False) -> FaultBatch:
+    """Return a batch of sites that are followed, int64 [k], rising; ``whole``: as of :func:`neurofault.engines.incremental.fault_rows.edit_rows`."""
     if not sites.parts:
-        return edit_rows(healthy, [sites.edits[int(site)] for site in which])
-    return joined_rows(healthy, list(_runs(sites, which)))
+        return edit_rows(healthy, [sites.edits[int(site)] for site in which], whole=whole)
+    return joined_rows(healthy, list(_runs(sites, which)), whole=whole)
 
 
 def _runs(
@@ -130,9 +130,9 @@ def _runs(
         begin += len(part)
         if not own.size:
             continue
-        first, stop = own[0], own[-1] + 1  # of one part all are followed, in order
-        synapses = slice(part.starts[first], part.starts[stop])
-        starts = part.starts[first : stop + 1] - part.starts[first]
+        lengths = part.starts[own + 1] - part.starts[own]
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        synapses = np.repeat(part.starts[own] - starts[:-1], lengths) + np.arange(starts[-1])
         yield part.connection, starts, part.sources[synapses], part.targets[synapses], part.values[synapses]
 
 

@@ -254,8 +254,8 @@ Part = tuple[str, NDArray[np.integer], NDArray[np.integer], NDArray[np.integer],
 """Faults of a connection: its name, window of each one's synapses [F + 1], and of these source, target and what the chip reads instead."""
 
 
-def joined_rows(healthy: Golden, parts: Sequence[Part]) -> FaultBatch:
-    """Return faults of synapses of several connections, one part behind the other; see :func:`synapse_rows`."""
+def joined_rows(healthy: Golden, parts: Sequence[Part], *, whole: bool = False) -> FaultBatch:
+    """Return faults of synapses of several connections, one part behind the other; see :func:`synapse_rows`; ``whole``: as of :func:`edit_rows`."""
     deployment, gathered, count = healthy.deployment, GatheredRows(), 0
     for name, *arrays in parts:
         connection = deployment.connection(name)
@@ -279,4 +279,4 @@ def joined_rows(healthy: Golden, parts: Sequence[Part]) -> FaultBatch:
             _columns(healthy.flat, connection, row, sources, targets, values - before, delays, np.full(len(row), _ALL))
         )
         count += len(starts) - 1
-    return batch_of(healthy, count, gathered)
+    return batch_of(healthy, count, gathered, whole=whole)

@@ -1,0 +1,217 @@
+"""A test as one file: the samples as the chip takes them, what the healthy chip answers, and which chip that is.
+
+The file is a NumPy archive (``.npz``) of plain numbers, nothing packed and nothing pickled, with one JSON text. Whoever has it needs neither the data set nor the
+chip's file to show the samples and to compare the answers.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.damage.damage import Damage
+from neurofault.deploy.deployment import Deployment
+from neurofault.digest import digest_of
+from neurofault.errors import DataError, UsageError
+from neurofault.files import read_arrays
+from neurofault.inputs import Bias, Inputs, Spikes
+from neurofault.study.patterns.seen import OBSERVATIONS, Observe, seen
+
+FORMAT = 1
+"""Raised when a file could not be read by an older version."""
+_TEXT = "test"
+_MOST = 1 << 31
+
+
+@dataclass(frozen=True, eq=False)
+class PatternSet:
+    """Samples and the answers of the healthy chip.
+
+    Attributes:
+        network: its name.
+        chip: 32 hexadecimal digits by which the healthy chip is known (:func:`chip_digest`).
+        observe: what of an answer is compared.
+        faults: kinds of the faults that it was made for.
+        data: where the samples are from, in words.
+        timesteps: T.
+        inputs: the K samples, encoded.
+        indices: int64 [K], where each stands in the set it is from.
+        scores: int64 [K, n_out], of the healthy chip, as of :class:`neurofault.Activity`.
+        sample_spikes: int64 [K], likewise.
+    """
+
+    network: str
+    chip: str
+    observe: Observe
+    faults: tuple[str, ...]
+    data: str
+    timesteps: int
+    inputs: Inputs
+    indices: NDArray[np.int64]
+    scores: NDArray[np.int64]
+    sample_spikes: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def answers(self) -> NDArray[np.int64]:
+        """What is seen of the healthy chip, int64 [K, k]."""
+        return seen(self.observe, self.scores, self.sample_spikes)
+
+
+def chip_digest(chip: Deployment) -> str:
+    """Return 32 hexadecimal digits of all that the healthy chip's answers follow from; where it sits is no part of it, nor what is broken."""
+    whole = chip.with_damage(Damage())
+    readout = whole.readout
+    return digest_of(
+        list(whole.populations), list(whole.connections), [readout.population, str(readout)], whole.timesteps, whole.reset
+    )
+
+
+def save_patterns(patterns: PatternSet, path: str | Path) -> None:
+    """Write a test to a file that :func:`load_patterns` reads back.
+
+    >>> import tempfile
+    >>> import neurofault as nf
+    >>> eyes, hands = nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))
+    >>> chip = nf.deploy(nf.chain("reflex", [eyes, hands], [nf.Dense(np.eye(2) * 2)], timesteps=4).with_readout("count"))
+    >>> shown = nf.Spikes.dense(np.tile(np.array([[[1, 0]], [[0, 1]]]), (1, 4, 1)))
+    >>> made = nf.choose_patterns(chip, shown, faults=["synapse_dead"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     nf.save_patterns(made.patterns, f"{folder}/test.npz")
+    ...     print(nf.load_patterns(f"{folder}/test.npz").answers.ravel().tolist())
+    [1]
+
+    Args:
+        patterns: the test.
+        path: replaced if it exists; ``.npz`` by custom.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    arrays: dict[str, NDArray[Any]] = {
+        "indices": patterns.indices,
+        "scores": patterns.scores,
+        "sample_spikes": patterns.sample_spikes,
+    }
+    inputs: list[dict[str, str | int]] = []
+    for number, (name, part) in enumerate(sorted(patterns.inputs.parts.items())):
+        match part:
+            case Bias(mantissa=mantissa):
+                inputs.append({"name": name, "kind": "bias"})
+                arrays[f"{number}.mantissa"] = mantissa
+            case Spikes():
+                begin, end = int(part.starts[0]), int(part.starts[-1])
+                inputs.append({"name": name, "kind": "spikes", "size": part.size})
+                arrays[f"{number}.starts"] = part.starts - begin
+                arrays[f"{number}.steps"], arrays[f"{number}.neurons"] = part.steps[begin:end], part.neurons[begin:end]
+    text = {
+        "format": FORMAT, "network": patterns.network, "chip": patterns.chip, "observe": patterns.observe, "faults": list(patterns.faults),
+        "data": patterns.data, "timesteps": patterns.timesteps, "inputs": inputs,
+    }  # fmt: skip
+    arrays[_TEXT] = np.frombuffer(json.dumps(text).encode(), np.uint8)
+    try:
+        with Path(path).open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def load_patterns(path: str | Path) -> PatternSet:
+    """Read a test that :func:`save_patterns` wrote.
+
+    >>> load_patterns("missing.npz")
+    Traceback (most recent call last):
+    neurofault.errors.UsageError: missing.npz: no such file
+
+    Args:
+        path: the file.
+
+    Raises:
+        UsageError: it is missing, damaged, of another format, or holds what no test does; one line.
+    """
+    try:
+        arrays = read_arrays(Path(path))
+    except DataError as error:
+        raise UsageError(f"{error}") from None
+    try:
+        return _read(path, arrays)
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        _damaged(path, f"{error}" or type(error).__name__)
+    except UsageError as error:
+        _damaged(path, str(error).removeprefix(f"{path}: "))
+
+
+def _damaged(path: str | Path, why: str) -> NoReturn:
+    raise UsageError(f"{path}: not a saved test, or a damaged one ({' '.join(why.split())[:200]})") from None
+
+
+def _read(path: str | Path, arrays: dict[str, NDArray[np.generic]]) -> PatternSet:
+    if _TEXT not in arrays or arrays[_TEXT].dtype != np.uint8:
+        raise ValueError("it has no text of a test")
+    data = json.loads(arrays[_TEXT].tobytes().decode())
+    if not isinstance(data, dict) or data.get("format") != FORMAT or isinstance(data["format"], bool):
+        raise ValueError("its format is not known; this version reads 1")
+    network, chip, observe, origin = (_text(data, name) for name in ("network", "chip", "observe", "data"))
+    found = next((each for each in OBSERVATIONS if each == observe), None)
+    if found is None:
+        raise ValueError(f"observe is {observe!r}")
+    timesteps, faults = data["timesteps"], data["faults"]
+    if not isinstance(timesteps, int) or isinstance(timesteps, bool) or not 1 <= timesteps < _MOST:
+        raise ValueError(f"timesteps is {timesteps!r}")
+    if not isinstance(faults, list) or not all(isinstance(name, str) for name in faults):
+        raise ValueError("faults are not a list of names")
+    indices, spikes = (_whole(arrays, name, 1) for name in ("indices", "sample_spikes"))
+    scores = _whole(arrays, "scores", 2)
+    inputs = _inputs(data["inputs"], arrays, timesteps)
+    if not len(indices) == len(spikes) == len(scores) == len(inputs) or not len(indices) or not scores.shape[1]:
+        raise ValueError("its arrays are of different numbers of samples, or empty")
+    return PatternSet(network, chip, found, tuple(faults), origin, timesteps, inputs, indices, scores, spikes)
+
+
+def _text(data: dict[str, Any], name: str) -> str:
+    if not isinstance(data[name], str):
+        raise TypeError(f"{name} is no text")
+    return str(data[name])
+
+
+def _whole(arrays: dict[str, NDArray[np.generic]], name: str, dimensions: int) -> NDArray[np.int64]:
+    array = arrays[name]
+    if array.dtype != np.int64 or array.ndim != dimensions:
+        raise ValueError(f"array {name} is {array.dtype} of shape {array.shape}")
+    return array.astype(np.int64)
+
+
+def _inputs(listed: Any, arrays: dict[str, NDArray[np.generic]], timesteps: int) -> Inputs:
+    biases: dict[str, object] = {}
+    spikes: dict[str, object] = {}
+    if not isinstance(listed, list):
+        raise TypeError("inputs are no list")
+    for number, one in enumerate(listed):
+        name = _text(one, "name")
+        if name in biases or name in spikes:
+            raise ValueError(f"input {name!r} is there twice")
+        if one["kind"] == "bias":
+            mantissa = arrays[f"{number}.mantissa"]
+            if mantissa.ndim != 2 or mantissa.dtype != np.int32:
+                raise ValueError(f"input {name!r} is {mantissa.dtype} of shape {mantissa.shape}")
+            biases[name] = Bias(mantissa.astype(np.int32))
+        elif one["kind"] == "spikes":
+            starts, steps, neurons = (arrays[f"{number}.{part}"] for part in ("starts", "steps", "neurons"))
+            size = one["size"]
+            if not isinstance(size, int) or not 1 <= size < _MOST:
+                raise ValueError(f"input {name!r} has {size!r} lines")
+            if starts.ndim != 1 or steps.ndim != 1 or neurons.ndim != 1 or not len(starts) or starts[-1] != len(steps):
+                raise ValueError(f"input {name!r}: events in arrays that do not fit")
+            spikes[name] = Spikes(starts.astype(np.int64), steps.astype(np.int32), neurons.astype(np.int32), timesteps, size)
+        else:
+            raise ValueError(f"input {name!r} is of kind {one['kind']!r}")
+    if not biases and not spikes:
+        return Inputs(samples=len(arrays["indices"]))
+    return Inputs(bias=biases or None, events=spikes or None)

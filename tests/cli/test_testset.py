@@ -1,0 +1,69 @@
+"""`neurofault testset`: a test of the default network, and the chip that it is shown to."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import neurofault as nf
+
+
+def test_a_test_is_chosen_saved_and_shown_to_chips(cli, tmp_path):
+    test, chip, hurt = (str(tmp_path / name) for name in ("test.npz", "chip.npz", "hurt.npz"))
+    code, out, err = cli(
+        "testset", "--fault", "neuron_dead", "--fault", "core_dead", "--observe", "potential", "--candidates", "200", "--draws", "20", "--check", "10",
+        "--out", test, "--save-chip", chip, "--json", "-",
+    )  # fmt: skip
+    assert code == 0, err
+    answer = json.loads(out)
+    assert (answer["chosen_from"], answer["critical_by"], answer["coverage"]) == ("digits/train", "digits/validation", 1.0)
+    assert answer["size"] == len(answer["samples"]) == len(nf.load_patterns(test)) == answer["least"]
+    assert answer["proved_least"]
+    assert {row["of"] for row in answer["by_kind"]} == {"neuron_dead", "core_dead"}
+    assert answer["doubles"]["draws"] == 20
+    assert answer["checked"] > 0
+    assert answer["time_seconds"] > 0 < answer["energy_joule"]
+    code, out, err = cli("testset", "run", test, "--deployment", chip)
+    assert (code, out.split(":")[0]) == (0, "pass"), err
+    nf.save(nf.inject(nf.load(chip), [nf.faults.CoreDead(count=2)], seed=1), hurt)
+    code, out, err = cli("testset", "run", test, "--deployment", hurt, "--json", "-")
+    assert code == 1, err
+    found = json.loads(out)
+    assert not found["passed"]
+    assert set(found["samples"]) <= set(answer["samples"])
+    code, out, _ = cli("testset", "run", test, "--deployment", hurt)
+    assert (code, out.split()[0]) == (1, "FAIL:")
+    np.savez(tmp_path / "answers.npz", answers=nf.load_patterns(test).answers)
+    assert cli("testset", "run", test, "--answers", str(tmp_path / "answers.npz"))[0] == 0
+
+
+def test_the_table_says_what_is_exposed_and_what_it_costs(cli):
+    code, out, err = cli("testset", "--fault", "core_dead", "--draws", "10")
+    assert code == 0, err
+    assert "23 single faults (core_dead)" in out
+    assert "digits/train expose" in out
+    assert "proved the fewest" in out
+    assert "run again by the exact engine: every claim holds" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["testset", "--observe", "counts"], "observe counts: "),
+        (["testset", "--fault", "link_dead"], "no test for single faults of kind 'link_dead'"),
+        (["testset", "--check", "some"], "--check is a number of faults, or all, not 'some'"),
+        (["testset", "--pool", "0"], "--pool must be at least 1, is 0"),
+        (["testset", "--out", "test.txt"], "--out test.txt: the name of the file must end in .npz"),
+        (["testset", "--fault", "core_dead", "--size", "1", "--coverage", "1"], "size 1 is too small to expose 100 % of "),
+        (["testset", "run", "missing.npz", "--deployment", "chip.npz"], "missing.npz: no such file"),
+        (["testset", "run", "missing.npz"], "say what is tested: --deployment CHIP.npz, or --answers ANSWERS.npz"),
+    ],
+)  # fmt: skip
+def test_mistakes_end_in_one_line(cli, tmp_path, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = cli(*words)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "Traceback" not in err
