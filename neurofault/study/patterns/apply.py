@@ -37,6 +37,14 @@ class Verdict:
 def apply_patterns(patterns: PatternSet, chip: Deployment, engine: str = "exact") -> Verdict:
     """Show a test to a chip and compare its answers with those of the healthy chip.
 
+    >>> import neurofault as nf
+    >>> eyes, hands = nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))
+    >>> chip = nf.deploy(nf.chain("reflex", [eyes, hands], [nf.Dense(np.eye(2) * 2)], timesteps=4).with_readout("count"))
+    >>> shown = nf.Spikes.dense(np.tile(np.array([[[1, 0]], [[0, 1]]]), (1, 4, 1)))
+    >>> patterns = nf.choose_patterns(chip, shown, faults=["neuron_dead"]).patterns
+    >>> apply_patterns(patterns, chip).passed, apply_patterns(patterns, nf.inject(chip, nf.faults.CoreDead(layer="hands", count=1))).passed
+    (True, False)
+
     Args:
         patterns: the test.
         chip: healthy or broken; the same network in the same integers, placed anywhere.

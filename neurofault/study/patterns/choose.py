@@ -24,7 +24,7 @@ from neurofault.study.patterns.cover import Chosen, any_of, columns_of, fewest, 
 from neurofault.study.patterns.doubles import Doubles, doubles
 from neurofault.study.patterns.fault_list import FaultList, single_faults
 from neurofault.study.patterns.masked import why_hidden
-from neurofault.study.patterns.matrix import Prober, Rows, Told, joined, unpacked
+from neurofault.study.patterns.matrix import ExposedRows, Prober, Told, joined, unpacked
 from neurofault.study.patterns.pattern_set import PatternSet, chip_digest
 from neurofault.study.patterns.seen import Observe, observation
 from neurofault.study.statistics import Interval, wilson
@@ -220,9 +220,9 @@ def _check(chip: Deployment, from_1: Mapping[str, int | None], from_0: Mapping[s
 
 
 def _searched(
-    chip: Deployment, pool: Inputs, own: NDArray[np.int64], sees: Observe, faults: FaultList, matter: NDArray[np.int64], rows: Rows, threads: int | None,
+    chip: Deployment, pool: Inputs, own: NDArray[np.int64], sees: Observe, faults: FaultList, matter: NDArray[np.int64], rows: ExposedRows, threads: int | None,
     progress: Progress,
-) -> tuple[Rows, NDArray[np.int64]]:  # fmt: skip
+) -> tuple[ExposedRows, NDArray[np.int64]]:  # fmt: skip
     """Search all samples for faults that no candidate exposes; return rows and candidates with the fewest added, as greedy choice has them."""
     left, others = np.setdiff1d(matter, rows.faults), np.setdiff1d(np.arange(len(pool)), own)
     if not len(left) or not len(others):
@@ -246,7 +246,7 @@ def _flags(which: NDArray[np.int64], number: int) -> NDArray[np.bool_]:
     return found
 
 
-def _chosen(rows: Rows, size: int | None, coverage: float | None, seconds: float) -> tuple[Chosen, int]:
+def _chosen(rows: ExposedRows, size: int | None, coverage: float | None, seconds: float) -> tuple[Chosen, int]:
     """Return the samples, and how many greedy choice takes."""
     columns = columns_of(rows.bits, rows.samples)
     enough = len(rows) if coverage is None else math.ceil(coverage * len(rows) - 1e-9)
@@ -265,7 +265,7 @@ def _chosen(rows: Rows, size: int | None, coverage: float | None, seconds: float
     return replace(best, most=first.most), len(first.samples)
 
 
-def _verify(choice: Chosen, rows: Rows, found: Rows) -> None:
+def _verify(choice: Chosen, rows: ExposedRows, found: ExposedRows) -> None:
     """Make sure that the chosen samples, shown on their own, expose what the matrix says."""
     columns = columns_of(rows.bits, rows.samples)
     claimed = rows.faults[unpacked(any_of(columns, choice.samples), len(rows))]
@@ -274,7 +274,7 @@ def _verify(choice: Chosen, rows: Rows, found: Rows) -> None:
 
 
 def _held_out(
-    rows: Rows, number: int, size: int | None, coverage: float | None, seed: int
+    rows: ExposedRows, number: int, size: int | None, coverage: float | None, seed: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return which faults another choice did not see, and which of these it exposes, bool [F] each."""
     out = permutation_prefix(stream_key(seed, "testset", "held out"), len(rows), int(HELD_OUT * len(rows)))
@@ -287,7 +287,7 @@ def _held_out(
     return _flags(rows.faults[out], number), _flags(rows.faults[out[shows]], number)
 
 
-def _checked(tester: Prober, faults: FaultList, found: Rows, check: int | None, seed: int, progress: Progress) -> int:
+def _checked(tester: Prober, faults: FaultList, found: ExposedRows, check: int | None, seed: int, progress: Progress) -> int:
     """Run faults alone on the exact engine and compare which samples expose them; return how many were compared.
 
     Half of a sample are faults that the test exposes, half are any.

@@ -23,7 +23,7 @@ from neurofault.study.patterns.matrix import unpacked
 _ONES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1).astype(np.uint8)
 _CHUNK = 1 << 14
 _FIRST, _MORE = 400, 200
-"""Rows that an integer program begins with, and that each further one adds."""
+"""ExposedRows that an integer program begins with, and that each further one adds."""
 
 
 @dataclass(frozen=True)

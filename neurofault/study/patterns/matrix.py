@@ -42,7 +42,7 @@ def unpacked(rows: NDArray[np.uint8], samples: int) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class ExposedRows:
     """Faults that some sample exposes.
 
     Attributes:
@@ -59,13 +59,13 @@ class Rows:
         return len(self.faults)
 
 
-def joined(first: Rows, second: Rows) -> Rows:
+def joined(first: ExposedRows, second: ExposedRows) -> ExposedRows:
     """Return the rows of two groups of samples, those of the second behind the first's."""
     faults = np.union1d(first.faults, second.faults)
     whole = np.zeros((len(faults), first.samples + second.samples), bool)
     for rows, begin in ((first, 0), (second, first.samples)):
         whole[np.searchsorted(faults, rows.faults), begin : begin + rows.samples] = unpacked(rows.bits, rows.samples)
-    return Rows(faults, np.packbits(whole, axis=1), whole.shape[1])
+    return ExposedRows(faults, np.packbits(whole, axis=1), whole.shape[1])
 
 
 class Prober:
@@ -90,7 +90,7 @@ class Prober:
     def __len__(self) -> int:
         return len(self._inputs)
 
-    def exposed(self, faults: FaultList, which: NDArray[np.int64], told: Told | None = None) -> Rows:
+    def exposed(self, faults: FaultList, which: NDArray[np.int64], told: Told | None = None) -> ExposedRows:
         """Return which samples expose each of some faults.
 
         Args:
@@ -104,7 +104,7 @@ class Prober:
             found.append(own[some])
             rows.append(bits[some])
         order = np.argsort(numbers := np.concatenate(found), kind="stable")
-        return Rows(numbers[order], np.concatenate(rows)[order], len(self))
+        return ExposedRows(numbers[order], np.concatenate(rows)[order], len(self))
 
     def exposing(self, faults: FaultList, which: NDArray[np.int64], told: Told | None = None) -> NDArray[np.int64]:
         """Return how many samples expose each of some faults, int64 [k]; arguments as of :meth:`exposed`."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from neurofault.study.patterns.cover import columns_of, fewest, greedy, reduced
-from neurofault.study.patterns.matrix import Rows, joined, unpacked
+from neurofault.study.patterns.matrix import ExposedRows, joined, unpacked
 
 MATRICES = st.tuples(st.integers(1, 12), st.integers(1, 9)).flatmap(lambda shape: arrays(bool, shape))
 
@@ -103,7 +103,7 @@ def test_rows_of_two_groups_of_samples_stand_side_by_side(samples):
     parts = []
     for own in (whole[:, :samples], whole[:, samples:]):
         kept = np.flatnonzero(own.any(axis=1))
-        parts.append(Rows(kept, np.packbits(own[kept], axis=1), own.shape[1]))
+        parts.append(ExposedRows(kept, np.packbits(own[kept], axis=1), own.shape[1]))
     both = joined(*parts)
     assert np.array_equal(both.faults, np.flatnonzero(whole.any(axis=1)))
     assert np.array_equal(unpacked(both.bits, both.samples), whole[both.faults])
