@@ -92,6 +92,9 @@ class ArithmeticSpec(BaseModel):
         sums: whether sums join u ``after_decay`` or ``before_decay``.
         partly: whether v changes in steps that are each held in its width.
         floor: whether neurons have a lower bound of v.
+        floor_resets: whether v may be reset below it (TrueNorth).
+        below: ``<`` or ``<=``: when v is beyond its floor, where it is reset there.
+        reset_to: whether neurons have a number of their own that a reset ``zero`` leaves v at.
         refractory: refractory steps that a neuron counts; 0: none.
     """
 
@@ -111,6 +114,9 @@ class ArithmeticSpec(BaseModel):
     sums: Literal["after_decay", "before_decay"] = "after_decay"
     partly: bool = False
     floor: bool = False
+    floor_resets: bool = False
+    below: Literal["<", "<="] = "<"
+    reset_to: bool = False
     refractory: int = Field(default=0, ge=0, le=1 << 20)
 
     @field_validator("source")

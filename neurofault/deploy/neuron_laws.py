@@ -113,6 +113,8 @@ def law_of(population: Population, neuron: CubaLif, unit: float, profile: Hardwa
     if neuron.floor is not None and not chip.floor:
         raise UnsupportedError(f"{where}: a floor of v; {what} have none of their own (v ends at {chip.v.low})")
     fires = neuron.threshold is not None
+    if neuron.at_floor == "reset" and not chip.floor_resets:
+        raise UnsupportedError(f"{where}: a reset below its floor; {what} have none; allowed: at_floor hold")
     reset = neuron.reset if fires else chip.resets[-1] if neuron.reset not in chip.resets else neuron.reset
     if reset not in chip.resets:
         raise UnsupportedError(
@@ -125,10 +127,33 @@ def law_of(population: Population, neuron: CubaLif, unit: float, profile: Hardwa
     if neuron.floor is not None:
         lowest = np.rint(np.asarray(neuron.floor, np.float64) * unit)
         floor = _array(np.maximum(lowest, max(chip.v.low, 1 - (1 << 23))), size)  # v saturates there of itself
-    law = Law(reset, bool(delay), refractory, floor, chip)
+    law = Law(reset, bool(delay), refractory, floor, chip, _reset_to(neuron, unit, size, profile, where), neuron.at_floor)
     if chip == LOIHI and law.features != neuron.features:
         raise UnsupportedError(f"{neuron.unusual} has no integers on the chip, which would follow: {law or 'the usual law'}")
     return law
+
+
+def _reset_to(neuron: CubaLif, unit: float, size: int, profile: HardwareProfile, where: str) -> NDArray[np.int32] | None:
+    """Return what a reset leaves v at, where that is not 0.
+
+    Raises:
+        UnsupportedError: the chip's neurons have no such number.
+        CapacityError: it is beyond what v holds.
+    """
+    left = np.rint(np.asarray(neuron.reset_to, np.float64) * unit)
+    if not np.any(left):
+        return None
+    chip = profile.law
+    if not chip.reset_to:
+        raise UnsupportedError(
+            f"{where}: a reset to {float(np.asarray(neuron.reset_to).flat[0]):g}; neurons of chip {profile.name!r} reset to 0; allowed: reset_to 0"
+        )
+    most = min(chip.v.high, (1 << 23) - 1)
+    if np.max(np.abs(left)) > most:
+        raise CapacityError(
+            f"{where}: a reset to {int(left.flat[np.argmax(np.abs(left))])}; v of {profile.name!r} holds −{most} to {most}"
+        )
+    return _array(left, size)
 
 
 def _same_spikes(neuron: CubaLif, chip: Arithmetic, where: str, what: str) -> int:

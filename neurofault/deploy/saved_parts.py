@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from neurofault.deploy.deployment import Placement
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import ConversionError, nearest
-from neurofault.graph.arithmetic import RESETS, Arithmetic
+from neurofault.graph.arithmetic import AT_FLOOR, RESETS, Arithmetic
 from neurofault.graph.chip import ChipConnection, ChipPopulation, reached
 from neurofault.graph.law import USUAL, Law
 from neurofault.graph.neurons import Encoding
@@ -163,7 +163,8 @@ def _law(parts: Parts, arrays: Arrays, name: str, size: int) -> Law:
             number = parts.inner(field.name).of("array", int)
             held[field.name] = arrays.get(number, (size,), np.int32, f"population {name[:40]!r}: {field.name}")
         else:
-            held[field.name] = parts.one_of("reset", RESETS) if field.name == "reset" else parts.of(field.name, type(field.default))
+            named = {"reset": RESETS, "at_floor": AT_FLOOR}.get(field.name)
+            held[field.name] = parts.one_of(field.name, named) if named else parts.of(field.name, type(field.default))
     if unknown := sorted(set(parts.data) - {field.name for field in fields(Law)}):
         raise ValueError(f"population {name[:40]!r}: a law with {unknown[0][:40]!r}")
     law = Law(**held)

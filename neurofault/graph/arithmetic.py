@@ -19,6 +19,10 @@ Reset = Literal["zero", "subtract", "none"]
 """What a spike does to ``v``: it becomes 0, loses the threshold, or stays."""
 RESETS: tuple[Reset, ...] = ("zero", "subtract", "none")
 
+AtFloor = Literal["hold", "reset"]
+"""What becomes of ``v`` below its floor: it is held there, or reset as by a spike of the other sign."""
+AT_FLOOR: tuple[AtFloor, ...] = ("hold", "reset")
+
 DecayKind = Literal["multiply", "shift", "linear", "none"]
 Rounding = Literal["zero", "floor"]
 Overflow = Literal["saturate", "wrap"]
@@ -157,6 +161,9 @@ class Arithmetic:
         sums: of the current, ``after_decay`` or ``before_decay``.
         partly: ``v`` loses, gains u, and gains the bias in steps that are each held in its width (Xylo).
         floor: whether neurons may have a lower bound of v.
+        floor_resets: whether v may be reset below it, in place of held there (TrueNorth's negative threshold).
+        below: ``<``: v is beyond its floor below it; ``<=``: at it (RANC's symmetric resets). Where v is held they are the same.
+        reset_to: whether neurons may have a number of their own that a reset ``zero`` leaves v at.
         refractory: refractory steps that a neuron may count, 0: none.
     """
 
@@ -171,6 +178,9 @@ class Arithmetic:
     sums: Literal["after_decay", "before_decay"] = "after_decay"
     partly: bool = False
     floor: bool = False
+    floor_resets: bool = False
+    below: Literal["<", "<="] = "<"
+    reset_to: bool = False
     refractory: int = 0
 
     def mistake(self) -> str | None:
@@ -193,6 +203,12 @@ class Arithmetic:
                 return f"{what}: most must be at least 0, is {decay.most}"
         if not self.v.signed and self.floor:
             return "v: a register without a sign ends at 0, so it has no floor of its own"
+        if self.floor_resets and not self.floor:
+            return "floor_resets is about a floor, and neurons have none (floor: false)"
+        if self.below == "<=" and not self.floor_resets:
+            return "below: <= is about resets at a floor, and there are none (floor_resets: false)"
+        if self.reset_to and "zero" not in self.resets:
+            return f"reset_to is about the reset zero, and resets are {', '.join(self.resets)}"
         if self.partly and self.reset_delays != (0,):
             return "partly: v that changes in steps is reset at once; reset_delays must be [0]"
         if self.u is None and self.sums == "before_decay":

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from neurofault.arrays import within
 from neurofault.errors import unforeseen
-from neurofault.graph.arithmetic import LOIHI, RESETS, STATE_LIMIT, Arithmetic, Reset, decayed, wrap32
+from neurofault.graph.arithmetic import AT_FLOOR, LOIHI, RESETS, STATE_LIMIT, Arithmetic, AtFloor, Reset, decayed, wrap32
 
 MOST_REFRACTORY = 1 << 20
 """Refractory steps that a counter of neurofault holds, inclusive (no chip holds as many: Loihi 1 to 63, nengo-loihi)."""
@@ -36,11 +36,18 @@ class Law:
 
         zero:  v' from v = 0        subtract:  v' − θ
 
+    With ``reset_to`` R a reset ``zero`` leaves v at R. With ``at_floor`` ``reset`` v is not held at its floor f, but reset where it is below and no
+    spike comes (TrueNorth, Cassidy et al. 2013, IJCNN, six reset modes; RANC ``neuronblock.cpp``)::
+
+        v' < f:  v ← −R (zero), v' − f (subtract), v' (none)
+
     Attributes:
         reset: ``zero``, ``subtract`` or ``none``.
         delayed: whether the reset acts in the step after the spike.
         refractory: int32 [n], steps, 0 to 2**20; None: none. Not with ``delayed``.
         floor: int32 [n], in the unit of v, 1 − 2**23 to 0; None: none.
+        reset_to: int32 [n], R in the unit of v, 1 − 2**23 to 2**23 − 1; None: 0. With ``zero`` alone.
+        at_floor: ``hold`` or ``reset``; ``reset`` with a floor alone.
         arithmetic: the chip's; c, θ, v' and the floor are then in its widths, and θ = vth · 2**shift.
     """
 
@@ -49,6 +56,8 @@ class Law:
     refractory: NDArray[np.int32] | None = None
     floor: NDArray[np.int32] | None = None
     arithmetic: Arithmetic = LOIHI
+    reset_to: NDArray[np.int32] | None = None
+    at_floor: AtFloor = "hold"
 
     @property
     def features(self) -> frozenset[str]:
@@ -74,7 +83,10 @@ class Law:
         """Return what is wrong with it for n neurons; None: nothing."""
         if self.reset not in RESETS:
             return f"reset is {self.reset!r:.40}"
-        for name, low, high in (("refractory", 0, MOST_REFRACTORY), ("floor", 1 - STATE_LIMIT, 0)):
+        if self.at_floor not in AT_FLOOR:
+            return f"at_floor is {self.at_floor!r:.40}"
+        v = STATE_LIMIT - 1
+        for name, low, high in (("refractory", 0, MOST_REFRACTORY), ("floor", -v, 0), ("reset_to", -v, v)):
             held = getattr(self, name)
             if held is not None and (held.shape != (size,) or not within(held, low, high)):
                 return f"{name} must lie in [{low}, {high}], one for each of {size} neurons"
@@ -85,6 +97,10 @@ class Law:
             return f"arithmetic {own.name!r:.40}: {wrong}"
         if self.reset not in own.resets or int(self.delayed) not in own.reset_delays:
             return f"arithmetic {own.name!r:.40} has no reset {self.reset!r} {int(self.delayed)} steps after a spike"
+        if self.reset_to is not None and not (own.reset_to and self.reset == "zero"):
+            return f"arithmetic {own.name!r:.40} with reset {self.reset!r} leaves v at no number of a neuron's own (reset_to)"
+        if self.at_floor == "reset" and not (own.floor_resets and self.floor is not None):
+            return f"arithmetic {own.name!r:.40} resets nothing at a floor, or there is none (at_floor)"
         return None
 
     def __str__(self) -> str:
@@ -97,6 +113,8 @@ _WORDS = {
     "delayed": "a reset one step after the spike",
     "refractory": "refractory steps",
     "floor": "a floor of v",
+    "reset_to": "a reset to another number than 0",
+    "at_floor reset": "a reset below its floor",
     "arithmetic": "another arithmetic than Loihi's",
 }
 
@@ -211,14 +229,15 @@ def _step_of(
         u[:] = current = chip.u.decay(chip.u.held(u + sums), du)
     resets = np.asarray(True) if kept is None else ~kept
     above = resets & _reaches(chip, v, theta) if law.delayed else np.asarray(False)
-    before = np.where(above, 0, v) if law.reset == "zero" else v
+    rest = np.asarray(0) if law.reset_to is None else law.reset_to
+    before = np.where(above, rest, v) if law.reset == "zero" else v
     leaked = chip.v.decay(before, dv)
     if chip.partly:
         change = chip.v.held(chip.v.held(leaked - before + current) + bias)
         moved = chip.v.held(before + change)
     else:
         moved = chip.v.held(leaked - (np.where(above, theta, 0) if law.reset == "subtract" else 0) + current + bias)
-    if law.floor is not None:
+    if law.floor is not None and law.at_floor == "hold":
         moved = np.maximum(moved, law.floor)
     live = np.asarray(True) if waiting is None else waiting == 0
     fired = live & _reaches(chip, moved, theta)
@@ -226,8 +245,11 @@ def _step_of(
     if chip.spikes > 1:
         fit = (moved if chip.threshold == ">=" else moved - 1) // np.maximum(theta, 1)
         times = np.where(fired, np.clip(fit, 1, chip.spikes), 0)
+    if law.floor is not None and law.at_floor == "reset" and law.reset != "none":
+        under = ~fired & (moved < law.floor if chip.below == "<" else moved <= law.floor)
+        moved = np.where(under, -rest if law.reset == "zero" else moved - law.floor, moved)
     if not law.delayed and law.reset == "zero":
-        moved = np.where(fired & resets, 0, moved)
+        moved = np.where(fired & resets, rest, moved)
     elif not law.delayed and law.reset == "subtract":
         moved = np.where(fired & resets, chip.v.held(moved - times * theta), moved)
     v[:] = np.where(live, moved, v)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.errors import nearest
-from neurofault.graph.arithmetic import RESETS, Reset
+from neurofault.graph.arithmetic import AT_FLOOR, RESETS, AtFloor, Reset
 from neurofault.graph.law import MOST_REFRACTORY, said
 
 NO_MEMORY = 4095
@@ -42,11 +42,14 @@ class CubaLif:
         du, dv: decays in 1/4096, 0 to 4095, scalar or [n].
         start: ``v`` at a sample's first step, as a fraction of the threshold (of 1 where the threshold is None), scalar or [n]; rounded.
         bias_exponent: None for real numbers; else threshold (Lava ``vth``) and bias (Lava ``bias_mant``) are the chip's own integers, the bias
-            is ``bias · 2**bias_exponent`` (an arithmetic right shift if negative), and ``start`` and ``floor`` are ``v`` itself.
+            is ``bias · 2**bias_exponent`` (an arithmetic right shift if negative), and ``start``, ``floor`` and ``reset_to`` are ``v`` itself.
         reset: what a spike does to ``v``: ``zero``, ``subtract`` (the threshold is taken off, exactly) or ``none``.
         reset_delay: steps from a spike to its reset, 0 or 1 (snnTorch's default).
         refractory: steps after a spike in which ``v`` is held and nothing fires, 0 to 2**20, scalar or [n]; 0 with ``reset_delay`` 1.
         floor: ``v`` does not go below it, at most 0, in the threshold's unit, scalar or [n]; rounded. None: no floor.
+        reset_to: what a reset ``zero`` leaves v at, in the threshold's unit, scalar or [n]; rounded. Chips with such a number alone (TrueNorth).
+        at_floor: ``hold``: v is held at its floor; ``reset``: where it is below and no spike comes, v is reset as by a spike of the other sign: to
+            −``reset_to`` (zero), or the floor is taken off (subtract). Chips with such a threshold alone (TrueNorth).
     """
 
     threshold: float | NDArray[np.generic] | None
@@ -59,6 +62,8 @@ class CubaLif:
     reset_delay: int = 0
     refractory: int | NDArray[np.generic] = 0
     floor: float | NDArray[np.generic] | None = None
+    reset_to: float | NDArray[np.generic] = 0.0
+    at_floor: AtFloor = "hold"
 
     @property
     def features(self) -> frozenset[str]:
@@ -68,7 +73,7 @@ class CubaLif:
             value = getattr(self, field.name)
             if field.name in FIRST or value is None or not np.any(np.asarray(value) != field.default):
                 continue
-            found.add(f"reset {value}" if field.name == "reset" else _IN_LAW.get(field.name, field.name))
+            found.add(f"{field.name} {value}" if field.name in ("reset", "at_floor") else _IN_LAW.get(field.name, field.name))
         return frozenset(found)
 
     @property
@@ -77,12 +82,13 @@ class CubaLif:
         return said(self.features)
 
     def mistake(self, size: int) -> str | None:
-        """Return what is wrong with reset, refractory steps, floor and start for ``size`` neurons; None: nothing."""
+        """Return what is wrong with resets, refractory steps, floor and start for ``size`` neurons; None: nothing."""
         if (wrong := _not_among(self.reset, RESETS)) is not None:
             return wrong
         if not isinstance(self.reset_delay, Integral) or self.reset_delay not in (0, 1):
             return f"reset_delay must be 0 or 1, is {self.reset_delay!r:.80}"
-        for what, value in (("start", self.start), ("refractory", self.refractory), ("floor", self.floor)):
+        fields_of_each = {"start": self.start, "refractory": self.refractory, "floor": self.floor, "reset_to": self.reset_to}
+        for what, value in fields_of_each.items():
             if value is not None and np.shape(value) not in ((), (size,)):
                 return f"{what} has the shape {np.shape(value)}; allowed: a number, or [{size}]"
         steps = np.asarray(self.refractory)
@@ -92,6 +98,12 @@ class CubaLif:
             return "reset_delay 1 beside refractory steps: a neuron is held before it is reset; allowed: one of them"
         if self.floor is not None and np.any(np.asarray(self.floor, np.float64) > 0):
             return f"floor must be at most 0, where v rests, is {np.max(np.asarray(self.floor)):g}"
+        if self.reset != "zero" and np.any(np.asarray(self.reset_to) != 0):
+            return f"reset_to is what a reset 'zero' leaves v at; reset is {self.reset!r}"
+        if self.at_floor not in AT_FLOOR:
+            return f"at_floor must be {' or '.join(AT_FLOOR)}, is {self.at_floor!r:.80}"
+        if self.at_floor == "reset" and self.floor is None:
+            return "at_floor 'reset' needs a floor, below which v is reset"
         return None
 
 
