@@ -3,7 +3,7 @@
 ``extends: loihi2`` names a bundled profile, or a file (from the folder of this one). The file then says only what differs:
 
 - ``chip``, ``core``, ``synapse``, ``neuron``, ``learning`` and any other section are taken over key by key; a number is replaced as a whole,
-  with its source; ``null`` makes it unknown. ``learning`` with ``available`` is written anew.
+  with its source; ``null`` makes it unknown. A section that says its ``kind``, and ``learning`` with ``available``, is written anew.
 - ``name``, ``title``, ``facts`` and ``dead_cores`` are never taken over.
 - Costs neither, but for tables that are named, ``energy_tables: {davies2018: {inherit: unchanged}}`` for the same silicon, or
   ``{inherit: assumed, reason: …}`` for another: evidence of each number is ``assumed`` then. A table may say other costs beside that.
@@ -151,7 +151,7 @@ class _Merge:
             if mine is None:
                 sections[key] = node
                 self._note(str(key), node)
-            elif _is_section(mine) and _is_section(node) and not (key == "learning" and "available" in mine.value):
+            elif _is_section(mine) and _is_section(node) and not {"available", "kind"} & set(mine.value):
                 sections[key] = self._section(str(key), mine, node)
         tables = own.children.get("energy_tables")
         if tables is not None and isinstance(tables.value, dict):

@@ -12,12 +12,10 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from neurofault.deploy.arithmetic_spec import ArithmeticSpec, DecaySpec, RegisterSpec
-from neurofault.deploy.core_limits import LayerCores
-from neurofault.deploy.cost_table import CostTable, EnergyCosts, TimeCosts
+from neurofault.deploy.cost_table import EnergyCosts, TimeCosts
 from neurofault.deploy.profile import HardwareProfile
-from neurofault.deploy.profile_sections import Chip, Core, Learning, NeuronRanges, Provenance, Synapse
+from neurofault.deploy.profile_sections import Chip, Core, Learning, NeuronRanges, Synapse
 from neurofault.deploy.quantity import Quantity
-from neurofault.deploy.topology import Board, HexagonalLinks, NoLinks, SharedMemory, TreeLinks
 from neurofault.specnodes import Mark, Node
 
 FILL = "FILL"
@@ -35,10 +33,6 @@ INHERIT = (
 )
 REASON = "why costs of another chip are assumed for this one"
 
-_RECORDS: tuple[type[BaseModel], ...] = (
-    HardwareProfile, Provenance, Chip, Core, Synapse, NeuronRanges, Learning, CostTable, EnergyCosts, TimeCosts, ArithmeticSpec, RegisterSpec, DecaySpec,
-    HexagonalLinks, TreeLinks, NoLinks, Board, SharedMemory, LayerCores,
-)  # fmt: skip
 _SAME = {TimeCosts: EnergyCosts}
 """Records whose keys another one explains too."""
 
@@ -66,6 +60,24 @@ def _plain(text: str) -> str:
     return " ".join(text.replace("``", "").split())
 
 
+def _records(record: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """Return a record and those inside it, by name; numbers apart."""
+    found = {record.__name__: record}
+    for one in record.model_fields.values():
+        for inner in _classes(one.annotation):
+            if issubclass(inner, BaseModel) and not issubclass(inner, Quantity) and inner.__name__ not in found:
+                found |= _records(inner)
+    return found
+
+
+def _classes(annotation: Any) -> Iterator[type]:
+    """Yield the classes in an annotation."""
+    if inspect.isclass(annotation):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _classes(inner)
+
+
 def profile_schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a profile's file: what may stand where, and what it means.
 
@@ -76,10 +88,8 @@ def profile_schema() -> dict[str, Any]:
     schema = _renamed(schema)
     definitions = {name: _renamed(made) for name, made in definitions.items()}
     schema["title"] = "neurofault hardware profile"
-    for record in _RECORDS:
-        made = schema if record is HardwareProfile else definitions.get(record.__name__)
-        if made is None:
-            continue
+    for record in _records(HardwareProfile).values():
+        made = schema if record is HardwareProfile else definitions[record.__name__]
         made["description"] = summary(record)
         for name, said in descriptions(record).items():
             if record is HardwareProfile and name not in schema["required"]:
@@ -245,10 +255,9 @@ def _number(value: str, unit: str) -> str:
 
 def _unit(annotation: Any) -> str | None:
     """Return the unit of a key that is a quantity; None: it is none."""
-    annotation = next((one for one in get_args(annotation) if inspect.isclass(one) and issubclass(one, Quantity)), annotation)
-    if inspect.isclass(annotation) and issubclass(annotation, Quantity):
-        units = getattr(annotation.model_fields["unit"].annotation, "__args__", ())
-        return str(units[0]) if units else None
+    for number in _classes(annotation):
+        if issubclass(number, Quantity):
+            return str(get_args(number.model_fields["unit"].annotation)[0])
     return None
 
 

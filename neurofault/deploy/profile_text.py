@@ -35,6 +35,8 @@ def _keys(record: Any, path: str) -> Iterator[tuple[str, Said]]:
             yield inner, value
         elif isinstance(value, BaseModel | dict) and value:
             yield from _keys(value, inner)
+        elif isinstance(value, tuple) and any(isinstance(one, BaseModel) for one in value):
+            yield from _keys({str(at): one for at, one in enumerate(value)}, inner)
         else:
             yield inner, _word(value)
 

@@ -207,9 +207,19 @@ def first_runs(deployment: Deployment, size: Callable[[str], int]) -> dict[tuple
     return first
 
 
+def word_width(deployment: Deployment) -> int:
+    """Return the bits of a memory word; refuse a chip of which they are not known."""
+    width, chip = deployment.profile.synapse.word_bits.value, deployment.profile.name
+    if width is None:
+        raise FaultError(
+            f"chip {chip!r}: how wide a memory word is is not known (synapse.word_bits); break single bits or synapses"
+        )
+    return width
+
+
 def word_synapses(deployment: Deployment, connection: str) -> int:
-    """Return how many stored weights of a connection a memory word holds (64-bit words where the profile leaves it open)."""
-    return max(1, (deployment.profile.synapse.word_bits.value or 64) // deployment.connection(connection).weight_bits)
+    """Return how many stored weights of a connection a memory word holds; refuse a chip whose words are not known."""
+    return max(1, word_width(deployment) // deployment.connection(connection).weight_bits)
 
 
 def in_words(deployment: Deployment, blocks: Sequence[Block], place: Region | None) -> list[Block]:

@@ -28,6 +28,7 @@ from neurofault.faults.places import (
     synapse_blocks,
     synapses_at,
     word_synapses,
+    word_width,
 )
 from neurofault.faults.spent import spent_cells
 
@@ -47,11 +48,6 @@ def spare_blocks(context: Context) -> list[Block]:
     if not spares:
         raise FaultError("layer 'spare': the placement keeps no spare cores; deploy with spare_cores")
     return [Block("", core, _NONE, 1) for core in spares]
-
-
-def word_width(deployment: Deployment) -> int:
-    """Return the bits of a memory word (64 where the profile leaves it open)."""
-    return deployment.profile.synapse.word_bits.value or 64
 
 
 def break_cells(context: Context, fault: Fault, level: int, *, bits: bool) -> FaultOutcome:

@@ -300,7 +300,12 @@ class WordHeader(ConnectionFault):
 
     def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
-        size = context.deployment.profile.synapse.block_synapses.value or 64
+        profile = context.deployment.profile
+        size = profile.synapse.block_synapses.value
+        if size is None:
+            raise FaultError(
+                f"chip {profile.name!r}: whether synapses are stored in blocks with headers is not known (synapse.block_synapses)"
+            )
 
         def change(group: StoredSites, cells: Cells) -> Change:
             if self.effect == "lost":

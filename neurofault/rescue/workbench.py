@@ -79,6 +79,10 @@ class Workbench:
             raise UsageError(f"labels have the shape {adapt.labels.shape}, but there are {len(adapt.inputs)} samples to adapt to")
         if plan.tolerance is not None and validation is None:
             raise UsageError("tolerance is measured on validation examples; give some")
+        if (budget.energy is not None or budget.time is not None) and hurt.profile.costs is None:
+            raise UsageError(
+                f"profile {hurt.profile.name!r} has no energy table, so no limit of energy or time can be kept; limit samples, cycles or writes"
+            )
         self.hurt, self.adapt, self.learner, self.budget, self.plan = hurt, adapt, learner, budget, plan
         self.test, self.validation, self.seed, self.fine = test, validation, seed, fine
         self.healthy = hurt.with_damage(Damage())
@@ -344,10 +348,7 @@ class Workbench:
             if limit is not None:
                 if used is None:
                     raise UsageError(
-                        f"profile {self.deployment.profile.name!r} has no energy table, so no limit of energy or time can be kept; limit samples, "
-                        "cycles or writes"
-                        if table is None
-                        else f"energy table {table!r} of {self.deployment.profile.name!r} gives no total, so no limit can be kept"
+                        f"energy table {table!r} of {self.deployment.profile.name!r} gives no total, so no limit can be kept"
                     )
                 if used > limit:
                     return False

@@ -101,6 +101,25 @@ def test_what_breaks_in_a_mesh_is_refused_by_the_profiles_name(cli, bare, fault)
     assert "profile 'bare' does not know how its cores are joined (chip.tile_columns, tile_rows, cores_per_tile)" in err
 
 
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (
+            "{kind: memory_word_dead, count: 1}",
+            "how wide a memory word is is not known (synapse.word_bits); break single bits or synapses",
+        ),
+        (
+            "{kind: word_header, count: 1}",
+            "whether synapses are stored in blocks with headers is not known (synapse.block_synapses)",
+        ),
+    ],
+)
+def test_words_and_blocks_that_are_not_known_do_not_break(cli, bare, fault, message):
+    code, out, err = cli("inject", "--profile", "bare.yaml", *SMALL, "--fault", fault)
+    assert (code, out) == (2, "")
+    assert f"chip 'bare': {message}" in err
+
+
 def test_it_is_drawn_and_followed_site_by_site_and_run_in_campaigns(cli, bare):
     code, out, err = cli("map", "--profile", "bare.yaml", "--neurons-per-core", "32")
     assert code == 0, err

@@ -83,12 +83,6 @@ def test_train_says_how_good_the_network_is(cli):
     assert float(lines[0].split()[2]) > float(lines[2].split()[2]) > 95
 
 
-def test_profiles_are_listed_with_their_titles(cli):
-    code, out, _ = cli("profiles")
-    assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["loihi1", "loihi2"]
-
-
 def test_faults_are_listed_and_described(cli):
     code, out, _ = cli("faults", "list")
     assert code == 0
