@@ -9,8 +9,10 @@ its target has begun another sample by then, unless the deployment is never rese
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
+import plain_law
 
 from neurofault.activity import DEAD_SCORE, TRACES, Activity
 from neurofault.damage.damage import (
@@ -30,6 +32,7 @@ from neurofault.damage.damage import (
 from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
 from neurofault.graph import Conv, Dense, Sparse
+from neurofault.graph.arithmetic import LOIHI
 from neurofault.graph.chip import ChipConnection
 from neurofault.inputs import Bias, Inputs, Spikes
 
@@ -178,15 +181,17 @@ class Cell:
                         spike = (t + 1) * edit.rate // 65536 > t * edit.rate // 65536
             for trace, value in (("u", self.u[n]), ("v", self.v[n]), ("spikes", spike)):
                 self.traces[trace][k, t, n] = value
-            fired += [n] if spike else []
+            fired += [n] * spike
         return k, fired
 
     def _upset(self, live: list[Edit]) -> None:
         for edit in live:
             if isinstance(edit, Upset):
                 state = self.u if edit.state == "u" else self.v
+                register = getattr(self.chip.law.arithmetic, edit.state)
                 for n, mask in zip(edit.neurons.tolist(), edit.masks.tolist(), strict=True):
-                    state[n] = wrap(state[n] % 2**24 ^ mask, 24)
+                    if register is not None:
+                        state[n] = plain_law.held(replace(register, overflow="wrap"), state[n] ^ mask)
 
     def _receive(self, live: list[Edit], sample: int, t: int, chip_step: int, letters: list[tuple[str, int, int]]) -> None:
         for one, healthy in self.into:
@@ -209,7 +214,7 @@ class Cell:
             for delay, totals in sums.items():
                 self.on_the_way[chip_step + delay].append([shift(total, one.weight_exponent) for total in totals])
 
-    def _neuron(self, live: list[Edit], k: int, t: int, n: int, arrived: int) -> bool:
+    def _neuron(self, live: list[Edit], k: int, t: int, n: int, arrived: int) -> int:
         if self.events is not None:
             self.u[n] = self.v[n] = 0
             return bool(self.events[k, t, n])
@@ -225,6 +230,8 @@ class Cell:
         for edit in live:
             if isinstance(edit, SetField) and (place := place_of(edit.neurons, n)) is not None:
                 held[edit.field] = int(edit.values[place])
+        if self.chip.law.arithmetic != LOIHI:
+            return self._neuron_of_another_chip(live, n, arrived, held)
         u = wrap(decay(self.u[n], held["du"] + 1) + wrap(wrap(arrived, 32) << 6, 32), 32)
         if u > 2**23:
             u -= 2**24
@@ -257,6 +264,23 @@ class Cell:
             v = {"zero": 0, "subtract": min(v - theta, 2**23 - 1), "none": v}[law.reset]
         self.v[n] = v
         return spike
+
+    def _neuron_of_another_chip(self, live: list[Edit], n: int, arrived: int, held: dict[str, int]) -> int:
+        bias = wrap(shift(wrap(held["bias_mantissa"], 16), self.chip.bias_exponent), 32)
+        lost = any(isinstance(edit, LostReset) and n in edit.neurons for edit in live)
+        for edit in live:
+            if isinstance(edit, StuckCounter) and n in edit.neurons:
+                self.waiting[n] = edit.value
+        law = self.chip.law
+        self.u[n], self.v[n], times = plain_law.step(
+            law, n, self.u[n], self.v[n], arrived, held, bias, waits=self.waiting[n] > 0, lost=lost
+        )
+        if times is None:
+            self.waiting[n] -= 1
+            return 0
+        if times and law.refractory is not None:
+            self.waiting[n] = int(law.refractory[n])
+        return min(times, 1) if self.chip.is_source else times
 
 
 def _read(

@@ -105,7 +105,7 @@ class Register:
     """What holds a state of a neuron.
 
     Attributes:
-        bits: width, 2 to 32.
+        bits: width, 2 to 32; without a sign 2 to 31, since states are kept in 32 bits with one.
         signed: two's complement; else from 0 on.
         overflow: what becomes of numbers beyond: ``saturate`` or ``wrap``.
         decay: see :class:`Decay`.
@@ -188,8 +188,8 @@ class Arithmetic:
         for what, register in (("v", self.v), ("u", self.u)):
             if register is None:
                 continue
-            if not 2 <= register.bits <= 32:
-                return f"{what}: {register.bits} bits; allowed: 2 to 32"
+            if not 2 <= register.bits <= 31 + register.signed:
+                return f"{what}: {register.bits} bits; allowed: 2 to 32, without a sign 2 to 31"
             decay = register.decay
             if decay.kind == "none" and (decay.most or decay.tail or decay.more):
                 return f"{what}: a decay of kind none that stores numbers up to {decay.most}"

@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,24 +22,27 @@ from neurofault.cores import usable_cores
 from neurofault.damage.edits import not_applied
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact import event_lists, kernels
+from neurofault.engines.exact.held_steps import InRegisters
 from neurofault.engines.exact.kernels import Wires
-from neurofault.engines.exact.loops import Loop, pack_loop, present_loop
-from neurofault.engines.exact.neuron_steps import FEATURES
+from neurofault.engines.exact.loops import Loop, pack_held, pack_loop, present_loop
 from neurofault.engines.exact.packing import (
     NO_WIRES,
     Packed,
     PackedPopulation,
     exponent_out_of_range,
     in_bytes,
+    kernels_know,
     pack,
+    sums_out_of_range,
 )
-from neurofault.engines.exact.presented import Events, Trains, constant_trains, given, input_bias, unfold
+from neurofault.engines.exact.presented import Events, Trains, constant_trains, given, given_often, input_bias, run_whole, unfold
 from neurofault.engines.exact.stepwise import APPLIED, StepwiseEngine
-from neurofault.graph.law import unknown_feature
 from neurofault.inputs import Bias, Inputs, Spikes, State
 
 _EVENT_BYTES = 16 << 20
 _MOST_SAMPLES = 64
+NOTHING: Mapping[str, NDArray[np.uint8]] = MappingProxyType({})
+"""No population that fires several times a step."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ class ExactEngine:
 
     def supports(self, deployment: Deployment) -> str | None:
         """Return None if this engine can run the deployment, else the reason, naming the connection."""
-        return exponent_out_of_range(deployment) or not_applied(deployment.damage.edits, APPLIED)
+        return exponent_out_of_range(deployment) or sums_out_of_range(deployment) or not_applied(deployment.damage.edits, APPLIED)
 
     def run(
         self,
@@ -76,13 +81,20 @@ class ExactEngine:
             StalledError: a hung core stops the chip.
             UsageError: an input gets nothing, or a state that is not of these samples.
         """
-        compiled = all(unknown_feature(one.law, FEATURES) is None for one in deployment.populations)
+        compiled = kernels_know(deployment)
         if not compiled or not deployment.damage.plain or deployment.reset == "never" or state is not None or stop is not None:
             return StepwiseEngine(self if compiled else None).run(deployment, inputs, record=record, state=state, stop=stop)
         names = tuple(population.name for population in deployment.populations)
         return self.run_part(deployment, names, inputs.named(deployment.inputs), record)
 
-    def run_part(self, deployment: Deployment, part: Collection[str], inputs: Inputs, record: Collection[str] = ()) -> Activity:
+    def run_part(
+        self,
+        deployment: Deployment,
+        part: Collection[str],
+        inputs: Inputs,
+        record: Collection[str] = (),
+        often: Mapping[str, NDArray[np.uint8]] = NOTHING,
+    ) -> Activity:
         """Run some populations, in their own time, by their own permanent damage.
 
         Args:
@@ -90,13 +102,15 @@ class ExactEngine:
             part: names of populations; all of a loop, or none.
             inputs: what is presented to the inputs among them, and the spikes that leave the others that drive them.
             record: as in :meth:`run`.
+            often: of populations that may fire several times a step, in place of ``inputs``: uint8 [N, T, n], how often.
 
         Returns:
             Their activity; scores mean something where the readout is one of them.
         """
         plan = RunPlan.of(deployment, part, inputs)
         sheet = RunSheet.blank(deployment, part, len(inputs), record)
-        largest = max(plan.packed.populations[name].order.size for name in {*part, *plan.given})
+        sizes = [(plan.packed.populations[name].order.size, plan.packed.populations[name].most) for name in {*part, *plan.given}]
+        largest = max(size * most for size, most in sizes)
         workers = self.threads or usable_cores()
         most = min(
             4 * _MOST_SAMPLES, max(_MOST_SAMPLES, len(inputs) // (8 * workers))
@@ -107,7 +121,8 @@ class ExactEngine:
         counts = {name: np.zeros(deployment.population(name).size, np.int64) for name in names}
 
         def work(window: slice) -> Mapping[str, NDArray[np.int64]]:
-            return run_batch(plan, inputs[window], sheet.part(window))
+            before = {name: given_often(sent[window], plan.packed.populations[name]) for name, sent in often.items()}
+            return run_batch(plan, inputs[window], sheet.part(window), before=before)
 
         number = min(workers, len(windows))
         with ThreadPoolExecutor(number) if number > 1 else nullcontext() as pool:
@@ -138,7 +153,7 @@ class RunPlan:
 
     deployment: Deployment
     packed: Packed
-    islands: Sequence[tuple[tuple[str, ...], Loop | None]]
+    islands: Sequence[tuple[tuple[str, ...], tuple[Loop, InRegisters | None] | None]]
     given: Sequence[str]
     trains: Mapping[str, Trains]
 
@@ -148,7 +163,7 @@ class RunPlan:
         packed = pack(deployment, part)
         schedule = deployment.schedule
         islands = [
-            (island, pack_loop(deployment, packed, island) if looped else None)
+            (island, (pack_loop(deployment, packed, island), pack_held(packed, island)) if looped else None)
             for island, looped in zip(schedule.islands, schedule.loops, strict=True)
             if island[0] in part
         ]
@@ -188,11 +203,13 @@ class RunSheet:
         outputs = deployment.output.size
         traces = {}
         for name in part:
-            shape = (samples, deployment.timesteps, deployment.population(name).size)
+            chip = deployment.population(name)
+            shape = (samples, deployment.timesteps, chip.size)
+            several = chip.law.arithmetic.spikes > 1 and not chip.is_source
             traces[name] = Traces(
                 np.zeros(shape, np.int32) if "u" in record else None,
                 np.zeros(shape, np.int32) if "v" in record else None,
-                np.zeros(shape, np.bool_) if "spikes" in record else None,
+                np.zeros(shape, np.uint8 if several else np.bool_) if "spikes" in record else None,
             )
         return cls(
             np.zeros((samples, outputs), np.int64), np.zeros((samples, outputs), np.int64), np.zeros(samples, np.int64), traces
@@ -224,12 +241,14 @@ def run_batch(
         sheet: filled in.
         seen: called with the name of each population once its spikes are there, and the events of all that are still at hand, its sources' among
             them.
-        before: events of the populations outside, in internal order, where they are not in ``inputs``.
+        before: events of populations outside, in internal order, that are not in ``inputs``.
         drives: filled in before ``seen`` is called, with the drive, [S, T, n_padded], of the population outside loops alone that was run last and that anything drives.
     """
     deployment = plan.deployment
     events: dict[str, Events] = dict(before or {})
-    for name in plan.given if before is None else ():
+    for name in plan.given:
+        if name in events:
+            continue
         spikes = inputs.of(name)
         assert isinstance(spikes, Spikes)
         events[name] = given(spikes, plan.packed.populations[name])
@@ -238,7 +257,7 @@ def run_batch(
         if loop is None:
             events[island[0]] = _run_whole(plan, island[0], inputs, events, sheet, drives)
         else:
-            _run_loop(plan, island, loop, events, sheet)
+            _run_loop(plan, island, *loop, events, sheet)
         for name in island:
             read = name == deployment.readout.population
             counts[name] = _finish(plan.packed.populations[name], events[name], sheet, read=read)
@@ -267,7 +286,7 @@ def _run_whole(
     into = plan.deployment.into(name)
     if len(into) == 1 and drives is None:
         return _present(plan, own, own.bias, sheet, plan.packed.wires[into[0].name], events[into[0].source])
-    outside = np.zeros((len(inputs) if into else 0, steps, own.bias.shape[1]), np.int32)
+    outside = np.zeros((len(inputs) if into else 0, steps, own.bias.shape[1]), np.int32 if own.held is None else np.int64)
     for one in into:
         _add_drive(plan, one.name, events[one.source], 0, own, outside)
     if drives is not None and into:
@@ -276,9 +295,7 @@ def _run_whole(
     return _present(plan, own, own.bias, sheet, outside=outside)
 
 
-def _add_drive(
-    plan: RunPlan, connection: str, events: Events, first: int, target: PackedPopulation, outside: NDArray[np.int32]
-) -> None:
+def _add_drive(plan: RunPlan, connection: str, events: Events, first: int, target: PackedPopulation, outside: NDArray[Any]) -> None:
     """Add what comes over a connection to a drive in which the target's neurons start at ``first``."""
     wires = plan.packed.wires[connection]
     kernels.add_drive(plan.deployment.timesteps, wires, events.starts, events.sources, first, target.bias.shape[1], outside)
@@ -291,19 +308,14 @@ def _present(
     sheet: RunSheet,
     wires: Wires = NO_WIRES,
     before: Events | None = None,
-    outside: NDArray[np.int32] | None = None,
+    outside: NDArray[Any] | None = None,
 ) -> Events:
     """Run one population; write its traces, and what is read of v where it is the readout."""
     samples, size, trace, steps = sheet.sample_spikes.size, own.order.size, sheet.traces[own.name], plan.deployment.timesteps
-    after = Events.room(samples, steps, size)
     last_v = np.empty((samples, size), np.int32)
     u = np.empty((0 if trace.u is None else samples, steps, size), np.int32)
     v = np.empty((samples if trace.v is not None or _reads_steps(plan, own.name) else 0, steps, size), np.int32)
-    before = Events.none() if before is None else before
-    outside = np.empty((0, 0, 0), np.int32) if outside is None else outside
-    kernels.present(
-        steps, wires, own.neurons, bias, before.starts, before.sources, outside, after.starts, after.sources, last_v, u, v
-    )
+    after = run_whole(steps, own, bias, samples, last_v, u, v, wires, before, outside)
     _write(plan, own, sheet, last_v, u, v)
     return after
 
@@ -338,22 +350,25 @@ def _reads_steps(plan: RunPlan, population: str) -> bool:
     return population == readout.population and not readout.usual
 
 
-def _run_loop(plan: RunPlan, names: tuple[str, ...], loop: Loop, events: dict[str, Events], sheet: RunSheet) -> None:
+def _run_loop(
+    plan: RunPlan, names: tuple[str, ...], loop: Loop, held: InRegisters | None, events: dict[str, Events], sheet: RunSheet
+) -> None:
     """Run the populations of a loop; write their events to ``events``."""
     samples, steps, width = sheet.sample_spikes.size, plan.deployment.timesteps, int(loop.first[-1])
     own = [plan.packed.populations[name] for name in names]
     arriving = [(one, place) for place, name in enumerate(names) for one in plan.deployment.into(name) if one.source not in names]
-    outside = np.zeros((samples if arriving else 0, steps, width), np.int32)
+    outside = np.zeros((samples if arriving else 0, steps, width), np.int32 if held is None else np.int64)
     for one, place in arriving:
         _add_drive(plan, one.name, events[one.source], int(loop.first[place]), own[place], outside)
     starts = np.empty((len(names), samples, steps + 1), np.int64)
-    sources = np.empty((len(names), samples, max(population.order.size for population in own) * steps + 8), np.int32)
+    most = max(population.order.size * population.most for population in own)
+    sources = np.empty((len(names), samples, most * steps + 8), np.int32)
     last_v = np.empty((samples, width), np.int32)
     traces = sheet.traces[names[0]]
     u = np.empty((0 if traces.u is None else samples, steps, width), np.int32)
     read = any(_reads_steps(plan, name) for name in names)
     v = np.empty((samples if traces.v is not None or read else 0, steps, width), np.int32)
-    present_loop(steps, loop, outside, starts, sources, last_v, u, v)
+    present_loop(steps, loop, loop.usual if held is None else None, held, outside, starts, sources, last_v, u, v)
     for place, population in enumerate(own):
         first = int(loop.first[place])
         window = slice(first, first + population.order.size)
@@ -378,7 +393,7 @@ def _finish(own: PackedPopulation, events: Events, sheet: RunSheet, *, read: boo
         sheet.output_counts[:, own.order] = counts
     spikes = sheet.traces[own.name].spikes
     if spikes is not None:
-        event_lists.spread(events.starts, events.sources, own.order, spikes)
+        event_lists.spread(events.starts, events.sources, own.order, spikes.view(np.uint8))
     total = np.zeros(own.order.size, np.int64)
     total[own.order] = counts.sum(axis=0)
     return total

@@ -5,8 +5,33 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.compiled import jit
+from neurofault.compiled import jit, part
 from neurofault.engines.exact.lanes import PLACES, UNIT, write_ones
+
+_PACK_BYTES = np.uint64(0x0102040810204080)
+
+
+@part
+def collect(fired: NDArray[np.uint8], sources: NDArray[np.int32], end: int) -> int:
+    """Append the neurons that fired to ``sources`` at ``end``; return the new end. Up to 8 places beyond it are overwritten."""
+    bytes8 = fired.view(np.uint64)
+    for first in range(0, bytes8.shape[0], 8):
+        word = np.uint64(0)
+        for each in range(8):
+            bits = (bytes8[first + each] * _PACK_BYTES) >> np.uint64(56)  # one bit from each of eight bytes, the first lowest
+            word |= bits << np.uint64(8 * each)
+        if word:
+            end = write_ones(word, np.int32(8 * first), PLACES, sources, end)
+    return end
+
+
+@part
+def collect_words(fired: NDArray[np.uint64], sources: NDArray[np.int32], end: int) -> int:
+    """:func:`collect` from one bit for each neuron."""
+    for word in range(fired.shape[0]):
+        if fired[word]:
+            end = write_ones(fired[word], np.int32(UNIT * word), PLACES, sources, end)
+    return end
 
 
 @jit
@@ -106,12 +131,12 @@ def given(
 
 
 @jit
-def spread(starts: NDArray[np.int64], sources: NDArray[np.int32], order: NDArray[np.int64], spikes: NDArray[np.bool_]) -> None:
-    """Turn event lists (internal order) into spikes, false before, [S, T, n] (public order)."""
+def spread(starts: NDArray[np.int64], sources: NDArray[np.int32], order: NDArray[np.int64], spikes: NDArray[np.uint8]) -> None:
+    """Add event lists (internal order) to spikes, uint8 [S, T, n] (public order): how many each neuron sends in a step."""
     for sample in range(starts.shape[0]):
         for step in range(starts.shape[1] - 1):
             for position in range(starts[sample, step], starts[sample, step + 1]):
-                spikes[sample, step, order[sources[sample, position]]] = True
+                spikes[sample, step, order[sources[sample, position]]] += 1
 
 
 @jit

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.compiled import jit, part
-from neurofault.engines.exact.lanes import PLACES, UNIT, add_rows, add_words, step_rows, step_sums, write_ones
+from neurofault.engines.exact.event_lists import collect, collect_words
+from neurofault.engines.exact.lanes import UNIT, add_rows, add_words, step_rows, step_sums
 from neurofault.engines.exact.neuron_steps import Neurons, _step_ruled
 
 
@@ -83,9 +84,6 @@ class Wires(NamedTuple):
     wraps: bool
 
 
-_PACK_BYTES = np.uint64(0x0102040810204080)
-
-
 @part
 def _add_rows(rows: Rows, sources: NDArray[np.int32], first: int, stop: int, total: NDArray[Any]) -> None:
     """Add the rows of ``sources[first:stop]`` to ``total``."""
@@ -127,11 +125,12 @@ def _add_lists(lists: Lists, which: int, sources: NDArray[np.int32], total: NDAr
 
 
 @part
-def _shift(total: NDArray[Any], left: int, right: int, drive: NDArray[np.int32]) -> None:
-    """Add the shifted sums of weights to ``drive`` and set them to zero."""
-    factor = np.int32(1 << left)
+def _shift(total: NDArray[Any], left: int, right: int, drive: NDArray[Any]) -> None:
+    """Add the shifted sums of weights to ``drive``, int32 or int64, and set them to zero."""
+    kind = drive.dtype.type
+    factor = kind(1 << left)
     for j in range(total.shape[0]):
-        drive[j] += np.int32(total[j] >> right) * factor
+        drive[j] += kind(total[j] >> right) * factor
         total[j] = 0
 
 
@@ -142,7 +141,7 @@ def _arrive(
     starts: NDArray[np.int64],
     sources: NDArray[np.int32],
     total: NDArray[Any],
-    drive: NDArray[np.int32],
+    drive: NDArray[Any],
 ) -> None:
     """Add up the spikes sent in step ``at``, and those of earlier steps whose delays end with it.
 
@@ -161,29 +160,6 @@ def _arrive(
             _add_lists(wires.lists, which, sources[starts[sent] : starts[sent + 1]], total)
         if which + 1 < sets:
             _shift(total, wires.left, wires.right, drive)
-
-
-@part
-def _collect(fired: NDArray[np.uint8], sources: NDArray[np.int32], end: int) -> int:
-    """Append the neurons that fired to ``sources`` at ``end``; return the new end. Up to 8 places beyond it are overwritten."""
-    bytes8 = fired.view(np.uint64)
-    for first in range(0, bytes8.shape[0], 8):
-        word = np.uint64(0)
-        for each in range(8):
-            bits = (bytes8[first + each] * _PACK_BYTES) >> np.uint64(56)  # one bit from each of eight bytes, the first lowest
-            word |= bits << np.uint64(8 * each)
-        if word:
-            end = write_ones(word, np.int32(8 * first), PLACES, sources, end)
-    return end
-
-
-@part
-def _collect_words(fired: NDArray[np.uint64], sources: NDArray[np.int32], end: int) -> int:
-    """:func:`_collect` from one bit for each neuron."""
-    for word in range(fired.shape[0]):
-        if fired[word]:
-            end = write_ones(fired[word], np.int32(UNIT * word), PLACES, sources, end)
-    return end
 
 
 @part
@@ -206,7 +182,7 @@ def _step(
 
 
 @part
-def _copy(state: NDArray[np.int32], out: NDArray[np.int32]) -> None:
+def _copy(state: NDArray[Any], out: NDArray[np.int32]) -> None:
     """Copy as many values as ``out`` holds."""
     for j in range(out.shape[0]):  # a slice assignment takes numba ten times as long to compile
         out[j] = state[j]
@@ -272,7 +248,7 @@ def present(
                 )  # fmt: skip
                 for position in range(neurons.silent.shape[0]):
                     v[neurons.silent[position]] = 0
-                end = _collect_words(words, sources_out[sample], end)
+                end = collect_words(words, sources_out[sample], end)
             else:
                 if starts_in.shape[0]:
                     _arrive(wires, at, starts, sources, total, drive)
@@ -284,15 +260,15 @@ def present(
                     total[neurons.silent[position]] = drive[neurons.silent[position]] = 0
                 if straight and not ruled:
                     _step(neurons, total, wires.right, factor, own_bias, u, v, words, remembers, wires.wraps)
-                    end = _collect_words(words, sources_out[sample], end)
+                    end = collect_words(words, sources_out[sample], end)
                 else:
                     _shift(total, wires.left, wires.right, drive)
                     if ruled:
                         _step_ruled(neurons, own_bias, drive, u, v, waiting, fired)
-                        end = _collect(fired, sources_out[sample], end)
+                        end = collect(fired, sources_out[sample], end)
                     else:
                         _step(neurons, drive, 0, np.int32(1), own_bias, u, v, words, remembers, True)
-                        end = _collect_words(words, sources_out[sample], end)
+                        end = collect_words(words, sources_out[sample], end)
             starts_out[sample, step + 1] = end
             if u_trace.shape[0]:
                 _copy(u, u_trace[sample, step])
@@ -309,7 +285,7 @@ def add_drive(
     sources_in: NDArray[np.int32],
     first: int,
     padded: int,
-    outside: NDArray[np.int32],
+    outside: NDArray[Any],
 ) -> None:
     """Add what comes over one connection to a drive.
 
@@ -320,7 +296,7 @@ def add_drive(
         sources_in: the source's events, [S, …].
         first: where the target's neurons start in the drive.
         padded: how many there are.
-        outside: the drive, [S, T, …].
+        outside: the drive, [S, T, …], int32, or int64 of neurons in registers.
     """
     total = np.zeros(padded, wires.wide.dtype)
     for sample in range(starts_in.shape[0]):

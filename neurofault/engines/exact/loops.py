@@ -1,4 +1,4 @@
-"""Populations that drive each other, step by step: one compiled kernel over all populations of a loop, in wrapping int32.
+"""Populations that drive each other, step by step: one compiled kernel over all populations of a loop, in wrapping int32, or in registers.
 
 Within a step populations come in rising phase: a connection of lag 0 leads from a lower phase to a higher one, so what it carries is
 there in time. All their neurons lie one after the other, each population padded; so do their synapses, connection by connection.
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from neurofault.compiled import jit, part
 from neurofault.deploy.deployment import Deployment
+from neurofault.engines.exact.event_lists import collect, collect_words
+from neurofault.engines.exact.held_steps import InRegisters, held_together, step_held
 from neurofault.engines.exact.kernels import (
     Rows,
     Taps,
     _add_rows,
     _add_taps,
-    _collect,
-    _collect_words,
     _copy,
     _shift,
     _step,
@@ -154,11 +154,19 @@ def _rules_of(own: Sequence[Neurons]) -> Rules:
     return Rules(False, 0, False, np.concatenate(refractory), np.concatenate(floor))
 
 
+def pack_held(packed: Packed, names: Sequence[str]) -> InRegisters | None:
+    """Lay the registers of a loop's populations out, as :func:`pack_loop` does the rest; None: their arithmetic is Loihi's."""
+    found = [packed.populations[name].held for name in names]
+    return held_together([held for held in found if held is not None])
+
+
 @jit
 def present_loop(
     steps: int,
     loop: Loop,
-    outside: NDArray[np.int32],
+    usual: NDArray[np.bool_] | None,
+    held: InRegisters | None,
+    outside: NDArray[Any],
     starts: NDArray[np.int64],
     sources: NDArray[np.int32],
     last_v: NDArray[np.int32],
@@ -170,17 +178,21 @@ def present_loop(
     Args:
         steps: T.
         loop: populations and connections.
-        outside: drive from elsewhere, [S, T, neurons]; no samples: there is none.
+        usual: that of ``loop``; None: the neurons are in registers, and nothing of Loihi's is compiled.
+        held: registers of all neurons; None: they are Loihi's, and nothing else is compiled.
+        outside: drive from elsewhere, [S, T, neurons], int32, or int64 of registers; no samples: there is none.
         starts: filled, windows of the events of each population, [P, S, T + 1].
-        sources: filled, events, [P, S, at least n · T + 8].
+        sources: filled, events, [P, S, at least n · T · spikes a step + 8].
         last_v: filled, [S, neurons], v after step T.
         u_trace: u after each step, filled where it has samples, [S or 0, T, neurons].
         v_trace: likewise v.
     """
     padded, first = loop.bias.shape[0], loop.first
     all_total = np.zeros(padded, loop.wide.dtype)
-    all_drive, all_u, all_v = np.zeros(padded, np.int32), np.zeros(padded, np.int32), np.zeros(padded, np.int32)
-    all_fired, all_waiting = np.zeros(padded, np.uint8), np.zeros(padded, np.int32)
+    kind = outside.dtype
+    all_drive, all_u, all_v = np.zeros(padded, kind), np.zeros(padded, kind), np.zeros(padded, kind)
+    all_fired, all_waiting = np.zeros(padded, np.uint8), np.zeros(padded, kind)
+    all_before = np.zeros(padded, kind)
     all_words = np.zeros(padded // UNIT, np.uint64)
     populations = first.shape[0] - 1
     ends = np.zeros(populations, np.int64)
@@ -203,30 +215,37 @@ def present_loop(
                         _arrive_in(loop, c, at, starts[loop.source[c], sample], sources[loop.source[c], sample], total, drive)
                 for position in range(loop.silent[p], loop.silent[p + 1]):
                     all_drive[loop.neurons.silent[position]] = 0
-                neurons = Neurons(
-                    loop.neurons.keep_u[a:b],
-                    loop.neurons.keep_v[a:b],
-                    loop.remembers[p],
-                    loop.leaks[p],
-                    loop.neurons.threshold[a:b],
-                    loop.neurons.start[a:b],
-                    loop.neurons.silent,
-                    Rules(
-                        loop.usual[p],
-                        loop.reset[p],
-                        loop.delayed[p],
-                        loop.neurons.rules.refractory[a:b],
-                        loop.neurons.rules.floor[a:b],
-                    ),
-                )
-                u, v, bias = all_u[a:b], all_v[a:b], loop.bias[a:b]
-                if loop.usual[p]:
-                    words = all_words[a // UNIT : b // UNIT]
-                    _step(neurons, drive, 0, np.int32(1), bias, u, v, words, loop.remembers[p] or u_trace.shape[0] > 0, True)
-                    ends[p] = _collect_words(words, sources[p, sample], ends[p])
-                else:
-                    _step_ruled(neurons, bias, drive, u, v, all_waiting[a:b], fired)
-                    ends[p] = _collect(fired, sources[p, sample], ends[p])
+                u, v, bias, waiting = all_u[a:b], all_v[a:b], loop.bias[a:b], all_waiting[a:b]
+                if usual is not None:
+                    neurons = Neurons(
+                        loop.neurons.keep_u[a:b],
+                        loop.neurons.keep_v[a:b],
+                        loop.remembers[p],
+                        loop.leaks[p],
+                        loop.neurons.threshold[a:b],
+                        loop.neurons.start[a:b],
+                        loop.neurons.silent,
+                        Rules(
+                            usual[p],
+                            loop.reset[p],
+                            loop.delayed[p],
+                            loop.neurons.rules.refractory[a:b],
+                            loop.neurons.rules.floor[a:b],
+                        ),
+                    )
+                    if usual[p]:
+                        words = all_words[a // UNIT : b // UNIT]
+                        _step(neurons, drive, 0, np.int32(1), bias, u, v, words, loop.remembers[p] or u_trace.shape[0] > 0, True)
+                        ends[p] = collect_words(words, sources[p, sample], ends[p])
+                    else:
+                        _step_ruled(neurons, bias, drive, u, v, waiting, fired)
+                        ends[p] = collect(fired, sources[p, sample], ends[p])
+                if held is not None:
+                    own = InRegisters(
+                        held.law, held.keep_u[a:b], held.keep_v[a:b], held.limit[a:b], held.floor[a:b], held.refractory[a:b]
+                    )
+                    before = all_before[a:b]
+                    ends[p] = step_held(held.law[p], own, bias, drive, u, v, before, waiting, fired, sources[p, sample], ends[p])
                 starts[p, sample, step + 1] = ends[p]
             if u_trace.shape[0]:
                 _copy(all_u, u_trace[sample, step])
@@ -243,7 +262,7 @@ def _arrive_in(
     starts: NDArray[np.int64],
     sources: NDArray[np.int32],
     total: NDArray[Any],
-    drive: NDArray[np.int32],
+    drive: NDArray[Any],
 ) -> None:
     """Add to ``drive`` what comes over a connection: spikes sent in step ``at``, and those of earlier steps whose delays end with it."""
     width = total.shape[0]

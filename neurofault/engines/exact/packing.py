@@ -10,16 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.damage.damage import SetSynapses
 from neurofault.deploy.deployment import Deployment
+from neurofault.engines.exact.held_steps import EVERY_FEATURE, OUT_OF_REACH, InRegisters, kept, law_in_numbers, most_spikes
 from neurofault.engines.exact.kernels import Lists, Rows, Taps, Wires
 from neurofault.engines.exact.lanes import UNIT, paired
 from neurofault.engines.exact.neuron_steps import Neurons, Rules
 from neurofault.engines.wiring import Listed, corrections, dense_weights, edits_of, listed
-from neurofault.graph.arithmetic import RESETS, STATE_LIMIT, bias_of
+from neurofault.graph.arithmetic import LOIHI, RESETS, STATE_LIMIT, bias_of
 from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.graph.law import unknown_feature
 from neurofault.graph.synapses import Conv, Dense, Sparse
 
-_LARGEST_LEFT = 30
+_LARGEST_LEFT, _MOST_BITS = 30, 60
 _LARGE_PAGE = 2 << 20
 _INT16, _INT32 = int(np.iinfo(np.int16).max), int(np.iinfo(np.int32).max)
 
@@ -33,12 +36,16 @@ class PackedPopulation:
         order: int64 [n], public (C, H, W) index of each internal neuron: channels last beside a convolution, else as is.
         neurons: see :mod:`neurofault.engines.exact.kernels`.
         bias: int32 [1, n_padded], of neurons that are not driven by a pixel.
+        held: see :mod:`neurofault.engines.exact.held_steps`; None: the arithmetic is Loihi's.
+        most: spikes of a neuron in a step, at most.
     """
 
     name: str
     order: NDArray[np.int64]
     neurons: Neurons
     bias: NDArray[np.int32]
+    held: InRegisters | None = None
+    most: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +67,7 @@ def pack(deployment: Deployment, part: Collection[str] | None = None) -> Packed:
     populations = {}
     for chip in deployment.populations:
         order = np.arange(chip.size).reshape(channels[chip.name], -1).T.ravel()
-        neurons, bias = pack_neurons(chip, order, deployment.damage.silent(chip.name, chip.size))
-        populations[chip.name] = PackedPopulation(chip.name, order, neurons, bias)
+        populations[chip.name] = pack_population(chip, order, deployment.damage.silent(chip.name, chip.size))
     wires = {
         one.name: _pack_wires(deployment, one, channels, populations)
         for one in deployment.connections
@@ -93,14 +99,65 @@ NO_WIRES = Wires(
 """Nothing that arrives."""
 
 
-def pack_neurons(chip: ChipPopulation, order: NDArray[np.int64], silent: NDArray[np.bool_]) -> tuple[Neurons, NDArray[np.int32]]:
-    """Pack a population and its constant bias; ``silent`` is bool [n] in public order."""
+def kernels_know(deployment: Deployment) -> bool:
+    """Whether there are kernels for every law, and those of a loop's populations are in one."""
+    if any(unknown_feature(one.law, EVERY_FEATURE) is not None for one in deployment.populations):
+        return False
+    islands = [[deployment.population(name).law.arithmetic == LOIHI for name in island] for island in deployment.schedule.islands]
+    return all(len(set(kinds)) == 1 for kinds in islands)
+
+
+def sums_out_of_range(deployment: Deployment) -> str | None:
+    """Return where what arrives in a step may leave the 64 bits of sums that registers hold; None: nowhere. Loihi's sums wrap in 32."""
+    for chip in deployment.populations:
+        if chip.law.arithmetic == LOIHI:
+            continue
+        most = 0
+        for one in deployment.into(chip.name):
+            edits = [edit.values for edit in deployment.damage.synapse_edits(one.name) if isinstance(edit, SetSynapses)]
+            largest = max(int(np.abs(each.astype(np.int64)).max(initial=0)) for each in (one.synapses.weight, *edits))
+            shift = chip.law.arithmetic.shift + max(one.weight_exponent, 0)
+            most += largest * deployment.population(one.source).size * _times(deployment, one) << shift
+        if most >= 1 << _MOST_BITS:
+            return f"layer {chip.name!r}: what arrives in a step may reach 2**{most.bit_length()}, beyond {_MOST_BITS} bits; lower weight exponents"
+    return None
+
+
+def pack_population(chip: ChipPopulation, order: NDArray[np.int64], silent: NDArray[np.bool_]) -> PackedPopulation:
+    """Pack a population; ``silent`` is bool [n] in public order."""
+    neurons, bias = _pack_neurons(chip, order, silent)
+    own = chip.law.arithmetic
+    if own == LOIHI:
+        return PackedPopulation(chip.name, order, neurons, bias)
+    pad = _padding(order)
+    limit = (chip.vth.astype(np.int64) << own.shift) + (own.threshold == ">")
+    none = np.empty(0, np.int64)
+    held = InRegisters(
+        law_in_numbers(chip.law, once=chip.is_source),
+        pad(0, kept(own.u, chip.du)),
+        pad(0, kept(own.v, chip.dv)),
+        pad(OUT_OF_REACH, np.where(silent, OUT_OF_REACH, limit)),
+        none if chip.law.floor is None else pad(0, chip.law.floor.astype(np.int64)),
+        none if chip.law.refractory is None else pad(0, chip.law.refractory.astype(np.int64)),
+    )
+    return PackedPopulation(chip.name, order, neurons, bias, held, 1 if chip.is_source else most_spikes(own, chip.vth))
+
+
+def _padding(order: NDArray[np.int64]) -> Callable[[int, NDArray[Any]], NDArray[Any]]:
+    """Return what puts values of neurons, public order, in the kernels' order, and a value in the places beyond them."""
     padded = -(-order.size // UNIT) * UNIT
 
     def padded_with(value: int, values: NDArray[Any]) -> NDArray[Any]:
         out = np.full(padded, value, values.dtype)
         out[: order.size] = values[order]
         return out
+
+    return padded_with
+
+
+def _pack_neurons(chip: ChipPopulation, order: NDArray[np.int64], silent: NDArray[np.bool_]) -> tuple[Neurons, NDArray[np.int32]]:
+    """Pack neurons of Loihi's arithmetic and their constant bias; of others the start, the silent ones and the bias hold."""
+    padded_with = _padding(order)
 
     threshold = np.clip(chip.vth.astype(np.int64) << 6, -2 * STATE_LIMIT, 2 * STATE_LIMIT).astype(np.int32)
     keep_u = padded_with(0, (4095 - chip.du.astype(np.float64)) / 4096)
@@ -120,7 +177,7 @@ def pack_neurons(chip: ChipPopulation, order: NDArray[np.int64], silent: NDArray
 
 def _rules(chip: ChipPopulation, padded_with: Callable[[int, NDArray[Any]], NDArray[Any]]) -> Rules:
     law, none = chip.law, np.empty(0, np.int32)
-    if law.usual:
+    if law.usual or law.arithmetic != LOIHI:
         return Rules(True, 0, False, none, none)
     refractory = np.zeros(chip.size, np.int32) if law.refractory is None else law.refractory
     floor = np.full(chip.size, 1 - STATE_LIMIT, np.int32) if law.floor is None else law.floor
@@ -143,13 +200,13 @@ def _pack_wires(
     deployment: Deployment, chip: ChipConnection, channels: Mapping[str, int], packed: Mapping[str, PackedPopulation]
 ) -> Wires:
     order_in, target = packed[chip.source].order, packed[chip.target]
-    edits = edits_of(deployment, chip.name)
+    edits, times = edits_of(deployment, chip.name), _times(deployment, chip)
     rows, taps, lists = _NO_ROWS, NO_WIRES.taps, NO_WIRES.lists
     wide: type[np.signedinteger[Any]] = np.int32
     match chip.synapses:
         case Dense(delay=None) as dense:
             weights = dense_weights(dense, edits)[np.ix_(target.order, order_in)]
-            bound = int(np.abs(weights).sum(axis=1, dtype=np.int64).max(initial=0))
+            bound = times * int(np.abs(weights).sum(axis=1, dtype=np.int64).max(initial=0))
             rows = _pack_rows(weights, target.bias.shape[1])
         case Conv(delay=None, in_shape=before, out_shape=after) as conv if (before[0], after[0]) == (
             channels[chip.source],
@@ -160,18 +217,29 @@ def _pack_wires(
                 added = Listed(delta.sources, delta.targets, delta.values.astype(np.int32), np.zeros_like(delta.sources))
                 lists = _pack_lists(added, order_in, target.order)
             extra = np.bincount(delta.targets, np.abs(delta.values), conv.n_out).max(initial=0)
-            bound = int(np.abs(conv.weight.astype(np.int64)).sum(axis=(1, 2, 3)).max(initial=0) + extra)
+            bound = times * int(np.abs(conv.weight.astype(np.int64)).sum(axis=(1, 2, 3)).max(initial=0) + extra)
             taps, wide = _pack_taps(conv), np.int16 if bound <= _INT16 else np.int32
         case Dense() | Conv() | Sparse():
             found = listed(chip.synapses, edits)
-            bound = int(np.bincount(found.targets, np.abs(found.weights.astype(np.float64)), target.order.size).max(initial=0))
+            bound = times * int(
+                np.bincount(found.targets, np.abs(found.weights.astype(np.float64)), target.order.size).max(initial=0)
+            )
             lists = _pack_lists(found, order_in, target.order)
-    left, right = max(chip.weight_exponent, 0) + 6, max(-chip.weight_exponent, 0)
-    if bound > _INT32 and right:
+    own, right = deployment.population(chip.target).law.arithmetic, max(-chip.weight_exponent, 0)
+    left = max(chip.weight_exponent, 0) + own.shift
+    if own != LOIHI:
+        wide = np.int64 if bound > _INT32 else np.int32
+    elif bound > _INT32 and right:
         wide = np.int64
     return Wires(
         rows, taps, lists, left, right, deployment.schedule.lag[chip.name], np.empty(0, wide), bound << left >= STATE_LIMIT
     )
+
+
+def _times(deployment: Deployment, chip: ChipConnection) -> int:
+    """Return how often a source may send in one step."""
+    source = deployment.population(chip.source)
+    return 1 if source.is_source else source.law.arithmetic.spikes
 
 
 def _pack_rows(weights: NDArray[np.int32], padded: int) -> Rows:

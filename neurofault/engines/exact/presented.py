@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import Traces
 from neurofault.engines.exact import event_lists, kernels
-from neurofault.engines.exact.packing import NO_WIRES, PackedPopulation, pack_neurons
+from neurofault.engines.exact.held_kernels import present_held
+from neurofault.engines.exact.kernels import Wires
+from neurofault.engines.exact.packing import NO_WIRES, PackedPopulation, pack_population
 from neurofault.graph.arithmetic import bias_of
 from neurofault.graph.chip import ChipPopulation
 from neurofault.inputs import Spikes
@@ -31,7 +34,7 @@ class Events:
 
     @classmethod
     def room(cls, samples: int, steps: int, size: int) -> Events:
-        """Return room for the most events that a population of ``size`` neurons can have."""
+        """Return room for the most events of a population that sends ``size`` of them in a step at most."""
         return cls(np.empty((samples, steps + 1), np.int64), np.empty((samples, size * steps + 8), np.int32))
 
     @classmethod
@@ -70,6 +73,60 @@ def given(spikes: Spikes, own: PackedPopulation) -> Events:
     return events
 
 
+def given_often(counts: NDArray[np.uint8], own: PackedPopulation) -> Events:
+    """Turn how often each neuron fires, [S, T, n], into events; silent neurons send none."""
+    sent = counts[:, :, own.order]
+    sent[:, :, own.neurons.silent] = 0
+    starts = np.zeros((len(sent), sent.shape[1] + 1), np.int64)
+    np.cumsum(sent.sum(axis=2, dtype=np.int64), axis=1, out=starts[:, 1:])
+    sources = np.empty((len(sent), int(starts[:, -1].max(initial=0)) + 8), np.int32)
+    for out, own_sent, end in zip(sources, sent, starts[:, -1], strict=True):
+        _, neurons = np.nonzero(own_sent)
+        out[:end] = np.repeat(neurons, own_sent[own_sent > 0])
+    return Events(starts, sources)
+
+
+def run_whole(
+    steps: int,
+    own: PackedPopulation,
+    bias: NDArray[np.int32],
+    samples: int,
+    last_v: NDArray[np.int32],
+    u: NDArray[np.int32],
+    v: NDArray[np.int32],
+    wires: Wires = NO_WIRES,
+    before: Events | None = None,
+    outside: NDArray[Any] | None = None,
+) -> Events:
+    """Run one population, all T steps of each sample at once, by the kernel of its arithmetic.
+
+    Args:
+        steps: T.
+        own: the population.
+        bias: [1 or S, n_padded], added to v each step.
+        samples: S.
+        last_v: filled, [S, n], v after step T.
+        u: u after each step, filled where it has samples, [S or 0, T, n].
+        v: likewise v.
+        wires: the connection into it, or none.
+        before: the events of its source; None: there is no connection.
+        outside: drive from elsewhere, [S, T, n_padded], int32, or int64 of neurons in registers; None: there is none.
+    """
+    after, before = Events.room(samples, steps, own.order.size * own.most), Events.none() if before is None else before
+    nothing: NDArray[Any] = np.empty((0, 0, 0), np.int32 if own.held is None else np.int64)
+    arriving: NDArray[Any] = nothing if outside is None else outside
+    if own.held is None:
+        kernels.present(
+            steps, wires, own.neurons, bias, before.starts, before.sources, arriving, after.starts, after.sources, last_v, u, v
+        )
+    else:
+        present_held(
+            steps, wires, own.held, own.neurons.start, own.neurons.silent, bias, before.starts, before.sources, arriving,
+            after.starts, after.sources, last_v, u, v,
+        )  # fmt: skip
+    return after
+
+
 def input_bias(mantissa: NDArray[np.int32], chip: ChipPopulation, own: PackedPopulation) -> NDArray[np.int32]:
     """Bias of each sample's input neurons [S, n_padded], 0 for silent ones."""
     bias = np.zeros((len(mantissa), own.bias.shape[1]), np.int32)
@@ -93,16 +150,13 @@ def constant_trains(chip: ChipPopulation, steps: int, own: PackedPopulation, man
     n_trains = kinds.shape[1] * biases.size
     twin = ChipPopulation(
         chip.name, (n_trains,), np.zeros(n_trains, np.int32), kinds[0].repeat(biases.size), kinds[1].repeat(biases.size),
-        np.tile(biases, kinds.shape[1]).astype(np.int32), chip.bias_exponent, kinds[2].repeat(biases.size), law=chip.law,
+        np.tile(biases, kinds.shape[1]).astype(np.int32), chip.bias_exponent, kinds[2].repeat(biases.size), is_source=True, law=chip.law,
     )  # fmt: skip
     order = np.arange(n_trains)
-    neurons, bias = pack_neurons(twin, order, np.zeros(n_trains, bool))
-    none, nothing = Events.none(), np.empty((0, 0, 0), np.int32)
-    events, last_v = Events.room(1, steps, n_trains), np.empty((1, n_trains), np.int32)
-    v, spikes = np.empty((1, steps, n_trains), np.int32), np.zeros((1, steps, n_trains), np.bool_)
-    kernels.present(
-        steps, NO_WIRES, neurons, bias, none.starts, none.sources, nothing, events.starts, events.sources, last_v, nothing, v
-    )
+    packed = pack_population(twin, order, np.zeros(n_trains, bool))
+    v, spikes = np.empty((1, steps, n_trains), np.int32), np.zeros((1, steps, n_trains), np.uint8)
+    no_u = np.empty((0, 0, 0), np.int32)
+    events = run_whole(steps, packed, packed.bias, 1, np.empty((1, n_trains), np.int32), no_u, v)
     event_lists.spread(events.starts, events.sources, order, spikes)
     train, step = np.nonzero(spikes[0].T)
     lookup = np.full((kinds.shape[1], 1 << 16), -1, np.int32)

@@ -19,7 +19,7 @@ from neurofault.damage.damage import Damage, NeuronEdit
 from neurofault.damage.fold_neurons import NeuronsInTime
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.currents import Currents
-from neurofault.engines.exact.packing import exponent_out_of_range
+from neurofault.engines.exact.packing import exponent_out_of_range, sums_out_of_range
 from neurofault.engines.exact.sample_layout import SampleLayout
 from neurofault.engines.exact.states import checked, follows, joined_states, laid_out, window_of
 from neurofault.errors import StalledError, UsageError
@@ -40,7 +40,14 @@ _Kind = TypeVar("_Kind", bound=np.generic)
 class PartEngine(Protocol):
     """Something that runs some populations of a deployment."""
 
-    def run_part(self, deployment: Deployment, part: Collection[str], inputs: Inputs, record: Collection[str] = ()) -> Activity:
+    def run_part(
+        self,
+        deployment: Deployment,
+        part: Collection[str],
+        inputs: Inputs,
+        record: Collection[str] = (),
+        often: Mapping[str, NDArray[np.uint8]] = ...,
+    ) -> Activity:
         """Run some populations whose own damage is plain; see :meth:`neurofault.engines.exact.engine.ExactEngine.run_part`."""
         ...
 
@@ -60,7 +67,7 @@ class StepwiseEngine:
 
     def supports(self, deployment: Deployment) -> str | None:
         """Return None if this engine can run the deployment, else the reason, naming the connection."""
-        return exponent_out_of_range(deployment)
+        return exponent_out_of_range(deployment) or sums_out_of_range(deployment)
 
     def run(
         self,
@@ -174,14 +181,14 @@ class _Run:
         """Let another engine run some populations."""
         deployment = self.deployment
         outside = {one.source for name in names for one in deployment.into(name) if one.source not in names}
+        often = {name: self.sent[name] for name in outside if self.sent[name].dtype == np.uint8}
         parts = dict(self.inputs.parts)
-        parts |= {name: Spikes.dense(self.sent[name]) for name in outside}
-        inputs = Inputs(
-            {name: part for name, part in parts.items() if isinstance(part, Bias)},
-            {name: part for name, part in parts.items() if isinstance(part, Spikes)},
-            self.inputs.first_sample,
-        )
-        activity = plain.run_part(deployment, names, inputs, {*self.record, "spikes"})
+        parts |= {name: Spikes.dense(self.sent[name]) for name in outside - often.keys()}
+        biases = {name: part for name, part in parts.items() if isinstance(part, Bias)}
+        spikes = {name: part for name, part in parts.items() if isinstance(part, Spikes)}
+        first = self.inputs.first_sample
+        inputs = Inputs(biases, spikes, first) if parts else Inputs(first_sample=first, samples=len(self.inputs))
+        activity = plain.run_part(deployment, names, inputs, {*self.record, "spikes"}, often)
         for name in names:
             trace = activity.traces[name]
             assert trace.spikes is not None

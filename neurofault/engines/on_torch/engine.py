@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neurofault.activity import Activity, scores_from
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.base import STREAM
-from neurofault.engines.exact.engine import ExactEngine, RunSheet
+from neurofault.engines.exact.engine import NOTHING, ExactEngine, RunSheet
 from neurofault.engines.exact.stepwise import StepwiseEngine
 from neurofault.engines.on_torch.devices import CPU, TORCH_CPU, check_device
 from neurofault.errors import EngineError, UnsupportedError, UsageError
@@ -96,8 +96,15 @@ class TorchEngine:
         names = tuple(population.name for population in deployment.populations)
         return self.run_part(deployment, names, inputs.named(deployment.inputs), record)
 
-    def run_part(self, deployment: Deployment, part: Collection[str], inputs: Inputs, record: Collection[str] = ()) -> Activity:
-        """Run some populations, as :meth:`neurofault.engines.exact.engine.ExactEngine.run_part` does.
+    def run_part(
+        self,
+        deployment: Deployment,
+        part: Collection[str],
+        inputs: Inputs,
+        record: Collection[str] = (),
+        often: Mapping[str, NDArray[np.uint8]] = NOTHING,
+    ) -> Activity:
+        """Run some populations, as :meth:`neurofault.engines.exact.engine.ExactEngine.run_part` does; ``often`` is empty, see :meth:`supports`.
 
         Raises:
             EngineError: as of :meth:`run`.
