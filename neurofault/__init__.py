@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from neurofault.study.campaign.api import campaign
     from neurofault.study.patterns.apply import apply_patterns
     from neurofault.study.patterns.choose import choose_patterns
+    from neurofault.study.patterns.diagnose import diagnose, fault_dictionary
     from neurofault.study.patterns.pattern_set import PatternSet, load_patterns, save_patterns
 
 __all__ = [  # noqa: RUF022  (in pipeline order)
@@ -93,6 +94,8 @@ __all__ = [  # noqa: RUF022  (in pipeline order)
     "PatternSet",
     "save_patterns",
     "load_patterns",
+    "fault_dictionary",
+    "diagnose",
     # many trials
     "campaign",
     "errors",
@@ -114,6 +117,8 @@ _ON_USE = {
     "PatternSet": "neurofault.study.patterns.pattern_set",
     "save_patterns": "neurofault.study.patterns.pattern_set",
     "load_patterns": "neurofault.study.patterns.pattern_set",
+    "fault_dictionary": "neurofault.study.patterns.diagnose",
+    "diagnose": "neurofault.study.patterns.diagnose",
     "campaign": "neurofault.study.campaign.api",
 }
 """Name → module that has it, for what is not loaded with the package."""

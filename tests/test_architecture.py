@@ -185,7 +185,7 @@ PUBLIC = [
     "faults", "inject",
     "Inputs", "Bias", "Spikes", "State", "run", "unit_of", "Result", "Activity",
     "rescue", "Budget", "Plan", "Guard", "Rescued",
-    "choose_patterns", "apply_patterns", "PatternSet", "save_patterns", "load_patterns",
+    "choose_patterns", "apply_patterns", "PatternSet", "save_patterns", "load_patterns", "fault_dictionary", "diagnose",
     "campaign",
     "errors",
 ]  # fmt: skip

@@ -14,7 +14,22 @@ from typing import Annotated, Any, Final, TextIO
 
 import typer
 
-from neurofault.cli import atlas, campaign, convert, doctor, faults, inject, map_, paper, profile, profiles, rescue, testset, train
+from neurofault.cli import (
+    atlas,
+    campaign,
+    convert,
+    diagnose,
+    doctor,
+    faults,
+    inject,
+    map_,
+    paper,
+    profile,
+    profiles,
+    rescue,
+    testset,
+    train,
+)
 from neurofault.cli.output import forgiving_streams
 from neurofault.cli.words import check_numbers
 from neurofault.errors import NeurofaultError, NeurofaultWarning
@@ -59,6 +74,7 @@ app.command("train")(train.train)
 app.command("profiles")(profiles.profiles)
 app.command("convert")(convert.convert)
 app.command("paper")(paper.paper)
+app.command("diagnose")(diagnose.diagnose)
 app.command("doctor")(doctor.doctor)
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(faults.app, name="faults")

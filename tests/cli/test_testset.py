@@ -67,3 +67,27 @@ def test_mistakes_end_in_one_line(cli, tmp_path, monkeypatch, words, message):
     assert (code, out) == (2, "")
     assert message in err
     assert "Traceback" not in err
+
+
+def test_the_dead_core_is_named(cli, tmp_path):
+    test, chip, hurt = (str(tmp_path / name) for name in ("test.npz", "chip.npz", "hurt.npz"))
+    words = ("--fault", "core_dead", "--observe", "potential", "--candidates", "100", "--draws", "0")
+    assert cli("testset", *words, "--out", test, "--save-chip", chip)[0] == 0
+    nf.save(nf.inject(nf.load(chip), nf.faults.CoreDead(cores=(15,))), hurt)
+    code, out, err = cli("diagnose", test, "--chip", chip, "--deployment", hurt, "--draws", "20", "--json", "-")
+    assert code == 0, err
+    answer = json.loads(out)
+    assert answer["suspects"][0] == {"faults": ["core_dead core 15"], "distance": 0.0}
+    assert (answer["naming"][0]["cores"], answer["naming"][0]["named"]["mean"]) == (1, 1.0)
+    code, out, err = cli("diagnose", test, "--chip", chip, "--deployment", hurt, "--fault", "core_dead")
+    assert code == 0, err
+    assert "1. core_dead core 15 (the very answers)" in out
+    for words, message in (
+        (("--chip", chip), "say what is diagnosed: --deployment CHIP.npz, or --answers ANSWERS.npz; or --draws N"),
+        (("--chip", hurt, "--draws", "5"), "is damaged; the dictionary is made on the healthy chip"),
+        (("--chip", chip, "--deployment", hurt, "--top", "0"), "--top must be at least 1, is 0"),
+        (("--chip", chip, "--deployment", hurt, "--answers", hurt), "not both"),
+    ):
+        code, out, err = cli("diagnose", test, *words)
+        assert (code, out) == (2, "")
+        assert message in err

@@ -54,16 +54,25 @@ def apply_patterns(patterns: PatternSet, chip: Deployment, engine: str = "exact"
         UsageError: the test is of another chip.
         UnsupportedError: the engine cannot run the chip.
     """
-    if chip_digest(chip) != patterns.chip:
-        raise UsageError(
-            f"the test was made for network {patterns.network!r} with other weights, readout or steps than this chip of {chip.name!r} holds"
-            " (damage apart): a chip that has learned, or was converted anew, needs a test of its own"
-        )
+    check_chip(patterns, chip)
     try:
         activity = run(chip, patterns.inputs, engine=engine).activity
     except StalledError:
         return Verdict(np.ones(len(patterns), bool), None)
     return compared(patterns, seen_of(patterns.observe, activity))
+
+
+def check_chip(patterns: PatternSet, chip: Deployment) -> None:
+    """Refuse a test that was made for another chip.
+
+    Raises:
+        UsageError: it was.
+    """
+    if chip_digest(chip) != patterns.chip:
+        raise UsageError(
+            f"the test was made for network {patterns.network!r} with other weights, readout or steps than this chip of {chip.name!r} holds"
+            " (damage apart): a chip that has learned, or was converted anew, needs a test of its own"
+        )
 
 
 def compared(patterns: PatternSet, answers: NDArray[np.int64]) -> Verdict:
