@@ -4,7 +4,7 @@
 
 - ``chip``, ``core``, ``synapse``, ``neuron``, ``learning`` and any other section are taken over key by key; a number is replaced as a whole,
   with its source; ``null`` makes it unknown. A section that says its ``kind``, and ``learning`` with ``available``, is written anew.
-- ``name``, ``title``, ``facts`` and ``dead_cores`` are never taken over.
+- ``name``, ``title``, ``facts`` and what is known bad (``dead_cores``, ``dead_chips``, ``dead_links``) are never taken over.
 - Costs neither, but for tables that are named, ``energy_tables: {davies2018: {inherit: unchanged}}`` for the same silicon, or
   ``{inherit: assumed, reason: …}`` for another: evidence of each number is ``assumed`` then. A table may say other costs beside that.
 - ``sources`` are taken over where a number that is taken over names them.
@@ -22,7 +22,7 @@ from neurofault.errors import SpecError, UsageError, nearest
 from neurofault.specfile import parse_yaml, read_bytes
 from neurofault.specnodes import Mark, Node, at, replaced
 
-_OWN = ("name", "title", "facts", "dead_cores", "energy_tables", "default_energy", "extends")
+_OWN = ("name", "title", "facts", "dead_cores", "dead_chips", "dead_links", "energy_tables", "default_energy", "extends")
 """What is never taken over."""
 
 _INHERIT = ("unchanged", "assumed")

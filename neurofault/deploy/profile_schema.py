@@ -26,7 +26,7 @@ SCHEMA_FILE = "neurofault-profile.schema.json"
 
 EXTENDS = (
     "the bundled profile, or the file (from the folder of this one), from which everything is taken over that this file does not say, "
-    "but for name, title, facts, dead_cores and costs"
+    "but for name, title, facts, what is known bad (dead_…) and costs"
 )
 INHERIT = (
     "this table is that of the profile that is extended: unchanged (the same silicon) or assumed (another chip, with a reason)"
@@ -198,7 +198,8 @@ def _lines(name: str, extends: str | None) -> Iterator[str]:
     yield from (*_said(f"links: {own['links']} See docs/places.md."), f"#links: {{topology: {FILL}, source: sheet}}", "")
     yield from (*_said(f"board: {own['board']}"), f"#board: {{chips: {_number(FILL, 'chips')}}}", "")
     yield from (*_said(f"shared_memory: {own['shared_memory']}"), f"#shared_memory: {{cores: {_number(FILL, 'cores')}}}", "")
-    yield from (*_said(f"dead_cores: {own['dead_cores']}"), f"#dead_cores: [{FILL}]")
+    for key in ("dead_cores", "dead_chips", "dead_links"):
+        yield from (*_said(f"{key}: {own[key]}"), f"#{key}: [{FILL}]")
 
 
 def _arithmetic() -> Iterator[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from neurofault.deploy.profile import HardwareProfile, load_profile, load_sheet
+from neurofault.deploy.profile_file import read_profile_file
 from neurofault.errors import SpecError
 
 MINE = "name: mine\ntitle: My chip\n"
@@ -59,6 +60,18 @@ def test_it_says_who_says_what_and_takes_only_the_sources_that_it_needs(tmp_path
     }
     assert not own & set(sheet.inherited)
     assert set(sheet.profile.sources) == {"sheet", "intel2021", "open_neuromorphic", "sanafe", "nengo_loihi", "lava", "davies2018"}
+
+
+def test_what_is_known_bad_is_of_one_chip_alone(tmp_path):
+    bad = "dead_cores: [3]\n"
+    base = load_profile(write(tmp_path, LIKE + bad, "base.yaml"))
+    mine = load_profile(write(tmp_path, MINE + "extends: base.yaml\n"))
+    assert (base.dead_cores, mine.dead_cores) == ((3,), ())
+    assert {"dead_cores", "dead_chips", "dead_links"} == {key for key in HardwareProfile.model_fields if key.startswith("dead_")}
+    for key in ("dead_chips", "dead_links"):
+        document = read_profile_file(write(tmp_path, MINE.replace("mine", "c") + f"extends: base.yaml\n{key}: ['1,1']\n", "c.yaml"))
+        assert key in document.root.value
+        assert key not in read_profile_file(write(tmp_path, MINE + "extends: c.yaml\n", "d.yaml")).root.value
 
 
 def test_it_travels_and_is_kept_whole(tmp_path):

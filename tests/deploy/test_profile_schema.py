@@ -8,7 +8,7 @@ import re
 import pytest
 import yaml
 
-from neurofault.deploy.profile import bundled_profiles, load_profile
+from neurofault.deploy.profile import HardwareProfile, bundled_profiles, load_profile
 from neurofault.deploy.profile_file import profile_path, read_profile_file
 from neurofault.deploy.profile_schema import FILL, profile_schema, template
 from neurofault.errors import SpecError
@@ -78,6 +78,11 @@ def test_each_key_is_explained():
     assert SCHEMA["$defs"]["Core"]["properties"]["in_axons"]["description"] == "entries of the input and output axon tables."
     assert "``" not in json.dumps(SCHEMA)
     assert ":class:" not in json.dumps(SCHEMA)
+
+
+def test_every_section_is_in_the_template():
+    text = template("mine")
+    assert [key for key in HardwareProfile.model_fields if not re.search(rf"(?m)^#?{key}:|{key}: ", text)] == []
 
 
 def test_a_template_is_a_profile_once_its_marks_are_filled(tmp_path):
