@@ -18,7 +18,7 @@ from neurofault.deploy.deployment import Placement
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.resources import Resource, check_learning, demand, entries, limits, row_bits, shares_kernels, synapse_bits
 from neurofault.deploy.routing import Mesh, Topology, machine_chips, topology_of
-from neurofault.deploy.whole import match
+from neurofault.deploy.whole import check_one_core, match
 from neurofault.errors import CapacityError, UsageError, nearest
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.connectivity import fan_in, fan_out
@@ -81,10 +81,14 @@ def place(
         if chips not in (None, machine):
             raise UsageError(f"chips is {chips}, but {profile.name!r} is a machine of {machine} chips; leave chips out")
         chips = machine
-    if profile.core.layers is not None and neurons_per_core is not None:
+    if not profile.cuts and neurons_per_core is not None:
+        held = "the one core" if profile.one_core else "a core"
+        what = "all of a network" if profile.one_core else "one whole population"
         raise UsageError(
-            f"neurons_per_core is {neurons_per_core}, but a core of {profile.name!r} holds one whole population; leave neurons_per_core out"
+            f"neurons_per_core is {neurons_per_core}, but {held} of {profile.name!r} holds {what}; leave neurons_per_core out"
         )
+    if profile.one_core:
+        return _on_one_core(populations, connections, profile, spare_cores, strategy)
     sizes = slice_sizes(populations, connections, profile, neurons_per_core=neurons_per_core, learning=learning)
     cuts = [-(-one.size // sizes[one.name]) for one in populations]
     cores_per_chip = profile.chip.cores.known
@@ -119,6 +123,26 @@ def place(
         spare_cores=tuple(spares.tolist()),
         bad_cores=tuple(core for core in profile.dead_core_ids if core < chips * cores_per_chip),
         strategy=strategy,
+    )
+
+
+def _on_one_core(
+    populations: Sequence[ChipPopulation],
+    connections: Sequence[ChipConnection],
+    profile: HardwareProfile,
+    spare_cores: int,
+    strategy: str,
+) -> Placement:
+    """Return the only placement on a chip of one core, which all populations share."""
+    if spare_cores or not _healthy_cores(profile, 1).size:
+        raise CapacityError(
+            f"the network does not fit: {profile.name!r} has one core, and none to spare; lower spare_cores ({spare_cores})"
+        )
+    sources = {one.source for one in connections}
+    check_one_core(populations, connections, profile, [one.name for one in populations if one.name not in sources])
+    core = int(_healthy_cores(profile, 1)[0])
+    return Placement(
+        1, profile.chip.cores.known, {one.name: np.full(one.size, core, np.int32) for one in populations}, strategy=strategy
     )
 
 

@@ -213,6 +213,16 @@ class HardwareProfile(BaseModel):
         return isinstance(self.links, HexagonalLinks | NoLinks) or self.chip.sides is not None
 
     @property
+    def one_core(self) -> bool:
+        """Whether all of a network shares one core: there is no other, and no other chip."""
+        return self.chip.usable == 1 and self.chip.max_chips.value == 1
+
+    @property
+    def cuts(self) -> bool:
+        """Whether populations are cut into slices: not on the only core, nor on cores that hold one whole population each."""
+        return self.core.layers is None and not self.one_core
+
+    @property
     def down(self) -> Down:
         """Chips and links of hexagonal links that are known bad."""
         return Down(frozenset(map(spinnaker_chip, self.dead_chips)), frozenset(map(spinnaker_link, self.dead_links)))

@@ -134,6 +134,8 @@ class Core(BaseModel):
         in_axons, out_axons: entries of the input and output axon tables.
         layers: that each core holds one whole population, and what each of them has in place of ``neurons`` and ``synapse_bits``; left out:
             cores are alike, and hold parts of any populations.
+        inputs, outputs: neurons of inputs, and of the readout, that a chip of one core takes besides ``neurons``; left out: they count
+            among these.
     """
 
     model_config = RECORD
@@ -143,6 +145,8 @@ class Core(BaseModel):
     in_axons: Axons = not_given()
     out_axons: Axons = not_given()
     layers: LayerCores | None = None
+    inputs: Quantity[Positive, Literal["neurons"]] | None = None
+    outputs: Quantity[Positive, Literal["neurons"]] | None = None
 
 
 _Ranges = TypeVar("_Ranges", bound=BaseModel)

@@ -12,7 +12,7 @@ from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.quantity import EVIDENCE_ORDER, Quantity
 from neurofault.deploy.resources import limits
 
-_OF_SOME = ("links", "board", "shared_memory", "layers", "reserved_cores", "hop_tree", "hop_inter_chip")
+_OF_SOME = ("links", "board", "shared_memory", "layers", "inputs", "outputs", "reserved_cores", "hop_tree", "hop_inter_chip")
 """Keys of what some chips have; a profile that leaves one out does not leave it unknown."""
 _MESH = ("tile_columns", "tile_rows", "cores_per_tile")
 
@@ -111,7 +111,7 @@ def law_of(profile: HardwareProfile) -> str:
         case ArithmeticSpec() as spec:
             return f"exact: {spec.name}"
         case "loihi":
-            return "exact: Lava 0.10's integers"
+            return "exact: Lava 0.10"
         case _:
             return "Lava's law on its places"
 

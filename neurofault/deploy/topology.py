@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from neurofault.deploy.hexagonal import HEXAGONAL, Hexagon
 from neurofault.deploy.links import Link, Tile
-from neurofault.deploy.quantity import RECORD, Keys, Positive, Quantity, check_sources
+from neurofault.deploy.quantity import RECORD, Keys, Positive, Quantity, check_sources, not_given
 
 _ROWS = re.compile(r"([0-9]{1,4})-([0-9]{1,4})")
 _NUMBER = re.compile(r"-?[0-9]{1,9}")
@@ -133,12 +133,12 @@ class Board(BaseModel):
     """Chips that share a board: its connectors, its supply.
 
     Attributes:
-        chips: of one board; chip c is on board c // chips.
+        chips: of one board; chip c is on board c // chips. Null: not known.
     """
 
     model_config = RECORD
 
-    chips: Quantity[Positive, Literal["chips"]]
+    chips: Quantity[Positive, Literal["chips"]] = not_given()
 
 
 class SharedMemory(BaseModel):
@@ -150,7 +150,7 @@ class SharedMemory(BaseModel):
 
     model_config = RECORD
 
-    cores: Quantity[Positive, Literal["cores"]]
+    cores: Quantity[Positive, Literal["cores"]] = not_given()
 
 
 def spinnaker_cores(entry: str) -> tuple[Tile, tuple[int, ...]]:

@@ -5,13 +5,15 @@ DYNAP-CNN and Speck: sinabs finds the same kind of matching (``mapping.py``), of
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.core_limits import LayerCores
 from neurofault.deploy.profile import HardwareProfile
+from neurofault.deploy.quantity import Quantity
 from neurofault.deploy.resources import core_limits, demand, stored_biases, stored_neurons
 from neurofault.errors import CapacityError
 from neurofault.graph.chip import ChipConnection, ChipPopulation
@@ -90,6 +92,44 @@ def match(
             )
     core_of = {index: core for core, index in held.items()}
     return np.array([core_of[index] for index in range(len(populations))], np.int64)
+
+
+def check_one_core(
+    populations: Sequence[ChipPopulation], connections: Sequence[ChipConnection], profile: HardwareProfile, readout: Collection[str]
+) -> None:
+    """Check that a chip of one core holds a whole network.
+
+    Args:
+        populations: of the network, with
+        connections: between them.
+        profile: the chip.
+        readout: names of the populations that nothing listens to.
+
+    Raises:
+        CapacityError: it does not; the text says which resource is short, and what each population takes.
+    """
+    core, parts = profile.core, {"inputs": 0, "outputs": 0, "neurons": 0}
+    for one in populations:
+        kind = "inputs" if one.is_source and core.inputs else "outputs" if one.name in readout and core.outputs else "neurons"
+        parts[kind] += one.size
+    demands = [demand(one, np.ones(one.synapses.n_out, bool), profile) for one in connections]
+    parts["synapse_bits"] = sum(one.synapse_bits for one in demands)
+    parts["in_axons"] = sum(one.in_axons for one in demands)
+    limits: dict[str, Quantity[int, Any] | None] = {
+        "neurons": core.neurons,
+        "synapse_bits": core.synapse_bits,
+        "in_axons": core.in_axons,
+        "inputs": core.inputs,
+        "outputs": core.outputs,
+    }
+    for name, used in parts.items():
+        limit = limits[name]
+        if limit is not None and limit.value is not None and used > limit.value:
+            sizes = ", ".join(f"{one.name} {one.size}" for one in populations)
+            raise CapacityError(
+                f"the network does not fit: it takes {used:,} {name} (neurons: {sizes}), the one core of {profile.name!r} has {limit.value:,} "
+                f"(core.{name}); shrink it, or use a profile with more"
+            )
 
 
 def short(need: Needs, limits: Mapping[str, int | None]) -> dict[str, int]:

@@ -257,7 +257,7 @@ def prepare(
             "convert --check, and what learns nothing: campaigns and rescue --strategy none,remap --control none"
         )
     grain = setup.neurons_per_core
-    if grain is None and spec is not None:
+    if grain is None and spec is not None and profile.cuts:
         grain = spec.neurons_per_core
 
     def place(network: Network) -> Deployment:

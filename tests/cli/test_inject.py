@@ -199,7 +199,7 @@ UNSPIKING = (
 REFUSALS = {
     "unknown profile": (
         ["--profile", "loihi3.yaml"],
-        "no profile 'loihi3.yaml' (did you mean 'loihi2'?): neither a file nor a bundled profile (loihi1, loihi2)",
+        "no profile 'loihi3.yaml' (did you mean 'loihi2'?): neither a file nor a bundled profile (darwin3, hala_point, kapoho_bay, loihi1, loihi2, nahuku32, odin, pohoiki_springs, reckon, speck2f, spinnaker1, spinnaker2, truenorth, xylo_audio2)",
     ),
     "unknown network": (
         ["--network", "mnist-mpl"],

@@ -145,7 +145,7 @@ def test_costs_of_other_silicon_are_assumed_and_say_why(tmp_path):
         (LIKE + "energy_tables: {davies2018: {inherit: unchanged, reason: no}}\n", "no}", "energy_tables.davies2018: reason goes with inherit: assumed"),
         (MINE + "energy_tables: {davies2018: {inherit: unchanged}}\n", "unchanged", "energy_tables.davies2018.inherit: goes with extends: PROFILE, whose table it is"),
         (LIKE + SHEET + "chip: {cores: {value: 256, unit: cores, source: sheet, evidence: documented}}\n", "{cores", "chip: 256 cores do not fit on a mesh of 128 places (tile_columns · tile_rows · cores_per_tile)"),
-        (LIKE + SHEET + "core: {nerons: {value: 256, unit: neurons, source: sheet, evidence: documented}}\n", "nerons", "unknown key 'nerons' in core (did you mean 'neurons'?); allowed: neurons, synapse_bits, in_axons, out_axons, layers"),
+        (LIKE + SHEET + "core: {nerons: {value: 256, unit: neurons, source: sheet, evidence: documented}}\n", "nerons", "unknown key 'nerons' in core (did you mean 'neurons'?); allowed: neurons, synapse_bits, in_axons, out_axons, layers, inputs, outputs"),
         (LIKE + "core: {neurons: {value: 256, unit: neurons, evidence: documented}}\n", "{value", "core.neurons: the value 256 has no source (add source: KEY, a key of sources; or evidence: assumed and a note that says why)"),
     ],
 )  # fmt: skip

@@ -257,7 +257,7 @@ def test_files_that_a_dict_names_are_looked_for_where_python_runs(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     assert mistakes({**SMALL, "network": {"nir": "x.nir"}, "profile": "loihi9"}) == [
         f"<dict>: profile 'loihi9': no file {tmp_path}/loihi9, and no bundled profile of that name (did you mean 'loihi2'?); "
-        "bundled: loihi1, loihi2",
+        "bundled: darwin3, hala_point, kapoho_bay, loihi1, loihi2, nahuku32, odin, pohoiki_springs, reckon, speck2f, spinnaker1, spinnaker2, truenorth, xylo_audio2",
         f"<dict>: network.nir: no file {tmp_path}/x.nir",
     ]
 
