@@ -215,7 +215,7 @@ class HardwareProfile(BaseModel):
     @property
     def one_core(self) -> bool:
         """Whether all of a network shares one core: there is no other, and no other chip."""
-        return self.chip.usable == 1 and self.chip.max_chips.value == 1
+        return self.core.layers is None and self.chip.usable == 1 and self.chip.max_chips.value == 1
 
     @property
     def cuts(self) -> bool:

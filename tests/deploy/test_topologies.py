@@ -110,7 +110,7 @@ def test_a_way_takes_the_longer_axis_first():
     assert grid.path(core[0, 0], core[0, 0] + 3) == ()
 
 
-@settings(max_examples=40)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_ways_go_round_what_the_profile_lists_as_down(data):
     places = spin5(((0, 0),), None)
@@ -131,6 +131,7 @@ def test_ways_go_round_what_the_profile_lists_as_down(data):
     assert grid.hops(np.array(first * 4), np.array(chips) * 4).total.tolist() == [wanted[places[chip]] for chip in chips]
 
 
+@settings(max_examples=50, deadline=None)
 @given(branches=st.integers(2, 4), depth=st.integers(0, 3), per_tile=st.integers(1, 2), chips=st.integers(1, 5))
 def test_tree_ways_climb_to_the_common_ancestor(branches, depth, per_tile, chips):
     tiles = branches**depth
@@ -148,6 +149,7 @@ def test_tree_ways_climb_to_the_common_ancestor(branches, depth, per_tile, chips
     assert follow(grid, (0, 0), path) == (int(leaves[-1]), 0)
 
 
+@settings(max_examples=50, deadline=None)
 @given(columns=st.integers(1, 4), rows=st.integers(1, 4), chips=st.integers(1, 3))
 def test_mesh_ways_are_as_long_as_the_shortest(columns, rows, chips):
     grid = topology_of(small_chip(columns, rows, 1), chips)

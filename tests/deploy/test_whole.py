@@ -33,7 +33,7 @@ def takes(sizes, padded):
     return found
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data(), padded=st.booleans(), strategy=st.sampled_from(STRATEGIES))
 def test_a_placement_meets_every_core_s_limits_and_is_found_where_there_is_one(data, padded, strategy):
     sizes = data.draw(st.lists(st.integers(1, 9), min_size=2, max_size=4))
