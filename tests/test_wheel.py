@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from neurofault.deploy.profile import bundled_profiles
+from neurofault.deploy.profile import bundled_profiles, load_profile
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,7 +53,7 @@ def test_an_installed_wheel_finds_its_own_profiles(wheel, tmp_path):
     file, names, cores = probe.stdout.splitlines()
     assert Path(file).is_relative_to(site)
     assert names.split() == bundled_profiles()
-    assert cores.split() == ["128"] * len(bundled_profiles())
+    assert cores.split() == [str(load_profile(name).chip.cores.known) for name in bundled_profiles()]
 
 
 def test_the_wheel_gives_the_command(wheel):
