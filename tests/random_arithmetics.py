@@ -54,7 +54,7 @@ def random_arithmetic(rng: np.random.Generator) -> Arithmetic:
         "before_decay" if u is not None and rng.random() < 0.5 else "after_decay",
         partly,
         bool(v.signed and rng.random() < 0.5),
-        int(rng.choice([0, 5])),
+        refractory=int(rng.choice([0, 5])),
     )
     assert made.mistake() is None
     return made
