@@ -261,13 +261,13 @@ class _Cut:
             for connection in self.into:
                 learns = connection.name in self.learning
                 inputs, bits = fan_in(connection.synapses), synapse_bits(connection, self.profile, learns)
-                axons += inputs * entries(self.profile, learns)
+                axons += inputs * entries(connection, self.profile, learns)
                 if shares_kernels(connection, self.profile):
                     memory += row_bits(np.asarray(connection.synapses.weight[0].size), bits, self.profile)
                 else:
                     memory += inputs * row_bits(np.asarray(1), bits, self.profile)
             needs += [
-                ("in_axons", int(axons.max()), "give its neurons fewer inputs"),
+                ("in_axons", int(axons.max()), self._fewer_axons(limit["in_axons"])),
                 ("synapse_bits", int(memory.max()), "give its neurons fewer inputs or its weights fewer bits"),
             ]
         for resource, used, change in needs:
@@ -277,6 +277,15 @@ class _Cut:
                     f"population {self.population.name!r} does not fit: one neuron takes {used} {resource}, a core of {self.profile.name!r} has "
                     f"{available}; {change}, or use a profile with more core.{resource}"
                 )
+
+    def _fewer_axons(self, available: int | None) -> str:
+        """Return what would make its neurons take fewer in-axons."""
+        bits = max(one.weight_bits for one in self.into)
+        if self.profile.synapse.format != "crossbar" or available is None:
+            return "give its neurons fewer inputs"
+        least = min(self.profile.synapse.weight_bits.known)
+        fewer = f", or {available // least} with weight_bits {least}" if least < bits else ""
+        return f"each source takes an axon for each of the {bits} bits of its weights: give its neurons at most {available // bits} sources{fewer}"
 
 
 def _run(total: int, start: int, size: int) -> NDArray[np.bool_]:

@@ -177,7 +177,11 @@ class Synapse(BaseModel):
         block_synapses, block_header_bits, word_bits: synapses of an axon are stored in blocks of ``block_synapses``, each with a
             header and filled up to whole words.
         shared_kernels: whether the positions of a convolution in one core read the same stored kernel; null: they do not.
-        format: how the bits of a weight are read: ``loihi`` (shifted so that they span ±256), or ``signed`` (two's complement, as they are).
+        format: how the bits of a weight are read: ``loihi`` (shifted so that they span ±256), or ``signed`` (two's complement, as they are), or
+            ``crossbar``: each bit of a weight is a crossing of an axon of its own, and counts as the target's table of values says for that axon's
+            type. With k bits the values are 2**(9 − k)·(1, 2, …, −2**(k − 1)), so weights span ±256 as ``loihi``'s do; all axons of bit i have type i.
+        axon_types: of a crossbar: types that an axon may have, which are the values of a neuron's table; at least the most weight bits.
+        table_bits: of a crossbar: width of a value of the table, sign included; 9, or null.
     """
 
     model_config = RECORD
@@ -193,14 +197,39 @@ class Synapse(BaseModel):
     block_header_bits: Bits = not_given()
     word_bits: Quantity[Positive, Literal["bits"]] = not_given()
     shared_kernels: Flag = not_given()
-    format: Literal["loihi", "signed"] = "loihi"
+    format: Literal["loihi", "signed", "crossbar"] = "loihi"
+    axon_types: NaturalNumber | None = None
+    table_bits: Bits | None = None
 
     @property
     def sign_mode(self) -> SignMode:
         """The mode of fields that hold weights of both signs."""
-        return "mixed" if self.format == "loihi" else "signed"
+        return "signed" if self.format == "signed" else "mixed"
 
     _in_order = model_validator(mode="after")(_ranges_in_order)
+
+    @model_validator(mode="after")
+    def _crossbar(self) -> Synapse:
+        if (wrong := self._contradiction()) is not None:
+            raise PydanticCustomError("contradiction", "{wrong}", {"wrong": wrong})
+        return self
+
+    def _contradiction(self) -> str | None:
+        """Return what the format contradicts; None: nothing."""
+        widths = self.weight_bits.known
+        types, table = (None if one is None else one.value for one in (self.axon_types, self.table_bits))
+        if self.format != "crossbar":
+            given = types is not None or table is not None
+            return "axon_types and table_bits are of a crossbar; format is " + self.format if given else None
+        if types is None:
+            return "a crossbar needs axon_types: a weight has a bit for each type at most"
+        if max(widths) > types or min(widths) < 2:
+            return f"weights of a crossbar have 2 to axon_types ({types}) bits, one an axon, the last of them negative; weight_bits are {list(widths)}"
+        if table not in (None, 9):
+            return f"table_bits: values of 9 bits are what weights are made of; it is {table}"
+        if (self.weight_exponent_min.value, self.weight_exponent_max.value) != (0, 0):
+            return "weights of a crossbar have no exponent: weight_exponent_min and weight_exponent_max must be 0"
+        return "a crossbar has a bit for each pair: shared_kernels must be false" if self.shared_kernels.value else None
 
     @model_validator(mode="after")
     def _delays_fit(self, info: ValidationInfo) -> Synapse:

@@ -27,7 +27,7 @@ from neurofault.deploy.bound import CURRENT_LIMIT, Arriving, reaches
 from neurofault.deploy.neuron_laws import kept_of_arrivals, law_of, stored_decays
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.weight_fields import Grid, truncate_weights, weight_range
-from neurofault.errors import CapacityError, UsageError
+from neurofault.errors import CapacityError, UnsupportedError, UsageError
 from neurofault.graph import Connection, CubaLif, Network, Population, Source
 from neurofault.graph.arithmetic import LOIHI
 from neurofault.graph.chip import ChipConnection, ChipPopulation
@@ -111,6 +111,11 @@ def lost(network: Network, connections: Sequence[ChipConnection]) -> list[str]:
 
 def _check_delay(connection: Connection, profile: HardwareProfile) -> None:
     """Refuse delays that the synapses of a chip cannot hold: what a connection takes beyond its first step, and its synapses on top."""
+    if profile.synapse.format == "crossbar" and longest_delay(connection.synapses):
+        raise UnsupportedError(
+            f"{title(connection)}: its synapses have delays of their own; on the crossbar of {profile.name!r} a spike comes to all neurons of a core at "
+            "once: give the connection one delay"
+        )
     most = profile.synapse.delay_max.value
     if most is None or (longest := connection.delay + longest_delay(connection.synapses)) <= 1 + most:
         return
@@ -333,7 +338,14 @@ def _carried(
         name, population.shape, *stored_decays(population, profile), _array(vth, size), _array(neuron.bias, size),
         bias_exponent, _start(neuron.start, size), neuron.threshold is not None, law=law_of(population, neuron, 1.0, profile),
     )  # fmt: skip
-    return chip, [_carried_weights(connection, profile) for connection in into]
+    carried = [_carried_weights(connection, profile) for connection in into]
+    widths = sorted({one.weight_bits for one in carried})
+    if profile.synapse.format == "crossbar" and len(widths) > 1:
+        raise CapacityError(
+            f"population {name!r}: connections into it carry weights of {' and '.join(map(str, widths))} bits; a neuron of {profile.name!r} has one "
+            "table of values: give them one width"
+        )
+    return chip, carried
 
 
 def _carried_weights(connection: Connection, profile: HardwareProfile) -> ChipConnection:
@@ -343,6 +355,11 @@ def _carried_weights(connection: Connection, profile: HardwareProfile) -> ChipCo
         raise CapacityError(
             f"{title(connection)} carries {stored.weight_bits}-bit weights; profile {profile.name!r} stores "
             f"{', '.join(map(str, profile.synapse.weight_bits.known))}"
+        )
+    if profile.synapse.format == "crossbar" and (stored.sign_mode, stored.weight_exponent) != ("mixed", 0):
+        raise CapacityError(
+            f"{title(connection)} carries {stored.sign_mode} weights with exponent {stored.weight_exponent}; the crossbar of {profile.name!r} has mixed "
+            "ones with exponent 0"
         )
     kept = truncate_weights(weight.astype(np.int64), stored.weight_bits, stored.sign_mode)
     if not np.array_equal(kept, weight):

@@ -8,6 +8,8 @@ Counting rules (nengo-loihi, ``SynapseConfig.bits_per_axon``, ``MAX_IN_AXONS``, 
 * **shared kernels**: where the profile says that the positions of a convolution read one kernel, a core stores for each output
   channel that it holds, even in part, that channel's kernel once, as one row.
 * **in-axons**: of each connection, the source neurons that reach a core (times the profile's entries a learning connection, where it learns).
+* **crossbar** (``synapse.format: crossbar``): a synapse is a bit a crossing, without index, delay or tag; each source neuron takes an in-axon for each
+  bit of its weights.
 * **out-axons**: for each neuron of a core, of each connection, the cores that it reaches.
 
 What several connections into the neurons of a core take adds up. Weights of zero are stored like any other. A number that the profile does not know adds nothing (no header, no filling up).
@@ -166,6 +168,8 @@ def synapse_bits(connection: ChipConnection, profile: HardwareProfile, learns: b
         targets: neurons of the target in the core, which a sparse row's index must tell apart.
     """
     bits = connection.weight_bits
+    if profile.synapse.format == "crossbar":
+        return bits
     if connection.synapses.delay is not None or connection.delay > 1:
         bits += profile.synapse.delay_bits.value or 0
     if learns:
@@ -205,12 +209,14 @@ def demand(
     else:
         lengths, rows = np.unique(reach, return_counts=True)
         memory = int((row_bits(lengths, bits, profile) * rows).sum())
-    return Demand(memory, int(np.count_nonzero(reach)) * entries(profile, learns), reach)
+    return Demand(memory, int(np.count_nonzero(reach)) * entries(connection, profile, learns), reach)
 
 
-def entries(profile: HardwareProfile, learns: bool) -> int:
-    """Return how many entries of the input axon table a source neuron takes."""
-    return (profile.learning.in_axons_per_connection.value or 1) if learns else 1
+def entries(connection: ChipConnection, profile: HardwareProfile, learns: bool) -> int:
+    """Return how many entries of the input axon table a source neuron takes; of a crossbar: axons, one a bit of its weights."""
+    types = profile.synapse.axon_types
+    each = min(connection.weight_bits, types.known) if profile.synapse.format == "crossbar" and types is not None else 1
+    return each * (profile.learning.in_axons_per_connection.value or 1) if learns else each
 
 
 def usage(deployment: Deployment, learning: Collection[str] = ()) -> Usage:

@@ -149,6 +149,20 @@ def _exists(connection: ChipConnection, sources: NDArray[np.int64], targets: NDA
     return np.asarray(inside)
 
 
+def check_words(context: Context, fault: Fault) -> None:
+    """Refuse a fault of memory words on a chip that has none.
+
+    Raises:
+        FaultError: its weights are bits of a crossbar.
+    """
+    profile = context.deployment.profile
+    if profile.synapse.format == "crossbar":
+        raise FaultError(
+            f"the crossbar of {profile.name!r} has no {fault.site}: its bits stand at crossings of axons and neurons; synapse_bit_flip, "
+            "synapse_bit_stuck and axon_lost break those"
+        )
+
+
 def stored_runs(context: Context, fault: Fault, size: Callable[[str], int]) -> Iterator[StoredSites]:
     """Choose runs of consecutive stored synapses: memory words, or blocks with one header; ``part`` is the number of the run.
 

@@ -16,7 +16,7 @@ from neurofault.damage.stored import from_field, nearest_field
 from neurofault.errors import FaultError
 from neurofault.faults.base import ConnectionFault
 from neurofault.faults.context import Context, FaultOutcome
-from neurofault.faults.memory_sites import Change, StoredSites, note_stored, rewrite, stored_runs, stored_sites
+from neurofault.faults.memory_sites import Change, StoredSites, check_words, note_stored, rewrite, stored_runs, stored_sites
 from neurofault.faults.mistakes import Mistake, Wrong, said
 from neurofault.faults.places import called, key_of, word_synapses
 from neurofault.faults.sites import Pairs, Triples
@@ -246,6 +246,7 @@ class SynapseBitStuck(ConnectionFault):
     def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         if context.on_spares(self):
+            check_words(context, self)
             if self.bits != "any":
                 raise FaultError(f"bits of a spare core belong to no weight yet: bits must be any, is {self.bits!r}")
             return break_cells(context, self, self.level, bits=True)
@@ -275,6 +276,7 @@ class MemoryWordDead(ConnectionFault):
 
     def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
+        check_words(context, self)
         if context.on_spares(self):
             return break_cells(context, self, 0, bits=False)
         runs = stored_runs(context, self, lambda connection: word_synapses(context.deployment, connection))
@@ -300,6 +302,7 @@ class WordHeader(ConnectionFault):
 
     def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
+        check_words(context, self)
         profile = context.deployment.profile
         size = profile.synapse.block_synapses.value
         if size is None:
