@@ -20,6 +20,8 @@ class LayerCores(BaseModel):
         destinations: cores that a core may send to.
         padded: whether channels, rows and columns are fields of an address, so that sizes round up to powers of two (sinabs
             ``DynapcnnLayer.memory_summary``): f·2^(⌈log₂ h⌉+⌈log₂ w⌉) neurons, c·2^(⌈log₂ kh·kw⌉+⌈log₂ f⌉) weights.
+        sum_pools: widths of the windows whose spikes a core may send on as those of one place (Speck: 1, 2 and 4): a kernel that is the same all
+            over such windows is stored once a window; null: none.
     """
 
     model_config = RECORD
@@ -29,6 +31,7 @@ class LayerCores(BaseModel):
     biases: Quantity[Each, Literal["biases"]] = not_given()
     destinations: Quantity[Positive, Literal["cores"]] = not_given()
     padded: Flag = not_given()
+    sum_pools: Quantity[Each, Literal["1"]] = not_given()
 
     def lengths(self) -> set[int]:
         """Return for how many cores limits are given."""

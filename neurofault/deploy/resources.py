@@ -29,7 +29,7 @@ from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import UsageError, nearest
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.connectivity import fan_in, fan_out
-from neurofault.graph.synapses import Conv, Sparse
+from neurofault.graph.synapses import Conv, Dense, Sparse
 
 Resource = Literal["neurons", "synapse_bits", "in_axons", "out_axons"]
 RESOURCES: tuple[Resource, ...] = get_args(Resource)
@@ -121,14 +121,42 @@ def _map(shape: tuple[int, ...]) -> tuple[int, int, int]:
     return int(np.prod(shape)), 1, 1
 
 
-def _padded_words(connection: ChipConnection, sources: tuple[int, ...] | None) -> int:
+def sum_pooled(connection: ChipConnection, sources: tuple[int, ...] | None, profile: HardwareProfile) -> int:
+    """Return the width of the windows over which a connection's weights are the same, of those that the chip pools before it stores them; 1: none.
+
+    A sum pool in front of a convolution or a dense layer is in its kernel here, each weight k·k times.
+
+    Args:
+        connection: with all its weights.
+        sources: shape of its source, where it is at hand.
+        profile: the chip; ``core.layers.sum_pools`` says what it pools.
+    """
+    synapses, layers = connection.synapses, profile.core.layers
+    widths = () if layers is None or layers.sum_pools.value is None else layers.sum_pools.value
+    match synapses:
+        case Conv(dilation=(1, 1)):
+            kernel, steps = synapses.weight, [*synapses.stride, *synapses.padding]
+        case Dense() if sources is not None and len(sources) == 3:
+            kernel, steps = synapses.weight.reshape(synapses.n_out, *sources), list[int]()
+        case _:
+            return 1
+    height, width = kernel.shape[2:]
+    for k in sorted(widths, reverse=True):
+        if k > 1 and not any(one % k for one in (height, width, *steps)):
+            windows = kernel.reshape(*kernel.shape[:2], height // k, k, width // k, k)
+            if np.array_equal(windows, np.broadcast_to(windows[:, :, :, :1, :, :1], windows.shape)):
+                return k
+    return 1
+
+
+def _padded_words(connection: ChipConnection, sources: tuple[int, ...] | None, profile: HardwareProfile) -> int:
     """Return the addresses of a connection's weights: a kernel of its own size, or, of other synapses, as large as the source's map."""
-    synapses = connection.synapses
+    synapses, pool = connection.synapses, sum_pooled(connection, sources, profile)
     if isinstance(synapses, Conv):
         outputs, channels, height, width = map(int, synapses.weight.shape)
     else:
         (channels, height, width), outputs = _map((synapses.n_in,) if sources is None else sources), synapses.n_out
-    return channels << ((height * width - 1).bit_length() + (outputs - 1).bit_length())
+    return channels << ((height // pool * (width // pool) - 1).bit_length() + (outputs - 1).bit_length())
 
 
 def shares_kernels(connection: ChipConnection, profile: HardwareProfile) -> bool:
@@ -200,7 +228,7 @@ def demand(
     synapses = connection.synapses
     reach = fan_out(synapses, targets)
     if _padded(profile):
-        return Demand(_padded_words(connection, sources) * connection.weight_bits, int(np.count_nonzero(reach)), reach)
+        return Demand(_padded_words(connection, sources, profile) * connection.weight_bits, int(np.count_nonzero(reach)), reach)
     bits = synapse_bits(connection, profile, learns, int(np.count_nonzero(targets)))
     if shares_kernels(connection, profile):
         assert isinstance(synapses, Conv)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.routing import topology
 from neurofault.errors import FaultError, nearest
+from neurofault.faults.pooled import check_not_pooled
 from neurofault.faults.region import Region
 from neurofault.graph import Conv, Dense, Sparse
 from neurofault.graph.connectivity import fan_in, fan_out, weights_and_delays
@@ -139,9 +140,10 @@ def synapse_blocks(deployment: Deployment, connections: Sequence[str]) -> list[B
     """Return the blocks of all stored synapses of some connections.
 
     A dense connection stores n_in synapses for each target. A convolution stores one kernel for each output channel on the core
-    where the profile says that a core shares kernels, else every synapse that it expands to (none reads the padding).
+    where the profile says that a core shares kernels, else every synapse that it expands to (none reads the padding). FaultError: it pools.
     """
     blocks = []
+    check_not_pooled(deployment, connections)
     for block in target_blocks(deployment, connections):
         synapses = deployment.connection(block.connection).synapses
         match synapses:
