@@ -1,7 +1,7 @@
 """Compiled steps of neurons whose chip computes otherwise than Loihi: registers, decays, thresholds and spikes a step as its profile has them.
 
 :mod:`neurofault.graph.law` says the same with NumPy, and tests hold them to each other. One kernel takes every law, as numbers: each pass over the
-neurons does one thing in vector code, chosen once a pass, so that a kernel compiled for a law alone is no faster and costs seconds for each law.
+neurons does one thing in vector code, chosen once a pass, so that a kernel compiled for a law alone is little faster and costs a second for each law.
 """
 
 from __future__ import annotations
