@@ -15,6 +15,7 @@ from neurofault.deploy.resources import limits
 _OF_SOME = ("links", "board", "shared_memory", "layers", "inputs", "outputs", "reserved_cores", "hop_tree", "hop_inter_chip")
 """Keys of what some chips have; a profile that leaves one out does not leave it unknown."""
 _MESH = ("tile_columns", "tile_rows", "cores_per_tile")
+_CROSSBAR = ("axon_types", "table_bits")
 
 Said = Quantity[Any, Any] | str
 """A number with what is known of it, or a word."""
@@ -81,6 +82,8 @@ def unknown(profile: HardwareProfile) -> list[str]:
         section, _, key = path.partition(".")
         if path == "chip.usable_cores" or (path.startswith("chip.") and key in _MESH and profile.joined):
             continue  # all of them; one core has no mesh
+        if key in _CROSSBAR and profile.synapse.format != "crossbar":
+            continue
         if shown(said) == "not known" and section in ("chip", "core", "synapse", "neuron", "learning"):
             found.setdefault(section, []).append(key)
     learning = profile.learning

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engine_matrix import CELLS, FILE, LEAK_FREE, LEAKY, WHENS, Cell, hurt, read, runs, side_by_side, table
-from fault_chips import from_sample
+from fault_chips import EVERYWHERE, from_sample
 
 from neurofault.activity import TRACES, Activity
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import ENGINES, get_engine, run
 from neurofault.engines.availability import OF_ENGINE
 from neurofault.errors import StalledError
-from neurofault.faults import KINDS
 from neurofault.inputs import Inputs
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Brian2's, of pyparsing
@@ -42,7 +41,9 @@ def test_the_docs_include_the_matrix() -> None:
 
 
 def test_the_matrix_has_every_kind_at_every_time_that_it_takes() -> None:
-    assert {(cell.kind, cell.when) for cell in CELLS} == {(kind, when) for kind, model in KINDS.items() for when in model.whens}
+    assert {(cell.kind, cell.when) for cell in CELLS} == {
+        (kind, when) for kind, model in EVERYWHERE.items() for when in model.whens
+    }
     assert len(CELLS) >= 211
     assert all(
         sum(runs(engine, cell) and not cell.stalls for cell in CELLS) >= LEAST[engine] for engine in HERE if engine != "exact"
