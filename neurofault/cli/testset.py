@@ -56,7 +56,7 @@ def choose(
     dt: options.Dt = None,
     nir_reset: options.NirReset = None,
     readout: options.Readout = None,
-    weight_bits: options.WeightBits = 8,
+    weight_bits: options.WeightBits = None,
     place: options.Place = "pack",
     neurons_per_core: options.NeuronsPerCore = None,
     spare_cores: options.SpareCores = 0,

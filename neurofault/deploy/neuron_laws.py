@@ -156,6 +156,29 @@ def _reset_to(neuron: CubaLif, unit: float, size: int, profile: HardwareProfile,
     return _array(left, size)
 
 
+def check_carried(name: str, vth: object, mantissa: object, exponent: int, most: int, profile: HardwareProfile) -> None:
+    """Refuse thresholds and biases of a population's own integers that a chip of another arithmetic than Loihi's cannot hold.
+
+    Raises:
+        CapacityError: naming the population, the field and its range.
+    """
+    if profile.law == LOIHI:
+        return
+    own = profile.neuron
+    bias = (own.bias_mantissa_min.value, own.bias_mantissa_max.value)
+    for what, value, low, high in (
+        ("threshold", vth, None, most),
+        ("bias", mantissa, *bias),
+        ("bias exponent", exponent, 0, own.bias_exponent_max.value),
+    ):
+        values = np.asarray(value, np.float64)
+        if (low is not None and values.min() < low) or (high is not None and values.max() > high):
+            raise CapacityError(
+                f"population {name!r} carries a {what} of {values.min():g} to {values.max():g}; neurons of chip {profile.name!r} hold "
+                f"{'any' if low is None else low} to {'any' if high is None else high}"
+            )
+
+
 def _same_spikes(neuron: CubaLif, chip: Arithmetic, where: str, what: str) -> int:
     """Return the chip's delay of a reset where it makes no difference to spikes: without leak, floor and refractory steps.
 

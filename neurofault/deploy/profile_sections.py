@@ -182,6 +182,8 @@ class Synapse(BaseModel):
             type. With k bits the values are 2**(9 − k)·(1, 2, …, −2**(k − 1)), so weights span ±256 as ``loihi``'s do; all axons of bit i have type i.
         axon_types: of a crossbar: types that an axon may have, which are the values of a neuron's table; at least the most weight bits.
         table_bits: of a crossbar: width of a value of the table, sign included; 9, or null.
+        source_signs: whether a source neuron has one sign for all its synapses (ODIN ``SPI_SYN_SIGN``), and a stored weight none of its own: what needs
+            both is refused, and so are faults that would change a sign; null: no. With format ``signed``, whose lowest weight is then not used.
     """
 
     model_config = RECORD
@@ -200,6 +202,7 @@ class Synapse(BaseModel):
     format: Literal["loihi", "signed", "crossbar"] = "loihi"
     axon_types: NaturalNumber | None = None
     table_bits: Bits | None = None
+    source_signs: Flag | None = None
 
     @property
     def sign_mode(self) -> SignMode:
@@ -218,6 +221,8 @@ class Synapse(BaseModel):
         """Return what the format contradicts; None: nothing."""
         widths = self.weight_bits.known
         types, table = (None if one is None else one.value for one in (self.axon_types, self.table_bits))
+        if self.source_signs is not None and self.source_signs.value and self.format != "signed":
+            return f"source_signs goes with format signed; it is {self.format}"
         if self.format != "crossbar":
             given = types is not None or table is not None
             return "axon_types and table_bits are of a crossbar; format is " + self.format if given else None

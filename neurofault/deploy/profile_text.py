@@ -82,8 +82,8 @@ def unknown(profile: HardwareProfile) -> list[str]:
         section, _, key = path.partition(".")
         if path == "chip.usable_cores" or (path.startswith("chip.") and key in _MESH and profile.joined):
             continue  # all of them; one core has no mesh
-        if key in _CROSSBAR and profile.synapse.format != "crossbar":
-            continue
+        if key == "source_signs" or (key in _CROSSBAR and profile.synapse.format != "crossbar"):
+            continue  # left out, they are not there
         if shown(said) == "not known" and section in ("chip", "core", "synapse", "neuron", "learning"):
             found.setdefault(section, []).append(key)
     learning = profile.learning

@@ -24,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.bound import CURRENT_LIMIT, Arriving, reaches
-from neurofault.deploy.neuron_laws import kept_of_arrivals, law_of, stored_decays
+from neurofault.deploy.neuron_laws import check_carried, kept_of_arrivals, law_of, stored_decays
 from neurofault.deploy.profile import HardwareProfile
+from neurofault.deploy.stored_weights import check_source_signs, check_stored
 from neurofault.deploy.weight_fields import Grid, truncate_weights, weight_range
 from neurofault.errors import CapacityError, UnsupportedError, UsageError
 from neurofault.graph import Connection, CubaLif, Network, Population, Source
@@ -76,7 +77,9 @@ def quantise(
     else:
         weight_bits = weight_bits or max(allowed)
         mode, least = profile.synapse.sign_mode, _or(profile.synapse.weight_exponent_min.value, -_EXPONENT_LIMIT)
-        grid = Grid(*weight_range(weight_bits, mode), weight_bits, least, mode)
+        low, high, step = weight_range(weight_bits, mode)
+        signs = profile.synapse.source_signs
+        grid = Grid(low if signs is None or not signs.value else -high, high, step, weight_bits, least, mode)
     populations: list[ChipPopulation] = []
     connections: dict[str, ChipConnection] = {}
     for population in network.populations:
@@ -93,7 +96,10 @@ def quantise(
                 quantised = _carried(population, neuron, into, profile)
         populations.append(quantised[0])
         connections |= {one.name: one for one in quantised[1]}
-    return tuple(populations), tuple(connections[one.name] for one in network.connections)
+    made = tuple(connections[one.name] for one in network.connections)
+    if rounded:
+        check_source_signs(made, profile)
+    return tuple(populations), made
 
 
 def lost(network: Network, connections: Sequence[ChipConnection]) -> list[str]:
@@ -332,6 +338,7 @@ def _carried(
     name, size, bias_exponent = population.name, population.size, neuron.bias_exponent
     assert bias_exponent is not None
     vth = _threshold_max(profile) if neuron.threshold is None else neuron.threshold
+    check_carried(name, vth, neuron.bias, bias_exponent, _threshold_max(profile), profile)
     _check_whole(name, threshold=vth, bias=neuron.bias, start=neuron.start, floor=0 if neuron.floor is None else neuron.floor)
     _check_bias(name, neuron.bias, bias_exponent)
     chip = ChipPopulation(
@@ -356,11 +363,7 @@ def _carried_weights(connection: Connection, profile: HardwareProfile) -> ChipCo
             f"{title(connection)} carries {stored.weight_bits}-bit weights; profile {profile.name!r} stores "
             f"{', '.join(map(str, profile.synapse.weight_bits.known))}"
         )
-    if profile.synapse.format == "crossbar" and (stored.sign_mode, stored.weight_exponent) != ("mixed", 0):
-        raise CapacityError(
-            f"{title(connection)} carries {stored.sign_mode} weights with exponent {stored.weight_exponent}; the crossbar of {profile.name!r} has mixed "
-            "ones with exponent 0"
-        )
+    check_stored(title(connection), stored, profile)
     kept = truncate_weights(weight.astype(np.int64), stored.weight_bits, stored.sign_mode)
     if not np.array_equal(kept, weight):
         raise CapacityError(

@@ -92,6 +92,7 @@ def stored_sites(context: Context, fault: Fault, bits: Callable[[str], Sequence[
         fault: the model; its list holds (source, target), or (source, target, bit) where bits are the sites.
         bits: connection → the bits that are sites; None: a synapse is one site.
     """
+    _check_signs(context, fault)
     if fault.sites is not None:
         yield from _listed(context, fault, bits)
         return
@@ -106,6 +107,20 @@ def stored_sites(context: Context, fault: Fault, bits: Callable[[str], Sequence[
             synapse, index = np.divmod(sites, len(numbers[block.connection]))
             parts.append((block, synapse, np.array(numbers[block.connection])[index]))
         yield from _gathered(context, when, parts)
+
+
+def _check_signs(context: Context, fault: Fault) -> None:
+    """Refuse faults that change stored weights otherwise than to 0 where the sign of a weight is its source's, not stored with it."""
+    profile = context.deployment.profile
+    if (
+        profile.synapse.source_signs is not None
+        and profile.synapse.source_signs.value
+        and fault.kind not in ("synapse_dead", "synapse_delay")
+    ):
+        raise FaultError(
+            f"{fault.kind}: a weight of {profile.name!r} is stored without a sign, which is its source neuron's: faults that change a weight are not "
+            "simulated on it; synapse_dead is"
+        )
 
 
 def _listed(context: Context, fault: Fault, bits: Callable[[str], Sequence[int]] | None) -> Iterator[StoredSites]:

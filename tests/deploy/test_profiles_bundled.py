@@ -21,6 +21,8 @@ BOARDS = {"kapoho_bay": (2, 2), "nahuku32": (32, 32), "pohoiki_springs": (768, 3
 REFUSED = {
     "xylo_audio2": "neurofault: population 'hidden1': its synaptic current has no memory (du 4095); on chip 'xylo_audio2' a current loses its share "
     "before it counts, so that nothing would be left; train it with a synaptic current that remembers (du 2047 keeps half)\n",
+    "odin": "neurofault: population 'input': 64 of its 64 neurons drive synapses of both signs; a neuron of 'odin' has one sign for all its synapses: give "
+    "each two copies, one with the positive weights and one with the negative ones\n",
     "truenorth": "neurofault: population 'output' does not fit: one neuron takes 400 in_axons, a core of 'truenorth' has 256; each source takes an axon "
     "for each of the 4 bits of its weights: give its neurons at most 64 sources, or 128 with weight_bits 2, or use a profile with more core.in_axons\n",
 }  # fmt: skip
