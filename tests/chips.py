@@ -10,7 +10,7 @@ import numpy as np
 
 from neurofault.damage.damage import Damage, Edit
 from neurofault.deploy.deployment import Deployment, Placement
-from neurofault.deploy.profile import HardwareProfile
+from neurofault.deploy.profile import HardwareProfile, Synapse
 from neurofault.deploy.weight_fields import truncate_weights
 from neurofault.graph import Conv, Dense, Readout, Sparse
 from neurofault.graph.chip import ChipConnection, ChipPopulation
@@ -131,7 +131,9 @@ def graph_chip(
     """A deployment of any graph with every population on a core of its own; ``readout``: of the last population if it is not named."""
     cores = {one.name: np.full(one.size, core, np.int32) for core, one in enumerate(populations)}
     placement = Placement(1, 128, cores)
-    profile = HardwareProfile.model_construct(name="test", arithmetic="lava")  # engines take nothing from it
+    profile = HardwareProfile.model_construct(
+        name="test", arithmetic="lava", synapse=Synapse.model_construct()
+    )  # engines take nothing of it
     read = Readout(populations[-1].name if readout is None else readout, how)
     return Deployment(name, profile, tuple(populations), tuple(connections), placement, timesteps, read, Damage(tuple(edits)))
 

@@ -74,10 +74,10 @@ def test_a_million_steps_of_cores(tmp_path: Path, symmetric: bool, absolute: boo
 
 @pytest.fixture
 def example() -> Path:
-    folder = os.environ.get("NEUROFAULT_FIELD")
-    path = Path(folder or "", "UA-RCL__RANC", "simulator", "data", "example", "input.json")
-    if folder is None or not path.is_file():
-        pytest.skip("NEUROFAULT_FIELD does not hold UA-RCL__RANC")
+    root = Path(os.environ.get("NEUROFAULT_FIELD") or Path(__file__).resolve().parents[3] / "shared" / "data" / "field")
+    path = root / "UA-RCL__RANC" / "simulator" / "data" / "example" / "input.json"
+    if not path.is_file():
+        pytest.skip(f"no file at {path}; NEUROFAULT_FIELD names the folder that holds it")
     return path
 
 
