@@ -72,6 +72,7 @@ def inject(
     spare_cores: options.SpareCores = 0,
     chips: options.Chips = None,
     place_seed: options.PlaceSeed = 0,
+    quiet: options.Quiet = False,
     json_file: options.Json = None,
 ) -> None:
     """Put a trained network on a simulated chip, break part of it, and report what that costs.
@@ -96,7 +97,10 @@ def inject(
         )
     answer = to_json(result, explain=explain)
     result_file.write(answer)
-    if not result_file.alone:
+    if quiet and not result_file.alone:
+        tell(result.headline)
+    elif not result_file.alone:
+        tell(f"{result.headline}\n")
         _print(result, answer)
         if explain:
             tell("\nhow the draws were run", *(f"  {how}: {_listed(own)}" for how, own in result.how.items()))
@@ -155,9 +159,11 @@ def _neurons(network: Network) -> str:
 
 
 def _print(result: Injection, answer: dict[str, Any]) -> None:
+    from neurofault.study.inject_report import in_words
+
     prepared, lesions = result.prepared, result.lesion
     interval = lesions.accuracy
-    kinds = ", ".join(_describe(each) for each in lesions.faults)
+    kinds = ", ".join(in_words(each) for each in lesions.faults)
     tell(
         f"{answer['network']} (weights {answer['weights']}) on {prepared.profile.title} ({answer['cores_used']} cores on {answer['chips']} chip(s)), "
         f"{answer['samples']} test {_seen(prepared)} of {answer['data']}, {answer['timesteps']} time steps{', one stream (reset: never)' if 'reset' in answer else ''}, engine {answer['engine']}",
@@ -262,8 +268,10 @@ def _notes(result: Injection) -> list[str]:
 
 
 def _damaged_row(lesions: Lesion, value: Callable[[float], str]) -> tuple[str, str, str, str]:
+    from neurofault.study.inject_report import in_words
+
     interval = lesions.accuracy
-    what = ", ".join(_describe(each) for each in lesions.faults)
+    what = ", ".join(in_words(each) for each in lesions.faults)
     if interval is None:
         return "damaged", "stalled", "", what
     bounds = "no interval from one draw"
@@ -273,14 +281,6 @@ def _damaged_row(lesions: Lesion, value: Callable[[float], str]) -> tuple[str, s
         bounds = f"{value(interval.low)} … {value(interval.high)}"
     stalled = sum(draw.status == "stalled" for draw in lesions.draws)
     return "damaged", value(interval.mean), bounds, what + (f"; {stalled} draws stalled" if stalled else "")
-
-
-def _describe(fault: Fault) -> str:
-    from neurofault.faults import fault_to_mapping
-
-    spec = dict(fault_to_mapping(fault))
-    kind = spec.pop("kind")
-    return f"{kind} ({', '.join(f'{key} {value}' for key, value in spec.items() if value is not None)})"
 
 
 def _binning(asked: Binning | None) -> str | None:

@@ -88,6 +88,7 @@ Device = Annotated[
         help="Where engine exact runs: cpu; cuda (or cuda:1 …), through torch on a GPU, with the same results; torch-cpu, the same operations on the CPU, to compare."
     ),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer alone, in one line.")]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is stdout (nothing else is printed).")
 ]

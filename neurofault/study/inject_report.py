@@ -16,6 +16,8 @@ from neurofault.engines.health import cut_off
 from neurofault.errors import FaultError, UsageError
 from neurofault.faults import CoreDead, Fault, fault_to_mapping
 from neurofault.faults.idle import idle_notes, of_draws
+from neurofault.faults.places import populations_named
+from neurofault.faults.timing import PERMANENT
 from neurofault.metrics import ACCURACY
 from neurofault.progress import Progress
 from neurofault.study.lesion import Lesion, Measured, how_run, lesion, measure
@@ -58,6 +60,33 @@ class Injection:
         samples = len(self.prepared.test)
         idle = of_draws((draw.draw, idle_notes(draw.deployment, samples, self.lesion.faults)) for draw in self.lesion.draws)
         return (*self.prepared.notes, *self.unrounded_notes, *idle)
+
+    @property
+    def headline(self) -> str:
+        """The answer in one sentence: what was lost, with its 95 % interval over draws, or exactly where all outcomes are known.
+
+        The interval is that of the damaged value, taken from the healthy one, which is the same in every draw.
+        """
+        lesions, metric = self.lesion, self.prepared.metric
+        found, healthy = lesions.accuracy, lesions.healthy.accuracy
+        what = _what_fails(self.prepared.deployment, lesions.faults)
+        if found is None:
+            return f"{what} stalls the chip in every draw: nothing is answered"
+        scale, sign = (1.0, 1) if metric.lower else (100.0, -1)
+        if found.low is None or found.high is None:
+            bounds = "one draw, no interval"
+        elif lesions.exact is not None:
+            bounds = "exact: the only outcome" if lesions.exact.n == 1 else f"exact: all {lesions.exact.n} outcomes"
+        else:
+            low, high = sorted(scale * sign * (end - healthy) for end in (found.low, found.high))
+            bounds = f"{low:.4g}, {high:.4g}" if metric.lower else f"{low:.2f}, {high:.2f}"
+        if metric.lower:
+            return f"{what} adds {found.mean - healthy:.4g} [{bounds}] to the {metric.words}, {healthy:.4g} → {found.mean:.4g}"
+        cost = 100 * (healthy - found.mean)
+        return (
+            f"{what} {'costs' if cost >= 0 else 'gains'} {abs(cost):.2f} points of {metric.words} [{bounds}], "
+            f"{metric.shown(healthy)} → {metric.shown(found.mean)}"
+        )
 
     @property
     def how(self) -> dict[str, list[int]]:
@@ -163,6 +192,24 @@ def injection(
         for note in cut_off(unrounded, run(unrounded, inputs[: min(len(inputs), _LOOKED_AT)]).activity)
     )
     return Injection(prepared, engine, seed, prepared.ann_accuracy(), spiking.accuracy, tuple(tried), seen, wrong, device)
+
+
+def _what_fails(chip: Deployment, faults: Sequence[Fault]) -> str:
+    """Return in words what fails, as the subject of a sentence."""
+    match faults:
+        case [CoreDead(count=int(count), cores=None, at=None, where="random") as fault] if fault.when == PERMANENT:
+            layer = fault.layer or "hidden"
+            cores = {core for name in populations_named(chip, layer) for core in chip.placement.cores_of(name)}
+            where = "" if layer == "any" else f" {layer}"
+            return f"Losing {count} of {len(cores)}{where} core{'' if len(cores) == 1 else 's'}"
+    return " and ".join(map(in_words, faults))
+
+
+def in_words(fault: Fault) -> str:
+    """Return a fault as ``kind (key value, …)``, without keys that say nothing."""
+    spec = dict(fault_to_mapping(fault))
+    kind = spec.pop("kind")
+    return f"{kind} ({', '.join(f'{key} {value}' for key, value in spec.items() if value is not None)})"
 
 
 def hit_to_json(hit: Hit) -> dict[str, Any]:

@@ -26,6 +26,29 @@ def answer(cli, *arguments: str) -> dict:
     return json.loads(out)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--kill-cores 1 --samples 500", "Losing 1 of 13 hidden cores costs 1.25 points of accuracy [exact: all 13 outcomes], 96.40 % → 95.15 %"),
+        ("--kill-cores 2 --draws 1", "Losing 2 of 13 hidden cores costs 0.80 points of accuracy [one draw, no interval], 96.40 % → 95.60 %"),
+        ("--fault core_hung --count 1", "core_hung (count 1) stalls the chip in every draw: nothing is answered"),
+    ],
+)  # fmt: skip
+def test_the_first_line_is_the_answer_and_quiet_prints_it_alone(cli, words, said):
+    code, out, err = cli("inject", *words.split(), "--quiet")
+    assert (code, out, err) == (0, said + "\n", "")
+    assert cli("inject", *words.split())[1].splitlines()[0] == said
+
+
+def test_the_interval_of_a_loss_is_that_of_the_damaged_accuracy_taken_from_the_healthy_one(cli, tmp_path):
+    code, out, _ = cli("inject", "--kill-cores", "4", "-q", "--json", str(tmp_path / "a.json"))
+    result = json.loads((tmp_path / "a.json").read_text())
+    healthy, found = result["healthy_accuracy"], result["damaged_accuracy"]
+    lost = [f"{100 * (healthy - found[end]):.2f}" for end in ("mean", "high", "low")]
+    assert code == 0
+    assert out.startswith("Losing 4 of 13 hidden cores costs {} points of accuracy [{}, {}], ".format(*lost))
+
+
 def test_default_kills_hidden_cores_until_the_effect_shows(cli, tmp_path):
     code, out, err = cli("inject", "--json", str(tmp_path / "a.json"))
     assert code == 0, err
