@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.brief import brief
 from neurofault.inputs import State
 
 TRACES = ("u", "v", "spikes")
@@ -26,6 +27,8 @@ class Traces:
     u: NDArray[np.int32] | None = None
     v: NDArray[np.int32] | None = None
     spikes: NDArray[np.bool_] | None = None
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +54,8 @@ class Activity:
     state: State | None = None
     answers: NDArray[np.int64] | None = None
     step_scores: NDArray[np.int64] | None = None
+
+    __repr__ = brief
 
     @property
     def predictions(self) -> NDArray[np.int64]:

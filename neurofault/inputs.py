@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.arrays import as_array, not_finite
+from neurofault.brief import brief
 from neurofault.errors import UsageError, nearest
 
 
@@ -25,6 +26,8 @@ class Bias:
     """
 
     mantissa: NDArray[np.int32]
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mantissa", _mantissas(self.mantissa))
@@ -61,6 +64,8 @@ class Spikes:
     neurons: NDArray[np.int32]
     timesteps: int
     size: int
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         starts, steps, neurons = self.starts, self.steps, self.neurons
@@ -221,6 +226,8 @@ class Inputs:
 
     parts: Mapping[str, Bias | Spikes]
 
+    __repr__ = brief
+
     def __init__(
         self,
         bias: object | Mapping[str, object] | None = None,
@@ -340,6 +347,8 @@ class State:
     sample: int = 0
     own: Mapping[str, Mapping[str, NDArray[np.int32]]] = field(default_factory=dict)
     read: NDArray[np.int64] | None = None
+
+    __repr__ = brief
 
 
 def _given(part: object) -> bool:

@@ -15,7 +15,7 @@ import neurofault
 PACKAGE = Path(neurofault.__file__).parent
 
 LAYERS = (
-    ("errors", "specmistakes", "specnodes", "numerals", "files", "specfile", "streams"),
+    ("errors", "specmistakes", "specnodes", "numerals", "brief", "files", "specfile", "streams"),
     ("progress", "digest", "cache", "compiled", "vector_code", "cores", "frames", "importing", "hdf5_child", "hdf5_file"),
     ("arrays", "graph", "inputs", "damage"),
     ("activity", "metrics", "data", "zoo"),

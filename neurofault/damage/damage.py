@@ -41,6 +41,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.brief import brief
 from neurofault.damage.broken import Broken, BrokenMesh
 from neurofault.damage.edits import Detour, Edit, Stall
 from neurofault.damage.neuron_edits import (
@@ -140,6 +141,8 @@ class Damage:
     edits: tuple[Edit, ...] = ()
     hits: tuple[Hit, ...] = ()
     dead_cores: tuple[int, ...] = ()
+
+    __repr__ = brief
 
     def plus(self, edits: Sequence[Edit], hit: Hit, dead_cores: Sequence[int] = ()) -> Damage:
         """Return this damage followed by one more fault."""

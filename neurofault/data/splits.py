@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.brief import brief
 from neurofault.errors import UsageError, nearest
 from neurofault.inputs import Spikes
 
@@ -34,6 +35,8 @@ class Split:
     indices: NDArray[np.int64]
     name: str
     targets: NDArray[np.float64] | None = None
+
+    __repr__ = brief
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -132,6 +135,11 @@ class DataSet:
     classes: tuple[str, ...]
     sensor: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        answers = f"{len(self.classes)} classes" if self.classes else "real-valued targets"
+        roles = ", ".join(f"{role} {len(self.split(role)):,}" for role in ROLES)
+        return f"DataSet({self.name!r}: {said(self.train.samples)}, {answers}; {roles})"
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.arrays import as_array, not_finite
+from neurofault.brief import brief
 from neurofault.damage.damage import Damage
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import UsageError
@@ -42,6 +43,8 @@ class Placement:
     spare_cores: tuple[int, ...] = ()
     bad_cores: tuple[int, ...] = ()
     strategy: str = "pack"
+
+    __repr__ = brief
 
     @property
     def used_cores(self) -> NDArray[np.int64]:
@@ -81,6 +84,17 @@ class Deployment:
     readout: Readout
     damage: Damage = field(default_factory=Damage)
     reset: SampleReset = "sample"
+
+    def __repr__(self) -> str:
+        places = ", ".join(
+            f"{one.name} {one.size} on {_numbered(len(self.placement.cores_of(one.name)), 'core')}" for one in self.populations
+        )
+        hits = [hit.kind for hit in self.damage.hits]
+        kinds = ", ".join(f"{hits.count(kind)} × {kind}" for kind in dict.fromkeys(hits)) or "nothing"
+        return (
+            f"Deployment({self.name!r} on {self.profile.title}: {places}; {self.timesteps} steps, "
+            f"reads the {self.readout.how} of {self.readout.population}; broken: {kinds})"
+        )
 
     @cached_property
     def wiring(self) -> Wiring[ChipPopulation, ChipConnection]:
@@ -179,3 +193,7 @@ class Deployment:
                 raise UsageError(f"float images must lie in [0, 1], not [{flat.min()}, {flat.max()}]")
             flat = np.rint(flat * 255).astype(np.uint8)
         return np.asarray(population.encoding.table[flat])
+
+
+def _numbered(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -177,6 +177,13 @@ class HardwareProfile(BaseModel):
             {"name": repr(name), "near": nearest(name, tables), "tables": ", ".join(tables) or "none"},
         )
 
+    def __repr__(self) -> str:
+        law = self.arithmetic if isinstance(self.arithmetic, str) else "its own"
+        return f"HardwareProfile({self.name!r}: {self.title}, {self.chip.usable} cores for users, arithmetic {law})"
+
+    def __str__(self) -> str:
+        return repr(self)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel between processes as JSON: pickle cannot name the generic classes of the quantities."""
         return HardwareProfile.model_validate_json, (self.model_dump_json(),)

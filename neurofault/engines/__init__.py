@@ -68,6 +68,11 @@ class Result:
     targets: NDArray[np.float64] | None = None
     metric: Metric | None = None
 
+    def __repr__(self) -> str:
+        how = "" if self.metric is None or self.value is None else f"{self.metric.words} {self.metric.shown(self.value)}, "
+        notes = "".join(f"; note: {note}" for note in self.notes)
+        return f"Result({self.n:,} samples: {how}{self.activity.spikes:,} spikes{notes})"
+
     @property
     def total(self) -> int | float | None:
         """What :attr:`value` is the share or the mean of: right answers, or the sum of squared errors; None without labels and targets."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.brief import brief
 from neurofault.graph.law import USUAL, Law
 from neurofault.graph.neurons import Encoding
 from neurofault.graph.schedule import Wiring
@@ -43,6 +44,8 @@ class ChipPopulation:
     encoding: Encoding | None = None
     law: Law = USUAL
 
+    __repr__ = brief
+
     @property
     def size(self) -> int:
         """Number of neurons."""
@@ -75,6 +78,8 @@ class ChipConnection:
     weight_bits: int
     sign_mode: SignMode
     delay: int = 1
+
+    __repr__ = brief
 
 
 def reached(populations: Sequence[ChipPopulation], connections: Sequence[ChipConnection]) -> set[str]:

@@ -12,6 +12,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 
 from neurofault.arrays import not_finite
+from neurofault.brief import brief
 from neurofault.errors import ConversionError, UnsupportedError, UsageError, nearest
 from neurofault.graph.neurons import CubaLif, Encoding, Source
 from neurofault.graph.readout import How, Readout
@@ -39,6 +40,8 @@ class Population:
     name: str
     shape: tuple[int, ...]
     neuron: CubaLif | Source
+
+    __repr__ = brief
 
     @property
     def size(self) -> int:
@@ -73,6 +76,8 @@ class Connection:
     synapses: Synapses
     delay: int = 1
     stored: Stored | None = None
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "synapses", known(self.synapses))
@@ -129,6 +134,13 @@ class Network:
     gap: ConversionGap | None = None
     notes: tuple[str, ...] = ()
     reset: SampleReset = "sample"
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{one.name} {one.size}" for one in self.populations)
+        return (
+            f"Network({self.name!r}: {sizes}; {len(self.connections)} connection{'' if len(self.connections) == 1 else 's'}, "
+            f"{self.timesteps} steps, reads the {self.readout.how} of {self.readout.population})"
+        )
 
     def __post_init__(self) -> None:
         if self.reset not in get_args(SampleReset):

@@ -9,6 +9,7 @@ from numbers import Integral
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.brief import brief
 from neurofault.errors import nearest
 from neurofault.graph.arithmetic import AT_FLOOR, RESETS, AtFloor, Reset
 from neurofault.graph.law import MOST_REFRACTORY, said
@@ -64,6 +65,8 @@ class CubaLif:
     floor: float | NDArray[np.generic] | None = None
     reset_to: float | NDArray[np.generic] = 0.0
     at_floor: AtFloor = "hold"
+
+    __repr__ = brief
 
     @property
     def features(self) -> frozenset[str]:
@@ -130,6 +133,8 @@ class Encoding:
     threshold: int
     start: int
     full_rate: float
+
+    __repr__ = brief
 
     @staticmethod
     def for_pixels(full_rate: float, start: float, timesteps: int, reset: Reset = "zero") -> Encoding:
@@ -202,6 +207,8 @@ class Source:
     start: int | None = None
     bias: int | NDArray[np.generic] = 0
     reset: Reset = "zero"
+
+    __repr__ = brief
 
     def mistake(self) -> str | None:
         """Return what is wrong with its reset; None: nothing."""

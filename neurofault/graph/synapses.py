@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.brief import brief
 from neurofault.errors import ConversionError
 
 SignMode = Literal["mixed", "excitatory", "inhibitory", "signed"]
@@ -30,6 +31,8 @@ class Dense:
 
     weight: NDArray[np.generic]
     delay: NDArray[np.int64] | None = None
+
+    __repr__ = brief
 
     @property
     def n_in(self) -> int:
@@ -67,6 +70,8 @@ class Conv:
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     delay: NDArray[np.int64] | None = None
+
+    __repr__ = brief
 
     @property
     def out_shape(self) -> tuple[int, int, int]:
@@ -121,6 +126,8 @@ class Sparse:
     sources: NDArray[np.int64]
     weight: NDArray[np.generic]
     delay: NDArray[np.int64] | None = None
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         for name in ("starts", "sources", "delay"):

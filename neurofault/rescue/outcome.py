@@ -70,6 +70,11 @@ class Rescued:
     metric: Metric = ACCURACY
     scale: float = 1.0
 
+    def __repr__(self) -> str:
+        seen = [self.metric.shown(value) for value in (self.points[0].accuracy, self.worst, self.final) if value is not None]
+        how = f"{self.metric.words} {seen[0]} healthy, {seen[1]} at worst, {seen[2]} in the end; " if len(seen) == 3 else ""
+        return f"Rescued({self.deployment.name!r}: {how}{self.cycles_total:.2f} cycles of {self.cycle:,} samples, {self.spent.writes:,.0f} writes)"
+
     def table(self) -> DataFrame:
         """Return one row a look at the chip, in order; the first is the healthy chip.
 

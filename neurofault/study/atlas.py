@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.brief import brief
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import check_expected, expected_of
 from neurofault.engines.incremental.golden import MOST_ANSWERS, Changes, golden
@@ -56,6 +57,8 @@ class Atlas:
     metric: Metric
     number: int
     whole: int
+
+    __repr__ = brief
 
     def __len__(self) -> int:
         return len(self.sites["layer"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.brief import brief
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
 from neurofault.errors import DataError, StalledError, UsageError
@@ -27,6 +28,8 @@ class Verdict:
 
     differs: NDArray[np.bool_]
     answers: NDArray[np.int64] | None
+
+    __repr__ = brief
 
     @property
     def passed(self) -> bool:

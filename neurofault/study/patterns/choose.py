@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.brief import brief
 from neurofault.deploy.cost import Cost, cost
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import Presented, as_inputs
@@ -76,6 +77,8 @@ class ChosenPatterns:
     reference: int
     checked: int
     cost: Cost
+
+    __repr__ = brief
 
     @property
     def coverage(self) -> float:

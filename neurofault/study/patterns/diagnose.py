@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import DEAD_SCORE
+from neurofault.brief import brief
 from neurofault.damage.damage import Damage, Edit
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.incremental.engine import IncrementalEngine
@@ -44,6 +45,8 @@ class FaultDictionary:
     patterns: PatternSet
     classes: tuple[tuple[str, ...], ...]
     answers: NDArray[np.int64]
+
+    __repr__ = brief
 
     def class_of(self, fault: str) -> int:
         """Return the number of the class that a fault is in (UsageError: it is in none)."""

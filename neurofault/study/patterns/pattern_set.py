@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.brief import brief
 from neurofault.damage.damage import Damage
 from neurofault.deploy.deployment import Deployment
 from neurofault.digest import digest_of
@@ -55,6 +56,8 @@ class PatternSet:
     indices: NDArray[np.int64]
     scores: NDArray[np.int64]
     sample_spikes: NDArray[np.int64]
+
+    __repr__ = brief
 
     def __len__(self) -> int:
         return len(self.indices)
