@@ -21,7 +21,7 @@ def atlas(
     layer: Annotated[
         str,
         typer.Option(
-            help="Target layer whose sites are meant: its name, or any; of synapses of what is no chain, also a connection's."
+            help="Layer whose sites are meant: any (default), hidden (all hidden layers), input, hidden1 …, output, or its name; of synapses their target's, or a connection's name."
         ),
     ] = "any",
     out: Annotated[

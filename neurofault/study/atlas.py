@@ -102,7 +102,8 @@ def atlas(
         labels: int [N], or of every step, [N, T]; with ``unit`` targets, [N, K] or [N, T, K].
         kind: one of :data:`neurofault.study.atlas_sites.KINDS`.
         unit: of targets, as of :func:`neurofault.run`; None: of labels.
-        layer: name of the target layer whose sites are meant, or ``any``; of synapses of what is no chain, also of a connection.
+        layer: which layers' sites are meant, as faults name them: ``any``, ``hidden``, ``input``, ``hidden1`` …, ``output``, or a name; of
+            synapses their target's, or a connection's.
         changes: whether to keep which predictions change.
         threads: worker threads; None: one for each usable core.
         progress: called as ``progress(done, all)``, of images times batches of sites, or of sites where the network runs once for each.
@@ -111,7 +112,8 @@ def atlas(
         device: where the network runs for what is not followed, as of :func:`neurofault.run`; differences are followed on the CPU.
 
     Raises:
-        UsageError: no such kind or layer, or a layer without such sites; labels or targets that do not fit.
+        FaultError: no such layer.
+        UsageError: no such kind, or a layer without such sites; labels or targets that do not fit.
         UnsupportedError: the samples are one stream, or there are more than 32,768 outputs.
     """
     if kind not in KINDS:

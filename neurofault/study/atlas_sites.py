@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from neurofault.damage.damage import Edit, SetSynapses, Silence
 from neurofault.damage.stored import from_field, to_field
 from neurofault.deploy.deployment import Deployment
-from neurofault.errors import UsageError, nearest
-from neurofault.faults.places import synapse_blocks, synapses_at
+from neurofault.errors import FaultError, UsageError
+from neurofault.faults.places import populations_named, synapse_blocks, synapses_at
 from neurofault.graph import Dense
 from neurofault.graph.chains import not_a_chain
 from neurofault.graph.chip import ChipConnection
@@ -115,16 +115,18 @@ def all_sites(deployment: Deployment, kind: Kind, layer: str) -> Sites:
     Args:
         deployment: the healthy chip.
         kind: one of :data:`KINDS`.
-        layer: name of a population; of synapses of a connection, else of the population whose synapses are meant; ``any``: all.
+        layer: which populations, as faults name them (:func:`neurofault.faults.places.populations_named`); of synapses a connection, else
+            the populations whose synapses are meant; ``any``: all.
 
     Raises:
-        UsageError: no such place, or one without such sites, or without stored bits.
+        FaultError: no such place.
+        UsageError: a place without such sites, or without stored bits.
     """
     names = tuple(one.name for one in deployment.populations)
     core_of = deployment.placement.core_of
     if kind.startswith("synapse"):
         return _synapses(deployment, kind, layer)
-    chosen = names if layer == "any" else (_known(layer, names),)
+    chosen = populations_named(deployment, layer)
     rows: list[tuple[int, int, int, int, int]] = []
     edits: list[tuple[Edit, ...]] = []
     if kind == "neuron_dead":
@@ -202,19 +204,18 @@ def _places(deployment: Deployment, connection: ChipConnection) -> tuple[NDArray
 
 def _connections(deployment: Deployment, layer: str) -> tuple[str, ...]:
     names = tuple(one.name for one in deployment.connections)
-    if layer == "any" or layer in names:
-        return names if layer == "any" else (layer,)
-    population = _known(layer, (*(one.name for one in deployment.populations), *names))
-    into = tuple(one.name for one in deployment.into(population))
+    if layer in names:
+        return (layer,)
+    try:
+        chosen = set(populations_named(deployment, layer))
+    except FaultError as error:
+        if not_a_chain(deployment) is None:
+            raise
+        raise FaultError(f"{error}; connections: {', '.join(names)}") from None
+    into = tuple(one.name for one in deployment.connections if one.target in chosen)
     if not into:
         raise UsageError(f"layer {layer!r} has no synapses")
     return into
-
-
-def _known(layer: str, names: Sequence[str]) -> str:
-    if layer not in names:
-        raise UsageError(f"no layer {layer!r}; layers: {', '.join(dict.fromkeys(names))}{nearest(layer, names)}")
-    return layer
 
 
 def _columns(rows: Sequence[tuple[int, ...]]) -> dict[str, NDArray[np.int64]]:

@@ -11,7 +11,7 @@ import neurofault as nf
 from neurofault.damage.damage import Damage
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.engine import ExactEngine
-from neurofault.errors import UnsupportedError, UsageError
+from neurofault.errors import FaultError, UnsupportedError, UsageError
 from neurofault.faults import fault_from_mapping, inject
 from neurofault.graph.chains import not_a_chain
 from neurofault.inputs import Inputs
@@ -188,6 +188,16 @@ def test_tables_and_picture(tmp_path: Path) -> None:
     assert (tmp_path / "atlas.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_layers_are_named_as_faults_name_them() -> None:
+    small = _small()
+    for kind in ("neuron_dead", "synapse_dead"):
+        own = atlas(*small, kind, layer="hidden").sites
+        for name, column in atlas(*small, kind, layer="hidden1").sites.items():
+            np.testing.assert_array_equal(column, own[name])
+        every, output = (atlas(*small, kind, layer=name).sites for name in ("any", "output"))
+        assert len(own["layer"]) == len(every["layer"]) - len(output["layer"]) - (9 if kind == "neuron_dead" else 0)
+
+
 def test_bad_kinds_and_layers() -> None:
     deployment, inputs, labels = _small()
     with pytest.raises(UsageError) as error:
@@ -196,9 +206,9 @@ def test_bad_kinds_and_layers() -> None:
     with pytest.raises(UsageError) as error:
         atlas(deployment, inputs, labels, "synapse_dead", layer="input")
     assert str(error.value) == "layer 'input' has no synapses"
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(FaultError) as error:
         atlas(deployment, inputs, labels, "neuron_dead", layer="outptu")
-    assert str(error.value) == "no layer 'outptu'; layers: input, hidden, output (did you mean 'output'?)"
+    assert str(error.value) == "no layer 'outptu' (did you mean 'output'?); layers: input, hidden, output, any, hidden1"
     with pytest.raises(UsageError) as error:
         atlas(deployment, inputs, np.zeros((8, 3), int), "neuron_dead")
     assert str(error.value) == f"labels have the shape (8, 3), but there are 8 samples of {deployment.timesteps} steps"
