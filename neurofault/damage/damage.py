@@ -25,7 +25,8 @@ the tuple, whenever they began, each on the result of the one before::
 
     a  stored field  flips of its bits, drift, values that are set: they change what is stored; delay fields likewise
     b  stuck bits    (f & keep) | force: what lies under a stuck bit may still flip, and shows once the bit is no longer stuck
-    c  headers       the weight and delay that the neighbour reads after b, or weight 0
+    b' crossbars     where types of axons or values of tables have flipped: Σ bit · table[type] of what b reads (SetTerms)
+    c  headers       the weight and delay that the neighbour reads after b', or weight 0
     d  axon entries  the weight and delay that the other source's synapse reads after c (of several entries none leads to another's)
 
 So a flip with an end is undone at its end, one without (``permanent``, ``once``, ``death``, ``ageing``) stays until a write
@@ -64,6 +65,7 @@ from neurofault.damage.synapse_edits import (
     Part,
     SetDelays,
     SetSynapses,
+    SetTerms,
     SingleSynapses,
     SynapseEdit,
 )
@@ -92,6 +94,7 @@ __all__ = [
     "SetDelays",
     "SetField",
     "SetSynapses",
+    "SetTerms",
     "Silence",
     "SingleSynapses",
     "Stall",
@@ -165,10 +168,10 @@ class Damage:
         index %= len(self.hits)
         first = sum(hit.n_edits for hit in self.hits[:index])
         gone, later = self.edits[first : first + self.hits[index].n_edits], self.edits[first + self.hits[index].n_edits :]
-        for edit in (edit for edit in gone if isinstance(edit, SetSynapses)):
+        for edit in (edit for edit in gone if isinstance(edit, SetSynapses | SetTerms)):
             pairs = set(zip(edit.sources.tolist(), edit.targets.tolist(), strict=True))
             for other in later:
-                if isinstance(other, SetSynapses) and other.connection == edit.connection:
+                if isinstance(other, SetSynapses | SetTerms) and other.connection == edit.connection:
                     common = pairs & set(zip(other.sources.tolist(), other.targets.tolist(), strict=True))
                     if common:
                         raise UsageError(

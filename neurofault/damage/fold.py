@@ -7,18 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.arrays import only
-from neurofault.damage.damage import Drop, Edit, LearningDefect, OnChip, SetDelays, SetSynapses, SingleSynapses, SynapseEdit
-from neurofault.damage.stored import from_field, nearest_field, to_field
+from neurofault.damage.damage import (
+    Drop,
+    Edit,
+    LearningDefect,
+    OnChip,
+    SetDelays,
+    SetSynapses,
+    SetTerms,
+    SingleSynapses,
+    SynapseEdit,
+)
+from neurofault.damage.stored import crossbar_sum, from_field, nearest_field, to_field
 from neurofault.errors import UsageError, unforeseen
 from neurofault.graph.chip import ChipConnection
 from neurofault.graph.connectivity import weights_and_delays
 
 _NONE = np.empty(0, np.int64)
+_Weights = TypeVar("_Weights", SetSynapses, SetTerms)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +89,7 @@ class SynapseFold:
     def _keys(self, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
         return targets * self._n_in + sources
 
-    def _read_place(self, keys: NDArray[np.int64], edit: SetSynapses | SetDelays) -> NDArray[np.int64]:
+    def _read_place(self, keys: NDArray[np.int64], edit: SingleSynapses) -> NDArray[np.int64]:
         """Return where the pairs are that an edit's pairs read instead; K: none."""
         if not isinstance(edit, SetSynapses) or edit.of_sources is None or edit.of_targets is None:
             return _NONE
@@ -104,6 +116,7 @@ class SynapseFold:
                 weights[place] = np.where(edit.keep == 0, edit.values, stuck)
         if cells:
             return Held(weights, delays)
+        self._count(weights, [(edit, place) for edit, place, _ in now if isinstance(edit, SetTerms)])
         for edit, place, read in now:
             if isinstance(edit, SetSynapses) and edit.of_sources is not None and edit.keep is None:
                 weights[place], delays[place] = _read(weights, delays, place, read)
@@ -113,11 +126,25 @@ class SynapseFold:
                 weights[place], delays[place] = _read(*below, place, read)
         return Held(weights, delays)
 
+    def _count(self, weights: NDArray[np.int64], now: Sequence[tuple[SetTerms, NDArray[np.int64]]]) -> None:
+        """Let the bits of a crossbar count for what their axons' types and the targets' tables say, in place."""
+        if not now:
+            return
+        types, tables = dict[int, NDArray[np.int64]](), dict[int, NDArray[np.int64]]()
+        touched = np.zeros(weights.size, bool)
+        for edit, place in now:
+            own, number = (types, edit.axon) if edit.axon is not None else (tables, edit.entry)
+            assert number is not None
+            own.setdefault(number, np.zeros(weights.size, np.int64))[place] ^= edit.flips
+            touched[place] = True
+        chosen = [{number: flips[touched] for number, flips in each.items()} for each in (types, tables)]
+        weights[touched] = crossbar_sum(self._field(weights[touched]), self.bits, *chosen)
+
     def _store(
         self,
         weights: NDArray[np.int64],
         delays: NDArray[np.int64],
-        now: Sequence[tuple[SetSynapses | SetDelays, NDArray[np.int64], NDArray[np.int64]]],
+        now: Sequence[tuple[SingleSynapses, NDArray[np.int64], NDArray[np.int64]]],
     ) -> None:
         """Change what is stored, in place."""
         for edit, place, _ in now:
@@ -133,8 +160,8 @@ class SynapseFold:
                     delays[place] ^= flips
                 case SetDelays(delays=values):
                     delays[place] = values
-                case SetSynapses():
-                    pass  # stuck bits, headers and axon entries change what is read
+                case SetSynapses() | SetTerms():
+                    pass  # stuck bits, terms of a crossbar, headers and axon entries change what is read
                 case _:
                     unforeseen(edit)
         for edit, place, _ in now:
@@ -195,7 +222,9 @@ class SynapseFold:
         )
 
 
-def read_at(chip: OnChip, edits: Sequence[SingleSynapses], pairs: SetSynapses, *, cells: bool = False) -> NDArray[np.int64]:
+def read_at(
+    chip: OnChip, edits: Sequence[SingleSynapses], pairs: SetSynapses | SetTerms, *, cells: bool = False
+) -> NDArray[np.int64]:
     """Return int64 [k]: the weights that the chip reads at the pairs of an edit while some edits of its connection act; see ``at``."""
     fold = SynapseFold(chip.connection(pairs.connection), [*edits, pairs])
     active = np.ones(len(fold.edits), bool)
@@ -203,10 +232,10 @@ def read_at(chip: OnChip, edits: Sequence[SingleSynapses], pairs: SetSynapses, *
     return fold.at(active, cells=cells).weights[fold.place(-1)]
 
 
-def with_values(chip: OnChip, earlier: Sequence[SingleSynapses], edit: SetSynapses) -> SetSynapses:
+def with_values(chip: OnChip, earlier: Sequence[SingleSynapses], edit: _Weights) -> _Weights:
     """Return an edit with the weights that the chip reads once it acts on top of earlier ones of its connection."""
     values = read_at(chip, [*earlier, edit], edit).astype(np.int32)
-    if edit.keep is not None and edit.of_sources is None:
+    if isinstance(edit, SetSynapses) and edit.keep is not None and edit.of_sources is None:
         values = np.where(edit.keep == 0, edit.values, values)  # wholly stuck: that is what it says
     return replace(edit, values=values)
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.arrays import only, within
+from neurofault.damage.stored import MOST_TYPE, TABLE_BITS
 from neurofault.damage.when import ALWAYS, When
 from neurofault.graph.synapses import MOST_DELAY
 from neurofault.streams import counter_hash
@@ -92,6 +93,50 @@ class SetSynapses:
         elsewhere = [each for each in (self.of_sources, self.of_targets) if each is not None]
         flips = self.flips is None or within(self.flips, 0, (1 << 31) - 1)
         return together and flips and all(not each.size or int(each.min()) >= -1 for each in elsewhere)
+
+
+@dataclass(frozen=True, eq=False)
+class SetTerms:
+    """Synapses of a crossbar of which a stored bit counts for another number: the type of its axon has flipped, or a value of the target's table.
+
+    On a crossbar the chip reads Σ bit · table[type of the bit's axon]. With ``axon``, ``flips`` are bits of the type of the axon of that bit of
+    the weights; with ``entry``, bits of the value of that type in the target's table. Give one of the two. Values of a
+    table for types that no weight needs are 0.
+
+    Attributes:
+        connection: its name.
+        sources, targets: int64 [k], neuron indices (C, H, W order); each pair once.
+        values: int32 [k], the weight that the chip read when the edit was worked out, on top of what was broken for good; for the reader.
+        flips: int32 [k], bits of the type, or of the 9-bit value.
+        axon: bit of the weights whose axon it is, 0 to 7; None: it is about tables.
+        entry: type whose value it is, 0 to 255; None: it is about axons.
+        when: active steps of the target population.
+    """
+
+    does: ClassVar[frozenset[str]] = frozenset({"weights", "terms"})
+    mended_by: ClassVar[Write | None] = None
+    connection: str
+    sources: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    values: NDArray[np.int32]
+    flips: NDArray[np.int32]
+    axon: int | None = None
+    entry: int | None = None
+    when: When = ALWAYS
+
+    def fits(self) -> bool:
+        """Return whether its own numbers are in range, whatever chip it is of."""
+        if self.axon is not None:
+            return self.entry is None and 0 <= self.axon < 8 and within(self.flips, 0, MOST_TYPE)
+        return self.entry is not None and 0 <= self.entry <= MOST_TYPE and within(self.flips, 0, (1 << TABLE_BITS) - 1)
+
+    def held(self, whole: int) -> NDArray[np.int64]:
+        """Return int64 [k]: which bits of each stored field it holds, of ``whole``: none."""
+        return np.zeros(len(self.targets), np.int64)
+
+    def left_behind(self, sources: NDArray[np.bool_], targets: NDArray[np.bool_]) -> SetTerms:
+        """Return what stays behind: types and tables are in the target's core."""
+        return only(self, targets[self.targets])
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,7 +257,7 @@ class LearningDefect:
         return self if self.part == "error" else only(self, targets[self.neurons])
 
 
-SingleSynapses = SetSynapses | SetDelays
+SingleSynapses = SetSynapses | SetTerms | SetDelays
 """Edits of single synapses, given by pairs of source and target; a write of them mends what says so (``mended_by``)."""
 SynapseEdit = SingleSynapses | Drop | LearningDefect
 """Edits of a connection's synapses, or of what it carries."""

@@ -22,10 +22,10 @@ from neurofault.arrays import only
 from neurofault.damage.edits import Edit
 from neurofault.damage.fold import SynapseFold
 from neurofault.damage.stored import from_field, to_field
-from neurofault.damage.synapse_edits import SingleSynapses, Write
+from neurofault.damage.synapse_edits import SetTerms, SingleSynapses, Write
 from neurofault.damage.when import ALWAYS
 from neurofault.deploy.deployment import Deployment
-from neurofault.errors import UsageError
+from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph.chip import ChipConnection
 from neurofault.graph.schedule import title
 from neurofault.graph.synapses import Dense
@@ -69,8 +69,13 @@ def write_gate(deployment: Deployment, connection: str) -> WriteGate:
 
     Raises:
         UsageError: the connection is not dense.
+        UnsupportedError: bits of its weights count for other numbers than the healthy crossbar's.
     """
     own, synapses = _dense(deployment, connection)
+    if any(isinstance(edit, SetTerms) and edit.connection == connection for edit in deployment.damage.edits):
+        raise UnsupportedError(
+            f"{title(own)}: bits of its weights count for other numbers (axon_type_flip, table_flip), for which no write is worked out"
+        )
     shape, whole = synapses.weight.shape, (1 << own.weight_bits) - 1
     keep, force = np.full(shape, whole, np.int64), np.zeros(shape, np.int64)
     fold = _permanent(deployment, own)

@@ -3,6 +3,7 @@
 from neurofault.faults.base import Fault
 from neurofault.faults.communication import AxonLost, AxonMisrouted, LinkDead, LinkLossy, RouterDead
 from neurofault.faults.cores import CoreDead, CoreHung, LearningFrozen, RoundingStuck, ThirdFactorDead, TraceStuck
+from neurofault.faults.crossbar import AxonTypeFlip, CrossbarLineDead, TableFlip
 from neurofault.faults.defects import load_defects, save_defects
 from neurofault.faults.environment import ENVIRONMENTS, Environment, expected_upsets, upset_probability
 from neurofault.faults.inject import inject
@@ -45,9 +46,11 @@ __all__ = [
     "KINDS",
     "AxonLost",
     "AxonMisrouted",
+    "AxonTypeFlip",
     "BoardDead",
     "CoreDead",
     "CoreHung",
+    "CrossbarLineDead",
     "Environment",
     "ErrorDead",
     "Fault",
@@ -84,6 +87,7 @@ __all__ = [
     "SynapsePerturbed",
     "SynapseSaturated",
     "SynapseStuck",
+    "TableFlip",
     "ThirdFactorDead",
     "Timing",
     "TraceStuck",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Fault")
 
-Part = Literal["links", "routers", "boards", "shared_memory", "learning"]
+Part = Literal["links", "routers", "boards", "shared_memory", "crossbar", "learning"]
 """A part that not every chip has."""
 
 
@@ -95,6 +95,8 @@ class Fault(BaseModel, ABC):
     """Clocks of the windows that it may have; ``chip`` alone where something happens between samples only."""
     stored: ClassVar[bool] = False
     """Whether a stored bit breaks, which keeps an upset until it is rewritten."""
+    single_bits: ClassVar[bool] = False
+    """Whether a site is one stored bit, so that an environment can say the rate."""
     needs: ClassVar[Part | None] = None
     """What a chip must have for it; None: every chip has."""
     breaks: ClassVar[str] = "silent"
@@ -121,7 +123,7 @@ class Fault(BaseModel, ABC):
         if not isinstance(value, Mapping):
             return value
         try:
-            return exposed(value, stored_bits=cls.site == "stored bits")
+            return exposed(value, stored_bits=cls.single_bits)
         except FaultMistakes as error:
             raise Wrong([mistake.inside("rate") for mistake in error.mistakes]) from None
 

@@ -22,6 +22,7 @@ _PARTS: Mapping[Part, tuple[str, Callable[[HardwareProfile], bool]]] = {
         "memory that cores share (shared_memory.cores)",
         lambda profile: profile.shared_memory is not None and profile.shared_memory.cores.value is not None,
     ),
+    "crossbar": ("crossbar (synapse.format: crossbar)", lambda profile: profile.synapse.format == "crossbar"),
     "learning": ("learning engine", lambda profile: bool(profile.learning.available)),
 }
 """Parts that not every chip has: what they are called, and whether a profile has them."""

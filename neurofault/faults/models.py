@@ -10,6 +10,7 @@ from neurofault.errors import FaultError, nearest
 from neurofault.faults.base import Fault
 from neurofault.faults.communication import AxonLost, AxonMisrouted, LinkDead, LinkLossy, RouterDead
 from neurofault.faults.cores import CoreDead, CoreHung, LearningFrozen, RoundingStuck, ThirdFactorDead, TraceStuck
+from neurofault.faults.crossbar import AxonTypeFlip, CrossbarLineDead, TableFlip
 from neurofault.faults.learners import ErrorDead, FeedbackDead
 from neurofault.faults.mistakes import FaultMistakes, Mistake, bounds, choices, said
 from neurofault.faults.neuron_laws import RefractoryStuck, SpikeResetLost, StateKept
@@ -46,7 +47,7 @@ FAMILIES: Mapping[str, tuple[type[Fault], ...]] = {
     ),
     "synapse": (
         SynapseDead, SynapseStuck, SynapsePerturbed, SynapseSaturated, SynapseBitFlip, SynapseBitStuck, SynapseDelay,
-        MemoryWordDead, WordHeader,
+        MemoryWordDead, WordHeader, AxonTypeFlip, TableFlip, CrossbarLineDead,
     ),
     "communication": (AxonLost, AxonMisrouted, RouterDead, LinkDead, LinkLossy),
     "learning": (LearningFrozen, TraceStuck, ThirdFactorDead, RoundingStuck, ErrorDead, FeedbackDead),
@@ -147,7 +148,7 @@ def describe(kind: str) -> KindInfo:
         raise FaultError(f"unknown kind {kind!r}{nearest(kind, KINDS)}; kinds: {', '.join(KINDS)}")
     model = KINDS[kind]
     family = next(name for name, models in FAMILIES.items() if model in models)
-    example: dict[str, Any] = {"kind": kind, "rate": 0.001} if model.site == "stored bits" else {"kind": kind, "count": 2}
+    example: dict[str, Any] = {"kind": kind, "rate": 0.001} if model.single_bits else {"kind": kind, "count": 2}
     if kind in ("neuron_threshold", "neuron_leak", "neuron_bias"):
         example["bit"] = 3
     if model.whens == ("once",):

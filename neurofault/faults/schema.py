@@ -30,7 +30,7 @@ def _title(name: str) -> str:
 def _schema(model: type[Fault], common: dict[str, Any]) -> dict[str, Any]:
     properties = model.model_json_schema()["properties"]
     for name, field in properties.items():
-        if name == "rate" and model.site == "stored bits":
+        if name == "rate" and model.single_bits:
             field["anyOf"].append(exposure_schema())
         elif name == "when" or field == common.get(name):
             properties[name] = {"$ref": f"#/$defs/{_title(name)}"}

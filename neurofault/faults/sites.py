@@ -119,3 +119,28 @@ Triples = Annotated[Sequence[Sequence[int]], PlainValidator(_rows(3)), _list_of(
 """Lists of three whole numbers; kept as a tuple of tuples."""
 Names = Annotated[Sequence[str], PlainValidator(_names), _list_of({"type": "string"})]
 """Names; kept as a tuple."""
+
+
+def _named_bits(bits: Any) -> str:
+    if isinstance(bits, str) and (bits in ("any", "msb", "lsb") or all(natural(part) is not None for part in bits.split(","))):
+        return bits
+    raise Wrong([Mistake(f'bits must be any, msb, lsb or numbers such as "0,3", is {said(bits)}', ("bits",))])
+
+
+NamedBits = Annotated[
+    str,
+    PlainValidator(_named_bits),
+    WithJsonSchema({"type": "string", "pattern": "^(any|msb|lsb| *[0-9]{1,18} *(, *[0-9]{1,18} *)*)$"}),
+]
+"""Which bits of a stored number are sites; kept as text: ``any``, ``msb``, ``lsb``, ``"0,3"``."""
+
+
+def bits_named(text: str, width: int) -> tuple[int, ...]:
+    """Return the bits that a text means of a number of ``width`` bits; none: it names one that is not there.
+
+    >>> bits_named("msb", 8), bits_named("0,3", 8), bits_named("8", 8)
+    ((7,), (0, 3), ())
+    """
+    names = {"any": range(width), "msb": (width - 1,), "lsb": (0,)}
+    bits = names[text] if text in names else tuple(int(part) for part in text.split(","))
+    return () if max(bits) >= width else tuple(dict.fromkeys(bits))

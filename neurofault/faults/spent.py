@@ -85,12 +85,12 @@ def spent(
         case "memory words" | "headers":
             assert run is not None
             (whole,) = (each for each in synapse_blocks(deployment, [block.connection]) if each.core == block.core)
-            stuck = _stuck(deployment, earlier, breaks, whole) == _whole(deployment, block)
+            stuck = held_bits(deployment, earlier, breaks, whole) == _whole(deployment, block)
             ranges = run_ranges(deployment, whole, run, block.first + np.arange(block.size))
             return np.array([bool(stuck[low:high].all()) for low, high in zip(*ranges, strict=True)], bool)
         case _:
             per = len(bits) if bits else 1
-            stuck = _stuck(deployment, earlier, breaks, replace(block, size=block.size // per, first=block.first // per))
+            stuck = held_bits(deployment, earlier, breaks, replace(block, size=block.size // per, first=block.first // per))
             if bits:
                 return np.asarray((stuck[:, None] >> np.array(bits)) & 1, bool).reshape(-1)
             return np.asarray(stuck == _whole(deployment, block))
@@ -127,7 +127,8 @@ def _held(deployment: Deployment, earlier: Earlier, population: str, what: Colle
     return mask
 
 
-def _silent(deployment: Deployment, earlier: Earlier, population: str) -> NDArray[np.bool_]:
+def silent_neurons(deployment: Deployment, earlier: Earlier, population: str) -> NDArray[np.bool_]:
+    """Return bool [n]: neurons of a population that are dead already."""
     return _held(deployment, earlier, population, {"silent"})
 
 
@@ -139,7 +140,7 @@ def _core_spent(deployment: Deployment, earlier: Earlier, part: str, core: int) 
         return True
     held = [np.zeros(0, bool)]
     for population in deployment.populations:
-        here, silent = deployment.placement.core_of[population.name] == core, _silent(deployment, earlier, population.name)
+        here, silent = deployment.placement.core_of[population.name] == core, silent_neurons(deployment, earlier, population.name)
         if part == "silent":
             held.append(silent[here])
             continue
@@ -162,10 +163,10 @@ def _lost(deployment: Deployment, earlier: Earlier, block: Block) -> NDArray[np.
     return gone
 
 
-def _stuck(deployment: Deployment, earlier: Earlier, breaks: str, block: Block) -> NDArray[np.int64]:
+def held_bits(deployment: Deployment, earlier: Earlier, breaks: str, block: Block) -> NDArray[np.int64]:
     """Return int64 [stored synapses of the block]: bits of each that no fault can change any more, for every synapse that reads it."""
     what = "delays" if breaks == "delays" else "weights"
-    whole, dead = _whole(deployment, block), _silent(deployment, earlier, block.population)
+    whole, dead = _whole(deployment, block), silent_neurons(deployment, earlier, block.population)
     which, sources, targets = synapses_at(deployment, block, block.first + np.arange(block.size))
     keys = targets * (1 << 32) + sources
     held = np.where(dead[targets], whole, 0)

@@ -16,6 +16,7 @@ from neurofault.damage.damage import (
     NeuronEdit,
     SetDelays,
     SetSynapses,
+    SetTerms,
     Silence,
 )
 from neurofault.deploy.deployment import Deployment
@@ -91,7 +92,7 @@ def _synapses(deployment: Deployment, connection: ChipConnection, owned: list[tu
             continue
         named = False
         for edit in edits:
-            if isinstance(edit, SetSynapses | SetDelays) and edit.connection == name:
+            if isinstance(edit, SetSynapses | SetTerms | SetDelays) and edit.connection == name:
                 pairs.append(edit.targets * (1 << 32) + edit.sources)
                 named = True
             elif isinstance(edit, LearningDefect) and (edit.connection, edit.part) == (name, "feedback"):

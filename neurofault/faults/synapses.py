@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar, Literal, final
+from typing import ClassVar, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import Field
 
 from neurofault.damage.damage import SetDelays
 from neurofault.damage.fold import SynapseFold
@@ -17,11 +17,9 @@ from neurofault.errors import FaultError
 from neurofault.faults.base import ConnectionFault
 from neurofault.faults.context import Context, FaultOutcome
 from neurofault.faults.memory_sites import Change, StoredSites, check_words, note_stored, rewrite, stored_runs, stored_sites
-from neurofault.faults.mistakes import Mistake, Wrong, said
 from neurofault.faults.places import called, key_of, word_synapses
-from neurofault.faults.sites import Pairs, Triples
+from neurofault.faults.sites import NamedBits, Pairs, Triples, bits_named
 from neurofault.faults.spare import break_cells
-from neurofault.numerals import natural
 from neurofault.streams import counter_hash, standard_normal
 
 Cells = Callable[[], NDArray[np.int64]]
@@ -175,25 +173,11 @@ def _bits_of(context: Context, fault: SynapseBitFlip | SynapseBitStuck) -> dict[
             raise FaultError(
                 f"{called(context.deployment, name)} is a {width}-bit reference that no chip stores: it has no stored bits"
             )
-        names = {"any": range(width), "msb": (width - 1,), "lsb": (0,)}
-        bits = names[text] if text in names else tuple(int(part) for part in text.split(","))
-        if max(bits) >= width:
+        bits = bits_named(text, width)
+        if not bits:
             raise FaultError(f"bits must lie in [0, {width - 1}]: {called(context.deployment, name)} stores {width} bits a weight")
-        found[name] = tuple(dict.fromkeys(bits))
+        found[name] = bits
     return found
-
-
-def _named_bits(bits: Any) -> str:
-    if isinstance(bits, str) and (bits in ("any", "msb", "lsb") or all(natural(part) is not None for part in bits.split(","))):
-        return bits
-    raise Wrong([Mistake(f'bits must be any, msb, lsb or numbers such as "0,3", is {said(bits)}', ("bits",))])
-
-
-_Bits = Annotated[
-    str,
-    PlainValidator(_named_bits),
-    WithJsonSchema({"type": "string", "pattern": "^(any|msb|lsb| *[0-9]{1,18} *(, *[0-9]{1,18} *)*)$"}),
-]
 
 
 _BITS = 'which bits are sites: any, msb (the sign of a mixed field), lsb, or numbers such as "0,3"'
@@ -213,9 +197,10 @@ class SynapseBitFlip(ConnectionFault):
     sources: ClassVar[tuple[str, ...]] = (_SEU, "Nijsink et al. 2026, arXiv 2605.00030 (neutron beam on synaptic memory)")
     neighbours: ClassVar[str] = "SpikeFI BitflippedSynapse, SpikingJET, SCI-FI bit flip"
     stored: ClassVar[bool] = True
+    single_bits: ClassVar[bool] = True
 
     synapse_bits: Triples | None = Field(default=None, description=_TRIPLES)
-    bits: _Bits = Field(default="any", description=_BITS)
+    bits: NamedBits = Field(default="any", description=_BITS)
 
     def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
@@ -238,9 +223,10 @@ class SynapseBitStuck(ConnectionFault):
     sources: ClassVar[tuple[str, ...]] = (_SEU,)
     neighbours: ClassVar[str] = "SCI-FI stuck-at"
     stored: ClassVar[bool] = True
+    single_bits: ClassVar[bool] = True
 
     synapse_bits: Triples | None = Field(default=None, description=_STUCK_TRIPLES)
-    bits: _Bits = Field(default="any", description=_BITS)
+    bits: NamedBits = Field(default="any", description=_BITS)
     level: int = Field(default=0, description="what the bit reads", ge=0, le=1)
 
     def resolve(self, context: Context) -> FaultOutcome:

@@ -7,38 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
+from crossbars import profile
 
 import neurofault as nf
-from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.resources import usage
 from neurofault.errors import CapacityError, FaultError, SpecError, UnsupportedError
 from neurofault.graph.synapses import Stored
-
-LAW = {
-    "name": "truenorth", "v": {"bits": 20}, "u": None, "threshold": ">=", "resets": ["zero", "subtract", "none"], "floor": True,
-    "floor_resets": True, "reset_to": True, "source": "lava", "evidence": "documented",
-}  # fmt: skip
-
-
-def profile(folder: Path, **synapse: Any) -> HardwareProfile:
-    """256 axons, 256 neurons, a crossbar between them and TrueNorth's law, on Loihi 2's mesh."""
-
-    def known(value: Any, unit: str) -> dict[str, Any]:
-        return {"value": value, "unit": unit, "source": "lava", "evidence": "documented"}
-
-    text = yaml.safe_load((Path(__file__).parents[2] / "hardware_profiles" / "loihi2.yaml").read_text())
-    text |= {"name": "cross", "arithmetic": LAW}
-    text["core"] = {
-        "neurons": known(256, "neurons"), "synapse_bits": known(65536, "bits"), "in_axons": known(256, "axons"), "out_axons": None,
-    }  # fmt: skip
-    text["synapse"] = {
-        "format": "crossbar", "weight_bits": known([2, 3, 4], "bits"), "weight_exponent_min": known(0, "1"), "weight_exponent_max": known(0, "1"),
-        "axon_types": known(4, "1"), "table_bits": known(9, "bits"),
-    } | {name: known(*value) if isinstance(value, tuple) else value for name, value in synapse.items()}  # fmt: skip
-    file = folder / "cross.yaml"
-    file.write_text(yaml.safe_dump(text))
-    return load_profile(file)
 
 
 def network(sources: int, neurons: int = 3, seed: int = 0, **neuron: Any) -> nf.Network:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.damage.damage import SetSynapses
+from neurofault.damage.damage import SetSynapses, SetTerms
+from neurofault.damage.stored import TABLE_BITS
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.held_steps import EVERY_FEATURE, OUT_OF_REACH, InRegisters, kept, law_in_numbers, most_spikes
 from neurofault.engines.exact.kernels import Lists, Rows, Taps, Wires
@@ -116,6 +117,8 @@ def sums_out_of_range(deployment: Deployment) -> str | None:
         for one in deployment.into(chip.name):
             edits = [edit.values for edit in deployment.damage.synapse_edits(one.name) if isinstance(edit, SetSynapses)]
             largest = max(int(np.abs(each.astype(np.int64)).max(initial=0)) for each in (one.synapses.weight, *edits))
+            if any(isinstance(edit, SetTerms) for edit in deployment.damage.of_connection(one.name)):
+                largest = max(largest, one.weight_bits << (TABLE_BITS - 1))  # every bit counts for the most that a table holds
             shift = chip.law.arithmetic.shift + max(one.weight_exponent, 0)
             most += largest * deployment.population(one.source).size * _times(deployment, one) << shift
         if most >= 1 << _MOST_BITS:

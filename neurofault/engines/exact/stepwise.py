@@ -29,7 +29,7 @@ from neurofault.graph.law import step as step_of_law
 from neurofault.inputs import Bias, Inputs, Spikes, State
 
 APPLIED = frozenset({
-    "silent", "rate", "du", "dv", "vth", "bias_mantissa", "own_bias", "flips_u", "flips_v", "noise", "weights", "delays",
+    "silent", "rate", "du", "dv", "vth", "bias_mantissa", "own_bias", "flips_u", "flips_v", "noise", "weights", "terms", "delays",
     "messages", "counter", "kept", "goes_on",
 })  # fmt: skip
 """What edits may do to a step here (``does`` of their classes)."""

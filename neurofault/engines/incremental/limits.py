@@ -19,6 +19,7 @@ from neurofault.damage.damage import (
     NeuronEdit,
     SetDelays,
     SetSynapses,
+    SetTerms,
     Silence,
 )
 from neurofault.damage.edits import not_applied
@@ -183,6 +184,8 @@ def _not_taken(deployment: Deployment, edit: Edit, added: dict[str, int]) -> str
                 added[connection] = added.get(connection, 0) + largest_weights(edit.values, own)
                 if (reason := beyond_32_bits(deployment, own, added[connection])) is not None:
                     return reason
+        case SetTerms():
+            pass
         case _:
             return f"{type(edit).__name__}: messages that are lost, or a chip that stalls"
     return not_applied([edit], FOLLOWED)
