@@ -112,7 +112,8 @@ def _marks(deployment: Deployment) -> list[_Mark]:
     """Return how each core is shown, by core id."""
     placement, chip = deployment.placement, deployment.profile.chip
     local = np.arange(placement.chips * placement.cores_per_chip) % placement.cores_per_chip
-    marks = [_FREE if core in chip.local_ids else _RESERVED for core in local.tolist()]
+    usable = frozenset(chip.local_ids)
+    marks = [_FREE if core in usable else _RESERVED for core in local.tolist()]
     for core in placement.bad_cores:
         marks[core] = _BAD
     for core in placement.spare_cores:

@@ -7,7 +7,6 @@ shown as "not checked". A profile may extend another one (:mod:`neurofault.deplo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_val
 from pydantic_core import PydanticCustomError
 
 from neurofault.deploy.arithmetic_spec import AnyArithmetic, ArithmeticSpec
+from neurofault.deploy.core_ids import core_problem, core_range
 from neurofault.deploy.cost_table import CostTable, EnergyCosts, TimeCosts
 from neurofault.deploy.profile_file import bundled_profiles, profile_path, read_profile_file
 from neurofault.deploy.profile_sections import Chip, Core, Learning, NeuronRanges, Provenance, Synapse
@@ -60,15 +60,6 @@ __all__ = [
 ]
 
 
-_CORES = re.compile(r"[0-9]{1,9}(-[0-9]{1,9})?")
-
-
-def _core_range(entry: int | str) -> range:
-    """Return the ids of ``5``, ``"5"`` or ``"12-15"`` (both ends included)."""
-    first, _, last = str(entry).partition("-")
-    return range(int(first), int(last or first) + 1)
-
-
 def _is_core(entry: int | str, info: ValidationInfo) -> int | str:
     links, chip = info.data.get("links"), info.data.get("chip")
     if isinstance(entry, str) and "," in entry and isinstance(links, HexagonalLinks) and chip:
@@ -82,15 +73,10 @@ def _is_core(entry: int | str, info: ValidationInfo) -> int | str:
         except ValueError as error:
             raise PydanticCustomError("not_a_core", "{problem}", {"problem": str(error)}) from None
         return entry
-    if _CORES.fullmatch(str(entry)) and not _core_range(entry):
-        first, _, last = str(entry).partition("-")
-        text = "{entry} is no range: the lower end comes first (did you mean '{right}'?)"
-        raise PydanticCustomError("not_a_core", text, {"entry": repr(entry), "right": f"{last}-{first}"})
-    if not _CORES.fullmatch(str(entry)):
-        text = "{entry} is not a core; write an id such as 5 or a range such as 12-15"
-        raise PydanticCustomError("not_a_core", text, {"entry": repr(entry)})
+    if (problem := core_problem(entry)) is not None:
+        raise PydanticCustomError("not_a_core", "{problem}", {"problem": problem})
     chips = chip.max_chips.value if chip else None
-    if chip and chips and _core_range(entry)[-1] >= (cores := chip.cores.known * chips):
+    if chip and chips and core_range(entry)[-1] >= (cores := chip.cores.known * chips):
         text = "core {entry} does not exist; ids go from 0 to {last}"
         raise PydanticCustomError("no_such_core", text, {"entry": str(entry), "last": cores - 1})
     return entry
@@ -205,7 +191,7 @@ class HardwareProfile(BaseModel):
         places = self.links.places if isinstance(self.links, HexagonalLinks) else ()
         for entry in self.dead_cores:
             if isinstance(entry, int) or "," not in entry:
-                dead.update(_core_range(entry))
+                dead.update(core_range(entry))
                 continue
             for place, cores in map(spinnaker_cores, entry.split(":")):
                 dead.update(places.index(place) * size + core for core in cores)

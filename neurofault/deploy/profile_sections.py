@@ -8,6 +8,7 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from neurofault.deploy.core_ids import core_range
 from neurofault.deploy.core_limits import LayerCores
 from neurofault.deploy.quantity import (
     RECORD,
@@ -19,11 +20,11 @@ from neurofault.deploy.quantity import (
     IndexBits,
     Integer,
     Keys,
-    Natural,
     NaturalExponent,
     NaturalNumber,
     Positive,
     Quantity,
+    ReservedCores,
     SomeCores,
     Steps,
     Tiles,
@@ -66,12 +67,13 @@ class Chip(BaseModel):
 
     Attributes:
         cores: neuron cores on the die.
-        usable_cores: cores that a user gets: those with the lowest ids (behind ``reserved_cores``); null: all others.
+        usable_cores: cores that a user gets: those with the lowest ids that are not reserved; null: all others.
         tile_columns, tile_rows: the mesh of routers; null: how the cores are joined is not known (hops are not counted then, and
             faults of links, routers and tiles are refused). One core needs no mesh.
         cores_per_tile: cores that share a router; core id = tile · cores_per_tile + place, tiles counted row by row.
         max_chips: chips that can be joined; null: not checked.
-        reserved_cores: cores with the lowest ids of each chip that its system takes (SpiNNaker's monitor); left out: none.
+        reserved_cores: cores of each chip that its system takes (SpiNNaker's monitor, a column for input and output): how many, with the lowest
+            ids, or a list of ids within a chip and ranges such as ``12-15``; left out: none.
     """
 
     model_config = RECORD
@@ -82,21 +84,26 @@ class Chip(BaseModel):
     tile_rows: Tiles = not_given()
     cores_per_tile: SomeCores = not_given()
     max_chips: Quantity[Positive, Literal["chips"]] = not_given()
-    reserved_cores: Quantity[Natural, Literal["cores"]] | None = None
+    reserved_cores: ReservedCores | None = None
 
     @property
     def usable(self) -> int:
         """How many cores a user gets."""
-        return self.cores.known - self._reserved if self.usable_cores.value is None else self.usable_cores.value
+        return self.cores.known - len(self.reserved) if self.usable_cores.value is None else self.usable_cores.value
 
     @property
-    def local_ids(self) -> range:
-        """Ids within a chip of the cores that a user gets."""
-        return range(self._reserved, self._reserved + self.usable)
+    def local_ids(self) -> tuple[int, ...]:
+        """Ids within a chip of the cores that a user gets, sorted."""
+        reserved = self.reserved
+        return tuple(core for core in range(self.cores.known) if core not in reserved)[: self.usable]
 
     @property
-    def _reserved(self) -> int:
-        return 0 if self.reserved_cores is None else self.reserved_cores.value or 0
+    def reserved(self) -> frozenset[int]:
+        """Ids within a chip of the cores that its system takes."""
+        given = None if self.reserved_cores is None else self.reserved_cores.value
+        if given is None or isinstance(given, int):
+            return frozenset(range(given or 0))
+        return frozenset(core for entry in given for core in core_range(entry))
 
     @property
     def sides(self) -> tuple[int, int, int] | None:
@@ -116,11 +123,19 @@ class Chip(BaseModel):
                 "{cores} cores do not fit on a mesh of {room} places (tile_columns · tile_rows · cores_per_tile)",
                 {"cores": cores, "room": room},
             )
-        if usable + self._reserved > cores:
+        reserved = self.reserved
+        if (beyond := max(reserved, default=0)) >= cores and not isinstance(self.reserved_cores and self.reserved_cores.value, int):
+            text = "reserved_cores: core {core} does not exist; ids within a chip go from 0 to {last}"
+            raise PydanticCustomError("no_such_core", text, {"core": beyond, "last": cores - 1})
+        if usable < 1:
+            raise PydanticCustomError(
+                "none_usable", "all {cores} cores are reserved: there is none for a network", {"cores": cores}
+            )
+        if usable + len(reserved) > cores:
             raise PydanticCustomError(
                 "too_many_usable",
                 "usable_cores {usable}{more} is more than cores {cores}",
-                {"usable": usable, "cores": cores, "more": f" and {self._reserved} reserved" if self._reserved else ""},
+                {"usable": usable, "cores": cores, "more": f" and {len(reserved)} reserved" if reserved else ""},
             )
         return self
 

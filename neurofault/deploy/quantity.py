@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from neurofault.deploy.core_ids import core_problem
 from neurofault.errors import UsageError, nearest
 
 Evidence = Literal["measured", "calibrated", "simulated", "documented", "assumed"]
@@ -164,11 +165,28 @@ def must_be_known(quantity: Quantity[V, U]) -> Quantity[V, U]:
     return quantity
 
 
+def _is_core(entry: int | str) -> int | str:
+    if (problem := core_problem(entry)) is not None:
+        raise PydanticCustomError("not_a_core", "{problem}", {"problem": problem})
+    return entry
+
+
+def _some(entries: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    if not entries:
+        raise PydanticCustomError("no_core", "names no core; leave the key out")
+    return entries
+
+
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Cost = Annotated[float, Field(ge=0.0)]
 Cores = Annotated[Quantity[Positive, Literal["cores"]], AfterValidator(must_be_known)]
 SomeCores = Quantity[Positive, Literal["cores"]]
+ReservedCores = Quantity[
+    Natural | Annotated[tuple[Annotated[Natural | str, AfterValidator(_is_core)], ...], Field(strict=False), AfterValidator(_some)],
+    Literal["cores"],
+]
+"""How many cores with the lowest ids, or which ones."""
 Tiles = Quantity[Positive, Literal["tiles"]]
 Bits = Quantity[Natural, Literal["bits"]]
 Axons = Quantity[Positive, Literal["axons"]]
