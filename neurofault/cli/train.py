@@ -9,38 +9,57 @@ import typer
 from neurofault.cli import options
 from neurofault.cli.output import percent
 from neurofault.cli.progress import StderrProgress
+from neurofault.errors import UsageError
+
+_DRAWS = 20
+"""Broken networks whose accuracy is printed."""
 
 
 def train(
     name: Annotated[str, typer.Argument(help="Name in the zoo, e.g. mnist-mlp.")],
+    harden: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY=NUMBER,…",
+            help="Train for damage: cores=0.46 (share of the hidden cores that are dead in a batch; or a number of them), bits=1e-3 (flips of stored bits), dropout=0.5, seed=7. Other verbs take the network as NAME+KEY=NUMBER,…",
+        ),
+    ] = None,
     data_dir: options.DataDir = None,
+    profile: options.Profile = "loihi2",
+    weight_bits: options.WeightBits = None,
+    place: options.Place = "pack",
+    neurons_per_core: options.NeuronsPerCore = None,
+    spare_cores: options.SpareCores = 0,
+    chips: options.Chips = None,
+    place_seed: options.PlaceSeed = 0,
 ) -> None:
     """Train a network of the zoo; the weights are kept, so that a second call only reads them."""
-    from neurofault.digest import digest_of
-    from neurofault.study.chain_identity import network_record
-    from neurofault.zoo import any_recipe
-    from neurofault.zoo.events import EventRecipe, trained_model
-    from neurofault.zoo.shipped import weights_digest
-    from neurofault.zoo.surrogate import model_accuracy, network_of
-    from neurofault.zoo.training import torch_accuracy, trained
+    from statistics import fmean
 
-    spec = any_recipe(name)
+    from neurofault.deploy.profile import load_profile
+    from neurofault.study.hardened import placing, zoo_network
+    from neurofault.zoo.hardening import hardening_of
+
+    full = name if harden is None else f"{name}+{hardening_of(harden)}"
+    asked = zoo_network(full)
+    placed = {
+        "--profile": profile != "loihi2", "--weight-bits": weight_bits is not None, "--place": place != "pack", "--neurons-per-core": neurons_per_core is not None,
+        "--spare-cores": spare_cores != 0, "--chips": chips is not None, "--place-seed": place_seed != 0,
+    }  # fmt: skip
+    if asked.harden is None and any(placed.values()):
+        given = next(option for option, said in placed.items() if said)
+        raise UsageError(f"{given} goes with --harden: a network that is trained for no damage is the same on every chip")
+    where = placing(
+        asked.recipe, load_profile(profile), weight_bits=weight_bits, strategy=place, neurons_per_core=neurons_per_core,
+        spare_cores=spare_cores, chips=chips, seed=place_seed,
+    )  # fmt: skip
     with StderrProgress() as progress:
-        if isinstance(spec, EventRecipe):
-            events, data = trained_model(spec, data_dir=data_dir, progress=progress)
-            rows = [
-                (split, model_accuracy(events, split, spec.training.loss), "every step of" if spec.training.loss == "step" else "")
-                for split in (data.train, data.validation, data.test)
-            ]
-            network = network_of(events, name, data.shape, spec.timesteps)
-            digest = digest_of(network_record(network, written=False))[:16]
-        else:
-            model, data = trained(name, data_dir=data_dir, progress=progress)
-            rows = [
-                (split, torch_accuracy(model, split.pixels, split.labels), "") for split in (data.train, data.validation, data.test)
-            ]
-            digest = weights_digest(model)
-    print(f"{name} weights {digest}")
-    for split, accuracy, part in rows:
-        samples = f"{len(split)} images" if not isinstance(spec, EventRecipe) else f"{len(split)} recordings"
-        print(f"{name} {split.name} {percent(accuracy)} of {part + ' ' if part else ''}{samples}")
+        trained = asked.trained(where, data_dir=data_dir, progress=progress)
+        found = [(split, trained.accuracy(split)) for split in (trained.data.train, trained.data.validation, trained.data.test)]
+        broken = [trained.accuracy(trained.data.validation, draw) for draw in trained.tried(_DRAWS)]
+    print(f"{full} weights {trained.digest}")
+    part, what = "every step of " if trained.answers_steps else "", "images" if trained.data.timesteps is None else "recordings"
+    for split, accuracy in found:
+        print(f"{full} {split.name} {percent(accuracy)} of {part}{len(split)} {what}")
+    if broken:
+        print(f"{full} {trained.data.validation.name} {percent(fmean(broken))} {trained.broken_words}: mean of {len(broken)} draws, from {percent(min(broken))} to {percent(max(broken))}")  # fmt: skip

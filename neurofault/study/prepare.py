@@ -17,7 +17,6 @@ from neurofault.data.binning import Binning
 from neurofault.data.datasets import load
 from neurofault.data.scaling import Scaling, in_levels, scaling_of
 from neurofault.data.splits import DataSet, Split, said
-from neurofault.deploy import deploy
 from neurofault.deploy.bound import wraps
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
@@ -31,10 +30,12 @@ from neurofault.graph.readout import readout_words
 from neurofault.metrics import ACCURACY, Metric, metric_of, metric_of_targets
 from neurofault.progress import Progress
 from neurofault.study.chain_identity import network_record
+from neurofault.study.hardened import placing, zoo_network
 from neurofault.study.shown import shown, why_not
 from neurofault.study.targets import check_ending, check_outputs, error_of
 from neurofault.zoo import any_recipe
-from neurofault.zoo.events import EventRecipe, trained_on_events
+from neurofault.zoo.events import EventRecipe
+from neurofault.zoo.hardening import named
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,7 +55,7 @@ class Setup:
     """What to run, by name.
 
     Attributes:
-        network: zoo name, ``package.module:factory`` of a torch or snnTorch module or a :class:`neurofault.Network`,
+        network: zoo name (with what it is trained for, :mod:`neurofault.zoo.hardening`), ``package.module:factory`` of a torch or snnTorch module or a :class:`neurofault.Network`,
             a NIR file (``*.nir``) or a netx file (``*.net``).
         profile: bundled name or YAML file.
         weights: state dict of a user's module.
@@ -230,8 +231,9 @@ def prepare(
     asked = None if setup.readout is None else readout_words(setup.readout)
     profile = load_profile(setup.profile)
     setup = replace(setup, weight_bits=setup.weight_bits or max(profile.synapse.weight_bits.known))
-    refuse_other_files(setup.network)
-    spec = any_recipe(setup.network) if ":" not in setup.network and not is_network_file(setup.network) else None
+    refuse_other_files(named(setup.network)[0])
+    zoo = zoo_network(setup.network) if ":" not in setup.network and not is_network_file(setup.network) else None
+    spec = None if zoo is None else zoo.recipe
     if setup.weights is not None and ":" not in setup.network:
         raise UsageError(
             f"--weights goes with a network of your own (package.module:factory), not with {setup.network!r}"
@@ -256,31 +258,24 @@ def prepare(
             f"data {data.name} has {given}; {one_label_for} takes {each}. What takes {'targets' if metric.lower else 'a label'} of every step: inject, atlas, map, "
             "convert --check, and what learns nothing: campaigns and rescue --strategy none,remap --control none"
         )
-    grain = setup.neurons_per_core
-    if grain is None and spec is not None and profile.cuts:
-        grain = spec.neurons_per_core
+    place = placing(
+        spec, profile, weight_bits=setup.weight_bits, strategy=setup.place, neurons_per_core=setup.neurons_per_core,
+        spare_cores=setup.spare_cores, chips=setup.chips, seed=setup.place_seed,
+    )  # fmt: skip
 
-    def place(network: Network) -> Deployment:
-        return deploy(
-            network, profile, weight_bits=setup.weight_bits, strategy=setup.place, neurons_per_core=grain,
-            spare_cores=setup.spare_cores, chips=setup.chips, seed=setup.place_seed,
-        )  # fmt: skip
-
-    if spec is None:
+    if zoo is None:
         found = load_network(
             setup.network, sample_shape=data.shape, timesteps=setup.timesteps, weights=setup.weights, dt=setup.dt,
             events=data.timesteps, nir_reset=setup.nir_reset, readout=asked,
         )  # fmt: skip
         timesteps = setup.timesteps or _USER_TIMESTEPS
     else:
-        timesteps = setup.timesteps or spec.timesteps
-        if isinstance(spec, EventRecipe):
-            found = trained_on_events(spec, data_dir=setup.data_dir, progress=progress)[0].with_timesteps(timesteps)
-        else:
-            from neurofault.zoo.training import trained
-
-            own = data if data.name == spec.dataset else None
-            found, _ = trained(setup.network, data_dir=setup.data_dir, progress=progress, data=own)
+        timesteps = setup.timesteps or zoo.recipe.timesteps
+        own = (
+            data if data.name == zoo.recipe.dataset and not isinstance(spec, EventRecipe) else None
+        )  # of events only those that are needed are read
+        of_zoo = zoo.trained(place, data_dir=setup.data_dir, progress=progress, data=own)
+        found = of_zoo.spiking(timesteps) if isinstance(spec, EventRecipe) else of_zoo.model
     if isinstance(found, Network):
         found = read_as(found, asked)
         if setup.calibrate != "usual":

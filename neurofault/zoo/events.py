@@ -12,6 +12,7 @@ from neurofault.data.datasets import load
 from neurofault.data.splits import DataSet
 from neurofault.graph import Network
 from neurofault.progress import Progress
+from neurofault.zoo.hardening import Hardening, HiddenPlaces, Hits, hardening_digest
 from neurofault.zoo.surrogate_specs import LayerSpec, Training
 
 if TYPE_CHECKING:
@@ -88,14 +89,40 @@ def trained_on_events(
 
 
 def trained_model(
-    recipe: EventRecipe, *, data_dir: Path | None = None, progress: Progress | None = None
+    recipe: EventRecipe,
+    *,
+    data_dir: Path | None = None,
+    progress: Progress | None = None,
+    data: DataSet | None = None,
+    harden: tuple[Hardening, HiddenPlaces] | None = None,
 ) -> tuple[SpikingModel, DataSet]:
-    """Return the same as a torch module; see :func:`trained_on_events`."""
-    from neurofault.zoo.shipped import with_weights
-    from neurofault.zoo.surrogate import SpikingModel, fit
+    """Return the same as a torch module; see :func:`trained_on_events`.
 
-    data = load(recipe.dataset, data_dir=data_dir)
-    model = SpikingModel(data.train.events.size, recipe.layers, seed=recipe.training.seed)
-    key = f"{recipe.name}-{recipe.digest}-{data.digest[:12]}"
-    with_weights(model, key, lambda: fit(model, data.train, data.validation, recipe.training, progress=progress))
+    Args:
+        recipe: likewise.
+        data_dir: likewise.
+        progress: likewise.
+        data: its data set, where it is read already.
+        harden: what it is trained for, and the places of its neurons; the weights have an identity of their own.
+
+    Raises:
+        DataError: likewise.
+        UsageError, UnsupportedError: it cannot be trained for that.
+    """
+    from neurofault.zoo.shipped import with_weights
+    from neurofault.zoo.surrogate import fit
+
+    if data is None:
+        data = load(recipe.dataset, data_dir=data_dir)
+    model = untrained_model(recipe, data)
+    hits = None if harden is None else Hits(*harden, recipe.training.seed)
+    key = f"{recipe.name}-{recipe.digest}-{data.digest[:12]}" + ("" if harden is None else f"-{hardening_digest(*harden)}")
+    with_weights(model, key, lambda: fit(model, data.train, data.validation, recipe.training, hits=hits, progress=progress))
     return model, data
+
+
+def untrained_model(recipe: EventRecipe, data: DataSet) -> SpikingModel:
+    """Return the network of a recipe with its initial weights."""
+    from neurofault.zoo.surrogate import SpikingModel
+
+    return SpikingModel(data.train.events.size, recipe.layers, seed=recipe.training.seed)

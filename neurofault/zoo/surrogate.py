@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -33,12 +34,16 @@ from neurofault.data.splits import Split
 from neurofault.graph import Connection, CubaLif, Dense, Network, Population, Readout, Source
 from neurofault.inputs import Spikes
 from neurofault.progress import Progress
+from neurofault.zoo.hardening import Hits, Strike
+from neurofault.zoo.hurt import damaged_loss, read_back
 from neurofault.zoo.surrogate_kernels import run_back, run_steps
 from neurofault.zoo.surrogate_specs import LayerSpec, Training
 
 _ONE = 4096
 SLOPE, DAMPING = 10.0, 0.3
 """Of the surrogate: how steep it is around the threshold, and its height."""
+_TRIED = 4
+"""Broken networks that are looked at after each epoch."""
 _RATE = 0.1
 """Spikes a step of a neuron that initial weights are made for: they give a potential of about the threshold."""
 
@@ -135,12 +140,19 @@ class SpikingLayer(nn.Module):
             1, _ONE
         )
 
-    def forward(self, drive: Tensor) -> tuple[Tensor, Tensor]:
-        """Return spikes and v before the reset, [T, N, n]; ``drive`` is Σ w·s of the layer before, likewise."""
+    def forward(self, drive: Tensor, recurrent: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return spikes and v before the reset, [T, N, n].
+
+        Args:
+            drive: Σ w·s of the layer before, likewise.
+            recurrent: weights [n, n] in the place of the layer's own; None: those.
+        """
         keep_u, keep_v = self.kept
         return cast(
             tuple[Tensor, Tensor],
-            _Steps.apply(drive, self.recurrent, self.bias, keep_u / _ONE, keep_v / _ONE, self.spec.fires),  # type: ignore[no-untyped-call]  # torch has no types for it
+            _Steps.apply(
+                drive, self.recurrent if recurrent is None else recurrent, self.bias, keep_u / _ONE, keep_v / _ONE, self.spec.fires
+            ),  # type: ignore[no-untyped-call]  # torch has no types for it
         )
 
 
@@ -175,21 +187,40 @@ class SpikingModel(nn.Module):
         widths = [lines, *(layer.size for layer in layers)]
         self.layers = nn.ModuleList(SpikingLayer(fan_in, spec, generator) for fan_in, spec in zip(widths[:-1], layers, strict=True))
 
-    def forward(self, events: Spikes) -> tuple[Tensor, list[Tensor]]:
-        """Show N samples; return v of the last layer, [T, N, n_out], and the spikes of the layers before, [T, N, n] each."""
+    def forward(self, events: Spikes, draw: Strike | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Show N samples; return v of the last layer, [T, N, n_out], and the spikes of the layers before, [T, N, n] each.
+
+        Args:
+            events: the samples.
+            draw: what is broken: neurons that send nothing, bits that are flipped; None: nothing.
+        """
         shape = (events.timesteps, len(events))
         seen: Tensor = _by_step(events)
-        passed: list[Tensor] = []
+        sent: list[Tensor] = []
         v = seen
         for place, layer in enumerate(self._layers()):
-            drive = torch.sparse.mm(seen, layer.weight.T) if not place else seen @ layer.weight.T
-            spikes, v = layer(drive.reshape(*shape, -1))
-            passed.append(spikes)
+            weight, recurrent = (layer.weight, None) if draw is None else _broken(layer, draw, place)
+            drive = torch.sparse.mm(seen, weight.T) if not place else seen @ weight.T
+            spikes, v = layer(drive.reshape(*shape, -1), recurrent)
+            if draw is not None and place < len(draw.passed):
+                spikes = spikes * torch.from_numpy(draw.passed[place])
+            sent.append(spikes)
             seen = spikes
-        return v, passed[:-1]
+        return v, sent[:-1]
 
     def _layers(self) -> Iterator[SpikingLayer]:
         return (cast(SpikingLayer, layer) for layer in self.layers)
+
+
+def _broken(layer: SpikingLayer, draw: Strike, place: int) -> tuple[Tensor, Tensor | None]:
+    """Return a layer's weights and recurrent weights as a draw leaves them; dead neurons send nothing to each other."""
+    own = layer.recurrent
+    inputs = layer.weight.shape[1]
+    joined = read_back(layer.weight if own is None else torch.cat([layer.weight, own], 1), draw, place, rows=layer.spec.fires)
+    if own is None:
+        return joined, None
+    alive = torch.from_numpy(draw.alive[place].astype(np.float32)) if place < len(draw.alive) else 1
+    return joined[:, :inputs], joined[:, inputs:] * alive
 
 
 def _by_step(events: Spikes) -> Tensor:
@@ -202,8 +233,25 @@ def _by_step(events: Spikes) -> Tensor:
     return torch.sparse_coo_tensor(places, torch.ones(places.shape[1]), size, check_invariants=False).coalesce()
 
 
-def fit(model: SpikingModel, train: Split, validation: Split, training: Training, *, progress: Progress | None = None) -> float:
-    """Train ``model`` in place on the events of ``train``; return the best accuracy on ``validation``, of the epoch that was kept."""
+def fit(
+    model: SpikingModel,
+    train: Split,
+    validation: Split,
+    training: Training,
+    *,
+    hits: Hits | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """Train ``model`` in place on the events of ``train``; return the best accuracy on ``validation``, of the epoch that was kept.
+
+    Args:
+        model: untrained.
+        train: events to fit.
+        validation: events that choose the epoch.
+        training: how.
+        hits: what it is trained for (:mod:`neurofault.zoo.hurt`); the epoch that is kept is then the best in the mean of the healthy and of broken networks.
+        progress: called after every epoch.
+    """
     order = torch.Generator().manual_seed(training.seed)
     with _one_thread(), torch.enable_grad():
         optimiser = torch.optim.AdamW(model.parameters(), training.learning_rate, weight_decay=training.weight_decay)
@@ -215,14 +263,17 @@ def fit(model: SpikingModel, train: Split, validation: Split, training: Training
         for epoch in range(training.epochs):
             shuffled = torch.randperm(len(train), generator=order).numpy()
             for chosen in np.array_split(shuffled, batches):
-                scores, labels = _answered(model, train.events.take(chosen), train.labels[chosen], training.loss)
-                loss = functional.cross_entropy(scores, labels, ignore_index=-1)
+                answers = partial(_answered, model, train.events.take(chosen), train.labels[chosen], training.loss)
+                loss = damaged_loss(answers, hits, len(chosen)) if hits else functional.cross_entropy(*answers(), ignore_index=-1)
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
                 nn.utils.clip_grad_norm_(model.parameters(), training.clip)
                 optimiser.step()
                 schedule.step()
             reached = model_accuracy(model, validation, training.loss, training.batch)
+            if hits and hits.asked.breaks:
+                broken = [model_accuracy(model, validation, training.loss, training.batch, draw) for draw in hits.tried(_TRIED)]
+                reached = (reached + float(np.mean(broken))) / 2
             if reached > best:
                 best, kept = reached, deepcopy(model.state_dict())
             if progress is not None:
@@ -233,21 +284,23 @@ def fit(model: SpikingModel, train: Split, validation: Split, training: Training
     return best
 
 
-def model_accuracy(model: SpikingModel, split: Split, loss: str, batch: int = 64) -> float:
-    """Return the fraction of the labels that are right; of labels of steps, −1 does not count."""
+def model_accuracy(model: SpikingModel, split: Split, loss: str, batch: int = 64, draw: Strike | None = None) -> float:
+    """Return the fraction of the labels that are right, of a model that ``draw`` broke; of labels of steps, −1 does not count."""
     right = counted = 0
     with torch.no_grad():
         for start in range(0, len(split), batch):
             window = slice(start, start + batch)
-            scores, labels = _answered(model, split.events[window], split.labels[window], loss)
+            scores, labels = _answered(model, split.events[window], split.labels[window], loss, draw)
             right += int(((scores.argmax(1) == labels) & (labels >= 0)).sum())
             counted += int((labels >= 0).sum())
     return right / max(counted, 1)
 
 
-def _answered(model: SpikingModel, events: Spikes, labels: NDArray[np.int64], loss: str) -> tuple[Tensor, Tensor]:
-    """Return the scores of each answer, [answers, n_out], and its label."""
-    v, _ = model(events)
+def _answered(
+    model: SpikingModel, events: Spikes, labels: NDArray[np.int64], loss: str, draw: Strike | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the scores of each answer, [answers, n_out], of a model that ``draw`` broke, and its label."""
+    v, _ = model(events, draw)
     if loss == "last":
         return v[-1], torch.from_numpy(np.array(labels))
     return v.flatten(0, 1), torch.from_numpy(np.ascontiguousarray(labels.T)).flatten()

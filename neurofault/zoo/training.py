@@ -18,6 +18,8 @@ from neurofault.data.splits import DataSet
 from neurofault.graph import Encoding
 from neurofault.progress import Progress
 from neurofault.zoo import Recipe, recipe
+from neurofault.zoo.hardening import Hardening, HiddenPlaces, Hits, hardening_digest
+from neurofault.zoo.hurt import Hurt, check_module
 from neurofault.zoo.rate_curve import RateCurve
 from neurofault.zoo.residual import residual_network
 from neurofault.zoo.shipped import with_weights
@@ -76,19 +78,50 @@ def trained(
         UsageError: unknown name.
         DataError: the data set is missing or damaged.
     """
-    spec = recipe(name)
+    return trained_as(recipe(name), data_dir=data_dir, progress=progress, data=data)
+
+
+def trained_as(
+    spec: Recipe,
+    *,
+    data_dir: Path | None = None,
+    progress: Progress | None = None,
+    data: DataSet | None = None,
+    harden: tuple[Hardening, HiddenPlaces] | None = None,
+) -> tuple[nn.Module, DataSet]:
+    """Return the network of a recipe, trained for damage if that is asked for; see :func:`trained`.
+
+    Args:
+        spec: the recipe.
+        data_dir: likewise.
+        progress: likewise.
+        data: likewise.
+        harden: what it is trained for, and the places of its neurons; the weights have an identity of their own.
+
+    Raises:
+        DataError: likewise.
+        UsageError, UnsupportedError: it cannot be trained for that.
+    """
     if data is None:
         data = load(spec.dataset, data_dir=data_dir)
-    channels, height, width = data.shape
-    model = build(spec, (channels, height, width), len(data.classes))
-    key = f"{name}-{spec.digest}-{data.digest[:12]}"
+    model = untrained(spec, data)
+    hits = None if harden is None else Hits(*harden, spec.seed)
+    if hits is not None:
+        check_module(model, hits)
+    key = f"{spec.name}-{spec.digest}-{data.digest[:12]}" + ("" if harden is None else f"-{hardening_digest(*harden)}")
 
     def train() -> None:
         with _same_bits(1 if not spec.channels else 2), torch.enable_grad():  # also where the caller has switched gradients off
-            _train(model, spec, data, progress)
+            _train(model, spec, data, progress, hits)
 
     with_weights(model, key, train)
     return model.eval(), data
+
+
+def untrained(spec: Recipe, data: DataSet) -> nn.Module:
+    """Return the network of a recipe for a data set, with weights that nothing has set."""
+    channels, height, width = data.shape
+    return build(spec, (channels, height, width), len(data.classes))
 
 
 @contextmanager
@@ -107,8 +140,9 @@ def _same_bits(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _train(model: nn.Module, spec: Recipe, data: DataSet, progress: Progress | None) -> None:
+def _train(model: nn.Module, spec: Recipe, data: DataSet, progress: Progress | None, hits: Hits | None) -> None:
     """Fit ``model`` in place on the training split."""
+    hurt = None if hits is None else Hurt(model, hits)
     generator = torch.Generator().manual_seed(spec.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
@@ -133,7 +167,8 @@ def _train(model: nn.Module, spec: Recipe, data: DataSet, progress: Progress | N
                 batch = seen[images[chosen].int()]
                 if augment:
                     batch = _augment(batch, generator)
-                loss = functional.cross_entropy(model(batch), labels[chosen])
+                wanted = labels[chosen]
+                loss = functional.cross_entropy(model(batch), wanted) if hurt is None else hurt.loss(batch, wanted)
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
                 optimiser.step()
