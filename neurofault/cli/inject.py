@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurofault.cli import options
-from neurofault.cli.output import JsonOut, scientific
+from neurofault.cli.output import JsonOut, estimated, scientific
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import draw_chip, tabled, tell, width
 from neurofault.deploy.arithmetic_spec import computes
@@ -214,14 +214,20 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
     tell(
         f"\nper inference (healthy): {spikes}; energy and time are not known: profile {answer['profile']} has no energy table"
         if cost.table is None
-        else f"\nper inference (healthy): {scientific(cost.energy.value, 'J')} ({cost.energy.evidence}; table {cost.table}; "
-        f"{cost.static_note}), {scientific(cost.time.value, 's')} ({cost.time.evidence}), "
-        f"{spikes}; damaged: {scientific(answer['energy_joule_per_inference_damaged'], 'J')}",
+        else f"\nper inference (healthy): {estimated(cost.energy, 'J', f'; table {cost.table}; {cost.static_note}')}, "
+        f"{scientific(cost.time.value, 's')} ({cost.time.evidence}), "
+        f"{spikes}; damaged: {_damaged_energy(answer)}",
         *_where_energy_changes(result, answer),
         f"\nchip after draw {lesions.draws[0].draw}",
     )
     draw_chip(lesions.draws[0].deployment)
     print(f"\nto repeat: {_command(result)}")
+
+
+def _damaged_energy(answer: dict[str, Any]) -> str:
+    if (least := answer["energy_at_least_joule_per_inference_damaged"]) is not None:
+        return f"at least {scientific(least, 'J')}"
+    return scientific(answer["energy_joule_per_inference_damaged"], "J")
 
 
 def _where_energy_changes(result: Injection, answer: dict[str, Any]) -> list[str]:

@@ -11,9 +11,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from neurofault.errors import UsageError
+
+if TYPE_CHECKING:
+    from neurofault.deploy.cost import Estimate
 
 _ROOM = 1 << 16
 """Bytes that a folder must take before the work begins."""
@@ -32,6 +35,25 @@ def scientific(value: float | None, unit: str) -> str:
         if abs(value) >= factor or factor == 1e-12:
             return f"{value / factor:.3g} {prefix}{unit}"
     raise AssertionError("unreachable")
+
+
+def estimated(each: Estimate, unit: str, more: str = "") -> str:
+    """Return an estimate with its evidence, ``12.3 µJ (simulated)``; of one that is not known, what it is at least.
+
+    Args:
+        each: the estimate.
+        unit: its unit.
+        more: what else is said of it, within the brackets.
+    """
+    from neurofault.deploy.cost_table import ESSENTIAL
+
+    least = each.at_least
+    if least is None:
+        return f"{scientific(each.value, unit)} ({each.evidence}{more})"
+    gaps = ", ".join(name for name in each.missing if name in ESSENTIAL)
+    return (
+        f"at least {scientific(least.value, unit)} ({least.evidence}, of {', '.join(least.events)} alone; {gaps} not known{more})"
+    )
 
 
 def check_file(option: str, target: str | Path | None, endings: Sequence[str] = ()) -> None:

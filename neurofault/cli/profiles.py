@@ -9,6 +9,7 @@ from neurofault.cli import options
 from neurofault.cli.output import JsonOut
 from neurofault.cli.tables import tabled, tell
 
+_AT_LEAST = 'energies are only "at least", for the cost of a synaptic operation or of a neuron\'s update is not known: '
 _HEADS = ("name", "cores", "neurons", "bits", "energy", "law")
 
 
@@ -27,9 +28,11 @@ def profiles(json_: options.Json = None) -> None:
     for line, one in zip(lines, found, strict=True):
         print(line)
         tell(f"  {one['title']}")
+    least = [one["name"] for one in found if one["energy_evidence"] and one["energy_gaps"]]
     tell(
         "\nneurons: of one core; bits: of a stored weight; energy: the weakest evidence of its table of costs; ?, –: not known; "
         "law: exact where the chip's own integers are simulated",
+        *([_AT_LEAST + ", ".join(least)] if least else ()),
         "one of them in full: neurofault profile show NAME; your own: neurofault profile new FILE",
     )
 

@@ -20,14 +20,15 @@ form of the sum as in SANA-FE. ``t_step`` is that of a mean step: the busiest co
 barrier is interpolated over log2 of the tiles in use between the published ends (our choice; SANA-FE's calibrated
 values, 0.6 µs at 1 tile, 1.0 at 2, 1.4 at 4 and 1.8 at 29, grow like that).
 A cost that the table leaves unknown is not counted and named in ``Estimate.missing``, and so are the hops of a chip whose mesh is not
-known; without the cost of a synaptic operation or of a neuron update there is no estimate, and none without any table.
+known; without the cost of a synaptic operation or of a neuron update there is no estimate (of energy: ``Estimate.at_least`` alone), and none
+without any table.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -35,14 +36,27 @@ from numpy.typing import NDArray
 
 from neurofault.activity import Activity
 from neurofault.deploy.cost_events import EVENTS, Places, Traffic, connection_traffic, merged, place_events
-from neurofault.deploy.cost_table import CostTable, EnergyCosts, TimeCosts
+from neurofault.deploy.cost_table import ESSENTIAL, CostTable, EnergyCosts, TimeCosts
 from neurofault.deploy.cost_ways import HOPS, flow_hops, told
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.quantity import EVIDENCE_ORDER, Evidence, Joule, Second
 from neurofault.deploy.routing import topology
 from neurofault.errors import UsageError, nearest
 
-_ESSENTIAL = ("synaptic_operation", "neuron_update_active")
+
+@dataclass(frozen=True)
+class LowerBound:
+    """What the known costs of a sum come to; the whole is not less, for no cost is negative.
+
+    Attributes:
+        value: in joules or seconds.
+        evidence: the weakest among the numbers that went in.
+        events: names of the costs that went in.
+    """
+
+    value: float
+    evidence: Evidence
+    events: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -54,11 +68,13 @@ class Estimate:
         evidence: the weakest among the numbers that went in; ``unknown`` where ``value`` is None.
         missing: names of the costs that the table does not know and that are therefore not in ``value``; ``hops`` where the way of
             messages is not known, ``energy_tables`` where the profile has none.
+        at_least: of an energy that is not known, what those events cost whose cost is; None where ``value`` is known, or nothing is.
     """
 
     value: float | None
     evidence: Evidence | Literal["unknown"]
     missing: tuple[str, ...] = ()
+    at_least: LowerBound | None = None
 
 
 @dataclass(frozen=True)
@@ -285,12 +301,15 @@ def _sum(costs: EnergyCosts | TimeCosts, counts: dict[str, float]) -> Estimate:
         event: (getattr(costs, event), count) for event, count in counts.items() if count
     }
     missing = tuple(event for event, (each, _) in happened.items() if each is None or each.value is None)
-    if set(missing) & set(_ESSENTIAL):
-        return Estimate(None, "unknown", missing)
-    priced = [(each, count) for each, count in happened.values() if each is not None]
-    known = [(each.value, count) for each, count in priced if each.value is not None]
-    evidence = _weakest([each.evidence for each, _ in priced if each.value is not None])
-    return Estimate(sum(value * count for value, count in known), evidence, missing)
+    known = {
+        event: (each, each.value * count)
+        for event, (each, count) in happened.items()
+        if each is not None and each.value is not None
+    }
+    total, evidence = float(sum(value for _, value in known.values())), _weakest([each.evidence for each, _ in known.values()])
+    if not set(missing) & set(ESSENTIAL):
+        return Estimate(total, evidence, missing)
+    return Estimate(None, "unknown", missing, LowerBound(total, evidence, tuple(known)) if known else None)
 
 
 def _step(
@@ -358,7 +377,7 @@ def _added(first: Estimate, second: Estimate) -> Estimate:
 
 def _but_for(each: Estimate, missing: tuple[str, ...]) -> Estimate:
     """Return an estimate that lacks something more."""
-    return Estimate(each.value, each.evidence, each.missing + missing)
+    return replace(each, missing=each.missing + missing)
 
 
 def _scaled(each: Estimate, count: int) -> Estimate:

@@ -6,6 +6,9 @@ from pydantic import BaseModel, Field
 
 from neurofault.deploy.quantity import RECORD, Joule, Second, Watt, not_given
 
+ESSENTIAL = ("synaptic_operation", "neuron_update_active")
+"""Events without whose cost a sum is not known."""
+
 
 class EnergyCosts(BaseModel):
     """Energy of each event; null: not known, not counted and said so.

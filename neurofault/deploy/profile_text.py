@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from neurofault.deploy.arithmetic_spec import ArithmeticSpec
+from neurofault.deploy.cost_table import ESSENTIAL
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.quantity import EVIDENCE_ORDER, Quantity
 from neurofault.deploy.resources import limits
@@ -131,6 +132,12 @@ def energy_evidence(profile: HardwareProfile) -> str | None:
     return max(known, key=EVIDENCE_ORDER.index, default=None)
 
 
+def energy_gaps(profile: HardwareProfile) -> tuple[str, ...]:
+    """Return the events whose energy the default table does not know, and without which sums are only "at least"; none without a table."""
+    costs = profile.costs
+    return () if costs is None else tuple(name for name in ESSENTIAL if getattr(costs.energy, name).value is None)
+
+
 def overview(profile: HardwareProfile) -> dict[str, Any]:
     """Return a profile in a row, JSON-ready."""
     return {
@@ -143,4 +150,5 @@ def overview(profile: HardwareProfile) -> dict[str, Any]:
         "law": law_of(profile),
         "energy_table": profile.default_energy,
         "energy_evidence": energy_evidence(profile),
+        "energy_gaps": list(energy_gaps(profile)),
     }

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from neurofault.damage.damage import Hit
-from neurofault.deploy.cost import CostByPlace, EnergyChange, cost_by_place, energy_changes
+from neurofault.deploy.cost import Cost, CostByPlace, EnergyChange, cost_by_place, energy_changes
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
 from neurofault.engines.health import cut_off
@@ -246,6 +246,11 @@ def _changes(changes: Sequence[EnergyChange], draws: int) -> dict[str, Any]:
     }
 
 
+def _least(cost: Cost) -> float | None:
+    """Return what an energy that is not known is at least, in joules; None: it is known, or nothing of it is."""
+    return None if cost.energy.at_least is None else cost.energy.at_least.value
+
+
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
@@ -320,6 +325,11 @@ def to_json(result: Injection, *, explain: bool = False) -> dict[str, Any]:
             "energy_evidence": cost.energy.evidence,
             "energy_table": cost.table,
             "energy_not_included": list(cost.energy.missing),
+            "energy_at_least_joule_per_inference": _least(cost),
+            "energy_at_least_joule_per_inference_damaged": _mean(
+                [_least(draw.measured.cost) for draw in lesions.draws if draw.measured is not None]
+            ),
+            "energy_at_least_of": [] if cost.energy.at_least is None else list(cost.energy.at_least.events),
             "static_energy_joule_per_inference": cost.static_energy.value,
             "time_second_per_inference": cost.time.value,
             "time_evidence": cost.time.evidence,

@@ -60,6 +60,35 @@ def test_cores_die_on_it_and_energy_is_not_known(cli, bare):
     )
 
 
+ONE_COST = """\
+energy_tables:
+  bench:
+    title: One number
+    energy: {synaptic_operation: {value: 6.0e-12, unit: J, source: sheet, evidence: measured}}
+default_energy: bench
+"""
+
+
+def test_of_one_known_cost_it_says_what_the_energy_is_at_least(cli, bare):
+    (bare / "one.yaml").write_text(BARE + ONE_COST)
+    how = ("inject", "--profile", "one.yaml", *SMALL, "--fault", "core_dead", "--count", "1")
+    code, out, err = cli(*how)
+    assert code == 0, err
+    said = re.search(
+        r"at least ([\d.]+ nJ) \(measured, of synaptic_operation alone; neuron_update_active not known; table bench; static power unknown, not "
+        r"included\), unknown s \(unknown\), \d+ spikes; damaged: at least ([\d.]+ nJ)",
+        " ".join(out.split()),
+    )
+    assert said is not None, out
+    code, out, err = cli(*how, "--json", "-")
+    answer = json.loads(out)
+    least, damaged = (answer[f"energy_at_least_joule_per_inference{more}"] for more in ("", "_damaged"))
+    assert (said[1], said[2]) == (f"{least * 1e9:.3g} nJ", f"{damaged * 1e9:.3g} nJ")
+    assert damaged < least
+    assert answer["energy_at_least_of"] == ["synaptic_operation"]
+    assert (answer["energy_joule_per_inference"], answer["energy_evidence"]) == (None, "unknown")
+
+
 def test_it_is_remapped_and_energy_is_not_known(cli, bare):
     how = ("--fault", "core_dead", "--count", "1", "--layer", "hidden", "--strategy", "remap", "--control", "none")
     code, out, err = cli("rescue", "--profile", "bare.yaml", *SMALL, "--spare-cores", "2", *how, "--json", "-")

@@ -36,9 +36,15 @@ def test_profiles_as_json(cli):
     rows = {row["name"]: row for row in json.loads(out)["profiles"]}
     assert rows["loihi2"] == {
         "name": "loihi2", "title": "Intel Loihi 2 (Intel 4, 2021)", "cores": 128, "usable_cores": 120, "neurons_per_core": 8192,
-        "weight_bits": [1, 2, 3, 4, 5, 6, 7, 8], "law": "exact: Lava 0.10", "energy_table": "davies2018", "energy_evidence": "assumed",
+        "weight_bits": [1, 2, 3, 4, 5, 6, 7, 8], "law": "exact: Lava 0.10", "energy_table": "davies2018", "energy_evidence": "assumed", "energy_gaps": [],
     }  # fmt: skip
     assert list(rows) == bundled_profiles()
+    assert rows["truenorth"]["energy_gaps"] == ["neuron_update_active"]
+    said = " ".join(cli("profiles")[1].split())
+    assert (
+        'energies are only "at least", for the cost of a synaptic operation or of a neuron\'s update is not known: odin, reckon, spinnaker1, spinnaker2, truenorth'
+        in said
+    )
 
 
 def test_a_new_profile_says_what_to_fill_in_and_is_never_overwritten(cli, here):

@@ -23,7 +23,7 @@ from placed_networks import (
 
 from neurofault.damage.damage import Damage, Detour, Silence
 from neurofault.damage.when import ALWAYS, When
-from neurofault.deploy.cost import cost
+from neurofault.deploy.cost import LowerBound, cost
 from neurofault.deploy.cost_events import traffic
 from neurofault.errors import UsageError
 
@@ -204,6 +204,19 @@ def test_without_the_main_costs_there_is_no_estimate(name):
         assert (estimate.value, estimate.evidence) == (None, "unknown")
         assert name in estimate.missing
     assert result.synaptic_operations == 7
+
+
+def test_of_an_unknown_energy_it_is_said_what_it_is_at_least():
+    some = ENERGY | {"neuron_update_active": None, "hop_east_west": None}
+    energy = cost(deployment(LAYERS, priced(energy=some), CORES), activity(LAYERS, SPIKES), 2).energy
+    zero = ENERGY | {"neuron_update_active": 0.0, "hop_east_west": 0.0}
+    assert energy.at_least.value == cost(deployment(LAYERS, priced(energy=zero), CORES), activity(LAYERS, SPIKES), 2).energy.value
+    alone = dict.fromkeys(ENERGY) | {"synaptic_operation": 2.5}
+    energy = cost(deployment(LAYERS, priced(energy=alone), CORES), activity(LAYERS, SPIKES), 2).energy
+    assert (energy.value, energy.at_least) == (None, LowerBound(7 * 2.5, "simulated", ("synaptic_operation",)))
+    assert cost(deployment(LAYERS, priced(), CORES), activity(LAYERS, SPIKES), 2).energy.at_least is None
+    nothing = cost(deployment(LAYERS, priced(energy=dict.fromkeys(ENERGY)), CORES), activity(LAYERS, SPIKES), 2).energy
+    assert (nothing.value, nothing.at_least) == (None, None)
 
 
 def test_static_power_is_stated_either_way():
