@@ -35,6 +35,12 @@ if TYPE_CHECKING:
     from neurofault.deploy.units import unit_of
     from neurofault.engines import Result, run
     from neurofault.lava import from_lava
+    from neurofault.study.alarms.alarm_file import load_alarms, save_alarms
+    from neurofault.study.alarms.alarm_set import AlarmSet
+    from neurofault.study.alarms.choose import choose_alarms
+    from neurofault.study.alarms.on_chip import with_alarms
+    from neurofault.study.alarms.tried import try_alarms
+    from neurofault.study.alarms.watch import watch
     from neurofault.study.calibrate import from_torch
     from neurofault.study.campaign.api import campaign
     from neurofault.study.patterns.apply import apply_patterns
@@ -96,6 +102,13 @@ __all__ = [  # noqa: RUF022  (in pipeline order)
     "load_patterns",
     "fault_dictionary",
     "diagnose",
+    "choose_alarms",
+    "with_alarms",
+    "watch",
+    "try_alarms",
+    "AlarmSet",
+    "save_alarms",
+    "load_alarms",
     # many trials
     "campaign",
     "errors",
@@ -119,6 +132,13 @@ _ON_USE = {
     "load_patterns": "neurofault.study.patterns.pattern_set",
     "fault_dictionary": "neurofault.study.patterns.diagnose",
     "diagnose": "neurofault.study.patterns.diagnose",
+    "choose_alarms": "neurofault.study.alarms.choose",
+    "with_alarms": "neurofault.study.alarms.on_chip",
+    "watch": "neurofault.study.alarms.watch",
+    "try_alarms": "neurofault.study.alarms.tried",
+    "AlarmSet": "neurofault.study.alarms.alarm_set",
+    "save_alarms": "neurofault.study.alarms.alarm_file",
+    "load_alarms": "neurofault.study.alarms.alarm_file",
     "campaign": "neurofault.study.campaign.api",
 }
 """Name → module that has it, for what is not loaded with the package."""

@@ -186,6 +186,7 @@ PUBLIC = [
     "Inputs", "Bias", "Spikes", "State", "run", "unit_of", "Result", "Activity",
     "rescue", "Budget", "Plan", "Guard", "Rescued",
     "choose_patterns", "apply_patterns", "PatternSet", "save_patterns", "load_patterns", "fault_dictionary", "diagnose",
+    "choose_alarms", "with_alarms", "watch", "try_alarms", "AlarmSet", "save_alarms", "load_alarms",
     "campaign",
     "errors",
 ]  # fmt: skip

@@ -20,7 +20,8 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.digest import digest_of
 from neurofault.errors import DataError, UsageError
 from neurofault.files import read_arrays
-from neurofault.inputs import Bias, Inputs, Spikes
+from neurofault.inputs import Inputs
+from neurofault.study.input_arrays import input_arrays, inputs_of
 from neurofault.study.patterns.seen import OBSERVATIONS, Observe, seen
 
 FORMAT = 1
@@ -103,17 +104,8 @@ def save_patterns(patterns: PatternSet, path: str | Path) -> None:
         "scores": patterns.scores,
         "sample_spikes": patterns.sample_spikes,
     }
-    inputs: list[dict[str, str | int]] = []
-    for number, (name, part) in enumerate(sorted(patterns.inputs.parts.items())):
-        match part:
-            case Bias(mantissa=mantissa):
-                inputs.append({"name": name, "kind": "bias"})
-                arrays[f"{number}.mantissa"] = mantissa
-            case Spikes():
-                begin, end = int(part.starts[0]), int(part.starts[-1])
-                inputs.append({"name": name, "kind": "spikes", "size": part.size})
-                arrays[f"{number}.starts"] = part.starts - begin
-                arrays[f"{number}.steps"], arrays[f"{number}.neurons"] = part.steps[begin:end], part.neurons[begin:end]
+    inputs, own = input_arrays(patterns.inputs)
+    arrays |= own
     text = {
         "format": FORMAT, "network": patterns.network, "chip": patterns.chip, "observe": patterns.observe, "faults": list(patterns.faults),
         "data": patterns.data, "timesteps": patterns.timesteps, "inputs": inputs,
@@ -172,7 +164,7 @@ def _read(path: str | Path, arrays: dict[str, NDArray[np.generic]]) -> PatternSe
         raise ValueError("faults are not a list of names")
     indices, spikes = (_whole(arrays, name, 1) for name in ("indices", "sample_spikes"))
     scores = _whole(arrays, "scores", 2)
-    inputs = _inputs(data["inputs"], arrays, timesteps)
+    inputs = inputs_of(data["inputs"], arrays, timesteps, len(indices))
     if not len(indices) == len(spikes) == len(scores) == len(inputs) or not len(indices) or not scores.shape[1]:
         raise ValueError("its arrays are of different numbers of samples, or empty")
     return PatternSet(network, chip, found, tuple(faults), origin, timesteps, inputs, indices, scores, spikes)
@@ -189,32 +181,3 @@ def _whole(arrays: dict[str, NDArray[np.generic]], name: str, dimensions: int) -
     if array.dtype != np.int64 or array.ndim != dimensions:
         raise ValueError(f"array {name} is {array.dtype} of shape {array.shape}")
     return array.astype(np.int64)
-
-
-def _inputs(listed: Any, arrays: dict[str, NDArray[np.generic]], timesteps: int) -> Inputs:
-    biases: dict[str, object] = {}
-    spikes: dict[str, object] = {}
-    if not isinstance(listed, list):
-        raise TypeError("inputs are no list")
-    for number, one in enumerate(listed):
-        name = _text(one, "name")
-        if name in biases or name in spikes:
-            raise ValueError(f"input {name!r} is there twice")
-        if one["kind"] == "bias":
-            mantissa = arrays[f"{number}.mantissa"]
-            if mantissa.ndim != 2 or mantissa.dtype != np.int32:
-                raise ValueError(f"input {name!r} is {mantissa.dtype} of shape {mantissa.shape}")
-            biases[name] = Bias(mantissa.astype(np.int32))
-        elif one["kind"] == "spikes":
-            starts, steps, neurons = (arrays[f"{number}.{part}"] for part in ("starts", "steps", "neurons"))
-            size = one["size"]
-            if not isinstance(size, int) or not 1 <= size < _MOST:
-                raise ValueError(f"input {name!r} has {size!r} lines")
-            if starts.ndim != 1 or steps.ndim != 1 or neurons.ndim != 1 or not len(starts) or starts[-1] != len(steps):
-                raise ValueError(f"input {name!r}: events in arrays that do not fit")
-            spikes[name] = Spikes(starts.astype(np.int64), steps.astype(np.int32), neurons.astype(np.int32), timesteps, size)
-        else:
-            raise ValueError(f"input {name!r} is of kind {one['kind']!r}")
-    if not biases and not spikes:
-        return Inputs(samples=len(arrays["indices"]))
-    return Inputs(bias=biases or None, events=spikes or None)

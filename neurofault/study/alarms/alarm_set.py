@@ -1,0 +1,63 @@
+"""`AlarmSet`: watchers with their thresholds, and what is stated of their false alarms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.inputs import Inputs
+from neurofault.study.alarms.watchers import Watcher
+
+PER = 10_000
+"""False alarms are stated per so many samples."""
+
+
+@dataclass(frozen=True, eq=False)
+class AlarmSet:
+    """Watchers that alarm together.
+
+    Attributes:
+        network: its name.
+        chip: 32 hexadecimal digits by which the healthy chip is known (:func:`neurofault.study.patterns.pattern_set.chip_digest`).
+        watchers: in the order in which they were chosen.
+        window: W, samples.
+        timesteps: T.
+        heartbeat: whether each core with a watcher has a neuron that fires in the last step of every window, so that its silence is seen.
+        stated: false alarms per 10,000 healthy samples, at most, in expectation, of samples that come as those by which the thresholds are vouched for.
+        vouched: how many windows these were.
+        by_class: whether samples came class by class there.
+        data: where samples are from, in words.
+        stream: samples that set no threshold, to try the alarms on.
+    """
+
+    network: str
+    chip: str
+    watchers: tuple[Watcher, ...]
+    window: int
+    timesteps: int
+    heartbeat: bool
+    stated: float
+    vouched: int
+    by_class: bool
+    data: str
+    stream: Inputs
+
+    def __len__(self) -> int:
+        return len(self.watchers)
+
+    @property
+    def steps(self) -> int:
+        """S, steps of a window."""
+        return self.window * self.timesteps
+
+    def watched(self) -> dict[str, NDArray[np.int64]]:
+        """Return population → int64, the neurons of it that are watched, each once, rising."""
+        names = dict.fromkeys(one.population for one in self.watchers)
+        return {name: np.unique([one.neuron for one in self.watchers if one.population == name]).astype(np.int64) for name in names}
+
+    @property
+    def potentials(self) -> tuple[str, ...]:
+        """Populations of which potentials are watched."""
+        return tuple(dict.fromkeys(one.population for one in self.watchers if not one.spiking))
