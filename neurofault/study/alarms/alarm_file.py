@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from neurofault.errors import DataError, UsageError
 from neurofault.files import read_arrays
-from neurofault.study.alarms.alarm_set import PER, AlarmSet
-from neurofault.study.alarms.watchers import MOST_THRESHOLD, WATCHER_KINDS, Watcher, weight_of
+from neurofault.study.alarms.alarm_set import HEARTBEATS, PER, AlarmSet
+from neurofault.study.alarms.watchers import MOST_THRESHOLD, WATCHER_KINDS, Watcher
 from neurofault.study.input_arrays import input_arrays, inputs_of
 
 FORMAT = 1
@@ -46,7 +46,7 @@ def save_alarms(alarms: AlarmSet, path: str | Path) -> None:
     text = {
         "format": FORMAT, "network": alarms.network, "chip": alarms.chip, "window": alarms.window, "timesteps": alarms.timesteps,
         "heartbeat": alarms.heartbeat, "stated": alarms.stated, "vouched": alarms.vouched, "by_class": alarms.by_class, "data": alarms.data,
-        "watchers": [[one.kind, one.population, one.neuron, one.threshold, one.bias] for one in alarms.watchers],
+        "watchers": [[one.kind, one.population, list(one.neurons), one.threshold, one.bias, one.weight] for one in alarms.watchers],
         "inputs": inputs, "samples": len(alarms.stream),
     }  # fmt: skip
     arrays[_TEXT] = np.frombuffer(json.dumps(text).encode(), np.uint8)
@@ -94,10 +94,12 @@ def _read(arrays: dict[str, NDArray[np.generic]]) -> AlarmSet:
         raise ValueError("its format is not known; this version reads 1")
     network, chip, origin = (_of(data, name, str) for name in ("network", "chip", "data"))
     window, timesteps, vouched, samples = (_of(data, name, int) for name in ("window", "timesteps", "vouched", "samples"))
-    stated, heartbeat, by_class = _of(data, "stated", float), _of(data, "heartbeat", bool), _of(data, "by_class", bool)
+    stated, by_class = _of(data, "stated", float), _of(data, "by_class", bool)
+    heartbeat = next((each for each in HEARTBEATS if each == data["heartbeat"]), None)
+    if heartbeat is None:
+        raise ValueError(f"heartbeat is {data['heartbeat']!r:.40}")
     if not 0 < stated <= PER or not all(1 <= one < _MOST for one in (window, timesteps, vouched, samples)):
         raise ValueError("a number is out of range")
-    weight_of(window * timesteps)
     watchers = tuple(_watcher(row) for row in _of(data, "watchers", list))
     stream = inputs_of(data["inputs"], arrays, timesteps, samples)
     if not watchers or len(stream) != samples or samples < window:
@@ -113,12 +115,13 @@ def _of(data: dict[str, Any], name: str, kind: type[Any]) -> Any:
 
 
 def _watcher(row: Any) -> Watcher:
-    kind, population, neuron, threshold, bias = row
+    kind, population, neurons, threshold, bias, weight = row
     found = next((each for each in WATCHER_KINDS if each == kind), None)
-    numbers = (neuron, threshold, bias)
-    if found is None or not isinstance(population, str) or not all(type(one) is int and abs(one) < _MOST for one in numbers):
+    if found is None or not isinstance(population, str) or not isinstance(neurons, list) or not neurons:
         raise ValueError(f"a watcher is {row!r:.80}")
-    made = Watcher(found, population, neuron, threshold, bias)
-    if neuron < 0 or (made.spiking and not 0 <= threshold <= MOST_THRESHOLD):
+    if not all(type(one) is int and abs(one) < _MOST for one in (*neurons, threshold, bias, weight)):
+        raise ValueError(f"a watcher is {row!r:.80}")
+    made = Watcher(found, population, tuple(neurons), threshold, bias, weight)
+    if min(neurons) < 0 or sorted(set(neurons)) != neurons or (made.spiking and not 0 <= threshold <= MOST_THRESHOLD):
         raise ValueError(f"a watcher is {row!r:.80}")
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from neurofault.inputs import Inputs
 from neurofault.study.alarms.watchers import Watcher
 
+Heartbeat = Literal["none", "watchers", "all"]
+HEARTBEATS: tuple[Heartbeat, ...] = get_args(Heartbeat)
 PER = 10_000
 """False alarms are stated per so many samples."""
 
@@ -24,7 +27,8 @@ class AlarmSet:
         watchers: in the order in which they were chosen.
         window: W, samples.
         timesteps: T.
-        heartbeat: whether each core with a watcher has a neuron that fires in the last step of every window, so that its silence is seen.
+        heartbeat: which cores have a neuron that fires in the last step of every window, so that its silence is seen: ``watchers``, those that hold one; ``all``,
+            all that are in use; ``none``.
         stated: false alarms per 10,000 healthy samples, at most, in expectation, of samples that come as those by which the thresholds are vouched for.
         vouched: how many windows these were.
         by_class: whether samples came class by class there.
@@ -37,7 +41,7 @@ class AlarmSet:
     watchers: tuple[Watcher, ...]
     window: int
     timesteps: int
-    heartbeat: bool
+    heartbeat: Heartbeat
     stated: float
     vouched: int
     by_class: bool
@@ -55,7 +59,10 @@ class AlarmSet:
     def watched(self) -> dict[str, NDArray[np.int64]]:
         """Return population → int64, the neurons of it that are watched, each once, rising."""
         names = dict.fromkeys(one.population for one in self.watchers)
-        return {name: np.unique([one.neuron for one in self.watchers if one.population == name]).astype(np.int64) for name in names}
+        return {
+            name: np.unique([neuron for one in self.watchers if one.population == name for neuron in one.neurons]).astype(np.int64)
+            for name in names
+        }
 
     @property
     def potentials(self) -> tuple[str, ...]:

@@ -21,10 +21,10 @@ from neurofault.errors import UsageError
 from neurofault.inputs import Inputs
 from neurofault.progress import Progress, silent
 from neurofault.streams import permutation_prefix, stream_key
-from neurofault.study.alarms.alarm_set import PER, AlarmSet
+from neurofault.study.alarms.alarm_set import HEARTBEATS, PER, AlarmSet
 from neurofault.study.alarms.on_chip import check_law
-from neurofault.study.alarms.thresholds import Candidates, candidates_of, order_of, vouched
-from neurofault.study.alarms.watchers import WATCHER_KINDS, watcher_kinds, weight_of
+from neurofault.study.alarms.thresholds import Candidates, candidates_of, order_of, rank_of, vouched
+from neurofault.study.alarms.watchers import SCOPES, WATCHER_KINDS, known_words
 from neurofault.study.patterns.cover import columns_of, greedy
 from neurofault.study.patterns.fault_list import FaultList, single_faults
 from neurofault.study.patterns.pattern_set import chip_digest
@@ -66,12 +66,13 @@ def choose_alarms(
     window: int = 10,
     false_alarms: float = 20.0,
     watchers: Sequence[str] = WATCHER_KINDS,
+    scopes: Sequence[str] = SCOPES,
     populations: Sequence[str] | None = None,
     faults: Sequence[str] = ("core_dead", "neuron_dead"),
     critical: int = 1,
     most: int = 2000,
     windows: int = 10,
-    heartbeat: bool = True,
+    heartbeat: str = "watchers",
     labels: NDArray[np.integer] | None = None,
     placement: str = "greedy",
     seed: int = 1,
@@ -87,7 +88,7 @@ def choose_alarms(
     >>> shown = nf.Spikes.dense(np.random.default_rng(1).random((400, 4, 2)) < 0.5)
     >>> found = choose_alarms(chip, shown, window=10, false_alarms=100, faults=["neuron_dead"])
     >>> [str(one) for one in found.alarms.watchers], found.shown[-1] == found.faults
-    (['idle hands 0', 'idle hands 1'], True)
+    (['idle hands 0…1'], True)
 
     Args:
         chip: healthy, without alarms.
@@ -97,12 +98,13 @@ def choose_alarms(
         window: W, samples that a watcher takes together, at least 1.
         false_alarms: per 10,000 healthy samples, of all watchers together, at most, above 0.
         watchers: kinds of watchers (:mod:`neurofault.study.alarms.watchers`).
+        scopes: whom one watcher of spikes may listen to: ``neuron``, ``core`` (those of a layer there), ``layer``.
         populations: whom they may watch; None: everybody.
         faults: kinds of single faults, as of :func:`neurofault.choose_patterns`.
         critical: of how many samples a fault changes the class to be counted in the choice; 0: all faults are.
         most: faults of each kind, keyed ones where there are more.
         windows: how many windows the choice sees, at most.
-        heartbeat: whether each core with a watcher has a heartbeat, whose silence is an alarm.
+        heartbeat: which cores have a heartbeat, whose silence is an alarm: ``watchers`` (those that hold one), ``all``, ``none``.
         labels: int [N], classes: healthy samples then come class by class, in windows of one class. None: shuffled.
         placement: ``greedy``, or ``random``: as many candidates as they come, a control.
         seed: key of the order of samples, of faults that are left out, and of the random placement.
@@ -116,12 +118,12 @@ def choose_alarms(
         UnsupportedError: neurons of the chip have another law than Loihi's, or the samples are one stream.
     """
     check_law(chip)
-    kinds = watcher_kinds(watchers)
+    kinds, around = known_words("watcher", watchers, WATCHER_KINDS), known_words("scope", scopes, SCOPES)
+    beats = known_words("heartbeat", [heartbeat], HEARTBEATS)[0]
     names = tuple(one.name for one in chip.populations) if populations is None else tuple(populations)
     for name in names:
         chip.population(name)
     _check({"size": size, "window": window, "most": most, "windows": windows}, critical, false_alarms, placement, chip)
-    weight_of(window * chip.timesteps)
     every = as_inputs(chip, samples)
     if labels is not None and np.shape(labels) != (len(every),):
         raise UsageError(f"labels have the shape {np.shape(labels)}, but there are {len(every)} samples")
@@ -134,7 +136,8 @@ def choose_alarms(
         raise UsageError(
             f"a window of {window:,} samples is longer than the data: {len(every):,} samples are for scales, for vouching and to be tried on"
         )
-    found = candidates_of(chip, scales, kinds, names, window, threads)
+    rank_of((len(order) - middle) // window, window, false_alarms)
+    found = candidates_of(chip, scales, kinds, around, names, window, threads)
     listed = single_faults(chip, faults)
     seen, matters, many = _seen(chip, found, listed, scales, window, windows, critical, most, seed, threads, progress)
     rows = seen[:, matters].reshape(-1, len(found))
@@ -151,7 +154,7 @@ def choose_alarms(
     q, number = vouched(chip, vouching, chosen, window, false_alarms, threads)
     shown = tuple(int(seen[:, matters][:, :, list(picked[: at + 1])].any(axis=(0, 2)).sum()) for at in range(len(picked)))
     alarms = AlarmSet(
-        chip.name, chip_digest(chip), chosen.watchers(q), window, chip.timesteps, heartbeat, float(false_alarms), number, labels is not None, data, trial,
+        chip.name, chip_digest(chip), chosen.watchers(q), window, chip.timesteps, beats, float(false_alarms), number, labels is not None, data, trial,
     )  # fmt: skip
     return ChosenAlarms(alarms, q, found, picked, int(matters.sum()), shown, many)
 
@@ -182,13 +185,13 @@ def _seen(
     number = min(windows, len(inputs) // window)
     broken = [chip.with_damage(Damage(listed.edits(int(at)))) for at in which]
     alarmed, changed = np.zeros((number, len(which), len(found)), bool), np.zeros(len(which), np.int64)
-    thresholds, engine = found.thresholds(MARGIN), IncrementalEngine(threads)
+    thresholds, engine, places = found.thresholds(MARGIN), IncrementalEngine(threads), found.places(chip)
     for at in range(number):
         own = inputs[at * window : (at + 1) * window]
         healthy = engine.run(chip, own).predictions
         for start in range(0, len(broken), _TOGETHER):
             for fault, run in enumerate(engine.run_many(broken[start : start + _TOGETHER], own), start):
-                alarmed[at, fault] = at_least(chip, found, run, window) > thresholds
+                alarmed[at, fault] = at_least(chip, found, places, run, window) > thresholds
                 changed[fault] += int((run.predictions != healthy).sum())
             progress("faults seen", at * len(broken) + min(start + _TOGETHER, len(broken)), number * len(broken), "")
     matters = changed >= critical
@@ -199,32 +202,32 @@ def _seen(
     return alarmed, matters, number
 
 
-def at_least(chip: Deployment, found: Candidates, run: Activity, window: int) -> NDArray[np.int64]:
-    """Return what the numbers of a window are at least, int64 [C], from the counts of spikes and the scores of its samples."""
-    numbers = np.zeros(len(found), np.int64)
+def at_least(
+    chip: Deployment, found: Candidates, places: tuple[NDArray[np.int64], NDArray[np.int64]], run: Activity, window: int
+) -> NDArray[np.int64]:
+    """Return what the numbers of a window are at least, int64 [C], from the counts of spikes and the scores of its samples; ``places``: of the candidates."""
     steps = window * chip.timesteps
-    weight = weight_of(steps)
-    counts = np.zeros(len(found), np.int64)
-    for p, name in enumerate(found.populations):
-        own = found.population == p
-        counts[own] = run.spike_counts[name][found.neuron[own]]
+    every, starts = places
+    counts = np.add.reduceat(np.concatenate([run.spike_counts[one.name] for one in chip.populations])[every], starts)
     scores = np.where(run.scores == DEAD_SCORE, 0, run.scores) if chip.readout.how == "potential" else None
     dead = (run.scores == DEAD_SCORE).all(axis=0)
+    numbers = np.full(len(found), np.iinfo(np.int64).min)
     for k, kind in enumerate(found.kinds):
         own = np.flatnonzero(found.kind == k)
-        neuron = found.neuron[own]
-        never = np.full(len(own), np.iinfo(np.int64).min)
+        first = found.first[own]
         match kind:
             case "busy":
-                numbers[own] = weight * counts[own]
+                numbers[own] = found.weight[own] * counts[own]
             case "idle":
-                numbers[own] = np.maximum(-(-(found.bias[own] * steps - 64 * weight * counts[own]) // 64), 0)
+                numbers[own] = np.maximum(-(-(found.bias[own] * steps - 64 * found.weight[own] * counts[own]) // 64), 0)
             case "silence":
                 numbers[own] = np.where(counts[own] == 0, steps, 0)
-            case "above":
-                numbers[own] = never if scores is None else scores.max(axis=0)[neuron]
-            case "below":
-                numbers[own] = never if scores is None else -scores.min(axis=0)[neuron]
+            case "above" if scores is not None:
+                numbers[own] = scores.max(axis=0)[first]
+            case "below" if scores is not None:
+                numbers[own] = -scores.min(axis=0)[first]
+            case "still":
+                numbers[own] = np.where(dead[first], 0, numbers[own])
             case _:
-                numbers[own] = np.where(dead[neuron], 0, never)
+                pass
     return numbers

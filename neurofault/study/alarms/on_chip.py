@@ -23,13 +23,11 @@ from neurofault.graph.neurons import NO_MEMORY
 from neurofault.graph.readout import Readout
 from neurofault.graph.synapses import Sparse
 from neurofault.study.alarms.alarm_set import AlarmSet
-from neurofault.study.alarms.watchers import Watcher, WatcherKind, weight_of
+from neurofault.study.alarms.watchers import Watcher, stop_of
 from neurofault.study.patterns.pattern_set import chip_digest
 
 WATCHERS = "alarm watchers"
 BEATS = "alarm beats"
-_STOPS = -256
-"""Weight by which a spike stops a watcher of silence; the exponent makes it larger than the bias of a window."""
 
 
 def with_alarms(chip: Deployment, alarms: AlarmSet, cores: int = 1) -> Deployment:
@@ -162,11 +160,16 @@ def check_law(chip: Deployment) -> None:
 
 
 def beat_cores(chip: Deployment, alarms: AlarmSet, seats: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return the cores that need a heartbeat, int64, rising: those of watchers of spikes (``seats``), and those whose potentials are watched."""
-    if not alarms.heartbeat:
-        return np.empty(0, np.int64)
-    held = [int(chip.placement.core_of[one.population][one.neuron]) for one in alarms.watchers if not one.spiking]
-    return np.unique(np.concatenate([seats.astype(np.int64), np.array(held, np.int64)]))
+    """Return the cores that have a heartbeat, int64, rising; ``seats``: those of watchers of spikes."""
+    match alarms.heartbeat:
+        case "none":
+            return np.empty(0, np.int64)
+        case "all":
+            held = chip.placement.used_cores
+        case _:
+            own = [int(chip.placement.core_of[one.population][one.neurons[0]]) for one in alarms.watchers if not one.spiking]
+            held = np.array(own, np.int64)
+    return np.unique(np.concatenate([seats.astype(np.int64), held]))
 
 
 def _place(edit: Edit) -> str | None:
@@ -208,27 +211,21 @@ def _synapses(chip: Deployment, alarms: AlarmSet, own: list[Watcher]) -> list[Ch
         )
     made = []
     for kind, population in dict.fromkeys((one.kind, one.population) for one in own):
-        rows = [(at, one.neuron) for at, one in enumerate(own) if (one.kind, one.population) == (kind, population)]
-        weight, exponent = _weight(kind, alarms.steps)
-        stored = np.full(len(rows), weight, np.int32)
-        if not np.array_equal(truncate_weights(stored, bits, "mixed"), stored):
-            raise CapacityError(f"a watcher needs a weight of {weight}, which {bits} stored bits do not hold")
-        targets, sources = (np.array(column, np.int64) for column in zip(*rows, strict=True))
-        wires = Sparse.of(len(own), chip.population(population).size, targets, sources, stored)
+        stop, exponent = stop_of(alarms.steps) if kind == "silence" else (0, 0)
+        rows = [
+            (at, neuron, stop or (one.weight if kind == "busy" else -one.weight))
+            for at, one in enumerate(own)
+            if (one.kind, one.population) == (kind, population)
+            for neuron in one.neurons
+        ]
+        targets, sources, weights = (np.array(column, np.int64) for column in zip(*rows, strict=True))
+        stored = truncate_weights(weights, bits, "mixed")
+        if not np.array_equal(stored, weights):
+            raise CapacityError(f"watchers need weights of {np.abs(weights).min()}, which {bits} stored bits do not hold")
         delay = 1 + deepest - phase[population]  # all watchers are in the same step of a window
+        wires = Sparse.of(len(own), chip.population(population).size, targets, sources, stored)
         made.append(ChipConnection(f"alarm {kind} {population}", population, WATCHERS, wires, exponent, bits, "mixed", delay))
     return made
-
-
-def _weight(kind: WatcherKind, steps: int) -> tuple[int, int]:
-    """Return the weight of a watched spike, and its exponent."""
-    match kind:
-        case "busy":
-            return weight_of(steps), 0
-        case "idle":
-            return -weight_of(steps), 0
-        case _:
-            return _STOPS, max(0, (-(-steps // -_STOPS) - 1).bit_length())
 
 
 def _check_room(made: Deployment, new: set[int]) -> None:

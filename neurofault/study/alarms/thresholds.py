@@ -10,8 +10,9 @@ Nothing of this holds where samples come otherwise: a run of one class, another 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +27,13 @@ from neurofault.study.alarms.recorded import Recorded, in_windows, parts
 from neurofault.study.alarms.watchers import (
     MOST_THRESHOLD,
     OF_POTENTIALS,
+    Scope,
     Watcher,
     WatcherKind,
-    idle_bias,
     potential_numbers,
     spike_numbers,
+    stops,
+    weight_of,
 )
 
 MOST_WINDOWS = 2000
@@ -44,7 +47,9 @@ class Candidates:
     Attributes:
         kinds: which kinds there are; ``kind`` counts them.
         populations: likewise of ``population``.
-        kind, population, neuron, bias: int64 [C].
+        kind, population: int64 [C].
+        neurons: [C], int64 each, rising, those that are watched together.
+        bias, weight: int64 [C], as of :class:`neurofault.study.alarms.watchers.Watcher`.
         middle, spread: int64 [C], m and d of the numbers of healthy windows.
     """
 
@@ -52,8 +57,9 @@ class Candidates:
     populations: tuple[str, ...]
     kind: NDArray[np.int64]
     population: NDArray[np.int64]
-    neuron: NDArray[np.int64]
+    neurons: tuple[NDArray[np.int64], ...]
     bias: NDArray[np.int64]
+    weight: NDArray[np.int64]
     middle: NDArray[np.int64]
     spread: NDArray[np.int64]
 
@@ -63,41 +69,87 @@ class Candidates:
     def taken(self, which: Sequence[int]) -> Candidates:
         """Return some of them, in this order."""
         at = np.array(which, np.int64)
-        columns = (self.kind, self.population, self.neuron, self.bias, self.middle, self.spread)
-        return Candidates(self.kinds, self.populations, *(column[at] for column in columns))
+        kind, population, bias, weight, middle, spread = (
+            column[at] for column in (self.kind, self.population, self.bias, self.weight, self.middle, self.spread)
+        )
+        own = tuple(self.neurons[place] for place in which)
+        return Candidates(self.kinds, self.populations, kind, population, own, bias, weight, middle, spread)
 
     def thresholds(self, q: float) -> NDArray[np.int64]:
         """Return ⌊m + q·d⌋, int64 [C], within what a watcher holds."""
         found = np.floor(self.middle + q * self.spread).astype(np.int64)
-        of_spikes = np.array([kind not in OF_POTENTIALS for kind in self.kinds])[self.kind]
-        return np.where(of_spikes, np.clip(found, 0, MOST_THRESHOLD), found)
+        return np.where(self.of_potentials, found, np.clip(found, 0, MOST_THRESHOLD))
+
+    @property
+    def of_potentials(self) -> NDArray[np.bool_]:
+        """Bool [C]: which of them take potentials."""
+        return np.array([kind in OF_POTENTIALS for kind in self.kinds])[self.kind]
 
     def watchers(self, q: float) -> tuple[Watcher, ...]:
         """Return them as watchers with the thresholds of q."""
-        rows = zip(self.kind, self.population, self.neuron, self.thresholds(q), self.bias, strict=True)
-        return tuple(Watcher(self.kinds[k], self.populations[p], int(n), int(t), int(b)) for k, p, n, t, b in rows)
+        rows = zip(self.kind, self.population, self.neurons, self.thresholds(q), self.bias, self.weight, strict=True)
+        return tuple(
+            Watcher(self.kinds[k], self.populations[p], tuple(n.tolist()), int(t), int(b), int(w)) for k, p, n, t, b, w in rows
+        )
+
+    @cached_property
+    def first(self) -> NDArray[np.int64]:
+        """Int64 [C]: the first neuron of each."""
+        return np.array([int(own[0]) for own in self.neurons], np.int64)
+
+    def places(self, chip: Deployment) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return int64: the neurons of all candidates, one after the other, counted through the populations of the chip, and where those of each begin [C]."""
+        begins = dict(
+            zip(
+                [one.name for one in chip.populations],
+                np.cumsum([0, *(one.size for one in chip.populations)]).tolist(),
+                strict=False,
+            )
+        )
+        own = [begins[self.populations[p]] + neurons for p, neurons in zip(self.population, self.neurons, strict=True)]
+        return np.concatenate(own).astype(np.int64), np.cumsum([0, *map(len, own[:-1])]).astype(np.int64)
+
+    def wanted(self) -> tuple[dict[str, NDArray[np.int64]], list[str]]:
+        """Return the neurons that are watched, and the populations whose potentials are."""
+        names = [(p, name) for p, name in enumerate(self.populations) if (self.population == p).any()]
+        neurons = {
+            name: np.unique(np.concatenate([self.neurons[at] for at in np.flatnonzero(self.population == p)])) for p, name in names
+        }
+        return neurons, [name for p, name in names if (self.of_potentials & (self.population == p)).any()]
 
     def numbers(self, trains: Recorded, window: int) -> NDArray[np.int64]:
         """Return the number of each window and candidate, int64 [n, C]."""
         found = np.zeros((trains.windows(window), len(self)), np.int64)
-        for k, kind in enumerate(self.kinds):
-            for p, name in enumerate(self.populations):
+        for p, name in enumerate(self.populations):
+            groups: dict[bytes, NDArray[np.integer]] = {}
+            for k, kind in enumerate(self.kinds):
                 own = np.flatnonzero((self.kind == k) & (self.population == p))
                 if not len(own):
                     continue
-                place = np.searchsorted(trains.neurons[name], self.neuron[own])
-                trace = trains.v[name] if kind in OF_POTENTIALS else trains.spikes[name]
-                shown = in_windows(trace[:, :, place], window)
-                found[:, own] = (
-                    potential_numbers(kind, shown.astype(np.int32, copy=False))
-                    if kind in OF_POTENTIALS
-                    else spike_numbers(kind, shown.astype(bool, copy=False), self.bias[own])
-                )
+                places = [np.searchsorted(trains.neurons[name], self.neurons[at]) for at in own]
+                if kind in OF_POTENTIALS:
+                    shown = in_windows(trains.v[name][:, :, [int(place[0]) for place in places]], window)
+                    found[:, own] = potential_numbers(kind, shown.astype(np.int32, copy=False))
+                    continue
+                fired = np.stack([_together(trains.spikes[name], place, groups) for place in places], axis=2)
+                found[:, own] = spike_numbers(kind, in_windows(fired, window).astype(np.int32), self.bias[own], self.weight[own])
         return found
 
     def scores(self, numbers: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the score of each window, float64 [n], from the numbers of its watchers."""
         return np.asarray(((numbers - self.middle) / self.spread).max(axis=1), np.float64)
+
+
+def _together(
+    spikes: NDArray[np.bool_], place: NDArray[np.integer], known: dict[bytes, NDArray[np.integer]]
+) -> NDArray[np.integer]:
+    """Return how many of some neurons fire in each step, [N, T]."""
+    if len(place) == 1:
+        return spikes[:, :, int(place[0])].astype(np.int16)
+    key = place.tobytes()
+    if key not in known:
+        known[key] = spikes[:, :, place].sum(axis=2, dtype=np.int16)
+    return known[key]
 
 
 def order_of(samples: int, seed: int, labels: NDArray[np.integer] | None, window: int) -> NDArray[np.int64]:
@@ -141,40 +193,89 @@ def rank_of(windows: int, window: int, false_alarms: float) -> int:
 
 
 def candidates_of(
-    chip: Deployment, inputs: Inputs, kinds: Sequence[WatcherKind], populations: Sequence[str], window: int, threads: int | None
+    chip: Deployment,
+    inputs: Inputs,
+    kinds: Sequence[WatcherKind],
+    scopes: Sequence[Scope],
+    populations: Sequence[str],
+    window: int,
+    threads: int | None,
 ) -> Candidates:
-    """List whom a watcher may watch, with the scale of its numbers on healthy samples: of spikes all neurons that fire, of potentials the outputs.
+    """List whom a watcher may watch, with the scale of its numbers on healthy samples: of spikes those that fire, of potentials the outputs.
 
     Raises:
-        UsageError: no neuron fires on the samples, or there are fewer than a window.
+        UsageError: no neuron fires on the samples, there are fewer than a window, or a window is longer than any watcher counts.
     """
     if len(inputs) < window:
         raise UsageError(f"a window of {window:,} samples is longer than the data: {len(inputs):,} samples to set thresholds by")
     inputs = inputs[: min(len(inputs) // window, MOST_WINDOWS) * window]
-    run = ExactEngine(threads).run(chip, inputs)
-    steps = window * chip.timesteps
-    rows: list[tuple[int, int, int, int]] = []
-    for k, kind in enumerate(kinds):
-        for p, name in enumerate(populations):
-            if kind in OF_POTENTIALS:
-                known = np.arange(chip.output.size) if name == chip.output.name else np.empty(0, np.int64)
-                bias = np.zeros(len(known), np.int64)
-            else:
-                known = np.flatnonzero(run.spike_counts[name])
-                rate = run.spike_counts[name][known] / (len(inputs) * chip.timesteps)
-                bias = idle_bias(rate, steps) if kind == "idle" else np.full(len(known), 64 if kind == "silence" else 0, np.int64)
-            rows += [(k, p, int(neuron), int(b)) for neuron, b in zip(known, bias, strict=True)]
-    if not rows:
+    counts = ExactEngine(threads).run(chip, inputs).spike_counts
+    if any(kind not in OF_POTENTIALS for kind in kinds) and not any(counts[name].any() for name in populations):
         raise UsageError(
             f"no neuron of network {chip.name!r} fires on {len(inputs):,} samples ({', '.join(populations)}): there is nothing to watch"
         )
-    kind_of, population_of, neuron, bias = (np.array(column, np.int64) for column in zip(*rows, strict=True))
-    none = np.zeros(len(rows), np.int64)
-    bare = Candidates(tuple(kinds), tuple(populations), kind_of, population_of, neuron, bias, none, none + 1)
-    found = np.concatenate([bare.numbers(part, window) for part in parts(chip, inputs, *_wanted(bare), window, threads)])
+    groups = [(p, own) for p, name in enumerate(populations) for own in _groups(chip, name, counts[name], scopes)]
+    most = _most_spikes(chip, inputs, populations, groups, window, threads)
+    rows: list[tuple[int, int, NDArray[np.int64], int, int]] = []
+    steps, high = window * chip.timesteps, chip.profile.neuron.bias_mantissas[1]
+    for k, kind in enumerate(kinds):
+        for (p, own), spikes in zip(groups, most, strict=True):
+            weight = weight_of(spikes, len(own))
+            bias = round(64 * weight * int(counts[populations[p]][own].sum()) / (len(inputs) * chip.timesteps))
+            if kind == "silence" and stops(steps, len(own)):
+                rows.append((k, p, own, 64, 0))
+            elif kind in ("busy", "idle") and weight and bias <= high:
+                rows.append((k, p, own, bias if kind == "idle" else 0, weight))
+        if kind in OF_POTENTIALS and chip.output.name in populations:
+            rows += [(k, populations.index(chip.output.name), np.array([at]), 0, 0) for at in range(chip.output.size)]
+    if not rows:
+        raise UsageError(
+            f"a window of {window:,} samples of {chip.timesteps} steps is longer than a watcher counts: fewer samples a window"
+        )
+    kind_of, population_of, bias_of, weight_of_each = (np.array([row[at] for row in rows], np.int64) for at in (0, 1, 3, 4))
+    own_of, none = tuple(row[2] for row in rows), np.zeros(len(rows), np.int64)
+    bare = Candidates(tuple(kinds), tuple(populations), kind_of, population_of, own_of, bias_of, weight_of_each, none, none + 1)
+    found = np.concatenate([bare.numbers(part, window) for part in parts(chip, inputs, *bare.wanted(), window, threads)])
     middle = np.median(found, axis=0).astype(np.int64)
-    spread = np.maximum(found.max(axis=0) - middle, 1)
-    return Candidates(bare.kinds, bare.populations, kind_of, population_of, neuron, bias, middle, spread)
+    return replace(bare, middle=middle, spread=np.maximum(found.max(axis=0) - middle, 1))
+
+
+def _groups(chip: Deployment, name: str, counts: NDArray[np.int64], scopes: Sequence[Scope]) -> Iterator[NDArray[np.int64]]:
+    """Yield neurons of a population that a watcher may listen to together, each group once, those that ever fire."""
+    core_of, firing = chip.placement.core_of[name], np.flatnonzero(counts)
+    found: dict[bytes, NDArray[np.int64]] = {}
+    for scope in scopes:
+        match scope:
+            case "neuron":
+                groups = list(firing[:, None])
+            case "core":
+                groups = [firing[core_of[firing] == core] for core in np.unique(core_of[firing])]
+            case _:
+                groups = [firing] if len(firing) else []
+        for own in groups:
+            found.setdefault(own.tobytes(), own.astype(np.int64))
+    yield from found.values()
+
+
+def _most_spikes(
+    chip: Deployment,
+    inputs: Inputs,
+    populations: Sequence[str],
+    groups: Sequence[tuple[int, NDArray[np.int64]]],
+    window: int,
+    threads: int | None,
+) -> list[int]:
+    """Return the most spikes that each group sends in a window."""
+    most = np.zeros(len(groups), np.int64)
+    every = {name: np.arange(chip.population(name).size) for name in populations}
+    for part in parts(chip, inputs, every, (), window, threads):
+        sums = {
+            name: in_windows(part.spikes[name].sum(axis=1, dtype=np.int32, keepdims=True), window).sum(axis=1)
+            for name in populations
+        }
+        for at, (p, own) in enumerate(groups):
+            most[at] = max(int(most[at]), int(sums[populations[p]][:, own].sum(axis=1).max()))
+    return [int(one) for one in most]
 
 
 def vouched(
@@ -197,17 +298,6 @@ def vouched(
     rank = rank_of(windows, window, false_alarms)
     inputs = inputs[: windows * window]
     scores = np.concatenate(
-        [chosen.scores(chosen.numbers(part, window)) for part in parts(chip, inputs, *_wanted(chosen), window, threads)]
+        [chosen.scores(chosen.numbers(part, window)) for part in parts(chip, inputs, *chosen.wanted(), window, threads)]
     )
     return float(np.sort(scores)[-rank]), windows
-
-
-def _wanted(candidates: Candidates) -> tuple[dict[str, NDArray[np.int64]], list[str]]:
-    """Return the neurons that candidates watch, and the populations whose potentials they watch."""
-    neurons = {
-        name: np.unique(candidates.neuron[candidates.population == p])
-        for p, name in enumerate(candidates.populations)
-        if (candidates.population == p).any()
-    }
-    of_v = np.array([kind in OF_POTENTIALS for kind in candidates.kinds])[candidates.kind]
-    return neurons, [name for p, name in enumerate(candidates.populations) if (of_v & (candidates.population == p)).any()]

@@ -1,7 +1,8 @@
 """What alarms are worth: how often they alarm on a healthy chip, how many faults they see and how late, on samples that set no threshold.
 
 A fault strikes before a keyed sample of the first window and stays. Before it the chip is the healthy one; a watcher that the fault breaks counts as broken in that whole
-window. The delay is counted from the fault's first step to the end of the step in which the first watcher alarms; what alarmed before is a false alarm and does not count.
+window. The delay is counted from the fault's first step to the end of the step in which the first watcher alarms. What alarmed before, and a watcher in a window in which it
+alarms on the healthy chip too, does not count: that would be a false alarm by chance at the right time.
 """
 
 from __future__ import annotations
@@ -210,6 +211,7 @@ def tried_together(
     potentials = sorted({name for _, own in watched_chips for name in own.potentials})
     plain = without_alarms(first)
     healthy = recorded(plain, inputs, neurons, potentials, threads)
+    usual = [watched(chip, own, healthy, threads) for chip, own in watched_chips]
     listed = single_faults(first if len(watched_chips) == 1 else plain, faults)
     found: list[list[TriedFaults]] = [[] for _ in watched_chips]
     for part, kind in enumerate(listed.kinds):
@@ -224,7 +226,14 @@ def tried_together(
             for at, (chip, own) in enumerate(watched_chips):
                 onset = stream_key(seed, "alarms", "onset", kind, draw) % own.window
                 run = watched(chip.with_damage(Damage(_with_beats(chip, edits, core))), own, broken.after(healthy, onset), threads)
-                rows[at].append(_row(run, onset, chip.timesteps, bool((broken.predictions != healthy.predictions)[onset:].any())))
+                rows[at].append(
+                    _row(
+                        run.but_for(usual[at]),
+                        onset,
+                        chip.timesteps,
+                        bool((broken.predictions != healthy.predictions)[onset:].any()),
+                    )
+                )
             progress(f"draws of {kind}", draw + 1, draws, "")
         for at, own_rows in enumerate(rows):
             steps, matters, who = zip(*own_rows, strict=True)

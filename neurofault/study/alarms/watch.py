@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,10 @@ class Watched:
         some[:, -1] |= ~self.beats.all(axis=1)
         found = np.flatnonzero(some.reshape(windows * steps)[after:])
         return int(found[0]) + after if len(found) else None
+
+    def but_for(self, other: Watched) -> Watched:
+        """Return the same without what a watcher says in windows in which it alarms in another run, too."""
+        return replace(self, spikes=self.spikes & ~other.spikes.any(axis=1, keepdims=True))
 
     def who(self, step: int) -> tuple[str, ...]:
         """Return in words who alarms in a step, as of :meth:`first`."""
@@ -102,7 +106,7 @@ def watched(chip: Deployment, alarms: AlarmSet, trains: Recorded, threads: int |
     """Return the alarms of a run whose watched neurons are recorded; arguments as of :func:`watch`."""
     windows = trains.windows(alarms.window)
     spiking = [at for at, one in enumerate(alarms.watchers) if one.spiking]
-    if not has_alarms(chip) and (spiking or alarms.heartbeat):
+    if not has_alarms(chip) and (spiking or alarms.heartbeat != "none"):
         raise UsageError(f"the chip of {chip.name!r} has no watchers: nf.with_alarms puts them there")
     spikes = np.zeros((windows, alarms.steps, len(alarms)), bool)
     beats, cores, activity = np.zeros((windows, 0), bool), np.empty(0, np.int64), None
@@ -113,13 +117,13 @@ def watched(chip: Deployment, alarms: AlarmSet, trains: Recorded, threads: int |
             found = activity.traces[WATCHERS].spikes
             assert found is not None
             spikes[:, :, spiking] = found
-        if alarms.heartbeat:
+        if BEATS in activity.traces:
             found = activity.traces[BEATS].spikes
             assert found is not None
             beats, cores = found[:, -1], chip.placement.core_of[BEATS].astype(np.int64)
     gone = dead_cores(chip)
     for at, one in enumerate(alarms.watchers):
-        if not one.spiking and int(chip.placement.core_of[one.population][one.neuron]) not in gone:
+        if not one.spiking and int(chip.placement.core_of[one.population][one.neurons[0]]) not in gone:
             spikes[:, :, at] = _of_potential(one, alarms, trains)
     return Watched(alarms, spikes, beats, cores, activity)
 
@@ -133,7 +137,7 @@ def dead_cores(chip: Deployment) -> set[int]:
 
 
 def _of_potential(one: Watcher, alarms: AlarmSet, trains: Recorded) -> NDArray[np.bool_]:
-    place = trains.column(one.population, one.neuron)
+    place = trains.column(one.population, one.neurons[0])
     v: NDArray[np.int32] = in_windows(trains.v[one.population][:, :, place : place + 1], alarms.window)[:, :, 0].astype(np.int32)
     return potential_alarms(one.kind, v, one.threshold)
 

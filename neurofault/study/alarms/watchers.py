@@ -1,32 +1,36 @@
 """A watcher: what it looks at in a window of W samples, the number that it makes of it, and when it alarms.
 
-A window is S = W·T steps; n(t) are the spikes of the watched neuron in its first t steps, v(t) its potential after step t. Each kind is one number
+A window is S = W·T steps; n(t) are the spikes of the watched neurons in its first t steps, v(t) the potential of the watched neuron after step t. Each kind is one number
 per window, and the watcher alarms in the first step in which it is above a threshold:
 
 ===========  ===========================================  ============================================================================
 kind         number of a window                           on the chip
 ===========  ===========================================  ============================================================================
-``busy``     ω·n(S)                                       a neuron without leak and one synapse of weight ω
-``idle``     max over t of ⌈(b·t − 64·ω·n(t)) / 64⌉       the same with a bias b, 64·ω times the healthy rate, and weight −ω
-``silence``  steps before the first spike                 a bias of 64, and one synapse that takes more than the bias of the window
+``busy``     ω·n(S)                                       a neuron without leak, and a synapse of weight ω from each watched one
+``idle``     max over t of ⌈(b·t − 64·ω·n(t)) / 64⌉       the same with a bias b, 64·ω times the healthy rate, and weights −ω
+``silence``  steps before the first spike                 a bias of 64, and synapses of which each takes more than the bias of the window
 ``above``    max over t of v(t)                           a compartment that is joined to the watched one, on its core
 ``below``    max over t of −v(t)                          likewise
 ``still``    −(max over t of v(t)), at the window's end   likewise, with a timer
 ===========  ===========================================  ============================================================================
 
-The first three are neurons of their own, with the law of every other, on cores of their own: they can sit anywhere and break apart from what they watch. A potential
-never leaves its core, so the last three live and die with the core that they watch.
+The first three are neurons of their own, with the law of every other, on cores of their own: they can listen to one neuron, to those of a core or to a whole layer, sit
+anywhere and break apart from what they watch. A potential never leaves its core, so the last three live and die with the core that they watch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.errors import UsageError, nearest
+from neurofault.graph.arithmetic import STATE_LIMIT
+
+_Word = TypeVar("_Word", bound=str)
 
 WatcherKind = Literal["busy", "idle", "silence", "above", "below", "still"]
 WATCHER_KINDS: tuple[WatcherKind, ...] = get_args(WatcherKind)
@@ -35,6 +39,9 @@ OF_POTENTIALS: tuple[WatcherKind, ...] = ("above", "below", "still")
 MOST_THRESHOLD = 131071
 """Largest threshold of a neuron, in units of 64 (Lava ``vth``, 17 bits); what it stands for fits into the 24 bits of v."""
 _MOST_WEIGHT = 32
+Scope = Literal["neuron", "core", "layer"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+"""Whom one watcher of spikes listens to: one neuron, those of a layer on one core, or all of a layer."""
 
 
 @dataclass(frozen=True)
@@ -43,89 +50,110 @@ class Watcher:
 
     Attributes:
         kind: what it looks at.
-        population, neuron: whom it watches.
+        population: whom it watches.
+        neurons: which of its neurons, rising; one where potentials are watched.
         threshold: the largest number of a window that is no alarm.
         bias: b, of ``idle``; 64 of ``silence``; else 0.
+        weight: ω, of ``busy`` and ``idle``; else 0.
     """
 
     kind: WatcherKind
     population: str
-    neuron: int
+    neurons: tuple[int, ...]
     threshold: int
     bias: int = 0
+    weight: int = 0
 
     @property
     def spiking(self) -> bool:
-        """Whether it is a neuron of its own that takes the spikes of the watched one."""
+        """Whether it is a neuron of its own that takes the spikes of those that it watches."""
         return self.kind in OF_SPIKES
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.population} {self.neuron}"
+        many = f"…{self.neurons[-1]}" if len(self.neurons) > 1 else ""
+        return f"{self.kind} {self.population} {self.neurons[0]}{many}"
 
 
-def watcher_kinds(names: object) -> tuple[WatcherKind, ...]:
-    """Return kinds of watchers by their names.
+def known_words(what: str, names: Sequence[str] | str, known: Sequence[_Word]) -> tuple[_Word, ...]:
+    """Return words that are among the known ones, each once.
 
     Raises:
-        UsageError: none, one twice, or no such kind.
+        UsageError: none, one twice, or an unknown one; ``what`` is how the message calls it.
     """
-    given = [names] if isinstance(names, str) else list(names)  # type: ignore[call-overload]  # any names
-    found: list[WatcherKind] = []
-    for name in given:
-        kind = next((each for each in WATCHER_KINDS if each == name), None)
-        if kind is None:
-            raise UsageError(f"no watcher {name!r}{nearest(str(name), WATCHER_KINDS)}; there are: {', '.join(WATCHER_KINDS)}")
-        if kind in found:
-            raise UsageError(f"watcher {name!r} is named twice")
-        found.append(kind)
+    found: list[_Word] = []
+    for name in [names] if isinstance(names, str) else names:
+        word = next((each for each in known if each == name), None)
+        if word is None:
+            raise UsageError(f"no {what} {name!r}{nearest(str(name), known)}; there are: {', '.join(known)}")
+        if word in found:
+            raise UsageError(f"{what} {name!r} is named twice")
+        found.append(word)
     if not found:
-        raise UsageError(f"no watcher is named; there are: {', '.join(WATCHER_KINDS)}")
+        raise UsageError(f"no {what} is named; there are: {', '.join(known)}")
     return tuple(found)
 
 
-def weight_of(steps: int) -> int:
-    """Return ω, the weight of a spike at a watcher of windows of so many steps: the largest power of 2, 2 to 32, that never leaves the range of thresholds.
+def weight_of(spikes: int, neurons: int) -> int:
+    """Return ω, the weight of a spike at a watcher: the largest power of 2, 2 to 32, that keeps within the range of thresholds; 0: there is none.
 
-    >>> weight_of(32), weight_of(32 * 512)
-    (32, 4)
+    >>> weight_of(900, 1), weight_of(20000, 8), weight_of(100000, 8)
+    (32, 2, 0)
 
-    Raises:
-        UsageError: the window is too long.
+    Args:
+        spikes: the most that come in a window; as many more must be counted.
+        neurons: the most that come in a step.
     """
-    if 2 * steps > MOST_THRESHOLD:
-        raise UsageError(
-            f"a window of {steps:,} steps is beyond the potential of a watcher, which counts to {MOST_THRESHOLD // 2:,}; fewer samples a window"
-        )
-    return min(_MOST_WEIGHT, 1 << ((MOST_THRESHOLD // steps).bit_length() - 1))
+    room = MOST_THRESHOLD // max(2 * spikes, neurons, 1)
+    return min(_MOST_WEIGHT, 1 << (room.bit_length() - 1)) if room >= 2 else 0
 
 
-def idle_bias(rate: NDArray[np.float64], steps: int) -> NDArray[np.int64]:
-    """Return b of watchers ``idle``, int64, from the healthy spikes a step of those that they watch."""
-    return np.rint(64 * weight_of(steps) * rate).astype(np.int64)
+def stop_of(steps: int) -> tuple[int, int]:
+    """Return the weight by which a spike stops a watcher of silence, and the exponent by which it takes more than the bias of a window of so many steps."""
+    return -256, (-(-steps // 256) - 1).bit_length()
 
 
-def spike_numbers(kind: WatcherKind, spikes: NDArray[np.bool_], bias: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the number of each window and neuron, int64 [n, k], of a kind that takes spikes.
+def stops(steps: int, neurons: int) -> bool:
+    """Whether so many spikes in one step still stop a watcher of silence: their sum stays within the 24 bits of the current, and the bias of the window in those of v."""
+    weight, exponent = stop_of(steps)
+    return neurons * (-weight << (exponent + 6)) < STATE_LIMIT and steps <= MOST_THRESHOLD
 
-    >>> train = np.array([[[0], [1], [0], [1]]], bool)
-    >>> [int(spike_numbers(kind, train, np.array([64 * 16]))[0, 0]) for kind in ("busy", "idle", "silence")]
+
+def spike_numbers(
+    kind: WatcherKind, spikes: NDArray[np.integer], bias: NDArray[np.int64], weight: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the number of each window and watcher, int64 [n, k], of a kind that takes spikes.
+
+    >>> train = np.array([[[0], [1], [0], [1]]])
+    >>> [int(spike_numbers(kind, train, np.array([64 * 16]), np.array([32]))[0, 0]) for kind in ("busy", "idle", "silence")]
     [64, 16, 1]
 
     Args:
         kind: ``busy``, ``idle`` or ``silence``.
-        spikes: bool [n, S, k].
+        spikes: int [n, S, k], how many of those that each watches fire in each step.
         bias: int64 [k], b of ``idle``.
+        weight: int64 [k], ω of ``busy`` and ``idle``.
     """
     steps = spikes.shape[1]
-    weight = weight_of(steps)
     match kind:
         case "busy":
             return np.asarray(weight * spikes.sum(axis=1, dtype=np.int64), np.int64)
         case "idle":
-            potential = np.cumsum(bias.astype(np.int32) - 64 * weight * spikes.astype(np.int32), axis=1, dtype=np.int32)
-            return np.asarray(np.maximum(-(-potential.max(axis=1).astype(np.int64) // 64), 0), np.int64)
+            moves = bias.astype(np.int32) - (64 * weight).astype(np.int32) * spikes.astype(np.int32)
+            potential = np.cumsum(moves, axis=1, dtype=np.int32)
+            most = potential.max(axis=1)
+            if potential.min(initial=0) <= -STATE_LIMIT:  # v is held there, and comes back sooner
+                most = _held(moves)
+            return np.asarray(np.maximum(-(-most.astype(np.int64) // 64), 0), np.int64)
         case _:
-            return np.where(spikes.any(axis=1), spikes.argmax(axis=1), steps).astype(np.int64)
+            return np.where(spikes.any(axis=1), (spikes > 0).argmax(axis=1), steps).astype(np.int64)
+
+
+def _held(moves: NDArray[np.int32]) -> NDArray[np.int64]:
+    v, most = np.zeros((moves.shape[0], moves.shape[2]), np.int64), np.zeros((moves.shape[0], moves.shape[2]), np.int64)
+    for step in range(moves.shape[1]):
+        v = np.clip(v + moves[:, step], 1 - STATE_LIMIT, STATE_LIMIT - 1)
+        most = np.maximum(most, v)
+    return most
 
 
 def potential_numbers(kind: WatcherKind, v: NDArray[np.int32]) -> NDArray[np.int64]:
