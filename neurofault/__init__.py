@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from neurofault.study.patterns.choose import choose_patterns
     from neurofault.study.patterns.diagnose import diagnose, fault_dictionary
     from neurofault.study.patterns.pattern_set import PatternSet, load_patterns, save_patterns
+    from neurofault.study.protect.api import protect
 
 __all__ = [  # noqa: RUF022  (in pipeline order)
     # what computes
@@ -76,6 +77,8 @@ __all__ = [  # noqa: RUF022  (in pipeline order)
     "Deployment",
     "save",
     "load",
+    # what guards it
+    "protect",
     # what breaks
     "faults",
     "inject",
@@ -139,6 +142,7 @@ _ON_USE = {
     "AlarmSet": "neurofault.study.alarms.alarm_set",
     "save_alarms": "neurofault.study.alarms.alarm_file",
     "load_alarms": "neurofault.study.alarms.alarm_file",
+    "protect": "neurofault.study.protect.api",
     "campaign": "neurofault.study.campaign.api",
 }
 """Name → module that has it, for what is not loaded with the package."""

@@ -56,6 +56,7 @@ def inject(
     ] = None,
     layer: Annotated[str | None, typer.Option(help="hidden (all hidden layers; default), input, hidden1 …, output, any.")] = None,
     at: Annotated[str | None, typer.Option(help="Physical place of the sites, e.g. core:0-7, chip:0, tile:3, word:0-63.")] = None,
+    protect: options.Protect = None,
     draws: Annotated[int, typer.Option(help="Independent draws of the faults.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed of the faults.")] = 1,
     engine: Annotated[str, typer.Option(help="Which simulator runs the chip.")] = "exact",
@@ -82,16 +83,19 @@ def inject(
     from neurofault.engines.on_torch.devices import check_device
     from neurofault.study.inject_report import injection, to_json
     from neurofault.study.prepare import Setup, prepare
+    from neurofault.study.protect.prepared import most_samples, protected
+    from neurofault.study.protect.spec import specs_of
 
     check_device(device, engine)
     result_file = JsonOut(json_file)
+    guards = specs_of(protect or [])
     faults = read_faults(kill_cores, fault or [], count, rate, {"where": where, "layer": layer, "at": at}, defects)
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spare_cores,
-        chips, place_seed, signed=signed, adapt=0, validates=False, binning=options.binned(binning), nir_reset=nir_reset, readout=readout, reset=reset, calibrate=calibrate, metric=metric,  # type: ignore[arg-type]  # checked by prepare
+        chips, place_seed, signed=signed, adapt=most_samples(guards), validates=False, binning=options.binned(binning), nir_reset=nir_reset, readout=readout, reset=reset, calibrate=calibrate, metric=metric,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     with result_file.working(), StderrProgress() as progress:
-        prepared = prepare(setup, progress)
+        prepared = protected(prepare(setup, progress), guards, seed=seed, progress=progress)
         result = injection(
             prepared, faults, layer=layer or "hidden", draws=draws, seed=seed, engine=engine, progress=progress, device=device
         )
@@ -177,7 +181,8 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
     rows += [
         ("spiking", value(result.spiking_accuracy), "", f"{_neurons(prepared.network)}, weights not yet rounded"),
         ("healthy chip", value(lesions.healthy.accuracy), "", f"{answer['weight_bits']}-bit weights, placed"),
-        *(_damaged_row(each, value) for each in (*result.tried, lesions)),
+        *([] if result.bare is None else [_damaged_row(result.bare, value, "unprotected")]),
+        *(_damaged_row(each, value, "damaged" if result.bare is None else "protected") for each in (*result.tried, lesions)),
         ("chance", value(result.chance), "", _chance(metric)),
     ]
     heads = ("what", metric.words, "95 % interval", "what it is")
@@ -218,6 +223,7 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
         f"{scientific(cost.time.value, 's')} ({cost.time.evidence}), "
         f"{spikes}; damaged: {_damaged_energy(answer)}",
         *_where_energy_changes(result, answer),
+        *_what_protects(result),
         f"\nchip after draw {lesions.draws[0].draw}",
     )
     draw_chip(lesions.draws[0].deployment)
@@ -242,6 +248,20 @@ def _where_energy_changes(result: Injection, answer: dict[str, Any]) -> list[str
         f"energy a sample: {scientific(answer['energy_joule_per_inference'], 'J')} → "
         f"{scientific(answer['energy_joule_per_inference_damaged'], 'J')}, "
         f"{sign}{scientific(abs(by_core[core]), 'J')} of it on core {core}{f' (means of {draws} draws)' if draws > 1 else ''}"
+    ]
+
+
+def _what_protects(result: Injection) -> list[str]:
+    """Return the lines that say what a protection costs and takes back, none where there is none."""
+    if result.bare is None:
+        return []
+    cost, regained = result.charge, result.regained
+    back = "nothing was lost without it" if regained is None else f"it regains {100 * regained:.1f} % of the loss"
+    return [
+        f"protection: {cost.data_bits:,} of {cost.stored_bits:,} stored bits in code words; {back}",
+        f"it costs {cost.check_bits:,} check bits and {cost.map_bits:,} bits of map and ranges ({100 * cost.added:.2f} % more), {cost.cores} cores, "
+        f"{cost.bits_read:,.0f} bits read a sample: {scientific(cost.energy, 'J')} and at most {scientific(cost.time, 's')} an inference (assumed: a bit costs a synaptic operation / "
+        "bits of a weight)",
     ]
 
 
@@ -273,20 +293,20 @@ def _notes(result: Injection) -> list[str]:
     return [*notes, *result.notes]
 
 
-def _damaged_row(lesions: Lesion, value: Callable[[float], str]) -> tuple[str, str, str, str]:
+def _damaged_row(lesions: Lesion, value: Callable[[float], str], name: str = "damaged") -> tuple[str, str, str, str]:
     from neurofault.study.inject_report import in_words
 
     interval = lesions.accuracy
     what = ", ".join(in_words(each) for each in lesions.faults)
     if interval is None:
-        return "damaged", "stalled", "", what
+        return name, "stalled", "", what
     bounds = "no interval from one draw"
     if lesions.exact is not None:
         bounds = "exact: the only outcome" if lesions.exact.n == 1 else f"exact: all {lesions.exact.n} outcomes"
     elif interval.low is not None and interval.high is not None:
         bounds = f"{value(interval.low)} … {value(interval.high)}"
     stalled = sum(draw.status == "stalled" for draw in lesions.draws)
-    return "damaged", value(interval.mean), bounds, what + (f"; {stalled} draws stalled" if stalled else "")
+    return name, value(interval.mean), bounds, what + (f"; {stalled} draws stalled" if stalled else "")
 
 
 def _binning(asked: Binning | None) -> str | None:
@@ -308,6 +328,8 @@ def _command(result: Injection) -> str:
         "neurons-per-core": setup.neurons_per_core, "spare-cores": setup.spare_cores or None, "chips": setup.chips,
         "place-seed": setup.place_seed or None,
     }  # fmt: skip
+    for text in result.prepared.deployment.protection.asked:
+        words += ["--protect", text]
     for each in result.lesion.faults:
         words += ["--fault", json.dumps(fault_to_mapping(each))]
     named |= {

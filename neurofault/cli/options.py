@@ -82,6 +82,13 @@ NeuronsPerCore = Annotated[int | None, typer.Option(help="Neurons of a layer in 
 SpareCores = Annotated[int, typer.Option(help="Healthy cores kept free for repair.")]
 Chips = Annotated[int | None, typer.Option(help="Chips to use. Default: the fewest that fit.")]
 PlaceSeed = Annotated[int, typer.Option(help="Seed of random placement.")]
+Protect = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WHAT",
+        help="Protection of the stored weights: secded or parity (secded:0.05:atlas, :importance or :random cover a share of the bits), bounds, or a whole '{kind: …}'; may be repeated.",
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(

@@ -75,6 +75,27 @@ class BrokenMesh:
     when: When = ALWAYS
 
 
-Broken = BrokenCells | BrokenCore | BrokenMesh
+@dataclass(frozen=True)
+class BrokenChecks:
+    """Check bits of code words that are wrong; the chip reads no weight from them, its decoder does.
+
+    Attributes:
+        core: id.
+        connection: whose words they are.
+        words: int [k], number of each one's word among those of the connection.
+        bits: int [k], which of its check bits, from 0.
+        level: what they read, 0 or 1; −1: the opposite of what was stored.
+        when: active steps.
+    """
+
+    core: int
+    connection: str
+    words: tuple[int, ...]
+    bits: tuple[int, ...]
+    level: int = -1
+    when: When = ALWAYS
+
+
+Broken = BrokenCells | BrokenCore | BrokenMesh | BrokenChecks
 BROKEN: Mapping[str, type[Broken]] = {kind.__name__: kind for kind in get_args(Broken)}
 """Every kind of record by the name that files hold."""

@@ -139,11 +139,19 @@ class Damage:
         edits: in the order in which they act.
         hits: what each fault hit, in the order of injection.
         dead_cores: ids of cores that are dead, sorted; nothing may be placed on them.
+        under: on a protected chip, what is broken in the cells themselves, of which the edits are what its protection leaves; None: they are
+            the same.
     """
 
     edits: tuple[Edit, ...] = ()
     hits: tuple[Hit, ...] = ()
     dead_cores: tuple[int, ...] = ()
+    under: Damage | None = None
+
+    @property
+    def cells(self) -> Damage:
+        """What is broken in the cells, whatever a protection makes of it."""
+        return self if self.under is None else self.under
 
     __repr__ = brief
 
@@ -151,7 +159,7 @@ class Damage:
         """Return this damage followed by one more fault."""
         killed = tuple(sorted(map(int, dead_cores)))
         hit = replace(hit, dead_cores=killed, n_edits=len(edits))
-        return Damage(self.edits + tuple(edits), (*self.hits, hit), tuple(sorted({*self.dead_cores, *killed})))
+        return Damage(self.edits + tuple(edits), (*self.hits, hit), tuple(sorted({*self.dead_cores, *killed})), self.under)
 
     def without(self, index: int) -> Damage:
         """Return this damage with one fault undone.
@@ -161,10 +169,14 @@ class Damage:
 
         Raises:
             UsageError: there is no such fault, or a later one was worked out on synapses that it had changed, or on ways round what
-                it had closed.
+                it had closed; or a protection has worked on the damage as a whole.
         """
         if not -len(self.hits) <= index < len(self.hits):
             raise UsageError(f"no fault {index}: there are {len(self.hits)}")
+        if self.under is not None:
+            raise UsageError(
+                "the chip is protected: what is left of one fault depends on the others; inject the others into the healthy chip"
+            )
         index %= len(self.hits)
         first = sum(hit.n_edits for hit in self.hits[:index])
         gone, later = self.edits[first : first + self.hits[index].n_edits], self.edits[first + self.hits[index].n_edits :]

@@ -15,6 +15,7 @@ from neurofault.arrays import as_array, not_finite
 from neurofault.brief import brief
 from neurofault.damage.damage import Damage
 from neurofault.deploy.profile import HardwareProfile
+from neurofault.deploy.protection import Protection
 from neurofault.errors import UsageError
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.network import SampleReset
@@ -70,6 +71,7 @@ class Deployment:
         readout: where the answer is read, and how.
         damage: what is broken.
         reset: when u, v and spikes on their way are cleared: ``sample`` or ``never`` (:data:`neurofault.graph.network.SampleReset`).
+        protection: what the chip does about broken cells.
     """
 
     _repr_html_: ClassVar[Callable[[Deployment], str]]
@@ -84,6 +86,7 @@ class Deployment:
     readout: Readout
     damage: Damage = field(default_factory=Damage)
     reset: SampleReset = "sample"
+    protection: Protection = field(default_factory=Protection)
 
     def __repr__(self) -> str:
         places = ", ".join(

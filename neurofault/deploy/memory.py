@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.arrays import only
+from neurofault.damage.damage import Damage
 from neurofault.damage.edits import Edit
 from neurofault.damage.fold import SynapseFold
 from neurofault.damage.stored import from_field, to_field
@@ -177,20 +178,24 @@ def write(
     past = fold.elsewhere(fold.always)
     chosen[fold.targets[past], fold.sources[past]] = False
     held = np.where(chosen, gate.admit(weights, present), present)
-    edits = _after_write(deployment, connection, "weights", chosen)
     stored = replace(synapses, weight=np.where(chosen, held, synapses.weight).astype(np.int32))
-    return deployment.with_connection(replace(own, synapses=stored)).with_damage(replace(deployment.damage, edits=edits))
+    return deployment.with_connection(replace(own, synapses=stored)).with_damage(
+        _after_write(deployment, connection, "weights", chosen)
+    )
 
 
-def _after_write(deployment: Deployment, connection: str, what: Write, chosen: NDArray[np.bool_]) -> tuple[Edit, ...]:
-    """Return the edits, without what a write of the chosen synapses mends."""
+def _after_write(deployment: Deployment, connection: str, what: Write, chosen: NDArray[np.bool_]) -> Damage:
+    """Return the damage, also that of the cells of a protected chip, without what a write of the chosen synapses mends."""
 
     def left(edit: Edit) -> Edit:
         if isinstance(edit, SingleSynapses) and edit.connection == connection and edit.when.always and edit.mended_by == what:
             return only(edit, ~chosen[edit.targets, edit.sources])
         return edit
 
-    return tuple(map(left, deployment.damage.edits))
+    def mended(damage: Damage) -> Damage:
+        return replace(damage, edits=tuple(map(left, damage.edits)), under=None if damage.under is None else mended(damage.under))
+
+    return mended(deployment.damage)
 
 
 def write_delays(deployment: Deployment, connection: str, delays: NDArray[np.integer], *, now: int = 0) -> Deployment:
@@ -209,6 +214,7 @@ def write_delays(deployment: Deployment, connection: str, delays: NDArray[np.int
     own, synapses = _dense(deployment, connection)
     before = np.zeros(synapses.weight.shape, np.int64) if synapses.delay is None else synapses.delay
     chosen = np.asarray(before != delays)
-    edits = _after_write(deployment, connection, "delays", chosen)
     stored = replace(synapses, delay=delays.astype(np.int64))
-    return deployment.with_connection(replace(own, synapses=stored)).with_damage(replace(deployment.damage, edits=edits))
+    return deployment.with_connection(replace(own, synapses=stored)).with_damage(
+        _after_write(deployment, connection, "delays", chosen)
+    )

@@ -64,8 +64,10 @@ def save(deployment: Deployment, path: str | Path) -> None:
         path: replaced if it exists; ``.npz`` by custom.
 
     Raises:
-        UsageError: the file cannot be written.
+        UsageError: the file cannot be written, or the deployment is protected.
     """
+    if deployment.protection:
+        raise UsageError("a protected chip is not saved; save it without protection, load it, protect it again")
     arrays: list[NDArray[np.generic]] = []
 
     def kept(array: NDArray[np.generic]) -> int:

@@ -23,8 +23,9 @@ def idle_notes(deployment: Deployment, samples: int, faults: Sequence[Fault] = (
     notes, end = list[str](), 0
     last = samples * deployment.timesteps + deployment.schedule.depth
     none = {number for number, fault in enumerate(faults) if fault.count == 0 or fault.sites == () or fault.rate == 0}
-    for number, hit in enumerate(deployment.damage.hits):
-        edits = deployment.damage.edits[end : end + hit.n_edits]
+    damage = deployment.damage.cells
+    for number, hit in enumerate(damage.hits):
+        edits = damage.edits[end : end + hit.n_edits]
         end += hit.n_edits
         if number in none:
             continue

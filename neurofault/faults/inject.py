@@ -5,15 +5,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.damage.broken import BrokenMesh
+from neurofault.damage.broken import BrokenChecks, BrokenMesh
 from neurofault.damage.damage import Detour, Edit, LearningDefect, NeuronEdit, Stall
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError
 from neurofault.faults.plan import FaultPlan, Faults, plan
+from neurofault.faults.protected import remaining
 
 
 def inject(deployment: Deployment, faults: Faults | FaultPlan, *, seed: int = 0, draw: int = 0) -> Deployment:
     """Return the deployment with more damage; what was already broken stays broken.
+
+    On a protected chip (:func:`neurofault.protect`) the damage is what its protection leaves of all that is broken.
 
     >>> import neurofault as nf
     >>> eyes, hands = nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))
@@ -36,10 +39,10 @@ def inject(deployment: Deployment, faults: Faults | FaultPlan, *, seed: int = 0,
         resolved = faults
     else:
         resolved = plan(deployment, faults, seed=seed, draw=draw)
-    damage = deployment.damage
+    damage = deployment.damage.cells
     for planned in resolved.faults:
         damage = damage.plus(planned.edits, planned.hit, planned.dead_cores)
-    return deployment.with_damage(damage)
+    return deployment.with_damage(remaining(deployment, damage))
 
 
 def _check(deployment: Deployment, resolved: FaultPlan) -> None:
@@ -51,9 +54,21 @@ def _check(deployment: Deployment, resolved: FaultPlan) -> None:
             raise FaultError(
                 f"{planned.fault.kind}: the plan was made on another chip: it hits core {beyond[0]}, but here cores are 0 to {cores - 1}"
             )
+        if any(_beyond(deployment, broken) for broken in planned.hit.broken if isinstance(broken, BrokenChecks)):
+            raise FaultError(
+                f"{planned.fault.kind}: the plan was made on a chip of other protection: it hits check bits that are not here"
+            )
         for edit in planned.edits:
             if (problem := _missing(deployment, edit)) is not None:
                 raise FaultError(f"{planned.fault.kind}: the plan was made on another chip: {problem}")
+
+
+def _beyond(deployment: Deployment, broken: BrokenChecks) -> bool:
+    """Whether a chip does not have all of some check bits."""
+    words = deployment.protection.words_of(broken.connection)
+    return words is None or any(
+        word >= len(words) or bit >= words.check_bits[word] for word, bit in zip(broken.words, broken.bits, strict=True)
+    )
 
 
 def _missing(deployment: Deployment, edit: Edit) -> str | None:

@@ -64,12 +64,13 @@ def prune(deployment: Deployment, plan: FaultPlan, spike_counts: Mapping[str, ND
     later writes.
 
     Args:
-        deployment: the chip that the plan was made on; nothing is pruned on one that is damaged already.
+        deployment: the chip that the plan was made on; nothing is pruned on one that is damaged already, or protected (each wrong bit
+            of a code word counts, whoever reads it).
         plan: what is to be injected.
         spike_counts: of the healthy run on the same samples (``Activity.spike_counts``): population → [n].
     """
     sites = sum(_size(edit) for planned in plan.faults for edit in planned.edits)
-    if deployment.damage.edits:
+    if deployment.damage.edits or deployment.protection:
         return Masked(plan, sites, 0)
     facts = _Facts.of(deployment, plan, spike_counts)
     faults = tuple(

@@ -18,6 +18,7 @@ from neurofault.damage.damage import Edit, Hit
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
+from neurofault.faults.check_sites import resolve_with_checks
 from neurofault.faults.chip_places import check_chip
 from neurofault.faults.context import Context
 from neurofault.faults.mistakes import said
@@ -120,7 +121,7 @@ def plan(
     """
     mistakes: list[str] = []
     planned: list[PlannedFault] = []
-    damage = deployment.damage
+    damage = deployment.damage.cells
     for item in _read(faults):
         if isinstance(item, FaultError):
             mistakes.append(str(item))
@@ -129,7 +130,8 @@ def plan(
             earlier = sum(one.fault.kind == item.kind for one in planned)
             before = len(deployment.damage.hits)
             check_chip(deployment.profile, item)
-            outcome = item.resolve(Context(deployment.with_damage(damage), seed, draw, importance, earlier, before))
+            context = Context(deployment.with_damage(damage), seed, draw, importance, earlier, before)
+            outcome = resolve_with_checks(context, item)
         except FaultError as error:
             mistakes += [f"{item.kind}: {line}" for line in str(error).split("\n")]
             continue

@@ -113,7 +113,7 @@ def atlas(
 
     Raises:
         FaultError: no such layer.
-        UsageError: no such kind, or a layer without such sites; labels or targets that do not fit.
+        UsageError: no such kind, or a layer without such sites; labels or targets that do not fit; the chip is protected.
         UnsupportedError: the samples are one stream, or there are more than 32,768 outputs.
     """
     if kind not in KINDS:
@@ -122,6 +122,8 @@ def atlas(
     check_expected(deployment, inputs, expected)
     assert metric is not None
     samples_apart(deployment, "an atlas")
+    if deployment.protection:
+        raise UsageError("an atlas is of single faults on the chip without protection, of which a protected one shows what is left")
     if deployment.output.size > MOST_ANSWERS:
         raise UnsupportedError(
             f"an atlas keeps answers in 16 bits; layer {deployment.output.name!r} has {deployment.output.size:,} outputs"

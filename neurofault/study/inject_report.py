@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
 from neurofault.damage.damage import Hit
 from neurofault.deploy.cost import Cost, CostByPlace, EnergyChange, cost_by_place, energy_changes
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.protection import Protection
 from neurofault.engines import run
 from neurofault.engines.health import cut_off
 from neurofault.errors import FaultError, UsageError
@@ -22,6 +24,7 @@ from neurofault.metrics import ACCURACY
 from neurofault.progress import Progress
 from neurofault.study.lesion import Lesion, Measured, how_run, lesion, measure
 from neurofault.study.prepare import Prepared
+from neurofault.study.protect.charge import Charge, charge
 from neurofault.study.shown import shown
 
 _LOOKED_AT = 100
@@ -42,6 +45,7 @@ class Injection:
         lesion: the one that is reported.
         unrounded_notes: what is wrong with the figure ``spiking_accuracy``.
         device: where engine exact ran; no result says it, since none depends on it.
+        bare: of a protected chip, the same faults on the chip without protection; else None.
     """
 
     prepared: Prepared
@@ -53,6 +57,21 @@ class Injection:
     lesion: Lesion
     unrounded_notes: tuple[str, ...] = ()
     device: str = "cpu"
+    bare: Lesion | None = None
+
+    @cached_property
+    def charge(self) -> Charge:
+        """What the chip's protection costs."""
+        return charge(self.prepared.deployment, self.lesion.healthy.spike_counts, len(self.prepared.test))
+
+    @property
+    def regained(self) -> float | None:
+        """Share of the loss that the protection takes back, of the means over draws; None where nothing is lost, or there is no protection."""
+        hurt = None if self.bare is None else self.bare.accuracy
+        safe, whole = self.lesion.accuracy, self.lesion.healthy.accuracy
+        if hurt is None or safe is None or hurt.mean == whole:
+            return None
+        return (safe.mean - hurt.mean) / (whole - hurt.mean)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -185,13 +204,19 @@ def injection(
             except FaultError:  # every core of the layer is dead already: report that
                 seen = tried.pop()
                 break
+    bare = None
+    if chip.protection:
+        bare = lesion(
+            replace(chip, protection=Protection()), test, seen.faults, draws=draws, seed=seed, engine=engine, metric=metric,
+            healthy=seen.healthy, progress=progress, device=device,
+        )  # fmt: skip
     unrounded = prepared.unrounded()
     spiking = measure(unrounded, inputs, test, engine="exact", metric=prepared.metric_on(unrounded), device=device)
     wrong = tuple(
         f"with weights not yet rounded: {note}"
         for note in cut_off(unrounded, run(unrounded, inputs[: min(len(inputs), _LOOKED_AT)]).activity)
     )
-    return Injection(prepared, engine, seed, prepared.ann_accuracy(), spiking.accuracy, tuple(tried), seen, wrong, device)
+    return Injection(prepared, engine, seed, prepared.ann_accuracy(), spiking.accuracy, tuple(tried), seen, wrong, device, bare)
 
 
 def _what_fails(chip: Deployment, faults: Sequence[Fault]) -> str:
@@ -251,6 +276,34 @@ def _least(cost: Cost) -> float | None:
     return None if cost.energy.at_least is None else cost.energy.at_least.value
 
 
+def _protection(result: Injection) -> dict[str, Any]:
+    """Return what protects the chip, what it costs and what it takes back, as JSON; nothing where nothing does."""
+    bare = result.bare
+    if bare is None:
+        return {}
+    cost, hurt = result.charge, bare.accuracy
+    return {
+        "protection": {
+            "asked": [json.loads(text) for text in result.prepared.deployment.protection.asked],
+            "unprotected_accuracy": {
+                "mean": None if hurt is None else hurt.mean,
+                "low": None if hurt is None else hurt.low,
+                "high": None if hurt is None else hurt.high,
+            },
+            "regained": result.regained,
+            "stored_bits": cost.stored_bits,
+            "data_bits": cost.data_bits,
+            "check_bits": cost.check_bits,
+            "map_bits": cost.map_bits,
+            "added_bits_share": cost.added,
+            "cores": cost.cores,
+            "bits_read_per_inference": cost.bits_read,
+            "energy_joule_per_inference": cost.energy,
+            "time_second_per_inference": cost.time,
+        }
+    }
+
+
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known and len(known) == len(values) else None
@@ -260,7 +313,7 @@ def to_json(result: Injection, *, explain: bool = False) -> dict[str, Any]:
     """Return the result as JSON-ready types; no paths, times or machine facts, so that equal runs give equal bytes.
 
     ``encoding`` (:class:`neurofault.data.scaling.Scaling`) stands there where the data are real values; ``reset`` where it is ``never``, ``calibrate`` where it is not ``usual``, ``metric``
-    where it is not ``accuracy``, all ``…accuracy`` being its values then, and ``labels``, how many count, where they are of steps (of targets ``values``). Of targets (``metric`` is ``mean-squared-error``, or ``mean-squared-error-step``) ``mean_squared_error`` stands in every name in the place of ``accuracy``. With ``explain``, ``explained`` says how the draws were run (:attr:`Injection.how`). ``notes`` stands at the end where something is suspect about the healthy chip or a fault did nothing in some draw, else it is left out.
+    where it is not ``accuracy``, all ``…accuracy`` being its values then, and ``labels``, how many count, where they are of steps (of targets ``values``). Of targets (``metric`` is ``mean-squared-error``, or ``mean-squared-error-step``) ``mean_squared_error`` stands in every name in the place of ``accuracy``. Of a protected chip ``protection`` says what it was, what it costs, and what the same faults do without it. With ``explain``, ``explained`` says how the draws were run (:attr:`Injection.how`). ``notes`` stands at the end where something is suspect about the healthy chip or a fault did nothing in some draw, else it is left out.
 
     ``energy_change_joule_per_inference`` says where a draw takes more energy than the healthy chip (less: negative), ``by_core`` (core id as a string → joules a sample) and ``by_population``; beside ``draws`` it is the mean over the
     draws that ran. Places at which nothing changes are left out, and the key where nothing does.
@@ -335,6 +388,7 @@ def to_json(result: Injection, *, explain: bool = False) -> dict[str, Any]:
             "time_evidence": cost.time.evidence,
         }
         | ({"encoding": prepared.scaling.to_json()} if prepared.scaling is not None else {})
+        | _protection(result)
         | ({"explained": result.how} if explain else {})
         | ({"notes": list(result.notes)} if result.notes else {})
     )

@@ -20,6 +20,7 @@ from neurofault.data.splits import DataSet, Split, said
 from neurofault.deploy.bound import wraps
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
+from neurofault.deploy.protection import Protection
 from neurofault.deploy.quantise import quantise
 from neurofault.digest import digest_of
 from neurofault.engines import run
@@ -198,7 +199,7 @@ class Prepared:
         """Return the chip with 15-bit weights, which no hardware has: the spiking network before rounding."""
         chip = self.deployment
         populations, connections = quantise(self.network, self.profile, rounded=False)
-        return replace(chip, populations=populations, connections=connections, damage=Damage())
+        return replace(chip, populations=populations, connections=connections, damage=Damage(), protection=Protection())
 
 
 def prepare(

@@ -98,7 +98,7 @@ def remap(
         learning: names of connections whose synapses learn; they take more of a core.
 
     Raises:
-        UsageError: neurons are orphaned and the placement keeps no spare cores, or the chip's cores hold whole populations; or ``spikes`` do not fit the populations.
+        UsageError: neurons are orphaned and the placement keeps no spare cores, or the chip's cores hold whole populations, or it is protected; or ``spikes`` do not fit the populations.
         FaultError: ``importance`` does not fit the populations.
     """
     check_learning(deployment.connections, learning)
@@ -106,6 +106,10 @@ def remap(
     orphans = on_cores(deployment, damage.dead_cores)
     if not any(mask.any() for mask in orphans.values()):
         return Remapped(deployment, (), {}, notes=_left_alone(deployment))
+    if deployment.protection:
+        raise UsageError(
+            "remap moves stored weights away from their code words, and no new ones are made: remap the chip, then protect it"
+        )
     if deployment.profile.core.layers is not None:
         raise UsageError(
             f"remap moves parts of populations to any spare core; cores of {deployment.profile.name!r} differ and hold one whole population "

@@ -1,0 +1,144 @@
+"""What a chip does about broken cells: code words over its stored synapses, and ranges that read weights must lie in.
+
+Made by :func:`neurofault.protect`; a deployment carries it, and :func:`neurofault.inject` asks it what is left of a fault
+(``neurofault/faults/protected.py``). Stored synapses of a connection are counted core by core, in the order in which a core stores them
+(``neurofault/faults/stored_numbers.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neurofault.damage.codes import CodeName, code_named
+
+Seen = Literal["keep", "mute"]
+"""What is done with a word that is known to be wrong: read as it is, or as zeros."""
+Outside = Literal["clip", "mute"]
+"""What is done with a weight outside its range: it reads the nearest end, or 0."""
+Per = Literal["connection", "target", "source"]
+"""What has a range of its own."""
+
+
+MOST_BITS = 16
+"""No stored field is as wide."""
+
+
+@dataclass(frozen=True, eq=False)
+class CodedWords:
+    """Code words over bits of the stored synapses of one connection. A stored synapse is in one word at most, a word on one core.
+
+    Attributes:
+        connection: its name.
+        code: which code.
+        seen: what is done with a word in which an error is seen that is not put right.
+        sites: int64 [n], sorted, stored synapses that are in a word.
+        masks: int64 [n], which bits of each one's field are data bits of its word.
+        starts: int64 [words + 1], the sites of each word.
+        cores: int64 [words], where each one is stored, its check bits too.
+        scrub: steps of the chip from one pass that reads, corrects and writes back every word to the next; None: there is none.
+        map_bits: stored bits that say which bits are covered.
+    """
+
+    connection: str
+    code: CodeName
+    seen: Seen
+    sites: NDArray[np.int64]
+    masks: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    cores: NDArray[np.int64]
+    scrub: int | None = None
+    map_bits: int = 0
+
+    def __len__(self) -> int:
+        return len(self.cores)
+
+    @cached_property
+    def data_bits(self) -> NDArray[np.int64]:
+        """Int64 [words]: data bits of each word."""
+        own = (self.masks[:, None] >> np.arange(MOST_BITS) & 1).sum(axis=1)
+        return np.add.reduceat(own, self.starts[:-1]) if len(self) else np.empty(0, np.int64)
+
+    @cached_property
+    def check_bits(self) -> NDArray[np.int64]:
+        """Int64 [words]: check bits of each word."""
+        sizes, back = np.unique(self.data_bits, return_inverse=True)
+        return np.array([code_named(self.code, int(size)).checks for size in sizes], np.int64)[back]
+
+
+@dataclass(frozen=True, eq=False)
+class WeightRange:
+    """The range that the weights of a connection lie in on the healthy chip; what is read outside it is wrong.
+
+    Attributes:
+        connection: its name.
+        per: what has a range of its own.
+        low, high: int64 [g], in the unit of stored weights: one range, or one for each target or source neuron.
+        outside: what is done with a weight beyond it.
+        stored_bits: bits that the ranges take on all cores.
+    """
+
+    connection: str
+    per: Per
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    outside: Outside
+    stored_bits: int
+
+    def admit(self, weights: NDArray[np.integer], sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return int64 [k]: what is read of weights [k] of these synapses."""
+        at = {"connection": np.zeros(len(sources), np.int64), "target": targets, "source": sources}[self.per]
+        low, high = self.low[at], self.high[at]
+        if self.outside == "clip":
+            return np.clip(weights.astype(np.int64), low, high)
+        return np.where((weights >= low) & (weights <= high), weights, 0).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Protection:
+    """Everything that protects a chip.
+
+    Attributes:
+        words: code words; one set for a connection at most.
+        ranges: of weights; one for a connection at most.
+        asked: what it was asked for as, in YAML, one text a protection.
+    """
+
+    words: tuple[CodedWords, ...] = ()
+    ranges: tuple[WeightRange, ...] = ()
+    asked: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.words or self.ranges)
+
+    def words_of(self, connection: str) -> CodedWords | None:
+        """Return the code words of a connection; None: it has none."""
+        return next((one for one in self.words if one.connection == connection), None)
+
+    def range_of(self, connection: str) -> WeightRange | None:
+        """Return the range of a connection's weights; None: none is known."""
+        return next((one for one in self.ranges if one.connection == connection), None)
+
+    @property
+    def data_bits(self) -> int:
+        """Stored bits that are in a code word."""
+        return sum(int(one.data_bits.sum()) for one in self.words)
+
+    @property
+    def check_bits(self) -> int:
+        """Check bits of all words."""
+        return sum(int(one.check_bits.sum()) for one in self.words)
+
+    @property
+    def map_bits(self) -> int:
+        """Bits that say which bits are covered, and those of ranges."""
+        return sum(one.map_bits for one in self.words) + sum(one.stored_bits for one in self.ranges)
+
+    @property
+    def extra_bits(self) -> int:
+        """Stored bits that the chip has for it alone."""
+        return self.check_bits + self.map_bits

@@ -1,0 +1,198 @@
+"""What a protection may be, in words: ``secded:0.05:atlas``, or a mapping such as ``{kind: secded, share: 0.05, by: atlas, word: 64}``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from neurofault.deploy.protection import Outside, Per, Seen
+from neurofault.errors import SpecError, UsageError, nearest
+from neurofault.specfile import checked, parse_yaml
+from neurofault.specnodes import Mark, Node
+
+By = Literal["atlas", "importance", "random"]
+"""What decides which bits come first."""
+Unit = Literal["bit", "row", "plane"]
+"""What is covered as one: single bits, one bit of all synapses of a row, one bit of all synapses of a connection."""
+
+_RECORD = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+_Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class CodeSpec(BaseModel):
+    """Code words over stored bits.
+
+    Attributes:
+        kind: ``secded`` puts one wrong bit of a word right and sees two; ``parity`` sees an odd number.
+        layer, connection: whose weights, as of faults: ``any`` (default), ``hidden``, ``output``, a layer's own name; or one connection.
+        share: bits that are covered, of all stored bits there, above 0 to 1; null (and no budget): all.
+        budget: in place of ``share``: stored bits that may be added, of all stored bits there: as many bits are covered as their check bits and
+            the map of what is covered leave room for.
+        by: which bits come first: those that change most predictions (``atlas``), those whose flip changes the weight most, times the spikes that read it
+            (``importance``), or ``random``, the control.
+        unit: what is covered as one.
+        word: data bits of a code word at most.
+        seen: what is done with a word in which an error is seen that is not put right: it is read as it is (``keep``), or as zeros (``mute``);
+            null: ``keep`` with secded, ``mute`` with parity.
+        scrub: of secded, steps of the chip from one correcting pass over all words to the next; null: none.
+        samples: of ``by: atlas`` and ``importance``, how many of the samples that are given are looked at, from the first.
+    """
+
+    model_config = _RECORD
+    kind: Literal["secded", "parity"]
+    layer: str | None = None
+    connection: str | None = None
+    share: _Share | None = None
+    budget: _Share | None = None
+    by: By = "atlas"
+    unit: Unit = "bit"
+    word: Annotated[int, Field(ge=1, le=4096)] = 64
+    seen: Seen | None = None
+    scrub: Annotated[int, Field(ge=1, le=1 << 40)] | None = None
+    samples: Annotated[int, Field(ge=1, le=1 << 31)] = 1000
+
+    @model_validator(mode="after")
+    def _fits(self) -> CodeSpec:
+        if self.share is not None and self.budget is not None:
+            raise ValueError("give share or budget, not both")
+        if self.layer is not None and self.connection is not None:
+            raise ValueError("give layer or connection, not both")
+        if self.scrub is not None and self.kind != "secded":
+            raise ValueError("scrub goes with secded: parity puts nothing right")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether every bit is covered."""
+        return self.budget is None and (self.share is None or self.share == 1)
+
+    @property
+    def needs_samples(self) -> bool:
+        """Whether the choice of bits looks at samples."""
+        return not self.whole and self.by != "random"
+
+    def __str__(self) -> str:
+        much = "all" if self.whole else f"{self.share:g}" if self.share is not None else f"budget {self.budget:g}"
+        return f"{self.kind}:{much}" if self.whole else f"{self.kind}:{much}:{self.by}"
+
+
+class RangeSpec(BaseModel):
+    """The range of the healthy weights; what is read beyond it is put inside (SoftSNN, Putra et al. 2022).
+
+    Attributes:
+        kind: ``bounds``.
+        layer, connection: whose weights.
+        per: what has a range of its own: the ``connection``, each ``target`` neuron, or each ``source`` neuron.
+        outside: a weight beyond it reads the nearest end (``clip``) or 0 (``mute``).
+    """
+
+    model_config = _RECORD
+    kind: Literal["bounds"]
+    layer: str | None = None
+    connection: str | None = None
+    per: Per = "target"
+    outside: Outside = "mute"
+
+    @model_validator(mode="after")
+    def _fits(self) -> RangeSpec:
+        if self.layer is not None and self.connection is not None:
+            raise ValueError("give layer or connection, not both")
+        return self
+
+    @property
+    def needs_samples(self) -> bool:
+        """Whether the choice looks at samples: no."""
+        return False
+
+    def __str__(self) -> str:
+        return f"bounds:{self.per}:{self.outside}"
+
+
+Spec = Annotated[CodeSpec | RangeSpec, Field(discriminator="kind")]
+"""One protection."""
+KINDS = ("secded", "parity", "bounds")
+Given = str | Mapping[str, Any] | CodeSpec | RangeSpec
+"""One protection as it may be given."""
+
+
+def spec_of(given: Given) -> CodeSpec | RangeSpec:
+    """Return what is meant by a text, a mapping or a record.
+
+    >>> str(spec_of("secded:0.05:random")), spec_of({"kind": "bounds", "outside": "clip"}).per
+    ('secded:0.05:random', 'target')
+
+    Args:
+        given: ``kind``, ``kind:share``, ``kind:share:by`` of codes, ``bounds:per:outside`` of ranges; or a mapping with the fields of :class:`CodeSpec` or
+            :class:`RangeSpec`, also as YAML in a text.
+
+    Raises:
+        UsageError: everything that is wrong with it.
+    """
+    if isinstance(given, CodeSpec | RangeSpec):
+        return given
+    if isinstance(given, str) and given.lstrip().startswith("{"):
+        _, root = parse_yaml(given, "protect")
+    else:
+        root = _node(_in_words(given) if isinstance(given, str) else given)
+    if not isinstance(root.value, dict):
+        raise UsageError(
+            f"a protection is a text such as secded:0.05:atlas, or a mapping such as {{kind: secded}}; is {given!r:.80}"
+        )
+    kind = root.value.get("kind")
+    if kind not in KINDS:
+        raise UsageError(f"protect: unknown kind {kind!r:.80}{nearest(str(kind)[:80], KINDS)}; kinds: {', '.join(KINDS)}")
+    try:
+        return checked(root, RangeSpec, filename="protect") if kind == "bounds" else checked(root, CodeSpec, filename="protect")
+    except SpecError as error:
+        raise UsageError("\n".join(error.mistakes)) from None
+
+
+def _node(value: Any) -> Node:
+    """Return a value as a document, of which no place is known."""
+    node = Node(value, Mark(0, 0))
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for key, each in items:
+        node.add(key, _node(each))
+        if isinstance(value, Mapping):
+            node.keys[str(key)] = Mark(0, 0)
+    return node
+
+
+def _in_words(text: str) -> dict[str, Any]:
+    kind, *rest = text.split(":")
+    keys = ("per", "outside") if kind == "bounds" else ("share", "by")
+    if kind not in KINDS:
+        raise UsageError(f"protect: unknown kind {kind!r:.80}{nearest(kind[:80], KINDS)}; kinds: {', '.join(KINDS)}")
+    if len(rest) > len(keys):
+        raise UsageError(f"protect {text!r:.80}: at most {':'.join(('kind', *keys))}; a mapping {{kind: {kind}, …}} says more")
+    found: dict[str, Any] = {"kind": kind, **dict(zip(keys, rest, strict=False))}
+    if "share" in found:
+        if found["share"] == "all":
+            found["share"] = 1.0
+        else:
+            try:
+                found["share"] = float(found["share"])
+            except ValueError:
+                raise UsageError(
+                    f"protect {text!r:.80}: share must be a number above 0, at most 1, or all, is {found['share']!r}"
+                ) from None
+    return found
+
+
+def specs_of(given: Given | Sequence[Given]) -> tuple[CodeSpec | RangeSpec, ...]:
+    """Return several protections, or one, as :func:`spec_of` does."""
+    if isinstance(given, str | Mapping | CodeSpec | RangeSpec):
+        return (spec_of(given),)
+    return tuple(map(spec_of, given))
+
+
+def asked_as(spec: CodeSpec | RangeSpec) -> str:
+    """Return a protection as YAML in one line, defaults left out.
+
+    >>> asked_as(spec_of("secded:0.05:random"))
+    '{"kind": "secded", "share": 0.05, "by": "random"}'
+    """
+    return json.dumps({"kind": spec.kind, **spec.model_dump(mode="json", exclude_defaults=True)})
