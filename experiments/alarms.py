@@ -1,9 +1,9 @@
 """How few watchers see that a chip breaks while it works, how late, and how often for nothing? Watchers of mnist-mlp.
 
-    python experiments/alarms.py --data-dir DIR [--network mnist-mlp] [--window 10] [--draws 60] [--json docs/data/alarms.json]
+    python experiments/alarms.py --data-dir DIR [--network mnist-mlp] [--window 10] [--draws 24] [--json docs/data/alarms.json]
 
-For each window of W samples: watchers chosen greedily by dead cores and neurons, 1 to 16 of them, and as many at random; thresholds by 20,000 training samples, stated for at most
-10 false alarms per 10,000 samples. Single faults strike at a keyed sample and stay; the horizon is 1,000 validation samples. False alarms are counted on the 10,000 test samples, shuffled
+For each window of W samples: watchers chosen greedily by dead cores and neurons, 1 to 16 of them, and 8 at random; thresholds by 20,000 training samples, stated for at most
+10 false alarms per 10,000 samples. Single faults strike at a keyed sample and stay; the horizon is 500 validation samples. False alarms are counted on the 10,000 test samples, shuffled
 and class by class, also with thresholds that were vouched for class by class. Windows that are run replace their rows in the file.
 """
 
@@ -12,57 +12,58 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurofault.streams import generator, permutation_prefix, stream_key
 from neurofault.study.alarms.alarm_set import AlarmSet
-from neurofault.study.alarms.choose import ChosenAlarms, choose_alarms
+from neurofault.study.alarms.choose import choose_alarms
 from neurofault.study.alarms.on_chip import with_alarms
+from neurofault.study.alarms.recorded import recorded
 from neurofault.study.alarms.thresholds import order_of, vouched
-from neurofault.study.alarms.tried import TriedFaults, alarm_cost, false_alarms, tried_together
+from neurofault.study.alarms.tried import FalseAlarms, TriedFaults, alarm_cost, tried_together
+from neurofault.study.alarms.watch import Watched, watched
 from neurofault.study.patterns.report import interval_json
 from neurofault.study.prepare import Prepared, Setup, prepare
 from neurofault.study.shown import shown
+from neurofault.study.statistics import wilson
 
 SIZES = (1, 2, 4, 8, 16)
 STATED = 10.0
-TRAINING, HORIZON = 20_000, 1_000
-RANDOM = 3
+TRAINING, HORIZON = 20_000, 500
+RANDOM = 2
 FAULTS = ("core_dead", "neuron_dead", "synapse_dead")
 
 
-def sets(prepared: Prepared, window: int, by_class: bool) -> Iterator[tuple[str, int, AlarmSet, ChosenAlarms]]:
-    """Yield alarms by how they were placed and how many there are."""
+def sets(prepared: Prepared, window: int) -> Iterator[tuple[str, int, AlarmSet]]:
+    """Yield alarms by how they were placed; the first by greedy choice, then controls."""
     chip, train, stream = prepared.deployment, prepared.data.train.first(TRAINING), prepared.data.validation.first(HORIZON)
-    samples, labels = shown(chip, train), train.labels if by_class else None
+    samples = shown(chip, train)
     found = choose_alarms(
-        chip,
-        samples,
-        shown(chip, stream),
-        size=max(SIZES),
-        window=window,
-        false_alarms=STATED,
-        labels=labels,
-        windows=5,
-        data=train.name,
+        chip, samples, shown(chip, stream), size=max(SIZES), window=window, false_alarms=STATED, windows=5, data=train.name
     )
-    order = order_of(len(train), 1, labels, window)
-    vouching = samples.take(order[len(order) // (2 * window) * window :])
+    order = order_of(len(train), 1, None, window)
+    held = order[len(order) // (2 * window) * window :]
+    labels = train.labels[held]
+    by_class = held[order_of(len(held), 1, labels, window)]
+
+    def made(picked: Sequence[int], vouching: NDArray[np.int64]) -> AlarmSet:
+        own = found.candidates.taken(picked)
+        q, windows = vouched(chip, samples.take(vouching), own, window, STATED, None)
+        return replace(found.alarms, watchers=own.watchers(q), vouched=windows)
+
     for size in SIZES:
-        if by_class and size != 8:
-            continue
-        for draw in range(RANDOM + 1 if not by_class and size in (8, 16) else 1):
-            picked = list(found.picked[:size])
-            if draw:
-                picked = permutation_prefix(stream_key(draw, "random watchers"), len(found.candidates), size).tolist()
-            own = found.candidates.taken(picked)
-            q, _ = vouched(chip, vouching, own, window, STATED, None)
-            yield ("random" if draw else "greedy"), draw, replace(found.alarms, watchers=own.watchers(q)), found
+        yield "greedy", 0, made(found.picked[:size], held)
+    for draw in range(RANDOM):
+        picked = permutation_prefix(stream_key(draw, "random watchers"), len(found.candidates), 8).tolist()
+        yield "random", draw, made(picked, held)
+    yield "greedy, vouched class by class", 0, made(found.picked[:8], by_class)
+    yield "heartbeat on every core, and one watcher", 0, replace(made(found.picked[:1], held), heartbeat="all")
 
 
 def tried(found: TriedFaults, timesteps: int, step: float | None) -> dict[str, Any]:
@@ -78,27 +79,24 @@ def tried(found: TriedFaults, timesteps: int, step: float | None) -> dict[str, A
 def rows(network: str, prepared: Prepared, window: int, draws: int) -> Iterator[dict[str, Any]]:
     """Yield a row for each set of watchers of a window."""
     chip, test = prepared.deployment, prepared.test
-    every = shown(chip, test)
-    mixed = every.take(generator(1, "alarms", "test").permutation(len(test)))
-    sorted_ = every.take(np.argsort(test.labels, kind="stable"))
-    made = list(sets(prepared, window, by_class=False))
-    heart = replace(made[0][2], watchers=made[0][2].watchers[:1], heartbeat="all")
-    made.append(("heartbeats", 0, heart, made[0][3]))
-    on_chip = [(with_alarms(chip, alarms), alarms) for _, _, alarms, _ in made]
+    made = list(sets(prepared, window))
+    on_chip = [(with_alarms(chip, alarms), alarms) for _, _, alarms in made]
     results = tried_together(on_chip, faults=FAULTS, draws=draws)
-    by_class = list(sets(prepared, window, by_class=True))
-    for (placed, draw, alarms, found), (watched, _), result in zip(
-        [*made, *((f"{placed}, by class", draw, alarms, found) for placed, draw, alarms, found in by_class)],
-        [*on_chip, *((with_alarms(chip, alarms), alarms) for _, _, alarms, _ in by_class)],
-        [*results, *(() for _ in by_class)],
-        strict=True,
-    ):
-        cost = alarm_cost(watched, alarms)
+    names = {name for _, _, alarms in made for name in alarms.watched()}
+    neurons = {
+        name: np.unique(np.concatenate([alarms.watched()[name] for _, _, alarms in made if name in alarms.watched()]))
+        for name in names
+    }
+    trains = recorded(chip, shown(chip, test), neurons, {name for _, _, alarms in made for name in alarms.potentials})
+    mixed = trains.taken(generator(1, "alarms", "test").permutation(len(test)))
+    sorted_ = trains.taken(np.argsort(test.labels, kind="stable"))
+    for (placed, draw, alarms), (whole, _), result in zip(made, on_chip, results, strict=True):
+        cost = alarm_cost(whole, alarms)
         step = cost.watched.step.value
+        false, by_class = (counted(watched(whole, alarms, shown_as), alarms).per_samples for shown_as in (mixed, sorted_))
         row = {
             "network": network, "window": window, "placement": placed, "set": draw, "watchers": [str(one) for one in alarms.watchers], "size": len(alarms),
-            "candidates": len(found.candidates), "vouched": alarms.vouched, "stated": alarms.stated,
-            "false_alarms": false_alarms(watched, alarms, mixed).per_samples, "false_alarms_sorted": false_alarms(watched, alarms, sorted_).per_samples,
+            "vouched": alarms.vouched, "stated": alarms.stated, "false_alarms": false, "false_alarms_sorted": by_class,
             "faults": [tried(one, chip.timesteps, step) for one in result],
             "neurons": cost.neurons, "synapses": cost.synapses, "cores": cost.cores, "compartments": cost.compartments, "energy_joule": cost.energy,
             "energy_plain": cost.plain.energy.value, "energy_evidence": cost.watched.energy.evidence, "step_seconds": step, "time_evidence": cost.watched.step.evidence,
@@ -106,11 +104,14 @@ def rows(network: str, prepared: Prepared, window: int, draws: int) -> Iterator[
         said = "; ".join(
             f"{one.kind} {one.seen.mean:.0%}, critical {one.critical_seen and one.critical_seen.mean}" for one in result
         )
-        print(
-            f"W {window} {placed} {draw} {len(alarms)}: false {row['false_alarms'][0]:.1f}, sorted {row['false_alarms_sorted'][0]:.1f}; {said}",
-            flush=True,
-        )
+        print(f"W {window} {placed} {draw} {len(alarms)}: false {false[0]:.1f}, sorted {by_class[0]:.1f}; {said}", flush=True)
         yield row
+
+
+def counted(run: Watched, alarms: AlarmSet) -> FalseAlarms:
+    """Return the false alarms of a healthy run."""
+    found = int(run.alarmed.sum())
+    return FalseAlarms(len(run.alarmed), found, wilson(found, len(run.alarmed)), alarms.window)
 
 
 def main() -> None:
@@ -119,7 +120,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--network", default="mnist-mlp")
     parser.add_argument("--window", type=int, action="append", help="samples; default: 1, 10 and 100")
-    parser.add_argument("--draws", type=int, default=60)
+    parser.add_argument("--draws", type=int, default=24)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     prepared = prepare(Setup(network=options.network, data_dir=options.data_dir), lambda *_: None)

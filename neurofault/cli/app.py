@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, TextIO
 import typer
 
 from neurofault.cli import (
+    alarms,
     atlas,
     campaign,
     convert,
@@ -76,6 +77,7 @@ app.command("convert")(convert.convert)
 app.command("paper")(paper.paper)
 app.command("diagnose")(diagnose.diagnose)
 app.command("doctor")(doctor.doctor)
+app.add_typer(alarms.app, name="alarms")
 app.add_typer(campaign.app, name="campaign")
 app.add_typer(faults.app, name="faults")
 app.add_typer(profile.app, name="profile")

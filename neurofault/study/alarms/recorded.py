@@ -50,6 +50,11 @@ class Recorded:
             raise UsageError(f"a window of {window:,} samples is longer than the data: {len(self):,} samples")
         return len(self) // window
 
+    def taken(self, samples: NDArray[np.integer]) -> Recorded:
+        """Return some samples, by number, in this order."""
+        spikes, v = ({name: own[samples] for name, own in part.items()} for part in (self.spikes, self.v))
+        return Recorded(self.neurons, spikes, v, self.predictions[samples])
+
     def after(self, other: Recorded, sample: int) -> Recorded:
         """Return the first samples of another run of the same samples, and this one from a sample on."""
         return Recorded(
