@@ -282,7 +282,7 @@ def stored_words(deployment: Deployment, connection: str) -> NDArray[np.int64]:
     """Count the synapse words of a connection that each core of its target stores; their sum is the connection's.
 
     With shared kernels one word is a kernel element of an output channel in a core, and many synapses read it; else each
-    synapse has a word of its own.
+    synapse has a word of its own. Where the chip pools windows of the source, there is one for a window.
 
     Args:
         deployment: a placed network.
@@ -292,16 +292,17 @@ def stored_words(deployment: Deployment, connection: str) -> NDArray[np.int64]:
         int64 [k], in the order of ``placement.cores_of(target)``.
     """
     own = deployment.connection(connection)
+    window = sum_pooled(own, deployment.population(own.source).shape, deployment.profile) ** 2
     cores, seats = np.unique(deployment.placement.core_of[own.target], return_inverse=True)
     if not shares_kernels(own, deployment.profile):
         words = np.zeros(len(cores), np.int64)
         np.add.at(words, seats, fan_in(own.synapses))
-        return words
+        return words // window
     assert isinstance(own.synapses, Conv)
     channels = len(own.synapses.weight)
     channel = np.arange(own.synapses.n_out) // (own.synapses.n_out // channels)
     present = np.unique(seats * channels + channel) // channels
-    return np.bincount(present, minlength=len(cores)) * _kernel_words(own.synapses)
+    return np.bincount(present, minlength=len(cores)) * (_kernel_words(own.synapses) // window)
 
 
 def check_learning(connections: Collection[ChipConnection], learning: Collection[str]) -> None:

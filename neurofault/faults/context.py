@@ -13,14 +13,15 @@ from neurofault.damage.broken import Broken
 from neurofault.damage.damage import Edit, Hit
 from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.routing import topology
 from neurofault.errors import FaultError, nearest
 from neurofault.faults.base import ConnectionFault, Fault
 from neurofault.faults.chip_places import check_chip
 from neurofault.faults.importance import block_scores
-from neurofault.faults.places import Block, clustered, connections_into, how_many, populations_named
+from neurofault.faults.places import Block, connections_into, populations_named
 from neurofault.faults.region import ALL_WORDS, Region, region
 from neurofault.faults.spent import Earlier, spent
-from neurofault.streams import permutation_prefix, stream_key
+from neurofault.streams import binomial_count, permutation_prefix, stream_key
 
 SPARE = "spare"
 """Stands, as a layer, for the cores that the placement keeps free."""
@@ -208,7 +209,7 @@ class Context:
             raise FaultError(f"{fault.about} has no {fault.site}{where}{hint}")
         key, done = self.key(fault), self.done(fault)
         if fault.where == "clustered":
-            blocks = clustered(self.deployment, blocks, key)
+            blocks = _clustered(self.deployment, blocks, key)
         over = np.zeros(population if done else 0, bool)
         if done:
             parts = [
@@ -220,7 +221,7 @@ class Context:
             ]  # fmt: skip
             over = np.concatenate(parts)
         passed = int(over.sum())
-        count = how_many(fault.count, fault.rate, population - passed, key)
+        count = _how_many(fault.count, fault.rate, population - passed, key)
         if count > population - passed:
             thin = "cores" in fault.site and fault.layers != "spare" and not passed
             spread = "; fewer neurons a core (--neurons-per-core) spread a network over more cores" if thin else ""
@@ -271,6 +272,22 @@ def check_place(deployment: Deployment, fault: Fault) -> None:
         context.connections(fault)
     else:
         context.populations(fault)
+
+
+def _clustered(deployment: Deployment, blocks: Sequence[Block], key: int) -> list[Block]:
+    """Return the blocks in the order in which damage spreads: from a keyed core over the mesh, ties in keyed order."""
+    cores = np.unique([block.core for block in blocks]).astype(np.int64)
+    ranks = permutation_prefix(key, len(cores), len(cores))
+    place = np.empty(len(cores), np.int64)
+    place[ranks] = np.arange(len(cores))
+    distance = topology(deployment).hops(cores[ranks[:1]], cores).total
+    order = {int(core): (int(d), int(p)) for core, d, p in zip(cores, distance, place, strict=True)}
+    return sorted(blocks, key=lambda block: order[block.core])
+
+
+def _how_many(count: int | None, rate: float | None, population: int, key: int) -> int:
+    """Return the number of sites that a count or a rate asks for."""
+    return binomial_count(key, population, float(rate)) if rate is not None else int(count or 0)
 
 
 def _by_block(blocks: Sequence[Block], sites: NDArray[np.int64]) -> Picked:

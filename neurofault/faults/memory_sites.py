@@ -30,6 +30,7 @@ from neurofault.faults.places import (
     synapse_blocks,
     synapses_at,
 )
+from neurofault.faults.pooled import pool_of, window_of, window_shape
 from neurofault.graph import Conv
 from neurofault.graph.chip import ChipConnection
 from neurofault.graph.connectivity import places
@@ -137,7 +138,7 @@ def _listed(context: Context, fault: Fault, bits: Callable[[str], Sequence[int]]
         sources, targets = rows[order, 0], rows[order, 1]
         part = rows[order, 2] if bits else np.zeros(len(order), np.int64)
         home = context.deployment.placement.core_of[own.target][targets].astype(np.int64)
-        if isinstance(own.synapses, Conv) and shares_kernels(context.deployment):
+        if pool_of(context.deployment, own.name) > 1 or (isinstance(own.synapses, Conv) and shares_kernels(context.deployment)):
             blocks = {block.core: block for block in synapse_blocks(context.deployment, [own.name])}
             parts = []
             for core in map(int, np.unique(home)):
@@ -149,12 +150,17 @@ def _listed(context: Context, fault: Fault, bits: Callable[[str], Sequence[int]]
 
 
 def _shared_site(context: Context, block: Block, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
-    conv = context.deployment.connection(block.connection).synapses
-    assert isinstance(conv, Conv)
+    conv, pool = context.deployment.connection(block.connection).synapses, pool_of(context.deployment, block.connection)
+    window = window_of(window_shape(context.deployment, block.connection), pool)
+    if not isinstance(conv, Conv):
+        return window[sources] * len(block.neurons) + np.searchsorted(block.neurons, targets)
     _, height, width = conv.out_shape
     channels = np.unique(block.neurons // (height * width))
     words = int(row_starts(context.deployment, block)[1])
-    return np.searchsorted(channels, targets // (height * width)) * words + kernel_word(conv, sources, targets)[1] % words
+    return (
+        np.searchsorted(channels, targets // (height * width)) * words
+        + window[kernel_word(conv, sources, targets)[1] % len(window)]
+    )
 
 
 def _exists(connection: ChipConnection, sources: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.bool_]:

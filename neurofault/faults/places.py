@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.routing import topology
 from neurofault.errors import FaultError, nearest
-from neurofault.faults.pooled import check_not_pooled
+from neurofault.faults.pooled import pool_of, window_shape, windows
 from neurofault.faults.region import Region
 from neurofault.graph import Conv, Dense, Sparse
 from neurofault.graph.connectivity import fan_in, fan_out, weights_and_delays
-from neurofault.streams import binomial_count, permutation_prefix, stream_key
+from neurofault.streams import stream_key
 
 
 def populations_named(deployment: Deployment, name: str) -> tuple[str, ...]:
@@ -140,10 +139,10 @@ def synapse_blocks(deployment: Deployment, connections: Sequence[str]) -> list[B
     """Return the blocks of all stored synapses of some connections.
 
     A dense connection stores n_in synapses for each target. A convolution stores one kernel for each output channel on the core
-    where the profile says that a core shares kernels, else every synapse that it expands to (none reads the padding). FaultError: it pools.
+    where the profile says that a core shares kernels, else every synapse that it expands to (none reads the padding). Where the chip pools
+    windows of its source, it stores one for a window (:mod:`neurofault.faults.pooled`).
     """
     blocks = []
-    check_not_pooled(deployment, connections)
     for block in target_blocks(deployment, connections):
         synapses = deployment.connection(block.connection).synapses
         match synapses:
@@ -155,7 +154,7 @@ def synapse_blocks(deployment: Deployment, connections: Sequence[str]) -> list[B
                 size = len(block.neurons) * synapses.n_in
             case Sparse():
                 size = int(np.diff(synapses.starts)[block.neurons].sum())
-        blocks.append(replace(block, size=size))
+        blocks.append(replace(block, size=size // pool_of(deployment, block.connection) ** 2))
     return blocks
 
 
@@ -164,15 +163,15 @@ def row_starts(deployment: Deployment, block: Block) -> NDArray[np.int64]:
 
     A row is an axon's synapses on this core (dense, sparse), a channel's kernel (shared), or all of the block (another convolution).
     """
-    synapses = deployment.connection(block.connection).synapses
+    synapses, window = deployment.connection(block.connection).synapses, pool_of(deployment, block.connection) ** 2
     match synapses:
         case Dense():
-            return np.arange(synapses.n_in + 1, dtype=np.int64) * len(block.neurons)
+            return np.arange(synapses.n_in // window + 1, dtype=np.int64) * len(block.neurons)
         case Sparse():
             counts = np.bincount(_axon_by_axon(synapses, block.neurons)[0], minlength=synapses.n_in)
             return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         case Conv() if shares_kernels(deployment):
-            words = _kernel_words(synapses)
+            words = _kernel_words(synapses) // window
             return np.arange(block.size // words + 1, dtype=np.int64) * words
         case Conv():
             return np.array([0, block.size], np.int64)
@@ -343,8 +342,26 @@ def synapses_at(
             then of the second …), shared kernels channel by channel, other convolutions neuron by neuron.
 
     Returns:
-        (which, sources, targets), int64 [m]: synapse i reads stored synapse ``sites[which[i]]``; m = k unless kernels are shared.
+        (which, sources, targets), int64 [m]: synapse i reads stored synapse ``sites[which[i]]``; m = k unless kernels are shared, or sources pooled.
     """
+    pool = pool_of(deployment, block.connection)
+    if pool == 1:
+        return _read_by(deployment, block, sites)
+    each = windows(window_shape(deployment, block.connection), pool)
+    row, place = (sites // len(each), sites % len(each))
+    if isinstance(deployment.connection(block.connection).synapses, Dense):  # window by window, then neuron by neuron
+        place, row = np.divmod(sites, len(block.neurons))
+        full = each[place] * len(block.neurons) + row[:, None]
+    else:
+        full = row[:, None] * each.size + each[place]
+    which, sources, targets = _read_by(deployment, block, full.reshape(-1))
+    return which // (pool * pool), sources, targets
+
+
+def _read_by(
+    deployment: Deployment, block: Block, sites: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return what :func:`synapses_at` does, of sites as they would be without a pool."""
     synapses = deployment.connection(block.connection).synapses
     if isinstance(synapses, Dense):
         return np.arange(len(sites)), sites // len(block.neurons), block.neurons[sites % len(block.neurons)]
@@ -380,20 +397,4 @@ def stored_synapses(deployment: Deployment, connection: str, neurons: NDArray[np
     if isinstance(own.synapses, Conv) and shares_kernels(deployment):
         cores = np.unique(deployment.placement.core_of[own.target][neurons])
         return sum(block.size for block in synapse_blocks(deployment, [connection]) if block.core in cores)
-    return int(fan_in(own.synapses)[neurons].sum())
-
-
-def clustered(deployment: Deployment, blocks: Sequence[Block], key: int) -> list[Block]:
-    """Return the blocks in the order in which damage spreads: from a keyed core over the mesh, ties in keyed order."""
-    cores = np.unique([block.core for block in blocks]).astype(np.int64)
-    ranks = permutation_prefix(key, len(cores), len(cores))
-    place = np.empty(len(cores), np.int64)
-    place[ranks] = np.arange(len(cores))
-    distance = topology(deployment).hops(cores[ranks[:1]], cores).total
-    order = {int(core): (int(d), int(p)) for core, d, p in zip(cores, distance, place, strict=True)}
-    return sorted(blocks, key=lambda block: order[block.core])
-
-
-def how_many(count: int | None, rate: float | None, population: int, key: int) -> int:
-    """Return the number of sites that a count or a rate asks for."""
-    return binomial_count(key, population, float(rate)) if rate is not None else int(count or 0)
+    return int(fan_in(own.synapses)[neurons].sum()) // pool_of(deployment, connection) ** 2

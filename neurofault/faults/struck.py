@@ -21,6 +21,7 @@ from neurofault.damage.damage import (
 )
 from neurofault.deploy.deployment import Deployment
 from neurofault.faults.places import connections_into, shares_kernels, stored_synapses
+from neurofault.faults.pooled import pool_of
 from neurofault.graph import Conv
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 
@@ -83,7 +84,7 @@ def _neurons(deployment: Deployment, population: ChipPopulation, owned: list[tup
 
 def _synapses(deployment: Deployment, connection: ChipConnection, owned: list[tuple[Hit, tuple[Edit, ...]]]) -> int:
     name = connection.name
-    if isinstance(connection.synapses, Conv) and shares_kernels(deployment):
+    if pool_of(deployment, name) > 1 or (isinstance(connection.synapses, Conv) and shares_kernels(deployment)):
         return sum(hit.synapses.get(name, 0) for hit, _ in owned)
     gone, rest = np.zeros(connection.synapses.n_out, bool), 0
     pairs, feedback = list[NDArray[np.int64]](), [np.empty(0, np.int64)]

@@ -14,6 +14,7 @@ from neurofault.damage.stored import from_field, to_field
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError, UsageError
 from neurofault.faults.places import populations_named, synapse_blocks, synapses_at
+from neurofault.faults.pooled import pool_of
 from neurofault.graph import Dense
 from neurofault.graph.chains import not_a_chain
 from neurofault.graph.chip import ChipConnection
@@ -183,10 +184,10 @@ def _stored(deployment: Deployment, connection: ChipConnection, kind: Kind) -> I
 def _places(deployment: Deployment, connection: ChipConnection) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return int64: window of each stored synapse [k + 1], and source and target of each that reads it [m]. Words that nothing reads are left out.
 
-    Those of a dense connection go by source, then target; of the others core by core, as the core stores them.
+    Those of a dense connection without a pool go by source, then target; of the others core by core, as the core stores them.
     """
     synapses = connection.synapses
-    if isinstance(synapses, Dense):
+    if isinstance(synapses, Dense) and pool_of(deployment, connection.name) == 1:
         sources, targets = (part.ravel().astype(np.int64) for part in np.indices((synapses.n_in, synapses.n_out)))
         return np.arange(len(sources) + 1), sources, targets
     which, read = [np.empty(0, np.int64)], [(np.empty(0, np.int64), np.empty(0, np.int64))]

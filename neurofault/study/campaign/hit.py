@@ -12,6 +12,7 @@ from neurofault.damage.stored import to_field
 from neurofault.deploy.deployment import Deployment
 from neurofault.faults import KINDS
 from neurofault.faults.places import kernel_word, shares_kernels, weights_at
+from neurofault.faults.pooled import pool_of, window_of, window_shape
 from neurofault.graph import Conv
 from neurofault.graph.chip import ChipConnection
 
@@ -52,8 +53,15 @@ def _words(
     chip: Deployment, connection: ChipConnection, sources: NDArray[np.int64], targets: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Return int64 [k]: a number for the stored word of each synapse."""
-    synapses = connection.synapses
+    synapses, window = connection.synapses, np.arange(0)
+    if (pool := pool_of(chip, connection.name)) > 1:
+        window = window_of(window_shape(chip, connection.name), pool)
+        if not isinstance(synapses, Conv):
+            sources = window[sources]
     if isinstance(synapses, Conv) and shares_kernels(chip):
         home = chip.placement.core_of[connection.target][targets].astype(np.int64)
-        return home * synapses.weight.size + kernel_word(synapses, sources, targets)[1]
+        word = kernel_word(synapses, sources, targets)[1]
+        if window.size:  # a number for each window of a channel
+            word = word // window.size * window.size + window[word % window.size]
+        return home * synapses.weight.size + word
     return np.asarray(targets * (1 << 32) + sources, np.int64)
