@@ -41,7 +41,7 @@ class Watched:
 
     @property
     def alarmed(self) -> NDArray[np.bool_]:
-        """Bool [n]: windows in which some watcher alarms, or a heartbeat is missing."""
+        """Whether in each window, bool [n], some watcher alarms or a heartbeat is missing."""
         return np.asarray(self.spikes.any(axis=(1, 2)) | ~self.beats.all(axis=1))
 
     def first(self, after: int = 0) -> int | None:
