@@ -21,7 +21,15 @@ def diagnose(
     answers: Annotated[Path | None, typer.Option(help="Recorded answers instead: the array `answers` of a .npz.")] = None,
     fault: Annotated[
         list[str] | None,
-        typer.Option(help="Kind of single fault that it may be; may be repeated. Default: core_dead and neuron_dead."),
+        typer.Option(
+            help="Kind of single fault that it may be: core_dead, neuron_dead, synapse_dead, synapse_bit_flip, memory_word_dead, link_dead, router_dead; may be repeated. "
+            "Default: core_dead and neuron_dead."
+        ),
+    ] = None,
+    layer: Annotated[str, typer.Option(help="Layer whose single faults are suspected: its name, or any.")] = "any",
+    most: Annotated[
+        int | None,
+        typer.Option(help="Faults and pairs that the dictionary may hold; each is run over the whole test. Default: 200,000."),
     ] = None,
     pairs: Annotated[bool, typer.Option("--pairs", help="Two dead cores are suspected, too.")] = False,
     top: Annotated[int, typer.Option(help="How many suspects to list.")] = 5,
@@ -33,7 +41,7 @@ def diagnose(
     from neurofault.deploy.saved import load
     from neurofault.engines import run
     from neurofault.study.patterns.apply import check_chip, read_answers
-    from neurofault.study.patterns.diagnose import Suspect, fault_dictionary, naming
+    from neurofault.study.patterns.diagnose import MOST_FAULTS, Suspect, fault_dictionary, naming
     from neurofault.study.patterns.diagnose import diagnose as ranked
     from neurofault.study.patterns.pattern_set import load_patterns
     from neurofault.study.patterns.report import interval_json
@@ -63,13 +71,15 @@ def diagnose(
     suspects: list[Suspect] = []
     with result_file.working(), StderrProgress() as progress:
         kinds = fault or ["core_dead", "neuron_dead"]
-        dictionary = fault_dictionary(healthy, patterns, kinds, pairs=pairs, progress=progress)
+        dictionary = fault_dictionary(
+            healthy, patterns, kinds, pairs=pairs, layer=layer, most=MOST_FAULTS if most is None else most, progress=progress
+        )
         if seen is not None:
             suspects = ranked(dictionary, seen, top)
         measured = [naming(healthy, dictionary, cores, draws, seed) for cores in (1, 2)] if draws else []
     result_file.write({
         "test": str(file), "network": patterns.network, "observe": patterns.observe, "size": len(patterns), "faults": kinds, "pairs": pairs,
-        "dictionary": sum(map(len, dictionary.classes)) - 1, "classes": len(dictionary.classes), "not_exposed": len(dictionary.classes[0]) - 1,
+        "dictionary": dictionary.faults, "classes": len(dictionary.classes), "not_exposed": len(dictionary.classes[0]) - 1,
         "suspects": [{"faults": list(one.faults), "distance": one.distance} for one in suspects],
         "naming": [
             {"cores": one.cores, "draws": one.draws, "exposed": one.shown, "named": interval_json(one.named), "part_named": interval_json(one.part)}
@@ -79,7 +89,7 @@ def diagnose(
     if result_file.alone:
         return
     tell(
-        f"{sum(map(len, dictionary.classes)) - 1:,} faults give {len(dictionary.classes):,} different answers to {len(patterns)} samples ({patterns.observe}); "
+        f"{dictionary.faults:,} faults give {len(dictionary.classes):,} different answers to {len(patterns)} samples ({patterns.observe}); "
         f"{len(dictionary.classes[0]) - 1:,} answer as the healthy chip"
     )
     for rank, one in enumerate(suspects, 1):

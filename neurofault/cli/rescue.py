@@ -49,9 +49,26 @@ def rescue(
     where: Annotated[str | None, typer.Option(help="random (default), clustered, least_important, most_important.")] = None,
     layer: Annotated[str | None, typer.Option(help="hidden (all hidden layers; default), hidden1 …, output, any.")] = None,
     strategy: Annotated[
-        str, typer.Option(help="none, remap, batch, iterative, remap+learn, embryonic; several with commas.")
+        str,
+        typer.Option(help="none, remap, batch, iterative, remap+learn, diagnose, diagnose+learn, embryonic; several with commas."),
     ] = "none,batch,iterative",
     learner: Annotated[str, typer.Option(help="delta, dfa, emstdp, homeostasis, host; several with commas.")] = "delta,dfa",
+    diagnose: Annotated[
+        Path | None,
+        typer.Option(
+            help="Test of this chip, as `neurofault testset --out` wrote it, for diagnose and diagnose+learn. Default: one is chosen here."
+        ),
+    ] = None,
+    suspect: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="diagnose: kind of single fault that it may be, as of `neurofault diagnose`; may be repeated. Default: core_dead and neuron_dead."
+        ),
+    ] = None,
+    together: Annotated[
+        bool,
+        typer.Option("--together", help="diagnose: suspects that no answer tells apart move at once; else one after the other."),
+    ] = False,
     control: Annotated[
         str, typer.Option(help="Controls: sham, fresh-subnetwork, fresh-network, dropout; several with commas, or none.")
     ] = "sham",
@@ -100,6 +117,8 @@ def rescue(
     from neurofault.rescue.examples import Examples
     from neurofault.rescue.plans import Guard, Plan
     from neurofault.rescue.strategies import strategy_named
+    from neurofault.study.patterns.pattern_set import load_patterns
+    from neurofault.study.patterns.usual import dictionary_for
     from neurofault.study.prepare import Setup, prepare
     from neurofault.study.rescue_json import to_json
     from neurofault.study.rescue_study import rescue_study, treatments
@@ -114,10 +133,22 @@ def rescue(
     budget = Budget(
         cycles=cycles, writes=max_writes, writes_per_synapse=max_writes_per_synapse, energy=max_energy, time=max_time, labels=labels
     )
-    names = [*_names(strategy), *(name for name in _names(control) if name not in ("none", "dropout"))]
+    ways = _names(strategy)
+    tests = any(strategy_named(name).tests for name in ways)
+    if diagnose is not None and not tests:
+        ways, tests = [*ways, "diagnose"], True
+    for option, given in (("--suspect", suspect), ("--together", together)):
+        if given and not tests:
+            raise UsageError(f"{option} goes with --diagnose, or strategy diagnose or diagnose+learn")
+    patterns = None if diagnose is None else load_patterns(diagnose)
+    names = [*ways, *(name for name in _names(control) if name not in ("none", "dropout"))]
     robust = _dropout_twin(network) if "dropout" in _names(control) else None
     how = Plan(
-        steps=steps if {"iterative", "remap+learn"} & set(names) else 1, watchdog=watchdog, old_shift=old_shift, tolerance=tolerance
+        steps=steps if {"iterative", "remap+learn"} & set(names) else 1,
+        watchdog=watchdog,
+        old_shift=old_shift,
+        tolerance=tolerance,
+        together=together,
     )
     watch = Guard(guard) if guard else None
     rows = treatments(names, _names(learner), budget, how)
@@ -138,6 +169,7 @@ def rescue(
         chip, validation = prepared.deployment, prepared.data.validation
         unit = prepared.metric.unit
         train = prepared.data.train.first(min(adapt, len(prepared.data.train)))
+        tester = dictionary_for(chip, shown(chip, train), patterns, suspect, progress) if tests else None
         study = rescue_study(
             chip,
             faults,
@@ -150,6 +182,7 @@ def rescue(
             validation=None if tolerance is None else Examples(shown(chip, validation), validation.expected, unit),
             fine=not coarse,
             guard=watch,
+            tester=tester,
             progress=progress,
         )
         if robust is not None:
@@ -236,6 +269,17 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _noticed(row: dict[str, Any]) -> str:
+    """Return what a strategy that tests found, in words."""
+    found = row["detection"]
+    delay = "" if found["delay"] is None else f", {found['delay']:,.0f} samples after the strike"
+    return (
+        f"\n{row['strategy']} {row['learner'] or ''}".rstrip()
+        + f": the test noticed {found['noticed']} of {row['n_draws']} draws{delay}; {found['moves']:.1f} moves ({found['taken_back']:.1f} of them taken back), "
+        f"{found['tests']:.1f} tests; in the end it passes in {found['passed']}"
+    )
+
+
 def _print(answer: dict[str, Any], profile: HardwareProfile, metric: Metric) -> None:
     kinds = ", ".join(
         f"{each['kind']} ({', '.join(f'{k} {v}' for k, v in each.items() if k != 'kind')})" for each in answer["faults"]
@@ -274,6 +318,9 @@ def _print(answer: dict[str, Any], profile: HardwareProfile, metric: Metric) -> 
             )
         )
     tell(*tabled(heads, rows, ("strategy", "learner", "95 % interval"), width()))
+    for row in answer["rows"]:
+        if row["detection"] is not None:
+            tell(_noticed(row))
     shown = [each for each in answer["paired"] if each["low"] is not None and _kin(each["a"], each["b"])]
     if shown:
         tell(f"\npaired over draws (a − b, {'of the final ' + metric.words if metric.lower else 'points of final accuracy'})")

@@ -36,6 +36,9 @@ def choose(
     out: Annotated[Path | None, typer.Option(help="File for the test (.npz).")] = None,
     pool: Annotated[int, typer.Option(help="Training samples that the test is chosen from.")] = 10000,
     candidates: Annotated[int, typer.Option(help="How many of these are tried by every fault.")] = 1000,
+    made: Annotated[
+        int, typer.Option(help="Most inputs that are made, by a search, for faults that no sample exposes. 0: none.")
+    ] = 0,
     reference: Annotated[int | None, typer.Option(help="Validation samples by which a fault is critical. Default: all.")] = None,
     draws: Annotated[int, typer.Option(help="Pairs of faults on which the test is tried.")] = 200,
     check: Annotated[
@@ -101,7 +104,7 @@ def choose(
         validation = validation if reference is None else validation.first(reference)
         found = choose_patterns(
             chip, shown(chip, train), shown(chip, validation), faults=fault or ["synapse_dead", "neuron_dead", "core_dead"], observe=observe, aim=aim,
-            critical=critical, size=size, coverage=coverage, most=candidates, layer=layer, draws=draws, check=None if check == "all" else int(check),
+            critical=critical, size=size, coverage=coverage, most=candidates, made=made, layer=layer, draws=draws, check=None if check == "all" else int(check),
             seconds=seconds, seed=seed, data=train.name, indices=train.indices, progress=progress,
         )  # fmt: skip
     written = []
@@ -124,14 +127,15 @@ def _print(answer: dict[str, Any]) -> None:
     what = f"change the class of {answer['critical']:,} or more of {answer['reference']:,} samples of {answer['critical_by']}"
     if answer["aim"] == "detectable":
         what = f"show in the {answer['observe']} of some candidate"
+    made = f" ({answer['made_chosen']} of them made: {answer['made']} of the candidates are)" if answer["made"] else ""
     least = "proved the fewest" if answer["proved_least"] else f"no fewer than {answer['least']} do (proved)"
     if answer["exposed"] < answer["reached"] and answer["most"] is not None:
         least = f"no {answer['size']} samples expose more than {answer['most']:,} (proved)"
     tell(
         f"{answer['single_faults']:,} single faults ({', '.join(answer['faults'])}); {answer['matter']:,} of them {what}",
-        f"{answer['size']} samples of {answer['chosen_from']} expose {answer['exposed']:,} of the {answer['reached']:,} that any of {answer['candidates']:,} candidates exposes by {answer['observe']} "
+        f"{answer['size']} samples of {answer['chosen_from']}{made} expose {answer['exposed']:,} of the {answer['reached']:,} that any of {answer['candidates']:,} candidates exposes by {answer['observe']} "
         f"({percent(answer['coverage'])}); {least}; greedy choice takes {answer['greedy']}",
-        f"samples: {' '.join(map(str, answer['samples']))}\n",
+        f"samples: {' '.join(str(index) if index >= 0 else f'made{-index}' for index in answer['samples'])}\n",
     )
     rows = [
         (
@@ -207,7 +211,7 @@ def run(
             tell(f"FAIL: {len(differing)} of {len(patterns)} samples differ in {patterns.observe}")
             for at in differing[:20]:
                 healthy, seen = patterns.answers[at].tolist(), verdict.answers[at].tolist()
-                tell(f"  sample {int(patterns.indices[at])} of {patterns.data}: {_said(seen)} in place of {_said(healthy)}")
+                tell(f"  {patterns.says(at)}: {_said(seen)} in place of {_said(healthy)}")
     return 0 if verdict.passed else 1
 
 

@@ -23,6 +23,7 @@ from neurofault.rescue.plans import Guard, Plan
 
 if TYPE_CHECKING:
     from neurofault.engines import Presented
+    from neurofault.rescue.detection import Tester
     from neurofault.rescue.examples import Examples
     from neurofault.rescue.lesson import Learner
     from neurofault.rescue.outcome import Rescued
@@ -49,6 +50,7 @@ def rescue(
     seed: int = 0,
     fine: bool = True,
     guard: Guard | None = _USUAL_GUARD,
+    tester: Tester | None = None,
 ) -> Rescued:
     """Heal a damaged chip.
 
@@ -81,9 +83,11 @@ def rescue(
         fine: look at the chip inside the first cycle after a strike too.
         guard: what is held back of the samples to adapt to, so that learning leaves the chip no worse on it; None: nothing, and a learner
             may destroy what it should heal.
+        tester: for strategies that find out by themselves what is broken: a test and what its answers mean, such as :func:`neurofault.fault_dictionary` returns of
+            the healthy chip.
 
     Raises:
-        UsageError: unknown names, labels that do not fit, a budget of nothing for a strategy that learns, no spare cores.
+        UsageError: a strategy that tests without a tester, or one of another chip; unknown names, labels that do not fit, a budget of nothing for a strategy that learns, no spare cores.
         UnsupportedError: the chip cannot learn like this, the strategy or learner takes chains only and it is none, or
             something is to learn on a network that keeps its state between samples, or on neurons that do.
         CapacityError: a core has no room for learning.
@@ -104,6 +108,10 @@ def rescue(
     learns = not isinstance(strategy, str) or strategy_named(strategy).learns
     if isinstance(strategy, str):
         check_way(deployment, strategy, learner, plastic)
+        if strategy_named(strategy).tests and tester is None:
+            raise UsageError(
+                f"strategy {strategy!r} tests the chip: give a tester, such as nf.fault_dictionary(chip, patterns) of the healthy chip"
+            )
     else:
         samples_apart(deployment, "what learns")
         usual_readout(deployment.readout, "what learns")
@@ -133,7 +141,7 @@ def rescue(
     named = None if plastic is None else tuple(deployment.connection(name).name for name in plastic)
     bench = Workbench(
         deployment, adapt, chosen, limits, how, plastic=named, test=_examples(deployment, test, unit),
-        validation=_examples(deployment, validation, unit), seed=seed, fine=fine, guard=guard,
+        validation=_examples(deployment, validation, unit), seed=seed, fine=fine, guard=guard, tester=tester,
     )  # fmt: skip
     act(bench)
     done = bench.result()

@@ -10,6 +10,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.frames import frame_of
 from neurofault.metrics import ACCURACY, Metric
 from neurofault.rescue.budget import Spent
+from neurofault.rescue.detection import Detection
 from neurofault.rescue.guard import Guarded
 from neurofault.rescue.provision import Provision
 
@@ -26,7 +27,8 @@ class Point:
         strikes: damage steps that have happened.
         accuracy: on the test examples, of targets their mean squared error; None without any.
         spent: in all so far.
-        what: what had just happened: ``healthy``, ``strike``, ``learn``, ``restore``, ``wait``, ``remap``, ``embryos``, ``renew``.
+        what: what had just happened: ``healthy``, ``strike``, ``learn``, ``restore``, ``wait``, ``remap``, ``embryos``, ``renew``, ``test``,
+            ``put back``.
         total: that ``accuracy`` is the share or the mean of: right answers, or the sum of squared errors; None: not kept.
     """
 
@@ -55,6 +57,7 @@ class Rescued:
         guarded: what the guard did; None: nothing was held back.
         metric: what is called accuracy.
         scale: beside what a loss is small or large (:meth:`neurofault.metrics.Metric.scale`).
+        detection: what a test found and what was moved; None: the strategy does not test.
     """
 
     deployment: Deployment
@@ -69,6 +72,7 @@ class Rescued:
     guarded: Guarded | None = None
     metric: Metric = ACCURACY
     scale: float = 1.0
+    detection: Detection | None = None
 
     def __repr__(self) -> str:
         seen = [self.metric.shown(value) for value in (self.points[0].accuracy, self.worst, self.final) if value is not None]

@@ -17,10 +17,12 @@ class Plan:
 
     Attributes:
         steps: equal damage steps of an iterative repair, at least 1.
-        watchdog: samples that pass between a strike and its detection, at least 0; the chip serves broken meanwhile.
+        watchdog: samples that pass between a strike and its detection, at least 0; the chip serves broken meanwhile. Of strategies that test: until the test is shown.
         old_shift: embryonic: how many halvings slower old synapses learn; None: they keep every bit.
         outgoing: embryonic: whether the outgoing synapses of new neurons start at ``zero`` or ``random``.
         tolerance: stop a step's learning once the validation accuracy is within this much (0 to 1; of errors as a share of chance) of the healthy one; None: learn on.
+        tries: diagnose: most moves of what is suspected, at least 1.
+        together: diagnose: whether suspects that no answer tells apart move at once, as far as spare cores reach; else one after the other, with a test after each.
     """
 
     steps: int = 1
@@ -28,9 +30,11 @@ class Plan:
     old_shift: int | None = None
     outgoing: str = "zero"
     tolerance: float | None = None
+    tries: int = 32
+    together: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("watchdog", 0)):
+        for name, least in (("steps", 1), ("watchdog", 0), ("tries", 1)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} must be at least {least}, is {getattr(self, name)}")
         if self.old_shift is not None and not 0 <= self.old_shift <= 7:

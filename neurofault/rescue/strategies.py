@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from neurofault.errors import UsageError, nearest
 from neurofault.rescue.bench import Bench
+from neurofault.rescue.detection import find_and_move
 from neurofault.rescue.workbench import Workbench
 
 Act = Callable[[Workbench], None]
@@ -30,6 +31,7 @@ class Strategy:
         control: whether it is there to compare with, not to heal.
         text: what it is.
         chains: whether it takes chains only.
+        tests: whether it finds out by a test what is broken.
     """
 
     act: Act
@@ -38,6 +40,7 @@ class Strategy:
     control: bool
     text: str
     chains: bool = False
+    tests: bool = False
 
 
 def none(bench: Bench) -> None:
@@ -80,6 +83,20 @@ def remap_and_learn(bench: Workbench) -> None:
         bench.learn(bench.budget.cycles / len(bench.parts))
 
 
+def diagnose(bench: Workbench) -> None:
+    """All damage at once; a test notices and names it, what it names moves to spare cores, and the test is shown again."""
+    bench.strike()
+    bench.wait(bench.plan.watchdog)
+    find_and_move(bench)
+
+
+def diagnose_and_learn(bench: Workbench) -> None:
+    """As diagnose; where the test fails to the end, what is left is learned."""
+    diagnose(bench)
+    if bench.detection is not None and not bench.detection.passed:
+        bench.learn()
+
+
 def embryonic(bench: Bench) -> None:
     """Fresh neurons on spare cores replace the dead ones and learn, alone or faster than the old ones (chains only)."""
     bench.strike()
@@ -112,6 +129,15 @@ STRATEGIES: Mapping[str, Strategy] = {
     "iterative": Strategy(iterative, True, False, False, "damage in steps, learning between"),
     "remap": Strategy(remap, False, True, False, "what sat on dead cores moves to spare cores, as far as these reach"),
     "remap+learn": Strategy(remap_and_learn, True, True, False, "what sat on dead cores moves to spare cores, then learning"),
+    "diagnose": Strategy(diagnose, False, True, False, "a test names what is broken, which moves to spare cores", tests=True),
+    "diagnose+learn": Strategy(
+        diagnose_and_learn,
+        True,
+        True,
+        False,
+        "a test names what is broken, which moves to spare cores; what is left is learned",
+        tests=True,
+    ),
     "embryonic": Strategy(embryonic, True, True, False, "fresh neurons on spare cores learn", chains=True),
     "sham": Strategy(sham, True, False, True, "no damage, the same learning"),
     "fresh-subnetwork": Strategy(fresh_subnetwork, True, False, True, "all damage, fresh weights, learning"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, final
 
@@ -15,6 +15,7 @@ from neurofault.engines import run
 from neurofault.errors import UsageError
 from neurofault.rescue.budget import Budget, Spent
 from neurofault.rescue.charge import charge, cost_of_writes
+from neurofault.rescue.detection import Detection, Tester
 from neurofault.rescue.examples import Examples
 from neurofault.rescue.fresh import implant, renewed
 from neurofault.rescue.guard import CHECKS, Keeper, changes, cost_of_writing, write_back
@@ -51,6 +52,7 @@ class Workbench:
         seed: of the order of damage and samples, of labels, rounding and fresh weights.
         fine: evaluate inside the first cycle after a strike too.
         guard: what is held back of ``adapt`` so that learning leaves the chip no worse; None: nothing, learners work unwatched.
+        tester: for strategies that find out by themselves what is broken; None: there is none.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Workbench:
         seed: int = 0,
         fine: bool = True,
         guard: Guard | None = None,
+        tester: Tester | None = None,
     ) -> None:
         if not len(adapt.labels):
             raise UsageError("no samples to adapt to: a repair needs at least one")
@@ -92,6 +95,8 @@ class Workbench:
         self.strikes, self.shown, self.learned, self.since_strike = 0, 0, 0, 0
         self.spent, self.notes, self.points = Spent(), list[str](), list[Point]()
         self.provision: Provision | None = None
+        self.tester, self.struck_at = tester, 0
+        self.detection: Detection | None = None
         self.memory: Any = None
         self._fresh = False
         samples = len(adapt.labels)
@@ -134,7 +139,7 @@ class Workbench:
         for part in self.parts[self.strikes : None if steps is None else self.strikes + steps]:
             self.deployment = strike(self.deployment, part)
             self.strikes += 1
-        self.since_strike, self._fresh = 0, True
+        self.since_strike, self.struck_at, self._fresh = 0, self.shown, True
         self.look("strike")
 
     def wait(self, samples: int) -> None:
@@ -146,10 +151,10 @@ class Workbench:
             self.shown += shown
             self.look("wait")
 
-    def remap(self) -> Remapped:
-        """Move orphans to spare cores; see :func:`neurofault.rescue.remap.remap.remap`."""
+    def remap(self, cores: Collection[int] | None = None, avoid: Collection[int] = ()) -> Remapped:
+        """Move orphans, or what sits on some cores, to spare cores; see :func:`neurofault.rescue.remap.remap.remap`."""
         plastic = () if self.learner is None or not self.learner.on_chip else self._plastic()
-        done = remap(self.deployment, learning=plastic)
+        done = remap(self.deployment, learning=plastic, cores=cores, avoid=avoid)
         self._moved(done, "remap")
         return done
 
@@ -375,4 +380,5 @@ class Workbench:
             None if self._keeper is None else self._keeper.done(),
             self.metric,
             1.0 if self.test is None else self.metric.scale(self.test.labels),
+            self.detection,
         )

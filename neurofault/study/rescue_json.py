@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from neurofault.rescue.detection import Detection
 from neurofault.rescue.outcome import Point, Rescued
 from neurofault.study.clustered import ratio_covers
 from neurofault.study.rescue_study import RescueStudy, Row, name_of
@@ -89,6 +90,7 @@ def row_to_json(row: Row) -> dict[str, Any]:
             "cores": sorted({core for each in provision.support for core in each.cores}),
         },
         "guard": _guard(row),
+        "detection": _detection(row),
         "notes": sorted({note for draw in row.draws for note in draw.rescued.notes}),
         "n_draws": len(row.draws),
         "draws": [
@@ -102,6 +104,7 @@ def row_to_json(row: Row) -> dict[str, Any]:
                 "writes": draw.rescued.spent.writes,
                 "energy_joule": None if table is None else draw.rescued.spent.energy.get(table),
                 "faults": [{"kind": hit.kind, "cores": list(hit.cores)} for hit in draw.rescued.deployment.damage.hits],
+                "detection": None if draw.rescued.detection is None else _detected(draw.rescued.detection),
                 "time_line": [_point(point) for point in draw.rescued.points],
             }
             for draw in row.draws
@@ -142,6 +145,30 @@ def _guard(row: Row) -> dict[str, Any] | None:
         "stopped": sum(spell.stopped for spell in spells),
         "stayed": {name: sum(spell.stayed == name for spell in spells) for name in ("last", "best", "first")},
     }
+
+
+def _detection(row: Row) -> dict[str, Any] | None:
+    """Return what testing, moving and testing again came to over the draws; None: the strategy does not test."""
+    found = [draw.rescued.detection for draw in row.draws if draw.rescued.detection is not None]
+    if not found:
+        return None
+    delays = [each.delay for each in found if each.delay is not None]
+    return {
+        "noticed": len(delays),
+        "delay": float(np.mean(delays)) if delays else None,
+        "tests": float(np.mean([each.tests for each in found])),
+        "samples": float(np.mean([each.samples for each in found])),
+        "moves": float(np.mean([len(each.tries) for each in found])),
+        "taken_back": float(np.mean([sum(not one.stays for one in each.tries) for each in found])),
+        "passed": sum(each.passed for each in found),
+    }
+
+
+def _detected(found: Detection) -> dict[str, Any]:
+    return {
+        "delay": found.delay, "tests": found.tests, "samples": found.samples, "passed": found.passed,
+        "tries": [{"named": list(one.named), "left": list(one.left), "taken": list(one.taken), "stays": one.stays} for one in found.tries],
+    }  # fmt: skip
 
 
 def _point(point: Point) -> dict[str, Any]:

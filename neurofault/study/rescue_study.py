@@ -16,6 +16,7 @@ from neurofault.metrics import ACCURACY, Metric
 from neurofault.progress import Progress
 from neurofault.rescue import check_way, rescue
 from neurofault.rescue.budget import Budget
+from neurofault.rescue.detection import Tester
 from neurofault.rescue.examples import Examples
 from neurofault.rescue.learners.by_name import check_learner, learner_named
 from neurofault.rescue.lesson import Learner, in_scores
@@ -222,6 +223,7 @@ def rescue_study(
     validation: Examples | None = None,
     fine: bool = True,
     guard: Guard | None = _USUAL_GUARD,
+    tester: Tester | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> RescueStudy:
@@ -239,6 +241,7 @@ def rescue_study(
         validation: for ``plan.tolerance``.
         fine: look at the chip inside the first cycle too.
         guard: what is held back of ``adapt``, the same for all rows of a draw; None: nothing.
+        tester: for strategies that test the chip.
         workers: draws that run side by side; None: as many as there are cores. Results do not depend on it.
         progress: called after each row of each draw.
 
@@ -268,7 +271,7 @@ def rescue_study(
             learner = None if row.learner is None else named[row.learner, tuple(sorted(row.options.items()))]
             rescued = rescue(
                 broken, adapt.inputs, adapt.labels, unit=adapt.unit, strategy=row.strategy, learner=learner, budget=row.budget, plan=row.plan,
-                plastic=plastic, test=(test.inputs, test.labels), seed=seed + 1000 * draw, fine=fine, guard=guard,
+                plastic=plastic, test=(test.inputs, test.labels), seed=seed + 1000 * draw, fine=fine, guard=guard, tester=tester,
                 validation=None if validation is None else (validation.inputs, validation.labels),
             )  # fmt: skip
             horizon = max((each.budget.samples_allowed(len(adapt.labels)) for each in rows if each.learner), default=0)

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+import neurofault as nf
 from neurofault.rescue.learners import by_name as learners
 from neurofault.rescue.learners.errors import delta
 
@@ -126,6 +127,48 @@ def test_a_sham_that_loses_is_said_before_the_table(cli, monkeypatch):
     assert text.index("warning:") < text.index("strategy learner damaged")
 
 
+def test_a_chip_that_is_told_nothing_finds_its_dead_cores_and_moves_them(cli, tmp_path):
+    test = str(tmp_path / "test.npz")
+    words = (
+        "--fault",
+        "core_dead",
+        "--observe",
+        "potential",
+        "--aim",
+        "detectable",
+        "--candidates",
+        "100",
+        "--draws",
+        "0",
+        "--check",
+        "5",
+    )
+    assert cli("testset", *words, "--made", "4", "--out", test)[0] == 0
+    few = ("--adapt", "60", "--samples", "100", "--draws", "3", "--kill-cores", "2", "--layer", "any", "--control", "none")
+    found = answer(cli, *few, "--strategy", "none,remap", "--diagnose", test, "--watchdog", "25")
+    none, told, own = found["rows"]
+    assert (own["strategy"], own["final"]["mean"], none["final"]["mean"] < own["final"]["mean"]) == (
+        "diagnose",
+        found["healthy_accuracy"],
+        True,
+    )
+    seen = own["detection"]
+    assert (seen["noticed"], seen["passed"]) == (3, 3)
+    assert none["detection"] is told["detection"] is None
+    shows = seen["samples"] / seen["tests"]
+    assert seen["delay"] == 25 + shows == 25 + len(nf.load_patterns(test))
+    assert own["energy_joule"] > told["energy_joule"]
+    assert own["host_bytes"] > 0
+    for draw in own["draws"]:
+        kept = {core for each in draw["detection"]["tries"] if each["stays"] for core in each["left"]}
+        assert kept == set(draw["faults"][0]["cores"])
+    code, out, err = cli(
+        "rescue", *few, "--strategy", "diagnose+learn", "--learner", "delta", "--suspect", "core_dead", "--draws", "1"
+    )
+    assert code == 0, err
+    assert "diagnose+learn delta: the test noticed 1 of 1 draws, " in out
+
+
 def test_write_limits_hold(cli):
     found = answer(cli, *SMALL, "--strategy", "batch", "--learner", "dfa", "--control", "none", "--max-writes", "100")
     assert all(draw["writes"] <= 100 for draw in found["rows"][0]["draws"])
@@ -148,6 +191,13 @@ def test_write_limits_hold(cli):
         (("--adapt", "0"), "--adapt must be at least 1, is 0"),
         (("--tolerance", "2"), "tolerance is 2.0; allowed: 0 to 1"),
         (("--old-shift", "9", "--strategy", "embryonic"), "old_shift is 9; allowed: 0 to 7"),
+        (("--suspect", "core_dead"), "--suspect goes with --diagnose, or strategy diagnose or diagnose+learn"),
+        (("--together",), "--together goes with --diagnose, or strategy diagnose or diagnose+learn"),
+        (("--diagnose", "none.npz"), "none.npz: no such file"),
+        (
+            ("--strategy", "diagnose", "--control", "none", "--adapt", "20", "--suspect", "core_bad"),
+            "a dictionary has no faults of kind 'core_bad' (did you mean 'core_dead'?)",
+        ),
         (("--draws", "0", "--adapt", "100"), "draws must be at least 1, is 0"),
         (
             ("--plastic", "hiden1", "--adapt", "100"),

@@ -48,9 +48,47 @@ def test_the_table_says_what_is_exposed_and_what_it_costs(cli):
     assert "run again by the exact engine: every claim holds" in out
 
 
+def test_inputs_are_made_for_what_no_sample_exposes(cli, tmp_path):
+    test, chip = str(tmp_path / "test.npz"), str(tmp_path / "chip.npz")
+    words = (
+        "--fault",
+        "core_dead",
+        "--fault",
+        "neuron_dead",
+        "--observe",
+        "potential",
+        "--aim",
+        "detectable",
+        "--candidates",
+        "40",
+        "--pool",
+        "40",
+        "--draws",
+        "0",
+    )
+    code, out, err = cli("testset", *words, "--made", "30", "--out", test, "--save-chip", chip, "--json", "-")
+    assert code == 0, err
+    made = json.loads(out)
+    plain = json.loads(cli("testset", *words, "--json", "-")[1])
+    assert made["reached"] > plain["reached"]
+    assert (plain["made"], plain["candidates"]) == (0, 40)
+    assert 0 < made["made_chosen"] <= made["made"] <= 30
+    assert made["candidates"] == 40 + made["made"]
+    assert sum(index < 0 for index in made["samples"]) == made["made_chosen"]
+    dark = nf.inject(nf.load(chip), nf.faults.NeuronDead(layer="input", neurons=(0,)))  # a pixel that no digit lights
+    nf.save(dark, tmp_path / "dark.npz")
+    code, out, err = cli("testset", "run", test, "--deployment", str(tmp_path / "dark.npz"))
+    assert (code, "  made input " in out) == (1, True), err
+    code, out, err = cli("testset", *words, "--made", "5")
+    assert code == 0, err
+    assert " of them made: " in out
+    assert " made1" in out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["testset", "--made", "-1"], "made must be at least 0, is -1"),
         (["testset", "--observe", "counts"], "observe counts: "),
         (["testset", "--fault", "link_dead"], "no test for single faults of kind 'link_dead'"),
         (["testset", "--check", "some"], "--check is a number of faults, or all, not 'some'"),
@@ -82,9 +120,18 @@ def test_the_dead_core_is_named(cli, tmp_path):
     code, out, err = cli("diagnose", test, "--chip", chip, "--deployment", hurt, "--fault", "core_dead")
     assert code == 0, err
     assert "1. core_dead core 15 (the very answers)" in out
+    code, out, err = cli("diagnose", test, "--chip", chip, "--deployment", hurt, "--fault", "memory_word_dead", "--layer", "output")
+    assert code == 0, err
+    assert "memory_word_dead output word " in out
     for words, message in (
         (("--chip", chip), "say what is diagnosed: --deployment CHIP.npz, or --answers ANSWERS.npz; or --draws N"),
         (("--chip", hurt, "--draws", "5"), "is damaged; the dictionary is made on the healthy chip"),
+        (
+            ("--chip", chip, "--draws", "5", "--fault", "link_dead"),
+            "naming is measured on dead cores, and the dictionary knows none",
+        ),
+        (("--chip", chip, "--draws", "5", "--layer", "hiden1"), "no layer 'hiden1'"),
+        (("--chip", chip, "--draws", "5", "--most", "5"), "is more than the 5 that are allowed"),
         (("--chip", chip, "--deployment", hurt, "--top", "0"), "--top must be at least 1, is 0"),
         (("--chip", chip, "--deployment", hurt, "--answers", hurt), "not both"),
     ):

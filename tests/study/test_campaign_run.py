@@ -15,6 +15,7 @@ from neurofault.study.campaign.journal import read_rows
 from neurofault.study.campaign.run import Executor, merge
 from neurofault.study.campaign.summary import answer_of, found_in
 from neurofault.study.campaign.tables import write_csv, write_parquet
+from neurofault.study.campaign.trial import WorkerBench
 from neurofault.study.lesion import measure
 from neurofault.study.statistics import cautious_interval, holm
 
@@ -289,3 +290,34 @@ def test_measuring_by_hand_agrees_with_the_healthy_row(state, calm):
     split = next(iter(state.prepared.values())).test.first(60)
     by_hand = measure(whole.deployment, whole.inputs, split, engine="exact")
     assert {row["healthy_correct"] for row in found_in(calm).rows} == {by_hand.total}
+
+
+def test_a_campaign_tests_names_and_moves(tmp_path):
+    text = """\
+name: found
+network: {zoo: digits-mlp}
+data: {samples: 60, adapt: 60}
+place: {spare_cores: 2}
+faults:
+  - {kind: core_dead, count: {sweep: [1, 2]}, layer: any}
+rescue:
+  - {strategy: remap}
+  - {strategy: diagnose, watchdog: 30}
+repeats: {draws: 2, seed: 3}
+"""
+    state = made_ready(tmp_path, text)
+    bench = WorkerBench(state.chips)
+    rows = [[bench.row(task) for task in state.tasks_of(cell)] for cell in state.campaign.cells()]
+    flat = [row for cell in rows for row in cell]
+    assert [(row["status"], row["message"]) for row in flat] == [("ok", "")] * 8
+    assert all(row["correct"] == row["healthy_correct"] for row in flat)
+    assert any(row["correct"] > row["damaged_correct"] for row in flat)
+    ways = {
+        cell.rescue.strategy: [row for at, own in enumerate(rows) if at % 2 == place for row in own]
+        for place, cell in enumerate(list(state.campaign.cells())[:2])
+    }
+    assert list(ways) == ["remap", "diagnose"]
+    for told, found in zip(ways["remap"], ways["diagnose"], strict=True):
+        assert told["cores"] == found["cores"]
+        assert found["writes"] >= told["writes"]
+        assert found["repair_energy_joule"] > told["repair_energy_joule"]

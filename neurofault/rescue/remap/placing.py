@@ -144,11 +144,13 @@ def ranked(deployment: Deployment, found: Sequence[Piece], importance: Scores | 
     return sorted(found, key=key)
 
 
-def assign(deployment: Deployment, served: Sequence[Piece], free: NDArray[np.int64], spikes: Scores | None) -> list[int]:
+def assign(
+    deployment: Deployment, served: Sequence[Piece], free: NDArray[np.int64], spikes: Scores | None, dead: Collection[int]
+) -> list[int]:
     """Give each piece a core of its own so that messages take the fewest hops in all.
 
     Hops of a piece: each of its neurons' messages to the cores that it reaches, and each message that reaches the piece, once for each
-    spike; steps from chip to chip count like others. Ends on dead cores are left out. Where the mesh is not known, the first free cores are
+    spike; steps from chip to chip count like others. Ends on cores that are left are left out. Where the mesh is not known, the first free cores are
     taken in order.
 
     Args:
@@ -156,6 +158,7 @@ def assign(deployment: Deployment, served: Sequence[Piece], free: NDArray[np.int
         served: the pieces, at most as many as free cores.
         free: int64, ids of empty sound cores.
         spikes: population → [n], spikes of each neuron; None: one each.
+        dead: ids of the cores that are left, and those known to be dead.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -164,7 +167,7 @@ def assign(deployment: Deployment, served: Sequence[Piece], free: NDArray[np.int
     grid, hops = topology(deployment), np.zeros((len(served), len(free)))
     size = deployment.placement.chips * deployment.placement.cores_per_chip
     sound = np.ones(size)
-    sound[list(deployment.damage.dead_cores)] = 0
+    sound[list(dead)] = 0
     distance = grid.hops(np.arange(size)[:, None], free).total.astype(np.float64)
     weight = {one.name: _spikes(one, spikes) for one in deployment.populations}
     reached = {one.name: reached_by_core(deployment, one) for one in deployment.connections}

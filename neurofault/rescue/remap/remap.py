@@ -57,7 +57,7 @@ class Remapped:
             lives and each new core that it reaches, and one for each core that a moved neuron reaches.
         parameters: neuron parameters written into the new cores.
         host_bytes: what the host moves to and from the chip, in bytes: the synapse memory of the new cores with headers and filling,
-            axon entries, parameters, and the status of each core in use, read to find the dead ones. Where nothing is dead: 0.
+            axon entries, parameters, and the status of each core in use, read to find the dead ones (of none where the cores to be left are given). Where nothing moves: 0.
         notes: what else must be known.
     """
 
@@ -82,12 +82,17 @@ def remap(
     spikes: Scores | None = None,
     importance: Scores | None = None,
     learning: Collection[str] = (),
+    cores: Collection[int] | None = None,
+    avoid: Collection[int] = (),
 ) -> Remapped:
-    """Move the neurons of dead cores to spare cores.
+    """Move the neurons of dead cores, or of cores that somebody suspects, to spare cores.
 
     Cores that are dead for good count (``damage.dead_cores``), also those that die later (``when: death``, ``ageing``): the repaired
     chip is the one from the remap on, on which they are dead and empty. Dead and known-bad cores are never used. A spare core with
     broken memory, links or learning engine is used like any other: what is broken there, the moved neurons meet.
+
+    With ``cores`` nobody is told what is dead: the neurons of these cores move, whether they are dead or sound, to spare cores of which no more is known than that they
+    are listed and free. One that is dead takes them, and they are silent there.
 
     Args:
         deployment: a damaged chip that was deployed with spare cores.
@@ -96,16 +101,20 @@ def remap(
         importance: population → [n] score of each neuron, for who goes first where spare cores run out; None: by weights, see
             ``faults/importance.py``.
         learning: names of connections whose synapses learn; they take more of a core.
+        cores: ids of the cores to be left; None: those that are dead.
+        avoid: ids of spare cores that are not to be used.
 
     Raises:
         UsageError: neurons are orphaned and the placement keeps no spare cores, or the chip's cores hold whole populations, or it is protected; or ``spikes`` do not fit the populations.
         FaultError: ``importance`` does not fit the populations.
     """
     check_learning(deployment.connections, learning)
-    placement, damage = deployment.placement, deployment.damage
-    orphans = on_cores(deployment, damage.dead_cores)
+    placement = deployment.placement
+    dead = deployment.damage.dead_cores if cores is None else tuple(sorted(set(cores)))
+    alone = _left_alone(deployment) if cores is None else ()
+    orphans = on_cores(deployment, dead)
     if not any(mask.any() for mask in orphans.values()):
-        return Remapped(deployment, (), {}, notes=_left_alone(deployment))
+        return Remapped(deployment, (), {}, notes=alone)
     if deployment.protection:
         raise UsageError(
             "remap moves stored weights away from their code words, and no new ones are made: remap the chip, then protect it"
@@ -116,34 +125,34 @@ def remap(
             "each: list the dead cores in the profile (dead_cores) and deploy anew"
         )
     if not placement.spare_cores:
-        died = sorted(set(damage.dead_cores) & set(placement.used_cores.tolist()))
+        died = sorted(set(dead) & set(placement.used_cores.tolist()))
         raise UsageError(
             f"no spare cores: neurons of {_cores(died)} have nowhere to move; deploy with spare_cores of at least {len(died)}"
         )
-    free = np.setdiff1d(placement.spare_cores, [*damage.dead_cores, *placement.bad_cores, *placement.used_cores.tolist()])
+    free = np.setdiff1d(placement.spare_cores, [*dead, *avoid, *placement.bad_cores, *placement.used_cores.tolist()])
     found, too_big = pieces(deployment, orphans, learning)
     order = ranked(deployment, found, importance)
     while True:
         served = order[: len(free)]
-        cores = assign(deployment, served, free, spikes)
-        placed = replace(deployment, placement=moved_to(placement, served, cores))
+        taken = assign(deployment, served, free, spikes, dead)
+        placed = replace(deployment, placement=moved_to(placement, served, taken))
         parts = [piece for piece in served if not piece.whole]
         if not parts or not overflows(deployment, placed, learning):
             break
         order.remove(parts[-1])
         too_big.append(parts[-1])
     gone = {one.name: np.isin(np.arange(one.size), _all(served, one.name)) for one in deployment.populations}
-    repaired = placed.with_damage(damage_after(placed, gone, cores)) if served else deployment
+    repaired = placed.with_damage(damage_after(placed, gone, taken)) if served else deployment
     left = {
         name: np.flatnonzero(mask & ~gone[name]).astype(np.int64) for name, mask in orphans.items() if (mask & ~gone[name]).any()
     }
     order_of = {one.name: place for place, one in enumerate(deployment.populations)}
     return Remapped(
         repaired,
-        tuple(sorted(_moves(served, cores), key=lambda move: (move.source, order_of[move.population]))),
+        tuple(sorted(_moves(served, taken), key=lambda move: (move.source, order_of[move.population]))),
         left,
-        *_charge(deployment, repaired, gone, cores, learning),
-        notes=(*_short(left, order, free, too_big), *_left_alone(deployment)),
+        *_charge(repaired, gone, taken, learning, dead, len(placement.used_cores) if cores is None else 0),
+        notes=(*_short(left, order, free, too_big), *alone),
     )
 
 
@@ -161,11 +170,11 @@ def _moves(served: Sequence[Piece], cores: Sequence[int]) -> list[Move]:
 
 
 def _charge(
-    before: Deployment, after: Deployment, moved: Mapping[str, NDArray[np.bool_]], taken: Sequence[int], learning: Collection[str]
-) -> tuple[int, int, int, int]:
-    """Count written synapse words, axon entries and parameters, and the bytes that the host moves."""
+    after: Deployment, moved: Mapping[str, NDArray[np.bool_]], taken: Sequence[int], learning: Collection[str], left: Collection[int], status: int
+) -> tuple[int, int, int, int]:  # fmt: skip
+    """Count written synapse words, axon entries and parameters, and the bytes that the host moves; ``left``: cores that nothing is written to, ``status``: those that are asked."""
     placement, profile = after.placement, after.profile
-    dead = on_cores(after, after.damage.dead_cores)
+    dead = on_cores(after, left)
     writes = axons = bits = 0
     for connection in after.connections:
         cores, source = placement.cores_of(connection.target), connection.source
@@ -175,10 +184,9 @@ def _charge(
                 need = demand(connection, placement.core_of[connection.target] == core, profile, connection.name in learning)
                 bits += need.synapse_bits
                 axons += need.in_axons + int(np.count_nonzero(senders & ~dead[source]))
-            elif core not in after.damage.dead_cores:
+            elif core not in left:
                 axons += int(np.count_nonzero(senders & moved[source]))
     parameters = PARAMETERS * sum(int(np.count_nonzero(mask)) for mask in moved.values())
-    status = len(before.placement.used_cores)
     host = -(-bits // 8) + AXON_BYTES * axons + PARAMETER_BYTES * parameters + STATUS_BYTES * status
     return writes, axons, parameters, host
 

@@ -187,7 +187,7 @@ class Rescue(BaseModel):
     """One way of healing, with its budget; see :class:`neurofault.Budget` and :class:`neurofault.Plan`.
 
     Attributes:
-        strategy: ``none``, ``remap``, ``batch``, ``iterative``, ``remap+learn``, ``embryonic``, or a control.
+        strategy: ``none``, ``remap``, ``batch``, ``iterative``, ``remap+learn``, ``diagnose``, ``diagnose+learn``, ``embryonic``, or a control.
         learner: for a strategy that learns.
         cycles: passes over the adapt set in all, above 0.
         writes, writes_per_synapse: most changes of stored weights, in all and of each.

@@ -18,9 +18,12 @@ from neurofault.metrics import ACCURACY, Expected, Metric, metric_named
 from neurofault.rescue import rescue
 from neurofault.rescue.learners.by_name import learner_named
 from neurofault.rescue.lesson import Learner, in_scores
+from neurofault.rescue.strategies import strategy_named
 from neurofault.study.campaign.hit import changed_bits
 from neurofault.study.campaign.records import Rescue
 from neurofault.study.campaign.rows import SEMANTICS, Row, columns_of
+from neurofault.study.patterns.diagnose import FaultDictionary
+from neurofault.study.patterns.usual import dictionary_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +69,7 @@ class Task:
 
 @dataclass(eq=False)
 class WorkerBench:
-    """A worker's bench: chips, healthy runs and learners are made once and used by all trials that need them.
+    """A worker's bench: chips, healthy runs, learners and tests are made once and used by all trials that need them.
 
     Attributes:
         chips: key → chip.
@@ -78,6 +81,7 @@ class WorkerBench:
     _engines: dict[str, IncrementalEngine] = field(default_factory=dict)
     _healthy: dict[tuple[str, str], tuple[int | float, int]] = field(default_factory=dict)
     _learners: dict[tuple[str, str], Learner] = field(default_factory=dict)
+    _testers: dict[str, FaultDictionary] = field(default_factory=dict)
 
     def row(self, task: Task) -> Row:
         """Run a trial; a failure is a row too.
@@ -142,10 +146,12 @@ class WorkerBench:
             if key not in self._learners:
                 self._learners[key] = learner_named(how.learner, chip.deployment, adapt, _told(chip))
             learner = self._learners[key]
+        if strategy_named(how.strategy).tests and task.chip not in self._testers:
+            self._testers[task.chip] = dictionary_for(chip.deployment, adapt, threads=self.threads)
         done = rescue(
             broken, adapt, expected, unit=metric.unit, strategy=how.strategy, learner=learner, budget=how.budget, plan=how.plan,
             plastic=None if how.plastic is None else tuple(how.plastic), test=(chip.inputs, chip.expected),
-            seed=task.seed + 1000 * task.draw, fine=False, guard=how.watch,
+            seed=task.seed + 1000 * task.draw, fine=False, guard=how.watch, tester=self._testers.get(task.chip),
         )  # fmt: skip
         table = chip.deployment.profile.default_energy
         return {

@@ -24,7 +24,8 @@ from neurofault.study.patterns.candidates import candidates as narrow
 from neurofault.study.patterns.cover import Chosen, any_of, columns_of, fewest, greedy
 from neurofault.study.patterns.doubles import Doubles, doubles
 from neurofault.study.patterns.fault_list import FaultList, single_faults
-from neurofault.study.patterns.masked import why_hidden
+from neurofault.study.patterns.made import joined_inputs, made_inputs
+from neurofault.study.patterns.masked import WHYS, why_hidden
 from neurofault.study.patterns.matrix import ExposedRows, Prober, Told, joined, unpacked
 from neurofault.study.patterns.pattern_set import PatternSet, chip_digest
 from neurofault.study.patterns.seen import Observe, observation
@@ -55,7 +56,8 @@ class ChosenPatterns:
         unseen: bool [F], those of them that the other one exposes.
         doubles: unseen pairs of faults; None: not asked for, or no reference.
         why: int64 of the faults that are not exposed by any candidate (or of all, by the test), places in :data:`neurofault.study.patterns.masked.WHYS`; −1: of the others.
-        candidates, reference: numbers of samples.
+        candidates, reference: numbers of samples; of the candidates
+        made: so many are inputs that were made.
         checked: how many faults the exact engine ran again on the test's samples, alone, with the same result.
         cost: of one of the test's samples on the healthy chip, a mean.
     """
@@ -75,6 +77,7 @@ class ChosenPatterns:
     why: NDArray[np.int64]
     candidates: int
     reference: int
+    made: int
     checked: int
     cost: Cost
 
@@ -104,6 +107,7 @@ def choose_patterns(
     size: int | None = None,
     coverage: float | None = None,
     most: int = 1000,
+    made: int = 0,
     layer: str = "any",
     draws: int = 200,
     check: int | None = _CHECKED,
@@ -136,6 +140,8 @@ def choose_patterns(
         coverage: share of the faults that matter and that some candidate exposes, above 0 to 1; None: all, or as many as ``size`` samples expose.
         most: candidates that are tried, at least 1; of more, :func:`neurofault.study.patterns.candidates.candidates` takes these. For critical faults that they do not
             expose the others are searched, and the fewest added.
+        made: most inputs that are made for faults that no sample exposes (:mod:`neurofault.study.patterns.made`), at least 0; in ``indices`` of the test the first of
+            them is −1, the second −2.
         layer: as of :func:`neurofault.study.atlas_sites.all_sites`.
         draws: pairs of faults that are drawn to see how the test does on them, at least 0.
         check: how many faults the exact engine runs again, one by one, to compare every claim; None: all.
@@ -153,7 +159,7 @@ def choose_patterns(
     wanted = next((each for each in AIMS if each == aim), None)
     if wanted is None:
         raise UsageError(f"no aim {aim!r}{nearest(aim, AIMS)}; there are: {', '.join(AIMS)}")
-    _check(chip, {"size": size, "candidates": most, "critical": critical}, {"draws": draws, "check": check}, coverage)
+    _check(chip, {"size": size, "candidates": most, "critical": critical}, {"draws": draws, "check": check, "made": made}, coverage)
     sees = observation(chip, observe)
     listed = single_faults(chip, faults, layer)
     pool = as_inputs(chip, candidates)
@@ -177,14 +183,27 @@ def choose_patterns(
             "aim detectable takes all faults that show in what is observed"
         )
     rows = tester.exposed(listed, np.flatnonzero(matters) if wanted == "critical" else every, _told(progress, "exposed faults"))
-    if wanted == "detectable":
-        matters = _flags(rows.faults, len(listed))
-    else:
+    if wanted == "critical":
         more, own = _searched(chip, pool, own, sees, listed, np.flatnonzero(matters), rows, threads, progress)
         rows, tried = more, pool.take(own)
+    places = own if indices is None else np.asarray(indices, np.int64)[own]
+    fired = dict(tester.activity.spike_counts)
+    which = np.flatnonzero(matters) if wanted == "critical" else every
+    extra = None
+    if made:
+        left = np.setdiff1d(which, rows.faults)
+        left = left[why_hidden(chip, listed, left, fired) != WHYS.index("nothing changes")]
+        extra = made_inputs(chip, tried, listed, left, sees, made, seed, threads, progress)
+    if extra is not None:
+        more_seen = Prober(chip, extra, sees, threads)
+        rows = joined(rows, more_seen.exposed(listed, which, _told(progress, "made inputs")))
+        tried, places = joined_inputs(tried, extra), np.concatenate([places, -1 - np.arange(len(extra))])
+        fired = {name: fired[name] + more_seen.activity.spike_counts[name] for name in fired}
+    if wanted == "detectable":
+        matters = _flags(rows.faults, len(listed))
     if not len(rows):
         raise UsageError(
-            f"nothing detectable: none of the {len(own):,} candidates exposes any of {int(matters.sum()) or len(listed):,} single faults ({kinds}) by {sees}; "
+            f"nothing detectable: none of the {len(tried):,} candidates exposes any of {int(matters.sum()) or len(listed):,} single faults ({kinds}) by {sees}; "
             "more candidates, or an observation that sees more"
         )
     choice, greedily = _chosen(rows, size, coverage, seconds)
@@ -198,14 +217,15 @@ def choose_patterns(
     exposed, reached = _flags(found.faults, len(listed)), _flags(rows.faults, len(listed))
     hidden = np.flatnonzero(~exposed & (~reached if wanted == "detectable" else ~reached & matters))
     why = np.full(len(listed), -1, np.int64)
-    fired = {name: tester.activity.spike_counts[name] + judge.activity.spike_counts[name] for name in tester.activity.spike_counts}
-    why[hidden] = why_hidden(chip, listed, hidden, fired if wanted == "critical" else tester.activity.spike_counts)
+    if wanted == "critical":
+        fired = {name: fired[name] + judge.activity.spike_counts[name] for name in fired}
+    why[hidden] = why_hidden(chip, listed, hidden, fired)
     patterns = PatternSet(
-        chip.name, chip_digest(chip), sees, listed.kinds, data, chip.timesteps, shown, (own if indices is None else np.asarray(indices, np.int64)[own])[samples], applied.activity.scores, applied.activity.sample_spikes,
+        chip.name, chip_digest(chip), sees, listed.kinds, data, chip.timesteps, shown, places[samples], applied.activity.scores, applied.activity.sample_spikes,
     )  # fmt: skip
     twice = doubles(chip, listed, shown, judge, sees, draws, seed, threads, critical) if draws else None
     return ChosenPatterns(
-        patterns, wanted, listed, harm, matters, reached, exposed, choice, greedily, held_out, unseen, twice, why, len(own), len(by), checked,
+        patterns, wanted, listed, harm, matters, reached, exposed, choice, greedily, held_out, unseen, twice, why, len(tried), len(by), len(tried) - len(own), checked,
         cost(chip, applied.activity, len(samples)),
     )  # fmt: skip
 

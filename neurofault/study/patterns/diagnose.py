@@ -7,44 +7,70 @@ healthy chip is called that, whatever is broken.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.activity import DEAD_SCORE
+from neurofault.activity import DEAD_SCORE, Activity
 from neurofault.brief import brief
 from neurofault.damage.damage import Damage, Edit
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.incremental.engine import IncrementalEngine
 from neurofault.errors import UsageError
+from neurofault.inputs import Inputs
 from neurofault.progress import Progress, silent
+from neurofault.rescue.detection import Accused, Heard
 from neurofault.streams import permutation_prefix, stream_key
 from neurofault.study.patterns.apply import check_chip, compared
 from neurofault.study.patterns.fault_list import single_faults
 from neurofault.study.patterns.pattern_set import PatternSet
 from neurofault.study.patterns.seen import seen_of
+from neurofault.study.patterns.suspects import Suspects, suspects
 from neurofault.study.statistics import Interval, wilson
 
 HEALTHY = "healthy"
+MOST_FAULTS = 200_000
+"""Single faults and pairs that a dictionary takes unless told otherwise: each is run over the whole test."""
 _MOST_NUMBERS = 1 << 27
 _TOGETHER = 256
+_NAMED = 20
+"""Classes of suspects that a repair is told of."""
 
 
 @dataclass(frozen=True, eq=False)
 class FaultDictionary:
-    """What is answered to a test.
+    """What is answered to a test. It is a :class:`neurofault.rescue.detection.Tester`: a repair that nobody tells what is broken asks it.
 
     Attributes:
         patterns: the test.
         classes: faults that give the same answers, in words; the first class holds ``healthy``, alone or with faults that the test does not expose.
         answers: int64 [C, K, k], what is seen of each class.
+        cores: of each fault of each class the cores that a repair would have to leave; none where leaving a core mends nothing.
+        core_of: population → [n], the placement that these cores are of.
     """
 
     patterns: PatternSet
     classes: tuple[tuple[str, ...], ...]
     answers: NDArray[np.int64]
+    cores: tuple[tuple[tuple[int, ...], ...], ...]
+    core_of: Mapping[str, NDArray[np.integer]] = field(repr=False)
+
+    @property
+    def inputs(self) -> Inputs:
+        """The samples of the test."""
+        return self.patterns.inputs
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers are seen of each sample."""
+        return int(self.answers.shape[2])
+
+    @property
+    def faults(self) -> int:
+        """How many faults it knows."""
+        return sum(map(len, self.classes)) - 1
 
     __repr__ = brief
 
@@ -54,6 +80,25 @@ class FaultDictionary:
             if fault in names:
                 return number
         raise UsageError(f"the dictionary has no fault {fault!r}")
+
+    def check(self, chip: Deployment) -> None:
+        """Refuse a chip that the test is not for.
+
+        Raises:
+            UsageError: the chip holds other integers.
+        """
+        check_chip(self.patterns, chip)
+
+    def hear(self, activity: Activity | None) -> Heard:
+        """Say whether answers are the healthy ones, how far they are from them, and which classes are nearest to them; None: the chip stalls."""
+        if activity is None:
+            return Heard(False, float("inf"), ())
+        far = _distances(self, seen_of(self.patterns.observe, activity))
+        if not far[0]:
+            return Heard(True, 0.0, ())
+        nearest = [at for at in np.argsort(far, kind="stable")[: _NAMED + 1].tolist() if at][:_NAMED]
+        named = tuple(tuple(map(Accused, self.classes[at], self.cores[at])) for at in nearest)
+        return Heard(False, float(far[0]), named)
 
 
 @dataclass(frozen=True)
@@ -95,6 +140,8 @@ def fault_dictionary(
     faults: Sequence[str] = ("core_dead", "neuron_dead"),
     *,
     pairs: bool = False,
+    layer: str = "any",
+    most: int = MOST_FAULTS,
     threads: int | None = None,
     progress: Progress = silent,
 ) -> FaultDictionary:
@@ -111,49 +158,71 @@ def fault_dictionary(
     Args:
         chip: healthy, the one that the test was made for.
         patterns: the test.
-        faults: kinds of single faults, as of :func:`neurofault.choose_patterns`.
+        faults: kinds of single faults, of :data:`neurofault.study.patterns.suspects.SUSPECTED`.
         pairs: whether every pair of dead cores is in it, too.
+        layer: whose single faults, the name of a population; ``any``: of all.
+        most: faults and pairs that it may hold, at least 1; each is run over the whole test.
         threads: worker threads; None: one for each usable core.
         progress: called as work goes on.
 
     Raises:
-        UsageError: the test is of another chip, no such kind, or more answers than fit (2²⁷ numbers).
+        UsageError: the test is of another chip; no such kind or layer; more faults than ``most``, or more different answers than fit (2²⁷ numbers); or nothing
+            detectable: every fault answers as the healthy chip.
+        FaultError: the chip has no such parts.
     """
+    if most < 1:
+        raise UsageError(f"most must be at least 1, is {most}")
     check_chip(patterns, chip)
-    listed = single_faults(chip, faults)
-    names = [listed.says(at) for at in range(len(listed))]
-    edits = [listed.edits(at) for at in range(len(listed))]
-    if pairs:
-        cores = single_faults(chip, ["core_dead"])
-        for one, two in itertools.combinations(range(len(cores)), 2):
-            names.append(f"{cores.says(one)} and {cores.says(two).removeprefix('core_dead ')}")
-            edits.append((*cores.edits(one), *cores.edits(two)))
-    healthy = patterns.answers
-    if len(names) * healthy.size > _MOST_NUMBERS:
+    listed = suspects(chip, faults, layer)
+    cores = suspects(chip, ["core_dead"])[0] if pairs else None
+    number = sum(map(len, listed)) + (0 if cores is None else len(cores) * (len(cores) - 1) // 2)
+    if number > most:
+        counts = [f"{len(part):,} {part.kind}" for part in listed] + ([] if cores is None else [f"pairs of {len(cores):,} cores"])
         raise UsageError(
-            f"a dictionary of {len(names):,} faults × {healthy.size:,} numbers is too large (allowed: {_MOST_NUMBERS:,} in all); fewer samples, or fewer kinds"
+            f"a dictionary of {number:,} faults ({', '.join(counts)}) is more than the {most:,} that are allowed, for each is run over the whole test: "
+            "fewer kinds, one layer, or a larger limit"
         )
-    answers = [healthy[None]]
-    engine = IncrementalEngine(threads)
-    for start in range(0, len(edits), _TOGETHER):
-        broken = [chip.with_damage(Damage(own)) for own in edits[start : start + _TOGETHER]]
-        answers.append(np.stack([seen_of(patterns.observe, activity) for activity in engine.run_many(broken, patterns.inputs)]))
-        progress("dictionary", min(start + _TOGETHER, len(edits)), len(edits), "")
-    return _classes(patterns, [HEALTHY, *names], np.concatenate(answers))
+    place, found = {patterns.answers.tobytes(): 0}, [patterns.answers]
+    members: list[list[tuple[str, tuple[int, ...]]]] = [[(HEALTHY, ())]]
+    engine, done = IncrementalEngine(threads), 0
+    entries = _entries(listed, cores)
+    while window := list(itertools.islice(entries, _TOGETHER)):
+        broken = [chip.with_damage(Damage(edits)) for _, edits, _ in window]
+        for (name, _, where), activity in zip(window, engine.run_many(broken, patterns.inputs), strict=True):
+            seen = seen_of(patterns.observe, activity)
+            at = place.setdefault(seen.tobytes(), len(members))
+            if at == len(members):
+                members.append([])
+                found.append(seen)
+            members[at].append((name, where))
+        if len(found) * patterns.answers.size > _MOST_NUMBERS:
+            raise UsageError(
+                f"a dictionary of {len(found):,} or more different answers × {patterns.answers.size:,} numbers is too large (allowed: {_MOST_NUMBERS:,} numbers in all); "
+                "fewer samples, fewer kinds, or one layer"
+            )
+        done += len(window)
+        progress("dictionary", done, number, "")
+    if len(found) == 1:
+        raise UsageError(
+            f"nothing detectable: to the {len(patterns)} samples of the test, each of {number:,} faults ({', '.join(part.kind for part in listed)}) answers as the healthy "
+            f"chip ({patterns.observe}); a test that was made for these kinds, or an observation that sees more"
+        )
+    return FaultDictionary(
+        patterns,
+        tuple(tuple(name for name, _ in one) for one in members),
+        np.stack(found),
+        tuple(tuple(where for _, where in one) for one in members),
+        dict(chip.placement.core_of),
+    )
 
 
-def _classes(patterns: PatternSet, names: list[str], answers: NDArray[np.int64]) -> FaultDictionary:
-    """Put faults of equal answers together, in the order of the first of each."""
-    place: dict[bytes, int] = {}
-    members: list[list[str]] = []
-    first = []
-    for at, name in enumerate(names):
-        number = place.setdefault(answers[at].tobytes(), len(members))
-        if number == len(members):
-            members.append([])
-            first.append(at)
-        members[number].append(name)
-    return FaultDictionary(patterns, tuple(map(tuple, members)), answers[first])
+def _entries(listed: Sequence[Suspects], cores: Suspects | None) -> Iterator[tuple[str, tuple[Edit, ...], tuple[int, ...]]]:
+    """Yield every single fault, then every pair of dead cores."""
+    for part in listed:
+        yield from part
+    if cores is not None:
+        for (one, first, here), (two, second, there) in itertools.combinations(list(cores), 2):
+            yield f"{one} and {two.removeprefix('core_dead ')}", (*first, *second), (*here, *there)
 
 
 def diagnose(dictionary: FaultDictionary, answers: NDArray[np.int64], most: int = 10) -> list[Suspect]:
@@ -209,8 +278,10 @@ def naming(
         threads: worker threads; None: one for each usable core.
 
     Raises:
-        UsageError: a number out of range.
+        UsageError: a number out of range, or a dictionary without dead cores.
     """
+    if not any(name.startswith("core_dead ") for names in dictionary.classes for name in names):
+        raise UsageError("naming is measured on dead cores, and the dictionary knows none: let it suspect core_dead, too")
     if cores not in (1, 2):
         raise UsageError(f"cores must be 1 or 2, is {cores}")
     if draws < 1:

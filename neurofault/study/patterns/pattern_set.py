@@ -42,7 +42,7 @@ class PatternSet:
         data: where the samples are from, in words.
         timesteps: T.
         inputs: the K samples, encoded.
-        indices: int64 [K], where each stands in the set it is from.
+        indices: int64 [K], where each stands in the set it is from; of an input that was made −1, −2 ….
         scores: int64 [K, n_out], of the healthy chip, as of :class:`neurofault.Activity`.
         sample_spikes: int64 [K], likewise.
     """
@@ -62,6 +62,11 @@ class PatternSet:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def says(self, sample: int) -> str:
+        """Return in words which sample of the test this is: ``sample 17 of digits/train``, ``made input 2``."""
+        index = int(self.indices[sample])
+        return f"sample {index} of {self.data}" if index >= 0 else f"made input {-index}"
 
     @property
     def answers(self) -> NDArray[np.int64]:

@@ -34,7 +34,7 @@ def report(found: ChosenPatterns) -> dict[str, Any]:
         "aim": found.aim, "observe": patterns.observe, "faults": list(found.faults.kinds), "single_faults": len(found.faults),
         "matter": int(found.matters.sum()), "reached": int(found.reached.sum()), "exposed": int((found.exposed & found.reached).sum()),
         "coverage": found.coverage, "exposed_of_all": int(found.exposed.sum()),
-        "candidates": found.candidates, "reference": found.reference,
+        "candidates": found.candidates, "made": found.made, "made_chosen": int((patterns.indices < 0).sum()), "reference": found.reference,
         "size": number, "samples": patterns.indices.tolist(), "exposed_by_first": list(choice.exposed),
         "least": choice.least, "proved_least": choice.exact, "most": choice.most, "greedy": found.greedy,
         "unseen_faults": interval_json(found.unseen_coverage),

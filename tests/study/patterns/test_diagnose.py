@@ -103,6 +103,10 @@ def test_one_dead_core_is_named_and_two_are_where_pairs_are_suspected():
         (lambda own, book: nf.diagnose(book, np.zeros((1, 9), np.int64)), r"answers have the shape \(1, 9\), but the test has .*"),
         (lambda own, book: naming(own, book, 3), "cores must be 1 or 2, is 3"),
         (lambda own, book: naming(own, book, 1, 0), "draws must be at least 1, is 0"),
+        (
+            lambda own, book: naming(own, nf.fault_dictionary(own, book.patterns, ["neuron_dead"]), 1),
+            "naming is measured on dead cores, and the dictionary knows none: let it suspect core_dead, too",
+        ),
         (lambda own, book: book.class_of("gnat"), "the dictionary has no fault 'gnat'"),
         (
             lambda own, book: nf.fault_dictionary(made(9), book.patterns),
@@ -110,7 +114,7 @@ def test_one_dead_core_is_named_and_two_are_where_pairs_are_suspected():
         ),
         (
             lambda own, book: nf.fault_dictionary(own, book.patterns, ["gnat"]),
-            "no test for single faults of kind 'gnat'; kinds: .*",
+            "a dictionary has no faults of kind 'gnat'; kinds: .*router_dead",
         ),
     ],
 )
