@@ -319,7 +319,7 @@ def _print(answer: dict[str, Any], profile: HardwareProfile, metric: Metric) -> 
         )
     tell(*tabled(heads, rows, ("strategy", "learner", "95 % interval"), width()))
     for row in answer["rows"]:
-        if row["detection"] is not None:
+        if "detection" in row:
             tell(_noticed(row))
     shown = [each for each in answer["paired"] if each["low"] is not None and _kin(each["a"], each["b"])]
     if shown:

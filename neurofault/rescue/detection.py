@@ -45,7 +45,7 @@ class Accused:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Suspicion:
     """What a tester makes of the answers to its test.
 
     Attributes:
@@ -83,7 +83,7 @@ class Tester(Protocol):
     def check(self, chip: Deployment) -> None:
         """Refuse a chip that the test is not for (UsageError)."""
 
-    def hear(self, activity: Activity | None) -> Heard:
+    def hear(self, activity: Activity | None) -> Suspicion:
         """Say what the answers mean; None: the chip stalls."""
 
 
@@ -168,7 +168,7 @@ def find_and_move(bench: Workbench) -> Detection:
     return bench.detection
 
 
-def _test(bench: Workbench, tester: Tester) -> Heard:
+def _test(bench: Workbench, tester: Tester) -> Suspicion:
     """Show the test to the chip as it is, charge it, and say what its answers mean."""
     samples = len(tester.inputs)
     try:
@@ -184,7 +184,7 @@ def _test(bench: Workbench, tester: Tester) -> Heard:
 
 
 def _next(
-    bench: Workbench, tester: Tester, heard: Heard, vain: Mapping[tuple[int, ...], Sequence[int]]
+    bench: Workbench, tester: Tester, heard: Suspicion, vain: Mapping[tuple[int, ...], Sequence[int]]
 ) -> tuple[Accused, ...] | None:
     """Return what is moved next: the likeliest that was tried least often and for which there are spare cores; None: nothing."""
     spares = set(bench.deployment.placement.spare_cores)

@@ -90,7 +90,7 @@ def row_to_json(row: Row) -> dict[str, Any]:
             "cores": sorted({core for each in provision.support for core in each.cores}),
         },
         "guard": _guard(row),
-        "detection": _detection(row),
+        **_detection(row),
         "notes": sorted({note for draw in row.draws for note in draw.rescued.notes}),
         "n_draws": len(row.draws),
         "draws": [
@@ -104,7 +104,7 @@ def row_to_json(row: Row) -> dict[str, Any]:
                 "writes": draw.rescued.spent.writes,
                 "energy_joule": None if table is None else draw.rescued.spent.energy.get(table),
                 "faults": [{"kind": hit.kind, "cores": list(hit.cores)} for hit in draw.rescued.deployment.damage.hits],
-                "detection": None if draw.rescued.detection is None else _detected(draw.rescued.detection),
+                **({} if draw.rescued.detection is None else {"detection": _detected(draw.rescued.detection)}),
                 "time_line": [_point(point) for point in draw.rescued.points],
             }
             for draw in row.draws
@@ -147,13 +147,13 @@ def _guard(row: Row) -> dict[str, Any] | None:
     }
 
 
-def _detection(row: Row) -> dict[str, Any] | None:
-    """Return what testing, moving and testing again came to over the draws; None: the strategy does not test."""
+def _detection(row: Row) -> dict[str, Any]:
+    """Return ``detection``: what testing, moving and testing again came to over the draws; nothing where the strategy does not test."""
     found = [draw.rescued.detection for draw in row.draws if draw.rescued.detection is not None]
     if not found:
-        return None
+        return {}
     delays = [each.delay for each in found if each.delay is not None]
-    return {
+    made = {
         "noticed": len(delays),
         "delay": float(np.mean(delays)) if delays else None,
         "tests": float(np.mean([each.tests for each in found])),
@@ -162,6 +162,7 @@ def _detection(row: Row) -> dict[str, Any] | None:
         "taken_back": float(np.mean([sum(not one.stays for one in each.tries) for each in found])),
         "passed": sum(each.passed for each in found),
     }
+    return {"detection": made}
 
 
 def _detected(found: Detection) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from neurofault.engines.incremental.engine import IncrementalEngine
 from neurofault.errors import UsageError
 from neurofault.inputs import Inputs
 from neurofault.progress import Progress, silent
-from neurofault.rescue.detection import Accused, Heard
+from neurofault.rescue.detection import Accused, Suspicion
 from neurofault.streams import permutation_prefix, stream_key
 from neurofault.study.patterns.apply import check_chip, compared
 from neurofault.study.patterns.fault_list import single_faults
@@ -89,16 +89,16 @@ class FaultDictionary:
         """
         check_chip(self.patterns, chip)
 
-    def hear(self, activity: Activity | None) -> Heard:
+    def hear(self, activity: Activity | None) -> Suspicion:
         """Say whether answers are the healthy ones, how far they are from them, and which classes are nearest to them; None: the chip stalls."""
         if activity is None:
-            return Heard(False, float("inf"), ())
+            return Suspicion(False, float("inf"), ())
         far = _distances(self, seen_of(self.patterns.observe, activity))
         if not far[0]:
-            return Heard(True, 0.0, ())
+            return Suspicion(True, 0.0, ())
         nearest = [at for at in np.argsort(far, kind="stable")[: _NAMED + 1].tolist() if at][:_NAMED]
         named = tuple(tuple(map(Accused, self.classes[at], self.cores[at])) for at in nearest)
-        return Heard(False, float(far[0]), named)
+        return Suspicion(False, float(far[0]), named)
 
 
 @dataclass(frozen=True)

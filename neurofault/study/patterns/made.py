@@ -41,7 +41,7 @@ Lines = Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True, eq=False)
-class Line:
+class InputLine:
     """What a line of an input may get.
 
     Attributes:
@@ -147,15 +147,15 @@ def joined_inputs(first: Inputs, second: Inputs) -> Inputs:
     return Inputs(bias=biases or None, events=spikes or None)
 
 
-def _line(chip: Deployment, name: str, part: Bias | Spikes) -> Line:
+def _line(chip: Deployment, name: str, part: Bias | Spikes) -> InputLine:
     size, encoding = chip.population(name).size, chip.population(name).encoding
     if isinstance(part, Spikes):
-        return Line(None, size, chip.timesteps)
+        return InputLine(None, size, chip.timesteps)
     values = np.unique(part.mantissa if encoding is None else np.asarray(encoding.table)).astype(np.int32)
-    return Line(values, size, chip.timesteps)
+    return InputLine(values, size, chip.timesteps)
 
 
-def _drawn(kinds: Mapping[str, Line], random: np.random.Generator, number: int) -> Lines:
+def _drawn(kinds: Mapping[str, InputLine], random: np.random.Generator, number: int) -> Lines:
     return {name: kinds[name].drawn(random, number) for name in sorted(kinds)}
 
 
@@ -199,7 +199,7 @@ def _either(first: NDArray[np.bool_], one: NDArray[np.generic], two: NDArray[np.
 
 
 def _batch(
-    chip: Deployment, kinds: Mapping[str, Line], samples: Inputs, kept: list[Lines], faults: FaultList, hidden: NDArray[np.int64], observe: Observe,
+    chip: Deployment, kinds: Mapping[str, InputLine], samples: Inputs, kept: list[Lines], faults: FaultList, hidden: NDArray[np.int64], observe: Observe,
     random: np.random.Generator, threads: int | None,
 ) -> Lines:  # fmt: skip
     """Return a batch made for what is hidden: a quarter at random, a quarter of two others, half with the lines of hidden faults lit."""
