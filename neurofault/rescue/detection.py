@@ -3,7 +3,7 @@
 A test is shown to the chip; a tester says whether its answers are the healthy ones and, if not, what is most likely broken and on which cores that sits. These cores are
 left (:func:`neurofault.rescue.remap.remap.remap`), and the test is shown again. Answers that are nearer to the healthy ones let the move stand; others have it taken
 back, and the next suspect is tried: a wrong name, or a class of several that no answer tells apart, costs a test and a move. A second fault is found by the answers
-that are left once the first is mended. Where every suspect was moved in vain, they are tried again on other spare cores, for a spare core may be dead too.
+that are left once the first is mended. A suspect that was moved in vain comes again after a few others, to another spare core, for that one may have been dead.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 ANSWER_BYTES = 8
 """What the host reads of each number of an answer."""
+AGAIN = 4
+"""A suspect that was moved in vain stands so many places further back."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def _test(bench: Workbench, tester: Tester) -> Suspicion:
 def _next(
     bench: Workbench, tester: Tester, heard: Suspicion, vain: Mapping[tuple[int, ...], Sequence[int]]
 ) -> tuple[Accused, ...] | None:
-    """Return what is moved next: the likeliest that was tried least often and for which there are spare cores; None: nothing."""
+    """Return what is moved next: the likeliest for which there are spare cores that did not fail it, those moved in vain further back; None: nothing."""
     spares = set(bench.deployment.placement.spare_cores)
     options: list[tuple[Accused, ...]] = []
     for members in heard.suspects:
@@ -199,7 +201,7 @@ def _next(
         cores = tuple(sorted({core for one in option for core in one.cores}))
         used = vain.get(cores, ())
         if len(_now(bench, tester, cores)) <= len(spares - set(used)):
-            ranked.append((len(used), place))
+            ranked.append((place + AGAIN * len(used), place))
     return options[min(ranked)[1]] if ranked else None
 
 
