@@ -43,11 +43,13 @@ if TYPE_CHECKING:
     from neurofault.study.alarms.watch import watch
     from neurofault.study.calibrate import from_torch
     from neurofault.study.campaign.api import campaign
+    from neurofault.study.neurobench import neurobench_metric, neurobench_model
     from neurofault.study.patterns.apply import apply_patterns
     from neurofault.study.patterns.choose import choose_patterns
     from neurofault.study.patterns.diagnose import diagnose, fault_dictionary
     from neurofault.study.patterns.pattern_set import PatternSet, load_patterns, save_patterns
     from neurofault.study.protect.api import protect
+    from neurofault.study.robustness import Robustness, robustness
 
 __all__ = [  # noqa: RUF022  (in pipeline order)
     # what computes
@@ -112,6 +114,11 @@ __all__ = [  # noqa: RUF022  (in pipeline order)
     "AlarmSet",
     "save_alarms",
     "load_alarms",
+    # how much it bears
+    "robustness",
+    "Robustness",
+    "neurobench_model",
+    "neurobench_metric",
     # many trials
     "campaign",
     "errors",
@@ -143,6 +150,10 @@ _ON_USE = {
     "save_alarms": "neurofault.study.alarms.alarm_file",
     "load_alarms": "neurofault.study.alarms.alarm_file",
     "protect": "neurofault.study.protect.api",
+    "robustness": "neurofault.study.robustness",
+    "Robustness": "neurofault.study.robustness",
+    "neurobench_model": "neurofault.study.neurobench",
+    "neurobench_metric": "neurofault.study.neurobench",
     "campaign": "neurofault.study.campaign.api",
 }
 """Name → module that has it, for what is not loaded with the package."""

@@ -188,6 +188,7 @@ PUBLIC = [
     "rescue", "Budget", "Plan", "Guard", "Rescued",
     "choose_patterns", "apply_patterns", "PatternSet", "save_patterns", "load_patterns", "fault_dictionary", "diagnose",
     "choose_alarms", "with_alarms", "watch", "try_alarms", "AlarmSet", "save_alarms", "load_alarms",
+    "robustness", "Robustness", "neurobench_model", "neurobench_metric",
     "campaign",
     "errors",
 ]  # fmt: skip

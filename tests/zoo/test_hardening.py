@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -35,6 +35,7 @@ def place(name="digits-mlp", profile="loihi2", grain=None):
     )
 
 
+@settings(deadline=None)
 @given(
     cores=st.one_of(st.just(0.0), st.floats(1e-6, 0.999), st.integers(1, 1000).map(float)),
     bits=st.floats(0, 0.5), dropout=st.floats(0, 0.99), seed=st.none() | st.integers(0, 2**31 - 1),
@@ -86,6 +87,7 @@ def test_dropout_is_of_single_neurons_of_each_sample_and_rescales():
     assert np.abs(draw.passed[0].mean(axis=0) - 1).max() < 0.05
 
 
+@settings(deadline=None)
 @given(rate=st.sampled_from([0.0, 0.01, 0.5]), bits=st.integers(2, 8), seed=st.integers(0, 1000), rows=st.booleans())
 def test_flips_of_stored_bits_against_a_plain_reading_of_each_field(rate, bits, seed, rows):
     weight = np.random.default_rng(seed).normal(size=(7, 9)).astype(np.float32)
