@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 def neurobench_model(chip: Deployment) -> Any:
     """Return a chip as NeuroBench's model: a batch of samples → the classes that it answers, int64 [N].
 
+    >>> benchmark = Benchmark(neurobench_model(chip), loader, [], [], [[], [ClassificationAccuracy]])  # doctest: +SKIP
+
     Args:
         chip: healthy or broken. A batch is values [N, …] (uint8, or real numbers in [0, 1]), or, where the chip takes events, 0 and 1 [N, T, …].
 
@@ -57,6 +59,10 @@ def neurobench_metric(
 
     Its name in the harness's results is ``Robustness`` and the kind, as ``RobustnessCoreDead``. Samples are shown to the broken chips as the dataloader gives them: preprocessors of the
     benchmark do not act on them. Until the healthy chip is better than chance on what was shown, its value is not a number.
+
+    >>> neurobench_metric("core_ded")
+    Traceback (most recent call last):
+    neurofault.errors.UsageError: robustness: no damage curve of 'core_ded' (did you mean 'core_dead'?); allowed: core_dead, neuron_dead, synapse_dead, synapse_bit_flip
 
     Args:
         fault: as in :func:`neurofault.study.robustness.robustness`.
