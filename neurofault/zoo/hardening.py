@@ -241,11 +241,11 @@ class Hits:
 def hardening_digest(asked: Hardening, sites: HiddenPlaces) -> str:
     """Return 12 hexadecimal digits of what determines the weights beside recipe and data: what is asked for and the places that it takes.
 
-    Cores are numbered in their order, so a placement that moves them as a whole trains the same network.
+    The seed is the recipe's own matter. Cores are numbered in their order, so a placement that moves them as a whole trains the same network.
     """
     ranks = np.unique(np.concatenate(sites.cores), return_inverse=True)[1].tolist() if asked.cores else []
     said = {
-        "asked": str(asked),
+        "asked": str(replace(asked, seed=None)),
         "cores": ranks,
         "sizes": [len(one) for one in sites.cores],
         "weight_bits": sites.weight_bits if asked.bits else None,

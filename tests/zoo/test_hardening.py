@@ -109,6 +109,7 @@ def test_the_identity_knows_what_is_asked_for_and_the_places_that_it_takes():
     other = replace(SITES, cores=(np.zeros(12, np.int32), np.ones(6, np.int32)))
     digest = hardening_digest(Hardening(cores=2), SITES)
     assert hardening_digest(Hardening(cores=2), moved) == digest
+    assert hardening_digest(Hardening(cores=2, seed=2026), SITES) == digest  # the recipe's digest knows it
     assert hardening_digest(Hardening(cores=2), replace(SITES, weight_bits=4)) == digest
     assert hardening_digest(Hardening(cores=2), other) != digest
     assert hardening_digest(Hardening(cores=3), SITES) != digest
