@@ -4,6 +4,8 @@
 
 For each training seed a network is trained plainly, with dropout (by the hardened networks' optimiser, and for 2026 by the recipe's own as it is shipped) and for dead cores, converted, and broken:
 the same cores die in each. Everything was chosen on validation samples; the test samples are seen here alone. The file is written anew after every network.
+
+The two networks may be run apart and joined: `--join a.json b.json --json docs/data/harden.json`; of each, trainings count for which all ways are there.
 """
 
 from __future__ import annotations
@@ -68,6 +70,13 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def write(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
+    """Write the answer so far, if it is wanted."""
+    if options.json is not None:
+        said = {"cores": options.cores, "draws": options.draws, "summary": summary(rows), "rows": rows}
+        options.json.write_text(json.dumps(said, indent=1) + "\n")
+
+
 def main() -> None:
     """Run the experiment."""
     parser = argparse.ArgumentParser()
@@ -77,9 +86,14 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--seeds", type=int, nargs="+", default=[2026, 1, 2])
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
+    parser.add_argument("--join", type=Path, nargs="+", help="files that this wrote: nothing is trained, they are joined")
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
-    for seed in options.seeds:
+    for file in options.join or []:
+        found = json.loads(file.read_text())["rows"]
+        ways_of = {seed: {row["way"] for row in found if row["seed"] == seed} for seed in {row["seed"] for row in found}}
+        rows += [row for row in found if set(WAYS) <= ways_of[row["seed"]]]
+    for seed in () if options.join else options.seeds:
         for of in options.networks:
             ways = {
                 way: f"{of}+{asked.format(cores=options.cores)}{',' if asked else ''}seed={seed}" for way, asked in WAYS.items()
@@ -89,9 +103,8 @@ def main() -> None:
                 rows.append(broken(name, way, of, seed, options))
                 last = rows[-1]
                 print(f"{of:18} {way:20} seed {seed:4}: healthy {last['healthy']:.2%}, {options.cores} of {last['hidden_cores']} hidden cores dead {np.mean(last['draws']):.2%}", flush=True)  # fmt: skip
-                if options.json is not None:
-                    said = {"cores": options.cores, "draws": options.draws, "summary": summary(rows), "rows": rows}
-                    options.json.write_text(json.dumps(said, indent=1) + "\n")
+                write(rows, options)
+    write(rows, options)
     for row in summary(rows):
         share = (
             f"; {row['of_dropout']:.0%} of dropout's ({row['of_dropout_low']:.0%} … {row['of_dropout_high']:.0%})"
