@@ -25,6 +25,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 SOURCES = (
     "compiled.py",
+    "deploy/annealed/*.py",
     "engines/exact/*.py",
     "engines/incremental/*.py",
     "learning/*.py",

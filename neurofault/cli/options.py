@@ -77,11 +77,16 @@ Readout = Annotated[
     ),
 ]
 WeightBits = Annotated[int | None, typer.Option(help="Stored bits a weight. Default: the most that the profile stores.")]
-Place = Annotated[str, typer.Option(help="Where blocks of neurons go: pack, spread or random.")]
+Place = Annotated[
+    str,
+    typer.Option(
+        help="Where blocks of neurons go: pack, spread, random, or anneal[:DAMAGE[:CORES]]: searched for few hops and a low worst loss of dead cores."
+    ),
+]
 NeuronsPerCore = Annotated[int | None, typer.Option(help="Neurons of a layer in one core. Default: the zoo network's own grain.")]
 SpareCores = Annotated[int, typer.Option(help="Healthy cores kept free for repair.")]
 Chips = Annotated[int | None, typer.Option(help="Chips to use. Default: the fewest that fit.")]
-PlaceSeed = Annotated[int, typer.Option(help="Seed of random placement.")]
+PlaceSeed = Annotated[int, typer.Option(help="Seed of random and anneal placement.")]
 Protect = Annotated[
     list[str] | None,
     typer.Option(

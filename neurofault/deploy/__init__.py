@@ -5,14 +5,16 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+from neurofault.deploy.anneal_words import ANNEAL
 from neurofault.deploy.bound import wraps
-from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.deployment import Deployment, Placement
+from neurofault.deploy.given import check_placement
 from neurofault.deploy.grid import grid_html
 from neurofault.deploy.neuron_laws import approximated
 from neurofault.deploy.placement import place
 from neurofault.deploy.profile import HardwareProfile, load_profile
 from neurofault.deploy.quantise import lost, quantise
-from neurofault.errors import ConversionError, NeurofaultWarning
+from neurofault.errors import ConversionError, NeurofaultWarning, UsageError
 from neurofault.graph import Network
 from neurofault.graph.chip import reached
 from neurofault.graph.network import horizon
@@ -32,6 +34,7 @@ def deploy(
     spare_cores: int = 0,
     chips: int | None = None,
     seed: int = 0,
+    placement: Placement | None = None,
 ) -> Deployment:
     """Quantise a network to a chip's integers and place it on the chip's cores.
 
@@ -54,16 +57,25 @@ def deploy(
         spare_cores: healthy cores kept free for repair, at least 0.
         chips: number of chips; None: the fewest that fit.
         seed: of the ``random`` strategy.
+        placement: the cores themselves, as :func:`neurofault.search_placement` finds them; then nothing of the five above is given.
 
     Warns:
         NeurofaultWarning: some input makes a neuron's current wrap, all weights of a connection become 0, or the chip stores another decay
             than the network has; the text names the neuron and the input, the connection, or the population.
 
     Raises:
-        UsageError: unknown profile, width or strategy.
+        UsageError: unknown profile, width or strategy, or a placement of something else.
         ConversionError: a decay is no whole number from 0 to 4095, or nothing but a bias that rounds to 0 reaches the readout.
         CapacityError: the network does not fit.
     """
+    if strategy == ANNEAL:
+        raise UsageError(
+            f"strategy {ANNEAL!r} measures traffic and damage on samples: deploy with another, then nf.search_placement(chip, x, y).chip"
+        )
+    if placement is not None and (strategy, neurons_per_core, spare_cores, chips, seed) != ("pack", None, 0, None, 0):
+        raise UsageError(
+            "placement says which core each neuron sits on; leave out strategy, neurons_per_core, spare_cores, chips and seed"
+        )
     chip = profile if isinstance(profile, HardwareProfile) else load_profile(profile)
     populations, connections = quantise(network, chip, weight_bits=weight_bits)
     read = network.readout.population
@@ -77,10 +89,11 @@ def deploy(
         *map(str, wraps(populations, connections, horizon(network))),
     ):
         warnings.warn(said, NeurofaultWarning, stacklevel=2)
-    placement = place(
+    placed = placement or place(
         populations, connections, chip, strategy=strategy, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips,
         seed=seed,
     )  # fmt: skip
-    return Deployment(
-        network.name, chip, populations, connections, placement, network.timesteps, network.readout, reset=network.reset
-    )
+    made = Deployment(network.name, chip, populations, connections, placed, network.timesteps, network.readout, reset=network.reset)
+    if placement is not None:
+        check_placement(made)
+    return made

@@ -35,7 +35,7 @@ class Placement:
         core_of: population → int32 [n].
         spare_cores: ids kept free for repair, sorted.
         bad_cores: ids known bad before deployment (profile), sorted; never used.
-        strategy: ``pack``, ``spread`` or ``random``.
+        strategy: ``pack``, ``spread``, ``random`` or ``anneal``.
     """
 
     chips: int

@@ -95,7 +95,7 @@ def place(
     chips = (
         1 if profile.core.layers is not None else _chips_needed(populations, cuts, profile, spare_cores, chips, neurons_per_core)
     )
-    healthy = _healthy_cores(profile, chips)
+    healthy = healthy_cores(profile, chips)
     spare_cores = min(spare_cores, len(healthy))
     spares = healthy[(2 * np.arange(spare_cores) + 1) * len(healthy) // (2 * max(1, spare_cores))]
     free = np.setdiff1d(healthy, spares)
@@ -134,13 +134,13 @@ def _on_one_core(
     strategy: str,
 ) -> Placement:
     """Return the only placement on a chip of one core, which all populations share."""
-    if spare_cores or not _healthy_cores(profile, 1).size:
+    if spare_cores or not healthy_cores(profile, 1).size:
         raise CapacityError(
             f"the network does not fit: {profile.name!r} has one core, and none to spare; lower spare_cores ({spare_cores})"
         )
     sources = {one.source for one in connections}
     check_one_core(populations, connections, profile, [one.name for one in populations if one.name not in sources])
-    core = int(_healthy_cores(profile, 1)[0])
+    core = int(healthy_cores(profile, 1)[0])
     return Placement(
         1, profile.chip.cores.known, {one.name: np.full(one.size, core, np.int32) for one in populations}, strategy=strategy
     )
@@ -294,7 +294,7 @@ def _run(total: int, start: int, size: int) -> NDArray[np.bool_]:
     return mask
 
 
-def _healthy_cores(profile: HardwareProfile, chips: int) -> NDArray[np.int64]:
+def healthy_cores(profile: HardwareProfile, chips: int) -> NDArray[np.int64]:
     """Sorted ids of the usable cores of all chips that the profile does not list as dead."""
     cores = profile.chip.cores.known
     usable = (np.arange(chips)[:, None] * cores + np.array(profile.chip.local_ids)).reshape(-1)
@@ -319,10 +319,10 @@ def _chips_needed(
         raise CapacityError(f"chips is {chips}, but at most {most} of {profile.name!r} can be joined; lower chips")
     needed = sum(cuts) + spare_cores
     count = chips or max(1, -(-needed // profile.chip.usable))
-    while chips is None and len(_healthy_cores(profile, count)) < needed and (most is None or count < most):
+    while chips is None and len(healthy_cores(profile, count)) < needed and (most is None or count < most):
         count += 1
     count = count if most is None else min(count, most)
-    available = len(_healthy_cores(profile, count))
+    available = len(healthy_cores(profile, count))
     if available >= needed:
         return count
     changes = [f"raise neurons_per_core ({neurons_per_core})"] if neurons_per_core else ["shrink the network"]

@@ -318,7 +318,7 @@ def read_placement(parts: Parts, arrays: Arrays, populations: Sequence[ChipPopul
     for ids in core_of.values():
         inside("core", ids, chips * per_chip)
     inside("core", (*spare, *bad), chips * per_chip)
-    return Placement(chips, per_chip, core_of, spare, bad, parts.one_of("strategy", ("pack", "spread", "random")))
+    return Placement(chips, per_chip, core_of, spare, bad, parts.one_of("strategy", ("pack", "spread", "random", "anneal")))
 
 
 def inside(what: str, ids: NDArray[Any] | Sequence[int], end: int) -> None:

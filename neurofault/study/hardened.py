@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from neurofault.data.datasets import load
 from neurofault.data.splits import DataSet, Split
 from neurofault.deploy import deploy
+from neurofault.deploy.anneal_words import anneal_words
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.digest import digest_of
@@ -170,7 +171,7 @@ def placing(
 
     def place(network: Network) -> Deployment:
         return deploy(
-            network, profile, weight_bits=weight_bits, strategy=strategy, neurons_per_core=grain, spare_cores=spare_cores, chips=chips,
+            network, profile, weight_bits=weight_bits, strategy="pack" if anneal_words(strategy) else strategy, neurons_per_core=grain, spare_cores=spare_cores, chips=chips,
             seed=seed,
         )  # fmt: skip
 

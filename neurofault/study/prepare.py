@@ -17,6 +17,7 @@ from neurofault.data.binning import Binning
 from neurofault.data.datasets import load
 from neurofault.data.scaling import Scaling, in_levels, scaling_of
 from neurofault.data.splits import DataSet, Split, said
+from neurofault.deploy.anneal_words import anneal_words
 from neurofault.deploy.bound import wraps
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile, load_profile
@@ -31,6 +32,7 @@ from neurofault.graph.readout import readout_words
 from neurofault.metrics import ACCURACY, Metric, metric_of, metric_of_targets
 from neurofault.progress import Progress
 from neurofault.study.chain_identity import network_record
+from neurofault.study.found_cores import on_found_cores
 from neurofault.study.hardened import placing, zoo_network
 from neurofault.study.shown import shown, why_not
 from neurofault.study.targets import check_ending, check_outputs, error_of
@@ -66,11 +68,11 @@ class Setup:
         timesteps: T; None: the network's own (32 for a user's module).
         dt: time step of a NIR file that does not say it.
         weight_bits: stored bits a weight; None: the most that the profile stores.
-        place: ``pack``, ``spread`` or ``random``.
+        place: ``pack``, ``spread``, ``random``, or ``anneal[:DAMAGE[:CORES]]``: :func:`neurofault.deploy.anneal_words.anneal_words`.
         neurons_per_core: None: the zoo network's own grain (as many as fit for a user's module).
         spare_cores: kept free.
         chips: None: the fewest that fit.
-        place_seed: of ``random`` placement.
+        place_seed: of ``random`` placement and of the search.
         learns: the chip is to learn, which counts in the choice of its conversion; see :func:`neurofault.study.calibrate.choose`.
         signed: how negative values are shown: ``bias`` or ``lines``; see :class:`neurofault.data.scaling.Scaling`.
         binning: how recordings become spikes of steps, over what their data set proposes; None: as it proposes.
@@ -113,7 +115,7 @@ class Setup:
     def most(self) -> dict[str, int]:
         """Role → how many recordings of it are needed; roles that are needed whole are left out."""
         found = {"test": self.samples, "train": None if self.adapt is None else max(self.adapt, CALIBRATION_IMAGES)}
-        found |= {} if self.validates else {"validation": 1}
+        found |= {} if self.validates or anneal_words(self.place) else {"validation": 1}
         return {role: max(1, number) for role, number in found.items() if number is not None}
 
 
@@ -282,7 +284,8 @@ def prepare(
         if setup.calibrate != "usual":
             raise UsageError(f"calibrate {setup.calibrate} is of torch networks; {setup.network!r} is spiking already")
         found = _kept_going(found, setup)
-        encoded, chip = _as_taken_by(found, data), place(found)
+        encoded = _as_taken_by(found, data)
+        chip = on_found_cores(place(found), encoded, setup.place, seed=setup.place_seed, progress=progress)
         made = Prepared(setup, profile, None, encoded, _reported(setup, encoded), found, None, chip, metric=metric)
         if original.targets is not None:
             check_outputs(data, chip.output.size, setup.network, chip.timesteps)
@@ -321,7 +324,8 @@ def prepare(
     if spec is None and original.targets is None:
         say_if_it_fails(scores_of(model, seen).argmax(axis=1), data.train.labels[:CALIBRATION_IMAGES], setup.network)
     network = _kept_going(calibration.network, setup)
-    made = Prepared(setup, profile, found, encoded, _reported(setup, encoded), network, calibration, place(network), metric=metric)
+    chip = on_found_cores(place(network), encoded, setup.place, seed=setup.place_seed, progress=progress)
+    made = Prepared(setup, profile, found, encoded, _reported(setup, encoded), network, calibration, chip, metric=metric)
     if original.targets is not None:
         made = replace(made, metric=error_of(network, made.deployment, data, rates=True))
     return _noted(replace(made, scaling=scaling, original=original))

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from neurofault.convert.nir_fields import NirReset
 from neurofault.data.binning import Binning
 from neurofault.data.event_sets import EVENT_SETS
+from neurofault.deploy.anneal_words import place_words
 from neurofault.engines import ENGINES
 from neurofault.errors import ConversionError, NeurofaultError
 from neurofault.graph.readout import readout_words
@@ -168,15 +169,19 @@ class Place_(BaseModel):
     """Placement.
 
     Attributes:
-        strategy: ``pack``, ``spread`` or ``random``.
+        strategy: ``pack``, ``spread``, ``random`` or ``anneal``: searched for few hops and a low worst loss of dead cores.
+        damage: of ``anneal``: weight of that loss, 0 to 1.
+        dying: of ``anneal``: cores that die.
         neurons_per_core: of a layer; null: the zoo network's own grain.
         spare_cores: kept free for repair.
         chips: null: the fewest that fit.
-        seed: of ``random``.
+        seed: of ``random`` and ``anneal``.
     """
 
     model_config = ConfigDict(**_RECORD, title="Place")
-    strategy: Literal["pack", "spread", "random"] = "pack"
+    strategy: Literal["pack", "spread", "random", "anneal"] = "pack"
+    damage: Annotated[float, Field(ge=0, le=1)] = 0.5
+    dying: _Positive = 1
     neurons_per_core: _Positive | None = None
     spare_cores: _Natural = 0
     chips: _Positive | None = None
@@ -387,7 +392,7 @@ class CampaignSpec(BaseModel):
         return Setup(
             network=network.zoo or torch or file or "", profile=profile_named(self.profile, base),
             weights=None if network.weights is None else base / network.weights, data=self.data.named(base), data_dir=data_dir,
-            timesteps=self.convert.timesteps, dt=network.dt, weight_bits=self.convert.weight_bits, place=place.strategy,
+            timesteps=self.convert.timesteps, dt=network.dt, weight_bits=self.convert.weight_bits, place=place_words(place.strategy, place.damage, place.dying),
             neurons_per_core=place.neurons_per_core, spare_cores=place.spare_cores, chips=place.chips, place_seed=place.seed,
             reset=self.convert.reset, signed=self.data.signed, binning=self.data.binning, nir_reset=network.nir_reset, readout=network.readout, calibrate=self.convert.calibrate,
             metric=self.data.metric,
