@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from neurofault.study.patterns.choose import choose_patterns
     from neurofault.study.patterns.diagnose import diagnose, fault_dictionary
     from neurofault.study.patterns.pattern_set import PatternSet, load_patterns, save_patterns
+    from neurofault.study.placing import search_placement
     from neurofault.study.protect.api import protect
     from neurofault.study.robustness import Robustness, robustness
 
@@ -76,6 +77,7 @@ __all__ = [  # noqa: RUF022  (in pipeline order)
     "HardwareProfile",
     "load_profile",
     "deploy",
+    "search_placement",
     "Deployment",
     "save",
     "load",
@@ -140,6 +142,7 @@ _ON_USE = {
     "PatternSet": "neurofault.study.patterns.pattern_set",
     "save_patterns": "neurofault.study.patterns.pattern_set",
     "load_patterns": "neurofault.study.patterns.pattern_set",
+    "search_placement": "neurofault.study.placing",
     "fault_dictionary": "neurofault.study.patterns.diagnose",
     "diagnose": "neurofault.study.patterns.diagnose",
     "choose_alarms": "neurofault.study.alarms.choose",

@@ -168,10 +168,11 @@ def placing(
 ) -> Callable[[Network], Deployment]:
     """Return what puts a network on a chip: as :func:`neurofault.deploy.deploy`, a network of the zoo at its recipe's grain unless another is said."""
     grain = recipe.neurons_per_core if neurons_per_core is None and recipe is not None and profile.cuts else neurons_per_core
+    first = "pack" if anneal_words(strategy) else strategy  # where a search begins
 
     def place(network: Network) -> Deployment:
         return deploy(
-            network, profile, weight_bits=weight_bits, strategy="pack" if anneal_words(strategy) else strategy, neurons_per_core=grain, spare_cores=spare_cores, chips=chips,
+            network, profile, weight_bits=weight_bits, strategy=first, neurons_per_core=grain, spare_cores=spare_cores, chips=chips,
             seed=seed,
         )  # fmt: skip
 
