@@ -25,7 +25,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 SOURCES = (
     "compiled.py",
-    "deploy/annealed/*.py",
+    "deploy/annealed/kernel.py",
     "engines/exact/*.py",
     "engines/incremental/*.py",
     "learning/*.py",

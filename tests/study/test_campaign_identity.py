@@ -36,7 +36,7 @@ CHANGES = {
     "data.name": None, "data.npz": None, "data.python": None, "data.folder": None, "data.signed": None, "data.metric": None, "data.split": "validation", "data.samples": 30, "data.adapt": 20,
     "profile": None,
     "convert.timesteps": 16, "convert.weight_bits": 4, "convert.reset": None, "convert.calibrate": None,
-    "place.strategy": "random", "place.neurons_per_core": 6, "place.spare_cores": 4, "place.chips": 2, "place.seed": None,
+    "place.strategy": "random", "place.neurons_per_core": 6, "place.spare_cores": 4, "place.chips": 2, "place.seed": None, "place.damage": None, "place.dying": None,
     "engine": None,
     "faults": [{"kind": "core_dead", "count": 3}],
     "rescue.0.strategy": "remap", "rescue.0.watchdog": 9, "rescue.0.cycles": 3.0, "rescue.1.strategy": "sham", "rescue.1.learner": "dfa",

@@ -25,7 +25,7 @@ _IN_A_CORE = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class CutParts:
     """How all populations are cut.
 
     Attributes:
@@ -39,7 +39,7 @@ class Parts:
     start: NDArray[np.int64]
 
 
-def cut_parts(chip: Deployment, seats: NDArray[np.int64]) -> Parts:
+def cut_parts(chip: Deployment, seats: NDArray[np.int64]) -> CutParts:
     """Cut each population into parts that fill the cores it has.
 
     A population of maps is cut into patches of as many maps as divide a core's neurons, so that neurons at one place of the image, which read the
@@ -65,7 +65,7 @@ def cut_parts(chip: Deployment, seats: NDArray[np.int64]) -> Parts:
         sizes.append(np.bincount(part))
         starts.append(start)
         first += len(start)
-    return Parts(of, np.concatenate(sizes), np.concatenate(starts))
+    return CutParts(of, np.concatenate(sizes), np.concatenate(starts))
 
 
 def _patches(population: ChipPopulation, counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
@@ -120,7 +120,7 @@ def _runs(seat: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[NDArray[n
 
 
 def puzzle_of(
-    chip: Deployment, parts: Parts, spikes: Mapping[str, NDArray[np.int64]], limit: NDArray[np.int64], distance: NDArray[np.int64],
+    chip: Deployment, parts: CutParts, spikes: Mapping[str, NDArray[np.int64]], limit: NDArray[np.int64], distance: NDArray[np.int64],
     features: NDArray[np.float64], linear: NDArray[np.float64], square: NDArray[np.float64],
 ) -> Puzzle:  # fmt: skip
     """Return what the search works on.
@@ -165,7 +165,7 @@ def puzzle_of(
 
 
 def _groups(
-    chip: Deployment, connection: ChipConnection, parts: Parts, spikes: NDArray[np.int64], neurons: int, known: int
+    chip: Deployment, connection: ChipConnection, parts: CutParts, spikes: NDArray[np.int64], neurons: int, known: int
 ) -> tuple[tuple[NDArray[np.int64], ...], tuple[NDArray[np.int64], ...]]:
     """Return (owner, sources, spikes, entries, bits) of a connection's groups, and (group, part, synapses) of what they reach."""
     synapses, own, ends = connection.synapses, parts.of[connection.source], parts.of[connection.target]
@@ -196,7 +196,7 @@ def _groups(
 
 
 def _kernels(
-    chip: Deployment, connection: ChipConnection, parts: Parts, known: int
+    chip: Deployment, connection: ChipConnection, parts: CutParts, known: int
 ) -> tuple[tuple[NDArray[np.int64], ...], tuple[NDArray[np.int64], ...]]:
     """Return the same for the kernels that the neurons of a core share: one a channel, which a core stores if it holds any part of it."""
     assert isinstance(connection.synapses, Conv)

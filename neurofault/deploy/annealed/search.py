@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neurofault.deploy.anneal_words import ANNEAL
 from neurofault.deploy.annealed.kernel import Puzzle, Standing, anneal, land_all
-from neurofault.deploy.annealed.parts import Parts, cut_parts, puzzle_of
+from neurofault.deploy.annealed.parts import CutParts, cut_parts, puzzle_of
 from neurofault.deploy.cost_events import connection_traffic
 from neurofault.deploy.deployment import Deployment, Placement
 from neurofault.deploy.placement import healthy_cores
@@ -82,7 +82,7 @@ class Search:
         grid = topology(chip)  # refuses a profile that does not know it
         self._chip = chip
         self._seats = chip.placement.used_cores
-        self._parts: Parts = cut_parts(chip, self._seats)
+        self._parts: CutParts = cut_parts(chip, self._seats)
         seats, core = len(self._seats), limits(profile)
         free = np.setdiff1d(healthy_cores(profile, chip.placement.chips), chip.placement.spare_cores)
         empty = np.setdiff1d(free, self._seats)
