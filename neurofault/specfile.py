@@ -19,8 +19,8 @@ from pydantic import BaseModel, ValidationError
 from neurofault.errors import SpecError
 from neurofault.files import why_not
 from neurofault.numerals import INT64
-from neurofault.specmistakes import mistakes_of
-from neurofault.specnodes import Mark, Node, at
+from neurofault.specmistakes import mistakes_of, path_name
+from neurofault.specnodes import Mark, Node, at, mark_of
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -285,6 +285,18 @@ def checked(
     except ValidationError as error:
         found = mistakes_of(error, model, data, also)
         raise SpecError(list(_placed(found, root, filename))) from None
+
+
+def said_at(root: Node, path: Sequence[str | int], text: str, filename: str) -> str:
+    """Return ``file:line:column: path: text`` of a value of a document, or of as much of its path as there is.
+
+    Args:
+        root: the document's root node.
+        path: keys and indices of the value.
+        text: what is wrong with it.
+        filename: shown where the value stands in no other file.
+    """
+    return at(filename, mark_of(root, path), f"{path_name(path)}: {text}")
 
 
 def _beyond(node: Node) -> Iterator[Node]:

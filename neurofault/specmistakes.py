@@ -81,7 +81,7 @@ def mistakes_of(
     found: dict[tuple[Path_, str], bool] = {}
     for path, item in details:
         kind, context = item["type"], item.get("ctx", {})
-        where = _name(path)
+        where = path_name(path)
         at_key = False
         if kind in _KINDS:
             if any(_says_more(path, other, also["type"]) for other, also in details):
@@ -89,7 +89,7 @@ def mistakes_of(
             text = f"{where}: expected {_either(expected[path])}, found {describe(_value(data, path))}"
         elif kind == "extra_forbidden":
             allowed = [*schema.keys_at(item["loc"][:-1]), *(also if len(path) == 1 else ())]
-            inside = f" in {_name(path[:-1])}" if len(path) > 1 else ""
+            inside = f" in {path_name(path[:-1])}" if len(path) > 1 else ""
             at_key = True
             text = f"unknown key {path[-1]!r}{inside}{nearest(str(path[-1]), allowed)}; allowed: {', '.join(allowed)}"
         elif kind == "missing":
@@ -104,7 +104,9 @@ def mistakes_of(
             key = context["discriminator"].strip("'")
             inner = _value(data, path)
             path = (*path, key) if isinstance(inner, dict) and key in inner else path
-            text = f"{_name(path)}: {context['tag']!r} is unknown{nearest(context['tag'], options)}; allowed: {', '.join(options)}"
+            text = (
+                f"{path_name(path)}: {context['tag']!r} is unknown{nearest(context['tag'], options)}; allowed: {', '.join(options)}"
+            )
         elif kind == "union_tag_not_found":
             at_key = True
             text = f"{where}: missing key {context['discriminator']}"
@@ -134,8 +136,12 @@ def _either(words: Sequence[str]) -> str:
     return " or ".join(dict.fromkeys(words))
 
 
-def _name(path: Path_) -> str:
-    """Return ``chip.cores[3].value`` for a path."""
+def path_name(path: Sequence[str | int]) -> str:
+    """Return ``chip.cores[3].value`` for a path.
+
+    >>> path_name(("chip", "cores", 3, "value"))
+    'chip.cores[3].value'
+    """
     return "".join(f"[{element}]" if isinstance(element, int) else f".{element}" for element in path).removeprefix(".")
 
 

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_val
 from pydantic_core import PydanticCustomError
 
 from neurofault.deploy.arithmetic_spec import AnyArithmetic, ArithmeticSpec
+from neurofault.deploy.contradictions import contradictions
 from neurofault.deploy.core_ids import core_problem, core_range
 from neurofault.deploy.cost_table import CostTable, EnergyCosts, TimeCosts
 from neurofault.deploy.profile_file import bundled_profiles, profile_path, read_profile_file
@@ -32,9 +33,9 @@ from neurofault.deploy.topology import (
     spinnaker_cores,
     spinnaker_link,
 )
-from neurofault.errors import nearest
+from neurofault.errors import SpecError, nearest
 from neurofault.graph.arithmetic import LOIHI, Arithmetic
-from neurofault.specfile import checked
+from neurofault.specfile import checked, said_at
 
 __all__ = [
     "EVIDENCE_ORDER",
@@ -240,9 +241,10 @@ def load_sheet(name_or_path: str | Path) -> ProfileSheet:
     """Load a hardware profile, and say what it takes over from the one that it extends; see :func:`load_profile`."""
     path = profile_path(name_or_path)
     document = read_profile_file(path)
-    return ProfileSheet(
-        checked(document.root, HardwareProfile, filename=str(path), also=("extends",)), document.inherited, document.files
-    )
+    profile = checked(document.root, HardwareProfile, filename=str(path), also=("extends",))
+    if wrong := contradictions(profile):
+        raise SpecError([said_at(document.root, place, text, str(path)) for place, text in wrong])
+    return ProfileSheet(profile, document.inherited, document.files)
 
 
 def load_profile(name_or_path: str | Path) -> HardwareProfile:

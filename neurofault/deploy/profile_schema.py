@@ -15,7 +15,7 @@ from neurofault.deploy.arithmetic_spec import ArithmeticSpec, DecaySpec, Registe
 from neurofault.deploy.cost_table import EnergyCosts, TimeCosts
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.profile_sections import Chip, Core, Learning, NeuronRanges, Synapse
-from neurofault.deploy.quantity import Quantity
+from neurofault.deploy.quantity import PREFIXES, Quantity
 from neurofault.specnodes import Mark, Node
 
 FILL = "FILL"
@@ -100,6 +100,8 @@ def profile_schema() -> dict[str, Any]:
             unit = made["properties"]["unit"].get("const")
             made["title"] = "a number and how it is known" if unit is None else f"a number in {unit}"
             made["description"] = summary(Quantity)
+            if unit in ("J", "W", "s"):
+                made["properties"]["unit"] = {"enum": [unit, *(prefix + unit for prefix in PREFIXES)]}
             for key, said in descriptions(Quantity).items():
                 _describe(made["properties"], key, said)
     schema["properties"] = {"extends": {"type": "string", "description": EXTENDS}, **schema["properties"]}

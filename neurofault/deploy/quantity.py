@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 from pydantic import (
@@ -50,7 +51,7 @@ class Quantity(BaseModel, Generic[V, U]):
 
     Attributes:
         value: the number (or list of allowed numbers, or flag) in ``unit``; None: unknown, not checked.
-        unit: the one unit that the field takes.
+        unit: the one unit that the field takes; in a file ``J``, ``W`` and ``s`` may have a prefix (``pJ``, ``ns``), which is taken into the value.
         source: keys into the profile's ``sources``; what is assumed may go without, and so may a null that says why in ``note``.
         evidence: see :data:`Evidence`; only a null may go without.
         note: what a reader must know before trusting the number; of what is assumed, why.
@@ -73,7 +74,7 @@ class Quantity(BaseModel, Generic[V, U]):
         if not isinstance(data, dict | Quantity):
             text = "{data} has no source (write {value: {data}, unit: {unit}, source: …, evidence: …})"
             raise PydanticCustomError("no_source", text, {"data": json.dumps(data), "unit": units[0] if units else "…"})
-        return data
+        return _without_prefix(data, units[0]) if isinstance(data, dict) and units else data
 
     @field_validator("source")
     @classmethod
@@ -103,6 +104,33 @@ class Quantity(BaseModel, Generic[V, U]):
             reason = self.note or ", ".join(self.source) or "it is not given"
             raise UsageError(f"the profile leaves this number unknown: {reason}")
         return self.value
+
+
+PREFIXES = {"f": -15, "p": -12, "n": -9, "µ": -6, "μ": -6, "u": -6, "m": -3}
+"""Prefixes of ``J``, ``W`` and ``s`` in a file, and their powers of ten; µ is both of Unicode's signs."""
+
+
+def _without_prefix(data: dict[str, Any], unit: str) -> dict[str, Any]:
+    """Return a quantity given in ``pJ`` or such in its unit without a prefix, as exact as the decimal number that was written."""
+    given, value = data.get("unit"), data.get("value")
+    if unit not in ("J", "W", "s") or not isinstance(given, str) or given[1:] != unit or given[0] not in PREFIXES:
+        return data
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = float(Decimal(str(value)).scaleb(PREFIXES[given[0]]))
+    return data | {"unit": unit, "value": value}
+
+
+def _per_event(most: float, unit: str) -> AfterValidator:
+    """Refuse a cost that no event of a chip has, which is one whose power of ten was left out."""
+
+    def check(value: float) -> float:
+        if value > most:
+            text = "{value} {unit} an event is more than any chip takes ({most} {unit} at most): was a prefix meant ({value} p{unit} are {pico} {unit})?"
+            given = {"value": f"{value:g}", "unit": unit, "most": f"{most:g}", "pico": f"{value * 1e-12:g}"}
+            raise PydanticCustomError("no_such_cost", text, given)
+        return value
+
+    return AfterValidator(check)
 
 
 def not_given() -> Any:
@@ -202,9 +230,9 @@ WeightBits = Annotated[
     AfterValidator(must_be_known),
 ]
 IndexBits = Quantity[Annotated[tuple[Natural, ...], Field(strict=False, min_length=1)], Literal["bits"]]
-Joule = Quantity[Cost, Literal["J"]]
-"""An energy in joules."""
+Joule = Quantity[Annotated[Cost, _per_event(1e-3, "J")], Literal["J"]]
+"""An energy of one event in joules, at most 1 mJ."""
 Watt = Quantity[Cost, Literal["W"]]
 """A power in watts."""
-Second = Quantity[Cost, Literal["s"]]
-"""A time in seconds."""
+Second = Quantity[Annotated[Cost, _per_event(1.0, "s")], Literal["s"]]
+"""A time of one event in seconds, at most 1 s."""

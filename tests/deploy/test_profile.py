@@ -198,7 +198,7 @@ def test_every_mistake_of_a_profile_is_reported_at_once(tmp_path, loihi2_text):
         ("value: [1, 2, 3, 4, 5, 6, 7, 8]", "value: [1, 9]"),
         ("available: true", "available: yes"),
         ("default_energy: davies2018", "default_energy: davis2018"),
-        ("synaptic_operation: {value: 23.6e-12, unit: J", "synaptic_operation: {value: 23.6, unit: pJ"),
+        ("synaptic_operation: {value: 23.6e-12, unit: J", "synaptic_operation: {value: 23.6e-12, unit: pW"),
         ("dead_cores: []", "dead_cores: [5, 12-15, x]"),
     )
     assert refused(tmp_path, text) == [
@@ -213,8 +213,8 @@ def test_every_mistake_of_a_profile_is_reported_at_once(tmp_path, loihi2_text):
         f"p.yaml:{place(text, 'yes' + chr(10))}: learning.available: expected true or false, found text 'yes'",
         f"p.yaml:{place(text, 'davis2018')}: default_energy: 'davis2018' is not one of energy_tables (did you mean 'davies2018'?); "
         "tables: davies2018, sanafe",
-        f"p.yaml:{place(text, 'pJ,')}: energy_tables.davies2018.energy.synaptic_operation.unit: text 'pJ' is not allowed "
-        "(did you mean 'J'?); allowed: J",
+        f"p.yaml:{place(text, 'pW,')}: energy_tables.davies2018.energy.synaptic_operation.unit: text 'pW' is not allowed; "
+        "allowed: J",
         f"p.yaml:{place(text, 'x]')}: dead_cores[2]: 'x' is not a core; write an id such as 5 or a range such as 12-15",
     ]
 
