@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -97,6 +98,7 @@ def rescue(
             help="Share of the adapt images, up to 1,000, that watch learning: it ends when they get worse, and the best weights stay. 0: none."
         ),
     ] = 0.2,
+    protect: options.Protect = None,
     draws: Annotated[int, typer.Option(help="Independent draws of the faults.")] = 8,
     seed: Annotated[int, typer.Option(help="Seed of faults, orders and rounding.")] = 1,
     coarse: Annotated[bool, typer.Option("--coarse", help="Look at the chip at the end of cycles only (faster).")] = False,
@@ -120,11 +122,14 @@ def rescue(
     from neurofault.study.patterns.pattern_set import load_patterns
     from neurofault.study.patterns.usual import dictionary_for
     from neurofault.study.prepare import Setup, prepare
+    from neurofault.study.protect.prepared import most_samples, protected
+    from neurofault.study.protect.spec import specs_of
     from neurofault.study.rescue_json import to_json
     from neurofault.study.rescue_study import rescue_study, treatments
     from neurofault.study.shown import shown
 
     result_file = JsonOut(json_file)
+    guards = specs_of(protect or [])
     check_file("--picture", picture, (".png", ".svg", ".pdf"))
     if kill_cores is None and not fault:
         kill_cores = 4
@@ -161,11 +166,12 @@ def rescue(
         spares = cores_killed(faults) if any(strategy_named(row.strategy).spares for row in rows) else 0
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spares, chips,
-        place_seed, signed=signed, adapt=adapt, validates=tolerance is not None, binning=options.binned(binning), learns=any(row.learner for row in rows), nir_reset=nir_reset, readout=readout, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
+        place_seed, signed=signed, adapt=max(adapt, most_samples(guards)), validates=tolerance is not None, binning=options.binned(binning), learns=any(row.learner for row in rows), nir_reset=nir_reset, readout=readout, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     one_label_for = "what learns" if setup.learns else None
     with result_file.working(), StderrProgress() as progress:
         prepared = prepare(setup, progress, accuracy_for="rescue", one_label_for=one_label_for)
+        prepared = protected(prepared, guards, seed=seed, progress=progress)
         chip, validation = prepared.deployment, prepared.data.validation
         unit = prepared.metric.unit
         train = prepared.data.train.first(min(adapt, len(prepared.data.train)))
@@ -187,6 +193,7 @@ def rescue(
         )
         if robust is not None:
             twin = prepare(replace(setup, network=robust), progress, accuracy_for="rescue", one_label_for=one_label_for)
+            twin = protected(twin, guards, seed=seed, progress=progress)
             study = _with_control(study, twin, faults, draws, seed, progress)
     from neurofault.faults import fault_to_mapping
 
@@ -199,6 +206,7 @@ def rescue(
         **({} if prepared.metric.name == "accuracy" else {"metric": prepared.metric.name}),
         **({} if chip.reset == "sample" else {"reset": chip.reset}),
         **({} if calibrate == "usual" else {"calibrate": calibrate}),
+        **({"protect": [json.loads(text) for text in chip.protection.asked]} if guards else {}),
         "faults": [fault_to_mapping(each) for each in faults],
         "energy_table": prepared.profile.default_energy,
         **to_json(study),

@@ -450,3 +450,12 @@ def test_a_plan_is_for_the_protection_that_it_was_made_on():
     for chip in (CHIP, other):
         with pytest.raises(FaultError, match=r"^synapse_bit_flip: the plan was made on a chip of other protection"):
             nf.inject(chip, plan)
+
+
+def test_scores_of_ones_own_decide_what_is_covered():
+    scores = {"mid0": np.zeros((240, 8)), "hands": np.zeros((60, 8))}
+    scores["hands"][7, 3] = 1.0
+    words = nf.protect(CHIP, {"kind": "secded", "share": 1 / 2400}, scores=scores).protection.words
+    assert [(one.connection, one.sites.tolist(), one.masks.tolist()) for one in words] == [("hands", [7], [8])]
+    with pytest.raises(UsageError, match=r"^protect: scores of connection 'mid0' must be 240 × 8 numbers$"):
+        nf.protect(CHIP, "secded:0.1", scores={"hands": scores["hands"]})

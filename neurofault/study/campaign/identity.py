@@ -15,14 +15,14 @@ from neurofault.study.chain_identity import chip_record
 
 
 def chip_digest(chip: Deployment) -> str:
-    """Return the digest of a healthy chip: integers, placement, time, input tables, readout, profile without its texts."""
+    """Return the digest of a healthy chip: integers, placement, time, input tables, readout, profile without its texts, protection where there is any."""
     profile = chip.profile.model_dump(mode="json", exclude={"name", "title", "sources", "facts"})
     if profile["arithmetic"] == "loihi":
         profile["arithmetic"] = "lava"  # as it was called, and the same integers
     if profile["synapse"]["format"] == "loihi":
         del profile["synapse"]["format"]  # as when there was no other
     profile = {key: value for key, value in profile.items() if value or key not in ("dead_chips", "dead_links")}
-    return digest_of(chip_record(chip), canonical(_without_texts(profile)))
+    return digest_of(chip_record(chip), canonical(_without_texts(profile)), *([chip.protection] if chip.protection else []))
 
 
 def _without_texts(data: Any) -> Any:

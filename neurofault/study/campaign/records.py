@@ -20,6 +20,7 @@ from neurofault.rescue.plans import Guard, Plan
 from neurofault.rescue.strategies import strategy_named
 from neurofault.study.campaign.files import module_named, profile_named
 from neurofault.study.prepare import Setup
+from neurofault.study.protect.spec import Protect
 from neurofault.study.statistics import LEAST_FIRST, SHARE, StopRule
 
 _RECORD = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -350,6 +351,7 @@ class CampaignSpec(BaseModel):
         engine: which simulator runs the chip.
         faults: plans; each is one fault, or ``{all: […]}`` for several at once.
         rescue: ways of healing, each tried on every plan.
+        protect: what guards the stored weights, all of it together (:mod:`neurofault.study.protect.spec`); bits are chosen on training samples.
         repeats: draws and seed.
         limits: of one trial.
     """
@@ -364,6 +366,7 @@ class CampaignSpec(BaseModel):
     engine: str = "exact"
     faults: Annotated[list[dict[str, Any]], Field(min_length=1)]
     rescue: Annotated[list[Rescue], Field(min_length=1)] = [Rescue(strategy="none")]
+    protect: list[Protect] = []
     repeats: Repeats = Repeats()
     limits: Limits = Limits()
 

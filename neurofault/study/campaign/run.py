@@ -34,6 +34,8 @@ from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
 from neurofault.study.campaign.trial import Task, TrialChip
 from neurofault.study.campaign.workers import run_local
 from neurofault.study.prepare import Prepared, Setup, prepare
+from neurofault.study.protect.prepared import most_samples, protected
+from neurofault.study.protect.spec import asked_as
 from neurofault.study.shown import shown
 
 
@@ -87,6 +89,7 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
     learns = any(way.learner is not None for way in campaign.ways())
     wanted = [cell.spec.data for cell in campaign.cells()]
     needed, validates = max(data.adapt for data in wanted) if heals else 0, any(data.split == "validation" for data in wanted)
+    needed = max(needed, *(most_samples(cell.spec.protect) for cell in campaign.cells()))
     shows = [data.samples or 0 for data in wanted if data.split == "test"]
     samples = max(shows) if shows and all(shows) else None
     for cell in campaign.cells():
@@ -94,13 +97,14 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
             cell.spec.setup(data_dir, campaign.base), learns=learns, samples=samples, adapt=needed, validates=validates
         )  # fmt: skip
         data = cell.spec.data
-        name = digest_of(repr(setup), data.model_dump())
+        guards, seed = cell.spec.protect, cell.spec.repeats.seed
+        name = digest_of(repr(setup), data.model_dump(), *([[*map(asked_as, guards)], seed] if guards else []))
         if name not in known:
             if setup not in made:
                 made[setup] = prepare(
                     setup, progress, accuracy_for="rescue" if heals else None, one_label_for="what learns" if learns else None,
                 )  # fmt: skip
-            whole = made[setup]
+            whole = protected(made[setup], guards, seed=seed, progress=progress)
             split = whole.data.split(data.split)
             split = split if data.samples is None else split.first(data.samples)
             train, deployment = whole.data.train.first(min(data.adapt, len(whole.data.train))), whole.deployment

@@ -21,7 +21,7 @@ from neurofault.inputs import Inputs
 from neurofault.metrics import Expected
 from neurofault.progress import Progress, silent
 from neurofault.study.protect.choose import Stores, covered
-from neurofault.study.protect.scores import Looked, bit_scores
+from neurofault.study.protect.scores import BitScores, Looked, bit_scores
 from neurofault.study.protect.spec import CodeSpec, Given, RangeSpec, asked_as, specs_of
 
 
@@ -32,6 +32,7 @@ def protect(
     y: Expected | Sequence[int] | None = None,
     *,
     unit: float | None = None,
+    scores: BitScores | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Deployment:
@@ -55,6 +56,8 @@ def protect(
         x: samples by which bits are chosen (``by: atlas``, ``importance``): of training or validation, never those that results are reported on.
         y: their labels, int [N] or [N, T], or targets with ``unit``.
         unit: of targets, as of :func:`neurofault.run`.
+        scores: of one's own, in place of ``by``: connection → [stored synapses, bits of a weight], the largest covered first, as
+            :func:`neurofault.study.protect.scores.bit_scores` gives them.
         seed: of ``by: random``.
         progress: called as the atlas goes on.
 
@@ -79,10 +82,12 @@ def protect(
             case CodeSpec():
                 _once(words, names, spec)
                 stores = Stores.of(deployment, names)
-                scores = None
-                if not spec.whole:
-                    scores = bit_scores(deployment, names, spec.by, looked, samples=spec.samples, seed=seed, progress=progress)
-                words |= {one.connection: one for one in covered(stores, spec, scores)}
+                ranks: BitScores | None = None
+                if not spec.whole and scores is not None:
+                    ranks = _own_scores(stores, scores)
+                elif not spec.whole:
+                    ranks = bit_scores(deployment, names, spec.by, looked, samples=spec.samples, seed=seed, progress=progress)
+                words |= {one.connection: one for one in covered(stores, spec, ranks)}
             case RangeSpec():
                 _once(ranges, names, spec)
                 ranges |= {name: _range(deployment, name, spec) for name in names}
@@ -91,6 +96,14 @@ def protect(
     safe = replace(deployment, protection=Protection(tuple(words.values()), tuple(ranges.values()), tuple(map(asked_as, specs))))
     _check_room(safe)
     return safe
+
+
+def _own_scores(stores: Stores, given: BitScores) -> BitScores:
+    for name, numbers in stores.numbers.items():
+        shape = (len(numbers), stores.widths[name])
+        if name not in given or given[name].shape != shape or not np.isfinite(given[name]).all():
+            raise UsageError(f"protect: scores of connection {name!r} must be {shape[0]:,} × {shape[1]} numbers")
+    return {name: np.asarray(given[name], np.float64) for name in stores.numbers}
 
 
 def _looked(

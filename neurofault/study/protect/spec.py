@@ -111,8 +111,8 @@ class RangeSpec(BaseModel):
         return f"bounds:{self.per}:{self.outside}"
 
 
-Spec = Annotated[CodeSpec | RangeSpec, Field(discriminator="kind")]
-"""One protection."""
+Protect = Annotated[CodeSpec | RangeSpec, Field(discriminator="kind")]
+"""One protection, as a document holds it."""
 KINDS = ("secded", "parity", "bounds")
 Given = str | Mapping[str, Any] | CodeSpec | RangeSpec
 """One protection as it may be given."""

@@ -1,0 +1,174 @@
+"""What should be protected? mnist-mlp with wrong bits in its stored weights, and what codes over some of them, chosen in different ways, take back.
+
+    python experiments/protection.py --data-dir DIR [--part regained] [--draws 40] [--json docs/data/protection.json]
+
+``regained``: 1 in 1,000 stored bits flips, check bits too. Each row is a protection: accuracy over the draws, the share of the loss that it takes back (bootstrap over draws,
+which are the same bits of the weights in every row), and what it costs. Bits are chosen on training samples, the test images are reported on alone.
+``scrubbing``: upsets one after the other, SECDED over all weights, words that two upsets between passes defeat: counted in the plan, and by the formula.
+A part that is run replaces its rows in the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+import neurofault as nf
+from neurofault.deploy.deployment import Deployment
+from neurofault.faults.stored_numbers import StoredNumbers
+from neurofault.faults.timing import ageing
+from neurofault.progress import silent
+from neurofault.study.lesion import lesion
+from neurofault.study.prepare import Prepared, Setup, prepare
+from neurofault.study.protect.api import protect
+from neurofault.study.protect.charge import charge
+from neurofault.study.protect.scores import BitScores, Looked, bit_scores
+from neurofault.study.protect.scrubbing import defeated
+from neurofault.study.protect.spec import By
+from neurofault.study.shown import shown as shown_to
+from neurofault.study.statistics import t_interval
+
+RATE = 1e-3
+SAMPLES = 2000
+"""Training samples of the atlas."""
+CHOSEN: dict[str, Any] = {"samples": SAMPLES}
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "5 % by atlas, bit by bit": [{"kind": "secded", "share": 0.05, "by": "atlas", **CHOSEN}],
+    "5 % by atlas, rows": [{"kind": "secded", "share": 0.05, "by": "atlas", "unit": "row", **CHOSEN}],
+    "10 % by atlas, rows": [{"kind": "secded", "share": 0.1, "by": "atlas", "unit": "row", **CHOSEN}],
+    "20 % by atlas, rows": [{"kind": "secded", "share": 0.2, "by": "atlas", "unit": "row", **CHOSEN}],
+    "5 % by importance, rows": [{"kind": "secded", "share": 0.05, "by": "importance", "unit": "row", **CHOSEN}],
+    "5 % at random, bit by bit": [{"kind": "secded", "share": 0.05, "by": "random"}],
+    "5 % at random, rows": [{"kind": "secded", "share": 0.05, "by": "random", "unit": "row"}],
+    "budget of 5 % more bits, planes by atlas": [{"kind": "secded", "budget": 0.05, "by": "atlas", "unit": "plane", **CHOSEN}],
+    "budget of 5 % more bits, planes by importance": [
+        {"kind": "secded", "budget": 0.05, "by": "importance", "unit": "plane", **CHOSEN}
+    ],
+    "bounds of each neuron, muted": [{"kind": "bounds", "per": "target", "outside": "mute"}],
+    "bounds of each neuron, clipped": [{"kind": "bounds", "per": "target", "outside": "clip"}],
+    "bounds, and 5 % by atlas, rows": [
+        {"kind": "bounds", "per": "target", "outside": "mute"},
+        {"kind": "secded", "share": 0.05, "by": "atlas", "unit": "row", **CHOSEN},
+    ],
+    "parity over all, words of 8, muted": [{"kind": "parity", "word": 8}],
+    "secded over all": [{"kind": "secded"}],
+}
+
+
+def accuracies(prepared: Prepared, chip: Deployment, draws: int) -> tuple[float, NDArray[np.float64], Any]:
+    """Return the healthy accuracy, that of each draw, and the healthy run."""
+    found = lesion(chip, prepared.test, [nf.faults.SynapseBitFlip(rate=RATE, layer="any")], draws=draws, seed=1)
+    return (
+        found.healthy.accuracy,
+        np.array([draw.measured.accuracy for draw in found.draws if draw.measured is not None]),
+        found.healthy,
+    )
+
+
+def regained(prepared: Prepared, draws: int) -> Iterator[dict[str, Any]]:
+    """Yield a row for each protection, the bare chip first."""
+    healthy, bare, _ = accuracies(prepared, prepared.deployment, draws)
+    mean = t_interval(bare.tolist(), within=(0.0, 1.0))
+    yield {
+        "protection": "none",
+        "healthy": healthy,
+        "accuracy": mean.mean,
+        "low": mean.low,
+        "high": mean.high,
+        "draws": draws,
+        "samples": len(prepared.test),
+    }
+    train = prepared.data.train.first(SAMPLES)
+    looked = Looked(shown_to(prepared.deployment, train), train.expected)
+    names = [one.name for one in prepared.deployment.connections]
+    scores: dict[str, BitScores] = {
+        by: bit_scores(prepared.deployment, names, by, looked, samples=SAMPLES, seed=1, progress=silent) for by in get_args(By)
+    }
+    picks = np.random.default_rng(1).integers(0, draws, (10_000, draws))
+    for name, asked in ROWS.items():
+        by = next((one["by"] for one in asked if "by" in one), "random")
+        safe = protect(prepared.deployment, asked, scores=scores[by], seed=1)
+        whole, found, run = accuracies(prepared, safe, draws)
+        share = 1 - (whole - found).mean() / (healthy - bare).mean()
+        spread = 1 - (whole - found)[picks].mean(axis=1) / (healthy - bare)[picks].mean(axis=1)
+        mean, cost = t_interval(found.tolist(), within=(0.0, 1.0)), charge(safe, run.spike_counts, len(prepared.test))
+        yield {
+            "protection": name, "asked": asked, "healthy": whole, "accuracy": mean.mean, "low": mean.low, "high": mean.high,
+            "regained": share, "regained_low": float(np.percentile(spread, 2.5)), "regained_high": float(np.percentile(spread, 97.5)),
+            "data_bits": cost.data_bits / cost.stored_bits, "check_bits": cost.check_bits / cost.stored_bits, "map_bits": cost.map_bits / cost.stored_bits,
+            "energy_joule": cost.energy, "time_second": cost.time, "energy_share": None if cost.energy is None else cost.energy / (run.cost.energy.value or np.nan),
+        }  # fmt: skip
+
+
+def scrubbing(prepared: Prepared, draws: int) -> Iterator[dict[str, Any]]:
+    """Yield a row for each number of passes: share of words that read wrong at some time, counted and by the formula."""
+    steps, rate = 1600, 2e-3
+    for passes in (1, 4, 16):
+        safe = protect(prepared.deployment, {"kind": "secded", "scrub": steps // passes})
+        words = safe.protection.words
+        total = sum(map(len, words))
+        numbers = {one.connection: StoredNumbers(safe, one.connection) for one in words}
+        # two upsets of check bits alone leave every weight right
+        expected = sum(
+            defeated(rate, int(n + r), passes) * (1 - r * (r - 1) / ((n + r) * (n + r - 1)))
+            for one in words
+            for n, r in zip(one.data_bits.tolist(), one.check_bits.tolist(), strict=True)
+        )  # fmt: skip
+        counted = []
+        for draw in range(draws):
+            hurt = nf.inject(safe, nf.faults.SynapseBitFlip(rate=rate, layer="any", when=ageing(1, steps + 1)), draw=draw)
+            wrong: set[tuple[str, int]] = set()
+            for edit in hurt.damage.edits:
+                own = safe.protection.words_of(edit.connection)
+                at = np.searchsorted(own.sites, numbers[edit.connection].of(edit.sources, edit.targets))
+                wrong |= {(edit.connection, int(word)) for word in np.searchsorted(own.starts, at, "right") - 1}
+            counted.append(len(wrong) / total)
+        mean = t_interval(counted, within=(0.0, 1.0))
+        yield {
+            "passes": passes, "rate": rate, "words": total, "draws": draws, "counted": mean.mean, "low": mean.low, "high": mean.high,
+            "formula": expected / total,
+        }  # fmt: skip
+
+
+def shown(part: str, row: dict[str, Any]) -> str:
+    """Return a row as a line."""
+    if part == "scrubbing":
+        agrees = "agrees" if row["low"] <= row["formula"] <= row["high"] else "does not agree"
+        return f"{row['passes']:2} passes: {row['counted']:.4%} of {row['words']:,} words [{row['low']:.4%}, {row['high']:.4%}], formula {row['formula']:.4%}: {agrees}"
+    line = f"{row['protection']:48} {row['accuracy']:.2%} [{row['low']:.2%}, {row['high']:.2%}]"
+    if row["protection"] == "none":
+        return f"{line}, healthy {row['healthy']:.2%}"
+    return (
+        f"{line}, regained {row['regained']:.1%} [{row['regained_low']:.1%}, {row['regained_high']:.1%}]; check bits {row['check_bits']:.2%}, map {row['map_bits']:.2%}, "
+        f"energy +{row['energy_share']:.1%}"
+    )
+
+
+def main() -> None:
+    """Run the parts that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--part", choices=("regained", "scrubbing"))
+    parser.add_argument("--draws", type=int, default=40)
+    parser.add_argument("--samples", type=int)
+    parser.add_argument("--json", type=Path, default=Path("docs/data/protection.json"))
+    given = parser.parse_args()
+    prepared = prepare(Setup("mnist-mlp", data_dir=given.data_dir, samples=given.samples, adapt=SAMPLES, validates=False), silent)
+    rows: dict[str, Any] = json.loads(given.json.read_text()) if given.json.exists() else {}
+    for part, work in (("regained", regained), ("scrubbing", scrubbing)):
+        if given.part in (None, part):
+            rows[part] = []
+            for row in work(prepared, given.draws if part == "regained" else 20):
+                rows[part].append(row)
+                print(shown(part, row), flush=True)
+            given.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
