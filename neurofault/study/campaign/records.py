@@ -347,13 +347,11 @@ class CampaignSpec(BaseModel):
     Attributes:
         name: short; names the run folder.
         network, data, convert, place: what is broken.
-        profile: bundled name, or a YAML file.
-        engine: which simulator runs the chip.
+        profile, engine: bundled name, or a YAML file; which simulator runs the chip.
         faults: plans; each is one fault, or ``{all: […]}`` for several at once.
         rescue: ways of healing, each tried on every plan.
         protect: what guards the stored weights, all of it together (:mod:`neurofault.study.protect.spec`); bits are chosen on training samples.
-        repeats: draws and seed.
-        limits: of one trial.
+        repeats, limits: draws and seed; what one trial may take.
     """
 
     model_config = _RECORD
