@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import ClassVar, final
 
 import numpy as np
@@ -46,10 +46,8 @@ def _chosen(
         for when, order in context.in_time(fault, np.array(fault.sites, np.int64)):
             yield when, order.tolist()
         return
-    placement = context.deployment.placement
-    cores = np.unique(np.concatenate([placement.cores_of(one) for one in context.populations(fault)]))
-    parts, first = np.unique(part_of[cores], return_index=True)
-    blocks = [Block("", int(cores[at]), np.empty(0, np.int64), 1, int(part)) for part, at in zip(parts, first, strict=True)]
+    drawn_from = parts_in_use(context.deployment, part_of, context.populations(fault))
+    blocks = [Block("", core, np.empty(0, np.int64), 1, part) for part, core in drawn_from.items()]
 
     def spent(earlier: Earlier, block: Block) -> NDArray[np.bool_]:
         return np.array([gone(earlier, np.flatnonzero(part_of == block.first))])
@@ -81,8 +79,8 @@ class BoardDead(Fault):
     def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         out, deployment, grid = FaultOutcome(), context.deployment, topology(context.deployment)
-        placement, used = deployment.placement, deployment.placement.used_cores
-        part_of = _all_cores(deployment) // (placement.cores_per_chip * chips_of_a_board(deployment.profile))
+        used = deployment.placement.used_cores
+        part_of = parts_of(deployment, self)
 
         def gone(earlier: Earlier, cores: NDArray[np.int64]) -> bool:
             return bool(np.isin(np.intersect1d(cores, used), list(earlier.dead_cores)).all())
@@ -132,10 +130,7 @@ class MemoryDead(Fault):
     def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         out, deployment = FaultOutcome(), context.deployment
-        assert deployment.profile.shared_memory is not None
-        each = deployment.profile.shared_memory.cores.known
-        chip, local = np.divmod(_all_cores(deployment), deployment.placement.cores_per_chip)
-        part_of = chip * -(-deployment.placement.cores_per_chip // each) + local // each
+        part_of = parts_of(deployment, self)
 
         def gone(earlier: Earlier, cores: NDArray[np.int64]) -> bool:
             return any(isinstance(edit, Drop) and edit.core in cores and edit.probability >= 1 for edit in earlier.edits)
@@ -158,3 +153,32 @@ class MemoryDead(Fault):
                         out.edits.append(Drop(connection.name, core, sources, neurons, when=when))
                         out.cores.add(core)
                         out.count(out.synapses, connection.name, stored_synapses(deployment, connection.name, neurons))
+
+
+def parts_of(deployment: Deployment, fault: BoardDead | MemoryDead) -> NDArray[np.int64]:
+    """Return the board or the memory of each core: int64 [cores].
+
+    Args:
+        deployment: whose profile says how many chips or cores share one.
+        fault: of which of them it is.
+    """
+    size, cores = deployment.placement.cores_per_chip, _all_cores(deployment)
+    if isinstance(fault, BoardDead):
+        return cores // (size * chips_of_a_board(deployment.profile))
+    assert deployment.profile.shared_memory is not None
+    each = deployment.profile.shared_memory.cores.known
+    chip, local = np.divmod(cores, size)
+    return np.asarray(chip * -(-size // each) + local // each)
+
+
+def parts_in_use(deployment: Deployment, part_of: NDArray[np.int64], populations: Sequence[str]) -> dict[int, int]:
+    """Return the parts that hold populations, sorted: part → its first core with neurons of theirs.
+
+    Args:
+        deployment: where they are placed.
+        part_of: int64 [cores], the part of each core.
+        populations: names, at least one.
+    """
+    cores = np.unique(np.concatenate([deployment.placement.cores_of(one) for one in populations]))
+    parts, first = np.unique(part_of[cores], return_index=True)
+    return {int(part): int(cores[at]) for part, at in zip(parts, first, strict=True)}

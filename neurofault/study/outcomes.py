@@ -16,10 +16,12 @@ import numpy as np
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError, UsageError
 from neurofault.faults import (
+    BoardDead,
     CoreDead,
     CoreHung,
     Fault,
     LearningFrozen,
+    MemoryDead,
     NeuronDead,
     NeuronSaturated,
     NeuronStuck,
@@ -29,6 +31,7 @@ from neurofault.faults import (
 )
 from neurofault.faults.places import core_blocks, populations_named
 from neurofault.faults.region import region
+from neurofault.faults.shared_parts import parts_in_use, parts_of
 from neurofault.study.statistics import SHARE, Interval, Values, cautious_interval, check_equal_lengths, draws_of, t_interval
 
 MOST = 256
@@ -44,7 +47,7 @@ Chance = tuple[tuple[Fault, ...], float]
 def possible(deployment: Deployment, faults: Sequence[Fault], most: int = MOST) -> list[Chance] | None:
     """Return all that a draw of some faults can be, with probabilities that sum to 1; None: too many, or not known.
 
-    Known are faults of cores, and of neurons of one population, whose sites are listed or drawn at random (``where: random``), by count or rate,
+    Known are faults of cores, boards and shared memories, and of neurons of one population, whose sites are listed or drawn at random (``where: random``), by count or rate,
     and do not fail one after the other (``ageing``).
 
     Args:
@@ -66,7 +69,7 @@ def possible(deployment: Deployment, faults: Sequence[Fault], most: int = MOST) 
 
 
 def _of_one(deployment: Deployment, fault: Fault, most: int) -> list[tuple[Fault, float]] | None:
-    if not isinstance(fault, (*_OF_CORES, *_OF_NEURONS)):
+    if not isinstance(fault, (*_OF_CORES, *_OF_NEURONS, BoardDead, MemoryDead)):
         return None
     if fault.sites is not None:
         return [(fault, 1.0)]
@@ -77,7 +80,7 @@ def _of_one(deployment: Deployment, fault: Fault, most: int) -> list[tuple[Fault
     if sum(comb(len(sites), number) for number in numbers) > most:
         return None
     chance_of = {number: 1.0 if fault.rate is None else _binomial(number, len(sites), fault.rate) for number in numbers}
-    name = None if isinstance(fault, _OF_CORES) else populations_named(deployment, fault.layers)[0]
+    name = None if not isinstance(fault, _OF_NEURONS) else populations_named(deployment, fault.layers)[0]
     fixed: dict[str, Any] = {"count": None, "rate": None, "at": None, "layer": name}
     return [
         (fault.replace(**(fixed | {fault.list_field: chosen})), chance_of[number] / comb(len(sites), number))
@@ -102,6 +105,9 @@ def _sites(deployment: Deployment, fault: Fault) -> list[int] | None:
         return None
     if isinstance(fault, _OF_CORES):
         return [block.core for block in core_blocks(deployment, populations) if place is None or block.core in place]
+    if isinstance(fault, BoardDead | MemoryDead):
+        parts = parts_in_use(deployment, parts_of(deployment, fault), populations)
+        return [part for part, core in parts.items() if place is None or core in place]
     if len(populations) != 1:
         return None
     core_of = deployment.placement.core_of[populations[0]].tolist()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from neurofault.deploy.topology import Board, SharedMemory
 from neurofault.errors import UsageError
 from neurofault.faults import fault_from_mapping, inject
 from neurofault.study.inject_report import hit_to_json
@@ -161,3 +164,31 @@ def test_intervals_over_draws_of_few_outcomes_of_one_layer_cover_what_they_claim
     for draws in (10, 20):
         found = [interval_of_few(hidden[hit], hit.tolist(), 13, False) for hit in random.integers(0, 13, (2000, draws))]
         assert np.mean([each.low - 1e-12 <= truth <= each.high + 1e-12 for each in found]) >= 0.93
+
+
+@pytest.mark.parametrize(("kind", "part"), [("board_dead", "boards"), ("memory_dead", "memories")])
+def test_boards_and_memories_are_few(prepared, kind, part):
+    chip = prepared.deployment
+    used = np.unique(chip.placement.used_cores)
+    profile = chip.profile.model_copy(
+        update={
+            "shared_memory": SharedMemory.model_validate({"cores": quantity(8, "cores")}),
+            "board": Board.model_validate({"chips": quantity(1, "chips")}),
+        }
+    )
+    chip = replace(chip, profile=profile)
+    expected = 1 if kind == "board_dead" else len(np.unique(used // 8))
+    found = possible(chip, faults({"kind": kind, "count": 1, "layer": "any"}))
+    assert found is not None
+    assert [chance for _, chance in found] == pytest.approx([1 / expected] * expected)
+    hits = {str(hit_to_json(inject(chip, listed).damage.hits[0])) for listed, _ in found}
+    drawn = {
+        str(hit_to_json(inject(chip, faults({"kind": kind, "count": 1, "layer": "any"}), draw=n).damage.hits[0])) for n in range(20)
+    }
+    assert len(hits) == expected
+    assert drawn <= hits
+    assert len(possible(chip, faults({"kind": kind, part: [0]}))) == 1
+
+
+def quantity(value: int, unit: str) -> dict:
+    return {"value": value, "unit": unit, "evidence": "assumed", "note": "a test"}
