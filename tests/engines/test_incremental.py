@@ -427,6 +427,36 @@ def test_single_synapses_of_a_graph_equal_the_exact_engine(seed: int) -> None:
             row += 1
 
 
+@pytest.mark.parametrize("seed", range(30))
+def test_single_synapses_of_long_trains_equal_the_exact_engine(seed: int) -> None:
+    """Several words of steps, states that decay and are rounded, delays past a word, every synapse of some neurons a fault: most of them stay in the room."""
+    rng = np.random.default_rng(seed)
+    steps, samples, n_in = int(rng.choice([40, 96, 150])), 6, 24
+    own = {
+        "du": rng.choice([0, 200, 1024, 4095], 5) if rng.random() < 0.5 else int(rng.choice([0, 1024, 4095])),
+        "dv": rng.choice([0, 3, 128, 900], 5) if rng.random() < 0.5 else int(rng.choice([0, 128])),
+        "vth": rng.integers(20, 900, 5),
+    }
+    layers = [
+        population("input", (n_in,)),
+        population("hidden", (5,), dense(rng, 5, n_in, delays=int(rng.choice([0, 0, 3, 45]))), **own),
+    ]
+    layers.append(population("output", (3,), dense(rng, 3, 5), du=1024, dv=128, vth=60))
+    deployment = chip(layers, steps, readout="count")
+    inputs = Inputs(events=rng.random((samples, steps, n_in)) < rng.choice([0.005, 0.03, 0.1], (1, 1, n_in)))
+    whole, engine = golden(deployment, inputs, threads=1), ExactEngine(1)
+    targets, sources = np.divmod(np.arange(5 * n_in), n_in)
+    weight = deployment.connection("hidden").synapses.weight.ravel()
+    values = np.where(rng.random(weight.size) < 0.4, 0, (weight + 2 * rng.integers(-8, 9, weight.size)).clip(-256, 254)).astype(
+        np.int32
+    )
+    found = effects(synapse_rows(whole, "hidden", sources, targets, values), threads=1, changes=True)
+    for row in range(len(targets)):
+        edit = SetSynapses("hidden", sources[[row]], targets[[row]], values[[row]])
+        wanted = engine.run(deployment.with_damage(Damage((edit,))), inputs)
+        np.testing.assert_array_equal(_predictions(whole, found, row), wanted.predictions)
+
+
 def _wide_chip(seed: int) -> tuple[Deployment, Inputs, np.random.Generator]:
     """A chip whose sums leave 16 bits on some samples, up or down, in a hidden layer or the last; some only once it is broken."""
     rng = np.random.default_rng(seed)

@@ -109,6 +109,10 @@ FIRED = np.dtype([("active", np.int32), ("early", np.int32)])
 """How often a neuron fires in a sample; its first spike."""
 
 
+RESPONSE = np.dtype([("gain", np.float64), ("rounding", np.float64)])
+"""What a source's spikes do to v of a neuron that they reach, in the steps of a word, at most: ``gain`` by the size of what each of them adds, and what rounding adds to that."""
+
+
 class ThreadRoom(NamedTuple):
     """Room of one thread, clean between faults.
 
@@ -123,6 +127,8 @@ class ThreadRoom(NamedTuple):
         trace: int32 [2, T + 1], the healthy u and v of one neuron before each step.
         chosen, sorted: int64 [most faults of a neuron], those that matter; heads: int64 [T + 2].
         fired: :data:`FIRED` [neurons].
+        responses: :data:`RESPONSE` [neurons, words], of the sources for which ``made`` int64 [neurons] says so; slack: float64 [2, words], how far a neuron's v
+            may rise, and fall, in the steps of each word.
     """
 
     now: NDArray[np.uint32]
@@ -143,6 +149,9 @@ class ThreadRoom(NamedTuple):
     sorted: NDArray[np.int64]
     heads: NDArray[np.int64]
     fired: NDArray[Any]
+    responses: NDArray[Any]
+    made: NDArray[np.int64]
+    slack: NDArray[np.float64]
 
 
 class Healthy(NamedTuple):
@@ -223,6 +232,7 @@ def room_for(net: Net, most: int) -> ThreadRoom:
         np.zeros(int(net.pops["size"][net.readout]), np.int64), _lanes(net, int(net.pops["lanes"].max())), _lanes(net, LANES),
         np.zeros(LANES, SEAT), np.zeros(net.steps, np.int32), np.zeros(net.words, np.uint32), np.zeros((2, net.steps + 1), np.int32),
         np.zeros(most + 1, np.int64), np.zeros(most + 1, np.int64), np.zeros(net.steps + 2, np.int64), np.zeros(neurons, FIRED),
+        np.zeros((neurons, net.words), RESPONSE), np.full(neurons, -1), np.zeros((2, net.words)),
     )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ _MOST_BIAS = 1 << 29
 
 POPULATION = np.dtype([(name, np.int64) for name in (
     "size", "positions", "lanes", "base", "stop", "sums", "into", "until", "farthest", "shortcut", "slack", "groups", "group",
-    "remembers", "leaks", "ruled", "reset", "delayed", "looped",
+    "remembers", "leaks", "ruled", "reset", "delayed", "looped", "keeps_u", "keeps_v",
 )])  # fmt: skip
 """A population.
 
@@ -41,6 +41,7 @@ shortcut: the wire by which its spikes are added to final sums, where that is al
 groups, group: how many sums its drive is made of, and number of the first, of :data:`GROUP`. Its drive is kept sum by sum.
 slack: largest |change| of drive in a step at which u can surely not wrap, so that less drive never makes a spike; −1: unknown, or rules of its own.
 remembers, leaks, ruled, reset, delayed: as in :class:`neurofault.engines.exact.neuron_steps.Neurons` and ``Rules``.
+keeps_u, keeps_v: the most 1/4096 of u and v that survive a step in any of its neurons.
 looped: whether it drives itself, also through others: then it is only known whether anything in it changes.
 """
 
@@ -156,6 +157,10 @@ def lay_out(deployment: Deployment) -> FlatNetwork:
     drive = np.where(driven, width * deployment.timesteps * pops["groups"], 0)
     pops["sums"] = np.cumsum(drive) - drive
     neurons = _neurons(own, width)
+    for name in ("u", "v"):
+        pops[f"keeps_{name}"] = [
+            neurons[f"keep_{name}"][base:stop].max(initial=0) for base, stop in zip(pops["base"], pops["stop"], strict=True)
+        ]
     flags = [(one.neurons.remembers, one.neurons.leaks, not one.neurons.rules.usual, one.neurons.rules.reset, one.neurons.rules.delayed) for one in own]  # fmt: skip
     for column, name in enumerate(("remembers", "leaks", "ruled", "reset", "delayed")):
         pops[name] = [int(row[column]) for row in flags]

@@ -19,9 +19,12 @@ from neurofault.engines.incremental.net import LANES, Net
 from neurofault.engines.incremental.propagation import COUNT_UNIT, best, seat
 from neurofault.engines.incremental.steps import decayed, entry, lowest, popcount, round_lanes, rounded, simulate
 
-_MANY = 8
+_MANY, _FEW = 8, 3
+"""Faults of a neuron from which its room is worked out: of a word of steps, and of more."""
 _ONE = np.uint32(1)
 _FAR = 1 << 60
+_ABOVE = 1.0 + 1e-9
+"""Keeps bounds in float64 above what they stand for."""
 
 
 @part
@@ -139,47 +142,85 @@ def _last(
 
 
 @part
-def _trace(net: Net, population: int, neuron: int, healthy: Healthy, work: ThreadRoom) -> tuple[int, int]:
-    """Run a healthy neuron of Lava's law; fill its drive and states in; return how far v may rise, and fall, with no step decided otherwise."""
+def _trace(net: Net, population: int, neuron: int, healthy: Healthy, work: ThreadRoom) -> None:
+    """Run a healthy neuron of Lava's law; fill in its drive, its states, and how far v may rise, and fall, with no step decided otherwise."""
     whole, _ = place_of(net, population, neuron)
-    lanes, u, v, up, down = net.pops[population].lanes, np.int32(0), net.neurons[neuron].start, np.int64(_FAR), np.int64(_FAR)
+    lanes, u, v = net.pops[population].lanes, np.int32(0), net.neurons[neuron].start
     threshold, keep_u, keep_v, bias = (
         net.neurons[neuron].threshold,
         net.neurons[neuron].keep_u,
         net.neurons[neuron].keep_v,
         net.neurons[neuron].bias,
     )
-    for step in range(net.steps):
-        work.trace[0, step], work.trace[1, step] = u, v
-        drive = healthy.sums[whole + step * lanes]
-        work.column[step] = drive
-        arrived = rounded(net, net.pops[population].group, drive)
-        u = _wrapped(np.int32(arrived + decayed(u, keep_u)))
-        moved = _moved(decayed(v, keep_v), u, bias)
-        over = np.int64(moved) - np.int64(threshold)
-        if over > 0:
-            down = min(down, over - 1)
-            v = np.int32(0)
-        else:
-            up = min(up, -over)
-            v = moved
-    return up, down
+    for word in range(net.words):
+        up, down = np.int64(_FAR), np.int64(_FAR)
+        for step in range(word * 32, min(word * 32 + 32, net.steps)):
+            work.trace[0, step], work.trace[1, step] = u, v
+            drive = healthy.sums[whole + step * lanes]
+            work.column[step] = drive
+            arrived = rounded(net, net.pops[population].group, drive)
+            u = _wrapped(np.int32(arrived + decayed(u, keep_u)))
+            moved = _moved(decayed(v, keep_v), u, bias)
+            over = np.int64(moved) - np.int64(threshold)
+            if over > 0:
+                down = min(down, over - 1)
+                v = np.int32(0)
+            else:
+                up = min(up, -over)
+                v = moved
+        work.slack[0, word], work.slack[1, word] = np.float64(up), np.float64(down)
 
 
 @part
-def _matters(net: Net, population: int, neuron: int, up: int, down: int, spikes: int, delta: Any) -> bool:
-    """Say whether ``spikes`` additions of ``delta`` might decide a step otherwise."""
-    size = abs(np.int64(delta))
+def _respond(net: Net, population: int, source: int, healthy: Healthy, work: ThreadRoom) -> None:
+    """Fill in what a source's spikes do to neurons of a population in this sample, at most, unless it stands there already.
+
+    Decay rounds towards 0, so what survives of a difference is less than 1 more than its share of it.
+    """
+    made = healthy.sample * net.pops.shape[0] + population
+    if work.made[source] == made:
+        return
+    work.made[source] = made
+    keep_u, keep_v = np.float64(net.pops[population].keeps_u) / 4096.0, np.float64(net.pops[population].keeps_v) / 4096.0
+    error_u, error_v = np.float64(net.pops[population].remembers != 0), np.float64(net.pops[population].leaks != 0)
+    u, v, rough_u, rough_v, begun = 0.0, 0.0, 0.0, 0.0, False
+    for word in range(net.words):
+        bits, most = healthy.trains[source * net.words + word], 0.0
+        begun |= bits != 0
+        if begun:
+            for step in range(min(32, net.steps - word * 32)):
+                u = u * keep_u + np.float64((bits >> np.uint32(step)) & _ONE)
+                v = v * keep_v + u
+                most = max(most, v)
+                rough_u = rough_u * keep_u + error_u
+                rough_v = rough_v * keep_v + rough_u + error_v
+        work.responses[source, word].gain, work.responses[source, word].rounding = most * _ABOVE, rough_v * _ABOVE
+
+
+@part
+def _matters(
+    net: Net, population: int, neuron: int, source: int, shift: int, delta: Any, healthy: Healthy, work: ThreadRoom
+) -> bool:
+    """Say whether additions of ``delta`` at a source's spikes might decide a step otherwise.
+
+    More drive never lowers v, less never raises it (decays, sums that do not wrap, and saturation keep the order), so one side of the room counts, and the
+    first step that is decided otherwise is one in which v leaves it.
+    """
+    size, side = abs(np.int64(delta)), 0 if delta > 0 else 1
     if net.pops[population].slack < size:
         return True
-    gain, rounding = np.int64(1), np.int64(0)
-    if net.pops[population].remembers or net.pops[population].leaks:
-        gain += 4096 // (4096 - np.int64(net.neurons[neuron].keep_u))
-        rounding = net.steps * (gain + 1)
-    far = spikes * size * gain + rounding
-    if delta > 0:
-        return bool(far > up or rounding > down)
-    return bool(far > down or rounding > up)
+    if net.words == 1 and not net.pops[population].remembers and not net.pops[population].leaks:
+        return bool(np.float64(work.fired[source].active * size) > work.slack[side, 0])
+    _respond(net, population, source, healthy, work)
+    late = 1 if shift & 31 else 0
+    for word in range(shift >> 5, net.words):
+        response = work.responses[source, word - (shift >> 5)]
+        far, near = response.gain * size + response.rounding, work.slack[side, word]
+        if late and word + 1 < net.words:
+            near = min(near, work.slack[side, word + 1])
+        if far > near:
+            return True
+    return False
 
 
 @part
@@ -202,18 +243,24 @@ def _early_first(net: Net, count: int, rows: FaultTable, work: ThreadRoom) -> No
 
 
 @part
-def _column(
-    net: Net, population: int, neuron: int, chosen: int, label: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, tally: Tally,
-    pending: Pending, count: Counted,
-) -> Counted:  # fmt: skip
-    """Take the chosen faults of one neuron of Lava's law."""
-    up, down = _trace(net, population, neuron, healthy, work)
+def _screen(net: Net, population: int, neuron: int, chosen: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom) -> int:
+    """Trace a neuron of Lava's law; keep those of its chosen faults that might decide a step otherwise, and return how many they are."""
+    _trace(net, population, neuron, healthy, work)
     left = np.int64(0)
     for at in range(chosen):
         each = work.chosen[at]
         work.chosen[left] = each
-        spikes = np.int64(work.fired[rows.alone[each].source].active)
-        left += int(_matters(net, population, neuron, up, down, spikes, rows.alone[each].delta))
+        source, shift = np.int64(rows.alone[each].source), np.int64(rows.alone[each].shift)
+        left += int(_matters(net, population, neuron, source, shift, rows.alone[each].delta, healthy, work))
+    return int(left)
+
+
+@part
+def _column(
+    net: Net, population: int, neuron: int, left: int, label: int, rows: FaultTable, healthy: Healthy, work: ThreadRoom, tally: Tally,
+    pending: Pending, count: Counted,
+) -> Counted:  # fmt: skip
+    """Take the chosen faults of one traced neuron, from the first step that one of them changes."""
     if left > LANES and net.words > 1:
         _early_first(net, left, rows, work)
     block, at = work.block, np.int64(0)
@@ -268,10 +315,14 @@ def _neuron(
         for at in range(chosen):
             kept = _last(net, work.chosen[at], neuron, label, rows, healthy, work, tally, kept)
         return seats, Counted(kept, count.pending)
-    many = chosen >= _MANY and not net.pops[population].ruled
+    if chosen >= (_MANY if net.words == 1 else _FEW) and not net.pops[population].ruled:
+        chosen = np.int64(_screen(net, population, neuron, chosen, rows, healthy, work))
+        if chosen > LANES // 2:
+            count = _flush(net, population, seats, label, healthy, work, tally, pending, count)
+            return np.int64(0), _column(net, population, neuron, chosen, label, rows, healthy, work, tally, pending, count)
     whole, _ = place_of(net, population, neuron)
     lanes = net.pops[population].lanes
-    for at in range(np.int64(0) if many else chosen):
+    for at in range(chosen):
         for step in range(net.steps):
             work.block.drive[step, seats] = healthy.sums[whole + step * lanes]
         each = work.chosen[at]
@@ -283,9 +334,6 @@ def _neuron(
             seats += 1
         if seats == LANES:
             count, seats = _flush(net, population, seats, label, healthy, work, tally, pending, count), np.int64(0)
-    if many:
-        count, seats = _flush(net, population, seats, label, healthy, work, tally, pending, count), np.int64(0)
-        count = _column(net, population, neuron, chosen, label, rows, healthy, work, tally, pending, count)
     return seats, count
 
 

@@ -29,6 +29,7 @@ from neurofault.engines.incremental.fault_table import (
     V,
 )
 from neurofault.engines.incremental.net import Net
+from neurofault.engines.incremental.registers import WIDTH, run_wide
 from neurofault.graph.arithmetic import STATE_LIMIT
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -100,10 +101,13 @@ def round_lanes(net: Net, population: int, begin: int, lanes: Lanes) -> None:
 @part
 def simulate(net: Net, population: int, begin: int, width: int, lanes: Lanes) -> None:
     """Run ``width`` neurons of a population from step ``begin`` on; their drive is in the unit of u."""
+    remembers, leaks = net.pops[population].remembers != 0, net.pops[population].leaks != 0
+    if width % WIDTH == 0 and not net.pops[population].ruled:
+        run_wide(lanes.drive, lanes.numbers, lanes.keep, lanes.bits, begin, net.steps, width, remembers, leaks)
+        return
     own = lanes.numbers
     u, v, threshold, bias = own[U][:width], own[V][:width], own[THRESHOLD][:width], own[BIAS][:width]
     keep_u, keep_v = lanes.keep[0][:width], lanes.keep[1][:width]
-    remembers, leaks = net.pops[population].remembers, net.pops[population].leaks
     for step in range(begin, net.steps):
         row, bits, bit = lanes.drive[step][:width], lanes.bits[step >> 5][:width], np.uint32(_ONE << np.uint32(step & 31))
         if net.pops[population].ruled:
