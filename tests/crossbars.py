@@ -39,6 +39,8 @@ def profile(folder: Path, **synapse: Any) -> HardwareProfile:
         "format": "crossbar", "weight_bits": known([2, 3, 4], "bits"), "weight_exponent_min": known(0, "1"), "weight_exponent_max": known(0, "1"),
         "axon_types": known(4, "1"), "table_bits": known(9, "bits"),
     } | {name: known(*value) if isinstance(value, tuple) else value for name, value in synapse.items()}  # fmt: skip
+    for key in ("threshold_max", "decay_max", "bias_mantissa_min", "bias_mantissa_max"):  # Loihi's own
+        del text["neuron"][key]
     file = folder / "cross.yaml"
     file.write_text(yaml.safe_dump(text))
     return load_profile(file)

@@ -109,6 +109,7 @@ def test_every_kind_of_edit_says_how_it_is_dealt_out_and_what_its_numbers_may_be
         "cores": (0, 1),
         "values": np.zeros(2, np.int32),
         "masks": np.ones(2, np.int32),
+        "flips": np.ones(2, np.int32),
     }
     said = {
         "population": "mind",
@@ -122,6 +123,8 @@ def test_every_kind_of_edit_says_how_it_is_dealt_out_and_what_its_numbers_may_be
         "sigma": 1.0,
         "key": 1,
         "part": "frozen",
+        "axon": 0,
+        "longest": 3,
     }
     for name, kind in EDITS.items():
         edit = kind(**{field: {**ones, **said}[field] for field in kind.__dataclass_fields__ if field in {**ones, **said}})

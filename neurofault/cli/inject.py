@@ -231,7 +231,7 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
 
 
 def _damaged_energy(answer: dict[str, Any]) -> str:
-    if (least := answer["energy_at_least_joule_per_inference_damaged"]) is not None:
+    if (least := answer.get("energy_at_least_joule_per_inference_damaged")) is not None:
         return f"at least {scientific(least, 'J')}"
     return scientific(answer["energy_joule_per_inference_damaged"], "J")
 

@@ -120,7 +120,6 @@ def rescue(
     from neurofault.rescue.plans import Guard, Plan
     from neurofault.rescue.strategies import strategy_named
     from neurofault.study.patterns.pattern_set import load_patterns
-    from neurofault.study.patterns.usual import dictionary_for
     from neurofault.study.prepare import Setup, prepare
     from neurofault.study.protect.prepared import most_samples, protected
     from neurofault.study.protect.spec import specs_of
@@ -175,7 +174,11 @@ def rescue(
         chip, validation = prepared.deployment, prepared.data.validation
         unit = prepared.metric.unit
         train = prepared.data.train.first(min(adapt, len(prepared.data.train)))
-        tester = dictionary_for(chip, shown(chip, train), patterns, suspect, progress) if tests else None
+        tester = None
+        if tests:
+            from neurofault.study.patterns.usual import dictionary_for  # compiled, and only these strategies need it
+
+            tester = dictionary_for(chip, shown(chip, train), patterns, suspect, progress)
         study = rescue_study(
             chip,
             faults,

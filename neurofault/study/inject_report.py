@@ -276,6 +276,20 @@ def _least(cost: Cost) -> float | None:
     return None if cost.energy.at_least is None else cost.energy.at_least.value
 
 
+def _bound(lesions: Lesion) -> dict[str, Any]:
+    """Return what an energy that is not known is at least, as JSON; nothing where it is known, or nothing of it is."""
+    least = lesions.healthy.cost.energy.at_least
+    if least is None:
+        return {}
+    return {
+        "energy_at_least_joule_per_inference": least.value,
+        "energy_at_least_joule_per_inference_damaged": _mean(
+            [_least(draw.measured.cost) for draw in lesions.draws if draw.measured is not None]
+        ),
+        "energy_at_least_of": list(least.events),
+    }
+
+
 def _protection(result: Injection) -> dict[str, Any]:
     """Return what protects the chip, what it costs and what it takes back, as JSON; nothing where nothing does."""
     bare = result.bare
@@ -378,11 +392,7 @@ def to_json(result: Injection, *, explain: bool = False) -> dict[str, Any]:
             "energy_evidence": cost.energy.evidence,
             "energy_table": cost.table,
             "energy_not_included": list(cost.energy.missing),
-            "energy_at_least_joule_per_inference": _least(cost),
-            "energy_at_least_joule_per_inference_damaged": _mean(
-                [_least(draw.measured.cost) for draw in lesions.draws if draw.measured is not None]
-            ),
-            "energy_at_least_of": [] if cost.energy.at_least is None else list(cost.energy.at_least.events),
+            **_bound(lesions),
             "static_energy_joule_per_inference": cost.static_energy.value,
             "time_second_per_inference": cost.time.value,
             "time_evidence": cost.time.evidence,

@@ -31,6 +31,8 @@ def profile(folder: Path, **changed: Any) -> HardwareProfile:
     text["synapse"] |= {"format": "signed"}
     text["synapse"]["weight_exponent_min"]["value"] = 0
     text["synapse"]["weight_bits"]["value"] = [8]
+    for key in ("threshold_max", "decay_max", "bias_mantissa_min", "bias_mantissa_max"):  # Loihi's own
+        del text["neuron"][key]
     file = folder / "other.yaml"
     file.write_text(yaml.safe_dump(text))
     return load_profile(file)

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from neurofault.progress import Progress
 from neurofault.study.prepare import Prepared
-from neurofault.study.protect.api import protect
 from neurofault.study.protect.spec import CodeSpec, Given, RangeSpec, specs_of
 from neurofault.study.shown import shown
 
@@ -24,6 +23,8 @@ def protected(prepared: Prepared, protections: Sequence[Given], *, seed: int, pr
     specs = specs_of(protections)
     if not specs:
         return prepared
+    from neurofault.study.protect.api import protect  # compiled, and only a protected chip needs it
+
     chip, train = prepared.deployment, prepared.data.train
     most = most_samples(specs)
     if not most:
