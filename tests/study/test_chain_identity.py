@@ -94,13 +94,17 @@ NETWORKS = {
 }  # fmt: skip
 
 
+OF_OTHER_PROCESSORS = {"ec72586af1cd2cff": "6fcf76945dcd3b9e"}
+"""Calibration runs torch's convolution, whose last bit differs between processors; the chip's integers do not."""
+
+
 @pytest.mark.parametrize("case", NETWORKS)
 def test_networks_and_their_chips_are_known_by_the_digits_of_chains(case):
     make, written, weights, known = NETWORKS[case]
     if "file" in case:
         pytest.importorskip("nir")
     network = make()
-    assert digest_of(network_record(network, written=written))[:16] == weights
+    assert digest_of(network_record(network, written=written))[:16] in (weights, OF_OTHER_PROCESSORS.get(weights))
     assert chip_digest(nf.deploy(network)) == known
 
 

@@ -10,7 +10,7 @@ import pytest
 import neurofault as nf
 from neurofault.data.splits import Split
 from neurofault.engines.exact.engine import ExactEngine
-from neurofault.errors import NeurofaultError, UsageError
+from neurofault.errors import NeurofaultError
 from neurofault.graph import Connection, CubaLif, Dense, Encoding, Network, Population, Readout, Source
 from neurofault.study.atlas import atlas
 from neurofault.study.campaign.hit import changed_bits
@@ -117,7 +117,11 @@ def test_an_atlas_of_a_graph_is_every_site_by_itself(kind, layer, of):
 
 def test_an_atlas_of_a_graph_names_its_places():
     for kind, layer, text in (
-        ("synapse_dead", "agian", "no layer 'agian' (did you mean 'any'?); layers: input, hidden1, output, any, hidden; connections: hidden1, again, output, skip"),
+        (
+            "synapse_dead",
+            "agian",
+            "no layer 'agian' (did you mean 'any'?); layers: input, hidden1, output, any, hidden; connections: hidden1, again, output, skip",
+        ),
         ("synapse_dead", "input", "layer 'input' has no synapses"),
         ("neuron_dead", "again", "no layer 'again' (did you mean 'any'?); layers: input, hidden1, output, any, hidden"),
     ):
