@@ -1,15 +1,18 @@
-"""Faults that did nothing in a run, said in words: a draw that hit nothing, damage that begins after the last step."""
+"""Faults that did nothing in a run, said in words: a draw that hit nothing, cores that hold nothing, damage that begins after the last step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from neurofault.damage.broken import BrokenMesh
-from neurofault.damage.damage import Edit
+from neurofault.damage.broken import BrokenCore, BrokenMesh
+from neurofault.damage.damage import Edit, Hit
 from neurofault.deploy.deployment import Deployment
 from neurofault.faults.base import Fault
+
+_NAMED = 8
+"""Cores that a note names one by one."""
 
 
 def idle_notes(deployment: Deployment, samples: int, faults: Sequence[Fault] = ()) -> tuple[str, ...]:
@@ -23,12 +26,16 @@ def idle_notes(deployment: Deployment, samples: int, faults: Sequence[Fault] = (
     notes, end = list[str](), 0
     last = samples * deployment.timesteps + deployment.schedule.depth
     none = {number for number, fault in enumerate(faults) if fault.count == 0 or fault.sites == () or fault.rate == 0}
+    spare = {number for number, fault in enumerate(faults) if fault.layer == "spare"}
     damage = deployment.damage.cells
     for number, hit in enumerate(damage.hits):
         edits = damage.edits[end : end + hit.n_edits]
         end += hit.n_edits
         if number in none:
             continue
+        listed = number < len(faults) and faults[number].list_field == "cores" and faults[number].sites is not None
+        if number not in spare and (empty := _empty(deployment, hit, listed, bool(edits))):
+            notes.append(empty)
         if not edits and not hit.broken and not hit.dead_cores:
             notes.append(f"{hit.kind} hit nothing")
         elif not edits and hit.broken and all(isinstance(place, BrokenMesh) for place in hit.broken):
@@ -39,6 +46,30 @@ def idle_notes(deployment: Deployment, samples: int, faults: Sequence[Fault] = (
                 f"{hit.kind} never acted: it begins in step {first} of the chip, the last step of {samples} samples is {last}"
             )
     return tuple(notes)
+
+
+def _empty(deployment: Deployment, hit: Hit, listed: bool, acts: bool) -> str:
+    """Return which cores of a hit hold nothing, and why; nothing where all do what was asked.
+
+    Args:
+        deployment: the damaged chip.
+        hit: of one fault.
+        listed: whether its cores were listed one by one; of others only a hit that changes nothing is said.
+        acts: whether it changes something elsewhere.
+    """
+    empty = {place.core for place in hit.broken if isinstance(place, BrokenCore)}
+    if acts and not listed:
+        return ""
+    chip = deployment.profile.chip
+    bad = (set(hit.cores) | empty).intersection(deployment.profile.dead_core_ids) if listed or empty else set[int]()
+    kept = {core for core in empty - bad if core % chip.cores.known in chip.reserved}
+    groups = (
+        (bad, "is", "are", "known bad already"),
+        (kept, "is", "are", "reserved"),
+        (empty - bad - kept, "holds", "hold", "nothing"),
+    )
+    said = [f"{_cores(cores)} {one if len(cores) == 1 else more} {what}" for cores, one, more, what in groups if cores]
+    return f"{hit.kind}{'' if acts else ' changed nothing'}: {', '.join(said)}" if said else ""
 
 
 def of_draws(notes: Iterable[tuple[int, Iterable[str]]]) -> tuple[str, ...]:
@@ -53,6 +84,11 @@ def of_draws(notes: Iterable[tuple[int, Iterable[str]]]) -> tuple[str, ...]:
         for text in texts:
             of.setdefault(text, []).append(draw)
     return tuple(f"{text} in {_draws(draws, drawn)}" for text, draws in of.items())
+
+
+def _cores(cores: Collection[int]) -> str:
+    first = sorted(cores)[:_NAMED]
+    return f"core{'s' * (len(cores) > 1)} {', '.join(map(str, first))}{' …' * (len(cores) > _NAMED)}"
 
 
 def _draws(draws: Sequence[int], drawn: Sequence[int]) -> str:

@@ -53,7 +53,59 @@ def test_what_hit_nothing_is_said_unless_nothing_was_asked_for():
     for spec in ({"kind": "core_dead", "count": 0}, {"kind": "core_dead", "cores": []}, {"kind": "neuron_dead", "rate": 0.0}):
         assert notes(spec) == ()
     assert notes({"kind": "link_dead", "links": ["6,3:E"]}) == ("link_dead changed nothing: no message crosses what it closed",)
-    assert notes({"kind": "core_dead", "cores": [90]}) == ()
+
+
+def profile_file(tmp_path, text):
+    path = tmp_path / "sample.yaml"
+    path.write_text(f"extends: loihi2\nname: sample\ntitle: a sample\n{text}")
+    return str(path)
+
+
+def test_cores_that_hold_nothing_are_said_where_they_are_listed(tmp_path):
+    assert notes({"kind": "core_dead", "cores": [90]}) == ("core_dead changed nothing: core 90 holds nothing",)
+    assert notes({"kind": "core_dead", "cores": [0, 90, 91]}) == ("core_dead: cores 90, 91 hold nothing",)
+    assert notes({"kind": "learning_frozen", "cores": [90]}) == ("learning_frozen changed nothing: core 90 holds nothing",)
+    assert notes({"kind": "core_dead", "cores": [0]}) == ()
+    many = {"kind": "core_hung", "cores": list(range(60, 80)), "on_core_death": "silent"}
+    assert notes(many) == ("core_hung changed nothing: cores 60, 61, 62, 63, 64, 65, 66, 67 … hold nothing",)
+    bad = nf.deploy(NETWORK, profile_file(tmp_path, "dead_cores: [11, 12]\n"), neurons_per_core=2)
+
+    def said(**fault):
+        spec = {"kind": "core_dead"} | fault
+        return idle_notes(nf.inject(bad, [spec]), 3, [faults.fault_from_mapping(spec)])
+
+    assert said(cores=[11]) == ("core_dead changed nothing: core 11 is known bad already",)
+    assert said(cores=[0, 11, 12, 90]) == ("core_dead: cores 11, 12 are known bad already, core 90 holds nothing",)
+    assert said(kind="core_hung", cores=[11]) == ("core_hung: core 11 is known bad already",)  # the chip stalls all the same
+    assert said(count=1) == ()
+
+
+def test_a_reserved_core_that_is_listed_is_said(tmp_path):
+    text = "chip:\n  usable_cores: null\n  reserved_cores: {value: [11], unit: cores, source: made_up, evidence: documented}\n"
+    text += "sources: {made_up: {title: nothing, note: of this test}}\n"
+    kept = nf.deploy(NETWORK, profile_file(tmp_path, text), neurons_per_core=2)
+    spec = {"kind": "core_dead", "cores": [11]}
+    assert idle_notes(nf.inject(kept, [spec]), 3, [faults.fault_from_mapping(spec)]) == (
+        "core_dead changed nothing: core 11 is reserved",
+    )
+
+
+def test_a_board_on_which_nothing_sits_is_said(tmp_path):
+    text = "board:\n  chips: {value: 1, unit: chips, source: made_up, evidence: documented}\n"
+    text += "sources: {made_up: {title: nothing, note: of this test}}\n"
+    two = nf.deploy(NETWORK, profile_file(tmp_path, text), neurons_per_core=2, chips=2)
+    first = two.placement.cores_per_chip
+    spec = {"kind": "board_dead", "boards": [1]}
+    named = ", ".join(str(first + core) for core in range(8))
+    assert idle_notes(nf.inject(two, [spec]), 3, [faults.fault_from_mapping(spec)]) == (
+        f"board_dead changed nothing: cores {named} … hold nothing",
+    )
+
+
+def test_spare_cores_that_were_asked_for_are_not():
+    spares = nf.deploy(NETWORK, "loihi2", neurons_per_core=2, spare_cores=2)
+    spec = {"kind": "core_dead", "count": 1, "layer": "spare"}
+    assert idle_notes(nf.inject(spares, [spec]), 3, [faults.fault_from_mapping(spec)]) == ()
 
 
 def test_notes_of_draws_are_put_together():
