@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from neurofault.damage.damage import Hit
-from neurofault.deploy.cost import Cost, CostByPlace, EnergyChange, cost_by_place, energy_changes
+from neurofault.deploy.cost import CostByPlace, EnergyChange, cost_by_place, energy_changes
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.protection import Protection
 from neurofault.engines import run
@@ -271,21 +271,15 @@ def _changes(changes: Sequence[EnergyChange], draws: int) -> dict[str, Any]:
     }
 
 
-def _least(cost: Cost) -> float | None:
-    """Return what an energy that is not known is at least, in joules; None: it is known, or nothing of it is."""
-    return None if cost.energy.at_least is None else cost.energy.at_least.value
-
-
 def _bound(lesions: Lesion) -> dict[str, Any]:
     """Return what an energy that is not known is at least, as JSON; nothing where it is known, or nothing of it is."""
     least = lesions.healthy.cost.energy.at_least
     if least is None:
         return {}
+    damaged = [draw.measured.cost.energy.at_least for draw in lesions.draws if draw.measured is not None]
     return {
         "energy_at_least_joule_per_inference": least.value,
-        "energy_at_least_joule_per_inference_damaged": _mean(
-            [_least(draw.measured.cost) for draw in lesions.draws if draw.measured is not None]
-        ),
+        "energy_at_least_joule_per_inference_damaged": _mean([None if each is None else each.value for each in damaged]),
         "energy_at_least_of": list(least.events),
     }
 
