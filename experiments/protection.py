@@ -4,6 +4,7 @@
 
 ``regained``: 1 in 1,000 stored bits flips, check bits too. Each row is a protection: accuracy over the draws, the share of the loss that it takes back (bootstrap over draws,
 which are the same bits of the weights in every row), and what it costs. Bits are chosen on training samples, the test images are reported on alone.
+``validation``: the same on the validation images, by which one of the rows may be chosen.
 ``scrubbing``: upsets one after the other, SECDED over all weights, words that two upsets between passes defeat: counted in the plan, and by the formula.
 A part that is run replaces its rows in the file.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -154,17 +156,20 @@ def main() -> None:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--part", choices=("regained", "scrubbing"))
+    parser.add_argument("--part", choices=("regained", "validation", "scrubbing"))
     parser.add_argument("--draws", type=int, default=40)
     parser.add_argument("--samples", type=int)
     parser.add_argument("--json", type=Path, default=Path("docs/data/protection.json"))
     given = parser.parse_args()
     prepared = prepare(Setup("mnist-mlp", data_dir=given.data_dir, samples=given.samples, adapt=SAMPLES, validates=False), silent)
     rows: dict[str, Any] = json.loads(given.json.read_text()) if given.json.exists() else {}
-    for part, work in (("regained", regained), ("scrubbing", scrubbing)):
+    seen = replace(prepared, test=prepared.data.validation)
+    for part, work, shown_on, draws in (
+        ("regained", regained, prepared, given.draws), ("validation", regained, seen, given.draws), ("scrubbing", scrubbing, prepared, 20),
+    ):  # fmt: skip
         if given.part in (None, part):
             rows[part] = []
-            for row in work(prepared, given.draws if part == "regained" else 20):
+            for row in work(shown_on, draws):
                 rows[part].append(row)
                 print(shown(part, row), flush=True)
             given.json.write_text(json.dumps(rows, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Files from anywhere, opened with care: only regular ones, never more than a stated number of bytes, arrays only as large as their file.
+"""Files from anywhere, opened with care: only regular ones, never more than a stated number of bytes, arrays only as large as their file; files of ours, written whole or not at all.
 
 A pipe or a device would be waited for, a link to one too; a NumPy archive may promise exabytes or unpack without end. None of these is
 read: :func:`why_not` says what a path is, and :func:`read_arrays` checks every size against the bytes that are there.
@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 import stat
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from neurofault.errors import DataError
@@ -52,6 +55,53 @@ def why_not(path: Path, *, pipe: bool = False) -> str | None:
     if kind == stat.S_IFREG or (pipe and kind == stat.S_IFIFO and _DESCRIPTOR.fullmatch(str(path))):
         return None
     return f"is {_KINDS.get(kind, 'something else')}, not a file"
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, the one that a link points to; through a device or a FIFO, which stays what it is.
+
+    Args:
+        path: replaced if it exists, with the same permissions; its folder must be there.
+        data: all of it.
+
+    Raises:
+        OSError: it cannot be written; what was there before is left.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        with path.open("wb") as through:
+            through.write(data)
+        return
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(data)
+        if path.exists():
+            part.chmod(stat.S_IMODE(path.stat().st_mode))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]], *, packed: bool = False) -> None:
+    """Write arrays by name as a NumPy archive, as :func:`write_whole` does: equal arrays give equal bytes.
+
+    Args:
+        path: as of :func:`write_whole`.
+        arrays: of numbers.
+        packed: whether the archive is compressed.
+
+    Raises:
+        OSError: it cannot be written.
+        ValueError: an array of objects, which would have to be pickled.
+    """
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            npy.write_array(member, array, (1, 0), allow_pickle=False)  # type: ignore[no-untyped-call]  # NumPy's
+            kind = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue(), kind)
+    write_whole(path, whole.getvalue())
 
 
 def unpacked_limit(size: int) -> int:

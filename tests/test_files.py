@@ -16,7 +16,7 @@ from neurofault.convert.state_dict import read_state
 from neurofault.data.image_files import IDX_STEMS, read_idx_set
 from neurofault.errors import DataError, NeurofaultError
 from neurofault.faults import load_defects, load_plan
-from neurofault.files import read_arrays, read_file, why_not
+from neurofault.files import read_arrays, read_file, why_not, write_arrays, write_whole
 from neurofault.numerals import integer, natural, real
 from neurofault.study.campaign.journal import read_rows
 from neurofault.study.campaign.spec import load_campaign
@@ -95,6 +95,51 @@ def test_arrays_come_back_as_numpy_wrote_them(tmp_path):
         np.testing.assert_array_equal(read[name], array)
         assert read[name].dtype == array.dtype
         assert read[name].flags.writeable
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_arrays_are_written_as_numpy_reads_them_and_equal_ones_as_equal_bytes(tmp_path, packed):
+    stored = {"a": np.arange(6, dtype=np.int32).reshape(2, 3), "allow_pickle": np.ones(3), "file": np.array(True)}
+    for name in ("one.npz", "other.npz"):
+        write_arrays(tmp_path / name, stored, packed=packed)
+    with np.load(tmp_path / "one.npz", allow_pickle=False) as read:
+        assert list(read) == list(stored)
+        for name, array in stored.items():
+            np.testing.assert_array_equal(read[name], array)
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "other.npz").read_bytes()
+    write_arrays(tmp_path / "zeros.npz", {"a": np.zeros(9999)}, packed=packed)
+    assert ((tmp_path / "zeros.npz").stat().st_size < 9999) == packed
+    with pytest.raises(ValueError, match="allow_pickle"):
+        write_arrays(tmp_path / "one.npz", {"a": np.array([None])})
+    assert len(read_arrays(tmp_path / "one.npz")) == 3
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    kept = tmp_path / "kept"
+    kept.write_bytes(b"old")
+
+    def full(part, data):
+        part.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(kept, b"new")
+    assert kept.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [kept]
+
+
+def test_a_write_follows_links_and_keeps_permissions(tmp_path):
+    kept, link = tmp_path / "kept", tmp_path / "link"
+    kept.write_bytes(b"old")
+    kept.chmod(0o640)
+    link.symlink_to(kept)
+    write_whole(link, b"new")
+    assert link.is_symlink()
+    assert kept.read_bytes() == b"new"
+    assert kept.stat().st_mode & 0o777 == 0o640
+    write_whole(Path(os.devnull), b"nothing is kept")
+    assert not Path(os.devnull).is_file()
 
 
 HOSTILE = {

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from neurofault.errors import UsageError
+from neurofault.files import write_whole
 
 if TYPE_CHECKING:
     from neurofault.deploy.cost import Estimate
@@ -124,20 +125,8 @@ def write_text(option: str, target: str | Path, text: str) -> None:
     Raises:
         UsageError: it cannot be written.
     """
-    path = Path(target).resolve()
     try:
-        if path.exists() and not path.is_file():
-            with path.open("w", encoding="utf-8") as through:
-                through.write(text)
-            return
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            part.write_text(text, encoding="utf-8")
-            if path.exists():
-                part.chmod(stat.S_IMODE(path.stat().st_mode))
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(Path(target), text.encode())
     except OSError as error:
         raise UsageError(f"{option} {target}: {error.strerror}") from error
 

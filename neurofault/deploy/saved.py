@@ -27,6 +27,7 @@ from neurofault.deploy.saved_chain import as_graph
 from neurofault.deploy.saved_damage import read_damage, written_edit
 from neurofault.deploy.saved_parts import Arrays, Parts, read_connections, read_placement, read_populations, read_readout
 from neurofault.errors import UsageError
+from neurofault.files import write_arrays
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.network import SampleReset
 
@@ -95,14 +96,8 @@ def save(deployment: Deployment, path: str | Path) -> None:
         },
     }
     text = np.frombuffer(json.dumps(data, default=lambda value: value.item()).encode(), np.uint8)
-    whole = io.BytesIO()
-    with zipfile.ZipFile(whole, "w") as archive:
-        for name, array in ((_TEXT, text), *((str(number), array) for number, array in enumerate(arrays))):
-            member = io.BytesIO()
-            npy.write_array(member, array, (1, 0), allow_pickle=False)  # type: ignore[no-untyped-call]  # NumPy's
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
     try:
-        Path(path).write_bytes(whole.getvalue())
+        write_arrays(Path(path), {_TEXT: text, **{str(number): array for number, array in enumerate(arrays)}})
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
 

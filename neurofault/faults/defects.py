@@ -17,7 +17,7 @@ from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
 from neurofault.faults.mistakes import FaultMistakes, Mistake
 from neurofault.faults.models import fault_from_mapping, fault_to_mapping
-from neurofault.files import why_not
+from neurofault.files import why_not, write_whole
 
 
 def load_defects(path: str | Path) -> tuple[Fault, ...]:
@@ -62,7 +62,8 @@ def save_defects(faults: Sequence[Fault], path: str | Path) -> None:
     import yaml
 
     entries = [fault_to_mapping(_explicit(fault)) for fault in faults]
-    Path(path).write_text(yaml.safe_dump({"defects": entries}, sort_keys=False, allow_unicode=True, default_flow_style=None))
+    text = yaml.safe_dump({"defects": entries}, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    write_whole(Path(path), text.encode())
 
 
 def union(*maps: Sequence[Fault]) -> tuple[Fault, ...]:

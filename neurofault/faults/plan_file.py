@@ -24,7 +24,7 @@ from neurofault.faults.models import fault_from_mapping, fault_to_mapping
 from neurofault.faults.plan import FaultPlan, PlannedFault
 from neurofault.faults.plan_chain import numbers_layers, with_names
 from neurofault.faults.plan_check import record
-from neurofault.files import read_arrays, why_not
+from neurofault.files import read_arrays, why_not, write_arrays
 
 _FORMAT = 2
 """Raised when a file of this version could not be read by an older one; files of 1 (edits that number layers) are read too."""
@@ -99,8 +99,7 @@ def save_plan(plan: FaultPlan, path: str | Path) -> None:
     """Write a plan to a NumPy ``.npz`` file (no pickle)."""
     data, arrays = _flat(plan)
     text = np.frombuffer(json.dumps(data).encode(), np.uint8)
-    with Path(path).open("wb") as file:
-        np.savez_compressed(file, plan=text, **arrays)  # type: ignore[arg-type]  # NumPy types keywords as its options
+    write_arrays(Path(path), {"plan": text, **arrays}, packed=True)
 
 
 def load_plan(path: str | Path, chip: Deployment | None = None) -> FaultPlan:

@@ -9,7 +9,7 @@ readout the share of its neurons, for nothing stands in for them. What is believ
 in use dies once, all samples are run. The best measured placement is kept, and that is the start where nothing is better.
 
 Traffic and mapping alone is what SpiNeMap (Balaji et al. 2020, IEEE TVLSI 28(1): partition by a greedy Kernighan–Lin, then cores placed by particle swarm) and
-SENMap (Nembhani et al. 2024: simulated annealing) do; neither asks what dies with a core.
+SENMap (Nembhani et al. 2025, IJCNN, arXiv:2506.03450: several objectives, heuristic search) do; neither asks what dies with a core.
 """
 
 from __future__ import annotations

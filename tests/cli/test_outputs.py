@@ -237,7 +237,14 @@ def test_no_digit_is_cut_on_a_narrow_terminal(cli, columns):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signals_end_a_verb_with_one_line(number, code):
-    process = started("rescue", "--draws", "50", "--cycles", "20")
+    process = started(
+        "rescue",
+        "--draws",
+        "50",
+        "--cycles",
+        "20",
+        preexec_fn=lambda: signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL),
+    )
     time.sleep(4)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)

@@ -33,7 +33,7 @@ from neurofault.inputs import Bias, Inputs
 STORED = ["hidden1", "hidden1.rec", "skip", "output"]
 """The connections as a core stores them; the graph lists them otherwise."""
 INTO = {"hidden": STORED[:2], "hidden1": STORED[:2], "output": STORED[2:], "any": STORED, "input": []}
-OF_ONE = sorted(kind for kind, model in faults.KINDS.items() if issubclass(model, ConnectionFault))
+OF_ONE = sorted(kind for kind, model in EVERYWHERE.items() if issubclass(model, ConnectionFault))
 """Kinds that may name a connection."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from neurofault.errors import UsageError
+from neurofault.files import write_whole
 from neurofault.study.csv_table import Rows, rounded, table
 
 
@@ -45,11 +46,9 @@ def save(path: Path, content: str | bytes) -> Path:
     Raises:
         UsageError: it cannot be written.
     """
-    part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
-        part.replace(path)
+        write_whole(path, content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     return path

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.errors import DataError, UsageError
-from neurofault.files import read_arrays
+from neurofault.files import read_arrays, write_arrays
 from neurofault.study.alarms.alarm_set import HEARTBEATS, PER, AlarmSet
 from neurofault.study.alarms.watchers import MOST_THRESHOLD, WATCHER_KINDS, Watcher
 from neurofault.study.input_arrays import input_arrays, inputs_of
@@ -51,8 +51,7 @@ def save_alarms(alarms: AlarmSet, path: str | Path) -> None:
     }  # fmt: skip
     arrays[_TEXT] = np.frombuffer(json.dumps(text).encode(), np.uint8)
     try:
-        with Path(path).open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+        write_arrays(Path(path), arrays, packed=True)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
 

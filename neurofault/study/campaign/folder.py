@@ -15,6 +15,7 @@ from typing import Any
 
 from neurofault.deploy.profile_file import whole_profile
 from neurofault.errors import UsageError
+from neurofault.files import write_whole
 from neurofault.study.campaign.files import INPUTS, piped, portable
 from neurofault.study.campaign.identity import document_digest, settings_of
 from neurofault.study.campaign.journal import Read, read_rows
@@ -103,21 +104,12 @@ def save(path: Path, content: str | bytes) -> Path:
         UsageError: it cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
-    given, path = path, path.resolve()
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not path.is_file():
-            with path.open("wb") as through:
-                through.write(data)
-        else:
-            part.write_bytes(data)
-            part.replace(path)
+        path.resolve().parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, data)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise UsageError(f"{given}: {error.strerror}") from error
-    return given
+        raise UsageError(f"{path}: {error.strerror}") from error
+    return path
 
 
 def begin(folder: Path, campaign: Campaign, planned: dict[str, Any]) -> None:

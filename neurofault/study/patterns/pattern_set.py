@@ -19,7 +19,7 @@ from neurofault.damage.damage import Damage
 from neurofault.deploy.deployment import Deployment
 from neurofault.digest import digest_of
 from neurofault.errors import DataError, UsageError
-from neurofault.files import read_arrays
+from neurofault.files import read_arrays, write_arrays
 from neurofault.inputs import Inputs
 from neurofault.study.input_arrays import input_arrays, inputs_of
 from neurofault.study.patterns.seen import OBSERVATIONS, Observe, seen
@@ -117,8 +117,7 @@ def save_patterns(patterns: PatternSet, path: str | Path) -> None:
     }  # fmt: skip
     arrays[_TEXT] = np.frombuffer(json.dumps(text).encode(), np.uint8)
     try:
-        with Path(path).open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        write_arrays(Path(path), arrays)
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
 
