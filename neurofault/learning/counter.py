@@ -38,9 +38,15 @@ def word(counter: Any) -> Any:
 
 
 @part
+def before_mixing(state: Any, contribution: Any) -> Any:
+    """What is mixed into the state after a counter; without the counter's :func:`word`, which is added to it, if that is 0."""
+    return state + _GOLDEN + contribution
+
+
+@part
 def absorb_word(state: Any, contribution: Any) -> Any:
     """The state after a counter whose :func:`word` is given; the state after the last one is the hash."""
-    return _mix(state + _GOLDEN + contribution)
+    return _mix(before_mixing(state, contribution))
 
 
 @part

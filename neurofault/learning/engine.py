@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from neurofault.errors import UsageError, nearest
 from neurofault.learning import kernel as learning_kernel
 from neurofault.learning import records
+from neurofault.learning.drawn_sums import never_refused
 from neurofault.learning.parts import Part
 from neurofault.learning.rule import POST, LearningRule
 
@@ -211,19 +212,20 @@ class LearningEngine:
         if steps:
             defects = self.defects.rows(state.step, steps, self.rule.t_epoch)
             noise = self.chance.numbers(state.step, steps, self.rule.t_epoch)
-            clearing = shape[1] if clear else 0
+            clearing, updates = shape[1] if clear else 0, steps * n_in * n_out
+            strict = self.mode == "hardware_strict"
+            free = strict and never_refused(self.program, self.cells, defects, memory, updates)
 
             def run(part: Part) -> None:
-                work = records.room(self.program, defects, part.pre.shape[1], n_out, strict=self.mode == "hardware_strict")
+                work = records.room(self.program, defects, part.pre.shape[1], n_out, strict=strict, free=free)
                 learning_kernel.run(
                     self.program, self.dynamics, part.cells, defects, noise._replace(first=part.first), part.memory, part.record, work,
                     state.step, clearing, part.pre, after, written,
                 )  # fmt: skip
 
             whole = Part(memory, rec, before, self.cells)
-            updates = steps * n_in * n_out
             budget = int(memory.left[0])
-            cuts = _parts(threads, n_in, updates) if self.mode == "lava_compat" or budget >= 3 * updates else 1
+            cuts = _parts(threads, n_in, updates) if not strict or budget >= 3 * updates else 1
             if cuts == 1:
                 run(whole)
             else:

@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 from neurofault.compiled import part
 from neurofault.learning.counter import absorb, jit
+from neurofault.learning.drawn_sums import count_writes, name_sources
 from neurofault.learning.factors import any_set
 from neurofault.learning.records import Cells, Defects, LearningRoom, Memory, Noise, Program, StepRecord, TraceDynamics
 from neurofault.learning.update import learn
+
+_COUNTED = 1 << 14
+"""Epochs whose writes of a synapse fit 16 bits."""
 
 
 @part
@@ -109,21 +113,19 @@ def _history(
                     after[i] = before[i]
             elif noise.strict:
                 state = absorb(noise.keys[key], start + t)
-                for i in range(n):
+                for i in range(n):  # without a branch, so that it is done many at a time
                     part = keep * before[i]
                     floor = np.floor(part)
-                    up = 0
-                    if part > floor:
-                        drawn = np.float64(absorb(state, (number + i) * kinds + k) >> np.uint64(11)) * 2.0**-53
-                        up = 1 if drawn < part - floor else 0
-                    after[i] = np.int32(floor) + up
+                    drawn = np.float64(absorb(state, (number + i) * kinds + k) >> np.uint64(11)) * 2.0**-53
+                    after[i] = np.int32(np.int32(floor) + np.int32(drawn < part - floor))
             else:
                 for i in range(n):
                     part = keep * before[i]
                     floor = np.floor(part)
                     after[i] = np.int32(floor) + np.int32(shared < part - floor)
-            if not noise.strict:
-                impulse, top = np.int32(whole + (1 if shared_impulse < fraction else 0)), np.int32(dynamics.top)
+            if not noise.strict or fraction == 0:
+                up = not noise.strict and shared_impulse < fraction
+                impulse, top = np.int32(whole + np.int64(up)), np.int32(dynamics.top)
                 for i in range(n):  # without a branch, which random spikes would make unpredictable
                     raised = min(max(np.int32(after[i] + impulse), np.int32(0)), top)
                     after[i] = raised if last[i] == t else after[i]
@@ -145,18 +147,18 @@ def _outside(values: NDArray[np.int32], low: int, high: int) -> bool:
 
 
 @part
-def _narrowed(values: NDArray[np.int32], out: NDArray[np.int16]) -> None:
-    """Copy weights that lie in their range; nothing where there is no room."""
+def _narrowed(values: NDArray[np.int32], cut: int, out: NDArray[np.int16]) -> None:
+    """Copy weights that lie in their range, without the bits that are cut; nothing where there is no room."""
     for i in range(out.shape[0]):
         for j in range(values.shape[1]):
-            out[i, j] = np.int16(values[i, j])
+            out[i, j] = np.int16(values[i, j] >> np.int32(cut))
 
 
 @part
-def _widened(values: NDArray[np.int16], out: NDArray[np.int32]) -> None:
+def _widened(values: NDArray[np.int16], cut: int, out: NDArray[np.int32]) -> None:
     for i in range(values.shape[0]):
         for j in range(out.shape[1]):
-            out[i, j] = values[i, j]
+            out[i, j] = np.int32(np.int32(values[i, j]) << np.int32(cut))
 
 
 @jit
@@ -188,7 +190,8 @@ def run(
         or _outside(memory.tag, cells.low[2], cells.high[2])
     )
     if not whole:
-        _narrowed(memory.weight, work.narrow)
+        _narrowed(memory.weight, cells.shift, work.narrow)
+    name_sources(noise.first, work.sources)
     epochs = 0
     for s in range(pre.shape[0]):
         step = step0 + s + 1
@@ -222,9 +225,11 @@ def run(
                 _copy_rows(hy[epoch], memory.y)
             learn(program, cells, defects, noise, memory, row, epochs, step // epoch, hx, hy, whole, work)
             if whole:
-                _narrowed(memory.weight, work.narrow)
+                _narrowed(memory.weight, cells.shift, work.narrow)
             whole = False
             epochs += 1
+            if epochs % _COUNTED == 0:
+                count_writes(work.written, memory.writes, memory.left)
             _fill(memory.tx, 0)
             _fill(memory.ty, 0)
         if record.x.shape[0]:
@@ -233,11 +238,12 @@ def run(
             _copy_rows(memory.y, record.y[s])
         if record.weight.shape[0]:
             if not whole:
-                _widened(work.narrow, memory.weight)
+                _widened(work.narrow, cells.shift, memory.weight)
             _keep_rows(memory.weight, record.weight[s])
         if record.delay.shape[0]:
             _keep_rows(memory.delay, record.delay[s])
         if record.tag.shape[0]:
             _keep_rows(memory.tag, record.tag[s])
     if not whole:
-        _widened(work.narrow, memory.weight)
+        _widened(work.narrow, cells.shift, memory.weight)
+    count_writes(work.written, memory.writes, memory.left)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.learning.counter import words
+from neurofault.learning.drawn_rows import drawing_order
 from neurofault.learning.vectors import LANES
 
 
@@ -166,9 +167,14 @@ class LearningRoom(NamedTuple):
         total: int32 [3, n_out], accumulators of one source.
         columns, spiked: int64 [n_out], all targets, those that spiked.
         words: uint64 [n_out], see :func:`neurofault.learning.counter.word`.
-        narrow: int16 [n_in, n_out filled up to whole vectors], the weights while they learn in ``lava_compat`` by plain products; no rows otherwise.
+        narrow: int16 [n_in, n_out filled up to whole vectors], the weights while they learn by plain products, without the bits that are cut from them: in ``lava_compat``,
+            and where no write can be refused; no rows otherwise.
         narrow_tables: int16 [n_in, 3, as wide], the weights' part of ``tables``.
-        wide: int32 [2, as wide], factors of the targets of a pair of products.
+        wide: int32 [at least 2 and P, as wide], factors of the targets of a pair of products, or of all that change weights.
+        products: int32 [P, 3], of those the factor of a source, and how they are shifted to the right and to the left.
+        written: int16, as ``narrow``, writes that are not counted yet, in ``hardware_strict``.
+        sources, states: uint64 [n_in], what their numbers contribute to what is drawn, and the states before a target's number does, both where ``written`` has rows.
+        drawn_words: uint64 [as wide], ``words`` in the order of :func:`neurofault.learning.drawn_rows.drawing_order`.
         hx, hy: int32 [T + 1, 2, n_in], [T + 1, 3, n_out], traces before an epoch and after each of its steps.
     """
 
@@ -189,11 +195,16 @@ class LearningRoom(NamedTuple):
     narrow: NDArray[np.int16]
     narrow_tables: NDArray[np.int16]
     wide: NDArray[np.int32]
+    products: NDArray[np.int32]
+    written: NDArray[np.int16]
+    sources: NDArray[np.uint64]
+    states: NDArray[np.uint64]
+    drawn_words: NDArray[np.uint64]
     hx: NDArray[np.int32]
     hy: NDArray[np.int32]
 
 
-def room(program: Program, defects: Defects, n_in: int, n_out: int, *, strict: bool) -> LearningRoom:
+def room(program: Program, defects: Defects, n_in: int, n_out: int, *, strict: bool, free: bool = False) -> LearningRoom:
     """Return room to work in for a connection.
 
     Args:
@@ -202,14 +213,15 @@ def room(program: Program, defects: Defects, n_in: int, n_out: int, *, strict: b
         n_in: source neurons.
         n_out: target neurons.
         strict: whether the mode is ``hardware_strict``.
+        free: whether :func:`neurofault.learning.drawn_sums.never_refused` says so there.
     """
     products, groups, steps = len(program.head), len(defects.pre), program.epoch + 1
     slots = 2
     while slots < 2 * n_in:
         slots *= 2
     plain = n_in if program.plain and groups == 1 else 0
-    narrow = plain if not strict and program.used[0] else 0
-    width = -(-n_out // LANES) * LANES
+    narrow = plain if (free or not strict) and program.used[0] else 0
+    width, drawn = -(-n_out // LANES) * LANES, narrow if strict else 0
     return LearningRoom(
         np.zeros((products, groups, 1 if program.plain else steps, n_in), np.int32),
         np.zeros((products, steps, n_out), np.int32),
@@ -227,7 +239,12 @@ def room(program: Program, defects: Defects, n_in: int, n_out: int, *, strict: b
         words(n_out),
         np.zeros((narrow, width), np.int16),
         np.zeros((narrow, 3, width), np.int16),
-        np.zeros((2, width), np.int32),
+        np.zeros((max(2, products), width), np.int32),
+        np.zeros((products, 3), np.int32),
+        np.zeros((drawn, width), np.int16),
+        np.zeros(drawn, np.uint64),
+        np.zeros(drawn, np.uint64),
+        words(width if drawn else 0)[drawing_order(n_out if drawn else 0)],
         np.zeros((steps, 2, n_in), np.int32),
         np.zeros((steps, 3, n_out), np.int32),
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from neurofault.compiled import part
 from neurofault.learning.counter import absorb, absorb_word
+from neurofault.learning.drawn_sums import add_drawn
 from neurofault.learning.factors import evaluate
 from neurofault.learning.records import Cells, Defects, LearningRoom, Memory, Noise, Program
 from neurofault.learning.shared_sums import (
@@ -149,13 +150,16 @@ def _learn_plain(
     """Without y0 gates and factors of the synapse, sources with equal factors share their sums, worked out once."""
     n_in, n_out, last = work.live.shape[0], memory.ty.shape[0], program.epoch
     count = classes(work.live, work.active, work.a, memory.tx, gates, whole, work.slots, work.heads, work.following)
-    pair = program.head.shape[0] == 2 and program.head[0, 0] == 0 and program.head[1, 0] == 0 and not whole
+    apart = noise.strict and work.narrow.shape[0] > 0 and not whole
+    pair = not noise.strict and program.head.shape[0] == 2 and program.head[0, 0] == 0 and program.head[1, 0] == 0 and not whole
     pair = pair and work.narrow.shape[0] > 0 and work.active[0] and work.active[1] and not gates
     if pair:
         for p in range(2):
             for j in range(n_out):
                 work.wide[p, j] = work.b[p, last, j]
-    if noise.strict or whole or program.used[1] or program.used[2] or work.narrow.shape[0] == 0:
+    if apart:
+        add_drawn(program, cells, defects, noise, memory, row, epoch, gates, count, work)
+    if whole or program.used[1] or program.used[2] or work.narrow.shape[0] == 0:
         numbered(count, work.heads, work.following, work.which)
     for number in range(count):
         i = work.heads[number]
@@ -166,7 +170,7 @@ def _learn_plain(
             )  # fmt: skip
             continue
         for variable in range(3):
-            if not program.used[variable]:
+            if not program.used[variable] or (apart and variable == 0):
                 continue
             table, alone = work.tables[variable, number], True
             for p in range(program.head.shape[0]):
@@ -185,7 +189,7 @@ def _learn_plain(
                 round_narrow(table, drawn, low, high, work.narrow_tables[number])
             else:
                 round_all(table, drawn, low, high)
-    for variable in range(3):
+    for variable in range(1 if apart else 0, 3):
         if program.used[variable]:
             values = memory.weight if variable == 0 else memory.delay if variable == 1 else memory.tag
             if variable == 0 and work.narrow.shape[0] and not whole:

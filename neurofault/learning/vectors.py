@@ -23,9 +23,21 @@ _BLOCK = 128
 _GOLDEN, _MUL1, _MUL2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
-def _clamped(builder: Any, values: Any, least: Any, most: Any) -> Any:
+def clamped(builder: Any, values: Any, least: Any, most: Any) -> Any:
+    """Return values between two ends."""
     values = builder.select(builder.icmp_signed(">", values, least), values, least)
     return builder.select(builder.icmp_signed("<", values, most), values, most)
+
+
+def hashed(builder: Any, values: Any) -> Any:
+    """Return numbers of 64 bits whose upper 31 are those of the hash of :mod:`neurofault.learning.counter`, from states with all added that counters contribute.
+
+    The last shift of the hash reaches its lower 33 bits only.
+    """
+    kind = values.type
+    for places, factor in ((30, _MUL1), (27, _MUL2)):
+        values = builder.mul(builder.xor(values, builder.lshr(values, same(places, kind))), same(factor, kind))
+    return values
 
 
 def _over_columns(builder: Any, width: Any, body: Callable[[Any, int], None]) -> None:
@@ -65,7 +77,7 @@ def _add_chain(typing: Any, values: Any, following: Any, member: Any, tables: An
             source = builder.phi(I64)
             source.add_incoming(first, before)
             at = builder.add(builder.mul(source, width), column)
-            given.store(0, at, _clamped(builder, builder.add(given.load(0, at, lanes), more), least, most))
+            given.store(0, at, clamped(builder, builder.add(given.load(0, at, lanes), more), least, most))
             later = builder.load(builder.gep(chain.data, [source]))
             source.add_incoming(later, row)
             done = builder.append_basic_block()
@@ -115,7 +127,7 @@ def _pair_table(
             def product(first: int) -> Any:
                 factor, right, left = (spread(builder, arguments[place], LANES) for place in (first, first + 2, first + 3))
                 own = builder.mul(factor, given.load(first + 1, column, LANES))
-                return _clamped(builder, builder.shl(builder.ashr(own, right), left), lowest, highest)
+                return clamped(builder, builder.shl(builder.ashr(own, right), left), lowest, highest)
 
             def rounded(values: Any) -> Any:
                 return builder.ashr(builder.add(values, offset), same(FRACTION, kind))
@@ -126,7 +138,7 @@ def _pair_table(
             low, high = rounded(builder.add(rises, lowest)), rounded(builder.add(falls, highest))
             low = builder.select(builder.icmp_signed(">", low, least), low, least)  # at most 0
             at = builder.add(table, column)
-            for part in (rounded(builder.add(own, second)), low, _clamped(builder, high, least, most)):
+            for part in (rounded(builder.add(own, second)), low, clamped(builder, high, least, most)):
                 given.store(11, at, resized(builder, part, 16))
                 at = builder.add(at, width)
             return carried
@@ -162,16 +174,13 @@ def _store_at_random(
                 own, second = given.load(0, at, lanes), builder.add(at, size)
                 more, least, most = (given.load(1, place, lanes) for place in (at, second, builder.add(second, size)))
                 before = builder.shl(own, same(FRACTION, kind))
-                value = _clamped(builder, builder.add(before, more), least, most)
+                value = clamped(builder, builder.add(before, more), least, most)
                 drawn = builder.add(
                     builder.add(spread(builder, arguments[3], lanes), same(_GOLDEN, long)), given.load(2, at, lanes)
                 )
-                for places, factor in ((30, _MUL1), (27, _MUL2), (31, 1)):
-                    drawn = builder.xor(drawn, builder.lshr(drawn, same(places, long)))
-                    drawn = drawn if factor == 1 else builder.mul(drawn, same(factor, long))
-                drawn = builder.trunc(builder.lshr(drawn, down), kind)
+                drawn = builder.trunc(builder.lshr(hashed(builder, drawn), down), kind)
                 new = builder.ashr(builder.sub(builder.add(value, ones), drawn), bits)
-                new = _clamped(builder, builder.shl(new, cut), low, high)
+                new = clamped(builder, builder.shl(new, cut), low, high)
                 soft = given.load(4, at, lanes)
                 changed = builder.and_(builder.icmp_signed("!=", new, own), builder.icmp_signed("!=", value, before))
                 changed = builder.and_(changed, builder.icmp_unsigned("!=", soft, ir.Constant(soft.type, None)))

@@ -212,12 +212,12 @@ def test_modes_are_never_mixed():
         assert str(error.value) == text
 
 
-def wide_chip(seed: int) -> Deployment:
+def wide_chip(seed: int, n_in: int = 41, n_out: int = 23, bits: int = 8) -> Deployment:
     """41 sources, 23 targets: whole vectors of synapses and what is left of them."""
-    weight = random_weights(np.random.default_rng(seed), (23, 41))
-    populations = neurons("input", (41,), vth=0, is_source=True), neurons("hidden1", (23,), vth=0)
-    cores = {"input": np.zeros(41, np.int32), "hidden1": (1 + np.arange(23) // 2).astype(np.int32)}
-    synapses = connection("hidden1", "input", "hidden1", Dense(weight))
+    weight = random_weights(np.random.default_rng(seed), (n_out, n_in), bits)
+    populations = neurons("input", (n_in,), vth=0, is_source=True), neurons("hidden1", (n_out,), vth=0)
+    cores = {"input": np.zeros(n_in, np.int32), "hidden1": (1 + np.arange(n_out) // 2).astype(np.int32)}
+    synapses = connection("hidden1", "input", "hidden1", Dense(weight), bits=bits)
     return Deployment("test", PROFILE, populations, (synapses,), Placement(1, 128, cores), T, Readout("hidden1", "count"))
 
 
@@ -256,3 +256,49 @@ def test_a_budget_of_writes_that_may_end_serves_sources_in_order_on_any_number_o
         np.testing.assert_array_equal(found[0].weight, found[1].weight)
         assert [int(state.writes.sum()) for state in found] == [spent, spent]
         assert [int(state.memory.left[0]) for state in found] == [budget - spent] * 2
+
+
+SATURATING = {
+    "both": "2^3*u0*x1*y1 - 2^3*u0*x1*y2 + 2^1*u0*x1*y3",
+    "above": "2^4*u0*x1*y1 - 2^1*u0*x1*y2",
+    "below": "2^1*x0*y3 - 2^4*u0*x1*y1 + 2^1*u0*y2",
+}
+"""By which end of the accumulator a sum may have passed before it comes back."""
+
+
+@pytest.mark.parametrize("bits", [8, 3])
+@pytest.mark.parametrize("end", SATURATING)
+def test_sums_that_pass_the_accumulators_ends_are_rounded_as_in_the_plain_reference(end: str, bits: int) -> None:
+    rng = np.random.default_rng(11)
+    deployment = faults.inject(wide_chip(5, 12, 70, bits), [faults.LearningFrozen(cores=[2, 20])])
+    rule = learning_rule(dw=SATURATING[end], x1_impulse=100, x1_tau=2, third_factor=True, t_epoch=1)
+    pre, third = rng.random((6, 12)) < 0.5, {one: rng.integers(-40, 200, (6, 70)) for one in ("y1", "y2", "y3")}
+    reference, engine = Reference(deployment, "hidden1", rule, 2), strict_engine(deployment, "hidden1", rule, seed=2)
+    found = engine.learn(engine.start, pre, third=third, record=("weight",))
+    for t in range(6):
+        reference.step(pre[t], np.zeros(70, bool), {one: values[t] for one, values in third.items()})
+        np.testing.assert_array_equal(found.records["weight"][t], reference.w)
+    assert np.isin(found.state.weight, (engine.cells.low[0], engine.cells.high[0])).mean() > 0.1
+    assert np.unique(found.state.weight).size > 1 << min(bits, 4) >> 1
+
+
+def test_weights_that_their_field_cannot_hold_are_rounded_as_they_are() -> None:
+    rule = learning_rule(**RULES["delta"])
+    engine = strict_engine(wide_chip(6), "hidden1", rule)
+    odd = engine.start.memory._replace(weight=np.minimum(engine.start.memory.weight | 1, 253))
+    rng = np.random.default_rng(3)
+    pre, third = rng.random((T, 41)) < 0.4, {one: rng.integers(0, 128, (T, 23)) for one in ("y1", "y2")}
+    end = engine.learn(replace(engine.start, memory=odd), pre, third=third).state
+    kept = end.writes == 0
+    assert 0 < kept.sum() < kept.size
+    np.testing.assert_array_equal(end.weight[kept], odd.weight.T[kept])
+    assert not (end.weight[~kept] & 1).any()
+
+
+def test_writes_of_more_epochs_than_16_bits_count_are_counted() -> None:
+    rule = learning_rule(dw="2^7*u0*x1*y1 - 2^7*u0*x1*y2", x1_impulse=127, third_factor=True)
+    engine, steps = strict_engine(wide_chip(7, 2, 9), "hidden1", rule), 70_000
+    pre, up = np.ones((steps, 2), bool), np.arange(steps)[:, None] % 2 == np.zeros((1, 9))
+    end = engine.learn(engine.start, pre, third={"y1": 127 * up, "y2": 127 * ~up}).state
+    assert (end.writes >= steps - 1).all()
+    assert int(engine.start.memory.left[0] - end.memory.left[0]) == int(end.writes.sum())
