@@ -88,9 +88,20 @@ def approximated(network: Network, populations: Sequence[ChipPopulation], profil
             least = " and at least 1 a step" if np.ndim(tail) and tail[worst] else ""
             found.append(
                 f"population {chip.name!r}: {field} loses {lost[worst]:.4g} of itself a step in the network, {share[worst]:.4g}{least} on chip "
-                f"{profile.name!r}, the nearest that it stores"
+                f"{profile.name!r}, the nearest that it stores{_of_small_states(register, int(stored[worst]))}"
             )
     return found
+
+
+def _of_small_states(register: Register, stored: int) -> str:
+    """Return what a shift does to states that are smaller than one part of it; nothing where all lose their share."""
+    if register.decay.kind != "shift" or stored == 0:
+        return ""
+    law = f" (a shift by {stored}"
+    if register.decay.tail:
+        return f"{law})"
+    small = f"{law}: from 0 to {min((1 << stored) - 1, register.high)} it loses nothing"
+    return f"{small}, below 0 it comes back by at least 1 a step)" if register.signed else f"{small})"
 
 
 def law_of(population: Population, neuron: CubaLif, unit: float, profile: HardwareProfile) -> Law:

@@ -247,10 +247,28 @@ def test_decays_that_are_not_stored_are_said(tmp_path: Path) -> None:
     with pytest.warns(NeurofaultWarning) as said:
         chip = nf.deploy(reflex(nf.CubaLif(1.0, du=2047, dv=100, reset="subtract")), profile(tmp_path, XYLO))
     assert [str(one.message) for one in said] == [
-        "population 'hands': dv loses 0.02441 of itself a step in the network, 0.03125 and at least 1 a step on chip 'other', the nearest that it stores"
+        "population 'hands': dv loses 0.02441 of itself a step in the network, 0.03125 and at least 1 a step on chip 'other', the nearest that it stores "
+        "(a shift by 5)"
     ]
     assert chip.population("hands").du.tolist() == [1, 1]
     assert chip.population("hands").dv.tolist() == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("signed", "said", "least"), [(True, "from 0 to 127 it loses nothing, below 0 it comes back by at least 1 a step", -1000), (False, "from 0 to 127 it loses nothing", 0)]
+)  # fmt: skip
+def test_what_a_shift_does_to_small_states_is_said_and_so(tmp_path: Path, signed: bool, said: str, least: int) -> None:
+    law = ODIN | {"v": {"bits": 16, "signed": signed, "decay": {"kind": "shift", "most": 7}}}
+    with pytest.warns(NeurofaultWarning) as warned:
+        chip = nf.deploy(reflex(nf.CubaLif(1.0)), profile(tmp_path, law))
+    assert [str(one.message) for one in warned] == [
+        "population 'hands': dv loses 0 of itself a step in the network, 0.007812 on chip 'other', the nearest that it stores "
+        f"(a shift by 7: {said})"
+    ]
+    states = np.arange(least, 1000)
+    after = chip.population("hands").law.arithmetic.v.decay(states, np.int64(7))
+    assert set(states[(after == states)]) == set(range(128))
+    assert (after[states < 0] > states[states < 0]).all()
 
 
 def test_what_arrives_before_the_decay_is_made_up_for(tmp_path: Path) -> None:
