@@ -1,6 +1,6 @@
 """What alarms are worth: how often they alarm on a healthy chip, how many faults they see and how late, on samples that set no threshold.
 
-A fault strikes before a keyed sample of the first window and stays. Before it the chip is the healthy one; a watcher that the fault breaks counts as broken in that whole
+A draw is shown all samples, or a stretch of its own. A fault strikes before a keyed sample of the first window and stays. Before it the chip is the healthy one; a watcher that the fault breaks counts as broken in that whole
 window. The delay is counted from the fault's first step to the end of the step in which the first watcher alarms. What alarmed before, and a watcher in a window in which it
 alarms on the healthy chip too, does not count: that would be a false alarm by chance at the right time.
 """
@@ -148,6 +148,7 @@ def try_alarms(
     *,
     faults: Sequence[str] = ("core_dead", "neuron_dead", "synapse_dead"),
     draws: int = 100,
+    horizon: int | None = None,
     seed: int = 1,
     threads: int | None = None,
     progress: Progress = silent,
@@ -166,17 +167,20 @@ def try_alarms(
     Args:
         chip: healthy, with these alarms; faults hit its watchers as all else.
         alarms: the watchers.
-        samples: as :func:`neurofault.run` takes them; they are the horizon. None: those that the alarms carry.
+        samples: as :func:`neurofault.run` takes them. None: those that the alarms carry.
         faults: kinds of single faults, as of :func:`neurofault.choose_patterns`.
         draws: of each kind, at least 1.
+        horizon: how many consecutive samples each draw is shown, from a keyed one on; at least a window. None: all of them, the same in every draw.
         seed: key of the draws; draw d is the same however many are drawn.
         threads: worker threads; None: one for each usable core.
         progress: called as work goes on.
 
     Raises:
-        UsageError: a damaged chip, other alarms, fewer samples than a window, no such kind, or a number out of range.
+        UsageError: a damaged chip, other alarms, fewer samples than a window or than the horizon, no such kind, or a number out of range.
     """
-    return tried_together([(chip, alarms)], samples, faults=faults, draws=draws, seed=seed, threads=threads, progress=progress)[0]
+    return tried_together(
+        [(chip, alarms)], samples, faults=faults, draws=draws, horizon=horizon, seed=seed, threads=threads, progress=progress
+    )[0]
 
 
 def tried_together(
@@ -185,6 +189,7 @@ def tried_together(
     *,
     faults: Sequence[str],
     draws: int,
+    horizon: int | None = None,
     seed: int = 1,
     threads: int | None = None,
     progress: Progress = silent,
@@ -204,14 +209,17 @@ def tried_together(
     longest = max(own.window for _, own in watched_chips)
     if len(inputs) < longest:
         raise UsageError(f"a window of {longest:,} samples is longer than the data: {len(inputs):,} samples")
+    stretch = len(inputs) if horizon is None else horizon
+    if not longest <= stretch <= len(inputs):
+        raise UsageError(f"horizon must be from a window, {longest:,} samples, to all {len(inputs):,} samples, is {horizon:,}")
     neurons: dict[str, NDArray[np.int64]] = {}
     for _, own in watched_chips:
         for name, which in own.watched().items():
             neurons[name] = np.union1d(neurons.get(name, which), which)
     potentials = sorted({name for _, own in watched_chips for name in own.potentials})
     plain = without_alarms(first)
-    healthy = recorded(plain, inputs, neurons, potentials, threads)
-    usual = [watched(chip, own, healthy, threads) for chip, own in watched_chips]
+    every = recorded(plain, inputs, neurons, potentials, threads)
+    usual: dict[int, list[Watched]] = {}
     listed = single_faults(first if len(watched_chips) == 1 else plain, faults)
     found: list[list[TriedFaults]] = [[] for _ in watched_chips]
     for part, kind in enumerate(listed.kinds):
@@ -222,13 +230,19 @@ def tried_together(
             site = int(permutation_prefix(key, number, 1)[0])
             edits = listed.edits(int(listed.first[part]) + site)
             core = int(listed.sites[part].columns["core"][site]) if kind == "core_dead" and len(watched_chips) > 1 else -1
-            broken = recorded(without_alarms(first.with_damage(Damage(edits))), inputs, neurons, potentials, threads)
+            start = stream_key(seed, "alarms", "stretch", kind, draw) % (len(inputs) - stretch + 1)
+            healthy = every.taken(np.arange(start, start + stretch))
+            if start not in usual:
+                usual = {start: [watched(chip, own, healthy, threads) for chip, own in watched_chips]}
+            broken = recorded(
+                without_alarms(first.with_damage(Damage(edits))), inputs[start : start + stretch], neurons, potentials, threads
+            )
             for at, (chip, own) in enumerate(watched_chips):
                 onset = stream_key(seed, "alarms", "onset", kind, draw) % own.window
                 run = watched(chip.with_damage(Damage(_with_beats(chip, edits, core))), own, broken.after(healthy, onset), threads)
                 rows[at].append(
                     _row(
-                        run.but_for(usual[at]),
+                        run.but_for(usual[start][at]),
                         onset,
                         chip.timesteps,
                         bool((broken.predictions != healthy.predictions)[onset:].any()),

@@ -12,6 +12,7 @@ import neurofault as nf
 from neurofault.damage.damage import Damage, SetSynapses, Silence, Stall
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import CapacityError, UnsupportedError, UsageError
+from neurofault.streams import stream_key
 from neurofault.study.alarms.choose import at_least
 from neurofault.study.alarms.on_chip import BEATS, WATCHERS, without_alarms
 from neurofault.study.alarms.recorded import recorded
@@ -198,6 +199,29 @@ def test_the_delay_is_counted_from_the_fault_and_what_a_healthy_chip_says_does_n
     (never,) = try_alarms(nf.with_alarms(made, deaf), deaf, inputs[:60], faults=["neuron_dead"], draws=20, threads=1)
     assert watch(nf.with_alarms(made, deaf), deaf, inputs[:60]).alarmed.mean() > 0.9
     assert never.seen.mean < 0.2
+
+
+def test_each_draw_may_have_a_stretch_of_its_own():
+    made, inputs = small(), shown(600)
+    alarms = chosen(made, inputs, critical=0, size=4).alarms
+    whole = nf.with_alarms(made, alarms)
+
+    def tried(samples, draws, horizon=None):
+        return try_alarms(whole, alarms, samples, faults=["neuron_dead"], draws=draws, horizon=horizon, threads=1)[0]
+
+    own = tried(inputs, 6, horizon=30)
+    starts = [stream_key(1, "alarms", "stretch", "neuron_dead", draw) % (600 - 30 + 1) for draw in range(6)]
+    alone = [tried(inputs[start : start + 30], draw + 1) for draw, start in enumerate(starts)]
+    assert own.steps == tuple(one.steps[-1] for one in alone)
+    assert own.matters == tuple(one.matters[-1] for one in alone)
+    assert own.first == tuple(one.first[-1] for one in alone)
+    assert own.steps != tried(inputs[:30], 6).steps
+    assert tried(inputs[:60], 6, horizon=60) == tried(inputs[:60], 6)
+    for horizon in (alarms.window - 1, 61):
+        with pytest.raises(
+            UsageError, match=rf"^horizon must be from a window, {alarms.window} samples, to all 60 samples, is {horizon}$"
+        ):
+            tried(inputs[:60], 2, horizon=horizon)
 
 
 def test_watchers_are_charged():
