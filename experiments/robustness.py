@@ -3,7 +3,7 @@
     python experiments/robustness.py --data-dir DIR --field FOLDER [--json docs/data/robustness.json] [--draws 5] [--samples 500]
 
 FOLDER holds `lava-nc__lava-dl` (github.com/lava-nc/lava-dl), `bamsumit__slayerPytorch` and `neuromorphs__NIR` (as for `nir_field.py`). A network of the zoo sits at its own grain, Intel's
-16 neurons a core, the other two 32 (lava-dl) and 576 (sinabs, whose largest hidden population has 4,624 neurons). The file is written anew after every network.
+16 neurons a core, the other two 32 (lava-dl) and 576 (sinabs, whose largest hidden population has 4,624 neurons). A network that is run replaces its rows in the file.
 """
 
 from __future__ import annotations
@@ -80,9 +80,12 @@ def main() -> None:
         "sinabs N-MNIST (convolutions)": partial(sinabs, options),
     }
     rows: list[dict[str, Any]] = []
+    if options.json is not None and options.json.is_file():
+        rows = json.loads(options.json.read_text(encoding="utf-8"))["rows"]
     for name, make in networks.items():
         if options.networks and name not in options.networks:
             continue
+        rows = [row for row in rows if row["network"] != name]
         chip, inputs, labels = make()
         cores = {core for one in chip.populations[1:-1] for core in chip.placement.cores_of(one.name)}
         cells = []
