@@ -8,7 +8,7 @@ first 10,000 training samples that expose every critical single synapse, neuron 
 ``diagnosis``: at most 20 samples that expose most dead neurons and cores; in 200 keyed draws one core dies, then two: how often is what died the first suspect, as a
 class of at most two?
 ``loop``: in the same draws, on a chip with four spare cores, strategy ``diagnose`` is told nothing: how often does it notice, and is every spike of 100 validation samples the healthy one in the end? What
-did it cost beside ``remap``, which is told? Also where one of the spare cores is dead, too. A part that is run replaces its rows in the file.
+did it cost beside ``remap``, which is told? Also where one of the spare cores is dead, too. A part that is run replaces the rows of its networks in the file.
 """
 
 from __future__ import annotations
@@ -182,15 +182,15 @@ PARTS = {"tests": tests, "made": made, "diagnosis": diagnosis, "loop": loop}
 
 def main() -> None:
     """Run the experiment."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--part", choices=PARTS, action="append")
     parser.add_argument("--network", action="append", help="mnist-mlp, mnist-mlp-512 (784-512-10); default: both")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     for part in options.part or PARTS:
-        rows: list[dict[str, Any]] = []
         for network in options.network or ("mnist-mlp", WIDE):
+            rows: list[dict[str, Any]] = []
             prepared = prepare(
                 Setup(network=network, data_dir=options.data_dir, samples=1, spare_cores=SPARES if part == "loop" else 0),
                 lambda *_: None,
@@ -199,7 +199,8 @@ def main() -> None:
                 rows.append(row)
                 if options.json is not None:
                     kept = json.loads(options.json.read_text(encoding="utf-8")) if options.json.is_file() else {}
-                    options.json.write_text(json.dumps(kept | {part: rows}, indent=2) + "\n", encoding="utf-8")
+                    others = [one for one in kept.get(part, []) if one["network"] != network]
+                    options.json.write_text(json.dumps(kept | {part: others + rows}, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
