@@ -202,8 +202,7 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
         measured = draw[metric.key]
         accuracy = draw["status"] if measured is None else value(measured)
         for each in draw["faults"]:
-            cores = " ".join(map(str, each["cores"][:16])) + (" …" if len(each["cores"]) > 16 else "")
-            hits.append((str(draw["draw"]), accuracy, each["kind"], cores, str(each["neurons"]), str(each["synapses"])))
+            hits.append((str(draw["draw"]), accuracy, each["kind"], _cores_hit(each), str(each["neurons"]), str(each["synapses"])))
     tell(
         *tabled(
             ("draw", "error" if metric.lower else "accuracy", "fault", "cores", "neurons", "synapses"),
@@ -228,6 +227,19 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
     )
     draw_chip(lesions.draws[0].deployment)
     print(f"\nto repeat: {_command(result)}")
+
+
+def _cores_hit(hit: Mapping[str, Any]) -> str:
+    """Return the cores that a fault hits; where it kills some of them, or breaks only what is between them, those that live apart."""
+    dead = [core for core in hit["cores"] if core in set(hit["dead_cores"])]
+    alive = [core for core in hit["cores"] if core not in set(dead)]
+    if alive and (dead or hit["kind"] in ("link_dead", "router_dead")):
+        return "; ".join(f"{words} {_some(ids)}" for words, ids in (("dead", dead), ("alive, lost messages", alive)) if ids)
+    return _some(hit["cores"])
+
+
+def _some(cores: Sequence[int]) -> str:
+    return " ".join(map(str, cores[:16])) + (" …" if len(cores) > 16 else "")
 
 
 def _damaged_energy(answer: dict[str, Any]) -> str:

@@ -32,10 +32,15 @@ class DecaySpec(BaseModel):
     more: Literal[0, 1] = 0
     tail: bool = False
 
+    @property
+    def own(self) -> frozenset[str]:
+        """The keys, beside ``kind``, that a decay of this kind has."""
+        of = {"multiply": {"most", "bits", "rounding", "more"}, "shift": {"most", "tail"}, "linear": {"most"}, "none": set[str]()}
+        return frozenset(of[self.kind])
+
     @model_validator(mode="after")
     def _of_its_kind(self) -> DecaySpec:
-        of = {"multiply": {"bits", "rounding", "more"}, "shift": {"tail"}, "linear": set[str](), "none": set[str]()}[self.kind]
-        own = type(self).model_fields
+        of, own = self.own - {"most"}, type(self).model_fields
         given = {name for name in ("bits", "rounding", "more", "tail") if getattr(self, name) != own[name].default}
         wrong = sorted(given - of)
         if wrong:
@@ -84,7 +89,7 @@ class ArithmeticSpec(BaseModel):
         source: keys of what says so; what is assumed may go without.
         v: the membrane.
         u: the synaptic current; null: what arrives goes into v.
-        threshold: ``>`` or ``>=``.
+        threshold: ``">"`` or ``">="``, in quotes.
         resets: what a spike may do to v: ``zero``, ``subtract``, ``none``.
         reset_delays: steps from a spike to its reset, of 0 and 1.
         spikes: of a neuron in a step, at most.
@@ -93,9 +98,10 @@ class ArithmeticSpec(BaseModel):
         partly: whether v changes in steps that are each held in its width.
         floor: whether neurons have a lower bound of v.
         floor_resets: whether v may be reset below it (TrueNorth).
-        below: ``<`` or ``<=``: when v is beyond its floor, where it is reset there.
+        below: ``"<"`` or ``"<="``, in quotes: when v is beyond its floor, where it is reset there.
         reset_to: whether neurons have a number of their own that a reset ``zero`` leaves v at.
-        refractory: refractory steps that a neuron counts; 0: none.
+        refractory: the most refractory steps that a neuron counts, those after the step of a spike; 0: none. ``facts.refractory_max``, where it is given,
+            counts the step of the spike too, and is one more.
     """
 
     model_config = RECORD

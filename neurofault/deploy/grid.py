@@ -46,7 +46,7 @@ class _Mark(NamedTuple):
 
 
 _DEAD, _SHARED, _SPARE = _Mark("✗", "bold reverse"), _Mark("&", "bold"), _Mark("+", "bold")
-_BAD, _RESERVED, _FREE = _Mark("#", "dim"), _Mark("-", "dim"), _Mark("·", "dim")
+_BAD, _RESERVED, _KEPT, _FREE = _Mark("#", "dim"), _Mark("=", "dim"), _Mark("-", "dim"), _Mark("·", "dim")
 
 _Line = list[tuple[str, str]]
 """Pieces of one line of text with their rich styles."""
@@ -112,8 +112,8 @@ def _marks(deployment: Deployment) -> list[_Mark]:
     """Return how each core is shown, by core id."""
     placement, chip = deployment.placement, deployment.profile.chip
     local = np.arange(placement.chips * placement.cores_per_chip) % placement.cores_per_chip
-    usable = frozenset(chip.local_ids)
-    marks = [_FREE if core in usable else _RESERVED for core in local.tolist()]
+    usable, reserved = frozenset(chip.local_ids), chip.reserved
+    marks = [_FREE if core in usable else _RESERVED if core in reserved else _KEPT for core in local.tolist()]
     for core in placement.bad_cores:
         marks[core] = _BAD
     for core in placement.spare_cores:
@@ -194,7 +194,7 @@ def _machine(hexagon: Hexagon, chips: Sequence[Sequence[_Mark]]) -> Iterator[_Li
 
 def _of_chip(marks: Sequence[_Mark]) -> _Mark:
     """Return one mark for a chip: its only population, or that several share it, that all of it is dead or known bad, or free."""
-    used = [mark for mark in dict.fromkeys(marks) if mark not in (_SPARE, _BAD, _RESERVED, _FREE, _DEAD)]
+    used = [mark for mark in dict.fromkeys(marks) if mark not in (_SPARE, _BAD, _RESERVED, _KEPT, _FREE, _DEAD)]
     if len(used) == 1:
         return used[0]
     if used:
@@ -228,13 +228,14 @@ def _legend(deployment: Deployment, marks: Sequence[_Mark]) -> Iterator[_Line]:
         (_DEAD, "dead"),
         (_SPARE, "spare"),
         (_BAD, "known bad, never used"),
-        (_RESERVED, "not for users"),
+        (_RESERVED, "reserved by the chip's design, never used"),
+        (_KEPT, "not for users"),
         (_FREE, "free"),
     )
     for mark, meaning in meanings:
         shown = [core for core, drawn in enumerate(marks) if drawn == mark]
         if shown:
-            listed = "" if mark in (_FREE, _RESERVED) else f": {_ranges(shown)}"
+            listed = "" if mark in (_FREE, _KEPT) else f": {_ranges(shown)}"
             yield [(mark.symbol, mark.style), (f" {_number(len(shown), 'core')} {meaning}{listed}", "")]
 
 

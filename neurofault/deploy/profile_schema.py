@@ -218,12 +218,28 @@ def _arithmetic() -> Iterator[str]:
     }
     yield "#arithmetic:"
     for name, said in descriptions(ArithmeticSpec).items():
-        yield from (f"  {line}" for line in _said(f"{name}: {said}"))
+        yield from (f"  {line}" for line in _said(f"{name}: {said} {_otherwise(ArithmeticSpec, name)}"))
         if name == "v":
             for record in (RegisterSpec, DecaySpec):
                 for key, text in descriptions(record).items():
-                    yield from (f"  {line}" for line in _said(f"  {'decay.' * (record is DecaySpec)}{key}: {text}"))
+                    yield from (
+                        f"  {line}"
+                        for line in _said(f"  {'decay.' * (record is DecaySpec)}{key}: {text} {_otherwise(record, key)}")
+                    )
         yield f"  #{name}: {given.get(name, FILL)}"
+
+
+def _otherwise(record: type[BaseModel], key: str) -> str:
+    """Return whether a key must be given, or what holds where it is left out."""
+    one = record.model_fields[key]
+    if one.is_required():
+        return "Required."
+    if isinstance(one.default, DecaySpec):
+        return "Left out: kind none."
+    if key == "source":
+        return "Required unless evidence is assumed."
+    shown = json.dumps(one.default)
+    return f"Left out: {'none' if one.default is None else shown}."
 
 
 def _section(section: str, record: type[BaseModel], alone: bool) -> Iterator[str]:

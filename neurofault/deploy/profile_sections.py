@@ -264,9 +264,9 @@ class NeuronRanges(BaseModel):
     """Ranges of a neuron's parameters (Lava ``LIF`` names); null: not checked.
 
     Attributes:
-        threshold_max: largest ``vth``; the membrane is compared with ``vth`` · 64.
+        threshold_max: largest ``vth``; the membrane is compared with ``vth`` · 2**shift of the arithmetic (Loihi: ``vth`` · 64).
         bias_mantissa_min, bias_mantissa_max, bias_exponent_max: bias = mantissa · 2**exponent, exponent from 0.
-        decay_max: largest ``du``, ``dv``, in 1/4096.
+        decay_max: largest ``du``, ``dv`` that is stored (Loihi: in 1/4096).
     """
 
     model_config = RECORD

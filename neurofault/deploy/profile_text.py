@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from neurofault.deploy.arithmetic_spec import ArithmeticSpec
+from neurofault.deploy.arithmetic_spec import ArithmeticSpec, DecaySpec
 from neurofault.deploy.cost_table import ESSENTIAL
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.quantity import EVIDENCE_ORDER, Quantity
@@ -33,6 +33,8 @@ def _keys(record: Any, path: str) -> Iterator[tuple[str, Said]]:
         inner = f"{path}.{name}".removeprefix(".")
         if value is None and name in _OF_SOME:
             continue
+        if isinstance(record, DecaySpec) and name not in ("kind", *record.own):
+            continue
         if isinstance(value, Quantity):
             yield inner, value
         elif isinstance(value, BaseModel | dict) and value:
@@ -40,7 +42,7 @@ def _keys(record: Any, path: str) -> Iterator[tuple[str, Said]]:
         elif isinstance(value, tuple) and any(isinstance(one, BaseModel) for one in value):
             yield from _keys({str(at): one for at, one in enumerate(value)}, inner)
         else:
-            yield inner, _word(value)
+            yield inner, "none" if value is None and isinstance(record, ArithmeticSpec) else _word(value)
 
 
 def _word(value: Any) -> str:
@@ -97,16 +99,18 @@ def unknown(profile: HardwareProfile) -> list[str]:
 
 
 def difference(first: HardwareProfile, second: HardwareProfile) -> dict[str, tuple[Said | None, Said | None]]:
-    """Return the keys whose values differ, with both; None: the key is not there.
+    """Return the keys whose values differ, with both; None: the key is not there, which is the same as not known.
 
     What differs only in how it is known (evidence, source, note) is the same here.
     """
     one, other = keys_of(first), keys_of(second)
     return {
-        key: (one.get(key), other.get(key))
-        for key in dict.fromkeys([*one, *other])
-        if key not in one or key not in other or shown(one[key]) != shown(other[key])
+        key: (one.get(key), other.get(key)) for key in dict.fromkeys([*one, *other]) if _said(one.get(key)) != _said(other.get(key))
     }
+
+
+def _said(said: Said | None) -> str:
+    return "not known" if said is None else shown(said)
 
 
 def law_of(profile: HardwareProfile) -> str:

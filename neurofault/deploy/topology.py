@@ -1,6 +1,6 @@
 """The sections of a profile that say how its places are joined: ``links``, ``board``, ``shared_memory``; and the parts known bad.
 
-Without ``links`` tiles form a mesh (:class:`neurofault.deploy.routing.Mesh`).
+Without ``links``, or with ``links: {topology: mesh}``, tiles form a mesh (:class:`neurofault.deploy.routing.Mesh`).
 """
 
 from __future__ import annotations
@@ -115,6 +115,17 @@ class TreeLinks(_Sourced):
     branches: Quantity[Annotated[int, Field(ge=2)], Literal["1"]]
 
 
+class MeshLinks(_Sourced):
+    """Tiles in rows and columns, each joined to its neighbours: what a profile without ``links`` has.
+
+    Attributes:
+        topology: ``mesh``; its sides are ``chip.tile_columns`` and ``chip.tile_rows``.
+        source, note: what says so.
+    """
+
+    topology: Literal["mesh"]
+
+
 class NoLinks(_Sourced):
     """Cores of one chip that reach each other without links of their own: a single core, or a router that all share.
 
@@ -126,7 +137,7 @@ class NoLinks(_Sourced):
     topology: Literal["none"]
 
 
-Links = Annotated[HexagonalLinks | TreeLinks | NoLinks, Field(discriminator="topology")]
+Links = Annotated[HexagonalLinks | MeshLinks | TreeLinks | NoLinks, Field(discriminator="topology")]
 
 
 class Board(BaseModel):

@@ -176,11 +176,12 @@ def _places(context: Context, fault: Fault, links: Sequence[Link]) -> Iterator[t
 
 
 def _listed_links(context: Context, fault: Fault) -> Iterator[tuple[When, list[Link]]]:
-    names = {link_text(link): link for link in topology(context.deployment).links()}
+    grid = topology(context.deployment)
+    names = {link_text(link): link for link in grid.links()}
     sites = fault.sites or ()
     for name in sites:
         if name.replace(" ", "") not in names:
-            raise FaultError(f"no link {name!r}; write {_LINKS[type(topology(context.deployment))]}")
+            raise FaultError(f"no link {name!r}; write {_LINKS[type(grid)]}; {_range_of(grid)}")
     for when, order in context.in_time(fault, np.arange(len(sites))):
         yield when, [names[sites[at].replace(" ", "")] for at in order]
 

@@ -90,7 +90,8 @@ def _one(deployment: Deployment, text: str) -> Region:
             owner = cores
     last = ranges[-1][1] - 1
     if last > int(owner.max()):
-        raise FaultError(f"at: there is no {unit} {last}; {unit}s: 0 to {int(owner.max())}")
+        more = "; more chips: --chips N --place spread" if unit in ("board", "chip") else ""
+        raise FaultError(f"at: there is no {unit} {last}; {unit}s: 0 to {int(owner.max())}{more}")
     inside = np.any([(owner >= low) & (owner < high) for low, high in ranges], axis=0)
     return dict.fromkeys(map(int, cores[inside]), ALL_WORDS)
 

@@ -238,10 +238,11 @@ def in_words(fault: Fault) -> str:
 
 
 def hit_to_json(hit: Hit) -> dict[str, Any]:
-    """Return a hit as JSON: kind, core ids, neurons and synapses (total and by layer)."""
+    """Return a hit as JSON: kind, ids of cores hit and of dead ones, neurons and synapses (total and by layer)."""
     return {
         "kind": hit.kind,
         "cores": list(hit.cores),
+        "dead_cores": list(hit.dead_cores),
         "neurons": sum(hit.neurons.values()),
         "synapses": sum(hit.synapses.values()),
         "neurons_by_layer": dict(hit.neurons),

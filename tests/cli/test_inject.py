@@ -126,6 +126,34 @@ def test_the_places_at_which_damage_costs_or_saves_energy_add_up(cli):
     assert key not in untouched["draws"][0]
 
 
+def test_dead_cores_are_told_from_those_that_lose_messages(cli, tmp_path):
+    row = tmp_path / "row.yaml"
+    row.write_text(
+        "name: row\ntitle: Boards in a row\nextends: loihi1\n"
+        'board: {chips: {value: 1, unit: chips, evidence: assumed, note: "a test"}}\n'
+    )
+    on = ("--profile", str(row), "--samples", "10", "--draws", "1")
+    three = (*on, "--chips", "3", "--place", "spread", "--neurons-per-core", "2")
+    file = tmp_path / "a.json"
+    code, out, err = cli("inject", *three, "--fault", "{kind: board_dead, boards: [1]}", "--json", str(file))
+    assert code == 0, err
+    (hit,) = json.loads(file.read_text())["draws"][0]["faults"]
+    assert hit["dead_cores"] == list(range(128, 256))
+    assert not set(hit["cores"]) <= set(hit["dead_cores"])
+    (line,) = [
+        each for each in " ".join(out.split()).split("note:")[0].split("what was hit") if "board_dead" in each and "dead 1" in each
+    ]
+    assert "; alive, lost messages " in line
+    code, out, err = cli(
+        "inject", *on, "--neurons-per-core", "8", "--fault", "{kind: router_dead, routers: ['0,0']}", "--json", str(file)
+    )
+    assert code == 0, err
+    (hit,) = json.loads(file.read_text())["draws"][0]["faults"]
+    assert hit["cores"]
+    assert hit["dead_cores"] == []
+    assert "router_dead  alive, lost messages " in out
+
+
 def test_all_cores_killed_is_a_constant_answer_without_spikes(cli):
     result = answer(cli, "--kill-cores", "23", "--layer", "any", "--draws", "1")
     assert result["cores_used"] == 23

@@ -75,6 +75,23 @@ def test_a_new_profile_says_what_to_fill_in_and_is_never_overwritten(cli, here):
     assert cli("profile", "new", "mine.txt") == (2, "", "neurofault: mine.txt: the name of a profile's file ends in .yaml\n")
 
 
+def test_a_law_shows_what_it_has(cli):
+    code, out, err = cli("profile", "show", "odin")
+    assert (code, err) == (0, "")
+    law = out.split("\narithmetic", 1)[1].split("\nsources", 1)[0]
+    assert "\n  u: none\n" in law
+    code, out, err = cli("profile", "show", "xylo_audio2")
+    assert (code, err) == (0, "")
+    assert "  kind: shift\n  most: " in out
+    assert "rounding" not in out
+    code, out, err = cli("profile", "diff", "odin", "xylo_audio2")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert not [
+        at for at, line in enumerate(lines) if line == "  odin: not known" and lines[at + 1].endswith(("not known", "not there"))
+    ]
+
+
 def test_a_profile_that_extends_another_is_checked_shown_and_compared(cli, here):
     (here / "sub").mkdir()
     assert cli("profile", "new", "mine.yaml", "--extends", "loihi2")[0] == 0

@@ -42,7 +42,11 @@ def test_nothing_sits_on_them(tmp_path: Path, strategy: Any, chips: int) -> None
     used = set(chip.placement.used_cores.tolist())
     assert used == {core for core in range(16 * chips) if core % 16 not in reserved}
     assert chip.placement.bad_cores == ()
-    assert f"{6 * chips} cores not for users" in draw_grid(chip)
+    listed = ", ".join(f"{16 * each}, {16 * each + 4}-{16 * each + 7}, {16 * each + 13}" for each in range(chips))
+    drawing = draw_grid(chip)
+    assert f"= {6 * chips} cores reserved by the chip's design, never used: {listed}\n" in drawing
+    assert "not for users" not in drawing
+    assert "known bad" not in drawing
     with pytest.raises(CapacityError, match=f"offers {free} healthy usable cores"):
         nf.deploy(network(free - 1), own, neurons_per_core=1, chips=chips)
 

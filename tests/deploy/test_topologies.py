@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from other_places import SPIN5, hexagonal, layered, made, tree
 from placed_networks import small_chip
 
-from neurofault.deploy.routing import Link, topology_of
+from neurofault.deploy.routing import Link, Mesh, topology_of
 from neurofault.errors import UsageError
 
 SIX = ((1, 0), (1, 1), (0, 1), (-1, 0), (-1, -1), (0, -1))
@@ -230,6 +230,13 @@ def test_what_the_machine_does_not_have_is_refused(sections, message):
     with pytest.raises(ValueError, match="validation error") as caught:
         hexagonal(**sections)
     assert message in str(caught.value)
+
+
+def test_a_mesh_may_be_named():
+    named, left_out = made(links={"topology": "mesh"}), made()
+    assert topology_of(named, 2) == topology_of(left_out, 2)
+    assert isinstance(topology_of(named), Mesh)
+    assert named.joined
 
 
 def test_other_chips_have_no_dead_chips():

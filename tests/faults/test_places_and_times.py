@@ -73,7 +73,7 @@ BAD = [
         "core_dead: at: 'cores:3' is not a place (did you mean 'core'?); write board, chip, tile, core, word, a colon, and ids such as 0-3,7",
     ),
     ("core:16", "core_dead: at: there is no core 16; cores: 0 to 15"),
-    ("chip:2", "core_dead: at: there is no chip 2; chips: 0 to 1"),
+    ("chip:2", "core_dead: at: there is no chip 2; chips: 0 to 1; more chips: --chips N --place spread"),
     ("core:12-15", "core_dead: layer 'any' has no used cores at 'core:12-15'"),
     ({"al_of": []}, "core_dead: at must be a place such as \"core:0-7\", a list of places, or {all_of: […]}, is {'al_of': []}"),
 ]

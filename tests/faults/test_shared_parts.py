@@ -159,8 +159,11 @@ def test_links_of_other_topologies_break():
     with pytest.raises(FaultError) as caught:
         faults.inject(quad, faults.LinkDead(links=["0,0:E"]))
     assert str(caught.value) == (
-        'link_dead: no link \'0,0:E\'; write "x,y:U" for the way up from router x of level y, "x,y:D0" for that to its first child'
+        'link_dead: no link \'0,0:E\'; write "x,y:U" for the way up from router x of level y, "x,y:D0" for that to its first child; '
+        "y the level, 0 to 3, x 0 to 7 in level 0 and fewer above"
     )
+    with pytest.raises(FaultError, match=r"^link_dead: no link '30,1:E'; write .* of the mesh; x 0 to \d+, y 0 to \d+$"):
+        faults.inject(mlp(8, 8, 4), faults.LinkDead(links=["30,1:E"]))
     spin = mlp(8, 8, 4, profile=hexagonal(cores=2))
     assert topology(spin).path(0, 3) == topology(spin).path(1, 2)
     lost = faults.inject(spin, faults.LinkDead(links=["0,0:N"], direction="one"))
