@@ -17,8 +17,9 @@ demo: $(VENV)/.run
 	$(BIN)/neurofault inject
 
 # Whole files to a worker: what the tests of a file share is made once, and two workers seldom compile the same kernels at a time.
+# One thread of torch's and NumPy's each, for threads of two workers on two cores wait for each other.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check

@@ -71,19 +71,20 @@ def rows_of(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(running, "prepare", cache(running.prepare))
 
-        def rows(document) -> dict[str, dict]:
-            state = running.ready(load_campaign(written(folder, yaml.safe_dump(document))), None, lambda *_: None)
+        @cache
+        def of(text: str) -> dict[str, dict]:
+            state = running.ready(load_campaign(written(folder, text)), None, lambda *_: None)
             bench = WorkerBench(state.chips)
             found = {}
             for cell in state.campaign.cells():
                 for task in state.tasks_of(cell):
                     row = {key: value for key, value in bench.row(task).items() if key not in VOLATILE}
                     assert sound({**row, "seconds": 0.0, "host": "", "worker": ""}), row
-                    assert told.setdefault(task.trial, row) == row, f"one identity, two rows: {document}"
+                    assert told.setdefault(task.trial, row) == row, f"one identity, two rows: {text}"
                     found[task.trial] = row
             return found
 
-        yield rows
+        yield lambda document: of(yaml.safe_dump(document))
 
 
 def changed(changes) -> dict:
