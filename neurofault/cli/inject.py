@@ -271,7 +271,7 @@ def _what_protects(result: Injection) -> list[str]:
     back = "nothing was lost without it" if regained is None else f"it regains {100 * regained:.1f} % of the loss"
     return [
         f"protection: {cost.data_bits:,} of {cost.stored_bits:,} stored bits in code words; {back}",
-        f"it costs {cost.check_bits:,} check bits and {cost.map_bits:,} bits of map and ranges ({100 * cost.added:.2f} % more), {cost.cores} cores, "
+        f"it costs {cost.check_bits:,} check bits and {cost.map_bits:,} bits of map, ranges and floors, {cost.copied_bits:,} bits of copies ({100 * cost.added:.2f} % more), {cost.cores} cores, "
         f"{cost.bits_read:,.0f} bits read a sample: {scientific(cost.energy, 'J')} and at most {scientific(cost.time, 's')} an inference (assumed: a bit costs a synaptic operation / "
         "bits of a weight)",
     ]

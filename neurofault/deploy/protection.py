@@ -1,4 +1,4 @@
-"""What a chip does about broken cells: code words over its stored synapses, and ranges that read weights must lie in.
+"""What a chip does about what breaks: code words over its stored synapses, ranges that read weights must lie in, floors of potentials, copies of neurons.
 
 Made by :func:`neurofault.protect`; a deployment carries it, and :func:`neurofault.inject` asks it what is left of a fault
 (``neurofault/faults/protected.py``). Stored synapses of a connection are counted core by core, in the order in which a core stores them
@@ -99,6 +99,40 @@ class WeightRange:
 
 
 @dataclass(frozen=True, eq=False)
+class PotentialFloor:
+    """Neurons whose potential is held at the lowest that healthy samples show; the floor itself stands in the population's law.
+
+    Attributes:
+        population: its name.
+        stored_bits: bits that its floors take.
+    """
+
+    population: str
+    stored_bits: int
+
+
+@dataclass(frozen=True, eq=False)
+class Copies:
+    """A population that is computed three times, on cores apart, and voted on.
+
+    Attributes:
+        population: its name, which the voters carry on.
+        copies: names of the populations that compute it; the first holds all of its neurons, the others those that are chosen.
+        neurons: int64 [k], sorted, the chosen ones.
+        cores: ids of the cores that were free before.
+        links: names of the connections that are there for the copies and the voters alone.
+        stored_bits: bits of the weights of these.
+    """
+
+    population: str
+    copies: tuple[str, str, str]
+    neurons: NDArray[np.int64]
+    cores: tuple[int, ...]
+    links: tuple[str, ...]
+    stored_bits: int
+
+
+@dataclass(frozen=True, eq=False)
 class Protection:
     """Everything that protects a chip.
 
@@ -106,13 +140,22 @@ class Protection:
         words: code words; one set for a connection at most.
         ranges: of weights; one for a connection at most.
         asked: what it was asked for as, in YAML, one text a protection.
+        floors: of potentials.
+        copies: of neurons.
     """
 
     words: tuple[CodedWords, ...] = ()
     ranges: tuple[WeightRange, ...] = ()
     asked: tuple[str, ...] = ()
+    floors: tuple[PotentialFloor, ...] = ()
+    copies: tuple[Copies, ...] = ()
 
     def __bool__(self) -> bool:
+        return self.reads_otherwise or bool(self.floors or self.copies)
+
+    @property
+    def reads_otherwise(self) -> bool:
+        """Whether broken cells are read otherwise than they stand: of what is built into populations and connections it is no question."""
         return bool(self.words or self.ranges)
 
     def words_of(self, connection: str) -> CodedWords | None:
@@ -135,8 +178,17 @@ class Protection:
 
     @property
     def map_bits(self) -> int:
-        """Bits that say which bits are covered, and those of ranges."""
-        return sum(one.map_bits for one in self.words) + sum(one.stored_bits for one in self.ranges)
+        """Bits that say which bits are covered, and those of ranges and floors."""
+        return (
+            sum(one.map_bits for one in self.words)
+            + sum(one.stored_bits for one in self.ranges)
+            + sum(one.stored_bits for one in self.floors)
+        )
+
+    @property
+    def copied_bits(self) -> int:
+        """Bits of the weights of copies and voters."""
+        return sum(one.stored_bits for one in self.copies)
 
     @property
     def extra_bits(self) -> int:

@@ -12,7 +12,7 @@ import json
 import math
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,11 +21,13 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from neurofault.damage.damage import Damage
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.saved_chain import as_graph
 from neurofault.deploy.saved_damage import read_damage, written_edit
 from neurofault.deploy.saved_parts import Arrays, Parts, read_connections, read_placement, read_populations, read_readout
+from neurofault.deploy.saved_protection import read_protection, written_protection
 from neurofault.errors import UsageError
 from neurofault.files import write_arrays
 from neurofault.graph.chip import ChipConnection, ChipPopulation
@@ -39,6 +41,8 @@ LAW_FORMAT = 4
 """As 2, or with ``reset`` as 3, and with laws or initial potentials of populations that an older version would not read."""
 READ_FORMAT = 5
 """As 4 or below, with a readout of other potentials than the last, or of some steps, which an older version would not know."""
+PROTECTED_FORMAT = 6
+"""As 5 or below, with what protects the chip, and what is broken in the cells under it."""
 
 _TEXT = "deployment"
 _TYPES = ("|b1", "|i1", "|u1", "<i2", "<i4", "<i8", "<f8")
@@ -65,10 +69,8 @@ def save(deployment: Deployment, path: str | Path) -> None:
         path: replaced if it exists; ``.npz`` by custom.
 
     Raises:
-        UsageError: the file cannot be written, or the deployment is protected.
+        UsageError: the file cannot be written.
     """
-    if deployment.protection:
-        raise UsageError("a protected chip is not saved; save it without protection, load it, protect it again")
     arrays: list[NDArray[np.generic]] = []
 
     def kept(array: NDArray[np.generic]) -> int:
@@ -86,15 +88,11 @@ def save(deployment: Deployment, path: str | Path) -> None:
         "timesteps": deployment.timesteps,
         **({} if deployment.reset == "sample" else {"reset": deployment.reset}),
         "readout": {name: value for name, value in asdict(deployment.readout).items() if name != "when" or value is not None},
-        "damage": {
-            "edits": [written_edit(edit, kept) for edit in deployment.damage.edits],
-            "hits": [
-                asdict(hit) | {"broken": [{"broken": type(place).__name__, **asdict(place)} for place in hit.broken]}
-                for hit in deployment.damage.hits
-            ],
-            "dead_cores": deployment.damage.dead_cores,
-        },
+        "damage": _damage(deployment.damage, kept),
     }
+    if deployment.protection:
+        data["protection"] = written_protection(deployment.protection, kept)
+        data["cells"] = None if deployment.damage.under is None else _damage(deployment.damage.under, kept)
     text = np.frombuffer(json.dumps(data, default=lambda value: value.item()).encode(), np.uint8)
     try:
         write_arrays(Path(path), {_TEXT: text, **{str(number): array for number, array in enumerate(arrays)}})
@@ -102,8 +100,21 @@ def save(deployment: Deployment, path: str | Path) -> None:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
 
 
+def _damage(damage: Damage, kept: _Keep) -> dict[str, Any]:
+    return {
+        "edits": [written_edit(edit, kept) for edit in damage.edits],
+        "hits": [
+            asdict(hit) | {"broken": [{"broken": type(place).__name__, **asdict(place)} for place in hit.broken]}
+            for hit in damage.hits
+        ],
+        "dead_cores": damage.dead_cores,
+    }
+
+
 def _format(deployment: Deployment) -> int:
     """Return the lowest format that says all of a deployment."""
+    if deployment.protection:
+        return PROTECTED_FORMAT
     if not deployment.readout.usual:
         return READ_FORMAT
     if any(not one.law.usual or np.ndim(one.v_init) for one in deployment.populations):
@@ -212,9 +223,9 @@ def _read(path: str | Path, members: _Members) -> Deployment:
     data = json.loads(members[_TEXT].tobytes().decode())
     if not isinstance(data, dict) or "format" not in data:
         raise ValueError("no format is named")
-    if data["format"] not in range(1, READ_FORMAT + 1) or isinstance(data["format"], bool):
+    if data["format"] not in range(1, PROTECTED_FORMAT + 1) or isinstance(data["format"], bool):
         raise UsageError(
-            f"{path}: format {str(data['format'])[:40]} of a saved deployment is not known; this version reads 1 to {READ_FORMAT}"
+            f"{path}: format {str(data['format'])[:40]} of a saved deployment is not known; this version reads 1 to {PROTECTED_FORMAT}"
         )
     parts, arrays = Parts(as_graph(data) if data["format"] == 1 else data), Arrays(members)
     profile = HardwareProfile.model_validate_json(json.dumps(parts.of("profile", dict[str, Any])))
@@ -224,13 +235,19 @@ def _read(path: str | Path, members: _Members) -> Deployment:
     timesteps = parts.of("timesteps", int)
     if not 1 <= timesteps < 1 << 31:
         raise ValueError(f"timesteps is {timesteps}")
-    readout = read_readout(parts.inner("readout"), populations, connections, known=data["format"] == READ_FORMAT)
+    readout = read_readout(parts.inner("readout"), populations, connections, known=data["format"] >= READ_FORMAT)
     if (beyond := readout.beyond(timesteps)) is not None:
         raise ValueError(beyond)
     damage = read_damage(parts.inner("damage"), arrays, populations, connections, placement)
     reset: SampleReset = "sample"
-    if data["format"] == STREAM_FORMAT or (data["format"] in (LAW_FORMAT, READ_FORMAT) and "reset" in parts.data):
+    if data["format"] == STREAM_FORMAT or (data["format"] in (LAW_FORMAT, READ_FORMAT, PROTECTED_FORMAT) and "reset" in parts.data):
         if parts.of("reset", str) != "never":
             raise ValueError(f"reset is {parts.of('reset', str)!r}")
         reset = "never"
-    return Deployment(parts.of("name", str), profile, populations, connections, placement, timesteps, readout, damage, reset)
+    made = Deployment(parts.of("name", str), profile, populations, connections, placement, timesteps, readout, damage, reset)
+    if data["format"] < PROTECTED_FORMAT:
+        return made
+    if parts.data.get("cells") is not None:
+        cells = read_damage(parts.inner("cells"), arrays, populations, connections, placement)
+        made = replace(made, damage=replace(damage, under=cells))
+    return replace(made, protection=read_protection(parts.inner("protection"), arrays, made))

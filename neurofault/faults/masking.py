@@ -70,7 +70,7 @@ def prune(deployment: Deployment, plan: FaultPlan, spike_counts: Mapping[str, ND
         spike_counts: of the healthy run on the same samples (``Activity.spike_counts``): population → [n].
     """
     sites = sum(_size(edit) for planned in plan.faults for edit in planned.edits)
-    if deployment.damage.edits or deployment.protection:
+    if deployment.damage.edits or deployment.protection.reads_otherwise:
         return Masked(plan, sites, 0)
     facts = _Facts.of(deployment, plan, spike_counts)
     faults = tuple(

@@ -42,7 +42,7 @@ def remaining(deployment: Deployment, cells: Damage) -> Damage:
         FaultError: faults that come and go, or of both clocks, meet in one code word.
     """
     protection = deployment.protection
-    if not protection:
+    if not protection.reads_otherwise:
         return cells
     by_hit: list[list[Edit]] = []
     end = 0

@@ -122,7 +122,7 @@ def atlas(
     check_expected(deployment, inputs, expected)
     assert metric is not None
     samples_apart(deployment, "an atlas")
-    if deployment.protection:
+    if deployment.protection.reads_otherwise:
         raise UsageError("an atlas is of single faults on the chip without protection, of which a protected one shows what is left")
     if deployment.output.size > MOST_ANSWERS:
         raise UnsupportedError(

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 from neurofault.damage.damage import Hit
 from neurofault.deploy.cost import CostByPlace, EnergyChange, cost_by_place, energy_changes
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.protection import Protection
 from neurofault.engines import run
 from neurofault.engines.health import cut_off
 from neurofault.errors import FaultError, UsageError
@@ -205,10 +204,11 @@ def injection(
                 seen = tried.pop()
                 break
     bare = None
-    if chip.protection:
+    if prepared.bare is not None:
+        same = not (chip.protection.floors or chip.protection.copies)
         bare = lesion(
-            replace(chip, protection=Protection()), test, seen.faults, draws=draws, seed=seed, engine=engine, metric=metric,
-            healthy=seen.healthy, progress=progress, device=device,
+            prepared.bare, test, seen.faults, draws=draws, seed=seed, engine=engine, metric=metric,
+            healthy=seen.healthy if same else None, progress=progress, device=device,
         )  # fmt: skip
     unrounded = prepared.unrounded()
     spiking = measure(unrounded, inputs, test, engine="exact", metric=prepared.metric_on(unrounded), device=device)
@@ -304,6 +304,7 @@ def _protection(result: Injection) -> dict[str, Any]:
             "data_bits": cost.data_bits,
             "check_bits": cost.check_bits,
             "map_bits": cost.map_bits,
+            "copied_bits": cost.copied_bits,
             "added_bits_share": cost.added,
             "cores": cost.cores,
             "bits_read_per_inference": cost.bits_read,

@@ -136,6 +136,7 @@ class Prepared:
         scaling: how real values became levels; None: they are uint8 or events, or the network takes them in [0, 1].
         original: the test samples as they were given; None for a network that is spiking already.
         metric: what is measured.
+        bare: the healthy chip without protection, where :attr:`deployment` is a protected one.
     """
 
     setup: Setup
@@ -150,6 +151,7 @@ class Prepared:
     scaling: Scaling | None = None
     original: Split | None = None
     metric: Metric = ACCURACY
+    bare: Deployment | None = None
 
     @property
     def weights(self) -> str:
@@ -199,7 +201,7 @@ class Prepared:
 
     def unrounded(self) -> Deployment:
         """Return the chip with 15-bit weights, which no hardware has: the spiking network before rounding."""
-        chip = self.deployment
+        chip = self.bare or self.deployment
         populations, connections = quantise(self.network, self.profile, rounded=False)
         return replace(chip, populations=populations, connections=connections, damage=Damage(), protection=Protection())
 

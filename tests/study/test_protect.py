@@ -421,8 +421,6 @@ def test_what_a_chip_lacks_is_refused():
         nf.protect(nf.protect(CHIP, "secded"), "bounds")
     with pytest.raises(UnsupportedError, match=r"^protect bounds:target:mute: the positions of 'hands' share kernels"):
         nf.protect(conv_chip(), "bounds")
-    with pytest.raises(UsageError, match=r"^a protected chip is not saved"):
-        nf.save(nf.protect(CHIP, "secded"), "chip.npz")
 
 
 def test_a_core_that_cannot_hold_its_check_bits_is_named():

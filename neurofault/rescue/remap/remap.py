@@ -115,7 +115,7 @@ def remap(
     orphans = on_cores(deployment, dead)
     if not any(mask.any() for mask in orphans.values()):
         return Remapped(deployment, (), {}, notes=alone)
-    if deployment.protection:
+    if deployment.protection.reads_otherwise:
         raise UsageError(
             "remap moves stored weights away from their code words, and no new ones are made: remap the chip, then protect it"
         )

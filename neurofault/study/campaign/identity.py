@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from neurofault.deploy.deployment import Deployment
-from neurofault.digest import canonical, digest_of
+from neurofault.deploy.protection import Protection
+from neurofault.digest import Record, canonical, digest_of
 from neurofault.faults import fault_to_mapping
 from neurofault.study.campaign.files import digests_in
 from neurofault.study.campaign.rows import SEMANTICS
@@ -22,7 +23,15 @@ def chip_digest(chip: Deployment) -> str:
     if profile["synapse"]["format"] == "loihi":
         del profile["synapse"]["format"]  # as when there was no other
     profile = {key: value for key, value in profile.items() if value or key not in ("dead_chips", "dead_links")}
-    return digest_of(chip_record(chip), canonical(_without_texts(profile)), *([chip.protection] if chip.protection else []))
+    return digest_of(
+        chip_record(chip), canonical(_without_texts(profile)), *([_guards(chip.protection)] if chip.protection else [])
+    )
+
+
+def _guards(protection: Protection) -> Record:
+    """Return what protects a chip; kinds that are not there are left out, as when there were no such kinds."""
+    held = {name: value for name, value in vars(protection).items() if value or name not in ("floors", "copies")}
+    return Record("Protection", held)
 
 
 def _without_texts(data: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.protection import CodedWords, Protection, WeightRange
+from neurofault.deploy.protection import CodedWords, Copies, PotentialFloor, Protection, WeightRange
 from neurofault.deploy.resources import usage
 from neurofault.engines import Presented, as_inputs
 from neurofault.errors import CapacityError, UnsupportedError, UsageError, nearest, unforeseen
@@ -21,8 +21,10 @@ from neurofault.inputs import Inputs
 from neurofault.metrics import Expected
 from neurofault.progress import Progress, silent
 from neurofault.study.protect.choose import Stores, covered
+from neurofault.study.protect.copies import with_copies
+from neurofault.study.protect.floors import with_floors
 from neurofault.study.protect.scores import BitScores, Looked, bit_scores
-from neurofault.study.protect.spec import CodeSpec, Given, RangeSpec, asked_as, specs_of
+from neurofault.study.protect.spec import AnySpec, CodeSpec, CopySpec, FloorSpec, Given, RangeSpec, asked_as, specs_of
 
 
 def protect(
@@ -36,7 +38,7 @@ def protect(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Deployment:
-    """Return the chip with protection of its stored weights; :func:`neurofault.inject` then gives what is left of a fault.
+    """Return the chip with protection of its stored weights or its neurons; :func:`neurofault.inject` then gives what is left of a fault.
 
     Check bits are stored bits of the core whose bits they check, they count against its memory, and they break like all others.
 
@@ -51,7 +53,7 @@ def protect(
 
     Args:
         deployment: the healthy chip.
-        protections: one or several, as texts (``secded``, ``secded:0.05:atlas``, ``parity:0.1:random``, ``bounds:target:mute``), mappings or records
+        protections: one or several, as texts (``secded``, ``secded:0.05:atlas``, ``parity:0.1:random``, ``bounds:target:mute``, ``potentials``, ``tmr``), mappings or records
             (:mod:`neurofault.study.protect.spec`). A connection takes one code and one range.
         x: samples by which bits are chosen (``by: atlas``, ``importance``): of training or validation, never those that results are reported on.
         y: their labels, int [N] or [N, T], or targets with ``unit``.
@@ -76,10 +78,13 @@ def protect(
     words: dict[str, CodedWords] = {}
     ranges: dict[str, WeightRange] = {}
     specs = specs_of(protections)
+    deployment, copies, floors = _built(deployment, specs, looked, seed, progress)
     for spec in specs:
-        names = _connections(deployment, spec)
         match spec:
+            case FloorSpec() | CopySpec():
+                pass  # built in
             case CodeSpec():
+                names = _connections(deployment, spec)
                 _once(words, names, spec)
                 stores = Stores.of(deployment, names)
                 ranks: BitScores | None = None
@@ -89,13 +94,37 @@ def protect(
                     ranks = bit_scores(deployment, names, spec.by, looked, samples=spec.samples, seed=seed, progress=progress)
                 words |= {one.connection: one for one in covered(stores, spec, ranks)}
             case RangeSpec():
+                names = _connections(deployment, spec)
                 _once(ranges, names, spec)
                 ranges |= {name: _range(deployment, name, spec) for name in names}
             case _:
                 unforeseen(spec)
-    safe = replace(deployment, protection=Protection(tuple(words.values()), tuple(ranges.values()), tuple(map(asked_as, specs))))
+    safe = replace(
+        deployment,
+        protection=Protection(tuple(words.values()), tuple(ranges.values()), tuple(map(asked_as, specs)), floors, copies),
+    )
     _check_room(safe)
     return safe
+
+
+def _built(
+    deployment: Deployment, specs: Sequence[AnySpec], looked: Looked | None, seed: int, progress: Progress
+) -> tuple[Deployment, tuple[Copies, ...], tuple[PotentialFloor, ...]]:
+    """Return the chip with copies of neurons, then with floors of theirs too; codes and ranges guard what is then stored."""
+    copies, floors = list[Copies](), list[PotentialFloor]()
+    for spec in specs:
+        if isinstance(spec, CopySpec):
+            deployment, more = with_copies(deployment, spec, looked, seed=seed, progress=progress)
+            copies += more
+    for spec in specs:
+        if isinstance(spec, FloorSpec):
+            known = {one.population for one in floors}
+            deployment, held = with_floors(deployment, spec, None if looked is None else looked.inputs)
+            again = next((one.population for one in held if one.population in known), None)
+            if again is not None:
+                raise UsageError(f"protect {spec}: neurons of {again!r} have floors already; a layer takes them once")
+            floors += held
+    return deployment, tuple(copies), tuple(floors)
 
 
 def _own_scores(stores: Stores, given: BitScores) -> BitScores:

@@ -3,7 +3,7 @@
 A synaptic operation of the profile's table reads one stored weight. Here reading a bit costs that operation's energy (and time) divided by the weight's bits:
 an upper bound, for the operation adds up as well. Counted are, for each spike that reads a row of stored synapses, all bits of the code words that
 have bits in that row, data and check, but for the data bits that belong to the row and are read anyway; and each scrubbing pass, which reads and writes every bit
-of every word. Ranges are held in registers and cost bits alone. The decoder's own gates are in no published table and not counted.
+of every word. Copies and voters cost their synaptic operations; what their neurons take is not in it. Ranges and floors are held in registers and cost bits alone. The decoder's own gates are in no published table and not counted.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.protection import CodedWords
 from neurofault.faults.places import connections_into, synapse_blocks
 from neurofault.faults.stored_numbers import StoredNumbers
+from neurofault.graph.connectivity import fan_out
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Charge:
         stored_bits: bits of the stored weights of the chip.
         data_bits: those that are in a code word.
         check_bits, map_bits: stored bits that are added: check bits; what says which bits are covered, and ranges.
+        copied_bits: bits of the weights of copies and voters, which are added too.
         cores: cores that are added.
         bits_read: bits a sample that are read beyond what the synaptic operations read, a mean.
         energy: joules a sample; None: the profile has no cost of a synaptic operation.
@@ -38,6 +40,7 @@ class Charge:
     data_bits: int
     check_bits: int
     map_bits: int
+    copied_bits: int
     cores: int
     bits_read: float
     energy: float | None
@@ -46,7 +49,7 @@ class Charge:
     @property
     def added(self) -> float:
         """Stored bits that are added, as a share of those of the weights."""
-        return (self.check_bits + self.map_bits) / self.stored_bits if self.stored_bits else 0.0
+        return (self.check_bits + self.map_bits + self.copied_bits) / self.stored_bits if self.stored_bits else 0.0
 
 
 def charge(deployment: Deployment, spike_counts: Mapping[str, NDArray[np.int64]], samples: int) -> Charge:
@@ -67,7 +70,16 @@ def charge(deployment: Deployment, spike_counts: Mapping[str, NDArray[np.int64]]
     costs = None if name is None else profile.energy_tables[name]
     joule = None if costs is None else costs.energy.synaptic_operation.value
     second = None if costs is None else costs.time.synaptic_operation.value
+    stored -= protection.copied_bits
     read, energy, busy = 0.0, 0.0, dict[int, float]()
+    for link in (name for one in protection.copies for name in one.links):
+        own = deployment.connection(link)
+        for core in deployment.placement.cores_of(own.target).tolist():
+            here = fan_out(own.synapses, deployment.placement.core_of[own.target] == core)
+            operations = float(here @ spike_counts[own.source]) / samples
+            read += operations * own.weight_bits
+            energy += operations * (joule or 0.0)
+            busy[core] = busy.get(core, 0.0) + operations * (second or 0.0)
     for words in protection.words:
         width = deployment.connection(words.connection).weight_bits
         for core, bits in _read_by_core(deployment, words, spike_counts).items():
@@ -76,7 +88,8 @@ def charge(deployment: Deployment, spike_counts: Mapping[str, NDArray[np.int64]]
             energy += each / width * (joule or 0.0)
             busy[core] = busy.get(core, 0.0) + each / width * (second or 0.0)
     return Charge(
-        stored, protection.data_bits, protection.check_bits, protection.map_bits, 0, read,
+        stored, protection.data_bits, protection.check_bits, protection.map_bits,
+        protection.copied_bits, sum(len(one.cores) for one in protection.copies), read,
         None if joule is None else energy, None if second is None else max(busy.values(), default=0.0),
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from neurofault.progress import Progress
 from neurofault.study.prepare import Prepared
-from neurofault.study.protect.spec import CodeSpec, Given, RangeSpec, specs_of
+from neurofault.study.protect.spec import AnySpec, Given, RangeSpec, specs_of
 from neurofault.study.shown import shown
 
 
@@ -28,12 +28,12 @@ def protected(prepared: Prepared, protections: Sequence[Given], *, seed: int, pr
     chip, train = prepared.deployment, prepared.data.train
     most = most_samples(specs)
     if not most:
-        return replace(prepared, deployment=protect(chip, specs, seed=seed, progress=progress))
+        return replace(prepared, deployment=protect(chip, specs, seed=seed, progress=progress), bare=chip)
     part = train.first(min(most, len(train)))
     safe = protect(chip, specs, shown(chip, part), part.expected, unit=prepared.metric.unit, seed=seed, progress=progress)
-    return replace(prepared, deployment=safe)
+    return replace(prepared, deployment=safe, bare=chip)
 
 
-def most_samples(specs: Sequence[CodeSpec | RangeSpec]) -> int:
+def most_samples(specs: Sequence[AnySpec]) -> int:
     """Return how many samples the choices of bits look at."""
-    return max((one.samples for one in specs if isinstance(one, CodeSpec) and one.needs_samples), default=0)
+    return max((one.samples for one in specs if not isinstance(one, RangeSpec) and one.needs_samples), default=0)

@@ -111,27 +111,104 @@ class RangeSpec(BaseModel):
         return f"bounds:{self.per}:{self.outside}"
 
 
-Protect = Annotated[CodeSpec | RangeSpec, Field(discriminator="kind")]
+class FloorSpec(BaseModel):
+    """The lowest potential of each neuron on healthy samples; what would fall below is held there (bounded membranes of RescueSNN and ReSpawn).
+
+    Attributes:
+        kind: ``potentials``.
+        layer: whose neurons, as of faults: ``any`` (default), ``hidden``, ``output``, a layer's own name; inputs are left as they are.
+        samples: how many of the samples that are given are looked at, from the first.
+    """
+
+    model_config = _RECORD
+    kind: Literal["potentials"]
+    layer: str | None = None
+    samples: Annotated[int, Field(ge=1, le=1 << 31)] = 1000
+
+    @property
+    def needs_samples(self) -> bool:
+        """Whether the choice looks at samples: always."""
+        return True
+
+    def __str__(self) -> str:
+        return "potentials"
+
+
+class CopySpec(BaseModel):
+    """Three copies of neurons, each on cores of its own, and a voter that fires where two of them do.
+
+    Attributes:
+        kind: ``tmr``.
+        layer: whose neurons, as of faults; null: those of all hidden layers.
+        share: neurons that are copied, of those of a layer, above 0 to 1; null (and no cores): all.
+        cores: in place of ``share``: cores that may be added, at most.
+        by: which come first: those whose death changes most predictions (``atlas``), those with the largest spikes · Σ|outgoing weights|
+            (``importance``), or ``random``, the control.
+        unit: what is chosen as one: a ``neuron``, or all neurons of a layer on a ``core``.
+        voters: where they sit: dealt out over the cores of the neurons that they drive (``target``), or each slice's on a core of its own (``own``).
+        samples: of ``by: atlas`` and ``importance``, how many of the samples that are given are looked at, from the first.
+    """
+
+    model_config = _RECORD
+    kind: Literal["tmr"]
+    layer: str | None = None
+    share: _Share | None = None
+    cores: Annotated[int, Field(ge=1, le=1 << 31)] | None = None
+    by: By = "importance"
+    unit: Literal["neuron", "core"] = "neuron"
+    voters: Literal["target", "own"] = "target"
+    samples: Annotated[int, Field(ge=1, le=1 << 31)] = 1000
+
+    @model_validator(mode="after")
+    def _fits(self) -> CopySpec:
+        if self.share is not None and self.cores is not None:
+            raise ValueError("give share or cores, not both")
+        return self
+
+    @property
+    def whole(self) -> bool:
+        """Whether every neuron is copied."""
+        return self.cores is None and (self.share is None or self.share == 1)
+
+    @property
+    def needs_samples(self) -> bool:
+        """Whether the choice of neurons looks at samples."""
+        return not self.whole and self.by != "random"
+
+    def __str__(self) -> str:
+        if self.whole:
+            return "tmr"
+        return f"tmr:{f'{self.share:g}' if self.share is not None else f'{self.cores} cores'}:{self.by}"
+
+
+AnySpec = CodeSpec | RangeSpec | FloorSpec | CopySpec
+"""One protection."""
+Protect = Annotated[AnySpec, Field(discriminator="kind")]
 """One protection, as a document holds it."""
-KINDS = ("secded", "parity", "bounds")
-Given = str | Mapping[str, Any] | CodeSpec | RangeSpec
+KINDS = ("secded", "parity", "bounds", "potentials", "tmr")
+Given = str | Mapping[str, Any] | AnySpec
 """One protection as it may be given."""
 
 
-def spec_of(given: Given) -> CodeSpec | RangeSpec:
+_RECORDS: Mapping[str, type[AnySpec]] = {"bounds": RangeSpec, "potentials": FloorSpec, "tmr": CopySpec}
+_WORDS = {"bounds": ("per", "outside"), "potentials": ("layer",)}
+"""What follows a kind in a text; of all others share and by."""
+
+
+def spec_of(given: Given) -> AnySpec:
     """Return what is meant by a text, a mapping or a record.
 
     >>> str(spec_of("secded:0.05:random")), spec_of({"kind": "bounds", "outside": "clip"}).per
     ('secded:0.05:random', 'target')
 
     Args:
-        given: ``kind``, ``kind:share``, ``kind:share:by`` of codes, ``bounds:per:outside`` of ranges; or a mapping with the fields of :class:`CodeSpec` or
-            :class:`RangeSpec`, also as YAML in a text.
+        given: ``kind``, ``kind:share``, ``kind:share:by`` of codes, ``tmr:share:by`` likewise, ``bounds:per:outside`` of ranges, ``potentials:layer``; or a mapping with the fields of :class:`CodeSpec`,
+            :class:`RangeSpec`, :class:`FloorSpec` or :class:`CopySpec`, also as YAML in a text.
 
     Raises:
         UsageError: everything that is wrong with it.
     """
-    if isinstance(given, CodeSpec | RangeSpec):
+    if isinstance(given, AnySpec):
         return given
     if isinstance(given, str) and given.lstrip().startswith("{"):
         _, root = parse_yaml(given, "protect")
@@ -145,7 +222,7 @@ def spec_of(given: Given) -> CodeSpec | RangeSpec:
     if kind not in KINDS:
         raise UsageError(f"protect: unknown kind {kind!r:.80}{nearest(str(kind)[:80], KINDS)}; kinds: {', '.join(KINDS)}")
     try:
-        return checked(root, RangeSpec, filename="protect") if kind == "bounds" else checked(root, CodeSpec, filename="protect")
+        return checked(root, _RECORDS.get(kind, CodeSpec), filename="protect")
     except SpecError as error:
         raise UsageError("\n".join(error.mistakes)) from None
 
@@ -163,7 +240,7 @@ def _node(value: Any) -> Node:
 
 def _in_words(text: str) -> dict[str, Any]:
     kind, *rest = text.split(":")
-    keys = ("per", "outside") if kind == "bounds" else ("share", "by")
+    keys = _WORDS.get(kind, ("share", "by"))
     if kind not in KINDS:
         raise UsageError(f"protect: unknown kind {kind!r:.80}{nearest(kind[:80], KINDS)}; kinds: {', '.join(KINDS)}")
     if len(rest) > len(keys):
@@ -182,14 +259,14 @@ def _in_words(text: str) -> dict[str, Any]:
     return found
 
 
-def specs_of(given: Given | Sequence[Given]) -> tuple[CodeSpec | RangeSpec, ...]:
+def specs_of(given: Given | Sequence[Given]) -> tuple[AnySpec, ...]:
     """Return several protections, or one, as :func:`spec_of` does."""
-    if isinstance(given, str | Mapping | CodeSpec | RangeSpec):
+    if isinstance(given, str | Mapping | AnySpec):
         return (spec_of(given),)
     return tuple(map(spec_of, given))
 
 
-def asked_as(spec: CodeSpec | RangeSpec) -> str:
+def asked_as(spec: AnySpec) -> str:
     """Return a protection as YAML in one line, defaults left out.
 
     >>> asked_as(spec_of("secded:0.05:random"))
