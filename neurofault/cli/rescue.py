@@ -75,6 +75,12 @@ def rescue(
     ] = "sham",
     cycles: Annotated[float, typer.Option(help="Passes over the adapt set, in all.")] = 1.0,
     steps: Annotated[int, typer.Option(help="Equal damage steps of iterative and remap+learn.")] = 2,
+    spend: Annotated[
+        str,
+        typer.Option(
+            help="How these keep --max-writes, --max-energy and --max-time: greedy, or even, the same share after each step."
+        ),
+    ] = "greedy",
     adapt: Annotated[int, typer.Option(help="Training images to adapt to; one pass over them is a cycle.")] = 10_000,
     max_writes: Annotated[int | None, typer.Option(help="Weight writes allowed in all.")] = None,
     max_writes_per_synapse: Annotated[int | None, typer.Option(help="Writes that one weight stands.")] = None,
@@ -149,6 +155,7 @@ def rescue(
     robust = _dropout_twin(network) if "dropout" in _names(control) else None
     how = Plan(
         steps=steps if {"iterative", "remap+learn"} & set(names) else 1,
+        spend=spend,  # type: ignore[arg-type]  # checked by Plan
         watchdog=watchdog,
         old_shift=old_shift,
         tolerance=tolerance,

@@ -36,8 +36,8 @@ class Bench(Protocol):
     def wait(self, samples: int) -> None:
         """Serve samples without learning."""
 
-    def learn(self, cycles: float | None = None) -> None:
-        """Learn for so many cycles; None: what is left of the budget."""
+    def learn(self, cycles: float | None = None, share: float = 1.0) -> None:
+        """Learn for so many cycles, None: what is left of the budget; until then at most a share of its limits of writes, energy and time may be used."""
 
     def embryos(self) -> None:
         """Put fresh neurons in the place of dead ones; from now on they learn, others as ``plan.old_shift`` says."""

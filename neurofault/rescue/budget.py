@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from neurofault.errors import UsageError
 
@@ -43,6 +43,19 @@ class Budget:
                 raise UsageError(f"budget: {one.name} is {value}; allowed: {'0 to 1' if one.name == 'labels' else '0 or more'}")
         if self.cycles is None and self.samples is None:
             raise UsageError("budget: give cycles or samples; without either a repair would never end")
+
+    def part(self, share: float) -> Budget:
+        """Return the same budget with a share, 0 to 1, of its limits of writes (rounded down), energy and time.
+
+        >>> Budget(cycles=2, writes=1001, energy=0.5).part(0.5)
+        Budget(cycles=2, samples=None, writes=500, writes_per_synapse=None, energy=0.25, time=None, labels=1.0)
+        """
+        return replace(
+            self,
+            writes=None if self.writes is None else int(share * self.writes),
+            energy=None if self.energy is None else share * self.energy,
+            time=None if self.time is None else share * self.time,
+        )
 
     def samples_allowed(self, cycle: int) -> int:
         """Return how many samples may be shown in all, where a cycle has ``cycle`` samples."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.errors import UsageError
 from neurofault.streams import permutation_prefix, stream_key
+
+Spend = Literal["greedy", "even"]
+"""How limits of writes, energy and time are spent over the damage steps."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,8 @@ class Plan:
 
     Attributes:
         steps: equal damage steps of an iterative repair, at least 1.
+        spend: how repairs that learn after each damage step keep limits of writes, energy and time: ``greedy``, as much as there is left; ``even``, so that k of n
+            steps together use at most k/n of each, and what one leaves the next may use.
         watchdog: samples that pass between a strike and its detection, at least 0; the chip serves broken meanwhile. Of strategies that test: until the test is shown.
         old_shift: embryonic: how many halvings slower old synapses learn; None: they keep every bit.
         outgoing: embryonic: whether the outgoing synapses of new neurons start at ``zero`` or ``random``.
@@ -26,6 +32,7 @@ class Plan:
     """
 
     steps: int = 1
+    spend: Spend = "greedy"
     watchdog: int = 0
     old_shift: int | None = None
     outgoing: str = "zero"
@@ -37,6 +44,8 @@ class Plan:
         for name, least in (("steps", 1), ("watchdog", 0), ("tries", 1)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name} must be at least {least}, is {getattr(self, name)}")
+        if self.spend not in get_args(Spend):
+            raise UsageError(f"spend must be greedy or even, is {self.spend!r}")
         if self.old_shift is not None and not 0 <= self.old_shift <= 7:
             raise UsageError(f"old_shift is {self.old_shift}; allowed: 0 to 7, or none to keep old synapses")
         if self.outgoing not in ("zero", "random"):

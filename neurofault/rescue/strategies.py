@@ -59,10 +59,15 @@ def iterative(bench: Bench) -> None:
     """Damage in equal steps; after each, the same share of the cycles."""
     if bench.budget.cycles is None:
         raise UsageError("iterative repair shares its cycles among the steps: give the budget cycles")
-    for _ in bench.parts:
+    for step in range(len(bench.parts)):
         bench.strike(1)
         bench.wait(bench.plan.watchdog)
-        bench.learn(bench.budget.cycles / len(bench.parts))
+        bench.learn(bench.budget.cycles / len(bench.parts), _share(bench, step))
+
+
+def _share(bench: Bench, step: int) -> float:
+    """Return which share of the limits may be used by the end of a step, counted from 0."""
+    return 1.0 if bench.plan.spend == "greedy" else (step + 1) / len(bench.parts)
 
 
 def remap(bench: Workbench) -> None:
@@ -76,11 +81,11 @@ def remap_and_learn(bench: Workbench) -> None:
     """Damage in steps; orphans move to spare cores as they are noticed, and what is left is learned."""
     if bench.budget.cycles is None:
         raise UsageError("remap+learn shares its cycles among the steps: give the budget cycles")
-    for _ in bench.parts:
+    for step in range(len(bench.parts)):
         bench.strike(1)
         bench.wait(bench.plan.watchdog)
         bench.remap()
-        bench.learn(bench.budget.cycles / len(bench.parts))
+        bench.learn(bench.budget.cycles / len(bench.parts), _share(bench, step))
 
 
 def diagnose(bench: Workbench) -> None:

@@ -87,6 +87,7 @@ class Workbench:
                 f"profile {hurt.profile.name!r} has no energy table, so no limit of energy or time can be kept; limit samples, cycles or writes"
             )
         self.hurt, self.adapt, self.learner, self.budget, self.plan = hurt, adapt, learner, budget, plan
+        self._limits = budget
         self.test, self.validation, self.seed, self.fine = test, validation, seed, fine
         self.healthy = hurt.with_damage(Damage())
         self.deployment = self.healthy
@@ -185,10 +186,11 @@ class Workbench:
         self._fresh = True
         self.look("renew")
 
-    def learn(self, cycles: float | None = None) -> None:
-        """Let the learner work; None: what is left of the budget. Ends early where the budget ends or the tolerance is met."""
+    def learn(self, cycles: float | None = None, share: float = 1.0) -> None:
+        """Let the learner work; None: what is left of the budget. Ends early where a share of the budget's limits ends or the tolerance is met."""
         if self.learner is None:
             raise UsageError("this strategy learns: name a learner")
+        self._limits = self.budget.part(share)
         self.provision = self.learner.provide(self.deployment, self.plasticity)
         allowed = max(0, self.budget.samples_allowed(self.cycle) - self.learned)
         end = self.learned + (allowed if cycles is None else min(allowed, round(cycles * self.cycle)))
@@ -297,26 +299,26 @@ class Workbench:
 
     def _writes_left(self) -> int | None:
         """Return how many writes a lesson may make; under guard each may have to be written back."""
-        if self.budget.writes is None:
+        if self._limits.writes is None:
             return None
-        left = max(0, self.budget.writes - self.spent.writes)
+        left = max(0, self._limits.writes - self.spent.writes)
         if self._keeper is None or self._keeper.best is None:
             return left
         return max(0, left - len(changes(self.deployment, self._keeper.best.deployment))) // 2
 
     def _writes_freed(self) -> bool:
         """Where writes kept for the way back ended a lesson: check, and return whether enough are left if what was learned is the best."""
-        if self.budget.writes is None or self._keeper is None or self.spent.writes >= self.budget.writes:
+        if self._limits.writes is None or self._keeper is None or self.spent.writes >= self._limits.writes:
             return False
         found = self._keeper.check(self.deployment, self.shown)
         if found is self._keeper.judged:
             return False
         self.spent += self._keeper.see(found)
-        return self._keeper.best is found and (self._writes_left() or 0) > self.budget.writes // _FEW
+        return self._keeper.best is found and (self._writes_left() or 0) > self._limits.writes // _FEW
 
     def _way_back(self, deployment: Deployment, samples: int) -> Spent:
         """Return what a guard would still take if learning ended with this chip: a check and writing the best weights back."""
-        if self._keeper is None or self._keeper.best is None or (self.budget.energy is None and self.budget.time is None):
+        if self._keeper is None or self._keeper.best is None or (self._limits.energy is None and self._limits.time is None):
             return Spent()
         check = self._keeper.check(deployment, self.shown + samples)
         return check.spent + cost_of_writing(deployment, len(changes(deployment, self._keeper.best.deployment)))
@@ -349,7 +351,7 @@ class Workbench:
 
     def _within(self, spent: Spent) -> bool:
         table = self.deployment.profile.default_energy
-        for limit, used in ((self.budget.energy, spent.joules(table)), (self.budget.time, spent.seconds(table))):
+        for limit, used in ((self._limits.energy, spent.joules(table)), (self._limits.time, spent.seconds(table))):
             if limit is not None:
                 if used is None:
                     raise UsageError(

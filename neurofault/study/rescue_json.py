@@ -67,6 +67,7 @@ def row_to_json(row: Row) -> dict[str, Any]:
         "mean_served": _interval(row.interval(lambda draw: draw.mean_served)),
         "recovered_fraction": _recovered(row.recovered),
         "steps": row.treatment.plan.steps,
+        **({} if row.treatment.plan.spend == "greedy" else {"spend": row.treatment.plan.spend}),
         "cycles_per_step": mean(lambda done: done.cycles_per_step),
         "cycles_total": mean(lambda done: done.cycles_total),
         "cycles_after_last_damage": mean(lambda done: done.cycles_after_last_damage),

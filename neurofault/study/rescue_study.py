@@ -190,6 +190,9 @@ def treatments(
     stepping = {"iterative", "remap+learn"}
     if plan.steps > 1 and not stepping & set(strategies):
         raise UsageError(f"steps go with strategy {' or '.join(sorted(stepping))}, not with {', '.join(strategies)}")
+    if plan.spend == "even" and (plan.steps == 1 or budget.writes is budget.energy is budget.time is None):
+        raise UsageError("spend even goes with more than one step and a limit of writes, energy or time")
+    whole = replace(plan, steps=1, spend="greedy")
     rows: list[Treatment] = []
 
     def add(label: str, name: str, learner: str | None, its: Budget, how: Plan) -> None:
@@ -199,13 +202,13 @@ def treatments(
 
     for name in strategies:
         strategy = strategy_named(name)
-        how = plan if name in stepping else replace(plan, steps=1)
+        how = plan if name in stepping else whole
         for learner in learners if strategy.learns else [None]:
             if name == "iterative" and plan.steps > 1:
-                add("batch", "batch", learner, budget, replace(plan, steps=1))
+                add("batch", "batch", learner, budget, whole)
                 if budget.cycles is not None:
                     last = replace(budget, cycles=budget.cycles / plan.steps)
-                    add(LAST_STEP, "batch", learner, last, replace(plan, steps=1))
+                    add(LAST_STEP, "batch", learner, last, whole)
             add(name, name, learner, budget, how)
     return rows
 

@@ -191,6 +191,11 @@ def test_write_limits_hold(cli):
         (("--adapt", "0"), "--adapt must be at least 1, is 0"),
         (("--tolerance", "2"), "tolerance is 2.0; allowed: 0 to 1"),
         (("--old-shift", "9", "--strategy", "embryonic"), "old_shift is 9; allowed: 0 to 7"),
+        (("--spend", "evenly"), "spend must be greedy or even, is 'evenly'"),
+        (
+            ("--spend", "even", "--strategy", "iterative"),
+            "spend even goes with more than one step and a limit of writes, energy or time",
+        ),
         (("--suspect", "core_dead"), "--suspect goes with --diagnose, or strategy diagnose or diagnose+learn"),
         (("--together",), "--together goes with --diagnose, or strategy diagnose or diagnose+learn"),
         (("--diagnose", "none.npz"), "none.npz: no such file"),

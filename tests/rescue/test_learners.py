@@ -111,6 +111,26 @@ def test_budgets_of_energy_and_time_hold(seed, share):
         assert any("budget ended" in note for note in done.notes)
 
 
+@pytest.mark.parametrize("limit", ["writes", "energy", "time"])
+def test_limits_are_spent_as_there_are_or_evenly_over_the_steps(limit):
+    hurt = broken(3)
+
+    def used(spent):
+        return spent.writes if limit == "writes" else getattr(spent, limit)["davies2018"]
+
+    def after_the_first_of_two(spend, **limits):
+        done = rescued(hurt, "iterative", budget=nf.Budget(cycles=2, **limits), plan=nf.Plan(steps=2, spend=spend), seed=3)
+        return used([point for point in done.points if point.strikes == 1][-1].spent), used(done.spent)
+
+    free_first, free = after_the_first_of_two("greedy")
+    most = int(1.2 * free_first) if limit == "writes" else 1.2 * free_first
+    assert most < free
+    greedy, even = after_the_first_of_two("greedy", **{limit: most}), after_the_first_of_two("even", **{limit: most})
+    assert greedy[0] == free_first > most / 2 >= even[0] > 0
+    assert most >= even[1] > even[0]
+    assert even[1] > 0.9 * most  # what the first step left is the second's
+
+
 @pytest.mark.parametrize("learner", ON_CHIP)
 def test_only_new_neurons_learn_where_old_ones_must_not(learner):
     hurt = nf.inject(healthy(), nf.faults.CoreDead(cores=[int(healthy().placement.core_of["hidden1"][0])]))

@@ -42,7 +42,7 @@ CHANGES = {
     "faults": [{"kind": "core_dead", "count": 3}],
     "rescue.0.strategy": "remap", "rescue.0.watchdog": 9, "rescue.0.cycles": 3.0, "rescue.1.strategy": "sham", "rescue.1.learner": "dfa",
     "rescue.1.cycles": 2.0, "rescue.1.writes": 10, "rescue.1.writes_per_synapse": 1, "rescue.1.energy": 1e-9, "rescue.1.time": 1e-6,
-    "rescue.1.labels": 0.5, "rescue.1.steps": None, "rescue.1.watchdog": 3, "rescue.1.plastic": ["output"], "rescue.1.guard": 0.5,
+    "rescue.1.labels": 0.5, "rescue.1.steps": None, "rescue.1.spend": None, "rescue.1.watchdog": 3, "rescue.1.plastic": ["output"], "rescue.1.guard": 0.5,
     "repeats.draws": 2, "repeats.seed": 6, "repeats.stop": None,
     "limits.seconds": 99.0, "limits.megabytes": 4000,
 }  # fmt: skip
@@ -116,6 +116,14 @@ def test_what_changes_a_row_changes_its_identity(rows_of, place, value):
 @given(some.lists(some.sampled_from([one for one in SINGLE if not one[0].startswith("place.chips")]), min_size=2, max_size=5))
 def test_changes_together_never_share_an_identity_for_other_rows(rows_of, changes):
     rows_of(changed(changes))
+
+
+def test_spending_evenly_is_another_trial(rows_of):
+    def rows(**more):
+        return set(rows_of({**BASE, "rescue": [{"strategy": "iterative", "learner": "delta", "steps": 2, "writes": 30, **more}]}))
+
+    assert rows() == rows(spend="greedy")
+    assert rows().isdisjoint(rows(spend="even"))
 
 
 def test_another_chip_has_other_rows(rows_of):

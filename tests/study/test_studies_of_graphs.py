@@ -15,8 +15,8 @@ from neurofault.graph import Connection, CubaLif, Dense, Encoding, Network, Popu
 from neurofault.study.atlas import atlas
 from neurofault.study.campaign.hit import changed_bits
 from neurofault.study.campaign.planned import _map_of
-from neurofault.study.campaign.records import Rescue
 from neurofault.study.campaign.trial import Task, TrialChip, WorkerBench
+from neurofault.study.campaign.ways import Rescue
 from neurofault.study.lesion import lesion
 from neurofault.study.outcomes import possible
 

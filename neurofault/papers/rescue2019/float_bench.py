@@ -166,7 +166,7 @@ class FloatBench:
         self.descent.forget()
         self.look("renew")
 
-    def learn(self, cycles: float | None = None) -> None:
+    def learn(self, cycles: float | None = None, share: float = 1.0) -> None:  # networks of floats have no such limits
         """Learn; None: what is left of the budget. Ends early where the budget ends or the tolerance is met."""
         allowed = self.budget.samples_allowed(self.cycle * self.batch) // self.batch - self.learned
         end = self.learned + max(0, allowed if cycles is None else min(allowed, round(cycles * self.cycle)))

@@ -100,7 +100,7 @@ class WatchedBench:
         self.bench.renew()
         self.look("renew")
 
-    def learn(self, cycles: float | None = None) -> None:
+    def learn(self, cycles: float | None = None, share: float = 1.0) -> None:
         """Learn; None: what is left of the budget. Ends early where the budget ends or the tolerance is met for good."""
         bench = self.bench
         left = max(0, bench.budget.samples_allowed(bench.cycle) - bench.learned)
@@ -110,7 +110,7 @@ class WatchedBench:
         while bench.learned < end:
             before = bench.learned
             stop = min([end, *(first + mark for mark in self._marks if first + mark > before)])
-            bench.learn((stop - before) / bench.cycle)
+            bench.learn((stop - before) / bench.cycle, share)
             within = self._within(self.look("learn"), within)
             if bench.learned < stop or (self._tolerance is not None and within >= self._sustained):
                 break

@@ -9,8 +9,8 @@ from typing import Any
 
 from neurofault.faults import Fault, fault_to_mapping
 from neurofault.study.campaign.files import shown
-from neurofault.study.campaign.records import Rescue
 from neurofault.study.campaign.spec import Campaign, Cell
+from neurofault.study.campaign.ways import Rescue
 
 _VARIED = object()
 """Stands for a parameter that an axis of its plan varies."""

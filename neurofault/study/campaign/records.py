@@ -5,28 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from neurofault.convert.nir_fields import NirReset
 from neurofault.data.binning import Binning
 from neurofault.data.event_sets import EVENT_SETS
 from neurofault.deploy.anneal_words import place_words
 from neurofault.engines import ENGINES
-from neurofault.errors import ConversionError, NeurofaultError
+from neurofault.errors import ConversionError
 from neurofault.graph.readout import readout_words
-from neurofault.rescue.budget import Budget
-from neurofault.rescue.learners.by_name import check_learner
-from neurofault.rescue.plans import Guard, Plan
-from neurofault.rescue.strategies import strategy_named
 from neurofault.study.campaign.files import module_named, profile_named
+from neurofault.study.campaign.ways import RECORD, Natural, Positive, Rescue
 from neurofault.study.prepare import Setup
 from neurofault.study.protect.spec import Protect
 from neurofault.study.statistics import LEAST_FIRST, SHARE, StopRule
-
-_RECORD = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-_Natural = Annotated[int, Field(ge=0, le=1 << 31)]
-_Positive = Annotated[int, Field(ge=1, le=1 << 31)]
 
 
 class NetworkChoice(BaseModel):
@@ -46,7 +38,7 @@ class NetworkChoice(BaseModel):
             (:class:`neurofault.graph.Readout`); null: the network's own.
     """
 
-    model_config = _RECORD
+    model_config = RECORD
     zoo: str | None = None
     torch: str | None = None
     weights: str | None = None
@@ -100,15 +92,15 @@ class Data(Binning):
         metric: what is measured: ``accuracy``, ``top-3`` …, ``accuracy-step``, ``mean-squared-error``, ``mean-squared-error-step`` (:mod:`neurofault.metrics`); null: what goes with the labels.
     """
 
-    model_config = _RECORD
+    model_config = RECORD
     name: str | None = None
     npz: str | None = None
     events: str | None = None
     python: str | None = None
     folder: str | None = None
     split: Literal["test", "validation"] = "test"
-    samples: _Positive | None = None
-    adapt: _Positive = 10_000
+    samples: Positive | None = None
+    adapt: Positive = 10_000
     signed: Literal["bias", "lines"] = "bias"
     metric: str | None = None
 
@@ -159,7 +151,7 @@ class Convert(BaseModel):
         calibrate: which conversions of a torch network are compared, ``usual``, ``settled`` or ``subtract`` (:func:`neurofault.study.calibrate.choose`).
     """
 
-    model_config = _RECORD
+    model_config = RECORD
     timesteps: Annotated[int, Field(ge=1, le=4096)] | None = None
     weight_bits: Annotated[int, Field(ge=1, le=8)] | None = None
     reset: Literal["sample", "never"] | None = None
@@ -179,99 +171,14 @@ class Place_(BaseModel):
         seed: of ``random`` and ``anneal``.
     """
 
-    model_config = ConfigDict(**_RECORD, title="Place")
+    model_config = ConfigDict(**RECORD, title="Place")
     strategy: Literal["pack", "spread", "random", "anneal"] = "pack"
     damage: Annotated[float, Field(ge=0, le=1)] = 0.5
-    dying: _Positive = 1
-    neurons_per_core: _Positive | None = None
-    spare_cores: _Natural = 0
-    chips: _Positive | None = None
-    seed: _Natural = 0
-
-
-class Rescue(BaseModel):
-    """One way of healing, with its budget; see :class:`neurofault.Budget` and :class:`neurofault.Plan`.
-
-    Attributes:
-        strategy: ``none``, ``remap``, ``batch``, ``iterative``, ``remap+learn``, ``diagnose``, ``diagnose+learn``, ``embryonic``, or a control.
-        learner: for a strategy that learns.
-        cycles: passes over the adapt set in all, above 0.
-        writes, writes_per_synapse: most changes of stored weights, in all and of each.
-        energy: most joules (the profile's default table).
-        time: most seconds on the chip.
-        labels: share of labels known, 0 to 1.
-        steps: equal damage steps (``iterative``, ``remap+learn``).
-        watchdog: samples served broken before a strike is noticed.
-        plastic: names of the connections (in a chain: of the layers) that may change; null: all that the learner can train.
-        guard: share of the adapt images that watch learning, 0 to 0.5; 0: none; see :class:`neurofault.Guard`.
-    """
-
-    model_config = _RECORD
-    strategy: str
-    learner: str | None = None
-    cycles: Annotated[float, Field(gt=0, le=1e6)] = 1.0
-    writes: _Natural | None = None
-    writes_per_synapse: _Natural | None = None
-    energy: Annotated[float, Field(ge=0)] | None = None
-    time: Annotated[float, Field(ge=0)] | None = None
-    labels: Annotated[float, Field(ge=0, le=1)] = 1.0
-    steps: _Positive = 1
-    watchdog: _Natural = 0
-    plastic: list[str] | None = None
-    guard: Annotated[float, Field(ge=0, le=0.5)] = 0.2
-
-    @field_validator("strategy")
-    @classmethod
-    def _known_strategy(cls, name: str) -> str:
-        try:
-            strategy_named(name)
-        except NeurofaultError as error:
-            raise ValueError(str(error)) from None
-        return name
-
-    @field_validator("learner")
-    @classmethod
-    def _known_learner(cls, name: str | None) -> str | None:
-        try:
-            if name is not None:
-                check_learner(name)
-        except NeurofaultError as error:
-            raise ValueError(str(error)) from None
-        return name
-
-    @model_validator(mode="after")
-    def _fits(self) -> Rescue:
-        strategy = strategy_named(self.strategy)
-        if strategy.learns and self.learner is None:
-            raise ValueError(f"strategy {self.strategy} needs a learner")
-        if not strategy.learns and self.learner is not None:
-            raise ValueError(f"strategy {self.strategy} takes no learner")
-        if self.steps > 1 and self.strategy not in ("iterative", "remap+learn"):
-            raise ValueError(f"steps goes with iterative and remap+learn, not with {self.strategy}")
-        return self
-
-    @property
-    def budget(self) -> Budget:
-        """What it may use."""
-        return Budget(
-            cycles=self.cycles, writes=self.writes, writes_per_synapse=self.writes_per_synapse, energy=self.energy,
-            time=self.time, labels=self.labels,
-        )  # fmt: skip
-
-    @property
-    def plan(self) -> Plan:
-        """How it goes about it."""
-        return Plan(steps=self.steps, watchdog=self.watchdog)
-
-    @property
-    def watch(self) -> Guard | None:
-        """What is held back."""
-        return Guard(self.guard) if self.guard else None
-
-    @property
-    def label(self) -> str:
-        """Return ``iterative · delta``."""
-        return self.strategy if self.learner is None else f"{self.strategy} · {self.learner}"
+    dying: Positive = 1
+    neurons_per_core: Positive | None = None
+    spare_cores: Natural = 0
+    chips: Positive | None = None
+    seed: Natural = 0
 
 
 class Stop(BaseModel):
@@ -284,7 +191,7 @@ class Stop(BaseModel):
         most: of a mean squared error, which has no largest value: the error that no draw will exceed, in the targets' unit squared, above half_width.
     """
 
-    model_config = _RECORD
+    model_config = RECORD
     half_width: Annotated[float, Field(gt=0)]
     first: Annotated[int, Field(ge=LEAST_FIRST, le=1_000_000)] = 10
     every: Annotated[int, Field(ge=1, le=1_000_000)] = 10
@@ -316,9 +223,9 @@ class Repeats(BaseModel):
         stop: a cell ends before ``draws`` once its answer is narrow enough; null: all are done.
     """
 
-    model_config = _RECORD
+    model_config = RECORD
     draws: Annotated[int, Field(ge=1, le=1_000_000)] = 10
-    seed: _Natural = 1
+    seed: Natural = 1
     stop: Stop | None = None
 
     @model_validator(mode="after")
@@ -336,7 +243,7 @@ class Limits(BaseModel):
         megabytes: of memory that it takes beyond what its worker holds already, at least 128 (a compiler must fit).
     """
 
-    model_config = _RECORD
+    model_config = RECORD
     seconds: Annotated[float, Field(gt=0)] = 3600.0
     megabytes: Annotated[int, Field(ge=128)] = 8192
 
@@ -354,7 +261,7 @@ class CampaignSpec(BaseModel):
         repeats, limits: draws and seed; what one trial may take.
     """
 
-    model_config = _RECORD
+    model_config = RECORD
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     network: NetworkChoice
     data: Data = Data()

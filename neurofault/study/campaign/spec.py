@@ -18,7 +18,8 @@ from neurofault.specnodes import Node, at, mark_of
 from neurofault.study.campaign.axes import Axis, Place, axes_of, choices, chosen, one_at_a_time, read_document
 from neurofault.study.campaign.files import base_of, from_base
 from neurofault.study.campaign.mapping import GIVEN, document_of, source_of
-from neurofault.study.campaign.records import CampaignSpec, Rescue
+from neurofault.study.campaign.records import CampaignSpec
+from neurofault.study.campaign.ways import Rescue
 
 MAX_TRIALS = 10_000_000
 """Most trials of one campaign."""

@@ -14,10 +14,10 @@ from neurofault.faults import Fault
 from neurofault.study.campaign.files import shown
 from neurofault.study.campaign.folder import save
 from neurofault.study.campaign.labels import labels_of
-from neurofault.study.campaign.records import Rescue
 from neurofault.study.campaign.rows import columns_of
 from neurofault.study.campaign.spec import Cell
 from neurofault.study.campaign.summary import Found, metric_in, points_of
+from neurofault.study.campaign.ways import Rescue
 from neurofault.study.csv_table import rounded
 
 Columns = Mapping[str, type]

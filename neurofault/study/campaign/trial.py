@@ -20,8 +20,8 @@ from neurofault.rescue.learners.by_name import learner_named
 from neurofault.rescue.lesson import Learner, in_scores
 from neurofault.rescue.strategies import strategy_named
 from neurofault.study.campaign.hit import changed_bits
-from neurofault.study.campaign.records import Rescue
 from neurofault.study.campaign.rows import SEMANTICS, Row, columns_of
+from neurofault.study.campaign.ways import Rescue
 from neurofault.study.patterns.diagnose import FaultDictionary
 from neurofault.study.patterns.usual import dictionary_for
 
