@@ -1,0 +1,142 @@
+"""Reference pages that neurofault's own code answers for: every verb's help, every fault kind, the profiles, the keys of campaigns."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+COLUMNS = "110"
+
+
+def write(folder: Path) -> None:
+    """Write ``cli.md``, ``kinds.md``, ``chips.md`` and ``campaign_keys.md`` into a folder; what has not changed is left as it is."""
+    folder.mkdir(exist_ok=True)
+    os.environ["COLUMNS"] = os.environ["TERMINAL_WIDTH"] = COLUMNS
+    pages = {"cli": _cli(), "kinds": _kinds(), "chips": _chips(), "campaign_keys": _campaign_keys()}
+    for name, text in pages.items():
+        path = folder / f"{name}.md"
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+
+
+def answer(*words: str) -> str:
+    """Return what ``neurofault WORDS`` prints.
+
+    Raises:
+        RuntimeError: it did not end well.
+    """
+    from neurofault.cli.app import app
+
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        try:
+            code = app(list(words), standalone_mode=False, prog_name="neurofault")
+        except SystemExit as end:
+            code = end.code
+    if code not in (None, 0):
+        raise RuntimeError(f"neurofault {' '.join(words)} ended with {code}")
+    return "\n".join(line.rstrip() for line in out.getvalue().strip().splitlines())
+
+
+def verbs() -> Iterator[tuple[str, ...]]:
+    """Yield the words of each verb, as the command line registers them: ``("inject",)``, ``("campaign", "run")`` and so on."""
+    import typer
+
+    from neurofault.cli.app import app
+
+    def below(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            yield words
+            return
+        for name, one in sorted(inner.items()):
+            yield from below(one, (*words, name))
+
+    yield from below(typer.main.get_command(app), ())
+
+
+def _cli() -> str:
+    parts = [
+        "# Command line",
+        "What is each verb for, and which options does it take? Written from `--help`.",
+        f"```text\n{answer('--help')}\n```",
+    ]
+    for words in verbs():
+        parts += [f"## neurofault {' '.join(words)}", f"```text\n{answer(*words, '--help')}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _kinds() -> str:
+    from neurofault.faults.models import KINDS
+
+    parts = [
+        "# Fault kinds",
+        "What may break, and which parameters does it take? Written from `neurofault faults describe`; the grammar: [faults](../faults.md).",
+    ]
+    for kind in KINDS:
+        parts += [f"## {kind}", f"```text\n{answer('faults', 'describe', kind)}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _chips() -> str:
+    return (
+        "\n\n".join(
+            [
+                "# Hardware profiles",
+                "Which chips come with it? Written from `neurofault profiles`. `neurofault profile show NAME` gives every number with its source; "
+                "one of your own: [your own chip](../your_own_chip.md).",
+                f"```text\n{answer('profiles')}\n```",
+            ]
+        )
+        + "\n"
+    )
+
+
+def _campaign_keys() -> str:
+    schema = json.loads(answer("campaign", "schema"))
+    parts = [
+        "# Keys of a campaign file",
+        "What may stand in a campaign's YAML? Written from `neurofault campaign schema`; what they mean together: [campaigns](../campaigns.md). "
+        "The fields of faults are those of [their kinds](kinds.md). `{sweep: […]}` may stand in the place of a value of an axis.",
+        "## The file",
+        _table(schema),
+    ]
+    parts += [
+        f"## {name}\n\n{_table(record)}"
+        for name, record in sorted(schema["$defs"].items())
+        if name.endswith("Spec") and "properties" in record
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(record: dict[str, Any]) -> str:
+    rows = ["| key | takes | default |", "|---|---|---|"]
+    rows += [
+        f"| `{key}` | {_takes(value)} | {'`' + json.dumps(value['default']) + '`' if 'default' in value else ''} |"
+        for key, value in record.get("properties", {}).items()
+    ]
+    return "\n".join(rows)
+
+
+def _takes(value: dict[str, Any]) -> str:
+    """Return in words what a key takes."""
+    match value:
+        case {"$ref": str(where)}:
+            return where.rsplit("/", 1)[-1]
+        case {"enum": list(choices)}:
+            return ", ".join(f"`{one}`" for one in choices)
+        case {"const": one}:
+            return f"`{one}`"
+        case {"anyOf": list(some)} | {"oneOf": list(some)}:
+            return " or ".join(dict.fromkeys(_takes(one) for one in some if "sweep" not in one.get("properties", {})))
+        case {"type": "array", "items": dict(one)}:
+            return f"list of {_takes(one)}"
+        case {"type": str(kind)}:
+            return kind
+        case _:
+            return "any"
