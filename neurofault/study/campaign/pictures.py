@@ -6,6 +6,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from neurofault.metrics import Metric
+from neurofault.study.campaign.charts import is_number, placed, wants_log
 from neurofault.study.campaign.summary import metric_in
 from neurofault.study.campaign.tested import axis_words
 
@@ -22,18 +24,24 @@ _STYLE: Any = {
 }
 
 
-def draw_curves(answer: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) -> str:
-    """Return an SVG: accuracy in percent, or a mean squared error, over the axis that the curves run along; bands are 95 % intervals."""
+def draw_curves(answer: Mapping[str, Any], curves: Sequence[Mapping[str, Any]], within: Sequence[Mapping[str, Any]]) -> str:
+    """Return an SVG: accuracy in percent, or a mean squared error, over the axis that the curves run along; bands are 95 % intervals.
+
+    Args:
+        answer: of a campaign.
+        curves: that are drawn.
+        within: all curves along that axis: figures of parts of them share the scale of values.
+    """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context(_STYLE):
-        figure = Figure((7.2, 4.4), layout="constrained")
+        figure = Figure((7.2, 4.4 + 0.2 * len(curves)), layout="constrained")
         axes = figure.add_subplot()
         metric = metric_in(answer)
         times = 1 if metric.lower else 100
         values = [point["x"] for curve in curves for point in curve["points"]]
-        numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        numeric = all(map(is_number, values))
         names = list(dict.fromkeys(map(str, values)))
         for index, curve in enumerate(curves):
             points = [point for point in curve["points"] if point["mean"] is not None]
@@ -52,7 +60,7 @@ def draw_curves(answer: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) 
                 axes.errorbar(x, middle, ends, label=_plain(curve["label"]), linestyle="none", capsize=3, **look)
         if numeric:
             known = sorted({float(value) for value in values})
-            if known and known[0] > 0 and known[-1] / known[0] > 100:
+            if wants_log(known):
                 axes.set_xscale("log")
             elif all(value.is_integer() for value in known) and len(known) <= 12:
                 axes.set_xticks(known)
@@ -66,73 +74,57 @@ def draw_curves(answer: Mapping[str, Any], curves: Sequence[Mapping[str, Any]]) 
                 )
         axes.set_xlabel(_plain(axis_words(answer["plans"], curves[0]["axis"])))
         axes.set_ylabel(metric.words + ("" if metric.lower else " (%)"))
-        axes.legend(frameon=False, fontsize=9)
+        ends_of = ("mean", "low", "high")
+        shown = [times * point[end] for curve in within for point in curve["points"] for end in ends_of if point[end] is not None]
+        shown += [times * value for value in (answer["healthy"], answer["chance"]) if value is not None]
+        room = 0.05 * (max(shown) - min(shown)) or 1
+        axes.set_ylim(min(shown) - room, max(shown) + room)
+        figure.legend(loc="outside lower left", frameon=False, fontsize=9)  # below the axes, where it covers no point
         return _svg(figure)
 
 
-def draw_map(answer: Mapping[str, Any]) -> str:
-    """Return an SVG: the tiles of the chip, in each its used cores, shaded by the mean loss in trials that hit them."""
+def draw_map(cores: Sequence[Mapping[str, Any]], most: float, metric: Metric) -> str:
+    """Return an SVG: the tiles of a chip that are in use, in each its cores, shaded by the mean loss in trials that hit them.
+
+    Args:
+        cores: of one of ``maps`` of an answer.
+        most: loss of the darkest shade, above 0.
+        metric: what was measured.
+    """
     from matplotlib import colormaps, rc_context
+    from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    cores, metric = answer["criticality"], metric_in(answer)
     times = 1 if metric.lower else 100
-    tiles: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
-    for core in sorted(cores, key=lambda each: each["core"]):
-        tiles.setdefault((core["column"], core["row"]), []).append(core)
-    known = [core["loss"] for core in cores if core["loss"] is not None]
-    least = 1e-3 * (answer["chance"] if metric.lower else 1)
-    shade = Normalize(0, max([*known, least]) * times)
+    shade = Normalize(0, most * times)
     colours = colormaps["cividis_r"]
-    rows = 1 + max(row for _, row in tiles)
-    columns = 1 + max(column for column, _ in tiles)
+    columns, rows = ([core[name] for core in cores] for name in ("column", "row"))
+    wide, high = 1 + max(columns) - min(columns), 1 + max(rows) - min(rows)
     with rc_context(_STYLE):
-        figure = Figure((max(4.5, 1.2 * columns + 1.5), max(2.5, 1.1 * rows + 1)), layout="constrained")
+        figure = Figure((max(4.5, 0.9 * wide + 1.5), max(2.5, 0.9 * high + 1)), layout="constrained")
         axes = figure.add_subplot()
-        for (column, row), members in tiles.items():
-            wide = -(-(len(members) ** 0.5) // 1)
-            side = 0.92 / wide
-            for index, core in enumerate(members):
-                x = column + 0.04 + side * (index % wide)
-                y = row + 0.04 + side * (index // wide)
-                loss = core["loss"]
-                face = "#ffffff" if loss is None else colours(shade(times * loss))
-                hatch = ("..." if core["layer"] is None else "////") if loss is None else None
-                axes.add_patch(
-                    Rectangle((x, y), side * 0.94, side * 0.94, facecolor=face, edgecolor="#666666", hatch=hatch, linewidth=0.6)
-                )
-                dark = loss is not None and shade(times * loss) > 0.5
-                text = (
-                    str(core["core"])
-                    if loss is None
-                    else f"{core['core']}\n{f'{loss:.2g}' if metric.lower else f'{100 * loss:.1f}'}"
-                )
-                axes.text(
-                    x + side * 0.47,
-                    y + side * 0.47,
-                    text,
-                    ha="center",
-                    va="center",
-                    fontsize=6.5,
-                    color="white" if dark else "black",
-                )
-        axes.set_xlim(0, columns)
-        axes.set_ylim(rows, 0)
+        for core, x, y, side in placed(cores):
+            loss = core["loss"]
+            face = "#ffffff" if loss is None else colours(shade(times * loss))
+            hatch = ("..." if core["layer"] is None else "////") if loss is None else None
+            axes.add_patch(Rectangle((x, y), side, side, facecolor=face, edgecolor="#666666", hatch=hatch, linewidth=0.6))
+            dark = loss is not None and shade(times * loss) > 0.5
+            figures = "" if loss is None else f"\n{f'{loss:.2g}' if metric.lower else f'{100 * loss:.1f}'}"
+            axes.text(
+                x + side / 2, y + side / 2, f"{core['core']}{figures}", ha="center", va="center",
+                fontsize=9 if side > 0.6 else 6.5, color="white" if dark else "black",
+            )  # fmt: skip
+        axes.set_xlim(min(columns), max(columns) + 1)
+        axes.set_ylim(max(rows) + 1, min(rows))
         axes.set_aspect("equal")
         axes.set_xlabel("tile column")
         axes.set_ylabel("tile row")
-        axes.set_xticks([column + 0.5 for column in range(columns)], [str(column) for column in range(columns)])
-        axes.set_yticks([row + 0.5 for row in range(rows)], [str(row) for row in range(rows)])
-        from matplotlib.cm import ScalarMappable
-
-        figure.colorbar(
-            ScalarMappable(shade, colours),
-            ax=axes,
-            label=f"{metric.words} added" if metric.lower else "points of accuracy lost",
-            shrink=0.8,
-        )
+        axes.set_xticks([column + 0.5 for column in sorted(set(columns))], list(map(str, sorted(set(columns)))))
+        axes.set_yticks([row + 0.5 for row in sorted(set(rows))], list(map(str, sorted(set(rows)))))
+        label = f"{metric.words} added" if metric.lower else "points of accuracy lost"
+        figure.colorbar(ScalarMappable(shade, colours), ax=axes, label=label, shrink=0.8)
         return _svg(figure)
 
 

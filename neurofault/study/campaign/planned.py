@@ -21,16 +21,27 @@ if TYPE_CHECKING:
 PLANNED = "planned.json"
 
 
-class _Core(BaseModel):
+class Place(BaseModel):
+    """What a core holds and where it lies.
+
+    Attributes:
+        layer: population; None: a spare.
+        column, row: of its tile.
+        neurons: first and last neuron of the population and their number; None: a spare, or not known.
+    """
+
     layer: str | None
     column: int
     row: int
+    neurons: Annotated[list[int], Field(min_length=3, max_length=3)] | None = None
 
 
-class _Map(BaseModel):
+class Grid(BaseModel):
+    """The tiles of a chip and its cores, by their numbers."""
+
     columns: int
     rows: int
-    cores: dict[Annotated[str, Field(pattern="^[0-9]{1,18}$")], _Core]
+    cores: dict[Annotated[str, Field(pattern="^[0-9]{1,18}$")], Place]
 
 
 class Planned(BaseModel):
@@ -62,7 +73,7 @@ class Planned(BaseModel):
     timesteps: int
     metric: str = "accuracy"
     chance: Annotated[dict[str, float], Field(min_length=1)]
-    chips: Annotated[dict[str, _Map], Field(min_length=1)]
+    chips: Annotated[dict[str, Grid], Field(min_length=1)]
     digests: dict[str, Annotated[list[str], Field(min_length=3, max_length=3)]]
     chip_of: dict[str, str]
     weights: dict[str, str] = {}
@@ -141,8 +152,14 @@ def _map_of(chip: TrialChip) -> dict[str, Any]:
     deployment = chip.deployment
     placement = deployment.placement
     layer_of: dict[int, str | None] = dict.fromkeys(placement.spare_cores)
+    neurons_of: dict[int, list[int]] = {}
     for population in deployment.populations:
         layer_of |= dict.fromkeys(map(int, placement.cores_of(population.name)), population.name)
+        cores, counts = np.unique(placement.core_of[population.name], return_counts=True)
+        order = np.argsort(placement.core_of[population.name], kind="stable")
+        ends = np.cumsum(counts)
+        for core, end, count in zip(cores.tolist(), ends.tolist(), counts.tolist(), strict=True):
+            neurons_of[core] = [int(order[end - count]), int(order[end - 1]), count]
     ids = np.array(sorted(layer_of), np.int64)
     grid = topology(deployment) if deployment.profile.joined else None
     if grid is None or isinstance(grid, Mesh):
@@ -157,5 +174,5 @@ def _map_of(chip: TrialChip) -> dict[str, Any]:
     return {
         "columns": columns,
         "rows": rows,
-        "cores": {str(core): {"layer": layer_of[core], "column": x, "row": y} for core, x, y in places},
+        "cores": {str(core): {"layer": layer_of[core], "column": x, "row": y, "neurons": neurons_of.get(core)} for core, x, y in places},
     }

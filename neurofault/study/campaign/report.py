@@ -10,6 +10,8 @@ from typing import Any
 
 from neurofault.errors import UsageError
 from neurofault.metrics import Metric
+from neurofault.study import explorer
+from neurofault.study.campaign.charts import curves_chart, map_chart
 from neurofault.study.campaign.folder import save
 from neurofault.study.campaign.pictures import draw_curves, draw_map
 from neurofault.study.campaign.summary import metric_in, points_of
@@ -17,16 +19,18 @@ from neurofault.study.campaign.tested import axis_words
 from neurofault.study.csv_table import table
 
 _CURVES_A_FIGURE = 7
+_IN_CSV = ("core", "column", "row", "layer", "loss", "trials")
 
 
 def check_tools() -> None:
     """Refuse where what the report is made with is missing.
 
     Raises:
-        UsageError: jinja2, matplotlib or pyarrow is.
+        UsageError: jinja2, matplotlib, pyarrow or vl-convert-python is.
     """
-    missing = [name for name in ("jinja2", "matplotlib", "pyarrow") if find_spec(name) is None]
+    missing = [name for name in ("jinja2", "matplotlib", "pyarrow", "vl_convert") if find_spec(name) is None]
     if missing:
+        missing = [name.replace("vl_convert", "vl-convert-python") for name in missing]
         raise UsageError(f"the report needs {' and '.join(missing)}: pip install 'neurofault[campaign]'")
 
 
@@ -69,6 +73,7 @@ def _page(answer: Mapping[str, Any], figures: Sequence[Mapping[str, Any]]) -> st
 
     metric = metric_in(answer)
     shown = [{**figure, "svg": Markup(_own_ids(figure["svg"], figure["name"]))} for figure in figures]
+    charts = {f"{figure['name']}-explorer": figure["chart"] for figure in figures if figure["chart"] is not None}
     share = answer["healthy"]
     image_error = None if share is None or metric.lower else 1.96 * (share * (1 - share) / answer["samples"]) ** 0.5
     single = any(point["method"] == "wilson" for curve in answer["curves"] for point in curve["points"])
@@ -90,6 +95,7 @@ def _page(answer: Mapping[str, Any], figures: Sequence[Mapping[str, Any]]) -> st
         pairs=(bare, ways),
         head="at" if len(heads) != 1 else heads.pop(),
         at=at_words(answer),
+        parts={name: Markup(text) for name, text in explorer.parts(charts).items()},
     )
     return f"{page}\n"
 
@@ -103,7 +109,7 @@ def at_words(answer: Mapping[str, Any]) -> list[str]:
 def _clear(folder: Path, names: set[str]) -> None:
     """Take away figures that an earlier report made and this one does not."""
     for file in folder.glob("*.*"):
-        if re.fullmatch(r"(accuracy[0-9]+|chip)\.(svg|csv)", file.name) and file.stem not in names:
+        if re.fullmatch(r"(accuracy[0-9]+|chip[0-9]*)\.(svg|csv)", file.name) and file.stem not in names:
             file.unlink(missing_ok=True)
 
 
@@ -158,6 +164,7 @@ def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
             groups.setdefault(axis_words(answer["plans"], curve["axis"]), []).append(curve)
     figures: list[dict[str, Any]] = []
     for axis, curves in groups.items():
+        explored = f"accuracy{len(figures) + 1}-explorer"
         for start in range(0, len(curves), _CURVES_A_FIGURE):
             part = curves[start : start + _CURVES_A_FIGURE]
             what = axis or "ways of healing"
@@ -166,25 +173,33 @@ def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "name": f"accuracy{len(figures) + 1}", "title": f"{what_is} over {what}" if axis else what_is,
                     "alt": f"{what_is} over {what}: " + ", ".join(curve["label"] for curve in part) + "; all numbers are in the table",
                     "caption": "Mean over draws; bands or bars: 95 % interval. Lines: healthy chip, chance.",
-                    "svg": draw_curves(answer, part), "rows": points_of(part, metric),
+                    "svg": draw_curves(answer, part, curves), "rows": points_of(part, metric), "drawn_by": explored,
+                    "chart": curves_chart(answer, curves, f"{what_is} over {what}") if start == 0 else None,
                 }
             )  # fmt: skip
-    if answer["criticality"]:
+    if answer["maps"]:
         few, many = answer["tested"]["cores_hit"]
         together = (
             "each trial hit one core"
             if many == 1
             else f"each trial hit {few if few == many else f'{few} to {many}'} cores together, so this is not the core's own effect alone"
         )
-        figures.append(
-            {
-                "name": "chip", "title": "Mean loss in the trials that hit a core",
-                "alt": f"Map of the chip: {_points(metric)} in trials that hit each core; the CSV has the numbers",
-                "caption": f"Number of the core, and the {_points(metric)} before any repair, a mean over the trials that hit it ({together}). "
-                "Striped: never hit, for the faults aim elsewhere or by chance. Dotted: spare.",
-                "svg": draw_map(answer), "rows": answer["criticality"],
-            }
-        )  # fmt: skip
+        losses = [core["loss"] for chip in answer["maps"] for core in chip["cores"] if core["loss"] is not None]
+        most = max([*losses, 1e-3 * (answer["chance"] if metric.lower else 1)])
+        for number, chip in enumerate(answer["maps"], 1):
+            name = "chip" if number == 1 else f"chip{number}"
+            title = "Mean loss in the trials that hit a core" + (f": {chip['label']}" if chip["label"] else "")
+            figures.append(
+                {
+                    "name": name, "title": title,
+                    "alt": f"Map of the chip{' with ' + chip['label'] if chip['label'] else ''}: {_points(metric)} in trials that hit each core; the CSV has the numbers",
+                    "caption": f"Number of the core, and the {_points(metric)} before any repair, a mean over the trials that hit it ({together}). "
+                    "Without a number, striped or dashed: never hit, for the faults aim elsewhere or by chance; dotted: spare.",
+                    "svg": draw_map(chip["cores"], most, metric), "drawn_by": f"{name}-explorer",
+                    "rows": [{key: value for key, value in core.items() if key in _IN_CSV} for core in chip["cores"]],
+                    "chart": map_chart(chip["cores"], most, title, answer),
+                }
+            )  # fmt: skip
     return figures
 
 

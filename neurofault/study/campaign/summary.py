@@ -19,6 +19,7 @@ from neurofault.study.campaign.files import shown
 from neurofault.study.campaign.folder import ENVIRONMENT, RESOLVED, rows_in
 from neurofault.study.campaign.identity import document_digest, trial_id
 from neurofault.study.campaign.labels import labels_of, lines_of, words, x_axis
+from neurofault.study.campaign.maps import Hit, maps_of
 from neurofault.study.campaign.planned import Planned, read_planned
 from neurofault.study.campaign.rows import SEMANTICS, Row, best, failed, total_of, usable, value_of
 from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
@@ -148,7 +149,7 @@ def answer_of(found: Found) -> dict[str, Any]:
         "paired": _paired(labels, cells, by_cell),
         "failures": [{key: row[key] for key in ("trial", "cell", "draw", "status", "message")} for row in lost],
         "trials": {"planned": found.trials, "done": len(found.rows), "failed": len(lost), "others": found.others},
-        **_criticality(found),
+        **maps_of(cells, found.planned, [hit for row in found.rows if (hit := _hit(row, metric)) is not None]),
         "provenance": _provenance(found),
     }
 
@@ -211,6 +212,12 @@ def _lost(row: Row, metric: Metric, when: str = "") -> float:
 def metric_in(answer: Mapping[str, Any]) -> Metric:
     """Return what an answer measures."""
     return metric_named(answer.get("metric_name", ACCURACY.name))
+
+
+def _hit(row: Row, metric: Metric) -> Hit | None:
+    """Return what a trial hit and cost before healing; None: no result."""
+    damaged = total_of(row, "damaged_")
+    return None if damaged is None else Hit(row["cell"], row["draw"], tuple(row["cores"]), damaged, _lost(row, metric, "damaged_"))
 
 
 def _layers(found: Found, cell: Cell) -> dict[int, str]:
@@ -346,35 +353,6 @@ def _paired(labels: Mapping[int, str], cells: Sequence[Cell], by_cell: Mapping[i
     for row, corrected in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = corrected
     return rows
-
-
-def _criticality(found: Found) -> dict[str, Any]:
-    """Return, for each core of the first chip, the mean loss in trials that hit it (without repair), in what was measured."""
-    chip = next(iter(found.planned.chips))
-    grid = found.planned.chips[chip]
-    losses: dict[str, list[float]] = {core: [] for core in grid.cores}
-    seen: set[tuple[Any, ...]] = set()
-    for row in found.rows:
-        damaged = total_of(row, "damaged_")
-        key = (row["draw"], tuple(row["cores"]), damaged)
-        if damaged is None or found.planned.chip_of[str(row["cell"])] != chip or key in seen:
-            continue
-        seen.add(key)
-        for core in row["cores"]:
-            if str(core) in losses:
-                losses[str(core)].append(_lost(row, found.metric, "damaged_"))
-    if not any(losses.values()):
-        return {"criticality": [], "grid": None}
-    return {
-        "criticality": [
-            {
-                "core": int(core), "column": grid.cores[core].column, "row": grid.cores[core].row,
-                "layer": grid.cores[core].layer, "loss": float(np.mean(each)) if each else None, "trials": len(each),
-            }
-            for core, each in losses.items()
-        ],
-        "grid": {"columns": grid.columns, "rows": grid.rows},
-    }  # fmt: skip
 
 
 def _provenance(found: Found) -> dict[str, str]:
