@@ -57,6 +57,7 @@
     const numeric = chart.names === null, on = chart.curves.map(() => true);
     const rows = () => chart.curves.flatMap((curve, c) => on[c] ? curve.points.map((point) => ({ ...point, c, at: numeric ? point.x : chart.names[point.x] })) : []);
     const all = rows(), ys = [...all.flatMap((row) => [row.low, row.high]), ...chart.lines.map((line) => line.y)];
+    const known = numeric ? [...new Set(all.map((row) => row.x))] : [];
     const padded = (low, high, log) => { if (log) return [low / 1.3, high * 1.3]; const room = (high - low || Math.abs(high) || 1) * .06; return [low - room, high + room]; };
     const whole = { x: numeric ? padded(Math.min(...all.map((row) => row.x)), Math.max(...all.map((row) => row.x)), chart.log) : null, y: padded(Math.min(...ys), Math.max(...ys)) };
     const width = () => Math.max(240, Math.min(place.clientWidth, 880));
@@ -72,7 +73,7 @@
         { name: "y", type: "linear", domain: { signal: "ys" }, range: "height", zero: false, nice: false },
       ],
       axes: [
-        { orient: "bottom", scale: "x", title: chart.x, tickCount: 6, ...words, ...(numeric ? {} : { labelLimit: 110 }) },
+        { orient: "bottom", scale: "x", title: chart.x, tickCount: 6, ...(known.length <= 12 && known.every(Number.isInteger) ? { values: known, format: "d" } : {}), ...words, ...(numeric ? {} : { labelLimit: 110 }) },
         { orient: "left", scale: "y", title: chart.y, grid: true, tickCount: 6, ...words },
       ],
       marks: [
@@ -146,7 +147,7 @@
   async function map(place, chart) {
     const height = () => Math.max(40, Math.min(84, (width() - 90) / chart.columns)) * chart.rows, width = () => Math.max(240, Math.min(place.clientWidth, Math.max(320, 84 * chart.columns + 90)));
     const spec = {
-      $schema: "https://vega.github.io/schema/vega/v6.json", description: chart.title, width: width(), height: height() + 40, autosize: { type: "fit", contains: "padding" }, padding: 4,
+      $schema: "https://vega.github.io/schema/vega/v6.json", description: chart.title, width: width(), height: height() + 110, autosize: { type: "fit", contains: "padding" }, padding: 4,
       data: [{ name: "places", values: chart.cores.map(({ detail, ...core }, index) => ({ ...core, index })) }],
       scales: [
         { name: "x", type: "linear", domain: [chart.left, chart.left + chart.columns], range: "width", zero: false, nice: false }, { name: "y", type: "linear", domain: [chart.top, chart.top + chart.rows], range: [0, { signal: "height" }], zero: false, nice: false },
@@ -174,7 +175,7 @@
         make("p", {}, make("strong", {}, head)), make("ul", {}, ...lines.map((line) => make("li", {}, line)))]));
     });
     place.append(detail);
-    window.addEventListener("resize", () => { view.width(width()).height(height() + 40); run(); });
+    window.addEventListener("resize", () => { view.width(width()).height(height() + 110); run(); });
     return run();
   }
 

@@ -41,13 +41,13 @@ def library() -> str:
 
 
 def parts(charts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Return what a page takes in: ``style``, ``data`` (JSON), ``library`` and ``script``, to be put into elements of these kinds as they are.
+    r"""Return what a page takes in: ``style``, ``data`` (JSON), ``library`` and ``script``, to be put into elements of these kinds as they are.
 
     Args:
         charts: id of the element that a chart stands in → the chart, JSON-ready. ``kind`` is ``curves`` or ``map``; ``explorer.js`` says what each holds.
 
     >>> parts({"chart-1": {"kind": "map", "cores": ["</script>"]}})["data"]
-    '{"chart-1": {"kind": "map", "cores": ["\\\\u003c/script>"]}}'
+    '{"chart-1": {"kind": "map", "cores": ["\\u003c/script>"]}}'
     """
     return {
         "style": (_HERE / "explorer.css").read_text(encoding="utf-8"),

@@ -65,7 +65,9 @@ def opened(browser, path, width, scheme="light", **settings):
     page = context.new_page()
     page.mistakes = []
     page.on("pageerror", lambda error: page.mistakes.append(str(error)))
-    page.on("request", lambda request: page.mistakes.append(request.url) if not request.url.startswith(("file:", "data:")) else None)
+    page.on(
+        "request", lambda request: page.mistakes.append(request.url) if not request.url.startswith(("file:", "data:")) else None
+    )
     page.goto(path.as_uri())
     return page
 
@@ -76,7 +78,9 @@ def test_the_report_answers_to_pointer_and_keyboard(browser, report, width):
     page = opened(browser, path, width)
     page.wait_for_selector("html[data-ready]")
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    for box in page.eval_on_selector_all(".explorer, .explorer svg, .legend li, .tools button", "all => all.map((each) => each.getBoundingClientRect().right)"):
+    for box in page.eval_on_selector_all(
+        ".explorer, .explorer svg, .legend li, .tools button", "all => all.map((each) => each.getBoundingClientRect().right)"
+    ):
         assert box <= width
 
     labels = page.locator(".legend li").all_inner_texts()
@@ -111,7 +115,7 @@ def test_the_report_answers_to_pointer_and_keyboard(browser, report, width):
     mark = page.locator(f"#chip3-explorer .cores path[aria-label^='core {hit['core']}:']")
     mark.click()
     detail = page.locator("#chip3-explorer .detail")
-    first, last, count = hit["neurons"]
+    count = hit["neurons"][2]
     assert f"{hit['layer']}, {count} neuron" in detail.inner_text()
     assert f"core_dead: {hit['trials']} trials" in detail.inner_text()
     assert f"draw {hit['worst'][0]['draw']}, core_dead" in detail.inner_text()
@@ -123,8 +127,7 @@ def test_the_report_answers_to_pointer_and_keyboard(browser, report, width):
 
 
 def test_the_table_sorts_and_filters_from_the_keyboard(browser, report):
-    path, answer = report
-    page = opened(browser, path, 1280)
+    page = opened(browser, report[0], 1280)
     page.wait_for_selector("html[data-ready]")
     table = page.locator("[aria-label='Table of all points'] table")
     button = table.get_by_role("button", name="after healing")

@@ -133,7 +133,9 @@ def _loss(loss: float, metric: Metric) -> str:
 def _mean_words(core: Mapping[str, Any], metric: Metric) -> str:
     if core["loss"] is None:
         return "never hit"
-    return f"{_loss(core['loss'], metric)} in the mean of {core['trials']} {'trial' if core['trials'] == 1 else 'trials'} that hit it"
+    return (
+        f"{_loss(core['loss'], metric)} in the mean of {core['trials']} {'trial' if core['trials'] == 1 else 'trials'} that hit it"
+    )
 
 
 def _detail(core: Mapping[str, Any], metric: Metric, plans: Sequence[str]) -> list[tuple[str, list[str]]]:

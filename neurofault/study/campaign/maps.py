@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from neurofault.study.campaign.labels import words, x_axis
-from neurofault.study.campaign.planned import Place, Planned
+from neurofault.study.campaign.planned import HeldCore, Planned
 from neurofault.study.campaign.spec import Cell
 
 _WORST = 3
 """Draws of a core that are told."""
 
 
-class Hit(NamedTuple):
+class CoreHit(NamedTuple):
     """What a trial hit: its cell and draw, the cores, the total before healing and the loss against the healthy chip."""
 
     cell: int
@@ -26,7 +26,7 @@ class Hit(NamedTuple):
     loss: float
 
 
-def maps_of(cells: Sequence[Cell], planned: Planned, hits: Iterable[Hit]) -> dict[str, Any]:
+def maps_of(cells: Sequence[Cell], planned: Planned, hits: Iterable[CoreHit]) -> dict[str, Any]:
     """Return for each core of each chip the mean loss in trials that hit it (without repair), and what is known of these trials.
 
     Trials that differ in the way of healing alone are one, for what they cost before it is one number.
@@ -41,7 +41,7 @@ def maps_of(cells: Sequence[Cell], planned: Planned, hits: Iterable[Hit]) -> dic
         ``criticality`` and ``grid``: the cores of the first chip in short, empty and None where none was hit.
     """
     seen: dict[str, set[tuple[Any, ...]]] = {chip: set() for chip in planned.chips}
-    struck: dict[str, dict[int, list[Hit]]] = {chip: {} for chip in planned.chips}
+    struck: dict[str, dict[int, list[CoreHit]]] = {chip: {} for chip in planned.chips}
     for hit in hits:
         chip = planned.chip_of[str(hit.cell)]
         key = (hit.draw, hit.cores, hit.damaged)
@@ -52,7 +52,7 @@ def maps_of(cells: Sequence[Cell], planned: Planned, hits: Iterable[Hit]) -> dic
             struck[chip].setdefault(core, []).append(hit)
     by_index = {cell.index: cell for cell in cells}
     labels = _labels(cells, planned)
-    maps = [
+    maps: list[dict[str, Any]] = [
         {
             "label": labels[chip], "columns": grid.columns, "rows": grid.rows,
             "cores": [_core(int(core), place, struck[chip].get(int(core), []), by_index) for core, place in grid.cores.items()],
@@ -71,7 +71,7 @@ def maps_of(cells: Sequence[Cell], planned: Planned, hits: Iterable[Hit]) -> dic
     }
 
 
-def _core(core: int, place: Place, hits: Sequence[Hit], cells: dict[int, Cell]) -> dict[str, Any]:
+def _core(core: int, place: HeldCore, hits: Sequence[CoreHit], cells: dict[int, Cell]) -> dict[str, Any]:
     faults = Counter(" + ".join(fault.kind for fault in cells[hit.cell].faults) for hit in hits)
     worst = sorted(hits, key=lambda hit: (-hit.loss, hit.draw, hit.cell))[:_WORST]
     return {
@@ -81,7 +81,7 @@ def _core(core: int, place: Place, hits: Sequence[Hit], cells: dict[int, Cell]) 
     }  # fmt: skip
 
 
-def _told(hit: Hit, core: int, cell: Cell) -> dict[str, Any]:
+def _told(hit: CoreHit, core: int, cell: Cell) -> dict[str, Any]:
     x = x_axis(cell)
     return {
         "draw": hit.draw, "loss": hit.loss, "faults": " + ".join(fault.kind for fault in cell.faults),

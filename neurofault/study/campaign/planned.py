@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PLANNED = "planned.json"
 
 
-class Place(BaseModel):
+class HeldCore(BaseModel):
     """What a core holds and where it lies.
 
     Attributes:
@@ -36,12 +36,12 @@ class Place(BaseModel):
     neurons: Annotated[list[int], Field(min_length=3, max_length=3)] | None = None
 
 
-class Grid(BaseModel):
+class TileMap(BaseModel):
     """The tiles of a chip and its cores, by their numbers."""
 
     columns: int
     rows: int
-    cores: dict[Annotated[str, Field(pattern="^[0-9]{1,18}$")], Place]
+    cores: dict[Annotated[str, Field(pattern="^[0-9]{1,18}$")], HeldCore]
 
 
 class Planned(BaseModel):
@@ -73,7 +73,7 @@ class Planned(BaseModel):
     timesteps: int
     metric: str = "accuracy"
     chance: Annotated[dict[str, float], Field(min_length=1)]
-    chips: Annotated[dict[str, Grid], Field(min_length=1)]
+    chips: Annotated[dict[str, TileMap], Field(min_length=1)]
     digests: dict[str, Annotated[list[str], Field(min_length=3, max_length=3)]]
     chip_of: dict[str, str]
     weights: dict[str, str] = {}
@@ -174,5 +174,7 @@ def _map_of(chip: TrialChip) -> dict[str, Any]:
     return {
         "columns": columns,
         "rows": rows,
-        "cores": {str(core): {"layer": layer_of[core], "column": x, "row": y, "neurons": neurons_of.get(core)} for core, x, y in places},
+        "cores": {
+            str(core): {"layer": layer_of[core], "column": x, "row": y, "neurons": neurons_of.get(core)} for core, x, y in places
+        },
     }

@@ -168,11 +168,12 @@ def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
         for start in range(0, len(curves), _CURVES_A_FIGURE):
             part = curves[start : start + _CURVES_A_FIGURE]
             what = axis or "ways of healing"
+            some = f"Curves {start + 1} to {start + len(part)} of {len(curves)}. " if len(part) < len(curves) else ""
             figures.append(
                 {
                     "name": f"accuracy{len(figures) + 1}", "title": f"{what_is} over {what}" if axis else what_is,
                     "alt": f"{what_is} over {what}: " + ", ".join(curve["label"] for curve in part) + "; all numbers are in the table",
-                    "caption": "Mean over draws; bands or bars: 95 % interval. Lines: healthy chip, chance.",
+                    "caption": f"{some}Mean over draws; bands or bars: 95 % interval. Lines: healthy chip, chance.",
                     "svg": draw_curves(answer, part, curves), "rows": points_of(part, metric), "drawn_by": explored,
                     "chart": curves_chart(answer, curves, f"{what_is} over {what}") if start == 0 else None,
                 }

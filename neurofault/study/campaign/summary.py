@@ -19,7 +19,7 @@ from neurofault.study.campaign.files import shown
 from neurofault.study.campaign.folder import ENVIRONMENT, RESOLVED, rows_in
 from neurofault.study.campaign.identity import document_digest, trial_id
 from neurofault.study.campaign.labels import labels_of, lines_of, words, x_axis
-from neurofault.study.campaign.maps import Hit, maps_of
+from neurofault.study.campaign.maps import CoreHit, maps_of
 from neurofault.study.campaign.planned import Planned, read_planned
 from neurofault.study.campaign.rows import SEMANTICS, Row, best, failed, total_of, usable, value_of
 from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
@@ -214,10 +214,12 @@ def metric_in(answer: Mapping[str, Any]) -> Metric:
     return metric_named(answer.get("metric_name", ACCURACY.name))
 
 
-def _hit(row: Row, metric: Metric) -> Hit | None:
+def _hit(row: Row, metric: Metric) -> CoreHit | None:
     """Return what a trial hit and cost before healing; None: no result."""
     damaged = total_of(row, "damaged_")
-    return None if damaged is None else Hit(row["cell"], row["draw"], tuple(row["cores"]), damaged, _lost(row, metric, "damaged_"))
+    return (
+        None if damaged is None else CoreHit(row["cell"], row["draw"], tuple(row["cores"]), damaged, _lost(row, metric, "damaged_"))
+    )
 
 
 def _layers(found: Found, cell: Cell) -> dict[int, str]:
