@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ _LICENCE = "/* Vega, copyright 2015-2023 University of Washington Interactive Da
 @cache
 def library() -> str:
     """Return Vega as one script that sets ``window.vegaEmbed``; about 0.9 MB. Kept in the cache folder, for packing it takes seconds."""
+    from importlib.metadata import version
+
     path = cache_dir() / f"vega-{version('vl-convert-python')}.js"
     try:
         code = path.read_text(encoding="utf-8")
