@@ -100,11 +100,8 @@ class Injection:
             bounds = f"{low:.4g}, {high:.4g}" if metric.lower else f"{low:.2f}, {high:.2f}"
         if metric.lower:
             return f"{what} adds {found.mean - healthy:.4g} [{bounds}] to the {metric.words}, {healthy:.4g} → {found.mean:.4g}"
-        cost = 100 * (healthy - found.mean)
-        return (
-            f"{what} {'costs' if cost >= 0 else 'gains'} {abs(cost):.2f} points of {metric.words} [{bounds}], "
-            f"{metric.shown(healthy)} → {metric.shown(found.mean)}"
-        )
+        cost, change = 100 * (healthy - found.mean), f"{metric.shown(healthy)} → {metric.shown(found.mean)}"
+        return f"{what} {'costs' if cost >= 0 else 'gains'} {abs(cost):.2f} points of {metric.words} [{bounds}], {change}"
 
     @property
     def how(self) -> dict[str, list[int]]:
