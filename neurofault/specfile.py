@@ -76,6 +76,8 @@ class _Composer:
             mark = error.problem_mark or error.context_mark
             tab = mark is not None and mark.buffer is not None and mark.buffer[mark.pointer : mark.pointer + 1] == "\t"
             problem = "a tab cannot stand here; indent with spaces" if tab else f"not YAML: {error.problem or error.context}"
+            if mark is not None and mark.buffer is not None and mark.buffer[mark.pointer - 1 : mark.pointer + 1] == ">=":
+                problem = 'a value that begins with > is in quotes: write ">="'
             raise self._fatal(_mark(mark), problem) from None
         except (ValueError, OverflowError):  # PyYAML hands impossible escapes such as "\UFFFFFFFF" to chr()
             raise self._fatal(self._reached, "not YAML: an impossible escape or number after this place") from None

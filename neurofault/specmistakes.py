@@ -114,6 +114,8 @@ def mistakes_of(
             key, words = _BOUNDS[kind]
             text = f"{where}: must be {words} {context[key]}, is {_value(data, path)}"
         elif kind in ("too_short", "string_too_short"):
+            if len(_value(data, path)) >= context["min_length"]:
+                continue  # pydantic counts the valid ones; what is wrong with the others is said of each
             text = f"{where}: needs at least {context['min_length']}, has {len(_value(data, path))}"
         elif kind in ("too_long", "string_too_long"):
             text = f"{where}: may have at most {context['max_length']}, has {len(_value(data, path))}"

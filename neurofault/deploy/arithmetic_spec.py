@@ -16,7 +16,7 @@ class DecaySpec(BaseModel):
 
     Attributes:
         kind: ``multiply``: x·(2**bits − d − more)/2**bits; ``shift``: x − (x >> d); ``linear``: x − d towards 0; ``none``.
-        most: the largest d that is stored; 0 for none.
+        most: the largest d that is stored; 0 for none. Of ``shift`` at most 31, and at most the register's bits.
         bits: of ``multiply``: 1 to 16.
         rounding: of ``multiply``: towards ``zero``, or ``floor``.
         more: of ``multiply``: 0 or 1.
@@ -37,6 +37,13 @@ class DecaySpec(BaseModel):
         """The keys, beside ``kind``, that a decay of this kind has."""
         of = {"multiply": {"most", "bits", "rounding", "more"}, "shift": {"most", "tail"}, "linear": {"most"}, "none": set[str]()}
         return frozenset(of[self.kind])
+
+    @field_validator("most")
+    @classmethod
+    def _shifts(cls, most: int, info: ValidationInfo) -> int:
+        if info.data.get("kind") == "shift" and most > 31:
+            raise PydanticCustomError("no_such_shift", "a decay shifts by at most 31, not {most}", {"most": most})
+        return most
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> DecaySpec:

@@ -139,6 +139,12 @@ def _neurons(profile: Sections, law: ArithmeticSpec) -> Iterator[tuple[Place, st
             ("neuron", "threshold_max", "value"),
             f"a threshold of {threshold}{shift} is never reached: the largest v of {v.bits} bits (arithmetic.v) is {v.high}",
         )
+    for name, each in (("v", law.v), ("u", law.u)):
+        if each is not None and each.decay.kind == "shift" and each.decay.most > each.bits:
+            yield (
+                ("arithmetic", name, "decay", "most"),
+                f"a shift by {each.decay.most} is more than the {each.bits} bits of arithmetic.{name}: at most {each.bits}",
+            )
     decays = [each.decay for each in (law.v, law.u) if each is not None]
     most = max(each.most for each in decays)
     if (decay := neuron.decay_max.value) is not None and decay > most:

@@ -61,10 +61,15 @@ MAX_CHIPS = f"chip:\n  max_chips: {number(4, 'chips')}"
          "how many can be joined, is not known"),
         ("", 'dead_cores: ["230-99999", 17]', "24:14: dead_cores[0]: core 230-99999 does not exist; ids of one chip go from 0 to 239, and chip.max_chips, "
          "which says how many can be joined, is not known"),
-        ("bits: 16", "bits: 4", "7:13: arithmetic.v.bits: 4 bits hold -8 to 7, and one weight of 5 bits (synapse.weight_bits) counts -16 to 15"),
+        ("bits: 16, decay: {kind: shift, most: 7}", "bits: 4", "7:13: arithmetic.v.bits: 4 bits hold -8 to 7, and one weight of 5 bits (synapse.weight_bits) counts -16 to 15"),
         ("u: null", "u: {bits: 3}", "8:13: arithmetic.u.bits: 3 bits hold -4 to 3, and one weight of 5 bits (synapse.weight_bits) counts -16 to 15"),
         ("  refractory: 3", "  shift: 12", "7:13: arithmetic.v.bits: 16 bits hold -32768 to 32767, and one weight of 5 bits (synapse.weight_bits) shifted by 12 "
          "counts -65536 to 61440"),
+        ("value: [5]", "value: [17]", "18:25: synapse.weight_bits.value[0]: must be at most 8, is 17"),
+        ("value: [5]", "value: []", "18:24: synapse.weight_bits.value: needs at least 1, has 0"),
+        ("most: 7", "most: 40", "7:44: arithmetic.v.decay.most: a decay shifts by at most 31, not 40"),
+        ("most: 7", "most: 17", "7:44: arithmetic.v.decay.most: a shift by 17 is more than the 16 bits of arithmetic.v: at most 16"),
+        ('">="', ">=", '9:15: a value that begins with > is in quotes: write ">="'),
         ("", f"neuron: {{threshold_max: {number(99999, chr(34) + '1' + chr(34))}}}",
          "24:33: neuron.threshold_max.value: a threshold of 99999 is never reached: the largest v of 16 bits (arithmetic.v) is 32767"),
         ("", f"neuron: {{decay_max: {number(9, chr(34) + '1' + chr(34))}}}",
@@ -85,7 +90,11 @@ def test_what_contradicts_itself_is_refused(tmp_path: Path, old: str, new: str, 
 
 
 def test_what_just_fits_is_taken(tmp_path: Path) -> None:
-    text = OWN.replace("bits: 16", "bits: 5").replace("core:\n", f"core:\n  synapse_bits: {number(960, 'bits')}\n")
+    text = (
+        OWN.replace("bits: 16", "bits: 5")
+        .replace("most: 7", "most: 5")
+        .replace("core:\n", f"core:\n  synapse_bits: {number(960, 'bits')}\n")
+    )
     text = text.replace("chip:", f"board: {{chips: {number(4, 'chips')}}}\n{MAX_CHIPS}")
     more = f"facts: {{refractory_max: {number(4, 'steps')}}}\nneuron: {{threshold_max: {number(15, chr(34) + '1' + chr(34))}}}\ndead_cores: [959]\n"
     assert loaded(tmp_path, text + more).dead_core_ids == (959,)

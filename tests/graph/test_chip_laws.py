@@ -324,7 +324,7 @@ def test_a_flip_of_the_state_is_of_the_registers_width(tmp_path: Path) -> None:
     ("changed", "message"),
     [
         ({"spikes": 3}, "arithmetic: spikes: more than one a step are what subtracting resets at once give; resets must be [subtract], reset_delays [0]"),
-        ({"v": {"bits": 16, "decay": {"kind": "shift", "most": 40}}}, "arithmetic: v: a decay shifts by at most 31, not 40"),
+        ({"v": {"bits": 16, "decay": {"kind": "shift", "most": 40}}}, "arithmetic.v.decay.most: a decay shifts by at most 31, not 40"),
         ({"v": {"bits": 8, "signed": False}, "floor": True}, "arithmetic: v: a register without a sign ends at 0, so it has no floor of its own"),
         ({"sums": "before_decay"}, "arithmetic: sums: before_decay is about u, and there is no u"),
         ({"v": {"bits": 16, "decay": {"kind": "shift", "most": 3, "bits": 4}}}, "arithmetic.v.decay: a decay of kind shift has no bits; it has: tail"),
