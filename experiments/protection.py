@@ -5,18 +5,19 @@
 ``regained``: 1 in 1,000 stored bits flips, check bits too. Each row is a protection: accuracy over the draws, the share of the loss that it takes back (bootstrap over draws,
 which are the same bits of the weights in every row), and what it costs. Bits are chosen on training samples, the test images are reported on alone.
 ``validation``: the same on the validation images, by which one of the rows may be chosen.
+``choice``: of 5 % of the bits, which bits: on the validation images, and draws of their own.
 ``scrubbing``: upsets one after the other, SECDED over all weights, words that two upsets between passes defeat: counted in the plan, and by the formula.
-A part that is run replaces its rows in the file.
+A part that is run replaces its rows in the file; with --only the rows of one name.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,6 @@ from neurofault.study.protect.api import protect
 from neurofault.study.protect.charge import charge
 from neurofault.study.protect.scores import BitScores, Looked, bit_scores
 from neurofault.study.protect.scrubbing import defeated
-from neurofault.study.protect.spec import By
 from neurofault.study.shown import shown as shown_to
 from neurofault.study.statistics import t_interval
 
@@ -58,14 +58,33 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"kind": "bounds", "per": "target", "outside": "mute"},
         {"kind": "secded", "share": 0.05, "by": "atlas", "unit": "row", **CHOSEN},
     ],
+    "bounds, and 5 % fitted, bit by bit": [
+        {"kind": "bounds", "per": "target", "outside": "mute"},
+        {"kind": "secded", "share": 0.05, "by": "fitted", **CHOSEN},
+    ],
+    "bounds, and 5 % at random, bit by bit": [
+        {"kind": "bounds", "per": "target", "outside": "mute"},
+        {"kind": "secded", "share": 0.05, "by": "random"},
+    ],
     "parity over all, words of 8, muted": [{"kind": "parity", "word": 8}],
     "secded over all": [{"kind": "secded"}],
 }
+CHOICE: dict[str, list[dict[str, Any]]] = {
+    f"{'bounds, and ' if bounds else ''}{code} 5 % {by}, {unit}s": [
+        *([{"kind": "bounds", "per": "target", "outside": "mute"}] if bounds else []),
+        {"kind": code, "share": 0.05, "by": by, "unit": unit, **CHOSEN},
+    ]
+    for code, bounds, by, unit in (
+        ("secded", False, "atlas", "bit"), ("secded", False, "atlas", "row"), ("secded", False, "fitted", "bit"), ("secded", False, "fitted", "row"),
+        ("secded", True, "atlas", "bit"), ("secded", True, "atlas", "row"), ("secded", True, "fitted", "bit"), ("secded", True, "fitted", "row"),
+        ("parity", False, "fitted", "bit"), ("parity", True, "fitted", "bit"),
+    )
+}  # fmt: skip
 
 
-def accuracies(prepared: Prepared, chip: Deployment, draws: int) -> tuple[float, NDArray[np.float64], Any]:
+def accuracies(prepared: Prepared, chip: Deployment, draws: int, seed: int) -> tuple[float, NDArray[np.float64], Any]:
     """Return the healthy accuracy, that of each draw, and the healthy run."""
-    found = lesion(chip, prepared.test, [nf.faults.SynapseBitFlip(rate=RATE, layer="any")], draws=draws, seed=1)
+    found = lesion(chip, prepared.test, [nf.faults.SynapseBitFlip(rate=RATE, layer="any")], draws=draws, seed=seed)
     return (
         found.healthy.accuracy,
         np.array([draw.measured.accuracy for draw in found.draws if draw.measured is not None]),
@@ -73,9 +92,9 @@ def accuracies(prepared: Prepared, chip: Deployment, draws: int) -> tuple[float,
     )
 
 
-def regained(prepared: Prepared, draws: int) -> Iterator[dict[str, Any]]:
+def regained(prepared: Prepared, draws: int, asked_for: dict[str, list[dict[str, Any]]], seed: int = 1) -> Iterator[dict[str, Any]]:
     """Yield a row for each protection, the bare chip first."""
-    healthy, bare, _ = accuracies(prepared, prepared.deployment, draws)
+    healthy, bare, _ = accuracies(prepared, prepared.deployment, draws, seed)
     mean = t_interval(bare.tolist(), within=(0.0, 1.0))
     yield {
         "protection": "none",
@@ -90,13 +109,15 @@ def regained(prepared: Prepared, draws: int) -> Iterator[dict[str, Any]]:
     looked = Looked(shown_to(prepared.deployment, train), train.expected)
     names = [one.name for one in prepared.deployment.connections]
     scores: dict[str, BitScores] = {
-        by: bit_scores(prepared.deployment, names, by, looked, samples=SAMPLES, seed=1, progress=silent) for by in get_args(By)
+        by: bit_scores(prepared.deployment, names, by, looked, samples=SAMPLES, seed=1, progress=silent)
+        for by in {one["by"] for asked in asked_for.values() for one in asked if "by" in one and one["by"] != "fitted"}
     }
     picks = np.random.default_rng(1).integers(0, draws, (10_000, draws))
-    for name, asked in ROWS.items():
-        by = next((one["by"] for one in asked if "by" in one), "random")
-        safe = protect(prepared.deployment, asked, scores=scores[by], seed=1)
-        whole, found, run = accuracies(prepared, safe, draws)
+    for name, asked in asked_for.items():
+        by = next((one["by"] for one in asked if "by" in one), None)
+        # fitted knows the ranges of its own row
+        safe = protect(prepared.deployment, asked, looked.inputs, looked.expected, scores=scores.get(by or ""), seed=1)
+        whole, found, run = accuracies(prepared, safe, draws, seed)
         share = 1 - (whole - found).mean() / (healthy - bare).mean()
         spread = 1 - (whole - found)[picks].mean(axis=1) / (healthy - bare)[picks].mean(axis=1)
         mean, cost = t_interval(found.tolist(), within=(0.0, 1.0)), charge(safe, run.spike_counts, len(prepared.test))
@@ -156,7 +177,8 @@ def main() -> None:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--part", choices=("regained", "validation", "scrubbing"))
+    parser.add_argument("--part", choices=("regained", "validation", "choice", "scrubbing"))
+    parser.add_argument("--only", metavar="ROW", choices=tuple(ROWS), help="of regained or validation")
     parser.add_argument("--draws", type=int, default=40)
     parser.add_argument("--samples", type=int)
     parser.add_argument("--json", type=Path, default=Path("docs/data/protection.json"))
@@ -164,14 +186,23 @@ def main() -> None:
     prepared = prepare(Setup("mnist-mlp", data_dir=given.data_dir, samples=given.samples, adapt=SAMPLES, validates=False), silent)
     rows: dict[str, Any] = json.loads(given.json.read_text()) if given.json.exists() else {}
     seen = replace(prepared, test=prepared.data.validation)
-    for part, work, shown_on, draws in (
-        ("regained", regained, prepared, given.draws), ("validation", regained, seen, given.draws), ("scrubbing", scrubbing, prepared, 20),
-    ):  # fmt: skip
+    named = {name: asked for name, asked in ROWS.items() if given.only in (None, name)}
+    work: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
+        "regained": lambda: regained(prepared, given.draws, named),
+        "validation": lambda: regained(seen, given.draws, named),
+        "choice": lambda: regained(seen, given.draws, CHOICE, seed=2),
+        "scrubbing": lambda: scrubbing(prepared, 20),
+    }
+    for part, run in work.items():
         if given.part in (None, part):
-            rows[part] = []
-            for row in work(shown_on, draws):
-                rows[part].append(row)
+            known = {row.get("protection", str(row.get("passes"))): row for row in rows.get(part, [])} if given.only else {}
+            for row in run():
+                known[row.get("protection", str(row.get("passes")))] = row
                 print(shown(part, row), flush=True)
+            order = ["none", *ROWS]
+            rows[part] = (
+                sorted(known.values(), key=lambda row: order.index(row["protection"])) if given.only else list(known.values())
+            )
             given.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 

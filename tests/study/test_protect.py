@@ -372,6 +372,31 @@ def test_bits_that_change_predictions_are_covered_first():
     assert lost(by_atlas) < lost(chip)
 
 
+def test_a_choice_fitted_to_the_atlas_knows_the_ranges_beside_it():
+    chip = chip_of((20, 12, 5), timesteps=8)
+    inputs = nf.Inputs(events=nf.Spikes.dense(np.random.default_rng(2).random((60, 8, 20)) < 0.3))
+    labels = nf.run(chip, inputs).activity.predictions
+    fitted = {"kind": "secded", "share": 0.1, "by": "fitted", "samples": 60}
+    bare = nf.protect(chip, fitted, inputs, labels)
+    ranged = [nf.protect(chip, both, inputs, labels) for both in ([fitted, "bounds"], ["bounds", fitted])]
+    fault = SynapseBitFlip(rate=0.03, layer="any")
+
+    def lost(base):
+        return sum(1 - nf.run(nf.inject(base, fault, draw=draw), inputs, labels).accuracy for draw in range(10))
+
+    def top_bits(safe):
+        return sum(int((one.masks >> 7 & 1).sum()) for one in safe.protection.words)
+
+    assert lost(bare) < lost(nf.protect(chip, "secded:0.1:random")) < lost(chip)
+    assert top_bits(ranged[0]) < top_bits(bare)  # a flip of the top bit of a small weight is muted
+    for one, other in zip(ranged[0].protection.words, ranged[1].protection.words, strict=True):
+        np.testing.assert_array_equal(one.masks, other.masks)
+    with pytest.raises(UsageError, match="by fitted looks at samples"):
+        nf.protect(chip, fitted)
+    with pytest.raises(UsageError, match="fitted"):
+        nf.protect(chip, {"kind": "tmr", "by": "fitted"})
+
+
 def test_the_charge_counts_bits_reads_and_scrubbing():
     inputs = nf.Inputs(events=nf.Spikes.dense(np.ones((1, 4, 20), bool)))
     safe = nf.protect(CHIP, {"kind": "secded", "connection": "mid0", "word": 8})

@@ -55,7 +55,7 @@ def protect(
         deployment: the healthy chip.
         protections: one or several, as texts (``secded``, ``secded:0.05:atlas``, ``parity:0.1:random``, ``bounds:target:mute``, ``potentials``, ``tmr``), mappings or records
             (:mod:`neurofault.study.protect.spec`). A connection takes one code and one range.
-        x: samples by which bits are chosen (``by: atlas``, ``importance``): of training or validation, never those that results are reported on.
+        x: samples by which bits are chosen (``by: atlas``, ``fitted``, ``importance``): of training or validation, never those that results are reported on.
         y: their labels, int [N] or [N, T], or targets with ``unit``.
         unit: of targets, as of :func:`neurofault.run`.
         scores: of one's own, in place of ``by``: connection → [stored synapses, bits of a weight], the largest covered first, as
@@ -80,9 +80,14 @@ def protect(
     specs = specs_of(protections)
     deployment, copies, floors = _built(deployment, specs, looked, seed, progress)
     for spec in specs:
+        if isinstance(spec, RangeSpec):
+            names = _connections(deployment, spec)
+            _once(ranges, names, spec)
+            ranges |= {name: _range(deployment, name, spec) for name in names}
+    for spec in specs:
         match spec:
-            case FloorSpec() | CopySpec():
-                pass  # built in
+            case RangeSpec() | FloorSpec() | CopySpec():
+                pass  # found before, or built in
             case CodeSpec():
                 names = _connections(deployment, spec)
                 _once(words, names, spec)
@@ -91,12 +96,10 @@ def protect(
                 if not spec.whole and scores is not None:
                     ranks = _own_scores(stores, scores)
                 elif not spec.whole:
-                    ranks = bit_scores(deployment, names, spec.by, looked, samples=spec.samples, seed=seed, progress=progress)
+                    ranks = bit_scores(
+                        deployment, names, spec.by, looked, samples=spec.samples, seed=seed, progress=progress, ranges=ranges
+                    )  # fmt: skip
                 words |= {one.connection: one for one in covered(stores, spec, ranks)}
-            case RangeSpec():
-                names = _connections(deployment, spec)
-                _once(ranges, names, spec)
-                ranges |= {name: _range(deployment, name, spec) for name in names}
             case _:
                 unforeseen(spec)
     safe = replace(

@@ -13,8 +13,10 @@ from neurofault.errors import SpecError, UsageError, nearest
 from neurofault.specfile import checked, parse_yaml
 from neurofault.specnodes import Mark, Node
 
-By = Literal["atlas", "importance", "random"]
+By = Literal["atlas", "fitted", "importance", "random"]
 """What decides which bits come first."""
+NeuronsBy = Literal["atlas", "importance", "random"]
+"""What decides which neurons come first."""
 Unit = Literal["bit", "row", "plane"]
 """What is covered as one: single bits, one bit of all synapses of a row, one bit of all synapses of a connection."""
 
@@ -32,13 +34,13 @@ class CodeSpec(BaseModel):
         budget: in place of ``share``: stored bits that may be added, of all stored bits there: as many bits are covered as their check bits and
             the map of what is covered leave room for.
         by: which bits come first: those that change most predictions (``atlas``), those whose flip changes the weight most, times the spikes that read it
-            (``importance``), or ``random``, the control.
+            (``importance``), that fitted to the atlas (``fitted``, which knows the ranges that are asked for beside it), or ``random``, the control.
         unit: what is covered as one.
         word: data bits of a code word at most.
         seen: what is done with a word in which an error is seen that is not put right: it is read as it is (``keep``), or as zeros (``mute``);
             null: ``keep`` with secded, ``mute`` with parity.
         scrub: of secded, steps of the chip from one correcting pass over all words to the next; null: none.
-        samples: of ``by: atlas`` and ``importance``, how many of the samples that are given are looked at, from the first.
+        samples: of all choices but ``random``, how many of the samples that are given are looked at, from the first.
     """
 
     model_config = _RECORD
@@ -154,7 +156,7 @@ class CopySpec(BaseModel):
     layer: str | None = None
     share: _Share | None = None
     cores: Annotated[int, Field(ge=1, le=1 << 31)] | None = None
-    by: By = "importance"
+    by: NeuronsBy = "importance"
     unit: Literal["neuron", "core"] = "neuron"
     voters: Literal["target", "own"] = "target"
     samples: Annotated[int, Field(ge=1, le=1 << 31)] = 1000
