@@ -20,7 +20,10 @@ from typing import Any
 from neurofault.cache import cache_dir, keep
 
 _HERE = Path(__file__).parent
-_LICENCE = "/* Vega, copyright 2015-2023 University of Washington Interactive Data Lab, BSD-3-Clause: https://github.com/vega/vega/blob/main/LICENSE */"
+_LICENCE = (
+    "/* Vega, Vega-Lite and Vega-Embed, copyright University of Washington Interactive Data Lab, BSD-3-Clause: https://github.com/vega/vega/blob/main/LICENSE; "
+    "with D3, copyright Mike Bostock, ISC: https://github.com/d3/d3/blob/main/LICENSE */"
+)
 
 
 @cache
