@@ -224,7 +224,6 @@ def skip_chip():
         (lambda: CHIP, "potential", UsageError, "protect: unknown kind 'potential' (did you mean 'potentials'?); kinds: secded, parity, bounds, potentials, tmr"),
         (skip_chip, {"kind": "tmr", "layer": "mid"}, UnsupportedError, "protect tmr: a voter takes a step, by which spikes over connection 'b' would come in another step than those on ways without voters; protect layers on all ways of the same length, or none"),
     ],
-    ids=str,
 )  # fmt: skip
 def test_what_cannot_be_is_refused_in_one_message(make, what, error, text):
     with pytest.raises(error) as raised:
