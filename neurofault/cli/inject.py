@@ -231,7 +231,8 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
 
 def _cores_hit(hit: Mapping[str, Any]) -> str:
     """Return the cores that a fault hits; where it kills some of them, or breaks only what is between them, those that live apart."""
-    dead = [core for core in hit["cores"] if core in set(hit["dead_cores"])]
+    killed = set(hit.get("dead_cores", ()))
+    dead = [core for core in hit["cores"] if core in killed]
     alive = [core for core in hit["cores"] if core not in set(dead)]
     if alive and (dead or hit["kind"] in ("link_dead", "router_dead")):
         return "; ".join(f"{words} {_some(ids)}" for words, ids in (("dead", dead), ("alive, lost messages", alive)) if ids)

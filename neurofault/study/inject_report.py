@@ -235,11 +235,11 @@ def in_words(fault: Fault) -> str:
 
 
 def hit_to_json(hit: Hit) -> dict[str, Any]:
-    """Return a hit as JSON: kind, ids of cores hit and of dead ones, neurons and synapses (total and by layer)."""
+    """Return a hit as JSON: kind, ids of cores hit, of dead ones where others that were hit live, neurons and synapses (total and by layer)."""
     return {
         "kind": hit.kind,
         "cores": list(hit.cores),
-        "dead_cores": list(hit.dead_cores),
+        **({"dead_cores": list(hit.dead_cores)} if hit.dead_cores and set(hit.cores) - set(hit.dead_cores) else {}),
         "neurons": sum(hit.neurons.values()),
         "synapses": sum(hit.synapses.values()),
         "neurons_by_layer": dict(hit.neurons),

@@ -150,7 +150,7 @@ def test_dead_cores_are_told_from_those_that_lose_messages(cli, tmp_path):
     assert code == 0, err
     (hit,) = json.loads(file.read_text())["draws"][0]["faults"]
     assert hit["cores"]
-    assert hit["dead_cores"] == []
+    assert "dead_cores" not in hit
     assert "router_dead  alive, lost messages " in out
 
 
