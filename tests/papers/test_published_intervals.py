@@ -8,13 +8,29 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "paper_statistics.py"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 
-def test_the_published_intervals_are_those_of_the_published_draws(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--check"])
-    with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-    out = capsys.readouterr().out
-    assert ended.value.code == 0, out
+@pytest.fixture
+def checked(monkeypatch, capsys):
+    """Return a function from a script to its exit code and what it prints with ``--check``."""
+
+    def run(name):
+        monkeypatch.setattr(sys, "argv", [name, "--check"])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(EXPERIMENTS / name), run_name="__main__")
+        return ended.value.code, capsys.readouterr().out
+
+    return run
+
+
+def test_the_published_intervals_are_those_of_the_published_draws(checked):
+    code, out = checked("paper_statistics.py")
+    assert code == 0, out
     assert [line.split(": ")[1] for line in out.splitlines()] == ["0 ends of intervals differ"] * 7
+
+
+def test_numbers_in_sentences_are_those_of_the_published_tables(checked):
+    code, out = checked("paper_claims.py")
+    assert code == 0, out
+    assert len(out.splitlines()) == 9

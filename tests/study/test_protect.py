@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from protected_chips import chain_of
 from scipy import stats
 
 import neurofault as nf
@@ -25,14 +25,7 @@ from neurofault.study.protect.charge import charge
 
 def chip_of(sizes=(20, 12, 5), *, per_core=5, seed=0, profile="loihi2", timesteps=4):
     """A chain of dense layers with random weights, a few neurons a core."""
-    rng = np.random.default_rng(seed)
-    names = ["eyes", *(f"mid{number}" for number in range(len(sizes) - 2)), "hands"]
-    populations = [
-        nf.Population(name, (size,), nf.CubaLif(1.0) if at else nf.Source())
-        for at, (name, size) in enumerate(zip(names, sizes, strict=True))
-    ]
-    links = [nf.Dense(rng.normal(size=(after, before))) for before, after in pairwise(sizes)]
-    return nf.deploy(nf.chain("reflex", populations, links, timesteps=timesteps), profile, neurons_per_core=per_core)
+    return nf.deploy(chain_of(sizes, seed=seed, timesteps=timesteps), profile, neurons_per_core=per_core)
 
 
 def conv_chip():

@@ -1,12 +1,12 @@
 """`nf.protect` of neurons: copies that are voted on and bounded potentials, on the exact engine and against plain references."""
 
 import json
-from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from protected_chips import chain_of
 
 import neurofault as nf
 from neurofault.errors import UnsupportedError, UsageError
@@ -15,20 +15,8 @@ from neurofault.inputs import Bias
 from neurofault.study.protect.charge import charge
 
 
-def chip_network(sizes, *, seed=0, timesteps=8):
-    """A chain of dense layers with random weights."""
-    rng = np.random.default_rng(seed)
-    names = ["eyes", *(f"mid{number}" for number in range(len(sizes) - 2)), "hands"]
-    populations = [
-        nf.Population(name, (size,), nf.CubaLif(1.0) if at else nf.Source())
-        for at, (name, size) in enumerate(zip(names, sizes, strict=True))
-    ]
-    links = [nf.Dense(rng.normal(size=(after, before))) for before, after in pairwise(sizes)]
-    return nf.chain("reflex", populations, links, timesteps=timesteps)
-
-
 def chip_of(sizes, *, seed=0, timesteps=8):
-    return nf.deploy(chip_network(sizes, seed=seed, timesteps=timesteps), neurons_per_core=5)
+    return nf.deploy(chain_of(sizes, seed=seed, timesteps=timesteps), neurons_per_core=5)
 
 
 def inputs_of(chip, n=6, seed=0):
@@ -244,7 +232,7 @@ def test_the_command_compares_with_the_chip_without_copies(cli):
 
 
 def test_a_dead_core_of_copies_is_remapped_to_a_spare_one():
-    chip = nf.deploy(chip_network((20, 12, 9, 5)), neurons_per_core=5, spare_cores=2)
+    chip = nf.deploy(chain_of((20, 12, 9, 5)), neurons_per_core=5, spare_cores=2)
     safe = nf.protect(chip, "tmr")
     core = int(safe.placement.core_of["mid0.2"][0])
     assert core not in safe.placement.spare_cores

@@ -122,7 +122,7 @@ def _built(
     for spec in specs:
         if isinstance(spec, FloorSpec):
             known = {one.population for one in floors}
-            deployment, held = with_floors(deployment, spec, None if looked is None else looked.inputs)
+            deployment, held = with_floors(deployment, spec, looked)
             again = next((one.population for one in held if one.population in known), None)
             if again is not None:
                 raise UsageError(f"protect {spec}: neurons of {again!r} have floors already; a layer takes them once")

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from neurofault.damage.stored import field_shift
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.given import check_placement
 from neurofault.deploy.placement import healthy_cores
 from neurofault.deploy.protection import Copies
-from neurofault.deploy.resources import RESOURCES, usage
 from neurofault.engines import run
 from neurofault.errors import CapacityError, UnsupportedError, UsageError
 from neurofault.faults.importance import neuron_scores
@@ -35,7 +35,7 @@ from neurofault.graph.synapses import Conv, Dense, SignMode, Sparse, Synapses
 from neurofault.progress import Progress
 from neurofault.streams import permutation_prefix, stream_key
 from neurofault.study.atlas import atlas
-from neurofault.study.protect.scores import Looked
+from neurofault.study.protect.scores import Looked, first_of
 from neurofault.study.protect.spec import CopySpec
 
 _ONE = 64
@@ -77,7 +77,10 @@ def with_copies(
             f"protect {spec}: a voter takes a step, by which spikes over connection {moved!r} would come in another step than those on ways without voters; "
             "protect layers on all ways of the same length, or none"
         )
-    _check_room(made, spec)
+    try:
+        check_placement(made)
+    except CapacityError as error:
+        raise CapacityError(f"protect {spec}: {error}; copy fewer neurons, or give voters: own") from None
     return made, tuple(found[::-1])
 
 
@@ -160,13 +163,8 @@ def _scores(
         rank[permutation_prefix(stream_key(seed, "protect", "copies"), total, total)] = np.arange(total, 0, -1)
         ends = np.cumsum([deployment.population(name).size for name in names])
         return dict(zip(names, np.split(rank, ends[:-1]), strict=True))
-    if looked is None:
-        raise UsageError(
-            f"protect: by {spec.by} looks at samples; give inputs and labels (of training or validation, never those that are reported on)"
-        )
-    count = min(spec.samples, len(looked.inputs))
-    part = looked.inputs[:count]
-    spikes = run(deployment, part).activity.spike_counts
+    cut = first_of(looked, spec.samples, f"by {spec.by} looks")
+    spikes = run(deployment, cut.inputs).activity.spike_counts
     found = {name: neuron_scores(deployment, name) * spikes[name] for name in names}
     if spec.by == "importance":
         return found
@@ -174,7 +172,7 @@ def _scores(
     for name in names:
         found[name] = 0.5 * found[name] / highest  # below one prediction
         own = atlas(
-            deployment, part, looked.expected[:count], "neuron_dead", unit=looked.unit, layer=name, changes=False,
+            deployment, cut.inputs, cut.expected, "neuron_dead", unit=cut.unit, layer=name, changes=False,
             progress=partial(_told, progress, name),
         )  # fmt: skip
         np.add.at(found[name], np.asarray(own.sites["target"], np.int64), np.asarray(own.sites["changed"], np.float64))
@@ -292,19 +290,3 @@ def _rows(synapses: Synapses, neurons: NDArray[np.int64]) -> Synapses:
             at = np.repeat(synapses.starts[neurons] - np.append(0, np.cumsum(sizes)[:-1]), sizes) + np.arange(sizes.sum())
             delay = None if synapses.delay is None else synapses.delay[at]
             return Sparse(synapses.n_in, np.append(0, np.cumsum(sizes)), synapses.sources[at], synapses.weight[at], delay)
-
-
-def _check_room(deployment: Deployment, spec: CopySpec) -> None:
-    """Make sure that each core holds what is put on it.
-
-    Raises:
-        CapacityError: naming the core and what it lacks.
-    """
-    held = usage(deployment)
-    for core in deployment.placement.used_cores.tolist():
-        for name in RESOURCES:
-            used, limit = held.of(core)[name]
-            if limit is not None and used > limit:
-                raise CapacityError(
-                    f"protect {spec}: core {core} would use {used:,} {name.replace('_', ' ')} and has {limit:,}; copy fewer neurons, or give voters: own"
-                )

@@ -19,28 +19,26 @@ from neurofault.engines import run
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.faults.places import populations_named
 from neurofault.inputs import Inputs
+from neurofault.study.protect.scores import Looked, first_of
 from neurofault.study.protect.spec import FloorSpec
 
 _AT_ONCE = 64
 """Samples whose potentials are held in memory together."""
 
 
-def with_floors(deployment: Deployment, spec: FloorSpec, inputs: Inputs | None) -> tuple[Deployment, tuple[PotentialFloor, ...]]:
+def with_floors(deployment: Deployment, spec: FloorSpec, looked: Looked | None) -> tuple[Deployment, tuple[PotentialFloor, ...]]:
     """Return the chip with floors, and what they take.
 
     Args:
         deployment: the healthy chip.
         spec: whose neurons.
-        inputs: samples, of training or validation; None: there are none.
+        looked: samples of training or validation; None: there are none.
 
     Raises:
         UsageError: samples are needed, or the layer holds inputs alone.
         UnsupportedError: the chip's neurons have no floor.
     """
-    if inputs is None:
-        raise UsageError(
-            "protect: potentials look at samples; give inputs and labels (of training or validation, never those that are reported on)"
-        )
+    cut = first_of(looked, spec.samples, "potentials look")
     names = [name for name in populations_named(deployment, spec.layer or "any") if not deployment.population(name).is_source]
     if not names:
         raise UsageError(f"protect {spec}: layer {spec.layer!r} holds inputs alone, whose potentials no weight moves")
@@ -51,7 +49,7 @@ def with_floors(deployment: Deployment, spec: FloorSpec, inputs: Inputs | None) 
             raise UnsupportedError(
                 f"protect {spec}: neurons of {name!r} on {deployment.profile.name!r} {what}; nothing holds their potentials"
             )
-    lowest = _lowest(deployment, names, inputs[: min(spec.samples, len(inputs))])
+    lowest = _lowest(deployment, names, cut.inputs)
     made, taken = [], []
     for one in deployment.populations:
         if one.name not in lowest:

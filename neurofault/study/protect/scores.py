@@ -38,6 +38,20 @@ class Looked:
     unit: float | None = None
 
 
+def first_of(looked: Looked | None, samples: int, what: str) -> Looked:
+    """Return the first samples, at most so many; ``what`` looks at them, for the message.
+
+    Raises:
+        UsageError: there are none.
+    """
+    if looked is None:
+        raise UsageError(
+            f"protect: {what} at samples; give inputs and labels (of training or validation, never those that are reported on)"
+        )
+    count = min(samples, len(looked.inputs))
+    return Looked(looked.inputs[:count], looked.expected[:count], looked.unit)
+
+
 BitScores = Mapping[str, NDArray[np.float64]]
 """Connection → [stored synapses, bits of a weight], float64."""
 
@@ -79,17 +93,11 @@ def bit_scores(
     numbers = {name: StoredNumbers(deployment, name) for name in connections}
     if by == "random":
         return _by_lot(deployment, numbers, seed)
-    if looked is None:
-        raise UsageError(
-            f"protect: by {by} looks at samples; give inputs and labels (of training or validation, never those that are reported on)"
-        )
-    count = min(samples, len(looked.inputs))
-    part = looked.inputs[:count]
-    spikes = run(deployment, part).activity.spike_counts
+    cut = first_of(looked, samples, f"by {by} looks")
+    spikes = run(deployment, cut.inputs).activity.spike_counts
     found = _importance(deployment, numbers, spikes)
     if by == "importance":
         return found
-    cut = Looked(part, looked.expected[:count], looked.unit)
     if by == "fitted":
         return {
             name: _fitted(deployment, name, own, spikes, (ranges or {}).get(name), cut, progress) for name, own in numbers.items()
