@@ -6,9 +6,9 @@ import contextlib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 COLUMNS = "110"
 
@@ -98,36 +98,62 @@ def _chips() -> str:
 
 
 def _campaign_keys() -> str:
+    from neurofault.deploy.profile_schema import descriptions, summary
+    from neurofault.study.campaign.records import CampaignSpec
+
     schema = json.loads(answer("campaign", "schema"))
     parts = [
         "# Keys of a campaign file",
-        "What may stand in a campaign's YAML? Written from `neurofault campaign schema`; what they mean together: [campaigns](../campaigns.md). "
+        "What may stand in a campaign's YAML? Written from `neurofault campaign schema` and the records behind it; what they mean together: [campaigns](../campaigns.md). "
         "The fields of faults are those of [their kinds](kinds.md). `{sweep: […]}` may stand in the place of a value of an axis.",
-        "## The file",
-        _table(schema),
     ]
-    parts += [
-        f"## {name}\n\n{_table(record)}"
-        for name, record in sorted(schema["$defs"].items())
-        if name.endswith("Spec") and "properties" in record
-    ]
+    for record in records(CampaignSpec):
+        whole = record is CampaignSpec
+        properties = (schema if whole else schema["$defs"][record.__name__])["properties"]
+        title = "The file" if whole else record.__name__.rstrip("_")
+        said = {**descriptions(record), "include": "other files, whose keys hold where this file does not say them"}
+        parts += [f"## {title}", summary(record), _table(properties, said)]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(record: dict[str, Any]) -> str:
-    rows = ["| key | takes | default |", "|---|---|---|"]
+def records(record: Any) -> list[Any]:
+    """Return a record of a campaign file and all that may stand in it."""
+    found = [record]
+    for field in record.model_fields.values():
+        for inner in _classes(field.annotation):
+            found += [one for one in records(inner) if one not in found]
+    return found
+
+
+def _classes(annotation: Any) -> Iterator[Any]:
+    from pydantic import BaseModel
+
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _classes(inner)
+
+
+def _table(properties: dict[str, Any], said: Mapping[str, str]) -> str:
+    rows = ["| key | takes | default | what it is |", "|---|---|---|---|"]
     rows += [
-        f"| `{key}` | {_takes(value)} | {'`' + json.dumps(value['default']) + '`' if 'default' in value else ''} |"
-        for key, value in record.get("properties", {}).items()
+        f"| `{key}` | {_takes(value)} | {_default(value)} | {said.get(key, '').replace('|', chr(92) + '|')} |"
+        for key, value in properties.items()
     ]
     return "\n".join(rows)
+
+
+def _default(value: dict[str, Any]) -> str:
+    """Return what holds where a key is left out: of a value itself, or of its axis' values; nothing of records, whose own keys say it."""
+    found = [one["default"] for one in (value, *value.get("anyOf", ())) if "default" in one]
+    return "" if not found or isinstance(found[0], dict | list) else f"`{json.dumps(found[0])}`"
 
 
 def _takes(value: dict[str, Any]) -> str:
     """Return in words what a key takes."""
     match value:
         case {"$ref": str(where)}:
-            return where.rsplit("/", 1)[-1]
+            return where.rsplit("/", 1)[-1].rstrip("_")
         case {"enum": list(choices)}:
             return ", ".join(f"`{one}`" for one in choices)
         case {"const": one}:

@@ -72,6 +72,7 @@ def test_the_first_ten_minutes_happen_as_they_are_written():
 
 def test_the_reference_has_every_verb_kind_and_profile(generated):
     from neurofault.faults.models import KINDS
+    from neurofault.study.campaign.records import CampaignSpec
 
     cli = (generated / "cli.md").read_text(encoding="utf-8")
     assert re.findall(r"^## neurofault (.*)$", cli, re.MULTILINE) == [" ".join(words) for words in reference().verbs()]
@@ -81,8 +82,9 @@ def test_the_reference_has_every_verb_kind_and_profile(generated):
     chips = (generated / "chips.md").read_text(encoding="utf-8")
     assert [path.stem for path in (ROOT / "hardware_profiles").glob("*.yaml") if path.stem not in chips] == []
     keys = (generated / "campaign_keys.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| `(name|network|data|faults|rescue|repeats|limits)` ", keys, re.MULTILINE)[:3] == [
-        "name",
-        "network",
-        "data",
-    ]
+    for record in reference().records(CampaignSpec):
+        title = "The file" if record is CampaignSpec else record.__name__.rstrip("_")
+        rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", keys.split(f"## {title}\n")[1].split("\n## ")[0], re.MULTILINE)
+        assert [name for name, _ in rows if name != "include"] == list(record.model_fields), title
+        assert [name for name, what in rows if not what] == [], title
+    assert {"NetworkChoice", "Data", "Place", "Rescue", "Stop", "CopySpec"} <= set(re.findall(r"^## (\w+)$", keys, re.MULTILINE))

@@ -38,8 +38,11 @@ _SAME = {TimeCosts: EnergyCosts}
 
 
 def descriptions(record: type[BaseModel]) -> dict[str, str]:
-    """Return what a record's text says of each key; where one text is of several keys, each has it."""
-    found = {} if record not in _SAME else descriptions(_SAME[record])
+    """Return what a record's text, or that of a record above it, says of each key; where one text is of several keys, each has it."""
+    above = [one for one in record.__mro__[1:2] if issubclass(one, BaseModel) and one is not BaseModel]
+    found: dict[str, str] = {}
+    for one in [*above, _SAME[record]] if record in _SAME else above:
+        found |= descriptions(one)
     text = inspect.getdoc(record) or ""
     block = text.partition("Attributes:\n")[2]
     for entry in re.split(r"\n(?=    \S)", "\n" + block.split("\n\n")[0]):

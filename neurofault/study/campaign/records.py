@@ -253,12 +253,17 @@ class CampaignSpec(BaseModel):
 
     Attributes:
         name: short; names the run folder.
-        network, data, convert, place: what is broken.
-        profile, engine: bundled name, or a YAML file; which simulator runs the chip.
+        network: which network is broken.
+        data: which samples it is shown.
+        profile: the chip: a bundled name, or a YAML file.
+        convert: how it becomes spikes and integers.
+        place: where it sits.
+        engine: which simulator runs the chip.
         faults: plans; each is one fault, or ``{all: […]}`` for several at once.
         rescue: ways of healing, each tried on every plan.
         protect: what guards the stored weights, all of it together (:mod:`neurofault.study.protect.spec`); bits are chosen on training samples.
-        repeats, limits: draws and seed; what one trial may take.
+        repeats: draws and seed.
+        limits: what one trial may take.
     """
 
     model_config = RECORD
