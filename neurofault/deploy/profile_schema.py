@@ -39,10 +39,11 @@ _SAME = {TimeCosts: EnergyCosts}
 
 def descriptions(record: type[BaseModel]) -> dict[str, str]:
     """Return what a record's text, or that of a record above it, says of each key; where one text is of several keys, each has it."""
-    above = [one for one in record.__mro__[1:2] if issubclass(one, BaseModel) and one is not BaseModel]
+    above = [one for one in record.__bases__ if issubclass(one, BaseModel) and one is not BaseModel]
+    same = [_SAME[record]] if record in _SAME else []
     found: dict[str, str] = {}
-    for one in [*above, _SAME[record]] if record in _SAME else above:
-        found |= descriptions(one)
+    for other in above + same:
+        found |= descriptions(other)
     text = inspect.getdoc(record) or ""
     block = text.partition("Attributes:\n")[2]
     for entry in re.split(r"\n(?=    \S)", "\n" + block.split("\n\n")[0]):
