@@ -87,6 +87,10 @@ _WRONG_WORDS: Final[Any] = typer.BadParameter.__mro__[2]
 """Typer's root of what is wrong with the words of a command line; it comes from click or from Typer's own copy of it."""
 
 
+_AGAIN: Final = 5.0
+"""Seconds after which a signal is raised once more: code of others may catch whatever is raised while it runs."""
+
+
 class _Stopped(BaseException):
     """Ctrl-C, SIGTERM or SIGHUP came."""
 
@@ -141,6 +145,7 @@ def _run() -> int:
     except typer.Abort:
         return _say("stopped", 130)
     except _Stopped as stopped:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         return _say("stopped", 128 + int(stopped.args[0]))
     except SystemExit:
         if sys.stdout is stdout:
@@ -171,6 +176,11 @@ def _give_up(stream: Any) -> None:
 
 
 def _stop(number: int, _: object) -> None:
+    def again(*_: object) -> None:
+        raise _Stopped(number)
+
+    signal.signal(signal.SIGALRM, again)
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
     raise _Stopped(number)
 
 

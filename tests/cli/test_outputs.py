@@ -253,6 +253,18 @@ def test_signals_end_a_verb_with_one_line(number, code):
     assert "Traceback" not in err
 
 
+def test_a_signal_that_a_library_catches_ends_a_verb_all_the_same(tmp_path):
+    (tmp_path / "stubborn.py").write_text(
+        "import time\ndef net():\n    try:\n        print('here', flush=True)\n        time.sleep(100)\n    except BaseException:\n        pass\n    time.sleep(100)\n"
+    )
+    process = started("inject", "--network", "stubborn.py:net", "--data", "digits", cwd=tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "here\n"
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=40)
+    assert (process.returncode, err.splitlines()[-1]) == (143, "neurofault: stopped")
+
+
 def test_a_cache_that_cannot_be_written_costs_nothing(cli, monkeypatch):
     monkeypatch.setenv("NEUROFAULT_CACHE", "/proc/nope")
     monkeypatch.setattr("neurofault.zoo.shipped.load_shipped", lambda key: None)
