@@ -45,9 +45,7 @@ def answer(*words: str) -> str:
 
 def verbs() -> Iterator[tuple[str, ...]]:
     """Yield the words of each verb, as the command line registers them: ``("inject",)``, ``("campaign", "run")`` and so on."""
-    import typer
-
-    from neurofault.cli.app import app
+    from neurofault.cli.verbs import VERBS, loaded
 
     def below(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         inner = getattr(command, "commands", None)
@@ -57,7 +55,8 @@ def verbs() -> Iterator[tuple[str, ...]]:
         for name, one in sorted(inner.items()):
             yield from below(one, (*words, name))
 
-    yield from below(typer.main.get_command(app), ())
+    for name in sorted(VERBS):
+        yield from below(loaded(name), (name,))
 
 
 def _cli() -> str:

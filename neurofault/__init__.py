@@ -4,37 +4,38 @@
                                                                 └───────── run → Result ──────────┘
     campaign.yaml, or a dict ─ campaign → CheckedCampaign ─ run → CampaignResults
 
-``deploy``, ``rescue`` and ``campaign`` here are functions; their packages are reached as ``from neurofault.deploy.profile import …``. Names
-that need torch, numba or an optional library load it when first used.
+``deploy``, ``rescue`` and ``campaign`` here are functions; their packages are reached as ``from neurofault.deploy.profile import …``. Each name
+is loaded when it is first used.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING
 
-from neurofault import errors, faults
-from neurofault.activity import Activity
-from neurofault.data.scaling import Scaling
-from neurofault.deploy import deploy
-from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.profile import HardwareProfile, load_profile
-from neurofault.deploy.saved import load, save
-from neurofault.faults import inject
-from neurofault.graph import Connection, Conv, CubaLif, Dense, Network, Population, Readout, Schedule, Source, Sparse, chain
-from neurofault.inputs import Bias, Inputs, Spikes, State
-from neurofault.rescue import Budget, Guard, Plan, rescue
-from neurofault.rescue.outcome import Rescued
-
 if TYPE_CHECKING:
+    from neurofault import errors, faults
+    from neurofault.activity import Activity
     from neurofault.convert.netx_graph import from_netx
     from neurofault.convert.nir_graph import from_nir
     from neurofault.convert.snntorch_model import from_snntorch
+    from neurofault.data.scaling import Scaling
+    from neurofault.deploy import deploy
+    from neurofault.deploy.deployment import Deployment
     from neurofault.deploy.netx_export import to_netx
     from neurofault.deploy.nir_export import to_nir
+    from neurofault.deploy.profile import HardwareProfile, load_profile
+    from neurofault.deploy.saved import load, save
     from neurofault.deploy.units import unit_of
     from neurofault.engines import Result, run
+    from neurofault.faults import inject
+    from neurofault.graph import Connection, Conv, CubaLif, Dense, Network, Population, Readout, Schedule, Source, Sparse, chain
+    from neurofault.inputs import Bias, Inputs, Spikes, State
     from neurofault.lava import from_lava
+    from neurofault.rescue import Budget, Guard, Plan, rescue
+    from neurofault.rescue.outcome import Rescued
     from neurofault.study.alarms.alarm_file import load_alarms, save_alarms
     from neurofault.study.alarms.alarm_set import AlarmSet
     from neurofault.study.alarms.choose import choose_alarms
@@ -126,46 +127,68 @@ __all__ = [  # noqa: RUF022  (in pipeline order)
     "errors",
 ]
 
-_ON_USE = {
-    "from_torch": "neurofault.study.calibrate",
-    "from_snntorch": "neurofault.convert.snntorch_model",
-    "from_nir": "neurofault.convert.nir_graph",
-    "from_netx": "neurofault.convert.netx_graph",
-    "from_lava": "neurofault.lava",
-    "to_nir": "neurofault.deploy.nir_export",
-    "to_netx": "neurofault.deploy.netx_export",
-    "run": "neurofault.engines",
-    "unit_of": "neurofault.deploy.units",
-    "Result": "neurofault.engines",
-    "choose_patterns": "neurofault.study.patterns.choose",
-    "apply_patterns": "neurofault.study.patterns.apply",
-    "PatternSet": "neurofault.study.patterns.pattern_set",
-    "save_patterns": "neurofault.study.patterns.pattern_set",
-    "load_patterns": "neurofault.study.patterns.pattern_set",
-    "search_placement": "neurofault.study.placing",
-    "fault_dictionary": "neurofault.study.patterns.diagnose",
-    "diagnose": "neurofault.study.patterns.diagnose",
-    "choose_alarms": "neurofault.study.alarms.choose",
-    "with_alarms": "neurofault.study.alarms.on_chip",
-    "watch": "neurofault.study.alarms.watch",
-    "try_alarms": "neurofault.study.alarms.tried",
-    "AlarmSet": "neurofault.study.alarms.alarm_set",
-    "save_alarms": "neurofault.study.alarms.alarm_file",
-    "load_alarms": "neurofault.study.alarms.alarm_file",
-    "protect": "neurofault.study.protect.api",
-    "robustness": "neurofault.study.robustness",
-    "Robustness": "neurofault.study.robustness",
-    "neurobench_model": "neurofault.study.neurobench",
-    "neurobench_metric": "neurofault.study.neurobench",
-    "campaign": "neurofault.study.campaign.api",
-}
-"""Name → module that has it, for what is not loaded with the package."""
+_FROM = {
+    "neurofault.activity": ("Activity",),
+    "neurofault.convert.netx_graph": ("from_netx",),
+    "neurofault.convert.nir_graph": ("from_nir",),
+    "neurofault.convert.snntorch_model": ("from_snntorch",),
+    "neurofault.data.scaling": ("Scaling",),
+    "neurofault.deploy": ("deploy",),
+    "neurofault.deploy.deployment": ("Deployment",),
+    "neurofault.deploy.netx_export": ("to_netx",),
+    "neurofault.deploy.nir_export": ("to_nir",),
+    "neurofault.deploy.profile": ("HardwareProfile", "load_profile"),
+    "neurofault.deploy.saved": ("load", "save"),
+    "neurofault.deploy.units": ("unit_of",),
+    "neurofault.engines": ("Result", "run"),
+    "neurofault.faults": ("inject",),
+    "neurofault.graph": (
+        "Connection", "Conv", "CubaLif", "Dense", "Network", "Population", "Readout", "Schedule", "Source", "Sparse", "chain",
+    ),
+    "neurofault.inputs": ("Bias", "Inputs", "Spikes", "State"),
+    "neurofault.lava": ("from_lava",),
+    "neurofault.rescue": ("Budget", "Guard", "Plan", "rescue"),
+    "neurofault.rescue.outcome": ("Rescued",),
+    "neurofault.study.alarms.alarm_file": ("load_alarms", "save_alarms"),
+    "neurofault.study.alarms.alarm_set": ("AlarmSet",),
+    "neurofault.study.alarms.choose": ("choose_alarms",),
+    "neurofault.study.alarms.on_chip": ("with_alarms",),
+    "neurofault.study.alarms.tried": ("try_alarms",),
+    "neurofault.study.alarms.watch": ("watch",),
+    "neurofault.study.calibrate": ("from_torch",),
+    "neurofault.study.campaign.api": ("campaign",),
+    "neurofault.study.neurobench": ("neurobench_metric", "neurobench_model"),
+    "neurofault.study.patterns.apply": ("apply_patterns",),
+    "neurofault.study.patterns.choose": ("choose_patterns",),
+    "neurofault.study.patterns.diagnose": ("diagnose", "fault_dictionary"),
+    "neurofault.study.patterns.pattern_set": ("PatternSet", "load_patterns", "save_patterns"),
+    "neurofault.study.placing": ("search_placement",),
+    "neurofault.study.protect.api": ("protect",),
+    "neurofault.study.robustness": ("Robustness", "robustness"),
+}  # fmt: skip
+"""Module → the names that it gives, which are loaded when they are first used."""
+
+_ON_USE = {name: module for module, names in _FROM.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    if name in _ON_USE:
-        return getattr(import_module(_ON_USE[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in {"errors", "faults"}:
+        return import_module(f"neurofault.{name}")
+    if name not in _ON_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_ON_USE[name]), name)
+    return found
+
+
+class _Package(ModuleType):
+    """The package itself: importing ``neurofault.deploy.profile`` does not put the package ``deploy`` in the function's place."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _ON_USE and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

@@ -15,13 +15,13 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
-
-import numpy as np
-from numpy.lib import format as npy
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, BinaryIO
 
 from neurofault.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 UNPACKED_FREE = 64 << 20
 """Bytes that a packed file may unpack to, however small it is."""
@@ -94,6 +94,8 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]], *, packe
         OSError: it cannot be written.
         ValueError: an array of objects, which would have to be pickled.
     """
+    from numpy.lib import format as npy  # here: help and the words of a command line need files, and no numbers
+
     whole = io.BytesIO()
     with zipfile.ZipFile(whole, "w") as archive:
         for name, array in arrays.items():
@@ -159,6 +161,8 @@ def read_arrays(path: Path) -> dict[str, NDArray[np.generic]]:
 
 def _array(where: str, content: bytes) -> NDArray[np.generic]:
     """Return the array of a ``.npy`` file's bytes."""
+    import numpy as np
+
     file = io.BytesIO(content)
     try:
         shape, fortran, dtype = _header(file)
@@ -175,8 +179,10 @@ def _array(where: str, content: bytes) -> NDArray[np.generic]:
 
 def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
     """Return shape, whether Fortran's order, and type; the file is left before the numbers."""
-    version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]  # NumPy leaves the module's types open
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    from numpy.lib import format as npy
+
+    version = npy.read_magic(file)  # type: ignore[no-untyped-call]  # NumPy leaves the module's types open
+    read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
     if read is None:
         raise ValueError(f"format {version}")
     shape, fortran, dtype = read(file)  # type: ignore[no-untyped-call]  # NumPy has no types for its file format

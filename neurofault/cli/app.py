@@ -14,39 +14,18 @@ from typing import Annotated, Any, Final, TextIO
 
 import typer
 
-from neurofault.cli import (
-    alarms,
-    atlas,
-    campaign,
-    convert,
-    diagnose,
-    doctor,
-    faults,
-    inject,
-    map_,
-    paper,
-    profile,
-    profiles,
-    rescue,
-    testset,
-    train,
-)
 from neurofault.cli.output import forgiving_streams
+from neurofault.cli.verbs import STYLE, Verbs
 from neurofault.cli.words import check_numbers
 from neurofault.errors import NeurofaultError, NeurofaultWarning
-from neurofault.study.campaign.rows import SEMANTICS
 
-app = typer.Typer(
-    name="neurofault",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+app = typer.Typer(name="neurofault", no_args_is_help=True, cls=Verbs, **STYLE)
 
 
 def _say_version(asked: bool) -> None:
     if asked:
+        from neurofault.study.campaign.rows import SEMANTICS
+
         try:
             number = version("neurofault")
         except PackageNotFoundError:
@@ -66,22 +45,6 @@ def options(
 ) -> None:
     """Break a simulated neuromorphic chip, see what it costs, and heal it."""
 
-
-app.command("inject")(inject.inject)
-app.command("rescue")(rescue.rescue)
-app.command("atlas")(atlas.atlas)
-app.command("map")(map_.map_)
-app.command("train")(train.train)
-app.command("profiles")(profiles.profiles)
-app.command("convert")(convert.convert)
-app.command("paper")(paper.paper)
-app.command("diagnose")(diagnose.diagnose)
-app.command("doctor")(doctor.doctor)
-app.add_typer(alarms.app, name="alarms")
-app.add_typer(campaign.app, name="campaign")
-app.add_typer(faults.app, name="faults")
-app.add_typer(profile.app, name="profile")
-app.add_typer(testset.app, name="testset")
 
 _WRONG_WORDS: Final[Any] = typer.BadParameter.__mro__[2]
 """Typer's root of what is wrong with the words of a command line; it comes from click or from Typer's own copy of it."""
