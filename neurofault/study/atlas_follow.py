@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from neurofault.compiled import sources_digest
 from neurofault.digest import digest_of
+from neurofault.engines.exact.exponents import cut_off, cut_weights
 from neurofault.engines.incremental.fault_rows import edit_rows, joined_rows
 from neurofault.engines.incremental.golden import Changes, FaultBatch, Golden, effects
 from neurofault.engines.incremental.limits import not_followed
 from neurofault.errors import DataError
 from neurofault.files import read_arrays
-from neurofault.study.atlas_sites import Sites
+from neurofault.study.atlas_sites import Sites, SynapseSites
 from neurofault.study.campaign.rows import SEMANTICS
 
 _OURS = re.compile(r"[0-9a-f]{32}-\d+\.npz")
@@ -105,12 +106,25 @@ def forget(keep: Path) -> None:
 
 
 def able(healthy: Golden, sites: Sites) -> NDArray[np.int64]:
-    """Return the sites that are followed, rising; of the synapses of one connection all are, or none."""
+    """Return the sites that are followed, rising; of the synapses of one connection all are, or none, but for those that newly make its sums rounded."""
     chip, left_out = healthy.deployment, healthy.flat.unfollowed
     if sites.parts:
-        able = [not_followed(chip, [part.edit(0)], left_out) is None if len(part) else False for part in sites.parts]
-        return np.flatnonzero(np.repeat(able, [len(part) for part in sites.parts])).astype(np.int64)
+        parts = [_able(healthy, part) for part in sites.parts]
+        return np.flatnonzero(np.concatenate(parts)).astype(np.int64)
     return np.array([at for at, edits in enumerate(sites.edits) if not_followed(chip, edits, left_out) is None], np.int64)
+
+
+def _able(healthy: Golden, part: SynapseSites) -> NDArray[np.bool_]:
+    """Return which sites of one connection are followed."""
+    chip = healthy.deployment
+    connection, own = chip.connection(part.connection), np.ones(len(part), bool)
+    if connection.weight_exponent < 0 and not cut_off(chip, connection):
+        cut = np.concatenate([[0], np.cumsum(cut_weights(connection, part.values))])
+        own = cut[part.starts[1:]] == cut[part.starts[:-1]]
+    (which,) = np.nonzero(own)
+    if which.size and not_followed(chip, [part.edit(int(which[0]))], healthy.flat.unfollowed) is not None:
+        own[:] = False
+    return own
 
 
 def rows_of(healthy: Golden, sites: Sites, which: NDArray[np.int64], *, whole: bool = False) -> FaultBatch:

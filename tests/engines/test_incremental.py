@@ -269,7 +269,7 @@ def test_what_reaches_a_loop_or_splits_a_rounded_sum_is_not_followed_on() -> Non
     assert not_followed(looped, [SetSynapses("aout", one, one, one)]) is None
     for edit in (Silence("a", one), Silence("in", one), SetSynapses("ina", one, one, one)):
         assert not_followed(looped, [edit]) == "layer 'a' is in a loop: it drives itself"
-    rounded = graph_chip(populations, [made[0], *made[2:4], replace(made[4], weight_exponent=-1)], 9, readout="out")
+    rounded = graph_chip(populations, [made[0], *made[2:4], replace(made[4], weight_exponent=-3)], 9, readout="out")
     assert not_followed(rounded, [Silence("b", one)]) is None
     reason = "connection 'bout': other delays where a weight exponent below 0 rounds sums"
     assert not_followed(rounded, [SetDelays("bout", one, one, one)]) == reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from neurofault.damage.damage import SetSynapses, SetTerms
 from neurofault.damage.stored import TABLE_BITS
 from neurofault.deploy.deployment import Deployment
+from neurofault.engines.exact.exponents import cut_off, without_exponent
 from neurofault.engines.exact.held_steps import EVERY_FEATURE, OUT_OF_REACH, InRegisters, kept, law_in_numbers, most_spikes
 from neurofault.engines.exact.kernels import Lists, Rows, Taps, Wires
 from neurofault.engines.exact.lanes import UNIT, paired
@@ -206,9 +207,11 @@ def _pack_wires(
     edits, times = edits_of(deployment, chip.name), _times(deployment, chip)
     rows, taps, lists = _NO_ROWS, NO_WIRES.taps, NO_WIRES.lists
     wide: type[np.signedinteger[Any]] = np.int32
+    right = cut_off(deployment, chip)
+    spare = max(-chip.weight_exponent, 0) - right
     match chip.synapses:
         case Dense(delay=None) as dense:
-            weights = dense_weights(dense, edits)[np.ix_(target.order, order_in)]
+            weights = without_exponent(dense_weights(dense, edits)[np.ix_(target.order, order_in)], spare)
             bound = times * int(np.abs(weights).sum(axis=1, dtype=np.int64).max(initial=0))
             rows = _pack_rows(weights, target.bias.shape[1])
         case Conv(delay=None, in_shape=before, out_shape=after) as conv if (before[0], after[0]) == (
@@ -216,19 +219,21 @@ def _pack_wires(
             channels[chip.target],
         ):
             delta = corrections(conv, edits)
+            values, words = without_exponent(delta.values, spare), without_exponent(conv.weight, spare)
             if delta.sources.size:
-                added = Listed(delta.sources, delta.targets, delta.values.astype(np.int32), np.zeros_like(delta.sources))
+                added = Listed(delta.sources, delta.targets, values.astype(np.int32), np.zeros_like(delta.sources))
                 lists = _pack_lists(added, order_in, target.order)
-            extra = np.bincount(delta.targets, np.abs(delta.values), conv.n_out).max(initial=0)
-            bound = times * int(np.abs(conv.weight.astype(np.int64)).sum(axis=(1, 2, 3)).max(initial=0) + extra)
-            taps, wide = _pack_taps(conv), np.int16 if bound <= _INT16 else np.int32
+            extra = np.bincount(delta.targets, np.abs(values), conv.n_out).max(initial=0)
+            bound = times * int(np.abs(words.astype(np.int64)).sum(axis=(1, 2, 3)).max(initial=0) + extra)
+            taps, wide = _pack_taps(replace(conv, weight=words)), np.int16 if bound <= _INT16 else np.int32
         case Dense() | Conv() | Sparse():
             found = listed(chip.synapses, edits)
+            found = replace(found, weights=without_exponent(found.weights, spare))
             bound = times * int(
                 np.bincount(found.targets, np.abs(found.weights.astype(np.float64)), target.order.size).max(initial=0)
             )
             lists = _pack_lists(found, order_in, target.order)
-    own, right = deployment.population(chip.target).law.arithmetic, max(-chip.weight_exponent, 0)
+    own = deployment.population(chip.target).law.arithmetic
     left = max(chip.weight_exponent, 0) + own.shift
     if own != LOIHI:
         wide = np.int64 if bound > _INT32 else np.int32

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,11 @@ from neurofault.damage.fold_neurons import NeuronFold, NeuronsNow
 from neurofault.damage.moments import moments
 from neurofault.damage.synapses_in_time import SynapsesInTime
 from neurofault.deploy.deployment import Deployment
+from neurofault.engines.exact.exponents import without_exponent
 from neurofault.engines.incremental.fault_table import FIXED, SCRIPT
 from neurofault.engines.incremental.gathered_rows import GatheredRows, batch_of
 from neurofault.engines.incremental.golden import FaultBatch, Golden
-from neurofault.engines.incremental.limits import MOST_WEIGHT, acts_in, beyond_32_bits, course, not_followed
+from neurofault.engines.incremental.limits import MOST_WEIGHT, acts_in, beyond_32_bits, course, newly_rounded, not_followed
 from neurofault.engines.incremental.net import FlatNetwork
 from neurofault.engines.incremental.rest import Rest
 from neurofault.engines.wiring import edits_of
@@ -216,9 +218,12 @@ def _columns(
 ) -> NDArray[np.int64]:  # fmt: skip
     """Return pieces as columns: row, population, target, source, delta, shift, mask, group."""
     one = np.ones(len(sources), np.int64)
-    rounded = flat.packed.wires[connection.name].right > 0
-    shifted = (deltas << (0 if rounded else max(connection.weight_exponent, 0) + 6)).astype(np.int32)  # as sums of 32 bits wrap
-    lag, group = flat.packed.wires[connection.name].lag, flat.group_of[connection.name, 0]
+    wires, exponent = flat.packed.wires[connection.name], connection.weight_exponent
+    rounded = wires.right > 0
+    if not rounded:  # as sums of 32 bits wrap
+        deltas = without_exponent(deltas, max(-exponent, 0)) << wires.left
+    shifted = deltas.astype(np.int32)
+    lag, group = wires.lag, flat.group_of[connection.name, 0]
     groups = np.full(len(delays), group)
     for delay in np.unique(delays) if rounded else ():
         groups[delays == delay] = flat.group_of[connection.name, int(delay)]
@@ -267,8 +272,11 @@ def joined_rows(healthy: Golden, parts: Sequence[Part], *, whole: bool = False) 
                     f"{title(connection)}: a synapse fault names {label} {ids.min()}…{ids.max()}, allowed are 0…{size - 1}"
                 )
         example = SetSynapses(name, sources[:1], targets[:1], values[:1].astype(np.int32))
+        rounding = newly_rounded(deployment, connection, replace(example, values=values.astype(np.int32)))
         most = int(np.diff(starts).max(initial=0)) * max(int(np.abs(values).max(initial=0)), 1 << connection.weight_bits)
-        reason = not_followed(deployment, [example], healthy.flat.unfollowed) or beyond_32_bits(deployment, connection, most)
+        reason = (
+            not_followed(deployment, [example], healthy.flat.unfollowed) or beyond_32_bits(deployment, connection, most) or rounding
+        )
         if int(np.abs(values).max(initial=0)) >= MOST_WEIGHT:
             reason = f"{title(connection)}: weights beyond 24 bits"
         if reason is not None:

@@ -21,10 +21,12 @@ from neurofault.damage.damage import (
     SetSynapses,
     SetTerms,
     Silence,
+    SingleSynapses,
 )
 from neurofault.damage.edits import not_applied
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.base import STREAM
+from neurofault.engines.exact.exponents import cut_off, cuts
 from neurofault.engines.exact.neuron_steps import FEATURES
 from neurofault.engines.exact.packing import exponent_out_of_range
 from neurofault.graph.chip import ChipConnection
@@ -74,13 +76,22 @@ def unsummed(deployment: Deployment) -> dict[str, str]:
 
 def beyond_32_bits(deployment: Deployment, connection: ChipConnection, added: int) -> str | None:
     """Return that a target's sum of weights, ``added`` to the healthy side's, may leave 32 bits before it is rounded; None: it cannot, or is not rounded."""
-    if connection.weight_exponent >= 0:
+    if not cut_off(deployment, connection):
         return None
     sizes = np.abs(connection.synapses.weight.astype(np.int64))
     most = sizes.sum() if isinstance(connection.synapses, Sparse) else sizes.reshape(len(sizes), -1).sum(axis=1).max(initial=0)
     edits = [edit for edit in deployment.damage.synapse_edits(connection.name) if isinstance(edit, SetSynapses)]
     most = int(most) + added + sum(largest_weights(edit.values, connection) for edit in edits)
     return f"{title(connection)}: sums beyond 32 bits that are rounded" if most > _INT32 else None
+
+
+def newly_rounded(deployment: Deployment, connection: ChipConnection, edit: SingleSynapses) -> str | None:
+    """Return that an edit may make an exponent below 0 cut bits off, where it cuts nothing off on the healthy side; None: it does not."""
+    if not cuts(edit, connection) or cut_off(deployment, connection):
+        return None
+    return (
+        f"{title(connection)}: weights of which its exponent {connection.weight_exponent} cuts bits off, so that sums are rounded"
+    )
 
 
 def largest_weights(values: NDArray[np.integer], connection: ChipConnection) -> int:
@@ -178,14 +189,17 @@ def _not_taken(deployment: Deployment, edit: Edit, added: dict[str, int]) -> str
             if isinstance(edit, SetSynapses) and int(np.abs(edit.values.astype(np.int64)).max(initial=0)) >= MOST_WEIGHT:
                 return f"{title(own)}: weights beyond 24 bits"
             moved = isinstance(edit, SetDelays) or (edit.of_sources is not None and own.synapses.delay is not None)
-            if moved and own.weight_exponent < 0:
+            if (reason := newly_rounded(deployment, own, edit)) is not None:
+                return reason
+            if moved and cut_off(deployment, own):
                 return f"{title(own)}: other delays where a weight exponent below 0 rounds sums"
             if isinstance(edit, SetSynapses):
                 added[connection] = added.get(connection, 0) + largest_weights(edit.values, own)
                 if (reason := beyond_32_bits(deployment, own, added[connection])) is not None:
                     return reason
-        case SetTerms():
-            pass
+        case SetTerms(connection=connection):
+            if (reason := newly_rounded(deployment, deployment.connection(connection), edit)) is not None:
+                return reason
         case _:
             return f"{type(edit).__name__}: messages that are lost, or a chip that stalls"
     return not_applied([edit], FOLLOWED)
