@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from neurofault.cli import options
+from neurofault.cli import complete, options
 from neurofault.cli.output import JsonOut, check_file, percent, scientific
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
@@ -22,22 +22,34 @@ def choose(
     fault: Annotated[
         list[str] | None,
         typer.Option(
-            help="Kind of single fault to watch for, as of `testset`; may be repeated. Default: core_dead and neuron_dead."
+            help="Kind of single fault to watch for, as of `testset`; may be repeated. Default: core_dead and neuron_dead.",
+            autocompletion=complete.sites,
         ),
     ] = None,
     watcher: Annotated[
         list[str] | None,
-        typer.Option(help="Kind of watcher: busy, idle, silence (of spikes), above, below, still (of potentials). Default: all."),
+        typer.Option(
+            help="Kind of watcher: busy, idle, silence (of spikes), above, below, still (of potentials). Default: all.",
+            autocompletion=complete.words("busy", "idle", "silence", "above", "below", "still"),
+        ),
     ] = None,
     scope: Annotated[
-        list[str] | None, typer.Option(help="Whom one watcher of spikes listens to: neuron, core, layer. Default: all three.")
+        list[str] | None,
+        typer.Option(
+            help="Whom one watcher of spikes listens to: neuron, core, layer. Default: all three.",
+            autocompletion=complete.words("neuron", "core", "layer"),
+        ),
     ] = None,
     size: Annotated[int, typer.Option(help="Most watchers.")] = 8,
     window: Annotated[int, typer.Option(help="Samples that a watcher takes together.")] = 10,
     false_alarms: Annotated[float, typer.Option(help="False alarms per 10,000 healthy samples, of all watchers, at most.")] = 20.0,
     critical: Annotated[int, typer.Option(help="Of how many samples a fault changes the class to count in the choice.")] = 1,
     heartbeat: Annotated[
-        str, typer.Option(help="Cores with a heartbeat: watchers (those that hold one), all, or none.")
+        str,
+        typer.Option(
+            help="Cores with a heartbeat: watchers (those that hold one), all, or none.",
+            autocompletion=complete.words("watchers", "all", "none"),
+        ),
     ] = "watchers",
     by_class: Annotated[
         bool, typer.Option("--by-class", help="Thresholds for samples that come class by class, not shuffled.")

@@ -19,7 +19,7 @@ from neurofault.cli.verbs import STYLE, Verbs
 from neurofault.cli.words import check_numbers
 from neurofault.errors import NeurofaultError, NeurofaultWarning
 
-app = typer.Typer(name="neurofault", no_args_is_help=True, cls=Verbs, **STYLE)
+app = typer.Typer(name="neurofault", no_args_is_help=True, cls=Verbs, **{**STYLE, "add_completion": True})
 
 
 def _say_version(asked: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from neurofault.cli import options
+from neurofault.cli import complete, options
 from neurofault.cli.output import JsonOut, check_folder
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
@@ -16,12 +16,14 @@ from neurofault.errors import UsageError
 
 def atlas(
     fault: Annotated[
-        str, typer.Option(help="Kind of site: synapse_dead, synapse_bit_flip, neuron_dead or core_dead.")
+        str,
+        typer.Option(help="Kind of site: synapse_dead, synapse_bit_flip, neuron_dead or core_dead.", autocompletion=complete.sites),
     ] = "neuron_dead",
     layer: Annotated[
         str,
         typer.Option(
-            help="Layer whose sites are meant: any (default), hidden (all hidden layers), input, hidden1 …, output, or its name; of synapses their target's, or a connection's name."
+            help="Layer whose sites are meant: any (default), hidden (all hidden layers), input, hidden1 …, output, or its name; of synapses their target's, or a connection's name.",
+            autocompletion=complete.words("hidden", "input", "output", "any"),
         ),
     ] = "any",
     out: Annotated[

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurofault.cli import options
+from neurofault.cli import complete, options
 from neurofault.cli.output import JsonOut, check_file
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Many trials from one YAML file, and an answer with error bars.")
 
-File = Annotated[Path, typer.Argument(help="Campaign file (YAML).")]
-Where = Annotated[Path, typer.Argument(help="Campaign file, or its run folder.")]
+File = Annotated[Path, typer.Argument(help="Campaign file (YAML).", autocompletion=complete.campaigns)]
+Where = Annotated[Path, typer.Argument(help="Campaign file, or its run folder.", autocompletion=complete.campaigns)]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="PLACE=VALUE, e.g. faults.0.count='{sweep: [1, 2]}'; may be repeated.")
 ]

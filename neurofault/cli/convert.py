@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurofault.cli import options
+from neurofault.cli import complete, options
 from neurofault.cli.output import check_file
 from neurofault.cli.progress import StderrProgress
 from neurofault.errors import UsageError
@@ -21,7 +21,9 @@ def convert(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="IN", help="Network of the zoo, your own as package.module:factory, a NIR file (.nir), or a netx file (.net)."
+            metavar="IN",
+            help="Network of the zoo, your own as package.module:factory, a NIR file (.nir), or a netx file (.net).",
+            autocompletion=complete.networks,
         ),
     ],
     target: Annotated[
@@ -41,12 +43,24 @@ def convert(
     nir_reset: options.NirReset = None,
     readout: options.Readout = None,
     profile: Annotated[
-        str | None, typer.Option(help="Write the integers that this chip would hold, instead of real numbers.")
+        str | None,
+        typer.Option(
+            help="Write the integers that this chip would hold, instead of real numbers.", autocompletion=complete.profiles
+        ),
     ] = None,
-    fault: Annotated[str | None, typer.Option(help="Break the chip first: kind of fault, e.g. core_dead (with --profile).")] = None,
+    fault: Annotated[
+        str | None,
+        typer.Option(help="Break the chip first: kind of fault, e.g. core_dead (with --profile).", autocompletion=complete.kinds),
+    ] = None,
     count: Annotated[int | None, typer.Option(help="How many sites fail.")] = None,
     rate: Annotated[float | None, typer.Option(help="Probability that a site fails, 0 to 1.")] = None,
-    layer: Annotated[str, typer.Option(help="hidden (all hidden layers), input, hidden1 …, output, any.")] = "hidden",
+    layer: Annotated[
+        str,
+        typer.Option(
+            help="hidden (all hidden layers), input, hidden1 …, output, any.",
+            autocompletion=complete.words("hidden", "input", "output", "any"),
+        ),
+    ] = "hidden",
     seed: Annotated[int, typer.Option(help="Seed of the fault.")] = 1,
     neurons_per_core: options.NeuronsPerCore = None,
     check: Annotated[

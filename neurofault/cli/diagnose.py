@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neurofault.cli import options
+from neurofault.cli import complete, options
 from neurofault.cli.output import JsonOut, percent
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tell
@@ -23,7 +23,8 @@ def diagnose(
         list[str] | None,
         typer.Option(
             help="Kind of single fault that it may be: core_dead, neuron_dead, synapse_dead, synapse_bit_flip, memory_word_dead, link_dead, router_dead; may be repeated. "
-            "Default: core_dead and neuron_dead."
+            "Default: core_dead and neuron_dead.",
+            autocompletion=complete.suspects,
         ),
     ] = None,
     layer: Annotated[str, typer.Option(help="Layer whose single faults are suspected: its name, or any.")] = "any",

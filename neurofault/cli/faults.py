@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from neurofault.cli import complete
+
 app = typer.Typer(help="List the kinds of faults, or describe one.", no_args_is_help=True)
 
 
@@ -22,7 +24,11 @@ def list_() -> None:
 
 
 @app.command("describe")
-def describe_(kind: Annotated[str, typer.Argument(help="Kind of fault, as `neurofault faults list` shows it.")]) -> None:
+def describe_(
+    kind: Annotated[
+        str, typer.Argument(help="Kind of fault, as `neurofault faults list` shows it.", autocompletion=complete.kinds)
+    ],
+) -> None:
     """Show a kind's mechanism, equation, parameters with ranges and units, sources and an example."""
     from neurofault.faults import describe
 

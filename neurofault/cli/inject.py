@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurofault.cli import options
+from neurofault.cli import complete, options
 from neurofault.cli.output import JsonOut, estimated, scientific
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import draw_chip, tabled, tell, width
@@ -46,20 +46,33 @@ def inject(
     kill_cores: Annotated[int | None, typer.Option(help="Cores to kill (short for --fault core_dead --count N).")] = None,
     fault: Annotated[
         list[str] | None,
-        typer.Option(help="Kind of fault (see `neurofault faults list`), or a whole '{kind: …, count: …}'; may be repeated."),
+        typer.Option(
+            help="Kind of fault (see `neurofault faults list`), or a whole '{kind: …, count: …}'; may be repeated.",
+            autocompletion=complete.kinds,
+        ),
     ] = None,
     count: Annotated[int | None, typer.Option(help="How many sites fail.")] = None,
     rate: Annotated[float | None, typer.Option(help="Probability that a site fails, 0 to 1.")] = None,
     defects: Annotated[Path | None, typer.Option(help="Defect map (YAML) to apply before the other faults.")] = None,
     where: Annotated[
-        str | None, typer.Option(help="random (default), clustered (neighbours on the mesh), least_important, most_important.")
+        str | None,
+        typer.Option(
+            help="random (default), clustered (neighbours on the mesh), least_important, most_important.",
+            autocompletion=complete.words("random", "clustered", "least_important", "most_important"),
+        ),
     ] = None,
-    layer: Annotated[str | None, typer.Option(help="hidden (all hidden layers; default), input, hidden1 …, output, any.")] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            help="hidden (all hidden layers; default), input, hidden1 …, output, any.",
+            autocompletion=complete.words("hidden", "input", "output", "any"),
+        ),
+    ] = None,
     at: Annotated[str | None, typer.Option(help="Physical place of the sites, e.g. core:0-7, chip:0, tile:3, word:0-63.")] = None,
     protect: options.Protect = None,
     draws: Annotated[int, typer.Option(help="Independent draws of the faults.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed of the faults.")] = 1,
-    engine: Annotated[str, typer.Option(help="Which simulator runs the chip.")] = "exact",
+    engine: Annotated[str, typer.Option(help="Which simulator runs the chip.", autocompletion=complete.engines)] = "exact",
     device: options.Device = "cpu",
     explain: Annotated[
         bool,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neurofault.cli import options
+from neurofault.cli import complete, options
 from neurofault.cli.output import check_folder
 from neurofault.cli.progress import StderrProgress
 from neurofault.errors import UsageError, nearest
@@ -18,11 +18,19 @@ PLACES = ("floats", "chip")
 
 def paper(
     figure: Annotated[
-        str, typer.Argument(help="fig1, fig2, fig3, fig4 or all; cnn: figure 1 for CIFAR-10; on the chip also ranking.")
+        str,
+        typer.Argument(
+            help="fig1, fig2, fig3, fig4 or all; cnn: figure 1 for CIFAR-10; on the chip also ranking.",
+            autocompletion=complete.words("fig1", "fig2", "fig3", "fig4", "all", "cnn", "ranking"),
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for JSON, CSV and pictures; a run that was broken off goes on there.")],
     on: Annotated[
-        str, typer.Option(help="floats: networks of floats, as published; chip: dead cores and neurons of a chip.")
+        str,
+        typer.Option(
+            help="floats: networks of floats, as published; chip: dead cores and neurons of a chip.",
+            autocompletion=complete.words("floats", "chip"),
+        ),
     ] = "floats",
     quick: Annotated[bool, typer.Option("--quick", help="Small networks on digits, about a minute, instead of MNIST.")] = False,
     data_dir: options.DataDir = None,

@@ -9,12 +9,18 @@ from typing import Annotated
 
 import typer
 
+from neurofault.cli import complete
 from neurofault.cli.output import write_text
 from neurofault.cli.tables import tell
 
 app = typer.Typer(help="Write, check, show and compare hardware profiles.", no_args_is_help=True)
 
-_Name = Annotated[str, typer.Argument(help="A bundled profile, as `neurofault profiles` lists them, or a YAML file.")]
+_Name = Annotated[
+    str,
+    typer.Argument(
+        help="A bundled profile, as `neurofault profiles` lists them, or a YAML file.", autocompletion=complete.profiles
+    ),
+]
 
 
 @app.command("new")
@@ -22,7 +28,11 @@ def new(
     file: Annotated[str, typer.Argument(help="The YAML file to write; one that is there is left alone.")],
     extends: Annotated[
         str | None,
-        typer.Option(metavar="PROFILE", help="Take over from this one (bundled, or a file) all that the new file does not say."),
+        typer.Option(
+            metavar="PROFILE",
+            help="Take over from this one (bundled, or a file) all that the new file does not say.",
+            autocompletion=complete.profiles,
+        ),
     ] = None,
 ) -> None:
     """Write a template of a profile, every key explained, and beside it the JSON Schema that editors read."""

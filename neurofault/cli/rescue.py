@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurofault.cli import options
+from neurofault.cli import complete, options
 from neurofault.cli.inject import read_faults
 from neurofault.cli.output import JsonOut, check_file, scientific
 from neurofault.cli.progress import StderrProgress
@@ -43,17 +43,35 @@ def rescue(
     readout: options.Readout = None,
     kill_cores: Annotated[int | None, typer.Option(help="Cores to kill. Default, without --fault: 4.")] = None,
     fault: Annotated[
-        list[str] | None, typer.Option(help="Kind of fault, or a whole '{kind: …, count: …}'; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Kind of fault, or a whole '{kind: …, count: …}'; may be repeated.", autocompletion=complete.kinds),
     ] = None,
     count: Annotated[int | None, typer.Option(help="How many sites fail.")] = None,
     rate: Annotated[float | None, typer.Option(help="Probability that a site fails, 0 to 1.")] = None,
-    where: Annotated[str | None, typer.Option(help="random (default), clustered, least_important, most_important.")] = None,
-    layer: Annotated[str | None, typer.Option(help="hidden (all hidden layers; default), hidden1 …, output, any.")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            help="random (default), clustered, least_important, most_important.",
+            autocompletion=complete.words("random", "clustered", "least_important", "most_important"),
+        ),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            help="hidden (all hidden layers; default), hidden1 …, output, any.",
+            autocompletion=complete.words("hidden", "input", "output", "any"),
+        ),
+    ] = None,
     strategy: Annotated[
         str,
-        typer.Option(help="none, remap, batch, iterative, remap+learn, diagnose, diagnose+learn, embryonic; several with commas."),
+        typer.Option(
+            help="none, remap, batch, iterative, remap+learn, diagnose, diagnose+learn, embryonic; several with commas.",
+            autocompletion=complete.healing,
+        ),
     ] = "none,batch,iterative",
-    learner: Annotated[str, typer.Option(help="delta, dfa, emstdp, homeostasis, host; several with commas.")] = "delta,dfa",
+    learner: Annotated[
+        str, typer.Option(help="delta, dfa, emstdp, homeostasis, host; several with commas.", autocompletion=complete.learners)
+    ] = "delta,dfa",
     diagnose: Annotated[
         Path | None,
         typer.Option(
@@ -63,7 +81,8 @@ def rescue(
     suspect: Annotated[
         list[str] | None,
         typer.Option(
-            help="diagnose: kind of single fault that it may be, as of `neurofault diagnose`; may be repeated. Default: core_dead and neuron_dead."
+            help="diagnose: kind of single fault that it may be, as of `neurofault diagnose`; may be repeated. Default: core_dead and neuron_dead.",
+            autocompletion=complete.suspects,
         ),
     ] = None,
     together: Annotated[
@@ -71,14 +90,19 @@ def rescue(
         typer.Option("--together", help="diagnose: suspects that no answer tells apart move at once; else one after the other."),
     ] = False,
     control: Annotated[
-        str, typer.Option(help="Controls: sham, fresh-subnetwork, fresh-network, dropout; several with commas, or none.")
+        str,
+        typer.Option(
+            help="Controls: sham, fresh-subnetwork, fresh-network, dropout; several with commas, or none.",
+            autocompletion=complete.controls,
+        ),
     ] = "sham",
     cycles: Annotated[float, typer.Option(help="Passes over the adapt set, in all.")] = 1.0,
     steps: Annotated[int, typer.Option(help="Equal damage steps of iterative and remap+learn.")] = 2,
     spend: Annotated[
         str,
         typer.Option(
-            help="How these keep --max-writes, --max-energy and --max-time: greedy, or even, the same share after each step."
+            help="How these keep --max-writes, --max-energy and --max-time: greedy, or even, the same share after each step.",
+            autocompletion=complete.words("greedy", "even"),
         ),
     ] = "greedy",
     adapt: Annotated[int, typer.Option(help="Training images to adapt to; one pass over them is a cycle.")] = 10_000,

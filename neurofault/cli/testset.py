@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from neurofault.cli import options
+from neurofault.cli import complete, options
 from neurofault.cli.output import JsonOut, check_file, percent, scientific
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
@@ -22,12 +22,23 @@ def choose(
     fault: Annotated[
         list[str] | None,
         typer.Option(
-            help="Kind of single fault: synapse_dead, synapse_bit_flip, neuron_dead, core_dead; may be repeated. Default: synapse_dead, neuron_dead and core_dead."
+            help="Kind of single fault: synapse_dead, synapse_bit_flip, neuron_dead, core_dead; may be repeated. Default: synapse_dead, neuron_dead and core_dead.",
+            autocompletion=complete.sites,
         ),
     ] = None,
-    observe: Annotated[str, typer.Option(help="What of an answer the tester sees: class, counts, potential or spikes.")] = "class",
+    observe: Annotated[
+        str,
+        typer.Option(
+            help="What of an answer the tester sees: class, counts, potential or spikes.",
+            autocompletion=complete.words("class", "counts", "potential", "spikes"),
+        ),
+    ] = "class",
     aim: Annotated[
-        str, typer.Option(help="critical: faults that change the class of reference samples; detectable: all that can be seen.")
+        str,
+        typer.Option(
+            help="critical: faults that change the class of reference samples; detectable: all that can be seen.",
+            autocompletion=complete.words("critical", "detectable"),
+        ),
     ] = "critical",
     critical: Annotated[int, typer.Option(help="Of how many reference samples a critical fault changes the class.")] = 1,
     size: Annotated[int | None, typer.Option(help="Most samples of the test. Default: as many as it takes.")] = None,
@@ -179,7 +190,7 @@ def run(
     answers: Annotated[
         Path | None, typer.Option(help="Recorded answers instead: the array `answers` of a .npz, [K] classes or [K, outputs].")
     ] = None,
-    engine: Annotated[str, typer.Option(help="Which simulator runs the chip.")] = "exact",
+    engine: Annotated[str, typer.Option(help="Which simulator runs the chip.", autocompletion=complete.engines)] = "exact",
     json_file: options.Json = None,
 ) -> int:
     """Show a test to a chip: exit code 0 if every sample is answered as by the healthy chip, 1 if not."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from neurofault.cli import options
+from neurofault.cli import complete, options
 from neurofault.cli.output import percent
 from neurofault.cli.progress import StderrProgress
 from neurofault.errors import UsageError
@@ -16,7 +16,7 @@ _DRAWS = 20
 
 
 def train(
-    name: Annotated[str, typer.Argument(help="Name in the zoo, e.g. mnist-mlp.")],
+    name: Annotated[str, typer.Argument(help="Name in the zoo, e.g. mnist-mlp.", autocompletion=complete.zoo)],
     harden: Annotated[
         str | None,
         typer.Option(

@@ -9,6 +9,8 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from neurofault.cli.examples import EXAMPLES
+
 VERBS: Final[Mapping[str, str]] = {
     "inject": "Break part of a chip, and see what it costs.",
     "rescue": "Break a chip, and heal it in several ways on the same draws.",
@@ -42,7 +44,18 @@ def loaded(name: str) -> Any:
         holder.command(name)(getattr(module, module.__name__.rpartition(".")[2]))
     else:
         holder.add_typer(verbs, name=name)
-    return typer.main.get_group(holder).commands[name]
+    command = typer.main.get_group(holder).commands[name]
+    _with_examples(command, (name,))
+    return command
+
+
+def _with_examples(command: Any, words: tuple[str, ...]) -> None:
+    """Give a verb, and the verbs that it has, their examples as the end of their help."""
+    own = EXAMPLES.get(" ".join(words))
+    if own:
+        command.epilog = "\b\nExamples:\n" + "\n".join(f"  neurofault {line}" for line in own)
+    for inner, one in getattr(command, "commands", {}).items():
+        _with_examples(one, (*words, inner))
 
 
 class Verb(TyperCommand):
