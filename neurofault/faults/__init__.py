@@ -25,7 +25,7 @@ from neurofault.faults.neurons import (
 from neurofault.faults.plan import FaultPlan, PlannedFault, plan
 from neurofault.faults.plan_file import load_plan, plan_hash, save_plan
 from neurofault.faults.sampling import enough, sample_size, share_interval
-from neurofault.faults.shared_parts import BoardDead, MemoryDead
+from neurofault.faults.shared_parts import BoardDead, ChipDead, MemoryDead
 from neurofault.faults.struck import Struck, struck
 from neurofault.faults.synapses import (
     MemoryWordDead,
@@ -48,6 +48,7 @@ __all__ = [
     "AxonMisrouted",
     "AxonTypeFlip",
     "BoardDead",
+    "ChipDead",
     "CoreDead",
     "CoreHung",
     "CrossbarLineDead",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Fault")
 
-Part = Literal["links", "routers", "boards", "shared_memory", "crossbar", "learning"]
+Part = Literal["links", "routers", "chips", "boards", "shared_memory", "crossbar", "learning"]
 """A part that not every chip has."""
 
 

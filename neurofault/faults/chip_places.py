@@ -17,6 +17,7 @@ def _linked(profile: HardwareProfile) -> bool:
 _PARTS: Mapping[Part, tuple[str, Callable[[HardwareProfile], bool]]] = {
     "links": ("links between tiles", _linked),
     "routers": ("routers of tiles", _linked),
+    "chips": ("further chips (chip.max_chips)", lambda profile: profile.chip.max_chips.value != 1),
     "boards": ("boards (board.chips)", lambda profile: profile.board is not None and profile.board.chips.value is not None),
     "shared_memory": (
         "memory that cores share (shared_memory.cores)",

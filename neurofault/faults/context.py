@@ -66,6 +66,19 @@ class FaultOutcome:
         )  # fmt: skip
 
 
+@dataclass(eq=False)
+class TakenSites:
+    """Sites that are taken by their numbers in place of drawn ones.
+
+    Attributes:
+        numbers: of the sites that a draw chooses from, counted from 0, those that are taken; sites that are passed over have none.
+        left: how many a draw chooses from; None until a fault has chosen, and where it draws none.
+    """
+
+    numbers: tuple[int, ...] = ()
+    left: int | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Context:
     """Where and with which random streams a fault is resolved.
@@ -76,6 +89,7 @@ class Context:
         importance: population → [n] score of each neuron, for ``where: least_important``; None: by weights (see ``importance.py``).
         earlier: how many faults of the same kind come before in the plan; they have streams of their own.
         faults_before: number of faults that the chip had before the plan.
+        listed: sites that are taken in place of drawn ones, with ``where: random``; None: they are drawn.
     """
 
     deployment: Deployment
@@ -84,6 +98,7 @@ class Context:
     importance: Mapping[str, NDArray[np.floating]] | None = None
     earlier: int = 0
     faults_before: int = 0
+    listed: TakenSites | None = None
 
     def done(self, fault: Fault) -> Earlier:
         """Return the earlier damage whose sites a fault does not draw again (see :attr:`Fault.again`)."""
@@ -221,6 +236,12 @@ class Context:
             ]  # fmt: skip
             over = np.concatenate(parts)
         passed = int(over.sum())
+        if self.listed is not None:
+            self.listed.left = population - passed
+            open_sites = np.flatnonzero(~over) if done else np.arange(population)
+            for when, sites in self.in_time(fault, open_sites[list(self.listed.numbers)].astype(np.int64)):
+                yield when, _by_block(blocks, np.sort(sites))
+            return
         count = _how_many(fault.count, fault.rate, population - passed, key)
         if count > population - passed:
             thin = "cores" in fault.site and fault.layers != "spare" and not passed

@@ -25,7 +25,7 @@ from neurofault.faults.neurons import (
     SensorNoisy,
     StateUpset,
 )
-from neurofault.faults.shared_parts import BoardDead, MemoryDead
+from neurofault.faults.shared_parts import BoardDead, ChipDead, MemoryDead
 from neurofault.faults.synapses import (
     MemoryWordDead,
     SynapseBitFlip,
@@ -40,7 +40,7 @@ from neurofault.faults.synapses import (
 from neurofault.faults.timing import PERMANENT
 
 FAMILIES: Mapping[str, tuple[type[Fault], ...]] = {
-    "core": (CoreDead, CoreHung, BoardDead, MemoryDead),
+    "core": (CoreDead, CoreHung, ChipDead, BoardDead, MemoryDead),
     "neuron": (
         NeuronDead, NeuronSaturated, NeuronStuck, NeuronThreshold, NeuronLeak, NeuronBias, StateUpset, RefractoryStuck, SpikeResetLost,
         StateKept,

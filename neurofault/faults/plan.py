@@ -20,7 +20,7 @@ from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
 from neurofault.faults.check_sites import resolve_with_checks
 from neurofault.faults.chip_places import check_chip
-from neurofault.faults.context import Context
+from neurofault.faults.context import Context, TakenSites
 from neurofault.faults.mistakes import said
 from neurofault.faults.models import fault_from_mapping
 
@@ -129,15 +129,41 @@ def plan(
         try:
             earlier = sum(one.fault.kind == item.kind for one in planned)
             before = len(deployment.damage.hits)
-            check_chip(deployment.profile, item)
-            context = Context(deployment.with_damage(damage), seed, draw, importance, earlier, before)
-            outcome = resolve_with_checks(context, item)
+            one = _resolved(Context(deployment.with_damage(damage), seed, draw, importance, earlier, before), item)
         except FaultError as error:
             mistakes += [f"{item.kind}: {line}" for line in str(error).split("\n")]
             continue
-        one = PlannedFault(item, tuple(outcome.edits), outcome.hit(item), tuple(sorted(outcome.dead_cores)))
         damage = damage.plus(one.edits, one.hit, one.dead_cores)
         planned.append(one)
     if mistakes:
         raise FaultError("\n".join(mistakes))
     return FaultPlan(tuple(planned), seed, draw)
+
+
+def _resolved(context: Context, fault: Fault) -> PlannedFault:
+    check_chip(context.deployment.profile, fault)
+    outcome = resolve_with_checks(context, fault)
+    return PlannedFault(fault, tuple(outcome.edits), outcome.hit(fault), tuple(sorted(outcome.dead_cores)))
+
+
+def plan_next(deployment: Deployment, before: FaultPlan, fault: Fault, numbers: tuple[int, ...]) -> tuple[FaultPlan, int | None]:
+    """Return a plan with one fault more, whose sites are taken by number, and how many sites there were to draw from.
+
+    Args:
+        deployment: the chip without the plan.
+        before: what breaks before, on the same chip.
+        fault: with ``where: random``.
+        numbers: which of the sites that a draw chooses from, counted from 0 and without those that it passes over.
+
+    Returns:
+        The plan; and how many sites a draw chooses from, None where the fault lists its own.
+
+    Raises:
+        FaultError: there are none, or the fault names what does not exist.
+    """
+    damage = deployment.damage.cells
+    for one in before.faults:
+        damage = damage.plus(one.edits, one.hit, one.dead_cores)
+    earlier, listed = sum(one.fault.kind == fault.kind for one in before.faults), TakenSites(numbers)
+    context = Context(deployment.with_damage(damage), 0, 0, None, earlier, len(deployment.damage.hits), listed)
+    return FaultPlan((*before.faults, _resolved(context, fault)), 0, 0), listed.left

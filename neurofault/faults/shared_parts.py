@@ -1,4 +1,4 @@
-"""Faults of parts that several cores or chips share and that hold no neurons: boards, memories."""
+"""Faults of parts that several cores share: chips, boards, memories."""
 
 from __future__ import annotations
 
@@ -78,26 +78,57 @@ class BoardDead(Fault):
 
     def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
-        out, deployment, grid = FaultOutcome(), context.deployment, topology(context.deployment)
-        used = deployment.placement.used_cores
-        part_of = parts_of(deployment, self)
+        return _dead_parts(context, self, "board", self.reroute)
 
-        def gone(earlier: Earlier, cores: NDArray[np.int64]) -> bool:
-            return bool(np.isin(np.intersect1d(cores, used), list(earlier.dead_cores)).all())
 
-        for when, boards in _chosen(context, self, "board", part_of, gone):
-            out.name(f"board {board}" for board in boards)
-            dead = np.flatnonzero(np.isin(part_of, boards))
-            silence(context, out, when, np.intersect1d(dead, used).tolist())
-            out.broken += [BrokenCore(core, "silent", when=when) for core in np.setdiff1d(dead, used).tolist()]
-            if self.when.kind in ("permanent", "death", "ageing"):
-                out.dead_cores.update(dead.tolist())
-            routers = _routers(deployment, dead)
-            if routers and len(grid.routers()) > len(routers):
-                passing = [flow for flow in flows_of(deployment) if not np.isin([flow.source, flow.block.core], dead).any()]
-                broken = BrokenMesh(routers=routers, reroute=self.reroute, when=when)
-                strike_mesh(context, out, broken, passing)
-        return out
+@final
+class ChipDead(Fault):
+    """A chip of several is dead, with its cores and routers; messages that would pass over it are lost or go round it."""
+
+    kind: ClassVar[str] = "chip_dead"
+    site: ClassVar[str] = "chips in use"
+    list_field: ClassVar[str] = "chips"
+    equation: ClassVar[str] = "core_dead for every core of the chip, router_dead for every tile of it"
+    mechanism: ClassVar[str] = "supply, clock or reset of a chip lost; a chip that a machine's configuration leaves out"
+    sources: ClassVar[tuple[str, ...]] = ("SpiNNMachine down_chips", "Brown et al. 2015, IEEE Trans. Comput. 64(7)")
+    neighbours: ClassVar[str] = "SpiNNMachine down_chips"
+    needs: ClassVar[Part | None] = "chips"
+
+    chips: Ids | None = Field(default=None, description="ids of the chips")
+    reroute: bool = Field(default=False, description="whether messages that only pass go round it; extra hops are charged")
+
+    def resolve(self, context: Context) -> FaultOutcome:
+        """See :meth:`Fault.resolve`."""
+        placement = context.deployment.placement
+        used = np.unique(placement.used_cores // placement.cores_per_chip)
+        if placement.chips == 1 or (self.sites is None and len(used) == 1):
+            raise FaultError(
+                f"the network sits on chip {used[0]} alone, and nothing is left where that dies; more chips: --chips N --place spread"
+            )
+        return _dead_parts(context, self, "chip", self.reroute)
+
+
+def _dead_parts(context: Context, fault: BoardDead | ChipDead, name: str, reroute: bool) -> FaultOutcome:
+    """Kill boards or chips: all their cores and routers."""
+    out, deployment, grid = FaultOutcome(), context.deployment, topology(context.deployment)
+    used = deployment.placement.used_cores
+    part_of = parts_of(deployment, fault)
+
+    def gone(earlier: Earlier, cores: NDArray[np.int64]) -> bool:
+        return bool(np.isin(np.intersect1d(cores, used), list(earlier.dead_cores)).all())
+
+    for when, parts in _chosen(context, fault, name, part_of, gone):
+        out.name(f"{name} {part}" for part in parts)
+        dead = np.flatnonzero(np.isin(part_of, parts))
+        silence(context, out, when, np.intersect1d(dead, used).tolist())
+        out.broken += [BrokenCore(core, "silent", when=when) for core in np.setdiff1d(dead, used).tolist()]
+        if fault.when.kind in ("permanent", "death", "ageing"):
+            out.dead_cores.update(dead.tolist())
+        routers = _routers(deployment, dead)
+        if routers and len(grid.routers()) > len(routers):
+            passing = [flow for flow in flows_of(deployment) if not np.isin([flow.source, flow.block.core], dead).any()]
+            strike_mesh(context, out, BrokenMesh(routers=routers, reroute=reroute, when=when), passing)
+    return out
 
 
 def _routers(deployment: Deployment, cores: NDArray[np.int64]) -> tuple[str, ...]:
@@ -155,14 +186,16 @@ class MemoryDead(Fault):
                         out.count(out.synapses, connection.name, stored_synapses(deployment, connection.name, neurons))
 
 
-def parts_of(deployment: Deployment, fault: BoardDead | MemoryDead) -> NDArray[np.int64]:
-    """Return the board or the memory of each core: int64 [cores].
+def parts_of(deployment: Deployment, fault: BoardDead | ChipDead | MemoryDead) -> NDArray[np.int64]:
+    """Return the board, the chip or the memory of each core: int64 [cores].
 
     Args:
         deployment: whose profile says how many chips or cores share one.
         fault: of which of them it is.
     """
     size, cores = deployment.placement.cores_per_chip, _all_cores(deployment)
+    if isinstance(fault, ChipDead):
+        return cores // size
     if isinstance(fault, BoardDead):
         return cores // (size * chips_of_a_board(deployment.profile))
     assert deployment.profile.shared_memory is not None

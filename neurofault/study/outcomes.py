@@ -7,9 +7,8 @@ output core that none of them hit: simulated, a nominal 95 % are 81 % there. All
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from itertools import combinations, product
+from itertools import combinations
 from math import comb, fsum
-from typing import Any
 
 import numpy as np
 
@@ -17,76 +16,86 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError, UsageError
 from neurofault.faults import (
     BoardDead,
+    ChipDead,
     CoreDead,
     CoreHung,
+    CrossbarLineDead,
     Fault,
+    FaultPlan,
     LearningFrozen,
+    LinkDead,
     MemoryDead,
     NeuronDead,
     NeuronSaturated,
     NeuronStuck,
     RoundingStuck,
+    RouterDead,
     ThirdFactorDead,
     TraceStuck,
 )
-from neurofault.faults.places import core_blocks, populations_named
-from neurofault.faults.region import region
-from neurofault.faults.shared_parts import parts_in_use, parts_of
+from neurofault.faults.plan import plan_next
 from neurofault.study.statistics import SHARE, Interval, Values, cautious_interval, check_equal_lengths, draws_of, t_interval
 
 MOST = 256
 """Outcomes that are few."""
 
 _OF_CORES = (CoreDead, CoreHung, LearningFrozen, TraceStuck, ThirdFactorDead, RoundingStuck)
-_OF_NEURONS = (NeuronDead, NeuronSaturated, NeuronStuck)
+_KNOWN = (
+    *_OF_CORES, NeuronDead, NeuronSaturated, NeuronStuck, BoardDead, ChipDead, MemoryDead, LinkDead, RouterDead, CrossbarLineDead,
+)  # fmt: skip
+"""Kinds of which nothing but the sites is left to chance."""
 
-Chance = tuple[tuple[Fault, ...], float]
-"""Faults with their sites listed, and the probability that a draw is these."""
+Chance = tuple[FaultPlan, float]
+"""What breaks, and the probability that a draw is this."""
 
 
 def possible(deployment: Deployment, faults: Sequence[Fault], most: int = MOST) -> list[Chance] | None:
     """Return all that a draw of some faults can be, with probabilities that sum to 1; None: too many, or not known.
 
-    Known are faults of cores, boards and shared memories, and of neurons of one population, whose sites are listed or drawn at random (``where: random``), by count or rate,
-    and do not fail one after the other (``ageing``).
+    Known are faults of cores, chips, boards and shared memories, of links and routers, of lines of crossbars, and of neurons that die or fire whatever comes, whose sites are listed or drawn at random
+    (``where: random``), by count or rate, and do not fail one after the other (``ageing``). A fault draws from the sites that the faults before it in the plan leave to it (``again``).
 
     Args:
         deployment: the chip that they are drawn on.
         faults: one plan.
         most: outcomes at most.
     """
-    each = []
+    if not faults or not all(_known(fault) for fault in faults):
+        return None
+    found: list[Chance] = [(FaultPlan((), 0, 0), 1.0)]
     for fault in faults:
-        found = _of_one(deployment, fault, most)
-        if found is None:
-            return None
-        each.append(found)
-    if not each or np.prod([float(len(found)) for found in each]) > most:
-        return None
-    return [
-        (tuple(fault for fault, _ in together), float(np.prod([chance for _, chance in together]))) for together in product(*each)
-    ]
+        longer: list[Chance] = []
+        for before, chance in found:
+            after = _next(deployment, before, fault, most - len(longer))
+            if after is None:
+                return None
+            longer += [(plan, chance * own) for plan, own in after]
+        found = longer
+    return found
 
 
-def _of_one(deployment: Deployment, fault: Fault, most: int) -> list[tuple[Fault, float]] | None:
-    if not isinstance(fault, (*_OF_CORES, *_OF_NEURONS, BoardDead, MemoryDead)):
+def _known(fault: Fault) -> bool:
+    """Whether nothing but the sites of a fault is left to chance, and these are equally likely."""
+    return isinstance(fault, _KNOWN) and (fault.sites is not None or (fault.where == "random" and fault.when.kind != "ageing"))
+
+
+def _next(deployment: Deployment, before: FaultPlan, fault: Fault, most: int) -> list[Chance] | None:
+    """Return every plan with one fault more, and its probability after what is before; None: too many, or some draws ask for more sites than are left."""
+    try:
+        none, left = plan_next(deployment, before, fault, ())
+    except FaultError:  # the draws say what is wrong
         return None
-    if fault.sites is not None:
-        return [(fault, 1.0)]
-    sites = _sites(deployment, fault)
-    if sites is None or fault.where != "random" or fault.when.kind == "ageing" or (fault.count or 0) > len(sites):
+    if left is None:
+        return [(none, 1.0)] if most >= 1 else None
+    numbers = range(left + 1) if fault.count is None else [fault.count]
+    chance_of = {number: 1.0 if fault.rate is None else _binomial(number, left, fault.rate) for number in numbers}
+    chance_of = {number: chance for number, chance in chance_of.items() if chance > 0}
+    if max(chance_of) > left or sum(comb(left, number) for number in chance_of) > most:
         return None
-    numbers = range(len(sites) + 1) if fault.count is None else [fault.count]
-    if sum(comb(len(sites), number) for number in numbers) > most:
-        return None
-    chance_of = {number: 1.0 if fault.rate is None else _binomial(number, len(sites), fault.rate) for number in numbers}
-    name = None if not isinstance(fault, _OF_NEURONS) else populations_named(deployment, fault.layers)[0]
-    fixed: dict[str, Any] = {"count": None, "rate": None, "at": None, "layer": name}
     return [
-        (fault.replace(**(fixed | {fault.list_field: chosen})), chance_of[number] / comb(len(sites), number))
-        for number in numbers
-        for chosen in combinations(sites, number)
-        if chance_of[number] > 0
+        (plan_next(deployment, before, fault, chosen)[0], chance / comb(left, number))
+        for number, chance in chance_of.items()
+        for chosen in combinations(range(left), number)
     ]
 
 
@@ -94,24 +103,6 @@ def _binomial(hits: int, n: int, rate: float) -> float:
     from scipy import stats
 
     return float(stats.binom.pmf(hits, n, rate))
-
-
-def _sites(deployment: Deployment, fault: Fault) -> list[int] | None:
-    """Return the cores or neurons that a fault draws from; None: not those of one list."""
-    try:
-        populations = populations_named(deployment, fault.layers)
-        place = None if fault.at is None else region(deployment, fault.at)
-    except FaultError:  # spare cores, or a mistake that the fault itself names
-        return None
-    if isinstance(fault, _OF_CORES):
-        return [block.core for block in core_blocks(deployment, populations) if place is None or block.core in place]
-    if isinstance(fault, BoardDead | MemoryDead):
-        parts = parts_in_use(deployment, parts_of(deployment, fault), populations)
-        return [part for part, core in parts.items() if place is None or core in place]
-    if len(populations) != 1:
-        return None
-    core_of = deployment.placement.core_of[populations[0]].tolist()
-    return [neuron for neuron, core in enumerate(core_of) if place is None or core in place]
 
 
 def exact_interval(values: Values, chances: Values) -> Interval:

@@ -63,7 +63,7 @@ def everything():
         "link_dead": {"reroute": True}, "axon_misrouted": {"layer": "hidden2"}, "synapse_delay": {"layer": "hidden1"},
     }  # fmt: skip
     for kind, model in faults.KINDS.items():
-        if model.needs in ("boards", "shared_memory", "crossbar"):  # which this chip lacks
+        if model.needs in ("chips", "boards", "shared_memory", "crossbar"):  # which this chip lacks
             continue
         spec = {"kind": kind, "count": 2, **extra.get(kind, {})}
         yield spec | {

@@ -14,7 +14,7 @@ from neurofault.graph import Conv, Dense, Encoding, Readout, Sparse
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.inputs import Bias, Inputs, Spikes
 
-EVERYWHERE = {kind: model for kind, model in KINDS.items() if model.needs not in ("boards", "shared_memory", "crossbar")}
+EVERYWHERE = {kind: model for kind, model in KINDS.items() if model.needs not in ("chips", "boards", "shared_memory", "crossbar")}
 """The kinds whose places the small chip has: ``test_shared_parts.py`` and ``test_crossbar_faults.py`` are about the others."""
 
 

@@ -72,7 +72,7 @@ def fault(spec: dict[str, Any]) -> bool:
 
 SAMPLES = {
     "neurons": [1, "3-5"], "cores": [3], "errors": [0], "pixels": [4], "synapses": [[0, 1], [2, 1]], "words": [[0, 1]], "headers": [[1, 2]], "axons": [[1, 2]],
-    "synapse_bits": [[0, 1, 2]], "type_bits": [[1, 5, 0]], "table_bits": [[0, 3, 8]], "lines": [[1, 5]], "line": "column", "links": ["0,0:E"], "routers": ["1,2"], "boards": [1], "memories": ["0-2"], "count": 2, "rate": 1, "where": "clustered", "layer": "hidden1", "connection": "hidden1.rec",
+    "synapse_bits": [[0, 1, 2]], "type_bits": [[1, 5, 0]], "table_bits": [[0, 3, 8]], "lines": [[1, 5]], "line": "column", "links": ["0,0:E"], "routers": ["1,2"], "chips": [1], "boards": [1], "memories": ["0-2"], "count": 2, "rate": 1, "where": "clustered", "layer": "hidden1", "connection": "hidden1.rec",
     "at": {"all_of": ["core:0-3", "tile:0"]}, "when": {"kind": "once", "at": 4, "clock": "chip"}, "again": "never", "spike_rate": 1, "factor": 2, "offset": -4, "bit": 3,
     "decay": "du", "state": "u", "value": 1, "sigma": 3, "each": "step", "relative": False, "to": "lowest", "bits": "0,3", "level": 1, "effect": "shifted",
     "direction": "one", "reroute": True, "probability": 1, "on_core_death": "silent", "trace": "y3", "stuck": "off",

@@ -63,6 +63,32 @@ def test_a_dead_board_is_its_cores_and_its_routers():
     assert hurt.damage.dead_cores == (2, 3)
 
 
+def test_a_dead_chip_is_a_dead_board_of_one_chip():
+    boards = replace(CHIP, profile=shared(CHIP.profile, board=1))
+    for spec in ({}, {"reroute": True}, {"when": {"kind": "transient", "start": 2, "stop": 4}}):
+        hurt = faults.inject(CHIP, {"kind": "chip_dead", "chips": [1, 3], **spec})
+        board = faults.inject(boards, {"kind": "board_dead", "boards": [1, 3], **spec})
+        assert same(trains(hurt), trains(board))
+        assert hurt.damage.hits[0].sites == ("chip 1", "chip 3")
+        assert hurt.damage.dead_cores == board.damage.dead_cores == (() if "when" in spec else (2, 3, 6, 7))
+    plan = faults.plan(CHIP, [{"kind": "chip_dead", "count": 2, "layer": "any"}] * 2, seed=5)
+    assert len({site for one in plan.faults for site in one.hit.sites}) == 4
+    at = faults.inject(CHIP, {"kind": "chip_dead", "count": 1, "at": "chip:4"})
+    assert at.damage.dead_cores == (8, 9)
+
+
+def test_a_chip_is_refused_where_it_is_not_there_or_holds_everything():
+    with pytest.raises(FaultError, match=r"^chip_dead: no chip 5; chip ids: 0 to 4$"):
+        faults.plan(CHIP, faults.ChipDead(chips=[5]))
+    alone = mlp(4, 4, 4, profile=small_profile())
+    for spec in ({"chips": [0]}, {"count": 1}):
+        with pytest.raises(
+            FaultError,
+            match=r"^chip_dead: the network sits on chip 0 alone, and nothing is left where that dies; more chips: --chips N --place spread$",
+        ):
+            faults.plan(alone, {"kind": "chip_dead", **spec})
+
+
 def test_what_only_passes_goes_round_a_board_where_a_way_is_left():
     chip = lively(mlp(12, 12, 8, 4, profile=shared(small_profile(columns=2, rows=2, cores_per_tile=1), board=1)))
     # chips of 2 x 2 tiles; the board in the middle is both rows, so nothing can go round
@@ -123,7 +149,10 @@ def test_a_repair_moves_neurons_off_a_board_and_none_onto_it():
 
 BARE = small_profile()
 LEARNLESS = BARE.model_copy(update={"learning": Learning.model_construct(available=False)})
-UNLINKED = LEARNLESS.model_copy(update={"name": "speck2f", "links": NoLinks.model_construct(topology="none", source=(), note=None)})
+ALONE = BARE.model_copy(update={"chip": BARE.chip.model_copy(update={"max_chips": number(1, "chips")})})
+UNLINKED = LEARNLESS.model_copy(
+    update={"name": "speck2f", "chip": ALONE.chip, "links": NoLinks.model_construct(topology="none", source=(), note=None)}
+)
 
 
 @pytest.mark.parametrize(
@@ -133,10 +162,11 @@ UNLINKED = LEARNLESS.model_copy(update={"name": "speck2f", "links": NoLinks.mode
         (UNLINKED, {"kind": "link_lossy", "count": 1}, "link_lossy: chip 'speck2f' has no links between tiles; places it has: cores, neurons, synapses"),
         (UNLINKED, {"kind": "router_dead", "count": 1}, "router_dead: chip 'speck2f' has no routers of tiles; places it has: cores, neurons, synapses"),
         (UNLINKED, {"kind": "core_dead", "count": 1, "at": "tile:0"}, "core_dead: at: chip 'speck2f' has no tiles; write core or chip"),
-        (BARE, {"kind": "board_dead", "count": 1}, "board_dead: chip 'small' has no boards (board.chips); places it has: cores, neurons, synapses, links between tiles, routers of tiles, learning engine"),
-        (BARE, {"kind": "memory_dead", "count": 1}, "memory_dead: chip 'small' has no memory that cores share (shared_memory.cores); places it has: cores, neurons, synapses, links between tiles, routers of tiles, learning engine"),
+        (ALONE, {"kind": "chip_dead", "count": 1}, "chip_dead: chip 'small' has no further chips (chip.max_chips); places it has: cores, neurons, synapses, links between tiles, routers of tiles, learning engine"),
+        (BARE, {"kind": "board_dead", "count": 1}, "board_dead: chip 'small' has no boards (board.chips); places it has: cores, neurons, synapses, links between tiles, routers of tiles, further chips, learning engine"),
+        (BARE, {"kind": "memory_dead", "count": 1}, "memory_dead: chip 'small' has no memory that cores share (shared_memory.cores); places it has: cores, neurons, synapses, links between tiles, routers of tiles, further chips, learning engine"),
         (BARE, {"kind": "core_dead", "count": 1, "at": "board:0"}, "core_dead: profile 'small' does not say how many chips share a board (board.chips)"),
-        (LEARNLESS, {"kind": "trace_stuck", "count": 1}, "trace_stuck: chip 'small' has no learning engine; places it has: cores, neurons, synapses, links between tiles, routers of tiles"),
+        (LEARNLESS, {"kind": "trace_stuck", "count": 1}, "trace_stuck: chip 'small' has no learning engine; places it has: cores, neurons, synapses, links between tiles, routers of tiles, further chips"),
     ],
 )  # fmt: skip
 def test_a_place_that_a_chip_lacks_is_refused_by_its_name(profile, spec, message):

@@ -40,13 +40,14 @@ def faults(*specs: str | dict) -> list:
         ({"kind": "core_hung", "count": 1, "on_core_death": "silent"}, 13),
         ({"kind": "neuron_dead", "count": 1}, 100),
         ({"kind": "neuron_saturated", "count": 2, "layer": "output"}, 45),
-        ({"kind": "neuron_stuck", "count": 1, "at": "core:8"}, None),  # a place takes all layers: no list of one
+        ({"kind": "neuron_stuck", "count": 1, "at": "core:8"}, 8),
         ({"kind": "core_dead", "count": 3, "layer": "any"}, None),
         ({"kind": "core_dead", "rate": 0.1}, None),
         ({"kind": "core_dead", "count": 1, "where": "clustered"}, None),
         ({"kind": "core_dead", "count": 1, "when": {"kind": "ageing", "start": 0, "stop": 9}}, None),
         ({"kind": "synapse_dead", "count": 1}, None),
-        ({"kind": "neuron_dead", "count": 1, "layer": "any"}, None),
+        ({"kind": "neuron_dead", "count": 1, "layer": "any"}, 174),
+        ({"kind": "neuron_dead", "count": 2}, None),
     ],
     ids=str,
 )
@@ -71,7 +72,7 @@ def test_a_rate_has_outcomes_of_unequal_chance(prepared):
 
 
 def test_faults_together_multiply(prepared):
-    two = faults({"kind": "core_dead", "count": 1}, {"kind": "core_dead", "count": 1, "layer": "output"})
+    two = faults({"kind": "core_dead", "count": 1}, {"kind": "core_hung", "count": 1, "layer": "output", "on_core_death": "silent"})
     found = possible(prepared.deployment, two)
     assert len(found) == 26
     assert [chance for _, chance in found] == pytest.approx([1 / 26] * 26)

@@ -68,7 +68,7 @@ def test_a_lesion_of_a_graph_is_each_broken_chip_run_by_itself(fault):
 def test_the_outcomes_of_one_dead_core_of_a_graph_are_its_cores():
     found = possible(CHIP, [nf.faults.CoreDead(count=1, layer="hidden")])
     cores = CHIP.placement.cores_of("hidden1").tolist()
-    assert [listed[0].cores for listed, _ in found] == [(core,) for core in cores]
+    assert [plan.hits[0].cores for plan, _ in found] == [(core,) for core in cores]
     assert [chance for _, chance in found] == pytest.approx([1 / len(cores)] * len(cores))
 
 
