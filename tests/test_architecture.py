@@ -223,7 +223,7 @@ def test_every_public_function_says_what_it_takes_and_raises_and_shows_it(name):
         ("import neurofault", ""),
         (
             "import neurofault.cli.app as it; it.app(['--help'], standalone_mode=False)",
-            "cli cli.app cli.output cli.verbs cli.words errors files numerals",
+            "cli cli.app cli.examples cli.output cli.verbs cli.words errors files numerals",
         ),
     ],
 )
