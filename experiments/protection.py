@@ -6,6 +6,8 @@
 which are the same bits of the weights in every row), and what it costs. Bits are chosen on training samples, the test images are reported on alone.
 ``validation``: the same on the validation images, by which one of the rows may be chosen.
 ``choice``: of 5 % of the bits, which bits: on the validation images, and draws of their own.
+``cores``: 6 dead cores, of neurons on 8-neuron cores that are copied or not; and as large a share of the cores that copies sit on too.
+``muted``: 1 hidden neuron stuck on, on the bare chip and on one that mutes; and 1 watcher stuck instead.
 ``scrubbing``: upsets one after the other, SECDED over all weights, words that two upsets between passes defeat: counted in the plan, and by the formula.
 A part that is run replaces its rows in the file; with --only the rows of one name.
 """
@@ -68,7 +70,18 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     ],
     "parity over all, words of 8, muted": [{"kind": "parity", "word": 8}],
     "secded over all": [{"kind": "secded"}],
+    "floors of all potentials": [{"kind": "potentials", **CHOSEN}],
+    "copies of all hidden neurons": [{"kind": "tmr"}],
 }
+CORES: dict[str, list[dict[str, Any]]] = {
+    "copies of all hidden neurons": [{"kind": "tmr"}],
+    "copies of all hidden neurons, voters apart": [{"kind": "tmr", "voters": "own"}],
+    "copies on 6 cores more, by atlas": [{"kind": "tmr", "cores": 6, "by": "atlas", **CHOSEN}],
+    "copies on 6 cores more, by importance": [{"kind": "tmr", "cores": 6, "by": "importance", **CHOSEN}],
+    "copies on 6 cores more, at random": [{"kind": "tmr", "cores": 6, "by": "random"}],
+    "floors of all potentials": [{"kind": "potentials", **CHOSEN}],
+}
+DEAD = 6
 CHOICE: dict[str, list[dict[str, Any]]] = {
     f"{'bounds, and ' if bounds else ''}{code} 5 % {by}, {unit}s": [
         *([{"kind": "bounds", "per": "target", "outside": "mute"}] if bounds else []),
@@ -82,9 +95,11 @@ CHOICE: dict[str, list[dict[str, Any]]] = {
 }  # fmt: skip
 
 
-def accuracies(prepared: Prepared, chip: Deployment, draws: int, seed: int) -> tuple[float, NDArray[np.float64], Any]:
+def accuracies(
+    prepared: Prepared, chip: Deployment, draws: int, seed: int, fault: nf.faults.Fault | None = None
+) -> tuple[float, NDArray[np.float64], Any]:
     """Return the healthy accuracy, that of each draw, and the healthy run."""
-    found = lesion(chip, prepared.test, [nf.faults.SynapseBitFlip(rate=RATE, layer="any")], draws=draws, seed=seed)
+    found = lesion(chip, prepared.test, [fault or nf.faults.SynapseBitFlip(rate=RATE, layer="any")], draws=draws, seed=seed)
     return (
         found.healthy.accuracy,
         np.array([draw.measured.accuracy for draw in found.draws if draw.measured is not None]),
@@ -125,7 +140,56 @@ def regained(prepared: Prepared, draws: int, asked_for: dict[str, list[dict[str,
             "protection": name, "asked": asked, "healthy": whole, "accuracy": mean.mean, "low": mean.low, "high": mean.high,
             "regained": share, "regained_low": float(np.percentile(spread, 2.5)), "regained_high": float(np.percentile(spread, 97.5)),
             "data_bits": cost.data_bits / cost.stored_bits, "check_bits": cost.check_bits / cost.stored_bits, "map_bits": cost.map_bits / cost.stored_bits,
+            "copied_bits": cost.copied_bits / cost.stored_bits,
             "energy_joule": cost.energy, "time_second": cost.time, "energy_share": None if cost.energy is None else cost.energy / (run.cost.energy.value or np.nan),
+        }  # fmt: skip
+
+
+def hidden_cores(chip: Deployment) -> int:
+    """Return on how many cores hidden neurons sit, copies and voters too."""
+    return len({core for one in chip.populations[1:-1] for core in chip.placement.cores_of(one.name)})
+
+
+def cores(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield a row for each way of copying neurons: accuracy with as many dead cores as on the bare chip, and with as large a share."""
+    setup = Setup(
+        "mnist-mlp", data_dir=given.data_dir, samples=given.samples, adapt=SAMPLES, validates=False, neurons_per_core=8, chips=2
+    )
+    prepared = prepare(setup, silent)
+    train = prepared.data.train.first(SAMPLES)
+    x, whole = shown_to(prepared.deployment, train), hidden_cores(prepared.deployment)
+    for name, asked in {"none": [], **CORES}.items():
+        chip = protect(prepared.deployment, asked, x, train.expected, seed=1) if asked else prepared.deployment
+        seen = hidden_cores(chip)
+        row: dict[str, Any] = {
+            "protection": name,
+            "asked": asked,
+            "hidden_cores": seen,
+            "draws": given.draws,
+            "samples": len(prepared.test),
+        }
+        for key, count in (("", DEAD), ("share_", round(DEAD * seen / whole))):
+            healthy, found, run = accuracies(prepared, chip, given.draws, 1, nf.faults.CoreDead(count=count, layer="hidden"))
+            mean = t_interval(found.tolist(), within=(0.0, 1.0))
+            row |= {f"{key}dead": count, f"{key}accuracy": mean.mean, f"{key}low": mean.low, f"{key}high": mean.high}
+        cost = charge(chip, run.spike_counts, len(prepared.test))
+        yield row | {
+            "healthy": healthy, "added_bits": cost.added, "added_cores": cost.cores, "energy_share": (cost.energy or 0.0) / (run.cost.energy.value or np.nan)
+        }  # fmt: skip
+
+
+def muted(prepared: Prepared, draws: int) -> Iterator[dict[str, Any]]:
+    """Yield a row for what is stuck on, without and with watchers."""
+    train, name = prepared.data.train.first(SAMPLES), prepared.deployment.populations[1].name
+    safe = protect(prepared.deployment, {"kind": "mute", **CHOSEN}, shown_to(prepared.deployment, train), train.expected, seed=1)
+    for what, chip, layer in (
+        ("a neuron, nothing mutes", prepared.deployment, name), ("a neuron, muted", safe, f"{name}.own"), ("a watcher", safe, f"{name}.watch")
+    ):  # fmt: skip
+        healthy, found, run = accuracies(prepared, chip, draws, 1, nf.faults.NeuronSaturated(count=1, layer=layer))
+        mean, cost = t_interval(found.tolist(), within=(0.0, 1.0)), charge(chip, run.spike_counts, len(prepared.test))
+        yield {
+            "stuck": what, "healthy": healthy, "accuracy": mean.mean, "low": mean.low, "high": mean.high, "draws": draws, "samples": len(prepared.test),
+            "added_bits": cost.added, "energy_share": (cost.energy or 0.0) / (run.cost.energy.value or np.nan),
         }  # fmt: skip
 
 
@@ -164,20 +228,32 @@ def shown(part: str, row: dict[str, Any]) -> str:
     if part == "scrubbing":
         agrees = "agrees" if row["low"] <= row["formula"] <= row["high"] else "does not agree"
         return f"{row['passes']:2} passes: {row['counted']:.4%} of {row['words']:,} words [{row['low']:.4%}, {row['high']:.4%}], formula {row['formula']:.4%}: {agrees}"
+    if part == "muted":
+        return f"{row['stuck']:24} {row['accuracy']:.2%} [{row['low']:.2%}, {row['high']:.2%}], healthy {row['healthy']:.2%}; bits +{row['added_bits']:.2%}, energy +{row['energy_share']:.1%}"
+    if part == "cores":
+        return (
+            f"{row['protection']:48} healthy {row['healthy']:.2%}; {row['dead']} of {row['hidden_cores']}: {row['accuracy']:.2%} [{row['low']:.2%}, {row['high']:.2%}]; "
+            f"{row['share_dead']}: {row['share_accuracy']:.2%} [{row['share_low']:.2%}, {row['share_high']:.2%}]; bits +{row['added_bits']:.2%}, cores +{row['added_cores']}, energy +{row['energy_share']:.1%}"
+        )
     line = f"{row['protection']:48} {row['accuracy']:.2%} [{row['low']:.2%}, {row['high']:.2%}]"
     if row["protection"] == "none":
         return f"{line}, healthy {row['healthy']:.2%}"
     return (
-        f"{line}, regained {row['regained']:.1%} [{row['regained_low']:.1%}, {row['regained_high']:.1%}]; check bits {row['check_bits']:.2%}, map {row['map_bits']:.2%}, "
+        f"{line}, regained {row['regained']:.1%} [{row['regained_low']:.1%}, {row['regained_high']:.1%}]; check bits {row['check_bits']:.2%}, map {row['map_bits']:.2%}, copies {row['copied_bits']:.2%}, "
         f"energy +{row['energy_share']:.1%}"
     )
+
+
+def name_of(row: dict[str, Any]) -> str:
+    """Return what a row is of."""
+    return str(row.get("protection", row.get("passes", row.get("stuck"))))
 
 
 def main() -> None:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--part", choices=("regained", "validation", "choice", "scrubbing"))
+    parser.add_argument("--part", choices=("regained", "validation", "choice", "cores", "muted", "scrubbing"))
     parser.add_argument("--only", metavar="ROW", choices=tuple(ROWS), help="of regained or validation")
     parser.add_argument("--draws", type=int, default=40)
     parser.add_argument("--samples", type=int)
@@ -191,13 +267,15 @@ def main() -> None:
         "regained": lambda: regained(prepared, given.draws, named),
         "validation": lambda: regained(seen, given.draws, named),
         "choice": lambda: regained(seen, given.draws, CHOICE, seed=2),
+        "cores": lambda: cores(given),
+        "muted": lambda: muted(prepared, given.draws),
         "scrubbing": lambda: scrubbing(prepared, 20),
     }
     for part, run in work.items():
         if given.part in (None, part):
-            known = {row.get("protection", str(row.get("passes"))): row for row in rows.get(part, [])} if given.only else {}
+            known = {name_of(row): row for row in rows.get(part, [])} if given.only else {}
             for row in run():
-                known[row.get("protection", str(row.get("passes")))] = row
+                known[name_of(row)] = row
                 print(shown(part, row), flush=True)
             order = ["none", *ROWS]
             rows[part] = (

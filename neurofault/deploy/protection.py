@@ -133,6 +133,29 @@ class Copies:
 
 
 @dataclass(frozen=True, eq=False)
+class Mutes:
+    """A population whose neurons are silenced where they fire too often.
+
+    Attributes:
+        population: its name, which the relays carry on.
+        own: name of the population of its neurons.
+        watchers: name of the population of the watchers, one for each neuron that is chosen.
+        neurons: int64 [k], sorted, the chosen ones.
+        cores: ids of the cores that were free before.
+        links: names of the connections that are there for watchers and relays alone.
+        stored_bits: bits of the weights of these.
+    """
+
+    population: str
+    own: str
+    watchers: str
+    neurons: NDArray[np.int64]
+    cores: tuple[int, ...]
+    links: tuple[str, ...]
+    stored_bits: int
+
+
+@dataclass(frozen=True, eq=False)
 class Protection:
     """Everything that protects a chip.
 
@@ -142,6 +165,7 @@ class Protection:
         asked: what it was asked for as, in YAML, one text a protection.
         floors: of potentials.
         copies: of neurons.
+        mutes: of neurons that fire too often.
     """
 
     words: tuple[CodedWords, ...] = ()
@@ -149,9 +173,20 @@ class Protection:
     asked: tuple[str, ...] = ()
     floors: tuple[PotentialFloor, ...] = ()
     copies: tuple[Copies, ...] = ()
+    mutes: tuple[Mutes, ...] = ()
 
     def __bool__(self) -> bool:
-        return self.reads_otherwise or bool(self.floors or self.copies)
+        return self.reads_otherwise or self.computes_otherwise
+
+    @property
+    def computes_otherwise(self) -> bool:
+        """Whether populations or connections are not those of the chip without it."""
+        return bool(self.floors or self.copies or self.mutes)
+
+    @property
+    def built_in(self) -> tuple[Copies | Mutes, ...]:
+        """Everything that has cores and connections of its own."""
+        return (*self.copies, *self.mutes)
 
     @property
     def reads_otherwise(self) -> bool:
@@ -187,8 +222,8 @@ class Protection:
 
     @property
     def copied_bits(self) -> int:
-        """Bits of the weights of copies and voters."""
-        return sum(one.stored_bits for one in self.copies)
+        """Bits of the weights of copies and voters, watchers and relays."""
+        return sum(one.stored_bits for one in self.built_in)
 
     @property
     def extra_bits(self) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from neurofault.damage.codes import CodeName
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.protection import CodedWords, Copies, Outside, Per, PotentialFloor, Protection, Seen, WeightRange
+from neurofault.deploy.protection import CodedWords, Copies, Mutes, Outside, Per, PotentialFloor, Protection, Seen, WeightRange
 from neurofault.deploy.resources import stored_words
 from neurofault.deploy.saved_parts import MOST, Arrays, Parts, inside
 
@@ -41,6 +41,7 @@ def read_protection(parts: Parts, arrays: Arrays, deployment: Deployment) -> Pro
         parts.of("asked", tuple[str, ...]),
         tuple(_floor(each, deployment) for each in parts.listed("floors")),
         tuple(_copies(each, arrays, deployment) for each in parts.listed("copies")),
+        tuple(_mutes(each, arrays, deployment) for each in parts.listed("mutes")),
     )
     for named in (
         [one.connection for one in found.words],
@@ -114,15 +115,26 @@ def _floor(parts: Parts, deployment: Deployment) -> PotentialFloor:
 
 
 def _copies(parts: Parts, arrays: Arrays, deployment: Deployment) -> Copies:
-    name, copies, links = (
-        _population(parts, deployment),
-        parts.of("copies", tuple[str, str, str]),
-        parts.of("links", tuple[str, ...]),
-    )
+    copies = parts.of("copies", tuple[str, str, str])
+    name, neurons, cores, links, bits = _built_in(parts, arrays, deployment, "copy", copies)
+    return Copies(name, copies, neurons, cores, links, bits)
+
+
+def _mutes(parts: Parts, arrays: Arrays, deployment: Deployment) -> Mutes:
+    own, watchers = parts.of("own", str), parts.of("watchers", str)
+    name, neurons, cores, links, bits = _built_in(parts, arrays, deployment, "part of what mutes", (own, watchers))
+    return Mutes(name, own, watchers, neurons, cores, links, bits)
+
+
+def _built_in(
+    parts: Parts, arrays: Arrays, deployment: Deployment, what: str, populations: tuple[str, ...]
+) -> tuple[str, NDArray[np.int64], tuple[int, ...], tuple[str, ...], int]:
+    """Return population, neurons, cores, links and stored bits of what has cores and connections of its own."""
+    name, links = _population(parts, deployment), parts.of("links", tuple[str, ...])
     cores, neurons = parts.of("cores", tuple[int, ...]), arrays.get(parts.of("neurons", int), (None,), np.int64, "neurons")
     inside("core", cores, deployment.placement.chips * deployment.placement.cores_per_chip)
     inside("neuron", neurons, deployment.population(name).size)
-    gone = {*copies, *links} - {one.name for one in deployment.populations} - {one.name for one in deployment.connections}
+    gone = {*populations, *links} - {one.name for one in deployment.populations} - {one.name for one in deployment.connections}
     if gone:
-        raise ValueError(f"copy {min(gone)[:40]!r} is not there")
-    return Copies(name, copies, neurons, cores, links, _bits(parts, "stored_bits"))
+        raise ValueError(f"{what} {min(gone)[:40]!r} is not there")
+    return name, neurons, cores, links, _bits(parts, "stored_bits")

@@ -202,7 +202,7 @@ def injection(
                 break
     bare = None
     if prepared.bare is not None:
-        same = not (chip.protection.floors or chip.protection.copies)
+        same = not chip.protection.computes_otherwise
         bare = lesion(
             prepared.bare, test, seen.faults, draws=draws, seed=seed, engine=engine, metric=metric,
             healthy=seen.healthy if same else None, progress=progress, device=device,

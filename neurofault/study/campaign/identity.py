@@ -30,7 +30,7 @@ def chip_digest(chip: Deployment) -> str:
 
 def _guards(protection: Protection) -> Record:
     """Return what protects a chip; kinds that are not there are left out, as when there were no such kinds."""
-    held = {name: value for name, value in vars(protection).items() if value or name not in ("floors", "copies")}
+    held = {name: value for name, value in vars(protection).items() if value or name in ("words", "ranges", "asked")}
     return Record("Protection", held)
 
 

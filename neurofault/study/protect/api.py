@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.protection import CodedWords, Copies, PotentialFloor, Protection, WeightRange
+from neurofault.deploy.protection import CodedWords, Copies, Mutes, PotentialFloor, Protection, WeightRange
 from neurofault.deploy.resources import usage
 from neurofault.engines import Presented, as_inputs
 from neurofault.errors import CapacityError, UnsupportedError, UsageError, nearest, unforeseen
@@ -23,8 +23,9 @@ from neurofault.progress import Progress, silent
 from neurofault.study.protect.choose import Stores, covered
 from neurofault.study.protect.copies import with_copies
 from neurofault.study.protect.floors import with_floors
+from neurofault.study.protect.mutes import layers_of, with_mutes
 from neurofault.study.protect.scores import BitScores, Looked, bit_scores
-from neurofault.study.protect.spec import AnySpec, CodeSpec, CopySpec, FloorSpec, Given, RangeSpec, asked_as, specs_of
+from neurofault.study.protect.spec import AnySpec, CodeSpec, CopySpec, FloorSpec, Given, MuteSpec, RangeSpec, asked_as, specs_of
 
 
 def protect(
@@ -53,7 +54,7 @@ def protect(
 
     Args:
         deployment: the healthy chip.
-        protections: one or several, as texts (``secded``, ``secded:0.05:atlas``, ``parity:0.1:random``, ``bounds:target:mute``, ``potentials``, ``tmr``), mappings or records
+        protections: one or several, as texts (``secded``, ``secded:0.05:atlas``, ``parity:0.1:random``, ``bounds:target:mute``, ``potentials``, ``tmr``, ``mute``), mappings or records
             (:mod:`neurofault.study.protect.spec`). A connection takes one code and one range.
         x: samples by which bits are chosen (``by: atlas``, ``fitted``, ``importance``): of training or validation, never those that results are reported on.
         y: their labels, int [N] or [N, T], or targets with ``unit``.
@@ -78,7 +79,7 @@ def protect(
     words: dict[str, CodedWords] = {}
     ranges: dict[str, WeightRange] = {}
     specs = specs_of(protections)
-    deployment, copies, floors = _built(deployment, specs, looked, seed, progress)
+    deployment, copies, floors, mutes = _built(deployment, specs, looked, seed, progress)
     for spec in specs:
         if isinstance(spec, RangeSpec):
             names = _connections(deployment, spec)
@@ -86,7 +87,7 @@ def protect(
             ranges |= {name: _range(deployment, name, spec) for name in names}
     for spec in specs:
         match spec:
-            case RangeSpec() | FloorSpec() | CopySpec():
+            case RangeSpec() | FloorSpec() | CopySpec() | MuteSpec():
                 pass  # found before, or built in
             case CodeSpec():
                 names = _connections(deployment, spec)
@@ -104,7 +105,7 @@ def protect(
                 unforeseen(spec)
     safe = replace(
         deployment,
-        protection=Protection(tuple(words.values()), tuple(ranges.values()), tuple(map(asked_as, specs)), floors, copies),
+        protection=Protection(tuple(words.values()), tuple(ranges.values()), tuple(map(asked_as, specs)), floors, copies, mutes),
     )
     _check_room(safe)
     return safe
@@ -112,22 +113,32 @@ def protect(
 
 def _built(
     deployment: Deployment, specs: Sequence[AnySpec], looked: Looked | None, seed: int, progress: Progress
-) -> tuple[Deployment, tuple[Copies, ...], tuple[PotentialFloor, ...]]:
-    """Return the chip with copies of neurons, then with floors of theirs too; codes and ranges guard what is then stored."""
-    copies, floors = list[Copies](), list[PotentialFloor]()
+) -> tuple[Deployment, tuple[Copies, ...], tuple[PotentialFloor, ...], tuple[Mutes, ...]]:
+    """Return the chip with copies of neurons, then with what mutes others, then with floors; codes and ranges guard what is then stored."""
+    copies, floors, mutes = list[Copies](), list[PotentialFloor](), list[Mutes]()
+    layers = [(spec, layers_of(deployment, spec)) for spec in specs if isinstance(spec, MuteSpec)]
     for spec in specs:
         if isinstance(spec, CopySpec):
             deployment, more = with_copies(deployment, spec, looked, seed=seed, progress=progress)
             copies += more
+    for spec, names in layers:
+        again = next(
+            (name for name in names if name in [*(one.population for one in copies), *(one.population for one in mutes)]), None
+        )
+        if again is not None:
+            raise UsageError(f"protect {spec}: {again!r} has voters or relays already; a layer takes one of tmr and mute, once")
+        deployment, muted = with_mutes(deployment, spec, looked, names, seed=seed)
+        mutes += muted
+    beside = {name for one in mutes for name in (one.population, one.watchers)}  # a floor would hold a muted relay up
     for spec in specs:
         if isinstance(spec, FloorSpec):
             known = {one.population for one in floors}
-            deployment, held = with_floors(deployment, spec, looked)
+            deployment, held = with_floors(deployment, spec, looked, beside)
             again = next((one.population for one in held if one.population in known), None)
             if again is not None:
                 raise UsageError(f"protect {spec}: neurons of {again!r} have floors already; a layer takes them once")
             floors += held
-    return deployment, tuple(copies), tuple(floors)
+    return deployment, tuple(copies), tuple(floors), tuple(mutes)
 
 
 def _own_scores(stores: Stores, given: BitScores) -> BitScores:

@@ -3,7 +3,7 @@
 A synaptic operation of the profile's table reads one stored weight. Here reading a bit costs that operation's energy (and time) divided by the weight's bits:
 an upper bound, for the operation adds up as well. Counted are, for each spike that reads a row of stored synapses, all bits of the code words that
 have bits in that row, data and check, but for the data bits that belong to the row and are read anyway; and each scrubbing pass, which reads and writes every bit
-of every word. Copies and voters cost their synaptic operations; what their neurons take is not in it. Ranges and floors are held in registers and cost bits alone. The decoder's own gates are in no published table and not counted.
+of every word. Copies and voters, watchers and relays cost their synaptic operations; what their neurons take is not in it. Ranges and floors are held in registers and cost bits alone. The decoder's own gates are in no published table and not counted.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Charge:
         stored_bits: bits of the stored weights of the chip.
         data_bits: those that are in a code word.
         check_bits, map_bits: stored bits that are added: check bits; what says which bits are covered, and ranges.
-        copied_bits: bits of the weights of copies and voters, which are added too.
+        copied_bits: bits of the weights of copies and voters, watchers and relays, which are added too.
         cores: cores that are added.
         bits_read: bits a sample that are read beyond what the synaptic operations read, a mean.
         energy: joules a sample; None: the profile has no cost of a synaptic operation.
@@ -72,7 +72,7 @@ def charge(deployment: Deployment, spike_counts: Mapping[str, NDArray[np.int64]]
     second = None if costs is None else costs.time.synaptic_operation.value
     stored -= protection.copied_bits
     read, energy, busy = 0.0, 0.0, dict[int, float]()
-    for link in (name for one in protection.copies for name in one.links):
+    for link in (name for one in protection.built_in for name in one.links):
         own = deployment.connection(link)
         for core in deployment.placement.cores_of(own.target).tolist():
             here = fan_out(own.synapses, deployment.placement.core_of[own.target] == core)
@@ -89,7 +89,7 @@ def charge(deployment: Deployment, spike_counts: Mapping[str, NDArray[np.int64]]
             busy[core] = busy.get(core, 0.0) + each / width * (second or 0.0)
     return Charge(
         stored, protection.data_bits, protection.check_bits, protection.map_bits,
-        protection.copied_bits, sum(len(one.cores) for one in protection.copies), read,
+        protection.copied_bits, sum(len(one.cores) for one in protection.built_in), read,
         None if joule is None else energy, None if second is None else max(busy.values(), default=0.0),
     )  # fmt: skip
 

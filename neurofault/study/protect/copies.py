@@ -12,33 +12,37 @@ that it drives, and where these are copied too, where their voters sit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.damage.stored import field_shift
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.given import check_placement
-from neurofault.deploy.placement import healthy_cores
 from neurofault.deploy.protection import Copies
 from neurofault.engines import run
 from neurofault.errors import CapacityError, UnsupportedError, UsageError
 from neurofault.faults.importance import neuron_scores
-from neurofault.faults.places import populations_named, synapse_blocks
-from neurofault.graph.arithmetic import LOIHI
+from neurofault.faults.places import populations_named
 from neurofault.graph.chip import ChipConnection, ChipPopulation
-from neurofault.graph.law import USUAL
-from neurofault.graph.synapses import Conv, Dense, SignMode, Sparse, Synapses
+from neurofault.graph.synapses import Conv, Dense, Sparse, Synapses
 from neurofault.progress import Progress
-from neurofault.streams import permutation_prefix, stream_key
 from neurofault.study.atlas import atlas
-from neurofault.study.protect.scores import Looked, first_of
+from neurofault.study.protect.relays import (
+    beside_driven,
+    check_fresh,
+    check_made,
+    check_relayed,
+    free_cores,
+    relay,
+    stored_as,
+    with_parts,
+)
+from neurofault.study.protect.scores import Looked, by_lot, first_of
 from neurofault.study.protect.spec import CopySpec
 
-_ONE = 64
+ONE = 64
 """Weight of a copy's synapse to its voter; a neuron that is not copied has twice as much."""
 _THRESHOLD = 96
 """Of a voter, in the unit of vth, which is that of weights (both are shifted by 6): above one copy, below two."""
@@ -63,56 +67,14 @@ def with_copies(
     """
     names = populations_named(deployment, spec.layer or "hidden")
     for name in names:
-        _check(deployment, name, spec)
+        check_relayed(deployment, name, spec, "voter", (ONE, 2 * ONE))
     chosen = _chosen(deployment, names, spec, looked, seed, progress)
     made, found = deployment, list[Copies]()
     for name in sorted(chosen, key=lambda name: -deployment.schedule.phase[name]):  # what is driven first: voters sit there
         made, one = _with_copy(made, name, chosen[name], spec, {copy: each.population for each in found for copy in each.copies})
         found.append(one)
-    moved = next(
-        (one.name for one in deployment.connections if made.schedule.lag[one.name] != deployment.schedule.lag[one.name]), None
-    )
-    if moved is not None:
-        raise UnsupportedError(
-            f"protect {spec}: a voter takes a step, by which spikes over connection {moved!r} would come in another step than those on ways without voters; "
-            "protect layers on all ways of the same length, or none"
-        )
-    try:
-        check_placement(made)
-    except CapacityError as error:
-        raise CapacityError(f"protect {spec}: {error}; copy fewer neurons, or give voters: own") from None
+    check_made(deployment, made, spec, "voter", "copy fewer neurons, or give voters: own")
     return made, tuple(found[::-1])
-
-
-def _check(deployment: Deployment, name: str, spec: CopySpec) -> None:
-    """Refuse a population that no voter can stand for."""
-    own = deployment.population(name)
-    if own.is_source:
-        raise UsageError(
-            f"protect {spec}: {name!r} is an input: its spikes come from outside, and copies would have none of their own"
-        )
-    if name == deployment.readout.population:
-        raise UsageError(
-            f"protect {spec}: {name!r} is read by its potentials or counts, which a voter does not have; protect hidden layers"
-        )
-    if any(name in island for island, loop in zip(deployment.schedule.islands, deployment.schedule.loops, strict=True) if loop):
-        raise UnsupportedError(f"protect {spec}: {name!r} is in a loop, which a voter's step would lengthen")
-    if own.law.arithmetic != LOIHI:
-        raise UnsupportedError(
-            f"protect {spec}: voters are built in Loihi's arithmetic; neurons of {deployment.profile.name!r} compute otherwise"
-        )
-    if not deployment.profile.cuts:
-        raise UnsupportedError(f"protect {spec}: cores of {deployment.profile.name!r} hold whole populations; copies find no place")
-    bits, mode = _stored_as(deployment, name)
-    if _ONE % (1 << field_shift(bits, mode)):
-        raise UnsupportedError(
-            f"protect {spec}: weights of {bits} bits ({mode}) hold no {_ONE} and {2 * _ONE}, of which a voter is built"
-        )
-
-
-def _stored_as(deployment: Deployment, name: str) -> tuple[int, SignMode]:
-    into = deployment.into(name)
-    return (into[0].weight_bits, into[0].sign_mode) if into else (0, "mixed")
 
 
 def _chosen(
@@ -158,11 +120,7 @@ def _scores(
     deployment: Deployment, names: tuple[str, ...], spec: CopySpec, looked: Looked | None, seed: int, progress: Progress
 ) -> dict[str, NDArray[np.float64]]:
     if spec.by == "random":
-        total = sum(deployment.population(name).size for name in names)
-        rank = np.empty(total)
-        rank[permutation_prefix(stream_key(seed, "protect", "copies"), total, total)] = np.arange(total, 0, -1)
-        ends = np.cumsum([deployment.population(name).size for name in names])
-        return dict(zip(names, np.split(rank, ends[:-1]), strict=True))
+        return by_lot(deployment, names, seed, "copies")
     cut = first_of(looked, spec.samples, f"by {spec.by} looks")
     spikes = run(deployment, cut.inputs).activity.spike_counts
     found = {name: neuron_scores(deployment, name) * spikes[name] for name in names}
@@ -190,14 +148,14 @@ def _with_copy(
     own, core_of = deployment.population(name), deployment.placement.core_of
     slices = [neurons[core_of[name][neurons] == core] for core in np.unique(core_of[name][neurons])]
     all_slices = [np.flatnonzero(core_of[name] == core) for core in deployment.placement.cores_of(name)]
-    held = [*deployment.placement.used_cores.tolist(), *deployment.placement.spare_cores]
-    free = np.setdiff1d(healthy_cores(deployment.profile, deployment.placement.chips), held)
+    free = free_cores(deployment)
     needed = 2 * len(slices) + (len(all_slices) if spec.voters == "own" else 0)
     if needed > len(free):
         raise CapacityError(
             f"protect {spec}: copies of {name!r} take {needed} more cores, and {len(free)} are free; copy fewer, keep fewer spare cores, or deploy on more chips"
         )
-    first, second, third = copies = _fresh(deployment, name)
+    first, second, third = copies = (f"{name}.1", f"{name}.2", f"{name}.3")
+    check_fresh(deployment, copies, f"copies of {name!r}")
     where = {first: core_of[name]}
     for number, copy in enumerate((second, third)):
         cores = np.empty(own.size, np.int32)
@@ -209,17 +167,20 @@ def _with_copy(
         for at, part in enumerate(all_slices):
             voter_cores[part] = free[2 * len(slices) + at]
     else:
-        driven = [voters.get(one.target, one.target) for one in deployment.out_of(name)]
-        cores = np.unique(np.concatenate([core_of[each] for each in driven] or [core_of[name]]))
-        voter_cores = cores[np.arange(own.size) * len(cores) // own.size].astype(np.int32)
+        voter_cores = beside_driven(deployment, name, voters)
     populations = list[ChipPopulation]()
     for one in deployment.populations:
         if one.name != name:
             populations.append(one)
             continue
-        populations += [replace(own, name=first), _part(own, second, neurons), _part(own, third, neurons), _voter(own)]
+        populations += [
+            replace(own, name=first),
+            _part(own, second, neurons),
+            _part(own, third, neurons),
+            relay(own.name, own.shape, 4095, np.full(own.size, _THRESHOLD)),
+        ]
     links, connections = list[ChipConnection](), list[ChipConnection]()
-    bits, mode = _stored_as(deployment, name)
+    bits, mode = stored_as(deployment, name)
     for link in deployment.connections:
         if link.target != name:
             connections.append(link)
@@ -231,28 +192,13 @@ def _with_copy(
         ]
     alone = np.ones(own.size, bool)
     alone[neurons] = False
-    weight = np.where(alone, 2 * _ONE, _ONE).astype(np.int32)
+    weight = np.where(alone, 2 * ONE, ONE).astype(np.int32)
     votes = ((first, np.arange(own.size), weight), (second, neurons, weight[neurons]), (third, neurons, weight[neurons]))
     for copy, targets, strength in votes:
         synapses = Sparse.of(own.size, len(targets), targets, np.arange(len(targets)), strength)
         links.append(ChipConnection(f"{copy}.vote", copy, name, synapses, 0, bits, mode))
-    placement = replace(deployment.placement, core_of=_in_order(populations, {**core_of, **where, name: voter_cores}))
-    made = replace(deployment, populations=tuple(populations), connections=(*connections, *links), placement=placement)
-    added = tuple(np.setdiff1d(placement.used_cores, deployment.placement.used_cores).tolist())
-    stored = sum(block.size * made.connection(one.name).weight_bits for one in links for block in synapse_blocks(made, [one.name]))
+    made, added, stored = with_parts(deployment, populations, connections, links, {**where, name: voter_cores})
     return made, Copies(name, copies, neurons, added, tuple(one.name for one in links), stored)
-
-
-def _in_order(populations: Sequence[ChipPopulation], cores: Mapping[str, NDArray[np.int32]]) -> dict[str, NDArray[np.int32]]:
-    return {one.name: cores[one.name] for one in populations}
-
-
-def _fresh(deployment: Deployment, name: str) -> tuple[str, str, str]:
-    found = (f"{name}.1", f"{name}.2", f"{name}.3")
-    known = {one.name for one in deployment.populations} | {one.name for one in deployment.connections}
-    if taken := known.intersection(found):
-        raise UsageError(f"protect: copies of {name!r} are called {', '.join(found)}, and {min(taken)!r} is there already")
-    return found
 
 
 def _part(own: ChipPopulation, name: str, neurons: NDArray[np.int64]) -> ChipPopulation:
@@ -269,11 +215,6 @@ def _part(own: ChipPopulation, name: str, neurons: NDArray[np.int64]) -> ChipPop
         law=replace(law, refractory=refractory, floor=floor, reset_to=back),
         **held,
     )
-
-
-def _voter(own: ChipPopulation) -> ChipPopulation:
-    most, none = np.full(own.size, 4095, np.int32), np.zeros(own.size, np.int32)
-    return ChipPopulation(own.name, own.shape, most, most, np.full(own.size, _THRESHOLD, np.int32), none, 0, 0, law=USUAL)
 
 
 def _rows(synapses: Synapses, neurons: NDArray[np.int64]) -> Synapses:

@@ -2,12 +2,12 @@
 
 The floor is the law's own (:class:`neurofault.graph.law.Law`): v ← max(v', floor), in the chip's integers and before the threshold, so every engine that
 knows floors runs it. From above a potential is bounded already: past its threshold a neuron fires and is reset. A neuron that fires too
-often is not muted: that takes a count of its spikes, which no law keeps, and refractory steps hold the potential too, which changes the healthy network.
+often is muted by others (``mutes.py``): no law keeps a count of its spikes, and refractory steps hold the potential too, which changes the healthy network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,20 +26,28 @@ _AT_ONCE = 64
 """Samples whose potentials are held in memory together."""
 
 
-def with_floors(deployment: Deployment, spec: FloorSpec, looked: Looked | None) -> tuple[Deployment, tuple[PotentialFloor, ...]]:
+def with_floors(
+    deployment: Deployment, spec: FloorSpec, looked: Looked | None, beside: Collection[str] = ()
+) -> tuple[Deployment, tuple[PotentialFloor, ...]]:
     """Return the chip with floors, and what they take.
 
     Args:
         deployment: the healthy chip.
         spec: whose neurons.
         looked: samples of training or validation; None: there are none.
+        beside: populations that have none.
 
     Raises:
         UsageError: samples are needed, or the layer holds inputs alone.
         UnsupportedError: the chip's neurons have no floor.
     """
     cut = first_of(looked, spec.samples, "potentials look")
-    names = [name for name in populations_named(deployment, spec.layer or "any") if not deployment.population(name).is_source]
+    named = populations_named(deployment, spec.layer or "any")
+    names = [name for name in named if not deployment.population(name).is_source and name not in beside]
+    if not names and not all(deployment.population(name).is_source for name in named):
+        raise UsageError(
+            f"protect {spec}: layer {spec.layer!r} holds relays alone, which are muted by a low potential; its neurons are {named[0]}.own"
+        )
     if not names:
         raise UsageError(f"protect {spec}: layer {spec.layer!r} holds inputs alone, whose potentials no weight moves")
     for name in names:

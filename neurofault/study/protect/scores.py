@@ -52,6 +52,15 @@ def first_of(looked: Looked | None, samples: int, what: str) -> Looked:
     return Looked(looked.inputs[:count], looked.expected[:count], looked.unit)
 
 
+def by_lot(deployment: Deployment, populations: Sequence[str], seed: int, what: str) -> dict[str, NDArray[np.float64]]:
+    """Return a score of each neuron of some populations by lot; ``what`` they are drawn for is part of the key."""
+    sizes = [deployment.population(name).size for name in populations]
+    total = sum(sizes)
+    rank = np.empty(total)
+    rank[permutation_prefix(stream_key(seed, "protect", what), total, total)] = np.arange(total, 0, -1)
+    return dict(zip(populations, np.split(rank, np.cumsum(sizes)[:-1]), strict=True))
+
+
 BitScores = Mapping[str, NDArray[np.float64]]
 """Connection → [stored synapses, bits of a weight], float64."""
 

@@ -183,16 +183,50 @@ class CopySpec(BaseModel):
         return f"tmr:{f'{self.share:g}' if self.share is not None else f'{self.cores} cores'}:{self.by}"
 
 
-AnySpec = CodeSpec | RangeSpec | FloorSpec | CopySpec
+class MuteSpec(BaseModel):
+    """A watcher for each neuron that is chosen, which silences it for the rest of the sample once it has fired more than healthy samples ever show.
+
+    Attributes:
+        kind: ``mute``.
+        layer: whose neurons, as of faults; null: those of all hidden layers.
+        share: neurons that are watched, of those of the layers, above 0 to 1; null: all.
+        by: which come first: those with the most spikes · Σ|outgoing weights| to send too many (``importance``), or ``random``, the control.
+        relays: where watchers and relays sit: dealt out over the cores of the neurons that they drive (``target``), or each slice's on a core of its own (``own``).
+        samples: how many of the samples that are given are looked at, from the first.
+    """
+
+    model_config = _RECORD
+    kind: Literal["mute"]
+    layer: str | None = None
+    share: _Share | None = None
+    by: Literal["importance", "random"] = "importance"
+    relays: Literal["target", "own"] = "target"
+    samples: Annotated[int, Field(ge=1, le=1 << 31)] = 1000
+
+    @property
+    def whole(self) -> bool:
+        """Whether every neuron is watched."""
+        return self.share is None or self.share == 1
+
+    @property
+    def needs_samples(self) -> bool:
+        """Whether the choice looks at samples: always."""
+        return True
+
+    def __str__(self) -> str:
+        return "mute" if self.share is None or self.whole else f"mute:{self.share:g}:{self.by}"
+
+
+AnySpec = CodeSpec | RangeSpec | FloorSpec | CopySpec | MuteSpec
 """One protection."""
 Protect = Annotated[AnySpec, Field(discriminator="kind")]
 """One protection, as a document holds it."""
-KINDS = ("secded", "parity", "bounds", "potentials", "tmr")
+KINDS = ("secded", "parity", "bounds", "potentials", "tmr", "mute")
 Given = str | Mapping[str, Any] | AnySpec
 """One protection as it may be given."""
 
 
-_RECORDS: Mapping[str, type[AnySpec]] = {"bounds": RangeSpec, "potentials": FloorSpec, "tmr": CopySpec}
+_RECORDS: Mapping[str, type[AnySpec]] = {"bounds": RangeSpec, "potentials": FloorSpec, "tmr": CopySpec, "mute": MuteSpec}
 _WORDS = {"bounds": ("per", "outside"), "potentials": ("layer",)}
 """What follows a kind in a text; of all others share and by."""
 
@@ -204,8 +238,8 @@ def spec_of(given: Given) -> AnySpec:
     ('secded:0.05:random', 'target')
 
     Args:
-        given: ``kind``, ``kind:share``, ``kind:share:by`` of codes, ``tmr:share:by`` likewise, ``bounds:per:outside`` of ranges, ``potentials:layer``; or a mapping with the fields of :class:`CodeSpec`,
-            :class:`RangeSpec`, :class:`FloorSpec` or :class:`CopySpec`, also as YAML in a text.
+        given: ``kind``, ``kind:share``, ``kind:share:by`` of codes, ``tmr:share:by`` and ``mute:share:by`` likewise, ``bounds:per:outside`` of ranges, ``potentials:layer``; or a mapping with the fields of :class:`CodeSpec`,
+            :class:`RangeSpec`, :class:`FloorSpec`, :class:`CopySpec` or :class:`MuteSpec`, also as YAML in a text.
 
     Raises:
         UsageError: everything that is wrong with it.
