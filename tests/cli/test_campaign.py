@@ -145,7 +145,7 @@ def test_ctrl_c_while_workers_start_ends_cleanly(at_work):
         time.sleep(0.01)
     time.sleep(0.3)
     os.killpg(process.pid, signal.SIGINT)  # what a terminal does: everyone in the group gets it
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 130, err
     assert "stopped; what is done is kept, and the same command goes on" in err
     assert "Traceback" not in err

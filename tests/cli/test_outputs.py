@@ -28,7 +28,7 @@ def started(*words: str, cwd: Path | None = None, env: dict[str, str] | None = N
 def ran(*words: str, **options) -> tuple[int, str, str]:
     """Run it and return exit code, stdout, stderr without the lines of progress."""
     process = started(*words, **options)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=600)
     return process.returncode, out, err
 
 
@@ -227,7 +227,7 @@ def test_no_digit_is_cut_on_a_narrow_terminal(cli, columns):
             break
         shown += part
     os.close(main)
-    assert process.wait(60) == 0
+    assert process.wait(600) == 0
     wide = cli(*INJECT)[1]
     words = shown.decode().split()
     numbers = [word for line in wide.splitlines()[:16] for word in line.split() if word.replace(".", "").isdigit()]
@@ -247,7 +247,7 @@ def test_signals_end_a_verb_with_one_line(number, code):
     )
     time.sleep(4)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == code
     assert err.splitlines()[-1] == "neurofault: stopped"
     assert "Traceback" not in err
@@ -261,7 +261,7 @@ def test_a_signal_that_a_library_catches_ends_a_verb_all_the_same(tmp_path):
     assert process.stdout is not None
     assert process.stdout.readline() == "here\n"
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=40)
+    _, err = process.communicate(timeout=600)
     assert (process.returncode, err.splitlines()[-1]) == (143, "neurofault: stopped")
 
 

@@ -21,7 +21,7 @@ import neurofault.lava as nl
 
 @pytest.mark.parametrize(("embed", "build"), [(embed_broken_chip, broken_chip), (embed_broken_graph, broken_graph)])
 def test_a_broken_chip_in_a_lava_graph_spikes_as_on_our_engine(embed, build):
-    spikes, v = nl.watched(embed, timeout=120)
+    spikes, v = nl.watched(embed, timeout=600)
     deployment, inputs = build()
     expected = run(deployment, inputs, record=("spikes", "v")).activity.traces["out"]
     healthy = run(deployment.with_damage(Damage()), inputs, record=("spikes",)).activity.traces["out"]

@@ -27,7 +27,7 @@ from neurofault.graph.synapses import Stored
 
 
 def test_every_kind_of_connection_equals_lava_at_every_step():
-    lava = nl.run_watched(graphs.imaged, 20, timeout=120)
+    lava = nl.run_watched(graphs.imaged, 20, timeout=600)
     graph = nl.read_graph(graphs.imaged(), timesteps=20)
     ours = run(deploy(graph.network), graph.inputs, record=TRACES).activity.traces
     assert list(ours) == list(lava) == ["input", "hidden1", "hidden2", "output"]
@@ -50,7 +50,7 @@ def assert_equal(ours: Any, lava: Any) -> None:
 
 def test_graphs_with_branches_and_loops_equal_lava_at_every_step():
     steps = 18
-    for seed, lava in zip((1, 2, 3), nl.watched(graphs.looped_runs, [1, 2, 3], steps, timeout=240), strict=True):
+    for seed, lava in zip((1, 2, 3), nl.watched(graphs.looped_runs, [1, 2, 3], steps, timeout=600), strict=True):
         graph = nl.read_graph(graphs.looped(seed), timesteps=steps)
         network = graph.network
         assert {one.name for one in network.connections if one.source == one.target} == {"again", "own"}
@@ -65,7 +65,7 @@ def test_faults_in_a_graph_with_loops_do_the_same_in_lava():
         {"kind": "synapse_stuck", "count": 5, "connection": "again", "value": 120},
         {"kind": "neuron_threshold", "count": 2, "layer": "meet", "factor": 0.5, "when": {"kind": "death", "at": 6}},
     ]
-    lava = nl.watched(graphs.looped_broken, faults, steps, timeout=240)
+    lava = nl.watched(graphs.looped_broken, faults, steps, timeout=600)
     graph = nl.read_graph(graphs.looped(1), timesteps=steps)
     chip = inject(deploy(graph.network, neurons_per_core=4), [fault_from_mapping(fault) for fault in faults], seed=2)
     assert_equal(run(chip, graph.inputs, record=("spikes",)).activity.traces, {

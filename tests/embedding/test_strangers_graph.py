@@ -37,7 +37,7 @@ SEVERAL = [
 
 
 def test_broken_in_place_run_restored_run():
-    first, middle, last = nl.watched(graphs.break_run_restore, SEVERAL, 3, timeout=200)
+    first, middle, last = nl.watched(graphs.break_run_restore, SEVERAL, 3, timeout=600)
     handle = nl.inject(stranger(), SEVERAL, timesteps=STEPS, seed=3, neurons_per_core=8)
     healthy = handle.deployment.with_damage(Damage())
     expected = run(handle.deployment, handle.graph.inputs, record=TRACES).activity.traces
@@ -54,7 +54,7 @@ def test_broken_in_place_run_restored_run():
 
 
 def test_broken_between_runs():
-    spikes, (restored, changed, starts) = nl.watched(graphs.break_between_runs, timeout=200)
+    spikes, (restored, changed, starts) = nl.watched(graphs.break_between_runs, timeout=600)
     assert restored.all()
     assert changed.all()
     assert starts.tolist() == [STEPS, STEPS - 1, STEPS - 1]
@@ -73,7 +73,7 @@ def test_broken_between_runs():
 
 
 def test_a_running_graph_refuses_what_lava_cannot_take_on_by_name():
-    messages = nl.watched(graphs.refused_between_runs, timeout=120)
+    messages = nl.watched(graphs.refused_between_runs, timeout=600)
     remedy = "; inject before the first run, and pass handle.run_config(…) to it"
     assert messages == [
         "the graph is running: say with steps_run how many steps it has done (at least 1)",
@@ -138,7 +138,7 @@ def test_a_graph_that_hangs_is_ended_in_time():
 
 def test_a_graph_that_fails_gives_its_last_words():
     with pytest.raises(EngineError) as error:
-        nl.watched(hanging.fails, timeout=60)
+        nl.watched(hanging.fails, timeout=600)
     assert str(error.value).startswith("fails ended with exit code 1; last words:\nTraceback")
     assert str(error.value).endswith("ZeroDivisionError: division by zero")
     with pytest.raises(UsageError, match=r"^timeout must be above 0, is 0$"):
@@ -149,7 +149,7 @@ def test_a_graph_that_fails_gives_its_last_words():
 
 def test_run_watched_breaks_and_runs():
     fault = {"kind": "neuron_saturated", "neurons": [0, 5], "layer": "hidden1"}
-    broken = nl.run_watched(graphs.with_sparse, 8, timeout=120, faults=fault, states=("spikes",))
+    broken = nl.run_watched(graphs.with_sparse, 8, timeout=600, faults=fault, states=("spikes",))
     handle = nl.inject(graphs.with_sparse(), fault, timesteps=8)
     expected = run(handle.deployment, handle.graph.inputs, record=("spikes",)).activity.traces
     assert list(broken) == ["input", "hidden1", "output"]

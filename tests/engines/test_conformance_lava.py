@@ -86,7 +86,7 @@ def test_models_extended_for_samples_equal_untouched_lava_models(tmp_path: Path)
     np.savez(tmp_path / "in.npz", steps=20, **arrays)
     script = Path(__file__).with_name("stock_lava.py")
     subprocess.run(
-        [sys.executable, script, tmp_path / "in.npz", tmp_path / "out.npz"], check=True, timeout=120, stdout=subprocess.DEVNULL
+        [sys.executable, script, tmp_path / "in.npz", tmp_path / "out.npz"], check=True, timeout=600, stdout=subprocess.DEVNULL
     )
     with np.load(tmp_path / "out.npz") as out:
         for index, layer in enumerate(layers):

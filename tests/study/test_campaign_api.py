@@ -298,5 +298,5 @@ def test_a_script_needs_no_guard_around_a_run(tmp_path):
     script.write_text(
         f"import neurofault as nf\nprint(len(nf.campaign({one!r}, out='run').run(workers=2).table()))\n", encoding="utf-8"
     )
-    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
     assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
