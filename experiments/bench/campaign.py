@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from machine import machine
+
 from neurofault.study.campaign.run import Executor, ready, run_campaign
 from neurofault.study.campaign.spec import load_campaign
 
@@ -60,13 +62,14 @@ def main() -> None:
         print(size, file=sys.stderr)
         done = subprocess.run([sys.executable, __file__, "--one", str(size)], capture_output=True, text=True, check=True)
         found.append(json.loads(done.stdout.splitlines()[-1]))
-    answer = [
+    rows = [
         {
             "trials": row["trials"], "time_a_trial_ratio": round(row["each"] / found[0]["each"], 2),
             "milliseconds_a_trial": round(1000 * row["each"], 2), "coordinator_megabytes": row["coordinator_megabytes"],
         }
         for row in found
     ]  # fmt: skip
+    answer = {"sizes": rows, "machine": machine()}
     print(json.dumps(answer, indent=1))
     if options.json:
         options.json.write_text(json.dumps(answer, indent=1) + "\n")

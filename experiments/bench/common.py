@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import statistics
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from machine import machine
 from numpy.typing import NDArray
 
 from neurofault.convert.torch_model import candidates, from_torch
@@ -114,11 +114,6 @@ def require(equal: bool, what: str) -> None:
     """End the benchmark if two sides do not agree: no ratio is printed for unequal results."""
     if not equal:
         sys.exit(f"not equal: {what}")
-
-
-def machine() -> dict[str, Any]:
-    """Return what the numbers were measured on."""
-    return {"cores": len(os.sched_getaffinity(0)), "load": os.getloadavg()[0], "numpy": np.__version__}
 
 
 def finish(title: str, rows: list[tuple[str, str]], answer: dict[str, Any], target: str | None) -> None:

@@ -36,6 +36,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import fuzz_mutants as mutants
 import fuzz_own as own
 from fuzz_mutants import CANARY, HERE, Chance
+from machine import machine
 
 from neurofault import faults, hdf5_child, hdf5_file
 from neurofault.cli.inject import read_faults
@@ -528,6 +529,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         answer = {
             "seed": options.seed, "mutants": sum(counts.values()), "executed": executed, "whole": _plain(whole),
             "readers": {name: {"mutants": counts[name], **_plain(tally)} for name, tally in tallies.items()}, "cli": None,
+            "machine": machine(),
         }  # fmt: skip
         _save(answer, json_file)
         wrong = bool(executed or failures or whole.hangs)

@@ -23,6 +23,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from machine import machine
+
 from neurofault.study.campaign.folder import JOURNAL
 from neurofault.study.campaign.journal import read_rows
 from neurofault.study.campaign.rows import VOLATILE, best
@@ -139,7 +141,7 @@ def main() -> None:
     different += rows_of(folder) != expected
     answer = {
         "kills": kills, "kills_with_a_journal": resumes, "torn_tails": torn, "runs_ended": ended, "trials": len(expected),
-        "rows_twice": twice, "runs_with_other_rows": different, "who": options.who, "orphans": left,
+        "rows_twice": twice, "runs_with_other_rows": different, "who": options.who, "orphans": left, "machine": machine(),
     }  # fmt: skip
     print(json.dumps(answer, indent=1))
     if options.json:

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from machine import machine
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment, Placement
@@ -148,6 +149,7 @@ def main() -> None:
         "speedup_lava": statistics.median(one / other for one, other in zip(lava, ours, strict=True)),
         "strict_samples_a_second": 1 / statistics.median(own),
         "strict_speedup_lava": statistics.median(one / other for one, other in zip(lava, own, strict=True)),
+        "machine": machine(),
     }
     print(
         f"784 → 100, {STEPS_A_SAMPLE} steps a sample, epoch 1, rate {RATE}: weights equal\n"
@@ -158,9 +160,9 @@ def main() -> None:
         file=sys.stderr if options.json == "-" else sys.stdout,
     )
     if options.json == "-":
-        print(json.dumps(row))
+        print(json.dumps(row, indent=2))
     elif options.json:
-        Path(options.json).write_text(json.dumps(row))
+        Path(options.json).write_text(json.dumps(row, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -34,3 +34,13 @@ def test_numbers_in_sentences_are_those_of_the_published_tables(checked):
     code, out = checked("paper_claims.py")
     assert code == 0, out
     assert len(out.splitlines()) == 9
+
+
+def test_the_figures_of_the_page_of_speed_are_those_that_were_measured(checked, monkeypatch):
+    code, out = checked("bench/page.py")
+    assert (code, out) == (0, "0 lines of speed.md are not what the data say\n")
+    read = Path.read_text  # a page that says otherwise
+    monkeypatch.setattr(Path, "read_text", lambda path, **words: read(path, **words).replace(" MB |", " GB |"))
+    code, out = checked("bench/page.py")
+    assert code == 1
+    assert out.endswith("\n4 lines of speed.md are not what the data say\n")
