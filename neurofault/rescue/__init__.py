@@ -160,7 +160,7 @@ def check_way(
         plastic: likewise.
 
     Raises:
-        UsageError: there is no such strategy, learner or connection.
+        UsageError: there is no such strategy, learner or connection; or it moves weights that code words or ranges guard.
         UnsupportedError: the chip is none that it takes; the text says why, and what takes it.
         LearningRuleError: the chip cannot express the learner's rule.
     """
@@ -168,6 +168,11 @@ def check_way(
     from neurofault.rescue.strategies import strategy_named
 
     chosen = strategy_named(strategy)
+    if chosen.spares and deployment.protection.reads_otherwise:
+        raise UsageError(
+            f"strategy {strategy!r} moves stored weights away from their code words and ranges, and no new ones are made: remap the chip, then protect it; "
+            "potentials, tmr and mute may stand beside it"
+        )
     if chosen.chains:
         links(deployment, f"strategy {strategy!r}", instead="strategies for other graphs: remap, remap+learn, batch, iterative")
     if not chosen.learns:

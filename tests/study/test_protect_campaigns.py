@@ -41,3 +41,14 @@ def test_mistakes_stand_at_their_place(protect, message):
         nf.campaign({**SMALL, "protect": protect})
     assert len(caught.value.mistakes) == 1
     assert message in caught.value.mistakes[0]
+
+
+@pytest.mark.parametrize("strategy", ["remap", "diagnose"])
+@pytest.mark.parametrize("guard", [SECDED, {"kind": "bounds"}])
+def test_a_campaign_that_guards_words_and_moves_them_is_refused_before_anything_runs(guard, strategy):
+    given = {**SMALL, "place": {"spare_cores": 2}, "rescue": [{"strategy": "none"}, {"strategy": strategy}]}
+    with pytest.raises(SpecError) as caught:
+        nf.campaign({**given, "protect": {"sweep": [[], [guard]]}})
+    assert len(caught.value.mistakes) == 1
+    assert f"and rescue {strategy} moves them away from their code words and ranges" in caught.value.mistakes[0]
+    nf.campaign({**given, "protect": [{"kind": "tmr"}]})  # neurons may be guarded beside it

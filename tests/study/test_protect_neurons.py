@@ -239,3 +239,12 @@ def test_a_dead_core_of_copies_is_remapped_to_a_spare_one():
     healed = nf.rescue(nf.inject(safe, CoreDead(cores=[core])), X, LABELS, strategy="remap").deployment
     assert int(healed.placement.core_of["mid0.2"][0]) in safe.placement.spare_cores
     assert np.array_equal(traces(healed, X)["mid0.2"].spikes, traces(safe, X)["mid0.2"].spikes)
+
+
+@pytest.mark.parametrize("strategy", ["remap", "remap+learn", "embryonic"])
+@pytest.mark.parametrize("guard", ["secded", "bounds"])
+def test_guarded_words_are_not_moved(guard, strategy):
+    chip = nf.deploy(chain_of((20, 12, 5)), neurons_per_core=5, spare_cores=2)
+    hurt = nf.inject(nf.protect(chip, guard), CoreDead(count=1))
+    with pytest.raises(UsageError, match=f"^strategy '{strategy[:5]}.*moves stored weights away from their code words and ranges"):
+        nf.rescue(hurt, X, LABELS, strategy=strategy)

@@ -109,16 +109,16 @@ def remap(
         FaultError: ``importance`` does not fit the populations.
     """
     check_learning(deployment.connections, learning)
+    if deployment.protection.reads_otherwise:
+        raise UsageError(
+            "remap moves stored weights away from their code words and ranges, and no new ones are made: remap the chip, then protect it"
+        )
     placement = deployment.placement
     dead = deployment.damage.dead_cores if cores is None else tuple(sorted(set(cores)))
     alone = _left_alone(deployment) if cores is None else ()
     orphans = on_cores(deployment, dead)
     if not any(mask.any() for mask in orphans.values()):
         return Remapped(deployment, (), {}, notes=alone)
-    if deployment.protection.reads_otherwise:
-        raise UsageError(
-            "remap moves stored weights away from their code words, and no new ones are made: remap the chip, then protect it"
-        )
     if deployment.profile.core.layers is not None:
         raise UsageError(
             f"remap moves parts of populations to any spare core; cores of {deployment.profile.name!r} differ and hold one whole population "

@@ -14,10 +14,11 @@ from neurofault.deploy.anneal_words import place_words
 from neurofault.engines import ENGINES
 from neurofault.errors import ConversionError
 from neurofault.graph.readout import readout_words
+from neurofault.rescue.strategies import strategy_named
 from neurofault.study.campaign.files import module_named, profile_named
 from neurofault.study.campaign.ways import RECORD, Natural, Positive, Rescue
 from neurofault.study.prepare import Setup
-from neurofault.study.protect.spec import Protect
+from neurofault.study.protect.spec import CodeSpec, Protect, RangeSpec
 from neurofault.study.statistics import LEAST_FIRST, SHARE, StopRule
 
 
@@ -286,6 +287,17 @@ class CampaignSpec(BaseModel):
             raise ValueError(f"engine {self.engine!r} is unknown; allowed: {', '.join(ENGINES)}")
         if self.engine != "exact" and any(one.strategy != "none" for one in self.rescue):
             raise ValueError(f"a rescue runs on engine exact, not on {self.engine}")
+        return self
+
+    @model_validator(mode="after")
+    def _moves(self) -> CampaignSpec:
+        guards = [str(one) for one in self.protect if isinstance(one, CodeSpec | RangeSpec)]
+        moving = [one.strategy for one in self.rescue if strategy_named(one.strategy).spares]
+        if guards and moving:
+            raise ValueError(
+                f"protect {guards[0]} guards stored weights, and rescue {moving[0]} moves them away from their code words and ranges, of which no new ones are made; "
+                "make two campaigns of them, or protect neurons (potentials, tmr, mute)"
+            )
         return self
 
     def setup(self, data_dir: Path | None, base: Path = Path()) -> Setup:
