@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from neurofault.papers.rescue2019.networks import BROKEN
 from neurofault.papers.rescue2019.output import Figure
 from neurofault.papers.rescue2019.pictures import COLOURS, Painter, band
 
@@ -141,11 +142,32 @@ def _ranking(canvas: Any, figure: Figure) -> None:
     canvas.suptitle(f"{answer['dead_cores']} dead cores, equal cycles in all, {answer['draws']} draws: one thing changed at a time")
 
 
+def _networks(canvas: Any, figure: Figure) -> None:
+    answer = figure.answer
+    names = list(dict.fromkeys(row["network"] for row in answer["rows"]))
+    accountings = list(dict.fromkeys(row["accounting"] for row in answer["rows"]))
+    grid = canvas.subplots(1, len(names), squeeze=False)[0]
+    for name, axes in zip(names, grid, strict=True):
+        own = [row for row in answer["rows"] if row["network"] == name]
+        losses = list(dict.fromkeys(row["loss"] for row in own))
+        for number, accounting in enumerate(accountings):
+            rows = [row for row in own if row["accounting"] == accounting]
+            _whiskers(axes, [at + 0.24 * number - 0.12 for at in range(len(rows))], rows, number, accounting)
+        axes.axvline(0, color="black", lw=0.5)
+        axes.set_yticks(range(len(losses)), [BROKEN[loss] for loss in losses] if axes is grid[0] else [""] * len(losses))
+        axes.set_ylim(len(losses) - 0.5, -0.5)
+        axes.set(xlabel="iterative − batch (points)", title=f"{name}, {own[0]['trainings']} trainings × {own[0]['draws']} draws")
+    handles, labels = grid[0].get_legend_handles_labels()
+    canvas.legend(handles, labels, fontsize=7, ncols=2, loc="outside lower center")
+    canvas.suptitle(f"{answer['learner']} on {answer['profile']}; 95 % intervals over trainings")
+
+
 PAINTERS: Mapping[str, tuple[Painter, float]] = {
     "chip_fig1": (_fig1, 4),
     "chip_fig2": (_fig2, 6),
     "chip_fig3": (_fig3, 6),
     "chip_fig4": (_fig4, 6),
     "chip_ranking": (_ranking, 5),
+    "chip_networks": (_networks, 4),
 }
 """Figure → what draws it, and how high it is in inches."""

@@ -11,7 +11,8 @@ import numpy as np
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError, nearest
-from neurofault.faults import CoreDead, NeuronDead, inject
+from neurofault.faults import CoreDead, NeuronDead, SynapseBitFlip, SynapseBitStuck, inject
+from neurofault.graph import Dense
 from neurofault.papers.rescue2019.units import Units
 from neurofault.progress import Progress
 from neurofault.rescue.examples import Examples
@@ -76,6 +77,66 @@ class Sweep:
 
 
 @dataclass(frozen=True)
+class Harm:
+    """A kind of damage of the figure of networks.
+
+    Attributes:
+        loss: of :data:`LOSSES`.
+        share: of what can break in the hidden layers, above 0 and below 1.
+        steps: in which it happens to what is repaired after each.
+
+    Raises:
+        UsageError: a number out of range.
+    """
+
+    loss: str
+    share: float
+    steps: int = 6
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise UsageError(f"share of {self.loss} must be above 0 and below 1, is {self.share:g}")
+        if self.steps < 2:
+            raise UsageError(
+                f"steps of {self.loss} must be at least 2, is {self.steps}: in one step iterative repair is batch repair"
+            )
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network of the figure of networks.
+
+    Attributes:
+        network: of the zoo.
+        seeds: of its trainings; None: the recipe's own, whose weights are shipped where any are.
+        harms: what breaks.
+        draws: of each kind of damage, the same numbers for each training.
+        adapt: training samples of a cycle.
+
+    Raises:
+        UsageError: fewer than two trainings, a training that is named twice, or fewer than two draws: neither would say anything about the spread.
+    """
+
+    network: str
+    seeds: tuple[int | None, ...]
+    harms: tuple[Harm, ...]
+    draws: int
+    adapt: int = 10_000
+
+    def __post_init__(self) -> None:
+        if len(self.seeds) < 2 or self.draws < 2:
+            raise UsageError(
+                f"case {self.network}: {len(self.seeds)} trainings and {self.draws} draws; needed are at least two of each, for an interval over trainings"
+            )
+        if len(set(self.seeds)) < len(self.seeds):
+            raise UsageError(f"case {self.network}: a training is named twice")
+
+    def training(self, seed: int | None) -> str:
+        """Return the name of a training: ``mnist-mlp``, or ``mnist-mlp+seed=1``."""
+        return self.network if seed is None else f"{self.network}+seed={seed}"
+
+
+@dataclass(frozen=True)
 class ChipSetting:
     """Every choice of the figures on the chip.
 
@@ -98,6 +159,7 @@ class ChipSetting:
         headline: the tolerance that the text speaks of; one of ``tolerances``.
         sustained: evaluations in a row that make "recovered".
         profile, neurons_per_core, spare_cores: of the chip.
+        cases: networks of the figure of networks, each at its recipe's own grain.
         seed: of damage, order of samples, rounding.
     """
 
@@ -122,7 +184,12 @@ class ChipSetting:
     neurons_per_core: int = 8
     spare_cores: int = 6
     seed: int = 1
+    cases: tuple[Case, ...] = ()
 
+
+_DEAD = (Harm("cores", 0.46), Harm("neurons", 0.48))
+_BITS = (Harm("flipped bits", 0.03), Harm("stuck bits", 0.1))
+_SEEDS = (None, 1, 2, 3, 4)
 
 FULL = ChipSetting(
     "full", "mnist-mlp",
@@ -132,6 +199,10 @@ FULL = ChipSetting(
     ),
     Sweep((2, 3, 4, 5, 6, 7), (0.01, 0.1, 0.3), (1, 2), 6, 5000),
     decline_draws=40, decline_bits=(2, 4, 8), draws=8, adapt=10_000, cycles=0.2, cap=2.0,
+    cases=(
+        Case("mnist-mlp", _SEEDS, _DEAD + _BITS, 4), Case("digits-events-mlp", _SEEDS, _DEAD + _BITS, 6, 1000),
+        Case("mnist-mlp2", _SEEDS, _DEAD + _BITS, 3), Case("mnist-mlp-400", _SEEDS, _DEAD + _BITS, 2),
+    ),
 )  # fmt: skip
 QUICK = ChipSetting(
     "quick", "digits-mlp",
@@ -141,6 +212,7 @@ QUICK = ChipSetting(
     ),
     Sweep((2, 4), (0.1,), (1,), 6, 500),
     decline_draws=6, decline_bits=(4, 8), draws=3, adapt=1000, cycles=0.2, cap=2.0, alphas=5,
+    cases=(Case("digits-mlp", (None, 1), _DEAD + _BITS, 3, 1000),),
 )  # fmt: skip
 
 
@@ -178,19 +250,34 @@ class HealthyChip:
         return tuple(one.name for one in chip.populations if not one.is_source and one.name != chip.readout.population)
 
 
-def faults_of(loss: str, count: int) -> CoreDead | NeuronDead:
-    """Return so many dead cores or neurons of the hidden layers; k of them are among any larger number of the same draw.
+LOSSES = ("cores", "neurons", "flipped bits", "stuck bits")
+"""What breaks: dead cores, dead neurons, flipped bits of stored weights, and bits of them that are stuck at 0."""
+
+
+def faults_of(loss: str, count: int) -> CoreDead | NeuronDead | SynapseBitFlip | SynapseBitStuck:
+    """Return so many of a kind of damage in the hidden layers; k of them are among any larger number of the same draw.
+
+    Args:
+        loss: of :data:`LOSSES`.
+        count: how many cores, neurons or bits, at least 1.
+
+    >>> faults_of("stuck bits", 3).level
+    0
 
     Raises:
-        UsageError: neither ``cores`` nor ``neurons``.
+        UsageError: no such kind.
     """
     match loss:
         case "cores":
             return CoreDead(count=count, layer="hidden")
         case "neurons":
             return NeuronDead(count=count, layer="hidden")
+        case "flipped bits":
+            return SynapseBitFlip(count=count, layer="hidden")
+        case "stuck bits":
+            return SynapseBitStuck(count=count, layer="hidden")
         case _:
-            raise UsageError(f"no loss {loss!r}; allowed: cores, neurons{nearest(loss, ('cores', 'neurons'))}")
+            raise UsageError(f"no loss {loss!r}; allowed: {', '.join(LOSSES)}{nearest(loss, LOSSES)}")
 
 
 @final
@@ -260,10 +347,13 @@ class ChipStudy:
         return self._learners[key]
 
     def whole(self, loss: str) -> int:
-        """Return how many cores or neurons of the hidden layers there are.
+        """Return how many cores, neurons or stored bits of weights the hidden layers have.
+
+        Args:
+            loss: of :data:`LOSSES`.
 
         Raises:
-            UsageError: neither ``cores`` nor ``neurons``.
+            UsageError: no such kind, or weights that are not stored as a dense matrix.
         """
         deployment = self.chip().deployment
         match loss:
@@ -271,8 +361,13 @@ class ChipStudy:
                 return sum(len(deployment.placement.cores_of(name)) for name in self.chip().hidden())
             case "neurons":
                 return sum(deployment.population(name).size for name in self.chip().hidden())
+            case "flipped bits" | "stuck bits":
+                into = [one for one in deployment.connections if one.target in self.chip().hidden()]
+                if others := [one.name for one in into if not isinstance(one.synapses, Dense)]:
+                    raise UsageError(f"bits are counted of dense weights, which connection {others[0]!r} has not")
+                return sum(one.synapses.n_in * one.synapses.n_out * one.weight_bits for one in into)
             case _:
-                raise UsageError(f"no loss {loss!r}; allowed: cores, neurons{nearest(loss, ('cores', 'neurons'))}")
+                raise UsageError(f"no loss {loss!r}; allowed: {', '.join(LOSSES)}{nearest(loss, LOSSES)}")
 
     def hurt(self, chip: Deployment, loss: str, count: int, draw: int) -> Deployment:
         """Return a chip with all the damage of a draw."""

@@ -17,6 +17,7 @@ from neurofault.papers.rescue2019.fig3 import fig3
 from neurofault.papers.rescue2019.fig4 import fig4
 from neurofault.papers.rescue2019.float_setting import FULL, FloatSetting, FloatStudy, Separate
 from neurofault.papers.rescue2019.floats import Floats
+from neurofault.papers.rescue2019.networks import networks
 from neurofault.papers.rescue2019.output import Figure, write
 from neurofault.papers.rescue2019.ranking import ranking
 from neurofault.papers.rescue2019.subject import Subject
@@ -25,7 +26,7 @@ from neurofault.progress import Progress, silent
 
 FIGURES: Mapping[str, Callable[[Subject], Figure]] = {"fig1": fig1, "fig2": fig2, "fig3": fig3, "fig4": fig4}
 
-ON_CHIP: Mapping[str, Callable[[ChipStudy], Figure]] = {"ranking": ranking}
+ON_CHIP: Mapping[str, Callable[[ChipStudy], Figure]] = {"ranking": ranking, "networks": networks}
 """Figures that only chips have."""
 
 SEPARATE: Mapping[str, Callable[[Separate], Figure]] = {"cnn": cnn}

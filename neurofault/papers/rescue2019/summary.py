@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from neurofault.papers.rescue2019.networks import verdicts
 from neurofault.papers.rescue2019.output import Figure
 
 
@@ -72,6 +73,8 @@ def lines(figure: Figure) -> Iterator[str]:
         case "chip_ranking":
             for row in answer["rows"]:
                 yield f"{figure.name} {row['learner']}, {row['change']} {row['value']}: iterative − batch {_difference(row)}; {row['better']}"
+        case "chip_networks":
+            yield from verdicts(figure)
         case _:
             return
 
