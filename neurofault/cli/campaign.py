@@ -81,7 +81,9 @@ def run(
     out: Out = None,
     set_: Set = None,
     workers: Annotated[int | None, typer.Option(help="Local processes. Default: one for each core that it may use.")] = None,
-    dask: Annotated[str | None, typer.Option(help="Address of a dask.distributed scheduler (tcp://host:port), or local.")] = None,
+    dask: Annotated[
+        str | None, typer.Option(help="A dask.distributed scheduler: tcp://host:port, or its scheduler file (….json); or local.")
+    ] = None,
     shard: Annotated[str, typer.Option(help="i/n: run only the i-th of n parts (for arrays of jobs); merge them later.")] = "1/1",
     retry: Annotated[bool, typer.Option("--retry", help="Run failed trials again.")] = False,
     data_dir: options.DataDir = None,

@@ -33,6 +33,9 @@ def paper(
         ),
     ] = "floats",
     quick: Annotated[bool, typer.Option("--quick", help="Small networks on digits, about a minute, instead of MNIST.")] = False,
+    jobs: Annotated[
+        int, typer.Option(help="Processes that compute parts of the figures; any number of them gives the same bytes.")
+    ] = 1,
     data_dir: options.DataDir = None,
 ) -> None:
     """Reproduce the figures of "Efficient rescue of damaged neural networks" and put its claims to the test."""
@@ -48,10 +51,12 @@ def paper(
         if on == "floats" and figure in SEPARATE:
             if quick:
                 raise UsageError(f"{figure} has no quick version: it needs a network that takes its time to train")
+            if jobs != 1:
+                raise UsageError(f"{figure} has no parts that several processes could compute: leave --jobs out")
             done = [paper_separate(figure, out, data_dir=data_dir, progress=progress)]
         else:
             setting = settings.QUICK if quick else settings.FULL
-            done = paper([figure], out, setting=setting, data_dir=data_dir, progress=progress)
+            done = paper([figure], out, setting=setting, data_dir=data_dir, progress=progress, jobs=jobs)
     for one in done:
         for line in lines(one):
             print(line)

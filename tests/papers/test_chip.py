@@ -2,32 +2,59 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import pickle
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import neurofault as nf
 from neurofault.engines import run
 from neurofault.errors import UsageError
+from neurofault.papers.rescue2019.chip_match import WRITES, equal_energy
 from neurofault.papers.rescue2019.chip_repairs import ChipRepair, batch, history, iterative, perform, watched, whole_way
-from neurofault.papers.rescue2019.chip_setting import FULL, QUICK, ChipStudy, Loss, Sweep
+from neurofault.papers.rescue2019.chip_setting import FULL, QUICK, Case, ChipStudy, Harm, Loss, Sweep
 from neurofault.papers.rescue2019.chip_vectors import vector, with_vector
-from neurofault.papers.rescue2019.chips import CYCLES, STOPPED, WRITES, equal_energy
+from neurofault.papers.rescue2019.chips import CYCLES, STOPPED
+from neurofault.papers.rescue2019.networks import LAST, TOTAL, Training, count_of
+from neurofault.papers.rescue2019.parts import parts_of, subject_of
 from neurofault.papers.rescue2019.run import FIGURES, ON_CHIP, paper
-from neurofault.papers.rescue2019.units import Units
+from neurofault.papers.rescue2019.units import Units, trial_of
 from neurofault.papers.rescue2019.watched import WatchedBench
 from neurofault.progress import silent
+from neurofault.study.campaign.journal import read_rows
 from neurofault.study.statistics import holm
 
 TINY = replace(
     QUICK, name="tiny", losses=(Loss("cores", 2, (4,), (4,), 6, 12, (6, 12)), Loss("neurons", 16, (32,), (32,), 40, 80, (40, 80))),
     sweep=Sweep((2,), (0.1,), (1,), 4, 100), decline_draws=3, decline_bits=(8,), draws=2, adapt=200, cap=0.5, looks=(0.1,), alphas=3,
     learners=("delta", "dfa"),
+    cases=(Case("digits-mlp", (None, 1), (Harm("cores", 0.3, 2), Harm("flipped bits", 0.05, 2), Harm("stuck bits", 0.05, 2)), 2, 200),),
 )  # fmt: skip
-NAMES = ("chip_fig1", "chip_fig2", "chip_fig3", "chip_fig4", "chip_ranking")
+
+
+class Recorder:
+    """Units that are known, and which of them are asked for."""
+
+    def __init__(self, units: Units) -> None:
+        self.units, self.trials = units, set()
+
+    def once(self, key, compute):
+        self.trials.add(trial_of(key))
+        return self.units[trial_of(key)]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+NAMES = ("chip_fig1", "chip_fig2", "chip_fig3", "chip_fig4", "chip_ranking", "chip_networks")
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +78,86 @@ def test_a_second_run_computes_nothing_and_writes_the_same_bytes(made, tmp_path)
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".csv", ".png", ".svg", ".jsonl"}
 
 
-def test_a_figure_made_anew_has_the_same_bytes(made, tmp_path):
-    paper(["ranking"], tmp_path, setting=TINY)
-    for path in tmp_path.glob("chip_*"):
-        assert path.read_bytes() == (made[0] / path.name).read_bytes(), path.name
+def test_any_number_of_workers_gives_the_same_bytes(made, tmp_path):
+    paper(["ranking", "networks"], tmp_path, setting=TINY, jobs=2)
+    rows = read_rows(tmp_path / "units.jsonl").rows
+    assert len({row["trial"] for row in rows}) == len(rows)  # no unit is computed twice
+    names = [path.name for path in made[0].iterdir() if path.name.startswith(("chip_ranking", "chip_networks"))]
+    assert len(names) == 11
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (made[0] / name).read_bytes(), name
+
+
+def test_the_parts_of_a_figure_are_all_that_it_asks_for(made):
+    asked = Recorder(Units(made[0] / "units.jsonl"))
+    subject = subject_of(TINY, asked, None, silent)
+    for name in (*FIGURES, *ON_CHIP):
+        asked.trials.clear()
+        for part in chain.from_iterable(parts_of(subject, name)):
+            pickle.loads(pickle.dumps(part))(subject)
+        apart = set(asked.trials)
+        asked.trials.clear()
+        ON_CHIP[name](subject.study) if name in ON_CHIP else FIGURES[name](subject)
+        assert asked.trials == apart, name
+
+
+def test_networks_are_compared_over_trainings(made, study):
+    answer = made[1]["chip_networks"]
+    rows, draws = answer["rows"], table(made[0] / "chip_networks_draws.csv")
+    assert [(row["loss"], row["accounting"]) for row in rows] == [
+        (loss, accounting) for loss in ("cores", "flipped bits", "stuck bits") for accounting in (TOTAL, LAST)
+    ]
+    assert [row["p_holm"] for row in rows] == pytest.approx(holm([row["p"] for row in rows]))
+    assert {name: set(found) for name, found in answer["weights"].items()} == {"digits-mlp": {"own", "1"}}
+    assert len(set(answer["weights"]["digits-mlp"].values())) == 2
+    for row, key in zip(rows, ["batch", "last"] * 3, strict=True):
+        own = [one for one in draws if one["loss"] == row["loss"]]
+        assert [(one["training"], one["draw"]) for one in own] == [("own", "0"), ("own", "1"), ("1", "2"), ("1", "3")]
+        means = [
+            [np.mean([float(one[name]) for one in own if one["training"] == training]) for training in ("own", "1")]
+            for name in ("iterative", key)
+        ]
+        assert row["difference"] == pytest.approx(np.mean(np.subtract(*means)), abs=1e-6)
+        assert (row["p"], row["trainings"]) == (pytest.approx(stats.ttest_rel(*means).pvalue, abs=1e-4), 2)
+    bits = 64 * 100 * 8
+    assert [(row["count"], row["of"]) for row in rows[::2]] == [(4, 13), (bits // 20, bits), (bits // 20, bits)]
+    assert [one["verdict"] for one in answer["verdicts"]] == ["undecided"] * 3
+    assert answer["verdicts"][1]["text"].startswith(
+        "digits-mlp, flipped bits (2,560 of 51,200 bits): not decided, iterative − batch "
+    )
+
+
+@pytest.mark.parametrize("loss", ["cores", "stuck bits"])
+def test_a_draw_of_a_network_is_inject_and_rescue_by_hand(made, study, loss):
+    case = TINY.cases[0]
+    harm = next(one for one in case.harms if one.loss == loss)
+    training = Training(case, 1)
+    own = training.at_work(study)
+    chip, adapt, draw = own.chip(), own.adapt(200, 8), training.draws[0]
+    fault = {"cores": nf.faults.CoreDead, "stuck bits": nf.faults.SynapseBitStuck}[loss](count=count_of(own, harm), layer="hidden")
+    broken = nf.inject(chip.deployment, [fault], seed=1, draw=draw)
+    row = next(one for one in table(made[0] / "chip_networks_draws.csv") if (one["loss"], one["draw"]) == (loss, str(draw)))
+    assert run(broken, chip.test.inputs, chip.test.labels).accuracy == pytest.approx(float(row["damaged"]), abs=1e-6)
+    for strategy, steps in (("batch", 1), ("iterative", 2)):
+        healed = nf.rescue(
+            broken, adapt.inputs, adapt.labels, strategy=strategy, learner="dfa", budget=nf.Budget(cycles=0.4),
+            plan=nf.Plan(steps=steps), seed=1 + 1000 * draw, test=(chip.test.inputs, chip.test.labels), fine=False, guard=None,
+        )  # fmt: skip
+        assert healed.final == pytest.approx(float(row[strategy]), abs=1e-6)
+
+
+def test_too_few_trainings_or_draws_are_refused():
+    harms = (Harm("cores", 0.3),)
+    with pytest.raises(UsageError, match="1 trainings and 3 draws; needed are at least two of each"):
+        Case("digits-mlp", (None,), harms, 3)
+    with pytest.raises(UsageError, match="2 trainings and 1 draws; needed are at least two of each"):
+        Case("digits-mlp", (None, 1), harms, 1)
+    with pytest.raises(UsageError, match="a training is named twice"):
+        Case("digits-mlp", (1, 1), harms, 2)
+    with pytest.raises(UsageError, match="in one step iterative repair is batch repair"):
+        Harm("cores", 0.3, 1)
+    with pytest.raises(UsageError, match="share of cores must be above 0 and below 1, is 1"):
+        Harm("cores", 1.0)
 
 
 def test_a_curve_is_inject_by_hand(made, study):
@@ -192,15 +295,15 @@ def test_the_command(cli, tmp_path):
     )  # fmt: skip
     code, _, err = cli("paper", "rankng", "--on", "chip", "--out", str(tmp_path))
     assert (code, err) == (
-        2, "neurofault: no figure 'rankng'; figures: fig1, fig2, fig3, fig4, ranking, all (did you mean 'ranking'?)\n"
+        2, "neurofault: no figure 'rankng'; figures: fig1, fig2, fig3, fig4, ranking, networks, all (did you mean 'ranking'?)\n"
     )  # fmt: skip
-    with pytest.raises(UsageError, match="no loss 'core'; allowed: cores, neurons"):
+    with pytest.raises(UsageError, match="no loss 'core'; allowed: cores, neurons, flipped bits, stuck bits"):
         ChipStudy(TINY, Units(tmp_path / "units.jsonl"), silent, None).whole("core")
 
 
 @pytest.mark.parametrize("setting", [FULL, QUICK])
 def test_the_settings_fit_together(setting):
-    assert {*FIGURES, *ON_CHIP} == {"fig1", "fig2", "fig3", "fig4", "ranking"}
+    assert {*FIGURES, *ON_CHIP} == {"fig1", "fig2", "fig3", "fig4", "ranking", "networks"}
     for loss in setting.losses:
         assert all(dead % loss.step == 0 and dead > loss.step for dead in loss.deaths)
         assert loss.way % loss.way_step == 0

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
+import pickle
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
 from neurofault.errors import UsageError
+from neurofault.papers.rescue2019.bases import one_thread
+from neurofault.papers.rescue2019.float_declines import conditions
 from neurofault.papers.rescue2019.float_setting import FULL, QUICK
 from neurofault.papers.rescue2019.network import fresh
 from neurofault.papers.rescue2019.output import Figure
-from neurofault.papers.rescue2019.run import paper
+from neurofault.papers.rescue2019.parts import parts_of, subject_of
+from neurofault.papers.rescue2019.run import FIGURES, paper
 from neurofault.papers.rescue2019.summary import lines
+from neurofault.papers.rescue2019.units import Units, trial_of
+from neurofault.progress import silent
 
 TINY = replace(
     QUICK, name="tiny", networks=((12,), (24,), (8, 8)), bases=2, orders=3, study=(24,), repair_orders=2, step=4, deaths=(4, 12),
@@ -23,23 +30,51 @@ TINY = replace(
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> tuple[Path, dict]:
+def made(tmp_path_factory) -> tuple[Path, dict, Path]:
     """One run of all figures, in a cache of its own."""
-    out = tmp_path_factory.mktemp("paper")
+    out, cache = tmp_path_factory.mktemp("paper"), tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NEUROFAULT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("NEUROFAULT_CACHE", str(cache))
         paper(["all"], out, setting=TINY)
-    return out, {name: json.loads((out / f"{name}.json").read_text()) for name in ("fig1", "fig2", "fig3", "fig4")}
+    return out, {name: json.loads((out / f"{name}.json").read_text()) for name in ("fig1", "fig2", "fig3", "fig4")}, cache
 
 
-def test_a_second_run_elsewhere_writes_the_same_bytes(made, tmp_path, monkeypatch):
+def test_a_run_elsewhere_by_two_workers_writes_the_same_bytes(made, tmp_path, monkeypatch):
     monkeypatch.setenv("NEUROFAULT_CACHE", str(tmp_path / "cache"))
-    paper(["all"], tmp_path / "again", setting=TINY)
+    paper(["all"], tmp_path / "again", setting=TINY, jobs=2)
     names = sorted(path.name for path in made[0].iterdir())
     assert names == sorted(path.name for path in (tmp_path / "again").iterdir())
     assert {Path(name).suffix for name in names} == {".json", ".csv", ".png", ".svg", ".jsonl"}
     for name in names:
-        assert (made[0] / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+        one, other = ((folder / name).read_bytes() for folder in (made[0], tmp_path / "again"))
+        if name == "units.jsonl":  # in the order in which they were finished
+            one, other = (b"\n".join(sorted(each.splitlines())) for each in (one, other))
+        assert one == other, name
+
+
+def test_the_parts_of_a_figure_are_all_that_it_asks_for(made, monkeypatch):
+    monkeypatch.setenv("NEUROFAULT_CACHE", str(made[2]))
+    units, asked = Units(made[0] / "units.jsonl"), set()
+
+    class Recorder:
+        def once(self, key, compute):
+            asked.add(trial_of(key))
+            return units[trial_of(key)]
+
+    with one_thread():
+        subject = subject_of(TINY, Recorder(), None, silent)
+        for one in conditions(subject.study):
+            subject.study.weights(one.hidden, one.dropout)  # digests of what is trained, which no worker is needed for
+        weights = set(asked)
+        for name, figure in FIGURES.items():
+            asked.clear()
+            for part in chain.from_iterable(parts_of(subject, name)):
+                pickle.loads(pickle.dumps(part))(subject)
+            apart = set(asked)
+            asked.clear()
+            figure(subject)
+            assert apart <= asked, name
+            assert asked - apart <= weights, name
 
 
 def test_what_is_done_is_not_done_again(made, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError, nearest
 from neurofault.faults import CoreDead, NeuronDead, SynapseBitFlip, SynapseBitStuck, inject
 from neurofault.graph import Dense
-from neurofault.papers.rescue2019.units import Units
+from neurofault.papers.rescue2019.units import Results
 from neurofault.progress import Progress
 from neurofault.rescue.examples import Examples
 from neurofault.rescue.learners.by_name import learner_named
@@ -200,8 +200,8 @@ FULL = ChipSetting(
     Sweep((2, 3, 4, 5, 6, 7), (0.01, 0.1, 0.3), (1, 2), 6, 5000),
     decline_draws=40, decline_bits=(2, 4, 8), draws=8, adapt=10_000, cycles=0.2, cap=2.0,
     cases=(
-        Case("mnist-mlp", _SEEDS, _DEAD + _BITS, 4), Case("digits-events-mlp", _SEEDS, _DEAD + _BITS, 6, 1000),
-        Case("mnist-mlp2", _SEEDS, _DEAD + _BITS, 3), Case("mnist-mlp-400", _SEEDS, _DEAD + _BITS, 2),
+        Case("mnist-mlp", _SEEDS, (*_DEAD, *_BITS), 3), Case("digits-events-mlp", _SEEDS, (*_DEAD, *_BITS), 4, 1000),
+        Case("mnist-mlp2", _SEEDS, (_DEAD[0], *_BITS), 2), Case("mnist-mlp-400", _SEEDS, (_DEAD[0], _BITS[0]), 2),
     ),
 )  # fmt: skip
 QUICK = ChipSetting(
@@ -212,7 +212,7 @@ QUICK = ChipSetting(
     ),
     Sweep((2, 4), (0.1,), (1,), 6, 500),
     decline_draws=6, decline_bits=(4, 8), draws=3, adapt=1000, cycles=0.2, cap=2.0, alphas=5,
-    cases=(Case("digits-mlp", (None, 1), _DEAD + _BITS, 3, 1000),),
+    cases=(Case("digits-mlp", (None, 1), (*_DEAD, *_BITS), 2, 1000),),
 )  # fmt: skip
 
 
@@ -293,7 +293,7 @@ class ChipStudy:
     """
 
     setting: ChipSetting
-    units: Units
+    units: Results
     progress: Progress
     data_dir: Path | None
     _chips: dict[tuple[int, bool], HealthyChip] = field(default_factory=dict)

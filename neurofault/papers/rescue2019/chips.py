@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import combinations
-from typing import Any, final
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +12,14 @@ from numpy.typing import NDArray
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
 from neurofault.engines.incremental.engine import IncrementalEngine
-from neurofault.errors import UsageError
 from neurofault.metrics import ACCURACY
+from neurofault.papers.rescue2019.chip_jobs import decline_jobs, match_jobs, recovery_jobs
+from neurofault.papers.rescue2019.chip_match import book, controls, drawn, joules
 from neurofault.papers.rescue2019.chip_repairs import (
-    ONE_RATE,
     WAYS,
-    ChipRepair,
-    batch,
     history,
-    iterative,
     perform,
     until_recovered,
-    watched,
     whole_way,
 )
 from neurofault.papers.rescue2019.chip_setting import ChipStudy, Loss
@@ -36,12 +31,11 @@ from neurofault.papers.rescue2019.history import History
 from neurofault.papers.rescue2019.landscape import random_walk
 from neurofault.papers.rescue2019.subject import Decline, Layout, Line, Match, Recovery, Row, Ways
 from neurofault.streams import stream_key
-from neurofault.study.statistics import SHARE, t_interval
+from neurofault.study.statistics import t_interval
 
 PAIR_TYPES = ("same trajectory", "other draw")
-CYCLES, LAST, WRITES = "equal cycles in all", "equal cycles after the last death", "equal writes"
+CYCLES, LAST = "equal cycles in all", "equal cycles after the last death"
 STOPPED = "equal cycles in all, each stopped at its best look"
-ROOM = 3.0  # cycles that a batch repair of equal writes or energy may take, in those of the iterative one
 
 LAYOUT = Layout(
     prefix="chip_", curve="curve", units="draws",
@@ -79,11 +73,6 @@ def decline(study: ChipStudy, loss: Loss, bits: int, dropout: bool, draw: int, e
         "unit": "chip decline", "chip": chip.digest, "seed": study.setting.seed, "loss": loss.name, "counts": counts.tolist(), "draw": draw
     }  # fmt: skip
     return np.asarray(study.units.once(key, compute)) / len(chip.test.labels)
-
-
-def equal_energy(table: str) -> str:
-    """Return how equal energy by a table is called."""
-    return f"equal energy, {table}"
 
 
 @final
@@ -136,8 +125,7 @@ class Chips:
     def declines(self) -> Iterator[Decline]:
         """Yield dead cores and dead neurons, by stored bits, and of the network trained with dropout."""
         study, setting = self.study, self.study.setting
-        jobs = [(loss, bits, dropout) for loss in setting.losses for bits in setting.decline_bits for dropout in (False, True)]
-        jobs = [job for job in jobs if job[1] == study.bits or not job[2]]
+        jobs = decline_jobs(setting)
         for done, (loss, bits, dropout) in enumerate(jobs):
             name = f"{loss.name}, {bits} bits" + (", dropout-trained" if dropout else "")
             study.progress("figure 1", done, len(jobs), name)
@@ -154,14 +142,7 @@ class Chips:
     def recoveries(self) -> Iterator[Recovery]:
         """Yield every strategy, loss, number of dead and learner."""
         study, setting = self.study, self.study.setting
-        jobs = [
-            (way, loss, m, learner)
-            for way in WAYS
-            for loss in (setting.losses if way.hurts else setting.losses[:1])
-            for m in (loss.recovery[-1:] if way.control else loss.recovery if way.hurts else (0,))
-            for learner in ((setting.way_learner,) if way.control else setting.learners if way.learns else (None,))
-            if not way.spares or (loss.name == "cores" and m <= setting.spare_cores and learner not in ONE_RATE)
-        ]
+        jobs = recovery_jobs(setting)
         for done, (way, loss, m, learner) in enumerate(jobs):
             study.progress("figure 2", done, len(jobs), f"{way.name}, {m} dead {loss.name}, {learner or 'no learner'}")
             seen = tuple(history(study, until_recovered(study, way, loss, learner, m, draw)) for draw in study.draws)
@@ -178,7 +159,7 @@ class Chips:
         table = self.study.chip().deployment.profile.default_energy
         return {
             "writes": float(np.mean([one.spent.writes for one in seen])),
-            "energy_joule": float(np.mean([_joules(one, table) for one in seen])),
+            "energy_joule": float(np.mean([joules(one, table) for one in seen])),
         }
 
     def recovery_pairs(self, one: Recovery) -> list[Row]:
@@ -210,45 +191,41 @@ class Chips:
     def matches(self) -> Iterator[Match]:
         """Yield the comparisons by loss, number of dead and learner, at equal cycles, writes and energy."""
         study, setting = self.study, self.study.setting
-        jobs = [(loss, m, name) for loss in setting.losses for m in loss.deaths for name in setting.learners]
+        jobs = match_jobs(setting)
         for done, (loss, m, name) in enumerate(jobs):
             study.progress("figure 3", done, len(jobs), f"{m} dead {loss.name}, {name}")
             place = {"loss": loss.name, "learner": name, "m": m}
-            ways = [history(study, iterative(study, loss, name, m, draw)) for draw in study.draws]
-            whole = [history(study, batch(study, loss, name, m, draw)) for draw in study.draws]
+            seen = [drawn(study, loss, name, m, draw) for draw in study.draws]
+            ways, whole = [one.iterative for one in seen], [one.batch for one in seen]
             finals: dict[str, list[float]] = {
                 CYCLES: [one.final for one in whole],
                 LAST: [one.at_cycle(setting.cycles) for one in whole],
-                STOPPED: [history(study, watched(study, batch(study, loss, name, m, draw))).stopped for draw in study.draws],
+                STOPPED: [one.batch_watched.stopped for one in seen],
             }
-            equal = {WRITES: [_equal(study, loss, way, name, m, draw, None) for draw, way in enumerate(ways)]}
-            equal |= {
-                equal_energy(table): [_equal(study, loss, way, name, m, draw, table) for draw, way in enumerate(ways)]
-                for table in self._tables
-            }
+            equal = {accounting: [one.equal[accounting] for one in seen] for accounting in seen[0].equal}
             finals |= {accounting: [one.final for one in each] for accounting, each in equal.items()}
             own = [one.final for one in ways]
-            early = [history(study, watched(study, iterative(study, loss, name, m, draw))).stopped for draw in study.draws]
+            early = [one.iterative_watched.stopped for one in seen]
             books = {"iterative": ways, "batch": whole, **{f"batch, {key}": each for key, each in equal.items()}}
             tables = {
                 "comparisons": [
                     {**place, "accounting": key, **compared(early if key == STOPPED else own, each)} for key, each in finals.items()
                 ],
-                "accounting": [{**place, "strategy": key, **_book(each)} for key, each in books.items()],
+                "accounting": [{**place, "strategy": key, **book(each)} for key, each in books.items()],
                 "draws": [
                     {**place, "draw": draw, "healthy": ways[draw].healthy, "iterative": own[draw], "iterative, stopped": early[draw],
                      **{key: each[draw] for key, each in finals.items()}}
                     for draw in study.draws
                 ],
             }  # fmt: skip
-            still = tuple(history(study, _waiting(study, loss, m, draw)) for draw in study.draws)
+            still = tuple(one.waiting for one in seen)
             yield Match(place, m // loss.step, self._units, tuple(ways), tuple(whole), still, {}, tables)
         study.progress("figure 3", len(jobs), len(jobs), "")
 
     def matched(self, tables: dict[str, list[Row]]) -> None:
         """Judge all comparisons together, and add the controls."""
         tables["comparisons"] = judged(tables["comparisons"])
-        tables["controls"] = _controls(self.study)
+        tables["controls"] = controls(self.study)
 
     def ways(self) -> Iterator[Ways]:
         """Yield the iterative repairs of each loss."""
@@ -259,48 +236,61 @@ class Chips:
 
     def lines(self, ways: Ways) -> Iterator[Line]:
         """Yield the lines between the ends of ways."""
-        study, setting, test = self.study, self.study.setting, self.study.chip().test
+        study, test = self.study, self.study.chip().test
         loss = self._loss(ways)
-        listed = [(PAIR_TYPES[0], (draw, a), (draw, b)) for draw in study.draws for a, b in combinations((0, *loss.ends), 2)]
-        listed += [(PAIR_TYPES[1], (a, dead), (b, dead)) for dead in loss.ends for a, b in combinations(study.draws, 2)]
+        listed = self.ends(loss)
         for done, (kind, one, other) in enumerate(listed):
             study.progress("figure 4, barriers", done, len(listed), f"{kind}, dead {loss.name}")
-
-            def compute(one: tuple[int, int] = one, other: tuple[int, int] = other) -> list[int]:
-                start, end = (vector(self._way(loss, draw)[2 * (dead // loss.way_step)]) for draw, dead in (one, other))
-                chip, found = study.chip().deployment, []
-                for alpha in np.linspace(0, 1, setting.alphas):
-                    between = with_vector(chip, (1 - alpha) * start + alpha * end)
-                    correct = run(between, test.inputs, test.labels).correct
-                    assert correct is not None
-                    found.append(correct)
-                return found
-
-            key = {
-                "unit": "chip barrier", **self._key(loss), "alphas": setting.alphas, "ends": [list(one), list(other)],
-            }  # fmt: skip
             ends = (({"draw": one[0]}, one[1]), ({"draw": other[0]}, other[1]))
-            yield Line(kind, ends, np.asarray(study.units.once(key, compute)) / len(test.labels), ways.seen[0].healthy)
+            yield Line(kind, ends, np.asarray(self.line(loss, one, other)) / len(test.labels), ways.seen[0].healthy)
         study.progress("figure 4, barriers", len(listed), len(listed), "")
+
+    def ends(self, loss: Loss) -> list[tuple[str, tuple[int, int], tuple[int, int]]]:
+        """Return the pairs of (draw, number of dead) between which is interpolated, with their type."""
+        draws = self.study.draws
+        listed = [(PAIR_TYPES[0], (draw, a), (draw, b)) for draw in draws for a, b in combinations((0, *loss.ends), 2)]
+        return listed + [(PAIR_TYPES[1], (a, dead), (b, dead)) for dead in loss.ends for a, b in combinations(draws, 2)]
+
+    def line(self, loss: Loss, one: tuple[int, int], other: tuple[int, int]) -> list[int]:
+        """Return how many test images are answered right at each point of a line, both ends included."""
+        study, alphas, test = self.study, self.study.setting.alphas, self.study.chip().test
+
+        def compute() -> list[int]:
+            start, end = (vector(self._way(loss, draw)[2 * (dead // loss.way_step)]) for draw, dead in (one, other))
+            chip, found = study.chip().deployment, []
+            for alpha in np.linspace(0, 1, alphas):
+                between = with_vector(chip, (1 - alpha) * start + alpha * end)
+                correct = run(between, test.inputs, test.labels).correct
+                assert correct is not None
+                found.append(correct)
+            return found
+
+        key = {"unit": "chip barrier", **self._key(loss), "alphas": alphas, "ends": [list(one), list(other)]}
+        counts: list[int] = study.units.once(key, compute)
+        return counts
+
+    def shape(self, loss: Loss, draw: int) -> list[Row]:
+        """Return the shape of a draw's way, and of a random walk beside it."""
+
+        def compute() -> list[Row]:
+            points = np.stack([vector(chip) for chip in self._way(loss, draw)])
+            return shape_rows(points, random_walk(points, stream_key(self.study.setting.seed, "chip walk", loss.name, draw)))[0]
+
+        rows: list[Row] = self.study.units.once({"unit": "chip embedding", **self._key(loss), "draw": draw}, compute)
+        return rows
 
     def shapes(self, ways: Ways) -> tuple[list[Row], list[Row]]:
         """Return the shapes of ways and walks."""
         study, setting, rows, loss = self.study, self.study.setting, list[Row](), self._loss(ways)
         for draw in study.draws:
             study.progress("figure 4, embedding", draw, setting.draws, f"dead {loss.name}")
-
-            def compute(draw: int = draw) -> list[Row]:
-                points = np.stack([vector(chip) for chip in self._way(loss, draw)])
-                return shape_rows(points, random_walk(points, stream_key(setting.seed, "chip walk", loss.name, draw)))[0]
-
-            known = study.units.once({"unit": "chip embedding", **self._key(loss), "draw": draw}, compute)
             rows += [
                 {
                     "loss": loss.name,
                     "draw": draw,
                     **{name: each[name] for name in ("kind", "first_component", "second_component", "arc")},
                 }
-                for each in known
+                for each in self.shape(loss, draw)
             ]
         study.progress("figure 4, embedding", setting.draws, setting.draws, "")
         return rows, rows
@@ -322,78 +312,3 @@ class Chips:
         if key not in self._chips:
             self._chips[key] = list(perform(self.study, whole_way(self.study, loss, draw)).snapshots)
         return self._chips[key]
-
-
-def _waiting(study: ChipStudy, loss: Loss, dead: int, draw: int) -> ChipRepair:
-    """Return what lets damage happen at the pace of the iterative repair, and repairs nothing."""
-    setting = study.setting
-    pace = round(setting.cycles * setting.adapt)
-    return ChipRepair(draw, "wait", None, loss.name, dead, setting.adapt, study.bits, steps=dead // loss.step, watchdog=pace)
-
-
-def _equal(study: ChipStudy, loss: Loss, way: History, name: str, m: int, draw: int, table: str | None) -> History:
-    """Return a batch repair that may use what an iterative one used: its writes, or its energy by a table."""
-    usual = batch(study, loss, name, m, draw)
-    roomy = replace(usual, cycles=ROOM * usual.cycles, looks=(usual.cycles,))
-    if table is None:
-        return history(study, replace(roomy, writes=way.spent.writes))
-    return history(study, replace(roomy, energy=_joules(way, table), table=table))
-
-
-def _joules(one: History, table: str | None) -> float:
-    """Return the energy of a repair by a table of costs; refuse one that is not known."""
-    if (energy := one.spent.joules(table)) is not None:
-        return energy
-    raise UsageError("figure 2 compares repairs of equal energy, which the profile does not know; take loihi1 or loihi2")
-
-
-def _mean_seconds(each: list[History], table: str) -> float | None:
-    known = [seconds for one in each if (seconds := one.spent.seconds(table)) is not None]
-    return float(np.mean(known)) if len(known) == len(each) else None
-
-
-def _book(each: list[History]) -> dict[str, Any]:
-    """Return what a repair used, a mean over draws, and how many draws ran to the end of their cycles in place of their budget."""
-    tables = each[0].spent.energy
-    return {
-        "final": float(np.mean([one.final for one in each])),
-        "cycles": float(np.mean([one.steps[-1] / one.cycle for one in each])),
-        "writes": float(np.mean([one.spent.writes for one in each])), "updates": float(np.mean([one.spent.updates for one in each])),
-        **{f"energy_{table}": float(np.mean([_joules(one, table) for one in each])) for table in tables},
-        **{f"time_{table}": _mean_seconds(each, table) for table in tables},
-    }  # fmt: skip
-
-
-def _controls(study: ChipStudy) -> list[dict[str, Any]]:
-    """Return sham, fresh sub-network, remap, and the network trained with dropout, over draws."""
-    setting, rows = study.setting, []
-
-    def add(control: str, loss: str, m: int, learner: str | None, repairs: list[ChipRepair]) -> None:
-        seen = [history(study, one) for one in repairs]
-        found = t_interval([one.final for one in seen], within=SHARE)
-        rows.append(
-            {"control": control, "loss": loss, "m": m, "learner": learner, "accuracy": found.mean, "low": found.low, "high": found.high,
-             "healthy": float(np.mean([one.healthy for one in seen])), "draws": found.n,
-             "writes": float(np.mean([one.spent.writes for one in seen])), "notes": "; ".join(sorted({n for one in seen for n in one.notes}))}
-        )  # fmt: skip
-
-    def plain(act: str, loss: str, m: int, dropout: bool = False) -> list[ChipRepair]:
-        return [ChipRepair(draw, act, None, loss, m, setting.adapt, study.bits, dropout=dropout) for draw in study.draws]
-
-    longest = max(loss.middle // loss.step for loss in setting.losses)
-    for name in setting.learners:
-        add("sham", "none", 0, name, [
-            ChipRepair(draw, "sham", name, "cores", 0, setting.adapt, study.bits, cycles=longest * setting.cycles)
-            for draw in study.draws
-        ])  # fmt: skip
-        for loss in setting.losses:
-            add("fresh-subnetwork", loss.name, loss.middle, name, [
-                replace(batch(study, loss, name, loss.middle, draw), act="fresh-subnetwork", looks=()) for draw in study.draws
-            ])  # fmt: skip
-    for loss in setting.losses:
-        for m in loss.deaths:
-            add("none", loss.name, m, None, plain("none", loss.name, m))
-            add("dropout-trained, no repair", loss.name, m, None, plain("none", loss.name, m, True))
-            if loss.name == "cores":
-                add("remap", loss.name, m, None, plain("remap", loss.name, m))
-    return rows

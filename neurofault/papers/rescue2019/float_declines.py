@@ -55,30 +55,36 @@ def conditions(study: FloatStudy) -> Iterator[Condition]:
     yield Condition(f"{study.name(setting.study)} dropout", setting.study, dropout=0.5)
 
 
-def curves(study: FloatStudy, condition: Condition) -> dict[tuple[int, int], NDArray[np.float64]]:
-    """Return accuracy after the first k deletions, k = 0 … K, by (base, order)."""
+def places(study: FloatStudy, condition: Condition) -> list[tuple[int, int]]:
+    """Return the (base, order) of each line of a curve."""
     setting = study.setting
-    found: dict[tuple[int, int], NDArray[np.float64]] = {}
-    for number in range(setting.bases):
-        base = study.base(condition.hidden, number, condition.dropout)
-        for order in range(1 if condition.importance else setting.orders):
+    return [(number, order) for number in range(setting.bases) for order in range(1 if condition.importance else setting.orders)]
 
-            def compute(number: int = number, order: int = order) -> list[int]:
-                network = study.network(study.base(condition.hidden, number, condition.dropout))
-                if condition.importance:
-                    nodes = by_importance(network, study.roles.validation, condition.importance)
-                else:
-                    nodes = random_order(network, stream_key(setting.seed, "decline", number, order), layer=condition.layer)
-                counts: list[int] = decline(network, nodes, study.roles.test).tolist()
-                return counts
 
-            key = {
-                "unit": "decline", "base": base.digest, "seed": setting.seed, "number": number, "order": order,
-                "layer": condition.layer, "importance": condition.importance,
-            }  # fmt: skip
-            counts = study.units.once(key, compute)
-            found[number, order] = np.array(counts) / len(study.roles.test)
-    return found
+def curve(study: FloatStudy, condition: Condition, number: int, order: int) -> NDArray[np.float64]:
+    """Return accuracy after the first k deletions, k = 0 … K, of a base in an order."""
+    setting = study.setting
+    base = study.base(condition.hidden, number, condition.dropout)
+
+    def compute() -> list[int]:
+        network = study.network(base)
+        if condition.importance:
+            nodes = by_importance(network, study.roles.validation, condition.importance)
+        else:
+            nodes = random_order(network, stream_key(setting.seed, "decline", number, order), layer=condition.layer)
+        counts: list[int] = decline(network, nodes, study.roles.test).tolist()
+        return counts
+
+    key = {
+        "unit": "decline", "base": base.digest, "seed": setting.seed, "number": number, "order": order,
+        "layer": condition.layer, "importance": condition.importance,
+    }  # fmt: skip
+    return np.array(study.units.once(key, compute)) / len(study.roles.test)
+
+
+def curves(study: FloatStudy, condition: Condition) -> dict[tuple[int, int], NDArray[np.float64]]:
+    """Return the lines of a curve by (base, order)."""
+    return {place: curve(study, condition, *place) for place in places(study, condition)}
 
 
 def scaling(marks: Sequence[tuple[int, int, Thresholds]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import final
 from neurofault.data.datasets import load
 from neurofault.papers.rescue2019.bases import Base, Roles, trained
 from neurofault.papers.rescue2019.network import FloatNetwork
-from neurofault.papers.rescue2019.units import Units
+from neurofault.papers.rescue2019.units import Results
 from neurofault.progress import Progress
 from neurofault.streams import stream_key
 
@@ -85,7 +85,7 @@ class Separate:
         data_dir: as :func:`neurofault.data.datasets.load` takes it.
     """
 
-    units: Units
+    units: Results
     progress: Progress
     data_dir: Path | None
 
@@ -117,12 +117,12 @@ class FloatStudy:
 
     setting: FloatSetting
     roles: Roles
-    units: Units
+    units: Results
     progress: Progress
     _networks: dict[str, FloatNetwork] = field(default_factory=dict)
 
     @staticmethod
-    def begin(setting: FloatSetting, units: Units, data_dir: Path | None, progress: Progress) -> FloatStudy:
+    def begin(setting: FloatSetting, units: Results, data_dir: Path | None, progress: Progress) -> FloatStudy:
         """Load the data.
 
         Args:

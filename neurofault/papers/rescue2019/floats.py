@@ -248,26 +248,33 @@ class Floats:
 
     def lines(self, ways: Ways) -> Iterator[Line]:
         """Yield the lines between the ends of ways, and between bases."""
-        study, setting, repairs = self.study, self.study.setting, self._repairs()
+        study, repairs = self.study, self._repairs()
         listed = ends(study)
         for done, (kind, one, other) in enumerate(listed):
             study.progress("figure 4, barriers", done, len(listed), kind)
 
-            def compute(kind: str = kind, one: End = one, other: End = other) -> Row:
-                a, b = _network(study, repairs, one), _network(study, repairs, other)
-                found = barrier(a, aligned(a, b) if kind == PAIR_TYPES[3] else b, study.roles.test, setting.alphas)
-                return {"loss": found.loss_height, "accuracies": found.accuracies.tolist()}
-
-            key = {
-                "unit": "line", "kind": kind, "alphas": setting.alphas, "seed": setting.seed, "step": setting.step,
-                "cycles": setting.cycles, "last": max(setting.deaths),
-                "ends": [[study.base(setting.study, end.pair.base).digest, end.pair.base, end.pair.order, end.dead] for end in (one, other)],
-            }  # fmt: skip
-            found = study.units.once(key, compute)
+            found = self.line(kind, one, other)
             healthy = min(history(study, repairs[end.pair]).healthy for end in (one, other))
             both = ((_unit(one.pair), one.dead), (_unit(other.pair), other.dead))
             yield Line(kind, both, np.asarray(found["accuracies"]), healthy, {"loss_barrier": found["loss"]})
         study.progress("figure 4, barriers", len(listed), len(listed), "")
+
+    def line(self, kind: str, one: End, other: End) -> Row:
+        """Return what lies on a line: ``loss`` (the barrier's height), ``accuracies``."""
+        study, setting, repairs = self.study, self.study.setting, self._repairs()
+
+        def compute() -> Row:
+            a, b = _network(study, repairs, one), _network(study, repairs, other)
+            found = barrier(a, aligned(a, b) if kind == PAIR_TYPES[3] else b, study.roles.test, setting.alphas)
+            return {"loss": found.loss_height, "accuracies": found.accuracies.tolist()}
+
+        key = {
+            "unit": "line", "kind": kind, "alphas": setting.alphas, "seed": setting.seed, "step": setting.step,
+            "cycles": setting.cycles, "last": max(setting.deaths),
+            "ends": [[study.base(setting.study, end.pair.base).digest, end.pair.base, end.pair.order, end.dead] for end in (one, other)],
+        }  # fmt: skip
+        found: Row = study.units.once(key, compute)
+        return found
 
     def shapes(self, ways: Ways) -> tuple[list[Row], list[Row]]:
         """Return the shapes of ways and walks, and all their points in the plane with the loss as height."""

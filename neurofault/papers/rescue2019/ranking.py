@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, final
 
 import numpy as np
 
@@ -38,6 +38,40 @@ def changes(study: ChipStudy, learner: str) -> Iterator[tuple[str, str, dict[str
             yield "plastic layer", f"{name} alone", {"plastic": (name,)}
 
 
+@final
+@dataclass(frozen=True)
+class Cell:
+    """One row of the figure.
+
+    Attributes:
+        learner: its name.
+        change, value: what is changed, to what.
+        batch, iterative: repairs of the same damage, one a draw.
+    """
+
+    learner: str
+    change: str
+    value: str
+    batch: tuple[ChipRepair, ...]
+    iterative: tuple[ChipRepair, ...]
+
+
+def cells(study: ChipStudy) -> list[Cell]:
+    """Return the rows of the figure, with the repairs that they compare."""
+    setting, sweep = study.setting, study.setting.sweep
+    steps, found = sweep.dead // setting.losses[0].step, list[Cell]()
+    for learner in setting.learners:
+        for change, value, fields in changes(study, learner):
+            whole = tuple(
+                replace(
+                    ChipRepair(draw, "batch", learner, "cores", sweep.dead, sweep.adapt, study.bits, cycles=sweep.cycles), **fields
+                )
+                for draw in study.draws
+            )
+            found.append(Cell(learner, change, value, whole, tuple(replace(one, act="iterative", steps=steps) for one in whole)))
+    return found
+
+
 def ranking(study: ChipStudy) -> Figure:
     """Compute the ranking.
 
@@ -47,18 +81,12 @@ def ranking(study: ChipStudy) -> Figure:
     setting = study.setting
     sweep = setting.sweep
     cores = setting.losses[0]
-    jobs = [(learner, *change) for learner in setting.learners for change in changes(study, learner)]
+    jobs = cells(study)
     rows, draw_rows = [], []
-    for done, (learner, change, value, fields) in enumerate(jobs):
-        study.progress("ranking", done, len(jobs), f"{learner}, {change} {value}")
-        whole = [
-            replace(ChipRepair(draw, "batch", learner, "cores", sweep.dead, sweep.adapt, study.bits, cycles=sweep.cycles), **fields)
-            for draw in study.draws
-        ]
-        steps = sweep.dead // cores.step
-        ways = [replace(one, act="iterative", steps=steps) for one in whole]
-        batch, iterative = ([history(study, one) for one in each] for each in (whole, ways))
-        place = {"change": change, "value": value, "learner": learner}
+    for done, cell in enumerate(jobs):
+        study.progress("ranking", done, len(jobs), f"{cell.learner}, {cell.change} {cell.value}")
+        batch, iterative = ([history(study, one) for one in each] for each in (cell.batch, cell.iterative))
+        place = {"change": cell.change, "value": cell.value, "learner": cell.learner}
         rows.append(
             {**place, **compared([one.final for one in iterative], [one.final for one in batch]),
              "damaged": float(np.mean([one.test[1] / one.n_test for one in batch])), "healthy": batch[0].healthy}

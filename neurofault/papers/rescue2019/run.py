@@ -9,16 +9,17 @@ from neurofault.errors import UsageError, nearest
 from neurofault.papers.rescue2019 import chip_pictures, pictures
 from neurofault.papers.rescue2019.bases import one_thread
 from neurofault.papers.rescue2019.chip_setting import ChipSetting, ChipStudy
-from neurofault.papers.rescue2019.chips import Chips
 from neurofault.papers.rescue2019.cnn import cnn
+from neurofault.papers.rescue2019.crew import Crew, check_jobs
 from neurofault.papers.rescue2019.fig1 import fig1
 from neurofault.papers.rescue2019.fig2 import fig2
 from neurofault.papers.rescue2019.fig3 import fig3
 from neurofault.papers.rescue2019.fig4 import fig4
-from neurofault.papers.rescue2019.float_setting import FULL, FloatSetting, FloatStudy, Separate
+from neurofault.papers.rescue2019.float_setting import FULL, FloatSetting, Separate
 from neurofault.papers.rescue2019.floats import Floats
 from neurofault.papers.rescue2019.networks import networks
 from neurofault.papers.rescue2019.output import Figure, write
+from neurofault.papers.rescue2019.parts import parts_of, subject_of
 from neurofault.papers.rescue2019.ranking import ranking
 from neurofault.papers.rescue2019.subject import Subject
 from neurofault.papers.rescue2019.units import Units
@@ -89,6 +90,7 @@ def paper(
     setting: FloatSetting | ChipSetting = FULL,
     data_dir: Path | None = None,
     progress: Progress = silent,
+    jobs: int = 1,
 ) -> list[Figure]:
     """Compute figures and write them: ``<figure>.json``, ``<figure>_<table>.csv``, ``<figure>.png``, ``<figure>.svg``.
 
@@ -101,19 +103,23 @@ def paper(
         setting: every choice; it says what the figures are made on.
         data_dir: as :func:`neurofault.data.datasets.load` takes it.
         progress: told what is being done.
+        jobs: processes that compute units, 1 to 256; their number changes no byte of the JSON, CSV and pictures.
 
     Raises:
-        UsageError: an unknown figure, a folder that cannot be written, or no matplotlib.
+        UsageError: an unknown figure, another number of processes, a worker that ended, a folder that cannot be written, or no matplotlib.
         DataError: the data set is missing or damaged.
     """
+    check_jobs(jobs)
     chosen = [figure for name in names for figure in figures_named(name, setting)]
     with one_thread(), Units(folder_for(out) / "units.jsonl") as units:
-        if isinstance(setting, FloatSetting):
-            floats = Floats(FloatStudy.begin(setting, units, data_dir, progress))
-            return [published(FIGURES[name](floats), out) for name in chosen]
-        study = ChipStudy(setting, units, progress, data_dir)
-        chips = Chips(study)
-        return [published(ON_CHIP[name](study) if name in ON_CHIP else FIGURES[name](chips), out) for name in chosen]
+        subject = subject_of(setting, units, data_dir, progress)
+        if jobs > 1:
+            with Crew(jobs, setting, units, data_dir, progress) as crew:
+                for name in chosen:
+                    crew.work(name, parts_of(subject, name))
+        if isinstance(subject, Floats):
+            return [published(FIGURES[name](subject), out) for name in chosen]
+        return [published(ON_CHIP[name](subject.study) if name in ON_CHIP else FIGURES[name](subject), out) for name in chosen]
 
 
 def paper_separate(name: str, out: Path, *, data_dir: Path | None = None, progress: Progress = silent) -> Figure:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 from neurofault.errors import UsageError
@@ -23,18 +25,21 @@ def run_dask(
     Args:
         tasks: what to do; None: nothing until the next row is out.
         chips: the pickled chips.
-        address: ``tcp://host:port`` of a scheduler, or ``local`` for ``workers`` processes here.
+        address: ``tcp://host:port`` of a scheduler; the file that it wrote (``dask scheduler --scheduler-file FILE.json``), a name that ends in ``.json``; or
+            ``local`` for ``workers`` processes here.
         workers: processes of ``local``.
         patience: asked between rows; True: take no more tasks and end.
 
     Raises:
-        UsageError: dask.distributed is missing, or there is no scheduler.
+        UsageError: dask.distributed is missing, or there is no scheduler, or its file is not there or is not one.
     """
     try:
         from distributed import Client, LocalCluster, as_completed
     except ImportError:
         raise UsageError("--dask needs dask.distributed: pip install 'neurofault[dask]'") from None
     cluster = None
+    if address.endswith(".json"):
+        address = _address_in(Path(address))
     try:
         if address == "local":
             with without_interrupts():
@@ -76,6 +81,23 @@ def run_dask(
         client.close()
         if cluster is not None:
             cluster.close()
+
+
+def _address_in(file: Path) -> str:
+    """Return the address of the scheduler that wrote a file.
+
+    Raises:
+        UsageError: there is no such file, or no address in it.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))["address"]
+    except OSError as error:
+        raise UsageError(
+            f"--dask {file}: {error.strerror}; a scheduler writes it: dask scheduler --scheduler-file {file}"
+        ) from None
+    except (ValueError, LookupError, TypeError):
+        raise UsageError(f"--dask {file}: not the file of a scheduler, which has an address in it") from None
+    return str(found)
 
 
 def _row(chips: bytes, name: str, task: Task) -> Row:

@@ -203,7 +203,7 @@ class Executor:
 
     Attributes:
         workers: local processes, at least 1.
-        dask: address of a scheduler, ``local``, or None: local processes without Dask.
+        dask: address of a scheduler, or the file that it wrote (``….json``), ``local``, or None: local processes without Dask.
         shard: (i, n): only the trials whose identity is i − 1 modulo n (of cells with a stop rule all trials or none); 1 ≤ i ≤ n.
         retry: also run again what failed before.
     """

@@ -47,7 +47,7 @@ class _Worker:
 
 def _serve(pipe: Connection, chips: Path, threads: int, megabytes: int) -> None:
     """Run a worker process: tasks in, rows out, until the pipe closes."""
-    _end_with_parent()
+    end_with_parent()
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     bench = WorkerBench(pickle.loads(chips.read_bytes()), threads)
     held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if Path("/proc/self/statm").exists() else 0
@@ -73,7 +73,7 @@ def _serve(pipe: Connection, chips: Path, threads: int, megabytes: int) -> None:
 
 
 @contextmanager
-def _without_main() -> Iterator[None]:
+def without_main() -> Iterator[None]:
     """Start processes in this block that do not run the user's script again: nothing that they are told is defined in it."""
     script = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -83,7 +83,7 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = script
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """See to it that this process ends when its parent does, however that ends: on Linux at once, elsewhere between two kernels."""
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -137,7 +137,7 @@ def run_local(
         nonlocal number
         ours, its = context.Pipe()
         process = context.Process(target=_serve, args=(its, chips, threads, limits.megabytes), daemon=True)
-        with without_interrupts(), _without_main():  # Ctrl-C is the parent's to handle
+        with without_interrupts(), without_main():  # Ctrl-C is the parent's to handle
             process.start()
         its.close()
         number += 1
