@@ -18,10 +18,10 @@ from neurofault.engines import run
 from neurofault.errors import UsageError
 from neurofault.papers.rescue2019.chip_match import WRITES, equal_energy
 from neurofault.papers.rescue2019.chip_repairs import ChipRepair, batch, history, iterative, perform, watched, whole_way
-from neurofault.papers.rescue2019.chip_setting import FULL, QUICK, Case, ChipStudy, Harm, Loss, Sweep
+from neurofault.papers.rescue2019.chip_setting import FULL, QUICK, Case, CaseHarm, ChipStudy, Loss, Sweep
 from neurofault.papers.rescue2019.chip_vectors import vector, with_vector
 from neurofault.papers.rescue2019.chips import CYCLES, STOPPED
-from neurofault.papers.rescue2019.networks import LAST, TOTAL, Training, count_of
+from neurofault.papers.rescue2019.networks import LAST, TOTAL, CaseTraining, count_of
 from neurofault.papers.rescue2019.parts import parts_of, subject_of
 from neurofault.papers.rescue2019.run import FIGURES, ON_CHIP, paper
 from neurofault.papers.rescue2019.units import Units, trial_of
@@ -34,7 +34,7 @@ TINY = replace(
     QUICK, name="tiny", losses=(Loss("cores", 2, (4,), (4,), 6, 12, (6, 12)), Loss("neurons", 16, (32,), (32,), 40, 80, (40, 80))),
     sweep=Sweep((2,), (0.1,), (1,), 4, 100), decline_draws=3, decline_bits=(8,), draws=2, adapt=200, cap=0.5, looks=(0.1,), alphas=3,
     learners=("delta", "dfa"),
-    cases=(Case("digits-mlp", (None, 1), (Harm("cores", 0.3, 2), Harm("flipped bits", 0.05, 2), Harm("stuck bits", 0.05, 2)), 2, 200),),
+    cases=(Case("digits-mlp", (None, 1), (CaseHarm("cores", 0.3, 2), CaseHarm("flipped bits", 0.05, 2), CaseHarm("stuck bits", 0.05, 2)), 2, 200),),
 )  # fmt: skip
 
 
@@ -131,7 +131,7 @@ def test_networks_are_compared_over_trainings(made, study):
 def test_a_draw_of_a_network_is_inject_and_rescue_by_hand(made, study, loss):
     case = TINY.cases[0]
     harm = next(one for one in case.harms if one.loss == loss)
-    training = Training(case, 1)
+    training = CaseTraining(case, 1)
     own = training.at_work(study)
     chip, adapt, draw = own.chip(), own.adapt(200, 8), training.draws[0]
     fault = {"cores": nf.faults.CoreDead, "stuck bits": nf.faults.SynapseBitStuck}[loss](count=count_of(own, harm), layer="hidden")
@@ -147,7 +147,7 @@ def test_a_draw_of_a_network_is_inject_and_rescue_by_hand(made, study, loss):
 
 
 def test_too_few_trainings_or_draws_are_refused():
-    harms = (Harm("cores", 0.3),)
+    harms = (CaseHarm("cores", 0.3),)
     with pytest.raises(UsageError, match="1 trainings and 3 draws; needed are at least two of each"):
         Case("digits-mlp", (None,), harms, 3)
     with pytest.raises(UsageError, match="2 trainings and 1 draws; needed are at least two of each"):
@@ -155,9 +155,9 @@ def test_too_few_trainings_or_draws_are_refused():
     with pytest.raises(UsageError, match="a training is named twice"):
         Case("digits-mlp", (1, 1), harms, 2)
     with pytest.raises(UsageError, match="in one step iterative repair is batch repair"):
-        Harm("cores", 0.3, 1)
+        CaseHarm("cores", 0.3, 1)
     with pytest.raises(UsageError, match="share of cores must be above 0 and below 1, is 1"):
-        Harm("cores", 1.0)
+        CaseHarm("cores", 1.0)
 
 
 def test_a_curve_is_inject_by_hand(made, study):

@@ -77,7 +77,7 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class Harm:
+class CaseHarm:
     """A kind of damage of the figure of networks.
 
     Attributes:
@@ -119,7 +119,7 @@ class Case:
 
     network: str
     seeds: tuple[int | None, ...]
-    harms: tuple[Harm, ...]
+    harms: tuple[CaseHarm, ...]
     draws: int
     adapt: int = 10_000
 
@@ -187,8 +187,8 @@ class ChipSetting:
     cases: tuple[Case, ...] = ()
 
 
-_DEAD = (Harm("cores", 0.46), Harm("neurons", 0.48))
-_BITS = (Harm("flipped bits", 0.03), Harm("stuck bits", 0.1))
+_DEAD = (CaseHarm("cores", 0.46), CaseHarm("neurons", 0.48))
+_BITS = (CaseHarm("flipped bits", 0.03), CaseHarm("stuck bits", 0.1))
 _SEEDS = (None, 1, 2, 3, 4)
 
 FULL = ChipSetting(

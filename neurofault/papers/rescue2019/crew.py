@@ -97,7 +97,7 @@ def _as_sent(error: NeurofaultError) -> NeurofaultError:
 
 
 @dataclass(eq=False)
-class _Worker:
+class _Hand:
     process: BaseProcess
     pipe: Connection
     state: Literal["starting", "idle", "at work"] = "starting"
@@ -124,8 +124,8 @@ class Crew:
     ) -> None:
         check_jobs(jobs)
         self._jobs, self._given, self._units, self._progress = jobs, (setting, data_dir), units, progress
-        self._workers = list[_Worker]()
-        self._waiting = dict[str, list[_Worker]]()
+        self._workers = list[_Hand]()
+        self._waiting = dict[str, list[_Hand]]()
 
     def __enter__(self) -> Crew:
         return self
@@ -176,14 +176,14 @@ class Crew:
             with without_interrupts(), without_main():  # Ctrl-C is this process's to handle
                 process.start()
             its.close()
-            self._workers.append(_Worker(process, ours))
+            self._workers.append(_Hand(process, ours))
 
-    def _heard(self) -> list[_Worker]:
+    def _heard(self) -> list[_Hand]:
         """Return the workers that have said something, as soon as one has."""
         by_pipe = {worker.pipe: worker for worker in self._workers if worker.state != "idle"}
         return [by_pipe[pipe] for pipe in wait(list(by_pipe)) if isinstance(pipe, Connection)]
 
-    def _is_ready(self, worker: _Worker) -> bool:
+    def _is_ready(self, worker: _Hand) -> bool:
         """Take a message; return whether it says that the worker is ready for another part."""
         try:
             message = worker.pipe.recv()
@@ -206,7 +206,7 @@ class Crew:
                 return True
         return False
 
-    def _answer(self, worker: _Worker, trial: str) -> None:
+    def _answer(self, worker: _Hand, trial: str) -> None:
         """Say what is known of a unit: its result, or that it is the worker's to compute; where another is at it, later."""
         if trial in self._units:
             self._tell(worker, (True, self._units[trial]))
@@ -216,13 +216,13 @@ class Crew:
             worker.computing.add(trial)
             self._tell(worker, (False, None))
 
-    def _tell(self, worker: _Worker, message: object) -> None:
+    def _tell(self, worker: _Hand, message: object) -> None:
         try:
             worker.pipe.send(message)
         except (BrokenPipeError, ConnectionResetError):
             raise self._lost(worker) from None
 
-    def _lost(self, worker: _Worker) -> UsageError:
+    def _lost(self, worker: _Hand) -> UsageError:
         worker.process.join(1)
         return UsageError(
             f"a worker process ended with exit code {worker.process.exitcode} (killed, or out of memory); what was done is kept: run it again, "

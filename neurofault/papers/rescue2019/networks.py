@@ -16,7 +16,7 @@ import numpy as np
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
 from neurofault.errors import UsageError
-from neurofault.papers.rescue2019.chip_setting import Case, ChipStudy, Harm
+from neurofault.papers.rescue2019.chip_setting import Case, CaseHarm, ChipStudy
 from neurofault.papers.rescue2019.compare import compared, judged
 from neurofault.papers.rescue2019.output import Figure
 from neurofault.papers.rescue2019.subject import Row
@@ -37,7 +37,7 @@ BROKEN = {"cores": "dead cores", "neurons": "dead neurons", "flipped bits": "fli
 
 @final
 @dataclass(frozen=True)
-class Training:
+class CaseTraining:
     """One training of a network of the figure.
 
     Attributes:
@@ -66,7 +66,7 @@ class Training:
         )
 
 
-def trainings(study: ChipStudy) -> list[Training]:
+def trainings(study: ChipStudy) -> list[CaseTraining]:
     """Return all trainings of all networks of a setting.
 
     Raises:
@@ -74,19 +74,19 @@ def trainings(study: ChipStudy) -> list[Training]:
     """
     if not study.setting.cases:
         raise UsageError(f"setting {study.setting.name!r} names no networks to compare")
-    return [Training(case, number) for case in study.setting.cases for number in range(len(case.seeds))]
+    return [CaseTraining(case, number) for case in study.setting.cases for number in range(len(case.seeds))]
 
 
-def count_of(study: ChipStudy, harm: Harm) -> int:
+def count_of(study: ChipStudy, harm: CaseHarm) -> int:
     """Return how many cores, neurons or bits break."""
     return max(1, round(harm.share * study.whole(harm.loss)))
 
 
-def counts(study: ChipStudy, case: Case, harm: Harm, draw: int) -> dict[str, int]:
+def counts(study: ChipStudy, case: Case, harm: CaseHarm, draw: int) -> dict[str, int]:
     """Return how many test samples a chip answers right after a draw of damage and after both repairs of it.
 
     Args:
-        study: of one training (:meth:`Training.at_work`).
+        study: of one training (:meth:`CaseTraining.at_work`).
         case: its network.
         harm: what breaks.
         draw: of the damage.

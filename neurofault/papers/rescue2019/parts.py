@@ -15,12 +15,12 @@ from neurofault.engines.incremental.engine import IncrementalEngine
 from neurofault.papers.rescue2019.chip_jobs import decline_jobs, match_jobs, recovery_jobs
 from neurofault.papers.rescue2019.chip_match import control_repairs, drawn
 from neurofault.papers.rescue2019.chip_repairs import ChipRepair, ChipWay, history, until_recovered, whole_way
-from neurofault.papers.rescue2019.chip_setting import ChipSetting, ChipStudy, Harm, Loss
+from neurofault.papers.rescue2019.chip_setting import CaseHarm, ChipSetting, ChipStudy, Loss
 from neurofault.papers.rescue2019.chips import Chips, decline
 from neurofault.papers.rescue2019.float_parts import FLOAT_PARTS
 from neurofault.papers.rescue2019.float_setting import FloatSetting, FloatStudy
 from neurofault.papers.rescue2019.floats import Floats
-from neurofault.papers.rescue2019.networks import Training, counts, healthy, trainings
+from neurofault.papers.rescue2019.networks import CaseTraining, counts, healthy, trainings
 from neurofault.papers.rescue2019.ranking import cells
 from neurofault.papers.rescue2019.units import Results
 from neurofault.progress import Progress
@@ -76,16 +76,16 @@ def _line(chips: Chips, loss: Loss, one: tuple[int, int], other: tuple[int, int]
 
 
 @lru_cache(maxsize=1)
-def _at_work(study: ChipStudy, training: Training) -> ChipStudy:
+def _at_work(study: ChipStudy, training: CaseTraining) -> ChipStudy:
     """Return a training at work; one is held at a time, for each holds its data set."""
     return training.at_work(study)
 
 
-def _trained(chips: Chips, training: Training) -> None:
+def _trained(chips: Chips, training: CaseTraining) -> None:
     healthy(_at_work(chips.study, training))
 
 
-def _harmed(chips: Chips, training: Training, harm: Harm, draw: int) -> None:
+def _harmed(chips: Chips, training: CaseTraining, harm: CaseHarm, draw: int) -> None:
     counts(_at_work(chips.study, training), training.case, harm, draw)
 
 

@@ -40,7 +40,7 @@ def changes(study: ChipStudy, learner: str) -> Iterator[tuple[str, str, dict[str
 
 @final
 @dataclass(frozen=True)
-class Cell:
+class RankingCell:
     """One row of the figure.
 
     Attributes:
@@ -56,10 +56,10 @@ class Cell:
     iterative: tuple[ChipRepair, ...]
 
 
-def cells(study: ChipStudy) -> list[Cell]:
+def cells(study: ChipStudy) -> list[RankingCell]:
     """Return the rows of the figure, with the repairs that they compare."""
     setting, sweep = study.setting, study.setting.sweep
-    steps, found = sweep.dead // setting.losses[0].step, list[Cell]()
+    steps, found = sweep.dead // setting.losses[0].step, list[RankingCell]()
     for learner in setting.learners:
         for change, value, fields in changes(study, learner):
             whole = tuple(
@@ -68,7 +68,9 @@ def cells(study: ChipStudy) -> list[Cell]:
                 )
                 for draw in study.draws
             )
-            found.append(Cell(learner, change, value, whole, tuple(replace(one, act="iterative", steps=steps) for one in whole)))
+            found.append(
+                RankingCell(learner, change, value, whole, tuple(replace(one, act="iterative", steps=steps) for one in whole))
+            )
     return found
 
 
