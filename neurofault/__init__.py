@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from neurofault.deploy.netx_export import to_netx
     from neurofault.deploy.nir_export import to_nir
     from neurofault.deploy.profile import HardwareProfile, load_profile
+    from neurofault.deploy.sanafe_export import to_sanafe
     from neurofault.deploy.saved import load, save
     from neurofault.deploy.units import unit_of
     from neurofault.engines import Result, run
@@ -74,6 +75,7 @@ __all__ = [  # noqa: RUF022  (in pipeline order)
     "from_lava",
     "to_nir",
     "to_netx",
+    "to_sanafe",
     # where it sits
     "HardwareProfile",
     "load_profile",
@@ -137,6 +139,7 @@ _FROM = {
     "neurofault.deploy.deployment": ("Deployment",),
     "neurofault.deploy.netx_export": ("to_netx",),
     "neurofault.deploy.nir_export": ("to_nir",),
+    "neurofault.deploy.sanafe_export": ("to_sanafe",),
     "neurofault.deploy.profile": ("HardwareProfile", "load_profile"),
     "neurofault.deploy.saved": ("load", "save"),
     "neurofault.deploy.units": ("unit_of",),

@@ -180,7 +180,7 @@ def test_a_profile_is_read_without_heavy_libraries():
 
 PUBLIC = [
     "Network", "Population", "Connection", "Readout", "CubaLif", "Source", "Dense", "Conv", "Sparse", "Schedule", "chain",
-    "from_torch", "Scaling", "from_snntorch", "from_nir", "from_netx", "from_lava", "to_nir", "to_netx",
+    "from_torch", "Scaling", "from_snntorch", "from_nir", "from_netx", "from_lava", "to_nir", "to_netx", "to_sanafe",
     "HardwareProfile", "load_profile", "deploy", "search_placement", "Deployment", "save", "load",
     "protect",
     "faults", "inject",

@@ -17,7 +17,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "rescue --fault neuron_dead --rate 0.3 --strategy iterative --cycles 2 --picture rescue.png",
     ),
     "atlas": ("atlas --fault neuron_dead --layer hidden", "atlas --fault core_dead --top 5 --json atlas.json"),
-    "map": ("map", "map --network mnist-mlp --profile loihi1 --place spread --spare-cores 4"),
+    "map": ("map", "map --network mnist-mlp --profile loihi1 --place spread --spare-cores 4", "map --sanafe sanafe --quiet"),
     "train": ("train digits-mlp", "train mnist-mlp --harden cores=0.46"),
     "profiles": ("profiles", "profiles --json -"),
     "convert": (

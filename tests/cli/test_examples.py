@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 LINES = [line for lines in EXAMPLES.values() for line in lines]
 
 CHEAP = (
-    "map", "profiles", "profiles --json -", "train digits-mlp", "doctor", "faults list", "faults describe core_dead", "campaign check experiments/core_loss.yaml",
+    "map", "map --sanafe sanafe --quiet", "profiles", "profiles --json -", "train digits-mlp", "doctor", "faults list", "faults describe core_dead", "campaign check experiments/core_loss.yaml",
     "campaign schema", "profile new my_chip.yaml", "profile check hardware_profiles/loihi2.yaml", "profile show loihi2", "profile show speck2f --sources",
     "profile diff loihi1 loihi2", "profile schema", "convert digits-mlp --check",
 )  # fmt: skip
