@@ -1,6 +1,7 @@
-"""Photograph a campaign's report as a browser shows it: ``python experiments/report_pictures.py runs/NAME/report.html docs/images``.
+"""Photograph a report as a browser shows it: ``python experiments/report_pictures.py REPORT.html docs/images``.
 
-Needs Debian's ``chromium`` and ``pip install playwright``. Writes ``report-1280.png`` (light) and ``report-390.png`` (dark), from the curves on.
+Takes a campaign's report (``runs/NAME/report.html``) or an atlas (``neurofault atlas --report``). Needs Debian's ``chromium`` and ``pip install playwright``. Writes
+``report-1280.png`` (light) and ``report-390.png`` (dark), from the curves on, or ``atlas-1280.png`` and ``atlas-390.png``, from the chip on.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ def main(report: Path, folder: Path) -> None:
             page = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme).new_page()
             page.goto(report.absolute().as_uri())
             page.wait_for_selector("html[data-ready]")
-            page.locator("#chip-explorer .cores path").last.click()
-            page.locator("section", has=page.locator("#accuracy1-explorer")).first.evaluate("section => section.scrollIntoView()")
-            page.locator("#accuracy1-explorer .points path").last.focus()
-            page.locator("section", has=page.locator("#accuracy1-explorer")).first.evaluate("section => section.scrollIntoView()")
-            page.screenshot(path=folder / f"report-{width}.png")
+            name = "atlas" if page.locator("#atlas-chip-explorer").count() else "report"
+            chip, first = ("atlas-chip", "atlas-chip") if name == "atlas" else ("chip", "accuracy1")
+            page.locator(f"#{chip}-explorer .cores path").last.click()
+            if name == "report":
+                page.locator("#accuracy1-explorer .points path").last.focus()
+            page.locator("section", has=page.locator(f"#{first}-explorer")).first.evaluate("section => section.scrollIntoView()")
+            page.screenshot(path=folder / f"{name}-{width}.png")
         browser.close()
 
 

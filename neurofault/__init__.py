@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from neurofault.graph import Connection, Conv, CubaLif, Dense, Network, Population, Readout, Schedule, Source, Sparse, chain
     from neurofault.inputs import Bias, Inputs, Spikes, State
     from neurofault.lava import from_lava
+    from neurofault.logs import to_log
     from neurofault.rescue import Budget, Guard, Plan, rescue
     from neurofault.rescue.outcome import Rescued
     from neurofault.study.alarms.alarm_file import load_alarms, save_alarms
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from neurofault.study.alarms.on_chip import with_alarms
     from neurofault.study.alarms.tried import try_alarms
     from neurofault.study.alarms.watch import watch
+    from neurofault.study.atlas_api import AtlasResults, atlas
     from neurofault.study.calibrate import from_torch
     from neurofault.study.campaign.api import campaign
     from neurofault.study.neurobench import neurobench_metric, neurobench_model
@@ -120,12 +122,15 @@ __all__ = [  # noqa: RUF022  (in pipeline order)
     "save_alarms",
     "load_alarms",
     # how much it bears
+    "atlas",
+    "AtlasResults",
     "robustness",
     "Robustness",
     "neurobench_model",
     "neurobench_metric",
     # many trials
     "campaign",
+    "to_log",
     "errors",
 ]
 
@@ -150,6 +155,7 @@ _FROM = {
     ),
     "neurofault.inputs": ("Bias", "Inputs", "Spikes", "State"),
     "neurofault.lava": ("from_lava",),
+    "neurofault.logs": ("to_log",),
     "neurofault.rescue": ("Budget", "Guard", "Plan", "rescue"),
     "neurofault.rescue.outcome": ("Rescued",),
     "neurofault.study.alarms.alarm_file": ("load_alarms", "save_alarms"),
@@ -158,6 +164,7 @@ _FROM = {
     "neurofault.study.alarms.on_chip": ("with_alarms",),
     "neurofault.study.alarms.tried": ("try_alarms",),
     "neurofault.study.alarms.watch": ("watch",),
+    "neurofault.study.atlas_api": ("AtlasResults", "atlas"),
     "neurofault.study.calibrate": ("from_torch",),
     "neurofault.study.campaign.api": ("campaign",),
     "neurofault.study.neurobench": ("neurobench_metric", "neurobench_model"),

@@ -16,7 +16,7 @@ PACKAGE = Path(neurofault.__file__).parent
 
 LAYERS = (
     ("errors", "specmistakes", "specnodes", "numerals", "brief", "files", "specfile", "streams"),
-    ("progress", "digest", "cache", "compiled", "vector_code", "cores", "frames", "importing", "hdf5_child", "hdf5_file"),
+    ("progress", "digest", "cache", "compiled", "vector_code", "cores", "frames", "importing", "logs", "hdf5_child", "hdf5_file"),
     ("arrays", "graph", "inputs", "damage"),
     ("activity", "metrics", "data", "zoo"),
     ("convert",),
@@ -24,7 +24,7 @@ LAYERS = (
     ("faults", "engines", "learning"),
     ("rescue", "lava"),
     ("study",),
-    ("papers",),
+    ("papers", "examples"),
     ("cli", "__main__"),
 )
 """Modules and folders from the bottom to the top; each imports only from its own layer or one below."""
@@ -188,8 +188,8 @@ PUBLIC = [
     "rescue", "Budget", "Plan", "Guard", "Rescued",
     "choose_patterns", "apply_patterns", "PatternSet", "save_patterns", "load_patterns", "fault_dictionary", "diagnose",
     "choose_alarms", "with_alarms", "watch", "try_alarms", "AlarmSet", "save_alarms", "load_alarms",
-    "robustness", "Robustness", "neurobench_model", "neurobench_metric",
-    "campaign",
+    "atlas", "AtlasResults", "robustness", "Robustness", "neurobench_model", "neurobench_metric",
+    "campaign", "to_log",
     "errors",
 ]  # fmt: skip
 """In the order of the pipeline."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from neurofault.cli import complete, options
-from neurofault.cli.output import JsonOut, check_folder
+from neurofault.cli.output import JsonOut, check_file, check_folder
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
 from neurofault.errors import UsageError
@@ -51,17 +51,24 @@ def atlas(
     chips: options.Chips = None,
     place_seed: options.PlaceSeed = 0,
     device: options.Device = "cpu",
+    report: Annotated[
+        Path | None,
+        typer.Option(help="HTML file, which loads nothing: the chip by core, the input image and the critical sites, to explore."),
+    ] = None,
     json_file: options.Json = None,
 ) -> None:
     """Work out the effect of every single site on every test image, and name the most critical sites."""
     import numpy as np
 
     from neurofault.engines.on_torch.devices import check_device
+    from neurofault.inputs import Spikes
     from neurofault.metrics import ACCURACY
     from neurofault.study.atlas import atlas as follow
     from neurofault.study.atlas import picture, write_parquet
+    from neurofault.study.atlas_api import AtlasResults
     from neurofault.study.atlas_follow import forget
     from neurofault.study.atlas_sites import COLUMNS, KINDS
+    from neurofault.study.page import check_tools
     from neurofault.study.prepare import Setup, prepare
     from neurofault.study.shown import shown
 
@@ -73,6 +80,9 @@ def atlas(
     check_device(device)
     result_file = JsonOut(json_file)
     check_folder("--out", out)
+    check_file("--report", report)
+    if report is not None:
+        check_tools()
     setup = Setup(
         network=network, profile=profile, weights=weights, data=data, data_dir=data_dir, samples=samples, timesteps=timesteps,
         dt=dt, nir_reset=nir_reset, readout=readout, reset=reset,  # type: ignore[arg-type]  # checked by prepare
@@ -91,6 +101,9 @@ def atlas(
         picture(found, out / "atlas.png")
         written.append(str(out / "atlas.png"))
         forget(out / "parts")
+    if report is not None:
+        values = None if isinstance(prepared.test.samples, Spikes) else prepared.test.samples.shape[1:]
+        written.append(str(AtlasResults(found, prepared.deployment, values, prepared.data.name).report(report)))
     metric = prepared.metric
     sites, changed = np.asarray(found.sites["layer"], np.int64), np.asarray(found.sites["changed"], np.int64)
     critical: list[dict[str, Any]] = [

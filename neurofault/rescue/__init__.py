@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from neurofault.graph.network import samples_apart
 from neurofault.graph.readout import usual_readout
 from neurofault.inputs import Inputs
 from neurofault.metrics import Expected
+from neurofault.progress import Asked, listening
 from neurofault.rescue.budget import Budget
 from neurofault.rescue.plans import Guard, Plan
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from neurofault.rescue.detection import Tester
     from neurofault.rescue.examples import Examples
     from neurofault.rescue.lesson import Learner
-    from neurofault.rescue.outcome import Rescued
+    from neurofault.rescue.outcome import Point, Rescued
     from neurofault.rescue.strategies import Act
 
 __all__ = ["Budget", "Guard", "Plan", "rescue"]
@@ -51,6 +52,8 @@ def rescue(
     fine: bool = True,
     guard: Guard | None = _USUAL_GUARD,
     tester: Tester | None = None,
+    on_point: Callable[[Point], object] | None = None,
+    progress: Asked = None,
 ) -> Rescued:
     """Heal a damaged chip.
 
@@ -85,6 +88,8 @@ def rescue(
             may destroy what it should heal.
         tester: for strategies that find out by themselves what is broken: a test and what its answers mean, such as :func:`neurofault.fault_dictionary` returns of
             the healthy chip.
+        on_point: called with each :class:`neurofault.rescue.outcome.Point` as it is seen, such as :func:`neurofault.to_log`; None: nothing is called.
+        progress: True: a bar; False: nothing; None: a bar in a notebook or at a prompt; or called as ``progress("rescue", samples shown, samples at most, text)``.
 
     Raises:
         UsageError: a strategy that tests without a tester, or one of another chip; unknown names, labels that do not fit, a budget of nothing for a strategy that learns, no spare cores.
@@ -139,12 +144,25 @@ def rescue(
             labels if each is None else in_scores(deployment, labels, each),
         )
     named = None if plastic is None else tuple(deployment.connection(name).name for name in plastic)
-    bench = Workbench(
-        deployment, adapt, chosen, limits, how, plastic=named, test=_examples(deployment, test, unit),
-        validation=_examples(deployment, validation, unit), seed=seed, fine=fine, guard=guard, tester=tester,
-    )  # fmt: skip
-    act(bench)
-    done = bench.result()
+    most = max(1, limits.samples_allowed(len(labels)))
+    with listening(progress) as say:
+
+        def told(point: Point) -> None:
+            say(
+                "rescue",
+                min(point.samples, most),
+                most,
+                f"{point.what}{'' if point.accuracy is None else f', {point.accuracy:.4g}'}",
+            )
+            if on_point is not None:
+                on_point(point)
+
+        bench = Workbench(
+            deployment, adapt, chosen, limits, how, plastic=named, test=_examples(deployment, test, unit),
+            validation=_examples(deployment, validation, unit), seed=seed, fine=fine, guard=guard, tester=tester, on_point=told,
+        )  # fmt: skip
+        act(bench)
+        done = bench.result()
     return replace(done, notes=(*done.notes, *sham_notes(done))) if strategy == "sham" else done
 
 

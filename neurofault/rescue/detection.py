@@ -181,7 +181,7 @@ def _test(bench: Workbench, tester: Tester) -> Suspicion:
     bench.spent += charge(bench.deployment, activity, samples)
     bench.spent += Spent(host_bytes=ANSWER_BYTES * samples * tester.numbers)
     bench.shown += samples
-    bench.points.append(replace(bench.points[-1], samples=bench.shown, spent=bench.spent, what="test"))  # a test changes nothing
+    bench.note(replace(bench.points[-1], samples=bench.shown, spent=bench.spent, what="test"))  # a test changes nothing
     return tester.hear(activity)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, final
 
@@ -70,6 +70,7 @@ class Workbench:
         fine: bool = True,
         guard: Guard | None = None,
         tester: Tester | None = None,
+        on_point: Callable[[Point], object] | None = None,
     ) -> None:
         if not len(adapt.labels):
             raise UsageError("no samples to adapt to: a repair needs at least one")
@@ -87,7 +88,7 @@ class Workbench:
                 f"profile {hurt.profile.name!r} has no energy table, so no limit of energy or time can be kept; limit samples, cycles or writes"
             )
         self.hurt, self.adapt, self.learner, self.budget, self.plan = hurt, adapt, learner, budget, plan
-        self._limits = budget
+        self._limits, self._on_point = budget, on_point
         self.test, self.validation, self.seed, self.fine = test, validation, seed, fine
         self.healthy = hurt.with_damage(Damage())
         self.deployment = self.healthy
@@ -133,7 +134,13 @@ class Workbench:
         """Evaluate the chip and note it down; costs nothing on the chip, for it is the experimenter who looks."""
         seen = None if self.test is None else self.test.seen(self.deployment)
         value, total = (None, None) if seen is None else (seen.value, seen.total)
-        self.points.append(Point(self.shown, self.strikes, value, self.spent, what, total))
+        self.note(Point(self.shown, self.strikes, value, self.spent, what, total))
+
+    def note(self, point: Point) -> None:
+        """Keep a moment of the repair, and tell whoever listens."""
+        self.points.append(point)
+        if self._on_point is not None:
+            self._on_point(point)
 
     def strike(self, steps: int | None = None) -> None:
         """Let the next damage steps happen; None: all that are left."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ from neurofault.metrics import Expected, Metric
 from neurofault.study.atlas_follow import follow
 from neurofault.study.atlas_runs import answers_of, by_runs
 from neurofault.study.atlas_sites import KINDS, Kind, all_sites
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +234,24 @@ def _of_steps(answers: NDArray[np.generic], found: Atlas) -> dict[str, NDArray[n
 
 
 def picture(found: Atlas, path: Path) -> None:
+    """Draw :func:`draw` into a file.
+
+    Raises:
+        UsageError: matplotlib is not installed, or the file cannot be written.
+    """
+    figure = draw(found).figure
+    try:
+        figure.savefig(path, dpi=150)  # type: ignore[union-attr]  # axes that draw() makes have a whole figure
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+
+
+def draw(found: Atlas, axes: Axes | None = None) -> Axes:
     """Draw how many predictions each site changes: sites by layer, the critical ones first, on logarithmic axes.
+
+    Args:
+        found: the atlas.
+        axes: to draw into; None: those of a new figure.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -239,8 +260,8 @@ def picture(found: Atlas, path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UsageError("pictures are drawn with matplotlib, which is not installed: pip install matplotlib") from error
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
-    axes = figure.add_subplot()
+    if axes is None:
+        axes = Figure(figsize=(7, 4.2), layout="constrained").add_subplot()
     changed, layer = (np.asarray(found.sites[name], np.int64) for name in ("changed", "layer"))
     what = "squared errors" if found.metric.lower else "predictions"
     for index in np.unique(layer):
@@ -253,5 +274,6 @@ def picture(found: Atlas, path: Path) -> None:
         ylabel=f"{what} changed, of {found.predictions.size:,}",
         title=found.kind,
     )
+    axes.set_ylim(bottom=0)
     axes.legend()
-    figure.savefig(path, dpi=150)
+    return axes

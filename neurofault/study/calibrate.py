@@ -26,7 +26,7 @@ from neurofault.engines import run
 from neurofault.errors import NeurofaultWarning, UnsupportedError, UsageError
 from neurofault.graph import Network
 from neurofault.graph.network import ConversionGap
-from neurofault.progress import Progress
+from neurofault.progress import Asked, Progress, listening
 from neurofault.rescue.learners.errors import usual_gain
 from neurofault.rescue.learners.gain import first_stable
 from neurofault.study.targets import error_of, explained_share
@@ -147,6 +147,7 @@ def from_torch(
     calibrate: Calibrate = "usual",
     profile: HardwareProfile | str | Path = "loihi2",
     scaling: Scaling | None = None,
+    progress: Asked = None,
 ) -> Network:
     """Convert a feed-forward torch module, as the command line does: every candidate runs on the chip, and the best is kept.
 
@@ -171,6 +172,7 @@ def from_torch(
         profile: the chip that the candidates are measured on, with one core a block as large as fits.
         scaling: how real values, negative ones too, are shown (:meth:`neurofault.data.scaling.Scaling.of` the training samples, as ``--signed`` of the command
             line); the network then takes ``scaling.levels(x)``. None: the model takes values in [0, 1].
+        progress: True: a bar; False: nothing; None: a bar in a notebook or at a prompt; or called as ``progress("calibrating", done, total, text)``.
 
     Raises:
         ConversionError: a layer cannot become spiking, the samples do not fit the model, or the stages do not give what its forward gives.
@@ -191,7 +193,8 @@ def from_torch(
             raise UsageError(f"labels have the shape {given.shape}, but there are {len(images)} calibration images")
         say_if_it_fails(answers, given, name)
     truth = answers if labels is None else given
-    best = _best(networks, tried, images, truth, lambda network: deploy(network, profile), None)
+    with listening(progress) as say:
+        best = _best(networks, tried, images, truth, lambda network: deploy(network, profile), say)
     last = best.trials[-1].samples
     reached = max(trial.accuracy for trial in best.trials if trial.samples == last)
     original = float(np.mean(answers[:last] == truth[:last]))

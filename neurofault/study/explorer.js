@@ -2,7 +2,8 @@
 //
 // {"kind": "curves", "title", "x", "y" (words of the axes), "log", "names" (of categories; null: x are numbers), "lines": [{"y", "text"}],
 //  "curves": [{"label", "points": [{"x", "y", "low", "high", "say"}]}], "joined" (whether lines join points)}
-// {"kind": "map", "title", "columns", "rows", "unit", "most", "what" (of a mark, "core"), "cores": [{"id", "x", "y", "side", "loss", "text", "say", "detail": [[heading, [line, …]], …]}]}
+// {"kind": "bars", "title", "x", "y", "names" (of bins), "groups": [{"label", "counts"}]}; counts stand on a scale that is even up to 1 and logarithmic above
+// {"kind": "map", "title", "left", "columns", "top", "rows", "axes" (words of both), "sides" (least and largest of a place, pixels), "unit", "most", "ask" (what a click tells), "what" (of a mark, "core"), "cores": [{"id", "x", "y", "side", "loss", "text", "say", "bare" (whether the text stands there without the id), "detail": [[heading, [line, …]], …]}]}
 "use strict";
 (() => {
   const SHAPES = ["circle", "square", "diamond", "triangle-up", "triangle-down", "cross", "triangle-right"];
@@ -58,8 +59,12 @@
     const rows = () => chart.curves.flatMap((curve, c) => on[c] ? curve.points.map((point) => ({ ...point, c, at: numeric ? point.x : chart.names[point.x] })) : []);
     const all = rows(), ys = [...all.flatMap((row) => [row.low, row.high]), ...chart.lines.map((line) => line.y)];
     const known = numeric ? [...new Set(all.map((row) => row.x))] : [];
-    const padded = (low, high, log) => { if (log) return [low / 1.3, high * 1.3]; const room = (high - low || Math.abs(high) || 1) * .06; return [low - room, high + room]; };
-    const whole = { x: numeric ? padded(Math.min(...all.map((row) => row.x)), Math.max(...all.map((row) => row.x)), chart.log) : null, y: padded(Math.min(...ys), Math.max(...ys)) };
+    const padded = (low, high, log, least) => {
+      if (log) return [low / 1.3, high * 1.3];
+      const flat = high - low <= 1e-9 * Math.max(Math.abs(low), Math.abs(high)), room = flat ? least ?? (Math.abs(high) * .05 || 1) : (high - low) * .06;
+      return [low - room, high + room];
+    };
+    const whole = { x: numeric ? padded(Math.min(...all.map((row) => row.x)), Math.max(...all.map((row) => row.x)), chart.log) : null, y: padded(Math.min(...ys), Math.max(...ys), false, chart.y.endsWith("(%)") ? 1 : null) };
     const width = () => Math.max(240, Math.min(place.clientWidth, 880));
     const shift = numeric ? { value: 0 } : { signal: `(datum.c - ${(chart.curves.length - 1) / 2}) * width / ${chart.names.length * (chart.curves.length + 1)}` };
     const x = { scale: "x", field: "at", offset: shift }, pick = (list) => ({ signal: `${JSON.stringify(list)}[datum.c % ${list.length}]` });
@@ -112,9 +117,9 @@
     stage.addEventListener("wheel", (event) => { if (event.ctrlKey) { event.preventDefault(); zoom(event.deltaY > 0 ? 1.15 : 1 / 1.15, ...where(event)); } }, { passive: false });
     stage.addEventListener("dblclick", (event) => zoom(1 / 1.5, ...where(event)));
     let from = null;
-    stage.addEventListener("pointerdown", (event) => { if (event.pointerType === "mouse" && !event.target.closest(".points path")) from = { at: where(event), x: now.x, y: now.y }; });
+    stage.addEventListener("pointerdown", (event) => { if (event.pointerType === "mouse" && event.button === 0 && !event.target.closest(".points path")) { event.preventDefault(); from = { at: where(event), x: now.x, y: now.y }; } });
     window.addEventListener("pointerup", () => { from = null; });
-    stage.addEventListener("pointermove", (event) => {
+    window.addEventListener("pointermove", (event) => {
       if (!from) return;
       const [x, y] = where(event);
       const moved = ([low, high], by, log) => log ? [low * (high / low) ** by, high * (high / low) ** by] : [low + (high - low) * by, high + (high - low) * by];
@@ -130,7 +135,7 @@
     return run();
   }
 
-  function swatchOf(c, joined) {
+  function swatchOf(c, joined, square = false) {
     const space = "http://www.w3.org/2000/svg", svg = document.createElementNS(space, "svg");
     svg.setAttribute("viewBox", "0 0 36 14");
     svg.setAttribute("aria-hidden", "true");
@@ -138,14 +143,15 @@
     line.setAttribute("d", "M0 7H36");
     line.setAttribute("style", `stroke:${colour(c)};stroke-width:2;stroke-dasharray:${DASHES[c % 4].join(" ")}`);
     const mark = document.createElementNS(space, "path");
-    mark.setAttribute("d", ["M12 7a6 6 0 1 0 12 0a6 6 0 1 0 -12 0", "M13 2h10v10h-10z", "M18 1l6 6l-6 6l-6 -6z", "M18 1l6 11h-12z", "M18 13l6 -11h-12z", "M16 1h4v4h4v4h-4v4h-4v-4h-4v-4h4z", "M24 7l-11 -6v12z"][c % 7]);
+    mark.setAttribute("d", square ? "M12 1h12v12h-12z" : ["M12 7a6 6 0 1 0 12 0a6 6 0 1 0 -12 0", "M13 2h10v10h-10z", "M18 1l6 6l-6 6l-6 -6z", "M18 1l6 11h-12z", "M18 13l6 -11h-12z", "M16 1h4v4h4v4h-4v4h-4v-4h-4v-4h4z", "M24 7l-11 -6v12z"][c % 7]);
     mark.setAttribute("style", `fill:${colour(c)}`);
     svg.append(...(joined ? [line, mark] : [mark]));
     return svg;
   }
 
   async function map(place, chart) {
-    const height = () => Math.max(40, Math.min(84, (width() - 90) / chart.columns)) * chart.rows, width = () => Math.max(240, Math.min(place.clientWidth, Math.max(320, 84 * chart.columns + 90)));
+    const [least, largest] = chart.sides, width = () => Math.max(240, Math.min(place.clientWidth, Math.max(320, largest * chart.columns + 90)));
+    const height = () => Math.max(least, Math.min(largest, (width() - 90) / chart.columns)) * chart.rows;
     const spec = {
       $schema: "https://vega.github.io/schema/vega/v6.json", description: chart.title, width: width(), height: height() + 110, autosize: { type: "fit", contains: "padding" }, padding: 4,
       data: [{ name: "places", values: chart.cores.map(({ detail, ...core }, index) => ({ ...core, index })) }],
@@ -153,8 +159,8 @@
         { name: "x", type: "linear", domain: [chart.left, chart.left + chart.columns], range: "width", zero: false, nice: false }, { name: "y", type: "linear", domain: [chart.top, chart.top + chart.rows], range: [0, { signal: "height" }], zero: false, nice: false },
         { name: "shade", type: "linear", domain: [0, chart.most || 1], range: { scheme: "cividis" }, reverse: true, clamp: true },
       ],
-      axes: [{ orient: "bottom", scale: "x", title: "tile column", values: Array.from({ length: chart.columns }, (_, k) => chart.left + k + .5), format: "d", encode: { labels: { update: { text: { signal: "floor(datum.value)" } } } }, ...words },
-        { orient: "left", scale: "y", title: "tile row", values: Array.from({ length: chart.rows }, (_, k) => chart.top + k + .5), encode: { labels: { update: { text: { signal: "floor(datum.value)" } } } }, ...words }],
+      axes: [{ orient: "bottom", scale: "x", title: chart.axes[0], values: Array.from({ length: chart.columns }, (_, k) => chart.left + k + .5), format: "d", encode: { labels: { update: { text: { signal: "floor(datum.value)" } } } }, ...words },
+        { orient: "left", scale: "y", title: chart.axes[1], values: Array.from({ length: chart.rows }, (_, k) => chart.top + k + .5), encode: { labels: { update: { text: { signal: "floor(datum.value)" } } } }, ...words }],
       legends: [{ fill: "shade", title: chart.unit, orient: "top", direction: "horizontal", type: "gradient", gradientLength: { signal: "min(200, width)" }, labelColor: "var(--ink)", titleColor: "var(--ink)", titleFontSize: 12, titleLimit: 300, labelFontSize: 12 }],
       marks: [
         { type: "rect", name: "cores", from: { data: "places" }, encode: { update: {
@@ -162,13 +168,13 @@
           fill: [{ test: "datum.loss === null", value: "var(--head)" }, { scale: "shade", field: "loss" }], stroke: { value: "var(--quiet)" }, strokeDash: { signal: "datum.loss === null ? [3, 3] : []" }, description: { field: "say" }, cornerRadius: { value: 2 } } } },
         { type: "text", aria: false, interactive: false, from: { data: "places" }, encode: { update: {
           x: { scale: "x", signal: "datum.x + datum.side / 2" }, y: { scale: "y", signal: "datum.y + datum.side / 2" }, align: { value: "center" }, baseline: { value: "middle" }, fontSize: { value: 12 },
-          text: { signal: `(scale('x', datum.side) - scale('x', 0)) < 22 ? '' : (scale('x', datum.side) - scale('x', 0)) < 34 || datum.loss === null ? '' + datum.id : [datum.id + '', datum.text]` }, lineHeight: { value: 13 }, dy: { signal: "datum.loss === null || (scale('x', datum.side) - scale('x', 0)) < 34 ? 0 : -6" },
+          text: { signal: `(scale('x', datum.side) - scale('x', 0)) < 22 ? '' : datum.bare ? datum.text : (scale('x', datum.side) - scale('x', 0)) < 34 || datum.loss === null ? '' + datum.id : [datum.id + '', datum.text]` }, lineHeight: { value: 13 }, dy: { signal: "datum.bare || datum.loss === null || (scale('x', datum.side) - scale('x', 0)) < 34 ? 0 : -6" },
           fill: [{ test: "datum.loss === null", value: "var(--ink)" }, { test: `luminance(scale('shade', datum.loss)) > 0.22`, value: "#000" }, { value: "#fff" }] } } },
       ],
     };
     const detail = make("div", { className: "detail" });
     detail.setAttribute("aria-live", "polite");
-    detail.append(make("p", { className: "quiet" }, `Click a ${chart.what}, or reach it with Tab and the arrows and press Enter: what sits there, which faults hit it, and the worst.`));
+    detail.append(make("p", { className: "quiet" }, `Click a ${chart.what}, or reach it with Tab and the arrows and press Enter: ${chart.ask}.`));
     const { view, run, stage } = await render(place, spec, ".cores path", (mark) => {
       const core = chart.cores[[...stage.querySelectorAll(".cores path")].indexOf(mark)];
       detail.replaceChildren(make("h3", {}, `${chart.what[0].toUpperCase()}${chart.what.slice(1)} ${core.id}`), ...core.detail.flatMap(([head, lines]) => [
@@ -176,6 +182,31 @@
     });
     place.append(detail);
     window.addEventListener("resize", () => { view.width(width()).height(height() + 110); run(); });
+    return run();
+  }
+
+  async function bars(place, chart) {
+    const width = () => Math.max(240, Math.min(place.clientWidth, 880)), most = Math.max(1, ...chart.groups.flatMap((group) => group.counts));
+    const values = chart.groups.flatMap((group, c) => group.counts.map((count, at) => ({ c, at: chart.names[at], count, say: `${group.label}\n${chart.x}: ${chart.names[at]}\n${count.toLocaleString("en")} ${chart.y}` })));
+    const ticks = [0, ...Array.from({ length: 1 + Math.ceil(Math.log10(most)) }, (_, k) => 10 ** k)].filter((tick) => tick <= most);
+    const tone = { signal: "'var(--c' + datum.c % 7 + ')'" };
+    const spec = {
+      $schema: "https://vega.github.io/schema/vega/v6.json", description: chart.title, width: width(), height: 300, autosize: { type: "fit", contains: "padding" }, padding: 4,
+      data: [{ name: "rows", values }],
+      scales: [
+        { name: "x", type: "band", domain: chart.names, range: "width", paddingInner: .25, paddingOuter: .1 },
+        { name: "y", type: "symlog", domain: [0, most], range: "height", nice: false },
+      ],
+      axes: [{ orient: "bottom", scale: "x", title: chart.x, ...words }, { orient: "left", scale: "y", title: chart.y, grid: true, values: ticks, format: ",d", ...words }],
+      marks: [{ type: "rect", name: "points", from: { data: "rows" }, encode: { update: {
+        x: { scale: "x", field: "at", offset: { signal: `datum.c * bandwidth('x') / ${chart.groups.length}` } }, width: { signal: `max(1, bandwidth('x') / ${chart.groups.length})` },
+        y: { scale: "y", field: "count" }, y2: { scale: "y", value: 0 }, fill: tone, description: { field: "say" } } } }],
+    };
+    const legend = make("ul", { className: "legend" });
+    chart.groups.forEach((group, c) => legend.append(make("li", {}, swatchOf(c, false, true), make("span", {}, group.label))));
+    place.append(legend);
+    const { view, run } = await render(place, spec, ".points path");
+    window.addEventListener("resize", () => { view.width(width()); run(); });
     return run();
   }
 
@@ -219,7 +250,7 @@
   Promise.all(Object.entries(charts).map(([id, chart]) => {
     const place = document.getElementById(id);
     place.hidden = false;
-    return (chart.kind === "map" ? map : curves)(place, chart).then(() => {
+    return { map, curves, bars }[chart.kind](place, chart).then(() => {
       document.querySelectorAll(`[data-drawn-by="${id}"]`).forEach((each) => { each.hidden = true; });
     });
   })).then(() => { document.documentElement.dataset.ready = "yes"; });

@@ -48,7 +48,7 @@ def parts(charts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     r"""Return what a page takes in: ``style``, ``data`` (JSON), ``library`` and ``script``, to be put into elements of these kinds as they are.
 
     Args:
-        charts: id of the element that a chart stands in → the chart, JSON-ready. ``kind`` is ``curves`` or ``map``; ``explorer.js`` says what each holds.
+        charts: id of the element that a chart stands in → the chart, JSON-ready. ``kind`` is ``curves``, ``bars`` or ``map``; ``explorer.js`` says what each holds.
 
     >>> parts({"chart-1": {"kind": "map", "cores": ["</script>"]}})["data"]
     '{"chart-1": {"kind": "map", "cores": ["\\u003c/script>"]}}'

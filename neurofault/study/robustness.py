@@ -27,6 +27,7 @@ from neurofault.faults import fault_from_mapping, inject
 from neurofault.faults.places import core_blocks, populations_named
 from neurofault.inputs import Bias, Inputs, Spikes
 from neurofault.metrics import ACCURACY
+from neurofault.progress import Asked, listening
 from neurofault.study.statistics import Interval, t_interval
 
 SHARES: Final = tuple(step / 8 for step in range(9))
@@ -95,6 +96,7 @@ def robustness(
     draws: int = 10,
     seed: int = 1,
     device: str = "cpu",
+    progress: Asked = None,
 ) -> Robustness:
     """Measure the damage curves of one kind of fault, and so R, the area under them.
 
@@ -115,6 +117,7 @@ def robustness(
         draws: curves.
         seed: of the faults.
         device: where engine ``exact`` runs.
+        progress: True: a bar; False: nothing; None: a bar in a notebook or at a prompt; or called as ``progress("robustness", runs done, all, "")``.
 
     Raises:
         UsageError: an unknown kind, a grid or number out of range, or a healthy chip that is no better than chance.
@@ -134,11 +137,13 @@ def robustness(
         raise UsageError(
             f"robustness: the healthy chip answers {healthy:.2%}, no better than the best constant answer ({chance:.2%}); there is nothing to lose"
         )
-    accuracy = [
-        [healthy if point == 0 else reached(broken_at(chip, fault, layer, point, seed, draw)) for point in points]
-        for draw in range(draws)
-    ]
-    return Robustness(fault, layer, points, healthy, chance, np.array(accuracy), len(truth))
+    accuracy = np.full((draws, len(points)), healthy)
+    with listening(progress) as say:
+        for number, (draw, at) in enumerate(np.ndindex(accuracy.shape), 1):
+            if points[at] != 0:
+                accuracy[draw, at] = reached(broken_at(chip, fault, layer, points[at], seed, draw))
+            say("robustness", number, accuracy.size, "")
+    return Robustness(fault, layer, points, healthy, chance, accuracy, len(truth))
 
 
 def broken_at(chip: Deployment, fault: str, layer: str, point: float, seed: int, draw: int) -> Deployment:

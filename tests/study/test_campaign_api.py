@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +50,22 @@ def test_a_campaign_says_what_it_is_before_it_runs(tmp_path):
     assert not campaign.folder.exists()
     with pytest.raises(AttributeError):
         campaign.folder = tmp_path  # frozen
+
+
+def test_a_hook_is_handed_each_row_once_it_is_kept(tmp_path):
+    one = {**SMALL, "faults": [{"kind": "core_dead", "count": 1}], "rescue": [{"strategy": "none"}]}
+    kept, log = [], nf.to_log(tmp_path / "log.jsonl")
+
+    def hook(row):
+        kept.append((tmp_path / "run" / "journal.jsonl").read_text(encoding="utf-8").count(row["trial"]))
+        log(row)
+        row.clear()  # a copy
+
+    done = nf.campaign(one, out=tmp_path / "run").run(workers=1, on_row=hook)
+    logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert kept == [1, 1, 1]
+    assert sorted(row["correct"] for row in logged) == sorted(done.table()["correct"])
+    assert {row["trial"] for row in logged} == set(done.table()["trial"])
 
 
 def test_it_runs_once_and_then_goes_on(results, folder):
@@ -169,7 +187,14 @@ def test_the_report_is_a_file_that_names_every_cell(results, folder, tmp_path):
     assert text.count("<svg") >= 1
     own = results.report()
     assert own == folder / "report.html"
-    assert own.read_text(encoding="utf-8") == text
+    beside = re.compile(r'<a href="figures/([a-z0-9]+)\.(svg|csv)">')
+    within = re.compile(r'<a href="data:[a-z+/]+;base64,([^"]+)" download="([a-z0-9]+)\.(svg|csv)">')
+    apart = own.read_text(encoding="utf-8")
+    assert beside.sub("", apart) == within.sub("", text)
+    assert beside.findall(text) == []
+    kept = {f"{name}.{suffix}": base64.b64decode(data) for data, name, suffix in within.findall(text)}
+    assert kept == {file.name: file.read_bytes() for file in (folder / "figures").iterdir()}
+    assert set(kept) == {f"{name}.{suffix}" for name, suffix in beside.findall(apart)}
     assert (folder / "trials.parquet").exists()
     assert {file.suffix for file in (folder / "figures").iterdir()} == {".svg", ".csv"}
 

@@ -1,13 +1,15 @@
 """The report in a browser: Debian's chromium, driven through Playwright, at the widths of a desk and of a telephone."""
 
 import re
-import shutil
 
 import pytest
+from browsers import browser, opened
 from campaigns import made_ready, ran
 
 from neurofault.study.campaign.report import write_report
 from neurofault.study.campaign.summary import answer_of, found_in
+
+__all__ = ["browser"]  # a fixture
 
 THREE_PLACES = """\
 name: three-places
@@ -22,7 +24,6 @@ rescue:
   - {strategy: batch, learner: dfa}
 repeats: {draws: 2, seed: 7}
 """
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="module")
@@ -47,29 +48,6 @@ def test_maps_tell_what_cores_hold_and_what_hit_them(report):
                 assert count <= last - first + 1
     pack = answer["maps"][0]["cores"]
     assert sum(core["neurons"][2] for core in pack if core["layer"] == "output") == 10
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if BROWSER is None:
-        pytest.skip("no browser is found: neither chromium, chromium-browser nor google-chrome is on PATH")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
-    with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
-def opened(browser, path, width, scheme="light", **settings):
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, **settings)
-    page = context.new_page()
-    page.mistakes = []
-    page.on("pageerror", lambda error: page.mistakes.append(str(error)))
-    page.on(
-        "request", lambda request: page.mistakes.append(request.url) if not request.url.startswith(("file:", "data:")) else None
-    )
-    page.goto(path.as_uri())
-    return page
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -104,6 +82,19 @@ def test_the_report_answers_to_pointer_and_keyboard(browser, report, width):
     page.locator(".legend input").nth(0).uncheck()
     page.wait_for_function("document.querySelectorAll('.points path').length === 16")
     page.locator(".legend input").nth(0).check()
+    page.wait_for_function("document.querySelectorAll('.points path').length === 18")
+    place = page.locator("#accuracy1-explorer .stage svg").bounding_box()
+    mark, x, y = points.nth(4).bounding_box(), place["x"] + place["width"] * 0.6, place["y"] + place["height"] * 0.6
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 30, y - 20)
+    page.mouse.move(x - 60, y - 40)
+    page.mouse.up()
+    page.wait_for_function(
+        "left => Math.abs(document.querySelectorAll('.points path')[4].getBoundingClientRect().x - left) < 3", arg=mark["x"] - 60
+    )
+    assert points.nth(4).bounding_box()["y"] == pytest.approx(mark["y"] - 40, abs=3)
+    page.get_by_role("button", name="Show all").click()
     before = page.locator("#accuracy1-explorer .stage svg").inner_html()
     page.get_by_role("button", name="Zoom in").click()
     page.wait_for_function("old => document.querySelector('#accuracy1-explorer .stage svg').innerHTML !== old", arg=before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -14,13 +14,13 @@ from neurofault.cache import cache_dir
 from neurofault.cores import usable_cores
 from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.frames import frame_of
-from neurofault.progress import Progress, silent
+from neurofault.progress import Asked, listening
 from neurofault.study.campaign.files import check_files
 from neurofault.study.campaign.folder import JOURNAL, check_folder, default_folder, save, whose
 from neurofault.study.campaign.identity import settings_of
 from neurofault.study.campaign.mapping import GIVEN
 from neurofault.study.campaign.report import page_of, write_report
-from neurofault.study.campaign.rows import failed
+from neurofault.study.campaign.rows import Row, failed
 from neurofault.study.campaign.run import Executor, ready, run_campaign
 from neurofault.study.campaign.spec import Campaign, campaign_of, load_campaign
 from neurofault.study.campaign.summary import Found, answer_of, found_in
@@ -147,7 +147,8 @@ class CheckedCampaign:
         resume: bool = True,
         retry: bool = False,
         data_dir: str | Path | None = None,
-        progress: Progress | None = None,
+        progress: Asked = None,
+        on_row: Callable[[Row], object] | None = None,
     ) -> CampaignResults:
         """Run the trials that have no row yet, each in a process of its own crew, and return all.
 
@@ -159,7 +160,10 @@ class CheckedCampaign:
             resume: go on with the run that the folder holds; False: refuse where it holds one.
             retry: run again what failed before.
             data_dir: folder of published data files; None: ``$NEUROFAULT_DATA``, else they are downloaded.
-            progress: called as ``progress(stage, done, total, text)`` while chips are made and after each trial; None: nothing is said.
+            progress: True: a bar; False: nothing; None: a bar in a notebook or at a prompt; or called as ``progress(stage, done, total, text)`` while chips are made
+                and after each trial.
+            on_row: called with the row of each trial that has ended, a mapping as in the journal, once it is kept there; for instance :func:`neurofault.to_log`. What
+                it raises ends the run; rows that are kept stay. None: nothing is called.
 
         Raises:
             UsageError: the folder cannot be written, another run writes to it, or it holds a run that ``resume`` or its name does not allow;
@@ -170,8 +174,9 @@ class CheckedCampaign:
         if not resume and (self.folder / JOURNAL).exists():
             raise UsageError(f"{self.folder} holds a run already; give another folder with out=, or resume=True to go on with it")
         check_folder(self.folder, self.campaign, named=self.owned)
-        say = progress or silent
-        done = run_campaign(self.folder, ready(self.campaign, None if data_dir is None else Path(data_dir), say), executor, say)
+        with listening(progress) as say:
+            state = ready(self.campaign, None if data_dir is None else Path(data_dir), say)
+            done = run_campaign(self.folder, state, executor, say, on_row)
         if done.signal is not None:
             signal.raise_signal(done.signal)
         return CampaignResults(found_in(self.folder), done.ran)

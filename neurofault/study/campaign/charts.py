@@ -8,6 +8,7 @@ from typing import Any
 from neurofault.metrics import Metric
 from neurofault.study.campaign.summary import metric_in
 from neurofault.study.campaign.tested import axis_words
+from neurofault.study.chip_map import grid_chart, holds, placed
 
 
 def is_number(value: Any) -> bool:
@@ -67,12 +68,8 @@ def map_chart(cores: Sequence[Mapping[str, Any]], most: float, title: str, answe
         answer: of the campaign.
     """
     metric = metric_in(answer)
-    columns, rows = ([core[name] for core in cores] for name in ("column", "row"))
-    return {
-        "kind": "map", "title": title, "what": "core", "unit": f"{metric.words} added" if metric.lower else "points of accuracy lost",
-        "most": most if metric.lower else 100 * most, "left": min(columns), "columns": 1 + max(columns) - min(columns),
-        "top": min(rows), "rows": 1 + max(rows) - min(rows),
-        "cores": [
+    return grid_chart(
+        [
             {
                 "id": core["core"], "x": x, "y": y, "side": side,
                 "loss": None if core["loss"] is None else core["loss"] * (1 if metric.lower else 100),
@@ -82,44 +79,9 @@ def map_chart(cores: Sequence[Mapping[str, Any]], most: float, title: str, answe
             }
             for core, x, y, side in placed(cores)
         ],
-    }  # fmt: skip
-
-
-def placed(cores: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], float, float, float]]:
-    """Return each core with its left and upper edge and its side, in tiles: the cores of a tile stand in a square.
-
-    Args:
-        cores: each with ``core``, ``column`` and ``row``.
-
-    >>> [(x, round(y, 2), round(side, 2)) for _, x, y, side in placed([{"core": 7, "column": 2, "row": 1}])]
-    [(2.04, 1.04, 0.86)]
-    """
-    tiles: dict[tuple[int, int], list[Mapping[str, Any]]] = {}
-    for core in sorted(cores, key=lambda each: each["core"]):
-        tiles.setdefault((core["column"], core["row"]), []).append(core)
-    found = []
-    for (column, row), members in tiles.items():
-        wide = int(-(-(len(members) ** 0.5) // 1))
-        side = 0.92 / wide
-        found += [
-            (core, column + 0.04 + side * (index % wide), row + 0.04 + side * (index // wide), side * 0.94)
-            for index, core in enumerate(members)
-        ]
-    return found
-
-
-def holds(core: Mapping[str, Any]) -> str:
-    """Return in words what a core holds.
-
-    >>> holds({"layer": "hidden1", "neurons": [8, 15, 8]})
-    'hidden1, 8 neurons (8 to 15)'
-    """
-    if core["layer"] is None:
-        return "spare, holds nothing"
-    if core["neurons"] is None:
-        return str(core["layer"])
-    first, last, count = core["neurons"]
-    return f"{core['layer']}, {count:,} {'neuron' if count == 1 else 'neurons'} ({first}{'' if first == last else f' to {last}'})"
+        cores, title=title, what="core", unit=f"{metric.words} added" if metric.lower else "points of accuracy lost", most=most if metric.lower else 100 * most,
+        axes=("tile column", "tile row"), ask="what sits there, which faults hit it, and the worst draws",
+    )  # fmt: skip
 
 
 def _bare(loss: float, metric: Metric) -> str:

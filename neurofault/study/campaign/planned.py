@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from neurofault.deploy.grid import in_rows
-from neurofault.deploy.routing import Hexagon, Mesh, topology
 from neurofault.errors import UsageError
 from neurofault.study.campaign.identity import settings_of
 from neurofault.study.campaign.spec import Campaign
+from neurofault.study.chip_map import tiles_of
 
 if TYPE_CHECKING:
     from neurofault.study.campaign.trial import TrialChip
@@ -140,41 +138,8 @@ def planned_json(
         "timesteps": first.deployment.timesteps,
         "chance": {key: chip.metric.chance(chip.expected) for key, chip in chips.items()},
         "metric": first.metric.name,
-        "chips": {key: _map_of(chip) for key, chip in chips.items()},
+        "chips": {key: tiles_of(chip.deployment) for key, chip in chips.items()},
         "digests": {key: list(found) for key, found in digests.items()},
         "weights": dict(weights),
         "chip_of": {str(cell): key for cell, key in chip_of.items()},
-    }
-
-
-def _map_of(chip: TrialChip) -> dict[str, Any]:
-    """Return where each used or spare core lies and which population it holds; None: a spare."""
-    deployment = chip.deployment
-    placement = deployment.placement
-    layer_of: dict[int, str | None] = dict.fromkeys(placement.spare_cores)
-    neurons_of: dict[int, list[int]] = {}
-    for population in deployment.populations:
-        layer_of |= dict.fromkeys(map(int, placement.cores_of(population.name)), population.name)
-        cores, counts = np.unique(placement.core_of[population.name], return_counts=True)
-        order = np.argsort(placement.core_of[population.name], kind="stable")
-        ends = np.cumsum(counts)
-        for core, end, count in zip(cores.tolist(), ends.tolist(), counts.tolist(), strict=True):
-            neurons_of[core] = [int(order[end - count]), int(order[end - 1]), count]
-    ids = np.array(sorted(layer_of), np.int64)
-    grid = topology(deployment) if deployment.profile.joined else None
-    if grid is None or isinstance(grid, Mesh):
-        columns, rows, per = in_rows(placement.cores_per_chip) if grid is None else (grid.columns, grid.rows, grid.cores_per_tile)
-        board, local = np.divmod(ids, placement.cores_per_chip)
-        column, row, rows = local // per % columns, local // per // columns + board * rows, rows * placement.chips
-    else:
-        column, row = grid.tiles(ids)
-        columns, rows = (max(axis) + 1 for axis in zip(*(grid.routers() or ((0, 0),)), strict=True))
-        row = rows - 1 - row if isinstance(grid, Hexagon) else row
-    places = zip(ids.tolist(), column.tolist(), row.tolist(), strict=True)
-    return {
-        "columns": columns,
-        "rows": rows,
-        "cores": {
-            str(core): {"layer": layer_of[core], "column": x, "row": y, "neurons": neurons_of.get(core)} for core, x, y in places
-        },
     }

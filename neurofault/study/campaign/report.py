@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from neurofault.errors import UsageError
 from neurofault.metrics import Metric
-from neurofault.study import explorer
 from neurofault.study.campaign.charts import curves_chart, map_chart
 from neurofault.study.campaign.folder import save
-from neurofault.study.campaign.pictures import draw_curves, draw_map
+from neurofault.study.campaign.pictures import draw_curves
 from neurofault.study.campaign.summary import metric_in, points_of
 from neurofault.study.campaign.tested import axis_words
 from neurofault.study.csv_table import table
+from neurofault.study.drawing import draw_map
+from neurofault.study.page import check_tools, page_from
 
 _CURVES_A_FIGURE = 7
 _IN_CSV = ("core", "column", "row", "layer", "loss", "trials")
-
-
-def check_tools() -> None:
-    """Refuse where what the report is made with is missing.
-
-    Raises:
-        UsageError: jinja2, matplotlib, pyarrow or vl-convert-python is.
-    """
-    missing = [name for name in ("jinja2", "matplotlib", "pyarrow", "vl_convert") if find_spec(name) is None]
-    if missing:
-        missing = [name.replace("vl_convert", "vl-convert-python") for name in missing]
-        raise UsageError(f"the report needs {' and '.join(missing)}: pip install 'neurofault[campaign]'")
 
 
 def write_report(folder: Path, answer: Mapping[str, Any]) -> Path:
@@ -46,7 +33,7 @@ def write_report(folder: Path, answer: Mapping[str, Any]) -> Path:
     """
     check_tools()
     figures = _figures(answer)
-    page = _page(answer, figures)
+    page = _page(answer, figures, beside=True)
     for figure in figures:
         save(folder / "figures" / f"{figure['name']}.svg", figure["svg"])
         save(folder / "figures" / f"{figure['name']}.csv", table(figure["rows"]))
@@ -55,7 +42,7 @@ def write_report(folder: Path, answer: Mapping[str, Any]) -> Path:
 
 
 def page_of(answer: Mapping[str, Any]) -> str:
-    """Return the report as one HTML page, figures and all.
+    """Return the report as one HTML page, with each figure's SVG and CSV in it.
 
     Args:
         answer: from :func:`neurofault.study.campaign.summary.answer_of`.
@@ -64,40 +51,35 @@ def page_of(answer: Mapping[str, Any]) -> str:
         UsageError: jinja2 or matplotlib is missing.
     """
     check_tools()
-    return _page(answer, _figures(answer))
+    return _page(answer, _figures(answer), beside=False)
 
 
-def _page(answer: Mapping[str, Any], figures: Sequence[Mapping[str, Any]]) -> str:
-    from jinja2 import Environment
-    from markupsafe import Markup
-
+def _page(answer: Mapping[str, Any], figures: Sequence[Mapping[str, Any]], *, beside: bool) -> str:
     metric = metric_in(answer)
-    shown = [{**figure, "svg": Markup(_own_ids(figure["svg"], figure["name"]))} for figure in figures]
-    charts = {f"{figure['name']}-explorer": figure["chart"] for figure in figures if figure["chart"] is not None}
     share = answer["healthy"]
     image_error = None if share is None or metric.lower else 1.96 * (share * (1 - share) / answer["samples"]) ** 0.5
     single = any(point["method"] == "wilson" for curve in answer["curves"] for point in curve["points"])
-    environment = Environment(autoescape=True)
     bare = [row for row in answer["paired"] if row["bare"]]
     ways = [row for row in answer["paired"] if not row["bare"]]
     heads = {axis_words(answer["plans"], curve["axis"]) for curve in answer["curves"]} - {""}
-    environment.filters.update(
-        value=lambda value: _shown(value, metric), interval=lambda point: _interval(point, metric), differing=metric.differing,
-        share=_share, number=_number,
-    )  # fmt: skip
-    page = environment.from_string(Path(__file__).with_name("report.html").read_text(encoding="utf-8")).render(
+    filters = {
+        "value": lambda value: _shown(value, metric), "interval": lambda point: _interval(point, metric), "differing": metric.differing,
+        "share": _share, "number": _number,
+    }  # fmt: skip
+    return page_from(
+        Path(__file__).with_name("report.html"),
+        figures,
+        filters,
+        beside=beside,
         a=answer,
         metric=metric,
         answer=sentence(answer),
-        figures=shown,
         single=single,
         image_error=image_error,
         pairs=(bare, ways),
         head="at" if len(heads) != 1 else heads.pop(),
         at=at_words(answer),
-        parts={name: Markup(text) for name, text in explorer.parts(charts).items()},
     )
-    return f"{page}\n"
 
 
 def at_words(answer: Mapping[str, Any]) -> list[str]:
@@ -111,11 +93,6 @@ def _clear(folder: Path, names: set[str]) -> None:
     for file in folder.glob("*.*"):
         if re.fullmatch(r"(accuracy[0-9]+|chip[0-9]*)\.(svg|csv)", file.name) and file.stem not in names:
             file.unlink(missing_ok=True)
-
-
-def _own_ids(svg: str, name: str) -> str:
-    """Return a figure whose ids no other figure of the page has."""
-    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
 
 
 def sentence(answer: Mapping[str, Any]) -> str:
@@ -196,7 +173,7 @@ def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "alt": f"Map of the chip{' with ' + chip['label'] if chip['label'] else ''}: {_points(metric)} in trials that hit each core; the CSV has the numbers",
                     "caption": f"Number of the core, and the {_points(metric)} before any repair, a mean over the trials that hit it ({together}). "
                     "Without a number, striped or dashed: never hit, for the faults aim elsewhere or by chance; dotted: spare.",
-                    "svg": draw_map(chip["cores"], most, metric), "drawn_by": f"{name}-explorer",
+                    "svg": draw_map(chip["cores"], most, 1 if metric.lower else 100, _points(metric)), "drawn_by": f"{name}-explorer",
                     "rows": [{key: value for key, value in core.items() if key in _IN_CSV} for core in chip["cores"]],
                     "chart": map_chart(chip["cores"], most, title, answer),
                 }

@@ -242,7 +242,9 @@ class CampaignOutcome:
     earlier: int = 0
 
 
-def run_campaign(folder: Path, state: Ready, executor: Executor, progress: Progress) -> CampaignOutcome:
+def run_campaign(
+    folder: Path, state: Ready, executor: Executor, progress: Progress, on_row: Callable[[Row], object] | None = None
+) -> CampaignOutcome:
     """Run what has no row yet.
 
     Args:
@@ -250,6 +252,7 @@ def run_campaign(folder: Path, state: Ready, executor: Executor, progress: Progr
         state: from :func:`ready`.
         executor: who runs the trials; the rows do not depend on it.
         progress: called after each trial.
+        on_row: called with a copy of each row that was added to the journal; None: nothing is called.
 
     Raises:
         UsageError: the folder cannot be written, or another run writes to it; nothing in it has changed then.
@@ -275,6 +278,8 @@ def run_campaign(folder: Path, state: Ready, executor: Executor, progress: Progr
             for row in rows:
                 journal.add(row)
                 agenda.note(row)
+                if on_row is not None:
+                    on_row({**row})
                 ran += 1
                 lost += failed(row)
                 if stop.asked:
