@@ -60,6 +60,15 @@ def test_links_lead_to_a_file_and_a_heading(page, generated):
     assert broken == []
 
 
+@pytest.mark.parametrize("page", [*PAGES, *OTHERS, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_addresses_on_the_web_are_whole(page):
+    text = page.read_text(encoding="utf-8")
+    found = [*re.findall(r"\]\((\w+://[^)]*)\)", text), *re.findall(r"<(\w+://[^>]*)>", text)]
+    assert [
+        one for one in found if not re.fullmatch(r"https://[\w-]+(\.[\w-]+)+(/[\w.~%+,;=@!&()-]*)*(\?[\w.~%+=&-]+)?(#[\w-]+)?", one)
+    ] == []
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub and MyST make them."""
     titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)

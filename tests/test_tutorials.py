@@ -21,7 +21,7 @@ def files_of(page: str, folder: Path) -> None:
         (folder / name).write_text(content, encoding="utf-8")
 
 
-@pytest.mark.parametrize(("page", "examples"), [("recurrent.md", 18), ("extend.md", 15)])
+@pytest.mark.parametrize(("page", "examples"), [("recurrent.md", 24), ("extend.md", 15)])
 def test_a_session_happens_as_it_is_written(page, examples, tmp_path, monkeypatch):
     files_of(page, tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
