@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -100,7 +100,24 @@ Place = Annotated[
     ),
 ]
 NeuronsPerCore = Annotated[int | None, typer.Option(help="Neurons of a layer in one core. Default: the zoo network's own grain.")]
-SpareCores = Annotated[int, typer.Option(help="Healthy cores kept free for repair.")]
+
+
+def spare_words(text: str | int) -> int | str:
+    """Return a number of spare cores, or a policy as one word."""
+    from neurofault.deploy.spares import spares_of
+
+    found = spares_of(text)
+    return found.count if found.kept_for == "all" else str(found)
+
+
+SpareCores = Annotated[
+    Any,
+    typer.Option(
+        parser=spare_words,
+        metavar="N|per_chip:N",
+        help="Healthy cores kept free for repair: a number for all, or per_chip:N, per_tile:N, per_layer:N for what sits there alone.",
+    ),
+]
 Chips = Annotated[int | None, typer.Option(help="Chips to use. Default: the fewest that fit.")]
 PlaceSeed = Annotated[int, typer.Option(help="Seed of random and anneal placement.")]
 Protect = Annotated[

@@ -137,8 +137,12 @@ def rescue(
     place: options.Place = "pack",
     neurons_per_core: options.NeuronsPerCore = None,
     spare_cores: Annotated[
-        int | None,
-        typer.Option(help="Healthy cores kept free for repair. Default: as many as are killed where a strategy needs them."),
+        Any,
+        typer.Option(
+            parser=options.spare_words,
+            metavar="N|per_chip:N",
+            help="Healthy cores kept free for repair: a number for all, or per_chip:N, per_tile:N, per_layer:N for what sits there alone. Default: as many for all as are killed where a strategy needs them.",
+        ),
     ] = None,
     chips: options.Chips = None,
     place_seed: options.PlaceSeed = 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 from neurofault.deploy.anneal_words import ANNEAL
@@ -31,7 +32,7 @@ def deploy(
     weight_bits: int | None = None,
     strategy: str = "pack",
     neurons_per_core: int | None = None,
-    spare_cores: int = 0,
+    spare_cores: int | str | Mapping[str, int] = 0,
     chips: int | None = None,
     seed: int = 0,
     placement: Placement | None = None,
@@ -54,7 +55,8 @@ def deploy(
         weight_bits: stored bits a weight, as the profile allows; None: the most that it stores.
         strategy: where blocks of neurons go: ``pack``, ``spread`` or ``random``.
         neurons_per_core: neurons of a population in one core, at least 1; None: as many as the core's limits allow.
-        spare_cores: healthy cores kept free for repair, at least 0.
+        spare_cores: healthy cores kept free for repair, at least 0, shared by all; or of each chip, tile or layer, for what sits there alone: ``{"per_chip": 1}``, ``per_tile``, ``per_layer``,
+            also as ``"per_chip:1"``.
         chips: number of chips; None: the fewest that fit.
         seed: of the ``random`` strategy.
         placement: the cores themselves, as :func:`neurofault.search_placement` finds them; then nothing of the five above is given.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,8 @@ class Placement:
         spare_cores: ids kept free for repair, sorted.
         bad_cores: ids known bad before deployment (profile), sorted; never used.
         strategy: ``pack``, ``spread``, ``random`` or ``anneal``.
+        spares_for: for whom spare cores are kept: ``all``, or what sits on the same ``chip`` or ``tile``, or in one ``layer``.
+        spare_layers: of ``layer``, spare core → population.
     """
 
     chips: int
@@ -44,6 +46,8 @@ class Placement:
     spare_cores: tuple[int, ...] = ()
     bad_cores: tuple[int, ...] = ()
     strategy: str = "pack"
+    spares_for: Literal["all", "chip", "tile", "layer"] = "all"
+    spare_layers: Mapping[int, str] = field(default_factory=dict)
 
     __repr__ = brief
 

@@ -18,6 +18,7 @@ from neurofault.deploy.deployment import Placement
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.deploy.resources import Resource, check_learning, demand, entries, limits, row_bits, shares_kernels, synapse_bits
 from neurofault.deploy.routing import Mesh, Topology, machine_chips, topology_of
+from neurofault.deploy.spares import Spares, kept_free, spares_of
 from neurofault.deploy.whole import check_one_core, match
 from neurofault.errors import CapacityError, UsageError, nearest
 from neurofault.graph.chip import ChipConnection, ChipPopulation
@@ -41,7 +42,7 @@ def place(
     *,
     strategy: str = "pack",
     neurons_per_core: int | None = None,
-    spare_cores: int = 0,
+    spare_cores: int | str | Mapping[str, int] | Spares = 0,
     chips: int | None = None,
     seed: int = 0,
     learning: Collection[str] = (),
@@ -59,7 +60,8 @@ def place(
         strategy: where the slices go, see :data:`STRATEGIES`.
         neurons_per_core: largest slice; slices are exactly this size (but the last) where the limits allow it. None: as
             large as the limits allow.
-        spare_cores: healthy cores kept free for repair, at least 0.
+        spare_cores: healthy cores kept free for repair, at least 0, shared by all; or a policy (:func:`neurofault.deploy.spares.spares_of`): so many of each chip, tile or
+            layer, for what sits there alone. Those of a layer follow it in the order of cores.
         chips: number of chips; None: the fewest that fit.
         seed: key of the ``random`` strategy; the first slices do not depend on how many there are.
         learning: names of connections that learn (their synapses store a tag, and may take more in-axons).
@@ -73,9 +75,10 @@ def place(
     """
     if strategy not in STRATEGIES:
         raise UsageError(f"unknown placement strategy {strategy!r}{nearest(strategy, STRATEGIES)}: {', '.join(STRATEGIES)}")
-    for name, value, least in (("neurons_per_core", neurons_per_core, 1), ("spare_cores", spare_cores, 0), ("chips", chips, 1)):
+    for name, value, least in (("neurons_per_core", neurons_per_core, 1), ("chips", chips, 1)):
         if value is not None and value < least:
             raise UsageError(f"{name} must be at least {least}, is {value}")
+    spares = spares_of(spare_cores)
     check_learning(connections, learning)
     if (machine := machine_chips(profile)) is not None:
         if chips not in (None, machine):
@@ -88,17 +91,19 @@ def place(
             f"neurons_per_core is {neurons_per_core}, but {held} of {profile.name!r} holds {what}; leave neurons_per_core out"
         )
     if profile.one_core:
-        return _on_one_core(populations, connections, profile, spare_cores, strategy)
+        return _on_one_core(populations, connections, profile, spares, strategy)
     sizes = slice_sizes(populations, connections, profile, neurons_per_core=neurons_per_core, learning=learning)
-    cuts = [-(-one.size // sizes[one.name]) for one in populations]
+    if profile.core.layers is not None and spares.kept_for != "all":
+        raise UsageError(
+            f"spare_cores {spares}: cores of {profile.name!r} differ and hold one whole population each; allowed: a number"
+        )
+    own = spares.count if spares.kept_for == "layer" else 0
+    cuts = [-(-one.size // sizes[one.name]) + own for one in populations]
     cores_per_chip = profile.chip.cores.known
-    chips = (
-        1 if profile.core.layers is not None else _chips_needed(populations, cuts, profile, spare_cores, chips, neurons_per_core)
-    )
+    chips = 1 if profile.core.layers is not None else _chips_needed(populations, cuts, profile, spares, chips, neurons_per_core)
     healthy = healthy_cores(profile, chips)
-    spare_cores = min(spare_cores, len(healthy))
-    spares = healthy[(2 * np.arange(spare_cores) + 1) * len(healthy) // (2 * max(1, spare_cores))]
-    free = np.setdiff1d(healthy, spares)
+    kept = kept_free(healthy, spares, profile, chips)
+    free = np.setdiff1d(healthy, kept)
     match strategy:
         case "pack":
             order = free
@@ -113,6 +118,11 @@ def place(
     if profile.core.layers is not None:
         order = match(populations, connections, profile, profile.core.layers, order)
     first = np.concatenate([[0], np.cumsum(cuts)])
+    layer_of = {
+        int(core): one.name
+        for one, end in zip(populations, first[1:].tolist(), strict=True)
+        for core in (order[end - own : end] if own else ())
+    }
     return Placement(
         chips=chips,
         cores_per_chip=cores_per_chip,
@@ -120,9 +130,11 @@ def place(
             one.name: order[start + np.arange(one.size) // sizes[one.name]].astype(np.int32)
             for one, start in zip(populations, first, strict=False)
         },
-        spare_cores=tuple(spares.tolist()),
+        spare_cores=tuple(sorted(layer_of)) if own else tuple(kept.tolist()),
         bad_cores=tuple(core for core in profile.dead_core_ids if core < chips * cores_per_chip),
         strategy=strategy,
+        spares_for=spares.kept_for if spares.count else "all",
+        spare_layers=layer_of,
     )
 
 
@@ -130,13 +142,13 @@ def _on_one_core(
     populations: Sequence[ChipPopulation],
     connections: Sequence[ChipConnection],
     profile: HardwareProfile,
-    spare_cores: int,
+    spares: Spares,
     strategy: str,
 ) -> Placement:
     """Return the only placement on a chip of one core, which all populations share."""
-    if spare_cores or not healthy_cores(profile, 1).size:
+    if spares.count or not healthy_cores(profile, 1).size:
         raise CapacityError(
-            f"the network does not fit: {profile.name!r} has one core, and none to spare; lower spare_cores ({spare_cores})"
+            f"the network does not fit: {profile.name!r} has one core, and none to spare; lower spare_cores ({spares})"
         )
     sources = {one.source for one in connections}
     check_one_core(populations, connections, profile, [one.name for one in populations if one.name not in sources])
@@ -305,7 +317,7 @@ def _chips_needed(
     populations: Sequence[ChipPopulation],
     cuts: Sequence[int],
     profile: HardwareProfile,
-    spare_cores: int,
+    spares: Spares,
     chips: int | None,
     neurons_per_core: int | None,
 ) -> int:
@@ -317,22 +329,28 @@ def _chips_needed(
     most = profile.chip.max_chips.value
     if chips is not None and most is not None and chips > most:
         raise CapacityError(f"chips is {chips}, but at most {most} of {profile.name!r} can be joined; lower chips")
-    needed = sum(cuts) + spare_cores
-    count = chips or max(1, -(-needed // profile.chip.usable))
-    while chips is None and len(healthy_cores(profile, count)) < needed and (most is None or count < most):
+    count = chips or max(1, -(-(sum(cuts) + (spares.count if spares.kept_for == "all" else 0)) // profile.chip.usable))
+
+    def needed(chips: int) -> int:
+        shared = spares.count if spares.kept_for == "all" else len(kept_free(healthy_cores(profile, chips), spares, profile, chips))
+        return sum(cuts) + shared
+
+    while chips is None and len(healthy_cores(profile, count)) < needed(count) and (most is None or count < most):
+        if spares.kept_for in ("chip", "tile") and not len(healthy_cores(profile, 1)) > needed(1) - sum(cuts):
+            break  # every core of a chip is kept free
         count += 1
     count = count if most is None else min(count, most)
     available = len(healthy_cores(profile, count))
-    if available >= needed:
+    if available >= needed(count):
         return count
     changes = [f"raise neurons_per_core ({neurons_per_core})"] if neurons_per_core else ["shrink the network"]
-    if spare_cores:
-        changes.append(f"lower spare_cores ({spare_cores})")
+    if spares.count:
+        changes.append(f"lower spare_cores ({spares})")
     if chips is not None and (most is None or chips < most):
         changes.append(f"raise chips ({chips}{'' if most is None else f', at most {most}'})")
     parts = ", ".join(f"{one.name} {cut}" for one, cut in zip(populations, cuts, strict=True))
     raise CapacityError(
-        f"the network does not fit: it takes {needed} cores ({parts}, spare {spare_cores}), but {count} × {profile.name!r} offers "
+        f"the network does not fit: it takes {needed(count)} cores ({parts}, spare {spares}), but {count} × {profile.name!r} offers "
         f"{available} healthy usable cores; {', '.join(changes)}, or use a profile with more chip.usable_cores"
     )
 

@@ -43,6 +43,8 @@ READ_FORMAT = 5
 """As 4 or below, with a readout of other potentials than the last, or of some steps, which an older version would not know."""
 PROTECTED_FORMAT = 6
 """As 5 or below, with what protects the chip, and what is broken in the cells under it."""
+KEPT_FORMAT = 7
+"""As 6 or below, with spare cores that are kept for a chip, tile or layer, which an older version would share."""
 
 _TEXT = "deployment"
 _TYPES = ("|b1", "|i1", "|u1", "<i2", "<i4", "<i8", "<f8")
@@ -84,7 +86,8 @@ def save(deployment: Deployment, path: str | Path) -> None:
         "populations": [_population(one, kept) for one in deployment.populations],
         "connections": [_connection(one, kept) for one in deployment.connections],
         "placement": {field.name: getattr(deployment.placement, field.name) for field in fields(deployment.placement)}
-        | {"core_of": {one.name: kept(deployment.placement.core_of[one.name]) for one in deployment.populations}},
+        | {"core_of": {one.name: kept(deployment.placement.core_of[one.name]) for one in deployment.populations}}
+        | {"spare_layers": {str(core): name for core, name in deployment.placement.spare_layers.items()}},
         "timesteps": deployment.timesteps,
         **({} if deployment.reset == "sample" else {"reset": deployment.reset}),
         "readout": {name: value for name, value in asdict(deployment.readout).items() if name != "when" or value is not None},
@@ -93,6 +96,8 @@ def save(deployment: Deployment, path: str | Path) -> None:
     if deployment.protection:
         data["protection"] = written_protection(deployment.protection, kept)
         data["cells"] = None if deployment.damage.under is None else _damage(deployment.damage.under, kept)
+    if deployment.placement.spares_for == "all":
+        del data["placement"]["spares_for"], data["placement"]["spare_layers"]
     text = np.frombuffer(json.dumps(data, default=lambda value: value.item()).encode(), np.uint8)
     try:
         write_arrays(Path(path), {_TEXT: text, **{str(number): array for number, array in enumerate(arrays)}})
@@ -113,6 +118,8 @@ def _damage(damage: Damage, kept: _Keep) -> dict[str, Any]:
 
 def _format(deployment: Deployment) -> int:
     """Return the lowest format that says all of a deployment."""
+    if deployment.placement.spares_for != "all":
+        return KEPT_FORMAT
     if deployment.protection:
         return PROTECTED_FORMAT
     if not deployment.readout.usual:
@@ -223,9 +230,9 @@ def _read(path: str | Path, members: _Members) -> Deployment:
     data = json.loads(members[_TEXT].tobytes().decode())
     if not isinstance(data, dict) or "format" not in data:
         raise ValueError("no format is named")
-    if data["format"] not in range(1, PROTECTED_FORMAT + 1) or isinstance(data["format"], bool):
+    if data["format"] not in range(1, KEPT_FORMAT + 1) or isinstance(data["format"], bool):
         raise UsageError(
-            f"{path}: format {str(data['format'])[:40]} of a saved deployment is not known; this version reads 1 to {PROTECTED_FORMAT}"
+            f"{path}: format {str(data['format'])[:40]} of a saved deployment is not known; this version reads 1 to {KEPT_FORMAT}"
         )
     parts, arrays = Parts(as_graph(data) if data["format"] == 1 else data), Arrays(members)
     profile = HardwareProfile.model_validate_json(json.dumps(parts.of("profile", dict[str, Any])))
@@ -240,12 +247,12 @@ def _read(path: str | Path, members: _Members) -> Deployment:
         raise ValueError(beyond)
     damage = read_damage(parts.inner("damage"), arrays, populations, connections, placement)
     reset: SampleReset = "sample"
-    if data["format"] == STREAM_FORMAT or (data["format"] in (LAW_FORMAT, READ_FORMAT, PROTECTED_FORMAT) and "reset" in parts.data):
+    if data["format"] == STREAM_FORMAT or (data["format"] >= LAW_FORMAT and "reset" in parts.data):
         if parts.of("reset", str) != "never":
             raise ValueError(f"reset is {parts.of('reset', str)!r}")
         reset = "never"
     made = Deployment(parts.of("name", str), profile, populations, connections, placement, timesteps, readout, damage, reset)
-    if data["format"] < PROTECTED_FORMAT:
+    if data["format"] < PROTECTED_FORMAT or (data["format"] == KEPT_FORMAT and "protection" not in parts.data):
         return made
     if parts.data.get("cells") is not None:
         cells = read_damage(parts.inner("cells"), arrays, populations, connections, placement)

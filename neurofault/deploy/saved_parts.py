@@ -318,7 +318,13 @@ def read_placement(parts: Parts, arrays: Arrays, populations: Sequence[ChipPopul
     for ids in core_of.values():
         inside("core", ids, chips * per_chip)
     inside("core", (*spare, *bad), chips * per_chip)
-    return Placement(chips, per_chip, core_of, spare, bad, parts.one_of("strategy", ("pack", "spread", "random", "anneal")))
+    strategy = parts.one_of("strategy", ("pack", "spread", "random", "anneal"))
+    if "spares_for" not in parts.data:
+        return Placement(chips, per_chip, core_of, spare, bad, strategy)
+    kept_for, layers = parts.one_of("spares_for", ("chip", "tile", "layer")), parts.of("spare_layers", dict[int, str])
+    if set(layers.values()) - set(core_of) or (kept_for == "layer" and set(spare) - set(layers)):
+        raise ValueError("spare cores are kept for layers that are not there")
+    return Placement(chips, per_chip, core_of, spare, bad, strategy, kept_for, layers)  # type: ignore[arg-type]  # checked by one_of
 
 
 def inside(what: str, ids: NDArray[Any] | Sequence[int], end: int) -> None:

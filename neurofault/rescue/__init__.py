@@ -191,6 +191,10 @@ def check_way(
             f"strategy {strategy!r} moves stored weights away from their code words and ranges, and no new ones are made: remap the chip, then protect it; "
             "potentials, tmr and mute may stand beside it"
         )
+    if strategy == "embryonic" and deployment.placement.spares_for != "all":
+        raise UsageError(
+            f"strategy {strategy!r} puts fresh neurons on any spare core, and here each is kept for its {deployment.placement.spares_for}; deploy with a number of spare_cores, or remap"
+        )
     if chosen.chains:
         links(deployment, f"strategy {strategy!r}", instead="strategies for other graphs: remap, remap+learn, batch, iterative")
     if not chosen.learns:

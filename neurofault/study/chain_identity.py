@@ -114,6 +114,7 @@ def _placement(placement: Placement, names: list[str]) -> Record:
         {
             "chips": placement.chips, "cores_per_chip": placement.cores_per_chip, "core_of": [placement.core_of[name] for name in names],
             "spare_cores": placement.spare_cores, "bad_cores": placement.bad_cores, "strategy": placement.strategy,
+            **({} if placement.spares_for == "all" else {"spares_for": placement.spares_for, "spare_layers": sorted(placement.spare_layers.items())}),
         },
     )  # fmt: skip
 

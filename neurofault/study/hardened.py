@@ -162,7 +162,7 @@ def placing(
     weight_bits: int | None,
     strategy: str,
     neurons_per_core: int | None,
-    spare_cores: int,
+    spare_cores: int | str,
     chips: int | None,
     seed: int,
 ) -> Callable[[Network], Deployment]:

@@ -70,7 +70,7 @@ class Setup:
         weight_bits: stored bits a weight; None: the most that the profile stores.
         place: ``pack``, ``spread``, ``random``, or ``anneal[:DAMAGE[:CORES]]``: :func:`neurofault.deploy.anneal_words.anneal_words`.
         neurons_per_core: None: the zoo network's own grain (as many as fit for a user's module).
-        spare_cores: kept free.
+        spare_cores: kept free, as :func:`neurofault.deploy.spares.spares_of` takes it.
         chips: None: the fewest that fit.
         place_seed: of ``random`` placement and of the search.
         learns: the chip is to learn, which counts in the choice of its conversion; see :func:`neurofault.study.calibrate.choose`.
@@ -97,7 +97,7 @@ class Setup:
     weight_bits: int | None = None
     place: str = "pack"
     neurons_per_core: int | None = None
-    spare_cores: int = 0
+    spare_cores: int | str = 0
     chips: int | None = None
     place_seed: int = 0
     learns: bool = False

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from neurofault.deploy.deployment import Deployment, Placement
 from neurofault.deploy.resources import demand, limits, usage
 from neurofault.deploy.routing import topology
+from neurofault.deploy.spares import groups_of
 from neurofault.errors import UsageError
 from neurofault.faults.importance import neuron_scores
 from neurofault.graph.chip import ChipConnection, ChipPopulation
@@ -142,6 +143,32 @@ def ranked(deployment: Deployment, found: Sequence[Piece], importance: Scores | 
         return role, -score, piece.core, int(piece.neurons[names[0]][0])
 
     return sorted(found, key=key)
+
+
+def shared_out(
+    deployment: Deployment, found: Sequence[Piece], free: NDArray[np.int64]
+) -> list[tuple[list[Piece], NDArray[np.int64]]]:
+    """Return the pieces, in their order, and the free spare cores that the placement's policy lets them have; a piece without any is in no group.
+
+    Args:
+        deployment: the chip.
+        found: the pieces; one of several populations counts as of the one that it has most of.
+        free: int64, ids of empty sound spare cores.
+    """
+    place = deployment.placement
+    if place.spares_for == "all":
+        return [(list(found), free)]
+    if place.spares_for == "layer":
+        owner: list[int | str] = [place.spare_layers[int(core)] for core in free]
+        own: list[int | str] = [max(piece.neurons, key=lambda name: len(piece.neurons[name])) for piece in found]
+    else:
+        cores = np.array([*free, *(piece.core for piece in found)], np.int64)
+        groups = groups_of(cores, place.spares_for, deployment.profile, place.chips).tolist()
+        owner, own = groups[: len(free)], groups[len(free) :]
+    return [
+        ([piece for piece, its in zip(found, own, strict=True) if its == one], free[[its == one for its in owner]])
+        for one in dict.fromkeys(own)
+    ]
 
 
 def assign(

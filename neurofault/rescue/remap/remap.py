@@ -4,7 +4,7 @@ What vendors do about bad cores (SpiNNaker blacklists, Brown et al. 2015; TrueNo
 issue #578), done to a network that is already placed. The slice of a dead core moves as a whole to one spare core; where that cannot
 hold it, in runs of consecutive neurons to several. Which goes where minimises the hops of all messages to and from the slices, by
 optimal assignment. With fewer spare cores than slices, slices with output neurons go first, then those with hidden ones, then inputs;
-among equals the most important. With enough sound spare cores, every spike is as on the healthy chip.
+among equals the most important. Spare cores that are kept for a chip, tile or layer go to what sat there alone. With enough sound spare cores, every spike is as on the healthy chip.
 """
 
 from __future__ import annotations
@@ -19,7 +19,18 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.resources import check_learning, demand, stored_words
 from neurofault.errors import UsageError
 from neurofault.rescue.remap.damage import damage_after
-from neurofault.rescue.remap.placing import Piece, Scores, assign, moved_to, on_cores, overflows, pieces, ranked, reached_by_core
+from neurofault.rescue.remap.placing import (
+    Piece,
+    Scores,
+    assign,
+    moved_to,
+    on_cores,
+    overflows,
+    pieces,
+    ranked,
+    reached_by_core,
+    shared_out,
+)
 
 PARAMETERS = 4
 """Parameters that are written for each neuron: du, dv, vth and bias mantissa."""
@@ -133,8 +144,11 @@ def remap(
     found, too_big = pieces(deployment, orphans, learning)
     order = ranked(deployment, found, importance)
     while True:
-        served = order[: len(free)]
-        taken = assign(deployment, served, free, spikes, dead)
+        served, taken = list[Piece](), list[int]()
+        for wanting, cores_there in shared_out(deployment, order, free):
+            some = wanting[: len(cores_there)]
+            served += some
+            taken += assign(deployment, some, cores_there, spikes, dead) if some else []
         placed = replace(deployment, placement=moved_to(placement, served, taken))
         parts = [piece for piece in served if not piece.whole]
         if not parts or not overflows(deployment, placed, learning):
@@ -152,7 +166,7 @@ def remap(
         tuple(sorted(_moves(served, taken), key=lambda move: (move.source, order_of[move.population]))),
         left,
         *_charge(repaired, gone, taken, learning, dead, len(placement.used_cores) if cores is None else 0),
-        notes=(*_short(left, order, free, too_big), *alone),
+        notes=(*_short(left, len(order) - len(served), order, free, too_big, deployment.placement.spares_for), *alone),
     )
 
 
@@ -192,13 +206,19 @@ def _charge(
 
 
 def _short(
-    left: Mapping[str, NDArray[np.int64]], order: Sequence[Piece], free: NDArray[np.int64], too_big: Sequence[Piece]
+    left: Mapping[str, NDArray[np.int64]],
+    unserved: int,
+    order: Sequence[Piece],
+    free: NDArray[np.int64],
+    too_big: Sequence[Piece],
+    kept_for: str,
 ) -> list[str]:
     """Say why orphans are left."""
     notes = []
-    if len(order) > len(free):
+    if unserved:
         counts = ", ".join(f"{len(neurons)} of {name}" for name, neurons in left.items())
-        notes.append(f"{len(order)} slices, {len(free)} sound spare cores: left are {counts}")
+        whose = "" if kept_for == "all" else f", each kept for its {kept_for}"
+        notes.append(f"{len(order)} slices, {len(free)} sound spare cores{whose}: left are {counts}")
     if too_big:
         cores = sorted({piece.core for piece in too_big})
         notes.append(

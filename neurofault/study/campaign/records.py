@@ -11,6 +11,7 @@ from neurofault.convert.nir_fields import NirReset
 from neurofault.data.binning import Binning
 from neurofault.data.event_sets import EVENT_SETS
 from neurofault.deploy.anneal_words import place_words
+from neurofault.deploy.spares import spares_of
 from neurofault.engines import ENGINES
 from neurofault.errors import ConversionError
 from neurofault.graph.readout import readout_words
@@ -159,6 +160,30 @@ class Convert(BaseModel):
     calibrate: Literal["usual", "settled", "subtract"] = "usual"
 
 
+class KeptSpares(BaseModel):
+    """Spare cores that are kept for what sits on a chip or tile, or in a layer, alone: one of the three.
+
+    Attributes:
+        per_chip: of each chip.
+        per_tile: of each tile.
+        per_layer: of each layer.
+    """
+
+    model_config = RECORD
+    per_chip: Positive | None = None
+    per_tile: Positive | None = None
+    per_layer: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> KeptSpares:
+        if len(self.model_dump(exclude_none=True)) != 1:
+            raise ValueError("give one of per_chip, per_tile and per_layer")
+        return self
+
+    def __str__(self) -> str:
+        return str(spares_of(self.model_dump(exclude_none=True)))
+
+
 class Place_(BaseModel):
     """Placement.
 
@@ -167,7 +192,7 @@ class Place_(BaseModel):
         damage: of ``anneal``: weight of that loss, 0 to 1.
         dying: of ``anneal``: cores that die.
         neurons_per_core: of a layer; null: the zoo network's own grain.
-        spare_cores: kept free for repair.
+        spare_cores: kept free for repair: so many, for all; or ``{per_chip: 1}``, ``{per_tile: 1}``, ``{per_layer: 1}``.
         chips: null: the fewest that fit.
         seed: of ``random`` and ``anneal``.
     """
@@ -177,7 +202,7 @@ class Place_(BaseModel):
     damage: Annotated[float, Field(ge=0, le=1)] = 0.5
     dying: Positive = 1
     neurons_per_core: Positive | None = None
-    spare_cores: Natural = 0
+    spare_cores: Natural | KeptSpares = 0
     chips: Positive | None = None
     seed: Natural = 0
 
@@ -318,7 +343,8 @@ class CampaignSpec(BaseModel):
             network=network.zoo or torch or file or "", profile=profile_named(self.profile, base),
             weights=None if network.weights is None else base / network.weights, data=self.data.named(base), data_dir=data_dir,
             timesteps=self.convert.timesteps, dt=network.dt, weight_bits=self.convert.weight_bits, place=place_words(place.strategy, place.damage, place.dying),
-            neurons_per_core=place.neurons_per_core, spare_cores=place.spare_cores, chips=place.chips, place_seed=place.seed,
+            neurons_per_core=place.neurons_per_core,
+            spare_cores=place.spare_cores if isinstance(place.spare_cores, int) else str(place.spare_cores), chips=place.chips, place_seed=place.seed,
             reset=self.convert.reset, signed=self.data.signed, binning=self.data.binning, nir_reset=network.nir_reset, readout=network.readout, calibrate=self.convert.calibrate,
             metric=self.data.metric,
         )  # fmt: skip

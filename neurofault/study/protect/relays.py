@@ -55,6 +55,10 @@ def check_relayed(deployment: Deployment, name: str, spec: CopySpec | MuteSpec, 
         )
     if not deployment.profile.cuts:
         raise UnsupportedError(f"protect {spec}: cores of {deployment.profile.name!r} hold whole populations; copies find no place")
+    if deployment.placement.spares_for == "layer":
+        raise UnsupportedError(
+            f"protect {spec}: spare cores are kept for each layer, and {what}s would be layers without any; keep them for all, or per chip"
+        )
     bits, mode = stored_as(deployment, name)
     if any(weight % (1 << field_shift(bits, mode)) for weight in weights):
         raise UnsupportedError(
