@@ -1,10 +1,10 @@
 """What should be protected, in one currency: which configurations no other beats in accuracy under faults, stored bits, energy and time.
 
-    neurofault campaign run experiments/full/protect.yaml --data-dir DIR          # and protect_spares.yaml
-    python experiments/pareto.py runs/protect-full runs/protect-spares-full --data-dir DIR [--json docs/data/pareto.json]
+    neurofault campaign run experiments/full/protect.yaml --data-dir DIR          # and protect_neurons.yaml, protect_spares.yaml
+    python experiments/pareto.py runs/protect-full runs/protect-neurons-full runs/protect-spares-full --data-dir DIR [--json docs/data/pareto.json]
 
 Takes run folders (campaign files run first, in ``runs/``). A configuration is a network, what guards its weights, and spare cores; its accuracy under each plan of faults comes from the campaign's rows, its
-energy and time are those of the healthy chip on the same samples plus what its protection is charged (:mod:`neurofault.study.protect.charge`), its stored bits those of the weights, of check bits, maps and ranges, and
+energy and time are those of the healthy chip on the same samples plus what its protection is charged (:mod:`neurofault.study.protect.charge`), its stored bits those of the weights, of check bits, maps, ranges and copies, and
 for each spare core the room that the fullest core's weights take. Bits are given as what is added to the plain chip.
 
 A configuration beats another where it is no worse in all four and better in one, by the means; the front is what none beats. How sure that is: the share of 10,000 resamples of the draws (the same ones in
@@ -36,7 +36,7 @@ from neurofault.study.campaign.spec import load_campaign
 from neurofault.study.campaign.summary import found_in
 from neurofault.study.campaign.trial import TrialChip
 from neurofault.study.protect.charge import charge
-from neurofault.study.protect.spec import CodeSpec, RangeSpec
+from neurofault.study.protect.spec import AnySpec, CodeSpec, CopySpec, FloorSpec, MuteSpec, RangeSpec
 from neurofault.study.statistics import paired_difference, t_interval
 
 RESAMPLES = 10_000
@@ -66,22 +66,36 @@ def costs(chip: TrialChip) -> dict[str, float]:
         raise UsageError(f"profile {chip.deployment.profile.name!r} does not know what an inference costs; one currency needs it")
     spare = spare_bits(chip.deployment)
     return {
-        "weight_bits": more.stored_bits, "added_bits": more.check_bits + more.map_bits + spare,
+        "weight_bits": more.stored_bits, "added_bits": more.check_bits + more.map_bits + more.copied_bits + spare,
         "check_bits": more.check_bits, "map_bits": more.map_bits, "spare_bits": spare,
+        **({"copied_bits": more.copied_bits} if more.copied_bits else {}),
         "energy_joule": (whole.energy.value or 0.0) + (more.energy or 0.0), "time_second": (whole.time.value or 0.0) + (more.time or 0.0),
     }  # fmt: skip
 
 
-def said(guards: Sequence[CodeSpec | RangeSpec], spares: int) -> str:
+def said(guards: Sequence[AnySpec], spares: int) -> str:
     """Return what protects, in a few words."""
+    return " and ".join([*map(_said, guards), *([f"{spares} spare cores"] if spares else [])]) or "nothing"
+
+
+def _said(one: AnySpec) -> str:
     units = {"plane": "planes", "row": "rows", "bit": "bits"}
-    words = [
-        "bounds" if isinstance(one, RangeSpec)
-        else one.kind if one.whole
-        else f"{one.kind}, {one.budget or one.share:.0%} {'more bits' if one.budget else 'of the bits'}, {units[one.unit]} by {one.by}"
-        for one in guards
-    ]  # fmt: skip
-    return " and ".join([*words, *([f"{spares} spare cores"] if spares else [])]) or "nothing"
+    match one:
+        case RangeSpec():
+            return "bounds"
+        case FloorSpec():
+            return "floors of potentials"
+        case CopySpec() if one.whole:
+            return "copies of all"
+        case CopySpec():
+            return f"copies, {f'{one.cores} cores more' if one.share is None else f'{one.share:.0%} of the neurons'}, by {one.by}"
+        case MuteSpec():
+            return "muting" if one.whole else f"muting, {one.share:.0%} of the neurons by {one.by}"
+        case CodeSpec() if one.whole:
+            return one.kind
+        case CodeSpec():
+            much = f"{one.budget:.0%} more bits" if one.budget else f"{one.share:.0%} of the bits"
+            return f"{one.kind}, {much}, {units[one.unit]} by {one.by}"
 
 
 def plan_said(faults: Sequence[Fault]) -> str:
@@ -121,7 +135,7 @@ def configurations(folder: Path, data_dir: Path | None) -> Iterator[dict[str, An
             spares = len(chip.deployment.placement.spare_cores)
             by_chip[name] = {
                 "network": cell.spec.network.zoo or str(cell.spec.network), "protection": said(guards, spares), "rescue": cell.rescue.label,
-                "control": any(isinstance(one, CodeSpec) and not one.whole and one.by == "random" for one in guards),
+                "control": any(isinstance(one, CodeSpec | CopySpec | MuteSpec) and not one.whole and one.by == "random" for one in guards),
                 "samples": len(chip.expected), "healthy": healthy[cell.index], **costs(chip), "plans": {},
             }  # fmt: skip
         values = [own[draw] for draw in range(draws)]

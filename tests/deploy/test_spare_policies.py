@@ -121,7 +121,7 @@ def test_mistakes_are_one_message(given, text):
 
 def test_fresh_neurons_and_copies_refuse_what_is_kept_for_others():
     hurt = nf.inject(deployed({"per_layer": 1}), CoreDead(count=1))
-    with pytest.raises(UsageError, match="embryonic.*each is kept for its layer"):
+    with pytest.raises(UsageError, match=r"embryonic.*each is kept for its layer"):
         nf.rescue(hurt, X, Y, strategy="embryonic")
     with pytest.raises(nf.errors.UnsupportedError, match="voters would be layers without any"):
         nf.protect(deployed({"per_layer": 1}), "tmr")
@@ -130,7 +130,7 @@ def test_fresh_neurons_and_copies_refuse_what_is_kept_for_others():
 def test_verbs_and_campaigns_take_policies(cli, tmp_path):
     code, out, err = cli("map", "--spare-cores", "per_layer:1")
     assert code == 0, err
-    code, out, err = cli("map", "--spare-cores", "per_lair:1")
+    code, _, err = cli("map", "--spare-cores", "per_lair:1")
     assert code == 2
     assert "did you mean 'per_layer'?" in err
     given = {
