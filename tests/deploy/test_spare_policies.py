@@ -128,7 +128,7 @@ def test_fresh_neurons_and_copies_refuse_what_is_kept_for_others():
 
 
 def test_verbs_and_campaigns_take_policies(cli, tmp_path):
-    code, out, err = cli("map", "--spare-cores", "per_layer:1")
+    code, _, err = cli("map", "--spare-cores", "per_layer:1")
     assert code == 0, err
     code, _, err = cli("map", "--spare-cores", "per_lair:1")
     assert code == 2
