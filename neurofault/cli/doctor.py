@@ -9,14 +9,15 @@ import typer
 
 from neurofault.cli import options
 from neurofault.cli.output import JsonOut
+from neurofault.cli.tables import tell
 
 
 def doctor(
     run: Annotated[bool, typer.Option("--run", help="Also run 3 steps on each engine and compare its spikes with exact.")] = False,
     json_: options.Json = None,
 ) -> None:
-    """Show Python, the packages and the engines that are there, and the command to get the rest."""
-    from neurofault.engines.availability import BASE, FORMATS, OF_ENGINE
+    """Show Python, the packages, engines and extras that are there, what lacks for what, and the command to get the rest."""
+    from neurofault.engines.availability import BASE, EXTRAS, FORMATS, OF_ENGINE
 
     result_file = JsonOut(json_)
 
@@ -29,7 +30,11 @@ def doctor(
             {"engine": name, "there": package.version is not None, "self_test": _self_test(name, package.version) if run else None}
             for name, package in OF_ENGINE.items()
         ]
-    result_file.write({"python": platform.python_version(), "packages": packages, "engines": engines})
+        extras: list[dict[str, Any]] = [
+            {"extra": one.name, "for": one.purpose, "lacks": list(one.lacks), "install": one.install} for one in EXTRAS
+        ]
+    answer = {"python": platform.python_version(), "packages": packages, "engines": engines, "extras": extras}
+    result_file.write(answer)
     if result_file.alone:
         return
     print(f"{'python':12s} {platform.python_version()}")
@@ -37,6 +42,10 @@ def doctor(
         print(f"{package['package']:12s} {package['version'] or 'missing':12s} {package['for']}")
     for engine in engines if run else []:
         print(f"engine {engine['engine']:12s} {engine['self_test']}")
+    print("\nextras of the package")
+    for extra in extras:
+        lacks = f"lacks {', '.join(extra['lacks'])}: {extra['install']}" if extra["lacks"] else "there"
+        tell(f"  {extra['extra']:9s} {extra['for']}; {lacks}")
     missing = [package["install"] for package in packages if package["version"] is None]
     if missing:
         print("\nto get the rest:")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -56,6 +57,59 @@ OF_ENGINE: Mapping[str, Package] = {
 
 FORMATS = (Package("nir", "nir", "NIR files in and out", 'pip install "nir>=1.0"'),)
 """What exchange formats need."""
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What ``pip install "neurofault[NAME]"`` adds.
+
+    Attributes:
+        name: of the extra.
+        purpose: what neurofault does with it.
+        modules: distribution → its name for ``import``.
+        install: the command that adds it.
+    """
+
+    name: str
+    purpose: str
+    modules: Mapping[str, str]
+    install: str
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """Distributions that are missing; none: all of it is there. Nothing is imported."""
+        return tuple(
+            distribution
+            for distribution, module in self.modules.items()
+            if Package(distribution, module, self.purpose, self.install).version is None
+        )
+
+
+def _extra(name: str, purpose: str, install: str | None = None, **modules: str) -> Extra:
+    known = {module.replace("_", "-"): found for module, found in modules.items()}
+    return Extra(name, purpose, known, f'pip install "neurofault[{name}]"' if install is None else install)
+
+
+EXTRAS = (
+    _extra(
+        "campaign",
+        "campaign run and report",
+        jinja2="jinja2",
+        matplotlib="matplotlib",
+        pyarrow="pyarrow",
+        vl_convert_python="vl_convert",
+    ),
+    _extra("atlas", "atlas --out: tables and picture", matplotlib="matplotlib", pyarrow="pyarrow"),
+    _extra("paper", "figures of paper, rescue --picture", matplotlib="matplotlib"),
+    _extra("pandas", "results as pandas.DataFrame", pandas="pandas"),
+    _extra("dask", "campaign run --dask", distributed="distributed"),
+    _extra("nir", "NIR files in and out", nir="nir"),
+    _extra("brian2", "engine brian2", brian2="brian2"),
+    _extra("snntorch", "engine snntorch, networks of snnTorch", snntorch="snntorch"),
+    _extra("lava", "engine lava, netx of Lava", INSTALL_LAVA if sys.version_info >= (3, 11) else None, lava_nc="lava.magma"),
+    _extra("docs", "building the site", sphinx="sphinx", myst_parser="myst_parser", furo="furo"),
+)
+"""Extras of the package, those that most need first."""
 
 
 def require(engine: str) -> None:

@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import json
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 from neurofault.cli.doctor import doctor
 from neurofault.engines import ENGINES
-from neurofault.engines.availability import OF_ENGINE
+from neurofault.engines.availability import EXTRAS, OF_ENGINE
 
 app = typer.Typer()
 app.command()(doctor)
@@ -50,6 +51,8 @@ def test_what_is_missing_is_shown_with_the_command_that_installs_it(monkeypatch:
     without(monkeypatch, "lava", "brian2", "snntorch", "nir")
     text = ask()
     shown, to_do = text.split("\nto get the rest:\n")
+    for name in ("brian2", "snntorch", "nir"):
+        assert any(line.startswith(f"  {name} ") and f'pip install "neurofault[{name}]"' in line for line in shown.splitlines())
     assert [line.split()[0] for line in shown.splitlines() if " missing " in line] == ["lava-nc", "brian2", "snntorch", "nir"]
     assert to_do.splitlines() == [
         "  pip install asteval networkx scipy scikit-learn && pip install --no-deps --ignore-requires-python lava-nc==0.10.0",
@@ -115,6 +118,23 @@ def test_the_self_test_sees_other_spikes(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(self_test, "get_engine", lambda name: Deaf() if name == "deaf" else ExactEngine())
     assert not self_test.spikes_equal_exact("deaf")
     assert self_test.spikes_equal_exact("exact")
+
+
+def test_extras_are_those_of_the_package_and_say_which_of_their_parts_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = Path(__file__).parents[2] / "pyproject.toml"
+    text = file.read_text().split("[project.optional-dependencies]")[1].split("\n[")[0]
+    named = {
+        name: set(re.findall(r'"([A-Za-z0-9_-]+)', parts))
+        for name, parts in re.findall(r"^(\w+) = (\[[^\]]*\])", text, re.MULTILINE)
+        if name not in ("all", "dev")
+    }
+    assert {one.name: set(one.modules) for one in EXTRAS} == named
+    without(monkeypatch, "jinja2", "distributed")
+    extras = {row["extra"]: row for row in json.loads(ask("--json", "-"))["extras"]}
+    assert {name: row["lacks"] for name, row in extras.items() if name in ("campaign", "dask", "paper")} == {
+        "campaign": ["jinja2"], "dask": ["distributed"], "paper": [],
+    }  # fmt: skip
+    assert extras["dask"]["install"] == 'pip install "neurofault[dask]"'
 
 
 def test_nothing_heavy_is_imported() -> None:
