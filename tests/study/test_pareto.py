@@ -13,6 +13,11 @@ from hypothesis import strategies as some
 
 import neurofault as nf
 from neurofault.errors import UsageError
+from neurofault.progress import silent
+from neurofault.study.campaign.trial import TrialChip
+from neurofault.study.prepare import Setup, prepare
+from neurofault.study.protect.spec import specs_of
+from neurofault.study.shown import shown
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "pareto.py"
 PARETO = runpy.run_path(str(SCRIPT), run_name="pareto")
@@ -84,6 +89,30 @@ def runs(tmp_path_factory):
     for campaign in (guarded, spared):
         assert not nf.campaign(campaign, out=folder / campaign["name"]).run(workers=1).failed
     return folder
+
+
+@pytest.mark.parametrize(
+    ("guards", "words"),
+    [
+        (["potentials"], "floors of potentials"),
+        (["tmr", "bounds"], "copies of all and bounds"),
+        ([{"kind": "tmr", "cores": 6}], "copies, 6 cores more, by importance"),
+        (["tmr:0.5:random"], "copies, 50% of the neurons, by random"),
+        (["mute"], "muting"),
+        (["mute:0.25"], "muting, 25% of the neurons by importance"),
+    ],
+)
+def test_what_guards_neurons_has_words(guards, words):
+    assert PARETO["said"](specs_of(guards), 0) == words
+
+
+def test_copies_count_as_added_bits():
+    prepared = prepare(Setup("digits-mlp", samples=20, neurons_per_core=8), silent)
+    chip = nf.protect(prepared.deployment, "tmr")
+    trial = TrialChip(chip, shown(chip, prepared.test), prepared.test.expected, None, None, prepared.metric)
+    found = PARETO["costs"](trial)
+    assert found["added_bits"] == found["copied_bits"] == 8 * (2 * 64 * 100 + 3 * 100)
+    assert found["weight_bits"] == 8 * (64 * 100 + 100 * 10)
 
 
 def test_what_is_read_off_a_run_folder(runs):
