@@ -44,6 +44,10 @@ _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _SPECIAL_FLOAT = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
+def _quoted(sign: str) -> str:
+    return f'a value that begins with > is in quotes: write "{sign}"'
+
+
 class _Composer:
     """Turns PyYAML's events into nodes; collects mistakes that do not stop the reading."""
 
@@ -77,7 +81,9 @@ class _Composer:
             tab = mark is not None and mark.buffer is not None and mark.buffer[mark.pointer : mark.pointer + 1] == "\t"
             problem = "a tab cannot stand here; indent with spaces" if tab else f"not YAML: {error.problem or error.context}"
             if mark is not None and mark.buffer is not None and mark.buffer[mark.pointer - 1 : mark.pointer + 1] == ">=":
-                problem = 'a value that begins with > is in quotes: write ">="'
+                problem = _quoted(">=")
+            elif mark is not None and mark.buffer is not None and mark.buffer[mark.pointer : mark.pointer + 1] == ">":
+                problem = _quoted(">=" if mark.buffer[mark.pointer : mark.pointer + 2] == ">=" else ">")
             raise self._fatal(_mark(mark), problem) from None
         except (ValueError, OverflowError):  # PyYAML hands impossible escapes such as "\UFFFFFFFF" to chr()
             raise self._fatal(self._reached, "not YAML: an impossible escape or number after this place") from None
@@ -163,6 +169,8 @@ class _Composer:
 
     def _scalar(self, event: yaml.ScalarEvent, mark: Mark) -> Any:
         text = self._text(event.value, mark)
+        if event.style == ">" and not text:  # a folded text without a line: what was meant is the sign
+            self.mistakes.append((mark, _quoted(">")))
         if not event.implicit[0]:  # quoted, literal or folded
             return text
         return self._plain(text, mark)

@@ -244,11 +244,14 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
 
 def _cores_hit(hit: Mapping[str, Any]) -> str:
     """Return the cores that a fault hits; where it kills some of them, or breaks only what is between them, those that live apart."""
-    killed = set(hit.get("dead_cores", ()))
-    dead = [core for core in hit["cores"] if core in killed]
-    alive = [core for core in hit["cores"] if core not in set(dead)]
-    if alive and (dead or hit["kind"] in ("link_dead", "router_dead")):
-        return "; ".join(f"{words} {_some(ids)}" for words, ids in (("dead", dead), ("alive, lost messages", alive)) if ids)
+    groups = {"dead": set(hit.get("dead_cores", ())), "dead for a time": set(hit.get("dead_for_a_time", ()))}
+    dead = set.union(*groups.values())
+    alive = [core for core in hit["cores"] if core not in dead]
+    if alive and (len(alive) < len(hit["cores"]) or hit["kind"] in ("link_dead", "router_dead")):
+        told = {words: [core for core in hit["cores"] if core in ids] for words, ids in groups.items()} | {
+            "alive, lost messages": alive
+        }
+        return "; ".join(f"{words} {_some(ids)}" for words, ids in told.items() if ids)
     return _some(hit["cores"])
 
 

@@ -63,7 +63,7 @@ def check(file: _Name) -> None:
     from neurofault.deploy.profile import load_sheet
     from neurofault.deploy.profile_file import profile_path, read_profile_file
     from neurofault.deploy.profile_schema import FILL, to_fill
-    from neurofault.deploy.profile_text import law_of, unknown
+    from neurofault.deploy.profile_text import beyond_usable, law_of, unknown
     from neurofault.errors import SpecError
     from neurofault.specnodes import at
 
@@ -73,6 +73,8 @@ def check(file: _Name) -> None:
         raise SpecError([at(str(path), mark, f"{key}: write something in the place of {FILL}") for key, mark in places])
     profile = load_sheet(file).profile
     tell(f"{file}: {profile.name} ({profile.title}) holds together; {law_of(profile)}")
+    if left := beyond_usable(profile):
+        tell(f"good cores beyond usable_cores, never used: {left} of each chip")
     not_known = unknown(profile)
     tell(f"not known, so not checked or counted: {'; '.join(not_known) or 'nothing'}")
 

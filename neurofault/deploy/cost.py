@@ -20,8 +20,8 @@ form of the sum as in SANA-FE. ``t_step`` is that of a mean step: the busiest co
 barrier is interpolated over log2 of the tiles in use between the published ends (our choice; SANA-FE's calibrated
 values, 0.6 µs at 1 tile, 1.0 at 2, 1.4 at 4 and 1.8 at 29, grow like that).
 A cost that the table leaves unknown is not counted and named in ``Estimate.missing``, and so are the hops of a chip whose mesh is not
-known; without the cost of a synaptic operation or of a neuron update there is no estimate (of energy: ``Estimate.at_least`` alone), and none
-without any table.
+known; without the cost of a synaptic operation or of a neuron update there is no estimate (of energy: ``Estimate.at_least`` alone), whether or
+not there were any, so that a chip whose energy is not known does not come to 0 J once it is dead; and none without any table.
 """
 
 from __future__ import annotations
@@ -296,15 +296,15 @@ def _each(cost: Joule | Second | None) -> float:
 
 
 def _sum(costs: EnergyCosts | TimeCosts, counts: dict[str, float]) -> Estimate:
-    """Add up events times their cost; events that did not happen need no cost."""
+    """Add up events times their cost; events that did not happen need no cost, but for the essential ones: a chip that is silent is not one that is known."""
     happened: dict[str, tuple[Joule | Second | None, float]] = {
-        event: (getattr(costs, event), count) for event, count in counts.items() if count
+        event: (getattr(costs, event), count) for event, count in counts.items() if count or event in ESSENTIAL
     }
     missing = tuple(event for event, (each, _) in happened.items() if each is None or each.value is None)
     known = {
-        event: (each, each.value * count)
-        for event, (each, count) in happened.items()
-        if each is not None and each.value is not None
+        event: (each, each.value * counts[event])
+        for event, (each, _) in happened.items()
+        if counts[event] and each is not None and each.value is not None
     }
     total, evidence = float(sum(value for _, value in known.values())), _weakest([each.evidence for each, _ in known.values()])
     if not set(missing) & set(ESSENTIAL):

@@ -98,6 +98,19 @@ def unknown(profile: HardwareProfile) -> list[str]:
     return [f"{section}: {', '.join(keys)}" for section, keys in found.items()] + costs
 
 
+def beyond_usable(profile: HardwareProfile) -> str:
+    """Return the cores of each chip that are neither reserved nor known bad in the first one, and that ``usable_cores`` leaves out, as ``120-127``; none: nothing."""
+    chip = profile.chip
+    left = set(range(chip.cores.known)) - set(chip.local_ids) - chip.reserved - set(profile.dead_core_ids)
+    runs: list[list[int]] = []
+    for core in sorted(left):
+        if runs and core == runs[-1][-1] + 1:
+            runs[-1].append(core)
+        else:
+            runs.append([core])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
 def difference(first: HardwareProfile, second: HardwareProfile) -> dict[str, tuple[Said | None, Said | None]]:
     """Return the keys whose values differ, with both; None: the key is not there, which is the same as not known.
 

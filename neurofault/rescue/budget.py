@@ -76,7 +76,7 @@ class Spent:
         synaptic_operations: likewise, those of error and feedback synapses included.
         host_bytes: between host and chip: labels, weights read and written, configuration of spare cores. The samples themselves
             are the sensor's and not counted.
-        energy: cost table → joules, without static power; None: not known by that table. A table that is not there: nothing was spent.
+        energy: cost table → joules, without static power; None: not known by that table, also of a repair that did nothing where it does not know what a write costs. A table that is not there: nothing was spent.
         time: cost table → seconds on the chip; likewise.
     """
 

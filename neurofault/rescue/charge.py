@@ -120,6 +120,21 @@ def cost_of_writes(profile: HardwareProfile, count: int) -> tuple[dict[str, floa
     """Return the energy (joules) and the time (seconds) of writing so many stored values, by table; None: not known by that table."""
     tables = profile.energy_tables.items()
     return (
-        {name: _times(count, table.energy.synaptic_write) for name, table in tables},
-        {name: _times(count, table.time.synaptic_write) for name, table in tables},
+        {
+            name: None if table.energy.synaptic_write.value is None else _times(count, table.energy.synaptic_write)
+            for name, table in tables
+        },
+        {
+            name: None if table.time.synaptic_write.value is None else _times(count, table.time.synaptic_write)
+            for name, table in tables
+        },
+    )
+
+
+def nothing_spent(profile: HardwareProfile) -> Spent:
+    """Return what a repair has used that has not begun: of a table that does not know what a write costs, energy and time are not known."""
+    energy, time = cost_of_writes(profile, 0)
+    return Spent(
+        energy={name: value for name, value in energy.items() if value is None},
+        time={name: value for name, value in time.items() if value is None},
     )

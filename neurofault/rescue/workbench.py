@@ -14,7 +14,7 @@ from neurofault.deploy.memory import begun, next_upset
 from neurofault.engines import run
 from neurofault.errors import UsageError
 from neurofault.rescue.budget import Budget, Spent
-from neurofault.rescue.charge import charge, cost_of_writes
+from neurofault.rescue.charge import charge, cost_of_writes, nothing_spent
 from neurofault.rescue.detection import Detection, Tester
 from neurofault.rescue.examples import Examples
 from neurofault.rescue.fresh import implant, renewed
@@ -95,7 +95,7 @@ class Workbench:
         self.parts = increments(hurt, plan.steps, seed=seed)
         self.plasticity = Plasticity(plastic)
         self.strikes, self.shown, self.learned, self.since_strike = 0, 0, 0, 0
-        self.spent, self.notes, self.points = Spent(), list[str](), list[Point]()
+        self.spent, self.notes, self.points = nothing_spent(hurt.profile), list[str](), list[Point]()
         self.provision: Provision | None = None
         self.tester, self.struck_at = tester, 0
         self.detection: Detection | None = None

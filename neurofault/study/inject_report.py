@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from neurofault.damage.damage import Hit
 from neurofault.deploy.cost import CostByPlace, EnergyChange, cost_by_place, energy_changes
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
@@ -21,6 +20,7 @@ from neurofault.faults.places import populations_named
 from neurofault.faults.timing import PERMANENT
 from neurofault.metrics import ACCURACY
 from neurofault.progress import Progress
+from neurofault.study.hits import hits_to_json
 from neurofault.study.lesion import Lesion, Measured, how_run, lesion, measure
 from neurofault.study.prepare import Prepared
 from neurofault.study.protect.charge import Charge, charge
@@ -234,20 +234,6 @@ def in_words(fault: Fault) -> str:
     return f"{kind} ({', '.join(f'{key} {value}' for key, value in spec.items() if value is not None)})"
 
 
-def hit_to_json(hit: Hit) -> dict[str, Any]:
-    """Return a hit as JSON: kind, ids of cores hit, of dead ones where others that were hit live, neurons and synapses (total and by layer)."""
-    return {
-        "kind": hit.kind,
-        "cores": list(hit.cores),
-        **({"dead_cores": list(hit.dead_cores)} if hit.dead_cores and set(hit.cores) - set(hit.dead_cores) else {}),
-        "neurons": sum(hit.neurons.values()),
-        "synapses": sum(hit.synapses.values()),
-        "neurons_by_layer": dict(hit.neurons),
-        "synapses_by_layer": dict(hit.synapses),
-        "sites": list(hit.sites),
-    }
-
-
 def _summed(changes: Sequence[EnergyChange], draws: int, by: Literal["core", "population"]) -> dict[Any, float]:
     """Return what changes at each core or population, a mean over so many draws."""
     found: dict[Any, list[float]] = {}
@@ -371,7 +357,7 @@ def to_json(result: Injection, *, explain: bool = False) -> dict[str, Any]:
                     "accuracy": None if draw.measured is None else draw.measured.accuracy,
                     "spikes": None if draw.measured is None else draw.measured.spikes,
                     "energy_joule_per_inference": None if draw.measured is None else draw.measured.cost.energy.value,
-                    "faults": [hit_to_json(hit) for hit in draw.hits],
+                    "faults": hits_to_json(draw.deployment),
                     **_changes(result.energy_changes.get(draw.draw, ()), 1),
                 }
                 for draw in lesions.draws

@@ -144,6 +144,21 @@ def test_dead_cores_are_told_from_those_that_lose_messages(cli, tmp_path):
         each for each in " ".join(out.split()).split("note:")[0].split("what was hit") if "board_dead" in each and "dead 1" in each
     ]
     assert "; alive, lost messages " in line
+    window = "when: {kind: transient, start: 2, stop: 9}"
+    code, out, err = cli("inject", *three, "--fault", f"{{kind: board_dead, boards: [1], {window}}}", "--json", str(file))
+    assert code == 0, err
+    (late,) = json.loads(file.read_text())["draws"][0]["faults"]
+    assert "dead_cores" not in late
+    assert late["dead_for_a_time"] == [core for core in hit["dead_cores"] if core in hit["cores"]]
+    assert late["cores"] == hit["cores"]
+    text = " ".join(out.split())
+    assert "dead for a time 1" in text
+    assert "; alive, lost messages " in text
+    code, out, err = cli(
+        "inject", *on, "--neurons-per-core", "8", "--fault", f"{{kind: neuron_dead, count: 9, {window}}}", "--json", str(file)
+    )
+    assert code == 0, err
+    assert "dead_for_a_time" not in json.loads(file.read_text())["draws"][0]["faults"][0]
     code, out, err = cli(
         "inject", *on, "--neurons-per-core", "8", "--fault", "{kind: router_dead, routers: ['0,0']}", "--json", str(file)
     )

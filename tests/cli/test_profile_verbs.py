@@ -102,6 +102,7 @@ def test_a_profile_that_extends_another_is_checked_shown_and_compared(cli, here)
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         "mine.yaml: mine (My chip) holds together; exact: Lava 0.10",
+        "good cores beyond usable_cores, never used: 120-127 of each chip",
         "not known, so not checked or counted: core: in_axons, out_axons; learning: reward_bits, products_max; energy and time (no energy_tables)",
     ]
     code, out, err = cli("profile", "show", "mine.yaml")
@@ -152,3 +153,17 @@ def test_mistakes_end_in_one_message(cli, here, arguments, message):
 def test_the_schema_is_printed(cli):
     code, out, err = cli("profile", "schema")
     assert (code, err, json.loads(out)) == (0, "", profile_schema())
+
+
+def test_good_cores_beyond_the_usable_ones_are_said(cli, here):
+    own = "name: mine\ntitle: M\nextends: loihi2\ndead_cores: [126]\nchip:\n"
+    known = "unit: cores, evidence: assumed, note: a test}\n"
+    file = here / "mine.yaml"
+    file.write_text(f"{own}  reserved_cores: {{value: [3], {known}  usable_cores: {{value: 120, {known}")
+    code, out, err = cli("profile", "check", "mine.yaml")
+    assert (code, err) == (0, "")
+    assert "good cores beyond usable_cores, never used: 121-125, 127 of each chip\n" in out
+    file.write_text(f"{own}  usable_cores: {{value: null, {known}")
+    code, out, err = cli("profile", "check", "mine.yaml")
+    assert (code, err) == (0, "")
+    assert "beyond usable_cores" not in out

@@ -70,6 +70,7 @@ MAX_CHIPS = f"chip:\n  max_chips: {number(4, 'chips')}"
         ("most: 7", "most: 40", "7:44: arithmetic.v.decay.most: a decay shifts by at most 31, not 40"),
         ("most: 7", "most: 17", "7:44: arithmetic.v.decay.most: a shift by 17 is more than the 16 bits of arithmetic.v: at most 16"),
         ('">="', ">=", '9:15: a value that begins with > is in quotes: write ">="'),
+        ('">="', ">", '9:14: a value that begins with > is in quotes: write ">"'),
         ("", f"neuron: {{threshold_max: {number(99999, chr(34) + '1' + chr(34))}}}",
          "24:33: neuron.threshold_max.value: a threshold of 99999 is never reached: the largest v of 16 bits (arithmetic.v) is 32767"),
         ("", f"neuron: {{decay_max: {number(9, chr(34) + '1' + chr(34))}}}",

@@ -206,6 +206,16 @@ def test_without_the_main_costs_there_is_no_estimate(name):
     assert result.synaptic_operations == 7
 
 
+@pytest.mark.parametrize("name", ["synaptic_operation", "neuron_update_active"])
+def test_a_silent_chip_is_not_one_whose_energy_is_known(name):
+    unknown = priced(energy=ENERGY | {name: None}, time=TIME | {name: None})
+    dead, silence = Damage(dead_cores=(0, 1, 6, 7)), activity(LAYERS, [[0, 0], [0, 0], [0]])
+    result = cost(deployment(LAYERS, unknown, CORES, damage=dead), silence, 2)
+    assert (result.energy.value, result.energy.evidence, result.energy.missing) == (None, "unknown", (name,))
+    assert (result.time.value, result.latency.value) == (None, None)
+    assert cost(deployment(LAYERS, priced(), CORES, damage=dead), silence, 2).energy.value == 0
+
+
 def test_of_an_unknown_energy_it_is_said_what_it_is_at_least():
     some = ENERGY | {"neuron_update_active": None, "hop_east_west": None}
     energy = cost(deployment(LAYERS, priced(energy=some), CORES), activity(LAYERS, SPIKES), 2).energy

@@ -61,6 +61,15 @@ def test_a_write_of_unknown_cost_makes_the_sum_unknown(strategy):
     assert healed(table_without("neuron_spike"), strategy).spent.joules("mine") > 0
 
 
+def test_a_repair_that_did_nothing_is_of_unknown_cost_where_a_write_is():
+    done = healed(table_without("synaptic_write"), "none")
+    assert done.spent.writes == 0
+    assert (done.spent.joules("mine"), done.spent.seconds("mine")) == (None, None)
+    assert done.table()["energy_joule"].isna().all()
+    known = healed(PROFILE, "none").spent
+    assert (known.joules("davies2018"), known.seconds("davies2018")) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("profile", "message"),
     [

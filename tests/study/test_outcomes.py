@@ -10,7 +10,7 @@ import pytest
 from neurofault.deploy.topology import Board, SharedMemory
 from neurofault.errors import UsageError
 from neurofault.faults import fault_from_mapping, inject
-from neurofault.study.inject_report import hit_to_json
+from neurofault.study.hits import hit_to_json
 from neurofault.study.lesion import lesion, measure_many
 from neurofault.study.outcomes import cores_drawn_from, exact_interval, interval_of_few, possible
 from neurofault.study.prepare import Setup, prepare
