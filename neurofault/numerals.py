@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import re
+
+from neurofault.errors import UsageError
 
 _WHOLE = re.compile(r"[0-9]{1,18}")
 _SIGNED = re.compile(r"[-+]?[0-9]{1,40}")
@@ -39,3 +42,29 @@ def real(text: str) -> float | None:
     """
     number = float(text) if _REAL.fullmatch(text) else None
     return number if number is not None and abs(number) < float("inf") else None
+
+
+def whole_number(value: object, what: str) -> int:
+    """Return a number of any whole type (Python's, NumPy's, a tensor's) as Python's own: seeds and draws name random streams, which another type must not change.
+
+    Args:
+        value: what was given.
+        what: its name, for the message.
+
+    Raises:
+        UsageError: it is of another type: a truth value, a float, a text.
+
+    >>> import numpy as np
+    >>> whole_number(np.uint8(7), "seed")
+    7
+    >>> whole_number(True, "draw")
+    Traceback (most recent call last):
+    neurofault.errors.UsageError: draw must be a whole number, such as 0, not True (bool)
+    """
+    dtype = str(getattr(value, "dtype", ""))
+    if not isinstance(value, bool) and "bool" not in dtype:
+        try:
+            return operator.index(value)  # type: ignore[arg-type]  # what has no index is refused
+        except (TypeError, ValueError, RuntimeError):
+            pass
+    raise UsageError(f"{what} must be a whole number, such as 0, not {value!r} ({type(value).__name__})")

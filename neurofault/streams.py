@@ -12,6 +12,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.numerals import whole_number
+
 _ROUNDS = 8
 _MASK64 = (1 << 64) - 1
 
@@ -20,9 +22,13 @@ def stream_key(*parts: int | str) -> int:
     """Return a 64-bit key for a named stream.
 
     Args:
-        parts: what the stream is for, e.g. ``(seed, "core_dead", "hidden", draw)``; types matter (``1`` is not ``"1"``).
+        parts: what the stream is for, e.g. ``(seed, "core_dead", "hidden", draw)``; whole numbers and texts (``1`` is not ``"1"``). NumPy's numbers name what Python's do.
+
+    Raises:
+        UsageError: a part is neither.
     """
-    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
+    named = [part if isinstance(part, str) else whole_number(part, "part of a random stream's name") for part in parts]
+    text = "\x1f".join(f"{'str' if isinstance(part, str) else 'int'}:{part}" for part in named)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 

@@ -61,6 +61,7 @@ def main() -> None:
     whole, batches, known = golden(chip, inputs), dict[str, FaultBatch](), dict[str, Effects]()
     batches |= {name: synapse_rows(whole, *places, np.zeros(len(places[1]), int)) for name, places in single.items()}
     batches |= {name: edit_rows(whole, edits) for name, edits in listed.items()}
+    compiled(chip, inputs[:64], single, listed)
     for threads in (2, 1):
         full = ExactEngine(threads)
         full.run(chip, inputs[:64])
@@ -101,6 +102,18 @@ def main() -> None:
     convolution(options, rows, answer)
     answer["seconds"] = time.perf_counter() - begin
     finish("incremental engine, exact on every image", rows, answer, options.json)
+
+
+def compiled(
+    chip: Deployment, inputs: Inputs, single: dict[str, tuple[str, NDArray[np.int64], NDArray[np.int64]]], listed: dict[str, list[tuple[Edit, ...]]]
+) -> None:  # fmt: skip
+    """Follow a few faults of each kind, so that whatever is compiled is compiled before anything is timed."""
+    whole = golden(chip, inputs)
+    for name, *places in single.values():
+        few = [part[:16] for part in places]
+        effects(synapse_rows(whole, name, *few, np.zeros(len(few[0]), int)))
+    for edits in listed.values():
+        effects(edit_rows(whole, edits[:16]))
 
 
 def transient(chip: Deployment, count: int) -> list[tuple[Edit, ...]]:
@@ -167,6 +180,7 @@ def loop(options: argparse.Namespace, rows: list[tuple[str, str]], answer: dict[
         hurt = [chip.with_damage(Damage((edit,))) for edit in edits]
         for threads, tag in ((2, ""), (1, "_1_thread")):
             full, engine = ExactEngine(threads), IncrementalEngine(threads)
+            full.run(hurt[0], inputs[:2])  # compile
             engine.run_many(hurt[:2], inputs)
             full_seconds, wanted = median_time(lambda full=full, hurt=hurt: [full.run(one, inputs) for one in hurt], 1)
             seconds, found = median_time(lambda engine=engine, hurt=hurt: engine.run_many(hurt, inputs), options.repeats)

@@ -19,6 +19,7 @@ from neurofault.errors import ConversionError, NeurofaultWarning, UsageError
 from neurofault.graph import Network
 from neurofault.graph.chip import reached
 from neurofault.graph.network import horizon
+from neurofault.numerals import whole_number
 
 __all__ = ["deploy"]
 
@@ -70,6 +71,7 @@ def deploy(
         ConversionError: a decay is no whole number from 0 to 4095, or nothing but a bias that rounds to 0 reaches the readout.
         CapacityError: the network does not fit.
     """
+    seed = whole_number(seed, "seed")
     if strategy == ANNEAL:
         raise UsageError(
             f"strategy {ANNEAL!r} measures traffic and damage on samples: deploy with another, then nf.search_placement(chip, x, y).chip"

@@ -24,6 +24,7 @@ from neurofault.errors import CapacityError, UsageError, nearest
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.connectivity import fan_in, fan_out
 from neurofault.graph.schedule import Wiring
+from neurofault.numerals import whole_number
 from neurofault.streams import permutation_prefix, stream_key
 
 Strategy = Literal["pack", "spread", "random"]
@@ -73,6 +74,7 @@ def place(
         UsageError: an argument is out of range or ``strategy`` is unknown.
         CapacityError: a population or the network does not fit; the text says what needs how much and what to change.
     """
+    seed = whole_number(seed, "seed")
     if strategy not in STRATEGIES:
         raise UsageError(f"unknown placement strategy {strategy!r}{nearest(strategy, STRATEGIES)}: {', '.join(STRATEGIES)}")
     for name, value, least in (("neurons_per_core", neurons_per_core, 1), ("chips", chips, 1)):

@@ -23,6 +23,7 @@ from neurofault.faults.chip_places import check_chip
 from neurofault.faults.context import Context, TakenSites
 from neurofault.faults.mistakes import said
 from neurofault.faults.models import fault_from_mapping
+from neurofault.numerals import whole_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +120,7 @@ def plan(
     Raises:
         FaultError: everything that does not exist or is out of range, a line each.
     """
+    seed, draw = whole_number(seed, "seed"), whole_number(draw, "draw")
     mistakes: list[str] = []
     planned: list[PlannedFault] = []
     damage = deployment.damage.cells

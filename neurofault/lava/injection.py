@@ -26,6 +26,7 @@ from neurofault.lava.broken import KEY, Clock, neurons_of, refuse_other_laws, sy
 from neurofault.lava.joins import kind_of, title
 from neurofault.lava.models import MODELS
 from neurofault.lava.reading import LavaGraph, Starts, read_graph
+from neurofault.numerals import whole_number
 
 require_lava()
 
@@ -136,6 +137,7 @@ def inject(
         UnsupportedError: a fault that Lava cannot hold, or cannot take on in a running graph; the text says what can be done.
         UsageError: a graph that is broken already, or ``steps_run`` is missing or given without need.
     """
+    seed, draw = whole_number(seed, "seed"), whole_number(draw, "draw")
     graph = read_graph(processes, timesteps=timesteps, starts=starts, readout=readout, part=True)
     everything = (*graph.populations, *graph.connections)
     broken = [process for process in everything if process.proc_params.get(KEY) is not None]

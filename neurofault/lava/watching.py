@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from neurofault.activity import TRACES, Traces
 from neurofault.errors import EngineError, NeurofaultError, UsageError
 from neurofault.faults.plan import Faults
+from neurofault.numerals import whole_number
 
 Result = TypeVar("Result")
 
@@ -134,6 +135,7 @@ def run_watched(
         EngineError: Lava failed or was not ready in time.
         NeurofaultError: what :func:`neurofault.lava.inject` and :func:`neurofault.lava.record` raise.
     """
+    seed, draw = whole_number(seed, "seed"), whole_number(draw, "draw")
     return _call(_build_and_run, (build, steps, faults, seed, draw, tuple(states), options), timeout, _importable(build))
 
 

@@ -17,6 +17,7 @@ from neurofault.learning.engine import Chance, DefectSchedule, LearningEngine, L
 from neurofault.learning.rule import POST, PRE, SYNAPTIC, TARGETS, LearningRule
 from neurofault.learning.rule_check import LAVA_EXPONENT, LAVA_MANTISSA, check_rule, scale_mistakes
 from neurofault.learning.widths import FRACTION
+from neurofault.numerals import whole_number
 from neurofault.streams import stream_key
 
 _TRACE_BITS, _VARIABLE_BITS, _MANTISSA_BITS, _ACCUMULATOR_BITS = 7, 9, 4, 15
@@ -52,6 +53,7 @@ def lava_engine(
         LearningRuleError: a scale outside Lava's ranges.
         UsageError: arrays that do not fit.
     """
+    seed = whole_number(seed, "seed")
     mistakes = scale_mistakes(rule, LAVA_MANTISSA, LAVA_EXPONENT, "Lava")
     if mistakes:
         raise LearningRuleError(mistakes)
@@ -93,6 +95,7 @@ def strict_engine(
         LearningRuleError: the chip cannot express the rule.
         UsageError: there is no such connection, it is not dense, or a limit is negative.
     """
+    seed = whole_number(seed, "seed")
     for name, limit in (("write_limit", write_limit), ("write_budget", write_budget)):
         if limit is not None and limit < 0:
             raise UsageError(f"{name} is {limit}; allowed: 0 or more")

@@ -22,6 +22,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import stored_weights
 from neurofault.errors import UsageError
 from neurofault.graph import Dense
+from neurofault.numerals import whole_number
 from neurofault.streams import permutation_prefix, stream_key
 
 
@@ -47,6 +48,7 @@ def increments(deployment: Deployment, steps: int, *, seed: int = 0) -> tuple[Da
     Raises:
         UsageError: fewer than one step, or damage that no fault stands behind.
     """
+    seed, steps = whole_number(seed, "seed"), whole_number(steps, "steps")
     if steps < 1:
         raise UsageError(f"steps must be at least 1, is {steps}")
     damage = deployment.damage

@@ -13,6 +13,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import begun, next_upset
 from neurofault.engines import run
 from neurofault.errors import UsageError
+from neurofault.numerals import whole_number
 from neurofault.rescue.budget import Budget, Spent
 from neurofault.rescue.charge import charge, cost_of_writes, nothing_spent
 from neurofault.rescue.detection import Detection, Tester
@@ -89,7 +90,7 @@ class Workbench:
             )
         self.hurt, self.adapt, self.learner, self.budget, self.plan = hurt, adapt, learner, budget, plan
         self._limits, self._on_point = budget, on_point
-        self.test, self.validation, self.seed, self.fine = test, validation, seed, fine
+        self.test, self.validation, self.seed, self.fine = test, validation, whole_number(seed, "seed"), fine
         self.healthy = hurt.with_damage(Damage())
         self.deployment = self.healthy
         self.parts = increments(hurt, plan.steps, seed=seed)

@@ -20,6 +20,7 @@ from neurofault.errors import StalledError
 from neurofault.faults import Fault, inject
 from neurofault.inputs import Inputs
 from neurofault.metrics import ACCURACY, Metric
+from neurofault.numerals import whole_number
 from neurofault.progress import Progress
 from neurofault.study.outcomes import MOST, exact_interval, possible
 from neurofault.study.shown import shown
@@ -235,6 +236,7 @@ def lesion(
     Raises:
         FaultError: the faults do not fit the deployment.
     """
+    seed, draws = whole_number(seed, "seed"), whole_number(draws, "draws")
     inputs = shown(deployment, test)
     broken = [inject(deployment, faults, seed=seed, draw=draw) for draw in range(draws)]
     whole = healthy or measure(deployment, inputs, test, engine=engine, metric=metric, device=device)

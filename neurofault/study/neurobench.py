@@ -19,6 +19,7 @@ from neurofault.engines import run
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.inputs import Spikes
 from neurofault.metrics import ACCURACY
+from neurofault.numerals import whole_number
 from neurofault.study.robustness import Robustness, broken_at, checked_grid
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def neurobench_metric(
         UsageError: likewise.
         UnsupportedError: ``neurobench`` is not installed.
     """
+    seed, draws = whole_number(seed, "seed"), whole_number(draws, "draws")
     points = checked_grid(fault, grid, draws)
     base: Any = _of_neurobench("metrics.abstract", "AccumulatedMetric")
 

@@ -33,6 +33,7 @@ from neurofault.faults.cores import CoreDead
 from neurofault.faults.importance import neuron_scores
 from neurofault.graph.network import samples_apart
 from neurofault.inputs import Inputs
+from neurofault.numerals import whole_number
 from neurofault.progress import Progress, silent
 from neurofault.study.shown import shown
 
@@ -164,6 +165,7 @@ def search_placement(
     Raises:
         UsageError: an argument is out of range, there are no labels, the chip is broken, is placed by a search already, or cannot be placed so.
     """
+    seed = whole_number(seed, "seed")
     _check(chip, damage, k, moves)
     if chip.placement.strategy == ANNEAL:
         raise UsageError("the chip was placed by a search already: start from pack, spread or random")

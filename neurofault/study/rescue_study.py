@@ -13,6 +13,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError
 from neurofault.faults import Fault, inject
 from neurofault.metrics import ACCURACY, Metric
+from neurofault.numerals import whole_number
 from neurofault.progress import Progress
 from neurofault.rescue import check_way, rescue
 from neurofault.rescue.budget import Budget
@@ -251,6 +252,7 @@ def rescue_study(
     Raises:
         NeurofaultError: as :func:`neurofault.rescue.rescue`; what can be refused is refused before anything long runs.
     """
+    seed, draws = whole_number(seed, "seed"), whole_number(draws, "draws")
     if draws < 1:
         raise UsageError(f"draws must be at least 1, is {draws}")
     for row in rows:

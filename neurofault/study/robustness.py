@@ -27,6 +27,7 @@ from neurofault.faults import fault_from_mapping, inject
 from neurofault.faults.places import core_blocks, populations_named
 from neurofault.inputs import Bias, Inputs, Spikes
 from neurofault.metrics import ACCURACY
+from neurofault.numerals import whole_number
 from neurofault.progress import Asked, listening
 from neurofault.study.statistics import Interval, t_interval
 
@@ -124,6 +125,7 @@ def robustness(
         FaultError: the chip has no such sites.
     """
     check_device(device)
+    seed, draws = whole_number(seed, "seed"), whole_number(draws, "draws")
     points = checked_grid(fault, grid, draws)
     truth = np.asarray(labels, np.int64)
 

@@ -36,6 +36,7 @@ from neurofault.rescue.learners import emstdp_kernel, error_kernel, gain
 from neurofault.rescue.learners.error_sizes import MOST, TIE
 from neurofault.rescue.learners.error_stages import Stages, Writes, arriving, build, counted_on, learned_deployment, spikes_of
 from neurofault.rescue.learners.errors import Feedback, feedback_weights, parts_of, usual_margin
+from neurofault.rescue.learners.kept_records import kept
 from neurofault.rescue.learners.trainable import dense_end, hidden_targets
 from neurofault.rescue.lesson import Lesson, Plasticity, Taught, check_labels
 from neurofault.rescue.provision import Provision, Support, provision
@@ -130,23 +131,24 @@ class Emstdp:
         plus = build(self, deployment, plastic, lesson, memory)
         if not plus.steady:
             raise UnsupportedError("emstdp: damage that comes and goes while the chip learns is not simulated; use delta, dfa")
-        minus = tuple(
-            stage._replace(program=strict_engine(deployment, one.name, self.rule(deployment, one.name, "-")).program)
-            for one, stage in zip(plus.connections, plus.stages, strict=True)
-        )
-        silence = tuple(np.zeros((self.phase, stage.new_in.size), np.bool_) for stage in plus.stages)
-        posts = tuple(np.zeros((self.phase, stage.alive.size), np.bool_) for stage in plus.stages)
+        plus = replace(plus, stages=tuple(self._in_phases(stage) for stage in plus.stages))
+        programs = [strict_engine(deployment, one.name, self.rule(deployment, one.name, "-")).program for one in plus.connections]
         tally, counts = plus.tally(), dict[str, NDArray[np.int64]]()
         for part in parts_of(deployment, lesson, plus):
-            spikes, before = arriving(deployment, plus, part)
+            stages, before = arriving(deployment, plus, part)
             for name, total in before.items():
                 counts[name] = counts.get(name, 0) + total
+            own = kept([*stages, *(stage._replace(program=each) for stage, each in zip(stages, programs, strict=True))])
             emstdp_kernel.teach(
-                plus.stages, minus, part.first, spikes, part.labels, part.wanted, plus.counted, self.margin, self.tie,
-                6 + self.feedback_exponent, silence, posts, tally,
+                own.kind, own.rows[: len(stages)], own.rows[len(stages) :], part.first, part.labels, part.wanted, plus.counted, self.margin, self.tie,
+                6 + self.feedback_exponent, tally,
             )  # fmt: skip
         done, activity = self._learned(deployment, lesson, plus, tally), spikes_of(deployment, plus, counts, tally)
         return Taught(learned_deployment(deployment, plus), charge(deployment, activity, len(lesson.labels), done), plus.writes())
+
+    def _in_phases(self, stage: error_kernel.Stage) -> error_kernel.Stage:
+        silence, driven = (np.zeros((self.phase, side.size), np.bool_) for side in (stage.new_in, stage.new_out))
+        return stage._replace(room=stage.room._replace(silence=silence, driven=driven))
 
     def written_back(self, memory: Writes | None, differing: Differences) -> Writes | None:
         """See :meth:`neurofault.rescue.lesson.Learner.written_back`."""

@@ -12,6 +12,7 @@ from neurofault.learning.counter import jit
 from neurofault.learning.kernel import run as run_learning
 from neurofault.rescue.learners.error_kernel import Stage, StageTally, count, forward
 from neurofault.rescue.learners.error_sizes import MOST, errors_of, silence_errors
+from neurofault.rescue.learners.kept_records import record_at
 
 _FLOOR = -(1 << 23)
 
@@ -71,56 +72,53 @@ def _traces(stage: Stage) -> None:
 
 @jit
 def teach(
-    plus: Any,
-    minus: Any,
+    kind: Any,
+    plus: NDArray[np.int64],
+    minus: NDArray[np.int64],
     first: int,
-    arriving: Any,
     labels: NDArray[np.int64],
     wanted: NDArray[np.float64],
     counted: bool,
     margin: int,
     tie: int,
     left: int,
-    silence: Any,
-    posts: Any,
     tally: StageTally,
 ) -> None:
     """Show samples one after the other, each to the chip that the earlier ones left.
 
     Args:
-        plus: tuple of :class:`Stage` with the rule of the exciting phase.
+        kind: of the stages, see :func:`neurofault.rescue.learners.error_kernel.respond`.
+        plus: rows of the stages with the rule of the exciting phase.
         minus: the same with the rule of the other phase.
         first: number of the first sample in the rescue, from 0.
-        arriving: see :func:`neurofault.rescue.learners.error_kernel.forward`.
         labels: int64 [N]; −1: not known.
         wanted: float64 [N, n_out], targets; no columns: there are none.
         counted: whether spike counts are read, not potentials.
         margin: see :func:`neurofault.rescue.learners.error_sizes.margin_errors`.
         tie: likewise.
         left: what arrives through feedback is shifted left by this much.
-        silence: tuple of bool [S, n_in], no spikes, for each stage.
-        posts: tuple of bool [S, n], room for the spikes of a phase, for each stage.
         tally: counted on.
     """
-    output = plus[len(plus) - 1]
+    output = record_at(kind, plus, plus.shape[0] - 1)
     error = output.room.error
-    steps = posts[0].shape[0]
+    steps = output.room.driven.shape[0]
     for k in range(labels.shape[0]):
-        forward(plus, arriving, k, counted)
-        for s in range(len(plus)):
-            count(plus[s], tally.spikes[s], tally.active[s])
+        forward(kind, plus, k, counted)
+        for s in range(plus.shape[0]):
+            count(record_at(kind, plus, s), tally.spikes[s], tally.active[s])
         found = errors_of(output.room.scores, output.alive, labels[k], wanted[k], margin, tie, error)
         tally.errors[0] += found
         if not found:
             continue
         tally.errors[0] -= silence_errors(output.mute, error)
-        for s in range(len(plus)):
-            if plus[s].plastic:
-                _traces(plus[s])
+        for s in range(plus.shape[0]):
+            stage = record_at(kind, plus, s)
+            if stage.plastic:
+                _traces(stage)
         for phase in range(2):
-            stages = plus if phase == 0 else minus
-            for s in range(len(stages)):
-                stage, post = stages[s], posts[s]
+            for s in range(plus.shape[0]):
+                stage = record_at(kind, plus if phase == 0 else minus, s)
+                post = stage.room.driven
                 if not stage.plastic or not drive(stage, error, 1 if phase == 0 else -1, left, post):
                     continue
                 for t in range(steps):
@@ -128,5 +126,5 @@ def teach(
                         tally.spikes[s, j] += post[t, j]
                 run_learning(
                     stage.program, stage.dynamics, stage.cells, stage.defects, stage.noise, stage.memory, stage.record, stage.room.work,
-                    (2 * (first + k) + phase) * steps, 0, silence[s], post, stage.room.third[:0],
+                    (2 * (first + k) + phase) * steps, 0, stage.room.silence, post, stage.room.third[:0],
                 )  # fmt: skip

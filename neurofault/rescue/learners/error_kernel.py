@@ -18,6 +18,7 @@ from neurofault.learning.counter import jit
 from neurofault.learning.kernel import run as run_learning
 from neurofault.learning.records import Cells, Defects, LearningRoom, Memory, Noise, Program, StepRecord, TraceDynamics
 from neurofault.rescue.learners.error_sizes import MOST, errors_of, silence_errors
+from neurofault.rescue.learners.kept_records import record_at
 
 
 class Room(NamedTuple):
@@ -36,6 +37,9 @@ class Room(NamedTuple):
         group: bool [T, n_in], spikes of some sources.
         scores: int64 [n].
         error: int32 [n].
+        arriving: bool [N, T, n_in], spikes that reach it in each sample; no samples: another stage drives it.
+        silence: bool [S, n_in], no spikes of its sources in a phase; no steps: there are no phases.
+        driven: bool [S, n], its neurons' spikes in a phase.
     """
 
     work: LearningRoom
@@ -51,6 +55,9 @@ class Room(NamedTuple):
     group: NDArray[np.bool_]
     scores: NDArray[np.int64]
     error: NDArray[np.int32]
+    arriving: NDArray[np.bool_]
+    silence: NDArray[np.bool_]
+    driven: NDArray[np.bool_]
 
 
 class Stage(NamedTuple):
@@ -159,22 +166,22 @@ def _forward_one(stage: Stage) -> None:
 
 
 @part
-def forward(stages: Any, arriving: Any, sample: int, counted: bool) -> None:
+def forward(kind: Any, rows: NDArray[np.int64], sample: int, counted: bool) -> None:
     """Run what learns for one sample, into the stages' rooms; the readout's scores too.
 
     Args:
-        stages: tuple of :class:`Stage`, see :func:`respond`.
-        arriving: tuple of bool [N, T, n_in], spikes that reach each stage; no samples: another stage drives it.
-        sample: which of the N.
+        kind: of the stages, and
+        rows: of their table, see :func:`respond`.
+        sample: which of the N that arrive.
         counted: whether spike counts are read, not potentials.
     """
-    output = stages[len(stages) - 1].room
+    output = record_at(kind, rows, rows.shape[0] - 1).room
     for t in range(output.more.shape[0]):
         for j in range(output.more.shape[1]):
             output.more[t, j] = 0
-    for s in range(len(stages)):
-        stage = stages[s]
-        given, before = arriving[s], stage.room.before
+    for s in range(rows.shape[0]):
+        stage = record_at(kind, rows, s)
+        given, before = stage.room.arriving, stage.room.before
         if given.shape[0]:
             for t in range(before.shape[0]):
                 for i in range(before.shape[1]):
@@ -256,27 +263,25 @@ def count(stage: Stage, spikes: NDArray[np.int64], active: NDArray[np.int64]) ->
             spikes[j] += fired[t, j]
 
 
-@jit
-def respond(stages: Any, first: int, label: int, wanted: NDArray[np.float64], margin: int, tie: int, tally: StageTally) -> None:
-    """Learn from one sample that has been run: its spikes and scores are in the stages' rooms.
-
-    Args:
-        stages: tuple of :class:`Stage`, from the first plastic connection to those into the readout; the last of these is no stage aside.
-        first: number of the sample in the rescue, from 0.
-        label: its class; −1: not known.
-        wanted: its targets; see :func:`~neurofault.rescue.learners.error_sizes.errors_of`.
-        margin: see :func:`~neurofault.rescue.learners.error_sizes.margin_errors`.
-        tie: likewise.
-        tally: counted on.
-    """
-    output = stages[len(stages) - 1]
+@part
+def _respond(
+    kind: Any,
+    rows: NDArray[np.int64],
+    first: int,
+    label: int,
+    wanted: NDArray[np.float64],
+    margin: int,
+    tie: int,
+    tally: StageTally,
+) -> None:
+    output = record_at(kind, rows, rows.shape[0] - 1)
     error = output.room.error
     tally.errors[0] += errors_of(output.room.scores, output.alive, label, wanted, margin, tie, error)
-    for s in range(len(stages)):
-        count(stages[s], tally.spikes[s], tally.active[s])
+    for s in range(rows.shape[0]):
+        count(record_at(kind, rows, s), tally.spikes[s], tally.active[s])
     tally.errors[0] -= silence_errors(output.mute, error)
-    for s in range(len(stages)):
-        stage = stages[s]
+    for s in range(rows.shape[0]):
+        stage = record_at(kind, rows, s)
         if not stage.plastic or not _third_factors(stage, error):
             continue
         before = stage.room.before
@@ -295,10 +300,37 @@ def respond(stages: Any, first: int, label: int, wanted: NDArray[np.float64], ma
 
 
 @jit
-def teach(
-    stages: Any,
+def respond(
+    kind: Any,
+    rows: NDArray[np.int64],
     first: int,
-    arriving: Any,
+    label: int,
+    wanted: NDArray[np.float64],
+    margin: int,
+    tie: int,
+    tally: StageTally,
+) -> None:
+    """Learn from one sample that has been run: its spikes and scores are in the stages' rooms.
+
+    Args:
+        kind: of the stages, and
+        rows: of their table (:func:`neurofault.rescue.learners.kept_records.kept`), :class:`Stage` by stage from the first plastic connection to those into
+            the readout; the last of these is no stage aside.
+        first: number of the sample in the rescue, from 0.
+        label: its class; −1: not known.
+        wanted: its targets; see :func:`~neurofault.rescue.learners.error_sizes.errors_of`.
+        margin: see :func:`~neurofault.rescue.learners.error_sizes.margin_errors`.
+        tie: likewise.
+        tally: counted on.
+    """
+    _respond(kind, rows, first, label, wanted, margin, tie, tally)
+
+
+@jit
+def teach(
+    kind: Any,
+    rows: NDArray[np.int64],
+    first: int,
     labels: NDArray[np.int64],
     wanted: NDArray[np.float64],
     counted: bool,
@@ -309,9 +341,9 @@ def teach(
     """Show samples one after the other, each to the chip that the earlier ones left.
 
     Args:
-        stages: tuple of :class:`Stage`, see :func:`respond`.
+        kind: of the stages, and
+        rows: of their table, see :func:`respond`.
         first: number of the first sample in the rescue, from 0.
-        arriving: see :func:`forward`.
         labels: int64 [N]; −1: not known.
         wanted: float64 [N, n_out], targets; no columns: there are none.
         counted: whether spike counts are read, not potentials.
@@ -320,5 +352,5 @@ def teach(
         tally: counted on.
     """
     for k in range(labels.shape[0]):
-        forward(stages, arriving, k, counted)
-        respond(stages, first + k, labels[k], wanted[k], margin, tie, tally)
+        forward(kind, rows, k, counted)
+        _respond(kind, rows, first + k, labels[k], wanted[k], margin, tie, tally)

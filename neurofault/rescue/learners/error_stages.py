@@ -26,6 +26,7 @@ from neurofault.rescue.guard import Differences
 from neurofault.rescue.learners import error_kernel
 from neurofault.rescue.learners.error_faults import ErrorFaults, feedback_at
 from neurofault.rescue.learners.error_kernel import Room, Stage, StageTally
+from neurofault.rescue.learners.kept_records import kept
 from neurofault.rescue.learners.unchanging import arriving_spikes
 from neurofault.rescue.lesson import Lesson
 
@@ -246,28 +247,31 @@ def _stage(
             np.zeros((steps, n_in), np.bool_),
             np.zeros(n, np.int64),
             np.zeros(n, np.int32),
+            np.zeros((0, 0, n_in), np.bool_),
+            np.zeros((0, n_in), np.bool_),
+            np.zeros((0, n), np.bool_),
         ),
         np.zeros((2, 0), bool),
     )
     return stage, engine.defects
 
 
-def arriving(
-    deployment: Deployment, stages: Stages, lesson: Lesson
-) -> tuple[tuple[NDArray[np.bool_], ...], dict[str, NDArray[np.int64]]]:
-    """Return what :func:`neurofault.rescue.learners.error_kernel.forward` reads of a lesson, and spike counts of the populations before the stages."""
+def arriving(deployment: Deployment, stages: Stages, lesson: Lesson) -> tuple[tuple[Stage, ...], dict[str, NDArray[np.int64]]]:
+    """Return the stages with the spikes of a lesson that reach them, and spike counts of the populations before them."""
     spikes, counts = arriving_spikes(deployment, lesson.inputs, stages.trained)
-    nothing = np.empty((0, 0, 0), np.bool_)
-    return tuple(
-        _late(spikes[connection.source], lag) if connection.source in spikes else nothing
-        for connection, lag in zip(stages.connections, stages.lags, strict=True)
-    ), counts
+    reached = [
+        stage._replace(room=stage.room._replace(arriving=_late(spikes[connection.source], lag)))
+        if connection.source in spikes
+        else stage
+        for connection, stage, lag in zip(stages.connections, stages.stages, stages.lags, strict=True)
+    ]
+    return tuple(reached), counts
 
 
 def _late(spikes: NDArray[np.bool_], lag: int) -> NDArray[np.bool_]:
     """Return bool [N, T, n]: spikes that come some steps late, within their sample."""
     if not lag:
-        return np.ascontiguousarray(spikes)
+        return np.require(spikes, requirements=["C", "W"])
     late = np.zeros_like(spikes, order="C")
     late[:, lag:] = spikes[:, : max(0, spikes.shape[1] - lag)]
     return late
@@ -279,8 +283,9 @@ def show(
     """Show samples to a chip; see :func:`neurofault.rescue.learners.error_kernel.teach`. Return spike counts of the populations before the stages."""
     if not stages.steady:
         return _show_through_engine(deployment, stages, lesson, margin, tie, tally)
-    spikes, counts = arriving(deployment, stages, lesson)
-    error_kernel.teach(stages.stages, lesson.first, spikes, lesson.labels, lesson.wanted, stages.counted, margin, tie, tally)
+    reached, counts = arriving(deployment, stages, lesson)
+    own = kept(reached)
+    error_kernel.teach(own.kind, own.rows, lesson.first, lesson.labels, lesson.wanted, stages.counted, margin, tie, tally)
     return counts
 
 
@@ -306,7 +311,8 @@ def _show_through_engine(
             stage.room.fired[:] = _spikes(activity, connection.target)[0]
         present[-1] = present[-1]._replace(mute=stages.errors.at(step))
         present[-1].room.scores[:] = counts_from(activity.scores[0]) if stages.counted else activity.scores[0]
-        error_kernel.respond(tuple(present), lesson.first + k, label, wanted[k], margin, tie, tally)
+        own = kept(present)
+        error_kernel.respond(own.kind, own.rows, lesson.first + k, label, wanted[k], margin, tie, tally)
     return counts
 
 

@@ -38,6 +38,7 @@ from neurofault.inputs import Inputs
 from neurofault.learning.rule import LearningRule, learning_rule
 from neurofault.learning.rule_check import LAVA_EXPONENT, check_rule
 from neurofault.metrics import Expected
+from neurofault.numerals import whole_number
 from neurofault.rescue.charge import LessonCharge, charge
 from neurofault.rescue.guard import Differences
 from neurofault.rescue.learners import error_kernel, gain
@@ -304,6 +305,7 @@ def feedback_weights(deployment: Deployment, feedback: Feedback, seed: int, what
     Raises:
         UnsupportedError: the network is no chain.
     """
+    seed = whole_number(seed, "seed")
     found: dict[str, NDArray[np.int32]] = {}
     product: NDArray[np.float64] | None = None
     chain = links(deployment, what)

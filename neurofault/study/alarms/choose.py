@@ -19,6 +19,7 @@ from neurofault.engines import Presented, as_inputs
 from neurofault.engines.incremental.engine import IncrementalEngine
 from neurofault.errors import UsageError
 from neurofault.inputs import Inputs
+from neurofault.numerals import whole_number
 from neurofault.progress import Progress, silent
 from neurofault.streams import permutation_prefix, stream_key
 from neurofault.study.alarms.alarm_set import HEARTBEATS, PER, AlarmSet
@@ -117,6 +118,7 @@ def choose_alarms(
             no such kind or population, a number out of range, or a damaged chip.
         UnsupportedError: neurons of the chip have another law than Loihi's, or the samples are one stream.
     """
+    seed = whole_number(seed, "seed")
     check_law(chip)
     kinds, around = known_words("watcher", watchers, WATCHER_KINDS), known_words("scope", scopes, SCOPES)
     beats = known_words("heartbeat", [heartbeat], HEARTBEATS)[0]

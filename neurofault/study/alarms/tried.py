@@ -20,6 +20,7 @@ from neurofault.engines import Presented, as_inputs
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UsageError
 from neurofault.inputs import Inputs
+from neurofault.numerals import whole_number
 from neurofault.progress import Progress, silent
 from neurofault.streams import permutation_prefix, stream_key
 from neurofault.study.alarms.alarm_set import PER, AlarmSet
@@ -198,6 +199,7 @@ def tried_together(
 
     The draws are faults of the chip with its watchers where there is one of them, else of the network alone.
     """
+    seed, draws = whole_number(seed, "seed"), whole_number(draws, "draws")
     first, alarms = watched_chips[0]
     for chip, own in watched_chips:
         check_alarms(chip, own)

@@ -18,6 +18,7 @@ from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UsageError, nearest
 from neurofault.graph.network import samples_apart
 from neurofault.inputs import Inputs
+from neurofault.numerals import whole_number
 from neurofault.progress import Progress, silent
 from neurofault.streams import permutation_prefix, stream_key
 from neurofault.study.patterns.candidates import candidates as narrow
@@ -156,6 +157,7 @@ def choose_patterns(
         UsageError: nothing to expose; too small a size for the coverage; no such kind, observation or aim; a number out of range.
         UnsupportedError: the samples are one stream.
     """
+    seed, draws = whole_number(seed, "seed"), whole_number(draws, "draws")
     wanted = next((each for each in AIMS if each == aim), None)
     if wanted is None:
         raise UsageError(f"no aim {aim!r}{nearest(aim, AIMS)}; there are: {', '.join(AIMS)}")

@@ -20,6 +20,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.incremental.engine import IncrementalEngine
 from neurofault.errors import UsageError
 from neurofault.inputs import Inputs
+from neurofault.numerals import whole_number
 from neurofault.progress import Progress, silent
 from neurofault.rescue.detection import Accused, Suspicion
 from neurofault.streams import permutation_prefix, stream_key
@@ -280,6 +281,7 @@ def naming(
     Raises:
         UsageError: a number out of range, or a dictionary without dead cores.
     """
+    seed, draws = whole_number(seed, "seed"), whole_number(draws, "draws")
     if not any(name.startswith("core_dead ") for names in dictionary.classes for name in names):
         raise UsageError("naming is measured on dead cores, and the dictionary knows none: let it suspect core_dead, too")
     if cores not in (1, 2):

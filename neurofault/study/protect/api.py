@@ -19,6 +19,7 @@ from neurofault.graph import Conv
 from neurofault.graph.connectivity import weights_and_delays
 from neurofault.inputs import Inputs
 from neurofault.metrics import Expected
+from neurofault.numerals import whole_number
 from neurofault.progress import Progress, silent
 from neurofault.study.protect.choose import Stores, covered
 from neurofault.study.protect.copies import with_copies
@@ -69,6 +70,7 @@ def protect(
         CapacityError: a core's memory does not hold its check bits.
         UnsupportedError: the chip has no such stored weights.
     """
+    seed = whole_number(seed, "seed")
     if deployment.damage.hits or deployment.damage.edits:
         raise UsageError(
             "protect takes the healthy chip: its check bits are those of the words that were stored; protect, then inject"
