@@ -26,7 +26,8 @@ EYES, HEAD, HANDS = (
 SYNAPSES = [nf.Dense(RNG.normal(0, 1, (6, 4))), nf.Dense(RNG.normal(0, 1, (2, 6)))]
 NET = nf.chain("reflex", [EYES, HEAD, HANDS], SYNAPSES, timesteps=4, how="count")
 CHIP = nf.deploy(NET, neurons_per_core=2, spare_cores=2)
-SHOWN = nf.Spikes.dense(RNG.random((40, 4, 4)) < 0.5)
+EVENTS = RNG.random((40, 4, 4)) < 0.5
+SHOWN = nf.Spikes.dense(EVENTS)
 LABELS = nf.run(CHIP, SHOWN).activity.predictions
 HURT = nf.inject(CHIP, nf.faults.CoreDead(count=2, layer="head"), seed=1)
 RULE = learning_rule(dw="2^-2*u0*x1*y1", x1_impulse=16, x1_tau=8, t_epoch=1, third_factor=True)
@@ -61,8 +62,10 @@ CASES: dict[str, Callable[[Any], Any]] = {
     "robustness, draws": lambda n: nf.robustness(CHIP, SHOWN, LABELS, "neuron_dead", grid=(0, 0.5), draws=n).accuracy.tolist(),
     "search_placement, seed": lambda n: placed(nf.search_placement(CHIP, SHOWN, damage=0, moves=200, seed=n).chip),
     "choose_patterns, seed": lambda n: nf.choose_patterns(CHIP, SHOWN, faults=["neuron_dead"], seed=n).patterns.indices.tolist(),
-    "dfa, seed": lambda n: dfa(CHIP, SHOWN, LABELS, feedback="random", seed=n).feedback_weights[0][1].tolist(),
-    "emstdp, seed": lambda n: emstdp(CHIP, SHOWN, LABELS, feedback="random", seed=n).feedback_weights[0][1].tolist(),
+    "dfa, seed": lambda n: dfa(CHIP, nf.Inputs(events=EVENTS), LABELS, feedback="random", seed=n).feedback_weights[0][1].tolist(),
+    "emstdp, seed": lambda n: (
+        emstdp(CHIP, nf.Inputs(events=EVENTS), LABELS, feedback="random", seed=n).feedback_weights[0][1].tolist()
+    ),
     "lava_engine, seed": lambda n: learned(lava_engine(RULE, np.arange(12).reshape(2, 6), seed=n)),
     "strict_engine, seed": lambda n: learned(strict_engine(CHIP, "hands", RULE, seed=n)),
 }
