@@ -35,6 +35,12 @@ class Traces:
 class Activity:
     """Result of presenting N samples.
 
+    >>> import neurofault as nf
+    >>> from neurofault.examples import reflex
+    >>> chip, x, y = reflex()
+    >>> nf.run(chip, x, y).activity.predictions.tolist()
+    [0, 1]
+
     Attributes:
         scores: int64 [N, n_out], by :class:`neurofault.graph.Readout`: v after the last step (``potential``), the largest v of the steps that
             are read (``largest``), the sum of v over them (``mean``: the mean is that by their number), or spike counts · 2**24 + v after the
@@ -70,6 +76,12 @@ class Activity:
 
     def correct(self, labels: NDArray[np.integer]) -> int:
         """Return how many labels are answered right.
+
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> chip, x, y = reflex()
+        >>> nf.run(chip, x).activity.correct(y)
+        2
 
         Args:
             labels: int [N], of samples; or [N, T], of steps, for which :attr:`answers` must be there. One of −1 is never right.

@@ -18,6 +18,11 @@ from neurofault.errors import UsageError, nearest
 class Bias:
     """Constant currents of an input population.
 
+    >>> import numpy as np
+    >>> import neurofault as nf
+    >>> len(nf.Bias(np.array([[64, 0], [0, 64]], np.int32)))
+    2
+
     Attributes:
         mantissa: int32 [N, n_in], bias mantissa of each neuron, constant during a sample; any integer type is taken.
 
@@ -46,6 +51,12 @@ class Bias:
 @dataclass(frozen=True, eq=False)
 class Spikes:
     """Spikes of an input population, as events: those of sample k are [starts[k], starts[k + 1]), by step, then by neuron.
+
+    >>> import neurofault as nf
+    >>> from neurofault.examples import reflex
+    >>> chip, x, y = reflex()
+    >>> len(x), x.timesteps, x.size
+    (2, 4, 2)
 
     Attributes:
         starts: int64 [N + 1], rising from 0.
@@ -97,7 +108,15 @@ class Spikes:
         )
 
     def take(self, samples: NDArray[np.integer]) -> Spikes:
-        """Return some samples, by number, in this order."""
+        """Return some samples, by number, in this order.
+
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> chip, x, y = reflex()
+        >>> import numpy as np
+        >>> x.take(np.array([1])).to_dense().sum(axis=1).tolist()
+        [[0, 4]]
+        """
         counts = np.diff(self.starts)[samples]
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         place = np.repeat(self.starts[samples] - starts[:-1], counts) + np.arange(starts[-1])
@@ -147,6 +166,12 @@ class Spikes:
     ) -> Spikes:
         """Return events given in any order, [E] each; two of one neuron in one step are one spike.
 
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> two = nf.Spikes.of(np.array([0, 1]), np.array([2, 0]), np.array([1, 0]), samples=2, timesteps=4, size=2)
+        >>> two.to_dense().sum(axis=1).tolist()
+        [[0, 1], [1, 0]]
+
         Raises:
             UsageError: samples, steps or neurons out of range, or no whole numbers.
         """
@@ -167,6 +192,11 @@ class Spikes:
     def dense(cls, events: object) -> Spikes:
         """Return the events of an array or torch tensor [N, T, n_in] of 0 and 1 (of any type).
 
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> nf.Spikes.dense(np.eye(4, dtype=bool)[None]).neurons.tolist()
+        [0, 1, 2, 3]
+
         Raises:
             UsageError: other values or another shape.
         """
@@ -178,7 +208,14 @@ class Spikes:
         return _unchecked(starts, (row % max(timesteps, 1)).astype(np.int32), neuron.astype(np.int32), timesteps, size)
 
     def to_dense(self) -> NDArray[np.bool_]:
-        """Return bool [N, T, n_in]."""
+        """Return bool [N, T, n_in].
+
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> chip, x, y = reflex()
+        >>> x.to_dense().shape
+        (2, 4, 2)
+        """
         out = np.zeros((len(self), self.timesteps, self.size), bool)
         sample = np.repeat(np.arange(len(self)), np.diff(self.starts))
         here = slice(int(self.starts[0]), int(self.starts[-1]))
@@ -209,6 +246,12 @@ ONLY = ""
 
 class Inputs:
     """Encoded samples: what every engine receives.
+
+    >>> import neurofault as nf
+    >>> from neurofault.examples import reflex
+    >>> chip, x, y = reflex()
+    >>> nf.Inputs(events=x).named(chip.inputs).of("eyes") is x
+    True
 
     Attributes:
         parts: input population → what is presented to it; the name ``""`` is that of the only one.
@@ -267,7 +310,15 @@ class Inputs:
         return self._with({name: part[window] for name, part in self.parts.items()}, self.first_sample + chosen.start, len(chosen))
 
     def take(self, samples: NDArray[np.integer]) -> Inputs:
-        """Return some samples, by number, in this order; they count from 0 in the data set."""
+        """Return some samples, by number, in this order; they count from 0 in the data set.
+
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> chip, x, y = reflex()
+        >>> import numpy as np
+        >>> len(nf.Inputs(events=x).take(np.array([1])))
+        1
+        """
         return self._with({name: part.take(samples) for name, part in self.parts.items()}, 0, len(samples))
 
     def counted_from(self, first_sample: int) -> Inputs:
@@ -327,6 +378,12 @@ class Inputs:
 @dataclass(frozen=True, eq=False)
 class State:
     """What a run leaves, and a run that goes on starts from.
+
+    >>> import neurofault as nf
+    >>> from neurofault.examples import reflex
+    >>> chip, x, y = reflex()
+    >>> nf.run(chip, x, stop=2).activity.state is not None
+    True
 
     Attributes:
         step: steps of the sample that have been run.

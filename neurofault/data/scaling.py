@@ -27,6 +27,12 @@ SIGNED: Final[tuple[Signed, ...]] = ("bias", "lines")
 class Scaling:
     """How real values became levels 0 to 255.
 
+    >>> import numpy as np
+    >>> import neurofault as nf
+    >>> scaling = nf.Scaling.of(np.array([[-1.0, 0.0], [1.0, 0.5]]))
+    >>> scaling.levels(np.array([[-1.0, 1.0]])).dtype
+    dtype('uint8')
+
     Attributes:
         low, high: smallest and largest value that is shown: of the training samples, with 0 between or at them.
         signed: ``bias``: level = 255 · (x − low) / (high − low), so ``low`` is no current at all, and a constant in the first layer takes the shift

@@ -65,6 +65,14 @@ class Placement:
 class Deployment:
     """A placed, quantised, possibly damaged network. Frozen: ``inject`` and ``rescue`` return new ones.
 
+    >>> import neurofault as nf
+    >>> from neurofault.examples import reflex
+    >>> chip, x, y = reflex()
+    >>> chip
+    Deployment('reflex' on Intel Loihi 2 (Intel 4, 2021): eyes 2 on 1 core, hands 2 on 1 core; 4 steps, reads the count of hands; broken: nothing)
+    >>> chip.inputs, chip.output.name, chip.timesteps
+    (('eyes',), 'hands', 4)
+
     Attributes:
         name: the network's name.
         profile: the chip.
@@ -109,19 +117,47 @@ class Deployment:
         return Wiring(self.populations, self.connections)
 
     def population(self, name: str) -> ChipPopulation:
-        """Return the population called ``name`` (UsageError: there is none)."""
+        """Return the population called ``name`` (UsageError: there is none).
+
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> chip, x, y = reflex()
+        >>> chip.population("hands").size
+        2
+        """
         return self.wiring.population(name)
 
     def connection(self, name: str) -> ChipConnection:
-        """Return the connection called ``name`` (UsageError: there is none)."""
+        """Return the connection called ``name`` (UsageError: there is none).
+
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> chip, x, y = reflex()
+        >>> chip.connection("hands").weight_bits
+        8
+        """
         return self.wiring.connection(name)
 
     def into(self, name: str) -> tuple[ChipConnection, ...]:
-        """Return the connections that drive a population."""
+        """Return the connections that drive a population.
+
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> chip, x, y = reflex()
+        >>> [one.source for one in chip.into("hands")]
+        ['eyes']
+        """
         return self.wiring.into(name)
 
     def out_of(self, name: str) -> tuple[ChipConnection, ...]:
-        """Return the connections that carry a population's spikes."""
+        """Return the connections that carry a population's spikes.
+
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> chip, x, y = reflex()
+        >>> [one.target for one in chip.out_of("eyes")]
+        ['hands']
+        """
         return self.wiring.out_of(name)
 
     @property
@@ -146,15 +182,39 @@ class Deployment:
         return tables[0] if len(tables) == 1 else None
 
     def with_connection(self, connection: ChipConnection) -> Deployment:
-        """Return the same chip with another connection in the place of the one of this name."""
+        """Return the same chip with another connection in the place of the one of this name.
+
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> chip, x, y = reflex()
+        >>> from dataclasses import replace
+        >>> slower = replace(chip.connection("hands"), delay=2)
+        >>> chip.with_connection(slower).connection("hands").delay, chip.connection("hands").delay
+        (2, 1)
+        """
         return replace(self, connections=tuple(connection if one.name == connection.name else one for one in self.connections))
 
     def with_population(self, population: ChipPopulation) -> Deployment:
-        """Return the same chip with another population in the place of the one of this name."""
+        """Return the same chip with another population in the place of the one of this name.
+
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> chip, x, y = reflex()
+        >>> chip.with_population(chip.population("hands")).output.size
+        2
+        """
         return replace(self, populations=tuple(population if one.name == population.name else one for one in self.populations))
 
     def with_damage(self, damage: Damage) -> Deployment:
-        """Return the same chip with another damage; ``Damage()`` restores it exactly."""
+        """Return the same chip with another damage; ``Damage()`` restores it exactly.
+
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> chip, x, y = reflex()
+        >>> hurt = nf.inject(chip, nf.faults.NeuronDead(count=1, layer="hands"), seed=1)
+        >>> nf.run(hurt, x, y).accuracy, nf.run(hurt.with_damage(chip.damage), x, y).accuracy
+        (0.5, 1.0)
+        """
         return replace(self, damage=damage)
 
     def encode(self, images: NDArray[np.generic] | Mapping[str, NDArray[np.generic]]) -> Inputs:

@@ -106,6 +106,10 @@ _DownEntry = Annotated[str, AfterValidator(_is_down)]
 class HardwareProfile(BaseModel):
     """A chip: limits, integer widths, costs, learning engine, parts known bad. What is not known is null or left out.
 
+    >>> import neurofault as nf
+    >>> nf.load_profile("loihi2").name
+    'loihi2'
+
     Attributes:
         name: short, as in file names.
         title: for display.

@@ -50,6 +50,12 @@ ENGINES: Mapping[str, Callable[[], Engine]] = {
 class Result:
     """A run and, where labels or targets were given, how good it was.
 
+    >>> import neurofault as nf
+    >>> from neurofault.examples import reflex
+    >>> chip, x, y = reflex()
+    >>> nf.run(chip, x, y)
+    Result(2 samples: accuracy 100.00 %, 16 spikes)
+
     Attributes:
         activity: scores, spikes, traces.
         n: number of samples.
@@ -102,6 +108,12 @@ class Result:
         where labels were given (of labels of steps: ``steps_labelled`` and ``steps_correct``, how many; of targets: ``squared_error``, float64, the sum over outputs and
         steps), ``spikes`` (of all populations), and ``score.0``, ``score.1`` … of the output neurons
         (:attr:`neurofault.Activity.scores`).
+
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> chip, x, y = reflex()
+        >>> nf.run(chip, x, y).table()[["sample", "prediction", "label", "correct"]].values.tolist()
+        [[0, 0, 0, True], [1, 1, 1, True]]
 
         Raises:
             UnsupportedError: pandas is not installed.

@@ -31,6 +31,10 @@ STREAM_STEPS = 1 << 16
 class Population:
     """Neurons of one kind.
 
+    >>> import neurofault as nf
+    >>> nf.Population("hidden1", (3, 4), nf.CubaLif(1.0)).size
+    12
+
     Attributes:
         name: its identity; ``input``, ``hidden1`` …, ``output`` in converted chains.
         shape: (n,) or (channels, height, width), flattened in this order.
@@ -57,6 +61,12 @@ class Population:
 @dataclass(frozen=True, eq=False)
 class Connection:
     """Synapses from one population to another, or to itself.
+
+    >>> import numpy as np
+    >>> import neurofault as nf
+    >>> back = nf.Connection("back", "hidden", "hidden", nf.Dense(np.eye(3)), delay=2)
+    >>> back.source, back.target, back.delay
+    ('hidden', 'hidden', 2)
 
     Attributes:
         name: its identity; in a chain, its target's name.
@@ -108,6 +118,14 @@ class ConversionGap:
 @dataclass(frozen=True, eq=False)
 class Network:
     """A graph of spiking populations.
+
+    >>> import numpy as np
+    >>> import neurofault as nf
+    >>> net = nf.chain("reflex", [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))], [nf.Dense(np.eye(2) * 2)], timesteps=4)
+    >>> [one.name for one in net.populations], net.timesteps
+    (['eyes', 'hands'], 4)
+    >>> net.schedule.lag
+    {'hands': 0}
 
     Attributes:
         name: for display and for hashes of what was run.
@@ -169,19 +187,47 @@ class Network:
         return Wiring(self.populations, self.connections)
 
     def population(self, name: str) -> Population:
-        """Return the population called ``name`` (UsageError: there is none)."""
+        """Return the population called ``name`` (UsageError: there is none).
+
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> net = nf.chain("reflex", [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))], [nf.Dense(np.eye(2) * 2)], timesteps=4)
+        >>> net.population("hands").size
+        2
+        """
         return self.wiring.population(name)
 
     def connection(self, name: str) -> Connection:
-        """Return the connection called ``name`` (UsageError: there is none)."""
+        """Return the connection called ``name`` (UsageError: there is none).
+
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> net = nf.chain("reflex", [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))], [nf.Dense(np.eye(2) * 2)], timesteps=4)
+        >>> net.connection("hands").source
+        'eyes'
+        """
         return self.wiring.connection(name)
 
     def into(self, name: str) -> tuple[Connection, ...]:
-        """Return the connections that drive a population."""
+        """Return the connections that drive a population.
+
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> net = nf.chain("reflex", [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))], [nf.Dense(np.eye(2) * 2)], timesteps=4)
+        >>> [one.name for one in net.into("hands")]
+        ['hands']
+        """
         return self.wiring.into(name)
 
     def out_of(self, name: str) -> tuple[Connection, ...]:
-        """Return the connections that carry a population's spikes."""
+        """Return the connections that carry a population's spikes.
+
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> net = nf.chain("reflex", [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))], [nf.Dense(np.eye(2) * 2)], timesteps=4)
+        >>> [one.name for one in net.out_of("eyes")]
+        ['hands']
+        """
         return self.wiring.out_of(name)
 
     @property
@@ -201,11 +247,25 @@ class Network:
         return tables[0] if len(tables) == 1 else None
 
     def with_timesteps(self, timesteps: int) -> Network:
-        """Return the same network shown for another number of steps."""
+        """Return the same network shown for another number of steps.
+
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> net = nf.chain("reflex", [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))], [nf.Dense(np.eye(2) * 2)], timesteps=4)
+        >>> net.with_timesteps(16).timesteps
+        16
+        """
         return replace(self, timesteps=timesteps, gap=None)
 
     def with_reset(self, reset: SampleReset) -> Network:
-        """Return the same network with samples that start anew (``sample``), or that are one unbroken stream (``never``)."""
+        """Return the same network with samples that start anew (``sample``), or that are one unbroken stream (``never``).
+
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> net = nf.chain("reflex", [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))], [nf.Dense(np.eye(2) * 2)], timesteps=4)
+        >>> net.with_reset("never").reset
+        'never'
+        """
         return replace(self, reset=reset, gap=None)
 
     def with_readout(self, how: How, when: tuple[int, int] | None = None) -> Network:

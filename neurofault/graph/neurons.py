@@ -188,6 +188,10 @@ class Source:
 
     Under a bias, its neurons are those of :class:`CubaLif`.
 
+    >>> import neurofault as nf
+    >>> nf.Source().encoding is None  # it takes events
+    True
+
     Attributes:
         encoding: pixel table; None for a source that takes events, or biases as they are.
         du, dv: decays in 1/4096, 0 to 4095, scalar or [n] (u is 0: nothing arrives over synapses).

@@ -73,6 +73,12 @@ E = TypeVar("E", bound=Edge, covariant=True)
 class Schedule:
     """When populations step.
 
+    >>> import numpy as np
+    >>> import neurofault as nf
+    >>> net = nf.chain("reflex", [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))], [nf.Dense(np.eye(2) * 2)], timesteps=4)
+    >>> net.schedule.phase
+    {'eyes': 0, 'hands': 1}
+
     Attributes:
         phase: of each population, the shortest way to it from an input, in delays; one that no input reaches starts as early as those
             that it drives need it.

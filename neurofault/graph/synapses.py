@@ -24,6 +24,12 @@ MOST_DELAY = 63
 class Dense:
     """All-to-all synapses.
 
+    >>> import numpy as np
+    >>> import neurofault as nf
+    >>> weights = nf.Dense(np.array([[1.0, 0.0, -0.5], [0.0, 2.0, 0.0]]))
+    >>> weights.n_in, weights.n_out
+    (3, 2)
+
     Attributes:
         weight: [n_out, n_in]; float64, or an integer type in a network that carries integers.
         delay: [n_out, n_in] extra steps, int, 0 to 63 (0: only the connection's delay); None for no delays.

@@ -13,6 +13,10 @@ from neurofault.errors import UsageError
 class Budget:
     """Limits of a repair; None: no limit. A limit is never exceeded, not by one write.
 
+    >>> import neurofault as nf
+    >>> nf.Budget(cycles=2, writes=1000)
+    Budget(cycles=2, samples=None, writes=1000, writes_per_synapse=None, energy=None, time=None, labels=1.0)
+
     Attributes:
         cycles: passes over the adapt set, at least 0; fractions are allowed.
         samples: samples shown, at least 0.
@@ -58,7 +62,12 @@ class Budget:
         )
 
     def samples_allowed(self, cycle: int) -> int:
-        """Return how many samples may be shown in all, where a cycle has ``cycle`` samples."""
+        """Return how many samples may be shown in all, where a cycle has ``cycle`` samples.
+
+        >>> import neurofault as nf
+        >>> nf.Budget(cycles=2).samples_allowed(500)
+        1000
+        """
         allowed = [] if self.samples is None else [self.samples]
         return min([*allowed, *([] if self.cycles is None else [round(self.cycles * cycle)])])
 

@@ -44,6 +44,14 @@ class Point:
 class Rescued:
     """A repaired chip and its history.
 
+    >>> import neurofault as nf
+    >>> from neurofault.examples import reflex
+    >>> chip, x, y = reflex()
+    >>> hurt = nf.inject(chip, nf.faults.NeuronDead(count=1, layer="hands"), seed=1)
+    >>> done = nf.rescue(hurt, x, y, strategy="none", test=(x, y))
+    >>> done.worst, done.final
+    (0.5, 0.5)
+
     Attributes:
         deployment: the chip in the end.
         points: what was seen on the way, in order; the first is the healthy chip.
@@ -87,6 +95,14 @@ class Rescued:
         (:class:`neurofault.rescue.budget.Spent`): ``samples_shown``, ``updates``, ``writes``, ``axon_updates``, ``spikes``,
         ``synaptic_operations``, ``host_bytes``, ``energy_joule`` and ``time_second``, these two by the profile's default table (missing where it does not know them).
 
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> chip, x, y = reflex()
+        >>> hurt = nf.inject(chip, nf.faults.NeuronDead(count=1, layer="hands"), seed=1)
+        >>> done = nf.rescue(hurt, x, y, strategy="none", test=(x, y))
+        >>> done.table()["accuracy"].tolist()
+        [1.0, 0.5]
+
         Raises:
             UnsupportedError: pandas is not installed.
         """
@@ -124,6 +140,14 @@ class Rescued:
         """Return the mean accuracy of an answer from the first strike to ``horizon`` samples later (availability).
 
         Between two looks the accuracy is taken to change linearly, at a strike and at a remap it jumps, after the last look it stays.
+
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> chip, x, y = reflex()
+        >>> hurt = nf.inject(chip, nf.faults.NeuronDead(count=1, layer="hands"), seed=1)
+        >>> done = nf.rescue(hurt, x, y, strategy="none", test=(x, y))
+        >>> done.mean_served(10)
+        0.5
 
         Args:
             horizon: in samples; at least what the rescue has shown, else that is taken.

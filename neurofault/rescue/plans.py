@@ -19,6 +19,10 @@ Spend = Literal["greedy", "even"]
 class Plan:
     """How a strategy goes about it; each strategy reads what concerns it.
 
+    >>> import neurofault as nf
+    >>> nf.Plan(steps=4).steps
+    4
+
     Attributes:
         steps: equal damage steps of an iterative repair, at least 1.
         spend: how repairs that learn after each damage step keep limits of writes, energy and time: ``greedy``, as much as there is left; ``even``, so that k of n
@@ -57,6 +61,10 @@ class Plan:
 @dataclass(frozen=True)
 class Guard:
     """How much of the samples to adapt to is held back to watch learning; see :mod:`neurofault.rescue.guard`.
+
+    >>> import neurofault as nf
+    >>> nf.Guard()
+    Guard(share=0.2, most=1000)
 
     Attributes:
         share: of the labelled adapt samples, above 0, at most 0.5.

@@ -36,6 +36,12 @@ _SHOWN = 10
 class AtlasResults:
     """What every single site of one kind does to every sample.
 
+    >>> import neurofault as nf
+    >>> from neurofault.examples import reflex
+    >>> chip, x, y = reflex()
+    >>> nf.atlas(chip, x, y, layer="hands").healthy
+    1.0
+
     Attributes:
         found: the numbers, as arrays.
         chip: that they are of.

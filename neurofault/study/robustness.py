@@ -43,6 +43,13 @@ GRIDS: Final = {"core_dead": SHARES, "neuron_dead": SHARES, "synapse_dead": SHAR
 class Robustness:
     """The damage curves of one kind of fault.
 
+    >>> import neurofault as nf
+    >>> from neurofault.examples import reflex
+    >>> chip, x, y = reflex()
+    >>> found = nf.robustness(chip, x, y, "synapse_dead", layer="any", grid=(0.0, 1.0), draws=2)
+    >>> found.areas.tolist()
+    [0.5, 0.5]
+
     Attributes:
         fault: kind.
         layer: whose sites break.

@@ -34,6 +34,13 @@ _MOST = 1 << 31
 class PatternSet:
     """Samples and the answers of the healthy chip.
 
+    >>> import neurofault as nf
+    >>> from neurofault.examples import reflex
+    >>> chip, x, y = reflex()
+    >>> made = nf.choose_patterns(chip, x, faults=["synapse_dead"])
+    >>> len(made.patterns), made.patterns.says(0)
+    (1, 'sample 1 of candidates')
+
     Attributes:
         network: its name.
         chip: 32 hexadecimal digits by which the healthy chip is known (:func:`chip_digest`).
@@ -64,7 +71,15 @@ class PatternSet:
         return len(self.indices)
 
     def says(self, sample: int) -> str:
-        """Return in words which sample of the test this is: ``sample 17 of digits/train``, ``made input 2``."""
+        """Return in words which sample of the test this is: ``sample 17 of digits/train``, ``made input 2``.
+
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> chip, x, y = reflex()
+        >>> made = nf.choose_patterns(chip, x, faults=["synapse_dead"])
+        >>> made.patterns.says(0)
+        'sample 1 of candidates'
+        """
         index = int(self.indices[sample])
         return f"sample {index} of {self.data}" if index >= 0 else f"made input {-index}"
 
