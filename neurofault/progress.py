@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
+from importlib import import_module
 from typing import Any, Protocol
 
 Progress = Callable[[str, int, int, str], None]
@@ -77,21 +78,18 @@ class _InNotebook:
         self._handle: Any = None
 
     def show(self, stage: str, done: int, total: int, text: str) -> None:
-        from IPython.display import HTML, display  # a notebook's kernel has it
-
-        made = HTML(
+        shown: Any = import_module("IPython.display")  # a notebook's kernel has it
+        made = shown.HTML(
             f'<progress value="{done}" max="{total}" aria-label="{escape(stage)}"></progress> {escape(f"{stage} {done:,} of {total:,} {text}")}'
         )
         if self._handle is None:
-            self._handle = display(made, display_id=True)
+            self._handle = shown.display(made, display_id=True)
         else:
             self._handle.update(made)
 
     def clear(self) -> None:
         if self._handle is not None:
-            from IPython.display import HTML
-
-            self._handle.update(HTML(""))
+            self._handle.update(import_module("IPython.display").HTML(""))
 
 
 class _OnStderr:

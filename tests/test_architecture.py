@@ -17,7 +17,7 @@ PACKAGE = Path(neurofault.__file__).parent
 LAYERS = (
     ("errors", "specmistakes", "specnodes", "numerals", "brief", "files", "specfile", "streams"),
     ("progress", "digest", "cache", "compiled", "vector_code", "cores", "frames", "importing", "logs", "hdf5_child", "hdf5_file"),
-    ("arrays", "graph", "inputs", "damage"),
+    ("arrays", "graph", "spikes", "inputs", "damage"),
     ("activity", "metrics", "data", "zoo"),
     ("convert",),
     ("deploy",),
@@ -215,6 +215,25 @@ def test_every_public_function_says_what_it_takes_and_raises_and_shows_it(name):
     assert "Args:" in text
     assert "Raises:" in text
     assert ">>> " in text
+
+
+def shown_by(name: str) -> Iterator[tuple[str, object]]:
+    """Yield a public name and, of a class, its own public methods."""
+    public = getattr(neurofault, name)
+    yield name, public
+    if inspect.isclass(public):
+        for method, made in vars(public).items():
+            function = made.__func__ if isinstance(made, classmethod | staticmethod) else made
+            if not method.startswith("_") and inspect.isfunction(function):
+                yield f"{name}.{method}", function
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLIC if name not in ("faults", "errors")])
+def test_every_public_name_and_method_shows_itself_in_an_example(name):
+    """``help()`` ends in something that runs: the examples are doctests of their modules."""
+    if name == "from_lava":
+        pytest.importorskip("lava")
+    assert [of for of, one in shown_by(name) if ">>> " not in (inspect.getdoc(one) or "")] == []
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,8 @@ def run(
     """Run what has not run yet; a run that was broken off goes on. Then write the report."""
     from neurofault.cores import usable_cores
     from neurofault.study.campaign.folder import check_folder, default_folder
-    from neurofault.study.campaign.report import check_tools
     from neurofault.study.campaign.rows import failed
+    from neurofault.study.page import check_tools
 
     check_tools()
     campaign = _loaded(file, set_)

@@ -80,6 +80,12 @@ class Scaling:
         Warns:
             NeurofaultWarning: values beyond ``low … high`` are cut off, and how many.
 
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> scaling = nf.Scaling.of(np.array([[-1.0, 0.0], [1.0, 0.5]]))
+        >>> scaling.levels(np.array([[-1.0, 1.0]])).shape
+        (1, 2)
+
         Raises:
             UsageError: no array of finite numbers.
         """
@@ -94,14 +100,28 @@ class Scaling:
         return self.cut_off(given)
 
     def cut_off(self, values: NDArray[np.generic]) -> NDArray[np.uint8]:
-        """Return the same as :meth:`levels`, of finite numbers, and say nothing of what is cut off."""
+        """Return the same as :meth:`levels`, of finite numbers, and say nothing of what is cut off.
+
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> scaling = nf.Scaling.of(np.array([[-1.0, 0.0], [1.0, 0.5]]))
+        >>> int(scaling.cut_off(np.array([1e9])).max())
+        255
+        """
         exact = values.astype(np.float64)
         if self.signed == "bias":
             return _rounded((exact - self.low) / self.unit)
         return _rounded(np.stack([exact, -exact], axis=1) / self.unit)
 
     def to_json(self) -> Mapping[str, Any]:
-        """Return it as JSON-ready types."""
+        """Return it as JSON-ready types.
+
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> scaling = nf.Scaling.of(np.array([[-1.0, 0.0], [1.0, 0.5]]))
+        >>> sorted(scaling.to_json())
+        ['high', 'levels', 'low', 'signed', 'test_values_cut_off']
+        """
         return {"low": self.low, "high": self.high, "levels": 256, "signed": self.signed, "test_values_cut_off": self.clipped}
 
     def __str__(self) -> str:

@@ -220,6 +220,15 @@ class Deployment:
     def encode(self, images: NDArray[np.generic] | Mapping[str, NDArray[np.generic]]) -> Inputs:
         """Turn images into bias currents of the input neurons.
 
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> from neurofault.graph import Encoding
+        >>> table = Encoding(np.arange(256, dtype=np.int32), 64, 0, 1.0)
+        >>> layers = [nf.Population("eyes", (2,), nf.Source(table)), nf.Population("hands", (2,), nf.CubaLif(1.0))]
+        >>> chip = nf.deploy(nf.chain("reflex", layers, [nf.Dense(np.eye(2) * 2)], timesteps=4))
+        >>> chip.encode(np.array([[0, 255]], np.uint8)).of("eyes").mantissa.tolist()
+        [[0, 255]]
+
         Args:
             images: array or torch tensor [N, …] with as many values a sample as there are input neurons; uint8 (0–255) or float in [0, 1].
                 Where there are several inputs, one for each by name.

@@ -13,7 +13,7 @@ from neurofault.deploy.weight_fields import Grid, weight_range
 from neurofault.errors import UnsupportedError
 from neurofault.graph import Network
 from neurofault.graph.chip import ChipConnection
-from neurofault.graph.network import Connection
+from neurofault.graph.populations import Connection
 
 
 def unit_of(network: Network, chip: Deployment, what: str = "targets", *, rates: bool = False) -> float:

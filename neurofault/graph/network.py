@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,12 +11,12 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 
 from neurofault.arrays import not_finite
-from neurofault.brief import brief
 from neurofault.errors import ConversionError, UnsupportedError, UsageError, nearest
-from neurofault.graph.neurons import CubaLif, Encoding, Source
+from neurofault.graph.neurons import Encoding, Source
+from neurofault.graph.populations import Connection, Population
 from neurofault.graph.readout import How, Readout
 from neurofault.graph.schedule import Schedule, Wiring
-from neurofault.graph.synapses import MOST_DELAY, Stored, Synapses, known
+from neurofault.graph.synapses import MOST_DELAY, Stored, Synapses
 
 SampleReset = Literal["sample", "never"]
 """When a population starts anew. ``sample``: at its first step of each sample u = 0, v = v_init and no spike is on its way. ``never``: at
@@ -25,72 +24,6 @@ the first sample alone; the samples are one unbroken stream, in their order, and
 one before has left."""
 STREAM_STEPS = 1 << 16
 """As good as without end: what has decayed with the slowest decay for so many steps is below the last bit."""
-
-
-@dataclass(frozen=True, eq=False)
-class Population:
-    """Neurons of one kind.
-
-    >>> import neurofault as nf
-    >>> nf.Population("hidden1", (3, 4), nf.CubaLif(1.0)).size
-    12
-
-    Attributes:
-        name: its identity; ``input``, ``hidden1`` …, ``output`` in converted chains.
-        shape: (n,) or (channels, height, width), flattened in this order.
-        neuron: the model, with parameters of one or of each neuron; :class:`Source` for what is driven from outside.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    neuron: CubaLif | Source
-
-    __repr__ = brief
-
-    @property
-    def size(self) -> int:
-        """Number of neurons."""
-        return math.prod(self.shape)
-
-    @property
-    def is_source(self) -> bool:
-        """Whether it is driven from outside."""
-        return isinstance(self.neuron, Source)
-
-
-@dataclass(frozen=True, eq=False)
-class Connection:
-    """Synapses from one population to another, or to itself.
-
-    >>> import numpy as np
-    >>> import neurofault as nf
-    >>> back = nf.Connection("back", "hidden", "hidden", nf.Dense(np.eye(3)), delay=2)
-    >>> back.source, back.target, back.delay
-    ('hidden', 'hidden', 2)
-
-    Attributes:
-        name: its identity; in a chain, its target's name.
-        source, target: names of populations.
-        synapses: their weights, and delays on top of ``delay``; a kind of one's own (:class:`~neurofault.graph.synapses.Listing`) becomes
-            what it lists.
-        delay: chip steps from firing to arrival, at least 1.
-        stored: None for real weights; else they are the chip's own integers, read in this format.
-
-    Raises:
-        ConversionError: synapses of no kind.
-    """
-
-    name: str
-    source: str
-    target: str
-    synapses: Synapses
-    delay: int = 1
-    stored: Stored | None = None
-
-    __repr__ = brief
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "synapses", known(self.synapses))
 
 
 @dataclass(frozen=True)
@@ -121,7 +54,8 @@ class Network:
 
     >>> import numpy as np
     >>> import neurofault as nf
-    >>> net = nf.chain("reflex", [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))], [nf.Dense(np.eye(2) * 2)], timesteps=4)
+    >>> layers = [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))]
+    >>> net = nf.chain("reflex", layers, [nf.Dense(np.eye(2) * 2)], timesteps=4)
     >>> [one.name for one in net.populations], net.timesteps
     (['eyes', 'hands'], 4)
     >>> net.schedule.lag
@@ -191,7 +125,8 @@ class Network:
 
         >>> import numpy as np
         >>> import neurofault as nf
-        >>> net = nf.chain("reflex", [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))], [nf.Dense(np.eye(2) * 2)], timesteps=4)
+        >>> layers = [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))]
+        >>> net = nf.chain("reflex", layers, [nf.Dense(np.eye(2) * 2)], timesteps=4)
         >>> net.population("hands").size
         2
         """
@@ -202,7 +137,8 @@ class Network:
 
         >>> import numpy as np
         >>> import neurofault as nf
-        >>> net = nf.chain("reflex", [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))], [nf.Dense(np.eye(2) * 2)], timesteps=4)
+        >>> layers = [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))]
+        >>> net = nf.chain("reflex", layers, [nf.Dense(np.eye(2) * 2)], timesteps=4)
         >>> net.connection("hands").source
         'eyes'
         """
@@ -213,7 +149,8 @@ class Network:
 
         >>> import numpy as np
         >>> import neurofault as nf
-        >>> net = nf.chain("reflex", [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))], [nf.Dense(np.eye(2) * 2)], timesteps=4)
+        >>> layers = [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))]
+        >>> net = nf.chain("reflex", layers, [nf.Dense(np.eye(2) * 2)], timesteps=4)
         >>> [one.name for one in net.into("hands")]
         ['hands']
         """
@@ -224,7 +161,8 @@ class Network:
 
         >>> import numpy as np
         >>> import neurofault as nf
-        >>> net = nf.chain("reflex", [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))], [nf.Dense(np.eye(2) * 2)], timesteps=4)
+        >>> layers = [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))]
+        >>> net = nf.chain("reflex", layers, [nf.Dense(np.eye(2) * 2)], timesteps=4)
         >>> [one.name for one in net.out_of("eyes")]
         ['hands']
         """
@@ -251,7 +189,8 @@ class Network:
 
         >>> import numpy as np
         >>> import neurofault as nf
-        >>> net = nf.chain("reflex", [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))], [nf.Dense(np.eye(2) * 2)], timesteps=4)
+        >>> layers = [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))]
+        >>> net = nf.chain("reflex", layers, [nf.Dense(np.eye(2) * 2)], timesteps=4)
         >>> net.with_timesteps(16).timesteps
         16
         """
@@ -262,7 +201,8 @@ class Network:
 
         >>> import numpy as np
         >>> import neurofault as nf
-        >>> net = nf.chain("reflex", [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))], [nf.Dense(np.eye(2) * 2)], timesteps=4)
+        >>> layers = [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))]
+        >>> net = nf.chain("reflex", layers, [nf.Dense(np.eye(2) * 2)], timesteps=4)
         >>> net.with_reset("never").reset
         'never'
         """

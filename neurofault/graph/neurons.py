@@ -37,6 +37,10 @@ class CubaLif:
     where s are the spikes that arrive in this step. Other resets, refractory steps and a floor: :class:`neurofault.graph.law.Law`. The chip's
     integers do the same by :func:`neurofault.graph.law.step`.
 
+    >>> import neurofault as nf
+    >>> nf.CubaLif(threshold=1.0, refractory=2).features
+    frozenset({'refractory'})
+
     Attributes:
         threshold: in units of weight · spikes, > 0, scalar or [n]; None for neurons that never fire (potential readout).
         bias: [n] or scalar, added to ``v`` each step, in the threshold's unit.
@@ -85,7 +89,12 @@ class CubaLif:
         return said(self.features)
 
     def mistake(self, size: int) -> str | None:
-        """Return what is wrong with resets, refractory steps, floor and start for ``size`` neurons; None: nothing."""
+        """Return what is wrong with resets, refractory steps, floor and start for ``size`` neurons; None: nothing.
+
+        >>> import neurofault as nf
+        >>> nf.CubaLif(1.0, reset_delay=2).mistake(3)
+        'reset_delay must be 0 or 1, is 2'
+        """
         if (wrong := _not_among(self.reset, RESETS)) is not None:
             return wrong
         if not isinstance(self.reset_delay, Integral) or self.reset_delay not in (0, 1):
@@ -215,5 +224,10 @@ class Source:
     __repr__ = brief
 
     def mistake(self) -> str | None:
-        """Return what is wrong with its reset; None: nothing."""
+        """Return what is wrong with its reset; None: nothing.
+
+        >>> import neurofault as nf
+        >>> nf.Source().mistake() is None
+        True
+        """
         return _not_among(self.reset, INPUT_RESETS)

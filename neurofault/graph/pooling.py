@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from neurofault.errors import ConversionError
-from neurofault.graph.network import Connection, Population
 from neurofault.graph.neurons import CubaLif
+from neurofault.graph.populations import Connection, Population
 from neurofault.graph.synapses import Conv
 
 Pair = int | tuple[int, int]

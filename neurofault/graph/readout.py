@@ -65,11 +65,21 @@ class Readout:
         return self.how != "count"
 
     def steps(self, timesteps: int) -> range:
-        """Return the steps that are read of a sample of T steps; those after the last for ``potential`` are read over."""
+        """Return the steps that are read of a sample of T steps; those after the last for ``potential`` are read over.
+
+        >>> import neurofault as nf
+        >>> nf.Readout("hands", "count", (8, 16)).steps(16)
+        range(8, 16)
+        """
         return range(timesteps) if self.when is None else range(*self.when)
 
     def beyond(self, timesteps: int) -> str | None:
-        """Return None if a sample of T steps has all steps that are read, else what is wrong."""
+        """Return None if a sample of T steps has all steps that are read, else what is wrong.
+
+        >>> import neurofault as nf
+        >>> nf.Readout("hands", "count", (8, 16)).beyond(12)
+        "its readout 'hands' reads steps 8 to 15, but a sample has steps 0 to 11"
+        """
         if self.when is None or self.when[1] <= timesteps:
             return None
         return f"its readout {self.population!r} reads steps {self.when[0]} to {self.when[1] - 1}, but a sample has steps 0 to {timesteps - 1}"

@@ -75,7 +75,8 @@ class Schedule:
 
     >>> import numpy as np
     >>> import neurofault as nf
-    >>> net = nf.chain("reflex", [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))], [nf.Dense(np.eye(2) * 2)], timesteps=4)
+    >>> layers = [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))]
+    >>> net = nf.chain("reflex", layers, [nf.Dense(np.eye(2) * 2)], timesteps=4)
     >>> net.schedule.phase
     {'eyes': 0, 'hands': 1}
 
@@ -99,7 +100,15 @@ class Schedule:
 
     @classmethod
     def of(cls, populations: Sequence[AnyPopulation], connections: Sequence[Edge]) -> Schedule:
-        """Work the schedule of a graph out."""
+        """Work the schedule of a graph out.
+
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> layers = [nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))]
+        >>> net = nf.chain("reflex", layers, [nf.Dense(np.eye(2) * 2)], timesteps=4)
+        >>> nf.Schedule.of(net.populations, net.connections).islands
+        (('eyes',), ('hands',))
+        """
         names = [population.name for population in populations]
         islands = _islands(names, connections)
         phase = {population.name: 0 for population in populations if population.is_source}

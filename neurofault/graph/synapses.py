@@ -51,7 +51,13 @@ class Dense:
         return int(self.weight.shape[0])
 
     def mistake(self) -> str | None:
-        """Return what is wrong with its arrays, or None."""
+        """Return what is wrong with its arrays, or None.
+
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> nf.Dense(np.ones(3)).mistake()
+        'weight has the shape (3,); [n_out, n_in] is taken'
+        """
         if self.weight.ndim != 2:
             return f"weight has the shape {self.weight.shape}; [n_out, n_in] is taken"
         return None
@@ -60,6 +66,12 @@ class Dense:
 @dataclass(frozen=True, eq=False)
 class Conv:
     """A 2-D convolution as torch computes it (cross-correlation, zero padding).
+
+    >>> import numpy as np
+    >>> import neurofault as nf
+    >>> one = nf.Conv(np.ones((4, 1, 3, 3)), in_shape=(1, 8, 8))
+    >>> one.out_shape
+    (4, 6, 6)
 
     Attributes:
         weight: kernel [c_out, c_in/groups, k_h, k_w]; float64 or an integer type.
@@ -101,7 +113,14 @@ class Conv:
         return math.prod(self.out_shape)
 
     def mistake(self) -> str | None:
-        """Return what is wrong with its arrays, or None."""
+        """Return what is wrong with its arrays, or None.
+
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> one = nf.Conv(np.ones((4, 1, 3, 3)), in_shape=(1, 8, 8))
+        >>> one.mistake() is None
+        True
+        """
         if self.weight.ndim != 4:
             return f"weight has the shape {self.weight.shape}; [c_out, c_in/groups, k_h, k_w] is taken"
         outputs, per_group = self.weight.shape[:2]
@@ -116,6 +135,12 @@ class Conv:
 @dataclass(frozen=True, eq=False)
 class Sparse:
     """Synapses one by one, in the rows of a CSR matrix: the synapses of target i are [starts[i], starts[i + 1]).
+
+    >>> import numpy as np
+    >>> import neurofault as nf
+    >>> two = nf.Sparse.of(2, 3, np.array([0, 1]), np.array([2, 0]), np.array([0.5, -1.0]))
+    >>> two.n_in, two.n_out, two.targets.tolist()
+    (3, 2, [0, 1])
 
     Attributes:
         n_in: number of source neurons.
@@ -161,14 +186,28 @@ class Sparse:
         weight: NDArray[np.generic],
         delay: NDArray[np.integer] | None = None,
     ) -> Sparse:
-        """Return synapses given in any order, [k] each, each pair once."""
+        """Return synapses given in any order, [k] each, each pair once.
+
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> two = nf.Sparse.of(2, 3, np.array([0, 1]), np.array([2, 0]), np.array([0.5, -1.0]))
+        >>> two.sources.tolist(), two.weight.tolist()
+        ([2, 0], [0.5, -1.0])
+        """
         order = np.lexsort((sources, targets))
         starts = np.searchsorted(targets[order], np.arange(n_out + 1)).astype(np.int64)
         own = None if delay is None else delay[order].astype(np.int64)
         return cls(n_in, starts, sources[order].astype(np.int64), weight[order], own)
 
     def mistake(self) -> str | None:
-        """Return what is wrong with its arrays, or None."""
+        """Return what is wrong with its arrays, or None.
+
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> two = nf.Sparse.of(2, 3, np.array([0, 1]), np.array([2, 0]), np.array([0.5, -1.0]))
+        >>> two.mistake() is None
+        True
+        """
         if self.starts.ndim != 1 or len(self.starts) < 1 or self.starts[0] != 0 or np.any(np.diff(self.starts) < 0):
             return "starts must rise from 0"
         if not len(self.sources) == len(self.weight) == self.starts[-1]:
@@ -188,7 +227,7 @@ Synapses = Dense | Conv | Sparse
 class Listing(Protocol):
     """A kind of synapses of one's own: a class that lists them.
 
-    A :class:`~neurofault.graph.network.Connection` takes it as that list, so each synapse is stored by itself, and everything that takes
+    A :class:`~neurofault.graph.populations.Connection` takes it as that list, so each synapse is stored by itself, and everything that takes
     :class:`Sparse` takes it.
     """
 

@@ -83,6 +83,11 @@ class Guard:
     def held_back(self, labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
         """Return sorted indices of the samples that are held back; the same for every strategy and learner.
 
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> len(nf.Guard(share=0.2).held_back(np.zeros(50, np.int64), seed=1))
+        10
+
         Args:
             labels: int64 [N]; −1: not available.
             seed: of the rescue.

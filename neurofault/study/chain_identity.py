@@ -17,8 +17,8 @@ from neurofault.graph import Conv, CubaLif, Encoding, Network, Population, Reado
 from neurofault.graph.chains import ChainLink, links, not_a_chain
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.law import USUAL, Law
-from neurofault.graph.network import Connection
 from neurofault.graph.neurons import FIRST
+from neurofault.graph.populations import Connection
 from neurofault.graph.schedule import Edge
 from neurofault.graph.synapses import Synapses
 

@@ -21,6 +21,15 @@ PER = 10_000
 class AlarmSet:
     """Watchers that alarm together.
 
+    >>> import numpy as np
+    >>> import neurofault as nf
+    >>> from neurofault.examples import reflex
+    >>> chip, x, y = reflex()
+    >>> shown = nf.Spikes.dense(np.random.default_rng(1).random((400, 4, 2)) < 0.5)
+    >>> found = nf.choose_alarms(chip, shown, window=10, false_alarms=100, faults=["neuron_dead"])
+    >>> len(found.alarms), found.alarms.steps
+    (1, 40)
+
     Attributes:
         network: its name.
         chip: 32 hexadecimal digits by which the healthy chip is known (:func:`neurofault.study.patterns.pattern_set.chip_digest`).
@@ -57,7 +66,17 @@ class AlarmSet:
         return self.window * self.timesteps
 
     def watched(self) -> dict[str, NDArray[np.int64]]:
-        """Return population → int64, the neurons of it that are watched, each once, rising."""
+        """Return population → int64, the neurons of it that are watched, each once, rising.
+
+        >>> import numpy as np
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> chip, x, y = reflex()
+        >>> shown = nf.Spikes.dense(np.random.default_rng(1).random((400, 4, 2)) < 0.5)
+        >>> found = nf.choose_alarms(chip, shown, window=10, false_alarms=100, faults=["neuron_dead"])
+        >>> sorted(found.alarms.watched())
+        ['hands']
+        """
         names = dict.fromkeys(one.population for one in self.watchers)
         return {
             name: np.unique([neuron for one in self.watchers if one.population == name for neuron in one.neurons]).astype(np.int64)

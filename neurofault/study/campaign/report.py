@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def _page(answer: Mapping[str, Any], figures: Sequence[Mapping[str, Any]], *, be
     bare = [row for row in answer["paired"] if row["bare"]]
     ways = [row for row in answer["paired"] if not row["bare"]]
     heads = {axis_words(answer["plans"], curve["axis"]) for curve in answer["curves"]} - {""}
-    filters = {
+    filters: dict[str, Callable[..., str]] = {
         "value": lambda value: _shown(value, metric), "interval": lambda point: _interval(point, metric), "differing": metric.differing,
         "share": _share, "number": _number,
     }  # fmt: skip
