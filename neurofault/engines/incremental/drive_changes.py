@@ -67,8 +67,11 @@ def disturb(net: Net, population: int, wire: int, neuron: int, old: NDArray[np.u
     if net.wires[wire].kind == DENSE:
         begins = net.wires[wire].first + source * net.wires[wire].pitch
         for place in range(net.pops[population].positions):
-            row = net.rows[begins + place * lanes : begins + (place + 1) * lanes]
-            count = _add_run(net, wire, neuron, old, row, begin + place * net.steps * lanes, lanes, place, count, work)
+            at, first = begins + place * lanes, begin + place * net.steps * lanes
+            if net.wires[wire].wide:
+                count = _add_run(net, wire, neuron, old, net.wide[at : at + lanes], first, lanes, place, count, work)
+            else:
+                count = _add_run(net, wire, neuron, old, net.rows[at : at + lanes], first, lanes, place, count, work)
         return int(count)
     window = net.wires[wire].first + source
     for synapse in range(net.windows[window], net.windows[window + 1]):
@@ -94,8 +97,11 @@ def _disturb_taps(
                 place = (reached + done) // lanes
                 lane = (reached + done) - place * lanes
                 length = min(entry[4] - done, lanes - lane)
-                words = net.kernel[word + done : word + done + length]
-                count = _add_run(net, wire, neuron, old, words, begin + place * net.steps * lanes + lane, lanes, place, count, work)
+                at, first = word + done, begin + place * net.steps * lanes + lane
+                if pitch.wide:
+                    count = _add_run(net, wire, neuron, old, net.wide[at : at + length], first, lanes, place, count, work)
+                else:
+                    count = _add_run(net, wire, neuron, old, net.kernel[at : at + length], first, lanes, place, count, work)
                 done += length
             reached += pitch.block_targets
             word += pitch.block_words
@@ -185,9 +191,14 @@ def add_row(net: Net, wire: int, neuron: int, times: int, scores: NDArray[np.int
     """Add a neuron's row of weights ``times`` times to the scores of the outputs that live."""
     begins = net.wires[wire].first + (neuron - net.pops[net.wires[wire].source].base) * net.wires[wire].pitch
     factor = times << net.wires[wire].left
-    row = net.rows[begins : begins + scores.shape[0]]
-    for j in range(scores.shape[0]):
-        scores[j] += factor * row[j]
+    if net.wires[wire].wide:
+        wide = net.wide[begins : begins + scores.shape[0]]
+        for j in range(scores.shape[0]):
+            scores[j] += factor * wide[j]
+    else:
+        row = net.rows[begins : begins + scores.shape[0]]
+        for j in range(scores.shape[0]):
+            scores[j] += factor * row[j]
     if net.any_dead:
         for j in range(scores.shape[0]):
             if net.dead[j]:

@@ -276,7 +276,7 @@ def follow_faults(
         raise UsageError(f"changed answers are kept in 16 bits; there are {healthy.deployment.output.size:,} outputs")
     if labels is not None and np.shape(labels) != (n,):
         raise UsageError(f"labels have the shape {np.shape(labels)}, but there are {n} samples")
-    known = np.full(n, -1, np.int64) if labels is None else np.asarray(labels, np.int64)
+    known = np.full(n, -1, np.int64) if labels is None else np.array(labels, np.int64)  # one's own: kernels are compiled for such
     lock, done = threading.Lock(), [0]
     parts: list[NDArray[Any]] = []
     total = Tally(

@@ -46,7 +46,7 @@ looped: whether it drives itself, also through others: then it is only known whe
 """
 
 WIRE = np.dtype([(name, np.int64) for name in (
-    "source", "lag", "left", "kind", "first", "pitch", "word", "heaviest", "group", "row_targets", "row_words", "block_targets", "block_words",
+    "source", "lag", "left", "kind", "first", "pitch", "word", "heaviest", "group", "row_targets", "row_words", "block_targets", "block_words", "wide",
 )])  # fmt: skip
 """What comes over a connection with one delay.
 
@@ -54,6 +54,7 @@ source: population; lag: steps late; left: shift of weights into drive; kind: on
 group: which of the target's sums, from 0.
 first, pitch: where its rows, table or windows begin; between rows. word: first word of its kernel; heaviest: largest |weight|, shifted.
 row_targets … block_words: as ``pitch`` of :class:`neurofault.engines.exact.kernels.Taps`.
+wide: whether its rows or its kernel are among ``wide``, as 16 bits do not hold them.
 """
 
 GROUP = np.dtype([("right", np.int64), ("left", np.int64)])
@@ -70,6 +71,7 @@ class Net(NamedTuple):
         steps, words: T, and words of a train.
         pops: :data:`POPULATION` [P]; wires: :data:`WIRE` [W], sorted by target; groups: :data:`GROUP`; neurons: :data:`NEURON` [neurons].
         rows, table, kernel, windows, targets, weights: dense weights by source; of convolutions and lists as in the exact engine, ``windows`` absolute.
+        wide: rows and kernels that 16 bits do not hold.
         readout: population that is read.
         linear: whether its final potentials are sums of what arrives, as long as nothing wraps, saturates or fires.
         counted: whether its spikes are counted.
@@ -83,12 +85,13 @@ class Net(NamedTuple):
     wires: NDArray[Any]
     groups: NDArray[Any]
     neurons: NDArray[Any]
-    rows: NDArray[Any]
+    rows: NDArray[np.int16]
     table: NDArray[np.int32]
-    kernel: NDArray[Any]
+    kernel: NDArray[np.int16]
     windows: NDArray[np.int64]
     targets: NDArray[np.int32]
     weights: NDArray[np.int32]
+    wide: NDArray[np.int32]
     readout: int
     linear: bool
     counted: bool
@@ -188,7 +191,7 @@ def lay_out(deployment: Deployment) -> FlatNetwork:
     dead = deployment.damage.silent(names[readout], int(pops["size"][readout]))
     net = Net(
         deployment.timesteps, -(-deployment.timesteps // BITS), pops, wires, np.array([one for each in groups for one in each], GROUP), neurons, found.rows, found.table, found.kernel, found.windows,
-        found.targets, found.weights, readout, linear, how == "count", output_of, dead, bool(dead.any()),
+        found.targets, found.weights, found.wide, readout, linear, how == "count", output_of, dead, bool(dead.any()),
     )  # fmt: skip
     place_of = {name: np.argsort(one.order) + first for name, one, first in zip(names, own, pops["base"], strict=True)}
     return FlatNetwork(
@@ -243,60 +246,62 @@ class _Wires:
     target: NDArray[np.int64]
     wires: NDArray[Any]
     reach: NDArray[np.int64]
-    rows: NDArray[Any]
+    rows: NDArray[np.int16]
     table: NDArray[np.int32]
-    kernel: NDArray[Any]
+    kernel: NDArray[np.int16]
     windows: NDArray[np.int64]
     targets: NDArray[np.int32]
     weights: NDArray[np.int32]
+    wide: NDArray[np.int32]
 
     @classmethod
     def of(cls, deployment: Deployment, packed: Packed, names: Sequence[str], group_of: Mapping[tuple[str, int], int]) -> _Wires:
         found: list[tuple[int, ...]] = []
-        rows: list[NDArray[Any]] = [np.empty(0, np.int16)]
-        tables, kernels = [np.empty((0, 5), np.int32)], [np.empty(0, np.int16)]
+        rows, kernels, wide = [np.empty(0, np.int16)], [np.empty(0, np.int16)], [np.empty(0, np.int32)]
+        tables = [np.empty((0, 5), np.int32)]
         windows, targets, weights = [np.empty(0, np.int64)], [np.empty(0, np.int32)], [np.empty(0, np.int32)]
-        begin = dict.fromkeys(("rows", "tables", "kernels", "windows", "targets"), 0)
+        begin = dict.fromkeys(("rows", "tables", "kernels", "windows", "targets", "wide"), 0)
         for place, name in enumerate(names):
             for one in deployment.into(name):
                 wires, source = packed.wires[one.name], names.index(one.source)
                 left, group = 0 if wires.right else wires.left, group_of[one.name, 0]
                 if len(wires.rows.weights):
-                    own = wires.rows.weights
+                    own, large = wires.rows.weights, wires.rows.weights.dtype != np.int16
                     most, reach = _bounds(own, left)
-                    found.append(
-                        (place, reach, source, wires.lag, left, DENSE, begin["rows"], own.shape[1], 0, most, group, 0, 0, 0, 0)
-                    )
-                    rows.append(own.ravel())
-                    begin["rows"] += own.size
+                    at = begin["wide" if large else "rows"], own.shape[1], 0
+                    found.append((place, reach, source, wires.lag, left, DENSE, *at, most, group, 0, 0, 0, 0, large))
+                    (wide if large else rows).append(own.ravel())
+                    begin["wide" if large else "rows"] += own.size
                 if len(wires.taps.table):
                     sizes = np.abs(wires.taps.kernel.astype(np.int64)) << left
                     most, reach = int(sizes.max(initial=0)), int(sizes.sum())
-                    at = begin["tables"], 0, begin["kernels"]
-                    found.append((place, reach, source, wires.lag, left, TAPS, *at, most, group, *wires.taps.pitch.tolist()))
+                    large = wires.taps.kernel.dtype != np.int16
+                    at = begin["tables"], 0, begin["wide" if large else "kernels"]
+                    pitch = wires.taps.pitch.tolist()
+                    found.append((place, reach, source, wires.lag, left, TAPS, *at, most, group, *pitch, large))
                     tables.append(wires.taps.table)
-                    kernels.append(wires.taps.kernel)
+                    (wide if large else kernels).append(wires.taps.kernel)
                     begin["tables"] += len(wires.taps.table)
-                    begin["kernels"] += len(wires.taps.kernel)
+                    begin["wide" if large else "kernels"] += len(wires.taps.kernel)
                 for which, delay in enumerate(wires.lists.delays.tolist()):
                     first, stop = wires.lists.starts[which, [0, -1]]
                     own = wires.lists.weights[first:stop]
                     most, reach = _bounds(own[:, None], left)
                     at = begin["windows"], 0, 0
                     group = group_of[one.name, delay if wires.right else 0]
-                    found.append((place, reach, source, wires.lag + delay, left, LISTS, *at, most, group, 0, 0, 0, 0))
+                    found.append((place, reach, source, wires.lag + delay, left, LISTS, *at, most, group, 0, 0, 0, 0, False))
                     windows.append(wires.lists.starts[which] - first + begin["targets"])
                     targets.append(wires.lists.targets[first:stop])
                     weights.append(own)
                     begin["windows"] += wires.lists.starts.shape[1]
                     begin["targets"] += len(own)
-        columns = np.array(found, np.int64).reshape(-1, 15)
+        columns = np.array(found, np.int64).reshape(-1, 16)
         records = np.zeros(len(columns), WIRE)
         for column, key in enumerate(WIRE.names or ()):
             records[key] = columns[:, 2 + column]
         return cls(
             columns[:, 0], records, columns[:, 1], np.concatenate(rows), np.concatenate(tables), np.concatenate(kernels),
-            np.concatenate(windows), np.concatenate(targets), np.concatenate(weights),
+            np.concatenate(windows), np.concatenate(targets), np.concatenate(weights), np.concatenate(wide),
         )  # fmt: skip
 
 
