@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -61,3 +62,15 @@ def _some(texts: list[str]) -> str:
     while len(kept) > 1 and sum(map(len, kept)) > _MOST:
         kept.pop()
     return ", ".join(kept) + (f", … {len(texts)} in all" if len(kept) < len(texts) else "")
+
+
+def html_table(line: str, heads: Sequence[str], rows: Sequence[Sequence[str]], most: int = 20) -> str:
+    """Return a line and a table as HTML, as notebooks show a record; of many rows the first, and how many there are.
+
+    >>> html_table("a < b", ("n",), [("1",), ("2",)], most=1)
+    '<p>a &lt; b</p><table><thead><tr><th>n</th></tr></thead><tbody><tr><td>1</td></tr></tbody></table><p>… 2 in all</p>'
+    """
+    head = "".join(f"<th>{escape(one)}</th>" for one in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows[:most])
+    more = f"<p>… {len(rows)} in all</p>" if len(rows) > most else ""
+    return f"<p>{escape(line)}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"

@@ -100,3 +100,15 @@ def test_in_a_notebook_the_bar_is_one_output_that_changes_and_is_empty_in_the_en
         assert len(outputs) == 1
     assert outputs == [""]
     assert capsys.readouterr().err == ""
+
+
+def test_a_notebook_shows_a_repair_and_a_test_as_short_tables():
+    chip, x, y = reflex()
+    hurt = nf.inject(chip, nf.faults.NeuronDead(count=1, layer="hands"), seed=1)
+    html = nf.rescue(hurt, x, y, strategy="none", test=(x, y))._repr_html_()
+    assert "<td>strike</td><td>0</td><td>50.00 %</td><td>0</td>" in html
+    assert html.count("<tr>") == 3
+    made = nf.choose_patterns(chip, x, faults=["synapse_dead"]).patterns
+    html = made._repr_html_()
+    assert f"<td>{made.says(0)}</td><td>{made.sample_spikes[0]:,}</td>" in html
+    assert html.count("<tr>") == 1 + len(made)

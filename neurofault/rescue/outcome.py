@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from neurofault.brief import html_table
 from neurofault.deploy.deployment import Deployment
 from neurofault.frames import frame_of
 from neurofault.metrics import ACCURACY, Metric
@@ -86,6 +87,19 @@ class Rescued:
         seen = [self.metric.shown(value) for value in (self.points[0].accuracy, self.worst, self.final) if value is not None]
         how = f"{self.metric.words} {seen[0]} healthy, {seen[1]} at worst, {seen[2]} in the end; " if len(seen) == 3 else ""
         return f"Rescued({self.deployment.name!r}: {how}{self.cycles_total:.2f} cycles of {self.cycle:,} samples, {self.spent.writes:,.0f} writes)"
+
+    def _repr_html_(self) -> str:
+        """Return what was seen on the way, as notebooks show it."""
+        rows = [
+            (
+                point.what,
+                f"{point.samples:,}",
+                "–" if point.accuracy is None else self.metric.shown(point.accuracy),
+                f"{point.spent.writes:,}",
+            )
+            for point in self.points
+        ]
+        return html_table(repr(self), ("what", "samples", self.metric.words, "writes"), rows)
 
     def table(self) -> DataFrame:
         """Return one row a look at the chip, in order; the first is the healthy chip.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from neurofault.brief import html_table
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import Presented, as_inputs
 from neurofault.errors import UsageError, nearest
@@ -184,11 +184,7 @@ class AtlasResults:
             for row in found.most_critical(_SHOWN).tolist()
         ]  # fmt: skip
         heads = ("site", "core", "changed", f"change of {found.metric.words}{'' if found.metric.lower else ', points'}")
-        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-        head = "".join(f"<th>{escape(one)}</th>" for one in heads)
-        return (
-            f"<p>{escape(sentence_of_atlas(found, losses))}</p><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        )
+        return html_table(sentence_of_atlas(found, losses), heads, rows)
 
 
 def atlas(

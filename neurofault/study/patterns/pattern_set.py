@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.brief import brief
+from neurofault.brief import brief, html_table
 from neurofault.damage.damage import Damage
 from neurofault.deploy.deployment import Deployment
 from neurofault.digest import digest_of
@@ -66,6 +66,13 @@ class PatternSet:
     sample_spikes: NDArray[np.int64]
 
     __repr__ = brief
+
+    def _repr_html_(self) -> str:
+        """Return the samples and the healthy chip's answers, as notebooks show them."""
+        rows = [(self.says(sample), f"{self.sample_spikes[sample]:,}") for sample in range(len(self))]
+        return html_table(
+            f"test of {self.network!r} for {', '.join(self.faults)}, compares {self.observe}", ("sample", "spikes"), rows
+        )
 
     def __len__(self) -> int:
         return len(self.indices)
