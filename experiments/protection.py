@@ -71,7 +71,6 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "parity over all, words of 8, muted": [{"kind": "parity", "word": 8}],
     "secded over all": [{"kind": "secded"}],
     "floors of all potentials": [{"kind": "potentials", **CHOSEN}],
-    "copies of all hidden neurons": [{"kind": "tmr"}],
 }
 CORES: dict[str, list[dict[str, Any]]] = {
     "copies of all hidden neurons": [{"kind": "tmr"}],
