@@ -55,6 +55,7 @@ def atlas(
         Path | None,
         typer.Option(help="HTML file, which loads nothing: the chip by core, the input image and the critical sites, to explore."),
     ] = None,
+    quiet: options.Quiet = False,
     json_file: options.Json = None,
 ) -> None:
     """Work out the effect of every single site on every test image, and name the most critical sites."""
@@ -124,7 +125,11 @@ def atlas(
         return
     tell(
         f"{kind}: {len(found):,} sites × {found.samples:,} {'samples' if metric != ACCURACY else 'images'}; healthy {'' if metric == ACCURACY else metric.words + ' '}{metric.shown(found.healthy)}; "
-        f"{answer['sites_without_effect']:,} sites change no {'error' if metric.lower else 'prediction'}",
+        f"{answer['sites_without_effect']:,} sites change no {'error' if metric.lower else 'prediction'}"
+    )
+    if quiet:
+        return
+    tell(
         *(
             []
             if device == "cpu"

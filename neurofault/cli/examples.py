@@ -12,7 +12,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "inject --fault synapse_bit_flip --rate 1e-3 --profile loihi1 --quiet",
     ),
     "rescue": (
-        "rescue --kill-cores 4 --draws 4",
+        "rescue --kill-cores 4 --draws 4 --quiet",
         "rescue --strategy remap,batch --learner delta --spare-cores 4 --json rescue.json",
         "rescue --fault neuron_dead --rate 0.3 --strategy iterative --cycles 2 --picture rescue.png",
     ),

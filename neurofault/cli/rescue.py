@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurofault.cli import complete, options
+from neurofault.cli.headlines import of_rescue
 from neurofault.cli.inject import read_faults
 from neurofault.cli.output import JsonOut, check_file, scientific
 from neurofault.cli.progress import StderrProgress
@@ -146,6 +147,7 @@ def rescue(
     ] = None,
     chips: options.Chips = None,
     place_seed: options.PlaceSeed = 0,
+    quiet: options.Quiet = False,
     json_file: options.Json = None,
 ) -> None:
     """Break a chip, heal it in several ways on the same draws and samples, and report what came back and at what cost."""
@@ -251,7 +253,9 @@ def rescue(
     }
     result_file.write(answer)
     if not result_file.alone:
-        _print(answer, prepared.profile, prepared.metric)
+        tell(of_rescue(answer, prepared.metric) + ("" if quiet else "\n"))
+        if not quiet:
+            _print(answer, prepared.profile, prepared.metric)
     if picture is not None:
         from neurofault.study.rescue_picture import draw_time_line
 
