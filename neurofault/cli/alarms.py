@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from neurofault.cli import complete, options
+from neurofault.cli.headlines import of_alarms
 from neurofault.cli.output import JsonOut, check_file, percent, scientific
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
@@ -82,6 +83,7 @@ def choose(
     chip_file: Annotated[
         Path | None, typer.Option("--save-chip", help="File for the healthy chip with its watchers (.npz), as nf.load reads it.")
     ] = None,
+    quiet: options.Quiet = False,
     json_file: options.Json = None,
 ) -> None:
     """Choose neurons that watch a chip at work, with thresholds by training samples; what they see is measured on validation samples."""
@@ -142,7 +144,9 @@ def choose(
     }  # fmt: skip
     result_file.write(answer)
     if not result_file.alone:
-        _print(answer)
+        tell(of_alarms(answer))
+        if not quiet:
+            _print(answer)
 
 
 def _print(answer: dict[str, Any]) -> None:
@@ -186,6 +190,7 @@ def run(
     deployment: Annotated[
         Path, typer.Option(help="Chip with these watchers, as `neurofault alarms --save-chip` wrote it, and what was broken of it.")
     ],
+    quiet: options.Quiet = False,
     json_file: options.Json = None,
 ) -> int:
     """Show the alarms' own samples to a chip: exit code 0 if no watcher alarms, 1 if one does; how late, and who."""
@@ -212,8 +217,7 @@ def run(
         if first is None:
             tell(f"quiet: no watcher alarms in {len(found.alarmed):,} windows of {alarms.window:,} samples")
         else:
-            tell(
-                f"ALARM after {samples:.1f} samples ({scientific(seconds, 's')}): {'; '.join(found.who(first))}; "
-                f"{int(found.alarmed.sum()):,} of {len(found.alarmed):,} windows alarm"
-            )
+            tell(f"ALARM after {samples:.1f} samples ({scientific(seconds, 's')}): {'; '.join(found.who(first))}")
+            if not quiet:
+                tell(f"{int(found.alarmed.sum()):,} of {len(found.alarmed):,} windows alarm")
     return 0 if first is None else 1

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -87,6 +88,7 @@ def run(
     shard: Annotated[str, typer.Option(help="i/n: run only the i-th of n parts (for arrays of jobs); merge them later.")] = "1/1",
     retry: Annotated[bool, typer.Option("--retry", help="Run failed trials again.")] = False,
     data_dir: options.DataDir = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Run what has not run yet; a run that was broken off goes on. Then write the report."""
     from neurofault.cores import usable_cores
@@ -112,10 +114,7 @@ def run(
             tell(said)
             print("stopped; what is done is kept, and the same command goes on", file=sys.stderr)
         raise typer.Exit(128 + done.signal)
-    tell(said)
-    if done.earlier:
-        tell(earlier_words(done.earlier))
-    _answer(found)
+    _answer(found, (said, *([earlier_words(done.earlier)] if done.earlier else [])), quiet=quiet)
     if lost:
         raise typer.Exit(1)
 
@@ -135,7 +134,7 @@ def status(where: Where, out: Out = None) -> None:
 
 
 @app.command()
-def report(where: Where, out: Out = None, json_file: options.Json = None) -> None:
+def report(where: Where, out: Out = None, quiet: options.Quiet = False, json_file: options.Json = None) -> None:
     """Write report.html, figures and trials.parquet from what is done, and show the table."""
     from neurofault.study.campaign.summary import answer_of
 
@@ -145,7 +144,7 @@ def report(where: Where, out: Out = None, json_file: options.Json = None) -> Non
         answer = answer_of(found)
     result_file.write(answer)
     if not result_file.alone:
-        _answer(found)
+        _answer(found, quiet=quiet)
 
 
 @app.command()
@@ -214,8 +213,8 @@ def _found(where: Path, out: Path | None) -> Found:
     return found
 
 
-def _remarks(found: Found) -> None:
-    """Say why trials failed, and that the journal holds more than is shown."""
+def _remarks(found: Found, *, quiet: bool = False) -> None:
+    """Say why trials failed, and, unless the answer stands alone, that the journal holds more than is shown."""
     from neurofault.study.campaign.rows import failed
     from neurofault.study.campaign.summary import earlier_words
 
@@ -224,30 +223,39 @@ def _remarks(found: Found) -> None:
         print(f"{count:,} × {reason}", file=sys.stderr)
     if len(reasons) > 5:
         print(f"and {len(reasons) - 5:,} other reasons; the report lists all", file=sys.stderr)
+    if quiet:
+        return
     if found.others:
         tell(f"{found.others:,} rows of other settings are kept in the journal and not shown")
     if found.earlier:
         tell(earlier_words(found.earlier))
 
 
-def _answer(found: Found) -> None:
-    """Write everything that is made from the journal, and print the table, also where nothing can be written."""
-    from neurofault.study.campaign.report import write_report
+def _answer(found: Found, said: Sequence[str] = (), *, quiet: bool = False) -> None:
+    """Write everything that is made from the journal, and print the answer, what else is said and the table, also where nothing can be written."""
+    from neurofault.study.campaign.report import sentence, write_report
     from neurofault.study.campaign.summary import answer_of
     from neurofault.study.campaign.tables import write_parquet
 
     answer, trials = answer_of(found), found.folder / "trials.parquet"
     problem = None
     try:
-        write_parquet(found, trials)
-        wrote = f"wrote {write_report(found.folder, answer)} and {trials}"
+        with StderrProgress() as progress:
+            progress("trials.parquet", 0, 1, "")
+            write_parquet(found, trials)
+            progress("trials.parquet", 1, 1, "")
+            wrote = f"wrote {write_report(found.folder, answer, progress)} and {trials}"
     except UsageError as error:
         problem = error
-    _table(answer)
-    _remarks(found)
+    tell(sentence(answer))
+    if not quiet:
+        tell(*said)
+        _table(answer)
+    _remarks(found, quiet=quiet)
     if problem is not None:
         raise problem
-    tell(wrote)
+    if not quiet:
+        tell(wrote)
 
 
 def _table(answer: dict[str, Any]) -> None:

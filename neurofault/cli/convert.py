@@ -66,6 +66,7 @@ def convert(
     check: Annotated[
         bool, typer.Option("--check", help="Say what is lost: gap, silent populations, caps, delays of skips, max pooling.")
     ] = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Convert a network to the Neuromorphic Intermediate Representation (.nir), which snnTorch, norse, sinabs and others read, or to lava-dl's netx (.net)."""
     from neurofault.convert.networks import is_network_file, is_netx_file, is_nir_file, read_as
@@ -92,7 +93,8 @@ def convert(
             from neurofault.study.convert_report import lost_by
 
             report = lost_by(prepared)
-        print(*report.lines(), sep="\n")
+        lines = list(report.lines())
+        print(*(lines[:1] if quiet else lines), sep="\n")
         return
     if target is None:
         raise UsageError("say which file to write (OUT.nir or OUT.net), or --check")
@@ -153,7 +155,7 @@ def convert(
     else:
         to_nir(given, target, dt=written)
     print(f"{target}: {what}, {network.timesteps} time steps" + ("" if nets else f", dt {written:g}"))
-    for note in (*network.notes, *notes):
+    for note in () if quiet else (*network.notes, *notes):
         print(f"note: {note}")
 
 

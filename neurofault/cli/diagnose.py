@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from neurofault.cli import complete, options
+from neurofault.cli.headlines import of_diagnosis
 from neurofault.cli.output import JsonOut, percent
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tell
@@ -36,6 +37,7 @@ def diagnose(
     top: Annotated[int, typer.Option(help="How many suspects to list.")] = 5,
     draws: Annotated[int, typer.Option(help="Draws of one and of two dead cores by which the naming is measured; 0: none.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of these draws.")] = 1,
+    quiet: options.Quiet = False,
     json_file: options.Json = None,
 ) -> None:
     """Rank what may be broken, by the answers of a chip to a test; faults that no answer tells apart are named together."""
@@ -88,6 +90,9 @@ def diagnose(
         ],
     })  # fmt: skip
     if result_file.alone:
+        return
+    tell(of_diagnosis(suspects, measured))
+    if quiet:
         return
     tell(
         f"{dictionary.faults:,} faults give {len(dictionary.classes):,} different answers to {len(patterns)} samples ({patterns.observe}); "

@@ -18,7 +18,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "atlas": ("atlas --fault neuron_dead --layer hidden", "atlas --fault core_dead --top 5 --json atlas.json"),
     "map": ("map", "map --network mnist-mlp --profile loihi1 --place spread --spare-cores 4", "map --sanafe sanafe --quiet"),
-    "train": ("train digits-mlp", "train mnist-mlp --harden cores=0.46"),
+    "train": ("train digits-mlp", "train mnist-mlp --harden cores=0.46 --quiet"),
     "profiles": ("profiles", "profiles --json -"),
     "convert": (
         "convert digits-mlp digits.nir",
@@ -30,9 +30,9 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "testset --out test.npz --save-chip chip.npz",
         "testset --fault core_dead --observe counts --pool 1000 --json testset.json",
     ),
-    "testset run": ("testset run test.npz --deployment chip.npz", "testset run test.npz --answers answers.npz"),
+    "testset run": ("testset run test.npz --deployment chip.npz", "testset run test.npz --answers answers.npz --quiet"),
     "diagnose": (
-        "diagnose test.npz --chip chip.npz --deployment broken.npz",
+        "diagnose test.npz --chip chip.npz --deployment broken.npz --quiet",
         "diagnose test.npz --chip chip.npz --pairs --draws 20",
     ),
     "alarms": ("alarms --out alarms.npz --save-chip watched.npz", "alarms --size 4 --fault core_dead --json alarms.json"),
@@ -46,7 +46,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "campaign run experiments/core_loss.yaml --set repeats.draws=2 --workers 2",
     ),
     "campaign status": ("campaign status experiments/core_loss.yaml",),
-    "campaign report": ("campaign report experiments/core_loss.yaml", "campaign report runs/core-loss --json -"),
+    "campaign report": (
+        "campaign report experiments/core_loss.yaml",
+        "campaign report runs/core-loss --quiet",
+        "campaign report runs/core-loss --json -",
+    ),
     "campaign export": ("campaign export runs/core-loss rows.parquet", "campaign export runs/core-loss rows.csv"),
     "campaign merge": ("campaign merge runs/all runs/part1 runs/part2",),
     "campaign schema": ("campaign schema",),

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from neurofault.cli import complete, options
+from neurofault.cli.headlines import of_testset
 from neurofault.cli.output import JsonOut, check_file, percent, scientific
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
@@ -79,6 +80,7 @@ def choose(
     chip_file: Annotated[
         Path | None, typer.Option("--save-chip", help="File for the healthy chip (.npz), as nf.load reads it.")
     ] = None,
+    quiet: options.Quiet = False,
     json_file: options.Json = None,
 ) -> None:
     """Choose the fewest samples that expose the single faults of a chip that matter, from training samples; test samples are not touched."""
@@ -131,7 +133,9 @@ def choose(
     }  # fmt: skip
     result_file.write(answer)
     if not result_file.alone:
-        _print(answer)
+        tell(of_testset(answer))
+        if not quiet:
+            _print(answer)
 
 
 def _print(answer: dict[str, Any]) -> None:
@@ -191,6 +195,7 @@ def run(
         Path | None, typer.Option(help="Recorded answers instead: the array `answers` of a .npz, [K] classes or [K, outputs].")
     ] = None,
     engine: Annotated[str, typer.Option(help="Which simulator runs the chip.", autocompletion=complete.engines)] = "exact",
+    quiet: options.Quiet = False,
     json_file: options.Json = None,
 ) -> int:
     """Show a test to a chip: exit code 0 if every sample is answered as by the healthy chip, 1 if not."""
@@ -220,7 +225,7 @@ def run(
             tell(f"pass: all {len(patterns)} samples are answered as by the healthy chip ({patterns.observe})")
         else:
             tell(f"FAIL: {len(differing)} of {len(patterns)} samples differ in {patterns.observe}")
-            for at in differing[:20]:
+            for at in differing[: 0 if quiet else 20]:
                 healthy, seen = patterns.answers[at].tolist(), verdict.answers[at].tolist()
                 tell(f"  {patterns.says(at)}: {_said(seen)} in place of {_said(healthy)}")
     return 0 if verdict.passed else 1

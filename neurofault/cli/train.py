@@ -9,6 +9,7 @@ import typer
 from neurofault.cli import complete, options
 from neurofault.cli.output import percent
 from neurofault.cli.progress import StderrProgress
+from neurofault.cli.tables import tell
 from neurofault.errors import UsageError
 
 _DRAWS = 20
@@ -32,6 +33,7 @@ def train(
     spare_cores: options.SpareCores = 0,
     chips: options.Chips = None,
     place_seed: options.PlaceSeed = 0,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train a network of the zoo; the weights are kept, so that a second call only reads them."""
     from statistics import fmean
@@ -57,8 +59,12 @@ def train(
         trained = asked.trained(where, data_dir=data_dir, progress=progress)
         found = [(split, trained.accuracy(split)) for split in (trained.data.train, trained.data.validation, trained.data.test)]
         broken = [trained.accuracy(trained.data.validation, draw) for draw in trained.tried(_DRAWS)]
-    print(f"{full} weights {trained.digest}")
     part, what = "every step of " if trained.answers_steps else "", "images" if trained.data.timesteps is None else "recordings"
+    split, accuracy = found[-1]
+    tell(f"{full} answers {percent(accuracy)} of {part}{len(split):,} {split.name} {what} right")
+    if quiet:
+        return
+    print(f"{full} weights {trained.digest}")
     for split, accuracy in found:
         print(f"{full} {split.name} {percent(accuracy)} of {part}{len(split)} {what}")
     if broken:

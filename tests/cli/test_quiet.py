@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+import neurofault as nf
+
 FEW = ("--samples", "100")
 
 CASES = {
@@ -18,6 +20,12 @@ CASES = {
         r"The damage leaves accuracy \d+\.\d\d % \[.*\] of \d+\.\d\d %",
     ),
     "atlas": (("atlas", "--fault", "core_dead", *FEW), r"core_dead: \d+ sites × 100 images; healthy .*; \d+ sites change no prediction"),
+    "train": (("train", "digits-mlp"), r"digits-mlp answers \d\d\.\d\d % of 500 digits/test images right"),
+    "convert": (("convert", "digits-mlp", "--check"), r"on 512 calibration samples: chip \d\d\.\d\d%, original .*, gap .* points"),
+    "alarms": (
+        ("alarms", "--fault", "core_dead", "--watcher", "busy", "--false-alarms", "60", "--draws", "2", "--stream", "20", "--size", "1"),
+        r"1 watcher sees core_dead in \d+\.\d\d % of 2 draws; \S+ false alarms per 10,000 samples",
+    ),
     "map": (("map",), r"digits-mlp takes 23 of 128 cores on 1 .* chip"),
 }  # fmt: skip
 
@@ -31,3 +39,43 @@ def test_the_answer_is_one_line_and_the_first(case, cli):
     assert re.fullmatch(expected, line), line
     if not case.startswith(("map", "rescue of")):
         assert cli(*words)[1].splitlines()[0] == line
+
+
+def test_a_test_set_what_it_says_of_a_chip_and_what_is_broken_are_one_line_each(cli, tmp_path):
+    test, chip, hurt = (str(tmp_path / name) for name in ("test.npz", "chip.npz", "hurt.npz"))
+    choose = ("testset", "--fault", "core_dead", "--observe", "potential", "--candidates", "50", "--draws", "0", "--check", "2")
+    out = cli(*choose, "--out", test, "--save-chip", chip)[1]
+    assert cli(*choose, "--quiet")[1].splitlines() == out.splitlines()[:1]
+    size, exposed = re.search(r"^(\d+) samples? of digits/train exposes? (\d+) of \2 single faults", out).groups()
+    assert len(nf.load_patterns(test)) == int(size)
+    assert 0 < int(exposed) <= 23
+    nf.save(nf.inject(nf.load(chip), [nf.faults.CoreDead(cores=(15,))]), hurt)
+    diagnose = ("diagnose", test, "--chip", chip, "--fault", "core_dead")
+    for words, said in (
+        (("testset", "run", test, "--deployment", hurt), f"FAIL: {size} of {size} samples differ in potential"),
+        ((*diagnose, "--deployment", hurt), "These are the answers of core_dead core 15"),
+        ((*diagnose, "--deployment", chip), "These are the answers of the healthy chip"),
+        ((*diagnose, "--draws", "2"), "The dead cores are named in 100.00 % of 2 draws of 1 dead core, "),
+    ):
+        quiet, whole = cli(*words, "--quiet")[1].splitlines(), cli(*words)[1].splitlines()
+        assert len(quiet) == 1
+        assert quiet[0].startswith(said)
+        assert whole[0] == quiet[0]
+        assert len(whole) > 1
+
+
+def test_a_campaign_says_its_answer_alone_and_why_trials_failed_on_stderr(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "few.yaml").write_text(
+        "name: few\nnetwork: {zoo: digits-mlp}\ndata: {samples: 40}\nfaults: [{kind: core_dead, count: {sweep: [3, 99]}}]\nrepeats: {draws: 2}\n"
+    )
+    code, out, err = cli("campaign", "run", "few.yaml", "--workers", "1", "--quiet")
+    assert (code, len(out.splitlines())) == (1, 1), err
+    assert re.match(
+        r"Healthy, the network answers (\d+\.\d\d) % right\. The strongest damage of this campaign \(cores hit by core_dead: 3\) leaves ",
+        out,
+    )
+    assert "2 × error: core_dead: " in err
+    assert cli("campaign", "report", "few.yaml", "--quiet")[1] == out
+    assert cli("campaign", "report", "few.yaml")[1].startswith(out)
+    assert cli("campaign", "run", "few.yaml", "--workers", "1")[1].startswith(f"{out}runs/few: 0 trials run, 4 kept")

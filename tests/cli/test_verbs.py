@@ -77,7 +77,7 @@ def test_map_draws_every_used_core(cli):
 def test_train_says_how_good_the_network_is(cli):
     code, out, err = cli("train", "digits-mlp")
     assert code == 0, err
-    first, *lines = out.splitlines()
+    _, first, *lines = out.splitlines()
     assert first == "digits-mlp weights 26e398c5d12a99b3"
     assert [line.split()[1] for line in lines] == ["digits/train", "digits/validation", "digits/test"]
     assert float(lines[0].split()[2]) > float(lines[2].split()[2]) > 95

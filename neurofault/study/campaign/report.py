@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neurofault.metrics import Metric
+from neurofault.progress import Progress, silent
 from neurofault.study.campaign.charts import curves_chart, map_chart
 from neurofault.study.campaign.folder import save
 from neurofault.study.campaign.pictures import draw_curves
@@ -21,18 +22,19 @@ _CURVES_A_FIGURE = 7
 _IN_CSV = ("core", "column", "row", "layer", "loss", "trials")
 
 
-def write_report(folder: Path, answer: Mapping[str, Any]) -> Path:
+def write_report(folder: Path, answer: Mapping[str, Any], progress: Progress = silent) -> Path:
     """Write ``report.html`` and ``figures/*.svg``, ``figures/*.csv`` into a folder. Equal answers give equal bytes.
 
     Args:
         folder: run folder.
         answer: from :func:`neurofault.study.campaign.summary.answer_of`.
+        progress: called as ``progress("report", done, total, text)`` after each figure.
 
     Raises:
         UsageError: jinja2 or matplotlib is missing, or the folder cannot be written.
     """
     check_tools()
-    figures = _figures(answer)
+    figures = _figures(answer, progress)
     page = _page(answer, figures, beside=True)
     for figure in figures:
         save(folder / "figures" / f"{figure['name']}.svg", figure["svg"])
@@ -132,7 +134,7 @@ def _cost(point: Mapping[str, Any]) -> str:
     return f" ({point['cycles']:.3g} cycles of learning, {point['writes']:,.0f} writes, {point['energy_joule']:.2g} J)"
 
 
-def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _figures(answer: Mapping[str, Any], progress: Progress = silent) -> list[dict[str, Any]]:
     metric = metric_in(answer)
     what_is = metric.words.capitalize() if metric.lower else "Accuracy"
     groups: dict[str, list[Mapping[str, Any]]] = {}
@@ -140,6 +142,8 @@ def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
         if any(point["mean"] is not None for point in curve["points"]):
             groups.setdefault(axis_words(answer["plans"], curve["axis"]), []).append(curve)
     figures: list[dict[str, Any]] = []
+    total = sum(-(-len(curves) // _CURVES_A_FIGURE) for curves in groups.values()) + len(answer["maps"])
+    progress("report", 0, total, "figures")
     for axis, curves in groups.items():
         explored = f"accuracy{len(figures) + 1}-explorer"
         for start in range(0, len(curves), _CURVES_A_FIGURE):
@@ -155,6 +159,7 @@ def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "chart": curves_chart(answer, curves, f"{what_is} over {what}") if start == 0 else None,
                 }
             )  # fmt: skip
+            progress("report", len(figures), total, "figures")
     if answer["maps"]:
         few, many = answer["tested"]["cores_hit"]
         together = (
@@ -178,6 +183,7 @@ def _figures(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
                     "chart": map_chart(chip["cores"], most, title, answer),
                 }
             )  # fmt: skip
+            progress("report", len(figures), total, "figures")
     return figures
 
 
