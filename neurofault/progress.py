@@ -122,3 +122,17 @@ def compiling() -> None:
     """Tell whoever waits for it (:func:`when_compiling`) that a kernel is compiled."""
     while _waiting:
         _waiting.pop()()
+
+
+_listeners: list[Callable[[str], object]] = []
+
+
+def when_told(say: Callable[[str], object] | None) -> None:
+    """Call ``say`` with whatever this process is told of where things came from (:func:`told`); None: nobody wants to know any more."""
+    _listeners[:] = [] if say is None else [say]
+
+
+def told(text: str) -> None:
+    """Tell whoever wants to know (:func:`when_told`) where something came from: shipped, kept from before, made now."""
+    for say in _listeners:
+        say(text)

@@ -11,6 +11,7 @@ from neurofault.cli import complete, options
 from neurofault.cli.output import JsonOut, check_file, check_folder
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
+from neurofault.cli.telling import of_prepared
 from neurofault.errors import UsageError
 
 
@@ -56,6 +57,7 @@ def atlas(
         typer.Option(help="HTML file, which loads nothing: the chip by core, the input image and the critical sites, to explore."),
     ] = None,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
     json_file: options.Json = None,
 ) -> None:
     """Work out the effect of every single site on every test image, and name the most critical sites."""
@@ -90,11 +92,15 @@ def atlas(
         weight_bits=weight_bits, place=place, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips,
         place_seed=place_seed, signed=signed, adapt=0, validates=False, binning=options.binned(binning), calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
-    with result_file.working(), StderrProgress() as progress:
+    with result_file.working(), StderrProgress(verbose=verbose) as progress:
         prepared = prepare(setup, progress, accuracy_for="atlas")
+        progress.part("network and chip", lambda: of_prepared(prepared))
         found = follow(
             prepared.deployment, shown(prepared.deployment, prepared.test), prepared.test.expected, kind, unit=prepared.metric.unit, layer=layer,
             changes=out is not None, progress=lambda done, total: progress("atlas", done, total, ""), keep=None if out is None else out / "parts", device=device,
+        )  # fmt: skip
+        progress.part(
+            "sites", lambda: [f"{len(found) - found.whole:,} of {len(found):,} sites were followed as differences from the healthy chip, the others ran whole on {device}"]
         )  # fmt: skip
     written: list[str] = []
     if out is not None:

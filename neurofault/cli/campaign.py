@@ -17,6 +17,7 @@ from neurofault.cli import complete, options
 from neurofault.cli.output import JsonOut, check_file
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
+from neurofault.cli.telling import of_campaign, of_trials
 from neurofault.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def run(
     retry: Annotated[bool, typer.Option("--retry", help="Run failed trials again.")] = False,
     data_dir: options.DataDir = None,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Run what has not run yet; a run that was broken off goes on. Then write the report."""
     from neurofault.cores import usable_cores
@@ -104,8 +106,11 @@ def run(
     executor = Executor(usable_cores() if workers is None else workers, dask, _shard(shard), retry)
     folder = out or default_folder(campaign)
     check_folder(folder, campaign, named=out is not None)
-    with StderrProgress() as progress:
-        done = run_campaign(folder, ready(campaign, data_dir, progress), executor, progress)
+    with StderrProgress(verbose=verbose) as progress:
+        made = ready(campaign, data_dir, progress)
+        progress.part("networks and chips", lambda: of_campaign(made))
+        done = run_campaign(folder, made, executor, progress)
+        progress.part("trials", lambda: of_trials(done, executor))
     found = found_in(folder)
     lost = sum(map(failed, found.rows))
     said = f"{folder}: {done.ran:,} trials run, {done.kept:,} kept from before, {lost:,} failed"

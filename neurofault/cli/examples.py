@@ -9,14 +9,15 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "inject": (
         "inject",
         "inject --network mnist-mlp --kill-cores 2 --draws 20 --json -",
+        "inject --kill-cores 2 --verbose",
         "inject --fault synapse_bit_flip --rate 1e-3 --profile loihi1 --quiet",
     ),
     "rescue": (
         "rescue --kill-cores 4 --draws 4 --quiet",
-        "rescue --strategy remap,batch --learner delta --spare-cores 4 --json rescue.json",
+        "rescue --strategy remap,batch --learner delta --spare-cores 4 --verbose --json rescue.json",
         "rescue --fault neuron_dead --rate 0.3 --strategy iterative --cycles 2 --picture rescue.png",
     ),
-    "atlas": ("atlas --fault neuron_dead --layer hidden", "atlas --fault core_dead --top 5 --json atlas.json"),
+    "atlas": ("atlas --fault neuron_dead --layer hidden", "atlas --fault core_dead --top 5 --verbose --json atlas.json"),
     "map": ("map", "map --network mnist-mlp --profile loihi1 --place spread --spare-cores 4", "map --sanafe sanafe --quiet"),
     "train": ("train digits-mlp", "train mnist-mlp --harden cores=0.46 --quiet"),
     "profiles": ("profiles", "profiles --json -"),
@@ -28,7 +29,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "paper": ("paper fig1 --quick --out paper", "paper all --on chip --out paper-chip"),
     "testset": (
         "testset --out test.npz --save-chip chip.npz",
-        "testset --fault core_dead --observe counts --pool 1000 --json testset.json",
+        "testset --fault core_dead --observe counts --pool 1000 --verbose --json testset.json",
     ),
     "testset run": ("testset run test.npz --deployment chip.npz", "testset run test.npz --answers answers.npz --quiet"),
     "diagnose": (
@@ -43,7 +44,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "campaign run": (
         "campaign run experiments/core_loss.yaml",
         "campaign run experiments/core_loss.yaml --shard 1/8 --out runs/part1",
-        "campaign run experiments/core_loss.yaml --set repeats.draws=2 --workers 2",
+        "campaign run experiments/core_loss.yaml --set repeats.draws=2 --workers 2 --verbose",
     ),
     "campaign status": ("campaign status experiments/core_loss.yaml",),
     "campaign report": (

@@ -14,6 +14,7 @@ from neurofault.cli import complete, options
 from neurofault.cli.output import JsonOut, estimated, scientific
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import draw_chip, tabled, tell, width
+from neurofault.cli.telling import of_engine, of_prepared
 from neurofault.deploy.arithmetic_spec import computes
 from neurofault.errors import UsageError
 from neurofault.graph import Network, Source
@@ -87,6 +88,7 @@ def inject(
     chips: options.Chips = None,
     place_seed: options.PlaceSeed = 0,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
     json_file: options.Json = None,
 ) -> None:
     """Put a trained network on a simulated chip, break part of it, and report what that costs.
@@ -107,11 +109,13 @@ def inject(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spare_cores,
         chips, place_seed, signed=signed, adapt=most_samples(guards), validates=False, binning=options.binned(binning), nir_reset=nir_reset, readout=readout, reset=reset, calibrate=calibrate, metric=metric,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
-    with result_file.working(), StderrProgress() as progress:
+    with result_file.working(), StderrProgress(verbose=verbose) as progress:
         prepared = protected(prepare(setup, progress), guards, seed=seed, progress=progress)
+        progress.part("network and chip", lambda: of_prepared(prepared))
         result = injection(
             prepared, faults, layer=layer or "hidden", draws=draws, seed=seed, engine=engine, progress=progress, device=device
         )
+        progress.part("faults and draws", lambda: of_engine(result))
     answer = to_json(result, explain=explain)
     result_file.write(answer)
     if quiet and not result_file.alone:

@@ -136,6 +136,12 @@ Device = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the answer alone, in one line.")]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", "-v", help="Say on stderr what is chosen and why, what came from where, and how long each part took."
+    ),
+]
 Json = Annotated[
     str | None, typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is stdout (nothing else is printed).")
 ]

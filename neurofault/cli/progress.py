@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from neurofault.progress import when_compiling
+from neurofault.progress import when_compiling, when_told
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -16,24 +17,53 @@ _EVERY_SECONDS = 30.0
 
 
 class StderrProgress:
-    """A ``progress(stage, done, total, text)`` callable and context manager."""
+    """A ``progress(stage, done, total, text)`` callable and context manager.
 
-    def __init__(self) -> None:
+    Args:
+        verbose: whether :meth:`part` says what was chosen, and where what the work rests on came from (:func:`neurofault.progress.told`).
+    """
+
+    def __init__(self, *, verbose: bool = False) -> None:
         self._bars = _bars() if sys.stderr.isatty() else None
         self._tasks: dict[str, TaskID] = {}
-        self._said = 0.0
+        self._said = self._since = 0.0
+        self._verbose = verbose
 
     def __enter__(self) -> StderrProgress:
         if self._bars is not None:
             self._bars.start()
-            when_compiling(lambda: self._bars.console.print("compiling kernels, once") if self._bars is not None else None)
-        self._said = time.monotonic()
+        if self._bars is not None or self._verbose:
+            when_compiling(lambda: self._say("compiling kernels, once"))
+        if self._verbose:
+            when_told(self._say)
+        self._said = self._since = time.monotonic()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        when_compiling(None)
+        when_told(None)
         if self._bars is not None:
-            when_compiling(None)
             self._bars.stop()
+
+    def part(self, name: str, lines: Callable[[], Iterable[str]] = tuple) -> None:
+        """With ``--verbose``: say that a part of the work has ended, how long it took, and what was chosen in it.
+
+        Args:
+            name: of the part.
+            lines: what there is to say of it; not asked for without ``--verbose``.
+        """
+        if not self._verbose:
+            return
+        self._say(f"{name}: {time.monotonic() - self._since:.2f} s")
+        for line in lines():
+            self._say(f"  {line}")
+        self._since = time.monotonic()
+
+    def _say(self, text: str) -> None:
+        if self._bars is not None:
+            self._bars.console.print(text, markup=False, highlight=False, emoji=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
 
     def __call__(self, stage: str, done: int, total: int, text: str) -> None:
         """Show that ``done`` of ``total`` parts of a stage are done."""

@@ -16,6 +16,7 @@ from neurofault.cli.inject import read_faults
 from neurofault.cli.output import JsonOut, check_file, scientific
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
+from neurofault.cli.telling import of_prepared
 from neurofault.deploy.arithmetic_spec import computes
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import UsageError
@@ -148,6 +149,7 @@ def rescue(
     chips: options.Chips = None,
     place_seed: options.PlaceSeed = 0,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
     json_file: options.Json = None,
 ) -> None:
     """Break a chip, heal it in several ways on the same draws and samples, and report what came back and at what cost."""
@@ -184,13 +186,9 @@ def rescue(
     names = [*ways, *(name for name in _names(control) if name not in ("none", "dropout"))]
     robust = _dropout_twin(network) if "dropout" in _names(control) else None
     how = Plan(
-        steps=steps if {"iterative", "remap+learn"} & set(names) else 1,
-        spend=spend,  # type: ignore[arg-type]  # checked by Plan
-        watchdog=watchdog,
-        old_shift=old_shift,
-        tolerance=tolerance,
-        together=together,
-    )
+        steps=steps if {"iterative", "remap+learn"} & set(names) else 1, spend=spend,  # type: ignore[arg-type]  # checked by Plan
+        watchdog=watchdog, old_shift=old_shift, tolerance=tolerance, together=together,
+    )  # fmt: skip
     watch = Guard(guard) if guard else None
     rows = treatments(names, _names(learner), budget, how)
     if adapt < 1:
@@ -205,12 +203,13 @@ def rescue(
         place_seed, signed=signed, adapt=max(adapt, most_samples(guards)), validates=tolerance is not None, binning=options.binned(binning), learns=any(row.learner for row in rows), nir_reset=nir_reset, readout=readout, reset=reset, calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
     one_label_for = "what learns" if setup.learns else None
-    with result_file.working(), StderrProgress() as progress:
+    with result_file.working(), StderrProgress(verbose=verbose) as progress:
         prepared = prepare(setup, progress, accuracy_for="rescue", one_label_for=one_label_for)
         prepared = protected(prepared, guards, seed=seed, progress=progress)
         chip, validation = prepared.deployment, prepared.data.validation
         unit = prepared.metric.unit
         train = prepared.data.train.first(min(adapt, len(prepared.data.train)))
+        progress.part("network and chip", lambda: of_prepared(prepared, learn_from=f"{len(train):,} of {train.name}"))
         tester = None
         if tests:
             from neurofault.study.patterns.usual import dictionary_for  # compiled, and only these strategies need it
@@ -230,6 +229,9 @@ def rescue(
             guard=watch,
             tester=tester,
             progress=progress,
+        )
+        progress.part(
+            "healing", lambda: [f"engine: exact, {len(rows):,} ways on the same {draws:,} draws, learning in mode hardware_strict"]
         )
         if robust is not None:
             twin = prepare(replace(setup, network=robust), progress, accuracy_for="rescue", one_label_for=one_label_for)

@@ -12,6 +12,7 @@ from neurofault.cli.headlines import of_testset
 from neurofault.cli.output import JsonOut, check_file, percent, scientific
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
+from neurofault.cli.telling import of_prepared
 from neurofault.errors import UsageError
 
 app = typer.Typer(help="Choose the fewest samples that expose the faults that matter; `run` shows them to a chip.")
@@ -81,6 +82,7 @@ def choose(
         Path | None, typer.Option("--save-chip", help="File for the healthy chip (.npz), as nf.load reads it.")
     ] = None,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
     json_file: options.Json = None,
 ) -> None:
     """Choose the fewest samples that expose the single faults of a chip that matter, from training samples; test samples are not touched."""
@@ -107,7 +109,7 @@ def choose(
         weight_bits=weight_bits, place=place, neurons_per_core=neurons_per_core, spare_cores=spare_cores, chips=chips,
         place_seed=place_seed, signed=signed, adapt=pool, samples=1, binning=options.binned(binning), calibrate=calibrate,  # type: ignore[arg-type]  # checked by prepare
     )  # fmt: skip
-    with result_file.working(), StderrProgress() as progress:
+    with result_file.working(), StderrProgress(verbose=verbose) as progress:
         prepared = prepare(setup, progress, accuracy_for="testset", one_label_for="testset")
         chip = prepared.deployment
         if prepared.metric.lower:
@@ -115,10 +117,22 @@ def choose(
         train, validation = prepared.data.train, prepared.data.validation
         train = train.first(min(pool, len(train)))
         validation = validation if reference is None else validation.first(reference)
+        progress.part(
+            "network and chip",
+            lambda: of_prepared(
+                prepared,
+                reports=False,
+                choose_from=f"{len(train):,} of {train.name}",
+                tell_what_is_critical=f"{len(validation):,} of {validation.name}",
+            ),
+        )
         found = choose_patterns(
             chip, shown(chip, train), shown(chip, validation), faults=fault or ["synapse_dead", "neuron_dead", "core_dead"], observe=observe, aim=aim,
             critical=critical, size=size, coverage=coverage, most=candidates, made=made, layer=layer, draws=draws, check=None if check == "all" else int(check),
             seconds=seconds, seed=seed, data=train.name, indices=train.indices, progress=progress,
+        )  # fmt: skip
+        progress.part(
+            "test", lambda: [f"engine: single faults as differences from the healthy chip, by the incremental engine where it follows them; {found.checked:,} run again by exact"]
         )  # fmt: skip
     written = []
     if out is not None:

@@ -45,6 +45,7 @@ from neurofault.data.own import read_npz
 from neurofault.data.splits import DataSet, Split
 from neurofault.data.unread import NOTHING
 from neurofault.errors import DataError, UsageError, nearest
+from neurofault.progress import told
 from neurofault.streams import stream_key
 
 
@@ -147,6 +148,7 @@ def load(
         return read_ecg_qtdb(_root(data_dir))
     published = PUBLISHED[name]
     folder = _local_folder(name, data_dir) or _download(name, published, data_dir)
+    told(f"data {name}: {'from the cache' if folder == cache_dir() / 'data' / name else 'files'}, {folder}")
     read = read_cifar_set if name == "cifar10" else read_idx_set
     images, labels, test_images, test_labels = read(folder, published.shape, len(published.classes))
     if len(labels) < 10:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from neurofault.cache import cache_dir, keep
+from neurofault.progress import told
 
 FOLDER = Path(__file__).with_name("weights")
 
@@ -56,10 +57,13 @@ def with_weights(model: nn.Module, key: str, train: Callable[[], object]) -> Non
     """
     path, shipped = cache_dir() / "zoo" / f"{key}.pt", load_shipped(key)
     if shipped is not None:
+        told(f"weights {key}: they come with neurofault")
         model.load_state_dict(shipped)
     elif path.exists():
+        told(f"weights {key}: from the cache, {path.parent}")
         model.load_state_dict(torch.load(path, weights_only=True))
     else:
+        told(f"weights {key}: not in the cache, trained now")
         train()
         keep(path, lambda part: torch.save(model.state_dict(), part))
 
