@@ -45,6 +45,8 @@ LINES = {
     "neurofault inj": {"inject"},
     "neurofault campaign ": {"check", "export", "merge", "plan", "report", "run", "schema", "status"},
     "neurofault inject --kill": {"--kill-cores"},
+    "neurofault diagnose --qu": {"--quiet"},
+    "neurofault campaign run --ver": {"--verbose"},
     "neurofault inject --network ": {*RECIPES, *EVENT_RECIPES, "mine.nir", "mine.net"},
     "neurofault inject --network mnist-mlp": {name for name in RECIPES if name.startswith("mnist-mlp")},
     "neurofault map --profile ": {*bundled_profiles(), "chip.yaml"},
