@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from neurofault.study.alarms.watch import watch
     from neurofault.study.atlas_api import AtlasResults, atlas
     from neurofault.study.calibrate import from_torch
-    from neurofault.study.campaign.api import campaign
+    from neurofault.study.campaign.api import CampaignResults, CheckedCampaign, campaign
     from neurofault.study.neurobench import neurobench_metric, neurobench_model
     from neurofault.study.patterns.apply import apply_patterns
     from neurofault.study.patterns.choose import choose_patterns
@@ -130,6 +130,8 @@ __all__ = [  # noqa: RUF022  (in pipeline order)
     "neurobench_metric",
     # many trials
     "campaign",
+    "CheckedCampaign",
+    "CampaignResults",
     "to_log",
     "errors",
 ]
@@ -166,7 +168,7 @@ _FROM = {
     "neurofault.study.alarms.watch": ("watch",),
     "neurofault.study.atlas_api": ("AtlasResults", "atlas"),
     "neurofault.study.calibrate": ("from_torch",),
-    "neurofault.study.campaign.api": ("campaign",),
+    "neurofault.study.campaign.api": ("CampaignResults", "CheckedCampaign", "campaign"),
     "neurofault.study.neurobench": ("neurobench_metric", "neurobench_model"),
     "neurofault.study.patterns.apply": ("apply_patterns",),
     "neurofault.study.patterns.choose": ("choose_patterns",),

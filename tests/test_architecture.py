@@ -16,7 +16,20 @@ PACKAGE = Path(neurofault.__file__).parent
 
 LAYERS = (
     ("errors", "specmistakes", "specnodes", "numerals", "brief", "files", "specfile", "streams"),
-    ("progress", "digest", "cache", "compiled", "vector_code", "cores", "frames", "importing", "logs", "hdf5_child", "hdf5_file"),
+    (
+        "progress",
+        "digest",
+        "cache",
+        "compiled",
+        "vector_code",
+        "cores",
+        "frames",
+        "plotting",
+        "importing",
+        "logs",
+        "hdf5_child",
+        "hdf5_file",
+    ),
     ("arrays", "graph", "spikes", "inputs", "damage"),
     ("activity", "metrics", "data", "zoo"),
     ("convert",),
@@ -189,7 +202,7 @@ PUBLIC = [
     "choose_patterns", "apply_patterns", "PatternSet", "save_patterns", "load_patterns", "fault_dictionary", "diagnose",
     "choose_alarms", "with_alarms", "watch", "try_alarms", "AlarmSet", "save_alarms", "load_alarms",
     "atlas", "AtlasResults", "robustness", "Robustness", "neurobench_model", "neurobench_metric",
-    "campaign", "to_log",
+    "campaign", "CheckedCampaign", "CampaignResults", "to_log",
     "errors",
 ]  # fmt: skip
 """In the order of the pipeline."""

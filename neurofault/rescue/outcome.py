@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 from neurofault.brief import html_table
 from neurofault.deploy.deployment import Deployment
+from neurofault.errors import UsageError
 from neurofault.frames import frame_of
 from neurofault.metrics import ACCURACY, Metric
+from neurofault.plotting import COLOURS, axes_or_new
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.detection import Detection
 from neurofault.rescue.guard import Guarded
 from neurofault.rescue.provision import Provision
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from pandas import DataFrame
 
 
@@ -123,6 +126,46 @@ class Rescued:
         table = self.deployment.profile.default_energy
         columns = {name.replace("accuracy", self.metric.key): kind for name, kind in _COLUMNS.items()}
         return frame_of(columns, [self.metric.named(_look(point, self.cycle, table)) for point in self.points])
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """Draw what was seen on the way: accuracy in percent, or the mean squared error, over cycles since the first strike; each strike is a dotted line.
+
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> chip, x, y = reflex()
+        >>> hurt = nf.inject(chip, nf.faults.NeuronDead(count=1, layer="hands"), seed=1)
+        >>> done = nf.rescue(hurt, x, y, strategy="none", test=(x, y))
+        >>> done.plot().lines[0].get_ydata().tolist()
+        [100.0, 50.0]
+
+        Args:
+            axes: of matplotlib, to draw into; None: new ones.
+
+        Returns:
+            The axes.
+
+        Raises:
+            UsageError: matplotlib is not installed, or no look measured anything, as without ``test=``.
+        """
+        points = [point for point in self.points if point.accuracy is not None]
+        if not points:
+            raise UsageError("nothing to draw: no test examples were given (test=), so no look says how good the chip was")
+        axes = axes_or_new(axes)
+        times = 1 if self.metric.lower else 100
+        cycles = [point.samples / self.cycle for point in points]
+        axes.plot(
+            cycles, [times * (point.accuracy or 0.0) for point in points], marker="o", color=COLOURS[0], label=self.metric.words
+        )
+        first = "strike"
+        for at in [point.samples / self.cycle for point in self.points if point.what == "strike"]:
+            axes.axvline(at, color="#777777", linewidth=1, linestyle=":", label=first)
+            first = "_"
+        if self.points[0].what == "healthy" and self.points[0].accuracy is not None:
+            axes.axhline(times * self.points[0].accuracy, color="#777777", linewidth=1, linestyle="--", label="healthy")
+        axes.set_xlabel(f"cycles since the first strike (a cycle: {self.cycle:,} samples)")
+        axes.set_ylabel(self.metric.words + ("" if self.metric.lower else " (%)"))
+        axes.legend()
+        return axes
 
     @property
     def cycles_total(self) -> float:

@@ -24,6 +24,7 @@ from neurofault.errors import UnsupportedError, UsageError, nearest
 from neurofault.graph.network import samples_apart
 from neurofault.inputs import Inputs
 from neurofault.metrics import Expected, Metric
+from neurofault.plotting import axes_or_new
 from neurofault.study.atlas_follow import follow
 from neurofault.study.atlas_runs import answers_of, by_runs
 from neurofault.study.atlas_sites import KINDS, Kind, all_sites
@@ -256,12 +257,7 @@ def draw(found: Atlas, axes: Axes | None = None) -> Axes:
     Raises:
         UsageError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise UsageError("pictures are drawn with matplotlib, which is not installed: pip install matplotlib") from error
-    if axes is None:
-        axes = Figure(figsize=(7, 4.2), layout="constrained").add_subplot()
+    axes = axes_or_new(axes)
     changed, layer = (np.asarray(found.sites[name], np.int64) for name in ("changed", "layer"))
     what = "squared errors" if found.metric.lower else "predictions"
     for index in np.unique(layer):

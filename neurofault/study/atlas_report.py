@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
+from neurofault.plotting import COLOURS
 from neurofault.study import atlas_places as places
 from neurofault.study.chip_map import grid_chart, holds, placed
-from neurofault.study.drawing import COLOURS, STYLE, as_svg, draw_map, plain
+from neurofault.study.drawing import STYLE, as_svg, draw_map, plain
 from neurofault.study.page import check_tools, page_from
 
 if TYPE_CHECKING:

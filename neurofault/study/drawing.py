@@ -8,8 +8,6 @@ from typing import Any
 
 from neurofault.study.chip_map import placed
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe & Ito's palette, which the colour-blind can tell apart (yellow left out: too pale on white)."""
 STYLE: Any = {
     "svg.hashsalt": "neurofault",
     "svg.fonttype": "none",

@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.errors import UnsupportedError, UsageError
+from neurofault.plotting import COLOURS
 from neurofault.study.rescue_study import RescueStudy, Row, name_of
 from neurofault.study.statistics import t_interval
-
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe & Ito's, told apart by colour-blind readers."""
 
 _DASHES = ("-", "--", "-.", ":")
 
@@ -43,7 +41,7 @@ def draw_time_line(study: RescueStudy, path: Path) -> None:
     end = max((float(x[-1]) for x, *_ in curves), default=0.0)
     for at, (row, curve) in enumerate(zip(damaged, curves, strict=True)):
         x, mean, low, high = (np.append(each, end if each is curve[0] else each[-1]) for each in curve)  # what is reached is kept
-        colour, dash = _COLOURS[at % len(_COLOURS)], _DASHES[at // len(_COLOURS) % len(_DASHES)]
+        colour, dash = COLOURS[at % len(COLOURS)], _DASHES[at // len(COLOURS) % len(_DASHES)]
         axes.plot(x, times * mean, dash, color=colour, label=name_of(row))
         axes.fill_between(x, times * low, times * high, color=colour, alpha=0.15, linewidth=0)
     axes.axhline(times * study.healthy, color="#777777", linewidth=1, linestyle=":")

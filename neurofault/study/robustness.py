@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,8 +28,12 @@ from neurofault.faults.places import core_blocks, populations_named
 from neurofault.inputs import Bias, Inputs, Spikes
 from neurofault.metrics import ACCURACY
 from neurofault.numerals import whole_number
+from neurofault.plotting import axes_or_new, band
 from neurofault.progress import Asked, listening
 from neurofault.study.statistics import Interval, t_interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SHARES: Final = tuple(step / 8 for step in range(9))
 """Shares of the sites that are dead, unless others are asked for: 0, an eighth, … all."""
@@ -37,6 +41,7 @@ RATES: Final = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 """Rates of flipped bits, unless others are asked for."""
 GRIDS: Final = {"core_dead": SHARES, "neuron_dead": SHARES, "synapse_dead": SHARES, "synapse_bit_flip": RATES}
 """Kind → what it is measured at."""
+_NOUNS: Final = {"core_dead": "cores", "neuron_dead": "neurons", "synapse_dead": "synapses"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +89,44 @@ class Robustness:
     def area(self) -> Interval:
         """Return R: the mean over draws and its interval (none of one draw)."""
         return t_interval(self.areas)
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """Draw the damage curve: the mean over draws of what is kept, with its 95 % interval; the area R under it is shaded, and said in the legend.
+
+        The scale of rates is logarithmic, as R takes them.
+
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> found = nf.robustness(*reflex(), "synapse_dead", layer="any", grid=(0.0, 1.0), draws=2)
+        >>> found.plot().lines[0].get_ydata().tolist()
+        [1.0, 0.0]
+
+        Args:
+            axes: of matplotlib, to draw into; None: new ones.
+
+        Returns:
+            The axes.
+
+        Raises:
+            UsageError: matplotlib is not installed.
+        """
+        axes = axes_or_new(axes)
+        at = [t_interval(kept) for kept in self.kept.T]
+        mean = [each.mean for each in at]
+        low = [each.mean if each.low is None else each.low for each in at]
+        high = [each.mean if each.high is None else each.high for each in at]
+        area = self.area
+        ends = "" if area.low is None or area.high is None else f" [{area.low:.3f}, {area.high:.3f}]"
+        axes.fill_between(self.grid, 0.0, mean, color="#999999", alpha=0.2, linewidth=0, label=f"R = {area.mean:.3f}{ends}")
+        band(axes, self.grid, low, mean, high, f"{self.fault} in {self.layer}, {area.n} {'draw' if area.n == 1 else 'draws'}")
+        if GRIDS[self.fault] is RATES:
+            axes.set_xscale("log")
+        axes.set_xlabel(
+            "rate of flipped bits" if GRIDS[self.fault] is RATES else f"share of the {_NOUNS[self.fault]} that are dead"
+        )
+        axes.set_ylabel("kept (1: healthy, 0: chance)")
+        axes.legend()
+        return axes
 
     def __str__(self) -> str:
         """Return one line."""

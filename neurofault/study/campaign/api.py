@@ -19,6 +19,7 @@ from neurofault.study.campaign.files import check_files
 from neurofault.study.campaign.folder import JOURNAL, check_folder, default_folder, save, whose
 from neurofault.study.campaign.identity import settings_of
 from neurofault.study.campaign.mapping import GIVEN
+from neurofault.study.campaign.pictures import plot_curves
 from neurofault.study.campaign.report import page_of, write_report
 from neurofault.study.campaign.rows import Row, failed
 from neurofault.study.campaign.run import Executor, ready, run_campaign
@@ -27,6 +28,7 @@ from neurofault.study.campaign.summary import Found, answer_of, found_in
 from neurofault.study.campaign.tables import summary_of, table_of, write_parquet
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from pandas import DataFrame
 
 
@@ -34,6 +36,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False, repr=False)
 class CampaignResults:
     """What a campaign has found so far: a row for each trial that has ended.
+
+    >>> from neurofault.examples import small_campaign
+    >>> done = small_campaign().run(workers=1)
+    >>> done.trials, done.planned, done.failed
+    (4, 4, 0)
 
     Attributes:
         found: what the run folder holds.
@@ -69,6 +76,11 @@ class CampaignResults:
         Whole numbers are ``Int64``, numbers ``float64``, truths ``boolean``, text ``string``; ``cores`` holds lists of int. What is not known
         is missing. Accuracies are ``correct / samples``, ``damaged_correct / samples`` and ``healthy_correct / samples``.
 
+        >>> from neurofault.examples import small_campaign
+        >>> done = small_campaign().run(workers=1)
+        >>> done.table()[["cell", "draw", "status"]].values.tolist()
+        [[0, 0, 'ok'], [0, 1, 'ok'], [1, 0, 'ok'], [1, 1, 'ok']]
+
         Raises:
             UnsupportedError: pandas is not installed.
         """
@@ -82,6 +94,11 @@ class CampaignResults:
         ``label`` is the curve that the cell lies on, ``x`` its place on the axis ``axis``; the other columns are those of the CSV files that
         ``neurofault campaign report`` writes.
 
+        >>> from neurofault.examples import small_campaign
+        >>> done = small_campaign().run(workers=1)
+        >>> done.summary()[["label", "x", "draws"]].values.tolist()
+        [['core_dead · none', 1, 2], ['core_dead · none', 3, 2]]
+
         Raises:
             UnsupportedError: pandas is not installed.
         """
@@ -89,6 +106,13 @@ class CampaignResults:
 
     def report(self, path: str | Path | None = None) -> Path:
         """Write the report: one HTML file that loads nothing.
+
+        >>> from neurofault.examples import small_campaign
+        >>> done = small_campaign().run(workers=1)
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     done.report(f"{folder}/page.html").name
+        'page.html'
 
         Args:
             path: the file; None: ``report.html`` in the run folder, with ``figures/`` and ``trials.parquet`` beside it, as
@@ -107,6 +131,29 @@ class CampaignResults:
         write_parquet(self.found, self.folder / "trials.parquet")
         return page
 
+    def plot(self, over: str | None = None, axes: Axes | None = None) -> Axes:
+        """Draw the curves of the report: the mean over draws in the end, accuracies in percent, with 95 % intervals over draws; each label says what differs between the curves.
+
+        The horizontal lines are the healthy chip and chance.
+
+        >>> from neurofault.examples import small_campaign
+        >>> done = small_campaign().run(workers=1)
+        >>> axes = done.plot()
+        >>> axes.get_xlabel(), axes.lines[0].get_label(), axes.lines[0].get_xdata().tolist()
+        ('cores hit by core_dead', 'core_dead · none', [1.0, 3.0])
+
+        Args:
+            over: the axis along which the curves run that are drawn, in words, as it stands below the picture; ``ways of healing``: those of one point each. None: the only one there is.
+            axes: of matplotlib, to draw into; None: new ones.
+
+        Returns:
+            The axes.
+
+        Raises:
+            UsageError: matplotlib is not installed, no trial has a result yet, no curve runs over that axis, or there are several and none is named.
+        """
+        return plot_curves(answer_of(self.found), over, axes)
+
     def __repr__(self) -> str:
         return f"{self.found.campaign.spec.name}: {self.trials:,} of {self.planned:,} trials, {self.failed:,} failed; {self.folder}"
 
@@ -119,6 +166,11 @@ class CampaignResults:
 @dataclass(frozen=True, eq=False, repr=False)
 class CheckedCampaign:
     """A campaign without mistakes, ready to run.
+
+    >>> from neurofault.examples import small_campaign
+    >>> study = small_campaign()
+    >>> study.cells, study.trials
+    (2, 4)
 
     Attributes:
         campaign: what is asked for.
@@ -155,6 +207,11 @@ class CheckedCampaign:
         Rows go into the journal of :attr:`folder` as they are done and do not depend on ``workers``; ``neurofault campaign`` reads the same
         folder. After a first Ctrl-C, SIGTERM or SIGHUP the trials that are being run end and are kept, then the signal is raised again.
 
+        >>> from neurofault.examples import small_campaign
+        >>> study = small_campaign()
+        >>> study.run(workers=1).trials, study.run(workers=1).ran
+        (4, 0)
+
         Args:
             workers: local processes, at least 1; None: one for each core that this process may use.
             resume: go on with the run that the folder holds; False: refuse where it holds one.
@@ -183,6 +240,12 @@ class CheckedCampaign:
 
     def results(self) -> CampaignResults:
         """Return what the folder holds, without running anything.
+
+        >>> from neurofault.examples import small_campaign
+        >>> study = small_campaign()
+        >>> _ = study.run(workers=1)
+        >>> study.results().trials
+        4
 
         Warns:
             NeurofaultWarning: the folder was run with other settings than this campaign has now; its own are shown.

@@ -10,6 +10,9 @@ from neurofault.study.campaign.summary import metric_in
 from neurofault.study.campaign.tested import axis_words
 from neurofault.study.chip_map import grid_chart, holds, placed
 
+WAYS = "ways of healing"
+"""What curves of one point each are compared over."""
+
 
 def is_number(value: Any) -> bool:
     """Return whether a value of an axis lies on a scale."""
@@ -19,6 +22,15 @@ def is_number(value: Any) -> bool:
 def wants_log(values: Sequence[float]) -> bool:
     """Return whether the values of an axis spread so far that they are shown by their logarithms."""
     return bool(values) and min(values) > 0 and max(values) / min(values) > 100
+
+
+def groups_of(answer: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the curves that have a point, by the axis that they run along, in words; empty: none."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for curve in answer["curves"]:
+        if any(point["mean"] is not None for point in curve["points"]):
+            groups.setdefault(axis_words(answer["plans"], curve["axis"]), []).append(curve)
+    return groups
 
 
 def curves_chart(answer: Mapping[str, Any], curves: Sequence[Mapping[str, Any]], title: str) -> dict[str, Any]:

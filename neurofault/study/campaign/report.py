@@ -9,7 +9,7 @@ from typing import Any
 
 from neurofault.metrics import Metric
 from neurofault.progress import Progress, silent
-from neurofault.study.campaign.charts import curves_chart, map_chart
+from neurofault.study.campaign.charts import WAYS, curves_chart, groups_of, map_chart
 from neurofault.study.campaign.folder import save
 from neurofault.study.campaign.pictures import draw_curves
 from neurofault.study.campaign.summary import metric_in, points_of
@@ -137,18 +137,15 @@ def _cost(point: Mapping[str, Any]) -> str:
 def _figures(answer: Mapping[str, Any], progress: Progress = silent) -> list[dict[str, Any]]:
     metric = metric_in(answer)
     what_is = metric.words.capitalize() if metric.lower else "Accuracy"
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for curve in answer["curves"]:
-        if any(point["mean"] is not None for point in curve["points"]):
-            groups.setdefault(axis_words(answer["plans"], curve["axis"]), []).append(curve)
     figures: list[dict[str, Any]] = []
+    groups = groups_of(answer)
     total = sum(-(-len(curves) // _CURVES_A_FIGURE) for curves in groups.values()) + len(answer["maps"])
     progress("report", 0, total, "figures")
     for axis, curves in groups.items():
         explored = f"accuracy{len(figures) + 1}-explorer"
         for start in range(0, len(curves), _CURVES_A_FIGURE):
             part = curves[start : start + _CURVES_A_FIGURE]
-            what = axis or "ways of healing"
+            what = axis or WAYS
             some = f"Curves {start + 1} to {start + len(part)} of {len(curves)}. " if len(part) < len(curves) else ""
             figures.append(
                 {
