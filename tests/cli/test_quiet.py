@@ -76,6 +76,13 @@ def test_a_campaign_says_its_answer_alone_and_why_trials_failed_on_stderr(cli, t
         out,
     )
     assert "2 × error: core_dead: " in err
-    assert cli("campaign", "report", "few.yaml", "--quiet")[1] == out
+    steps: list[tuple[str, int, int]] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "neurofault.cli.progress.StderrProgress.__call__",
+            lambda _, stage, done, total, text: steps.append((stage, done, total)),
+        )
+        assert cli("campaign", "report", "few.yaml", "--quiet")[1] == out
+    assert steps == [("trials.parquet", 0, 1), ("trials.parquet", 1, 1), ("report", 0, 2), ("report", 1, 2), ("report", 2, 2)]
     assert cli("campaign", "report", "few.yaml")[1].startswith(out)
     assert cli("campaign", "run", "few.yaml", "--workers", "1")[1].startswith(f"{out}runs/few: 0 trials run, 4 kept")
