@@ -36,7 +36,7 @@ from neurofault.study.campaign.spec import load_campaign
 from neurofault.study.campaign.summary import found_in
 from neurofault.study.campaign.trial import TrialChip
 from neurofault.study.protect.charge import charge
-from neurofault.study.protect.spec import AnySpec, CodeSpec, CopySpec, FloorSpec, MuteSpec, RangeSpec
+from neurofault.study.protect.spec import AnySpec, CodeSpec, CopySpec, FloorSpec, MuteSpec, OrderSpec, RangeSpec
 from neurofault.study.statistics import paired_difference, t_interval
 
 RESAMPLES = 10_000
@@ -83,6 +83,8 @@ def _said(one: AnySpec) -> str:
     match one:
         case RangeSpec():
             return "bounds"
+        case OrderSpec():
+            return f"bits in another order, by {one.unit}"
         case FloorSpec():
             return "floors of potentials"
         case CopySpec() if one.whole:

@@ -6,6 +6,7 @@
 which are the same bits of the weights in every row), and what it costs. Bits are chosen on training samples, the test images are reported on alone.
 ``validation``: the same on the validation images, by which one of the rows may be chosen.
 ``choice``: of 5 % of the bits, which bits: on the validation images, and draws of their own.
+``stuck``: 1 in 100 cells is stuck, half of them at 1, check bits too; orders of bits that know which, beside a code.
 ``cores``: 6 dead cores, of neurons on 8-neuron cores that are copied or not; and as large a share of the cores that copies sit on too.
 ``muted``: 1 hidden neuron stuck on, on the bare chip and on one that mutes; and 1 watcher stuck instead.
 ``scrubbing``: upsets one after the other, SECDED over all weights, words that two upsets between passes defeat: counted in the plan, and by the formula.
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,17 @@ CORES: dict[str, list[dict[str, Any]]] = {
     "floors of all potentials": [{"kind": "potentials", **CHOSEN}],
 }
 DEAD = 6
+STUCK: dict[str, list[dict[str, Any]]] = {
+    "bits in another order, row by row": [{"kind": "remap_bits", "defects": "tested"}],
+    "bits in another order, word by word": [{"kind": "remap_bits", "defects": "tested", "unit": "word"}],
+    "bounds, and bits in another order, row by row": [
+        {"kind": "bounds", "per": "target", "outside": "mute"},
+        {"kind": "remap_bits", "defects": "tested"},
+    ],
+    "bounds of each neuron, muted": [{"kind": "bounds", "per": "target", "outside": "mute"}],
+    "secded over all": [{"kind": "secded"}],
+}
+STUCK_CELLS = tuple(nf.faults.SynapseBitStuck(rate=0.005, layer="any", level=level) for level in (0, 1))
 CHOICE: dict[str, list[dict[str, Any]]] = {
     f"{'bounds, and ' if bounds else ''}{code} 5 % {by}, {unit}s": [
         *([{"kind": "bounds", "per": "target", "outside": "mute"}] if bounds else []),
@@ -95,10 +107,10 @@ CHOICE: dict[str, list[dict[str, Any]]] = {
 
 
 def accuracies(
-    prepared: Prepared, chip: Deployment, draws: int, seed: int, fault: nf.faults.Fault | None = None
+    prepared: Prepared, chip: Deployment, draws: int, seed: int, *faults: nf.faults.Fault
 ) -> tuple[float, NDArray[np.float64], Any]:
     """Return the healthy accuracy, that of each draw, and the healthy run."""
-    found = lesion(chip, prepared.test, [fault or nf.faults.SynapseBitFlip(rate=RATE, layer="any")], draws=draws, seed=seed)
+    found = lesion(chip, prepared.test, faults or [nf.faults.SynapseBitFlip(rate=RATE, layer="any")], draws=draws, seed=seed)
     return (
         found.healthy.accuracy,
         np.array([draw.measured.accuracy for draw in found.draws if draw.measured is not None]),
@@ -106,9 +118,15 @@ def accuracies(
     )
 
 
-def regained(prepared: Prepared, draws: int, asked_for: dict[str, list[dict[str, Any]]], seed: int = 1) -> Iterator[dict[str, Any]]:
+def regained(
+    prepared: Prepared,
+    draws: int,
+    asked_for: dict[str, list[dict[str, Any]]],
+    seed: int = 1,
+    faults: Sequence[nf.faults.Fault] = (),
+) -> Iterator[dict[str, Any]]:
     """Yield a row for each protection, the bare chip first."""
-    healthy, bare, _ = accuracies(prepared, prepared.deployment, draws, seed)
+    healthy, bare, _ = accuracies(prepared, prepared.deployment, draws, seed, *faults)
     mean = t_interval(bare.tolist(), within=(0.0, 1.0))
     yield {
         "protection": "none",
@@ -131,7 +149,7 @@ def regained(prepared: Prepared, draws: int, asked_for: dict[str, list[dict[str,
         by = next((one["by"] for one in asked if "by" in one), None)
         # fitted knows the ranges of its own row
         safe = protect(prepared.deployment, asked, looked.inputs, looked.expected, scores=scores.get(by or ""), seed=1)
-        whole, found, run = accuracies(prepared, safe, draws, seed)
+        whole, found, run = accuracies(prepared, safe, draws, seed, *faults)
         share = 1 - (whole - found).mean() / (healthy - bare).mean()
         spread = 1 - (whole - found)[picks].mean(axis=1) / (healthy - bare)[picks].mean(axis=1)
         mean, cost = t_interval(found.tolist(), within=(0.0, 1.0)), charge(safe, run.spike_counts, len(prepared.test))
@@ -252,7 +270,7 @@ def main() -> None:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", type=Path)
-    parser.add_argument("--part", choices=("regained", "validation", "choice", "cores", "muted", "scrubbing"))
+    parser.add_argument("--part", choices=("regained", "validation", "choice", "stuck", "cores", "muted", "scrubbing"))
     parser.add_argument("--only", metavar="ROW", choices=tuple(ROWS), help="of regained or validation")
     parser.add_argument("--draws", type=int, default=40)
     parser.add_argument("--samples", type=int)
@@ -266,6 +284,7 @@ def main() -> None:
         "regained": lambda: regained(prepared, given.draws, named),
         "validation": lambda: regained(seen, given.draws, named),
         "choice": lambda: regained(seen, given.draws, CHOICE, seed=2),
+        "stuck": lambda: regained(prepared, given.draws, STUCK, faults=STUCK_CELLS),
         "cores": lambda: cores(given),
         "muted": lambda: muted(prepared, given.draws),
         "scrubbing": lambda: scrubbing(prepared, 20),

@@ -96,4 +96,6 @@ def test_the_reference_has_every_verb_kind_and_profile(generated):
         rows = re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", keys.split(f"## {title}\n")[1].split("\n## ")[0], re.MULTILINE)
         assert [name for name, _ in rows if name != "include"] == list(record.model_fields), title
         assert [name for name, what in rows if not what] == [], title
-    assert {"NetworkChoice", "Data", "Place", "Rescue", "Stop", "CopySpec"} <= set(re.findall(r"^## (\w+)$", keys, re.MULTILINE))
+    assert {"NetworkChoice", "Data", "Place", "Rescue", "Stop", "CopySpec", "OrderSpec"} <= set(
+        re.findall(r"^## (\w+)$", keys, re.MULTILINE)
+    )

@@ -98,12 +98,13 @@ def inject(
     from neurofault.engines.on_torch.devices import check_device
     from neurofault.study.inject_report import injection, to_json
     from neurofault.study.prepare import Setup, prepare
+    from neurofault.study.protect.orders import with_its_map
     from neurofault.study.protect.prepared import most_samples, protected
     from neurofault.study.protect.spec import specs_of
 
     check_device(device, engine)
     result_file = JsonOut(json_file)
-    guards = specs_of(protect or [])
+    guards = tuple(map(with_its_map, specs_of(protect or [])))
     faults = read_faults(kill_cores, fault or [], count, rate, {"where": where, "layer": layer, "at": at}, defects)
     setup = Setup(
         network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spare_cores,

@@ -124,8 +124,8 @@ Protect = Annotated[
     list[str] | None,
     typer.Option(
         metavar="WHAT",
-        help="Protection of the stored weights: secded or parity (secded:0.05:atlas, :importance or :random cover a share of the bits), bounds; or of neurons: potentials, tmr, mute; or a whole '{kind: …}'; may be repeated.",
-        autocompletion=complete.words("secded", "parity", "bounds", "potentials", "tmr", "mute"),
+        help="Protection of the stored weights: secded or parity (secded:0.05:atlas, :importance or :random cover a share of the bits), bounds, remap_bits:tested (or :FILE, a defect map); or of neurons: potentials, tmr, mute; or a whole '{kind: …}'; may be repeated.",
+        autocompletion=complete.words("secded", "parity", "bounds", "remap_bits:tested", "potentials", "tmr", "mute"),
     ),
 ]
 Device = Annotated[

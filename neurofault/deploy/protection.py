@@ -1,4 +1,4 @@
-"""What a chip does about what breaks: code words over its stored synapses, ranges that read weights must lie in, floors of potentials, copies of neurons.
+"""What a chip does about what breaks: code words over its stored synapses, ranges and orders of their bits, floors of potentials, copies of neurons.
 
 Made by :func:`neurofault.protect`; a deployment carries it, and :func:`neurofault.inject` asks it what is left of a fault
 (``neurofault/faults/protected.py``). Stored synapses of a connection are counted core by core, in the order in which a core stores them
@@ -22,6 +22,8 @@ Outside = Literal["clip", "mute"]
 """What is done with a weight outside its range: it reads the nearest end, or 0."""
 Per = Literal["connection", "target", "source"]
 """What has a range of its own."""
+Ordered = Literal["row", "word"]
+"""What has an order of its bits of its own: the synapses of a source on a core (of shared kernels a channel's), or each stored synapse."""
 
 
 MOST_BITS = 16
@@ -99,6 +101,25 @@ class WeightRange:
 
 
 @dataclass(frozen=True, eq=False)
+class BitOrder:
+    """The order in which the bits of the stored weights of a connection lie in their cells: with a turn of r, bit b of a field of w bits lies in cell (b + r) mod w.
+
+    Attributes:
+        connection: its name.
+        unit: what has an order of its own.
+        turns: int64 [units], 0 to w − 1, in the order in which the units are stored; empty where ``tested``.
+        tested: each chip is tested: the orders are made from the cells that are stuck on it from the start.
+        stored_bits: bits that say what the orders are.
+    """
+
+    connection: str
+    unit: Ordered
+    turns: NDArray[np.int64]
+    tested: bool
+    stored_bits: int
+
+
+@dataclass(frozen=True, eq=False)
 class PotentialFloor:
     """Neurons whose potential is held at the lowest that healthy samples show; the floor itself stands in the population's law.
 
@@ -166,6 +187,7 @@ class Protection:
         floors: of potentials.
         copies: of neurons.
         mutes: of neurons that fire too often.
+        orders: of the bits of stored weights; one for a connection at most, and none beside code words.
     """
 
     words: tuple[CodedWords, ...] = ()
@@ -174,6 +196,7 @@ class Protection:
     floors: tuple[PotentialFloor, ...] = ()
     copies: tuple[Copies, ...] = ()
     mutes: tuple[Mutes, ...] = ()
+    orders: tuple[BitOrder, ...] = ()
 
     def __bool__(self) -> bool:
         return self.reads_otherwise or self.computes_otherwise
@@ -191,7 +214,7 @@ class Protection:
     @property
     def reads_otherwise(self) -> bool:
         """Whether broken cells are read otherwise than they stand: of what is built into populations and connections it is no question."""
-        return bool(self.words or self.ranges)
+        return bool(self.words or self.ranges or self.orders)
 
     def words_of(self, connection: str) -> CodedWords | None:
         """Return the code words of a connection; None: it has none."""
@@ -213,10 +236,11 @@ class Protection:
 
     @property
     def map_bits(self) -> int:
-        """Bits that say which bits are covered, and those of ranges and floors."""
+        """Bits that say which bits are covered and in which order they lie, and those of ranges and floors."""
         return (
             sum(one.map_bits for one in self.words)
             + sum(one.stored_bits for one in self.ranges)
+            + sum(one.stored_bits for one in self.orders)
             + sum(one.stored_bits for one in self.floors)
         )
 

@@ -45,6 +45,8 @@ PROTECTED_FORMAT = 6
 """As 5 or below, with what protects the chip, and what is broken in the cells under it."""
 KEPT_FORMAT = 7
 """As 6 or below, with spare cores that are kept for a chip, tile or layer, which an older version would share."""
+ORDERED_FORMAT = 8
+"""As 7 or below, with orders of bits, which an older version would leave out."""
 
 _TEXT = "deployment"
 _TYPES = ("|b1", "|i1", "|u1", "<i2", "<i4", "<i8", "<f8")
@@ -118,6 +120,8 @@ def _damage(damage: Damage, kept: _Keep) -> dict[str, Any]:
 
 def _format(deployment: Deployment) -> int:
     """Return the lowest format that says all of a deployment."""
+    if deployment.protection.orders:
+        return ORDERED_FORMAT
     if deployment.placement.spares_for != "all":
         return KEPT_FORMAT
     if deployment.protection:
@@ -230,9 +234,9 @@ def _read(path: str | Path, members: _Members) -> Deployment:
     data = json.loads(members[_TEXT].tobytes().decode())
     if not isinstance(data, dict) or "format" not in data:
         raise ValueError("no format is named")
-    if data["format"] not in range(1, KEPT_FORMAT + 1) or isinstance(data["format"], bool):
+    if data["format"] not in range(1, ORDERED_FORMAT + 1) or isinstance(data["format"], bool):
         raise UsageError(
-            f"{path}: format {str(data['format'])[:40]} of a saved deployment is not known; this version reads 1 to {KEPT_FORMAT}"
+            f"{path}: format {str(data['format'])[:40]} of a saved deployment is not known; this version reads 1 to {ORDERED_FORMAT}"
         )
     parts, arrays = Parts(as_graph(data) if data["format"] == 1 else data), Arrays(members)
     profile = HardwareProfile.model_validate_json(json.dumps(parts.of("profile", dict[str, Any])))

@@ -11,7 +11,19 @@ from numpy.typing import NDArray
 
 from neurofault.damage.codes import CodeName
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.protection import CodedWords, Copies, Mutes, Outside, Per, PotentialFloor, Protection, Seen, WeightRange
+from neurofault.deploy.protection import (
+    BitOrder,
+    CodedWords,
+    Copies,
+    Mutes,
+    Ordered,
+    Outside,
+    Per,
+    PotentialFloor,
+    Protection,
+    Seen,
+    WeightRange,
+)
 from neurofault.deploy.resources import stored_words
 from neurofault.deploy.saved_parts import MOST, Arrays, Parts, inside
 
@@ -26,6 +38,7 @@ def written_protection(protection: Protection, kept: Callable[[NDArray[np.generi
     return {
         field.name: [one if isinstance(one, str) else record(one) for one in getattr(protection, field.name)]
         for field in fields(protection)
+        if field.name != "orders" or protection.orders
     }
 
 
@@ -42,9 +55,10 @@ def read_protection(parts: Parts, arrays: Arrays, deployment: Deployment) -> Pro
         tuple(_floor(each, deployment) for each in parts.listed("floors")),
         tuple(_copies(each, arrays, deployment) for each in parts.listed("copies")),
         tuple(_mutes(each, arrays, deployment) for each in parts.listed("mutes")),
+        tuple(_order(each, arrays, deployment) for each in parts.listed("orders")) if "orders" in parts.data else (),
     )
     for named in (
-        [one.connection for one in found.words],
+        [*(one.connection for one in found.words), *(one.connection for one in found.orders)],
         [one.connection for one in found.ranges],
         [one.population for one in found.floors],
     ):
@@ -105,6 +119,17 @@ def _range(parts: Parts, arrays: Arrays, deployment: Deployment) -> WeightRange:
     if np.any(low > high):
         raise ValueError(f"a range of {name[:40]!r} ends before it begins")
     return WeightRange(name, per, low, high, outside, _bits(parts, "stored_bits"))  # type: ignore[arg-type]  # checked by one_of
+
+
+def _order(parts: Parts, arrays: Arrays, deployment: Deployment) -> BitOrder:
+    name, tested = _connection(parts, deployment), parts.of("tested", bool)
+    unit = parts.one_of("unit", get_args(Ordered))
+    turns = arrays.get(parts.of("turns", int), (None,), np.int64, "turns")
+    inside("turn of bits", turns, deployment.connection(name).weight_bits)
+    most = 0 if tested else int(stored_words(deployment, name).sum())
+    if len(turns) > most or (unit == "word" and len(turns) < most) or (not tested and not len(turns)):
+        raise ValueError(f"orders of bits of {name[:40]!r} are {len(turns)}, its stored synapses {most}")
+    return BitOrder(name, unit, turns, tested, _bits(parts, "stored_bits"))  # type: ignore[arg-type]  # checked by one_of
 
 
 def _floor(parts: Parts, deployment: Deployment) -> PotentialFloor:

@@ -9,7 +9,7 @@ A map is a list of faults that name their sites::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,23 @@ def load_defects(path: str | Path) -> tuple[Fault, ...]:
                 mistakes.append(at(str(path), place, f"defect {int(index) + 1}: {mistake.text}"))
     if mistakes:
         raise FaultError("\n".join(mistakes))
+    return tuple(faults)
+
+
+def defects_of(mappings: Sequence[Mapping[str, Any]]) -> tuple[Fault, ...]:
+    """Return the faults of a defect map that is given as mappings.
+
+    Raises:
+        FaultError: entries that are wrong or do not name their sites, all at once.
+    """
+    faults, mistakes = [], []
+    for index, one in enumerate(mappings):
+        try:
+            faults.append(_explicit(fault_from_mapping(dict(one))))
+        except FaultError as error:
+            mistakes.append(f"defect {index + 1}: {error}")
+    if mistakes:
+        raise FaultError("; ".join(mistakes))
     return tuple(faults)
 
 

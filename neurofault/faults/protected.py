@@ -2,7 +2,7 @@
 
 A plan says which bits of which words break. Here every code word that is hit is decoded as the chip would decode it, its stored bits and its check bits as
 they are in each stretch of time in which the same faults act; weights outside their range are put inside. What then differs from the healthy
-weight is an edit again, so engines know nothing of codes.
+weight is an edit again, so engines know nothing of codes. Where the bits of weights lie in another order, that comes first (``bit_orders.py``).
 
 A word is decoded from what was healthy when it was hit. A write of a synapse (``memory.py``) writes its check bits too; it mends what is left of
 the upsets of that synapse, and of one that was put right nothing is left. Headers and axon entries are no stored weights and are not
@@ -27,6 +27,7 @@ from neurofault.damage.damage import Damage, Edit, Hit, SetSynapses
 from neurofault.damage.when import Clock, When
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError
+from neurofault.faults.bit_orders import reordered
 from neurofault.faults.decoded import Decoder
 from neurofault.faults.stored_numbers import StoredNumbers
 
@@ -50,12 +51,17 @@ def remaining(deployment: Deployment, cells: Damage) -> Damage:
         by_hit.append(list(cells.edits[end : end + hit.n_edits]))
         end += hit.n_edits
     notes: list[list[str]] = [[] for _ in cells.hits]
+    for order in protection.orders:
+        last = max((at for at, edits in enumerate(by_hit) if any(_is_of(edit, order.connection) for edit in edits)), default=None)
+        if last is not None:
+            by_hit, said = reordered(deployment, order, by_hit)
+            notes[last].append(said)
     for name in dict.fromkeys([*(one.connection for one in protection.words), *(one.connection for one in protection.ranges)]):
         found = [
             (number, place, edit)
             for number, edits in enumerate(by_hit)
             for place, edit in enumerate(edits)
-            if isinstance(edit, SetSynapses) and edit.connection == name and edit.of_sources is None
+            if isinstance(edit, SetSynapses) and _is_of(edit, name) and edit.of_sources is None
         ]
         checks = [
             (number, place)
@@ -76,6 +82,10 @@ def remaining(deployment: Deployment, cells: Damage) -> Damage:
         for hit, edits, note in zip(cells.hits, by_hit, notes, strict=True)
     ]
     return Damage(tuple(edit for edits in by_hit for edit in edits), tuple(hits), cells.dead_cores, cells)
+
+
+def _is_of(edit: Edit, connection: str) -> bool:
+    return isinstance(edit, SetSynapses) and edit.connection == connection
 
 
 @dataclass(frozen=True, eq=False)

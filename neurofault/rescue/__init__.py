@@ -188,7 +188,7 @@ def check_way(
     chosen = strategy_named(strategy)
     if chosen.spares and deployment.protection.reads_otherwise:
         raise UsageError(
-            f"strategy {strategy!r} moves stored weights away from their code words and ranges, and no new ones are made: remap the chip, then protect it; "
+            f"strategy {strategy!r} moves stored weights away from their code words, ranges and orders of bits, and no new ones are made: remap the chip, then protect it; "
             "potentials, tmr and mute may stand beside it"
         )
     if strategy == "embryonic" and deployment.placement.spares_for != "all":

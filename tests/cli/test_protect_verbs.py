@@ -42,6 +42,9 @@ def test_bad_protections_are_one_message_before_any_work(cli):
     code, out, err = cli("inject", *SMALL, "--protect", "secdet")
     assert (code, out) == (2, "")
     assert "protect: unknown kind 'secdet' (did you mean 'secded'?); kinds: secded, parity, bounds" in err
+    code, out, err = cli("inject", *SMALL, "--protect", "remap_bits:none.yaml")
+    assert (code, out) == (2, "")
+    assert "none.yaml: no such file" in err
     code, out, err = cli("inject", *SMALL, "--protect", "{kind: secded, budget: 0.00001, by: random}")
     assert code == 2
     assert "too few for the check bits of one code word" in err

@@ -183,7 +183,7 @@ def put(*keys):
 
 
 HOSTILE = {
-    "another format": (put("format", 7), "format 7 of a saved deployment is not known; this version reads 1 to 6"),
+    "another format": (put("format", 9), "format 9 of a saved deployment is not known; this version reads 1 to 8"),
     "a stream that is none": (put("format", 3), "reset is missing"),
     "a list": (lambda data, members: [data], "no format is named"),
     "no populations": (put("populations", []), "there is no population"),

@@ -408,9 +408,9 @@ def test_the_charge_counts_bits_reads_and_scrubbing():
     [
         (
             "secdet",
-            r"^protect: unknown kind 'secdet' \(did you mean 'secded'\?\); kinds: secded, parity, bounds, potentials, tmr, mute$",
+            r"^protect: unknown kind 'secdet' \(did you mean 'secded'\?\); kinds: secded, parity, bounds, remap_bits, potentials, tmr, mute$",
         ),
-        ({"share": 0.1}, r"^protect: unknown kind None; kinds: secded, parity, bounds, potentials, tmr, mute$"),
+        ({"share": 0.1}, r"^protect: unknown kind None; kinds: secded, parity, bounds, remap_bits, potentials, tmr, mute$"),
         ("secded:much", r"^protect 'secded:much': share must be a number above 0, at most 1, or all, is 'much'$"),
         ("secded:0.1:atlas:8", r"^protect 'secded:0.1:atlas:8': at most kind:share:by; a mapping \{kind: secded, …\} says more$"),
         ({"kind": "secded", "share": 0.1, "budget": 0.1}, r"give share or budget, not both"),

@@ -50,5 +50,5 @@ def test_a_campaign_that_guards_words_and_moves_them_is_refused_before_anything_
     with pytest.raises(SpecError) as caught:
         nf.campaign({**given, "protect": {"sweep": [[], [guard]]}})
     assert len(caught.value.mistakes) == 1
-    assert f"and rescue {strategy} moves them away from their code words and ranges" in caught.value.mistakes[0]
+    assert f"and rescue {strategy} moves them away from their code words, ranges and orders of bits" in caught.value.mistakes[0]
     nf.campaign({**given, "protect": [{"kind": "tmr"}]})  # neurons may be guarded beside it

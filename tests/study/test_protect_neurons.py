@@ -209,7 +209,7 @@ def skip_chip():
         (lambda: CHIP, {"kind": "tmr", "layer": "hands"}, UsageError, "protect tmr: 'hands' is read by its potentials or counts, which a voter does not have; protect hidden layers"),
         (lambda: CHIP, {"kind": "tmr", "cores": 1, "by": "random"}, UsageError, "protect tmr:1 cores:random: 1 cores are too few; the neurons of one core take 2 more for their copies"),
         (lambda: CHIP, {"kind": "tmr", "share": 0.01, "by": "random"}, UsageError, "protect tmr:0.01:random: 0.01 of 21 neurons is less than one neuron"),
-        (lambda: CHIP, "potential", UsageError, "protect: unknown kind 'potential' (did you mean 'potentials'?); kinds: secded, parity, bounds, potentials, tmr, mute"),
+        (lambda: CHIP, "potential", UsageError, "protect: unknown kind 'potential' (did you mean 'potentials'?); kinds: secded, parity, bounds, remap_bits, potentials, tmr, mute"),
         (skip_chip, {"kind": "tmr", "layer": "mid"}, UnsupportedError, "protect tmr: a voter takes a step, by which spikes over connection 'b' would come in another step than those on ways without voters; protect layers on all ways of the same length, or none"),
     ],
 )  # fmt: skip
@@ -246,5 +246,7 @@ def test_a_dead_core_of_copies_is_remapped_to_a_spare_one():
 def test_guarded_words_are_not_moved(guard, strategy):
     chip = nf.deploy(chain_of((20, 12, 5)), neurons_per_core=5, spare_cores=2)
     hurt = nf.inject(nf.protect(chip, guard), CoreDead(count=1))
-    with pytest.raises(UsageError, match=f"^strategy '{strategy[:5]}.*moves stored weights away from their code words and ranges"):
+    with pytest.raises(
+        UsageError, match=f"^strategy '{strategy[:5]}.*moves stored weights away from their code words, ranges and orders of bits"
+    ):
         nf.rescue(hurt, X, LABELS, strategy=strategy)

@@ -122,7 +122,7 @@ def remap(
     check_learning(deployment.connections, learning)
     if deployment.protection.reads_otherwise:
         raise UsageError(
-            "remap moves stored weights away from their code words and ranges, and no new ones are made: remap the chip, then protect it"
+            "remap moves stored weights away from their code words, ranges and orders of bits, and no new ones are made: remap the chip, then protect it"
         )
     placement = deployment.placement
     dead = deployment.damage.dead_cores if cores is None else tuple(sorted(set(cores)))

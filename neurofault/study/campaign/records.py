@@ -19,7 +19,7 @@ from neurofault.rescue.strategies import strategy_named
 from neurofault.study.campaign.files import module_named, profile_named
 from neurofault.study.campaign.ways import RECORD, Natural, Positive, Rescue
 from neurofault.study.prepare import Setup
-from neurofault.study.protect.spec import CodeSpec, Protect, RangeSpec
+from neurofault.study.protect.spec import CodeSpec, OrderSpec, Protect, RangeSpec
 from neurofault.study.statistics import LEAST_FIRST, SHARE, StopRule
 
 
@@ -315,12 +315,23 @@ class CampaignSpec(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _holds_its_maps(self) -> CampaignSpec:
+        files = [
+            one.defects for one in self.protect if isinstance(one, OrderSpec) and isinstance(one.defects, str) and not one.tested
+        ]
+        if files:
+            raise ValueError(
+                f"protect remap_bits: defects is {files[0]!r:.80}; a campaign holds its defect map itself, as a list such as [{{kind: synapse_bit_stuck, layer: output, synapse_bits: [[0, 0, 7]]}}], or says tested"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _moves(self) -> CampaignSpec:
-        guards = [str(one) for one in self.protect if isinstance(one, CodeSpec | RangeSpec)]
+        guards = [str(one) for one in self.protect if isinstance(one, CodeSpec | RangeSpec | OrderSpec)]
         moving = [one.strategy for one in self.rescue if strategy_named(one.strategy).spares]
         if guards and moving:
             raise ValueError(
-                f"protect {guards[0]} guards stored weights, and rescue {moving[0]} moves them away from their code words and ranges, of which no new ones are made; "
+                f"protect {guards[0]} guards stored weights, and rescue {moving[0]} moves them away from their code words, ranges and orders of bits, of which no new ones are made; "
                 "make two campaigns of them, or protect neurons (potentials, tmr, mute)"
             )
         return self

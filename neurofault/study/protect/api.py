@@ -1,4 +1,4 @@
-"""`protect`: a chip with code words over its weights, and ranges that they must lie in."""
+"""`protect`: a chip with code words over its weights, ranges that they must lie in, or their bits in another order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.protection import CodedWords, Copies, Mutes, PotentialFloor, Protection, WeightRange
+from neurofault.deploy.protection import BitOrder, CodedWords, Copies, Mutes, PotentialFloor, Protection, WeightRange
 from neurofault.deploy.resources import usage
 from neurofault.engines import Presented, as_inputs
 from neurofault.errors import CapacityError, UnsupportedError, UsageError, nearest, unforeseen
@@ -25,8 +25,20 @@ from neurofault.study.protect.choose import Stores, covered
 from neurofault.study.protect.copies import with_copies
 from neurofault.study.protect.floors import with_floors
 from neurofault.study.protect.mutes import layers_of, with_mutes
+from neurofault.study.protect.orders import bit_orders, with_its_map
 from neurofault.study.protect.scores import BitScores, Looked, bit_scores
-from neurofault.study.protect.spec import AnySpec, CodeSpec, CopySpec, FloorSpec, Given, MuteSpec, RangeSpec, asked_as, specs_of
+from neurofault.study.protect.spec import (
+    AnySpec,
+    CodeSpec,
+    CopySpec,
+    FloorSpec,
+    Given,
+    MuteSpec,
+    OrderSpec,
+    RangeSpec,
+    asked_as,
+    specs_of,
+)
 
 
 def protect(
@@ -55,8 +67,8 @@ def protect(
 
     Args:
         deployment: the healthy chip.
-        protections: one or several, as texts (``secded``, ``secded:0.05:atlas``, ``parity:0.1:random``, ``bounds:target:mute``, ``potentials``, ``tmr``, ``mute``), mappings or records
-            (:mod:`neurofault.study.protect.spec`). A connection takes one code and one range.
+        protections: one or several, as texts (``secded``, ``secded:0.05:atlas``, ``parity:0.1:random``, ``bounds:target:mute``, ``remap_bits:tested``, ``potentials``, ``tmr``, ``mute``), mappings or records
+            (:mod:`neurofault.study.protect.spec`). A connection takes one range, and one code or one order of its bits.
         x: samples by which bits are chosen (``by: atlas``, ``fitted``, ``importance``): of training or validation, never those that results are reported on.
         y: their labels, int [N] or [N, T], or targets with ``unit``.
         unit: of targets, as of :func:`neurofault.run`.
@@ -80,7 +92,8 @@ def protect(
     looked = _looked(deployment, x, y, unit)
     words: dict[str, CodedWords] = {}
     ranges: dict[str, WeightRange] = {}
-    specs = specs_of(protections)
+    orders: dict[str, BitOrder] = {}
+    specs = tuple(map(with_its_map, specs_of(protections)))
     deployment, copies, floors, mutes = _built(deployment, specs, looked, seed, progress)
     for spec in specs:
         if isinstance(spec, RangeSpec):
@@ -89,6 +102,10 @@ def protect(
             ranges |= {name: _range(deployment, name, spec) for name in names}
     for spec in specs:
         match spec:
+            case OrderSpec():
+                names = _connections(deployment, spec)
+                _once(orders, names, spec)
+                orders |= {one.connection: one for one in bit_orders(deployment, names, spec)}
             case RangeSpec() | FloorSpec() | CopySpec() | MuteSpec():
                 pass  # found before, or built in
             case CodeSpec():
@@ -105,9 +122,15 @@ def protect(
                 words |= {one.connection: one for one in covered(stores, spec, ranks)}
             case _:
                 unforeseen(spec)
+    if both := sorted({*orders} & {*words}):
+        raise UsageError(
+            f"protect: connection {both[0]!r} has a code and an order of its bits: a code puts stuck cells right by itself, and its words are those of bits that "
+            "lie in order; give it one of the two"
+        )
+    asked = tuple(map(asked_as, specs))
     safe = replace(
         deployment,
-        protection=Protection(tuple(words.values()), tuple(ranges.values()), tuple(map(asked_as, specs)), floors, copies, mutes),
+        protection=Protection(tuple(words.values()), tuple(ranges.values()), asked, floors, copies, mutes, tuple(orders.values())),
     )
     _check_room(safe)
     return safe
@@ -165,7 +188,7 @@ def _looked(
     return Looked(inputs, np.asarray(y), unit)
 
 
-def _connections(deployment: Deployment, spec: CodeSpec | RangeSpec) -> tuple[str, ...]:
+def _connections(deployment: Deployment, spec: CodeSpec | RangeSpec | OrderSpec) -> tuple[str, ...]:
     """Return the connections that a protection is about.
 
     Raises:
@@ -195,11 +218,11 @@ def _connections(deployment: Deployment, spec: CodeSpec | RangeSpec) -> tuple[st
     return names
 
 
-def _once(known: Mapping[str, object], names: Sequence[str], spec: CodeSpec | RangeSpec) -> None:
+def _once(known: Mapping[str, object], names: Sequence[str], spec: CodeSpec | RangeSpec | OrderSpec) -> None:
     again = next((name for name in names if name in known), None)
     if again is not None:
-        what = "code" if isinstance(spec, CodeSpec) else "range"
-        raise UsageError(f"protect {spec}: connection {again!r} has a {what} already; a connection takes one")
+        what = {CodeSpec: "a code", RangeSpec: "a range", OrderSpec: "an order of its bits"}[type(spec)]
+        raise UsageError(f"protect {spec}: connection {again!r} has {what} already; a connection takes one")
 
 
 def _range(deployment: Deployment, name: str, spec: RangeSpec) -> WeightRange:
@@ -259,6 +282,7 @@ def added_by_core(deployment: Deployment) -> dict[int, int]:
             found[core] = found.get(core, 0) + int(one.check_bits[one.cores == core].sum())
     even = [(one.connection, one.map_bits) for one in deployment.protection.words]
     even += [(one.connection, one.stored_bits) for one in deployment.protection.ranges]
+    even += [(one.connection, one.stored_bits) for one in deployment.protection.orders]
     for name, bits in even:
         cores = [block.core for block in synapse_blocks(deployment, [name])]
         for core in cores:

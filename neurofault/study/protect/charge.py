@@ -2,8 +2,8 @@
 
 A synaptic operation of the profile's table reads one stored weight. Here reading a bit costs that operation's energy (and time) divided by the weight's bits:
 an upper bound, for the operation adds up as well. Counted are, for each spike that reads a row of stored synapses, all bits of the code words that
-have bits in that row, data and check, but for the data bits that belong to the row and are read anyway; and each scrubbing pass, which reads and writes every bit
-of every word. Copies and voters, watchers and relays cost their synaptic operations; what their neurons take is not in it. Ranges and floors are held in registers and cost bits alone. The decoder's own gates are in no published table and not counted.
+have bits in that row, data and check, but for the data bits that belong to the row and are read anyway; each scrubbing pass, which reads and writes every bit
+of every word; and where bits lie in another order, what says so, once for each word that is read, or for each row (of shared kernels for each operation, which is an upper bound too). Copies and voters, watchers and relays cost their synaptic operations; what their neurons take is not in it. Ranges and floors are held in registers and cost bits alone. The decoder's own gates are in no published table and not counted.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.deploy.deployment import Deployment
-from neurofault.deploy.protection import CodedWords
+from neurofault.deploy.protection import BitOrder, CodedWords
 from neurofault.faults.places import connections_into, synapse_blocks
 from neurofault.faults.stored_numbers import StoredNumbers
+from neurofault.graph import Conv
 from neurofault.graph.connectivity import fan_out
 
 
@@ -28,7 +29,7 @@ class Charge:
     Attributes:
         stored_bits: bits of the stored weights of the chip.
         data_bits: those that are in a code word.
-        check_bits, map_bits: stored bits that are added: check bits; what says which bits are covered, and ranges.
+        check_bits, map_bits: stored bits that are added: check bits; what says which bits are covered and in which order they lie, and ranges.
         copied_bits: bits of the weights of copies and voters, watchers and relays, which are added too.
         cores: cores that are added.
         bits_read: bits a sample that are read beyond what the synaptic operations read, a mean.
@@ -87,11 +88,29 @@ def charge(deployment: Deployment, spike_counts: Mapping[str, NDArray[np.int64]]
             read += each
             energy += each / width * (joule or 0.0)
             busy[core] = busy.get(core, 0.0) + each / width * (second or 0.0)
+    for order in protection.orders:
+        width = deployment.connection(order.connection).weight_bits
+        for core, operations in _orders_read(deployment, order, spike_counts).items():
+            each = operations / samples * (width - 1).bit_length()
+            read += each
+            energy += each / width * (joule or 0.0)
+            busy[core] = busy.get(core, 0.0) + each / width * (second or 0.0)
     return Charge(
         stored, protection.data_bits, protection.check_bits, protection.map_bits,
         protection.copied_bits, sum(len(one.cores) for one in protection.built_in), read,
         None if joule is None else energy, None if second is None else max(busy.values(), default=0.0),
     )  # fmt: skip
+
+
+def _orders_read(deployment: Deployment, order: BitOrder, spikes: Mapping[str, NDArray[np.int64]]) -> dict[int, float]:
+    """Return core → how many units' orders are read there, over all samples."""
+    own, found = deployment.connection(order.connection), dict[int, float]()
+    for core in deployment.placement.cores_of(own.target).tolist():
+        here = fan_out(own.synapses, deployment.placement.core_of[own.target] == core)
+        if order.unit == "row" and not isinstance(own.synapses, Conv):
+            here = np.minimum(here, 1)
+        found[core] = float(here @ spikes[own.source])
+    return found
 
 
 def _scrubbed(words: CodedWords, core: int) -> float:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from neurofault.progress import Progress
 from neurofault.study.prepare import Prepared
-from neurofault.study.protect.spec import AnySpec, Given, RangeSpec, specs_of
+from neurofault.study.protect.spec import AnySpec, Given, OrderSpec, RangeSpec, specs_of
 from neurofault.study.shown import shown
 
 
@@ -36,4 +36,4 @@ def protected(prepared: Prepared, protections: Sequence[Given], *, seed: int, pr
 
 def most_samples(specs: Sequence[AnySpec]) -> int:
     """Return how many samples the choices of bits look at."""
-    return max((one.samples for one in specs if not isinstance(one, RangeSpec) and one.needs_samples), default=0)
+    return max((one.samples for one in specs if not isinstance(one, RangeSpec | OrderSpec) and one.needs_samples), default=0)

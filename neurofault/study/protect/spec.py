@@ -8,8 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from neurofault.deploy.protection import Outside, Per, Seen
-from neurofault.errors import SpecError, UsageError, nearest
+from neurofault.deploy.protection import Ordered, Outside, Per, Seen
+from neurofault.errors import FaultError, SpecError, UsageError, nearest
+from neurofault.faults.base import Fault
+from neurofault.faults.defects import defects_of, load_defects
+from neurofault.faults.models import fault_to_mapping
 from neurofault.specfile import checked, parse_yaml
 from neurofault.specnodes import Mark, Node
 
@@ -111,6 +114,68 @@ class RangeSpec(BaseModel):
 
     def __str__(self) -> str:
         return f"bounds:{self.per}:{self.outside}"
+
+
+class OrderSpec(BaseModel):
+    """The order in which the bits of stored weights lie in their cells: each unit's is turned so that the cells that a test found stuck do least harm (ReSpawn, RescueSNN).
+
+    Attributes:
+        kind: ``remap_bits``.
+        defects: what the test found: a defect map, as the name of its file (not in a campaign) or as a list of faults that name their sites; or ``tested``: each
+            chip is tested before it is used, and what is stuck on it from the start, by whatever fault, is known; nothing that breaks later, and no upset.
+        unit: what has an order of its own: ``row`` (the synapses of a source on a core; of shared kernels a channel's), or each stored ``word``.
+        layer, connection: whose weights, as of faults: ``any`` (default), ``hidden``, ``output``, a layer's own name; or one connection.
+    """
+
+    model_config = _RECORD
+    kind: Literal["remap_bits"]
+    defects: str | list[dict[str, Any]]
+    unit: Ordered = "row"
+    layer: str | None = None
+    connection: str | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> OrderSpec:
+        if self.layer is not None and self.connection is not None:
+            raise ValueError("give layer or connection, not both")
+        if not isinstance(self.defects, str):
+            self.known()
+        return self
+
+    @property
+    def tested(self) -> bool:
+        """Whether each chip's own stuck cells are known."""
+        return self.defects == "tested"
+
+    @property
+    def needs_samples(self) -> bool:
+        """Whether the choice looks at samples: no."""
+        return False
+
+    def known(self) -> tuple[Fault, ...]:
+        """Return what the test found, none where each chip is tested.
+
+        Raises:
+            ValueError: entries that are wrong, do not name their sites, or break later than a test is made.
+            FaultError, SpecError: the file cannot be read as a defect map.
+        """
+        if self.tested:
+            return ()
+        try:
+            found = load_defects(self.defects) if isinstance(self.defects, str) else defects_of(self.defects)
+        except FaultError as error:
+            if isinstance(self.defects, str):
+                raise
+            raise ValueError(str(error)) from None
+        for number, one in enumerate(found):
+            if fault_to_mapping(one).get("when") is not None:
+                raise ValueError(
+                    f"defect {number + 1}: a test finds what is broken from the start, nothing that breaks at a time of its own (when)"
+                )
+        return found
+
+    def __str__(self) -> str:
+        return f"remap_bits:{self.defects if isinstance(self.defects, str) else 'a list'}:{self.unit}"
 
 
 class FloorSpec(BaseModel):
@@ -217,17 +282,23 @@ class MuteSpec(BaseModel):
         return "mute" if self.share is None or self.whole else f"mute:{self.share:g}:{self.by}"
 
 
-AnySpec = CodeSpec | RangeSpec | FloorSpec | CopySpec | MuteSpec
+AnySpec = CodeSpec | RangeSpec | OrderSpec | FloorSpec | CopySpec | MuteSpec
 """One protection."""
 Protect = Annotated[AnySpec, Field(discriminator="kind")]
 """One protection, as a document holds it."""
-KINDS = ("secded", "parity", "bounds", "potentials", "tmr", "mute")
+KINDS = ("secded", "parity", "bounds", "remap_bits", "potentials", "tmr", "mute")
 Given = str | Mapping[str, Any] | AnySpec
 """One protection as it may be given."""
 
 
-_RECORDS: Mapping[str, type[AnySpec]] = {"bounds": RangeSpec, "potentials": FloorSpec, "tmr": CopySpec, "mute": MuteSpec}
-_WORDS = {"bounds": ("per", "outside"), "potentials": ("layer",)}
+_RECORDS: Mapping[str, type[AnySpec]] = {
+    "bounds": RangeSpec,
+    "remap_bits": OrderSpec,
+    "potentials": FloorSpec,
+    "tmr": CopySpec,
+    "mute": MuteSpec,
+}
+_WORDS = {"bounds": ("per", "outside"), "remap_bits": ("defects", "unit"), "potentials": ("layer",)}
 """What follows a kind in a text; of all others share and by."""
 
 
@@ -238,8 +309,8 @@ def spec_of(given: Given) -> AnySpec:
     ('secded:0.05:random', 'target')
 
     Args:
-        given: ``kind``, ``kind:share``, ``kind:share:by`` of codes, ``tmr:share:by`` and ``mute:share:by`` likewise, ``bounds:per:outside`` of ranges, ``potentials:layer``; or a mapping with the fields of :class:`CodeSpec`,
-            :class:`RangeSpec`, :class:`FloorSpec`, :class:`CopySpec` or :class:`MuteSpec`, also as YAML in a text.
+        given: ``kind``, ``kind:share``, ``kind:share:by`` of codes, ``tmr:share:by`` and ``mute:share:by`` likewise, ``bounds:per:outside`` of ranges, ``remap_bits:tested:unit`` of orders of bits (or the name of a defect map in the place of ``tested``), ``potentials:layer``; or a mapping with the fields of :class:`CodeSpec`,
+            :class:`RangeSpec`, :class:`OrderSpec`, :class:`FloorSpec`, :class:`CopySpec` or :class:`MuteSpec`, also as YAML in a text.
 
     Raises:
         UsageError: everything that is wrong with it.
