@@ -14,7 +14,7 @@ from neurofault.plotting import COLOURS
 from neurofault.study import atlas_places as places
 from neurofault.study.chip_map import grid_chart, holds, placed
 from neurofault.study.drawing import STYLE, as_svg, draw_map, plain
-from neurofault.study.page import check_tools, page_from
+from neurofault.study.page import check_tools, csv_link, page_from
 
 if TYPE_CHECKING:
     from neurofault.study.atlas import Atlas
@@ -42,20 +42,30 @@ def page_of_atlas(found: Atlas, chip: Deployment, shape: Sequence[int] | None = 
     pixels = None if image is None else places.on_image(found, chip, image)
     figures = [_chip(found, chip), *([] if pixels is None else [_image(found, pixels)]), _histogram(found)]
     losses, changed, core = places.losses_of(found), found.sites["changed"], found.sites["core"]
+    listed = [
+        site for place, site in enumerate(found.most_critical(_LISTED).tolist()) if place < 10 or int(np.asarray(changed)[site])
+    ]
     rows = [
         {
             "site": places.site_words(found, site), "layer": found.layers[int(np.asarray(found.sites["layer"])[site])], "core": int(np.asarray(core)[site]),
             "changed": int(np.asarray(changed)[site]), "change": metric.differing(float(found.accuracy_change[site])),
         }
-        for place, site in enumerate(found.most_critical(_LISTED).tolist())
-        if place < 10 or int(np.asarray(changed)[site])
+        for site in listed
     ]  # fmt: skip
     return page_from(
         Path(__file__).with_name("atlas_report.html"), figures, {}, beside=False,
         name=chip.name, kind=found.kind, chip=chip.profile.title, sites=f"{count:,}", what=places.what_sites_are(found, count), samples=f"{found.samples:,}",
         data=data, metric=metric, healthy=metric.shown(found.healthy), answer=sentence_of_atlas(found, losses), point=f"{100 / found.number:.3g}",
-        predictions=places.answers_words(found), rows=rows,
+        predictions=places.answers_words(found), rows=rows, csv=csv_link("atlas-sites", [_in_csv(found, site, row) for site, row in zip(listed, rows, strict=True)]),
     )  # fmt: skip
+
+
+def _in_csv(found: Atlas, site: int, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of the table of sites with its change as a number: a fraction of accuracy, or of the mean squared error's unit."""
+    return {
+        **{name: row[name] for name in ("site", "layer", "core", "changed")},
+        f"{found.metric.key}_change": float(found.accuracy_change[site]),
+    }
 
 
 def sentence_of_atlas(found: Atlas, losses: NDArray[np.float64] | None = None) -> str:

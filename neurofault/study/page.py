@@ -11,7 +11,7 @@ from typing import Any
 
 from neurofault.errors import UsageError
 from neurofault.study import explorer
-from neurofault.study.csv_table import table
+from neurofault.study.csv_table import Rows, table
 
 
 def check_tools() -> None:
@@ -59,10 +59,23 @@ def _links(figure: Mapping[str, Any], *, beside: bool) -> str:
     links = []
     for suffix, kind, text in (("svg", "image/svg+xml", figure["svg"]), ("csv", "text/csv", table(figure["rows"]))):
         name = f"{figure['name']}.{suffix}"
-        at = f"figures/{name}" if beside else f"data:{kind};base64,{base64.b64encode(text.encode()).decode()}"
-        kept = "" if beside else f' download="{name}"'
-        links.append(f'<a href="{at}"{kept}>{suffix.upper()}</a>')
+        links.append(f'<a href="figures/{name}">{suffix.upper()}</a>' if beside else _embedded(name, kind, text))
     return ", ".join(links)
+
+
+def csv_link(name: str, rows: Rows) -> str:
+    """Return a link to rows as a CSV file that stands in the page, as markup.
+
+    Args:
+        name: of the file, without its ending.
+        rows: as :func:`neurofault.study.csv_table.table` takes them.
+    """
+    return _embedded(f"{name}.csv", "text/csv", table(rows))
+
+
+def _embedded(name: str, kind: str, text: str) -> str:
+    """Return a link to a file that stands in the page."""
+    return f'<a href="data:{kind};base64,{base64.b64encode(text.encode()).decode()}" download="{name}">{name.rpartition(".")[2].upper()}</a>'
 
 
 def _own_ids(svg: str, name: str) -> str:

@@ -1,6 +1,8 @@
 """An atlas from Python, and its report in a browser at the widths of a desk and of a telephone."""
 
 import base64
+import csv
+import io
 import re
 
 import numpy as np
@@ -109,8 +111,18 @@ def test_equal_atlases_give_equal_bytes_with_figures_inside(found, report, tmp_p
     text = report.read_text(encoding="utf-8")
     assert found.report(tmp_path / "again.html").read_text(encoding="utf-8") == text
     links = re.findall(r'<a href="data:text/csv;base64,([^"]+)" download="([^"]+)"', text)
-    assert [name for _, name in links] == ["atlas-chip.csv", "atlas-image.csv", "atlas-histogram.csv"]
+    assert [name for _, name in links] == ["atlas-chip.csv", "atlas-image.csv", "atlas-histogram.csv", "atlas-sites.csv"]
     assert base64.b64decode(links[1][0]).decode().splitlines()[0] == "row,column,loss"
+    worst, rows = found.most_critical(200), list(csv.DictReader(io.StringIO(base64.b64decode(links[3][0]).decode())))
+    assert len(rows) == text.split("<tbody>")[1].split("</tbody>")[0].count("<tr>") >= 10
+    for row, (_, told) in zip(rows, worst.iterrows(), strict=False):
+        assert (row["site"], row["layer"], int(row["core"]), int(row["changed"])) == (
+            told["site"],
+            told["layer"],
+            told["core"],
+            told["changed"],
+        )
+        assert float(row["accuracy_change"]) == pytest.approx(told["accuracy_change"], rel=1e-6)
     assert 'href="figures/' not in text
 
 

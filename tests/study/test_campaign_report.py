@@ -147,3 +147,16 @@ def test_ways_of_the_same_name_are_told_apart_by_their_budgets(tmp_path):
     assert len(labels) == len(set(labels))
     assert "core_dead · batch · delta · cycles 0.5, writes 900" in labels
     assert "core_dead · batch · dfa" in labels
+
+
+def test_curves_of_equal_values_stand_on_a_scale_of_their_own(answer, tmp_path):
+    """Without a span of values a scale would show rounding alone: ``+9e1`` above, and the same tick again and again."""
+    ends = dict.fromkeys(("mean", "low", "high"), 0.9)
+    curves = [{**curve, "points": [{**point, **ends} for point in curve["points"]]} for curve in answer["curves"]]
+    text = write_report(tmp_path, {**answer, "healthy": 0.9, "chance": None, "curves": curves}).read_text()
+    figure = text[text.index('data-drawn-by="accuracy1-explorer"') :]
+    figure = figure[: figure.index("</svg>")]
+    ticks = re.findall(r'<g id="accuracy1-ytick_\d+">.*?<text[^>]*>([^<]+)</text>', figure, re.DOTALL)
+    assert len(ticks) == len(set(ticks)) >= 3
+    assert all(89 <= float(tick) <= 91 for tick in ticks)
+    assert 90 in map(float, ticks)

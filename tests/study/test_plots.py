@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -124,6 +125,20 @@ def test_the_damage_curve_is_the_mean_of_what_is_kept_and_its_area_is_said():
 def test_rates_of_bits_stand_on_the_logarithmic_scale_that_their_area_is_taken_on():
     axes = nf.robustness(*reflex(), "synapse_bit_flip", layer="any", grid=(0.01, 0.1), draws=1).plot()
     assert (axes.get_xscale(), axes.get_xlabel()) == ("log", "rate of flipped bits")
+
+
+def test_the_coverage_of_a_test_is_what_its_first_samples_expose_and_goes_with_its_file(tmp_path):
+    """Each eye drives one hand over one synapse, so that each of two samples exposes one of the two faults that can show."""
+    chip, events, _ = reflex()
+    made = nf.choose_patterns(chip, events, observe="counts", aim="detectable", faults=["synapse_dead"]).patterns
+    ((count, share),) = lines_of(made.plot()).values()
+    assert (count, share) == ([0, 1, 2], [0, 50, 100])
+    old = replace(made, exposed=(), aimed=0)
+    with pytest.raises(UsageError, match=r"^nothing to draw: the file of this test is of an older version"):
+        old.plot()
+    nf.save_patterns(made, tmp_path / "test.npz")
+    ((_, again),) = lines_of(nf.load_patterns(tmp_path / "test.npz").plot()).values()
+    assert again == share
 
 
 def test_pictures_are_drawn_into_the_axes_that_are_given(campaign, rescued):

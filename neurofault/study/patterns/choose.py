@@ -224,6 +224,7 @@ def choose_patterns(
     why[hidden] = why_hidden(chip, listed, hidden, fired)
     patterns = PatternSet(
         chip.name, chip_digest(chip), sees, listed.kinds, data, chip.timesteps, shown, places[samples], applied.activity.scores, applied.activity.sample_spikes,
+        tuple(map(int, choice.exposed)), len(rows),
     )  # fmt: skip
     twice = doubles(chip, listed, shown, judge, sees, draws, seed, threads, critical) if draws else None
     return ChosenPatterns(

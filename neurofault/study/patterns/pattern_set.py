@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,12 @@ from neurofault.digest import digest_of
 from neurofault.errors import DataError, UsageError
 from neurofault.files import read_arrays, write_arrays
 from neurofault.inputs import Inputs
+from neurofault.plotting import COLOURS, axes_or_new
 from neurofault.study.input_arrays import input_arrays, inputs_of
 from neurofault.study.patterns.seen import OBSERVATIONS, Observe, seen
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FORMAT = 1
 """Raised when a file could not be read by an older version."""
@@ -52,6 +56,8 @@ class PatternSet:
         indices: int64 [K], where each stands in the set it is from; of an input that was made −1, −2 ….
         scores: int64 [K, n_out], of the healthy chip, as of :class:`neurofault.Activity`.
         sample_spikes: int64 [K], likewise.
+        exposed: of the faults that matter and that some candidate exposes, how many the first 1, 2 … K samples expose; empty: not known, as of a file of an older version.
+        aimed: how many of these faults there are; 0: not known.
     """
 
     network: str
@@ -64,6 +70,8 @@ class PatternSet:
     indices: NDArray[np.int64]
     scores: NDArray[np.int64]
     sample_spikes: NDArray[np.int64]
+    exposed: tuple[int, ...] = ()
+    aimed: int = 0
 
     __repr__ = brief
 
@@ -89,6 +97,39 @@ class PatternSet:
         """
         index = int(self.indices[sample])
         return f"sample {index} of {self.data}" if index >= 0 else f"made input {-index}"
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """Draw coverage by the number of samples: the share in percent of the faults that matter, and that some candidate exposes, that the first 1, 2 … samples expose.
+
+        >>> import neurofault as nf
+        >>> from neurofault.examples import reflex
+        >>> chip, x, y = reflex()
+        >>> made = nf.choose_patterns(chip, x, faults=["synapse_dead"])
+        >>> made.patterns.plot().lines[0].get_xydata().tolist()
+        [[0.0, 0.0], [1.0, 100.0]]
+
+        Args:
+            axes: of matplotlib, to draw into; None: new ones.
+
+        Returns:
+            The axes.
+
+        Raises:
+            UsageError: matplotlib is not installed, or the test is from a file of an older version, which does not say what its samples expose.
+        """
+        if not self.exposed:
+            raise UsageError(
+                "nothing to draw: the file of this test is of an older version and does not say how many faults its samples expose; choose it anew"
+            )
+        axes = axes_or_new(axes)
+        label = f"{', '.join(self.faults)}: {self.exposed[-1]:,} of {self.aimed:,} faults"
+        shares = [100 * count / self.aimed for count in (0, *self.exposed)]
+        axes.plot(range(len(shares)), shares, marker="o", color=COLOURS[0], label=label)
+        axes.set_xlabel("samples of the test, in its order")
+        axes.set_ylabel("faults exposed (%)")
+        axes.set_ylim(0, 105)
+        axes.legend(loc="lower right")
+        return axes
 
     @property
     def answers(self) -> NDArray[np.int64]:
@@ -135,7 +176,7 @@ def save_patterns(patterns: PatternSet, path: str | Path) -> None:
     arrays |= own
     text = {
         "format": FORMAT, "network": patterns.network, "chip": patterns.chip, "observe": patterns.observe, "faults": list(patterns.faults),
-        "data": patterns.data, "timesteps": patterns.timesteps, "inputs": inputs,
+        "data": patterns.data, "timesteps": patterns.timesteps, "inputs": inputs, "exposed": list(patterns.exposed), "aimed": patterns.aimed,
     }  # fmt: skip
     arrays[_TEXT] = np.frombuffer(json.dumps(text).encode(), np.uint8)
     try:
@@ -193,7 +234,14 @@ def _read(path: str | Path, arrays: dict[str, NDArray[np.generic]]) -> PatternSe
     inputs = inputs_of(data["inputs"], arrays, timesteps, len(indices))
     if not len(indices) == len(spikes) == len(scores) == len(inputs) or not len(indices) or not scores.shape[1]:
         raise ValueError("its arrays are of different numbers of samples, or empty")
-    return PatternSet(network, chip, found, tuple(faults), origin, timesteps, inputs, indices, scores, spikes)
+    counts, aimed = data.get("exposed", []), data.get("aimed", 0)
+    if not isinstance(counts, list) or not all(type(one) is int for one in (*counts, aimed)):
+        raise ValueError("exposed and aimed are not whole numbers")
+    if counts and not (
+        len(counts) == len(indices) and counts == sorted(counts) and 0 <= counts[0] <= counts[-1] <= aimed and aimed > 0
+    ):
+        raise ValueError("exposed is not one growing number a sample, up to aimed")
+    return PatternSet(network, chip, found, tuple(faults), origin, timesteps, inputs, indices, scores, spikes, tuple(counts), aimed)
 
 
 def _text(data: dict[str, Any], name: str) -> str:
