@@ -23,7 +23,7 @@ _NAMED = 5
 
 def losses_of(found: Atlas) -> NDArray[np.float64]:
     """Return float64 [F]: by how much each site makes the chip worse, in shares or in errors; below 0: it makes it better."""
-    return found.accuracy_change * (1 if found.metric.lower else -1)
+    return found.accuracy_change * (1 if found.metric.lower else -1) + 0.0  # a change of none is 0, not −0
 
 
 def site_words(found: Atlas, site: int) -> str:

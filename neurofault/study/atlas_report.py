@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from neurofault.deploy.deployment import Deployment
 from neurofault.plotting import COLOURS
 from neurofault.study import atlas_places as places
-from neurofault.study.chip_map import grid_chart, holds, placed
+from neurofault.study.chip_map import figure_of, grid_chart, holds, placed
 from neurofault.study.drawing import STYLE, as_svg, draw_map, plain
 from neurofault.study.page import check_tools, csv_link, page_from
 
@@ -90,7 +90,7 @@ def _unit(found: Atlas) -> str:
 
 
 def _shown(found: Atlas, loss: float) -> str:
-    return f"{loss:.2g}" if found.metric.lower else f"{100 * loss:.1f}"
+    return figure_of(loss, _times(found))
 
 
 def _times(found: Atlas) -> int:

@@ -75,6 +75,15 @@ def placed(cores: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], 
     return found
 
 
+def figure_of(loss: float, times: float) -> str:
+    """Return a loss as it stands on a map: with two digits where ``times`` is 1, else as points with one decimal, never ``-0.0``.
+
+    >>> figure_of(0.0312, 100), figure_of(-0.0004, 100), figure_of(0.0312, 1)
+    ('3.1', '0.0', '0.031')
+    """
+    return f"{loss:.2g}" if times == 1 else f"{round(times * loss, 1) + 0.0:.1f}"
+
+
 def holds(core: Mapping[str, Any]) -> str:
     """Return in words what a core holds.
 

@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from neurofault.study.chip_map import placed
+from neurofault.study.chip_map import figure_of, placed
 
 STYLE: Any = {
     "svg.hashsalt": "neurofault",
@@ -45,7 +45,7 @@ def draw_map(cores: Sequence[Mapping[str, Any]], most: float, times: float, labe
             hatch = ("..." if core["layer"] is None else "////") if loss is None else None
             axes.add_patch(Rectangle((x, y), side, side, facecolor=face, edgecolor="#666666", hatch=hatch, linewidth=0.6))
             dark = loss is not None and shade(times * loss) > 0.5
-            figures = "" if loss is None else f"\n{f'{loss:.2g}' if times == 1 else f'{100 * loss:.1f}'}"
+            figures = "" if loss is None else f"\n{figure_of(loss, times)}"
             axes.text(
                 x + side / 2, y + side / 2, f"{core['core']}{figures}", ha="center", va="center",
                 fontsize=9 if side > 0.6 else 6.5, color="white" if dark else "black",

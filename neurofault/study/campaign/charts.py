@@ -8,7 +8,7 @@ from typing import Any
 from neurofault.metrics import Metric
 from neurofault.study.campaign.summary import metric_in
 from neurofault.study.campaign.tested import axis_words
-from neurofault.study.chip_map import grid_chart, holds, placed
+from neurofault.study.chip_map import figure_of, grid_chart, holds, placed
 
 WAYS = "ways of healing"
 """What curves of one point each are compared over."""
@@ -97,7 +97,7 @@ def map_chart(cores: Sequence[Mapping[str, Any]], most: float, title: str, answe
 
 
 def _bare(loss: float, metric: Metric) -> str:
-    return f"{loss:.2g}" if metric.lower else f"{100 * loss:.1f}"
+    return figure_of(loss, 1 if metric.lower else 100)
 
 
 def _loss(loss: float, metric: Metric) -> str:
