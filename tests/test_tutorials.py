@@ -25,6 +25,8 @@ def files_of(page: str, folder: Path) -> None:
 def test_a_session_happens_as_it_is_written(page, examples, tmp_path, monkeypatch):
     files_of(page, tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    for file in tmp_path.glob("*.py"):  # another test's module of that name
+        sys.modules.pop(file.stem, None)
     before = set(sys.modules)
     try:
         assert doctest.testfile(str(DOCS / page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE) == (0, examples)

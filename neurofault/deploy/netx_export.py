@@ -27,7 +27,7 @@ _MORE = "a NIR file (nf.to_nir, OUT.nir) holds more, nf.save a chip with all its
 def to_netx(network: Network | Deployment, path: str | Path) -> tuple[str, ...]:
     """Write a network of a chip's integers, or a (damaged) deployment, as a netx file of lava-dl (``*.net``, HDF5).
 
-    >>> import tempfile, neurofault as nf
+    >>> import tempfile, numpy as np, neurofault as nf
     >>> folder = tempfile.TemporaryDirectory()
     >>> eyes, hands = nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))
     >>> chip = nf.deploy(nf.chain("reflex", [eyes, hands], [nf.Dense(np.eye(2) * 2)], timesteps=4, how="count"), "loihi2")

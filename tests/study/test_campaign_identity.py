@@ -38,7 +38,7 @@ CHANGES = {
     "convert.timesteps": 16, "convert.weight_bits": 4, "convert.reset": None, "convert.calibrate": None,
     "place.strategy": "random", "place.neurons_per_core": 6, "place.spare_cores": 4, "place.chips": 2, "place.seed": None, "place.damage": None, "place.dying": None,
     "engine": None,
-    "protect": [{"kind": "bounds"}],
+    "protect": [{"kind": "potentials"}],
     "faults": [{"kind": "core_dead", "count": 3}],
     "rescue.0.strategy": "remap", "rescue.0.watchdog": 9, "rescue.0.cycles": 3.0, "rescue.1.strategy": "sham", "rescue.1.learner": "dfa",
     "rescue.1.cycles": 2.0, "rescue.1.writes": 10, "rescue.1.writes_per_synapse": 1, "rescue.1.energy": 1e-9, "rescue.1.time": 1e-6,
@@ -53,7 +53,7 @@ def keys_of(record: type[BaseModel], place: str = "") -> set[str]:
     found = set()
     for name, field in record.model_fields.items():
         parts = [part for part in (field.annotation, *getattr(field.annotation, "__args__", ())) if isinstance(part, type)]
-        inner = next((part for part in parts if issubclass(part, BaseModel) and part.__name__ != "Stop"), None)
+        inner = next((part for part in parts if issubclass(part, BaseModel) and part.__name__ not in ("Stop", "KeptSpares")), None)
         found |= {f"{place}{name}"} if inner is None else keys_of(inner, f"{place}{name}.")
     return found
 

@@ -14,9 +14,9 @@ from neurofault.errors import NeurofaultError
 from neurofault.graph import Connection, CubaLif, Dense, Encoding, Network, Population, Readout, Source
 from neurofault.study.atlas import atlas
 from neurofault.study.campaign.hit import changed_bits
-from neurofault.study.campaign.planned import _map_of
 from neurofault.study.campaign.trial import Task, TrialChip, WorkerBench
 from neurofault.study.campaign.ways import Rescue
+from neurofault.study.chip_map import tiles_of
 from neurofault.study.lesion import lesion
 from neurofault.study.outcomes import possible
 
@@ -78,7 +78,7 @@ def test_flipped_bits_of_every_connection_count():
 
 
 def test_the_map_of_a_graphs_chip_names_its_populations():
-    layers = [core["layer"] for core in _map_of(TrialChip(CHIP, INPUTS, TEST.labels, None, None))["cores"].values()]
+    layers = [core["layer"] for core in tiles_of(CHIP)["cores"].values()]
     assert layers == ["input"] * 5 + ["hidden1"] * 3 + ["output"] * 2
 
 
