@@ -38,7 +38,7 @@ CHANGES = {
     "convert.timesteps": 16, "convert.weight_bits": 4, "convert.reset": None, "convert.calibrate": None,
     "place.strategy": "random", "place.neurons_per_core": 6, "place.spare_cores": 4, "place.chips": 2, "place.seed": None, "place.damage": None, "place.dying": None,
     "engine": None,
-    "protect": [{"kind": "potentials"}],
+    "protect": None,
     "faults": [{"kind": "core_dead", "count": 3}],
     "rescue.0.strategy": "remap", "rescue.0.watchdog": 9, "rescue.0.cycles": 3.0, "rescue.1.strategy": "sham", "rescue.1.learner": "dfa",
     "rescue.1.cycles": 2.0, "rescue.1.writes": 10, "rescue.1.writes_per_synapse": 1, "rescue.1.energy": 1e-9, "rescue.1.time": 1e-6,
@@ -99,6 +99,14 @@ def changed(changes) -> dict:
 
 
 SINGLE = [(place, value) for place, value in CHANGES.items() if value is not None]
+
+
+def test_what_guards_stored_weights_changes_the_identity(rows_of):
+    """By itself: a remap, as the base has it, moves guarded weights, which is refused."""
+    bare = [("rescue", [{"strategy": "batch", "learner": "delta"}, {"strategy": "none"}])]
+    plain, guarded = rows_of(changed(bare)), rows_of(changed([*bare, ("protect", [{"kind": "bounds"}])]))
+    clipped = rows_of(changed([*bare, ("protect", [{"kind": "bounds", "outside": "clip"}])]))
+    assert len({*plain, *guarded, *clipped}) == len(plain) + len(guarded) + len(clipped)
 
 
 @pytest.mark.parametrize(("place", "value"), SINGLE, ids=[place for place, _ in SINGLE])
