@@ -1,6 +1,7 @@
 # make demo   break a simulated Loihi 2 and see what it costs
 # make test   style, types, tests, and the built wheel
 # make docs   the site, docs/_build/index.html; a warning is an error
+# make wheel-test   the built wheel in clean environments of each python3.10 … python3.13 on PATH, and its tests there; ARGS="--extras nir tests/graph"
 # Each makes .venv first, from python3, pip and make alone; PYTHON=… chooses another interpreter.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 LAVA := lava-nc==0.10.0
 LAVA_NEEDS := asteval networkx scipy scikit-learn
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs wheel-test clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run
@@ -28,6 +29,9 @@ lint: $(VENV)/.dev
 
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build
+
+wheel-test: $(VENV)/.dev
+	$(BIN)/python experiments/wheel_test.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis
