@@ -1,4 +1,4 @@
-"""Reference pages that neurofault's own code answers for: every verb's help, every fault kind, the profiles, the keys of campaigns."""
+"""Reference pages that neurofault's own code answers for: every verb's help, every fault kind, the profiles, the keys of campaigns, those of results."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ COLUMNS = "110"
 
 
 def write(folder: Path) -> None:
-    """Write ``cli.md``, ``kinds.md``, ``chips.md`` and ``campaign_keys.md`` into a folder; what has not changed is left as it is."""
+    """Write ``cli.md``, ``kinds.md``, ``chips.md``, ``campaign_keys.md`` and ``output_keys.md`` into a folder; what has not changed is left as it is."""
     folder.mkdir(exist_ok=True)
     os.environ["COLUMNS"] = os.environ["TERMINAL_WIDTH"] = COLUMNS
-    pages = {"cli": _cli(), "kinds": _kinds(), "chips": _chips(), "campaign_keys": _campaign_keys()}
+    pages = {"cli": _cli(), "kinds": _kinds(), "chips": _chips(), "campaign_keys": _campaign_keys(), "output_keys": output_keys()}
     for name, text in pages.items():
         path = folder / f"{name}.md"
         if not path.exists() or path.read_text(encoding="utf-8") != text:
@@ -165,3 +165,51 @@ def _takes(value: dict[str, Any]) -> str:
             return kind
         case _:
             return "any"
+
+
+def output_keys() -> str:
+    """Return the page of what results hold, from ``output_keys.yaml``."""
+    import yaml
+
+    told = yaml.safe_load(Path(__file__).with_name("output_keys.yaml").read_text(encoding="utf-8"))
+    pages = {name: f"[{{}}]({one['page']})" for name, one in told["elsewhere"].items()} | {
+        name: f"[{{}}](#{name})" for name in told["records"]
+    }
+    parts = [
+        "# Keys of results",
+        "What does each key of `--json` mean, and each column of a table? Each is here, with its type, unit and range; a test runs the verbs and compares.",
+        "What is not known is null. The unit *metric* is a share of right answers, 0 to 1; where targets are answered it is a mean squared error, in their unit squared, and `mean_squared_error` stands in the place of "
+        "`accuracy` in the keys of `inject`, `rescue` and `atlas`. `a.b` is key `b` within `a`, `a[].b` the same within each item of list `a`, and `a.*` each value of `a`, whose keys are names. "
+        "`campaign schema` and `profile schema` print JSON Schemas; the files of `paper` are those of [its figures](../does_it_hold.md).",
+        "## JSON of the verbs",
+        *_explained(told["outputs"], pages, "###"),
+        "## Records within it",
+        *_explained(told["records"], pages, "###"),
+        "## Tables",
+        *_explained(told["tables"], pages, "###"),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _explained(groups: Mapping[str, Any], pages: Mapping[str, str], level: str) -> Iterator[str]:
+    for name, group in groups.items():
+        yield f"{level} {group.get('title', name)}"
+        if "what" in group:
+            yield group["what"].strip()
+        rows = ["| key | is | unit | range | what it is |", "|---|---|---|---|---|"]
+        for key, said in group["keys"].items():
+            allowed = said.get("range", "")
+            words = allowed if isinstance(allowed, str) else ", ".join(f"`{one}`" for one in allowed)
+            only = f" (only where: {said['only']})" if "only" in said else ""
+            unit = "*metric*" if said.get("unit") == "metric" else said.get("unit", "")
+            rows.append(f"| `{key}` | {_linked(said['is'], pages)} | {unit} | {words} | {said['what']}{only} |")
+        yield "\n".join(rows)
+
+
+def _linked(kind: str, pages: Mapping[str, str]) -> str:
+    """Return a type, with links to the records in it."""
+    if "<" in kind:
+        return f"`{kind}`"
+    return " ".join(
+        next((link.format(word) for name, link in pages.items() if word in (name, f"{name}s")), word) for word in kind.split(" ")
+    )
