@@ -22,6 +22,8 @@ Curve = NDArray[np.float64]
 
 MODELS = ("line", "hinge", "cubic", "logistic")
 PARAMETERS = {"line": 2, "hinge": 4, "cubic": 4, "logistic": 4}
+WINS, RATIO, SPREAD = 0.8, 2.0, 0.05
+"""What a change point needs: the share of orders in which the hinge wins and its slope ratio at least, the standard deviation of its knot at most."""
 STEEPEST = 1000.0
 """Largest slope ratio that is reported: a curve that is flat before its knot has none."""
 
@@ -116,9 +118,9 @@ def change_point(curves: Sequence[tuple[Curve, Curve]]) -> ChangePoint:
     failing = [
         text
         for text, fails in (
-            (f"the hinge wins in {100 * wins['hinge']:.0f} % of orders (80 % needed)", wins["hinge"] < 0.8),
-            (f"the slope ratio is {ratio:.2g} (2 needed)", ratio < 2),
-            (f"the knot's sd is {spread:.3f} of N (at most 0.05)", spread > 0.05),
+            (f"the hinge wins in {100 * wins['hinge']:.0f} % of orders ({100 * WINS:.0f} % needed)", wins["hinge"] < WINS),
+            (f"the slope ratio is {ratio:.2g} ({RATIO:.2g} needed)", ratio < RATIO),
+            (f"the knot's sd is {spread:.3f} of N (at most {SPREAD})", spread > SPREAD),
         )
         if fails
     ]
