@@ -19,6 +19,7 @@ import pandas
 from scipy import stats
 
 from neurofault import load_profile
+from neurofault.study.statistics import holm, paired_p
 
 DOCS = Path(__file__).parents[1] / "docs"
 DATA = DOCS / "data" / "paper"
@@ -84,6 +85,106 @@ def energy_of_learning() -> Iterator[str]:
     yield "with it batch repair gets {:.1f}, {:.1f} and {:.1f} cycles".format(*cycles.values())
 
 
+LOSSES = {
+    "cores": "cores",
+    "neurons": "neurons",
+    "flipped bits": "bits flipped",
+    "stuck bits": "bits stuck at 0",
+    "recurrent synapses": "recurrent synapses",
+}
+ACCOUNTINGS = (
+    "equal cycles in all",
+    "equal cycles in all, each stopped at its best look",
+    "equal cycles after the last step of damage",
+)
+
+
+def points(value: float, digits: int = 1) -> str:
+    """Return a fraction in points with its sign."""
+    return f"{100 * value:+.{digits}f}".replace("-", "−")
+
+
+def share(value: float | None, digits: int = 0) -> str:
+    """Return a fraction in percent."""
+    return "–" if value is None or np.isnan(value) else f"{100 * value:.{digits}f} %".replace("-", "−")
+
+
+def broken(row: pandas.Series) -> str:
+    """Return what breaks, and how much of it."""
+    return f"{row['count']:,} of {row['of']:,} {LOSSES[row.loss]}"
+
+
+def network_declines() -> Iterator[str]:
+    """The table of declines of more networks."""
+    for _, row in pandas.read_csv(DATA / "chip_declines_rows.csv").iterrows():
+        marks = [
+            f"{share(row[name], 1)} [{share(row[f'{name}_low'], 1)}, {share(row[f'{name}_high'], 1)}]"
+            for name in ("minus1pp", "half", "width")
+        ]
+        yield (
+            f"| {row.network}, {row.loss} | {share(row.healthy, 1)} | {share(row.hinge_wins)} | {share(row.logistic_wins)} | {row.slope_ratio:.2g} | "
+            f"{row.knot:.2f} ({row.knot_sd:.2f}) | {' | '.join(marks)} |"
+        )
+
+
+def network_repairs() -> Iterator[str]:
+    """The table of what batch repair brings back of more networks."""
+    rows = pandas.read_csv(DATA / "chip_networks_recovery.csv")
+    compared = pandas.read_csv(DATA / "chip_networks_rows.csv").drop_duplicates(["network", "loss"]).set_index(["network", "loss"])
+    for (network, loss), both in rows.groupby(["network", "loss"], sort=False):
+        own, one = compared.loc[(network, loss)], both.set_index("tolerance")
+        cycles = [f"{str(one.loc[at, 'cycles']).replace('>', '> ')}, {share(one.loc[at, 'recovered'])}" for at in (0.01, 0.005)]
+        regained = (
+            "–"
+            if np.isnan(one.regained.iloc[0])
+            else f"{share(one.regained.iloc[0])} [{share(one.regained_low.iloc[0])}, {share(one.regained_high.iloc[0])}]"
+        )
+        yield (
+            f"| {network}, {own.learner} | {broken(both.iloc[0])} | {share(own.healthy, 1)} | {share(own.damaged, 1)} | {share(own.batch, 1)} | "
+            f"{regained} | {' | '.join(cycles)} |"
+        )
+
+
+def network_ranking() -> Iterator[str]:
+    """The table of comparisons on more networks."""
+    rows = pandas.read_csv(DATA / "chip_networks_rows.csv")
+    for (network, loss), own in rows.groupby(["network", "loss"], sort=False):
+        cells = []
+        for accounting in ACCOUNTINGS:
+            row = own[own.accounting == accounting].iloc[0]
+            text = f"{points(row.difference)} [{points(row.low)}, {points(row.high)}]"
+            cells.append(text if row.better == "undecided" else f"**{text}**")
+        yield f"| {network}, {own.learner.iloc[0]} | {LOSSES[loss]} | {own.trainings.iloc[0]} × {own.draws.iloc[0]} | {' | '.join(cells)} |"
+
+
+def whole_page() -> Iterator[str]:
+    """Holm's correction over all comparisons of iterative with batch repair on the page."""
+    pairs = pandas.read_csv(DATA / "fig3_pairs.csv")
+    floats = [paired_p(own.iterative, own[other]) for _, own in pairs.groupby("m") for other in ("batch_total", "batch_last_step")]
+    figures = [
+        pandas.read_csv(DATA / name) for name in ("chip_fig3_comparisons.csv", "chip_ranking_rows.csv", "chip_networks_rows.csv")
+    ]
+    corrected = holm([*floats, *(p for one in figures for p in one.p)])
+    decided = [p < 0.05 for p in corrected]
+    yield f"over all {len(corrected)} comparisons of iterative with batch repair on this page"
+    at = len(floats)
+    for one, words in zip(figures, ("of figure 3", "of the ranking", "of more networks"), strict=True):
+        yield f"{sum(decided[at : at + len(one)])} of the {int((one.better != 'undecided').sum())} {words}"
+        at += len(one)
+
+
+PARTS = (
+    doublings,
+    cores_and_neurons,
+    hard_caps,
+    energy_of_learning,
+    network_declines,
+    network_repairs,
+    network_ranking,
+    whole_page,
+)
+
+
 def main() -> None:
     """Print the claims, or compare them with the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -91,7 +192,7 @@ def main() -> None:
     given = parser.parse_args()
     page = " ".join((DOCS / "does_it_hold.md").read_text(encoding="utf-8").split())
     missing = 0
-    for part in (doublings, cores_and_neurons, hard_caps, energy_of_learning):
+    for part in PARTS:
         for claim in part():
             said = claim in page
             missing += not said

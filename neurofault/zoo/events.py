@@ -59,6 +59,10 @@ EVENT_RECIPES: dict[str, EventRecipe] = {
             Training(epochs=20), timesteps=60,
         ),
         EventRecipe(
+            "digits-events-rnn", "digits-events",
+            (LayerSpec(100, True, tau_v=(5.0, 60.0)), LayerSpec(10, tau_v=(60.0, 60.0), fires=False)), Training(epochs=20), timesteps=60,
+        ),
+        EventRecipe(
             "nmnist-mlp", "nmnist", (LayerSpec(512, tau_v=(10.0, 100.0)), LayerSpec(10, tau_v=(300.0, 300.0), fires=False)),
             Training(epochs=8, batch=16, learning_rate=3e-3), timesteps=300, neurons_per_core=16,
         ),
@@ -66,7 +70,7 @@ EVENT_RECIPES: dict[str, EventRecipe] = {
 }  # fmt: skip
 """``ecg-rnn``: one recurrent layer with time constants of a step to more than a heartbeat, read in every step; its size, rate and number of epochs
 were chosen on the validation recordings. ``digits-events-mlp`` (512-100-10): the time constants are the best of three choices on its validation
-samples. ``nmnist-mlp`` (2×34×34-512-10): nothing was tuned."""
+samples; ``digits-events-rnn`` is the same with a hidden layer that listens to itself, and nothing was tuned. ``nmnist-mlp`` (2×34×34-512-10): nothing was tuned."""
 
 
 def trained_on_events(

@@ -21,7 +21,8 @@ from neurofault.papers.rescue2019.chip_repairs import ChipRepair, batch, history
 from neurofault.papers.rescue2019.chip_setting import FULL, QUICK, Case, CaseHarm, ChipStudy, Loss, Sweep
 from neurofault.papers.rescue2019.chip_vectors import vector, with_vector
 from neurofault.papers.rescue2019.chips import CYCLES, STOPPED
-from neurofault.papers.rescue2019.networks import LAST, TOTAL, CaseTraining, count_of
+from neurofault.papers.rescue2019.declines import declines
+from neurofault.papers.rescue2019.networks import LAST, TOTAL, CaseTraining, count_of, recovered_at
 from neurofault.papers.rescue2019.parts import parts_of, subject_of
 from neurofault.papers.rescue2019.run import FIGURES, ON_CHIP, paper
 from neurofault.papers.rescue2019.units import Units, trial_of
@@ -54,7 +55,7 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-NAMES = ("chip_fig1", "chip_fig2", "chip_fig3", "chip_fig4", "chip_ranking", "chip_networks")
+NAMES = ("chip_fig1", "chip_fig2", "chip_fig3", "chip_fig4", "chip_ranking", "chip_networks", "chip_declines")
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +80,11 @@ def test_a_second_run_computes_nothing_and_writes_the_same_bytes(made, tmp_path)
 
 
 def test_any_number_of_workers_gives_the_same_bytes(made, tmp_path):
-    paper(["ranking", "networks"], tmp_path, setting=TINY, jobs=2)
+    paper(["ranking", "networks", "declines"], tmp_path, setting=TINY, jobs=2)
     rows = read_rows(tmp_path / "units.jsonl").rows
     assert len({row["trial"] for row in rows}) == len(rows)  # no unit is computed twice
-    names = [path.name for path in made[0].iterdir() if path.name.startswith(("chip_ranking", "chip_networks"))]
-    assert len(names) == 11
+    names = [path.name for path in made[0].iterdir() if path.name.startswith(("chip_ranking", "chip_networks", "chip_declines"))]
+    assert len(names) == 18
     for name in names:
         assert (tmp_path / name).read_bytes() == (made[0] / name).read_bytes(), name
 
@@ -105,25 +106,27 @@ def test_networks_are_compared_over_trainings(made, study):
     answer = made[1]["chip_networks"]
     rows, draws = answer["rows"], table(made[0] / "chip_networks_draws.csv")
     assert [(row["loss"], row["accounting"]) for row in rows] == [
-        (loss, accounting) for loss in ("cores", "flipped bits", "stuck bits") for accounting in (TOTAL, LAST)
+        (loss, accounting) for loss in ("cores", "flipped bits", "stuck bits") for accounting in (TOTAL, LAST, STOPPED)
     ]
     assert [row["p_holm"] for row in rows] == pytest.approx(holm([row["p"] for row in rows]))
     assert {name: set(found) for name, found in answer["weights"].items()} == {"digits-mlp": {"own", "1"}}
     assert len(set(answer["weights"]["digits-mlp"].values())) == 2
-    for row, key in zip(rows, ["batch", "last"] * 3, strict=True):
+    for row, keys in zip(
+        rows, [("iterative", "batch"), ("iterative", "last"), ("iterative_stopped", "batch_stopped")] * 3, strict=True
+    ):
         own = [one for one in draws if one["loss"] == row["loss"]]
         assert [(one["training"], one["draw"]) for one in own] == [("own", "0"), ("own", "1"), ("1", "2"), ("1", "3")]
         means = [
             [np.mean([float(one[name]) for one in own if one["training"] == training]) for training in ("own", "1")]
-            for name in ("iterative", key)
+            for name in keys
         ]
         assert row["difference"] == pytest.approx(np.mean(np.subtract(*means)), abs=1e-6)
         assert (row["p"], row["trainings"]) == (pytest.approx(stats.ttest_rel(*means).pvalue, abs=1e-4), 2)
     bits = 64 * 100 * 8
-    assert [(row["count"], row["of"]) for row in rows[::2]] == [(4, 13), (bits // 20, bits), (bits // 20, bits)]
-    assert [one["verdict"] for one in answer["verdicts"]] == ["undecided"] * 3
-    assert answer["verdicts"][1]["text"].startswith(
-        "digits-mlp, flipped bits (2,560 of 51,200 bits): not decided, iterative − batch "
+    assert [(row["count"], row["of"]) for row in rows[::3]] == [(4, 13), (bits // 20, bits), (bits // 20, bits)]
+    assert [one["verdict"] for one in answer["verdicts"]] == ["undecided"] * 6
+    assert answer["verdicts"][2]["text"].startswith(
+        "digits-mlp, dfa, flipped bits (2,560 of 51,200 bits), equal cycles in all: not decided, iterative − batch "
     )
 
 
@@ -138,12 +141,72 @@ def test_a_draw_of_a_network_is_inject_and_rescue_by_hand(made, study, loss):
     broken = nf.inject(chip.deployment, [fault], seed=1, draw=draw)
     row = next(one for one in table(made[0] / "chip_networks_draws.csv") if (one["loss"], one["draw"]) == (loss, str(draw)))
     assert run(broken, chip.test.inputs, chip.test.labels).accuracy == pytest.approx(float(row["damaged"]), abs=1e-6)
-    for strategy, steps in (("batch", 1), ("iterative", 2)):
-        healed = nf.rescue(
-            broken, adapt.inputs, adapt.labels, strategy=strategy, learner="dfa", budget=nf.Budget(cycles=0.4),
+
+    def healed(strategy, steps, cycles):
+        return nf.rescue(
+            broken, adapt.inputs, adapt.labels, strategy=strategy, learner="dfa", budget=nf.Budget(cycles=cycles),
             plan=nf.Plan(steps=steps), seed=1 + 1000 * draw, test=(chip.test.inputs, chip.test.labels), fine=False, guard=None,
         )  # fmt: skip
-        assert healed.final == pytest.approx(float(row[strategy]), abs=1e-6)
+
+    for strategy, steps in (("batch", 1), ("iterative", 2)):
+        assert healed(strategy, steps, 0.4).final == pytest.approx(float(row[strategy]), abs=1e-6)
+    right, best = [], (-1.0, 0.0)
+    for cycles in (0.0, 0.02, 0.05, 0.1, 0.2, 0.4):  # a shorter repair is the beginning of a longer one
+        one = broken if not cycles else healed("batch", 1, cycles).deployment
+        seen, test = (run(one, examples.inputs, examples.labels) for examples in (chip.validation, chip.test))
+        right.append((cycles, seen.correct))
+        best = max(best, (seen.accuracy, test.accuracy), key=lambda pair: pair[0])
+    assert best[1] == pytest.approx(float(row["batch_stopped"]), abs=1e-6)
+    whole = run(chip.deployment, chip.validation.inputs, chip.validation.labels).correct
+    for tolerance in TINY.tolerances:
+        at = recovered_at(right, whole - tolerance * len(chip.validation.labels), TINY.sustained)
+        assert row[f"cycles_{tolerance:g}"] == ("" if at is None else f"{at:g}")
+
+
+def test_a_network_comes_back_when_it_stays_back():
+    looks = [(0.0, 70), (0.1, 90), (0.2, 80), (0.4, 91), (0.6, 92), (0.8, 93)]
+    assert recovered_at(looks, 90, 1) == 0.1
+    assert recovered_at(looks, 90, 2) == 0.4
+    assert recovered_at(looks, 90, 4) is None
+    assert recovered_at(looks, 0, 3) == 0.0
+
+
+def test_what_comes_back_is_counted_over_trainings(made):
+    draws = [one for one in table(made[0] / "chip_networks_draws.csv") if one["loss"] == "cores"]
+    rows = [row for row in made[1]["chip_networks"]["recovery"] if row["loss"] == "cores"]
+    assert [row["tolerance"] for row in rows] == list(TINY.tolerances)
+    means = {name: np.mean([float(one[name]) for one in draws]) for name in ("healthy", "damaged", "batch")}
+    for row in rows:
+        back = [one[f"cycles_{row['tolerance']:g}"] for one in draws]
+        assert (row["draws"], row["recovered"]) == (4, sum(at != "" for at in back) / 4)
+        assert row["cycles"] == (">0.4" if sum(at == "" for at in back) > 2 else sorted(float(at or "inf") for at in back)[1])
+        if row["regained"] is not None:
+            assert row["regained"] == pytest.approx(
+                (means["batch"] - means["damaged"]) / (means["healthy"] - means["damaged"]), abs=1e-5
+            )
+
+
+def test_a_decline_over_trainings_is_inject_by_hand(made, study):
+    case, curve = TINY.cases[0], made[1]["chip_declines"]["curves"]["digits-mlp"]["cores"]
+    each = []
+    for training in (CaseTraining(case, 0), CaseTraining(case, 1)):
+        chip = training.at_work(study).chip()
+        fault = nf.faults.CoreDead(count=5, layer="hidden")
+        broken = [nf.inject(chip.deployment, [fault], seed=1, draw=draw) for draw in training.draws]
+        each.append(np.mean([run(one, chip.test.inputs, chip.test.labels).accuracy for one in broken]))
+    assert (len(curve["mean"]), curve["fraction"][5]) == (14, pytest.approx(5 / 13, abs=1e-6))
+    assert curve["mean"][5] == pytest.approx(np.mean(each), abs=1e-6)
+    row = made[1]["chip_declines"]["rows"][0]
+    assert (row["network"], row["loss"], row["trainings"], row["draws"]) == ("digits-mlp", "cores", 2, 2)
+    halves = [float(one["half"]) for one in table(made[0] / "chip_declines_draws.csv")]
+    assert row["half"] == pytest.approx(np.mean(halves), abs=1e-5)
+    assert row["half_low"] <= row["half"] <= row["half_high"]
+    assert [one["loss"] for one in declines(study).answer["rows"]] == ["cores"]  # bits do not die
+
+
+def test_a_network_without_a_loop_has_no_recurrent_synapses(study):
+    with pytest.raises(UsageError, match="network 'digits-mlp' has no recurrent layer, so no recurrent synapse can break"):
+        study.whole("recurrent synapses")
 
 
 def test_too_few_trainings_or_draws_are_refused():
@@ -295,15 +358,15 @@ def test_the_command(cli, tmp_path):
     )  # fmt: skip
     code, _, err = cli("paper", "rankng", "--on", "chip", "--out", str(tmp_path))
     assert (code, err) == (
-        2, "neurofault: no figure 'rankng'; figures: fig1, fig2, fig3, fig4, ranking, networks, all (did you mean 'ranking'?)\n"
+        2, "neurofault: no figure 'rankng'; figures: fig1, fig2, fig3, fig4, ranking, networks, declines, all (did you mean 'ranking'?)\n"
     )  # fmt: skip
-    with pytest.raises(UsageError, match="no loss 'core'; allowed: cores, neurons, flipped bits, stuck bits"):
+    with pytest.raises(UsageError, match="no loss 'core'; allowed: cores, neurons, flipped bits, stuck bits, recurrent synapses"):
         ChipStudy(TINY, Units(tmp_path / "units.jsonl"), silent, None).whole("core")
 
 
 @pytest.mark.parametrize("setting", [FULL, QUICK])
 def test_the_settings_fit_together(setting):
-    assert {*FIGURES, *ON_CHIP} == {"fig1", "fig2", "fig3", "fig4", "ranking", "networks"}
+    assert {*FIGURES, *ON_CHIP} == {"fig1", "fig2", "fig3", "fig4", "ranking", "networks", "declines"}
     for loss in setting.losses:
         assert all(dead % loss.step == 0 and dead > loss.step for dead in loss.deaths)
         assert loss.way % loss.way_step == 0

@@ -152,14 +152,26 @@ def _networks(canvas: Any, figure: Figure) -> None:
         losses = list(dict.fromkeys(row["loss"] for row in own))
         for number, accounting in enumerate(accountings):
             rows = [row for row in own if row["accounting"] == accounting]
-            _whiskers(axes, [at + 0.24 * number - 0.12 for at in range(len(rows))], rows, number, accounting)
+            _whiskers(axes, [at + 0.24 * (number - 1) for at in range(len(rows))], rows, number, accounting)
         axes.axvline(0, color="black", lw=0.5)
         axes.set_yticks(range(len(losses)), [BROKEN[loss] for loss in losses] if axes is grid[0] else [""] * len(losses))
         axes.set_ylim(len(losses) - 0.5, -0.5)
-        axes.set(xlabel="iterative − batch (points)", title=f"{name}, {own[0]['trainings']} trainings × {own[0]['draws']} draws")
+        axes.set(xlabel="iterative − batch (points)", title=f"{name}, {own[0]['learner']}")
     handles, labels = grid[0].get_legend_handles_labels()
-    canvas.legend(handles, labels, fontsize=7, ncols=2, loc="outside lower center")
-    canvas.suptitle(f"{answer['learner']} on {answer['profile']}; 95 % intervals over trainings")
+    canvas.legend(handles, labels, fontsize=7, ncols=len(accountings), loc="outside lower center")
+    canvas.suptitle(f"{answer['profile']}; 95 % intervals over trainings")
+
+
+def _declines(canvas: Any, figure: Figure) -> None:
+    curves = figure.answer["curves"]
+    losses = list(dict.fromkeys(loss for own in curves.values() for loss in own))
+    for loss, axes in zip(losses, canvas.subplots(1, len(losses), squeeze=False)[0], strict=True):
+        for number, network in enumerate(name for name in curves if loss in curves[name]):
+            x, *spread = (100 * np.array(curves[network][loss][key], float) for key in ("fraction", "mean", "low", "high"))
+            band(axes, x, spread, number, network)
+        axes.set(xlabel=f"dead hidden {loss} (%)", ylabel="test accuracy (%)", ylim=(0, 100), title=BROKEN[loss])
+        axes.legend(fontsize=7)
+    canvas.suptitle(f"{figure.answer['profile']}, no repair; bands: 95 % intervals over trainings")
 
 
 PAINTERS: Mapping[str, tuple[Painter, float]] = {
@@ -169,5 +181,6 @@ PAINTERS: Mapping[str, tuple[Painter, float]] = {
     "chip_fig4": (_fig4, 6),
     "chip_ranking": (_ranking, 5),
     "chip_networks": (_networks, 4),
+    "chip_declines": (_declines, 4),
 }
 """Figure → what draws it, and how high it is in inches."""

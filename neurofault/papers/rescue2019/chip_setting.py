@@ -11,7 +11,7 @@ import numpy as np
 
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError, nearest
-from neurofault.faults import CoreDead, NeuronDead, SynapseBitFlip, SynapseBitStuck, inject
+from neurofault.faults import CoreDead, NeuronDead, SynapseBitFlip, SynapseBitStuck, SynapseDead, inject
 from neurofault.graph import Dense
 from neurofault.papers.rescue2019.units import Results
 from neurofault.progress import Progress
@@ -112,6 +112,7 @@ class Case:
         harms: what breaks.
         draws: of each kind of damage, the same numbers for each training.
         adapt: training samples of a cycle.
+        learner: that repairs it; None: that of the setting's ways.
 
     Raises:
         UsageError: fewer than two trainings, a training that is named twice, or fewer than two draws: neither would say anything about the spread.
@@ -122,6 +123,7 @@ class Case:
     harms: tuple[CaseHarm, ...]
     draws: int
     adapt: int = 10_000
+    learner: str | None = None
 
     def __post_init__(self) -> None:
         if len(self.seeds) < 2 or self.draws < 2:
@@ -189,6 +191,7 @@ class ChipSetting:
 
 _DEAD = (CaseHarm("cores", 0.46), CaseHarm("neurons", 0.48))
 _BITS = (CaseHarm("flipped bits", 0.03), CaseHarm("stuck bits", 0.1))
+_LOOP = CaseHarm("recurrent synapses", 0.5)
 _SEEDS = (None, 1, 2, 3, 4)
 
 FULL = ChipSetting(
@@ -200,8 +203,10 @@ FULL = ChipSetting(
     Sweep((2, 3, 4, 5, 6, 7), (0.01, 0.1, 0.3), (1, 2), 6, 5000),
     decline_draws=40, decline_bits=(2, 4, 8), draws=8, adapt=10_000, cycles=0.2, cap=2.0,
     cases=(
-        Case("mnist-mlp", _SEEDS, (*_DEAD, *_BITS), 3), Case("digits-events-mlp", _SEEDS, (*_DEAD, *_BITS), 4, 1000),
-        Case("mnist-mlp2", _SEEDS, (_DEAD[0], *_BITS), 2), Case("mnist-mlp-400", _SEEDS, (_DEAD[0], _BITS[0]), 2),
+        Case("mnist-mlp", _SEEDS, (*_DEAD, *_BITS), 3), Case("digits-mlp", _SEEDS, (*_DEAD, *_BITS), 4, 1000),
+        Case("digits-events-mlp", _SEEDS, (*_DEAD, *_BITS), 4, 1000),
+        Case("digits-events-rnn", _SEEDS, (_DEAD[0], _LOOP, _BITS[0]), 4, 1000, "delta"),
+        Case("mnist-mlp2", _SEEDS, (_DEAD[0], _BITS[0]), 2, 5000), Case("mnist-mlp-400", _SEEDS, (_DEAD[0], _BITS[0]), 2, 5000),
     ),
 )  # fmt: skip
 QUICK = ChipSetting(
@@ -250,16 +255,19 @@ class HealthyChip:
         return tuple(one.name for one in chip.populations if not one.is_source and one.name != chip.readout.population)
 
 
-LOSSES = ("cores", "neurons", "flipped bits", "stuck bits")
-"""What breaks: dead cores, dead neurons, flipped bits of stored weights, and bits of them that are stuck at 0."""
+LOSSES = ("cores", "neurons", "flipped bits", "stuck bits", "recurrent synapses")
+"""What breaks: dead cores, dead neurons, flipped bits of stored weights, bits of them that are stuck at 0, and synapses of the loop of a recurrent layer that read 0."""
+
+LOOP = "hidden1.rec"
+"""The connection of a recurrent layer of the zoo to itself."""
 
 
-def faults_of(loss: str, count: int) -> CoreDead | NeuronDead | SynapseBitFlip | SynapseBitStuck:
+def faults_of(loss: str, count: int) -> CoreDead | NeuronDead | SynapseBitFlip | SynapseBitStuck | SynapseDead:
     """Return so many of a kind of damage in the hidden layers; k of them are among any larger number of the same draw.
 
     Args:
         loss: of :data:`LOSSES`.
-        count: how many cores, neurons or bits, at least 1.
+        count: how many cores, neurons, bits or synapses, at least 1.
 
     >>> faults_of("stuck bits", 3).level
     0
@@ -276,6 +284,8 @@ def faults_of(loss: str, count: int) -> CoreDead | NeuronDead | SynapseBitFlip |
             return SynapseBitFlip(count=count, layer="hidden")
         case "stuck bits":
             return SynapseBitStuck(count=count, layer="hidden")
+        case "recurrent synapses":
+            return SynapseDead(count=count, connection=LOOP)
         case _:
             raise UsageError(f"no loss {loss!r}; allowed: {', '.join(LOSSES)}{nearest(loss, LOSSES)}")
 
@@ -347,13 +357,13 @@ class ChipStudy:
         return self._learners[key]
 
     def whole(self, loss: str) -> int:
-        """Return how many cores, neurons or stored bits of weights the hidden layers have.
+        """Return how many cores, neurons or stored bits of weights the hidden layers have, or synapses their loop.
 
         Args:
             loss: of :data:`LOSSES`.
 
         Raises:
-            UsageError: no such kind, or weights that are not stored as a dense matrix.
+            UsageError: no such kind, no loop, or weights that are not stored as a dense matrix.
         """
         deployment = self.chip().deployment
         match loss:
@@ -366,6 +376,11 @@ class ChipStudy:
                 if others := [one.name for one in into if not isinstance(one.synapses, Dense)]:
                     raise UsageError(f"bits are counted of dense weights, which connection {others[0]!r} has not")
                 return sum(one.synapses.n_in * one.synapses.n_out * one.weight_bits for one in into)
+            case "recurrent synapses":
+                loops = [one.synapses for one in deployment.connections if one.name == LOOP]
+                if not loops:
+                    raise UsageError(f"network {self.setting.network!r} has no recurrent layer, so no recurrent synapse can break")
+                return loops[0].n_in * loops[0].n_out
             case _:
                 raise UsageError(f"no loss {loss!r}; allowed: {', '.join(LOSSES)}{nearest(loss, LOSSES)}")
 

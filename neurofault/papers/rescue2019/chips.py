@@ -55,22 +55,22 @@ POINTS = 25
 """Most points of a curve."""
 
 
-def counts_of(study: ChipStudy, loss: Loss) -> NDArray[np.int64]:
+def counts_of(study: ChipStudy, loss: str) -> NDArray[np.int64]:
     """Return the numbers of dead of a curve: 0 to all, as evenly as whole numbers allow; all of them where there are few."""
-    whole = study.whole(loss.name)
+    whole = study.whole(loss)
     return np.unique(np.rint(np.linspace(0, whole, min(POINTS, whole + 1))).astype(np.int64))
 
 
-def decline(study: ChipStudy, loss: Loss, bits: int, dropout: bool, draw: int, engine: IncrementalEngine) -> NDArray[np.float64]:
+def decline(study: ChipStudy, loss: str, bits: int, dropout: bool, draw: int, engine: IncrementalEngine) -> NDArray[np.float64]:
     """Return the test accuracy at each number of dead of a draw, [points]."""
     chip, counts = study.chip(bits, dropout), counts_of(study, loss)
 
     def compute() -> list[int]:
-        broken = [study.hurt(chip.deployment, loss.name, int(count), draw) for count in counts]
+        broken = [study.hurt(chip.deployment, loss, int(count), draw) for count in counts]
         return [int(ACCURACY.total(one, chip.test.labels)) for one in engine.run_many(broken, chip.test.inputs)]
 
     key = {
-        "unit": "chip decline", "chip": chip.digest, "seed": study.setting.seed, "loss": loss.name, "counts": counts.tolist(), "draw": draw
+        "unit": "chip decline", "chip": chip.digest, "seed": study.setting.seed, "loss": loss, "counts": counts.tolist(), "draw": draw
     }  # fmt: skip
     return np.asarray(study.units.once(key, compute)) / len(chip.test.labels)
 
@@ -130,8 +130,8 @@ class Chips:
             name = f"{loss.name}, {bits} bits" + (", dropout-trained" if dropout else "")
             study.progress("figure 1", done, len(jobs), name)
             engine, draws = IncrementalEngine(), range(setting.decline_draws)
-            values = np.stack([decline(study, loss, bits, dropout, draw, engine) for draw in draws])
-            dead = counts_of(study, loss)
+            values = np.stack([decline(study, loss.name, bits, dropout, draw, engine) for draw in draws])
+            dead = counts_of(study, loss.name)
             yield Decline(name, dead, dead / dead[-1], values, tuple({"draw": draw} for draw in draws))
         study.progress("figure 1", len(jobs), len(jobs), "")
 

@@ -17,6 +17,7 @@ from neurofault.papers.rescue2019.chip_match import control_repairs, drawn
 from neurofault.papers.rescue2019.chip_repairs import ChipRepair, ChipWay, history, until_recovered, whole_way
 from neurofault.papers.rescue2019.chip_setting import CaseHarm, ChipSetting, ChipStudy, Loss
 from neurofault.papers.rescue2019.chips import Chips, decline
+from neurofault.papers.rescue2019.declines import dying
 from neurofault.papers.rescue2019.float_parts import FLOAT_PARTS
 from neurofault.papers.rescue2019.float_setting import FloatSetting, FloatStudy
 from neurofault.papers.rescue2019.floats import Floats
@@ -49,13 +50,13 @@ def _history(chips: Chips, repair: ChipRepair) -> None:
 
 
 @lru_cache(maxsize=1)
-def _engine(bits: int, dropout: bool) -> IncrementalEngine:
+def _engine(network: str, bits: int, dropout: bool) -> IncrementalEngine:
     """Return the engine of a chip, which knows its healthy run."""
     return IncrementalEngine()
 
 
 def _decline(chips: Chips, loss: Loss, bits: int, dropout: bool, draw: int) -> None:
-    decline(chips.study, loss, bits, dropout, draw, _engine(bits, dropout))
+    decline(chips.study, loss.name, bits, dropout, draw, _engine(chips.study.setting.network, bits, dropout))
 
 
 def _recover(chips: Chips, way: ChipWay, loss: Loss, learner: str | None, m: int, draw: int) -> None:
@@ -81,12 +82,21 @@ def _at_work(study: ChipStudy, training: CaseTraining) -> ChipStudy:
     return training.at_work(study)
 
 
+def _placed(chips: Chips, training: CaseTraining) -> None:
+    _at_work(chips.study, training).chip()
+
+
 def _trained(chips: Chips, training: CaseTraining) -> None:
     healthy(_at_work(chips.study, training))
 
 
 def _harmed(chips: Chips, training: CaseTraining, harm: CaseHarm, draw: int) -> None:
     counts(_at_work(chips.study, training), training.case, harm, draw)
+
+
+def _declined(chips: Chips, training: CaseTraining, loss: str, draw: int) -> None:
+    study = _at_work(chips.study, training)
+    decline(study, loss, study.bits, False, draw, _engine(training.name, study.bits, False))
 
 
 def _chips(chips: Chips) -> list[Part]:
@@ -140,8 +150,15 @@ def _networks(chips: Chips) -> Stages:
     ]]  # fmt: skip
 
 
+def _declines(chips: Chips) -> Stages:
+    listed = trainings(chips.study)
+    return [[partial(_placed, training=one) for one in listed], [
+        partial(_declined, training=one, loss=loss, draw=draw) for one in listed for loss in dying(one.case) for draw in one.draws
+    ]]  # fmt: skip
+
+
 CHIP_PARTS: Mapping[str, Callable[[Chips], Stages]] = {
-    "fig1": _fig1, "fig2": _fig2, "fig3": _fig3, "fig4": _fig4, "ranking": _ranking, "networks": _networks,
+    "fig1": _fig1, "fig2": _fig2, "fig3": _fig3, "fig4": _fig4, "ranking": _ranking, "networks": _networks, "declines": _declines,
 }  # fmt: skip
 """Figure on chips → its parts."""
 

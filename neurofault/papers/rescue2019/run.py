@@ -11,6 +11,7 @@ from neurofault.papers.rescue2019.bases import one_thread
 from neurofault.papers.rescue2019.chip_setting import ChipSetting, ChipStudy
 from neurofault.papers.rescue2019.cnn import cnn
 from neurofault.papers.rescue2019.crew import Crew, check_jobs
+from neurofault.papers.rescue2019.declines import declines
 from neurofault.papers.rescue2019.fig1 import fig1
 from neurofault.papers.rescue2019.fig2 import fig2
 from neurofault.papers.rescue2019.fig3 import fig3
@@ -27,7 +28,7 @@ from neurofault.progress import Progress, silent
 
 FIGURES: Mapping[str, Callable[[Subject], Figure]] = {"fig1": fig1, "fig2": fig2, "fig3": fig3, "fig4": fig4}
 
-ON_CHIP: Mapping[str, Callable[[ChipStudy], Figure]] = {"ranking": ranking, "networks": networks}
+ON_CHIP: Mapping[str, Callable[[ChipStudy], Figure]] = {"ranking": ranking, "networks": networks, "declines": declines}
 """Figures that only chips have."""
 
 SEPARATE: Mapping[str, Callable[[Separate], Figure]] = {"cnn": cnn}

@@ -75,6 +75,9 @@ def lines(figure: Figure) -> Iterator[str]:
                 yield f"{figure.name} {row['learner']}, {row['change']} {row['value']}: iterative − batch {_difference(row)}; {row['better']}"
         case "chip_networks":
             yield from verdicts(figure)
+        case "chip_declines":
+            for row in answer["rows"]:
+                yield f"{figure.name} {row['network']}, dead {row['loss']}: half-way at {_share(row['half'])}; {row['verdict']}"
         case _:
             return
 
