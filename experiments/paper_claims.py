@@ -19,13 +19,14 @@ import pandas
 from scipy import stats
 
 from neurofault import load_profile
-from neurofault.study.statistics import holm, paired_p
+from neurofault.study.statistics import holm, paired_difference, paired_p
 
 DOCS = Path(__file__).parents[1] / "docs"
 DATA = DOCS / "data" / "paper"
 WIDTHS = (25, 50, 100, 200, 400)
 CYCLE = 10_000
 """Samples of a cycle on the chip."""
+RESAMPLES = 10_000
 MEASURED_MICROJOULE = 590
 """A training sample on Loihi (Renner et al. 2024)."""
 
@@ -114,6 +115,15 @@ def broken(row: pandas.Series) -> str:
     return f"{row['count']:,} of {row['of']:,} {LOSSES[row.loss]}"
 
 
+def over_bases() -> Iterator[str]:
+    """Iterative − batch repair of 10 nodes of networks of floats at equal cycles in all, with the base as the unit."""
+    own = pandas.read_csv(DATA / "fig3_pairs.csv").query("m == 10").groupby("base")[["iterative", "batch_total"]].mean()
+    found = paired_difference(own.iterative, own.batch_total)
+    assert found.low is not None
+    assert found.high is not None
+    yield f"over the three bases it is {points(found.mean, 2)} [{points(found.low, 2)}, {points(found.high, 2)}]"
+
+
 def network_declines() -> Iterator[str]:
     """The table of declines of more networks."""
     for _, row in pandas.read_csv(DATA / "chip_declines_rows.csv").iterrows():
@@ -157,6 +167,59 @@ def network_ranking() -> Iterator[str]:
         yield f"| {network}, {own.learner.iloc[0]} | {LOSSES[loss]} | {own.trainings.iloc[0]} × {own.draws.iloc[0]} | {' | '.join(cells)} |"
 
 
+def network_counts() -> Iterator[str]:
+    """In how many rows of more networks a repair is ahead, with an interval that leaves 0 out, and decided."""
+    rows = pandas.read_csv(DATA / "chip_networks_rows.csv")
+    for accounting, sign, words in zip(
+        ACCOUNTINGS, (-1, -1, 1), ("batch repair is ahead", "batch repair is ahead", "iterative repair is ahead"), strict=True
+    ):
+        own = rows[rows.accounting == accounting]
+        ahead = own[sign * own.difference > 0]
+        apart = int((ahead.low * ahead.high > 0).sum())
+        yield f"{words} in {len(ahead)} of {len(own)} rows, in {apart} with an interval that leaves 0 out, in {int((ahead.better != 'undecided').sum())} after correction"
+
+
+def network_sentences() -> Iterator[str]:
+    """What the sentences on more networks say."""
+    rows = pandas.read_csv(DATA / "chip_networks_rows.csv")
+    whole = rows[rows.accounting == ACCOUNTINGS[0]]
+    of_mnist = whole[whole.network.str.startswith("mnist")]
+    plain, digits = of_mnist[of_mnist.loss != "stuck bits"], whole[whole.network.str.startswith("digits")]
+    ahead, decided = -100 * plain.difference, int((plain.better == "batch").sum())
+    yield f"{ahead.min():.1f} to {ahead.max():.1f} points ahead, in {decided} of {len(plain)} cases decided after correction"
+    yield f"within {100 * digits.difference.abs().max():.1f} points of each other"
+    means = (
+        pandas.read_csv(DATA / "chip_networks_trainings.csv")
+        .query("loss == 'stuck bits'")
+        .groupby("network")
+        .mean(numeric_only=True)
+    )
+    stuck = rows[(rows.loss == "stuck bits")].set_index(["network", "accounting"])
+    for network in of_mnist[of_mnist.loss == "stuck bits"].network:
+        total, best = (stuck.loc[network, accounting] for accounting in ACCOUNTINGS[:2])
+        yield f"iterative − batch is {points(total.difference)} points [{points(total.low)}, {points(total.high)}] for `{network}`"
+        yield f"{points(best.difference)} [{points(best.low)}, {points(best.high)}] with each stopped at its best look"
+        yield "`{}` has {} after a fifth of a cycle, {} after 1.2 and {} at its best look".format(
+            network, *(share(means.loc[network, name], 1) for name in ("last", "batch", "batch_stopped"))
+        )
+
+
+def two_levels() -> Iterator[str]:
+    """How wide the intervals of a bootstrap of trainings, and of draws within them, are beside those of Student's t over trainings."""
+    draws = pandas.read_csv(DATA / "chip_networks_draws.csv")
+    rows = (
+        pandas.read_csv(DATA / "chip_networks_rows.csv").query(f"accounting == {ACCOUNTINGS[0]!r}").set_index(["network", "loss"])
+    )
+    random, ratios = np.random.default_rng(1), []
+    for place, own in draws.groupby(["network", "loss"], sort=False):
+        lost = np.array([training.iterative - training.batch for _, training in own.groupby("training")])
+        chosen = random.integers(len(lost), size=(RESAMPLES, len(lost), 1))
+        within = random.integers(lost.shape[1], size=(RESAMPLES, *lost.shape))
+        low, high = np.quantile(lost[chosen, within].mean((1, 2)), (0.025, 0.975))
+        ratios.append((high - low) / (rows.loc[place, "high"] - rows.loc[place, "low"]))
+    yield f"are {min(ratios):.1f} to {max(ratios):.1f} times as wide"
+
+
 def whole_page() -> Iterator[str]:
     """Holm's correction over all comparisons of iterative with batch repair on the page."""
     pairs = pandas.read_csv(DATA / "fig3_pairs.csv")
@@ -178,9 +241,12 @@ PARTS = (
     cores_and_neurons,
     hard_caps,
     energy_of_learning,
-    network_declines,
+    over_bases,
     network_repairs,
     network_ranking,
+    network_counts,
+    network_sentences,
+    two_levels,
     whole_page,
 )
 

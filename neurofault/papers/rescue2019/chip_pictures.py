@@ -144,22 +144,26 @@ def _ranking(canvas: Any, figure: Figure) -> None:
 
 def _networks(canvas: Any, figure: Figure) -> None:
     answer = figure.answer
-    names = list(dict.fromkeys(row["network"] for row in answer["rows"]))
-    accountings = list(dict.fromkeys(row["accounting"] for row in answer["rows"]))
+    names, accountings, losses = (
+        list(dict.fromkeys(row[key] for row in answer["rows"])) for key in ("network", "accounting", "loss")
+    )
     grid = canvas.subplots(1, len(names), squeeze=False)[0]
     for name, axes in zip(names, grid, strict=True):
         own = [row for row in answer["rows"] if row["network"] == name]
-        losses = list(dict.fromkeys(row["loss"] for row in own))
         for number, accounting in enumerate(accountings):
             rows = [row for row in own if row["accounting"] == accounting]
-            _whiskers(axes, [at + 0.24 * (number - 1) for at in range(len(rows))], rows, number, accounting)
+            _whiskers(axes, [losses.index(row["loss"]) + 0.24 * (number - 1) for row in rows], rows, number, accounting)
         axes.axvline(0, color="black", lw=0.5)
-        axes.set_yticks(range(len(losses)), [BROKEN[loss] for loss in losses] if axes is grid[0] else [""] * len(losses))
+        axes.set_yticks(
+            range(len(losses)),
+            [BROKEN[loss].replace("recurrent", "\nrecurrent") for loss in losses] if axes is grid[0] else [""] * len(losses),
+        )
         axes.set_ylim(len(losses) - 0.5, -0.5)
-        axes.set(xlabel="iterative − batch (points)", title=f"{name}, {own[0]['learner']}")
+        axes.set_xlabel("points")
+        axes.set_title(f"{name}\n{own[0]['learner']}", fontsize=8)
     handles, labels = grid[0].get_legend_handles_labels()
     canvas.legend(handles, labels, fontsize=7, ncols=len(accountings), loc="outside lower center")
-    canvas.suptitle(f"{answer['profile']}; 95 % intervals over trainings")
+    canvas.suptitle(f"{answer['profile']}: iterative − batch repair, 95 % intervals over trainings", fontsize=10)
 
 
 def _declines(canvas: Any, figure: Figure) -> None:
