@@ -137,6 +137,13 @@ def network_declines() -> Iterator[str]:
         )
 
 
+def decline_sentences() -> Iterator[str]:
+    """What the sentences on declines of more networks say."""
+    rows = pandas.read_csv(DATA / "chip_declines_rows.csv")
+    yield f"The hinge is best in {100 * rows.hinge_wins.min():.0f} to {100 * rows.hinge_wins.max():.0f} % of the draws of a network"
+    yield f"half-way at {100 * rows.half.min():.0f} to {100 * rows.half.max():.0f} % of what can die"
+
+
 def network_repairs() -> Iterator[str]:
     """The table of what batch repair brings back of more networks."""
     rows = pandas.read_csv(DATA / "chip_networks_recovery.csv")
@@ -242,6 +249,8 @@ PARTS = (
     hard_caps,
     energy_of_learning,
     over_bases,
+    network_declines,
+    decline_sentences,
     network_repairs,
     network_ranking,
     network_counts,
