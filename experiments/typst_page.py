@@ -136,7 +136,7 @@ def typst_of(page: str, keyword: str) -> str:
                 out.append("],\n")
             case "fence" | "code_block":
                 code = quoted(token.content.rstrip()).replace("\n", "\\n")
-                out.append(f"#block(inset: (left: 6mm), raw(block: true, {code}))\n\n")
+                out.append(f"#block(inset: (left: 6mm), breakable: false, raw(block: true, {code}))\n\n")
             case _:
                 raise ValueError(f"{token.type} has no form in Typst here")
         at += 1
