@@ -1,7 +1,7 @@
 # make demo   break a simulated Loihi 2 and see what it costs
 # make test   style, types, tests, and the built wheel
 # make docs   the site, docs/_build/index.html; a warning is an error
-# make wheel-test   the built wheel in clean environments of each python3.10 … python3.13 on PATH, and its tests there; ARGS="--extras nir tests/graph"
+# make wheel-test   the built wheel in clean environments of each python3.10 … python3.13 on PATH, and its tests there; ARGS="--extras nir tests/graph neurofault.graph"
 # Each makes .venv first, from python3, pip and make alone; PYTHON=… chooses another interpreter.
 
 PYTHON ?= python3

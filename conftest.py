@@ -2,13 +2,57 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterator
+from doctest import UnexpectedException
+
 import pytest
 from _pytest import doctest
 
 _DOCTEST_MODULE = doctest.DoctestModule
+_COLLECT = doctest.DoctestModule.collect
+_RUN = doctest.DoctestItem.runtest
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collectstart() -> None:
     """Give pytest its own collector of doctests back: importing Brian2 puts another in its place, which fails on ``__init__.py``."""
     doctest.DoctestModule = _DOCTEST_MODULE  # type: ignore[misc]  # pytest's own class
+
+
+def _lacks(error: BaseException | None) -> str | None:
+    """The module of an extra for want of which something was raised, if it was and the module is really not there."""
+    from neurofault.engines.availability import EXTRAS
+
+    extras = {module.split(".")[0] for extra in EXTRAS for module in extra.modules.values()} | {"h5py"}  # h5py comes with nir
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            name = error.name.split(".")[0]
+            return name if name in extras and importlib.util.find_spec(name) is None else None
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _run(example: doctest.DoctestItem) -> None:
+    """Run a docstring's examples up to the first that goes wrong; skip them if it does so because an extra is not installed."""
+    try:
+        _RUN(example)
+    except UnexpectedException as failed:
+        if lacks := _lacks(failed.exc_info[1]):
+            pytest.skip(f"{lacks} is not installed")
+        raise
+
+
+def _collect(module: doctest.DoctestModule) -> Iterator[doctest.DoctestItem]:
+    """Look for a module's examples; skip a module that cannot be imported because an extra is not installed."""
+    try:
+        yield from _COLLECT(module)
+    except ImportError as failed:
+        if lacks := _lacks(failed):
+            pytest.skip(f"{lacks} is not installed", allow_module_level=True)
+        raise
+
+
+# The classes, not hooks: hooks of this file do not reach the examples of a package that is installed elsewhere.
+doctest.DoctestModule.collect = _collect  # type: ignore[method-assign]
+doctest.DoctestItem.runtest = _run  # type: ignore[method-assign]

@@ -6,7 +6,8 @@
 Needs `pip install build hatchling` where it runs, and the interpreters. Builds the sdist, and the wheel twice: from the source and from the sdist, which must be the same, byte for byte.
 For each Python it makes a new environment, in which pip installs the wheel (with ``--extras``, and with other requirements first: ``--with``), ``pip check`` is run and ``neurofault doctor`` says what lacks;
 then pytest and hypothesis, and the tests in a folder that holds what the sdist holds but for the package itself, so that ``import neurofault`` can only mean the installed wheel. Left out are the tests of
-the source (``test_architecture.py``, ``test_wheel.py``). TESTS are files, folders or tests (``tests/faults tests/test_api.py``), without them all.
+the source (``test_architecture.py``, ``test_wheel.py``). TESTS are files, folders or tests (``tests/faults tests/test_api.py``), or modules whose examples are run
+(``neurofault.graph``); without them all, the examples of all docstrings among them.
 
 Ends with one line a Python, and with exit code 1 if a wheel differs, an environment is broken or a test failed. A Python that is not there is said, and not counted. pip is told by its own
 variables where else to look (``PIP_FIND_LINKS``, ``PIP_CONSTRAINT``); the tests' data are found as always (``NEUROFAULT_DATA``).
@@ -31,6 +32,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("python3.10", "python3.11", "python3.12", "python3.13")
+EVERYTHING = ("./tests", "neurofault")  # and the examples of the installed docstrings
 OF_THE_SOURCE = ("tests/test_architecture.py", "tests/test_wheel.py")
 RUNS_TESTS = ("pytest>=8", "hypothesis>=6.100")
 
@@ -187,14 +189,15 @@ def tried(python: Path, where: Path, tests: Sequence[str] = (), extras: str = ""
             "-q",
             "-p",
             "no:cacheprovider",
+            "--pyargs",
             "--continue-on-collection-errors",
             f"--junitxml={report}",
-            *(tests or ["tests"]),
+            *(tests or EVERYTHING),
         ]
         code = subprocess.run(words, cwd=where, env=alone(), check=False).returncode
         cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []
     if not cases:
-        raise NotClean(f"pytest ran no test of {' '.join(tests) or 'tests'} (exit code {code})")
+        raise NotClean(f"pytest ran no test of {' '.join(tests or EVERYTHING)} (exit code {code})")
     bad = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
     skipped = sum(case.find("skipped") is not None for case in cases)
     return Outcome(
@@ -211,7 +214,9 @@ def tried(python: Path, where: Path, tests: Sequence[str] = (), extras: str = ""
 def arguments() -> argparse.Namespace:
     """Return what was asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("tests", nargs="*", metavar="TESTS", help="files, folders or tests under tests/; default: all")
+    parser.add_argument(
+        "tests", nargs="*", metavar="TESTS", help="files, folders or tests under tests/, or modules of the package; default: all"
+    )
     parser.add_argument(
         "--python", action="append", metavar="PYTHON", help=f"an interpreter; default: each of {', '.join(PYTHONS)} on PATH"
     )

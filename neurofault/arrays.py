@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,20 @@ from numpy.typing import NDArray
 from neurofault.errors import UsageError
 
 _Record = TypeVar("_Record")
+
+
+def dtype_of_hint(hint: object) -> np.dtype[Any] | None:
+    """Return what the arrays of a type hint hold; None: it is no hint of an array.
+
+    ``NDArray[np.int64]`` is another name of ``ndarray[…, dtype[np.int64]]``, and a type of its own from NumPy 2.5 on.
+
+    >>> dtype_of_hint(NDArray[np.int32]), dtype_of_hint(tuple[int, ...])
+    (dtype('int32'), None)
+    """
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is NDArray:
+        return np.dtype(inner[0])
+    return np.dtype(get_args(inner[1])[0]) if origin is np.ndarray else None
 
 
 def as_array(value: object, what: str) -> NDArray[np.generic]:

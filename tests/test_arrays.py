@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import types
+import typing
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from chips import chip, dense, population
+from numpy.typing import NDArray
 
 import neurofault as nf
-from neurofault.arrays import as_labels
+from neurofault.arrays import as_labels, dtype_of_hint
 from neurofault.errors import ConversionError, NeurofaultError, UsageError
 from neurofault.graph import CubaLif, Dense, Encoding, Population, Source, chain
 
@@ -132,3 +135,13 @@ def test_labels_beyond_64_bits_are_said():
         with pytest.raises(UsageError, match="labels must be whole numbers of 64 bits, and the largest is "):
             as_labels(wrong)
     assert as_labels(np.array([3.0, -1.0])).tolist() == [3, -1]
+
+
+@pytest.mark.parametrize("held", [np.int32, np.int64, np.bool_])
+def test_a_hint_of_an_array_is_known_whether_it_is_another_name_or_a_type_of_its_own(held):
+    """From NumPy 2.5 on ``NDArray`` is a type of its own: saved chips and plans with damage were refused there."""
+    own = types.GenericAlias(NDArray, (held,))
+    assert typing.get_origin(own) is NDArray
+    assert dtype_of_hint(own) == dtype_of_hint(NDArray[held]) == np.dtype(held)
+    assert dtype_of_hint(np.ndarray[typing.Any, np.dtype[held]]) == np.dtype(held)
+    assert dtype_of_hint(int) is dtype_of_hint(dict[str, int]) is dtype_of_hint(own | None) is None

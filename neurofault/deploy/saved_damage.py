@@ -11,6 +11,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.arrays import dtype_of_hint
 from neurofault.damage.broken import BROKEN, Broken, BrokenCells, BrokenMesh
 from neurofault.damage.damage import Damage, Detour, Drop, Edit, Hit, InputNoise, NeuronEdit, Stall
 from neurofault.damage.edits import EDITS, mistake
@@ -82,8 +83,7 @@ def _edit(parts: Parts, arrays: Arrays, wiring: _Wiring, cores: int) -> Edit:
 def _held(hint: Any) -> np.dtype[Any] | None:
     """Return what an array field holds; None: it is no array."""
     for one in get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,):
-        if get_origin(one) is np.ndarray:
-            held: np.dtype[Any] = np.dtype(get_args(get_args(one)[1])[0])
+        if (held := dtype_of_hint(one)) is not None:
             return held
     return None
 

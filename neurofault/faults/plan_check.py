@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import numpy as np
 
+from neurofault.arrays import dtype_of_hint
 from neurofault.damage.edits import EDITS, Edit, mistake
 from neurofault.damage.synapse_edits import SingleSynapses
 from neurofault.damage.when import When
@@ -47,6 +48,8 @@ def record(kind: type[R], stored: Mapping[str, Any]) -> R:
 
 def _fits(hint: Any, value: Any) -> bool:
     """Whether a value is of a type hint."""
+    if (held := dtype_of_hint(hint)) is not None:
+        return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype == held
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         return any(_fits(one, value) for one in inner)
@@ -56,8 +59,6 @@ def _fits(hint: Any, value: Any) -> bool:
         return isinstance(value, tuple) and all(_fits(inner[0], one) for one in value)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return isinstance(value, dict) and all(isinstance(key, str) and _fits(inner[1], one) for key, one in value.items())
-    if origin is np.ndarray:
-        return isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype == np.dtype(get_args(inner[1])[0])
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return type(value) is hint or (hint is not int and hint is not bool and isinstance(value, hint))
