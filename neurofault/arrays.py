@@ -23,9 +23,10 @@ def dtype_of_hint(hint: object) -> np.dtype[Any] | None:
     (dtype('int32'), None)
     """
     origin, inner = get_origin(hint), get_args(hint)
-    if origin is NDArray:
-        return np.dtype(inner[0])
-    return np.dtype(get_args(inner[1])[0]) if origin is np.ndarray else None
+    if origin is not NDArray and origin is not np.ndarray:
+        return None
+    held: np.dtype[Any] = np.dtype(inner[0] if origin is NDArray else get_args(inner[1])[0])
+    return held
 
 
 def as_array(value: object, what: str) -> NDArray[np.generic]:
