@@ -13,48 +13,48 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from filelock import BaseFileLock, FileLock, Timeout
 from llvmlite.binding import Linkage
 from numba.core.caching import FunctionCache
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
 from neurofault.cache import compiled_kernels_have_a_place
+from neurofault.kernel_sources import sources_digest
 from neurofault.progress import compiling
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-SOURCES = (
-    "compiled.py",
-    "deploy/annealed/kernel.py",
-    "engines/exact/*.py",
-    "engines/incremental/*.py",
-    "learning/*.py",
-    "rescue/learners/*.py",
-    "graph/arithmetic.py",
-    "vector_code.py",
-    "activity.py",
-    "zoo/surrogate_kernels.py",
-)
-"""Where kernels, what they inline and the constants that they take in stand."""
 
 compiled_kernels_have_a_place()
 
 _njit: Any = functools.partial(numba.njit, nogil=True, error_model="numpy", no_cfunc_wrapper=True)
 
 
-@functools.cache
-def sources_digest() -> str:
-    """Return 32 hexadecimal digits of every source that a kernel may hold code of."""
-    digest = hashlib.blake2b(digest_size=16)
-    package = Path(__file__).parent
-    for path in (each for pattern in SOURCES for each in sorted(package.glob(pattern))):
-        digest.update(f"{path.relative_to(package).as_posix()}\0".encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+_PATIENCE = 300.0
+"""Seconds after which a kernel that another process is compiling is compiled here all the same."""
 
 
 class _KeptKernels(FunctionCache):
-    """Numba's cache of one function, keyed by all sources, without what nobody can read any more."""
+    """Numba's cache of one function, keyed by all sources, without what nobody can read any more.
+
+    What one process compiles others that want the same wait for. Numba's index of a function is read, changed and written again: two
+    processes at once could give one file to two signatures, so here one after the other writes it.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]  # numba has no types
+        self._compiled_here: dict[Any, BaseFileLock] = {}
+
+    def _lock(self, name: str, *, patience: float) -> BaseFileLock | None:
+        """Return a lock that is held, beside what is kept; None: there is none to be had, or not in time."""
+        try:
+            folder = Path(self._cache_path)
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / f"{name}.lock")
+            lock.acquire(timeout=patience, poll_interval=0.02)
+        except (OSError, NotImplementedError, Timeout):
+            return None
+        return lock
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
         return (*super()._index_key(sig, codegen), sources_digest())  # type: ignore[no-untyped-call]  # numba has no types
@@ -62,17 +62,44 @@ class _KeptKernels(FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         for environment in data._find_referenced_environments():  # those of its parts
             data.codegen.set_env(environment.env_name, environment)
-        super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # numba has no types
+        index = self._lock(_short(self._impl.filename_base), patience=_PATIENCE)
+        if index is not None:
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # numba has no types
+            _unlocked(index)
+        _unlocked(self._compiled_here.pop(sig, None))
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = self._loaded(sig, target_context)
+        if found is not None:
+            return found
+        compiling()
+        lock = self._lock(_short(self._impl.filename_base, self._index_key(sig, target_context.codegen())), patience=_PATIENCE)
+        if lock is None:
+            return None
+        found = self._loaded(sig, target_context)  # another process may have compiled it by now
+        if found is None:
+            self._compiled_here[sig] = lock
+        else:
+            _unlocked(lock)
+        return found
+
+    def _loaded(self, sig: Any, target_context: Any) -> Any:
         try:
-            found = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # numba has no types
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # numba has no types
         except (AttributeError, ImportError):  # it holds records of an earlier version
             self.flush()  # type: ignore[no-untyped-call]  # numba has no types
-            found = None
-        if found is None:
-            compiling()
-        return found
+            return None
+
+
+def _short(*parts: object) -> str:
+    return hashlib.blake2b(repr(parts).encode(), digest_size=12).hexdigest()
+
+
+def _unlocked(lock: BaseFileLock | None) -> None:
+    """Let a lock go and take its file away; who waits for the file that is gone compiles what he finds kept, or for himself."""
+    if lock is not None:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 class _PartLibrary(JITCodeLibrary):
@@ -139,8 +166,30 @@ def jit(function: _Function, **options: Any) -> _Function:
         options: further ones of ``numba.njit``.
     """
     made: Any = _njit(pipeline_class=_KernelCompiler, **options)(function)
-    made._cache = _KeptKernels(function)  # type: ignore[no-untyped-call]  # numba has no types
+    made._cache = _KeptKernels(function)
+    if _asked is not None:
+        return functools.partial(_ask, _asked, made)  # type: ignore[return-value]  # it takes what the kernel takes
     return made  # type: ignore[no-any-return]  # numba has no types
+
+
+_asked: list[tuple[Any, tuple[Any, ...]]] | None = None
+
+
+def _ask(asked: list[tuple[Any, tuple[Any, ...]]], kernel: Any, *arguments: Any) -> None:
+    signature = tuple(kernel.typeof_pyval(each) for each in arguments)
+    if (kernel, signature) not in asked:
+        asked.append((kernel, signature))
+
+
+def rehearse() -> list[tuple[Any, tuple[Any, ...]]]:
+    """Let kernels that are declared from now on, in this process, only write down that they are asked for, and of which types; nothing is run.
+
+    Returns:
+        The list that is written: kernel and the types of its arguments, each once, in the order in which they are first asked for.
+    """
+    global _asked
+    _asked = []
+    return _asked
 
 
 def part(function: _Function) -> _Function:

@@ -21,6 +21,7 @@ LAYERS = (
         "digest",
         "cache",
         "compiled",
+        "kernel_sources",
         "vector_code",
         "cores",
         "frames",

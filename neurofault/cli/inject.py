@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurofault.cli import complete, options
+from neurofault.cli.ahead import compiled_ahead
 from neurofault.cli.output import JsonOut, estimated, scientific
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import draw_chip, tabled, tell, width
@@ -95,28 +96,31 @@ def inject(
 
     Without options: real 8×8 digits on a Loihi 2, killing hidden cores until the effect shows.
     """
-    from neurofault.engines.on_torch.devices import check_device
-    from neurofault.study.inject_report import injection, to_json
-    from neurofault.study.prepare import Setup, prepare
-    from neurofault.study.protect.orders import with_its_map
-    from neurofault.study.protect.prepared import most_samples, protected
-    from neurofault.study.protect.spec import specs_of
+    with compiled_ahead(network, engine):
+        from neurofault.engines.on_torch.devices import check_device
+        from neurofault.study.inject_report import injection
+        from neurofault.study.prepare import Setup, prepare
+        from neurofault.study.protect.orders import with_its_map
+        from neurofault.study.protect.prepared import most_samples, protected
+        from neurofault.study.protect.spec import specs_of
 
-    check_device(device, engine)
-    result_file = JsonOut(json_file)
-    guards = tuple(map(with_its_map, specs_of(protect or [])))
-    faults = read_faults(kill_cores, fault or [], count, rate, {"where": where, "layer": layer, "at": at}, defects)
-    setup = Setup(
-        network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spare_cores,
-        chips, place_seed, signed=signed, adapt=most_samples(guards), validates=False, binning=options.binned(binning), nir_reset=nir_reset, readout=readout, reset=reset, calibrate=calibrate, metric=metric,  # type: ignore[arg-type]  # checked by prepare
-    )  # fmt: skip
-    with result_file.working(), StderrProgress(verbose=verbose) as progress:
-        prepared = protected(prepare(setup, progress), guards, seed=seed, progress=progress)
-        progress.part("network and chip", lambda: of_prepared(prepared))
-        result = injection(
-            prepared, faults, layer=layer or "hidden", draws=draws, seed=seed, engine=engine, progress=progress, device=device
-        )
-        progress.part("faults and draws", lambda: of_engine(result))
+        check_device(device, engine)
+        result_file = JsonOut(json_file)
+        guards = tuple(map(with_its_map, specs_of(protect or [])))
+        faults = read_faults(kill_cores, fault or [], count, rate, {"where": where, "layer": layer, "at": at}, defects)
+        setup = Setup(
+            network, profile, weights, data, data_dir, samples, timesteps, dt, weight_bits, place, neurons_per_core, spare_cores,
+            chips, place_seed, signed=signed, adapt=most_samples(guards), validates=False, binning=options.binned(binning), nir_reset=nir_reset, readout=readout, reset=reset, calibrate=calibrate, metric=metric,  # type: ignore[arg-type]  # checked by prepare
+        )  # fmt: skip
+        with result_file.working(), StderrProgress(verbose=verbose) as progress:
+            prepared = protected(prepare(setup, progress), guards, seed=seed, progress=progress)
+            progress.part("network and chip", lambda: of_prepared(prepared))
+            result = injection(
+                prepared, faults, layer=layer or "hidden", draws=draws, seed=seed, engine=engine, progress=progress, device=device
+            )
+            progress.part("faults and draws", lambda: of_engine(result))
+    from neurofault.study.inject_report import to_json
+
     answer = to_json(result, explain=explain)
     result_file.write(answer)
     if quiet and not result_file.alone:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.compiled import sources_digest
 from neurofault.digest import digest_of
 from neurofault.engines.exact.exponents import cut_off, cut_weights
 from neurofault.engines.incremental.fault_rows import edit_rows, joined_rows
@@ -18,6 +17,7 @@ from neurofault.engines.incremental.golden import Changes, FaultBatch, Golden, e
 from neurofault.engines.incremental.limits import not_followed
 from neurofault.errors import DataError
 from neurofault.files import read_arrays
+from neurofault.kernel_sources import sources_digest
 from neurofault.study.atlas_sites import Sites, SynapseSites
 from neurofault.study.campaign.rows import SEMANTICS
 

@@ -1,0 +1,86 @@
+"""Kernels compiled in a second process while the first loads the rest: ``python -m neurofault.cli.ahead`` compiles what a dense network of pixels needs.
+
+The second process goes through a tiny chip as the first goes through its own, but only notes which kernels are asked for, and of which types; these it
+compiles: the first one, which is the largest and wanted first, then those that are wanted last. What either has begun the other waits for (:mod:`neurofault.compiled`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from neurofault.cache import cache_dir, keep
+from neurofault.kernel_sources import sources_digest
+
+
+def _done() -> Path:
+    """Return the file that says that these kernels were compiled ahead before, where they are kept now."""
+    parts = sources_digest(), os.environ.get("NUMBA_CACHE_DIR", ""), str(Path(__file__).parent), sys.version
+    return cache_dir() / "ahead" / hashlib.blake2b("\0".join(parts).encode(), digest_size=12).hexdigest()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def suits(network: str, engine: str) -> bool:
+    """Whether a run needs the kernels that are compiled ahead: the exact engine, on a dense zoo network of images."""
+    from neurofault.zoo import RECIPES
+    from neurofault.zoo.hardening import named
+
+    recipe = RECIPES.get(named(network)[0])
+    return engine == "exact" and recipe is not None and not recipe.channels and not recipe.stages
+
+
+@contextmanager
+def compiled_ahead(network: str, engine: str) -> Iterator[None]:
+    """Have kernels compiled by a second process while the body runs, on more than one core, where it was not done before; it ends with the body.
+
+    Args:
+        network: as named on the command line.
+        engine: name of the engine.
+    """
+    if _cores() < 2 or not suits(network, engine) or _done().exists():
+        yield
+        return
+    silent = subprocess.DEVNULL
+    child = subprocess.Popen([sys.executable, "-m", __name__], stdin=silent, stdout=silent, stderr=silent)
+    try:
+        yield
+    finally:
+        child.terminate()
+        child.wait()
+
+
+def main() -> None:
+    """Compile what a dense network of pixels needs that is not kept yet."""
+    from neurofault.compiled import rehearse
+
+    asked = rehearse()
+    import numpy as np
+
+    import neurofault as nf
+    from neurofault.engines.exact.engine import ExactEngine
+    from neurofault.graph import Encoding, Source, chain
+
+    populations = (
+        nf.Population("input", (4,), Source(Encoding.for_pixels(0.5, 0.5, 8))),
+        nf.Population("hidden", (3,), nf.CubaLif(threshold=1.0)),
+        nf.Population("output", (2,), nf.CubaLif(threshold=None)),
+    )
+    rng = np.random.default_rng(1)
+    synapses = [nf.Dense(rng.normal(0, 0.5, shape)) for shape in ((3, 4), (2, 3))]
+    chip = nf.deploy(chain("ahead", populations, synapses, timesteps=8, how="potential", peak_potential=2.0))
+    ExactEngine(1).run(chip, chip.encode(rng.integers(0, 256, (2, 4), dtype=np.uint8)))
+    for kernel, signature in asked[:1] + asked[:0:-1]:
+        kernel.compile(signature)
+    keep(_done(), lambda path: path.write_bytes(b""))
+
+
+if __name__ == "__main__":
+    main()
