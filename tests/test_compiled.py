@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 KERNEL = """
@@ -77,3 +78,40 @@ def test_that_a_kernel_is_compiled_is_said_once(tmp_path):
     text = PARTS + "both(np.arange(4, dtype=np.int64).astype(np.int32)[::2])\n"
     assert ran(tmp_path, "", say, text) == ["compiling", "10", "1", "0"]
     assert ran(tmp_path, "", say, text) == ["10", "1", "1"]
+
+
+AT_ONCE = """
+import sys
+import time
+import numpy as np
+import neurofault.compiled as compiled
+
+@compiled.jit
+def doubled(values):
+    return values[0] + values[0]
+
+KINDS = (np.int8, np.int16, np.int32, np.int64, np.float32, np.float64)
+first = int(sys.argv[1])
+while time.time() < float(sys.argv[2]):
+    pass
+for place in range(len(KINDS)):
+    kind = KINDS[(first + place) % len(KINDS)]
+    assert doubled(np.array([21], kind)) == 42, kind
+print(sum(doubled.stats.cache_misses.values()))
+"""
+
+
+def test_processes_that_want_the_same_kernels_at_once_compile_each_once_and_keep_them_all(tmp_path):
+    (tmp_path / "many.py").write_text(AT_ONCE, encoding="utf-8")
+    begin = time.time() + 4
+    words = [sys.executable, "many.py"]
+    at_once = [
+        subprocess.Popen([*words, str(first), str(begin)], cwd=tmp_path, stdout=subprocess.PIPE, text=True) for first in range(4)
+    ]
+    compiled = [int(one.communicate()[0]) for one in at_once]
+    assert [one.returncode for one in at_once] == [0] * 4
+    assert sum(compiled) == 6
+    assert len(list(tmp_path.rglob("*.nbc"))) == 6
+    assert not list(tmp_path.rglob("*.lock"))
+    again = subprocess.run([*words, "2", "0"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert again.stdout.split() == ["0"]

@@ -1,7 +1,7 @@
 """Kernels compiled in a second process while the first loads the rest: ``python -m neurofault.cli.ahead`` compiles what a dense network of pixels needs.
 
 The second process goes through a tiny chip as the first goes through its own, but only notes which kernels are asked for, and of which types; these it
-compiles: the first one, which is the largest and wanted first, then those that are wanted last. What either has begun the other waits for (:mod:`neurofault.compiled`).
+compiles, last ones first. The first begins with the first ones. What either has begun the other waits for (:mod:`neurofault.compiled`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from neurofault.cache import cache_dir, keep
@@ -65,19 +66,24 @@ def main() -> None:
     import numpy as np
 
     import neurofault as nf
+    from neurofault.deploy.quantise import quantise
     from neurofault.engines.exact.engine import ExactEngine
     from neurofault.graph import Encoding, Source, chain
 
-    populations = (
+    cells = (
         nf.Population("input", (4,), Source(Encoding.for_pixels(0.5, 0.5, 8))),
         nf.Population("hidden", (3,), nf.CubaLif(threshold=1.0)),
         nf.Population("output", (2,), nf.CubaLif(threshold=None)),
     )
     rng = np.random.default_rng(1)
     synapses = [nf.Dense(rng.normal(0, 0.5, shape)) for shape in ((3, 4), (2, 3))]
-    chip = nf.deploy(chain("ahead", populations, synapses, timesteps=8, how="potential", peak_potential=2.0))
-    ExactEngine(1).run(chip, chip.encode(rng.integers(0, 256, (2, 4), dtype=np.uint8)))
-    for kernel, signature in asked[:1] + asked[:0:-1]:
+    network = chain("ahead", cells, synapses, timesteps=8, how="potential", peak_potential=2.0)
+    chip = nf.deploy(network)
+    populations, connections = quantise(network, chip.profile, rounded=False)
+    whole = replace(chip, populations=populations, connections=connections)  # by which the loss to rounding is known
+    for each in (chip, whole):
+        ExactEngine(1).run(each, each.encode(rng.integers(0, 256, (2, 4), dtype=np.uint8)))
+    for kernel, signature in reversed(asked):
         kernel.compile(signature)
     keep(_done(), lambda path: path.write_bytes(b""))
 

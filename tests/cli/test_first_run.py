@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from neurofault.cli.ahead import suits
+
 COUNT = """
 import sys
 from numba.core import event
@@ -33,19 +37,50 @@ finally:
 """
 
 
+def places(folder: Path) -> dict[str, str]:
+    return os.environ | {"NUMBA_CACHE_DIR": str(folder / "kernels"), "NEUROFAULT_CACHE": str(folder)}
+
+
+def kept(folder: Path) -> list[str]:
+    return sorted(path.name.split("-")[0].split(".")[1] for path in (folder / "kernels").rglob("*.nbc"))
+
+
 def ran(folder: Path, name: str) -> list[str]:
-    cache = {"NUMBA_CACHE_DIR": str(folder / "kernels"), "NEUROFAULT_CACHE": str(folder)}
     done = subprocess.run(
-        [sys.executable, "-c", COUNT, str(folder / name)], env=os.environ | cache, capture_output=True, text=True, check=False
+        [sys.executable, "-c", COUNT, str(folder / name)], env=places(folder), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1].split()[1:]
 
 
+KERNELS = ["present", "present", "spread", "tally", "unfold"]
+"""What an inject of a dense network of pixels needs: two kinds of connections, weights of the chip and those that are not rounded."""
+
+
 def test_a_first_inject_compiles_two_kinds_of_connections_and_a_second_nothing(tmp_path):
     compiled = ran(tmp_path, "first.json")
-    kept = sorted(path.name.split("-")[0].split(".")[1] for path in (tmp_path / "kernels").rglob("*.nbc"))
-    assert kept == ["present", "present", "spread", "tally", "unfold"]
+    assert kept(tmp_path) == KERNELS
     assert len(compiled) <= 28  # with the parts that are compiled into them
     assert ran(tmp_path, "second.json") == []
     assert json.loads((tmp_path / "first.json").read_text()) == json.loads((tmp_path / "second.json").read_text())
+
+
+def test_what_is_compiled_ahead_is_what_inject_needs_and_is_done_once(tmp_path):
+    words = [sys.executable, "-m", "neurofault.cli.ahead"]
+    subprocess.run(words, env=places(tmp_path), check=True)
+    assert kept(tmp_path) == KERNELS
+    assert len(list((tmp_path / "ahead").iterdir())) == 1
+    assert ran(tmp_path, "first.json") == []
+    assert kept(tmp_path) == KERNELS
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+@pytest.mark.parametrize(
+    ("network", "engine", "wanted"),
+    [
+        ("digits-mlp", "exact", True), ("mnist-mlp2+dropout=0.3", "exact", True), ("digits-mlp", "lava", False),
+        ("cifar10-cnn", "exact", False), ("cifar10-resnet", "exact", False), ("digits-events", "exact", False), ("mine.nir", "exact", False),
+    ],
+)  # fmt: skip
+def test_kernels_are_compiled_ahead_only_where_they_are_those_of_the_run(network, engine, wanted):
+    assert suits(network, engine) == wanted
