@@ -23,6 +23,8 @@ def of_rescue(answer: dict[str, Any], metric: Metric) -> str:
     around = "" if final["low"] is None else f" [{value(final['low'])}, {value(final['high'])}]"
     if all(row["strategy"] == "none" for row in ways):
         return f"The damage leaves {metric.words} {value(final['mean'])}{around} of {value(healthy)}"
+    if best["strategy"] == "none":
+        return f"No way of healing ends better than no repair: {metric.words} {value(final['mean'])}{around} of {value(healthy)}"
     share = best["recovered_fraction"]
     part = "" if share is None else f" {100 * share['mean']:.0f} % of the loss"
     return f"{name} brings back{part or ' the most'}: {metric.words} {value(best['damaged']['mean'])} → {value(final['mean'])}{around}, healthy {value(healthy)}"

@@ -128,8 +128,9 @@ def law_of(population: Population, neuron: CubaLif, unit: float, profile: Hardwa
         raise UnsupportedError(f"{where}: a reset below its floor; {what} have none; allowed: at_floor hold")
     reset = neuron.reset if fires else chip.resets[-1] if neuron.reset not in chip.resets else neuron.reset
     if reset not in chip.resets:
+        how = " (of a torch module: --calibrate subtract, from_torch(…, calibrate='subtract'))" if "subtract" in chip.resets else ""
         raise UnsupportedError(
-            f"{where}: reset {reset!r}; {what} reset by {' or '.join(chip.resets)}: train or convert it with such a reset"
+            f"{where}: reset {reset!r}; {what} reset by {' or '.join(chip.resets)}: train or convert it with such a reset{how}"
         )
     delay = neuron.reset_delay if neuron.reset_delay in chip.reset_delays or not fires else _same_spikes(neuron, chip, where, what)
     delay = delay if delay in chip.reset_delays else chip.reset_delays[0]

@@ -19,6 +19,10 @@ CASES = {
         ("rescue", "--kill-cores", "2", "--draws", "2", "--strategy", "none", "--control", "none", "--adapt", "100", *FEW),
         r"The damage leaves accuracy \d+\.\d\d % \[.*\] of \d+\.\d\d %",
     ),
+    "rescue that helps nothing": (
+        ("rescue", "--kill-cores", "2", "--draws", "2", "--strategy", "none,batch", "--learner", "homeostasis", "--control", "none", "--adapt", "100", *FEW),
+        r"No way of healing ends better than no repair: accuracy \d+\.\d\d % \[.*\] of \d+\.\d\d %",
+    ),
     "atlas": (("atlas", "--fault", "core_dead", *FEW), r"core_dead: \d+ sites × 100 images; healthy .*; \d+ sites change no prediction"),
     "train": (("train", "digits-mlp"), r"digits-mlp answers \d\d\.\d\d % of 500 digits/test images right"),
     "convert": (("convert", "digits-mlp", "--check"), r"on 512 calibration samples: chip \d\d\.\d\d%, original .*, gap .* points"),

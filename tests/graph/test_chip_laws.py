@@ -214,7 +214,8 @@ def reflex(neuron: nf.CubaLif) -> nf.Network:
         ),
         (
             XYLO, nf.CubaLif(1.0, du=2047), UnsupportedError,
-            "population 'hands': reset 'zero'; neurons of chip 'other' reset by subtract: train or convert it with such a reset",
+            "population 'hands': reset 'zero'; neurons of chip 'other' reset by subtract: train or convert it with such a reset (of a torch module: --calibrate subtract, "
+            "from_torch(…, calibrate='subtract'))",
         ),
         (
             RECKON, nf.CubaLif(1.0, dv=64, reset="subtract"), UnsupportedError,
