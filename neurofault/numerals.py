@@ -68,3 +68,19 @@ def whole_number(value: object, what: str) -> int:
         except (TypeError, ValueError, RuntimeError):
             pass
     raise UsageError(f"{what} must be a whole number, such as 0, not {value!r} ({type(value).__name__})")
+
+
+def plural(number: float, one: str, more: str | None = None, form: str = ",") -> str:
+    """Return a number with what it counts, in the singular where the number is shown as 1.
+
+    >>> plural(1, "draw"), plural(10_000, "draw"), plural(2, "trial has", "trials have"), plural(1.0, "cycle", form=".3g")
+    ('1 draw', '10,000 draws', '2 trials have', '1 cycle')
+
+    Args:
+        number: how many.
+        one: what it counts, in the singular.
+        more: the same in the plural; None: with an s.
+        form: how the number is written, as of :func:`format`.
+    """
+    text = format(number, form)
+    return f"{text} {one if text == '1' else f'{one}s' if more is None else more}"

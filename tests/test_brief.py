@@ -39,9 +39,7 @@ def test_central_records_say_what_they_are(chain):
     )
     events = nf.Spikes(np.array([0, 1]), np.array([0]), np.array([0]), 16, 6)
     labelled = nf.run(chip, events, np.array([0]))
-    assert repr(labelled).startswith(
-        f"Result(1 samples: accuracy {100 * labelled.accuracy:.2f} %, {labelled.activity.spikes} spikes"
-    )
+    assert repr(labelled).startswith(f"Result(1 sample: accuracy {100 * labelled.accuracy:.2f} %, {labelled.activity.spikes} spike")
     assert repr(load("digits")) == "DataSet('digits': uint8 of shape (1, 8, 8), 10 classes; train 1,097, validation 200, test 500)"
 
 

@@ -13,6 +13,7 @@ from neurofault.cli.output import JsonOut, check_file, percent, scientific
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
 from neurofault.errors import UsageError
+from neurofault.numerals import plural
 
 app = typer.Typer(help="Choose neurons that watch a chip at work and alarm when it breaks; `run` shows them a chip.")
 
@@ -152,10 +153,10 @@ def choose(
 def _print(answer: dict[str, Any]) -> None:
     false = answer["false_alarms"]
     tell(
-        f"{answer['size']} watchers of {answer['candidates']:,} candidates, windows of {answer['window']:,} samples: {'; '.join(answer['names'])}",
-        f"by themselves they show {answer['shown_by_first'][-1]:,} of {answer['faults']:,} single faults that change a class",
-        f"false alarms per 10,000 samples: {false['per_10000']:.3g} ({false['low']:.3g} … {false['high']:.3g}) on {false['windows']:,} windows of {answer['tried_on']}; "
-        f"stated: at most {answer['stated_false_alarms']:g}, by {answer['vouched_by_windows']:,} windows of {answer['thresholds_by']}, "
+        f"{plural(answer['size'], 'watcher')} of {plural(answer['candidates'], 'candidate')}, windows of {plural(answer['window'], 'sample')}: {'; '.join(answer['names'])}",
+        f"by themselves they show {answer['shown_by_first'][-1]:,} of {plural(answer['faults'], 'single fault')} that change a class",
+        f"false alarms per 10,000 samples: {false['per_10000']:.3g} ({false['low']:.3g} … {false['high']:.3g}) on {plural(false['windows'], 'window')} of {answer['tried_on']}; "
+        f"stated: at most {answer['stated_false_alarms']:g}, by {plural(answer['vouched_by_windows'], 'window')} of {answer['thresholds_by']}, "
         f"{'class by class' if answer['by_class'] else 'shuffled'}\n",
     )
     rows = [
@@ -167,8 +168,8 @@ def _print(answer: dict[str, Any]) -> None:
     heads = ("fault", "draws", "seen", "critical", "critical seen (95 %)", "half within", "nine tenths within")
     tell(*tabled(heads, rows, ("fault",), width()))
     tell(
-        f"\n{answer['horizon']:,} samples are the horizon; the watchers take {answer['neurons']} neurons, {answer['synapses']} synapses and {answer['compartments']} compartments on "
-        f"{answer['cores']} further cores, and {scientific(answer['energy_joule'], 'J')} a sample beside {scientific(answer['energy_plain_joule'], 'J')} ({answer['energy_evidence']})",
+        f"\nthe horizon is {plural(answer['horizon'], 'sample')}; the watchers take {plural(answer['neurons'], 'neuron')}, {plural(answer['synapses'], 'synapse')} and {plural(answer['compartments'], 'compartment')} on "
+        f"{plural(answer['cores'], 'further core')}, and {scientific(answer['energy_joule'], 'J')} a sample beside {scientific(answer['energy_plain_joule'], 'J')} ({answer['energy_evidence']})",
         *(f"wrote {path}" for path in answer["files"]),
     )
 
@@ -181,7 +182,7 @@ def _bounds(interval: dict[str, Any] | None) -> str:
 
 def _delay(one: dict[str, Any], share: str) -> str:
     samples, seconds = one["delay_samples"][share], one["delay_seconds"][share]
-    return "not within" if samples is None else f"{samples:.1f} samples, {scientific(seconds, 's')}"
+    return "not within" if samples is None else f"{plural(samples, 'sample', form='.1f')}, {scientific(seconds, 's')}"
 
 
 @app.command("run")
@@ -214,10 +215,10 @@ def run(
         "by_watcher": {str(one): int(found.spikes[:, :, at].any(axis=1).sum()) for at, one in enumerate(alarms.watchers)},
     })  # fmt: skip
     if not result_file.alone:
-        if first is None:
-            tell(f"quiet: no watcher alarms in {len(found.alarmed):,} windows of {alarms.window:,} samples")
+        if first is None or samples is None:
+            tell(f"quiet: no watcher alarms in {plural(len(found.alarmed), 'window')} of {plural(alarms.window, 'sample')}")
         else:
-            tell(f"ALARM after {samples:.1f} samples ({scientific(seconds, 's')}): {'; '.join(found.who(first))}")
+            tell(f"ALARM after {plural(samples, 'sample', form='.1f')} ({scientific(seconds, 's')}): {'; '.join(found.who(first))}")
             if not quiet:
-                tell(f"{int(found.alarmed.sum()):,} of {len(found.alarmed):,} windows alarm")
+                tell(f"{int(found.alarmed.sum()):,} of {plural(len(found.alarmed), 'window')} alarm")
     return 0 if first is None else 1

@@ -13,6 +13,7 @@ from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
 from neurofault.cli.telling import of_prepared
 from neurofault.errors import UsageError
+from neurofault.numerals import plural
 
 
 def atlas(
@@ -100,7 +101,7 @@ def atlas(
             changes=out is not None, progress=lambda done, total: progress("atlas", done, total, ""), keep=None if out is None else out / "parts", device=device,
         )  # fmt: skip
         progress.part(
-            "sites", lambda: [f"{len(found) - found.whole:,} of {len(found):,} sites were followed as differences from the healthy chip, the others ran whole on {device}"]
+            "sites", lambda: [f"{len(found) - found.whole:,} of {plural(len(found), 'site')} were followed as differences from the healthy chip, the others ran whole on {device}"]
         )  # fmt: skip
     written: list[str] = []
     if out is not None:
@@ -130,8 +131,8 @@ def atlas(
     if result_file.alone:
         return
     tell(
-        f"{kind}: {len(found):,} sites × {found.samples:,} {'samples' if metric != ACCURACY else 'images'}; healthy {'' if metric == ACCURACY else metric.words + ' '}{metric.shown(found.healthy)}; "
-        f"{answer['sites_without_effect']:,} sites change no {'error' if metric.lower else 'prediction'}"
+        f"{kind}: {plural(len(found), 'site')} × {plural(found.samples, 'sample' if metric != ACCURACY else 'image')}; healthy {'' if metric == ACCURACY else metric.words + ' '}{metric.shown(found.healthy)}; "
+        f"{plural(answer['sites_without_effect'], 'site changes', 'sites change')} no {'error' if metric.lower else 'prediction'}"
     )
     if quiet:
         return
@@ -139,7 +140,9 @@ def atlas(
         *(
             []
             if device == "cpu"
-            else [f"{found.whole:,} sites ran on {device}; {len(found) - found.whole:,} were followed as differences on the CPU"]
+            else [
+                f"{plural(found.whole, 'site')} ran on {device}; {len(found) - found.whole:,} were followed as differences on the CPU"
+            ]
         ),
         "most critical sites",
     )

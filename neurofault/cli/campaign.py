@@ -19,6 +19,7 @@ from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
 from neurofault.cli.telling import of_campaign, of_trials
 from neurofault.errors import UsageError
+from neurofault.numerals import plural
 
 if TYPE_CHECKING:
     from neurofault.study.campaign.spec import Campaign
@@ -38,7 +39,7 @@ Out = Annotated[Path | None, typer.Option(help="Run folder. Default: runs/NAME."
 def check(file: File, set_: Set = None) -> None:
     """Say everything that is wrong with a file, or how many trials it has."""
     campaign = _loaded(file, set_)
-    print(f"{file}: {campaign.n_cells:,} cells, {campaign.n_trials:,} trials; axes: {_axes(campaign)}")
+    print(f"{file}: {plural(campaign.n_cells, 'cell')}, {plural(campaign.n_trials, 'trial')}; axes: {_axes(campaign)}")
 
 
 @app.command()
@@ -69,12 +70,12 @@ def plan(file: File, set_: Set = None, data_dir: options.DataDir = None) -> None
     at_most = "at most " if campaign.spec.repeats.stop else ""
     tell(*tabled(heads, rows, ("faults", "rescue", "axes"), width()))
     tell(
-        f"\n{campaign.n_cells:,} cells, {at_most}{found.trials:,} trials; about {found.total_seconds:,.0f} s on one worker and "
-        f"{found.megabytes:,} MB a worker, measured here with one trial of each of {found.measured} cells",
+        f"\n{plural(campaign.n_cells, 'cell')}, {at_most}{plural(found.trials, 'trial')}; about {found.total_seconds:,.0f} s on one worker and "
+        f"{found.megabytes:,} MB a worker, measured here with one trial of each of {plural(found.measured, 'cell')}",
         "cannot matter: parts of the first draw that cannot change any spike on these images (analytic masking), of all it changes",
     )
     for problem, cells in found.problems.items():
-        print(f"{len(cells):,} of {campaign.n_cells:,} cells fail, the first is {cells[0]}: {problem}", file=sys.stderr)
+        print(f"{len(cells):,} of {plural(campaign.n_cells, 'cell')} fail, the first is {cells[0]}: {problem}", file=sys.stderr)
 
 
 @app.command()
@@ -113,7 +114,7 @@ def run(
         progress.part("trials", lambda: of_trials(done, executor))
     found = found_in(folder)
     lost = sum(map(failed, found.rows))
-    said = f"{folder}: {done.ran:,} trials run, {done.kept:,} kept from before, {lost:,} failed"
+    said = f"{folder}: {plural(done.ran, 'trial')} run, {done.kept:,} kept from before, {lost:,} failed"
     if done.signal is not None:
         with suppress(OSError):  # the terminal may be gone
             tell(said)
@@ -132,10 +133,12 @@ def status(where: Where, out: Out = None) -> None:
     counts = Counter(row["status"] for row in rows)
     said = ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items())) or "none yet"
     at_most = "at most " if found.campaign.spec.repeats.stop and len(rows) < found.trials else ""
-    tell(f"{found.folder}: {len(rows):,} of {at_most}{found.trials:,} trials have a row: {said}")
+    tell(f"{found.folder}: {len(rows):,} of {at_most}{plural(found.trials, 'trial has', 'trials have')} a row: {said}")
     _remarks(found)
     if found.damaged_lines:
-        tell(f"{found.damaged_lines} damaged lines in the journal are passed over; their trials run again")
+        tell(
+            f"{plural(found.damaged_lines, 'damaged line in the journal is', 'damaged lines in the journal are')} passed over; what stood there runs again"
+        )
 
 
 @app.command()
@@ -162,7 +165,7 @@ def export(where: Where, to: Annotated[Path, typer.Argument(help="Parquet or CSV
     check_file("export", to)
     found = _found(where, out)
     (write_parquet if to.suffix == ".parquet" else write_csv)(found, to)
-    tell(f"wrote {len(found.rows):,} rows to {to}")
+    tell(f"wrote {plural(len(found.rows), 'row')} to {to}")
 
 
 @app.command()
@@ -174,10 +177,12 @@ def merge(
     from neurofault.study.campaign.run import merge as bring
 
     added, known = bring(into, folders)
-    print(f"{into}: {added:,} rows added, {known:,} were there already")
+    print(f"{into}: {plural(added, 'row')} added, {known:,} were there already")
     found = _found(into, None)
     if len(found.rows) < found.trials:
-        print(f"{into}: {len(found.rows):,} of {found.trials:,} trials have a row; those of other shards are still missing")
+        print(
+            f"{into}: {len(found.rows):,} of {plural(found.trials, 'trial has', 'trials have')} a row; those of other shards are still missing"
+        )
 
 
 def _axes(campaign: Campaign) -> str:
@@ -227,18 +232,18 @@ def _remarks(found: Found, *, quiet: bool = False) -> None:
     for reason, count in reasons.most_common(5):
         print(f"{count:,} × {reason}", file=sys.stderr)
     if len(reasons) > 5:
-        print(f"and {len(reasons) - 5:,} other reasons; the report lists all", file=sys.stderr)
+        print(f"and {plural(len(reasons) - 5, 'other reason')}; the report lists all", file=sys.stderr)
     if quiet:
         return
     if found.others:
-        tell(f"{found.others:,} rows of other settings are kept in the journal and not shown")
+        tell(f"{plural(found.others, 'row of other settings is', 'rows of other settings are')} kept in the journal and not shown")
     if found.earlier:
         tell(earlier_words(found.earlier))
 
 
 def _answer(found: Found, said: Sequence[str] = (), *, quiet: bool = False) -> None:
     """Write everything that is made from the journal, and print the answer, what else is said and the table, also where nothing can be written."""
-    from neurofault.study.campaign.report import sentence, write_report
+    from neurofault.study.campaign.report import details, sentence, write_report
     from neurofault.study.campaign.summary import answer_of
     from neurofault.study.campaign.tables import write_parquet
 
@@ -254,7 +259,7 @@ def _answer(found: Found, said: Sequence[str] = (), *, quiet: bool = False) -> N
         problem = error
     tell(sentence(answer))
     if not quiet:
-        tell(*said)
+        tell(*said, *filter(None, [details(answer)]))
         _table(answer)
     _remarks(found, quiet=quiet)
     if problem is not None:

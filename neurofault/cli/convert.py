@@ -11,6 +11,7 @@ from neurofault.cli import complete, options
 from neurofault.cli.output import check_file
 from neurofault.cli.progress import StderrProgress
 from neurofault.errors import UsageError
+from neurofault.numerals import plural
 
 if TYPE_CHECKING:
     from neurofault.deploy.deployment import Deployment
@@ -122,7 +123,7 @@ def convert(
                 "--readout: a copy of a NIR file has the nodes of the file, which say nothing of a readout; with --profile the network is written, and its readout"
             )
         network, step = copy_nir(Path(source), target, dt=dt, timesteps=timesteps, reset=nir_reset)  # type: ignore[arg-type]  # checked there
-        print(f"{target}: {network.name}, {_numbers(network)}, {network.timesteps} time steps, dt {step:g}")
+        print(f"{target}: {network.name}, {_numbers(network)}, {plural(network.timesteps, 'time step')}, dt {step:g}")
         return
     if is_nir_file(source):
         how = None if asked is None else asked[0]
@@ -154,7 +155,7 @@ def convert(
         notes = to_netx(given, target)
     else:
         to_nir(given, target, dt=written)
-    print(f"{target}: {what}, {network.timesteps} time steps" + ("" if nets else f", dt {written:g}"))
+    print(f"{target}: {what}, {plural(network.timesteps, 'time step')}" + ("" if nets else f", dt {written:g}"))
     for note in () if quiet else (*network.notes, *notes):
         print(f"note: {note}")
 

@@ -13,6 +13,7 @@ from neurofault.cli.output import JsonOut, percent
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tell
 from neurofault.errors import UsageError
+from neurofault.numerals import plural
 
 
 def diagnose(
@@ -95,7 +96,7 @@ def diagnose(
     if quiet:
         return
     tell(
-        f"{dictionary.faults:,} faults give {len(dictionary.classes):,} different answers to {len(patterns)} samples ({patterns.observe}); "
+        f"{dictionary.faults:,} faults give {len(dictionary.classes):,} different answers to {plural(len(patterns), 'sample')} ({patterns.observe}); "
         f"{len(dictionary.classes[0]) - 1:,} answer as the healthy chip"
     )
     for rank, one in enumerate(suspects, 1):
@@ -106,6 +107,6 @@ def diagnose(
     for found in measured:
         named, part = found.named, found.part
         tell(
-            f"{found.cores} dead, {found.draws} draws: named {percent(named.mean)} ({percent(named.low or 0)} … {percent(named.high or 1)}); "
+            f"{found.cores} dead, {plural(found.draws, 'draw')}: named {percent(named.mean)} ({percent(named.low or 0)} … {percent(named.high or 1)}); "
             f"one that died, and no other {percent(part.mean)}; exposed {found.shown}"
         )

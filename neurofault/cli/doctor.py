@@ -8,12 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from neurofault.cli import options
+from neurofault.cli.headlines import of_doctor
 from neurofault.cli.output import JsonOut
 from neurofault.cli.tables import tell
 
 
 def doctor(
     run: Annotated[bool, typer.Option("--run", help="Also run 3 steps on each engine and compare its spikes with exact.")] = False,
+    quiet: options.Quiet = False,
     json_: options.Json = None,
 ) -> None:
     """Show Python, the packages, engines and extras that are there, what lacks for what, and the command to get the rest."""
@@ -36,6 +38,9 @@ def doctor(
     answer = {"python": platform.python_version(), "packages": packages, "engines": engines, "extras": extras}
     result_file.write(answer)
     if result_file.alone:
+        return
+    tell(of_doctor(answer))
+    if quiet:
         return
     print(f"{'python':12s} {platform.python_version()}")
     for package in packages:

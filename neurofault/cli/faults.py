@@ -7,17 +7,23 @@ from typing import Annotated
 
 import typer
 
-from neurofault.cli import complete
+from neurofault.cli import complete, options
+from neurofault.cli.tables import tell
+from neurofault.numerals import plural
 
 app = typer.Typer(help="List the kinds of faults, or describe one.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_() -> None:
+def list_(quiet: options.Quiet = False) -> None:
     """List every kind of fault by what it breaks."""
     from neurofault.faults import FAMILIES, describe
 
-    for family, models in FAMILIES.items():
+    tell(
+        f"{plural(sum(map(len, FAMILIES.values())), 'kind')} of faults in {plural(len(FAMILIES), 'family', 'families')}"
+        + ("" if quiet else "\n")
+    )
+    for family, models in () if quiet else FAMILIES.items():
         print(f"{family}:")
         for model in models:
             print(f"  {model.kind:18s} {describe(model.kind).summary}")
@@ -28,12 +34,15 @@ def describe_(
     kind: Annotated[
         str, typer.Argument(help="Kind of fault, as `neurofault faults list` shows it.", autocompletion=complete.kinds)
     ],
+    quiet: options.Quiet = False,
 ) -> None:
     """Show a kind's mechanism, equation, parameters with ranges and units, sources and an example."""
     from neurofault.faults import describe
 
     info = describe(kind)
-    print(f"{info.kind} ({info.family}): {info.summary}\n")
+    tell(f"{info.kind} ({info.family}): {info.summary}" + ("" if quiet else "\n"))
+    if quiet:
+        return
     print(f"equation     {info.equation}")
     print(f"mechanism    {info.mechanism}")
     print(f"elsewhere    {info.neighbours}")

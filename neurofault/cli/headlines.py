@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurofault.cli.output import percent
+from neurofault.numerals import plural
 
 if TYPE_CHECKING:
     from neurofault.metrics import Metric
@@ -33,9 +35,9 @@ def of_rescue(answer: dict[str, Any], metric: Metric) -> str:
 def of_testset(answer: dict[str, Any]) -> str:
     """Return the answer in one sentence: how many samples expose how many of the faults that can be exposed."""
     fewest = ", proved the fewest" if answer["proved_least"] else ""
-    few = "1 sample" if answer["size"] == 1 else f"{answer['size']:,} samples"
+    source = answer["chosen_from"]
     return (
-        f"{few} of {answer['chosen_from']} expose{'s' if answer['size'] == 1 else ''} {answer['exposed']:,} of {answer['reached']:,} single faults that any candidate exposes "
+        f"{plural(answer['size'], f'sample of {source} exposes', f'samples of {source} expose')} {answer['exposed']:,} of {plural(answer['reached'], 'single fault')} that any candidate exposes "
         f"({percent(answer['coverage'])}){fewest}"
     )
 
@@ -43,11 +45,10 @@ def of_testset(answer: dict[str, Any]) -> str:
 def of_alarms(answer: dict[str, Any]) -> str:
     """Return the answer in one sentence: which share of the draws of each kind of fault the watchers see, and how often they cry wolf."""
     seen = ", ".join(
-        f"{one['kind']} in {'none' if one['seen'] is None else percent(one['seen']['mean'])} of {one['draws']:,} draws"
+        f"{one['kind']} in {'none' if one['seen'] is None else percent(one['seen']['mean'])} of {plural(one['draws'], 'draw')}"
         for one in answer["tried"]
     )
-    few = "1 watcher sees" if answer["size"] == 1 else f"{answer['size']:,} watchers see"
-    return f"{few} {seen}; {answer['false_alarms']['per_10000']:.3g} false alarms per 10,000 samples"
+    return f"{plural(answer['size'], 'watcher sees', 'watchers see')} {seen}; {answer['false_alarms']['per_10000']:.3g} false alarms per 10,000 samples"
 
 
 def of_diagnosis(suspects: Sequence[Suspect], measured: Sequence[Naming]) -> str:
@@ -63,7 +64,46 @@ def of_diagnosis(suspects: Sequence[Suspect], measured: Sequence[Naming]) -> str
         name = "the healthy chip" if first.faults[0] == "healthy" else first.faults[0]
         return f"{how} {name}{more}"
     shares = ", ".join(
-        f"{percent(found.named.mean)} of {found.draws:,} draws of {found.cores} dead core{'' if found.cores == 1 else 's'}"
-        for found in measured
+        f"{percent(found.named.mean)} of {plural(found.draws, 'draw')} of {plural(found.cores, 'dead core')}" for found in measured
     )
     return f"The dead cores are named in {shares}"
+
+
+def of_doctor(answer: Mapping[str, Any]) -> str:
+    """Return the answer in one sentence: which engines are there, which of them failed their test, and which extras lack something."""
+    there = [one["engine"] for one in answer["engines"] if one["there"]]
+    wrong = [one["engine"] for one in answer["engines"] if one["there"] and one["self_test"] not in (None, "same spikes as exact")]
+    tried = any(one["self_test"] is not None for one in answer["engines"])
+    test = (
+        ""
+        if not tried
+        else f"; {_listed(wrong)} fail{'s' if len(wrong) == 1 else ''} the test"
+        if wrong
+        else ", with the same spikes"
+    )
+    lacking = [one["extra"] for one in answer["extras"] if one["lacks"]]
+    extras = "every extra is there" if not lacking else f"extra{'' if len(lacking) == 1 else 's'} {_listed(lacking)} not whole"
+    return f"Engine{'' if len(there) == 1 else 's'} {_listed(there)} on Python {answer['python']}{test}; {extras}"
+
+
+def of_profiles(found: Sequence[Mapping[str, Any]]) -> str:
+    """Return the answer in one sentence: how many chips there are, and of how many the own integers are simulated."""
+    own = sum(one["law"].startswith("exact") for one in found)
+    return f"{plural(len(found), 'hardware profile')}; the chip's own integers are simulated of {own:,}"
+
+
+def of_paper(names: Sequence[str], said: Sequence[str], out: Path) -> str:
+    """Return the answer in one sentence: where the figures are, and the first thing that they say.
+
+    Args:
+        names: of the figures.
+        said: their lines.
+        out: the folder.
+    """
+    first = next((line for line in said if " weights: " not in line), "")
+    return f"{_listed(names)} in {out}" + (f"; {first}" if first else "")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as one reads them: ``a, b and c``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

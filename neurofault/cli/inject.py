@@ -19,6 +19,7 @@ from neurofault.cli.telling import of_engine, of_prepared
 from neurofault.deploy.arithmetic_spec import computes
 from neurofault.errors import UsageError
 from neurofault.graph import Network, Source
+from neurofault.numerals import plural
 
 if TYPE_CHECKING:
     from neurofault.data.binning import Binning
@@ -173,7 +174,7 @@ def read_faults(
 
 def _listed(draws: Sequence[int]) -> str:
     """Return numbers of draws, of many how many."""
-    return f"draw {', '.join(map(str, draws))}" if len(draws) <= 8 else f"{len(draws)} draws"
+    return f"draw {', '.join(map(str, draws))}" if len(draws) <= 8 else f"{plural(len(draws), 'draw')}"
 
 
 def _neurons(network: Network) -> str:
@@ -191,9 +192,9 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
     interval = lesions.accuracy
     kinds = ", ".join(in_words(each) for each in lesions.faults)
     tell(
-        f"{answer['network']} (weights {answer['weights']}) on {prepared.profile.title} ({answer['cores_used']} cores on {answer['chips']} chip(s)), "
-        f"{answer['samples']} test {_seen(prepared)} of {answer['data']}, {answer['timesteps']} time steps{', one stream (reset: never)' if 'reset' in answer else ''}, engine {answer['engine']}",
-        f"simulated with {computes(prepared.profile.arithmetic, prepared.profile.name)}; broken: {kinds}, {answer['n_draws']} draws\n",
+        f"{answer['network']} (weights {answer['weights']}) on {prepared.profile.title} ({plural(answer['cores_used'], 'core')} on {plural(answer['chips'], 'chip')}), "
+        f"{answer['samples']} test {_seen(prepared)} of {answer['data']}, {plural(answer['timesteps'], 'time step')}{', one stream (reset: never)' if 'reset' in answer else ''}, engine {answer['engine']}",
+        f"simulated with {computes(prepared.profile.arithmetic, prepared.profile.name)}; broken: {kinds}, {plural(answer['n_draws'], 'draw')}\n",
     )
     if prepared.scaling is not None:
         tell(f"{prepared.scaling}\n")
@@ -296,8 +297,8 @@ def _what_protects(result: Injection) -> list[str]:
     cost, regained = result.charge, result.regained
     back = "nothing was lost without it" if regained is None else f"it regains {100 * regained:.1f} % of the loss"
     return [
-        f"protection: {cost.data_bits:,} of {cost.stored_bits:,} stored bits in code words; {back}",
-        f"it costs {cost.check_bits:,} check bits and {cost.map_bits:,} bits of map, ranges and floors, {cost.copied_bits:,} bits of copies ({100 * cost.added:.2f} % more), {cost.cores} cores, "
+        f"protection: {cost.data_bits:,} of {plural(cost.stored_bits, 'stored bit')} in code words; {back}",
+        f"it costs {plural(cost.check_bits, 'check bit')} and {plural(cost.map_bits, 'bit')} of map, ranges and floors, {plural(cost.copied_bits, 'bit')} of copies ({100 * cost.added:.2f} % more), {plural(cost.cores, 'core')}, "
         f"{cost.bits_read:,.0f} bits read a sample: {scientific(cost.energy, 'J')} and at most {scientific(cost.time, 's')} an inference (assumed: a bit costs a synaptic operation / "
         "bits of a weight)",
     ]
@@ -340,11 +341,11 @@ def _damaged_row(lesions: Lesion, value: Callable[[float], str], name: str = "da
         return name, "stalled", "", what
     bounds = "no interval from one draw"
     if lesions.exact is not None:
-        bounds = "exact: the only outcome" if lesions.exact.n == 1 else f"exact: all {lesions.exact.n} outcomes"
+        bounds = "exact: the only outcome" if lesions.exact.n == 1 else f"exact: all {plural(lesions.exact.n, 'outcome')}"
     elif interval.low is not None and interval.high is not None:
         bounds = f"{value(interval.low)} … {value(interval.high)}"
     stalled = sum(draw.status == "stalled" for draw in lesions.draws)
-    return name, value(interval.mean), bounds, what + (f"; {stalled} draws stalled" if stalled else "")
+    return name, value(interval.mean), bounds, what + (f"; {plural(stalled, 'draw')} stalled" if stalled else "")
 
 
 def _binning(asked: Binning | None) -> str | None:

@@ -11,6 +11,7 @@ from neurofault.cli import options
 from neurofault.cli.output import check_folder
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import draw_chip, tell
+from neurofault.numerals import plural
 
 if TYPE_CHECKING:
     from neurofault.deploy.deployment import Deployment
@@ -94,4 +95,4 @@ def headline(chip: Deployment) -> str:
     used, place = len(chip.placement.used_cores), chip.placement
     known = chip.profile.chip.cores.value
     of = "" if known is None else f" of {place.chips * known:,}"
-    return f"{chip.name} takes {used:,}{of} cores on {place.chips} {chip.profile.title} chip{'' if place.chips == 1 else 's'}"
+    return f"{chip.name} takes {used:,}{of} cores on {plural(place.chips, f'{chip.profile.title} chip')}"

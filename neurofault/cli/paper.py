@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from neurofault.cli import complete, options
+from neurofault.cli.headlines import of_paper
 from neurofault.cli.output import check_folder
 from neurofault.cli.progress import StderrProgress
+from neurofault.cli.tables import tell
 from neurofault.errors import UsageError, nearest
 
 PLACES = ("floats", "chip")
@@ -37,6 +39,7 @@ def paper(
         int, typer.Option(help="Processes that compute parts of the figures; any number of them gives the same bytes.")
     ] = 1,
     data_dir: options.DataDir = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Reproduce the figures of "Efficient rescue of damaged neural networks" and put its claims to the test."""
     from neurofault.papers.rescue2019 import chip_setting, float_setting
@@ -57,7 +60,7 @@ def paper(
         else:
             setting = settings.QUICK if quick else settings.FULL
             done = paper([figure], out, setting=setting, data_dir=data_dir, progress=progress, jobs=jobs)
-    for one in done:
-        for line in lines(one):
-            print(line)
-    print(f"wrote {', '.join(one.name for one in done)} to {out}")
+    said = [line for one in done for line in lines(one)]
+    tell(of_paper([one.name for one in done], said, out))
+    if not quiet:
+        tell(*said)

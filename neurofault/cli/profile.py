@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from neurofault.cli import complete
+from neurofault.cli import complete, options
 from neurofault.cli.output import write_text
 from neurofault.cli.tables import tell
 
@@ -58,7 +58,7 @@ def new(
 
 
 @app.command("check")
-def check(file: _Name) -> None:
+def check(file: _Name, quiet: options.Quiet = False) -> None:
     """Say every mistake of a profile, each with its place, or what it does not know."""
     from neurofault.deploy.profile import load_sheet
     from neurofault.deploy.profile_file import profile_path, read_profile_file
@@ -73,6 +73,8 @@ def check(file: _Name) -> None:
         raise SpecError([at(str(path), mark, f"{key}: write something in the place of {FILL}") for key, mark in places])
     profile = load_sheet(file).profile
     tell(f"{file}: {profile.name} ({profile.title}) holds together; {law_of(profile)}")
+    if quiet:
+        return
     if left := beyond_usable(profile):
         tell(f"good cores beyond usable_cores, never used: {left} of each chip")
     not_known = unknown(profile)

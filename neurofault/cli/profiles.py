@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from neurofault.cli import options
+from neurofault.cli.headlines import of_profiles
 from neurofault.cli.output import JsonOut
 from neurofault.cli.tables import tabled, tell
 
@@ -13,7 +14,7 @@ _AT_LEAST = 'energies are only "at least", for the cost of a synaptic operation 
 _HEADS = ("name", "cores", "neurons", "bits", "energy", "law")
 
 
-def profiles(json_: options.Json = None) -> None:
+def profiles(quiet: options.Quiet = False, json_: options.Json = None) -> None:
     """List the bundled hardware profiles: cores, neurons of a core, stored bits of a weight, evidence of energies, and whose law is simulated."""
     from neurofault.deploy.profile import bundled_profiles, load_profile
     from neurofault.deploy.profile_text import overview
@@ -22,6 +23,9 @@ def profiles(json_: options.Json = None) -> None:
     found = [overview(load_profile(name)) for name in bundled_profiles()]
     result_file.write({"profiles": found})
     if result_file.alone:
+        return
+    tell(of_profiles(found) + ("" if quiet else "\n"))
+    if quiet:
         return
     heads, *lines = tabled(_HEADS, [_row(one) for one in found], ("name", "bits", "energy", "law"), None)
     print(heads)

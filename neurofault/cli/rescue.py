@@ -20,6 +20,7 @@ from neurofault.cli.telling import of_prepared
 from neurofault.deploy.arithmetic_spec import computes
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import UsageError
+from neurofault.numerals import plural
 
 if TYPE_CHECKING:
     from neurofault.faults import Fault
@@ -194,7 +195,7 @@ def rescue(
     if adapt < 1:
         raise UsageError(f"--adapt must be at least 1, is {adapt}")
     if any(row.learner for row in rows) and budget.samples_allowed(adapt) == 0:
-        raise UsageError(f"--cycles {cycles:g} of {adapt} samples leaves nothing to learn from; allowed: more than 0")
+        raise UsageError(f"--cycles {cycles:g} of {plural(adapt, 'sample')} leaves nothing to learn from; allowed: more than 0")
     spares = spare_cores
     if spares is None:
         spares = cores_killed(faults) if any(strategy_named(row.strategy).spares for row in rows) else 0
@@ -230,9 +231,8 @@ def rescue(
             tester=tester,
             progress=progress,
         )
-        progress.part(
-            "healing", lambda: [f"engine: exact, {len(rows):,} ways on the same {draws:,} draws, learning in mode hardware_strict"]
-        )
+        engine = f"engine: exact, {plural(len(rows), 'way')} on the same {plural(draws, 'draw')}, learning in mode hardware_strict"
+        progress.part("healing", lambda: [engine])
         if robust is not None:
             twin = prepare(replace(setup, network=robust), progress, accuracy_for="rescue", one_label_for=one_label_for)
             twin = protected(twin, guards, seed=seed, progress=progress)
@@ -324,10 +324,10 @@ def _names(text: str) -> list[str]:
 def _noticed(row: dict[str, Any]) -> str:
     """Return what a strategy that tests found, in words."""
     found = row["detection"]
-    delay = "" if found["delay"] is None else f", {found['delay']:,.0f} samples after the strike"
+    delay = "" if found["delay"] is None else f", {plural(found['delay'], 'sample', form=',.0f')} after the strike"
     return (
         f"\n{row['strategy']} {row['learner'] or ''}".rstrip()
-        + f": the test noticed {found['noticed']} of {row['n_draws']} draws{delay}; {found['moves']:.1f} moves ({found['taken_back']:.1f} of them taken back), "
+        + f": the test noticed {found['noticed']} of {plural(row['n_draws'], 'draw')}{delay}; {found['moves']:.1f} moves ({found['taken_back']:.1f} of them taken back), "
         f"{found['tests']:.1f} tests; in the end it passes in {found['passed']}"
     )
 
@@ -339,8 +339,8 @@ def _print(answer: dict[str, Any], profile: HardwareProfile, metric: Metric) -> 
     value, measured = metric.shown, f"{metric.words} " if metric.lower else ""
     draws = answer["rows"][0]["n_draws"] if answer["rows"] else 0
     tell(
-        f"{answer['network']} (weights {answer['weights']}) on {profile.title}, {answer['samples']:,} test {'samples' if metric.lower else 'images'}; broken: {kinds}, {draws} draws; "
-        f"a cycle: {answer['cycle_samples']:,} samples"
+        f"{answer['network']} (weights {answer['weights']}) on {profile.title}, {answer['samples']:,} test {'samples' if metric.lower else 'images'}; broken: {kinds}, {plural(draws, 'draw')}; "
+        f"a cycle: {plural(answer['cycle_samples'], 'sample')}"
         + (f" ({answer['held_back_samples']:,} more are held back to watch learning)" if answer["held_back_samples"] else ""),
         *(f"warning: {warning}" for warning in answer["warnings"]),
         f"simulated with {computes(profile.arithmetic, profile.name)}; learning in mode hardware_strict; healthy {measured}{value(answer[f'healthy_{metric.key}'])}\n",

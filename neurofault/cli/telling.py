@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from neurofault.convert.asked import CALIBRATION_IMAGES
 from neurofault.deploy.arithmetic_spec import computes
+from neurofault.numerals import plural
 
 if TYPE_CHECKING:
     from neurofault.convert.balance import Candidate
@@ -43,15 +44,15 @@ def of_placement(chip: Deployment) -> Iterator[str]:
     place = chip.placement
     each = ", ".join(f"{one.name} {len(place.cores_of(one.name)):,}" for one in chip.populations)
     spare = f"; {len(place.spare_cores):,} kept free" if place.spare_cores else ""
-    chips = "1 chip" if place.chips == 1 else f"{place.chips:,} chips"
-    yield f"placement: {place.strategy}, {len(place.used_cores):,} cores on {chips} ({each}){spare}"
+    chips = plural(place.chips, "chip")
+    yield f"placement: {place.strategy}, {plural(len(place.used_cores), 'core')} on {chips} ({each}){spare}"
 
 
 def of_engine(result: Injection) -> Iterator[str]:
     """Yield which engine ran the draws, and how and why so."""
     yield f"engine: {result.engine}, on {result.device}"
     for how, draws in result.how.items():
-        yield f"{len(draws):,} of {len(result.lesion.draws):,} draws {how}"
+        yield f"{len(draws):,} of {plural(len(result.lesion.draws), 'draw')} {how}"
 
 
 def of_campaign(made: Ready) -> Iterator[str]:
@@ -59,14 +60,18 @@ def of_campaign(made: Ready) -> Iterator[str]:
     for key, prepared in made.prepared.items():
         cells = sum(chip == key for chip in made.chip_of.values())
         engines = sorted({cell.spec.engine for cell in made.campaign.cells() if made.chip_of[cell.index] == key})
-        yield f"{key}: {cells:,} of {made.campaign.n_cells:,} cells, engine {' and '.join(engines)}, {len(made.chips[key].expected):,} samples a trial"
+        yield f"{key}: {cells:,} of {plural(made.campaign.n_cells, 'cell')}, engine {' and '.join(engines)}, {plural(len(made.chips[key].expected), 'sample')} a trial"
         yield from (f"  {line}" for line in of_prepared(prepared, reports=False))
 
 
 def of_trials(done: CampaignOutcome, executor: Executor) -> Iterator[str]:
     """Yield who ran the trials of a campaign, and how many were there already."""
-    who = f"Dask, {executor.dask}" if executor.dask is not None else f"at most {executor.workers:,} local processes"
-    yield f"{done.ran:,} trials run by {who}; {done.kept:,} came from the journal"
+    who = (
+        f"Dask, {executor.dask}"
+        if executor.dask is not None
+        else f"at most {plural(executor.workers, 'local process', 'local processes')}"
+    )
+    yield f"{plural(done.ran, 'trial')} run by {who}; {done.kept:,} came from the journal"
 
 
 def _conversion(prepared: Prepared) -> str:
@@ -77,7 +82,7 @@ def _conversion(prepared: Prepared) -> str:
     tried, first, most = len({trial.candidate for trial in found.trials}), found.trials[0].samples, found.trials[-1].samples
     why = "the best, or near it where learning is stable," if prepared.setup.learns else "the best"
     few = f", the best few on {most:,}" if most > first else ""
-    return f"{_words(found.chosen)}: {why} of {tried:,} candidates on {first:,} samples{few}; it reached {last.accuracy:.2%} on {last.samples:,}"
+    return f"{_words(found.chosen)}: {why} of {plural(tried, 'candidate')} on {plural(first, 'sample')}{few}; it reached {last.accuracy:.2%} on {last.samples:,}"
 
 
 def _words(one: Candidate) -> str:

@@ -14,6 +14,7 @@ from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tabled, tell, width
 from neurofault.cli.telling import of_prepared
 from neurofault.errors import UsageError
+from neurofault.numerals import plural
 
 app = typer.Typer(help="Choose the fewest samples that expose the faults that matter; `run` shows them to a chip.")
 
@@ -153,7 +154,9 @@ def choose(
 
 
 def _print(answer: dict[str, Any]) -> None:
-    what = f"change the class of {answer['critical']:,} or more of {answer['reference']:,} samples of {answer['critical_by']}"
+    what = (
+        f"change the class of {answer['critical']:,} or more of {plural(answer['reference'], 'sample')} of {answer['critical_by']}"
+    )
     if answer["aim"] == "detectable":
         what = f"show in the {answer['observe']} of some candidate"
     made = f" ({answer['made_chosen']} of them made: {answer['made']} of the candidates are)" if answer["made"] else ""
@@ -161,8 +164,8 @@ def _print(answer: dict[str, Any]) -> None:
     if answer["exposed"] < answer["reached"] and answer["most"] is not None:
         least = f"no {answer['size']} samples expose more than {answer['most']:,} (proved)"
     tell(
-        f"{answer['single_faults']:,} single faults ({', '.join(answer['faults'])}); {answer['matter']:,} of them {what}",
-        f"{answer['size']} samples of {answer['chosen_from']}{made} expose {answer['exposed']:,} of the {answer['reached']:,} that any of {answer['candidates']:,} candidates exposes by {answer['observe']} "
+        f"{plural(answer['single_faults'], 'single fault')} ({', '.join(answer['faults'])}); {answer['matter']:,} of them {what}",
+        f"{plural(answer['size'], 'sample')} of {answer['chosen_from']}{made} expose{'s' if answer['size'] == 1 else ''} {answer['exposed']:,} of the {answer['reached']:,} that any of {plural(answer['candidates'], 'candidate')} exposes by {answer['observe']} "
         f"({percent(answer['coverage'])}); {least}; greedy choice takes {answer['greedy']}",
         f"samples: {' '.join(str(index) if index >= 0 else f'made{-index}' for index in answer['samples'])}\n",
     )
@@ -183,14 +186,14 @@ def _print(answer: dict[str, Any]) -> None:
     if answer["doubles"] is not None:
         twice = answer["doubles"]
         tell(
-            f"pairs of faults: of {twice['draws']:,} draws {twice['critical']:,} are critical; exposed {_bounds(twice['coverage'])}"
+            f"pairs of faults: of {plural(twice['draws'], 'draw')} {twice['critical']:,} are critical; exposed {_bounds(twice['coverage'])}"
         )
     hidden = {why: number for why, number in answer["hidden"].items() if number}
     if hidden:
         tell("exposed by no candidate: " + ", ".join(f"{number:,} {why}" for why, number in hidden.items()))
     tell(
         f"the test takes {scientific(answer['time_seconds'], 's')} ({answer['time_evidence']}) and {scientific(answer['energy_joule'], 'J')} ({answer['energy_evidence']}) on the chip; "
-        f"{answer['checked']:,} faults run again by the exact engine: every claim holds",
+        f"{plural(answer['checked'], 'fault')} run again by the exact engine: every claim holds",
         *(f"wrote {path}" for path in answer["files"]),
     )
 
@@ -236,9 +239,11 @@ def run(
         if verdict.answers is None:
             tell("FAIL: the chip stalls and answers nothing")
         elif verdict.passed:
-            tell(f"pass: all {len(patterns)} samples are answered as by the healthy chip ({patterns.observe})")
+            tell(f"pass: {plural(len(patterns), 'sample is', 'samples are')} answered as by the healthy chip ({patterns.observe})")
         else:
-            tell(f"FAIL: {len(differing)} of {len(patterns)} samples differ in {patterns.observe}")
+            tell(
+                f"FAIL: {len(differing)} of {plural(len(patterns), 'sample')} differ{'s' if len(differing) == 1 else ''} in {patterns.observe}"
+            )
             for at in differing[: 0 if quiet else 20]:
                 healthy, seen = patterns.answers[at].tolist(), verdict.answers[at].tolist()
                 tell(f"  {patterns.says(at)}: {_said(seen)} in place of {_said(healthy)}")

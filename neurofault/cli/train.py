@@ -11,6 +11,7 @@ from neurofault.cli.output import percent
 from neurofault.cli.progress import StderrProgress
 from neurofault.cli.tables import tell
 from neurofault.errors import UsageError
+from neurofault.numerals import plural
 
 _DRAWS = 20
 """Broken networks whose accuracy is printed."""
@@ -68,4 +69,4 @@ def train(
     for split, accuracy in found:
         print(f"{full} {split.name} {percent(accuracy)} of {part}{len(split)} {what}")
     if broken:
-        print(f"{full} {trained.data.validation.name} {percent(fmean(broken))} {trained.broken_words}: mean of {len(broken)} draws, from {percent(min(broken))} to {percent(max(broken))}")  # fmt: skip
+        print(f"{full} {trained.data.validation.name} {percent(fmean(broken))} {trained.broken_words}: mean of {plural(len(broken), 'draw')}, from {percent(min(broken))} to {percent(max(broken))}")  # fmt: skip

@@ -23,6 +23,7 @@ from neurofault.graph.neurons import Encoding
 from neurofault.graph.readout import Readout
 from neurofault.graph.schedule import Schedule, Wiring
 from neurofault.inputs import Inputs
+from neurofault.numerals import plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,12 +103,12 @@ class Deployment:
 
     def __repr__(self) -> str:
         places = ", ".join(
-            f"{one.name} {one.size} on {_numbered(len(self.placement.cores_of(one.name)), 'core')}" for one in self.populations
+            f"{one.name} {one.size} on {plural(len(self.placement.cores_of(one.name)), 'core')}" for one in self.populations
         )
         hits = [hit.kind for hit in self.damage.hits]
         kinds = ", ".join(f"{hits.count(kind)} × {kind}" for kind in dict.fromkeys(hits)) or "nothing"
         return (
-            f"Deployment({self.name!r} on {self.profile.title}: {places}; {self.timesteps} steps, "
+            f"Deployment({self.name!r} on {self.profile.title}: {places}; {plural(self.timesteps, 'step')}, "
             f"reads the {self.readout.how} of {self.readout.population}; broken: {kinds})"
         )
 
@@ -259,7 +260,7 @@ class Deployment:
         flat = images.reshape(len(images), math.prod(images.shape[1:]))
         if flat.shape[1] != population.size:
             whose = "the input" if alone else f"input {name!r}"
-            raise UsageError(f"a sample has {flat.shape[1]} values, but {whose} has {population.size} neurons")
+            raise UsageError(f"a sample has {flat.shape[1]} values, but {whose} has {plural(population.size, 'neuron')}")
         if flat.dtype != np.uint8:
             if not np.issubdtype(flat.dtype, np.floating):
                 raise UsageError(f"images must be uint8 or float in [0, 1], not {flat.dtype}")
@@ -269,7 +270,3 @@ class Deployment:
                 raise UsageError(f"float images must lie in [0, 1], not [{flat.min()}, {flat.max()}]")
             flat = np.rint(flat * 255).astype(np.uint8)
         return np.asarray(population.encoding.table[flat])
-
-
-def _numbered(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -19,6 +19,7 @@ from neurofault.deploy.cost_events import alive
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.resources import RESOURCES, Resource, Usage, stored_biases, usage
 from neurofault.deploy.routing import Hexagon, Mesh, Tree, topology
+from neurofault.numerals import plural
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -219,7 +220,7 @@ def _legend(deployment: Deployment, marks: Sequence[_Mark]) -> Iterator[_Line]:
     for population in deployment.populations:
         name, mark = population.name, own[population.name]
         cores = deployment.placement.cores_of(name)
-        text = f" {name:<{width}}  {population.size} neurons on {_number(len(cores), 'core')}"
+        text = f" {name:<{width}}  {plural(population.size, 'neuron')} on {plural(len(cores), 'core')}"
         if lost := population.size - int(np.count_nonzero(alive(deployment, name))):
             text += f", {lost} dead"
         yield [(mark.symbol, mark.style), (text, "")]
@@ -236,7 +237,7 @@ def _legend(deployment: Deployment, marks: Sequence[_Mark]) -> Iterator[_Line]:
         shown = [core for core, drawn in enumerate(marks) if drawn == mark]
         if shown:
             listed = "" if mark in (_FREE, _KEPT) else f": {_ranges(shown)}"
-            yield [(mark.symbol, mark.style), (f" {_number(len(shown), 'core')} {meaning}{listed}", "")]
+            yield [(mark.symbol, mark.style), (f" {plural(len(shown), 'core')} {meaning}{listed}", "")]
 
 
 def _utilisation(deployment: Deployment) -> Iterator[_Line]:
@@ -273,10 +274,6 @@ def _core_by_core(deployment: Deployment, counted: Usage) -> Iterator[_Line]:
         }
         parts = [f"{used[name]:,} of {'?' if (most := counted.own[at][name]) is None else f'{most:,}'}" for name in names]
         yield [(f"{core:>4}  {held[core].name:<{width}}{parts[0]:>26}{parts[1]:>26}{parts[2]:>18}", "")]
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _ranges(cores: Sequence[int], most: int = 12) -> str:

@@ -22,6 +22,7 @@ from neurofault.errors import UnsupportedError, UsageError, nearest
 from neurofault.frames import import_pandas
 from neurofault.inputs import Bias, Inputs, Spikes, State
 from neurofault.metrics import ACCURACY, STEPS, Expected, Metric, metric_of_targets
+from neurofault.numerals import plural
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -77,7 +78,7 @@ class Result:
     def __repr__(self) -> str:
         how = "" if self.metric is None or self.value is None else f"{self.metric.words} {self.metric.shown(self.value)}, "
         notes = "".join(f"; note: {note}" for note in self.notes)
-        return f"Result({self.n:,} samples: {how}{self.activity.spikes:,} spikes{notes})"
+        return f"Result({plural(self.n, 'sample')}: {how}{plural(self.activity.spikes, 'spike')}{notes})"
 
     @property
     def total(self) -> int | float | None:
@@ -325,13 +326,13 @@ def check_expected(deployment: Deployment, inputs: Inputs, y: Expected | None) -
     if y.dtype.kind == "f":
         if y.shape not in ((len(inputs), outputs), (len(inputs), deployment.timesteps, outputs)):
             raise UsageError(
-                f"targets have the shape {y.shape}, but there are {len(inputs)} samples of {deployment.timesteps} steps, and {outputs} output neurons; "
+                f"targets have the shape {y.shape}, but there are {plural(len(inputs), 'sample')} of {plural(deployment.timesteps, 'step')}, and {plural(outputs, 'output neuron')}; "
                 f"expected [N, {outputs}], or [N, {deployment.timesteps}, {outputs}]"
             )
         return
     if np.shape(y) not in ((len(inputs),), (len(inputs), deployment.timesteps)):
-        of_steps = f" of {deployment.timesteps} steps" if np.ndim(y) == 2 else ""
-        raise UsageError(f"labels have the shape {np.shape(y)}, but there are {len(inputs)} samples{of_steps}")
+        of_steps = f" of {plural(deployment.timesteps, 'step')}" if np.ndim(y) == 2 else ""
+        raise UsageError(f"labels have the shape {np.shape(y)}, but there are {plural(len(inputs), 'sample')}{of_steps}")
     if not -1 <= int(y.min()) <= int(y.max()) < outputs:
         raise UsageError(f"labels lie in {y.min()} … {y.max()}; allowed: 0 to {outputs - 1}, −1 for unknown")
 
@@ -351,5 +352,5 @@ def _check(deployment: Deployment, inputs: Inputs, record: Collection[str]) -> N
         if isinstance(part, Spikes) and (part.timesteps, part.size) != (steps, size):
             what = "input neurons" if len(deployment.inputs) == 1 else f"neurons of input {name!r}"
             raise UsageError(
-                f"events have the shape {(len(part), part.timesteps, part.size)}, but {steps} steps of {size} {what} are [N, {steps}, {size}]"
+                f"events have the shape {(len(part), part.timesteps, part.size)}, but {plural(steps, 'step')} of {size} {what} are [N, {steps}, {size}]"
             )

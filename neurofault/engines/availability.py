@@ -107,7 +107,15 @@ EXTRAS = (
     _extra("brian2", "engine brian2", brian2="brian2"),
     _extra("snntorch", "engine snntorch, networks of snnTorch", snntorch="snntorch"),
     _extra("lava", "engine lava, netx of Lava", INSTALL_LAVA if sys.version_info >= (3, 11) else None, lava_nc="lava.magma"),
-    _extra("docs", "building the site", sphinx="sphinx", myst_parser="myst_parser", furo="furo"),
+    _extra(
+        "docs",
+        "building the site and the preprint",
+        sphinx="sphinx",
+        myst_parser="myst_parser",
+        furo="furo",
+        jinja2="jinja2",
+        typst="typst",
+    ),
 )
 """Extras of the package, those that most need first."""
 

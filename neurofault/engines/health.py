@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from neurofault.activity import Activity
 from neurofault.deploy.deployment import Deployment
+from neurofault.numerals import plural
 
 _FEW = 10
 """Samples below which one and the same answer may be chance."""
@@ -33,11 +34,11 @@ def suspicions(deployment: Deployment, activity: Activity, labels: NDArray[np.in
         spikes = int(activity.spike_counts[layer.name].sum())
         if spikes == 0:
             found.append(
-                f"layer {layer.name!r} never fires on {samples} samples, so nothing passes through it; {_silent(deployment, layer.name)}"
+                f"layer {layer.name!r} never fires on {plural(samples, 'sample')}, so nothing passes through it; {_silent(deployment, layer.name)}"
             )
         elif spikes == samples * deployment.timesteps * layer.size:
             found.append(
-                f"every neuron of layer {layer.name!r} fires at every step on {samples} samples, so it tells nothing apart; try a higher threshold or "
+                f"every neuron of layer {layer.name!r} fires at every step on {plural(samples, 'sample')}, so it tells nothing apart; try a higher threshold or "
                 "smaller weights, and check the time step"
             )
     of_steps = labels is not None and labels.ndim == 2
@@ -46,7 +47,7 @@ def suspicions(deployment: Deployment, activity: Activity, labels: NDArray[np.in
     if samples >= _FEW and len(answers) == 1 and classes > 1:
         found.append(
             f"the readout answers {int(answers[0])} {'in every step of' if of_steps else 'for'} all {samples} samples"
-            + ("" if labels is None else f" of {classes} classes")
+            + ("" if labels is None else f" of {plural(classes, 'class', 'classes')}")
             + "; check that the network belongs to this data, how its inputs are scaled, and the time step"
         )
     return tuple(found)
@@ -55,7 +56,7 @@ def suspicions(deployment: Deployment, activity: Activity, labels: NDArray[np.in
 def cut_off(deployment: Deployment, activity: Activity) -> tuple[str, ...]:
     """Return which populations without a threshold have passed the largest potential of the chip, where a neuron fires all the same and starts anew."""
     return tuple(
-        f"layer {one.name!r} never fires by design, but its potential passes the largest that the chip holds {spikes} times on {len(activity.scores)} samples and "
+        f"layer {one.name!r} never fires by design, but its potential passes the largest that the chip holds {spikes} times on {plural(len(activity.scores), 'sample')} and "
         "starts anew there, so its answers are wrong; try fewer time steps, smaller weights into it, or another readout"
         for one in deployment.populations
         if not one.fires and (spikes := int(activity.spike_counts[one.name].sum()))

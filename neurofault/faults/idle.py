@@ -10,6 +10,7 @@ from neurofault.damage.broken import BrokenCore, BrokenMesh
 from neurofault.damage.damage import Edit, Hit
 from neurofault.deploy.deployment import Deployment
 from neurofault.faults.base import Fault
+from neurofault.numerals import plural
 
 _NAMED = 8
 """Cores that a note names one by one."""
@@ -43,7 +44,7 @@ def idle_notes(deployment: Deployment, samples: int, faults: Sequence[Fault] = (
         elif edits and not any(_acts(edit, last, deployment.timesteps) for edit in edits):
             first = min(edit.when.start for edit in edits)
             notes.append(
-                f"{hit.kind} never acted: it begins in step {first} of the chip, the last step of {samples} samples is {last}"
+                f"{hit.kind} never acted: it begins in step {first} of the chip, the last step of {plural(samples, 'sample')} is {last}"
             )
     return tuple(notes)
 

@@ -17,6 +17,7 @@ from neurofault.graph.populations import Connection, Population
 from neurofault.graph.readout import How, Readout
 from neurofault.graph.schedule import Schedule, Wiring
 from neurofault.graph.synapses import MOST_DELAY, Stored, Synapses
+from neurofault.numerals import plural
 
 SampleReset = Literal["sample", "never"]
 """When a population starts anew. ``sample``: at its first step of each sample u = 0, v = v_init and no spike is on its way. ``never``: at
@@ -91,7 +92,7 @@ class Network:
         sizes = ", ".join(f"{one.name} {one.size}" for one in self.populations)
         return (
             f"Network({self.name!r}: {sizes}; {len(self.connections)} connection{'' if len(self.connections) == 1 else 's'}, "
-            f"{self.timesteps} steps, reads the {self.readout.how} of {self.readout.population})"
+            f"{plural(self.timesteps, 'step')}, reads the {self.readout.how} of {self.readout.population})"
         )
 
     def __post_init__(self) -> None:
@@ -309,7 +310,7 @@ def chain(
     """
     if len(synapses) != len(populations) - 1:
         raise ConversionError(
-            f"a chain of {len(populations)} populations has {len(populations) - 1} sets of synapses, not {len(synapses)}"
+            f"a chain of {plural(len(populations), 'population')} has {len(populations) - 1} sets of synapses, not {len(synapses)}"
         )
     formats: Sequence[Stored | None] = [None] * len(synapses) if stored is None else stored
     connections = tuple(
@@ -330,7 +331,7 @@ def _check_connection(wiring: Wiring[Population, Connection], connection: Connec
         raise ConversionError(f"{ends}: {problem}")
     if (synapses.n_in, synapses.n_out) != (source.size, target.size):
         raise ConversionError(
-            f"{ends}: synapses join {synapses.n_in} → {synapses.n_out} neurons, "
+            f"{ends}: synapses join {synapses.n_in} → {plural(synapses.n_out, 'neuron')}, "
             f"but {source.name!r} has {source.size} and {target.name!r} has {target.size}"
         )
     if (problem := not_finite(synapses.weight)) is not None:

@@ -18,6 +18,7 @@ from neurofault.graph.network import samples_apart
 from neurofault.graph.readout import usual_readout
 from neurofault.inputs import Inputs
 from neurofault.metrics import Expected
+from neurofault.numerals import plural
 from neurofault.progress import Asked, listening
 from neurofault.rescue.budget import Budget
 from neurofault.rescue.plans import Guard, Plan
@@ -127,7 +128,7 @@ def rescue(
     if not learns and labels.shape == of_steps:
         labels, each = np.full(len(inputs), UNKNOWN, np.int64), None  # nothing reads them
     if each is None and labels.shape != (len(inputs),):
-        raise UsageError(f"labels have the shape {labels.shape}, but there are {len(inputs)} samples to adapt to")
+        raise UsageError(f"labels have the shape {labels.shape}, but there are {plural(len(inputs), 'sample')} to adapt to")
     if labels.ndim == 3:
         raise UsageError(f"targets have the shape {labels.shape}; what learns takes those of one answer a sample, [N, {outputs}]")
     if len(labels):

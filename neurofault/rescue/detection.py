@@ -20,6 +20,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
 from neurofault.errors import StalledError, UsageError
 from neurofault.inputs import Inputs
+from neurofault.numerals import plural
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.charge import charge
 from neurofault.rescue.remap.remap import AXON_BYTES
@@ -165,7 +166,7 @@ def find_and_move(bench: Workbench) -> Detection:
         bench.spent += Spent(axon_updates=done.axon_updates, host_bytes=AXON_BYTES * done.axon_updates)
         bench.look("put back")
     if not heard.passed and len(tries) == bench.plan.tries:
-        bench.notes.append(f"the test still fails after {len(tries)} moves, as many as the plan allows")
+        bench.notes.append(f"the test still fails after {plural(len(tries), 'move')}, as many as the plan allows")
     bench.detection = Detection(delay, tests, tests * len(tester.inputs), tuple(tries), heard.passed)
     return bench.detection
 

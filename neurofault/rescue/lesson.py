@@ -13,6 +13,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError
 from neurofault.inputs import Inputs
 from neurofault.metrics import Expected
+from neurofault.numerals import plural
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.guard import Differences
 from neurofault.rescue.provision import Provision
@@ -180,12 +181,12 @@ def check_labels(deployment: Deployment, lesson: Lesson) -> None:
         UsageError: not one label a sample, a class that the chip has not, or not a target for each output neuron.
     """
     if lesson.labels.shape != (len(lesson.inputs),):
-        raise UsageError(f"labels have the shape {lesson.labels.shape}, but there are {len(lesson.inputs)} samples")
+        raise UsageError(f"labels have the shape {lesson.labels.shape}, but there are {plural(len(lesson.inputs), 'sample')}")
     outputs = deployment.output.size
     if lesson.targets is not None:
         if lesson.targets.shape != (len(lesson.inputs), outputs):
             raise UsageError(
-                f"targets have the shape {lesson.targets.shape}, but there are {len(lesson.inputs)} samples and {outputs} output neurons"
+                f"targets have the shape {lesson.targets.shape}, but there are {plural(len(lesson.inputs), 'sample')} and {plural(outputs, 'output neuron')}"
             )
         return
     if lesson.labels.size and not UNKNOWN <= int(lesson.labels.min()) <= int(lesson.labels.max()) < outputs:

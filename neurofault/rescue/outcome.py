@@ -11,6 +11,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError
 from neurofault.frames import frame_of
 from neurofault.metrics import ACCURACY, Metric
+from neurofault.numerals import plural
 from neurofault.plotting import COLOURS, axes_or_new
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.detection import Detection
@@ -89,7 +90,7 @@ class Rescued:
     def __repr__(self) -> str:
         seen = [self.metric.shown(value) for value in (self.points[0].accuracy, self.worst, self.final) if value is not None]
         how = f"{self.metric.words} {seen[0]} healthy, {seen[1]} at worst, {seen[2]} in the end; " if len(seen) == 3 else ""
-        return f"Rescued({self.deployment.name!r}: {how}{self.cycles_total:.2f} cycles of {self.cycle:,} samples, {self.spent.writes:,.0f} writes)"
+        return f"Rescued({self.deployment.name!r}: {how}{self.cycles_total:.2f} cycles of {plural(self.cycle, 'sample')}, {self.spent.writes:,.0f} writes)"
 
     def _repr_html_(self) -> str:
         """Return what was seen on the way, as notebooks show it."""
@@ -162,7 +163,7 @@ class Rescued:
             first = "_"
         if self.points[0].what == "healthy" and self.points[0].accuracy is not None:
             axes.axhline(times * self.points[0].accuracy, color="#777777", linewidth=1, linestyle="--", label="healthy")
-        axes.set_xlabel(f"cycles since the first strike (a cycle: {self.cycle:,} samples)")
+        axes.set_xlabel(f"cycles since the first strike (a cycle: {plural(self.cycle, 'sample')})")
         axes.set_ylabel(self.metric.words + ("" if self.metric.lower else " (%)"))
         axes.legend()
         return axes

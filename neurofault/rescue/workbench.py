@@ -13,7 +13,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import begun, next_upset
 from neurofault.engines import run
 from neurofault.errors import UsageError
-from neurofault.numerals import whole_number
+from neurofault.numerals import plural, whole_number
 from neurofault.rescue.budget import Budget, Spent
 from neurofault.rescue.charge import charge, cost_of_writes, nothing_spent
 from neurofault.rescue.detection import Detection, Tester
@@ -79,9 +79,11 @@ class Workbench:
         if adapt.labels.shape != ((len(adapt.inputs), hurt.output.size) if targets else (len(adapt.inputs),)):
             if targets:
                 raise UsageError(
-                    f"targets have the shape {adapt.labels.shape}, but there are {len(adapt.inputs)} samples to adapt to and {hurt.output.size} output neurons"
+                    f"targets have the shape {adapt.labels.shape}, but there are {plural(len(adapt.inputs), 'sample')} to adapt to and {plural(hurt.output.size, 'output neuron')}"
                 )
-            raise UsageError(f"labels have the shape {adapt.labels.shape}, but there are {len(adapt.inputs)} samples to adapt to")
+            raise UsageError(
+                f"labels have the shape {adapt.labels.shape}, but there are {plural(len(adapt.inputs), 'sample')} to adapt to"
+            )
         if plan.tolerance is not None and validation is None:
             raise UsageError("tolerance is measured on validation examples; give some")
         if (budget.energy is not None or budget.time is not None) and hurt.profile.costs is None:
@@ -216,7 +218,7 @@ class Workbench:
             if not self._teach(self._lesson(self.learned, stop - self.learned)):
                 if self._writes_freed():
                     continue
-                self.notes.append(f"the budget ended after {self.learned} samples")
+                self.notes.append(f"the budget ended after {plural(self.learned, 'sample')}")
                 self.look("learn")
                 break
             if stop in (end, look):

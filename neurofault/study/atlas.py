@@ -24,6 +24,7 @@ from neurofault.errors import UnsupportedError, UsageError, nearest
 from neurofault.graph.network import samples_apart
 from neurofault.inputs import Inputs
 from neurofault.metrics import Expected, Metric
+from neurofault.numerals import plural
 from neurofault.plotting import axes_or_new
 from neurofault.study.atlas_follow import follow
 from neurofault.study.atlas_runs import answers_of, by_runs
@@ -262,7 +263,7 @@ def draw(found: Atlas, axes: Axes | None = None) -> Axes:
     what = "squared errors" if found.metric.lower else "predictions"
     for index in np.unique(layer):
         own = np.sort(changed[layer == index])[::-1]
-        axes.plot(np.arange(1, len(own) + 1), own, label=f"{found.layers[index]} ({len(own):,} sites)")
+        axes.plot(np.arange(1, len(own) + 1), own, label=f"{found.layers[index]} ({plural(len(own), 'site')})")
     axes.set(
         xscale="log",
         yscale="symlog",

@@ -16,6 +16,7 @@ from neurofault.engines import Presented, as_inputs
 from neurofault.errors import UsageError, nearest
 from neurofault.frames import import_pandas
 from neurofault.inputs import Bias, Inputs, Spikes
+from neurofault.numerals import plural
 from neurofault.progress import Asked, listening
 from neurofault.study.atlas import Atlas, draw, write_parquet
 from neurofault.study.atlas import atlas as follow
@@ -174,7 +175,7 @@ class AtlasResults:
         return draw(self.found, axes)
 
     def __repr__(self) -> str:
-        return f"atlas of {self.found.kind}, {len(self):,} sites × {self.found.samples:,} samples. {sentence_of_atlas(self.found)}"
+        return f"atlas of {self.found.kind}, {plural(len(self), 'site')} × {plural(self.found.samples, 'sample')}. {sentence_of_atlas(self.found)}"
 
     def _repr_html_(self) -> str:
         """Return the answer and the most critical sites, as notebooks show them."""

@@ -26,6 +26,7 @@ from neurofault.engines import run
 from neurofault.errors import NeurofaultWarning, UnsupportedError, UsageError
 from neurofault.graph import Network
 from neurofault.graph.network import ConversionGap
+from neurofault.numerals import plural
 from neurofault.progress import Asked, Progress, listening
 from neurofault.rescue.learners.errors import usual_gain
 from neurofault.rescue.learners.gain import first_stable
@@ -190,7 +191,7 @@ def from_torch(
     if labels is not None:
         given = as_labels(labels)
         if given.shape != answers.shape:
-            raise UsageError(f"labels have the shape {given.shape}, but there are {len(images)} calibration images")
+            raise UsageError(f"labels have the shape {given.shape}, but there are {plural(len(images), 'calibration image')}")
         say_if_it_fails(answers, given, name)
     truth = answers if labels is None else given
     with listening(progress) as say:
@@ -213,7 +214,7 @@ def say_if_it_fails(answers: NDArray[np.integer], labels: NDArray[np.integer], n
     chance = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
     if right - chance < (1 - chance) / 2:
         warnings.warn(
-            f"network {name!r} itself classifies {right:.1%} of {len(labels)} calibration images (chance: {chance:.1%}): is it untrained, or was it trained on "
+            f"network {name!r} itself classifies {right:.1%} of {plural(len(labels), 'calibration image')} (chance: {chance:.1%}): is it untrained, or was it trained on "
             "another scale than x/255 in [0, 1]? A normalisation (transforms.Normalize) belongs into its forward, in front of its first layer",
             NeurofaultWarning,
             stacklevel=3,
@@ -272,7 +273,7 @@ def _best(
     if not found.pooled:
         return found
     ways = ", ".join(f"{name} {accuracy:.2%}" for name, accuracy in found.pooled)
-    note = f"max pooling is made of neurons by {found.pooled[0][0]!r}; at best, on {trials[0].samples} images: {ways}"
+    note = f"max pooling is made of neurons by {found.pooled[0][0]!r}; at best, on {plural(trials[0].samples, 'image')}: {ways}"
     return replace(found, network=replace(found.network, notes=(*found.network.notes, note)))
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from neurofault.errors import UsageError
+from neurofault.numerals import plural
 
 Curve = NDArray[np.float64]
 
@@ -90,7 +91,7 @@ def fit_all(x: Curve, y: Curve) -> Fits:
     if x.shape != y.shape or x.ndim != 1:
         raise UsageError(f"a curve needs as many x as y: shapes {x.shape} and {y.shape}")
     if len(x) < 8 or not (np.diff(x) > 0).all():
-        raise UsageError(f"a curve of {len(x)} points; expected at least 8, with x strictly increasing")
+        raise UsageError(f"a curve of {plural(len(x), 'point')}; expected at least 8, with x strictly increasing")
     rss = {"line": _residual(np.vander(x, 2), y), "cubic": _residual(np.vander(x, 4), y)}
     rss["hinge"], knot, before, after = _hinge(x, y)
     rss["logistic"] = _logistic(x, y)
@@ -109,7 +110,7 @@ def change_point(curves: Sequence[tuple[Curve, Curve]]) -> ChangePoint:
         UsageError: fewer than two curves, and as :func:`fit_all`.
     """
     if len(curves) < 2:
-        raise UsageError(f"{len(curves)} curves; a change point needs at least two orders")
+        raise UsageError(f"{plural(len(curves), 'curve')}; a change point needs at least two orders")
     fits = [fit_all(x, y) for x, y in curves]
     wins = {name: sum(fit.best == name for fit in fits) / len(fits) for name in MODELS}
     ratio = float(np.median([fit.slope_ratio for fit in fits]))

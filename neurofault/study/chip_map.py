@@ -10,6 +10,7 @@ import numpy as np
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.grid import in_rows
 from neurofault.deploy.routing import Hexagon, Mesh, topology
+from neurofault.numerals import plural
 
 
 def tiles_of(deployment: Deployment) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def holds(core: Mapping[str, Any]) -> str:
     if core["neurons"] is None:
         return str(core["layer"])
     first, last, count = core["neurons"]
-    return f"{core['layer']}, {count:,} {'neuron' if count == 1 else 'neurons'} ({first}{'' if first == last else f' to {last}'})"
+    return f"{core['layer']}, {plural(count, 'neuron')} ({first}{'' if first == last else f' to {last}'})"
 
 
 def grid_chart(

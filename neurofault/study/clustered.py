@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.errors import UsageError
+from neurofault.numerals import plural
 from neurofault.streams import generator
 from neurofault.study.statistics import (
     SHARE,
@@ -257,7 +258,7 @@ def slope_interval(x: Values, y: Values, draws: Sequence[Hashable], confidence: 
     check_equal_lengths(across, up)
     check_confidence(confidence)
     if len(draws) != len(across):
-        raise UsageError(f"{len(across)} points, but draws of {len(draws)}")
+        raise UsageError(f"{plural(len(across), 'point')}, but draws of {len(draws)}")
     names = list(dict.fromkeys(draws))
     place = {name: index for index, name in enumerate(names)}
     at = np.array([place[name] for name in draws])

@@ -14,6 +14,7 @@ from neurofault.convert.torch_model import as_taken, read, scores_of
 from neurofault.engines import run
 from neurofault.graph import Sparse
 from neurofault.metrics import ACCURACY, Metric
+from neurofault.numerals import plural
 from neurofault.study.prepare import Prepared
 from neurofault.study.shown import shown
 
@@ -65,17 +66,17 @@ class ConvertReport:
 
     def lines(self) -> Iterator[str]:
         """Yield the report as text, one finding a line."""
-        yield f"on {self.samples} calibration samples: chip {self._value(self.chip)}" + (
+        yield f"on {plural(self.samples, 'calibration sample')}: chip {self._value(self.chip)}" + (
             "" if self.original is None else self._gap(self.original)
         )
         for one in self.sent:
             silent = f", {one.silent} never fire" if one.silent else ""
             capped = "" if one.capped is None else f", {one.capped:.2%} of the original's activations at the cap"
-            yield f"{one.name}: {one.neurons} neurons, {one.rate:.3f} spikes a step{silent}{capped}"
+            yield f"{one.name}: {plural(one.neurons, 'neuron')}, {one.rate:.3f} spikes a step{silent}{capped}"
         for name, source, target, steps in self.skips:
-            yield f"{name}: {source} → {target} takes {steps} steps, so that its spikes arrive with those of the longest way"
+            yield f"{name}: {source} → {target} takes {plural(steps, 'step')}, so that its spikes arrive with those of the longest way"
         for name, synapses in self.single:
-            yield f"{name}: {synapses} synapses, one by one"
+            yield f"{name}: {plural(synapses, 'synapse')}, one by one"
         if self.pooled:
             ways = ", ".join(f"{name} {accuracy:.2%}" for name, accuracy in self.pooled)
             yield f"max pooling by {self.pooled[0][0]}; at best, on validation images: {ways}"

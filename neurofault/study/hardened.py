@@ -17,6 +17,7 @@ from neurofault.deploy.profile import HardwareProfile
 from neurofault.digest import digest_of
 from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.graph import Network
+from neurofault.numerals import plural
 from neurofault.progress import Progress
 from neurofault.study.chain_identity import network_record
 from neurofault.zoo import Recipe, any_recipe
@@ -116,7 +117,11 @@ class ZooModel:
         harden = self.asked.harden
         if harden is None or self.sites is None:
             return "unbroken"
-        parts = [f"{harden.dead(self.sites.hidden.size)} of {self.sites.hidden.size} hidden cores dead"] if harden.cores else []
+        parts = (
+            [f"{harden.dead(self.sites.hidden.size)} of {plural(self.sites.hidden.size, 'hidden core')} dead"]
+            if harden.cores
+            else []
+        )
         parts += [f"{harden.bits:g} of the stored bits flipped"] if harden.bits else []
         return "with " + " and ".join(parts)
 

@@ -19,6 +19,7 @@ from neurofault.faults.idle import idle_notes, of_draws
 from neurofault.faults.places import populations_named
 from neurofault.faults.timing import PERMANENT
 from neurofault.metrics import ACCURACY
+from neurofault.numerals import plural
 from neurofault.progress import Progress
 from neurofault.study.hits import hits_to_json
 from neurofault.study.lesion import Lesion, Measured, how_run, lesion, measure
@@ -94,7 +95,7 @@ class Injection:
         if found.low is None or found.high is None:
             bounds = "one draw, no interval"
         elif lesions.exact is not None:
-            bounds = "exact: the only outcome" if lesions.exact.n == 1 else f"exact: all {lesions.exact.n} outcomes"
+            bounds = "exact: the only outcome" if lesions.exact.n == 1 else f"exact: all {plural(lesions.exact.n, 'outcome')}"
         else:
             low, high = sorted(scale * sign * (end - healthy) for end in (found.low, found.high))
             bounds = f"{low:.4g}, {high:.4g}" if metric.lower else f"{low:.2f}, {high:.2f}"
@@ -223,7 +224,7 @@ def _what_fails(chip: Deployment, faults: Sequence[Fault]) -> str:
             layer = fault.layer or "hidden"
             cores = {core for name in populations_named(chip, layer) for core in chip.placement.cores_of(name)}
             where = "" if layer == "any" else f" {layer}"
-            return f"Losing {count} of {len(cores)}{where} core{'' if len(cores) == 1 else 's'}"
+            return f"Losing {count} of {plural(len(cores), f'{where} core'.strip())}"
     return " and ".join(map(in_words, faults))
 
 

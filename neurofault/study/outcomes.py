@@ -34,6 +34,7 @@ from neurofault.faults import (
     TraceStuck,
 )
 from neurofault.faults.plan import plan_next
+from neurofault.numerals import plural
 from neurofault.study.statistics import SHARE, Interval, Values, cautious_interval, check_equal_lengths, draws_of, t_interval
 
 MOST = 256
@@ -183,7 +184,7 @@ def interval_of_few(
     """
     array = draws_of("values", values)
     if len(outcomes) != len(array):
-        raise UsageError(f"{len(array)} draws, but outcomes of {len(outcomes)}")
+        raise UsageError(f"{plural(len(array), 'draw')}, but outcomes of {len(outcomes)}")
     seen = dict(zip(outcomes, array.tolist(), strict=True))
     if len(seen) == possible:
         return exact_interval(list(seen.values()), [1.0] * possible)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.errors import UnsupportedError, UsageError
+from neurofault.numerals import plural
 from neurofault.plotting import COLOURS
 from neurofault.study.rescue_study import RescueStudy, Row, name_of
 from neurofault.study.statistics import t_interval
@@ -46,10 +47,10 @@ def draw_time_line(study: RescueStudy, path: Path) -> None:
         axes.fill_between(x, times * low, times * high, color=colour, alpha=0.15, linewidth=0)
     axes.axhline(times * study.healthy, color="#777777", linewidth=1, linestyle=":")
     axes.annotate("healthy", (0, times * study.healthy), color="#555555", fontsize=8, va="bottom")
-    axes.set_xlabel(f"cycles since the first strike (a cycle: {study.cycle:,} samples)")
+    axes.set_xlabel(f"cycles since the first strike (a cycle: {plural(study.cycle, 'sample')})")
     axes.set_ylabel(f"{metric.words} on test samples" if metric.lower else "accuracy on test images (%)")
     axes.set_title(
-        f"{metric.words.capitalize() if metric.lower else 'Accuracy'} while the chip is broken and healed: mean and 95 % interval over {len(study.rows[0].draws)} draws"
+        f"{metric.words.capitalize() if metric.lower else 'Accuracy'} while the chip is broken and healed: mean and 95 % interval over {plural(len(study.rows[0].draws), 'draw')}"
     )
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
     try:

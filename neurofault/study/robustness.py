@@ -27,7 +27,7 @@ from neurofault.faults import fault_from_mapping, inject
 from neurofault.faults.places import core_blocks, populations_named
 from neurofault.inputs import Bias, Inputs, Spikes
 from neurofault.metrics import ACCURACY
-from neurofault.numerals import whole_number
+from neurofault.numerals import plural, whole_number
 from neurofault.plotting import axes_or_new, band
 from neurofault.progress import Asked, listening
 from neurofault.study.statistics import Interval, t_interval
@@ -118,7 +118,7 @@ class Robustness:
         area = self.area
         ends = "" if area.low is None or area.high is None else f" [{area.low:.3f}, {area.high:.3f}]"
         axes.fill_between(self.grid, 0.0, mean, color="#999999", alpha=0.2, linewidth=0, label=f"R = {area.mean:.3f}{ends}")
-        band(axes, self.grid, low, mean, high, f"{self.fault} in {self.layer}, {area.n} {'draw' if area.n == 1 else 'draws'}")
+        band(axes, self.grid, low, mean, high, f"{self.fault} in {self.layer}, {plural(area.n, 'draw')}")
         if GRIDS[self.fault] is RATES:
             axes.set_xscale("log")
         axes.set_xlabel(
@@ -133,7 +133,7 @@ class Robustness:
         area = self.area
         interval = "" if area.low is None or area.high is None else f" ({area.low:.3f} … {area.high:.3f})"
         over = f"{'rates' if GRIDS[self.fault] is RATES else 'shares'} {self.grid[0]:g} … {self.grid[-1]:g}"
-        return f"R({self.fault}) = {area.mean:.3f}{interval} over {over} of {self.layer}, {area.n} draws, {self.samples:,} samples, healthy {self.healthy:.2%}"
+        return f"R({self.fault}) = {area.mean:.3f}{interval} over {over} of {self.layer}, {plural(area.n, 'draw')}, {plural(self.samples, 'sample')}, healthy {self.healthy:.2%}"
 
 
 def robustness(

@@ -6,6 +6,7 @@ from neurofault.data.splits import Split, said
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError
 from neurofault.inputs import Inputs, Spikes
+from neurofault.numerals import plural
 
 
 def shown(chip: Deployment, split: Split) -> Inputs:
@@ -39,9 +40,9 @@ def why_not(chip: Deployment, split: Split) -> str | None:
                     "give it images or real values, or a network whose input is a Source without encoding"
                 )
             if events.size != inputs.size:
-                return f"{split.name}: events of {events.size} lines, but input {inputs.name!r} of network {chip.name!r} has {inputs.size} neurons"
+                return f"{split.name}: events of {events.size} lines, but input {inputs.name!r} of network {chip.name!r} has {plural(inputs.size, 'neuron')}"
             if events.timesteps != chip.timesteps:
-                return f"{split.name}: events of {events.timesteps} steps, but network {chip.name!r} shows a sample for {chip.timesteps}"
+                return f"{split.name}: events of {plural(events.timesteps, 'step')}, but network {chip.name!r} shows a sample for {chip.timesteps}"
         case images:
             if inputs.encoding is None:
                 return (

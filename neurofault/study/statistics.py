@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.errors import UsageError
+from neurofault.numerals import plural
 
 Values = Sequence[float] | NDArray[np.floating] | NDArray[np.integer]
 
@@ -294,9 +295,9 @@ def wilson(correct: int, n: int, confidence: float = 0.95) -> Interval:
     (0.0, 0.2775)
     """
     if n < 1:
-        raise UsageError(f"n: {n} samples, expected at least 1")
+        raise UsageError(f"n: {plural(n, 'sample')}, expected at least 1")
     if not 0 <= correct <= n:
-        raise UsageError(f"correct: {correct} of {n} samples, expected 0 to {n}")
+        raise UsageError(f"correct: {correct} of {plural(n, 'sample')}, expected 0 to {n}")
     check_confidence(confidence)
     from scipy import stats
 
@@ -329,7 +330,7 @@ def draws_of(name: str, values: Values) -> NDArray[np.float64]:
 def check_equal_lengths(a: NDArray[np.float64], b: NDArray[np.float64]) -> None:
     """Refuse paired values of which one side has more."""
     if len(a) != len(b):
-        raise UsageError(f"{len(a)} draws against {len(b)}, expected as many: paired values come from the same draws")
+        raise UsageError(f"{plural(len(a), 'draw')} against {len(b)}, expected as many: paired values come from the same draws")
 
 
 def check_confidence(confidence: float) -> None:

@@ -14,6 +14,7 @@ from neurofault.deploy.units import unit_of
 from neurofault.errors import ConversionError, UsageError
 from neurofault.graph import Network
 from neurofault.metrics import Metric, metric_of_targets
+from neurofault.numerals import plural
 
 if TYPE_CHECKING:
     from torch import nn
@@ -70,7 +71,7 @@ def check_outputs(data: DataSet, outputs: int, network: str, timesteps: int | No
             )
         if steps and timesteps is not None and steps[0] != timesteps:
             raise UsageError(
-                f"{split.name} has targets of {steps[0]} steps, but a sample is shown for {timesteps}; expected as many"
+                f"{split.name} has targets of {plural(steps[0], 'step')}, but a sample is shown for {timesteps}; expected as many"
             )
 
 

@@ -115,7 +115,7 @@ def test_paths_are_from_the_file_that_names_them_and_a_run_can_be_made_again_any
     assert (
         cli("campaign", "run", "../elsewhere/resolved.json", *ONE, "--out", "mine")[1]
         .splitlines()[1]
-        .startswith("mine: 1 trials run")
+        .startswith("mine: 1 trial run")
     )
     assert answer_of(found_in(at_work / "elsewhere"))["profile"] == "here.yaml"
 

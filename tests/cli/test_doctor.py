@@ -65,7 +65,7 @@ def test_what_is_missing_is_shown_with_the_command_that_installs_it(monkeypatch:
 def test_json_goes_to_a_file_or_to_stdout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     without(monkeypatch, "brian2")
     target = tmp_path / "doctor.json"
-    assert ask("--json", str(target)).startswith("python")
+    assert ask("--json", str(target)).splitlines()[1].startswith("python ")
     answer = json.loads(target.read_text())
     assert answer == json.loads(ask("--json", "-"))
     assert answer["python"] == platform.python_version()
@@ -89,6 +89,7 @@ def test_run_compares_every_engine_that_is_there(monkeypatch: pytest.MonkeyPatch
     assert rows["lava"] == "not installed"
     if OF_ENGINE["snntorch"].version is not None:
         assert rows["snntorch"] == "OTHER SPIKES than exact"
+        assert "; snntorch fails the test; " in ask("--run", "--quiet")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -139,7 +140,7 @@ def test_extras_are_those_of_the_package_and_say_which_of_their_parts_lacks(monk
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
-        "import sys; from neurofault.cli.doctor import doctor; doctor(run=False, json_=None); "
+        "import sys; from neurofault.cli.doctor import doctor; doctor(run=False, quiet=False, json_=None); "
         "print([m for m in ('torch', 'numba', 'brian2', 'snntorch', 'lava.magma') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=600).stdout

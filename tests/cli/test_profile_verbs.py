@@ -21,7 +21,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_profiles_are_a_table_that_fits_80_columns(cli):
     code, out, err = cli("profiles")
     assert (code, err) == (0, "")
-    table = out.split("\n\n")[0].splitlines()
+    table = out.split("\n\n")[1].splitlines()
     assert table[0].split() == ["name", "cores", "neurons", "bits", "energy", "law"]
     assert [line.split()[0] for line in table[1::2]] == bundled_profiles()
     assert all(len(line) <= 80 for line in table)

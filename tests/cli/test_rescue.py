@@ -166,7 +166,7 @@ def test_a_chip_that_is_told_nothing_finds_its_dead_cores_and_moves_them(cli, tm
         "rescue", *few, "--strategy", "diagnose+learn", "--learner", "delta", "--suspect", "core_dead", "--draws", "1"
     )
     assert code == 0, err
-    assert "diagnose+learn delta: the test noticed 1 of 1 draws, " in out
+    assert "diagnose+learn delta: the test noticed 1 of 1 draw, " in out
 
 
 def test_write_limits_hold(cli):

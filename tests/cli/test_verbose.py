@@ -78,9 +78,9 @@ def test_a_campaign_says_what_its_chips_are_and_which_trials_were_there_already(
     assert code == 0, err
     assert re.search(r"^  chip0: 4 of 4 cells, engine exact, 40 samples a trial$", err, re.MULTILINE), err
     assert re.search(r"^    placement: pack, 23 cores", err, re.MULTILINE)
-    assert "  8 trials run by at most 1 local processes; 0 came from the journal" in err
+    assert "  8 trials run by at most 1 local process; 0 came from the journal" in err
     _, out, err = cli(*run, "-v")
-    assert "  0 trials run by at most 1 local processes; 8 came from the journal" in err
+    assert "  0 trials run by at most 1 local process; 8 came from the journal" in err
     assert re.search(r"^networks and chips: \d+\.\d\d s$", err, re.MULTILINE)
     assert cli(*run)[1] == out
 

@@ -116,7 +116,7 @@ def test_a_graph_has_a_letter_for_each_input_and_o_for_what_is_read():
     ]  # fmt: skip
     here = graph_deployment(populations, connections, small_chip(5, 1, 1), [[0, 1], [2], [3], [4]], readout="answer")
     assert draw_grid(here).splitlines()[:7] == [
-        "chip 0", "  i  i  o  j  1", "", "i eye       2 neurons on 2 cores", "o answer    1 neurons on 1 core",
-        "j ear       1 neurons on 1 core", "1 loop <1>  1 neurons on 1 core",
+        "chip 0", "  i  i  o  j  1", "", "i eye       2 neurons on 2 cores", "o answer    1 neuron on 1 core",
+        "j ear       1 neuron on 1 core", "1 loop <1>  1 neuron on 1 core",
     ]  # fmt: skip
-    assert "loop &lt;1&gt;  1 neurons on 1 core" in grid_html(here)
+    assert "loop &lt;1&gt;  1 neuron on 1 core" in grid_html(here)

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 from campaigns import SMALL, made_ready, ran
 
-from neurofault.study.campaign.report import sentence, write_report
+from neurofault.study.campaign.report import details, sentence, write_report
 from neurofault.study.campaign.summary import answer_of, found_in
 
 
@@ -74,16 +74,17 @@ def test_the_answer_comes_first_and_in_numbers(answer, tmp_path):
     main = text.split("<main", 1)[1]
     assert unescape(re.search(r"<p[^>]*>(.*?)</p>", main, re.DOTALL)[1]) == said
     worst = min((point for curve in answer["curves"] for point in curve["points"]), key=lambda point: point["damaged"]["mean"])
-    assert f"leaves {100 * worst['damaged']['mean']:.2f} % [{100 * worst['damaged']['low']:.2f}, " in said
+    assert said.count(".\n") + said.count(". ") == 0  # one sentence
+    assert f"leaves accuracy at {100 * worst['damaged']['mean']:.2f} % [{100 * worst['damaged']['low']:.2f}, " in said
+    assert f", healthy {100 * answer['healthy']:.2f} %; " in said
     none = next(point for point in answer["curves"][2]["points"] if point["x"] is None)
     assert none["method"] == "t"
-    assert (
-        f", {100 * min(row['lowest'] for row in [worst, none] if row['mean'] == worst['damaged']['mean']):.2f} % in the worst of 3"
-        in said
-    )
+    rest = details(answer)
+    lowest = min(row["lowest"] for row in [worst, none] if row["mean"] == worst["damaged"]["mean"])
+    assert f"The worst of 3 draws leaves accuracy {100 * lowest:.2f} %." in rest
+    assert rest in words
     assert "core_dead (count varied)" in words
     assert "the readout learns on chip from the errors of its own neurons" in words
-    assert f"Healthy, the network answers {100 * answer['healthy']:.2f} % right." in said
     for curve in answer["curves"]:
         for point in curve["points"]:
             assert f'<th scope="row">{curve["label"]}</th>' in text
@@ -125,6 +126,18 @@ def test_failures_and_missing_points_are_shown(tmp_path):
         "curves": [{**curve, "points": [dict.fromkeys(curve["points"][0], None) for _ in range(1)]} for curve in found["curves"]],
     }
     assert sentence(empty) == "No trial has a result yet."
+    assert details(empty) == ""
+
+
+def test_what_healing_took_and_what_is_left_stand_below_the_answer_in_the_singular_where_there_is_one(answer):
+    healed = [point for curve in answer["curves"] for point in curve["points"] if point["cycles"]]
+    assert healed
+    for point in healed:
+        point |= {"cycles": 1.0, "writes": 1.0, "recovered": point["recovered"] or {"mean": 1.0}}
+    trials = {**answer["trials"], "planned": answer["trials"]["done"] + 1}
+    said = details({**answer, "trials": trials})
+    assert " (1 cycle of learning, 1 write, " in said
+    assert said.endswith(" 1 trial is still to run.")
 
 
 def test_one_draw_has_an_interval_over_its_images_and_says_so(tmp_path):

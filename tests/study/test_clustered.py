@@ -276,7 +276,7 @@ def test_slopes_cover_what_they_claim_and_as_if_points_were_draws_they_would_not
         (lambda: ratio_interval([1, 2], [1, 1], 2), "confidence: 2, expected a number between 0 and 1, both excluded"),
         (
             lambda: recovered_interval([1], [0, 0], [1]),
-            "1 draws against 2, expected as many: paired values come from the same draws",
+            "1 draw against 2, expected as many: paired values come from the same draws",
         ),
         (lambda: clustered_rate([2], [1]), "hits: expected 0 to as many as the trials of the same draw"),
         (lambda: clustered_rate([-1], [1]), "hits: expected 0 to as many as the trials of the same draw"),

@@ -116,7 +116,7 @@ def test_a_campaign_stores_sums_of_squares_and_reports_their_means(cli, here, da
     page = (here / "run" / "report.html").read_text()
     assert "lower is better" in page
     assert "points of accuracy" not in page
-    assert "The strongest damage of this campaign raises it to" in page
+    assert "leaves mean squared error" in page
 
 
 def test_the_unit_of_targets_is_part_of_a_trials_identity(here):

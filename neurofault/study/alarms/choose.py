@@ -19,7 +19,7 @@ from neurofault.engines import Presented, as_inputs
 from neurofault.engines.incremental.engine import IncrementalEngine
 from neurofault.errors import UsageError
 from neurofault.inputs import Inputs
-from neurofault.numerals import whole_number
+from neurofault.numerals import plural, whole_number
 from neurofault.progress import Progress, silent
 from neurofault.streams import permutation_prefix, stream_key
 from neurofault.study.alarms.alarm_set import HEARTBEATS, PER, AlarmSet
@@ -128,7 +128,7 @@ def choose_alarms(
     _check({"size": size, "window": window, "most": most, "windows": windows}, critical, false_alarms, placement, chip)
     every = as_inputs(chip, samples)
     if labels is not None and np.shape(labels) != (len(every),):
-        raise UsageError(f"labels have the shape {np.shape(labels)}, but there are {len(every)} samples")
+        raise UsageError(f"labels have the shape {np.shape(labels)}, but there are {plural(len(every), 'sample')}")
     kept = len(every) if stream is not None else len(every) - max(window, len(every) // 10)
     trial = every[max(kept, 0) :] if stream is None else as_inputs(chip, stream)
     order = order_of(max(kept, 0), seed, None if labels is None else np.asarray(labels)[: max(kept, 0)], window)
@@ -136,7 +136,7 @@ def choose_alarms(
     scales, vouching = every.take(order[:middle]), every.take(order[middle:])
     if not middle or len(trial) < window:
         raise UsageError(
-            f"a window of {window:,} samples is longer than the data: {len(every):,} samples are for scales, for vouching and to be tried on"
+            f"a window of {plural(window, 'sample')} is longer than the data: {len(every):,} samples are for scales, for vouching and to be tried on"
         )
     rank_of((len(order) - middle) // window, window, false_alarms)
     found = candidates_of(chip, scales, kinds, around, names, window, threads)
@@ -150,7 +150,7 @@ def choose_alarms(
         picked = greedy(columns_of(np.packbits(rows, axis=1), len(found)), len(rows), size).samples
     if not picked:
         raise UsageError(
-            f"no watcher shows any of {int(matters.sum()):,} faults in {many} windows of {window:,} samples: a longer window, other kinds of watchers or more samples"
+            f"no watcher shows any of {plural(int(matters.sum()), 'fault')} in {plural(many, 'window')} of {plural(window, 'sample')}: a longer window, other kinds of watchers or more samples"
         )
     chosen = found.taken(picked)
     q, number = vouched(chip, vouching, chosen, window, false_alarms, threads)
@@ -172,7 +172,9 @@ def _check(from_1: Mapping[str, int], critical: int, false_alarms: float, placem
     if placement not in ("greedy", "random"):
         raise UsageError(f"no placement {placement!r} of watchers; there are: greedy, random")
     if chip.damage.edits:
-        raise UsageError(f"alarms are chosen on a healthy chip; this one is damaged already ({len(chip.damage.edits)} edits)")
+        raise UsageError(
+            f"alarms are chosen on a healthy chip; this one is damaged already ({plural(len(chip.damage.edits), 'edit')})"
+        )
 
 
 def _seen(
@@ -199,7 +201,7 @@ def _seen(
     matters = changed >= critical
     if not matters.any():
         raise UsageError(
-            f"nothing to watch for: none of {len(which):,} single faults ({' and '.join(listed.kinds)}) changes the class of {critical:,} or more of {number * window:,} samples"
+            f"nothing to watch for: none of {plural(len(which), 'single fault')} ({' and '.join(listed.kinds)}) changes the class of {critical:,} or more of {plural(number * window, 'sample')}"
         )
     return alarmed, matters, number
 

@@ -22,6 +22,7 @@ from neurofault.graph.network import samples_apart
 from neurofault.graph.neurons import NO_MEMORY
 from neurofault.graph.readout import Readout
 from neurofault.graph.synapses import Sparse
+from neurofault.numerals import plural
 from neurofault.study.alarms.alarm_set import AlarmSet
 from neurofault.study.alarms.watchers import Watcher, stop_of
 from neurofault.study.patterns.pattern_set import chip_digest
@@ -54,7 +55,9 @@ def with_alarms(chip: Deployment, alarms: AlarmSet, cores: int = 1) -> Deploymen
     """
     check_alarms(chip, alarms)
     if chip.damage.edits:
-        raise UsageError(f"alarms are put on a healthy chip; this one is damaged already ({len(chip.damage.edits)} edits)")
+        raise UsageError(
+            f"alarms are put on a healthy chip; this one is damaged already ({plural(len(chip.damage.edits), 'edit')})"
+        )
     if has_alarms(chip):
         raise UsageError(f"the chip of {chip.name!r} has alarms already")
     if cores < 1:
@@ -207,7 +210,7 @@ def _synapses(chip: Deployment, alarms: AlarmSet, own: list[Watcher]) -> list[Ch
     deepest, most = max(phase[one.population] for one in own), chip.profile.synapse.delay_max.value
     if most is not None and (longest := 1 + deepest - min(phase[one.population] for one in own)) > 1 + most:
         raise CapacityError(
-            f"watchers of layers that lie {longest - 1} steps apart: {chip.profile.name!r} holds delays of {most} steps; watch fewer layers"
+            f"watchers of layers that lie {plural(longest - 1, 'step')} apart: {chip.profile.name!r} holds delays of {plural(most, 'step')}; watch fewer layers"
         )
     made = []
     for kind, population in dict.fromkeys((one.kind, one.population) for one in own):

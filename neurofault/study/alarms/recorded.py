@@ -12,6 +12,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UsageError
 from neurofault.inputs import Inputs
+from neurofault.numerals import plural
 
 _ROOM = 128 << 20
 """Bytes of traces that are held at a time."""
@@ -47,7 +48,7 @@ class Recorded:
             UsageError: not one.
         """
         if len(self) < window:
-            raise UsageError(f"a window of {window:,} samples is longer than the data: {len(self):,} samples")
+            raise UsageError(f"a window of {plural(window, 'sample')} is longer than the data: {plural(len(self), 'sample')}")
         return len(self) // window
 
     def taken(self, samples: NDArray[np.integer]) -> Recorded:

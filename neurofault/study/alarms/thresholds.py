@@ -21,6 +21,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UsageError
 from neurofault.inputs import Inputs
+from neurofault.numerals import plural
 from neurofault.streams import permutation_prefix, stream_key
 from neurofault.study.alarms.alarm_set import PER
 from neurofault.study.alarms.recorded import Recorded, in_windows, parts
@@ -186,7 +187,7 @@ def rank_of(windows: int, window: int, false_alarms: float) -> int:
     if rank < 1:
         least = PER / window / (windows + 1)
         raise UsageError(
-            f"{windows:,} healthy windows of {window:,} samples cannot vouch for {false_alarms:g} false alarms per {PER:,} samples, only for {least:.3g} or more: "
+            f"{plural(windows, 'healthy window')} of {plural(window, 'sample')} cannot vouch for {false_alarms:g} false alarms per {PER:,} samples, only for {least:.3g} or more: "
             "more samples, or more false alarms"
         )
     return min(rank, windows)
@@ -207,12 +208,14 @@ def candidates_of(
         UsageError: no neuron fires on the samples, there are fewer than a window, or a window is longer than any watcher counts.
     """
     if len(inputs) < window:
-        raise UsageError(f"a window of {window:,} samples is longer than the data: {len(inputs):,} samples to set thresholds by")
+        raise UsageError(
+            f"a window of {plural(window, 'sample')} is longer than the data: {plural(len(inputs), 'sample')} to set thresholds by"
+        )
     inputs = inputs[: min(len(inputs) // window, MOST_WINDOWS) * window]
     counts = ExactEngine(threads).run(chip, inputs).spike_counts
     if any(kind not in OF_POTENTIALS for kind in kinds) and not any(counts[name].any() for name in populations):
         raise UsageError(
-            f"no neuron of network {chip.name!r} fires on {len(inputs):,} samples ({', '.join(populations)}): there is nothing to watch"
+            f"no neuron of network {chip.name!r} fires on {plural(len(inputs), 'sample')} ({', '.join(populations)}): there is nothing to watch"
         )
     groups = [(p, own) for p, name in enumerate(populations) for own in _groups(chip, name, counts[name], scopes)]
     most = _most_spikes(chip, inputs, populations, groups, window, threads)
@@ -230,7 +233,7 @@ def candidates_of(
             rows += [(k, populations.index(chip.output.name), np.array([at]), 0, 0) for at in range(chip.output.size)]
     if not rows:
         raise UsageError(
-            f"a window of {window:,} samples of {chip.timesteps} steps is longer than a watcher counts: fewer samples a window"
+            f"a window of {plural(window, 'sample')} of {plural(chip.timesteps, 'step')} is longer than a watcher counts: fewer samples a window"
         )
     kind_of, population_of, bias_of, weight_of_each = (np.array([row[at] for row in rows], np.int64) for at in (0, 1, 3, 4))
     own_of, none = tuple(row[2] for row in rows), np.zeros(len(rows), np.int64)

@@ -20,7 +20,7 @@ from neurofault.engines import Presented, as_inputs
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UsageError
 from neurofault.inputs import Inputs
-from neurofault.numerals import whole_number
+from neurofault.numerals import plural, whole_number
 from neurofault.progress import Progress, silent
 from neurofault.streams import permutation_prefix, stream_key
 from neurofault.study.alarms.alarm_set import PER, AlarmSet
@@ -131,11 +131,13 @@ def false_alarms(
     """
     check_alarms(chip, alarms)
     if chip.damage.edits:
-        raise UsageError(f"false alarms are those of a healthy chip; this one is damaged ({len(chip.damage.edits)} edits)")
+        raise UsageError(
+            f"false alarms are those of a healthy chip; this one is damaged ({plural(len(chip.damage.edits), 'edit')})"
+        )
     inputs = as_inputs(chip, samples)
     windows = len(inputs) // alarms.window
     if not windows:
-        raise UsageError(f"a window of {alarms.window:,} samples is longer than the data: {len(inputs):,} samples")
+        raise UsageError(f"a window of {plural(alarms.window, 'sample')} is longer than the data: {plural(len(inputs), 'sample')}")
     found = 0
     for part in parts(chip, inputs[: windows * alarms.window], alarms.watched(), alarms.potentials, alarms.window, threads):
         found += int(watched(chip, alarms, part, threads).alarmed.sum())
@@ -204,16 +206,20 @@ def tried_together(
     for chip, own in watched_chips:
         check_alarms(chip, own)
         if chip.damage.edits:
-            raise UsageError(f"faults are drawn on a healthy chip; this one is damaged already ({len(chip.damage.edits)} edits)")
+            raise UsageError(
+                f"faults are drawn on a healthy chip; this one is damaged already ({plural(len(chip.damage.edits), 'edit')})"
+            )
     if draws < 1:
         raise UsageError(f"draws must be at least 1, is {draws}")
     inputs = as_inputs(first, alarms.stream if samples is None else samples)
     longest = max(own.window for _, own in watched_chips)
     if len(inputs) < longest:
-        raise UsageError(f"a window of {longest:,} samples is longer than the data: {len(inputs):,} samples")
+        raise UsageError(f"a window of {plural(longest, 'sample')} is longer than the data: {plural(len(inputs), 'sample')}")
     stretch = len(inputs) if horizon is None else horizon
     if not longest <= stretch <= len(inputs):
-        raise UsageError(f"horizon must be from a window, {longest:,} samples, to all {len(inputs):,} samples, is {horizon:,}")
+        raise UsageError(
+            f"horizon must be from a window, {plural(longest, 'sample')}, to all {plural(len(inputs), 'sample')}, is {horizon:,}"
+        )
     neurons: dict[str, NDArray[np.int64]] = {}
     for _, own in watched_chips:
         for name, which in own.watched().items():

@@ -13,6 +13,7 @@ from neurofault.engines import Presented, as_inputs
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import StalledError, UsageError
 from neurofault.inputs import Inputs, Spikes
+from neurofault.numerals import plural
 from neurofault.study.alarms.alarm_set import AlarmSet
 from neurofault.study.alarms.on_chip import BEATS, WATCHERS, check_alarms, has_alarms, watchers_alone
 from neurofault.study.alarms.recorded import Recorded, in_windows, recorded
@@ -94,7 +95,7 @@ def watch(chip: Deployment, alarms: AlarmSet, samples: Inputs | Presented | None
     check_alarms(chip, alarms)
     inputs = as_inputs(chip, alarms.stream if samples is None else samples)
     if len(inputs) < alarms.window:
-        raise UsageError(f"a window of {alarms.window:,} samples is longer than the data: {len(inputs):,} samples")
+        raise UsageError(f"a window of {plural(alarms.window, 'sample')} is longer than the data: {plural(len(inputs), 'sample')}")
     try:
         trains = recorded(chip, inputs, alarms.watched(), alarms.potentials, threads)
     except StalledError:

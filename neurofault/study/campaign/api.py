@@ -14,6 +14,7 @@ from neurofault.cache import cache_dir
 from neurofault.cores import usable_cores
 from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.frames import frame_of
+from neurofault.numerals import plural
 from neurofault.progress import Asked, listening
 from neurofault.study.campaign.files import check_files
 from neurofault.study.campaign.folder import JOURNAL, check_folder, default_folder, save, whose
@@ -155,7 +156,7 @@ class CampaignResults:
         return plot_curves(answer_of(self.found), over, axes)
 
     def __repr__(self) -> str:
-        return f"{self.found.campaign.spec.name}: {self.trials:,} of {self.planned:,} trials, {self.failed:,} failed; {self.folder}"
+        return f"{self.found.campaign.spec.name}: {self.trials:,} of {plural(self.planned, 'trial')}, {self.failed:,} failed; {self.folder}"
 
     def _repr_html_(self) -> str:
         """Return the table of accuracies, as notebooks show it."""
@@ -260,7 +261,7 @@ class CheckedCampaign:
         return CampaignResults(found)
 
     def __repr__(self) -> str:
-        return f"{self.campaign.spec.name}: {self.cells:,} cells, {self.trials:,} trials; {self.folder}"
+        return f"{self.campaign.spec.name}: {plural(self.cells, 'cell')}, {plural(self.trials, 'trial')}; {self.folder}"
 
 
 def campaign(source: str | Path | Mapping[str, Any], *, out: str | Path | None = None) -> CheckedCampaign:

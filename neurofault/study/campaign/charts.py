@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurofault.metrics import Metric
+from neurofault.numerals import plural
 from neurofault.study.campaign.summary import metric_in
 from neurofault.study.campaign.tested import axis_words
 from neurofault.study.chip_map import figure_of, grid_chart, holds, placed
@@ -107,16 +108,14 @@ def _loss(loss: float, metric: Metric) -> str:
 def _mean_words(core: Mapping[str, Any], metric: Metric) -> str:
     if core["loss"] is None:
         return "never hit"
-    return (
-        f"{_loss(core['loss'], metric)} in the mean of {core['trials']} {'trial' if core['trials'] == 1 else 'trials'} that hit it"
-    )
+    return f"{_loss(core['loss'], metric)} in the mean of {plural(core['trials'], 'trial')} that hit it"
 
 
 def _detail(core: Mapping[str, Any], metric: Metric, plans: Sequence[str]) -> list[tuple[str, list[str]]]:
     """Return what the explorer shows of a core: headings, and lines below each."""
     detail = [("What sits there", [holds(core)]), ("What it cost", [_mean_words(core, metric)])]
     if core["trials"]:
-        detail.append(("Faults that hit it", [f"{kinds}: {count} trials" for kinds, count in core["faults"].items()]))
+        detail.append(("Faults that hit it", [f"{kinds}: {plural(count, 'trial')}" for kinds, count in core["faults"].items()]))
         worst = []
         for hit in core["worst"]:
             at = "" if hit["axis"] is None else f", {axis_words(plans, hit['axis'])}: {hit['x']}"
@@ -138,4 +137,4 @@ def _point_words(label: str, axis: str, point: Mapping[str, Any], metric: Metric
     damaged = point["damaged"]
     before = "" if damaged is None or point["cycles"] is None else f"\nbefore healing {metric.shown(damaged['mean'])}"
     back = "" if point["recovered"] is None else f", recovered {100 * point['recovered']['mean']:.0f} %"
-    return f"{label}\n{at}{metric.words} {metric.shown(point['mean'])}{ends}, {point['draws']} draws{before}{back}"
+    return f"{label}\n{at}{metric.words} {metric.shown(point['mean'])}{ends}, {plural(point['draws'], 'draw')}{before}{back}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neurofault.metrics import Metric
+from neurofault.numerals import plural
 from neurofault.progress import Progress, silent
 from neurofault.study.campaign.charts import WAYS, curves_chart, groups_of, map_chart
 from neurofault.study.campaign.folder import save
@@ -76,6 +77,7 @@ def _page(answer: Mapping[str, Any], figures: Sequence[Mapping[str, Any]], *, be
         a=answer,
         metric=metric,
         answer=sentence(answer),
+        details=details(answer),
         single=single,
         image_error=image_error,
         pairs=(bare, ways),
@@ -98,40 +100,68 @@ def _clear(folder: Path, names: set[str]) -> None:
 
 
 def sentence(answer: Mapping[str, Any]) -> str:
-    """Return the answer in words: what the strongest damage costs, and what each way of healing brings back, and at what cost."""
-    known = [(curve, point) for curve in answer["curves"] for point in curve["points"] if point["mean"] is not None]
-    if not known:
+    """Return the answer in one sentence: what the strongest damage costs, and how much of it the best way of healing brings back."""
+    worst = _worst(answer)
+    if worst is None:
         return "No trial has a result yet."
-    metric = metric_in(answer)
-    worst = min(known, key=lambda pair: metric.merit(pair[1]["damaged"]["mean"] if pair[1]["damaged"] else pair[1]["mean"]))
-    x, axis = worst[1]["x"], worst[0]["axis"]
-    place = "" if x is None else f" ({axis_words(answer['plans'], axis)}: {x})"
-    damaged = worst[1]["damaged"]
-    whole = f"the {metric.words} is {{}}" if metric.lower else "the network answers {} right"
-    start = "" if answer["healthy"] is None else f"Healthy, {whole.format(metric.shown(answer['healthy']))}. "
-    leaves = "raises it to" if metric.lower else "leaves"
-    lost = f"The strongest damage of this campaign{place} {leaves} {metric.shown(damaged['mean'])}{_bracket(damaged, metric)} in the mean over draws"
-    low = f", {metric.shown(damaged[metric.worst_end])} in the worst of {worst[1]['draws']}" if worst[1]["draws"] > 1 else ""
-    same = [
-        (curve["label"], point) for curve, point in known if point["x"] == x and point["damaged"] and point["cycles"] is not None
-    ]
-    healed = sorted(
-        (pair for pair in same if pair[1]["recovered"] is not None or pair[1]["mean"] != pair[1]["damaged"]["mean"]),
-        key=lambda pair: -metric.merit(pair[1]["mean"]),
-    )[:3]
-    ways = "; ".join(
-        f"{label} ends at {metric.shown(point['mean'])}{_bracket(point, metric)}{_cost(point)}" for label, point in healed
-    )
+    metric, (curve, point) = metric_in(answer), worst
+    place = "" if point["x"] is None else f" ({axis_words(answer['plans'], curve['axis'])}: {point['x']})"
+    whole, damaged, ways = answer["healthy"], point["damaged"], _healed(answer, worst)
+    before = "" if whole is None else f", healthy {metric.shown(whole)}"
+    best = ""
+    if ways:
+        label, healed = ways[0]
+        best = f"; {label} ends at {metric.shown(healed['mean'])}{_bracket(healed, metric)}"
+    return f"The strongest damage{place} leaves {metric.words} at {metric.shown(damaged['mean'])}{_bracket(damaged, metric)}{before}{best}."
+
+
+def details(answer: Mapping[str, Any]) -> str:
+    """Return in words what stands below the answer: the worst draw, what healing took, and what is still to run; empty: nothing."""
+    worst = _worst(answer)
+    if worst is None:
+        return ""
+    metric, point = metric_in(answer), worst[1]
+    said = []
+    if point["draws"] > 1:
+        said.append(
+            f"The worst of {plural(point['draws'], 'draw')} leaves {metric.words} {metric.shown(point['damaged'][metric.worst_end])}."
+        )
+    ways = _healed(answer, worst)
+    if ways:
+        ends = (f"{label} ends at {metric.shown(one['mean'])}{_bracket(one, metric)}{_cost(one)}" for label, one in ways)
+        said.append(f"With repair: {'; '.join(ends)}.")
     rest = answer["trials"]["planned"] - answer["trials"]["done"]
-    more = f" {rest:,} trials are still to run." if rest else ""
-    return f"{start}{lost}{low}{'. With repair: ' + ways if ways else ''}.{more}"
+    if rest:
+        said.append(f"{plural(rest, 'trial is', 'trials are')} still to run.")
+    return " ".join(said)
+
+
+def _worst(answer: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
+    """Return the curve and the point of the strongest damage; None: no trial has a result."""
+    metric = metric_in(answer)
+    known = [(curve, point) for curve in answer["curves"] for point in curve["points"] if point["damaged"] is not None]
+    return min(known, key=lambda pair: metric.merit(pair[1]["damaged"]["mean"]), default=None)
+
+
+def _healed(answer: Mapping[str, Any], worst: tuple[Mapping[str, Any], Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the labels and points of up to three ways that heal the strongest damage, the best first."""
+    metric = metric_in(answer)
+    same = [
+        (curve["label"], point)
+        for curve in answer["curves"]
+        for point in curve["points"]
+        if point["x"] == worst[1]["x"] and point["damaged"] and point["cycles"] is not None
+    ]
+    healing = [pair for pair in same if pair[1]["recovered"] is not None or pair[1]["mean"] != pair[1]["damaged"]["mean"]]
+    return sorted(healing, key=lambda pair: -metric.merit(pair[1]["mean"]))[:3]
 
 
 def _cost(point: Mapping[str, Any]) -> str:
     """Return what a repair took, in brackets."""
     if point["energy_joule"] is None:
         return ""
-    return f" ({point['cycles']:.3g} cycles of learning, {point['writes']:,.0f} writes, {point['energy_joule']:.2g} J)"
+    cycles, writes = plural(point["cycles"], "cycle", form=".3g"), plural(point["writes"], "write", form=",.0f")
+    return f" ({cycles} of learning, {writes}, {point['energy_joule']:.2g} J)"
 
 
 def _figures(answer: Mapping[str, Any], progress: Progress = silent) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from neurofault.errors import SpecError
 from neurofault.faults import Fault, fault_from_mapping
 from neurofault.faults.mistakes import FaultMistakes
 from neurofault.faults.plan import models_of
-from neurofault.numerals import INT64
+from neurofault.numerals import INT64, plural
 from neurofault.specfile import checked, read_bytes
 from neurofault.specnodes import Node, at, mark_of
 from neurofault.study.campaign.axes import Axis, Place, axes_of, choices, chosen, one_at_a_time, read_document
@@ -173,7 +173,7 @@ def _checked(path: Path, base: Path, source: bytes, root: Node) -> Campaign:
     assert first is not None
     campaign = Campaign(path, base, source, root, tuple(axes), first)
     if campaign.n_trials > MAX_TRIALS:
-        raise SpecError([f"{path}: {campaign.n_trials:,} trials; at most {MAX_TRIALS:,} in one campaign"])
+        raise SpecError([f"{path}: {plural(campaign.n_trials, 'trial')}; at most {MAX_TRIALS:,} in one campaign"])
     return campaign
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from neurofault.faults import describe
 from neurofault.metrics import ACCURACY, Metric, metric_named
+from neurofault.numerals import plural
 from neurofault.study.campaign.files import shown
 from neurofault.study.campaign.folder import ENVIRONMENT, RESOLVED, rows_in
 from neurofault.study.campaign.identity import document_digest, trial_id
@@ -74,7 +75,7 @@ class Found:
         ]  # fmt: skip
         lines = [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
         head = "".join(f"<th>{name}</th>" for name in heads)
-        caption = f"{escape(answer['name'])}: {len(self.rows):,} of {self.trials:,} trials"
+        caption = f"{escape(answer['name'])}: {len(self.rows):,} of {plural(self.trials, 'trial')}"
         return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
@@ -191,8 +192,8 @@ def _notes(found: Found, cells: Sequence[Cell], labels: Mapping[int, str], by_ce
 def earlier_words(count: int) -> str:
     """Return the line that says why rows of an earlier version are not used."""
     return (
-        f"{count:,} trials of the journal were run by an earlier version, in which the same trial could give another result "
-        f"(semantics is {SEMANTICS} now): their rows are kept and not used, and they run again"
+        f"{plural(count, 'trial of the journal was', 'trials of the journal were')} run by an earlier version, in which the same trial could give another result "
+        f"(semantics is {SEMANTICS} now): the rows are kept and not used, and run again"
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from neurofault.faults import fault_to_mapping
+from neurofault.numerals import plural
 from neurofault.rescue.learners.by_name import TEXTS
 from neurofault.rescue.strategies import strategy_named
 from neurofault.study.campaign.records import CampaignSpec
@@ -63,7 +64,7 @@ def tested(spec: CampaignSpec, cells: Sequence[Cell], cores: Mapping[str, int], 
         if learner is not None:
             ways[learner] = f"learner: {TEXTS[learner]}"
     place = spec.place
-    grain = "as the network says" if place.neurons_per_core is None else f"{place.neurons_per_core} neurons a core"
+    grain = "as the network says" if place.neurons_per_core is None else f"{plural(place.neurons_per_core, 'neuron')} a core"
     learns = any(cell.rescue.learner is not None for cell in cells)
     return {
         "plans": list(plans.values()),
@@ -71,7 +72,7 @@ def tested(spec: CampaignSpec, cells: Sequence[Cell], cores: Mapping[str, int], 
         "cells": len(cells),
         "draws": max(cell.spec.repeats.draws for cell in cells),
         "placement": f"{place.strategy}, {grain}, {place.spare_cores} spare cores; "
-        + ", ".join(f"{name} on {count} cores" for name, count in cores.items()),
+        + ", ".join(f"{name} on {plural(count, 'core')}" for name, count in cores.items()),
         "adapt": f"{spec.data.adapt:,} labelled training images, none of them among those that accuracy is measured on" if learns else None,
         "cores_hit": [min(hits), max(hits)] if hits else None,
     }  # fmt: skip

@@ -13,6 +13,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
 from neurofault.errors import DataError, StalledError, UsageError
 from neurofault.files import read_arrays
+from neurofault.numerals import plural
 from neurofault.study.patterns.pattern_set import PatternSet, chip_digest
 from neurofault.study.patterns.seen import seen_of
 
@@ -93,7 +94,7 @@ def compared(patterns: PatternSet, answers: NDArray[np.int64]) -> Verdict:
         answers = answers[:, None]
     if answers.shape != healthy.shape:
         raise UsageError(
-            f"answers have the shape {answers.shape}, but the test has {len(patterns)} samples and sees {healthy.shape[1]} numbers of each ({patterns.observe}): {healthy.shape}"
+            f"answers have the shape {answers.shape}, but the test has {plural(len(patterns), 'sample')} and sees {healthy.shape[1]} numbers of each ({patterns.observe}): {healthy.shape}"
         )
     return Verdict(np.asarray((answers != healthy).any(axis=1)), answers)
 

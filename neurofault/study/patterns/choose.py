@@ -18,7 +18,7 @@ from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UsageError, nearest
 from neurofault.graph.network import samples_apart
 from neurofault.inputs import Inputs
-from neurofault.numerals import whole_number
+from neurofault.numerals import plural, whole_number
 from neurofault.progress import Progress, silent
 from neurofault.streams import permutation_prefix, stream_key
 from neurofault.study.patterns.candidates import candidates as narrow
@@ -166,7 +166,7 @@ def choose_patterns(
     listed = single_faults(chip, faults, layer)
     pool = as_inputs(chip, candidates)
     if indices is not None and np.shape(indices) != (len(pool),):
-        raise UsageError(f"indices have the shape {np.shape(indices)}, but there are {len(pool)} candidates")
+        raise UsageError(f"indices have the shape {np.shape(indices)}, but there are {plural(len(pool), 'candidate')}")
     own = narrow(ExactEngine(threads).run(chip, pool).scores, most)
     tried, by = pool.take(own), as_inputs(chip, candidates if reference is None else reference)
     every = np.arange(len(listed))
@@ -181,7 +181,7 @@ def choose_patterns(
     matters = harm >= critical
     if wanted == "critical" and not matters.any():
         raise UsageError(
-            f"nothing to expose: none of {len(listed):,} single faults ({kinds}) changes the class of {critical:,} or more of {len(by):,} reference samples; "
+            f"nothing to expose: none of {plural(len(listed), 'single fault')} ({kinds}) changes the class of {critical:,} or more of {plural(len(by), 'reference sample')}; "
             "aim detectable takes all faults that show in what is observed"
         )
     rows = tester.exposed(listed, np.flatnonzero(matters) if wanted == "critical" else every, _told(progress, "exposed faults"))
@@ -205,7 +205,7 @@ def choose_patterns(
         matters = _flags(rows.faults, len(listed))
     if not len(rows):
         raise UsageError(
-            f"nothing detectable: none of the {len(tried):,} candidates exposes any of {int(matters.sum()) or len(listed):,} single faults ({kinds}) by {sees}; "
+            f"nothing detectable: none of the {plural(len(tried), 'candidate')} exposes any of {plural(int(matters.sum()) or len(listed), 'single fault')} ({kinds}) by {sees}; "
             "more candidates, or an observation that sees more"
         )
     choice, greedily = _chosen(rows, size, coverage, seconds)
@@ -236,7 +236,9 @@ def choose_patterns(
 def _check(chip: Deployment, from_1: Mapping[str, int | None], from_0: Mapping[str, int | None], coverage: float | None) -> None:
     samples_apart(chip, "a test")
     if chip.damage.edits:
-        raise UsageError(f"a test is made on a healthy chip; this one is damaged already ({len(chip.damage.edits)} edits)")
+        raise UsageError(
+            f"a test is made on a healthy chip; this one is damaged already ({plural(len(chip.damage.edits), 'edit')})"
+        )
     for least, numbers in ((1, from_1), (0, from_0)):
         for name, number in numbers.items():
             if number is not None and number < least:
@@ -287,7 +289,9 @@ def _chosen(rows: ExposedRows, size: int | None, coverage: float | None, seconds
             else f"no fewer than {best.least} do (proved), the best choice found takes {len(best.samples)}"
         )
         needed = f"{len(best.samples)} samples are needed, {proved}" if best.exact else proved
-        raise UsageError(f"size {size} is too small to expose {100 * (coverage or 1):g} % of {len(rows):,} faults: {needed}")
+        raise UsageError(
+            f"size {size} is too small to expose {100 * (coverage or 1):g} % of {plural(len(rows), 'fault')}: {needed}"
+        )
     return replace(best, most=first.most), len(first.samples)
 
 

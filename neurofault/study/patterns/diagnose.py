@@ -20,7 +20,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.incremental.engine import IncrementalEngine
 from neurofault.errors import UsageError
 from neurofault.inputs import Inputs
-from neurofault.numerals import whole_number
+from neurofault.numerals import plural, whole_number
 from neurofault.progress import Progress, silent
 from neurofault.rescue.detection import Accused, Suspicion
 from neurofault.streams import permutation_prefix, stream_key
@@ -178,9 +178,11 @@ def fault_dictionary(
     cores = suspects(chip, ["core_dead"])[0] if pairs else None
     number = sum(map(len, listed)) + (0 if cores is None else len(cores) * (len(cores) - 1) // 2)
     if number > most:
-        counts = [f"{len(part):,} {part.kind}" for part in listed] + ([] if cores is None else [f"pairs of {len(cores):,} cores"])
+        counts = [f"{len(part):,} {part.kind}" for part in listed] + (
+            [] if cores is None else [f"pairs of {plural(len(cores), 'core')}"]
+        )
         raise UsageError(
-            f"a dictionary of {number:,} faults ({', '.join(counts)}) is more than the {most:,} that are allowed, for each is run over the whole test: "
+            f"a dictionary of {plural(number, 'fault')} ({', '.join(counts)}) is more than the {most:,} that are allowed, for each is run over the whole test: "
             "fewer kinds, one layer, or a larger limit"
         )
     place, found = {patterns.answers.tobytes(): 0}, [patterns.answers]
@@ -205,7 +207,7 @@ def fault_dictionary(
         progress("dictionary", done, number, "")
     if len(found) == 1:
         raise UsageError(
-            f"nothing detectable: to the {len(patterns)} samples of the test, each of {number:,} faults ({', '.join(part.kind for part in listed)}) answers as the healthy "
+            f"nothing detectable: to the {plural(len(patterns), 'sample')} of the test, each of {plural(number, 'fault')} ({', '.join(part.kind for part in listed)}) answers as the healthy "
             f"chip ({patterns.observe}); a test that was made for these kinds, or an observation that sees more"
         )
     return FaultDictionary(

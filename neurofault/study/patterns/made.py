@@ -19,6 +19,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UsageError
 from neurofault.inputs import Bias, Inputs, Spikes
+from neurofault.numerals import plural
 from neurofault.progress import Progress
 from neurofault.streams import generator
 from neurofault.study.patterns.candidates import leads
@@ -117,7 +118,10 @@ def made_inputs(
         )
         found = Prober(chip, _inputs(batch), observe, threads).exposed(faults, hidden)
         progress(
-            "made inputs", turn + 1, ROUNDS, f"{len(left) - len(hidden) + len(found):,} of {len(left):,} hidden faults exposed"
+            "made inputs",
+            turn + 1,
+            ROUNDS,
+            f"{len(left) - len(hidden) + len(found):,} of {plural(len(left), 'hidden fault')} exposed",
         )
         idle = 0 if len(found) else idle + 1
         if len(found):

@@ -21,6 +21,7 @@ from neurofault.digest import digest_of
 from neurofault.errors import DataError, UsageError
 from neurofault.files import read_arrays, write_arrays
 from neurofault.inputs import Inputs
+from neurofault.numerals import plural
 from neurofault.plotting import COLOURS, axes_or_new
 from neurofault.study.input_arrays import input_arrays, inputs_of
 from neurofault.study.patterns.seen import OBSERVATIONS, Observe, seen
@@ -122,7 +123,7 @@ class PatternSet:
                 "nothing to draw: the file of this test is of an older version and does not say how many faults its samples expose; choose it anew"
             )
         axes = axes_or_new(axes)
-        label = f"{', '.join(self.faults)}: {self.exposed[-1]:,} of {self.aimed:,} faults"
+        label = f"{', '.join(self.faults)}: {self.exposed[-1]:,} of {plural(self.aimed, 'fault')}"
         shares = [100 * count / self.aimed for count in (0, *self.exposed)]
         axes.plot(range(len(shares)), shares, marker="o", color=COLOURS[0], label=label)
         axes.set_xlabel("samples of the test, in its order")

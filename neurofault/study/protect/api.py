@@ -19,7 +19,7 @@ from neurofault.graph import Conv
 from neurofault.graph.connectivity import weights_and_delays
 from neurofault.inputs import Inputs
 from neurofault.metrics import Expected
-from neurofault.numerals import whole_number
+from neurofault.numerals import plural, whole_number
 from neurofault.progress import Progress, silent
 from neurofault.study.protect.choose import Stores, covered
 from neurofault.study.protect.copies import with_copies
@@ -269,7 +269,7 @@ def _check_room(deployment: Deployment) -> None:
         used, limit = have.of(core)["synapse_bits"]
         if limit is not None and used + extra > limit:
             raise CapacityError(
-                f"protect: core {core} stores {used:,} bits of synapses and would store {extra:,} bits of protection more, but it has {limit:,}; "
+                f"protect: core {core} stores {plural(used, 'bit')} of synapses and would store {plural(extra, 'bit')} of protection more, but it has {limit:,}; "
                 "cover fewer bits, or put fewer neurons on a core"
             )
 

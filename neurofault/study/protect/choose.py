@@ -13,6 +13,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.protection import CodedWords
 from neurofault.errors import UsageError
 from neurofault.faults.stored_numbers import StoredNumbers
+from neurofault.numerals import plural
 from neurofault.study.protect.scores import BitScores
 from neurofault.study.protect.spec import CodeSpec, Unit
 
@@ -62,7 +63,7 @@ def covered(stores: Stores, spec: CodeSpec, scores: BitScores | None) -> tuple[C
         most = int(spec.share * stores.bits + 1e-9)
         masks = taken(most)
         if not any(each.any() for each in masks.values()):
-            raise UsageError(f"protect {spec}: {spec.share:g} of {stores.bits:,} stored bits is less than one {spec.unit}")
+            raise UsageError(f"protect {spec}: {spec.share:g} of {plural(stores.bits, 'stored bit')} is less than one {spec.unit}")
         return _words(stores, spec, masks)
     assert spec.budget is not None
     room = int(spec.budget * stores.bits + 1e-9)
@@ -78,8 +79,8 @@ def covered(stores: Stores, spec: CodeSpec, scores: BitScores | None) -> tuple[C
     if not best:
         least = code_named(spec.kind, 1).checks
         raise UsageError(
-            f"protect {spec}: a budget of {spec.budget:g} of {stores.bits:,} stored bits is {room:,} bits, too few for the check bits of one code word "
-            f"and the map of what it covers (one bit takes {least} check bits)"
+            f"protect {spec}: a budget of {spec.budget:g} of {plural(stores.bits, 'stored bit')} is {plural(room, 'bit')}, too few for the check bits of one code word "
+            f"and the map of what it covers (one bit takes {plural(least, 'check bit')})"
         )
     return best
 

@@ -27,6 +27,7 @@ from neurofault.faults.importance import neuron_scores
 from neurofault.faults.places import populations_named
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.synapses import Conv, Dense, Sparse, Synapses
+from neurofault.numerals import plural
 from neurofault.progress import Progress
 from neurofault.study.atlas import atlas
 from neurofault.study.protect.relays import (
@@ -112,7 +113,7 @@ def _chosen(
             raise UsageError(
                 f"protect {spec}: {spec.cores} cores are too few; the neurons of one core take {each} more for their copies"
             )
-        raise UsageError(f"protect {spec}: {spec.share:g} of {len(at):,} neurons is less than one {spec.unit}")
+        raise UsageError(f"protect {spec}: {spec.share:g} of {plural(len(at), 'neuron')} is less than one {spec.unit}")
     return {name: neuron[taken & (at == number)] for number, name in enumerate(names) if (taken & (at == number)).any()}
 
 

@@ -30,6 +30,7 @@ from neurofault.graph.arithmetic import STATE_LIMIT, decayed
 from neurofault.graph.chip import ChipConnection
 from neurofault.graph.synapses import Sparse
 from neurofault.inputs import Inputs
+from neurofault.numerals import plural
 from neurofault.study.protect.relays import (
     beside_driven,
     check_fresh,
@@ -131,7 +132,7 @@ def _check_down(deployment: Deployment, name: str, spec: MuteSpec) -> None:
     lasts = -(_down(deployment, name) << _DOWN_EXPONENT) // _unit(deployment, name)
     if lasts < deployment.timesteps:
         raise UnsupportedError(
-            f"protect {spec}: weights of {bits} bits ({mode}) hold a relay down for {lasts} spikes, fewer than a sample's {deployment.timesteps} steps"
+            f"protect {spec}: weights of {plural(bits, 'bit')} ({mode}) hold a relay down for {plural(lasts, 'spike')}, fewer than a sample's {plural(deployment.timesteps, 'step')}"
         )
 
 
@@ -184,7 +185,7 @@ def _chosen(
     total = sum(deployment.population(name).size for name in fits)
     most = int(spec.share * total + 1e-9) if spec.share is not None else total
     if not most:
-        raise UsageError(f"protect {spec}: {spec.share:g} of {total:,} neurons is less than one")
+        raise UsageError(f"protect {spec}: {spec.share:g} of {plural(total, 'neuron')} is less than one")
     if spec.by == "random":
         scores = by_lot(deployment, tuple(fits), seed, "mutes")
     else:

@@ -21,6 +21,7 @@ from neurofault.graph.arithmetic import LOIHI
 from neurofault.graph.chip import ChipConnection, ChipPopulation
 from neurofault.graph.law import USUAL
 from neurofault.graph.synapses import SignMode
+from neurofault.numerals import plural
 from neurofault.study.protect.spec import CopySpec, MuteSpec
 
 
@@ -62,7 +63,7 @@ def check_relayed(deployment: Deployment, name: str, spec: CopySpec | MuteSpec, 
     bits, mode = stored_as(deployment, name)
     if any(weight % (1 << field_shift(bits, mode)) for weight in weights):
         raise UnsupportedError(
-            f"protect {spec}: weights of {bits} bits ({mode}) hold no {' and '.join(map(str, weights))}, of which a {what} is built"
+            f"protect {spec}: weights of {plural(bits, 'bit')} ({mode}) hold no {' and '.join(map(str, weights))}, of which a {what} is built"
         )
 
 

@@ -144,7 +144,7 @@ def blind(chip):
         (lambda chip, test: nf.fault_dictionary(chip, test, most=0), UsageError, "most must be at least 1, is 0"),
         (
             lambda chip, test: nf.fault_dictionary(chip, blind(chip), ["link_dead"]), UsageError,
-            r"nothing detectable: to the 1 samples of the test, each of \d+ faults \(link_dead\) answers as the healthy chip \(class\); .*",
+            r"nothing detectable: to the 1 sample of the test, each of \d+ faults \(link_dead\) answers as the healthy chip \(class\); .*",
         ),
     ],
 )  # fmt: skip
