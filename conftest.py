@@ -23,9 +23,12 @@ def pytest_collectstart() -> None:
 def _lacks(error: BaseException | None) -> str | None:
     """The module of an extra for want of which something was raised, if it was and the module is really not there."""
     from neurofault.engines.availability import EXTRAS
+    from neurofault.errors import UnsupportedError
 
     extras = {module.split(".")[0] for extra in EXTRAS for module in extra.modules.values()} | {"h5py"}  # h5py comes with nir
     while error is not None:
+        if isinstance(error, UnsupportedError) and "lava-nc" in str(error) and importlib.util.find_spec("lava") is None:
+            return "lava"
         if isinstance(error, ModuleNotFoundError) and error.name:
             name = error.name.split(".")[0]
             return name if name in extras and importlib.util.find_spec(name) is None else None
@@ -47,7 +50,7 @@ def _collect(module: doctest.DoctestModule) -> Iterator[doctest.DoctestItem]:
     """Look for a module's examples; skip a module that cannot be imported because an extra is not installed."""
     try:
         yield from _COLLECT(module)
-    except ImportError as failed:
+    except Exception as failed:
         if lacks := _lacks(failed):
             pytest.skip(f"{lacks} is not installed", allow_module_level=True)
         raise
