@@ -1,4 +1,4 @@
-"""For the tests of the package's own docstrings; everything else is in ``tests/conftest.py``."""
+"""What needs an extra that is not installed is skipped, tests and examples of docstrings; everything else is in ``tests/conftest.py``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from _pytest import doctest
 _DOCTEST_MODULE = doctest.DoctestModule
 _COLLECT = doctest.DoctestModule.collect
 _RUN = doctest.DoctestItem.runtest
+
+
+_IMPORT = pytest.Module.collect
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -56,6 +59,38 @@ def _collect(module: doctest.DoctestModule) -> Iterator[doctest.DoctestItem]:
         raise
 
 
+def _imported(module: pytest.Module) -> Iterator[pytest.Item | pytest.Collector]:
+    """Collect a module of tests; skip one that cannot be imported because an extra is not installed."""
+    try:
+        yield from _IMPORT(module)
+    except Exception as failed:
+        if lacks := _lacks(failed):
+            pytest.skip(f"{lacks} is not installed", allow_module_level=True)
+        raise
+
+
+def _tried() -> Iterator[None]:
+    try:
+        return (yield)
+    except Exception as failed:
+        if lacks := _lacks(failed):
+            pytest.skip(f"{lacks} is not installed")
+        raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Iterator[None]:
+    """Skip a test whose fixtures need an extra that is not installed."""
+    return (yield from _tried())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Skip a test that comes to need an extra that is not installed."""
+    return (yield from _tried())
+
+
+pytest.Module.collect = _imported  # type: ignore[method-assign]
 # The classes, not hooks: hooks of this file do not reach the examples of a package that is installed elsewhere.
 doctest.DoctestModule.collect = _collect  # type: ignore[method-assign]
 doctest.DoctestItem.runtest = _run  # type: ignore[method-assign]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
+import subprocess
 import sys
 import sysconfig
 import tarfile
@@ -96,3 +99,40 @@ def test_the_tests_go_away_without_the_package_and_the_tests_of_the_source(scrip
         "tests/test_api.py",
     }
     assert all((ROOT / name).is_file() for name in script.OF_THE_SOURCE)
+
+
+WANTING = {
+    "test_top.py": "import nir\ndef test_one(): pass\n",
+    "test_inside.py": "def test_two():\n    import nir\n",
+    "test_other.py": "def test_three():\n    import no_such_module\n",
+    "test_fixture.py": "import pytest\n@pytest.fixture\ndef file():\n    import nir\ndef test_four(file): pass\n",
+}
+NOT_THERE = """
+import importlib.abc, sys
+class Hidden(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "nir":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Hidden())
+import importlib.util
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "nir" else found(name, *rest)
+import pytest
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider"]))
+"""
+
+
+def test_what_needs_an_extra_that_is_not_there_is_skipped_and_nothing_else(tmp_path):
+    shutil.copy(ROOT / "conftest.py", tmp_path)
+    for name, text in WANTING.items():
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-c", NOT_THERE],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "1 failed, 3 skipped" in done.stdout.splitlines()[-1], done.stdout
+    assert "no_such_module" in done.stdout
