@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from numpy.typing import NDArray
 
 import neurofault as nf
 from neurofault.damage.edits import EDITS, mistake, sites
-from neurofault.damage.neuron_edits import Silence
+from neurofault.damage.neuron_edits import SetField, Silence
 from neurofault.digest import digest_of
 from neurofault.engines import get_engine
 from neurofault.errors import FaultError, UnsupportedError, UsageError
+from neurofault.faults import Fault
+from neurofault.faults.context import FaultOutcome
 from neurofault.faults.plan_file import plan_hash
 from neurofault.graph.law import Law
 from neurofault.study.chain_identity import chip_record
@@ -230,3 +233,43 @@ def test_a_state_of_a_law_of_its_own_is_kept_carried_cut_and_cleared(monkeypatch
 def test_a_law_that_nir_does_not_say_is_not_written():
     with pytest.raises(UnsupportedError, match=r"population 'mind': tiredness .* which a NIR file does not say"):
         nf.to_nir(tired(Tired(tiredness=np.ones(4, np.int32))))
+
+
+class Weary(Fault):
+    """A kind of somebody's own, whose edits are handed to it."""
+
+    kind: ClassVar[str] = "weary"
+    site: ClassVar[str] = "used cores"
+    list_field: ClassVar[str] = "cores"
+    equation: ClassVar[str] = "vth"
+    mechanism: ClassVar[str] = "none"
+    sources: ClassVar[tuple[str, ...]] = ("a test",)
+    edits: ClassVar[tuple[object, ...]] = ()
+
+    def resolve(self, context):
+        out = FaultOutcome()
+        out.edits += self.edits
+        return out
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (SetField("mind", "vth", np.arange(2), np.zeros(2, np.int32)), None),
+        (SetField("mind", np.arange(2), "vth", np.zeros(2, np.int32)), "an edit that is not right: SetField: field is not what is stored there"),
+        (SetField("mind", "vth", np.arange(2), np.zeros(2)), "an edit that is not right: SetField: values is not what is stored there"),
+        (SetField("mind", "vth", np.arange(2), np.zeros(3, np.int32)), "an edit that is not right: SetField: its arrays have 2 and 3 entries"),
+        (Silence("mind", np.array([2, 1])), "an edit that is not right: Silence: neurons are not sorted, or one stands there twice"),
+        (Silence("mind", np.array([4])), "an edit of what is not there: it hits layer 'mind', but here that has 4 neurons"),
+        (Silence("mine", np.array([0])), "an edit of what is not there: it hits layer 'mine', but here layers are eyes, mind, hands"),
+        ("silence", "a str; allowed are edits: "),
+    ],
+)  # fmt: skip
+def test_an_edit_of_a_kind_of_ones_own_is_right_or_refused_before_anything_runs(edit, said, monkeypatch):
+    monkeypatch.setattr(Weary, "edits", (edit,))
+    if said is None:
+        assert nf.inject(chip(), [Weary()]).damage.edits == (edit,)
+        return
+    with pytest.raises(FaultError) as refused:
+        nf.inject(chip(), [Weary()])
+    assert str(refused.value).startswith(f"weary: its resolve gives {said}")

@@ -205,7 +205,7 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
         ("spiking", value(result.spiking_accuracy), "", f"{_neurons(prepared.network)}, weights not yet rounded"),
         ("healthy chip", value(lesions.healthy.accuracy), "", f"{answer['weight_bits']}-bit weights, placed"),
         *([] if result.bare is None else [_damaged_row(result.bare, value, "unprotected")]),
-        *(_damaged_row(each, value, "damaged" if result.bare is None else "protected") for each in (*result.tried, lesions)),
+        *(_damaged_row(each, value, "damaged" if prepared.bare is None else "protected") for each in (*result.tried, lesions)),
         ("chance", value(result.chance), "", _chance(metric)),
     ]
     heads = ("what", metric.words, "95 % interval", "what it is")
@@ -292,10 +292,10 @@ def _where_energy_changes(result: Injection, answer: dict[str, Any]) -> list[str
 
 def _what_protects(result: Injection) -> list[str]:
     """Return the lines that say what a protection costs and takes back, none where there is none."""
-    if result.bare is None:
+    if result.prepared.bare is None:
         return []
     cost, regained = result.charge, result.regained
-    back = "nothing was lost without it" if regained is None else f"it regains {100 * regained:.1f} % of the loss"
+    back = "the chip without it has nothing of what was hit" if result.bare is None else "nothing was lost without it" if regained is None else f"it regains {100 * regained:.1f} % of the loss"
     return [
         f"protection: {cost.data_bits:,} of {plural(cost.stored_bits, 'stored bit')} in code words; {back}",
         f"it costs {plural(cost.check_bits, 'check bit')} and {plural(cost.map_bits, 'bit')} of map, ranges and floors, {plural(cost.copied_bits, 'bit')} of copies ({100 * cost.added:.2f} % more), {plural(cost.cores, 'core')}, "

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from neurofault.damage.broken import BrokenChecks, BrokenMesh
-from neurofault.damage.damage import Detour, Edit, LearningDefect, NeuronEdit, Stall
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError
 from neurofault.faults.plan import FaultPlan, Faults, plan
+from neurofault.faults.plan_check import missing
 from neurofault.faults.protected import remaining
 
 
@@ -18,7 +15,7 @@ def inject(deployment: Deployment, faults: Faults | FaultPlan, *, seed: int = 0,
 
     On a protected chip (:func:`neurofault.protect`) the damage is what its protection leaves of all that is broken.
 
-    >>> import neurofault as nf
+    >>> import neurofault as nf, numpy as np
     >>> eyes, hands = nf.Population("eyes", (2,), nf.Source()), nf.Population("hands", (2,), nf.CubaLif(1.0))
     >>> chip = nf.deploy(nf.chain("reflex", [eyes, hands], [nf.Dense(np.eye(2) * 2)], timesteps=4), neurons_per_core=1)
     >>> hurt = inject(chip, [nf.faults.CoreDead(cores=(2,))])
@@ -59,7 +56,7 @@ def _check(deployment: Deployment, resolved: FaultPlan) -> None:
                 f"{planned.fault.kind}: the plan was made on a chip of other protection: it hits check bits that are not here"
             )
         for edit in planned.edits:
-            if (problem := _missing(deployment, edit)) is not None:
+            if (problem := missing(deployment, edit)) is not None:
                 raise FaultError(f"{planned.fault.kind}: the plan was made on another chip: {problem}")
 
 
@@ -69,28 +66,3 @@ def _beyond(deployment: Deployment, broken: BrokenChecks) -> bool:
     return words is None or any(
         word >= len(words) or bit >= words.check_bits[word] for word, bit in zip(broken.words, broken.bits, strict=True)
     )
-
-
-def _missing(deployment: Deployment, edit: Edit) -> str | None:
-    """Return which population, connection or neuron of an edit a chip does not have; None: it has them all."""
-    if isinstance(edit, Stall | Detour):
-        return None
-    if isinstance(edit, NeuronEdit):
-        return _without(deployment, edit.population, edit.neurons)
-    known = [one.name for one in deployment.connections]
-    if edit.connection not in known:
-        return f"it hits connection {edit.connection!r}, but here connections are {', '.join(known) or 'none'}"
-    own = deployment.connection(edit.connection)
-    if isinstance(edit, LearningDefect):
-        return _without(deployment, own.target, edit.neurons)
-    return _without(deployment, own.target, edit.targets) or _without(deployment, own.source, edit.sources)
-
-
-def _without(deployment: Deployment, population: str, neurons: NDArray[np.int64]) -> str | None:
-    known = [one.name for one in deployment.populations]
-    if population not in known:
-        return f"it hits layer {population!r}, but here layers are {', '.join(known)}"
-    size = deployment.population(population).size
-    if neurons.size and not 0 <= int(neurons.min()) <= int(neurons.max()) < size:
-        return f"it hits layer {population!r}, but here that has {size} neurons"
-    return None

@@ -7,7 +7,7 @@ stored field becomes is worked out on top of what is already broken: two flips o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.damage.damage import Edit, Hit
+from neurofault.damage.edits import EDITS
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError
 from neurofault.faults.base import Fault
@@ -23,6 +24,7 @@ from neurofault.faults.chip_places import check_chip
 from neurofault.faults.context import Context, TakenSites
 from neurofault.faults.mistakes import said
 from neurofault.faults.models import fault_from_mapping
+from neurofault.faults.plan_check import missing, record
 from neurofault.numerals import whole_number
 
 
@@ -145,6 +147,8 @@ def plan(
 def _resolved(context: Context, fault: Fault) -> PlannedFault:
     check_chip(context.deployment.profile, fault)
     outcome = resolve_with_checks(context, fault)
+    if not type(fault).__module__.startswith("neurofault."):  # a kind of somebody's own
+        _check_edits(context.deployment, outcome.edits)
     return PlannedFault(fault, tuple(outcome.edits), outcome.hit(fault), tuple(sorted(outcome.dead_cores)))
 
 
@@ -169,3 +173,20 @@ def plan_next(deployment: Deployment, before: FaultPlan, fault: Fault, numbers: 
     earlier, listed = sum(one.fault.kind == fault.kind for one in before.faults), TakenSites(numbers)
     context = Context(deployment.with_damage(damage), 0, 0, None, earlier, len(deployment.damage.hits), listed)
     return FaultPlan((*before.faults, _resolved(context, fault)), 0, 0), listed.left
+
+
+def _check_edits(deployment: Deployment, edits: Iterable[Edit]) -> None:
+    """Refuse edits that are none, or of places that a chip does not have, before anything runs into them.
+
+    Raises:
+        FaultError: an edit has a field of another type, length or range than it says, or names what is not there.
+    """
+    for edit in edits:
+        if type(edit).__name__ not in EDITS:
+            raise FaultError(f"its resolve gives a {type(edit).__name__}; allowed are edits: {', '.join(sorted(EDITS))}")
+        try:
+            record(type(edit), vars(edit))
+        except ValueError as error:
+            raise FaultError(f"its resolve gives an edit that is not right: {error}") from error
+        if (problem := missing(deployment, edit)) is not None:
+            raise FaultError(f"its resolve gives an edit of what is not there: {problem}")

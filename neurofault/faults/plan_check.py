@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
+from numpy.typing import NDArray
 
 from neurofault.arrays import dtype_of_hint
+from neurofault.damage.damage import Detour, LearningDefect, NeuronEdit, Stall
 from neurofault.damage.edits import EDITS, Edit, mistake
 from neurofault.damage.synapse_edits import SingleSynapses
 from neurofault.damage.when import When
+from neurofault.deploy.deployment import Deployment
 
 R = TypeVar("R")
 
@@ -98,3 +101,28 @@ def _check_edit(kind: str, edit: Edit) -> None:
         pairs = np.stack([edit.sources, edit.targets], axis=1)
         if len(np.unique(pairs, axis=0)) < len(pairs):
             raise ValueError(f"{kind}: a synapse stands there twice")
+
+
+def missing(deployment: Deployment, edit: Edit) -> str | None:
+    """Return which population, connection or neuron of an edit a chip does not have; None: it has them all."""
+    if isinstance(edit, Stall | Detour):
+        return None
+    if isinstance(edit, NeuronEdit):
+        return _without(deployment, edit.population, edit.neurons)
+    known = [one.name for one in deployment.connections]
+    if edit.connection not in known:
+        return f"it hits connection {edit.connection!r}, but here connections are {', '.join(known) or 'none'}"
+    own = deployment.connection(edit.connection)
+    if isinstance(edit, LearningDefect):
+        return _without(deployment, own.target, edit.neurons)
+    return _without(deployment, own.target, edit.targets) or _without(deployment, own.source, edit.sources)
+
+
+def _without(deployment: Deployment, population: str, neurons: NDArray[np.int64]) -> str | None:
+    known = [one.name for one in deployment.populations]
+    if population not in known:
+        return f"it hits layer {population!r}, but here layers are {', '.join(known)}"
+    size = deployment.population(population).size
+    if neurons.size and not 0 <= int(neurons.min()) <= int(neurons.max()) < size:
+        return f"it hits layer {population!r}, but here that has {size} neurons"
+    return None

@@ -346,6 +346,10 @@ class Workbench:
             rest = len(lesson.labels) - (upset - self.shown)
             return self._teach(lesson.part(slice(0, upset - self.shown))) and self._teach(self._lesson(self.learned, rest))
         taught = self.learner.teach(self.deployment, lesson, self.memory)
+        if lesson.writes is not None and taught.spent.writes > lesson.writes:
+            raise UsageError(
+                f"learner {self.learner.name!r} wrote {plural(taught.spent.writes, 'stored value')} in a lesson that allows {lesson.writes:,}: a learner keeps to lesson.writes"
+            )
         spent = self.spent + taught.spent
         if self._within(spent + self._way_back(taught.deployment, len(lesson.labels))):
             self.deployment, self.spent, self.memory = taught.deployment, spent, taught.memory

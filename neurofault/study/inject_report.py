@@ -24,6 +24,7 @@ from neurofault.progress import Progress
 from neurofault.study.hits import hits_to_json
 from neurofault.study.lesion import Lesion, Measured, how_run, lesion, measure
 from neurofault.study.prepare import Prepared
+from neurofault.study.protect.prepared import hit_alike
 from neurofault.study.protect.charge import Charge, charge
 from neurofault.study.shown import shown
 
@@ -45,7 +46,7 @@ class Injection:
         lesion: the one that is reported.
         unrounded_notes: what is wrong with the figure ``spiking_accuracy``.
         device: where engine exact ran; no result says it, since none depends on it.
-        bare: of a protected chip, the same faults on the chip without protection; else None.
+        bare: of a protected chip, the same faults on the chip without protection, where that has what they hit; else None.
     """
 
     prepared: Prepared
@@ -89,6 +90,7 @@ class Injection:
         lesions, metric = self.lesion, self.prepared.metric
         found, healthy = lesions.accuracy, lesions.healthy.accuracy
         what = _what_fails(self.prepared.deployment, lesions.faults)
+        what = what if self.prepared.bare is None else f"With its protection, {what[0].lower()}{what[1:]}"
         if found is None:
             return f"{what} stalls the chip in every draw: nothing is answered"
         scale, sign = (1.0, 1) if metric.lower else (100.0, -1)
@@ -186,6 +188,8 @@ def injection(
             device=device,
         )
 
+    if prepared.bare is not None:
+        hit_alike(prepared.bare, chip, [CoreDead(count=1, layer=layer)] if faults is None else faults)  # refused before anything runs
     tried: list[Lesion] = []
     if faults is not None:
         seen = attempt(faults, None)
@@ -202,10 +206,10 @@ def injection(
                 seen = tried.pop()
                 break
     bare = None
-    if prepared.bare is not None:
+    if prepared.bare is not None and (alike := hit_alike(prepared.bare, chip, seen.faults)) is not None:
         same = not chip.protection.computes_otherwise
         bare = lesion(
-            prepared.bare, test, seen.faults, draws=draws, seed=seed, engine=engine, metric=metric,
+            prepared.bare, test, alike, draws=draws, seed=seed, engine=engine, metric=metric,
             healthy=seen.healthy if same else None, progress=progress, device=device,
         )  # fmt: skip
     unrounded = prepared.unrounded()
@@ -271,10 +275,9 @@ def _bound(lesions: Lesion) -> dict[str, Any]:
 
 def _protection(result: Injection) -> dict[str, Any]:
     """Return what protects the chip, what it costs and what it takes back, as JSON; nothing where nothing does."""
-    bare = result.bare
-    if bare is None:
+    if result.prepared.bare is None:
         return {}
-    cost, hurt = result.charge, bare.accuracy
+    cost, hurt = result.charge, None if result.bare is None else result.bare.accuracy
     return {
         "protection": {
             "asked": [json.loads(text) for text in result.prepared.deployment.protection.asked],

@@ -7,6 +7,7 @@ import pytest
 from test_learners import SAMPLES, healthy, rescued, samples
 
 import neurofault as nf
+from neurofault.errors import UsageError
 from neurofault.deploy.memory import stored_weights
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.examples import Examples
@@ -72,3 +73,20 @@ def test_an_upset_of_each_sample_comes_again():
     (edit,) = healed.damage.edits
     assert edit.when == hurt.damage.edits[0].when
     np.testing.assert_array_equal(edit.flips, hurt.damage.edits[0].flips)
+
+
+class Spendthrift(Watching):
+    """A learner that writes more than its lesson allows."""
+
+    name = "spendthrift"
+
+    def teach(self, deployment, lesson, memory=None):
+        return Taught(deployment, Spent(samples=len(lesson.labels), writes=lesson.writes + 1))
+
+
+def test_a_learner_that_writes_more_than_it_may_is_refused_by_name():
+    x, y = samples()
+    bench = Workbench(healthy(), Examples(x, y), Spendthrift(), nf.Budget(cycles=1, writes=50), Plan(), fine=False)
+    bench.strike()
+    with pytest.raises(UsageError, match=r"^learner 'spendthrift' wrote 51 stored values in a lesson that allows 50: a learner keeps to lesson.writes$"):
+        bench.learn()

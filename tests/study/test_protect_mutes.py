@@ -194,3 +194,43 @@ def test_the_command_and_campaigns_mute(cli, tmp_path):
     }  # fmt: skip
     table = nf.campaign(given, out=tmp_path / "run").run(workers=1).table()
     assert set(table["status"]) == {"ok"}, table["message"].tolist()
+
+
+@pytest.mark.parametrize("way", [("mute", "muted", "relays", "hidden1.own", "watchers: 'hidden1.watch'"), ("tmr", "copied", "voters", "hidden1.1", "their copies: 'hidden1.2', 'hidden1.3'")])
+def test_a_layer_that_means_other_neurons_on_the_protected_chip_is_refused_and_its_own_neurons_are_compared(way, capsys, monkeypatch, tmp_path):
+    from neurofault.cli.app import main
+
+    kind, done, passing, own, beside = way
+
+    def inject(layer, *, code=0):
+        words = ["inject", "--samples", "60", "--protect", kind, "--fault", "neuron_saturated", "--count", "2", "--draws", "2", "--layer", layer]
+        monkeypatch.setattr("sys.argv", ["neurofault", *words, "--json", str(tmp_path / "found.json")])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == code
+        return capsys.readouterr()
+
+    said = inject("hidden1", code=2).err
+    assert said.strip() == (
+        f"neurofault: neuron_saturated: layer 'hidden1' is {done}: on the protected chip that name is of the {passing} alone, on the other of its neurons; "
+        f"neurons: {own!r}, {beside}, all of them: 'hidden'"
+    )
+    out = inject(own).out
+    assert out.startswith("With its protection, neuron_saturated")
+    found = json.loads((tmp_path / "found.json").read_text())["protection"]
+    assert found["regained"] > 0.5
+    assert found["unprotected_accuracy"]["mean"] < 0.95
+    out = inject(beside.split("'")[1]).out
+    found = json.loads((tmp_path / "found.json").read_text())["protection"]
+    if kind == "mute":
+        assert "the chip without it has nothing of what was hit" in " ".join(out.split())
+        assert found["unprotected_accuracy"]["mean"] is None
+
+
+def test_arms_of_a_campaign_that_would_hit_other_neurons_are_refused(tmp_path):
+    spec = {
+        "name": "arms", "network": {"zoo": "digits-mlp"}, "data": {"samples": 20}, "protect": {"sweep": [[], ["mute"]]},
+        "faults": [{"kind": "neuron_saturated", "count": 1, "layer": "hidden1"}], "repeats": {"draws": 2, "seed": 1},
+    }  # fmt: skip
+    with pytest.raises(UsageError, match=r"^neuron_saturated: layer 'hidden1' is muted: on the protected chip"):
+        nf.campaign(spec, out=tmp_path / "run").run(workers=1)

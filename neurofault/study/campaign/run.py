@@ -34,7 +34,7 @@ from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
 from neurofault.study.campaign.trial import Task, TrialChip
 from neurofault.study.campaign.workers import run_local
 from neurofault.study.prepare import Prepared, Setup, prepare
-from neurofault.study.protect.prepared import most_samples, protected
+from neurofault.study.protect.prepared import hit_alike, most_samples, protected
 from neurofault.study.protect.spec import asked_as
 from neurofault.study.shown import shown
 
@@ -116,6 +116,8 @@ def ready(campaign: Campaign, data_dir: Path | None, progress: Progress) -> Read
             digests[key] = (chip_digest(deployment), _digest(split, whole.metric), _digest(train, whole.metric))
             known[name] = key
         chip_of[cell.index] = known[name]
+        if (bare := prepared[known[name]].bare) is not None:
+            hit_alike(bare, chips[known[name]].deployment, cell.faults)
     _check_possible(campaign, chips, chip_of)
     if len(measured := {chip.metric.name for chip in chips.values()}) > 1:
         raise UsageError(f"data: a campaign measures one thing, not {' and '.join(sorted(measured))}; make a campaign of each")
