@@ -295,7 +295,13 @@ def _what_protects(result: Injection) -> list[str]:
     if result.prepared.bare is None:
         return []
     cost, regained = result.charge, result.regained
-    back = "the chip without it has nothing of what was hit" if result.bare is None else "nothing was lost without it" if regained is None else f"it regains {100 * regained:.1f} % of the loss"
+    back = (
+        "the chip without it has nothing of what was hit"
+        if result.bare is None
+        else "nothing was lost without it"
+        if regained is None
+        else f"it regains {100 * regained:.1f} % of the loss"
+    )
     return [
         f"protection: {cost.data_bits:,} of {plural(cost.stored_bits, 'stored bit')} in code words; {back}",
         f"it costs {plural(cost.check_bits, 'check bit')} and {plural(cost.map_bits, 'bit')} of map, ranges and floors, {plural(cost.copied_bits, 'bit')} of copies ({100 * cost.added:.2f} % more), {plural(cost.cores, 'core')}, "

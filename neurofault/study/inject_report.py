@@ -24,8 +24,8 @@ from neurofault.progress import Progress
 from neurofault.study.hits import hits_to_json
 from neurofault.study.lesion import Lesion, Measured, how_run, lesion, measure
 from neurofault.study.prepare import Prepared
-from neurofault.study.protect.prepared import hit_alike
 from neurofault.study.protect.charge import Charge, charge
+from neurofault.study.protect.prepared import hit_alike
 from neurofault.study.shown import shown
 
 _LOOKED_AT = 100
@@ -189,7 +189,9 @@ def injection(
         )
 
     if prepared.bare is not None:
-        hit_alike(prepared.bare, chip, [CoreDead(count=1, layer=layer)] if faults is None else faults)  # refused before anything runs
+        hit_alike(
+            prepared.bare, chip, [CoreDead(count=1, layer=layer)] if faults is None else faults
+        )  # refused before anything runs
     tried: list[Lesion] = []
     if faults is not None:
         seen = attempt(faults, None)

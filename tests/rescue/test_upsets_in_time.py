@@ -7,8 +7,8 @@ import pytest
 from test_learners import SAMPLES, healthy, rescued, samples
 
 import neurofault as nf
-from neurofault.errors import UsageError
 from neurofault.deploy.memory import stored_weights
+from neurofault.errors import UsageError
 from neurofault.rescue.budget import Spent
 from neurofault.rescue.examples import Examples
 from neurofault.rescue.lesson import Taught
@@ -88,5 +88,8 @@ def test_a_learner_that_writes_more_than_it_may_is_refused_by_name():
     x, y = samples()
     bench = Workbench(healthy(), Examples(x, y), Spendthrift(), nf.Budget(cycles=1, writes=50), Plan(), fine=False)
     bench.strike()
-    with pytest.raises(UsageError, match=r"^learner 'spendthrift' wrote 51 stored values in a lesson that allows 50: a learner keeps to lesson.writes$"):
+    with pytest.raises(
+        UsageError,
+        match=r"^learner 'spendthrift' wrote 51 stored values in a lesson that allows 50: a learner keeps to lesson.writes$",
+    ):
         bench.learn()

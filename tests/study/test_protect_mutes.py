@@ -196,14 +196,36 @@ def test_the_command_and_campaigns_mute(cli, tmp_path):
     assert set(table["status"]) == {"ok"}, table["message"].tolist()
 
 
-@pytest.mark.parametrize("way", [("mute", "muted", "relays", "hidden1.own", "watchers: 'hidden1.watch'"), ("tmr", "copied", "voters", "hidden1.1", "their copies: 'hidden1.2', 'hidden1.3'")])
-def test_a_layer_that_means_other_neurons_on_the_protected_chip_is_refused_and_its_own_neurons_are_compared(way, capsys, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    "way",
+    [
+        ("mute", "muted", "relays", "hidden1.own", "watchers: 'hidden1.watch'"),
+        ("tmr", "copied", "voters", "hidden1.1", "their copies: 'hidden1.2', 'hidden1.3'"),
+    ],
+)
+def test_a_layer_that_means_other_neurons_on_the_protected_chip_is_refused_and_its_own_neurons_are_compared(
+    way, capsys, monkeypatch, tmp_path
+):
     from neurofault.cli.app import main
 
     kind, done, passing, own, beside = way
 
     def inject(layer, *, code=0):
-        words = ["inject", "--samples", "60", "--protect", kind, "--fault", "neuron_saturated", "--count", "2", "--draws", "2", "--layer", layer]
+        words = [
+            "inject",
+            "--samples",
+            "60",
+            "--protect",
+            kind,
+            "--fault",
+            "neuron_saturated",
+            "--count",
+            "2",
+            "--draws",
+            "2",
+            "--layer",
+            layer,
+        ]
         monkeypatch.setattr("sys.argv", ["neurofault", *words, "--json", str(tmp_path / "found.json")])
         with pytest.raises(SystemExit) as ended:
             main()
