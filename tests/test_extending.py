@@ -18,6 +18,7 @@ from neurofault.errors import FaultError, UnsupportedError, UsageError
 from neurofault.faults import Fault
 from neurofault.faults.context import FaultOutcome
 from neurofault.faults.plan_file import plan_hash
+from neurofault.faults.sites import Ids
 from neurofault.graph.law import Law
 from neurofault.study.chain_identity import chip_record
 
@@ -246,6 +247,8 @@ class Weary(Fault):
     sources: ClassVar[tuple[str, ...]] = ("a test",)
     edits: ClassVar[tuple[object, ...]] = ()
 
+    cores: Ids | None = None
+
     def resolve(self, context):
         out = FaultOutcome()
         out.edits += self.edits
@@ -268,8 +271,8 @@ class Weary(Fault):
 def test_an_edit_of_a_kind_of_ones_own_is_right_or_refused_before_anything_runs(edit, said, monkeypatch):
     monkeypatch.setattr(Weary, "edits", (edit,))
     if said is None:
-        assert nf.inject(chip(), [Weary()]).damage.edits == (edit,)
+        assert nf.inject(chip(), [Weary(count=1)]).damage.edits == (edit,)
         return
     with pytest.raises(FaultError) as refused:
-        nf.inject(chip(), [Weary()])
+        nf.inject(chip(), [Weary(count=1)])
     assert str(refused.value).startswith(f"weary: its resolve gives {said}")

@@ -251,7 +251,7 @@ def test_a_layer_that_means_other_neurons_on_the_protected_chip_is_refused_and_i
 
 def test_arms_of_a_campaign_that_would_hit_other_neurons_are_refused(tmp_path):
     spec = {
-        "name": "arms", "network": {"zoo": "digits-mlp"}, "data": {"samples": 20}, "protect": {"sweep": [[], ["mute"]]},
+        "name": "arms", "network": {"zoo": "digits-mlp"}, "data": {"samples": 20}, "protect": {"sweep": [[], [{"kind": "mute"}]]},
         "faults": [{"kind": "neuron_saturated", "count": 1, "layer": "hidden1"}], "repeats": {"draws": 2, "seed": 1},
     }  # fmt: skip
     with pytest.raises(UsageError, match=r"^neuron_saturated: layer 'hidden1' is muted: on the protected chip"):

@@ -80,7 +80,7 @@ def hit_alike(bare: Deployment, safe: Deployment, faults: Sequence[Fault]) -> tu
                     f"its neurons; neurons: {own!r}, {'their copies' if copied else 'watchers'}: {', '.join(map(repr, beside))}, all of them: 'hidden'"
                 )
             if layer == own:
-                fault = replace(fault, layer=one.population)
+                fault = fault.model_copy(update={"layer": one.population})
         if fault.layer is not None and fault.layer not in names:
             return None
         found.append(fault)
