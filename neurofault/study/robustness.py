@@ -156,7 +156,7 @@ def robustness(
     >>> chip = nf.deploy(nf.chain("reflex", [eyes, hands], [nf.Dense(np.eye(2) * 2)], timesteps=4, how="count"))
     >>> events = nf.Spikes.dense(np.repeat(np.eye(2, dtype=bool)[:, None], 4, axis=1))
     >>> print(robustness(chip, events, [0, 1], "synapse_dead", layer="any", grid=(0.0, 1.0), draws=1))
-    R(synapse_dead) = 0.500 over shares 0 … 1 of any, 1 draws, 2 samples, healthy 100.00%
+    R(synapse_dead) = 0.500 over shares 0 … 1 of any, 1 draw, 2 samples, healthy 100.00%
 
     Args:
         chip: the healthy chip.

@@ -178,7 +178,7 @@ def test_write_limits_hold(cli):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("--cycles", "0"), "--cycles 0 of 10000 samples leaves nothing to learn from; allowed: more than 0"),
+        (("--cycles", "0"), "--cycles 0 of 10,000 samples leaves nothing to learn from; allowed: more than 0"),
         (("--cycles", "-1"), "budget: cycles is -1.0; allowed: 0 or more"),
         (("--strategy", "batsh"), "no strategy 'batsh'; strategies: none, batch, iterative"),
         (("--strategy", "batch,batch"), "strategy 'batch' is given twice"),

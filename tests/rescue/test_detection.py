@@ -171,7 +171,7 @@ def test_without_room_it_says_so_and_what_is_left_is_learned():
     assert mended.samples_learned == 0
     few = healed(hurt, book(chip), plan=nf.Plan(tries=1))
     assert len(few.detection.tries) == 1
-    assert few.notes == ("the test still fails after 1 moves, as many as the plan allows",)
+    assert few.notes == ("the test still fails after 1 move, as many as the plan allows",)
 
 
 def test_what_the_test_does_not_show_is_not_noticed():

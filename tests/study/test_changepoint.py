@@ -76,5 +76,5 @@ def test_mistakes_are_named():
         fit_all(X, X[:-1])
     with pytest.raises(UsageError, match="expected at least 8, with x strictly increasing"):
         fit_all(X[::-1], X)
-    with pytest.raises(UsageError, match="1 curves; a change point needs at least two orders"):
+    with pytest.raises(UsageError, match="1 curve; a change point needs at least two orders"):
         change_point([(X, X)])

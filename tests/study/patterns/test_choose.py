@@ -204,5 +204,5 @@ def test_nothing_detectable_is_said():
     ):
         choose_patterns(made, quiet, inputs, faults=["synapse_dead"], layer="hidden", observe="potential", aim="detectable")
     hurt = made.with_damage(Damage(single_faults(made, ["neuron_dead"]).edits(0)))
-    with pytest.raises(UsageError, match=r"^a test is made on a healthy chip; this one is damaged already \(1 edits\)$"):
+    with pytest.raises(UsageError, match=r"^a test is made on a healthy chip; this one is damaged already \(1 edit\)$"):
         choose_patterns(hurt, inputs)
