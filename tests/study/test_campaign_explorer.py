@@ -6,6 +6,7 @@ import pytest
 from browsers import browser, opened
 from campaigns import made_ready, ran
 
+from neurofault.numerals import plural
 from neurofault.study.campaign.report import write_report
 from neurofault.study.campaign.summary import answer_of, found_in
 
@@ -108,7 +109,7 @@ def test_the_report_answers_to_pointer_and_keyboard(browser, report, width):
     detail = page.locator("#chip3-explorer .detail")
     count = hit["neurons"][2]
     assert f"{hit['layer']}, {count} neuron" in detail.inner_text()
-    assert f"core_dead: {hit['trials']} trials" in detail.inner_text()
+    assert f"core_dead: {plural(hit['trials'], 'trial')}" in detail.inner_text()
     assert f"draw {hit['worst'][0]['draw']}, core_dead" in detail.inner_text()
     mark.focus()
     page.keyboard.press("ArrowRight")
