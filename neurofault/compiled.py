@@ -10,10 +10,9 @@ import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numba
-from filelock import BaseFileLock, FileLock, Timeout
 from llvmlite.binding import Linkage
 from numba.core.caching import FunctionCache
 from numba.core.codegen import JITCodeLibrary
@@ -22,6 +21,9 @@ from numba.core.compiler import Compiler
 from neurofault.cache import compiled_kernels_have_a_place
 from neurofault.kernel_sources import sources_digest
 from neurofault.progress import compiling
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -47,6 +49,8 @@ class _KeptKernels(FunctionCache):
 
     def _lock(self, name: str, *, patience: float) -> BaseFileLock | None:
         """Return a lock that is held, beside what is kept; None: there is none to be had, or not in time."""
+        from filelock import FileLock, Timeout  # where everything is kept already nothing is locked
+
         try:
             folder = Path(self._cache_path)
             folder.mkdir(parents=True, exist_ok=True)
