@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from doctest import UnexpectedException
+from typing import Any
 
 import pytest
 from _pytest import doctest
@@ -49,24 +50,18 @@ def _run(example: doctest.DoctestItem) -> None:
         raise
 
 
-def _collect(module: doctest.DoctestModule) -> Iterator[doctest.DoctestItem]:
-    """Look for a module's examples; skip a module that cannot be imported because an extra is not installed."""
-    try:
-        yield from _COLLECT(module)
-    except Exception as failed:
-        if lacks := _lacks(failed):
-            pytest.skip(f"{lacks} is not installed", allow_module_level=True)
-        raise
+def _where_extras_are(collect: Callable[[Any], Iterable[Any]]) -> Callable[[Any], Iterator[Any]]:
+    """Return what collects the tests or examples of a module, and skips it if it cannot be imported because an extra is not installed."""
 
+    def collected(module: Any) -> Iterator[Any]:
+        try:
+            yield from collect(module)
+        except Exception as failed:
+            if lacks := _lacks(failed):
+                pytest.skip(f"{lacks} is not installed", allow_module_level=True)
+            raise
 
-def _imported(module: pytest.Module) -> Iterator[pytest.Item | pytest.Collector]:
-    """Collect a module of tests; skip one that cannot be imported because an extra is not installed."""
-    try:
-        yield from _IMPORT(module)
-    except Exception as failed:
-        if lacks := _lacks(failed):
-            pytest.skip(f"{lacks} is not installed", allow_module_level=True)
-        raise
+    return collected
 
 
 def _tried() -> Iterator[None]:
@@ -90,7 +85,7 @@ def pytest_runtest_call() -> Iterator[None]:
     return (yield from _tried())
 
 
-pytest.Module.collect = _imported  # type: ignore[method-assign]
+pytest.Module.collect = _where_extras_are(_IMPORT)  # type: ignore[method-assign]
 # The classes, not hooks: hooks of this file do not reach the examples of a package that is installed elsewhere.
-doctest.DoctestModule.collect = _collect  # type: ignore[method-assign]
+doctest.DoctestModule.collect = _where_extras_are(_COLLECT)  # type: ignore[method-assign]
 doctest.DoctestItem.runtest = _run  # type: ignore[method-assign]

@@ -29,6 +29,7 @@ from jinja2 import nodes
 sys.path.insert(0, str(Path(__file__).parent))
 
 import paper_claims  # beside this file
+from paper_statistics import value_of
 from typst_page import LAYOUT, typst_of
 
 from neurofault.papers.rescue2019 import chip_setting, float_setting
@@ -47,18 +48,6 @@ HELPERS = {"cite", "figure", "tab", "section", "references", "holds"}
 
 class WrongTextError(Exception):
     """The data do not say what the template says."""
-
-
-def value_of(text: str) -> Any:
-    """Return a field of a CSV file as what it was written from."""
-    if text in ("True", "False"):
-        return text == "True"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def table(name: str, **where: Any) -> list[dict[str, Any]]:

@@ -66,10 +66,10 @@ class _KeptKernels(FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         for environment in data._find_referenced_environments():  # those of its parts
             data.codegen.set_env(environment.env_name, environment)
-        index = self._lock(_short(self._impl.filename_base), patience=_PATIENCE)
+        index = self._lock(f"{self._impl.filename_base}.index", patience=_PATIENCE)
         if index is not None:
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # numba has no types
-            _unlocked(index)
+            index.release()  # its file stays: of two processes one could wait for a file that is gone while the other locks the next
         _unlocked(self._compiled_here.pop(sig, None))
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:

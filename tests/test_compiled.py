@@ -112,6 +112,6 @@ def test_processes_that_want_the_same_kernels_at_once_compile_each_once_and_keep
     assert [one.returncode for one in at_once] == [0] * 4
     assert sum(compiled) == 6
     assert len(list(tmp_path.rglob("*.nbc"))) == 6
-    assert not list(tmp_path.rglob("*.lock"))
+    assert not [path for path in tmp_path.rglob("*.lock") if not path.name.endswith(".index.lock")]
     again = subprocess.run([*words, "2", "0"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert again.stdout.split() == ["0"]

@@ -1,4 +1,4 @@
-"""Kernels compiled in a second process while the first loads the rest: ``python -m neurofault.cli.ahead`` compiles what a dense network of pixels needs.
+"""Kernels compiled in a second process while the first loads the rest: those that a dense network of pixels needs.
 
 The second process goes through a tiny chip as the first goes through its own, but only notes which kernels are asked for, and of which types; these it
 compiles, last ones first. The first begins with the first ones. What either has begun the other waits for (:mod:`neurofault.compiled`).
@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from neurofault.cache import cache_dir, keep
+from neurofault.cores import usable_cores
 from neurofault.kernel_sources import sources_digest
 
 
@@ -25,8 +26,8 @@ def _done() -> Path:
     return cache_dir() / "ahead" / hashlib.blake2b("\0".join(parts).encode(), digest_size=12).hexdigest()
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_CHILD = "import sys; sys.path[:] = {path!r}\nfrom neurofault.cli.ahead import main\nmain()"
+"""With the path of the first process: what lies in the current folder is not taken for a library."""
 
 
 def suits(network: str, engine: str) -> bool:
@@ -46,11 +47,11 @@ def compiled_ahead(network: str, engine: str) -> Iterator[None]:
         network: as named on the command line.
         engine: name of the engine.
     """
-    if _cores() < 2 or not suits(network, engine) or _done().exists():
+    if usable_cores() < 2 or not suits(network, engine) or _done().exists():
         yield
         return
     silent = subprocess.DEVNULL
-    child = subprocess.Popen([sys.executable, "-m", __name__], stdin=silent, stdout=silent, stderr=silent)
+    child = subprocess.Popen([sys.executable, "-c", _CHILD.format(path=sys.path)], stdin=silent, stdout=silent, stderr=silent)
     try:
         yield
     finally:
@@ -86,7 +87,3 @@ def main() -> None:
     for kernel, signature in reversed(asked):
         kernel.compile(signature)
     keep(_done(), lambda path: path.write_bytes(b""))
-
-
-if __name__ == "__main__":
-    main()

@@ -66,13 +66,27 @@ def test_a_first_inject_compiles_two_kinds_of_connections_and_a_second_nothing(t
 
 
 def test_what_is_compiled_ahead_is_what_inject_needs_and_is_done_once(tmp_path):
-    words = [sys.executable, "-m", "neurofault.cli.ahead"]
+    words = [sys.executable, "-c", "from neurofault.cli.ahead import main; main()"]
     subprocess.run(words, env=places(tmp_path), check=True)
     assert kept(tmp_path) == KERNELS
     assert len(list((tmp_path / "ahead").iterdir())) == 1
     assert ran(tmp_path, "first.json") == []
     assert kept(tmp_path) == KERNELS
-    assert not list(tmp_path.rglob("*.lock"))
+    assert not [path for path in tmp_path.rglob("*.lock") if not path.name.endswith(".index.lock")]
+
+
+def test_the_process_that_compiles_takes_nothing_of_the_current_folder_for_a_library(tmp_path):
+    (tmp_path / "profile.py").write_text("open('was_run', 'w')\n")
+    (tmp_path / "numba.py").write_text("open('was_run', 'w')\n")
+    script = "import sys; sys.path.remove(''); import time; from neurofault.cli.ahead import compiled_ahead, _done\nwith compiled_ahead('digits-mlp', 'exact'):\n    while not _done().exists(): time.sleep(0.1)\n"
+    subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=places(tmp_path) | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        check=True,
+    )
+    assert kept(tmp_path) == KERNELS
+    assert not (tmp_path / "was_run").exists()
 
 
 @pytest.mark.parametrize(
