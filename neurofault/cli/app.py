@@ -81,6 +81,13 @@ def main() -> None:
 def _signals() -> Iterator[None]:
     """Let signals that end a process raise; what `nohup` ignores stays ignored, and only the main thread can take signals."""
     before = {}
+    unraisable = sys.unraisablehook
+
+    def show(lost: sys.UnraisableHookArgs) -> None:
+        if not issubclass(lost.exc_type, _Stopped):  # it came in a destructor or in C's call of Python, and is raised again by the timer
+            unraisable(lost)
+
+    sys.unraisablehook = show
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
@@ -88,6 +95,7 @@ def _signals() -> Iterator[None]:
     try:
         yield
     finally:
+        sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -265,6 +265,18 @@ def test_a_signal_that_a_library_catches_ends_a_verb_all_the_same(tmp_path):
     assert (process.returncode, err.splitlines()[-1]) == (143, "neurofault: stopped")
 
 
+def test_a_signal_in_code_that_cannot_raise_ends_a_verb_with_one_line(tmp_path):
+    (tmp_path / "gone.py").write_text(
+        "import ctypes, os, signal, time\n"
+        "class Gone:\n    def __del__(self):\n        os.kill(os.getpid(), signal.SIGINT)\n        time.sleep(1)\n"
+        "def called(_):\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(1)\n    return 0\n"
+        "def net():\n    Gone()\n    ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(called)(1)\n    time.sleep(100)\n"
+    )
+    process = started("inject", "--network", "gone.py:net", "--data", "digits", cwd=tmp_path)
+    _, err = process.communicate(timeout=600)
+    assert (process.returncode, err) == (143, "neurofault: stopped\n")
+
+
 def test_a_cache_that_cannot_be_written_costs_nothing(cli, monkeypatch):
     monkeypatch.setenv("NEUROFAULT_CACHE", "/proc/nope")
     monkeypatch.setattr("neurofault.zoo.shipped.load_shipped", lambda key: None)
