@@ -99,3 +99,16 @@ def test_the_reference_has_every_verb_kind_and_profile(generated):
     assert {"NetworkChoice", "Data", "Place", "Rescue", "Stop", "CopySpec", "OrderSpec"} <= set(
         re.findall(r"^## (\w+)$", keys, re.MULTILINE)
     )
+
+
+def test_the_page_on_installation_names_what_a_build_makes_and_extras_that_there_are():
+    text = (DOCS / "install.md").read_text(encoding="utf-8")
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    [version] = re.findall(r'^version = "(.*)"$', project, re.MULTILINE)
+    assert set(re.findall(r"neurofault-([\d.]+?)(?:-py3-none-any\.whl|\.tar\.gz)", text)) == {version}
+    [extras] = re.findall(r"\[project\.optional-dependencies\]\n(.*?)\n\n", project, re.DOTALL)
+    named = {one for names in re.findall(r"(?:whl|neurofault)\[([\w,]+)\]", text) for one in names.split(",")}
+    assert named <= set(re.findall(r"^(\w+) = ", extras, re.MULTILINE))
+    assert named
+    [container] = re.findall(r'"\.\[([\w,]+)\]"', (ROOT / "Containerfile").read_text(encoding="utf-8"))
+    assert "the extras " + ", ".join(f"`{one}`" for one in container.split(",")[:-1]) + f" and `{container.split(',')[-1]}`" in text
