@@ -84,7 +84,8 @@ def _signals() -> Iterator[None]:
     unraisable = sys.unraisablehook
 
     def show(lost: sys.UnraisableHookArgs) -> None:
-        if not issubclass(lost.exc_type, _Stopped):  # it came in a destructor or in C's call of Python, and is raised again by the timer
+        # A signal that came in a destructor, or in C's call of Python, is raised again by the timer.
+        if not issubclass(lost.exc_type, _Stopped):
             unraisable(lost)
 
     sys.unraisablehook = show
