@@ -1,40 +1,57 @@
-"""Numbers of "Does it hold?" that stand in its sentences and in none of the published tables, computed from these tables.
+"""Numbers of "Does it hold?" that stand in its sentences, computed from the published tables.
 
     python experiments/paper_claims.py            # prints them
     python experiments/paper_claims.py --check    # exit code 1 where docs/does_it_hold.md says otherwise
 
-Static power is that of the profile's default table, for one chip, over the time on the chip by the same table.
+Static power is that of the profile's default table, for one chip, over the time on the chip by the same table. The tables of the page are written by ``experiments/paper_tables.py``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
-from scipy import stats
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import paper_sentences  # beside this file
+from paper_holm import CAPS, read, tests
+from paper_words import DATA, apart, number, one, percent, rows_of, table
 
 from neurofault import load_profile
-from neurofault.study.statistics import holm, paired_difference, paired_p
+from neurofault.papers.rescue2019.chips import STOPPED
+from neurofault.papers.rescue2019.networks import LAST, TOTAL
 
-DOCS = Path(__file__).parents[1] / "docs"
-DATA = DOCS / "data" / "paper"
+PAGE = Path(__file__).parents[1] / "docs" / "does_it_hold.md"
 WIDTHS = (25, 50, 100, 200, 400)
 CYCLE = 10_000
 """Samples of a cycle on the chip."""
 RESAMPLES = 10_000
 MEASURED_MICROJOULE = 590
 """A training sample on Loihi (Renner et al. 2024)."""
+LEARNERS = ("delta", "dfa", "emstdp")
 
 
-def signed(values: np.ndarray) -> str:
+def signed(values: Sequence[float]) -> str:
     """Return numbers in the page's words: a sign where they have both, one digit."""
-    words = [f"{'−' if value < 0 else '+' if (values < 0).any() else ''}{abs(value):.1f}" for value in values]
+    both = min(values) < 0
+    words = [number(value, 1, both) for value in values]
     return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def span(values: Sequence[float], digits: int = 1, scale: float = 100) -> str:
+    """Return the least and the largest of numbers: ``0.4 to 1.7``."""
+    return f"{number(scale * min(values), digits)} to {number(scale * max(values), digits)}"
+
+
+def none(count: int) -> str:
+    """Return a count, or none."""
+    return str(count) if count else "none"
 
 
 def doublings() -> Iterator[str]:
@@ -43,180 +60,155 @@ def doublings() -> Iterator[str]:
     bases = orders.groupby(["network", "base"])[["minus1pp", "half", "width"]].mean()
     for mark, words in (("minus1pp", "−1 point mark moves by"), ("half", "half-way mark by"), ("width", "the width by")):
         means = [100 * bases.loc[f"784-{width}-10", mark].mean() for width in WIDTHS]
-        yield f"{words} {signed(np.diff(means))}"
+        yield f"{words} {signed(np.diff(means).tolist())}"
 
 
 def cores_and_neurons() -> Iterator[str]:
     """Paired tests of the area under the curve of dead cores against dead neurons, draw by draw, not corrected."""
-    draws = pandas.read_csv(DATA / "chip_fig1_draws.csv").set_index(["curve", "draw"])["auc"]
-    values = [stats.ttest_rel(draws[f"cores, {bits} bits"], draws[f"neurons, {bits} bits"]).pvalue for bits in (8, 4, 2)]
-    yield "p = {:.3f}, {:.3f} and {:.3f} at 8, 4 and 2 bits".format(*values)
+    found = [number(each["p"], 3) for each in tests() if each["figure"] == "chip_fig1"]
+    yield "p = {}, {} and {} at 8, 4 and 2 bits".format(*found)
 
 
 def hard_caps() -> Iterator[str]:
     """What iterative repair loses under one cap, the least and the most over learners, caps and kinds of damage."""
-    pairs = json.loads((DATA / "chip_budgets.json").read_text(encoding="utf-8"))["paired"]
-    lost = [
-        100 * pair["difference"]
-        for pair in pairs
-        if ("writes" in pair["a"] or "energy" in pair["a"]) and pair["b"] == pair["a"].replace("batch", "iterative") != pair["a"]
-    ]
-    yield f"it loses by {min(lost):.0f} to {max(lost):.0f} points"
+    lost = [-each["difference"] for each in tests() if each["figure"] == "chip_budgets" and each["compared"] in CAPS]
+    yield f"it loses by {span(lost, 0)} points"
 
 
 def energy_of_learning() -> Iterator[str]:
     """Energy of a training sample, 6 dead cores, and how many cycles batch repair gets for what the iterative one takes, static power included."""
     profile = load_profile("loihi2")
-    table = profile.default_energy
-    assert table is not None
-    static = profile.energy_tables[table].energy.static_power.value
+    energy = profile.default_energy
+    assert energy is not None
+    static = profile.energy_tables[energy].energy.static_power.value
     assert static is not None
-    rows = pandas.read_csv(DATA / "chip_fig3_accounting.csv")
-    rows = rows[(rows.loss == "cores") & (rows.m == 6)].set_index(["learner", "strategy"])
+    rows = table("chip_fig3_accounting", loss="cores", m=6)
     sample, cycles, share = {}, {}, {}
-    for learner in ("delta", "dfa", "emstdp"):
-        one, other = rows.loc[learner, "iterative"], rows.loc[learner, "batch"]
-        own, its = (row[f"energy_{table}"] + static * row[f"time_{table}"] for row in (one, other))
-        sample[learner] = 1e6 * other[f"energy_{table}"] / (other.cycles * CYCLE)
-        cycles[learner] = own / (its / other.cycles)
-        share[learner] = static * one[f"time_{table}"] / one[f"energy_{table}"]
-    yield f"some {sample['dfa']:.0f} µJ (`dfa`) and {sample['emstdp']:.0f} µJ (`emstdp`) a training sample"
-    yield f"{MEASURED_MICROJOULE / sample['emstdp']:.0f} to {MEASURED_MICROJOULE / sample['dfa']:.0f} times as much"
-    yield "at 6 cores it is {:.1f} (`delta`), {:.1f} (`dfa`) and {:.1f} times (`emstdp`) the dynamic part".format(*share.values())
-    yield "with it batch repair gets {:.1f}, {:.1f} and {:.1f} cycles".format(*cycles.values())
+    for learner in LEARNERS:
+        ways = [one(rows, learner=learner, strategy=way) for way in ("iterative", "batch")]
+        own, its = (row[f"energy_{energy}"] + static * row[f"time_{energy}"] for row in ways)
+        sample[learner] = 1e6 * ways[1][f"energy_{energy}"] / (ways[1]["cycles"] * CYCLE)
+        cycles[learner] = number(own / (its / ways[1]["cycles"]))
+        share[learner] = number(static * ways[0][f"time_{energy}"] / ways[0][f"energy_{energy}"])
+    yield f"some {number(sample['dfa'], 0)} µJ (`dfa`) and {number(sample['emstdp'], 0)} µJ (`emstdp`) a training sample"
+    yield f"{number(MEASURED_MICROJOULE / sample['emstdp'], 0)} to {number(MEASURED_MICROJOULE / sample['dfa'], 0)} times as much"
+    yield "at 6 cores it is {} (`delta`), {} (`dfa`) and {} times (`emstdp`) the dynamic part".format(*share.values())
+    yield "with it batch repair gets {}, {} and {} cycles".format(*cycles.values())
 
 
-LOSSES = {
-    "cores": "cores",
-    "neurons": "neurons",
-    "flipped bits": "bits flipped",
-    "stuck bits": "bits stuck at 0",
-    "recurrent synapses": "recurrent synapses",
-}
-ACCOUNTINGS = (
-    "equal cycles in all",
-    "equal cycles in all, each stopped at its best look",
-    "equal cycles after the last step of damage",
-)
+ACCOUNTINGS = (TOTAL, STOPPED, LAST)
 
 
-def points(value: float, digits: int = 1) -> str:
-    """Return a fraction in points with its sign."""
-    return f"{100 * value:+.{digits}f}".replace("-", "−")
+def change_points() -> Iterator[str]:
+    """How often the hinge wins, and where half is lost."""
+    floats, chip = read("fig1"), read("chip_fig1")
+    plain = [point for name, point in floats["change_point"].items() if " " not in name]
+    yield (
+        f"hinge best in {span([each['wins']['hinge'] for each in plain], 0)} % of {plain[0]['orders']} orders; "
+        f"knot's sd {span([each['knot_sd'] for each in plain], 2, 1)} of N"
+    )
+    wins = [each["wins"]["hinge"] for each in chip["change_point"].values()]
+    half = {name: percent(chip["thresholds"][f"{name}, 8 bits"]["half"], 0) for name in ("neurons", "cores")}
+    yield f"hinge best in {span(wins, 0)} % of 40 draws; half-way at {half['neurons']} of the neurons, {half['cores']} of the cores"
+    yield f"The hinge is best in {span(wins, 0)} % of 40 draws, never in 80 %"
+    yield f"{half['neurons']} of the neurons ({percent(floats['thresholds']['784-100-10']['half'], 0)} on floats)"
 
 
-def share(value: float | None, digits: int = 0) -> str:
-    """Return a fraction in percent."""
-    return "–" if value is None or np.isnan(value) else f"{100 * value:.{digits}f} %".replace("-", "−")
+def floats_ranking() -> Iterator[str]:
+    """The ranking on networks of floats, and what is served."""
+    rows = read("fig3")["paired"]
+    yield f"at every m ({number(-100 * rows[0]['difference_total'], 2)} to {number(max(-100 * row['difference_total'] for row in rows))} points"
+    ahead = [row for row in rows if row["low_last"] > 0]
+    yield f"iterative is at {', '.join(str(row['m']) for row in ahead[:-1])} and {ahead[-1]['m']} dead ({span([row['difference_last'] for row in ahead], 2)} points"
+    yield f"what is served is {span([row['difference'] for row in table('fig3_served')])} points better than if repair waits for the last death"
 
 
-def broken(row: pandas.Series) -> str:
-    """Return what breaks, and how much of it."""
-    return f"{row['count']:,} of {row['of']:,} {LOSSES[row.loss]}"
+def chip_ranking() -> Iterator[str]:
+    """The ranking on the chip, and what is served."""
+    rows = table("chip_fig3_comparisons")
+    stopped = rows_of(rows, accounting=STOPPED)
+    yield f"{len(rows_of(stopped, better='batch'))} of {len(stopped)} comparisons decided for batch, {none(len(rows_of(stopped, better='iterative')))} for iterative"
+    half = [row for row in rows if row["m"] in (6, 48)]
+    last = [row["difference"] for row in half if row["accounting"] == "equal cycles after the last death"]
+    whole = [-row["difference"] for row in half if row["accounting"] not in ("equal cycles after the last death", STOPPED)]
+    yield f"at half dead: batch by {span(whole)} points at equal cycles, writes, energy; iterative by {span(last)} counting the last step alone"
+    yield f"serves {span([row['difference'] for row in table('chip_fig3_served')], 0)} points better while damage goes on"
+    flips = read("chip_ranking")["rows"]
+    yield f"of {len(flips)} comparisons {len(rows_of(flips, better='batch'))} are decided for batch repair, {none(len(rows_of(flips, better='iterative')))} for iterative"
 
 
-def over_bases() -> Iterator[str]:
-    """Iterative − batch repair of 10 nodes of networks of floats at equal cycles in all, with the base as the unit."""
-    own = pandas.read_csv(DATA / "fig3_pairs.csv").query("m == 10").groupby("base")[["iterative", "batch_total"]].mean()
-    found = paired_difference(own.iterative, own.batch_total)
-    assert found.low is not None
-    assert found.high is not None
-    yield f"over the three bases it is {points(found.mean, 2)} [{points(found.low, 2)}, {points(found.high, 2)}]"
-
-
-def network_declines() -> Iterator[str]:
-    """The table of declines of more networks."""
-    for _, row in pandas.read_csv(DATA / "chip_declines_rows.csv").iterrows():
-        marks = [
-            f"{share(row[name], 1)} [{share(row[f'{name}_low'], 1)}, {share(row[f'{name}_high'], 1)}]"
-            for name in ("minus1pp", "half", "width")
-        ]
-        yield (
-            f"| {row.network}, {row.loss} | {share(row.healthy, 1)} | {share(row.hinge_wins)} | {share(row.logistic_wins)} | {row.slope_ratio:.2g} | "
-            f"{row.knot:.2f} ({row.knot_sd:.2f}) | {' | '.join(marks)} |"
-        )
+def invariance() -> Iterator[str]:
+    """Returns to U, and lines."""
+    floats, chip = read("fig4"), read("chip_fig4")
+    back, exits = floats["return_rate"]["0.005"], floats["first_exit"]["0.005"]["exits"]
+    inside = floats["barriers"]["same base, other order"]
+    yield (
+        f"at ε = 0.5: {back['returned']} of {back['left']} repairs return, all {floats['trajectories']} ways leave U, first at {min(exits)} to {max(exits)} dead; "
+        f"{inside['inside']} of {inside['ends_inside']} lines between ways of one base stay inside"
+    )
+    cores, neurons = (chip["return_rate"][loss]["0.005"] for loss in ("cores", "neurons"))
+    fallen = [each["mean"] for found in chip["barriers"].values() for each in found.values()]
+    yield (
+        f"at ε = 0.5: {cores['returned']} of {cores['left']} (cores) and {neurons['returned']} of {neurons['left']} (neurons) repairs return, "
+        f"all 16 ways leave U; lines between repaired chips fall {span(fallen)} points"
+    )
 
 
 def decline_sentences() -> Iterator[str]:
     """What the sentences on declines of more networks say."""
-    rows = pandas.read_csv(DATA / "chip_declines_rows.csv")
-    yield f"The hinge is best in {100 * rows.hinge_wins.min():.0f} to {100 * rows.hinge_wins.max():.0f} % of the draws of a network"
-    yield f"half-way at {100 * rows.half.min():.0f} to {100 * rows.half.max():.0f} % of what can die"
-
-
-def network_repairs() -> Iterator[str]:
-    """The table of what batch repair brings back of more networks."""
-    rows = pandas.read_csv(DATA / "chip_networks_recovery.csv")
-    compared = pandas.read_csv(DATA / "chip_networks_rows.csv").drop_duplicates(["network", "loss"]).set_index(["network", "loss"])
-    for (network, loss), both in rows.groupby(["network", "loss"], sort=False):
-        own, one = compared.loc[(network, loss)], both.set_index("tolerance")
-        cycles = [f"{str(one.loc[at, 'cycles']).replace('>', '> ')}, {share(one.loc[at, 'recovered'])}" for at in (0.01, 0.005)]
-        regained = (
-            "–"
-            if np.isnan(one.regained.iloc[0])
-            else f"{share(one.regained.iloc[0])} [{share(one.regained_low.iloc[0])}, {share(one.regained_high.iloc[0])}]"
-        )
-        yield (
-            f"| {network}, {own.learner} | {broken(both.iloc[0])} | {share(own.healthy, 1)} | {share(own.damaged, 1)} | {share(own.batch, 1)} | "
-            f"{regained} | {' | '.join(cycles)} |"
-        )
-
-
-def network_ranking() -> Iterator[str]:
-    """The table of comparisons on more networks."""
-    rows = pandas.read_csv(DATA / "chip_networks_rows.csv")
-    for (network, loss), own in rows.groupby(["network", "loss"], sort=False):
-        cells = []
-        for accounting in ACCOUNTINGS:
-            row = own[own.accounting == accounting].iloc[0]
-            text = f"{points(row.difference)} [{points(row.low)}, {points(row.high)}]"
-            cells.append(text if row.better == "undecided" else f"**{text}**")
-        yield f"| {network}, {own.learner.iloc[0]} | {LOSSES[loss]} | {own.trainings.iloc[0]} × {own.draws.iloc[0]} | {' | '.join(cells)} |"
+    rows = table("chip_declines_rows")
+    yield f"The hinge is best in {span([row['hinge_wins'] for row in rows], 0)} % of the draws of a network"
+    yield f"half-way at {span([row['half'] for row in rows], 0)} % of what can die"
 
 
 def network_counts() -> Iterator[str]:
     """In how many rows of more networks a repair is ahead, with an interval that leaves 0 out, and decided."""
-    rows = pandas.read_csv(DATA / "chip_networks_rows.csv")
-    for accounting, sign, words in zip(
-        ACCOUNTINGS, (-1, -1, 1), ("batch repair is ahead", "batch repair is ahead", "iterative repair is ahead"), strict=True
-    ):
-        own = rows[rows.accounting == accounting]
-        ahead = own[sign * own.difference > 0]
-        apart = int((ahead.low * ahead.high > 0).sum())
-        yield f"{words} in {len(ahead)} of {len(own)} rows, in {apart} with an interval that leaves 0 out, in {int((ahead.better != 'undecided').sum())} after correction"
+    rows = table("chip_networks_rows")
+    for accounting, sign, way in zip(ACCOUNTINGS, (-1, -1, 1), ("batch", "batch", "iterative"), strict=True):
+        own = rows_of(rows, accounting=accounting)
+        ahead = [row for row in own if sign * row["difference"] > 0]
+        apart_ = sum(row["low"] * row["high"] > 0 for row in ahead)
+        judged = [each for each in tests() if each["figure"] == "chip_networks" and each["compared"] == accounting]
+        figure, page = (len(rows_of(judged, **{name: way})) for name in ("in_figure", "on_page"))
+        yield (
+            f"{way} repair is ahead in {len(ahead)} of {len(own)} rows, in {apart_} with an interval that leaves 0 out, "
+            f"in {figure} after correction over the figure, in {page} over the page"
+        )
 
 
 def network_sentences() -> Iterator[str]:
     """What the sentences on more networks say."""
-    rows = pandas.read_csv(DATA / "chip_networks_rows.csv")
-    whole = rows[rows.accounting == ACCOUNTINGS[0]]
-    of_mnist = whole[whole.network.str.startswith("mnist")]
-    plain, digits = of_mnist[of_mnist.loss != "stuck bits"], whole[whole.network.str.startswith("digits")]
-    ahead, decided = -100 * plain.difference, int((plain.better == "batch").sum())
-    yield f"{ahead.min():.1f} to {ahead.max():.1f} points ahead, in {decided} of {len(plain)} cases decided after correction"
-    yield f"within {100 * digits.difference.abs().max():.1f} points of each other"
-    means = (
-        pandas.read_csv(DATA / "chip_networks_trainings.csv")
-        .query("loss == 'stuck bits'")
-        .groupby("network")
-        .mean(numeric_only=True)
+    rows = table("chip_networks_rows")
+    whole = rows_of(rows, accounting=TOTAL)
+    plain = [row for row in whole if row["network"].startswith("mnist") and row["loss"] != "stuck bits"]
+    digits = [row for row in whole if row["network"].startswith("digits")]
+    judged = {each["place"]: each for each in tests() if each["figure"] == "chip_networks" and each["compared"] == TOTAL}
+    own = [judged[f"{row['network']}, {row['loss']}"] for row in plain]
+    figure, page = (len(rows_of(own, **{name: "batch"})) for name in ("in_figure", "on_page"))
+    yield (
+        f"{span([-row['difference'] for row in plain])} points ahead, in {figure} of {len(plain)} cases decided after correction over the figure, in {page} over the whole page"
     )
-    stuck = rows[(rows.loss == "stuck bits")].set_index(["network", "accounting"])
-    for network in of_mnist[of_mnist.loss == "stuck bits"].network:
-        total, best = (stuck.loc[network, accounting] for accounting in ACCOUNTINGS[:2])
-        yield f"iterative − batch is {points(total.difference)} points [{points(total.low)}, {points(total.high)}] for `{network}`"
-        yield f"{points(best.difference)} [{points(best.low)}, {points(best.high)}] with each stopped at its best look"
-        yield "`{}` has {} after a fifth of a cycle, {} after 1.2 and {} at its best look".format(
-            network, *(share(means.loc[network, name], 1) for name in ("last", "batch", "batch_stopped"))
-        )
+    yield f"within {number(100 * max(abs(row['difference']) for row in digits))} points of each other"
+    for row in rows_of(whole, loss="stuck bits"):
+        if row["network"].startswith("mnist"):
+            best = one(rows, network=row["network"], loss="stuck bits", accounting=STOPPED)
+            means = rows_of(table("chip_networks_trainings"), network=row["network"], loss="stuck bits")
+            seen = (percent(float(np.mean([each[name] for each in means]))) for name in ("last", "batch", "batch_stopped"))
+            yield f"iterative − batch is {interval(row)} for `{row['network']}`"
+            yield f"{apart(best, digits=1)} with each stopped at its best look"
+            yield "`{}` has {} after a fifth of a cycle, {} after 1.2 and {} at its best look".format(row["network"], *seen)
+
+
+def interval(row: Any) -> str:
+    """Return a difference in points with its interval, in a sentence."""
+    mean, ends = apart(row, digits=1).split(" ", 1)
+    return f"{mean} points {ends}"
 
 
 def two_levels() -> Iterator[str]:
     """How wide the intervals of a bootstrap of trainings, and of draws within them, are beside those of Student's t over trainings."""
     draws = pandas.read_csv(DATA / "chip_networks_draws.csv")
-    rows = (
-        pandas.read_csv(DATA / "chip_networks_rows.csv").query(f"accounting == {ACCOUNTINGS[0]!r}").set_index(["network", "loss"])
-    )
+    rows = pandas.read_csv(DATA / "chip_networks_rows.csv").query(f"accounting == {TOTAL!r}").set_index(["network", "loss"])
     random, ratios = np.random.default_rng(1), []
     for place, own in draws.groupby(["network", "loss"], sort=False):
         lost = np.array([training.iterative - training.batch for _, training in own.groupby("training")])
@@ -224,40 +216,25 @@ def two_levels() -> Iterator[str]:
         within = random.integers(lost.shape[1], size=(RESAMPLES, *lost.shape))
         low, high = np.quantile(lost[chosen, within].mean((1, 2)), (0.025, 0.975))
         ratios.append((high - low) / (rows.loc[place, "high"] - rows.loc[place, "low"]))
-    yield f"are {min(ratios):.1f} to {max(ratios):.1f} times as wide"
+    yield f"are {span(ratios, 1, 1)} times as wide"
 
 
 def whole_page() -> Iterator[str]:
-    """Holm's correction over all comparisons of iterative with batch repair on the page."""
-    pairs = pandas.read_csv(DATA / "fig3_pairs.csv")
-    floats = [paired_p(own.iterative, own[other]) for _, own in pairs.groupby("m") for other in ("batch_total", "batch_last_step")]
-    figures = [
-        pandas.read_csv(DATA / name) for name in ("chip_fig3_comparisons.csv", "chip_ranking_rows.csv", "chip_networks_rows.csv")
-    ]
-    corrected = holm([*floats, *(p for one in figures for p in one.p)])
-    decided = [p < 0.05 for p in corrected]
-    yield f"over all {len(corrected)} comparisons of iterative with batch repair on this page"
-    at = len(floats)
-    for one, words in zip(figures, ("of figure 3", "of the ranking", "of more networks"), strict=True):
-        yield f"{sum(decided[at : at + len(one)])} of the {int((one.better != 'undecided').sum())} {words}"
-        at += len(one)
+    """Holm's correction over all tests of the page."""
+    yield f"over all {len(tests())} tests on this page"
+    for figure, words in (
+        ("fig3", "of figure 3 on floats"), ("chip_fig3", "of figure 3"), ("chip_budgets", "of hard limits"),
+        ("chip_ranking", "of the ranking"), ("chip_networks", "of more networks"),
+    ):  # fmt: skip
+        own = [each for each in tests() if each["figure"] == figure]
+        page, over = (sum(each[name] != "undecided" for each in own) for name in ("on_page", "in_figure"))
+        yield f"{page} of the {over} {words}"
 
 
 PARTS = (
-    doublings,
-    cores_and_neurons,
-    hard_caps,
-    energy_of_learning,
-    over_bases,
-    network_declines,
-    decline_sentences,
-    network_repairs,
-    network_ranking,
-    network_counts,
-    network_sentences,
-    two_levels,
-    whole_page,
-)
+    *paper_sentences.PARTS, doublings, cores_and_neurons, hard_caps, energy_of_learning, change_points, floats_ranking, chip_ranking, invariance, decline_sentences,
+    network_counts, network_sentences, two_levels, whole_page,
+)  # fmt: skip
 
 
 def main() -> None:
@@ -265,14 +242,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     given = parser.parse_args()
-    page = " ".join((DOCS / "does_it_hold.md").read_text(encoding="utf-8").split())
-    missing = 0
-    for part in PARTS:
-        for claim in part():
-            said = claim in page
-            missing += not said
-            print(claim if said or not given.check else f"not on the page: {claim}")
-    sys.exit(bool(given.check and missing))
+    written = PAGE.read_text(encoding="utf-8")
+    page = " ".join(written.split())
+    claims, missing = [claim for part in PARTS for claim in part()], 0
+    for claim in claims:
+        said = claim in page
+        missing += not said
+        print(claim if said or not given.check else f"not on the page: {claim}")
+    loose = paper_sentences.loose(written, claims)
+    print(
+        f"{len(claims)} claims, {missing} are not on the page; {len(loose)} numbers of its prose are in no claim and no table",
+        *loose,
+        sep="\n",
+    )
+    sys.exit(bool(given.check and (missing or loose)))
 
 
 if __name__ == "__main__":

@@ -12,13 +12,11 @@ What a sentence rests on beyond its numbers stands beside it as ``{{ holds(condi
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import json
 import re
 import sys
 from collections.abc import Iterator
-from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +27,8 @@ from jinja2 import nodes
 sys.path.insert(0, str(Path(__file__).parent))
 
 import paper_claims  # beside this file
-from paper_statistics import value_of
+import paper_holm
+from paper_words import WrongTextError, apart, between, cycles, marked, number, one, percent, points, rows_of, table
 from typst_page import LAYOUT, typst_of
 
 from neurofault.papers.rescue2019 import chip_setting, float_setting
@@ -44,56 +43,6 @@ NAMES = re.compile(
 """What may have digits and is no result: names, the level of all intervals, targets of links, items of a list, code with a letter in it."""
 HELPERS = {"cite", "figure", "tab", "section", "references", "holds"}
 """What the template may call for itself, without data."""
-
-
-class WrongTextError(Exception):
-    """The data do not say what the template says."""
-
-
-def table(name: str, **where: Any) -> list[dict[str, Any]]:
-    """Return the rows of a published CSV file that have these values."""
-    with (DATA / "paper" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
-        rows = [{key: value_of(text) for key, text in row.items()} for row in csv.DictReader(file)]
-    return rows_of(rows, **where)
-
-
-def rows_of(rows: list[dict[str, Any]], **where: Any) -> list[dict[str, Any]]:
-    """Return the rows that have these values."""
-    return [row for row in rows if all(row[key] == value for key, value in where.items())]
-
-
-def one(rows: list[dict[str, Any]], **where: Any) -> dict[str, Any]:
-    """Return the only row that has these values."""
-    found = rows_of(rows, **where)
-    if len(found) != 1:
-        raise WrongTextError(f"{len(found)} rows have {where}")
-    return found[0]
-
-
-def number(value: float, digits: int = 1, signed: bool = False) -> str:
-    """Return a number with so many digits behind the point, halves rounded up, and a comma each thousand; − is the minus sign, and what rounds to zero has no sign."""
-    size = Decimal(str(round(abs(value), 9))).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
-    return f"{'' if not size else '−' if value < 0 else '+' if signed else ''}{size:,}"
-
-
-def percent(value: float, digits: int = 1) -> str:
-    """Return a share in percent."""
-    return f"{number(100 * value, digits)} %"
-
-
-def points(value: float, digits: int = 2) -> str:
-    """Return a difference of accuracies in points, with its sign."""
-    return number(100 * value, digits, signed=True)
-
-
-def between(row: Any, low: str = "low", high: str = "high", scale: float = 100, digits: int = 2, signed: bool = True) -> str:
-    """Return an interval, by default one of accuracies' differences in points."""
-    return f"[{number(scale * row[low], digits, signed)}, {number(scale * row[high], digits, signed)}]"
-
-
-def cycles(value: float | str, digits: int = 2) -> str:
-    """Return cycles; ``>35`` stays what it is: never within the cap."""
-    return f"> {value[1:]}" if isinstance(value, str) else f"{value:.{digits}g}"
 
 
 def holds(condition: bool) -> str:
@@ -148,7 +97,7 @@ def environment() -> jinja2.Environment:
     made.globals |= {
         "also": {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(DATA.glob("*.json"))},
         "floats": float_setting.FULL, "chip": chip_setting.FULL, "claims": paper_claims, "table": table, "between": between, "len": len,
-        "holds": holds, **change_points(made.globals), "cite": counted.cite, "references": counted.references, "learners": chip_setting.FULL.learners,
+        "holds": holds, "marked": marked, "test": paper_holm.test, "tests": list(paper_holm.tests()), "apart": apart, **change_points(made.globals), "cite": counted.cite, "references": counted.references, "learners": chip_setting.FULL.learners,
         **{kind: (lambda name, kind=kind: counted.of(kind, name)) for kind in ("figure", "tab", "section")},
     }  # fmt: skip
     return made

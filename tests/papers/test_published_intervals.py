@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import importlib
+import json
 import runpy
 import sys
 from pathlib import Path
 
 import pytest
+
+from neurofault.study.campaign.labels import labels_of
+from neurofault.study.campaign.spec import load_campaign
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -30,10 +36,59 @@ def test_the_published_intervals_are_those_of_the_published_draws(checked):
     assert [line.split(": ")[1] for line in out.splitlines()] == ["0 ends of intervals differ"] * 7
 
 
-def test_numbers_in_sentences_are_those_of_the_published_tables(checked):
+def test_numbers_in_sentences_are_those_of_the_published_tables(checked, monkeypatch):
     code, out = checked("paper_claims.py")
     assert code == 0, out
-    assert len(out.splitlines()) == 72
+    assert out.endswith(" claims, 0 are not on the page; 0 numbers of its prose are in no claim and no table\n")
+    read = Path.read_text  # a page that says otherwise, and one number that nothing computes
+    other = "what is served is 0.9 to 12.3 points better"
+    monkeypatch.setattr(
+        Path, "read_text", lambda path, **words: read(path, **words).replace("what is served is 0.9 to 13.9 points better", other)
+    )
+    code, out = checked("paper_claims.py")
+    assert code == 1
+    assert out.endswith(" claims, 1 are not on the page; 1 numbers of its prose are in no claim and no table\n12.3\n")
+
+
+def test_tables_of_the_page_are_those_of_the_published_data(checked, monkeypatch):
+    code, out = checked("paper_tables.py")
+    assert (code, out) == (0, "19 tables, 0 lines of does_it_hold.md are not what the data say\n")
+    read = Path.read_text  # a page that says otherwise
+    monkeypatch.setattr(
+        Path, "read_text", lambda path, **words: read(path, **words).replace("| 784-25-10 | 73 % |", "| 784-25-10 | 37 % |")
+    )
+    code, out = checked("paper_tables.py")
+    assert code == 1
+    assert out.endswith("\n19 tables, 1 lines of does_it_hold.md are not what the data say\n")
+
+
+def test_every_test_of_the_page_is_corrected_over_its_figure_and_over_the_whole_page(checked):
+    code, out = checked("paper_holm.py")
+    assert code == 0, out
+    with (EXPERIMENTS.parent / "docs" / "data" / "paper" / "page_tests.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for figure, corrected, verdict in [
+        (None, "p_page", "on_page"),
+        *((name, "p_figure", "in_figure") for name in {row["figure"] for row in rows}),
+    ]:
+        own = [row for row in rows if figure in (None, row["figure"])]
+        for row in own:
+            less = [float(each["p"]) for each in own if float(each["p"]) <= float(row["p"])]
+            least = max((len(own) - rank) * p for rank, p in enumerate(sorted(less)))
+            assert float(row[corrected]) == pytest.approx(min(1.0, least), rel=1e-5)
+            ahead = row["one"] if float(row["difference"]) > 0 else row["other"]
+            assert row[verdict] == (ahead if min(1.0, least) < 0.05 else "undecided")
+    assert len({(row["figure"], row["place"], row["compared"]) for row in rows}) == len(rows)
+
+
+def test_both_texts_round_halves_up(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXPERIMENTS))
+    words = importlib.import_module("paper_words")
+    assert [words.percent(share, 0) for share in (0.575, 0.425, 0.125)] == ["58 %", "43 %", "13 %"]
+    assert [words.points(half, 1) for half in (0.0025, -0.0025, 0.0004)] == ["+0.3", "−0.3", "0.0"]
+    assert [words.significant(value) for value in (0.325, 3.34, 3.0, 11.5, 99.6, 0.0)] == ["0.33", "3.3", "3", "12", "100", "0"]
+    for name in ("does_it_hold.md", "paper/preprint.md"):
+        assert "| cores, 4 bits | 58 % |" in (EXPERIMENTS.parent / "docs" / name).read_text(encoding="utf-8")  # of 57.5 %
 
 
 def test_the_figures_of_the_page_of_speed_are_those_that_were_measured(checked, monkeypatch):
@@ -78,3 +133,20 @@ def test_a_sentence_of_the_preprint_ends_the_command_where_the_data_turn(checked
     )
     with pytest.raises(Exception, match="a sentence rests on what the data no longer say"):
         checked("preprint.py")
+
+
+def test_the_file_of_hard_limits_asks_for_the_points_that_are_published():
+    file = EXPERIMENTS / "paper" / "chip_budgets.yaml"
+    published = json.loads((EXPERIMENTS.parent / "docs" / "data" / "paper" / "chip_budgets.json").read_text(encoding="utf-8"))
+    campaign = load_campaign(file)
+    cells = list(campaign.cells())
+    labels = labels_of(campaign, cells)
+    assert [labels[curve["points"][0]["cell"]] for curve in published["curves"]] == [
+        curve["label"] for curve in published["curves"]
+    ]
+    assert len(labels) == len(published["curves"]) == 38
+    spec = campaign.spec
+    assert (spec.data.samples, spec.repeats.draws, spec.repeats.seed) == (published["samples"], 10, published["seed"])
+    assert {cell.rescue.guard for cell in cells if cell.rescue.learner} == {
+        0
+    }  # what learning does, without the guard that users get
