@@ -18,10 +18,18 @@ _RUN = doctest.DoctestItem.runtest
 _IMPORT = pytest.Module.collect
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collectstart() -> None:
-    """Give pytest its own collector of doctests back: importing Brian2 puts another in its place, which fails on ``__init__.py``."""
-    doctest.DoctestModule = _DOCTEST_MODULE  # type: ignore[misc]  # pytest's own class
+class _OwnCollector:
+    """A plugin of its own, for hooks of this file do not reach a package that is installed elsewhere."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collectstart(self) -> None:
+        """Give pytest its own collector of doctests back: importing Brian2 puts another in its place, which fails on ``__init__.py``."""
+        doctest.DoctestModule = _DOCTEST_MODULE  # type: ignore[misc]  # pytest's own class
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register what is to see all that is collected."""
+    config.pluginmanager.register(_OwnCollector())
 
 
 def _lacks(error: BaseException | None) -> str | None:

@@ -136,3 +136,31 @@ def test_what_needs_an_extra_that_is_not_there_is_skipped_and_nothing_else(tmp_p
     )
     assert "1 failed, 3 skipped" in done.stdout.splitlines()[-1], done.stdout
     assert "no_such_module" in done.stdout
+
+
+ANOTHER_COLLECTOR = """
+from _pytest import doctest
+class Other(doctest.DoctestModule):
+    def collect(self):
+        raise IndexError("another collector")
+doctest.DoctestModule = Other
+"""
+
+
+def test_examples_of_a_package_elsewhere_are_collected_by_pytest_whatever_one_of_its_modules_imports(tmp_path):
+    away, package = tmp_path / "away", tmp_path / "site" / "kept_apart"
+    for folder in (away, package / "later"):
+        folder.mkdir(parents=True)
+    shutil.copy(ROOT / "conftest.py", away)
+    (package / "__init__.py").write_text("")
+    (package / "first.py").write_text(ANOTHER_COLLECTOR)
+    (package / "later" / "__init__.py").write_text('"""\n>>> 1 + 1\n2\n"""\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--doctest-modules", "--pyargs", "kept_apart"],
+        cwd=away,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(package.parent), str(ROOT)]), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines()[-1].startswith("1 passed"), done.stdout
