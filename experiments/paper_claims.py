@@ -19,7 +19,8 @@ import pandas
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import paper_sentences  # beside this file
+import paper_digits  # beside this file
+import paper_sentences
 from paper_holm import CAPS, read, tests
 from paper_words import DATA, apart, number, one, percent, rows_of, table
 
@@ -232,7 +233,7 @@ def whole_page() -> Iterator[str]:
 
 
 PARTS = (
-    *paper_sentences.PARTS, doublings, cores_and_neurons, hard_caps, energy_of_learning, change_points, floats_ranking, chip_ranking, invariance, decline_sentences,
+    *paper_sentences.PARTS, paper_digits.digits_sentences, doublings, cores_and_neurons, hard_caps, energy_of_learning, change_points, floats_ranking, chip_ranking, invariance, decline_sentences,
     network_counts, network_sentences, two_levels, whole_page,
 )  # fmt: skip
 

@@ -20,7 +20,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from paper_words import DATA, one, table  # beside this file
+import paper_digits  # beside this file
+from paper_words import DATA, one, table
 
 from neurofault.papers.rescue2019.output import save
 from neurofault.study import csv_table
@@ -126,6 +127,9 @@ def networks() -> Iterator[dict[str, Any]]:
     """Trainings of more networks, on the chip."""
     for each in table("chip_networks_rows"):
         yield row("chip_networks", f"{each['network']}, {each['loss']}", each["accounting"], WAYS, each, each["p"])
+    for each in paper_digits.tests():
+        sides = WAITING if each["compared"] == "served" else WAYS
+        yield row("digits_fig3", str(each["m"]), each["compared"], sides, each, each["p"])
 
 
 @cache

@@ -17,7 +17,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from paper_holm import CAPS, read, test  # beside this file
+from paper_digits import digits_barriers, digits_orders, digits_pairs, digits_returns  # noqa: F401 (beside this file; tables by their names)
+from paper_holm import CAPS, read, test
 from paper_words import apart, between, cycles, marked, number, one, percent, rows_of, significant, table
 
 from neurofault.papers.rescue2019.chips import STOPPED
