@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.errors import UsageError
+from neurofault.numerals import names_hint
 
 _Record = TypeVar("_Record")
 
@@ -48,10 +49,32 @@ def as_array(value: object, what: str) -> NDArray[np.generic]:
     except (ValueError, TypeError) as error:
         raise UsageError(f"{what}: a {type(value).__name__} is no array of numbers ({' '.join(str(error).split())})") from error
     if array.dtype.kind not in "buif":
-        raise UsageError(f"{what}: an array or a tensor of numbers is taken, not {array.dtype} ({type(value).__name__})")
+        raise UsageError(
+            f"{what}: an array or a tensor of numbers is taken, not {array.dtype} ({type(value).__name__}){names_hint(what) if _texts(array) else ''}"
+        )
     if array.ndim == 0:
         raise UsageError(f"{what}: an array [N, …] is taken, not a single number")
     return array
+
+
+def _texts(array: NDArray[Any]) -> bool:
+    """Return whether an array holds texts."""
+    return array.dtype.kind in "US" or (array.dtype.kind == "O" and all(isinstance(one, str) for one in array.flat))
+
+
+def one_hot_hint(labels: NDArray[np.integer] | NDArray[np.floating]) -> str:
+    """Return how labels become classes that hold one 1 in each row and 0 elsewhere; else nothing.
+
+    >>> one_hot_hint(np.eye(3)[[0, 2, 2]])
+    '; one 1 in each row, so these are one-hot: labels.argmax(axis=1) makes classes of them'
+    >>> one_hot_hint(np.array([[0, 1, 1], [0, 0, 1]]))
+    ''
+
+    Args:
+        labels: numbers of any shape.
+    """
+    found = labels.ndim == 2 and labels.shape[1] > 1 and np.isin(labels, (0, 1)).all() and bool((labels.sum(axis=1) == 1).all())
+    return "; one 1 in each row, so these are one-hot: labels.argmax(axis=1) makes classes of them" if found else ""
 
 
 def as_labels(value: object, what: str = "labels") -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from neurofault.errors import DataError
+from neurofault.numerals import names_hint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,7 +170,8 @@ def _array(where: str, content: bytes) -> NDArray[np.generic]:
     except (ValueError, TypeError, SyntaxError, LookupError, RecursionError, MemoryError, EOFError) as error:
         raise DataError(f"{where}: not a NumPy array ({' '.join(str(error).split())[:200]})") from None
     if dtype.kind not in "biuf":
-        raise DataError(f"{where}: holds {dtype}; booleans, integers and real numbers are read")
+        hint = names_hint(where.removesuffix(".npy")) if dtype.kind in "USO" else ""
+        raise DataError(f"{where}: holds {dtype}; booleans, integers and real numbers are read{hint}")
     held, expected = len(content) - file.tell(), math.prod(shape) * dtype.itemsize
     if held != expected or any(size < 0 for size in shape):
         raise DataError(f"{where}: {held} bytes for an array of shape {shape} and {expected} bytes")

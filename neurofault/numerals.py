@@ -84,3 +84,18 @@ def plural(number: float, one: str, more: str | None = None, form: str = ",") ->
     """
     text = format(number, form)
     return f"{text} {one if text == '1' else f'{one}s' if more is None else more}"
+
+
+def names_hint(what: str) -> str:
+    """Return how names become the whole numbers that labels are, for the end of a message; of anything but labels nothing.
+
+    >>> names_hint("mine.npz: train_labels")
+    '; labels are whole numbers from 0: names, labels = numpy.unique(labels, return_inverse=True) makes them of names'
+    >>> names_hint("images")
+    ''
+
+    Args:
+        what: the name of what holds texts.
+    """
+    how = "labels are whole numbers from 0: names, labels = numpy.unique(labels, return_inverse=True) makes them of names"
+    return f"; {how}" if what.endswith("labels") else ""

@@ -117,6 +117,21 @@ def test_images_and_labels_that_mean_nothing_are_refused_alike_by_run_and_rescue
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("verb", ["run", "rescue"])
+@pytest.mark.parametrize(
+    ("labels", "how"),
+    [
+        (np.eye(3)[LABELS], "; one 1 in each row, so these are one-hot: labels.argmax(axis=1) makes classes of them"),
+        (["a", "b", "a", "b"], "; labels are whole numbers from 0: names, labels = numpy.unique(labels, return_inverse=True) makes them of names"),
+    ],
+)  # fmt: skip
+def test_labels_that_are_one_hot_or_names_say_how_they_become_classes(labels, how, verb):
+    pixels = replace(deployment(Encoding.for_pixels(1.0, 0.5, STEPS)), profile=nf.load_profile("loihi2"))
+    with pytest.raises(NeurofaultError) as error:
+        nf.run(pixels, IMAGES, labels) if verb == "run" else nf.rescue(pixels, IMAGES, labels)
+    assert str(error.value).endswith(how)
+
+
 @pytest.mark.parametrize("field", ["weight", "threshold", "bias"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_network_with_numbers_that_are_not_finite_is_refused_by_its_layer(field, value):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
+from pydantic import Field
 
 import neurofault as nf
 from neurofault.damage.edits import EDITS, mistake, sites
@@ -253,6 +255,70 @@ class Weary(Fault):
         out = FaultOutcome()
         out.edits += self.edits
         return out
+
+
+class Parched(Weary):
+    """Neurons that were not watered."""
+
+    kind: ClassVar[str] = "parched"
+
+    drop: float = Field(default=0.3, description="of the threshold", gt=0, le=1, json_schema_extra={"unit": "vth"})
+    days: int = Field(default=1, description="without water", le=90)
+    at_once: Literal[1, 2, 4] = Field(default=1, description="neurons that dry at mostgether")
+    soil: Literal["sand", "clay"] | None = Field(default=None, description="what they stand in")
+    pot: str = Field(default="a1", description="which pot", pattern="^[a-z][0-9]$")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("drop: 7", "drop must be above 0, at most 1, is 7"),
+        ("drop: 0", "drop must be above 0, at most 1, is 0"),
+        ("drop: low", "drop must be a number, is 'low'"),
+        ("days: 91", "days must be at most 90, is 91"),
+        ("days: 1.5", "days must be a whole number, is 1.5"),
+        ("at_once: 3", "at_once must be 1 or 2 or 4, is 3"),
+        ("soil: sandd", "soil must be sand or clay, is 'sandd' (did you mean 'sand'?)"),
+        ("pot: 11", "pot must be a name, is 11"),
+        ("pot: '11'", "pot must be given otherwise: String should match pattern '^[a-z][0-9]$'; it is '11'"),
+        ("drp: 0.5", "unknown key 'drp' (did you mean 'drop'?); allowed: count, rate, where, layer, at, when, again, cores, drop, days, at_once, soil, pot"),
+    ],
+)  # fmt: skip
+def test_parameters_of_a_kind_of_ones_own_are_checked_at_their_place_like_those_of_the_package(given, said, monkeypatch, tmp_path):
+    from neurofault.faults import models
+    from neurofault.study.campaign.spec import load_campaign
+
+    monkeypatch.setitem(models.KINDS, "parched", Parched)
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"name: mine\nnetwork: {{zoo: digits-mlp}}\nfaults:\n  - {{kind: parched, count: 1, {given}}}\n")
+    column = 31 if said.startswith("unknown key") else 33 + given.index(":")
+    with pytest.raises(nf.errors.SpecError) as refused:
+        load_campaign(file)
+    assert str(refused.value) == f"{file}:4:{column}: faults[0]: parched: {said}"
+    with pytest.raises(FaultError) as refused:
+        nf.faults.fault_from_mapping({"kind": "parched", "count": 1, **yaml.safe_load(f"{{{given}}}")})
+    assert str(refused.value) == f"parched: {said}"
+
+
+def test_parameters_of_a_kind_of_ones_own_are_described_with_their_range_and_their_choices(monkeypatch):
+    from neurofault.faults import models
+
+    monkeypatch.setitem(models.KINDS, "parched", Parched)
+    monkeypatch.setattr(models, "FAMILIES", {**models.FAMILIES, "own": (Parched,)})
+    found = {one.name: (one.allowed, one.unit, one.text) for one in nf.faults.describe("parched").parameters}
+    assert [found[name] for name in ("drop", "days", "at_once", "soil")] == [
+        ("above 0, at most 1", "vth", "of the threshold"),
+        ("at most 90", "", "without water"),
+        ("1, 2, 4", "", "neurons that dry at mostgether"),
+        ("sand, clay", "", "what they stand in"),
+    ]
+
+
+@pytest.mark.parametrize("hint", [float, int, float | None])
+def test_a_number_without_a_range_is_refused_where_the_kind_is_made(hint):
+    said = r"^weary: parameter 'drop' is a number without a range; say its smallest and largest: drop: … = Field\(default=…, ge=…, le=…\), of pydantic$"
+    with pytest.raises(FaultError, match=said):
+        type("Dry", (Weary,), {"__annotations__": {"drop": hint}, "drop": 1, "__module__": __name__})
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,13 @@ def files_of(page: str, folder: Path) -> None:
         (folder / name).write_text(content, encoding="utf-8")
 
 
-@pytest.mark.parametrize(("page", "examples"), [("recurrent.md", 24), ("extend.md", 15)])
+@pytest.mark.parametrize(
+    ("page", "examples"), [("recurrent.md", 24), ("extend.md", 18), ("snntorch_network.md", 30), ("nir_file.md", 27)]
+)
 def test_a_session_happens_as_it_is_written(page, examples, tmp_path, monkeypatch):
+    for needed in {"snntorch_network.md": ["snntorch"], "nir_file.md": ["nir"]}.get(page, ()):
+        pytest.importorskip(needed)
+    monkeypatch.chdir(tmp_path)
     files_of(page, tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     for file in tmp_path.glob("*.py"):  # another test's module of that name

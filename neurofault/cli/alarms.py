@@ -169,7 +169,7 @@ def _print(answer: dict[str, Any]) -> None:
     tell(*tabled(heads, rows, ("fault",), width()))
     tell(
         f"\nthe horizon is {plural(answer['horizon'], 'sample')}; the watchers take {plural(answer['neurons'], 'neuron')}, {plural(answer['synapses'], 'synapse')} and {plural(answer['compartments'], 'compartment')} on "
-        f"{plural(answer['cores'], 'further core')}, and {scientific(answer['energy_joule'], 'J')} a sample beside {scientific(answer['energy_plain_joule'], 'J')} ({answer['energy_evidence']})",
+        f"{plural(answer['cores'], 'further core')}, and {scientific(answer['energy_joule'], 'J')} a sample beside {scientific(answer['energy_plain_joule'], 'J')} ({answer['energy_evidence']}); 95 % intervals: Wilson's over draws, of false alarms over windows",
         *(f"wrote {path}" for path in answer["files"]),
     )
 

@@ -272,21 +272,25 @@ def _table(answer: dict[str, Any]) -> None:
     from neurofault.study.campaign.report import at_words
     from neurofault.study.campaign.summary import metric_in
     from neurofault.study.campaign.tested import axis_words
+    from neurofault.study.statistics import methods_in_words
 
     metric = metric_in(answer)
+    points = [point for curve in answer["curves"] for point in curve["points"]]
+    ways = {point["method"] for point in points if point["low"] is not None}
     healthy = "–" if answer["healthy"] is None else metric.shown(answer["healthy"])
     tell(
         f"{answer['network']} on {answer['profile']}, {answer['samples']:,} {'recordings' if metric.of_steps else 'samples' if metric.lower else 'images'} of {answer['data']}; "
-        f"healthy {healthy}, chance {metric.shown(answer['chance'])}; intervals: 95 %, over draws"
+        f"healthy {healthy}, chance {metric.shown(answer['chance'])}"
+        + (f"; 95 % intervals: {methods_in_words(ways)}" if ways else "")
     )
     tell(*(f"note: {note}" for note in answer["notes"]), "")
     axes = {axis_words(answer["plans"], curve["axis"]) for curve in answer["curves"]} - {""}
-    points = [point for curve in answer["curves"] for point in curve["points"]]
     heads = [
         "what",
         axes.pop() if len(axes) == 1 else "at",
         answer.get("metric", "accuracy"),
         "95 % interval",
+        *(["method"] if len(ways) > 1 else []),
         "loss recovered",
         "draws",
         "failed",
@@ -301,13 +305,12 @@ def _table(answer: dict[str, Any]) -> None:
                 "–" if point["x"] is None else f"{at}{point['x']}",
                 "–" if point["mean"] is None else metric.shown(point["mean"]),
                 "–" if point["low"] is None else f"{metric.shown(point['low'])} … {metric.shown(point['high'])}",
+                *([] if len(ways) < 2 else ["–" if point["low"] is None else point["method"]]),
                 "–" if share is None else f"{100 * share['mean']:.0f} %",
-                f"{point['draws']}{'*' if point['method'] == 'wilson' else ''}{'†' if point['narrow'] is False else ''}",
+                f"{point['draws']}{'†' if point['narrow'] is False else ''}",
                 str(point["failed"]),
             ]
             rows.append([*row, str(point["stalled"])] if stalls else row)
-    tell(*tabled([*heads, "stalled"] if stalls else heads, rows, ("what", "95 % interval"), width()))
-    if any(point["method"] == "wilson" for point in points):
-        tell("* one draw only: the interval is Wilson's over its images and says nothing about other draws")
+    tell(*tabled([*heads, "stalled"] if stalls else heads, rows, ("what", "95 % interval", "method"), width()))
     if any(point["narrow"] is False for point in points):
         tell("† the most draws were reached before the interval was narrow enough")

@@ -108,5 +108,5 @@ def diagnose(
         named, part = found.named, found.part
         tell(
             f"{found.cores} dead, {plural(found.draws, 'draw')}: named {percent(named.mean)} ({percent(named.low or 0)} … {percent(named.high or 1)}); "
-            f"one that died, and no other {percent(part.mean)}; exposed {found.shown}"
+            f"one that died, and no other {percent(part.mean)}; exposed {found.shown} (95 % interval: Wilson's over draws)"
         )

@@ -51,10 +51,11 @@ def doctor(
     for extra in extras:
         lacks = f"lacks {', '.join(extra['lacks'])}: {extra['install']}" if extra["lacks"] else "there"
         tell(f"  {extra['extra']:9s} {extra['for']}; {lacks}")
-    missing = [package["install"] for package in packages if package["version"] is None]
+    told = {extra["install"] for extra in extras if extra["lacks"]}
+    missing = [each for each in packages if each["version"] is None and each["install"] not in told]
     if missing:
-        print("\nto get the rest:")
-        print("\n".join(f"  {command}" for command in missing))
+        print("\nmissing, and without it little runs:")
+        print("\n".join(f"  {each['package']}: {each['install']}" for each in missing))
 
 
 def _self_test(engine: str, version: str | None) -> str:

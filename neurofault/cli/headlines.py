@@ -32,6 +32,17 @@ def of_rescue(answer: dict[str, Any], metric: Metric) -> str:
     return f"{name} brings back{part or ' the most'}: {metric.words} {value(best['damaged']['mean'])} → {value(final['mean'])}{around}, healthy {value(healthy)}"
 
 
+def of_tests(row: dict[str, Any]) -> str:
+    """Return in words what a strategy found that tests the chip, as a line below the table."""
+    found = row["detection"]
+    delay = "" if found["delay"] is None else f", {plural(found['delay'], 'sample', form=',.0f')} after the strike"
+    return (
+        f"\n{row['strategy']} {row['learner'] or ''}".rstrip()
+        + f": the test noticed {found['noticed']} of {plural(row['n_draws'], 'draw')}{delay}; {found['moves']:.1f} moves ({found['taken_back']:.1f} of them taken back), "
+        f"{found['tests']:.1f} tests; in the end it passes in {found['passed']}"
+    )
+
+
 def of_testset(answer: dict[str, Any]) -> str:
     """Return the answer in one sentence: how many samples expose how many of the faults that can be exposed."""
     fewest = ", proved the fewest" if answer["proved_least"] else ""

@@ -187,6 +187,7 @@ def _neurons(network: Network) -> str:
 
 def _print(result: Injection, answer: dict[str, Any]) -> None:
     from neurofault.study.inject_report import in_words
+    from neurofault.study.statistics import METHODS
 
     prepared, lesions = result.prepared, result.lesion
     interval = lesions.accuracy
@@ -210,6 +211,9 @@ def _print(result: Injection, answer: dict[str, Any]) -> None:
     ]
     heads = ("what", metric.words, "95 % interval", "what it is")
     tell(*tabled(heads, rows, (heads[0], *heads[2:]), width()))
+    broken = [each for each in (result.bare, *result.tried, lesions) if each is not None and each.exact is None]
+    if any(each.accuracy is not None and each.accuracy.low is not None for each in broken):
+        tell(f"95 % intervals: {METHODS['t']}")
     reference, healthy = result.spiking_accuracy if result.ann_accuracy is None else result.ann_accuracy, lesions.healthy.accuracy
     lost = "no accuracy is left: every draw stalled"
     if metric.lower:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurofault.cli import complete, options
-from neurofault.cli.headlines import of_rescue
+from neurofault.cli.headlines import of_rescue, of_tests
 from neurofault.cli.inject import read_faults
 from neurofault.cli.output import JsonOut, check_file, scientific
 from neurofault.cli.progress import StderrProgress
@@ -93,12 +93,12 @@ def rescue(
         typer.Option("--together", help="diagnose: suspects that no answer tells apart move at once; else one after the other."),
     ] = False,
     control: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Controls: sham, fresh-subnetwork, fresh-network, dropout; several with commas, or none.",
+            help="Controls: sham, fresh-subnetwork, fresh-network, dropout; several with commas, or none. Default: sham, where a strategy learns.",
             autocompletion=complete.controls,
         ),
-    ] = "sham",
+    ] = None,
     cycles: Annotated[float, typer.Option(help="Passes over the adapt set, in all.")] = 1.0,
     steps: Annotated[int, typer.Option(help="Equal damage steps of iterative and remap+learn.")] = 2,
     spend: Annotated[
@@ -184,8 +184,10 @@ def rescue(
         if given and not tests:
             raise UsageError(f"{option} goes with --diagnose, or strategy diagnose or diagnose+learn")
     patterns = None if diagnose is None else load_patterns(diagnose)
-    names = [*ways, *(name for name in _names(control) if name not in ("none", "dropout"))]
-    robust = _dropout_twin(network) if "dropout" in _names(control) else None
+    usual = ["sham"] if "sham" not in ways and any(strategy_named(name).learns for name in ways) else []
+    controls = usual if control is None else _names(control)
+    names = [*ways, *(name for name in controls if name not in ("none", "dropout"))]
+    robust = _dropout_twin(network) if "dropout" in controls else None
     how = Plan(
         steps=steps if {"iterative", "remap+learn"} & set(names) else 1, spend=spend,  # type: ignore[arg-type]  # checked by Plan
         watchdog=watchdog, old_shift=old_shift, tolerance=tolerance, together=together,
@@ -321,18 +323,9 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _noticed(row: dict[str, Any]) -> str:
-    """Return what a strategy that tests found, in words."""
-    found = row["detection"]
-    delay = "" if found["delay"] is None else f", {plural(found['delay'], 'sample', form=',.0f')} after the strike"
-    return (
-        f"\n{row['strategy']} {row['learner'] or ''}".rstrip()
-        + f": the test noticed {found['noticed']} of {plural(row['n_draws'], 'draw')}{delay}; {found['moves']:.1f} moves ({found['taken_back']:.1f} of them taken back), "
-        f"{found['tests']:.1f} tests; in the end it passes in {found['passed']}"
-    )
-
-
 def _print(answer: dict[str, Any], profile: HardwareProfile, metric: Metric) -> None:
+    from neurofault.study.statistics import METHODS
+
     kinds = ", ".join(
         f"{each['kind']} ({', '.join(f'{k} {v}' for k, v in each.items() if k != 'kind')})" for each in answer["faults"]
     )
@@ -372,7 +365,7 @@ def _print(answer: dict[str, Any], profile: HardwareProfile, metric: Metric) -> 
     tell(*tabled(heads, rows, ("strategy", "learner", "95 % interval"), width()))
     for row in answer["rows"]:
         if "detection" in row:
-            tell(_noticed(row))
+            tell(of_tests(row))
     shown = [each for each in answer["paired"] if each["low"] is not None and _kin(each["a"], each["b"])]
     if shown:
         tell(f"\npaired over draws (a − b, {'of the final ' + metric.words if metric.lower else 'points of final accuracy'})")
@@ -394,5 +387,6 @@ def _print(answer: dict[str, Any], profile: HardwareProfile, metric: Metric) -> 
     tell(
         f"\nenergy and time of learning {costs}; "
         f"served: mean {metric.words if metric.lower else 'accuracy'} from the first strike to the end of the budget"
+        + (f"; 95 % intervals: {METHODS['t']}" if draws > 1 else "")
     )
     tell(*(f"note: {note}" for note in sorted({note for row in answer["rows"] for note in row["notes"]})))

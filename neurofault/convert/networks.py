@@ -46,15 +46,31 @@ def refuse_other_files(name: str) -> None:
 
     >>> refuse_other_files("runs/model.onnx")
     Traceback (most recent call last):
-    neurofault.errors.UsageError: network 'runs/model.onnx': a file of a network ends in .nir (NIR) or .net (netx of lava-dl); a torch module is package.module:factory
+    neurofault.errors.UsageError: network 'runs/model.onnx': a file of a network ends in .nir (NIR) or .net (netx of lava-dl); a torch module is file.py:function or package.module:function
 
     Raises:
         UsageError: it is one.
     """
     if Path(name).suffix and ":" not in name and not is_network_file(name):
-        raise UsageError(
-            f"network {name!r}: a file of a network ends in .nir (NIR) or .net (netx of lava-dl); a torch module is package.module:factory"
-        )
+        one = "a torch module is file.py:function or package.module:function"
+        if Path(name).suffix == ".py":
+            one = f"of a Python file say which of its functions makes the network: {name}:function"
+        raise UsageError(f"network {name!r}: a file of a network ends in .nir (NIR) or .net (netx of lava-dl); {one}")
+
+
+def own_words(name: str) -> str:
+    """Return how a network of one's own is written that was given by this name alone.
+
+    >>> own_words("mynet")
+    'file.py:function or package.module:function, which makes it, or a file .nir or .net'
+    """
+    here = [file for file in (f"{name}.py", f"{name}.nir", f"{name}.net") if Path(file).is_file()]
+    written = [f"{file}:function" if file.endswith(".py") else file for file in here]
+    return (
+        f"there is {' and '.join(here)}, so write {' or '.join(written)}"
+        if here
+        else "file.py:function or package.module:function, which makes it, or a file .nir or .net"
+    )
 
 
 def load_network(

@@ -159,10 +159,11 @@ def as_taken(model: nn.Module, images: NDArray[np.generic]) -> NDArray[np.generi
         problems.append(problem)
     _check_channels(model, images, problems)
     why = problems[0] if problems[0] == problems[1] else " and ".join(problems)
-    raise ConversionError(
-        f"the network takes neither samples of shape {images.shape[1:]} nor {int(np.prod(images.shape[1:]))} values; "
-        f"does it belong to another data set? ({why})"
+    size = int(np.prod(images.shape[1:]))
+    samples = (
+        f"no samples of {size} values" if images.ndim == 2 else f"neither samples of shape {images.shape[1:]} nor {size} values"
     )
+    raise ConversionError(f"the network takes {samples}; does it belong to another data set? ({why})")
 
 
 def _check_channels(model: nn.Module, images: NDArray[np.generic], problems: Sequence[str | None]) -> None:

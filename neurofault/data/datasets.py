@@ -139,8 +139,9 @@ def load(
     if ":" in name:
         return from_factory(name)
     if name not in NAMES:
+        how = "; numbers of another file become one by numpy.savez('mine.npz', images=…, labels=…)" if Path(name).suffix else ""
         raise DataError(
-            f"unknown data set {name!r}; known: {', '.join(NAMES)}, a file *.npz, a folder or a file *.h5 of recordings, or package.module:factory{nearest(name, NAMES)}"
+            f"unknown data set {name!r}; known: {', '.join(NAMES)}, a file *.npz, a folder or a file *.h5 of recordings, or package.module:factory{nearest(name, NAMES)}{how}"
         )
     if name == "digits":
         return _digits()

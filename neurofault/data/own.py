@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from neurofault.arrays import as_array, as_labels, not_finite
+from neurofault.arrays import as_array, as_labels, not_finite, one_hot_hint
 from neurofault.data.labels import answers_of, targets_of, unknown_labels
 from neurofault.data.order import fair_order
 from neurofault.data.splits import DataSet, Split, said
@@ -179,8 +179,10 @@ def checked(part: GivenSamples, where: str, kind: str = "samples") -> GivenSampl
     steps = part.samples.timesteps if isinstance(part.samples, Spikes) else None
     if part.labels.ndim == 2 and steps not in (None, part.labels.shape[1]):
         raise DataError(
-            f"{where}labels: {part.labels.shape[1]} labels a sample, but its events have {steps} steps; expected one, or one for each step"
+            f"{where}labels: {part.labels.shape[1]} labels a sample, but its events have {steps} steps; expected one, or one for each step{one_hot_hint(part.labels)}"
         )
+    if steps is None and part.targets is None and (hint := one_hot_hint(part.labels)):
+        raise DataError(f"{where}labels: shape {part.labels.shape}; expected [N], one class a sample, whole numbers from 0{hint}")
     if part.targets is not None and part.targets.ndim == 3 and steps not in (None, part.targets.shape[1]):
         raise DataError(
             f"{where}targets: of {part.targets.shape[1]} steps a sample, but its events have {steps} steps; expected [N, {steps}, K], or [N, K]"

@@ -15,13 +15,16 @@ class EnergyCosts(BaseModel):
 
     Attributes:
         synaptic_operation: one spike at one synapse.
-        neuron_update_active, neuron_update_inactive: a neuron's step, with and without synaptic input.
+        neuron_update_active: a neuron's step in which synaptic input arrives.
+        neuron_update_inactive: a neuron's step in which none arrives.
         neuron_spike: extra for a neuron's step that ends in a spike.
         spike_in_tile: a spike message inside its tile.
-        hop_east_west, hop_north_south: a message's way to the next tile of a mesh.
+        hop_east_west: a message's way to the next tile of a mesh, in its row.
+        hop_north_south: a message's way to the next tile of a mesh, in its column.
         hop_tree: a message's way over one link of a tree, within a chip; left out on other chips.
         hop_inter_chip: a message's way from a chip to the next; left out: the table does not speak of it, and it is not counted.
-        axon_out_message, axon_in_message: a message leaving and entering a core.
+        axon_out_message: a message that leaves a core.
+        axon_in_message: a message that enters a core.
         synaptic_write: one learning update of one synapse.
         static_power: of a whole chip, all the time.
     """
@@ -47,7 +50,8 @@ class TimeCosts(BaseModel):
     """Time of each event; the events are those of :class:`EnergyCosts`. Null: not known.
 
     Attributes:
-        barrier_min, barrier_max: synchronisation at the end of a step, with one tile and with all tiles of a chip.
+        barrier_min: synchronisation at the end of a step, with one tile in use.
+        barrier_max: synchronisation at the end of a step, with all tiles of a chip in use.
     """
 
     model_config = RECORD

@@ -114,7 +114,7 @@ class HardwareProfile(BaseModel):
         name: short, as in file names.
         title: for display.
         arithmetic: how its neurons compute: ``loihi`` (Lava 0.10's integers), ``lava`` (those on the places of a chip that has others), or a record
-            (:class:`neurofault.deploy.arithmetic_spec.ArithmeticSpec`).
+            of its own registers, decays and resets.
         sources: what the numbers' ``source`` keys stand for.
         chip, core, synapse, neuron, learning: see their classes; the number of cores and the weights' bits must be known.
         energy_tables: published sets of costs by name; none: energy and time are not known.

@@ -186,10 +186,7 @@ def _lines(name: str, extends: str | None) -> Iterator[str]:
     for section, record in (("chip", Chip), ("core", Core), ("synapse", Synapse), ("neuron", NeuronRanges), ("learning", Learning)):
         yield from _section(section, record, extends is None)
     yield from _said(f"energy_tables: {own['energy_tables']} default_energy: {own['default_energy']}")
-    said = descriptions(TimeCosts)
-    yield from _said(
-        "Events: " + "; ".join(f"{key}: {text.rstrip('.')}" for key, text in (descriptions(EnergyCosts) | said).items()) + "."
-    )
+    yield from _events()
     if extends is not None:
         yield from (*_said(f"inherit: {INHERIT}."), f"#energy_tables: {{{FILL}: {{inherit: assumed, reason: {FILL}}}}}")
     yield from (
@@ -201,11 +198,28 @@ def _lines(name: str, extends: str | None) -> Iterator[str]:
     )
     yield from ("    #time:", f"      #synaptic_operation: {_number(FILL, 's')}", "")
     yield from (*_said(f"facts: {own['facts']}"), "#facts:", f"  #die_area: {_number(FILL, 'mm2')}", "")
-    yield from (*_said(f"links: {own['links']} See docs/places.md."), f"#links: {{topology: {FILL}, source: sheet}}", "")
+    yield from (
+        *_said(f"links: {own['links']} See the page Places of a chip in the documentation."),
+        f"#links: {{topology: {FILL}, source: sheet}}",
+        "",
+    )
     yield from (*_said(f"board: {own['board']}"), f"#board: {{chips: {_number(FILL, 'chips')}}}", "")
     yield from (*_said(f"shared_memory: {own['shared_memory']}"), f"#shared_memory: {{cores: {_number(FILL, 'cores')}}}", "")
     for key in ("dead_cores", "dead_chips", "dead_links"):
         yield from (*_said(f"{key}: {own[key]}"), f"#{key}: [{FILL}]")
+
+
+def _events() -> Iterator[str]:
+    """Yield the events of a table of costs, each with its meaning and its unit."""
+    yield "# Events, each a key under energy, under time, or under both:"
+    energy, time = descriptions(EnergyCosts), descriptions(TimeCosts)
+    for key, text in (energy | time).items():
+        units = [
+            f"{where} in {_unit(record.model_fields[key].annotation)}"
+            for where, record in (("energy", EnergyCosts), ("time", TimeCosts))
+            if key in record.model_fields
+        ]
+        yield from _said(f"  {key} ({', '.join(units)}): {text}")
 
 
 def _arithmetic() -> Iterator[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import TRACES, Activity
-from neurofault.arrays import as_labels
+from neurofault.arrays import as_labels, one_hot_hint
 from neurofault.data.labels import targets_of
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines.answers import run_with_answers
@@ -332,7 +332,9 @@ def check_expected(deployment: Deployment, inputs: Inputs, y: Expected | None) -
         return
     if np.shape(y) not in ((len(inputs),), (len(inputs), deployment.timesteps)):
         of_steps = f" of {plural(deployment.timesteps, 'step')}" if np.ndim(y) == 2 else ""
-        raise UsageError(f"labels have the shape {np.shape(y)}, but there are {plural(len(inputs), 'sample')}{of_steps}")
+        raise UsageError(
+            f"labels have the shape {np.shape(y)}, but there are {plural(len(inputs), 'sample')}{of_steps}{one_hot_hint(y)}"
+        )
     if not -1 <= int(y.min()) <= int(y.max()) < outputs:
         raise UsageError(f"labels lie in {y.min()} … {y.max()}; allowed: 0 to {outputs - 1}, −1 for unknown")
 

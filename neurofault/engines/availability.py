@@ -41,6 +41,13 @@ class Package:
             return "unknown"
 
 
+def _adds(extra: str) -> str:
+    """Return the one command that adds an extra."""
+    if extra == "lava" and sys.version_info >= (3, 11):
+        return INSTALL_LAVA
+    return f'pip install "neurofault[{extra}]"'
+
+
 BASE = (
     Package("numpy", "numpy", "everything", "pip install numpy"),
     Package("torch", "torch", "networks and their training", "pip install torch"),
@@ -49,13 +56,13 @@ BASE = (
 
 OF_ENGINE: Mapping[str, Package] = {
     "exact": Package("numba", "numba", "engine exact", "pip install numba"),
-    "lava": Package("lava-nc", "lava.magma", "engine lava", INSTALL_LAVA),
-    "brian2": Package("brian2", "brian2", "engine brian2", 'pip install "brian2>=2.7"'),
-    "snntorch": Package("snntorch", "snntorch", "engine snntorch, networks of snnTorch", 'pip install "snntorch>=0.9"'),
+    "lava": Package("lava-nc", "lava.magma", "engine lava", _adds("lava")),
+    "brian2": Package("brian2", "brian2", "engine brian2", _adds("brian2")),
+    "snntorch": Package("snntorch", "snntorch", "engine snntorch, networks of snnTorch", _adds("snntorch")),
 }
 """What each engine needs beyond :data:`BASE`."""
 
-FORMATS = (Package("nir", "nir", "NIR files in and out", 'pip install "nir>=1.0"'),)
+FORMATS = (Package("nir", "nir", "NIR files in and out", _adds("nir")),)
 """What exchange formats need."""
 
 
@@ -85,9 +92,9 @@ class Extra:
         )
 
 
-def _extra(name: str, purpose: str, install: str | None = None, **modules: str) -> Extra:
+def _extra(name: str, purpose: str, **modules: str) -> Extra:
     known = {module.replace("_", "-"): found for module, found in modules.items()}
-    return Extra(name, purpose, known, f'pip install "neurofault[{name}]"' if install is None else install)
+    return Extra(name, purpose, known, _adds(name))
 
 
 EXTRAS = (
@@ -106,7 +113,7 @@ EXTRAS = (
     _extra("nir", "NIR files in and out", nir="nir"),
     _extra("brian2", "engine brian2", brian2="brian2"),
     _extra("snntorch", "engine snntorch, networks of snnTorch", snntorch="snntorch"),
-    _extra("lava", "engine lava, netx of Lava", INSTALL_LAVA if sys.version_info >= (3, 11) else None, lava_nc="lava.magma"),
+    _extra("lava", "engine lava, netx of Lava", lava_nc="lava.magma"),
     _extra(
         "docs",
         "building the site and the preprint",

@@ -26,7 +26,7 @@ from pydantic_core import PydanticKnownError
 from neurofault.damage.when import Clock
 from neurofault.errors import FaultError
 from neurofault.faults.environment import exposed
-from neurofault.faults.mistakes import MOST, FaultMistakes, Mistake, Wrong, in_words
+from neurofault.faults.mistakes import MOST, FaultMistakes, Mistake, Wrong, in_words, without_range
 from neurofault.faults.timing import PERMANENT, WHENS, Timing, timing_from, timing_schema
 
 if TYPE_CHECKING:
@@ -115,6 +115,16 @@ class Fault(BaseModel, ABC):
     again: Literal["later", "never", "always"] = Field(
         default="later", description="whether a site that is broken for good may be drawn again"
     )
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """Refuse a kind of which a number could be any: what is out of its range would be taken silently."""
+        super().__pydantic_init_subclass__(**options)
+        if bare := without_range(cls):
+            raise FaultError(
+                f"{getattr(cls, 'kind', cls.__name__)}: parameter {bare[0]!r} is a number without a range; say its smallest and largest: "
+                f"{bare[0]}: … = Field(default=…, ge=…, le=…), of pydantic"
+            )
 
     @field_validator("rate", mode="before")
     @classmethod

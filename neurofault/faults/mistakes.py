@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
@@ -83,8 +84,31 @@ def bounds(field: FieldInfo) -> tuple[float | None, float | None]:
 
 
 def choices(field: FieldInfo) -> tuple[str, ...]:
-    """Return the names that a field may hold; empty: it is no choice."""
-    return tuple(one for one in get_args(field.annotation) if isinstance(one, str))
+    """Return what a field may hold, where that is a list of names or numbers; empty: it is no choice."""
+    hints = (field.annotation, *get_args(field.annotation))
+    return tuple(str(one) for hint in hints if get_origin(hint) is Literal for one in get_args(hint))
+
+
+def span(field: FieldInfo) -> str:
+    """Return the range of a field in words, ``0 to 1``, ``from 0``, ``above 0, at most 1``; empty: it says none of its own."""
+    low, high = bounds(field)
+    above: Any = next((one.gt for one in field.metadata if isinstance(one, Gt)), None)
+    below: Any = next((one.lt for one in field.metadata if isinstance(one, Lt)), None)
+    if low is not None and high is not None:
+        return f"{low} to {high}"
+    ends = {"from": low, "above": above, "at most": high, "below": below}
+    return ", ".join(f"{word} {end}" for word, end in ends.items() if end is not None)
+
+
+def without_range(model: type[BaseModel]) -> list[str]:
+    """Return the names of the fields of a kind that are numbers, and say neither their smallest nor their largest."""
+    ends, found = (Ge, Gt, Le, Lt), []
+    for name, field in model.model_fields.items():
+        hint = field.annotation
+        kinds = set(get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)) - {NoneType}
+        if kinds <= {int, float} and not any(isinstance(one, ends) for one in field.metadata):
+            found.append(name)
+    return found
 
 
 def in_words(error: ValidationError, model: type[BaseModel]) -> list[Mistake]:
@@ -102,13 +126,15 @@ def in_words(error: ValidationError, model: type[BaseModel]) -> list[Mistake]:
             found += item["ctx"]["error"].mistakes
         else:
             name = str(item["loc"][0])
-            found.append(Mistake(f"{name} must {_must(item['type'], item['input'], model.model_fields[name])}", (name,)))
+            found.append(
+                Mistake(f"{name} must {_must(item['type'], item['input'], model.model_fields[name], item['msg'])}", (name,))
+            )
     return unknown + found
 
 
-def _must(kind: str, value: Any, field: FieldInfo) -> str:
-    """Return what a field's value must be, and what it is."""
-    names, (low, high) = choices(field), bounds(field)
+def _must(kind: str, value: Any, field: FieldInfo, otherwise: str) -> str:
+    """Return what a field's value must be, and what it is; ``otherwise``: in pydantic's words, of what only kinds of one's own ask for."""
+    names, (low, high), words = choices(field), bounds(field), span(field)
     match kind:
         case "literal_error":
             return f"be {' or '.join(names)}, is {said(value)}{nearest(said(value), names)}"
@@ -120,10 +146,14 @@ def _must(kind: str, value: Any, field: FieldInfo) -> str:
             return f"be a number, is {said(value)}"
         case "string_type":
             return f"be a name, is {said(value)}"
+    if kind == "multiple_of" or not isinstance(value, int | float):
+        return f"be given otherwise: {otherwise}; it is {said(value)}"
     if low is not None and high is not None and not low <= value <= high:
         return f"lie in [{low}, {high}], is {said(value)}"
     if low is not None and (math.isnan(value) or value < low):
         return f"be at least {low}, is {said(value)}"
     if kind == "finite_number":
         return f"be a finite number within 64 bits, is {said(value)}"
+    if kind in ("greater_than", "less_than") or (high is not None and value > high):
+        return f"be {words}, is {said(value)}"
     return f"lie within ±{MOST:,}, is {said(value)}"

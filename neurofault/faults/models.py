@@ -12,7 +12,7 @@ from neurofault.faults.communication import AxonLost, AxonMisrouted, LinkDead, L
 from neurofault.faults.cores import CoreDead, CoreHung, LearningFrozen, RoundingStuck, ThirdFactorDead, TraceStuck
 from neurofault.faults.crossbar import AxonTypeFlip, CrossbarLineDead, TableFlip
 from neurofault.faults.learners import ErrorDead, FeedbackDead
-from neurofault.faults.mistakes import FaultMistakes, Mistake, bounds, choices, said
+from neurofault.faults.mistakes import FaultMistakes, Mistake, choices, said, span
 from neurofault.faults.neuron_laws import RefractoryStuck, SpikeResetLost, StateKept
 from neurofault.faults.neurons import (
     NeuronBias,
@@ -155,12 +155,10 @@ def describe(kind: str) -> KindInfo:
         example["when"] = {"kind": "once", "at": 4}
     parameters = []
     for name, field in model.model_fields.items():
-        low, high = bounds(field)
         named = ", ".join(choices(field))
-        span = "" if low is None and high is None else f"{low} to {high}" if high is not None else f"from {low}"
         unit = str(field.json_schema_extra.get("unit", "")) if isinstance(field.json_schema_extra, dict) else ""
         default = str(field.default) if name == "when" else field.default
-        parameters.append(Parameter(name, field.description or "", unit, default, named or span))
+        parameters.append(Parameter(name, field.description or "", unit, default, named or span(field)))
     summary = " ".join((model.__doc__ or "").split("\n\n")[0].split())
     return KindInfo(
         kind, family, summary, model.equation, model.mechanism, model.neighbours, model.sources, model.site, model.whens,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurofault.arrays import one_hot_hint
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UnsupportedError, UsageError
 from neurofault.graph.chains import links
@@ -128,7 +129,9 @@ def rescue(
     if not learns and labels.shape == of_steps:
         labels, each = np.full(len(inputs), UNKNOWN, np.int64), None  # nothing reads them
     if each is None and labels.shape != (len(inputs),):
-        raise UsageError(f"labels have the shape {labels.shape}, but there are {plural(len(inputs), 'sample')} to adapt to")
+        raise UsageError(
+            f"labels have the shape {labels.shape}, but there are {plural(len(inputs), 'sample')} to adapt to{one_hot_hint(labels)}"
+        )
     if labels.ndim == 3:
         raise UsageError(f"targets have the shape {labels.shape}; what learns takes those of one answer a sample, [N, {outputs}]")
     if len(labels):

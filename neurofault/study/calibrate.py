@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neurofault.arrays import as_labels
+from neurofault.arrays import as_array, as_labels, one_hot_hint
 from neurofault.convert.asked import CALIBRATION_IMAGES, Calibrate, check_calibrate
 from neurofault.convert.balance import Candidate
 from neurofault.convert.samples import images_of
@@ -26,6 +26,7 @@ from neurofault.engines import run
 from neurofault.errors import NeurofaultWarning, UnsupportedError, UsageError
 from neurofault.graph import Network
 from neurofault.graph.network import ConversionGap
+from neurofault.inputs import Spikes
 from neurofault.numerals import plural
 from neurofault.progress import Asked, Progress, listening
 from neurofault.rescue.learners.errors import usual_gain
@@ -191,8 +192,10 @@ def from_torch(
     if labels is not None:
         given = as_labels(labels)
         if given.shape != answers.shape:
-            raise UsageError(f"labels have the shape {given.shape}, but there are {plural(len(images), 'calibration image')}")
-        say_if_it_fails(answers, given, name)
+            raise UsageError(
+                f"labels have the shape {given.shape}, but there are {plural(len(images), 'calibration image')}{one_hot_hint(given)}"
+            )
+        say_if_it_fails(answers, given, name, images if scaling is None else as_array(calibration, "calibration"))
     truth = answers if labels is None else given
     with listening(progress) as say:
         best = _best(networks, tried, images, truth, lambda network: deploy(network, profile), say)
@@ -202,23 +205,50 @@ def from_torch(
     return replace(best.network, gap=ConversionGap(last, original, reached, labelled=labels is not None))
 
 
-def say_if_it_fails(answers: NDArray[np.integer], labels: NDArray[np.integer], name: str) -> None:
+def say_if_it_fails(
+    answers: NDArray[np.integer],
+    labels: NDArray[np.integer],
+    name: str,
+    samples: NDArray[np.generic] | Spikes,
+    *,
+    as_made: bool = False,
+) -> None:
     """Warn of a network that itself classifies badly: less than half-way from chance (the most frequent label) to everything.
 
     Args:
-        answers: the network's, int [N].
-        labels: the true ones, int [N].
+        answers: the network's, int [N], or [N, T] of steps.
+        labels: the true ones, of the same shape; −1: not known, and left out.
         name: of the network, for the message.
+        samples: what it was shown, from which the message says what may be amiss.
+        as_made: whether it has the weights that its factory made, for none were given.
     """
-    right = float(np.mean(answers == labels))
-    chance = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
+    known = labels >= 0
+    if not known.any():
+        return
+    right = float(np.mean(answers[known] == labels[known]))
+    chance = float(np.unique(labels[known], return_counts=True)[1].max() / known.sum())
     if right - chance < (1 - chance) / 2:
+        what = "step" if labels.ndim == 2 else "sample" if isinstance(samples, Spikes) else "image"
+        untrained = "untrained (no weights are given, --weights: it has those that its factory made)" if as_made else "untrained"
         warnings.warn(
-            f"network {name!r} itself classifies {right:.1%} of {plural(len(labels), 'calibration image')} (chance: {chance:.1%}): is it untrained, or was it trained on "
-            "another scale than x/255 in [0, 1]? A normalisation (transforms.Normalize) belongs into its forward, in front of its first layer",
+            f"network {name!r} itself classifies {right:.1%} of {plural(int(known.sum()), f'calibration {what}')} (chance: {chance:.1%}): is it {untrained}, "
+            f"or was it trained on {_otherwise(samples)}",
             NeurofaultWarning,
             stacklevel=3,
         )
+
+
+def _otherwise(samples: NDArray[np.generic] | Spikes) -> str:
+    """Return in words on what else a network may have been trained that fails on these samples."""
+    if isinstance(samples, Spikes):
+        return f"events of other steps than these {samples.timesteps} a sample, or of lines in another order than (polarity·height + y)·width + x?"
+    inside = "A normalisation (transforms.Normalize) belongs into its forward, in front of its first layer"
+    if samples.dtype == np.uint8:
+        return f"another scale than x/255 in [0, 1]? {inside}"
+    low, high = float(samples.min()), float(samples.max())
+    pixels = low >= 0 and 1 < high <= 255 and bool(np.all(samples == np.rint(samples)))
+    shown = f"other values than these, which lie in {low:.4g} … {high:.4g}"
+    return f"{shown} (of pixels, on x/255 in [0, 1])? {inside}" if pixels else f"{shown}? {inside}"
 
 
 def _best(

@@ -143,17 +143,24 @@ class ZooModel:
         return torch_accuracy(self.model if draw is None else Broken(self.model, draw), split.pixels, split.labels)
 
 
-def zoo_network(name: str) -> ZooNetwork:
+def zoo_network(name: str, otherwise: str | None = None) -> ZooNetwork:
     """Return the network of the zoo that a name means: ``mnist-mlp``, or ``mnist-mlp+cores=0.46`` (:mod:`neurofault.zoo.hardening`).
 
     >>> zoo_network("digits-mlp+cores=6,seed=7").recipe.seed
     7
 
+    Args:
+        name: as it was given.
+        otherwise: how one writes what is not in the zoo, for the message; None: nothing else is taken.
+
     Raises:
         UsageError: unknown, or no way of training.
     """
     base, asked = named(name)
-    recipe = any_recipe(base)
+    try:
+        recipe = any_recipe(base)
+    except UsageError as error:
+        raise UsageError(str(error) if otherwise is None else f"{error}; one of your own: {otherwise}") from None
     if asked is None:
         return ZooNetwork(recipe, None)
     recipe = recipe if asked.seed is None else seeded(recipe, asked.seed)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neurofault.convert.asked import CALIBRATION_IMAGES, Calibrate, check_calibrate
-from neurofault.convert.networks import is_network_file, is_nir_file, load_network, read_as, refuse_other_files
+from neurofault.convert.networks import is_network_file, is_nir_file, load_network, own_words, read_as, refuse_other_files
 from neurofault.damage.damage import Damage
 from neurofault.data.binning import Binning
 from neurofault.data.datasets import load
@@ -237,7 +237,8 @@ def prepare(
     profile = load_profile(setup.profile)
     setup = replace(setup, weight_bits=setup.weight_bits or max(profile.synapse.weight_bits.known))
     refuse_other_files(named(setup.network)[0])
-    zoo = zoo_network(setup.network) if ":" not in setup.network and not is_network_file(setup.network) else None
+    elsewhere = ":" in setup.network or is_network_file(setup.network)
+    zoo = None if elsewhere else zoo_network(setup.network, own_words(setup.network))
     spec = None if zoo is None else zoo.recipe
     if setup.weights is not None and ":" not in setup.network:
         raise UsageError(
@@ -261,7 +262,7 @@ def prepare(
         each = "those of one answer" if metric.lower else "one"
         raise UsageError(
             f"data {data.name} has {given}; {one_label_for} takes {each}. What takes {'targets' if metric.lower else 'a label'} of every step: inject, atlas, map, "
-            "convert --check, and what learns nothing: campaigns and rescue --strategy none,remap --control none"
+            "convert --check, and what learns nothing: campaigns and rescue --strategy none,remap"
         )
     place = placing(
         spec, profile, weight_bits=setup.weight_bits, strategy=setup.place, neurons_per_core=setup.neurons_per_core,
@@ -324,7 +325,8 @@ def prepare(
         calibrate=setup.calibrate, progress=progress,
     )  # fmt: skip
     if spec is None and original.targets is None:
-        say_if_it_fails(scores_of(model, seen).argmax(axis=1), data.train.labels[:CALIBRATION_IMAGES], setup.network)
+        first, as_made = data.train.first(min(len(data.train), CALIBRATION_IMAGES)), setup.weights is None
+        say_if_it_fails(scores_of(model, seen).argmax(axis=1), first.labels, setup.network, first.samples, as_made=as_made)
     network = _kept_going(calibration.network, setup)
     chip = on_found_cores(place(network), encoded, setup.place, seed=setup.place_seed, progress=progress)
     made = Prepared(setup, profile, found, encoded, _reported(setup, encoded), network, calibration, chip, metric=metric)
@@ -391,8 +393,7 @@ def _noted(prepared: Prepared) -> Prepared:
         notes += result.notes
         if prepared.model is None and part.targets is None:
             answers = result.activity.predictions if result.activity.answers is None else result.activity.answers
-            known = part.labels >= 0
-            say_if_it_fails(answers[known], part.labels[known], prepared.setup.network)
+            say_if_it_fails(answers, part.labels, prepared.setup.network, part.samples)
     for note in notes:
         warnings.warn(note, NeurofaultWarning, stacklevel=3)
     wrapped = (str(wrap) for wrap in wraps(chip.populations, chip.connections, horizon(chip)))  # by deploy

@@ -13,7 +13,7 @@ of the draws as normal: it covers 93 to 97 % where losses are spread, and less w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,6 +48,33 @@ class Interval:
     def half_width(self) -> float | None:
         """Half of high − low; None where the interval is undefined."""
         return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+
+METHODS = {
+    "t": "Student's t over draws",
+    "exact": "exact: every outcome that there is was run",
+    "cautious": "Student's t over draws, widened for skew and for outcomes that no draw has shown",
+    "wilson": "Wilson's over the samples of the one draw, which says nothing about other draws",
+}
+"""How intervals of what a chip answers are made, in words, by :attr:`Interval.method`."""
+
+
+def methods_in_words(methods: Iterable[str | None]) -> str:
+    """Return by which methods the intervals of a table are made, in words; empty: there is none.
+
+    Args:
+        methods: of :data:`METHODS`, one an interval, in any order; None: there is no interval.
+
+    >>> methods_in_words(["t", None, "t"]), methods_in_words([None])
+    ("Student's t over draws", '')
+    >>> methods_in_words(["exact", "t"])
+    "t: Student's t over draws; exact: every outcome that there is was run"
+    """
+    there = set(methods)
+    known = {name: words for name, words in METHODS.items() if name in there}
+    if len(known) == 1:
+        return next(iter(known.values()))
+    return "; ".join(f"{name}: {words.removeprefix(f'{name}: ')}" for name, words in known.items())
 
 
 SHARE = (0.0, 1.0)

@@ -165,11 +165,28 @@ def test_what_a_user_wrote_is_printed_as_it_is(cli, at_work):
     assert len({row["curve"] for row in rows}) == 2
 
 
+def test_the_table_says_by_which_method_its_intervals_are_made(cli, at_work):
+    assert cli("campaign", "run", "a.yaml", *ONE)[0] == 0
+    alike = cli("campaign", "report", "a.yaml")[1]
+    assert re.search(r"; 95 % intervals: Student's t over draws$", alike, re.MULTILINE)
+    assert "method" not in alike
+    assert cli("campaign", "run", "a.yaml", *ONE, "--set", "faults.0.count={sweep: [2, 13]}", "--out", "both")[0] == 0
+    both = cli("campaign", "report", "both")[1]
+    assert re.search(
+        r"; 95 % intervals: t: Student's t over draws; exact: every outcome that there is was run$", both, re.MULTILINE
+    )
+    rows = [re.split(r" {2,}", line) for line in both.splitlines() if line.startswith(("what ", "core_dead "))]
+    assert [row[rows[0].index("method")] for row in rows] == ["method", "t", "exact"]
+    page = (at_work / "both" / "report.html").read_text(encoding="utf-8")
+    assert '<th scope="col">method</th>' in page
+    assert "(t: Student&#39;s t over draws; exact: every outcome that there is was run)" in page
+
+
 def test_one_draw_is_marked_and_a_terminal_of_40_columns_cuts_no_number(cli, at_work, monkeypatch):
     assert cli("campaign", "run", "a.yaml", *ONE, "--set", "repeats.draws=1")[0] == 0
     wide = cli("campaign", "report", "a.yaml")[1]
-    assert "* one draw only: the interval is Wilson's over its images and says nothing about other draws" in wide
-    assert re.search(r" 1\* +0$", wide, re.MULTILINE)
+    assert "; 95 % intervals: Wilson's over the samples of the one draw, which says nothing about other draws\n" in wide
+    assert re.search(r" 1 +0$", wide, re.MULTILINE)
     numbers = re.findall(r"[0-9]+\.[0-9]+ %", wide)
     for columns in (40, 20, 79):
         for module in (verb, tables):

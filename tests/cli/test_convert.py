@@ -124,7 +124,7 @@ def test_a_netx_file_is_written_of_a_broken_chip_and_read_like_any_network(tmp_p
     ("arguments", "message"),
     [
         ({}, "connection 'hidden1' has real numbers; a netx file holds a chip's integers: write what a chip makes of them, nf.to_netx("),
-        ({"source": "x.onnx"}, "network 'x.onnx': a file of a network ends in .nir (NIR) or .net (netx of lava-dl); a torch module is package.module:factory"),
+        ({"source": "x.onnx"}, "network 'x.onnx': a file of a network ends in .nir (NIR) or .net (netx of lava-dl); a torch module is file.py:function or package.module:function"),
         ({"source": "x.net", "dt": 0.1}, "--dt goes with a NIR file; a netx file counts steps"),
         ({"source": "x.net"}, "x.net: no such netx file"),
         ({"source": "x.net", "weights": Path("w.pt")}, "--weights goes with a network of your own (package.module:factory), not with 'x.net'"),

@@ -155,7 +155,7 @@ CELLS = {
 }
 LOOP = "takes chains only, and connection 'hidden1.rec' drives itself; learners that can: delta, homeostasis"
 SKIP = "takes chains only, and connection 'hidden3.hidden1' goes from 'hidden1' to 'hidden3'; learners that can: delta, homeostasis"
-STEPS = "What takes {} of every step: inject, atlas, map, convert --check, and what learns nothing: campaigns and rescue --strategy none,remap --control none"
+STEPS = "What takes {} of every step: inject, atlas, map, convert --check, and what learns nothing: campaigns and rescue --strategy none,remap"
 REFUSED = {
     ("labels of steps", "delta"): f"data steps.npz has 5 labels a sample; what learns takes one. {STEPS.format('a label')}",
     ("targets of steps", "delta"): f"data moving.npz has targets of 5 steps; what learns takes those of one answer. {STEPS.format('targets')}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -156,7 +157,7 @@ def test_a_network_by_hand_on_events_runs_from_every_verb(cli):
         (("--network", "own_networks:ready", "--data", "events.npz", "--timesteps", "9"), "network 'own_networks:ready' is made for 5 time steps, and 9 are asked for; its factory sets them"),
         (("--network", "own_networks:ready", "--data", "events.npz", "--weights", "weights.pt"), "network 'own_networks:ready': ready() returned a Network, which has its weights; --weights goes with a torch module"),
         (("--network", "own_networks:mlp", "--data", "four.npz"), "four.npz/test: label 3 at sample 3, but network 'own_networks:mlp' has 3 outputs; allowed: 0 to 2"),
-        (("--network", "own_networks:mlp", "--data", "wide.npz"), "the network takes neither samples of shape (7,) nor 7 values; does it belong to another data set?"),
+        (("--network", "own_networks:mlp", "--data", "wide.npz"), "the network takes no samples of 7 values; does it belong to another data set?"),
         (("--network", "own_networks:mlp", "--data", "values.npz", "--signed", "both"), "signed: 'both'; allowed: bias, lines"),
         (("--network", "own_networks:ready", "--data", "more.npz"), "more.npz/test: events of 6 steps, but network 'ready' shows a sample for 5"),
         (("--network", "own_networks:ready", "--data", "lines.npz"), "lines.npz/test: events of 4 lines, but input 'eyes' of network 'ready' has 6 neurons"),
@@ -173,6 +174,47 @@ def test_what_does_not_fit_is_one_line(cli, folder, arguments, message):
     assert message in last
     assert last.startswith("neurofault: ")
     assert "Traceback" not in err
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((*MLP[:2], *MLP[4:]), r"network 'own_networks:mlp' itself classifies \S+% of 45 calibration images \(chance: 33\.3%\): is it untrained \(no weights are given, --weights: it has those that its factory made\), or was it trained on other values than these, which lie in -\S+ … \S+\? A normalisation \(transforms\.Normalize\) belongs into its forward, in front of its first layer"),
+        ((*MLP[:5], "swapped.npz", *MLP[6:]), r"itself classifies .*: is it untrained, or was it trained on other values than these, which lie in .*"),
+        ((*MLP[:5], "pixels.npz", *MLP[6:]), r"itself classifies .*: is it untrained, or was it trained on other values than these, which lie in \d … 2\d\d \(of pixels, on x/255 in \[0, 1\]\)\? A normalisation .*"),
+        ((*MLP[:5], "bytes.npz", *MLP[6:]), r"itself classifies .*: is it untrained, or was it trained on another scale than x/255 in \[0, 1\]\? A normalisation .*"),
+        ((*READY[:3], "turned.npz"), r"itself classifies \S+% of 45 calibration samples .*: is it untrained, or was it trained on events of other steps than these 5 a sample, or of lines in another order than \(polarity·height \+ y\)·width \+ x\?"),
+    ],
+)  # fmt: skip
+def test_a_network_that_fails_is_asked_about_the_data_that_it_is_given(cli, folder, arguments, message):
+    grey = np.rint((VALUES - VALUES.min()) / np.ptp(VALUES) * 250)
+    wrong = (LABELS + 1) % 3
+    np.savez(folder / "swapped.npz", images=VALUES, labels=wrong)
+    np.savez(folder / "pixels.npz", images=grey, labels=wrong)
+    np.savez(folder / "bytes.npz", images=grey.astype(np.uint8), labels=wrong)
+    np.savez(folder / "turned.npz", events=EVENTS, labels=wrong)
+    code, _, err = cli("inject", *arguments, "--kill-cores", "1", "--draws", "2", "--quiet")
+    assert code == 0, err
+    said = [line for line in err.splitlines() if "itself classifies" in line]
+    assert len(said) == 1
+    assert re.search(f"{message}$", said[0]), said[0]
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ("mynet", "; one of your own: file.py:function or package.module:function, which makes it, or a file .nir or .net"),
+        ("digits-mpl", "no network 'digits-mpl' in the zoo (did you mean 'digits-mlp'?); there are: "),
+        ("own_networks", "; one of your own: there is own_networks.py, so write own_networks.py:function"),
+        ("own_networks.py", "; of a Python file say which of its functions makes the network: own_networks.py:function"),
+    ],
+)
+def test_the_name_of_a_network_of_ones_own_says_how_it_is_written(cli, network, message):
+    code, out, err = cli("inject", "--network", network, "--kill-cores", "1")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
 
 
 @pytest.mark.parametrize(("signed", "neurons"), [("bias", 6), ("lines", 12)])

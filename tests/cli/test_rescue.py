@@ -86,9 +86,31 @@ def test_table_and_picture(cli, tmp_path):
     path = tmp_path / "line.svg"
     code, out, err = cli("rescue", *SMALL, "--strategy", "batch", "--learner", "delta", "--control", "none", "--picture", str(path))
     assert code == 0, err
-    for text in ("strategy", "recovered", "after last", "batch", "delta", "hardware_strict"):
+    for text in (
+        "strategy",
+        "recovered",
+        "after last",
+        "batch",
+        "delta",
+        "hardware_strict",
+        "; 95 % intervals: Student's t over draws",
+    ):
         assert text in out
     assert "cycles since the first strike" in path.read_text(encoding="utf-8")
+
+
+def test_where_no_strategy_learns_no_control_learns_unless_it_is_asked_for(cli):
+    words = (*SMALL, "--calibrate", "subtract")  # neurons that delta and dfa do not train
+    found = answer(cli, *words, "--strategy", "none,remap")
+    assert [(row["strategy"], row["learner"]) for row in found["rows"]] == [("none", None), ("remap", None)]
+    none, remap = found["rows"]
+    assert none["final"]["mean"] < remap["final"]["mean"] == found["healthy_accuracy"]
+    for asked in (("--control", "sham"), ("--strategy", "none,batch")):
+        code, out, err = cli("rescue", *words, "--strategy", "none,remap", *asked)
+        assert (code, out) == (2, "")
+        assert err.splitlines()[-1].startswith("neurofault: layer 'hidden1': reset 'subtract'")
+    found = answer(cli, *SMALL, "--draws", "1", "--strategy", "none,sham", "--learner", "delta")
+    assert [(row["strategy"], row["control"]) for row in found["rows"]] == [("none", False), ("sham", True)]
 
 
 def test_a_network_trained_with_dropout_is_a_control(cli):

@@ -45,7 +45,7 @@ def test_the_table_says_what_is_exposed_and_what_it_costs(cli):
     assert "23 single faults (core_dead)" in out
     assert "digits/train expose" in out
     assert "proved the fewest" in out
-    assert "run again by the exact engine: every claim holds" in out
+    assert "run again by the exact engine: every claim holds; 95 % intervals: Wilson's over faults" in out
 
 
 def test_inputs_are_made_for_what_no_sample_exposes(cli, tmp_path):

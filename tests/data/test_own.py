@@ -162,6 +162,11 @@ BAD = [
     ({"sample": [40], "step": [0], "neuron": [0], "timesteps": 3, "shape": [3], "labels": LABELS}, "events: samples lie in 40 … 40; allowed: 0 to 39"),
     ({"events": EVENTS, "labels": np.zeros((40, 6), int)}, "labels: 6 labels a sample, but its events have 7 steps; expected one, or one for each step"),
     ({"images": VALUES[:9], "labels": LABELS[:9]}, "9 samples; expected at least 10 (six tenths calibrate and are not reported on), or train_… beside them"),
+    ({**GOOD, "labels": np.eye(4)[LABELS]}, "labels: shape (40, 4); expected [N], one class a sample, whole numbers from 0; one 1 in each row, so these are one-hot: labels.argmax(axis=1) makes classes of them"),
+    ({**GOOD, "train_images": VALUES, "train_labels": np.eye(4, dtype=int)[LABELS]}, "train_labels: shape (40, 4); expected [N], one class a sample, whole numbers from 0; one 1 in each row, so these are one-hot: labels.argmax(axis=1) makes classes of them"),
+    ({"events": EVENTS, "labels": np.eye(4, dtype=int)[LABELS]}, "labels: 4 labels a sample, but its events have 7 steps; expected one, or one for each step; one 1 in each row, so these are one-hot: labels.argmax(axis=1) makes classes of them"),
+    ({**GOOD, "labels": np.array(list("abcd"))[LABELS]}, "labels.npy: holds <U1; booleans, integers and real numbers are read; labels are whole numbers from 0: names, labels = numpy.unique(labels, return_inverse=True) makes them of names"),
+    ({**GOOD, "labels": np.array(list("abcd"), object)[LABELS]}, "labels.npy: holds object; booleans, integers and real numbers are read; labels are whole numbers from 0: names, labels = numpy.unique(labels, return_inverse=True) makes them of names"),
     ({**GOOD, "train_images": VALUES[:, :5], "train_labels": LABELS}, "train samples are float32 of shape (5,), but those of test are float32 of shape (6,); expected the same"),
 ]  # fmt: skip
 
@@ -187,6 +192,30 @@ def test_a_pickle_or_a_torn_file_is_refused_by_name(tmp_path):
         load(str(path))
     with pytest.raises(DataError, match=r"gone.npz: no such file$"):
         load(str(tmp_path / "gone.npz"))
+
+
+def test_labels_of_a_factory_that_are_names_or_one_hot_say_what_makes_classes_of_them(made):
+    names = np.array(["cat", "dog", "eel", "fox"])[LABELS]
+    said = "labels are whole numbers from 0: names, labels = numpy.unique(labels, return_inverse=True) makes them of names"
+    for given in ({"images": VALUES, "labels": names}, Pairs(VALUES, names.tolist())):
+        with pytest.raises(
+            DataError,
+            match=rf"^made_for_a_test:datasets: .*labels: an array or a tensor of numbers is taken, not <U3 .*; {re.escape(said)}$",
+        ):
+            made(given)
+    _, labels = np.unique(names, return_inverse=True)
+    assert same(made({"images": VALUES, "labels": labels}), made({"images": VALUES, "labels": LABELS}))
+    with pytest.raises(
+        DataError, match=r"test: labels: shape \(40, 4\); expected \[N\], .*labels\.argmax\(axis=1\) makes classes of them$"
+    ):
+        made({"test": Pairs(VALUES, np.eye(4)[LABELS])})
+
+
+def test_a_label_of_every_step_is_no_one_hot_label(tmp_path):
+    once = np.eye(7, dtype=int)[np.arange(40) % 7]  # class 1 in one step of seven, in a set of events of seven steps
+    assert load(file(tmp_path, events=EVENTS, labels=once)).test.labels.shape == (16, 7)
+    often = np.tile([1, 0, 1], (40, 1))
+    assert load(file(tmp_path, images=VALUES, labels=often)).test.labels.shape == (16, 3)
 
 
 def test_what_a_factory_should_not_return_is_said(made):

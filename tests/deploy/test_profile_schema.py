@@ -86,6 +86,22 @@ def test_every_section_is_in_the_template():
     assert [key for key in HardwareProfile.model_fields if not re.search(rf"(?m)^#?{key}:|{key}: ", text)] == []
 
 
+def test_each_event_of_a_table_of_costs_has_a_line_of_its_own_with_its_meaning():
+    lines = template("mine").splitlines()
+    start = lines.index("# Events, each a key under energy, under time, or under both:")
+    events = {line[4:].split(" ")[0]: line for line in lines[start:] if re.match(r"#   \w+ \(", line)}
+    records = [SCHEMA["$defs"][name]["properties"] for name in ("EnergyCosts", "TimeCosts")]
+    assert list(events) == list(dict.fromkeys(key for record in records for key in record))
+    meanings = [line.split("): ", 1)[1] for line in events.values()]
+    assert len(set(meanings)) == len(meanings)
+    assert (
+        events["neuron_update_inactive"]
+        == "#   neuron_update_inactive (energy in J, time in s): a neuron's step in which none arrives."
+    )
+    assert events["static_power"].startswith("#   static_power (energy in W): ")
+    assert events["barrier_max"].startswith("#   barrier_max (time in s): ")
+
+
 def test_a_template_is_a_profile_once_its_marks_are_filled(tmp_path):
     text = template("mine")
     file = tmp_path / "mine.yaml"

@@ -164,4 +164,4 @@ def test_without_brian2_the_error_gives_the_command(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UnsupportedError) as error:
         get_engine("brian2")
-    assert str(error.value) == "engine 'brian2' needs brian2, which is not installed: pip install \"brian2>=2.7\""
+    assert str(error.value) == "engine 'brian2' needs brian2, which is not installed: pip install \"neurofault[brian2]\""

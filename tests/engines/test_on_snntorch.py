@@ -157,7 +157,7 @@ def test_without_snntorch_the_error_gives_the_command(monkeypatch: pytest.Monkey
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UnsupportedError) as error:
         get_engine("snntorch")
-    assert str(error.value) == "engine 'snntorch' needs snntorch, which is not installed: pip install \"snntorch>=0.9\""
+    assert str(error.value) == "engine 'snntorch' needs snntorch, which is not installed: pip install \"neurofault[snntorch]\""
 
 
 def test_twin_answers_as_the_engine() -> None:

@@ -84,6 +84,8 @@ def test_the_answer_comes_first_and_in_numbers(answer, tmp_path):
     assert f"The worst of 3 draws leaves accuracy {100 * lowest:.2f} %." in rest
     assert rest in words
     assert "core_dead (count varied)" in words
+    assert "of the mean over draws, cut at 0 and 100 % (Student's t over draws)." in words
+    assert '<th scope="col">method</th>' not in text
     assert "the readout learns on chip from the errors of its own neurons" in words
     for curve in answer["curves"]:
         for point in curve["points"]:
@@ -147,7 +149,9 @@ def test_one_draw_has_an_interval_over_its_images_and_says_so(tmp_path):
     assert {point["method"] for point in points} == {"wilson"}
     assert all(point["low"] < point["mean"] < point["high"] or point["mean"] in (0, 1) for point in points)
     words = Page(write_report(tmp_path / "run", found).read_text()).words
-    assert "One draw only: the interval is Wilson's over its images" in words
+    assert (
+        "over draws, cut at 0 and 100 % (Wilson's over the samples of the one draw, which says nothing about other draws)" in words
+    )
 
 
 def test_ways_of_the_same_name_are_told_apart_by_their_budgets(tmp_path):

@@ -179,7 +179,7 @@ REFUSED = [
     (("inject", "--network", "target_networks:mlp", "--data", "classes.npz", "--metric", "mean-squared-error"), "metric mean-squared-error: data classes.npz has classes as labels (whole numbers), for which there is accuracy and top-K; numbers to be answered are named targets, in the place of labels"),
     (("inject", "--network", "target_networks:mlp", "--data", "steps.npz"), "data steps.npz has targets of each of 8 steps, but network 'target_networks:mlp' is a torch module without spiking neurons, which answers once for a sample"),
     (("inject", "--network", "target_networks:summed", "--data", "steps.npz", "--metric", "mean-squared-error"), "metric mean-squared-error: data steps.npz has targets of each of 8 steps, real numbers to be answered, for which there is mean-squared-error-step"),
-    (("rescue", "--network", "target_networks:summed", "--data", "steps.npz"), "data steps.npz has targets of 8 steps; what learns takes those of one answer. What takes targets of every step: inject, atlas, map, convert --check, and what learns nothing: campaigns and rescue --strategy none,remap --control none"),
+    (("rescue", "--network", "target_networks:summed", "--data", "steps.npz"), "data steps.npz has targets of 8 steps; what learns takes those of one answer. What takes targets of every step: inject, atlas, map, convert --check, and what learns nothing: campaigns and rescue --strategy none,remap"),
     (("inject", "--network", "target_networks:summed", "--data", "short.npz"), "short.npz: targets: of 7 steps a sample, but its events have 8 steps; expected [N, 8, K], or [N, K]"),
 ]  # fmt: skip
 

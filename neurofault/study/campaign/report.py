@@ -18,6 +18,7 @@ from neurofault.study.campaign.tested import axis_words
 from neurofault.study.csv_table import table
 from neurofault.study.drawing import draw_map
 from neurofault.study.page import check_tools, page_from
+from neurofault.study.statistics import methods_in_words
 
 _CURVES_A_FIGURE = 7
 _IN_CSV = ("core", "column", "row", "layer", "loss", "trials")
@@ -61,7 +62,7 @@ def _page(answer: Mapping[str, Any], figures: Sequence[Mapping[str, Any]], *, be
     metric = metric_in(answer)
     share = answer["healthy"]
     image_error = None if share is None or metric.lower else 1.96 * (share * (1 - share) / answer["samples"]) ** 0.5
-    single = any(point["method"] == "wilson" for curve in answer["curves"] for point in curve["points"])
+    methods = {point["method"] for curve in answer["curves"] for point in curve["points"] if point["low"] is not None}
     bare = [row for row in answer["paired"] if row["bare"]]
     ways = [row for row in answer["paired"] if not row["bare"]]
     heads = {axis_words(answer["plans"], curve["axis"]) for curve in answer["curves"]} - {""}
@@ -78,7 +79,8 @@ def _page(answer: Mapping[str, Any], figures: Sequence[Mapping[str, Any]], *, be
         metric=metric,
         answer=sentence(answer),
         details=details(answer),
-        single=single,
+        methods=methods_in_words(methods),
+        several=len(methods) > 1,
         image_error=image_error,
         pairs=(bare, ways),
         head="at" if len(heads) != 1 else heads.pop(),

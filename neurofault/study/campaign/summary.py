@@ -27,7 +27,7 @@ from neurofault.study.campaign.spec import Campaign, Cell, load_campaign
 from neurofault.study.campaign.tested import tested
 from neurofault.study.clustered import ratio_covers, recovered_interval
 from neurofault.study.outcomes import cores_drawn_from, interval_of_few
-from neurofault.study.statistics import Interval, holm, paired_difference, paired_p, t_interval, wilson
+from neurofault.study.statistics import Interval, holm, methods_in_words, paired_difference, paired_p, t_interval, wilson
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,12 @@ class Found:
         ]  # fmt: skip
         lines = [f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
         head = "".join(f"<th>{name}</th>" for name in heads)
-        caption = f"{escape(answer['name'])}: {len(self.rows):,} of {plural(self.trials, 'trial')}"
+        how = methods_in_words(
+            point["method"] for curve in answer["curves"] for point in curve["points"] if point["low"] is not None
+        )
+        caption = f"{escape(answer['name'])}: {len(self.rows):,} of {plural(self.trials, 'trial')}" + (
+            f"; 95 % intervals: {escape(how, quote=False)}" if how else ""
+        )
         return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
