@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from neurofault.arrays import as_array, not_finite
 from neurofault.brief import brief
 from neurofault.errors import UsageError
+from neurofault.numerals import plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +90,7 @@ class Spikes:
         if starts.ndim != 1 or not len(starts) or starts[0] < 0 or np.any(np.diff(starts) < 0) or starts[-1] > len(steps):
             raise UsageError(f"events: starts must rise from 0 to at most {len(steps)}, the number of events")
         if len(steps) != len(neurons):
-            raise UsageError(f"events: {len(steps)} steps, but {len(neurons)} neurons")
+            raise UsageError(f"events: {plural(len(steps), 'step')}, but {plural(len(neurons), 'neuron')}")
         for what, values, end in (("steps", steps, self.timesteps), ("neurons", neurons, self.size)):
             if values.size and not 0 <= int(values.min()) <= int(values.max()) < end:
                 raise UsageError(f"events: {what} lie in {values.min()} … {values.max()}; allowed: 0 to {end - 1}")
@@ -186,7 +187,9 @@ class Spikes:
             UsageError: samples, steps or neurons out of range, or no whole numbers.
         """
         if not len(sample) == len(step) == len(neuron):
-            raise UsageError(f"events: {len(sample)} samples, {len(step)} steps and {len(neuron)} neurons")
+            raise UsageError(
+                f"events: {plural(len(sample), 'sample')}, {plural(len(step), 'step')} and {plural(len(neuron), 'neuron')}"
+            )
         for what, values, end in (("samples", sample, samples), ("steps", step, timesteps), ("neurons", neuron, size)):
             _check_whole(what, values)
             if values.size and not 0 <= int(values.min()) <= int(values.max()) < end:

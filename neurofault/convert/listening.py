@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from neurofault.convert.running import misplaced_channels, one_line, same_values, undisturbed
 from neurofault.convert.tracing import KNOWN
 from neurofault.errors import ConversionError
+from neurofault.numerals import plural
 
 Form = Literal["one step", "steps first", "samples first"]
 """How forward takes samples: [N, …] (one step, or the same in every step of its own loop), [T, N, …], or [N, T, …]."""
@@ -140,7 +141,7 @@ def _steps(calls: Sequence[LayerCall], is_neuron: Callable[[nn.Module], bool]) -
     if len(set(counts.values())) > 1:
         (least, few), (most, many) = min(counts.items(), key=lambda each: each[1]), max(counts.items(), key=lambda each: each[1])
         raise ConversionError(
-            f"layer {most!r} is called {many} times, layer {least!r} {few} times; each population is called once a step: give each its own module"
+            f"layer {most!r} is called {plural(many, 'time')}, layer {least!r} {plural(few, 'time')}; each population is called once a step: give each its own module"
         )
     return next(iter(counts.values()), 1)
 

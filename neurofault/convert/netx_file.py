@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from neurofault.convert.nir_fields import MAX_NEURONS, MAX_SIZE
 from neurofault.errors import ConversionError, DataError, UnsupportedError, nearest
 from neurofault.hdf5_file import read_tree
+from neurofault.numerals import plural
 
 LAYERS = ("input", "dense", "recurrent", "conv", "pool", "flatten", "concat", "average")
 """Types of layers that are read."""
@@ -174,7 +175,7 @@ def read_netx(path: Path) -> NetxFile:
     if not isinstance(found, dict) or not found:
         raise DataError(f"{path}: not a netx file: it has no group 'layer' with layers 0, 1 …")
     if len(found) > MAX_LAYERS:
-        raise DataError(f"{path}: {len(found):,} layers; at most {MAX_LAYERS:,} are read")
+        raise DataError(f"{path}: {plural(len(found), 'layer')}; at most {MAX_LAYERS:,} are read")
     if set(found) != {str(index) for index in range(len(found))}:
         raise DataError(f"{path}: layers must be numbered 0 to {len(found) - 1}, are {', '.join(sorted(found)[:8])}")
     layers = []

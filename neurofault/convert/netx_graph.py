@@ -23,6 +23,7 @@ from neurofault.errors import ConversionError, DataError
 from neurofault.graph import Connection, CubaLif, Dense, Encoding, Network, Population, Readout, Source, Sparse
 from neurofault.graph.neurons import NO_MEMORY
 from neurofault.graph.synapses import MOST_DELAY, Stored
+from neurofault.numerals import plural
 
 DEFAULT_STEPS = 32
 """T of a file that does not say it."""
@@ -257,7 +258,7 @@ class _Builder:
             weight = layer.whole("weight_rec", -(1 << 15), 1 << 15)
             if layer.kind not in ("dense", "recurrent") or weight.size != math.prod(shape) ** 2:
                 raise ConversionError(
-                    f"{layer.where}: weight_rec has the shape {weight.shape}; [n, n] of its {math.prod(shape)} neurons is taken"
+                    f"{layer.where}: weight_rec has the shape {weight.shape}; [n, n] of its {plural(math.prod(shape), 'neuron')} is taken"
                 )
             title, steps, form = ends[-1]
             rec, form = held(layer, Dense(weight.reshape(math.prod(shape), -1)), scale, form)
@@ -329,7 +330,7 @@ class _Builder:
             return flat
         if len(shape) == 3 and flat.size == shape[0]:
             return np.repeat(flat, shape[1] * shape[2])
-        raise DataError(f"{layer.where}: {field} has {flat.size} values; 1, {shape[0]} or {size} are taken")
+        raise DataError(f"{layer.where}: {field} has {plural(flat.size, 'value')}; 1, {shape[0]} or {size} are taken")
 
     def _axonal(self, layer: NetxLayer, index: int) -> None:
         """Keep the delays of what a layer sends; delays of the shape of its weights are those of its synapses."""

@@ -14,6 +14,7 @@ from neurofault.convert.nir_fields import MAX_NEURONS, MAX_SYNAPSES
 from neurofault.errors import ConversionError, DataError
 from neurofault.graph import Conv, Dense, Sparse
 from neurofault.graph.synapses import MOST_DELAY, SignMode, Stored, Synapses, with_weight
+from neurofault.numerals import plural
 
 SIGNS: tuple[SignMode, ...] = ("mixed", "excitatory", "inhibitory")
 """Which signs a field holds, by the number that a file says."""
@@ -71,7 +72,9 @@ def _dense(
 ) -> list[tuple[Port, Synapses]]:
     sizes = [port.size for port in before]
     if weight.shape[1] != sum(sizes):
-        raise ConversionError(f"{layer.where}: weight takes {weight.shape[1]} inputs, but {' + '.join(map(str, sizes))} come")
+        raise ConversionError(
+            f"{layer.where}: weight takes {plural(weight.shape[1], 'input')}, but {' + '.join(map(str, sizes))} come"
+        )
     own = layer.whole("delay", 0, MOST_DELAY) if np.shape(layer.fields.get("delay", 0)) == weight.shape else None
     joined, at = [], 0
     for port in before:
@@ -101,7 +104,7 @@ def _conv(
         own = None
     if weight.shape[1] * groups != channels or len(weight) % groups or (groups > 1 and len(before) > 1):
         raise ConversionError(
-            f"{layer.where}: weight {weight.shape} in {groups} groups takes {weight.shape[1] * groups} channels, but {channels} come"
+            f"{layer.where}: weight {weight.shape} in {plural(groups, 'group')} takes {weight.shape[1] * groups} channels, but {channels} come"
             + (" from several layers" if len(before) > 1 else "")
         )
     joined: list[tuple[Port, Synapses]] = []

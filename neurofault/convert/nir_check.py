@@ -20,6 +20,7 @@ from neurofault.convert.nir_step import Step
 from neurofault.errors import ConversionError
 from neurofault.graph import Connection, Conv, CubaLif, Network
 from neurofault.graph.synapses import Synapses, with_weight
+from neurofault.numerals import plural
 
 _RATES = (0.5, 0.05, 0.9, 0.2)
 """Spikes a step of the inputs in each sample."""
@@ -88,7 +89,7 @@ def check_fires(graph: UntypedGraph, made: Built, step: Step) -> None:
         if highest <= 1:
             raise ConversionError(
                 f"{graph.where}: node {nodes[one.name]!r}: no input makes any of its neurons fire: with every excitatory input in each of "
-                f"{network.timesteps} steps, v comes to {highest:.3g} of the threshold; usual causes: a time step that the file was not made with "
+                f"{plural(network.timesteps, 'step')}, v comes to {highest:.3g} of the threshold; usual causes: a time step that the file was not made with "
                 f"({step.dt:g}, {step.source}), weights and threshold in different units"
             )
 

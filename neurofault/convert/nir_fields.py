@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.errors import ConversionError, DataError
+from neurofault.numerals import plural
 
 MAX_NEURONS = 1 << 22
 """Neurons of one population, the padding of a convolution counted in."""
@@ -66,7 +67,7 @@ def check_fields(where: str, name: str, node: Mapping[str, Any]) -> None:
     if kind in _KERNELS and "groups" in node and "weight" in node:
         outputs, groups = len(np.atleast_1d(node["weight"])), int(np.asarray(node["groups"]).reshape(-1)[0])
         if outputs % groups:
-            raise DataError(f"{said}: groups {groups} does not divide its {outputs} channels")
+            raise DataError(f"{said}: groups {groups} does not divide its {plural(outputs, 'channel')}")
     known = {"type", "metadata", "input_type", "output_type", *_REAL.get(kind, ()), *_WHOLE.get(kind, {})}
     for field, value in node.items():
         if isinstance(value, dict) and field in known - {"metadata"}:

@@ -17,6 +17,7 @@ from neurofault.convert.nir_fields import check_fields
 from neurofault.convert.nir_nested import DEEPEST, MAX_NODES, Nest, unfolded
 from neurofault.errors import ConversionError, DataError, UnsupportedError
 from neurofault.hdf5_file import read_tree
+from neurofault.numerals import plural
 
 ACCEPTED = (
     "Affine", "Linear", "Scale", "Conv1d", "Conv2d", "Flatten", "SumPool2d", "AvgPool2d", "Delay", "LIF", "CubaLIF", "IF", "Threshold", "LI",
@@ -112,7 +113,7 @@ def _nest_in(nir: Any, path: Path, group: Mapping[str, Any], prefix: str, depth:
         raise DataError(f"{path}: {title}a graph without nodes and edges")
     if len(nodes) > MAX_NODES or depth > DEEPEST:
         raise DataError(
-            f"{path}: {title}{len(nodes):,} nodes; at most {MAX_NODES:,} are read, and {DEEPEST} graphs within each other"
+            f"{path}: {title}{plural(len(nodes), 'node')}; at most {MAX_NODES:,} are read, and {DEEPEST} graphs within each other"
         )
     for name, node in nodes.items():
         if not isinstance(node, dict) or not isinstance(node.get("type"), str):

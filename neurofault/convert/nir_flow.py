@@ -27,6 +27,7 @@ from neurofault.convert.nir_fields import Extent, padding_of, window_of
 from neurofault.convert.nir_file import UntypedGraph
 from neurofault.convert.nir_step import delay_steps
 from neurofault.errors import ConversionError
+from neurofault.numerals import plural
 
 MOST_DELAYS = 64
 """Different delays in one Delay node."""
@@ -219,11 +220,11 @@ class _NirWalk:
         bias = np.zeros(len(weight)) if type(node).__name__ == "Linear" else np.asarray(node.bias, np.float64).reshape(-1)
         self._check_finite(name, node)
         if bias.size != len(weight):
-            raise ConversionError(f"{where}: bias has {bias.size} values for {len(weight)} outputs")
+            raise ConversionError(f"{where}: bias has {plural(bias.size, 'value')} for {plural(len(weight), 'output')}")
         if value.shape != (weight.shape[1],):
             flat = "; put Flatten before it" if len(value.shape) > 1 else ""
             raise ConversionError(
-                f"layer {name!r}: Linear takes {weight.shape[1]} values, but a sample has shape {value.shape} there{flat}"
+                f"layer {name!r}: Linear takes {plural(weight.shape[1], 'value')}, but a sample has shape {value.shape} there{flat}"
             )
         return affine.linear(name, tensor(weight), tensor(bias), value)
 
@@ -253,7 +254,7 @@ class _NirWalk:
         bias = np.asarray(node.bias, np.float64).reshape(-1)
         self._check_finite(name, node)
         if bias.size != len(weight):
-            raise ConversionError(f"{where}: bias has {bias.size} values for {len(weight)} channels")
+            raise ConversionError(f"{where}: bias has {plural(bias.size, 'value')} for {plural(len(weight), 'channel')}")
         window, stride, padding, dilation = window_of(node)
         said = padding_of(node)
         if (

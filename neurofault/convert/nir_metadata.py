@@ -24,6 +24,7 @@ from neurofault.errors import DataError
 from neurofault.graph import Connection, Conv, CubaLif, Dense, Encoding, Network, Population, Readout, Source, Sparse
 from neurofault.graph.neurons import NO_MEMORY
 from neurofault.graph.synapses import Stored, Synapses
+from neurofault.numerals import plural
 
 VERSION = 2
 """Of what is written; version 1, chains only, is read."""
@@ -93,7 +94,9 @@ def _population(graph: UntypedGraph, entry: Mapping[str, Any], synapses: Sequenc
     if entry["neuron"] is not None:
         node = nodes[entry["neuron"]]
         if np.size(node.r) != size:
-            raise ValueError(f"population {name!r} has the shape {shape}, but node {entry['neuron']!r} {np.size(node.r)} neurons")
+            raise ValueError(
+                f"population {name!r} has the shape {shape}, but node {entry['neuron']!r} {plural(np.size(node.r), 'neuron')}"
+            )
         neuron = own_neuron(where, entry["neuron"], node, dynamics_of(where, entry["neuron"], node, dt))
     elif entry["source"] and entry["input"] is not None and int(np.prod(nodes[entry["input"]].input_type["input"])) != size:
         raise ValueError(f"population {name!r} has the shape {shape}, but its Input has another")

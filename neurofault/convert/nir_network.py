@@ -22,6 +22,7 @@ from neurofault.graph import Connection, CubaLif, Dense, Encoding, Network, Popu
 from neurofault.graph.chains import not_a_chain
 from neurofault.graph.readout import How
 from neurofault.graph.synapses import MOST_DELAY, Synapses
+from neurofault.numerals import plural
 
 BIAS = ".bias"
 """Behind the name of a population: the one neuron that fires in every step and carries the biases in front of its currents."""
@@ -243,7 +244,7 @@ class _NirBuilder:
         for (source, target, steps), arrival in arrivals.items():
             if arrival.lag > arrival.meant:
                 said.append(
-                    f"spikes of node {source!r} act on {target!r} {arrival.lag} steps later, where the file means {arrival.meant}: a loop over several populations "
+                    f"spikes of node {source!r} act on {target!r} {plural(arrival.lag, 'step')} later, where the file means {arrival.meant}: a loop over several populations "
                     "takes a step for each of them on a chip"
                 )
             elif not steps and arrival.lag and source != target:

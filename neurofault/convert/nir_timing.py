@@ -18,6 +18,7 @@ from itertools import groupby
 from neurofault.errors import ConversionError
 from neurofault.graph.schedule import Schedule
 from neurofault.graph.synapses import MOST_DELAY
+from neurofault.numerals import plural
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def _first_ways(where: str, links: Sequence[MeantLink], lags: Sequence[int], dep
         extra[number] = lags[number]
         if lags[number] > MOST_DELAY:
             raise ConversionError(
-                f"{where}: node {target!r}: every way to it from the input takes {lags[number]} steps of Delay or more; at most {MOST_DELAY} are taken: "
+                f"{where}: node {target!r}: every way to it from the input takes {plural(lags[number], 'step')} of Delay or more; at most {MOST_DELAY} are taken: "
                 "leave the Delay out, which only makes the answer come later"
             )
     return extra

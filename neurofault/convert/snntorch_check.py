@@ -18,6 +18,7 @@ from neurofault.convert.spiking_layers import SILENT, sum_of_windows, windows_of
 from neurofault.convert.spiking_neurons import SpikingNeurons
 from neurofault.errors import ConversionError
 from neurofault.graph import CubaLif, Network, Population, Source
+from neurofault.numerals import plural
 
 
 def check_network(
@@ -98,7 +99,9 @@ def _given_back(name: str, calls: Sequence[LayerCall]) -> Tensor:
 def _pooled(call: LayerCall, calls: Sequence[LayerCall], steps: int) -> Heard:
     """Return what a max pooling of spikes got, the sum over each window, and gave, in each step."""
     if len(calls) != steps:
-        raise ConversionError(f"layer {call.name!r} is called {len(calls)} times in {steps} steps; call it in each")
+        raise ConversionError(
+            f"layer {call.name!r} is called {plural(len(calls), 'time')} in {plural(steps, 'step')}; call it in each"
+        )
     pool = windows_of(call.name, call.module)
     sums = sum_of_windows(pool, call.given.shape[1]).to(call.given.dtype)
     drive = torch.stack([sums(each.given).detach() for each in calls])
@@ -155,7 +158,7 @@ def _ending(chain: Sequence[LayerCall], neurons: Mapping[str, SpikingNeurons], r
             return answer.reshape(steps, count, -1)
         case _:
             raise ConversionError(
-                f"layer {last.name!r} is called {len(calls)} times in {steps} steps; a layer behind the last neurons is read by the sum of its output over "
+                f"layer {last.name!r} is called {plural(len(calls), 'time')} in {plural(steps, 'step')}; a layer behind the last neurons is read by the sum of its output over "
                 "the steps, so call it in each"
             )
 

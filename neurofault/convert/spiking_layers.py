@@ -13,6 +13,7 @@ from neurofault.convert.spiking_neurons import SpikeMaxPool, SpikingNeurons, Val
 from neurofault.errors import ConversionError
 from neurofault.graph import Conv, Dense, Sparse
 from neurofault.graph.synapses import Synapses
+from neurofault.numerals import plural
 
 SILENT = (nn.Flatten, nn.Dropout, nn.Dropout2d, nn.Identity)
 
@@ -96,7 +97,7 @@ def recurrent_synapses(name: str, neuron: SpikingNeurons, shape: tuple[int, ...]
         case nn.Linear() as module:
             if module.in_features != size:
                 raise ConversionError(
-                    f"layer {name!r}: its recurrence joins {module.in_features} neurons, and the population has {size}"
+                    f"layer {name!r}: its recurrence joins {plural(module.in_features, 'neuron')}, and the population has {size}"
                 )
             own = np.zeros(size) if module.bias is None else module.bias.detach().double().numpy()
             return Dense(module.weight.detach().double().numpy()), own
@@ -104,7 +105,7 @@ def recurrent_synapses(name: str, neuron: SpikingNeurons, shape: tuple[int, ...]
             padding, channels = module.padding, module.in_channels
             if len(shape) != 3 or isinstance(padding, str) or channels != shape[0] or module.padding_mode != "zeros":
                 raise ConversionError(
-                    f"layer {name!r}: its recurrence is a convolution of {channels} channels, which does not fit {shape}"
+                    f"layer {name!r}: its recurrence is a convolution of {plural(channels, 'channel')}, which does not fit {shape}"
                 )
             conv = Conv(
                 module.weight.detach().double().numpy(), (shape[0], shape[1], shape[2]), pair(module.stride), pair(padding),

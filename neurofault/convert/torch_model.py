@@ -26,6 +26,7 @@ from neurofault.convert.walk import LARGEST, is_read
 from neurofault.errors import ConversionError, NeurofaultWarning
 from neurofault.graph import Network
 from neurofault.graph.neurons import NO_MEMORY
+from neurofault.numerals import plural
 from neurofault.zoo.rate_curve import RateCurve
 
 _START = (0.3, 0.5, 0.7)
@@ -288,4 +289,8 @@ def _problem(model: nn.Module, images: NDArray[np.generic]) -> str | None:
         scores = scores_of(model, images)
     except ConversionError as error:
         return str(error)
-    return None if len(scores) == len(images) else f"the module returns {len(scores)} rows for {len(images)} samples"
+    return (
+        None
+        if len(scores) == len(images)
+        else f"the module returns {plural(len(scores), 'row')} for {plural(len(images), 'sample')}"
+    )

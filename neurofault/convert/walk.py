@@ -17,6 +17,7 @@ from neurofault.convert.refusals import is_refused, refusal
 from neurofault.convert.running import one_line, same_values
 from neurofault.convert.tracing import JOINED, KNOWN, Operation, Taken, kind_of
 from neurofault.errors import ConversionError
+from neurofault.numerals import plural
 from neurofault.zoo.rate_curve import RateCurve
 
 _SHAPING = (
@@ -174,7 +175,7 @@ class Walk:
         if value.shape[-1] == inputs:
             return self._measured(operation)
         raise ConversionError(
-            f"layer {operation.name!r}: Linear takes {inputs} values, but a sample has shape {value.shape} there"
+            f"layer {operation.name!r}: Linear takes {plural(inputs, 'value')}, but a sample has shape {value.shape} there"
             + ("; put Flatten before it" if len(value.shape) > 1 else "")
         )
 
@@ -182,7 +183,7 @@ class Walk:
         value, layer = self.value(operation.inputs[0]), conv_of(operation)
         if len(value.shape) != layer.axes + 1 or value.shape[0] != layer.channels:
             raise ConversionError(
-                f"layer {operation.name!r}: Conv{layer.axes}d takes {layer.channels} channels, but a sample has shape {value.shape} there"
+                f"layer {operation.name!r}: Conv{layer.axes}d takes {plural(layer.channels, 'channel')}, but a sample has shape {value.shape} there"
             )
         if layer.layer is None:
             return self._measured(operation)
@@ -198,7 +199,7 @@ class Walk:
         value, norm = self.value(operation.inputs[0]), norm_of(operation)
         if value.shape[0] != len(norm.mean):
             raise ConversionError(
-                f"layer {operation.name!r}: batch normalisation of {len(norm.mean)} channels, but a sample has shape {value.shape} there"
+                f"layer {operation.name!r}: batch normalisation of {plural(len(norm.mean), 'channel')}, but a sample has shape {value.shape} there"
             )
         return affine.normalised(operation.name, norm.mean, norm.gain, norm.shift, value)
 

@@ -27,6 +27,7 @@ from neurofault.data.splits import DataSet, Split
 from neurofault.errors import DataError
 from neurofault.files import why_not
 from neurofault.inputs import Spikes
+from neurofault.numerals import plural
 from neurofault.streams import stream_key
 
 NAME: Final = "ecg-qtdb"
@@ -56,10 +57,12 @@ def read_ecg_qtdb(root: Path | None) -> DataSet:
     (events, labels), (test_events, test_labels) = (_read(paths[role]) for role in ("train", "test"))
     if len(labels) < _FEWEST:
         raise DataError(
-            f"{paths['train']}: {len(labels)} recordings, expected at least {_FEWEST} (a tenth is held out for validation)"
+            f"{paths['train']}: {plural(len(labels), 'recording')}, expected at least {_FEWEST} (a tenth is held out for validation)"
         )
     if test_events.timesteps != events.timesteps:
-        raise DataError(f"{paths['test']}: {test_events.timesteps} steps a recording, but {paths['train']} has {events.timesteps}")
+        raise DataError(
+            f"{paths['test']}: {plural(test_events.timesteps, 'step')} a recording, but {paths['train']} has {events.timesteps}"
+        )
     order, test_order = (
         fair_order(np.zeros(len(each), np.int64), stream_key("data", NAME, role))
         for each, role in ((labels, "train"), (test_labels, "test"))
@@ -97,7 +100,7 @@ def _read(path: Path) -> tuple[Spikes, NDArray[np.int64]]:
     marked = y.sum(axis=2, dtype=np.int64)
     if marked.max() > 1:
         at = tuple(int(each) for each in np.argwhere(marked > 1)[0])
-        raise DataError(f"{path}: y holds {marked[at]} labels at {list(at)}; expected one, or none")
+        raise DataError(f"{path}: y holds {plural(marked[at], 'label')} at {list(at)}; expected one, or none")
     if not marked.any():
         raise DataError(f"{path}: no step has a label")
     lines: NDArray[np.bool_] = np.concatenate([np.equal(x, 1), np.equal(x, -1)], axis=2)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from neurofault.errors import DataError
 from neurofault.files import UNPACKED_MOST, unpacked_limit, why_not
+from neurofault.numerals import plural
 
 Shape = tuple[int, int, int]
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8], NDArray[np.int64]]
@@ -66,7 +67,7 @@ def _read_idx_pair(
     images = _read_idx(image_path, shape[1:])
     labels = _read_idx(label_path, ()).astype(np.int64)
     if len(images) != len(labels):
-        raise DataError(f"{label_path}: {len(labels)} labels for the {len(images)} images of {image_path}")
+        raise DataError(f"{label_path}: {plural(len(labels), 'label')} for the {plural(len(images), 'image')} of {image_path}")
     _check_labels(str(label_path), labels, classes)
     return images.reshape(-1, *shape), labels
 

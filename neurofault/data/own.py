@@ -33,6 +33,7 @@ from neurofault.data.splits import DataSet, Split, said
 from neurofault.errors import DataError, UsageError, nearest
 from neurofault.files import read_arrays
 from neurofault.inputs import Spikes
+from neurofault.numerals import plural
 from neurofault.streams import stream_key
 
 KEYS: Final = ("images", "events", "sample", "step", "neuron", "labels", "targets")
@@ -175,17 +176,19 @@ def checked(part: GivenSamples, where: str, kind: str = "samples") -> GivenSampl
     """
     if len(part.samples) != len(part.labels):
         given = "labels" if part.targets is None else "targets"
-        raise DataError(f"{where}{kind}: {len(part.samples)} samples, but {len(part.labels)} {given}; expected one for each sample")
+        raise DataError(
+            f"{where}{kind}: {plural(len(part.samples), 'sample')}, but {len(part.labels)} {given}; expected one for each sample"
+        )
     steps = part.samples.timesteps if isinstance(part.samples, Spikes) else None
     if part.labels.ndim == 2 and steps not in (None, part.labels.shape[1]):
         raise DataError(
-            f"{where}labels: {part.labels.shape[1]} labels a sample, but its events have {steps} steps; expected one, or one for each step{one_hot_hint(part.labels)}"
+            f"{where}labels: {plural(part.labels.shape[1], 'label')} a sample, but its events have {plural(steps, 'step')}; expected one, or one for each step{one_hot_hint(part.labels)}"
         )
     if steps is None and part.targets is None and (hint := one_hot_hint(part.labels)):
         raise DataError(f"{where}labels: shape {part.labels.shape}; expected [N], one class a sample, whole numbers from 0{hint}")
     if part.targets is not None and part.targets.ndim == 3 and steps not in (None, part.targets.shape[1]):
         raise DataError(
-            f"{where}targets: of {part.targets.shape[1]} steps a sample, but its events have {steps} steps; expected [N, {steps}, K], or [N, K]"
+            f"{where}targets: of {plural(part.targets.shape[1], 'step')} a sample, but its events have {plural(steps, 'step')}; expected [N, {steps}, K], or [N, K]"
         )
     return part
 
@@ -308,7 +311,7 @@ def roles_of(labels: Mapping[str, NDArray[np.int64]], name: str, key: str) -> Di
         order = orders["test"]
         if len(order) < _FEWEST:
             raise DataError(
-                f"{name}: {len(order)} samples; expected at least {_FEWEST} (six tenths calibrate and are not reported on), or train_… beside them"
+                f"{name}: {plural(len(order), 'sample')}; expected at least {_FEWEST} (six tenths calibrate and are not reported on), or train_… beside them"
             )
         half, tenth = len(order) // 2, len(order) // 10
         reported = order[half + tenth :]
@@ -342,7 +345,7 @@ def roles_of(labels: Mapping[str, NDArray[np.int64]], name: str, key: str) -> Di
 
 
 def _kind(part: GivenSamples) -> str:
-    labels = "" if part.labels.ndim == 1 else f", {part.labels.shape[1]} labels each"
+    labels = "" if part.labels.ndim == 1 else f", {plural(part.labels.shape[1], 'label')} each"
     labels = labels if part.targets is None else f", {' × '.join(map(str, part.targets.shape[1:]))} targets each"
     return said(part.samples) + labels
 

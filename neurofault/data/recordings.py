@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from neurofault.errors import DataError, UsageError
 from neurofault.inputs import Spikes
+from neurofault.numerals import plural
 
 SensorShape = tuple[int, int, int]
 """(polarities, height, width)."""
@@ -53,13 +54,13 @@ class Recordings:
         if not len(starts) or starts[0] != 0 or starts[-1] != events or np.any(np.diff(starts) < 0):
             raise DataError(f"recordings: starts must rise from 0 to {events}, the number of events")
         if len(self.labels) != len(self):
-            raise DataError(f"recordings: {len(self.labels)} labels for {len(self)} recordings")
+            raise DataError(f"recordings: {plural(len(self.labels), 'label')} for {plural(len(self), 'recording')}")
         if len(self.labels) and int(self.labels.min()) < 0:
             raise DataError(f"recordings: label {int(self.labels.min())}; allowed: 0 or more")
         for name, axis in _FIELDS:
             values, end = getattr(self, name), self.shape[axis]
             if len(values) != events:
-                raise DataError(f"recordings: {len(values)} values of {name} for {events} times")
+                raise DataError(f"recordings: {plural(len(values), 'value')} of {name} for {plural(events, 'time')}")
             if events and not 0 <= int(values.min()) <= int(values.max()) < end:
                 raise DataError(f"recordings: {name} lies in {values.min()} … {values.max()}; allowed: 0 to {end - 1}")
         if events and int(self.times.min()) < 0:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from neurofault.brief import brief
 from neurofault.errors import UsageError, nearest
 from neurofault.inputs import Spikes
+from neurofault.numerals import plural
 
 ROLES: Final = ("train", "validation", "test")
 
@@ -185,5 +186,5 @@ def said(samples: NDArray[np.generic] | Spikes) -> str:
     'uint8 of shape (1, 8, 8)'
     """
     if isinstance(samples, Spikes):
-        return f"{samples.timesteps} steps of {samples.size} lines"
+        return f"{plural(samples.timesteps, 'step')} of {plural(samples.size, 'line')}"
     return f"{samples.dtype} of shape {samples.shape[1:]}"

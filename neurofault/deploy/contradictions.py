@@ -10,6 +10,7 @@ from neurofault.deploy.core_ids import core_range
 from neurofault.deploy.profile_sections import Chip, Core, NeuronRanges, Synapse
 from neurofault.deploy.quantity import Quantity
 from neurofault.deploy.topology import Board, HexagonalLinks, Links, SharedMemory
+from neurofault.numerals import plural
 
 Place = tuple[str | int, ...]
 """Keys and indices on the way to a value of the document."""
@@ -137,13 +138,13 @@ def _neurons(profile: Sections, law: ArithmeticSpec) -> Iterator[tuple[Place, st
     if (threshold := neuron.threshold_max.value) is not None and threshold << law.shift > v.high:
         yield (
             ("neuron", "threshold_max", "value"),
-            f"a threshold of {threshold}{shift} is never reached: the largest v of {v.bits} bits (arithmetic.v) is {v.high}",
+            f"a threshold of {threshold}{shift} is never reached: the largest v of {plural(v.bits, 'bit')} (arithmetic.v) is {v.high}",
         )
     for name, each in (("v", law.v), ("u", law.u)):
         if each is not None and each.decay.kind == "shift" and each.decay.most > each.bits:
             yield (
                 ("arithmetic", name, "decay", "most"),
-                f"a shift by {each.decay.most} is more than the {each.bits} bits of arithmetic.{name}: at most {each.bits}",
+                f"a shift by {each.decay.most} is more than the {plural(each.bits, 'bit')} of arithmetic.{name}: at most {each.bits}",
             )
     decays = [each.decay for each in (law.v, law.u) if each is not None]
     most = max(each.most for each in decays)

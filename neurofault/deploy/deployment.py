@@ -260,7 +260,7 @@ class Deployment:
         flat = images.reshape(len(images), math.prod(images.shape[1:]))
         if flat.shape[1] != population.size:
             whose = "the input" if alone else f"input {name!r}"
-            raise UsageError(f"a sample has {flat.shape[1]} values, but {whose} has {plural(population.size, 'neuron')}")
+            raise UsageError(f"a sample has {plural(flat.shape[1], 'value')}, but {whose} has {plural(population.size, 'neuron')}")
         if flat.dtype != np.uint8:
             if not np.issubdtype(flat.dtype, np.floating):
                 raise UsageError(f"images must be uint8 or float in [0, 1], not {flat.dtype}")

@@ -9,6 +9,7 @@ from neurofault.deploy.placement import healthy_cores
 from neurofault.deploy.resources import usage
 from neurofault.deploy.routing import machine_chips
 from neurofault.errors import CapacityError, UsageError, nearest
+from neurofault.numerals import plural
 
 
 def check_placement(chip: Deployment) -> None:
@@ -32,14 +33,16 @@ def check_placement(chip: Deployment) -> None:
         cores = placement.core_of[one.name]
         if cores.shape != (one.size,) or not np.issubdtype(cores.dtype, np.integer):
             raise UsageError(
-                f"placement: population {one.name!r} takes {one.size} cores, one a neuron, is {cores.dtype} {list(cores.shape)}"
+                f"placement: population {one.name!r} takes {plural(one.size, 'core')}, one a neuron, is {cores.dtype} {list(cores.shape)}"
             )
     per_chip, most, machine = profile.chip.cores.known, profile.chip.max_chips.value, machine_chips(profile)
     if placement.cores_per_chip != per_chip:
-        raise UsageError(f"placement: chips of {placement.cores_per_chip} cores, those of {profile.name!r} have {per_chip}")
+        raise UsageError(
+            f"placement: chips of {plural(placement.cores_per_chip, 'core')}, those of {profile.name!r} have {per_chip}"
+        )
     if placement.chips < 1 or (most is not None and placement.chips > most) or machine not in (None, placement.chips):
         allowed = f"{machine}" if machine is not None else "at least 1" if most is None else f"1 to {most}"
-        raise UsageError(f"placement: {placement.chips} chips; of {profile.name!r} allowed: {allowed}")
+        raise UsageError(f"placement: {plural(placement.chips, 'chip')}; of {profile.name!r} allowed: {allowed}")
     free = np.setdiff1d(healthy_cores(profile, placement.chips), placement.spare_cores)
     for name, cores in placement.core_of.items():
         wrong = np.setdiff1d(cores, free)

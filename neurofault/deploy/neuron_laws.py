@@ -13,6 +13,7 @@ from neurofault.graph import CubaLif, Network, Population, Source
 from neurofault.graph.arithmetic import LOIHI, Arithmetic, Register
 from neurofault.graph.chip import ChipPopulation
 from neurofault.graph.law import Law
+from neurofault.numerals import plural
 
 
 def stored_decays(population: Population, profile: HardwareProfile) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -199,7 +200,7 @@ def _same_spikes(neuron: CubaLif, chip: Arithmetic, where: str, what: str) -> in
     """
     if np.any(np.asarray(neuron.dv)) or neuron.floor is not None or neuron.reset == "none":
         raise UnsupportedError(
-            f"{where}: a reset {neuron.reset_delay} steps after the spike; {what} reset {chip.reset_delays[0]} after it, which is not the same "
+            f"{where}: a reset {plural(neuron.reset_delay, 'step')} after the spike; {what} reset {chip.reset_delays[0]} after it, which is not the same "
             f"where v leaks or has a floor; train it with reset_delay {chip.reset_delays[0]}"
         )
     return chip.reset_delays[0]

@@ -23,6 +23,7 @@ from neurofault.graph.neurons import Encoding
 from neurofault.graph.readout import How, Readout
 from neurofault.graph.schedule import Wiring
 from neurofault.graph.synapses import MOST_DELAY, Conv, Dense, SignMode, Sparse, Synapses
+from neurofault.numerals import plural
 
 V = TypeVar("V")
 
@@ -248,7 +249,7 @@ def _synapses(own: Parts, arrays: Arrays, source: ChipPopulation, target: ChipPo
     synapses = _synapses_of(own, arrays)
     if (synapses.n_in, synapses.n_out) != (source.size, target.size):
         raise ValueError(
-            f"synapses join {synapses.n_in} → {synapses.n_out} neurons, but {source.name[:40]!r} has {source.size} "
+            f"synapses join {synapses.n_in} → {plural(synapses.n_out, 'neuron')}, but {source.name[:40]!r} has {source.size} "
             f"and {target.name[:40]!r} has {target.size}"
         )
     return synapses
@@ -294,7 +295,9 @@ def _conv(own: Parts, arrays: Arrays) -> Conv:
         raise ValueError("a convolution's numbers are out of range")
     conv = Conv(weight, in_shape, groups=groups, delay=_delays(own, arrays, weight), **pairs)
     if weight.shape[0] % groups or weight.shape[1] * groups != in_shape[0] or min(conv.out_shape) < 1:
-        raise ValueError(f"a convolution of {list(weight.shape)} in {groups} groups does not fit an input of {list(in_shape)}")
+        raise ValueError(
+            f"a convolution of {list(weight.shape)} in {plural(groups, 'group')} does not fit an input of {list(in_shape)}"
+        )
     return conv
 
 
@@ -309,10 +312,10 @@ def read_placement(parts: Parts, arrays: Arrays, populations: Sequence[ChipPopul
     """Return who sits where."""
     chips, per_chip = parts.of("chips", int), parts.of("cores_per_chip", int)
     if chips < 1 or per_chip != profile.chip.cores.known or chips * per_chip >= MOST:
-        raise ValueError(f"{chips} chips of {per_chip} cores; the profile has {profile.chip.cores.known}")
+        raise ValueError(f"{plural(chips, 'chip')} of {plural(per_chip, 'core')}; the profile has {profile.chip.cores.known}")
     numbers = parts.of("core_of", dict[str, int])
     if set(numbers) != {one.name for one in populations}:
-        raise ValueError(f"{len(numbers)} populations are placed, there are {len(populations)}")
+        raise ValueError(f"{plural(len(numbers), 'population is placed', 'populations are placed')}, there are {len(populations)}")
     core_of = {one.name: arrays.get(numbers[one.name], (one.size,), np.int32) for one in populations}
     spare, bad = parts.of("spare_cores", tuple[int, ...]), parts.of("bad_cores", tuple[int, ...])
     for ids in core_of.values():

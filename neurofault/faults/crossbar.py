@@ -31,6 +31,7 @@ from neurofault.faults.places import (
 )
 from neurofault.faults.sites import NamedBits, Pairs, Triples, bits_named
 from neurofault.faults.spent import Earlier, held_bits, silent_neurons
+from neurofault.numerals import plural
 
 _RANC = "RANC, simulator/src/neuronblock.cpp: a set crossing adds the neuron's weight for the axon's type"
 _TRUENORTH = "Merolla et al. 2014, Science 345:668 (crossbar, four types of axons, a signed value a neuron for each)"
@@ -206,7 +207,7 @@ class TableFlip(Fault):
             )
         numbers, sizes = bits_named(self.bits, width.value), {one.name: one.size for one in deployment.populations}
         if not numbers:
-            raise FaultError(f"bits must lie in [0, {width.value - 1}]: values of a table have {width.value} bits")
+            raise FaultError(f"bits must lie in [0, {width.value - 1}]: values of a table have {plural(width.value, 'bit')}")
         if self.sites is not None:
             name = context.one_population(self)
             listed = listed_array(self.sites, 3)

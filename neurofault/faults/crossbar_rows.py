@@ -15,6 +15,7 @@ from neurofault.faults.base import Fault
 from neurofault.faults.context import Context, listed_array
 from neurofault.faults.places import Block, axon_sources, called, connections_into, synapse_blocks, synapses_at
 from neurofault.faults.spent import Earlier, held_bits, silent_neurons
+from neurofault.numerals import plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +97,7 @@ def pick_rows(
         sites = [(number - own.first) * per for own, (_, number, *_) in zip(places, listed, strict=True)]
         if types is not None:
             if listed.size and not 0 <= listed[:, 2].min() <= listed[:, 2].max() < per:
-                raise FaultError(f"bit must lie in [0, {per - 1}]: a type of {deployment.profile.name!r} has {per} bits")
+                raise FaultError(f"bit must lie in [0, {per - 1}]: a type of {deployment.profile.name!r} has {plural(per, 'bit')}")
             sites = [site + bit for site, bit in zip(sites, listed[:, 2], strict=True)]
         for when, order in context.in_time(fault, np.arange(len(listed))):
             yield when, [(places[at], np.array([sites[at]], np.int64)) for at in order]

@@ -34,6 +34,7 @@ from neurofault.faults.pooled import pool_of, window_of, window_shape
 from neurofault.graph import Conv
 from neurofault.graph.chip import ChipConnection
 from neurofault.graph.connectivity import places
+from neurofault.numerals import plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +134,7 @@ def _listed(context: Context, fault: Fault, bits: Callable[[str], Sequence[int]]
         source, target = rows[np.argmin(exists), :2]
         raise FaultError(f"no synapse {source} → {target} into {name}")
     if bits and rows.size and not (rows[:, 2].min() >= 0 and rows[:, 2].max() < own.weight_bits):
-        raise FaultError(f"bit must lie in [0, {own.weight_bits - 1}]: {name} stores {own.weight_bits} bits a weight")
+        raise FaultError(f"bit must lie in [0, {own.weight_bits - 1}]: {name} stores {plural(own.weight_bits, 'bit')} a weight")
     for when, order in context.in_time(fault, np.arange(len(rows))):
         sources, targets = rows[order, 0], rows[order, 1]
         part = rows[order, 2] if bits else np.zeros(len(order), np.int64)

@@ -21,6 +21,7 @@ from neurofault.faults.mistakes import MOST, Mistake
 from neurofault.faults.places import neuron_blocks
 from neurofault.faults.sites import Ids
 from neurofault.graph.arithmetic import Register
+from neurofault.numerals import plural
 from neurofault.streams import stream_key
 
 SPIKEFI = "Spyrou et al. 2024, SpikeFI, arXiv 2412.06795"
@@ -165,7 +166,7 @@ def _altered(context: Context, fault: NeuronThreshold | NeuronLeak | NeuronBias,
         raise FaultError(f"bit: how many bits {field} has is not known of chip {profile.name!r}; give factor or offset")
     bits = (high - low).bit_length()
     if fault.bit is not None and fault.bit >= bits:
-        raise FaultError(f"bit must lie in [0, {bits - 1}]: the stored field has {bits} bits, is {fault.bit}")
+        raise FaultError(f"bit must lie in [0, {bits - 1}]: the stored field has {plural(bits, 'bit')}, is {fault.bit}")
     if field == "bias_mantissa" and _sees(context, fault):
         raise FaultError("the bias of input neurons comes with each sample; use sensor_dead or sensor_noisy for them")
     out, groups = each_neuron(context, fault)
@@ -305,7 +306,7 @@ class StateUpset(Fault):
             raise FaultError(f"neurons of {what} have no state u: what arrives goes into v at once; allowed: state v")
         if self.bit >= register.bits:
             raise FaultError(
-                f"bit must lie in [0, {register.bits - 1}]: {self.state} of {what} has {register.bits} bits, is {self.bit}"
+                f"bit must lie in [0, {register.bits - 1}]: {self.state} of {what} has {plural(register.bits, 'bit')}, is {self.bit}"
             )
         out, groups = each_neuron(context, self)
         assert self.when.at is not None

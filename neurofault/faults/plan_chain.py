@@ -9,6 +9,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.errors import FaultError
 from neurofault.graph.chains import ChainLink, links, not_a_chain
 from neurofault.graph.chip import ChipConnection, ChipPopulation
+from neurofault.numerals import plural
 
 _OF_CONNECTIONS = ("SetSynapses", "SetDelays", "Drop", "LearningDefect")
 _OF_NOTHING = ("Stall", "Detour")
@@ -59,6 +60,8 @@ def _named(edit: Mapping[str, Any], chain: _Links) -> dict[str, Any]:
     if type(place) is not int or place < (kind in _OF_CONNECTIONS):
         raise ValueError(f"{kind}: {place!r:.40} is no layer of its kind")
     if place >= len(chain):
-        raise FaultError(f"the plan was made on another chip: it hits layer {place}, but here there are {len(chain)} layers")
+        raise FaultError(
+            f"the plan was made on another chip: it hits layer {place}, but here there are {plural(len(chain), 'layer')}"
+        )
     link = chain[place]
     return rest | ({"connection": link.incoming.name} if kind in _OF_CONNECTIONS else {"population": link.population.name})

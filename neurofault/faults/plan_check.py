@@ -16,6 +16,7 @@ from neurofault.damage.edits import EDITS, Edit, mistake
 from neurofault.damage.synapse_edits import SingleSynapses
 from neurofault.damage.when import When
 from neurofault.deploy.deployment import Deployment
+from neurofault.numerals import plural
 
 R = TypeVar("R")
 
@@ -124,5 +125,5 @@ def _without(deployment: Deployment, population: str, neurons: NDArray[np.int64]
         return f"it hits layer {population!r}, but here layers are {', '.join(known)}"
     size = deployment.population(population).size
     if neurons.size and not 0 <= int(neurons.min()) <= int(neurons.max()) < size:
-        return f"it hits layer {population!r}, but here that has {size} neurons"
+        return f"it hits layer {population!r}, but here that has {plural(size, 'neuron')}"
     return None

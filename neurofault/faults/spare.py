@@ -31,6 +31,7 @@ from neurofault.faults.places import (
     word_width,
 )
 from neurofault.faults.spent import spent_cells
+from neurofault.numerals import plural
 
 LATER = "nothing sits there yet: it shows once a repair moves neurons there"
 """Note of a hit on a core that holds nothing."""
@@ -107,7 +108,7 @@ def _check(rows: NDArray[np.int64], spares: Sequence[int], words: int | None, wi
         if word < 0 or (words is not None and word >= words):
             raise FaultError(f"no memory word {word} in core {core}; words: 0 to {'…' if words is None else words - 1}")
         if bit and not 0 <= bit[0] < width:
-            raise FaultError(f"bit must lie in [0, {width - 1}]: a memory word has {width} bits, is {bit[0]}")
+            raise FaultError(f"bit must lie in [0, {width - 1}]: a memory word has {plural(width, 'bit')}, is {bit[0]}")
 
 
 def _note(out: FaultOutcome, broken: BrokenCells) -> None:

@@ -20,6 +20,7 @@ from neurofault.faults.memory_sites import Change, StoredSites, check_words, not
 from neurofault.faults.places import called, key_of, word_synapses
 from neurofault.faults.sites import NamedBits, Pairs, Triples, bits_named
 from neurofault.faults.spare import break_cells
+from neurofault.numerals import plural
 from neurofault.streams import counter_hash, standard_normal
 
 Cells = Callable[[], NDArray[np.int64]]
@@ -175,7 +176,9 @@ def _bits_of(context: Context, fault: SynapseBitFlip | SynapseBitStuck) -> dict[
             )
         bits = bits_named(text, width)
         if not bits:
-            raise FaultError(f"bits must lie in [0, {width - 1}]: {called(context.deployment, name)} stores {width} bits a weight")
+            raise FaultError(
+                f"bits must lie in [0, {width - 1}]: {called(context.deployment, name)} stores {plural(width, 'bit')} a weight"
+            )
         found[name] = bits
     return found
 
@@ -332,7 +335,7 @@ class SynapseDelay(ConnectionFault):
         if not bits or not longest:
             raise FaultError("the profile's synapses have no delay field")
         if self.bit >= bits:
-            raise FaultError(f"bit must lie in [0, {bits - 1}]: the delay field has {bits} bits, is {self.bit}")
+            raise FaultError(f"bit must lie in [0, {bits - 1}]: the delay field has {plural(bits, 'bit')}, is {self.bit}")
         out = FaultOutcome()
         for group in stored_sites(context, self):
             _, first = np.unique(group.targets * (1 << 32) + group.sources, return_index=True)  # a word may be named twice

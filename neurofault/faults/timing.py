@@ -10,6 +10,7 @@ from typing import Any
 from neurofault.damage.when import ALWAYS, Clock, When
 from neurofault.errors import nearest
 from neurofault.faults.mistakes import FaultMistakes, Mistake
+from neurofault.numerals import plural
 
 WHENS: Mapping[str, tuple[str, ...]] = {
     "permanent": (),
@@ -163,7 +164,7 @@ class Timing:
         """Return why it can never act on the presentation clock, or None."""
         first = next((value for value in (self.at, self.start) if value is not None), 0)
         if self.clock == "presentation" and first >= timesteps:
-            return f"when: a sample lasts {timesteps} steps (0 to {timesteps - 1}), so step {first} of the presentation never comes"
+            return f"when: a sample lasts {plural(timesteps, 'step')} (0 to {timesteps - 1}), so step {first} of the presentation never comes"
         return None
 
     def __str__(self) -> str:

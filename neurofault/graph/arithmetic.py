@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.numerals import plural
+
 STATE_LIMIT = 1 << 23
 """u wraps beyond this, v is clipped to one less (Lava 0.10 ``AbstractPyLifModelFixed``: uv_bitwidth = 24)."""
 
@@ -189,14 +191,14 @@ class Arithmetic:
             if register is None:
                 continue
             if not 2 <= register.bits <= 31 + register.signed:
-                return f"{what}: {register.bits} bits; allowed: 2 to 32, without a sign 2 to 31"
+                return f"{what}: {plural(register.bits, 'bit')}; allowed: 2 to 32, without a sign 2 to 31"
             decay = register.decay
             if decay.kind == "none" and (decay.most or decay.tail or decay.more):
                 return f"{what}: a decay of kind none that stores numbers up to {decay.most}"
             if decay.kind == "multiply" and not (1 <= decay.bits <= 16 and decay.more in (0, 1)):
                 return f"{what}: a decay that multiplies has 1 to 16 bits and more 0 or 1; it has {decay.bits} and {decay.more}"
             if decay.kind == "multiply" and decay.most + decay.more > 1 << decay.bits:
-                return f"{what}: a decay of {decay.bits} bits stores at most {(1 << decay.bits) - decay.more}, not {decay.most}"
+                return f"{what}: a decay of {plural(decay.bits, 'bit')} stores at most {(1 << decay.bits) - decay.more}, not {decay.most}"
             if decay.kind == "shift" and decay.most >= 32:
                 return f"{what}: a decay shifts by at most 31, not {decay.most}"
             if decay.most < 0:

@@ -12,6 +12,7 @@ from typing import Generic, Protocol
 from neurofault.errors import UnsupportedError
 from neurofault.graph.readout import Readout
 from neurofault.graph.schedule import E, N
+from neurofault.numerals import plural
 
 
 class _Graph(Protocol[N, E]):
@@ -58,7 +59,7 @@ def not_a_chain(graph: _Graph[N, E]) -> str | None:
         if one.target in seen:
             return f"connections {seen[one.target]!r} and {one.name!r} both drive {one.target!r}"
         if one.delay != 1:
-            return f"connection {one.name!r} takes {one.delay} steps"
+            return f"connection {one.name!r} takes {plural(one.delay, 'step')}"
         seen[one.target] = one.name
     for place, population in enumerate(populations):
         if place and population.name not in seen:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from neurofault.brief import brief
 from neurofault.errors import ConversionError
+from neurofault.numerals import plural
 
 SignMode = Literal["mixed", "excitatory", "inhibitory", "signed"]
 MOST_DELAY = 63
@@ -126,7 +127,7 @@ class Conv:
         outputs, per_group = self.weight.shape[:2]
         if self.groups < 1 or outputs % self.groups or per_group * self.groups != self.in_shape[0]:
             return (
-                f"a kernel of {outputs} by {per_group} channels in {self.groups} group(s) does not fit {self.in_shape[0]} input channels; "
+                f"a kernel of {outputs} by {per_group} channels in {plural(self.groups, 'group')} does not fit {self.in_shape[0]} input channels; "
                 "the groups divide both, and a kernel's second size is c_in/groups"
             )
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from neurofault.deploy.profile import HardwareProfile
 from neurofault.errors import LearningRuleError, UnsupportedError
 from neurofault.learning.rule import POST, PRE, SYNAPTIC, TARGETS, LearningRule
+from neurofault.numerals import plural
 
 LAVA_MANTISSA, LAVA_EXPONENT = (-8, 7), (-7, 8)
 """Scales that the arithmetic has room for (Lava 0.10 ``ProductSeries``)."""
@@ -39,14 +40,14 @@ def check_rule(rule: LearningRule, profile: HardwareProfile) -> None:
     )
     longest = engine.epoch_max.value
     if longest is not None and rule.t_epoch > longest:
-        mistakes.append(f"learning rule: an epoch of {rule.t_epoch} steps; {chip} has at most {longest}")
+        mistakes.append(f"learning rule: an epoch of {plural(rule.t_epoch, 'step')}; {chip} has at most {longest}")
     bits = engine.traces_bits.value
     if bits is not None:
         for name in (*PRE, *POST):
             impulse = getattr(rule, name).impulse
             if impulse >= 1 << bits:
                 mistakes.append(
-                    f"learning rule: {name}_impulse is {impulse:g}; traces of {chip} have {bits} bits, 0 to {(1 << bits) - 1}"
+                    f"learning rule: {name}_impulse is {impulse:g}; traces of {chip} have {plural(bits, 'bit')}, 0 to {(1 << bits) - 1}"
                 )
     if mistakes:
         raise LearningRuleError(mistakes)

@@ -222,7 +222,7 @@ def jackknife_interval(
     array = draws_of("values", values)
     check_confidence(confidence)
     if len(draws) != len(array):
-        raise UsageError(f"{len(array)} values, but draws of {len(draws)}")
+        raise UsageError(f"{plural(len(array), 'value')}, but draws of {len(draws)}")
     names = list(dict.fromkeys(name for each in draws for name in each))
     without = [array[[name not in each for each in draws]] for name in names]
     mean, n = float(array.mean()), len(names)

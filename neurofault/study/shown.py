@@ -40,7 +40,7 @@ def why_not(chip: Deployment, split: Split) -> str | None:
                     "give it images or real values, or a network whose input is a Source without encoding"
                 )
             if events.size != inputs.size:
-                return f"{split.name}: events of {events.size} lines, but input {inputs.name!r} of network {chip.name!r} has {plural(inputs.size, 'neuron')}"
+                return f"{split.name}: events of {plural(events.size, 'line')}, but input {inputs.name!r} of network {chip.name!r} has {plural(inputs.size, 'neuron')}"
             if events.timesteps != chip.timesteps:
                 return f"{split.name}: events of {plural(events.timesteps, 'step')}, but network {chip.name!r} shows a sample for {chip.timesteps}"
         case images:

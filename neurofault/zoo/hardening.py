@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from neurofault.damage.stored import from_field, to_field
 from neurofault.digest import canonical, digest_of
 from neurofault.errors import UnsupportedError, UsageError, nearest
-from neurofault.numerals import natural, real
+from neurofault.numerals import natural, plural, real
 from neurofault.streams import generator, stream_key
 
 HEALTHY, DISTILLED = 0.5, 2.0
@@ -90,7 +90,7 @@ class Hardening:
         count = round(self.cores * cores) if self.cores < 1 else int(self.cores)
         if not 0 < count < cores:
             raise UsageError(
-                f"harden: cores={self.cores:g} is {count} of the {cores} cores that hold hidden neurons; at least one must die and one live: "
+                f"harden: cores={self.cores:g} is {count} of the {plural(cores, 'core')} that hold hidden neurons; at least one must die and one live: "
                 "another number, or fewer neurons a core"
             )
         return count

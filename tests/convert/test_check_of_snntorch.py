@@ -247,7 +247,7 @@ def reused_neuron():
         (lambda: hooked(made(), "fc2", lambda module, inputs, output: output + 0.3), DRIVE),
         (lambda: hooked(made(), "l1", lambda module, inputs, output: (output[0] * 0.5, output[1])), "layer 'l1' gives 0.5 for a spike"),
         (lambda: nn.Sequential(nn.Linear(12, 4), Doubled(beta=0.9, init_hidden=True, reset_mechanism="zero")), "layer '1' differs from the original"),
-        (reused_neuron, "layer '2' is called 1 times in 2 steps"),
+        (reused_neuron, "layer '2' is called 1 time in 2 steps"),
         (
             lambda: nn.Sequential(nn.Linear(12, 4), nn.ReLU(), nn.Linear(4, 4), hidden()),
             "layer '1': ReLU in a chain of spiking neurons; its values are no spikes: put neurons in its place",

@@ -315,7 +315,7 @@ def test_steps_come_from_the_file_the_caller_or_are_said_to_be_assumed(tmp_path)
 def test_a_convolution_may_be_told_the_shape_of_a_sample(tmp_path):
     path = write(tmp_path / "x.net", conv(np.ones((1, 2, 2, 2)) * 2, [1, 2, 3]))
     assert nf.from_netx(path, in_shape=(2, 3, 4)).populations[0].shape == (2, 3, 4)
-    with pytest.raises(ConversionError, match=r"\(conv\): weight \(1, 2, 2, 2\) in 1 groups takes 2 channels, but 3 come$"):
+    with pytest.raises(ConversionError, match=r"\(conv\): weight \(1, 2, 2, 2\) in 1 group takes 2 channels, but 3 come$"):
         nf.from_netx(path, in_shape=(3, 3, 4))
 
 

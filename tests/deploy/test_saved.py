@@ -214,7 +214,7 @@ HOSTILE = {
     "objects": (lambda data, members: members.update({"0.npy": pickled()}), "array 0 holds |O"),
     "a size beyond the file": (lambda data, members: members.update({"0.npy": claimed(1 << 60)}), "does not take 32 bytes"),
     "a core beyond": (put("placement", "spare_cores", [120000]), "cores are 0 to 127"),
-    "a chip of other cores": (put("placement", "cores_per_chip", 5), "1 chips of 5 cores; the profile has 128"),
+    "a chip of other cores": (put("placement", "cores_per_chip", 5), "1 chip of 5 cores; the profile has 128"),
     "a readout of its own": (put("readout", "how", "loud"), "how is 'loud', not potential or count"),
     "a profile of nothing": (put("profile", {}), "Field required"),
     "not a number": (put("populations", 0, "encoding", "full_rate", float("nan")), "not JSON compliant"),

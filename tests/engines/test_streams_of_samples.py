@@ -142,7 +142,7 @@ def test_what_does_not_follow_is_said() -> None:
         (
             inputs[2:],
             {"state": replace(state, u={**state.u, "a": np.zeros((4, 4), np.int32)})},
-            "the state's u of population 'a' has the shape (4, 4), but 1 samples need (1, 4)",
+            "the state's u of population 'a' has the shape (4, 4), but 1 sample needs (1, 4)",
         ),
     ):
         with pytest.raises(UsageError) as error:

@@ -57,7 +57,7 @@ def test_two_events_of_one_line_in_one_step_are_one_spike():
         ([0, 2], [1, 0], [0, 0], "events must rise by step, then by neuron, each once in a step; Spikes.of sorts them"),
         ([0, 2], [1, 1], [0, 0], "events must rise by step, then by neuron, each once in a step; Spikes.of sorts them"),
         ([0, 2, 1], [1, 1], [0, 1], "events: starts must rise from 0 to at most 2, the number of events"),
-        ([0, 1], [1, 1], [0], "events: 2 steps, but 1 neurons"),
+        ([0, 1], [1, 1], [0], "events: 2 steps, but 1 neuron"),
     ],
 )
 def test_events_that_are_not_in_order_or_range_are_said(starts: list[int], steps: list[int], neurons: list[int], message: str):
@@ -74,7 +74,7 @@ def test_events_that_are_not_in_order_or_range_are_said(starts: list[int], steps
         ({"neuron": [0, 5]}, "events: neurons lie in 0 … 5; allowed: 0 to 4"),
         ({"step": [0.5, 1]}, "events: steps are an array of float64; an array of whole numbers is taken"),
         ({"neuron": [True, False]}, "events: neurons are an array of bool; an array of whole numbers is taken"),
-        ({"sample": [0]}, "events: 1 samples, 2 steps and 2 neurons"),
+        ({"sample": [0]}, "events: 1 sample, 2 steps and 2 neurons"),
     ],
 )
 def test_events_that_cannot_be_sorted_are_said(changes: dict[str, list[float]], message: str):

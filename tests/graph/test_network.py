@@ -154,7 +154,7 @@ def test_islands_come_in_topological_order_whatever_the_order_of_the_populations
         ),
         (
             {"connections": (Connection("c", "input", "hidden", Conv(np.ones((4, 3, 1, 1)), (3, 1, 1), groups=2)),)},
-            "connection 'c' ('input' → 'hidden'): a kernel of 4 by 3 channels in 2 group(s) does not fit 3 input channels; "
+            "connection 'c' ('input' → 'hidden'): a kernel of 4 by 3 channels in 2 groups does not fit 3 input channels; "
             "the groups divide both, and a kernel's second size is c_in/groups",
         ),
         (

@@ -211,9 +211,9 @@ def test_a_network_without_a_loop_has_no_recurrent_synapses(study):
 
 def test_too_few_trainings_or_draws_are_refused():
     harms = (CaseHarm("cores", 0.3),)
-    with pytest.raises(UsageError, match="1 trainings and 3 draws; needed are at least two of each"):
+    with pytest.raises(UsageError, match="1 training and 3 draws; needed are at least two of each"):
         Case("digits-mlp", (None,), harms, 3)
-    with pytest.raises(UsageError, match="2 trainings and 1 draws; needed are at least two of each"):
+    with pytest.raises(UsageError, match="2 trainings and 1 draw; needed are at least two of each"):
         Case("digits-mlp", (None, 1), harms, 1)
     with pytest.raises(UsageError, match="a training is named twice"):
         Case("digits-mlp", (1, 1), harms, 2)

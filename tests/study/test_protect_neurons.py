@@ -207,7 +207,7 @@ def skip_chip():
         (lambda: CHIP, "potentials", UsageError, "protect: potentials look at samples; give inputs and labels (of training or validation, never those that are reported on)"),
         (lambda: CHIP, {"kind": "tmr", "layer": "eyes"}, UsageError, "protect tmr: 'eyes' is an input: its spikes come from outside, and copies would have none of their own"),
         (lambda: CHIP, {"kind": "tmr", "layer": "hands"}, UsageError, "protect tmr: 'hands' is read by its potentials or counts, which a voter does not have; protect hidden layers"),
-        (lambda: CHIP, {"kind": "tmr", "cores": 1, "by": "random"}, UsageError, "protect tmr:1 cores:random: 1 cores are too few; the neurons of one core take 2 more for their copies"),
+        (lambda: CHIP, {"kind": "tmr", "cores": 1, "by": "random"}, UsageError, "protect tmr:1 cores:random: 1 core is too few; the neurons of one core take 2 more for their copies"),
         (lambda: CHIP, {"kind": "tmr", "share": 0.01, "by": "random"}, UsageError, "protect tmr:0.01:random: 0.01 of 21 neurons is less than one neuron"),
         (lambda: CHIP, "potential", UsageError, "protect: unknown kind 'potential' (did you mean 'potentials'?); kinds: secded, parity, bounds, remap_bits, potentials, tmr, mute"),
         (skip_chip, {"kind": "tmr", "layer": "mid"}, UnsupportedError, "protect tmr: a voter takes a step, by which spikes over connection 'b' would come in another step than those on ways without voters; protect layers on all ways of the same length, or none"),

@@ -12,6 +12,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact.sample_layout import SampleLayout
 from neurofault.errors import UsageError
 from neurofault.inputs import Inputs, State
+from neurofault.numerals import plural
 
 _Kind = TypeVar("_Kind", bound=np.generic)
 
@@ -27,7 +28,7 @@ def checked(deployment: Deployment, samples: int, state: State | None, stop: int
     if deployment.reset == "never":
         first, samples = first % steps, 1
     if not 0 <= first < steps:
-        raise UsageError(f"the state is that after step {first}, but a sample has {steps} steps: nothing is left to run")
+        raise UsageError(f"the state is that after step {first}, but a sample has {plural(steps, 'step')}: nothing is left to run")
     if not first < last <= steps:
         raise UsageError(f"stop is {last}; allowed: {first + 1} to {steps}")
     if state is None:
@@ -38,7 +39,7 @@ def checked(deployment: Deployment, samples: int, state: State | None, stop: int
             if shape != (samples, population.size):
                 said = "lacks it" if shape is None else f"has the shape {shape}"
                 raise UsageError(
-                    f"the state's {what} of population {population.name!r} {said}, but {samples} samples need {(samples, population.size)}"
+                    f"the state's {what} of population {population.name!r} {said}, but {plural(samples, 'sample needs', 'samples need')} {(samples, population.size)}"
                 )
     for population in deployment.populations:
         for what in population.law.states:
@@ -47,24 +48,24 @@ def checked(deployment: Deployment, samples: int, state: State | None, stop: int
             if shape != (samples, population.size):
                 said = "lacks it" if shape is None else f"has the shape {shape}"
                 raise UsageError(
-                    f"the state's own {what!r} of population {population.name!r}: it {said}, but {samples} samples need "
+                    f"the state's own {what!r} of population {population.name!r}: it {said}, but {plural(samples, 'sample needs', 'samples need')} "
                     f"{(samples, population.size)}"
                 )
     for name, flying in state.flying.items():
         size = deployment.population(deployment.connection(name).source).size
         if flying.ndim != 3 or (len(flying), flying.shape[2]) != (samples, size):
             raise UsageError(
-                f"the state's spikes on connection {name!r} have the shape {flying.shape}, but {samples} samples need [{samples}, steps, {size}]"
+                f"the state's spikes on connection {name!r} have the shape {flying.shape}, but {plural(samples, 'sample needs', 'samples need')} [{samples}, steps, {size}]"
             )
     if state.counts is not None and state.counts.shape != (samples, deployment.output.size):
         raise UsageError(
-            f"the state's counts have the shape {state.counts.shape}, but {samples} samples need {(samples, deployment.output.size)}"
+            f"the state's counts have the shape {state.counts.shape}, but {plural(samples, 'sample needs', 'samples need')} {(samples, deployment.output.size)}"
         )
     shape = None if state.read is None else state.read.shape
     if first and not deployment.readout.usual and shape != (samples, deployment.output.size):
         said = "lacks it" if shape is None else f"has the shape {shape}"
         raise UsageError(
-            f"the state's read of the readout {deployment.output.name!r}: it {said}, but {samples} samples need "
+            f"the state's read of the readout {deployment.output.name!r}: it {said}, but {plural(samples, 'sample needs', 'samples need')} "
             f"{(samples, deployment.output.size)}"
         )
     return range(first, last)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from neurofault.numerals import plural
 from neurofault.papers.rescue2019.networks import BROKEN
 from neurofault.papers.rescue2019.output import Figure
 from neurofault.papers.rescue2019.pictures import COLOURS, Painter, band
@@ -36,7 +37,7 @@ def _fig3(canvas: Any, figure: Figure) -> None:
             axes.invert_yaxis()
             axes.set(xlabel="iterative − batch (points)", title=f"{m} dead {loss}")
     grid[0][0].legend(fontsize=7)
-    canvas.suptitle(f"{answer['network']} on {answer['profile']}, {answer['draws']} draws, 95 % intervals")
+    canvas.suptitle(f"{answer['network']} on {answer['profile']}, {plural(answer['draws'], 'draw')}, 95 % intervals")
 
 
 def _fig1(canvas: Any, figure: Figure) -> None:
@@ -139,7 +140,9 @@ def _ranking(canvas: Any, figure: Figure) -> None:
         axes.set_yticks(range(len(rows)), [f"{row['change']} {row['value']}".strip() for row in rows], fontsize=6)
         axes.invert_yaxis()
         axes.set(xlabel="iterative − batch (points)", title=learner)
-    canvas.suptitle(f"{answer['dead_cores']} dead cores, equal cycles in all, {answer['draws']} draws: one thing changed at a time")
+    canvas.suptitle(
+        f"{answer['dead_cores']} dead cores, equal cycles in all, {plural(answer['draws'], 'draw')}: one thing changed at a time"
+    )
 
 
 def _networks(canvas: Any, figure: Figure) -> None:

@@ -13,6 +13,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError, nearest
 from neurofault.faults import CoreDead, NeuronDead, SynapseBitFlip, SynapseBitStuck, SynapseDead, inject
 from neurofault.graph import Dense
+from neurofault.numerals import plural
 from neurofault.papers.rescue2019.units import Results
 from neurofault.progress import Progress
 from neurofault.rescue.examples import Examples
@@ -128,7 +129,7 @@ class Case:
     def __post_init__(self) -> None:
         if len(self.seeds) < 2 or self.draws < 2:
             raise UsageError(
-                f"case {self.network}: {len(self.seeds)} trainings and {self.draws} draws; needed are at least two of each, for an interval over trainings"
+                f"case {self.network}: {plural(len(self.seeds), 'training')} and {plural(self.draws, 'draw')}; needed are at least two of each, for an interval over trainings"
             )
         if len(set(self.seeds)) < len(self.seeds):
             raise UsageError(f"case {self.network}: a training is named twice")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 from neurofault.errors import NeurofaultError, NeurofaultWarning, UsageError
+from neurofault.numerals import plural
 from neurofault.papers.rescue2019.bases import one_thread
 from neurofault.papers.rescue2019.chip_setting import ChipSetting
 from neurofault.papers.rescue2019.float_setting import FloatSetting
@@ -160,7 +161,7 @@ class Crew:
                         worker.state = "at work"
                 if not left and not any(worker.state == "at work" for worker in self._workers):
                     break
-                self._progress(figure, done, total, f"{len(self._units)} units, {self._jobs} workers")
+                self._progress(figure, done, total, f"{plural(len(self._units), 'unit')}, {plural(self._jobs, 'worker')}")
                 for worker in self._heard():
                     before = worker.state
                     if self._is_ready(worker):

@@ -14,6 +14,7 @@ from typing import Any, final
 import numpy as np
 
 from neurofault.errors import UsageError
+from neurofault.numerals import plural
 from neurofault.papers.rescue2019.chip_repairs import FINE
 from neurofault.papers.rescue2019.chip_setting import Case, CaseHarm, ChipStudy
 from neurofault.papers.rescue2019.chips import STOPPED
@@ -264,7 +265,7 @@ def _verdict(row: Row) -> Row:
     ]
     text = (
         f"{row['network']}, {row['learner']}, {BROKEN[row['loss']]} ({hurt}), {row['accounting']}: {said}, iterative − batch {span.replace('-', '−')} over "
-        f"{row['trainings']} trainings of {row['draws']} draws each"
+        f"{plural(row['trainings'], 'training')} of {plural(row['draws'], 'draw')} each"
     )
     return {**{name: row[name] for name in ("network", "loss", "accounting")}, "verdict": verdict, "text": text}
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from neurofault.errors import UsageError
+from neurofault.numerals import plural
 from neurofault.papers.rescue2019.output import Figure, save
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -182,7 +183,9 @@ def _fig3(canvas: Any, figure: Figure) -> None:
     ):
         band(axes[0], x, [in_percent([row[name] for row in paired]) for name in (key, low, high)], number, label)
     axes[0].axhline(0, color="black", lw=0.5)
-    axes[0].set(xlabel="dead nodes", ylabel="iterative − batch (points)", title=f"paired difference, {paired[0]['pairs']} pairs")
+    axes[0].set(
+        xlabel="dead nodes", ylabel="iterative − batch (points)", title=f"paired difference, {plural(paired[0]['pairs'], 'pair')}"
+    )
     for number, name in enumerate(("iterative", "batch_total", "batch_last_step", "fresh_subnetwork", "sham")):
         axes[1].plot(x, [100 * row[name] for row in paired], color=COLOURS[number], marker="o", ms=3, label=name.replace("_", " "))
     axes[1].set(xlabel="dead nodes", ylabel="test accuracy (%)", title="after repair")
@@ -193,7 +196,9 @@ def _fig3(canvas: Any, figure: Figure) -> None:
     axes[2].set(xlabel="dead nodes", ylabel="mean test accuracy (%)", title="served in twice the damage's time")
     for place in axes:
         place.legend(fontsize=7)
-    canvas.suptitle(f"{answer['network']}, {answer['nodes_a_step']} nodes a step, {answer['cycles_a_step']} cycle(s) after each")
+    canvas.suptitle(
+        f"{answer['network']}, {plural(answer['nodes_a_step'], 'node')} a step, {plural(answer['cycles_a_step'], 'cycle', form='g')} after each"
+    )
 
 
 def _fig4(canvas: Any, figure: Figure) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from neurofault.numerals import plural
 from neurofault.papers.rescue2019.networks import verdicts
 from neurofault.papers.rescue2019.output import Figure
 
@@ -28,19 +29,19 @@ def lines(figure: Figure) -> Iterator[str]:
                 if row["m"] and row["tolerance"] == answer["headline"]:
                     yield (
                         f"fig2 {row['strategy']}, {row['m']} dead: {_cycles(row['cycles'])} cycles to within "
-                        f"{100 * row['tolerance']:g} points, {row['reached']} of {row['pairs']} pairs"
+                        f"{100 * row['tolerance']:g} points, {row['reached']} of {plural(row['pairs'], 'pair')}"
                     )
         case "fig3":
             for row in answer["paired"]:
                 yield (
-                    f"fig3 {row['m']} dead, {row['pairs']} pairs: iterative − batch {_points(row, 'difference_total', 'low', 'high')} at equal "
+                    f"fig3 {row['m']} dead, {plural(row['pairs'], 'pair')}: iterative − batch {_points(row, 'difference_total', 'low', 'high')} at equal "
                     f"total budget, {_points(row, 'difference_last', 'low_last', 'high_last')} at equal last-step budget"
                 )
         case "fig4":
             for epsilon, one in answer["return_rate"].items():
-                yield f"fig4 ε = {100 * float(epsilon):g} points: {one['returned']} of {one['left']} repairs returned to U"
+                yield f"fig4 ε = {100 * float(epsilon):g} points: {one['returned']} of {plural(one['left'], 'repair')} returned to U"
             for kind, one in answer["barriers"].items():
-                yield f"fig4 {kind}: barrier {100 * one['mean']:.2f} points, at most {100 * one['max']:.2f}, {one['pairs']} pairs"
+                yield f"fig4 {kind}: barrier {100 * one['mean']:.2f} points, at most {100 * one['max']:.2f}, {plural(one['pairs'], 'pair')}"
         case "chip_fig3":
             for row in answer["comparisons"]:
                 yield (
@@ -62,14 +63,14 @@ def lines(figure: Figure) -> Iterator[str]:
                     who = row["strategy"] if row["learner"] is None else f"{row['strategy']} · {row['learner']}"
                     yield (
                         f"{figure.name} {who}, {row['m']} dead {row['loss']}: {cycles} cycles to within {100 * row['tolerance']:g} points, "
-                        f"{row['reached']} of {row['pairs']} draws, best {100 * row['best']:.2f} %"
+                        f"{row['reached']} of {plural(row['pairs'], 'draw')}, best {100 * row['best']:.2f} %"
                     )
         case "chip_fig4":
             for loss, rates in answer["return_rate"].items():
                 for epsilon, one in rates.items():
-                    yield f"{figure.name} dead {loss}, ε = {100 * float(epsilon):g} points: {one['returned']} of {one['left']} repairs returned to U"
+                    yield f"{figure.name} dead {loss}, ε = {100 * float(epsilon):g} points: {one['returned']} of {plural(one['left'], 'repair')} returned to U"
                 for kind, one in answer["barriers"][loss].items():
-                    yield f"{figure.name} dead {loss}, {kind}: barrier {100 * one['mean']:.2f} points, at most {100 * one['max']:.2f}, {one['pairs']} pairs"
+                    yield f"{figure.name} dead {loss}, {kind}: barrier {100 * one['mean']:.2f} points, at most {100 * one['max']:.2f}, {plural(one['pairs'], 'pair')}"
         case "chip_ranking":
             for row in answer["rows"]:
                 yield f"{figure.name} {row['learner']}, {row['change']} {row['value']}: iterative − batch {_difference(row)}; {row['better']}"
@@ -104,4 +105,4 @@ def _points(row: dict[str, Any], mean: str, low: str, high: str) -> str:
 
 def _difference(row: dict[str, Any]) -> str:
     span = "" if row["low"] is None else f" [{100 * row['low']:+.2f}, {100 * row['high']:+.2f}]"
-    return f"{100 * row['difference']:+.2f}{span} points, {row['pairs']} draws"
+    return f"{100 * row['difference']:+.2f}{span} points, {plural(row['pairs'], 'draw')}"

@@ -371,7 +371,7 @@ def _provenance(found: Found) -> dict[str, str]:
             "neurofault": f"{versions['neurofault']} ({environment['commit'] or 'no commit known'})",
             "python": str(environment["python"]),
             "libraries": ", ".join(f"{name} {number}" for name, number in versions.items() if name != "neurofault"),
-            "machine": f"{machine['system']} {machine['release']}, {machine['processor']}, {machine['cores']} cores",
+            "machine": f"{machine['system']} {machine['release']}, {machine['processor']}, {plural(machine['cores'], 'core')}",
             "chip and data": "; ".join(f"{key}: {' '.join(each)}" for key, each in found.planned.digests.items()),
             "weights": "; ".join(f"{key}: {digest}" for key, digest in found.planned.weights.items()) or "not known",
             "unreadable journal lines": str(found.damaged_lines),

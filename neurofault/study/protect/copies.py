@@ -111,7 +111,7 @@ def _chosen(
     if not taken.any():
         if spec.cores is not None:
             raise UsageError(
-                f"protect {spec}: {spec.cores} cores are too few; the neurons of one core take {each} more for their copies"
+                f"protect {spec}: {plural(spec.cores, 'core is too few', 'cores are too few')}; the neurons of one core take {each} more for their copies"
             )
         raise UsageError(f"protect {spec}: {spec.share:g} of {plural(len(at), 'neuron')} is less than one {spec.unit}")
     return {name: neuron[taken & (at == number)] for number, name in enumerate(names) if (taken & (at == number)).any()}
