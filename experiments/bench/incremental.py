@@ -47,8 +47,8 @@ def main() -> None:
     hidden = chip.population("hidden1").size
     rows: list[tuple[str, str]] = []
     answer: dict[str, object] = {"network": sizes, "images": n, "steps": chip.timesteps, "quick": options.quick}
-    counts = (100, 1000, 10_000) if options.quick else (100, 10_000, 1_000_000)
-    outputs, input_neurons = np.divmod(np.arange(10 * hidden), 10), range(300, 420)
+    counts = (100, 1000, 10_000) if options.quick else (100, 10_000, 300_000)
+    outputs, input_neurons = np.divmod(np.arange(10 * hidden), 10), range(300, 360)
     single = {f"synapse_{count}": ("hidden1", rng.integers(0, 784, count), rng.integers(0, hidden, count)) for count in counts}
     single["output_synapse"] = ("output", *outputs)
     listed: dict[str, list[tuple[Edit, ...]]] = {
@@ -245,7 +245,7 @@ def convolution(options: argparse.Namespace, rows: list[tuple[str, str]], answer
     rng = np.random.default_rng(2)
     conv = chip.connection("hidden1").synapses
     assert isinstance(conv, Conv)
-    count = 100 if options.quick else 5000
+    count = 100 if options.quick else 2000
     targets = rng.integers(0, conv.n_out, 4 * count)
     _, y, x = np.unravel_index(targets, conv.out_shape)
     tap = rng.integers(0, conv.weight[0].size, targets.size)

@@ -132,7 +132,7 @@ def first_run(found: dict[str, Any]) -> str:
 
 
 FOLLOWED = {
-    "synapse_1000000": "single synapses of the first layer, 1,000,000 faults",
+    "synapse_300000": "single synapses of the first layer, 300,000 faults",
     "synapse_10000": "the same, 10,000 faults",
     "synapse_100": "the same, 100 faults",
     "window": "the same for up to 8 steps of each sample, 5,000",

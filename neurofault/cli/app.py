@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -64,6 +65,7 @@ def main() -> None:
     0; 2 for a mistake that the user can mend, or an output that cannot be written; 130, 143, 129 after Ctrl-C, SIGTERM, SIGHUP; verbs name others.
     """
     forgiving_streams()
+    gc.set_threshold(100_000, 20, 20)  # what is loaded makes many objects, and next to none of it is garbage
     with warnings.catch_warnings(), _signals():
         warnings.simplefilter("always", NeurofaultWarning)
         warnings.showwarning = _show_warning

@@ -333,7 +333,7 @@ def _notes(result: Injection) -> list[str]:
     crowded = [name for name in hidden if len(chip.placement.cores_of(name)) == 1]
     if crowded:
         notes.append(f"all of {', '.join(crowded)} sits on one core, so losing that core loses it; --neurons-per-core spreads it")
-    if result.prepared.model is not None and ":" in setup.network and setup.weights is None:
+    if result.prepared.calibration is not None and ":" in setup.network and setup.weights is None:
         notes.append("no --weights: the network has the weights that its factory made")
     if all(type(fault) in FAMILIES["learning"] for fault in result.lesion.faults):
         notes.append("faults of the learning engine act only while a chip learns; inference is untouched")

@@ -10,7 +10,7 @@ from neurofault.deploy.arithmetic_spec import computes
 from neurofault.numerals import plural
 
 if TYPE_CHECKING:
-    from neurofault.convert.balance import Candidate
+    from neurofault.convert.asked import Candidate
     from neurofault.deploy.deployment import Deployment
     from neurofault.study.campaign.run import CampaignOutcome, Executor, Ready
     from neurofault.study.inject_report import Injection

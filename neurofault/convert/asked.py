@@ -6,9 +6,15 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from neurofault.errors import UsageError, nearest
+from neurofault.graph.arithmetic import Reset
+from neurofault.graph.neurons import NO_MEMORY
 
 CALIBRATION_IMAGES = 512
 """Training images whose activations set the thresholds."""
+
+Pooling = Literal["differences", "any", "average"]
+POOLINGS: tuple[Pooling, ...] = ("differences", "any", "average")
+"""How a max pooling is made of neurons (:mod:`neurofault.convert.max_pools`)."""
 
 Calibrate = Literal["usual", "settled", "subtract"]
 """Which candidates are tried: those that results so far were chosen from, settled ones, or ones of neurons that reset by subtraction."""
@@ -35,3 +41,29 @@ class PixelCoding:
 
     full_rate: float = 0.5
     start: float = 0.5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way of setting what a ReLU network leaves open.
+
+    Attributes:
+        peak_rate: spikes a step at the 99.9th percentile of a hidden layer's calibration activations, > 0 (RateCurve layers carry
+            their own scale and ignore it; a layer with a cap never gets more than one spike a step for its cap).
+        start: ``v`` at a sample's first step as a fraction of the threshold, [0, 1].
+        full_rate: spike rate of a pixel of 255, (0, 1].
+        pooling: how a max pooling is made of neurons (:mod:`neurofault.convert.max_pools`).
+        settled: whether thresholds and biases are settled on what neurons really send (:mod:`neurofault.convert.settling`).
+        du: current decay of hidden ReLU neurons, 0 to 4095 (4095: no memory). Input neurons of equal pixels fire in the same steps; a current that
+            remembers a few steps evens out what arrives. (RateCurve layers carry their own.)
+        reset: ``zero`` or ``subtract``: what a spike does to the potential of input neurons and hidden ReLU neurons. One that loses its threshold, and
+            nothing more, fires at every rate up to one spike a step (Rueckauer et al. 2017, section 2.2).
+    """
+
+    peak_rate: float = 0.5
+    start: float = 0.5
+    full_rate: float = 1.0
+    pooling: Pooling = "differences"
+    settled: bool = False
+    du: int = NO_MEMORY
+    reset: Reset = "zero"

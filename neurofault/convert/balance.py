@@ -10,44 +10,14 @@ validation images by :func:`neurofault.study.calibrate.choose`, above the engine
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
+from neurofault.convert.asked import Candidate
 from neurofault.convert.driven import Driven, Rectified, Winner, input_shape
-from neurofault.convert.max_pools import Pooling
 from neurofault.graph import Connection, CubaLif, Encoding, Network, Population, Readout, Source
-from neurofault.graph.arithmetic import Reset
-from neurofault.graph.neurons import NO_MEMORY
 from neurofault.zoo.rate_curve import RateCurve
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One way of setting what a ReLU network leaves open.
-
-    Attributes:
-        peak_rate: spikes a step at the 99.9th percentile of a hidden layer's calibration activations, > 0 (RateCurve layers carry
-            their own scale and ignore it; a layer with a cap never gets more than one spike a step for its cap).
-        start: ``v`` at a sample's first step as a fraction of the threshold, [0, 1].
-        full_rate: spike rate of a pixel of 255, (0, 1].
-        pooling: how a max pooling is made of neurons (:mod:`neurofault.convert.max_pools`).
-        settled: whether thresholds and biases are settled on what neurons really send (:mod:`neurofault.convert.settling`).
-        du: current decay of hidden ReLU neurons, 0 to 4095 (4095: no memory). Input neurons of equal pixels fire in the same steps; a current that
-            remembers a few steps evens out what arrives. (RateCurve layers carry their own.)
-        reset: ``zero`` or ``subtract``: what a spike does to the potential of input neurons and hidden ReLU neurons. One that loses its threshold, and
-            nothing more, fires at every rate up to one spike a step (Rueckauer et al. 2017, section 2.2).
-    """
-
-    peak_rate: float = 0.5
-    start: float = 0.5
-    full_rate: float = 1.0
-    pooling: Pooling = "differences"
-    settled: bool = False
-    du: int = NO_MEMORY
-    reset: Reset = "zero"
-
 
 PEAK_QUANTILE = 0.999
 

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,10 +17,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from neurofault.convert.affine import Affine, added, joined, never_negative, through
+from neurofault.convert.asked import Pooling
 from neurofault.convert.driven import Driven, Populations, Rectified, Winner, is_population
-
-Pooling = Literal["differences", "any", "average"]
-POOLINGS: tuple[Pooling, ...] = ("differences", "any", "average")
 
 
 @dataclass(frozen=True, eq=False)

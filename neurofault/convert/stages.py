@@ -10,10 +10,10 @@ import math
 from dataclasses import dataclass
 
 from neurofault.convert.affine import Affine, Term
+from neurofault.convert.asked import Pooling
 from neurofault.convert.driven import Driven, is_population
 from neurofault.convert.endings import without_ending
 from neurofault.convert.maps import Same
-from neurofault.convert.max_pools import Pooling
 from neurofault.convert.prelude import Prelude
 from neurofault.convert.tracing import Operation, Traced
 from neurofault.convert.walk import Walk

@@ -11,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from neurofault.convert.asked import Calibrate
-from neurofault.convert.balance import Candidate, balance
+from neurofault.convert.asked import POOLINGS, Calibrate, Candidate, Pooling
+from neurofault.convert.balance import balance
 from neurofault.convert.check import CAUSES, check_activations
 from neurofault.convert.driven import Driven, activations
-from neurofault.convert.max_pools import POOLINGS, Pooling
 from neurofault.convert.prelude import Prelude, prelude_of
 from neurofault.convert.running import answer_of, dtype_of, misplaced_channels, readable, undisturbed
 from neurofault.convert.samples import as_fractions, images_of

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from neurofault.convert import affine
 from neurofault.convert.affine import Affine, image_of
+from neurofault.convert.asked import Pooling
 from neurofault.convert.driven import Activation, Driven, Populations, Rectified, is_population
 from neurofault.convert.layers import arguments_of, average_of, cap_of, conv_of, linear_of, norm_of, windows_of
-from neurofault.convert.max_pools import Largest, Pooling, is_settled, settled
+from neurofault.convert.max_pools import Largest, is_settled, settled
 from neurofault.convert.refusals import is_refused, refusal
 from neurofault.convert.running import one_line, same_values
 from neurofault.convert.tracing import JOINED, KNOWN, Operation, Taken, kind_of

@@ -169,7 +169,8 @@ class Encoding:
             )
         counts = _constant_drive_counts(mantissas, threshold, begin, timesteps)
         target = np.arange(256) / 255 * full_rate * timesteps
-        chosen = np.abs(counts[None, :] - target[:, None]).argmin(axis=1)
+        first = np.sort(np.unique(counts, return_index=True)[1])  # of each count the smallest mantissa
+        chosen = first[np.abs(counts[first] - target[:, None]).argmin(axis=1)]
         return Encoding(mantissas[chosen], threshold, begin, full_rate)
 
     def rates(self, timesteps: int, reset: Reset = "zero") -> NDArray[np.float64]:

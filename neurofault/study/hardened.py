@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from neurofault.data.datasets import load
 from neurofault.data.splits import DataSet, Split
@@ -18,11 +21,11 @@ from neurofault.digest import digest_of
 from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.graph import Network
 from neurofault.numerals import plural
-from neurofault.progress import Progress
+from neurofault.progress import Progress, told
 from neurofault.study.chain_identity import network_record
-from neurofault.zoo import Recipe, any_recipe
+from neurofault.zoo import Recipe, any_recipe, shipped
 from neurofault.zoo.events import EventRecipe, trained_model, untrained_model
-from neurofault.zoo.hardening import Hardening, HiddenPlaces, Hits, Strike, named
+from neurofault.zoo.hardening import Hardening, HiddenPlaces, Hits, Strike, named, weights_key
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,14 +68,17 @@ class ZooNetwork:
         """
         data = data or load(self.recipe.dataset, data_dir=data_dir)
         asked = None if self.harden is None else (self.harden, sites_of(self.recipe, data, place, whole=bool(self.harden.cores)))
-        model: nn.Module
+        sites = None if asked is None else asked[1]
         if isinstance(self.recipe, EventRecipe):
-            model, _ = trained_model(self.recipe, progress=progress, data=data, harden=asked)
-        else:
-            from neurofault.zoo.training import trained_as
+            return ZooModel(self, data, sites, None, trained_model(self.recipe, progress=progress, data=data, harden=asked)[0])
+        key = weights_key(self.recipe.name, self.recipe.digest, data.digest, asked)
+        arrays = shipped.load_shipped(key)
+        if arrays is not None:
+            told(f"weights {key}: they come with neurofault")
+            return ZooModel(self, data, sites, arrays, None)
+        from neurofault.zoo.training import trained_as
 
-            model, _ = trained_as(self.recipe, progress=progress, data=data, harden=asked)
-        return ZooModel(self, model, data, None if asked is None else asked[1])
+        return ZooModel(self, data, sites, None, trained_as(self.recipe, progress=progress, data=data, harden=asked)[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,15 +87,30 @@ class ZooModel:
 
     Attributes:
         asked: what was asked for.
-        model: a torch module, in eval mode; of events a :class:`neurofault.zoo.surrogate.SpikingModel`.
         data: its data set.
         sites: its places where it is trained for damage; None: it is not.
+        arrays: of its state dict, where they are shipped and torch need not be loaded for them.
+        loaded: the torch module where it is loaded already.
     """
 
     asked: ZooNetwork
-    model: nn.Module
     data: DataSet
     sites: HiddenPlaces | None
+    arrays: Mapping[str, NDArray[Any]] | None
+    loaded: nn.Module | None
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The torch module, in eval mode; of events a :class:`neurofault.zoo.surrogate.SpikingModel`."""
+        if self.loaded is not None:
+            return self.loaded
+        from neurofault.zoo.training import untrained
+
+        assert self.arrays is not None
+        assert not isinstance(self.asked.recipe, EventRecipe)
+        model = untrained(self.asked.recipe, self.data)
+        shipped.set_weights(model, self.arrays)
+        return model.eval()
 
     def spiking(self, timesteps: int) -> Network:
         """Return a network of events as a graph, of ``timesteps`` steps."""
@@ -107,9 +128,7 @@ class ZooModel:
         """16 hexadecimal digits by which the weights are known, as in every result (:attr:`neurofault.study.prepare.Prepared.weights`)."""
         if isinstance(self.asked.recipe, EventRecipe):
             return digest_of(network_record(_graph(self.asked.recipe, self.model, self.data), written=False))[:16]
-        from neurofault.zoo.shipped import weights_digest
-
-        return weights_digest(self.model)
+        return shipped.weights_digest(self.model) if self.arrays is None else shipped.arrays_digest(self.arrays)
 
     @property
     def broken_words(self) -> str:

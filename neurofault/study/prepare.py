@@ -15,7 +15,7 @@ from neurofault.convert.networks import is_network_file, is_nir_file, load_netwo
 from neurofault.damage.damage import Damage
 from neurofault.data.binning import Binning
 from neurofault.data.datasets import load
-from neurofault.data.scaling import Scaling, in_levels, scaling_of
+from neurofault.data.scaling import Scaling, in_levels
 from neurofault.data.splits import DataSet, Split, said
 from neurofault.deploy.anneal_words import anneal_words
 from neurofault.deploy.bound import wraps
@@ -32,10 +32,12 @@ from neurofault.graph.readout import readout_words
 from neurofault.metrics import ACCURACY, Metric, metric_of, metric_of_targets
 from neurofault.progress import Progress
 from neurofault.study.chain_identity import network_record
+from neurofault.study.conversions import Calibration, say_if_it_fails
+from neurofault.study.converting import OwnModule, TorchNetwork, check_labels, converted, module_accuracy
 from neurofault.study.found_cores import on_found_cores
 from neurofault.study.hardened import placing, zoo_network
 from neurofault.study.shown import shown, why_not
-from neurofault.study.targets import check_ending, check_outputs, error_of
+from neurofault.study.targets import check_outputs, error_of
 from neurofault.zoo import any_recipe
 from neurofault.zoo.events import EventRecipe
 from neurofault.zoo.hardening import named
@@ -43,7 +45,6 @@ from neurofault.zoo.hardening import named
 if TYPE_CHECKING:
     from torch import nn
 
-    from neurofault.study.calibrate import Calibration
 
 DEFAULT_NETWORK = "digits-mlp"
 _USER_TIMESTEPS = 32
@@ -126,7 +127,7 @@ class Prepared:
     Attributes:
         setup: as asked for.
         profile: the chip's profile.
-        model: the torch network; None for a network that is spiking already.
+        source: the torch network; None for a network that is spiking already.
         data: its data set, real values as levels.
         test: the test samples that results are reported on, likewise.
         network: the spiking network before rounding.
@@ -137,11 +138,12 @@ class Prepared:
         original: the test samples as they were given; None for a network that is spiking already.
         metric: what is measured.
         bare: the healthy chip without protection, where :attr:`deployment` is a protected one.
+        keeps: whether :meth:`ann_accuracy` is kept (:mod:`neurofault.study.kept`).
     """
 
     setup: Setup
     profile: HardwareProfile
-    model: nn.Module | None
+    source: TorchNetwork | None
     data: DataSet
     test: Split
     network: Network
@@ -152,6 +154,12 @@ class Prepared:
     original: Split | None = None
     metric: Metric = ACCURACY
     bare: Deployment | None = None
+    keeps: bool = False
+
+    @property
+    def model(self) -> nn.Module | None:
+        """The torch network, loaded now if it was not; None for a network that is spiking already."""
+        return None if self.source is None else self.source.model
 
     @property
     def weights(self) -> str:
@@ -159,39 +167,25 @@ class Prepared:
 
         Of a torch module :func:`neurofault.zoo.weights_digest`; of a network that is spiking already, of its populations and connections.
         """
-        if self.model is not None:
-            from neurofault.zoo.shipped import weights_digest
-
-            return weights_digest(self.model)
+        if self.source is not None:
+            return self.source.digest
         written = is_nir_file(self.setup.network) and not self.network.notes  # of other files something is always assumed
         return digest_of(network_record(self.network, written=written))[:16]
 
     def levels_model(self) -> nn.Module | None:
         """Return the torch network as it sees :attr:`data`: behind what turns levels into values, where that is anything."""
-        if self.model is None or self.scaling is None:
-            return self.model
+        model = self.model
+        if model is None or self.scaling is None:
+            return model
         from neurofault.convert.scaled import ShownLevels
 
-        return ShownLevels(self.model, self.scaling)
+        return ShownLevels(model, self.scaling)
 
     def ann_accuracy(self) -> float | None:
         """Return what the torch network reaches, by the metric, on the test samples as they were given; None for a network that is spiking already."""
-        if self.model is None or self.original is None:
+        if self.source is None or self.original is None:
             return None
-        from neurofault.convert.running import readable
-        from neurofault.convert.torch_model import as_taken, scores_of
-        from neurofault.zoo.training import torch_accuracy
-
-        model = readable(self.model)
-        images = as_taken(model, self.original.images)
-        if self.original.targets is not None:
-            return self.metric.of_answers(scores_of(model, images), self.original.targets)
-        if self.metric != ACCURACY:
-            scores = scores_of(model, images).argsort(axis=1)[:, ::-1][:, : self.metric.k]
-            return float(np.mean((scores == self.original.labels[:, None]).any(axis=1)))
-        if images.dtype == np.uint8:
-            return torch_accuracy(model, np.asarray(images, np.uint8), self.original.labels)
-        return float(np.mean(scores_of(model, images).argmax(axis=1) == self.original.labels))
+        return module_accuracy(self.source, self.original, self.metric, kept=self.keeps)
 
     def metric_on(self, chip: Deployment) -> Metric:
         """Return what is measured, on another chip of the same network: a squared error knows the unit of the chip's scores."""
@@ -269,11 +263,14 @@ def prepare(
         spare_cores=setup.spare_cores, chips=setup.chips, seed=setup.place_seed,
     )  # fmt: skip
 
+    found: Network | TorchNetwork
+    own = None
     if zoo is None:
-        found = load_network(
+        loaded = load_network(
             setup.network, sample_shape=data.shape, timesteps=setup.timesteps, weights=setup.weights, dt=setup.dt,
             events=data.timesteps, nir_reset=setup.nir_reset, readout=asked,
         )  # fmt: skip
+        found = loaded if isinstance(loaded, Network) else OwnModule(loaded)
         timesteps = setup.timesteps or _USER_TIMESTEPS
     else:
         timesteps = setup.timesteps or zoo.recipe.timesteps
@@ -281,7 +278,7 @@ def prepare(
             data if data.name == zoo.recipe.dataset and not isinstance(spec, EventRecipe) else None
         )  # of events only those that are needed are read
         of_zoo = zoo.trained(place, data_dir=setup.data_dir, progress=progress, data=own)
-        found = of_zoo.spiking(timesteps) if isinstance(spec, EventRecipe) else of_zoo.model
+        found = of_zoo.spiking(timesteps) if isinstance(spec, EventRecipe) else of_zoo
     if isinstance(found, Network):
         found = read_as(found, asked)
         if setup.calibrate != "usual":
@@ -309,30 +306,20 @@ def prepare(
             f"network {setup.network!r} is a torch module without spiking neurons, which takes values, but data {data.name} holds events "
             f"({said(data.test.samples)}); give it values, or a network of spiking neurons: snnTorch, NIR or neurofault.Network"
         )
-    from neurofault.convert.scaled import ShownLevels
-    from neurofault.convert.torch_model import as_taken, scores_of
-    from neurofault.study.calibrate import choose, say_if_it_fails
-
-    scaling = scaling_of(data, setup.signed)
-    encoded, model = (data, found) if scaling is None else (in_levels(data, scaling), ShownLevels(found, scaling))
-    seen = as_taken(model, encoded.train.images[:CALIBRATION_IMAGES])
-    _check_labels(data, scores_of(model, seen[:2]).shape[1], setup.network)
-    if original.targets is not None:
-        check_outputs(data, scores_of(model, seen[:2]).shape[1], setup.network)
-        check_ending(model, seen, setup.network)
-    calibration = choose(
-        model, encoded, place, timesteps=timesteps, name=setup.network, learns=setup.learns,
-        calibrate=setup.calibrate, progress=progress,
+    placed: list[object] = [
+        profile.model_dump(mode="json"), setup.weight_bits, setup.place, setup.neurons_per_core, setup.spare_cores, setup.chips, setup.place_seed,
+    ]  # fmt: skip
+    done = converted(
+        found, data, place, timesteps=timesteps, name=setup.network, learns=setup.learns, calibrate=setup.calibrate, signed=setup.signed,
+        placed=None if own is None else placed, as_made=setup.weights is None, progress=progress,
     )  # fmt: skip
-    if spec is None and original.targets is None:
-        first, as_made = data.train.first(min(len(data.train), CALIBRATION_IMAGES)), setup.weights is None
-        say_if_it_fails(scores_of(model, seen).argmax(axis=1), first.labels, setup.network, first.samples, as_made=as_made)
-    network = _kept_going(calibration.network, setup)
+    encoded = done.data
+    network = _kept_going(done.calibration.network, setup)
     chip = on_found_cores(place(network), encoded, setup.place, seed=setup.place_seed, progress=progress)
-    made = Prepared(setup, profile, found, encoded, _reported(setup, encoded), network, calibration, chip, metric=metric)
+    made = Prepared(setup, profile, found, encoded, _reported(setup, encoded), network, done.calibration, chip, metric=metric)
     if original.targets is not None:
         made = replace(made, metric=error_of(network, made.deployment, data, rates=True))
-    return _noted(replace(made, scaling=scaling, original=original))
+    return _noted(replace(made, scaling=done.scaling, original=original, keeps=own is not None))
 
 
 def _kept_going(network: Network, setup: Setup) -> Network:
@@ -363,35 +350,18 @@ def _as_taken_by(network: Network, data: DataSet) -> DataSet:
     return in_levels(data, Scaling(0.0, 1.0, "bias", 0.0))
 
 
-def _check_labels(data: DataSet, outputs: int, network: str) -> None:
-    """Make sure that a network has an output for every label.
-
-    Raises:
-        UsageError: it has not.
-    """
-    for split in (data.train, data.validation, data.test):
-        wrong = np.argwhere(split.labels >= outputs)
-        if len(wrong):
-            at = tuple(int(each) for each in min(wrong, key=lambda place: split.indices[place[0]]))
-            raise UsageError(
-                f"{split.name}: label {int(split.labels[at])} at sample {int(split.indices[at[0]])}, but network {network!r} has {outputs} outputs; allowed: 0 to {outputs - 1}"
-            )
-
-
 def _noted(prepared: Prepared) -> Prepared:
     """Look at the healthy chip on training samples, and say what is worth a word."""
     chip, data = prepared.deployment, prepared.data
     notes = [*data.notes, *prepared.network.notes]
     takes = why_not(chip, data.train) is None
-    if takes and prepared.model is None:
-        _check_labels(data, chip.output.size, chip.name)
+    if takes and prepared.calibration is None:
+        check_labels(data, chip.output.size, chip.name)
     if takes and (data.timesteps is not None or chip.population(chip.inputs[0]).size == math.prod(data.shape)):
-        from neurofault.study.calibrate import say_if_it_fails
-
-        part = data.train.first(min(len(data.train), CALIBRATION_IMAGES if prepared.model is None else _HEALTH_IMAGES))
+        part = data.train.first(min(len(data.train), CALIBRATION_IMAGES if prepared.calibration is None else _HEALTH_IMAGES))
         result = run(chip, shown(chip, part), part.labels)
         notes += result.notes
-        if prepared.model is None and part.targets is None:
+        if prepared.calibration is None and part.targets is None:
             answers = result.activity.predictions if result.activity.answers is None else result.activity.answers
             say_if_it_fails(answers, part.labels, prepared.setup.network, part.samples)
     for note in notes:

@@ -12,7 +12,7 @@ from neurofault.data.datasets import load
 from neurofault.data.splits import DataSet
 from neurofault.graph import Network
 from neurofault.progress import Progress
-from neurofault.zoo.hardening import Hardening, HiddenPlaces, Hits, hardening_digest
+from neurofault.zoo.hardening import Hardening, HiddenPlaces, Hits, weights_key
 from neurofault.zoo.surrogate_specs import LayerSpec, Training
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def trained_model(
         data = load(recipe.dataset, data_dir=data_dir)
     model = untrained_model(recipe, data)
     hits = None if harden is None else Hits(*harden, recipe.training.seed)
-    key = f"{recipe.name}-{recipe.digest}-{data.digest[:12]}" + ("" if harden is None else f"-{hardening_digest(*harden)}")
+    key = weights_key(recipe.name, recipe.digest, data.digest, harden)
     with_weights(model, key, lambda: fit(model, data.train, data.validation, recipe.training, hits=hits, progress=progress))
     return model, data
 

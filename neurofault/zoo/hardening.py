@@ -238,6 +238,18 @@ class Hits:
         return [other.draw() for _ in range(draws)]
 
 
+def weights_key(name: str, recipe: str, data: str, harden: tuple[Hardening, HiddenPlaces] | None) -> str:
+    """Return by what trained weights are shipped and kept: ``<name>-<recipe>-<data>``, and what they are trained for where that is anything.
+
+    Args:
+        name: of the recipe.
+        recipe: its digest.
+        data: that of its data set.
+        harden: what it is trained for, and the places of its neurons.
+    """
+    return f"{name}-{recipe}-{data[:12]}" + ("" if harden is None else f"-{hardening_digest(*harden)}")
+
+
 def hardening_digest(asked: Hardening, sites: HiddenPlaces) -> str:
     """Return 12 hexadecimal digits of what determines the weights beside recipe and data: what is asked for and the places that it takes.
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
 
 from neurofault.cache import cache_dir, keep
 from neurofault.progress import told
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FOLDER = Path(__file__).with_name("weights")
 
@@ -26,10 +28,18 @@ def weights_digest(model: nn.Module) -> str:
 
     Two modules have the same digest if and only if all their numbers are the same, bit for bit.
     """
+    import torch
+
+    state = model.state_dict().items()
+    return arrays_digest({name: each.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy() for name, each in state})
+
+
+def arrays_digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return :func:`weights_digest` of a module whose state dict holds these arrays, in this order."""
     digest = hashlib.blake2b(digest_size=8)
-    for name, tensor in model.state_dict().items():
+    for name, array in arrays.items():
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(array.tobytes())
     return digest.hexdigest()
 
 
@@ -38,13 +48,20 @@ def shipped_file(key: str) -> Path:
     return FOLDER / f"{key}.npz"
 
 
-def load_shipped(key: str) -> dict[str, Tensor] | None:
-    """Return the shipped state dict of ``key``, float32; None if there is none."""
+def load_shipped(key: str) -> dict[str, NDArray[Any]] | None:
+    """Return the arrays of the shipped state dict of ``key``, in its order; None if there is none."""
     path = shipped_file(key)
     if not path.exists():
         return None
     with np.load(path, allow_pickle=False) as arrays:
-        return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        return {name: arrays[name] for name in arrays.files}
+
+
+def set_weights(model: nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Give a module the weights of a shipped state dict, in place."""
+    import torch
+
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
 def with_weights(model: nn.Module, key: str, train: Callable[[], object]) -> None:
@@ -55,10 +72,12 @@ def with_weights(model: nn.Module, key: str, train: Callable[[], object]) -> Non
         key: name, recipe and data, joined by ``-``.
         train: trains it.
     """
+    import torch
+
     path, shipped = cache_dir() / "zoo" / f"{key}.pt", load_shipped(key)
     if shipped is not None:
         told(f"weights {key}: they come with neurofault")
-        model.load_state_dict(shipped)
+        set_weights(model, shipped)
     elif path.exists():
         told(f"weights {key}: from the cache, {path.parent}")
         model.load_state_dict(torch.load(path, weights_only=True))

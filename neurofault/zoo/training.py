@@ -18,7 +18,7 @@ from neurofault.data.splits import DataSet
 from neurofault.graph import Encoding
 from neurofault.progress import Progress
 from neurofault.zoo import Recipe, recipe
-from neurofault.zoo.hardening import Hardening, HiddenPlaces, Hits, hardening_digest
+from neurofault.zoo.hardening import Hardening, HiddenPlaces, Hits, weights_key
 from neurofault.zoo.hurt import Hurt, check_module
 from neurofault.zoo.rate_curve import RateCurve
 from neurofault.zoo.residual import residual_network
@@ -108,13 +108,12 @@ def trained_as(
     hits = None if harden is None else Hits(*harden, spec.seed)
     if hits is not None:
         check_module(model, hits)
-    key = f"{spec.name}-{spec.digest}-{data.digest[:12]}" + ("" if harden is None else f"-{hardening_digest(*harden)}")
 
     def train() -> None:
         with _same_bits(1 if not spec.channels else 2), torch.enable_grad():  # also where the caller has switched gradients off
             _train(model, spec, data, progress, hits)
 
-    with_weights(model, key, train)
+    with_weights(model, weights_key(spec.name, spec.digest, data.digest, harden), train)
     return model.eval(), data
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 import neurofault as nf
-from neurofault.convert.balance import Candidate
+from neurofault.convert.asked import Candidate
 from neurofault.convert.settling import _input_spikes
 from neurofault.convert.torch_model import candidates, from_torch, scores_of
 from neurofault.data.datasets import load

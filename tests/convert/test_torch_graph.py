@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 import neurofault as nf
-from neurofault.convert.balance import Candidate
+from neurofault.convert.asked import Candidate
 from neurofault.convert.driven import activations
 from neurofault.convert.torch_model import from_torch, read
 from neurofault.graph import Conv, Sparse

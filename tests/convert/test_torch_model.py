@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from neurofault.convert.balance import Candidate
+from neurofault.convert.asked import Candidate
 from neurofault.convert.driven import activations
 from neurofault.convert.torch_model import as_taken, candidates, from_torch, read
 from neurofault.errors import ConversionError

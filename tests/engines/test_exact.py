@@ -17,7 +17,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines import ENGINES, Engine, get_engine, run
 from neurofault.engines.exact.engine import ExactEngine
 from neurofault.errors import UnsupportedError, UsageError
-from neurofault.graph import Conv, Dense, Encoding
+from neurofault.graph import Conv, Dense, Encoding, Sparse
 from neurofault.inputs import Inputs
 
 
@@ -231,3 +231,19 @@ def test_engines_keep_the_protocol() -> None:
     assert engine.name == "exact"
     assert engine.supports(CASES["delays"]()[0]) is None
     assert "neurofault.engines.exact.engine" in sys.modules
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_connection_that_has_lost_all_its_synapses_brings_nothing(threads):
+    rng, events = np.random.default_rng(1), np.random.default_rng(2).random((300, 12, 9)) < 0.5
+    none = Sparse(9, np.zeros(7, np.int64), np.empty(0, np.int64), np.empty(0, np.int32))
+    layers = [
+        population("input", (9,)),
+        population("hidden", (6,), none, vth=0),
+        population("output", (3,), dense(rng, 3, 6), vth=0),
+    ]
+    made = replace(chip(layers, 12), readout=replace(chip(layers, 12).readout, how="count"))
+    found = ExactEngine(threads).run(made, Inputs(events=events))
+    assert found.spike_counts["input"].sum() == events.sum()
+    assert not found.spike_counts["hidden"].any()
+    assert not found.spike_counts["output"].any()

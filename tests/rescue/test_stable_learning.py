@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_learners import assert_broken_bits_hold, broken, samples
 
 import neurofault as nf
-from neurofault.convert.balance import Candidate
+from neurofault.convert.asked import Candidate
 from neurofault.convert.torch_model import candidates, proposals
 from neurofault.data.datasets import load
 from neurofault.deploy.memory import stored_weights, write

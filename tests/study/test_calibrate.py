@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import neurofault as nf
-from neurofault.convert.balance import Candidate
+from neurofault.convert.asked import Candidate
 from neurofault.convert.torch_model import SMOOTH, candidates, scores_of
 from neurofault.data.datasets import load
 from neurofault.errors import ConversionError, NeurofaultWarning, UsageError

@@ -12,7 +12,7 @@ from chips import chip, connection, dense, graph_chip, neurons, population
 from torch import nn
 
 import neurofault as nf
-from neurofault.convert.balance import Candidate
+from neurofault.convert.asked import Candidate
 from neurofault.convert.networks import spiking_module
 from neurofault.convert.nir_graph import from_nir
 from neurofault.convert.torch_model import from_torch

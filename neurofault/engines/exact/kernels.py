@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from neurofault.compiled import jit, part
 from neurofault.engines.exact.event_lists import collect, collect_words
-from neurofault.engines.exact.lanes import UNIT, add_rows, add_words, step_rows, step_sums
+from neurofault.engines.exact.lanes import UNIT, add_rows, add_words, step_sums
 from neurofault.engines.exact.neuron_steps import Neurons, _step_ruled
 
 
@@ -227,8 +227,6 @@ def present(
     waiting = np.zeros(padded if ruled else 0, np.int32)
     straight = wires.lists.delays.shape[0] <= 1 and not outside.shape[0]
     remembers = neurons.remembers or u_trace.shape[0] > 0
-    at_once = straight and not (ruled or remembers or neurons.leaks or wires.right or wires.lists.delays.shape[0])
-    at_once = at_once and wires.rows.weights.shape[0] > 0
     factor = np.int32(1 << wires.left)
     for sample in range(starts_out.shape[0]):
         for j in range(padded):
@@ -240,35 +238,25 @@ def present(
         end = np.int64(0)
         starts_out[sample, 0] = 0
         for step in range(steps):
-            at = step - wires.lag
-            first, stop = (starts[at], starts[at + 1]) if starts_in.shape[0] and at >= 0 else (np.int64(0), np.int64(0))
-            if at_once and stop - first <= wires.rows.run:
-                step_rows(
-                    wires.rows.weights, sources, first, stop, factor, own_bias, neurons.threshold, v, words, wires.wraps
-                )  # fmt: skip
-                for position in range(neurons.silent.shape[0]):
-                    v[neurons.silent[position]] = 0
+            if starts_in.shape[0]:
+                _arrive(wires, step - wires.lag, starts, sources, total, drive)
+            if outside.shape[0]:
+                arrived = outside[sample, step]
+                for j in range(padded):
+                    drive[j] += arrived[j]
+            for position in range(neurons.silent.shape[0]):
+                total[neurons.silent[position]] = drive[neurons.silent[position]] = 0
+            if straight and not ruled:
+                _step(neurons, total, wires.right, factor, own_bias, u, v, words, remembers, wires.wraps)
                 end = collect_words(words, sources_out[sample], end)
             else:
-                if starts_in.shape[0]:
-                    _arrive(wires, at, starts, sources, total, drive)
-                if outside.shape[0]:
-                    arrived = outside[sample, step]
-                    for j in range(padded):
-                        drive[j] += arrived[j]
-                for position in range(neurons.silent.shape[0]):
-                    total[neurons.silent[position]] = drive[neurons.silent[position]] = 0
-                if straight and not ruled:
-                    _step(neurons, total, wires.right, factor, own_bias, u, v, words, remembers, wires.wraps)
-                    end = collect_words(words, sources_out[sample], end)
+                _shift(total, wires.left, wires.right, drive)
+                if ruled:
+                    _step_ruled(neurons, own_bias, drive, u, v, waiting, fired)
+                    end = collect(fired, sources_out[sample], end)
                 else:
-                    _shift(total, wires.left, wires.right, drive)
-                    if ruled:
-                        _step_ruled(neurons, own_bias, drive, u, v, waiting, fired)
-                        end = collect(fired, sources_out[sample], end)
-                    else:
-                        _step(neurons, drive, 0, np.int32(1), own_bias, u, v, words, remembers, True)
-                        end = collect_words(words, sources_out[sample], end)
+                    _step(neurons, drive, 0, np.int32(1), own_bias, u, v, words, remembers, True)
+                    end = collect_words(words, sources_out[sample], end)
             starts_out[sample, step + 1] = end
             if u_trace.shape[0]:
                 _copy(u, u_trace[sample, step])

@@ -13,6 +13,7 @@ from neurofault.engines.exact import event_lists, kernels
 from neurofault.engines.exact.held_kernels import present_held
 from neurofault.engines.exact.kernels import Wires
 from neurofault.engines.exact.packing import NO_WIRES, PackedPopulation, pack_population
+from neurofault.engines.exact.row_kernels import present_rows, takes_rows
 from neurofault.graph.arithmetic import bias_of
 from neurofault.graph.chip import ChipPopulation
 from neurofault.inputs import Spikes
@@ -115,7 +116,9 @@ def run_whole(
     after, before = Events.room(samples, steps, own.order.size * own.most), Events.none() if before is None else before
     nothing: NDArray[Any] = np.empty((0, 0, 0), np.int32 if own.held is None else np.int64)
     arriving: NDArray[Any] = nothing if outside is None else outside
-    if own.held is None:
+    if own.held is None and outside is None and takes_rows(wires, own.neurons):
+        present_rows(steps, wires, own.neurons, bias, before.starts, before.sources, after.starts, after.sources, last_v, u, v)
+    elif own.held is None:
         kernels.present(
             steps, wires, own.neurons, bias, before.starts, before.sources, arriving, after.starts, after.sources, last_v, u, v
         )
