@@ -73,7 +73,8 @@ def rescue(
         ),
     ] = "none,batch,iterative",
     learner: Annotated[
-        str, typer.Option(help="delta, dfa, emstdp, homeostasis, host; several with commas.", autocompletion=complete.learners)
+        str,
+        typer.Option(help="delta, dfa, falling, emstdp, homeostasis, host; several with commas.", autocompletion=complete.learners),
     ] = "delta,dfa",
     diagnose: Annotated[
         Path | None,

@@ -204,7 +204,7 @@ def test_write_limits_hold(cli):
         (("--cycles", "-1"), "budget: cycles is -1.0; allowed: 0 or more"),
         (("--strategy", "batsh"), "no strategy 'batsh'; strategies: none, batch, iterative"),
         (("--strategy", "batch,batch"), "strategy 'batch' is given twice"),
-        (("--learner", "delt"), "no learner 'delt'; learners: delta, dfa, emstdp, homeostasis, host"),
+        (("--learner", "delt"), "no learner 'delt'; learners: delta, dfa, falling, emstdp, homeostasis, host"),
         (("--steps", "0"), "steps must be at least 1, is 0"),
         (("--network", "mnist-mlp-400", "--control", "dropout"), "--control dropout: the zoo has no 'mnist-mlp-400-dropout'"),
         (("--labels", "2"), "budget: labels is 2.0; allowed: 0 to 1"),

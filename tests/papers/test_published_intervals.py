@@ -50,6 +50,19 @@ def test_numbers_in_sentences_are_those_of_the_published_tables(checked, monkeyp
     assert out.endswith(" claims, 1 are not on the page; 1 numbers of its prose are in no claim and no table\n12.3\n")
 
 
+def test_what_the_page_says_of_learners_that_were_tried_follows_from_their_draws(checked, monkeypatch):
+    code, out = checked("learner_claims.py")
+    assert code == 0, out
+    assert out.endswith(" claims, 0 are not on the page\n")
+    read = Path.read_text
+    monkeypatch.setattr(
+        Path, "read_text", lambda path, **words: read(path, **words).replace("rules stood beside", "rules stood behind")
+    )
+    code, out = checked("learner_claims.py")
+    assert code == 1
+    assert out.endswith(" claims, 1 are not on the page\n")
+
+
 def test_tables_of_the_page_are_those_of_the_published_data(checked, monkeypatch):
     code, out = checked("paper_tables.py")
     assert (code, out) == (0, "23 tables, 0 lines of does_it_hold.md are not what the data say\n")

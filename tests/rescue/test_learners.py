@@ -25,7 +25,7 @@ from neurofault.rescue.lesson import Lesson
 
 SAMPLES, INPUTS = 40, 12
 LEARNING = ("hidden1", "hidden2", "output")
-ON_CHIP = ("delta", "dfa", "emstdp")
+ON_CHIP = ("delta", "dfa", "falling", "emstdp")
 few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -209,7 +209,7 @@ def plain_reference(hurt, learner, lesson):
             third = {name: np.zeros((1, steps, n), np.int64) for name in ("y1", "y2")}
             third["y1"][0, -1], third["y2"][0, -1] = np.maximum(value, 0), np.maximum(-value, 0)
             engine = strict_engine(chip, layer, learner.rule(chip, layer), seed=lesson.seed)
-            state = type(engine.start)(engine.start.mode, k * steps, engine.start.memory)
+            state = type(engine.start)(engine.start.mode, (lesson.first + k) * steps, engine.start.memory)
             learned[layer] = engine.learn(state, spikes[chip.connection(layer).source][None], third=third, clear=True).state.weight
         for layer, weights in learned.items():
             chip = write(chip, layer, weights, weights != stored_weights(chip, layer))

@@ -28,6 +28,7 @@ def _lazy(module: str, name: str) -> Maker:
 LEARNERS: Mapping[str, Maker] = {
     "delta": _lazy("errors", "delta"),
     "dfa": _lazy("errors", "dfa"),
+    "falling": _lazy("falling", "falling"),
     "emstdp": _lazy("emstdp", "emstdp"),
     "homeostasis": _lazy("homeostasis", "homeostasis"),
     "host": _lazy("host", "host"),
@@ -37,6 +38,7 @@ LEARNERS: Mapping[str, Maker] = {
 TEXTS: Mapping[str, str] = {
     "delta": "the readout learns on chip from the errors of its own neurons",
     "dfa": "readout and hidden layers learn on chip, through feedback synapses that are fixed at deployment",
+    "falling": "as dfa, in steps that begin large and fall over the first cycle",
     "emstdp": "readout and hidden layers learn on chip in two phases, with spikes of error neurons (also on Loihi 1)",
     "homeostasis": "neurons move their biases on chip until they fire as before, without labels",
     "host": "a computer beside the chip learns and writes weights back",

@@ -126,11 +126,13 @@ class Emstdp:
             raise UsageError(f"emstdp can train {', '.join(self.trainable(deployment))}, none of which is plastic")
         if any(mask.any() for mask in lesson.plasticity.new.values()) and lesson.plasticity.old_shift != 0:
             raise UnsupportedError(
-                "emstdp learns at one rate: it cannot hold old synapses back for new neurons; use delta, dfa or host"
+                "emstdp learns at one rate: it cannot hold old synapses back for new neurons; use delta, dfa, falling or host"
             )
         plus = build(self, deployment, plastic, lesson, memory)
         if not plus.steady:
-            raise UnsupportedError("emstdp: damage that comes and goes while the chip learns is not simulated; use delta, dfa")
+            raise UnsupportedError(
+                "emstdp: damage that comes and goes while the chip learns is not simulated; use delta, dfa, falling"
+            )
         plus = replace(plus, stages=tuple(self._in_phases(stage) for stage in plus.stages))
         programs = [strict_engine(deployment, one.name, self.rule(deployment, one.name, "-")).program for one in plus.connections]
         tally, counts = plus.tally(), dict[str, NDArray[np.int64]]()

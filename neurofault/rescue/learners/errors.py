@@ -269,14 +269,18 @@ def hidden_gain(learner: ErrorLearning, seen: gain.Seen) -> float:
 def with_readout_steps(learner: ErrorLearning, seen: gain.Seen) -> ErrorLearning:
     """Return a learner whose readout's steps are halved until their gain is small enough."""
     ladder = [learner]
-    while (last := ladder[-1]).tie > 1:
-        if last.readout_exponent > LAVA_EXPONENT[0]:
-            ladder.append(replace(last, readout_exponent=last.readout_exponent - 1))
-        elif last.readout_impulse > 1:
-            ladder.append(replace(last, readout_impulse=last.readout_impulse // 2))
-        else:
-            ladder.append(replace(last, tie=last.tie // 2))
+    while ladder[-1].tie > 1:
+        ladder.append(halved_readout_steps(ladder[-1]))
     return gain.first_stable((each, readout_gain(each, seen)) for each in ladder)
+
+
+def halved_readout_steps(learner: ErrorLearning) -> ErrorLearning:
+    """Return a learner whose readout's steps are half as large: by the rule's scale, then by the impulse of its traces, then by the size of errors."""
+    if learner.readout_exponent > LAVA_EXPONENT[0]:
+        return replace(learner, readout_exponent=learner.readout_exponent - 1)
+    if learner.readout_impulse > 1:
+        return replace(learner, readout_impulse=learner.readout_impulse // 2)
+    return replace(learner, tie=max(1, learner.tie // 2))
 
 
 def with_hidden_steps(learner: ErrorLearning, seen: gain.Seen) -> ErrorLearning:

@@ -124,7 +124,7 @@ class HostLearning:
             raise UsageError(f"host can train {', '.join(self.trainable(deployment))}, none of which is plastic")
         if not deployment.damage.plain:
             raise UnsupportedError(
-                "host: the damage comes and goes in time, which the host's copy of the chip cannot follow; learners that can: delta, dfa, homeostasis"
+                "host: the damage comes and goes in time, which the host's copy of the chip cannot follow; learners that can: delta, dfa, falling, homeostasis"
             )
         gates = {name: write_gate(deployment, name) for name in plastic}
         stored = {name: stored_weights(deployment, name) for name in plastic}

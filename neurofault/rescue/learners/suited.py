@@ -12,6 +12,7 @@ from neurofault.learning.rule_check import check_rule
 from neurofault.rescue.learners.emstdp import Emstdp
 from neurofault.rescue.learners.error_stages import stages_of
 from neurofault.rescue.learners.errors import ErrorLearning
+from neurofault.rescue.learners.falling import Falling
 from neurofault.rescue.learners.homeostasis import Homeostasis
 from neurofault.rescue.learners.host import HostLearning
 from neurofault.rescue.lesson import Plasticity
@@ -59,11 +60,22 @@ def _check_trains(name: str, deployment: Deployment, allowed: Plasticity) -> Non
             if not _chosen(name, HostLearning(margin=1).trainable(deployment), allowed):
                 raise UnsupportedError(f"host trains dense connections, and network {deployment.name!r} has none")
         case _:
-            learner = Emstdp(margin=1) if name == "emstdp" else ErrorLearning(name == "dfa", margin=1)
+            learner = _unset(name)
             plastic = _chosen(name, learner.trainable(deployment), allowed)
             stages_of(name, deployment, plastic)
             for connection in plastic:
                 check_rule(learner.rule(deployment, connection), deployment.profile)
+
+
+def _unset(name: str) -> Emstdp | ErrorLearning | Falling:
+    """Return a learner by error neurons with usual steps, whatever the chip."""
+    match name:
+        case "emstdp":
+            return Emstdp(margin=1)
+        case "falling":
+            return Falling((ErrorLearning(True, margin=1),))
+        case _:
+            return ErrorLearning(name == "dfa", margin=1)
 
 
 def _chosen(name: str, trainable: tuple[str, ...], allowed: Plasticity) -> tuple[str, ...]:
