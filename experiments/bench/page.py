@@ -140,12 +140,12 @@ FOLLOWED = {
     "neuron": "single hidden neurons, 512",
     "threshold": "thresholds of single hidden neurons halved, 512",
     "core": "cores of 8 hidden neurons, 505",
-    "input_neuron": "single input neurons, 120",
+    "input_neuron": "single input neurons, 60",
     "skip": "network with a skip, single synapses of the first layer, 2,000",
     "nmnist_synapse": "N-MNIST, single synapses of the first layer, 20,000",
     "loop_dead": "a loop, single synapses dead, 80",
     "loop_bit": "a loop, the lowest bit of single synapses flipped, 80",
-    "conv_synapse": "CIFAR-10's CNN, single synapses of the first layer, 5,000",
+    "conv_synapse": "CIFAR-10's CNN, single synapses of the first layer, 2,000",
 }
 
 

@@ -7,10 +7,13 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, Final, TextIO
 
 import typer
@@ -53,6 +56,11 @@ _WRONG_WORDS: Final[Any] = typer.BadParameter.__mro__[2]
 
 _AGAIN: Final = 5.0
 """Seconds after which a signal is raised once more: code of others may catch whatever is raised while it runs."""
+
+_SOON, _PATIENCE = 0.05, 10.0
+"""Seconds after which a signal that came where nothing may be raised is looked at again, and after which it is raised all the same."""
+
+_CALLED_BACK: Final = str(Path("llvmlite", "binding", "executionengine.py"))
 
 
 class _Stopped(BaseException):
@@ -120,7 +128,10 @@ def _run() -> int:
         return _say("stopped", 130)
     except _Stopped as stopped:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        return _say("stopped", 128 + int(stopped.args[0]))
+        code = _say("stopped", 128 + int(stopped.args[0]))
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(code)  # everything is put away by now; threads that compile or compute could only be waited for
     except SystemExit:
         if sys.stdout is stdout:
             raise
@@ -149,13 +160,31 @@ def _give_up(stream: Any) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _stop(number: int, _: object) -> None:
-    def again(*_: object) -> None:
-        raise _Stopped(number)
+def _stop(number: int, frame: FrameType | None) -> None:
+    def again(_: int, frame: FrameType | None) -> None:
+        if not _must_not_raise(frame) or time.monotonic() - came > _PATIENCE:
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
+            raise _Stopped(number)
 
+    came = time.monotonic()
     signal.signal(signal.SIGALRM, again)
-    signal.setitimer(signal.ITIMER_REAL, _AGAIN, _AGAIN)
-    raise _Stopped(number)
+    if _must_not_raise(frame):
+        signal.setitimer(signal.ITIMER_REAL, _SOON, _SOON)
+    else:
+        again(number, frame)
+
+
+def _must_not_raise(frame: FrameType | None) -> bool:
+    """Whether a frame, or one that called it, is in the middle of what must come to its end.
+
+    An import: torch's ends the process where Python raises in its C++. What LLVM calls back: numba finds nothing then where it needs a compiled kernel.
+    """
+    while frame is not None:
+        place = frame.f_code.co_filename
+        if place.startswith("<frozen importlib") or place.endswith(_CALLED_BACK):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _show_warning(

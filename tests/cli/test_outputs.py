@@ -248,8 +248,7 @@ def test_signals_end_a_verb_with_one_line(number, code):
     time.sleep(4)
     process.send_signal(number)
     _, err = process.communicate(timeout=600)
-    assert process.returncode == code
-    assert err.splitlines()[-1] == "neurofault: stopped"
+    assert (process.returncode, err.splitlines()[-1:]) == (code, ["neurofault: stopped"]), err
     assert "Traceback" not in err
 
 
@@ -263,6 +262,19 @@ def test_a_signal_that_a_library_catches_ends_a_verb_all_the_same(tmp_path):
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=600)
     assert (process.returncode, err.splitlines()[-1]) == (143, "neurofault: stopped")
+
+
+def test_a_signal_during_an_import_waits_for_its_end_but_not_for_ever(tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(0.5)\nprint('imported', flush=True)\ndef net():\n    time.sleep(100)\n"
+    )
+    process = started("inject", "--network", "slow.py:net", "--data", "digits", cwd=tmp_path)
+    out, err = process.communicate(timeout=600)
+    assert (process.returncode, out, err) == (143, "imported\n", "neurofault: stopped\n")
+    (tmp_path / "hangs.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(1000)\n")
+    process = started("inject", "--network", "hangs.py:net", "--data", "digits", cwd=tmp_path)
+    _, err = process.communicate(timeout=600)
+    assert (process.returncode, err) == (143, "neurofault: stopped\n")
 
 
 def test_a_signal_in_code_that_cannot_raise_ends_a_verb_with_one_line(tmp_path):

@@ -279,6 +279,7 @@ def test_whatever_forward_raises_is_one_line(error):
 
 def test_a_module_that_returns_no_scores_is_named():
     with pytest.raises(
-        ConversionError, match=r"^the network takes neither .* \(the module returns a tuple; scores \[N, classes\] are taken"
+        ConversionError,
+        match=r"^the network takes no samples of 64 values; .* \(the module returns a tuple; scores \[N, classes\] are taken",
     ):
         as_taken(nn.GRU(64, 10), IMAGES.reshape(30, 64))

@@ -141,11 +141,11 @@ def test_what_is_damaged_or_of_other_sources_is_made_again(monkeypatch, tmp_path
 
 
 def test_a_module_of_ones_own_is_looked_at_each_time(chosen, tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text(
+    (tmp_path / "looked_at.py").write_text(
         "from torch import nn\ndef net():\n    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10))\n"
     )
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
         with pytest.warns(NeurofaultWarning, match="itself classifies"):
-            prepare(Setup("mine.py:net", samples=20), silent)
+            prepare(Setup("looked_at.py:net", samples=20), silent)
     assert len(chosen) == 2
