@@ -3,7 +3,7 @@
     python experiments/learner_claims.py            # prints it
     python experiments/learner_claims.py --check    # exit code 1 where the page says otherwise
 
-Differences to `dfa` on validation images are in italics where they are decided at 5 % after correction (Holm) over all that were tried.
+The table of what was tried is written by ``paper_tables.py``; the tests stand in ``paper_holm.py`` among those that are corrected over the whole page.
 """
 
 from __future__ import annotations
@@ -11,22 +11,25 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from paper_words import DATA, number, percent, points  # beside this file
+from paper_words import DATA, apart, marked, number, percent, points  # beside this file
 
 from neurofault import load_profile
-from neurofault.study.statistics import Interval, holm, paired_difference, paired_p, t_interval
+from neurofault.study.statistics import Interval, paired_difference, paired_p, t_interval
 
 PAGE = Path(__file__).parents[1] / "docs" / "does_it_hold.md"
 SECTION = re.compile(r"^### A better learner\?$.*?(?=^##)", re.DOTALL | re.MULTILINE)
 USUAL = "dfa"
+TRIED = ("chip_learners_tried", "accuracy on validation images")
+FINAL = ("chip_learners", "accuracy on test images")
 RESAMPLES = 10_000
 
 
@@ -48,13 +51,24 @@ def tried() -> dict[str, pandas.DataFrame]:
     return {str(name): own.set_index("draw") for name, own in rows.groupby("learner", sort=False)}
 
 
-def beside_usual() -> dict[str, tuple[Interval, float]]:
-    """Return the difference to `dfa` on the same draws, and its p value corrected over all that were tried."""
+def tests() -> Iterator[dict[str, Any]]:
+    """Yield the comparisons with `dfa`: of each that was tried, over draws, and of the one that was compared on test images, over trainings."""
     listed = tried()
     usual = listed.pop(USUAL).accuracy
-    apart = {name: paired_difference(own.accuracy, usual[own.index]) for name, own in listed.items()}
-    corrected = holm([paired_p(own.accuracy, usual[own.index]) for own in listed.values()])
-    return {name: (found, p) for (name, found), p in zip(apart.items(), corrected, strict=True)}
+    for name, own in listed.items():
+        yield compared(TRIED, name, own.accuracy, usual[own.index])
+    rows, name = draws()
+    means = rows.groupby(["learner", "training"], sort=False).accuracy.mean()
+    yield compared(FINAL, name, means[name], means[USUAL])
+
+
+def compared(figure: tuple[str, str], name: str, one: Sequence[float], usual: Sequence[float]) -> dict[str, Any]:
+    """Return a paired comparison, not corrected."""
+    found = paired_difference(one, usual)
+    return {
+        "figure": figure[0], "learner": name, "compared": figure[1], "difference": found.mean, "low": found.low, "high": found.high,
+        "p": paired_p(one, usual),
+    }  # fmt: skip
 
 
 def words(name: str) -> str:
@@ -62,20 +76,27 @@ def words(name: str) -> str:
     return name.replace("dfa", "`dfa`")
 
 
-def table() -> Iterator[str]:
+def learners_tried() -> Iterator[tuple[str, ...]]:
     """The table of what was tried."""
-    found = beside_usual()
+    import paper_holm
+
+    yield "learner", "draws", "accuracy", "− `dfa`, points", "samples shown", "writes", "energy"
     for name, own in tried().items():
-        cells = [percent(own.accuracy.mean(), 2), "–"]
-        if name in found:
-            cells[1] = f"*{span(found[name][0])}*" if found[name][1] < 0.05 else span(found[name][0])
-        cost = f"{number(own.samples.mean(), 0)} | {number(own.writes.mean(), 0)} | {number(1000 * own[energy()].mean())} mJ"
-        yield f"| {words(name)} | {len(own)} | {' | '.join(cells)} | {cost} |"
+        found = None if name == USUAL else paper_holm.test(TRIED[0], name, TRIED[1])
+        yield (
+            words(name), str(len(own)), percent(own.accuracy.mean(), 2), "–" if found is None else marked(apart(found), found),
+            number(own.samples.mean(), 0), number(own.writes.mean(), 0), f"{number(1000 * own[energy()].mean())} mJ",
+        )  # fmt: skip
 
 
 def search() -> Iterator[str]:
     """What the sentences on the search say."""
-    yield f"{len(beside_usual())} settings and rules stood beside `dfa`"
+    import paper_holm
+
+    own = [each for each in paper_holm.tests() if each["figure"] == TRIED[0]]
+    table, page = (sum(each[name] != "undecided" for each in own) for name in ("in_figure", "on_page"))
+    yield f"{len(own)} settings and rules stood beside `dfa`"
+    yield f"of its {len(own)} comparisons {table} are decided over the table, {page or 'none'} over the page"
 
 
 def draws() -> tuple[pandas.DataFrame, str]:
@@ -87,16 +108,20 @@ def draws() -> tuple[pandas.DataFrame, str]:
 
 def on_test() -> Iterator[str]:
     """The comparison on test images."""
+    import paper_holm
+
     rows, name = draws()
     by_draw = rows.pivot_table(index=["training", "draw"], columns="learner", values="accuracy", sort=False)
-    apart = by_draw[name] - by_draw[USUAL]
-    values = np.stack([own.to_numpy() for _, own in apart.groupby(level="training", sort=False)])
+    gained = by_draw[name] - by_draw[USUAL]
+    values = np.stack([own.to_numpy() for _, own in gained.groupby(level="training", sort=False)])
     found = t_interval(values.mean(axis=1))
     random = np.random.default_rng(1)
     which = random.integers(len(values), size=(RESAMPLES, len(values), 1))
     within = random.integers(values.shape[1], size=(RESAMPLES, *values.shape))
     low, high = np.quantile(values[which, within].mean((1, 2)), (0.025, 0.975))
-    yield f"{span(found)} points over {len(values)} trainings of {values.shape[1]} draws each"
+    judged = paper_holm.test(FINAL[0], name, FINAL[1])
+    yield f"{marked(span(found), judged)} points over {len(values)} trainings of {values.shape[1]} draws each"
+    yield f"p = {number(judged['p'], 3)}, {'not ' * (judged['on_page'] == 'undecided')}decided over the page"
     yield f"bootstrap of trainings and draws [{points(low)}, {points(high)}]"
     yield f"ahead in {int((values > 0).sum())} of {values.size} draws"
     listed = [span(t_interval(own)) for own in values]
@@ -119,7 +144,7 @@ def shams() -> Iterator[str]:
     yield f"sham: {points(lost[USUAL])} points with `dfa`, {points(lost[name])} with it"
 
 
-PARTS = (table, search, on_test, shams)
+PARTS = (search, on_test, shams)
 
 
 def main() -> None:

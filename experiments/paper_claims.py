@@ -19,7 +19,8 @@ import pandas
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import paper_digits  # beside this file
+import learner_claims  # beside this file
+import paper_digits
 import paper_sentences
 from paper_holm import CAPS, read, tests
 from paper_words import DATA, apart, number, one, percent, rows_of, table
@@ -225,11 +226,11 @@ def whole_page() -> Iterator[str]:
     yield f"over all {len(tests())} tests on this page"
     for figure, words in (
         ("fig3", "of figure 3 on floats"), ("chip_fig3", "of figure 3"), ("chip_budgets", "of hard limits"),
-        ("chip_ranking", "of the ranking"), ("chip_networks", "of more networks"),
+        ("chip_ranking", "of the ranking"), ("chip_networks", "of more networks"), (learner_claims.TRIED[0], "of learners"),
     ):  # fmt: skip
         own = [each for each in tests() if each["figure"] == figure]
         page, over = (sum(each[name] != "undecided" for each in own) for name in ("on_page", "in_figure"))
-        yield f"{page} of the {over} {words}"
+        yield f"{none(page)} of the {over} {words}"
 
 
 PARTS = (

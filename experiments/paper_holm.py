@@ -20,7 +20,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import paper_digits  # beside this file
+import learner_claims  # beside this file
+import paper_digits
 from paper_words import DATA, one, table
 
 from neurofault.papers.rescue2019.output import save
@@ -132,10 +133,16 @@ def networks() -> Iterator[dict[str, Any]]:
         yield row("digits_fig3", str(each["m"]), each["compared"], sides, each, each["p"])
 
 
+def learners() -> Iterator[dict[str, Any]]:
+    """Learners against `dfa` on the chip: those that were tried, on validation images, and the one that was compared on test images."""
+    for each in learner_claims.tests():
+        yield row(each["figure"], each["learner"], each["compared"], (each["learner"], learner_claims.USUAL), each, each["p"])
+
+
 @cache
 def tests() -> tuple[dict[str, Any], ...]:
     """Return all tests of the page, corrected."""
-    found = [*floats(), *chip(), *networks()]
+    found = [*floats(), *chip(), *networks(), *learners()]
     figures: dict[str, list[dict[str, Any]]] = {}
     for each in found:
         figures.setdefault(each["figure"], []).append(each)
