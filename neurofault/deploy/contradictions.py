@@ -110,7 +110,7 @@ def _memory(profile: Sections) -> Iterator[tuple[Place, str]]:
     if stored < neurons * least:
         yield (
             ("core", "synapse_bits", "value"),
-            f"{stored} bits of synapse memory hold less than one weight of {least} bits for each of core.neurons {neurons}",
+            f"{stored} bits of synapse memory hold less than one weight of {plural(least, 'bit')} for each of core.neurons {neurons}",
         )
 
 
@@ -126,7 +126,7 @@ def _weights(profile: Sections, law: ArithmeticSpec) -> Iterator[tuple[Place, st
         shift = f" shifted by {law.shift}" if law.shift else ""
         yield (
             ("arithmetic", name, "bits"),
-            f"{register.bits} bits hold {register.low} to {register.high}, and one weight of {bits} bits (synapse.weight_bits){shift} "
+            f"{register.bits} bits hold {register.low} to {register.high}, and one weight of {plural(bits, 'bit')} (synapse.weight_bits){shift} "
             f"counts {low} to {high}",
         )
 
@@ -154,7 +154,7 @@ def _neurons(profile: Sections, law: ArithmeticSpec) -> Iterator[tuple[Place, st
         if (bias := getattr(neuron, key).value) is not None and not min(v.low, -v.high) <= bias <= v.high:
             yield (
                 ("neuron", key, "value"),
-                f"a bias of {bias} is beyond v, whose {v.bits} bits (arithmetic.v) hold {v.low} to {v.high}",
+                f"a bias of {bias} is beyond v, whose {plural(v.bits, 'bit')} (arithmetic.v) hold {v.low} to {v.high}",
             )
     counted = profile.facts.get("refractory_max")
     if counted is not None and counted.value is not None and law.refractory > counted.value - 1:

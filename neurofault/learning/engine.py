@@ -15,7 +15,6 @@ regular ones: Lava's graded-spike configurations 1 to 3 are not part of this.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from typing import Any, Literal, final
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.cores import usable_cores
 from neurofault.errors import UsageError, nearest
 from neurofault.learning import kernel as learning_kernel
 from neurofault.learning import records
@@ -277,7 +277,7 @@ def _parts(threads: int | None, n_in: int, updates: int) -> int:
     """Return how many threads share the sources of a call."""
     if threads is not None:
         return max(1, min(threads, n_in))
-    return max(1, min(os.cpu_count() or 1, n_in // _LEAST_SOURCES, updates // _LEAST_WORK))
+    return max(1, min(usable_cores(), n_in // _LEAST_SOURCES, updates // _LEAST_WORK))
 
 
 @dataclass(frozen=True, eq=False)

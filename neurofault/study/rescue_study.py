@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
+from neurofault.cores import usable_cores
 from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError
 from neurofault.faults import Fault, inject
@@ -246,7 +246,7 @@ def rescue_study(
         fine: look at the chip inside the first cycle too.
         guard: what is held back of ``adapt``, the same for all rows of a draw; None: nothing.
         tester: for strategies that test the chip.
-        workers: draws that run side by side; None: as many as there are cores. Results do not depend on it.
+        workers: draws that run side by side; None: as many as there are cores to run on. Results do not depend on it.
         progress: called after each row of each draw.
 
     Raises:
@@ -288,7 +288,7 @@ def rescue_study(
                 progress("healing", done[0], draws * len(rows), f"{row.label} {row.learner or ''} {metric.shown(found[-1].final)}")
         return found
 
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(workers or usable_cores()) as pool:
         tasks = list(pool.map(heal, range(draws)))
     learned = [each.rescued for each in tasks[0] if each.rescued.provision is not None]
     return RescueStudy(
