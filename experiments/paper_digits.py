@@ -1,8 +1,8 @@
-"""Figures 1, 3 and 4 of the founding paper over five trainings of networks of floats small enough for it: digits.
+"""Figures 1, 3 and 4 of the founding paper, and curves between repaired networks, over five trainings of networks of floats small enough for it: digits.
 
     python experiments/paper_digits.py --out docs/data/paper     # some minutes on one core; the same bytes for the same torch and processor
 
-Writes ``digits_orders.csv`` (figure 1), ``digits_pairs.csv`` (figure 3) and ``digits_ways.csv`` and ``digits_barriers.csv`` (figure 4),
+Writes ``digits_orders.csv`` (figure 1), ``digits_pairs.csv`` (figure 3) ``digits_ways.csv`` and ``digits_barriers.csv`` (figure 4) and ``digits_curves.csv``,
 and no summary: the tables of docs/does_it_hold.md are computed from these, with the training as the unit. The figures are those of ``neurofault paper all --quick``, with more trainings.
 """
 
@@ -31,18 +31,19 @@ from neurofault.study import csv_table
 from neurofault.study.clustered import clustered_rate, jackknife_interval
 from neurofault.study.statistics import paired_difference, paired_p
 
-FLOATS = replace(float_setting.QUICK, name="digits", bases=5)
+FLOATS = replace(float_setting.QUICK, name="digits", bases=5, curve_epochs=60)
 DEAD = "equal cycles after the last death"
 ENDS = ("training", "way", "m")
 
 
 def made(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """Run the figures and return their rows by file, all trainings beside each other."""
-    found: dict[str, list[dict[str, Any]]] = {"orders": [], "pairs": [], "ways": [], "barriers": []}
-    figures = {one.name: one.tables for one in paper(["fig1", "fig3", "fig4"], folder / "floats", setting=FLOATS)}
+    found: dict[str, list[dict[str, Any]]] = {"orders": [], "pairs": [], "ways": [], "barriers": [], "curves": []}
+    figures = {one.name: one.tables for one in paper(["fig1", "fig3", "fig4", "curves"], folder / "floats", setting=FLOATS)}
     keep = ("network", "base", "order", "healthy", "half", "best", "knot", "slope_ratio")
     found["orders"] = [{name: row[name] for name in keep} for row in figures["fig1"]["orders"]]
     found["pairs"] = [dict(row) for row in figures["fig3"]["pairs"]]
+    found["curves"] = [dict(row) for row in figures["curves"]["pairs"]]
     for row in figures["fig4"]["ways"]:
         found["ways"].append({"training": row["base"], "way": row["order"], **of_way(row)})
     for row in figures["fig4"]["barriers"]:

@@ -18,6 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from learner_claims import learners_tried  # noqa: F401 (beside this file; a table by its name)
+from paper_curves import curves, digits_curves  # noqa: F401 (likewise)
 from paper_digits import digits_barriers, digits_orders, digits_pairs, digits_returns  # noqa: F401 (beside this file; tables by their names)
 from paper_holm import CAPS, read, test
 from paper_words import apart, between, cycles, marked, number, one, percent, rows_of, significant, table

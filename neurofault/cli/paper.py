@@ -22,8 +22,10 @@ def paper(
     figure: Annotated[
         str,
         typer.Argument(
-            help="fig1, fig2, fig3, fig4 or all; cnn: figure 1 for CIFAR-10; on the chip also ranking, networks and declines.",
-            autocompletion=complete.words("fig1", "fig2", "fig3", "fig4", "all", "cnn", "ranking", "networks", "declines"),
+            help="fig1, fig2, fig3, fig4 or all; on floats also curves (curved paths between repaired networks) and cnn (figure 1 for CIFAR-10); on the chip also ranking, networks and declines.",
+            autocompletion=complete.words(
+                "fig1", "fig2", "fig3", "fig4", "curves", "all", "cnn", "ranking", "networks", "declines"
+            ),
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for JSON, CSV and pictures; a run that was broken off goes on there.")],

@@ -6,6 +6,7 @@ import csv
 import json
 import pickle
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -18,14 +19,14 @@ from neurofault.papers.rescue2019.float_setting import FULL, QUICK
 from neurofault.papers.rescue2019.network import fresh
 from neurofault.papers.rescue2019.output import Figure
 from neurofault.papers.rescue2019.parts import parts_of, subject_of
-from neurofault.papers.rescue2019.run import FIGURES, paper
+from neurofault.papers.rescue2019.run import FIGURES, ON_FLOATS, paper
 from neurofault.papers.rescue2019.summary import lines
 from neurofault.papers.rescue2019.units import Units, trial_of
 from neurofault.progress import silent
 
 TINY = replace(
     QUICK, name="tiny", networks=((12,), (24,), (8, 8)), bases=2, orders=3, study=(24,), repair_orders=2, step=4, deaths=(4, 12),
-    barrier_deaths=(4, 12), cap=3, step_cap=1, epochs=8, alphas=5, perplexity=5.0,
+    barrier_deaths=(4, 12), cap=3, step_cap=1, epochs=8, alphas=5, perplexity=5.0, curve_epochs=12,
 )  # fmt: skip
 
 
@@ -36,7 +37,7 @@ def made(tmp_path_factory) -> tuple[Path, dict, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEUROFAULT_CACHE", str(cache))
         paper(["all"], out, setting=TINY)
-    return out, {name: json.loads((out / f"{name}.json").read_text()) for name in ("fig1", "fig2", "fig3", "fig4")}, cache
+    return out, {name: json.loads((out / f"{name}.json").read_text()) for name in ("fig1", "fig2", "fig3", "fig4", "curves")}, cache
 
 
 def test_a_run_elsewhere_by_two_workers_writes_the_same_bytes(made, tmp_path, monkeypatch):
@@ -66,13 +67,14 @@ def test_the_parts_of_a_figure_are_all_that_it_asks_for(made, monkeypatch):
         for one in conditions(subject.study):
             subject.study.weights(one.hidden, one.dropout)  # digests of what is trained, which no worker is needed for
         weights = set(asked)
-        for name, figure in FIGURES.items():
+        own = {name: partial(figure, subject.study) for name, figure in ON_FLOATS.items()}
+        for name, figure in {**{name: partial(each, subject) for name, each in FIGURES.items()}, **own}.items():
             asked.clear()
             for part in chain.from_iterable(parts_of(subject, name)):
                 pickle.loads(pickle.dumps(part))(subject)
             apart = set(asked)
             asked.clear()
-            figure(subject)
+            figure()
             assert apart <= asked, name
             assert asked - apart <= weights, name
 
@@ -118,7 +120,7 @@ def test_figures_name_the_weights_of_their_bases(made):
     assert set(weights) == {"64-12-10", "64-24-10", "64-8-8-10", "64-24-10 dropout"}
     digests = [digest for each in weights.values() for digest in each.values()]
     assert len(set(digests)) == len(digests) == 8
-    assert all(answers[name]["weights"] == weights["64-24-10"] for name in ("fig2", "fig3", "fig4"))
+    assert all(answers[name]["weights"] == weights["64-24-10"] for name in ("fig2", "fig3", "fig4", "curves"))
     one = fresh((64, 24, 10), 1)
     assert one.digest == one.copy().digest != fresh((64, 24, 10), 2).digest
     first = next(lines(Figure("fig2", answers["fig2"], {})))
@@ -169,6 +171,29 @@ def test_figure_4_has_returns_exits_and_barriers(made):
     assert len(rows) == 2 * 4 * (1 + 2 * 3)
 
 
+def test_the_figure_of_curves_has_lines_and_curves_between_the_same_ends(made):
+    answer = made[1]["curves"]
+    kinds = [(row["pair_type"], row["m"], row["pairs"]) for row in answer["rows"]]
+    same, other = "same damage, iterative and batch", "same training, other order"
+    assert kinds == [(same, 4, 4), (same, 12, 4), (other, 4, 2), (other, 12, 2), ("other training", 0, 1)]
+    with (made[0] / "curves_points.csv").open() as file:
+        points = list(csv.DictReader(file))
+    assert len(points) == 13 * 2 * 5
+    for t in ("0.0", "1.0"):
+        line, curve = (
+            [float(row["accuracy"]) for row in points if (row["path"], row["t"]) == (path, t)] for path in ("line", "curve")
+        )
+        assert line == curve
+    with (made[0] / "curves_pairs.csv").open() as file:
+        pairs = list(csv.DictReader(file))
+    wide = answer["rows"][-1]
+    assert wide["line"]["mean"] == pytest.approx(float(pairs[-1]["barrier_line"]))
+    assert float(pairs[-1]["loss_barrier_curve"]) < float(pairs[-1]["loss_barrier_line"])  # what fitting is for
+    for row in answer["rows"]:
+        for counts in row["inside"].values():
+            assert max(counts["line"], counts["curve"]) <= counts["ends_inside"] <= row["pairs"]
+
+
 def test_the_command_writes_one_figure(cli, tmp_path, monkeypatch):
     monkeypatch.setattr("neurofault.papers.rescue2019.float_setting.QUICK", TINY)
     code, out, err = cli("paper", "fig1", "--quick", "--out", str(tmp_path / "out"))
@@ -180,7 +205,7 @@ def test_the_command_writes_one_figure(cli, tmp_path, monkeypatch):
 def test_mistakes_of_the_command_line_are_named(cli, tmp_path, monkeypatch):
     code, _, err = cli("paper", "fig5", "--quick", "--out", str(tmp_path))
     assert code == 2
-    assert err == "neurofault: no figure 'fig5'; figures: fig1, fig2, fig3, fig4, all, cnn (did you mean 'fig4'?)\n"
+    assert err == "neurofault: no figure 'fig5'; figures: fig1, fig2, fig3, fig4, curves, all, cnn (did you mean 'fig4'?)\n"
     taken = tmp_path / "file"
     taken.touch()
     code, _, err = cli("paper", "fig1", "--quick", "--out", str(taken))

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from neurofault.papers.rescue2019.bases import Base
-from neurofault.papers.rescue2019.float_declines import Condition, conditions, curve, places
+from neurofault.papers.rescue2019.curves import Place, path, places
+from neurofault.papers.rescue2019.float_declines import Condition, conditions, curve
+from neurofault.papers.rescue2019.float_declines import places as orders_of
 from neurofault.papers.rescue2019.float_repairs import (
     WAYS,
     FloatRepair,
@@ -43,6 +45,14 @@ def _line(floats: Floats, kind: str, one: End, other: End) -> None:
     floats.line(kind, one, other)
 
 
+def _repaired(floats: Floats, repair: FloatRepair) -> None:
+    snapshots(floats.study, repair)
+
+
+def _path(floats: Floats, one: Place, other: Place) -> None:
+    path(floats.study, one, other)
+
+
 def _bases(floats: Floats, kinds: set[tuple[tuple[int, ...], float]]) -> list[Callable[[Floats], object]]:
     """Return the trainings of some kinds of networks, by widths and dropout."""
     numbers = range(floats.study.setting.bases)
@@ -56,7 +66,7 @@ def _bases(floats: Floats, kinds: set[tuple[tuple[int, ...], float]]) -> list[Ca
 def _fig1(floats: Floats) -> Stages:
     study = floats.study
     lines = [
-        partial(_curve, condition=one, number=number, order=order) for one in conditions(study) for number, order in places(study, one)
+        partial(_curve, condition=one, number=number, order=order) for one in conditions(study) for number, order in orders_of(study, one)
     ]  # fmt: skip
     return [_bases(floats, {(one.hidden, one.dropout) for one in conditions(study)}), lines]
 
@@ -98,5 +108,14 @@ def _fig4(floats: Floats) -> Stages:
     return [_bases(floats, {(setting.study, 0.0)}), ways, lines]
 
 
-FLOAT_PARTS: Mapping[str, Callable[[Floats], Stages]] = {"fig1": _fig1, "fig2": _fig2, "fig3": _fig3, "fig4": _fig4}
+def _curves(floats: Floats) -> Stages:
+    study, listed = floats.study, list(places(floats.study))
+    repairs = dict.fromkeys(end.repair(study) for _, *both in listed for end in both if end.dead)
+    paths = [partial(_path, one=one, other=other) for _, one, other in listed]
+    return [_bases(floats, {(study.setting.study, 0.0)}), [partial(_repaired, repair=one) for one in repairs], paths]
+
+
+FLOAT_PARTS: Mapping[str, Callable[[Floats], Stages]] = {
+    "fig1": _fig1, "fig2": _fig2, "fig3": _fig3, "fig4": _fig4, "curves": _curves,
+}  # fmt: skip
 """Figure of networks of floats → its parts."""

@@ -37,6 +37,7 @@ class FloatSetting:
         epochs, batch, rate: of the bases; batch and rate also of repair (plain SGD).
         barrier_deaths: numbers of dead nodes at which figure 4 interpolates.
         alphas: points of an interpolation, both ends included.
+        curve_epochs: passes over the training set in which a curve between two networks is fitted.
         perplexity: of t-SNE.
         seed: of everything.
     """
@@ -61,6 +62,7 @@ class FloatSetting:
     batch: int = 100
     rate: float = 0.1
     alphas: int = 21
+    curve_epochs: int = 6
     perplexity: float = 30.0
     seed: int = 2019
 
@@ -70,7 +72,7 @@ FULL = FloatSetting(
 )
 QUICK = FloatSetting(
     "quick", "digits", ((20,), (40,), (20, 20)), 2, 6, (40,), 4, 4, (8, 20, 32), (8, 20),
-    cap=12, step_cap=3, epochs=60, batch=20, alphas=11, perplexity=15.0,
+    cap=12, step_cap=3, epochs=60, batch=20, alphas=11, perplexity=15.0, curve_epochs=30,
 )  # fmt: skip
 
 

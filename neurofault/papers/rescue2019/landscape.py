@@ -107,7 +107,7 @@ def first_exit(repaired: Table, healthy: Table, deaths: NDArray[np.int64], epsil
 
 @dataclass(frozen=True, eq=False)
 class Barrier:
-    """What lies on the straight line between two networks.
+    """What lies on the straight line, or on a curve, between two networks.
 
     Attributes:
         height: largest shortfall of accuracy under the straight line between the accuracies of both ends, at least 0.
@@ -125,27 +125,31 @@ class Barrier:
     losses: Table
 
 
-def barrier(a: FloatNetwork, b: FloatNetwork, images: Images, alphas: int = 21) -> Barrier:
-    """Walk from one network to another, (1 − α) a + α b.
+def barrier(a: FloatNetwork, b: FloatNetwork, images: Images, alphas: int = 21, bend: FloatNetwork | None = None) -> Barrier:
+    """Walk from one network to another: (1 − α) a + α b, or with a bend on the Bézier curve (1 − α)² a + 2α (1 − α) bend + α² b.
 
     Args:
         a: one end.
         b: the other, of the same shape.
         images: on which accuracy and loss are measured.
         alphas: points of the walk, evenly spaced, both ends included; at least 3.
+        bend: control point of the curve, of the same shape; None: the straight line.
 
     Raises:
         UsageError: shapes that differ, or fewer than 3 points.
     """
-    if a.sizes != b.sizes:
-        raise UsageError(f"networks of different shapes: {a.sizes} and {b.sizes}")
+    for other in (b, bend or b):
+        if a.sizes != other.sizes:
+            raise UsageError(f"networks of different shapes: {a.sizes} and {other.sizes}")
     if alphas < 3:
         raise UsageError(f"alphas is {alphas}; allowed: at least 3, both ends and something between")
-    start, end = a.vector(), b.vector()
+    start, end, control = a.vector(), b.vector(), None if bend is None else bend.vector()
     share = np.linspace(0, 1, alphas)
     accuracies, losses = np.empty(alphas), np.empty(alphas)
     for at, alpha in enumerate(share):
-        between = a.with_vector(((1 - np.float32(alpha)) * start + np.float32(alpha) * end).astype(np.float32))
+        on, off = np.float32(alpha), 1 - np.float32(alpha)
+        point = off * start + on * end if control is None else off * off * start + 2 * on * off * control + on * on * end
+        between = a.with_vector(point.astype(np.float32))
         accuracies[at] = between.correct(images) / len(images)
         losses[at] = between.loss(images)
     height = float((accuracies[0] + share * (accuracies[-1] - accuracies[0]) - accuracies).max())

@@ -18,7 +18,7 @@ class Figure:
     """A figure as data.
 
     Attributes:
-        name: ``fig1`` to ``fig4``.
+        name: as its files begin: ``fig1`` to ``fig4``, ``curves``, on chips with ``chip_`` before it.
         answer: what its JSON holds.
         tables: name → rows with the same keys; each becomes ``<figure>_<name>.csv``.
     """

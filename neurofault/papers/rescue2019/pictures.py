@@ -1,4 +1,4 @@
-"""The four figures as pictures, drawn from their data alone: PNG and SVG, the same bytes for the same data."""
+"""The figures of networks of floats as pictures, drawn from their data alone: PNG and SVG, the same bytes for the same data."""
 
 from __future__ import annotations
 
@@ -253,11 +253,37 @@ def _fig4(canvas: Any, figure: Figure) -> None:
     plane.legend(fontsize=7)
 
 
+def _curves(canvas: Any, figure: Figure) -> None:
+    rows, axes = figure.answer["rows"], canvas.subplots(1, 2)
+    for number, row in enumerate(rows):
+        own, way = (
+            [each for each in figure.tables[name] if (each["pair_type"], each["m"]) == (row["pair_type"], row["m"])]
+            for name in ("pairs", "points")
+        )
+        for shift, name, mark, style in ((-0.17, "line", "x", "--"), (0.17, "curve", "o", "-")):
+            values = [100 * each[f"barrier_{name}"] for each in own]
+            axes[0].scatter(values, np.full(len(values), number + shift), s=9, marker=mark, color=COLOURS[number])
+            axes[0].plot([100 * row[name]["mean"]] * 2, [number + shift - 0.14, number + shift + 0.14], color="black")
+            steps = sorted({each["t"] for each in way})
+            means = [100 * np.mean([each["accuracy"] for each in way if each["path"] == name and each["t"] == t]) for t in steps]
+            axes[1].plot(steps, means, style, color=COLOURS[number], label=f"{name}: {row['pair_type']}, {row['m']} dead")
+    axes[0].set_yticks(range(len(rows)), [f"{row['pair_type']},\n{row['m']} dead" for row in rows])
+    axes[0].invert_yaxis()
+    axes[0].set_xscale("symlog", linthresh=1)
+    axes[0].set(xlabel="barrier (points of accuracy)", title="straight line (×) and curve (•), mean as a bar")
+    axes[1].set(xlabel="t, from one network to the other", ylabel="test accuracy (%)", title="on the way, mean over pairs")
+    axes[1].legend(fontsize=6)
+    canvas.suptitle(
+        f"{figure.answer['network']}: paths between networks, curves fitted in {plural(figure.answer['epochs'], 'epoch')}"
+    )
+
+
 PAINTERS: Mapping[str, tuple[Painter, float]] = {
     "fig1": (_fig1, 7),
     "fig2": (_fig2, 4),
     "fig3": (_fig3, 4),
     "fig4": (_fig4, 7),
     "fig1_cnn": (_cnn, 4),
+    "curves": (_curves, 4.5),
 }
 """Figure → what draws it, and how high it is in inches."""

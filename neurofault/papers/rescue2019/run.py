@@ -11,12 +11,13 @@ from neurofault.papers.rescue2019.bases import one_thread
 from neurofault.papers.rescue2019.chip_setting import ChipSetting, ChipStudy
 from neurofault.papers.rescue2019.cnn import cnn
 from neurofault.papers.rescue2019.crew import Crew, check_jobs
+from neurofault.papers.rescue2019.curves import curves
 from neurofault.papers.rescue2019.declines import declines
 from neurofault.papers.rescue2019.fig1 import fig1
 from neurofault.papers.rescue2019.fig2 import fig2
 from neurofault.papers.rescue2019.fig3 import fig3
 from neurofault.papers.rescue2019.fig4 import fig4
-from neurofault.papers.rescue2019.float_setting import FULL, FloatSetting, Separate
+from neurofault.papers.rescue2019.float_setting import FULL, FloatSetting, FloatStudy, Separate
 from neurofault.papers.rescue2019.floats import Floats
 from neurofault.papers.rescue2019.networks import networks
 from neurofault.papers.rescue2019.output import Figure, write
@@ -27,6 +28,9 @@ from neurofault.papers.rescue2019.units import Units
 from neurofault.progress import Progress, silent
 
 FIGURES: Mapping[str, Callable[[Subject], Figure]] = {"fig1": fig1, "fig2": fig2, "fig3": fig3, "fig4": fig4}
+
+ON_FLOATS: Mapping[str, Callable[[FloatStudy], Figure]] = {"curves": curves}
+"""Figures that only networks of floats have."""
 
 ON_CHIP: Mapping[str, Callable[[ChipStudy], Figure]] = {"ranking": ranking, "networks": networks, "declines": declines}
 """Figures that only chips have."""
@@ -39,13 +43,13 @@ def figures_named(name: str, setting: FloatSetting | ChipSetting) -> tuple[str, 
     """Return the names of the figures that one of their names, or ``all``, means.
 
     Args:
-        name: of :data:`FIGURES`, on chips of :data:`ON_CHIP` too, or ``all``.
+        name: of :data:`FIGURES`, of :data:`ON_FLOATS` or on chips of :data:`ON_CHIP` too, or ``all``.
         setting: of networks of floats, or of chips.
 
     Raises:
         UsageError: neither.
     """
-    known = (*FIGURES, *(ON_CHIP if isinstance(setting, ChipSetting) else ()))
+    known = (*FIGURES, *(ON_CHIP if isinstance(setting, ChipSetting) else ON_FLOATS))
     apart = () if isinstance(setting, ChipSetting) else tuple(SEPARATE)
     if name == "all":
         return known
@@ -99,7 +103,7 @@ def paper(
     that a run that was broken off goes on where it stopped. The same setting gives the same bytes.
 
     Args:
-        names: of :data:`FIGURES`, on chips of :data:`ON_CHIP` too, or ``all``.
+        names: of :data:`FIGURES`, of :data:`ON_FLOATS` or on chips of :data:`ON_CHIP` too, or ``all``.
         out: the folder; it is made.
         setting: every choice; it says what the figures are made on.
         data_dir: as :func:`neurofault.data.datasets.load` takes it.
@@ -119,7 +123,9 @@ def paper(
                 for name in chosen:
                     crew.work(name, parts_of(subject, name))
         if isinstance(subject, Floats):
-            return [published(FIGURES[name](subject), out) for name in chosen]
+            return [
+                published(ON_FLOATS[name](subject.study) if name in ON_FLOATS else FIGURES[name](subject), out) for name in chosen
+            ]
         return [published(ON_CHIP[name](subject.study) if name in ON_CHIP else FIGURES[name](subject), out) for name in chosen]
 
 

@@ -42,6 +42,12 @@ def lines(figure: Figure) -> Iterator[str]:
                 yield f"fig4 ε = {100 * float(epsilon):g} points: {one['returned']} of {plural(one['left'], 'repair')} returned to U"
             for kind, one in answer["barriers"].items():
                 yield f"fig4 {kind}: barrier {100 * one['mean']:.2f} points, at most {100 * one['max']:.2f}, {plural(one['pairs'], 'pair')}"
+        case "curves":
+            for row in answer["rows"]:
+                yield (
+                    f"curves {row['pair_type']}, {row['m']} dead: barrier {100 * row['line']['mean']:.2f} points on the straight line, "
+                    f"{100 * row['curve']['mean']:.2f} on the curve, {plural(row['pairs'], 'pair')}"
+                )
         case "chip_fig3":
             for row in answer["comparisons"]:
                 yield (
