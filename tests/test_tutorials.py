@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,23 @@ def test_a_session_happens_as_it_is_written(page, examples, tmp_path, monkeypatc
         for name in set(sys.modules) - before:
             if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
                 del sys.modules[name]
+
+
+@pytest.mark.parametrize(("page", "commands"), [("rescue.md", 1), ("campaigns.md", 2), ("events.md", 2), ("protection.md", 3)])
+def test_a_first_answer_is_the_one_that_stands_on_the_page(cli, page, commands, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files_of(page, tmp_path)
+    part = re.split(r"^## ", (DOCS / page).read_text(encoding="utf-8"), flags=re.MULTILINE)[1]
+    assert part.startswith("A first ")
+    block = re.search(r"^```console\n(.*?)^```$", part, re.DOTALL | re.MULTILINE)
+    ran = 0
+    for command, shown in re.findall(r"^\$ neurofault (.*)\n((?:[^$].*\n)*)", block[1], re.MULTILINE):
+        code, out, err = cli(*shlex.split(command))
+        assert code == 0, err
+        lines = [line.rstrip() for line in out.splitlines()]
+        assert [line for line in shown.splitlines() if line != "…" and line not in lines] == [], out
+        ran += 1
+    assert ran == commands
 
 
 def test_the_cluster_of_one_machine_runs_the_campaign_through_the_scheduler_file(tmp_path):
