@@ -16,9 +16,10 @@ from scipy import stats
 import neurofault as nf
 from neurofault.engines import run
 from neurofault.errors import UsageError
+from neurofault.papers.rescue2019.cases import Case, CaseHarm
 from neurofault.papers.rescue2019.chip_match import WRITES, equal_energy
 from neurofault.papers.rescue2019.chip_repairs import ChipRepair, batch, history, iterative, perform, watched, whole_way
-from neurofault.papers.rescue2019.chip_setting import FULL, QUICK, Case, CaseHarm, ChipStudy, Loss, Sweep
+from neurofault.papers.rescue2019.chip_setting import FULL, QUICK, ChipStudy, Loss, Sweep
 from neurofault.papers.rescue2019.chip_vectors import vector, with_vector
 from neurofault.papers.rescue2019.chips import CYCLES, STOPPED
 from neurofault.papers.rescue2019.declines import declines
@@ -55,7 +56,7 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-NAMES = ("chip_fig1", "chip_fig2", "chip_fig3", "chip_fig4", "chip_ranking", "chip_networks", "chip_declines")
+NAMES = ("chip_fig1", "chip_fig2", "chip_fig3", "chip_fig4", "chip_ranking", "chip_networks", "chip_declines", "chip_availability")
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +81,15 @@ def test_a_second_run_computes_nothing_and_writes_the_same_bytes(made, tmp_path)
 
 
 def test_any_number_of_workers_gives_the_same_bytes(made, tmp_path):
-    paper(["ranking", "networks", "declines"], tmp_path, setting=TINY, jobs=2)
+    paper(["ranking", "networks", "declines", "availability"], tmp_path, setting=TINY, jobs=2)
     rows = read_rows(tmp_path / "units.jsonl").rows
     assert len({row["trial"] for row in rows}) == len(rows)  # no unit is computed twice
-    names = [path.name for path in made[0].iterdir() if path.name.startswith(("chip_ranking", "chip_networks", "chip_declines"))]
-    assert len(names) == 18
+    names = [
+        path.name
+        for path in made[0].iterdir()
+        if path.name.startswith(("chip_ranking", "chip_networks", "chip_declines", "chip_availability"))
+    ]
+    assert len(names) == 25
     for name in names:
         assert (tmp_path / name).read_bytes() == (made[0] / name).read_bytes(), name
 
@@ -358,7 +363,7 @@ def test_the_command(cli, tmp_path):
     )  # fmt: skip
     code, _, err = cli("paper", "rankng", "--on", "chip", "--out", str(tmp_path))
     assert (code, err) == (
-        2, "neurofault: no figure 'rankng'; figures: fig1, fig2, fig3, fig4, ranking, networks, declines, all (did you mean 'ranking'?)\n"
+        2, "neurofault: no figure 'rankng'; figures: fig1, fig2, fig3, fig4, ranking, networks, declines, availability, all (did you mean 'ranking'?)\n"
     )  # fmt: skip
     with pytest.raises(UsageError, match="no loss 'core'; allowed: cores, neurons, flipped bits, stuck bits, recurrent synapses"):
         ChipStudy(TINY, Units(tmp_path / "units.jsonl"), silent, None).whole("core")
@@ -366,7 +371,7 @@ def test_the_command(cli, tmp_path):
 
 @pytest.mark.parametrize("setting", [FULL, QUICK])
 def test_the_settings_fit_together(setting):
-    assert {*FIGURES, *ON_CHIP} == {"fig1", "fig2", "fig3", "fig4", "ranking", "networks", "declines"}
+    assert {*FIGURES, *ON_CHIP} == {"fig1", "fig2", "fig3", "fig4", "ranking", "networks", "declines", "availability"}
     for loss in setting.losses:
         assert all(dead % loss.step == 0 and dead > loss.step for dead in loss.deaths)
         assert loss.way % loss.way_step == 0

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from neurofault.numerals import plural
+from neurofault.papers.rescue2019.availability_picture import availability
 from neurofault.papers.rescue2019.networks import BROKEN
 from neurofault.papers.rescue2019.output import Figure
 from neurofault.papers.rescue2019.pictures import COLOURS, Painter, band
@@ -189,5 +190,6 @@ PAINTERS: Mapping[str, tuple[Painter, float]] = {
     "chip_ranking": (_ranking, 5),
     "chip_networks": (_networks, 4),
     "chip_declines": (_declines, 4),
+    "chip_availability": (availability, 7),
 }
 """Figure → what draws it, and how high it is in inches."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.errors import UsageError, nearest
 from neurofault.faults import CoreDead, NeuronDead, SynapseBitFlip, SynapseBitStuck, SynapseDead, inject
 from neurofault.graph import Dense
-from neurofault.numerals import plural
+from neurofault.papers.rescue2019.cases import Case, CaseHarm, Mission
 from neurofault.papers.rescue2019.units import Results
 from neurofault.progress import Progress
 from neurofault.rescue.examples import Examples
@@ -78,68 +78,6 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class CaseHarm:
-    """A kind of damage of the figure of networks.
-
-    Attributes:
-        loss: of :data:`LOSSES`.
-        share: of what can break in the hidden layers, above 0 and below 1.
-        steps: in which it happens to what is repaired after each.
-
-    Raises:
-        UsageError: a number out of range.
-    """
-
-    loss: str
-    share: float
-    steps: int = 6
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise UsageError(f"share of {self.loss} must be above 0 and below 1, is {self.share:g}")
-        if self.steps < 2:
-            raise UsageError(
-                f"steps of {self.loss} must be at least 2, is {self.steps}: in one step iterative repair is batch repair"
-            )
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network of the figure of networks.
-
-    Attributes:
-        network: of the zoo.
-        seeds: of its trainings; None: the recipe's own, whose weights are shipped where any are.
-        harms: what breaks.
-        draws: of each kind of damage, the same numbers for each training.
-        adapt: training samples of a cycle.
-        learner: that repairs it; None: that of the setting's ways.
-
-    Raises:
-        UsageError: fewer than two trainings, a training that is named twice, or fewer than two draws: neither would say anything about the spread.
-    """
-
-    network: str
-    seeds: tuple[int | None, ...]
-    harms: tuple[CaseHarm, ...]
-    draws: int
-    adapt: int = 10_000
-    learner: str | None = None
-
-    def __post_init__(self) -> None:
-        if len(self.seeds) < 2 or self.draws < 2:
-            raise UsageError(
-                f"case {self.network}: {plural(len(self.seeds), 'training')} and {plural(self.draws, 'draw')}; needed are at least two of each, for an interval over trainings"
-            )
-        if len(set(self.seeds)) < len(self.seeds):
-            raise UsageError(f"case {self.network}: a training is named twice")
-
-    def training(self, seed: int | None) -> str:
-        """Return the name of a training: ``mnist-mlp``, or ``mnist-mlp+seed=1``."""
-        return self.network if seed is None else f"{self.network}+seed={seed}"
-
-
-@dataclass(frozen=True)
 class ChipSetting:
     """Every choice of the figures on the chip.
 
@@ -163,6 +101,7 @@ class ChipSetting:
         sustained: evaluations in a row that make "recovered".
         profile, neurons_per_core, spare_cores: of the chip.
         cases: networks of the figure of networks, each at its recipe's own grain.
+        missions: of the figure of availability, likewise.
         seed: of damage, order of samples, rounding.
     """
 
@@ -188,12 +127,19 @@ class ChipSetting:
     spare_cores: int = 6
     seed: int = 1
     cases: tuple[Case, ...] = ()
+    missions: tuple[Mission, ...] = ()
 
 
 _DEAD = (CaseHarm("cores", 0.46), CaseHarm("neurons", 0.48))
 _BITS = (CaseHarm("flipped bits", 0.03), CaseHarm("stuck bits", 0.1))
 _LOOP = CaseHarm("recurrent synapses", 0.5)
 _SEEDS = (None, 1, 2, 3, 4)
+
+
+def _missions(case: Case, **words: Any) -> tuple[Mission, Mission]:
+    """Return a mission in a low orbit, and the same where upsets are a thousand times as frequent."""
+    return Mission("orbit", case, 1.0, **words), Mission("orbit × 1000", case, 1000.0, **words)
+
 
 FULL = ChipSetting(
     "full", "mnist-mlp",
@@ -209,6 +155,7 @@ FULL = ChipSetting(
         Case("digits-events-rnn", _SEEDS, (_DEAD[0], _LOOP, _BITS[0]), 4, 1000, "delta"),
         Case("mnist-mlp2", _SEEDS, (_DEAD[0], _BITS[0]), 2, 5000), Case("mnist-mlp-400", _SEEDS, (_DEAD[0], _BITS[0]), 2, 5000),
     ),
+    missions=_missions(Case("digits-mlp", _SEEDS, (), 6, 1000)),
 )  # fmt: skip
 QUICK = ChipSetting(
     "quick", "digits-mlp",
@@ -219,6 +166,7 @@ QUICK = ChipSetting(
     Sweep((2, 4), (0.1,), (1,), 6, 500),
     decline_draws=6, decline_bits=(4, 8), draws=3, adapt=1000, cycles=0.2, cap=2.0, alphas=5,
     cases=(Case("digits-mlp", (None, 1), (*_DEAD, *_BITS), 2, 1000),),
+    missions=_missions(Case("digits-mlp", (None, 1), (), 2, 1000), epochs=2, lesson=100, spares=(2,)),
 )  # fmt: skip
 
 

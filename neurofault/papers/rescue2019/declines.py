@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.engines.incremental.engine import IncrementalEngine
-from neurofault.papers.rescue2019.chip_setting import Case, ChipStudy
+from neurofault.papers.rescue2019.cases import Case
+from neurofault.papers.rescue2019.chip_setting import ChipStudy
 from neurofault.papers.rescue2019.chips import counts_of, decline
 from neurofault.papers.rescue2019.fig1 import MARKS
 from neurofault.papers.rescue2019.networks import trainings

@@ -15,8 +15,9 @@ import numpy as np
 
 from neurofault.errors import UsageError
 from neurofault.numerals import plural
+from neurofault.papers.rescue2019.cases import Case, CaseHarm
 from neurofault.papers.rescue2019.chip_repairs import FINE
-from neurofault.papers.rescue2019.chip_setting import Case, CaseHarm, ChipStudy
+from neurofault.papers.rescue2019.chip_setting import ChipStudy
 from neurofault.papers.rescue2019.chips import STOPPED
 from neurofault.papers.rescue2019.compare import compared, judged
 from neurofault.papers.rescue2019.output import Figure

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from neurofault.engines.incremental.engine import IncrementalEngine
+from neurofault.papers.rescue2019.cases import CaseHarm, Mission
 from neurofault.papers.rescue2019.chip_jobs import decline_jobs, match_jobs, recovery_jobs
 from neurofault.papers.rescue2019.chip_match import control_repairs, drawn
 from neurofault.papers.rescue2019.chip_repairs import ChipRepair, ChipWay, history, until_recovered, whole_way
-from neurofault.papers.rescue2019.chip_setting import CaseHarm, ChipSetting, ChipStudy, Loss
+from neurofault.papers.rescue2019.chip_setting import ChipSetting, ChipStudy, Loss
 from neurofault.papers.rescue2019.chips import Chips, decline
 from neurofault.papers.rescue2019.declines import dying
 from neurofault.papers.rescue2019.float_parts import FLOAT_PARTS
 from neurofault.papers.rescue2019.float_setting import FloatSetting, FloatStudy
 from neurofault.papers.rescue2019.floats import Floats
+from neurofault.papers.rescue2019.missions import Arm, arms, at_work, flown, missions_of
 from neurofault.papers.rescue2019.networks import CaseTraining, counts, healthy, trainings
 from neurofault.papers.rescue2019.ranking import cells
 from neurofault.papers.rescue2019.units import Results
@@ -99,6 +101,14 @@ def _declined(chips: Chips, training: CaseTraining, loss: str, draw: int) -> Non
     decline(study, loss, study.bits, False, draw, _engine(training.name, study.bits, False))
 
 
+def _launched(chips: Chips, mission: Mission, training: CaseTraining) -> None:
+    at_work(chips.study, mission, training).chip()
+
+
+def _flown(chips: Chips, mission: Mission, training: CaseTraining, arm: Arm, draw: int) -> None:
+    flown(at_work(chips.study, mission, training), mission, arm, draw)
+
+
 def _chips(chips: Chips) -> list[Part]:
     return [partial(_chip, bits=chips.study.bits, dropout=dropout) for dropout in (False, True)]
 
@@ -157,8 +167,16 @@ def _declines(chips: Chips) -> Stages:
     ]]  # fmt: skip
 
 
+def _availability(chips: Chips) -> Stages:
+    listed = missions_of(chips.study)
+    return [[partial(_launched, mission=mission, training=one) for mission, one in listed], [
+        partial(_flown, mission=mission, training=one, arm=arm, draw=draw) for mission, one in listed for arm in arms(mission) for draw in one.draws
+    ]]  # fmt: skip
+
+
 CHIP_PARTS: Mapping[str, Callable[[Chips], Stages]] = {
     "fig1": _fig1, "fig2": _fig2, "fig3": _fig3, "fig4": _fig4, "ranking": _ranking, "networks": _networks, "declines": _declines,
+    "availability": _availability,
 }  # fmt: skip
 """Figure on chips → its parts."""
 

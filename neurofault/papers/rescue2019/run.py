@@ -7,6 +7,7 @@ from pathlib import Path
 
 from neurofault.errors import UsageError, nearest
 from neurofault.papers.rescue2019 import chip_pictures, pictures
+from neurofault.papers.rescue2019.availability import availability
 from neurofault.papers.rescue2019.bases import one_thread
 from neurofault.papers.rescue2019.chip_setting import ChipSetting, ChipStudy
 from neurofault.papers.rescue2019.cnn import cnn
@@ -32,7 +33,12 @@ FIGURES: Mapping[str, Callable[[Subject], Figure]] = {"fig1": fig1, "fig2": fig2
 ON_FLOATS: Mapping[str, Callable[[FloatStudy], Figure]] = {"curves": curves}
 """Figures that only networks of floats have."""
 
-ON_CHIP: Mapping[str, Callable[[ChipStudy], Figure]] = {"ranking": ranking, "networks": networks, "declines": declines}
+ON_CHIP: Mapping[str, Callable[[ChipStudy], Figure]] = {
+    "ranking": ranking,
+    "networks": networks,
+    "declines": declines,
+    "availability": availability,
+}
 """Figures that only chips have."""
 
 SEPARATE: Mapping[str, Callable[[Separate], Figure]] = {"cnn": cnn}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from neurofault.numerals import plural
+from neurofault.papers.rescue2019 import availability
 from neurofault.papers.rescue2019.networks import verdicts
 from neurofault.papers.rescue2019.output import Figure
 
@@ -85,6 +86,8 @@ def lines(figure: Figure) -> Iterator[str]:
         case "chip_declines":
             for row in answer["rows"]:
                 yield f"{figure.name} {row['network']}, dead {row['loss']}: half-way at {_share(row['half'])}; {row['verdict']}"
+        case "chip_availability":
+            yield from availability.verdicts(figure)
         case _:
             return
 
