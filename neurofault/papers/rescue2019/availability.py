@@ -31,7 +31,7 @@ from neurofault.papers.rescue2019.missions import (
 from neurofault.papers.rescue2019.output import Figure
 from neurofault.papers.rescue2019.subject import Row
 from neurofault.study.protect.charge import charge
-from neurofault.study.statistics import SHARE, Interval, t_interval
+from neurofault.study.statistics import SHARE, Interval, Values, t_interval
 
 NEAR = {"within_1": 0.01, "within_5": 0.05}
 """Name → how far below the healthy accuracy still counts as available."""
@@ -40,7 +40,7 @@ ENERGIES = ("serving", "static", "protection", "repair")
 """Parts of a mission's energy: events of serving, static power while it serves and is repaired, reading and scrubbing a code, repairs."""
 
 
-def served(values: Sequence[float], other: Sequence[float]) -> NDArray[np.float64]:
+def served(values: Values, other: Values) -> NDArray[np.float64]:
     """Return what holds in each epoch, half-way between its two ends.
 
     Args:
@@ -50,7 +50,8 @@ def served(values: Sequence[float], other: Sequence[float]) -> NDArray[np.float6
     >>> served([1.0, 0.9, 0.9], [1.0, 0.5, 0.7]).tolist()
     [0.75, 0.8]
     """
-    return (np.asarray(values, float)[:-1] + np.asarray(other, float)[1:]) / 2
+    begun, ended = np.asarray(values, np.float64), np.asarray(other, np.float64)
+    return np.asarray((begun[:-1] + ended[1:]) / 2)
 
 
 def of_draw(study: ChipStudy, mission: Mission, arm: Arm, draw: int) -> Row:
@@ -175,7 +176,7 @@ def _row(mission: Mission, about: Row, means: Sequence[Row], arm: Arm) -> Row:
     for name in ("served", "worst", "final", *NEAR):
         row |= _spread(name, t_interval([one[name] for one in own], within=SHARE))
     row |= _spread("difference", t_interval([one["served"] - other["served"] for one, other in zip(own, bare, strict=True)]))
-    row |= _spread("energy", t_interval(np.divide(*energy)))
+    row |= _spread("energy", t_interval(np.divide(energy[0], energy[1])))
     return {
         **row, **{name: float(np.mean([one[name] for one in own])) for name in ENERGIES}, "trainings": len(own), "draws": own[0]["draws"]
     }  # fmt: skip

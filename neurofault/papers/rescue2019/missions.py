@@ -273,7 +273,7 @@ class Flight:
         written = 0
         for one in self.chip.connections:
             healthy = self.study.chip().deployment.connection(one.name)
-            weights: NDArray[Any] = healthy.synapses.weight  # type: ignore[union-attr]  # write refuses what is not dense
+            weights: NDArray[Any] = healthy.synapses.weight
             self.chip = write(self.chip, one.name, weights)
             written += weights.size - weights.shape[1] * int(self.chip.damage.silent(one.target, weights.shape[0]).sum())
         return cost_of_writing(self.chip, written)
@@ -314,7 +314,7 @@ class Flight:
         index = np.array([orders[cycle][at] for cycle, at in zip(wanted // size, wanted % size, strict=True)], np.int64)
         self.shown += samples
         inputs = adapt.inputs.take(index).counted_from(first)
-        return Lesson(inputs, np.asarray(adapt.labels)[index], first, size, self.seed, fresh=fresh)
+        return Lesson(inputs, np.asarray(adapt.labels, np.int64)[index], first, size, self.seed, fresh=fresh)
 
 
 def _known(each: Estimate) -> float:
