@@ -21,6 +21,7 @@ from learner_claims import learners_tried  # noqa: F401 (beside this file; a tab
 from paper_curves import curves, digits_curves  # noqa: F401 (likewise)
 from paper_digits import digits_barriers, digits_orders, digits_pairs, digits_returns  # noqa: F401 (beside this file; tables by their names)
 from paper_holm import CAPS, read, test
+from paper_mission import mission  # noqa: F401
 from paper_words import apart, between, cycles, marked, number, one, percent, rows_of, significant, table
 
 from neurofault.papers.rescue2019.chips import STOPPED

@@ -213,7 +213,7 @@ def _verdict(row: Row) -> Row:
     label = _label(Arm(row["arm"], row["spares"]))
     text = (
         f"{row['mission']}, {label}: {better}; serves {100 * row['served']:.2f} % of {100 * row['healthy']:.2f} % healthy, {100 * row['difference']:+.2f}{ends} points, "
-        f"within 1 point {100 * row['within_1']:.0f} % of the mission, {100 * (row['energy'] - 1):+.1f} % energy, {plural(row['trainings'], 'training')} of {plural(row['draws'], 'draw')} each"
+        f"within 1 point {100 * row['within_1']:.0f} % of the mission, {round(100 * (row['energy'] - 1), 1) + 0.0:+.1f} % energy, {plural(row['trainings'], 'training')} of {plural(row['draws'], 'draw')} each"
     )
     return {**{name: row[name] for name in ("mission", "arm", "spares")}, "text": text.replace(" -", " −").replace("[-", "[−")}
 

@@ -10,7 +10,7 @@ from neurofault.numerals import plural
 from neurofault.papers.rescue2019.output import Figure
 from neurofault.papers.rescue2019.pictures import COLOURS
 
-ALIKE = 0.05
+ALIKE = 0.25
 """Lines that are nowhere further apart, in points, are drawn as one that is named by all of them."""
 
 MARKERS = "osD^vP"
@@ -49,7 +49,7 @@ def availability(canvas: Any, figure: Figure) -> None:
         for group in alike(lines):
             number = names.index(group[0].split(",")[0])
             years = np.array(curves[group[0]]["year"])
-            label = " = ".join(dict.fromkeys(group))
+            label = " ≈ ".join(dict.fromkeys(group))
             left.plot(
                 (years[:-1] + years[1:]) / 2,
                 lines[group[0]],
@@ -75,7 +75,8 @@ def availability(canvas: Any, figure: Figure) -> None:
                 xerr=spread[0],
                 yerr=spread[1],
                 fmt=MARKERS[number],
-                ms=4,
+                ms=7 if name == "nothing" else 4,
+                mfc="none" if name == "nothing" else None,
                 lw=0.6,
                 capsize=2,
                 color=COLOURS[number],
@@ -95,7 +96,7 @@ def availability(canvas: Any, figure: Figure) -> None:
         right.set(
             xlabel="energy of the mission (% of nothing's)",
             ylabel="accuracy served, mean (%)",
-            title="numbers: spare cores; bars: 95 % intervals",
+            title="numbers: spare cores; bars: 95 % intervals over trainings",
         )
         right.legend(fontsize=6)
     first = answer["rows"][0]
