@@ -18,6 +18,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines import run
 from neurofault.errors import StalledError
 from neurofault.faults import Fault, inject
+from neurofault.graph.connectivity import fan_in
 from neurofault.inputs import Inputs
 from neurofault.metrics import ACCURACY, Metric
 from neurofault.numerals import whole_number
@@ -219,7 +220,7 @@ def lesion(
     """Break a healthy chip in ``draws`` independent draws of the same faults and run each.
 
     Where a draw can be one of few outcomes, and two draws or more are asked for, every outcome is run as well (engine ``exact``: up to 256 of
-    them and a million images in all; other engines: no more than draws), and the damaged accuracy is exact.
+    them, and of large networks so many as ``_MOST_WORK`` allows; other engines: no more than draws), and the damaged accuracy is exact.
 
     Args:
         deployment: the healthy chip.
@@ -250,37 +251,29 @@ def lesion(
         if progress is not None:
             last = done[-1].measured
             progress("breaking", len(done), draws, "stalled" if last is None else f"{metric.words} {metric.shown(last.accuracy)}")
-    exact = _exact(deployment, inputs, test, faults, draws, engine, metric, follower, device)
+    exact = _exact(deployment, inputs, test, faults, draws, engine, metric, follower, device, progress)
     return Lesion(tuple(faults), whole, tuple(done), exact, metric)
 
 
-_IMAGES = 1_000_000
-"""Most labels that are answered for the sake of outcomes that were not drawn."""
+_MOST_WORK = 2_500_000_000_000
+"""Most synapses · steps · samples for the sake of outcomes that were not drawn: of 784-100-10 and 10,000 samples of 32 steps, 98 outcomes."""
 
 
 def _exact(
     deployment: Deployment, inputs: Inputs, test: Split, faults: Sequence[Fault], draws: int, engine: str, metric: Metric,
-    follower: Callable[[], IncrementalEngine], device: str,
+    follower: Callable[[], IncrementalEngine], device: str, progress: Progress | None,
 ) -> Interval | None:  # fmt: skip
     """Return the accuracy over all outcomes; None where they are many, or one of them stalls the chip."""
-    shown = len(test) * (test.expected.shape[1] if metric.of_steps else 1)
-    few = min(MOST, max(draws, _IMAGES // shown)) if engine == "exact" else draws
+    one = len(test) * deployment.timesteps * sum(int(fan_in(each.synapses).sum()) for each in deployment.connections)
+    few = min(MOST, max(draws, _MOST_WORK // max(1, one))) if engine == "exact" else draws
     outcomes = possible(deployment, faults, few) if draws > 1 else None
     if outcomes is None:
         return None
-    broken = [inject(deployment, listed) for listed, _ in outcomes]
-    parts = [
-        measure_many(
-            broken[at : at + _TOGETHER],
-            inputs,
-            test,
-            engine=engine,
-            metric=metric,
-            of=len(broken),
-            follower=follower,
-            device=device,
-        )
-        for at in range(0, len(broken), _TOGETHER)
-    ]
-    found = [each.accuracy for part in parts for each in part if each is not None]
+    broken, done = [inject(deployment, listed) for listed, _ in outcomes], list[Measured | None]()
+    for at in range(0, len(broken), _TOGETHER):
+        part = broken[at : at + _TOGETHER]
+        done += measure_many(part, inputs, test, engine=engine, metric=metric, of=len(broken), follower=follower, device=device)
+        if progress is not None:
+            progress("every outcome", len(done), len(broken), "")
+    found = [each.accuracy for each in done if each is not None]
     return exact_interval(found, [chance for _, chance in outcomes]) if len(found) == len(outcomes) else None

@@ -100,6 +100,19 @@ def test_a_lesion_of_few_outcomes_is_the_mean_over_all_of_them_whatever_was_draw
     assert lesion(chip, test, faults({"kind": "core_hung", "count": 1, "layer": "output"}), draws=2, seed=0).exact is None
 
 
+def test_outcomes_beyond_what_was_drawn_are_run_where_that_is_little_work_and_are_told(prepared, monkeypatch):
+    chip, test = prepared.deployment, prepared.test
+    plan = faults({"kind": "core_dead", "count": 1})
+    told = []
+    each = len(test) * chip.timesteps * (64 * 100 + 100 * 10)  # synapses, as the network says
+    monkeypatch.setattr(f"{lesion.__module__}._MOST_WORK", 13 * each)
+    assert lesion(chip, test, plan, draws=2, seed=0, progress=lambda *event: told.append(event)).exact.n == 13
+    assert told[-1][:3] == ("every outcome", 13, 13)
+    monkeypatch.setattr(f"{lesion.__module__}._MOST_WORK", 13 * each - 1)
+    assert lesion(chip, test, plan, draws=2, seed=0).exact is None
+    assert lesion(chip, test, plan, draws=13, seed=0).exact.n == 13  # no more than was asked for
+
+
 def test_chances_weigh():
     assert exact_interval([1.0, 0.0], [1, 3]).mean == 0.25
     for values, chances, message in (
