@@ -86,7 +86,7 @@ def _scrubbing(study: ChipStudy, mission: Mission) -> float:
 def availability(study: ChipStudy) -> Figure:
     """Compute the figure.
 
-    JSON: ``missions`` {name → network, environment, upsets_per_bit_day, deaths_per_core_year, years, epochs, passes, lesson, samples_a_second, cores (that hold neurons), stored_bits, upsets, dead (means over all draws, spare cores too)};
+    JSON: ``missions`` {name → network, environment, upsets_per_bit_day, wrong_at_end (share of the stored bits), deaths_per_core_year, years, epochs, passes, lesson, samples_a_second, cores (that hold neurons), stored_bits, upsets, dead (means over all draws, spare cores too)};
     ``rows`` {mission, arm, spares, cores (in use and spare), added_bits (share of the stored ones), healthy, served, worst, final, within_1, within_5 (shares of the mission), difference (served, less that of nothing), energy (of the whole mission by that of
     nothing), each with ``_low`` and ``_high``; serving, static, protection, repair (joules of the mission), trainings, draws (of each)}; ``curves`` {mission → arm and spares → year, before, after, served of the epoch that ends then (null for the
     first), low, high}; ``verdicts`` {mission, arm, spares, text}; ``weights`` {network → training → digest}.
