@@ -20,6 +20,7 @@ import pandas
 sys.path.insert(0, str(Path(__file__).parent))
 
 import learner_claims  # beside this file
+import paper_curves
 import paper_digits
 import paper_mission
 import paper_sentences
@@ -235,7 +236,7 @@ def whole_page() -> Iterator[str]:
 
 
 PARTS = (
-    *paper_sentences.PARTS, paper_digits.digits_sentences, doublings, cores_and_neurons, hard_caps, energy_of_learning, change_points, floats_ranking, chip_ranking, invariance, decline_sentences,
+    *paper_sentences.PARTS, paper_digits.digits_sentences, paper_curves.sentences, doublings, cores_and_neurons, hard_caps, energy_of_learning, change_points, floats_ranking, chip_ranking, invariance, decline_sentences,
     network_counts, network_sentences, paper_mission.mission_sentences, two_levels, whole_page,
 )  # fmt: skip
 

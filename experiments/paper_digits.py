@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,24 +34,31 @@ from neurofault.study.statistics import paired_difference, paired_p
 FLOATS = replace(float_setting.QUICK, name="digits", bases=5, curve_epochs=60)
 DEAD = "equal cycles after the last death"
 ENDS = ("training", "way", "m")
+FIGURES = ("fig1", "fig3", "fig4", "curves")
 
 
-def made(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """Run the figures and return their rows by file, all trainings beside each other."""
-    found: dict[str, list[dict[str, Any]]] = {"orders": [], "pairs": [], "ways": [], "barriers": [], "curves": []}
-    figures = {one.name: one.tables for one in paper(["fig1", "fig3", "fig4", "curves"], folder / "floats", setting=FLOATS)}
-    keep = ("network", "base", "order", "healthy", "half", "best", "knot", "slope_ratio")
-    found["orders"] = [{name: row[name] for name in keep} for row in figures["fig1"]["orders"]]
-    found["pairs"] = [dict(row) for row in figures["fig3"]["pairs"]]
-    found["curves"] = [dict(row) for row in figures["curves"]["pairs"]]
-    for row in figures["fig4"]["ways"]:
-        found["ways"].append({"training": row["base"], "way": row["order"], **of_way(row)})
-    for row in figures["fig4"]["barriers"]:
-        ends = {
-            f"{name}_{end}": row[f"{key}_{end}"] for end in "ab" for name, key in zip(ENDS, ("base", "order", "m"), strict=True)
-        }
-        found["barriers"].append({"pair_type": row["pair_type"], **ends, **of_line(row)})
+def made(names: Sequence[str], folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Run figures and return their rows by file, all trainings beside each other."""
+    figures = {one.name: one.tables for one in paper(names, folder / "floats", setting=FLOATS)}
+    found: dict[str, list[dict[str, Any]]] = {}
+    if "fig1" in figures:
+        keep = ("network", "base", "order", "healthy", "half", "best", "knot", "slope_ratio")
+        found["orders"] = [{name: row[name] for name in keep} for row in figures["fig1"]["orders"]]
+    if "fig3" in figures:
+        found["pairs"] = [dict(row) for row in figures["fig3"]["pairs"]]
+    if "fig4" in figures:
+        found["ways"] = [{"training": row["base"], "way": row["order"], **of_way(row)} for row in figures["fig4"]["ways"]]
+        found["barriers"] = [
+            {"pair_type": row["pair_type"], **of_ends(row), **of_line(row)} for row in figures["fig4"]["barriers"]
+        ]  # fmt: skip
+    if "curves" in figures:
+        found["curves"] = [dict(row) for row in figures["curves"]["pairs"]]
     return found
+
+
+def of_ends(row: Any) -> dict[str, Any]:
+    """Return what a line runs between."""
+    return {f"{name}_{end}": row[f"{key}_{end}"] for end in "ab" for name, key in zip(ENDS, ("base", "order", "m"), strict=True)}
 
 
 def of_way(row: Any) -> dict[str, Any]:
@@ -178,10 +185,11 @@ def main() -> None:
     """Run the figures and write their rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=DATA)
-    out = parser.parse_args().out
+    parser.add_argument("--figures", nargs="+", choices=FIGURES, default=FIGURES, help="which to make")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for name, rows in made(Path(folder)).items():
-            print(save(out / f"digits_{name}.csv", csv_table.table(rows)))
+        for name, rows in made(options.figures, Path(folder)).items():
+            print(save(options.out / f"digits_{name}.csv", csv_table.table(rows)))
 
 
 if __name__ == "__main__":

@@ -266,13 +266,22 @@ def _curves(canvas: Any, figure: Figure) -> None:
             axes[0].plot([100 * row[name]["mean"]] * 2, [number + shift - 0.14, number + shift + 0.14], color="black")
             steps = sorted({each["t"] for each in way})
             means = [100 * np.mean([each["accuracy"] for each in way if each["path"] == name and each["t"] == t]) for t in steps]
-            axes[1].plot(steps, means, style, color=COLOURS[number], label=f"{name}: {row['pair_type']}, {row['m']} dead")
+            axes[1].plot(
+                steps,
+                means,
+                style,
+                color=COLOURS[number],
+                label=f"{row['pair_type']}, {row['m']} dead" if name == "curve" else None,
+            )
     axes[0].set_yticks(range(len(rows)), [f"{row['pair_type']},\n{row['m']} dead" for row in rows])
     axes[0].invert_yaxis()
     axes[0].set_xscale("symlog", linthresh=1)
+    axes[0].set_xlim(left=-0.1)
     axes[0].set(xlabel="barrier (points of accuracy)", title="straight line (×) and curve (•), mean as a bar")
-    axes[1].set(xlabel="t, from one network to the other", ylabel="test accuracy (%)", title="on the way, mean over pairs")
-    axes[1].legend(fontsize=6)
+    axes[1].set(
+        xlabel="t, from one network to the other", ylabel="test accuracy (%)", title="on the way, mean over pairs (line dashed)"
+    )
+    axes[1].legend(fontsize=6, loc="lower left")
     canvas.suptitle(
         f"{figure.answer['network']}: paths between networks, curves fitted in {plural(figure.answer['epochs'], 'epoch')}"
     )
