@@ -44,8 +44,6 @@ class Inputs:
 
     parts: Mapping[str, Bias | Spikes]
 
-    __repr__ = brief
-
     def __init__(
         self,
         bias: object | Mapping[str, object] | None = None,
@@ -79,6 +77,10 @@ class Inputs:
 
     def __len__(self) -> int:
         return self._samples
+
+    def __repr__(self) -> str:
+        parts = [f"{name!r}: {part!r}" if name else repr(part) for name, part in self.parts.items()]
+        return f"Inputs({', '.join([*parts, f'samples={len(self)}', *([f'first_sample={self.first_sample}'] if self.first_sample else [])])})"
 
     def __getitem__(self, window: slice) -> Inputs:
         chosen = range(len(self))[window]

@@ -9,6 +9,7 @@ import neurofault as nf
 from neurofault.brief import brief
 from neurofault.data.datasets import load
 from neurofault.deploy import load_profile
+from neurofault.rescue.examples import Examples
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,14 @@ def test_no_record_prints_its_numbers(chain):
         assert "array(" not in text
         assert "\n" not in text
         assert len(text) < 500
+
+
+def test_inputs_say_what_is_presented_and_how_many_samples():
+    spikes = nf.Spikes.dense(np.zeros((3, 5, 4), np.uint8))
+    assert repr(nf.Inputs(np.zeros((3, 4), int))) == "Inputs(Bias(mantissa=int32 [3, 4]), samples=3)"
+    assert repr(nf.Inputs(samples=2)) == "Inputs(samples=2)"
+    assert repr(nf.Inputs(events={"eye": spikes}, first_sample=7)) == f"Inputs('eye': {spikes!r}, samples=3, first_sample=7)"
+    assert repr(Examples(nf.Inputs(samples=2), np.zeros(2, int))) == "Examples(inputs=Inputs(samples=2), labels=int64 [2])"
 
 
 def test_arrays_are_named_by_type_and_shape_and_what_is_usual_is_left_out():

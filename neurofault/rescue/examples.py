@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from neurofault.brief import brief
 from neurofault.deploy.deployment import Deployment
 from neurofault.engines import Result, expected_of, run
 from neurofault.inputs import Inputs
@@ -26,6 +27,8 @@ class Examples:
     inputs: Inputs
     labels: Expected
     unit: float | None = None
+
+    __repr__ = brief
 
     def metric(self, deployment: Deployment) -> Metric:
         """Return what is measured."""
