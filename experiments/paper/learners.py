@@ -26,7 +26,8 @@ from candidates import Candidate, candidates, usual  # beside this file
 import neurofault as nf
 from neurofault.papers.rescue2019.bases import one_thread
 from neurofault.papers.rescue2019.cases import Case, CaseHarm
-from neurofault.papers.rescue2019.chip_setting import FULL, ChipStudy, faults_of
+from neurofault.papers.rescue2019.chip_setting import FULL, ChipStudy
+from neurofault.papers.rescue2019.losses import faults_of
 from neurofault.papers.rescue2019.networks import CaseTraining, healthy
 from neurofault.papers.rescue2019.output import Figure, write
 from neurofault.papers.rescue2019.stopped import correct

@@ -208,6 +208,24 @@ class Damage:
             for edit in self.edits
         )
 
+    @property
+    def steady(self) -> bool:
+        """Whether inference is broken in the same way in every step: `plain`, or with other parameters and lost messages that are so for good."""
+        return all(
+            Damage((edit,)).plain
+            or (isinstance(edit, SetField) and edit.when.always)
+            or (isinstance(edit, Drop) and edit.when.always and edit.probability >= 1.0)
+            for edit in self.edits
+        )
+
+    def lost(self, connection: str, n_out: int, n_in: int) -> NDArray[np.bool_]:
+        """Return bool [n_out, n_in]: synapses of a connection to which no message ever comes."""
+        mask = np.zeros((n_out, n_in), bool)
+        for edit in self.edits:
+            if isinstance(edit, Drop) and edit.connection == connection and edit.when.always and edit.probability >= 1.0:
+                mask[np.ix_(edit.targets, edit.sources)] = True
+        return mask
+
     def silent(self, population: str, size: int) -> NDArray[np.bool_]:
         """Return bool [size]: which neurons of a population are dead for good."""
         mask = np.zeros(size, bool)

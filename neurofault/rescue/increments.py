@@ -1,8 +1,8 @@
 """Damage that comes in steps: what is broken, cut into equal parts that strike one after the other.
 
 The parts together are the whole damage, so iterative and batch repair end on the same mask. Sites are dealt out in the order of a
-keyed permutation (the founding paper's stochastic sequence): dead cores core by core, other neurons and synapses one by one; an edit
-that has no single sites (a lossy link, noise) strikes as a whole.
+keyed permutation (the founding paper's stochastic sequence): dead cores core by core, links and routers one by one (a link with the way back where
+both are broken), other neurons and synapses one by one; an edit that has no single sites (noise) strikes as a whole, and so do links that age.
 """
 
 from __future__ import annotations
@@ -14,13 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.arrays import only
-from neurofault.damage.damage import Damage, Edit, Hit, SetSynapses, Silence
+from neurofault.damage.broken import BrokenMesh
+from neurofault.damage.damage import Damage, Detour, Drop, Edit, Hit, SetSynapses, Silence
 from neurofault.damage.edits import sites
 from neurofault.damage.fold import with_values
 from neurofault.damage.stored import to_field
 from neurofault.deploy.deployment import Deployment
+from neurofault.deploy.links import Link
 from neurofault.deploy.memory import stored_weights
+from neurofault.deploy.routing import Topology, topology
 from neurofault.errors import UsageError
+from neurofault.faults.context import FaultOutcome
+from neurofault.faults.flows import link_of
+from neurofault.faults.flows import strike as strike_mesh
 from neurofault.graph import Dense
 from neurofault.numerals import whole_number
 from neurofault.streams import permutation_prefix, stream_key
@@ -31,7 +37,8 @@ class DamagePart:
     """What strikes in one step.
 
     Attributes:
-        faults: (edits, hit, dead cores) of each fault that has something left for this step.
+        faults: (edits, hit, dead cores) of each fault that has something left for this step. The edits of links and routers are worked out when they
+            strike, for neurons may have moved by then; until then ``hit.broken`` says which they are.
     """
 
     faults: tuple[tuple[tuple[Edit, ...], Hit, tuple[int, ...]], ...]
@@ -63,7 +70,7 @@ def increments(deployment: Deployment, steps: int, *, seed: int = 0) -> tuple[Da
         ]
         first += hit.n_edits
         for step, found in enumerate(_cut(deployment, own, hit, steps, seed, number)):
-            if found[0] or found[2] or (hit.broken and not step):
+            if found[0] or found[2] or (found[1].broken and (not step or _closed(hit, own))):
                 parts[step].append(found)
     return tuple(DamagePart(tuple(part)) for part in parts)
 
@@ -72,6 +79,10 @@ def _cut(
     deployment: Deployment, own: Sequence[Edit], hit: Hit, steps: int, seed: int, number: int
 ) -> list[tuple[tuple[Edit, ...], Hit, tuple[int, ...]]]:
     """Deal one fault out."""
+    if closed := _closed(hit, own):
+        return [
+            ((), replace(hit, broken=places), ()) for places in _places_by_step(topology(deployment), closed, steps, seed, number)
+        ]
     turn_of_core = dict(zip(_shuffled(hit.dead_cores, seed, number), _turns(len(hit.dead_cores), steps), strict=True))
     dealt: list[list[Edit]] = [[] for _ in range(steps)]
     for position, edit in enumerate(own):
@@ -92,6 +103,39 @@ def _cut(
     return [(tuple(dealt[step]), replace(hit, cores=cores_of[step] or hit.cores), cores_of[step]) for step in range(steps)]
 
 
+def _closed(hit: Hit, own: Sequence[Edit]) -> tuple[BrokenMesh, ...]:
+    """Return the links and routers that a fault breaks, where it breaks nothing else and all of them at the same times; else nothing."""
+    mesh = tuple(place for place in hit.broken if isinstance(place, BrokenMesh))
+    alone = len(mesh) == len(hit.broken) and not hit.dead_cores and all(isinstance(edit, Drop | Detour) for edit in own)
+    return mesh if alone and len({place.when for place in mesh}) == 1 else ()
+
+
+def _places_by_step(
+    grid: Topology, closed: Sequence[BrokenMesh], steps: int, seed: int, number: int
+) -> list[tuple[BrokenMesh, ...]]:
+    """Deal links and routers out one by one; what breaks in the same step and takes every message is one record."""
+    places = [place for each in closed for place in _singly(grid, each)]
+    turns = np.empty(len(places), np.int64)
+    turns[permutation_prefix(stream_key(seed, "increments", number, "mesh"), len(places), len(places))] = _turns(len(places), steps)
+    dealt = []
+    for step in range(steps):
+        own = [place for place, turn in zip(places, turns, strict=True) if turn == step]
+        lossy, shut = ([place for place in own if (place.key is None) == dead] for dead in (False, True))
+        links, routers = (tuple(sorted(text for place in shut for text in getattr(place, name))) for name in ("links", "routers"))
+        dealt.append((*(replace(place, links=links, routers=routers) for place in shut[:1]), *lossy))
+    return dealt
+
+
+def _singly(grid: Topology, closed: BrokenMesh) -> list[BrokenMesh]:
+    """Return what a record closes, one link (with the way back) or router a record."""
+    wires: dict[frozenset[Link], list[str]] = {}
+    for text in closed.links:
+        link = link_of(text)
+        wires.setdefault(frozenset((link, grid.opposite(link))), []).append(text)
+    links = [replace(closed, links=tuple(own), routers=()) for own in wires.values()]
+    return [*links, *(replace(closed, links=(), routers=(router,)) for router in closed.routers)]
+
+
 def _shuffled(cores: Sequence[int], seed: int, number: int) -> list[int]:
     if not cores:
         return []
@@ -107,7 +151,7 @@ def strike(deployment: Deployment, part: DamagePart) -> Deployment:
     """Let a part of the damage happen to a chip that may have learned since.
 
     Broken synapses act on the bits that are stored now: stuck bits force themselves on them, upsets flip the bits that they flipped on
-    the chip on which the damage was worked out.
+    the chip on which the damage was worked out. Links and routers take the messages of the neurons where these sit now.
 
     Args:
         deployment: the chip as it is.
@@ -116,11 +160,23 @@ def strike(deployment: Deployment, part: DamagePart) -> Deployment:
     damage = deployment.damage
     for edits, hit, dead_cores in part.faults:
         now: list[Edit] = []
+        if closed := _closed(hit, edits):
+            now, hit = _mesh_strikes(deployment.with_damage(damage), hit, closed)
         for edit in edits:
             present = deployment.with_damage(replace(damage, edits=(*damage.edits, *now)))
             now.append(_on_present(present, edit))
         damage = damage.plus(now, hit, dead_cores)
     return deployment.with_damage(damage)
+
+
+def _mesh_strikes(deployment: Deployment, hit: Hit, closed: Sequence[BrokenMesh]) -> tuple[list[Edit], Hit]:
+    """Return the edits of links and routers that break on the chip as it is, and their echo."""
+    out = FaultOutcome()
+    earlier = [place for each in deployment.damage.hits for place in each.broken if isinstance(place, BrokenMesh)]
+    for number, place in enumerate(closed):
+        strike_mesh(deployment, out, place, earlier=[*earlier, *closed[:number]])
+    notes = (*out.notes, *(note for note in hit.notes if note.startswith("acts: ")))
+    return out.edits, replace(hit, cores=tuple(sorted(out.cores)), neurons=out.neurons, notes=notes)
 
 
 def _as_flips(before: Deployment, edit: Edit) -> Edit:

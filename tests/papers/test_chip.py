@@ -14,6 +14,7 @@ import pytest
 from scipy import stats
 
 import neurofault as nf
+from neurofault.deploy.memory import stored_weights
 from neurofault.engines import run
 from neurofault.errors import UsageError
 from neurofault.papers.rescue2019.cases import Case, CaseHarm
@@ -23,9 +24,11 @@ from neurofault.papers.rescue2019.chip_setting import FULL, QUICK, ChipStudy, Lo
 from neurofault.papers.rescue2019.chip_vectors import vector, with_vector
 from neurofault.papers.rescue2019.chips import CYCLES, STOPPED
 from neurofault.papers.rescue2019.declines import declines
+from neurofault.papers.rescue2019.losses import DRIFT, LOSSES, RAISED, whole_of
 from neurofault.papers.rescue2019.networks import LAST, TOTAL, CaseTraining, count_of, recovered_at
 from neurofault.papers.rescue2019.parts import parts_of, subject_of
 from neurofault.papers.rescue2019.run import FIGURES, ON_CHIP, paper
+from neurofault.papers.rescue2019.scrub import scrub
 from neurofault.papers.rescue2019.units import Units, trial_of
 from neurofault.papers.rescue2019.watched import WatchedBench
 from neurofault.progress import silent
@@ -37,6 +40,7 @@ TINY = replace(
     sweep=Sweep((2,), (0.1,), (1,), 4, 100), decline_draws=3, decline_bits=(8,), draws=2, adapt=200, cap=0.5, looks=(0.1,), alphas=3,
     learners=("delta", "dfa"),
     cases=(Case("digits-mlp", (None, 1), (CaseHarm("cores", 0.3, 2), CaseHarm("flipped bits", 0.05, 2), CaseHarm("stuck bits", 0.05, 2)), 2, 200),),
+    damages=(Case("digits-mlp", (None, 1), (CaseHarm("links", 0.3, 2), CaseHarm("raised thresholds", 0.3, 2), CaseHarm("drifted weights", 0.3, 2)), 2, 200, place="spread"),),
 )  # fmt: skip
 
 
@@ -56,7 +60,17 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-NAMES = ("chip_fig1", "chip_fig2", "chip_fig3", "chip_fig4", "chip_ranking", "chip_networks", "chip_declines", "chip_availability")
+NAMES = (
+    "chip_fig1",
+    "chip_fig2",
+    "chip_fig3",
+    "chip_fig4",
+    "chip_ranking",
+    "chip_networks",
+    "chip_declines",
+    "chip_availability",
+    "chip_damages",
+)
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +221,110 @@ def test_a_decline_over_trainings_is_inject_by_hand(made, study):
     assert row["half"] == pytest.approx(np.mean(halves), abs=1e-5)
     assert row["half_low"] <= row["half"] <= row["half_high"]
     assert [one["loss"] for one in declines(study).answer["rows"]] == ["cores"]  # bits do not die
+
+
+FAULTS = {
+    "links": nf.faults.LinkDead(count=1, layer="any", direction="one"),
+    "raised thresholds": nf.faults.NeuronThreshold(count=1, layer="hidden", factor=RAISED),
+    "drifted weights": nf.faults.SynapsePerturbed(count=1, layer="hidden", sigma=DRIFT),
+}
+
+
+@pytest.mark.parametrize("loss", FAULTS)
+def test_a_draw_of_more_damage_is_inject_and_rescue_by_hand(made, study, loss):
+    case = TINY.damages[0]
+    harm = next(one for one in case.harms if one.loss == loss)
+    training = CaseTraining(case, 0)
+    own = training.at_work(study)
+    chip, adapt, draw = own.chip(), own.adapt(200, 8), training.draws[1]
+    assert chip.deployment.placement.strategy == "spread"
+    whole = {"links": len(used_links(chip.deployment)), "raised thresholds": 100, "drifted weights": 64 * 100}[loss]
+    assert (own.whole(loss), count_of(own, harm)) == (whole, round(0.3 * whole))
+    broken = nf.inject(chip.deployment, [FAULTS[loss].replace(count=round(0.3 * whole))], seed=1, draw=draw)
+    row = next(one for one in table(made[0] / "chip_damages_draws.csv") if (one["loss"], one["draw"]) == (loss, str(draw)))
+    assert run(broken, chip.test.inputs, chip.test.labels).accuracy == pytest.approx(float(row["damaged"]), abs=1e-6)
+    for strategy, steps in (("batch", 1), ("iterative", 2)):
+        healed = nf.rescue(
+            broken, adapt.inputs, adapt.labels, strategy=strategy, learner="dfa", budget=nf.Budget(cycles=0.4),
+            plan=nf.Plan(steps=steps), seed=1 + 1000 * draw, test=(chip.test.inputs, chip.test.labels), fine=False, guard=None,
+        )  # fmt: skip
+        assert healed.final == pytest.approx(float(row[strategy]), abs=1e-6)
+
+
+def used_links(chip) -> set[tuple[int, int, int, int]]:
+    """Return (from, to) of each hop of each message, along its row first, worked out from core numbers alone: 8 × 4 tiles of 4 cores."""
+    hops = set()
+    for one in chip.connections:
+        for source in np.unique(chip.placement.core_of[one.source]).tolist():
+            for target in np.unique(chip.placement.core_of[one.target]).tolist():
+                (y, x), (y1, x1) = divmod(source // 4, 8), divmod(target // 4, 8)
+                while (x, y) != (x1, y1):
+                    step = (int(np.sign(x1 - x)), 0) if x != x1 else (0, int(np.sign(y1 - y)))
+                    hops.add((x, y, x + step[0], y + step[1]))
+                    x, y = x + step[0], y + step[1]
+    return hops
+
+
+def test_more_damage_of_a_draw_holds_what_less_damage_of_it_breaks(study):
+    own = CaseTraining(TINY.damages[0], 0).at_work(study)
+    chip = own.chip().deployment
+    few, more = (
+        {text for place in own.hurt(chip, "links", count, 3).damage.hits[0].broken for text in place.links} for count in (4, 9)
+    )
+    assert (len(few), len(more)) == (4, 9)
+    assert few < more
+    for loss, sites in (
+        ("raised thresholds", lambda edit: edit.neurons.tolist()),
+        ("drifted weights", lambda edit: list(zip(edit.targets, edit.sources, strict=True))),
+    ):
+        few, more = ({site for edit in own.hurt(chip, loss, count, 3).damage.edits for site in sites(edit)} for count in (20, 60))
+        assert (len(few), len(more)) == (20, 60)
+        assert few < more
+
+
+def test_a_scrub_gives_back_the_chip_that_its_image_is_of(made, study):
+    case, rows = TINY.damages[0], made[1]["chip_damages"]["scrub"]
+    draws = table(made[0] / "chip_damages_scrub_draws.csv")
+    assert [(row["network"], row["exact"], row["trainings"], row["draws"]) for row in rows] == [("digits-mlp", 4, 2, 2)]
+    for row in draws:
+        assert row["scrubbed"] == row["learned_scrubbed"] == row["healthy"]
+        assert row["dead_scrubbed_read"] == row["dead_learned"]
+        assert row["dead_scrubbed_shipped"] == row["dead"]
+    training = CaseTraining(case, 1)
+    own, draw = training.at_work(study), training.draws[0]
+    chip, adapt = own.chip(), own.adapt(200, 8)
+    flips = nf.faults.SynapseBitFlip(count=round(0.03 * 64 * 100 * 8), layer="hidden")
+    flipped = nf.inject(chip.deployment, [flips], seed=1, draw=draw)
+    healed = nf.rescue(
+        flipped, adapt.inputs, adapt.labels, strategy="batch", learner="dfa", budget=nf.Budget(cycles=1.2), seed=1 + 1000 * draw,
+        test=(chip.test.inputs, chip.test.labels), fine=False, guard=None,
+    )  # fmt: skip
+    row = next(one for one in draws if one["draw"] == str(draw))
+    assert (float(row["learned"]), float(row["learning_writes"])) == (pytest.approx(healed.final, abs=1e-6), healed.spent.writes)
+    wrong = sum(
+        int((stored_weights(flipped, name) != stored_weights(chip.deployment, name)).sum()) for name in ("hidden1", "output")
+    )
+    assert float(row["scrub_writes"]) == wrong > 0
+    restored, written = scrub(healed.deployment, chip.deployment)
+    assert written == float(row["learned_scrub_writes"])
+    for name in ("hidden1", "output"):
+        assert np.array_equal(stored_weights(restored, name), chip.deployment.connection(name).synapses.weight)
+
+
+def test_links_that_carry_nothing_cannot_be_lost():
+    layers = [
+        nf.Population("input", (4,), nf.Source()),
+        *(nf.Population(name, (n,), nf.CubaLif(1.0)) for name, n in (("hidden1", 3), ("output", 2))),
+    ]
+    net = nf.chain("tiny", layers, [nf.Dense(np.ones((3, 4))), nf.Dense(np.ones((2, 3)))], timesteps=4, how="count")
+    packed = nf.deploy(net, "loihi2", neurons_per_core=4)
+    with pytest.raises(
+        UsageError,
+        match=r"^no message of network 'tiny' crosses a link as it is placed, so none can be lost; place it with spread$",
+    ):
+        whole_of(packed, ("hidden1",), "tiny", "links")
+    apart = nf.deploy(net, "loihi2", neurons_per_core=4, strategy="spread")
+    assert all(whole_of(apart, ("hidden1",), "tiny", loss) > 0 for loss in LOSSES if loss != "recurrent synapses")
 
 
 def test_a_network_without_a_loop_has_no_recurrent_synapses(study):
@@ -363,15 +481,18 @@ def test_the_command(cli, tmp_path):
     )  # fmt: skip
     code, _, err = cli("paper", "rankng", "--on", "chip", "--out", str(tmp_path))
     assert (code, err) == (
-        2, "neurofault: no figure 'rankng'; figures: fig1, fig2, fig3, fig4, ranking, networks, declines, availability, all (did you mean 'ranking'?)\n"
+        2, "neurofault: no figure 'rankng'; figures: fig1, fig2, fig3, fig4, ranking, networks, declines, availability, damages, all (did you mean 'ranking'?)\n"
     )  # fmt: skip
-    with pytest.raises(UsageError, match="no loss 'core'; allowed: cores, neurons, flipped bits, stuck bits, recurrent synapses"):
+    with pytest.raises(
+        UsageError,
+        match=r"no loss 'core'; allowed: cores, neurons, flipped bits, stuck bits, recurrent synapses, links, raised thresholds, drifted weights \(did you mean 'cores'\?\)",
+    ):
         ChipStudy(TINY, Units(tmp_path / "units.jsonl"), silent, None).whole("core")
 
 
 @pytest.mark.parametrize("setting", [FULL, QUICK])
 def test_the_settings_fit_together(setting):
-    assert {*FIGURES, *ON_CHIP} == {"fig1", "fig2", "fig3", "fig4", "ranking", "networks", "declines", "availability"}
+    assert {*FIGURES, *ON_CHIP} == {"fig1", "fig2", "fig3", "fig4", "ranking", "networks", "declines", "availability", "damages"}
     for loss in setting.losses:
         assert all(dead % loss.step == 0 and dead > loss.step for dead in loss.deaths)
         assert loss.way % loss.way_step == 0

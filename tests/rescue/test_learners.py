@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from remap_chips import network
 
 import neurofault as nf
+from neurofault.deploy.cost import cost
 from neurofault.deploy.memory import stored_weights, write, write_gate
 from neurofault.engines.exact.engine import ExactEngine
+from neurofault.engines.exact.stepwise import StepwiseEngine
 from neurofault.errors import CapacityError, LearningRuleError, NeurofaultError, UnsupportedError, UsageError
 from neurofault.inputs import Inputs
 from neurofault.learning.setup import strict_engine
@@ -163,6 +165,136 @@ def test_damage_in_steps_is_the_whole_damage(seed, steps):
     assert np.array_equal(ExactEngine().run(chip, x).scores, ExactEngine().run(hurt, x).scores)
     for layer in LEARNING:
         assert np.array_equal(stored_weights(chip, layer), stored_weights(hurt, layer))
+
+
+@cache
+def apart():
+    """The random chip, its cores far apart, so that messages cross links."""
+    return nf.deploy(network((INPUTS, 16, 10, 4), seed=3), "loihi2", neurons_per_core=4, spare_cores=2, strategy="spread")
+
+
+def lost_synapses(chip):
+    """Return connection → [source, target] of each synapse whose messages are lost."""
+    return {
+        edit.connection: [[int(source), int(target)] for own in chip.damage.edits if own.connection == edit.connection for source in own.sources for target in own.targets]
+        for edit in chip.damage.edits
+    }  # fmt: skip
+
+
+ENDS = [
+    nf.faults.LinkDead(count=7, layer="any"),
+    nf.faults.LinkDead(count=7, layer="any", direction="one", reroute=True),
+    nf.faults.LinkLossy(count=5, layer="any", probability=0.5),
+    nf.faults.RouterDead(count=3, layer="any"),
+    nf.faults.LinkDead(count=6, layer="any", when=nf.faults.transient(1, 4)),
+]
+
+
+@pytest.mark.parametrize("fault", ENDS, ids=["dead", "round", "lossy", "routers", "for a time"])
+@pytest.mark.parametrize("steps", [1, 3, 10])
+def test_links_and_routers_die_one_by_one_and_end_where_they_all_die_at_once(fault, steps):
+    hurt, (x, _) = nf.inject(apart(), fault, seed=4), samples()
+    chip, closed = apart(), []
+    for part in increments(hurt, steps, seed=2):
+        chip = strike(chip, part)
+        closed.append(sorted(text for hit in chip.damage.hits for place in hit.broken for text in (*place.links, *place.routers)))
+    assert closed[-1] == sorted(text for place in hurt.damage.hits[0].broken for text in (*place.links, *place.routers))
+    assert all(set(before) <= set(after) for before, after in pairwise(closed))
+    grown = [len(after) - len(before) for before, after in pairwise([[], *closed])]
+    assert all(grown[: min(steps, 3)])  # of three places at the least
+    assert max(grown) <= 2 * -(-fault.count // steps)  # a link and the way back
+    ends = [ExactEngine().run(one, x) for one in (chip, hurt)]
+    assert np.array_equal(ends[0].scores, ends[1].scores)
+    assert cost(chip, ends[0], len(x)) == cost(hurt, ends[1], len(x))
+    whole = ExactEngine().run(apart(), x)
+    assert not np.array_equal(ends[1].scores, whole.scores) or cost(hurt, ends[1], len(x)) != cost(apart(), whole, len(x))
+
+
+def test_links_that_die_after_a_remap_take_the_messages_of_the_new_way():
+    chip = apart()
+    hurt = nf.inject(
+        chip,
+        [nf.faults.CoreDead(cores=[int(chip.placement.core_of["hidden1"][0])]), nf.faults.LinkDead(count=12, layer="any")],
+        seed=4,
+    )
+    x, y = samples()
+
+    def bit_by_bit(bench):
+        for _ in bench.parts:
+            bench.strike(1)
+            bench.remap()
+
+    ends = [nf.rescue(hurt, x, y, strategy=way, plan=nf.Plan(steps=4), guard=None) for way in (bit_by_bit, "remap")]
+    one, other = (ExactEngine().run(end.deployment, x) for end in ends)
+    assert np.array_equal(one.scores, other.scores)
+    assert not np.array_equal(one.scores, ExactEngine().run(hurt, x).scores)
+
+
+def test_what_is_broken_for_good_is_the_same_in_kernels_and_step_by_step():
+    """Parameters, messages that never come, drifted and dead synapses together: the kernels take them as other integers, the stepwise engine edit by edit."""
+    chip, rng, inputs = apart(), np.random.default_rng(8), samples()[0][:12]
+    kinds = [
+        nf.faults.LinkDead(count=5, layer="any"), nf.faults.AxonLost(count=4, layer="any"), nf.faults.NeuronThreshold(count=6, layer="any", factor=2.0),
+        nf.faults.NeuronThreshold(count=6, layer="any", bit=2), nf.faults.NeuronLeak(count=5, layer="any", decay="dv", factor=0.5),
+        nf.faults.NeuronBias(count=3, layer="hidden", offset=40), nf.faults.SynapsePerturbed(rate=0.3, layer="any", sigma=1.0), nf.faults.NeuronDead(count=2),
+    ]  # fmt: skip
+    differed = 0
+    for seed in range(20):
+        hurt = nf.inject(chip, [kinds[at] for at in rng.permutation(len(kinds))[: 1 + seed % 5]], seed=seed)
+        one, other = (engine.run(hurt, inputs, record=("spikes", "v")) for engine in (ExactEngine(), StepwiseEngine()))
+        assert np.array_equal(one.scores, other.scores)
+        for name, trace in one.traces.items():
+            assert np.array_equal(trace.spikes, other.traces[name].spikes)
+            assert np.array_equal(trace.v, other.traces[name].v)
+        differed += not np.array_equal(one.scores, ExactEngine().run(chip, inputs).scores)
+    assert differed > 10
+
+
+@pytest.mark.parametrize("learner", ON_CHIP)
+def test_a_message_that_never_comes_teaches_nothing_and_the_rest_learns_as_if_its_synapse_were_dead(learner):
+    hurt, (x, y) = nf.inject(apart(), nf.faults.LinkDead(count=9, layer="any"), seed=4), samples()
+    lost = lost_synapses(hurt)
+    dead = nf.inject(apart(), [nf.faults.SynapseDead(layer=name, synapses=pairs) for name, pairs in lost.items()])
+    options = {"strategy": "batch", "learner": learner, "budget": nf.Budget(cycles=2), "guard": None, "test": (x, y), "seed": 6}
+    one, other = (nf.rescue(chip, x, y, **options) for chip in (hurt, dead))
+    assert one.final == other.final
+    assert 0 < one.spent.writes < other.spent.writes  # a dead cell is written to, though it keeps nothing
+    learned = 0
+    for name in LEARNING:
+        before, after, beside = (stored_weights(chip, name) for chip in (hurt, one.deployment, other.deployment))
+        out = np.zeros(before.shape, bool)
+        for source, target in lost.get(name, []):
+            out[target, source] = True
+        assert np.array_equal(after[out], before[out])
+        assert np.array_equal(after[~out], beside[~out])
+        learned += int((after != before).sum())
+    assert learned > 0
+
+
+LASTING = [
+    nf.faults.NeuronThreshold(count=12, layer="any", factor=2.0),
+    nf.faults.NeuronThreshold(count=12, layer="any", bit=3),
+    nf.faults.NeuronLeak(count=12, layer="any", decay="dv", factor=0.5),
+    nf.faults.NeuronLeak(count=12, layer="any", decay="du", offset=700),
+    nf.faults.NeuronBias(count=12, layer="hidden", offset=40),
+]
+
+
+@pytest.mark.parametrize("fault", LASTING, ids=["threshold", "a bit of it", "voltage", "current", "bias"])
+def test_a_chip_with_other_parameters_learns_what_the_engine_step_by_step_gives(fault):
+    """What acts in every step of a sample is not permanent by its name, so it goes through the exact engine, sample by sample."""
+    timed = fault.replace(when=nf.faults.transient(0, healthy().timesteps))
+    (x, y), chips = samples(), [nf.inject(apart(), one, seed=4) for one in (fault, timed)]
+    options = {"strategy": "batch", "learner": "dfa", "budget": nf.Budget(cycles=2), "guard": None, "test": (x, y), "seed": 6}
+    fast, slow = (nf.rescue(chip, x, y, **options) for chip in chips)
+    assert (fast.final, fast.spent) == (slow.final, slow.spent)
+    assert fast.spent.writes > 0
+    for name in LEARNING:
+        assert np.array_equal(stored_weights(fast.deployment, name), stored_weights(slow.deployment, name))
+    unhurt = nf.rescue(nf.inject(apart(), fault.replace(count=0)), x, y, **options)
+    assert any(
+        not np.array_equal(stored_weights(fast.deployment, name), stored_weights(unhurt.deployment, name)) for name in LEARNING
+    )
 
 
 @pytest.mark.parametrize("name", [*ON_CHIP, "homeostasis"])

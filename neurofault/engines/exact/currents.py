@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from neurofault.graph.synapses import Conv, Dense, Sparse
 class Currents:
     """The sums of weights that come over one connection, for a batch of samples, or a part of a stream of them.
 
-    Synapses that are the same at all times are matrices, one for each delay; the others are walked one by one. Steps are those of the
+    Synapses that are the same at all times are matrices, one for each delay, with 0 where no message ever comes; the others are walked one by one. Steps are those of the
     target; in each of them :meth:`receive` comes before :meth:`at`.
 
     Attributes:
@@ -41,12 +42,14 @@ class Currents:
         self._size = connection.synapses.n_out
         self._broken = SynapsesInTime(deployment, connection.name, rows.first_sample, rows.samples)
         self._which = rows.laid(self._broken.which)
-        self._matrices = _matrices(connection, self._broken, 1 if sent.dtype == bool else MOST_SPIKES)
+        drops = [edit for edit in deployment.damage.edits if isinstance(edit, Drop) and edit.connection == connection.name]
+        gone = [drop for drop in drops if drop.when.always and drop.probability >= 1.0 and not len(self._broken.sources)]
+        self._matrices = _matrices(connection, self._broken, 1 if sent.dtype == bool else MOST_SPIKES, gone)
         self._delays = sorted({*self._matrices, *self._broken.delays()})
         self.longest = max(self._delays, default=0)
         self._sums: dict[int, NDArray[np.int64]] = {}
         phase = deployment.schedule.phase[connection.target]
-        drops = [edit for edit in deployment.damage.edits if isinstance(edit, Drop) and edit.connection == connection.name]
+        drops = [drop for drop in drops if not any(drop is one for one in gone)]
         self._drops = [(drop, rows.laid(drop.when.grid(phase, rows.first_sample, rows.samples, rows.timesteps))) for drop in drops]
         self._lost = {drop.core: (drop.targets, np.zeros(sent.shape, sent.dtype)) for drop in drops if len(self._broken.sources)}
 
@@ -117,8 +120,17 @@ class Currents:
         return total
 
 
-def _matrices(connection: ChipConnection, broken: SynapsesInTime, most: int) -> dict[int, NDArray[np.floating] | sparse.csr_matrix]:
-    """Return the synapses of each delay, [n_out, n_in]; those that are walked one by one are 0 there. ``most``: spikes of a source in a step."""
+def _matrices(
+    connection: ChipConnection, broken: SynapsesInTime, most: int, gone: Sequence[Drop]
+) -> dict[int, NDArray[np.floating] | sparse.csr_matrix]:
+    """Return the synapses of each delay, [n_out, n_in].
+
+    Args:
+        connection: whose they are.
+        broken: of these those that are walked one by one are 0.
+        most: spikes of a source in a step.
+        gone: messages that never come; the synapses that they would reach are 0.
+    """
     synapses = connection.synapses
     steady = Edits(
         np.concatenate([broken.steady_sources, broken.sources]),
@@ -127,16 +139,22 @@ def _matrices(connection: ChipConnection, broken: SynapsesInTime, most: int) -> 
     )
     match synapses:
         case Dense(delay=delay):
-            weights = _exact(dense_weights(synapses, steady), most)
+            read = dense_weights(synapses, steady)
+            for drop in gone:
+                read[np.ix_(drop.targets, drop.sources)] = 0
+            weights = _exact(read, most)
             if delay is None:
                 return {0: weights}
             return {int(d): np.where(delay == d, weights, weights.dtype.type(0)) for d in np.unique(delay)}
         case Conv() | Sparse():
             found = listed(synapses, steady)
+            heard = np.ones(len(found.weights), bool)
+            for drop in gone:
+                heard &= ~(np.isin(found.targets, drop.targets) & np.isin(found.sources, drop.sources))
             matrices = {}
             for d in np.unique(found.delays):
                 own = found.delays == d
-                entries = found.weights[own], (found.targets[own], found.sources[own])
+                entries = np.where(heard[own], found.weights[own], 0), (found.targets[own], found.sources[own])
                 matrices[int(d)] = sparse.coo_matrix(entries, shape=(synapses.n_out, synapses.n_in)).tocsr()
             return matrices
 

@@ -24,6 +24,7 @@ from neurofault.deploy.deployment import Deployment
 from neurofault.engines.exact import event_lists, kernels
 from neurofault.engines.exact.held_steps import InRegisters
 from neurofault.engines.exact.kernels import Wires
+from neurofault.engines.exact.lasting import lasting
 from neurofault.engines.exact.loops import Loop, pack_held, pack_loop, present_loop
 from neurofault.engines.exact.packing import (
     NO_WIRES,
@@ -75,17 +76,17 @@ class ExactEngine:
         """Present every sample for T steps, or for some of them (see :class:`neurofault.engines.base.Engine`).
 
         Memory: the result, plus buffers of a few megabytes a thread; samples are streamed in batches. Damage with time windows,
-        lost messages or altered parameters, laws that the kernels do not know, streams (``reset: never``) and runs of some steps are handed to :class:`neurofault.engines.exact.stepwise.StepwiseEngine`.
+        messages that are lost at times, laws that the kernels do not know, streams (``reset: never``) and runs of some steps are handed to :class:`neurofault.engines.exact.stepwise.StepwiseEngine`.
 
         Raises:
             StalledError: a hung core stops the chip.
             UsageError: an input gets nothing, or a state that is not of these samples.
         """
         compiled = kernels_know(deployment)
+        deployment = lasting(deployment) if compiled else deployment
         if not compiled or not deployment.damage.plain or deployment.reset == "never" or state is not None or stop is not None:
             return StepwiseEngine(self if compiled else None).run(deployment, inputs, record=record, state=state, stop=stop)
-        names = tuple(population.name for population in deployment.populations)
-        return self.run_part(deployment, names, inputs.named(deployment.inputs), record)
+        return self.run_part(deployment, [one.name for one in deployment.populations], inputs.named(deployment.inputs), record)
 
     def run_part(
         self,

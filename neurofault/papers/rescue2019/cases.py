@@ -14,8 +14,8 @@ class CaseHarm:
     """A kind of damage of the figure of networks.
 
     Attributes:
-        loss: of :data:`neurofault.papers.rescue2019.chip_setting.LOSSES`.
-        share: of what can break in the hidden layers, above 0 and below 1.
+        loss: of :data:`neurofault.papers.rescue2019.losses.LOSSES`.
+        share: of what can break in the hidden layers, above 0 and below 1; of links: of all that carry messages.
         steps: in which it happens to what is repaired after each.
 
     Raises:
@@ -46,6 +46,7 @@ class Case:
         draws: of each kind of damage, the same numbers for each training.
         adapt: training samples of a cycle.
         learner: that repairs it; None: that of the setting's ways.
+        place: strategy of its placement, of :data:`neurofault.deploy.placement.STRATEGIES`.
 
     Raises:
         UsageError: fewer than two trainings, a training that is named twice, or fewer than two draws: neither would say anything about the spread.
@@ -57,6 +58,7 @@ class Case:
     draws: int
     adapt: int = 10_000
     learner: str | None = None
+    place: str = "pack"
 
     def __post_init__(self) -> None:
         if len(self.seeds) < 2 or self.draws < 2:

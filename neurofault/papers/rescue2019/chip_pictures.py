@@ -189,6 +189,7 @@ PAINTERS: Mapping[str, tuple[Painter, float]] = {
     "chip_fig4": (_fig4, 6),
     "chip_ranking": (_ranking, 5),
     "chip_networks": (_networks, 4),
+    "chip_damages": (_networks, 3),
     "chip_declines": (_declines, 4),
     "chip_availability": (availability, 7),
 }

@@ -10,10 +10,9 @@ from typing import Any, final
 import numpy as np
 
 from neurofault.deploy.deployment import Deployment
-from neurofault.errors import UsageError, nearest
-from neurofault.faults import CoreDead, NeuronDead, SynapseBitFlip, SynapseBitStuck, SynapseDead, inject
-from neurofault.graph import Dense
+from neurofault.faults import inject
 from neurofault.papers.rescue2019.cases import Case, CaseHarm, Mission
+from neurofault.papers.rescue2019.losses import faults_of, whole_of
 from neurofault.papers.rescue2019.units import Results
 from neurofault.progress import Progress
 from neurofault.rescue.examples import Examples
@@ -102,6 +101,8 @@ class ChipSetting:
         profile, neurons_per_core, spare_cores: of the chip.
         cases: networks of the figure of networks, each at its recipe's own grain.
         missions: of the figure of availability, likewise.
+        damages: likewise of the figure of more damage.
+        place: strategy of the placement.
         seed: of damage, order of samples, rounding.
     """
 
@@ -128,11 +129,14 @@ class ChipSetting:
     seed: int = 1
     cases: tuple[Case, ...] = ()
     missions: tuple[Mission, ...] = ()
+    damages: tuple[Case, ...] = ()
+    place: str = "pack"
 
 
 _DEAD = (CaseHarm("cores", 0.46), CaseHarm("neurons", 0.48))
 _BITS = (CaseHarm("flipped bits", 0.03), CaseHarm("stuck bits", 0.1))
 _LOOP = CaseHarm("recurrent synapses", 0.5)
+_MORE = (CaseHarm("links", 0.1), CaseHarm("raised thresholds", 0.5), CaseHarm("drifted weights", 0.5))
 _SEEDS = (None, 1, 2, 3, 4)
 
 
@@ -156,6 +160,9 @@ FULL = ChipSetting(
         Case("mnist-mlp2", _SEEDS, (_DEAD[0], _BITS[0]), 2, 5000), Case("mnist-mlp-400", _SEEDS, (_DEAD[0], _BITS[0]), 2, 5000),
     ),
     missions=_missions(Case("digits-mlp", _SEEDS, (), 6, 1000)),
+    damages=(
+        Case("mnist-mlp", _SEEDS, _MORE, 2, 5000, place="spread"), Case("digits-mlp", _SEEDS, _MORE, 2, 1000, place="spread"),
+    ),
 )  # fmt: skip
 QUICK = ChipSetting(
     "quick", "digits-mlp",
@@ -167,6 +174,7 @@ QUICK = ChipSetting(
     decline_draws=6, decline_bits=(4, 8), draws=3, adapt=1000, cycles=0.2, cap=2.0, alphas=5,
     cases=(Case("digits-mlp", (None, 1), (*_DEAD, *_BITS), 2, 1000),),
     missions=_missions(Case("digits-mlp", (None, 1), (), 2, 1000), epochs=2, lesson=100, spares=(2,))[1:],
+    damages=(Case("digits-mlp", (None, 1), _MORE, 2, 1000, place="spread"),),
 )  # fmt: skip
 
 
@@ -202,41 +210,6 @@ class HealthyChip:
         """Return the names of the hidden layers."""
         chip = self.deployment
         return tuple(one.name for one in chip.populations if not one.is_source and one.name != chip.readout.population)
-
-
-LOSSES = ("cores", "neurons", "flipped bits", "stuck bits", "recurrent synapses")
-"""What breaks: dead cores, dead neurons, flipped bits of stored weights, bits of them that are stuck at 0, and synapses of the loop of a recurrent layer that read 0."""
-
-LOOP = "hidden1.rec"
-"""The connection of a recurrent layer of the zoo to itself."""
-
-
-def faults_of(loss: str, count: int) -> CoreDead | NeuronDead | SynapseBitFlip | SynapseBitStuck | SynapseDead:
-    """Return so many of a kind of damage in the hidden layers; k of them are among any larger number of the same draw.
-
-    Args:
-        loss: of :data:`LOSSES`.
-        count: how many cores, neurons, bits or synapses, at least 1.
-
-    >>> faults_of("stuck bits", 3).level
-    0
-
-    Raises:
-        UsageError: no such kind.
-    """
-    match loss:
-        case "cores":
-            return CoreDead(count=count, layer="hidden")
-        case "neurons":
-            return NeuronDead(count=count, layer="hidden")
-        case "flipped bits":
-            return SynapseBitFlip(count=count, layer="hidden")
-        case "stuck bits":
-            return SynapseBitStuck(count=count, layer="hidden")
-        case "recurrent synapses":
-            return SynapseDead(count=count, connection=LOOP)
-        case _:
-            raise UsageError(f"no loss {loss!r}; allowed: {', '.join(LOSSES)}{nearest(loss, LOSSES)}")
 
 
 @final
@@ -276,7 +249,7 @@ class ChipStudy:
             setting = self.setting
             setup = Setup(
                 setting.network + ("-dropout" if dropout else ""), setting.profile, data_dir=self.data_dir, weight_bits=key[0],
-                neurons_per_core=setting.neurons_per_core, spare_cores=setting.spare_cores,
+                neurons_per_core=setting.neurons_per_core, spare_cores=setting.spare_cores, place=setting.place,
             )  # fmt: skip
             prepared = prepare(setup, self.progress, accuracy_for="paper", one_label_for="paper")
             chip, test, validation = prepared.deployment, prepared.test, prepared.data.validation
@@ -306,32 +279,15 @@ class ChipStudy:
         return self._learners[key]
 
     def whole(self, loss: str) -> int:
-        """Return how many cores, neurons or stored bits of weights the hidden layers have, or synapses their loop.
+        """Return how many of what a kind of damage breaks there are; see :func:`neurofault.papers.rescue2019.losses.whole_of`.
 
         Args:
-            loss: of :data:`LOSSES`.
+            loss: of :data:`neurofault.papers.rescue2019.losses.LOSSES`.
 
         Raises:
-            UsageError: no such kind, no loop, or weights that are not stored as a dense matrix.
+            UsageError: no such kind, or none of it.
         """
-        deployment = self.chip().deployment
-        match loss:
-            case "cores":
-                return sum(len(deployment.placement.cores_of(name)) for name in self.chip().hidden())
-            case "neurons":
-                return sum(deployment.population(name).size for name in self.chip().hidden())
-            case "flipped bits" | "stuck bits":
-                into = [one for one in deployment.connections if one.target in self.chip().hidden()]
-                if others := [one.name for one in into if not isinstance(one.synapses, Dense)]:
-                    raise UsageError(f"bits are counted of dense weights, which connection {others[0]!r} has not")
-                return sum(one.synapses.n_in * one.synapses.n_out * one.weight_bits for one in into)
-            case "recurrent synapses":
-                loops = [one.synapses for one in deployment.connections if one.name == LOOP]
-                if not loops:
-                    raise UsageError(f"network {self.setting.network!r} has no recurrent layer, so no recurrent synapse can break")
-                return loops[0].n_in * loops[0].n_out
-            case _:
-                raise UsageError(f"no loss {loss!r}; allowed: {', '.join(LOSSES)}{nearest(loss, LOSSES)}")
+        return whole_of(self.chip().deployment, self.chip().hidden(), self.setting.network, loss)
 
     def hurt(self, chip: Deployment, loss: str, count: int, draw: int) -> Deployment:
         """Return a chip with all the damage of a draw."""

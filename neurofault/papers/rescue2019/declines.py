@@ -41,7 +41,7 @@ def declines(study: ChipStudy) -> Figure:
     rows, curve_rows, draw_rows = list[Row](), list[Row](), list[Row]()
     curves: dict[str, dict[str, Row]] = {}
     seen: dict[tuple[str, str], tuple[NDArray[np.float64], list[Curves]]] = {}
-    listed = trainings(study)
+    listed = trainings(study.setting, study.setting.cases)
     for done, training in enumerate(listed):
         case, seed = training.case, training.case.seeds[training.number]
         study.progress("declines", done, len(listed), training.name)

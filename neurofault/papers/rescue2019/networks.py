@@ -17,7 +17,7 @@ from neurofault.errors import UsageError
 from neurofault.numerals import plural
 from neurofault.papers.rescue2019.cases import Case, CaseHarm
 from neurofault.papers.rescue2019.chip_repairs import FINE
-from neurofault.papers.rescue2019.chip_setting import ChipStudy
+from neurofault.papers.rescue2019.chip_setting import ChipSetting, ChipStudy
 from neurofault.papers.rescue2019.chips import STOPPED
 from neurofault.papers.rescue2019.compare import compared, judged
 from neurofault.papers.rescue2019.output import Figure
@@ -40,11 +40,14 @@ _ACCOUNTINGS = {TOTAL: ("iterative", "batch"), LAST: ("iterative", "last"), STOP
 
 BROKEN = {
     "cores": "dead cores", "neurons": "dead neurons", "flipped bits": "flipped bits", "stuck bits": "stuck bits",
-    "recurrent synapses": "dead recurrent synapses",
+    "recurrent synapses": "dead recurrent synapses", "links": "dead links", "raised thresholds": "raised thresholds", "drifted weights": "drifted weights",
 }  # fmt: skip
 """Kind of damage → what is broken, in words."""
 
-UNITS = {"cores": "cores", "neurons": "neurons", "flipped bits": "bits", "stuck bits": "bits", "recurrent synapses": "synapses"}
+UNITS = {
+    "cores": "cores", "neurons": "neurons", "flipped bits": "bits", "stuck bits": "bits", "recurrent synapses": "synapses", "links": "links",
+    "raised thresholds": "neurons", "drifted weights": "weights",
+}  # fmt: skip
 """Kind of damage → what is counted."""
 
 
@@ -75,19 +78,26 @@ class CaseTraining:
         """Return the study of this network alone, at the grain of its recipe."""
         grain = any_recipe(self.case.network).neurons_per_core
         return ChipStudy(
-            replace(study.setting, network=self.name, neurons_per_core=grain), study.units, study.progress, study.data_dir
+            replace(study.setting, network=self.name, neurons_per_core=grain, place=self.case.place),
+            study.units,
+            study.progress,
+            study.data_dir,
         )
 
 
-def trainings(study: ChipStudy) -> list[CaseTraining]:
-    """Return all trainings of all networks of a setting.
+def trainings(setting: ChipSetting, cases: Sequence[Case]) -> list[CaseTraining]:
+    """Return all trainings of all networks of a figure.
+
+    Args:
+        setting: every choice.
+        cases: of the setting.
 
     Raises:
-        UsageError: the setting has none.
+        UsageError: it has none.
     """
-    if not study.setting.cases:
-        raise UsageError(f"setting {study.setting.name!r} names no networks to compare")
-    return [CaseTraining(case, number) for case in study.setting.cases for number in range(len(case.seeds))]
+    if not cases:
+        raise UsageError(f"setting {setting.name!r} names no networks to compare")
+    return [CaseTraining(case, number) for case in cases for number in range(len(case.seeds))]
 
 
 def count_of(study: ChipStudy, harm: CaseHarm) -> int:
@@ -154,7 +164,17 @@ def healthy(study: ChipStudy) -> tuple[int, int]:
 
 
 def networks(study: ChipStudy) -> Figure:
-    """Compute the figure.
+    """Compute the figure of dead cores and neurons and broken bits; see :func:`of_cases`."""
+    return of_cases(study, "networks", study.setting.cases)
+
+
+def of_cases(study: ChipStudy, name: str, cases: Sequence[Case]) -> Figure:
+    """Compute a figure of several networks.
+
+    Args:
+        study: the setting at work.
+        name: of the figure, without what stands before it on chips.
+        cases: of the setting.
 
     JSON: ``rows`` {network, learner, loss, count, of, steps, accounting, damaged, healthy, iterative, batch (means over trainings), difference, low, high, p, p_holm
     (over all rows), better, trainings, draws, sd_trainings}; ``recovery`` {network, learner, loss, count, of, tolerance, cycles (of batch repair, median over all
@@ -164,17 +184,22 @@ def networks(study: ChipStudy) -> Figure:
     """
     setting, rows, means, draw_rows, recovery = study.setting, list[Row](), list[Row](), list[Row](), list[Row]()
     weights: dict[str, dict[str, str]] = {}
-    listed = trainings(study)
+    listed = trainings(setting, cases)
     back: dict[tuple[str, str], list[list[dict[float, float | None]]]] = {}
     for done, training in enumerate(listed):
         case, seed = training.case, training.case.seeds[training.number]
-        study.progress("networks", done, len(listed), training.name)
-        own, name = training.at_work(study), "own" if seed is None else str(seed)
+        study.progress(name, done, len(listed), training.name)
+        own, trained = training.at_work(study), "own" if seed is None else str(seed)
         samples, checked = len(own.chip().test.labels), len(own.chip().validation.labels)
         whole, goal = healthy(own)
-        weights.setdefault(case.network, {})[name] = own.chip().prepared.weights
+        weights.setdefault(case.network, {})[trained] = own.chip().prepared.weights
         for harm in case.harms:
-            place = {"network": case.network, "learner": case.learner or setting.way_learner, "loss": harm.loss, "training": name}
+            place = {
+                "network": case.network,
+                "learner": case.learner or setting.way_learner,
+                "loss": harm.loss,
+                "training": trained,
+            }
             size = {"count": count_of(own, harm), "of": own.whole(harm.loss), "steps": harm.steps}
             seen = [counts(own, case, harm, draw) for draw in training.draws]
             cycles = [
@@ -188,8 +213,8 @@ def networks(study: ChipStudy) -> Figure:
             ]  # fmt: skip
             mean = {key: sum(each[key] for each in seen) / samples / len(seen) for key in _SEEN}
             means.append({**place, **size, "healthy": whole / samples, **mean, "draws": len(seen)})
-    study.progress("networks", len(listed), len(listed), "")
-    for case in setting.cases:
+    study.progress(name, len(listed), len(listed), "")
+    for case in cases:
         for harm in case.harms:
             of_trainings = [row for row in means if (row["network"], row["loss"]) == (case.network, harm.loss)]
             rows += [_row(of_trainings, accounting, *keys) for accounting, keys in _ACCOUNTINGS.items()]
@@ -198,10 +223,10 @@ def networks(study: ChipStudy) -> Figure:
     found = judged(rows)
     answer: dict[str, Any] = {
         "setting": setting.name, "weights": weights, "profile": setting.profile, "cycles_a_step": setting.cycles,
-        "cycle_samples": {case.network: case.adapt for case in setting.cases}, "sustained": setting.sustained, "unit": "training",
+        "cycle_samples": {case.network: case.adapt for case in cases}, "sustained": setting.sustained, "unit": "training",
         "comparisons_made": len(found), "rows": found, "recovery": recovery, "verdicts": [_verdict(row) for row in found if row["accounting"] != LAST],
     }  # fmt: skip
-    return Figure("chip_networks", answer, {"rows": found, "recovery": recovery, "trainings": means, "draws": draw_rows})
+    return Figure(f"chip_{name}", answer, {"rows": found, "recovery": recovery, "trainings": means, "draws": draw_rows})
 
 
 def recovered_at(looks: Sequence[tuple[float, int]], goal: float, sustained: int) -> float | None:

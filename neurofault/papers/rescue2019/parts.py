@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from neurofault.engines.incremental.engine import IncrementalEngine
-from neurofault.papers.rescue2019.cases import CaseHarm, Mission
+from neurofault.papers.rescue2019.cases import Case, CaseHarm, Mission
 from neurofault.papers.rescue2019.chip_jobs import decline_jobs, match_jobs, recovery_jobs
 from neurofault.papers.rescue2019.chip_match import control_repairs, drawn
 from neurofault.papers.rescue2019.chip_repairs import ChipRepair, ChipWay, history, until_recovered, whole_way
@@ -25,6 +25,7 @@ from neurofault.papers.rescue2019.floats import Floats
 from neurofault.papers.rescue2019.missions import Arm, arms, at_work, flown, missions_of
 from neurofault.papers.rescue2019.networks import CaseTraining, counts, healthy, trainings
 from neurofault.papers.rescue2019.ranking import cells
+from neurofault.papers.rescue2019.scrub import scrubbed
 from neurofault.papers.rescue2019.units import Results
 from neurofault.progress import Progress
 
@@ -153,15 +154,29 @@ def _ranking(chips: Chips) -> Stages:
     return [[partial(_history, repair=repair) for cell in cells(chips.study) for repair in (*cell.batch, *cell.iterative)]]
 
 
+def _scrubbed(chips: Chips, training: CaseTraining, draw: int) -> None:
+    scrubbed(_at_work(chips.study, training), training.case, draw)
+
+
 def _networks(chips: Chips) -> Stages:
-    listed = trainings(chips.study)
+    return _of_cases(chips, chips.study.setting.cases)
+
+
+def _damages(chips: Chips) -> Stages:
+    trained, harmed = _of_cases(chips, chips.study.setting.damages)
+    listed = trainings(chips.study.setting, chips.study.setting.damages)
+    return [trained, [*harmed, *(partial(_scrubbed, training=one, draw=draw) for one in listed for draw in one.draws)]]
+
+
+def _of_cases(chips: Chips, cases: Sequence[Case]) -> Stages:
+    listed = trainings(chips.study.setting, cases)
     return [[partial(_trained, training=one) for one in listed], [
         partial(_harmed, training=one, harm=harm, draw=draw) for one in listed for harm in one.case.harms for draw in one.draws
     ]]  # fmt: skip
 
 
 def _declines(chips: Chips) -> Stages:
-    listed = trainings(chips.study)
+    listed = trainings(chips.study.setting, chips.study.setting.cases)
     return [[partial(_placed, training=one) for one in listed], [
         partial(_declined, training=one, loss=loss, draw=draw) for one in listed for loss in dying(one.case) for draw in one.draws
     ]]  # fmt: skip
@@ -177,6 +192,7 @@ def _availability(chips: Chips) -> Stages:
 CHIP_PARTS: Mapping[str, Callable[[Chips], Stages]] = {
     "fig1": _fig1, "fig2": _fig2, "fig3": _fig3, "fig4": _fig4, "ranking": _ranking, "networks": _networks, "declines": _declines,
     "availability": _availability,
+    "damages": _damages,
 }  # fmt: skip
 """Figure on chips → its parts."""
 

@@ -13,6 +13,7 @@ from neurofault.papers.rescue2019.chip_setting import ChipSetting, ChipStudy
 from neurofault.papers.rescue2019.cnn import cnn
 from neurofault.papers.rescue2019.crew import Crew, check_jobs
 from neurofault.papers.rescue2019.curves import curves
+from neurofault.papers.rescue2019.damages import damages
 from neurofault.papers.rescue2019.declines import declines
 from neurofault.papers.rescue2019.fig1 import fig1
 from neurofault.papers.rescue2019.fig2 import fig2
@@ -38,6 +39,7 @@ ON_CHIP: Mapping[str, Callable[[ChipStudy], Figure]] = {
     "networks": networks,
     "declines": declines,
     "availability": availability,
+    "damages": damages,
 }
 """Figures that only chips have."""
 

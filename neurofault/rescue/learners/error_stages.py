@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neurofault.activity import Activity, counts_from
+from neurofault.damage.fold_neurons import NeuronFold, NeuronsNow
 from neurofault.deploy.deployment import Deployment
 from neurofault.deploy.memory import stored_weights, write
 from neurofault.engines import get_engine
@@ -32,6 +33,9 @@ from neurofault.rescue.lesson import Lesson
 
 Writes = Mapping[str, NDArray[np.int32]]
 """Connection → how often each synapse was written, int32 [n_in, n_out]."""
+
+_SHUT = (1 << 31) - 1
+"""Writes after which a synapse takes no more: of one whose messages are always lost, from the beginning."""
 
 
 class Teacher(Protocol):
@@ -71,10 +75,11 @@ class Stages:
         stages: as the kernel reads them; their memory changes as the chip learns.
         defects: of each stage's learning engine.
         before: how often each synapse had been written, of the plastic ones.
+        lost: bool [n_in, n_out], synapses that learn nothing because their messages are always lost, of the plastic ones.
         steps: T.
         counted: whether spike counts are read, not potentials.
-        steady: whether nothing that is broken changes with time and every connection into these populations is a stage, so that the
-            compiled forward pass can be used.
+        steady: whether what is broken is so in every step, is of the kinds that the stages know (:attr:`neurofault.damage.damage.Damage.steady`), and every connection into these
+            populations is a stage, so that the compiled forward pass can be used.
         errors: broken error neurons.
         feedback: hidden population → sound feedback synapses.
         lags: steps that the spikes come late over each connection.
@@ -84,6 +89,7 @@ class Stages:
     stages: tuple[Stage, ...]
     defects: tuple[DefectSchedule, ...]
     before: Writes
+    lost: Mapping[str, NDArray[np.bool_]]
     steps: int
     counted: bool
     steady: bool
@@ -107,7 +113,8 @@ class Stages:
 
     def writes(self) -> Writes:
         """Return how often each synapse has been written by now."""
-        return {name: self.stages[self.of(name)].memory.writes for name in self.before}
+        now = {name: self.stages[self.of(name)].memory.writes for name in self.before}
+        return {name: np.where(self.lost[name], self.before[name], writes) for name, writes in now.items()}
 
     def written(self) -> int:
         """Return how many writes there were in this lesson."""
@@ -130,21 +137,23 @@ def build(learner: Teacher, deployment: Deployment, plastic: tuple[str, ...], le
     left = np.array([1 << 62 if lesson.writes is None else lesson.writes], np.int64)
     connections, whole = stages_of(learner.name, deployment, plastic)
     stages: list[Stage] = []
-    schedules, before = [], {}
+    schedules, before, lost = [], {}, {}
     for connection in connections:
         stage, schedule = _stage(learner, deployment, connection, connection.name in plastic, lesson, left)
         if connection.name in plastic:
             if memory is not None and connection.name in memory:
                 stage.memory.writes[:] = memory[connection.name]
             before[connection.name] = stage.memory.writes.copy()
+            lost[connection.name] = _lost(deployment, connection)
+            stage.memory.writes[lost[connection.name]] = _SHUT
         stages.append(stage)
         schedules.append(schedule)
     errors = ErrorFaults.of(deployment, learner.error_populations)
     stages[-1] = stages[-1]._replace(mute=errors.at(0))
     lasting = all(edit.when.always for schedule in schedules for edit in schedule.edits)
     return Stages(
-        connections, _joined(connections, stages), tuple(schedules), before, deployment.timesteps, deployment.readout.how == "count",
-        whole and deployment.damage.plain and errors.steady and lasting, errors, dict(learner.feedback_weights),
+        connections, _joined(connections, stages), tuple(schedules), before, lost, deployment.timesteps, deployment.readout.how == "count",
+        whole and deployment.damage.steady and errors.steady and lasting, errors, dict(learner.feedback_weights),
         tuple(deployment.schedule.lag[connection.name] for connection in connections),
     )  # fmt: skip
 
@@ -197,6 +206,7 @@ def _stage(
     learner: Teacher, deployment: Deployment, connection: ChipConnection, plastic: bool, lesson: Lesson, left: NDArray[np.int64]
 ) -> tuple[Stage, DefectSchedule]:
     name, chip = connection.name, deployment.population(connection.target)
+    now, lost = _fields(deployment, connection.target), _lost(deployment, connection)
     engine = strict_engine(
         deployment, name, learner.rule(deployment, name), seed=lesson.seed, write_limit=lesson.writes_per_synapse
     )
@@ -207,24 +217,27 @@ def _stage(
     copied = dict(learner.feedback_weights)
     new = lesson.plasticity.new
     shift = lesson.plasticity.old_shift if any(mask.any() for mask in new.values()) else 0
-    threshold = np.clip(chip.vth.astype(np.int64) << 6, -2 * STATE_LIMIT, 2 * STATE_LIMIT)
+    threshold = np.clip(now.vth << 6, -2 * STATE_LIMIT, 2 * STATE_LIMIT)
+    cells, memory = engine.cells, _own(engine.start.memory)._replace(left=left)
+    if lost.any():
+        cells, memory.weight[lost] = cells._replace(limit=min(cells.limit, _SHUT)), 0
     stage = Stage(
         plastic,
         False,
         engine.program,
         engine.dynamics,
-        engine.cells,
+        cells,
         defects,
         engine.chance.numbers(0, steps, engine.rule.t_epoch),
-        _own(engine.start.memory)._replace(left=left),
+        memory,
         StepRecord(
             np.empty((0, 2, n_in), np.int32), np.empty((0, 3, n), np.int32), *(np.empty((0, 0, 0), np.int16) for _ in range(3))
         ),
-        (4095 - chip.du.astype(np.float64)) / 4096,
-        (4096 - chip.dv.astype(np.float64)) / 4096,
+        (4095 - now.du.astype(np.float64)) / 4096,
+        (4096 - now.dv.astype(np.float64)) / 4096,
         np.where(alive, threshold, 2 * STATE_LIMIT).astype(np.int32),
         np.where(alive, np.int32(chip.v_init), np.int32(0)).astype(np.int32),
-        np.where(alive, bias_of(chip.bias_mantissa, chip.bias_exponent), 0).astype(np.int32),
+        np.where(alive, bias_of(now.bias_mantissa, chip.bias_exponent), 0).astype(np.int32),
         alive,
         max(connection.weight_exponent, 0) + 6,
         max(-connection.weight_exponent, 0),
@@ -254,6 +267,18 @@ def _stage(
         np.zeros((2, 0), bool),
     )
     return stage, engine.defects
+
+
+def _fields(deployment: Deployment, population: str) -> NeuronsNow:
+    """Return the stored parameters of a population as they are for good."""
+    fold = NeuronFold(deployment.population(population), deployment.damage.edits)
+    return fold.at(np.array([edit.when.always for edit in fold.edits], bool))
+
+
+def _lost(deployment: Deployment, connection: ChipConnection) -> NDArray[np.bool_]:
+    """Return bool [n_in, n_out]: synapses whose messages are always lost. The core never hears of these spikes, so no trace of them teaches it anything."""
+    lost = deployment.damage.lost(connection.name, connection.synapses.n_out, connection.synapses.n_in)
+    return np.ascontiguousarray(lost.T)
 
 
 def arriving(deployment: Deployment, stages: Stages, lesson: Lesson) -> tuple[tuple[Stage, ...], dict[str, NDArray[np.int64]]]:
@@ -348,5 +373,6 @@ def learned_deployment(deployment: Deployment, stages: Stages) -> Deployment:
     """Return the chip with what its plastic connections have learned; synapses that were not written keep every bit."""
     for name in stages.plastic:
         weights = stages.stages[stages.of(name)].memory.weight.T
-        deployment = write(deployment, name, weights, weights != stored_weights(deployment, name))
+        learned = (weights != stored_weights(deployment, name)) & ~stages.lost[name].T
+        deployment = write(deployment, name, weights, learned)
     return deployment
