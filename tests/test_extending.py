@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -19,6 +20,7 @@ from neurofault.engines import get_engine
 from neurofault.errors import FaultError, UnsupportedError, UsageError
 from neurofault.faults import Fault
 from neurofault.faults.context import FaultOutcome
+from neurofault.faults.places import core_blocks
 from neurofault.faults.plan_file import plan_hash
 from neurofault.faults.sites import Ids
 from neurofault.graph.law import Law
@@ -255,6 +257,21 @@ class Weary(Fault):
         out = FaultOutcome()
         out.edits += self.edits
         return out
+
+
+class Drawing(Weary):
+    """A kind that draws its sites whatever it lists."""
+
+    def resolve(self, context):
+        list(context.choose(self, core_blocks(context.deployment, context.populations(self))))
+        return FaultOutcome()
+
+
+def test_a_kind_that_draws_sites_where_they_are_listed_is_refused():
+    said = "weary: it lists its cores, and its resolve draws sites all the same; take fault.sites where they are listed, or for cores neurofault.faults.cores.chosen_cores, which does both"
+    assert not nf.inject(chip(), Drawing(count=1, layer="any")).damage.edits
+    with pytest.raises(FaultError, match=re.escape(said)):
+        nf.inject(chip(), Drawing(cores=[0]))
 
 
 class Parched(Weary):

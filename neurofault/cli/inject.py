@@ -337,6 +337,12 @@ def _notes(result: Injection) -> list[str]:
         notes.append("no --weights: the network has the weights that its factory made")
     if all(type(fault) in FAMILIES["learning"] for fault in result.lesion.faults):
         notes.append("faults of the learning engine act only while a chip learns; inference is untouched")
+    gap = (
+        0.0 if result.ann_accuracy is None or result.prepared.metric.lower else result.ann_accuracy - result.lesion.healthy.accuracy
+    )
+    if gap > 0.03:
+        ways = "more --timesteps" if setup.calibrate == "subtract" else "--calibrate subtract or more --timesteps"
+        notes.append(f"conversion costs {100 * gap:.1f} points before anything breaks; {ways} may cost less")
     if result.ann_accuracy is None:
         notes.append("the network was spiking already: the conversion gap is that of rounding alone")
     return [*notes, *result.notes]

@@ -209,8 +209,13 @@ class Context:
             gone: says which sites of a block earlier damage leaves nothing to break at; None: as :func:`spent` does.
 
         Raises:
-            FaultError: there are no sites, or not as many as asked for.
+            FaultError: there are no sites, or not as many as asked for; or the fault lists its sites.
         """
+        if fault.sites is not None:
+            raise FaultError(
+                f"it lists its {fault.list_field}, and its resolve draws sites all the same; take fault.sites where they are listed, or for cores "
+                "neurofault.faults.cores.chosen_cores, which does both"
+            )
         place = self.region(fault)
         if place is not None:
             if not fault.stored_words and any(words != ALL_WORDS for words in place.values()):

@@ -23,8 +23,16 @@ TRACES = ("x1", "x2", "y1", "y2", "y3")
 """Names of the traces of the learning engine."""
 
 
-def _chosen(context: Context, fault: Fault) -> list[tuple[When, list[int]]]:
-    """Choose cores, in groups that share their active steps."""
+def chosen_cores(context: Context, fault: Fault) -> list[tuple[When, list[int]]]:
+    """Return the cores that a fault breaks, listed or drawn: [(when, sorted ids)], in groups that share their active steps.
+
+    Args:
+        context: of the fault.
+        fault: whose ``sites`` are ids of cores, or None where ``count`` or ``rate`` says how many are drawn.
+
+    Raises:
+        FaultError: a core that there is not, or fewer cores than are asked for.
+    """
     placement = context.deployment.placement
     if fault.sites is not None:
         end = placement.chips * placement.cores_per_chip
@@ -84,7 +92,7 @@ class CoreDead(Fault):
     def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         out = FaultOutcome()
-        for when, cores in _chosen(context, self):
+        for when, cores in chosen_cores(context, self):
             silence(context, out, when, cores)
             if self.when.kind in ("permanent", "death", "ageing"):
                 out.dead_cores.update(cores)
@@ -108,7 +116,7 @@ class CoreHung(Fault):
     def resolve(self, context: Context) -> FaultOutcome:
         """See :meth:`Fault.resolve`."""
         out = FaultOutcome()
-        for when, cores in _chosen(context, self):
+        for when, cores in chosen_cores(context, self):
             if self.on_core_death == "silent":
                 silence(context, out, when, cores)
             else:
@@ -120,7 +128,7 @@ class CoreHung(Fault):
 
 def _learning(context: Context, fault: Fault, part: EnginePart, trace: str = "", value: int = 0) -> FaultOutcome:
     out = FaultOutcome()
-    for when, cores in _chosen(context, fault):
+    for when, cores in chosen_cores(context, fault):
         for name, neurons in _neurons_on(context, cores).items():
             for connection in context.deployment.into(name):
                 out.edits.append(LearningDefect(connection.name, part, neurons, trace, value, when))

@@ -232,6 +232,9 @@ def _look(point: Point, cycle: int, table: str | None) -> dict[str, int | float 
 SHAM_LOSS = 0.003
 """Accuracy that learning may cost a healthy chip before it is said; of errors, as a share of chance."""
 
+SHAM_GAIN = 0.01
+"""Likewise what learning may gain on a healthy chip before it is said that this is no repair."""
+
 
 def sham_notes(done: Rescued) -> tuple[str, ...]:
     """Return a note where learning cost a chip without damage more than :data:`SHAM_LOSS`; none where nothing was measured."""
@@ -242,7 +245,7 @@ def sham_notes(done: Rescued) -> tuple[str, ...]:
 def sham_warning(
     healthy: float, final: float, learner: str | None = None, *, metric: Metric = ACCURACY, scale: float = 1.0
 ) -> tuple[str, ...]:
-    """Return what must be said of a sham control: nothing, or that learning alone costs more than :data:`SHAM_LOSS`.
+    """Return what must be said of a sham control: nothing, that learning alone costs more than :data:`SHAM_LOSS`, or that it gains more than :data:`SHAM_GAIN`.
 
     Args:
         healthy: accuracy before, 0 to 1, or error.
@@ -252,9 +255,20 @@ def sham_warning(
         scale: beside what a loss is small or large.
     """
     lost = metric.loss(healthy, final)
+    ends = f"({metric.shown(healthy)} to {metric.shown(final)})"
+    if lost < -SHAM_GAIN * scale - 1e-12:
+        gain = (
+            f"answers with a {metric.words} smaller by {-lost:.3g} {ends}"
+            if metric.lower
+            else f"gains {-100 * lost:.1f} points {ends}"
+        )
+        return (
+            f"sham: a healthy chip {gain} by learning alone; so much of what a repair brings back is no repair"
+            if learner is None
+            else f"learner {learner!r} improves a healthy chip, too: its sham control {gain}; so much of what it brings back is no repair",
+        )
     if lost <= SHAM_LOSS * scale + 1e-12:
         return ()
-    ends = f"({metric.shown(healthy)} to {metric.shown(final)})"
     loss = f"answers with a {metric.words} larger by {lost:.3g} {ends}" if metric.lower else f"loses {100 * lost:.1f} points {ends}"
     return (
         f"sham: a healthy chip {loss} by learning alone"

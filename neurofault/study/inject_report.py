@@ -101,10 +101,14 @@ class Injection:
         else:
             low, high = sorted(scale * sign * (end - healthy) for end in (found.low, found.high))
             bounds = f"{low:.4g}, {high:.4g}" if metric.lower else f"{low:.2f}, {high:.2f}"
+        without = None if self.bare is None else self.bare.accuracy
+        beside = "" if without is None else f"; without it {metric.shown(without.mean)}"
         if metric.lower:
-            return f"{what} adds {found.mean - healthy:.4g} [{bounds}] to the {metric.words}, {healthy:.4g} → {found.mean:.4g}"
+            return (
+                f"{what} adds {found.mean - healthy:.4g} [{bounds}] to the {metric.words}, {healthy:.4g} → {found.mean:.4g}{beside}"
+            )
         cost, change = 100 * (healthy - found.mean), f"{metric.shown(healthy)} → {metric.shown(found.mean)}"
-        return f"{what} {'costs' if cost >= 0 else 'gains'} {abs(cost):.2f} points of {metric.words} [{bounds}], {change}"
+        return f"{what} {'costs' if cost >= 0 else 'gains'} {abs(cost):.2f} points of {metric.words} [{bounds}], {change}{beside}"
 
     @property
     def how(self) -> dict[str, list[int]]:

@@ -49,6 +49,18 @@ def test_the_interval_of_a_loss_is_that_of_the_damaged_accuracy_taken_from_the_h
     assert out.startswith("Losing 4 of 13 hidden cores costs {} points of accuracy [{}, {}], ".format(*lost))
 
 
+def test_a_large_conversion_gap_is_said_with_what_may_mend_it(cli):
+    def gaps(*words):
+        code, out, err = cli("inject", "--kill-cores", "1", "--samples", "100", *words)
+        assert code == 0, err
+        return [line for line in out.splitlines() if "before anything breaks" in line]
+
+    (said,) = gaps("--timesteps", "1")
+    assert said.startswith("note: conversion costs ")
+    assert said.endswith(" points before anything breaks; --calibrate subtract or more --timesteps may cost less")
+    assert gaps() == []
+
+
 def test_default_kills_hidden_cores_until_the_effect_shows(cli, tmp_path):
     code, out, err = cli("inject", "--json", str(tmp_path / "a.json"))
     assert code == 0, err

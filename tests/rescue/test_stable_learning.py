@@ -260,6 +260,16 @@ def test_a_sham_that_loses_three_tenths_of_a_point_is_not_said():
     )
 
 
+def test_a_sham_that_gains_more_than_a_point_is_no_repair():
+    assert sham_warning(0.925, 0.935) == ()
+    assert sham_warning(0.925, 0.9783, "delta") == (
+        "learner 'delta' improves a healthy chip, too: its sham control gains 5.3 points (92.50 % to 97.83 %); so much of what it brings back is no repair",
+    )
+    assert sham_warning(0.925, 0.9783) == (
+        "sham: a healthy chip gains 5.3 points (92.50 % to 97.83 %) by learning alone; so much of what a repair brings back is no repair",
+    )
+
+
 @pytest.mark.parametrize("writes", [0, 1, 50, 500])
 def test_a_budget_of_writes_pays_for_the_way_back(writes):
     done = scripted((1.0,), budget=nf.Budget(cycles=1, writes=writes))

@@ -242,6 +242,7 @@ def test_a_layer_that_means_other_neurons_on_the_protected_chip_is_refused_and_i
     found = json.loads((tmp_path / "found.json").read_text())["protection"]
     assert found["regained"] > 0.5
     assert found["unprotected_accuracy"]["mean"] < 0.95
+    assert out.splitlines()[0].endswith(f"; without it {100 * found['unprotected_accuracy']['mean']:.2f} %")
     out = inject(beside.split("'")[1]).out
     found = json.loads((tmp_path / "found.json").read_text())["protection"]
     if kind == "mute":
