@@ -24,7 +24,7 @@ import paper_curves
 import paper_digits
 import paper_mission
 import paper_sentences
-from paper_holm import CAPS, read, tests
+from paper_holm import CAPS, read, test, tests
 from paper_words import DATA, apart, number, one, percent, rows_of, table
 
 from neurofault import load_profile
@@ -167,16 +167,21 @@ def decline_sentences() -> Iterator[str]:
 
 def network_counts() -> Iterator[str]:
     """In how many rows of more networks a repair is ahead, with an interval that leaves 0 out, and decided."""
-    rows = table("chip_networks_rows")
+    yield from ahead_in("chip_networks")
+
+
+def ahead_in(figure: str) -> Iterator[str]:
+    """Yield the counts of a figure of several networks."""
+    rows = table(f"{figure}_rows")
     for accounting, sign, way in zip(ACCOUNTINGS, (-1, -1, 1), ("batch", "batch", "iterative"), strict=True):
         own = rows_of(rows, accounting=accounting)
         ahead = [row for row in own if sign * row["difference"] > 0]
         apart_ = sum(row["low"] * row["high"] > 0 for row in ahead)
-        judged = [each for each in tests() if each["figure"] == "chip_networks" and each["compared"] == accounting]
-        figure, page = (len(rows_of(judged, **{name: way})) for name in ("in_figure", "on_page"))
+        judged = [each for each in tests() if each["figure"] == figure and each["compared"] == accounting]
+        over, page = (len(rows_of(judged, **{name: way})) for name in ("in_figure", "on_page"))
         yield (
             f"{way} repair is ahead in {len(ahead)} of {len(own)} rows, in {apart_} with an interval that leaves 0 out, "
-            f"in {figure} after correction over the figure, in {page} over the page"
+            f"in {over} after correction over the figure, in {page} over the page"
         )
 
 
@@ -201,6 +206,35 @@ def network_sentences() -> Iterator[str]:
             yield f"iterative − batch is {interval(row)} for `{row['network']}`"
             yield f"{apart(best, digits=1)} with each stopped at its best look"
             yield "`{}` has {} after a fifth of a cycle, {} after 1.2 and {} at its best look".format(row["network"], *seen)
+
+
+def damage_sentences() -> Iterator[str]:
+    """What the sentences on lost links, ageing and scrubbing say."""
+    yield from ahead_in("chip_damages")
+    rows = table("chip_damages_rows", accounting=TOTAL)
+    for network in dict.fromkeys(row["network"] for row in rows):
+        own = rows_of(rows, network=network)
+        judged = [test("chip_damages", f"{network}, {row['loss']}", TOTAL) for row in own]
+        over, page = (len(rows_of(judged, **{name: "batch"})) for name in ("in_figure", "on_page"))
+        yield (
+            f"`{network}` ends {span([-row['difference'] for row in own])} points higher with batch repair, "
+            f"in {none(over)} of {len(own)} cases decided over the figure, in {none(page)} over the page"
+        )
+    back = table("chip_damages_recovery", tolerance=0.01)
+    for loss, words in (
+        ("links", "lost links"),
+        ("raised thresholds", "raised thresholds"),
+        ("drifted weights", "drifted weights"),
+    ):
+        own = rows_of(back, loss=loss)
+        yield f"{span([row['regained'] for row in own], 0)} % of what {words} took"
+    for row in table("chip_damages_scrub"):
+        draws = row["trainings"] * row["draws"]
+        yield (
+            f"`{row['network']}` in {row['exact']} of {draws} draws, with {number(row['scrub_writes'], 0)} writes "
+            f"where learning makes {number(row['learning_writes'], 0)} and ends {number(-100 * row['difference'])} points lower"
+        )
+        yield f"`{row['network']}` falls back from {percent(row['dead_learned'])} to {percent(row['dead_scrubbed_shipped'])}"
 
 
 def interval(row: Any) -> str:
@@ -228,7 +262,7 @@ def whole_page() -> Iterator[str]:
     yield f"over all {len(tests())} tests on this page"
     for figure, words in (
         ("fig3", "of figure 3 on floats"), ("chip_fig3", "of figure 3"), ("chip_budgets", "of hard limits"),
-        ("chip_ranking", "of the ranking"), ("chip_networks", "of more networks"), (learner_claims.TRIED[0], "of learners"),
+        ("chip_ranking", "of the ranking"), ("chip_networks", "of more networks"), ("chip_damages", "of more damage"), (learner_claims.TRIED[0], "of learners"),
     ):  # fmt: skip
         own = [each for each in tests() if each["figure"] == figure]
         page, over = (sum(each[name] != "undecided" for each in own) for name in ("on_page", "in_figure"))
@@ -237,7 +271,7 @@ def whole_page() -> Iterator[str]:
 
 PARTS = (
     *paper_sentences.PARTS, paper_digits.digits_sentences, paper_curves.sentences, doublings, cores_and_neurons, hard_caps, energy_of_learning, change_points, floats_ranking, chip_ranking, invariance, decline_sentences,
-    network_counts, network_sentences, paper_mission.mission_sentences, two_levels, whole_page,
+    network_counts, network_sentences, damage_sentences, paper_mission.mission_sentences, two_levels, whole_page,
 )  # fmt: skip
 
 

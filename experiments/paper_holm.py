@@ -126,8 +126,11 @@ def chip() -> Iterator[dict[str, Any]]:
 
 def networks() -> Iterator[dict[str, Any]]:
     """Trainings of more networks, on the chip."""
-    for each in table("chip_networks_rows"):
-        yield row("chip_networks", f"{each['network']}, {each['loss']}", each["accounting"], WAYS, each, each["p"])
+    for figure in ("chip_networks", "chip_damages"):
+        for each in table(f"{figure}_rows"):
+            yield row(figure, f"{each['network']}, {each['loss']}", each["accounting"], WAYS, each, each["p"])
+    for each in table("chip_damages_scrub"):
+        yield row("chip_damages_scrub", each["network"], "accuracy", ("learning", "scrubbing"), each, each["p"])
     for each in paper_digits.tests():
         sides = WAITING if each["compared"] == "served" else WAYS
         yield row("digits_fig3", str(each["m"]), each["compared"], sides, each, each["p"])

@@ -25,6 +25,7 @@ from paper_mission import mission  # noqa: F401
 from paper_words import apart, between, cycles, marked, number, one, percent, rows_of, significant, table
 
 from neurofault.papers.rescue2019.chips import STOPPED
+from neurofault.papers.rescue2019.losses import DRIFT, RAISED
 from neurofault.papers.rescue2019.networks import LAST, TOTAL
 from neurofault.study.statistics import paired_difference
 
@@ -36,7 +37,8 @@ DEAD = "equal cycles after the last death"
 ACCOUNTINGS = (TOTAL, DEAD, STOPPED, "equal writes", "equal energy, davies2018", "equal energy, sanafe")
 BROKEN = {
     "cores": "cores", "neurons": "neurons", "flipped bits": "bits flipped", "stuck bits": "bits stuck at 0",
-    "recurrent synapses": "recurrent synapses",
+    "recurrent synapses": "recurrent synapses", "links": "links dead", "raised thresholds": f"neurons aged (threshold × {RAISED:g})",
+    "drifted weights": f"weights drifted (σ {DRIFT:g})",
 }  # fmt: skip
 Cells = tuple[str, ...]
 
@@ -149,6 +151,16 @@ def chip_recovery() -> Iterator[Cells]:
 
 def network_recovery() -> Iterator[Cells]:
     """What batch repair brings back of more networks on the chip."""
+    yield from recovered("chip_networks")
+
+
+def damage_recovery() -> Iterator[Cells]:
+    """What batch repair brings back of lost links and ageing."""
+    yield from recovered("chip_damages")
+
+
+def recovered(figure: str) -> Iterator[Cells]:
+    """Yield the rows of what batch repair brings back in a figure of several networks."""
     yield (
         "network, learner",
         "broken",
@@ -159,7 +171,7 @@ def network_recovery() -> Iterator[Cells]:
         "within 1 point",
         "within 0.5 points",
     )
-    compared, rows = table("chip_networks_rows", accounting=TOTAL), table("chip_networks_recovery")
+    compared, rows = table(f"{figure}_rows", accounting=TOTAL), table(f"{figure}_recovery")
     for own in compared:
         near, far = (one(rows, network=own["network"], loss=own["loss"], tolerance=tolerance) for tolerance in (0.01, HEADLINE))
         regained = (
@@ -288,6 +300,16 @@ def ranking() -> Iterator[Cells]:
 
 def network_ranking() -> Iterator[Cells]:
     """Iterative against batch repair of more networks on the chip."""
+    yield from ranked("chip_networks")
+
+
+def damage_ranking() -> Iterator[Cells]:
+    """Iterative against batch repair of lost links and ageing."""
+    yield from ranked("chip_damages")
+
+
+def ranked(figure: str) -> Iterator[Cells]:
+    """Yield the comparisons of a figure of several networks."""
     yield (
         "network, learner",
         "broken",
@@ -296,13 +318,43 @@ def network_ranking() -> Iterator[Cells]:
         "each stopped at its best look",
         "equal cycles after the last step",
     )
-    rows = table("chip_networks_rows")
+    rows = table(f"{figure}_rows")
     for row in rows_of(rows, accounting=TOTAL):
         cells = (
-            marked(apart(one(rows, network=row["network"], loss=row["loss"], accounting=words), digits=1), test("chip_networks", f"{row['network']}, {row['loss']}", words))
+            marked(apart(one(rows, network=row["network"], loss=row["loss"], accounting=words), digits=1), test(figure, f"{row['network']}, {row['loss']}", words))
             for words in (TOTAL, STOPPED, LAST)
         )  # fmt: skip
         yield (f"{row['network']}, {row['learner']}", BROKEN[row["loss"]], f"{row['trainings']} × {row['draws']}", *cells)
+
+
+def scrub() -> Iterator[Cells]:
+    """Flipped bits: learning, and writing an image of the weights back."""
+    yield (
+        "network, learner", "bits flipped", "healthy", "damaged", "learned", "scrubbed", "learned, then scrubbed", "learned − scrubbed", "weights that learning writes",
+        "weights that a scrub writes",
+    )  # fmt: skip
+    for row in table("chip_damages_scrub"):
+        yield (
+            f"{row['network']}, {row['learner']}", f"{row['count']:,} of {row['of']:,}", *(percent(row[name], 2) for name in ("healthy", "damaged", "learned", "scrubbed", "learned_scrubbed")),
+            marked(apart(row), test("chip_damages_scrub", row["network"], "accuracy")), number(row["learning_writes"], 0), number(row["scrub_writes"], 0),
+        )  # fmt: skip
+
+
+def scrub_dead() -> Iterator[Cells]:
+    """Bits that flip on a chip that has learned around dead cores."""
+    yield (
+        "network, learner",
+        "cores dead",
+        "damaged",
+        "learned",
+        "then bits flip",
+        "scrubbed with the shipped weights",
+        "scrubbed with weights read after learning",
+    )
+    for row in table("chip_damages_scrub"):
+        names = ("dead", "dead_learned", "dead_flipped", "dead_scrubbed_shipped", "dead_scrubbed_read")
+        cores = f"{row['dead_cores']} of {row['of_cores']}"
+        yield (f"{row['network']}, {row['learner']}", cores, *(percent(row[name], 2) for name in names))
 
 
 def returned(rates: Any, exits: Any, at: tuple[int, ...] = ()) -> Iterator[Cells]:
