@@ -198,12 +198,9 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _loaded(file: Path, set_: list[str] | None) -> Campaign:
     """Read a campaign file, with the files that it names."""
-    from neurofault.study.campaign.files import check_files
     from neurofault.study.campaign.spec import load_campaign
 
-    campaign = load_campaign(file, set_ or [])
-    check_files(campaign.root, campaign.base, str(file))
-    return campaign
+    return load_campaign(file, set_ or [], files=True)
 
 
 def _found(where: Path, out: Path | None) -> Found:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from neurofault.errors import SpecError, UsageError
-from neurofault.study.campaign.files import check_files
 from neurofault.study.campaign.run import ready
 from neurofault.study.campaign.spec import load_campaign
 
@@ -98,19 +97,17 @@ def test_a_campaign_runs_and_its_folder_runs_again(cli, folder, monkeypatch):
     assert json.loads(out)["data"] == "events.npz"
 
 
-def checked(path) -> None:
-    campaign = load_campaign(path)
-    check_files(campaign.root, campaign.base, str(path))
-
-
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ("{npz: data/events.npz, name: digits}", "own.yaml:4:7: data: give one of name, npz, events and python, not name and npz"),
-        ("{npz: events.h5}", "own.yaml:4:7: data: npz names a file *.npz, not 'events.h5'"),
+        ("{npz: own_campaign_data.py}", "own.yaml:4:7: data: npz names a file *.npz, not 'own_campaign_data.py'"),
         ("{python: datasets}", "own.yaml:4:7: data: python is package.module:factory, not 'datasets'"),
         ("{folder: nets}", "own.yaml:4:7: data: folder goes with python"),
-        ("{name: mine.npz}", "own.yaml:4:7: data: name is that of a data set, not 'mine.npz'; a file is npz, a factory python"),
+        (
+            "{name: mine.npz}",
+            "own.yaml:4:14: data.name: name is that of a data set, not 'mine.npz'; a file is npz, recordings are events, a factory is python",
+        ),
         ("{npz: gone.npz}", "own.yaml:4:13: data.npz: no file {}/gone.npz"),
         ('{python: "gone.py:datasets"}', "own.yaml:4:16: data.python: no file {}/gone.py"),
     ],
@@ -119,7 +116,7 @@ def test_mistakes_are_told_at_their_place(folder, given, message):
     path = folder / "own.yaml"
     path.write_text(PLAIN.replace("{npz: data/events.npz, samples: 20, adapt: 30}", given))
     with pytest.raises(SpecError) as caught:
-        checked(path)
+        load_campaign(path, files=True)
     assert list(caught.value.mistakes) == [f"{folder}/{message.format(folder)}"]
 
 

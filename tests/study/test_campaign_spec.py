@@ -6,6 +6,7 @@ from campaigns import SMALL, written
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from neurofault.data.datasets import NAMES
 from neurofault.digest import canonical
 from neurofault.errors import SpecError
 from neurofault.faults import KINDS
@@ -13,6 +14,8 @@ from neurofault.study.campaign.identity import trial_id
 from neurofault.study.campaign.records import CampaignSpec
 from neurofault.study.campaign.schema import json_schema
 from neurofault.study.campaign.spec import load_campaign
+from neurofault.zoo import RECIPES
+from neurofault.zoo.events import EVENT_RECIPES
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -98,6 +101,55 @@ def test_a_mistake_in_an_included_file_or_a_setting_names_it(tmp_path):
     assert mistakes(tmp_path, "include: none.yaml\n")[0].startswith("campaign.yaml:1:10: include: ")
     (tmp_path / "loop.yaml").write_text("include: loop.yaml\n")
     assert "a file that includes itself" in mistakes(tmp_path, "include: loop.yaml\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "mistake"),
+    [
+        ("{zoo: digits-mlp}", "{zoo: digits-mlpp}", "campaign.yaml:2:16: network.zoo: no network 'digits-mlpp' in the zoo (did you mean 'digits-mlp'?); there are: digits-mlp, "),
+        ("{zoo: digits-mlp}", "{zoo: digits-mpl+seed=1}", "campaign.yaml:2:16: network.zoo: no network 'digits-mpl' in the zoo (did you mean 'digits-mlp'?)"),
+        ("{zoo: digits-mlp}", "{zoo: digits-mlp+cors=6}", "campaign.yaml:2:16: network.zoo: network 'digits-mlp+cors=6': unknown 'cors' (did you mean 'cores'?); allowed: cores, bits"),
+        ("{zoo: digits-mlp}", "{zoo: digits-mlp+bits=2}", "campaign.yaml:2:16: network.zoo: harden: bits must be from 0 to 0.5, is 2"),
+        ("{zoo: digits-mlp}", "{zoo: net.nir}", "campaign.yaml:2:16: network.zoo: zoo is the name of a network of the zoo, not 'net.nir'; a file is nir or netx, a factory torch"),
+        ("{zoo: digits-mlp}", "{zoo: {sweep: [digits-mlp, mnist-mpl]}}", "campaign.yaml:2:37: network.zoo: no network 'mnist-mpl' in the zoo (did you mean 'mnist-mlp'?)"),
+        ("{zoo: digits-mlp}", "{sweep: [{zoo: digits-mlp}, {zoo: cifar}]}", "campaign.yaml:2:44: network.zoo: no network 'cifar' in the zoo (did you mean 'cifar10-cnn'?)"),
+        ("data: {", "data: {name: digit, ", "campaign.yaml:3:14: data.name: unknown data set 'digit' (did you mean 'digits'?); known: digits, mnist, "),
+        ("data: {", "data: {name: {sweep: [digits, emnist]}, ", "campaign.yaml:3:31: data.name: unknown data set 'emnist' (did you mean 'mnist'?); known: digits, mnist, "),
+    ],
+)  # fmt: skip
+def test_networks_and_data_that_do_not_exist_are_told_at_their_place_with_the_nearest_name(tmp_path, old, new, mistake):
+    (found,) = mistakes(tmp_path, SMALL.replace(old, new))
+    assert found.startswith(mistake)
+
+
+def test_names_of_included_files_and_of_settings_are_looked_up_too(tmp_path):
+    (tmp_path / "base.yaml").write_text(SMALL.replace("digits-mlp", "digits-mlpp"))
+    assert mistakes(tmp_path, "include: base.yaml\n")[0].startswith(
+        "base.yaml:2:16: network.zoo: no network 'digits-mlpp' in the zoo"
+    )
+    assert mistakes(tmp_path, SMALL, "data.name=digit")[0].startswith("--set data.name=digit: data.name: unknown data set 'digit'")
+
+
+def test_every_name_of_the_zoo_and_of_the_data_is_taken(tmp_path):
+    for name in ("mnist-mlp+seed=1", "digits-mlp+cores=6,bits=1e-3", *RECIPES, *EVENT_RECIPES):
+        assert load_campaign(written(tmp_path), [f"network.zoo={name}"]).spec.network.zoo == name
+    for name in NAMES:
+        assert load_campaign(written(tmp_path), [f"data.name={name}"]).spec.data.name == name
+
+
+def test_names_files_and_everything_else_are_told_at_once_by_check_run_and_plan(tmp_path, cli):
+    text = (
+        SMALL.replace("digits-mlp", "digits-mlpp")
+        .replace("60,", "60, name: digit,")
+        .replace("draws: 3", "draws: 0")
+        .replace("core_dead", "core_ded")
+    )
+    path = written(tmp_path, text + "profile: chips/mine.yaml\n")
+    for verb in ("check", "run", "plan"):
+        code, out, err = cli("campaign", verb, str(path))
+        assert (code, out) == (2, "")
+        places = [line.removeprefix("neurofault: ").removeprefix(f"{path}:").partition(": ")[0] for line in err.splitlines()]
+        assert places == ["2:16", "3:27", "5:12", "10:18", "11:10"]
 
 
 def test_too_many_trials_are_refused_before_they_are_counted_out(tmp_path):

@@ -16,7 +16,6 @@ from neurofault.errors import NeurofaultWarning, UsageError
 from neurofault.frames import frame_of
 from neurofault.numerals import plural
 from neurofault.progress import Asked, listening
-from neurofault.study.campaign.files import check_files
 from neurofault.study.campaign.folder import JOURNAL, check_folder, default_folder, save, whose
 from neurofault.study.campaign.identity import settings_of
 from neurofault.study.campaign.mapping import GIVEN
@@ -290,10 +289,9 @@ def campaign(source: str | Path | Mapping[str, Any], *, out: str | Path | None =
     if isinstance(source, Mapping):
         found = campaign_of(source)
     elif isinstance(source, str | os.PathLike):
-        found = load_campaign(Path(source))
+        found = load_campaign(Path(source), files=True)
     else:
         raise UsageError(f"a campaign is a YAML file or a mapping, not {type(source).__name__}")
-    check_files(found.root, found.base, str(found.path))
     if out is not None:
         return CheckedCampaign(found, Path(out), True)
     if found.path != GIVEN:

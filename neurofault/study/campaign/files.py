@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from neurofault.deploy.profile_file import bundled_profiles, whole_profile
-from neurofault.errors import SpecError, UsageError, nearest
+from neurofault.errors import UsageError, nearest
 from neurofault.specnodes import Node, at, replaced
 
 PLACES = (("profile",), ("network", "nir"), ("network", "netx"), ("network", "weights"), ("data", "npz"), ("data", "events"))
@@ -120,12 +120,8 @@ def module_named(module: str, folder: Path) -> str:
     return module if _file_of(module) is None else f"{folder / module}"
 
 
-def check_files(root: Node, base: Path, filename: str) -> None:
-    """Refuse a document that names a file which is not there.
-
-    Raises:
-        SpecError: all such, each at ``file:line:column``.
-    """
+def missing_files(root: Node, base: Path, filename: str) -> list[str]:
+    """Return which files that a document names are not there, each at ``file:line:column``; the document may be wrong otherwise too."""
     mistakes: list[str] = []
 
     def look(place: tuple[str, ...]) -> Callable[[Node], Node]:
@@ -147,8 +143,8 @@ def check_files(root: Node, base: Path, filename: str) -> None:
         def visit(node: Node) -> Node:
             named = node.value.get(key) if isinstance(node.value, dict) else None
             file = _file_of(named) if isinstance(named, str) else None
-            if file is not None and not there(base / node.value.get("folder", ".") / file):
-                where = base / node.value.get("folder", ".") / file
+            folder = node.value.get("folder", ".") if isinstance(node.value, dict) else None
+            if file is not None and isinstance(folder, str) and not there(where := base / folder / file):
                 mistakes.append(at(filename, node.children[key].mark, f"{part}.{key}: no file {where}"))
             return node
 
@@ -158,8 +154,7 @@ def check_files(root: Node, base: Path, filename: str) -> None:
         mapped(root, place, look(place))
     for part, key in MODULES:
         mapped(root, (part,), module(part, key))
-    if mistakes:
-        raise SpecError(mistakes)
+    return mistakes
 
 
 def digests_in(root: Node, base: Path) -> Any:

@@ -5,19 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from neurofault.convert.networks import is_network_file
 from neurofault.convert.nir_fields import NirReset
 from neurofault.data.binning import Binning
+from neurofault.data.datasets import NAMES
 from neurofault.data.event_sets import EVENT_SETS
 from neurofault.deploy.anneal_words import place_words
 from neurofault.deploy.spares import spares_of
 from neurofault.engines import ENGINES
-from neurofault.errors import ConversionError
+from neurofault.errors import ConversionError, UsageError, nearest
 from neurofault.graph.readout import readout_words
 from neurofault.rescue.strategies import strategy_named
 from neurofault.study.campaign.files import module_named, profile_named
 from neurofault.study.campaign.ways import RECORD, Natural, Positive, Rescue
+from neurofault.study.hardened import zoo_network
 from neurofault.study.prepare import Setup
 from neurofault.study.protect.spec import CodeSpec, OrderSpec, Protect, RangeSpec
 from neurofault.study.statistics import LEAST_FIRST, SHARE, StopRule
@@ -27,7 +30,7 @@ class NetworkChoice(BaseModel):
     """Which network: exactly one of ``zoo``, ``torch``, ``nir`` and ``netx``.
 
     Attributes:
-        zoo: name of a network of the zoo.
+        zoo: name of a network of the zoo, and what it is trained for: ``mnist-mlp``, ``mnist-mlp+cores=6`` (:mod:`neurofault.zoo.hardening`).
         torch: ``package.module:factory`` of a torch or snnTorch module.
         weights: state dict of that module; paths are from the campaign file's folder.
         folder: in which Python finds the module, before where the command runs; null: the campaign file's.
@@ -50,6 +53,18 @@ class NetworkChoice(BaseModel):
     dt: Annotated[float, Field(gt=0)] | None = None
     nir_reset: NirReset | None = None
     readout: str | None = None
+
+    @field_validator("zoo")
+    @classmethod
+    def _in_zoo(cls, name: str | None) -> str | None:
+        if name is not None:
+            if ":" in name or is_network_file(name):
+                raise ValueError(f"zoo is the name of a network of the zoo, not {name!r}; a file is nir or netx, a factory torch")
+            try:
+                zoo_network(name)
+            except UsageError as error:
+                raise ValueError(str(error)) from None
+        return name
 
     @model_validator(mode="after")
     def _one(self) -> NetworkChoice:
@@ -106,6 +121,16 @@ class Data(Binning):
     signed: Literal["bias", "lines"] = "bias"
     metric: str | None = None
 
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None and name not in NAMES:
+            elsewhere = "a file is npz, recordings are events, a factory is python"
+            if ":" in name or name.lower().endswith(".npz"):
+                raise ValueError(f"name is that of a data set, not {name!r}; {elsewhere}")
+            raise ValueError(f"unknown data set {name!r}{nearest(name, NAMES)}; known: {', '.join(NAMES)}; {elsewhere}")
+        return name
+
     @model_validator(mode="after")
     def _one(self) -> Data:
         given = [name for name in ("name", "npz", "events", "python") if getattr(self, name) is not None]
@@ -123,8 +148,6 @@ class Data(Binning):
             raise ValueError(f"events are recordings: {' and '.join(missing)} must be said, such as bins: 300, dt: 1e-3")
         if self.python is not None and ":" not in self.python:
             raise ValueError(f"python is package.module:factory, not {self.python!r}")
-        if self.name is not None and (":" in self.name or self.name.lower().endswith(".npz")):
-            raise ValueError(f"name is that of a data set, not {self.name!r}; a file is npz, a factory python")
         return self
 
     @property

@@ -16,7 +16,7 @@ from neurofault.numerals import INT64, plural
 from neurofault.specfile import checked, read_bytes
 from neurofault.specnodes import Node, at, mark_of
 from neurofault.study.campaign.axes import Axis, Place, axes_of, choices, chosen, one_at_a_time, read_document
-from neurofault.study.campaign.files import base_of, from_base
+from neurofault.study.campaign.files import base_of, from_base, missing_files
 from neurofault.study.campaign.mapping import GIVEN, document_of, source_of
 from neurofault.study.campaign.records import CampaignSpec
 from neurofault.study.campaign.ways import Rescue
@@ -122,7 +122,7 @@ def _product(axes: Iterator[Axis]) -> int:
     return total
 
 
-def load_campaign(path: Path, settings: Sequence[str] = ()) -> Campaign:
+def load_campaign(path: Path, settings: Sequence[str] = (), *, files: bool = False) -> Campaign:
     """Read and check a campaign file.
 
     Every value of every axis is checked, each beside the first values of the others.
@@ -130,25 +130,26 @@ def load_campaign(path: Path, settings: Sequence[str] = ()) -> Campaign:
     Args:
         path: a YAML file.
         settings: ``place=value`` each; see :func:`neurofault.study.campaign.axes.read_document`.
+        files: whether a file that it names and that is not there is a mistake: what is to run needs them, what has run does not.
 
     Raises:
         SpecError: every mistake, at ``file:line:column``.
     """
     source, base = read_bytes(path), base_of(path)
-    return _checked(path, base, source, from_base(read_document(path, source, settings), base))
+    return _checked(path, base, source, from_base(read_document(path, source, settings), base), files=files)
 
 
 def campaign_of(given: Mapping[str, Any]) -> Campaign:
-    """Check a campaign that is given as a mapping; its relative paths start from where Python runs.
+    """Check a campaign that is given as a mapping; its relative paths start from where Python runs, and the files that it names must be there.
 
     Raises:
         SpecError: every mistake, by its place in the mapping.
     """
     source = source_of(given)
-    return _checked(GIVEN, Path.cwd(), source, document_of(source))
+    return _checked(GIVEN, Path.cwd(), source, document_of(source), files=True)
 
 
-def _checked(path: Path, base: Path, source: bytes, root: Node) -> Campaign:
+def _checked(path: Path, base: Path, source: bytes, root: Node, *, files: bool) -> Campaign:
     axes = axes_of(root, str(path))
     if sum(len(axis.values) for axis in axes) > 10_000:
         raise SpecError([f"{path}: more than 10,000 values in sweeps"])
@@ -168,6 +169,8 @@ def _checked(path: Path, base: Path, source: bytes, root: Node) -> Campaign:
         for item, node in plans.items():
             if isinstance(node.value, dict):
                 mistakes.update(dict.fromkeys(_fault_mistakes(node, f"faults[{item}]", str(path))))
+    if files:
+        mistakes.update(dict.fromkeys(missing_files(root, base, str(path))))
     if mistakes:
         raise SpecError(list(mistakes) if path == GIVEN else sorted(mistakes, key=_order))
     assert first is not None
